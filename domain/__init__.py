@@ -1,0 +1,1 @@
+"""Facts and decisions of the authorization server: pure code, no I/O, no clock, no randomness, no framework."""

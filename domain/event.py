@@ -1,0 +1,60 @@
+"""What a fact is: the event itself, and the event as it stands recorded in the log."""
+
+from typing import Any, ClassVar, Literal
+
+import msgspec
+
+Moment = int
+"""A point in time: whole microseconds since 1970-01-01T00:00:00Z."""
+
+SECOND: Moment = 1_000_000
+
+
+class Event(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """One immutable fact. A subclass binds its permanent tag and names its personal fields.
+
+    `type` is the tag under which the fact is stored for ever: `noun.verb_past`, never renamed, never reused.
+    `personal` names the fields whose values are about the stream's own subject. A fresh event holds them in clear;
+    the ledger seals them under the subject's key before anything is stored, so a stored event holds sealed text.
+    `hidden` names those of the personal fields that no reader is ever shown, auditors included (a password's hash).
+    Fields added later have defaults, and no field ever changes its meaning.
+    """
+
+    type: ClassVar[str]
+    personal: ClassVar[tuple[str, ...]] = ()
+    hidden: ClassVar[tuple[str, ...]] = ()
+
+
+class Actor(msgspec.Struct, frozen=True, omit_defaults=True):
+    """Who did it and what they acted with.
+
+    `credential` names the means: `{"grant_id": …}` for a bearer token, `{"secret_id": …}` for a client secret,
+    `{"session_id": …}` for a browser session, `{"user": …}` for the command line's system user.
+    """
+
+    kind: Literal["person", "client", "system", "anonymous"]
+    id: str | None = None
+    credential: dict[str, str] | None = None
+
+
+ANONYMOUS = Actor("anonymous")
+
+
+class Recorded(msgspec.Struct, frozen=True):
+    """An event at its place in the log. `version` counts the events of its stream from 1, `position` those of the log."""
+
+    position: int
+    id: str
+    stream: str
+    version: int
+    time: Moment
+    actor: Actor
+    request_id: str | None
+    ip: str | None
+    user_agent: str | None
+    event: Any
+
+    @property
+    def type(self) -> str:
+        tag: str = self.event.type
+        return tag
