@@ -1,0 +1,79 @@
+# Needs Python 3.11, make and the package registries. `make` alone explains itself.
+
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet install
+UV_COMPILE := $(BIN)/uv --quiet pip compile pyproject.toml --universal --python-version 3.11 \
+	--generate-hashes --no-emit-index-url --custom-compile-command 'make lock'
+
+# The rooms that hold code, as far as they exist.
+CODE := $(wildcard api demo domain eventstore projections security bench tests)
+OPENID_CLIENT := tests/openid_client
+NODE_READY := $(if $(and $(shell command -v node),$(shell command -v npm),$(wildcard $(OPENID_CLIENT)/package.json)),$(OPENID_CLIENT)/node_modules/.ready)
+
+# Options for pytest, for example: make test PYTEST='-k consent'
+PYTEST ?=
+# How many processes share the tests.
+JOBS ?= 2
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.PHONY: help run dev test check docs lock bench clean
+
+help:  ## Show this list
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+run: $(VENV)/.runtime  ## Install what is needed, make the demo and serve it on http://127.0.0.1:8400/
+	@exec $(BIN)/grantlog demo
+
+dev: $(VENV)/.development  ## Make the virtual environment with everything that tests and checks need
+
+test: dev $(NODE_READY)  ## Run all tests, on SQLite and on a PostgreSQL that they start themselves
+	$(BIN)/python -m pytest -n $(JOBS) --dist loadscope $(PYTEST)
+
+check: dev  ## Lint, format, types, import rules, generated pages: what CI runs beside the tests
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy $(CODE)
+	$(BIN)/lint-imports
+	$(BIN)/python docs/generate.py --check
+
+docs: dev  ## Write the generated pages of docs/ anew
+	$(BIN)/python docs/generate.py
+
+lock: dev  ## Pin the newest versions that pyproject.toml allows, with their hashes
+	$(UV_COMPILE) --upgrade --extra build --output-file requirements.lock
+	$(UV_COMPILE) --upgrade --extra build --extra dev --constraint requirements.lock --output-file requirements-dev.lock
+
+bench: dev  ## Measure both databases beside a constant answer of the same server (needs wrk)
+	$(BIN)/python -m bench
+
+clean:  ## Remove everything that was built, the demo's data in var/ excepted
+	rm -rf $(VENV) $(OPENID_CLIENT)/node_modules .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
+	rm -rf build grantlog.egg-info
+	find $(CODE) alembic -name __pycache__ -prune -exec rm -rf {} + 2>/dev/null || true
+
+# Stamps: installing happens only when the lock or the project's own description changed.
+
+$(BIN)/python:
+	@test -n '$(PYTHON)' || { echo 'Python 3.11 or newer is needed; name it with PYTHON=…' >&2; exit 1; }
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
+		|| { echo '$(PYTHON) is older than Python 3.11; name another with PYTHON=…' >&2; exit 1; }
+	$(PYTHON) -m venv $(VENV) \
+		|| { rm -rf $(VENV); echo 'The venv module is not complete; Debian has it as python3.11-venv.' >&2; exit 1; }
+
+$(VENV)/.runtime: requirements.lock pyproject.toml VERSION | $(BIN)/python
+	$(PIP) --require-hashes --requirement requirements.lock
+	$(PIP) --no-deps --no-build-isolation --editable .
+	@touch $@
+
+# A development environment is a runtime environment too: what is pinned in both is pinned alike.
+$(VENV)/.development: requirements-dev.lock pyproject.toml VERSION | $(BIN)/python
+	$(PIP) --require-hashes --requirement requirements-dev.lock
+	$(PIP) --no-deps --no-build-isolation --editable .
+	@touch $(VENV)/.runtime $@
+
+$(OPENID_CLIENT)/node_modules/.ready: $(OPENID_CLIENT)/package.json $(OPENID_CLIENT)/package-lock.json
+	cd $(OPENID_CLIENT) && npm ci --ignore-scripts --no-audit --no-fund --loglevel=error
+	@touch $@
