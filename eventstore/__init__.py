@@ -1,0 +1,1 @@
+"""The only writer of the log, and the only seam to the `eventsourcing` library."""

@@ -1,0 +1,166 @@
+"""Commands that share one transaction: for each one load, decide, collect; then append and project all at once."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import Connection, select, update
+from sqlalchemy.orm import Session
+
+from domain.decision import Outcome, Refusal
+from domain.event import Event, Moment, Recorded
+from eventstore.commands import Command, Executed, Origin
+from eventstore.states import Folded, evolve
+from eventstore.stored import head
+from eventstore.view import View
+from eventstore.writing import Writing
+from security.ids import new_id
+
+_LOCKED_HEAD = select(head.c.position, head.c.time).where(head.c.id == 1).with_for_update()
+_MOVE_HEAD = update(head).where(head.c.id == 1)
+
+
+@dataclass(slots=True)
+class Request:
+    """The commands of one caller, to be executed together, and how to answer."""
+
+    commands: tuple[Command, ...]
+    origin: Origin
+    then: Callable[[View, tuple[Recorded, ...]], Any] | None
+    answer: Callable[[Executed[Any] | None, BaseException | None], None]
+
+
+class Batch:
+    """One transaction of the log, under the head row's lock. Not thread-safe; it lives as long as the transaction."""
+
+    def __init__(self, writing: Writing, session: Session, clock_now: Moment) -> None:
+        self._writing = writing
+        self._session = session
+        self.connection: Connection = session.connection()
+        row = self.connection.execute(_LOCKED_HEAD).one()
+        self.position: int = row.position
+        self.now: Moment = max(clock_now, row.time)
+        self._start = self.position
+        self._folds: dict[str, tuple[Any, int]] = {}
+        self._pending: list[Recorded] = []
+        self._indexes: list[Any] = []
+        self.touched: dict[str, int] = {}
+        self._view = View(self)
+        writing.changes.catch_up(self.connection, self.position)
+
+    # -- deciding -----------------------------------------------------------------------------------------------------
+    def folded(self, stream: str) -> tuple[Any, int]:
+        """State and version of a stream, this batch's events included."""
+        found = self._folds.get(stream)
+        if found is None:
+            state, version, _ = self._writing.states.load(self.connection, stream)
+            found = self._folds[stream] = (state, version)
+        return found
+
+    def run(self, request: Request) -> Executed[Any]:
+        """Decides every command of one caller, in order, and collects its events.
+
+        All or nothing: when one is refused, the events of those before it are dropped, and the refusal's own are kept.
+        """
+        before = dict(self._folds) if len(request.commands) > 1 else None
+        accepted: list[tuple[str, Event]] = []
+        outcomes: list[Outcome] = []
+        for command in request.commands:
+            outcome = self._decide(command)
+            outcomes.append(outcome)
+            if outcome.refusal is not None:
+                if before is not None:
+                    self._folds = before
+                recorded = self._collect([(command.stream, e) for e in outcome.events], request.origin)
+                return Executed(tuple(outcomes), recorded, outcome.refusal)
+            accepted += [(command.stream, event) for event in outcome.events]
+            if len(request.commands) > 1:
+                self._preview(command.stream, outcome.events, request.origin)
+        if before is not None:
+            self._folds = before
+        recorded = self._collect(accepted, request.origin)
+        value = None
+        if request.then is not None:
+            self.flush()
+            value = request.then(self._view, recorded)
+        return Executed(tuple(outcomes), recorded, None, value)
+
+    def _decide(self, command: Command) -> Outcome:
+        facts = dict(command.facts)
+        if command.under_lock is not None:
+            found = command.under_lock(self._view)
+            if isinstance(found, Refusal):
+                return Outcome((), found)
+            facts.update(found)
+        state, _ = self.folded(command.stream)
+        return command.verb(state, now=self.now, **facts)
+
+    def _preview(self, stream: str, events: tuple[Event, ...], origin: Origin) -> None:
+        """Lets a caller's later command see the earlier one's events before anything of it is collected."""
+        state, version = self.folded(stream)
+        for event in events:
+            version += 1
+            recorded = Recorded(
+                self.position + 1, "", stream, version, self.now, origin.actor, origin.request_id, None, None, event
+            )
+            state = evolve(stream, state, recorded)
+        self._folds[stream] = (state, version)
+
+    # -- collecting ---------------------------------------------------------------------------------------------------
+    def _collect(self, events: list[tuple[str, Event]], origin: Origin) -> tuple[Recorded, ...]:
+        return tuple(self._record(stream, event, origin) for stream, event in events)
+
+    def _record(self, stream: str, event: Event, origin: Origin) -> Recorded:
+        state, version = self.folded(stream)
+        event_id = new_id()
+        privacy = self._writing.privacy
+        indexes: Any = {}
+        if event.personal:
+            realm = getattr(event, "realm", None) or getattr(state, "realm", None) or ""
+            event, indexes = privacy.seal_event(self.connection, event, stream, event_id, realm, self.now)
+        ip, agent = privacy.seal_origin(self.connection, origin, event_id, self.now)
+        self.position += 1
+        recorded = Recorded(
+            self.position,
+            event_id,
+            stream,
+            version + 1,
+            self.now,
+            origin.actor,
+            origin.request_id,
+            ip,
+            agent,
+            event,
+        )
+        self._folds[stream] = (evolve(stream, state, recorded), version + 1)
+        self.touched[stream] = self.position
+        self._pending.append(recorded)
+        self._indexes.append(indexes)
+        return recorded
+
+    # -- writing ------------------------------------------------------------------------------------------------------
+    def flush(self) -> None:
+        """Appends what was collected and writes its projection rows."""
+        if not self._pending:
+            return
+        pending, indexes = self._pending, self._indexes
+        self._pending, self._indexes = [], []
+        self._writing.append(self._session, self.connection, pending, indexes)
+
+    def finish(self) -> None:
+        """Flushes and moves the head. The transaction's commit follows."""
+        self.flush()
+        if self.position != self._start:
+            self.connection.execute(_MOVE_HEAD.values(position=self.position, time=self.now))
+
+    def keep(self) -> None:
+        """After the commit: what this batch learnt is what the process knows."""
+        changes, states = self._writing.changes, self._writing.states
+        for stream, position in self.touched.items():
+            if self._folds[stream][1] > 1:
+                changes.note(stream, position)
+        changes.advance(self.position)
+        for stream in self.touched:
+            state, version = self._folds[stream]
+            states.keep(stream, Folded(state, version, self.position))
+

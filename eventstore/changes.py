@@ -1,0 +1,64 @@
+"""Which streams changed lately, so that nothing cached can be staler than the log."""
+
+from collections import OrderedDict
+from collections.abc import Iterable
+
+from sqlalchemy import Connection, select
+
+from eventstore.stored import events, head
+
+HEAD = select(head.c.position, head.c.time).where(head.c.id == 1)
+MANY = 10_000
+
+
+class Changes:
+    """The position up to which this process knows the log, and for each stream that changed lately where it did.
+
+    A cached value computed at position `as_of` still holds when none of the streams it depends on changed after that:
+    `holds`. Only a stream's second and later events count: nothing can have been cached of a stream before its first.
+    The memory of changes is bounded. What was forgotten raises `floor`, and a value older than that is computed again.
+    """
+
+    def __init__(self, position: int = 0, remembered: int = 100_000) -> None:
+        self.position = position
+        self.floor = position
+        self._remembered = remembered
+        self._changed: OrderedDict[str, int] = OrderedDict()
+
+    def note(self, stream: str, position: int) -> None:
+        """A stream got an event there."""
+        self._changed[stream] = position
+        self._changed.move_to_end(stream)
+        if len(self._changed) > self._remembered:
+            self.floor = max(self.floor, self._changed.popitem(last=False)[1])
+
+    def advance(self, position: int) -> None:
+        """Everything up to this position has been noted."""
+        self.position = max(self.position, position)
+
+    def forget(self, position: int) -> None:
+        """Too much happened elsewhere to be noted one by one: whatever is older than this position no longer holds."""
+        self.floor = max(self.floor, position)
+        self.advance(position)
+
+    def holds(self, as_of: int, streams: Iterable[str]) -> bool:
+        """Whether a value computed at `as_of` from these streams is still true at `position`."""
+        if as_of < self.floor:
+            return False
+        changed = self._changed
+        return all(changed.get(stream, 0) <= as_of for stream in streams)
+
+    def catch_up(self, connection: Connection, position: int) -> None:
+        """Notes what other processes appended between the known position and `position`."""
+        known = self.position
+        if position <= known:
+            return
+        if position - known > MANY:
+            self.forget(position)
+            return
+        newer = select(events.c.originator_id, events.c.id).where(
+            events.c.id > known, events.c.id <= position, events.c.originator_version > 1
+        )
+        for stream, place in connection.execute(newer.order_by(events.c.id)):
+            self.note(stream, place)
+        self.advance(position)

@@ -1,0 +1,54 @@
+"""What is asked of the ledger, and what it answers."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
+
+from domain.decision import Outcome, Refusal
+from domain.event import ANONYMOUS, Actor, Recorded
+
+if TYPE_CHECKING:
+    from eventstore.view import View
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Command:
+    """One verb on one stream. `under_lock` reads again, under the append lock, what the caller had checked before it.
+
+    The ledger calls `verb(state, now=…, **facts, **under_lock(view))`.
+    """
+
+    stream: str
+    verb: Callable[..., Outcome]
+    facts: Mapping[str, Any] = field(default_factory=dict)
+    under_lock: "Callable[[View], Mapping[str, Any]] | None" = None
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """Who asks and from where, in clear; the ledger seals address and user agent before they are stored."""
+
+    actor: Actor = ANONYMOUS
+    request_id: str | None = None
+    ip: str | None = None
+    user_agent: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Executed(Generic[T]):
+    """What became of the commands. With a refusal, `recorded` holds the facts that the refusal itself established."""
+
+    outcomes: tuple[Outcome, ...]
+    recorded: tuple[Recorded, ...]
+    refusal: Refusal | None = None
+    value: T | None = None
+
+
+class Overloaded(Exception):
+    """More commands wait than the ledger accepts (503 with Retry-After)."""
+
+
+class DatabaseAway(Exception):
+    """The database does not answer or keeps its lock (503 with Retry-After). Nothing of the command was stored."""

@@ -1,0 +1,211 @@
+"""Group commit: commands that wait at the same time share one transaction.
+
+On SQLite the fastest place for it is inline, once per turn of the event loop, as long as no other process holds the
+write lock; when one does, the batch waits in a thread. On PostgreSQL a writer thread takes whatever waits.
+An idle server commits at once either way.
+"""
+
+import asyncio
+import contextlib
+import threading
+from collections import deque
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, Protocol
+
+import structlog
+from sqlalchemy.exc import DBAPIError, OperationalError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
+
+from eventstore.batch import Batch, Request
+from eventstore.commands import DatabaseAway, Executed, Overloaded
+from eventstore.engines import SQLITE_WAIT_MS, set_lock_wait
+from eventstore.recorder import LogRecorder
+from eventstore.writing import Writing
+from security.clock import Clock
+
+LARGEST_BATCH = 256
+"""Commands in one transaction. Beyond this a bigger batch gains nothing and only delays its first caller."""
+
+LONGEST_QUEUE = 4_096
+
+log = structlog.get_logger(__name__)
+
+Answer = tuple[Request, Executed[Any] | None, BaseException | None]
+
+
+class LockBusy(Exception):
+    """Another process holds SQLite's write lock at this moment."""
+
+
+class Transactions:
+    """Runs batches. One thread at a time."""
+
+    def __init__(self, recorder: LogRecorder, writing: Writing, clock: Clock) -> None:
+        self._recorder = recorder
+        self._writing = writing
+        self._clock = clock
+
+    def run(self, requests: Sequence[Request]) -> list[Answer]:
+        """Executes the requests in one transaction and gives the answers for after it. Raises `LockBusy`, nothing done.
+
+        Whatever breaks the transaction as a whole (a conflict with another process, an exception while rows were
+        written) makes the requests be redone one by one, so that it harms only the one that caused it.
+        """
+        try:
+            return self._transact(requests)
+        except LockBusy:
+            raise
+        except Exception as error:
+            if len(requests) == 1:
+                return [(requests[0], None, _meaning(error))]
+            log.info("batch_redone", commands=len(requests), error=type(error).__name__)
+            return [answer for request in requests for answer in self.run((request,))]
+
+    def _transact(self, requests: Sequence[Request]) -> list[Answer]:
+        answers: list[Answer] = []
+        with self._recorder.transaction(commit=True) as session:
+            try:
+                session.connection()
+            except OperationalError as error:
+                if "locked" in str(error.orig):
+                    raise LockBusy from error
+                raise
+            batch = Batch(self._writing, session, self._clock.now())
+            for request in requests:
+                try:
+                    answers.append((request, batch.run(request), None))
+                except DBAPIError:
+                    raise
+                except Exception as error:
+                    if request.then is not None or request.origin is None:
+                        raise
+                    answers.append((request, None, error))
+            batch.finish()
+        batch.keep()
+        return answers
+
+
+def _meaning(error: BaseException) -> BaseException:
+    if isinstance(error, OperationalError | PoolTimeout):
+        away = DatabaseAway(type(error).__name__)
+        away.__cause__ = error
+        return away
+    return error
+
+
+def _answer(answers: Sequence[Answer]) -> None:
+    for request, executed, error in answers:
+        request.answer(executed, error)
+
+
+class Committer(Protocol):
+    """Takes requests and sees to their being committed and answered, in order."""
+
+    def submit(self, request: Request) -> None: ...
+
+    async def close(self) -> None: ...
+
+
+class InlineCommitter:
+    """SQLite: what was submitted in one turn of the event loop is committed at the next, on the loop's own thread."""
+
+    def __init__(self, transactions: Transactions, set_wait: Callable[[int], None]) -> None:
+        self._transactions = transactions
+        self._set_wait = set_wait
+        self._waiting: deque[Request] = deque()
+        self._scheduled = False
+        self._thread: asyncio.Task[None] | None = None
+
+    def submit(self, request: Request) -> None:
+        """Queues a request for the next turn; raises `Overloaded`."""
+        if len(self._waiting) >= LONGEST_QUEUE:
+            raise Overloaded
+        self._waiting.append(request)
+        self._schedule()
+
+    def _schedule(self) -> None:
+        if not self._scheduled and self._thread is None:
+            self._scheduled = True
+            asyncio.get_running_loop().call_soon(self._turn)
+
+    def _take(self) -> list[Request]:
+        waiting = self._waiting
+        return [waiting.popleft() for _ in range(min(len(waiting), LARGEST_BATCH))]
+
+    def _turn(self) -> None:
+        self._scheduled = False
+        requests = self._take()
+        try:
+            answers = self._transactions.run(requests)
+        except LockBusy:
+            self._thread = asyncio.get_running_loop().create_task(self._wait_in_thread(requests))
+            return
+        _answer(answers)
+        if self._waiting:
+            self._schedule()
+
+    async def _wait_in_thread(self, requests: list[Request]) -> None:
+        try:
+            answers = await asyncio.get_running_loop().run_in_executor(None, self._run_blocking, requests)
+        finally:
+            self._thread = None
+        _answer(answers)
+        if self._waiting:
+            self._schedule()
+
+    def _run_blocking(self, requests: list[Request]) -> list[Answer]:
+        self._set_wait(SQLITE_WAIT_MS)
+        try:
+            return self._transactions.run(requests)
+        except LockBusy:
+            return [(request, None, DatabaseAway("locked")) for request in requests]
+        finally:
+            self._set_wait(0)
+
+    async def close(self) -> None:
+        """Commits and answers what was accepted."""
+        while self._waiting or self._thread is not None:
+            if self._thread is not None:
+                await asyncio.wait([self._thread])
+            else:
+                await asyncio.sleep(0)
+
+
+class ThreadCommitter:
+    """PostgreSQL: one writer thread commits whatever waits when it becomes free."""
+
+    def __init__(self, transactions: Transactions) -> None:
+        self._transactions = transactions
+        self._loop = asyncio.get_running_loop()
+        self._waiting: deque[Request] = deque()
+        self._wake = threading.Event()
+        self._closing = False
+        self._writer = ThreadPoolExecutor(1, "ledger")
+        self._done = self._loop.run_in_executor(self._writer, self._write)
+
+    def submit(self, request: Request) -> None:
+        """Hands a request to the writer; raises `Overloaded`."""
+        if self._closing or len(self._waiting) >= LONGEST_QUEUE:
+            raise Overloaded
+        self._waiting.append(request)
+        self._wake.set()
+
+    def _write(self) -> None:
+        while True:
+            self._wake.wait()
+            self._wake.clear()
+            while self._waiting:
+                requests = [self._waiting.popleft() for _ in range(min(len(self._waiting), LARGEST_BATCH))]
+                answers = self._transactions.run(requests)
+                self._loop.call_soon_threadsafe(_answer, answers)
+            if self._closing:
+                return
+
+    async def close(self) -> None:
+        """Commits and answers what was accepted, and ends the thread."""
+        self._closing = True
+        self._wake.set()
+        with contextlib.suppress(asyncio.CancelledError):
+            await self._done
+        self._writer.shutdown(wait=True)

@@ -1,0 +1,73 @@
+"""Engines of the two databases: one that writes, one that reads outside the writer's transaction."""
+
+from typing import Any
+
+from sqlalchemy import Engine, NullPool, StaticPool, create_engine, event
+from sqlalchemy.engine import URL, make_url
+
+SQLITE_WAIT_MS = 10_000
+"""How long a writer waits in a thread for another process's write lock before the database counts as away."""
+
+
+def is_sqlite(url: str | URL) -> bool:
+    return make_url(url).get_backend_name() == "sqlite"
+
+
+def _sqlite(url: URL, on_begin: str | None, wait_ms: int) -> Engine:
+    engine = create_engine(url, poolclass=StaticPool, connect_args={"check_same_thread": False})
+
+    @event.listens_for(engine, "connect")
+    def configure(connection: Any, _: Any) -> None:
+        # WAL is set here, before the first BEGIN IMMEDIATE: inside a transaction the mode cannot change.
+        connection.isolation_level = None
+        for pragma in (f"busy_timeout={SQLITE_WAIT_MS}", "journal_mode=WAL", "synchronous=FULL", "foreign_keys=OFF", f"busy_timeout={wait_ms}"):
+            connection.execute(f"PRAGMA {pragma}").fetchall()
+
+    if on_begin:
+
+        @event.listens_for(engine, "begin")
+        def begin(connection: Any) -> None:
+            connection.exec_driver_sql(on_begin)
+
+    return engine
+
+
+def writing(url: str) -> Engine:
+    """The ledger's engine. On SQLite a transaction takes the write lock when it begins, and a held lock is refused at once."""
+    parsed = make_url(url)
+    if is_sqlite(parsed):
+        return _sqlite(parsed, "BEGIN IMMEDIATE", 0)
+    return create_engine(parsed, pool_size=1, max_overflow=1, pool_pre_ping=False, connect_args={"connect_timeout": 5})
+
+
+def reading(url: str, size: int) -> Engine:
+    """An engine whose every statement is its own snapshot. `size` connections on PostgreSQL, one on SQLite."""
+    parsed = make_url(url)
+    if is_sqlite(parsed):
+        return _sqlite(parsed, None, SQLITE_WAIT_MS)
+    return create_engine(
+        parsed,
+        pool_size=size,
+        max_overflow=0,
+        isolation_level="AUTOCOMMIT",
+        connect_args={"connect_timeout": 5},
+    )
+
+
+def migrating(url: str) -> Engine:
+    """A short-lived engine for migrations and administration of the schema."""
+    parsed = make_url(url)
+    if is_sqlite(parsed):
+        return _sqlite(parsed, "BEGIN IMMEDIATE", SQLITE_WAIT_MS)
+    return create_engine(parsed, poolclass=NullPool, connect_args={"connect_timeout": 5})
+
+
+
+def set_lock_wait(engine: Engine, wait_ms: int) -> None:
+    """How long the next BEGIN IMMEDIATE on this SQLite writer waits for another process's lock."""
+    connection = engine.raw_connection()
+    try:
+        driver: Any = connection.driver_connection
+        driver.execute(f"PRAGMA busy_timeout={wait_ms}").fetchall()
+    finally:
+        connection.close()

@@ -1,0 +1,132 @@
+"""The ledger: the only way anything is ever written, and the reads that go with it."""
+
+import asyncio
+from collections.abc import Callable
+from functools import partial
+from typing import Any, Concatenate, ParamSpec, Self, TypeVar
+
+from sqlalchemy import Connection
+from sqlalchemy.exc import OperationalError
+
+from domain.event import Moment, Recorded
+from eventstore.application import Log
+from eventstore.batch import Request
+from eventstore.changes import HEAD, Changes
+from eventstore.commands import Command, DatabaseAway, Executed, Origin
+from eventstore.committer import Committer, InlineCommitter, ThreadCommitter, Transactions
+from eventstore.engines import is_sqlite, reading, set_lock_wait, writing
+from eventstore.mapper import LogMapper
+from eventstore.privacy import Privacy
+from eventstore.reading import InlineReader, Reader, ThreadReader
+from eventstore.states import Folded, States
+from eventstore.view import View
+from eventstore.writing import Writing
+from security.blind_index import BlindIndex
+from security.clock import Clock
+from security.keyring import Keyring
+from security.sealing import Sealer
+from security.vault import Vault
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+class Ledger:
+    """Executes commands and answers reads for one process. Open it with `Ledger.open` inside a running event loop."""
+
+    def __init__(self, log: Log, parts: Writing, committer: Committer, reader: Reader, clock: Clock) -> None:
+        self.log = log
+        self.vault = parts.vault
+        self.privacy = parts.privacy
+        self.changes = parts.changes
+        self.clock = clock
+        self._states = parts.states
+        self._committer = committer
+        self._reader = reader
+
+    @classmethod
+    async def open(cls, url: str, keyring: Keyring, clock: Clock, *, read_threads: int = 4) -> Self:
+        """Connects; raises `DatabaseAway` when the database does not answer or has no tables yet."""
+        write_engine, read_engine = writing(url), reading(url, read_threads)
+        try:
+            with read_engine.connect() as connection:
+                position = connection.execute(HEAD).one().position
+        except OperationalError as error:
+            raise DatabaseAway(type(error).__name__) from error
+        log = Log(write_engine)
+        mapper = log.mapper
+        assert isinstance(mapper, LogMapper)  # noqa: S101 - tells the type checker what construct_mapper made
+        changes = Changes(position)
+        vault = Vault(keyring)
+        parts = Writing(
+            log.events,
+            changes,
+            States(mapper, changes),
+            Privacy(Sealer(vault), BlindIndex(keyring)),
+            vault,
+        )
+        transactions = Transactions(log.recorder, parts, clock)  # type: ignore[arg-type]
+        if is_sqlite(url):
+            committer: Committer = InlineCommitter(transactions, partial(set_lock_wait, write_engine))
+            reader: Reader = InlineReader(read_engine, changes)
+        else:
+            committer = ThreadCommitter(transactions)
+            reader = ThreadReader(read_engine, changes, read_threads)
+        return cls(log, parts, committer, reader, clock)
+
+    # -- writing ------------------------------------------------------------------------------------------------------
+    async def execute(
+        self,
+        *commands: Command,
+        origin: Origin,
+        then: Callable[[View, tuple[Recorded, ...]], T] | None = None,
+    ) -> Executed[T]:
+        """Executes the commands in one transaction and returns after its commit is on disk.
+
+        If one is refused nothing of the others is stored, and the refusal's own events are. `then` runs inside the
+        transaction when nothing was refused, after the projection rows are written; what it returns is `value`.
+        Raises `Overloaded` and `DatabaseAway`; anything else is a bug.
+        """
+        future: asyncio.Future[Executed[T]] = asyncio.get_running_loop().create_future()
+
+        def answer(executed: Executed[Any] | None, error: BaseException | None) -> None:
+            if future.done():  # the caller went away; the facts stand all the same
+                return
+            if error is not None:
+                future.set_exception(error)
+            elif executed is not None:
+                future.set_result(executed)
+
+        self._committer.submit(Request(commands, origin, then, answer))
+        return await future
+
+    # -- reading ------------------------------------------------------------------------------------------------------
+    async def read(self, query: Callable[Concatenate[Connection, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """Runs `query(connection, …)` outside any transaction of the writer's."""
+        return await self._reader.run(query, *args, **kwargs)
+
+    async def settled(self) -> None:
+        """Returns when the caches reflect everything that any process had acknowledged before this call."""
+        await self._reader.settled()
+
+    async def state(self, stream: str) -> Any:
+        """A stream's fold as of everything acknowledged before this call."""
+        await self._reader.settled()
+        cached = self._states.cached(stream)
+        if cached is None:
+            cached = await self._reader.run(self._load, stream)
+        return cached.state
+
+    def _load(self, connection: Connection, stream: str) -> Folded:
+        return self._states.load(connection, stream)
+
+    async def head(self) -> tuple[int, Moment]:
+        """Position and time of the newest event."""
+        return await self._reader.run(lambda c: tuple(c.execute(HEAD).one()))  # type: ignore[arg-type,return-value]
+
+    async def close(self) -> None:
+        """Finishes what was accepted and lets the database go."""
+        await self._committer.close()
+        self._reader.close()
+        self.log.close()
+        self.log.factory.datastore.engine.dispose()  # type: ignore[attr-defined]

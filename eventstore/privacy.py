@@ -1,0 +1,73 @@
+"""Seals what is personal in an event, and computes the blind indexes by which it can be found again."""
+
+from collections.abc import Mapping
+
+import msgspec
+from sqlalchemy import Connection
+
+from domain.event import Event, Moment
+from eventstore.commands import Origin
+from security.blind_index import BlindIndex
+from security.clock import day_of, month_of
+from security.sealing import Sealer
+
+INDEXED = ("username", "email")
+
+
+class Privacy:
+    """Sealing as the ledger needs it. Keys come from the vault, on the connection of the transaction that appends."""
+
+    def __init__(self, sealer: Sealer, blind_index: BlindIndex) -> None:
+        self._sealer = sealer
+        self._blind_index = blind_index
+
+    def seal_event(
+        self, connection: Connection, event: Event, stream: str, event_id: str, realm: str, now: Moment
+    ) -> tuple[Event, Mapping[str, bytes]]:
+        """The event with its personal fields sealed under its stream's own key, and the blind indexes of its names."""
+        month = month_of(now)
+        sealed: dict[str, str] = {}
+        indexes: dict[str, bytes] = {}
+        for name in event.personal:
+            clear = getattr(event, name)
+            if clear is None:
+                continue
+            sealed[name] = self._sealer.seal(connection, stream, month, event_id, name, clear, now)
+            if name in INDEXED:
+                indexes[name] = self.index(name, realm, clear)
+        return (msgspec.structs.replace(event, **sealed) if sealed else event), indexes
+
+    def seal_origin(
+        self, connection: Connection, origin: Origin, event_id: str, now: Moment
+    ) -> tuple[str | None, str | None]:
+        """Address and user agent, sealed under the key of the person or client who asked, or of the day's strangers."""
+        actor = origin.actor
+        if origin.ip is None and origin.user_agent is None:
+            return None, None
+        if actor.kind == "person" and actor.id:
+            subject = f"account:{actor.id}"
+        elif actor.kind == "client" and actor.id:
+            subject = f"client:{actor.id}"
+        else:
+            subject = f"anonymous:{day_of(now)}"
+        month = month_of(now)
+        ip = agent = None
+        if origin.ip is not None:
+            ip = self._sealer.seal(connection, subject, month, event_id, "ip", origin.ip, now)
+        if origin.user_agent is not None:
+            agent = self._sealer.seal(connection, subject, month, event_id, "user_agent", origin.user_agent, now)
+        return ip, agent
+
+    def index(self, field: str, realm: str, value: str) -> bytes:
+        """The blind index of a login name or address."""
+        return self._blind_index.index(field, realm, value)
+
+    def unseal_event(self, connection: Connection, event: Event, event_id: str, realm: str) -> Mapping[str, bytes]:
+        """The blind indexes of an event that is sealed already, for replaying; none for an erased subject."""
+        indexes: dict[str, bytes] = {}
+        for name in INDEXED:
+            sealed = getattr(event, name, None) if name in event.personal else None
+            clear = self._sealer.open(connection, sealed, event_id, name) if sealed is not None else None
+            if clear is not None:
+                indexes[name] = self.index(name, realm, clear)
+        return indexes

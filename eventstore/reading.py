@@ -1,0 +1,112 @@
+"""Reads outside the writer's transaction, and how they learn what other processes wrote."""
+
+import asyncio
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, Concatenate, ParamSpec, Protocol, TypeVar
+
+from sqlalchemy import Connection, Engine
+from sqlalchemy.exc import OperationalError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
+
+from eventstore.changes import HEAD, Changes
+from eventstore.commands import DatabaseAway
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+class Reader(Protocol):
+    """Runs queries, and makes the caches follow the log."""
+
+    async def run(self, read: Callable[Concatenate[Connection, P], T], *args: P.args, **kwargs: P.kwargs) -> T: ...
+
+    async def settled(self) -> None: ...
+
+    def close(self) -> None: ...
+
+
+class InlineReader:
+    """SQLite: one connection on the event loop's thread. A read costs microseconds, less than handing it to a thread."""
+
+    def __init__(self, engine: Engine, changes: Changes) -> None:
+        self._engine = engine
+        self._connection = engine.connect().execution_options(isolation_level="AUTOCOMMIT")
+        driver: Any = self._connection.connection.driver_connection
+        self._data_version = driver.cursor()
+        self._changes = changes
+        self._seen = -1
+
+    async def run(self, read: Callable[Concatenate[Connection, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """Runs the query here and now."""
+        return self.run_inline(read, *args, **kwargs)
+
+    def run_inline(self, read: Callable[Concatenate[Connection, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """The same without a coroutine."""
+        try:
+            return read(self._connection, *args, **kwargs)
+        except OperationalError as error:
+            raise DatabaseAway(type(error).__name__) from error
+
+    async def settled(self) -> None:
+        """Follows the log if any connection wrote since the last call: `PRAGMA data_version` tells in microseconds."""
+        (version,) = self._data_version.execute("PRAGMA data_version").fetchone()
+        if version != self._seen:
+            row = self._connection.execute(HEAD).one()
+            self._changes.catch_up(self._connection, row.position)
+            self._seen = version
+
+    def close(self) -> None:
+        self._connection.close()
+        self._engine.dispose()
+
+
+class ThreadReader:
+    """PostgreSQL: a few threads with a connection each."""
+
+    def __init__(self, engine: Engine, changes: Changes, threads: int) -> None:
+        self._engine = engine
+        self._changes = changes
+        self._threads = ThreadPoolExecutor(threads, "read")
+        self._following: asyncio.Task[None] | None = None
+        self._next: asyncio.Task[None] | None = None
+
+    async def run(self, read: Callable[Concatenate[Connection, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """Runs the query in a thread; raises `DatabaseAway`."""
+        return await asyncio.get_running_loop().run_in_executor(self._threads, self._read, read, args, kwargs)
+
+    def _read(self, read: Callable[..., T], args: Any, kwargs: Any) -> T:
+        try:
+            with self._engine.connect() as connection:
+                return read(connection, *args, **kwargs)
+        except (OperationalError, PoolTimeout) as error:
+            raise DatabaseAway(type(error).__name__) from error
+
+    async def settled(self) -> None:
+        """Waits for a read of the log's head that began after this call. All who wait meanwhile share that one read."""
+        if self._following is None:
+            self._following = asyncio.create_task(self._follow())
+            await asyncio.shield(self._following)
+            return
+        if self._next is None:
+            self._next = asyncio.create_task(self._follow_after(self._following))
+        await asyncio.shield(self._next)
+
+    async def _follow(self) -> None:
+        try:
+            await self.run(self._catch_up)
+        finally:
+            self._following = None
+
+    async def _follow_after(self, former: asyncio.Task[None]) -> None:
+        await asyncio.wait([former])
+        self._following, self._next = asyncio.current_task(), None
+        await self._follow()
+
+    def _catch_up(self, connection: Connection) -> None:
+        row = connection.execute(HEAD).one()
+        self._changes.catch_up(connection, row.position)
+
+    def close(self) -> None:
+        self._threads.shutdown(wait=True)
+        self._engine.dispose()

@@ -1,0 +1,95 @@
+"""The library's SQLAlchemy recorder with our positions, text state and one statement for many events."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from eventsourcing.persistence import Notification, StoredEvent
+from eventsourcing_sqlalchemy.recorders import SQLAlchemyApplicationRecorder
+from sqlalchemy import insert, select, text
+from sqlalchemy.orm import Session
+
+from eventstore.stored import events
+
+INSERT = insert(events)
+CHANNEL = "grantlog_log"
+
+_NOTIFICATION = (events.c.id, events.c.originator_id, events.c.originator_version, events.c.topic, events.c.state)
+_STORED = _NOTIFICATION[1:]
+
+
+class LogRecorder(SQLAlchemyApplicationRecorder):
+    """Inserts within the ledger's transaction only; positions are the ledger's, so no table lock and no sequence are needed."""
+
+    def insert_events(
+        self,
+        stored_events: Sequence[StoredEvent],
+        *,
+        session: Session | None = None,
+        positions: Sequence[int] = (),
+        **kwargs: Any,
+    ) -> Sequence[int]:
+        """Appends at the given dense positions. Raises SQLAlchemy's IntegrityError when one is taken already."""
+        if session is None or len(positions) != len(stored_events):
+            raise AssertionError("only the ledger appends: a session and one position for each event are needed")
+        rows = [
+            {
+                "id": position,
+                "originator_id": e.originator_id,
+                "originator_version": e.originator_version,
+                "topic": e.topic,
+                "state": e.state.decode(),
+            }
+            for position, e in zip(positions, stored_events, strict=True)
+        ]
+        connection = session.connection()
+        connection.execute(INSERT, rows)
+        if connection.dialect.name == "postgresql":
+            connection.execute(text(f"NOTIFY {CHANNEL}"))
+        return positions
+
+    def select_events(
+        self,
+        originator_id: Any,
+        gt: int | None = None,
+        lte: int | None = None,
+        desc: bool = False,
+        limit: int | None = None,
+    ) -> list[StoredEvent]:
+        """One stream's events in order of their version."""
+        version = events.c.originator_version
+        query = select(*_STORED).where(events.c.originator_id == originator_id)
+        if gt is not None:
+            query = query.where(version > gt)
+        if lte is not None:
+            query = query.where(version <= lte)
+        query = query.order_by(version.desc() if desc else version).limit(limit)
+        with self.transaction(commit=False) as session:
+            return [StoredEvent(s, v, t, state.encode()) for s, v, t, state in session.connection().execute(query)]
+
+    def select_notifications(
+        self,
+        start: int | None,
+        limit: int,
+        stop: int | None = None,
+        topics: Sequence[str] = (),
+        *,
+        inclusive_of_start: bool = True,
+    ) -> list[Notification]:
+        """The log from `start` in order of position."""
+        query = select(*_NOTIFICATION)
+        if start is not None:
+            query = query.where(events.c.id >= start if inclusive_of_start else events.c.id > start)
+        if stop is not None:
+            query = query.where(events.c.id <= stop)
+        if topics:
+            query = query.where(events.c.topic.in_(topics))
+        query = query.order_by(events.c.id).limit(limit)
+        with self.transaction(commit=False) as session:
+            rows = session.connection().execute(query)
+            return [Notification(s, v, t, state.encode(), p) for p, s, v, t, state in rows]  # type: ignore[misc]
+
+    def max_notification_id(self) -> int | None:
+        """The newest position, or None for an empty log."""
+        with self.transaction(commit=False) as session:
+            found: int | None = session.connection().scalar(select(events.c.id).order_by(events.c.id.desc()).limit(1))
+            return found

@@ -1,0 +1,51 @@
+"""Projection rows that wait for their statement: grouped, so that many commands cost one round trip a statement."""
+
+from collections.abc import Hashable
+from typing import Any
+
+from sqlalchemy import Connection, Executable
+
+from projections.write import Write
+
+
+class Rows:
+    """Groups writes by statement and keeps the order of those that touch the same row.
+
+    A write joins the last group of its statement unless a later group has touched its row. Where a write names
+    parameters to `add`, it is merged into the one before it: a counter that many commands raise is one update.
+    """
+
+    def __init__(self) -> None:
+        self._groups: list[tuple[Executable, list[dict[str, Any]]]] = []
+        self._last: dict[int, int] = {}
+        self._touched: dict[Hashable, int] = {}
+        self._counted: dict[tuple[int, Hashable], dict[str, Any]] = {}
+
+    def add(self, write: Write) -> None:
+        """Queues one write."""
+        statement = id(write.statement)
+        touched = self._touched.get(write.key, -1)
+        group = self._last.get(statement, -1)
+        if group < touched or group < 0:
+            group = len(self._groups)
+            self._groups.append((write.statement, []))
+            self._last[statement] = group
+            self._counted = {k: v for k, v in self._counted.items() if k[0] != statement}
+        self._touched[write.key] = group
+        if write.add:
+            former = self._counted.get((statement, write.key))
+            if former is not None:
+                former.update(write.params | {name: former[name] + write.params[name] for name in write.add})
+                return
+            write = write._replace(params=dict(write.params))
+            self._counted[statement, write.key] = write.params
+        self._groups[group][1].append(write.params)
+
+    def flush(self, connection: Connection) -> None:
+        """Sends every group in order."""
+        groups = self._groups
+        if not groups:
+            return
+        self.__init__()  # type: ignore[misc]
+        for statement, parameters in groups:
+            connection.execute(statement, parameters)

@@ -1,0 +1,56 @@
+"""Where the log stands: the table of events, and the head row whose lock orders every append."""
+
+from eventsourcing_sqlalchemy.datastore import SQLAlchemyDatastore
+from eventsourcing_sqlalchemy.models import EventRecord
+from sqlalchemy import BigInteger, Column, Index, Integer, MetaData, SmallInteger, Table, Text
+from sqlalchemy.orm import Mapped, mapped_column
+
+from projections.schema import NAMING_CONVENTION
+
+EVENTS = "stored_events"
+
+metadata = MetaData(naming_convention=NAMING_CONVENTION)
+
+POSITION = BigInteger().with_variant(Integer(), "sqlite")
+"""SQLite makes only an INTEGER PRIMARY KEY the table's own row id, so that position costs no second index there."""
+
+
+class LogRecord(EventRecord):  # type: ignore[misc]
+    """One stored event: the recorder's five columns, with our dense position as `id` and the stored form as text."""
+
+    __abstract__ = True
+
+    id: Mapped[int] = mapped_column(POSITION, primary_key=True, autoincrement=False)
+    originator_id: Mapped[str] = mapped_column(Text, nullable=False)
+    originator_version: Mapped[int] = mapped_column(POSITION, nullable=False)
+    topic: Mapped[str] = mapped_column(Text, nullable=False)
+    state: Mapped[str] = mapped_column(Text, nullable=False)
+
+    __table_args__ = (Index("stream_version", "originator_id", "originator_version", unique=True),)
+
+
+class LogDatastore(SQLAlchemyDatastore):
+    """The library's datastore over an engine of ours and the text-shaped record."""
+
+    base_stored_event_record_cls = LogRecord
+
+
+events = Table(
+    EVENTS,
+    metadata,
+    Column("id", POSITION, primary_key=True, autoincrement=False),
+    Column("originator_id", Text, nullable=False),
+    Column("originator_version", POSITION, nullable=False),
+    Column("topic", Text, nullable=False),
+    Column("state", Text, nullable=False),
+    Index("ix_stored_events_stream", "originator_id", "originator_version", unique=True),
+)
+
+head = Table(
+    "log_head",
+    metadata,
+    Column("id", SmallInteger, primary_key=True, autoincrement=False),
+    Column("position", BigInteger, nullable=False),
+    Column("time", BigInteger, nullable=False),
+)
+"""One row, `id` 1: position and time of the newest event. Whoever appends holds its lock, so commit order is position order."""

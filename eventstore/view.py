@@ -1,0 +1,45 @@
+"""What a command may look at while it holds the append lock."""
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar
+
+from sqlalchemy import Connection
+
+from domain.event import Moment
+
+if TYPE_CHECKING:
+    from eventstore.batch import Batch
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+class View:
+    """The log and its projections as they stand under the lock, the batch's earlier commands included."""
+
+    def __init__(self, batch: "Batch") -> None:
+        self._batch = batch
+
+    @property
+    def now(self) -> Moment:
+        """The time that every event of this batch gets: never before the newest event's."""
+        return self._batch.now
+
+    @property
+    def head(self) -> int:
+        """The newest position so far."""
+        return self._batch.position
+
+    @property
+    def connection(self) -> Connection:
+        """The transaction's connection, with the rows of earlier commands written. Vault writes go through it."""
+        self._batch.flush()
+        return self._batch.connection
+
+    def state(self, stream: str) -> Any:
+        """A stream's fold; the aggregate's INITIAL when it has no events."""
+        return self._batch.folded(stream)[0]
+
+    def query(self, read: Callable[Concatenate[Connection, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """Runs a projection's query on the transaction's connection."""
+        return read(self.connection, *args, **kwargs)

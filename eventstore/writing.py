@@ -1,0 +1,63 @@
+"""The parts that a transaction of the log is made of, put together once for a process."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from types import ModuleType
+
+from eventsourcing.persistence import EventStore
+from sqlalchemy import Connection
+from sqlalchemy.orm import Session
+
+from domain.account import Erased
+from domain.event import Recorded
+from eventstore.changes import Changes
+from eventstore.privacy import Privacy
+from eventstore.rows import Rows
+from eventstore.states import States
+from projections import PROJECTIONS
+from security.vault import Vault
+
+
+def handlers(projections: Iterable[ModuleType] = PROJECTIONS) -> Mapping[str, tuple[ModuleType, ...]]:
+    """Which projections want an event of a type."""
+    wanted: dict[str, list[ModuleType]] = {}
+    for projection in projections:
+        for event in projection.HANDLES:
+            wanted.setdefault(event.type, []).append(projection)
+    return {tag: tuple(modules) for tag, modules in wanted.items()}
+
+
+class Writing:
+    """What every batch shares: the library's event store, caches, sealing, the vault, and the projections."""
+
+    def __init__(
+        self,
+        store: EventStore[str],
+        changes: Changes,
+        states: States,
+        privacy: Privacy,
+        vault: Vault,
+    ) -> None:
+        self.store = store
+        self.changes = changes
+        self.states = states
+        self.privacy = privacy
+        self.vault = vault
+        self._handlers = handlers()
+
+    def append(
+        self,
+        session: Session,
+        connection: Connection,
+        recorded: Sequence[Recorded],
+        indexes: Sequence[Mapping[str, bytes]],
+    ) -> None:
+        """Appends the events, writes their projection rows, and carries out what an erasure demands of the vault."""
+        self.store.put(recorded, session=session, positions=[r.position for r in recorded])  # type: ignore[arg-type]
+        rows = Rows()
+        for r, index in zip(recorded, indexes, strict=True):
+            for projection in self._handlers.get(r.event.type, ()):
+                for write in projection.project(r, index):
+                    rows.add(write)
+            if type(r.event) is Erased:
+                self.vault.destroy(connection, r.stream, r.time)
+        rows.flush(connection)
