@@ -3,7 +3,7 @@
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 VENV := .venv
 BIN := $(VENV)/bin
-PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet install
+PIP := $(BIN)/python -m pip --disable-pip-version-check -qq install
 UV_COMPILE := $(BIN)/uv --quiet pip compile pyproject.toml --universal --python-version 3.11 \
 	--generate-hashes --no-emit-index-url --custom-compile-command 'make lock'
 
@@ -64,14 +64,16 @@ $(BIN)/python:
 		|| { rm -rf $(VENV); echo 'The venv module is not complete; Debian has it as python3.11-venv.' >&2; exit 1; }
 
 $(VENV)/.runtime: requirements.lock pyproject.toml VERSION | $(BIN)/python
-	$(PIP) --require-hashes --requirement requirements.lock
-	$(PIP) --no-deps --no-build-isolation --editable .
+	@echo 'Installing the pinned packages; this takes about half a minute and happens once per lock.'
+	@$(PIP) --require-hashes --requirement requirements.lock
+	@$(PIP) --no-deps --no-build-isolation --editable .
 	@touch $@
 
 # A development environment is a runtime environment too: what is pinned in both is pinned alike.
 $(VENV)/.development: requirements-dev.lock pyproject.toml VERSION | $(BIN)/python
-	$(PIP) --require-hashes --requirement requirements-dev.lock
-	$(PIP) --no-deps --no-build-isolation --editable .
+	@echo 'Installing the pinned packages for development; this takes about half a minute and happens once per lock.'
+	@$(PIP) --require-hashes --requirement requirements-dev.lock
+	@$(PIP) --no-deps --no-build-isolation --editable .
 	@touch $(VENV)/.runtime $@
 
 $(OPENID_CLIENT)/node_modules/.ready: $(OPENID_CLIENT)/package.json $(OPENID_CLIENT)/package-lock.json

@@ -1,0 +1,1 @@
+"""The tests mirror the rooms; `scenarios/` holds whole flows over HTTP."""

@@ -1,0 +1,141 @@
+"""What every test can rely on: a real database of either kind, an environment of its own, and in CI no skipping."""
+
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from hypothesis import settings
+
+from tests.databases import BACKENDS, Backend, Databases
+
+CI = os.environ.get("GRANTLOG_CI") == "1"
+RUN = "GRANTLOG_TEST_RUN"
+
+settings.register_profile("local", deadline=None)
+# The same examples in every run: a red build is about the change, not about luck.
+settings.register_profile("ci", deadline=None, derandomize=True, print_blob=True)
+settings.load_profile("ci" if CI else "local")
+
+
+# --- One run, however many processes ----------------------------------------------------------------------------------
+
+
+def _is_worker(config: pytest.Config) -> bool:
+    """Whether this process was started by another pytest to share its tests."""
+    return hasattr(config, "workerinput")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    if not _is_worker(config):
+        # A developer's own settings must not decide how a test ends.
+        for name in [name for name in os.environ if name.startswith("GRANTLOG_") and name != "GRANTLOG_CI"]:
+            del os.environ[name]
+        # Short, because the path of a socket may not exceed about a hundred characters; open, because the server
+        # runs as another user when the tests run as root.
+        directory = Path(tempfile.mkdtemp(prefix="grantlog-"))
+        directory.chmod(0o755)
+        os.environ[RUN] = str(directory)
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    directory = os.environ.get(RUN)
+    if directory is not None and not _is_worker(config):
+        del os.environ[RUN]
+        Databases(Path(directory)).stop()
+        shutil.rmtree(directory, ignore_errors=True)
+
+
+# --- In CI nothing is skipped -----------------------------------------------------------------------------------------
+
+
+def _refuse_skip(report: pytest.TestReport | pytest.CollectReport) -> None:
+    # An expected failure is reported as skipped as well, but its test did run.
+    if CI and report.skipped and not hasattr(report, "wasxfail"):
+        reason = report.longrepr[2] if isinstance(report.longrepr, tuple) else str(report.longrepr)
+        report.outcome = "failed"
+        report.longrepr = f"CI skips nothing, but this was: {reason}"
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport() -> Iterator[None]:
+    report = yield
+    _refuse_skip(report)
+    return report
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_make_collect_report() -> Iterator[None]:
+    report = yield
+    _refuse_skip(report)
+    return report
+
+
+# --- Databases --------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="session")
+def anyio_backend() -> str:
+    return "asyncio"
+
+
+@pytest.fixture(scope="session")
+def databases() -> Databases:
+    return Databases(Path(os.environ[RUN]))
+
+
+@pytest.fixture(params=BACKENDS)
+def database_url(request: pytest.FixtureRequest, databases: Databases) -> Iterator[str]:
+    """A fresh migrated database, once on SQLite and once on PostgreSQL."""
+    yield from _lent(databases, request.param, migrated=True)
+
+
+@pytest.fixture(scope="module", params=BACKENDS)
+def module_database_url(request: pytest.FixtureRequest, databases: Databases) -> Iterator[str]:
+    """A migrated database that the tests of one module share, once on SQLite and once on PostgreSQL."""
+    yield from _lent(databases, request.param, migrated=True)
+
+
+@pytest.fixture(params=BACKENDS)
+def empty_database_url(request: pytest.FixtureRequest, databases: Databases) -> Iterator[str]:
+    """A database without a table, for tests of the migrations themselves."""
+    yield from _lent(databases, request.param, migrated=False)
+
+
+@pytest.fixture
+def sqlite_url(databases: Databases) -> Iterator[str]:
+    yield from _lent(databases, "sqlite", migrated=True)
+
+
+@pytest.fixture
+def postgresql_url(databases: Databases) -> Iterator[str]:
+    yield from _lent(databases, "postgresql", migrated=True)
+
+
+def _lent(databases: Databases, backend: Backend, *, migrated: bool) -> Iterator[str]:
+    url = databases.create(backend, migrated=migrated)
+    yield url
+    databases.drop(url)
+
+
+# --- Programs that are not Python -------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="session")
+def chromium() -> str:
+    """The path of the system's own Chromium, for Playwright's `executable_path`; run it with `--no-sandbox` as root."""
+    found = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+    if found is None:
+        pytest.skip("no Chromium on this machine")
+    return found
+
+
+@pytest.fixture(scope="session")
+def openid_client() -> Path:
+    """The folder where `import "openid-client"` works for Node, which `make test` prepares."""
+    folder = Path(__file__).parent / "openid_client"
+    if shutil.which("node") is None or not (folder / "node_modules" / "openid-client").is_dir():
+        pytest.skip("no Node, or `make test` has not prepared tests/openid_client")
+    return folder

@@ -1,0 +1,98 @@
+"""Fresh databases for tests: migrated once per run into a template, then copied, which takes milliseconds."""
+
+import fcntl
+import itertools
+import os
+import shutil
+import sqlite3
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+from typing import Literal
+
+from tests.postgresql import PostgreSQL
+
+Backend = Literal["sqlite", "postgresql"]
+BACKENDS: tuple[Backend, ...] = ("sqlite", "postgresql")
+
+_numbers = itertools.count(1)
+
+
+class Databases:
+    """Makes and drops the databases of one test process. All processes of a run share `directory` and the server in it."""
+
+    def __init__(self, directory: Path) -> None:
+        self._directory = directory
+        self._postgresql = PostgreSQL(directory / "postgresql")
+
+    def create(self, backend: Backend, *, migrated: bool = True) -> str:
+        """The URL of a database that nobody else uses: at the newest migration, or empty."""
+        name = f"test_{os.getpid()}_{next(_numbers)}"
+        return self._sqlite(name, migrated) if backend == "sqlite" else self._on_server(name, migrated)
+
+    def drop(self, url: str) -> None:
+        """Throws a database away, whoever is still connected to it."""
+        if url.startswith("sqlite"):
+            shutil.rmtree(Path(url.removeprefix("sqlite:///")).parent)
+        else:
+            self._postgresql.administer(f'DROP DATABASE "{_name(url)}" WITH (FORCE)')
+
+    def stop(self) -> None:
+        """Ends the server of the run, if one was started. For the process that owns the run."""
+        self._postgresql.stop()
+
+    def _sqlite(self, name: str, migrated: bool) -> str:
+        folder = self._directory / "sqlite" / name
+        folder.mkdir(parents=True)
+        if migrated:
+            shutil.copyfile(self._sqlite_template(), folder / "grantlog.db")
+        return f"sqlite:///{folder / 'grantlog.db'}"
+
+    def _sqlite_template(self) -> Path:
+        with self._once("sqlite-template") as first:
+            template = self._directory / "template.db"
+            if first:
+                _migrate(f"sqlite:///{template}")
+                # What still stands in the write-ahead log would not be in the copy.
+                with closing(sqlite3.connect(template)) as connection:
+                    connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+            return template
+
+    def _on_server(self, name: str, migrated: bool) -> str:
+        with self._once("postgresql-server") as first:
+            if first:
+                self._postgresql.start()
+        template = "template0"
+        if migrated:
+            template = "grantlog_template"
+            with self._once("postgresql-template") as first:
+                if first:
+                    self._postgresql.administer(f'CREATE DATABASE "{template}" TEMPLATE template0')
+                    _migrate(self._postgresql.url(template))
+        self._postgresql.administer(f'CREATE DATABASE "{name}" TEMPLATE "{template}"')
+        return self._postgresql.url(name)
+
+    @contextmanager
+    def _once(self, step: str) -> Iterator[bool]:
+        """Holds the step's lock among all processes of the run; True for the one that has to carry the step out.
+
+        A step that fails stays undone, so that the next test says why instead of finding half of it.
+        """
+        done = self._directory / f"{step}.done"
+        with (self._directory / f"{step}.lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            first = not done.exists()
+            yield first
+            if first:
+                done.touch()
+
+
+def _name(url: str) -> str:
+    return url.partition("@/")[2].partition("?")[0]
+
+
+def _migrate(url: str) -> None:
+    # Imported late: tests of the domain need no database, and should not wait for its libraries.
+    from eventstore.schema import upgrade
+
+    upgrade(url)

