@@ -12,7 +12,7 @@ from hypothesis import settings
 from tests.databases import BACKENDS, Backend, Databases
 
 CI = os.environ.get("GRANTLOG_CI") == "1"
-RUN = "GRANTLOG_TEST_RUN"
+RUN = "PYTEST_GRANTLOG_RUN"
 
 settings.register_profile("local", deadline=None)
 # The same examples in every run: a red build is about the change, not about luck.
