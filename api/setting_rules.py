@@ -1,0 +1,102 @@
+"""What settings must satisfy together, and what an unset one follows from."""
+
+from collections.abc import Callable, Iterator
+from ipaddress import ip_network
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy.engine import make_url
+from sqlalchemy.exc import ArgumentError
+
+from api.issuer import is_loopback
+
+if TYPE_CHECKING:
+    from api.settings import Settings
+
+DRIVERS = ("sqlite", "sqlite+pysqlite", "postgresql", "postgresql+psycopg")
+
+NO_MASTER_KEY = (
+    "is missing. In production every key in the database is wrapped by a master key that is kept elsewhere. Make "
+    "one with `openssl rand -base64 32`, keep a copy in a safe place (without it sealed data and signing keys are lost), and "
+    "set GRANTLOG_MASTER_KEY to it or GRANTLOG_MASTER_KEY_FILE to a file that holds it"
+)
+
+
+class SettingsError(ValueError):
+    """The settings cannot be used. The message has one line per variable, each with its name and what to do."""
+
+    def __init__(self, faults: list[str]) -> None:
+        super().__init__("\n".join(faults))
+        self.faults = faults
+
+
+def fallbacks(settings: "Settings") -> dict[str, Any]:
+    """Values of the settings that are unset and follow from others."""
+    derived: dict[str, Any] = {}
+    if not settings.issuer and is_loopback(settings.host):
+        host = f"[{settings.host}]" if ":" in settings.host else settings.host
+        derived["issuer"] = f"http://{host}:{settings.port}"
+    database_url = settings.database_url or f"sqlite:///{settings.data_dir.absolute() / 'grantlog.db'}"
+    if database_url.startswith("postgresql://"):
+        # The bare name means psycopg2 to SQLAlchemy; this server has psycopg 3.
+        database_url = database_url.replace("postgresql://", "postgresql+psycopg://", 1)
+    derived["database_url"] = database_url
+    derived["migration_database_url"] = settings.migration_database_url or database_url
+    if settings.environment == "demo" and not settings.master_key and settings.master_key_file is None:
+        derived["master_key_file"] = settings.data_dir / "master.key"
+    return derived
+
+
+def cross_check(settings: "Settings", issuer_fault: Callable[[str], str | None]) -> Iterator[tuple[str, str]]:
+    """Every rule that is broken, as the field to name and the words that say what to do."""
+    if not settings.issuer:
+        yield (
+            "issuer",
+            "is missing: the host is not a loopback address, so say under which https URL clients reach the server",
+        )
+    elif text := issuer_fault(settings.issuer):
+        yield "issuer", text
+    for network in settings.trusted_proxies:
+        if not _is_network(network):
+            yield "trusted_proxies", "must be networks such as 10.0.0.0/8 or addresses, separated by commas"
+            break
+    yield from _databases(settings)
+    yield from _master_key(settings)
+    if settings.refresh_token_idle_lifetime > settings.refresh_token_absolute_lifetime:
+        yield "refresh_token_idle_lifetime", "must not be longer than GRANTLOG_REFRESH_TOKEN_ABSOLUTE_LIFETIME"
+    if settings.session_idle_lifetime > settings.session_absolute_lifetime:
+        yield "session_idle_lifetime", "must not be longer than GRANTLOG_SESSION_ABSOLUTE_LIFETIME"
+    if settings.argon2_memory < 8 * settings.argon2_parallelism:
+        yield "argon2_memory", "must be at least 8 KiB for each lane of GRANTLOG_ARGON2_PARALLELISM"
+
+
+def _databases(settings: "Settings") -> Iterator[tuple[str, str]]:
+    urls = {"database_url": settings.database_url}
+    if settings.migration_database_url != settings.database_url:
+        urls["migration_database_url"] = settings.migration_database_url
+    for field, url in urls.items():
+        try:
+            driver = make_url(url).drivername
+        except (ArgumentError, ValueError):
+            yield field, "is not a database URL"
+            continue
+        if driver not in DRIVERS:
+            yield field, "must begin with sqlite:/// or postgresql+psycopg://"
+
+
+def _master_key(settings: "Settings") -> Iterator[tuple[str, str]]:
+    if settings.master_key and settings.master_key_file is not None:
+        yield "master_key", "is set together with GRANTLOG_MASTER_KEY_FILE: keep one of them"
+    if settings.environment != "production":
+        return
+    if not settings.master_key and settings.master_key_file is None:
+        yield "master_key", NO_MASTER_KEY
+    if settings.master_key_file is not None and not settings.master_key_file.is_file():
+        yield "master_key_file", "names no file that can be read"
+
+
+def _is_network(text: str) -> bool:
+    try:
+        ip_network(text, strict=False)
+    except ValueError:
+        return False
+    return True

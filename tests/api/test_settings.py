@@ -1,0 +1,171 @@
+"""Settings: read from the environment and `.env`, faults that name the variable, nothing secret shown."""
+
+from pathlib import Path
+
+import pytest
+
+from api.setting_rules import SettingsError
+from api.settings import Settings, load, unknown_variables
+from api.settings_page import effective, masked, page, shown
+
+ROOT = Path(__file__).parents[2]
+DEMO = {"GRANTLOG_ENVIRONMENT": "demo"}
+KEY = "a-master-key-that-nobody-may-see"
+PRODUCTION = {"GRANTLOG_MASTER_KEY": KEY, "GRANTLOG_ISSUER": "https://login.example.com"}
+
+
+def read(environ: dict[str, str], **given: object) -> Settings:
+    return load(environ, dotenv=None, **given)
+
+
+def faults(environ: dict[str, str]) -> list[str]:
+    with pytest.raises(SettingsError) as caught:
+        read(environ)
+    return caught.value.faults
+
+
+def test_the_demo_needs_nothing():
+    settings = read(DEMO)
+    assert settings.issuer == "http://127.0.0.1:8400"
+    assert settings.database_url.startswith("sqlite:////")
+    assert settings.database_url.endswith("/var/grantlog.db")
+    assert settings.migration_database_url == settings.database_url
+    assert settings.master_key_file == Path("var/master.key")
+    assert (settings.code_lifetime, settings.access_token_lifetime) == (60, 600)
+
+
+def test_production_without_a_key_says_what_to_do():
+    (fault,) = faults({"GRANTLOG_ISSUER": "https://login.example.com"})
+    assert fault.startswith("GRANTLOG_MASTER_KEY: is missing")
+    assert "openssl rand" in fault
+    assert "GRANTLOG_MASTER_KEY_FILE" in fault
+
+
+def test_production_needs_the_key_file_to_exist(tmp_path):
+    file = tmp_path / "key"
+    environ = {"GRANTLOG_MASTER_KEY_FILE": str(file), "GRANTLOG_ISSUER": "https://login.example.com"}
+    assert faults(environ) == ["GRANTLOG_MASTER_KEY_FILE: names no file that can be read"]
+    file.write_text("k")
+    assert read(environ).master_key_file == file
+
+
+def test_a_dotenv_file_is_read_and_the_environment_wins(tmp_path):
+    file = tmp_path / ".env"
+    file.write_text("GRANTLOG_PORT=9000\nGRANTLOG_DEMO_PORT='9001'\nGRANTLOG_ENVIRONMENT=demo\n")
+    settings = load({"GRANTLOG_PORT": "9100"}, dotenv=file)
+    assert (settings.port, settings.demo_port) == (9100, 9001)
+    assert load({}, dotenv=file, port=9200).issuer == "http://127.0.0.1:9200"
+
+
+def test_an_empty_variable_counts_as_unset():
+    assert read({**DEMO, "GRANTLOG_PORT": ""}).port == 8400
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("PORT", "http"),
+        ("PORT", "0"),
+        ("PORT", "70000"),
+        ("ENVIRONMENT", "staging"),
+        ("LOG_FORMAT", "xml"),
+        ("THROTTLE", "maybe"),
+        ("TOKEN_PREFIX", "Has_Underscore"),
+        ("TRUSTED_PROXIES", "10.0.0.0/8,proxy"),
+        ("DATABASE_URL", "mysql://localhost/x"),
+        ("DATABASE_URL", "not a url"),
+        ("MIGRATION_DATABASE_URL", "nonsense"),
+        ("ARGON2_MEMORY", "64"),
+        ("REFRESH_GRACE", "31"),
+        ("REFRESH_TOKEN_IDLE_LIFETIME", str(91 * 86400)),
+        ("SESSION_IDLE_LIFETIME", str(8 * 86400)),
+    ],
+)
+def test_a_fault_names_the_variable_and_not_its_value(name, value):
+    (fault,) = faults({**DEMO, f"GRANTLOG_{name}": value})
+    assert fault.startswith(f"GRANTLOG_{name}: ")
+    if len(value) > 3:
+        assert value not in fault
+
+
+def test_all_faults_are_told_at_once():
+    told = faults({**DEMO, "GRANTLOG_PORT": "x", "GRANTLOG_WORKERS": "0"})
+    assert [line.split(":")[0] for line in told] == ["GRANTLOG_PORT", "GRANTLOG_WORKERS"]
+
+
+@pytest.mark.parametrize(
+    "issuer",
+    [
+        "https://login.example.com",
+        "https://login.example.com:8443",
+        "http://127.0.0.1:8400",
+        "http://localhost:8400",
+        "http://[::1]:8400",
+    ],
+)
+def test_issuers_that_may_be_used(issuer):
+    assert read({**PRODUCTION, "GRANTLOG_ISSUER": issuer}).issuer == issuer
+
+
+@pytest.mark.parametrize(
+    "issuer",
+    [
+        "http://login.example.com",
+        "https://login.example.com?x=1",
+        "https://login.example.com?",
+        "https://login.example.com#top",
+        "https://login.example.com/",
+        "https://login.example.com/tenant",
+        "https://user@login.example.com",
+        "https://",
+        "https://login.example.com:port",
+        "login.example.com",
+        "ftp://login.example.com",
+        "https://löwe.example.com",
+    ],
+)
+def test_issuers_that_rfc_8414_forbids(issuer):
+    (fault,) = faults({**PRODUCTION, "GRANTLOG_ISSUER": issuer})
+    assert fault.startswith("GRANTLOG_ISSUER: must") or fault == "GRANTLOG_ISSUER: is not a URL"
+
+
+def test_a_public_address_needs_an_issuer():
+    (fault,) = faults({"GRANTLOG_MASTER_KEY": KEY, "GRANTLOG_HOST": "0.0.0.0"})  # noqa: S104 - nothing listens here.
+    assert fault.startswith("GRANTLOG_ISSUER: is missing")
+
+
+def test_trusted_proxies_and_switches_are_parsed():
+    settings = read({**DEMO, "GRANTLOG_TRUSTED_PROXIES": "10.0.0.0/8, ::1", "GRANTLOG_ALLOW_PRIVATE_URLS": "1"})
+    assert settings.trusted_proxies == ("10.0.0.0/8", "::1")
+    assert settings.allow_private_urls is True
+
+
+def test_plain_postgresql_means_psycopg_3():
+    settings = read({**DEMO, "GRANTLOG_DATABASE_URL": "postgresql://grantlog@localhost/grantlog"})
+    assert settings.database_url == "postgresql+psycopg://grantlog@localhost/grantlog"
+
+
+def test_nothing_secret_is_shown():
+    environ = {**PRODUCTION, "GRANTLOG_DATABASE_URL": "postgresql+psycopg://app:pa55word@db/grantlog?password=pa55word"}
+    settings = read(environ)
+    everything = f"{settings!r} {list(settings.__rich_repr__())} {shown(settings)} {effective(settings)}"
+    assert KEY not in everything
+    assert "pa55word" not in everything
+    assert masked(settings, "master_key") == "***"
+    assert masked(settings, "database_url") == "postgresql+psycopg://app:***@db/grantlog"
+    assert "database_url" not in effective(settings)
+    assert effective(settings)["access_token_lifetime"] == "600"
+
+
+def test_every_setting_says_what_it_means():
+    for setting in shown(read(DEMO)):
+        assert setting.meaning.endswith("."), setting.name
+        assert setting.variable == "GRANTLOG_" + setting.name.upper()
+
+
+def test_misspelt_variables_are_found():
+    assert unknown_variables({"GRANTLOG_ISUER": "x", "GRANTLOG_PORT": "1", "PATH": "/"}) == ["GRANTLOG_ISUER"]
+
+
+def test_the_settings_page_is_current():
+    assert (ROOT / "docs" / "settings.md").read_text(encoding="utf-8") == page(), "run `make docs`"
