@@ -7,6 +7,7 @@ from typing import Any
 from sqlalchemy import Connection, select, update
 from sqlalchemy.orm import Session
 
+from domain.account import Erased
 from domain.decision import Outcome, Refusal
 from domain.event import Event, Moment, Recorded
 from eventstore.commands import Command, Executed, Origin
@@ -45,6 +46,7 @@ class Batch:
         self._pending: list[Recorded] = []
         self._indexes: list[Any] = []
         self.touched: dict[str, int] = {}
+        self._erased: list[str] = []
         self._view = View(self)
         writing.changes.catch_up(self.connection, self.position)
 
@@ -62,28 +64,36 @@ class Batch:
 
         All or nothing: when one is refused, the events of those before it are dropped, and the refusal's own are kept.
         """
-        before = dict(self._folds) if len(request.commands) > 1 else None
-        accepted: list[tuple[str, Event]] = []
-        outcomes: list[Outcome] = []
-        for command in request.commands:
-            outcome = self._decide(command)
-            outcomes.append(outcome)
-            if outcome.refusal is not None:
-                if before is not None:
-                    self._folds = before
-                recorded = self._collect([(command.stream, e) for e in outcome.events], request.origin)
-                return Executed(tuple(outcomes), recorded, outcome.refusal)
-            accepted += [(command.stream, event) for event in outcome.events]
-            if len(request.commands) > 1:
-                self._preview(command.stream, outcome.events, request.origin)
-        if before is not None:
-            self._folds = before
-        recorded = self._collect(accepted, request.origin)
+        if len(request.commands) == 1:
+            outcome = self._decide(request.commands[0])
+            outcomes: tuple[Outcome, ...] = (outcome,)
+            events = [(request.commands[0].stream, event) for event in outcome.events]
+        else:
+            outcomes, events = self._decide_together(request)
+        recorded = tuple(self._record(stream, event, request.origin) for stream, event in events)
+        refusal = outcomes[-1].refusal
         value = None
-        if request.then is not None:
+        if refusal is None and request.then is not None:
             self.flush()
             value = request.then(self._view, recorded)
-        return Executed(tuple(outcomes), recorded, None, value)
+        return Executed(outcomes, recorded, refusal, value)
+
+    def _decide_together(self, request: Request) -> tuple[tuple[Outcome, ...], list[tuple[str, Event]]]:
+        before, position = dict(self._folds), self.position
+        events: list[tuple[str, Event]] = []
+        outcomes: list[Outcome] = []
+        try:
+            for command in request.commands:
+                outcome = self._decide(command)
+                outcomes.append(outcome)
+                own = [(command.stream, event) for event in outcome.events]
+                if outcome.refusal is not None:
+                    return tuple(outcomes), own
+                events += own
+                self._preview(own, request.origin)
+            return tuple(outcomes), events
+        finally:
+            self._folds, self.position = before, position
 
     def _decide(self, command: Command) -> Outcome:
         facts = dict(command.facts)
@@ -95,21 +105,17 @@ class Batch:
         state, _ = self.folded(command.stream)
         return command.verb(state, now=self.now, **facts)
 
-    def _preview(self, stream: str, events: tuple[Event, ...], origin: Origin) -> None:
+    def _preview(self, events: list[tuple[str, Event]], origin: Origin) -> None:
         """Lets a caller's later command see the earlier one's events before anything of it is collected."""
-        state, version = self.folded(stream)
-        for event in events:
-            version += 1
+        for stream, event in events:
+            state, version = self.folded(stream)
+            self.position += 1
             recorded = Recorded(
-                self.position + 1, "", stream, version, self.now, origin.actor, origin.request_id, None, None, event
+                self.position, "", stream, version + 1, self.now, origin.actor, origin.request_id, None, None, event
             )
-            state = evolve(stream, state, recorded)
-        self._folds[stream] = (state, version)
+            self._folds[stream] = (evolve(stream, state, recorded), version + 1)
 
     # -- collecting ---------------------------------------------------------------------------------------------------
-    def _collect(self, events: list[tuple[str, Event]], origin: Origin) -> tuple[Recorded, ...]:
-        return tuple(self._record(stream, event, origin) for stream, event in events)
-
     def _record(self, stream: str, event: Event, origin: Origin) -> Recorded:
         state, version = self.folded(stream)
         event_id = new_id()
@@ -134,6 +140,8 @@ class Batch:
         )
         self._folds[stream] = (evolve(stream, state, recorded), version + 1)
         self.touched[stream] = self.position
+        if type(event) is Erased:
+            self._erased.append(stream)
         self._pending.append(recorded)
         self._indexes.append(indexes)
         return recorded
@@ -156,6 +164,8 @@ class Batch:
     def keep(self) -> None:
         """After the commit: what this batch learnt is what the process knows."""
         changes, states = self._writing.changes, self._writing.states
+        for stream in self._erased:
+            changes.erased(stream)
         for stream, position in self.touched.items():
             if self._folds[stream][1] > 1:
                 changes.note(stream, position)

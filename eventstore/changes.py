@@ -1,10 +1,11 @@
 """Which streams changed lately, so that nothing cached can be staler than the log."""
 
 from collections import OrderedDict
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 from sqlalchemy import Connection, select
 
+from domain.account import Erased
 from eventstore.stored import events, head
 
 HEAD = select(head.c.position, head.c.time).where(head.c.id == 1)
@@ -19,7 +20,9 @@ class Changes:
     The memory of changes is bounded. What was forgotten raises `floor`, and a value older than that is computed again.
     """
 
-    def __init__(self, position: int = 0, remembered: int = 100_000) -> None:
+    def __init__(self, position: int, erased: Callable[[str], None], remembered: int = 100_000) -> None:
+        self.erased = erased
+        """Is told each stream whose subject was erased, by whichever process: its key must be forgotten here too."""
         self.position = position
         self.floor = position
         self._remembered = remembered
@@ -53,12 +56,13 @@ class Changes:
         known = self.position
         if position <= known:
             return
+        newer = events.c.id > known, events.c.id <= position
+        for (stream,) in connection.execute(select(events.c.originator_id).where(*newer, events.c.topic == Erased.type)):
+            self.erased(stream)
         if position - known > MANY:
             self.forget(position)
             return
-        newer = select(events.c.originator_id, events.c.id).where(
-            events.c.id > known, events.c.id <= position, events.c.originator_version > 1
-        )
-        for stream, place in connection.execute(newer.order_by(events.c.id)):
+        later = select(events.c.originator_id, events.c.id).where(*newer, events.c.originator_version > 1)
+        for stream, place in connection.execute(later.order_by(events.c.id)):
             self.note(stream, place)
         self.advance(position)

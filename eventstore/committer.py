@@ -14,12 +14,12 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Protocol
 
 import structlog
-from sqlalchemy.exc import DBAPIError, OperationalError
+from sqlalchemy.exc import OperationalError, SQLAlchemyError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from eventstore.batch import Batch, Request
 from eventstore.commands import DatabaseAway, Executed, Overloaded
-from eventstore.engines import SQLITE_WAIT_MS, set_lock_wait
+from eventstore.engines import SQLITE_WAIT_MS
 from eventstore.recorder import LogRecorder
 from eventstore.writing import Writing
 from security.clock import Clock
@@ -73,12 +73,12 @@ class Transactions:
                 raise
             batch = Batch(self._writing, session, self._clock.now())
             for request in requests:
+                position = batch.position
                 try:
                     answers.append((request, batch.run(request), None))
-                except DBAPIError:
-                    raise
                 except Exception as error:
-                    if request.then is not None or request.origin is None:
+                    # A verb that failed before anything was collected harms only its caller; the rest goes on.
+                    if isinstance(error, SQLAlchemyError) or request.then is not None or batch.position != position:
                         raise
                     answers.append((request, None, error))
             batch.finish()

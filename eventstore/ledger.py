@@ -56,8 +56,8 @@ class Ledger:
         log = Log(write_engine)
         mapper = log.mapper
         assert isinstance(mapper, LogMapper)  # noqa: S101 - tells the type checker what construct_mapper made
-        changes = Changes(position)
         vault = Vault(keyring)
+        changes = Changes(position, vault.forget)
         parts = Writing(
             log.events,
             changes,

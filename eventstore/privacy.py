@@ -8,8 +8,7 @@ from sqlalchemy import Connection
 from domain.event import Event, Moment
 from eventstore.commands import Origin
 from security.blind_index import BlindIndex
-from security.clock import day_of, month_of
-from security.sealing import Sealer
+from security.sealing import Sealer, anonymous_subject
 
 INDEXED = ("username", "email")
 
@@ -25,14 +24,13 @@ class Privacy:
         self, connection: Connection, event: Event, stream: str, event_id: str, realm: str, now: Moment
     ) -> tuple[Event, Mapping[str, bytes]]:
         """The event with its personal fields sealed under its stream's own key, and the blind indexes of its names."""
-        month = month_of(now)
         sealed: dict[str, str] = {}
         indexes: dict[str, bytes] = {}
         for name in event.personal:
             clear = getattr(event, name)
             if clear is None:
                 continue
-            sealed[name] = self._sealer.seal(connection, stream, month, event_id, name, clear, now)
+            sealed[name] = self._sealer.seal(connection, stream, now, event_id, name, clear)
             if name in INDEXED:
                 indexes[name] = self.index(name, realm, clear)
         return (msgspec.structs.replace(event, **sealed) if sealed else event), indexes
@@ -49,13 +47,12 @@ class Privacy:
         elif actor.kind == "client" and actor.id:
             subject = f"client:{actor.id}"
         else:
-            subject = f"anonymous:{day_of(now)}"
-        month = month_of(now)
+            subject = anonymous_subject(now)
         ip = agent = None
         if origin.ip is not None:
-            ip = self._sealer.seal(connection, subject, month, event_id, "ip", origin.ip, now)
+            ip = self._sealer.seal(connection, subject, now, event_id, "ip", origin.ip)
         if origin.user_agent is not None:
-            agent = self._sealer.seal(connection, subject, month, event_id, "user_agent", origin.user_agent, now)
+            agent = self._sealer.seal(connection, subject, now, event_id, "user_agent", origin.user_agent)
         return ip, agent
 
     def index(self, field: str, realm: str, value: str) -> bytes:

@@ -1,0 +1,78 @@
+"""Facts that anyone can repeat: the first is recorded at once, what follows as one count for each subject, address and window.
+
+Without this an anonymous caller could make the log grow without bound. The counts of an open window are in memory, so a
+killed server loses them; the first fact of each window is never lost.
+"""
+
+from collections import OrderedDict
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+from domain.event import SECOND, Moment
+from eventstore.commands import Command, Origin
+from eventstore.ledger import Ledger
+
+ADDRESSES = 20
+"""Addresses told apart for one subject in one window. What comes from further ones is one count without an address."""
+
+OPEN = 10_000
+"""Windows open at a time. When more are, the oldest closes early."""
+
+Make = Callable[[int, int], Command]
+"""Builds the command that records `count` occurrences within `window_seconds`."""
+
+
+@dataclass(slots=True)
+class _Window:
+    began: Moment
+    origin: Origin
+    make: Make
+    count: int = 0
+
+
+class Tallies:
+    """Counts by subject, reason and address."""
+
+    def __init__(self, ledger: Ledger, window_seconds: int) -> None:
+        self._ledger = ledger
+        self._seconds = window_seconds
+        self._open: OrderedDict[tuple[str, str, str | None], _Window] = OrderedDict()
+        self._addresses: dict[str, int] = {}
+
+    async def note(self, subject: str, reason: str, make: Make, origin: Origin) -> None:
+        """One occurrence. Returns after it is committed when it opens a window, else at once."""
+        now = self._ledger.clock.now()
+        key = (subject, reason, origin.ip)
+        window = self._open.get(key)
+        if window is None and self._addresses.get(subject, 0) >= ADDRESSES:
+            key, origin = (subject, reason, None), replace(origin, ip=None, user_agent=None)
+            window = self._open.get(key)
+        if window is not None and now - window.began < self._seconds * SECOND:
+            window.count += 1
+            return
+        if window is not None:
+            await self._close(key, now)
+        self._open[key] = _Window(now, origin, make)
+        self._addresses[subject] = self._addresses.get(subject, 0) + 1
+        if len(self._open) > OPEN:
+            await self._close(next(iter(self._open)), now)
+        await self._ledger.execute(make(1, 0), origin=origin)
+
+    async def close_elapsed(self, *, everything: bool = False) -> None:
+        """Records the counts of windows that are over; of all at a stop."""
+        now = self._ledger.clock.now()
+        for key in list(self._open):
+            window = self._open.get(key)
+            if window is not None and (everything or now - window.began >= self._seconds * SECOND):
+                await self._close(key, now)
+
+    async def _close(self, key: tuple[str, str, str | None], now: Moment) -> None:
+        window = self._open.pop(key)
+        left = self._addresses[key[0]] - 1
+        if left:
+            self._addresses[key[0]] = left
+        else:
+            del self._addresses[key[0]]
+        if window.count:
+            seconds = max(1, (now - window.began) // SECOND)
+            await self._ledger.execute(window.make(window.count, seconds), origin=window.origin)

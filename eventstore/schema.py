@@ -1,0 +1,85 @@
+"""The schema of both databases. Migrations are the only thing that ever makes a table."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from sqlalchemy import Connection, MetaData, inspect, text
+from sqlalchemy.engine import make_url
+
+from eventstore import stored
+from eventstore.engines import is_sqlite, migrating
+from projections import schema as projections_schema
+from security import vault
+
+MIGRATIONS = Path(__file__).resolve().parent.parent / "alembic"
+
+APPEND_ONLY = frozenset({"stored_events"})
+"""Tables of which PostgreSQL's server role may only read and insert rows."""
+
+
+def metadata() -> Sequence[MetaData]:
+    """Every table that the server uses: the log, the projections, the vault."""
+    import projections  # noqa: F401 - importing the package declares the tables of every projection
+
+    return (stored.metadata, projections_schema.metadata, vault.metadata)
+
+
+def newest() -> str:
+    """The revision that this code needs. Revisions are numbered, so that no library is needed to name the newest."""
+    return max(path.name.partition("_")[0] for path in (MIGRATIONS / "versions").glob("[0-9]*.py"))
+
+
+def current(connection: Connection) -> str | None:
+    """The revision that the database has; None for an empty one."""
+    if not inspect(connection).has_table("alembic_version"):
+        return None
+    found: str | None = connection.scalar(text("SELECT version_num FROM alembic_version"))
+    return found
+
+
+def is_current(url: str) -> bool:
+    """Whether the database has every table in the shape that this code needs."""
+    engine = migrating(url)
+    try:
+        with engine.connect() as connection:
+            return current(connection) == newest()
+    finally:
+        engine.dispose()
+
+
+def upgrade(url: str, owner_url: str | None = None) -> None:
+    """Brings the database to the newest revision.
+
+    On PostgreSQL `owner_url` names the role that owns the tables; the role of `url` then gets only what the server
+    needs: it may read and insert events, and never change or remove one. Without `owner_url` one role does both.
+    """
+    from alembic import command
+    from alembic.config import Config
+
+    config = Config()
+    config.set_main_option("script_location", str(MIGRATIONS))
+    engine = migrating(owner_url or url)
+    try:
+        with engine.begin() as connection:
+            if not is_sqlite(url):
+                # Two nodes that start at once must not migrate at once.
+                connection.execute(text("SELECT pg_advisory_xact_lock(7209061)"))
+            config.attributes["connection"] = connection
+            command.upgrade(config, "head")
+            role = make_url(url).username
+            if owner_url and not is_sqlite(url) and role and role != make_url(owner_url).username:
+                _grant(connection, role)
+    finally:
+        engine.dispose()
+
+
+def _grant(connection: Connection, role: str) -> None:
+    quote = connection.dialect.identifier_preparer.quote
+    to = quote(role)
+    for tables in metadata():
+        for table in tables.tables.values():
+            name = quote(table.name)
+            connection.execute(text(f"REVOKE ALL ON {name} FROM {to}"))
+            rights = "SELECT, INSERT" if table.name in APPEND_ONLY else "SELECT, INSERT, UPDATE, DELETE"
+            connection.execute(text(f"GRANT {rights} ON {name} TO {to}"))
+    connection.execute(text(f"GRANT SELECT ON alembic_version TO {to}"))
