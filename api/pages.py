@@ -1,0 +1,306 @@
+"""Pages that people see: one struct per page with exactly what its template needs, and the headers that each carries.
+
+Nothing here knows requests or routes beyond the links that stand in the templates. Values are escaped by the template
+engine, and a value that a template asks for but its struct does not have is an error, never an empty string.
+"""
+
+import hashlib
+import ipaddress
+import re
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any, ClassVar, NamedTuple
+from urllib.parse import urlsplit
+
+import jinja2
+import msgspec
+
+from domain.event import Moment
+
+ROOM = Path(__file__).parent
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+class Page(msgspec.Struct, frozen=True, kw_only=True):
+    """One page. `template` is its file; `script` says that it has a script file, which may call the server."""
+
+    template: ClassVar[str]
+    script: ClassVar[bool] = False
+
+
+class DashboardLink(msgspec.Struct, frozen=True):
+    """A dashboard's sign-in page as the home page offers it. `url` is a path on this server."""
+
+    name: str
+    realm: str
+    url: str
+
+
+class Home(Page, frozen=True, kw_only=True):
+    """The way in. `third_party` is the demo application's address, where one runs."""
+
+    template: ClassVar[str] = "home.html"
+    issuer: str
+    dashboards: tuple[DashboardLink, ...]
+    third_party: str | None = None
+
+
+class SignIn(Page, frozen=True, kw_only=True):
+    """The form with `username`, `password` and `csrf` (RFC 6749 §4.1.1 leaves its looks to the server).
+
+    `application` is the name of the client that asks, None where a person signs in for themselves. `username` is what
+    was typed before, so that a wrong password need not cost it; it is shown to who typed it and kept nowhere.
+    """
+
+    template: ClassVar[str] = "sign_in.html"
+    action: str
+    csrf: str
+    realm: str
+    application: str | None = None
+    username: str = ""
+    error: str | None = None
+
+
+class ScopeInWords(msgspec.Struct, frozen=True):
+    """A scope as people read it. `allowed` marks what this person has already given to this application."""
+
+    name: str
+    description: str
+    allowed: bool = False
+
+
+class Consent(Page, frozen=True, kw_only=True):
+    """The question that a person answers with `decision` = `approve` or `deny` (RFC 6749 §4.1.1, RFC 9700 §4.15).
+
+    `destination` is where the answer goes, in words: see `destination`.
+    """
+
+    template: ClassVar[str] = "consent.html"
+    action: str
+    sign_out_action: str
+    csrf: str
+    application: str
+    scopes: tuple[ScopeInWords, ...]
+    destination: str
+    username: str
+
+
+class ErrorPage(Page, frozen=True, kw_only=True):
+    """What went wrong, where nothing can or may be sent back to the application (RFC 6749 §4.1.2.1)."""
+
+    template: ClassVar[str] = "error.html"
+    title: str
+    explanation: str
+    request_id: str
+
+
+class SignedIn(Page, frozen=True, kw_only=True):
+    """This browser's session at the server."""
+
+    template: ClassVar[str] = "signed_in.html"
+    username: str
+    realm: str
+    since: Moment
+    sign_out_action: str
+    csrf: str
+
+
+class SignOut(Page, frozen=True, kw_only=True):
+    """The question before a sign-out that was asked for by a link: a link alone must not end a session."""
+
+    template: ClassVar[str] = "sign_out.html"
+    action: str
+    csrf: str
+    username: str
+    realm: str
+
+
+class SignedOut(Page, frozen=True, kw_only=True):
+    """After the sign-out. `continue_url` is a path on this server that leads to a sign-in form."""
+
+    template: ClassVar[str] = "signed_out.html"
+    continue_url: str
+
+
+class AllowedApplication(msgspec.Struct, frozen=True):
+    """An application that may act for the person, since when, and when it last did."""
+
+    application: str
+    scopes: tuple[ScopeInWords, ...]
+    since: Moment
+    last_used: Moment | None
+    withdraw_action: str
+
+
+class AccountGrants(Page, frozen=True, kw_only=True):
+    """What a person has allowed. `notice` tells what their last click did."""
+
+    template: ClassVar[str] = "account_grants.html"
+    username: str
+    realm: str
+    grants: tuple[AllowedApplication, ...]
+    sign_out_action: str
+    csrf: str
+    notice: str | None = None
+
+
+class Dashboard(Page, frozen=True, kw_only=True):
+    """A working sign-in page of a first-party dashboard.
+
+    `resume` says that the browser sent the dashboard's cookie, so that the page may try to go on where it left off.
+    `error` is for the answer to a form that a browser without JavaScript posted to the page itself.
+    """
+
+    template: ClassVar[str] = "dashboard.html"
+    script: ClassVar[bool] = True
+    slug: str
+    name: str
+    realm: str
+    resume: bool = False
+    error: str = ""
+
+
+DASHBOARD_NEEDS_SCRIPT = "You are not signed in, and what you typed was not looked at: this page needs JavaScript."
+
+
+class StaticFile(NamedTuple):
+    """A file as it is served. `etag` is the strong entity tag with its quotes (RFC 9110 §8.8.3)."""
+
+    body: bytes
+    media_type: str
+    etag: str
+
+
+STATIC_MEDIA_TYPES = {
+    "grantlog.css": "text/css; charset=utf-8",
+    "grantlog.svg": "image/svg+xml",
+    "dashboard.js": "text/javascript; charset=utf-8",
+}
+
+
+def load_static(name: str, media_type: str) -> StaticFile:
+    body = (ROOM / "static" / name).read_bytes()
+    return StaticFile(body, media_type, f'"{hashlib.sha256(body).hexdigest()[:20]}"')
+
+
+STATIC = {name: load_static(name, media_type) for name, media_type in STATIC_MEDIA_TYPES.items()}
+
+
+def static_file(name: str) -> StaticFile | None:
+    """One of the files that the pages use, read when the server started; None for every other name."""
+    return STATIC.get(name)
+
+
+def static_url(name: str) -> str:
+    """The address of a static file. Its query is the content's hash, so a changed file is never taken from a cache."""
+    return f"/static/{name}?v={STATIC[name].etag.strip(chr(34))}"
+
+
+def to_datetime(moment: Moment) -> datetime:
+    return EPOCH + timedelta(microseconds=moment)
+
+
+def rfc3339(moment: Moment) -> str:
+    """RFC 3339 §5.6 in UTC with microseconds."""
+    return to_datetime(moment).isoformat(timespec="microseconds").replace("+00:00", "Z")
+
+
+def readable(moment: Moment) -> str:
+    """A moment for people: `5 March 2026, 14:02 UTC`."""
+    return f"{to_datetime(moment):%-d %B %Y, %H:%M} UTC"
+
+
+def compile_templates() -> dict[str, jinja2.Template]:
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(ROOM / "templates"),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        auto_reload=False,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters |= {"rfc3339": rfc3339, "readable": readable}
+    environment.globals["static_url"] = static_url
+    return {name: environment.get_template(name) for name in environment.list_templates()}
+
+
+TEMPLATES = compile_templates()
+
+
+def render(page: Page) -> bytes:
+    """The page as UTF-8 HTML. Raises jinja2.UndefinedError when template and struct disagree."""
+    values: dict[str, Any] = {name: getattr(page, name) for name in page.__struct_fields__}
+    return TEMPLATES[page.template].render(values).encode()
+
+
+def security_headers(form_action: Sequence[str] = (), *, script: bool = False) -> dict[str, str]:
+    """The headers of a page. `form_action` are redirect URIs to which the page's forms may lead by a redirect.
+
+    Browsers hold a form's whole chain of redirects to `form-action` (CSP Level 3 §6.4.1), so a consent form that sends
+    the person back to the application must name it. `script` admits the server's own script files and calls to itself.
+    """
+    sources = (form_source(uri) for uri in form_action)
+    targets = dict.fromkeys(["'self'", *(source for source in sources if source)])
+    policy = ["default-src 'none'", "style-src 'self'", "img-src 'self'"]
+    if script:
+        policy += ["script-src 'self'", "connect-src 'self'"]
+    policy += [f"form-action {' '.join(targets)}", "frame-ancestors 'none'", "base-uri 'none'"]
+    return {
+        "Content-Security-Policy": "; ".join(policy),
+        "Referrer-Policy": "same-origin",
+        "Cache-Control": "no-store",
+        "X-Content-Type-Options": "nosniff",
+    }
+
+
+HOST = re.compile(r"[a-z0-9.-]+")
+SCHEME = re.compile(r"[a-z][a-z0-9+.-]*")
+
+
+def form_source(uri: str) -> str | None:
+    """A redirect URI as a CSP source: its origin, or `scheme:` for an application's private scheme (RFC 8252 §7.1).
+
+    CSP has no way to write an IPv6 address (CSP Level 3 §2.3.1, `host-part`), so such a target admits its scheme.
+    None for what cannot be said safely in a header.
+    """
+    try:
+        parts = urlsplit(uri)
+        host, port = ascii_host(parts.hostname or ""), parts.port
+    except ValueError:
+        return None
+    if not SCHEME.fullmatch(parts.scheme):
+        return None
+    if parts.scheme not in ("http", "https") or ":" in host:
+        return f"{parts.scheme}:"
+    if not HOST.fullmatch(host):
+        return None
+    return f"{parts.scheme}://{host}" + (f":{port}" if port else "")
+
+
+def destination(redirect_uri: str) -> str:
+    """Where an authorization answer goes, in words that a person can check.
+
+    International names are shown in their ASCII form, so that a look-alike letter cannot pass for another (RFC 5891
+    §4.4). A loopback or private-scheme target is an application on the person's own device (RFC 8252 §7).
+    """
+    parts = urlsplit(redirect_uri)
+    if parts.scheme not in ("http", "https"):
+        return f"an app on this device ({parts.scheme})"
+    host = ascii_host(parts.hostname or "")
+    shown = f"[{host}]" if ":" in host else host
+    if parts.port:
+        shown += f":{parts.port}"
+    return f"this device ({shown})" if is_loopback(host) else shown
+
+
+def is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def ascii_host(host: str) -> str:
+    """The host as it goes on the wire. Raises ValueError (UnicodeError) for what is no host name."""
+    return host if host.isascii() else host.encode("idna").decode()

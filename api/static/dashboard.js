@@ -1,0 +1,113 @@
+// Sign-in of a first-party dashboard. The access token lives in one variable of this closure and in no storage;
+// the refresh token is an HttpOnly cookie that no script can read.
+(() => {
+  "use strict";
+
+  const element = (id) => document.getElementById(id);
+  const { login, refresh, logout, resume } = element("dashboard").dataset;
+  let accessToken = null;
+  let busy = false;
+
+  const say = (id, text) => { element(id).textContent = text; };
+
+  const call = (url, method, { body, bearer } = {}) => {
+    const headers = { Accept: "application/json", "X-Grantlog": "1" };
+    if (body) headers["Content-Type"] = "application/json";
+    if (bearer) headers.Authorization = `Bearer ${bearer}`;
+    return fetch(url, { method, headers, body: body && JSON.stringify(body), credentials: "same-origin", cache: "no-store" });
+  };
+
+  const explain = async (response) => {
+    if (response.status === 429) {
+      const seconds = Number(response.headers.get("Retry-After"));
+      return seconds > 0 ? `Too many attempts. Please wait ${seconds} s and try again.` : "Too many attempts. Please wait a moment and try again.";
+    }
+    if (response.status === 401) return "The user name or the password is wrong.";
+    const problem = await response.json().catch(() => ({}));
+    return problem.detail || problem.title || "The server could not do that just now. Please try again.";
+  };
+
+  const showSignedOut = () => {
+    accessToken = null;
+    element("signed-in").hidden = true;
+    element("signed-out").hidden = false;
+  };
+
+  const showSignedIn = (answer) => {
+    accessToken = answer.access_token;
+    element("scope").replaceChildren(...answer.scope.split(" ").filter(Boolean).map((name) => {
+      const entry = document.createElement("li");
+      const code = document.createElement("code");
+      code.textContent = name;
+      entry.append(code);
+      return entry;
+    }));
+    const expires = new Date(Date.now() + answer.expires_in * 1000);
+    say("token-type", answer.token_type);
+    say("expires", `${expires.toLocaleTimeString()} (${answer.expires_in} s)`);
+    element("expires").dateTime = expires.toISOString();
+    element("signed-out").hidden = true;
+    element("signed-in").hidden = false;
+  };
+
+  // One call at a time: a second click while the first is under way does nothing.
+  const once = (action) => async (event) => {
+    event?.preventDefault();
+    if (busy) return;
+    busy = true;
+    say("error", "");
+    say("status", "");
+    for (const button of document.querySelectorAll("button")) button.disabled = true;
+    try {
+      await action();
+    } catch {
+      say("error", "The server did not answer. Please try again.");
+    } finally {
+      busy = false;
+      for (const button of document.querySelectorAll("button")) button.disabled = false;
+    }
+  };
+
+  const signIn = async () => {
+    const password = element("password");
+    const body = { username: element("username").value, password: password.value };
+    password.value = "";
+    const response = await call(login, "POST", { body });
+    if (!response.ok) {
+      say("error", await explain(response));
+      return;
+    }
+    showSignedIn(await response.json());
+    say("status", "You are signed in.");
+    element("heading").focus();
+  };
+
+  const renew = async () => {
+    const response = await call(refresh, "POST");
+    if (response.ok) {
+      showSignedIn(await response.json());
+      say("status", "Your access was refreshed.");
+    } else if (response.status === 401) {
+      showSignedOut();
+      say("error", "Your sign-in has ended. Please sign in again.");
+    } else {
+      say("error", await explain(response));
+    }
+  };
+
+  const signOut = async () => {
+    const response = await call(logout, "DELETE", { bearer: accessToken });
+    if (response.ok || response.status === 401) {
+      showSignedOut();
+      say("status", "You are signed out.");
+      element("heading").focus();
+    } else {
+      say("error", await explain(response));
+    }
+  };
+
+  element("sign-in").addEventListener("submit", once(signIn));
+  element("refresh").addEventListener("click", once(renew));
+  element("sign-out").addEventListener("click", once(signOut));
+  if (resume === "yes") once(renew)();
+})();
