@@ -1,0 +1,1 @@
+"""Randomness, digests, keys and clocks. This room imports no other."""

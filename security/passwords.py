@@ -1,0 +1,168 @@
+"""Passwords: argon2id (RFC 9106), in threads of their own and never more of them than the machine can bear.
+
+A hash takes some 20 ms and 19 MiB on purpose. It must not hold up the event loop, and a flood of sign-ins must not take
+all memory: beyond the waiting room's size the caller is told that the server is overloaded.
+"""
+
+import asyncio
+import os
+from base64 import b64encode
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from enum import StrEnum
+from threading import BoundedSemaphore
+from typing import NamedTuple, TypeVar
+from unicodedata import normalize
+
+import msgspec
+from argon2 import PasswordHasher, Type, extract_parameters
+from argon2.exceptions import VerifyMismatchError
+
+T = TypeVar("T")
+
+MIN_CHARACTERS = 8
+MAX_BYTES = 1024
+_SALT_BYTES = 16
+_HASH_BYTES = 32
+
+
+class Parameters(msgspec.Struct, frozen=True):
+    """What a hash costs: memory in KiB, passes, lanes. The defaults are the least that a server should ask for."""
+
+    memory: int = 19_456
+    passes: int = 2
+    lanes: int = 1
+
+
+class Unacceptable(StrEnum):
+    """Why a text cannot become a password."""
+
+    TOO_SHORT = "too_short"
+    TOO_LONG = "too_long"
+    NOT_TEXT = "not_text"
+
+
+class Overloaded(Exception):
+    """More passwords are waiting than the server will hold: answer 503 with `Retry-After`."""
+
+
+class Verification(NamedTuple):
+    """`needs_rehash` is true for a right password whose hash is weaker than the parameters now in force."""
+
+    ok: bool
+    needs_rehash: bool
+
+
+def unacceptable(password: str) -> Unacceptable | None:
+    """Why a text may not become a password: under 8 code points once normalised, or over 1024 bytes of UTF-8 as typed.
+
+    NIST SP 800-63B §5.1.1.2 counts code points, wants at least 8 of them, and forbids to cut a password short. The
+    upper bound is in bytes because it limits work; it also holds when a password is verified, the lower bound does not.
+    """
+    octets = _octets(password)
+    if octets is None:
+        return Unacceptable.NOT_TEXT if len(password) <= MAX_BYTES else Unacceptable.TOO_LONG
+    return Unacceptable.TOO_SHORT if len(octets.decode()) < MIN_CHARACTERS else None
+
+
+def _octets(password: str) -> bytes | None:
+    """The bytes that are hashed: the NFKC form in UTF-8; None for what is too long or not encodable.
+
+    NIST SP 800-63B §5.1.1.2 has passwords normalised by NFKC or NFKD before they are hashed, since keyboards differ in
+    how they put an accented letter together. Nothing is folded or stripped: letter case and blanks count.
+    """
+    try:
+        # The bound comes before normalising, which can make a text eighteen times as long.
+        if len(password) > MAX_BYTES or len(password.encode()) > MAX_BYTES:
+            return None
+    except UnicodeEncodeError:
+        return None
+    return normalize("NFKC", password).encode()
+
+
+class Hasher:
+    """Hashes and verifies in `threads` threads with at most `waiting` calls queued behind them."""
+
+    def __init__(self, parameters: Parameters | None = None, *, threads: int | None = None, waiting: int = 64) -> None:
+        self._parameters = parameters or Parameters()
+        self._argon2 = PasswordHasher(
+            time_cost=self._parameters.passes,
+            memory_cost=self._parameters.memory,
+            parallelism=self._parameters.lanes,
+            hash_len=_HASH_BYTES,
+            salt_len=_SALT_BYTES,
+            type=Type.ID,
+        )
+        workers = threads or min(4, os.cpu_count() or 1)
+        self._pool = ThreadPoolExecutor(workers, thread_name_prefix="argon2")
+        self._room = BoundedSemaphore(workers + waiting)
+        self._nobody = _hash_of_nothing(self._parameters)
+
+    async def hash(self, password: str) -> str:
+        """The encoded hash, salt and parameters included. Raises Overloaded, or ValueError for an `unacceptable` text."""
+        problem = unacceptable(password)
+        octets = _octets(password)
+        if problem is not None or octets is None:
+            raise ValueError(f"this text cannot become a password: {problem}")
+        return await self._run(lambda: self._argon2.hash(octets))
+
+    async def verify(self, encoded: str | None, password: str) -> Verification:
+        """Whether this is the password. Without a hash (unknown user) the answer is no and costs the same time.
+
+        So does a text that could never be a password. May raise Overloaded; raises argon2's InvalidHashError when the
+        stored hash is none.
+        """
+        octets = _octets(password)
+        if encoded is None or octets is None:
+            await self._run(lambda: self._matches(self._nobody, octets or b""))
+            return Verification(False, False)
+        matches = await self._run(lambda: self._matches(encoded, octets))
+        return Verification(matches, matches and self.needs_rehash(encoded))
+
+    def needs_rehash(self, encoded: str) -> bool:
+        """Whether a hash is weaker in any respect than a new one would be. A stronger one is left as it is."""
+        had = extract_parameters(encoded)
+        return (
+            had.type is not Type.ID
+            or had.version < 19
+            or had.memory_cost < self._parameters.memory
+            or had.time_cost < self._parameters.passes
+            or had.hash_len < _HASH_BYTES
+        )
+
+    def close(self) -> None:
+        """Finish what was accepted and take no more."""
+        self._pool.shutdown(wait=True)
+
+    def _matches(self, encoded: str, octets: bytes) -> bool:
+        try:
+            return self._argon2.verify(encoded, octets)
+        except VerifyMismatchError:
+            return False
+
+    async def _run(self, work: Callable[[], T]) -> T:
+        if not self._room.acquire(blocking=False):
+            raise Overloaded
+        try:
+            future = self._pool.submit(work)
+        except BaseException:
+            self._room.release()
+            raise
+        # The place is given back when the thread is done, not when the caller stops waiting: a caller who hangs up
+        # must not make room for more work than there are threads.
+        future.add_done_callback(self._leave)
+        return await asyncio.wrap_future(future)
+
+    def _leave(self, _: "Future[T]") -> None:
+        self._room.release()
+
+
+def _hash_of_nothing(parameters: Parameters) -> str:
+    """A well-formed hash of no known password, to verify against when there is no user.
+
+    It is put together from random bytes instead of being computed, so it costs nothing at start and no first unknown
+    user waits for it; verifying against it takes exactly as long as against a real one.
+    """
+    salt, tag = (b64encode(os.urandom(size)).rstrip(b"=").decode() for size in (_SALT_BYTES, _HASH_BYTES))
+    costs = f"m={parameters.memory},t={parameters.passes},p={parameters.lanes}"
+    return f"$argon2id$v=19${costs}${salt}${tag}"

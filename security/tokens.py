@@ -1,0 +1,179 @@
+"""The one format of every secret that the server hands out: `<prefix>_<kind>_` + 30 random characters + 6 of checksum.
+
+Anyone can tell by eye what such a text is, a scanner can match it, and the checksum tells a typo from a secret that was
+never issued without asking the server. 30 base62 characters are 178 bits, more than RFC 6749 §10.10 asks for, so a
+plain SHA-256 at rest is enough: there is nothing to guess that a slow hash would have to protect.
+"""
+
+import re
+from enum import StrEnum
+from hashlib import sha256
+from hmac import compare_digest
+from typing import NoReturn
+from zlib import crc32
+
+from security.base62 import characters, six_digits
+
+DEFAULT_PREFIX = "glog"
+RANDOM_LENGTH = 30
+CHECKSUM_LENGTH = 6
+_SECRET_LENGTH = RANDOM_LENGTH + CHECKSUM_LENGTH
+_PREFIX = re.compile(r"[a-z][a-z0-9]{1,15}", re.ASCII)
+
+
+class Kind(StrEnum):
+    """What a secret is for. This list is the only one: scanner rules and documentation are made from it."""
+
+    description: str
+
+    def __new__(cls, value: str, description: str) -> "Kind":
+        member = str.__new__(cls, value)
+        member._value_ = value
+        member.description = description
+        return member
+
+    ACCESS_TOKEN = "at", "access token"
+    REFRESH_TOKEN = "rt", "refresh token"
+    AUTHORIZATION_CODE = "ac", "authorization code"
+    CLIENT_SECRET = "cs", "client secret"
+    BROWSER_SESSION = "ss", "browser session"
+    DEVICE_CODE = "dc", "device code"
+    INITIAL_ACCESS_TOKEN = "ia", "initial access token"
+
+
+class Secret:
+    """A secret in memory. Printing, formatting, logging or serialising it never shows it; only `reveal` does.
+
+    `sha256` is the digest of the whole text, 32 bytes; `hex` is the same in lower-case hexadecimal.
+    """
+
+    __slots__ = ("_raw", "kind", "sha256")
+
+    _raw: str
+    kind: Kind | None
+    sha256: bytes
+
+    def __init__(self, raw: str, kind: Kind | None = None) -> None:
+        self._raw = raw
+        self.kind = kind
+        self.sha256 = digest(raw)
+
+    @property
+    def hex(self) -> str:
+        return self.sha256.hex()
+
+    @property
+    def masked(self) -> str:
+        """How logs and people may name it; see `mask`."""
+        return _masked(self.kind, self.sha256)
+
+    def reveal(self) -> str:
+        """The secret itself: for the one answer that hands it out."""
+        return self._raw
+
+    def __repr__(self) -> str:
+        return f"Secret({self.masked})"
+
+    def __str__(self) -> str:
+        return self.masked
+
+    def __format__(self, spec: str) -> str:
+        return format(self.masked, spec)
+
+    def __eq__(self, other: object) -> bool:
+        return compare_digest(self.sha256, other.sha256) if isinstance(other, Secret) else NotImplemented
+
+    def __hash__(self) -> int:
+        return hash(self.sha256)
+
+    def __copy__(self) -> "Secret":
+        return self
+
+    def __deepcopy__(self, memo: object) -> "Secret":
+        return self
+
+    def __getstate__(self) -> NoReturn:
+        raise TypeError("a secret cannot be serialised")
+
+    def __reduce_ex__(self, protocol: object) -> NoReturn:
+        raise TypeError("a secret cannot be serialised")
+
+
+class Format:
+    """The format under one prefix, which an installation may choose: 2 to 16 of `a-z0-9`, a letter first."""
+
+    __slots__ = ("_heads", "_start", "prefix")
+
+    def __init__(self, prefix: str = DEFAULT_PREFIX) -> None:
+        if _PREFIX.fullmatch(prefix) is None:
+            raise ValueError("a token prefix is 2 to 16 lower-case letters and digits, a letter first")
+        self.prefix = prefix
+        self._start = len(prefix) + len("_at_")
+        self._heads = {f"{prefix}_{kind.value}_": kind for kind in Kind}
+
+    def mint(self, kind: Kind) -> Secret:
+        """A new secret of that kind, from the system's generator."""
+        body = characters(RANDOM_LENGTH)
+        return Secret(f"{self.prefix}_{kind.value}_{body}{six_digits(crc32(body.encode('ascii')))}", kind)
+
+    def parse(self, raw: str) -> Kind | None:
+        """The kind of a well-formed secret; None for another prefix or kind, another length, or a wrong checksum.
+
+        It says nothing about whether the secret was ever issued.
+        """
+        start = self._start
+        if len(raw) != start + _SECRET_LENGTH:
+            return None
+        kind = self._heads.get(raw[:start])
+        if kind is None or not raw.isascii():
+            return None
+        secret = raw[start:]
+        body = secret[:RANDOM_LENGTH]
+        if not secret.isalnum() or secret[RANDOM_LENGTH:] != six_digits(crc32(body.encode("ascii"))):
+            return None
+        return kind
+
+    def read(self, raw: str) -> Secret | None:
+        """The same check for a secret that somebody presented, and its digest at once."""
+        kind = self.parse(raw)
+        return None if kind is None else Secret(raw, kind)
+
+    def mask(self, raw: str) -> str:
+        """How logs and people may name a presented text: `<kind>:<first 8 hex of the digest>`, no character of it.
+
+        What is not of our format is only `unknown`: it may be a password, and part of a password's plain digest is
+        enough to try a dictionary against.
+        """
+        return _masked(self.parse(raw), digest(raw))
+
+    def pattern(self, kind: Kind) -> str:
+        """The regular expression that finds secrets of that kind in foreign text."""
+        return rf"\b{self.prefix}_{kind.value}_[0-9A-Za-z]{{{_SECRET_LENGTH}}}\b"
+
+
+def _masked(kind: Kind | None, sha256_: bytes) -> str:
+    return "unknown" if kind is None else f"{kind.value}:{sha256_[:4].hex()}"
+
+
+def digest(raw: str) -> bytes:
+    """SHA-256 of the whole text, 32 bytes: the only form in which a secret is stored.
+
+    Our own secrets are ASCII. Others are digested as UTF-8, so that looking one up finds nothing instead of failing.
+    """
+    return sha256(raw.encode("utf-8", "surrogatepass")).digest()
+
+
+def same(left: str | bytes, right: str | bytes) -> bool:
+    """Whether two values are equal, in a time that depends on their length alone."""
+    return compare_digest(_octets(left), _octets(right))
+
+
+def _octets(value: str | bytes) -> bytes:
+    return value.encode("utf-8", "surrogatepass") if isinstance(value, str) else value
+
+
+DEFAULT = Format()
+mint = DEFAULT.mint
+parse = DEFAULT.parse
+read = DEFAULT.read
+mask = DEFAULT.mask

@@ -1,0 +1,299 @@
+"""The vault: the one mutable store beside the log. It holds keys and secrets, each wrapped by a master key.
+
+Subjects whose data is sealed have a key each; so has every month (`month:<YYYY-MM>`). Destroying one is how a person,
+or the addresses of a month, are erased from a log that nobody may change. A destroyed key leaves its row behind, so
+that it is never made again.
+
+All methods work in the caller's transaction: what happens here is committed or dropped together with the event that
+tells it. Unwrapped keys are kept in memory. One that a transaction of this process made or destroyed is kept only when
+that transaction has ended and the row was read again, since it may have been rolled back. **Other processes do not
+notice a destruction by themselves**: whoever reads in the log that a subject was erased calls `forget(subject)`, in
+every process, the one that destroyed the key included (a reader of its own may still have seen the older row).
+"""
+
+import os
+import re
+from dataclasses import dataclass, field
+from threading import Lock
+from typing import Any, NamedTuple
+
+from sqlalchemy import Connection, RootTransaction, bindparam, delete, or_, select, update
+
+from security import vault_tables
+from security.clock import Moment
+from security.keyring import KEY_BYTES, Keyring
+from security.lru import Lru
+from security.vault_tables import ANSWERS, KEYS, SECRETS
+
+metadata = vault_tables.metadata
+
+# The full stop separates the parts of a sealed text, so a subject has none.
+_SUBJECT = re.compile(r"[^.\x00-\x20\x7f]{1,255}")
+_UNSETTLED_BEFORE_SWEEP = 1024
+
+_FIND_KEY = select(KEYS.c.wrapped).where(KEYS.c.subject == bindparam("b_subject"))
+_FIND_SECRET = select(SECRETS.c.wrapped, SECRETS.c.version, SECRETS.c.updated_at).where(
+    SECRETS.c.name == bindparam("b_name")
+)
+_DELETE_SECRET = delete(SECRETS).where(SECRETS.c.name == bindparam("b_name"))
+_FIND_ANSWER = select(ANSWERS.c.body_hash, ANSWERS.c.status, ANSWERS.c.answer).where(
+    ANSWERS.c.key_hash == bindparam("b_key_hash"), ANSWERS.c.expires_at > bindparam("b_now")
+)
+_PRUNE_ANSWERS = delete(ANSWERS).where(
+    ANSWERS.c.key_hash.in_(
+        select(ANSWERS.c.key_hash)
+        .where(ANSWERS.c.expires_at <= bindparam("b_now"))
+        .order_by(ANSWERS.c.expires_at)
+        .limit(bindparam("b_limit"))
+    )
+)
+
+
+class Found(NamedTuple):
+    """A subject's key, None when destroyed. What is not `settled` may still be rolled back and must not be kept."""
+
+    key: bytes | None
+    settled: bool
+
+    def __repr__(self) -> str:
+        return f"Found({'a key' if self.key else 'destroyed'}, settled={self.settled})"
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """A named secret and how often it was replaced: 1 for the first."""
+
+    value: bytes = field(repr=False)
+    version: int
+    updated_at: Moment
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """An answer that a command was given, its HTTP status, and the digest of the body it was given for."""
+
+    body_hash: bytes
+    status: int
+    content: bytes = field(repr=False)
+
+
+class Vault:
+    """The vault of one keyring. One per process; several threads may use it, each with a connection of its own."""
+
+    def __init__(self, keyring: Keyring, *, keep: int = 8192) -> None:
+        self._keyring = keyring
+        self._kept: Lru[str, Found] = Lru(keep)
+        self._unsettled: dict[str, set[RootTransaction]] = {}
+        self._lock = Lock()
+        self.generation = 0
+        """Rises with every destruction, so that whoever keeps something made from the keys knows when to drop it."""
+
+    def subject_key(self, connection: Connection, subject: str, *, create: bool, now: Moment) -> bytes | None:
+        """The key of a subject, 32 bytes, made if `create` is set and there is none; None when destroyed or never made."""
+        found = self.provide(connection, subject, now) if create else self.find(connection, subject)
+        return found.key if found else None
+
+    def provide(self, connection: Connection, subject: str, now: Moment) -> Found:
+        """The key of a subject, made when it never had one; when several processes make it at once, one key wins.
+
+        A destroyed key stays destroyed. ValueError for what cannot be a subject.
+        """
+        found = self.find(connection, subject)
+        if found is not None:
+            return found
+        _check_subject(subject)
+        self._unsettle(connection, subject)
+        row = {"subject": subject, "created_at": now} | self._wrap(_key_purpose(subject), os.urandom(KEY_BYTES))
+        connection.execute(vault_tables.insert_key_if_absent(connection), row)
+        found = self.find(connection, subject)
+        if found is None:
+            raise RuntimeError("the vault needs an isolation level that shows rows committed meanwhile: READ COMMITTED")
+        return found
+
+    def find(self, connection: Connection, subject: str) -> Found | None:
+        """The key of a subject; None when it never had one here."""
+        kept = self._kept.get(subject)
+        if kept is not None:
+            return kept
+        # Both are asked before the row is read: a transaction that ends in between must not make an old reading count.
+        generation, settled = self.generation, self._is_settled(subject)
+        row = connection.execute(_FIND_KEY, {"b_subject": subject}).first()
+        if row is None:
+            return None
+        key = None if row.wrapped is None else self._keyring.unwrap(_key_purpose(subject), row.wrapped)
+        found = Found(key, settled)
+        if settled:
+            with self._lock:
+                if generation == self.generation:
+                    self._kept.put(subject, found)
+        return found
+
+    def destroy(self, connection: Connection, subject: str, now: Moment) -> bool:
+        """Destroy the key of a subject for ever; whether there was one until now.
+
+        A subject that never had a key can have none from now on, which makes it safe to apply the log's erasures again
+        to a vault restored from an older copy.
+        """
+        _check_subject(subject)
+        self._unsettle(connection, subject)
+        with self._lock:
+            self.generation += 1
+            self._kept.discard(subject)
+        _overwrite_deleted(connection)
+        row = connection.execute(_FIND_KEY, {"b_subject": subject}).first()
+        connection.execute(
+            vault_tables.destroy_key(connection), {"subject": subject, "created_at": now, "destroyed_at": now}
+        )
+        return row is not None and row.wrapped is not None
+
+    def forget(self, subject: str) -> None:
+        """Learn that the key of a subject was destroyed and that this is committed: the log says so."""
+        with self._lock:
+            self.generation += 1
+            self._kept.put(subject, Found(None, True))
+
+    def put_secret(self, connection: Connection, name: str, value: bytes, now: Moment) -> int:
+        """Store a secret under a name in place of the former one; its version."""
+        _overwrite_deleted(connection)
+        row = {"name": name, "version": 1, "updated_at": now} | self._wrap(_secret_purpose(name), value)
+        version: int = connection.execute(vault_tables.put_secret(connection), row).scalar_one()
+        return version
+
+    def get_secret(self, connection: Connection, name: str) -> Stored | None:
+        """The secret of that name, read from the database each time: a rotation by any process shows at once."""
+        row = connection.execute(_FIND_SECRET, {"b_name": name}).first()
+        if row is None:
+            return None
+        return Stored(self._keyring.unwrap(_secret_purpose(name), row.wrapped), row.version, row.updated_at)
+
+    def delete_secret(self, connection: Connection, name: str) -> bool:
+        """Remove the secret of that name; whether there was one."""
+        _overwrite_deleted(connection)
+        return connection.execute(_DELETE_SECRET, {"b_name": name}).rowcount > 0
+
+    def put_answer(
+        self, connection: Connection, key_hash: bytes, answer: Answer, *, now: Moment, expires_at: Moment
+    ) -> bool:
+        """Keep the answer to a command under its idempotency key's digest, unless one is kept that is still good.
+
+        False when one is: somebody else carried out a command with that key first, and theirs stands.
+        """
+        purpose = _answer_purpose(key_hash, answer.body_hash, answer.status)
+        row = {
+            "key_hash": key_hash,
+            "body_hash": answer.body_hash,
+            "status": answer.status,
+            "expires_at": expires_at,
+        } | self._wrap(purpose, answer.content, "answer")
+        return connection.execute(vault_tables.put_answer(connection), row | {"b_now": now}).rowcount > 0
+
+    def get_answer(self, connection: Connection, key_hash: bytes, now: Moment) -> Answer | None:
+        """The answer kept under that digest; None when there is none or its time is over.
+
+        The caller compares `body_hash`: another body under the same key is a mistake of the client.
+        """
+        row = connection.execute(_FIND_ANSWER, {"b_key_hash": key_hash, "b_now": now}).first()
+        if row is None:
+            return None
+        purpose = _answer_purpose(key_hash, row.body_hash, row.status)
+        return Answer(row.body_hash, row.status, self._keyring.unwrap(purpose, row.answer))
+
+    def prune_answers(self, connection: Connection, now: Moment, limit: int) -> int:
+        """Remove at most `limit` answers whose time is over, the oldest first; how many."""
+        _overwrite_deleted(connection)
+        return connection.execute(_PRUNE_ANSWERS, {"b_now": now, "b_limit": limit}).rowcount
+
+    def rewrap(self, connection: Connection, batch: int) -> int:
+        """Wrap up to `batch` values of each table anew with the active master key; how many were not yet.
+
+        Call it, a transaction each, until it gives 0; only then may the older master keys be dropped.
+        """
+        _overwrite_deleted(connection)
+        return (
+            self._rewrap(connection, _KEY_WRAPS, batch)
+            + self._rewrap(connection, _SECRET_WRAPS, batch)
+            + self._rewrap(connection, _ANSWER_WRAPS, batch)
+        )
+
+    def _rewrap(self, connection: Connection, place: "_Wraps", batch: int) -> int:
+        table, name, wrapped, purpose_of = place
+        active, column = self._keyring.active_id, table.c.key_id
+        # Two ranges instead of one inequality let the index find what is left; destroyed keys have no key id.
+        rows = connection.execute(select(table).where(or_(column < active, column > active)).limit(batch)).all()
+        changes = []
+        for row in rows:
+            values, purpose = row._mapping, purpose_of(row)
+            fresh = self._keyring.wrap(purpose, self._keyring.unwrap(purpose, values[wrapped]))
+            changes.append({"b_name": values[name], "b_was": values[wrapped], wrapped: fresh, "key_id": active})
+        if changes:
+            # What somebody replaced or destroyed in the meantime stays as they left it.
+            connection.execute(
+                update(table).where(table.c[name] == bindparam("b_name"), table.c[wrapped] == bindparam("b_was")),
+                changes,
+            )
+        return len(rows)
+
+    def _wrap(self, purpose: str, value: bytes, column: str = "wrapped") -> dict[str, Any]:
+        return {column: self._keyring.wrap(purpose, value), "key_id": self._keyring.active_id}
+
+    def _unsettle(self, connection: Connection, subject: str) -> None:
+        transaction = connection.get_transaction() or connection.begin()
+        with self._lock:
+            if len(self._unsettled) >= _UNSETTLED_BEFORE_SWEEP:
+                self._unsettled = {
+                    name: open_
+                    for name, all_ in self._unsettled.items()
+                    if (open_ := {one for one in all_ if one.is_active})
+                }
+            self._unsettled.setdefault(subject, set()).add(transaction)
+
+    def _is_settled(self, subject: str) -> bool:
+        if subject not in self._unsettled:
+            return True
+        with self._lock:
+            if any(transaction.is_active for transaction in self._unsettled.get(subject, ())):
+                return False
+            self._unsettled.pop(subject, None)
+            return True
+
+
+def _check_subject(subject: str) -> None:
+    if _SUBJECT.fullmatch(subject) is None:
+        raise ValueError("a subject is 1 to 255 characters without full stops, blanks and control characters")
+
+
+def _key_purpose(subject: str) -> str:
+    return f"vault key\0{subject}"
+
+
+def _secret_purpose(name: str) -> str:
+    return f"vault secret\0{name}"
+
+
+def _answer_purpose(key_hash: bytes, body_hash: bytes, status: int) -> str:
+    return f"vault answer\0{key_hash.hex()}\0{body_hash.hex()}\0{status}"
+
+
+class _Wraps(NamedTuple):
+    """Where a table keeps its wraps, and for which purpose a row's wrap was made."""
+
+    table: Any
+    name: str
+    wrapped: str
+    purpose_of: Any
+
+
+_KEY_WRAPS = _Wraps(KEYS, "subject", "wrapped", lambda row: _key_purpose(row.subject))
+_SECRET_WRAPS = _Wraps(SECRETS, "name", "wrapped", lambda row: _secret_purpose(row.name))
+_ANSWER_WRAPS = _Wraps(
+    ANSWERS, "key_hash", "answer", lambda row: _answer_purpose(row.key_hash, row.body_hash, row.status)
+)
+
+
+def _overwrite_deleted(connection: Connection) -> None:
+    """Have SQLite overwrite what is deleted with zeros: otherwise a destroyed key's wrap stays readable in the file.
+
+    PostgreSQL has no such switch; there a wrap goes with the next vacuum, and from archives with their retention.
+    """
+    if connection.dialect.name == "sqlite":
+        connection.exec_driver_sql("PRAGMA secure_delete = ON").close()
