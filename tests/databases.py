@@ -19,7 +19,7 @@ _numbers = itertools.count(1)
 
 
 class Databases:
-    """Makes and drops the databases of one test process. All processes of a run share `directory` and the server in it."""
+    """Makes and drops the databases of one test process. All processes of a run share `directory` and its server."""
 
     def __init__(self, directory: Path) -> None:
         self._directory = directory
