@@ -60,6 +60,8 @@ class AccessDenied(Reason):
     """RFC 6749 §4.1.2.1 `access_denied`."""
 
     PERSON = "person"
+    ACCOUNT = "account"
+    CONSENT = "consent"
 
 
 class Forbidden(Reason):

@@ -1,4 +1,4 @@
-"""Where the read models' tables are declared: one metadata object, whose names for keys and indexes are the migrations' names."""
+"""Where the read models' tables are declared: one metadata object, with one rule for naming keys and indexes."""
 
 from sqlalchemy import BigInteger, Integer, MetaData
 

@@ -1,4 +1,4 @@
-"""What a projection gives for an event: statements with their parameters, which the ledger groups and runs in its transaction."""
+"""What a projection gives for an event: statements with parameters, which the ledger runs in its transaction."""
 
 from collections.abc import Hashable
 from typing import Any, NamedTuple

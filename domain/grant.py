@@ -1,0 +1,329 @@
+"""A grant: one authorization with all that ever came of it, from the code or the first token to its end.
+
+The verbs that issue tokens stand in `domain.grants`, one file per grant_type; here are the facts, the state, and how a
+grant or one of its tokens ends. Digests are the lower-case hex SHA-256 of whole secrets. The state holds the current
+refresh token and its predecessor and no history: whoever calls has found out, through the index of digests, that a
+presented secret belongs to this grant, so a refresh token that is neither of the two has been presented before.
+"""
+
+from typing import Literal
+
+import msgspec
+from msgspec.structs import replace
+
+from domain.decision import Outcome, accept, refuse
+from domain.event import SECOND, Event, Moment, Recorded
+from domain.refusal import InvalidGrant, NotFound
+
+EndReason = Literal[
+    "person",
+    "client",
+    "administrator",
+    "code_replay",
+    "refresh_replay",
+    "secret_leak",
+    "account",
+    "password_changed",
+    "expiry_policy",
+    "logout",
+]
+By = Literal["client", "person", "administrator", "system"]
+
+REFUSALS_RECORDED = 5
+"""So many refusals of one grant are recorded one by one; whoever goes on trying adds nothing to the log."""
+
+
+class CodeIssued(Event, frozen=True, kw_only=True):
+    """The person approved: an authorization code was issued (RFC 6749 §4.1.2). `lifetime` in seconds.
+
+    `asked` is the requested scope where it differs from the granted one; `redirect_uri_given` tells whether the request
+    named the redirect URI, so that the redemption has to repeat it (§4.1.3).
+    """
+
+    type = "grant.code_issued"
+    client_id: str
+    account_id: str
+    session_id: str | None = None
+    redirect_uri: str
+    redirect_uri_given: bool = True
+    scope: str
+    asked: str | None = None
+    code_challenge: str | None = None
+    code: str
+    lifetime: int
+
+
+class CodeRefused(Event, frozen=True, kw_only=True):
+    """A redemption of the code was refused and changed nothing, for one of the reasons of `invalid_grant`."""
+
+    type = "grant.code_refused"
+    reason: str
+
+
+class CodeRedeemed(Event, frozen=True, kw_only=True):
+    """The code was redeemed; the tokens follow in the next event."""
+
+    type = "grant.code_redeemed"
+
+
+class CodeReplayed(Event, frozen=True, kw_only=True):
+    """The redeemed code was presented again by its client with the right verifier (RFC 6749 §4.1.2)."""
+
+    type = "grant.code_replayed"
+
+
+class TokensIssued(Event, frozen=True, kw_only=True):
+    """The grant's first tokens. Lifetimes in seconds; the grant can be refreshed for `refresh_ends_in` at most.
+
+    `secret_id` and `secret_version` name the client secret that authenticated the request; `code` is the redeemed one.
+    """
+
+    type = "grant.tokens_issued"
+    grant_type: str
+    client_id: str
+    account_id: str | None = None
+    scope: str
+    secret_id: str | None = None
+    secret_version: int | None = None
+    access_token: str
+    lifetime: int
+    refresh_token: str | None = None
+    refresh_lifetime: int | None = None
+    refresh_ends_in: int | None = None
+    code: str | None = None
+
+
+class TokensRefreshed(Event, frozen=True, kw_only=True):
+    """New tokens for a presented refresh token, which is accepted once more until `grace_ends_at` (RFC 6749 §6)."""
+
+    type = "grant.tokens_refreshed"
+    client_id: str
+    account_id: str | None = None
+    scope: str
+    secret_id: str | None = None
+    secret_version: int | None = None
+    access_token: str
+    lifetime: int
+    refresh_token: str
+    refresh_lifetime: int
+    grace_ends_at: Moment | None = None
+
+
+class SuccessorReplaced(Event, frozen=True, kw_only=True):
+    """The predecessor came again in its grace: the successor, which nobody had used, is void and another follows."""
+
+    type = "grant.successor_replaced"
+    refresh_token: str
+
+
+class RefreshReplayed(Event, frozen=True, kw_only=True):
+    """A refresh token that had been used up was presented again by its client (RFC 9700 §4.14.2)."""
+
+    type = "grant.refresh_replayed"
+    refresh_token: str
+
+
+class RefreshRefused(Event, frozen=True, kw_only=True):
+    """A refresh was refused and changed nothing, for one of the reasons of `invalid_grant`."""
+
+    type = "grant.refresh_refused"
+    reason: str
+
+
+class TokenRevoked(Event, frozen=True, kw_only=True):
+    """One access token was revoked alone (RFC 7009 §2.1); it would have lived until `expires_at`."""
+
+    type = "grant.token_revoked"
+    access_token: str
+    expires_at: Moment
+    by: By
+
+
+class Ended(Event, frozen=True, kw_only=True):
+    """The grant is over, with every token that came of it."""
+
+    type = "grant.ended"
+    reason: EndReason
+
+
+class Code(msgspec.Struct, frozen=True):
+    """The grant's authorization code."""
+
+    sha256: str
+    redirect_uri: str
+    redirect_uri_given: bool
+    challenge: str | None
+    position: int
+    issued_at: Moment
+    expires_at: Moment
+    redeemed: bool = False
+
+
+class Refresh(msgspec.Struct, frozen=True):
+    """A refresh token, and the client secret version under which it was issued."""
+
+    sha256: str
+    position: int
+    secret_id: str | None
+    issued_at: Moment
+    expires_at: Moment
+
+
+class Revoked(msgspec.Struct, frozen=True):
+    """An access token that was revoked alone and would not have expired yet."""
+
+    sha256: str
+    expires_at: Moment
+
+
+class State(msgspec.Struct, frozen=True):
+    """A grant after its events so far, of a size that does not grow with its refreshes.
+
+    `scope` is the original one; `ends_at` is when refreshing is over for good.
+    """
+
+    exists: bool = False
+    grant_id: str = ""
+    grant_type: str = ""
+    client_id: str = ""
+    account_id: str | None = None
+    session_id: str | None = None
+    scope: tuple[str, ...] = ()
+    position: int = 0
+    started_at: Moment = 0
+    code: Code | None = None
+    refresh: Refresh | None = None
+    predecessor: Refresh | None = None
+    grace_ends_at: Moment | None = None
+    ends_at: Moment | None = None
+    revoked: tuple[Revoked, ...] = ()
+    refusals: int = 0
+    replays: int = 0
+    ended_at: Moment | None = None
+    ended_reason: str | None = None
+
+
+INITIAL = State()
+
+
+def revoke_token(
+    state: State, *, now: Moment, client_id: str | None, kind: str, sha256: str, expires_at: Moment, by: By
+) -> Outcome:
+    """Revokes a token of this grant: an access token alone, anything else with the whole grant (RFC 7009 §2.1).
+
+    `client_id` is the client that asks; None where somebody with authority over every client does. A repeat is accepted
+    and records nothing.
+    """
+    if client_id is not None and client_id != state.client_id:
+        return refuse(InvalidGrant.FOREIGN_CLIENT, detail="the token was issued to another client")
+    if not state.exists or state.ended_at is not None:
+        return accept()
+    if kind != "access":
+        return accept(Ended(reason="administrator" if by == "system" else by))
+    if now >= expires_at or any(token.sha256 == sha256 for token in state.revoked):
+        return accept()
+    return accept(TokenRevoked(access_token=sha256, expires_at=expires_at, by=by))
+
+
+def end(
+    state: State, *, now: Moment, reason: EndReason, client_id: str | None = None, account_id: str | None = None
+) -> Outcome:
+    """Ends the grant. A repeat is accepted and records nothing.
+
+    Where `client_id` or `account_id` is given, the grant must be theirs: for anybody else there is none.
+    """
+    theirs = client_id in (None, state.client_id) and account_id in (None, state.account_id)
+    if not state.exists or not theirs:
+        return refuse(NotFound.UNKNOWN, detail="there is no such grant")
+    if state.ended_at is not None:
+        return accept()
+    return accept(Ended(reason=reason))
+
+
+EVENTS: tuple[type[Event], ...] = (
+    CodeIssued,
+    CodeRefused,
+    CodeRedeemed,
+    CodeReplayed,
+    TokensIssued,
+    TokensRefreshed,
+    SuccessorReplaced,
+    RefreshReplayed,
+    RefreshRefused,
+    TokenRevoked,
+    Ended,
+)
+
+
+def evolve(state: State, recorded: Recorded) -> State:
+    """The state after one more event."""
+    event, now = recorded.event, recorded.time
+    match event:
+        case CodeIssued() | TokensIssued():
+            return _issued(state, recorded)
+        case TokensRefreshed():
+            return _refreshed(state, event, recorded)
+        case CodeRedeemed():
+            code = state.code
+            return state if code is None else replace(state, code=replace(code, redeemed=True))
+        case SuccessorReplaced():
+            return replace(state, refresh=None)
+        case CodeReplayed() | RefreshReplayed():
+            return replace(state, replays=state.replays + 1)
+        case CodeRefused() | RefreshRefused():
+            return replace(state, refusals=state.refusals + 1)
+        case TokenRevoked():
+            revoked = (*_unexpired(state.revoked, now), Revoked(event.access_token, event.expires_at))
+            return replace(state, revoked=revoked)
+        case Ended():
+            return replace(state, ended_at=now, ended_reason=event.reason)
+    raise AssertionError(f"{type(event).__name__} is not a grant's event")
+
+
+def _issued(state: State, recorded: Recorded) -> State:
+    event, now = recorded.event, recorded.time
+    if isinstance(event, CodeIssued):
+        code = Code(
+            event.code,
+            event.redirect_uri,
+            event.redirect_uri_given,
+            event.code_challenge,
+            recorded.position,
+            now,
+            now + event.lifetime * SECOND,
+        )
+        started = replace(state, grant_type="authorization_code", code=code, session_id=event.session_id)
+    else:
+        refresh, ends_at = None, None
+        if event.refresh_token is not None:
+            expires_at = now + event.refresh_lifetime * SECOND
+            refresh = Refresh(event.refresh_token, recorded.position, event.secret_id, now, expires_at)
+            ends_at = now + event.refresh_ends_in * SECOND
+        started = replace(state, grant_type=event.grant_type, refresh=refresh, ends_at=ends_at)
+    return replace(
+        started,
+        exists=True,
+        grant_id=recorded.stream.partition(":")[2],
+        client_id=event.client_id,
+        account_id=event.account_id,
+        scope=tuple(event.scope.split(" ")),
+        position=state.position or recorded.position,
+        started_at=state.started_at or now,
+    )
+
+
+def _refreshed(state: State, event: TokensRefreshed, recorded: Recorded) -> State:
+    now = recorded.time
+    expires_at = now + event.refresh_lifetime * SECOND
+    return replace(
+        state,
+        refresh=Refresh(event.refresh_token, recorded.position, event.secret_id, now, expires_at),
+        # After a replacement there is no successor to step back: the same predecessor stays, with the same grace.
+        predecessor=state.refresh or state.predecessor,
+        grace_ends_at=event.grace_ends_at,
+        revoked=_unexpired(state.revoked, now),
+    )
+
+
+def _unexpired(revoked: tuple[Revoked, ...], now: Moment) -> tuple[Revoked, ...]:
+    return tuple(token for token in revoked if token.expires_at > now) if revoked else revoked

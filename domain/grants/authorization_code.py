@@ -1,0 +1,145 @@
+"""The authorization code grant (RFC 6749 §4.1): a person approves, a code passes their browser, its client redeems it."""
+
+from domain import account, client, grant
+from domain.decision import Outcome, Reason, Refusal, accept, refuse
+from domain.event import Moment
+from domain.grant import Code, CodeIssued, CodeRedeemed, CodeReplayed, Ended
+from domain.grants.facts import Lifetimes, Minted, Parties, Request
+from domain.grants.issuing import first_tokens
+from domain.grants.presented import dead, first_only, refuse_code
+from domain.refusal import AccessDenied, Conflict, InvalidGrant, InvalidRequest, UnauthorizedClient
+from domain.rules import caller, pkce, redirect_uri, scope
+
+GRANT_TYPE = "authorization_code"
+RESPONSE_TYPES: tuple[str, ...] = ("code",)
+CREDENTIAL: str | None = "code"
+
+
+def pkce_required(asking: client.State) -> bool:
+    """Whether the request must bring a challenge: only a confidential client can be let off (RFC 9700 §2.1.1)."""
+    return asking.require_pkce or asking.type != "confidential"
+
+
+def issue_code(
+    state: grant.State,
+    *,
+    now: Moment,
+    parties: Parties,
+    session_id: str | None,
+    uri: str | None,
+    asked: tuple[str, ...] | None,
+    challenge: str | None,
+    code: str,
+    lifetimes: Lifetimes,
+) -> Outcome:
+    """Starts a grant with a code after the person approved (RFC 6749 §4.1.2).
+
+    `uri` is the redirect URI of the request, None when it named none; `code` is the minted code's hex digest. The
+    consent must cover what is granted: it may have been withdrawn since the page was shown.
+    """
+    if state.exists:
+        return refuse(Conflict.EXISTS)
+    person = _approving(parties)
+    if isinstance(person, Reason):
+        return refuse(person)
+    target = _target(parties.client, uri, challenge)
+    if isinstance(target, Refusal):
+        return Outcome((), target)
+    granted = scope.granted(asked, within=parties.client.scope, known=parties.known, roles=parties.roles)
+    if isinstance(granted, Reason):
+        return refuse(granted, field="scope")
+    if parties.consent is None or not set(granted) <= set(parties.consent.scope):
+        return refuse(AccessDenied.CONSENT)
+    return accept(
+        CodeIssued(
+            client_id=parties.client.client_id,
+            account_id=person.account_id,
+            session_id=session_id,
+            redirect_uri=target,
+            redirect_uri_given=uri is not None,
+            scope=" ".join(granted),
+            asked=None if asked is None or asked == granted else " ".join(asked),
+            code_challenge=challenge,
+            code=code,
+            lifetime=lifetimes.code,
+        )
+    )
+
+
+def _approving(parties: Parties) -> account.State | Reason:
+    """The person, if this client may ask them and they may still approve."""
+    barred = client.barred(parties.client)
+    if barred is not None:
+        return barred
+    if GRANT_TYPE not in parties.client.grant_types:
+        return UnauthorizedClient.GRANT_TYPE
+    person = parties.account
+    if person is None or not person.exists or not person.enabled or person.erased:
+        return AccessDenied.ACCOUNT
+    return person if person.realm == parties.client.realm else AccessDenied.ACCOUNT
+
+
+def _target(asking: client.State, uri: str | None, challenge: str | None) -> str | Refusal:
+    """Where the code goes, with what the client's registration demands of the request checked once more."""
+    target = redirect_uri.chosen(asking.redirect_uris, uri)
+    if target is None:
+        return Refusal(InvalidRequest.MALFORMED, "the redirect URI is not registered", "redirect_uri")
+    method = None if challenge is None else "S256"
+    return pkce.requested(challenge, method, required=pkce_required(asking)) or target
+
+
+def issue(
+    state: grant.State, *, now: Moment, request: Request, parties: Parties, minted: Minted, lifetimes: Lifetimes
+) -> Outcome:
+    """Redeems the grant's code (RFC 6749 §4.1.3).
+
+    A wrong verifier, a wrong redirect URI or a foreign client is refused and ends nothing. Only whoever could have
+    redeemed the code proves by presenting it again that it is in two hands (§4.1.2): that ends the grant.
+    """
+    code, client_id = state.code, parties.client.client_id
+    if code is None:
+        return refuse(InvalidGrant.UNKNOWN)
+    secret = caller.admitted(parties.client, parties.secret_id, GRANT_TYPE, now)
+    if isinstance(secret, Reason):
+        return refuse(secret)
+    unproven = _unproven(state, code, client_id, request)
+    if unproven is not None:
+        return refuse_code(state, unproven)
+    if code.redeemed:
+        return _replayed(state)
+    lifeless = dead(state, code, parties, now)
+    if lifeless is not None:
+        return refuse_code(state, lifeless)
+    # What was approved a moment ago is narrowed by what client or person have lost since.
+    granted = scope.refreshed(
+        None, original=state.scope, within=parties.client.scope, known=parties.known, roles=parties.roles
+    )
+    if isinstance(granted, Reason):
+        return refuse(granted, field="scope")
+    return first_tokens(
+        CodeRedeemed(),
+        grant_type=GRANT_TYPE,
+        parties=parties,
+        secret=secret,
+        scope=granted,
+        minted=minted,
+        lifetimes=lifetimes,
+        code=code.sha256,
+    )
+
+
+def _unproven(state: grant.State, code: Code, client_id: str, request: Request) -> InvalidGrant | None:
+    """What the request lacks to be the code's rightful redemption."""
+    if client_id != state.client_id:
+        return InvalidGrant.FOREIGN_CLIENT
+    if not pkce.proven(code.challenge, request.challenge):
+        return InvalidGrant.VERIFIER
+    # RFC 6749 §4.1.3: repeated identically if the authorization request named it; named anew, it must be the same too.
+    omitted = request.redirect_uri is None and not code.redirect_uri_given
+    return None if omitted or request.redirect_uri == code.redirect_uri else InvalidGrant.REDIRECT_URI
+
+
+def _replayed(state: grant.State) -> Outcome:
+    if state.ended_at is not None:
+        return refuse(InvalidGrant.REPLAYED, *first_only(state, CodeReplayed()))
+    return refuse(InvalidGrant.REPLAYED, CodeReplayed(), Ended(reason="code_replay"))

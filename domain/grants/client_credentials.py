@@ -1,0 +1,40 @@
+"""The client credentials grant: a client acts for itself (RFC 6749 §4.4)."""
+
+from domain import grant
+from domain.decision import Outcome, Reason, refuse
+from domain.event import Moment
+from domain.grants.facts import Lifetimes, Minted, Parties, Request
+from domain.grants.issuing import first_tokens
+from domain.refusal import Conflict, UnauthorizedClient
+from domain.rules import caller, scope
+
+GRANT_TYPE = "client_credentials"
+RESPONSE_TYPES: tuple[str, ...] = ()
+CREDENTIAL: str | None = None
+"""The parameter with a secret that belongs to an existing grant; None where every request starts a grant."""
+
+
+def issue(
+    state: grant.State, *, now: Moment, request: Request, parties: Parties, minted: Minted, lifetimes: Lifetimes
+) -> Outcome:
+    """Starts a grant without a person. Only confidential clients may (§4.4); no refresh token is given (§4.4.3)."""
+    if state.exists:
+        return refuse(Conflict.EXISTS)
+    client = parties.client
+    secret = caller.admitted(client, parties.secret_id, GRANT_TYPE, now)
+    if isinstance(secret, Reason):
+        return refuse(secret)
+    if secret is None:
+        return refuse(UnauthorizedClient.GRANT_TYPE, detail="client_credentials is for confidential clients")
+    granted = scope.granted(request.scope, within=client.scope, known=parties.known, roles=None)
+    if isinstance(granted, Reason):
+        return refuse(granted, field="scope")
+    return first_tokens(
+        grant_type=GRANT_TYPE,
+        parties=parties,
+        secret=secret,
+        scope=granted,
+        minted=minted,
+        lifetimes=lifetimes,
+        refreshable=False,
+    )

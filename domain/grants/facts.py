@@ -1,0 +1,78 @@
+"""What a decision about tokens is given: the request, who stands behind it, the minted digests, the lifetimes."""
+
+import msgspec
+
+from domain import account, client, consent, role
+
+DAY = 86_400
+GRACE_MAXIMUM = 30
+"""Seconds. A longer window would let a stolen refresh token pass for a lost answer."""
+
+
+class Request(msgspec.Struct, frozen=True):
+    """A token request as parsed (RFC 6749 §4.1.3, §4.3.2, §4.4.2, §6).
+
+    `scope` is None when it was omitted. `presented` is the hex digest of the code or refresh token, `challenge` the
+    presented PKCE verifier after `pkce.transform`; neither secret comes this far. `password_cutoff` is the account's
+    cut-off of that name when the password was verified.
+    """
+
+    scope: tuple[str, ...] | None = None
+    presented: str | None = None
+    redirect_uri: str | None = None
+    challenge: str | None = None
+    password_cutoff: int = 0
+
+
+class Parties(msgspec.Struct, frozen=True):
+    """Who stands behind a request, as the log says under the lock.
+
+    `secret_id` is the secret version that authenticated the client before the lock; None for a public client. `known`
+    holds those names of the client's and the requested scope that exist. `roles` are the account's.
+    """
+
+    client: client.State
+    secret_id: str | None = None
+    account: account.State | None = None
+    consent: consent.State | None = None
+    roles: tuple[role.State, ...] = ()
+    known: frozenset[str] = frozenset()
+
+
+class Minted(msgspec.Struct, frozen=True):
+    """Hex digests of new tokens. The refresh token is used only if the client may have one."""
+
+    access: str
+    refresh: str | None = None
+
+
+class Lifetimes(msgspec.Struct, frozen=True):
+    """The server's lifetimes in seconds; a client's own, where it has them, go before `access` and `refresh_idle`."""
+
+    code: int = 60
+    access: int = 600
+    refresh_idle: int = 30 * DAY
+    refresh_absolute: int = 90 * DAY
+    grace: int = 0
+    dashboard_grace: int = 10
+
+    def of_access(self, owner: client.State) -> int:
+        """How long an access token of this client lives."""
+        return self.access if owner.access_token_lifetime is None else owner.access_token_lifetime
+
+    def of_refresh(self, owner: client.State) -> int:
+        """How long a refresh token of this client lives unused."""
+        idle = self.refresh_idle if owner.refresh_token_lifetime is None else owner.refresh_token_lifetime
+        return min(idle, self.refresh_absolute)
+
+    def of_grace(self, owner: client.State) -> int:
+        """How long a used refresh token of this client is accepted again while nobody has used its successor."""
+        return min(self.dashboard_grace if owner.type == "dashboard" else self.grace, GRACE_MAXIMUM)
+
+
+class Issued(msgspec.Struct, frozen=True):
+    """The outcome's result, for the token answer (RFC 6749 §5.1); `refresh` says whether the minted one was given."""
+
+    scope: tuple[str, ...]
+    expires_in: int
+    refresh: bool

@@ -1,0 +1,39 @@
+"""Issuing: the event of a grant's first tokens, alike for every grant type but `refresh_token`."""
+
+from domain.client_secret import SecretVersion
+from domain.decision import Outcome, accept
+from domain.event import Event
+from domain.grant import TokensIssued
+from domain.grants.facts import Issued, Lifetimes, Minted, Parties
+
+
+def first_tokens(
+    *preceding: Event,
+    grant_type: str,
+    parties: Parties,
+    secret: SecretVersion | None,
+    scope: tuple[str, ...],
+    minted: Minted,
+    lifetimes: Lifetimes,
+    refreshable: bool = True,
+    code: str | None = None,
+) -> Outcome:
+    """Accepts, with `grant.tokens_issued` as the last event; whoever has the grant `refresh_token` gets one."""
+    client, account = parties.client, parties.account
+    refresh = minted.refresh if refreshable and "refresh_token" in client.grant_types else None
+    lifetime = lifetimes.of_access(client)
+    event = TokensIssued(
+        grant_type=grant_type,
+        client_id=client.client_id,
+        account_id=None if account is None else account.account_id,
+        scope=" ".join(scope),
+        secret_id=None if secret is None else secret.secret_id,
+        secret_version=None if secret is None else secret.version,
+        access_token=minted.access,
+        lifetime=lifetime,
+        refresh_token=refresh,
+        refresh_lifetime=None if refresh is None else lifetimes.of_refresh(client),
+        refresh_ends_in=None if refresh is None else lifetimes.refresh_absolute,
+        code=code,
+    )
+    return accept(*preceding, event, result=Issued(scope, lifetime, refresh is not None))

@@ -1,0 +1,40 @@
+"""The password grant (RFC 6749 §4.3), fenced: RFC 9700 §2.4 forbids it, first-party dashboards alone may use it."""
+
+from domain import grant
+from domain.decision import Outcome, Reason, refuse
+from domain.event import Moment
+from domain.grants.facts import Lifetimes, Minted, Parties, Request
+from domain.grants.issuing import first_tokens
+from domain.refusal import Conflict, InvalidGrant, UnauthorizedClient
+from domain.rules import caller, scope
+
+GRANT_TYPE = "password"
+RESPONSE_TYPES: tuple[str, ...] = ()
+CREDENTIAL: str | None = None
+
+
+def issue(
+    state: grant.State, *, now: Moment, request: Request, parties: Parties, minted: Minted, lifetimes: Lifetimes
+) -> Outcome:
+    """Starts a grant for the person whose password was verified before the lock; if it has changed since, it is wrong.
+
+    A person who is disabled, erased or of another realm is refused with the reason of a wrong password.
+    """
+    if state.exists:
+        return refuse(Conflict.EXISTS)
+    client, account = parties.client, parties.account
+    if client.exists and client.type != "dashboard":
+        return refuse(UnauthorizedClient.PASSWORD_GRANT, detail="the password grant is for first-party dashboards")
+    secret = caller.admitted(client, parties.secret_id, GRANT_TYPE, now)
+    if isinstance(secret, Reason):
+        return refuse(secret)
+    if account is None or not account.exists or not account.enabled or account.erased:
+        return refuse(InvalidGrant.CREDENTIALS)
+    if account.realm != client.realm or account.password_cutoff != request.password_cutoff:
+        return refuse(InvalidGrant.CREDENTIALS)
+    granted = scope.granted(request.scope, within=client.scope, known=parties.known, roles=parties.roles)
+    if isinstance(granted, Reason):
+        return refuse(granted, field="scope")
+    return first_tokens(
+        grant_type=GRANT_TYPE, parties=parties, secret=secret, scope=granted, minted=minted, lifetimes=lifetimes
+    )

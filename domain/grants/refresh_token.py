@@ -1,0 +1,95 @@
+"""The refresh token grant: each refresh token is used once and followed by another (RFC 6749 §6, RFC 9700 §4.14.2)."""
+
+from domain import grant
+from domain.client_secret import SecretVersion
+from domain.decision import Outcome, Reason, accept, refuse
+from domain.event import SECOND, Event, Moment
+from domain.grant import Ended, Refresh, RefreshReplayed, SuccessorReplaced, TokensRefreshed
+from domain.grants.facts import Issued, Lifetimes, Minted, Parties, Request
+from domain.grants.presented import dead, first_only, refuse_refresh
+from domain.refusal import InvalidGrant
+from domain.rules import caller, replay, scope
+
+GRANT_TYPE = "refresh_token"
+RESPONSE_TYPES: tuple[str, ...] = ()
+CREDENTIAL: str | None = "refresh_token"
+
+
+def issue(
+    state: grant.State, *, now: Moment, request: Request, parties: Parties, minted: Minted, lifetimes: Lifetimes
+) -> Outcome:
+    """Refreshes: new tokens for the presented refresh token, whose digest the caller has found to be this grant's.
+
+    A token that was used before ends the grant, unless it is the predecessor within its grace: then its successor,
+    which nobody has used, is replaced. The former access token lives on until it expires.
+    """
+    presented = request.presented
+    if not state.exists or presented is None:
+        return refuse(InvalidGrant.UNKNOWN)
+    secret = caller.admitted(parties.client, parties.secret_id, GRANT_TYPE, now)
+    if isinstance(secret, Reason):
+        return refuse(secret)
+    if parties.client.client_id != state.client_id:
+        return refuse_refresh(state, InvalidGrant.FOREIGN_CLIENT)
+    token = replay.accepted(state, presented, now)
+    if token is None:
+        return _replayed(state, presented)
+    lifeless = dead(state, token, parties, now)
+    if lifeless is not None:
+        return refuse_refresh(state, lifeless)
+    granted = scope.refreshed(
+        request.scope,
+        original=state.scope,
+        within=parties.client.scope,
+        known=parties.known,
+        roles=None if state.account_id is None else parties.roles,
+    )
+    if isinstance(granted, Reason):
+        return refuse(granted, field="scope")
+    return _refreshed(
+        state, token, granted, now=now, secret=secret, parties=parties, minted=minted, lifetimes=lifetimes
+    )
+
+
+def _refreshed(
+    state: grant.State,
+    token: Refresh,
+    granted: tuple[str, ...],
+    *,
+    now: Moment,
+    secret: SecretVersion | None,
+    parties: Parties,
+    minted: Minted,
+    lifetimes: Lifetimes,
+) -> Outcome:
+    if minted.refresh is None:
+        raise ValueError("a refresh needs a minted refresh token")
+    client = parties.client
+    replaced: tuple[Event, ...] = ()
+    grace = lifetimes.of_grace(client)
+    grace_ends_at = now + grace * SECOND if grace else None
+    if state.refresh is not None and token is not state.refresh:
+        replaced = (SuccessorReplaced(refresh_token=state.refresh.sha256),)
+        # The window began with the first use; coming again does not prolong it.
+        grace_ends_at = state.grace_ends_at
+    idle = lifetimes.of_refresh(client)
+    event = TokensRefreshed(
+        client_id=state.client_id,
+        account_id=state.account_id,
+        scope=" ".join(granted),
+        secret_id=None if secret is None else secret.secret_id,
+        secret_version=None if secret is None else secret.version,
+        access_token=minted.access,
+        lifetime=lifetimes.of_access(client),
+        refresh_token=minted.refresh,
+        refresh_lifetime=idle if state.ends_at is None else min(idle, (state.ends_at - now) // SECOND),
+        grace_ends_at=grace_ends_at,
+    )
+    return accept(*replaced, event, result=Issued(granted, event.lifetime, True))
+
+
+def _replayed(state: grant.State, presented: str) -> Outcome:
+    replayed = RefreshReplayed(refresh_token=presented)
+    if state.ended_at is not None:
+        return refuse(InvalidGrant.REPLAYED, *first_only(state, replayed))
+    return refuse(InvalidGrant.REPLAYED, replayed, Ended(reason="refresh_replay"))

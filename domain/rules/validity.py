@@ -1,0 +1,164 @@
+"""Validity: the one rule by which a token, a code or a whole grant is alive, now or at any moment of the past.
+
+It judges a small standing, so that the same rule serves live validation (a standing built from one joined row) and time
+travel (built from folds of the log). A cut-off is a position: whatever stood in the log before it is dead for ever,
+however often the client or the person is enabled again.
+"""
+
+from typing import Literal
+
+import msgspec
+
+from domain import account, client, consent
+from domain.event import Moment
+
+Kind = Literal["access", "refresh", "code"]
+
+Reason = Literal[
+    "unknown",
+    "not_yet_issued",
+    "active",
+    "expired",
+    "revoked",
+    "redeemed",
+    "rotated",
+    "grant_ended",
+    "secret_ended",
+    "client_disabled",
+    "client_deleted",
+    "person_disabled",
+    "person_erased",
+]
+"""The closed list of the HTTP contract."""
+
+Cause = Literal[
+    "not_yet_issued",
+    "active",
+    "expired",
+    "revoked",
+    "redeemed",
+    "rotated",
+    "grant_ended",
+    "secret_ended",
+    "client_disabled",
+    "client_deleted",
+    "person_disabled",
+    "person_erased",
+    "password_changed",
+    "consent_withdrawn",
+]
+"""What decided it. The contract counts a changed password and a withdrawn consent as ends of the grant."""
+
+
+class Token(msgspec.Struct, frozen=True):
+    """A token or code by itself. `ended` is its own end: revoked alone, or a code that was redeemed.
+
+    `rotated` marks a refresh token that has a successor; until `grace_ends_at` it is still accepted (RFC 9700 §4.14.2).
+    """
+
+    kind: Kind
+    position: int
+    issued_at: Moment
+    expires_at: Moment
+    ended: bool = False
+    rotated: bool = False
+    grace_ends_at: Moment | None = None
+
+
+class Client(msgspec.Struct, frozen=True):
+    """The client it was issued to. `secret_cutoff` is that of the secret version which authenticated the request."""
+
+    state: Literal["enabled", "disabled", "deleted"]
+    cutoff: int = 0
+    secret_cutoff: int = 0
+
+
+class Person(msgspec.Struct, frozen=True):
+    """The person it acts for. `consent_cutoff` is that of their consent to the client, where the grant rests on one."""
+
+    state: Literal["enabled", "disabled", "erased"]
+    cutoff: int = 0
+    password_cutoff: int = 0
+    password_except: str | None = None
+    consent_cutoff: int = 0
+
+
+class Standing(msgspec.Struct, frozen=True):
+    """All that decides about one token. `person` is None where the client acts for itself."""
+
+    token: Token
+    grant_id: str
+    client: Client
+    person: Person | None = None
+    grant_ended_at: Moment | None = None
+
+
+def reason(standing: Standing | None, now: Moment) -> Reason:
+    """Why it is dead at `now`, in the contract's words, or `active`; no standing at all is `unknown`."""
+    if standing is None:
+        return "unknown"
+    found = cause(standing, now)
+    if found == "password_changed" or found == "consent_withdrawn":
+        return "grant_ended"
+    return found
+
+
+def cause(standing: Standing, now: Moment) -> Cause:
+    """What decides at `now`. Its own end comes first, then the grant's, then the cut-offs, then time."""
+    token, ended_at = standing.token, standing.grant_ended_at
+    if now < token.issued_at:
+        return "not_yet_issued"
+    if token.ended:
+        return "redeemed" if token.kind == "code" else "revoked"
+    if token.rotated and (token.grace_ends_at is None or now >= token.grace_ends_at):
+        return "rotated"
+    # A grant that ended after the token had expired changed nothing for it.
+    if ended_at is not None and ended_at < token.expires_at:
+        return "grant_ended"
+    cut = _client_cut(standing.client, token.position) or _person_cut(standing, token.position)
+    if cut is not None:
+        return cut
+    return "expired" if now >= token.expires_at else "active"
+
+
+def _client_cut(client: Client, position: int) -> Cause | None:
+    if client.state == "deleted":
+        return "client_deleted"
+    if client.state == "disabled" or position < client.cutoff:
+        return "client_disabled"
+    return "secret_ended" if position < client.secret_cutoff else None
+
+
+def _person_cut(standing: Standing, position: int) -> Cause | None:
+    person = standing.person
+    if person is None:
+        return None
+    if person.state == "erased":
+        return "person_erased"
+    if person.state == "disabled" or position < person.cutoff:
+        return "person_disabled"
+    if position < person.password_cutoff and standing.grant_id != person.password_except:
+        return "password_changed"
+    return "consent_withdrawn" if position < person.consent_cutoff else None
+
+
+def of_client(state: client.State, secret_id: str | None) -> Client:
+    """A client's part, from its fold and the secret version that authenticated."""
+    cutoff = next((secret.tokens_cutoff for secret in state.secrets if secret.secret_id == secret_id), 0)
+    if state.deleted or not state.exists:
+        return Client("deleted", state.cutoff, cutoff)
+    return Client("enabled" if state.enabled else "disabled", state.cutoff, cutoff)
+
+
+def of_person(state: account.State, consented: consent.State | None) -> Person:
+    """A person's part, from their fold and, where the grant rests on one, that of their consent."""
+    kept: Literal["enabled", "disabled", "erased"] = "enabled" if state.enabled else "disabled"
+    if state.erased or not state.exists:
+        kept = "erased"
+    return Person(
+        kept,
+        state.cutoff,
+        state.password_cutoff,
+        state.password_except,
+        0 if consented is None else consented.cutoff,
+    )
