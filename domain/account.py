@@ -1,0 +1,293 @@
+"""A person's account in one realm. Stream `account:<account_id>`.
+
+Names and the password's hash are sealed under the person's own key: to destroy that key is to erase the person.
+"""
+
+from collections.abc import Mapping
+from typing import Literal
+
+import msgspec
+from msgspec.structs import replace
+
+from domain import account_sign_in
+from domain.account_sign_in import PasswordChanged, PasswordRehashed, SignInFailed
+from domain.decision import Outcome, accept, refuse
+from domain.event import Event, Moment, Recorded
+from domain.refusal import Conflict, NotFound
+from domain.rules import people
+from domain.sealed import Sealed, sealed
+
+Personal = Literal["username", "email", "name"]
+
+
+def stream(account_id: str) -> str:
+    """The stream of this account."""
+    return f"account:{account_id}"
+
+
+# Facts ------------------------------------------------------------------------------------------------------------
+
+
+class Registered(Event, frozen=True, kw_only=True):
+    """A person came to be known in a realm."""
+
+    type = "account.registered"
+    personal = ("username", "email", "name", "password_hash")
+    hidden = ("password_hash",)
+
+    realm: str
+    username: str | None = None
+    email: str | None = None
+    name: str | None = None
+    password_hash: str | None = None
+    roles: tuple[str, ...] = ()
+
+
+class ProfileChanged(Event, frozen=True, kw_only=True):
+    """New names, or names `removed`. The old ones stand in earlier events, and are not repeated."""
+
+    type = "account.profile_changed"
+    personal = ("username", "email", "name")
+
+    username: str | None = None
+    email: str | None = None
+    name: str | None = None
+    removed: tuple[Personal, ...] = ()
+
+
+class RolesChanged(Event, frozen=True, kw_only=True):
+    """The person has other roles."""
+
+    type = "account.roles_changed"
+
+    old: tuple[str, ...]
+    new: tuple[str, ...]
+
+
+class Disabled(Event, frozen=True, kw_only=True):
+    """The person may not sign in, and all their tokens so far are dead for good."""
+
+    type = "account.disabled"
+
+
+class Enabled(Event, frozen=True, kw_only=True):
+    """The person may sign in again; what was cut off stays dead."""
+
+    type = "account.enabled"
+
+
+class Erased(Event, frozen=True, kw_only=True):
+    """The person's key is destroyed: nobody can read their names any more. The facts remain, and so do the proofs."""
+
+    type = "account.erased"
+
+
+EVENTS: tuple[type[Event], ...] = (
+    Registered,
+    ProfileChanged,
+    *account_sign_in.EVENTS,
+    RolesChanged,
+    Disabled,
+    Enabled,
+    Erased,
+)
+
+# State ------------------------------------------------------------------------------------------------------------
+
+
+class State(msgspec.Struct, frozen=True):
+    """The account as its events tell. Cut-offs are positions: every token before is dead."""
+
+    exists: bool = False
+    account_id: str = ""
+    realm: str = ""
+    roles: tuple[str, ...] = ()
+    enabled: bool = False
+    erased: bool = False
+    cutoff: int = 0
+    password_cutoff: int = 0
+    password_except: str | None = None
+    username: Sealed | None = None
+    email: Sealed | None = None
+    name: Sealed | None = None
+    password_hash: Sealed | None = None
+
+
+INITIAL = State()
+
+# Verbs ------------------------------------------------------------------------------------------------------------
+
+
+def register(
+    state: State,
+    *,
+    now: Moment,
+    realm: str,
+    username: str | None,
+    email: str | None,
+    name: str | None = None,
+    password_hash: str | None,
+    roles: tuple[str, ...] = (),
+    role_scopes: Mapping[str, tuple[str, ...]],
+    caller_scope: frozenset[str],
+    username_taken: bool,
+    email_taken: bool,
+) -> Outcome:
+    """Makes a person known. `roles` are given or the realm's defaults; `role_scopes` tells those of them that exist."""
+    if state.exists:
+        return refuse(Conflict.EXISTS)
+    refused = (
+        people.realm(realm)
+        or people.login_names(username, email)
+        or people.names_taken(username=username_taken, email=email_taken)
+        or people.profile(username=username, email=email, name=name)
+        or people.roles(roles, before=(), role_scopes=role_scopes, caller_scope=caller_scope)
+        or account_sign_in.hash_problem(password_hash)
+    )
+    return refused or accept(
+        Registered(realm=realm, username=username, email=email, name=name, password_hash=password_hash, roles=roles)
+    )
+
+
+def change_profile(
+    state: State,
+    *,
+    now: Moment,
+    username: str | None = None,
+    email: str | None = None,
+    name: str | None = None,
+    removed: tuple[Personal, ...] = (),
+    username_taken: bool = False,
+    email_taken: bool = False,
+) -> Outcome:
+    """Changes the names that are given and takes away those `removed`.
+
+    Name only what differs, as what is sealed cannot be compared here. `…_taken` speaks of others in the realm.
+    """
+    if not alive(state):
+        return refuse(NotFound.UNKNOWN)
+    gone = tuple(field for field in removed if getattr(state, field) is not None)
+    refused = (
+        people.names_taken(username=username_taken, email=email_taken)
+        or people.profile(username=username, email=email, name=name)
+        or people.login_names(
+            username or (None if "username" in gone else state.username),
+            email or (None if "email" in gone else state.email),
+        )
+    )
+    if refused:
+        return refused
+    if not gone and username is None and email is None and name is None:
+        return accept()
+    return accept(ProfileChanged(username=username, email=email, name=name, removed=gone))
+
+
+def change_roles(
+    state: State,
+    *,
+    now: Moment,
+    roles: tuple[str, ...],
+    role_scopes: Mapping[str, tuple[str, ...]],
+    caller_scope: frozenset[str],
+    leaves_no_administrator: bool,
+) -> Outcome:
+    """Gives the person these roles in place of theirs.
+
+    `role_scopes` tells those of the new roles that exist in the realm; `leaves_no_administrator` says that this person
+    is an administrator and the only one.
+    """
+    if not alive(state):
+        return refuse(NotFound.UNKNOWN)
+    refused = people.roles(roles, before=state.roles, role_scopes=role_scopes, caller_scope=caller_scope)
+    if refused:
+        return refused
+    if leaves_no_administrator and not people.makes_administrator(roles, role_scopes):
+        return people.last_administrator()
+    return accept() if roles == state.roles else accept(RolesChanged(old=state.roles, new=roles))
+
+
+def disable(state: State, *, now: Moment, leaves_no_administrator: bool) -> Outcome:
+    """Cuts off every token so far and lets the person sign in no more. A repeat changes nothing."""
+    if not alive(state):
+        return refuse(NotFound.UNKNOWN)
+    if not state.enabled:
+        return accept()
+    return people.last_administrator() if leaves_no_administrator else accept(Disabled())
+
+
+def enable(state: State, *, now: Moment) -> Outcome:
+    """Lets the person sign in again. A repeat changes nothing."""
+    if not alive(state):
+        return refuse(NotFound.UNKNOWN)
+    return accept() if state.enabled else accept(Enabled())
+
+
+def erase(state: State, *, now: Moment, leaves_no_administrator: bool) -> Outcome:
+    """Forgets the person and keeps the facts. A repeat changes nothing."""
+    if not state.exists:
+        return refuse(NotFound.UNKNOWN)
+    if state.erased:
+        return accept()
+    return people.last_administrator() if leaves_no_administrator else accept(Erased())
+
+
+def alive(state: State) -> bool:
+    """Whether there is a person to command; an erased one is not."""
+    return state.exists and not state.erased
+
+
+# Fold -------------------------------------------------------------------------------------------------------------
+
+
+def evolve(state: State, recorded: Recorded) -> State:
+    """The account after one more event."""
+    event = recorded.event
+    match event:
+        case Registered():
+            return State(
+                exists=True,
+                account_id=recorded.stream.partition(":")[2],
+                realm=event.realm,
+                roles=event.roles,
+                enabled=True,
+                username=sealed(recorded, "username"),
+                email=sealed(recorded, "email"),
+                name=sealed(recorded, "name"),
+                password_hash=sealed(recorded, "password_hash"),
+            )
+        case ProfileChanged():
+            return replace(state, **_names(state, recorded))
+        case PasswordChanged():
+            return replace(
+                state,
+                password_hash=sealed(recorded, "password_hash"),
+                password_cutoff=recorded.position,
+                password_except=event.except_grant,
+            )
+        case PasswordRehashed():
+            return replace(state, password_hash=sealed(recorded, "password_hash"))
+        case RolesChanged():
+            return replace(state, roles=event.new)
+        case Disabled():
+            return replace(state, enabled=False, cutoff=recorded.position)
+        case Enabled():
+            return replace(state, enabled=True)
+        case Erased():
+            return State(
+                exists=True,
+                account_id=state.account_id,
+                realm=state.realm,
+                roles=state.roles,
+                erased=True,
+                cutoff=recorded.position,
+            )
+        case SignInFailed():
+            return state
+        case _:
+            raise AssertionError(f"{recorded.type} is no event of an account")
+
+
+def _names(state: State, recorded: Recorded) -> dict[str, Sealed | None]:
+    fields = ("username", "email", "name")
+    removed = recorded.event.removed
+    return {field: None if field in removed else sealed(recorded, field) or getattr(state, field) for field in fields}

@@ -1,0 +1,267 @@
+"""A client (RFC 6749 §2) and its secrets. Dashboards are clients too: first-party, confidential, with a slug.
+
+Stream `client:<client_id>`. What ends many tokens at once is a cut-off: the position before which everything is dead.
+"""
+
+from typing import Any, Literal
+
+import msgspec
+from msgspec import UNSET, UnsetType
+from msgspec.structs import replace
+
+from domain import client_secret
+from domain.client_secret import SecretExpiredUsed, SecretIssued, SecretRevoked, SecretRotated, SecretVersion
+from domain.decision import Outcome, accept, refuse
+from domain.event import Event, Moment, Recorded
+from domain.refusal import InvalidClient, NotFound
+from domain.rules import grouping
+from domain.sealed import Sealed, sealed
+
+Type = Literal["confidential", "public", "dashboard"]
+AuthMethod = Literal["client_secret_basic", "client_secret_post", "none"]
+Failure = Literal["wrong_secret", "secret_expired", "secret_revoked", "disabled", "deleted", "method"]
+
+
+def stream(client_id: str) -> str:
+    """The stream of this client."""
+    return f"client:{client_id}"
+
+
+# Facts ------------------------------------------------------------------------------------------------------------
+
+
+class Attributes(msgspec.Struct, frozen=True, kw_only=True):
+    """What can be changed about a client, by its RFC 7591 names; what is not named does not change."""
+
+    client_name: str | UnsetType = UNSET
+    redirect_uris: tuple[str, ...] | UnsetType = UNSET
+    grant_types: tuple[str, ...] | UnsetType = UNSET
+    scope: tuple[str, ...] | UnsetType = UNSET
+    token_endpoint_auth_method: AuthMethod | UnsetType = UNSET
+    require_pkce: bool | UnsetType = UNSET
+    access_token_lifetime: int | None | UnsetType = UNSET
+    refresh_token_lifetime: int | None | UnsetType = UNSET
+    realm: str | UnsetType = UNSET
+    allowed_origins: tuple[str, ...] | UnsetType = UNSET
+
+
+class Registered(Event, frozen=True, kw_only=True):
+    """A client came into being. Lifetimes are seconds; null leaves them to the server's settings."""
+
+    type = "client.registered"
+    personal = ("owner",)
+
+    client_type: Type
+    client_name: str
+    redirect_uris: tuple[str, ...] = ()
+    grant_types: tuple[str, ...]
+    scope: tuple[str, ...] = ()
+    token_endpoint_auth_method: AuthMethod
+    require_pkce: bool = True
+    access_token_lifetime: int | None = None
+    refresh_token_lifetime: int | None = None
+    realm: str
+    allowed_origins: tuple[str, ...] = ()
+    slug: str | None = None
+    owner: str | None = None
+
+
+class Updated(Event, frozen=True, kw_only=True):
+    """Attributes changed, from `old` to `new`; a new owner stands beside, sealed. A change of realm is a cut-off."""
+
+    type = "client.updated"
+    personal = ("owner",)
+
+    old: Attributes = Attributes()
+    new: Attributes = Attributes()
+    owner: str | None = None
+    owner_removed: bool = False
+
+
+class AuthenticationFailed(Event, frozen=True, kw_only=True):
+    """Client authentication failed `count` times within `window_seconds` from one address.
+
+    What was presented is not recorded. `address_limited` says that the address is being slowed down since.
+    """
+
+    type = "client.authentication_failed"
+
+    reason: Failure
+    count: int = 1
+    window_seconds: int = 0
+    address_limited: bool = False
+
+
+class Disabled(Event, frozen=True, kw_only=True):
+    """The client may do nothing, and all its tokens so far are dead for good."""
+
+    type = "client.disabled"
+
+
+class Enabled(Event, frozen=True, kw_only=True):
+    """New tokens may be issued again; what was cut off stays dead."""
+
+    type = "client.enabled"
+
+
+class Deleted(Event, frozen=True, kw_only=True):
+    """The client is gone for good, with all its tokens; its facts remain."""
+
+    type = "client.deleted"
+
+
+EVENTS: tuple[type[Event], ...] = (
+    Registered,
+    Updated,
+    *client_secret.EVENTS,
+    AuthenticationFailed,
+    Disabled,
+    Enabled,
+    Deleted,
+)
+
+# State ------------------------------------------------------------------------------------------------------------
+
+
+class State(msgspec.Struct, frozen=True):
+    """The client as its events tell. `cutoff` is a position: every token before it is dead."""
+
+    exists: bool = False
+    client_id: str = ""
+    client_name: str = ""
+    redirect_uris: tuple[str, ...] = ()
+    grant_types: tuple[str, ...] = ()
+    scope: tuple[str, ...] = ()
+    token_endpoint_auth_method: AuthMethod = "client_secret_basic"  # noqa: S105 - a method by its RFC 7591 name
+    require_pkce: bool = True
+    access_token_lifetime: int | None = None
+    refresh_token_lifetime: int | None = None
+    realm: str = "platform"
+    allowed_origins: tuple[str, ...] = ()
+    type: Type = "confidential"
+    slug: str | None = None
+    owner: Sealed | None = None
+    enabled: bool = False
+    deleted: bool = False
+    cutoff: int = 0
+    secrets: tuple[SecretVersion, ...] = ()
+    secrets_issued: int = 0
+
+
+INITIAL = State()
+
+# Verbs ------------------------------------------------------------------------------------------------------------
+
+
+def note_failed_authentication(
+    state: State,
+    *,
+    now: Moment,
+    reason: Failure,
+    count: int = 1,
+    window_seconds: int = 0,
+    address_limited: bool = False,
+) -> Outcome:
+    """Records failures against a known client: the first at once (window 0), later ones as a count."""
+    if not state.exists:
+        return refuse(NotFound.UNKNOWN)
+    return grouping.problem(count, window_seconds) or accept(
+        AuthenticationFailed(reason=reason, count=count, window_seconds=window_seconds, address_limited=address_limited)
+    )
+
+
+def disable(state: State, *, now: Moment) -> Outcome:
+    """Cuts off every token so far and lets no new one be issued. A repeat changes nothing."""
+    if not alive(state):
+        return refuse(NotFound.UNKNOWN)
+    return accept(Disabled()) if state.enabled else accept()
+
+
+def enable(state: State, *, now: Moment) -> Outcome:
+    """Lets new tokens be issued. A repeat changes nothing."""
+    if not alive(state):
+        return refuse(NotFound.UNKNOWN)
+    return accept() if state.enabled else accept(Enabled())
+
+
+def delete(state: State, *, now: Moment) -> Outcome:
+    """Ends the client for good. A repeat changes nothing."""
+    if not state.exists:
+        return refuse(NotFound.UNKNOWN)
+    return accept() if state.deleted else accept(Deleted())
+
+
+# Questions --------------------------------------------------------------------------------------------------------
+
+
+def barred(state: State) -> InvalidClient | None:
+    """Why this client may do nothing at all; None when it may."""
+    if not state.exists:
+        return InvalidClient.UNKNOWN
+    if state.deleted:
+        return InvalidClient.DELETED
+    return None if state.enabled else InvalidClient.DISABLED
+
+
+def live_secret(state: State, secret_id: str, now: Moment) -> SecretVersion | InvalidClient:
+    """The version if the client may still authenticate with it; checks under the lock what was checked before it."""
+    version = client_secret.find(state.secrets, secret_id)
+    if version is None:
+        return barred(state) or InvalidClient.WRONG_SECRET
+    return barred(state) or client_secret.ended(version, now) or version
+
+
+def authenticate(state: State, sha256: str, now: Moment) -> SecretVersion | InvalidClient:
+    """The live version whose digest this is (RFC 6749 §2.3.1), found in a time that does not tell which it was."""
+    version = client_secret.matching(state.secrets, sha256)
+    if version is None:
+        return InvalidClient.WRONG_SECRET if state.exists else InvalidClient.UNKNOWN
+    return barred(state) or client_secret.ended(version, now) or version
+
+
+def named(attributes: Attributes) -> dict[str, Any]:
+    """The attributes that are named, by field."""
+    fields = {field: getattr(attributes, field) for field in Attributes.__struct_fields__}
+    return {field: value for field, value in fields.items() if value is not UNSET}
+
+
+def alive(state: State) -> bool:
+    """Whether there is a client to command; a deleted one is not."""
+    return state.exists and not state.deleted
+
+
+# Fold -------------------------------------------------------------------------------------------------------------
+
+
+def evolve(state: State, recorded: Recorded) -> State:
+    """The client after one more event."""
+    event = recorded.event
+    match event:
+        case Registered():
+            fields = {field: getattr(event, field) for field in (*Attributes.__struct_fields__, "slug")}
+            return replace(
+                state,
+                **fields,
+                exists=True,
+                enabled=True,
+                client_id=recorded.stream.partition(":")[2],
+                type=event.client_type,
+                owner=sealed(recorded, "owner"),
+            )
+        case Updated():
+            cutoff = state.cutoff if event.new.realm is UNSET else recorded.position
+            owner = None if event.owner_removed else sealed(recorded, "owner") or state.owner
+            return replace(state, **named(event.new), owner=owner, cutoff=cutoff)
+        case SecretIssued() | SecretRotated() | SecretRevoked():
+            issued = state.secrets_issued if isinstance(event, SecretRevoked) else event.version
+            return replace(state, secrets=client_secret.fold(state.secrets, recorded), secrets_issued=issued)
+        case Disabled():
+            return replace(state, enabled=False, cutoff=recorded.position)
+        case Enabled():
+            return replace(state, enabled=True)
+        case Deleted():
+            return replace(state, deleted=True, enabled=False, cutoff=recorded.position)
+        case SecretExpiredUsed() | AuthenticationFailed():
+            return state
+        case _:
+            raise AssertionError(f"{recorded.type} is no event of a client")

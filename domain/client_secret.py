@@ -1,0 +1,222 @@
+"""A client's secret versions (RFC 6749 §2.3.1): any number may live at a time, each with its own end.
+
+Their facts stand in the client's stream; this page is a part of the client's.
+"""
+
+from __future__ import annotations
+
+import hmac
+from typing import TYPE_CHECKING, Literal
+
+import msgspec
+from msgspec.structs import replace
+
+from domain.decision import Outcome, accept, refuse
+from domain.event import SECOND, Event, Moment, Recorded
+from domain.refusal import Conflict, InvalidClient, NotFound
+from domain.rules import administrative_scope, grouping
+from domain.rules.registration import malformed
+
+if TYPE_CHECKING:
+    from domain.client import State
+
+Use = Literal["token", "introspection", "revocation", "other"]
+
+LIFETIME_MAXIMUM = 10 * 365 * 86_400
+FORGOTTEN_AFTER: Moment = 2 * 366 * 86_400 * SECOND
+"""No token lives longer than a year, so a version that ended two years ago has none left to decide about."""
+
+# Facts ------------------------------------------------------------------------------------------------------------
+
+
+class SecretIssued(Event, frozen=True, kw_only=True):
+    """The first secret version, or another made beside it. `lifetime` in seconds; null never ends."""
+
+    type = "client.secret_issued"
+
+    secret_id: str
+    version: int
+    sha256: str
+    lifetime: int | None = None
+
+
+class SecretRotated(Event, frozen=True, kw_only=True):
+    """A new secret version. Others end after `others_expire_in` seconds, or sooner if they were to; null keeps them."""
+
+    type = "client.secret_rotated"
+
+    secret_id: str
+    version: int
+    sha256: str
+    lifetime: int | None = None
+    others_expire_in: int | None = None
+
+
+class SecretRevoked(Event, frozen=True, kw_only=True):
+    """A secret version was ended; with `revoke`, so was every token that it had authenticated."""
+
+    type = "client.secret_revoked"
+
+    secret_id: str
+    tokens: Literal["keep", "revoke"]
+
+
+class SecretExpiredUsed(Event, frozen=True, kw_only=True):
+    """Someone presented a version after its end, `count` times within `window_seconds` (0: told at once)."""
+
+    type = "client.secret_expired_used"
+
+    secret_id: str
+    ended: Literal["expired", "revoked"]
+    via: Use
+    count: int = 1
+    window_seconds: int = 0
+
+
+EVENTS: tuple[type[Event], ...] = (SecretIssued, SecretRotated, SecretRevoked, SecretExpiredUsed)
+
+# State ------------------------------------------------------------------------------------------------------------
+
+
+class SecretVersion(msgspec.Struct, frozen=True):
+    """One version of the client's secret. Tokens at positions up to `tokens_cutoff` that it authenticated are dead."""
+
+    secret_id: str
+    version: int
+    sha256: str
+    created_at: Moment
+    expires_at: Moment | None = None
+    revoked: bool = False
+    tokens_cutoff: int = 0
+    revoked_at: Moment | None = None
+
+
+# Verbs ------------------------------------------------------------------------------------------------------------
+
+
+def rotate(
+    state: State,
+    *,
+    now: Moment,
+    secret_id: str,
+    secret_sha256: str,
+    secret_lifetime: int | None = None,
+    others_expire_in: int | None = None,
+    caller_scope: frozenset[str],
+) -> Outcome:
+    """Adds a version and says when the others end: after so many seconds, now (0), or as before (None)."""
+    if not state.exists or state.deleted:
+        return refuse(NotFound.UNKNOWN)
+    if state.type == "public":
+        return refuse(Conflict.NOT_CONFIDENTIAL)
+    refused = seconds("secret_lifetime", secret_lifetime, least=1) or seconds("others_expire_in", others_expire_in)
+    # Whoever learns a service's secret can act with all its scopes: to show it is to hand them out.
+    if not refused and "client_credentials" in state.grant_types:
+        refused = administrative_scope.handing_out(state.scope, caller_scope=caller_scope, field="scope")
+    return refused or accept(
+        SecretRotated(
+            secret_id=secret_id,
+            version=state.secrets_issued + 1,
+            sha256=secret_sha256,
+            lifetime=secret_lifetime,
+            others_expire_in=others_expire_in,
+        )
+    )
+
+
+def revoke(state: State, *, now: Moment, secret_id: str, tokens: Literal["keep", "revoke"] = "keep") -> Outcome:
+    """Ends a version, on demand with every token that it authenticated so far. A repeat changes nothing."""
+    version = find(state.secrets, secret_id)
+    if version is None:
+        return refuse(NotFound.UNKNOWN)
+    if version.revoked and (tokens == "keep" or version.tokens_cutoff):
+        return accept()
+    return accept(SecretRevoked(secret_id=secret_id, tokens=tokens))
+
+
+def note_dead_use(
+    state: State, *, now: Moment, secret_id: str, via: Use, count: int = 1, window_seconds: int = 0
+) -> Outcome:
+    """Records that a version was presented after its end."""
+    version = find(state.secrets, secret_id)
+    if version is None:
+        return refuse(NotFound.UNKNOWN)
+    reason: Literal["expired", "revoked"] = "revoked" if version.revoked else "expired"
+    return grouping.problem(count, window_seconds) or accept(
+        SecretExpiredUsed(secret_id=secret_id, ended=reason, via=via, count=count, window_seconds=window_seconds)
+    )
+
+
+# Questions --------------------------------------------------------------------------------------------------------
+
+
+def find(versions: tuple[SecretVersion, ...], secret_id: str) -> SecretVersion | None:
+    """The version of this id, live or not."""
+    return next((version for version in versions if version.secret_id == secret_id), None)
+
+
+def matching(versions: tuple[SecretVersion, ...], sha256: str) -> SecretVersion | None:
+    """The version of this digest, live or not. Every version is compared, so that time tells nothing."""
+    found = None
+    presented = sha256.encode()
+    for version in versions:
+        if hmac.compare_digest(version.sha256.encode(), presented):
+            found = version
+    return found
+
+
+def ended(version: SecretVersion, now: Moment) -> InvalidClient | None:
+    """Why nobody may authenticate with this version any more; None while it lives."""
+    if version.revoked:
+        return InvalidClient.SECRET_REVOKED
+    if version.expires_at is not None and version.expires_at <= now:
+        return InvalidClient.SECRET_EXPIRED
+    return None
+
+
+def seconds(field: str, value: int | None, *, least: int = 0) -> Outcome | None:
+    """Refuses a span that is out of range; None, which means no end, is within."""
+    if value is None or least <= value <= LIFETIME_MAXIMUM:
+        return None
+    return malformed(field, f"must be between {least} and {LIFETIME_MAXIMUM} seconds")
+
+
+# Fold -------------------------------------------------------------------------------------------------------------
+
+
+def fold(versions: tuple[SecretVersion, ...], recorded: Recorded) -> tuple[SecretVersion, ...]:
+    """The versions after one more of `EVENTS`, without those that ended so long ago that nothing depends on them."""
+    event, now = recorded.event, recorded.time
+    kept = tuple(version for version in versions if not _forgotten(version, now))
+    match event:
+        case SecretIssued() | SecretRotated():
+            end = None if event.lifetime is None else now + event.lifetime * SECOND
+            new = SecretVersion(event.secret_id, event.version, event.sha256, now, end)
+            if isinstance(event, SecretRotated) and event.others_expire_in is not None:
+                others_end = now + event.others_expire_in * SECOND
+                kept = tuple(_ending(version, others_end) for version in kept)
+            return (*kept, new)
+        case SecretRevoked():
+            return tuple(
+                _revoked(version, event, recorded) if version.secret_id == event.secret_id else version
+                for version in kept
+            )
+        case _:
+            return versions
+
+
+def _ending(version: SecretVersion, end: Moment) -> SecretVersion:
+    if version.revoked or (version.expires_at is not None and version.expires_at <= end):
+        return version
+    return replace(version, expires_at=end)
+
+
+def _revoked(version: SecretVersion, event: SecretRevoked, recorded: Recorded) -> SecretVersion:
+    cutoff = recorded.position if event.tokens == "revoke" else version.tokens_cutoff
+    revoked_at = recorded.time if version.revoked_at is None else version.revoked_at
+    return replace(version, revoked=True, revoked_at=revoked_at, tokens_cutoff=cutoff)
+
+
+def _forgotten(version: SecretVersion, now: Moment) -> bool:
+    ends = [end for end in (version.expires_at, version.revoked_at) if end is not None]
+    return bool(ends) and min(ends) <= now - FORGOTTEN_AFTER

@@ -1,0 +1,112 @@
+"""What a person has allowed a client. Stream `consent:<account_id>:<client_id>`."""
+
+import msgspec
+from msgspec.structs import replace
+
+from domain.decision import Outcome, accept, refuse
+from domain.event import Event, Moment, Recorded
+from domain.refusal import NotFound
+from domain.rules import grouping
+
+
+def stream(account_id: str, client_id: str) -> str:
+    """The stream of this person's consent to this client."""
+    return f"consent:{account_id}:{client_id}"
+
+
+# Facts ------------------------------------------------------------------------------------------------------------
+
+
+class Given(Event, frozen=True, kw_only=True):
+    """The person allowed the client this scope."""
+
+    type = "consent.given"
+
+    scope: tuple[str, ...]
+
+
+class Extended(Event, frozen=True, kw_only=True):
+    """The person allowed more than before; what they had allowed stands."""
+
+    type = "consent.extended"
+
+    added: tuple[str, ...]
+
+
+class Denied(Event, frozen=True, kw_only=True):
+    """The person refused this scope, `count` times within `window_seconds`. What they had allowed before stands."""
+
+    type = "consent.denied"
+
+    scope: tuple[str, ...]
+    count: int = 1
+    window_seconds: int = 0
+
+
+class Withdrawn(Event, frozen=True, kw_only=True):
+    """The person took everything back, and with it every token that rested on it."""
+
+    type = "consent.withdrawn"
+
+
+EVENTS: tuple[type[Event], ...] = (Given, Extended, Denied, Withdrawn)
+
+# State ------------------------------------------------------------------------------------------------------------
+
+
+class State(msgspec.Struct, frozen=True):
+    """What is allowed now. Tokens before the position `cutoff` that rested on this consent are dead."""
+
+    scope: tuple[str, ...] = ()
+    cutoff: int = 0
+    given: bool = False
+
+
+INITIAL = State()
+
+# Verbs ------------------------------------------------------------------------------------------------------------
+
+
+def give(state: State, *, now: Moment, scope: tuple[str, ...]) -> Outcome:
+    """Allows this scope as well. What was allowed already is no news."""
+    if not state.given:
+        return accept(Given(scope=scope))
+    added = tuple(name for name in scope if name not in state.scope)
+    return accept(Extended(added=added)) if added else accept()
+
+
+def deny(state: State, *, now: Moment, scope: tuple[str, ...], count: int = 1, window_seconds: int = 0) -> Outcome:
+    """Records that the person said no."""
+    return grouping.problem(count, window_seconds) or accept(
+        Denied(scope=scope, count=count, window_seconds=window_seconds)
+    )
+
+
+def withdraw(state: State, *, now: Moment) -> Outcome:
+    """Takes everything back. A repeat changes nothing."""
+    if state.given:
+        return accept(Withdrawn())
+    return accept() if state.cutoff else refuse(NotFound.UNKNOWN)
+
+
+def covers(state: State, scope: tuple[str, ...]) -> bool:
+    """Whether the person need not be asked again."""
+    return state.given and set(scope) <= set(state.scope)
+
+
+# Fold -------------------------------------------------------------------------------------------------------------
+
+
+def evolve(state: State, recorded: Recorded) -> State:
+    """The consent after one more event."""
+    match recorded.event:
+        case Given(scope=scope):
+            return replace(state, scope=scope, given=True)
+        case Extended(added=added):
+            return replace(state, scope=(*state.scope, *added))
+        case Withdrawn():
+            return State((), recorded.position, False)
+        case Denied():
+            return state
+        case _:
+            raise AssertionError(f"{recorded.type} is no event of a consent")

@@ -1,0 +1,17 @@
+"""The catalogue: every type of event, each tag once. Retired tags stay here as comments and are never used again."""
+
+from domain import account, client, consent, grant, realm, role, scope, server, session, usage
+from domain.event import Event
+
+EVENTS: tuple[type[Event], ...] = (
+    *client.EVENTS,
+    *account.EVENTS,
+    *consent.EVENTS,
+    *grant.EVENTS,
+    *session.EVENTS,
+    *scope.EVENTS,
+    *role.EVENTS,
+    *usage.EVENTS,
+    *realm.EVENTS,
+    *server.EVENTS,
+)

@@ -1,0 +1,61 @@
+"""A realm: a separate population with names of its own. Stream `realm:<realm>`, which tells of strangers' sign-ins."""
+
+import msgspec
+
+from domain.decision import Outcome, accept
+from domain.event import Event, Moment, Recorded
+from domain.rules import grouping, registration
+
+REALMS = registration.REALMS
+
+
+def stream(realm: str) -> str:
+    """The stream of this realm."""
+    return f"realm:{realm}"
+
+
+# Facts ------------------------------------------------------------------------------------------------------------
+
+
+class UnknownUserRefused(Event, frozen=True, kw_only=True):
+    """Sign-ins failed, since nobody has the name that was typed. The name is not recorded: it may be a password."""
+
+    type = "realm.unknown_user_refused"
+
+    count: int = 1
+    window_seconds: int = 0
+
+
+EVENTS: tuple[type[Event], ...] = (UnknownUserRefused,)
+
+# State ------------------------------------------------------------------------------------------------------------
+
+
+class State(msgspec.Struct, frozen=True):
+    """How many sign-ins failed so."""
+
+    unknown_users_refused: int = 0
+
+
+INITIAL = State()
+
+# Verbs ------------------------------------------------------------------------------------------------------------
+
+
+def note_unknown_user(state: State, *, now: Moment, count: int = 1, window_seconds: int = 0) -> Outcome:
+    """Records failures: the first at once (window 0), later ones as a count."""
+    return grouping.problem(count, window_seconds) or accept(
+        UnknownUserRefused(count=count, window_seconds=window_seconds)
+    )
+
+
+# Fold -------------------------------------------------------------------------------------------------------------
+
+
+def evolve(state: State, recorded: Recorded) -> State:
+    """The realm after one more event."""
+    match recorded.event:
+        case UnknownUserRefused(count=count):
+            return State(state.unknown_users_refused + count)
+        case _:
+            raise AssertionError(f"{recorded.type} is no event of a realm")

@@ -1,0 +1,157 @@
+"""A role: what its people may have, in one realm. Stream `role:<realm>:<name>`."""
+
+import re
+
+import msgspec
+from msgspec.structs import replace
+
+from domain.decision import Outcome, accept, refuse
+from domain.event import Event, Moment, Recorded
+from domain.refusal import Conflict, Forbidden, NotFound
+from domain.rules import administrative_scope, registration
+from domain.rules.registration import malformed
+
+# Lower case alone, so that no two roles differ by case and no database's notion of it matters.
+_NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
+
+
+def stream(realm: str, name: str) -> str:
+    """The stream of this role."""
+    return f"role:{realm}:{name}"
+
+
+# Facts ------------------------------------------------------------------------------------------------------------
+
+
+class Definition(msgspec.Struct, frozen=True, kw_only=True):
+    """What a role allows, and whether people made without roles get it."""
+
+    scopes: tuple[str, ...]
+    default: bool
+
+
+class Defined(Event, frozen=True, kw_only=True):
+    """A role came into being, or came back after it had been retired."""
+
+    type = "role.defined"
+
+    realm: str
+    name: str
+    scopes: tuple[str, ...]
+    default: bool
+
+
+class Changed(Event, frozen=True, kw_only=True):
+    """The role now allows something else, or became or ceased to be a default."""
+
+    type = "role.changed"
+
+    old: Definition
+    new: Definition
+
+
+class Retired(Event, frozen=True, kw_only=True):
+    """The role is no more."""
+
+    type = "role.retired"
+
+
+EVENTS: tuple[type[Event], ...] = (Defined, Changed, Retired)
+
+# State ------------------------------------------------------------------------------------------------------------
+
+
+class State(msgspec.Struct, frozen=True):
+    """The role as its events tell."""
+
+    exists: bool = False
+    realm: str = ""
+    name: str = ""
+    scopes: tuple[str, ...] = ()
+    default: bool = False
+
+
+INITIAL = State()
+
+# Verbs ------------------------------------------------------------------------------------------------------------
+
+
+def put(
+    state: State,
+    *,
+    now: Moment,
+    realm: str,
+    name: str,
+    scopes: tuple[str, ...],
+    default: bool = False,
+    caller_scope: frozenset[str],
+    known_scopes: frozenset[str],
+    leaves_no_administrator: bool = False,
+) -> Outcome:
+    """Defines the role, or changes it to this.
+
+    `leaves_no_administrator` says that every administrator there is has `people:write` by this role alone.
+    """
+    refused = _refusal(state, realm, name, scopes, default, caller_scope, known_scopes)
+    if refused:
+        return refused
+    if not state.exists:
+        return accept(Defined(realm=realm, name=name, scopes=scopes, default=default))
+    if leaves_no_administrator and administrative_scope.PEOPLE_WRITE not in scopes:
+        return refuse(Conflict.LAST_ADMINISTRATOR, detail="nobody would be left who can make administrators")
+    old, new = Definition(scopes=state.scopes, default=state.default), Definition(scopes=scopes, default=default)
+    return accept() if old == new else accept(Changed(old=old, new=new))
+
+
+def retire(state: State, *, now: Moment, leaves_no_administrator: bool = False, in_use: bool = False) -> Outcome:
+    """Ends a role that nobody has: if it came back, nobody shall find that they had kept it. A repeat is refused."""
+    if not state.exists:
+        return refuse(NotFound.UNKNOWN)
+    if leaves_no_administrator:
+        return refuse(Conflict.LAST_ADMINISTRATOR, detail="nobody would be left who can make administrators")
+    if in_use:
+        return refuse(Conflict.IN_USE, detail="people have this role")
+    return accept(Retired())
+
+
+def _refusal(
+    state: State,
+    realm: str,
+    name: str,
+    scopes: tuple[str, ...],
+    default: bool,
+    caller_scope: frozenset[str],
+    known_scopes: frozenset[str],
+) -> Outcome | None:
+    if realm not in registration.REALMS:
+        return malformed("realm", "must be one of " + ", ".join(registration.REALMS))
+    if not _NAME.fullmatch(name):
+        return malformed("name", "must have 1 to 64 lower-case letters, digits, dots, hyphens and underscores")
+    refused = registration.scope_names(scopes, known=known_scopes | frozenset(state.scopes), field="scopes")
+    if refused:
+        return refused
+    if realm != "administration" and administrative_scope.administrative(scopes):
+        return refuse(
+            Forbidden.ADMINISTRATIVE_SCOPE,
+            detail="administrative scopes are for roles of the realm administration",
+            field="scopes",
+        )
+    # A role that becomes a default goes to people whom others will make: its scopes are given anew.
+    given = scopes if default and not state.default else [scope for scope in scopes if scope not in state.scopes]
+    return administrative_scope.handing_out(given, caller_scope=caller_scope, field="scopes")
+
+
+# Fold -------------------------------------------------------------------------------------------------------------
+
+
+def evolve(state: State, recorded: Recorded) -> State:
+    """The role after one more event."""
+    match recorded.event:
+        case Defined(realm=realm, name=name, scopes=scopes, default=default):
+            return State(True, realm, name, scopes, default)
+        case Changed(new=new):
+            return replace(state, scopes=new.scopes, default=new.default)
+        case Retired():
+            return INITIAL
+        case _:
+            raise AssertionError(f"{recorded.type} is no event of a role")

@@ -1,0 +1,71 @@
+"""Administrative scopes: who may hand them out, and to whom.
+
+They open the server's own API. Nobody gives one away that they lack, and no third party ever holds one.
+"""
+
+from collections.abc import Iterable, Sequence
+
+from domain.decision import Outcome, refuse
+from domain.refusal import Forbidden
+
+FAMILIES = frozenset({"clients", "people", "grants", "audit", "leaks", "keys"})
+
+ADMINISTRATIVE_SCOPES = frozenset(
+    {
+        "clients:read",
+        "clients:write",
+        "people:read",
+        "people:write",
+        "grants:read",
+        "grants:write",
+        "audit:read",
+        "audit:personal",
+        "leaks:read",
+        "leaks:write",
+        "keys:write",
+        "introspect",
+    }
+)
+"""Every administrative scope there is. The system's own user acts with all of them."""
+
+PEOPLE_WRITE = "people:write"
+"""Whoever holds it can make administrators; the last one who does cannot be removed."""
+
+
+def is_administrative(scope: str) -> bool:
+    """Whole families are reserved: what a later version adds must not be anybody's already."""
+    family, colon, _ = scope.partition(":")
+    return scope == "introspect" or (bool(colon) and family in FAMILIES)
+
+
+def administrative(scopes: Iterable[str]) -> frozenset[str]:
+    """Those of the scopes that are administrative."""
+    return frozenset(scope for scope in scopes if is_administrative(scope))
+
+
+def handing_out(scopes: Iterable[str], *, caller_scope: frozenset[str], field: str) -> Outcome | None:
+    """Refuses when the caller lacks an administrative scope among those that are given."""
+    lacking = administrative(scopes) - caller_scope
+    if not lacking:
+        return None
+    return refuse(
+        Forbidden.ADMINISTRATIVE_SCOPE,
+        detail="you cannot give an administrative scope that you lack yourself: " + " ".join(sorted(lacking)[:10]),
+        field=field,
+    )
+
+
+def holding(scopes: Iterable[str], *, type: str, realm: str, grant_types: Sequence[str], field: str) -> Outcome | None:
+    """Refuses administrative scopes for any client but services and dashboards of the realm `administration`."""
+    if not administrative(scopes):
+        return None
+    service = type == "confidential" and tuple(grant_types) == ("client_credentials",)
+    dashboard = type == "dashboard" and realm == "administration"
+    if service or dashboard:
+        return None
+    return refuse(
+        Forbidden.THIRD_PARTY,
+        detail="administrative scopes go to clients with the grant client_credentials alone"
+        " and to dashboards of the realm administration",
+        field=field,
+    )

@@ -1,0 +1,67 @@
+"""Web origins that may call from a browser (RFC 6454 §6.1): their form, and which are same-site with the issuer."""
+
+import ipaddress
+import re
+from urllib.parse import urlsplit
+
+MAXIMUM = 255
+
+_ORIGIN = re.compile(
+    r"(?P<scheme>https?)://(?P<host>\[[0-9a-f:.]+\]|[a-z0-9]([a-z0-9.-]*[a-z0-9])?)(:(?P<port>[1-9][0-9]{0,4}))?"
+)
+_REGISTRIES = frozenset(
+    {"ac", "co", "com", "edu", "gob", "gov", "go", "gv", "ltd", "ne", "net", "nom", "or", "org", "sch"}
+)
+
+
+def is_loopback(host: str) -> bool:
+    """`localhost` and the loopback addresses, IPv6 without its brackets."""
+    if host == "localhost" or host.endswith(".localhost"):
+        return True
+    address = _address(host)
+    return address is not None and address.is_loopback
+
+
+def problem(origin: str) -> str | None:
+    """Why this is no origin as a browser would send it, or one that neither https nor the loopback address protects."""
+    form = _ORIGIN.fullmatch(origin)
+    if len(origin) > MAXIMUM or form is None:
+        return "must be an origin as browsers send it: scheme, host and port alone, in lower case"
+    scheme, port = form["scheme"], form["port"]
+    if (scheme, port) in (("https", "443"), ("http", "80")) or (port and int(port) > 65535):
+        return "must not name the default port or one that does not exist"
+    if scheme == "http" and not is_loopback(form["host"].strip("[]")):
+        return "must be https, or http on a loopback address"
+    return None
+
+
+def same_site(origin: str, issuer: str) -> bool:
+    """Whether the issuer's SameSite=Strict cookie travels with requests from this origin (RFC 6265bis §5.2).
+
+    The list of public suffixes is not at hand here: the issuer's parent domain counts as its site when it does not look
+    like a registry (`co.uk`). A wrong guess opens nothing, since the browser holds the cookie back by its own list.
+    """
+    ours, theirs = urlsplit(issuer), urlsplit(origin)
+    if ours.scheme != theirs.scheme or not ours.hostname or not theirs.hostname:
+        return False
+    home, host = ours.hostname, theirs.hostname
+    if home == host:
+        return True
+    if _address(home) or _address(host):
+        return False
+    site = _site(home)
+    return site is not None and (host == site or host.endswith("." + site))
+
+
+def _site(host: str) -> str | None:
+    labels = host.split(".")
+    registry = len(labels) > 2 and len(labels[-1]) == 2 and labels[-2] in _REGISTRIES
+    length = 3 if registry else 2
+    return ".".join(labels[-length:]) if len(labels) >= length else None
+
+
+def _address(host: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
+    try:
+        return ipaddress.ip_address(host)
+    except ValueError:
+        return None

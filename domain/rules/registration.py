@@ -1,0 +1,153 @@
+"""What a client may register (RFC 7591 §2): names, redirect URIs, grants, scopes, lifetimes, and what fits together.
+
+Every limit here is also what keeps an event below 65,535 bytes: a change states old and new values, each list twice.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from domain import names
+from domain.decision import Outcome, refuse
+from domain.refusal import InvalidRequest
+from domain.rules import administrative_scope, origin, redirect_uri
+
+if TYPE_CHECKING:
+    from domain.client import State
+
+REALMS = ("administration", "platform")
+CLIENT_NAME_MAXIMUM = 200
+REDIRECT_URIS_MAXIMUM = 50
+REDIRECT_URIS_TOGETHER = 16_384
+SCOPES_MAXIMUM = 100
+SCOPES_TOGETHER = 4_096
+ORIGINS_MAXIMUM = 20
+ACCESS_TOKEN_LIFETIME_MAXIMUM = 30 * 86_400
+REFRESH_TOKEN_LIFETIME_MAXIMUM = 365 * 86_400
+
+DASHBOARD_GRANT_TYPES = ("password", "refresh_token")
+
+_SCOPE_TOKEN = re.compile(r"[\x21\x23-\x5b\x5d-\x7e]{1,128}")
+_SLUG = re.compile(r"[a-z0-9]([a-z0-9-]{0,62}[a-z0-9])?")
+
+
+def malformed(field: str, detail: str) -> Outcome:
+    """The refusal of one member."""
+    return refuse(InvalidRequest.MALFORMED, detail=detail, field=field)
+
+
+def scope_names(scopes: Sequence[str], *, known: frozenset[str], field: str) -> Outcome | None:
+    """A list of scopes: scope-tokens of RFC 6749 §3.3, each once, each defined."""
+    if len(scopes) > SCOPES_MAXIMUM or sum(map(len, scopes)) > SCOPES_TOGETHER:
+        return malformed(field, f"must name at most {SCOPES_MAXIMUM} scopes, {SCOPES_TOGETHER} characters together")
+    if len(set(scopes)) != len(scopes):
+        return malformed(field, "must not name a scope twice")
+    if not all(_SCOPE_TOKEN.fullmatch(scope) for scope in scopes):
+        return malformed(field, "must hold scope names alone (RFC 6749 §3.3)")
+    # The position and not the name: what was typed is never repeated.
+    unknown = [str(place) for place, scope in enumerate(scopes, 1) if scope not in known]
+    if unknown:
+        return malformed(field, "names scopes that do not exist, in place " + ", ".join(unknown[:10]))
+    return None
+
+
+def refusal(
+    client: State,
+    *,
+    before: State,
+    caller_scope: frozenset[str],
+    known_scopes: frozenset[str],
+    known_grant_types: frozenset[str],
+    issuer: str,
+) -> Outcome | None:
+    """Refuses the client as it would stand after the command; None when it may stand like that."""
+    if client.type == "dashboard":
+        special = _dashboard(client, issuer)
+    else:
+        special = _grants(client, known_grant_types) or _redirect_uris(client)
+    if special := _plain(client) or special or scope_names(client.scope, known=known_scopes, field="scope"):
+        return special
+    given = [scope for scope in client.scope if scope not in before.scope]
+    return administrative_scope.holding(
+        client.scope, type=client.type, realm=client.realm, grant_types=client.grant_types, field="scope"
+    ) or administrative_scope.handing_out(given, caller_scope=caller_scope, field="scope")
+
+
+def _plain(client: State) -> Outcome | None:
+    problem = names.text_problem(client.client_name, CLIENT_NAME_MAXIMUM)
+    if problem:
+        return malformed("client_name", problem)
+    if client.realm not in REALMS:
+        return malformed("realm", "must be one of " + ", ".join(REALMS))
+    return _lifetimes(client) or _origins(client.allowed_origins)
+
+
+def _lifetimes(client: State) -> Outcome | None:
+    for field, seconds, maximum in (
+        ("access_token_lifetime", client.access_token_lifetime, ACCESS_TOKEN_LIFETIME_MAXIMUM),
+        ("refresh_token_lifetime", client.refresh_token_lifetime, REFRESH_TOKEN_LIFETIME_MAXIMUM),
+    ):
+        if seconds is not None and not 1 <= seconds <= maximum:
+            return malformed(field, f"must be between 1 and {maximum} seconds")
+    return None
+
+
+def _origins(origins: Sequence[str]) -> Outcome | None:
+    if len(origins) > ORIGINS_MAXIMUM or len(set(origins)) != len(origins):
+        return malformed("allowed_origins", f"must be at most {ORIGINS_MAXIMUM} origins, each once")
+    for place, value in enumerate(origins, 1):
+        problem = origin.problem(value)
+        if problem:
+            return malformed("allowed_origins", f"origin {place} {problem}")
+    return None
+
+
+def _dashboard(client: State, issuer: str) -> Outcome | None:
+    if not client.slug or not _SLUG.fullmatch(client.slug):
+        return malformed("slug", "must have 1 to 64 lower-case letters, digits and inner hyphens")
+    if client.redirect_uris:
+        return malformed("redirect_uris", "a dashboard has none")
+    if client.grant_types != DASHBOARD_GRANT_TYPES:
+        return malformed("grant_types", "a dashboard has password and refresh_token, and nothing else")
+    if client.token_endpoint_auth_method not in ("client_secret_basic", "client_secret_post"):
+        return malformed("token_endpoint_auth_method", "a dashboard is a confidential client")
+    for place, value in enumerate(client.allowed_origins, 1):
+        if not origin.same_site(value, issuer):
+            return malformed(
+                "allowed_origins",
+                f"origin {place} is not same-site with the issuer: browsers would hold the SameSite=Strict cookie back",
+            )
+    return None
+
+
+def _grants(client: State, known_grant_types: frozenset[str]) -> Outcome | None:
+    # RFC 9700 §2.4 forbids the password grant; first-party dashboards alone have it.
+    registrable = known_grant_types - {"password"}
+    if not client.grant_types or len(set(client.grant_types)) != len(client.grant_types):
+        return malformed("grant_types", "must name at least one grant, each once")
+    if not registrable.issuperset(client.grant_types):
+        return malformed("grant_types", "must be of " + ", ".join(sorted(registrable)))
+    if client.type == "public" and "client_credentials" in client.grant_types:
+        return malformed("grant_types", "client_credentials is for confidential clients (RFC 6749 §4.4)")
+    if client.type == "public" and not client.require_pkce:
+        return malformed("require_pkce", "only a confidential client may do without PKCE (RFC 9700 §2.1.1)")
+    return None
+
+
+def _redirect_uris(client: State) -> Outcome | None:
+    uris = client.redirect_uris
+    if "authorization_code" in client.grant_types and not uris:
+        return malformed("redirect_uris", "authorization_code needs at least one")
+    if len(uris) > REDIRECT_URIS_MAXIMUM or sum(map(len, uris)) > REDIRECT_URIS_TOGETHER:
+        return malformed(
+            "redirect_uris", f"must be at most {REDIRECT_URIS_MAXIMUM}, {REDIRECT_URIS_TOGETHER} characters together"
+        )
+    if len(set(uris)) != len(uris):
+        return malformed("redirect_uris", "must not name a URI twice")
+    for place, uri in enumerate(uris, 1):
+        problem = redirect_uri.problem(uri)
+        if problem:
+            return malformed("redirect_uris", f"URI {place} {problem}")
+    return None

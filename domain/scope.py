@@ -1,0 +1,112 @@
+"""A scope (RFC 6749 §3.3) and what it means in a person's words. Stream `scope:<name>`."""
+
+import re
+
+import msgspec
+from msgspec.structs import replace
+
+from domain import names
+from domain.decision import Outcome, accept, refuse
+from domain.event import Event, Moment, Recorded
+from domain.refusal import Conflict, Forbidden, NotFound
+from domain.rules import administrative_scope
+from domain.rules.registration import malformed
+
+DESCRIPTION_MAXIMUM = 300
+
+# scope-token without what a URL's path would not carry unharmed; the name stands in /admin/scopes/{name}.
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9:._/*+-]{0,127}")
+
+
+def stream(name: str) -> str:
+    """The stream of this scope."""
+    return f"scope:{name}"
+
+
+# Facts ------------------------------------------------------------------------------------------------------------
+
+
+class Defined(Event, frozen=True, kw_only=True):
+    """A scope came into being, or came back after it had been retired."""
+
+    type = "scope.defined"
+
+    name: str
+    description: str
+
+
+class Changed(Event, frozen=True, kw_only=True):
+    """The scope is described in other words."""
+
+    type = "scope.changed"
+
+    old: str
+    new: str
+
+
+class Retired(Event, frozen=True, kw_only=True):
+    """The scope is no more."""
+
+    type = "scope.retired"
+
+
+EVENTS: tuple[type[Event], ...] = (Defined, Changed, Retired)
+
+# State ------------------------------------------------------------------------------------------------------------
+
+
+class State(msgspec.Struct, frozen=True):
+    """The scope as its events tell."""
+
+    exists: bool = False
+    name: str = ""
+    description: str = ""
+
+
+INITIAL = State()
+
+# Verbs ------------------------------------------------------------------------------------------------------------
+
+
+def put(state: State, *, now: Moment, name: str, description: str, caller_scope: frozenset[str]) -> Outcome:
+    """Defines the scope, or describes it anew. The list of administrative ones is closed."""
+    if not _NAME.fullmatch(name):
+        return malformed("name", "must have 1 to 128 letters, digits and inner : . _ / * + -")
+    problem = names.text_problem(description, DESCRIPTION_MAXIMUM)
+    if problem:
+        return malformed("description", problem)
+    if administrative_scope.is_administrative(name) and name not in administrative_scope.ADMINISTRATIVE_SCOPES:
+        return refuse(Forbidden.ADMINISTRATIVE_SCOPE, detail="names of this family are reserved", field="name")
+    refused = administrative_scope.handing_out((name,), caller_scope=caller_scope, field="name")
+    if refused:
+        return refused
+    if not state.exists:
+        return accept(Defined(name=name, description=description))
+    return accept() if state.description == description else accept(Changed(old=state.description, new=description))
+
+
+def retire(state: State, *, now: Moment, in_use: bool = False) -> Outcome:
+    """Ends a scope that no client and no role names any more. A repeat is refused."""
+    if not state.exists:
+        return refuse(NotFound.UNKNOWN)
+    if administrative_scope.is_administrative(state.name):
+        return refuse(Forbidden.ADMINISTRATIVE_SCOPE, detail="the server's own scopes stay")
+    if in_use:
+        return refuse(Conflict.IN_USE, detail="clients or roles name this scope")
+    return accept(Retired())
+
+
+# Fold -------------------------------------------------------------------------------------------------------------
+
+
+def evolve(state: State, recorded: Recorded) -> State:
+    """The scope after one more event."""
+    match recorded.event:
+        case Defined(name=name, description=description):
+            return State(True, name, description)
+        case Changed(new=new):
+            return replace(state, description=new)
+        case Retired():
+            return INITIAL
+        case _:
+            raise AssertionError(f"{recorded.type} is no event of a scope")

@@ -1,0 +1,97 @@
+"""The server itself: with what it runs, and what concerns no aggregate that it knows. Stream `server`."""
+
+import msgspec
+from msgspec.structs import replace
+
+from domain.decision import Outcome, accept
+from domain.event import Event, Moment, Recorded
+from domain.rules import grouping
+from domain.rules.registration import malformed
+
+STREAM = "server"
+SETTINGS_MAXIMUM = 24_000
+"""Bytes of all settings as JSON: an event states the new ones, and the old ones of those that changed."""
+
+Setting = str | int | float | bool | list[str] | None
+
+# Facts ------------------------------------------------------------------------------------------------------------
+
+
+class Started(Event, frozen=True, kw_only=True):
+    """The server started with these settings, none of them secret. `old` holds the former values of what changed."""
+
+    type = "server.started"
+
+    version: str
+    build: str | None = None
+    settings: dict[str, Setting]
+    old: dict[str, Setting] = {}
+
+
+class UnknownClientRefused(Event, frozen=True, kw_only=True):
+    """Somebody authenticated as a client that does not exist. What they sent is not recorded."""
+
+    type = "server.unknown_client_refused"
+
+    count: int = 1
+    window_seconds: int = 0
+
+
+EVENTS: tuple[type[Event], ...] = (Started, UnknownClientRefused)
+
+# State ------------------------------------------------------------------------------------------------------------
+
+
+class State(msgspec.Struct, frozen=True):
+    """With what it was last started."""
+
+    version: str = ""
+    build: str | None = None
+    settings: dict[str, Setting] = {}
+    started_at: Moment | None = None
+    unknown_clients_refused: int = 0
+
+
+INITIAL = State()
+
+# Verbs ------------------------------------------------------------------------------------------------------------
+
+
+def start(
+    state: State, *, now: Moment, version: str, settings: dict[str, Setting], build: str | None = None
+) -> Outcome:
+    """Records a start, with what changed since the former one. Secret settings are the caller's to leave out."""
+    if len(version) > 64 or (build is not None and len(build) > 128):
+        return malformed("version", "must have at most 64 characters, and the build at most 128")
+    if len(msgspec.json.encode(settings)) > SETTINGS_MAXIMUM:
+        return malformed("settings", f"must take at most {SETTINGS_MAXIMUM} bytes together")
+    old = {name: value for name, value in state.settings.items() if name not in settings or settings[name] != value}
+    return accept(Started(version=version, build=build, settings=settings, old=old))
+
+
+def note_unknown_client(state: State, *, now: Moment, count: int = 1, window_seconds: int = 0) -> Outcome:
+    """Records failures: the first at once (window 0), later ones as a count."""
+    return grouping.problem(count, window_seconds) or accept(
+        UnknownClientRefused(count=count, window_seconds=window_seconds)
+    )
+
+
+# Fold -------------------------------------------------------------------------------------------------------------
+
+
+def evolve(state: State, recorded: Recorded) -> State:
+    """The server after one more event."""
+    event = recorded.event
+    match event:
+        case Started():
+            return replace(
+                state,
+                version=event.version,
+                build=event.build,
+                settings=event.settings,
+                started_at=recorded.time,
+            )
+        case UnknownClientRefused(count=count):
+            return replace(state, unknown_clients_refused=state.unknown_clients_refused + count)
+        case _:
+            raise AssertionError(f"{recorded.type} is no event of the server")

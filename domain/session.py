@@ -1,0 +1,131 @@
+"""A person's browser sign-in at the server itself. Stream `session:<session_id>`."""
+
+from typing import Literal
+
+import msgspec
+from msgspec.structs import replace
+
+from domain import account
+from domain.decision import Outcome, accept, refuse
+from domain.event import SECOND, Event, Moment, Recorded
+from domain.refusal import Conflict, NotFound
+
+EndReason = Literal["signed_out", "expired", "account", "administrator", "replaced"]
+Method = Literal["password"]
+
+
+def stream(session_id: str) -> str:
+    """The stream of this session."""
+    return f"session:{session_id}"
+
+
+# Facts ------------------------------------------------------------------------------------------------------------
+
+
+class Started(Event, frozen=True, kw_only=True):
+    """A person signed in. `sha256` is the digest of the browser's secret, `lifetime` is in seconds."""
+
+    type = "session.started"
+
+    account_id: str
+    realm: str
+    sha256: str
+    lifetime: int
+
+
+class SteppedUp(Event, frozen=True, kw_only=True):
+    """The person proved again who they are."""
+
+    type = "session.stepped_up"
+
+    method: Method
+
+
+class Ended(Event, frozen=True, kw_only=True):
+    """The session is over."""
+
+    type = "session.ended"
+
+    reason: EndReason
+
+
+EVENTS: tuple[type[Event], ...] = (Started, SteppedUp, Ended)
+
+# State ------------------------------------------------------------------------------------------------------------
+
+
+class State(msgspec.Struct, frozen=True):
+    """The session as its events tell. `started` is a position, to be compared with the account's cut-offs."""
+
+    exists: bool = False
+    account_id: str = ""
+    realm: str = ""
+    sha256: str = ""
+    expires: Moment = 0
+    ended: bool = False
+    started: int = 0
+    started_at: Moment = 0
+    proved_at: Moment = 0
+
+
+INITIAL = State()
+
+# Verbs ------------------------------------------------------------------------------------------------------------
+
+
+def start(state: State, *, now: Moment, account_id: str, realm: str, sha256: str, lifetime: int) -> Outcome:
+    """Begins a session of `lifetime` seconds."""
+    if state.exists:
+        return refuse(Conflict.EXISTS)
+    return accept(Started(account_id=account_id, realm=realm, sha256=sha256, lifetime=lifetime))
+
+
+def step_up(state: State, *, now: Moment, method: Method = "password") -> Outcome:
+    """Records a fresh proof within a session that still runs."""
+    if not state.exists:
+        return refuse(NotFound.UNKNOWN)
+    if state.ended or state.expires <= now:
+        return refuse(Conflict.ENDED)
+    return accept(SteppedUp(method=method))
+
+
+def end(state: State, *, now: Moment, reason: EndReason) -> Outcome:
+    """Ends the session. A repeat changes nothing."""
+    if not state.exists:
+        return refuse(NotFound.UNKNOWN)
+    return accept() if state.ended else accept(Ended(reason=reason))
+
+
+def is_live(state: State, person: account.State, now: Moment) -> bool:
+    """Whether the browser is still signed in: neither over nor cut off by what happened to the account since."""
+    if not state.exists or state.ended or state.expires <= now:
+        return False
+    if not person.exists or person.erased or not person.enabled:
+        return False
+    return state.started >= max(person.cutoff, person.password_cutoff)
+
+
+# Fold -------------------------------------------------------------------------------------------------------------
+
+
+def evolve(state: State, recorded: Recorded) -> State:
+    """The session after one more event."""
+    event = recorded.event
+    match event:
+        case Started():
+            return State(
+                exists=True,
+                account_id=event.account_id,
+                realm=event.realm,
+                sha256=event.sha256,
+                expires=recorded.time + event.lifetime * SECOND,
+                started=recorded.position,
+                started_at=recorded.time,
+                proved_at=recorded.time,
+            )
+        case SteppedUp():
+            return replace(state, proved_at=recorded.time)
+        case Ended():
+            return replace(state, ended=True)
+        case _:
+            raise AssertionError(f"{recorded.type} is no event of a session")
