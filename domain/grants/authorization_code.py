@@ -1,4 +1,4 @@
-"""The authorization code grant (RFC 6749 §4.1): a person approves, a code passes their browser, its client redeems it."""
+"""The authorization code grant (RFC 6749 §4.1): a person approves, a code passes their browser, its client redeems."""
 
 from domain import account, client, grant
 from domain.decision import Outcome, Reason, Refusal, accept, refuse

@@ -1,4 +1,4 @@
-"""Redirect URIs: what may be registered, and which one a request names (RFC 6749 §3.1.2, RFC 8252 §7, RFC 9700 §2.1)."""
+"""Redirect URIs: what may be registered, what a request may name (RFC 6749 §3.1.2, RFC 8252 §7, RFC 9700 §2.1)."""
 
 import ipaddress
 import re

@@ -1,0 +1,236 @@
+"""Grants: who allowed what to whom, since when, and whether anything of it can still be alive."""
+
+from collections.abc import Iterator, Mapping
+from typing import Any, Literal, NamedTuple
+
+from sqlalchemy import (
+    BigInteger,
+    Column,
+    Connection,
+    Index,
+    LargeBinary,
+    Row,
+    Table,
+    Text,
+    bindparam,
+    case,
+    delete,
+    insert,
+    select,
+    update,
+)
+
+from domain.event import SECOND, Event, Moment, Recorded
+from domain.grant import CodeIssued, Ended, SuccessorReplaced, TokensIssued, TokensRefreshed
+from domain.rules import validity
+from projections import joined
+from projections.schema import ROW_POSITION, metadata
+from projections.write import Write
+
+TABLE = Table(
+    "grants",
+    metadata,
+    # In the order of their beginnings, which is also the order of pages.
+    Column("started_position", ROW_POSITION, primary_key=True, autoincrement=False),
+    Column("grant_id", Text, nullable=False, unique=True),
+    Column("grant_type", Text, nullable=False),
+    Column("client_id", Text, nullable=False),
+    Column("account_id", Text),
+    Column("session_id", Text),
+    Column("secret_id", Text),
+    Column("scope", Text, nullable=False),
+    Column("started_at", BigInteger, nullable=False),
+    Column("last_used_at", BigInteger, nullable=False),
+    Column("last_position", BigInteger, nullable=False),
+    Column("expires_at", BigInteger, nullable=False),
+    Column("refresh_digest", LargeBinary(32)),
+    Column("predecessor_digest", LargeBinary(32)),
+    Column("grace_ends_at", BigInteger),
+    Column("ended_at", BigInteger),
+    Column("ended_position", BigInteger),
+    Column("ended_reason", Text),
+    Index(None, "client_id", "started_position"),
+    Index(None, "account_id", "started_position"),
+    Index(None, "expires_at"),
+)
+"""`expires_at` is when its last code or token expires; `secret_id` and `last_position` are its newest tokens'."""
+
+VERSION = 1
+HANDLES: tuple[type[Event], ...] = (CodeIssued, TokensIssued, TokensRefreshed, SuccessorReplaced, Ended)
+
+_THIS = TABLE.c.grant_id == bindparam("b_grant_id")
+_NEWEST: dict[str, Any] = {
+    name: bindparam(name) for name in ("secret_id", "last_used_at", "last_position", "refresh_digest")
+}
+_UNTIL = bindparam("b_expires_at", type_=BigInteger)
+_LATER = case((TABLE.c.expires_at > _UNTIL, TABLE.c.expires_at), else_=_UNTIL)
+
+_START = insert(TABLE)
+_REDEEM = update(TABLE).where(_THIS).values(**_NEWEST, scope=bindparam("scope"), expires_at=_LATER)
+_REFRESH = (
+    update(TABLE)
+    .where(_THIS)
+    .values(
+        **_NEWEST,
+        predecessor_digest=TABLE.c.refresh_digest,
+        grace_ends_at=bindparam("grace_ends_at"),
+        expires_at=_LATER,
+    )
+)
+# Back to the predecessor, so that the refresh that follows leaves it where it was.
+_REPLACE = update(TABLE).where(_THIS).values(refresh_digest=TABLE.c.predecessor_digest)
+_END = (
+    update(TABLE)
+    .where(_THIS)
+    .values({name: bindparam(name) for name in ("ended_at", "ended_position", "ended_reason")})
+)
+
+
+def project(recorded: Recorded, indexes: Mapping[str, bytes]) -> Iterator[Write]:
+    """One row a grant."""
+    event, grant_id = recorded.event, recorded.stream.partition(":")[2]
+    key = ("grants", grant_id)
+    match event:
+        case CodeIssued():
+            yield Write(_START, _started(recorded, grant_id, "authorization_code"), key)
+        case TokensIssued() if event.code is None:
+            yield Write(_START, _started(recorded, grant_id, event.grant_type), key)
+        case TokensIssued():
+            yield Write(_REDEEM, _newest(recorded, grant_id) | {"scope": event.scope}, key)
+        case TokensRefreshed():
+            yield Write(_REFRESH, _newest(recorded, grant_id) | {"grace_ends_at": event.grace_ends_at}, key)
+        case SuccessorReplaced():
+            yield Write(_REPLACE, {"b_grant_id": grant_id}, key)
+        case Ended():
+            ended = {"ended_at": recorded.time, "ended_position": recorded.position, "ended_reason": event.reason}
+            yield Write(_END, {"b_grant_id": grant_id, **ended}, key)
+
+
+def _started(recorded: Recorded, grant_id: str, grant_type: str) -> dict[str, Any]:
+    event = recorded.event
+    code = isinstance(event, CodeIssued)
+    return {
+        "started_position": recorded.position,
+        "grant_id": grant_id,
+        "grant_type": grant_type,
+        "client_id": event.client_id,
+        "account_id": event.account_id,
+        "session_id": event.session_id if code else None,
+        "secret_id": None if code else event.secret_id,
+        "scope": event.scope,
+        "started_at": recorded.time,
+        "last_used_at": recorded.time,
+        "last_position": recorded.position,
+        "expires_at": _expires_at(recorded),
+        "refresh_digest": None if code else _digest(event.refresh_token),
+        "predecessor_digest": None,
+        "grace_ends_at": None,
+        "ended_at": None,
+        "ended_position": None,
+        "ended_reason": None,
+    }
+
+
+def _newest(recorded: Recorded, grant_id: str) -> dict[str, Any]:
+    return {
+        "b_grant_id": grant_id,
+        "secret_id": recorded.event.secret_id,
+        "last_used_at": recorded.time,
+        "last_position": recorded.position,
+        "refresh_digest": _digest(recorded.event.refresh_token),
+        "b_expires_at": _expires_at(recorded),
+    }
+
+
+def _expires_at(recorded: Recorded) -> Moment:
+    lifetime: int = max(recorded.event.lifetime, getattr(recorded.event, "refresh_lifetime", None) or 0)
+    return recorded.time + lifetime * SECOND
+
+
+def _digest(sha256: str | None) -> bytes | None:
+    return None if sha256 is None else bytes.fromhex(sha256)
+
+
+class Grant(NamedTuple):
+    """A grant as the administration shows it, `ended` where nothing of it can be alive. `scope` has spaces between."""
+
+    grant_id: str
+    grant_type: str
+    client_id: str
+    account_id: str | None
+    session_id: str | None
+    scope: str
+    state: Literal["active", "ended"]
+    started_at: Moment
+    last_used_at: Moment
+    position: int
+    ended_at: Moment | None
+    ended_reason: str | None
+
+
+_ALL = select(*TABLE.c, *joined.DECIDING).select_from(
+    joined.parties(TABLE, client_id=TABLE.c.client_id, account_id=TABLE.c.account_id, secret_id=TABLE.c.secret_id)
+)
+_BY_ID = _ALL.where(_THIS)
+
+
+def by_id(connection: Connection, grant_id: str, now: Moment) -> Grant | None:
+    """The grant, as it stands at `now`."""
+    row = connection.execute(_BY_ID, {"b_grant_id": grant_id}).first()
+    return None if row is None else _grant(row, now)
+
+
+def page(
+    connection: Connection,
+    now: Moment,
+    *,
+    client_id: str | None = None,
+    account_id: str | None = None,
+    after: int | None = None,
+    limit: int = 50,
+) -> tuple[Grant, ...]:
+    """The newest grants first, at most `limit` + 1, so that one too many tells that there are more.
+
+    `after` is the `position` of the last one of the page before.
+    """
+    query = _ALL.order_by(TABLE.c.started_position.desc()).limit(limit + 1)
+    if client_id is not None:
+        query = query.where(TABLE.c.client_id == client_id)
+    if account_id is not None:
+        query = query.where(TABLE.c.account_id == account_id)
+    if after is not None:
+        query = query.where(TABLE.c.started_position < after)
+    return tuple(_grant(row, now) for row in connection.execute(query))
+
+
+def _grant(row: Row[Any], now: Moment) -> Grant:
+    # A grant is judged as if it were its newest token, which outlives the others.
+    newest = validity.Token("refresh", row.last_position, row.started_at, row.expires_at)
+    person = joined.person(row, row.account_id, row.grant_type)
+    standing = validity.Standing(newest, row.grant_id, joined.client(row), person, row.ended_at)
+    return Grant(
+        row.grant_id,
+        row.grant_type,
+        row.client_id,
+        row.account_id,
+        row.session_id,
+        row.scope,
+        "active" if validity.cause(standing, now) == "active" else "ended",
+        row.started_at,
+        row.last_used_at,
+        row.started_position,
+        row.ended_at,
+        row.ended_reason,
+    )
+
+
+_DUE = select(TABLE.c.started_position).where(TABLE.c.expires_at < bindparam("before")).order_by(TABLE.c.expires_at)
+_PRUNE = delete(TABLE).where(TABLE.c.started_position.in_(_DUE.limit(bindparam("at_most", type_=BigInteger))))
+
+
+def prune(connection: Connection, before: Moment, limit: int = 500) -> int:
+    """Deletes at most `limit` grants whose last token expired before a moment, and says how many.
+
+    `before` lies far enough back for people to have seen what ended, and never after the last pruning of tokens.
+    """
+    return connection.execute(_PRUNE, {"before": before, "at_most": limit}).rowcount

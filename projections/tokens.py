@@ -1,0 +1,208 @@
+"""Tokens and codes by digest: the rows that live validation, revocation and redemption look up.
+
+A row leaves when nothing can be asked about it that matters: an access or refresh token when it has expired, a code
+when it has, or, once redeemed, when its grant's tokens have, since presenting it again must still end the grant.
+The log keeps the facts.
+"""
+
+from collections.abc import Iterator, Mapping
+from typing import NamedTuple
+
+from sqlalchemy import (
+    BigInteger,
+    Column,
+    Connection,
+    Index,
+    LargeBinary,
+    Table,
+    Text,
+    bindparam,
+    delete,
+    insert,
+    select,
+    update,
+)
+
+from domain.event import SECOND, Event, Moment, Recorded
+from domain.grant import CodeIssued, TokenRevoked, TokensIssued, TokensRefreshed
+from domain.rules import validity
+from projections import joined
+from projections.grants import TABLE as GRANTS
+from projections.schema import metadata
+from projections.write import Write
+
+TABLE = Table(
+    "tokens",
+    metadata,
+    Column("digest", LargeBinary(32), primary_key=True),
+    Column("kind", Text, nullable=False),
+    Column("grant_id", Text, nullable=False),
+    Column("client_id", Text, nullable=False),
+    Column("account_id", Text),
+    Column("secret_id", Text),
+    Column("scope", Text, nullable=False),
+    Column("position", BigInteger, nullable=False),
+    Column("issued_at", BigInteger, nullable=False),
+    Column("expires_at", BigInteger, nullable=False),
+    Column("prune_at", BigInteger, nullable=False),
+    Column("ended_position", BigInteger),
+    Index(None, "prune_at"),
+    # The digest alone finds a row, so that SQLite needs no second tree for it.
+    sqlite_with_rowid=False,
+)
+VERSION = 1
+HANDLES: tuple[type[Event], ...] = (CodeIssued, TokensIssued, TokensRefreshed, TokenRevoked)
+
+_INSERT = insert(TABLE)
+_REDEEMED = (
+    update(TABLE)
+    .where(TABLE.c.digest == bindparam("b_digest"))
+    .values(ended_position=bindparam("ended_position"), prune_at=bindparam("prune_at"))
+)
+_REVOKED = (
+    update(TABLE).where(TABLE.c.digest == bindparam("b_digest")).values(ended_position=bindparam("ended_position"))
+)
+
+
+def project(recorded: Recorded, indexes: Mapping[str, bytes]) -> Iterator[Write]:
+    """A row for each new secret, and the single ends of codes and access tokens."""
+    event = recorded.event
+    match event:
+        case CodeIssued():
+            yield _row(recorded, "code", event.code, event.lifetime)
+        case TokensIssued() | TokensRefreshed():
+            yield _row(recorded, "access", event.access_token, event.lifetime)
+            if event.refresh_token is not None and event.refresh_lifetime is not None:
+                yield _row(recorded, "refresh", event.refresh_token, event.refresh_lifetime)
+            if isinstance(event, TokensIssued) and event.code is not None:
+                yield _redeemed(recorded, event, event.code)
+        case TokenRevoked():
+            digest = bytes.fromhex(event.access_token)
+            params = {"b_digest": digest, "ended_position": recorded.position}
+            yield Write(_REVOKED, params, ("tokens", digest))
+
+
+def _row(recorded: Recorded, kind: validity.Kind, sha256: str, lifetime: int) -> Write:
+    event, digest = recorded.event, bytes.fromhex(sha256)
+    expires_at = recorded.time + lifetime * SECOND
+    params = {
+        "digest": digest,
+        "kind": kind,
+        "grant_id": recorded.stream.partition(":")[2],
+        "client_id": event.client_id,
+        "account_id": event.account_id,
+        "secret_id": None if kind == "code" else event.secret_id,
+        "scope": event.scope,
+        "position": recorded.position,
+        "issued_at": recorded.time,
+        "expires_at": expires_at,
+        "prune_at": expires_at,
+        "ended_position": None,
+    }
+    return Write(_INSERT, params, ("tokens", digest))
+
+
+def _redeemed(recorded: Recorded, event: TokensIssued, code: str) -> Write:
+    digest = bytes.fromhex(code)
+    lifetime = max(event.lifetime, event.refresh_ends_in or 0)
+    params = {
+        "b_digest": digest,
+        "ended_position": recorded.position,
+        "prune_at": recorded.time + lifetime * SECOND,
+    }
+    return Write(_REDEEMED, params, ("tokens", digest))
+
+
+class Found(NamedTuple):
+    """A token's row. `scope` has spaces between; `ended_position` is its own end (revoked alone, code redeemed)."""
+
+    digest: bytes
+    kind: validity.Kind
+    grant_id: str
+    client_id: str
+    account_id: str | None
+    secret_id: str | None
+    scope: str
+    position: int
+    issued_at: Moment
+    expires_at: Moment
+    ended_position: int | None
+
+
+class Verdict(NamedTuple):
+    """A token with all that decides about it. `username` is the person's, sealed as the log has it."""
+
+    token: Found
+    grant_type: str
+    username: str | None
+    standing: validity.Standing
+
+
+_FOUND = tuple(TABLE.c[name] for name in Found._fields)
+_FIND = select(*_FOUND).where(TABLE.c.digest == bindparam("digest"))
+_STANDING = (
+    select(
+        *_FOUND,
+        GRANTS.c.grant_type,
+        GRANTS.c.ended_at.label("grant_ended_at"),
+        GRANTS.c.refresh_digest,
+        GRANTS.c.predecessor_digest,
+        GRANTS.c.grace_ends_at,
+        *joined.DECIDING,
+        joined.ACCOUNTS.c.username,
+    )
+    .select_from(
+        joined.parties(
+            TABLE.join(GRANTS, GRANTS.c.grant_id == TABLE.c.grant_id),
+            client_id=TABLE.c.client_id,
+            account_id=TABLE.c.account_id,
+            secret_id=TABLE.c.secret_id,
+        )
+    )
+    .where(TABLE.c.digest == bindparam("digest"))
+)
+
+
+def find(connection: Connection, digest: bytes) -> Found | None:
+    """The row with this digest, dead or alive; None if there is none (any more)."""
+    row = connection.execute(_FIND, {"digest": digest}).first()
+    return None if row is None else Found(*row)
+
+
+def standing(connection: Connection, digest: bytes) -> Verdict | None:
+    """The row and everything that `validity.reason` asks, in one query; None if there is none (any more)."""
+    row = connection.execute(_STANDING, {"digest": digest}).first()
+    if row is None:
+        return None
+    token = Found(*row[: len(_FOUND)])
+    rotated = token.kind == "refresh" and row.refresh_digest != token.digest
+    judged = validity.Token(
+        token.kind,
+        token.position,
+        token.issued_at,
+        token.expires_at,
+        ended=token.ended_position is not None,
+        rotated=rotated,
+        grace_ends_at=row.grace_ends_at if rotated and row.predecessor_digest == token.digest else None,
+    )
+    return Verdict(
+        token,
+        row.grant_type,
+        row.username,
+        validity.Standing(
+            judged,
+            token.grant_id,
+            joined.client(row),
+            joined.person(row, token.account_id, row.grant_type),
+            row.grant_ended_at,
+        ),
+    )
+
+
+_DUE = select(TABLE.c.digest).where(TABLE.c.prune_at < bindparam("before")).order_by(TABLE.c.prune_at)
+_PRUNE = delete(TABLE).where(TABLE.c.digest.in_(_DUE.limit(bindparam("at_most", type_=BigInteger))))
+
+
+def prune(connection: Connection, before: Moment, limit: int = 500) -> int:
+    """Deletes at most `limit` rows that were due before a moment, and says how many; zero when none is left."""
+    return connection.execute(_PRUNE, {"before": before, "at_most": limit}).rowcount
