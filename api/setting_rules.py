@@ -16,7 +16,7 @@ DRIVERS = ("sqlite", "sqlite+pysqlite", "postgresql", "postgresql+psycopg")
 
 NO_MASTER_KEY = (
     "is missing. In production every key in the database is wrapped by a master key that is kept elsewhere. Make "
-    "one with `openssl rand -base64 32`, keep a copy in a safe place (without it sealed data and signing keys are lost), and "
+    "one with `openssl rand -base64 32 | tr '+/' '-_'`, keep a copy safe (without it sealed data is lost), and "
     "set GRANTLOG_MASTER_KEY to it or GRANTLOG_MASTER_KEY_FILE to a file that holds it"
 )
 

@@ -1,0 +1,61 @@
+"""An answer as plain data: what hot endpoints and the outermost layer send without a framework response."""
+
+from collections.abc import Awaitable, Callable, Iterable, Mapping, MutableMapping
+from typing import Any, NamedTuple
+
+Scope = MutableMapping[str, Any]
+Message = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[Any]]
+Send = Callable[[Any], Awaitable[None]]
+App = Callable[[Any, Any, Any], Awaitable[None]]
+
+Headers = Mapping[str, str]
+JSON = "application/json"
+
+
+class Answer(NamedTuple):
+    """Status, header fields with lower-case names, and the whole body."""
+
+    status: int
+    headers: tuple[tuple[bytes, bytes], ...]
+    body: bytes
+
+
+def answer(status: int, body: bytes, media_type: str | None, headers: Headers | None = None) -> Answer:
+    """An answer with its `Content-Type` and `Content-Length` (RFC 9110 §8.3, §8.6); 204 and 304 carry neither."""
+    fields = raw_headers(headers.items() if headers else ())
+    if media_type is not None:
+        fields += ((b"content-type", media_type.encode("latin-1")),)
+    if status not in (204, 304):
+        fields += ((b"content-length", str(len(body)).encode()),)
+    return Answer(status, fields, body)
+
+
+def raw_headers(headers: Iterable[tuple[str, str]]) -> tuple[tuple[bytes, bytes], ...]:
+    """Header fields as ASGI wants them. Raises ValueError for a line break: nobody may add a field through a value."""
+    fields = []
+    for name, value in headers:
+        if "\r" in value or "\n" in value or "\0" in value:
+            raise ValueError(f"a line break in the header field {name}")
+        fields.append((name.lower().encode("latin-1"), value.encode("latin-1", "replace")))
+    return tuple(fields)
+
+
+async def send_answer(send: Send, given: Answer) -> None:
+    """Send it in two messages."""
+    await send({"type": "http.response.start", "status": given.status, "headers": list(given.headers)})
+    await send({"type": "http.response.body", "body": given.body})
+
+
+def header(scope: Scope, name: bytes) -> str | None:
+    """The last value of a request's header field, as latin-1 text, which every octet has (RFC 9110 §5.5)."""
+    for field, value in reversed(scope["headers"]):
+        if field == name:
+            text: str = value.decode("latin-1")
+            return text
+    return None
+
+
+def header_values(scope: Scope, name: bytes) -> list[str]:
+    """Every value of a header field in the order of arrival."""
+    return [value.decode("latin-1") for field, value in scope["headers"] if field == name]

@@ -1,0 +1,106 @@
+"""What is known of a request before anybody looks at what it asks for: its id and the address it came from."""
+
+import re
+from functools import lru_cache
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
+from typing import Any
+
+import msgspec
+
+from api.answers import Scope, header_values
+
+KEY = "grantlog.arrival"
+REQUEST_ID = re.compile(r"[A-Za-z0-9._~+/=-]{1,64}", re.ASCII)
+"""Ids that proxies make: UUIDs, ULIDs, trace ids, base64. Anything else could not stand in a header or a log line."""
+
+FORWARDED_FOR = re.compile(r'(?:^|[;,])\s*for=("(?:[^"\\]|\\.)*"|[^;,"\s]+)', re.IGNORECASE)
+
+Network = IPv4Network | IPv6Network
+
+
+class Arrival(msgspec.Struct, frozen=True):
+    """`request_id` stands in the answer, the log line and every event. `address` is the client's, None when unknown."""
+
+    request_id: str
+    address: str | None
+
+
+def arrival(scope: Any) -> Arrival:
+    """The arrival of the request that an ASGI scope belongs to."""
+    found: Arrival = scope[KEY]
+    return found
+
+
+class Proxies:
+    """The trusted networks, and what a request that came through them says about its origin."""
+
+    def __init__(self, networks: tuple[str, ...] = ()) -> None:
+        self.networks: tuple[Network, ...] = tuple(ip_network(network, strict=False) for network in networks)
+        # One proxy or a few: their addresses are looked up for every request.
+        self.trusts = lru_cache(maxsize=1024)(self._trusts)
+
+    def _trusts(self, address: str) -> bool:
+        parsed = parse_address(address)
+        return parsed is not None and any(
+            parsed.version == network.version and parsed in network for network in self.networks
+        )
+
+    def arrive(self, scope: Scope, new_id: str) -> Arrival:
+        """The request's id and client address. Without a trusted peer, `new_id` and the peer; no header counts then."""
+        client = scope.get("client")
+        peer = normalise(client[0]) if client else None
+        if not self.networks or peer is None or not self.trusts(peer):
+            return Arrival(new_id, peer)
+        given = header_values(scope, b"x-request-id")
+        request_id = given[0] if len(given) == 1 and REQUEST_ID.fullmatch(given[0]) else new_id
+        return Arrival(request_id, self._origin(scope, peer))
+
+    def _origin(self, scope: Scope, peer: str) -> str:
+        """The nearest address that is no proxy of ours (RFC 7239 §5.2): only what a trusted hop wrote is believed."""
+        chains = []
+        if values := header_values(scope, b"x-forwarded-for"):
+            chains.append([part.strip() for part in ",".join(values).split(",")])
+        if values := header_values(scope, b"forwarded"):
+            chains.append([part.strip('"') for part in FORWARDED_FOR.findall(",".join(values))])
+        origins = {self._walk(chain, peer) for chain in chains}
+        # A proxy writes one of the two and passes the other on as the client sent it. When they disagree, one of them
+        # may be the client's invention, so neither counts.
+        return origins.pop() if len(origins) == 1 else peer
+
+    def _walk(self, chain: list[str], peer: str) -> str:
+        nearest = peer
+        for text in reversed(chain):
+            address = normalise(_without_port(text))
+            if address is None:
+                return nearest
+            nearest = address
+            if not self.trusts(address):
+                return nearest
+        return nearest
+
+
+def _without_port(text: str) -> str:
+    if text.startswith("["):
+        return text[1:].partition("]")[0]
+    return text.partition(":")[0] if text.count(":") == 1 else text
+
+
+def parse_address(text: str) -> IPv4Address | IPv6Address | None:
+    """An IP address without zone; an IPv4-mapped one (RFC 4291 §2.5.5.2) as the IPv4 address that it is."""
+    try:
+        parsed = ip_address(text)
+    except ValueError:
+        return None
+    if isinstance(parsed, IPv6Address):
+        if parsed.ipv4_mapped is not None:
+            return parsed.ipv4_mapped
+        if parsed.scope_id is not None:
+            return IPv6Address(int(parsed))
+    return parsed
+
+
+@lru_cache(maxsize=4096)
+def normalise(text: str) -> str | None:
+    """The canonical text of an address (RFC 5952); None for what is none."""
+    parsed = parse_address(text)
+    return None if parsed is None else str(parsed)

@@ -1,0 +1,217 @@
+"""Every way a request can fail, told in the words of the place it was sent to: OAuth, problem details or a page."""
+
+import re
+from collections.abc import Callable
+from typing import Any, Literal
+
+import msgspec
+import structlog
+from litestar import Request, Response
+from litestar.exceptions import (
+    ClientException,
+    HTTPException,
+    MethodNotAllowedException,
+    NotAuthorizedException,
+    NotFoundException,
+    PermissionDeniedException,
+    ServiceUnavailableException,
+    TooManyRequestsException,
+    ValidationException,
+)
+from litestar.exceptions.http_exceptions import RequestEntityTooLarge
+from sqlalchemy.exc import InterfaceError, OperationalError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
+
+from api import oauth_errors, problems
+from api.answers import Answer, Scope, answer, header
+from api.arrival import arrival
+from api.log_lines import trace
+from api.oauth_errors import OAuthError
+from api.problems import FieldError, Problem
+
+Vocabulary = Literal["oauth", "problem", "dashboard", "page"]
+ErrorPage = Callable[[Problem, str], tuple[bytes, dict[str, str]]]
+"""Renders a problem and the request's id as UTF-8 HTML, with the headers that go with it."""
+
+MACHINE = ("/admin", "/audit", "/leaks", "/credentials", "/log", "/health", "/metrics", "/schema", "/.well-known")
+PAGES = ("/oauth/authorize", "/account")
+MISSING_PARAMETER = re.compile(r"Missing required \w+ parameter '([\w.-]{1,64})'")
+NAME = re.compile(r"[\w.\[\]-]{1,100}")
+
+log = structlog.get_logger("api")
+
+
+def vocabulary(scope: Scope) -> Vocabulary:
+    """In whose words to answer: a handler's `opt={"answers": …}` decides, else the path, and last what is accepted."""
+    route_handler = scope.get("route_handler")
+    if route_handler is not None and (chosen := route_handler.opt.get("answers")):
+        found: Vocabulary = chosen
+        return found
+    path: str = scope["path"]
+    if _under(path, PAGES):
+        return "page"
+    if path.startswith("/oauth/"):
+        return "oauth"
+    if path.startswith("/dashboards/"):
+        return "dashboard"
+    if _under(path, MACHINE):
+        return "problem"
+    return "page" if "text/html" in (header(scope, b"accept") or "") else "problem"
+
+
+def _under(path: str, prefixes: tuple[str, ...]) -> bool:
+    return any(path == prefix or path.startswith(f"{prefix}/") for prefix in prefixes)
+
+
+def plain_page(problem: Problem, request_id: str) -> tuple[bytes, dict[str, str]]:
+    """A page without looks, for an app that was given no other. Every word in it is ours, so nothing needs escaping."""
+    text = (
+        f'<!doctype html><html lang="en"><meta charset="utf-8"><title>{problem.title}</title>'
+        f"<h1>{problem.title}</h1><p>{problem.detail or ''}</p><p>Request {request_id}</p></html>"
+    )
+    return text.encode(), {}
+
+
+class ErrorAnswers:
+    """Turns exceptions into answers. One per app; `error_page` is how pages say that something went wrong."""
+
+    def __init__(self, error_page: ErrorPage = plain_page) -> None:
+        self.error_page = error_page
+
+    def answer(self, scope: Scope, error: Exception) -> Answer:
+        """The answer to a failed request. What no class of ours names is logged and becomes a 500 without detail."""
+        request_id = arrival(scope).request_id
+        words = vocabulary(scope)
+        if isinstance(error, OAuthError):
+            if words == "oauth":
+                return error.answer()
+            failure = _as_problem(error)
+        else:
+            failure = to_problem(error, scope)
+        if failure.status >= 500 and not isinstance(error, Problem | OAuthError):
+            log.error("request failed", request_id=request_id, **trace(error))
+        if words == "oauth":
+            return _as_oauth(failure).answer()
+        if words == "page":
+            body, headers = self.error_page(failure, request_id)
+            return answer(
+                failure.status,
+                body,
+                "text/html; charset=utf-8",
+                {"cache-control": "no-store", **headers, **failure.headers},
+            )
+        return failure.answer(request_id, dashboard=words == "dashboard")
+
+    def response(self, request: Request[Any, Any, Any], error: Exception) -> Response[bytes]:
+        """The same for Litestar's exception handlers."""
+        given = self.answer(request.scope, error)  # type: ignore[arg-type]
+        headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in given.headers}
+        # The framework adds the charset to text by itself.
+        media_type = headers.pop("content-type").partition(";")[0]
+        headers.pop("content-length", None)
+        return Response(given.body, status_code=given.status, headers=headers, media_type=media_type)
+
+    @property
+    def exception_handlers(self) -> dict[type[Exception] | int, Callable[[Request[Any, Any, Any], Any], Response[Any]]]:
+        """What to hand to `Litestar(exception_handlers=…)`."""
+        return {HTTPException: self.response, Exception: self.response}
+
+
+def to_problem(error: Exception, scope: Scope) -> Problem:
+    """Any exception as the problem it amounts to."""
+    if isinstance(error, Problem):
+        return error
+    if isinstance(error, msgspec.ValidationError):
+        return invalid(error)
+    if isinstance(error, OperationalError | InterfaceError | PoolTimeout):
+        return problems.Unavailable("The database cannot be reached. Try again.", retry_after=2)
+    if isinstance(error, HTTPException):
+        return _from_http(error, scope)
+    return problems.Crashed()
+
+
+def _from_http(error: HTTPException, scope: Scope) -> Problem:
+    match error:
+        case ValidationException():
+            return _from_validation(error)
+        case NotAuthorizedException():
+            return problems.Unauthenticated()
+        case PermissionDeniedException():
+            return problems.Denied("This is not allowed.")
+        case NotFoundException():
+            return problems.Missing("Nothing has this address.")
+        case MethodNotAllowedException():
+            return problems.WrongMethod((error.headers or {}).get("allow", "").split(", "))
+        case RequestEntityTooLarge():
+            handler = scope.get("route_handler")
+            return problems.TooLarge(handler.resolve_request_max_body_size() if handler is not None else 0)
+        case TooManyRequestsException():
+            return problems.Throttled(int((error.headers or {}).get("retry-after", "1")))
+        case ServiceUnavailableException():
+            return problems.Unavailable()
+        case ClientException():
+            # The framework's own words may repeat what was sent.
+            return problems.Invalid("The request is malformed.")
+        case _:
+            return problems.Crashed()
+
+
+def _from_validation(error: ValidationException) -> Problem:
+    """Litestar's list of faults, each with the parameter's name; a missing parameter is told in words only."""
+    faults = []
+    for entry in error.extra or ():
+        if isinstance(entry, dict):
+            name = str(entry.get("key", "body"))
+            words = str(entry.get("message", ""))
+            if name == "data" or not NAME.fullmatch(name):
+                name = "body"
+            faults.append(FieldError(name, _words(words) if "`" in words else "is missing or not valid"))
+    if not faults and (match := MISSING_PARAMETER.search(error.detail)):
+        faults.append(FieldError(match[1], "is missing"))
+    return problems.Invalid("The request is not valid.", errors=faults)
+
+
+def invalid(error: Exception, path: str | None = None) -> problems.Invalid:
+    """A msgspec error as a 400 that names the member: its path is turned from `$.a[0].b` to `a[0].b`."""
+    text, _, where = str(error).partition(" - at `")
+    field = path or where.removesuffix("`").removeprefix("key in ").removeprefix("$").lstrip(".")
+    parent = f"{field}." if field else ""
+    if match := re.search(r"Object (missing required|contains unknown) field `(.*)`$", text, re.DOTALL):
+        name = parent + match[2]
+        detail = "is missing" if match[1] == "missing required" else "is not known here"
+        return problems.Invalid.field(name if NAME.fullmatch(name) else field or "body", detail)
+    return problems.Invalid.field(field if NAME.fullmatch(field) else "body", _words(text))
+
+
+def _words(text: str) -> str:
+    """msgspec's words, without the value that two of its messages repeat."""
+    text = text.split(" - at `", 1)[0]
+    if text.startswith("Invalid enum value"):
+        return "is none of the allowed values"
+    if text.startswith("Invalid value"):
+        return "is not valid"
+    return text
+
+
+def _as_oauth(problem: Problem) -> OAuthError:
+    """A problem met on an OAuth endpoint (a wrong method, a body too large) in RFC 6749's words, the status kept."""
+    kinds: dict[str, type[OAuthError]] = {
+        "temporarily_unavailable": oauth_errors.TemporarilyUnavailable,
+        "server_error": oauth_errors.ServerError,
+        "invalid_token": oauth_errors.InvalidToken,
+    }
+    kind = kinds.get(problem.error, oauth_errors.InvalidRequest)
+    words = "; ".join(f"{fault.field}: {fault.detail}" for fault in problem.errors) or problem.detail
+    error = kind(words)
+    error.headers |= problem.headers
+    if problem.status != kind.status:
+        # An instance may differ from its class in the status alone: 405, 413 and 415 are all `invalid_request`.
+        error.status = problem.status
+    return error
+
+
+def _as_problem(error: OAuthError) -> Problem:
+    """An OAuth error met where problem details are spoken (`/dashboards/*`, pages), with the same status and code."""
+    problem = Problem(error.detail, error=error.code, headers=error.headers)
+    problem.status = error.status
+    return problem

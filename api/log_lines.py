@@ -1,0 +1,142 @@
+"""Log lines: JSON for machines, columns for a terminal, one request id throughout, nothing secret in any of them."""
+
+import logging
+import re
+import sys
+import traceback
+from collections.abc import MutableMapping
+from contextvars import ContextVar
+from typing import Any, TextIO
+
+import msgspec
+import structlog
+
+REQUEST_ID: ContextVar[str | None] = ContextVar("grantlog_request_id", default=None)
+"""The id of the request in hand. The outermost layer sets it, so every line that is written meanwhile carries it."""
+
+LEVELS = {"debug": logging.DEBUG, "info": logging.INFO, "warning": logging.WARNING, "error": logging.ERROR}
+FRAMES = 30
+"""Frames of a trace that are kept, the innermost ones."""
+
+Line = MutableMapping[str, Any]
+
+
+class Masker:
+    """Replaces everything shaped like one of our secrets by its kind: `glog_at_***`.
+
+    It is the last defence, not the first: whoever logs hands over no secret. It cannot know passwords or e-mail
+    addresses, which is why exceptions are logged without their messages.
+    """
+
+    def __init__(self, prefix: str) -> None:
+        self.head = f"{prefix}_"
+        # Also what was cut off or mistyped is masked: eight characters are enough to tell it from a word.
+        self.pattern = re.compile(rf"({prefix}_[a-z]{{2}})_[0-9A-Za-z]{{8,}}")
+
+    def text(self, value: str) -> str:
+        return self.pattern.sub(r"\1_***", value) if self.head in value else value
+
+    def value(self, value: Any) -> Any:
+        """The value with every string in it masked; an object that JSON does not know becomes its masked `str`."""
+        match value:
+            case str():
+                return self.text(value)
+            case None | bool() | int() | float():
+                return value
+            case dict():
+                return {self.text(str(key)): self.value(inner) for key, inner in value.items()}
+            case list() | tuple() | set() | frozenset():
+                return [self.value(inner) for inner in value]
+            case bytes():
+                return f"{len(value)} bytes"
+            case _:
+                return self.text(str(value))
+
+    def __call__(self, _logger: Any, _method: str, line: Line) -> Line:
+        for key, value in line.items():
+            line[key] = self.value(value)
+        return line
+
+
+def trace(error: BaseException) -> dict[str, Any]:
+    """What a log line says of an exception: its types and where it came from, but no message.
+
+    Messages repeat values: a database driver's the parameters of a statement, a decoder's the text it was given.
+    """
+    chain: list[BaseException] = []
+    current: BaseException | None = error
+    while current is not None and current not in chain:
+        chain.append(current)
+        current = current.__cause__ or (None if current.__suppress_context__ else current.__context__)
+    kinds = [f"{type(link).__module__}.{type(link).__qualname__}" for link in chain]
+    frames = [
+        f"{frame.filename}:{frame.lineno} {frame.name}"
+        for link in reversed(chain)
+        for frame in traceback.extract_tb(link.__traceback__)
+    ]
+    return {"exception": kinds[0], "caused_by": kinds[1:], "trace": frames[-FRAMES:]}
+
+
+def with_request_id(_logger: Any, _method: str, line: Line) -> Line:
+    """Adds the id of the request in hand."""
+    if (request_id := REQUEST_ID.get()) is not None:
+        line.setdefault("request_id", request_id)
+    return line
+
+
+def without_messages(_logger: Any, _method: str, line: Line) -> Line:
+    """Puts a trace in the place of `exc_info`."""
+    given = line.pop("exc_info", None)
+    if given is True:
+        given = sys.exc_info()
+    if isinstance(given, tuple):
+        given = given[1]
+    if isinstance(given, BaseException):
+        line.update(trace(given))
+    return line
+
+
+def as_json(_logger: Any, _method: str, line: Line) -> str:
+    """One line of JSON; line breaks in values are escaped, so nobody can write a second line."""
+    return msgspec.json.encode(line, enc_hook=str).decode()
+
+
+class StandardLibrary(logging.Handler):
+    """Passes what other libraries log to structlog, so that it takes the same form and the same masking."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        try:
+            text = record.getMessage()
+        except (TypeError, ValueError):
+            text = str(record.msg)
+        error = record.exc_info[1] if record.exc_info else None
+        method = "error" if record.levelno >= logging.ERROR else record.levelname.lower()
+        logger = structlog.get_logger(record.name)
+        getattr(logger, method if method in LEVELS else "info")(text, **({"exc_info": error} if error else {}))
+
+
+def configure(*, format: str = "auto", level: str = "info", prefix: str = "glog", stream: TextIO | None = None) -> None:
+    """Set logging up for the process. `stream` is standard error unless given; `auto` asks whether it is a terminal."""
+    target = sys.stderr if stream is None else stream
+    console = format == "console" or (format == "auto" and target.isatty())
+    masker = Masker(prefix)
+    last: list[Any] = [structlog.dev.ConsoleRenderer(colors=target.isatty())] if console else [as_json]
+    structlog.configure(
+        processors=[
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="iso", utc=True),
+            with_request_id,
+            without_messages,
+            masker,
+            *last,
+        ],
+        wrapper_class=structlog.make_filtering_bound_logger(LEVELS[level]),
+        logger_factory=structlog.WriteLoggerFactory(file=target),
+        cache_logger_on_first_use=False,
+    )
+    root = logging.getLogger()
+    root.handlers[:] = [StandardLibrary()]
+    root.setLevel(max(LEVELS[level], logging.INFO))
+    for chatty in ("sqlalchemy", "httpx", "httpcore", "asyncio"):
+        # At INFO these write statements with their parameters, and addresses with their queries.
+        logging.getLogger(chatty).setLevel(max(LEVELS[level], logging.WARNING))

@@ -1,0 +1,215 @@
+"""The outermost layer: every answer has a request id and safe headers, every request one log line, nothing escapes."""
+
+import re
+from collections.abc import Callable
+from time import perf_counter
+from urllib.parse import unquote_to_bytes
+
+import structlog
+
+from api.answers import App, Message, Receive, Scope, Send, send_answer
+from api.arrival import KEY, Arrival, Proxies
+from api.error_answers import ErrorAnswers
+from api.log_lines import REQUEST_ID, Masker, trace
+from api.problems import Invalid, Problem, Unavailable
+from security.ids import new_id
+
+HOST = re.compile(rb"(?:[0-9A-Za-z._~%!$&'()*+,;=-]+|\[[0-9A-Fa-f:.]{2,45}\])(?::([0-9]{0,5}))?")
+CONTROL = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]")
+TOKEN_IN_QUERY = re.compile(rb"(?:^|&)access_token=", re.IGNORECASE)
+
+HEADERS: tuple[tuple[bytes, bytes], ...] = (
+    (b"x-content-type-options", b"nosniff"),
+    (b"referrer-policy", b"same-origin"),
+    (b"cross-origin-resource-policy", b"same-origin"),
+    (b"content-security-policy", b"default-src 'none'; frame-ancestors 'none'"),
+    (b"x-frame-options", b"DENY"),
+    (b"cache-control", b"no-store"),
+)
+"""What an answer carries unless its handler says otherwise: nothing is stored, framed, sniffed or loaded."""
+
+STRICT_TRANSPORT = (b"strict-transport-security", b"max-age=31536000")
+
+log = structlog.get_logger("access")
+
+
+class Wrapper:
+    """An ASGI app around an ASGI app.
+
+    `in_flight` bounds the requests that wait for the start of their answer; a further one gets 503 with `Retry-After`.
+    A stream that has begun is no longer counted, and neither is the liveness probe, which an overloaded server must
+    still pass.
+    """
+
+    def __init__(
+        self,
+        app: App,
+        errors: ErrorAnswers,
+        *,
+        proxies: Proxies | None = None,
+        in_flight: int = 1024,
+        secure: bool = False,
+        log_requests: bool = True,
+        prefix: str = "glog",
+        make_id: Callable[[], str] = new_id,
+    ) -> None:
+        self.app = app
+        self.errors = errors
+        self.proxies = proxies or Proxies()
+        self.in_flight = in_flight
+        self.headers = (*HEADERS, STRICT_TRANSPORT) if secure else HEADERS
+        self.log_requests = log_requests
+        self.masker = Masker(prefix)
+        self.make_id = make_id
+        self.waiting = 0
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http":
+            await self._http(scope, receive, send)
+        elif scope["type"] == "lifespan":
+            await self.app(scope, receive, send)
+        else:
+            await receive()
+            await send({"type": "websocket.close", "code": 1008})
+
+    async def _http(self, scope: Scope, receive: Receive, send: Send) -> None:
+        arrived = self.proxies.arrive(scope, self.make_id())
+        scope[KEY] = arrived
+        outgoing = Outgoing(send, arrived, self.headers, head=scope["method"] == "HEAD", release=self._release)
+        if outgoing.head:
+            scope["method"] = "GET"
+        token = REQUEST_ID.set(arrived.request_id)
+        began = perf_counter()
+        path: str = scope["path"]
+        self.waiting += 1
+        try:
+            if (problem := self._refuse(scope)) is not None:
+                await send_answer(outgoing, self.errors.answer(scope, problem))
+            else:
+                await self.app(scope, receive, outgoing)
+        except Exception as error:
+            await self._rescue(scope, outgoing, error)
+        finally:
+            outgoing.started_or_over()
+            REQUEST_ID.reset(token)
+            if self.log_requests:
+                self._line(arrived, "HEAD" if outgoing.head else scope["method"], path, outgoing, began)
+
+    def _release(self) -> None:
+        self.waiting -= 1
+
+    def _refuse(self, scope: Scope) -> Problem | None:
+        if self.waiting > self.in_flight and scope["path"] != "/health/live":
+            return Unavailable()
+        return malformed(scope)
+
+    async def _rescue(self, scope: Scope, outgoing: "Outgoing", error: Exception) -> None:
+        if outgoing.status is None:
+            await send_answer(outgoing, self.errors.answer(scope, error))
+            return
+        log.error("answer broken off", **trace(error))
+        # The server has to cut the connection, or the client takes half an answer for a whole one. Its own words about
+        # the cause stay here, since the server would print them.
+        raise ConnectionAbortedError("the answer was broken off") from None
+
+    def _line(self, arrived: Arrival, method: str, path: str, outgoing: "Outgoing", began: float) -> None:
+        """One line per request. No query, header, address or name: an erased person leaves nothing in a log file."""
+        if not path.isprintable():
+            path = "(unprintable)"
+        log.info(
+            "request",
+            request_id=arrived.request_id,
+            method=method if method.isalpha() and len(method) < 20 else "(other)",
+            path=self.masker.text(path[:200]),
+            status=outgoing.status,
+            ms=round((perf_counter() - began) * 1000, 2),
+        )
+
+
+class Outgoing:
+    """The `send` of one request: adds the headers, keeps the status, and drops the body of an answer to HEAD."""
+
+    __slots__ = ("_arrived", "_headers", "_release", "_send", "head", "status")
+
+    def __init__(
+        self,
+        send: Send,
+        arrived: Arrival,
+        headers: tuple[tuple[bytes, bytes], ...],
+        *,
+        head: bool,
+        release: Callable[[], None],
+    ) -> None:
+        self._send = send
+        self._arrived = arrived
+        self._headers = headers
+        self._release: Callable[[], None] | None = release
+        self.head = head
+        self.status: int | None = None
+
+    def started_or_over(self) -> None:
+        """Gives the place among the waiting requests back, once."""
+        if self._release is not None:
+            self._release()
+            self._release = None
+
+    async def __call__(self, message: Message) -> None:
+        if message["type"] == "http.response.start":
+            self.status = message["status"]
+            self.started_or_over()
+            given = list(message.get("headers", ()))
+            names = {name.lower() for name, _ in given}
+            given.extend(field for field in self._headers if field[0] not in names)
+            given.append((b"x-request-id", self._arrived.request_id.encode("ascii")))
+            await self._send({**message, "headers": given})
+        elif self.head:
+            await self._send({"type": "http.response.body", "body": b"", "more_body": message.get("more_body", False)})
+        else:
+            await self._send(message)
+
+
+def malformed(scope: Scope) -> Problem | None:
+    """What is so malformed that the framework would stumble over it or a database refuse it, as a 400; else None."""
+    if fault := _path_fault(scope) or _query_fault(scope["query_string"]):
+        return Invalid(fault)
+    lengths = None
+    for name, value in scope["headers"]:
+        if name == b"host":
+            match = HOST.fullmatch(value)
+            if match is None or int(match[1] or b"0") > 65535:
+                return Invalid("The Host header is not valid.")
+        elif name == b"content-length":
+            if not value.isdigit() or len(value) > 15 or (lengths is not None and lengths != value):
+                return Invalid("The Content-Length header is not valid.")
+            lengths = value
+        elif name == b"content-type" and not value.isascii():
+            return Invalid("The Content-Type header is not valid.")
+    return None
+
+
+def _path_fault(scope: Scope) -> str | None:
+    path: str = scope["path"]
+    if path.isascii():
+        return None if path.isprintable() else "The path holds a control character."
+    raw: bytes = scope.get("raw_path") or path.encode("utf-8", "surrogatepass")
+    try:
+        text = unquote_to_bytes(raw).decode("utf-8")
+    except UnicodeDecodeError:
+        return "The path is not UTF-8."
+    return None if text.isprintable() else "The path holds a control character."
+
+
+def _query_fault(query: bytes) -> str | None:
+    if not query:
+        return None
+    octets = unquote_to_bytes(query) if b"%" in query else query
+    if CONTROL.search(octets):
+        return "The query holds a control character."
+    if not octets.isascii():
+        try:
+            octets.decode("utf-8")
+        except UnicodeDecodeError:
+            return "The query is not UTF-8."
+    if b"access_token" in query.lower() and TOKEN_IN_QUERY.search(query):
+        return "An access token must not stand in the query: it would be kept in histories and logs."
+    return None

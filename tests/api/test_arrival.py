@@ -1,0 +1,49 @@
+"""Where a request came from: only what a trusted hop wrote is believed (RFC 7239 §8.1)."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from api.arrival import Arrival, Proxies
+
+
+def origin(peer: str, *headers: tuple[str, str], trusted: tuple[str, ...] = ("10.0.0.0/8", "fd00::/8")) -> str | None:
+    fields = [(name.encode(), value.encode()) for name, value in headers]
+    return Proxies(trusted).arrive({"client": (peer, 1), "headers": fields}, "id").address
+
+
+@pytest.mark.parametrize(
+    ("headers", "expected"),
+    [
+        ([("x-forwarded-for", "6.6.6.6, 9.9.9.9")], "9.9.9.9"),
+        ([("x-forwarded-for", "9.9.9.9, 10.2.2.2")], "9.9.9.9"),
+        ([("x-forwarded-for", "6.6.6.6"), ("x-forwarded-for", "9.9.9.9:1234")], "9.9.9.9"),
+        ([("x-forwarded-for", "::ffff:9.9.9.9")], "9.9.9.9"),
+        ([("x-forwarded-for", "[2001:DB8::1]:443")], "2001:db8::1"),
+        ([("x-forwarded-for", "9.9.9.9, nonsense")], "10.0.0.1"),
+        ([("x-forwarded-for", "10.3.3.3")], "10.3.3.3"),
+        ([("forwarded", "for=6.6.6.6, for=9.9.9.9;proto=https")], "9.9.9.9"),
+        ([("forwarded", 'for="[2001:db8::1]:4711";by=10.0.0.1')], "2001:db8::1"),
+        ([("forwarded", "for=unknown")], "10.0.0.1"),
+        ([("forwarded", 'for=6.6.6.6, for="x, for="[2001:db8::2]"')], "10.0.0.1"),
+        ([("forwarded", "for=6.6.6.6"), ("x-forwarded-for", "9.9.9.9")], "10.0.0.1"),
+        ([("forwarded", "for=9.9.9.9"), ("x-forwarded-for", "9.9.9.9")], "9.9.9.9"),
+        ([], "10.0.0.1"),
+    ],
+)
+def test_the_nearest_hop_that_is_not_ours_is_the_client(headers, expected):
+    assert origin("10.0.0.1", *headers) == expected
+    assert origin("8.8.8.8", *headers) == "8.8.8.8"
+
+
+def test_a_peer_without_address_is_unknown():
+    assert Proxies(("10.0.0.0/8",)).arrive({"client": None, "headers": []}, "id") == Arrival("id", None)
+    assert Proxies().arrive({"client": ("/run/socket", 0), "headers": []}, "id") == Arrival("id", None)
+
+
+@given(st.lists(st.text(st.characters(codec="latin-1"), max_size=40), max_size=5))
+def test_no_header_of_a_client_can_name_an_address_that_no_proxy_saw(values):
+    # Whatever stands before it, what the proxy appended decides, or nothing does.
+    chain = [*values, "9.9.9.9"]
+    fields = [(b"x-forwarded-for", ",".join(chain).encode("latin-1"))]
+    assert Proxies(("10.0.0.1",)).arrive({"client": ("10.0.0.1", 1), "headers": fields}, "i").address == "9.9.9.9"
