@@ -1,0 +1,1 @@
+"""The demo: an application of somebody else's, which knows the server by its public metadata alone."""

@@ -1,0 +1,187 @@
+"""What the demo application says to the authorization server: metadata, the code flow, refreshing, revoking, asking.
+
+It is written for any server of RFC 8414 and knows no address but the issuer's. What goes wrong comes back as a
+`Trouble`, in words for the page.
+"""
+
+import hmac
+from typing import Any, NamedTuple
+from urllib.parse import parse_qs
+
+import httpx
+import msgspec
+from authlib.common.errors import AuthlibBaseError
+from authlib.common.security import generate_token
+from authlib.oauth2.client import OAuth2Client
+from authlib.oauth2.rfc8414 import get_well_known_url
+
+
+class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What the server told this application when it was registered, and where this application listens.
+
+    `host` and `port` default to those of the redirect URI.
+    """
+
+    issuer: str
+    client_id: str
+    client_secret: str
+    redirect_uri: str
+    scope: str
+    name: str = "Paperboat"
+    host: str | None = None
+    port: int | None = None
+
+    def __repr__(self) -> str:
+        return f"Config(client_id={self.client_id!r})"
+
+
+class Trouble(NamedTuple):
+    """Why something did not work. `error` is the server's own code where it gave one (RFC 6749 §4.1.2.1, §5.2)."""
+
+    words: str
+    error: str | None = None
+
+
+class Pending(NamedTuple):
+    """An authorization request under way: what its answer must match (RFC 6749 §10.12, RFC 7636 §4.1)."""
+
+    url: str
+    state: str
+    verifier: str
+
+
+Token = dict[str, Any]
+
+
+class Authorization:
+    """This client at one authorization server. Safe for threads; the metadata is read at its first use."""
+
+    def __init__(self, config: Config, http: httpx.Client | None = None) -> None:
+        self.config = config
+        # Proxies of the surroundings have no business between two programs of one machine.
+        self.http = http or httpx.Client(timeout=10, trust_env=False)
+        self.metadata: dict[str, Any] | None = None
+
+    def discover(self) -> dict[str, Any] | Trouble:
+        """The server's metadata, which must name the very issuer that was asked (RFC 8414 §3.3)."""
+        if self.metadata is not None:
+            return self.metadata
+        url = get_well_known_url(self.config.issuer, external=True)
+        try:
+            answer = self.http.get(url, headers={"Accept": "application/json"})
+            answer.raise_for_status()
+            metadata = answer.json()
+        except (httpx.HTTPError, ValueError):
+            return Trouble(f"{self.config.issuer} does not answer with its metadata. Is the server running?")
+        if not isinstance(metadata, dict) or metadata.get("issuer") != self.config.issuer:
+            return Trouble("The server calls itself by another name than the one this application trusts.")
+        if "S256" not in metadata.get("code_challenge_methods_supported", ()):
+            return Trouble("The server does not support PKCE with S256, which this application insists on.")
+        self.metadata = metadata
+        return metadata
+
+    def begin(self) -> Pending | Trouble:
+        """The address to send the person to (RFC 6749 §4.1.1) with a fresh state and PKCE challenge."""
+        metadata = self.discover()
+        if isinstance(metadata, Trouble):
+            return metadata
+        verifier = generate_token(64)
+        url, state = self.client().create_authorization_url(metadata["authorization_endpoint"], code_verifier=verifier)
+        return Pending(url, state, verifier)
+
+    def finish(self, pending: Pending | None, query: str) -> Token | Trouble:
+        """The tokens for an authorization response.
+
+        Nothing in the response is believed before its `state` and, since the server may be an impostor's, its `iss`
+        are the expected ones (RFC 9207 §2.4): an error is no exception.
+        """
+        metadata = self.discover()
+        if isinstance(metadata, Trouble):
+            return metadata
+        parameters = parse_qs(query, keep_blank_values=True)
+        if any(len(values) > 1 for values in parameters.values()):
+            return Trouble("The answer says the same thing twice, so this application does not believe it.")
+        response = {name: values[0] for name, values in parameters.items()}
+        if pending is None or not hmac.compare_digest(response.get("state", "").encode(), pending.state.encode()):
+            return Trouble("This answer belongs to no request of this browser. Please connect again.")
+        if not self.is_issuer(metadata, response.get("iss")):
+            return Trouble("The answer comes from another server than the one that was asked.")
+        if "error" in response:
+            if response["error"] == "access_denied":
+                return Trouble("You did not allow it, so nothing was connected.", "access_denied")
+            return Trouble(response.get("error_description") or "The server refused.", response["error"])
+        if not response.get("code"):
+            return Trouble("The answer holds no code.")
+        return self.token_request(code=response["code"], code_verifier=pending.verifier)
+
+    def is_issuer(self, metadata: dict[str, Any], iss: str | None) -> bool:
+        if iss is None:
+            return not metadata.get("authorization_response_iss_parameter_supported", False)
+        return iss == self.config.issuer
+
+    def refresh(self, refresh_token: str) -> Token | Trouble:
+        """Fresh tokens (RFC 6749 §6). A server that rotates refresh tokens answers with the next one."""
+        return self.token_request(grant_type="refresh_token", refresh_token=refresh_token)
+
+    def token_request(self, **parameters: str) -> Token | Trouble:
+        metadata = self.discover()
+        if isinstance(metadata, Trouble):
+            return metadata
+        try:
+            client = self.client()
+            if parameters.get("grant_type") == "refresh_token":
+                return dict(
+                    client.refresh_token(
+                        metadata["token_endpoint"], parameters["refresh_token"], auth=self.credentials()
+                    )
+                )
+            return dict(client.fetch_token(metadata["token_endpoint"], auth=self.credentials(), **parameters))
+        except AuthlibBaseError as error:
+            return Trouble(error.description or "The server refused.", error.error)
+        except (httpx.HTTPError, ValueError):
+            return Trouble("The server did not answer as a token endpoint does.")
+
+    def revoke(self, token: str) -> Trouble | None:
+        """Ends a token (RFC 7009 §2.1); the server answers 200 for one that it does not know as well."""
+        answer = self.ask("revocation_endpoint", "revoke_token", token)
+        return answer if isinstance(answer, Trouble) else None
+
+    def introspect(self, token: str) -> dict[str, Any] | Trouble:
+        """What the server says about a token now (RFC 7662 §2.2)."""
+        answer = self.ask("introspection_endpoint", "introspect_token", token)
+        if isinstance(answer, Trouble):
+            return answer
+        return answer if isinstance(answer, dict) else Trouble("The server did not answer as it should.")
+
+    def ask(self, endpoint: str, request: str, token: str) -> Any:
+        metadata = self.discover()
+        if isinstance(metadata, Trouble):
+            return metadata
+        if endpoint not in metadata:
+            return Trouble(f"The server's metadata names no {endpoint}.")
+        try:
+            answer = getattr(self.client(), request)(metadata[endpoint], token=token, auth=self.credentials())
+            body = answer.json() if answer.content else None
+        except (httpx.HTTPError, ValueError):
+            return Trouble("The server did not answer as it should.")
+        if answer.is_success:
+            return body
+        body = body if isinstance(body, dict) else {}
+        return Trouble(body.get("error_description") or "The server refused.", body.get("error"))
+
+    def credentials(self) -> httpx.Auth:
+        """HTTP Basic client authentication (RFC 6749 §2.3.1)."""
+        return httpx.BasicAuth(self.config.client_id, self.config.client_secret)
+
+    def client(self) -> Any:
+        """A client of its own for each request, since Authlib's keeps the token it last saw."""
+        client = OAuth2Client(
+            self.http,
+            client_id=self.config.client_id,
+            redirect_uri=self.config.redirect_uri,
+            scope=self.config.scope,
+            code_challenge_method="S256",
+        )
+        # Authlib's default error refuses descriptions with characters that RFC 6749 forbids; a page may show them.
+        client.oauth_error_class = AuthlibBaseError
+        return client

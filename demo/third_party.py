@@ -1,0 +1,273 @@
+"""An ordinary third-party web application that asks people for access to their account at an OAuth 2.0 server.
+
+    python -m demo.third_party --config FILE
+
+FILE is a JSON object (`-` reads it from standard input): see `demo.authorization.Config`. Secrets come that way
+because everybody on the machine can read the command line of a process. Once it listens, it prints its address.
+"""
+
+import argparse
+import hmac
+import json
+import secrets
+import signal
+import socketserver
+import sys
+import threading
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, replace
+from http.cookies import CookieError, SimpleCookie
+from pathlib import Path
+from typing import Any
+from urllib.parse import parse_qs, urlsplit
+from wsgiref.simple_server import WSGIRequestHandler, WSGIServer
+
+import jinja2
+import msgspec
+
+from demo.authorization import Authorization, Config, Token, Trouble
+from demo.sessions import Session, Sessions
+
+ROOM = Path(__file__).parent
+COOKIE = "paperboat"
+LARGEST_FORM = 16 * 1024
+STATIC = {
+    name: (media_type, (ROOM / "static" / name).read_bytes())
+    for name, media_type in {"paperboat.css": "text/css; charset=utf-8", "paperboat.svg": "image/svg+xml"}.items()
+}
+PAGE = jinja2.Environment(
+    loader=jinja2.FileSystemLoader(ROOM / "templates"),
+    autoescape=True,
+    undefined=jinja2.StrictUndefined,
+    trim_blocks=True,
+).get_template("page.html")
+
+
+@dataclass(frozen=True)
+class Reply:
+    """An answer, and the session as it is afterwards; `fresh` gives the browser a new session id."""
+
+    status: str
+    headers: dict[str, str]
+    body: bytes = b""
+    session: Session | None = None
+    fresh: bool = False
+
+
+def see_other(location: str, session: Session, *, fresh: bool = False) -> Reply:
+    return Reply("303 See Other", {"Location": location}, session=session, fresh=fresh)
+
+
+def plain(status: str, **headers: str) -> Reply:
+    return Reply(status, {"Content-Type": "text/plain; charset=utf-8", **headers}, f"{status}\n".encode())
+
+
+def shorten(secret: str) -> str:
+    """A token's two ends, enough to tell one from another and too little to use."""
+    return f"{secret[:11]}…{secret[-4:]}" if len(secret) >= 32 else "…"
+
+
+def members(answer: dict[str, Any]) -> Iterator[tuple[str, str]]:
+    """An answer's members as the page shows them."""
+    for name, value in answer.items():
+        if name.endswith("_token") and isinstance(value, str):
+            yield name, shorten(value)
+        else:
+            yield name, value if isinstance(value, str) else json.dumps(value)
+
+
+class ThirdParty:
+    """The application (PEP 3333)."""
+
+    def __init__(self, config: Config, authorization: Authorization | None = None) -> None:
+        self.config = config
+        self.authorization = authorization or Authorization(config)
+        self.sessions = Sessions()
+        issuer = urlsplit(config.issuer)
+        self.page_headers = {
+            "Content-Type": "text/html; charset=utf-8",
+            # The connect form leads to the server by a redirect, and browsers hold redirects to `form-action` too.
+            "Content-Security-Policy": "default-src 'none'; style-src 'self'; img-src 'self'; "
+            f"form-action 'self' {issuer.scheme}://{issuer.netloc}; frame-ancestors 'none'; base-uri 'none'",
+            "Referrer-Policy": "same-origin",
+            "X-Content-Type-Options": "nosniff",
+        }
+        self.routes: dict[str, tuple[str, Callable[[Session, str], Reply]]] = {
+            "/": ("GET", self.home),
+            "/connect": ("GET", self.connect),
+            urlsplit(config.redirect_uri).path: ("GET", self.callback),
+            "/refresh": ("POST", self.refresh),
+            "/revoke": ("POST", self.revoke),
+            "/introspect": ("POST", self.introspect),
+        }
+
+    def __call__(self, environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
+        key = read_cookie(environ.get("HTTP_COOKIE", ""))
+        reply = self.answer(environ, self.sessions.find(key))
+        headers = {"Cache-Control": "no-store", **reply.headers, "Content-Length": str(len(reply.body))}
+        if reply.session is not None:
+            kept = self.sessions.keep(key, reply.session, fresh=reply.fresh)
+            secure = "; Secure" if self.config.redirect_uri.startswith("https:") else ""
+            headers["Set-Cookie"] = f"{COOKIE}={kept}; Path=/; HttpOnly; SameSite=Lax{secure}"
+        start_response(reply.status, list(headers.items()))
+        return [] if environ["REQUEST_METHOD"] == "HEAD" else [reply.body]
+
+    def answer(self, environ: dict[str, Any], session: Session) -> Reply:
+        path, method = environ.get("PATH_INFO", "/"), environ["REQUEST_METHOD"]
+        method = "GET" if method == "HEAD" else method
+        name = path.removeprefix("/static/")
+        if name != path and name in STATIC and method == "GET":
+            return Reply("200 OK", {"Content-Type": STATIC[name][0], "Cache-Control": "max-age=300"}, STATIC[name][1])
+        if path not in self.routes:
+            return plain("404 Not Found")
+        expected, handle = self.routes[path]
+        if method != expected:
+            return plain("405 Method Not Allowed", Allow=expected)
+        if method == "GET":
+            return handle(session, environ.get("QUERY_STRING", ""))
+        length = environ.get("CONTENT_LENGTH") or "0"
+        if not length.isdecimal() or int(length) > LARGEST_FORM:
+            return plain("413 Content Too Large")
+        form = environ["wsgi.input"].read(int(length)).decode("ascii", "replace")
+        sent = parse_qs(form).get("csrf", [""])[0]
+        if not hmac.compare_digest(sent.encode(), session.csrf.encode()):
+            return see_other("/", replace(session, trouble=Trouble("That form is too old. Please try again.")))
+        return handle(session, form)
+
+    def home(self, session: Session, _query: str) -> Reply:
+        token = session.token or {}
+        body = PAGE.render(
+            name=self.config.name,
+            issuer=self.config.issuer,
+            scope=self.config.scope,
+            csrf=session.csrf,
+            token=list(members(token)),
+            actions=list(actions(token)),
+            answer=list(members(session.answer or {})),
+            trouble=session.trouble,
+            done=session.done,
+        )
+        shown = replace(session, trouble=None, done=None, answer=None)
+        return Reply("200 OK", self.page_headers, body.encode(), shown)
+
+    def connect(self, session: Session, _query: str) -> Reply:
+        pending = self.authorization.begin()
+        if isinstance(pending, Trouble):
+            return see_other("/", replace(session, trouble=pending))
+        return see_other(pending.url, replace(session, pending=pending))
+
+    def callback(self, session: Session, query: str) -> Reply:
+        token = self.authorization.finish(session.pending, query)
+        if isinstance(token, Trouble):
+            # A request has one answer: whatever came of it, a second one is not waited for.
+            return see_other("/", replace(session, pending=None, trouble=token))
+        connected = Session(csrf=secrets.token_urlsafe(16), token=token, done="Connected.")
+        return see_other("/", connected, fresh=True)
+
+    def refresh(self, session: Session, _form: str) -> Reply:
+        former = session.token or {}
+        if "refresh_token" not in former:
+            return see_other("/", replace(session, trouble=Trouble("There is no refresh token.")))
+        token = self.authorization.refresh(former["refresh_token"])
+        if isinstance(token, Trouble):
+            return see_other("/", replace(session, trouble=token))
+        token.setdefault("refresh_token", former["refresh_token"])
+        return see_other("/", replace(session, token=token, done="Refreshed."))
+
+    def revoke(self, session: Session, form: str) -> Reply:
+        token = chosen(session, form)
+        if isinstance(token, Trouble):
+            return see_other("/", replace(session, trouble=token))
+        trouble = self.authorization.revoke(token)
+        return see_other("/", replace(session, trouble=trouble, done=None if trouble else "Revoked."))
+
+    def introspect(self, session: Session, form: str) -> Reply:
+        token = chosen(session, form)
+        if isinstance(token, Trouble):
+            return see_other("/", replace(session, trouble=token))
+        answer = self.authorization.introspect(token)
+        if isinstance(answer, Trouble):
+            return see_other("/", replace(session, trouble=answer))
+        return see_other("/", replace(session, answer=answer))
+
+
+def actions(token: Token) -> Iterator[tuple[str, str, str]]:
+    """The buttons under a token answer: route, member that it is about, words."""
+    if "refresh_token" in token:
+        yield "refresh", "refresh_token", "Refresh"
+    for member, words in (("access_token", "access token"), ("refresh_token", "refresh token")):
+        if member in token:
+            yield "introspect", member, f"Introspect {words}"
+            yield "revoke", member, f"Revoke {words}"
+
+
+def chosen(session: Session, form: str) -> str | Trouble:
+    member = parse_qs(form).get("token", ["access_token"])[0]
+    token = (session.token or {}).get(member) if member in ("access_token", "refresh_token") else None
+    return token if isinstance(token, str) else Trouble("There is no such token.")
+
+
+def read_cookie(header: str) -> str | None:
+    try:
+        cookie = SimpleCookie(header).get(COOKIE)
+    except CookieError:
+        return None
+    return cookie.value if cookie else None
+
+
+class QuietHandler(WSGIRequestHandler):
+    """Writes no request lines: those of the callback hold codes. A silent connection is given up after a while."""
+
+    timeout = 30
+
+    def log_message(self, format: str, *args: object) -> None:
+        pass
+
+
+class Server(socketserver.ThreadingMixIn, WSGIServer):
+    """One thread for each connection, since browsers open some that they do not use."""
+
+    daemon_threads = True
+
+    def server_bind(self) -> None:
+        # The parent looks its own name up, which takes seconds where no name server answers.
+        socketserver.TCPServer.server_bind(self)
+        self.server_name, self.server_port = str(self.server_address[0]), int(self.server_address[1])
+        self.setup_environ()
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        if not isinstance(sys.exc_info()[1], (ConnectionError, TimeoutError)):
+            super().handle_error(request, client_address)
+
+
+def read_config(source: str) -> Config:
+    """Raises SystemExit with a message that names the member at fault."""
+    try:
+        raw = sys.stdin.buffer.read() if source == "-" else Path(source).read_bytes()
+        return msgspec.json.decode(raw, type=Config)
+    except (OSError, msgspec.DecodeError) as error:
+        raise SystemExit(f"The configuration cannot be read: {error}") from None
+
+
+def serve(config: Config) -> None:
+    """Serves until SIGTERM or SIGINT."""
+    at = urlsplit(config.redirect_uri)
+    host = config.host if config.host is not None else at.hostname or "127.0.0.1"
+    port = config.port if config.port is not None else at.port or 8401
+    with Server((host, port), QuietHandler) as server:
+        server.set_app(ThirdParty(config))
+        for number in (signal.SIGTERM, signal.SIGINT):
+            # `shutdown` waits for the loop that this handler interrupts, so it needs a thread of its own.
+            signal.signal(number, lambda *_: threading.Thread(target=server.shutdown).start())
+        print(f"{config.name} listens on http://{host}:{server.server_port}/", flush=True)
+        server.serve_forever(poll_interval=0.1)
+
+
+def main(arguments: list[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(prog="python -m demo.third_party", description="A demo third-party application.")
+    parser.add_argument("--config", metavar="FILE", required=True, help="JSON configuration; - for standard input")
+    serve(read_config(parser.parse_args(arguments).config))
+
+
+if __name__ == "__main__":
+    main()
