@@ -1,6 +1,6 @@
 """The authorization code grant (RFC 6749 §4.1): a person approves, a code passes their browser, its client redeems."""
 
-from domain import account, client, grant
+from domain import account, client, consent, grant
 from domain.decision import Outcome, Reason, Refusal, accept, refuse
 from domain.event import Moment
 from domain.grant import Code, CodeIssued, CodeRedeemed, CodeReplayed, Ended
@@ -48,7 +48,7 @@ def issue_code(
     granted = scope.granted(asked, within=parties.client.scope, known=parties.known, roles=parties.roles)
     if isinstance(granted, Reason):
         return refuse(granted, field="scope")
-    if parties.consent is None or not set(granted) <= set(parties.consent.scope):
+    if parties.consent is None or not consent.covers(parties.consent, granted):
         return refuse(AccessDenied.CONSENT)
     return accept(
         CodeIssued(

@@ -2,7 +2,10 @@
 
 import msgspec
 
-from domain import account, client, consent, role
+from domain.account import State as Account
+from domain.client import State as Client
+from domain.consent import State as Consent
+from domain.role import State as Role
 
 DAY = 86_400
 GRACE_MAXIMUM = 30
@@ -31,11 +34,11 @@ class Parties(msgspec.Struct, frozen=True):
     holds those names of the client's and the requested scope that exist. `roles` are the account's.
     """
 
-    client: client.State
+    client: Client
     secret_id: str | None = None
-    account: account.State | None = None
-    consent: consent.State | None = None
-    roles: tuple[role.State, ...] = ()
+    account: Account | None = None
+    consent: Consent | None = None
+    roles: tuple[Role, ...] = ()
     known: frozenset[str] = frozenset()
 
 
@@ -56,16 +59,16 @@ class Lifetimes(msgspec.Struct, frozen=True):
     grace: int = 0
     dashboard_grace: int = 10
 
-    def of_access(self, owner: client.State) -> int:
+    def of_access(self, owner: Client) -> int:
         """How long an access token of this client lives."""
         return self.access if owner.access_token_lifetime is None else owner.access_token_lifetime
 
-    def of_refresh(self, owner: client.State) -> int:
+    def of_refresh(self, owner: Client) -> int:
         """How long a refresh token of this client lives unused."""
         idle = self.refresh_idle if owner.refresh_token_lifetime is None else owner.refresh_token_lifetime
         return min(idle, self.refresh_absolute)
 
-    def of_grace(self, owner: client.State) -> int:
+    def of_grace(self, owner: Client) -> int:
         """How long a used refresh token of this client is accepted again while nobody has used its successor."""
         return min(self.dashboard_grace if owner.type == "dashboard" else self.grace, GRACE_MAXIMUM)
 
