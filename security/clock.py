@@ -2,7 +2,8 @@
 
 import re
 import time
-from datetime import date
+from contextlib import suppress
+from datetime import UTC, date, datetime, timedelta
 from functools import lru_cache
 from typing import Protocol
 
@@ -15,6 +16,8 @@ HOUR: Moment = 60 * MINUTE
 DAY: Moment = 24 * HOUR
 
 _EPOCH = date(1970, 1, 1).toordinal()
+_EPOCH_TIME = datetime(1970, 1, 1, tzinfo=UTC)
+_MICROSECOND = timedelta(microseconds=1)
 
 
 class Clock(Protocol):
@@ -74,6 +77,8 @@ def format_rfc3339(moment: Moment) -> str:
     return "%sT%02d:%02d:%02d.%06dZ" % (_day(day), hour, minute, second, fraction)  # noqa: UP031 - twice as fast
 
 
+# What `format_rfc3339` writes. It is read by the million when the log is replayed.
+_OURS = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:[0-5]\d\.\d{6}Z", re.ASCII)
 _RFC3339 = re.compile(
     r"(\d{4})-(\d\d)-(\d\d)[Tt ](\d\d):(\d\d):(\d\d)(?:\.(\d{1,18}))?(?:[Zz]|([+-])(\d\d):(\d\d))", re.ASCII
 )
@@ -85,6 +90,9 @@ def parse_rfc3339(text: str) -> Moment:
     A leap second is read as the first second of the next day. Raises ValueError for everything else, without
     repeating the text.
     """
+    if _OURS.fullmatch(text):
+        with suppress(ValueError):
+            return (datetime.fromisoformat(text) - _EPOCH_TIME) // _MICROSECOND
     match = _RFC3339.fullmatch(text)
     if match is None:
         raise ValueError("not an RFC 3339 date-time such as 2026-01-31T12:00:00Z")

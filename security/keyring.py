@@ -1,9 +1,9 @@
 """The master keys: what everything in the vault is wrapped with, and where the keys of the blind indexes come from.
 
-Several keys can be in force at once, so that the master key can be changed while the server runs. The **first** is the
-active one and wraps everything new; all of them unwrap. Derived keys come from the **last**, the oldest, because they must
-not change while there is anything in the database that was made with them. To rotate: put the new key in front, restart,
-rewrap the vault; then drop the old key and rebuild the projections, whose blind indexes change with it.
+Several keys can be in force at once, so that the master key can be changed while the server runs. The **first** is
+the active one and wraps everything new; all of them unwrap. Derived keys come from the **last**, the oldest, because
+they must not change while there is anything in the database that was made with them. To rotate: put the new key in
+front, restart, rewrap the vault; then drop the old key and rebuild the projections, whose blind indexes change with it.
 """
 
 import binascii
@@ -75,7 +75,7 @@ class Keyring:
         return head + nonce + self._ciphers[self.active_id].encrypt(nonce, secret, _associated(head, purpose))
 
     def unwrap(self, purpose: str, wrapped: bytes) -> bytes:
-        """The secret. Raises WrapBroken when altered or moved from elsewhere, MasterKeyError when its key is not here."""
+        """The secret. Raises WrapBroken when altered or moved, MasterKeyError when its master key is not here."""
         key_id = wrapped_with(wrapped)
         cipher = self._ciphers.get(key_id)
         if cipher is None:
@@ -125,7 +125,8 @@ def key_id_of(key: bytes) -> str:
 def parse_keyring(text: str, source: str = VARIABLE) -> Keyring:
     """Read `key` or `kid:key`, several separated by commas, the active one first.
 
-    A key is base64url of 32 bytes (RFC 4648 §5). Raises MasterKeyError, whose message names `source` and the place in the list, never the text.
+    A key is base64url of 32 bytes (RFC 4648 §5). Raises MasterKeyError, whose message names `source` and the place in
+    the list, never the text.
     """
     keys: dict[str, bytes] = {}
     for number, entry in enumerate(text.split(","), start=1):
@@ -159,7 +160,8 @@ def open_keyring(text: str | None, file: Path, *, create: bool) -> Keyring:
     except FileNotFoundError:
         raise MasterKeyError(
             f"there is no master key: {VARIABLE} is not set and the file {file.name} does not exist. "
-            f"Without the key that its vault was made with, a log's personal data cannot be read. For a new log: {_HOW_TO_MAKE}"
+            f"Without the key that its vault was made with, a log's personal data cannot be read. "
+            f"For a new log: {_HOW_TO_MAKE}"
         ) from None
     if mode & 0o077:
         raise MasterKeyError(f"others may read the master key file {file.name}. Run: chmod 600 {file}")

@@ -60,24 +60,25 @@ def unacceptable(password: str) -> Unacceptable | None:
     upper bound is in bytes because it limits work; it also holds when a password is verified, the lower bound does not.
     """
     octets = _octets(password)
-    if octets is None:
-        return Unacceptable.NOT_TEXT if len(password) <= MAX_BYTES else Unacceptable.TOO_LONG
+    if isinstance(octets, Unacceptable):
+        return octets
     return Unacceptable.TOO_SHORT if len(octets.decode()) < MIN_CHARACTERS else None
 
 
-def _octets(password: str) -> bytes | None:
-    """The bytes that are hashed: the NFKC form in UTF-8; None for what is too long or not encodable.
+def _octets(password: str) -> bytes | Unacceptable:
+    """The bytes that are hashed: the NFKC form in UTF-8; or why there are none.
 
     NIST SP 800-63B §5.1.1.2 has passwords normalised by NFKC or NFKD before they are hashed, since keyboards differ in
     how they put an accented letter together. Nothing is folded or stripped: letter case and blanks count.
     """
+    # The bound comes before normalising, which can make a text eighteen times as long.
+    if len(password) > MAX_BYTES:
+        return Unacceptable.TOO_LONG
     try:
-        # The bound comes before normalising, which can make a text eighteen times as long.
-        if len(password) > MAX_BYTES or len(password.encode()) > MAX_BYTES:
-            return None
+        size = len(password.encode())
     except UnicodeEncodeError:
-        return None
-    return normalize("NFKC", password).encode()
+        return Unacceptable.NOT_TEXT
+    return Unacceptable.TOO_LONG if size > MAX_BYTES else normalize("NFKC", password).encode()
 
 
 class Hasher:
@@ -99,11 +100,10 @@ class Hasher:
         self._nobody = _hash_of_nothing(self._parameters)
 
     async def hash(self, password: str) -> str:
-        """The encoded hash, salt and parameters included. Raises Overloaded, or ValueError for an `unacceptable` text."""
-        problem = unacceptable(password)
+        """The encoded hash, salt and parameters included. Raises Overloaded; ValueError for an `unacceptable` text."""
         octets = _octets(password)
-        if problem is not None or octets is None:
-            raise ValueError(f"this text cannot become a password: {problem}")
+        if isinstance(octets, Unacceptable) or unacceptable(password):
+            raise ValueError(f"this text cannot become a password: {unacceptable(password)}")
         return await self._run(lambda: self._argon2.hash(octets))
 
     async def verify(self, encoded: str | None, password: str) -> Verification:
@@ -113,8 +113,9 @@ class Hasher:
         stored hash is none.
         """
         octets = _octets(password)
-        if encoded is None or octets is None:
-            await self._run(lambda: self._matches(self._nobody, octets or b""))
+        if encoded is None or isinstance(octets, Unacceptable):
+            tried = b"" if isinstance(octets, Unacceptable) else octets
+            await self._run(lambda: self._matches(self._nobody, tried))
             return Verification(False, False)
         matches = await self._run(lambda: self._matches(encoded, octets))
         return Verification(matches, matches and self.needs_rehash(encoded))

@@ -89,7 +89,7 @@ class Vault:
         """Rises with every destruction, so that whoever keeps something made from the keys knows when to drop it."""
 
     def subject_key(self, connection: Connection, subject: str, *, create: bool, now: Moment) -> bytes | None:
-        """The key of a subject, 32 bytes, made if `create` is set and there is none; None when destroyed or never made."""
+        """The 32 bytes of a subject's key, made if missing and `create` is set; None if destroyed or never made."""
         found = self.provide(connection, subject, now) if create else self.find(connection, subject)
         return found.key if found else None
 

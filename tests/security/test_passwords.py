@@ -1,0 +1,182 @@
+"""Passwords: what is accepted, what matches, and what happens when too many come at once."""
+
+import asyncio
+from threading import Event
+
+import pytest
+from argon2 import Type, extract_parameters
+from argon2.exceptions import InvalidHashError
+
+from security import passwords
+from security.passwords import Hasher, Overloaded, Parameters, Unacceptable, unacceptable
+
+# As cheap as argon2 goes: these tests are about behaviour.
+CHEAP = Parameters(memory=64, passes=2, lanes=1)
+
+
+@pytest.fixture
+def hasher():
+    made = Hasher(CHEAP)
+    yield made
+    made.close()
+
+
+@pytest.mark.parametrize(
+    ("password", "problem"),
+    [
+        ("", Unacceptable.TOO_SHORT),
+        ("seven77", Unacceptable.TOO_SHORT),
+        ("eight888", None),
+        ("        ", None),
+        # Eight code points as typed, of which normalising leaves four (NIST SP 800-63B counts what is compared).
+        ("a\u0308" * 4, Unacceptable.TOO_SHORT),
+        ("🔑" * 7, Unacceptable.TOO_SHORT),
+        ("🔑" * 8, None),
+        ("x" * 1024, None),
+        ("x" * 1025, Unacceptable.TOO_LONG),
+        ("é" * 513, Unacceptable.TOO_LONG),
+        ("x" * 2000 + "\ud800", Unacceptable.TOO_LONG),
+        ("surrogate\ud800", Unacceptable.NOT_TEXT),
+    ],
+)
+def test_lengths(password, problem):
+    assert unacceptable(password) is problem
+
+
+async def test_the_right_password_matches_and_others_do_not(hasher):
+    encoded = await hasher.hash("correct horse")
+    assert await hasher.verify(encoded, "correct horse") == (True, False)
+    for wrong in ("correct hors", "Correct horse", " correct horse", "correct horse\0", "", "x" * 5000, "\ud800"):
+        assert await hasher.verify(encoded, wrong) == (False, False)
+
+
+async def test_the_hash_is_argon2id_with_the_parameters_and_a_fresh_salt():
+    hasher = Hasher()
+    one, other = await hasher.hash("correct horse"), await hasher.hash("correct horse")
+    hasher.close()
+    assert one != other
+    assert one.startswith("$argon2id$v=19$m=19456,t=2,p=1$")
+    assert "correct" not in one
+
+
+async def test_keyboards_that_compose_letters_differently_agree(hasher):
+    encoded = await hasher.hash("Zürich-Straße ﬁ")
+    assert await hasher.verify(encoded, "Zu\u0308rich-Straße fi") == (True, False)
+    assert await hasher.verify(encoded, "Zürich-Strasse fi") == (False, False)
+
+
+async def test_nothing_is_cut_off(hasher):
+    encoded = await hasher.hash("x" * 1023 + "a")
+    assert (await hasher.verify(encoded, "x" * 1023 + "a")).ok
+    assert not (await hasher.verify(encoded, "x" * 1023 + "b")).ok
+
+
+@pytest.mark.parametrize("password", ["seven77", "x" * 1025, "surrogate\ud800"])
+async def test_an_unacceptable_password_is_never_hashed(hasher, password):
+    with pytest.raises(ValueError, match="cannot become a password") as refused:
+        await hasher.hash(password)
+    assert password not in str(refused.value)
+
+
+async def test_a_password_shorter_than_the_bound_of_today_still_verifies(hasher):
+    old = hasher._argon2.hash(b"short")
+    assert (await hasher.verify(old, "short")).ok
+
+
+async def test_nobody_has_a_password(hasher):
+    for password in ("correct horse", "", "x" * 5000):
+        assert await hasher.verify(None, password) == (False, False)
+
+
+@pytest.mark.parametrize(("encoded", "password"), [(None, "correct horse"), (None, "x" * 5000), ("real", "x" * 5000)])
+async def test_who_cannot_match_costs_one_full_hash_too(hasher, monkeypatch, encoded, password):
+    if encoded:
+        encoded = await hasher.hash("correct horse")
+    verified = []
+    matches = hasher._matches
+    monkeypatch.setattr(hasher, "_matches", lambda *pair: verified.append(pair[0]) or matches(*pair))
+    assert not (await hasher.verify(encoded, password)).ok
+    (against,) = verified
+    assert extract_parameters(against) == extract_parameters(await hasher.hash("correct horse"))
+
+
+async def test_raised_parameters_ask_for_a_new_hash_of_the_right_password_only(hasher):
+    encoded = await hasher.hash("correct horse")
+    for stronger in (Parameters(128, 2, 1), Parameters(64, 3, 1)):
+        raised = Hasher(stronger)
+        assert await raised.verify(encoded, "correct horse") == (True, True)
+        assert await raised.verify(encoded, "wrong horse") == (False, False)
+        assert not raised.needs_rehash(await raised.hash("correct horse"))
+        # A hash stronger than asked for is not weakened.
+        assert await hasher.verify(await raised.hash("correct horse"), "correct horse") == (True, False)
+        raised.close()
+
+
+async def test_other_variants_of_argon2_verify_and_are_replaced(hasher):
+    other = passwords.PasswordHasher(time_cost=2, memory_cost=64, parallelism=1, type=Type.I).hash("correct horse")
+    assert await hasher.verify(other, "correct horse") == (True, True)
+
+
+async def test_a_stored_hash_that_is_none_is_an_error(hasher):
+    with pytest.raises(InvalidHashError):
+        await hasher.verify("no hash", "correct horse")
+
+
+@pytest.fixture
+def crowded(monkeypatch):
+    """One thread that is held up, and room for one more."""
+    hasher = Hasher(CHEAP, threads=1, waiting=1)
+    held, matches = Event(), hasher._matches
+    monkeypatch.setattr(hasher, "_matches", lambda *pair: held.wait() and matches(*pair))
+    yield hasher, held
+    held.set()
+    hasher.close()
+
+
+async def test_beyond_the_waiting_room_the_server_says_that_it_is_overloaded(crowded):
+    hasher, held = crowded
+    accepted = [asyncio.ensure_future(hasher.verify(None, "correct horse")) for _ in range(2)]
+    await asyncio.sleep(0)
+    with pytest.raises(Overloaded):
+        await hasher.verify(None, "correct horse")
+    held.set()
+    assert await asyncio.gather(*accepted) == [(False, False)] * 2
+    assert await hasher.verify(None, "correct horse") == (False, False)
+
+
+async def test_hanging_up_does_not_make_room_while_the_thread_still_works(crowded):
+    hasher, held = crowded
+    running, queued = (asyncio.ensure_future(hasher.verify(None, "correct horse")) for _ in range(2))
+    await asyncio.sleep(0)
+    running.cancel()
+    await asyncio.gather(running, return_exceptions=True)
+    with pytest.raises(Overloaded):
+        await hasher.verify(None, "correct horse")
+    held.set()
+    assert await queued == (False, False)
+
+
+async def test_the_event_loop_is_free_while_a_password_is_verified(crowded):
+    hasher, held = crowded
+    verifying = asyncio.ensure_future(hasher.verify(None, "correct horse"))
+    for _ in range(10):
+        await asyncio.sleep(0)
+    assert not verifying.done()
+    held.set()
+    assert await verifying == (False, False)
+
+
+async def test_closing_finishes_what_was_accepted(hasher):
+    accepted = asyncio.ensure_future(hasher.hash("correct horse"))
+    await asyncio.sleep(0)
+    hasher.close()
+    assert (await accepted).startswith("$argon2id$")
+    with pytest.raises(RuntimeError):
+        await hasher.hash("correct horse")
+
+
+def test_the_room_is_left_when_the_pool_takes_no_more(hasher):
+    hasher.close()
+    for _ in range(200):
+        with pytest.raises(RuntimeError):
+            asyncio.run(hasher.verify(None, "correct horse"))
