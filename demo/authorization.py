@@ -121,25 +121,25 @@ class Authorization:
 
     def refresh(self, refresh_token: str) -> Token | Trouble:
         """Fresh tokens (RFC 6749 §6). A server that rotates refresh tokens answers with the next one."""
-        return self.token_request(grant_type="refresh_token", refresh_token=refresh_token)
+        return self.token_request(refresh_token=refresh_token)
 
     def token_request(self, **parameters: str) -> Token | Trouble:
         metadata = self.discover()
         if isinstance(metadata, Trouble):
             return metadata
         try:
-            client = self.client()
-            if parameters.get("grant_type") == "refresh_token":
-                return dict(
-                    client.refresh_token(
-                        metadata["token_endpoint"], parameters["refresh_token"], auth=self.credentials()
-                    )
-                )
-            return dict(client.fetch_token(metadata["token_endpoint"], auth=self.credentials(), **parameters))
+            client, endpoint = self.client(), metadata["token_endpoint"]
+            if "refresh_token" in parameters:
+                token = dict(client.refresh_token(endpoint, parameters["refresh_token"], auth=self.credentials()))
+            else:
+                token = dict(client.fetch_token(endpoint, auth=self.credentials(), **parameters))
         except AuthlibBaseError as error:
             return Trouble(error.description or "The server refused.", error.error)
         except (httpx.HTTPError, ValueError):
             return Trouble("The server did not answer as a token endpoint does.")
+        # Authlib reckons this member; the page shows what the server said.
+        token.pop("expires_at", None)
+        return token
 
     def revoke(self, token: str) -> Trouble | None:
         """Ends a token (RFC 7009 §2.1); the server answers 200 for one that it does not know as well."""

@@ -164,6 +164,7 @@ def test_callback_redeems_the_code_with_the_verifier_and_shows_shortened_tokens(
     assert "Connected." in page
     assert "glog_at_aaa…aaaa" in page
     assert ACCESS not in page
+    assert "expires_at" not in page
     assert REFRESH not in page
     assert browser.cookie != before, "a session id from before the sign-in must not be the one after it"
 
