@@ -1,0 +1,18 @@
+from pathlib import Path
+
+from api.events_page import page
+from domain.events import EVENTS
+
+
+def test_the_page_of_events_is_current():
+    assert Path("docs/events.md").read_text(encoding="utf-8") == page(), "run `make docs`"
+
+
+def test_every_event_of_the_catalogue_has_its_section():
+    headings = [line for line in page().splitlines() if line.startswith("### ")]
+    assert headings == sorted(f"### `{event.type}`" for event in EVENTS)
+
+
+def test_personal_members_are_marked():
+    sealed = sum(page().count(mark) for mark in ("| sealed |", "| sealed hidden |"))
+    assert sealed == sum(len(event.personal) for event in EVENTS)
