@@ -99,8 +99,11 @@ class Sealer:
 
     def _find(self, connection: Connection, subject: str, month: str) -> _Slot:
         generation = self._vault.generation
-        own = self._vault.find(connection, subject)
-        months = self._vault.find(connection, month_subject(month))
+        try:
+            own = self._vault.find(connection, subject)
+            months = self._vault.find(connection, month_subject(month))
+        except ValueError:
+            raise SealBroken("a sealed text names no possible subject") from None
         if own is None or months is None:
             raise SealBroken("the vault never had a key for a sealed text: does it belong to this log?")
         return self._derive(subject, month, own, months, generation)

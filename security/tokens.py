@@ -26,7 +26,7 @@ class Kind(StrEnum):
 
     description: str
 
-    def __new__(cls, value: str, description: str) -> "Kind":
+    def __new__(cls, value: str, description: str = "") -> "Kind":
         member = str.__new__(cls, value)
         member._value_ = value
         member.description = description

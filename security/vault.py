@@ -101,7 +101,6 @@ class Vault:
         found = self.find(connection, subject)
         if found is not None:
             return found
-        _check_subject(subject)
         self._unsettle(connection, subject)
         row = {"subject": subject, "created_at": now} | self._wrap(_key_purpose(subject), os.urandom(KEY_BYTES))
         connection.execute(vault_tables.insert_key_if_absent(connection), row)
@@ -111,10 +110,11 @@ class Vault:
         return found
 
     def find(self, connection: Connection, subject: str) -> Found | None:
-        """The key of a subject; None when it never had one here."""
+        """The key of a subject; None when it never had one here. ValueError for what cannot be a subject."""
         kept = self._kept.get(subject)
         if kept is not None:
             return kept
+        _check_subject(subject)
         # Both are asked before the row is read: a transaction that ends in between must not make an old reading count.
         generation, settled = self.generation, self._is_settled(subject)
         row = connection.execute(_FIND_KEY, {"b_subject": subject}).first()
@@ -185,7 +185,7 @@ class Vault:
             "status": answer.status,
             "expires_at": expires_at,
         } | self._wrap(purpose, answer.content, "answer")
-        return connection.execute(vault_tables.put_answer(connection), row | {"b_now": now}).rowcount > 0
+        return connection.execute(vault_tables.put_answer(connection), row | {"b_now": now}).first() is not None
 
     def get_answer(self, connection: Connection, key_hash: bytes, now: Moment) -> Answer | None:
         """The answer kept under that digest; None when there is none or its time is over.

@@ -75,13 +75,14 @@ def _insert_key_if_absent(insert: Any) -> Any:
 
 
 def _destroy_key(insert: Any) -> Any:
-    return insert(KEYS).on_conflict_do_update(
+    statement = insert(KEYS)
+    return statement.on_conflict_do_update(
         index_elements=[KEYS.c.subject],
         set_={
             "wrapped": None,
             "key_id": None,
             # The first destruction is the one that counts.
-            "destroyed_at": func.coalesce(KEYS.c.destroyed_at, bindparam("destroyed_at")),
+            "destroyed_at": func.coalesce(KEYS.c.destroyed_at, statement.excluded.destroyed_at),
         },
     )
 
@@ -105,7 +106,7 @@ def _put_secret(insert: Any) -> Any:
 def _put_answer(insert: Any) -> Any:
     statement = insert(ANSWERS)
     fresh = statement.excluded
-    return statement.on_conflict_do_update(
+    statement = statement.on_conflict_do_update(
         index_elements=[ANSWERS.c.key_hash],
         set_={
             "body_hash": fresh.body_hash,
@@ -116,6 +117,9 @@ def _put_answer(insert: Any) -> Any:
         },
         where=ANSWERS.c.expires_at <= bindparam("b_now"),
     )
+    # A row comes back only when one was written; the count of rows says nothing about an INSERT.
+    returning: ReturningInsert[Any] = statement.returning(ANSWERS.c.key_hash)
+    return returning
 
 
 _STATEMENTS = {
@@ -141,5 +145,5 @@ def put_secret(connection: Connection) -> Any:
 
 
 def put_answer(connection: Connection) -> Any:
-    """Insert an answer, or replace one whose time is over."""
+    """Insert an answer, or replace one whose time is over; gives its key's digest when it did."""
     return _STATEMENTS[connection.dialect.name, _put_answer]

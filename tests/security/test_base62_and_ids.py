@@ -13,7 +13,7 @@ from security import base62, ids
 def test_every_character_is_drawn_equally_often():
     drawn = Counter(base62.characters(62 * 4000))
     assert set(drawn) == set(base62.ALPHABET)
-    # Chi-squared with 61 degrees of freedom stays under 160 in all but one of 10¹⁰ runs; a plain modulo gives thousands.
+    # Chi-squared with 61 degrees of freedom stays under 160 in all but one of 10¹⁰ runs; a plain modulo exceeds it.
     assert sum((count - 4000) ** 2 / 4000 for count in drawn.values()) < 160
 
 

@@ -48,9 +48,7 @@ RFC5869 = [
 
 @pytest.mark.parametrize(("key", "salt", "info", "output"), RFC5869)
 def test_the_published_vectors_of_hkdf(key, salt, info, output):
-    made = hkdf_sha256(
-        bytes.fromhex(key), salt=bytes.fromhex(salt), info=bytes.fromhex(info), length=len(output) // 2
-    )
+    made = hkdf_sha256(bytes.fromhex(key), salt=bytes.fromhex(salt), info=bytes.fromhex(info), length=len(output) // 2)
     assert made.hex() == output
 
 
@@ -168,7 +166,7 @@ def test_the_advice_works(tmp_path):
         open_keyring(None, tmp_path / "master.key", create=False)
     assert "GRANTLOG_MASTER_KEY is not set" in str(refused.value)
     program = str(refused.value).partition("python3 -c '")[2].rpartition("'")[0]
-    made = []
+    made: list[str] = []
     exec(program, {"print": made.append})  # noqa: S102 - the very words that we tell people to run
     assert parse_keyring(made[0]).ids
 

@@ -33,7 +33,7 @@ def test_a_minted_secret_has_the_contracts_form(kind):
     assert match[1] == kind
     assert match[3] == six_digits(crc32(match[2].encode()))
     assert tokens.parse(raw) is kind
-    assert re.search(tokens.DEFAULT.pattern(kind), f"token={raw};") is not None
+    assert re.search(tokens.DEFAULT.pattern(Kind(match[1])), f"token={raw};") is not None
 
 
 def test_secrets_do_not_repeat():

@@ -1,0 +1,176 @@
+"""Sealed values open where they were made for, nowhere else, and never again once a key is destroyed."""
+
+import os
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from sqlalchemy import select
+
+from security.keyring import Keyring
+from security.sealing import SealBroken, Sealer, anonymous_subject, month_subject
+from security.vault import Vault
+from security.vault_tables import KEYS
+
+JANUARY = 1_767_225_600_000_000
+FEBRUARY = JANUARY + 31 * 86_400_000_000
+ADA, BOB = "account:ada", "account:bob"
+EVENT, OTHER = "E" * 22, "O" * 22
+
+
+@pytest.fixture
+def connection(engine):
+    with engine.connect() as made:
+        yield made
+
+
+def sealed(sealer, connection, text="ada@example.test", subject=ADA, moment=JANUARY):
+    made = sealer.seal(connection, subject, moment, EVENT, "email", text)
+    connection.commit()
+    return made
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=50)
+@given(text=st.text(), event_id=st.text("abc019", min_size=22, max_size=22), field=st.text("abc_", min_size=1))
+def test_what_was_sealed_opens(sealer, connection, text, event_id, field):
+    made = sealer.seal(connection, ADA, JANUARY, event_id, field, text)
+    assert sealer.open(connection, made, event_id, field) == text
+
+
+def test_the_form_of_a_sealed_text(sealer, connection):
+    made = sealed(sealer, connection)
+    assert made.startswith("s1.account:ada.2026-01.")
+    assert "ada@" not in made
+    assert sealed(sealer, connection) != made
+    subjects = set(connection.scalars(select(KEYS.c.subject)))
+    assert subjects == {ADA, "month:2026-01"} == {ADA, month_subject("2026-01")}
+
+
+def test_another_process_opens_it(sealer, connection, elsewhere):
+    assert Sealer(elsewhere).open(connection, sealed(sealer, connection), EVENT, "email") == "ada@example.test"
+
+
+@pytest.mark.parametrize(("event_id", "field"), [(OTHER, "email"), (EVENT, "name"), (EVENT + "\0email", ""), ("", "")])
+def test_it_opens_in_its_own_place_only(sealer, connection, event_id, field):
+    made = sealed(sealer, connection)
+    with pytest.raises(SealBroken):
+        sealer.open(connection, made, event_id, field)
+
+
+def test_subjects_and_months_cannot_be_swapped(sealer, connection):
+    of_ada, of_bob = sealed(sealer, connection), sealed(sealer, connection, subject=BOB)
+    in_february = sealed(sealer, connection, moment=FEBRUARY)
+    for swapped in (
+        of_ada.replace(ADA, BOB),
+        of_bob.replace(BOB, ADA),
+        of_ada.replace("2026-01", "2026-02"),
+        in_february.replace("2026-02", "2026-01"),
+    ):
+        with pytest.raises(SealBroken):
+            sealer.open(connection, swapped, EVENT, "email")
+
+
+def test_altering_any_character_is_noticed(sealer, connection):
+    made = sealed(sealer, connection)
+    start = len("s1.account:ada.2026-01.")
+    for place in range(start, len(made)):
+        for character in "AQgw-_=+/.é ":
+            altered = made[:place] + character + made[place + 1 :]
+            if altered != made:
+                with pytest.raises(SealBroken):
+                    sealer.open(connection, altered, EVENT, "email")
+    for length in range(len(made)):
+        with pytest.raises(SealBroken):
+            sealer.open(connection, made[:length], EVENT, "email")
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=50)
+@given(text=st.text(alphabet=st.characters(exclude_characters="\0", exclude_categories=["Cs"])))
+def test_foreign_text_is_refused_without_repeating_it(sealer, connection, text):
+    for foreign in (text, f"s1.{text}", f"s1.account:ada.2026-01.{text}", f"s2.account:ada.2026-01.{text}"):
+        with pytest.raises(SealBroken) as refused:
+            sealer.open(connection, foreign, EVENT, "email")
+        assert len(text) < 12 or text not in str(refused.value)
+
+
+@pytest.mark.parametrize("destroyed", [ADA, "month:2026-01"])
+def test_destroying_either_key_is_enough(sealer, safe, connection, destroyed):
+    made = sealed(sealer, connection)
+    assert sealer.open(connection, made, EVENT, "email") is not None
+    safe.destroy(connection, destroyed, FEBRUARY)
+    assert sealer.open(connection, made, EVENT, "email") is None
+    connection.commit()
+    assert sealer.open(connection, made, EVENT, "email") is None
+    assert Sealer(Vault(safe._keyring)).open(connection, made, EVENT, "email") is None
+
+
+def test_others_stay_readable(sealer, safe, connection):
+    of_bob, in_february = sealed(sealer, connection, subject=BOB), sealed(sealer, connection, BOB, BOB, FEBRUARY)
+    safe.destroy(connection, ADA, FEBRUARY)
+    safe.destroy(connection, "month:2026-02", FEBRUARY)
+    connection.commit()
+    assert sealer.open(connection, of_bob, EVENT, "email") == "ada@example.test"
+    assert sealer.open(connection, in_february, EVENT, "email") is None
+
+
+def test_a_destruction_that_was_rolled_back_did_not_happen(sealer, safe, connection):
+    made = sealed(sealer, connection)
+    safe.destroy(connection, ADA, FEBRUARY)
+    assert sealer.open(connection, made, EVENT, "email") is None
+    connection.rollback()
+    assert sealer.open(connection, made, EVENT, "email") == "ada@example.test"
+
+
+def test_another_process_learns_of_a_destruction_from_the_log(sealer, safe, connection, elsewhere):
+    there, made = Sealer(elsewhere), sealed(sealer, connection)
+    assert there.open(connection, made, EVENT, "email") == there.open(connection, made, EVENT, "email") is not None
+    safe.destroy(connection, ADA, FEBRUARY)
+    connection.commit()
+    elsewhere.forget(ADA)
+    assert there.open(connection, made, EVENT, "email") is None
+
+
+def test_what_is_said_about_an_erased_person_is_erased_at_once(sealer, safe, connection):
+    safe.destroy(connection, ADA, JANUARY)
+    made = sealed(sealer, connection)
+    assert made.startswith("s1.account:ada.2026-01.")
+    assert sealer.open(connection, made, EVENT, "email") is None
+
+
+def test_keys_of_a_transaction_that_was_rolled_back_seal_nothing_later(sealer, connection, elsewhere):
+    sealer.seal(connection, ADA, JANUARY, EVENT, "email", "dropped")
+    connection.rollback()
+    assert Sealer(elsewhere).open(connection, sealed(sealer, connection), EVENT, "email") == "ada@example.test"
+
+
+def test_a_vault_that_does_not_belong_to_the_log_says_so(sealer, connection):
+    made = sealed(sealer, connection)
+    with pytest.raises(SealBroken, match="does it belong to this log"):
+        sealer.open(connection, made.replace(ADA, "account:nobody"), EVENT, "email")
+
+
+def test_the_same_subject_in_another_installation_has_other_keys(engine, sealer, connection):
+    made = sealed(sealer, connection)
+    connection.execute(KEYS.delete())
+    connection.commit()
+    other = Sealer(Vault(Keyring({"two": os.urandom(32)})))
+    sealed(other, connection)
+    with pytest.raises(SealBroken):
+        other.open(connection, made, EVENT, "email")
+
+
+def test_few_ciphers_are_kept(safe, connection):
+    small = Sealer(safe, keep=2)
+    made = {subject: sealed(small, connection, subject, subject) for subject in (ADA, BOB, "client:x", "client:y")}
+    assert {subject: small.open(connection, text, EVENT, "email") for subject, text in made.items()} == {
+        subject: subject for subject in made
+    }
+    assert len(small._slots) == 2
+
+
+def test_strangers_share_a_subject_a_day(sealer, connection):
+    assert anonymous_subject(JANUARY) == anonymous_subject(JANUARY + 86_399_999_999) == "anonymous:2026-01-01"
+    assert anonymous_subject(FEBRUARY) == "anonymous:2026-02-01"
+    made = sealed(sealer, connection, "192.0.2.1", anonymous_subject(JANUARY))
+    assert made.startswith("s1.anonymous:2026-01-01.2026-01.")
+    assert sealer.open(connection, made, EVENT, "email") == "192.0.2.1"
