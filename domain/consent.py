@@ -26,11 +26,12 @@ class Given(Event, frozen=True, kw_only=True):
 
 
 class Extended(Event, frozen=True, kw_only=True):
-    """The person allowed more than before; what they had allowed stands."""
+    """The person allowed more than before: `added` to what stood, `scope` being the whole now."""
 
     type = "consent.extended"
 
     added: tuple[str, ...]
+    scope: tuple[str, ...]
 
 
 class Denied(Event, frozen=True, kw_only=True):
@@ -72,7 +73,7 @@ def give(state: State, *, now: Moment, scope: tuple[str, ...]) -> Outcome:
     if not state.given:
         return accept(Given(scope=scope))
     added = tuple(name for name in scope if name not in state.scope)
-    return accept(Extended(added=added)) if added else accept()
+    return accept(Extended(added=added, scope=(*state.scope, *added))) if added else accept()
 
 
 def deny(state: State, *, now: Moment, scope: tuple[str, ...], count: int = 1, window_seconds: int = 0) -> Outcome:
@@ -102,8 +103,8 @@ def evolve(state: State, recorded: Recorded) -> State:
     match recorded.event:
         case Given(scope=scope):
             return replace(state, scope=scope, given=True)
-        case Extended(added=added):
-            return replace(state, scope=(*state.scope, *added))
+        case Extended(scope=scope):
+            return replace(state, scope=scope)
         case Withdrawn():
             return State((), recorded.position, False)
         case Denied():

@@ -1,0 +1,238 @@
+"""People, found by id or by the blind index of a login name. Names stand here sealed only."""
+
+from collections.abc import Iterator, Mapping
+from typing import Any, Literal
+
+import msgspec
+from sqlalchemy import (
+    BigInteger,
+    Column,
+    ColumnElement,
+    Connection,
+    LargeBinary,
+    Row,
+    Table,
+    Text,
+    UniqueConstraint,
+    bindparam,
+    func,
+    insert,
+    or_,
+    select,
+    update,
+)
+
+from domain import account, account_sign_in
+from domain.event import Event, Moment, Recorded
+from domain.rules import administrative_scope
+from projections import lists, roles, sealed
+from projections.page import Page, cut
+from projections.schema import metadata
+from projections.write import Write
+
+VERSION = 1
+
+TABLE = Table(
+    "accounts",
+    metadata,
+    Column("account_id", Text, primary_key=True),
+    Column("position", BigInteger, nullable=False, unique=True),
+    Column("realm", Text, nullable=False),
+    Column("username", Text),
+    Column("email", Text),
+    Column("name", Text),
+    Column("username_index", LargeBinary),
+    Column("email_index", LargeBinary),
+    Column("roles", Text, nullable=False),
+    Column("state", Text, nullable=False),
+    Column("cutoff", BigInteger, nullable=False),
+    Column("password_cutoff", BigInteger, nullable=False),
+    Column("password_except", Text),
+    Column("created_at", BigInteger, nullable=False),
+    Column("updated_at", BigInteger, nullable=False),
+    UniqueConstraint("realm", "username_index"),
+    UniqueConstraint("realm", "email_index"),
+)
+
+HANDLES: tuple[type[Event], ...] = (
+    account.Registered,
+    account.ProfileChanged,
+    account_sign_in.PasswordChanged,
+    account.RolesChanged,
+    account.Disabled,
+    account.Enabled,
+    account.Erased,
+)
+
+_INDEXED = ("username", "email")
+
+_INSERT = insert(TABLE)
+_ONE = update(TABLE).where(TABLE.c.account_id == bindparam("b_account_id"))
+_SET = {
+    field: _ONE.values({field: bindparam("b_value"), "updated_at": bindparam("b_at")})
+    for field in ("name", "roles", "state")
+} | {
+    field: _ONE.values(
+        {field: bindparam("b_value"), f"{field}_index": bindparam("b_index"), "updated_at": bindparam("b_at")}
+    )
+    for field in _INDEXED
+}
+_ERASE = _ONE.values(
+    username=None,
+    email=None,
+    name=None,
+    username_index=None,
+    email_index=None,
+    state="erased",
+    updated_at=bindparam("b_at"),
+)
+_CUT_OFF = _ONE.values(cutoff=bindparam("b_position"))
+_PASSWORD_CUT_OFF = _ONE.values(password_cutoff=bindparam("b_position"), password_except=bindparam("b_grant_id"))
+
+State = Literal["enabled", "disabled", "erased"]
+
+
+class Account(msgspec.Struct, frozen=True):
+    """A row. Names are sealed references; `position` is that of the registration."""
+
+    account_id: str
+    position: int
+    realm: str
+    username: str | None
+    email: str | None
+    name: str | None
+    roles: tuple[str, ...]
+    state: State
+    created_at: Moment
+    updated_at: Moment
+
+
+def project(recorded: Recorded, indexes: Mapping[str, bytes]) -> Iterator[Write]:
+    """The row that an event changes."""
+    event = recorded.event
+    account_id = recorded.stream.partition(":")[2]
+    key = ("accounts", account_id)
+    where = {"b_account_id": account_id, "b_at": recorded.time}
+    at = {"b_account_id": account_id, "b_position": recorded.position}
+    match event:
+        case account.Registered():
+            yield Write(_INSERT, _registered(account_id, recorded, indexes), key)
+        case account.ProfileChanged():
+            for field in ("username", "email", "name"):
+                value = sealed.reference(recorded, field)
+                if value is not None or field in event.removed:
+                    index = {"b_index": indexes.get(field)} if field in _INDEXED else {}
+                    yield Write(_SET[field], where | index | {"b_value": value}, key)
+        case account.RolesChanged():
+            yield Write(_SET["roles"], where | {"b_value": lists.text(event.new)}, key)
+        case account_sign_in.PasswordChanged(except_grant=grant_id):
+            yield Write(_PASSWORD_CUT_OFF, at | {"b_grant_id": grant_id}, key)
+        case account.Enabled():
+            yield Write(_SET["state"], where | {"b_value": "enabled"}, key)
+        case account.Disabled():
+            yield Write(_SET["state"], where | {"b_value": "disabled"}, key)
+            yield Write(_CUT_OFF, at, key)
+        case account.Erased():
+            yield Write(_ERASE, where, key)
+            yield Write(_CUT_OFF, at, key)
+
+
+def _registered(account_id: str, recorded: Recorded, indexes: Mapping[str, bytes]) -> dict[str, Any]:
+    return {
+        "account_id": account_id,
+        "position": recorded.position,
+        "realm": recorded.event.realm,
+        "username": sealed.reference(recorded, "username"),
+        "email": sealed.reference(recorded, "email"),
+        "name": sealed.reference(recorded, "name"),
+        # Replayed after an erasure there is no key to compute an index with.
+        "username_index": indexes.get("username"),
+        "email_index": indexes.get("email"),
+        "roles": lists.text(recorded.event.roles),
+        "state": "enabled",
+        "cutoff": 0,
+        "password_cutoff": 0,
+        "password_except": None,
+        "created_at": recorded.time,
+        "updated_at": recorded.time,
+    }
+
+
+_COLUMNS = tuple(TABLE.c[field] for field in Account.__struct_fields__)
+
+
+def by_id(connection: Connection, account_id: str) -> Account | None:
+    """One person, erased or not."""
+    return _first(connection, TABLE.c.account_id == account_id)
+
+
+def by_username(connection: Connection, index: bytes, realm: str) -> Account | None:
+    """The person in the realm whose username has this blind index."""
+    return _first(connection, TABLE.c.realm == realm, TABLE.c.username_index == index)
+
+
+def by_email(connection: Connection, index: bytes, realm: str) -> Account | None:
+    """The person in the realm whose e-mail address has this blind index."""
+    return _first(connection, TABLE.c.realm == realm, TABLE.c.email_index == index)
+
+
+def page(
+    connection: Connection, *, realm: str | None = None, after: int | None = None, limit: int = 50
+) -> Page[Account, int]:
+    """People who are not erased, in the order of their registration; `after` is a `position`."""
+    query = select(*_COLUMNS).where(TABLE.c.state != "erased", TABLE.c.position > (after or 0))
+    if realm is not None:
+        query = query.where(TABLE.c.realm == realm)
+    rows = connection.execute(query.order_by(TABLE.c.position).limit(limit + 1))
+    return cut([_account(row) for row in rows], limit, lambda found: found.position)
+
+
+def having_role(connection: Connection, realm: str, role: str) -> bool:
+    """Whether anybody in the realm has this role, disabled people included."""
+    query = select(TABLE.c.account_id).where(
+        TABLE.c.realm == realm, TABLE.c.state != "erased", lists.may_hold(TABLE.c.roles, role)
+    )
+    return connection.execute(query.limit(1)).first() is not None
+
+
+def administrators_left(
+    connection: Connection, *, without_account: str | None = None, without_role: str | None = None
+) -> int:
+    """How many enabled people can make administrators, one person or what one role allows not counted."""
+    making = [
+        role.name
+        for role in roles.all_of(connection, "administration")
+        if administrative_scope.PEOPLE_WRITE in role.scopes and role.name != without_role
+    ]
+    if not making:
+        return 0
+    query = select(func.count()).where(
+        TABLE.c.realm == "administration",
+        TABLE.c.state == "enabled",
+        or_(*(lists.may_hold(TABLE.c.roles, name) for name in making)),
+    )
+    if without_account is not None:
+        query = query.where(TABLE.c.account_id != without_account)
+    return connection.scalar(query) or 0
+
+
+def is_last_administrator(connection: Connection, account_id: str) -> bool:
+    """Whether this person alone is an administrator: the fact `leaves_no_administrator` of an account's verbs."""
+    return administrators_left(connection) > 0 == administrators_left(connection, without_account=account_id)
+
+
+def is_last_administrators_role(connection: Connection, realm: str, role: str) -> bool:
+    """Whether all administrators owe it to this role: the fact `leaves_no_administrator` of a role's verbs."""
+    if realm != "administration":
+        return False
+    return administrators_left(connection) > 0 == administrators_left(connection, without_role=role)
+
+
+def _first(connection: Connection, *conditions: ColumnElement[bool]) -> Account | None:
+    row = connection.execute(select(*_COLUMNS).where(*conditions)).first()
+    return None if row is None else _account(row)
+
+
+def _account(row: Row[Any]) -> Account:
+    fields = dict(row._mapping)
+    return Account(**fields | {"roles": lists.values(fields["roles"])})

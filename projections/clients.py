@@ -1,0 +1,203 @@
+"""Clients, as the administration lists them and as a dashboard is found by its slug."""
+
+from collections.abc import Iterator, Mapping
+from typing import Any, Literal
+
+import msgspec
+from msgspec import UNSET
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    Column,
+    Connection,
+    Integer,
+    Row,
+    Select,
+    Table,
+    Text,
+    bindparam,
+    insert,
+    select,
+    update,
+)
+
+from domain import client
+from domain.event import Event, Moment, Recorded
+from projections import lists, sealed
+from projections.page import Page, cut
+from projections.schema import metadata
+from projections.write import Write
+
+VERSION = 1
+
+TABLE = Table(
+    "clients",
+    metadata,
+    Column("client_id", Text, primary_key=True),
+    Column("position", BigInteger, nullable=False, unique=True),
+    Column("type", Text, nullable=False),
+    Column("slug", Text, unique=True),
+    Column("realm", Text, nullable=False),
+    Column("client_name", Text, nullable=False),
+    Column("redirect_uris", Text, nullable=False),
+    Column("grant_types", Text, nullable=False),
+    Column("scope", Text, nullable=False),
+    Column("token_endpoint_auth_method", Text, nullable=False),
+    Column("require_pkce", Boolean, nullable=False),
+    Column("access_token_lifetime", Integer),
+    Column("refresh_token_lifetime", Integer),
+    Column("allowed_origins", Text, nullable=False),
+    Column("owner", Text),
+    Column("state", Text, nullable=False),
+    Column("cutoff", BigInteger, nullable=False),
+    Column("created_at", BigInteger, nullable=False),
+    Column("updated_at", BigInteger, nullable=False),
+)
+
+HANDLES: tuple[type[Event], ...] = (
+    client.Registered,
+    client.Updated,
+    client.Disabled,
+    client.Enabled,
+    client.Deleted,
+)
+
+_LISTS = ("redirect_uris", "grant_types", "scope", "allowed_origins")
+
+_INSERT = insert(TABLE)
+_ONE = update(TABLE).where(TABLE.c.client_id == bindparam("b_client_id"))
+_SET = {
+    field: _ONE.values({field: bindparam("b_value"), "updated_at": bindparam("b_at")})
+    for field in (*client.Attributes.__struct_fields__, "owner", "state")
+}
+_CUT_OFF = _ONE.values(cutoff=bindparam("b_position"))
+# The slug becomes free for another dashboard.
+_DELETE = _ONE.values(state="deleted", slug=None, updated_at=bindparam("b_at"))
+
+
+State = Literal["enabled", "disabled", "deleted"]
+
+
+class Client(msgspec.Struct, frozen=True):
+    """A row. `owner` is a sealed reference, lifetimes are seconds, `position` is that of the registration."""
+
+    client_id: str
+    position: int
+    type: client.Type
+    slug: str | None
+    realm: str
+    client_name: str
+    redirect_uris: tuple[str, ...]
+    grant_types: tuple[str, ...]
+    scope: tuple[str, ...]
+    token_endpoint_auth_method: client.AuthMethod
+    require_pkce: bool
+    access_token_lifetime: int | None
+    refresh_token_lifetime: int | None
+    allowed_origins: tuple[str, ...]
+    owner: str | None
+    state: State
+    created_at: Moment
+    updated_at: Moment
+
+
+def project(recorded: Recorded, indexes: Mapping[str, bytes]) -> Iterator[Write]:
+    """The rows that an event changes."""
+    event = recorded.event
+    client_id = recorded.stream.partition(":")[2]
+    key = ("clients", client_id)
+    where = {"b_client_id": client_id, "b_at": recorded.time}
+    cut_off = Write(_CUT_OFF, {"b_client_id": client_id, "b_position": recorded.position}, key)
+    match event:
+        case client.Registered():
+            yield Write(_INSERT, _registered(client_id, recorded), key)
+        case client.Updated():
+            for field, value in client.named(event.new).items():
+                yield Write(_SET[field], where | {"b_value": _stored(field, value)}, key)
+            if event.owner is not None or event.owner_removed:
+                yield Write(_SET["owner"], where | {"b_value": sealed.reference(recorded, "owner")}, key)
+            if event.new.realm is not UNSET:
+                yield cut_off
+        case client.Enabled():
+            yield Write(_SET["state"], where | {"b_value": "enabled"}, key)
+        case client.Disabled():
+            yield Write(_SET["state"], where | {"b_value": "disabled"}, key)
+            yield cut_off
+        case client.Deleted():
+            yield Write(_DELETE, where, key)
+            yield cut_off
+
+
+def _registered(client_id: str, recorded: Recorded) -> dict[str, Any]:
+    event = recorded.event
+    fields = {field: _stored(field, getattr(event, field)) for field in client.Attributes.__struct_fields__}
+    return fields | {
+        "client_id": client_id,
+        "position": recorded.position,
+        "type": event.client_type,
+        "slug": event.slug,
+        "owner": sealed.reference(recorded, "owner"),
+        "state": "enabled",
+        "cutoff": 0,
+        "created_at": recorded.time,
+        "updated_at": recorded.time,
+    }
+
+
+def _stored(field: str, value: Any) -> Any:
+    return lists.text(value) if field in _LISTS else value
+
+
+def _client(row: Row[Any]) -> Client:
+    fields = dict(row._mapping)
+    return Client(**fields | {field: lists.values(fields[field]) for field in _LISTS})
+
+
+_COLUMNS = tuple(TABLE.c[field] for field in Client.__struct_fields__)
+
+
+def by_id(connection: Connection, client_id: str) -> Client | None:
+    """One client, deleted or not."""
+    return _first(connection, select(*_COLUMNS).where(TABLE.c.client_id == client_id))
+
+
+def by_slug(connection: Connection, slug: str) -> Client | None:
+    """The dashboard of this slug."""
+    return _first(connection, select(*_COLUMNS).where(TABLE.c.slug == slug))
+
+
+def page(connection: Connection, *, after: int | None = None, limit: int = 50) -> Page[Client, int]:
+    """Clients that are not deleted, in the order of their registration; `after` is a `position`."""
+    return _page(connection, select(*_COLUMNS), after, limit)
+
+
+def dashboards(connection: Connection, *, after: int | None = None, limit: int = 50) -> Page[Client, int]:
+    """Dashboards that are not deleted, in the order of their registration; `after` is a `position`."""
+    return _page(connection, select(*_COLUMNS).where(TABLE.c.type == "dashboard"), after, limit)
+
+
+def all_origins(connection: Connection) -> frozenset[str]:
+    """Every origin that some enabled client may call from, for answering CORS requests that name no client."""
+    rows = connection.execute(
+        select(TABLE.c.allowed_origins).where(TABLE.c.state == "enabled", TABLE.c.allowed_origins != "[]")
+    )
+    return frozenset(origin for row in rows for origin in lists.values(row.allowed_origins))
+
+
+def naming_scope(connection: Connection, scope: str) -> bool:
+    """Whether a client that is not deleted has this scope."""
+    rows = connection.execute(
+        select(TABLE.c.scope).where(TABLE.c.state != "deleted", lists.may_hold(TABLE.c.scope, scope))
+    )
+    return any(scope in lists.values(row.scope) for row in rows)
+
+
+def _first(connection: Connection, query: Select[Any]) -> Client | None:
+    row = connection.execute(query).first()
+    return None if row is None else _client(row)
+
+
+def _page(connection: Connection, query: Select[Any], after: int | None, limit: int) -> Page[Client, int]:
+    query = query.where(TABLE.c.state != "deleted", TABLE.c.position > (after or 0))
+    rows = connection.execute(query.order_by(TABLE.c.position).limit(limit + 1))
+    return cut([_client(row) for row in rows], limit, lambda found: found.position)

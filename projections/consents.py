@@ -1,0 +1,118 @@
+"""What people have allowed clients, as far as it stands."""
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import msgspec
+from sqlalchemy import (
+    BigInteger,
+    Column,
+    Connection,
+    Row,
+    Table,
+    Text,
+    and_,
+    bindparam,
+    delete,
+    exists,
+    insert,
+    literal,
+    select,
+    update,
+)
+
+from domain import account, consent
+from domain.event import Event, Moment, Recorded
+from projections import lists
+from projections.page import Page, cut
+from projections.schema import metadata
+from projections.write import Write
+
+VERSION = 1
+
+TABLE = Table(
+    "consents",
+    metadata,
+    Column("account_id", Text, primary_key=True),
+    Column("client_id", Text, primary_key=True),
+    Column("scope", Text),
+    Column("cutoff", BigInteger, nullable=False),
+    Column("given_at", BigInteger, nullable=False),
+    Column("updated_at", BigInteger, nullable=False),
+)
+
+HANDLES: tuple[type[Event], ...] = (consent.Given, consent.Extended, consent.Withdrawn, account.Erased)
+
+_THIS = and_(TABLE.c.account_id == bindparam("b_account_id"), TABLE.c.client_id == bindparam("b_client_id"))
+# The row of a consent that was withdrawn stays for its cut-off, so that a new consent may find one.
+_INSERT = insert(TABLE).from_select(
+    ["account_id", "client_id", "cutoff", "given_at", "updated_at"],
+    select(
+        bindparam("b_account_id", type_=Text),
+        bindparam("b_client_id", type_=Text),
+        literal(0, BigInteger),
+        bindparam("b_at", type_=BigInteger),
+        bindparam("b_at", type_=BigInteger),
+    ).where(~exists().where(_THIS)),
+)
+_GIVE = (
+    update(TABLE)
+    .where(_THIS)
+    .values(scope=bindparam("b_scope"), given_at=bindparam("b_at"), updated_at=bindparam("b_at"))
+)
+_EXTEND = update(TABLE).where(_THIS).values(scope=bindparam("b_scope"), updated_at=bindparam("b_at"))
+_WITHDRAW = update(TABLE).where(_THIS).values(scope=None, cutoff=bindparam("b_position"), updated_at=bindparam("b_at"))
+_DELETE_ALL = delete(TABLE).where(TABLE.c.account_id == bindparam("b_account_id"))
+
+
+class Consent(msgspec.Struct, frozen=True):
+    """A row."""
+
+    account_id: str
+    client_id: str
+    scope: tuple[str, ...]
+    given_at: Moment
+    updated_at: Moment
+
+
+def project(recorded: Recorded, indexes: Mapping[str, bytes]) -> Iterator[Write]:
+    """The rows that an event changes."""
+    event = recorded.event
+    _, account_id, *rest = recorded.stream.split(":")
+    # One key for all of a person's consents, because an erasure touches them all.
+    key = ("consents", account_id)
+    if isinstance(event, account.Erased):
+        yield Write(_DELETE_ALL, {"b_account_id": account_id}, key)
+        return
+    client_id = rest[0]
+    where = {"b_account_id": account_id, "b_client_id": client_id, "b_at": recorded.time}
+    match event:
+        case consent.Given(scope=scope):
+            yield Write(_INSERT, where, key)
+            yield Write(_GIVE, where | {"b_scope": lists.text(scope)}, key)
+        case consent.Extended(scope=scope):
+            yield Write(_EXTEND, where | {"b_scope": lists.text(scope)}, key)
+        case consent.Withdrawn():
+            yield Write(_WITHDRAW, where | {"b_position": recorded.position}, key)
+
+
+def find(connection: Connection, account_id: str, client_id: str) -> Consent | None:
+    """What a person allows a client now."""
+    query = select(TABLE).where(
+        TABLE.c.account_id == account_id, TABLE.c.client_id == client_id, TABLE.c.scope.is_not(None)
+    )
+    row = connection.execute(query).first()
+    return None if row is None else _consent(row)
+
+
+def page(connection: Connection, account_id: str, *, after: str | None = None, limit: int = 50) -> Page[Consent, str]:
+    """All that a person allows; `after` is a `client_id`."""
+    query = select(TABLE).where(TABLE.c.account_id == account_id, TABLE.c.scope.is_not(None))
+    if after is not None:
+        query = query.where(TABLE.c.client_id > after)
+    rows = connection.execute(query.order_by(TABLE.c.client_id).limit(limit + 1))
+    return cut([_consent(row) for row in rows], limit, lambda found: found.client_id)
+
+
+def _consent(row: Row[Any]) -> Consent:
+    return Consent(row.account_id, row.client_id, lists.values(row.scope), row.given_at, row.updated_at)

@@ -1,0 +1,123 @@
+"""Roles, and what people who have them may be given."""
+
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
+
+import msgspec
+from sqlalchemy import (
+    Boolean,
+    Column,
+    Connection,
+    Row,
+    Table,
+    Text,
+    and_,
+    bindparam,
+    delete,
+    insert,
+    or_,
+    select,
+    update,
+)
+
+from domain import role
+from domain.event import Event, Recorded
+from projections import lists
+from projections.page import Page, cut
+from projections.schema import metadata
+from projections.write import Write
+
+VERSION = 1
+
+TABLE = Table(
+    "roles",
+    metadata,
+    Column("realm", Text, primary_key=True),
+    Column("name", Text, primary_key=True),
+    Column("scopes", Text, nullable=False),
+    Column("is_default", Boolean, nullable=False),
+)
+
+HANDLES: tuple[type[Event], ...] = (role.Defined, role.Changed, role.Retired)
+
+_THIS = and_(TABLE.c.realm == bindparam("b_realm"), TABLE.c.name == bindparam("b_name"))
+_INSERT = insert(TABLE)
+_UPDATE = update(TABLE).where(_THIS).values(scopes=bindparam("b_scopes"), is_default=bindparam("b_default"))
+_DELETE = delete(TABLE).where(_THIS)
+
+
+class Role(msgspec.Struct, frozen=True):
+    """A row."""
+
+    realm: str
+    name: str
+    scopes: tuple[str, ...]
+    default: bool
+
+
+def project(recorded: Recorded, indexes: Mapping[str, bytes]) -> Iterator[Write]:
+    """The row that an event changes."""
+    event = recorded.event
+    _, realm, name = recorded.stream.split(":", 2)
+    key = ("roles", realm, name)
+    where = {"b_realm": realm, "b_name": name}
+    match event:
+        case role.Defined():
+            row = {"realm": realm, "name": name, "scopes": lists.text(event.scopes), "is_default": event.default}
+            yield Write(_INSERT, row, key)
+        case role.Changed():
+            new = {"b_scopes": lists.text(event.new.scopes), "b_default": event.new.default}
+            yield Write(_UPDATE, where | new, key)
+        case role.Retired():
+            yield Write(_DELETE, where, key)
+
+
+def find(connection: Connection, realm: str, name: str) -> Role | None:
+    """One role."""
+    row = connection.execute(select(TABLE).where(TABLE.c.realm == realm, TABLE.c.name == name)).first()
+    return None if row is None else _role(row)
+
+
+def page(
+    connection: Connection, *, after: tuple[str, str] | None = None, limit: int = 50
+) -> Page[Role, tuple[str, str]]:
+    """Roles of all realms; `after` is a realm and a name."""
+    query = select(TABLE)
+    if after is not None:
+        realm, name = after
+        query = query.where(or_(TABLE.c.realm > realm, and_(TABLE.c.realm == realm, TABLE.c.name > name)))
+    rows = connection.execute(query.order_by(TABLE.c.realm, TABLE.c.name).limit(limit + 1))
+    return cut([_role(row) for row in rows], limit, lambda found: (found.realm, found.name))
+
+
+def all_of(connection: Connection, realm: str) -> tuple[Role, ...]:
+    """Every role of a realm."""
+    rows = connection.execute(select(TABLE).where(TABLE.c.realm == realm).order_by(TABLE.c.name))
+    return tuple(_role(row) for row in rows)
+
+
+def defaults(connection: Connection, realm: str) -> tuple[str, ...]:
+    """The roles of people who are made without any."""
+    query = select(TABLE.c.name).where(TABLE.c.realm == realm, TABLE.c.is_default).order_by(TABLE.c.name)
+    return tuple(connection.scalars(query))
+
+
+def role_scopes(connection: Connection, realm: str, names: Iterable[str]) -> dict[str, tuple[str, ...]]:
+    """What each of the named roles allows; those that do not exist are missing."""
+    query = select(TABLE.c.name, TABLE.c.scopes).where(TABLE.c.realm == realm, TABLE.c.name.in_(sorted(set(names))))
+    return {row.name: lists.values(row.scopes) for row in connection.execute(query)}
+
+
+def allowed_scopes(connection: Connection, realm: str, names: Iterable[str]) -> frozenset[str]:
+    """What all the named roles together allow."""
+    return frozenset(scope for scopes in role_scopes(connection, realm, names).values() for scope in scopes)
+
+
+def naming_scope(connection: Connection, scope: str) -> bool:
+    """Whether a role allows this scope."""
+    rows = connection.execute(select(TABLE.c.scopes).where(lists.may_hold(TABLE.c.scopes, scope)))
+    return any(scope in lists.values(row.scopes) for row in rows)
+
+
+def _role(row: Row[Any]) -> Role:
+    return Role(row.realm, row.name, lists.values(row.scopes), row.is_default)

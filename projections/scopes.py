@@ -1,0 +1,77 @@
+"""Scopes and what the consent page says of them."""
+
+from collections.abc import Iterable, Iterator, Mapping
+
+import msgspec
+from sqlalchemy import Column, Connection, Table, Text, bindparam, delete, insert, select, update
+
+from domain import scope
+from domain.event import Event, Recorded
+from projections.page import Page, cut
+from projections.schema import metadata
+from projections.write import Write
+
+VERSION = 1
+
+TABLE = Table(
+    "scopes",
+    metadata,
+    Column("name", Text, primary_key=True),
+    Column("description", Text, nullable=False),
+)
+
+HANDLES: tuple[type[Event], ...] = (scope.Defined, scope.Changed, scope.Retired)
+
+_INSERT = insert(TABLE)
+_UPDATE = update(TABLE).where(TABLE.c.name == bindparam("b_name")).values(description=bindparam("b_description"))
+_DELETE = delete(TABLE).where(TABLE.c.name == bindparam("b_name"))
+
+
+class Scope(msgspec.Struct, frozen=True):
+    """A row."""
+
+    name: str
+    description: str
+
+
+def project(recorded: Recorded, indexes: Mapping[str, bytes]) -> Iterator[Write]:
+    """The row that an event changes."""
+    event = recorded.event
+    name = recorded.stream.partition(":")[2]
+    key = ("scopes", name)
+    match event:
+        case scope.Defined():
+            yield Write(_INSERT, {"name": name, "description": event.description}, key)
+        case scope.Changed():
+            yield Write(_UPDATE, {"b_name": name, "b_description": event.new}, key)
+        case scope.Retired():
+            yield Write(_DELETE, {"b_name": name}, key)
+
+
+def find(connection: Connection, name: str) -> Scope | None:
+    """One scope."""
+    row = connection.execute(select(TABLE).where(TABLE.c.name == name)).first()
+    return None if row is None else Scope(*row)
+
+
+def page(connection: Connection, *, after: str | None = None, limit: int = 50) -> Page[Scope, str]:
+    """Scopes by name; `after` is a name."""
+    query = select(TABLE) if after is None else select(TABLE).where(TABLE.c.name > after)
+    rows = connection.execute(query.order_by(TABLE.c.name).limit(limit + 1))
+    return cut([Scope(*row) for row in rows], limit, lambda found: found.name)
+
+
+def all_of(connection: Connection) -> tuple[Scope, ...]:
+    """Every scope."""
+    return tuple(Scope(*row) for row in connection.execute(select(TABLE).order_by(TABLE.c.name)))
+
+
+def existing(connection: Connection, names: Iterable[str]) -> frozenset[str]:
+    """Those of the names that are defined."""
+    return frozenset(connection.scalars(select(TABLE.c.name).where(TABLE.c.name.in_(sorted(set(names))))))
+
+
+def descriptions(connection: Connection, names: Iterable[str]) -> dict[str, str]:
+    """What to tell a person of each of the named scopes; those that do not exist are missing."""
+    rows = connection.execute(select(TABLE).where(TABLE.c.name.in_(sorted(set(names)))))
+    return {row.name: row.description for row in rows}

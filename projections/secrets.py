@@ -1,0 +1,226 @@
+"""Client secret versions: their ends, their uses, and whether anyone would miss them."""
+
+from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime
+from typing import Any, Literal
+
+import msgspec
+from sqlalchemy import (
+    BigInteger,
+    Column,
+    Connection,
+    Integer,
+    LargeBinary,
+    Row,
+    Select,
+    Table,
+    Text,
+    bindparam,
+    func,
+    insert,
+    or_,
+    select,
+    update,
+)
+
+from domain import client_secret, grant, usage
+from domain.event import SECOND, Event, Moment, Recorded
+from projections.page import Page, cut
+from projections.schema import metadata
+from projections.write import Write
+
+VERSION = 1
+
+TABLE = Table(
+    "secrets",
+    metadata,
+    Column("secret_id", Text, primary_key=True),
+    Column("client_id", Text, nullable=False, index=True),
+    Column("version", Integer, nullable=False),
+    Column("sha256", LargeBinary, nullable=False, unique=True),
+    Column("created_at", BigInteger, nullable=False),
+    Column("expires_at", BigInteger),
+    Column("revoked_at", BigInteger),
+    Column("tokens_cutoff", BigInteger, nullable=False),
+)
+
+# Apart from the versions themselves, because this is the hot row: every token request raises its counter.
+USES = Table(
+    "secret_uses",
+    metadata,
+    Column("secret_id", Text, primary_key=True),
+    Column("use_count", BigInteger, nullable=False),
+    Column("last_used_at", BigInteger),
+)
+
+HANDLES: tuple[type[Event], ...] = (
+    client_secret.SecretIssued,
+    client_secret.SecretRotated,
+    client_secret.SecretRevoked,
+    grant.TokensIssued,
+    grant.TokensRefreshed,
+    usage.FirstSeen,
+    usage.Seen,
+)
+
+UNUSED_DAYS = 14
+_DAY: Moment = 86_400 * SECOND
+
+_INSERT = insert(TABLE)
+_INSERT_USES = insert(USES)
+_END_OTHERS = (
+    update(TABLE)
+    .where(
+        TABLE.c.client_id == bindparam("b_client_id"),
+        TABLE.c.revoked_at.is_(None),
+        or_(TABLE.c.expires_at.is_(None), TABLE.c.expires_at > bindparam("b_end")),
+    )
+    .values(expires_at=bindparam("b_end"))
+)
+_REVOKE = (
+    update(TABLE)
+    .where(TABLE.c.secret_id == bindparam("b_secret_id"), TABLE.c.revoked_at.is_(None))
+    .values(revoked_at=bindparam("b_at"))
+)
+_CUT_OFF = (
+    update(TABLE).where(TABLE.c.secret_id == bindparam("b_secret_id")).values(tokens_cutoff=bindparam("b_position"))
+)
+_USE = (
+    update(USES)
+    .where(USES.c.secret_id == bindparam("b_secret_id"))
+    .values(use_count=USES.c.use_count + bindparam("b_count"), last_used_at=bindparam("b_at"))
+)
+
+
+class Secret(msgspec.Struct, frozen=True):
+    """A version. Uses are token requests, introspections and revocations that authenticated with it."""
+
+    secret_id: str
+    client_id: str
+    version: int
+    state: Literal["active", "expiring", "expired", "revoked"]
+    created_at: Moment
+    expires_at: Moment | None
+    revoked_at: Moment | None
+    last_used_at: Moment | None
+    use_count: int
+    safe_to_retire: bool
+    safe_to_retire_reason: str
+
+
+def project(recorded: Recorded, indexes: Mapping[str, bytes]) -> Iterator[Write]:
+    """The rows that an event changes."""
+    event = recorded.event
+    match event:
+        case client_secret.SecretIssued() | client_secret.SecretRotated():
+            yield from _made(event, recorded)
+        case client_secret.SecretRevoked():
+            params = {"b_secret_id": event.secret_id, "b_at": recorded.time}
+            key = ("secrets", recorded.stream.partition(":")[2])
+            yield Write(_REVOKE, params, key)
+            if event.tokens == "revoke":
+                cutoff = {"b_secret_id": event.secret_id, "b_position": recorded.position}
+                yield Write(_CUT_OFF, cutoff, key)
+        case grant.TokensIssued() | grant.TokensRefreshed():
+            if event.secret_id is not None:
+                yield _use(event.secret_id, 1, recorded)
+        case usage.FirstSeen():
+            yield _use(recorded.stream.partition(":")[2], 1, recorded)
+        case usage.Seen():
+            yield _use(recorded.stream.partition(":")[2], event.count, recorded)
+
+
+def _made(event: client_secret.SecretIssued | client_secret.SecretRotated, recorded: Recorded) -> Iterator[Write]:
+    client_id = recorded.stream.partition(":")[2]
+    # One key for all versions of a client, because a rotation touches the others' rows.
+    key = ("secrets", client_id)
+    if isinstance(event, client_secret.SecretRotated) and event.others_expire_in is not None:
+        end = recorded.time + event.others_expire_in * SECOND
+        yield Write(_END_OTHERS, {"b_client_id": client_id, "b_end": end}, key)
+    row = {
+        "secret_id": event.secret_id,
+        "client_id": client_id,
+        "version": event.version,
+        "sha256": bytes.fromhex(event.sha256),
+        "created_at": recorded.time,
+        "expires_at": None if event.lifetime is None else recorded.time + event.lifetime * SECOND,
+        "revoked_at": None,
+        "tokens_cutoff": 0,
+    }
+    yield Write(_INSERT, row, key)
+    uses = {"secret_id": event.secret_id, "use_count": 0, "last_used_at": None}
+    yield Write(_INSERT_USES, uses, ("secret_uses", event.secret_id))
+
+
+def _use(secret_id: str, count: int, recorded: Recorded) -> Write:
+    params = {"b_secret_id": secret_id, "b_count": count, "b_at": recorded.time}
+    return Write(_USE, params, ("secret_uses", secret_id), add=("b_count",))
+
+
+def of_client(
+    connection: Connection, client_id: str, now: Moment, *, after: int | None = None, limit: int = 50
+) -> Page[Secret, int]:
+    """A client's versions, oldest first; `after` is a `version`."""
+    live = _live(connection, client_id, now)
+    query = _query().where(TABLE.c.client_id == client_id, TABLE.c.version > (after or 0))
+    rows = connection.execute(query.order_by(TABLE.c.version).limit(limit + 1))
+    return cut([_secret(row, live, now) for row in rows], limit, lambda secret: secret.version)
+
+
+def by_id(connection: Connection, secret_id: str, now: Moment) -> Secret | None:
+    """One version, in whatever state."""
+    return _first(connection, _query().where(TABLE.c.secret_id == secret_id), now)
+
+
+def by_digest(connection: Connection, sha256: bytes, now: Moment) -> Secret | None:
+    """The version of this digest, in whatever state."""
+    return _first(connection, _query().where(TABLE.c.sha256 == sha256), now)
+
+
+def _first(connection: Connection, query: Select[Any], now: Moment) -> Secret | None:
+    row = connection.execute(query).first()
+    return None if row is None else _secret(row, _live(connection, row.client_id, now), now)
+
+
+def _query() -> Select[Any]:
+    columns = [column for column in TABLE.c if column.name in Secret.__struct_fields__]
+    return select(*columns, USES.c.use_count, USES.c.last_used_at).join(USES, USES.c.secret_id == TABLE.c.secret_id)
+
+
+def _live(connection: Connection, client_id: str, now: Moment) -> int:
+    living = or_(TABLE.c.expires_at.is_(None), TABLE.c.expires_at > now)
+    query = select(func.count()).where(TABLE.c.client_id == client_id, TABLE.c.revoked_at.is_(None), living)
+    return connection.scalar(query) or 0
+
+
+def _state(row: Row[Any], now: Moment) -> Literal["active", "expiring", "expired", "revoked"]:
+    if row.revoked_at is not None:
+        return "revoked"
+    if row.expires_at is None:
+        return "active"
+    return "expiring" if row.expires_at > now else "expired"
+
+
+def _secret(row: Row[Any], live: int, now: Moment) -> Secret:
+    state = _state(row, now)
+    safe, reason = _advice(row, state, live, now)
+    return Secret(**row._mapping, state=state, safe_to_retire=safe, safe_to_retire_reason=reason)
+
+
+def _advice(row: Row[Any], state: str, live: int, now: Moment) -> tuple[bool, str]:
+    """Whether to end this version would break anybody, and the sentence that says why."""
+    if state == "revoked":
+        return True, f"revoked on {_date(row.revoked_at)}"
+    if state == "expired":
+        return True, f"expired on {_date(row.expires_at)}"
+    used = row.last_used_at
+    since = f"last used {_date(used)}" if used is not None else f"never used; made {_date(row.created_at)}"
+    if live == 1:
+        return False, f"the client's only live secret; {since}"
+    if now - (row.created_at if used is None else used) < UNUSED_DAYS * _DAY:
+        return False, since if used is not None else f"{since}, less than {UNUSED_DAYS} days ago"
+    return True, f"no use for {UNUSED_DAYS} days; {since}"
+
+
+def _date(moment: Moment) -> str:
+    return datetime.fromtimestamp(moment // SECOND, UTC).date().isoformat()
