@@ -3,7 +3,8 @@
 from collections.abc import Awaitable, Callable, Iterable, Mapping, MutableMapping
 from typing import Any, NamedTuple
 
-Scope = MutableMapping[str, Any]
+# A dict whose members depend on its type; the framework and the server each have types of their own for it.
+Scope = Any
 Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Any]]
 Send = Callable[[Any], Awaitable[None]]

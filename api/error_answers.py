@@ -104,7 +104,7 @@ class ErrorAnswers:
 
     def response(self, request: Request[Any, Any, Any], error: Exception) -> Response[bytes]:
         """The same for Litestar's exception handlers."""
-        given = self.answer(request.scope, error)  # type: ignore[arg-type]
+        given = self.answer(request.scope, error)
         headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in given.headers}
         # The framework adds the charset to text by itself.
         media_type = headers.pop("content-type").partition(";")[0]

@@ -1,0 +1,159 @@
+"""Request bodies: how large, of which media type, and read strictly. For `@asgi` handlers and ordinary ones alike.
+
+Accepted are `application/json`, `application/merge-patch+json` (RFC 7396) and `application/x-www-form-urlencoded`, each
+where a handler says so. No other `+json` type is: its name promises a meaning that the server would have to know.
+"""
+
+import re
+from collections.abc import Collection
+from typing import Any, Literal
+
+import msgspec
+from litestar import Litestar, Request
+from litestar.datastructures.multi_dicts import FormMultiDict
+from litestar.enums import RequestEncodingType
+from litestar.routes import HTTPRoute
+from litestar.types import Empty
+
+from api import strict_forms, strict_json
+from api.answers import Receive, Scope, header_values
+from api.error_answers import invalid
+from api.problems import Invalid, TooLarge, WrongMediaType
+
+Encoding = Literal["json", "form"]
+
+FORM: tuple[Encoding, ...] = ("form",)
+TYPES: dict[str, Encoding] = {
+    "application/json": "json",
+    "application/merge-patch+json": "json",
+    "application/x-www-form-urlencoded": "form",
+}
+MEDIA_TYPE = re.compile(
+    r'([!#$%&\'*+.^_`|~0-9a-z/-]+)\s*((?:;\s*[^\s;="]+=(?:"[^"\\]*"|[^\s;"]*)\s*)*);?', re.IGNORECASE
+)
+CHARSET = re.compile(r';\s*charset\s*=\s*"?([^";\s]*)', re.IGNORECASE)
+
+
+def encoding(scope: Scope, accepted: Collection[Encoding]) -> Encoding:
+    """How the body is encoded. Raises WrongMediaType for any other type, for two types, and for a charset but UTF-8.
+
+    Parameters other than `charset` mean nothing to these types and are passed over (RFC 9110 §8.3.1).
+    """
+    values = header_values(scope, b"content-type")
+    found = None
+    if len(values) == 1 and (match := MEDIA_TYPE.fullmatch(values[0].strip())):
+        charset = CHARSET.search(match[2])
+        if charset is None or charset[1].lower() in ("utf-8", "utf8"):
+            found = TYPES.get(match[1].lower())
+    if found is None or found not in accepted:
+        raise WrongMediaType(name for name, kind in TYPES.items() if kind in accepted and "+" not in name)
+    return found
+
+
+async def read_body(scope: Scope, receive: Receive, limit: int) -> bytes:
+    """The whole body. Raises TooLarge as soon as more than `limit` bytes are announced or have come."""
+    for value in header_values(scope, b"content-length"):
+        # The outermost layer has refused what is no number.
+        if int(value) > limit:
+            raise TooLarge(limit)
+    chunks: list[bytes] = []
+    size = 0
+    while True:
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            raise Invalid("The request ended before its body was complete.")
+        chunk = message.get("body", b"")
+        if not message.get("more_body", False):
+            if size + len(chunk) > limit:
+                raise TooLarge(limit)
+            return b"".join([*chunks, chunk]) if chunks else chunk
+        size += len(chunk)
+        if size > limit:
+            raise TooLarge(limit)
+        chunks.append(chunk)
+
+
+async def read_parameters(scope: Scope, receive: Receive, limit: int) -> dict[str, str]:
+    """The parameters of an OAuth request, from a form or a JSON object of strings; empty ones count as not sent.
+
+    Raises Invalid, TooLarge or WrongMediaType, which OAuth endpoints answer as `invalid_request`.
+    """
+    body = await read_body(scope, receive, limit)
+    if not body:
+        return {}
+    if encoding(scope, ("form", "json")) == "form":
+        return strict_forms.read(body, omit_empty=True)
+    parameters = strict_json.read_object(body)
+    for name, value in parameters.items():
+        if not isinstance(value, str):
+            raise Invalid.field(name if strict_json.NAME.fullmatch(name) else "body", "must be a string")
+    return {name: value for name, value in parameters.items() if value}
+
+
+class StrictRequest(Request[Any, Any, Any]):
+    """A request whose `json()` and `form()` read strictly. `Litestar(request_class=StrictRequest)`.
+
+    A handler takes its body as `data: JSONBody[SomeStruct]` and gets the struct decoded by its own type, so that
+    nothing is converted on the way. `opt={"bodies": ("json", "form")}` says what it accepts; JSON alone is the default.
+    An empty body leaves `data` to the parameter's default, or is a 400 without one.
+    """
+
+    async def body(self) -> bytes:
+        if self._body is Empty:
+            if self._connection_state.body is Empty:
+                limit = self.route_handler.resolve_request_max_body_size()
+                self._connection_state.body = await read_body(self.scope, self.receive, limit or 2**62)
+            self._body = self._connection_state.body
+        return self._body
+
+    async def json(self) -> Any:
+        if self._json is Empty:
+            self._json = self._connection_state.json = self._decode(await self.body())
+        return self._json
+
+    async def form(self) -> FormMultiDict:
+        return FormMultiDict(await self.parameters())
+
+    async def parameters(self) -> dict[str, str]:
+        """The parameters of a form body, each at most once."""
+        body = await self.body()
+        if not body:
+            return {}
+        encoding(self.scope, FORM)
+        return strict_forms.read(body)
+
+    def _decode(self, body: bytes) -> Any:
+        accepted: Collection[Encoding] = self.route_handler.opt.get("bodies", ("json",))
+        declared = self.route_handler.parsed_fn_signature.parameters.get("data")
+        kind = Any if declared is None else declared.annotation
+        if encoding(self.scope, accepted) == "json":
+            return strict_json.decode(body, kind)
+        parameters = strict_forms.read(body)
+        try:
+            return msgspec.convert(parameters, kind, strict=False)
+        except msgspec.ValidationError as error:
+            raise invalid(error) from None
+
+
+async def check_query(request: Request[Any, Any, Any]) -> None:
+    """Refuses a doubled query parameter, of which the framework would take the last. `Litestar(before_request=…)`.
+
+    A handler names those that may be repeated: `opt={"repeatable": ("type",)}`.
+    """
+    query: bytes = request.scope["query_string"]
+    if query:
+        strict_forms.read(query, repeatable=request.route_handler.opt.get("repeatable", ()))
+
+
+def check_handlers(app: Litestar) -> None:
+    """Raises RuntimeError when a handler lets the framework read a form by itself.
+
+    That reader takes doubled parameters, and it keeps the last thousand bodies, passwords included, in a cache.
+    """
+    for route in app.routes:
+        if isinstance(route, HTTPRoute):
+            for handler, _ in route.route_handler_map.values():
+                declared = handler.parsed_fn_signature.parameters.get("data")
+                media_type = getattr(declared.kwarg_definition, "media_type", None) if declared else None
+                if media_type in (RequestEncodingType.URL_ENCODED, RequestEncodingType.MULTI_PART):
+                    raise RuntimeError(f"{handler}: take the form as JSONBody with opt={{'bodies': ('form',)}}")

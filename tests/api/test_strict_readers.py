@@ -1,0 +1,47 @@
+"""The strict readers against everything that a generator can think of."""
+
+import json
+from contextlib import suppress
+from typing import Any
+from urllib.parse import urlencode
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from api import strict_forms, strict_json
+from api.problems import Invalid
+
+
+@given(
+    st.dictionaries(
+        st.text(st.characters(codec="utf-8", exclude_characters="\0"), min_size=1),
+        st.text(st.characters(codec="utf-8", exclude_characters="\0")),
+    )
+)
+def test_every_form_that_a_client_encodes_is_read_back(parameters):
+    assert strict_forms.read(urlencode(parameters).encode()) == parameters
+
+
+json_values = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers(-(2**53) + 1, 2**53 - 1)
+    | st.floats(allow_nan=False, allow_infinity=False)
+    | st.text(st.characters(codec="utf-8", exclude_characters="\0")),
+    lambda inner: (
+        st.lists(inner) | st.dictionaries(st.text(st.characters(codec="utf-8", exclude_characters="\0")), inner)
+    ),
+)
+
+
+@given(json_values)
+def test_every_value_within_the_limits_is_read_back(value):
+    assert strict_json.read(json.dumps(value).encode()) == value
+
+
+@given(st.binary())
+def test_no_octets_do_worse_than_a_400(body):
+    readers: list[Any] = [strict_json.read, strict_json.read_object, strict_forms.read]
+    for read in readers:
+        with suppress(Invalid):
+            read(body)
