@@ -1,0 +1,139 @@
+"""How the tree follows the log: from its own size to the log's head, each leaf read and hashed once."""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from sqlalchemy import Connection, bindparam, insert, update
+
+from eventstore.transparency import published
+from eventstore.transparency.checkpoint import Checkpoint
+from eventstore.transparency.leaves import ReadLeaves
+from eventstore.transparency.merkle import Edge, leaf_hash, widths
+from eventstore.transparency.note import Signer
+from eventstore.transparency.tables import CHECKPOINTS, EDGE, begin_edge, put_tile
+from eventstore.transparency.tiles import HASH_BYTES, HEIGHT, WIDTH, Tile
+from security.clock import Clock
+
+LARGEST_STEP = 4_096
+"""Leaves in one step. SQLite's writers wait while the tiles of a step are stored, which takes some milliseconds."""
+
+_ADVANCE = update(EDGE).where(EDGE.c.id == 1, EDGE.c.size == bindparam("b_before")).values(size=bindparam("b_after"))
+
+
+class Diverged(Exception):
+    """The log is not the one that the stored tree was built over: an alarm. Nothing is signed any more."""
+
+
+class Growth(NamedTuple):
+    """What one step adds to the tree. `more` says that the log goes on behind it."""
+
+    before: int
+    checkpoint: Checkpoint
+    tiles: tuple[Tile, ...]
+    more: bool
+
+
+class Followed(NamedTuple):
+    """Where the tree stands after a step; `note` is None when this step added nothing or another process did it."""
+
+    note: str | None
+    more: bool
+
+
+class Tree:
+    """The stored tree of one log. Any number of processes may follow; each step of the tree is taken by one of them.
+
+    `signers` are the log's keys, the active one first; its name is the origin. `witnessed` says that a checkpoint is
+    shown only after `published.publish`, once witnesses were asked.
+    """
+
+    def __init__(
+        self, signers: Sequence[Signer], clock: Clock, *, witnessed: bool = False, largest_step: int = LARGEST_STEP
+    ) -> None:
+        self._signers = tuple(signers)
+        self._clock = clock
+        self._witnessed = witnessed
+        self._largest_step = largest_step
+
+    @property
+    def origin(self) -> str:
+        return self._signers[0].name
+
+    def follow(self, connection: Connection, read_leaves: ReadLeaves) -> Followed:
+        """One step in the caller's transaction: grow and keep. Repeat while `more`. Raises `Diverged`."""
+        growth = self.grow(connection, read_leaves)
+        if growth is None:
+            return Followed(None, more=False)
+        return Followed(self.keep(connection, growth), growth.more)
+
+    def grow(self, connection: Connection, read_leaves: ReadLeaves) -> Growth | None:
+        """Reads and hashes what the log has beyond the tree, without a lock and without writing; None when nothing.
+
+        Raises `Diverged` when the tree's newest leaf is not the log's event at that position any more (the log was cut
+        or rewritten), or when the stored tree is not the one that its newest checkpoint signed.
+        """
+        edge = stored_edge(connection)
+        before = edge.size
+        overlap = min(before, 1)
+        leaves = read_leaves(connection, before - overlap, self._largest_step + overlap)
+        if overlap and (not leaves or leaf_hash(leaves[0]) != _last_leaf(connection, edge)):
+            raise Diverged(f"the event at position {before} is not the one that the tree holds")
+        fresh = leaves[overlap:]
+        if not fresh:
+            return None
+        full = edge.append(fresh)
+        checkpoint = Checkpoint(self.origin, edge.size, edge.root())
+        return Growth(before, checkpoint, (*full, *edge.partial()), len(fresh) == self._largest_step)
+
+    def keep(self, connection: Connection, growth: Growth) -> str | None:
+        """Stores a growth and signs its checkpoint, in the caller's transaction; None when another process was faster.
+
+        The edge's row moves from the size that the growth started at or not at all, and its lock is held until the
+        transaction ends: for every size one process alone comes to sign.
+        """
+        if growth.before == 0:
+            connection.execute(begin_edge(connection))
+        moved = connection.execute(_ADVANCE, {"b_before": growth.before, "b_after": growth.checkpoint.size})
+        if moved.rowcount != 1:
+            return None
+        connection.execute(
+            put_tile(connection),
+            [{"level": t.level, "number": t.number, "width": t.width, "hashes": t.hashes} for t in growth.tiles],
+        )
+        note, now = growth.checkpoint.signed(self._signers), self._clock.now()
+        connection.execute(
+            insert(CHECKPOINTS),
+            {
+                "size": growth.checkpoint.size,
+                "root": growth.checkpoint.root,
+                "note": note,
+                "time": now,
+                "published": None if self._witnessed else now,
+            },
+        )
+        return note
+
+
+def stored_edge(connection: Connection) -> Edge:
+    """The right edge of the stored tree. Raises `Diverged` when tiles are missing or contradict the checkpoint."""
+    size = published.size(connection)
+    partial = []
+    for level, width in enumerate(widths(size)):
+        hashes = published.tile(connection, level, size >> HEIGHT * (level + 1), width) if width else b""
+        if hashes is None:
+            raise Diverged(f"the edge of the tree of {size} leaves lacks its tile of level {level}")
+        partial.append(hashes)
+    edge = Edge(size, partial)
+    if size:
+        signed = published.of_size(connection, size)
+        if signed is None or signed.root != edge.root():
+            raise Diverged(f"the stored tree of {size} leaves is not the one that was signed")
+    return edge
+
+
+def _last_leaf(connection: Connection, edge: Edge) -> bytes:
+    newest = edge.last_leaf()
+    if newest is None:
+        tile = published.tile(connection, 0, edge.size // WIDTH - 1)
+        newest = b"" if tile is None else tile[-HASH_BYTES:]
+    return newest

@@ -1,0 +1,126 @@
+"""Inclusion and consistency proofs out of tiles (RFC 6962 §2.1.1, §2.1.2), and receipts (C2SP tlog-proof)."""
+
+import base64
+from collections.abc import Callable, Iterator, Sequence
+from typing import NamedTuple
+
+from eventstore.transparency.merkle import fold, node_hash
+from eventstore.transparency.tiles import HASH_BYTES, HEIGHT, WIDTH, width_in
+
+ReadTile = Callable[[int, int, int], bytes]
+"""(level, number, width) → the first `width` hashes of that tile, concatenated. LookupError when there is none."""
+
+
+class Subtree(NamedTuple):
+    """A perfect subtree: its height, and its number among the subtrees of that height."""
+
+    height: int
+    number: int
+
+
+class Hashes:
+    """The hashes of a tree of `size` leaves, read from its tiles. Each tile is read once."""
+
+    def __init__(self, read: ReadTile, size: int) -> None:
+        self.size = size
+        self._read = read
+        self._tiles: dict[tuple[int, int], bytes] = {}
+
+    def of(self, subtree: Subtree) -> bytes:
+        """The root of a perfect subtree that lies within the tree."""
+        level, rest = divmod(subtree.height, HEIGHT)
+        first = subtree.number << rest
+        tile = self._tile(level, first // WIDTH)
+        start = first % WIDTH * HASH_BYTES
+        end = start + (HASH_BYTES << rest)
+        return fold([tile[i : i + HASH_BYTES] for i in range(start, end, HASH_BYTES)])
+
+    def range(self, start: int, end: int) -> bytes:
+        """The Merkle Tree Hash of D[start:end], where a split of the tree begins such a range at `start`."""
+        *others, last = (self.of(subtree) for subtree in subtrees(start, end))
+        for other in reversed(others):
+            last = node_hash(other, last)
+        return last
+
+    def forget(self) -> None:
+        """Drops the tiles read so far, so that a walk along the whole log stays in constant memory."""
+        self._tiles.clear()
+
+    def _tile(self, level: int, number: int) -> bytes:
+        tile = self._tiles.get((level, number))
+        if tile is None:
+            tile = self._tiles[level, number] = self._read(level, number, width_in(self.size, level, number))
+        return tile
+
+
+def subtrees(start: int, end: int) -> Iterator[Subtree]:
+    """The fewest perfect subtrees that together cover the leaves `start` up to, not including, `end`."""
+    while start < end:
+        height = (end - start).bit_length() - 1
+        if start:
+            height = min(height, (start & -start).bit_length() - 1)
+        yield Subtree(height, start >> height)
+        start += 1 << height
+
+
+def inclusion(hashes: Hashes, index: int) -> list[bytes]:
+    """The audit path of the leaf with that index, from its sibling upwards (RFC 6962 §2.1.1). IndexError beyond."""
+    if not 0 <= index < hashes.size:
+        raise IndexError(f"a tree of {hashes.size} leaves has no leaf {index}")
+    path: list[bytes] = []
+    start, end = 0, hashes.size
+    while end - start > 1:
+        middle = start + _split(end - start)
+        if index < middle:
+            path.append(hashes.range(middle, end))
+            end = middle
+        else:
+            path.append(hashes.range(start, middle))
+            start = middle
+    return path[::-1]
+
+
+def consistency(hashes: Hashes, old: int) -> list[bytes]:
+    """The proof that the tree's first `old` leaves were the whole tree once (RFC 6962 §2.1.2). IndexError beyond.
+
+    Empty for an empty tree and for the tree itself, as C2SP tlog-witness has it.
+    """
+    if not 0 <= old <= hashes.size:
+        raise IndexError(f"a tree of {hashes.size} leaves never had {old}")
+    if old in (0, hashes.size):
+        return []
+    proof: list[bytes] = []
+    start, end = 0, hashes.size
+    while end != old:
+        middle = start + _split(end - start)
+        if old <= middle:
+            proof.append(hashes.range(middle, end))
+            end = middle
+        else:
+            proof.append(hashes.range(start, middle))
+            start = middle
+    if start:
+        proof.append(hashes.range(start, end))
+    return proof[::-1]
+
+
+def receipt(index: int, path: Sequence[bytes], note: str, leaf: bytes | None = None) -> str:
+    """A receipt that can be checked offline (C2SP tlog-proof, "Format"). A `leaf` travels as the extra data.
+
+    The specification leaves extra data to the application; a checker must hash it and never trust it as it stands.
+    """
+    lines = ["c2sp.org/tlog-proof@v1"]
+    if leaf is not None:
+        lines.append(f"extra {_base64(leaf)}")
+    lines.append(f"index {index}")
+    lines += map(_base64, path)
+    return "\n".join([*lines, "", note])
+
+
+def _split(leaves: int) -> int:
+    """The largest power of two smaller than `leaves`."""
+    return 1 << (leaves - 1).bit_length() - 1
+
+
+def _base64(value: bytes) -> str:
+    return base64.b64encode(value).decode()

@@ -1,0 +1,115 @@
+"""What the log publishes, read from the database by any node: tiles, entry bundles, checkpoints, receipts."""
+
+from typing import NamedTuple
+
+from sqlalchemy import Connection, bindparam, select, update
+
+from eventstore.transparency import proof, tiles
+from eventstore.transparency.leaves import ReadLeaves
+from eventstore.transparency.note import Signature, add_signatures
+from eventstore.transparency.tables import CHECKPOINTS, EDGE, TILES
+
+_TILE = select(TILES.c.hashes).where(
+    TILES.c.level == bindparam("b_level"),
+    TILES.c.number == bindparam("b_number"),
+    TILES.c.width >= bindparam("b_width"),
+)
+_COLUMNS = (CHECKPOINTS.c.size, CHECKPOINTS.c.root, CHECKPOINTS.c.note, CHECKPOINTS.c.time, CHECKPOINTS.c.published)
+_NEWEST = select(*_COLUMNS).order_by(CHECKPOINTS.c.size.desc()).limit(1)
+_NEWEST_PUBLISHED = _NEWEST.where(CHECKPOINTS.c.published.is_not(None))
+_OF_SIZE = select(*_COLUMNS).where(CHECKPOINTS.c.size == bindparam("b_size"))
+_PUBLISH = update(CHECKPOINTS).where(CHECKPOINTS.c.size == bindparam("b_size"))
+_SIZE = select(EDGE.c.size)
+
+
+class StoredCheckpoint(NamedTuple):
+    """A checkpoint as it is kept; times are moments, `published` None while it waits for its witnesses."""
+
+    size: int
+    root: bytes
+    note: str
+    time: int
+    published: int | None
+
+
+def tile(connection: Connection, level: int, number: int, width: int = tiles.WIDTH) -> bytes | None:
+    """The first `width` hashes of a tile; None when the tree has not come so far."""
+    hashes: bytes | None = connection.scalar(_TILE, {"b_level": level, "b_number": number, "b_width": width})
+    return None if hashes is None else bytes(hashes[: width * tiles.HASH_BYTES])
+
+
+def reader(connection: Connection) -> proof.ReadTile:
+    """Reads tiles for proofs; LookupError when one is missing."""
+
+    def read(level: int, number: int, width: int) -> bytes:
+        hashes = tile(connection, level, number, width)
+        if hashes is None:
+            raise LookupError(f"{tiles.tile_path(level, number, width)} is missing")
+        return hashes
+
+    return read
+
+
+def entry_bundle(connection: Connection, number: int, width: int, read_leaves: ReadLeaves) -> bytes | None:
+    """An entry bundle; None when the tree does not have that many leaves yet."""
+    start = number * tiles.WIDTH
+    if start + width > size(connection):
+        return None
+    leaves = read_leaves(connection, start, width)
+    return tiles.encode_entries(leaves) if len(leaves) == width else None
+
+
+def size(connection: Connection) -> int:
+    """How many leaves the stored tree has."""
+    return connection.scalar(_SIZE) or 0
+
+
+def newest(connection: Connection) -> StoredCheckpoint | None:
+    """The newest checkpoint that is shown; None before the first."""
+    return _checkpoint(connection, published=True)
+
+
+def newest_signed(connection: Connection) -> StoredCheckpoint | None:
+    """The newest checkpoint, shown or not: the one that witnesses have to be asked about."""
+    return _checkpoint(connection, published=False)
+
+
+def of_size(connection: Connection, size: int) -> StoredCheckpoint | None:
+    """The checkpoint that was signed for a size."""
+    row = connection.execute(_OF_SIZE, {"b_size": size}).first()
+    return None if row is None else StoredCheckpoint(*row)
+
+
+def publish(connection: Connection, size: int, cosignatures: list[Signature], now: int) -> StoredCheckpoint:
+    """Adds what witnesses signed, and shows the checkpoint from now on. In the caller's transaction.
+
+    Two processes may publish one checkpoint; the row's lock lets the second add to what the first has added.
+    """
+    row = connection.execute(_OF_SIZE.with_for_update(), {"b_size": size}).one()
+    stored = StoredCheckpoint(*row)
+    stored = stored._replace(
+        note=add_signatures(stored.note, cosignatures),
+        published=now if stored.published is None else stored.published,
+    )
+    connection.execute(_PUBLISH.values(note=stored.note, published=stored.published), {"b_size": size})
+    return stored
+
+
+def receipt(connection: Connection, position: int, read_leaves: ReadLeaves) -> str | None:
+    """The receipt of one event under the newest checkpoint, its stored form included; None when not covered yet."""
+    head = newest(connection)
+    if head is None or not 1 <= position <= head.size:
+        return None
+    leaves = read_leaves(connection, position - 1, 1)
+    path = proof.inclusion(proof.Hashes(reader(connection), head.size), position - 1)
+    return proof.receipt(position - 1, path, head.note, leaves[0])
+
+
+def consistency(connection: Connection, old: int, new: int) -> list[bytes]:
+    """The proof that the tree of `new` leaves extends that of `old`. LookupError when the tree is not that large."""
+    return proof.consistency(proof.Hashes(reader(connection), new), old)
+
+
+def _checkpoint(connection: Connection, *, published: bool) -> StoredCheckpoint | None:
+    row = connection.execute(_NEWEST_PUBLISHED if published else _NEWEST).first()
+    return None if row is None else StoredCheckpoint(*row)
