@@ -1,0 +1,206 @@
+"""Refreshing: rotation, narrowing, grace, replay and cut-offs."""
+
+import pytest
+from msgspec.structs import replace
+
+from domain import consent, grant
+from domain.grant import Ended, RefreshRefused, RefreshReplayed, SuccessorReplaced, TokensRefreshed
+from domain.grants.facts import Lifetimes
+from domain.refusal import InvalidClient, InvalidGrant, InvalidScope, UnauthorizedClient
+from tests.domain.story import (
+    DASHBOARD,
+    DAY,
+    MEMBER,
+    PAUL,
+    THIRD_PARTY,
+    Story,
+    digest,
+    parties,
+    redeemed,
+    signed_in,
+)
+
+FIRST, SECOND = THIRD_PARTY.secrets
+
+
+def reason(outcome):
+    return None if outcome.refusal is None else outcome.refusal.reason
+
+
+def tab(story, presented):
+    return story.refresh(presented, parties(DASHBOARD))
+
+
+def test_each_refresh_token_is_followed_by_another():
+    story = redeemed().later(60)
+    outcome = story.refresh("rt1", parties(secret_id="s2"))
+    assert reason(outcome) is None
+    [event] = outcome.events
+    assert isinstance(event, TokensRefreshed)
+    assert (event.refresh_token, event.secret_id, event.secret_version) == (digest("rt2"), "s2", 2)
+    assert event.grace_ends_at is None
+    assert outcome.result.refresh
+    assert reason(story.refresh("rt2")) is None
+
+
+def test_a_used_token_ends_the_grant_and_is_recorded_once():
+    story = redeemed()
+    story.refresh("rt1")
+    outcome = story.refresh("rt1")
+    assert reason(outcome) is InvalidGrant.REPLAYED
+    assert list(outcome.events) == [RefreshReplayed(refresh_token=digest("rt1")), Ended(reason="refresh_replay")]
+    assert reason(story.refresh("rt1")) is InvalidGrant.REPLAYED
+    assert story.types.count("grant.refresh_replayed") == story.types.count("grant.ended") == 1
+    assert reason(story.refresh("rt2")) is InvalidGrant.ENDED
+
+
+def test_a_token_from_long_ago_is_a_replay_too():
+    story = redeemed()
+    for number in range(1, 30):
+        assert reason(story.refresh(f"rt{number}")) is None
+    assert reason(story.refresh("rt3")) is InvalidGrant.REPLAYED
+
+
+def test_the_state_does_not_grow_with_refreshes():
+    story = redeemed()
+    sizes = set()
+    for number in range(1, 60):
+        story.later(60).refresh(f"rt{number}")
+        sizes.add(len(repr(story.state)))
+    assert max(sizes) - min(sizes) < 20
+
+
+def test_a_foreign_client_ends_nothing_and_is_recorded_boundedly():
+    story = redeemed()
+    story.refresh("rt1")
+    for presented in ("rt1", "rt2") * 5:
+        outcome = story.refresh(presented, parties(replace(THIRD_PARTY, client_id="foreign")))
+        assert reason(outcome) is InvalidGrant.FOREIGN_CLIENT
+    assert story.events.count(RefreshRefused(reason="foreign_client")) == 5
+    assert reason(story.refresh("rt2")) is None
+
+
+def test_narrowing_holds_for_one_answer_and_widening_is_refused():
+    story = redeemed()
+    assert story.refresh("rt1", scope=("profile",)).result.scope == ("profile",)
+    assert reason(story.refresh("rt2", scope=("profile", "other"))) is InvalidScope.WIDENED
+    assert story.refresh("rt2").result.scope == ("profile", "catalog:read")
+
+
+def test_what_client_or_person_lost_is_left_out():
+    story = redeemed()
+    narrower = parties(replace(THIRD_PARTY, scope=("profile",)))
+    assert story.refresh("rt1", narrower).result.scope == ("profile",)
+    assert reason(story.refresh("rt2", narrower, scope=("catalog:read",))) is InvalidScope.OUTSIDE_CLIENT
+    fewer = parties(roles=(replace(MEMBER, scopes=("catalog:read",)),))
+    assert story.refresh("rt2", fewer).result.scope == ("catalog:read",)
+    gone = parties(roles=(replace(MEMBER, exists=False),))
+    assert reason(story.refresh("rt4", gone)) is InvalidScope.NOTHING_LEFT
+
+
+def test_idle_and_absolute_ends():
+    idle = redeemed().later(30 * DAY)
+    assert reason(idle.refresh("rt1")) is InvalidGrant.EXPIRED
+    story = redeemed()
+    for number in range(1, 5):
+        assert reason(story.later(20 * DAY).refresh(f"rt{number}")) is None
+    assert story.events[-1].refresh_lifetime == 10 * DAY
+    assert reason(story.later(10 * DAY).refresh("rt5")) is InvalidGrant.EXPIRED
+
+
+def test_a_clients_own_lifetimes_go_first():
+    own = replace(THIRD_PARTY, access_token_lifetime=30, refresh_token_lifetime=7200)
+    story = redeemed()
+    story.refresh("rt1", parties(own))
+    assert (story.events[-1].lifetime, story.events[-1].refresh_lifetime) == (30, 7200)
+
+
+def test_within_the_grace_the_unused_successor_is_replaced():
+    story = signed_in()
+    tab(story, "rt1")
+    story.later(9.999999)
+    outcome = tab(story, "rt1")
+    assert reason(outcome) is None
+    assert outcome.events[0] == SuccessorReplaced(refresh_token=digest("rt2"))
+    assert outcome.events[1].refresh_token == digest("rt3")
+    assert reason(tab(story, "rt3")) is None
+
+
+def test_coming_again_does_not_prolong_the_grace():
+    story = signed_in()
+    tab(story, "rt1")
+    tab(story.later(6), "rt1")
+    assert reason(tab(story.later(6), "rt1")) is InvalidGrant.REPLAYED
+    assert story.state.ended_reason == "refresh_replay"
+
+
+def test_a_replaced_successor_is_void():
+    story = signed_in()
+    tab(story, "rt1")
+    tab(story, "rt1")
+    assert reason(tab(story, "rt2")) is InvalidGrant.REPLAYED
+    assert story.state.ended_reason == "refresh_replay"
+
+
+def test_once_the_successor_is_used_there_is_no_grace():
+    story = signed_in()
+    tab(story, "rt1")
+    tab(story, "rt2")
+    assert reason(tab(story, "rt1")) is InvalidGrant.REPLAYED
+
+
+def test_the_grace_never_exceeds_thirty_seconds():
+    story = redeemed(lifetimes=Lifetimes(grace=3600))
+    story.refresh("rt1")
+    assert story.state.grace_ends_at == story.now + 30_000_000
+
+
+def test_there_is_no_grace_after_the_end():
+    story = signed_in()
+    tab(story, "rt1")
+    story.record(Ended(reason="logout"))
+    assert reason(tab(story, "rt1")) is InvalidGrant.ENDED
+
+
+@pytest.mark.parametrize(
+    ("by", "expected"),
+    [
+        (parties(replace(THIRD_PARTY, enabled=False)), InvalidClient.DISABLED),
+        (parties(replace(THIRD_PARTY, deleted=True)), InvalidClient.DELETED),
+        (parties(replace(THIRD_PARTY, cutoff=99)), InvalidGrant.CLIENT_CUT_OFF),
+        (parties(replace(THIRD_PARTY, grant_types=("authorization_code",))), UnauthorizedClient.GRANT_TYPE),
+        (parties(account=replace(PAUL, enabled=False)), InvalidGrant.PERSON_CUT_OFF),
+        (parties(account=replace(PAUL, cutoff=99)), InvalidGrant.PERSON_CUT_OFF),
+        (parties(account=replace(PAUL, erased=True)), InvalidGrant.PERSON_CUT_OFF),
+        (parties(account=replace(PAUL, password_cutoff=99)), InvalidGrant.PERSON_CUT_OFF),
+        (parties(account=replace(PAUL, password_cutoff=99, password_except="g1")), None),
+        (parties(consent=consent.State((), 99)), InvalidGrant.CONSENT_WITHDRAWN),
+        (parties(consent=consent.State(("profile",), 1, True)), None),
+        (
+            parties(
+                replace(
+                    THIRD_PARTY, secrets=(replace(THIRD_PARTY.secrets[0], tokens_cutoff=99), THIRD_PARTY.secrets[1])
+                ),
+                secret_id="s2",
+            ),
+            InvalidGrant.SECRET_CUT_OFF,
+        ),
+        (
+            parties(replace(THIRD_PARTY, secrets=(replace(FIRST, revoked=True),))),
+            InvalidClient.SECRET_REVOKED,
+        ),
+    ],
+)
+def test_cut_offs(by, expected):
+    story = redeemed()
+    assert reason(story.refresh("rt1", by)) is expected
+
+
+def test_a_dashboards_grant_rests_on_no_consent():
+    story = signed_in()
+    assert reason(story.refresh("rt1", parties(DASHBOARD, consent=consent.State((), 99)))) is None
+
+
+def test_a_grant_that_does_not_exist():
+    assert reason(Story().refresh("rt1")) is InvalidGrant.UNKNOWN
+    assert Story().state == grant.INITIAL
