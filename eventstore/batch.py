@@ -71,7 +71,7 @@ class Batch:
         else:
             outcomes, events = self._decide_together(request)
         recorded = tuple(self._record(stream, event, request.origin) for stream, event in events)
-        refusal = outcomes[-1].refusal
+        refusal = outcomes[-1].refusal if outcomes else None
         value = None
         if refusal is None and request.then is not None:
             self.flush()

@@ -9,6 +9,7 @@ from sqlalchemy import Connection
 from sqlalchemy.exc import OperationalError
 
 from domain.event import Moment, Recorded
+from domain.sealed import Sealed
 from eventstore.application import Log
 from eventstore.batch import Request
 from eventstore.changes import HEAD, Changes
@@ -19,6 +20,7 @@ from eventstore.mapper import LogMapper
 from eventstore.privacy import Privacy
 from eventstore.reading import InlineReader, Reader, ThreadReader
 from eventstore.states import Folded, States
+from eventstore.validation import Validation
 from eventstore.view import View
 from eventstore.writing import Writing
 from security.blind_index import BlindIndex
@@ -43,6 +45,7 @@ class Ledger:
         self._states = parts.states
         self._committer = committer
         self._reader = reader
+        self.validation = Validation(reader, parts.changes, parts.privacy)
 
     @classmethod
     async def open(cls, url: str, keyring: Keyring, clock: Clock, *, read_threads: int = 4) -> Self:
@@ -100,6 +103,17 @@ class Ledger:
         self._committer.submit(Request(commands, origin, then, answer))
         return await future
 
+    async def maintain(self, work: Callable[Concatenate[Connection, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """Runs upkeep of rows that are no facts (pruning) in a transaction of its own, in turn with the commands."""
+
+        def run(view: View, _: tuple[Recorded, ...]) -> tuple[T]:
+            return (work(view.connection, *args, **kwargs),)
+
+        executed = await self.execute(origin=Origin(), then=run)
+        if executed.value is None:
+            raise AssertionError("upkeep has no commands that could be refused")
+        return executed.value[0]
+
     # -- reading ------------------------------------------------------------------------------------------------------
     async def read(self, query: Callable[Concatenate[Connection, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Runs `query(connection, …)` outside any transaction of the writer's."""
@@ -116,6 +130,10 @@ class Ledger:
         if cached is None:
             cached = await self._reader.run(self._load, stream)
         return cached.state
+
+    async def unseal(self, value: Sealed | str | None) -> str | None:
+        """A personal value in clear, from a state or a row; None for none, and once its subject was erased."""
+        return None if value is None else await self._reader.run(self.privacy.open, value)
 
     def _load(self, connection: Connection, stream: str) -> Folded:
         return self._states.load(connection, stream)

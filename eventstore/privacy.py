@@ -6,7 +6,9 @@ import msgspec
 from sqlalchemy import Connection
 
 from domain.event import Event, Moment
+from domain.sealed import Sealed
 from eventstore.commands import Origin
+from projections.sealed import parse
 from security.blind_index import BlindIndex
 from security.sealing import Sealer, anonymous_subject
 
@@ -58,6 +60,14 @@ class Privacy:
     def index(self, field: str, realm: str, value: str) -> bytes:
         """The blind index of a login name or address."""
         return self._blind_index.index(field, realm, value)
+
+    def open(self, connection: Connection, value: Sealed | str | None) -> str | None:
+        """A sealed value in clear, from a state or from a row; None for none, and for one whose subject was erased."""
+        if isinstance(value, str):
+            value = parse(value)
+        if value is None:
+            return None
+        return self._sealer.open(connection, value.text, value.event_id, value.field)
 
     def unseal_event(self, connection: Connection, event: Event, event_id: str, realm: str) -> Mapping[str, bytes]:
         """The blind indexes of an event that is sealed already, for replaying; none for an erased subject."""

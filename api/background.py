@@ -1,0 +1,73 @@
+"""What a process does beside answering: recording grouped facts, and letting expired rows go."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+
+import structlog
+from sqlalchemy import Connection
+
+from api.services import Services
+from domain.event import Moment
+from eventstore.commands import DatabaseAway, Overloaded
+from projections import tokens
+
+RECORD_EVERY = 0.5
+"""Seconds. A first use from a new address is in the log within a second."""
+
+log = structlog.get_logger("api")
+
+
+class Background:
+    """The process's own tasks; `start` them with the app, `stop` them before the ledger closes."""
+
+    def __init__(self, services: Services) -> None:
+        self._services = services
+        self._tasks: list[asyncio.Task[None]] = []
+
+    def start(self) -> None:
+        """Begins the tasks."""
+        settings = self._services.settings
+        self._tasks = [
+            asyncio.create_task(_every(RECORD_EVERY, self._record)),
+            asyncio.create_task(_every(settings.prune_interval, self._prune)),
+        ]
+
+    async def stop(self) -> None:
+        """Ends the tasks and records what was counted and not yet told."""
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        try:
+            await self._services.uses.record(everything=True)
+            await self._services.tallies.close_elapsed(everything=True)
+        except (DatabaseAway, Overloaded) as error:
+            log.warning("counts lost", error=type(error).__name__)
+
+    async def _record(self) -> None:
+        await self._services.uses.record()
+        await self._services.tallies.close_elapsed()
+
+    async def _prune(self) -> None:
+        here = self._services
+        before, limit = here.ledger.clock.now(), here.settings.prune_batch
+        while await here.ledger.maintain(_prune_tokens, before, limit) >= limit:
+            await asyncio.sleep(0)
+        while await here.ledger.maintain(here.ledger.vault.prune_answers, before, limit) >= limit:
+            await asyncio.sleep(0)
+
+
+def _prune_tokens(connection: Connection, before: Moment, limit: int) -> int:
+    return tokens.prune(connection, before, limit)
+
+
+async def _every(seconds: float, work: Callable[[], Awaitable[None]]) -> None:
+    while True:
+        await asyncio.sleep(seconds)
+        try:
+            await work()
+        except (DatabaseAway, Overloaded) as error:
+            log.warning("background work postponed", error=type(error).__name__)
+        except Exception:
+            log.exception("background work failed")
+
+

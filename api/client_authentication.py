@@ -1,0 +1,164 @@
+"""Client authentication (RFC 6749 §2.3): Basic, in the body, or none for public clients."""
+
+import binascii
+import re
+from base64 import b64decode
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, Literal
+from urllib.parse import unquote_to_bytes
+
+from api.answers import header_values
+from api.arrival import arrival
+from api.oauth_errors import InvalidClient as Refused
+from api.oauth_errors import InvalidRequest, Throttled
+from api.services import Services, origin
+from domain import client, client_secret, server, usage
+from domain.event import Actor
+from domain.refusal import InvalidClient
+from eventstore.commands import Command, Origin
+from security.tokens import digest
+
+CLIENT_ID = re.compile(r"[\x21-\x7e]{1,200}")
+"""What can be a client id at all. Ours are shorter; anything else is unknown without a look at the database."""
+
+LONGEST_SECRET = 1024
+
+Method = Literal["basic", "post", "none"]
+
+
+@dataclass(frozen=True, slots=True)
+class Presented:
+    """What a request says about its client. `secret` is None where it presents none."""
+
+    method: Method
+    client_id: str
+    secret: str | None
+
+    def __repr__(self) -> str:
+        return f"Presented({self.method})"
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """An authenticated client; `secret_id` is None for a public one."""
+
+    client: client.State
+    secret_id: str | None
+
+    @property
+    def actor(self) -> Actor:
+        """The client as the actor of what follows."""
+        credential = None if self.secret_id is None else {"secret_id": self.secret_id}
+        return Actor("client", self.client.client_id, credential)
+
+
+def presented(scope: Any, parameters: Mapping[str, str]) -> Presented:
+    """Reads the client's credentials; raises `invalid_request` when there are two kinds of them (RFC 6749 §2.3)."""
+    fields = header_values(scope, b"authorization")
+    if len(fields) > 1:
+        raise InvalidRequest("More than one Authorization header.")
+    client_id, secret = parameters.get("client_id"), parameters.get("client_secret")
+    if fields and fields[0][:6].lower() == "basic ":
+        name, password = _basic(fields[0][6:])
+        if secret is not None:
+            raise InvalidRequest("Two ways of client authentication at once.")
+        if client_id is not None and client_id != name:
+            raise InvalidRequest("client_id in the body differs from the one in the Authorization header.")
+        return Presented("basic", name, password)
+    if client_id is None:
+        raise Refused()
+    if secret is not None:
+        return Presented("post", client_id, secret)
+    return Presented("none", client_id, None)
+
+
+def _basic(encoded: str) -> tuple[str, str]:
+    """Id and secret, each form-encoded before they were joined (RFC 6749 §2.3.1, RFC 7617 §2)."""
+    try:
+        pair = b64decode(encoded.strip(), validate=True).decode()
+        name, colon, password = pair.partition(":")
+        if not colon:
+            raise Refused()
+        return _form_decoded(name), _form_decoded(password)
+    except (binascii.Error, UnicodeDecodeError):
+        raise Refused() from None
+
+
+def _form_decoded(text: str) -> str:
+    return unquote_to_bytes(text.replace("+", " ")).decode()
+
+
+async def authenticate(
+    services: Services,
+    scope: Any,
+    parameters: Mapping[str, str],
+    via: client_secret.Use,
+) -> Caller:
+    """The authenticated client, or 401 `invalid_client`. Failures against a known client become its facts, grouped.
+
+    What is found here is checked again under the ledger's lock wherever something is issued.
+    """
+    given = presented(scope, parameters)
+    address = arrival(scope).address
+    wait = services.throttle.client_wait(given.client_id, address)
+    if wait:
+        raise Throttled(retry_after=wait)
+    state = client.INITIAL
+    if CLIENT_ID.fullmatch(given.client_id):
+        state = await services.ledger.state(client.stream(given.client_id))
+    sha256 = None if given.secret is None or len(given.secret) > LONGEST_SECRET else digest(given.secret).hex()
+    reason = _judge(state, given, sha256, services.ledger.clock.now())
+    if not isinstance(reason, InvalidClient):
+        return Caller(state, reason)
+    services.throttle.client_failed(given.client_id, address)
+    await _record(services, state, sha256, reason, via, origin(scope))
+    raise Refused()
+
+
+def _judge(state: client.State, given: Presented, sha256: str | None, now: int) -> InvalidClient | str | None:
+    """The id of the secret version that authenticates, None for a public client, or why it fails."""
+    if not state.exists:
+        return InvalidClient.UNKNOWN
+    if (state.type == "public") != (given.method == "none"):
+        return client.barred(state) or InvalidClient.METHOD
+    if given.method == "none":
+        return client.barred(state)
+    if sha256 is None:
+        return client.barred(state) or InvalidClient.WRONG_SECRET
+    found = client.authenticate(state, sha256, now)
+    return found if isinstance(found, InvalidClient) else found.secret_id
+
+
+async def _record(
+    services: Services,
+    state: client.State,
+    sha256: str | None,
+    reason: InvalidClient,
+    via: client_secret.Use,
+    here: Origin,
+) -> None:
+    if reason is InvalidClient.UNKNOWN:
+        await services.tallies.note(
+            server.STREAM,
+            "unknown_client",
+            lambda count, seconds: Command(
+                server.STREAM, server.note_unknown_client, {"count": count, "window_seconds": seconds}
+            ),
+            here,
+        )
+        return
+    stream = client.stream(state.client_id)
+    dead = None if sha256 is None else client_secret.matching(state.secrets, sha256)
+    if reason in (InvalidClient.SECRET_EXPIRED, InvalidClient.SECRET_REVOKED) and dead is not None:
+        verb: Any = client.note_dead_secret
+        facts: dict[str, Any] = {"secret_id": dead.secret_id, "via": via}
+        subject = usage.stream(dead.secret_id)
+    else:
+        verb, facts, subject = client.note_failed_authentication, {"reason": reason.value}, stream
+    await services.tallies.note(subject, reason.value, partial(_command, stream, verb, facts), here)
+
+
+def _command(stream: str, verb: Any, facts: dict[str, Any], count: int, seconds: int) -> Command:
+    return Command(stream, verb, facts | {"count": count, "window_seconds": seconds})

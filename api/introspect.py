@@ -1,0 +1,87 @@
+"""The introspection endpoint (RFC 7662)."""
+
+from typing import Any
+
+import msgspec
+from litestar import asgi
+
+from api.answers import JSON, Answer, Receive, Scope, Send, answer, header, send_answer
+from api.bearer import bearer_token, judge
+from api.bodies import read_parameters
+from api.client_authentication import authenticate
+from api.oauth_endpoint import endpoint
+from api.oauth_errors import InvalidRequest
+from api.services import Services, origin, services
+from domain.event import SECOND
+from eventstore.validation import Known
+from security.tokens import digest
+
+INTROSPECT = "introspect"
+"""The administrative scope that shows every access token; without it a client sees its own tokens alone."""
+
+INACTIVE = answer(200, b'{"active":false}', JSON, {"cache-control": "no-store"})
+LONGEST_TOKEN = 1024
+
+_encode = msgspec.json.Encoder().encode
+
+
+async def _post(scope: Scope, receive: Receive) -> Answer:
+    here = services(scope)
+    parameters = await read_parameters(scope, receive, here.settings.body_limit)
+    client_id, sees_all = await _caller(here, scope, parameters)
+    raw = parameters.get("token")
+    if not raw:
+        raise InvalidRequest("token is missing.")
+    if len(raw) > LONGEST_TOKEN:
+        return INACTIVE
+    known = await here.validation.find(digest(raw))
+    if known is None or known.reason(here.ledger.clock.now()) != "active" or not _visible(known, client_id, sees_all):
+        return INACTIVE
+    return answer(200, _encode(members(known, here.settings.issuer)), JSON, {"cache-control": "no-store"})
+
+
+async def _caller(here: Services, scope: Scope, parameters: dict[str, str]) -> tuple[str | None, bool]:
+    """The client that asks, if it is one, and whether it sees every access token (RFC 7662 §2.1)."""
+    presented = header(scope, b"authorization")
+    if presented is not None and presented[:7].lower() == "bearer ":
+        known = await judge(here, bearer_token(scope), (INTROSPECT,))
+        return known.token.client_id, True
+    caller = await authenticate(here, scope, parameters, "introspection")
+    if caller.secret_id is not None:
+        here.uses.note(caller.client.client_id, caller.secret_id, "introspection", origin(scope, caller.actor))
+    return caller.client.client_id, INTROSPECT in caller.client.scope
+
+
+def _visible(known: Known, client_id: str | None, sees_all: bool) -> bool:
+    if known.token.kind == "code":
+        return False
+    if known.token.client_id == client_id:
+        return True
+    return sees_all and known.token.kind == "access"
+
+
+def members(known: Known, issuer: str) -> dict[str, Any]:
+    """What an active token is (RFC 7662 §2.2). `jti` is the first half of the token's digest: unique and no secret."""
+    token = known.token
+    found: dict[str, Any] = {
+        "active": True,
+        "scope": " ".join(known.scope),
+        "client_id": token.client_id,
+        "token_type": "Bearer",
+        "exp": token.expires_at // SECOND,
+        "iat": token.issued_at // SECOND,
+        "sub": token.account_id or token.client_id,
+        "iss": issuer,
+        "aud": issuer,
+        "jti": token.digest[:16].hex(),
+        "grant_id": token.grant_id,
+    }
+    if known.username is not None:
+        found["username"] = known.username
+    if token.kind == "refresh":
+        found["token_use"] = "refresh"
+        del found["token_type"]
+    return found
+
+
+introspect = endpoint("/oauth/introspect", _post)

@@ -1,0 +1,96 @@
+"""Issuing tokens: mints them, decides under the lock, and gives what was issued after the commit."""
+
+from types import ModuleType
+from typing import Any, NamedTuple
+
+from api.answers import Scope
+from api.client_authentication import Caller
+from api.oauth_errors import InvalidGrant, from_refusal
+from api.services import Services, origin
+from api.standing import parties
+from domain.event import Actor
+from domain.grants.facts import Issued, Minted, Request
+from eventstore.commands import Command
+from eventstore.view import View
+from projections import tokens
+from security.ids import new_id
+from security.tokens import Kind, Secret
+
+KIND_OF = {"code": "code", "refresh_token": "refresh"}
+"""The kind of token row that each credential parameter names."""
+
+
+class Tokens(NamedTuple):
+    """What a token request was given. `refresh` is None where the client may have none."""
+
+    issued: Issued
+    access: Secret
+    refresh: Secret | None
+
+
+def token_answer(given: Tokens, *, refresh_too: bool) -> dict[str, Any]:
+    """The members of a token answer (RFC 6749 §5.1)."""
+    members = {
+        "access_token": given.access.reveal(),
+        "token_type": "Bearer",
+        "expires_in": given.issued.expires_in,
+        "scope": " ".join(given.issued.scope),
+    }
+    if refresh_too and given.refresh is not None:
+        members["refresh_token"] = given.refresh.reveal()
+    return members
+
+
+async def execute(
+    here: Services,
+    scope: Scope,
+    caller: Caller,
+    module: ModuleType,
+    request: Request,
+    account_id: str | None,
+) -> Tokens:
+    """Carries out a token request. `account_id` is the person whose password was verified, for the password grant.
+
+    Raises the OAuth error of a refusal, whose events are committed all the same.
+    """
+    facts: dict[str, Any] = {"request": request, "lifetimes": here.lifetimes}
+    grant_id = new_id()
+    credential = module.CREDENTIAL
+    actor = caller.actor if account_id is None else _person(account_id, caller)
+    if credential is not None:
+        found = await here.ledger.read(tokens.find, bytes.fromhex(request.presented or ""))
+        if found is None or found.kind != KIND_OF[credential]:
+            raise InvalidGrant()
+        grant_id, account_id = found.grant_id, found.account_id
+        facts["grant_id"] = grant_id
+    access = here.format.mint(Kind.ACCESS_TOKEN)
+    refresh = here.format.mint(Kind.REFRESH_TOKEN)
+    facts["minted"] = Minted(access.hex, refresh.hex)
+
+    def under_lock(view: View) -> dict[str, Any]:
+        return {
+            "parties": parties(
+                view,
+                client_id=caller.client.client_id,
+                secret_id=caller.secret_id,
+                account_id=account_id,
+                asked=request.scope,
+                with_consent=credential is not None,
+            )
+        }
+
+    executed = await here.ledger.execute(
+        Command(f"grant:{grant_id}", module.issue, facts, under_lock), origin=origin(scope, actor)
+    )
+    if executed.refusal is not None:
+        raise from_refusal(executed.refusal)
+    issued: Issued = executed.outcomes[-1].result
+    return Tokens(issued, access, refresh if issued.refresh else None)
+
+
+def _person(account_id: str, caller: Caller) -> Actor:
+    """A person who signs in through a dashboard: they act with their password, the dashboard with its secret."""
+    credential = {"client_id": caller.client.client_id}
+    if caller.secret_id is not None:
+        credential["secret_id"] = caller.secret_id
+    return Actor("person", account_id, credential)

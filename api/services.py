@@ -1,0 +1,63 @@
+"""What every endpoint works with, put together once for a process."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from api.settings import Settings
+from api.tallies import Tallies
+from api.throttle import Throttle
+from api.uses import Uses
+from domain.event import ANONYMOUS, Actor
+from domain.grants.facts import Lifetimes
+from eventstore.commands import Origin
+from eventstore.ledger import Ledger
+from security.passwords import Hasher
+from security.tokens import Format
+
+from api.arrival import arrival
+
+USER_AGENT_LONGEST = 256
+
+
+@dataclass(frozen=True, slots=True)
+class Services:
+    """The parts; everything that lives as long as the process."""
+
+    settings: Settings
+    ledger: Ledger
+    format: Format
+    hasher: Hasher
+    throttle: Throttle
+    tallies: Tallies
+    uses: Uses
+    lifetimes: Lifetimes
+
+
+def services(connection: Any) -> Services:
+    """The services of the app that a request or an ASGI scope belongs to."""
+    scope = connection if isinstance(connection, dict) else connection.scope
+    found: Services = scope["litestar_app"].state.services
+    return found
+
+
+def lifetimes(settings: Settings) -> Lifetimes:
+    """The lifetimes of the settings, as decisions take them."""
+    return Lifetimes(
+        code=settings.code_lifetime,
+        access=settings.access_token_lifetime,
+        refresh_idle=settings.refresh_token_idle_lifetime,
+        refresh_absolute=settings.refresh_token_absolute_lifetime,
+        grace=settings.refresh_grace,
+        dashboard_grace=settings.dashboard_refresh_grace,
+    )
+
+
+def origin(scope: Any, actor: Actor = ANONYMOUS) -> Origin:
+    """Who asks and from where, for the events that a request causes."""
+    arrived = arrival(scope)
+    agent = None
+    for name, value in scope["headers"]:
+        if name == b"user-agent":
+            agent = value.decode("latin-1")[:USER_AGENT_LONGEST]
+            break
+    return Origin(actor, arrived.request_id, arrived.address, agent)

@@ -1,0 +1,102 @@
+"""Verifying a person by login name and password, alike for dashboards and for the server's own pages.
+
+Unknown user, wrong password, wrong realm and disabled person are told apart in the log alone: the answer is the same,
+and it takes the same time.
+"""
+
+from dataclasses import dataclass
+from functools import partial
+
+from api.services import Services
+from domain import account, account_sign_in, names, realm
+from domain.sealed import Sealed
+from eventstore.commands import Command, Origin
+from projections import accounts
+
+
+class WrongCredentials(Exception):
+    """The person is not who they say, or may not sign in here."""
+
+
+class Wait(Exception):
+    """Too many failures from this address; `seconds` until the next attempt is looked at."""
+
+    def __init__(self, seconds: int) -> None:
+        super().__init__()
+        self.seconds = seconds
+
+
+@dataclass(frozen=True, slots=True)
+class Verified:
+    """Who it is. `password` is the event that holds the hash which was verified, to be compared again under the lock."""
+
+    account: account.State
+    password: str
+
+
+async def verify(here: Services, realm_name: str, name: str, password: str, origin: Origin) -> Verified:
+    """The person of this realm whose password it is. Raises `WrongCredentials`, `Wait`, and the hasher's `Overloaded`.
+
+    `name` is a username or an e-mail address; failures become facts, grouped by account and address.
+    """
+    wait = here.throttle.sign_in_wait(realm_name, name, origin.ip)
+    if wait:
+        raise Wait(wait)
+    state = await _find(here, realm_name, name)
+    kept = None if state is None else state.password_hash
+    encoded = await here.ledger.unseal(kept)
+    result = await here.hasher.verify(encoded, password)
+    verified = kept.event_id if result.ok and kept is not None else None
+    reason = None if state is None else account_sign_in.failure(state, realm=realm_name, verified=verified)
+    if state is None or reason is not None or kept is None:
+        here.throttle.sign_in_failed(realm_name, name, origin.ip)
+        await _record(here, realm_name, state, reason, origin)
+        raise WrongCredentials
+    here.throttle.sign_in_succeeded(realm_name, name, origin.ip)
+    if result.needs_rehash:
+        kept = await _rehash(here, state, kept, password, origin)
+    return Verified(state, kept.event_id)
+
+
+async def _find(here: Services, realm_name: str, name: str) -> account.State | None:
+    if not name or len(name) > names.EMAIL_MAXIMUM:
+        return None
+    # A full-width @ folds to an ordinary one, so the folded form decides which kind of name it is.
+    field = "email" if "@" in names.canonical(name) else "username"
+    index = here.ledger.privacy.index(field, realm_name, name)
+    await here.ledger.settled()
+    row = await here.ledger.read(accounts.by_email if field == "email" else accounts.by_username, index, realm_name)
+    if row is None:
+        return None
+    state: account.State = await here.ledger.state(account.stream(row.account_id))
+    return state
+
+
+async def _record(
+    here: Services, realm_name: str, state: account.State | None, reason: account_sign_in.Failure | None, origin: Origin
+) -> None:
+    if state is None or reason is None:
+        stream = realm.stream(realm_name)
+        await here.tallies.note(stream, "unknown_user", partial(_unknown, stream), origin)
+        return
+    stream = account.stream(state.account_id)
+    await here.tallies.note(stream, reason, partial(_failed, stream, reason), origin)
+
+
+def _unknown(stream: str, count: int, seconds: int) -> Command:
+    return Command(stream, realm.note_unknown_user, {"count": count, "window_seconds": seconds})
+
+
+def _failed(stream: str, reason: str, count: int, seconds: int) -> Command:
+    facts = {"reason": reason, "count": count, "window_seconds": seconds}
+    return Command(stream, account_sign_in.note_failed_sign_in, facts)
+
+
+async def _rehash(here: Services, state: account.State, kept: Sealed, password: str, origin: Origin) -> Sealed:
+    """Keeps the same password under the stronger parameters now in force."""
+    encoded = await here.hasher.hash(password)
+    stream = account.stream(state.account_id)
+    facts = {"password_hash": encoded, "verified": kept.event_id}
+    await here.ledger.execute(Command(stream, account_sign_in.rehash_password, facts), origin=origin)
+    fresh: account.State = await here.ledger.state(stream)
+    return fresh.password_hash or kept

@@ -1,0 +1,63 @@
+"""The token endpoint (RFC 6749 §3.2): authenticates the client, decides by the grant type, answers after the commit."""
+
+from collections.abc import Mapping
+from types import ModuleType
+
+import msgspec
+
+from api.answers import JSON, Answer, Receive, Scope, answer
+from api.bodies import read_parameters
+from api.client_authentication import authenticate
+from api.issuing import execute, token_answer
+from api.oauth_endpoint import endpoint
+from api.oauth_errors import InvalidRequest, UnsupportedGrantType
+from api.password_grant import password_grant
+from api.services import services
+from domain.grants import GRANTS, password
+from domain.grants.facts import Request
+from domain.rules import pkce
+from domain.rules import scope as scopes
+from security.tokens import digest
+
+NO_STORE = {"cache-control": "no-store", "pragma": "no-cache"}
+LONGEST_CREDENTIAL = 1024
+
+_encode = msgspec.json.Encoder().encode
+
+
+async def _post(scope: Scope, receive: Receive) -> Answer:
+    here = services(scope)
+    parameters = await read_parameters(scope, receive, here.settings.body_limit)
+    grant_type = parameters.get("grant_type")
+    if not grant_type:
+        raise InvalidRequest("grant_type is missing.")
+    caller = await authenticate(here, scope, parameters, "token")
+    module = GRANTS.get(grant_type)
+    if module is None:
+        raise UnsupportedGrantType()
+    request = _request(module, parameters)
+    if module is password:
+        given = await password_grant(here, scope, caller, parameters.get("username"), parameters.get("password"), request)
+    else:
+        given = await execute(here, scope, caller, module, request, None)
+    return answer(200, _encode(token_answer(given, refresh_too=True)), JSON, NO_STORE)
+
+
+def _request(module: ModuleType, parameters: Mapping[str, str]) -> Request:
+    presented = None
+    if module.CREDENTIAL is not None:
+        raw = parameters.get(module.CREDENTIAL)
+        if not raw:
+            raise InvalidRequest(f"{module.CREDENTIAL} is missing.")
+        presented = digest(raw).hex() if len(raw) <= LONGEST_CREDENTIAL else "0" * 64
+    verifier = parameters.get("code_verifier")
+    challenge = None if verifier is None else pkce.transform(verifier)
+    return Request(
+        scope=scopes.parse(parameters.get("scope")),
+        presented=presented,
+        redirect_uri=parameters.get("redirect_uri"),
+        challenge=challenge,
+    )
+
+
+token = endpoint("/oauth/token", _post, cors=True)

@@ -1,0 +1,79 @@
+"""Live validation of tokens: the projections' one joined row, kept as long as the log says that nothing in it changed."""
+
+from collections import OrderedDict
+from typing import NamedTuple
+
+from sqlalchemy import Connection, select
+
+from domain.event import Moment
+from domain.rules import validity
+from eventstore.changes import Changes
+from eventstore.privacy import Privacy
+from eventstore.reading import Reader
+from eventstore.stored import head
+from projections import accounts, roles, tokens
+
+POSITION = select(head.c.position).where(head.c.id == 1)
+
+
+class Known(NamedTuple):
+    """A token as it stood at position `as_of`, and the streams on which that depends.
+
+    `scope` is what was issued, less what the person's roles have lost since.
+    """
+
+    token: tokens.Found
+    standing: validity.Standing
+    grant_type: str
+    scope: tuple[str, ...]
+    username: str | None
+    streams: tuple[str, ...]
+    as_of: int
+
+    def reason(self, now: Moment) -> validity.Reason:
+        """Why it is dead now, or `active`."""
+        return validity.reason(self.standing, now)
+
+
+class Validation:
+    """Answers by digest. What it keeps is bounded and never staler than the log."""
+
+    def __init__(self, reader: Reader, changes: Changes, privacy: Privacy, size: int = 100_000) -> None:
+        self._reader = reader
+        self._changes = changes
+        self._privacy = privacy
+        self._size = size
+        self._kept: OrderedDict[bytes, Known] = OrderedDict()
+
+    async def find(self, digest: bytes) -> Known | None:
+        """The token with this digest as of everything acknowledged before this call; None when there is no row of it."""
+        await self._reader.settled()
+        known = self._kept.get(digest)
+        if known is not None and self._changes.holds(known.as_of, known.streams):
+            return known
+        known = await self._reader.run(self._load, digest)
+        if known is not None and self._changes.holds(known.as_of, known.streams):
+            self._kept[digest] = known
+            if len(self._kept) > self._size:
+                self._kept.popitem(last=False)
+        return known
+
+    def _load(self, connection: Connection, digest: bytes) -> Known | None:
+        # The position is read first: what is appended in between then counts as a change after it.
+        as_of: int = connection.scalar(POSITION) or 0
+        verdict = tokens.standing(connection, digest)
+        if verdict is None:
+            return None
+        token = verdict.token
+        scope = tuple(token.scope.split(" "))
+        streams = [f"grant:{token.grant_id}", f"client:{token.client_id}"]
+        username = None
+        if token.account_id is not None:
+            streams += [f"account:{token.account_id}", f"consent:{token.account_id}:{token.client_id}"]
+            person = accounts.by_id(connection, token.account_id)
+            if person is not None:
+                streams += [f"role:{person.realm}:{name}" for name in person.roles]
+                allowed = roles.allowed_scopes(connection, person.realm, person.roles)
+                scope = tuple(name for name in scope if name in allowed)
+            username = self._privacy.open(connection, verdict.username)
+        return Known(token, verdict.standing, verdict.grant_type, scope, username, tuple(streams), as_of)

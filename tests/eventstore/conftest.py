@@ -1,0 +1,63 @@
+"""A ledger over each of the two databases, with a clock that stands still."""
+
+from collections.abc import AsyncIterator
+
+import pytest
+
+from domain import client
+from domain.decision import Outcome
+from eventstore.commands import Command, Origin
+from eventstore.ledger import Ledger
+from security.clock import ManualClock
+from security.keyring import Keyring, new_master_key, parse_keyring
+
+HERE = Origin(request_id="request-1", ip="192.0.2.7", user_agent="a browser")
+
+
+@pytest.fixture
+def clock() -> ManualClock:
+    return ManualClock()
+
+
+@pytest.fixture(scope="session")
+def keyring() -> Keyring:
+    return parse_keyring(new_master_key())
+
+
+@pytest.fixture
+async def ledger(database_url: str, keyring: Keyring, clock: ManualClock) -> AsyncIterator[Ledger]:
+    opened = await Ledger.open(database_url, keyring, clock)
+    yield opened
+    await opened.close()
+
+
+def register(client_id: str, **facts: object) -> Command:
+    """A command that registers a client which needs nothing else to exist."""
+    return Command(
+        f"client:{client_id}",
+        client.register,
+        {
+            "client_name": "A client",
+            "grant_types": ("client_credentials",),
+            "secret_id": f"secret-{client_id}",
+            "secret_sha256": "00" * 32,
+            "caller_scope": frozenset(),
+            "known_scopes": frozenset(),
+            "known_grant_types": frozenset({"client_credentials", "authorization_code"}),
+            "issuer": "https://issuer.example",
+        }
+        | facts,
+    )
+
+
+def disable(client_id: str) -> Command:
+    return Command(f"client:{client_id}", client.disable)
+
+
+def enable(client_id: str) -> Command:
+    return Command(f"client:{client_id}", client.enable)
+
+
+def broken(*_: object, **__: object) -> Outcome:
+    """A verb with a bug in it."""
+    raise ZeroDivisionError

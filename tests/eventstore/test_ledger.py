@@ -1,0 +1,227 @@
+"""The ledger's promises: dense positions, monotone time, one transaction for all who wait, and refusals as facts."""
+
+import asyncio
+import json
+from typing import Any
+
+import pytest
+from sqlalchemy import event, select
+
+from domain import client
+from domain.decision import Outcome, refuse
+from domain.refusal import Conflict, NotFound
+from eventstore.commands import Command
+from eventstore.ledger import Ledger
+from eventstore.stored import events
+from eventstore.view import View
+from projections import clients
+from security.clock import ManualClock
+from security.keyring import Keyring
+from tests.eventstore.conftest import HERE, broken, disable, enable, register
+
+pytestmark = pytest.mark.anyio
+
+
+async def stored(ledger: Ledger) -> list[dict[str, Any]]:
+    """The log as it stands, each stored form decoded."""
+    rows = await ledger.read(lambda c: c.execute(select(events).order_by(events.c.id)).all())
+    forms = [json.loads(row.state) for row in rows]
+    for row, form in zip(rows, forms, strict=True):
+        columns = (row.id, row.originator_id, row.originator_version, row.topic)
+        assert columns == (form["position"], form["stream"], form["version"], form["type"])
+    return forms
+
+
+async def types(ledger: Ledger) -> list[str]:
+    return [form["type"] for form in await stored(ledger)]
+
+
+async def test_events_are_stored_with_dense_positions_and_versions(ledger: Ledger) -> None:
+    await ledger.execute(register("a"), origin=HERE)
+    await ledger.execute(disable("a"), origin=HERE)
+    await ledger.execute(register("b"), origin=HERE)
+    forms = await stored(ledger)
+    assert [f["position"] for f in forms] == [1, 2, 3, 4, 5]
+    assert [(f["stream"], f["version"]) for f in forms] == [
+        ("client:a", 1),
+        ("client:a", 2),
+        ("client:a", 3),
+        ("client:b", 1),
+        ("client:b", 2),
+    ]
+    assert await ledger.head() == (5, ledger.clock.now())
+
+
+async def test_the_stored_form_is_the_contracts_leaf_and_its_personal_values_are_sealed(ledger: Ledger) -> None:
+    await ledger.execute(register("a", owner="owner@example.test"), origin=HERE)
+    first = (await stored(ledger))[0]
+    assert list(first) == [
+        "position",
+        "id",
+        "type",
+        "stream",
+        "version",
+        "time",
+        "actor",
+        "data",
+        "request_id",
+        "ip",
+        "user_agent",
+    ]
+    assert first["time"] == "2026-01-01T00:00:00.000000Z"
+    assert first["actor"] == {"kind": "anonymous"}
+    text = json.dumps(first)
+    assert "192.0.2.7" not in text
+    assert "a browser" not in text
+    assert "owner@example.test" not in text
+
+
+async def test_time_never_runs_against_position(ledger: Ledger, clock: ManualClock) -> None:
+    await ledger.execute(register("a"), origin=HERE)
+    clock.advance(-3600)
+    await ledger.execute(disable("a"), origin=HERE)
+    clock.advance(7200)
+    await ledger.execute(enable("a"), origin=HERE)
+    times = [form["time"] for form in await stored(ledger)]
+    assert times == sorted(times)
+    assert times[0] == times[2]
+    assert times[3] > times[2]
+
+
+async def test_a_refusals_own_events_are_committed_and_the_others_are_not(ledger: Ledger) -> None:
+    def refused(state: client.State, **_: object) -> Outcome:
+        return refuse(Conflict.ENDED, client.Disabled())
+
+    await ledger.execute(register("a"), origin=HERE)
+    executed = await ledger.execute(register("b"), Command("client:a", refused), origin=HERE)
+    assert executed.refusal is not None
+    assert executed.refusal.reason is Conflict.ENDED
+    assert await types(ledger) == ["client.registered", "client.secret_issued", "client.disabled"]
+    assert (await ledger.state("client:a")).enabled is False
+    assert (await ledger.state("client:b")).exists is False
+
+
+async def test_a_callers_later_command_sees_what_the_earlier_one_decided(ledger: Ledger) -> None:
+    executed = await ledger.execute(register("a"), disable("a"), disable("a"), origin=HERE)
+    assert executed.refusal is None
+    assert await types(ledger) == ["client.registered", "client.secret_issued", "client.disabled"]
+    assert [r.position for r in executed.recorded] == [1, 2, 3]
+
+
+async def test_commands_that_wait_together_share_one_transaction(ledger: Ledger) -> None:
+    begun: list[object] = []
+    await ledger.execute(register("first"), origin=HERE)
+    engine = ledger.log.factory.datastore.engine  # type: ignore[attr-defined]
+    event.listen(engine, "begin", begun.append)
+    await asyncio.gather(*(ledger.execute(register(f"c{n}"), origin=HERE) for n in range(50)))
+    assert len(begun) < 10
+    forms = await stored(ledger)
+    assert [f["position"] for f in forms] == list(range(1, 103))
+
+
+async def test_a_later_command_of_a_batch_sees_the_earlier_ones_events(ledger: Ledger) -> None:
+    results = await asyncio.gather(*(ledger.execute(register("same"), origin=HERE) for _ in range(20)))
+    accepted = [r for r in results if r.refusal is None]
+    assert len(accepted) == 1
+    assert {r.refusal.reason for r in results if r.refusal} == {Conflict.EXISTS}
+    assert await types(ledger) == ["client.registered", "client.secret_issued"]
+
+
+async def test_a_query_under_the_lock_sees_rows_of_the_same_batch(ledger: Ledger) -> None:
+    seen: list[object] = []
+
+    def look(view: View) -> dict[str, object]:
+        seen.append(view.query(clients.by_id, "a"))
+        return {}
+
+    looking = Command("client:b", client.register, register("b").facts, look)
+    await asyncio.gather(ledger.execute(register("a"), origin=HERE), ledger.execute(looking, origin=HERE))
+    assert seen[-1] is not None
+
+
+async def test_an_exception_in_a_verb_harms_only_its_caller(ledger: Ledger) -> None:
+    results = await asyncio.gather(
+        ledger.execute(register("a"), origin=HERE),
+        ledger.execute(Command("client:b", broken), origin=HERE),
+        ledger.execute(register("c"), origin=HERE),
+        return_exceptions=True,
+    )
+    assert isinstance(results[1], ZeroDivisionError)
+    assert len(await stored(ledger)) == 4
+
+
+async def test_an_exception_while_rows_are_written_drops_that_caller_alone(ledger: Ledger) -> None:
+    def then(view: View, recorded: object) -> None:
+        assert view.query(clients.by_id, "b") is not None
+        raise ZeroDivisionError
+
+    results = await asyncio.gather(
+        ledger.execute(register("a"), origin=HERE),
+        ledger.execute(register("b"), origin=HERE, then=then),
+        ledger.execute(register("c"), origin=HERE),
+        return_exceptions=True,
+    )
+    assert isinstance(results[1], ZeroDivisionError)
+    assert {f["stream"] for f in await stored(ledger)} == {"client:a", "client:c"}
+    assert await ledger.read(clients.by_id, "b") is None
+    assert (await ledger.state("client:b")).exists is False
+
+
+async def test_then_runs_in_the_transaction_with_the_rows_written(ledger: Ledger) -> None:
+    executed = await ledger.execute(
+        register("a"), origin=HERE, then=lambda view, recorded: (view.query(clients.by_id, "a"), len(recorded))
+    )
+    assert executed.value is not None
+    row, count = executed.value
+    assert row is not None
+    assert count == 2
+
+
+async def test_then_does_not_run_for_a_refusal(ledger: Ledger) -> None:
+    executed = await ledger.execute(disable("nobody"), origin=HERE, then=lambda *_: pytest.fail("it ran"))
+    assert executed.refusal is not None
+    assert executed.refusal.reason is NotFound.UNKNOWN
+
+
+async def test_two_processes_append_to_one_dense_log(
+    ledger: Ledger, database_url: str, keyring: Keyring, clock: ManualClock
+) -> None:
+    other = await Ledger.open(database_url, keyring, clock)
+    try:
+        await asyncio.gather(
+            *(ledger.execute(register(f"a{n}"), origin=HERE) for n in range(20)),
+            *(other.execute(register(f"b{n}"), origin=HERE) for n in range(20)),
+        )
+        await ledger.execute(disable("b3"), origin=HERE)
+        assert (await other.state("client:b3")).enabled is False
+        await other.execute(enable("b3"), origin=HERE)
+        assert (await ledger.state("client:b3")).enabled is True
+    finally:
+        await other.close()
+    forms = await stored(ledger)
+    assert [f["position"] for f in forms] == list(range(1, len(forms) + 1))
+    assert len(forms) == 82
+
+
+async def test_a_command_sees_under_the_lock_what_another_process_wrote_before(
+    ledger: Ledger, database_url: str, keyring: Keyring, clock: ManualClock
+) -> None:
+    other = await Ledger.open(database_url, keyring, clock)
+    try:
+        await ledger.execute(register("a"), origin=HERE)
+        await ledger.execute(disable("a"), origin=HERE)
+        await other.execute(enable("a"), origin=HERE)
+        executed = await ledger.execute(disable("a"), origin=HERE)
+    finally:
+        await other.close()
+    assert [r.type for r in executed.recorded] == ["client.disabled"]
+
+
+async def test_what_was_accepted_is_finished_before_the_ledger_closes(
+    database_url: str, keyring: Keyring, clock: ManualClock
+) -> None:
+    ledger = await Ledger.open(database_url, keyring, clock)
+    waiting = [asyncio.ensure_future(ledger.execute(register(f"c{n}"), origin=HERE)) for n in range(30)]
+    await asyncio.sleep(0)
+    await ledger.close()
+    assert all([r.refusal is None for r in await asyncio.gather(*waiting)])
