@@ -24,6 +24,7 @@ from domain.event import SECOND, Event, Moment, Recorded
 from domain.grant import CodeIssued, Ended, SuccessorReplaced, TokensIssued, TokensRefreshed
 from domain.rules import validity
 from projections import joined
+from projections.page import Page, cut
 from projections.schema import ROW_POSITION, metadata
 from projections.write import Write
 
@@ -188,11 +189,8 @@ def page(
     account_id: str | None = None,
     after: int | None = None,
     limit: int = 50,
-) -> tuple[Grant, ...]:
-    """The newest grants first, at most `limit` + 1, so that one too many tells that there are more.
-
-    `after` is the `position` of the last one of the page before.
-    """
+) -> Page[Grant, int]:
+    """Grants as they stand at `now`, the newest first; `after` is a `position`."""
     query = _ALL.order_by(TABLE.c.started_position.desc()).limit(limit + 1)
     if client_id is not None:
         query = query.where(TABLE.c.client_id == client_id)
@@ -200,7 +198,8 @@ def page(
         query = query.where(TABLE.c.account_id == account_id)
     if after is not None:
         query = query.where(TABLE.c.started_position < after)
-    return tuple(_grant(row, now) for row in connection.execute(query))
+    found = [_grant(row, now) for row in connection.execute(query)]
+    return cut(found, limit, lambda grant: grant.position)
 
 
 def _grant(row: Row[Any], now: Moment) -> Grant:

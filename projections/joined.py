@@ -1,26 +1,14 @@
-"""The parts of other read models that decide whether a token or a grant is alive, joined by their keys.
-
-The tables are named here by the few columns that are read, not imported: this is what the decision depends on.
-"""
+"""The parts of other read models that decide whether a token or a grant is alive, joined by their keys."""
 
 from typing import Any, Literal
 
-from sqlalchemy import Column, ColumnElement, FromClause, Row, and_, column, table
+from sqlalchemy import Column, ColumnElement, FromClause, Row, and_
 
 from domain.rules import validity
-
-CLIENTS = table("clients", column("client_id"), column("state"), column("cutoff"))
-SECRETS = table("secrets", column("secret_id"), column("tokens_cutoff"))
-ACCOUNTS = table(
-    "accounts",
-    column("account_id"),
-    column("state"),
-    column("cutoff"),
-    column("password_cutoff"),
-    column("password_except"),
-    column("username"),
-)
-CONSENTS = table("consents", column("account_id"), column("client_id"), column("cutoff"))
+from projections.accounts import TABLE as ACCOUNTS
+from projections.clients import TABLE as CLIENTS
+from projections.consents import TABLE as CONSENTS
+from projections.secrets import TABLE as SECRETS
 
 DECIDING = (
     CLIENTS.c.state.label("client_state"),

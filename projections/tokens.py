@@ -27,6 +27,7 @@ from domain.event import SECOND, Event, Moment, Recorded
 from domain.grant import CodeIssued, TokenRevoked, TokensIssued, TokensRefreshed
 from domain.rules import validity
 from projections import joined
+from projections.accounts import TABLE as ACCOUNTS
 from projections.grants import TABLE as GRANTS
 from projections.schema import metadata
 from projections.write import Write
@@ -149,7 +150,7 @@ _STANDING = (
         GRANTS.c.predecessor_digest,
         GRANTS.c.grace_ends_at,
         *joined.DECIDING,
-        joined.ACCOUNTS.c.username,
+        ACCOUNTS.c.username,
     )
     .select_from(
         joined.parties(

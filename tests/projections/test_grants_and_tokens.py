@@ -1,0 +1,330 @@
+"""Rows of grants and tokens: what the log says and what the one joined query says are the same."""
+
+from collections.abc import Iterator
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from msgspec.structs import replace
+from sqlalchemy import Connection, Engine, create_engine, delete, func, insert, select, update
+
+from domain import consent, grant
+from domain.event import SECOND
+from domain.grant import Ended
+from domain.rules import validity
+from eventstore.rows import Rows
+from projections import accounts, clients, consents, grants, secrets, tokens
+from projections.schema import metadata
+from tests.domain.story import DASHBOARD, DAY, PAUL, SERVICE, START, THIRD_PARTY, Story, digest, parties
+
+
+@pytest.fixture
+def engine(empty_database_url: str) -> Iterator[Engine]:
+    made = create_engine(empty_database_url)
+    metadata.create_all(made)
+    yield made
+    made.dispose()
+
+
+@pytest.fixture
+def connection(engine: Engine) -> Iterator[Connection]:
+    with engine.connect() as opened:
+        settle(opened)
+        yield opened
+
+
+def settle(connection):
+    """The parties' rows, as their own projections leave them."""
+    for position, each in enumerate((THIRD_PARTY, DASHBOARD, SERVICE), 1):
+        connection.execute(
+            insert(clients.TABLE).values(
+                client_id=each.client_id,
+                position=position,
+                type=each.type,
+                slug=each.slug,
+                realm=each.realm,
+                client_name="",
+                redirect_uris="[]",
+                grant_types="[]",
+                scope="[]",
+                token_endpoint_auth_method="client_secret_basic",
+                require_pkce=True,
+                allowed_origins="[]",
+                state="enabled",
+                cutoff=0,
+                created_at=0,
+                updated_at=0,
+            )
+        )
+    for version in THIRD_PARTY.secrets:
+        connection.execute(
+            insert(secrets.TABLE).values(
+                secret_id=version.secret_id,
+                client_id="third",
+                version=version.version,
+                sha256=bytes.fromhex(version.sha256),
+                created_at=0,
+                tokens_cutoff=0,
+            )
+        )
+    connection.execute(
+        insert(accounts.TABLE).values(
+            account_id="paul",
+            position=9,
+            realm="platform",
+            username="sealed",
+            roles="[]",
+            state="enabled",
+            cutoff=0,
+            password_cutoff=0,
+            created_at=0,
+            updated_at=0,
+        )
+    )
+    connection.execute(
+        insert(consents.TABLE).values(
+            account_id="paul", client_id="third", scope="[]", cutoff=0, given_at=0, updated_at=0
+        )
+    )
+
+
+def write(connection, *stories, grant_id="g1"):
+    """Projects what the stories have recorded since the last time, each as a grant of its own."""
+    rows = Rows()
+    for number, story in enumerate(stories, 1):
+        for recorded in story.recorded:
+            stored = replace(recorded, stream=f"grant:g{number}" if len(stories) > 1 else f"grant:{grant_id}")
+            for projection in (grants, tokens):
+                if type(recorded.event) in projection.HANDLES:
+                    for each in projection.project(stored, {}):
+                        rows.add(each)
+        story.recorded.clear()
+    rows.flush(connection)
+
+
+def verdict(connection, name, now):
+    found = tokens.standing(connection, bytes.fromhex(digest(name)))
+    return validity.reason(None if found is None else found.standing, now)
+
+
+def redeemed():
+    story = Story()
+    story.code()
+    story.later(1).redeem()
+    return story
+
+
+def test_a_row_for_each_secret(connection):
+    story = redeemed()
+    write(connection, story)
+    access = tokens.find(connection, bytes.fromhex(digest("at1")))
+    assert access is not None
+    assert (access.kind, access.grant_id, access.client_id, access.account_id) == ("access", "g1", "third", "paul")
+    assert (access.secret_id, access.scope, access.position) == ("s1", "profile catalog:read", 3)
+    assert (access.issued_at, access.expires_at) == (story.now, story.now + 600 * SECOND)
+    code = tokens.find(connection, bytes.fromhex(digest("code")))
+    assert code is not None
+    assert (code.kind, code.ended_position) == ("code", 3)
+    assert tokens.find(connection, bytes(32)) is None
+    found = tokens.standing(connection, access.digest)
+    assert found is not None
+    assert (found.token, found.grant_type, found.username) == (access, "authorization_code", "sealed")
+
+
+def test_reasons_from_one_query(connection):
+    story = Story()
+    story.code()
+    write(connection, story)
+    assert verdict(connection, "code", story.now) == "active"
+    assert verdict(connection, "code", story.now + 60 * SECOND) == "expired"
+    story.later(1).redeem()
+    story.refresh("rt1")
+    story.decide(
+        grant.revoke_token,
+        client_id="third",
+        kind="access",
+        sha256=digest("at2"),
+        expires_at=story.now + 600 * SECOND,
+        by="client",
+    )
+    write(connection, story)
+    now = story.now
+    assert verdict(connection, "code", now) == "redeemed"
+    assert verdict(connection, "rt1", now) == "rotated"
+    assert verdict(connection, "at1", now) == verdict(connection, "rt2", now) == "active"
+    assert verdict(connection, "at2", now) == "revoked"
+    assert verdict(connection, "nothing", now) == "unknown"
+    story.refresh("rt1")
+    write(connection, story)
+    assert verdict(connection, "at1", now) == verdict(connection, "rt2", now) == "grant_ended"
+
+
+@pytest.mark.parametrize(
+    ("table", "values", "expected"),
+    [
+        (clients.TABLE, {"state": "disabled"}, "client_disabled"),
+        (clients.TABLE, {"state": "deleted"}, "client_deleted"),
+        (clients.TABLE, {"cutoff": 99}, "client_disabled"),
+        (secrets.TABLE, {"tokens_cutoff": 99}, "secret_ended"),
+        (accounts.TABLE, {"state": "disabled"}, "person_disabled"),
+        (accounts.TABLE, {"state": "erased"}, "person_erased"),
+        (accounts.TABLE, {"cutoff": 99}, "person_disabled"),
+        (accounts.TABLE, {"password_cutoff": 99}, "grant_ended"),
+        (accounts.TABLE, {"password_cutoff": 99, "password_except": "g1"}, "active"),
+        (consents.TABLE, {"cutoff": 99}, "grant_ended"),
+        (clients.TABLE, None, "client_deleted"),
+        (accounts.TABLE, None, "person_erased"),
+    ],
+)
+def test_cut_offs_decide_for_tokens_and_for_the_grants_state(connection, table, values, expected):
+    story = redeemed()
+    write(connection, story)
+    connection.execute(delete(table) if values is None else update(table).values(**values))
+    assert verdict(connection, "at1", story.now) == expected
+    found = grants.by_id(connection, "g1", story.now)
+    assert found is not None
+    assert found.state == ("active" if expected == "active" else "ended")
+
+
+def test_a_dashboards_and_a_services_grant_rest_on_no_consent(connection):
+    dashboard, service = Story(), Story(position=10)
+    dashboard.sign_in()
+    service.credentials()
+    connection.execute(insert(consents.TABLE).values(_consent("dash")))
+    write(connection, dashboard, replaced(service))
+    assert verdict(connection, "at1", START) == "active"
+    assert verdict(connection, "service", START) == "active"
+
+
+def _consent(client_id):
+    return {"account_id": "paul", "client_id": client_id, "cutoff": 99, "given_at": 0, "updated_at": 0}
+
+
+def replaced(story):
+    """The same story with an access token of another name."""
+    story.recorded[:] = [
+        replace(recorded, event=replace(recorded.event, access_token=digest("service"))) for recorded in story.recorded
+    ]
+    return story
+
+
+def test_pages_of_grants(connection):
+    stories = []
+    for number in range(5):
+        story = Story(position=number * 10, now=START + number * SECOND, minted=number * 10)
+        if number % 2:
+            story.sign_in()
+        else:
+            story.credentials()
+        stories.append(story)
+    write(connection, *stories)
+    first = grants.page(connection, START, limit=2)
+    assert [found.grant_id for found in first.items] == ["g5", "g4"]
+    second = grants.page(connection, START, after=first.next, limit=2)
+    assert [found.grant_id for found in second.items] == ["g3", "g2"]
+    assert grants.page(connection, START, after=second.next, limit=2).next is None
+    assert [g.grant_id for g in grants.page(connection, START, client_id="dash").items] == ["g4", "g2"]
+    assert [g.grant_id for g in grants.page(connection, START, account_id="paul").items] == ["g4", "g2"]
+    assert grants.page(connection, START, client_id="dash", account_id="nobody").items == ()
+
+
+def test_a_grants_life_as_it_is_shown(connection):
+    story = Story()
+    story.code()
+    write(connection, story)
+    started = story.now
+    shown = grants.by_id(connection, "g1", story.now)
+    assert (shown.grant_type, shown.session_id, shown.state) == ("authorization_code", "browser", "active")
+    assert grants.by_id(connection, "g1", story.now + 60 * SECOND).state == "ended"
+    story.later(5).redeem()
+    story.later(DAY).refresh("rt1")
+    write(connection, story)
+    shown = grants.by_id(connection, "g1", story.now)
+    assert (shown.started_at, shown.last_used_at, shown.state) == (started, story.now, "active")
+    assert grants.by_id(connection, "g1", story.now + 30 * DAY * SECOND).state == "ended"
+    story.record(Ended(reason="person"))
+    write(connection, story)
+    shown = grants.by_id(connection, "g1", story.now)
+    assert (shown.state, shown.ended_at, shown.ended_reason) == ("ended", story.now, "person")
+    assert grants.by_id(connection, "g2", story.now) is None
+
+
+def test_a_shorter_lifetime_does_not_hide_an_older_token(connection):
+    story = redeemed()
+    brief = replace(THIRD_PARTY, access_token_lifetime=1, refresh_token_lifetime=1)
+    story.refresh("rt1", parties(brief))
+    write(connection, story)
+    assert verdict(connection, "at1", story.now + 60 * SECOND) == "active"
+    assert grants.by_id(connection, "g1", story.now + 60 * SECOND).state == "active"
+
+
+def test_pruning_goes_in_small_batches_and_keeps_what_can_still_matter(connection):
+    story = redeemed()
+    for number in range(1, 5):
+        story.refresh(f"rt{number}")
+    write(connection, story)
+    count = select(func.count()).select_from(tokens.TABLE)
+    assert connection.scalar(count) == 11
+    assert tokens.prune(connection, story.now + 600 * SECOND) == 0
+    later = story.now + 601 * SECOND
+    assert [tokens.prune(connection, later, 2) for _ in range(4)] == [2, 2, 1, 0]
+    # The code has expired long ago, but presenting it again must still end the grant.
+    assert tokens.find(connection, bytes.fromhex(digest("code"))) is not None
+    assert grants.prune(connection, later) == 0
+    assert tokens.prune(connection, story.now + 91 * DAY * SECOND) == 6
+    assert grants.prune(connection, story.now + 91 * DAY * SECOND) == 1
+    assert connection.scalar(count) == 0
+
+
+def test_a_code_that_nobody_redeemed_leaves_when_it_has_expired(connection):
+    story = Story()
+    story.code()
+    write(connection, story)
+    assert tokens.prune(connection, story.now + 61 * SECOND) == 1
+
+
+def expected(state, name, now, lifetime, token):
+    """The verdict by folds, for a refresh token."""
+    current = state.refresh is not None and state.refresh.sha256 == digest(name)
+    former = state.predecessor is not None and state.predecessor.sha256 == digest(name)
+    judged = validity.Token(
+        "refresh",
+        token.position,
+        token.time,
+        token.time + lifetime * SECOND,
+        rotated=not current,
+        grace_ends_at=state.grace_ends_at if former and not current else None,
+    )
+    dashboard = validity.of_client(DASHBOARD, "s1")
+    person = validity.of_person(PAUL, None)
+    return validity.reason(validity.Standing(judged, "g1", dashboard, person, state.ended_at), now)
+
+
+@settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.lists(st.tuples(st.integers(0, 12), st.integers(0, 3), st.booleans()), max_size=12))
+def test_rows_and_folds_agree_however_a_chain_went(engine, steps):
+    by = parties(DASHBOARD, consent=consent.INITIAL)
+    story, issued = Story(), {}
+    with engine.connect() as connection:
+        settle(connection)
+        story.sign_in(by)
+        for seconds, back, flush in steps:
+            names = [f"rt{number}" for number in range(1, story.minted + 1)]
+            if flush:
+                remember(story, issued)
+                write(connection, story)
+            story.later(seconds).refresh(names[-1 - min(back, len(names) - 1)], by)
+        remember(story, issued)
+        write(connection, story)
+        for name, (token, lifetime) in issued.items():
+            for now in (story.now, story.now + 11 * SECOND, story.now + 31 * DAY * SECOND):
+                assert verdict(connection, name, now) == expected(story.state, name, now, lifetime, token)
+        connection.rollback()
+
+
+def remember(story, issued):
+    for recorded in story.recorded:
+        sha256 = getattr(recorded.event, "refresh_token", None)
+        if recorded.type in ("grant.tokens_issued", "grant.tokens_refreshed"):
+            name = next(f"rt{n}" for n in range(1, story.minted + 1) if digest(f"rt{n}") == sha256)
+            issued[name] = (recorded, recorded.event.refresh_lifetime)
