@@ -2,7 +2,6 @@
 
 import io
 import json
-from collections.abc import Iterator
 from typing import Annotated, Any
 
 import pytest
@@ -83,11 +82,10 @@ def build(**options: Any) -> Wrapper:
 
 
 @pytest.fixture
-def lines() -> Iterator[io.StringIO]:
+def lines(logging_restored: None) -> io.StringIO:
     stream = io.StringIO()
     log_lines.configure(format="json", stream=stream)
-    yield stream
-    log_lines.configure()
+    return stream
 
 
 def client(*, peer: str = "127.0.0.1", crashes: bool = False, **options: Any) -> TestClient[Any]:

@@ -1,0 +1,257 @@
+"""Throttling: an attacker slows themselves and nobody else.
+
+Attempts are counted by account and address together, by client and address together, and by address; never by account
+or client alone, which would let anybody lock a person out from afar. An attempt counts as failed from its beginning, so
+that many at once gain nothing, and a success takes that back: success never costs anything.
+"""
+
+from collections.abc import Mapping
+from math import ceil
+from pathlib import Path
+from typing import NamedTuple, Protocol
+
+import msgspec
+
+from api.arrival import parse_address
+from api.settings import Settings
+from api.throttle_file import Cell, ThrottleFile
+from security.clock import SECOND, Clock, Moment, SystemClock
+
+FILE = "throttle-1"
+FORGET = 900 * SECOND
+"""Failures are forgotten after a quarter of an hour without one: slower for a guesser than the longest delay."""
+
+SECTIONS = {
+    "sign_in_pair": 4096,
+    "sign_in_address": 2048,
+    "client_pair": 2048,
+    "client_address": 2048,
+    "public_address": 8192,
+}
+"""Places of each table, eight entries of 32 bytes each: 4.5 MiB altogether, for ever."""
+
+
+class Rule(Protocol):
+    """How one kind of attempt is slowed. Times are microseconds."""
+
+    def wait(self, cell: Cell, now: Moment) -> int:
+        """How long until the next attempt may be made; 0 for now."""
+
+    def take(self, cell: Cell, now: Moment) -> Cell:
+        """The cell after one more attempt."""
+
+    def give_back(self, cell: Cell) -> Cell:
+        """The cell after one attempt less, where others have been made since."""
+
+    def fresh(self, cell: Cell) -> Moment:
+        """From when on the cell means nothing any more."""
+
+
+class Bucket(msgspec.Struct, frozen=True):
+    """`burst` attempts at once, and one more after every `interval`.
+
+    The cell's moment is when the bucket is full again, so a stored moment is all the state there is. A clock that was
+    set back cannot lock anybody out: no moment counts as further away than an empty bucket.
+    """
+
+    burst: int
+    interval: int
+
+    def _full_at(self, cell: Cell, now: Moment) -> Moment:
+        return min(max(cell.moment, now), now + self.burst * self.interval)
+
+    def wait(self, cell: Cell, now: Moment) -> int:
+        return max(0, self._full_at(cell, now) - (self.burst - 1) * self.interval - now)
+
+    def take(self, cell: Cell, now: Moment) -> Cell:
+        return Cell(self._full_at(cell, now) + self.interval, 0)
+
+    def give_back(self, cell: Cell) -> Cell:
+        return Cell(cell.moment - self.interval, 0)
+
+    def fresh(self, cell: Cell) -> Moment:
+        return cell.moment
+
+
+class Backoff(msgspec.Struct, frozen=True):
+    """`free` failures without delay, then `first`, twice that, and so on up to `longest` after each further one."""
+
+    free: int
+    longest: int
+    first: int = SECOND
+
+    def _failures(self, cell: Cell, now: Moment) -> int:
+        return cell.times if now - cell.moment < FORGET else 0
+
+    def wait(self, cell: Cell, now: Moment) -> int:
+        beyond = self._failures(cell, now) - self.free
+        if beyond < 0:
+            return 0
+        # The exponent is bounded before the power is taken: failures are counted without end.
+        delay = min(self.longest, self.first << min(beyond, 40))
+        return max(0, min(cell.moment, now) + delay - now)
+
+    def take(self, cell: Cell, now: Moment) -> Cell:
+        return Cell(now, self._failures(cell, now) + 1)
+
+    def give_back(self, cell: Cell) -> Cell:
+        return Cell(cell.moment, max(0, cell.times - 1))
+
+    def fresh(self, cell: Cell) -> Moment:
+        return cell.moment + FORGET
+
+
+class Limit(NamedTuple):
+    """One rule and whom it is about."""
+
+    rule: str
+    subject: str
+
+
+Limits = tuple[Limit, ...]
+
+
+def group(address: str | None) -> str:
+    """The addresses that are one caller: an IPv4 address, or an IPv6 /64, which is what one line gets (RFC 6177 §2)."""
+    parsed = parse_address(address) if address else None
+    if parsed is None:
+        return "unknown"
+    return str(parsed) if parsed.version == 4 else (parsed.packed[:8].hex() + "/64")
+
+
+def sign_in(realm: str, name: str, address: str | None) -> Limits:
+    """The limits of a password attempt. `name` is what was typed, normalised; only its keyed digest is remembered."""
+    where = group(address)
+    return Limit("sign_in_pair", f"{where} {realm} {name}"), Limit("sign_in_address", where)
+
+
+def client_authentication(client_id: str, address: str | None) -> Limits:
+    """The limits of a client's failed authentications."""
+    where = group(address)
+    return Limit("client_pair", f"{where} {client_id}"), Limit("client_address", where)
+
+
+def public(address: str | None) -> Limits:
+    """The limit of endpoints that anybody may call."""
+    return (Limit("public_address", group(address)),)
+
+
+class _Ticket(NamedTuple):
+    limit: Limit
+    digest: bytes
+    before: Cell
+    after: Cell
+
+
+class Admission:
+    """Whether an attempt may be made. `retry_after` is None if so, else whole seconds to wait.
+
+    Call `succeeded` when it succeeded. Nothing is to be done otherwise: an attempt that nobody finishes, because the
+    caller went away, stays a failed one.
+    """
+
+    __slots__ = ("_throttle", "_tickets", "retry_after")
+
+    def __init__(self, throttle: "Throttle", retry_after: int | None, tickets: tuple[_Ticket, ...] = ()) -> None:
+        self._throttle = throttle
+        self._tickets = tickets
+        self.retry_after = retry_after
+
+    def succeeded(self) -> None:
+        """Takes the attempt back. A second call does nothing."""
+        tickets, self._tickets = self._tickets, ()
+        if tickets:
+            self._throttle.give_back(tickets)
+
+
+class Throttle:
+    """The rules and their memory. Every call takes microseconds and never waits for anything but a short lock."""
+
+    def __init__(self, file: ThrottleFile | None, rules: Mapping[str, Rule], clock: Clock) -> None:
+        self._file = file
+        self._rules = rules
+        self._clock = clock
+
+    def begin(self, *limits: Limit) -> Admission:
+        """Counts an attempt against all limits, or against none if one of them says to wait."""
+        file = self._file
+        if file is None:
+            return Admission(self, None)
+        marks = [(limit, file.digest(limit.rule, limit.subject)) for limit in limits]
+        with file.locked():
+            now = self._clock.now()
+            cells = [file.read(limit.rule, digest) for limit, digest in marks]
+            if wait := self._longest_wait(marks, cells, now):
+                return Admission(self, ceil(wait / SECOND))
+            tickets = []
+            for (limit, digest), cell in zip(marks, cells, strict=True):
+                rule = self._rules[limit.rule]
+                after = rule.take(cell, now)
+                file.write(limit.rule, digest, after, rule.fresh)
+                tickets.append(_Ticket(limit, digest, cell, after))
+        return Admission(self, None, tuple(tickets))
+
+    def retry_after(self, *limits: Limit) -> int | None:
+        """Whole seconds to wait, or None, without counting anything: for a check that cannot be overtaken by others."""
+        file = self._file
+        if file is None:
+            return None
+        marks = [(limit, file.digest(limit.rule, limit.subject)) for limit in limits]
+        with file.locked():
+            cells = [file.read(limit.rule, digest) for limit, digest in marks]
+        wait = self._longest_wait(marks, cells, self._clock.now())
+        return ceil(wait / SECOND) if wait else None
+
+    def failed(self, *limits: Limit) -> None:
+        """Counts a failure after `retry_after` allowed the attempt, whatever has happened since."""
+        file = self._file
+        if file is None:
+            return
+        with file.locked():
+            now = self._clock.now()
+            for limit in limits:
+                rule = self._rules[limit.rule]
+                digest = file.digest(limit.rule, limit.subject)
+                file.write(limit.rule, digest, rule.take(file.read(limit.rule, digest), now), rule.fresh)
+
+    def give_back(self, tickets: tuple[_Ticket, ...]) -> None:
+        """Undoes counted attempts: exactly where nothing else happened meanwhile, by one where something did."""
+        file = self._file
+        if file is None:
+            return
+        with file.locked():
+            for limit, digest, before, after in tickets:
+                rule = self._rules[limit.rule]
+                cell = file.read(limit.rule, digest)
+                # Forgotten meanwhile: there is nothing to undo.
+                if cell != Cell():
+                    restored = before if cell == after else rule.give_back(cell)
+                    file.write(limit.rule, digest, restored, rule.fresh)
+
+    def _longest_wait(self, marks: list[tuple[Limit, bytes]], cells: list[Cell], now: Moment) -> int:
+        return max(
+            (self._rules[limit.rule].wait(cell, now) for (limit, _), cell in zip(marks, cells, strict=True)), default=0
+        )
+
+    def close(self) -> None:
+        if self._file is not None:
+            self._file.close()
+
+
+def rules(settings: Settings) -> dict[str, Rule]:
+    """The rules by their tables' names. All clients of one address together may fail three times as often as one."""
+    client_interval = settings.client_interval * SECOND
+    return {
+        "sign_in_pair": Backoff(settings.sign_in_free, settings.sign_in_longest_delay * SECOND),
+        "sign_in_address": Bucket(settings.sign_in_burst, settings.sign_in_interval * SECOND),
+        "client_pair": Bucket(settings.client_burst, client_interval),
+        "client_address": Bucket(3 * settings.client_burst, client_interval),
+        "public_address": Bucket(settings.public_burst, SECOND // settings.public_rate),
+    }
+
+
+def open_throttle(settings: Settings, clock: Clock | None = None) -> Throttle:
+    """The throttle of this machine's server, in the data directory. Each worker opens it for itself, after forking."""
+    path: Path = settings.data_dir / FILE
+    file = ThrottleFile(path, SECTIONS) if settings.throttle else None
+    return Throttle(file, rules(settings), clock or SystemClock())
