@@ -1,6 +1,7 @@
 """Runs migrations over the connection that `eventstore.schema` hands in."""
 
 from alembic import context
+
 from eventstore.schema import metadata
 
 connection = context.config.attributes["connection"]

@@ -1,10 +1,11 @@
 """A ledger over each of the two databases, with a clock that stands still."""
 
 from collections.abc import AsyncIterator
+from hashlib import sha256
 
 import pytest
 
-from domain import client
+from domain import client, client_registration
 from domain.decision import Outcome
 from eventstore.commands import Command, Origin
 from eventstore.ledger import Ledger
@@ -35,12 +36,11 @@ def register(client_id: str, **facts: object) -> Command:
     """A command that registers a client which needs nothing else to exist."""
     return Command(
         f"client:{client_id}",
-        client.register,
+        client_registration.register,
         {
-            "client_name": "A client",
-            "grant_types": ("client_credentials",),
+            "attributes": client.Attributes(client_name="A client", grant_types=("client_credentials",)),
             "secret_id": f"secret-{client_id}",
-            "secret_sha256": "00" * 32,
+            "secret_sha256": sha256(client_id.encode()).hexdigest(),
             "caller_scope": frozenset(),
             "known_scopes": frozenset(),
             "known_grant_types": frozenset({"client_credentials", "authorization_code"}),

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from sqlalchemy import event, select
 
-from domain import client
+from domain import client, client_registration
 from domain.decision import Outcome, refuse
 from domain.refusal import Conflict, NotFound
 from eventstore.commands import Command
@@ -134,7 +134,7 @@ async def test_a_query_under_the_lock_sees_rows_of_the_same_batch(ledger: Ledger
         seen.append(view.query(clients.by_id, "a"))
         return {}
 
-    looking = Command("client:b", client.register, register("b").facts, look)
+    looking = Command("client:b", client_registration.register, register("b").facts, look)
     await asyncio.gather(ledger.execute(register("a"), origin=HERE), ledger.execute(looking, origin=HERE))
     assert seen[-1] is not None
 

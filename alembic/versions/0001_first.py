@@ -1,0 +1,256 @@
+"""The log and its head, the projections, the vault; and the database's own refusal to rewrite the log."""
+
+import sqlalchemy as sa
+from alembic import op
+
+revision = "0001"
+down_revision = None
+branch_labels = None
+depends_on = None
+
+
+def upgrade() -> None:
+    """Makes every table."""
+    op.create_table(
+        "log_head",
+        sa.Column("id", sa.SmallInteger(), autoincrement=False, nullable=False),
+        sa.Column("position", sa.BigInteger(), nullable=False),
+        sa.Column("time", sa.BigInteger(), nullable=False),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_log_head")),
+    )
+    op.create_table(
+        "stored_events",
+        sa.Column("id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), autoincrement=False, nullable=False),
+        sa.Column("originator_id", sa.Text(), nullable=False),
+        sa.Column("originator_version", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False),
+        sa.Column("topic", sa.Text(), nullable=False),
+        sa.Column("state", sa.Text(), nullable=False),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_stored_events")),
+    )
+    op.create_index("ix_stored_events_stream", "stored_events", ["originator_id", "originator_version"], unique=True)
+    op.create_table(
+        "accounts",
+        sa.Column("account_id", sa.Text(), nullable=False),
+        sa.Column("position", sa.BigInteger(), nullable=False),
+        sa.Column("realm", sa.Text(), nullable=False),
+        sa.Column("username", sa.Text(), nullable=True),
+        sa.Column("email", sa.Text(), nullable=True),
+        sa.Column("name", sa.Text(), nullable=True),
+        sa.Column("username_index", sa.LargeBinary(), nullable=True),
+        sa.Column("email_index", sa.LargeBinary(), nullable=True),
+        sa.Column("roles", sa.Text(), nullable=False),
+        sa.Column("state", sa.Text(), nullable=False),
+        sa.Column("cutoff", sa.BigInteger(), nullable=False),
+        sa.Column("password_cutoff", sa.BigInteger(), nullable=False),
+        sa.Column("password_except", sa.Text(), nullable=True),
+        sa.Column("created_at", sa.BigInteger(), nullable=False),
+        sa.Column("updated_at", sa.BigInteger(), nullable=False),
+        sa.PrimaryKeyConstraint("account_id", name=op.f("pk_accounts")),
+        sa.UniqueConstraint("position", name=op.f("uq_accounts_position")),
+        sa.UniqueConstraint("realm", "email_index", name=op.f("uq_accounts_realm_email_index")),
+        sa.UniqueConstraint("realm", "username_index", name=op.f("uq_accounts_realm_username_index")),
+    )
+    op.create_table(
+        "clients",
+        sa.Column("client_id", sa.Text(), nullable=False),
+        sa.Column("position", sa.BigInteger(), nullable=False),
+        sa.Column("type", sa.Text(), nullable=False),
+        sa.Column("slug", sa.Text(), nullable=True),
+        sa.Column("realm", sa.Text(), nullable=False),
+        sa.Column("client_name", sa.Text(), nullable=False),
+        sa.Column("redirect_uris", sa.Text(), nullable=False),
+        sa.Column("grant_types", sa.Text(), nullable=False),
+        sa.Column("scope", sa.Text(), nullable=False),
+        sa.Column("token_endpoint_auth_method", sa.Text(), nullable=False),
+        sa.Column("require_pkce", sa.Boolean(), nullable=False),
+        sa.Column("access_token_lifetime", sa.Integer(), nullable=True),
+        sa.Column("refresh_token_lifetime", sa.Integer(), nullable=True),
+        sa.Column("allowed_origins", sa.Text(), nullable=False),
+        sa.Column("owner", sa.Text(), nullable=True),
+        sa.Column("state", sa.Text(), nullable=False),
+        sa.Column("cutoff", sa.BigInteger(), nullable=False),
+        sa.Column("created_at", sa.BigInteger(), nullable=False),
+        sa.Column("updated_at", sa.BigInteger(), nullable=False),
+        sa.PrimaryKeyConstraint("client_id", name=op.f("pk_clients")),
+        sa.UniqueConstraint("position", name=op.f("uq_clients_position")),
+        sa.UniqueConstraint("slug", name=op.f("uq_clients_slug")),
+    )
+    op.create_table(
+        "consents",
+        sa.Column("account_id", sa.Text(), nullable=False),
+        sa.Column("client_id", sa.Text(), nullable=False),
+        sa.Column("scope", sa.Text(), nullable=True),
+        sa.Column("cutoff", sa.BigInteger(), nullable=False),
+        sa.Column("given_at", sa.BigInteger(), nullable=False),
+        sa.Column("updated_at", sa.BigInteger(), nullable=False),
+        sa.PrimaryKeyConstraint("account_id", "client_id", name=op.f("pk_consents")),
+    )
+    op.create_table(
+        "grants",
+        sa.Column(
+            "started_position",
+            sa.BigInteger().with_variant(sa.Integer(), "sqlite"),
+            autoincrement=False,
+            nullable=False,
+        ),
+        sa.Column("grant_id", sa.Text(), nullable=False),
+        sa.Column("grant_type", sa.Text(), nullable=False),
+        sa.Column("client_id", sa.Text(), nullable=False),
+        sa.Column("account_id", sa.Text(), nullable=True),
+        sa.Column("session_id", sa.Text(), nullable=True),
+        sa.Column("secret_id", sa.Text(), nullable=True),
+        sa.Column("scope", sa.Text(), nullable=False),
+        sa.Column("started_at", sa.BigInteger(), nullable=False),
+        sa.Column("last_used_at", sa.BigInteger(), nullable=False),
+        sa.Column("last_position", sa.BigInteger(), nullable=False),
+        sa.Column("expires_at", sa.BigInteger(), nullable=False),
+        sa.Column("refresh_digest", sa.LargeBinary(length=32), nullable=True),
+        sa.Column("predecessor_digest", sa.LargeBinary(length=32), nullable=True),
+        sa.Column("grace_ends_at", sa.BigInteger(), nullable=True),
+        sa.Column("ended_at", sa.BigInteger(), nullable=True),
+        sa.Column("ended_position", sa.BigInteger(), nullable=True),
+        sa.Column("ended_reason", sa.Text(), nullable=True),
+        sa.PrimaryKeyConstraint("started_position", name=op.f("pk_grants")),
+        sa.UniqueConstraint("grant_id", name=op.f("uq_grants_grant_id")),
+    )
+    op.create_index(
+        op.f("ix_grants_account_id_started_position"), "grants", ["account_id", "started_position"], unique=False
+    )
+    op.create_index(
+        op.f("ix_grants_client_id_started_position"), "grants", ["client_id", "started_position"], unique=False
+    )
+    op.create_index(op.f("ix_grants_expires_at"), "grants", ["expires_at"], unique=False)
+    op.create_table(
+        "roles",
+        sa.Column("realm", sa.Text(), nullable=False),
+        sa.Column("name", sa.Text(), nullable=False),
+        sa.Column("scopes", sa.Text(), nullable=False),
+        sa.Column("is_default", sa.Boolean(), nullable=False),
+        sa.PrimaryKeyConstraint("realm", "name", name=op.f("pk_roles")),
+    )
+    op.create_table(
+        "scopes",
+        sa.Column("name", sa.Text(), nullable=False),
+        sa.Column("description", sa.Text(), nullable=False),
+        sa.PrimaryKeyConstraint("name", name=op.f("pk_scopes")),
+    )
+    op.create_table(
+        "secret_uses",
+        sa.Column("secret_id", sa.Text(), nullable=False),
+        sa.Column("use_count", sa.BigInteger(), nullable=False),
+        sa.Column("last_used_at", sa.BigInteger(), nullable=True),
+        sa.PrimaryKeyConstraint("secret_id", name=op.f("pk_secret_uses")),
+    )
+    op.create_table(
+        "secrets",
+        sa.Column("secret_id", sa.Text(), nullable=False),
+        sa.Column("client_id", sa.Text(), nullable=False),
+        sa.Column("version", sa.Integer(), nullable=False),
+        sa.Column("sha256", sa.LargeBinary(), nullable=False),
+        sa.Column("created_at", sa.BigInteger(), nullable=False),
+        sa.Column("expires_at", sa.BigInteger(), nullable=True),
+        sa.Column("revoked_at", sa.BigInteger(), nullable=True),
+        sa.Column("tokens_cutoff", sa.BigInteger(), nullable=False),
+        sa.PrimaryKeyConstraint("secret_id", name=op.f("pk_secrets")),
+        sa.UniqueConstraint("sha256", name=op.f("uq_secrets_sha256")),
+    )
+    op.create_index(op.f("ix_secrets_client_id"), "secrets", ["client_id"], unique=False)
+    op.create_table(
+        "sessions",
+        sa.Column("session_id", sa.Text(), nullable=False),
+        sa.Column("sha256", sa.LargeBinary(), nullable=False),
+        sa.Column("account_id", sa.Text(), nullable=False),
+        sa.Column("realm", sa.Text(), nullable=False),
+        sa.Column("position", sa.BigInteger(), nullable=False),
+        sa.Column("started_at", sa.BigInteger(), nullable=False),
+        sa.Column("expires_at", sa.BigInteger(), nullable=False),
+        sa.PrimaryKeyConstraint("session_id", name=op.f("pk_sessions")),
+        sa.UniqueConstraint("sha256", name=op.f("uq_sessions_sha256")),
+    )
+    op.create_index(op.f("ix_sessions_account_id"), "sessions", ["account_id"], unique=False)
+    op.create_index(op.f("ix_sessions_expires_at"), "sessions", ["expires_at"], unique=False)
+    op.create_table(
+        "tokens",
+        sa.Column("digest", sa.LargeBinary(length=32), nullable=False),
+        sa.Column("kind", sa.Text(), nullable=False),
+        sa.Column("grant_id", sa.Text(), nullable=False),
+        sa.Column("client_id", sa.Text(), nullable=False),
+        sa.Column("account_id", sa.Text(), nullable=True),
+        sa.Column("secret_id", sa.Text(), nullable=True),
+        sa.Column("scope", sa.Text(), nullable=False),
+        sa.Column("position", sa.BigInteger(), nullable=False),
+        sa.Column("issued_at", sa.BigInteger(), nullable=False),
+        sa.Column("expires_at", sa.BigInteger(), nullable=False),
+        sa.Column("prune_at", sa.BigInteger(), nullable=False),
+        sa.Column("ended_position", sa.BigInteger(), nullable=True),
+        sa.PrimaryKeyConstraint("digest", name=op.f("pk_tokens")),
+        sqlite_with_rowid=False,
+    )
+    op.create_index(op.f("ix_tokens_prune_at"), "tokens", ["prune_at"], unique=False)
+    op.create_table(
+        "vault_answers",
+        sa.Column("key_hash", sa.LargeBinary(), nullable=False),
+        sa.Column("body_hash", sa.LargeBinary(), nullable=False),
+        sa.Column("answer", sa.LargeBinary(), nullable=False),
+        sa.Column("key_id", sa.Text(), nullable=False),
+        sa.Column("status", sa.Integer(), nullable=False),
+        sa.Column("expires_at", sa.BigInteger(), nullable=False),
+        sa.PrimaryKeyConstraint("key_hash", name=op.f("pk_vault_answers")),
+    )
+    op.create_index(op.f("ix_vault_answers_expires_at"), "vault_answers", ["expires_at"], unique=False)
+    op.create_index(op.f("ix_vault_answers_key_id"), "vault_answers", ["key_id"], unique=False)
+    op.create_table(
+        "vault_keys",
+        sa.Column("subject", sa.Text(), nullable=False),
+        sa.Column("wrapped", sa.LargeBinary(), nullable=True),
+        sa.Column("key_id", sa.Text(), nullable=True),
+        sa.Column("created_at", sa.BigInteger(), nullable=False),
+        sa.Column("destroyed_at", sa.BigInteger(), nullable=True),
+        sa.CheckConstraint("(wrapped IS NULL) = (destroyed_at IS NOT NULL)", name=op.f("ck_vault_keys_destroyed")),
+        sa.CheckConstraint("(wrapped IS NULL) = (key_id IS NULL)", name=op.f("ck_vault_keys_key_id")),
+        sa.PrimaryKeyConstraint("subject", name=op.f("pk_vault_keys")),
+    )
+    op.create_index(op.f("ix_vault_keys_key_id"), "vault_keys", ["key_id"], unique=False)
+    op.create_table(
+        "vault_secrets",
+        sa.Column("name", sa.Text(), nullable=False),
+        sa.Column("wrapped", sa.LargeBinary(), nullable=False),
+        sa.Column("key_id", sa.Text(), nullable=False),
+        sa.Column("version", sa.Integer(), nullable=False),
+        sa.Column("updated_at", sa.BigInteger(), nullable=False),
+        sa.PrimaryKeyConstraint("name", name=op.f("pk_vault_secrets")),
+    )
+    op.create_index(op.f("ix_vault_secrets_key_id"), "vault_secrets", ["key_id"], unique=False)
+    op.execute("INSERT INTO log_head (id, position, time) VALUES (1, 0, 0)")
+    _append_only()
+
+
+REFUSAL = "the log is append-only"
+
+SQLITE = (
+    f"""CREATE TRIGGER stored_events_no_update BEFORE UPDATE ON stored_events
+    BEGIN SELECT RAISE(ABORT, '{REFUSAL}'); END""",
+    # A DELETE without WHERE, which is how SQLite truncates, fires this for each row too.
+    f"""CREATE TRIGGER stored_events_no_delete BEFORE DELETE ON stored_events
+    BEGIN SELECT RAISE(ABORT, '{REFUSAL}'); END""",
+    # INSERT OR REPLACE removes the former row without firing a DELETE trigger; so it must not come that far.
+    f"""CREATE TRIGGER stored_events_no_replacement BEFORE INSERT ON stored_events
+    WHEN EXISTS (SELECT 1 FROM stored_events WHERE id = NEW.id)
+      OR EXISTS (SELECT 1 FROM stored_events
+                 WHERE originator_id = NEW.originator_id AND originator_version = NEW.originator_version)
+    BEGIN SELECT RAISE(ABORT, '{REFUSAL}'); END""",  # noqa: S608 - the only value is the constant above
+)
+
+POSTGRESQL = (
+    f"""CREATE FUNCTION refuse_to_rewrite_the_log() RETURNS trigger LANGUAGE plpgsql AS
+    $$ BEGIN RAISE EXCEPTION '{REFUSAL}'; END $$""",
+    """CREATE TRIGGER stored_events_no_change BEFORE UPDATE OR DELETE ON stored_events
+    FOR EACH ROW EXECUTE FUNCTION refuse_to_rewrite_the_log()""",
+    """CREATE TRIGGER stored_events_no_truncate BEFORE TRUNCATE ON stored_events
+    FOR EACH STATEMENT EXECUTE FUNCTION refuse_to_rewrite_the_log()""",
+)
+
+
+def _append_only() -> None:
+    for statement in SQLITE if op.get_bind().dialect.name == "sqlite" else POSTGRESQL:
+        op.execute(statement)
