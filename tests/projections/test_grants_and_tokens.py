@@ -15,7 +15,8 @@ from domain.rules import validity
 from eventstore.rows import Rows
 from projections import accounts, clients, consents, grants, secrets, tokens
 from projections.schema import metadata
-from tests.domain.story import DASHBOARD, DAY, PAUL, SERVICE, START, THIRD_PARTY, Story, digest, parties
+from tests.domain.story import DASHBOARD, DAY, PAUL, START, THIRD_PARTY, Story, digest, parties
+from tests.projections.settled import settle
 
 
 @pytest.fixture
@@ -31,61 +32,6 @@ def connection(engine: Engine) -> Iterator[Connection]:
     with engine.connect() as opened:
         settle(opened)
         yield opened
-
-
-def settle(connection):
-    """The parties' rows, as their own projections leave them."""
-    for position, each in enumerate((THIRD_PARTY, DASHBOARD, SERVICE), 1):
-        connection.execute(
-            insert(clients.TABLE).values(
-                client_id=each.client_id,
-                position=position,
-                type=each.type,
-                slug=each.slug,
-                realm=each.realm,
-                client_name="",
-                redirect_uris="[]",
-                grant_types="[]",
-                scope="[]",
-                token_endpoint_auth_method="client_secret_basic",
-                require_pkce=True,
-                allowed_origins="[]",
-                state="enabled",
-                cutoff=0,
-                created_at=0,
-                updated_at=0,
-            )
-        )
-    for version in THIRD_PARTY.secrets:
-        connection.execute(
-            insert(secrets.TABLE).values(
-                secret_id=version.secret_id,
-                client_id="third",
-                version=version.version,
-                sha256=bytes.fromhex(version.sha256),
-                created_at=0,
-                tokens_cutoff=0,
-            )
-        )
-    connection.execute(
-        insert(accounts.TABLE).values(
-            account_id="paul",
-            position=9,
-            realm="platform",
-            username="sealed",
-            roles="[]",
-            state="enabled",
-            cutoff=0,
-            password_cutoff=0,
-            created_at=0,
-            updated_at=0,
-        )
-    )
-    connection.execute(
-        insert(consents.TABLE).values(
-            account_id="paul", client_id="third", scope="[]", cutoff=0, given_at=0, updated_at=0
-        )
-    )
 
 
 def write(connection, *stories, grant_id="g1"):
