@@ -1,0 +1,193 @@
+"""Exports with a proof: JSON lines that an auditor can check long after the server is gone.
+
+A record's line is its stored form, byte for byte. Where positions are left out, a line
+`{"gap":{"from":…,"to":…,"hashes":[…]}}` gives the roots of the fewest perfect subtrees that cover them, from left to
+right, as base64. The last line is `{"checkpoint":"…"}`. Records and gaps together make the whole tree, so the one root
+proves that each record is in the log and that nothing between two neighbouring records was left out.
+"""
+
+from collections.abc import Iterable, Iterator, Sequence
+
+import msgspec
+
+from verifier.head import Head, Unfit, open_head
+from verifier.note import Key, Malformed, decode64
+from verifier.source import Progress, no_progress
+from verifier.stored_form import Order, Row
+from verifier.tree import CompactRange, leaf_hash
+from verifier.verdict import Fault, Verdict
+
+_REPORT_EVERY = 8_192
+
+
+class _Stretch(msgspec.Struct, rename={"first": "from", "last": "to"}):
+    first: int
+    last: int
+    hashes: list[str]
+
+
+class _Gap(msgspec.Struct):
+    gap: _Stretch
+
+
+class _Trailer(msgspec.Struct):
+    checkpoint: str
+
+
+class _Export:
+    """What has been read of an export so far."""
+
+    def __init__(self) -> None:
+        self._order = Order(complete=False)
+        self._gap = msgspec.json.Decoder(_Gap)
+        self._trailer = msgspec.json.Decoder(_Trailer)
+        self.tree = CompactRange()
+        self.records = 0
+        self.left_out = 0
+        self.first = 0
+        self.last = 0
+        self.roots: dict[int, bytes] = {}
+        self.note: str | None = None
+
+    def line(self, line: bytes) -> Fault | None:
+        """Takes in one line without its newline; why it does not fit."""
+        if self.note is not None:
+            return Fault(self.tree.size + 1, "something stands behind the checkpoint, where the export ends")
+        try:
+            if line.startswith(b'{"gap":'):
+                return self._skip(self._gap.decode(line).gap)
+            if line.startswith(b'{"checkpoint":'):
+                self.note = self._trailer.decode(line).checkpoint
+                return None
+        except (msgspec.DecodeError, UnicodeDecodeError, Malformed):
+            return Fault(self.tree.size + 1, "a line of the proof cannot be read")
+        return self._record(line)
+
+    def _record(self, line: bytes) -> Fault | None:
+        position = self.tree.size + 1
+        reason = self._order.fault(Row(position, line))
+        if reason is not None:
+            return Fault(position, reason)
+        self.tree.add(leaf_hash(line))
+        self.records += 1
+        self.first, self.last = self.first or position, position
+        return None
+
+    def _skip(self, gap: _Stretch) -> Fault | None:
+        if gap.first != self.tree.size + 1 or gap.last < gap.first:
+            return Fault(self.tree.size + 1, f"the proof goes on at position {gap.first} instead")
+        if self.records:
+            self.left_out += gap.last + 1 - gap.first
+        hashes = iter(gap.hashes)
+        while self.tree.size < gap.last:
+            start, rest = self.tree.size, gap.last - self.tree.size
+            height = rest.bit_length() - 1
+            if start:
+                height = min(height, (start & -start).bit_length() - 1)
+            hash_ = decode64(next(hashes, ""))
+            if len(hash_) != 32:
+                return Fault(start + 1, "the proof lacks a hash for what was left out")
+            self.tree.add(hash_, height)
+        return Fault(gap.last + 1, "the proof has too many hashes") if next(hashes, None) is not None else None
+
+
+def verify_export(
+    lines: Iterable[bytes],
+    keys: Sequence[Key],
+    *,
+    kept: Sequence[str] = (),
+    witnesses: Sequence[Key] = (),
+    quorum: int = 0,
+    progress: Progress = no_progress,
+) -> Verdict:
+    """Checks an export made with `proof=1`, line by line in constant memory (a file opened in binary mode will do).
+
+    A `kept` checkpoint is compared when its size falls between two records; otherwise the verdict says so.
+    """
+    memory = [open_head(note, keys, what="the checkpoint that you kept") for note in kept]
+    for unusable in memory:
+        if isinstance(unusable, Unfit):
+            return Verdict("unverifiable", unusable.reason)
+    sizes = {head.checkpoint.size: head.checkpoint.root for head in memory if isinstance(head, Head)}
+    export = _Export()
+    fault = _read(export, lines, sizes, progress)
+    if fault is not None:
+        return Verdict("tampered", fault.reason, fault.position, fault.until, checked=export.records)
+    if export.note is None:
+        return Verdict("unverifiable", "the export carries no proof: it was made without proof=1, or it was cut off")
+    head = open_head(export.note, keys, witnesses, "the export's checkpoint")
+    if isinstance(head, Unfit):
+        return head.verdict
+    return _conclude(export, head, sizes, quorum)
+
+
+def _read(export: _Export, lines: Iterable[bytes], sizes: dict[int, bytes], progress: Progress) -> Fault | None:
+    for line in _stripped(lines):
+        fault = export.line(line)
+        if fault is not None:
+            return fault
+        if export.tree.size in sizes:
+            export.roots[export.tree.size] = export.tree.root()
+        if export.records % _REPORT_EVERY == 0:
+            progress(export.records, 0)
+    progress(export.records, export.records)
+    return None
+
+
+def _stripped(lines: Iterable[bytes]) -> Iterator[bytes]:
+    return (line.removesuffix(b"\n") for line in lines)
+
+
+def _conclude(export: _Export, head: Head, sizes: dict[int, bytes], quorum: int) -> Verdict:
+    checkpoint = head.checkpoint
+    fault = _first_misfit(export, head, sizes)
+    missed = [size for size in sizes if size not in export.roots and size <= checkpoint.size]
+    if fault is not None:
+        outcome, reason = "tampered", fault.reason
+    elif len(head.cosigned_by) < quorum:
+        outcome = "unverifiable"
+        reason = (
+            f"only {len(head.cosigned_by)} of the {quorum} demanded witnesses have cosigned the export's checkpoint"
+        )
+    elif missed:
+        outcome = "unverifiable"
+        reason = f"the export leaves out what is needed to compare it with the kept checkpoint of {missed[0]} events"
+    else:
+        outcome, reason = "verified", _praise(export)
+    return Verdict(
+        "tampered" if outcome == "tampered" else "verified" if outcome == "verified" else "unverifiable",
+        reason,
+        None if fault is None else fault.position,
+        fault.until if fault is not None and fault.vague else None,
+        checkpoint.origin,
+        checkpoint.size,
+        checkpoint.root,
+        export.records,
+        0,
+        head.witnesses,
+    )
+
+
+def _first_misfit(export: _Export, head: Head, sizes: dict[int, bytes]) -> Fault | None:
+    fitting = 0
+    for size in sorted(export.roots):
+        if export.roots[size] != sizes[size]:
+            return Fault(fitting + 1, f"the events up to {size} are not those of the checkpoint that you kept", size)
+        fitting = size
+    if export.tree.size != head.checkpoint.size:
+        reason = f"the export covers {export.tree.size} positions, and its checkpoint {head.checkpoint.size}"
+        return Fault(min(export.tree.size, head.checkpoint.size) + 1, reason)
+    if export.tree.root() != head.checkpoint.root:
+        return Fault(max(fitting + 1, export.first), "these records are not those of the log", export.last)
+    largest = max(sizes, default=0)
+    if largest > head.checkpoint.size:
+        return Fault(head.checkpoint.size + 1, f"the log has shrunk: it had {largest} events once", largest)
+    return None
+
+
+def _praise(export: _Export) -> str:
+    if not export.records:
+        return "the export has no records, and its proof fits"
+    stretch = f"all {export.records} records are in the log, positions {export.first} to {export.last}"
+    left_out = f"; {export.left_out} events between them were left out" if export.left_out else " without a gap"
+    return stretch + left_out
