@@ -1,6 +1,7 @@
 """A grant: one authorization with all that ever came of it, from the code or the first token to its end.
 
-The verbs that issue tokens stand in `domain.grants`, one file per grant_type; here are the facts, the state, and how a
+The facts about its code stand in `domain.grant_code`, the verbs that issue in `domain.grants`, one file per grant_type;
+here are the facts, the state, and how a
 grant or one of its tokens ends. Digests are the lower-case hex SHA-256 of whole secrets. The state holds the current
 refresh token and its predecessor and no history: whoever calls has found out, through the index of digests, that a
 presented secret belongs to this grant, so a refresh token that is neither of the two has been presented before.
@@ -11,8 +12,10 @@ from typing import Literal
 import msgspec
 from msgspec.structs import replace
 
+from domain import grant_code
 from domain.decision import Outcome, accept, refuse
 from domain.event import SECOND, Event, Moment, Recorded
+from domain.grant_code import Code, CodeIssued, CodeRedeemed, CodeRefused, CodeReplayed
 from domain.refusal import InvalidGrant, NotFound
 
 EndReason = Literal[
@@ -31,45 +34,6 @@ By = Literal["client", "person", "administrator", "system"]
 
 REFUSALS_RECORDED = 5
 """So many refusals of one grant are recorded one by one; whoever goes on trying adds nothing to the log."""
-
-
-class CodeIssued(Event, frozen=True, kw_only=True):
-    """The person approved: an authorization code was issued (RFC 6749 §4.1.2). `lifetime` in seconds.
-
-    `asked` is the requested scope where it differs from the granted one; `redirect_uri_given` tells whether the request
-    named the redirect URI, so that the redemption has to repeat it (§4.1.3).
-    """
-
-    type = "grant.code_issued"
-    client_id: str
-    account_id: str
-    session_id: str | None = None
-    redirect_uri: str
-    redirect_uri_given: bool = True
-    scope: str
-    asked: str | None = None
-    code_challenge: str | None = None
-    code: str
-    lifetime: int
-
-
-class CodeRefused(Event, frozen=True, kw_only=True):
-    """A redemption of the code was refused and changed nothing, for one of the reasons of `invalid_grant`."""
-
-    type = "grant.code_refused"
-    reason: str
-
-
-class CodeRedeemed(Event, frozen=True, kw_only=True):
-    """The code was redeemed; the tokens follow in the next event."""
-
-    type = "grant.code_redeemed"
-
-
-class CodeReplayed(Event, frozen=True, kw_only=True):
-    """The redeemed code was presented again by its client with the right verifier (RFC 6749 §4.1.2)."""
-
-    type = "grant.code_replayed"
 
 
 class TokensIssued(Event, frozen=True, kw_only=True):
@@ -144,19 +108,6 @@ class Ended(Event, frozen=True, kw_only=True):
 
     type = "grant.ended"
     reason: EndReason
-
-
-class Code(msgspec.Struct, frozen=True):
-    """The grant's authorization code."""
-
-    sha256: str
-    redirect_uri: str
-    redirect_uri_given: bool
-    challenge: str | None
-    position: int
-    issued_at: Moment
-    expires_at: Moment
-    redeemed: bool = False
 
 
 class Refresh(msgspec.Struct, frozen=True):
@@ -241,10 +192,7 @@ def end(
 
 
 EVENTS: tuple[type[Event], ...] = (
-    CodeIssued,
-    CodeRefused,
-    CodeRedeemed,
-    CodeReplayed,
+    *grant_code.EVENTS,
     TokensIssued,
     TokensRefreshed,
     SuccessorReplaced,
@@ -283,15 +231,7 @@ def evolve(state: State, recorded: Recorded) -> State:
 def _issued(state: State, recorded: Recorded) -> State:
     event, now = recorded.event, recorded.time
     if isinstance(event, CodeIssued):
-        code = Code(
-            event.code,
-            event.redirect_uri,
-            event.redirect_uri_given,
-            event.code_challenge,
-            recorded.position,
-            now,
-            now + event.lifetime * SECOND,
-        )
+        code = grant_code.issued(event, recorded)
         started = replace(state, grant_type="authorization_code", code=code, session_id=event.session_id)
     else:
         refresh, ends_at = None, None

@@ -21,7 +21,8 @@ from sqlalchemy import (
 )
 
 from domain.event import SECOND, Event, Moment, Recorded
-from domain.grant import CodeIssued, Ended, SuccessorReplaced, TokensIssued, TokensRefreshed
+from domain.grant import Ended, SuccessorReplaced, TokensIssued, TokensRefreshed
+from domain.grant_code import CodeIssued
 from domain.rules import validity
 from projections import joined
 from projections.page import Page, cut

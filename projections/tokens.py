@@ -24,7 +24,8 @@ from sqlalchemy import (
 )
 
 from domain.event import SECOND, Event, Moment, Recorded
-from domain.grant import CodeIssued, TokenRevoked, TokensIssued, TokensRefreshed
+from domain.grant import TokenRevoked, TokensIssued, TokensRefreshed
+from domain.grant_code import CodeIssued
 from domain.rules import validity
 from projections import joined
 from projections.accounts import TABLE as ACCOUNTS

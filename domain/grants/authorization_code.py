@@ -3,7 +3,8 @@
 from domain import account, client, consent, grant
 from domain.decision import Outcome, Reason, Refusal, accept, refuse
 from domain.event import Moment
-from domain.grant import Code, CodeIssued, CodeRedeemed, CodeReplayed, Ended
+from domain.grant import Ended
+from domain.grant_code import Code, CodeIssued, CodeRedeemed, CodeReplayed
 from domain.grants.facts import Lifetimes, Minted, Parties, Request
 from domain.grants.issuing import first_tokens
 from domain.grants.presented import dead, first_only, refuse_code

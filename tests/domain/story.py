@@ -76,7 +76,7 @@ class Story:
     now: Moment = START
     position: int = 0
     state: grant.State = grant.INITIAL
-    events: list[Event] = field(default_factory=list)
+    events: list[Any] = field(default_factory=list)
     recorded: list[Recorded] = field(default_factory=list)
     lifetimes: Lifetimes = Lifetimes()
     minted: int = 0
