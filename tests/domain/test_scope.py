@@ -1,67 +1,78 @@
-"""Scope: unknown and foreign names refuse, roles narrow silently."""
+"""Scopes: what they are called and how they are described, and that the server's own are a closed list."""
+
+from typing import Any
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
-from domain import role
-from domain.refusal import InvalidScope
-from domain.rules import scope
+from domain import scope as scope_page
+from domain.refusal import Conflict, Forbidden, InvalidRequest, NotFound
+from domain.rules.administrative_scope import ADMINISTRATIVE_SCOPES
+from domain.scope import Changed, Defined, Retired
+from tests.domain.history import NOW, given, loosely
 
-CLIENT = ("a", "b", "c")
-KNOWN = frozenset({"a", "b", "c", "d"})
+scope = loosely(scope_page)
+
+FACTS: dict[str, Any] = {
+    "now": NOW,
+    "name": "catalog:read",
+    "description": "See the catalogue",
+    "caller_scope": frozenset(),
+}
 
 
-def roles(*scopes):
-    return (role.State(exists=True, name="r", scopes=scopes),)
+def after(*events, name="catalog:read"):
+    return given(scope, f"scope:{name}", Defined(name=name, description="See the catalogue"), *events)
+
+
+def test_a_scope_is_defined_then_described_anew() -> None:
+    assert scope.put(scope.INITIAL, **FACTS).events == (Defined(name="catalog:read", description="See the catalogue"),)
+    changed = scope.put(after(), **FACTS | {"description": "Read it"}).events
+    assert changed == (Changed(old="See the catalogue", new="Read it"),)
+    assert after(*changed).description == "Read it"
+
+
+def test_the_same_description_is_no_event() -> None:
+    outcome = scope.put(after(), **FACTS)
+    assert (outcome.events, outcome.refusal) == ((), None)
 
 
 @pytest.mark.parametrize(
-    ("text", "expected"),
-    [(None, None), ("", None), (" ", None), ("a", ("a",)), ("b a b", ("b", "a")), (" a  b ", ("a", "b"))],
-)
-def test_parse(text, expected):
-    assert scope.parse(text) == expected
-
-
-@pytest.mark.parametrize(
-    ("asked", "persons", "expected"),
+    ("field", "value"),
     [
-        (None, None, ("a", "b", "c")),
-        (None, roles("c", "a", "x"), ("a", "c")),
-        (None, roles(), InvalidScope.NOTHING_LEFT),
-        (("c", "a"), None, ("c", "a")),
-        (("a", "b"), roles("b"), ("b",)),
-        (("a",), roles("b"), InvalidScope.NOTHING_LEFT),
-        (("a", "x"), roles("a"), InvalidScope.UNKNOWN),
-        (("a", "d"), roles("a", "d"), InvalidScope.OUTSIDE_CLIENT),
-        (("a",), (role.State(exists=False, scopes=("a",)),), InvalidScope.NOTHING_LEFT),
+        ("name", ""),
+        ("name", "two words"),
+        ("name", 'quo"te'),
+        ("name", "x" * 129),
+        ("description", ""),
+        ("description", "x" * 301),
+        ("description", "a\nb"),
     ],
 )
-def test_granted(asked, persons, expected):
-    assert scope.granted(asked, within=CLIENT, known=KNOWN, roles=persons) == expected
+def test_what_cannot_stand_is_refused_with_its_field(field, value) -> None:
+    outcome = scope.put(scope.INITIAL, **FACTS | {field: value})
+    assert (outcome.refusal.reason, outcome.refusal.field) == (InvalidRequest.MALFORMED, field)
 
 
-def test_a_retired_scope_of_the_client_is_left_out():
-    assert scope.granted(None, within=CLIENT, known={"a"}, roles=None) == ("a",)
+@pytest.mark.parametrize("name", ["people:everything", "audit:", "keys:read"])
+def test_names_of_administrative_families_are_reserved(name) -> None:
+    outcome = scope.put(scope.INITIAL, **FACTS | {"name": name, "caller_scope": ADMINISTRATIVE_SCOPES | {name}})
+    assert outcome.refusal.reason is Forbidden.ADMINISTRATIVE_SCOPE
 
 
-NAMES = st.lists(st.sampled_from("abcdex"), unique=True).map(tuple)
+@pytest.mark.parametrize("name", sorted(ADMINISTRATIVE_SCOPES))
+def test_administrative_scopes_are_described_by_who_has_them_and_never_retired(name) -> None:
+    facts = FACTS | {"name": name}
+    assert scope.put(scope.INITIAL, **facts).refusal.reason is Forbidden.ADMINISTRATIVE_SCOPE
+    assert scope.put(scope.INITIAL, **facts | {"caller_scope": frozenset({name})}).refusal is None
+    assert scope.retire(after(name=name), now=NOW).refusal.reason is Forbidden.ADMINISTRATIVE_SCOPE
 
 
-@given(asked=st.none() | NAMES.filter(bool), original=NAMES.filter(bool), within=NAMES, persons=st.none() | NAMES)
-def test_refreshing_never_widens(asked, original, within, persons):
-    found = scope.refreshed(
-        asked,
-        original=original,
-        within=within,
-        known=KNOWN,
-        roles=None if persons is None else roles(*persons),
-    )
-    if not isinstance(found, InvalidScope):
-        assert found
-        assert set(found) <= set(original) & set(within) & KNOWN
-        assert asked is None or set(found) <= set(asked)
-        assert persons is None or set(found) <= set(persons)
-    if asked is not None and not set(asked) <= set(original):
-        assert found is InvalidScope.WIDENED
+def test_a_scope_in_use_is_not_retired() -> None:
+    assert scope.retire(after(), now=NOW, in_use=True).refusal.reason is Conflict.IN_USE
+    assert scope.retire(after(), now=NOW).events == (Retired(),)
+
+
+def test_a_retired_scope_is_unknown_and_can_be_defined_again() -> None:
+    state = after(Retired())
+    assert scope.retire(state, now=NOW).refusal.reason is NotFound.UNKNOWN
+    assert isinstance(scope.put(state, **FACTS).events[0], Defined)

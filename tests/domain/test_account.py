@@ -1,0 +1,265 @@
+"""People: their names, passwords, roles, and that an administrator is always left."""
+
+from typing import Any
+
+import msgspec
+import pytest
+from hypothesis import given as for_all
+from hypothesis import strategies as st
+
+from domain import account as account_page
+from domain import account_sign_in as sign_in_page
+from domain.account import Disabled, Enabled, Erased, ProfileChanged, Registered, RolesChanged
+from domain.account_sign_in import PasswordChanged, PasswordRehashed, SignInFailed
+from domain.refusal import Conflict, Forbidden, InvalidRequest, NotFound
+from domain.rules.administrative_scope import ADMINISTRATIVE_SCOPES
+from domain.sealed import Sealed
+from tests.domain.history import NOW, given, loosely
+
+account, account_sign_in = loosely(account_page), loosely(sign_in_page)
+
+STREAM = "account:a1"
+ROLE_SCOPES = {
+    "member": ("profile",),
+    "reader": ("clients:read",),
+    "administrator": tuple(sorted(ADMINISTRATIVE_SCOPES)),
+}
+FACTS: dict[str, Any] = {
+    "now": NOW,
+    "realm": "administration",
+    "username": "ada",
+    "email": "ada@example.test",
+    "name": "Ada",
+    "password_hash": "$argon2id$1",
+    "roles": ("member",),
+    "role_scopes": ROLE_SCOPES,
+    "caller_scope": frozenset(),
+    "username_taken": False,
+    "email_taken": False,
+}
+REGISTERED = Registered(
+    realm="administration",
+    username="ada",
+    email="ada@example.test",
+    name="Ada",
+    password_hash="$argon2id$1",
+    roles=("member",),
+)
+
+
+def after(*events, **changes):
+    return given(account, STREAM, msgspec.structs.replace(REGISTERED, **changes), *events)
+
+
+# register ---------------------------------------------------------------------------------------------------------
+
+
+def test_a_person_is_registered() -> None:
+    assert account.register(account.INITIAL, **FACTS).events == (REGISTERED,)
+    state = after()
+    assert (state.account_id, state.realm, state.roles, state.enabled) == ("a1", "administration", ("member",), True)
+    assert state.password_hash == Sealed("event-1", "password_hash", "sealed:$argon2id$1")
+
+
+@pytest.mark.parametrize(
+    ("field", "changes"),
+    [
+        ("realm", {"realm": "elsewhere"}),
+        ("username", {"username": None, "email": None}),
+        ("username", {"username": "with@sign"}),
+        ("username", {"username": "full-width＠sign"}),
+        ("username", {"username": "two words"}),
+        ("username", {"username": "zero\u200bwidth"}),
+        ("username", {"username": "x" * 65}),
+        ("email", {"email": "no-sign"}),
+        ("email", {"email": "two@at@signs"}),
+        ("email", {"email": "a@b..c"}),
+        ("email", {"email": "a@" + "b" * 255}),
+        ("name", {"name": "x" * 201}),
+        ("name", {"name": "a\x00b"}),
+        ("roles", {"roles": ("unknown",)}),
+        ("roles", {"roles": ("member", "member")}),
+    ],
+)
+def test_what_cannot_stand_is_refused_with_its_field(field, changes) -> None:
+    outcome = account.register(account.INITIAL, **FACTS | changes)
+    assert (outcome.refusal.reason, outcome.refusal.field) == (InvalidRequest.MALFORMED, field)
+
+
+@pytest.mark.parametrize("field", ["username", "email"])
+def test_a_login_name_is_given_once_in_a_realm(field) -> None:
+    outcome = account.register(account.INITIAL, **FACTS | {f"{field}_taken": True})
+    assert (outcome.refusal.reason, outcome.refusal.field) == (Conflict.NAME_TAKEN, field)
+
+
+def test_a_person_is_registered_once() -> None:
+    assert account.register(after(), **FACTS).refusal.reason is Conflict.EXISTS
+
+
+@for_all(
+    roles=st.lists(st.sampled_from(sorted(ROLE_SCOPES)), unique=True).map(tuple),
+    before=st.lists(st.sampled_from(sorted(ROLE_SCOPES)), unique=True).map(tuple),
+    caller=st.frozensets(st.sampled_from(sorted(ADMINISTRATIVE_SCOPES))),
+)
+def test_nobody_gives_a_role_that_allows_more_administration_than_they_have(roles, before, caller) -> None:
+    def lacking(given_roles):
+        allowed = {scope for role in given_roles for scope in ROLE_SCOPES[role]}
+        return (allowed & ADMINISTRATIVE_SCOPES) - caller
+
+    made = account.register(account.INITIAL, **FACTS | {"roles": roles, "caller_scope": caller})
+    assert (made.refusal is not None) is bool(lacking(roles))
+    changed = account.change_roles(
+        after(roles=before),
+        now=NOW,
+        roles=roles,
+        role_scopes=ROLE_SCOPES,
+        caller_scope=caller,
+        leaves_no_administrator=False,
+    )
+    assert (changed.refusal is not None) is bool(lacking(set(roles) - set(before)))
+    for outcome in (made, changed):
+        assert outcome.refusal is None or outcome.refusal.reason is Forbidden.ADMINISTRATIVE_SCOPE
+
+
+# Names ------------------------------------------------------------------------------------------------------------
+
+
+def test_new_names_are_recorded_and_old_ones_not_repeated() -> None:
+    outcome = account.change_profile(after(), now=NOW, email="new@example.test")
+    assert outcome.events == (ProfileChanged(email="new@example.test"),)
+    state = after(*outcome.events)
+    assert state.email == Sealed("event-2", "email", "sealed:new@example.test")
+    assert state.username == Sealed("event-1", "username", "sealed:ada")
+
+
+def test_names_can_be_taken_away_but_not_both_login_names() -> None:
+    outcome = account.change_profile(after(), now=NOW, removed=("name", "email"))
+    assert outcome.events == (ProfileChanged(removed=("name", "email")),)
+    state = after(*outcome.events)
+    assert (state.email, state.name) == (None, None)
+    assert account.change_profile(state, now=NOW, removed=("username",)).refusal.field == "username"
+
+
+def test_to_take_away_what_is_not_there_changes_nothing() -> None:
+    outcome = account.change_profile(after(name=None), now=NOW, removed=("name",))
+    assert (outcome.events, outcome.refusal) == ((), None)
+
+
+def test_a_name_of_somebody_else_is_refused() -> None:
+    outcome = account.change_profile(after(), now=NOW, username="bob", username_taken=True)
+    assert outcome.refusal.reason is Conflict.NAME_TAKEN
+
+
+# Passwords --------------------------------------------------------------------------------------------------------
+
+
+def test_a_new_password_cuts_off_all_but_the_grant_that_changed_it() -> None:
+    outcome = account_sign_in.change_password(
+        after(), now=NOW, password_hash="$2", except_grant="g1", role_scopes={}, caller_scope=None
+    )
+    assert outcome.events == (PasswordChanged(password_hash="$2", except_grant="g1"),)
+    state = after(*outcome.events)
+    assert (state.password_cutoff, state.password_except) == (2, "g1")
+    assert state.password_hash == Sealed("event-2", "password_hash", "sealed:$2")
+
+
+def test_the_next_change_ends_the_former_exception() -> None:
+    state = after(PasswordChanged(password_hash="$2", except_grant="g1"), PasswordChanged(password_hash="$3"))
+    assert (state.password_cutoff, state.password_except) == (3, None)
+
+
+def test_nobody_sets_the_password_of_somebody_who_may_do_more_than_they() -> None:
+    state = after(roles=("reader",))
+    facts = {"now": NOW, "password_hash": "$2", "role_scopes": ROLE_SCOPES}
+    refused = account_sign_in.change_password(state, caller_scope=frozenset({"people:write"}), **facts)
+    assert refused.refusal.reason is Forbidden.ADMINISTRATIVE_SCOPE
+    assert account_sign_in.change_password(state, caller_scope=frozenset({"clients:read"}), **facts).refusal is None
+
+
+def test_a_stronger_hash_cuts_off_nothing_and_never_brings_an_old_password_back() -> None:
+    outcome = account_sign_in.rehash_password(after(), now=NOW, password_hash="$1b", verified="event-1")
+    assert outcome.events == (PasswordRehashed(password_hash="$1b"),)
+    assert after(*outcome.events).password_cutoff == 0
+    changed = after(PasswordChanged(password_hash="$2"))
+    assert account_sign_in.rehash_password(changed, now=NOW, password_hash="$1b", verified="event-1").events == ()
+
+
+@pytest.mark.parametrize(
+    ("state", "realm", "verified", "failure"),
+    [
+        (after(), "administration", "event-1", None),
+        (after(), "administration", None, "wrong_password"),
+        (after(), "platform", "event-1", "wrong_realm"),
+        (after(Disabled()), "administration", "event-1", "disabled"),
+        (after(Disabled()), "administration", None, "wrong_password"),
+        (after(Erased()), "administration", "event-1", "wrong_realm"),
+        (after(password_hash=None), "administration", None, "no_password"),
+        (after(PasswordChanged(password_hash="$2")), "administration", "event-1", "wrong_password"),
+    ],
+)
+def test_what_was_verified_before_the_lock_is_asked_again_under_it(state, realm, verified, failure) -> None:
+    assert account_sign_in.failure(state, realm=realm, verified=verified) == failure
+
+
+def test_failed_sign_ins_are_counts() -> None:
+    outcome = account_sign_in.note_failed_sign_in(after(), now=NOW, reason="wrong_password", count=5, window_seconds=60)
+    assert outcome.events == (SignInFailed(reason="wrong_password", count=5, window_seconds=60),)
+    assert after(*outcome.events) == after()
+
+
+# Roles and ends ---------------------------------------------------------------------------------------------------
+
+
+def test_roles_are_recorded_old_and_new() -> None:
+    facts = {
+        "now": NOW,
+        "role_scopes": ROLE_SCOPES,
+        "caller_scope": ADMINISTRATIVE_SCOPES,
+        "leaves_no_administrator": False,
+    }
+    outcome = account.change_roles(after(), roles=("reader",), **facts)
+    assert outcome.events == (RolesChanged(old=("member",), new=("reader",)),)
+    assert account.change_roles(after(), roles=("member",), **facts).events == ()
+
+
+def test_the_last_administrator_stays_one() -> None:
+    last = after(roles=("administrator",))
+    facts = {"now": NOW, "leaves_no_administrator": True}
+    roles = facts | {"role_scopes": ROLE_SCOPES, "caller_scope": ADMINISTRATIVE_SCOPES}
+    for outcome in (
+        account.disable(last, **facts),
+        account.erase(last, **facts),
+        account.change_roles(last, roles=("reader",), **roles),
+    ):
+        assert outcome.refusal.reason is Conflict.LAST_ADMINISTRATOR
+    assert account.change_roles(last, roles=("administrator", "reader"), **roles).refusal is None
+
+
+def test_disabling_cuts_off_and_enabling_revives_nothing() -> None:
+    assert account.disable(after(), now=NOW, leaves_no_administrator=False).events == (Disabled(),)
+    assert account.enable(after(Disabled()), now=NOW).events == (Enabled(),)
+    state = after(Disabled(), Enabled())
+    assert (state.enabled, state.cutoff) == (True, 2)
+
+
+def test_erasing_forgets_the_person_and_keeps_the_facts() -> None:
+    assert account.erase(after(), now=NOW, leaves_no_administrator=False).events == (Erased(),)
+    state = after(Erased())
+    assert (state.exists, state.erased, state.enabled, state.cutoff) == (True, True, False, 2)
+    assert (state.username, state.email, state.name, state.password_hash) == (None, None, None, None)
+    assert account.enable(state, now=NOW).refusal.reason is NotFound.UNKNOWN
+    assert account.change_profile(state, now=NOW, name="Ada").refusal.reason is NotFound.UNKNOWN
+
+
+def test_repeats_change_nothing() -> None:
+    for outcome in (
+        account.disable(after(Disabled()), now=NOW, leaves_no_administrator=False),
+        account.enable(after(), now=NOW),
+        account.erase(after(Erased()), now=NOW, leaves_no_administrator=False),
+    ):
+        assert (outcome.events, outcome.refusal) == ((), None)
+
+
+def test_there_is_nothing_to_command_of_an_unknown_person() -> None:
+    assert account.disable(account.INITIAL, now=NOW, leaves_no_administrator=False).refusal.reason is NotFound.UNKNOWN
+    assert account.erase(account.INITIAL, now=NOW, leaves_no_administrator=False).refusal.reason is NotFound.UNKNOWN

@@ -1,0 +1,85 @@
+"""A client's life: disabled, enabled, deleted, its failures to authenticate."""
+
+import pytest
+
+from domain import client as client_page
+from domain.client import Attributes, AuthenticationFailed, Deleted, Disabled, Enabled, Updated
+from domain.client_secret import SecretIssued
+from domain.refusal import InvalidClient, InvalidRequest, NotFound
+from domain.sealed import Sealed
+from tests.domain.history import NOW, given, loosely
+from tests.domain.test_client_registration import STREAM, registered
+
+client = loosely(client_page)
+
+ISSUED = SecretIssued(secret_id="s1", version=1, sha256="ab" * 32)
+
+
+def after(*events):
+    return given(client, STREAM, registered(owner="ada@example.test"), ISSUED, *events)
+
+
+def test_a_client_is_what_it_was_registered_as() -> None:
+    state = after()
+    assert (state.exists, state.enabled, state.deleted, state.cutoff) == (True, True, False, 0)
+    assert (state.client_id, state.type, state.scope, state.realm) == ("c1", "confidential", ("profile",), "platform")
+    assert state.owner == Sealed("event-1", "owner", "sealed:ada@example.test")
+
+
+def test_disabling_cuts_off_and_enabling_revives_nothing() -> None:
+    assert client.disable(after(), now=NOW).events == (Disabled(),)
+    assert client.enable(after(Disabled()), now=NOW).events == (Enabled(),)
+    state = after(Disabled(), Enabled())
+    assert (state.enabled, state.cutoff) == (True, 3)
+
+
+@pytest.mark.parametrize(
+    ("verb", "events"), [(client.disable, (Disabled(),)), (client.enable, ()), (client.delete, (Deleted(),))]
+)
+def test_a_repeat_changes_nothing(verb, events) -> None:
+    outcome = verb(after(*events), now=NOW)
+    assert (outcome.events, outcome.refusal) == ((), None)
+
+
+def test_deleting_ends_everything() -> None:
+    assert client.delete(after(), now=NOW).events == (Deleted(),)
+    state = after(Deleted())
+    assert (state.deleted, state.enabled, state.cutoff) == (True, False, 3)
+
+
+@pytest.mark.parametrize("verb", [client.disable, client.enable])
+@pytest.mark.parametrize("state", [client.INITIAL, after(Deleted())], ids=["unknown", "deleted"])
+def test_there_is_nothing_to_command_of_an_unknown_or_deleted_client(verb, state) -> None:
+    assert verb(state, now=NOW).refusal.reason is NotFound.UNKNOWN
+
+
+def test_a_change_of_realm_cuts_off() -> None:
+    assert after(Updated(new=Attributes(realm="administration"))).cutoff == 3
+    assert after(Updated(new=Attributes(client_name="Other"))).cutoff == 0
+
+
+@pytest.mark.parametrize(
+    ("events", "reason"),
+    [((), None), ((Disabled(),), InvalidClient.DISABLED), ((Deleted(),), InvalidClient.DELETED)],
+)
+def test_a_disabled_or_deleted_client_is_barred(events, reason) -> None:
+    assert client.barred(after(*events)) is reason
+
+
+def test_an_unknown_client_is_barred() -> None:
+    assert client.barred(client.INITIAL) is InvalidClient.UNKNOWN
+
+
+def test_failures_are_recorded_as_counts() -> None:
+    event = AuthenticationFailed(reason="wrong_secret", count=7, window_seconds=60, address_limited=True)
+    outcome = client.note_failed_authentication(
+        after(), now=NOW, reason="wrong_secret", count=7, window_seconds=60, address_limited=True
+    )
+    assert outcome.events == (event,)
+    assert after(event) == after()
+
+
+@pytest.mark.parametrize(("count", "window"), [(0, 60), (1, -1), (10**12, 60)])
+def test_a_count_is_a_count(count, window) -> None:
+    outcome = client.note_failed_authentication(after(), now=NOW, reason="method", count=count, window_seconds=window)
+    assert outcome.refusal.reason is InvalidRequest.MALFORMED

@@ -1,0 +1,160 @@
+"""Secret versions: rotation, ends, and what authenticates when."""
+
+from typing import Any
+
+import pytest
+from msgspec.structs import replace
+
+from domain import client as client_page
+from domain import client_secret as secret_page
+from domain.client import Deleted, Disabled
+from domain.client_secret import SecretExpiredUsed, SecretIssued, SecretRevoked, SecretRotated
+from domain.event import SECOND
+from domain.refusal import Conflict, Forbidden, InvalidClient, InvalidRequest, NotFound
+from tests.domain.history import NOW, given, loosely
+from tests.domain.test_client_registration import STREAM, registered
+
+client, client_secret = loosely(client_page), loosely(secret_page)
+
+ONE, TWO, THREE = "11" * 32, "22" * 32, "33" * 32
+ISSUED = SecretIssued(secret_id="s1", version=1, sha256=ONE)
+NEW: dict[str, Any] = {"secret_id": "s2", "secret_sha256": TWO, "caller_scope": frozenset()}
+
+
+def rotated(others_expire_in=None, **changes):
+    new = SecretRotated(secret_id="s2", version=2, sha256=TWO, others_expire_in=others_expire_in)
+    return replace(new, **changes)
+
+
+def after(*events, **registration):
+    return given(client, STREAM, registered(**registration), ISSUED, *events)
+
+
+# rotate -----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("others_expire_in", [None, 0, 3600])
+def test_rotation_adds_a_version_and_says_when_others_end(others_expire_in) -> None:
+    outcome = client_secret.rotate(after(), now=NOW, others_expire_in=others_expire_in, **NEW)
+    assert outcome.events == (rotated(others_expire_in),)
+    old, new = after(*outcome.events).secrets
+    assert old.expires_at == (None if others_expire_in is None else NOW + others_expire_in * SECOND)
+    assert (new.version, new.sha256, new.created_at, new.expires_at) == (2, TWO, NOW, None)
+
+
+def test_a_rotation_never_prolongs_an_end() -> None:
+    state = after(rotated(60), rotated(3600, secret_id="s3", version=3, sha256=THREE))
+    assert [version.expires_at for version in state.secrets] == [NOW + 60 * SECOND, NOW + 3600 * SECOND, None]
+
+
+def test_versions_are_numbered_on() -> None:
+    outcome = client_secret.rotate(after(rotated()), now=NOW, **NEW | {"secret_id": "s3"})
+    assert outcome.events[0].version == 3
+
+
+def test_a_version_may_have_an_end_of_its_own() -> None:
+    state = after(rotated(lifetime=60))
+    assert state.secrets[1].expires_at == NOW + 60 * SECOND
+
+
+@pytest.mark.parametrize("field", ["others_expire_in", "secret_lifetime"])
+def test_spans_are_not_negative(field) -> None:
+    outcome = client_secret.rotate(after(), now=NOW, **NEW | {field: -1})
+    assert (outcome.refusal.reason, outcome.refusal.field) == (InvalidRequest.MALFORMED, field)
+
+
+def test_a_public_client_has_nothing_to_rotate() -> None:
+    public = given(client, STREAM, registered(client_type="public", token_endpoint_auth_method="none"))
+    assert client_secret.rotate(public, now=NOW, **NEW).refusal.reason is Conflict.NOT_CONFIDENTIAL
+
+
+def test_a_deleted_client_gets_no_secret() -> None:
+    assert client_secret.rotate(after(Deleted()), now=NOW, **NEW).refusal.reason is NotFound.UNKNOWN
+
+
+def test_nobody_is_shown_the_secret_of_a_service_that_may_do_more_than_they() -> None:
+    service = after(grant_types=("client_credentials",), redirect_uris=(), scope=("people:write",))
+    assert client_secret.rotate(service, now=NOW, **NEW).refusal.reason is Forbidden.ADMINISTRATIVE_SCOPE
+    facts = NEW | {"caller_scope": frozenset({"people:write"})}
+    assert client_secret.rotate(service, now=NOW, **facts).refusal is None
+
+
+# revoke -----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("tokens", "cutoff"), [("keep", 0), ("revoke", 3)])
+def test_revoking_ends_a_version_and_on_demand_its_tokens(tokens, cutoff) -> None:
+    outcome = client_secret.revoke(after(), now=NOW, secret_id="s1", tokens=tokens)
+    assert outcome.events == (SecretRevoked(secret_id="s1", tokens=tokens),)
+    (version,) = after(*outcome.events).secrets
+    assert (version.revoked, version.tokens_cutoff) == (True, cutoff)
+
+
+@pytest.mark.parametrize(
+    ("first", "then", "events"),
+    [("keep", "keep", 0), ("revoke", "revoke", 0), ("revoke", "keep", 0), ("keep", "revoke", 1)],
+)
+def test_a_repeat_changes_nothing_unless_it_ends_more(first, then, events) -> None:
+    state = after(SecretRevoked(secret_id="s1", tokens=first))
+    outcome = client_secret.revoke(state, now=NOW, secret_id="s1", tokens=then)
+    assert (len(outcome.events), outcome.refusal) == (events, None)
+
+
+def test_an_unknown_version_cannot_be_revoked() -> None:
+    assert client_secret.revoke(after(), now=NOW, secret_id="other").refusal.reason is NotFound.UNKNOWN
+
+
+# Authentication ---------------------------------------------------------------------------------------------------
+
+
+def test_every_live_version_authenticates() -> None:
+    state = after(rotated(60))
+    assert client.authenticate(state, ONE, NOW).secret_id == "s1"
+    assert client.authenticate(state, TWO, NOW).secret_id == "s2"
+    assert client.live_secret(state, "s1", NOW).version == 1
+
+
+@pytest.mark.parametrize(
+    ("events", "at", "reason"),
+    [
+        ((rotated(0),), NOW, InvalidClient.SECRET_EXPIRED),
+        ((rotated(60),), NOW + 60 * SECOND, InvalidClient.SECRET_EXPIRED),
+        ((SecretRevoked(secret_id="s1", tokens="keep"),), NOW, InvalidClient.SECRET_REVOKED),
+        ((Disabled(),), NOW, InvalidClient.DISABLED),
+        ((Deleted(),), NOW, InvalidClient.DELETED),
+    ],
+)
+def test_a_dead_version_does_not(events, at, reason) -> None:
+    state = after(*events)
+    assert client.authenticate(state, ONE, at) is reason
+    assert client.live_secret(state, "s1", at) is reason
+
+
+def test_a_wrong_secret_is_wrong_whatever_the_client() -> None:
+    assert client.authenticate(after(), THREE, NOW) is InvalidClient.WRONG_SECRET
+    assert client.authenticate(after(Disabled()), THREE, NOW) is InvalidClient.WRONG_SECRET
+    assert client.live_secret(after(), "other", NOW) is InvalidClient.WRONG_SECRET
+    assert client.authenticate(client.INITIAL, ONE, NOW) is InvalidClient.UNKNOWN
+
+
+def test_the_version_behind_a_digest_is_found_even_when_dead() -> None:
+    state = after(SecretRevoked(secret_id="s1", tokens="keep"))
+    assert client_secret.matching(state.secrets, ONE).secret_id == "s1"
+    assert client_secret.matching(state.secrets, TWO) is None
+
+
+@pytest.mark.parametrize(
+    ("end", "ended"), [(rotated(0), "expired"), (SecretRevoked(secret_id="s1", tokens="keep"), "revoked")]
+)
+def test_the_use_of_a_dead_version_is_recorded(end, ended) -> None:
+    outcome = client_secret.note_dead_use(after(end), now=NOW, secret_id="s1", via="token", count=3, window_seconds=60)
+    assert outcome.events == (SecretExpiredUsed(secret_id="s1", ended=ended, via="token", count=3, window_seconds=60),)
+
+
+def test_versions_are_forgotten_only_long_after_the_last_token_of_theirs() -> None:
+    later = NOW + client_secret.FORGOTTEN_AFTER
+    third = rotated(secret_id="s3", version=3, sha256=THREE)
+    assert [v.secret_id for v in after(rotated(0), (later - 1, third)).secrets] == ["s1", "s2", "s3"]
+    state = after(rotated(0), (later, third))
+    assert [v.secret_id for v in state.secrets] == ["s2", "s3"]
+    assert state.secrets_issued == 3

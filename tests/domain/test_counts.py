@@ -1,0 +1,64 @@
+"""What anyone can repeat stands in the log as counts: uses of secrets, strangers, unknown clients; and starts."""
+
+import pytest
+
+from domain import realm as realm_page
+from domain import server as server_page
+from domain import usage as usage_page
+from domain.refusal import InvalidRequest
+from tests.domain.history import NOW, given, loosely
+
+realm, server, usage = loosely(realm_page), loosely(server_page), loosely(usage_page)
+
+
+def test_uses_of_a_secret_add_up() -> None:
+    first = usage.note_first(usage.INITIAL, now=NOW, client_id="c1", via="introspection").events
+    assert first == (usage.FirstSeen(client_id="c1", via="introspection"),)
+    more = usage.note_more(usage.INITIAL, now=NOW, client_id="c1", via="revocation", count=4, window_seconds=60).events
+    assert more == (usage.Seen(client_id="c1", via="revocation", count=4, window_seconds=60),)
+    state = given(usage, "usage:s1", *first, (NOW + 9, more[0]))
+    assert (state.count, state.first_at, state.last_at) == (5, NOW, NOW + 9)
+
+
+def test_strangers_sign_ins_are_counted_without_their_names() -> None:
+    (event,) = realm.note_unknown_user(realm.INITIAL, now=NOW, count=3, window_seconds=60).events
+    assert event == realm.UnknownUserRefused(count=3, window_seconds=60)
+    assert given(realm, "realm:platform", event, event).unknown_users_refused == 6
+
+
+def test_unknown_clients_are_counted_without_their_names() -> None:
+    (event,) = server.note_unknown_client(server.INITIAL, now=NOW).events
+    assert event == server.UnknownClientRefused(count=1, window_seconds=0)
+    assert given(server, "server", event, event).unknown_clients_refused == 2
+
+
+@pytest.mark.parametrize("verb", [realm.note_unknown_user, server.note_unknown_client])
+@pytest.mark.parametrize("facts", [{"count": 0}, {"count": 1, "window_seconds": -1}])
+def test_a_count_is_a_count(verb, facts) -> None:
+    assert verb(None, now=NOW, **facts).refusal.reason is InvalidRequest.MALFORMED
+
+
+def test_a_start_states_its_settings_and_the_old_values_of_what_changed() -> None:
+    first = server.start(
+        server.INITIAL, now=NOW, version="1", build="abc", settings={"port": 8400, "host": "::1"}
+    ).events
+    assert first == (server.Started(version="1", build="abc", settings={"port": 8400, "host": "::1"}),)
+    state = given(server, "server", *first)
+    second = server.start(state, now=NOW, version="2", settings={"port": 8500, "https": True}).events
+    assert second == (
+        server.Started(version="2", settings={"port": 8500, "https": True}, old={"port": 8400, "host": "::1"}),
+    )
+    state = given(server, "server", *first, (NOW + 5, second[0]))
+    assert (state.version, state.build, state.settings["port"], state.started_at) == ("2", None, 8500, NOW + 5)
+
+
+@pytest.mark.parametrize(
+    ("field", "facts"),
+    [
+        ("settings", {"version": "1", "settings": {"long": "x" * 24_000}}),
+        ("version", {"version": "1" * 65, "settings": {}}),
+        ("version", {"version": "1", "build": "b" * 129, "settings": {}}),
+    ],
+)
+def test_a_start_fits_into_a_stored_event(field, facts) -> None:
+    assert server.start(server.INITIAL, now=NOW, **facts).refusal.field == field

@@ -1,0 +1,88 @@
+"""Login names as people type them, and web origins as browsers send them."""
+
+import pytest
+from hypothesis import given as for_all
+from hypothesis import strategies as st
+
+from domain import names
+from domain.rules import origin
+
+
+@pytest.mark.parametrize(
+    ("one", "other"), [("Ada", "ada"), ("ﬁona", "FIONA"), ("Ａda", "ada"), ("STRASSE", "straße"), ("e\u0301", "é")]
+)
+def test_names_are_one_whatever_their_case_or_width(one, other) -> None:
+    assert names.canonical(one) == names.canonical(other)
+
+
+@for_all(st.text(max_size=20))
+def test_the_canonical_form_is_its_own_canonical_form(text) -> None:
+    assert names.canonical(names.canonical(text)) == names.canonical(text)
+
+
+@for_all(st.text(max_size=80))
+def test_no_text_is_a_username_and_an_e_mail_address_at_once(text) -> None:
+    assert names.username_problem(text) is not None or names.email_problem(text) is not None
+
+
+@for_all(st.text(max_size=80))
+def test_what_is_accepted_survives_blanks_being_stripped_from_what_is_typed(text) -> None:
+    if names.username_problem(text) is None:
+        assert names.canonical(text) == names.canonical(text).strip()
+
+
+@pytest.mark.parametrize("username", ["ada", "Ada.Lovelace", "zoë", "李雷", "a-b_c+d"])
+def test_usernames(username) -> None:
+    assert names.username_problem(username) is None
+
+
+@pytest.mark.parametrize(
+    "email", ["ada@example.test", "a.b+c@sub.example.test", "postmaster@localhost", "jörg@müller.de"]
+)
+def test_e_mail_addresses(email) -> None:
+    assert names.email_problem(email) is None
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        "https://a.example",
+        "https://a.example:8443",
+        "http://127.0.0.1:8400",
+        "http://localhost",
+        "http://[::1]:8400",
+    ],
+)
+def test_origins(value) -> None:
+    assert origin.problem(value) is None
+
+
+@pytest.mark.parametrize(
+    "value",
+    ["", "null", "*", "a.example", "https://A.example", "https://a.example/", "https://a.example:443", "http://a.example",
+     "http://localhost:80", "https://a.example:65536", "https://u@a.example", "ftp://a.example", "https://a.example?x"],
+)  # fmt: skip
+def test_what_is_no_origin(value) -> None:
+    assert origin.problem(value) is not None
+
+
+@pytest.mark.parametrize(
+    ("value", "issuer", "same"),
+    [
+        ("https://board.example.test", "https://id.example.test", True),
+        ("https://example.test", "https://id.example.test", True),
+        ("https://id.example.test:8443", "https://id.example.test", True),
+        ("https://a.id.example.test", "https://id.example.test", True),
+        ("http://board.example.test", "https://id.example.test", False),
+        ("https://board.elsewhere.test", "https://id.example.test", False),
+        ("https://evilexample.test", "https://id.example.test", False),
+        ("https://board.other.co.uk", "https://id.example.co.uk", False),
+        ("https://board.example.co.uk", "https://id.example.co.uk", True),
+        ("http://127.0.0.1:3000", "http://127.0.0.1:8400", True),
+        ("http://localhost:3000", "http://127.0.0.1:8400", False),
+        ("http://1.2.0.1", "http://127.0.0.1", False),
+        ("http://app.localhost", "http://localhost", False),
+    ],
+)
+def test_same_site(value, issuer, same) -> None:
+    assert origin.same_site(value, issuer) is same

@@ -1,0 +1,54 @@
+"""Browser sessions: how long they live, and what cuts them off."""
+
+import pytest
+
+from domain import account
+from domain import session as session_page
+from domain.event import SECOND
+from domain.refusal import Conflict, NotFound
+from domain.session import Ended, Started, SteppedUp
+from tests.domain.history import NOW, given, loosely
+
+session = loosely(session_page)
+
+STARTED = Started(account_id="a1", realm="platform", sha256="ab" * 32, lifetime=3600)
+PERSON = account.State(exists=True, account_id="a1", realm="platform", enabled=True)
+
+
+def after(*events):
+    return given(session, "session:s1", *events)
+
+
+def test_a_session_starts_once_and_runs_for_its_lifetime() -> None:
+    facts = {"now": NOW, "account_id": "a1", "realm": "platform", "sha256": "ab" * 32, "lifetime": 3600}
+    assert session.start(session.INITIAL, **facts).events == (STARTED,)
+    assert session.start(after(STARTED), **facts).refusal.reason is Conflict.EXISTS
+    state = after(STARTED)
+    assert session.is_live(state, PERSON, NOW + 3600 * SECOND - 1)
+    assert not session.is_live(state, PERSON, NOW + 3600 * SECOND)
+
+
+def test_an_ended_session_is_over_and_ends_once() -> None:
+    assert session.end(after(STARTED), now=NOW, reason="signed_out").events == (Ended(reason="signed_out"),)
+    state = after(STARTED, Ended(reason="signed_out"))
+    assert not session.is_live(state, PERSON, NOW)
+    assert session.end(state, now=NOW, reason="expired").events == ()
+    assert session.step_up(state, now=NOW).refusal.reason is Conflict.ENDED
+
+
+def test_a_fresh_proof_is_recorded_while_the_session_runs() -> None:
+    assert session.step_up(after(STARTED), now=NOW).events == (SteppedUp(method="password"),)
+    assert after(STARTED, (NOW + 5, SteppedUp(method="password"))).proved_at == NOW + 5
+    assert session.step_up(after(STARTED), now=NOW + 3600 * SECOND).refusal.reason is Conflict.ENDED
+
+
+@pytest.mark.parametrize("change", [{"enabled": False}, {"erased": True}, {"cutoff": 2}, {"password_cutoff": 2}])
+def test_what_happens_to_the_account_cuts_it_off(change) -> None:
+    person = account.State(**{"exists": True, "enabled": True} | change)
+    assert not session.is_live(after(STARTED), person, NOW)
+
+
+def test_there_is_nothing_to_command_of_an_unknown_session() -> None:
+    assert session.end(session.INITIAL, now=NOW, reason="expired").refusal.reason is NotFound.UNKNOWN
+    assert session.step_up(session.INITIAL, now=NOW).refusal.reason is NotFound.UNKNOWN
+    assert not session.is_live(session.INITIAL, PERSON, NOW)
