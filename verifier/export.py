@@ -15,7 +15,7 @@ from verifier.note import Key, Malformed, decode64
 from verifier.source import Progress, no_progress
 from verifier.stored_form import Order, Row
 from verifier.tree import CompactRange, leaf_hash
-from verifier.verdict import Fault, Verdict
+from verifier.verdict import Fault, Outcome, Verdict
 
 _REPORT_EVERY = 8_192
 
@@ -44,6 +44,7 @@ class _Export:
         self.tree = CompactRange()
         self.records = 0
         self.left_out = 0
+        self._between = 0
         self.first = 0
         self.last = 0
         self.roots: dict[int, bytes] = {}
@@ -70,6 +71,7 @@ class _Export:
             return Fault(position, reason)
         self.tree.add(leaf_hash(line))
         self.records += 1
+        self.left_out, self._between = self.left_out + self._between, 0
         self.first, self.last = self.first or position, position
         return None
 
@@ -77,7 +79,7 @@ class _Export:
         if gap.first != self.tree.size + 1 or gap.last < gap.first:
             return Fault(self.tree.size + 1, f"the proof goes on at position {gap.first} instead")
         if self.records:
-            self.left_out += gap.last + 1 - gap.first
+            self._between += gap.last + 1 - gap.first
         hashes = iter(gap.hashes)
         while self.tree.size < gap.last:
             start, rest = self.tree.size, gap.last - self.tree.size
@@ -142,6 +144,7 @@ def _conclude(export: _Export, head: Head, sizes: dict[int, bytes], quorum: int)
     checkpoint = head.checkpoint
     fault = _first_misfit(export, head, sizes)
     missed = [size for size in sizes if size not in export.roots and size <= checkpoint.size]
+    outcome: Outcome = "unverifiable"
     if fault is not None:
         outcome, reason = "tampered", fault.reason
     elif len(head.cosigned_by) < quorum:
@@ -150,12 +153,11 @@ def _conclude(export: _Export, head: Head, sizes: dict[int, bytes], quorum: int)
             f"only {len(head.cosigned_by)} of the {quorum} demanded witnesses have cosigned the export's checkpoint"
         )
     elif missed:
-        outcome = "unverifiable"
         reason = f"the export leaves out what is needed to compare it with the kept checkpoint of {missed[0]} events"
     else:
         outcome, reason = "verified", _praise(export)
     return Verdict(
-        "tampered" if outcome == "tampered" else "verified" if outcome == "verified" else "unverifiable",
+        outcome,
         reason,
         None if fault is None else fault.position,
         fault.until if fault is not None and fault.vague else None,

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Sequence
-from typing import NamedTuple
+from dataclasses import dataclass
 
 from verifier.head import Unfit, open_head
 from verifier.note import Key, Malformed, decode64
@@ -14,7 +14,8 @@ _HEADER = "c2sp.org/tlog-proof@v1"
 _INDEX = re.compile(r"index (0|[1-9][0-9]{0,18})", re.ASCII)
 
 
-class Receipt(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Receipt:
     """The parts of a tlog-proof: zero-based index, audit path, checkpoint note, and extra data if there is any."""
 
     index: int

@@ -18,7 +18,7 @@ def node_hash(left: bytes, right: bytes) -> bytes:
 
 
 class CompactRange:
-    """What must be kept of a tree to go on adding to it: the roots of its perfect subtrees, one a one-bit of the size."""
+    """What must be kept of a tree to go on adding to it: the roots of its perfect subtrees, one a bit of its size."""
 
     def __init__(self) -> None:
         self.size = 0

@@ -4,7 +4,7 @@ import base64
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from eventstore.transparency.note import Signer, sign, text_of
+from eventstore.transparency.note import Signer, base64_of, sign, text_of
 
 
 class Checkpoint(NamedTuple):
@@ -17,7 +17,7 @@ class Checkpoint(NamedTuple):
     @property
     def text(self) -> str:
         """The note's text. We sign no extension lines: nobody could audit them."""
-        return f"{self.origin}\n{self.size}\n{base64.b64encode(self.root).decode()}\n"
+        return f"{self.origin}\n{self.size}\n{base64_of(self.root)}\n"
 
     def signed(self, signers: Sequence[Signer]) -> str:
         """The signed note, with one signature for each of the log's keys."""

@@ -27,7 +27,7 @@ class Signature(NamedTuple):
 
     @property
     def line(self) -> str:
-        return f"{_DASH}{self.name} {base64.b64encode(self.key_id + self.value).decode()}\n"
+        return f"{_DASH}{self.name} {base64_of(self.key_id + self.value)}\n"
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +66,7 @@ class VerifierKey:
         return bytes([self.algorithm]) + self.public
 
     def __str__(self) -> str:
-        return f"{self.name}+{self.key_id.hex()}+{base64.b64encode(self._material).decode()}"
+        return f"{self.name}+{self.key_id.hex()}+{base64_of(self._material)}"
 
     def verifies(self, text: str, signature: Signature) -> bool:
         """Whether the signature is by this key and right for the note's text."""
@@ -148,10 +148,15 @@ def is_key_name(name: str) -> bool:
     return name != "" and not any(c.isspace() or c < " " or c == "+" for c in name)
 
 
+def base64_of(value: bytes) -> str:
+    """Standard base64 as text."""
+    return base64.b64encode(value).decode()
+
+
 def _decode(text: str) -> bytes:
     try:
         value = base64.b64decode(text, validate=True)
     except (binascii.Error, ValueError):
         return b""
     # Bits that do not count would let one signature be written in several ways.
-    return value if base64.b64encode(value).decode() == text else b""
+    return value if base64_of(value) == text else b""

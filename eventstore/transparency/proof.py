@@ -1,10 +1,10 @@
 """Inclusion and consistency proofs out of tiles (RFC 6962 §2.1.1, §2.1.2), and receipts (C2SP tlog-proof)."""
 
-import base64
 from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
 from eventstore.transparency.merkle import fold, node_hash
+from eventstore.transparency.note import base64_of
 from eventstore.transparency.tiles import HASH_BYTES, HEIGHT, WIDTH, width_in
 
 ReadTile = Callable[[int, int, int], bytes]
@@ -111,16 +111,12 @@ def receipt(index: int, path: Sequence[bytes], note: str, leaf: bytes | None = N
     """
     lines = ["c2sp.org/tlog-proof@v1"]
     if leaf is not None:
-        lines.append(f"extra {_base64(leaf)}")
+        lines.append(f"extra {base64_of(leaf)}")
     lines.append(f"index {index}")
-    lines += map(_base64, path)
+    lines += map(base64_of, path)
     return "\n".join([*lines, "", note])
 
 
 def _split(leaves: int) -> int:
     """The largest power of two smaller than `leaves`."""
     return 1 << (leaves - 1).bit_length() - 1
-
-
-def _base64(value: bytes) -> str:
-    return base64.b64encode(value).decode()

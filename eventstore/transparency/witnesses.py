@@ -1,7 +1,6 @@
 """Asking witnesses to cosign a checkpoint (C2SP tlog-witness, "add-checkpoint")."""
 
 import asyncio
-import base64
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, NamedTuple, Protocol
@@ -9,7 +8,7 @@ from typing import Literal, NamedTuple, Protocol
 import httpx
 
 from eventstore.transparency.checkpoint import parse
-from eventstore.transparency.note import Signature, VerifierKey, signatures, text_of
+from eventstore.transparency.note import Signature, VerifierKey, base64_of, signatures, text_of
 
 TIMEOUT_S = 0.5
 """How long a checkpoint waits for its witnesses before it is shown without them."""
@@ -133,7 +132,7 @@ _KINDS: dict[int, Literal["away", "refused", "ahead", "contradicted"]] = {
 
 def request(old: int, proof: Sequence[bytes], note: str) -> bytes:
     """The body of an add-checkpoint request."""
-    lines = [f"old {old}", *(base64.b64encode(hash_).decode() for hash_ in proof), "", note]
+    lines = [f"old {old}", *(base64_of(hash_) for hash_ in proof), "", note]
     return "\n".join(lines).encode()
 
 
