@@ -1,10 +1,10 @@
 """A grant: one authorization with all that ever came of it, from the code or the first token to its end.
 
-The facts about its code stand in `domain.grant_code`, the verbs that issue in `domain.grants`, one file per grant_type;
-here are the facts, the state, and how a
-grant or one of its tokens ends. Digests are the lower-case hex SHA-256 of whole secrets. The state holds the current
-refresh token and its predecessor and no history: whoever calls has found out, through the index of digests, that a
-presented secret belongs to this grant, so a refresh token that is neither of the two has been presented before.
+The facts about its code stand in `domain.grant_code`, the verbs that issue in `domain.grants`, one file per grant_type.
+Here are the other facts, the state, and how a grant or one of its tokens ends. Digests are the lower-case hex SHA-256
+of whole secrets. The state holds the current refresh token and its predecessor and no history: whoever calls has found
+out, through the index of digests, that a presented secret belongs to this grant, so a refresh token that is neither of
+the two has been presented before.
 """
 
 from typing import Literal

@@ -126,6 +126,20 @@ def test_within_the_grace_the_unused_successor_is_replaced():
     assert reason(tab(story, "rt3")) is None
 
 
+def test_a_third_tab_within_the_grace_is_served_too():
+    story = signed_in()
+    for later in (0, 3, 3):
+        assert reason(tab(story.later(later), "rt1")) is None
+    assert story.types.count("grant.successor_replaced") == 2
+    assert reason(tab(story, "rt4")) is None
+
+
+def test_the_grace_ends_to_the_microsecond():
+    story = signed_in()
+    tab(story, "rt1")
+    assert reason(tab(story.later(10), "rt1")) is InvalidGrant.REPLAYED
+
+
 def test_coming_again_does_not_prolong_the_grace():
     story = signed_in()
     tab(story, "rt1")
