@@ -44,7 +44,7 @@ async def judge(here: Services, raw: str | None, needed: Sequence[str]) -> Known
     """The live access token; raises 401 `invalid_token` or 403 `insufficient_scope` (RFC 6750 §3.1)."""
     known = None
     if raw is not None and 0 < len(raw) <= LONGEST_TOKEN:
-        known = await here.validation.find(digest(raw))
+        known = await here.ledger.validation.find(digest(raw))
     if known is None or known.token.kind != "access" or known.reason(here.ledger.clock.now()) != "active":
         raise Unauthenticated()
     for name in needed:

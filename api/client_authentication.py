@@ -9,6 +9,7 @@ from functools import partial
 from typing import Any, Literal
 from urllib.parse import unquote_to_bytes
 
+from api import throttle
 from api.answers import header_values
 from api.arrival import arrival
 from api.oauth_errors import InvalidClient as Refused
@@ -24,6 +25,9 @@ CLIENT_ID = re.compile(r"[\x21-\x7e]{1,200}")
 """What can be a client id at all. Ours are shorter; anything else is unknown without a look at the database."""
 
 LONGEST_SECRET = 1024
+
+CLIENT = "grantlog.client"
+"""Where the ASGI scope holds the client that a request names, for what is decided after the answer (CORS)."""
 
 Method = Literal["basic", "post", "none"]
 
@@ -102,17 +106,19 @@ async def authenticate(
     """
     given = presented(scope, parameters)
     address = arrival(scope).address
-    wait = services.throttle.client_wait(given.client_id, address)
+    limits = throttle.client_authentication(given.client_id, address)
+    wait = services.throttle.retry_after(*limits)
     if wait:
         raise Throttled(retry_after=wait)
     state = client.INITIAL
     if CLIENT_ID.fullmatch(given.client_id):
         state = await services.ledger.state(client.stream(given.client_id))
+        scope[CLIENT] = state
     sha256 = None if given.secret is None or len(given.secret) > LONGEST_SECRET else digest(given.secret).hex()
     reason = _judge(state, given, sha256, services.ledger.clock.now())
     if not isinstance(reason, InvalidClient):
         return Caller(state, reason)
-    services.throttle.client_failed(given.client_id, address)
+    services.throttle.failed(*limits)
     await _record(services, state, sha256, reason, via, origin(scope))
     raise Refused()
 

@@ -3,9 +3,7 @@
 from typing import Any
 
 import msgspec
-from litestar import asgi
-
-from api.answers import JSON, Answer, Receive, Scope, Send, answer, header, send_answer
+from api.answers import JSON, Answer, Receive, Scope, answer, header
 from api.bearer import bearer_token, judge
 from api.bodies import read_parameters
 from api.client_authentication import authenticate
@@ -34,7 +32,7 @@ async def _post(scope: Scope, receive: Receive) -> Answer:
         raise InvalidRequest("token is missing.")
     if len(raw) > LONGEST_TOKEN:
         return INACTIVE
-    known = await here.validation.find(digest(raw))
+    known = await here.ledger.validation.find(digest(raw))
     if known is None or known.reason(here.ledger.clock.now()) != "active" or not _visible(known, client_id, sees_all):
         return INACTIVE
     return answer(200, _encode(members(known, here.settings.issuer)), JSON, {"cache-control": "no-store"})

@@ -6,37 +6,57 @@ from typing import Any
 from litestar import asgi
 from litestar.handlers import ASGIRouteHandler
 
-from api.answers import Answer, Receive, Scope, Send, answer, send_answer
-from api.cors import client_origin_headers, preflight
+from api.answers import Answer, Receive, Scope, answer, header, raw_headers, send_answer
+from api.client_authentication import CLIENT
+from api.cors import Decision, for_any_client, for_client, is_preflight, preflight_for_client
 from api.error_answers import ErrorAnswers
 from api.oauth_errors import WrongMethod
+from api.services import services
+from domain import client
+from projections import clients
+
+PREFLIGHT = b"access-control-request-method"
 
 Handle = Callable[[Scope, Receive], Awaitable[Answer]]
 
 
 def endpoint(path: str, handle: Handle, *, cors: bool = False) -> ASGIRouteHandler:
     """A POST endpoint of OAuth; with `cors`, pages on the origins that some enabled client allows may call it."""
+    allow = ("POST", "OPTIONS") if cors else ("POST",)
 
     async def serve(scope: Any, receive: Any, send: Any) -> None:
-        await send_answer(send, await _answered(scope, receive))
+        await send_answer(send, await answered(scope, receive))
 
-    async def _answered(scope: Scope, receive: Receive) -> Answer:
-        method = scope["method"]
-        if cors and method == "OPTIONS":
-            return await preflight(scope)
+    async def answered(scope: Scope, receive: Receive) -> Answer:
+        origin = header(scope, b"origin") if cors else None
         try:
-            if method != "POST":
-                raise WrongMethod("POST", *(("OPTIONS",) if cors else ()))
+            if origin is not None and is_preflight(scope["method"], origin, header(scope, PREFLIGHT)):
+                return answer(204, b"", None, (await _preflight(scope, origin)).headers)
+            if scope["method"] != "POST":
+                raise WrongMethod(*allow)
             given = await handle(scope, receive)
         except Exception as error:
             given = errors(scope).answer(scope, error)
-        if cors:
-            extra = await client_origin_headers(scope)
-            return given._replace(headers=(*given.headers, *extra)) if extra else given
-        return given
+        if not cors:
+            return given
+        return given._replace(headers=(*given.headers, *raw_headers((await _origin(scope, origin)).headers.items())))
 
     serve.__name__ = path.rpartition("/")[2]
     return asgi(path, copy_scope=False)(serve)
+
+
+async def _preflight(scope: Scope, origin: str) -> Decision:
+    origins = await services(scope).ledger.read(clients.all_origins)
+    return preflight_for_client(origin, origins.__contains__, ("POST",))
+
+
+async def _origin(scope: Scope, origin: str | None) -> Decision:
+    """What a page of another origin may see: decided by the request's client, or by all while there is none."""
+    named: client.State | None = scope.get(CLIENT)
+    if named is not None and named.exists:
+        return for_client(origin, named.allowed_origins if named.enabled else ())
+    origins = frozenset[str]() if origin is None else await services(scope).ledger.read(clients.all_origins)
+    return for_any_client(origin, origins.__contains__)
 
 
 def errors(scope: Scope) -> ErrorAnswers:

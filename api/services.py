@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import Any
 
+from api.arrival import arrival
 from api.settings import Settings
 from api.tallies import Tallies
 from api.throttle import Throttle
@@ -11,10 +12,9 @@ from domain.event import ANONYMOUS, Actor
 from domain.grants.facts import Lifetimes
 from eventstore.commands import Origin
 from eventstore.ledger import Ledger
+from security.keyring import Keyring
 from security.passwords import Hasher
 from security.tokens import Format
-
-from api.arrival import arrival
 
 USER_AGENT_LONGEST = 256
 
@@ -25,6 +25,7 @@ class Services:
 
     settings: Settings
     ledger: Ledger
+    keyring: Keyring
     format: Format
     hasher: Hasher
     throttle: Throttle

@@ -7,11 +7,15 @@ and it takes the same time.
 from dataclasses import dataclass
 from functools import partial
 
+from api import throttle
 from api.services import Services
 from domain import account, account_sign_in, names, realm
 from domain.sealed import Sealed
 from eventstore.commands import Command, Origin
 from projections import accounts
+
+
+LONGEST_NAME = names.EMAIL_MAXIMUM
 
 
 class WrongCredentials(Exception):
@@ -39,9 +43,9 @@ async def verify(here: Services, realm_name: str, name: str, password: str, orig
 
     `name` is a username or an e-mail address; failures become facts, grouped by account and address.
     """
-    wait = here.throttle.sign_in_wait(realm_name, name, origin.ip)
-    if wait:
-        raise Wait(wait)
+    attempt = here.throttle.begin(*throttle.sign_in(realm_name, names.canonical(name[:LONGEST_NAME]), origin.ip))
+    if attempt.retry_after is not None:
+        raise Wait(attempt.retry_after)
     state = await _find(here, realm_name, name)
     kept = None if state is None else state.password_hash
     encoded = await here.ledger.unseal(kept)
@@ -49,17 +53,16 @@ async def verify(here: Services, realm_name: str, name: str, password: str, orig
     verified = kept.event_id if result.ok and kept is not None else None
     reason = None if state is None else account_sign_in.failure(state, realm=realm_name, verified=verified)
     if state is None or reason is not None or kept is None:
-        here.throttle.sign_in_failed(realm_name, name, origin.ip)
         await _record(here, realm_name, state, reason, origin)
         raise WrongCredentials
-    here.throttle.sign_in_succeeded(realm_name, name, origin.ip)
+    attempt.succeeded()
     if result.needs_rehash:
         kept = await _rehash(here, state, kept, password, origin)
     return Verified(state, kept.event_id)
 
 
 async def _find(here: Services, realm_name: str, name: str) -> account.State | None:
-    if not name or len(name) > names.EMAIL_MAXIMUM:
+    if not name or len(name) > LONGEST_NAME:
         return None
     # A full-width @ folds to an ordinary one, so the folded form decides which kind of name it is.
     field = "email" if "@" in names.canonical(name) else "username"

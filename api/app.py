@@ -1,0 +1,100 @@
+"""The composition root: every part put together into the ASGI app of one process."""
+
+import gc
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import structlog
+from litestar import Litestar
+
+from api.background import Background
+from api.bodies import StrictRequest, check_query
+from api.error_answers import ErrorAnswers
+from api.openapi import openapi_config
+from api.page_errors import error_page
+from api.routes import ROUTES
+from api.services import Services, lifetimes
+from api.settings import Settings
+from api.starting import record_start
+from api.tallies import Tallies
+from api.throttle import open_throttle
+from api.uses import Uses
+from api.wrapper import Proxies, Wrapper
+from eventstore.ledger import Ledger
+from security.clock import Clock, SystemClock
+from security.keyring import Keyring
+from security.passwords import Hasher, Parameters
+from security.tokens import Format
+
+log = structlog.get_logger("api")
+
+
+async def open_services(settings: Settings, keyring: Keyring, clock: Clock | None = None) -> Services:
+    """Opens the ledger and everything around it; raises `DatabaseAway`. `close_services` undoes it."""
+    clock = clock or SystemClock()
+    ledger = await Ledger.open(settings.database_url, keyring, clock)
+    return Services(
+        settings=settings,
+        ledger=ledger,
+        keyring=keyring,
+        format=Format(settings.token_prefix),
+        hasher=Hasher(
+            Parameters(settings.argon2_memory, settings.argon2_time, settings.argon2_parallelism),
+            threads=settings.password_concurrency,
+        ),
+        throttle=open_throttle(settings, clock),
+        tallies=Tallies(ledger, settings.grouped_window),
+        uses=Uses(ledger, settings.usage_flush_interval, settings.grouped_window),
+        lifetimes=lifetimes(settings),
+    )
+
+
+async def close_services(here: Services) -> None:
+    """Finishes what was accepted and lets everything go."""
+    here.hasher.close()
+    await here.ledger.close()
+    here.throttle.close()
+
+
+def create(settings: Settings, keyring: Keyring, clock: Clock | None = None) -> Wrapper:
+    """The ASGI app. Its lifespan opens the database, records the start and runs the background tasks."""
+    errors = ErrorAnswers(error_page)
+
+    @asynccontextmanager
+    async def lifespan(app: Litestar) -> AsyncIterator[None]:
+        here = await open_services(settings, keyring, clock)
+        app.state.services = here
+        await record_start(here, keyring)
+        background = Background(here)
+        background.start()
+        # What lives from here to the end need not be looked at by every collection.
+        gc.collect()
+        gc.freeze()
+        try:
+            yield
+        finally:
+            await background.stop()
+            await close_services(here)
+
+    app = Litestar(
+        ROUTES,
+        lifespan=[lifespan],
+        request_class=StrictRequest,
+        before_request=check_query,
+        exception_handlers=errors.exception_handlers,
+        openapi_config=openapi_config(settings),
+        request_max_body_size=settings.body_limit,
+        logging_config=None,
+    )
+    app.state.errors = errors
+    wrapped: Any = app
+    return Wrapper(
+        wrapped,
+        errors,
+        proxies=Proxies(settings.trusted_proxies),
+        in_flight=settings.in_flight,
+        secure=settings.issuer.startswith("https:"),
+        log_requests=settings.log_requests,
+        prefix=settings.token_prefix,
+    )

@@ -1,0 +1,13 @@
+"""The app as an ASGI server loads it: `api.asgi:app`, from the environment's settings."""
+
+from api.app import create
+from api.log_lines import configure
+from api.settings import load
+from security.keyring import open_keyring
+
+settings = load()
+configure(format=settings.log_format, level=settings.log_level, prefix=settings.token_prefix)
+app = create(
+    settings,
+    open_keyring(settings.master_key, settings.master_key_file or settings.data_dir / "master.key", create=False),
+)

@@ -1,0 +1,57 @@
+"""Liveness and readiness: whether to restart this process, and whether to send it requests."""
+
+from typing import Any, Literal
+
+import msgspec
+from litestar import Request, Response, get
+
+from api.services import Services, services
+from api.starting import key_problem
+from domain.event import SECOND
+from eventstore import schema
+from eventstore.commands import DatabaseAway
+
+CLOCK_BEHIND_AT_MOST = 2 * SECOND
+"""A clock further behind the newest event than this would give every new event that one's time."""
+
+
+class Health(msgspec.Struct, frozen=True):
+    """`checks` says `ok`, or what is wrong in words, for each thing that was looked at."""
+
+    status: Literal["ok", "failing"]
+    checks: dict[str, str]
+
+
+@get("/health/live", tags=["Health"], summary="Whether the process answers at all")
+async def live() -> Health:
+    """Answers as long as the event loop runs."""
+    return Health("ok", {})
+
+
+@get("/health/ready", tags=["Health"], summary="Whether the process can serve requests")
+async def ready(request: Request[Any, Any, Any]) -> Response[Health]:
+    """200 when database, migrations, keys and clock are in order; else 503 and what is not."""
+    checks = await examine(services(request))
+    failing = any(found != "ok" for found in checks.values())
+    return Response(
+        Health("failing" if failing else "ok", checks),
+        status_code=503 if failing else 200,
+        headers={"retry-after": "1"} if failing else {},
+    )
+
+
+async def examine(here: Services) -> dict[str, str]:
+    """Looks at everything that serving needs."""
+    try:
+        _, time = await here.ledger.head()
+        revision = await here.ledger.read(schema.current)
+    except DatabaseAway:
+        return {"database": "does not answer"}
+    needed = schema.newest()
+    behind = time - here.ledger.clock.now()
+    return {
+        "database": "ok",
+        "migrations": "ok" if revision == needed else f"at {revision}, {needed} is needed: run grantlog database upgrade",
+        "keys": await here.ledger.read(key_problem, here.ledger.vault, here.keyring) or "ok",
+        "clock": "ok" if behind <= CLOCK_BEHIND_AT_MOST else f"{behind // SECOND} s behind the newest event",
+    }

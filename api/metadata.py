@@ -1,0 +1,57 @@
+"""Authorization server metadata (RFC 8414), derived from what is registered and nothing else."""
+
+from typing import Any
+
+from litestar import Request, Response, route
+
+from api.answers import header
+from api.cors import for_any_client, preflight_for_client
+from api.services import services
+from domain.grants import GRANTS
+from domain.rules import pkce
+from projections import clients, scopes
+
+PATH = "/.well-known/oauth-authorization-server"
+CONFIDENTIAL = ["client_secret_basic", "client_secret_post"]
+METHODS = ["client_secret_basic", "client_secret_post", "none"]
+
+
+def document(issuer: str, scope_names: list[str]) -> dict[str, Any]:
+    """The metadata of this issuer (RFC 8414 §2, RFC 9207 §3, RFC 7636 §6.2)."""
+    return {
+        "issuer": issuer,
+        "authorization_endpoint": f"{issuer}/oauth/authorize",
+        "token_endpoint": f"{issuer}/oauth/token",
+        "introspection_endpoint": f"{issuer}/oauth/introspect",
+        "revocation_endpoint": f"{issuer}/oauth/revoke",
+        "scopes_supported": scope_names,
+        "response_types_supported": sorted({name for grant in GRANTS.values() for name in grant.RESPONSE_TYPES}),
+        "response_modes_supported": ["query"],
+        "grant_types_supported": list(GRANTS),
+        "token_endpoint_auth_methods_supported": METHODS,
+        "introspection_endpoint_auth_methods_supported": CONFIDENTIAL,
+        "revocation_endpoint_auth_methods_supported": METHODS,
+        "code_challenge_methods_supported": list(pkce.METHODS),
+        "authorization_response_iss_parameter_supported": True,
+        "service_documentation": f"{issuer}/schema",
+    }
+
+
+@route(
+    PATH,
+    http_method=["GET", "OPTIONS"],
+    status_code=200,
+    tags=["Protocol"],
+    summary="Authorization server metadata (RFC 8414)",
+)
+async def metadata(request: Request[Any, Any, Any]) -> Response[Any]:
+    """What this server supports. Public; pages of other origins may read it when a client lists their origin."""
+    here = services(request)
+    origin = header(request.scope, b"origin")
+    origins = await here.ledger.read(clients.all_origins)
+    if request.method == "OPTIONS":
+        decision = preflight_for_client(origin or "null", origins.__contains__, ("GET",))
+        return Response(None, status_code=204, headers={"allow": "GET, HEAD, OPTIONS", **decision.headers})
+    names = [scope.name for scope in await here.ledger.read(scopes.all_of)]
+    headers = {"cache-control": "max-age=60", **for_any_client(origin, origins.__contains__).headers}
+    return Response(document(here.settings.issuer, names), headers=headers)

@@ -1,0 +1,223 @@
+"""The OpenAPI document at `/schema/openapi.json` and its page at `/schema`, which loads nothing from elsewhere.
+
+The framework writes the document from the handlers. What it cannot know is added here: the hot endpoints, how refusals
+look, which bodies a handler takes beside JSON, and the examples that handlers give (`opt={"example": …}` for the body,
+`opt={"answer": …}` for the answer).
+"""
+
+from collections.abc import Iterator, Sequence
+from copy import deepcopy
+from typing import Any
+
+import msgspec
+from litestar import Litestar, Request, Router
+from litestar.datastructures import ResponseHeader
+from litestar.handlers import HTTPRouteHandler
+from litestar.openapi import OpenAPIConfig
+from litestar.openapi.plugins import JsonRenderPlugin, OpenAPIRenderPlugin
+from litestar.openapi.spec import Components, SecurityScheme, Server
+from litestar.routes import HTTPRoute
+
+from api import pages
+from api.error_answers import vocabulary
+from api.hot_endpoints import FORM, JSON, HotEndpoint, describe
+from api.openapi_page import render
+from api.problems import MEDIA_TYPE, FieldError
+
+PATH = "/schema"
+MERGE_PATCH = "application/merge-patch+json"
+
+
+class ProblemBody(msgspec.Struct, frozen=True, kw_only=True):
+    """RFC 9457 problem details. `errors` names members at fault; `error` is OAuth's word, on `/dashboards/*` only."""
+
+    type: str
+    title: str
+    status: int
+    detail: str | None
+    request_id: str | None
+    errors: list[FieldError] | msgspec.UnsetType = msgspec.UNSET
+    reason: str | msgspec.UnsetType = msgspec.UNSET
+    error: str | msgspec.UnsetType = msgspec.UNSET
+
+
+PROBLEM_EXAMPLE = {
+    "type": "about:blank",
+    "title": "Bad Request",
+    "status": 400,
+    "detail": "The request is not valid.",
+    "errors": [{"field": "client_name", "detail": "is missing"}],
+    "request_id": "7nXq2VbT0cLhR5dKw9PzEs",
+}
+
+SECURITY: dict[str, SecurityScheme] = {
+    "bearer": SecurityScheme(
+        type="http",
+        scheme="bearer",
+        description="An access token (RFC 6750). The scopes that an operation needs stand beside it.",
+    ),
+    "client": SecurityScheme(
+        type="http",
+        scheme="basic",
+        description="Client id and secret (RFC 6749 §2.3.1). They may stand in the body instead; public clients send "
+        "their `client_id` alone.",
+    ),
+}
+
+
+class Document:
+    """The finished document, made once per app, at the first request for it."""
+
+    def __init__(self, hot: Sequence[HotEndpoint]) -> None:
+        self._hot = tuple(hot)
+        self._finished: dict[str, Any] | None = None
+        self._bytes: bytes | None = None
+
+    def of(self, app: Litestar, generated: dict[str, Any]) -> dict[str, Any]:
+        """The framework's document with everything added."""
+        if self._finished is None:
+            self._finished = finish(app, generated, self._hot)
+        return self._finished
+
+    def as_json(self, app: Litestar, generated: dict[str, Any]) -> bytes:
+        if self._bytes is None:
+            self._bytes = msgspec.json.encode(self.of(app, generated))
+        return self._bytes
+
+
+class DocumentPlugin(JsonRenderPlugin):
+    """Serves the document."""
+
+    def __init__(self, document: Document) -> None:
+        super().__init__()
+        self.document = document
+
+    def render(self, request: Request[Any, Any, Any], openapi_schema: dict[str, Any]) -> bytes:
+        return self.document.as_json(request.app, openapi_schema)
+
+
+class PagePlugin(OpenAPIRenderPlugin):
+    """Serves the page: server-rendered, without scripts."""
+
+    def __init__(self, document: Document) -> None:
+        super().__init__(path="/")
+        self.document = document
+        self._page: bytes | None = None
+
+    def render(self, request: Request[Any, Any, Any], openapi_schema: dict[str, Any]) -> bytes:
+        if self._page is None:
+            self._page = render(self.document.of(request.app, openapi_schema))
+        return self._page
+
+
+def openapi_config(version: str, hot: Sequence[HotEndpoint] = (), *, issuer: str = "/") -> OpenAPIConfig:
+    """The configuration for `Litestar(openapi_config=…)`, with the `@asgi` endpoints that belong into the document."""
+    document = Document(hot)
+    headers = [ResponseHeader(name=name, value=value) for name, value in pages.security_headers().items()]
+    return OpenAPIConfig(
+        title="Grantlog",
+        version=version,
+        description="An OAuth 2.0 authorization server whose every decision is an immutable event.",
+        servers=[Server(url=issuer)],
+        components=Components(security_schemes=dict(SECURITY)),
+        render_plugins=[PagePlugin(document), DocumentPlugin(document)],
+        use_handler_docstrings=True,
+        openapi_router=Router(PATH, route_handlers=[], include_in_schema=False, response_headers=headers),
+    )
+
+
+def document(app: Litestar) -> dict[str, Any]:
+    """The finished document of an app, for tests and tools."""
+    config = app.openapi_config
+    if config is None:
+        raise RuntimeError("the app has no OpenAPI configuration")
+    plugin = next(plugin for plugin in config.render_plugins if isinstance(plugin, DocumentPlugin))
+    return plugin.document.of(app, app.openapi_schema.to_schema())
+
+
+def finish(app: Litestar, generated: dict[str, Any], hot: Sequence[HotEndpoint]) -> dict[str, Any]:
+    """A copy of the framework's document with refusals, bodies, examples and hot endpoints."""
+    finished = deepcopy(generated)
+    schemas = finished.setdefault("components", {}).setdefault("schemas", {})
+    (_,), problem = msgspec.json.schema_components([ProblemBody], ref_template="#/components/schemas/{name}")
+    schemas |= problem
+    closed: set[str] = set()
+    for path, method, handler in _operations(app):
+        operation = finished["paths"].get(path, {}).get(method)
+        if operation is not None:
+            _describe_body(operation, method, handler)
+            _describe_refusals(operation, path, handler)
+            closed |= _closed_structs(handler)
+    for name, schema in schemas.items():
+        # The framework does not say that a struct forbids unknown members.
+        if schema.get("title", name) in closed:
+            schema["additionalProperties"] = False
+    for endpoint in hot:
+        operation, components = describe(endpoint)
+        schemas |= components
+        finished["paths"].setdefault(endpoint.path, {})[endpoint.method] = operation
+    finished["paths"] = dict(sorted(finished["paths"].items()))
+    return finished
+
+
+def _operations(app: Litestar) -> Iterator[tuple[str, str, HTTPRouteHandler]]:
+    for route in app.routes:
+        if isinstance(route, HTTPRoute):
+            for method, (handler, _) in route.route_handler_map.items():
+                yield route.path_format or "/", method.lower(), handler
+
+
+def _describe_body(operation: dict[str, Any], method: str, handler: HTTPRouteHandler) -> None:
+    content = operation.get("requestBody", {}).get("content", {})
+    if JSON in content:
+        accepted = handler.opt.get("bodies", ("json",))
+        if (example := handler.opt.get("example")) is not None:
+            content[JSON]["example"] = example
+        if "form" in accepted:
+            content[FORM] = content[JSON]
+        if method == "patch":
+            content[MERGE_PATCH] = content[JSON]
+        if "json" not in accepted:
+            del content[JSON]
+    declared = handler.parsed_fn_signature.parameters.get("data")
+    if declared is not None and declared.has_default and "requestBody" in operation:
+        operation["requestBody"]["required"] = False
+    if (answer := handler.opt.get("answer")) is not None:
+        for status, response in operation["responses"].items():
+            if status.startswith("2") and JSON in response.get("content", {}):
+                response["content"][JSON]["example"] = answer
+
+
+def _describe_refusals(operation: dict[str, Any], path: str, handler: HTTPRouteHandler) -> None:
+    """The framework's own idea of a 400 goes; whatever is refused looks as the place's vocabulary says."""
+    responses = operation["responses"]
+    responses.pop("400", None)
+    words = vocabulary({"path": path, "headers": [], "route_handler": handler})
+    if words == "page":
+        responses["default"] = {"description": "Refused.", "content": {"text/html": {"schema": {"type": "string"}}}}
+        return
+    schema = {"$ref": "#/components/schemas/ProblemBody"}
+    responses["default"] = {
+        "description": "Refused (RFC 9457): 400, 401, 403, 404, 409, 413, 415, 422, 429 or 503.",
+        "content": {MEDIA_TYPE: {"schema": schema, "example": PROBLEM_EXAMPLE}},
+    }
+
+
+def _closed_structs(handler: HTTPRouteHandler) -> set[str]:
+    """Names of the structs in a handler's body that forbid unknown members."""
+    declared = handler.parsed_fn_signature.parameters.get("data")
+    return set() if declared is None else set(_closed(msgspec.inspect.type_info(declared.annotation)))
+
+
+def _closed(info: Any) -> Iterator[str]:
+    if isinstance(info, msgspec.inspect.StructType):
+        if info.forbid_unknown_fields:
+            yield info.cls.__name__
+        for field in info.fields:
+            yield from _closed(field.type)
+        return
+    for name in ("type", "item_type", "value_type"):
+        if isinstance(inner := getattr(info, name, None), msgspec.inspect.Type):
+            yield from _closed(inner)
+    for inner in getattr(info, "types", ()) or ():
+        yield from _closed(inner)

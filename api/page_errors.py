@@ -1,0 +1,9 @@
+"""How a page says that something went wrong."""
+
+from api.pages import ErrorPage, render, security_headers
+from api.problems import Problem
+
+
+def error_page(problem: Problem, request_id: str) -> tuple[bytes, dict[str, str]]:
+    """The problem as an HTML page, and the headers that go with it."""
+    return render(ErrorPage(problem.title, problem.detail or "", request_id)), security_headers()
