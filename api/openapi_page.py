@@ -18,7 +18,8 @@ TEMPLATE = TEMPLATES["sheet.html"].environment.from_string(
 {% block width %} class="wide"{% endblock %}
 {% block content %}
 <h1>Interfaces</h1>
-<p>Everything that programs may call. Machines read <a href="/schema/openapi.json">the OpenAPI document</a>, version {{ version }}.</p>
+<p>Everything that programs may call. Machines read
+<a href="/schema/openapi.json">the OpenAPI document</a>, version {{ version }}.</p>
 {% for group in groups %}
 <section>
 <h2>{{ group.name }}</h2>
@@ -31,7 +32,8 @@ TEMPLATE = TEMPLATES["sheet.html"].environment.from_string(
 <dl class="facts">
 {% for member in operation.members %}
 <dt><code>{{ member.name }}</code></dt>
-<dd>{{ member.kind }}{% if member.required %}, required{% endif %}{% if member.meaning %}. {{ member.meaning }}{% endif %}</dd>
+<dd>{{ member.kind }}{% if member.required %}, required{% endif %}
+{%- if member.meaning %}. {{ member.meaning }}{% endif %}</dd>
 {% endfor %}
 </dl>
 {% endif %}
