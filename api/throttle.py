@@ -6,6 +6,7 @@ that many at once gain nothing, and a success takes that back: success never cos
 """
 
 from collections.abc import Mapping
+from functools import lru_cache
 from math import ceil
 from pathlib import Path
 from typing import NamedTuple, Protocol
@@ -111,6 +112,7 @@ class Limit(NamedTuple):
 Limits = tuple[Limit, ...]
 
 
+@lru_cache(maxsize=4096)
 def group(address: str | None) -> str:
     """The addresses that are one caller: an IPv4 address, or an IPv6 /64, which is what one line gets (RFC 6177 §2)."""
     parsed = parse_address(address) if address else None
@@ -192,13 +194,16 @@ class Throttle:
         return Admission(self, None, tuple(tickets))
 
     def retry_after(self, *limits: Limit) -> int | None:
-        """Whole seconds to wait, or None, without counting anything: for a check that cannot be overtaken by others."""
+        """Whole seconds to wait, or None, without counting anything: for a check that cannot be overtaken by others.
+
+        It takes no lock. What another worker is writing at this moment may be seen half: a delay too much or too few,
+        once, is a fair price for a look that every request takes.
+        """
         file = self._file
         if file is None:
             return None
         marks = [(limit, file.digest(limit.rule, limit.subject)) for limit in limits]
-        with file.locked():
-            cells = [file.read(limit.rule, digest) for limit, digest in marks]
+        cells = [file.read(limit.rule, digest) for limit, digest in marks]
         wait = self._longest_wait(marks, cells, self._clock.now())
         return ceil(wait / SECOND) if wait else None
 

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Callable
 from time import perf_counter
+from typing import Any
 from urllib.parse import unquote_to_bytes
 
 import structlog
@@ -30,7 +31,7 @@ HEADERS: tuple[tuple[bytes, bytes], ...] = (
 
 STRICT_TRANSPORT = (b"strict-transport-security", b"max-age=31536000")
 
-log = structlog.get_logger("access")
+log = structlog.get_logger("api")
 
 
 class Wrapper:
@@ -62,6 +63,7 @@ class Wrapper:
         self.masker = Masker(prefix)
         self.make_id = make_id
         self.waiting = 0
+        self._access: Any = None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http":
@@ -116,7 +118,10 @@ class Wrapper:
         """One line per request. No query, header, address or name: an erased person leaves nothing in a log file."""
         if not path.isprintable():
             path = "(unprintable)"
-        log.info(
+        if self._access is None:
+            # Bound once, after logging was configured: binding anew would cost as much as the line itself.
+            self._access = structlog.get_logger("access").bind()
+        self._access.info(
             "request",
             request_id=arrived.request_id,
             method=method if method.isalpha() and len(method) < 20 else "(other)",
