@@ -111,7 +111,8 @@ def project(recorded: Recorded, indexes: Mapping[str, bytes]) -> Iterator[Write]
     """The row that an event changes."""
     event = recorded.event
     account_id = recorded.stream.partition(":")[2]
-    key = ("accounts", account_id)
+    # One key for all people, because one may take the name that another has just given up.
+    key = "accounts"
     where = {"b_account_id": account_id, "b_at": recorded.time}
     at = {"b_account_id": account_id, "b_position": recorded.position}
     match event:

@@ -105,7 +105,8 @@ def project(recorded: Recorded, indexes: Mapping[str, bytes]) -> Iterator[Write]
     """The rows that an event changes."""
     event = recorded.event
     client_id = recorded.stream.partition(":")[2]
-    key = ("clients", client_id)
+    # One key for all clients, because one may take the slug that another has just given up.
+    key = "clients"
     where = {"b_client_id": client_id, "b_at": recorded.time}
     cut_off = Write(_CUT_OFF, {"b_client_id": client_id, "b_position": recorded.position}, key)
     match event:

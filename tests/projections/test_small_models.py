@@ -1,0 +1,123 @@
+"""Scopes, roles, consents and sessions; and that a replay in one batch gives the rows that single steps gave."""
+
+from domain.account import Disabled, Erased, ProfileChanged, Registered
+from domain.account_sign_in import PasswordChanged
+from domain.client import Attributes, Updated
+from domain.client_secret import SecretRevoked
+from domain.consent import Denied, Extended, Given, Withdrawn
+from domain.role import Changed as RoleChanged
+from domain.role import Defined as RoleDefined
+from domain.role import Definition
+from domain.role import Retired as RoleRetired
+from domain.scope import Changed, Defined, Retired
+from domain.session import Ended, Started
+from domain.usage import Seen
+from projections import consents, roles, scopes, sessions
+from projections.sealed import parse
+from tests.domain.history import NOW
+from tests.projections.conftest import Log
+from tests.projections.test_clients import registered
+from tests.projections.test_secrets import ISSUED, rotated, tokens
+
+
+def test_scopes(log: Log) -> None:
+    for name in ("b", "a", "c"):
+        log.tell(f"scope:{name}", Defined(name=name, description=f"May {name}"))
+    log.tell("scope:a", Changed(old="May a", new="May do a"))
+    log.tell("scope:c", Retired())
+    assert scopes.all_of(log.connection) == (scopes.Scope("a", "May do a"), scopes.Scope("b", "May b"))
+    assert scopes.find(log.connection, "c") is None
+    assert scopes.existing(log.connection, ["a", "c", "z"]) == {"a"}
+    assert scopes.existing(log.connection, []) == frozenset()
+    assert scopes.descriptions(log.connection, ["b", "z"]) == {"b": "May b"}
+    first = scopes.page(log.connection, limit=1)
+    assert (first.items[0].name, first.next) == ("a", "a")
+    assert [s.name for s in scopes.page(log.connection, limit=1, after="a").items] == ["b"]
+
+
+def test_roles(log: Log) -> None:
+    for realm, name, default in (
+        ("platform", "member", True),
+        ("administration", "reader", False),
+        ("platform", "x", False),
+    ):
+        event = RoleDefined(realm=realm, name=name, scopes=("profile", f"{name}:read"), default=default)
+        log.tell(f"role:{realm}:{name}", event)
+    old = Definition(scopes=("profile", "x:read"), default=False)
+    log.tell("role:platform:x", RoleChanged(old=old, new=Definition(scopes=("y",), default=True)))
+    assert roles.find(log.connection, "platform", "x") == roles.Role("platform", "x", ("y",), True)
+    assert roles.defaults(log.connection, "platform") == ("member", "x")
+    assert roles.role_scopes(log.connection, "platform", ("x", "reader")) == {"x": ("y",)}
+    assert roles.allowed_scopes(log.connection, "platform", ("x", "member")) == {"y", "profile", "member:read"}
+    assert roles.naming_scope(log.connection, "y")
+    first = roles.page(log.connection, limit=2)
+    assert [(r.realm, r.name) for r in first.items] == [("administration", "reader"), ("platform", "member")]
+    assert [r.name for r in roles.page(log.connection, limit=2, after=first.next).items] == ["x"]
+    log.tell("role:platform:x", RoleRetired())
+    assert [r.name for r in roles.all_of(log.connection, "platform")] == ["member"]
+    assert not roles.naming_scope(log.connection, "y")
+
+
+def test_consents(log: Log) -> None:
+    log.tell("consent:a1:c1", Denied(scope=("profile",)), Given(scope=("profile",)))
+    log.tell("consent:a1:c2", Given(scope=("profile",)))
+    log.tell("consent:a1:c1", Extended(added=("x",), scope=("profile", "x")), at=NOW + 5)
+    assert consents.find(log.connection, "a1", "c1") == consents.Consent("a1", "c1", ("profile", "x"), NOW, NOW + 5)
+    first = consents.page(log.connection, "a1", limit=1)
+    assert ([c.client_id for c in first.items], first.next) == (["c1"], "c1")
+    assert [c.client_id for c in consents.page(log.connection, "a1", limit=1, after="c1").items] == ["c2"]
+    log.tell("consent:a1:c1", Withdrawn())
+    assert consents.find(log.connection, "a1", "c1") is None
+    assert [c.client_id for c in consents.page(log.connection, "a1").items] == ["c2"]
+    log.tell("consent:a1:c1", Given(scope=("y",)), at=NOW + 9)
+    assert consents.find(log.connection, "a1", "c1") == consents.Consent("a1", "c1", ("y",), NOW + 9, NOW + 9)
+    log.tell("account:a1", Erased())
+    assert consents.page(log.connection, "a1").items == ()
+
+
+def test_sessions(log: Log) -> None:
+    for number in (1, 2, 3):
+        event = Started(account_id="a1", realm="platform", sha256=f"{number}{number}" * 32, lifetime=number)
+        log.tell(f"session:s{number}", event)
+    found = sessions.by_digest(log.connection, bytes.fromhex("22" * 32))
+    assert found == sessions.Session("s2", "a1", "platform", 2, NOW, NOW + 2_000_000)
+    assert [s.session_id for s in sessions.of_account(log.connection, "a1", NOW + 1_000_000)] == ["s2", "s3"]
+    log.tell("session:s2", Ended(reason="signed_out"))
+    assert sessions.by_digest(log.connection, bytes.fromhex("22" * 32)) is None
+    assert sessions.prune(log.connection, NOW + 9_000_000, limit=1) == 1
+    assert sessions.prune(log.connection, NOW + 9_000_000) == 1
+    assert sessions.prune(log.connection, NOW + 9_000_000) == 0
+
+
+def test_a_sealed_reference_can_be_taken_apart() -> None:
+    value = parse("event-1|owner|s1.client:c1.2026-11.abc")
+    assert value is not None
+    assert (value.event_id, value.field, value.text) == ("event-1", "owner", "s1.client:c1.2026-11.abc")
+    assert parse(None) is None
+
+
+def test_a_replay_in_one_batch_gives_the_same_rows(log: Log) -> None:
+    person = Registered(realm="platform", username="ada", email=None, password_hash="$1", roles=("member",))
+    log.tell("client:c1", registered(), ISSUED)
+    log.tell("grant:g1", tokens("s1"), at=NOW + 1)
+    log.tell("client:c2", registered("Two"))
+    log.tell("account:a1", person, username=b"a" * 32)
+    log.tell("client:c1", rotated(2, 60), at=NOW + 2)
+    log.tell("client:c1", rotated(3, 9), at=NOW + 2)
+    log.tell("usage:s2", Seen(client_id="c1", via="introspection", count=3, window_seconds=60), at=NOW + 3)
+    log.tell("usage:s1", Seen(client_id="c1", via="introspection", count=4, window_seconds=60), at=NOW + 4)
+    log.tell("client:c1", SecretRevoked(secret_id="s1", tokens="keep"), at=NOW + 5)
+    log.tell("client:c1", SecretRevoked(secret_id="s1", tokens="revoke"), at=NOW + 6)
+    log.tell("client:c1", Updated(new=Attributes(realm="administration", client_name="Moved")), at=NOW + 7)
+    log.tell("consent:a1:c1", Given(scope=("profile",)))
+    log.tell("consent:a1:c1", Withdrawn())
+    log.tell("consent:a1:c1", Given(scope=("x",)), at=NOW + 8)
+    log.tell("account:a1", PasswordChanged(password_hash="$2", except_grant="g1"))
+    log.tell("account:a1", ProfileChanged(username="eve"), username=b"e" * 32)
+    log.tell("account:a1", Disabled())
+    log.tell("account:a2", person, username=b"a" * 32)
+    log.tell("account:a2", Erased())
+    lived = log.rows()
+    assert any(lived["secret_uses"])
+    log.replay()
+    assert log.rows() == lived
