@@ -2,10 +2,12 @@
 
 import re
 from collections import Counter
+from pathlib import Path
 
 import msgspec
 import pytest
 
+from api import events_page
 from domain.events import EVENTS
 from domain.streams import AGGREGATES
 from tests.golden import examples, files
@@ -78,3 +80,8 @@ def test_a_fold_takes_every_golden_event_in_any_state(golden) -> None:
     page = AGGREGATES[category]
     event = msgspec.json.decode(golden.data, type=BY_TAG[golden.tag])
     page.evolve(page.INITIAL, examples.recorded(type(event), category))
+
+
+def test_the_page_of_events_is_the_catalogues() -> None:
+    page = Path(__file__).parents[2] / "docs" / "events.md"
+    assert page.read_text(encoding="utf-8") == events_page.page(), "run `make docs`"
