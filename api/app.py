@@ -8,19 +8,21 @@ from typing import Any
 import structlog
 from litestar import Litestar
 
+from api.arrival import Proxies
 from api.background import Background
-from api.bodies import StrictRequest, check_query
+from api.bodies import StrictRequest, check_handlers, check_query
 from api.error_answers import ErrorAnswers
+from api.hot_descriptions import HOT
 from api.openapi import openapi_config
 from api.page_errors import error_page
 from api.routes import ROUTES
 from api.services import Services, lifetimes
 from api.settings import Settings
-from api.starting import record_start
+from api.starting import record_start, running_version
 from api.tallies import Tallies
 from api.throttle import open_throttle
 from api.uses import Uses
-from api.wrapper import Proxies, Wrapper
+from api.wrapper import Wrapper
 from eventstore.ledger import Ledger
 from security.clock import Clock, SystemClock
 from security.keyring import Keyring
@@ -83,10 +85,11 @@ def create(settings: Settings, keyring: Keyring, clock: Clock | None = None) -> 
         request_class=StrictRequest,
         before_request=check_query,
         exception_handlers=errors.exception_handlers,
-        openapi_config=openapi_config(settings),
+        openapi_config=openapi_config(running_version(), HOT, issuer=settings.issuer),
         request_max_body_size=settings.body_limit,
         logging_config=None,
     )
+    check_handlers(app)
     app.state.errors = errors
     wrapped: Any = app
     return Wrapper(

@@ -9,7 +9,8 @@ from sqlalchemy import Connection
 from api.services import Services
 from domain.event import Moment
 from eventstore.commands import DatabaseAway, Overloaded
-from projections import tokens
+from projections import grants, sessions, tokens
+from security.vault import Vault
 
 RECORD_EVERY = 0.5
 """Seconds. A first use from a new address is in the log within a second."""
@@ -50,14 +51,13 @@ class Background:
     async def _prune(self) -> None:
         here = self._services
         before, limit = here.ledger.clock.now(), here.settings.prune_batch
-        while await here.ledger.maintain(_prune_tokens, before, limit) >= limit:
-            await asyncio.sleep(0)
-        while await here.ledger.maintain(here.ledger.vault.prune_answers, before, limit) >= limit:
-            await asyncio.sleep(0)
+        for prune in (tokens.prune, grants.prune, sessions.prune, _answers(here.ledger.vault)):
+            while await here.ledger.maintain(prune, before, limit) >= limit:
+                await asyncio.sleep(0)
 
 
-def _prune_tokens(connection: Connection, before: Moment, limit: int) -> int:
-    return tokens.prune(connection, before, limit)
+def _answers(vault: Vault) -> Callable[[Connection, Moment, int], int]:
+    return vault.prune_answers
 
 
 async def _every(seconds: float, work: Callable[[], Awaitable[None]]) -> None:

@@ -158,7 +158,7 @@ async def _record(
     stream = client.stream(state.client_id)
     dead = None if sha256 is None else client_secret.matching(state.secrets, sha256)
     if reason in (InvalidClient.SECRET_EXPIRED, InvalidClient.SECRET_REVOKED) and dead is not None:
-        verb: Any = client.note_dead_secret
+        verb: Any = client_secret.note_dead_use
         facts: dict[str, Any] = {"secret_id": dead.secret_id, "via": via}
         subject = usage.stream(dead.secret_id)
     else:

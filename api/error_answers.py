@@ -28,6 +28,9 @@ from api.arrival import arrival
 from api.log_lines import trace
 from api.oauth_errors import OAuthError
 from api.problems import FieldError, Problem
+from eventstore.commands import DatabaseAway
+from eventstore.commands import Overloaded as LedgerOverloaded
+from security.passwords import Overloaded as PasswordsOverloaded
 
 Vocabulary = Literal["oauth", "problem", "dashboard", "page"]
 ErrorPage = Callable[[Problem, str], tuple[bytes, dict[str, str]]]
@@ -123,7 +126,9 @@ def to_problem(error: Exception, scope: Scope) -> Problem:
         return error
     if isinstance(error, msgspec.ValidationError):
         return invalid(error)
-    if isinstance(error, OperationalError | InterfaceError | PoolTimeout):
+    if isinstance(error, LedgerOverloaded | PasswordsOverloaded):
+        return problems.Unavailable()
+    if isinstance(error, DatabaseAway | OperationalError | InterfaceError | PoolTimeout):
         return problems.Unavailable("The database cannot be reached. Try again.", retry_after=2)
     if isinstance(error, HTTPException):
         return _from_http(error, scope)

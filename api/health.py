@@ -51,7 +51,7 @@ async def examine(here: Services) -> dict[str, str]:
     behind = time - here.ledger.clock.now()
     return {
         "database": "ok",
-        "migrations": "ok" if revision == needed else f"at {revision}, {needed} is needed: run grantlog database upgrade",
+        "migrations": "ok" if revision == needed else f"at {revision}; run grantlog database upgrade for {needed}",
         "keys": await here.ledger.read(key_problem, here.ledger.vault, here.keyring) or "ok",
         "clock": "ok" if behind <= CLOCK_BEHIND_AT_MOST else f"{behind // SECOND} s behind the newest event",
     }

@@ -3,6 +3,7 @@
 from typing import Any
 
 import msgspec
+
 from api.answers import JSON, Answer, Receive, Scope, answer, header
 from api.bearer import bearer_token, judge
 from api.bodies import read_parameters
@@ -77,7 +78,7 @@ def members(known: Known, issuer: str) -> dict[str, Any]:
     if known.username is not None:
         found["username"] = known.username
     if token.kind == "refresh":
-        found["token_use"] = "refresh"
+        found["token_use"] = "refresh"  # noqa: S105 - the word of the contract
         del found["token_type"]
     return found
 

@@ -62,7 +62,6 @@ async def execute(
         if found is None or found.kind != KIND_OF[credential]:
             raise InvalidGrant()
         grant_id, account_id = found.grant_id, found.account_id
-        facts["grant_id"] = grant_id
     access = here.format.mint(Kind.ACCESS_TOKEN)
     refresh = here.format.mint(Kind.REFRESH_TOKEN)
     facts["minted"] = Minted(access.hex, refresh.hex)

@@ -6,4 +6,5 @@ from api.problems import Problem
 
 def error_page(problem: Problem, request_id: str) -> tuple[bytes, dict[str, str]]:
     """The problem as an HTML page, and the headers that go with it."""
-    return render(ErrorPage(problem.title, problem.detail or "", request_id)), security_headers()
+    page = ErrorPage(title=problem.title, explanation=problem.detail or problem.title, request_id=request_id)
+    return render(page), security_headers()

@@ -14,7 +14,6 @@ from domain.sealed import Sealed
 from eventstore.commands import Command, Origin
 from projections import accounts
 
-
 LONGEST_NAME = names.EMAIL_MAXIMUM
 
 
@@ -32,7 +31,7 @@ class Wait(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Verified:
-    """Who it is. `password` is the event that holds the hash which was verified, to be compared again under the lock."""
+    """Who it is. `password` is the event with the hash that was verified, to be compared again under the lock."""
 
     account: account.State
     password: str

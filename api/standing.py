@@ -7,7 +7,7 @@ from domain.grants.facts import Parties
 from eventstore.view import View
 
 ASKED_AT_MOST = 100
-"""Scope names of one request that are looked up. More than a client can have need no look: one of them is not its own."""
+"""Scope names of one request that are looked up. A client can have no more, so one beyond them is not its own."""
 
 
 def known_scopes(view: View, names: Iterable[str]) -> frozenset[str]:

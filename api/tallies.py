@@ -1,4 +1,4 @@
-"""Facts that anyone can repeat: the first is recorded at once, what follows as one count for each subject, address and window.
+"""Facts that anyone can repeat: the first at once, what follows as one count for each subject, address and window.
 
 Without this an anonymous caller could make the log grow without bound. The counts of an open window are in memory, so a
 killed server loses them; the first fact of each window is never lost.

@@ -37,7 +37,8 @@ async def _post(scope: Scope, receive: Receive) -> Answer:
         raise UnsupportedGrantType()
     request = _request(module, parameters)
     if module is password:
-        given = await password_grant(here, scope, caller, parameters.get("username"), parameters.get("password"), request)
+        name, secret = parameters.get("username"), parameters.get("password")
+        given = await password_grant(here, scope, caller, name, secret, request)
     else:
         given = await execute(here, scope, caller, module, request, None)
     return answer(200, _encode(token_answer(given, refresh_too=True)), JSON, NO_STORE)

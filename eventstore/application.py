@@ -1,4 +1,4 @@
-"""The `eventsourcing` application underneath the ledger: mapper, recorder, event store and notification log, wired to our engine."""
+"""The `eventsourcing` application underneath the ledger, with our mapper, recorder and engine."""
 
 from typing import Any
 

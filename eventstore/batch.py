@@ -173,4 +173,3 @@ class Batch:
         for stream in self.touched:
             state, version = self._folds[stream]
             states.keep(stream, Folded(state, version, self.position))
-

@@ -57,7 +57,8 @@ class Changes:
         if position <= known:
             return
         newer = events.c.id > known, events.c.id <= position
-        for (stream,) in connection.execute(select(events.c.originator_id).where(*newer, events.c.topic == Erased.type)):
+        gone = select(events.c.originator_id).where(*newer, events.c.topic == Erased.type)
+        for (stream,) in connection.execute(gone):
             self.erased(stream)
         if position - known > MANY:
             self.forget(position)

@@ -20,7 +20,9 @@ def _sqlite(url: URL, on_begin: str | None, wait_ms: int) -> Engine:
     def configure(connection: Any, _: Any) -> None:
         # WAL is set here, before the first BEGIN IMMEDIATE: inside a transaction the mode cannot change.
         connection.isolation_level = None
-        for pragma in (f"busy_timeout={SQLITE_WAIT_MS}", "journal_mode=WAL", "synchronous=FULL", "foreign_keys=OFF", f"busy_timeout={wait_ms}"):
+        # While another process changes the mode or recovers the log, even this has to wait.
+        lasting = ("journal_mode=WAL", "synchronous=FULL")
+        for pragma in (f"busy_timeout={SQLITE_WAIT_MS}", *lasting, f"busy_timeout={wait_ms}"):
             connection.execute(f"PRAGMA {pragma}").fetchall()
 
     if on_begin:
@@ -33,7 +35,7 @@ def _sqlite(url: URL, on_begin: str | None, wait_ms: int) -> Engine:
 
 
 def writing(url: str) -> Engine:
-    """The ledger's engine. On SQLite a transaction takes the write lock when it begins, and a held lock is refused at once."""
+    """The ledger's engine. On SQLite a transaction begins with the write lock; one that is held is refused at once."""
     parsed = make_url(url)
     if is_sqlite(parsed):
         return _sqlite(parsed, "BEGIN IMMEDIATE", 0)
@@ -60,7 +62,6 @@ def migrating(url: str) -> Engine:
     if is_sqlite(parsed):
         return _sqlite(parsed, "BEGIN IMMEDIATE", SQLITE_WAIT_MS)
     return create_engine(parsed, poolclass=NullPool, connect_args={"connect_timeout": 5})
-
 
 
 def set_lock_wait(engine: Engine, wait_ms: int) -> None:

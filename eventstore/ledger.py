@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Callable
 from functools import partial
-from typing import Any, Concatenate, ParamSpec, Self, TypeVar
+from typing import Any, Concatenate, ParamSpec, Self, TypeVar, overload
 
 from sqlalchemy import Connection
 from sqlalchemy.exc import OperationalError
@@ -78,19 +78,27 @@ class Ledger:
         return cls(log, parts, committer, reader, clock)
 
     # -- writing ------------------------------------------------------------------------------------------------------
+    @overload
+    async def execute(self, *commands: Command, origin: Origin) -> Executed[None]: ...
+
+    @overload
+    async def execute(
+        self, *commands: Command, origin: Origin, then: Callable[[View, tuple[Recorded, ...]], T]
+    ) -> Executed[T]: ...
+
     async def execute(
         self,
         *commands: Command,
         origin: Origin,
         then: Callable[[View, tuple[Recorded, ...]], T] | None = None,
-    ) -> Executed[T]:
+    ) -> Executed[Any]:
         """Executes the commands in one transaction and returns after its commit is on disk.
 
         If one is refused nothing of the others is stored, and the refusal's own events are. `then` runs inside the
         transaction when nothing was refused, after the projection rows are written; what it returns is `value`.
         Raises `Overloaded` and `DatabaseAway`; anything else is a bug.
         """
-        future: asyncio.Future[Executed[T]] = asyncio.get_running_loop().create_future()
+        future: asyncio.Future[Executed[Any]] = asyncio.get_running_loop().create_future()
 
         def answer(executed: Executed[Any] | None, error: BaseException | None) -> None:
             if future.done():  # the caller went away; the facts stand all the same
@@ -140,7 +148,7 @@ class Ledger:
 
     async def head(self) -> tuple[int, Moment]:
         """Position and time of the newest event."""
-        return await self._reader.run(lambda c: tuple(c.execute(HEAD).one()))  # type: ignore[arg-type,return-value]
+        return await self._reader.run(lambda c: tuple(c.execute(HEAD).one()))
 
     async def close(self) -> None:
         """Finishes what was accepted and lets the database go."""

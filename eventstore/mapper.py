@@ -96,7 +96,7 @@ class LogMapper(Mapper[str]):
         return self.recorded(stored_event.state)
 
     def recorded(self, state: bytes | str) -> Recorded:
-        """Decodes the text of the `state` column; raises `msgspec.DecodeError` when it is not one of our stored forms."""
+        """Decodes the text of a `state` column; raises `msgspec.DecodeError` when it is none of our stored forms."""
         leaf = self._leaf.decode(state)
         return Recorded(
             leaf.position,
@@ -115,7 +115,7 @@ class LogMapper(Mapper[str]):
         decoder = self._data.get(tag)
         if decoder is None:
             tag, old = UPCASTS[tag](msgspec.json.decode(data))
-            event: Event = msgspec.convert(old, self._data[tag].type)
-            return event
-        event = decoder.decode(data)
-        return event
+            upcast: Event = msgspec.convert(old, self._data[tag].type)
+            return upcast
+        event: Event = decoder.decode(data)
+        return event  # noqa: RET504 - the annotation tells the type checker what a decoder of Any gives

@@ -27,7 +27,7 @@ class Reader(Protocol):
 
 
 class InlineReader:
-    """SQLite: one connection on the event loop's thread. A read costs microseconds, less than handing it to a thread."""
+    """SQLite: one connection on the event loop's thread. A read costs less than handing it to another."""
 
     def __init__(self, engine: Engine, changes: Changes) -> None:
         self._engine = engine

@@ -18,7 +18,7 @@ _STORED = _NOTIFICATION[1:]
 
 
 class LogRecorder(SQLAlchemyApplicationRecorder):
-    """Inserts within the ledger's transaction only; positions are the ledger's, so no table lock and no sequence are needed."""
+    """Inserts within the ledger's transaction only. Positions are the ledger's: no table lock, no sequence."""
 
     def insert_events(
         self,
@@ -86,7 +86,7 @@ class LogRecorder(SQLAlchemyApplicationRecorder):
         query = query.order_by(events.c.id).limit(limit)
         with self.transaction(commit=False) as session:
             rows = session.connection().execute(query)
-            return [Notification(s, v, t, state.encode(), p) for p, s, v, t, state in rows]  # type: ignore[misc]
+            return [Notification(s, v, t, state.encode(), p) for p, s, v, t, state in rows]
 
     def max_notification_id(self) -> int | None:
         """The newest position, or None for an empty log."""

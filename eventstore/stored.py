@@ -1,7 +1,7 @@
 """Where the log stands: the table of events, and the head row whose lock orders every append."""
 
 from eventsourcing_sqlalchemy.datastore import SQLAlchemyDatastore
-from eventsourcing_sqlalchemy.models import EventRecord
+from eventsourcing_sqlalchemy.models import EventRecord  # type: ignore[attr-defined]
 from sqlalchemy import BigInteger, Column, Index, Integer, MetaData, SmallInteger, Table, Text
 from sqlalchemy.orm import Mapped, mapped_column
 
@@ -53,4 +53,4 @@ head = Table(
     Column("position", BigInteger, nullable=False),
     Column("time", BigInteger, nullable=False),
 )
-"""One row, `id` 1: position and time of the newest event. Whoever appends holds its lock, so commit order is position order."""
+"""One row, `id` 1: position and time of the newest event. Appending needs its lock: commit order is position order."""

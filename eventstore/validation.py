@@ -1,4 +1,4 @@
-"""Live validation of tokens: the projections' one joined row, kept as long as the log says that nothing in it changed."""
+"""Live validation of tokens: one joined row, kept as long as the log says that nothing in it changed."""
 
 from collections import OrderedDict
 from typing import NamedTuple
@@ -46,7 +46,7 @@ class Validation:
         self._kept: OrderedDict[bytes, Known] = OrderedDict()
 
     async def find(self, digest: bytes) -> Known | None:
-        """The token with this digest as of everything acknowledged before this call; None when there is no row of it."""
+        """The token with this digest as of everything acknowledged before this call; None when it has no row."""
         await self._reader.settled()
         known = self._kept.get(digest)
         if known is not None and self._changes.holds(known.as_of, known.streams):

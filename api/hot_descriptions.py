@@ -1,0 +1,115 @@
+"""What the document says of the token, introspection and revocation endpoints."""
+
+from typing import Annotated
+
+from msgspec import UNSET, Meta, Struct, UnsetType
+
+from api.hot_endpoints import HotAnswer, HotEndpoint
+
+ClientId = Annotated[str, Meta(description="Client id, when not in the Authorization header.", max_length=200)]
+ClientSecret = Annotated[str, Meta(description="Client secret, when not in the Authorization header.", max_length=1024)]
+Raw = Annotated[str, Meta(description="The token.", max_length=1024)]
+Hint = Annotated[str, Meta(description="`access_token` or `refresh_token`; a wrong one does no harm.")]
+
+
+class TokenParameters(Struct, kw_only=True):
+    """A token request (RFC 6749 §4.1.3, §4.3.2, §4.4.2, §6; RFC 7636 §4.5)."""
+
+    grant_type: Annotated[str, Meta(description="A grant type of the metadata's `grant_types_supported`.")]
+    scope: Annotated[str, Meta(description="Scope names with a space between.")] | UnsetType = UNSET
+    code: Annotated[str, Meta(description="For `authorization_code`.")] | UnsetType = UNSET
+    redirect_uri: Annotated[str, Meta(description="As in the authorization request.")] | UnsetType = UNSET
+    code_verifier: Annotated[str, Meta(description="The PKCE verifier.", max_length=128)] | UnsetType = UNSET
+    refresh_token: Annotated[str, Meta(description="For `refresh_token`.")] | UnsetType = UNSET
+    username: Annotated[str, Meta(description="For `password`, first-party dashboards only.")] | UnsetType = UNSET
+    password: Annotated[str, Meta(description="For `password`, first-party dashboards only.")] | UnsetType = UNSET
+    client_id: ClientId | UnsetType = UNSET
+    client_secret: ClientSecret | UnsetType = UNSET
+
+
+class TokenAnswer(Struct, kw_only=True):
+    """RFC 6749 §5.1. `expires_in` is in seconds; `scope` is always stated."""
+
+    access_token: str
+    token_type: str
+    expires_in: int
+    scope: str
+    refresh_token: str | UnsetType = UNSET
+
+
+class IntrospectionParameters(Struct, kw_only=True):
+    """RFC 7662 §2.1, and what a resource server may tell of the person at its door."""
+
+    token: Raw
+    token_type_hint: Hint | UnsetType = UNSET
+    client_ip: Annotated[str, Meta(description="The address from which the token came to you.")] | UnsetType = UNSET
+    client_user_agent: Annotated[str, Meta(description="The user agent that brought it.")] | UnsetType = UNSET
+    client_id: ClientId | UnsetType = UNSET
+    client_secret: ClientSecret | UnsetType = UNSET
+
+
+class IntrospectionAnswer(Struct, kw_only=True):
+    """RFC 7662 §2.2. Of a token that is not active, or not yours to see, it is `active` alone."""
+
+    active: bool
+    scope: str | UnsetType = UNSET
+    client_id: str | UnsetType = UNSET
+    username: str | UnsetType = UNSET
+    token_type: str | UnsetType = UNSET
+    token_use: str | UnsetType = UNSET
+    exp: int | UnsetType = UNSET
+    iat: int | UnsetType = UNSET
+    sub: str | UnsetType = UNSET
+    iss: str | UnsetType = UNSET
+    aud: str | UnsetType = UNSET
+    jti: str | UnsetType = UNSET
+    grant_id: str | UnsetType = UNSET
+
+
+class RevocationParameters(Struct, kw_only=True):
+    """RFC 7009 §2.1."""
+
+    token: Raw
+    token_type_hint: Hint | UnsetType = UNSET
+    client_id: ClientId | UnsetType = UNSET
+    client_secret: ClientSecret | UnsetType = UNSET
+
+
+class Done(Struct):
+    """An empty object."""
+
+
+HOT: tuple[HotEndpoint, ...] = (
+    HotEndpoint(
+        path="/oauth/token",
+        operation_id="token",
+        summary="Get tokens (RFC 6749 §3.2)",
+        description="Every grant type. A refresh token is used once; presenting it again ends the whole grant.",
+        parameters=TokenParameters,
+        answers=(HotAnswer(status=200, description="Tokens.", body=TokenAnswer),),
+        examples={
+            "service": {"grant_type": "client_credentials", "scope": "profile"},
+            "refresh": {"grant_type": "refresh_token", "refresh_token": "(the refresh token)"},
+        },
+    ),
+    HotEndpoint(
+        path="/oauth/introspect",
+        operation_id="introspect",
+        summary="Ask what a token is (RFC 7662)",
+        description="A client sees its own tokens; one with the scope `introspect` sees every access token.",
+        parameters=IntrospectionParameters,
+        answers=(HotAnswer(status=200, description="What it is.", body=IntrospectionAnswer),),
+        examples={"token": {"token": "(the token)"}},
+        security=({"client": ()}, {"bearer": ("introspect",)}, {}),
+    ),
+    HotEndpoint(
+        path="/oauth/revoke",
+        operation_id="revoke",
+        summary="End a token (RFC 7009)",
+        description="An access token ends alone, a refresh token with its grant. Unknown tokens are answered alike.",
+        parameters=RevocationParameters,
+        answers=(HotAnswer(status=200, description="It is over, if it was yours.", body=Done),),
+        examples={"token": {"token": "(the token)"}},
+    ),
+)
+"""The `@asgi` endpoints, of which the framework's own document knows nothing."""
