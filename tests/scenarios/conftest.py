@@ -1,0 +1,29 @@
+"""A server to play scenarios with, on each of the two databases."""
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from security.keyring import Keyring, new_master_key, parse_keyring
+from tests.scenarios.world import World, open_world
+
+
+@pytest.fixture(scope="session")
+def keyring() -> Keyring:
+    return parse_keyring(new_master_key())
+
+
+@pytest.fixture
+def settings_given() -> dict[str, Any]:
+    """Settings of the server that differ from the defaults; a module or a class overrides this fixture."""
+    return {}
+
+
+@pytest.fixture
+async def world(
+    database_url: str, tmp_path: Path, keyring: Keyring, settings_given: dict[str, Any]
+) -> AsyncIterator[World]:
+    async with open_world(database_url, tmp_path, keyring, **settings_given) as opened:
+        yield opened

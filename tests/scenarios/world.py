@@ -1,0 +1,242 @@
+"""A whole server in this process over a real database, and the people and clients who use it.
+
+Actors are made by commands on the ledger, so that a scenario depends on no endpoint but the ones it is about.
+"""
+
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import httpx
+from sqlalchemy import Connection, select
+
+from api.app import create
+from api.services import Services
+from api.settings import Settings, load
+from api.standing import known_scopes
+from api.wrapper import Wrapper
+from domain import account, client, client_registration, role, scope
+from domain.event import Actor, Recorded
+from domain.grants import GRANTS
+from domain.rules.administrative_scope import ADMINISTRATIVE_SCOPES
+from eventstore.commands import Command, Executed, Origin
+from eventstore.mapper import LogMapper
+from eventstore.stored import events as stored_events
+from eventstore.view import View
+from projections import roles
+from security.clock import ManualClock
+from security.ids import new_id
+from security.keyring import Keyring
+from security.tokens import Kind
+
+SYSTEM = Origin(Actor("system", None, {"user": "tests"}))
+ADDRESS = "192.0.2.7"
+"""The address of everybody who names no other."""
+
+PASSWORD = "a long and unguessable password"
+REDIRECT_URI = "https://shop.example/callback"
+
+
+@dataclass(frozen=True)
+class Person:
+    """Somebody who can sign in. Their e-mail address is `<username>@example.test`."""
+
+    account_id: str
+    realm: str
+    username: str
+    password: str
+
+    @property
+    def email(self) -> str:
+        return f"{self.username}@example.test"
+
+
+@dataclass(frozen=True)
+class Client:
+    """A registered client; `secret` is None for a public one."""
+
+    client_id: str
+    secret: str | None
+    redirect_uri: str
+
+    @property
+    def auth(self) -> tuple[str, str]:
+        """What httpx takes for Basic authentication."""
+        assert self.secret is not None
+        return self.client_id, self.secret
+
+
+class World:
+    """The server, its clock and its log. `client` is a program on the network that keeps no cookies of anybody's."""
+
+    def __init__(self, app: Wrapper, settings: Settings, clock: ManualClock) -> None:
+        self.app = app
+        self.settings = settings
+        self.clock = clock
+        self.services: Services = app.app.state.services  # type: ignore[attr-defined]
+        self.client = self.caller()
+        self._opened: list[httpx.AsyncClient] = [self.client]
+
+    def caller(self, address: str = ADDRESS, **given: Any) -> httpx.AsyncClient:
+        """One more program, at an address of its own, which follows no redirects; cookies are kept."""
+        transport = httpx.ASGITransport(app=self.app, client=(address, 50_000))
+        opened = httpx.AsyncClient(transport=transport, base_url=self.settings.issuer, **given)
+        if hasattr(self, "_opened"):
+            self._opened.append(opened)
+        return opened
+
+    async def close(self) -> None:
+        for opened in self._opened:
+            await opened.aclose()
+
+    # -- facts --------------------------------------------------------------------------------------------------------
+    async def execute(self, *commands: Command, origin: Origin = SYSTEM, **given: Any) -> Executed[Any]:
+        """Executes commands that must be accepted."""
+        executed = await self.services.ledger.execute(*commands, origin=origin, **given)
+        assert executed.refusal is None, executed.refusal
+        return executed
+
+    async def events(
+        self, type: str | None = None, *, stream: str | None = None, after: int = 0
+    ) -> tuple[Recorded, ...]:
+        """What is in the log now, personal values sealed. `type` may end in `.*`; `after` is a position."""
+        found = await self.services.ledger.read(_log, after)
+        if type is not None:
+            wanted = type.removesuffix("*")
+            found = tuple(
+                each for each in found if each.type == type or (wanted != type and each.type.startswith(wanted))
+            )
+        return tuple(each for each in found if stream is None or each.stream == stream)
+
+    async def head(self) -> int:
+        """The newest position, to tell later what has been committed since."""
+        position, _ = await self.services.ledger.head()
+        return position
+
+    async def types_after(self, position: int) -> list[str]:
+        """The types of the events committed since."""
+        return [each.type for each in await self.events(after=position)]
+
+    # -- actors -------------------------------------------------------------------------------------------------------
+    async def define_scopes(self, *names: str) -> None:
+        """Scopes, each with the description `May <name>`."""
+        for name in names:
+            facts = {"name": name, "description": f"May {name}", "caller_scope": ADMINISTRATIVE_SCOPES}
+            await self.execute(Command(scope.stream(name), scope.put, facts))
+
+    async def define_role(self, realm: str, name: str, *scopes: str, default: bool = False) -> None:
+        """A role and the scopes that it names."""
+        await self.define_scopes(*scopes)
+        facts = {"realm": realm, "name": name, "scopes": scopes, "default": default}
+        await self.execute(
+            Command(
+                role.stream(realm, name),
+                role.put,
+                facts | {"caller_scope": ADMINISTRATIVE_SCOPES, "known_scopes": frozenset(scopes)},
+            )
+        )
+
+    async def register_person(
+        self,
+        username: str = "paul",
+        *,
+        realm: str = "platform",
+        roles_of: Sequence[str] = (),
+        password: str = PASSWORD,
+    ) -> Person:
+        """A person with these roles, or their realm's default ones."""
+        account_id = new_id()
+        facts = {
+            "realm": realm,
+            "username": username,
+            "email": f"{username}@example.test",
+            "password_hash": await self.services.hasher.hash(password),
+            "caller_scope": ADMINISTRATIVE_SCOPES,
+            "username_taken": False,
+            "email_taken": False,
+        }
+
+        def under_lock(view: View) -> dict[str, Any]:
+            names = tuple(roles_of) or view.query(roles.defaults, realm)
+            return {"roles": names, "role_scopes": view.query(roles.role_scopes, realm, names)}
+
+        await self.execute(Command(account.stream(account_id), account.register, facts, under_lock))
+        return Person(account_id, realm, username, password)
+
+    async def register_client(
+        self,
+        name: str = "Shop",
+        *,
+        grant_types: Sequence[str] = ("authorization_code", "refresh_token"),
+        redirect_uris: Sequence[str] = (REDIRECT_URI,),
+        scope: Sequence[str] = ("profile", "catalog:read"),
+        public: bool = False,
+        **attributes: Any,
+    ) -> Client:
+        """A client; its scopes are defined if need be. Further attributes by their RFC 7591 names."""
+        await self.define_scopes(*scope)
+        client_id = new_id()
+        secret = None if public else self.services.format.mint(Kind.CLIENT_SECRET)
+        asked = client.Attributes(
+            client_name=name,
+            grant_types=tuple(grant_types),
+            redirect_uris=tuple(redirect_uris) if "authorization_code" in grant_types else (),
+            scope=tuple(scope),
+            token_endpoint_auth_method="none" if public else "client_secret_basic",
+            **attributes,
+        )
+        facts = {
+            "attributes": asked,
+            "secret_id": new_id(),
+            "secret_sha256": None if secret is None else secret.hex,
+            "caller_scope": ADMINISTRATIVE_SCOPES,
+            "known_grant_types": frozenset(GRANTS),
+            "issuer": self.settings.issuer,
+        }
+        await self.execute(
+            Command(
+                client.stream(client_id),
+                client_registration.register,
+                facts,
+                lambda view: {"known_scopes": known_scopes(view, scope)},
+            )
+        )
+        raw = None if secret is None else secret.reveal()
+        return Client(client_id, raw, redirect_uris[0] if redirect_uris else "")
+
+    async def token(self, *scopes: str) -> str:
+        """An access token with these scopes, of a service client made for it (`client_credentials`)."""
+        service = await self.register_client("Service", grant_types=("client_credentials",), scope=scopes)
+        answer = await self.client.post("/oauth/token", data={"grant_type": "client_credentials"}, auth=service.auth)
+        assert answer.status_code == 200, answer.text
+        raw: str = answer.json()["access_token"]
+        return raw
+
+
+def _log(connection: Connection, after: int) -> tuple[Recorded, ...]:
+    mapper = LogMapper()
+    query = select(stored_events.c.state).where(stored_events.c.id > after).order_by(stored_events.c.id)
+    return tuple(mapper.recorded(state) for state in connection.scalars(query))
+
+
+@asynccontextmanager
+async def open_world(
+    database_url: str, data_dir: Path, keyring: Keyring, clock: ManualClock | None = None, **given: Any
+) -> AsyncIterator[World]:
+    """A running server. `given` are settings; the clock stands still until it is moved."""
+    clock = clock or ManualClock()
+    settings = load(
+        {},
+        None,
+        **{"environment": "demo", "data_dir": data_dir, "database_url": database_url, "log_requests": False} | given,
+    )
+    app = create(settings, keyring, clock)
+    inner: Any = app.app
+    async with inner.lifespan():
+        world = World(app, settings, clock)
+        try:
+            yield world
+        finally:
+            await world.close()
