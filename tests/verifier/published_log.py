@@ -37,7 +37,7 @@ def event(position: int, stream: str, version: int, second: int, **data: Any) ->
         "originator_id": stream,
         "originator_version": version,
         "topic": form["type"],
-        "state": json.dumps(form, separators=(",", ":")),
+        "state": json.dumps(form, separators=(",", ":"), ensure_ascii=False),
     }
 
 

@@ -1,0 +1,311 @@
+"""What a hostile operator may do with the database in hand, and where the verdict points."""
+
+import json
+from collections.abc import Callable, Sequence
+from contextlib import closing
+
+import pytest
+from sqlalchemy import text
+
+from eventstore.transparency.merkle import leaf_hash
+from eventstore.transparency.note import Signer
+from tests.verifier.published_log import KEY, ORIGIN, PublishedLog, event, events
+from verifier.note import Cosigner, Key
+from verifier.source import open_source
+from verifier.verdict import Verdict
+from verifier.verify import verify
+
+
+def check(log: PublishedLog, kept: Sequence[str] = (), witnesses: Sequence[Key] = (), quorum: int = 0) -> Verdict:
+    with closing(open_source(log.url)) as source:
+        return verify(source, [KEY], kept=kept, witnesses=witnesses, quorum=quorum)
+
+
+def state(log: PublishedLog, position: int) -> str:
+    with log.engine.connect() as connection:
+        found: str = connection.scalar(text("SELECT state FROM stored_events WHERE id = :p"), {"p": position})
+        return found
+
+
+def rewrite(log: PublishedLog, position: int) -> None:
+    log.tamper("UPDATE stored_events SET state = :s WHERE id = :p", p=position, s=state(log, position)[:-2] + "!}}")
+
+
+def change_note(log: PublishedLog, position: int) -> None:
+    """Changes what an event says, and nothing that the order of events could betray."""
+    form = json.loads(state(log, position))
+    form["data"]["note"] = "nothing happened"
+    log.tamper(
+        "UPDATE stored_events SET state = :s WHERE id = :p", p=position, s=json.dumps(form, separators=(",", ":"))
+    )
+
+
+def forge_tile(log: PublishedLog, position: int) -> None:
+    """Puts the hash of what the event is now into its tile of level 0."""
+    number, place = divmod(position - 1, 256)
+    with log.engine.connect() as connection:
+        hashes = connection.scalar(text("SELECT hashes FROM log_tiles WHERE level = 0 AND number = :n"), {"n": number})
+    forged = bytearray(hashes)
+    forged[32 * place : 32 * place + 32] = leaf_hash(state(log, position).encode())
+    log.tamper("UPDATE log_tiles SET hashes = :h WHERE level = 0 AND number = :n", n=number, h=bytes(forged))
+
+
+def test_an_untouched_log_is_verified(log: PublishedLog) -> None:
+    note = log.grow(1, 299, 400)
+    log.append(events(5, 701))
+    verdict = check(log, kept=[note])
+    assert (verdict.outcome, verdict.exit_code) == ("verified", 0)
+    assert (verdict.origin, verdict.size, verdict.checked, verdict.pending) == (ORIGIN, 700, 705, 5)
+    assert verdict.position is None
+
+
+def delete(log: PublishedLog) -> None:
+    log.tamper("DELETE FROM stored_events WHERE id = 300")
+
+
+def shift(log: PublishedLog, start: int, by: int) -> None:
+    # By way of numbers far away, since no two rows may share one on the way.
+    log.tamper("UPDATE stored_events SET id = id + 100000 WHERE id >= :start", start=start)
+    log.tamper("UPDATE stored_events SET id = id - 100000 + :by WHERE id >= 100000", by=by)
+
+
+def delete_and_close_up(log: PublishedLog) -> None:
+    delete(log)
+    shift(log, 301, -1)
+
+
+def swap(log: PublishedLog) -> None:
+    log.tamper("UPDATE stored_events SET id = 100000 WHERE id = 300")
+    log.tamper("UPDATE stored_events SET id = 300 WHERE id = 303")
+    log.tamper("UPDATE stored_events SET id = 303 WHERE id = 100000")
+
+
+def insert(log: PublishedLog) -> None:
+    shift(log, 300, 1)
+    log.append([event(300, "grant:9", 1, 30)])
+
+
+def replace(log: PublishedLog) -> None:
+    delete(log)
+    log.append([event(300, "grant:9", 1, 30)])
+
+
+def change_a_column(log: PublishedLog) -> None:
+    log.tamper("UPDATE stored_events SET topic = 'grant.ended' WHERE id = 300")
+
+
+def move_to_another_stream(log: PublishedLog) -> None:
+    log.tamper("UPDATE stored_events SET originator_id = 'grant:9', originator_version = 1 WHERE id = 300")
+
+
+@pytest.mark.parametrize(
+    "attack",
+    [
+        lambda log: rewrite(log, 300),
+        lambda log: change_note(log, 300),
+        lambda log: log.tamper("UPDATE stored_events SET state = 'gone' WHERE id = 300"),
+        delete,
+        delete_and_close_up,
+        swap,
+        insert,
+        replace,
+        change_a_column,
+        move_to_another_stream,
+        lambda log: log.tamper("DELETE FROM stored_events WHERE id >= 300"),
+    ],
+)
+def test_the_verdict_names_the_first_position_that_does_not_fit(
+    log: PublishedLog, attack: Callable[[PublishedLog], None]
+) -> None:
+    log.grow(1, 299, 400)
+    attack(log)
+    verdict = check(log)
+    assert (verdict.outcome, verdict.exit_code, verdict.position, verdict.until) == ("tampered", 1, 300, None)
+
+
+def test_an_event_in_front_of_the_first(log: PublishedLog) -> None:
+    log.grow(5)
+    log.append([event(0, "grant:9", 1, 0)])
+    assert check(log).position == 1
+
+
+def test_an_event_and_its_hash_are_found_by_the_checkpoints_around_it(log: PublishedLog) -> None:
+    log.grow(299, 1, 400)
+    change_note(log, 300)
+    forge_tile(log, 300)
+    verdict = check(log)
+    assert (verdict.outcome, verdict.position, verdict.until) == ("tampered", 300, None)
+    assert "300 events" in verdict.reason
+
+
+def test_without_older_checkpoints_the_tile_above_tells_the_stretch(log: PublishedLog) -> None:
+    log.grow(700)
+    change_note(log, 300)
+    forge_tile(log, 300)
+    verdict = check(log)
+    assert (verdict.outcome, verdict.position, verdict.until) == ("tampered", 257, 512)
+
+
+@pytest.mark.parametrize(
+    "statement", ["DELETE FROM log_tiles WHERE level = 0 AND number = 1", "DELETE FROM log_tiles WHERE level = 1"]
+)
+def test_a_tile_that_is_missing(log: PublishedLog, statement: str) -> None:
+    log.grow(700)
+    log.tamper(statement)
+    verdict = check(log)
+    assert verdict.outcome == "tampered"
+    assert "missing" in verdict.reason
+
+
+def test_events_beyond_the_checkpoint_keep_their_order_too(log: PublishedLog) -> None:
+    log.grow(10)
+    log.append([event(12, "grant:1", 4, 1)])
+    assert check(log).position == 11
+
+
+@pytest.mark.parametrize(
+    ("row", "words"),
+    [
+        (event(11, "grant:1", 6, 1), "number 6"),
+        (event(11, "grant:1", 4, 1), "number 4"),
+        (event(11, "grant:1", 5, 0), "lies before"),
+    ],
+)
+def test_versions_are_dense_and_time_never_goes_back(log: PublishedLog, row: dict[str, object], words: str) -> None:
+    log.tamper("DROP INDEX ix_stored_events_stream")
+    log.append([*events(9), event(10, "grant:1", 4, 1), row])
+    log.follow()
+    verdict = check(log)
+    assert (verdict.outcome, verdict.position) == ("tampered", 11)
+    assert words in verdict.reason
+
+
+class TestTheOperatorHasTheKey:
+    def test_a_history_signed_anew_looks_right_to_who_kept_nothing(self, log: PublishedLog) -> None:
+        log.grow(300, 400)
+        change_note(log, 300)
+        log.forge_everything()
+        assert check(log).outcome == "verified"
+
+    def test_a_kept_checkpoint_shows_it(self, log: PublishedLog) -> None:
+        first, second = log.grow(299), log.grow(101)
+        log.grow(300)
+        change_note(log, 300)
+        log.forge_everything()
+        verdict = check(log, kept=[second, first])
+        assert (verdict.outcome, verdict.position, verdict.until) == ("tampered", 300, 400)
+        assert "you kept" in verdict.reason
+
+    def test_a_log_that_was_rolled_back_has_shrunk(self, log: PublishedLog) -> None:
+        kept = log.grow(100, 100)
+        log.tamper("DELETE FROM stored_events WHERE id > 150")
+        log.forge_everything()
+        verdict = check(log, kept=[kept])
+        assert (verdict.outcome, verdict.position, verdict.until) == ("tampered", 151, 200)
+        assert "shrunk" in verdict.reason
+
+    def test_a_log_without_any_checkpoint_left_has_shrunk_too(self, log: PublishedLog) -> None:
+        kept = log.grow(10)
+        log.tamper("DELETE FROM log_checkpoints")
+        assert check(log, kept=[kept]).outcome == "tampered"
+        assert check(log).outcome == "unverifiable"
+
+    def test_the_cosigned_checkpoint_shows_it(self, log: PublishedLog) -> None:
+        witness = Cosigner("witness.example", bytes(32))
+        note = log.grow(300)
+        cosignature = witness.cosign(note.partition("\n\n")[0] + "\n", 1_767_225_600)
+        change_note(log, 200)
+        log.forge_everything()
+        log.tamper("UPDATE log_checkpoints SET note = :n WHERE size = 300", n=note + cosignature)
+        log.grow(100)
+        verdict = check(log, witnesses=[witness.key], quorum=1)
+        assert (verdict.outcome, verdict.position, verdict.until) == ("tampered", 1, 300)
+        # Without the witness the forged note of 400 is all there is, and the note of 300 tells on it.
+        assert check(log).outcome == "tampered"
+
+
+class TestWitnesses:
+    witness = Cosigner("witness.example", bytes(32))
+    other = Cosigner("other.example", bytes(range(32)))
+
+    def cosign(self, log: PublishedLog, size: int, *cosigners: Cosigner) -> None:
+        with log.engine.connect() as connection:
+            note = connection.scalar(text("SELECT note FROM log_checkpoints WHERE size = :s"), {"s": size})
+        body = note.partition("\n\n")[0] + "\n"
+        lines = "".join(cosigner.cosign(body, 1_767_225_600) for cosigner in cosigners)
+        log.tamper("UPDATE log_checkpoints SET note = :n WHERE size = :s", n=note + lines, s=size)
+
+    def test_as_many_as_demanded_have_to_cosign(self, log: PublishedLog) -> None:
+        log.grow(10)
+        self.cosign(log, 10, self.witness)
+        keys = [self.witness.key, self.other.key]
+        verdict = check(log, witnesses=keys, quorum=1)
+        assert (verdict.outcome, verdict.cosigned_by) == ("verified", ("witness.example",))
+        short = check(log, witnesses=keys, quorum=2)
+        assert (short.outcome, short.exit_code) == ("unverifiable", 2)
+        assert "1 of the 2" in short.reason
+
+    def test_an_older_checkpoint_with_enough_of_them_is_named(self, log: PublishedLog) -> None:
+        log.grow(10, 10)
+        self.cosign(log, 10, self.witness)
+        verdict = check(log, witnesses=[self.witness.key], quorum=1)
+        assert verdict.outcome == "unverifiable"
+        assert "the first 10 events" in verdict.reason
+
+    def test_a_false_cosignature_is_a_finding(self, log: PublishedLog) -> None:
+        log.grow(10, 10)
+        self.cosign(log, 10, self.witness)
+        lines = log.column("note", "log_checkpoints")
+        cosignature = next(line for note in lines for line in note.split("\n") if line.startswith("— witness"))
+        log.tamper("UPDATE log_checkpoints SET note = note || :c WHERE size = 20", c=cosignature + "\n")
+        assert check(log, witnesses=[self.witness.key], quorum=1).outcome == "tampered"
+
+
+class TestKeys:
+    def test_a_checkpoint_by_another_key_of_the_same_name(self, log: PublishedLog) -> None:
+        log.grow(10)
+        forger = Signer(ORIGIN, bytes(32))
+        with closing(open_source(log.url)) as source:
+            verdict = verify(source, [Key.parse(str(forger.verifier))])
+        assert verdict.outcome == "tampered"
+        assert "pinned key" in verdict.reason
+
+    def test_another_logs_key_proves_nothing(self, log: PublishedLog) -> None:
+        log.grow(10)
+        with closing(open_source(log.url)) as source:
+            verdict = verify(source, [Key.parse(str(Signer("elsewhere", bytes(32)).verifier))])
+        assert verdict.outcome == "unverifiable"
+
+    @pytest.mark.parametrize(
+        "change", ["replace(note, 'log.example', 'log.exampel')", "'nothing'", "replace(note, '10', '11')"]
+    )
+    def test_a_checkpoint_that_was_changed(self, log: PublishedLog, change: str) -> None:
+        log.grow(10)
+        log.tamper(f"UPDATE log_checkpoints SET note = {change}")  # noqa: S608 - a test's own words
+        assert check(log).exit_code > 0
+
+    def test_an_older_checkpoint_that_was_changed(self, log: PublishedLog) -> None:
+        log.grow(10, 10)
+        log.tamper("UPDATE log_checkpoints SET note = replace(note, '10', '12') WHERE size = 10")
+        verdict = check(log)
+        assert (verdict.outcome, verdict.position) == ("tampered", 10)
+
+    def test_a_kept_checkpoint_that_is_none_proves_nothing(self, log: PublishedLog) -> None:
+        note = log.grow(10)
+        for kept in ("", note.replace("10", "11")):
+            assert check(log, kept=[kept]).outcome == "unverifiable"
+
+
+def test_a_database_that_is_not_there_proves_nothing(tmp_path: object, log: PublishedLog) -> None:
+    log.tamper("DROP TABLE stored_events")
+    log.tamper("DROP TABLE log_checkpoints")
+    assert check(log).exit_code == 2
+
+
+def test_progress_is_told_and_ends_at_the_end(log: PublishedLog) -> None:
+    log.grow(300)
+    told: list[tuple[int, int]] = []
+    with closing(open_source(log.url)) as source:
+        verify(source, [KEY], progress=lambda done, total: told.append((done, total)))
+    assert told[-1] == (300, 300)
+    assert told == sorted(told)
