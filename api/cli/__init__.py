@@ -1,0 +1,23 @@
+"""The command line `grantlog`. A command's module imports what it needs when it runs, so that help costs no time."""
+
+import rich_click as click
+
+from api.cli.demo import demo
+from api.cli.serve import serve
+
+click.rich_click.USE_MARKDOWN = False
+CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 120}
+
+
+@click.group(context_settings=CONTEXT)
+@click.version_option(package_name="grantlog", message="grantlog %(version)s")
+def main() -> None:
+    """An OAuth 2.0 authorization server whose every decision is an immutable event.
+
+    Every write goes through the server's own log, with you as its actor. Settings come from the environment and `.env`;
+    `grantlog settings` lists them. Exit codes: 0 done, 1 refused, 2 wrong usage, 3 database or keys.
+    """
+
+
+for command in (serve, demo):
+    main.add_command(command)

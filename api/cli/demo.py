@@ -1,0 +1,146 @@
+"""`grantlog demo`, which `make run` calls."""
+
+import os
+import subprocess
+import sys
+from typing import TYPE_CHECKING
+
+import rich_click as click
+
+from api.cli.failures import unavailable
+from api.cli.opening import load_settings, open_keys, opened, schema_is_current
+from api.cli.serve import override, start
+from api.cli.serve import prepare as prepare_server
+
+if TYPE_CHECKING:
+    from api.settings import Settings
+    from security.keyring import Keyring
+
+PATIENCE = 5
+"""Seconds that the third-party application gets to end by itself."""
+
+
+@click.command()
+@click.option("--port", type=click.IntRange(1, 65535), help="Port to listen on.  [GRANTLOG_PORT]")
+@click.option("--demo-port", type=click.IntRange(1, 65535), help="The third party's port.  [GRANTLOG_DEMO_PORT]")
+def demo(port: int | None, demo_port: int | None) -> None:
+    """Serve with example people and clients, and a third-party application beside.
+
+    Makes the database, a master key and the demo at the first start. Passwords and secrets are in demo.json in the
+    data directory, and nowhere else.
+    """
+    override(environment="demo", port=port, demo_port=demo_port)
+    settings = load_settings()
+    settings.data_dir.mkdir(parents=True, exist_ok=True)
+    keyring = open_keys(settings)
+    upgrade(settings)
+    prepare(settings, keyring)
+    third_party = start_third_party(settings)
+    show_where_to_look(settings, third_party is not None)
+    try:
+        code = start(settings)
+    finally:
+        if third_party is not None:
+            stop_third_party(third_party)
+    raise SystemExit(code)
+
+
+def upgrade(settings: "Settings") -> None:
+    """Runs the migrations that are missing."""
+    if schema_is_current(settings):
+        return
+    from eventstore import schema
+
+    schema.upgrade(settings.database_url, settings.migration_database_url)
+
+
+def prepare(settings: "Settings", keyring: "Keyring") -> None:
+    """Sees to it that the demo's people and clients exist and `demo.json` tells of them; raises Failure."""
+    from api import demonstration
+    from eventstore.engines import reading
+
+    prepare_server(settings, keyring)
+    engine = reading(settings.database_url, 1)
+    try:
+        with engine.connect() as connection:
+            if demonstration.present(connection, settings):
+                return
+    finally:
+        engine.dispose()
+    import asyncio
+
+    try:
+        asyncio.run(_make(settings, keyring))
+    except demonstration.Lost as error:
+        raise unavailable(str(error)) from None
+
+
+async def _make(settings: "Settings", keyring: "Keyring") -> None:
+    from api import demonstration
+    from security.passwords import Hasher, Parameters
+
+    hasher = Hasher(Parameters(settings.argon2_memory, settings.argon2_time, settings.argon2_parallelism))
+    try:
+        async with opened(settings, keyring) as here:
+            await demonstration.prepare(here.ledger, settings, here.format, hasher, here.origin)
+    finally:
+        hasher.close()
+
+
+def start_third_party(settings: "Settings") -> "subprocess.Popen[bytes] | None":
+    """Starts the application as an ordinary program; its secret goes through a pipe, which nobody else can read."""
+    import msgspec
+
+    from api import demonstration
+    from api.granian_server import end_with_parent, port_is_taken
+
+    if port_is_taken("127.0.0.1", settings.demo_port):
+        click.echo(
+            f"Warning: port {settings.demo_port} is taken, so the demo's third party does not start. "
+            "Choose another with GRANTLOG_DEMO_PORT.",
+            err=True,
+        )
+        return None
+    registered = demonstration.read(settings).third_party
+    config = msgspec.structs.asdict(registered) | {"issuer": settings.issuer, "name": demonstration.THIRD_PARTY_NAME}
+    process = subprocess.Popen(  # noqa: S603 - this very interpreter, and arguments of ours
+        [sys.executable, "-m", "demo.third_party", "--config", "-"],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.DEVNULL,
+        preexec_fn=end_with_parent,
+        env={name: value for name, value in os.environ.items() if name != "GRANTLOG_MASTER_KEY"},
+    )
+    assert process.stdin is not None  # noqa: S101 - a pipe was asked for
+    with process.stdin as pipe:
+        pipe.write(msgspec.json.encode(config))
+    return process
+
+
+def stop_third_party(process: "subprocess.Popen[bytes]") -> None:
+    """Asks it to end, and ends it when it does not."""
+    process.terminate()
+    try:
+        process.wait(PATIENCE)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
+
+
+def show_where_to_look(settings: "Settings", with_third_party: bool) -> None:
+    """The addresses, and the file that holds what is needed to sign in."""
+    from api.demonstration import FILE
+    from api.installation import DASHBOARDS
+
+    lines = [("Start here", f"{settings.issuer}/")]
+    lines += [(each.client_name, f"{settings.issuer}/dashboards/{each.slug}") for each in DASHBOARDS]
+    if with_third_party:
+        lines.append(("Third party", f"http://127.0.0.1:{settings.demo_port}/"))
+    lines += [
+        ("API", f"{settings.issuer}/schema"),
+        ("Passwords", str(settings.data_dir / FILE)),
+        ("Watch the log", "GRANTLOG_ENVIRONMENT=demo .venv/bin/grantlog log tail --follow"),
+    ]
+    click.echo("Grantlog, a demo")
+    for label, where in lines:
+        click.echo(f"  {label:<18}{where}")
+    sys.stdout.flush()

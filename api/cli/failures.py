@@ -1,0 +1,49 @@
+"""How a command fails: in plain words on standard error, with an exit code that a script can tell apart."""
+
+from typing import IO, Any
+
+import rich_click as click
+
+from domain.decision import Refusal
+
+REFUSED = 1
+USAGE = 2
+UNAVAILABLE = 3
+"""The database or the keys: nothing is wrong with the command itself."""
+
+# Where the domain leaves the words to whoever shows them.
+_WORDS = {
+    "unknown": "there is nothing of that name or id",
+    "exists": "exists already",
+    "name_taken": "is taken",
+    "not_confidential": "a public client has no secret",
+    "ended": "has ended already",
+    "in_use": "is in use",
+    "last_administrator": "nobody would be left who can make administrators",
+}
+
+
+class Failure(click.ClickException):
+    """Ends the command with one of the exit codes above."""
+
+    # An attribute of each, where the library has one for the class.
+    exit_code: int  # type: ignore[misc]
+
+    def __init__(self, message: str, code: int = REFUSED) -> None:
+        super().__init__(message)
+        self.exit_code = code
+
+    def show(self, file: IO[Any] | None = None) -> None:
+        """Plain text, so that what a script captures holds no frames and colours."""
+        click.echo(f"Error: {self.message}", err=file is None, file=file)
+
+
+def refused(refusal: Refusal) -> Failure:
+    """A refusal of the domain in words, led by the field at fault."""
+    words = refusal.detail or _WORDS.get(refusal.reason.value, refusal.reason.value.replace("_", " "))
+    return Failure(f"{refusal.field}: {words}" if refusal.field else words)
+
+
+def unavailable(message: str) -> Failure:
+    """The database or a key is not there, or not the right one."""
+    return Failure(message, UNAVAILABLE)

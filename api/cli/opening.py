@@ -1,0 +1,166 @@
+"""What a command works with: settings, master key, and a ledger that its writes go through as anybody's do."""
+
+import getpass
+import os
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from api.cli.failures import USAGE, Failure, refused, unavailable
+from domain.event import Actor, Recorded
+
+if TYPE_CHECKING:
+    from api.settings import Settings
+    from eventstore.commands import Command, Executed, Origin
+    from eventstore.ledger import Ledger
+    from eventstore.view import View
+    from security.keyring import Keyring
+    from security.tokens import Format
+
+T = TypeVar("T")
+
+UPGRADE = "run `grantlog database upgrade`"
+_KEY_VARIABLES = ("GRANTLOG_MASTER_KEY", "GRANTLOG_DATABASE_URL", "GRANTLOG_MIGRATION_DATABASE_URL")
+
+
+def system_user() -> str:
+    """Who runs this command, by the operating system's name for them, or by number where there is no name."""
+    try:
+        return getpass.getuser()[:64]
+    except (KeyError, OSError):
+        return f"uid {os.getuid()}"
+
+
+def actor() -> Actor:
+    """The actor of everything that the command line does."""
+    return Actor("system", None, {"user": system_user()})
+
+
+@dataclass(frozen=True, slots=True)
+class Here:
+    """The parts that a command uses while it runs."""
+
+    settings: "Settings"
+    ledger: "Ledger"
+    format: "Format"
+    origin: "Origin"
+
+    async def execute(
+        self, *commands: "Command", then: "Callable[[View, tuple[Recorded, ...]], None]" = lambda _, __: None
+    ) -> "Executed[None]":
+        """Carries the commands out; raises Failure when one is refused."""
+        executed = await self.ledger.execute(*commands, origin=self.origin, then=then)
+        if executed.refusal is not None:
+            raise refused(executed.refusal)
+        return executed
+
+
+def load_settings(**given: Any) -> "Settings":
+    """The settings in force; raises Failure that names every variable at fault."""
+    from api.setting_rules import SettingsError
+    from api.settings import load
+
+    try:
+        return load(**given)
+    except SettingsError as error:
+        keys = all(fault.partition(":")[0].removesuffix("_FILE") in _KEY_VARIABLES for fault in error.faults)
+        message = "the settings cannot be used\n  " + "\n  ".join(error.faults)
+        raise (unavailable(message) if keys else Failure(message, USAGE)) from None
+
+
+def open_keys(settings: "Settings") -> "Keyring":
+    """The master keys; in the demo they are made when missing. Raises Failure that says what to do."""
+    from security.keyring import MasterKeyError, open_keyring
+
+    file = settings.master_key_file or settings.data_dir / "master.key"
+    try:
+        return open_keyring(settings.master_key, file, create=settings.environment == "demo")
+    except (MasterKeyError, OSError) as error:
+        raise unavailable(_sentence(error)) from None
+
+
+def require_schema(settings: "Settings") -> None:
+    """Raises Failure unless the database answers and has the tables that this version needs."""
+    if not schema_is_current(settings):
+        raise unavailable(f"the database lacks what this version needs: {UPGRADE}")
+
+
+def schema_is_current(settings: "Settings") -> bool:
+    """Whether the migrations have run; raises Failure when the database does not answer."""
+    from sqlalchemy.exc import DBAPIError
+
+    from eventstore.engines import is_sqlite
+    from eventstore.schema import is_current
+
+    if is_sqlite(settings.database_url) and not _sqlite_file_exists(settings.database_url):
+        return False
+    try:
+        return is_current(settings.database_url)
+    except DBAPIError as error:
+        raise unavailable(f"the database does not answer ({type(error).__name__})") from None
+
+
+def run(work: Callable[[Here], Awaitable[T]]) -> T:
+    """Runs `work` with the ledger of the settings' database; every failure becomes a Failure with its exit code."""
+    import asyncio
+
+    from eventstore.commands import DatabaseAway, Overloaded
+
+    settings = load_settings()
+    require_schema(settings)
+    keyring = open_keys(settings)
+
+    async def inside() -> T:
+        async with opened(settings, keyring) as here:
+            return await work(here)
+
+    try:
+        return asyncio.run(inside())
+    except (DatabaseAway, Overloaded) as error:
+        raise unavailable(f"the database does not answer ({error})") from None
+
+
+class opened:
+    """`async with opened(settings, keyring) as here`: the ledger, proven to have the right key and installed."""
+
+    def __init__(self, settings: "Settings", keyring: "Keyring") -> None:
+        self._settings = settings
+        self._keyring = keyring
+
+    async def __aenter__(self) -> Here:
+        from api.installation import install
+        from api.starting import key_problem
+        from eventstore.commands import Origin
+        from eventstore.ledger import Ledger
+        from security.clock import SystemClock
+        from security.tokens import Format
+
+        settings = self._settings
+        ledger = await Ledger.open(settings.database_url, self._keyring, SystemClock())
+        self._ledger = ledger
+        here = Here(settings, ledger, Format(settings.token_prefix), Origin(actor()))
+        try:
+            problem = await ledger.read(key_problem, ledger.vault, self._keyring)
+            if problem:
+                raise unavailable(problem)
+            await install(ledger, here.format, settings.issuer, here.origin)
+        except BaseException:
+            await ledger.close()
+            raise
+        return here
+
+    async def __aexit__(self, *_: object) -> None:
+        await self._ledger.close()
+
+
+def _sqlite_file_exists(url: str) -> bool:
+    """A look must not make the file that it looks for."""
+    from sqlalchemy.engine import make_url
+
+    name = make_url(url).database
+    return name is not None and os.path.exists(name)
+
+
+def _sentence(error: Exception) -> str:
+    # An OSError's own words hold the path, which the person who runs the command knows anyway.
+    return str(error)

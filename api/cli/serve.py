@@ -1,0 +1,86 @@
+"""`grantlog serve`."""
+
+import os
+from typing import TYPE_CHECKING
+
+import rich_click as click
+
+from api.cli.failures import Failure, unavailable
+from api.cli.opening import load_settings, open_keys, opened, require_schema
+
+if TYPE_CHECKING:
+    from api.settings import Settings
+    from security.keyring import Keyring
+
+
+@click.command()
+@click.option("--host", metavar="ADDRESS", help="Address to listen on.  [GRANTLOG_HOST]")
+@click.option("--port", type=click.IntRange(1, 65535), help="Port to listen on.  [GRANTLOG_PORT]")
+@click.option("--workers", type=click.IntRange(1, 256), help="Server processes.  [GRANTLOG_WORKERS]")
+def serve(host: str | None, port: int | None, workers: int | None) -> None:
+    """Serve, in production.
+
+    Checks settings, master key and migrations first. SIGTERM and SIGINT stop it after what it accepted is answered.
+    """
+    override(host=host, port=port, workers=workers)
+    settings = load_settings()
+    require_schema(settings)
+    prepare(settings, open_keys(settings))
+    raise SystemExit(start(settings))
+
+
+def override(**given: object) -> None:
+    """Options outweigh the environment, and workers read the environment."""
+    os.environ |= {f"GRANTLOG_{name.upper()}": str(value) for name, value in given.items() if value is not None}
+
+
+def prepare(settings: "Settings", keyring: "Keyring") -> None:
+    """Proves the key and installs what an empty database gets; raises Failure."""
+    import asyncio
+
+    from sqlalchemy.exc import DBAPIError
+
+    from api.installation import MARK
+    from api.starting import key_problem
+    from eventstore.commands import DatabaseAway
+    from eventstore.engines import reading
+    from projections import scopes
+    from security.vault import Vault
+
+    engine = reading(settings.database_url, 1)
+    try:
+        with engine.connect() as connection:
+            problem = key_problem(connection, Vault(keyring), keyring)
+            installed = scopes.find(connection, MARK) is not None
+    except DBAPIError as error:
+        raise unavailable(f"the database does not answer ({type(error).__name__})") from None
+    finally:
+        engine.dispose()
+    if problem:
+        raise unavailable(problem)
+    if installed:
+        return
+
+    async def install() -> None:
+        async with opened(settings, keyring):
+            pass
+
+    try:
+        asyncio.run(install())
+    except DatabaseAway as error:
+        raise unavailable(f"the database does not answer ({error})") from None
+
+
+def start(settings: "Settings") -> int:
+    """Runs the server in this process's children; the exit code."""
+    from api import granian_server
+
+    if granian_server.port_is_taken(settings.host, settings.port):
+        raise Failure(
+            f"cannot listen on {settings.host}:{settings.port}: the address is taken or not this machine's. "
+            "Choose another with GRANTLOG_HOST and GRANTLOG_PORT"
+        )
+    # Imported once here: what is forked from this process has it already, and shares its memory.
+    import api.asgi  # noqa: F401
+
+    return granian_server.serve(settings)
