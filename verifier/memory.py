@@ -70,3 +70,8 @@ class Held:
     def put_evidence(self, origin: str, size: int, root: bytes, note: str) -> None:
         """Keeps a checkpoint that the log has signed and that was not shown to extend the newest one."""
         self._connection.execute("INSERT OR IGNORE INTO evidence VALUES (?, ?, ?, ?)", (origin, size, root, note))
+
+    def evidence(self, origin: str) -> list[str]:
+        """The notes that were kept as evidence against a log."""
+        rows = self._connection.execute("SELECT note FROM evidence WHERE origin = ? ORDER BY size, root", (origin,))
+        return [note for (note,) in rows]

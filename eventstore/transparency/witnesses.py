@@ -88,8 +88,10 @@ class Witnesses:
             if status != 409:
                 return Alarm(name, _KINDS.get(status, "away"), f"answered {status}")
             seen = _decimal(body)
+            if old == size and seen in (None, size):
+                return Alarm(name, "contradicted", f"knows another tree of {size} leaves")
             if seen is None or seen == old:
-                return Alarm(name, "contradicted", f"knows another tree of {old} leaves")
+                return Alarm(name, "away", "answered 409 without another size")
             if seen > size:
                 return await self._larger(name, seen, proofs)
             self._seen[name] = old = seen

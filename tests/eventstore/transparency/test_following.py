@@ -1,6 +1,8 @@
+from collections.abc import Sequence
 from threading import Barrier, Thread
 
 import pytest
+from sqlalchemy import Connection
 from sqlalchemy.exc import OperationalError
 
 from eventstore.transparency import published
@@ -57,10 +59,13 @@ def test_each_leaf_is_read_once_but_for_the_one_that_is_compared(log: PublishedL
     log.grow(500)
     log.append(events(10, 501))
     asked: list[tuple[int, int]] = []
+
+    def reading(connection: Connection, start: int, limit: int) -> Sequence[bytes]:
+        asked.append((start, limit))
+        return read_leaves(connection, start, limit)
+
     with log.engine.begin() as connection:
-        Tree([SIGNER], log.clock, largest_step=100).follow(
-            connection, lambda c, start, limit: asked.append((start, limit)) or read_leaves(c, start, limit)
-        )
+        Tree([SIGNER], log.clock, largest_step=100).follow(connection, reading)
     assert asked == [(499, 101)]
 
 
