@@ -1,0 +1,113 @@
+"""Real server processes over a real database, started as an operator would start them."""
+
+import asyncio
+import os
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import httpx
+import pytest
+
+from security.keyring import new_master_key, parse_keyring
+from tests.scenarios.world import World, open_world
+
+READY_WITHIN = 60
+"""Seconds. Far more than a start takes; a machine that is busy with other tests needs a multiple of it."""
+
+
+@dataclass(frozen=True)
+class Served:
+    """One `grantlog serve` and where it listens."""
+
+    process: subprocess.Popen[bytes]
+    base: str
+
+    def kill(self) -> None:
+        """Ends it as a power cut would: no handler runs, in it or in its workers."""
+        os.killpg(self.process.pid, signal.SIGKILL)
+        self.process.wait()
+
+    def stop(self) -> int:
+        """Ends it as an operator would; its exit code."""
+        self.process.send_signal(signal.SIGTERM)
+        return self.process.wait(timeout=READY_WITHIN)
+
+
+Start = Callable[..., "asyncio.Future[Served]"]
+
+
+@pytest.fixture(scope="session")
+def master_key() -> str:
+    return new_master_key()
+
+
+@pytest.fixture
+async def world(database_url: str, tmp_path: Path, master_key: str) -> AsyncIterator[World]:
+    """A server inside this process over the same database and key, to prepare things and to look at what came of them."""
+    from security.clock import SystemClock
+
+    async with open_world(
+        database_url,
+        tmp_path / "inside",
+        parse_keyring(master_key),
+        SystemClock(),  # type: ignore[arg-type]
+    ) as opened:
+        yield opened
+
+
+@pytest.fixture
+async def start(database_url: str, tmp_path: Path, master_key: str) -> AsyncIterator[Start]:
+    """Starts servers of that database, each on a port of its own; whatever still runs at the end is killed."""
+    running: list[Served] = []
+
+    async def begin(*, workers: int = 1) -> Served:
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            port = probe.getsockname()[1]
+        environment = {name: value for name, value in os.environ.items() if not name.startswith("GRANTLOG_")} | {
+            "GRANTLOG_PORT": str(port),
+            "GRANTLOG_WORKERS": str(workers),
+            "GRANTLOG_DATABASE_URL": database_url,
+            "GRANTLOG_DATA_DIR": str(tmp_path / "data"),
+            "GRANTLOG_MASTER_KEY": master_key,
+            "GRANTLOG_LOG_REQUESTS": "0",
+        }
+        log = (tmp_path / f"server-{len(running)}.log").open("wb")
+        process = subprocess.Popen(
+            [Path(sys.executable).with_name("grantlog"), "serve"],
+            env=environment,
+            cwd=tmp_path,
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+            start_new_session=True,
+        )
+        log.close()
+        served = Served(process, f"http://127.0.0.1:{port}")
+        running.append(served)
+        await _ready(served, tmp_path / f"server-{len(running) - 1}.log")
+        return served
+
+    yield begin  # type: ignore[misc]
+    for served in running:
+        if served.process.poll() is None:
+            served.kill()
+
+
+async def _ready(served: Served, log: Path) -> None:
+    async with httpx.AsyncClient(base_url=served.base) as caller:
+        for _ in range(READY_WITHIN * 20):
+            if served.process.poll() is not None:
+                break
+            try:
+                if (await caller.get("/health/ready")).status_code == 200:
+                    return
+            except httpx.TransportError:
+                pass
+            await asyncio.sleep(0.05)
+    raise AssertionError(f"the server is not ready: {log.read_text(errors='replace')[-2000:]}")

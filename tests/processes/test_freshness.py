@@ -1,0 +1,44 @@
+"""A token that was revoked is refused by the very next request, whichever process gets it."""
+
+import httpx
+import pytest
+
+from domain import client
+from eventstore.commands import Command
+from tests.processes.conftest import Start
+from tests.scenarios.world import World
+
+CYCLES = 100
+
+
+async def test_no_worker_accepts_a_token_after_its_revocation_was_acknowledged(world: World, start: Start) -> None:
+    first, second = await start(), await start()
+    owner = await world.register_client(grant_types=("client_credentials",), scope=("profile",))
+    async with (
+        httpx.AsyncClient(base_url=first.base, auth=owner.auth, timeout=60) as one,
+        httpx.AsyncClient(base_url=second.base, auth=owner.auth, timeout=60) as other,
+    ):
+        for turn in range(CYCLES):
+            issuing, using = (one, other) if turn % 2 else (other, one)
+            issued = await issuing.post("/oauth/token", data={"grant_type": "client_credentials"})
+            token = issued.json()["access_token"]
+            assert (await using.post("/oauth/introspect", data={"token": token})).json()["active"] is True
+            assert (await issuing.post("/oauth/revoke", data={"token": token})).status_code == 200
+            assert (await using.post("/oauth/introspect", data={"token": token})).json() == {"active": False}
+
+
+@pytest.mark.parametrize("verb", [client.disable, client.delete])
+async def test_a_disabled_clients_tokens_are_dead_everywhere_at_once(world: World, start: Start, verb: object) -> None:
+    served = await start()
+    owner = await world.register_client(grant_types=("client_credentials",), scope=("profile",))
+    viewer = await world.register_client(grant_types=("client_credentials",), scope=("introspect",))
+    async with httpx.AsyncClient(base_url=served.base, timeout=60) as caller:
+        issued = await caller.post("/oauth/token", data={"grant_type": "client_credentials"}, auth=owner.auth)
+        token = issued.json()["access_token"]
+        seen = await caller.post("/oauth/introspect", data={"token": token}, auth=viewer.auth)
+        assert seen.json()["active"] is True
+        await world.execute(Command(client.stream(owner.client_id), verb))  # type: ignore[arg-type]
+        seen = await caller.post("/oauth/introspect", data={"token": token}, auth=viewer.auth)
+        assert seen.json() == {"active": False}
+        refused = await caller.post("/oauth/token", data={"grant_type": "client_credentials"}, auth=owner.auth)
+        assert refused.status_code == 401
