@@ -48,7 +48,7 @@ def master_key() -> str:
 
 @pytest.fixture
 async def world(database_url: str, tmp_path: Path, master_key: str) -> AsyncIterator[World]:
-    """A server inside this process over the same database and key, to prepare things and to look at what came of them."""
+    """A server inside this process over the same database and key, to prepare things and to look at the outcome."""
     from security.clock import SystemClock
 
     async with open_world(
