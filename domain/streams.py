@@ -2,7 +2,7 @@
 
 from types import ModuleType
 
-from domain import account, client, consent, grant, realm, role, scope, server, session, usage
+from domain import account, audit, client, consent, grant, realm, role, scope, server, session, usage
 
 AGGREGATES: dict[str, ModuleType] = {
     "client": client,
@@ -14,6 +14,7 @@ AGGREGATES: dict[str, ModuleType] = {
     "role": role,
     "usage": usage,
     "realm": realm,
+    "audit": audit,
     "server": server,
 }
 """Category → page, each with `INITIAL`, `EVENTS` and `evolve`."""

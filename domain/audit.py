@@ -1,0 +1,159 @@
+"""Who watched: every question put to the log by way of `/audit`. Stream `audit:<day>`, a day in UTC.
+
+A stream a day, because one stream of all questions ever asked would take ever longer to be read anew after a start.
+"""
+
+from typing import Literal
+
+import msgspec
+from msgspec.structs import replace
+
+from domain.decision import Outcome, accept
+from domain.event import Event, Moment, Recorded
+
+Question = Literal["events", "event", "token_history", "token_state", "state", "proof", "entries"]
+Completion = Literal["complete", "broken_off"]
+
+
+def stream(day: str) -> str:
+    """The stream of the questions of a day, `YYYY-MM-DD`."""
+    return f"audit:{day}"
+
+
+# Facts ------------------------------------------------------------------------------------------------------------
+
+
+class Read(Event, frozen=True, kw_only=True):
+    """Somebody asked a question and got `count` records. `parameters` is what they asked, secrets as digests.
+
+    `address` is the network address they asked for, sealed under a key of the day; `unsealed` says that they were shown
+    personal values.
+    """
+
+    type = "audit.read"
+    personal = ("address",)
+
+    question: Question
+    parameters: dict[str, str] = {}
+    address: str | None = None
+    count: int
+    unsealed: bool = False
+
+
+class ExportOpened(Event, frozen=True, kw_only=True):
+    """An export began; `reading_id` names it until it is closed."""
+
+    type = "audit.export_opened"
+    personal = ("address",)
+
+    reading_id: str
+    parameters: dict[str, str] = {}
+    address: str | None = None
+    unsealed: bool = False
+
+
+class ExportClosed(Event, frozen=True, kw_only=True):
+    """An export is over, with so many records handed out."""
+
+    type = "audit.export_closed"
+
+    reading_id: str
+    count: int
+    completion: Completion
+
+
+class StreamOpened(Event, frozen=True, kw_only=True):
+    """Somebody began to follow the log from `first` on."""
+
+    type = "audit.stream_opened"
+
+    reading_id: str
+    first: int
+    unsealed: bool = False
+
+
+class StreamClosed(Event, frozen=True, kw_only=True):
+    """They follow no longer. `last` is the position up to which they were told, `count` how many events."""
+
+    type = "audit.stream_closed"
+
+    reading_id: str
+    last: int
+    count: int
+
+
+EVENTS: tuple[type[Event], ...] = (Read, ExportOpened, ExportClosed, StreamOpened, StreamClosed)
+
+# State ------------------------------------------------------------------------------------------------------------
+
+
+class State(msgspec.Struct, frozen=True):
+    """How much was asked that day. `records` counts what was handed out."""
+
+    reads: int = 0
+    records: int = 0
+    opened: int = 0
+    closed: int = 0
+
+
+INITIAL = State()
+
+# Verbs ------------------------------------------------------------------------------------------------------------
+
+
+def read(
+    state: State,
+    *,
+    now: Moment,
+    question: Question,
+    parameters: dict[str, str],
+    count: int,
+    address: str | None = None,
+    unsealed: bool = False,
+) -> Outcome:
+    """Records one question that was answered."""
+    return accept(Read(question=question, parameters=parameters, address=address, count=count, unsealed=unsealed))
+
+
+def open_export(
+    state: State,
+    *,
+    now: Moment,
+    reading_id: str,
+    parameters: dict[str, str],
+    address: str | None = None,
+    unsealed: bool = False,
+) -> Outcome:
+    """Records the beginning of an export."""
+    return accept(ExportOpened(reading_id=reading_id, parameters=parameters, address=address, unsealed=unsealed))
+
+
+def close_export(state: State, *, now: Moment, reading_id: str, count: int, completion: Completion) -> Outcome:
+    """Records its end. It may come on a later day's stream than its beginning."""
+    return accept(ExportClosed(reading_id=reading_id, count=count, completion=completion))
+
+
+def open_stream(state: State, *, now: Moment, reading_id: str, first: int, unsealed: bool = False) -> Outcome:
+    """Records that somebody follows the log."""
+    return accept(StreamOpened(reading_id=reading_id, first=first, unsealed=unsealed))
+
+
+def close_stream(state: State, *, now: Moment, reading_id: str, last: int, count: int) -> Outcome:
+    """Records that they follow no longer."""
+    return accept(StreamClosed(reading_id=reading_id, last=last, count=count))
+
+
+# Fold -------------------------------------------------------------------------------------------------------------
+
+
+def evolve(state: State, recorded: Recorded) -> State:
+    """The day's readings after one more event."""
+    match recorded.event:
+        case Read(count=count):
+            return replace(state, reads=state.reads + 1, records=state.records + count)
+        case ExportOpened() | StreamOpened():
+            return replace(state, opened=state.opened + 1)
+        case ExportClosed(count=count) | StreamClosed(count=count):
+            return replace(state, closed=state.closed + 1, records=state.records + count)
+        case _:
+            raise AssertionError(f"{recorded.type} is no event of an audit")
