@@ -41,6 +41,10 @@ class Walk:
     def run(self) -> Fault | None:
         """The first fault; None when everything fits."""
         rows = self._source.rows(self._size)
+        # A checkpoint of the empty tree has a root too, and lies in no chunk.
+        fault = self._compare_landmarks([], 0)
+        if fault is not None:
+            return fault
         for base in range(0, self._size, WIDTH):
             fault = self._chunk(rows, base, min(WIDTH, self._size - base))
             if fault is not None:

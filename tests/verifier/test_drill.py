@@ -7,9 +7,10 @@ from contextlib import closing
 import pytest
 from sqlalchemy import text
 
-from eventstore.transparency.merkle import leaf_hash
+from eventstore.transparency.checkpoint import Checkpoint
+from eventstore.transparency.merkle import EMPTY_ROOT, leaf_hash
 from eventstore.transparency.note import Signer
-from tests.verifier.published_log import KEY, ORIGIN, PublishedLog, event, events
+from tests.verifier.published_log import KEY, ORIGIN, SIGNER, PublishedLog, event, events
 from verifier.note import Cosigner, Key
 from verifier.source import open_source
 from verifier.verdict import Verdict
@@ -296,7 +297,14 @@ class TestKeys:
             assert check(log, kept=[kept]).outcome == "unverifiable"
 
 
-def test_a_database_that_is_not_there_proves_nothing(tmp_path: object, log: PublishedLog) -> None:
+@pytest.mark.parametrize(("root", "outcome"), [(EMPTY_ROOT, "verified"), (bytes(32), "tampered")])
+def test_the_empty_log_has_a_root_too(log: PublishedLog, root: bytes, outcome: str) -> None:
+    note = Checkpoint(ORIGIN, 0, root).signed([SIGNER])
+    log.tamper("INSERT INTO log_checkpoints VALUES (0, :r, :n, 0, 0)", r=root, n=note)
+    assert check(log).outcome == outcome
+
+
+def test_a_database_without_its_tables_proves_nothing(log: PublishedLog) -> None:
     log.tamper("DROP TABLE stored_events")
     log.tamper("DROP TABLE log_checkpoints")
     assert check(log).exit_code == 2
