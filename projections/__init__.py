@@ -2,7 +2,19 @@
 
 from types import ModuleType
 
-from projections import accounts, clients, consents, grants, roles, scopes, secrets, sessions, tokens
+from projections import (
+    accounts,
+    clients,
+    consents,
+    digests,
+    event_index,
+    grants,
+    roles,
+    scopes,
+    secrets,
+    sessions,
+    tokens,
+)
 
 PROJECTIONS: tuple[ModuleType, ...] = (
     clients,
@@ -14,5 +26,9 @@ PROJECTIONS: tuple[ModuleType, ...] = (
     roles,
     grants,
     tokens,
+    digests,
 )
-"""Every read model, each with `VERSION`, `HANDLES` and `project`."""
+"""Every read model that is written in the log's own transaction, each with `VERSION`, `HANDLES` and `project`."""
+
+FOLLOWING: tuple[ModuleType, ...] = (event_index,)
+"""Those that follow the log a moment later, each with `VERSION` and `NAME`, its row in the table `followers`."""

@@ -2,7 +2,7 @@
 
 A row leaves when nothing can be asked about it that matters: an access or refresh token when it has expired, a code
 when it has, or, once redeemed, when its grant's tokens have, since presenting it again must still end the grant.
-The log keeps the facts.
+The log keeps the facts, and `projections.digests` where in it they stand.
 """
 
 from collections.abc import Iterator, Mapping
@@ -27,7 +27,7 @@ from domain.event import SECOND, Event, Moment, Recorded
 from domain.grant import TokenRevoked, TokensIssued, TokensRefreshed
 from domain.grant_code import CodeIssued
 from domain.rules import validity
-from projections import joined
+from projections import digests, joined
 from projections.accounts import TABLE as ACCOUNTS
 from projections.grants import TABLE as GRANTS
 from projections.schema import metadata
@@ -201,10 +201,17 @@ def standing(connection: Connection, digest: bytes) -> Verdict | None:
     )
 
 
-_DUE = select(TABLE.c.digest).where(TABLE.c.prune_at < bindparam("before")).order_by(TABLE.c.prune_at)
-_PRUNE = delete(TABLE).where(TABLE.c.digest.in_(_DUE.limit(bindparam("at_most", type_=BigInteger))))
+_DUE = select(TABLE.c.digest, TABLE.c.position).where(TABLE.c.prune_at < bindparam("before"))
+_PRUNE = delete(TABLE).where(TABLE.c.digest == bindparam("b_digest"))
 
 
 def prune(connection: Connection, before: Moment, limit: int = 500) -> int:
-    """Deletes at most `limit` rows that were due before a moment, and says how many; zero when none is left."""
-    return connection.execute(_PRUNE, {"before": before, "at_most": limit}).rowcount
+    """Deletes at most `limit` rows that were due before a moment, and says how many; zero when none is left.
+
+    Where each was issued is kept for ever, see `projections.digests`.
+    """
+    due = connection.execute(_DUE.order_by(TABLE.c.prune_at).limit(limit), {"before": before}).all()
+    if due:
+        digests.keep(connection, [(row.digest, row.position) for row in due])
+        connection.execute(_PRUNE, [{"b_digest": row.digest} for row in due])
+    return len(due)

@@ -86,6 +86,35 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("account_id", "client_id", name=op.f("pk_consents")),
     )
     op.create_table(
+        "digests",
+        sa.Column("digest", sa.LargeBinary(length=32), nullable=False),
+        sa.Column("position", sa.BigInteger(), nullable=False),
+        sa.PrimaryKeyConstraint("digest", name=op.f("pk_digests")),
+        sqlite_with_rowid=False,
+    )
+    op.create_table(
+        "event_index",
+        sa.Column("kind", sa.SmallInteger(), autoincrement=False, nullable=False),
+        sa.Column("key", sa.LargeBinary(), nullable=False),
+        sa.Column("position", sa.BigInteger(), autoincrement=False, nullable=False),
+        sa.PrimaryKeyConstraint("kind", "key", "position", name=op.f("pk_event_index")),
+        sqlite_with_rowid=False,
+    )
+    op.create_index(
+        "ix_event_index_addresses",
+        "event_index",
+        ["position"],
+        unique=False,
+        sqlite_where=sa.text("kind = 6"),
+        postgresql_where=sa.text("kind = 6"),
+    )
+    op.create_table(
+        "followers",
+        sa.Column("name", sa.Text(), nullable=False),
+        sa.Column("position", sa.BigInteger(), nullable=False),
+        sa.PrimaryKeyConstraint("name", name=op.f("pk_followers")),
+    )
+    op.create_table(
         "grants",
         sa.Column(
             "started_position",

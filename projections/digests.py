@@ -1,0 +1,49 @@
+"""Where in the log a secret was issued, for ever: digest → position, and nothing else.
+
+Client secrets and browser sessions come here when they are issued. Tokens and codes come when their own row is pruned,
+in the same transaction, so that a secret which is long dead is still known: its history can be told, and a used refresh
+token that is presented again years later still ends its grant.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping
+
+from sqlalchemy import BigInteger, Column, Connection, LargeBinary, Table, bindparam, insert, select
+
+from domain import client_secret, session
+from domain.event import Event, Recorded
+from projections.prepared import Prepared
+from projections.schema import metadata
+from projections.write import Write
+
+VERSION = 1
+
+TABLE = Table(
+    "digests",
+    metadata,
+    Column("digest", LargeBinary(32), primary_key=True),
+    Column("position", BigInteger, nullable=False),
+    sqlite_with_rowid=False,
+)
+
+HANDLES: tuple[type[Event], ...] = (client_secret.SecretIssued, client_secret.SecretRotated, session.Started)
+
+_INSERT = insert(TABLE)
+_MOVE = Prepared(_INSERT)
+_FIND = Prepared(select(TABLE.c.position).where(TABLE.c.digest == bindparam("b_digest")))
+
+
+def project(recorded: Recorded, indexes: Mapping[str, bytes]) -> Iterator[Write]:
+    """The row of a secret or a session that was issued."""
+    digest = bytes.fromhex(recorded.event.sha256)
+    yield Write(_INSERT, {"digest": digest, "position": recorded.position}, ("digests", digest))
+
+
+def keep(connection: Connection, rows: Iterable[tuple[bytes, int]]) -> None:
+    """Takes over the digests of rows that are pruned elsewhere, in the same transaction."""
+    _MOVE.run(connection, [{"digest": digest, "position": position} for digest, position in rows])
+
+
+def find(connection: Connection, digest: bytes) -> int | None:
+    """The position of the event that issued the secret; None for one that is not here."""
+    row = _FIND.first(connection, {"b_digest": digest})
+    return None if row is None else row[0]
