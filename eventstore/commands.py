@@ -17,13 +17,14 @@ T = TypeVar("T")
 class Command:
     """One verb on one stream. `under_lock` reads again, under the append lock, what the caller had checked before it.
 
-    The ledger calls `verb(state, now=…, **facts, **under_lock(view))`.
+    The ledger calls `verb(state, now=…, **facts, **under_lock(view))`. A refusal in the place of facts refuses the
+    command before the verb is asked.
     """
 
     stream: str
     verb: Callable[..., Outcome]
     facts: Mapping[str, Any] = field(default_factory=dict)
-    under_lock: "Callable[[View], Mapping[str, Any]] | None" = None
+    under_lock: "Callable[[View], Mapping[str, Any] | Refusal] | None" = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -57,6 +57,10 @@ class Privacy:
             agent = self._sealer.seal(connection, subject, now, event_id, "user_agent", origin.user_agent)
         return ip, agent
 
+    def seal(self, connection: Connection, subject: str, now: Moment, place: str, field: str, text: str) -> Sealed:
+        """Any text under the key of a subject, so that it is erased with them; `place` names where it is kept."""
+        return Sealed(place, field, self._sealer.seal(connection, subject, now, place, field, text))
+
     def index(self, field: str, realm: str, value: str) -> bytes:
         """The blind index of a login name or address."""
         return self._blind_index.index(field, realm, value)

@@ -51,14 +51,15 @@ class Validation:
         known = self._kept.get(digest)
         if known is not None and self._changes.holds(known.as_of, known.streams):
             return known
-        known = await self._reader.run(self._load, digest)
+        known = await self._reader.run(self.load, digest)
         if known is not None and self._changes.holds(known.as_of, known.streams):
             self._kept[digest] = known
             if len(self._kept) > self._size:
                 self._kept.popitem(last=False)
         return known
 
-    def _load(self, connection: Connection, digest: bytes) -> Known | None:
+    def load(self, connection: Connection, digest: bytes) -> Known | None:
+        """The token as this connection sees it, for asking again under the lock. Keeps nothing."""
         # The position is read first: what is appended in between then counts as a change after it.
         as_of: int = connection.scalar(POSITION) or 0
         verdict = tokens.standing(connection, digest)

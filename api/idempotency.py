@@ -1,0 +1,194 @@
+"""A command of the JSON API, carried out once however often it is sent with the same `Idempotency-Key`.
+
+The answer is stored in the transaction that carried the command out, sealed, and without the secret that it showed: one
+is shown once. What was refused is not stored, since nothing was carried out.
+"""
+
+import re
+from collections.abc import Callable, Mapping
+from hashlib import sha256
+from typing import Any, Generic, NamedTuple, TypeVar
+
+import msgspec
+from litestar import Request, Response
+from sqlalchemy import Connection
+
+from api.access import Lost, caller, lost
+from api.answers import header_values
+from api.bearer import Bearer
+from api.problems import Clash, InsufficientScope, Invalid, Missing, Problem, Unauthenticated, Unprocessable, from_refusal
+from api.services import Services, services
+from domain.decision import Reason, Refusal
+from domain.event import SECOND, Recorded
+from domain.sealed import Sealed
+from eventstore.commands import Command
+from eventstore.view import View
+from security.vault import Answer
+
+T = TypeVar("T")
+
+HEADER = "Idempotency-Key"
+LONGEST = 255
+_KEY = re.compile(rf"[\x20-\x7e]{{1,{LONGEST}}}")
+_RUNNING = "A request with this Idempotency-Key is still being carried out. Repeat it later."
+
+_in_hand: set[tuple[int, bytes]] = set()
+"""Keys of the commands that this process is carrying out, each with the ledger that it goes to."""
+
+
+class Repeated(Reason):
+    """The same key was used by somebody who was faster, in another process."""
+
+    RUNNING = "running"
+
+
+class Reply(msgspec.Struct, Generic[T], frozen=True):
+    """What a command answers. `subject` is the person it tells about: once they are erased, so is the stored copy."""
+
+    content: T
+    status: int = 200
+    location: str | None = None
+    subject: str | None = None
+
+
+class _Key(NamedTuple):
+    """`digest` binds actor, method and path; `body` the rest of what was sent."""
+
+    digest: bytes
+    body: bytes
+
+
+class _Stored(msgspec.Struct, frozen=True):
+    """The first answer as the vault keeps it. `text` is the body, or with `sealed` what opens to it."""
+
+    location: str | None
+    text: str
+    sealed: bool
+
+
+async def carry_out(
+    request: Request[Any, Any, Any],
+    *commands: Command,
+    reply: Callable[[View, tuple[Recorded, ...]], Reply[T]],
+) -> Response[T]:
+    """Executes the commands for the caller whom the route's guard let in, and gives what `reply` makes of it.
+
+    `reply` runs inside the transaction. Under the lock the caller's token and scope are asked for once more. Raises the
+    problem that a refusal amounts to, 409 while the same key is in hand, 422 for the same key with another body.
+    """
+    here, who = services(request), caller(request)
+    key = await _key(request, who)
+    if key is None:
+        return _response(await _execute(request, here, who, None, commands, reply))
+    place = (id(here.ledger), key.digest)
+    if place in _in_hand:
+        raise Clash(_RUNNING, reason=Repeated.RUNNING)
+    _in_hand.add(place)
+    try:
+        found = await here.ledger.read(_first, here, key)
+        if found is not None:
+            return found
+        return _response(await _execute(request, here, who, key, commands, reply))
+    finally:
+        _in_hand.discard(place)
+
+
+async def _key(request: Request[Any, Any, Any], who: Bearer) -> _Key | None:
+    values = header_values(request.scope, HEADER.lower().encode())
+    if not values:
+        return None
+    if len(values) > 1 or not _KEY.fullmatch(values[0]):
+        raise Invalid.field(HEADER, f"must stand once and have 1 to {LONGEST} printable ASCII characters")
+    actor = who.origin.actor
+    bound = [actor.kind, actor.id, request.method, request.scope["path"], values[0]]
+    # The query counts as a part of the body: it says what to do, and another one is another command.
+    body = sha256(request.scope["query_string"] + b"\0" + await request.body()).digest()
+    return _Key(sha256(msgspec.json.encode(bound)).digest(), body)
+
+
+async def _execute(
+    request: Request[Any, Any, Any],
+    here: Services,
+    who: Bearer,
+    key: _Key | None,
+    commands: tuple[Command, ...],
+    reply: Callable[[View, tuple[Recorded, ...]], Reply[T]],
+) -> Reply[T]:
+    needed: str = request.route_handler.opt["scope"]
+    first, *others = commands
+
+    def under_lock(view: View) -> Mapping[str, Any] | Refusal:
+        if refused := lost(here, view, who, needed):
+            return refused
+        # Between our look and the lock another process may have carried out the same.
+        if key is not None and here.ledger.vault.get_answer(view.connection, key.digest, view.now) is not None:
+            return Refusal(Repeated.RUNNING)
+        return first.under_lock(view) if first.under_lock is not None else {}
+
+    def then(view: View, recorded: tuple[Recorded, ...]) -> Reply[T]:
+        given = reply(view, recorded)
+        if key is not None:
+            _store(here, view, key, given)
+        return given
+
+    asked = Command(first.stream, first.verb, first.facts, under_lock)
+    executed = await here.ledger.execute(asked, *others, origin=who.origin, then=then)
+    if executed.refusal is not None:
+        raise _problem(executed.refusal, needed)
+    if executed.value is None:
+        raise AssertionError("what was not refused has an answer")
+    return executed.value
+
+
+def _problem(refusal: Refusal, needed: str) -> Problem:
+    match refusal.reason:
+        case Lost.TOKEN:
+            return Unauthenticated()
+        case Lost.SCOPE:
+            return InsufficientScope(needed)
+        case Repeated.RUNNING:
+            return Clash(_RUNNING, reason=Repeated.RUNNING)
+    return from_refusal(refusal)
+
+
+def _response(given: Reply[T]) -> Response[T]:
+    headers = {} if given.location is None else {"location": given.location}
+    return Response(given.content, status_code=given.status, headers=headers)
+
+
+def _store(here: Services, view: View, key: _Key, given: Reply[Any]) -> None:
+    """Keeps the answer, its secret left out."""
+    content = given.content
+    if getattr(content, "client_secret", None) is not None:
+        content = msgspec.structs.replace(content, client_secret=None)
+    text = "" if content is None else msgspec.json.encode(content).decode()
+    if given.subject is not None and text:
+        text = here.ledger.privacy.seal(
+            view.connection, given.subject, view.now, key.digest.hex(), "answer", text
+        ).text
+    stored = _Stored(given.location, text, given.subject is not None)
+    here.ledger.vault.put_answer(
+        view.connection,
+        key.digest,
+        Answer(key.body, given.status, msgspec.json.encode(stored)),
+        now=view.now,
+        expires_at=view.now + here.settings.idempotency_lifetime * SECOND,
+    )
+
+
+def _first(connection: Connection, here: Services, key: _Key) -> Response[Any] | None:
+    """The first answer again; None when there was none."""
+    kept = here.ledger.vault.get_answer(connection, key.digest, here.ledger.clock.now())
+    if kept is None:
+        return None
+    if kept.body_hash != key.body:
+        raise Unprocessable("This Idempotency-Key was used for another request body.")
+    stored = msgspec.json.decode(kept.content, type=_Stored)
+    text: str | None = stored.text
+    if stored.sealed and stored.text:
+        text = here.ledger.privacy.open(connection, Sealed(key.digest.hex(), "answer", stored.text))
+        if text is None:
+            raise Missing("Whom the first answer was about has been erased.")
+    headers = {} if stored.location is None else {"location": stored.location}
+    content = text.encode() if text else None
+    return Response(content, status_code=kept.status, headers=headers, media_type="application/json")
