@@ -2,14 +2,23 @@
 
 import rich_click as click
 
+from api.cli.bootstrap import bootstrap
+from api.cli.client import client
+from api.cli.dashboard import dashboard
+from api.cli.database import database
 from api.cli.demo import demo
+from api.cli.failures import Commands
+from api.cli.log import log
+from api.cli.person import person
+from api.cli.role import role
+from api.cli.scope import scope
 from api.cli.serve import serve
+from api.cli.settings import settings
 
-click.rich_click.USE_MARKDOWN = False
 CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 120}
 
 
-@click.group(context_settings=CONTEXT)
+@click.group(cls=Commands, context_settings=CONTEXT)
 @click.version_option(package_name="grantlog", message="grantlog %(version)s")
 def main() -> None:
     """An OAuth 2.0 authorization server whose every decision is an immutable event.
@@ -19,5 +28,5 @@ def main() -> None:
     """
 
 
-for command in (serve, demo):
+for command in (serve, demo, bootstrap, client, dashboard, person, scope, role, log, database, settings):
     main.add_command(command)

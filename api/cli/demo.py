@@ -1,12 +1,14 @@
 """`grantlog demo`, which `make run` calls."""
 
 import os
+import shlex
 import subprocess
 import sys
 from typing import TYPE_CHECKING
 
 import rich_click as click
 
+from api.cli.database import upgrade_to_newest
 from api.cli.failures import unavailable
 from api.cli.opening import load_settings, open_keys, opened, schema_is_current
 from api.cli.serve import override, start
@@ -33,7 +35,8 @@ def demo(port: int | None, demo_port: int | None) -> None:
     settings = load_settings()
     settings.data_dir.mkdir(parents=True, exist_ok=True)
     keyring = open_keys(settings)
-    upgrade(settings)
+    if not schema_is_current(settings):
+        upgrade_to_newest(settings)
     prepare(settings, keyring)
     third_party = start_third_party(settings)
     show_where_to_look(settings, third_party is not None)
@@ -43,15 +46,6 @@ def demo(port: int | None, demo_port: int | None) -> None:
         if third_party is not None:
             stop_third_party(third_party)
     raise SystemExit(code)
-
-
-def upgrade(settings: "Settings") -> None:
-    """Runs the migrations that are missing."""
-    if schema_is_current(settings):
-        return
-    from eventstore import schema
-
-    schema.upgrade(settings.database_url, settings.migration_database_url)
 
 
 def prepare(settings: "Settings", keyring: "Keyring") -> None:
@@ -131,6 +125,8 @@ def show_where_to_look(settings: "Settings", with_third_party: bool) -> None:
     from api.demonstration import FILE
     from api.installation import DASHBOARDS
 
+    directory = os.environ.get("GRANTLOG_DATA_DIR")
+    prefix = f"GRANTLOG_DATA_DIR={shlex.quote(directory)} " if directory else ""
     lines = [("Start here", f"{settings.issuer}/")]
     lines += [(each.client_name, f"{settings.issuer}/dashboards/{each.slug}") for each in DASHBOARDS]
     if with_third_party:
@@ -138,7 +134,7 @@ def show_where_to_look(settings: "Settings", with_third_party: bool) -> None:
     lines += [
         ("API", f"{settings.issuer}/schema"),
         ("Passwords", str(settings.data_dir / FILE)),
-        ("Watch the log", "GRANTLOG_ENVIRONMENT=demo .venv/bin/grantlog log tail --follow"),
+        ("Watch the log", f"{prefix}{sys.argv[0]} log tail"),
     ]
     click.echo("Grantlog, a demo")
     for label, where in lines:

@@ -1,6 +1,6 @@
 """How a command fails: in plain words on standard error, with an exit code that a script can tell apart."""
 
-from typing import IO, Any
+from typing import Any
 
 import rich_click as click
 
@@ -23,19 +23,23 @@ _WORDS = {
 }
 
 
-class Failure(click.ClickException):
-    """Ends the command with one of the exit codes above."""
-
-    # An attribute of each, where the library has one for the class.
-    exit_code: int  # type: ignore[misc]
+class Failure(Exception):
+    """Ends the command with one of the exit codes above; its message is for the person who ran it."""
 
     def __init__(self, message: str, code: int = REFUSED) -> None:
         super().__init__(message)
         self.exit_code = code
 
-    def show(self, file: IO[Any] | None = None) -> None:
-        """Plain text, so that what a script captures holds no frames and colours."""
-        click.echo(f"Error: {self.message}", err=file is None, file=file)
+
+class Commands(click.RichGroup):
+    """The commands; what fails says so in plain text, so that what a script captures holds no frames and colours."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except Failure as failure:
+            click.echo(f"Error: {failure}", err=True)
+            ctx.exit(failure.exit_code)
 
 
 def refused(refusal: Refusal) -> Failure:

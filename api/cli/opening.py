@@ -63,9 +63,24 @@ def load_settings(**given: Any) -> "Settings":
     try:
         return load(**given)
     except SettingsError as error:
+        if not given and (settings := _of_the_demo()) is not None:
+            return settings
         keys = all(fault.partition(":")[0].removesuffix("_FILE") in _KEY_VARIABLES for fault in error.faults)
         message = "the settings cannot be used\n  " + "\n  ".join(error.faults)
         raise (unavailable(message) if keys else Failure(message, USAGE)) from None
+
+
+def _of_the_demo() -> "Settings | None":
+    """The settings with which the demo of this data directory runs, so that its log can be watched without more ado."""
+    from api.setting_rules import SettingsError
+    from api.settings import load
+
+    try:
+        settings = load(environment="demo")
+    except SettingsError:
+        return None
+    file = settings.master_key_file
+    return settings if not os.environ.get("GRANTLOG_ENVIRONMENT") and file is not None and file.is_file() else None
 
 
 def open_keys(settings: "Settings") -> "Keyring":

@@ -23,7 +23,7 @@ def serve(host: str | None, port: int | None, workers: int | None) -> None:
     Checks settings, master key and migrations first. SIGTERM and SIGINT stop it after what it accepted is answered.
     """
     override(host=host, port=port, workers=workers)
-    settings = load_settings()
+    settings = load_settings(environment=os.environ.get("GRANTLOG_ENVIRONMENT"))
     require_schema(settings)
     prepare(settings, open_keys(settings))
     raise SystemExit(start(settings))

@@ -1,0 +1,260 @@
+"""`grantlog client …`: clients, dashboards included."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import rich_click as click
+
+from api.cli.failures import Failure
+from api.cli.opening import Here, run
+from api.cli.showing import as_json, every, moment, output, print_list, print_one, secret_file
+
+if TYPE_CHECKING:
+    from projections.clients import Client
+
+REALMS = click.Choice(["platform", "administration"])
+COLUMNS = ("client_id", "client_name", "type", "state", "realm", "scope")
+
+
+@click.group()
+def client() -> None:
+    """Register clients and rotate their secrets."""
+
+
+@client.command()
+@click.option("--name", "client_name", required=True, help="Name that people see.")
+@click.option("--grant-type", "grant_types", multiple=True, default=("authorization_code",), show_default=True)
+@click.option("--redirect-uri", "redirect_uris", multiple=True, metavar="URI", help="Where answers go; repeatable.")
+@click.option("--scope", default="", metavar="NAMES", help="Scope names, separated by blanks.")
+@click.option("--auth-method", type=click.Choice(["client_secret_basic", "client_secret_post", "none"]))
+@click.option("--public", is_flag=True, help="A client that cannot keep a secret: --auth-method none.")
+@click.option("--no-pkce", is_flag=True, help="Let a confidential client of old do without PKCE.")
+@click.option("--access-token-lifetime", type=int, metavar="SECONDS")
+@click.option("--refresh-token-lifetime", type=int, metavar="SECONDS")
+@click.option("--realm", type=REALMS, default="platform", show_default=True)
+@click.option("--allowed-origin", "allowed_origins", multiple=True, metavar="ORIGIN", help="For browsers; repeatable.")
+@click.option("--owner", help="Who answers for it; sealed like all personal data.")
+@click.option("--secret-lifetime", type=int, metavar="SECONDS", help="When its first secret ends; never, if left out.")
+@output
+@as_json
+def register(
+    scope: str,
+    auth_method: str | None,
+    public: bool,
+    no_pkce: bool,
+    owner: str | None,
+    secret_lifetime: int | None,
+    output: Path | None,
+    as_json: bool,
+    **named: Any,
+) -> None:
+    """Register a client. Its secret is shown once."""
+    if public and auth_method not in (None, "none"):
+        raise click.UsageError("--public is --auth-method none")
+    method = "none" if public else auth_method or "client_secret_basic"
+    attributes = named | {
+        "scope": tuple(scope.split()),
+        "token_endpoint_auth_method": method,
+        "require_pkce": not no_pkce,
+    }
+
+    async def work(here: Here) -> Mapping[str, Any]:
+        return await registered(
+            here, attributes, has_secret=method != "none", owner=owner, secret_lifetime=secret_lifetime
+        )
+
+    with secret_file(output) as hand_over:
+        hand_over(run(work), as_json)
+
+
+async def registered(here: Here, attributes: Mapping[str, Any], *, has_secret: bool, **facts: Any) -> Mapping[str, Any]:
+    """Registers a client; its members, with the secret that is now shown for the only time."""
+    from api.installation import registration
+    from domain.client import Attributes
+    from security.ids import new_id
+    from security.tokens import Kind
+
+    client_id = new_id()
+    secret = here.format.mint(Kind.CLIENT_SECRET) if has_secret else None
+    await here.execute(registration(client_id, Attributes(**attributes), secret, here.settings.issuer, **facts))
+    shown = await members(here, await find(here, client_id))
+    if secret is None:
+        return shown
+    lifetime = facts.get("secret_lifetime")
+    return shown | {
+        "client_secret": secret.reveal(),
+        "client_secret_expires_at": 0 if lifetime is None else here.ledger.clock.now() // 1_000_000 + lifetime,
+    }
+
+
+@client.command("list")
+@as_json
+def list_(as_json: bool) -> None:
+    """List clients in the order of their registration."""
+
+    async def work(here: Here) -> list[Mapping[str, Any]]:
+        from projections import clients
+
+        found = await every(lambda after: here.ledger.read(clients.page, after=after, limit=200))
+        return [await members(here, each) for each in found]
+
+    print_list(run(work), COLUMNS, as_json)
+
+
+@client.command()
+@click.argument("client_id")
+@as_json
+def show(client_id: str, as_json: bool) -> None:
+    """Show a client and its secret versions; the secrets themselves are not kept."""
+
+    async def work(here: Here) -> Mapping[str, Any]:
+        return await members(here, await find(here, client_id)) | {"secrets": await versions(here, client_id)}
+
+    shown = dict(run(work))
+    if as_json:
+        print_one(shown, as_json)
+        return
+    secrets = shown.pop("secrets")
+    print_one(shown, as_json)
+    click.echo()
+    print_list(secrets, ("version", "id", "state", "created_at", "expires_at", "last_used_at", "use_count"), as_json)
+
+
+@client.command("rotate-secret")
+@click.argument("client_id")
+@click.option(
+    "--others-expire-in",
+    type=int,
+    metavar="SECONDS",
+    help="When the former secrets end: 0 is now; left out, they live on.",
+)
+@click.option("--secret-lifetime", type=int, metavar="SECONDS", help="When the new one ends; never, if left out.")
+@output
+@as_json
+def rotate_secret(
+    client_id: str, others_expire_in: int | None, secret_lifetime: int | None, output: Path | None, as_json: bool
+) -> None:
+    """Give a client a new secret, shown once. A dashboard's goes into the vault and is in force at once."""
+
+    async def work(here: Here) -> Mapping[str, Any]:
+        return await rotated(here, client_id, others_expire_in, secret_lifetime)
+
+    with secret_file(output) as hand_over:
+        hand_over(run(work), as_json)
+
+
+async def rotated(
+    here: Here, client_id: str, others_expire_in: int | None, secret_lifetime: int | None
+) -> Mapping[str, Any]:
+    """Rotates; the new version's members, with the secret unless the server itself is the one who needs it."""
+    from api.installation import vault_name
+    from domain import client as clients
+    from domain import client_secret
+    from domain.rules.administrative_scope import ADMINISTRATIVE_SCOPES
+    from eventstore.commands import Command
+    from eventstore.view import View
+    from security.ids import new_id
+    from security.tokens import Kind
+
+    secret, secret_id, stream = here.format.mint(Kind.CLIENT_SECRET), new_id(), clients.stream(client_id)
+    facts = {
+        "secret_id": secret_id,
+        "secret_sha256": secret.hex,
+        "secret_lifetime": secret_lifetime,
+        "others_expire_in": others_expire_in,
+        "caller_scope": ADMINISTRATIVE_SCOPES,
+    }
+
+    def keep(view: View, _: object) -> None:
+        if view.state(stream).type == "dashboard":
+            value = secret.reveal().encode("ascii")
+            here.ledger.vault.put_secret(view.connection, vault_name(client_id), value, view.now)
+
+    await here.execute(Command(stream, client_secret.rotate, facts), then=keep)
+    dashboard = (await here.ledger.state(stream)).type == "dashboard"
+    newest = (await versions(here, client_id))[-1]
+    shown = {"client_id": client_id, "secret_id": newest["id"], "version": newest["version"]}
+    return shown if dashboard else shown | {"client_secret": secret.reveal(), "expires_at": newest["expires_at"]}
+
+
+@client.command()
+@click.argument("client_id")
+@as_json
+def disable(client_id: str, as_json: bool) -> None:
+    """Let a client do nothing more, and end all its tokens for good."""
+    print_one(_switched(client_id, "disable"), as_json)
+
+
+@client.command()
+@click.argument("client_id")
+@as_json
+def enable(client_id: str, as_json: bool) -> None:
+    """Let a client have new tokens; what was ended stays so."""
+    print_one(_switched(client_id, "enable"), as_json)
+
+
+def _switched(client_id: str, verb: str) -> Mapping[str, Any]:
+    async def work(here: Here) -> Mapping[str, Any]:
+        from domain import client as clients
+        from eventstore.commands import Command
+
+        await here.execute(Command(clients.stream(client_id), getattr(clients, verb)))
+        return await members(here, await find(here, client_id))
+
+    return run(work)
+
+
+async def find(here: Here, client_id: str) -> "Client":
+    """A client that is there; raises Failure for any other id."""
+    from projections import clients
+
+    found = await here.ledger.read(clients.by_id, client_id)
+    if found is None or found.state == "deleted":
+        raise Failure("client_id: there is no such client")
+    return found
+
+
+async def members(here: Here, found: "Client") -> dict[str, Any]:
+    """A client under the names of the API."""
+    return {
+        "client_id": found.client_id,
+        "client_name": found.client_name,
+        "type": found.type,
+        "slug": found.slug,
+        "state": found.state,
+        "realm": found.realm,
+        "redirect_uris": found.redirect_uris,
+        "grant_types": found.grant_types,
+        "scope": " ".join(found.scope),
+        "token_endpoint_auth_method": found.token_endpoint_auth_method,
+        "require_pkce": found.require_pkce,
+        "access_token_lifetime": found.access_token_lifetime,
+        "refresh_token_lifetime": found.refresh_token_lifetime,
+        "allowed_origins": found.allowed_origins,
+        "owner": await here.ledger.unseal(found.owner),
+        "created_at": moment(found.created_at),
+        "updated_at": moment(found.updated_at),
+    }
+
+
+async def versions(here: Here, client_id: str) -> list[dict[str, Any]]:
+    """A client's secret versions under the names of the API, oldest first."""
+    from projections import secrets
+
+    now = here.ledger.clock.now()
+    found = await every(lambda after: here.ledger.read(secrets.of_client, client_id, now, after=after, limit=200))
+    return [
+        {
+            "id": each.secret_id,
+            "version": each.version,
+            "state": each.state,
+            "created_at": moment(each.created_at),
+            "expires_at": moment(each.expires_at),
+            "last_used_at": moment(each.last_used_at),
+            "use_count": each.use_count,
+            "safe_to_retire": each.safe_to_retire,
+            "safe_to_retire_reason": each.safe_to_retire_reason,
+        }
+        for each in found
+    ]

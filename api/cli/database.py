@@ -1,0 +1,81 @@
+"""`grantlog database …`."""
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import rich_click as click
+
+from api.cli.failures import UNAVAILABLE, unavailable
+from api.cli.opening import UPGRADE, load_settings, schema_is_current
+from api.cli.showing import as_json, moment, print_one
+
+if TYPE_CHECKING:
+    from api.settings import Settings
+
+
+@click.group()
+def database() -> None:
+    """Bring the database to what this version needs."""
+
+
+@database.command()
+def upgrade() -> None:
+    """Run the migrations that are missing, as the role of GRANTLOG_MIGRATION_DATABASE_URL."""
+    settings = load_settings()
+    if schema_is_current(settings):
+        click.echo("Nothing to do: the database is at the newest revision.")
+        return
+    upgrade_to_newest(settings)
+    click.echo("The database is at the newest revision.")
+
+
+def upgrade_to_newest(settings: "Settings") -> None:
+    """Runs the migrations; raises Failure when the database does not let it."""
+    from sqlalchemy.exc import DBAPIError
+
+    from eventstore import schema
+
+    settings.data_dir.mkdir(parents=True, exist_ok=True)
+    try:
+        schema.upgrade(settings.database_url, settings.migration_database_url)
+    except DBAPIError as error:
+        # The driver's message may repeat the URL's parts; the type says enough to know where to look.
+        raise unavailable(f"the migrations failed ({type(error.orig).__name__}); nothing was changed") from None
+
+
+@database.command()
+@as_json
+def status(as_json: bool) -> None:
+    """Show which database it is, its revision, and where its log stands. Exit code 3 when migrations are missing."""
+    from api.settings_page import masked
+    from eventstore.schema import newest
+
+    settings = load_settings()
+    current = schema_is_current(settings)
+    shown: dict[str, Any] = {
+        "database_url": masked(settings, "database_url"),
+        "current": current,
+        "needed_revision": newest(),
+        **_log(settings, current),
+    }
+    print_one(shown, as_json)
+    if not current:
+        click.echo(f"Migrations are missing: {UPGRADE}.", err=True)
+        raise SystemExit(UNAVAILABLE)
+
+
+def _log(settings: "Settings", current: bool) -> Mapping[str, Any]:
+    if not current:
+        return {"position": None, "time": None}
+    from sqlalchemy import select
+
+    from eventstore.engines import reading
+    from eventstore.stored import head
+
+    engine = reading(settings.database_url, 1)
+    try:
+        with engine.connect() as connection:
+            position, time = connection.execute(select(head.c.position, head.c.time).where(head.c.id == 1)).one()
+    finally:
+        engine.dispose()
+    return {"position": position, "time": moment(time) if position else None}

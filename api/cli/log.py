@@ -1,0 +1,111 @@
+"""`grantlog log …`: the events as they happen. Whoever may read the database sees them; what is sealed stays sealed."""
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from typing import TYPE_CHECKING, Any
+
+import rich_click as click
+
+from api.cli.failures import Failure, unavailable
+from api.cli.opening import load_settings, require_schema
+from api.cli.showing import as_json
+
+if TYPE_CHECKING:
+    from sqlalchemy import Connection
+
+LAST = 10
+BATCH = 500
+PAUSE = 0.2
+"""Seconds between two looks. Positions are dense and in the order of the commits, so a look can miss nothing."""
+
+raw = click.option("--json", "raw", is_flag=True, help="Print the stored form itself: one JSON object a line.")
+
+
+@click.group()
+def log() -> None:
+    """Watch and read the log of events."""
+
+
+@log.command()
+@click.option("--follow/--no-follow", "-f", default=True, show_default=True, help="Go on as events happen, or end.")
+@click.option("--from", "start", type=click.IntRange(1), metavar="N", help=f"Begin at position N; else {LAST} back.")
+@click.option("--type", "types", multiple=True, metavar="TYPE", help="Only this type, or `client.*`; repeatable.")
+@raw
+def tail(follow: bool, start: int | None, types: tuple[str, ...], raw: bool) -> None:
+    """Show the last events, and each further one as it happens."""
+    from api.cli.event_line import line
+
+    # Ctrl-C and a closed pipe are the usual ways to end this, and no failures.
+    with suppress(KeyboardInterrupt, BrokenPipeError), _connected() as connection:
+        position = (start if start is not None else max(1, _head(connection) - LAST + 1)) - 1
+        while True:
+            head = _head(connection)
+            while position < head:
+                # What the filter passes over is not looked at again.
+                stored = _between(connection, position, head, types)
+                position = stored[-1][0] if len(stored) == BATCH else head
+                for _, text in stored:
+                    click.echo(text if raw else line(text))
+            if not follow:
+                return
+            time.sleep(PAUSE)
+
+
+@log.command()
+@click.argument("position", type=click.IntRange(1))
+@as_json
+def show(position: int, as_json: bool) -> None:
+    """Show the event at POSITION with everything that it says."""
+    from api.cli.event_line import page
+
+    with _connected() as connection:
+        stored = _between(connection, position - 1, position, ())
+    if not stored:
+        raise Failure(f"POSITION: the log has no event {position} yet")
+    text = stored[0][1]
+    click.echo(text if as_json else page(text))
+
+
+@contextmanager
+def _connected() -> "Iterator[Connection]":
+    from sqlalchemy.exc import DBAPIError
+
+    from eventstore.engines import reading
+
+    settings = load_settings()
+    require_schema(settings)
+    engine = reading(settings.database_url, 1)
+    try:
+        with engine.connect() as connection:
+            yield connection
+    except DBAPIError as error:
+        raise unavailable(f"the database does not answer ({type(error).__name__})") from None
+    finally:
+        engine.dispose()
+
+
+def _head(connection: "Connection") -> int:
+    from sqlalchemy import select
+
+    from eventstore.stored import head
+
+    return connection.scalar(select(head.c.position).where(head.c.id == 1)) or 0
+
+
+def _between(connection: "Connection", after: int, last: int, types: tuple[str, ...]) -> list[tuple[int, str]]:
+    """At most BATCH stored events of these types; of all, when none is named."""
+    from sqlalchemy import or_, select
+
+    from eventstore.stored import events
+
+    query = select(events.c.id, events.c.state).where(events.c.id > after, events.c.id <= last)
+    if types:
+        query = query.where(or_(*(_of_type(events.c.topic, each) for each in types)))
+    return [(row.id, row.state) for row in connection.execute(query.order_by(events.c.id).limit(BATCH))]
+
+
+def _of_type(topic: Any, wanted: str) -> Any:
+    if wanted.endswith(".*"):
+        return topic.startswith(wanted[:-1], autoescape=True)
+    return topic == wanted
