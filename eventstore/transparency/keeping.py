@@ -1,0 +1,126 @@
+"""Keeps the tree up with the log in a running server, and has witnesses asked. No request ever waits for it."""
+
+import asyncio
+from collections.abc import Callable, Sequence
+from typing import Any, Concatenate, ParamSpec, Protocol, TypeVar
+
+import structlog
+from sqlalchemy import Connection
+
+from eventstore.commands import DatabaseAway, Overloaded
+from eventstore.transparency import published
+from eventstore.transparency.following import Diverged, Tree
+from eventstore.transparency.leaves import ReadLeaves, read_leaves
+from eventstore.transparency.witnesses import Alarm, Witnesses
+from security.clock import SECOND, Clock
+
+INTERVAL_S = 0.25
+"""How often the log is looked at. With the witnesses' timeout a committed event is covered within a second."""
+
+STEP = 512
+"""Leaves in one step of a server: a step on SQLite runs between two turns of the event loop."""
+
+ASK_AGAIN = 60 * SECOND
+"""When a witness was away and the log does not grow, the newest checkpoint is shown to it again after this time."""
+
+log = structlog.get_logger(__name__)
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+class Ledger(Protocol):
+    """The two things that the keeper needs of the ledger."""
+
+    async def read(self, query: Callable[Concatenate[Connection, P], T], *args: P.args, **kwargs: P.kwargs) -> T: ...
+
+    async def maintain(self, work: Callable[Concatenate[Connection, P], T], *args: P.args, **kwargs: P.kwargs) -> T: ...
+
+
+class Keeper:
+    """One per process. Several may run: each step of the tree is taken by one of them."""
+
+    def __init__(
+        self,
+        ledger: Ledger,
+        tree: Tree,
+        clock: Clock,
+        *,
+        witnesses: Witnesses | None = None,
+        leaves: ReadLeaves = read_leaves,
+        interval_s: float = INTERVAL_S,
+    ) -> None:
+        self._ledger = ledger
+        self._tree = tree
+        self._clock = clock
+        self._witnesses = witnesses
+        self._leaves = leaves
+        self._interval_s = interval_s
+        self._ask_again: int | None = None
+        self.alarms: dict[str, Alarm] = {}
+        """By witness, what is wrong with it at the moment."""
+        self.diverged: str | None = None
+        """Why the log cannot be signed any more. Readiness must fail, and nobody may hear that all is well."""
+
+    async def run(self) -> None:
+        """Follows until cancelled."""
+        while self.diverged is None:
+            try:
+                more = await self.step()
+            except (DatabaseAway, Overloaded) as error:
+                log.warning("transparency.waiting", reason=type(error).__name__)
+                more = False
+            await asyncio.sleep(0 if more else self._interval_s)
+
+    async def step(self) -> bool:
+        """One step of the tree, and its witnesses when it has reached the head; whether the log goes on behind it."""
+        try:
+            growth = await self._ledger.read(self._tree.grow, self._leaves)
+        except Diverged as error:
+            self.diverged = str(error)
+            log.critical("transparency.diverged", reason=self.diverged)
+            return False
+        if growth is not None:
+            await self._ledger.maintain(self._tree.keep, growth)
+            if growth.more:
+                return True
+        if self._witnesses is not None:
+            await self._have_witnessed(self._witnesses)
+        return False
+
+    async def _have_witnessed(self, witnesses: Witnesses) -> None:
+        newest = await self._ledger.read(published.newest_signed)
+        if newest is None or (newest.published is not None and not self._is_due()):
+            return
+        asked = await witnesses.ask(newest.note, _StoredTree(self._ledger))
+        self._ask_again = self._clock.now() + ASK_AGAIN if asked.alarms else None
+        self._tell(asked.alarms)
+        await self._ledger.maintain(published.publish, newest.size, list(asked.cosignatures), self._clock.now())
+
+    def _is_due(self) -> bool:
+        return self._ask_again is not None and self._clock.now() >= self._ask_again
+
+    def _tell(self, alarms: Sequence[Alarm]) -> None:
+        """Logs what began and what ended, and not what goes on."""
+        now = {alarm.witness: alarm for alarm in alarms}
+        for name, alarm in now.items():
+            if name not in self.alarms or self.alarms[name].kind != alarm.kind:
+                log.error("transparency.witness_alarm", **alarm._asdict())
+        for name in self.alarms.keys() - now.keys():
+            log.info("transparency.witness_back", witness=name)
+        self.alarms = now
+
+
+class _StoredTree:
+    """The proofs that witnesses ask for, read from the stored tiles."""
+
+    def __init__(self, ledger: Ledger) -> None:
+        self._ledger: Any = ledger
+
+    async def size(self) -> int:
+        size: int = await self._ledger.read(published.size)
+        return size
+
+    async def consistency(self, old: int, new: int) -> Sequence[bytes]:
+        proof: Sequence[bytes] = await self._ledger.read(published.consistency, old, new)
+        return proof
