@@ -11,6 +11,7 @@ from litestar import Litestar
 from api.arrival import Proxies
 from api.background import Background
 from api.bodies import StrictRequest, check_handlers, check_query
+from api.dashboards.secret import DashboardSecrets
 from api.error_answers import ErrorAnswers
 from api.hot_descriptions import HOT
 from api.openapi import openapi_config
@@ -49,6 +50,7 @@ async def open_services(settings: Settings, keyring: Keyring, clock: Clock | Non
         tallies=Tallies(ledger, settings.grouped_window),
         uses=Uses(ledger, settings.usage_flush_interval, settings.grouped_window),
         lifetimes=lifetimes(settings),
+        dashboard_secrets=DashboardSecrets(ledger),
     )
 
 

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from api.arrival import arrival
+from api.dashboards.secret import DashboardSecrets
 from api.settings import Settings
 from api.tallies import Tallies
 from api.throttle import Throttle
@@ -32,6 +33,7 @@ class Services:
     tallies: Tallies
     uses: Uses
     lifetimes: Lifetimes
+    dashboard_secrets: DashboardSecrets
 
 
 def services(connection: Any) -> Services:

@@ -1,0 +1,99 @@
+"""What a dashboard is answered: tokens without the refresh token, which goes into the cookie, and refusals.
+
+The grants speak OAuth; a dashboard's page is told the same in problem details. No answer holds the client's id, or asks
+the browser for client credentials.
+"""
+
+from collections.abc import Awaitable, Callable
+from typing import Any, NoReturn
+
+import msgspec
+from litestar import Request, Response
+
+from api import oauth_errors, problems
+from api.client_authentication import Caller
+from api.dashboards import cookie
+from api.dashboards.gate import Disabled, entered
+from api.dashboards.secret import TRIES, NoLiveSecret
+from api.issuing import Tokens
+from api.services import Services
+from domain import client
+
+EXAMPLE = {
+    "token_type": "Bearer",
+    "expires_in": 600,
+    "access_token": "(the access token)",
+    "scope": "profile catalog:read",
+}
+
+
+class DashboardTokens(msgspec.Struct, frozen=True):
+    """A token answer (RFC 6749 §5.1). `expires_in` is in seconds; the refresh token is in the cookie alone."""
+
+    token_type: str
+    expires_in: int
+    access_token: str
+    scope: str
+
+
+class SignInEnded(problems.WrongCredentials):
+    """401: the cookie is missing, or what it held is worth nothing any more."""
+
+    def __init__(self) -> None:
+        super().__init__("You are not signed in, or not any more. Sign in again.")
+
+
+class NothingAllowed(problems.Invalid):
+    """400 in RFC 6749's word for it: the person's roles leave none of the dashboard's scopes."""
+
+    error = "invalid_scope"
+
+    def __init__(self) -> None:
+        super().__init__("Your account may do nothing at this dashboard.")
+
+
+Grant = Callable[[Caller], Awaitable[Tokens]]
+
+
+async def perform(here: Services, request: Request[Any, Any, Any], grant: Grant) -> Response[DashboardTokens]:
+    """Performs a token request as the dashboard, with the secret of the moment, and answers with cookie and token.
+
+    Raises the refusals of the grant as OAuth errors.
+    """
+    dashboard = entered(request).dashboard
+    given = await _as_dashboard(here, dashboard, grant)
+    if given.refresh is None:
+        raise AssertionError("a dashboard has the grant refresh_token for good")
+    issued = given.issued
+    body = DashboardTokens("Bearer", issued.expires_in, given.access.reveal(), " ".join(issued.scope))
+    holding = await cookie.holding(here, _slug(dashboard), given.refresh)
+    headers = {"cache-control": "no-store", "pragma": "no-cache"}
+    return Response(body, status_code=200, headers=headers, cookies=[holding])
+
+
+async def _as_dashboard(here: Services, dashboard: client.State, grant: Grant) -> Tokens:
+    for _ in range(TRIES):
+        version = await here.dashboard_secrets.version(dashboard.client_id)
+        try:
+            return await grant(Caller(dashboard, version.secret_id))
+        except oauth_errors.InvalidClient:
+            # The version, or the whole dashboard, ended between its authentication and the lock.
+            state: client.State = await here.ledger.state(client.stream(dashboard.client_id))
+            if not state.enabled:
+                raise Disabled() from None
+    raise NoLiveSecret()
+
+
+def refused(error: oauth_errors.OAuthError) -> NoReturn:
+    """Raises the problem for a refusal that has one of its own here; any other is told as it is."""
+    if isinstance(error, oauth_errors.Throttled):
+        raise problems.Throttled(int(error.headers["retry-after"])) from None
+    if isinstance(error, oauth_errors.InvalidScope):
+        raise NothingAllowed() from None
+    raise error
+
+
+def _slug(dashboard: client.State) -> str:
+    if dashboard.slug is None:
+        raise AssertionError("a dashboard has a slug")
+    return dashboard.slug

@@ -1,0 +1,59 @@
+"""The cookie that holds a dashboard's refresh token: out of reach of scripts, of other sites and of other hosts.
+
+Unlike the cookies of the server's own pages it is `SameSite=Strict`: a dashboard is never entered through another site,
+so nothing is lost by leaving the cookie out of every request that one causes (RFC 6265bis §5.6.7).
+"""
+
+from litestar.datastructures import Cookie
+
+from api import issuer
+from api.answers import Scope
+from api.cookies import cookie_name, read_cookie
+from api.services import Services
+from domain.event import SECOND
+from projections import tokens
+from security.tokens import Format, Kind, Secret
+
+DELETE = -1
+"""A `Max-Age` in the past takes a cookie back (RFC 6265 §5.2.2)."""
+
+
+def name_of(slug: str) -> str:
+    """The name without the prefix that it has over TLS."""
+    return f"grantlog-{slug}"
+
+
+def is_there(scope: Scope, slug: str, issuer_url: str) -> bool:
+    """Whether the browser sent the cookie at all, whatever it holds."""
+    return read_cookie(scope, name_of(slug), issuer_url) is not None
+
+
+def read(scope: Scope, slug: str, issuer_url: str, format: Format) -> Secret | None:
+    """The refresh token in the cookie; None without the cookie, and for what cannot be one."""
+    raw = read_cookie(scope, name_of(slug), issuer_url)
+    secret = None if raw is None else format.read(raw)
+    return secret if secret is not None and secret.kind is Kind.REFRESH_TOKEN else None
+
+
+async def holding(here: Services, slug: str, token: Secret) -> Cookie:
+    """The cookie with a refresh token that was just issued; the browser drops it when the token expires."""
+    row = await here.ledger.read(tokens.find, token.sha256)
+    left = 0 if row is None else max(0, (row.expires_at - here.ledger.clock.now()) // SECOND)
+    return _cookie(slug, token.reveal(), here.settings.issuer, left)
+
+
+def cleared(slug: str, issuer_url: str) -> Cookie:
+    """Takes the cookie back."""
+    return _cookie(slug, "", issuer_url, DELETE)
+
+
+def _cookie(slug: str, value: str, issuer_url: str, max_age: int) -> Cookie:
+    return Cookie(
+        key=cookie_name(name_of(slug), issuer_url),
+        value=value,
+        max_age=max_age,
+        path="/",
+        secure=issuer.is_secure(issuer_url),
+        httponly=True,
+        samesite="strict",
+    )

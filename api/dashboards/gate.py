@@ -1,0 +1,163 @@
+"""The gate of every dashboard endpoint: which dashboard is meant, and which pages may call it.
+
+It comes before anything of the request is looked at, its body included. A page of a foreign origin, or of `null`, is
+turned away there: no password is tried, nothing is counted and nothing is recorded.
+
+The issuer's own origin may always call, whether the dashboard lists it or not: there stands the dashboard's sign-in
+page, which every dashboard has and which has to work. That opens nothing. The cookie is bound to that very host, and no
+page there holds scripts but the server's own (`script-src 'self'`).
+"""
+
+from typing import Any, NamedTuple
+
+from litestar import Request, Response, route
+from litestar.connection import ASGIConnection
+from litestar.enums import ScopeType
+from litestar.handlers import BaseRouteHandler, HTTPRouteHandler
+from litestar.middleware import ASGIMiddleware
+from litestar.types import ASGIApp, Message, Method, Receive, Scope, Send
+
+from api import issuer
+from api.answers import header, raw_headers
+from api.cors import VARY, Decision, Standing, for_dashboard, is_preflight, preflight_for_dashboard
+from api.problems import Denied, Missing, WrongMethod
+from api.services import Services, services
+from domain import client
+from projections import clients
+
+CORS = "grantlog.dashboard_cors"
+"""Where the ASGI scope holds the CORS headers that every answer to this request carries, refusals too."""
+
+ENTERED = "grantlog.dashboard"
+GUARD_HEADER = b"x-grantlog"
+PREFLIGHT = b"access-control-request-method"
+METHODS: frozenset[Method] = frozenset({"GET", "POST", "PUT", "PATCH", "DELETE"})
+
+
+class Entered(NamedTuple):
+    """A request that may be looked at. `guarded` says that no page of another site can have sent its cookie along."""
+
+    dashboard: client.State
+    guarded: bool
+
+
+class Foreign(Denied):
+    """403: the page that calls is none of the dashboard's."""
+
+    def __init__(self) -> None:
+        super().__init__("This dashboard does not answer pages of that origin.", reason="foreign_origin")
+
+
+class Unguarded(Denied):
+    """403: the cookie came with neither an allowed `Origin` nor the header that no foreign page can send unasked."""
+
+    def __init__(self) -> None:
+        super().__init__("Send the header X-Grantlog: 1 with the cookie.", reason="unguarded_cookie")
+
+
+class Disabled(Denied):
+    """403: an administrator has disabled the dashboard. Alike for everybody, since nothing else is looked at."""
+
+    error = "unauthorized_client"
+
+    def __init__(self) -> None:
+        super().__init__("This dashboard is disabled.", reason="dashboard_disabled")
+
+
+class CorsHeaders(ASGIMiddleware):
+    """Adds the decision's headers to every answer, so that the dashboard's script can read a refusal as well."""
+
+    scopes = (ScopeType.HTTP,)
+
+    async def handle(self, scope: Scope, receive: Receive, send: Send, next_app: ASGIApp) -> None:
+        """Passes the request on."""
+        state: Any = scope
+
+        async def with_headers(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                message["headers"] = [*message["headers"], *raw_headers(state.get(CORS, VARY).items())]
+            await send(message)
+
+        await next_app(scope, receive, with_headers)
+
+
+async def admit(connection: ASGIConnection[Any, Any, Any, Any], _: BaseRouteHandler) -> None:
+    """Litestar guard: raises 404 for no such dashboard, 403 for a foreign origin and for a disabled dashboard."""
+    dashboard, decision = await _look(connection)
+    if dashboard is None:
+        raise Missing("There is no such dashboard.")
+    if decision.standing is Standing.FOREIGN:
+        raise Foreign()
+    if not dashboard.enabled:
+        raise Disabled()
+    guarded = decision.standing is Standing.ALLOWED or header(connection.scope, GUARD_HEADER) == "1"
+    _scope(connection)[ENTERED] = Entered(dashboard, guarded)
+
+
+async def admit_cookie(connection: ASGIConnection[Any, Any, Any, Any], handler: BaseRouteHandler) -> None:
+    """The same for a call that stands on the cookie alone: 403 as well for one that is not guarded."""
+    await admit(connection, handler)
+    if not entered(connection).guarded:
+        raise Unguarded()
+
+
+def entered(connection: ASGIConnection[Any, Any, Any, Any]) -> Entered:
+    """What the gate found out about this request."""
+    found: Entered = _scope(connection)[ENTERED]
+    return found
+
+
+def other_methods(path: str, *methods: Method) -> list[HTTPRouteHandler]:
+    """What else may be asked of an endpoint that answers `methods`: its preflight, and methods it does not have."""
+
+    @route(path, http_method="OPTIONS", status_code=204, include_in_schema=False)
+    async def preflight(request: Request[Any, Any, Any]) -> Response[None]:
+        dashboard, decision = await _look(request)
+        if dashboard is None:
+            raise Missing("There is no such dashboard.")
+        if decision.standing is Standing.FOREIGN:
+            raise Foreign()
+        origin = header(request.scope, b"origin")
+        if origin is not None and is_preflight("OPTIONS", origin, header(request.scope, PREFLIGHT)):
+            allowed = _allowed(services(request), dashboard)
+            _scope(request)[CORS] = preflight_for_dashboard(origin, allowed, methods).headers
+        offered = {*methods, "OPTIONS"} | ({"HEAD"} if "GET" in methods else set())
+        return Response(None, headers={"allow": ", ".join(sorted(offered))})
+
+    @route(path, http_method=sorted(METHODS.difference(methods)), include_in_schema=False)
+    async def wrong_method(request: Request[Any, Any, Any]) -> None:
+        await _look(request)
+        raise WrongMethod((*methods, "OPTIONS"))
+
+    return [preflight, wrong_method]
+
+
+async def _look(connection: ASGIConnection[Any, Any, Any, Any]) -> tuple[client.State | None, Decision]:
+    """The dashboard and what the request's origin is to it; from here on its answer has the headers for that."""
+    here = services(connection)
+    dashboard = await _find(here, connection.path_params["slug"])
+    decision = for_dashboard(header(connection.scope, b"origin"), _allowed(here, dashboard))
+    _scope(connection)[CORS] = decision.headers
+    return dashboard, decision
+
+
+async def _find(here: Services, slug: str) -> client.State | None:
+    row = await here.ledger.read(clients.by_slug, slug)
+    if row is None:
+        return None
+    # The row says whom the slug names, the fold what is true of them now.
+    state: client.State = await here.ledger.state(client.stream(row.client_id))
+    return state if client.alive(state) else None
+
+
+def _allowed(here: Services, dashboard: client.State | None) -> tuple[str, ...]:
+    if dashboard is None:
+        return ()
+    return (*dashboard.allowed_origins, issuer.origin(here.settings.issuer))
+
+
+def _scope(connection: ASGIConnection[Any, Any, Any, Any]) -> dict[str, Any]:
+    """The scope as the plain dictionary that it is; its type names the framework's own members only."""
+    scope: Any = connection.scope
+    found: dict[str, Any] = scope
+    return found

@@ -1,0 +1,64 @@
+"""A dashboard's sign-in: the password grant (RFC 6749 §4.3), performed here so that no page holds a client's secret."""
+
+from typing import Annotated, Any
+
+import msgspec
+from litestar import Request, Response, post
+from litestar.params import FromPath, JSONBody
+
+from api.client_authentication import Caller
+from api.dashboards.answers import EXAMPLE, DashboardTokens, perform, refused
+from api.dashboards.gate import admit, other_methods
+from api.issuing import Tokens
+from api.oauth_errors import InvalidGrant, OAuthError
+from api.password_grant import password_grant
+from api.problems import WrongCredentials
+from api.services import services
+from domain.grants.facts import Request as TokenRequest
+
+
+class Credentials(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What a person types, and nothing beside it."""
+
+    username: Annotated[
+        str, msgspec.Meta(min_length=1, max_length=320, description="An e-mail address or a user name.")
+    ]
+    password: Annotated[str, msgspec.Meta(min_length=1, max_length=1024)]
+
+    def __repr__(self) -> str:
+        return "Credentials()"
+
+
+@post(
+    "/login",
+    status_code=200,
+    guards=[admit],
+    summary="Sign in at a dashboard",
+    opt={
+        "bodies": ("json", "form"),
+        "example": {"username": "paul", "password": "(the password)"},
+        "answer": EXAMPLE,
+    },
+)
+async def login(
+    request: Request[Any, Any, Any], slug: FromPath[str], data: JSONBody[Credentials]
+) -> Response[DashboardTokens]:
+    """Tokens for a person of the dashboard's realm; the refresh token is set as a cookie.
+
+    Unknown user, wrong password, wrong realm and disabled person are one answer.
+    """
+    here = services(request)
+
+    async def grant(caller: Caller) -> Tokens:
+        return await password_grant(here, request.scope, caller, data.username, data.password, TokenRequest())
+
+    try:
+        return await perform(here, request, grant)
+    except InvalidGrant:
+        # Whether the password was wrong at first sight or the person was disabled a moment ago is nobody's business.
+        raise WrongCredentials() from None
+    except OAuthError as error:
+        refused(error)
+
+
+LOGIN = [login, *other_methods("/login", "POST")]

@@ -1,0 +1,77 @@
+"""A dashboard's sign-out: the grant ends with every token that came of it, and the cookie is taken back."""
+
+from typing import Any
+
+from litestar import Request, Response, delete
+from litestar.params import FromPath
+
+from api.answers import Scope
+from api.bearer import bearer_token
+from api.dashboards import cookie
+from api.dashboards.gate import Entered, Unguarded, admit, entered, other_methods
+from api.problems import Unauthenticated
+from api.services import Services, origin, services
+from domain import grant
+from domain.event import Actor
+from domain.rules import validity
+from eventstore.commands import Command
+from projections import tokens
+from security.tokens import Kind, Secret
+
+
+@delete(
+    "/logout",
+    status_code=204,
+    guards=[admit],
+    summary="Sign out of a dashboard",
+    security=[{"bearer": []}, {}],
+)
+async def logout(request: Request[Any, Any, Any], slug: FromPath[str]) -> Response[None]:
+    """Ends the grant of the bearer token, of the cookie, or of both; an expired token will do.
+
+    A sign-in that has ended already is answered alike. A token that expired so long ago that the server has forgotten
+    it names no grant any more, so it counts as none: then it takes the cookie.
+    """
+    here = services(request)
+    passed = entered(request)
+    found = await _grants(here, request.scope, slug, passed)
+    if not found:
+        raise Unauthenticated("Send the access token or the cookie of the sign-in that is to end.")
+    for row in found.values():
+        await _end(here, request.scope, row)
+    return Response(None, status_code=204, cookies=[cookie.cleared(slug, here.settings.issuer)])
+
+
+async def _grants(here: Services, scope: Scope, slug: str, passed: Entered) -> dict[str, tokens.Found]:
+    """The grants that the request names, by id: of its bearer token, and of its cookie where that may be looked at."""
+    raw = bearer_token(scope)
+    presented: list[tuple[validity.Kind, Secret]] = []
+    bearer = None if raw is None else here.format.read(raw)
+    if bearer is not None and bearer.kind is Kind.ACCESS_TOKEN:
+        presented.append(("access", bearer))
+    if passed.guarded:
+        if (kept := cookie.read(scope, slug, here.settings.issuer, here.format)) is not None:
+            presented.append(("refresh", kept))
+    elif raw is None and cookie.is_there(scope, slug, here.settings.issuer):
+        # With a bearer token, which no browser sends by itself, the cookie is merely left alone.
+        raise Unguarded()
+    found: dict[str, tokens.Found] = {}
+    for kind, secret in presented:
+        row = await here.ledger.read(tokens.find, secret.sha256)
+        if row is not None and row.kind == kind and row.client_id == passed.dashboard.client_id:
+            found[row.grant_id] = row
+    return found
+
+
+async def _end(here: Services, scope: Scope, row: tokens.Found) -> None:
+    """Ends one grant by the person whose sign-in it is."""
+    actor = Actor("person", row.account_id, {"grant_id": row.grant_id})
+    facts = {"reason": "logout", "client_id": row.client_id}
+    executed = await here.ledger.execute(
+        Command(f"grant:{row.grant_id}", grant.end, facts), origin=origin(scope, actor)
+    )
+    if executed.refusal is not None:
+        raise AssertionError("a token's row names a grant that is not its client's")
+
+
+LOGOUT = [logout, *other_methods("/logout", "DELETE")]

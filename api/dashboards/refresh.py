@@ -1,0 +1,47 @@
+"""A dashboard's refresh: the refresh token grant (RFC 6749 §6) with what the cookie holds."""
+
+from typing import Any
+
+from litestar import Request, Response, post
+from litestar.params import FromPath
+
+from api.client_authentication import Caller
+from api.dashboards import cookie
+from api.dashboards.answers import EXAMPLE, DashboardTokens, SignInEnded, perform, refused
+from api.dashboards.gate import admit_cookie, other_methods
+from api.issuing import Tokens, execute
+from api.oauth_errors import InvalidGrant, OAuthError
+from api.services import services
+from domain.grants import refresh_token
+from domain.grants.facts import Request as TokenRequest
+
+
+@post(
+    "/refresh",
+    status_code=200,
+    guards=[admit_cookie],
+    summary="Refresh a dashboard's access",
+    opt={"answer": EXAMPLE},
+)
+async def refresh(request: Request[Any, Any, Any], slug: FromPath[str]) -> Response[DashboardTokens]:
+    """New tokens for the refresh token in the cookie, and a new cookie.
+
+    A second tab that sends the same cookie within the grace gets tokens too; later, it ends the sign-in.
+    """
+    here = services(request)
+    token = cookie.read(request.scope, slug, here.settings.issuer, here.format)
+    if token is None:
+        raise SignInEnded()
+
+    async def grant(caller: Caller) -> Tokens:
+        return await execute(here, request.scope, caller, refresh_token, TokenRequest(presented=token.hex), None)
+
+    try:
+        return await perform(here, request, grant)
+    except InvalidGrant:
+        raise SignInEnded() from None
+    except OAuthError as error:
+        refused(error)
+
+
+REFRESH = [refresh, *other_methods("/refresh", "POST")]
