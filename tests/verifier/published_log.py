@@ -1,7 +1,8 @@
 """A made-up log in a real database: rows in the stored form, its tree, and the hands of a hostile operator."""
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from contextlib import closing
 from typing import Any
 
 from sqlalchemy import Engine, create_engine, insert, text
@@ -14,6 +15,9 @@ from eventstore.transparency.leaves import read_leaves
 from eventstore.transparency.note import Signer
 from security.clock import ManualClock
 from verifier.note import Key
+from verifier.source import open_source
+from verifier.verdict import Verdict
+from verifier.verify import verify
 
 ORIGIN = "log.example/grantlog"
 SIGNER = Signer(ORIGIN, bytes(range(32)))
@@ -97,3 +101,9 @@ class PublishedLog:
         for table in ("log_tiles", "log_checkpoints", "log_edge"):
             self.tamper(f"DELETE FROM {table}")  # noqa: S608 - a test's own words
         return self.follow()
+
+
+def check(log: PublishedLog, kept: Sequence[str] = (), witnesses: Sequence[Key] = (), quorum: int = 0) -> Verdict:
+    """What our verifier says of a log."""
+    with closing(open_source(log.url)) as source:
+        return verify(source, [KEY], kept=kept, witnesses=witnesses, quorum=quorum)
