@@ -24,6 +24,7 @@ from api.tallies import Tallies
 from api.throttle import open_throttle
 from api.uses import Uses
 from api.wrapper import Wrapper
+from eventstore.following import EventIndexing, Follower
 from eventstore.ledger import Ledger
 from security.clock import Clock, SystemClock
 from security.keyring import Keyring
@@ -50,6 +51,7 @@ async def open_services(settings: Settings, keyring: Keyring, clock: Clock | Non
         tallies=Tallies(ledger, settings.grouped_window),
         uses=Uses(ledger, settings.usage_flush_interval, settings.grouped_window),
         lifetimes=lifetimes(settings),
+        search_index=Follower(ledger, EventIndexing(ledger)),
         dashboard_secrets=DashboardSecrets(ledger),
     )
 

@@ -1,4 +1,4 @@
-"""What a process does beside answering: recording grouped facts, and letting expired rows go."""
+"""What a process does beside answering: recording grouped facts, following the log, letting expired rows go."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -11,6 +11,9 @@ from domain.event import Moment
 from eventstore.commands import DatabaseAway, Overloaded
 from projections import grants, sessions, tokens
 from security.vault import Vault
+
+FOLLOW_EVERY = 0.2
+"""Seconds. What follows the log is that far behind it at most, as long as it keeps pace."""
 
 RECORD_EVERY = 0.5
 """Seconds. A first use from a new address is in the log within a second."""
@@ -30,6 +33,7 @@ class Background:
         settings = self._services.settings
         self._tasks = [
             asyncio.create_task(_every(RECORD_EVERY, self._record)),
+            asyncio.create_task(_every(FOLLOW_EVERY, self._follow)),
             asyncio.create_task(_every(settings.prune_interval, self._prune)),
         ]
 
@@ -47,6 +51,9 @@ class Background:
     async def _record(self) -> None:
         await self._services.uses.record()
         await self._services.tallies.close_elapsed()
+
+    async def _follow(self) -> None:
+        await self._services.search_index.follow()
 
     async def _prune(self) -> None:
         here = self._services

@@ -12,6 +12,7 @@ from api.uses import Uses
 from domain.event import ANONYMOUS, Actor
 from domain.grants.facts import Lifetimes
 from eventstore.commands import Origin
+from eventstore.following import Follower
 from eventstore.ledger import Ledger
 from security.keyring import Keyring
 from security.passwords import Hasher
@@ -33,6 +34,7 @@ class Services:
     tallies: Tallies
     uses: Uses
     lifetimes: Lifetimes
+    search_index: Follower
     dashboard_secrets: DashboardSecrets
 
 

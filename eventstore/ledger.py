@@ -11,6 +11,7 @@ from sqlalchemy.exc import OperationalError
 from domain.event import Moment, Recorded
 from domain.sealed import Sealed
 from eventstore.application import Log
+from eventstore.arrivals import Arrivals
 from eventstore.batch import Request
 from eventstore.changes import HEAD, Changes
 from eventstore.commands import Command, DatabaseAway, Executed, Origin
@@ -36,12 +37,15 @@ T = TypeVar("T")
 class Ledger:
     """Executes commands and answers reads for one process. Open it with `Ledger.open` inside a running event loop."""
 
-    def __init__(self, log: Log, parts: Writing, committer: Committer, reader: Reader, clock: Clock) -> None:
+    def __init__(
+        self, log: Log, parts: Writing, committer: Committer, reader: Reader, clock: Clock, arrivals: Arrivals
+    ) -> None:
         self.log = log
         self.vault = parts.vault
         self.privacy = parts.privacy
         self.changes = parts.changes
         self.clock = clock
+        self.arrivals = arrivals
         self._states = parts.states
         self._committer = committer
         self._reader = reader
@@ -75,7 +79,7 @@ class Ledger:
         else:
             committer = ThreadCommitter(transactions)
             reader = ThreadReader(read_engine, changes, read_threads)
-        return cls(log, parts, committer, reader, clock)
+        return cls(log, parts, committer, reader, clock, Arrivals(url))
 
     # -- writing ------------------------------------------------------------------------------------------------------
     @overload
@@ -101,6 +105,8 @@ class Ledger:
         future: asyncio.Future[Executed[Any]] = asyncio.get_running_loop().create_future()
 
         def answer(executed: Executed[Any] | None, error: BaseException | None) -> None:
+            if executed is not None and executed.recorded:
+                self.arrivals.ring()
             if future.done():  # the caller went away; the facts stand all the same
                 return
             if error is not None:
@@ -153,6 +159,7 @@ class Ledger:
     async def close(self) -> None:
         """Finishes what was accepted and lets the database go."""
         await self._committer.close()
+        await self.arrivals.close()
         self._reader.close()
         self.log.close()
         self.log.factory.datastore.engine.dispose()  # type: ignore[attr-defined]
