@@ -134,6 +134,20 @@ class UnsupportedResponseType(OAuthError):
     default = "The only response type is code."
 
 
+class RequestNotSupported(OAuthError):
+    """The request came as a request object, which the server does not read (RFC 9101 §7)."""
+
+    code = "request_not_supported"
+    default = "Request objects are not supported."
+
+
+class RequestUriNotSupported(OAuthError):
+    """The request names a request object by its URI, which the server does not fetch (RFC 9101 §7)."""
+
+    code = "request_uri_not_supported"
+    default = "Request objects are not supported."
+
+
 class InvalidScope(OAuthError):
     """The scope is unknown, malformed or exceeds what may be given (RFC 6749 §4.1.2.1, §5.2)."""
 

@@ -15,6 +15,7 @@ from sqlalchemy import (
     bindparam,
     case,
     delete,
+    func,
     insert,
     select,
     update,
@@ -201,6 +202,13 @@ def page(
         query = query.where(TABLE.c.started_position < after)
     found = [_grant(row, now) for row in connection.execute(query)]
     return cut(found, limit, lambda grant: grant.position)
+
+
+def last_used(connection: Connection, account_id: str) -> dict[str, Moment]:
+    """When each client last got something on a person's behalf, by `client_id`."""
+    latest = func.max(TABLE.c.last_used_at)
+    query = select(TABLE.c.client_id, latest).where(TABLE.c.account_id == account_id).group_by(TABLE.c.client_id)
+    return {client_id: moment for client_id, moment in connection.execute(query)}
 
 
 def _grant(row: Row[Any], now: Moment) -> Grant:

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from security.keyring import Keyring, new_master_key, parse_keyring
+from tests.scenarios.asking import Scene, set_scene
 from tests.scenarios.world import World, open_world
 
 
@@ -27,3 +28,9 @@ async def world(
 ) -> AsyncIterator[World]:
     async with open_world(database_url, tmp_path, keyring, **settings_given) as opened:
         yield opened
+
+
+@pytest.fixture
+async def scene(world: World) -> Scene:
+    """A person and a third party that asks them."""
+    return await set_scene(world)

@@ -30,6 +30,7 @@ from security.clock import ManualClock
 from security.ids import new_id
 from security.keyring import Keyring
 from security.tokens import Kind
+from tests.scenarios.browser import Browser
 
 SYSTEM = Origin(Actor("system", None, {"user": "tests"}))
 ADDRESS = "192.0.2.7"
@@ -86,6 +87,10 @@ class World:
         if hasattr(self, "_opened"):
             self._opened.append(opened)
         return opened
+
+    def browser(self, address: str = ADDRESS) -> Browser:
+        """One more browser, signed in nowhere."""
+        return Browser(self.caller(address))
 
     async def close(self) -> None:
         for opened in self._opened:
@@ -170,19 +175,21 @@ class World:
         name: str = "Shop",
         *,
         grant_types: Sequence[str] = ("authorization_code", "refresh_token"),
-        redirect_uris: Sequence[str] = (REDIRECT_URI,),
+        redirect_uris: Sequence[str] | None = None,
         scope: Sequence[str] = ("profile", "catalog:read"),
         public: bool = False,
         **attributes: Any,
     ) -> Client:
         """A client; its scopes are defined if need be. Further attributes by their RFC 7591 names."""
         await self.define_scopes(*scope)
+        if redirect_uris is None:
+            redirect_uris = (REDIRECT_URI,) if "authorization_code" in grant_types else ()
         client_id = new_id()
         secret = None if public else self.services.format.mint(Kind.CLIENT_SECRET)
         asked = client.Attributes(
             client_name=name,
             grant_types=tuple(grant_types),
-            redirect_uris=tuple(redirect_uris) if "authorization_code" in grant_types else (),
+            redirect_uris=tuple(redirect_uris),
             scope=tuple(scope),
             token_endpoint_auth_method="none" if public else "client_secret_basic",
             **attributes,

@@ -1,0 +1,114 @@
+"""What a person's approval comes to: the scope that they are asked for, the code that is issued (RFC 6749 §4.1.2)."""
+
+from typing import Any
+
+from litestar import Response
+
+from api import authorization_response, oauth_errors
+from api.answers import Scope
+from api.authorization_request import NOT_REGISTERED, SWITCHED_OFF, AuthorizationRequest, Unanswerable
+from api.browser_session import BrowserSession, still_live
+from api.page_answers import see_other
+from api.services import Services
+from api.standing import ASKED_AT_MOST, parties
+from domain import consent, role
+from domain.decision import Refusal
+from domain.grants import authorization_code
+from domain.refusal import AccessDenied, InvalidClient, InvalidScope
+from domain.rules import scope as scope_rule
+from eventstore.commands import Command
+from eventstore.view import View
+from projections import scopes
+from security.ids import new_id
+from security.tokens import Kind, Secret
+
+PATH = "/oauth/authorize"
+
+
+async def grantable(
+    here: Services, asked: AuthorizationRequest, used: BrowserSession
+) -> tuple[str, ...] | InvalidScope:
+    """What the client would get from this person: asked for ∩ the client's ∩ what the person's roles allow."""
+    await here.ledger.settled()
+    names = {*asked.client.scope, *(asked.asked or ())[:ASKED_AT_MOST]}
+    known = await here.ledger.read(scopes.existing, names)
+    roles: list[role.State] = [await here.ledger.state(role.stream(used.realm, name)) for name in used.account.roles]
+    return scope_rule.granted(asked.asked, within=asked.client.scope, known=known, roles=roles)
+
+
+async def consented(here: Services, asked: AuthorizationRequest, used: BrowserSession) -> consent.State:
+    """What this person has allowed this client so far."""
+    found: consent.State = await here.ledger.state(consent.stream(used.account.account_id, asked.client.client_id))
+    return found
+
+
+async def approve(
+    here: Services, scope: Scope, asked: AuthorizationRequest, used: BrowserSession, shown: tuple[str, ...] | None
+) -> Response[bytes]:
+    """Issues a code and sends the browser back with it.
+
+    `shown` is the scope that the person has just approved, None where an earlier consent stands. Both facts are one
+    transaction: there is no code without its consent, and no consent for a code that could not be issued.
+    """
+    code = here.format.mint(Kind.AUTHORIZATION_CODE)
+    commands = [] if shown is None else [_consent(asked, used, shown)]
+    commands.append(_issue(here, asked, used, code))
+    executed = await here.ledger.execute(*commands, origin=used.origin(scope))
+    if executed.refusal is not None:
+        return refused(here, asked, used, executed.refusal)
+    return see_other(authorization_response.with_code(asked, code, here.settings.issuer), used.cookies)
+
+
+def refused(here: Services, asked: AuthorizationRequest, used: BrowserSession, refusal: Refusal) -> Response[bytes]:
+    """What changed between the look and the lock, told as if it had been seen at the look."""
+    match refusal.reason:
+        case InvalidClient():
+            raise Unanswerable(SWITCHED_OFF)
+        case AccessDenied():
+            # The sign-in or the consent has ended meanwhile: the same request now asks for what is missing.
+            return see_other(f"{PATH}?{asked.query.text}")
+    if refusal.field == "redirect_uri":
+        raise Unanswerable(NOT_REGISTERED)
+    return error_answer(here, asked, used, oauth_errors.from_refusal(refusal))
+
+
+def error_answer(
+    here: Services, asked: AuthorizationRequest, used: BrowserSession, error: oauth_errors.OAuthError
+) -> Response[bytes]:
+    """Back to the application with an error; only ever for a person who is signed in (RFC 9700 §4.11.2)."""
+    return see_other(authorization_response.with_error(asked, error, here.settings.issuer), used.cookies)
+
+
+def _consent(asked: AuthorizationRequest, used: BrowserSession, shown: tuple[str, ...]) -> Command:
+    stream = consent.stream(used.account.account_id, asked.client.client_id)
+
+    def under_lock(view: View) -> dict[str, Any] | Refusal:
+        return {"scope": shown} if still_live(view, used) else Refusal(AccessDenied.ACCOUNT)
+
+    return Command(stream, consent.give, {}, under_lock)
+
+
+def _issue(here: Services, asked: AuthorizationRequest, used: BrowserSession, code: Secret) -> Command:
+    facts = {
+        "session_id": used.session_id,
+        "uri": asked.redirect_uri if asked.redirect_uri_given else None,
+        "asked": asked.asked,
+        "challenge": asked.challenge,
+        "code": code.hex,
+        "lifetimes": here.lifetimes,
+    }
+
+    def under_lock(view: View) -> dict[str, Any] | Refusal:
+        if not still_live(view, used):
+            return Refusal(AccessDenied.ACCOUNT)
+        standing = parties(
+            view,
+            client_id=asked.client.client_id,
+            secret_id=None,
+            account_id=used.account.account_id,
+            asked=asked.asked,
+            with_consent=True,
+        )
+        return {"parties": standing}
+
+    return Command(f"grant:{new_id()}", authorization_code.issue_code, facts, under_lock)

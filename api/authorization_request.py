@@ -1,0 +1,182 @@
+"""The authorization request (RFC 6749 §4.1.1): read, checked and made into a value, the same way at every step.
+
+Two kinds of faults come of it. Where no redirect URI can be trusted, `Unanswerable` is raised and becomes a page, and
+nobody is redirected anywhere (RFC 6749 §4.1.2.1). Every other fault stands in the request's `error`, for the
+application, which is told once the person has signed in (RFC 9700 §4.11.2).
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from urllib.parse import quote
+
+from api import oauth_errors, strict_forms
+from api.client_authentication import CLIENT_ID
+from api.oauth_errors import OAuthError
+from api.problems import Problem
+from api.services import Services
+from domain import client
+from domain.grants import GRANTS, authorization_code
+from domain.rules import pkce, redirect_uri
+from domain.rules import scope as scopes
+
+QUERY_MAXIMUM = 8192
+"""Bytes of the whole query, `state` included: what goes back has to fit into a Location header."""
+
+IN_QUERY = "-._~!$&'()*+,;=:@/?%"
+"""What a query may hold beside letters and digits (RFC 3986 §3.4), as a browser may send it on."""
+
+REPEATABLE = frozenset({"resource"})
+"""RFC 8707 §2 lets it stand there more than once. It is not read."""
+
+RESPONSE_MODE = "query"
+
+UNKNOWN = "The application that sent you here is not known to this server."
+SWITCHED_OFF = "The application that sent you here has been switched off."
+NOT_REGISTERED = "The application that sent you here wants you back at an address that it has not registered."
+
+
+class AnyName(frozenset[str]):
+    """Holds every name: which parameters may be repeated is decided here, since the answer depends on the client."""
+
+    def __contains__(self, name: object) -> bool:
+        return True
+
+
+class Unanswerable(Problem):
+    """A request that is answered by a page and never by a redirect."""
+
+    status = 400
+    error = "invalid_request"
+
+    @property
+    def title(self) -> str:
+        return "This request cannot be answered"
+
+
+class TooLong(Unanswerable):
+    """The same for a query beyond `QUERY_MAXIMUM` (RFC 9110 §15.5.15)."""
+
+    status = 414
+
+
+@dataclass(frozen=True, slots=True)
+class Query:
+    """The parameters as they came. `state` is kept in its encoded form, to be given back octet by octet."""
+
+    text: str
+    """The query itself, fit to stand behind a `?` in a form's address or a redirect to this server."""
+    values: dict[str, str] = field(default_factory=dict)
+    doubled: frozenset[str] = frozenset()
+    state: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class AuthorizationRequest:
+    """A request of a known client that names a redirect URI of its own. `asked` is None when no scope was named."""
+
+    query: Query
+    client: client.State
+    redirect_uri: str
+    redirect_uri_given: bool
+    asked: tuple[str, ...] | None
+    challenge: str | None
+    error: OAuthError | None
+
+    @property
+    def asks_each_time(self) -> bool:
+        """Whether a given consent does not count: any program could pose as a client like this (RFC 8252 §8.6)."""
+        return self.client.type == "public" and redirect_uri.private_or_loopback(self.redirect_uri)
+
+
+def read_query(octets: bytes) -> Query:
+    """The parameters of a query; raises TooLong, and Invalid for what is not form-encoded."""
+    if len(octets) > QUERY_MAXIMUM:
+        raise TooLong(f"The address is longer than {QUERY_MAXIMUM} bytes.")
+    values: dict[str, str] = {}
+    doubled: set[str] = set()
+    for name, value in strict_forms.pairs(octets):
+        if name in REPEATABLE:
+            continue
+        if name in values:
+            doubled.add(name)
+        values[name] = value
+    # A parameter without a value counts as not sent (RFC 6749 §3.1).
+    given = {name: value for name, value in values.items() if value}
+    state = None if "state" in doubled or "state" not in given else _encoded_state(octets)
+    return Query(quote(octets, safe=IN_QUERY), given, frozenset(doubled), state)
+
+
+def _encoded_state(octets: bytes) -> str | None:
+    for part in octets.split(b"&"):
+        name, _, value = part.partition(b"=")
+        if dict(strict_forms.pairs(name)) == {"state": ""}:
+            return quote(value, safe=IN_QUERY)
+    return None
+
+
+async def read_request(here: Services, octets: bytes) -> AuthorizationRequest:
+    """The request that a query makes; raises Unanswerable where there is nobody to answer to."""
+    query = read_query(octets)
+    asking = await _client(here, query)
+    target = _target(asking, query)
+    return AuthorizationRequest(
+        query=query,
+        client=asking,
+        redirect_uri=target,
+        redirect_uri_given="redirect_uri" in query.values,
+        asked=scopes.parse(query.values.get("scope")),
+        challenge=query.values.get("code_challenge"),
+        error=next(_faults(asking, query), None),
+    )
+
+
+async def _client(here: Services, query: Query) -> client.State:
+    client_id = query.values.get("client_id")
+    if "client_id" in query.doubled:
+        raise Unanswerable("The application that sent you here named itself twice.")
+    if client_id is None:
+        raise Unanswerable("The application that sent you here did not say which one it is.")
+    if not CLIENT_ID.fullmatch(client_id):
+        raise Unanswerable(UNKNOWN)
+    found: client.State = await here.ledger.state(client.stream(client_id))
+    if not client.alive(found):
+        raise Unanswerable(UNKNOWN)
+    if not found.enabled:
+        raise Unanswerable(SWITCHED_OFF)
+    return found
+
+
+def _target(asking: client.State, query: Query) -> str:
+    if "redirect_uri" in query.doubled:
+        raise Unanswerable("The application that sent you here named two addresses to go back to.")
+    target = redirect_uri.chosen(asking.redirect_uris, query.values.get("redirect_uri"))
+    if target is None:
+        raise Unanswerable(NOT_REGISTERED)
+    return target
+
+
+def _faults(asking: client.State, query: Query) -> Iterator[OAuthError]:
+    """What the application has to be told, the first thing first (RFC 6749 §4.1.2.1, RFC 7636 §4.4.1, RFC 9101 §7)."""
+    if query.doubled:
+        yield oauth_errors.InvalidRequest("A parameter stands there twice.")
+    # Their content would decide about everything else, so nothing else is looked at.
+    if "request" in query.values:
+        yield oauth_errors.RequestNotSupported()
+    if "request_uri" in query.values:
+        yield oauth_errors.RequestUriNotSupported()
+    response_type = query.values.get("response_type")
+    if response_type is None:
+        yield oauth_errors.InvalidRequest("response_type is missing.")
+    if response_type not in {name for grant in GRANTS.values() for name in grant.RESPONSE_TYPES}:
+        yield oauth_errors.UnsupportedResponseType()
+    if query.values.get("response_mode", RESPONSE_MODE) != RESPONSE_MODE:
+        yield oauth_errors.InvalidRequest("The only response_mode is query.")
+    if authorization_code.GRANT_TYPE not in asking.grant_types:
+        yield oauth_errors.UnauthorizedClient()
+    refused = pkce.requested(
+        query.values.get("code_challenge"),
+        query.values.get("code_challenge_method"),
+        required=authorization_code.pkce_required(asking),
+    )
+    if refused is not None:
+        yield oauth_errors.from_refusal(refused)

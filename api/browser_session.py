@@ -1,0 +1,152 @@
+"""A person's browser session at the server: one cookie for each realm, a secret whose digest alone is stored.
+
+How long a session may last at all stands in its first event. When it was last used stands, sealed by the server, in the
+cookie itself: telling the idle from the busy costs no write, and whoever finds an old cookie cannot revive it.
+"""
+
+import hmac
+from base64 import urlsafe_b64encode
+from dataclasses import dataclass
+from typing import Any
+
+from litestar.datastructures import Cookie
+
+from api.answers import Scope
+from api.cookies import clear_cookie, read_cookie, set_cookie
+from api.services import Services, origin
+from api.sign_in import Verified
+from domain import account, account_sign_in, session
+from domain.decision import Refusal
+from domain.event import SECOND, Actor, Moment
+from domain.refusal import AccessDenied
+from eventstore.commands import Command, Origin
+from eventstore.view import View
+from projections import sessions
+from security.ids import new_id
+from security.tokens import Kind, Secret, same
+
+NAME = "grantlog-session-"
+RENEW_AFTER = 60
+"""Seconds after which a used cookie is given anew with a later time; a tenth of the idle lifetime if that is less."""
+
+
+@dataclass(frozen=True, slots=True)
+class BrowserSession:
+    """A live session. `cookies` are to be set with the answer: the renewed one, when it is due."""
+
+    session_id: str
+    account: account.State
+    started_at: Moment
+    secret: Secret
+    cookies: tuple[Cookie, ...] = ()
+
+    @property
+    def realm(self) -> str:
+        return self.account.realm
+
+    @property
+    def form_secret(self) -> str:
+        """What this session's form tokens are made from."""
+        return self.secret.reveal()
+
+    def origin(self, scope: Scope) -> Origin:
+        """The person, acting with this session."""
+        return origin(scope, _actor(self.account.account_id, self.session_id))
+
+
+def _actor(account_id: str, session_id: str) -> Actor:
+    return Actor("person", account_id, {"session_id": session_id})
+
+
+async def find_session(here: Services, scope: Scope, realm: str) -> BrowserSession | None:
+    """Who is signed in to this realm with this browser, as of everything acknowledged before; None for nobody."""
+    value = read_cookie(scope, NAME + realm, here.settings.issuer)
+    if value is None:
+        return None
+    now = here.ledger.clock.now()
+    raw, used_at = _opened(here, value)
+    secret = here.format.read(raw)
+    idle = here.settings.session_idle_lifetime
+    if secret is None or secret.kind is not Kind.BROWSER_SESSION or used_at + idle <= now // SECOND:
+        return None
+    await here.ledger.settled()
+    row = await here.ledger.read(sessions.by_digest, secret.sha256)
+    if row is None or row.realm != realm:
+        return None
+    state: session.State = await here.ledger.state(session.stream(row.session_id))
+    person: account.State = await here.ledger.state(account.stream(row.account_id))
+    if not session.is_live(state, person, now):
+        return None
+    due = used_at + min(RENEW_AFTER, idle // 10) <= now // SECOND
+    return BrowserSession(
+        row.session_id, person, state.started_at, secret, (_cookie(here, realm, secret, now),) if due else ()
+    )
+
+
+async def start_session(here: Services, scope: Scope, realm: str, verified: Verified) -> tuple[Cookie, ...] | None:
+    """Signs the verified person in, with a new secret whatever the browser sent, and ends the session it had.
+
+    Gives the cookies to set; None when the person may not sign in any more, as the log says under the lock.
+    """
+    before = await find_session(here, scope, realm)
+    secret = here.format.mint(Kind.BROWSER_SESSION)
+    session_id, account_id = new_id(), verified.account.account_id
+
+    def under_lock(view: View) -> dict[str, Any] | Refusal:
+        person: account.State = view.state(account.stream(account_id))
+        if account_sign_in.failure(person, realm=realm, verified=verified.password) is not None:
+            return Refusal(AccessDenied.ACCOUNT)
+        return {"account_id": account_id}
+
+    facts = {"realm": realm, "sha256": secret.hex, "lifetime": here.settings.session_absolute_lifetime}
+    commands = [Command(session.stream(session_id), session.start, facts, under_lock)]
+    if before is not None:
+        commands.append(Command(session.stream(before.session_id), session.end, {"reason": "replaced"}))
+    executed = await here.ledger.execute(*commands, origin=origin(scope, _actor(account_id, session_id)))
+    if executed.refusal is not None:
+        return None
+    return (_cookie(here, realm, secret, here.ledger.clock.now()),)
+
+
+async def end_session(here: Services, scope: Scope, ended: BrowserSession) -> Cookie:
+    """Signs the person out; gives the cookie that takes the session's back."""
+    command = Command(session.stream(ended.session_id), session.end, {"reason": "signed_out"})
+    await here.ledger.execute(command, origin=ended.origin(scope))
+    return clear_cookie(NAME + ended.realm, here.settings.issuer)
+
+
+def still_live(view: View, used: BrowserSession) -> bool:
+    """Whether the session is live under the lock too, where what ended it meanwhile is seen."""
+    state: session.State = view.state(session.stream(used.session_id))
+    return session.is_live(state, view.state(account.stream(used.account.account_id)), view.now)
+
+
+async def login_name(here: Services, person: account.State) -> str:
+    """The name under which people recognise their own account."""
+    return (
+        await here.ledger.unseal(person.username)
+        or await here.ledger.unseal(person.email)
+        or await here.ledger.unseal(person.name)
+        or person.account_id
+    )
+
+
+def _cookie(here: Services, realm: str, secret: Secret, now: Moment) -> Cookie:
+    used_at = str(now // SECOND)
+    value = f"{secret.reveal()}.{used_at}.{_seal(here, secret, used_at)}"
+    return set_cookie(NAME + realm, value, here.settings.issuer)
+
+
+def _opened(here: Services, value: str) -> tuple[str, int]:
+    """The raw secret and the second of its last use; an empty text where the seal is not ours."""
+    parts = value.split(".")
+    if len(parts) != 3 or not value.isascii():
+        return "", 0
+    raw, used_at, seal = parts
+    return (raw, int(used_at)) if same(seal, _seal(here, Secret(raw), used_at)) else ("", 0)
+
+
+def _seal(here: Services, secret: Secret, used_at: str) -> str:
+    key = here.keyring.derive("browser-session last use")
+    mac = hmac.digest(key, secret.sha256 + used_at.encode(), "sha256")
+    return urlsafe_b64encode(mac[:16]).rstrip(b"=").decode()

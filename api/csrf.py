@@ -1,0 +1,64 @@
+"""No other site posts our forms: each form holds a token made from a secret that only its own browser has.
+
+Before the sign-in that secret is a cookie made for the purpose, after it the session's own, so a sign-in changes every
+token. Where the browser says from where a form was posted, that counts as well.
+"""
+
+import hmac
+from base64 import urlsafe_b64encode
+
+from litestar.datastructures import Cookie
+
+from api import issuer
+from api.answers import Scope, header_values
+from api.cookies import clear_cookie, read_cookie, set_cookie
+from api.problems import Denied
+from api.services import Services
+from security.ids import new_id
+from security.tokens import same
+
+COOKIE = "grantlog-form"
+LONGEST = 64
+
+
+def form_token(secret: str, *purpose: str) -> str:
+    """The token of a form. `purpose` says what posting it means: a token for one purpose serves no other."""
+    mac = hmac.digest(secret.encode(), "\0".join(purpose).encode(), "sha256")
+    return urlsafe_b64encode(mac).rstrip(b"=").decode()
+
+
+def is_genuine(token: str, secret: str, *purpose: str) -> bool:
+    """Whether the posted token is that of our form, compared in constant time."""
+    return same(token, form_token(secret, *purpose))
+
+
+def form_secret(here: Services, scope: Scope) -> str | None:
+    """The secret behind this browser's forms before anybody has signed in; None when it has none yet."""
+    found = read_cookie(scope, COOKIE, here.settings.issuer)
+    return found if found and len(found) <= LONGEST and found.isascii() and found.isalnum() else None
+
+
+def new_form_secret(here: Services) -> tuple[str, Cookie]:
+    """A fresh one and its cookie."""
+    secret = new_id()
+    return secret, set_cookie(COOKIE, secret, here.settings.issuer)
+
+
+def forget_form_secret(here: Services) -> Cookie:
+    """After a sign-in: what was served to this browser before must not be postable any more."""
+    return clear_cookie(COOKIE, here.settings.issuer)
+
+
+def require_own_page(here: Services, scope: Scope) -> None:
+    """Raises 403 when the browser says that the form was posted from elsewhere; most browsers do say.
+
+    `Sec-Fetch-Site` (Fetch Metadata §2.3) is the browser's own verdict. Without it, `Origin` must be ours.
+    """
+    verdicts = header_values(scope, b"sec-fetch-site")
+    if verdicts:
+        # `none` is what the person did themselves, such as loading a page again.
+        own = all(verdict in ("same-origin", "none") for verdict in verdicts)
+    else:
+        own = all(given == issuer.origin(here.settings.issuer) for given in header_values(scope, b"origin"))
+    if not own:
+        raise Denied("This form was sent from another site, so nothing was done. Open the page itself and try again.")

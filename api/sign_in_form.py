@@ -1,0 +1,110 @@
+"""The sign-in form, which the authorization endpoint and the account pages share: shown, posted, shown again."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import msgspec
+from litestar import Response
+from litestar.datastructures import Cookie
+
+from api.answers import Scope
+from api.browser_session import start_session
+from api.csrf import forget_form_secret, form_secret, form_token, is_genuine, new_form_secret, require_own_page
+from api.page_answers import page_answer, see_other
+from api.pages import SignIn
+from api.services import Services, origin
+from api.sign_in import LONGEST_NAME, Wait, WrongCredentials, verify
+
+PURPOSE = "sign-in"
+
+STALE = "This page was no longer current, so what you typed was not looked at. Try again."
+MISSING = "Type your name and your password."
+WRONG = "User name or password is wrong."
+WAIT = "Too many attempts. Wait {seconds} seconds before the next one."
+
+
+class SignInForm(msgspec.Struct, frozen=True):
+    """What the form posts. Other fields, which a password manager may add, are passed over."""
+
+    username: str = ""
+    password: str = ""
+    csrf: str = ""
+
+    def __repr__(self) -> str:
+        return "SignInForm()"
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a form stands. `action` is its own address, `form_action` where a sign-in may lead beyond this server."""
+
+    action: str
+    realm: str
+    application: str | None = None
+    form_action: Sequence[str] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """Why the form is shown again."""
+
+    status: int
+    error: str
+    headers: tuple[tuple[str, str], ...] = ()
+
+
+def sign_in_page(
+    here: Services, scope: Scope, place: Place, failure: Failure | None = None, username: str = ""
+) -> Response[bytes]:
+    """The form. What was typed as a name is shown again, a password never."""
+    secret, cookies = form_secret(here, scope), list[Cookie]()
+    if secret is None:
+        secret, cookie = new_form_secret(here)
+        cookies.append(cookie)
+    page = SignIn(
+        action=place.action,
+        csrf=form_token(secret, PURPOSE),
+        realm=place.realm,
+        application=place.application,
+        username=username[:LONGEST_NAME],
+        error=None if failure is None else failure.error,
+    )
+    return page_answer(
+        page,
+        status=200 if failure is None else failure.status,
+        form_action=place.form_action,
+        cookies=cookies,
+        headers=None if failure is None else dict(failure.headers),
+    )
+
+
+async def sign_in(here: Services, scope: Scope, place: Place, form: SignInForm, onward: str) -> Response[bytes]:
+    """Signs the person in and sends them `onward`, a path on this server; or shows the form again and says why."""
+    require_own_page(here, scope)
+    entered = await _enter(here, scope, place.realm, form)
+    if isinstance(entered, Failure):
+        return sign_in_page(here, scope, place, entered, form.username)
+    return see_other(onward, [*entered, forget_form_secret(here)])
+
+
+async def _enter(here: Services, scope: Scope, realm: str, form: SignInForm) -> tuple[Cookie, ...] | Failure:
+    secret = form_secret(here, scope)
+    if secret is None or not is_genuine(form.csrf, secret, PURPOSE):
+        return Failure(403, STALE)
+    if not form.username.strip() or not form.password:
+        return Failure(400, MISSING)
+    try:
+        verified = await verify(here, realm, form.username, form.password, origin(scope))
+    except WrongCredentials:
+        return _wrong(realm)
+    except Wait as wait:
+        return Failure(429, WAIT.format(seconds=wait.seconds), (("retry-after", str(wait.seconds)),))
+    return await start_session(here, scope, realm, verified) or _wrong(realm)
+
+
+def _wrong(realm: str) -> Failure:
+    """401, so that whoever watches the access log sees guessing for what it is; browsers show the page all the same.
+
+    RFC 9110 §11.6.1 wants a challenge with it. Its scheme is not a registered one: no browser opens a window for it.
+    """
+    return Failure(401, WRONG, (("www-authenticate", f'Form realm="{realm}"'),))

@@ -1,0 +1,379 @@
+"""The authorization endpoint over HTTP: what the browser is answered, and which facts that leaves."""
+
+from urllib.parse import urlsplit
+
+import pytest
+
+from domain import client, role
+from domain.rules.administrative_scope import ADMINISTRATIVE_SCOPES
+from eventstore.commands import Command
+from tests.scenarios.asking import APPROVE, AUTHORIZE, CONSENT, DENY, SIGN_IN, SIGN_OUT, STATE, Scene
+from tests.scenarios.browser import Page
+
+LOOPBACK = "http://127.0.0.1/callback"
+
+
+def error_of(page: Page) -> tuple[str | None, str | None]:
+    return page.parameters.get("error"), page.parameters.get("state")
+
+
+async def test_a_person_signs_in_approves_and_the_application_gets_its_tokens(scene: Scene) -> None:
+    world, browser = scene.world, scene.world.browser()
+    before = await world.head()
+    page = await browser.open(scene.address(scope="profile"))
+    assert page.status == 200
+    page = await browser.press(page, SIGN_IN, username=scene.person.username, password=scene.person.password)
+    assert "May profile" in page.text
+    assert "May catalog:read" not in page.text
+    page = await browser.press(page, CONSENT, APPROVE)
+    assert page.location.startswith(scene.shop.redirect_uri + "?")
+    assert page.parameters.keys() == {"code", "state", "iss"}
+    assert page.parameters["state"] == STATE
+    assert page.parameters["iss"] == world.settings.issuer
+    answer = await scene.redeem(page)
+    assert answer["scope"] == "profile"
+    started, given, issued, *_ = await world.events(after=before)
+    assert [each.type for each in (started, given, issued)] == ["session.started", "consent.given", "grant.code_issued"]
+    assert given.event.scope == ("profile",)
+    assert issued.event.session_id == started.stream.removeprefix("session:")
+    for each in (started, given, issued):
+        assert (each.actor.kind, each.actor.id) == ("person", scene.person.account_id)
+        assert each.actor.credential == {"session_id": issued.event.session_id}
+    assert page.parameters["code"] not in str(issued)
+
+
+async def test_an_email_address_signs_in_too(scene: Scene) -> None:
+    browser = scene.world.browser()
+    page = await browser.open(scene.address())
+    page = await browser.press(page, SIGN_IN, username=scene.person.email.upper(), password=scene.person.password)
+    assert page.form(CONSENT)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"client_id": None},
+        {"client_id": "unknown"},
+        {"client_id": "x" * 1000},
+        {"client_id": "né"},
+        {"client_id": "client:other"},
+        {"redirect_uri": "https://shop.example/callback/"},
+        {"redirect_uri": "https://shop.example/callback?"},
+        {"redirect_uri": "https://shop.example/callback#"},
+        {"redirect_uri": "https://shop.example/callbac"},
+        {"redirect_uri": "https://SHOP.example/callback"},
+        {"redirect_uri": "HTTPS://shop.example/callback"},
+        {"redirect_uri": "http://shop.example/callback"},
+        {"redirect_uri": "https://shop.example:443/callback"},
+        {"redirect_uri": "https://shop.example:8443/callback"},
+        {"redirect_uri": "https://shop.example@evil.example/callback"},
+        {"redirect_uri": "https://evil.example/callback"},
+        {"redirect_uri": "https://shop.example.evil.example/callback"},
+        {"redirect_uri": "https://shop.example/callback/../evil"},
+        {"redirect_uri": "https://shop.example%2fcallback"},
+        {"redirect_uri": "https://sh\u043ep.example/callback"},
+        {"redirect_uri": "https://shop.example\\@evil.example/callback"},
+        {"redirect_uri": "//shop.example/callback"},
+        {"redirect_uri": "/callback"},
+        {"redirect_uri": "javascript:alert(1)"},
+        {"redirect_uri": " https://shop.example/callback"},
+    ],
+    ids=str,
+)
+async def test_nobody_is_redirected_for_an_unknown_client_or_address(scene: Scene, changes: dict[str, str]) -> None:
+    browser = await scene.signed_in()
+    before = await scene.world.head()
+    for visitor in (browser, scene.world.browser()):
+        page = await visitor.open(scene.address(**changes))
+        assert page.status == 400
+        assert "location" not in page.answer.headers
+        assert page.answer.headers["content-type"] == "text/html; charset=utf-8"
+        assert "frame-ancestors 'none'" in page.answer.headers["content-security-policy"]
+        assert "evil.example" not in page.text
+    assert await scene.world.head() == before
+
+
+@pytest.mark.parametrize("name", ["client_id", "redirect_uri"])
+async def test_a_doubled_client_or_address_is_answered_by_a_page(scene: Scene, name: str) -> None:
+    browser = await scene.signed_in()
+    for value in (getattr(scene.shop, name), "https://evil.example/", ""):
+        page = await browser.open(f"{scene.address()}&{name}={value}")
+        assert (page.status, "location" in page.answer.headers) == (400, False)
+
+
+async def test_a_disabled_or_deleted_client_is_answered_by_a_page(scene: Scene) -> None:
+    browser, stream = await scene.signed_in(), client.stream(scene.shop.client_id)
+    asked = await browser.open(scene.address())
+    await scene.world.execute(Command(stream, client.disable))
+    before = await scene.world.head()
+    assert (await browser.open(scene.address())).status == 400
+    assert (await browser.press(asked, CONSENT, APPROVE)).status == 400
+    assert await scene.world.head() == before
+    await scene.world.execute(Command(stream, client.delete))
+    assert (await browser.open(scene.address())).status == 400
+
+
+ERRORS = [
+    ({"response_type": None}, "", "invalid_request"),
+    ({"response_type": ""}, "", "invalid_request"),
+    ({"response_type": "token"}, "", "unsupported_response_type"),
+    ({"response_type": "code token"}, "", "unsupported_response_type"),
+    ({"response_mode": "fragment"}, "", "invalid_request"),
+    ({"request": "ey.ey."}, "", "request_not_supported"),
+    ({"request_uri": "https://shop.example/r"}, "", "request_uri_not_supported"),
+    ({"code_challenge": None, "code_challenge_method": None}, "", "invalid_request"),
+    ({"code_challenge": None}, "", "invalid_request"),
+    ({"code_challenge_method": None}, "", "invalid_request"),
+    ({"code_challenge_method": "plain"}, "", "invalid_request"),
+    ({"code_challenge_method": "s256"}, "", "invalid_request"),
+    ({"code_challenge": "short"}, "", "invalid_request"),
+    ({"code_challenge": "x" * 44}, "", "invalid_request"),
+    ({"scope": "nothing:known"}, "", "invalid_scope"),
+    ({"scope": "profile people:read"}, "", "invalid_scope"),
+    ({"scope": " ".join(f"s{number}" for number in range(500))}, "", "invalid_scope"),
+    ({}, "&scope=profile&scope=profile", "invalid_request"),
+    ({}, "&nonce=1&nonce=2", "invalid_request"),
+    ({}, "&response_type=code", "invalid_request"),
+]
+
+
+@pytest.mark.parametrize(("changes", "added", "error"), ERRORS)
+async def test_every_other_error_goes_back_but_only_after_the_sign_in(
+    scene: Scene, changes: dict[str, str | None], added: str, error: str
+) -> None:
+    await scene.world.define_scopes("people:read")
+    browser, address = scene.world.browser(), scene.address(**changes) + added
+    page = await browser.open(address)
+    assert page.status == 200
+    before = await scene.world.head()
+    page = await browser.press(page, SIGN_IN, username=scene.person.username, password=scene.person.password)
+    assert page.location.startswith(scene.shop.redirect_uri + "?")
+    assert error_of(page) == (error, STATE)
+    assert page.parameters["iss"] == scene.world.settings.issuer
+    assert page.parameters.keys() <= {"error", "error_description", "state", "iss"}
+    assert await scene.world.types_after(before) == ["session.started"]
+
+
+async def test_a_doubled_state_is_not_given_back(scene: Scene) -> None:
+    page = await (await scene.signed_in()).open(scene.address() + "&state=other")
+    assert error_of(page) == ("invalid_request", None)
+
+
+async def test_resource_may_be_repeated(scene: Scene) -> None:
+    page = await (await scene.signed_in()).open(scene.address() + "&resource=https://a.example&resource=https://b.example")
+    assert page.form(CONSENT)
+
+
+async def test_a_client_without_the_grant_is_told_so(scene: Scene) -> None:
+    asking = await scene.world.register_client(
+        grant_types=("client_credentials",), redirect_uris=("https://other.example/callback",)
+    )
+    page = await (await scene.signed_in()).open(scene.address(asking))
+    assert error_of(page) == ("unauthorized_client", STATE)
+
+
+async def test_a_confidential_client_may_have_been_let_off_pkce(scene: Scene) -> None:
+    older = await scene.world.register_client("Older", require_pkce=False)
+    browser = await scene.signed_in()
+    address = scene.address(older, code_challenge=None, code_challenge_method=None)
+    page = await scene.approved(browser, address)
+    refused = await scene.redeem(page, older)
+    assert refused["error"] == "invalid_grant"
+
+
+STATES = [
+    "plain",
+    "a%20b",
+    "a+b",
+    "a%2Bb",
+    "%c3%a9",
+    "%C3%A9%f0%9f%8d%89",
+    "a%2fb%2Fc/d?e=f",
+    "-._~!$'()*,;:@%23%26",
+    "%22%3Cscript%3E",
+    "=",
+    "x" * 4096,
+    "%25%32%35",
+]
+
+
+@pytest.mark.parametrize("state", STATES, ids=lambda state: state[:20])
+async def test_state_comes_back_octet_by_octet(scene: Scene, state: str) -> None:
+    browser = scene.world.browser()
+    address = scene.address(state=None) + "&state=" + state
+    page = await browser.open(address)
+    page = await browser.press(page, SIGN_IN, username=scene.person.username, password=scene.person.password)
+    page = await browser.press(page, CONSENT, DENY)
+    (found,) = [part for part in urlsplit(page.location).query.split("&") if part.startswith("state=")]
+    assert found == f"state={state}"
+    assert "<script>" not in page.text
+
+
+@pytest.mark.parametrize("state", ["a%0d%0aSet-Cookie:%20x=y", "%00", "%ff", "%zz", "%7f"])
+async def test_a_state_that_is_no_text_is_answered_by_a_page(scene: Scene, state: str) -> None:
+    page = await (await scene.signed_in()).open(scene.address(state=None) + "&state=" + state)
+    assert (page.status, "location" in page.answer.headers) == (400, False)
+
+
+async def test_a_query_beyond_the_limit_is_answered_by_a_page(scene: Scene) -> None:
+    page = await (await scene.signed_in()).open(scene.address(state="x" * 9000))
+    assert (page.status, "location" in page.answer.headers) == (414, False)
+
+
+async def test_without_state_none_comes_back(scene: Scene) -> None:
+    page = await scene.approved(await scene.signed_in(), scene.address(state=None))
+    assert page.parameters.keys() == {"code", "iss"}
+
+
+async def test_the_redirect_uri_keeps_its_own_query(scene: Scene) -> None:
+    asking = await scene.world.register_client(redirect_uris=("https://q.example/cb?shop=1&x=%20",))
+    page = await scene.approved(await scene.signed_in(), scene.address(asking))
+    assert page.location.startswith("https://q.example/cb?shop=1&x=%20&code=")
+
+
+async def test_a_single_redirect_uri_may_be_left_out_and_of_two_one_must_be_named(scene: Scene) -> None:
+    browser = await scene.signed_in()
+    page = await scene.approved(browser, scene.address(redirect_uri=None))
+    assert page.location.startswith(scene.shop.redirect_uri)
+    (issued,) = await scene.world.events("grant.code_issued")
+    assert issued.event.redirect_uri_given is False
+    two = await scene.world.register_client(redirect_uris=("https://a.example/", "https://b.example/"))
+    assert (await browser.open(scene.address(two, redirect_uri=None))).status == 400
+    assert (await browser.open(scene.address(two, redirect_uri=""))).status == 400
+
+
+async def test_a_given_consent_is_remembered_and_more_is_asked_for_anew(scene: Scene) -> None:
+    browser = await scene.signed_in()
+    await scene.approved(browser, scene.address(scope="profile"))
+    before = await scene.world.head()
+    page = await browser.open(scene.address(scope="profile"))
+    assert page.parameters["state"] == STATE
+    assert await scene.world.types_after(before) == ["grant.code_issued"]
+    page = await browser.open(scene.address(scope="profile catalog:read"))
+    assert "already allowed" in page.text
+    await browser.press(page, CONSENT, APPROVE)
+    (extended,) = await scene.world.events("consent.extended")
+    assert extended.event.added == ("catalog:read",)
+
+
+@pytest.mark.parametrize("uri", [LOOPBACK, "http://[::1]/callback", "com.example.shop:/callback"])
+async def test_a_public_client_on_the_device_is_asked_about_each_time(scene: Scene, uri: str) -> None:
+    app = await scene.world.register_client("App", public=True, redirect_uris=(uri,))
+    browser = await scene.signed_in()
+    for _ in range(2):
+        page = await scene.approved(browser, scene.address(app))
+        assert page.location.startswith(uri)
+    assert (await scene.redeem(page, app))["token_type"] == "Bearer"
+
+
+async def test_a_public_client_on_https_is_remembered(scene: Scene) -> None:
+    app = await scene.world.register_client("Page", public=True, redirect_uris=("https://page.example/",))
+    browser = await scene.signed_in()
+    await scene.approved(browser, scene.address(app))
+    assert "code" in (await browser.open(scene.address(app))).parameters
+
+
+async def test_the_port_of_a_loopback_address_is_free(scene: Scene) -> None:
+    app = await scene.world.register_client("App", public=True, redirect_uris=(LOOPBACK,))
+    browser = await scene.signed_in()
+    page = await scene.approved(browser, scene.address(app, redirect_uri="http://127.0.0.1:51004/callback"))
+    assert page.location.startswith("http://127.0.0.1:51004/callback?code=")
+    for other in ("http://127.0.0.1:51004/other", "http://localhost:51004/callback", "http://127.0.0.1:0/callback"):
+        assert (await browser.open(scene.address(app, redirect_uri=other))).status == 400
+
+
+async def test_what_the_roles_do_not_allow_is_left_out(scene: Scene) -> None:
+    guest_scopes = ("profile",)
+    await scene.world.define_role("platform", "guest", *guest_scopes)
+    guest = await scene.world.register_person("gustav", roles_of=("guest",))
+    browser = await scene.signed_in(guest)
+    page = await browser.open(scene.address())
+    assert "May catalog:read" not in page.text
+    page = await browser.press(page, CONSENT, APPROVE)
+    assert (await scene.redeem(page))["scope"] == "profile"
+    page = await browser.open(scene.address(scope="catalog:read"))
+    assert error_of(page) == ("invalid_scope", STATE)
+
+
+async def test_an_approval_is_of_what_was_shown(scene: Scene) -> None:
+    await scene.world.define_role("platform", "guest", "profile")
+    guest = await scene.world.register_person("gustav", roles_of=("guest",))
+    browser = await scene.signed_in(guest)
+    shown = await browser.open(scene.address())
+    definition = {"realm": "platform", "name": "guest", "scopes": ("profile", "catalog:read")}
+    grown = {"caller_scope": ADMINISTRATIVE_SCOPES, "known_scopes": frozenset(definition["scopes"])}
+    await scene.world.execute(Command(role.stream("platform", "guest"), role.put, definition | grown))
+    before = await scene.world.head()
+    page = await browser.press(shown, CONSENT, APPROVE)
+    assert page.status == 403
+    assert "May catalog:read" in page.text
+    assert await scene.world.head() == before
+    assert "code" in (await browser.press(page, CONSENT, APPROVE)).parameters
+
+
+async def test_denying_is_a_fact_and_repetitions_are_counted(scene: Scene) -> None:
+    browser = await scene.signed_in()
+    for _ in range(3):
+        page = await browser.open(scene.address())
+        page = await browser.press(page, CONSENT, DENY)
+        assert error_of(page) == ("access_denied", STATE)
+        assert page.parameters["iss"] == scene.world.settings.issuer
+    await scene.world.services.tallies.close_elapsed(everything=True)
+    denied = await scene.world.events("consent.denied")
+    assert [each.event.count for each in denied] == [1, 2]
+    assert denied[0].actor.id == scene.person.account_id
+    assert await scene.world.events("grant.*") == ()
+
+
+async def test_a_decision_is_one_of_two(scene: Scene) -> None:
+    browser = await scene.signed_in()
+    page = await browser.open(scene.address())
+    before = await scene.world.head()
+    for button in (None, ("decision", ""), ("decision", "Approve")):
+        assert (await browser.press(page, CONSENT, button)).status == 400
+    assert await scene.world.head() == before
+
+
+async def test_not_you_leads_back_to_the_same_request(scene: Scene) -> None:
+    other = await scene.world.register_person("paula")
+    browser = await scene.signed_in()
+    page = await browser.open(scene.address())
+    page = await browser.press(page, SIGN_OUT)
+    assert scene.person.username not in page.text
+    page = await browser.press(page, SIGN_IN, username=other.username, password=other.password)
+    page = await browser.press(page, CONSENT, APPROVE)
+    assert page.parameters["state"] == STATE
+    (given,) = await scene.world.events("consent.given")
+    assert given.stream == f"consent:{other.account_id}:{scene.shop.client_id}"
+
+
+async def test_every_page_carries_its_headers(scene: Scene) -> None:
+    browser = scene.world.browser()
+    pages = [await browser.open(scene.address())]
+    pages.append(await browser.press(pages[0], SIGN_IN, username=scene.person.username, password=scene.person.password))
+    pages.append(await browser.press(pages[1], CONSENT, DENY))
+    for page in pages:
+        headers = page.answer.headers
+        assert headers["cache-control"] == "no-store"
+        assert headers["referrer-policy"] == "same-origin"
+        assert "frame-ancestors 'none'" in headers["content-security-policy"]
+        assert headers["x-frame-options"] == "DENY"
+        assert "unsafe-inline" not in headers["content-security-policy"]
+    for page in pages[:2]:
+        assert "form-action 'self' https://shop.example;" in page.answer.headers["content-security-policy"]
+
+
+async def test_an_application_cannot_write_into_the_page(scene: Scene) -> None:
+    rogue = await scene.world.register_client('<b onclick="x">Rogue</b>')
+    browser = scene.world.browser()
+    page = await browser.open(scene.address(rogue, state='"><script>x</script>'))
+    for text in (page.text, (await (await scene.signed_in()).open(scene.address(rogue))).text):
+        assert "<b onclick" not in text
+        assert "<script" not in text
+
+
+async def test_other_methods_are_refused(scene: Scene) -> None:
+    for method in ("POST", "PUT", "DELETE"):
+        answer = await scene.world.client.request(method, AUTHORIZE)
+        assert answer.status_code == 405
+    assert (await scene.world.client.get(CONSENT)).status_code == 405
