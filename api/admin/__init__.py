@@ -1,0 +1,16 @@
+"""The administration's part of the JSON API, one file for each kind of resource."""
+
+from typing import Any
+
+from api.admin import client_secrets, clients, dashboards, grants, people, roles, scopes
+
+ROUTES: list[Any] = [
+    *clients.ROUTES,
+    *client_secrets.ROUTES,
+    *dashboards.ROUTES,
+    *people.ROUTES,
+    *scopes.ROUTES,
+    *roles.ROUTES,
+    *grants.ROUTES,
+]
+"""Every route; each names the scope that it needs in `opt["scope"]`."""

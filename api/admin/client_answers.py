@@ -1,0 +1,133 @@
+"""How a client is answered, and what a decision about one needs to know under the lock."""
+
+from collections.abc import Iterable
+from typing import Annotated, Any, Literal
+
+import msgspec
+from litestar import Request
+from msgspec import Meta
+from sqlalchemy import Connection
+
+from api.access import caller, held
+from api.admin.members import Time, time
+from api.problems import Missing
+from api.services import Services, services
+from domain import client
+from domain.decision import Refusal
+from domain.event import Moment
+from domain.grants import GRANTS
+from domain.refusal import NotFound
+from domain.rules import registration
+from eventstore.view import View
+from projections import clients, scopes
+
+EXAMPLE: dict[str, Any] = {
+    "client_id": "2Yt0kQm4VdLw8sRz1XbN6c",
+    "client_name": "Photo Prints",
+    "redirect_uris": ["https://prints.example/callback"],
+    "grant_types": ["authorization_code", "refresh_token"],
+    "scope": "profile catalog:read",
+    "token_endpoint_auth_method": "client_secret_basic",
+    "require_pkce": True,
+    "access_token_lifetime": 300,
+    "refresh_token_lifetime": None,
+    "realm": "platform",
+    "allowed_origins": [],
+    "owner": "prints@partner.example",
+    "slug": None,
+    "type": "confidential",
+    "state": "enabled",
+    "created_at": "2026-01-31T12:00:00.000000Z",
+    "updated_at": "2026-01-31T12:00:00.000000Z",
+}
+
+
+class ClientBody(msgspec.Struct, frozen=True, kw_only=True):
+    """A client (RFC 7591 §2). `slug` is a dashboard's; lifetimes are seconds, null where the server's setting holds."""
+
+    client_id: str
+    client_name: str
+    redirect_uris: tuple[str, ...]
+    grant_types: tuple[str, ...]
+    scope: str
+    token_endpoint_auth_method: client.AuthMethod
+    require_pkce: bool
+    access_token_lifetime: int | None
+    refresh_token_lifetime: int | None
+    realm: str
+    allowed_origins: tuple[str, ...]
+    owner: str | None
+    slug: str | None
+    type: client.Type
+    state: Literal["enabled", "disabled"]
+    created_at: Time
+    updated_at: Time
+
+
+class SecretName(msgspec.Struct, frozen=True):
+    """Which secret version it is, without the secret."""
+
+    id: str
+    version: int
+
+
+class RegisteredClient(ClientBody, frozen=True, kw_only=True):
+    """A client and its first secret, which no later answer shows again; null for a public client."""
+
+    client_secret: str | None
+    client_secret_expires_at: Annotated[
+        int | None, Meta(description="Seconds since 1970; 0 is never (RFC 7591 §3.2.1).")
+    ]
+    secret: SecretName | None
+
+
+def client_body(here: Services, connection: Connection, row: clients.Client) -> ClientBody:
+    """The answer about a client that is not deleted."""
+    return ClientBody(**client_members(here, connection, row))
+
+
+def client_members(here: Services, connection: Connection, row: clients.Client) -> dict[str, Any]:
+    """The members of that answer."""
+    same = {name: getattr(row, name) for name in ClientBody.__struct_fields__}
+    return same | {
+        "scope": " ".join(row.scope),
+        "owner": here.ledger.privacy.open(connection, row.owner),
+        "created_at": time(row.created_at),
+        "updated_at": time(row.updated_at),
+    }
+
+
+def find(connection: Connection, client_id: str) -> clients.Client:
+    """The row of a client; raises Missing when there is none or it is deleted."""
+    row = clients.by_id(connection, client_id)
+    if row is None or row.state == "deleted":
+        raise Missing("There is no such client.")
+    return row
+
+
+def read(connection: Connection, here: Services, client_id: str) -> ClientBody:
+    """A client as it stands; raises Missing."""
+    return client_body(here, connection, find(connection, client_id))
+
+
+def expiry(expires_at: Moment | None) -> int:
+    """When a secret ends, as RFC 7591 §3.2.1 has it: seconds since 1970, or 0."""
+    return 0 if expires_at is None else expires_at // 1_000_000
+
+
+def gone(view: View, client_id: str) -> Refusal | None:
+    """The refusal of a command to a client that does not exist or is deleted."""
+    state: client.State = view.state(client.stream(client_id))
+    return None if client.alive(state) else Refusal(NotFound.UNKNOWN, "There is no such client.")
+
+
+def circumstances(request: Request[Any, Any, Any], view: View, named: Iterable[str]) -> dict[str, Any]:
+    """The facts that every decision about a client's attributes needs; `named` are the scopes that were asked for."""
+    here = services(request)
+    asked = list(named)[: registration.SCOPES_MAXIMUM]
+    return {
+        "caller_scope": held(here, view, caller(request)) or frozenset(),
+        "known_scopes": view.query(scopes.existing, asked),
+        "known_grant_types": frozenset(GRANTS),
+        "issuer": here.settings.issuer,
+    }

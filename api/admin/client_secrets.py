@@ -1,0 +1,204 @@
+"""A client's secret versions: seeing what each is used for, rotating, ending one."""
+
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal
+
+import msgspec
+from litestar import Request, Response, delete, get, post
+from litestar.params import FromPath, JSONBody, QueryParameter
+from msgspec import Meta
+from sqlalchemy import Connection
+
+from api.access import caller, held, needing
+from api.admin import client_answers
+from api.admin.client_answers import SecretName, gone
+from api.admin.clients import SecretLifetime
+from api.admin.members import Time, listed, time, time_or_null
+from api.idempotency import Reply, carry_out
+from api.installation import vault_name
+from api.pagination import DEFAULT, After, Limit, Page, decode_cursor
+from api.problems import Missing
+from api.services import services
+from domain import client, client_secret
+from domain.decision import Refusal
+from domain.event import Recorded
+from eventstore.commands import Command
+from eventstore.view import View
+from projections import secrets
+from security.ids import new_id
+from security.tokens import Kind
+
+PATH = "/admin/clients/{client_id:str}/secrets"
+ONE = PATH + "/{secret_id:str}"
+TAGS = ["Client secrets"]
+
+EXAMPLE: dict[str, Any] = {
+    "id": "6nT2dLs9QwXv4KzR8bYc0m",
+    "version": 1,
+    "state": "expiring",
+    "created_at": "2026-01-31T12:00:00.000000Z",
+    "expires_at": "2026-02-07T12:00:00.000000Z",
+    "last_used_at": "2026-02-01T08:30:00.000000Z",
+    "use_count": 4711,
+    "safe_to_retire": False,
+    "safe_to_retire_reason": "last used 2026-02-01",
+}
+
+
+class SecretBody(msgspec.Struct, frozen=True, kw_only=True):
+    """A secret version, without the secret. Uses are token requests, introspections and revocations."""
+
+    id: str
+    version: int
+    state: Literal["active", "expiring", "expired", "revoked"]
+    created_at: Time
+    expires_at: Time | None
+    last_used_at: Time | None
+    use_count: int
+    safe_to_retire: bool
+    safe_to_retire_reason: str
+
+
+class Rotation(msgspec.Struct, forbid_unknown_fields=True, frozen=True, kw_only=True):
+    """How to rotate."""
+
+    others_expire_in: Annotated[
+        int | None,
+        Meta(description="Seconds after which the other versions end: 0 ends them now, null keeps them as they are."),
+    ] = None
+    secret_lifetime: SecretLifetime | None = None
+
+
+class Rotated(msgspec.Struct, frozen=True, kw_only=True):
+    """The new version. Its secret is null where only the server holds it, for a dashboard."""
+
+    client_secret: str | None
+    client_secret_expires_at: Annotated[int, Meta(description="Seconds since 1970; 0 is never (RFC 7591 §3.2.1).")]
+    secret: SecretName
+
+
+@get(
+    PATH,
+    **needing("clients:read", answer={"items": [EXAMPLE], "next": None}),
+    tags=TAGS,
+    summary="List a client's secret versions",
+)
+async def list_secrets(
+    request: Request[Any, Any, Any], client_id: FromPath[str], limit: Limit = DEFAULT, after: After = None
+) -> Page[SecretBody]:
+    """Oldest first, with their uses, and whether anybody would miss one."""
+    here = services(request)
+    (version,) = decode_cursor("secrets", after, int) or (None,)
+    await here.uses.record(everything=True)
+    now = here.ledger.clock.now()
+
+    def read(connection: Connection) -> Page[SecretBody]:
+        client_answers.find(connection, client_id)
+        return listed("secrets", secrets.of_client(connection, client_id, now, after=version, limit=limit), secret_body)
+
+    return await here.ledger.read(read)
+
+
+@get(ONE, **needing("clients:read", answer=EXAMPLE), tags=TAGS, summary="Read a secret version")
+async def read_secret(
+    request: Request[Any, Any, Any], client_id: FromPath[str], secret_id: FromPath[str]
+) -> SecretBody:
+    """Its end and its uses."""
+    here = services(request)
+    await here.uses.record(everything=True)
+    now = here.ledger.clock.now()
+
+    def read(connection: Connection) -> SecretBody:
+        client_answers.find(connection, client_id)
+        found = secrets.by_id(connection, secret_id, now)
+        if found is None or found.client_id != client_id:
+            raise Missing("There is no such secret version.")
+        return secret_body(found)
+
+    return await here.ledger.read(read)
+
+
+@post(
+    PATH,
+    **needing(
+        "clients:write",
+        example={"others_expire_in": 604800},
+        answer={
+            "client_secret": "glog_cs_…",
+            "client_secret_expires_at": 0,
+            "secret": {"id": "6nT2dLs9QwXv4KzR8bYc0m", "version": 2},
+        },
+    ),
+    tags=TAGS,
+    summary="Rotate a client's secret",
+)
+async def rotate_secret(
+    request: Request[Any, Any, Any],
+    client_id: FromPath[str],
+    data: JSONBody[Rotation] = Rotation(),  # noqa: B008 - frozen.
+) -> Response[Rotated]:
+    """Adds a version beside the others and says when they end. A dashboard's new secret goes to the server alone and is
+    used from the next sign-in on, so `client_secret` is null.
+    """
+    here = services(request)
+    secret_id, secret = new_id(), here.format.mint(Kind.CLIENT_SECRET)
+    facts = {
+        "secret_id": secret_id,
+        "secret_sha256": secret.hex,
+        "secret_lifetime": data.secret_lifetime,
+        "others_expire_in": data.others_expire_in,
+    }
+
+    def under_lock(view: View) -> Mapping[str, Any] | Refusal:
+        return gone(view, client_id) or {"caller_scope": held(here, view, caller(request)) or frozenset()}
+
+    def reply(view: View, _: tuple[Recorded, ...]) -> Reply[Rotated]:
+        state: client.State = view.state(client.stream(client_id))
+        made = next(version for version in state.secrets if version.secret_id == secret_id)
+        shown: str | None = secret.reveal()
+        if state.type == "dashboard":
+            here.ledger.vault.put_secret(view.connection, vault_name(client_id), secret.reveal().encode(), view.now)
+            shown = None
+        body = Rotated(
+            client_secret=shown,
+            client_secret_expires_at=client_answers.expiry(made.expires_at),
+            secret=SecretName(secret_id, made.version),
+        )
+        return Reply(body, 201, f"/admin/clients/{client_id}/secrets/{secret_id}")
+
+    command = Command(client.stream(client_id), client_secret.rotate, facts, under_lock)
+    return await carry_out(request, command, reply=reply)
+
+
+@delete(ONE, **needing("clients:write"), tags=TAGS, summary="End a secret version")
+async def end_secret(
+    request: Request[Any, Any, Any],
+    client_id: FromPath[str],
+    secret_id: FromPath[str],
+    tokens: Annotated[
+        Literal["keep", "revoke"],
+        QueryParameter(description="Whether the tokens that it authenticated live on, or end with it."),
+    ] = "keep",
+) -> Response[None]:
+    """Nobody can authenticate with it any more. A repeat changes nothing."""
+    facts = {"secret_id": secret_id, "tokens": tokens}
+    command = Command(client.stream(client_id), client_secret.revoke, facts, lambda view: gone(view, client_id) or {})
+    return await carry_out(request, command, reply=lambda view, _: Reply(None, 204))
+
+
+def secret_body(row: secrets.Secret) -> SecretBody:
+    """The answer about a version."""
+    return SecretBody(
+        id=row.secret_id,
+        version=row.version,
+        state=row.state,
+        created_at=time(row.created_at),
+        expires_at=time_or_null(row.expires_at),
+        last_used_at=time_or_null(row.last_used_at),
+        use_count=row.use_count,
+        safe_to_retire=row.safe_to_retire,
+        safe_to_retire_reason=row.safe_to_retire_reason,
+    )
+
+
+ROUTES: list[Any] = [list_secrets, read_secret, rotate_secret, end_secret]

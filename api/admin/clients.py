@@ -1,0 +1,242 @@
+"""Clients: registering them (RFC 7591 names), reading, changing, disabling and deleting."""
+
+from collections.abc import Mapping
+from typing import Annotated, Any
+
+import msgspec
+from litestar import Request, Response, delete, get, patch, post
+from litestar.params import FromPath, JSONBody
+from msgspec import UNSET, Meta, UnsetType
+from sqlalchemy import Connection
+
+from api.access import needing
+from api.admin import client_answers
+from api.admin.client_answers import EXAMPLE, ClientBody, RegisteredClient, SecretName, circumstances, gone
+from api.admin.members import (
+    AccessLifetime,
+    ClientName,
+    GrantTypes,
+    Origins,
+    Realm,
+    RedirectUris,
+    RefreshLifetime,
+    ScopeText,
+    attributes,
+    listed,
+)
+from api.idempotency import Reply, carry_out
+from api.installation import vault_name
+from api.pagination import DEFAULT, After, Limit, Page, decode_cursor
+from api.services import services
+from domain import client, client_registration, client_secret
+from domain.decision import Refusal
+from domain.event import Recorded
+from eventstore.commands import Command
+from eventstore.view import View
+from projections import clients, secrets
+from security.ids import new_id
+from security.tokens import Kind
+
+PATH = "/admin/clients"
+ONE = "/admin/clients/{client_id:str}"
+TAGS = ["Clients"]
+
+Owner = Annotated[
+    str,
+    Meta(
+        max_length=client_registration.OWNER_MAXIMUM,
+        description="Who answers for the client, such as an e-mail address; kept sealed.",
+    ),
+]
+SecretLifetime = Annotated[
+    int, Meta(ge=1, le=client_secret.LIFETIME_MAXIMUM, description="Seconds that the secret lives; null is for ever.")
+]
+Method = Annotated[client.AuthMethod, Meta(description="`none` makes the client a public one (RFC 7591 §2).")]
+
+
+class NewClient(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
+    """A client to be registered (RFC 7591 §2)."""
+
+    client_name: ClientName
+    redirect_uris: RedirectUris = []
+    grant_types: GrantTypes = msgspec.field(default_factory=lambda: ["authorization_code"])
+    scope: ScopeText = ""
+    token_endpoint_auth_method: Method = "client_secret_basic"  # noqa: S105 - a method by its RFC 7591 name
+    require_pkce: Annotated[
+        bool, Meta(description="Only a confidential client may do without PKCE (RFC 9700 §2.1.1).")
+    ] = True
+    access_token_lifetime: AccessLifetime | None = None
+    refresh_token_lifetime: RefreshLifetime | None = None
+    realm: Realm = "platform"
+    allowed_origins: Origins = []
+    owner: Owner | None = None
+    secret_lifetime: SecretLifetime | None = None
+
+
+class ClientChanges(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
+    """A merge patch (RFC 7396): what is not named stays, null takes away what can be missing."""
+
+    client_name: ClientName | UnsetType = UNSET
+    redirect_uris: RedirectUris | UnsetType = UNSET
+    grant_types: GrantTypes | UnsetType = UNSET
+    scope: ScopeText | UnsetType = UNSET
+    token_endpoint_auth_method: Method | UnsetType = UNSET
+    require_pkce: bool | UnsetType = UNSET
+    access_token_lifetime: AccessLifetime | None | UnsetType = UNSET
+    refresh_token_lifetime: RefreshLifetime | None | UnsetType = UNSET
+    realm: Realm | UnsetType = UNSET
+    allowed_origins: Origins | UnsetType = UNSET
+    owner: Owner | None | UnsetType = UNSET
+
+
+@post(
+    PATH,
+    **needing(
+        "clients:write",
+        example={name: EXAMPLE[name] for name in ("client_name", "redirect_uris", "grant_types", "scope", "owner")},
+        answer=EXAMPLE
+        | {
+            "client_secret": "glog_cs_…",
+            "client_secret_expires_at": 0,
+            "secret": {"id": "6nT2dLs9QwXv4KzR8bYc0m", "version": 1},
+        },
+    ),
+    tags=TAGS,
+    summary="Register a client",
+)
+async def register_client(request: Request[Any, Any, Any], data: JSONBody[NewClient]) -> Response[RegisteredClient]:
+    """The answer shows the client's secret, and no later one does."""
+    here = services(request)
+    client_id, secret_id = new_id(), new_id()
+    asked = attributes(data)
+    public = data.token_endpoint_auth_method == "none"  # noqa: S105 - a method by its RFC 7591 name
+    secret = None if public else here.format.mint(Kind.CLIENT_SECRET)
+    facts: dict[str, Any] = {"attributes": asked, "owner": data.owner}
+    if secret is not None:
+        facts |= {"secret_id": secret_id, "secret_sha256": secret.hex, "secret_lifetime": data.secret_lifetime}
+
+    def under_lock(view: View) -> Mapping[str, Any]:
+        return circumstances(request, view, asked.scope or ())
+
+    def reply(view: View, _: tuple[Recorded, ...]) -> Reply[RegisteredClient]:
+        members = client_answers.client_members(here, view.connection, view.query(client_answers.find, client_id))
+        made = None if secret is None else view.query(secrets.by_id, secret_id, view.now)
+        body = RegisteredClient(
+            **members,
+            client_secret=None if secret is None else secret.reveal(),
+            client_secret_expires_at=None if made is None else client_answers.expiry(made.expires_at),
+            secret=None if made is None else SecretName(secret_id, made.version),
+        )
+        return Reply(body, 201, f"{PATH}/{client_id}")
+
+    command = Command(client.stream(client_id), client_registration.register, facts, under_lock)
+    return await carry_out(request, command, reply=reply)
+
+
+@get(
+    PATH,
+    **needing("clients:read", answer={"items": [EXAMPLE], "next": None}),
+    tags=TAGS,
+    summary="List clients",
+)
+async def list_clients(
+    request: Request[Any, Any, Any], limit: Limit = DEFAULT, after: After = None
+) -> Page[ClientBody]:
+    """Every client that is not deleted, dashboards among them, in the order of registration."""
+    here = services(request)
+    (position,) = decode_cursor("clients", after, int) or (None,)
+
+    def read(connection: Connection) -> Page[ClientBody]:
+        found = clients.page(connection, after=position, limit=limit)
+        return listed("clients", found, lambda row: client_answers.client_body(here, connection, row))
+
+    return await here.ledger.read(read)
+
+
+@get(ONE, **needing("clients:read", answer=EXAMPLE), tags=TAGS, summary="Read a client")
+async def read_client(request: Request[Any, Any, Any], client_id: FromPath[str]) -> ClientBody:
+    """A deleted client is unknown here; the log keeps its facts."""
+    here = services(request)
+    return await here.ledger.read(client_answers.read, here, client_id)
+
+
+@patch(
+    ONE,
+    **needing("clients:write", example={"client_name": "Prints", "owner": None}, answer=EXAMPLE),
+    tags=TAGS,
+    summary="Change a client",
+)
+async def change_client(
+    request: Request[Any, Any, Any], client_id: FromPath[str], data: JSONBody[ClientChanges]
+) -> Response[ClientBody]:
+    """A merge patch (RFC 7396). A change of realm ends every token so far. A dashboard keeps to a dashboard's rules."""
+    here = services(request)
+    changes = attributes(data)
+
+    def under_lock(view: View) -> Mapping[str, Any] | Refusal:
+        if refused := gone(view, client_id):
+            return refused
+        state: client.State = view.state(client.stream(client_id))
+        owner = data.owner
+        # What is sealed cannot be compared by the verb, and a repeat is to be no event.
+        if owner is not UNSET and owner == here.ledger.privacy.open(view.connection, state.owner):
+            owner = UNSET
+        named = changes.scope if isinstance(changes.scope, tuple) else ()
+        return circumstances(request, view, named) | {"owner": owner}
+
+    command = Command(client.stream(client_id), client_registration.update, {"changes": changes}, under_lock)
+    return await carry_out(request, command, reply=lambda view, _: _now(request, view, client_id))
+
+
+@delete(ONE, **needing("clients:write"), tags=TAGS, summary="Delete a client")
+async def delete_client(request: Request[Any, Any, Any], client_id: FromPath[str]) -> Response[None]:
+    """For good, with every token; the log keeps its facts."""
+    vault = services(request).ledger.vault
+
+    def reply(view: View, _: tuple[Recorded, ...]) -> Reply[None]:
+        vault.delete_secret(view.connection, vault_name(client_id))
+        return Reply(None, 204)
+
+    command = Command(client.stream(client_id), client.delete, under_lock=lambda view: gone(view, client_id) or {})
+    return await carry_out(request, command, reply=reply)
+
+
+@post(
+    ONE + "/disable",
+    **needing("clients:write", answer=EXAMPLE | {"state": "disabled"}),
+    tags=TAGS,
+    status_code=200,
+    summary="Disable a client",
+)
+async def disable_client(request: Request[Any, Any, Any], client_id: FromPath[str]) -> Response[ClientBody]:
+    """Ends every token so far, for good, and lets no new one be issued. A repeat changes nothing."""
+    command = Command(client.stream(client_id), client.disable)
+    return await carry_out(request, command, reply=lambda view, _: _now(request, view, client_id))
+
+
+@post(
+    ONE + "/enable",
+    **needing("clients:write", answer=EXAMPLE),
+    tags=TAGS,
+    status_code=200,
+    summary="Enable a client",
+)
+async def enable_client(request: Request[Any, Any, Any], client_id: FromPath[str]) -> Response[ClientBody]:
+    """Lets new tokens be issued; what was ended stays so. A repeat changes nothing."""
+    command = Command(client.stream(client_id), client.enable)
+    return await carry_out(request, command, reply=lambda view, _: _now(request, view, client_id))
+
+
+def _now(request: Request[Any, Any, Any], view: View, client_id: str) -> Reply[ClientBody]:
+    return Reply(client_answers.read(view.connection, services(request), client_id))
+
+
+ROUTES: list[Any] = [
+    register_client,
+    list_clients,
+    read_client,
+    change_client,
+    delete_client,
+    disable_client,
+    enable_client,
+]

@@ -1,0 +1,137 @@
+"""Grants: what was allowed to which client, by whom, and ending it."""
+
+from typing import Annotated, Any, Literal
+
+import msgspec
+from litestar import Request, Response, delete, get
+from litestar.params import FromPath, QueryParameter
+from sqlalchemy import Connection
+
+from api.access import needing
+from api.admin.members import Time, listed, time, time_or_null
+from api.idempotency import Reply, carry_out
+from api.pagination import DEFAULT, After, Limit, Page, decode_cursor
+from api.problems import Missing
+from api.services import Services, services
+from domain import grant
+from eventstore.commands import Command
+from projections import accounts, grants
+
+PATH = "/admin/grants"
+ONE = "/admin/grants/{grant_id:str}"
+OF_PERSON = "/admin/people/{account_id:str}/grants"
+TAGS = ["Grants"]
+EXAMPLE: dict[str, Any] = {
+    "grant_id": "9hB3wXq5TnLc7vRk2ZsJ0d",
+    "grant_type": "authorization_code",
+    "client_id": "2Yt0kQm4VdLw8sRz1XbN6c",
+    "account_id": "4PfM8yWs6GjD1uHe9KaV3x",
+    "scope": "profile",
+    "state": "active",
+    "started_at": "2026-01-31T12:00:00.000000Z",
+    "last_used_at": "2026-02-01T08:30:00.000000Z",
+    "ended_at": None,
+    "ended_reason": None,
+}
+
+ClientId = Annotated[str | None, QueryParameter(name="client_id", max_length=128, description="Of this client only.")]
+AccountId = Annotated[str | None, QueryParameter(name="account_id", max_length=128, description="Of this person only.")]
+
+
+class GrantBody(msgspec.Struct, frozen=True, kw_only=True):
+    """A grant; `ended` where nothing of it can be alive. `ended_at` and why are null where it ended with another thing,
+    such as its client, or by expiry. `account_id` is null where no person is involved.
+    """
+
+    grant_id: str
+    grant_type: str
+    client_id: str
+    account_id: str | None
+    scope: str
+    state: Literal["active", "ended"]
+    started_at: Time
+    last_used_at: Time
+    ended_at: Time | None
+    ended_reason: str | None
+
+
+@get(
+    PATH,
+    **needing("grants:read", answer={"items": [EXAMPLE], "next": None}),
+    tags=TAGS,
+    summary="List grants",
+)
+async def list_grants(
+    request: Request[Any, Any, Any],
+    client_id: ClientId = None,
+    account_id: AccountId = None,
+    limit: Limit = DEFAULT,
+    after: After = None,
+) -> Page[GrantBody]:
+    """The newest first."""
+    return await _list(services(request), client_id, account_id, limit, after)
+
+
+@get(
+    OF_PERSON,
+    **needing("grants:read", answer={"items": [EXAMPLE], "next": None}),
+    tags=TAGS,
+    summary="List a person's grants",
+)
+async def list_grants_of_person(
+    request: Request[Any, Any, Any], account_id: FromPath[str], limit: Limit = DEFAULT, after: After = None
+) -> Page[GrantBody]:
+    """The newest first."""
+    here = services(request)
+    person = await here.ledger.read(accounts.by_id, account_id)
+    if person is None or person.state == "erased":
+        raise Missing("There is no such person.")
+    return await _list(here, None, account_id, limit, after)
+
+
+@get(ONE, **needing("grants:read", answer=EXAMPLE), tags=TAGS, summary="Read a grant")
+async def read_grant(request: Request[Any, Any, Any], grant_id: FromPath[str]) -> GrantBody:
+    """What ended long ago is in the log alone."""
+    here = services(request)
+    found = await here.ledger.read(grants.by_id, grant_id, here.ledger.clock.now())
+    if found is None:
+        raise Missing("There is no such grant.")
+    return _body(found)
+
+
+@delete(ONE, **needing("grants:write"), tags=TAGS, summary="End a grant")
+async def end_grant(request: Request[Any, Any, Any], grant_id: FromPath[str]) -> Response[None]:
+    """With all its tokens, from the next request on. A repeat changes nothing."""
+    command = Command(f"grant:{grant_id}", grant.end, {"reason": "administrator"})
+    return await carry_out(request, command, reply=lambda view, _: Reply(None, 204))
+
+
+async def _list(
+    here: Services, client_id: str | None, account_id: str | None, limit: int, after: str | None
+) -> Page[GrantBody]:
+    (position,) = decode_cursor("grants", after, int) or (None,)
+    now = here.ledger.clock.now()
+
+    def read(connection: Connection) -> Page[GrantBody]:
+        found = grants.page(connection, now, client_id=client_id, account_id=account_id, after=position, limit=limit)
+        return listed("grants", found, _body)
+
+    return await here.ledger.read(read)
+
+
+def _body(row: grants.Grant) -> GrantBody:
+    return GrantBody(
+        grant_id=row.grant_id,
+        grant_type=row.grant_type,
+        client_id=row.client_id,
+        account_id=row.account_id,
+        scope=row.scope,
+        state=row.state,
+        started_at=time(row.started_at),
+        last_used_at=time(row.last_used_at),
+        ended_at=time_or_null(row.ended_at),
+        ended_reason=row.ended_reason,
+    )
+
+
+ROUTES: list[Any] = [list_grants, list_grants_of_person, read_grant, end_grant]

@@ -1,0 +1,151 @@
+"""How a person is answered, and what a decision about one needs to know under the lock."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Literal
+
+import msgspec
+from litestar import Request
+from msgspec import UNSET
+from sqlalchemy import Connection
+
+from api.access import caller, held
+from api.admin.members import Time, listed, time
+from api.pagination import Page, decode_cursor
+from api.problems import Missing
+from api.services import Services, services
+from domain import account
+from domain.decision import Refusal
+from domain.refusal import NotFound
+from domain.rules import people
+from eventstore.view import View
+from projections import accounts, roles
+from projections.page import cut
+
+EXAMPLE: dict[str, Any] = {
+    "id": "4PfM8yWs6GjD1uHe9KaV3x",
+    "realm": "platform",
+    "username": "paul",
+    "email": "paul@example.test",
+    "name": "Paul",
+    "roles": ["member"],
+    "state": "enabled",
+    "created_at": "2026-01-31T12:00:00.000000Z",
+}
+UNKNOWN = "There is no such person."
+
+
+class PersonBody(msgspec.Struct, frozen=True, kw_only=True):
+    """A person."""
+
+    id: str
+    realm: str
+    username: str | None
+    email: str | None
+    name: str | None
+    roles: tuple[str, ...]
+    state: Literal["enabled", "disabled"]
+    created_at: Time
+
+
+def person_body(here: Services, connection: Connection, row: accounts.Account) -> PersonBody:
+    """The answer about a person who is not erased, names opened on the connection that the row was read on."""
+    clear = here.ledger.privacy.open
+    assert row.state != "erased"  # noqa: S101 - tells the type checker what every caller has seen to
+    return PersonBody(
+        id=row.account_id,
+        realm=row.realm,
+        username=clear(connection, row.username),
+        email=clear(connection, row.email),
+        name=clear(connection, row.name),
+        roles=row.roles,
+        state=row.state,
+        created_at=time(row.created_at),
+    )
+
+
+def read(connection: Connection, here: Services, account_id: str) -> PersonBody:
+    """A person as they stand; raises Missing for an erased one too."""
+    row = accounts.by_id(connection, account_id)
+    if row is None or row.state == "erased":
+        raise Missing(UNKNOWN)
+    return person_body(here, connection, row)
+
+
+def decode_position(after: str | None) -> int | None:
+    """The position in a cursor of the list of people."""
+    key: tuple[int] | None = decode_cursor("people", after, int)
+    return None if key is None else key[0]
+
+
+def finding(
+    connection: Connection,
+    here: Services,
+    realms: Iterable[str],
+    *,
+    username: str | None,
+    email: str | None,
+    after: int | None,
+    limit: int,
+) -> Page[PersonBody]:
+    """Whoever has exactly these login names, by their blind indexes: at most one person in each realm."""
+    found = []
+    for realm in realms:
+        matches = [
+            look(connection, here.ledger.privacy.index(field, realm, text), realm)
+            for field, text, look in (
+                ("username", username, accounts.by_username),
+                ("email", email, accounts.by_email),
+            )
+            if text is not None
+        ]
+        first = matches[0]
+        if first is not None and all(each == first for each in matches) and first.position > (after or 0):
+            found.append(first)
+    found.sort(key=lambda row: row.position)
+    rows = cut(found, limit, lambda row: row.position)
+    return listed("people", rows, lambda row: person_body(here, connection, row))
+
+
+def gone(view: View, account_id: str) -> Refusal | None:
+    """The refusal of a command to a person who does not exist or is erased."""
+    state: account.State = view.state(account.stream(account_id))
+    return None if account.alive(state) else Refusal(NotFound.UNKNOWN, UNKNOWN)
+
+
+def taken(
+    here: Services, view: View, realm: str, *, username: str | None, email: str | None, but: str | None = None
+) -> dict[str, bool]:
+    """Whether somebody else in the realm has these login names, as the facts of an account's verbs."""
+    facts = {}
+    for field, text, look in (("username", username, accounts.by_username), ("email", email, accounts.by_email)):
+        found = None
+        if text is not None:
+            found = view.query(look, here.ledger.privacy.index(field, realm, text), realm)
+        facts[f"{field}_taken"] = found is not None and found.account_id != but
+    return facts
+
+
+def role_facts(request: Request[Any, Any, Any], view: View, realm: str, given: Sequence[str]) -> dict[str, Any]:
+    """What the roles allow, and what the caller may give."""
+    return {
+        "role_scopes": view.query(roles.role_scopes, realm, given[: people.ROLES_MAXIMUM]),
+        "caller_scope": held(services(request), view, caller(request)) or frozenset(),
+    }
+
+
+def new_names(
+    here: Services, view: View, account_id: str, given: Mapping[str, Any]
+) -> tuple[dict[str, str], tuple[account.Personal, ...]]:
+    """Of the names in a merge patch those that differ from what the person has, and those that are taken away.
+
+    What is sealed cannot be compared by the verb, and a repeat is to be no event.
+    """
+    state: account.State = view.state(account.stream(account_id))
+    changed = {
+        field: text
+        for field, text in given.items()
+        if isinstance(text, str) and text != here.ledger.privacy.open(view.connection, getattr(state, field))
+    }
+    fields: tuple[account.Personal, ...] = ("username", "email", "name")
+    removed = tuple(field for field in fields if given.get(field, UNSET) is None)
+    return changed, removed

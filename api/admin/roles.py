@@ -1,0 +1,139 @@
+"""Roles: what their people may have, in one realm."""
+
+from collections.abc import Mapping
+from typing import Annotated, Any
+
+import msgspec
+from litestar import Request, Response, delete, get, put
+from litestar.openapi.datastructures import ResponseSpec
+from litestar.params import FromPath, JSONBody
+from msgspec import UNSET, Meta, UnsetType
+from sqlalchemy import Connection
+
+from api.access import caller, held, needing
+from api.admin.members import Realm, ScopeName, listed
+from api.idempotency import Reply, carry_out
+from api.pagination import DEFAULT, After, Limit, Page, decode_cursor
+from api.problems import Invalid, Missing
+from api.services import services
+from domain import role
+from domain.event import Recorded
+from domain.rules import registration
+from eventstore.commands import Command
+from eventstore.view import View
+from projections import accounts, roles, scopes
+
+PATH = "/admin/roles"
+ONE = "/admin/roles/{realm:str}/{name:str}"
+TAGS = ["Roles"]
+EXAMPLE: dict[str, Any] = {
+    "realm": "platform",
+    "name": "member",
+    "scopes": ["profile", "catalog:read"],
+    "default": True,
+}
+
+
+class RoleDefinition(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
+    """A role. `realm` and `name`, if they are given, are those in the address."""
+
+    scopes: Annotated[
+        list[ScopeName],
+        Meta(max_length=registration.SCOPES_MAXIMUM, description="What people who have the role may be given."),
+    ]
+    default: Annotated[bool, Meta(description="Whether people who are made without roles get it.")] = False
+    realm: Realm | UnsetType = UNSET
+    name: Annotated[str, Meta(max_length=64)] | UnsetType = UNSET
+
+
+class RoleBody(msgspec.Struct, frozen=True):
+    """A role."""
+
+    realm: str
+    name: str
+    scopes: tuple[str, ...]
+    default: bool
+
+
+@get(
+    PATH,
+    **needing("people:read", answer={"items": [EXAMPLE], "next": None}),
+    tags=TAGS,
+    summary="List roles",
+)
+async def list_roles(request: Request[Any, Any, Any], limit: Limit = DEFAULT, after: After = None) -> Page[RoleBody]:
+    """Of every realm, by realm and name."""
+    here = services(request)
+    last = decode_cursor("roles", after, str, str)
+    found = await here.ledger.read(roles.page, after=last, limit=limit)
+    return listed("roles", found, _body)
+
+
+@get(ONE, **needing("people:read", answer=EXAMPLE), tags=TAGS, summary="Read a role")
+async def read_role(request: Request[Any, Any, Any], realm: FromPath[str], name: FromPath[str]) -> RoleBody:
+    """By its realm and name."""
+    return await services(request).ledger.read(_read, realm, name)
+
+
+@put(
+    ONE,
+    **needing("people:write", example=EXAMPLE, answer=EXAMPLE),
+    tags=TAGS,
+    summary="Define or change a role",
+    responses={201: ResponseSpec(RoleBody, description="The role was defined.")},
+)
+async def put_role(
+    request: Request[Any, Any, Any], realm: FromPath[str], name: FromPath[str], data: JSONBody[RoleDefinition]
+) -> Response[RoleBody]:
+    """Nobody can put an administrative scope into a role that they lack themselves. Who can make administrators by this
+    role alone keeps it.
+    """
+    here = services(request)
+    for field, given, meant in (("realm", data.realm, realm), ("name", data.name, name)):
+        if given is not UNSET and given != meant:
+            raise Invalid.field(field, f"must be the {field} in the address")
+    facts = {"realm": realm, "name": name, "scopes": tuple(data.scopes), "default": data.default}
+
+    def under_lock(view: View) -> Mapping[str, Any]:
+        return {
+            "caller_scope": held(here, view, caller(request)) or frozenset(),
+            "known_scopes": view.query(scopes.existing, data.scopes),
+            "leaves_no_administrator": view.query(accounts.is_last_administrators_role, realm, name),
+        }
+
+    def reply(view: View, recorded: tuple[Recorded, ...]) -> Reply[RoleBody]:
+        body = _read(view.connection, realm, name)
+        if any(isinstance(each.event, role.Defined) for each in recorded):
+            return Reply(body, 201, f"{PATH}/{realm}/{name}")
+        return Reply(body)
+
+    command = Command(role.stream(realm, name), role.put, facts, under_lock)
+    return await carry_out(request, command, reply=reply)
+
+
+@delete(ONE, **needing("people:write"), tags=TAGS, summary="Retire a role")
+async def retire_role(request: Request[Any, Any, Any], realm: FromPath[str], name: FromPath[str]) -> Response[None]:
+    """Only one that nobody has."""
+
+    def under_lock(view: View) -> Mapping[str, Any]:
+        return {
+            "leaves_no_administrator": view.query(accounts.is_last_administrators_role, realm, name),
+            "in_use": view.query(accounts.having_role, realm, name),
+        }
+
+    command = Command(role.stream(realm, name), role.retire, under_lock=under_lock)
+    return await carry_out(request, command, reply=lambda view, _: Reply(None, 204))
+
+
+def _read(connection: Connection, realm: str, name: str) -> RoleBody:
+    row = roles.find(connection, realm, name)
+    if row is None:
+        raise Missing("There is no such role.")
+    return _body(row)
+
+
+def _body(row: roles.Role) -> RoleBody:
+    return RoleBody(row.realm, row.name, row.scopes, row.default)
+
+
+ROUTES: list[Any] = [list_roles, read_role, put_role, retire_role]

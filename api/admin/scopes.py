@@ -1,0 +1,126 @@
+"""Scopes (RFC 6749 §3.3) and what the consent page says of each."""
+
+from collections.abc import Mapping
+from typing import Annotated, Any
+
+import msgspec
+from litestar import Request, Response, delete, get, put
+from litestar.openapi.datastructures import ResponseSpec
+from litestar.params import FromPath, JSONBody
+from msgspec import UNSET, Meta, UnsetType
+from sqlalchemy import Connection
+
+from api.access import caller, held, needing
+from api.admin.members import ScopeName, listed
+from api.idempotency import Reply, carry_out
+from api.pagination import DEFAULT, After, Limit, Page, decode_cursor
+from api.problems import Invalid, Missing
+from api.services import services
+from domain import scope
+from domain.event import Recorded
+from eventstore.commands import Command
+from eventstore.view import View
+from projections import clients, roles, scopes
+
+PATH = "/admin/scopes"
+# A scope's name may hold slashes.
+ONE = "/admin/scopes/{name:path}"
+TAGS = ["Scopes"]
+EXAMPLE = {"name": "catalog:read", "description": "Look through the catalog for you"}
+
+
+class ScopeDefinition(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
+    """A scope. `name`, if it is given, is the one in the address."""
+
+    description: Annotated[
+        str,
+        Meta(
+            max_length=scope.DESCRIPTION_MAXIMUM,
+            description="In a person's words, completing “It asks to:” on the consent page.",
+        ),
+    ]
+    name: ScopeName | UnsetType = UNSET
+
+
+class ScopeBody(msgspec.Struct, frozen=True):
+    """A scope."""
+
+    name: str
+    description: str
+
+
+@get(
+    PATH,
+    **needing("clients:read", answer={"items": [EXAMPLE], "next": None}),
+    tags=TAGS,
+    summary="List scopes",
+)
+async def list_scopes(request: Request[Any, Any, Any], limit: Limit = DEFAULT, after: After = None) -> Page[ScopeBody]:
+    """By name."""
+    here = services(request)
+    (last,) = decode_cursor("scopes", after, str) or (None,)
+    found = await here.ledger.read(scopes.page, after=last, limit=limit)
+    return listed("scopes", found, lambda row: ScopeBody(row.name, row.description))
+
+
+@get(ONE, **needing("clients:read", answer=EXAMPLE), tags=TAGS, summary="Read a scope")
+async def read_scope(request: Request[Any, Any, Any], name: FromPath[str]) -> ScopeBody:
+    """By its name."""
+    return await services(request).ledger.read(_read, _named(request))
+
+
+@put(
+    ONE,
+    **needing("clients:write", example=EXAMPLE, answer=EXAMPLE),
+    tags=TAGS,
+    summary="Define or describe a scope",
+    responses={201: ResponseSpec(ScopeBody, description="The scope was defined.")},
+)
+async def put_scope(
+    request: Request[Any, Any, Any], name: FromPath[str], data: JSONBody[ScopeDefinition]
+) -> Response[ScopeBody]:
+    """The families of the administrative scopes are reserved."""
+    here, named = services(request), _named(request)
+    if data.name is not UNSET and data.name != named:
+        raise Invalid.field("name", "must be the name in the address")
+
+    def under_lock(view: View) -> Mapping[str, Any]:
+        return {"caller_scope": held(here, view, caller(request)) or frozenset()}
+
+    def reply(view: View, recorded: tuple[Recorded, ...]) -> Reply[ScopeBody]:
+        body = _read(view.connection, named)
+        if any(isinstance(each.event, scope.Defined) for each in recorded):
+            return Reply(body, 201, request.scope["path"])
+        return Reply(body)
+
+    facts = {"name": named, "description": data.description}
+    command = Command(scope.stream(named), scope.put, facts, under_lock)
+    return await carry_out(request, command, reply=reply)
+
+
+@delete(ONE, **needing("clients:write"), tags=TAGS, summary="Retire a scope")
+async def retire_scope(request: Request[Any, Any, Any], name: FromPath[str]) -> Response[None]:
+    """Only one that no client and no role names any more."""
+    named = _named(request)
+
+    def under_lock(view: View) -> Mapping[str, Any]:
+        return {"in_use": view.query(clients.naming_scope, named) or view.query(roles.naming_scope, named)}
+
+    command = Command(scope.stream(named), scope.retire, under_lock=under_lock)
+    return await carry_out(request, command, reply=lambda view, _: Reply(None, 204))
+
+
+def _named(request: Request[Any, Any, Any]) -> str:
+    """The name as it stands in the address: the framework's parameter has lost doubled slashes."""
+    path: str = request.scope["path"]
+    return path[len(PATH) + 1 :]
+
+
+def _read(connection: Connection, name: str) -> ScopeBody:
+    row = scopes.find(connection, name)
+    if row is None:
+        raise Missing("There is no such scope.")
+    return ScopeBody(row.name, row.description)
+
+
+ROUTES: list[Any] = [list_scopes, read_scope, put_scope, retire_scope]
