@@ -6,17 +6,29 @@ is shown once. What was refused is not stored, since nothing was carried out.
 
 import re
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from hashlib import sha256
 from typing import Any, Generic, NamedTuple, TypeVar
 
 import msgspec
 from litestar import Request, Response
+from litestar.openapi.spec import Operation, Parameter, Schema
+from litestar.openapi.spec.enums import OpenAPIType
 from sqlalchemy import Connection
 
-from api.access import Lost, caller, lost
+from api.access import Lost, caller, lost, needing
 from api.answers import header_values
 from api.bearer import Bearer
-from api.problems import Clash, InsufficientScope, Invalid, Missing, Problem, Unauthenticated, Unprocessable, from_refusal
+from api.problems import (
+    Clash,
+    InsufficientScope,
+    Invalid,
+    Missing,
+    Problem,
+    Unauthenticated,
+    Unprocessable,
+    from_refusal,
+)
 from api.services import Services, services
 from domain.decision import Reason, Refusal
 from domain.event import SECOND, Recorded
@@ -34,6 +46,25 @@ _RUNNING = "A request with this Idempotency-Key is still being carried out. Repe
 
 _in_hand: set[tuple[int, bytes]] = set()
 """Keys of the commands that this process is carrying out, each with the ledger that it goes to."""
+
+
+@dataclass
+class CommandOperation(Operation):
+    """How a command stands in the OpenAPI document: it takes the header."""
+
+    def __post_init__(self) -> None:
+        header = Parameter(
+            name=HEADER,
+            param_in="header",
+            description="A repeat with this key and the same body changes nothing and gets the first answer.",
+            schema=Schema(type=OpenAPIType.STRING, min_length=1, max_length=LONGEST, pattern=r"^[ -~]+$"),
+        )
+        self.parameters = [*(self.parameters or ()), header]
+
+
+def commanding(scope: str, **opt: Any) -> dict[str, Any]:
+    """Keyword arguments of a route that carries out commands of callers who hold this scope."""
+    return needing(scope, **opt) | {"operation_class": CommandOperation}
 
 
 class Repeated(Reason):
@@ -163,9 +194,7 @@ def _store(here: Services, view: View, key: _Key, given: Reply[Any]) -> None:
         content = msgspec.structs.replace(content, client_secret=None)
     text = "" if content is None else msgspec.json.encode(content).decode()
     if given.subject is not None and text:
-        text = here.ledger.privacy.seal(
-            view.connection, given.subject, view.now, key.digest.hex(), "answer", text
-        ).text
+        text = here.ledger.privacy.seal(view.connection, given.subject, view.now, key.digest.hex(), "answer", text).text
     stored = _Stored(given.location, text, given.subject is not None)
     here.ledger.vault.put_answer(
         view.connection,

@@ -14,7 +14,7 @@ from api.admin import client_answers
 from api.admin.client_answers import SecretName, gone
 from api.admin.clients import SecretLifetime
 from api.admin.members import Time, listed, time, time_or_null
-from api.idempotency import Reply, carry_out
+from api.idempotency import Reply, carry_out, commanding
 from api.installation import vault_name
 from api.pagination import DEFAULT, After, Limit, Page, decode_cursor
 from api.problems import Missing
@@ -120,7 +120,7 @@ async def read_secret(
 
 @post(
     PATH,
-    **needing(
+    **commanding(
         "clients:write",
         example={"others_expire_in": 604800},
         answer={
@@ -170,7 +170,7 @@ async def rotate_secret(
     return await carry_out(request, command, reply=reply)
 
 
-@delete(ONE, **needing("clients:write"), tags=TAGS, summary="End a secret version")
+@delete(ONE, **commanding("clients:write"), tags=TAGS, summary="End a secret version")
 async def end_secret(
     request: Request[Any, Any, Any],
     client_id: FromPath[str],

@@ -24,7 +24,7 @@ from api.admin.members import (
     attributes,
     listed,
 )
-from api.idempotency import Reply, carry_out
+from api.idempotency import Reply, carry_out, commanding
 from api.installation import vault_name
 from api.pagination import DEFAULT, After, Limit, Page, decode_cursor
 from api.services import services
@@ -91,7 +91,7 @@ class ClientChanges(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
 
 @post(
     PATH,
-    **needing(
+    **commanding(
         "clients:write",
         example={name: EXAMPLE[name] for name in ("client_name", "redirect_uris", "grant_types", "scope", "owner")},
         answer=EXAMPLE
@@ -162,7 +162,7 @@ async def read_client(request: Request[Any, Any, Any], client_id: FromPath[str])
 
 @patch(
     ONE,
-    **needing("clients:write", example={"client_name": "Prints", "owner": None}, answer=EXAMPLE),
+    **commanding("clients:write", example={"client_name": "Prints", "owner": None}, answer=EXAMPLE),
     tags=TAGS,
     summary="Change a client",
 )
@@ -188,7 +188,7 @@ async def change_client(
     return await carry_out(request, command, reply=lambda view, _: _now(request, view, client_id))
 
 
-@delete(ONE, **needing("clients:write"), tags=TAGS, summary="Delete a client")
+@delete(ONE, **commanding("clients:write"), tags=TAGS, summary="Delete a client")
 async def delete_client(request: Request[Any, Any, Any], client_id: FromPath[str]) -> Response[None]:
     """For good, with every token; the log keeps its facts."""
     vault = services(request).ledger.vault
@@ -203,7 +203,7 @@ async def delete_client(request: Request[Any, Any, Any], client_id: FromPath[str
 
 @post(
     ONE + "/disable",
-    **needing("clients:write", answer=EXAMPLE | {"state": "disabled"}),
+    **commanding("clients:write", answer=EXAMPLE | {"state": "disabled"}),
     tags=TAGS,
     status_code=200,
     summary="Disable a client",
@@ -216,7 +216,7 @@ async def disable_client(request: Request[Any, Any, Any], client_id: FromPath[st
 
 @post(
     ONE + "/enable",
-    **needing("clients:write", answer=EXAMPLE),
+    **commanding("clients:write", answer=EXAMPLE),
     tags=TAGS,
     status_code=200,
     summary="Enable a client",

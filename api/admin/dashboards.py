@@ -24,7 +24,7 @@ from api.admin.members import (
     listed,
     time,
 )
-from api.idempotency import Reply, carry_out
+from api.idempotency import Reply, carry_out, commanding
 from api.installation import vault_name
 from api.pagination import DEFAULT, After, Limit, Page, decode_cursor
 from api.problems import Clash, Missing
@@ -91,7 +91,7 @@ class DashboardBody(msgspec.Struct, frozen=True, kw_only=True):
 
 @put(
     ONE,
-    **needing("clients:write", example={name: EXAMPLE[name] for name in MEMBERS}, answer=EXAMPLE),
+    **commanding("clients:write", example={name: EXAMPLE[name] for name in MEMBERS}, answer=EXAMPLE),
     tags=TAGS,
     summary="Make or change a dashboard",
     responses={201: ResponseSpec(DashboardBody, description="The dashboard was made.")},

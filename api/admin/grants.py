@@ -9,7 +9,7 @@ from sqlalchemy import Connection
 
 from api.access import needing
 from api.admin.members import Time, listed, time, time_or_null
-from api.idempotency import Reply, carry_out
+from api.idempotency import Reply, carry_out, commanding
 from api.pagination import DEFAULT, After, Limit, Page, decode_cursor
 from api.problems import Missing
 from api.services import Services, services
@@ -99,7 +99,7 @@ async def read_grant(request: Request[Any, Any, Any], grant_id: FromPath[str]) -
     return _body(found)
 
 
-@delete(ONE, **needing("grants:write"), tags=TAGS, summary="End a grant")
+@delete(ONE, **commanding("grants:write"), tags=TAGS, summary="End a grant")
 async def end_grant(request: Request[Any, Any, Any], grant_id: FromPath[str]) -> Response[None]:
     """With all its tokens, from the next request on. A repeat changes nothing."""
     command = Command(f"grant:{grant_id}", grant.end, {"reason": "administrator"})

@@ -3,17 +3,19 @@
 from collections.abc import Mapping
 from typing import Annotated, Any
 
-import msgspec
 from litestar import Request, Response, delete, get, patch, post
 from litestar.params import FromPath, JSONBody, QueryParameter
-from msgspec import UNSET, Meta, UnsetType
+from msgspec import UNSET
 from sqlalchemy import Connection
 
 from api.access import caller, held, needing
-from api.admin.members import Realm, listed
-from api.admin.people_answers import (
+from api.admin.members import listed
+from api.admin.people_bodies import (
     EXAMPLE,
+    NewPassword,
+    NewPerson,
     PersonBody,
+    PersonChanges,
     decode_position,
     finding,
     gone,
@@ -23,73 +25,29 @@ from api.admin.people_answers import (
     role_facts,
     taken,
 )
-from api.idempotency import Reply, carry_out
+from api.idempotency import Reply, carry_out, commanding
 from api.new_password import check_password
 from api.pagination import DEFAULT, After, Limit, Page
 from api.problems import Invalid, Missing
 from api.services import services
-from domain import account, account_sign_in, names
+from domain import account, account_sign_in
 from domain.decision import Refusal
 from domain.event import Recorded
-from domain.rules import people, registration
+from domain.rules import registration
 from eventstore.commands import Command
 from eventstore.view import View
 from projections import accounts
 from projections import roles as role_rows
 from security.ids import new_id
-from security.passwords import MAX_BYTES
 
 PATH = "/admin/people"
 ONE = "/admin/people/{account_id:str}"
 TAGS = ["People"]
 
-Username = Annotated[
-    str, Meta(max_length=names.USERNAME_MAXIMUM, description="Without @; compared without regard to case (NFKC).")
-]
-Email = Annotated[str, Meta(max_length=names.EMAIL_MAXIMUM, description="Compared without regard to case (NFKC).")]
-Name = Annotated[str, Meta(max_length=names.DISPLAY_NAME_MAXIMUM, description="What people call them.")]
-Password = Annotated[str, Meta(max_length=MAX_BYTES, description="Taken in, never given out.")]
-RoleNames = Annotated[
-    list[Annotated[str, Meta(max_length=64)]],
-    Meta(max_length=people.ROLES_MAXIMUM, description="Names of roles of the realm."),
-]
-
-
-class NewPerson(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
-    """A person to be made known, by a username, an e-mail address or both. Without a password they cannot sign in."""
-
-    realm: Realm
-    username: Username | None = None
-    email: Email | None = None
-    name: Name | None = None
-    password: Password | None = None
-    roles: RoleNames | None = None
-
-    def __repr__(self) -> str:
-        return "NewPerson"
-
-
-class PersonChanges(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
-    """A merge patch (RFC 7396): what is not named stays, null takes a name away."""
-
-    username: Username | None | UnsetType = UNSET
-    email: Email | None | UnsetType = UNSET
-    name: Name | None | UnsetType = UNSET
-    roles: RoleNames | UnsetType = UNSET
-
-
-class NewPassword(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
-    """A password to be set."""
-
-    password: Password
-
-    def __repr__(self) -> str:
-        return "NewPassword"
-
 
 @post(
     PATH,
-    **needing(
+    **commanding(
         "people:write",
         example={"realm": "platform", "username": "paul", "email": "paul@example.test", "password": "a long sentence"},
         answer=EXAMPLE,
@@ -175,7 +133,7 @@ async def read_person(request: Request[Any, Any, Any], account_id: FromPath[str]
 
 @patch(
     ONE,
-    **needing("people:write", example={"name": "Paul", "roles": ["member"]}, answer=EXAMPLE),
+    **commanding("people:write", example={"name": "Paul", "roles": ["member"]}, answer=EXAMPLE),
     tags=TAGS,
     summary="Change a person",
 )
@@ -217,7 +175,7 @@ async def change_person(
     return await carry_out(request, *commands, reply=lambda view, _: _now(request, view, account_id))
 
 
-@delete(ONE, **needing("people:write"), tags=TAGS, summary="Erase a person")
+@delete(ONE, **commanding("people:write"), tags=TAGS, summary="Erase a person")
 async def erase_person(request: Request[Any, Any, Any], account_id: FromPath[str]) -> Response[None]:
     """Their names can never be read again, by anybody; what happened stays in the log. Every token of theirs ends."""
     command = Command(account.stream(account_id), account.erase, under_lock=_last(account_id))
@@ -226,7 +184,7 @@ async def erase_person(request: Request[Any, Any, Any], account_id: FromPath[str
 
 @post(
     ONE + "/password",
-    **needing("people:write", example={"password": "another long sentence"}),
+    **commanding("people:write", example={"password": "another long sentence"}),
     tags=TAGS,
     status_code=204,
     summary="Set a person's password",
@@ -264,7 +222,7 @@ async def set_password(
 
 @post(
     ONE + "/disable",
-    **needing("people:write", answer=EXAMPLE | {"state": "disabled"}),
+    **commanding("people:write", answer=EXAMPLE | {"state": "disabled"}),
     tags=TAGS,
     status_code=200,
     summary="Disable a person",
@@ -277,7 +235,7 @@ async def disable_person(request: Request[Any, Any, Any], account_id: FromPath[s
 
 @post(
     ONE + "/enable",
-    **needing("people:write", answer=EXAMPLE),
+    **commanding("people:write", answer=EXAMPLE),
     tags=TAGS,
     status_code=200,
     summary="Enable a person",

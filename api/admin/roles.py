@@ -12,7 +12,7 @@ from sqlalchemy import Connection
 
 from api.access import caller, held, needing
 from api.admin.members import Realm, ScopeName, listed
-from api.idempotency import Reply, carry_out
+from api.idempotency import Reply, carry_out, commanding
 from api.pagination import DEFAULT, After, Limit, Page, decode_cursor
 from api.problems import Invalid, Missing
 from api.services import services
@@ -77,7 +77,7 @@ async def read_role(request: Request[Any, Any, Any], realm: FromPath[str], name:
 
 @put(
     ONE,
-    **needing("people:write", example=EXAMPLE, answer=EXAMPLE),
+    **commanding("people:write", example=EXAMPLE, answer=EXAMPLE),
     tags=TAGS,
     summary="Define or change a role",
     responses={201: ResponseSpec(RoleBody, description="The role was defined.")},
@@ -111,7 +111,7 @@ async def put_role(
     return await carry_out(request, command, reply=reply)
 
 
-@delete(ONE, **needing("people:write"), tags=TAGS, summary="Retire a role")
+@delete(ONE, **commanding("people:write"), tags=TAGS, summary="Retire a role")
 async def retire_role(request: Request[Any, Any, Any], realm: FromPath[str], name: FromPath[str]) -> Response[None]:
     """Only one that nobody has."""
 

@@ -12,7 +12,7 @@ from sqlalchemy import Connection
 
 from api.access import caller, held, needing
 from api.admin.members import ScopeName, listed
-from api.idempotency import Reply, carry_out
+from api.idempotency import Reply, carry_out, commanding
 from api.pagination import DEFAULT, After, Limit, Page, decode_cursor
 from api.problems import Invalid, Missing
 from api.services import services
@@ -71,7 +71,7 @@ async def read_scope(request: Request[Any, Any, Any], name: FromPath[str]) -> Sc
 
 @put(
     ONE,
-    **needing("clients:write", example=EXAMPLE, answer=EXAMPLE),
+    **commanding("clients:write", example=EXAMPLE, answer=EXAMPLE),
     tags=TAGS,
     summary="Define or describe a scope",
     responses={201: ResponseSpec(ScopeBody, description="The scope was defined.")},
@@ -98,7 +98,7 @@ async def put_scope(
     return await carry_out(request, command, reply=reply)
 
 
-@delete(ONE, **needing("clients:write"), tags=TAGS, summary="Retire a scope")
+@delete(ONE, **commanding("clients:write"), tags=TAGS, summary="Retire a scope")
 async def retire_scope(request: Request[Any, Any, Any], name: FromPath[str]) -> Response[None]:
     """Only one that no client and no role names any more."""
     named = _named(request)

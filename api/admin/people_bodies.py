@@ -1,25 +1,26 @@
-"""How a person is answered, and what a decision about one needs to know under the lock."""
+"""What is sent about a person, how one is answered, and what a decision about one needs to know under the lock."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import msgspec
 from litestar import Request
-from msgspec import UNSET
+from msgspec import UNSET, Meta, UnsetType
 from sqlalchemy import Connection
 
 from api.access import caller, held
-from api.admin.members import Time, listed, time
+from api.admin.members import Realm, Time, listed, time
 from api.pagination import Page, decode_cursor
 from api.problems import Missing
 from api.services import Services, services
-from domain import account
+from domain import account, names
 from domain.decision import Refusal
 from domain.refusal import NotFound
 from domain.rules import people
 from eventstore.view import View
 from projections import accounts, roles
 from projections.page import cut
+from security.passwords import MAX_BYTES
 
 EXAMPLE: dict[str, Any] = {
     "id": "4PfM8yWs6GjD1uHe9KaV3x",
@@ -32,6 +33,50 @@ EXAMPLE: dict[str, Any] = {
     "created_at": "2026-01-31T12:00:00.000000Z",
 }
 UNKNOWN = "There is no such person."
+
+
+Username = Annotated[
+    str, Meta(max_length=names.USERNAME_MAXIMUM, description="Without @; compared without regard to case (NFKC).")
+]
+Email = Annotated[str, Meta(max_length=names.EMAIL_MAXIMUM, description="Compared without regard to case (NFKC).")]
+Name = Annotated[str, Meta(max_length=names.DISPLAY_NAME_MAXIMUM, description="What people call them.")]
+Password = Annotated[str, Meta(max_length=MAX_BYTES, description="Taken in, never given out.")]
+RoleNames = Annotated[
+    list[Annotated[str, Meta(max_length=64)]],
+    Meta(max_length=people.ROLES_MAXIMUM, description="Names of roles of the realm."),
+]
+
+
+class NewPerson(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
+    """A person to be made known, by a username, an e-mail address or both. Without a password they cannot sign in."""
+
+    realm: Realm
+    username: Username | None = None
+    email: Email | None = None
+    name: Name | None = None
+    password: Password | None = None
+    roles: RoleNames | None = None
+
+    def __repr__(self) -> str:
+        return "NewPerson"
+
+
+class PersonChanges(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
+    """A merge patch (RFC 7396): what is not named stays, null takes a name away."""
+
+    username: Username | None | UnsetType = UNSET
+    email: Email | None | UnsetType = UNSET
+    name: Name | None | UnsetType = UNSET
+    roles: RoleNames | UnsetType = UNSET
+
+
+class NewPassword(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
+    """A password to be set."""
+
+    password: Password
+
+    def __repr__(self) -> str:
+        return "NewPassword"
 
 
 class PersonBody(msgspec.Struct, frozen=True, kw_only=True):
