@@ -14,6 +14,7 @@ from api.bodies import StrictRequest, check_handlers, check_query
 from api.dashboards.secret import DashboardSecrets
 from api.error_answers import ErrorAnswers
 from api.hot_descriptions import HOT
+from api.measures import Metrics
 from api.openapi import openapi_config
 from api.page_errors import error_page
 from api.routes import ROUTES
@@ -34,10 +35,13 @@ from security.tokens import Format
 log = structlog.get_logger("api")
 
 
-async def open_services(settings: Settings, keyring: Keyring, clock: Clock | None = None) -> Services:
+async def open_services(
+    settings: Settings, keyring: Keyring, clock: Clock | None = None, metrics: Metrics | None = None
+) -> Services:
     """Opens the ledger and everything around it; raises `DatabaseAway`. `close_services` undoes it."""
     clock = clock or SystemClock()
-    ledger = await Ledger.open(settings.database_url, keyring, clock)
+    metrics = metrics or Metrics()
+    ledger = await Ledger.open(settings.database_url, keyring, clock, on_commit=metrics.batch)
     return Services(
         settings=settings,
         ledger=ledger,
@@ -47,11 +51,12 @@ async def open_services(settings: Settings, keyring: Keyring, clock: Clock | Non
             Parameters(settings.argon2_memory, settings.argon2_time, settings.argon2_parallelism),
             threads=settings.password_concurrency,
         ),
-        throttle=open_throttle(settings, clock),
+        throttle=open_throttle(settings, clock, metrics.throttled),
         tallies=Tallies(ledger, settings.grouped_window),
         uses=Uses(ledger, settings.usage_flush_interval, settings.grouped_window),
         lifetimes=lifetimes(settings),
         search_index=Follower(ledger, EventIndexing(ledger)),
+        metrics=metrics,
         dashboard_secrets=DashboardSecrets(ledger),
     )
 
@@ -66,10 +71,11 @@ async def close_services(here: Services) -> None:
 def create(settings: Settings, keyring: Keyring, clock: Clock | None = None) -> Wrapper:
     """The ASGI app. Its lifespan opens the database, records the start and runs the background tasks."""
     errors = ErrorAnswers(error_page)
+    metrics = Metrics()
 
     @asynccontextmanager
     async def lifespan(app: Litestar) -> AsyncIterator[None]:
-        here = await open_services(settings, keyring, clock)
+        here = await open_services(settings, keyring, clock, metrics)
         app.state.services = here
         await record_start(here, keyring)
         background = Background(here)
@@ -104,4 +110,5 @@ def create(settings: Settings, keyring: Keyring, clock: Clock | None = None) -> 
         secure=settings.issuer.startswith("https:"),
         log_requests=settings.log_requests,
         prefix=settings.token_prefix,
+        measure=metrics.request,
     )

@@ -49,6 +49,7 @@ class Background:
             log.warning("counts lost", error=type(error).__name__)
 
     async def _record(self) -> None:
+        self._services.metrics.write(self._services.hasher.waiting)
         await self._services.uses.record()
         await self._services.tallies.close_elapsed()
 
@@ -76,5 +77,3 @@ async def _every(seconds: float, work: Callable[[], Awaitable[None]]) -> None:
             log.warning("background work postponed", error=type(error).__name__)
         except Exception:
             log.exception("background work failed")
-
-

@@ -2,10 +2,35 @@
 
 from typing import Any
 
+from api import admin
+from api.account import account, account_sign_in, account_sign_in_posted, account_sign_out, account_sign_out_posted
+from api.account_grants import account_grants, account_grants_withdraw
+from api.authorize import authorize, authorize_sign_in
+from api.consent import authorize_consent, authorize_sign_out
+from api.dashboards.router import dashboards
 from api.health import live, ready
+from api.home import home
 from api.introspect import introspect
 from api.metadata import metadata
+from api.metrics import metrics
 from api.revoke import revoke
+from api.static_files import static
 from api.token import token
 
-ROUTES: list[Any] = [token, introspect, revoke, metadata, live, ready]
+PAGES: list[Any] = [
+    home,
+    static,
+    authorize,
+    authorize_sign_in,
+    authorize_consent,
+    authorize_sign_out,
+    account,
+    account_sign_in,
+    account_sign_in_posted,
+    account_sign_out,
+    account_sign_out_posted,
+    account_grants,
+    account_grants_withdraw,
+]
+
+ROUTES: list[Any] = [token, introspect, revoke, metadata, live, ready, metrics, dashboards, *admin.ROUTES, *PAGES]

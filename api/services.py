@@ -1,7 +1,7 @@
 """What every endpoint works with, put together once for a process."""
 
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from api.arrival import arrival
 from api.dashboards.secret import DashboardSecrets
@@ -17,6 +17,10 @@ from eventstore.ledger import Ledger
 from security.keyring import Keyring
 from security.passwords import Hasher
 from security.tokens import Format
+
+if TYPE_CHECKING:
+    # Its library may be loaded only once the workers' directory is named, and the command line loads this page earlier.
+    from api.measures import Metrics
 
 USER_AGENT_LONGEST = 256
 
@@ -35,6 +39,7 @@ class Services:
     uses: Uses
     lifetimes: Lifetimes
     search_index: Follower
+    metrics: "Metrics"
     dashboard_secrets: DashboardSecrets
 
 

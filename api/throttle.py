@@ -5,7 +5,7 @@ or client alone, which would let anybody lock a person out from afar. An attempt
 that many at once gain nothing, and a success takes that back: success never costs anything.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import lru_cache
 from math import ceil
 from pathlib import Path
@@ -169,10 +169,17 @@ class Admission:
 class Throttle:
     """The rules and their memory. Every call takes microseconds and never waits for anything but a short lock."""
 
-    def __init__(self, file: ThrottleFile | None, rules: Mapping[str, Rule], clock: Clock) -> None:
+    def __init__(
+        self,
+        file: ThrottleFile | None,
+        rules: Mapping[str, Rule],
+        clock: Clock,
+        on_wait: Callable[[str], None] = lambda rule: None,
+    ) -> None:
         self._file = file
         self._rules = rules
         self._clock = clock
+        self._on_wait = on_wait
 
     def begin(self, *limits: Limit) -> Admission:
         """Counts an attempt against all limits, or against none if one of them says to wait."""
@@ -234,9 +241,14 @@ class Throttle:
                     file.write(limit.rule, digest, restored, rule.fresh)
 
     def _longest_wait(self, marks: list[tuple[Limit, bytes]], cells: list[Cell], now: Moment) -> int:
-        return max(
-            (self._rules[limit.rule].wait(cell, now) for (limit, _), cell in zip(marks, cells, strict=True)), default=0
-        )
+        longest, decisive = 0, ""
+        for (limit, _), cell in zip(marks, cells, strict=True):
+            wait = self._rules[limit.rule].wait(cell, now)
+            if wait > longest:
+                longest, decisive = wait, limit.rule
+        if longest:
+            self._on_wait(decisive)
+        return longest
 
     def close(self) -> None:
         if self._file is not None:
@@ -255,8 +267,13 @@ def rules(settings: Settings) -> dict[str, Rule]:
     }
 
 
-def open_throttle(settings: Settings, clock: Clock | None = None) -> Throttle:
-    """The throttle of this machine's server, in the data directory. Each worker opens it for itself, after forking."""
+def open_throttle(
+    settings: Settings, clock: Clock | None = None, on_wait: Callable[[str], None] = lambda rule: None
+) -> Throttle:
+    """The throttle of this machine's server, in the data directory. Each worker opens it for itself, after forking.
+
+    `on_wait` is told the rule by which somebody has to wait, each time.
+    """
     path: Path = settings.data_dir / FILE
     file = ThrottleFile(path, SECTIONS) if settings.throttle else None
-    return Throttle(file, rules(settings), clock or SystemClock())
+    return Throttle(file, rules(settings), clock or SystemClock(), on_wait)

@@ -53,6 +53,7 @@ class Wrapper:
         log_requests: bool = True,
         prefix: str = "glog",
         make_id: Callable[[], str] = new_id,
+        measure: Callable[[str | None, str, int | None, float], None] = lambda *_: None,
     ) -> None:
         self.app = app
         self.errors = errors
@@ -62,6 +63,7 @@ class Wrapper:
         self.log_requests = log_requests
         self.masker = Masker(prefix)
         self.make_id = make_id
+        self.measure = measure
         self.waiting = 0
         self._access: Any = None
 
@@ -94,8 +96,11 @@ class Wrapper:
         finally:
             outgoing.started_or_over()
             REQUEST_ID.reset(token)
+            method = "HEAD" if outgoing.head else scope["method"]
+            seconds = perf_counter() - began
+            self.measure(scope.get("path_template"), method, outgoing.status, seconds)
             if self.log_requests:
-                self._line(arrived, "HEAD" if outgoing.head else scope["method"], path, outgoing, began)
+                self._line(arrived, method, path, outgoing.status, seconds)
 
     def _release(self) -> None:
         self.waiting -= 1
@@ -114,7 +119,7 @@ class Wrapper:
         # the cause stay here, since the server would print them.
         raise ConnectionAbortedError("the answer was broken off") from None
 
-    def _line(self, arrived: Arrival, method: str, path: str, outgoing: "Outgoing", began: float) -> None:
+    def _line(self, arrived: Arrival, method: str, path: str, status: int | None, seconds: float) -> None:
         """One line per request. No query, header, address or name: an erased person leaves nothing in a log file."""
         if not path.isprintable():
             path = "(unprintable)"
@@ -126,8 +131,8 @@ class Wrapper:
             request_id=arrived.request_id,
             method=method if method.isalpha() and len(method) < 20 else "(other)",
             path=self.masker.text(path[:200]),
-            status=outgoing.status,
-            ms=round((perf_counter() - began) * 1000, 2),
+            status=status,
+            ms=round(seconds * 1000, 2),
         )
 
 

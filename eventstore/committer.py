@@ -41,10 +41,13 @@ class LockBusy(Exception):
 class Transactions:
     """Runs batches. One thread at a time."""
 
-    def __init__(self, recorder: LogRecorder, writing: Writing, clock: Clock) -> None:
+    def __init__(
+        self, recorder: LogRecorder, writing: Writing, clock: Clock, on_commit: Callable[[int], None]
+    ) -> None:
         self._recorder = recorder
         self._writing = writing
         self._clock = clock
+        self._on_commit = on_commit
 
     def run(self, requests: Sequence[Request]) -> list[Answer]:
         """Executes the requests in one transaction and gives the answers for after it. Raises `LockBusy`, nothing done.
@@ -83,6 +86,7 @@ class Transactions:
                     answers.append((request, None, error))
             batch.finish()
         batch.keep()
+        self._on_commit(len(requests))
         return answers
 
 

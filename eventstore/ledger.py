@@ -52,8 +52,19 @@ class Ledger:
         self.validation = Validation(reader, parts.changes, parts.privacy)
 
     @classmethod
-    async def open(cls, url: str, keyring: Keyring, clock: Clock, *, read_threads: int = 4) -> Self:
-        """Connects; raises `DatabaseAway` when the database does not answer or has no tables yet."""
+    async def open(
+        cls,
+        url: str,
+        keyring: Keyring,
+        clock: Clock,
+        *,
+        read_threads: int = 4,
+        on_commit: Callable[[int], None] = lambda callers: None,
+    ) -> Self:
+        """Connects; raises `DatabaseAway` when the database does not answer or has no tables yet.
+
+        `on_commit` is told, on the writer's thread, how many callers each transaction served.
+        """
         write_engine, read_engine = writing(url), reading(url, read_threads)
         try:
             with read_engine.connect() as connection:
@@ -72,7 +83,7 @@ class Ledger:
             Privacy(Sealer(vault), BlindIndex(keyring)),
             vault,
         )
-        transactions = Transactions(log.recorder, parts, clock)  # type: ignore[arg-type]
+        transactions = Transactions(log.recorder, parts, clock, on_commit)  # type: ignore[arg-type]
         if is_sqlite(url):
             committer: Committer = InlineCommitter(transactions, partial(set_lock_wait, write_engine))
             reader: Reader = InlineReader(read_engine, changes)

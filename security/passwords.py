@@ -10,7 +10,7 @@ from base64 import b64encode
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from enum import StrEnum
-from threading import BoundedSemaphore
+from threading import BoundedSemaphore, Lock
 from typing import NamedTuple, TypeVar
 from unicodedata import normalize
 
@@ -97,6 +97,9 @@ class Hasher:
         workers = threads or min(4, os.cpu_count() or 1)
         self._pool = ThreadPoolExecutor(workers, thread_name_prefix="argon2")
         self._room = BoundedSemaphore(workers + waiting)
+        self._threads = workers
+        self._inside = 0
+        self._counting = Lock()
         self._nobody = _hash_of_nothing(self._parameters)
 
     async def hash(self, password: str) -> str:
@@ -141,6 +144,11 @@ class Hasher:
         except VerifyMismatchError:
             return False
 
+    @property
+    def waiting(self) -> int:
+        """Calls that have no thread yet."""
+        return max(0, self._inside - self._threads)
+
     async def _run(self, work: Callable[[], T]) -> T:
         if not self._room.acquire(blocking=False):
             raise Overloaded
@@ -149,12 +157,16 @@ class Hasher:
         except BaseException:
             self._room.release()
             raise
+        with self._counting:
+            self._inside += 1
         # The place is given back when the thread is done, not when the caller stops waiting: a caller who hangs up
         # must not make room for more work than there are threads.
         future.add_done_callback(self._leave)
         return await asyncio.wrap_future(future)
 
     def _leave(self, _: "Future[T]") -> None:
+        with self._counting:
+            self._inside -= 1
         self._room.release()
 
 

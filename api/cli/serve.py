@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 import rich_click as click
 
 from api.cli.failures import Failure, unavailable
-from api.cli.opening import load_settings, open_keys, opened, require_schema
+from api.cli.opening import load_settings, open_keys, opened, prove_key, require_schema
 
 if TYPE_CHECKING:
     from api.settings import Settings
@@ -41,7 +41,6 @@ def prepare(settings: "Settings", keyring: "Keyring") -> None:
     from sqlalchemy.exc import DBAPIError
 
     from api.installation import MARK
-    from api.starting import key_problem
     from eventstore.commands import DatabaseAway
     from eventstore.engines import reading
     from projections import scopes
@@ -50,14 +49,12 @@ def prepare(settings: "Settings", keyring: "Keyring") -> None:
     engine = reading(settings.database_url, 1)
     try:
         with engine.connect() as connection:
-            problem = key_problem(connection, Vault(keyring), keyring)
+            prove_key(connection, Vault(keyring), keyring)
             installed = scopes.find(connection, MARK) is not None
     except DBAPIError as error:
         raise unavailable(f"the database does not answer ({type(error).__name__})") from None
     finally:
         engine.dispose()
-    if problem:
-        raise unavailable(problem)
     if installed:
         return
 
@@ -74,12 +71,14 @@ def prepare(settings: "Settings", keyring: "Keyring") -> None:
 def start(settings: "Settings") -> int:
     """Runs the server in this process's children; the exit code."""
     from api import granian_server
+    from api.metrics_directory import prepare_directory
 
     if granian_server.port_is_taken(settings.host, settings.port):
         raise Failure(
             f"cannot listen on {settings.host}:{settings.port}: the address is taken or not this machine's. "
             "Choose another with GRANTLOG_HOST and GRANTLOG_PORT"
         )
+    prepare_directory(settings.data_dir.absolute() / "metrics" / str(settings.port))
     # Imported once here: what is forked from this process has it already, and shares its memory.
     import api.asgi  # noqa: F401
 

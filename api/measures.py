@@ -1,0 +1,169 @@
+"""The numbers behind `/metrics`, counted by every worker and told by any of them for all.
+
+A request costs a few additions in memory. They reach the files that the workers share twice a second and
+before every scrape, because writing them one by one would cost as much as answering a short request. Labels take only
+values that stand in the code: no client, no person, no address and nothing that a caller could choose.
+"""
+
+import os
+from bisect import bisect_left
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, disable_created_metrics, generate_latest
+from prometheus_client.core import GaugeMetricFamily, Metric
+from prometheus_client.multiprocess import MultiProcessCollector, mark_process_dead
+
+from api.metrics_directory import DIRECTORY
+
+# When a series began would be a second series for each of them, and nobody asks.
+disable_created_metrics()  # type: ignore[no-untyped-call]
+
+SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0)
+COMMANDS = (1, 2, 4, 8, 16, 32, 64, 128, 256)
+METHODS = frozenset(("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"))
+UNROUTED = "(none)"
+"""The route of what was refused before it reached one."""
+
+
+class Spread:
+    """How often a value fell into each bucket, counted by one thread and read by another."""
+
+    __slots__ = ("bounds", "counts", "total")
+
+    def __init__(self, bounds: tuple[float, ...]) -> None:
+        self.bounds = bounds
+        self.counts = [0] * (len(bounds) + 1)
+        self.total = 0.0
+
+    def note(self, value: float) -> None:
+        self.counts[bisect_left(self.bounds, value)] += 1
+        self.total += value
+
+
+class SpreadHistogram(Histogram):
+    """A histogram that takes many observations at once."""
+
+    def add(self, counts: list[int], total: float) -> None:
+        """Adds to each bucket the observations that fell into it, and their sum."""
+        for bucket, count in zip(self._buckets, counts, strict=True):
+            if count:
+                bucket.inc(count)
+        self._sum.inc(total)
+
+
+class Metrics:
+    """One process's numbers. `request`, `batch` and `throttled` count; `write` hands on what was counted."""
+
+    def __init__(self) -> None:
+        self.registry = CollectorRegistry()
+        self._requests = Counter(
+            "grantlog_requests",
+            "Answered requests by route, method and class of status.",
+            ("route", "method", "status"),
+            registry=self.registry,
+        )
+        self._seconds = SpreadHistogram(
+            "grantlog_request_seconds",
+            "Seconds from a request's arrival to the end of its answer, by route.",
+            ("route",),
+            registry=self.registry,
+            buckets=SECONDS,
+        )
+        self._batches = SpreadHistogram(
+            "grantlog_batch_commands",
+            "Callers whose commands shared one transaction of the log.",
+            registry=self.registry,
+            buckets=COMMANDS,
+        )
+        self._throttled = Counter(
+            "grantlog_throttled", "Attempts that were told to wait, by rule.", ("rule",), registry=self.registry
+        )
+        self._passwords = Gauge(
+            "grantlog_passwords_waiting",
+            "Password checks that wait for a thread.",
+            registry=self.registry,
+            multiprocess_mode="livesum",
+        )
+        self._answered: dict[tuple[str, str, int], int] = {}
+        self._took: dict[str, Spread] = {}
+        self._sizes = Spread(COMMANDS)
+        self._written: dict[Any, Any] = {}
+
+    def request(self, route: str | None, method: str, status: int | None, seconds: float) -> None:
+        """Counts an answered request. `status` is None for an answer that was never begun."""
+        route = route or UNROUTED
+        if method not in METHODS:
+            method = "(other)"
+        key = (route, method, (status or 500) // 100)
+        self._answered[key] = self._answered.get(key, 0) + 1
+        took = self._took.get(route)
+        if took is None:
+            took = self._took[route] = Spread(SECONDS)
+        took.note(seconds)
+
+    def batch(self, commands: int) -> None:
+        """Counts a committed transaction; the ledger's writer calls it, in whatever thread it lives."""
+        self._sizes.note(commands)
+
+    def throttled(self, rule: str) -> None:
+        """Counts an attempt that has to wait."""
+        self._throttled.labels(rule).inc()
+
+    def write(self, passwords_waiting: int) -> None:
+        """Hands on what was counted since the last call."""
+        for (route, method, status), count in self._answered.items():
+            if more := count - self._written.get((route, method, status), 0):
+                self._requests.labels(route, method, f"{status}xx").inc(more)
+                self._written[route, method, status] = count
+        for route, took in self._took.items():
+            self._add(self._seconds.labels(route), route, took)
+        self._add(self._batches, Spread, self._sizes)
+        if self._written.get(Gauge) != passwords_waiting:
+            self._passwords.set(passwords_waiting)
+            self._written[Gauge] = passwords_waiting
+
+    def _add(self, histogram: Any, key: Any, spread: Spread) -> None:
+        before, sum_before = self._written.get(key, ([0] * len(spread.counts), 0.0))
+        counts, total = list(spread.counts), spread.total
+        if counts != before:
+            histogram.add([now - then for now, then in zip(counts, before, strict=True)], total - sum_before)
+            self._written[key] = (counts, total)
+
+    def text(self, version: str, position: int | None) -> bytes:
+        """Everything of all workers. `position` is the log's, None when the database does not answer."""
+        everything = CollectorRegistry()
+        everything.register(AtThisMoment(version, position))
+        directory = os.environ.get(DIRECTORY)
+        if directory:
+            _forget_the_dead(Path(directory))
+            MultiProcessCollector(everything, directory)  # type: ignore[no-untyped-call]
+        else:
+            everything.register(self.registry)
+        return generate_latest(everything)
+
+
+class AtThisMoment:
+    """What is looked up for a scrape and is the same for every worker."""
+
+    def __init__(self, version: str, position: int | None) -> None:
+        self._version = version
+        self._position = position
+
+    def collect(self) -> Iterator[Metric]:
+        info = GaugeMetricFamily("grantlog_info", "The version that runs.", labels=("version",))
+        info.add_metric((self._version,), 1)
+        yield info
+        up = self._position is not None
+        yield GaugeMetricFamily("grantlog_database_up", "Whether the database answers.", value=float(up))
+        if self._position is not None:
+            yield GaugeMetricFamily("grantlog_log_position", "Position of the newest event.", value=self._position)
+
+
+def _forget_the_dead(directory: Path) -> None:
+    """A worker that died waits for no password any more; what it counted still counts."""
+    for file in directory.glob("gauge_live*_*.db"):
+        pid = int(file.stem.rpartition("_")[2])
+        if not Path(f"/proc/{pid}").exists() and Path("/proc/self").exists():
+            mark_process_dead(pid, str(directory))  # type: ignore[no-untyped-call]

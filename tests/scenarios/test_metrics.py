@@ -1,0 +1,43 @@
+"""`/metrics` tells what happened, and nothing about whom."""
+
+from tests.scenarios.world import World
+
+
+def _value(text: str, series: str) -> float:
+    return next((float(line.rpartition(" ")[2]) for line in text.splitlines() if line.startswith(series)), 0.0)
+
+
+async def test_it_counts_by_route_and_names_nobody(world: World) -> None:
+    client = await world.register_client(grant_types=("client_credentials",), scope=("profile",))
+    for _ in range(3):
+        await world.client.post("/oauth/token", data={"grant_type": "client_credentials"}, auth=client.auth)
+    await world.client.post("/oauth/token", data={"grant_type": "client_credentials"}, auth=(client.client_id, "no"))
+    await world.client.get(f"/no/such/{client.client_id}")
+    answer = await world.client.get("/metrics")
+    assert answer.status_code == 200
+    assert answer.headers["content-type"].startswith("text/plain; version=0.0.4")
+    text = answer.text
+    assert _value(text, 'grantlog_requests_total{method="POST",route="/oauth/token",status="2xx"}') == 3
+    assert _value(text, 'grantlog_requests_total{method="POST",route="/oauth/token",status="4xx"}') == 1
+    assert _value(text, 'grantlog_requests_total{method="GET",route="(none)",status="4xx"}') == 1
+    assert _value(text, 'grantlog_request_seconds_count{route="/oauth/token"}') == 4
+    assert _value(text, "grantlog_log_position") == await world.head()
+    assert _value(text, "grantlog_database_up") == 1
+    assert _value(text, "grantlog_batch_commands_count") >= 4
+    assert client.client_id not in text
+
+
+async def test_who_is_told_to_wait_is_counted_by_rule(world: World) -> None:
+    client = await world.register_client(grant_types=("client_credentials",), scope=("profile",))
+    for _ in range(11):
+        refused = await world.client.post(
+            "/oauth/token", data={"grant_type": "client_credentials"}, auth=(client.client_id, "wrong")
+        )
+    assert refused.status_code == 429
+    assert _value((await world.client.get("/metrics")).text, 'grantlog_throttled_total{rule="client_pair"}') == 1
+
+
+async def test_a_look_at_it_commits_nothing(world: World) -> None:
+    before = await world.head()
+    await world.client.get("/metrics")
+    assert await world.head() == before
