@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 from api import issuer as issuers
 from api.standing import known_scopes
+from api.starting import PROOF
 from domain import client, client_registration, role, scope
 from domain.event import Recorded
 from domain.grants import GRANTS
@@ -17,6 +18,7 @@ from eventstore.ledger import Ledger
 from eventstore.view import View
 from projections import clients, scopes
 from security.ids import new_id
+from security.keyring import Keyring
 from security.tokens import Format, Kind, Secret
 
 PLATFORM_SCOPES = {
@@ -82,7 +84,7 @@ def vault_name(client_id: str) -> str:
     return f"dashboard:{client_id}"
 
 
-async def install(ledger: Ledger, format: Format, issuer: str, origin: Origin) -> bool:
+async def install(ledger: Ledger, keyring: Keyring, format: Format, issuer: str, origin: Origin) -> bool:
     """Fills an empty database in one transaction; whether it did.
 
     Several processes may start at once: what decides is whether the slugs are free under the lock, so that all but
@@ -98,6 +100,8 @@ async def install(ledger: Ledger, format: Format, issuer: str, origin: Origin) -
         commands.append(_dashboard(dashboard, client_id, secret, issuer))
 
     def keep(view: View, _: tuple[Recorded, ...]) -> None:
+        # From the first wrap on, another master key is noticed.
+        ledger.vault.put_secret(view.connection, PROOF, keyring.derivation_id.encode(), view.now)
         for client_id, secret in secrets.items():
             value = secret.reveal().encode("ascii")
             ledger.vault.put_secret(view.connection, vault_name(client_id), value, view.now)

@@ -10,12 +10,15 @@ from api.cli.failures import USAGE, Failure, refused, unavailable
 from domain.event import Actor, Recorded
 
 if TYPE_CHECKING:
+    from sqlalchemy import Connection
+
     from api.settings import Settings
     from eventstore.commands import Command, Executed, Origin
     from eventstore.ledger import Ledger
     from eventstore.view import View
     from security.keyring import Keyring
     from security.tokens import Format
+    from security.vault import Vault
 
 T = TypeVar("T")
 
@@ -94,6 +97,19 @@ def open_keys(settings: "Settings") -> "Keyring":
         raise unavailable(_sentence(error)) from None
 
 
+def prove_key(connection: "Connection", vault: "Vault", keyring: "Keyring") -> None:
+    """Raises Failure when the vault was made with another master key."""
+    from api.starting import key_problem
+    from security.keyring import MasterKeyError
+
+    try:
+        problem = key_problem(connection, vault, keyring)
+    except MasterKeyError as error:
+        problem = str(error)
+    if problem:
+        raise unavailable(problem)
+
+
 def require_schema(settings: "Settings") -> None:
     """Raises Failure unless the database answers and has the tables that this version needs."""
     if not schema_is_current(settings):
@@ -144,7 +160,6 @@ class opened:
 
     async def __aenter__(self) -> Here:
         from api.installation import install
-        from api.starting import key_problem
         from eventstore.commands import Origin
         from eventstore.ledger import Ledger
         from security.clock import SystemClock
@@ -155,10 +170,8 @@ class opened:
         self._ledger = ledger
         here = Here(settings, ledger, Format(settings.token_prefix), Origin(actor()))
         try:
-            problem = await ledger.read(key_problem, ledger.vault, self._keyring)
-            if problem:
-                raise unavailable(problem)
-            await install(ledger, here.format, settings.issuer, here.origin)
+            await ledger.read(prove_key, ledger.vault, self._keyring)
+            await install(ledger, self._keyring, here.format, settings.issuer, here.origin)
         except BaseException:
             await ledger.close()
             raise

@@ -1,0 +1,133 @@
+"""`grantlog client …`, `dashboard …` and `bootstrap`: what they answer and the facts that they leave."""
+
+import json
+from hashlib import sha256
+from pathlib import Path
+from stat import S_IMODE
+
+from domain.rules.administrative_scope import ADMINISTRATIVE_SCOPES
+from tests.cli.conftest import ISSUER, CommandLine
+
+SHOP = ("client", "register", "--name", "Shop", "--redirect-uri", "https://shop.example/callback", "--scope", "profile")
+
+
+def digest(secret: str) -> str:
+    return sha256(secret.encode()).hexdigest()
+
+
+def test_a_registered_client_gets_a_secret_whose_digest_alone_is_recorded(cli: CommandLine) -> None:
+    made = cli.json(*SHOP, "--owner", "Olive Owner")
+    registered, issued = cli.newest(2)
+    assert registered["type"] == "client.registered"
+    assert registered["stream"] == f"client:{made['client_id']}"
+    assert registered["data"]["redirect_uris"] == ["https://shop.example/callback"]
+    assert issued["data"]["sha256"] == digest(made["client_secret"])
+    assert made["client_secret_expires_at"] == 0
+    assert made["owner"] == "Olive Owner"
+    assert made["client_secret"] not in json.dumps(cli.events())
+    assert "Olive" not in json.dumps(cli.events())
+
+
+def test_a_public_client_has_no_secret(cli: CommandLine) -> None:
+    made = cli.json(*SHOP, "--public")
+    assert made["type"] == "public"
+    assert "client_secret" not in made
+    assert [event["type"] for event in cli.newest()] == ["client.registered"]
+
+
+def test_a_refusal_names_the_field_and_changes_nothing(cli: CommandLine) -> None:
+    cli.run("client", "list")
+    assert "redirect_uris: authorization_code needs at least one" in cli.refused("client", "register", "--name", "Shop")
+    assert "scope: names scopes that do not exist" in cli.refused(*SHOP[:-1], "no:such")
+    assert "administrative scopes go to clients" in cli.refused(*SHOP[:-1], "audit:read")
+    assert "client_id: there is no such client" in cli.refused("client", "show", "nobody")
+
+
+def test_wrong_usage_exits_with_2(cli: CommandLine) -> None:
+    cli.run("client", "register", exits=2)
+    cli.run("client", "register", "--public", "--auth-method", "client_secret_post", "--name", "x", exits=2)
+    cli.run("no-such-command", exits=2)
+
+
+def test_the_list_has_the_dashboards_and_what_was_registered_since(cli: CommandLine) -> None:
+    made = cli.json(*SHOP)
+    assert [each["slug"] for each in cli.json("client", "list")] == ["administration", "client", None]
+    assert made["client_id"] in cli.run("client", "list").stdout
+
+
+def test_a_rotation_shows_the_new_secret_once_and_ends_the_others_as_told(cli: CommandLine) -> None:
+    client_id = cli.json(*SHOP)["client_id"]
+    rotated = cli.json("client", "rotate-secret", client_id, "--others-expire-in", "0")
+    (event,) = cli.newest()
+    assert event["type"] == "client.secret_rotated"
+    assert event["data"]["sha256"] == digest(rotated["client_secret"])
+    assert event["data"]["others_expire_in"] == 0
+    assert [each["state"] for each in cli.json("client", "show", client_id)["secrets"]] == ["expired", "active"]
+    assert rotated["client_secret"] not in cli.run("client", "show", client_id).stdout
+
+
+def test_a_secret_can_go_into_a_file_for_its_owner_alone(cli: CommandLine, tmp_path: Path) -> None:
+    client_id = cli.json(*SHOP)["client_id"]
+    file = tmp_path / "secret.json"
+    result = cli.run("client", "rotate-secret", client_id, "--output", str(file))
+    assert S_IMODE(file.stat().st_mode) == 0o600
+    secret = json.loads(file.read_text())["client_secret"]
+    assert digest(secret) == cli.newest()[0]["data"]["sha256"]
+    assert secret not in result.output
+    # An existing file is never overwritten, and nothing is rotated then.
+    assert "--output" in cli.refused("client", "rotate-secret", client_id, "--output", str(file))
+
+
+def test_the_file_goes_again_when_the_command_is_refused(cli: CommandLine, tmp_path: Path) -> None:
+    cli.run("client", "list")
+    cli.refused("client", "rotate-secret", "nobody", "--output", str(tmp_path / "secret.json"))
+    assert not (tmp_path / "secret.json").exists()
+
+
+def test_disable_and_enable_are_facts_and_a_repeat_is_none(cli: CommandLine) -> None:
+    client_id = cli.json(*SHOP)["client_id"]
+    assert cli.json("client", "disable", client_id)["state"] == "disabled"
+    assert cli.newest()[0]["type"] == "client.disabled"
+    before = cli.events()
+    cli.run("client", "disable", client_id)
+    assert cli.events() == before
+    assert cli.json("client", "enable", client_id)["state"] == "enabled"
+    assert cli.newest()[0]["type"] == "client.enabled"
+
+
+def test_a_dashboard_is_made_then_changed(cli: CommandLine) -> None:
+    assert "give --name and --realm" in cli.run("dashboard", "set", "stock", exits=1).stderr
+    made = cli.json("dashboard", "set", "stock", "--name", "Stock", "--realm", "platform", "--scope", "profile")
+    assert made["allowed_origins"] == [ISSUER]
+    changed = cli.json("dashboard", "set", "stock", "--access-token-lifetime", "300")
+    assert (changed["client_id"], changed["access_token_lifetime"]) == (made["client_id"], 300)
+    assert cli.newest()[0]["data"]["new"] == {"access_token_lifetime": 300}
+    assert [each["login_url"] for each in cli.json("dashboard", "list")] == [
+        f"{ISSUER}/dashboards/{slug}/login" for slug in ("administration", "client", "stock")
+    ]
+
+
+def test_a_dashboards_origin_must_be_same_site(cli: CommandLine) -> None:
+    cli.run("client", "list")
+    said = cli.refused(
+        "dashboard", "set", "x", "--name", "X", "--realm", "platform", "--allowed-origin", "https://else.example"
+    )
+    assert "allowed_origins: origin 1 is not same-site" in said
+
+
+def test_a_dashboards_secret_is_shown_to_nobody(cli: CommandLine) -> None:
+    made = cli.json("dashboard", "set", "stock", "--name", "Stock", "--realm", "platform")
+    assert "client_secret" not in made
+    rotated = cli.json("client", "rotate-secret", made["client_id"])
+    assert set(rotated) == {"client_id", "secret_id", "version"}
+    assert cli.newest()[0]["data"]["version"] == rotated["version"] == 2
+
+
+def test_bootstrap_makes_one_service_client_with_every_administrative_scope(cli: CommandLine) -> None:
+    made = cli.json("bootstrap")
+    registered, issued = cli.newest(2)
+    assert set(registered["data"]["scope"]) == ADMINISTRATIVE_SCOPES
+    assert registered["data"]["grant_types"] == ["client_credentials"]
+    assert issued["data"]["sha256"] == digest(made["client_secret"])
+    assert made["client_id"] in cli.refused("bootstrap")
+    assert cli.json("bootstrap", "--again")["client_id"] != made["client_id"]

@@ -1,0 +1,91 @@
+"""`grantlog database …`, `settings`, and what every command says when something it needs is not there."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from api.settings import FIELDS
+from security.keyring import new_master_key
+from tests.cli.conftest import CommandLine
+
+
+@pytest.fixture
+def empty(cli: CommandLine, empty_database_url: str) -> CommandLine:
+    return replace(
+        cli,
+        environment={**cli.environment, "GRANTLOG_DATABASE_URL": empty_database_url},
+        database_url=empty_database_url,
+    )
+
+
+@pytest.mark.parametrize("command", [("client", "list"), ("serve",), ("log", "tail"), ("bootstrap",)])
+def test_without_migrations_a_command_says_what_to_run(empty: CommandLine, command: tuple[str, ...]) -> None:
+    assert "run `grantlog database upgrade`" in empty.run(*command, exits=3).stderr
+
+
+def test_upgrade_makes_the_tables_and_then_has_nothing_to_do(empty: CommandLine) -> None:
+    before = empty.run("database", "status", "--json", exits=3)
+    assert json.loads(before.stdout)["current"] is False
+    empty.run("database", "upgrade")
+    assert "Nothing to do" in empty.run("database", "upgrade").stdout
+    after = empty.json("database", "status")
+    assert (after["current"], after["position"], after["time"]) == (True, 0, None)
+    assert empty.json("dashboard", "list")
+    assert empty.json("database", "status")["position"] == len(empty.events()) > 0
+
+
+def test_another_master_key_is_noticed_before_anything_is_written(cli: CommandLine) -> None:
+    cli.run("client", "list")
+    before = cli.events()
+    other = replace(cli, environment={**cli.environment, "GRANTLOG_MASTER_KEY": new_master_key()})
+    for command in (("client", "list"), ("serve",)):
+        assert "the master key" in other.run(*command, exits=3).stderr
+    assert cli.events() == before
+
+
+def test_without_a_key_production_says_how_to_make_one(cli: CommandLine) -> None:
+    keyless = replace(cli, environment={**cli.environment, "GRANTLOG_MASTER_KEY": None})
+    assert "openssl rand" in keyless.run("serve", exits=3).stderr
+
+
+def test_a_wrong_setting_is_named_and_its_value_is_not(cli: CommandLine) -> None:
+    wrong = replace(cli, environment={**cli.environment, "GRANTLOG_WORKERS": "hunter2"})
+    said = wrong.run("client", "list", exits=2).stderr
+    assert "GRANTLOG_WORKERS" in said
+    assert "hunter2" not in said
+
+
+def test_a_database_that_does_not_answer_is_exit_code_3(cli: CommandLine) -> None:
+    away = replace(
+        cli, environment={**cli.environment, "GRANTLOG_DATABASE_URL": "postgresql+psycopg://u:hunter2@127.0.0.1:1/x"}
+    )
+    said = away.run("client", "list", exits=3).stderr
+    assert "does not answer" in said
+    assert "hunter2" not in said
+
+
+def test_settings_are_shown_with_their_meaning_and_no_secret(cli: CommandLine) -> None:
+    shown = cli.json("settings")
+    assert [each["name"] for each in shown] == [field.name for field in FIELDS]
+    result = cli.run("settings")
+    key = cli.environment["GRANTLOG_MASTER_KEY"]
+    assert key is not None
+    assert key not in result.output
+    assert "GRANTLOG_MASTER_KEY=***" in result.stdout
+    assert "Server processes. Default: 1." in result.stdout
+    odd = replace(cli, environment={**cli.environment, "GRANTLOG_PROT": "1"})
+    assert "GRANTLOG_PROT is no setting" in odd.run("settings").stderr
+
+
+def test_what_the_demo_made_is_found_without_saying_so(cli: CommandLine, tmp_path: Path) -> None:
+    key = cli.environment["GRANTLOG_MASTER_KEY"]
+    assert key is not None
+    file = tmp_path / "master.key"
+    file.write_text(key)
+    file.chmod(0o600)
+    demo = replace(cli, environment={**cli.environment, "GRANTLOG_MASTER_KEY": None})
+    assert demo.json("dashboard", "list")
+    # To serve it is another matter: nobody runs a demo by leaving something out.
+    demo.run("serve", exits=3)

@@ -1,0 +1,87 @@
+"""`grantlog log …`: events in a line each, sealed values unopened."""
+
+import json
+import os
+import re
+import subprocess
+import sys
+
+import rich_click as click
+
+from api.cli.event_line import line
+from tests.cli.conftest import CommandLine
+
+PASSWORD = "correct horse battery staple"
+
+
+def test_the_tail_shows_the_last_events_in_a_line_each(cli: CommandLine) -> None:
+    cli.run("scope", "put", "orders:read", "See your orders")
+    lines = cli.run("log", "tail", "--no-follow").stdout.splitlines()
+    assert len(lines) == 10
+    assert re.match(r" *\d+ \d\d:\d\d:\d\d\.\d{3} scope\.defined +scope:orders:read by system user=", lines[-1])
+    assert lines[-1].endswith("name=orders:read description=See your orders")
+
+
+def test_sealed_values_are_named_and_stay_sealed(cli: CommandLine) -> None:
+    cli.run("person", "add", "--username", "eve", "--password-stdin", stdin=PASSWORD)
+    position = str(cli.newest()[0]["position"])
+    for shown in (
+        cli.run("log", "tail", "--no-follow", "--from", position).stdout,
+        cli.run("log", "show", position).stdout,
+    ):
+        assert "•sealed•" in shown
+        assert "s1.account:" not in shown
+        assert "eve" not in shown
+
+
+def test_the_stored_form_itself_is_there_for_scripts(cli: CommandLine) -> None:
+    cli.run("scope", "put", "orders:read", "See your orders")
+    printed = cli.run("log", "tail", "--no-follow", "--from", "1", "--json").stdout.splitlines()
+    assert [json.loads(line) for line in printed] == cli.events()
+    assert json.loads(cli.run("log", "show", "3", "--json").stdout) == cli.events()[2]
+
+
+def test_the_tail_can_be_of_some_types_alone(cli: CommandLine) -> None:
+    cli.run("client", "list")
+    printed = cli.run(
+        "log", "tail", "--no-follow", "--from", "1", "--json", "--type", "role.*", "--type", "client.secret_issued"
+    )
+    assert {json.loads(line)["type"] for line in printed.stdout.splitlines()} == {
+        "role.defined",
+        "client.secret_issued",
+    }
+
+
+def test_a_position_that_the_log_has_not_reached_is_refused(cli: CommandLine) -> None:
+    assert "POSITION: the log has no event 4000 yet" in cli.refused("log", "show", "4000")
+
+
+def test_no_value_in_a_line_can_move_the_cursor() -> None:
+    event = cli_event(description="red \x1b[31m and\nnext \x9b2J")
+    printed = click.unstyle(line(event))
+    assert printed.endswith("description=red �[31m and�next �2J")
+
+
+def cli_event(**data: str) -> str:
+    head = {"position": 1, "id": "x", "type": "scope.defined", "stream": "scope:x", "version": 1}
+    return json.dumps(head | {"time": "2026-01-01T00:00:00.000000Z", "actor": {"kind": "system"}, "data": data})
+
+
+def test_the_tail_goes_on_as_events_happen_and_ends_with_the_interrupt(cli: CommandLine) -> None:
+    cli.run("client", "list")
+    environment = os.environ | {name: value for name, value in cli.environment.items() if value is not None}
+    following = subprocess.Popen(
+        [sys.executable, "-m", "api.cli", "log", "tail"],
+        env=environment | {"PYTHONPATH": os.pathsep.join(sys.path)},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert following.stdout is not None
+    for _ in range(10):
+        following.stdout.readline()
+    cli.run("scope", "put", "orders:read", "See your orders")
+    assert "scope:orders:read" in following.stdout.readline()
+    following.send_signal(2)
+    rest, said = following.communicate(timeout=30)
+    assert (rest, said, following.returncode) == ("", "", 0)

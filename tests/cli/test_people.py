@@ -1,0 +1,94 @@
+"""`grantlog person …`, `role …` and `scope …`."""
+
+import json
+
+import pytest
+
+from tests.cli.conftest import CommandLine
+
+PASSWORD = "correct horse battery staple"
+EVE = ("person", "add", "--username", "eve", "--email", "eve@example.test", "--password-stdin")
+
+
+def test_a_person_gets_the_realms_default_roles_and_nothing_personal_is_in_the_log(cli: CommandLine) -> None:
+    made = cli.json(*EVE, "--name", "Eve Example", stdin=f"{PASSWORD}\n")
+    assert (made["username"], made["roles"], made["state"]) == ("eve", ["member"], "enabled")
+    (event,) = cli.newest()
+    assert (event["type"], event["stream"]) == ("account.registered", f"account:{made['id']}")
+    log = json.dumps(cli.events())
+    for personal in (PASSWORD, "eve@example.test", "Eve Example", "argon2"):
+        assert personal not in log
+
+
+def test_the_password_is_asked_for_twice_and_not_shown(cli: CommandLine) -> None:
+    result = cli.run("person", "add", "--username", "eve", stdin=f"{PASSWORD}\n{PASSWORD}\n")
+    assert PASSWORD not in result.output
+    assert cli.newest()[0]["type"] == "account.registered"
+
+
+@pytest.mark.parametrize("password", ["short", "elevenchars", "", "x" * 1025])
+def test_a_password_that_may_not_be_set_is_refused(cli: CommandLine, password: str) -> None:
+    cli.run("client", "list")
+    assert "password: must have at least 12" in cli.refused(*EVE, stdin=f"{password}\n")
+
+
+def test_a_name_that_is_taken_is_refused_by_field(cli: CommandLine) -> None:
+    cli.run(*EVE, stdin=PASSWORD)
+    again = ("person", "add", "--password-stdin", "--username")
+    assert "username: is taken" in cli.refused(*again, "EVE", stdin=PASSWORD)
+    assert "email: is taken" in cli.refused(*again, "eva", "--email", "Eve@example.test", stdin=PASSWORD)
+    cli.run(*again, "eve", "--realm", "administration", stdin=PASSWORD)
+
+
+def test_a_new_password_is_set_by_any_of_the_persons_names(cli: CommandLine) -> None:
+    person_id = cli.json(*EVE, stdin=PASSWORD)["id"]
+    for who in (person_id, "EVE", "eve@example.test"):
+        cli.run("person", "set-password", who, "--password-stdin", stdin=f"{PASSWORD} for {who}")
+        (event,) = cli.newest()
+        assert (event["type"], event["stream"]) == ("account.password_changed", f"account:{person_id}")
+    said = cli.refused("person", "set-password", "eve", "--realm", "administration", "--password-stdin", stdin=PASSWORD)
+    assert "no such person in the realm administration" in said
+
+
+def test_people_are_listed_by_realm(cli: CommandLine) -> None:
+    cli.run(*EVE, stdin=PASSWORD)
+    cli.run(
+        "person", "add", "--realm", "administration", "--username", "ann", "--role", "administrator",
+        "--password-stdin", stdin=PASSWORD,
+    )  # fmt: skip
+    assert [each["username"] for each in cli.json("person", "list")] == ["eve", "ann"]
+    assert [each["roles"] for each in cli.json("person", "list", "--realm", "administration")] == [["administrator"]]
+    assert "eve@example.test" in cli.run("person", "list").stdout
+
+
+def test_a_scope_is_defined_described_anew_and_retired_when_nobody_names_it(cli: CommandLine) -> None:
+    cli.run("scope", "put", "orders:read", "See your orders")
+    assert cli.newest()[0]["type"] == "scope.defined"
+    cli.run("scope", "put", "orders:read", "See what you ordered")
+    assert cli.newest()[0]["data"] == {"old": "See your orders", "new": "See what you ordered"}
+    assert {"name": "orders:read", "description": "See what you ordered"} in cli.json("scope", "list")
+    cli.run("role", "put", "platform", "buyer", "--scope", "orders:read")
+    assert "name this scope" in cli.refused("scope", "retire", "orders:read")
+    cli.run("role", "retire", "platform", "buyer")
+    cli.run("scope", "retire", "orders:read")
+    assert cli.newest()[0]["type"] == "scope.retired"
+    assert "own scopes stay" in cli.refused("scope", "retire", "clients:read")
+
+
+def test_a_role_is_defined_and_changed_and_stays_while_people_have_it(cli: CommandLine) -> None:
+    cli.run("role", "put", "platform", "buyer", "--scope", "profile", "--default")
+    assert cli.newest()[0]["data"] == {"realm": "platform", "name": "buyer", "scopes": ["profile"], "default": True}
+    cli.run("role", "put", "platform", "buyer", "--scope", "profile catalog:read")
+    assert cli.newest()[0]["type"] == "role.changed"
+    cli.run(*EVE, "--role", "buyer", stdin=PASSWORD)
+    assert "people have this role" in cli.refused("role", "retire", "platform", "buyer")
+    assert "scopes:" in cli.refused("role", "put", "platform", "spy", "--scope", "audit:read")
+
+
+def test_the_last_administrators_role_cannot_lose_what_makes_administrators(cli: CommandLine) -> None:
+    cli.run(
+        "person", "add", "--realm", "administration", "--username", "ann", "--role", "administrator",
+        "--password-stdin", stdin=PASSWORD,
+    )  # fmt: skip
+    said = cli.refused("role", "put", "administration", "administrator", "--scope", "clients:read")
+    assert "nobody would be left" in said
