@@ -79,7 +79,8 @@ async def execute(
         }
 
     executed = await here.ledger.execute(
-        Command(f"grant:{grant_id}", module.issue, facts, under_lock), origin=origin(scope, actor)
+        Command(f"grant:{grant_id}", module.issue, facts, under_lock, starts=credential is None),
+        origin=origin(scope, actor),
     )
     if executed.refusal is not None:
         raise from_refusal(executed.refusal)

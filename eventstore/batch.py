@@ -4,21 +4,22 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, select, update
+from sqlalchemy import Connection, bindparam, select, update
 from sqlalchemy.orm import Session
 
 from domain.account import Erased
 from domain.decision import Outcome, Refusal
 from domain.event import Event, Moment, Recorded
 from eventstore.commands import Command, Executed, Origin
-from eventstore.states import Folded, evolve
+from eventstore.states import Folded, evolve, initial
 from eventstore.stored import head
 from eventstore.view import View
 from eventstore.writing import Writing
+from projections.prepared import Prepared
 from security.ids import new_id
 
-_LOCKED_HEAD = select(head.c.position, head.c.time).where(head.c.id == 1).with_for_update()
-_MOVE_HEAD = update(head).where(head.c.id == 1)
+_LOCKED_HEAD = Prepared(select(head.c.position, head.c.time).where(head.c.id == 1).with_for_update())
+_MOVE_HEAD = Prepared(update(head).where(head.c.id == 1).values(position=bindparam("position"), time=bindparam("time")))
 
 
 @dataclass(slots=True)
@@ -38,9 +39,11 @@ class Batch:
         self._writing = writing
         self._session = session
         self.connection: Connection = session.connection()
-        row = self.connection.execute(_LOCKED_HEAD).one()
-        self.position: int = row.position
-        self.now: Moment = max(clock_now, row.time)
+        row = _LOCKED_HEAD.first(self.connection, {})
+        if row is None:
+            raise AssertionError("the log has no head")
+        self.position: int = row[0]
+        self.now: Moment = max(clock_now, row[1])
         self._start = self.position
         self._folds: dict[str, tuple[Any, int]] = {}
         self._pending: list[Recorded] = []
@@ -97,6 +100,8 @@ class Batch:
 
     def _decide(self, command: Command) -> Outcome:
         facts = dict(command.facts)
+        if command.starts and command.stream not in self._folds:
+            self._folds[command.stream] = (initial(command.stream), 0)
         if command.under_lock is not None:
             found = command.under_lock(self._view)
             if isinstance(found, Refusal):
@@ -159,7 +164,7 @@ class Batch:
         """Flushes and moves the head. The transaction's commit follows."""
         self.flush()
         if self.position != self._start:
-            self.connection.execute(_MOVE_HEAD.values(position=self.position, time=self.now))
+            _MOVE_HEAD.run(self.connection, ({"position": self.position, "time": self.now},))
 
     def keep(self) -> None:
         """After the commit: what this batch learnt is what the process knows."""

@@ -18,13 +18,15 @@ class Command:
     """One verb on one stream. `under_lock` reads again, under the append lock, what the caller had checked before it.
 
     The ledger calls `verb(state, now=…, **facts, **under_lock(view))`. A refusal in the place of facts refuses the
-    command before the verb is asked.
+    command before the verb is asked. `starts` says that the stream's id was made for this command, so that nobody has
+    to look whether it has events; if it has, the append fails.
     """
 
     stream: str
     verb: Callable[..., Outcome]
     facts: Mapping[str, Any] = field(default_factory=dict)
     under_lock: "Callable[[View], Mapping[str, Any] | Refusal] | None" = None
+    starts: bool = False
 
 
 @dataclass(frozen=True, slots=True)

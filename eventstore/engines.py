@@ -14,7 +14,8 @@ def is_sqlite(url: str | URL) -> bool:
 
 
 def _sqlite(url: URL, on_begin: str | None, wait_ms: int) -> Engine:
-    engine = create_engine(url, poolclass=StaticPool, connect_args={"check_same_thread": False})
+    # Parameters by name, as psycopg takes them too: prepared statements hand their rows over as they are.
+    engine = create_engine(url, poolclass=StaticPool, paramstyle="named", connect_args={"check_same_thread": False})
 
     @event.listens_for(engine, "connect")
     def configure(connection: Any, _: Any) -> None:

@@ -9,8 +9,9 @@ from sqlalchemy import insert, select, text
 from sqlalchemy.orm import Session
 
 from eventstore.stored import events
+from projections.prepared import Prepared
 
-INSERT = insert(events)
+INSERT = Prepared(insert(events))
 CHANNEL = "grantlog_log"
 
 _NOTIFICATION = (events.c.id, events.c.originator_id, events.c.originator_version, events.c.topic, events.c.state)
@@ -42,7 +43,7 @@ class LogRecorder(SQLAlchemyApplicationRecorder):
             for position, e in zip(positions, stored_events, strict=True)
         ]
         connection = session.connection()
-        connection.execute(INSERT, rows)
+        INSERT.run(connection, rows)
         if connection.dialect.name == "postgresql":
             connection.execute(text(f"NOTIFY {CHANNEL}"))
         return positions

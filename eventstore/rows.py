@@ -5,7 +5,11 @@ from typing import Any
 
 from sqlalchemy import Connection, Executable
 
+from projections.prepared import Prepared
 from projections.write import Write
+
+_PREPARED: dict[Executable, Prepared] = {}
+"""By statement. Statements are built at import, so there are only so many."""
 
 
 class Rows:
@@ -48,4 +52,11 @@ class Rows:
             return
         self.__init__()  # type: ignore[misc]
         for statement, parameters in groups:
-            connection.execute(statement, parameters)
+            _prepared(statement).run(connection, parameters)
+
+
+def _prepared(statement: Executable) -> Prepared:
+    found = _PREPARED.get(statement)
+    if found is None:
+        found = _PREPARED[statement] = Prepared(statement)
+    return found

@@ -1,0 +1,80 @@
+"""Statements of the hot paths: compiled once for each database, then run on the driver's own cursor.
+
+Executing a compiled statement through SQLAlchemy costs more than SQLite needs for the work itself. What is passed on
+here is what the driver understands: bytes, text, whole numbers and None, by name. So are the rows that come back, which
+is why a statement that reads a Boolean column does not belong here: SQLite has none.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, NoReturn
+
+from sqlalchemy import Connection, Executable
+from sqlalchemy.exc import DBAPIError
+
+Parameters = Mapping[str, Any]
+
+
+class Prepared:
+    """One statement, built at import. Errors are SQLAlchemy's own, as if it had executed the statement."""
+
+    __slots__ = ("_compiled", "statement")
+
+    def __init__(self, statement: Executable) -> None:
+        self.statement = statement
+        self._compiled: dict[str, tuple[str, dict[str, Any]]] = {}
+
+    def first(self, connection: Connection, parameters: Parameters) -> tuple[Any, ...] | None:
+        """The first row, or None."""
+        row: tuple[Any, ...] | None = self._execute(connection, parameters).fetchone()
+        return row
+
+    def all(self, connection: Connection, parameters: Parameters) -> list[tuple[Any, ...]]:
+        """Every row."""
+        rows: list[tuple[Any, ...]] = self._execute(connection, parameters).fetchall()
+        return rows
+
+    def run(self, connection: Connection, many: Sequence[Parameters]) -> None:
+        """Executes it once for each set of parameters; all have the same names."""
+        if len(many) == 1:
+            self._execute(connection, many[0])
+            return
+        sql, constants = self._sql(connection, many[0])
+        cursor: Any = connection.connection.cursor()
+        try:
+            cursor.executemany(sql, [constants | each for each in many] if constants else many)
+        except Exception as error:
+            _translate(connection, sql, error)
+
+    def _execute(self, connection: Connection, parameters: Parameters) -> Any:
+        sql, constants = self._sql(connection, parameters)
+        cursor: Any = connection.connection.cursor()
+        try:
+            cursor.execute(sql, constants | parameters if constants else parameters)
+        except Exception as error:
+            _translate(connection, sql, error)
+        return cursor
+
+    def _sql(self, connection: Connection, parameters: Parameters) -> tuple[str, dict[str, Any]]:
+        dialect = connection.dialect
+        found = self._compiled.get(dialect.name)
+        if found is None:
+            statement: Any = self.statement
+            compiled = statement.compile(dialect=dialect, column_keys=list(parameters))
+            # What stands in the statement itself, such as a number in its WHERE.
+            constants = {name: value for name, value in compiled.params.items() if name not in parameters}
+            found = self._compiled[dialect.name] = (str(compiled), constants)
+        return found
+
+
+def _translate(connection: Connection, sql: str, error: Exception) -> NoReturn:
+    """Raises the error as SQLAlchemy would, and gives a broken connection back to the pool as broken."""
+    dialect = connection.dialect
+    driver: Any = dialect.loaded_dbapi
+    if not isinstance(error, driver.Error):
+        raise error
+    gone = dialect.is_disconnect(error, connection.connection, None)
+    if gone:
+        connection.invalidate(error)
+    raise DBAPIError.instance(
+        sql, None, error, driver.Error, hide_parameters=True, connection_invalidated=gone, dialect=dialect
+    ) from error
