@@ -5,8 +5,8 @@ from typing import Any, Literal
 import msgspec
 from litestar import Request, Response, get
 
+from api.key_proof import key_problem
 from api.services import Services, services
-from api.starting import key_problem
 from domain.event import SECOND
 from eventstore import schema
 from eventstore.commands import DatabaseAway

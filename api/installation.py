@@ -7,8 +7,9 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from api import issuer as issuers
+from api.dashboards.secret import vault_name
+from api.key_proof import put_proof
 from api.standing import known_scopes
-from api.starting import PROOF
 from domain import client, client_registration, role, scope
 from domain.event import Recorded
 from domain.grants import GRANTS
@@ -79,11 +80,6 @@ DASHBOARDS = (
 )
 
 
-def vault_name(client_id: str) -> str:
-    """Under which name the vault keeps a dashboard's secret."""
-    return f"dashboard:{client_id}"
-
-
 async def install(ledger: Ledger, keyring: Keyring, format: Format, issuer: str, origin: Origin) -> bool:
     """Fills an empty database in one transaction; whether it did.
 
@@ -101,7 +97,7 @@ async def install(ledger: Ledger, keyring: Keyring, format: Format, issuer: str,
 
     def keep(view: View, _: tuple[Recorded, ...]) -> None:
         # From the first wrap on, another master key is noticed.
-        ledger.vault.put_secret(view.connection, PROOF, keyring.derivation_id.encode(), view.now)
+        put_proof(view.connection, ledger.vault, keyring, view.now)
         for client_id, secret in secrets.items():
             value = secret.reveal().encode("ascii")
             ledger.vault.put_secret(view.connection, vault_name(client_id), value, view.now)

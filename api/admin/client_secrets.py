@@ -14,8 +14,8 @@ from api.admin import client_answers
 from api.admin.client_answers import SecretName, gone
 from api.admin.clients import SecretLifetime
 from api.admin.members import Time, listed, time, time_or_null
+from api.dashboards.secret import vault_name
 from api.idempotency import Reply, carry_out, commanding
-from api.installation import vault_name
 from api.pagination import DEFAULT, After, Limit, Page, decode_cursor
 from api.problems import Missing
 from api.services import services

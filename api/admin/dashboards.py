@@ -24,8 +24,8 @@ from api.admin.members import (
     listed,
     time,
 )
+from api.dashboards.secret import vault_name
 from api.idempotency import Reply, carry_out, commanding
-from api.installation import vault_name
 from api.pagination import DEFAULT, After, Limit, Page, decode_cursor
 from api.problems import Clash, Missing
 from api.services import Services, services

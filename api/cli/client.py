@@ -148,7 +148,7 @@ async def rotated(
     here: Here, client_id: str, others_expire_in: int | None, secret_lifetime: int | None
 ) -> Mapping[str, Any]:
     """Rotates; the new version's members, with the secret unless the server itself is the one who needs it."""
-    from api.installation import vault_name
+    from api.dashboards.secret import vault_name
     from domain import client as clients
     from domain import client_secret
     from domain.rules.administrative_scope import ADMINISTRATIVE_SCOPES

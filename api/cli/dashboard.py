@@ -70,7 +70,8 @@ def list_(as_json: bool) -> None:
 
 async def _make(here: Here, slug: str, changes: dict[str, Any]) -> str:
     from api import issuer
-    from api.installation import registration, vault_name
+    from api.dashboards.secret import vault_name
+    from api.installation import registration
     from domain.client import Attributes
     from eventstore.view import View
     from security.ids import new_id

@@ -99,13 +99,9 @@ def open_keys(settings: "Settings") -> "Keyring":
 
 def prove_key(connection: "Connection", vault: "Vault", keyring: "Keyring") -> None:
     """Raises Failure when the vault was made with another master key."""
-    from api.starting import key_problem
-    from security.keyring import MasterKeyError
+    from api.key_proof import key_problem
 
-    try:
-        problem = key_problem(connection, vault, keyring)
-    except MasterKeyError as error:
-        problem = str(error)
+    problem = key_problem(connection, vault, keyring)
     if problem:
         raise unavailable(problem)
 

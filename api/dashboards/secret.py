@@ -6,7 +6,6 @@ log has no newer version: a rotation by any worker shows in the client's state, 
 
 from sqlalchemy import Connection
 
-from api.installation import vault_name
 from api.problems import Unavailable
 from domain import client
 from domain.client_secret import SecretVersion
@@ -65,3 +64,8 @@ class DashboardSecrets:
     def _in_vault(self, connection: Connection, client_id: str) -> str | None:
         stored = self._ledger.vault.get_secret(connection, vault_name(client_id))
         return None if stored is None else digest(stored.value.decode("ascii")).hex()
+
+
+def vault_name(client_id: str) -> str:
+    """Under which name the vault keeps a dashboard's secret."""
+    return f"dashboard:{client_id}"
