@@ -4,7 +4,7 @@ from typing import Any
 
 import msgspec
 from litestar import Request, Response, get, post
-from litestar.params import JSONBody
+from litestar.params import FromQuery, JSONBody
 
 from api.admission import admit
 from api.answers import Scope
@@ -73,7 +73,7 @@ def sign_out_action(used: BrowserSession) -> str:
 
 
 @get(ACCOUNT, tags=["Pages"], summary="This browser's session", media_type="text/html")
-async def account(request: Request[Any, Any, Any], realm: str | None = None) -> Response[bytes]:
+async def account(request: Request[Any, Any, Any], realm: FromQuery[str | None] = None) -> Response[bytes]:
     """Who is signed in here, and since when; without a session, the sign-in."""
     here = services(request)
     used = await signed_in(here, request.scope, realm)
@@ -91,7 +91,7 @@ async def account(request: Request[Any, Any, Any], realm: str | None = None) -> 
 
 @get(SIGN_IN, tags=["Pages"], summary="The sign-in page", media_type="text/html")
 async def account_sign_in(
-    request: Request[Any, Any, Any], realm: str = PLATFORM, to: str = "account"
+    request: Request[Any, Any, Any], realm: FromQuery[str] = PLATFORM, to: FromQuery[str] = "account"
 ) -> Response[bytes]:
     """The form; whoever is signed in already goes on."""
     here = services(request)
@@ -111,7 +111,10 @@ async def account_sign_in(
     opt={"bodies": ("form",)},
 )
 async def account_sign_in_posted(
-    request: Request[Any, Any, Any], data: JSONBody[SignInForm], realm: str = PLATFORM, to: str = "account"
+    request: Request[Any, Any, Any],
+    data: JSONBody[SignInForm],
+    realm: FromQuery[str] = PLATFORM,
+    to: FromQuery[str] = "account",
 ) -> Response[bytes]:
     """Signs in and goes on; or shows the form again."""
     here = services(request)
@@ -121,7 +124,7 @@ async def account_sign_in_posted(
 
 
 @get(SIGN_OUT, tags=["Pages"], summary="The question before a sign-out", media_type="text/html")
-async def account_sign_out(request: Request[Any, Any, Any], realm: str | None = None) -> Response[bytes]:
+async def account_sign_out(request: Request[Any, Any, Any], realm: FromQuery[str | None] = None) -> Response[bytes]:
     """A link alone ends no session."""
     here = services(request)
     used = await signed_in(here, request.scope, realm)
@@ -138,7 +141,7 @@ async def account_sign_out(request: Request[Any, Any, Any], realm: str | None = 
 
 @post(SIGN_OUT, status_code=200, tags=["Pages"], summary="Signs out", media_type="text/html", opt={"bodies": ("form",)})
 async def account_sign_out_posted(
-    request: Request[Any, Any, Any], data: JSONBody[AccountForm], realm: str = PLATFORM
+    request: Request[Any, Any, Any], data: JSONBody[AccountForm], realm: FromQuery[str] = PLATFORM
 ) -> Response[bytes]:
     """Ends the session and takes its cookie back. What applications were allowed stays."""
     here, scope = services(request), request.scope

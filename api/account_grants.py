@@ -4,7 +4,7 @@ from typing import Any
 from urllib.parse import quote
 
 from litestar import Request, Response, get, post
-from litestar.params import JSONBody
+from litestar.params import FromQuery, JSONBody
 
 from api.account import AccountForm, account_token, require_genuine, sign_in_first, sign_out_action, signed_in
 from api.browser_session import BrowserSession, login_name, still_live
@@ -30,7 +30,7 @@ NOTICES = {"withdrawn": "Withdrawn. That application may not act for you any mor
 
 @get(GRANTS, tags=["Pages"], summary="What a person has allowed", media_type="text/html")
 async def account_grants(
-    request: Request[Any, Any, Any], realm: str | None = None, done: str | None = None
+    request: Request[Any, Any, Any], realm: FromQuery[str | None] = None, done: FromQuery[str | None] = None
 ) -> Response[bytes]:
     """Each application with what it may do; without a session, the sign-in."""
     here = services(request)
@@ -57,7 +57,10 @@ async def account_grants(
     opt={"bodies": ("form",)},
 )
 async def account_grants_withdraw(
-    request: Request[Any, Any, Any], data: JSONBody[AccountForm], client_id: str, realm: str | None = None
+    request: Request[Any, Any, Any],
+    data: JSONBody[AccountForm],
+    client_id: FromQuery[str],
+    realm: FromQuery[str | None] = None,
 ) -> Response[bytes]:
     """Takes everything back that this application was allowed; its tokens are dead from the next request on."""
     here, scope = services(request), request.scope

@@ -3,6 +3,7 @@
 from typing import Any
 
 from litestar import Request, Response, get
+from litestar.params import FromPath, FromQuery
 
 from api.answers import header_values
 from api.pages import static_file
@@ -13,7 +14,7 @@ REVALIDATED = "no-cache"
 
 
 @get("/static/{name:str}", tags=["Pages"], summary="A file that pages use")
-async def static(request: Request[Any, Any, Any], name: str, v: str = "") -> Response[bytes]:
+async def static(request: Request[Any, Any, Any], name: FromPath[str], v: FromQuery[str] = "") -> Response[bytes]:
     """304 for who has it already (RFC 9110 §13.1.2). With its hash in `v` it may be kept for good (RFC 8246)."""
     found = static_file(name)
     if found is None:

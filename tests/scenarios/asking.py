@@ -28,7 +28,7 @@ class Scene:
     person: Person
     shop: Client
 
-    def address(self, client: Client | None = None, **changes: str | None) -> str:
+    def address(self, client: Client | None = None, /, **changes: str | None) -> str:
         """The authorization request of the shop or another client; None leaves a parameter out."""
         asking = client or self.shop
         parameters: dict[str, Any] = {

@@ -83,7 +83,7 @@ class Browser:
         headers = {"origin": self.origin, "sec-fetch-site": "same-origin"}
         return await self._follow(await self.client.post(form.action, data=data, headers=headers), None)
 
-    async def press(self, page: Page, path: str, button: tuple[str, str] | None = None, **typed: str) -> Page:
+    async def press(self, page: Page, path: str, button: tuple[str, str] | None = None, /, **typed: str) -> Page:
         """Posts a page's form, held to the page's `form-action` through every redirect (CSP Level 3 §6.4.1)."""
         form = page.form(path)
         data = {**form.fields, **typed, **dict([button] if button else [])}

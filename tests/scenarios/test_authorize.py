@@ -46,7 +46,7 @@ async def test_an_email_address_signs_in_too(scene: Scene) -> None:
     browser = scene.world.browser()
     page = await browser.open(scene.address())
     page = await browser.press(page, SIGN_IN, username=scene.person.email.upper(), password=scene.person.password)
-    assert page.form(CONSENT)
+    assert page.form(CONSENT).buttons == [APPROVE, DENY]
 
 
 @pytest.mark.parametrize(
@@ -160,8 +160,10 @@ async def test_a_doubled_state_is_not_given_back(scene: Scene) -> None:
 
 
 async def test_resource_may_be_repeated(scene: Scene) -> None:
-    page = await (await scene.signed_in()).open(scene.address() + "&resource=https://a.example&resource=https://b.example")
-    assert page.form(CONSENT)
+    page = await (await scene.signed_in()).open(
+        scene.address() + "&resource=https://a.example&resource=https://b.example"
+    )
+    assert page.form(CONSENT).buttons == [APPROVE, DENY]
 
 
 async def test_a_client_without_the_grant_is_told_so(scene: Scene) -> None:
