@@ -1,0 +1,62 @@
+"""A served process, the parties to a flow, and a person with a browser who says yes."""
+
+from dataclasses import dataclass
+
+import httpx
+import pytest
+
+from tests.processes.conftest import Served, Start, master_key, start, world
+from tests.scenarios.asking import APPROVE, CONSENT, SIGN_IN
+from tests.scenarios.browser import Browser
+from tests.scenarios.world import Client, Person, World
+
+__all__ = ["master_key", "start", "world"]
+
+CALLBACK = "http://127.0.0.1:9400/callback"
+SCOPE = ("profile", "catalog:read")
+GRANTS = ("authorization_code", "refresh_token", "client_credentials")
+
+
+@dataclass(frozen=True)
+class Stage:
+    """What a client program is told when it is registered, and the person who will be asked."""
+
+    issuer: str
+    client: Client
+    public: Client
+    person: Person
+
+    async def approve(self, address: str) -> str:
+        """Opens the address that a client leads to, signs in, approves; where the browser is sent then."""
+        async with httpx.AsyncClient(base_url=self.issuer, timeout=60, trust_env=False) as connection:
+            browser = Browser(connection)
+            page = await browser.open(address)
+            page = await browser.press(page, SIGN_IN, username=self.person.username, password=self.person.password)
+            page = await browser.press(page, CONSENT, APPROVE)
+            assert page.location.startswith(f"{CALLBACK}?")
+            return page.location
+
+    async def is_active(self, token: str) -> bool:
+        """What the server says of a token to the client that got it."""
+        async with httpx.AsyncClient(base_url=self.issuer, timeout=60, trust_env=False) as connection:
+            answer = await connection.post("/oauth/introspect", data={"token": token}, auth=self.client.auth)
+            active: bool = answer.json()["active"]
+            return active
+
+
+@pytest.fixture
+def database_url(sqlite_url: str) -> str:
+    """One database: a client on the network cannot tell which it is, and a start takes its time."""
+    return sqlite_url
+
+
+@pytest.fixture
+async def stage(world: World, start: Start) -> Stage:  # noqa: F811 - fixtures of another folder
+    await world.define_role("platform", "member", *SCOPE, default=True)
+    person = await world.register_person("paula")
+    client = await world.register_client(grant_types=GRANTS, redirect_uris=(CALLBACK,), scope=SCOPE)
+    public = await world.register_client(
+        "Desktop", grant_types=GRANTS[:2], redirect_uris=(CALLBACK,), scope=SCOPE, public=True
+    )
+    served: Served = await start()
+    return Stage(served.base, client, public, person)

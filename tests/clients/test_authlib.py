@@ -1,0 +1,90 @@
+"""Authlib's OAuth 2.0 client, put together with httpx as any application would."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import httpx
+import pytest
+from authlib.common.errors import AuthlibBaseError
+from authlib.common.security import generate_token
+from authlib.oauth2.client import OAuth2Client
+from authlib.oauth2.rfc8414 import AuthorizationServerMetadata, get_well_known_url
+
+from tests.clients.conftest import CALLBACK, SCOPE, Stage
+
+
+@pytest.fixture
+def http() -> Iterator[httpx.Client]:
+    with httpx.Client(timeout=60, trust_env=False) as opened:
+        yield opened
+
+
+def discover(http: httpx.Client, issuer: str) -> dict[str, Any]:
+    """The metadata, by Authlib's own reading of RFC 8414, which wants https everywhere."""
+    found: dict[str, Any] = http.get(get_well_known_url(issuer, external=True)).json()
+    assert found["issuer"] == issuer
+    AuthorizationServerMetadata(
+        {name: value.replace("http:", "https:") if isinstance(value, str) else value for name, value in found.items()}
+    ).validate()
+    return found
+
+
+def authlib(http: httpx.Client, stage: Stage) -> Any:
+    return OAuth2Client(
+        http,
+        client_id=stage.client.client_id,
+        redirect_uri=CALLBACK,
+        scope=" ".join(SCOPE),
+        code_challenge_method="S256",
+    )
+
+
+async def test_the_whole_flow(stage: Stage, http: httpx.Client) -> None:
+    metadata = discover(http, stage.issuer)
+    client, basic = authlib(http, stage), httpx.BasicAuth(*stage.client.auth)
+    verifier = generate_token(64)
+    address, state = client.create_authorization_url(metadata["authorization_endpoint"], code_verifier=verifier)
+    response = await stage.approve(address)
+
+    token_endpoint = metadata["token_endpoint"]
+    token = dict(
+        client.fetch_token(
+            token_endpoint, authorization_response=response, state=state, code_verifier=verifier, auth=basic
+        )
+    )
+    assert token["token_type"] == "Bearer"
+    assert set(token["scope"].split()) == set(SCOPE)
+
+    refreshed = dict(client.refresh_token(token_endpoint, token["refresh_token"], auth=basic))
+    assert refreshed["access_token"] != token["access_token"]
+    assert refreshed["refresh_token"] != token["refresh_token"]
+
+    asked = client.introspect_token(metadata["introspection_endpoint"], refreshed["access_token"], auth=basic).json()
+    assert asked["active"] is True
+    assert asked["username"] == stage.person.username
+    assert asked["client_id"] == stage.client.client_id
+
+    revocation = metadata["revocation_endpoint"]
+    assert client.revoke_token(revocation, refreshed["refresh_token"], auth=basic).status_code == 200
+    assert not await stage.is_active(refreshed["access_token"])
+    assert not await stage.is_active(token["access_token"])
+
+
+async def test_client_credentials(stage: Stage, http: httpx.Client) -> None:
+    metadata = discover(http, stage.issuer)
+    client = authlib(http, stage)
+    token = client.fetch_token(
+        metadata["token_endpoint"], grant_type="client_credentials", auth=httpx.BasicAuth(*stage.client.auth)
+    )
+    assert await stage.is_active(token["access_token"])
+    assert "refresh_token" not in token or token["refresh_token"]
+
+
+async def test_it_understands_a_refusal(stage: Stage, http: httpx.Client) -> None:
+    metadata = discover(http, stage.issuer)
+    client = authlib(http, stage)
+    with pytest.raises(AuthlibBaseError) as refused:
+        client.fetch_token(
+            metadata["token_endpoint"], code="no-code", code_verifier="x" * 43, auth=httpx.BasicAuth(*stage.client.auth)
+        )
+    assert refused.value.error == "invalid_grant"
