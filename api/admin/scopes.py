@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from typing import Annotated, Any
+from urllib.parse import quote, unquote
 
 import msgspec
 from litestar import Request, Response, delete, get, put
@@ -26,6 +27,8 @@ PATH = "/admin/scopes"
 # A scope's name may hold slashes.
 ONE = "/admin/scopes/{name:path}"
 TAGS = ["Scopes"]
+# What a path may hold as it is (RFC 3986 §3.3); slashes are parts of it too.
+SAFE = ":/*+"
 EXAMPLE = {"name": "catalog:read", "description": "Look through the catalog for you"}
 
 
@@ -90,7 +93,7 @@ async def put_scope(
     def reply(view: View, recorded: tuple[Recorded, ...]) -> Reply[ScopeBody]:
         body = _read(view.connection, named)
         if any(isinstance(each.event, scope.Defined) for each in recorded):
-            return Reply(body, 201, request.scope["path"])
+            return Reply(body, 201, f"{PATH}/{quote(named, safe=SAFE)}")
         return Reply(body)
 
     facts = {"name": named, "description": data.description}
@@ -111,8 +114,9 @@ async def retire_scope(request: Request[Any, Any, Any], name: FromPath[str]) -> 
 
 
 def _named(request: Request[Any, Any, Any]) -> str:
-    """The name as it stands in the address: the framework's parameter has lost doubled slashes."""
-    path: str = request.scope["path"]
+    """The name as it was written in the address: the framework makes one slash of two."""
+    raw: bytes | None = request.scope.get("raw_path")
+    path = request.scope["path"] if raw is None else unquote(raw.partition(b"?")[0].decode("ascii"))
     return path[len(PATH) + 1 :]
 
 

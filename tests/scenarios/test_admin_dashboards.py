@@ -1,0 +1,111 @@
+"""Making and changing dashboards, whose secret only the server holds."""
+
+from typing import Any
+
+import httpx
+import pytest
+
+from api.dashboards.secret import vault_name
+from security.tokens import Kind, digest
+from tests.scenarios.administration import administering, ok, problem
+from tests.scenarios.world import World
+
+PATH = "/admin/dashboards/stock"
+
+
+@pytest.fixture
+async def admin(world: World) -> httpx.AsyncClient:
+    await world.define_scopes("profile")
+    return await administering(world, "clients:read", "clients:write")
+
+
+def definition(world: World, **changes: Any) -> dict[str, Any]:
+    return {
+        "client_name": "Stock",
+        "realm": "platform",
+        "allowed_origins": [world.settings.issuer],
+        "scope": "profile",
+        "access_token_lifetime": 300,
+        "refresh_token_lifetime": 3600,
+    } | changes
+
+
+async def stored(world: World, client_id: str) -> str:
+    vault = world.services.ledger.vault
+    kept = await world.services.ledger.read(vault.get_secret, vault_name(client_id))
+    assert kept is not None
+    return kept.value.decode()
+
+
+async def test_a_dashboard_is_made_with_a_secret_that_nobody_is_shown(world: World, admin: httpx.AsyncClient) -> None:
+    before = await world.head()
+    answer = await admin.put(PATH, json=definition(world))
+    made = ok(answer, 201)
+    assert {name: made[name] for name in definition(world)} == definition(world)
+    assert made["login_url"] == f"{world.settings.issuer}/dashboards/stock/login"
+    assert answer.headers["location"] == PATH
+    registered, issued = await world.events(after=before)
+    assert (registered.event.client_type, registered.event.slug) == ("dashboard", "stock")
+    raw = await stored(world, made["client_id"])
+    assert world.services.format.parse(raw) is Kind.CLIENT_SECRET
+    assert issued.event.sha256 == digest(raw).hex()
+    assert raw not in answer.text
+    assert ok(await admin.get(PATH)) == made
+    assert made in ok(await admin.get("/admin/dashboards"))["items"]
+
+
+async def test_putting_it_again_changes_what_differs(world: World, admin: httpx.AsyncClient) -> None:
+    made = ok(await admin.put(PATH, json=definition(world)), 201)
+    before = await world.head()
+    assert ok(await admin.put(PATH, json=definition(world))) == made
+    assert await world.head() == before
+    changed = ok(await admin.put(PATH, json=definition(world, client_name="Stocks", access_token_lifetime=None)))
+    assert (changed["client_name"], changed["access_token_lifetime"]) == ("Stocks", None)
+    assert changed["client_id"] == made["client_id"]
+    assert await world.types_after(before) == ["client.updated"]
+
+
+async def test_origins_must_be_same_site_with_the_issuer(world: World, admin: httpx.AsyncClient) -> None:
+    before = await world.head()
+    answer = await admin.put(PATH, json=definition(world, allowed_origins=["https://elsewhere.example"]))
+    body = problem(answer, 400, field="allowed_origins")
+    assert "same-site" in body["errors"][0]["detail"]
+    problem(await admin.put("/admin/dashboards/Not%20a%20slug", json=definition(world)), 400, field="slug")
+    problem(await admin.put(PATH, json=definition(world, realm="nowhere")), 400, field="realm")
+    problem(await admin.put(PATH, json=definition(world, redirect_uris=[])), 400, field="redirect_uris")
+    problem(await admin.get(PATH), 404)
+    assert await world.head() == before
+
+
+async def test_rotation_gives_the_new_secret_to_the_server_alone(world: World, admin: httpx.AsyncClient) -> None:
+    made = ok(await admin.put(PATH, json=definition(world)), 201)
+    old = await stored(world, made["client_id"])
+    rotated = ok(await admin.post(f"/admin/clients/{made['client_id']}/secrets", json={"others_expire_in": 0}), 201)
+    assert rotated["client_secret"] is None
+    new = await stored(world, made["client_id"])
+    assert new != old
+    (event,) = await world.events("client.secret_rotated")
+    assert event.event.sha256 == digest(new).hex()
+
+
+async def test_it_is_a_client_too_and_keeps_to_a_dashboards_rules(world: World, admin: httpx.AsyncClient) -> None:
+    made = ok(await admin.put(PATH, json=definition(world)), 201)
+    path = f"/admin/clients/{made['client_id']}"
+    seen = ok(await admin.get(path))
+    assert (seen["type"], seen["slug"], seen["grant_types"]) == ("dashboard", "stock", ["password", "refresh_token"])
+    assert ok(await admin.patch(path, json={"client_name": "Stocks"}))["client_name"] == "Stocks"
+    problem(await admin.patch(path, json={"redirect_uris": ["https://x.example/"]}), 400, field="redirect_uris")
+    problem(await admin.patch(path, json={"grant_types": ["authorization_code"]}), 400, field="grant_types")
+    problem(await admin.patch(path, json={"allowed_origins": ["https://x.example"]}), 400, field="allowed_origins")
+
+
+async def test_a_deleted_dashboard_leaves_its_slug_and_nothing_in_the_vault(
+    world: World, admin: httpx.AsyncClient
+) -> None:
+    first = ok(await admin.put(PATH, json=definition(world)), 201)
+    ok(await admin.delete(f"/admin/clients/{first['client_id']}"), 204)
+    problem(await admin.get(PATH), 404)
+    vault = world.services.ledger.vault
+    assert await world.services.ledger.read(vault.get_secret, vault_name(first["client_id"])) is None
+    second = ok(await admin.put(PATH, json=definition(world)), 201)
+    assert second["client_id"] != first["client_id"]

@@ -1,0 +1,67 @@
+"""Seeing grants and ending them over HTTP."""
+
+import httpx
+import pytest
+
+from tests.scenarios.administration import administering, ok, problem
+from tests.scenarios.world import World
+
+MEMBERS = {
+    "grant_id",
+    "grant_type",
+    "client_id",
+    "account_id",
+    "scope",
+    "state",
+    "started_at",
+    "last_used_at",
+    "ended_at",
+    "ended_reason",
+}
+
+
+@pytest.fixture
+async def admin(world: World) -> httpx.AsyncClient:
+    return await administering(world, "grants:read", "grants:write")
+
+
+async def test_an_ended_grant_ends_its_token_at_once(world: World, admin: httpx.AsyncClient) -> None:
+    job = await world.register_client("Job", grant_types=("client_credentials",), scope=("profile",))
+    raw = ok(await world.client.post("/oauth/token", data={"grant_type": "client_credentials"}, auth=job.auth))
+    (grant,) = ok(await admin.get("/admin/grants", params={"client_id": job.client_id}))["items"]
+    assert set(grant) == MEMBERS
+    assert (grant["grant_type"], grant["account_id"], grant["state"]) == ("client_credentials", None, "active")
+    assert grant["started_at"] == "2026-01-01T00:00:00.000000Z"
+    path = f"/admin/grants/{grant['grant_id']}"
+    assert ok(await admin.get(path)) == grant
+    before = await world.head()
+    ok(await admin.delete(path), 204)
+    ok(await admin.delete(path), 204)
+    (ended,) = await world.events(after=before)
+    assert (ended.type, ended.event.reason) == ("grant.ended", "administrator")
+    seen = await world.client.post("/oauth/introspect", data={"token": raw["access_token"]}, auth=job.auth)
+    assert ok(seen) == {"active": False}
+    now = ok(await admin.get(path))
+    assert (now["state"], now["ended_reason"]) == ("ended", "administrator")
+
+
+async def test_unknown_grants_and_people_are_404(world: World, admin: httpx.AsyncClient) -> None:
+    before = await world.head()
+    problem(await admin.get("/admin/grants/nothing"), 404)
+    problem(await admin.delete("/admin/grants/nothing"), 404)
+    problem(await admin.get("/admin/people/nobody/grants"), 404)
+    assert ok(await admin.get("/admin/grants", params={"account_id": "nobody"})) == {"items": [], "next": None}
+    assert await world.head() == before
+
+
+async def test_the_newest_come_first_across_pages(world: World, admin: httpx.AsyncClient) -> None:
+    job = await world.register_client("Job", grant_types=("client_credentials",), scope=("profile",))
+    for _ in range(3):
+        ok(await world.client.post("/oauth/token", data={"grant_type": "client_credentials"}, auth=job.auth))
+        world.clock.advance(1)
+    query = {"client_id": job.client_id, "limit": 2}
+    first = ok(await admin.get("/admin/grants", params=query))
+    second = ok(await admin.get("/admin/grants", params=query | {"after": first["next"]}))
+    starts = [item["started_at"] for item in first["items"] + second["items"]]
+    assert starts == sorted(starts, reverse=True)
+    assert (len(starts), second["next"]) == (3, None)
