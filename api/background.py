@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable
 import structlog
 from sqlalchemy import Connection
 
+from api.audit import readings
 from api.services import Services
 from domain.event import Moment
 from eventstore.commands import DatabaseAway, Overloaded
@@ -42,6 +43,8 @@ class Background:
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self._services.ledger.arrivals.close()
+        await readings.closed()
         try:
             await self._services.uses.record(everything=True)
             await self._services.tallies.close_elapsed(everything=True)

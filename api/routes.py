@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from api import admin
+from api import admin, audit
 from api.account import account, account_sign_in, account_sign_in_posted, account_sign_out, account_sign_out_posted
 from api.account_grants import account_grants, account_grants_withdraw
 from api.authorize import authorize, authorize_sign_in
@@ -33,4 +33,16 @@ PAGES: list[Any] = [
     account_grants_withdraw,
 ]
 
-ROUTES: list[Any] = [token, introspect, revoke, metadata, live, ready, metrics, dashboards, *admin.ROUTES, *PAGES]
+ROUTES: list[Any] = [
+    token,
+    introspect,
+    revoke,
+    metadata,
+    live,
+    ready,
+    metrics,
+    dashboards,
+    *admin.ROUTES,
+    *audit.ROUTES,
+    *PAGES,
+]

@@ -10,7 +10,6 @@ from typing import Any
 
 import psycopg
 import structlog
-from sqlalchemy.dialects.postgresql import psycopg as dialect
 from sqlalchemy.engine import make_url
 
 from eventstore.engines import is_sqlite
@@ -32,6 +31,8 @@ class Arrivals:
         self._listening: asyncio.Task[None] | None = None
         self.look_every = SQLITE_LOOK_EVERY if is_sqlite(url) else POSTGRESQL_LOOK_EVERY
         self.count = 0
+        self.closed = False
+        """Nobody is to wait any more: the process stops."""
 
     def ring(self) -> None:
         """Something was appended. On the event loop's thread only."""
@@ -42,7 +43,7 @@ class Arrivals:
 
     async def wait(self, since: int) -> None:
         """Returns when the bell has rung since the count was `since`, or when it is time to look without that."""
-        if self.count != since:
+        if self.count != since or self.closed:
             return
         if self._rung is None:
             self._rung = asyncio.get_running_loop().create_future()
@@ -53,7 +54,8 @@ class Arrivals:
 
     async def _listen(self) -> None:
         """Rings for every append that PostgreSQL tells of; ends when the connection is lost, and `wait` begins anew."""
-        _, parameters = dialect.dialect().create_connect_args(make_url(self._url))
+        url = make_url(self._url)
+        _, parameters = url.get_dialect()().create_connect_args(url)
         given: dict[str, Any] = dict(parameters)
         try:
             async with await psycopg.AsyncConnection.connect(**given, autocommit=True) as connection:
@@ -68,6 +70,7 @@ class Arrivals:
 
     async def close(self) -> None:
         """Listens no more and wakes everybody."""
+        self.closed = True
         listening, self._listening = self._listening, None
         if listening is not None:
             listening.cancel()

@@ -1,0 +1,165 @@
+"""Stored events as the contract shows them: personal values to those who may see them, to others `null` and a path."""
+
+from collections.abc import Mapping
+from typing import Any, Literal
+
+import msgspec
+from sqlalchemy import Connection
+
+from domain.event import Event
+from domain.events import EVENTS
+from domain.sealed import Sealed
+from eventstore.privacy import Privacy
+from security.clock import format_rfc3339
+from security.sealing import SealBroken
+
+BY_TAG: Mapping[str, type[Event]] = {event.type: event for event in EVENTS}
+ORIGIN = ("ip", "user_agent")
+MOMENTS = ("expires",)
+"""Names of moments beside those that end in `_at`."""
+
+HIDDEN = frozenset(field for event in EVENTS for field in event.hidden)
+
+
+class ShownActor(msgspec.Struct, frozen=True):
+    """Who did it. `credential` names what they acted with."""
+
+    kind: Literal["person", "client", "system", "anonymous"]
+    id: str | None = None
+    credential: dict[str, str] | None = None
+
+
+class ShownEvent(msgspec.Struct, frozen=True):
+    """An event. Personal values that are not shown are null, and their paths stand in `sealed` or `erased`."""
+
+    position: int
+    id: str
+    type: str
+    stream: str
+    version: int
+    time: str
+    actor: ShownActor
+    request_id: str | None
+    ip: str | None
+    user_agent: str | None
+    data: dict[str, Any]
+    sealed: list[str]
+    erased: list[str]
+
+
+class _Leaf(msgspec.Struct):
+    """The stored form as far as it is shown, its data untouched."""
+
+    position: int
+    id: str
+    type: str
+    stream: str
+    version: int
+    time: str
+    actor: ShownActor
+    data: dict[str, Any]
+    request_id: str | None = None
+    ip: str | None = None
+    user_agent: str | None = None
+
+
+_decode = msgspec.json.Decoder(_Leaf).decode
+
+
+class Rendering:
+    """Shows stored events to one reader. Use it where a connection is at hand: the keys are in the database."""
+
+    def __init__(self, privacy: Privacy, connection: Connection, *, personal: bool) -> None:
+        self._privacy = privacy
+        self._connection = connection
+        self._personal = personal
+
+    def event(self, state: str) -> ShownEvent:
+        """One event from its stored form."""
+        leaf = _decode(state)
+        sealed: list[str] = []
+        erased: list[str] = []
+
+        def value(field: str, path: str, text: str | None, hidden: bool = False) -> str | None:
+            if text is None:
+                return None
+            return self._value(Sealed(leaf.id, field, text), path, sealed, erased, hidden)
+
+        shown = {field: value(field, field, getattr(leaf, field)) for field in ORIGIN}
+        data = moments(leaf.data)
+        event = BY_TAG.get(leaf.type)
+        if event is not None:
+            for field in event.personal:
+                if field in data:
+                    data[field] = value(field, f"data.{field}", data[field], field in event.hidden)
+        return ShownEvent(
+            leaf.position,
+            leaf.id,
+            leaf.type,
+            leaf.stream,
+            leaf.version,
+            leaf.time,
+            leaf.actor,
+            leaf.request_id,
+            shown["ip"],
+            shown["user_agent"],
+            data,
+            sealed,
+            erased,
+        )
+
+    def state(self, state: Any) -> tuple[dict[str, Any], list[str], list[str]]:
+        """An aggregate's state, with the paths of what is sealed and of what is erased."""
+        sealed: list[str] = []
+        erased: list[str] = []
+        shown: dict[str, Any] = {}
+        for field in state.__struct_fields__:
+            value = getattr(state, field)
+            if isinstance(value, Sealed):
+                path = f"state.{field}"
+                shown[field] = self._value(value, path, sealed, erased, value.field in HIDDEN)
+            else:
+                shown[field] = msgspec.to_builtins(value)
+        return moments(shown), sealed, erased
+
+    def shows_personal(self, state: Any, sealed: list[str], erased: list[str]) -> bool:
+        """Whether a state that was shown has a personal value in clear."""
+        values = [field for field in state.__struct_fields__ if isinstance(getattr(state, field), Sealed)]
+        return len(values) > len(sealed) + len(erased)
+
+    def _value(self, value: Sealed, path: str, sealed: list[str], erased: list[str], hidden: bool) -> str | None:
+        try:
+            clear = self._privacy.open(self._connection, value)
+        except SealBroken:
+            # Somebody altered it. The event is shown all the same, and the proofs tell that it is not what was stored.
+            sealed.append(path)
+            return None
+        if clear is None:
+            erased.append(path)
+            return None
+        if hidden or not self._personal:
+            sealed.append(path)
+            return None
+        return clear
+
+
+def moments(value: Any) -> Any:
+    """The same with every moment as an RFC 3339 time."""
+    if isinstance(value, dict):
+        return {name: _moment(name, inner) for name, inner in value.items()}
+    if isinstance(value, list):
+        return [moments(inner) for inner in value]
+    return value
+
+
+def _moment(name: str, value: Any) -> Any:
+    if type(value) is int and (name.endswith("_at") or name in MOMENTS):
+        return format_rfc3339(value)
+    return moments(value)
+
+
+def unsealed(event: ShownEvent) -> bool:
+    """Whether a personal value stands in it in clear."""
+    kind = BY_TAG.get(event.type)
+    shown = kind is not None and any(event.data.get(field) is not None for field in kind.personal)
+    return shown or event.ip is not None or event.user_agent is not None

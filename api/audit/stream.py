@@ -1,0 +1,133 @@
+"""Following the log as it grows: server-sent events (`GET /audit/stream`).
+
+Events are pulled by position whenever the reader has taken what it was sent before, so that a slow reader costs no
+memory and none is lost or told twice. The token is judged again before each pull: who lost the right to read loses the
+stream.
+"""
+
+from collections.abc import AsyncIterator
+from typing import Any, NamedTuple
+
+import msgspec
+from litestar import Request, get
+from litestar.response import Stream
+from sqlalchemy import Connection
+
+from api.access import caller, needing
+from api.answers import header
+from api.audit import readings
+from api.audit.asking import READ, Auditor, auditor
+from api.audit.events import show
+from api.audit.filters import From
+from api.audit.rendering import ShownEvent
+from api.problems import Invalid, Unavailable
+from domain import audit
+from eventstore.ledger import Ledger
+from security.clock import SECOND
+
+AT_ONCE = 100
+"""Events pulled at a time."""
+
+HEART_BEAT = b": heart-beat\n\n"
+BEAT_EVERY = 15 * SECOND
+RECONNECT_AFTER = b"retry: 2000\n\n"
+"""Milliseconds that a browser waits before it comes back with the id that it saw last."""
+
+STREAMS_AT_MOST = 200
+"""In one process. A further reader is asked to come later."""
+
+_encode = msgspec.json.Encoder().encode
+
+
+class Reader(NamedTuple):
+    """Whoever follows. The event that tells of their own reading, at `own`, is not told to them."""
+
+    asking: Auditor
+    digest: bytes
+    reading_id: str
+    own: int
+
+
+@get(
+    "/audit/stream",
+    **needing(READ),
+    tags=["Audit"],
+    summary="Follow the log",
+    media_type="text/event-stream",
+)
+async def stream(request: Request[Any, Any, Any], first: From = None) -> Stream:
+    """Every event from a position on, or, without one, from now on; `Last-Event-ID` goes before `from`."""
+    asking = auditor(request)
+    if len(readings.FOLLOWING) >= STREAMS_AT_MOST:
+        raise Unavailable("Too many streams are open.", retry_after=30)
+    last = _last_seen(request)
+    if last is None and first is not None:
+        last = first - 1
+    await asking.here.ledger.settled()
+    head = asking.here.ledger.changes.position
+    begin = head if last is None else last
+    reading_id, own = await readings.open_reading(asking, audit.open_stream, first=begin + 1, unsealed=asking.personal)
+    reader = Reader(asking, caller(request).known.token.digest, reading_id, own)
+    return Stream(
+        _messages(reader, begin),
+        media_type="text/event-stream",
+        # Proxies that gather an answer before they pass it on would hold a stream back for ever.
+        headers={"cache-control": "no-store", "x-accel-buffering": "no"},
+    )
+
+
+def _last_seen(request: Request[Any, Any, Any]) -> int | None:
+    text = header(request.scope, b"last-event-id")
+    if text is None or text == "":
+        return None
+    if not text.isascii() or not text.isdigit() or len(text) > 16:
+        raise Invalid.field("Last-Event-ID", "must be the position of an event")
+    return int(text)
+
+
+async def _messages(reader: Reader, last: int) -> AsyncIterator[bytes]:
+    ledger, count = reader.asking.here.ledger, 0
+    readings.FOLLOWING.add(reader.reading_id)
+    try:
+        yield RECONNECT_AFTER
+        beaten = ledger.clock.now()
+        while await _may_go_on(reader):
+            since = ledger.arrivals.count
+            await ledger.settled()
+            known = ledger.changes.position
+            if last < known:
+                # Only what the caches have followed: a person erased up to there is erased here.
+                upto = min(known, last + AT_ONCE)
+                events = await ledger.read(_pull, reader, last, upto)
+                last, count, beaten = upto, count + len(events), ledger.clock.now()
+                if events:
+                    yield b"".join(message(event) for event in events)
+                continue
+            if ledger.clock.now() - beaten >= BEAT_EVERY:
+                beaten = ledger.clock.now()
+                yield HEART_BEAT
+            await ledger.arrivals.wait(since)
+    finally:
+        readings.FOLLOWING.discard(reader.reading_id)
+        readings.close_stream(reader.asking, reader.reading_id, last, count)
+
+
+async def _may_go_on(reader: Reader) -> bool:
+    ledger: Ledger = reader.asking.here.ledger
+    if ledger.arrivals.closed:
+        return False
+    known = await ledger.validation.find(reader.digest)
+    return known is not None and known.reason(ledger.clock.now()) == "active" and READ in known.scope
+
+
+def _pull(connection: Connection, reader: Reader, last: int, upto: int) -> list[ShownEvent]:
+    positions = [position for position in range(last + 1, upto + 1) if position != reader.own]
+    return show(connection, reader.asking, positions)
+
+
+def message(event: ShownEvent) -> bytes:
+    """One server-sent event. JSON has no line breaks of its own, so the data is one line."""
+    return b"id: %d\nevent: %s\ndata: %s\n\n" % (event.position, event.type.encode(), _encode(event))
+
+
+ROUTES: list[Any] = [stream]

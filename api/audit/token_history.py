@@ -1,0 +1,204 @@
+"""All that ever happened with a token, code or secret (`POST /audit/token-history`)."""
+
+from collections.abc import Iterator
+from typing import Annotated, Any
+
+import msgspec
+from litestar import Request, post
+from litestar.params import JSONBody
+from msgspec import Meta
+from sqlalchemy import Connection
+
+from api.access import needing
+from api.audit.asking import READ, Auditor, auditor
+from api.audit.events import EXAMPLE as EVENT_EXAMPLE
+from api.audit.plain_words import meaning
+from api.audit.presented import RawSecret, Sha256, presented
+from api.audit.rendering import Rendering, ShownEvent, unsealed
+from api.problems import Invalid, Missing
+from domain import client, client_secret, usage
+from domain.event import Moment, Recorded
+from domain.rules.validity import Reason
+from eventstore import issued, past, searching
+from eventstore.issued import Issued, Kind
+from projections import clients
+from security.clock import format_rfc3339
+
+USES_AT_MOST = 200
+"""Grouped uses of a client secret that its history ends with, the newest ones."""
+
+
+class TokenHistoryQuestion(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
+    """Exactly one of them."""
+
+    token: RawSecret | None = None
+    sha256: Sha256 | None = None
+    id: (
+        Annotated[
+            str,
+            Meta(
+                pattern="^[0-9A-Za-z]{1,32}$",
+                max_length=32,
+                description="A token's `jti`, or the id of a grant, a session or a client secret version.",
+            ),
+        ]
+        | None
+    ) = None
+
+
+class SecretVersion(msgspec.Struct, frozen=True):
+    """A version of a client's secret."""
+
+    id: str
+    version: int
+
+
+class ExplainedEvent(ShownEvent, frozen=True):
+    """An event, and what it means."""
+
+    meaning: str
+
+
+class TokenHistory(msgspec.Struct, frozen=True):
+    """What it is and how it stands now. `secret` authenticated the request that got it; of a secret it is itself."""
+
+    kind: Kind
+    sha256: str
+    state: Reason
+    client_id: str | None
+    client_name: str | None
+    secret: SecretVersion | None
+    account_id: str | None
+    grant_id: str | None
+    scope: str | None
+    issued_at: str
+    expires_at: str | None
+    events: list[ExplainedEvent]
+
+
+EXAMPLE = {
+    "kind": "access",
+    "sha256": "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08",
+    "state": "grant_ended",
+    "client_id": "2Yt0kQm4VdLw8sRz1XbN6c",
+    "client_name": "Photo Prints",
+    "secret": {"id": "8Wq3nBz5MhCy2tLv9RdK7x", "version": 2},
+    "account_id": "5Hc9pTn3WfKe7uJx0ZaQ4r",
+    "grant_id": "2Yt0kQm4VdLw8sRz1XbN6c",
+    "scope": "profile catalog:read",
+    "issued_at": "2026-01-31T11:00:00.000000Z",
+    "expires_at": "2026-01-31T11:10:00.000000Z",
+    "events": [EVENT_EXAMPLE | {"meaning": "The grant ended with all its tokens: the person withdrew it."}],
+}
+
+
+@post(
+    "/audit/token-history",
+    status_code=200,
+    **needing(READ, example={"sha256": EXAMPLE["sha256"]}, answer=EXAMPLE),
+    tags=["Audit"],
+    summary="The history of a token, code or secret",
+)
+async def token_history(request: Request[Any, Any, Any], data: JSONBody[TokenHistoryQuestion]) -> TokenHistory:
+    """Every event of its grant, and those of others that decided about it; for tokens long gone too. Unknown: 404."""
+    asking = auditor(request)
+    await asking.here.ledger.settled()
+    if data.id is None:
+        about = presented(asking, data.token, data.sha256)
+        digest: bytes | None = bytes.fromhex(about.sha256)
+        asked = about.asked
+    else:
+        if data.token is not None or data.sha256 is not None:
+            raise Invalid.field("id", "give one of token, sha256 and id")
+        asked = {"id": data.id}
+        digest = await asking.here.ledger.read(_by_id, data.id)
+    history = None if digest is None else await asking.here.ledger.read(_history, asking, digest)
+    shown = () if history is None else history.events
+    await asking.record("token_history", asked, len(shown), unsealed=any(unsealed(event) for event in shown))
+    if history is None:
+        raise Missing("No such secret was ever issued here.")
+    return history
+
+
+def _by_id(connection: Connection, text: str) -> bytes | None:
+    """The digest of what an id names: a token by its `jti`, else the first secret of a grant, session or version."""
+    if len(text) == issued.JTI_HEX and not text.strip("0123456789abcdef"):
+        return issued.digest_of_jti(connection, text)
+    for category in ("grant", "session"):
+        first = next(iter(list(past.history(connection, f"{category}:{text}"))), None)
+        if first is not None:
+            return bytes.fromhex(issued.all_of(first)[0].sha256)
+    return issued.digest_of_secret_version(connection, text)
+
+
+def _history(connection: Connection, asking: Auditor, digest: bytes) -> TokenHistory | None:
+    found = issued.find(connection, digest)
+    if found is None:
+        return None
+    head = searching.newest(connection)
+    judgement = past.judge(connection, found, head, asking.now)
+    positions = sorted({*_told(connection, found), *judgement.decided_by})
+    rendering = Rendering(asking.here.ledger.privacy, connection, personal=asking.personal)
+    shown = [_explained(rendering.event(state)) for state in searching.stored_forms(connection, positions)]
+    named = None if found.client_id is None else clients.by_id(connection, found.client_id)
+    expires_at = _expires_at(connection, found, head)
+    return TokenHistory(
+        found.kind,
+        found.sha256,
+        judgement.reason,
+        found.client_id,
+        None if named is None else named.client_name,
+        _secret(found),
+        found.account_id,
+        found.grant_id,
+        getattr(found.by.event, "scope", None),
+        format_rfc3339(found.by.time),
+        None if expires_at is None else format_rfc3339(expires_at),
+        shown,
+    )
+
+
+def _explained(event: ShownEvent) -> ExplainedEvent:
+    fields = {name: getattr(event, name) for name in event.__struct_fields__}
+    return ExplainedEvent(**fields, meaning=meaning(event.type, event.data))
+
+
+def _told(connection: Connection, found: Issued) -> Iterator[int]:
+    """The positions of everything that was told of it."""
+    if found.kind != "client_secret":
+        yield from (each.position for each in past.history(connection, found.by.stream))
+        return
+    yield from (each.position for each in _of_secret(connection, found))
+    yield from past.newest_of(connection, usage.stream(found.secret_id or ""), USES_AT_MOST)
+
+
+def _of_secret(connection: Connection, found: Issued) -> Iterator[Recorded]:
+    """What the client's stream tells of a secret version, the rotations that set its end and the client's own ends."""
+    for each in past.history(connection, found.by.stream):
+        event = each.event
+        if isinstance(event, client_secret.SecretRotated) and each.position > found.by.position:
+            concerned = event.others_expire_in is not None
+        elif isinstance(event, client.Registered | client.Disabled | client.Enabled | client.Deleted):
+            concerned = True
+        else:
+            concerned = getattr(event, "secret_id", None) == found.secret_id
+        if concerned:
+            yield each
+
+
+def _secret(found: Issued) -> SecretVersion | None:
+    event = found.by.event
+    version = getattr(event, "version" if found.kind == "client_secret" else "secret_version", None)
+    return None if found.secret_id is None or version is None else SecretVersion(found.secret_id, version)
+
+
+def _expires_at(connection: Connection, found: Issued, head: int) -> Moment | None:
+    """When it ends by itself; a later rotation may have brought a client secret's end forward."""
+    if found.kind != "client_secret":
+        return found.expires_at
+    state: client.State = past.folded(connection, found.by.stream, head).state
+    version = client_secret.find(state.secrets, found.secret_id or "")
+    return found.expires_at if version is None else version.expires_at
+
+
+ROUTES: list[Any] = [token_history]

@@ -1,0 +1,119 @@
+"""What a secret is, by its digest: the event that issued it, even if nothing else about it is left."""
+
+from typing import Literal, NamedTuple
+
+from sqlalchemy import Connection, select
+
+from domain import session
+from domain.client_secret import SecretIssued, SecretRotated
+from domain.event import SECOND, Event, Moment, Recorded
+from domain.grant import TokensIssued, TokensRefreshed
+from domain.grant_code import CodeIssued
+from eventstore.mapper import LogMapper
+from eventstore.searching import stored
+from projections import digests, secrets, tokens
+
+Kind = Literal["access", "refresh", "code", "client_secret", "session"]
+
+JTI_HEX = 32
+"""Hex digits of a token's `jti`: the first half of its digest."""
+
+_MAPPER = LogMapper()
+
+
+class Issued(NamedTuple):
+    """A secret and the event that issued it. `expires_at` is as that event says; later ones may bring it forward."""
+
+    sha256: str
+    kind: Kind
+    by: Recorded
+    expires_at: Moment | None
+
+    @property
+    def grant_id(self) -> str | None:
+        return self.by.stream.partition(":")[2] if self.kind in ("access", "refresh", "code") else None
+
+    @property
+    def client_id(self) -> str | None:
+        if self.kind == "client_secret":
+            return self.by.stream.partition(":")[2]
+        found: str | None = getattr(self.by.event, "client_id", None)
+        return found
+
+    @property
+    def account_id(self) -> str | None:
+        found: str | None = getattr(self.by.event, "account_id", None)
+        return found
+
+    @property
+    def secret_id(self) -> str | None:
+        """The client secret version that authenticated the request, or the very one that this is."""
+        found: str | None = getattr(self.by.event, "secret_id", None)
+        return found
+
+
+def find(connection: Connection, digest: bytes) -> Issued | None:
+    """The secret with this digest; None when it was never issued here."""
+    row = tokens.find(connection, digest)
+    position = digests.find(connection, digest) if row is None else row.position
+    if position is None:
+        return None
+    return issued_at(connection, position, digest.hex())
+
+
+def issued_at(connection: Connection, position: int, sha256: str) -> Issued | None:
+    """The secret with this digest that the event at a position issued; None when it issued no such one."""
+    state = stored(connection, position)
+    if state is None:
+        return None
+    recorded = _MAPPER.recorded(state)
+    return next((each for each in all_of(recorded) if each.sha256 == sha256), None)
+
+
+def all_of(recorded: Recorded) -> list[Issued]:
+    """Every secret that an event issued."""
+    event: Event = recorded.event
+    match event:
+        case CodeIssued():
+            return [_issued(event.code, "code", recorded, event.lifetime)]
+        case TokensIssued() | TokensRefreshed():
+            access = _issued(event.access_token, "access", recorded, event.lifetime)
+            if event.refresh_token is None:
+                return [access]
+            return [access, _issued(event.refresh_token, "refresh", recorded, event.refresh_lifetime)]
+        case SecretIssued() | SecretRotated():
+            return [_issued(event.sha256, "client_secret", recorded, event.lifetime)]
+        case session.Started():
+            return [_issued(event.sha256, "session", recorded, event.lifetime)]
+        case _:
+            return []
+
+
+def _issued(sha256: str, kind: Kind, recorded: Recorded, lifetime: int | None) -> Issued:
+    return Issued(sha256, kind, recorded, None if lifetime is None else recorded.time + lifetime * SECOND)
+
+
+def digest_of_jti(connection: Connection, jti: str) -> bytes | None:
+    """The digest of the token that introspection names so, as long as its row is there or its digest is kept."""
+    low = bytes.fromhex(jti) + bytes(32 - JTI_HEX // 2)
+    high = bytes.fromhex(jti) + b"\xff" * (32 - JTI_HEX // 2)
+    for table in (tokens.TABLE, digests.TABLE):
+        query = select(table.c.digest).where(table.c.digest >= low, table.c.digest <= high).limit(1)
+        found: bytes | None = connection.scalar(query)
+        if found is not None:
+            return bytes(found)
+    return None
+
+
+def digest_of_secret_version(connection: Connection, secret_id: str) -> bytes | None:
+    """The digest of a client secret version."""
+    found = connection.scalar(select(secrets.TABLE.c.sha256).where(secrets.TABLE.c.secret_id == secret_id))
+    return None if found is None else bytes(found)
+
+
+def grant_of(connection: Connection, digest: bytes) -> tuple[Kind, str, str | None] | None:
+    """Kind, grant and person of a code or refresh token whose row was pruned, so that its replay is still noticed."""
+    found = find(connection, digest)
+    if found is None or found.grant_id is None:
+        return None
+    return found.kind, found.grant_id, found.account_id

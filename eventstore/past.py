@@ -1,0 +1,250 @@
+"""The log as it stood: streams folded up to a position, and whether a secret was good for anything there, and why.
+
+What decides is `domain.rules.validity`, the rule of live validation; here it is given folds that stop early in the
+place of rows. Exact to the event: at the position that ended a token, and at its recorded time, it is dead already.
+"""
+
+from collections.abc import Iterator, Sequence
+from typing import Any, NamedTuple
+
+from sqlalchemy import Connection, select
+
+from domain import account, client, client_secret, consent, grant, session
+from domain.event import Moment, Recorded
+from domain.grant import SuccessorReplaced, TokenRevoked, TokensRefreshed
+from domain.grant_code import CodeRedeemed
+from domain.rules import validity
+from domain.rules.validity import Reason
+from eventstore.issued import Issued
+from eventstore.mapper import LogMapper
+from eventstore.searching import first_at
+from eventstore.states import evolve, initial
+from eventstore.stored import events
+
+_MAPPER = LogMapper()
+
+
+class Folded(NamedTuple):
+    """A stream up to a position: its state, how many events made it, and those events."""
+
+    state: Any
+    version: int
+    history: tuple[Recorded, ...]
+
+
+class Judgement(NamedTuple):
+    """Whether it was alive, why, and the positions of the events that decide it."""
+
+    reason: Reason
+    decided_by: tuple[int, ...]
+
+
+def history(connection: Connection, stream: str, position: int | None = None) -> Iterator[Recorded]:
+    """A stream's events in order, up to a position."""
+    query = select(events.c.state).where(events.c.originator_id == stream)
+    if position is not None:
+        query = query.where(events.c.id <= position)
+    for (state,) in connection.execute(query.order_by(events.c.originator_version)):
+        yield _MAPPER.recorded(state)
+
+
+def exists(connection: Connection, stream: str) -> bool:
+    """Whether the stream has any event."""
+    return connection.scalar(select(events.c.id).where(events.c.originator_id == stream).limit(1)) is not None
+
+
+def newest_of(connection: Connection, stream: str, limit: int) -> list[int]:
+    """The positions of a stream's newest events."""
+    query = select(events.c.id).where(events.c.originator_id == stream)
+    return list(connection.scalars(query.order_by(events.c.originator_version.desc()).limit(limit)))
+
+
+def folded(connection: Connection, stream: str, position: int) -> Folded:
+    """The stream as it stood at the position."""
+    state = initial(stream)
+    told = tuple(history(connection, stream, position))
+    for recorded in told:
+        state = evolve(stream, state, recorded)
+    return Folded(state, len(told), told)
+
+
+def position_at(connection: Connection, moment: Moment, head: int) -> int:
+    """The newest position whose time is not after `moment`; 0 when everything came later."""
+    return first_at(connection, moment + 1, head) - 1
+
+
+def judge(connection: Connection, issued: Issued, position: int, now: Moment) -> Judgement:
+    """How the secret stood at a position of the log, at the time `now`."""
+    if issued.by.position > position or now < issued.by.time:
+        return Judgement("not_yet_issued", (issued.by.position,))
+    match issued.kind:
+        case "client_secret":
+            return _client_secret(connection, issued, position, now)
+        case "session":
+            return _session(connection, issued, position, now)
+        case _:
+            return _token(connection, issued, position, now)
+
+
+# Tokens and codes -------------------------------------------------------------------------------------------------
+
+
+def _token(connection: Connection, issued: Issued, position: int, now: Moment) -> Judgement:
+    of_grant = folded(connection, issued.by.stream, position)
+    state: grant.State = of_grant.state
+    of_client = folded(connection, client.stream(state.client_id), position)
+    of_person = of_consent = None
+    person = None
+    if state.account_id is not None:
+        of_person = folded(connection, account.stream(state.account_id), position)
+        if state.grant_type == "authorization_code":
+            of_consent = folded(connection, consent.stream(state.account_id, state.client_id), position)
+        person = validity.of_person(of_person.state, None if of_consent is None else of_consent.state)
+    secret_id = None if issued.kind == "code" else issued.secret_id
+    token, own_end = _own(issued, of_grant)
+    standing = validity.Standing(
+        token, state.grant_id, validity.of_client(of_client.state, secret_id), person, state.ended_at
+    )
+    reason = validity.reason(standing, now)
+    cause = validity.cause(standing, now)
+    if cause == "active":
+        alive = [issued.by.position, _registered(of_client), _registered(of_person), _registered(of_consent)]
+        return Judgement(reason, _positions(alive))
+    return Judgement(reason, _positions([_decisive(cause, standing, issued, own_end, of_grant)]))
+
+
+def _own(issued: Issued, of_grant: Folded) -> tuple[validity.Token, int | None]:
+    """The token by itself, and the event that ended it: its revocation, redemption or successor."""
+    state: grant.State = of_grant.state
+    end: int | None = None
+    rotated = False
+    grace_ends_at = None
+    if issued.kind == "refresh":
+        # Between the replacement of a successor and the next one, the predecessor is the current one again.
+        current = state.refresh or state.predecessor
+        rotated = current is not None and current.sha256 != issued.sha256
+        if rotated and state.predecessor is not None and state.predecessor.sha256 == issued.sha256:
+            grace_ends_at = state.grace_ends_at
+        if rotated:
+            end = next(
+                (
+                    each.position
+                    for each in of_grant.history
+                    if each.position > issued.by.position
+                    and isinstance(each.event, TokensRefreshed | SuccessorReplaced)
+                ),
+                None,
+            )
+    else:
+        end = next((each.position for each in of_grant.history if _ends(each, issued)), None)
+    token = validity.Token(
+        issued.kind,  # type: ignore[arg-type]
+        issued.by.position,
+        issued.by.time,
+        issued.expires_at or issued.by.time,
+        ended=end is not None and not rotated,
+        rotated=rotated,
+        grace_ends_at=grace_ends_at,
+    )
+    return token, end
+
+
+def _ends(recorded: Recorded, issued: Issued) -> bool:
+    event = recorded.event
+    if issued.kind == "code":
+        return isinstance(event, CodeRedeemed)
+    return isinstance(event, TokenRevoked) and event.access_token == issued.sha256
+
+
+def _decisive(
+    cause: validity.Cause, standing: validity.Standing, issued: Issued, own_end: int | None, of_grant: Folded
+) -> int | None:
+    person = standing.person
+    match cause:
+        case "revoked" | "redeemed" | "rotated":
+            return own_end
+        case "grant_ended":
+            return next((each.position for each in of_grant.history if isinstance(each.event, grant.Ended)), None)
+        case "client_disabled" | "client_deleted":
+            return standing.client.cutoff
+        case "secret_ended":
+            return standing.client.secret_cutoff
+        case "person_disabled" | "person_erased":
+            return None if person is None else person.cutoff
+        case "password_changed":
+            return None if person is None else person.password_cutoff
+        case "consent_withdrawn":
+            return None if person is None else person.consent_cutoff
+        case _:
+            return issued.by.position
+
+
+def _registered(part: Folded | None) -> int | None:
+    """The event that brought a party into the state in which it can act: made, or enabled again."""
+    if part is None:
+        return None
+    beginnings = (client.Registered, client.Enabled, account.Registered, account.Enabled, consent.Given)
+    return next((each.position for each in reversed(part.history) if isinstance(each.event, beginnings)), None)
+
+
+def _positions(found: Sequence[int | None]) -> tuple[int, ...]:
+    return tuple(sorted({position for position in found if position}))
+
+
+# Client secrets and sessions --------------------------------------------------------------------------------------
+
+
+def _client_secret(connection: Connection, issued: Issued, position: int, now: Moment) -> Judgement:
+    of_client = folded(connection, issued.by.stream, position)
+    state: client.State = of_client.state
+    version = client_secret.find(state.secrets, issued.secret_id or "")
+    last = {type(each.event): each.position for each in of_client.history}
+    if state.deleted:
+        return Judgement("client_deleted", _positions([last.get(client.Deleted)]))
+    if version is None or version.revoked:
+        revoked = [
+            each.position
+            for each in of_client.history
+            if isinstance(each.event, client_secret.SecretRevoked) and each.event.secret_id == issued.secret_id
+        ]
+        return Judgement("revoked" if revoked else "expired", _positions(revoked[:1] or [issued.by.position]))
+    if version.expires_at is not None and version.expires_at <= now:
+        return Judgement("expired", _positions([_ending_rotation(of_client, issued, version) or issued.by.position]))
+    if not state.enabled:
+        return Judgement("client_disabled", _positions([last.get(client.Disabled)]))
+    return Judgement("active", _positions([issued.by.position, _registered(of_client)]))
+
+
+def _ending_rotation(of_client: Folded, issued: Issued, version: client_secret.SecretVersion) -> int | None:
+    """The rotation that brought the version's end forward."""
+    if version.expires_at == issued.expires_at:
+        return None
+    return next(
+        (
+            each.position
+            for each in of_client.history
+            if each.position > issued.by.position
+            and isinstance(each.event, client_secret.SecretRotated)
+            and each.event.others_expire_in is not None
+            and each.time + each.event.others_expire_in * 1_000_000 == version.expires_at
+        ),
+        None,
+    )
+
+
+def _session(connection: Connection, issued: Issued, position: int, now: Moment) -> Judgement:
+    of_session = folded(connection, issued.by.stream, position)
+    state: session.State = of_session.state
+    of_person = folded(connection, account.stream(state.account_id), position)
+    person: account.State = of_person.state
+    if state.ended:
+        return Judgement("revoked", _positions([of_session.history[-1].position]))
+    if person.erased:
+        return Judgement("person_erased", (person.cutoff,))
+    if not person.enabled or state.started < person.cutoff:
+        return Judgement("person_disabled", _positions([person.cutoff]))
+    if state.started < person.password_cutoff:
+        return Judgement("revoked", _positions([person.password_cutoff]))
+    if state.expires <= now:
+        return Judgement("expired", (issued.by.position,))
+    return Judgement("active", _positions([issued.by.position, _registered(of_person)]))
