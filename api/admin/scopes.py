@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from typing import Annotated, Any
-from urllib.parse import quote, unquote
+from urllib.parse import quote, unquote_to_bytes
 
 import msgspec
 from litestar import Request, Response, delete, get, put
@@ -116,7 +116,7 @@ async def retire_scope(request: Request[Any, Any, Any], name: FromPath[str]) -> 
 def _named(request: Request[Any, Any, Any]) -> str:
     """The name as it was written in the address: the framework makes one slash of two."""
     raw: bytes | None = request.scope.get("raw_path")
-    path = request.scope["path"] if raw is None else unquote(raw.partition(b"?")[0].decode("ascii"))
+    path = request.scope["path"] if raw is None else unquote_to_bytes(raw.partition(b"?")[0]).decode()
     return path[len(PATH) + 1 :]
 
 
