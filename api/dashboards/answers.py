@@ -9,6 +9,7 @@ from typing import Any, NoReturn
 
 import msgspec
 from litestar import Request, Response
+from litestar.datastructures import Cookie
 
 from api import oauth_errors, problems
 from api.client_authentication import Caller
@@ -37,10 +38,12 @@ class DashboardTokens(msgspec.Struct, frozen=True):
 
 
 class SignInEnded(problems.WrongCredentials):
-    """401: the cookie is missing, or what it held is worth nothing any more."""
+    """401: the cookie is missing, or what it held is worth nothing any more; then it is taken back at once."""
 
-    def __init__(self) -> None:
+    def __init__(self, worthless: Cookie | None = None) -> None:
         super().__init__("You are not signed in, or not any more. Sign in again.")
+        if worthless is not None:
+            self.headers["set-cookie"] = worthless.to_header(header="")
 
 
 class NothingAllowed(problems.Invalid):

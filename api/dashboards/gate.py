@@ -108,7 +108,11 @@ def entered(connection: ASGIConnection[Any, Any, Any, Any]) -> Entered:
 
 
 def other_methods(path: str, *methods: Method) -> list[HTTPRouteHandler]:
-    """What else may be asked of an endpoint that answers `methods`: its preflight, and methods it does not have."""
+    """What else may be asked of an endpoint that answers `methods`: its preflight, and methods it does not have.
+
+    They go before the endpoint itself: the framework gives a path an OPTIONS of its own as soon as its first handler
+    has none, and that one would stay.
+    """
 
     @route(path, http_method="OPTIONS", status_code=204, include_in_schema=False)
     async def preflight(request: Request[Any, Any, Any]) -> Response[None]:

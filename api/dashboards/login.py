@@ -61,4 +61,4 @@ async def login(
         refused(error)
 
 
-LOGIN = [login, *other_methods("/login", "POST")]
+LOGIN = [*other_methods("/login", "POST"), login]

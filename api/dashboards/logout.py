@@ -74,4 +74,4 @@ async def _end(here: Services, scope: Scope, row: tokens.Found) -> None:
         raise AssertionError("a token's row names a grant that is not its client's")
 
 
-LOGOUT = [logout, *other_methods("/logout", "DELETE")]
+LOGOUT = [*other_methods("/logout", "DELETE"), logout]

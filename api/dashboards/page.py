@@ -34,4 +34,4 @@ def _answer(request: Request[Any, Any, Any], slug: str, error: str = "") -> Resp
     )
 
 
-PAGE = [page, without_script, *other_methods("/", "GET", "POST")]
+PAGE = [*other_methods("/", "GET", "POST"), page, without_script]

@@ -29,9 +29,12 @@ async def refresh(request: Request[Any, Any, Any], slug: FromPath[str]) -> Respo
     A second tab that sends the same cookie within the grace gets tokens too; later, it ends the sign-in.
     """
     here = services(request)
-    token = cookie.read(request.scope, slug, here.settings.issuer, here.format)
-    if token is None:
+    issuer = here.settings.issuer
+    if not cookie.is_there(request.scope, slug, issuer):
         raise SignInEnded()
+    token = cookie.read(request.scope, slug, issuer, here.format)
+    if token is None:
+        raise SignInEnded(cookie.cleared(slug, issuer))
 
     async def grant(caller: Caller) -> Tokens:
         return await execute(here, request.scope, caller, refresh_token, TokenRequest(presented=token.hex), None)
@@ -39,9 +42,9 @@ async def refresh(request: Request[Any, Any, Any], slug: FromPath[str]) -> Respo
     try:
         return await perform(here, request, grant)
     except InvalidGrant:
-        raise SignInEnded() from None
+        raise SignInEnded(cookie.cleared(slug, issuer)) from None
     except OAuthError as error:
         refused(error)
 
 
-REFRESH = [refresh, *other_methods("/refresh", "POST")]
+REFRESH = [*other_methods("/refresh", "POST"), refresh]

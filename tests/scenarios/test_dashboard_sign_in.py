@@ -1,0 +1,318 @@
+"""A person signs in at a dashboard with user name and password alone; every use and every failure is a fact."""
+
+from collections import Counter
+from typing import Any
+
+import pytest
+
+from domain import account, client
+from eventstore.commands import Command
+from security.passwords import Hasher
+from tests.scenarios.dashboards import ADMINISTRATION, PLATFORM, Dashboard, Platform, make_dashboard, make_platform
+from tests.scenarios.world import World
+
+
+@pytest.fixture
+async def platform(world: World) -> Platform:
+    return await make_platform(world)
+
+
+async def introspect(world: World, at: Dashboard, token: str) -> dict[str, Any]:
+    answer = await world.client.post(
+        "/oauth/introspect", data={"token": token}, auth=(at.client_id, at.secrets[-1].reveal())
+    )
+    found: dict[str, Any] = answer.json()
+    return found
+
+
+async def test_a_sign_in_gives_a_token_and_puts_the_refresh_token_into_the_cookie(world, platform):
+    before = await world.head()
+    answer = await platform.client.login(platform.paul)
+    assert answer.status_code == 200
+    body = answer.json()
+    assert set(body) == {"token_type", "expires_in", "access_token", "scope"}
+    assert body["token_type"] == "Bearer"
+    assert body["expires_in"] == 600
+    assert body["scope"] == " ".join(PLATFORM)
+    value, attributes = platform.client.set_cookie(answer)
+    assert value.startswith("glog_rt_")
+    assert attributes == {"path": "/", "max-age": str(30 * 86_400), "httponly": "", "samesite": "strict"}
+
+    (issued,) = await world.events(after=before)
+    assert issued.type == "grant.tokens_issued"
+    assert issued.actor.kind == "person"
+    assert issued.actor.id == platform.paul.account_id
+    assert issued.actor.credential == {
+        "client_id": platform.client.client_id,
+        "secret_id": platform.client.secret_ids[0],
+    }
+    assert issued.request_id == answer.headers["x-request-id"]
+    assert issued.event.grant_type == "password"
+    assert issued.event.client_id == platform.client.client_id
+    assert issued.event.account_id == platform.paul.account_id
+    assert (issued.event.secret_id, issued.event.secret_version) == (platform.client.secret_ids[0], 1)
+    assert body["access_token"] not in str(issued)
+    assert value not in str(issued)
+    assert (await introspect(world, platform.client, body["access_token"]))["sub"] == platform.paul.account_id
+
+
+@pytest.mark.parametrize("name", ["PAUL", "paul@example.test", "Paul@Example.TEST"])
+async def test_any_spelling_of_the_login_names_will_do_in_a_form_too(platform, name):
+    answer = await platform.client.call("POST", "/login", data={"username": name, "password": platform.paul.password})
+    assert answer.status_code == 200
+    assert answer.json()["scope"] == " ".join(PLATFORM)
+
+
+async def test_a_dashboards_own_lifetimes_count(world, platform):
+    at = await make_dashboard(world, "brief", access_token_lifetime=60, refresh_token_lifetime=3600)
+    answer = await at.login(platform.paul)
+    assert answer.json()["expires_in"] == 60
+    assert at.set_cookie(answer)[1]["max-age"] == "3600"
+
+
+async def test_a_third_dashboard_works_like_the_first_two(world, platform):
+    third = await make_dashboard(world, "support", realm="administration", scope=("clients:read",))
+    access, cookie = await third.sign_in(platform.ada)
+    assert (await introspect(world, third, access))["scope"] == "clients:read"
+    answer = await third.refresh(cookie)
+    assert answer.status_code == 200
+    assert (await third.logout(cookie=third.cookie(answer))).status_code == 204
+    assert (await third.login(platform.paul)).status_code == 401
+
+
+@pytest.mark.parametrize("settings_given", [{"issuer": "https://login.example.test"}])
+async def test_over_tls_the_cookie_is_bound_to_the_host(world, platform):
+    answer = await platform.client.login(platform.paul)
+    value, attributes = platform.client.set_cookie(answer)
+    assert platform.client.cookie_name == "__Host-grantlog-client"
+    assert attributes == {
+        "path": "/",
+        "max-age": str(30 * 86_400),
+        "httponly": "",
+        "samesite": "strict",
+        "secure": "",
+    }
+    refreshed = await platform.client.refresh(value)
+    assert refreshed.status_code == 200
+    assert set(platform.client.set_cookie(refreshed)[1]) == set(attributes)
+    # A cookie without the prefix could have been planted by another host of the domain.
+    planted = await platform.client.call(
+        "POST", "/refresh", headers={"cookie": f"grantlog-client={platform.client.cookie(refreshed)}"}
+    )
+    assert planted.status_code == 401
+
+
+# -- refusals ---------------------------------------------------------------------------------------------------------
+
+
+async def test_all_wrong_credentials_are_one_answer_and_cost_one_verification(world, platform, monkeypatch):
+    disabled = await world.register_person("dora")
+    await world.execute(
+        Command(account.stream(disabled.account_id), account.disable, {"leaves_no_administrator": False})
+    )
+    verified = Counter[str]()
+    genuine = Hasher.verify
+
+    async def counted(self: Hasher, encoded: str | None, password: str) -> Any:
+        verified["calls"] += 1
+        return await genuine(self, encoded, password)
+
+    monkeypatch.setattr(Hasher, "verify", counted)
+    before = await world.head()
+    attempts = {
+        "unknown_user": {"username": "nobody", "password": platform.paul.password},
+        "wrong_password": {"username": "paul", "password": "not his password"},
+        "wrong_realm": {"username": "ada", "password": platform.ada.password},
+        "disabled": {"username": "dora", "password": disabled.password},
+    }
+    bodies, headers = [], []
+    for number, body in enumerate(attempts.values()):
+        answer = await platform.client.call("POST", "/login", json=body)
+        assert answer.status_code == 401
+        assert verified["calls"] == number + 1
+        members = answer.json()
+        assert members.pop("request_id") == answer.headers["x-request-id"]
+        bodies.append(members)
+        fields = dict(answer.headers)
+        del fields["x-request-id"]
+        headers.append(fields)
+    assert bodies[0]["error"] == "invalid_grant"
+    assert all(body == bodies[0] for body in bodies)
+    assert all(fields == headers[0] for fields in headers)
+    assert "set-cookie" not in headers[0]
+
+    recorded = await world.events(after=before)
+    # A person of another realm does not exist in this one: they count as unknown, without a trace of who it was.
+    assert [(each.stream.partition(":")[0], each.type) for each in recorded] == [
+        ("realm", recorded[0].type),
+        ("account", "account.sign_in_failed"),
+        ("account", "account.sign_in_failed"),
+    ]
+    assert [each.event.reason for each in recorded[1:]] == ["wrong_password", "disabled"]
+    assert all(each.actor.kind == "anonymous" for each in recorded)
+    assert "nobody" not in str(recorded)
+
+
+async def test_failures_are_grouped(world, platform):
+    before = await world.head()
+    for _ in range(3):
+        await platform.client.login(platform.paul, password="not his password")
+    assert await world.types_after(before) == ["account.sign_in_failed"]
+    await world.services.tallies.close_elapsed(everything=True)
+    first, more = await world.events(after=before)
+    assert (first.event.count, more.event.count) == (1, 2)
+
+
+async def test_a_guesser_is_slowed_down_and_nobody_else(world, platform):
+    for _ in range(40):
+        answer = await platform.client.login(platform.paul, password="not his password")
+        if answer.status_code == 429:
+            break
+        assert answer.status_code == 401
+    before = await world.head()
+    answer = await platform.client.login(platform.paul)
+    assert answer.status_code == 429
+    assert int(answer.headers["retry-after"]) > 0
+    assert answer.headers["access-control-allow-origin"] == platform.client.origin
+    assert answer.headers["content-type"] == "application/problem+json"
+    assert answer.json()["error"] == "temporarily_unavailable"
+    assert await world.head() == before
+
+    elsewhere = world.caller("198.51.100.9")
+    assert (await platform.client.login(platform.paul, by=elsewhere)).status_code == 200
+    world.clock.advance(int(answer.headers["retry-after"]))
+    assert (await platform.client.login(platform.paul)).status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("given", "status"),
+    [
+        ({"json": {"username": "paul"}}, 400),
+        ({"json": {"username": "", "password": "x"}}, 400),
+        ({"json": {"username": "paul", "password": 7}}, 400),
+        ({"json": {"username": "paul", "password": "x", "scope": "profile"}}, 400),
+        ({"json": {"username": "paul", "password": "x", "client_id": "x"}}, 400),
+        ({"json": {"username": "p" * 321, "password": "x"}}, 400),
+        ({"json": {"username": "paul", "password": "x" * 1025}}, 400),
+        ({"json": {"username": "paul\0", "password": "x"}}, 400),
+        ({"json": ["paul", "x"]}, 400),
+        ({"content": b'{"username":"paul","username":"paul","password":"x"}'}, 400),
+        ({"content": b""}, 400),
+        ({"data": {"username": "paul", "password": "x", "grant_type": "password"}}, 400),
+        ({"content": b"username=paul&password=x&password=x", "type": "application/x-www-form-urlencoded"}, 400),
+        ({"content": b"paul", "type": "text/plain"}, 415),
+        ({"content": b'{"username":"' + b"p" * 70_000 + b'"}'}, 413),
+    ],
+)
+async def test_what_is_no_sign_in_is_refused_and_leaves_nothing(world, platform, given, status):
+    before = await world.head()
+    given = {"type": "application/json"} | given
+    media_type = given.pop("type")
+    headers = {"content-type": media_type} if "content" in given else {}
+    answer = await platform.client.call("POST", "/login", headers=headers, **given)
+    assert answer.status_code == status
+    assert answer.headers["content-type"] == "application/problem+json"
+    assert answer.json()["error"] == "invalid_request"
+    assert answer.headers["access-control-allow-origin"] == platform.client.origin
+    assert await world.head() == before
+
+
+async def test_who_may_nothing_here_gets_nothing(world, platform):
+    await world.define_role("platform", "idle", "reports:read")
+    idle = await world.register_person("ingrid", roles_of=("idle",))
+    answer = await platform.client.login(idle)
+    assert answer.status_code == 400
+    assert answer.json()["error"] == "invalid_scope"
+    assert "set-cookie" not in answer.headers
+
+
+# -- realms -----------------------------------------------------------------------------------------------------------
+
+
+async def test_the_realms_are_separate(world, platform):
+    before = await world.head()
+    assert (await platform.client.login(platform.ada)).status_code == 401
+    assert (await platform.administration.login(platform.paul)).status_code == 401
+    assert not [each for each in await world.events("grant.*", after=before)]
+    assert (await platform.administration.login(platform.ada)).json()["scope"] == " ".join(ADMINISTRATION)
+
+
+async def test_one_name_is_two_people_in_two_realms(world, platform):
+    other = await world.register_person("paul", realm="administration", password="another long password")
+    assert (await platform.administration.login(other)).status_code == 200
+    assert (await platform.administration.login(platform.paul)).status_code == 401
+    assert (await platform.client.login(platform.paul)).status_code == 200
+
+
+async def test_pauls_cookie_opens_nothing_of_the_administration(world, platform):
+    access, cookie = await platform.client.sign_in(platform.paul)
+    there = platform.administration
+    before = await world.head()
+    answer = await there.refresh(cookie)
+    assert answer.status_code == 401
+    assert answer.json()["error"] == "invalid_grant"
+    assert await world.types_after(before) == ["grant.refresh_refused"]
+    # Under its own name it is no cookie of that dashboard at all.
+    answer = await there.call("POST", "/refresh", headers={"cookie": f"{platform.client.cookie_name}={cookie}"})
+    assert answer.status_code == 401
+    assert (await there.logout(cookie=cookie)).status_code == 401
+    assert (await there.logout(bearer=access)).status_code == 401
+    assert (await introspect(world, platform.client, access))["active"] is True
+    assert (await platform.client.refresh(cookie)).status_code == 200
+
+
+async def test_a_cookie_alone_is_no_bearer_token(world, platform):
+    _, cookie = await platform.client.sign_in(platform.paul)
+    for name in (platform.client.cookie_name, platform.administration.cookie_name):
+        answer = await world.client.get("/admin/clients", headers={"cookie": f"{name}={cookie}"})
+        assert answer.status_code in (401, 404)
+    answer = await world.client.get("/admin/clients", headers={"authorization": f"Bearer {cookie}"})
+    assert answer.status_code in (401, 404)
+
+
+# -- dashboards that are not there ------------------------------------------------------------------------------------
+
+
+async def test_an_unknown_dashboard_is_404_everywhere(world, platform):
+    before = await world.head()
+    for method, path in (("POST", "/login"), ("POST", "/refresh"), ("DELETE", "/logout"), ("GET", ""), ("POST", "")):
+        answer = await world.client.request(method, f"/dashboards/nowhere{path}", headers={"x-grantlog": "1"})
+        assert answer.status_code == 404
+        assert answer.headers["vary"] == "Origin"
+    assert await world.head() == before
+
+
+async def test_a_disabled_dashboard_refuses_everybody_alike(world, platform):
+    at = platform.client
+    access, cookie = await at.sign_in(platform.paul)
+    await at.do(client.disable)
+    before = await world.head()
+    answers = [
+        await at.login(platform.paul),
+        await at.login(platform.paul, password="not his password"),
+        await at.refresh(cookie),
+        await at.logout(bearer=access),
+    ]
+    bodies = [answer.json() | {"request_id": None} for answer in answers]
+    assert all(answer.status_code == 403 for answer in answers)
+    assert all(body == bodies[0] for body in bodies)
+    assert bodies[0]["error"] == "unauthorized_client"
+    assert answers[0].headers["access-control-allow-origin"] == at.origin
+    assert (await at.call("GET", "")).status_code == 403
+    assert await world.head() == before
+
+    await at.do(client.enable)
+    assert (await at.login(platform.paul)).status_code == 200
+    # What was cut off stays dead.
+    assert (await at.refresh(cookie)).status_code == 401
+
+
+async def test_a_deleted_dashboard_is_gone_and_its_slug_is_free(world, platform):
+    at = platform.client
+    _, cookie = await at.sign_in(platform.paul)
+    await at.do(client.delete)
+    assert (await at.login(platform.paul)).status_code == 404
+    assert (await at.refresh(cookie)).status_code == 404
+    successor = await make_dashboard(world, "client")
+    assert (await successor.login(platform.paul)).status_code == 200
+    assert (await successor.refresh(cookie)).status_code == 401
