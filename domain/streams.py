@@ -2,7 +2,7 @@
 
 from types import ModuleType
 
-from domain import account, audit, client, consent, grant, realm, role, scope, server, session, usage
+from domain import account, audit, client, consent, grant, log_key, realm, role, scope, server, session, usage
 
 AGGREGATES: dict[str, ModuleType] = {
     "client": client,
@@ -16,6 +16,7 @@ AGGREGATES: dict[str, ModuleType] = {
     "realm": realm,
     "audit": audit,
     "server": server,
+    "log_key": log_key,
 }
 """Category → page, each with `INITIAL`, `EVENTS` and `evolve`."""
 

@@ -22,7 +22,7 @@ def test_no_tag_is_used_twice() -> None:
 @pytest.mark.parametrize("event", EVENTS, ids=lambda event: event.type)
 def test_a_tag_is_a_noun_and_a_verb_in_the_past(event) -> None:
     noun, _, verb = event.type.partition(".")
-    assert re.fullmatch(r"[a-z]+\.[a-z]+(_[a-z]+)*", event.type)
+    assert re.fullmatch(r"[a-z]+(_[a-z]+)*\.[a-z]+(_[a-z]+)*", event.type)
     assert noun in AGGREGATES
     assert any(word.endswith("ed") or word in ("given", "withdrawn", "seen", "read") for word in verb.split("_")), verb
 

@@ -1,0 +1,87 @@
+"""The log's keys: one active at any time, a former one beside it for a while, one name for ever."""
+
+import pytest
+
+from domain import log_key as log_key_page
+from domain.log_key import Activated, Introduced, Retired, Revoked
+from domain.refusal import Conflict, InvalidRequest, NotFound
+from tests.domain.history import NOW, given, loosely
+
+log_key = loosely(log_key_page)
+
+
+def key(number: int, name: str = "log.example/grantlog") -> dict[str, str]:
+    key_id = f"{number:08x}"
+    return {"key_id": key_id, "verifier_key": f"{name}+{key_id}+AQID"}
+
+
+def made(number: int) -> tuple[Introduced, Activated]:
+    return Introduced(**key(number)), Activated(key_id=f"{number:08x}")
+
+
+def after(*events):
+    return given(log_key, "log_key", *events)
+
+
+def test_the_first_key_is_active_at_once_and_names_the_log() -> None:
+    outcome = log_key.begin(log_key.INITIAL, now=NOW, **key(1))
+    assert outcome.events == made(1)
+    state = after(*outcome.events)
+    assert (state.active, state.origin, state.verifier_key) == (
+        "00000001",
+        "log.example/grantlog",
+        key(1)["verifier_key"],
+    )
+    assert log_key.begin(state, now=NOW, **key(2)).refusal.reason == Conflict.EXISTS
+
+
+def test_a_rotation_lets_the_former_key_sign_beside_until_it_is_retired() -> None:
+    rotated = log_key.rotate(after(*made(1)), now=NOW, **key(2))
+    assert rotated.events == made(2)
+    state = after(*made(1), *rotated.events)
+    assert (state.active, list(state.in_standing("beside"))) == ("00000002", ["00000001"])
+    assert log_key.rotate(state, now=NOW, **key(3)).refusal.reason == Conflict.IN_USE
+    retired = log_key.retire(state, now=NOW)
+    assert retired.events == (Retired(key_id="00000001"),)
+    state = after(*made(1), *made(2), *retired.events)
+    assert [key.standing for key in state.keys.values()] == ["retired", "active"]
+    assert log_key.rotate(state, now=NOW, **key(3)).events == made(3)
+
+
+def test_a_compromised_key_ends_at_once_with_whatever_signs_beside_it() -> None:
+    outcome = log_key.revoke(after(*made(1), *made(2)), now=NOW, **key(3), reason="compromised")
+    assert outcome.events == (
+        *made(3),
+        Revoked(key_id="00000001", reason="compromised"),
+        Revoked(key_id="00000002", reason="compromised"),
+    )
+    state = after(*made(1), *made(2), *outcome.events)
+    assert (state.active, list(state.in_standing("beside"))) == ("00000003", [])
+
+
+@pytest.mark.parametrize("verb", [log_key.rotate, log_key.retire, log_key.revoke])
+def test_what_needs_a_key_is_refused_before_the_first(verb) -> None:
+    facts = {} if verb is log_key.retire else key(1)
+    facts |= {"reason": "lost"} if verb is log_key.revoke else {}
+    assert verb(log_key.INITIAL, now=NOW, **facts).refusal.reason == NotFound.UNKNOWN
+
+
+def test_there_is_nothing_to_retire_without_a_rotation() -> None:
+    assert log_key.retire(after(*made(1)), now=NOW).refusal.reason == NotFound.UNKNOWN
+
+
+@pytest.mark.parametrize(
+    "facts",
+    [
+        {"key_id": "00000002", "verifier_key": "log.example/grantlog+00000003+AQID"},
+        {"key_id": "00000002", "verifier_key": "+00000002+AQID"},
+        key(2, "n" * log_key.LONGEST_KEY),
+        key(2, "another.example/log"),
+    ],
+)
+def test_a_key_has_its_own_id_and_the_logs_name(facts) -> None:
+    assert log_key.rotate(after(*made(1)), now=NOW, **facts).refusal.reason == InvalidRequest.MALFORMED
+
+
+def test_no_key_comes_twice() -> None:
+    assert log_key.rotate(after(*made(1)), now=NOW, **key(1)).refusal.reason == Conflict.EXISTS
