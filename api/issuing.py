@@ -11,8 +11,8 @@ from api.standing import parties
 from domain.event import Actor
 from domain.grants.facts import Issued, Minted, Request
 from eventstore.commands import Command
+from eventstore.issued import grant_of
 from eventstore.view import View
-from projections import tokens
 from security.ids import new_id
 from security.tokens import Kind, Secret
 
@@ -58,7 +58,7 @@ async def execute(
     credential = module.CREDENTIAL
     actor = caller.actor if account_id is None else _person(account_id, caller)
     if credential is not None:
-        found = await here.ledger.read(tokens.find, bytes.fromhex(request.presented or ""))
+        found = await here.ledger.read(grant_of, bytes.fromhex(request.presented or ""))
         if found is None or found.kind != KIND_OF[credential]:
             raise InvalidGrant()
         grant_id, account_id = found.grant_id, found.account_id

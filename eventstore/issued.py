@@ -111,9 +111,20 @@ def digest_of_secret_version(connection: Connection, secret_id: str) -> bytes | 
     return None if found is None else bytes(found)
 
 
-def grant_of(connection: Connection, digest: bytes) -> tuple[Kind, str, str | None] | None:
-    """Kind, grant and person of a code or refresh token whose row was pruned, so that its replay is still noticed."""
+class OfGrant(NamedTuple):
+    """To which grant a code or token belongs."""
+
+    kind: Kind
+    grant_id: str
+    account_id: str | None
+
+
+def grant_of(connection: Connection, digest: bytes) -> OfGrant | None:
+    """The grant of a code or token, even of one whose row was pruned long ago: its replay is still to be noticed."""
+    row = tokens.find(connection, digest)
+    if row is not None:
+        return OfGrant(row.kind, row.grant_id, row.account_id)
     found = find(connection, digest)
     if found is None or found.grant_id is None:
         return None
-    return found.kind, found.grant_id, found.account_id
+    return OfGrant(found.kind, found.grant_id, found.account_id)
