@@ -13,16 +13,15 @@ def is_sqlite(url: str | URL) -> bool:
     return make_url(url).get_backend_name() == "sqlite"
 
 
-def _sqlite(url: URL, on_begin: str | None, wait_ms: int) -> Engine:
-    # Parameters by name, as psycopg takes them too: prepared statements hand their rows over as they are.
-    engine = create_engine(url, poolclass=StaticPool, paramstyle="named", connect_args={"check_same_thread": False})
+def _sqlite(url: URL, on_begin: str | None, wait_ms: int, cache_kib: int = 16_384) -> Engine:
+    engine = create_engine(url, poolclass=StaticPool, connect_args={"check_same_thread": False})
 
     @event.listens_for(engine, "connect")
     def configure(connection: Any, _: Any) -> None:
         # WAL is set here, before the first BEGIN IMMEDIATE: inside a transaction the mode cannot change.
         connection.isolation_level = None
         # While another process changes the mode or recovers the log, even this has to wait.
-        lasting = ("journal_mode=WAL", "synchronous=FULL")
+        lasting = ("journal_mode=WAL", "synchronous=FULL", f"cache_size=-{cache_kib}")
         for pragma in (f"busy_timeout={SQLITE_WAIT_MS}", *lasting, f"busy_timeout={wait_ms}"):
             connection.execute(f"PRAGMA {pragma}").fetchall()
 
@@ -61,7 +60,7 @@ def migrating(url: str) -> Engine:
     """A short-lived engine for migrations and administration of the schema."""
     parsed = make_url(url)
     if is_sqlite(parsed):
-        return _sqlite(parsed, "BEGIN IMMEDIATE", SQLITE_WAIT_MS)
+        return _sqlite(parsed, "BEGIN IMMEDIATE", SQLITE_WAIT_MS, cache_kib=262_144)
     return create_engine(parsed, poolclass=NullPool, connect_args={"connect_timeout": 5})
 
 

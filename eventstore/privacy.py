@@ -73,7 +73,7 @@ class Privacy:
             return None
         return self._sealer.open(connection, value.text, value.event_id, value.field)
 
-    def unseal_event(self, connection: Connection, event: Event, event_id: str, realm: str) -> Mapping[str, bytes]:
+    def indexes(self, connection: Connection, event: Event, event_id: str, realm: str) -> Mapping[str, bytes]:
         """The blind indexes of an event that is sealed already, for replaying; none for an erased subject."""
         indexes: dict[str, bytes] = {}
         for name in INDEXED:

@@ -54,3 +54,21 @@ head = Table(
     Column("time", BigInteger, nullable=False),
 )
 """One row, `id` 1: position and time of the newest event. Appending needs its lock: commit order is position order."""
+
+projection_versions = Table(
+    "projection_versions",
+    metadata,
+    Column("name", Text, primary_key=True),
+    Column("version", Integer, nullable=False),
+)
+"""With which definition (`VERSION`) each projection's rows were made; one without a row: with its first."""
+
+rebuilds = Table(
+    "rebuilds",
+    metadata,
+    Column("name", Text, primary_key=True),
+    Column("position", BigInteger, nullable=False),
+    Column("generation", BigInteger, nullable=False),
+    Column("versions", Text, nullable=False),
+)
+"""Rebuilds under way: which projections, how far they have come, and by which definitions."""

@@ -34,8 +34,12 @@ _FIND = Prepared(select(TABLE.c.position).where(TABLE.c.digest == bindparam("b_d
 
 def project(recorded: Recorded, indexes: Mapping[str, bytes]) -> Iterator[Write]:
     """The row of a secret or a session that was issued."""
-    digest = bytes.fromhex(recorded.event.sha256)
-    yield Write(_INSERT, {"digest": digest, "position": recorded.position}, ("digests", digest))
+    yield row(bytes.fromhex(recorded.event.sha256), recorded.position)
+
+
+def row(digest: bytes, position: int) -> Write:
+    """A digest and where its secret was issued."""
+    return Write(_INSERT, {"digest": digest, "position": position}, ("digests", digest))
 
 
 def keep(connection: Connection, rows: Iterable[tuple[bytes, int]]) -> None:

@@ -59,6 +59,9 @@ TABLE = Table(
 """`expires_at` is when its last code or token expires; `secret_id` and `last_position` are its newest tokens'."""
 
 VERSION = 1
+HORIZON = "expires_at"
+"""Rows whose horizon has passed may be gone, so nothing can be concluded from their absence."""
+
 HANDLES: tuple[type[Event], ...] = (CodeIssued, TokensIssued, TokensRefreshed, SuccessorReplaced, Ended)
 
 _THIS = TABLE.c.grant_id == bindparam("b_grant_id")

@@ -5,13 +5,13 @@ here is what the driver understands: bytes, text, whole numbers and None, by nam
 is why a statement that reads a Boolean column does not belong here: SQLite has none.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any, NoReturn
 
 from sqlalchemy import Connection, Executable
 from sqlalchemy.exc import DBAPIError
 
-Parameters = Mapping[str, Any]
+Parameters = dict[str, Any]
 
 
 class Prepared:
@@ -59,7 +59,9 @@ class Prepared:
         found = self._compiled.get(dialect.name)
         if found is None:
             statement: Any = self.statement
-            compiled = statement.compile(dialect=dialect, column_keys=list(parameters))
+            # Parameters by name on SQLite too, whatever the engine uses: rows are handed over as they are.
+            style = {"paramstyle": "named"} if dialect.name == "sqlite" else {}
+            compiled = statement.compile(dialect=type(dialect)(**style), column_keys=list(parameters))
             # What stands in the statement itself, such as a number in its WHERE.
             constants = {name: value for name, value in compiled.params.items() if name not in parameters}
             found = self._compiled[dialect.name] = (str(compiled), constants)

@@ -53,6 +53,8 @@ USES = Table(
     Column("last_used_at", BigInteger),
 )
 
+TABLES = (TABLE, USES)
+
 HANDLES: tuple[type[Event], ...] = (
     client_secret.SecretIssued,
     client_secret.SecretRotated,

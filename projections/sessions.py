@@ -24,6 +24,9 @@ TABLE = Table(
     Column("expires_at", BigInteger, nullable=False, index=True),
 )
 
+HORIZON = "expires_at"
+"""Rows whose horizon has passed may be gone, so nothing can be concluded from their absence."""
+
 HANDLES: tuple[type[Event], ...] = (session.Started, session.Ended)
 
 _INSERT = insert(TABLE)

@@ -5,8 +5,9 @@ when it has, or, once redeemed, when its grant's tokens have, since presenting i
 The log keeps the facts, and `projections.digests` where in it they stand.
 """
 
+from collections import namedtuple
 from collections.abc import Iterator, Mapping
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from sqlalchemy import (
     BigInteger,
@@ -30,6 +31,7 @@ from domain.rules import validity
 from projections import digests, joined
 from projections.accounts import TABLE as ACCOUNTS
 from projections.grants import TABLE as GRANTS
+from projections.prepared import Prepared
 from projections.schema import metadata
 from projections.write import Write
 
@@ -53,6 +55,9 @@ TABLE = Table(
     sqlite_with_rowid=False,
 )
 VERSION = 1
+HORIZON = "prune_at"
+"""Rows whose horizon has passed may be gone, so nothing can be concluded from their absence."""
+
 HANDLES: tuple[type[Event], ...] = (CodeIssued, TokensIssued, TokensRefreshed, TokenRevoked)
 
 _INSERT = insert(TABLE)
@@ -82,6 +87,17 @@ def project(recorded: Recorded, indexes: Mapping[str, bytes]) -> Iterator[Write]
             digest = bytes.fromhex(event.access_token)
             params = {"b_digest": digest, "ended_position": recorded.position}
             yield Write(_REVOKED, params, ("tokens", digest))
+
+
+def settle(write: Write, now: Moment) -> Write:
+    """What becomes of a row in a replay: one that would be pruned by now goes to `projections.digests` at once.
+
+    A code's row may still be redeemed, which prolongs it, so it is left to the next pruning.
+    """
+    params = write.params
+    if write.statement is not _INSERT or params["kind"] == "code" or params["prune_at"] >= now:
+        return write
+    return digests.row(params["digest"], params["position"])
 
 
 def _row(recorded: Recorded, kind: validity.Kind, sha256: str, lifetime: int) -> Write:
@@ -141,8 +157,8 @@ class Verdict(NamedTuple):
 
 
 _FOUND = tuple(TABLE.c[name] for name in Found._fields)
-_FIND = select(*_FOUND).where(TABLE.c.digest == bindparam("digest"))
-_STANDING = (
+_FIND = Prepared(select(*_FOUND).where(TABLE.c.digest == bindparam("digest")))
+_QUERY = (
     select(
         *_FOUND,
         GRANTS.c.grant_type,
@@ -163,20 +179,23 @@ _STANDING = (
     )
     .where(TABLE.c.digest == bindparam("digest"))
 )
+_STANDING = Prepared(_QUERY)
+_Row: Any = namedtuple("_Row", [column.key for column in _QUERY.selected_columns])
 
 
 def find(connection: Connection, digest: bytes) -> Found | None:
     """The row with this digest, dead or alive; None if there is none (any more)."""
-    row = connection.execute(_FIND, {"digest": digest}).first()
+    row = _FIND.first(connection, {"digest": digest})
     return None if row is None else Found(*row)
 
 
 def standing(connection: Connection, digest: bytes) -> Verdict | None:
     """The row and everything that `validity.reason` asks, in one query; None if there is none (any more)."""
-    row = connection.execute(_STANDING, {"digest": digest}).first()
-    if row is None:
+    found = _STANDING.first(connection, {"digest": digest})
+    if found is None:
         return None
-    token = Found(*row[: len(_FOUND)])
+    row = _Row._make(found)
+    token = Found(*found[: len(_FOUND)])
     rotated = token.kind == "refresh" and row.refresh_digest != token.digest
     judged = validity.Token(
         token.kind,

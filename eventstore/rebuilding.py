@@ -1,0 +1,117 @@
+"""Rebuilding projections: the whole log into fresh tables beside the live ones, which are then swapped in at once.
+
+The server keeps answering meanwhile. A rebuild that was killed goes on where it had come to.
+"""
+
+import os
+from collections.abc import Callable, Sequence
+from types import ModuleType
+from typing import NamedTuple
+
+from sqlalchemy import Connection, Engine, delete, insert, select, update
+
+from domain.event import Moment
+from eventstore.fresh_tables import FreshTables
+from eventstore.privacy import Privacy
+from eventstore.replaying import Replay, names
+from eventstore.stored import head, projection_versions, rebuilds
+
+STEP = 50_000
+"""Events in one transaction. On SQLite the server waits for its end with every write."""
+
+Progress = Callable[[int, int], None]
+"""Is told how far the rebuild has come, and how far it has to go."""
+
+
+class Rebuilt(NamedTuple):
+    """Up to which position, from which position on (0, or where an earlier run was broken off)."""
+
+    position: int
+    resumed_from: int
+
+
+class Rebuild:
+    """One rebuild of some projections. `engine` connects as the role that owns the tables."""
+
+    def __init__(
+        self,
+        engine: Engine,
+        projections: Sequence[ModuleType],
+        privacy: Privacy,
+        now: Moment,
+        *,
+        server_role: str | None = None,
+    ) -> None:
+        self._engine = engine
+        self._projections = tuple(projections)
+        self._privacy = privacy
+        self._now = now
+        self._server_role = server_role
+        self._name = " ".join(names(projections))
+
+    def run(self, progress: Progress = lambda done, goal: None) -> Rebuilt:
+        """Replays, and swaps the fresh tables in under the log's lock, when what is left of the log is short."""
+        position, generation, fresh = self._begin()
+        resumed_from = position
+        replay = Replay(self._projections, self._privacy, fresh.turned, self._now)
+        while True:
+            with self._engine.begin() as connection:
+                goal = connection.scalar(select(head.c.position).where(head.c.id == 1)) or 0
+                if goal - position <= STEP:
+                    break
+                position = replay.step(connection, position, position + STEP).position
+                self._note(connection, position)
+            progress(position, goal)
+        with self._engine.begin() as connection:
+            fresh.index(connection)
+        with self._engine.begin() as connection:
+            goal = connection.scalar(select(head.c.position).where(head.c.id == 1).with_for_update()) or 0
+            replay.step(connection, position, goal)
+            fresh.swap_in(connection, self._server_role)
+            connection.execute(delete(rebuilds).where(rebuilds.c.name == self._name))
+            set_versions(connection, self._projections)
+        progress(goal, goal)
+        return Rebuilt(goal, resumed_from)
+
+    def _begin(self) -> tuple[int, int, FreshTables]:
+        with self._engine.begin() as connection:
+            row = connection.execute(select(rebuilds).where(rebuilds.c.name == self._name)).first()
+            if row is not None:
+                fresh = FreshTables(self._projections, row.generation)
+                if row.versions == _versions(self._projections) and fresh.exist(connection):
+                    return row.position, row.generation, fresh
+                connection.execute(delete(rebuilds).where(rebuilds.c.name == self._name))
+            # At random, since the indexes of an earlier rebuild keep their names as long as their table lives.
+            generation = int.from_bytes(os.urandom(5))
+            fresh = FreshTables(self._projections, generation)
+            fresh.create(connection)
+            started = {"name": self._name, "position": 0, "generation": generation}
+            connection.execute(insert(rebuilds), started | {"versions": _versions(self._projections)})
+            return 0, generation, fresh
+
+    def _note(self, connection: Connection, position: int) -> None:
+        connection.execute(update(rebuilds).where(rebuilds.c.name == self._name).values(position=position))
+
+
+def _versions(projections: Sequence[ModuleType]) -> str:
+    return " ".join(str(each.VERSION) for each in projections)
+
+
+def set_versions(connection: Connection, projections: Sequence[ModuleType]) -> None:
+    """Notes with which definition each projection's rows were made."""
+    for name, projection in zip(names(projections), projections, strict=True):
+        connection.execute(delete(projection_versions).where(projection_versions.c.name == name))
+        connection.execute(insert(projection_versions), {"name": name, "version": projection.VERSION})
+
+
+def outdated(connection: Connection, projections: Sequence[ModuleType]) -> list[str]:
+    """The projections whose rows were made by another definition than this code's.
+
+    A projection without a note was made with its first definition.
+    """
+    noted = {row.name: row.version for row in connection.execute(select(projection_versions))}
+    return [
+        name
+        for name, projection in zip(names(projections), projections, strict=True)
+        if noted.get(name, 1) != projection.VERSION
+    ]
