@@ -6,15 +6,12 @@ A guard runs before the body is read, so that 401 and 403 come before anything i
 
 from typing import Any
 
-from litestar.datastructures import ResponseHeader
-
 from api.bearer import Bearer, authorize
 from api.services import Services
 from domain.decision import Reason, Refusal
 from eventstore.view import View
 
 KEY = "grantlog.caller"
-NO_STORE = ResponseHeader(name="cache-control", value="no-store", documentation_only=False)
 
 
 class Lost(Reason):
@@ -30,7 +27,6 @@ def needing(scope: str, **opt: Any) -> dict[str, Any]:
         "opt": {"scope": scope, **opt},
         "guards": [guard],
         "security": [{"bearer": [scope]}],
-        "response_headers": [NO_STORE],
     }
 
 

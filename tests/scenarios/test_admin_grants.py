@@ -59,7 +59,7 @@ async def test_the_newest_come_first_across_pages(world: World, admin: httpx.Asy
     for _ in range(3):
         ok(await world.client.post("/oauth/token", data={"grant_type": "client_credentials"}, auth=job.auth))
         world.clock.advance(1)
-    query = {"client_id": job.client_id, "limit": 2}
+    query: dict[str, str | int] = {"client_id": job.client_id, "limit": 2}
     first = ok(await admin.get("/admin/grants", params=query))
     second = ok(await admin.get("/admin/grants", params=query | {"after": first["next"]}))
     starts = [item["started_at"] for item in first["items"] + second["items"]]
