@@ -1,6 +1,6 @@
 """How the tree follows the log: from its own size to the log's head, each leaf read and hashed once."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 from sqlalchemy import Connection, bindparam, insert, update
@@ -16,6 +16,9 @@ from security.clock import Clock
 
 LARGEST_STEP = 4_096
 """Leaves in one step. SQLite's writers wait while the tiles of a step are stored, which takes some milliseconds."""
+
+ReadSigners = Callable[[Connection], Sequence[Signer]]
+"""The log's keys that sign now, the active one first. Asked within the transaction that stores what they sign."""
 
 _ADVANCE = update(EDGE).where(EDGE.c.id == 1, EDGE.c.size == bindparam("b_before")).values(size=bindparam("b_after"))
 
@@ -43,21 +46,24 @@ class Followed(NamedTuple):
 class Tree:
     """The stored tree of one log. Any number of processes may follow; each step of the tree is taken by one of them.
 
-    `signers` are the log's keys, the active one first; its name is the origin. `witnessed` says that a checkpoint is
-    shown only after `published.publish`, once witnesses were asked.
+    `origin` is the log's name, and that of its keys. `witnessed` says that a checkpoint is shown only after
+    `published.publish`, once witnesses were asked.
     """
 
     def __init__(
-        self, signers: Sequence[Signer], clock: Clock, *, witnessed: bool = False, largest_step: int = LARGEST_STEP
+        self,
+        origin: str,
+        signers: ReadSigners,
+        clock: Clock,
+        *,
+        witnessed: bool = False,
+        largest_step: int = LARGEST_STEP,
     ) -> None:
-        self._signers = tuple(signers)
+        self.origin = origin
+        self._signers = signers
         self._clock = clock
         self._witnessed = witnessed
         self._largest_step = largest_step
-
-    @property
-    def origin(self) -> str:
-        return self._signers[0].name
 
     def follow(self, connection: Connection, read_leaves: ReadLeaves) -> Followed:
         """One step in the caller's transaction: grow and keep. Repeat while `more`. Raises `Diverged`."""
@@ -100,7 +106,7 @@ class Tree:
             put_tile(connection),
             [{"level": t.level, "number": t.number, "width": t.width, "hashes": t.hashes} for t in growth.tiles],
         )
-        note, now = growth.checkpoint.signed(self._signers), self._clock.now()
+        note, now = growth.checkpoint.signed(self._signers(connection)), self._clock.now()
         connection.execute(
             insert(CHECKPOINTS),
             {

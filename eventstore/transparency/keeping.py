@@ -47,6 +47,7 @@ class Keeper:
         clock: Clock,
         *,
         witnesses: Witnesses | None = None,
+        quorum: int = 0,
         leaves: ReadLeaves = read_leaves,
         interval_s: float = INTERVAL_S,
     ) -> None:
@@ -54,11 +55,14 @@ class Keeper:
         self._tree = tree
         self._clock = clock
         self._witnesses = witnesses
+        self._quorum = quorum
         self._leaves = leaves
         self._interval_s = interval_s
         self._ask_again: int | None = None
         self.alarms: dict[str, Alarm] = {}
         """By witness, what is wrong with it at the moment."""
+        self.short = False
+        """Whether fewer witnesses than demanded have cosigned the checkpoint that this process published last."""
         self.diverged: str | None = None
         """Why the log cannot be signed any more. Readiness must fail, and nobody may hear that all is well."""
 
@@ -95,7 +99,10 @@ class Keeper:
         asked = await witnesses.ask(newest.note, _StoredTree(self._ledger))
         self._ask_again = self._clock.now() + ASK_AGAIN if asked.alarms else None
         self._tell(asked.alarms)
-        await self._ledger.maintain(published.publish, newest.size, list(asked.cosignatures), self._clock.now())
+        shown = await self._ledger.maintain(
+            published.publish, newest.size, list(asked.cosignatures), self._clock.now()
+        )
+        self._count(witnesses.cosigned(shown.note))
 
     def _is_due(self) -> bool:
         return self._ask_again is not None and self._clock.now() >= self._ask_again
@@ -109,6 +116,13 @@ class Keeper:
         for name in self.alarms.keys() - now.keys():
             log.info("transparency.witness_back", witness=name)
         self.alarms = now
+
+
+    def _count(self, cosignatures: int) -> None:
+        short = cosignatures < self._quorum
+        if short and not self.short:
+            log.error("transparency.too_few_witnesses", cosigned=cosignatures, demanded=self._quorum)
+        self.short = short
 
 
 class _StoredTree:

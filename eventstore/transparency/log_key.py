@@ -1,7 +1,7 @@
 """The log's signing keys, in the vault: the active one, and during a rotation the one before."""
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from sqlalchemy import Connection
 
@@ -13,6 +13,11 @@ SECRET = "log_key"  # noqa: S105 - the name under which the vault keeps it
 _SEED_BYTES = 32
 
 
+def fresh(origin: str) -> Signer:
+    """A new key, which is nowhere yet. ValueError when a key cannot have that name."""
+    return Signer(origin, os.urandom(_SEED_BYTES))
+
+
 def signers(connection: Connection, vault: Vault, origin: str) -> Sequence[Signer]:
     """The keys that sign now, the active one first; none before the first was introduced."""
     stored = vault.get_secret(connection, SECRET)
@@ -20,16 +25,22 @@ def signers(connection: Connection, vault: Vault, origin: str) -> Sequence[Signe
     return [Signer(origin, seeds[at : at + _SEED_BYTES]) for at in range(0, len(seeds), _SEED_BYTES)]
 
 
-def introduce(connection: Connection, vault: Vault, origin: str, now: Moment) -> Signer:
-    """Makes a new active key. The key before goes on signing beside it, so that auditors have time to pin the new one.
+def from_vault(vault: Vault, origin: str) -> Callable[[Connection], Sequence[Signer]]:
+    """What `following.Tree` asks in every transaction that signs, so that a rotation holds for every process at once."""
 
-    Only within a transaction of the ledger, together with the event that tells it: the head's lock keeps a second
-    process from making another key at the same time.
+    def read(connection: Connection) -> Sequence[Signer]:
+        return signers(connection, vault, origin)
+
+    return read
+
+
+def introduce(connection: Connection, vault: Vault, key: Signer, now: Moment) -> None:
+    """Makes it the active key. The key before goes on signing beside it, so that auditors have time to pin the new one.
+
+    This and the others only within a transaction of the ledger, together with the event that tells it.
     """
-    kept = [signer.seed for signer in signers(connection, vault, origin)[:1]]
-    fresh = Signer(origin, os.urandom(_SEED_BYTES))
-    vault.put_secret(connection, SECRET, b"".join([fresh.seed, *kept]), now)
-    return fresh
+    kept = [signer.seed for signer in signers(connection, vault, key.name)[:1]]
+    vault.put_secret(connection, SECRET, b"".join([key.seed, *kept]), now)
 
 
 def retire(connection: Connection, vault: Vault, origin: str, now: Moment) -> None:
@@ -37,4 +48,9 @@ def retire(connection: Connection, vault: Vault, origin: str, now: Moment) -> No
     active = signers(connection, vault, origin)[:1]
     if not active:
         raise AssertionError("there is no active key that could sign alone")
-    vault.put_secret(connection, SECRET, active[0].seed, now)
+    replace(connection, vault, active[0], now)
+
+
+def replace(connection: Connection, vault: Vault, key: Signer, now: Moment) -> None:
+    """Makes it the only key: whatever signed until now is gone for ever."""
+    vault.put_secret(connection, SECRET, key.seed, now)

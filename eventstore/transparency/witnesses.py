@@ -8,7 +8,7 @@ from typing import Literal, NamedTuple, Protocol
 import httpx
 
 from eventstore.transparency.checkpoint import parse
-from eventstore.transparency.note import Signature, VerifierKey, base64_of, signatures, text_of
+from eventstore.transparency.note import Signature, VerifierKey, base64_of, signatures, signatures_of, text_of
 
 TIMEOUT_S = 0.5
 """How long a checkpoint waits for its witnesses before it is shown without them."""
@@ -70,6 +70,11 @@ class Witnesses:
             tuple(signature for answer in answers if isinstance(answer, list) for signature in answer),
             tuple(answer for answer in answers if isinstance(answer, Alarm)),
         )
+
+    def cosigned(self, note: str) -> int:
+        """How many of them have cosigned a note that we hold."""
+        keys = {(witness.key.name, witness.key.key_id) for witness in self._witnesses}
+        return len(keys & {(signature.name, signature.key_id) for signature in signatures_of(note)})
 
     async def _ask(self, witness: Witness, note: str, proofs: Proofs) -> list[Signature] | Alarm:
         try:

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Sequence
 from contextlib import closing
 from typing import Any
 
-from sqlalchemy import Engine, create_engine, insert, text
+from sqlalchemy import Connection, Engine, create_engine, insert, text
 from sqlalchemy.pool import NullPool
 
 from eventstore import stored
@@ -22,6 +22,10 @@ from verifier.verify import verify
 ORIGIN = "log.example/grantlog"
 SIGNER = Signer(ORIGIN, bytes(range(32)))
 KEY = Key.parse(str(SIGNER.verifier))
+
+
+def signing(_: Connection) -> Sequence[Signer]:
+    return [SIGNER]
 
 
 def event(position: int, stream: str, version: int, second: int, **data: Any) -> dict[str, Any]:
@@ -69,7 +73,7 @@ class PublishedLog:
 
     def follow(self, *, largest_step: int = 4_096) -> str:
         """Lets the tree catch up, and gives the newest note."""
-        tree = Tree([SIGNER], self.clock, largest_step=largest_step)
+        tree = Tree(ORIGIN, signing, self.clock, largest_step=largest_step)
         note, more = None, True
         while more:
             with self.engine.begin() as connection:

@@ -11,7 +11,7 @@ from eventstore.transparency.following import Diverged, Tree
 from eventstore.transparency.leaves import read_leaves
 from eventstore.transparency.note import Signer
 from tests.eventstore.transparency.memory_tree import mth
-from tests.verifier.published_log import ORIGIN, SIGNER, PublishedLog, event, events
+from tests.verifier.published_log import ORIGIN, SIGNER, signing, PublishedLog, event, events
 from verifier.note import Key, open_note
 
 
@@ -26,7 +26,7 @@ def step(log: PublishedLog, tree: Tree) -> str | None:
 
 
 def test_an_empty_log_has_nothing_to_sign(log: PublishedLog) -> None:
-    assert step(log, Tree([SIGNER], log.clock)) is None
+    assert step(log, Tree(ORIGIN, signing, log.clock)) is None
     with log.engine.connect() as connection:
         assert published.newest(connection) is None
         assert published.size(connection) == 0
@@ -45,7 +45,7 @@ def test_checkpoints_follow_the_log_and_are_the_trees_roots(log: PublishedLog) -
 
 def test_nothing_new_is_nothing_signed(log: PublishedLog) -> None:
     log.grow(3)
-    assert step(log, Tree([SIGNER], log.clock)) is None
+    assert step(log, Tree(ORIGIN, signing, log.clock)) is None
     assert log.column("size", "log_checkpoints") == [3]
 
 
@@ -65,14 +65,14 @@ def test_each_leaf_is_read_once_but_for_the_one_that_is_compared(log: PublishedL
         return read_leaves(connection, start, limit)
 
     with log.engine.begin() as connection:
-        Tree([SIGNER], log.clock, largest_step=100).follow(connection, reading)
+        Tree(ORIGIN, signing, log.clock, largest_step=100).follow(connection, reading)
     assert asked == [(499, 101)]
 
 
 def test_of_two_that_grew_at_once_one_signs(log: PublishedLog) -> None:
     log.grow(5)
     log.append(events(5, 6))
-    one, other = Tree([SIGNER], log.clock), Tree([SIGNER], log.clock)
+    one, other = Tree(ORIGIN, signing, log.clock), Tree(ORIGIN, signing, log.clock)
     with log.engine.connect() as connection:
         first, second = one.grow(connection, read_leaves), other.grow(connection, read_leaves)
     assert first is not None
@@ -89,7 +89,7 @@ def test_many_at_once_sign_one_tree_of_each_size(log: PublishedLog) -> None:
     start, faults = Barrier(4), list[BaseException]()
 
     def run() -> None:
-        tree, more = Tree([SIGNER], log.clock, largest_step=97), True
+        tree, more = Tree(ORIGIN, signing, log.clock, largest_step=97), True
         start.wait()
         while more:
             try:
@@ -123,7 +123,7 @@ def test_a_rolled_back_step_leaves_nothing(log: PublishedLog) -> None:
     log.grow(5)
     log.append(events(300, 6))
     with log.engine.connect() as connection:
-        Tree([SIGNER], log.clock).follow(connection, read_leaves)
+        Tree(ORIGIN, signing, log.clock).follow(connection, read_leaves)
         connection.rollback()
     assert log.column("size", "log_checkpoints") == [5]
     assert parse(log.follow()).root == mth(leaves(log))
@@ -145,7 +145,7 @@ def test_over_a_log_that_is_another_nothing_is_signed(log: PublishedLog, size: i
     log.tamper(statement, **bound)
     log.append([event(size + 1, "grant:9", 1, 60)])
     with pytest.raises(Diverged):
-        step(log, Tree([SIGNER], log.clock))
+        step(log, Tree(ORIGIN, signing, log.clock))
 
 
 def test_the_log_ends_at_its_first_gap(log: PublishedLog) -> None:
@@ -156,7 +156,7 @@ def test_the_log_ends_at_its_first_gap(log: PublishedLog) -> None:
 def test_while_a_key_is_rotated_both_sign(log: PublishedLog) -> None:
     new = Signer(ORIGIN, bytes(32))
     log.append(events(1))
-    note = step(log, Tree([new, SIGNER], log.clock))
+    note = step(log, Tree(ORIGIN, lambda _: [new, SIGNER], log.clock))
     assert note is not None
     keys = [Key.parse(str(new.verifier)), Key.parse(str(SIGNER.verifier))]
     assert open_note(note, keys).verified == tuple(keys)
@@ -164,7 +164,7 @@ def test_while_a_key_is_rotated_both_sign(log: PublishedLog) -> None:
 
 def test_a_witnessed_checkpoint_is_shown_once_it_is_published(log: PublishedLog) -> None:
     log.append(events(3))
-    step(log, Tree([SIGNER], log.clock, witnessed=True))
+    step(log, Tree(ORIGIN, signing, log.clock, witnessed=True))
     with log.engine.begin() as connection:
         assert published.newest(connection) is None
         waiting = published.newest_signed(connection)

@@ -15,7 +15,7 @@ from eventstore.transparency.witnesses import Witness, Witnesses
 from security.clock import SECOND, ManualClock
 from security.keyring import new_master_key, parse_keyring
 from tests.eventstore.conftest import HERE, register
-from tests.verifier.published_log import KEY, ORIGIN, SIGNER
+from tests.verifier.published_log import KEY, ORIGIN, SIGNER, signing
 from verifier import witness as serving
 from verifier.memory import Memory
 from verifier.note import Cosigner, Key, open_note
@@ -34,9 +34,6 @@ def clock() -> ManualClock:
 
 @pytest.fixture
 async def ledger(database_url: str, clock: ManualClock) -> AsyncIterator[Ledger]:
-    engine = migrating(database_url)
-    tables.metadata.create_all(engine)
-    engine.dispose()
     opened = await Ledger.open(database_url, parse_keyring(new_master_key()), clock)
     yield opened
     await opened.close()
@@ -61,7 +58,7 @@ class Place:
 
 
 async def test_the_tree_of_real_events_is_verified(ledger: Ledger, clock: ManualClock, database_url: str) -> None:
-    keeper = Keeper(ledger, Tree([SIGNER], clock, largest_step=2), clock)
+    keeper = Keeper(ledger, Tree(ORIGIN, signing, clock, largest_step=2), clock)
     assert not await keeper.step()
     for name in ("a", "b", "c"):
         await ledger.execute(register(name), origin=HERE)
@@ -80,7 +77,7 @@ async def test_the_tree_of_real_events_is_verified(ledger: Ledger, clock: Manual
 
 
 async def test_a_checkpoint_is_shown_with_its_cosignatures(ledger: Ledger, clock: ManualClock, tmp_path: Path) -> None:
-    keeper = Keeper(ledger, Tree([SIGNER], clock, witnessed=True), clock, witnesses=Place(tmp_path / "memory").asking())
+    keeper = Keeper(ledger, Tree(ORIGIN, signing, clock, witnessed=True), clock, witnesses=Place(tmp_path / "memory").asking())
     for name in ("a", "b"):
         await ledger.execute(register(name), origin=HERE)
         await keeper.step()
@@ -96,7 +93,7 @@ async def test_a_witness_that_is_away_is_an_alarm_and_asked_again(
 ) -> None:
     place = Place(tmp_path / "memory")
     place.away = True
-    keeper = Keeper(ledger, Tree([SIGNER], clock, witnessed=True), clock, witnesses=place.asking())
+    keeper = Keeper(ledger, Tree(ORIGIN, signing, clock, witnessed=True), clock, witnesses=place.asking())
     await ledger.execute(register("a"), origin=HERE)
     await keeper.step()
     shown = await ledger.read(published.newest)
@@ -117,7 +114,7 @@ async def test_a_witness_that_is_away_is_an_alarm_and_asked_again(
 async def test_over_a_tree_that_was_not_signed_nothing_is_signed_and_it_is_said(
     ledger: Ledger, clock: ManualClock, database_url: str
 ) -> None:
-    keeper = Keeper(ledger, Tree([SIGNER], clock), clock)
+    keeper = Keeper(ledger, Tree(ORIGIN, signing, clock), clock)
     await ledger.execute(register("a"), origin=HERE)
     await keeper.step()
     engine = migrating(database_url)
@@ -134,10 +131,11 @@ async def test_over_a_tree_that_was_not_signed_nothing_is_signed_and_it_is_said(
 async def test_the_signing_key_lies_in_the_vault_and_rotates(ledger: Ledger, clock: ManualClock) -> None:
     vault = ledger.vault
     assert await ledger.read(log_key.signers, vault, ORIGIN) == []
-    first = await ledger.maintain(log_key.introduce, vault, ORIGIN, clock.now())
-    second = await ledger.maintain(log_key.introduce, vault, ORIGIN, clock.now())
+    first, second, third = (log_key.fresh(ORIGIN) for _ in range(3))
+    await ledger.maintain(log_key.introduce, vault, first, clock.now())
+    await ledger.maintain(log_key.introduce, vault, second, clock.now())
     assert await ledger.read(log_key.signers, vault, ORIGIN) == [second, first]
-    keeper = Keeper(ledger, Tree([second, first], clock), clock)
+    keeper = Keeper(ledger, Tree(ORIGIN, log_key.from_vault(vault, ORIGIN), clock), clock)
     await ledger.execute(register("a"), origin=HERE)
     await keeper.step()
     newest = await ledger.read(published.newest)
@@ -147,3 +145,10 @@ async def test_the_signing_key_lies_in_the_vault_and_rotates(ledger: Ledger, clo
         assert open_note(newest.note, [key]).verified == (key,)
     await ledger.maintain(log_key.retire, vault, ORIGIN, clock.now())
     assert await ledger.read(log_key.signers, vault, ORIGIN) == [second]
+    await ledger.maintain(log_key.replace, vault, third, clock.now())
+    await ledger.execute(register("b"), origin=HERE)
+    await keeper.step()
+    newest = await ledger.read(published.newest)
+    assert newest is not None
+    assert [name for name, _ in open_note(newest.note, []).signed_by] == [ORIGIN]
+    assert open_note(newest.note, [Key.parse(str(third.verifier))]).verified != ()
