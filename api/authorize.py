@@ -1,19 +1,17 @@
 """The authorization endpoint (RFC 6749 §3.1): signs the person in if need be, asks them if need be, and answers."""
 
-from dataclasses import dataclass
 from typing import Any
 
 from litestar import Request, Response, get, post
 from litestar.openapi.datastructures import ResponseSpec
-from litestar.openapi.spec import Operation, Parameter, Schema
-from litestar.openapi.spec.enums import OpenAPIType
 from litestar.params import JSONBody
 
 from api import oauth_errors
 from api.admission import admit
 from api.answers import Scope
 from api.approval import PATH, approve, consented, error_answer, grantable
-from api.authorization_request import AnyName, AuthorizationRequest, read_request
+from api.authorization_parameters import OPT, AuthorizationOperation
+from api.authorization_request import AuthorizationRequest, read_request
 from api.browser_session import BrowserSession, find_session
 from api.consent_form import consent_page
 from api.services import Services, services
@@ -21,30 +19,9 @@ from api.sign_in_form import Place, SignInForm, sign_in, sign_in_page
 from domain import consent
 from domain.refusal import InvalidScope
 
-PARAMETERS = {
-    "response_type": "`code`.",
-    "client_id": "Who asks.",
-    "redirect_uri": "Where to go back to; may be left out where the client has registered a single one.",
-    "scope": "Scope names with a space between; all the client's when left out.",
-    "state": "Comes back unchanged.",
-    "code_challenge": "RFC 7636 §4.3.",
-    "code_challenge_method": "`S256`.",
-}
-
 ANSWERS = {
     303: ResponseSpec(None, description="Back to the application, with `code` or `error`, `state` and `iss`."),
 }
-
-
-@dataclass
-class AuthorizationOperation(Operation):
-    """What the document tells of the query, which is read by rules of its own."""
-
-    def __post_init__(self) -> None:
-        self.parameters = [
-            Parameter(name=name, param_in="query", description=text, schema=Schema(type=OpenAPIType.STRING))
-            for name, text in PARAMETERS.items()
-        ]
 
 
 @get(
@@ -52,7 +29,7 @@ class AuthorizationOperation(Operation):
     tags=["Protocol"],
     summary="Authorization endpoint (RFC 6749 §3.1, RFC 7636, RFC 9207)",
     media_type="text/html",
-    opt={"repeatable": AnyName()},
+    opt=OPT,
     operation_class=AuthorizationOperation,
     responses=ANSWERS,
 )
@@ -73,7 +50,7 @@ async def authorize(request: Request[Any, Any, Any]) -> Response[bytes]:
     tags=["Pages"],
     summary="The sign-in form of an authorization request",
     media_type="text/html",
-    opt={"repeatable": AnyName(), "bodies": ("form",)},
+    opt={**OPT, "bodies": ("form",)},
     operation_class=AuthorizationOperation,
 )
 async def authorize_sign_in(request: Request[Any, Any, Any], data: JSONBody[SignInForm]) -> Response[bytes]:

@@ -11,7 +11,8 @@ from api import oauth_errors
 from api.admission import admit
 from api.answers import Scope
 from api.approval import PATH, approve, consented, error_answer, grantable
-from api.authorization_request import AnyName, AuthorizationRequest, read_request
+from api.authorization_parameters import OPT, AuthorizationOperation
+from api.authorization_request import AuthorizationRequest, read_request
 from api.browser_session import BrowserSession, end_session, find_session
 from api.consent_form import consent_page, is_answer_to
 from api.csrf import require_own_page
@@ -21,8 +22,6 @@ from api.services import Services, services
 from domain import consent
 from domain.refusal import InvalidScope
 from eventstore.commands import Command
-
-OPT = {"repeatable": AnyName(), "bodies": ("form",)}
 
 
 class ConsentForm(msgspec.Struct, frozen=True):
@@ -44,7 +43,8 @@ class SignOutForm(msgspec.Struct, frozen=True):
     tags=["Pages"],
     summary="The consent form of an authorization request",
     media_type="text/html",
-    opt=OPT,
+    opt={**OPT, "bodies": ("form",)},
+    operation_class=AuthorizationOperation,
 )
 async def authorize_consent(request: Request[Any, Any, Any], data: JSONBody[ConsentForm]) -> Response[bytes]:
     """Back to the application with a code, or with `access_denied`."""
@@ -65,7 +65,8 @@ async def authorize_consent(request: Request[Any, Any, Any], data: JSONBody[Cons
     tags=["Pages"],
     summary="Signs out for somebody else to answer the request",
     media_type="text/html",
-    opt=OPT,
+    opt={**OPT, "bodies": ("form",)},
+    operation_class=AuthorizationOperation,
 )
 async def authorize_sign_out(request: Request[Any, Any, Any], data: JSONBody[SignOutForm]) -> Response[bytes]:
     """Back to the same request, which now begins with the sign-in."""

@@ -72,6 +72,11 @@ class Scene:
         return found
 
 
+def error_of(page: Page) -> tuple[str | None, str | None]:
+    """The error that an application is told, and the state that comes back with it."""
+    return page.parameters.get("error"), page.parameters.get("state")
+
+
 async def set_scene(world: World) -> Scene:
     """Makes the person and the shop."""
     await world.define_role("platform", "member", "profile", "catalog:read", default=True)

@@ -53,6 +53,11 @@ class Person:
     def email(self) -> str:
         return f"{self.username}@example.test"
 
+    @property
+    def typed(self) -> dict[str, str]:
+        """What they type into a sign-in form."""
+        return {"username": self.username, "password": self.password}
+
 
 @dataclass(frozen=True)
 class Client:

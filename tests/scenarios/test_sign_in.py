@@ -1,0 +1,85 @@
+"""Signing in with a password, and what failing to tells, costs and leaves."""
+
+from pathlib import Path
+
+from domain import account
+from eventstore.commands import Command
+from security.keyring import Keyring
+from tests.scenarios.asking import SIGN_IN, Scene, set_scene
+from tests.scenarios.world import open_world
+
+COOKIE = "grantlog-session-platform"
+
+
+async def test_a_wrong_password_keeps_the_name_and_is_a_fact_without_it(scene: Scene) -> None:
+    browser = scene.world.browser()
+    page = await browser.open(scene.address())
+    for password in ("wrong one", scene.person.password + " ", "x" * 5000):
+        page = await browser.press(page, SIGN_IN, username=scene.person.username, password=password)
+        assert page.status == 401
+        assert page.answer.headers["www-authenticate"].startswith("Form ")
+        assert page.form(SIGN_IN).fields["username"] == scene.person.username
+        assert page.form(SIGN_IN).fields["password"] == ""
+        assert password not in page.text
+    (failed,) = await scene.world.events("account.sign_in_failed")
+    assert failed.event.reason == "wrong_password"
+    assert failed.actor.kind == "anonymous"
+    assert COOKIE not in browser.cookies
+
+
+async def test_nothing_tells_an_unknown_name_from_a_wrong_password_or_a_disabled_person(scene: Scene) -> None:
+    other = await scene.world.register_person("ada", realm="administration")
+    off = await scene.world.register_person("paula")
+    facts = {"leaves_no_administrator": False}
+    await scene.world.execute(Command(account.stream(off.account_id), account.disable, facts))
+    seen = set()
+    for name, password in (
+        (scene.person.username, "wrong"),
+        ("nobody", "wrong"),
+        (other.username, other.password),
+        (off.username, off.password),
+    ):
+        browser = scene.world.browser()
+        page = await browser.press(await browser.open(scene.address()), SIGN_IN, username=name, password=password)
+        form = page.form(SIGN_IN).fields
+        seen.add((page.status, page.text.replace(name, "…").replace(form["csrf"], "…")))
+    assert len(seen) == 1
+    assert len(await scene.world.events("realm.unknown_user_refused")) == 1
+    assert await scene.world.events("session.*") == ()
+
+
+async def test_what_is_missing_is_said(scene: Scene) -> None:
+    browser = scene.world.browser()
+    page = await browser.open(scene.address())
+    before = await scene.world.head()
+    for typed in ({"username": "", "password": "x"}, {"username": "paul", "password": ""}):
+        assert (await browser.press(page, SIGN_IN, **typed)).status == 400
+    assert await scene.world.head() == before
+
+
+async def test_guessing_slows_the_guesser_and_nobody_else(scene: Scene) -> None:
+    browser = scene.world.browser("198.51.100.1")
+    page = await browser.open(scene.address())
+    for _ in range(20):
+        page = await browser.press(page, SIGN_IN, username=scene.person.username, password="wrong")
+        if page.status != 401:
+            break
+    assert page.status == 429
+    wait = int(page.answer.headers["retry-after"])
+    assert str(wait) in page.text
+    page = await browser.press(page, SIGN_IN, **scene.person.typed)
+    assert page.status == 429
+    assert (await scene.signed_in()).cookies
+    scene.world.clock.advance(wait)
+    assert (await browser.press(page, SIGN_IN, **scene.person.typed)).status == 200
+
+
+async def test_pages_are_throttled_by_address(sqlite_url: str, tmp_path: Path, keyring: Keyring) -> None:
+    async with open_world(sqlite_url, tmp_path, keyring, public_burst=3, public_rate=1) as world:
+        scene = await set_scene(world)
+        statuses = [(await world.browser().open(scene.address())).status for _ in range(4)]
+        assert statuses == [200, 200, 200, 429]
+        page = await world.browser().open(scene.address())
+        assert int(page.answer.headers["retry-after"]) > 0
+        assert page.answer.headers["content-type"].startswith("text/html")
+        assert (await world.browser("198.51.100.2").open(scene.address())).status == 200
