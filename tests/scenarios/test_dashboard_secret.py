@@ -39,6 +39,25 @@ async def test_a_rotation_is_picked_up_at_once(world, platform):
     assert await used(world) == (at.secret_ids[2], 3)
 
 
+async def test_an_administrator_rotates_it_like_any_clients(world, platform):
+    at = platform.client
+    _, cookie = await at.sign_in(platform.paul)
+    token = await world.token("clients:write")
+    for number in (2, 3):
+        answer = await world.client.post(
+            f"/admin/clients/{at.client_id}/secrets",
+            json={"others_expire_in": 0},
+            headers={"authorization": f"Bearer {token}"},
+        )
+        assert answer.status_code == 201
+        version = answer.json()["secret"]
+        answer = await at.refresh(cookie)
+        assert answer.status_code == 200
+        cookie = at.cookie(answer)
+        assert await used(world) == (version["id"], number)
+        assert (await at.login(platform.paul)).status_code == 200
+
+
 async def test_a_rotation_by_another_process_is_picked_up_at_once(world, platform, database_url, tmp_path, keyring):
     at = platform.client
     folder = Path(tmp_path) / "second"

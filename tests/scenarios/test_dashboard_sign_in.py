@@ -261,13 +261,21 @@ async def test_pauls_cookie_opens_nothing_of_the_administration(world, platform)
     assert (await platform.client.refresh(cookie)).status_code == 200
 
 
-async def test_a_cookie_alone_is_no_bearer_token(world, platform):
-    _, cookie = await platform.client.sign_in(platform.paul)
+async def test_a_platform_persons_credentials_do_not_reach_the_administration(world, platform):
+    access, cookie = await platform.client.sign_in(platform.paul)
+    before = await world.head()
     for name in (platform.client.cookie_name, platform.administration.cookie_name):
-        answer = await world.client.get("/admin/clients", headers={"cookie": f"{name}={cookie}"})
-        assert answer.status_code in (401, 404)
+        answer = await world.caller().get("/admin/clients", headers={"cookie": f"{name}={cookie}"})
+        assert answer.status_code == 401
     answer = await world.client.get("/admin/clients", headers={"authorization": f"Bearer {cookie}"})
-    assert answer.status_code in (401, 404)
+    assert answer.status_code == 401
+    answer = await world.client.get("/admin/clients", headers={"authorization": f"Bearer {access}"})
+    assert answer.status_code == 403
+    assert 'error="insufficient_scope"' in answer.headers["www-authenticate"]
+    assert await world.head() == before
+
+    hers, _ = await platform.administration.sign_in(platform.ada)
+    assert (await world.client.get("/admin/clients", headers={"authorization": f"Bearer {hers}"})).status_code == 200
 
 
 # -- dashboards that are not there ------------------------------------------------------------------------------------
