@@ -7,7 +7,7 @@ is shown once. What was refused is not stored, since nothing was carried out.
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from hashlib import sha256
+from hmac import digest
 from typing import Any, Generic, NamedTuple, TypeVar
 
 import msgspec
@@ -42,6 +42,7 @@ T = TypeVar("T")
 HEADER = "Idempotency-Key"
 LONGEST = 255
 _KEY = re.compile(rf"[\x20-\x7e]{{1,{LONGEST}}}")
+_PURPOSE = "idempotency"
 _RUNNING = "A request with this Idempotency-Key is still being carried out. Repeat it later."
 
 _in_hand: set[tuple[int, bytes]] = set()
@@ -133,8 +134,10 @@ async def _key(request: Request[Any, Any, Any], who: Bearer) -> _Key | None:
     actor = who.origin.actor
     bound = [actor.kind, actor.id, request.method, request.scope["path"], values[0]]
     # The query counts as a part of the body: it says what to do, and another one is another command.
-    body = sha256(request.scope["query_string"] + b"\0" + await request.body()).digest()
-    return _Key(sha256(msgspec.json.encode(bound)).digest(), body)
+    body = request.scope["query_string"] + b"\0" + await request.body()
+    # Keyed, because a body may hold a password: its plain digest would be enough to try a dictionary against.
+    secret = services(request).keyring.derive(_PURPOSE)
+    return _Key(digest(secret, msgspec.json.encode(bound), "sha256"), digest(secret, body, "sha256"))
 
 
 async def _execute(

@@ -1,5 +1,6 @@
 """Making and changing dashboards, whose secret only the server holds."""
 
+import asyncio
 from typing import Any
 
 import httpx
@@ -109,3 +110,11 @@ async def test_a_deleted_dashboard_leaves_its_slug_and_nothing_in_the_vault(
     assert await world.services.ledger.read(vault.get_secret, vault_name(first["client_id"])) is None
     second = ok(await admin.put(PATH, json=definition(world)), 201)
     assert second["client_id"] != first["client_id"]
+
+
+async def test_two_who_make_the_same_dashboard_at_once_make_one(world: World, admin: httpx.AsyncClient) -> None:
+    before = await world.head()
+    given = await asyncio.gather(*(admin.put(PATH, json=definition(world)) for _ in range(5)))
+    assert sorted(answer.status_code for answer in given) == [200, 200, 200, 200, 201]
+    assert len({answer.json()["client_id"] for answer in given}) == 1
+    assert await world.types_after(before) == ["client.registered", "client.secret_issued"]
