@@ -210,3 +210,12 @@ async def make_platform(world: World, **given: Any) -> Platform:
     paul = await world.register_person("paul")
     ada = await world.register_person("ada", realm="administration")
     return Platform(at_client, at_administration, paul, ada)
+
+
+async def introspect(world: World, at: Dashboard, token: str) -> dict[str, Any]:
+    """What the dashboard is told of a token by the introspection endpoint (RFC 7662)."""
+    answer = await world.client.post(
+        "/oauth/introspect", data={"token": token}, auth=(at.client_id, at.secrets[-1].reveal())
+    )
+    found: dict[str, Any] = answer.json()
+    return found
