@@ -1,9 +1,9 @@
 """The schema of both databases. Migrations are the only thing that ever makes a table."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from sqlalchemy import Connection, MetaData, inspect, text
+from sqlalchemy import Connection, MetaData, Table, inspect, text
 from sqlalchemy.engine import make_url
 
 from eventstore import stored
@@ -70,22 +70,32 @@ def upgrade(url: str, owner_url: str | None = None) -> None:
                 connection.execute(text("SELECT pg_advisory_xact_lock(7209061)"))
             config.attributes["connection"] = connection
             command.upgrade(config, "head")
-            role = make_url(url).username
-            if owner_url and not is_sqlite(url) and role and role != make_url(owner_url).username:
-                _grant(connection, role)
+            role = server_role(url, owner_url)
+            if role is not None:
+                every = [table for tables in metadata() for table in tables.tables.values()]
+                grant_to_server(connection, every, role)
+                to = connection.dialect.identifier_preparer.quote(role)
+                connection.execute(text(f"GRANT SELECT ON alembic_version TO {to}"))
     finally:
         engine.dispose()
 
 
-def _grant(connection: Connection, role: str) -> None:
+def server_role(url: str, owner_url: str | None) -> str | None:
+    """The role that needs rights granted: on PostgreSQL that of `url`, when another one owns the tables."""
+    role = make_url(url).username
+    if not owner_url or is_sqlite(url) or not role or role == make_url(owner_url).username:
+        return None
+    return role
+
+
+def grant_to_server(connection: Connection, tables: Iterable[Table], role: str) -> None:
+    """Gives the server's role what it needs on these tables and nothing more."""
     quote = connection.dialect.identifier_preparer.quote
     to = quote(role)
-    for tables in metadata():
-        for table in tables.tables.values():
-            name = quote(table.name)
-            connection.execute(text(f"REVOKE ALL ON {name} FROM {to}"))
-            rights = "SELECT, INSERT"
-            if table.name not in APPEND_ONLY:
-                rights += ", UPDATE" if table.name in GROWING else ", UPDATE, DELETE"
-            connection.execute(text(f"GRANT {rights} ON {name} TO {to}"))
-    connection.execute(text(f"GRANT SELECT ON alembic_version TO {to}"))
+    for table in tables:
+        name = quote(table.name)
+        connection.execute(text(f"REVOKE ALL ON {name} FROM {to}"))
+        rights = "SELECT, INSERT"
+        if table.name not in APPEND_ONLY:
+            rights += ", UPDATE" if table.name in GROWING else ", UPDATE, DELETE"
+        connection.execute(text(f"GRANT {rights} ON {name} TO {to}"))

@@ -19,6 +19,20 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("id", name=op.f("pk_log_head")),
     )
     op.create_table(
+        "projection_versions",
+        sa.Column("name", sa.Text(), nullable=False),
+        sa.Column("version", sa.Integer(), nullable=False),
+        sa.PrimaryKeyConstraint("name", name=op.f("pk_projection_versions")),
+    )
+    op.create_table(
+        "rebuilds",
+        sa.Column("name", sa.Text(), nullable=False),
+        sa.Column("position", sa.BigInteger(), nullable=False),
+        sa.Column("generation", sa.BigInteger(), nullable=False),
+        sa.Column("versions", sa.Text(), nullable=False),
+        sa.PrimaryKeyConstraint("name", name=op.f("pk_rebuilds")),
+    )
+    op.create_table(
         "stored_events",
         sa.Column("id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), autoincrement=False, nullable=False),
         sa.Column("originator_id", sa.Text(), nullable=False),
@@ -28,6 +42,30 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("id", name=op.f("pk_stored_events")),
     )
     op.create_index("ix_stored_events_stream", "stored_events", ["originator_id", "originator_version"], unique=True)
+    op.create_table(
+        "log_checkpoints",
+        sa.Column("size", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), autoincrement=False, nullable=False),
+        sa.Column("root", sa.LargeBinary(), nullable=False),
+        sa.Column("note", sa.Text(), nullable=False),
+        sa.Column("time", sa.BigInteger(), nullable=False),
+        sa.Column("published", sa.BigInteger(), nullable=True),
+        sa.PrimaryKeyConstraint("size", name=op.f("pk_log_checkpoints")),
+    )
+    op.create_table(
+        "log_edge",
+        sa.Column("id", sa.Integer(), autoincrement=False, nullable=False),
+        sa.Column("size", sa.BigInteger(), nullable=False),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_log_edge")),
+    )
+    op.create_table(
+        "log_tiles",
+        sa.Column("level", sa.SmallInteger(), autoincrement=False, nullable=False),
+        sa.Column("number", sa.BigInteger(), autoincrement=False, nullable=False),
+        sa.Column("width", sa.SmallInteger(), nullable=False),
+        sa.Column("hashes", sa.LargeBinary(), nullable=False),
+        sa.CheckConstraint("width BETWEEN 1 AND 256 AND length(hashes) = 32 * width", name=op.f("ck_log_tiles_width")),
+        sa.PrimaryKeyConstraint("level", "number", name=op.f("pk_log_tiles")),
+    )
     op.create_table(
         "accounts",
         sa.Column("account_id", sa.Text(), nullable=False),
