@@ -28,6 +28,8 @@ def test_the_codes_are_those_of_the_rfcs():
         "invalid_request",
         "invalid_scope",
         "invalid_token",
+        "request_not_supported",
+        "request_uri_not_supported",
         "server_error",
         "temporarily_unavailable",
         "unauthorized_client",
