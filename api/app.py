@@ -14,15 +14,19 @@ from api.bodies import StrictRequest, check_handlers, check_query
 from api.dashboards.secret import DashboardSecrets
 from api.error_answers import ErrorAnswers
 from api.hot_descriptions import HOT
+from api.introspect import introspect
 from api.measures import Metrics
+from api.oauth_endpoint import shortcuts
 from api.openapi import openapi_config
 from api.page_errors import error_page
+from api.revoke import revoke
 from api.routes import ROUTES
 from api.services import Services, lifetimes
 from api.settings import Settings
 from api.starting import record_start, running_version
 from api.tallies import Tallies
 from api.throttle import open_throttle
+from api.token import token
 from api.uses import Uses
 from api.wrapper import Wrapper
 from eventstore.following import EventIndexing, Follower
@@ -110,5 +114,6 @@ def create(settings: Settings, keyring: Keyring, clock: Clock | None = None) -> 
         secure=settings.issuer.startswith("https:"),
         log_requests=settings.log_requests,
         prefix=settings.token_prefix,
+        direct=shortcuts(app, (token, introspect, revoke)),
         measure=metrics.request,
     )

@@ -36,7 +36,11 @@ async def _post(scope: Scope, receive: Receive) -> Answer:
     known = await here.ledger.validation.find(digest(raw))
     if known is None or known.reason(here.ledger.clock.now()) != "active" or not _visible(known, client_id, sees_all):
         return INACTIVE
-    return answer(200, _encode(members(known, here.settings.issuer)), JSON, {"cache-control": "no-store"})
+    if known.answer is None:
+        body = _encode(members(known, here.settings.issuer))
+        known.answer = answer(200, body, JSON, {"cache-control": "no-store"})
+    found: Answer = known.answer
+    return found
 
 
 async def _caller(here: Services, scope: Scope, parameters: dict[str, str]) -> tuple[str | None, bool]:

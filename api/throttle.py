@@ -15,7 +15,7 @@ import msgspec
 
 from api.arrival import parse_address
 from api.settings import Settings
-from api.throttle_file import Cell, ThrottleFile
+from api.throttle_file import NO_CELL, Cell, ThrottleFile
 from security.clock import SECOND, Clock, Moment, SystemClock
 
 FILE = "throttle-1"
@@ -211,6 +211,8 @@ class Throttle:
             return None
         marks = [(limit, file.digest(limit.rule, limit.subject)) for limit in limits]
         cells = [file.read(limit.rule, digest) for limit, digest in marks]
+        if all(cell is NO_CELL for cell in cells):
+            return None
         wait = self._longest_wait(marks, cells, self._clock.now())
         return ceil(wait / SECOND) if wait else None
 

@@ -1,13 +1,14 @@
 """The outermost layer: every answer has a request id and safe headers, every request one log line, nothing escapes."""
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from functools import lru_cache
 from time import perf_counter
-from typing import Any
 from urllib.parse import unquote_to_bytes
 
 import structlog
 
+from api.access_log import AccessLog
 from api.answers import App, Message, Receive, Scope, Send, send_answer
 from api.arrival import KEY, Arrival, Proxies
 from api.error_answers import ErrorAnswers
@@ -39,7 +40,7 @@ class Wrapper:
 
     `in_flight` bounds the requests that wait for the start of their answer; a further one gets 503 with `Retry-After`.
     A stream that has begun is no longer counted, and neither is the liveness probe, which an overloaded server must
-    still pass.
+    still pass. Requests to a path in `direct` go to that app instead, which has the same scope to work with.
     """
 
     def __init__(
@@ -53,6 +54,7 @@ class Wrapper:
         log_requests: bool = True,
         prefix: str = "glog",
         make_id: Callable[[], str] = new_id,
+        direct: Mapping[str, App] | None = None,
         measure: Callable[[str | None, str, int | None, float], None] = lambda *_: None,
     ) -> None:
         self.app = app
@@ -61,11 +63,11 @@ class Wrapper:
         self.in_flight = in_flight
         self.headers = (*HEADERS, STRICT_TRANSPORT) if secure else HEADERS
         self.log_requests = log_requests
-        self.masker = Masker(prefix)
+        self.access = AccessLog(Masker(prefix))
         self.make_id = make_id
+        self.direct = direct or {}
         self.measure = measure
         self.waiting = 0
-        self._access: Any = None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http":
@@ -90,7 +92,7 @@ class Wrapper:
             if (problem := self._refuse(scope)) is not None:
                 await send_answer(outgoing, self.errors.answer(scope, problem))
             else:
-                await self.app(scope, receive, outgoing)
+                await self.direct.get(path, self.app)(scope, receive, outgoing)
         except Exception as error:
             await self._rescue(scope, outgoing, error)
         finally:
@@ -100,7 +102,7 @@ class Wrapper:
             seconds = perf_counter() - began
             self.measure(scope.get("path_template"), method, outgoing.status, seconds)
             if self.log_requests:
-                self._line(arrived, method, path, outgoing.status, seconds)
+                self.access.line(arrived.request_id, method, path, outgoing.status, seconds)
 
     def _release(self) -> None:
         self.waiting -= 1
@@ -118,22 +120,6 @@ class Wrapper:
         # The server has to cut the connection, or the client takes half an answer for a whole one. Its own words about
         # the cause stay here, since the server would print them.
         raise ConnectionAbortedError("the answer was broken off") from None
-
-    def _line(self, arrived: Arrival, method: str, path: str, status: int | None, seconds: float) -> None:
-        """One line per request. No query, header, address or name: an erased person leaves nothing in a log file."""
-        if not path.isprintable():
-            path = "(unprintable)"
-        if self._access is None:
-            # Bound once, after logging was configured: binding anew would cost as much as the line itself.
-            self._access = structlog.get_logger("access").bind()
-        self._access.info(
-            "request",
-            request_id=arrived.request_id,
-            method=method if method.isalpha() and len(method) < 20 else "(other)",
-            path=self.masker.text(path[:200]),
-            status=status,
-            ms=round(seconds * 1000, 2),
-        )
 
 
 class Outgoing:
@@ -167,15 +153,21 @@ class Outgoing:
         if message["type"] == "http.response.start":
             self.status = message["status"]
             self.started_or_over()
-            given = list(message.get("headers", ()))
-            names = {name.lower() for name, _ in given}
-            given.extend(field for field in self._headers if field[0] not in names)
-            given.append((b"x-request-id", self._arrived.request_id.encode("ascii")))
-            await self._send({**message, "headers": given})
+            given = tuple(message.get("headers", ()))
+            added = _missing(tuple([name for name, _ in given]), self._headers)
+            own = (b"x-request-id", self._arrived.request_id.encode("ascii"))
+            await self._send({**message, "headers": [*given, *added, own]})
         elif self.head:
             await self._send({"type": "http.response.body", "body": b"", "more_body": message.get("more_body", False)})
         else:
             await self._send(message)
+
+
+@lru_cache(maxsize=256)
+def _missing(names: tuple[bytes, ...], fields: tuple[tuple[bytes, bytes], ...]) -> tuple[tuple[bytes, bytes], ...]:
+    """Those fields that an answer with these header names does not set itself. Few sets of names are ever in use."""
+    own = {name.lower() for name in names}
+    return tuple(field for field in fields if field[0] not in own)
 
 
 def malformed(scope: Scope) -> Problem | None:

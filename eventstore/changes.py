@@ -3,13 +3,26 @@
 from collections import OrderedDict
 from collections.abc import Callable, Iterable
 
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection, bindparam, select
 
 from domain.account import Erased
+from domain.event import Moment
 from eventstore.stored import events, head
+from projections.prepared import Prepared
 
-HEAD = select(head.c.position, head.c.time).where(head.c.id == 1)
+_HEAD = Prepared(select(head.c.position, head.c.time).where(head.c.id == 1))
+_NEWER = events.c.id > bindparam("known"), events.c.id <= bindparam("position")
+_GONE = Prepared(select(events.c.originator_id).where(*_NEWER, events.c.topic == Erased.type))
+_LATER = Prepared(
+    select(events.c.originator_id, events.c.id).where(*_NEWER, events.c.originator_version > 1).order_by(events.c.id)
+)
 MANY = 10_000
+
+
+def newest(connection: Connection) -> tuple[int, Moment]:
+    """Position and time of the newest event, as this connection sees the log."""
+    row = _HEAD.first(connection, {})
+    return (0, 0) if row is None else (row[0], row[1])
 
 
 class Changes:
@@ -56,14 +69,12 @@ class Changes:
         known = self.position
         if position <= known:
             return
-        newer = events.c.id > known, events.c.id <= position
-        gone = select(events.c.originator_id).where(*newer, events.c.topic == Erased.type)
-        for (stream,) in connection.execute(gone):
+        between = {"known": known, "position": position}
+        for (stream,) in _GONE.all(connection, between):
             self.erased(stream)
         if position - known > MANY:
             self.forget(position)
             return
-        later = select(events.c.originator_id, events.c.id).where(*newer, events.c.originator_version > 1)
-        for stream, place in connection.execute(later.order_by(events.c.id)):
+        for stream, place in _LATER.all(connection, between):
             self.note(stream, place)
         self.advance(position)

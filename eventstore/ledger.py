@@ -13,7 +13,7 @@ from domain.sealed import Sealed
 from eventstore.application import Log
 from eventstore.arrivals import Arrivals
 from eventstore.batch import Request
-from eventstore.changes import HEAD, Changes
+from eventstore.changes import Changes, newest
 from eventstore.commands import Command, DatabaseAway, Executed, Origin
 from eventstore.committer import Committer, InlineCommitter, ThreadCommitter, Transactions
 from eventstore.engines import is_sqlite, reading, set_lock_wait, writing
@@ -68,7 +68,7 @@ class Ledger:
         write_engine, read_engine = writing(url), reading(url, read_threads)
         try:
             with read_engine.connect() as connection:
-                position = connection.execute(HEAD).one().position
+                position, _ = newest(connection)
         except OperationalError as error:
             raise DatabaseAway(type(error).__name__) from error
         log = Log(write_engine)
@@ -165,7 +165,7 @@ class Ledger:
 
     async def head(self) -> tuple[int, Moment]:
         """Position and time of the newest event."""
-        return await self._reader.run(lambda c: tuple(c.execute(HEAD).one()))
+        return await self._reader.run(newest)
 
     async def close(self) -> None:
         """Finishes what was accepted and lets the database go."""

@@ -9,7 +9,7 @@ from sqlalchemy import Connection, Engine
 from sqlalchemy.exc import OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
-from eventstore.changes import HEAD, Changes
+from eventstore.changes import Changes, newest
 from eventstore.commands import DatabaseAway
 
 P = ParamSpec("P")
@@ -52,8 +52,7 @@ class InlineReader:
         """Follows the log if any connection wrote since the last call: `PRAGMA data_version` tells in microseconds."""
         (version,) = self._data_version.execute("PRAGMA data_version").fetchone()
         if version != self._seen:
-            row = self._connection.execute(HEAD).one()
-            self._changes.catch_up(self._connection, row.position)
+            self._changes.catch_up(self._connection, newest(self._connection)[0])
             self._seen = version
 
     def close(self) -> None:
@@ -104,8 +103,7 @@ class ThreadReader:
         await self._follow()
 
     def _catch_up(self, connection: Connection) -> None:
-        row = connection.execute(HEAD).one()
-        self._changes.catch_up(connection, row.position)
+        self._changes.catch_up(connection, newest(connection)[0])
 
     def close(self) -> None:
         self._threads.shutdown(wait=True)

@@ -3,13 +3,18 @@
 from collections import OrderedDict
 from typing import Any, NamedTuple
 
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection, bindparam, select
 
 from domain.event import Recorded
 from domain.streams import AGGREGATES
-from eventstore.changes import Changes
+from eventstore.changes import Changes, newest
 from eventstore.mapper import LogMapper
-from eventstore.stored import events, head
+from eventstore.stored import events
+from projections.prepared import Prepared
+
+_STORED = Prepared(
+    select(events.c.state).where(events.c.originator_id == bindparam("stream")).order_by(events.c.originator_version)
+)
 
 
 class Folded(NamedTuple):
@@ -66,10 +71,9 @@ class States:
 
     def _fold(self, connection: Connection, stream: str) -> Folded:
         # Position first: an event that arrives between the two statements is then noted as a change after `as_of`.
-        as_of = connection.scalar(select(head.c.position).where(head.c.id == 1)) or 0
+        as_of, _ = newest(connection)
         state, version = initial(stream), 0
-        stored = select(events.c.state).where(events.c.originator_id == stream).order_by(events.c.originator_version)
-        for (text,) in connection.execute(stored):
+        for (text,) in _STORED.all(connection, {"stream": stream}):
             recorded = self._mapper.recorded(text)
             state, version = evolve(stream, state, recorded), recorded.version
         return Folded(state, version, as_of)

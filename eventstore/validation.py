@@ -1,25 +1,24 @@
 """Live validation of tokens: one joined row, kept as long as the log says that nothing in it changed."""
 
 from collections import OrderedDict
-from typing import NamedTuple
+from typing import Any
 
-from sqlalchemy import Connection, select
+import msgspec
+from sqlalchemy import Connection
 
 from domain.event import Moment
 from domain.rules import validity
-from eventstore.changes import Changes
+from eventstore.changes import Changes, newest
 from eventstore.privacy import Privacy
 from eventstore.reading import Reader
-from eventstore.stored import head
 from projections import accounts, roles, tokens
 
-POSITION = select(head.c.position).where(head.c.id == 1)
 
-
-class Known(NamedTuple):
+class Known(msgspec.Struct, gc=False):
     """A token as it stood at position `as_of`, and the streams on which that depends.
 
-    `scope` is what was issued, less what the person's roles have lost since.
+    `scope` is what was issued, less what the person's roles have lost since. `answer` is room for what the API says of
+    the token while it is as it is: it is kept and dropped together with the rest.
     """
 
     token: tokens.Found
@@ -29,6 +28,7 @@ class Known(NamedTuple):
     username: str | None
     streams: tuple[str, ...]
     as_of: int
+    answer: Any = None
 
     def reason(self, now: Moment) -> validity.Reason:
         """Why it is dead now, or `active`."""
@@ -61,7 +61,7 @@ class Validation:
     def load(self, connection: Connection, digest: bytes) -> Known | None:
         """The token as this connection sees it, for asking again under the lock. Keeps nothing."""
         # The position is read first: what is appended in between then counts as a change after it.
-        as_of: int = connection.scalar(POSITION) or 0
+        as_of, _ = newest(connection)
         verdict = tokens.standing(connection, digest)
         if verdict is None:
             return None
