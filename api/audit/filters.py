@@ -21,6 +21,7 @@ from security.clock import parse_rfc3339
 
 LONGEST_ID = 128
 TYPES_AT_MOST = 32
+POSITION_MAXIMUM = 2**53 - 1
 
 _PATTERN = re.compile(r"[a-z_]+(?:\.[a-z_]+|\.\*)")
 _ID = re.compile(r"[A-Za-z0-9._~:/+=-]{1,128}")
@@ -45,9 +46,7 @@ Since = Annotated[
 Until = Annotated[
     str | None, QueryParameter(name="until", max_length=64, description="RFC 3339; events before this time.")
 ]
-From = Annotated[
-    int | None, QueryParameter(name="from", ge=1, le=2**53 - 1, description="Events at this position or later.")
-]
+From = Annotated[int | None, QueryParameter(name="from", description="Events at this position, 1 or more, or later.")]
 Ordered = Annotated[Order, QueryParameter(name="order", description="Oldest or newest first.")]
 
 
@@ -131,7 +130,7 @@ def filters(
         address,
         moment("since", since),
         moment("until", until),
-        first or 1,
+        1 if first is None else position("from", first),
         order,
         asked,
     )
@@ -163,6 +162,13 @@ def moment(field: str, text: str | None) -> Moment | None:
         return parse_rfc3339(text[:-6] + "+" + text[-5:] if text[-6:-5] == " " else text)
     except ValueError:
         raise Invalid.field(field, "must be an RFC 3339 date-time such as 2026-01-31T12:00:00Z") from None
+
+
+def position(field: str, value: int) -> int:
+    """A position of the log. Checked here, because the framework would name the parameter by another name."""
+    if not 1 <= value <= POSITION_MAXIMUM:
+        raise Invalid.field(field, "must be a position of the log, 1 or more")
+    return value
 
 
 def _checked(name: str, value: str) -> str:

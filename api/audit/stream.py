@@ -18,7 +18,7 @@ from api.answers import header
 from api.audit import readings
 from api.audit.asking import READ, Auditor, auditor
 from api.audit.events import show
-from api.audit.filters import From
+from api.audit.filters import From, position
 from api.audit.rendering import ShownEvent
 from api.problems import Invalid, Unavailable
 from domain import audit
@@ -62,7 +62,7 @@ async def stream(request: Request[Any, Any, Any], first: From = None) -> Stream:
         raise Unavailable("Too many streams are open.", retry_after=30)
     last = _last_seen(request)
     if last is None and first is not None:
-        last = first - 1
+        last = position("from", first) - 1
     await asking.here.ledger.settled()
     head = asking.here.ledger.changes.position
     begin = head if last is None else last
@@ -121,8 +121,7 @@ async def _may_go_on(reader: Reader) -> bool:
 
 
 def _pull(connection: Connection, reader: Reader, last: int, upto: int) -> list[ShownEvent]:
-    positions = [position for position in range(last + 1, upto + 1) if position != reader.own]
-    return show(connection, reader.asking, positions)
+    return show(connection, reader.asking, [place for place in range(last + 1, upto + 1) if place != reader.own])
 
 
 def message(event: ShownEvent) -> bytes:

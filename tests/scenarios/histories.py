@@ -1,0 +1,74 @@
+"""A small past with something of everything in it, for questions of auditors."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from domain import account, client, client_secret
+from domain.rules.administrative_scope import ADMINISTRATIVE_SCOPES
+from eventstore.commands import Command
+from security.ids import new_id
+from security.tokens import Kind, Secret
+from tests.scenarios.asking import Scene
+from tests.scenarios.browser import Browser
+from tests.scenarios.world import Client, World
+
+
+@dataclass
+class Past:
+    """What a shop and a person did, and the tokens that came of it."""
+
+    scene: Scene
+    browser: Browser
+    tokens: dict[str, Any]
+    code: str
+
+    @property
+    def world(self) -> World:
+        return self.scene.world
+
+    async def refresh(self, raw: str | None = None) -> dict[str, Any]:
+        """The answer to a refresh token, the newest one unless another is given."""
+        answer = await self.world.client.post(
+            "/oauth/token",
+            data={"grant_type": "refresh_token", "refresh_token": raw or self.tokens["refresh_token"]},
+            auth=self.scene.shop.auth,
+        )
+        found: dict[str, Any] = answer.json()
+        if answer.status_code == 200:
+            self.tokens = found
+        return found
+
+
+async def lived(scene: Scene) -> Past:
+    """The person approves, the shop redeems its code, and a minute goes by after each step."""
+    browser = await scene.signed_in()
+    scene.world.clock.advance(60)
+    page = await scene.approved(browser)
+    tokens = await scene.redeem(page)
+    assert "access_token" in tokens, tokens
+    scene.world.clock.advance(60)
+    return Past(scene, browser, tokens, page.parameters["code"])
+
+
+async def rotate(world: World, of: Client, others_expire_in: int | None = None) -> tuple[Secret, str]:
+    """A new secret of a client, and the id of its version."""
+    secret, secret_id = world.services.format.mint(Kind.CLIENT_SECRET), new_id()
+    facts = {
+        "secret_id": secret_id,
+        "secret_sha256": secret.hex,
+        "others_expire_in": others_expire_in,
+        "caller_scope": ADMINISTRATIVE_SCOPES,
+    }
+    await world.execute(Command(client.stream(of.client_id), client_secret.rotate, facts))
+    return secret, secret_id
+
+
+async def disable_client(world: World, of: Client) -> int:
+    """The position of the event."""
+    return (await world.execute(Command(client.stream(of.client_id), client.disable))).recorded[-1].position
+
+
+async def erase(world: World, account_id: str) -> int:
+    """The position of the event."""
+    facts = {"leaves_no_administrator": False}
+    return (await world.execute(Command(account.stream(account_id), account.erase, facts))).recorded[-1].position
