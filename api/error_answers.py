@@ -56,10 +56,15 @@ def vocabulary(scope: Scope) -> Vocabulary:
     if path.startswith("/oauth/"):
         return "oauth"
     if path.startswith("/dashboards/"):
-        return "dashboard"
+        # The sign-in page lives among the JSON endpoints; a browser says what it wants to see.
+        return "page" if path.count("/") == 2 and _wants_page(scope) else "dashboard"
     if _under(path, MACHINE):
         return "problem"
-    return "page" if "text/html" in (header(scope, b"accept") or "") else "problem"
+    return "page" if _wants_page(scope) else "problem"
+
+
+def _wants_page(scope: Scope) -> bool:
+    return "text/html" in (header(scope, b"accept") or "")
 
 
 def _under(path: str, prefixes: tuple[str, ...]) -> bool:

@@ -114,6 +114,16 @@ def postgresql_url(databases: Databases) -> Iterator[str]:
     yield from _lent(databases, "postgresql", migrated=True)
 
 
+@pytest.fixture(scope="module")
+def module_sqlite_url(databases: Databases) -> Iterator[str]:
+    yield from _lent(databases, "sqlite", migrated=True)
+
+
+@pytest.fixture(scope="module")
+def module_postgresql_url(databases: Databases) -> Iterator[str]:
+    yield from _lent(databases, "postgresql", migrated=True)
+
+
 def _lent(databases: Databases, backend: Backend, *, migrated: bool) -> Iterator[str]:
     url = databases.create(backend, migrated=migrated)
     yield url
