@@ -192,6 +192,9 @@ def _describe_refusals(operation: dict[str, Any], path: str, handler: HTTPRouteH
     """The framework's own idea of a 400 goes; whatever is refused looks as the place's vocabulary says."""
     responses = operation["responses"]
     responses.pop("400", None)
+    if "204" in responses:
+        # For a Response of None the framework promises a body of null; there is none (RFC 9110 §15.3.5).
+        responses["204"].pop("content", None)
     words = vocabulary({"path": path, "headers": [], "route_handler": handler})
     if words == "page":
         responses["default"] = {"description": "Refused.", "content": {"text/html": {"schema": {"type": "string"}}}}
