@@ -1,9 +1,12 @@
 """The HTTP server around the app: Granian's processes, so set that every request that was accepted gets its answer."""
 
+import asyncio
 import ctypes
+import os
 import signal
 import socket
 import sys
+from collections.abc import Awaitable
 from typing import Any
 
 import structlog
@@ -15,6 +18,7 @@ from granian.server import Server
 from api.settings import Settings
 
 BACKLOG = 2048
+STOPPING = (signal.SIGTERM, signal.SIGINT)
 _PR_SET_PDEATHSIG = 1
 
 # Granian's own lines would go to standard output in a form of their own. Warnings take the way of all others' lines.
@@ -50,13 +54,44 @@ def end_with_parent() -> None:
 
 def load() -> Any:
     """The app, in a worker. Where workers are forked its modules are there already, imported once for all of them."""
-    # Until Granian sets its own handlers a worker has those of its parent, which would swallow a stop.
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, signal.SIG_DFL)
     end_with_parent()
     from api.asgi import app
 
-    return app
+    def worker(scope: Any, receive: Any, send: Any) -> Awaitable[None]:
+        return lifespan(app, scope, receive, send) if scope["type"] == "lifespan" else app(scope, receive, send)
+
+    return worker
+
+
+async def lifespan(app: Any, scope: Any, receive: Any, send: Any) -> None:
+    """Has a signal end a worker that is still starting: it has accepted nothing that could be finished.
+
+    Granian's own handlers are in force from before the start, and wait for ever when two signals meet no server yet,
+    which is what an interrupt in a terminal comes to: one for all processes, and one more from the parent.
+    """
+    handlers = {number: signal.signal(number, signal.SIG_DFL) for number in STOPPING}
+    _let_signals_come()
+
+    def restore() -> None:
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
+            signal.siginterrupt(number, False)
+
+    async def started(message: Any) -> None:
+        if message["type"] == "lifespan.startup.complete":
+            # The loop pauses after the start, and this comes when it goes on: then the server is there.
+            asyncio.get_running_loop().call_later(0.01, restore)
+        await send(message)
+
+    await app(scope, receive, started)
+
+
+def _hold_signals() -> None:
+    signal.pthread_sigmask(signal.SIG_BLOCK, STOPPING)
+
+
+def _let_signals_come() -> None:
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, STOPPING)
 
 
 def serve(settings: Settings) -> int:
@@ -81,6 +116,9 @@ def serve(settings: Settings) -> int:
         log_dictconfig=LOGGING,
         log_access=False,
     )
+    # A worker that is being forked has its parent's handlers for a while, which would swallow a stop. What comes then
+    # waits until its own start begins.
+    os.register_at_fork(before=_hold_signals, after_in_parent=_let_signals_come)
     server.on_startup(lambda: log.info("serving", address=f"{settings.host}:{settings.port}", workers=settings.workers))
     try:
         server.serve(target_loader=load, wrap_loader=False)

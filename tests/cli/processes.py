@@ -1,0 +1,73 @@
+"""Servers of a test's own, as the processes that they are in production."""
+
+import contextlib
+import os
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+import httpx
+
+PATIENCE = 60
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+class Running:
+    """One process and its children. What it prints goes to files, so that no pipe can fill up."""
+
+    def __init__(self, arguments: tuple[str, ...], environment: Mapping[str, str], directory: Path) -> None:
+        self.port = int(environment["GRANTLOG_PORT"])
+        self._files = [directory / "stdout", directory / "stderr"]
+        with self._files[0].open("ab") as out, self._files[1].open("ab") as err:
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", "api.cli", *arguments],
+                env=os.environ | environment | {"PYTHONPATH": str(Path(__file__).parents[2])},
+                stdin=subprocess.DEVNULL,
+                stdout=out,
+                stderr=err,
+                start_new_session=True,
+            )
+
+    @property
+    def printed(self) -> str:
+        """Everything that it has printed, both ways."""
+        return "".join(file.read_text() for file in self._files)
+
+    def wait_until_ready(self) -> "Running":
+        """Returns when it answers; fails with what it printed when it ends first."""
+        for _ in range(PATIENCE * 20):
+            with contextlib.suppress(httpx.TransportError):
+                if self.get("/health/ready").status_code == 200:
+                    return self
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                self.process.wait(0.05)
+                break
+        raise AssertionError(f"the server did not become ready: {self.printed}")
+
+    def get(self, path: str) -> httpx.Response:
+        return httpx.get(f"http://127.0.0.1:{self.port}{path}", trust_env=False)
+
+    def stop(self, number: int = signal.SIGTERM) -> int:
+        """Signals the whole group, as a terminal or a supervisor does; the exit code."""
+        os.killpg(self.process.pid, number)
+        return self.process.wait(PATIENCE)
+
+
+@contextlib.contextmanager
+def running(*arguments: str, environment: Mapping[str, str], directory: Path) -> Iterator[Running]:
+    """A server that is ready, and gone afterwards whatever happened."""
+    server = Running(arguments, environment, directory)
+    try:
+        yield server.wait_until_ready()
+    finally:
+        if server.process.poll() is None:
+            server.stop(signal.SIGKILL)

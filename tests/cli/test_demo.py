@@ -1,0 +1,136 @@
+"""`grantlog demo` as a process: ready, its file, its third party, no secret in anything that it printed or stored."""
+
+import json
+import os
+import signal
+import socket
+from contextlib import suppress
+from pathlib import Path
+from stat import S_IMODE
+from typing import Any
+
+import httpx
+import pytest
+
+from tests.cli.processes import PATIENCE, Running, free_port, running
+
+SERVICE_SCOPE = (
+    "clients:read clients:write people:read people:write grants:read grants:write "
+    "audit:read audit:personal leaks:read leaks:write keys:write introspect"
+)
+
+
+@pytest.fixture
+def environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
+    monkeypatch.chdir(tmp_path)
+    return {
+        "GRANTLOG_DATA_DIR": str(tmp_path / "data"),
+        "GRANTLOG_PORT": str(free_port()),
+        "GRANTLOG_DEMO_PORT": str(free_port()),
+    }
+
+
+def read(environment: dict[str, str]) -> dict[str, Any]:
+    file = Path(environment["GRANTLOG_DATA_DIR"]) / "demo.json"
+    assert S_IMODE(file.stat().st_mode) == 0o600
+    content: dict[str, Any] = json.loads(file.read_text())
+    return content
+
+
+def token(server: Running, member: dict[str, str]) -> httpx.Response:
+    return httpx.post(
+        f"http://127.0.0.1:{server.port}/oauth/token",
+        data={"grant_type": "client_credentials"},
+        auth=(member["client_id"], member["client_secret"]),
+        trust_env=False,
+    )
+
+
+def third_party_answers(environment: dict[str, str]) -> bool:
+    for _ in range(PATIENCE * 2):
+        transport = httpx.HTTPTransport(retries=3)
+        with suppress(httpx.TransportError), httpx.Client(transport=transport, trust_env=False) as client:
+            return "Paperboat" in client.get(f"http://127.0.0.1:{environment['GRANTLOG_DEMO_PORT']}/").text
+    return False
+
+
+def test_the_demo_starts_twice_with_the_same_secrets_and_stops_with_0(
+    environment: dict[str, str], tmp_path: Path
+) -> None:
+    with running("demo", environment=environment, directory=tmp_path) as server:
+        made = read(environment)
+        base = f"http://127.0.0.1:{server.port}"
+        assert made["issuer"] == base
+        assert set(made) == {"issuer", "administrator", "person", "dashboards", "third_party", "service"}
+        for who, name, realm in (("administrator", "ada", "administration"), ("person", "paul", "platform")):
+            assert made[who] == {
+                "username": name,
+                "email": f"{name}@example.test",
+                "password": made[who]["password"],
+                "realm": realm,
+            }
+        assert made["dashboards"] == {
+            slug: {"slug": slug, "login_url": f"{base}/dashboards/{slug}/login", "origin": base}
+            for slug in ("administration", "client")
+        }
+        assert made["third_party"]["redirect_uri"] == f"http://127.0.0.1:{environment['GRANTLOG_DEMO_PORT']}/callback"
+        assert made["third_party"]["scope"] == "profile catalog:read"
+        assert made["service"]["scope"] == SERVICE_SCOPE
+        assert set(made["third_party"]) == {"client_id", "client_secret", "redirect_uri", "scope"}
+        assert set(made["service"]) == {"client_id", "client_secret", "scope"}
+        assert third_party_answers(environment)
+        answer = token(server, made["service"]).json()
+        assert answer["scope"] == SERVICE_SCOPE
+        assert server.stop(signal.SIGTERM) == 0
+        assert_nobody_listens(environment)
+
+    with running("demo", environment=environment, directory=tmp_path) as server:
+        assert read(environment) == made
+        again = token(server, made["service"]).json()
+        assert server.stop(signal.SIGINT) == 0
+
+    hidden = [
+        made["administrator"]["password"],
+        made["person"]["password"],
+        made["third_party"]["client_secret"],
+        made["service"]["client_secret"],
+        answer["access_token"],
+        again["access_token"],
+        (Path(environment["GRANTLOG_DATA_DIR"]) / "master.key").read_text().strip(),
+    ]
+    data = b"".join(path.read_bytes() for path in Path(environment["GRANTLOG_DATA_DIR"]).glob("grantlog.db*"))
+    for secret in hidden:
+        assert secret not in server.printed
+        assert secret.encode() not in data
+    for email in (b"ada@example.test", b"paul@example.test"):
+        assert email not in data
+    assert f"{made['issuer']}/dashboards/client" in server.printed
+    assert "demo.json" in server.printed
+
+
+def assert_nobody_listens(environment: dict[str, str]) -> None:
+    for name in ("GRANTLOG_PORT", "GRANTLOG_DEMO_PORT"):
+        with socket.socket() as probe:
+            assert probe.connect_ex(("127.0.0.1", int(environment[name]))) != 0
+
+
+def test_a_taken_port_of_the_third_party_is_a_warning(environment: dict[str, str], tmp_path: Path) -> None:
+    port = int(environment["GRANTLOG_DEMO_PORT"])
+    with (
+        socket.create_server(("127.0.0.1", port)),
+        running("demo", environment=environment, directory=tmp_path) as server,
+    ):
+        assert f"port {port} is taken" in server.printed
+        assert "Third party" not in server.printed
+        assert server.stop() == 0
+
+
+def test_a_lost_file_is_exit_code_3_and_says_what_to_do(environment: dict[str, str], tmp_path: Path) -> None:
+    with running("demo", environment=environment, directory=tmp_path) as server:
+        server.stop()
+    (Path(environment["GRANTLOG_DATA_DIR"]) / "demo.json").unlink()
+    again = Running(("demo",), environment, tmp_path)
+    assert again.process.wait(PATIENCE) == 3
+    assert "is missing or unreadable. Put it back, or begin anew" in again.printed
+    with pytest.raises(ProcessLookupError):
+        os.killpg(again.process.pid, 0)

@@ -1,0 +1,216 @@
+"""What an empty database gets, once however many start at a time, and the demo that comes on top."""
+
+import asyncio
+import json
+from collections import Counter
+from collections.abc import AsyncIterator
+from pathlib import Path
+from stat import S_IMODE
+
+import msgspec
+import pytest
+
+from api import demonstration
+from api.dashboards.secret import vault_name
+from api.demonstration import DRAFT, FILE, Demonstration, Lost, prepare, present
+from api.installation import ADMINISTRATION_SCOPES, install
+from api.settings import Settings, load
+from domain.event import Actor
+from domain.rules.administrative_scope import ADMINISTRATIVE_SCOPES
+from eventstore.commands import Command, Origin
+from eventstore.ledger import Ledger
+from eventstore.stored import events
+from projections import accounts, clients, secrets
+from security.clock import ManualClock
+from security.keyring import Keyring, new_master_key, parse_keyring
+from security.passwords import Hasher
+from security.tokens import DEFAULT, digest
+
+pytestmark = pytest.mark.anyio
+HERE = Origin(Actor("system", None, {"user": "somebody"}))
+ISSUER = "http://127.0.0.1:8400"
+KEYRING = parse_keyring(new_master_key())
+
+
+@pytest.fixture
+async def ledger(database_url: str) -> AsyncIterator[Ledger]:
+    opened = await Ledger.open(database_url, KEYRING, ManualClock())
+    yield opened
+    await opened.close()
+
+
+@pytest.fixture
+def settings(database_url: str, tmp_path: Path) -> Settings:
+    return load({}, None, environment="demo", database_url=database_url, data_dir=tmp_path)
+
+
+async def stored(ledger: Ledger) -> list[dict[str, object]]:
+    return [json.loads(row.state) for row in await ledger.read(lambda c: c.execute(events.select()).all())]
+
+
+async def prepared(ledger: Ledger, settings: Settings, keyring: Keyring = KEYRING) -> Demonstration:
+    await install(ledger, keyring, DEFAULT, settings.issuer, HERE)
+    hasher = Hasher()
+    try:
+        await prepare(ledger, settings, DEFAULT, hasher, HERE)
+    finally:
+        hasher.close()
+    return demonstration.read(settings)
+
+
+async def test_an_empty_database_gets_scopes_roles_and_dashboards_by_the_systems_user(ledger: Ledger) -> None:
+    assert await install(ledger, KEYRING, DEFAULT, ISSUER, HERE)
+    found = await stored(ledger)
+    assert Counter(event["type"] for event in found) == {
+        "scope.defined": 14,
+        "role.defined": 4,
+        "client.registered": 2,
+        "client.secret_issued": 2,
+    }
+    assert all(event["actor"] == {"kind": "system", "credential": {"user": "somebody"}} for event in found)
+    assert set(ADMINISTRATION_SCOPES) == ADMINISTRATIVE_SCOPES
+
+
+async def test_the_dashboards_secrets_are_in_the_vault_and_nowhere_else(ledger: Ledger) -> None:
+    await install(ledger, KEYRING, DEFAULT, ISSUER, HERE)
+    log = json.dumps(await stored(ledger))
+    for slug in ("administration", "client"):
+        found = await ledger.read(clients.by_slug, slug)
+        assert found is not None
+        assert found.allowed_origins == (ISSUER,)
+        kept = await ledger.read(ledger.vault.get_secret, vault_name(found.client_id))
+        assert kept is not None
+        version = await ledger.read(secrets.by_digest, digest(kept.value.decode()), ledger.clock.now())
+        assert version is not None
+        assert version.client_id == found.client_id
+        assert kept.value.decode() not in log
+
+
+async def test_who_installs_second_leaves_nothing(ledger: Ledger, database_url: str) -> None:
+    other = await Ledger.open(database_url, KEYRING, ManualClock())
+    try:
+        done = await asyncio.gather(
+            *(install(each, KEYRING, DEFAULT, ISSUER, HERE) for each in (ledger, other, ledger, other))
+        )
+    finally:
+        await other.close()
+    assert sorted(done) == [False, False, False, True]
+    assert len(await stored(ledger)) == 22
+    assert not await install(ledger, KEYRING, DEFAULT, ISSUER, HERE)
+
+
+async def test_the_demo_is_made_once_and_its_file_is_its_owners_alone(ledger: Ledger, settings: Settings) -> None:
+    made = await prepared(ledger, settings)
+    file = settings.data_dir / FILE
+    assert S_IMODE(file.stat().st_mode) == 0o600
+    before, content = await stored(ledger), file.read_bytes()
+    assert await ledger.read(present, settings)
+    assert await prepared(ledger, settings) == made
+    assert (await stored(ledger), file.read_bytes()) == (before, content)
+    assert sorted(path.name for path in settings.data_dir.iterdir() if path.name.startswith("demo")) == [
+        FILE,
+        "demo.lock",
+    ]
+
+
+async def test_nothing_secret_or_personal_of_the_demo_is_in_the_log(ledger: Ledger, settings: Settings) -> None:
+    made = await prepared(ledger, settings)
+    log = json.dumps(await stored(ledger))
+    for value in (
+        made.administrator.password,
+        made.administrator.email,
+        made.person.password,
+        made.person.email,
+        made.third_party.client_secret,
+        made.service.client_secret,
+    ):
+        assert value not in log
+    assert made.person.password not in repr(made)
+
+
+async def test_the_demos_roles(ledger: Ledger, settings: Settings) -> None:
+    made = await prepared(ledger, settings)
+    for person, expected in ((made.administrator, "administrator"), (made.person, "member")):
+        index = ledger.privacy.index("username", person.realm, person.username)
+        found = await ledger.read(accounts.by_username, index, person.realm)
+        assert found is not None
+        assert found.roles == (expected,)
+
+
+async def test_a_lost_file_is_said_so_with_what_to_do(ledger: Ledger, settings: Settings) -> None:
+    await prepared(ledger, settings)
+    (settings.data_dir / FILE).unlink()
+    before = await stored(ledger)
+    with pytest.raises(Lost, match=r"is missing or unreadable\. Put it back, or begin anew"):
+        await prepared(ledger, settings)
+    assert await stored(ledger) == before
+
+
+async def test_an_old_file_beside_an_empty_database_is_replaced(ledger: Ledger, settings: Settings) -> None:
+    old = await prepared(ledger, settings)
+    other = msgspec.structs.replace(
+        old, third_party=msgspec.structs.replace(old.third_party, client_id="of-another-log")
+    )
+    (settings.data_dir / FILE).write_bytes(msgspec.json.encode(other))
+    # The people are there, so this is not an empty database: the file of another log does not open this one.
+    with pytest.raises(Lost):
+        await prepared(ledger, settings)
+
+
+async def test_a_process_that_was_killed_after_its_commit_loses_no_secret(ledger: Ledger, settings: Settings) -> None:
+    made = await prepared(ledger, settings)
+    (settings.data_dir / FILE).rename(settings.data_dir / DRAFT)
+    assert await prepared(ledger, settings) == made
+    assert not (settings.data_dir / DRAFT).exists()
+
+
+async def test_a_draft_that_was_never_committed_is_forgotten(ledger: Ledger, settings: Settings) -> None:
+    await install(ledger, KEYRING, DEFAULT, settings.issuer, HERE)
+    (settings.data_dir / DRAFT).write_text("{")
+    made = await prepared(ledger, settings)
+    found = await ledger.read(clients.by_id, made.third_party.client_id)
+    assert found is not None
+
+
+async def test_another_port_moves_the_addresses_and_keeps_the_secrets(ledger: Ledger, settings: Settings) -> None:
+    made = await prepared(ledger, settings)
+    moved_to = load(
+        {}, None, environment="demo", database_url=settings.database_url, data_dir=settings.data_dir,
+        port=9400, demo_port=9401,
+    )  # fmt: skip
+    assert not await ledger.read(present, moved_to)
+    moved = await prepared(ledger, moved_to)
+    assert moved.issuer == "http://127.0.0.1:9400"
+    assert moved.third_party.redirect_uri == "http://127.0.0.1:9401/callback"
+    assert moved.dashboards["client"].login_url == "http://127.0.0.1:9400/dashboards/client/login"
+    assert moved.third_party.client_secret == made.third_party.client_secret
+    assert moved.person == made.person
+    found = await ledger.read(clients.by_slug, "client")
+    assert found is not None
+    assert found.allowed_origins == ("http://127.0.0.1:9400",)
+
+
+async def test_an_administrators_own_origins_stay_when_the_server_moves(ledger: Ledger, settings: Settings) -> None:
+    await prepared(ledger, settings)
+    found = await ledger.read(clients.by_slug, "client")
+    assert found is not None
+    from domain import client, client_registration
+
+    facts = {
+        "changes": client.Attributes(allowed_origins=("http://127.0.0.1:5000", ISSUER)),
+        "caller_scope": frozenset[str](),
+        "known_scopes": frozenset[str](),
+        "known_grant_types": frozenset[str](),
+        "issuer": ISSUER,
+    }
+    executed = await ledger.execute(
+        Command(client.stream(found.client_id), client_registration.update, facts), origin=HERE
+    )
+    assert executed.refusal is None
+    moved_to = load(
+        {}, None, environment="demo", database_url=settings.database_url, data_dir=settings.data_dir, port=9400
+    )
+    await prepared(ledger, moved_to)
+    found = await ledger.read(clients.by_slug, "client")
+    assert found is not None
+    assert found.allowed_origins == ("http://127.0.0.1:5000", "http://127.0.0.1:9400")

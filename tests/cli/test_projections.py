@@ -1,0 +1,46 @@
+"""`grantlog projections …`."""
+
+from sqlalchemy import text
+
+from eventstore.engines import migrating
+from tests.cli.conftest import CommandLine
+
+
+def test_projections_are_listed_verified_and_rebuilt(cli: CommandLine) -> None:
+    cli.run("client", "list")
+    listed = {each["name"]: each for each in cli.json("projections", "list")}
+    assert listed["clients"]["rows"] == 2
+    assert not any(each["rebuild_needed"] for each in listed.values())
+    before = cli.events()
+    assert "equal" in cli.run("projections", "verify").stdout
+    assert "rebuilt up to position" in cli.run("projections", "rebuild").stdout
+    assert "equal" in cli.run("projections", "verify", "clients").stdout
+    assert cli.events() == before
+
+
+def test_a_row_that_differs_is_named_and_a_rebuild_mends_it(cli: CommandLine) -> None:
+    cli.run("client", "list")
+    engine = migrating(cli.database_url)
+    with engine.begin() as connection:
+        connection.execute(text("UPDATE clients SET client_name = 'Somebody else''s' WHERE slug = 'client'"))
+        client_id = connection.scalar(text("SELECT client_id FROM clients WHERE slug = 'client'"))
+    engine.dispose()
+    assert f"DIFFERS, first at {client_id}" in cli.run("projections", "verify", exits=1).stdout
+    cli.run("projections", "rebuild", "clients")
+    compared = cli.json("projections", "verify")
+    assert [each["differs_at"] for each in compared] == [None] * len(compared)
+
+
+def test_rows_of_another_definition_keep_the_server_from_starting(cli: CommandLine) -> None:
+    cli.run("client", "list")
+    engine = migrating(cli.database_url)
+    with engine.begin() as connection:
+        connection.execute(text("INSERT INTO projection_versions (name, version) VALUES ('grants', 99)"))
+    engine.dispose()
+    assert "grantlog projections rebuild grants" in cli.run("serve", exits=3).stderr
+    cli.run("projections", "rebuild", "grants")
+    assert not any(each["rebuild_needed"] for each in cli.json("projections", "list"))
+
+
+def test_an_unknown_projection_is_wrong_usage(cli: CommandLine) -> None:
+    assert "there is no projection" in cli.run("projections", "rebuild", "nothing", exits=2).stderr
