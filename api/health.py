@@ -10,6 +10,8 @@ from api.services import Services, services
 from domain.event import SECOND
 from eventstore import schema
 from eventstore.commands import DatabaseAway
+from eventstore.rebuilding import outdated
+from projections import PROJECTIONS
 
 CLOCK_BEHIND_AT_MOST = 2 * SECOND
 """A clock further behind the newest event than this would give every new event that one's time."""
@@ -52,6 +54,7 @@ async def examine(here: Services) -> dict[str, str]:
     return {
         "database": "ok",
         "migrations": "ok" if revision == needed else f"at {revision}; run grantlog database upgrade for {needed}",
+        "projections": " ".join(await here.ledger.read(outdated, PROJECTIONS)) or "ok",
         "keys": await here.ledger.read(key_problem, here.ledger.vault, here.keyring) or "ok",
         "clock": "ok" if behind <= CLOCK_BEHIND_AT_MOST else f"{behind // SECOND} s behind the newest event",
     }

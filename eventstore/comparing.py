@@ -78,7 +78,7 @@ class Comparison:
             )
         horizon = getattr(projection, "HORIZON", None)
         sides = [_rows(connection, table, horizon, self._now) for table in (live, fresh.twin(live))]
-        return _compared(live.name, *sides)
+        return _compared(str(live.name), *sides)
 
 
 def _rows(connection: Connection, table: Table, horizon: str | None, now: Moment) -> Iterator[tuple[Any, ...]]:

@@ -10,6 +10,7 @@ from api.cli.demo import demo
 from api.cli.failures import Commands
 from api.cli.log import log
 from api.cli.person import person
+from api.cli.projections import projections
 from api.cli.role import role
 from api.cli.scope import scope
 from api.cli.serve import serve
@@ -28,5 +29,5 @@ def main() -> None:
     """
 
 
-for command in (serve, demo, bootstrap, client, dashboard, person, scope, role, log, database, settings):
+for command in (serve, demo, bootstrap, client, dashboard, person, scope, role, log, projections, database, settings):
     main.add_command(command)

@@ -43,18 +43,23 @@ def prepare(settings: "Settings", keyring: "Keyring") -> None:
     from api.installation import MARK
     from eventstore.commands import DatabaseAway
     from eventstore.engines import reading
-    from projections import scopes
+    from eventstore.rebuilding import outdated
+    from projections import PROJECTIONS, scopes
     from security.vault import Vault
 
     engine = reading(settings.database_url, 1)
     try:
         with engine.connect() as connection:
             prove_key(connection, Vault(keyring), keyring)
+            old = outdated(connection, PROJECTIONS)
             installed = scopes.find(connection, MARK) is not None
     except DBAPIError as error:
         raise unavailable(f"the database does not answer ({type(error).__name__})") from None
     finally:
         engine.dispose()
+    if old:
+        command = f"grantlog projections rebuild {' '.join(old)}"
+        raise unavailable(f"rows were made by another definition than this version's: run `{command}`")
     if installed:
         return
 

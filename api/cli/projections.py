@@ -1,0 +1,167 @@
+"""`grantlog projections`: what is computed from the log, computed again, and proved equal."""
+
+from collections.abc import Callable, Sequence
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
+
+import rich_click as click
+
+from api.cli.failures import REFUSED, Failure, unavailable
+from api.cli.opening import load_settings, open_keys, require_schema
+from api.cli.showing import as_json, print_json, print_list
+
+if TYPE_CHECKING:
+    from sqlalchemy import Engine
+
+    from eventstore.privacy import Privacy
+    from security.clock import Moment
+
+TOGETHER = ("tokens", "digests")
+"""A digest moves from the one to the other, so neither is rebuilt or compared without the other."""
+
+
+@click.group()
+def projections() -> None:
+    """The read models: list them, compute them again from the log, prove that they are what the log says."""
+
+
+@projections.command(name="list")
+@as_json
+def list_(as_json: bool) -> None:
+    """Every projection, its rows, and whether its rows were made by its present definition."""
+    from sqlalchemy import func, select
+
+    from eventstore.rebuilding import outdated
+
+    engine, _, _, _ = _opened()
+    with engine.connect() as connection:
+        old = set(outdated(connection, _all()))
+        rows = [
+            {
+                "name": name,
+                "version": module.VERSION,
+                "rows": connection.scalar(select(func.count()).select_from(module.TABLE)),
+                "rebuild_needed": name in old,
+            }
+            for name, module in _named().items()
+        ]
+    print_list(rows, ("name", "version", "rows", "rebuild_needed"), as_json)
+
+
+@projections.command()
+@click.argument("names", nargs=-1)
+def rebuild(names: tuple[str, ...]) -> None:
+    """Compute the named projections again, or all of them.
+
+    The whole log is replayed into fresh tables beside the live ones, which take their place in one short transaction;
+    the server goes on answering. A rebuild that was broken off goes on where it had come to.
+    """
+    from eventstore.rebuilding import Rebuild
+
+    engine, privacy, now, role = _opened()
+    with _Bar("rebuild") as progress:
+        done = Rebuild(engine, _chosen(names), privacy, now, server_role=role).run(progress)
+    resumed = f", from position {done.resumed_from:,} where an earlier run had ended" if done.resumed_from else ""
+    click.echo(f"rebuilt up to position {done.position:,}{resumed}")
+
+
+@projections.command()
+@click.argument("names", nargs=-1)
+@as_json
+def verify(names: tuple[str, ...], as_json: bool) -> None:
+    """Prove that the live rows are what the log says; exit code 1 and the first row that differs if they are not."""
+    from eventstore.comparing import Comparison
+
+    engine, privacy, now, _ = _opened()
+    with _Bar("verify") as progress:
+        compared = Comparison(engine, _chosen(names), privacy, now).run(progress)
+    if as_json:
+        print_json([each._asdict() for each in compared])
+    else:
+        for each in compared:
+            verdict = "equal" if each.differs_at is None else f"DIFFERS, first at {each.differs_at}"
+            click.echo(f"{each.table:<20} {each.rows:>10,} rows  sha256 {each.live[:16]}  {verdict}")
+    if any(each.differs_at is not None for each in compared):
+        raise Failure("live rows are not what the log says; `grantlog projections rebuild` makes them so", REFUSED)
+
+
+def _all() -> tuple[ModuleType, ...]:
+    from projections import PROJECTIONS
+
+    return PROJECTIONS
+
+
+def _named() -> dict[str, ModuleType]:
+    from eventstore.replaying import names
+
+    return dict(zip(names(_all()), _all(), strict=True))
+
+
+def _chosen(given: Sequence[str]) -> tuple[ModuleType, ...]:
+    known = _named()
+    for name in given:
+        if name not in known:
+            raise click.UsageError(f"there is no projection {name}; there are {', '.join(known)}")
+    wanted = set(given or known)
+    if wanted & set(TOGETHER):
+        wanted |= set(TOGETHER)
+    return tuple(module for name, module in known.items() if name in wanted)
+
+
+def _opened() -> "tuple[Engine, Privacy, Moment, str | None]":
+    """An engine as the role that owns the tables, and what replaying needs; raises Failure."""
+    from sqlalchemy.exc import DBAPIError
+
+    from eventstore.engines import migrating
+    from eventstore.privacy import Privacy
+    from eventstore.schema import server_role
+    from security.blind_index import BlindIndex
+    from security.clock import SystemClock
+    from security.sealing import Sealer
+    from security.vault import Vault
+
+    settings = load_settings()
+    require_schema(settings)
+    keyring = open_keys(settings)
+    owner = settings.migration_database_url or settings.database_url
+    engine = migrating(owner)
+    try:
+        with engine.connect():
+            pass
+    except DBAPIError as error:
+        raise unavailable(f"the database does not answer ({type(error).__name__})") from None
+    privacy = Privacy(Sealer(Vault(keyring)), BlindIndex(keyring))
+    return engine, privacy, SystemClock().now(), server_role(settings.database_url, owner)
+
+
+class _Bar:
+    """A bar on standard error with rate and time left, where that is a terminal."""
+
+    def __init__(self, title: str) -> None:
+        from rich.console import Console
+        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+        console = Console(stderr=True)
+        self._bar = Progress(
+            TextColumn(title),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TextColumn("{task.fields[rate]}"),
+            TimeRemainingColumn(),
+            console=console,
+            disable=not console.is_terminal,
+            transient=True,
+        )
+        self._task: Any = None
+
+    def __enter__(self) -> Callable[[int, int], None]:
+        self._bar.start()
+        self._task = self._bar.add_task("", total=None, rate="")
+        return self._tell
+
+    def _tell(self, done: int, goal: int) -> None:
+        speed = self._bar.tasks[0].speed
+        self._bar.update(self._task, completed=done, total=goal, rate=f"{speed:,.0f}/s" if speed else "")
+
+    def __exit__(self, *_: object) -> None:
+        self._bar.stop()
