@@ -30,6 +30,10 @@ HEADERS: tuple[tuple[bytes, bytes], ...] = (
 )
 """What an answer carries unless its handler says otherwise: nothing is stored, framed, sniffed or loaded."""
 
+CLOSE = (b"connection", b"close")
+SMALL_BODY = 4096
+"""Bodies up to this size have arrived with the head of the request: the server can go on to the next one after them."""
+
 STRICT_TRANSPORT = (b"strict-transport-security", b"max-age=31536000")
 
 log = structlog.get_logger("api")
@@ -81,7 +85,7 @@ class Wrapper:
     async def _http(self, scope: Scope, receive: Receive, send: Send) -> None:
         arrived = self.proxies.arrive(scope, self.make_id())
         scope[KEY] = arrived
-        outgoing = Outgoing(send, arrived, self.headers, head=scope["method"] == "HEAD", release=self._release)
+        outgoing = Outgoing(send, arrived, self.headers, scope=scope, release=self._release)
         if outgoing.head:
             scope["method"] = "GET"
         token = REQUEST_ID.set(arrived.request_id)
@@ -125,7 +129,7 @@ class Wrapper:
 class Outgoing:
     """The `send` of one request: adds the headers, keeps the status, and drops the body of an answer to HEAD."""
 
-    __slots__ = ("_arrived", "_headers", "_release", "_send", "head", "status")
+    __slots__ = ("_arrived", "_headers", "_release", "_scope", "_send", "head", "status")
 
     def __init__(
         self,
@@ -133,14 +137,15 @@ class Outgoing:
         arrived: Arrival,
         headers: tuple[tuple[bytes, bytes], ...],
         *,
-        head: bool,
+        scope: Scope,
         release: Callable[[], None],
     ) -> None:
         self._send = send
         self._arrived = arrived
         self._headers = headers
         self._release: Callable[[], None] | None = release
-        self.head = head
+        self._scope = scope
+        self.head = scope["method"] == "HEAD"
         self.status: int | None = None
 
     def started_or_over(self) -> None:
@@ -156,11 +161,27 @@ class Outgoing:
             given = tuple(message.get("headers", ()))
             added = _missing(tuple([name for name, _ in given]), self._headers)
             own = (b"x-request-id", self._arrived.request_id.encode("ascii"))
-            await self._send({**message, "headers": [*given, *added, own]})
+            closing = (CLOSE,) if self.status is not None and self.status >= 400 and _leaves_body(self._scope) else ()
+            await self._send({**message, "headers": [*given, *added, own, *closing]})
         elif self.head:
             await self._send({"type": "http.response.body", "body": b"", "more_body": message.get("more_body", False)})
         else:
             await self._send(message)
+
+
+def _leaves_body(scope: Scope) -> bool:
+    """Whether a refusal may leave a part of the request's body unread, so that the connection ends with the answer.
+
+    A client has to be told (RFC 9112 §9.6), or its next request on the connection is lost. HTTP/2 has no such field.
+    """
+    if not scope.get("http_version", "1.1").startswith("1"):
+        return False
+    for name, value in scope["headers"]:
+        if name == b"transfer-encoding":
+            return True
+        if name == b"content-length":
+            return not (value.isdigit() and len(value) < 15 and int(value) <= SMALL_BODY)
+    return False
 
 
 @lru_cache(maxsize=256)
