@@ -19,6 +19,7 @@ from domain.event import Actor
 from domain.rules.administrative_scope import ADMINISTRATIVE_SCOPES
 from eventstore.commands import Command, Origin
 from eventstore.ledger import Ledger
+from eventstore.schema import upgrade
 from eventstore.stored import events
 from projections import accounts, clients, secrets
 from security.clock import ManualClock
@@ -146,15 +147,33 @@ async def test_a_lost_file_is_said_so_with_what_to_do(ledger: Ledger, settings: 
     assert await stored(ledger) == before
 
 
-async def test_an_old_file_beside_an_empty_database_is_replaced(ledger: Ledger, settings: Settings) -> None:
-    old = await prepared(ledger, settings)
-    other = msgspec.structs.replace(
-        old, third_party=msgspec.structs.replace(old.third_party, client_id="of-another-log")
-    )
-    (settings.data_dir / FILE).write_bytes(msgspec.json.encode(other))
-    # The people are there, so this is not an empty database: the file of another log does not open this one.
+async def test_the_file_of_another_log_does_not_open_this_one(ledger: Ledger, settings: Settings) -> None:
+    made = await prepared(ledger, settings)
+    (settings.data_dir / FILE).write_bytes(msgspec.json.encode(of_another_log(made)))
     with pytest.raises(Lost):
         await prepared(ledger, settings)
+
+
+async def test_beside_an_empty_database_the_file_of_another_log_is_replaced(
+    ledger: Ledger, settings: Settings, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    elsewhere = load({}, None, environment="demo", data_dir=tmp_path_factory.mktemp("other"))
+    upgrade(elsewhere.database_url)
+    former = await Ledger.open(elsewhere.database_url, KEYRING, ManualClock())
+    try:
+        old = await prepared(former, elsewhere)
+    finally:
+        await former.close()
+    (settings.data_dir / FILE).write_bytes(msgspec.json.encode(old))
+    made = await prepared(ledger, settings)
+    assert made.third_party.client_id != old.third_party.client_id
+    assert made.person.password != old.person.password
+
+
+def of_another_log(made: Demonstration) -> Demonstration:
+    return msgspec.structs.replace(
+        made, third_party=msgspec.structs.replace(made.third_party, client_id="of-another-log")
+    )
 
 
 async def test_a_process_that_was_killed_after_its_commit_loses_no_secret(ledger: Ledger, settings: Settings) -> None:
