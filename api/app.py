@@ -23,12 +23,14 @@ from api.revoke import revoke
 from api.routes import ROUTES
 from api.services import Services, lifetimes
 from api.settings import Settings
-from api.starting import record_start, running_version
+from api.starting import SYSTEM, record_start, running_version
 from api.tallies import Tallies
 from api.throttle import open_throttle
 from api.token import token
+from api.transparency.keeping import Transparency
 from api.uses import Uses
 from api.wrapper import Wrapper
+from eventstore.commands import Origin
 from eventstore.following import EventIndexing, Follower
 from eventstore.ledger import Ledger
 from security.clock import Clock, SystemClock
@@ -62,6 +64,7 @@ async def open_services(
         search_index=Follower(ledger, EventIndexing(ledger)),
         metrics=metrics,
         dashboard_secrets=DashboardSecrets(ledger),
+        transparency=Transparency(ledger, settings),
     )
 
 
@@ -82,6 +85,7 @@ def create(settings: Settings, keyring: Keyring, clock: Clock | None = None) -> 
         here = await open_services(settings, keyring, clock, metrics)
         app.state.services = here
         await record_start(here, keyring)
+        await here.transparency.start(Origin(SYSTEM))
         background = Background(here)
         background.start()
         # What lives from here to the end need not be looked at by every collection.
@@ -91,6 +95,7 @@ def create(settings: Settings, keyring: Keyring, clock: Clock | None = None) -> 
             yield
         finally:
             await background.stop()
+            await here.transparency.stop()
             await close_services(here)
 
     app = Litestar(

@@ -32,7 +32,7 @@ async def live() -> Health:
 
 @get("/health/ready", tags=["Health"], summary="Whether the process can serve requests")
 async def ready(request: Request[Any, Any, Any]) -> Response[Health]:
-    """200 when database, migrations, keys and clock are in order; else 503 and what is not."""
+    """200 when database, migrations, keys, log and clock are in order; else 503 and what is not."""
     checks = await examine(services(request))
     failing = any(found != "ok" for found in checks.values())
     return Response(
@@ -56,5 +56,6 @@ async def examine(here: Services) -> dict[str, str]:
         "migrations": "ok" if revision == needed else f"at {revision}; run grantlog database upgrade for {needed}",
         "projections": " ".join(await here.ledger.read(outdated, PROJECTIONS)) or "ok",
         "keys": await here.ledger.read(key_problem, here.ledger.vault, here.keyring) or "ok",
+        "log": here.transparency.problem or "ok",
         "clock": "ok" if behind <= CLOCK_BEHIND_AT_MOST else f"{behind // SECOND} s behind the newest event",
     }

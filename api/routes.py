@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from api import admin, audit
+from api import admin, audit, log
 from api.account import account, account_sign_in, account_sign_in_posted, account_sign_out, account_sign_out_posted
 from api.account_grants import account_grants, account_grants_withdraw
 from api.authorize import authorize, authorize_sign_in
@@ -44,5 +44,6 @@ ROUTES: list[Any] = [
     dashboards,
     *admin.ROUTES,
     *audit.ROUTES,
+    *log.ROUTES,
     *PAGES,
 ]

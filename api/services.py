@@ -8,6 +8,7 @@ from api.dashboards.secret import DashboardSecrets
 from api.settings import Settings
 from api.tallies import Tallies
 from api.throttle import Throttle
+from api.transparency.keeping import Transparency
 from api.uses import Uses
 from domain.event import ANONYMOUS, Actor
 from domain.grants.facts import Lifetimes
@@ -41,6 +42,7 @@ class Services:
     search_index: Follower
     metrics: "Metrics"
     dashboard_secrets: DashboardSecrets
+    transparency: Transparency
 
 
 def services(connection: Any) -> Services:

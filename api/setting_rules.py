@@ -61,6 +61,7 @@ def cross_check(settings: "Settings", issuer_fault: Callable[[str], str | None])
             break
     yield from _databases(settings)
     yield from _master_key(settings)
+    yield from _witnesses(settings)
     if settings.refresh_token_idle_lifetime > settings.refresh_token_absolute_lifetime:
         yield "refresh_token_idle_lifetime", "must not be longer than GRANTLOG_REFRESH_TOKEN_ABSOLUTE_LIFETIME"
     if settings.session_idle_lifetime > settings.session_absolute_lifetime:
@@ -92,6 +93,20 @@ def _master_key(settings: "Settings") -> Iterator[tuple[str, str]]:
         yield "master_key", NO_MASTER_KEY
     if settings.master_key_file is not None and not settings.master_key_file.is_file():
         yield "master_key_file", "names no file that can be read"
+
+
+def _witnesses(settings: "Settings") -> Iterator[tuple[str, str]]:
+    if not settings.witnesses:
+        return
+    from api.transparency.witnesses import configured
+
+    try:
+        found = configured(settings.witnesses)
+    except ValueError as error:
+        yield "witnesses", str(error)
+        return
+    if settings.witness_quorum > len(found):
+        yield "witness_quorum", "must not be more than there are in GRANTLOG_WITNESSES"
 
 
 def _is_network(text: str) -> bool:

@@ -143,6 +143,30 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         bool, Meta(description="Whether the server may fetch from private and loopback addresses.")
     ] = False
 
+    log_origin: Annotated[
+        str,
+        Meta(
+            description="Name of the transparency log (C2SP tlog-checkpoint). It counts when the log gets its first "
+            "key: a log keeps its name for ever.",
+            extra={"default": "the issuer's host and port, and `/log`"},
+            pattern="^([!-*,-~]{1,200})?$",
+        ),
+    ] = ""
+    witnesses: Annotated[
+        tuple[str, ...],
+        Meta(
+            description="Witnesses (separated by commas), each its URL, a blank, and its verifier key, that cosign "
+            "every checkpoint (C2SP tlog-witness).",
+            extra={"default": "none"},
+        ),
+    ] = ()
+    witness_quorum: Annotated[
+        int, Meta(description="With fewer cosignatures on a checkpoint than this, an alarm is raised.", ge=1, le=64)
+    ] = 1
+    witness_timeout: Annotated[
+        float, Meta(description="How long a checkpoint waits for witnesses before it is shown.", ge=0.05, le=30)
+    ] = 0.5
+
     log_format: Annotated[
         Literal["auto", "json", "console"], Meta(description="`auto` is `console` in a terminal and `json` elsewhere.")
     ] = "auto"
@@ -240,7 +264,7 @@ def unknown_variables(environ: Mapping[str, str]) -> list[str]:
 
 
 def _convert(field: str, raw: Any) -> Any:
-    if field == "trusted_proxies" and isinstance(raw, str):
+    if field in ("trusted_proxies", "witnesses") and isinstance(raw, str):
         raw = [part.strip() for part in raw.split(",") if part.strip()]
     if isinstance(raw, str) and "\0" in raw:
         raise ValueError("holds a NUL character")

@@ -99,7 +99,7 @@ def _allowed(field: str) -> str:
         return " ".join(f"`{choice}`" for choice in get_args(kind))
     if kind is bool:
         return "`1` `0`"
-    if kind is int:
+    if kind in (int, float):
         bounds: dict[str, Any] = {}
         for meta in hint.__metadata__:
             bounds |= {name: getattr(meta, name) for name in ("ge", "le") if getattr(meta, name) is not None}

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from api.audit import events, export, state, stream, token_history, token_state
+from api.audit import events, export, proofs, state, stream, token_history, token_state
 
 ROUTES: list[Any] = [
     *events.ROUTES,
@@ -11,4 +11,5 @@ ROUTES: list[Any] = [
     *state.ROUTES,
     *export.ROUTES,
     *stream.ROUTES,
+    *proofs.ROUTES,
 ]

@@ -1,0 +1,41 @@
+"""Receipts (`GET /audit/proofs/{position}`): that an event is in the log, to be checked when the server is gone."""
+
+from typing import Annotated, Any
+
+from litestar import Request, Response, get
+from litestar.params import PathParameter
+
+from api.access import needing
+from api.audit.asking import READ, auditor
+from api.problems import Missing
+from eventstore.transparency import published
+from eventstore.transparency.leaves import read_leaves
+
+TEXT = "text/plain; charset=utf-8"
+
+
+@get(
+    "/audit/proofs/{position:int}",
+    **needing(READ),
+    tags=["Audit"],
+    summary="A receipt for one event",
+    media_type=TEXT,
+)
+async def proof(
+    request: Request[Any, Any, Any],
+    position: Annotated[int, PathParameter(ge=1, le=2**53 - 1, description="The event's place in the log.")],
+) -> Response[bytes]:
+    """A C2SP tlog-proof: the event's stored form, its path through the tree, and the newest checkpoint.
+
+    `grantlog audit check-receipt` checks it with nothing but the log's verifier key. 404 beyond the newest checkpoint,
+    which follows the log within a second.
+    """
+    asking = auditor(request)
+    receipt = await asking.here.ledger.read(published.receipt, position, read_leaves)
+    await asking.record("proof", {"position": str(position)}, 0 if receipt is None else 1, unsealed=False)
+    if receipt is None:
+        raise Missing("No checkpoint covers this position yet.")
+    return Response(receipt.encode(), media_type=TEXT)
+
+
+ROUTES: list[Any] = [proof]
