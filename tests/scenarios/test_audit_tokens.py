@@ -1,0 +1,365 @@
+"""The past of a token: its history in words, its state at any moment, and what decided it."""
+
+from hashlib import sha256
+from typing import Any
+
+import httpx
+import pytest
+
+from domain import account, account_sign_in, client, client_secret, consent
+from eventstore.commands import Command
+from projections import digests, sessions, tokens
+from security.clock import SECOND, format_rfc3339
+from tests.scenarios.administration import administering, ok, problem
+from tests.scenarios.asking import Scene
+from tests.scenarios.histories import Past, disable_client, erase, lived, rotate
+
+pytestmark = pytest.mark.anyio
+
+YEAR = 366 * 86_400
+
+
+async def asked(asking: httpx.AsyncClient, raw: str, **more: Any) -> dict[str, Any]:
+    """The answer about a token's state."""
+    found: dict[str, Any] = ok(await asking.post("/audit/token-state", json={"token": raw} | more))
+    return found
+
+
+async def just_before_and_at(past: Past, asking: httpx.AsyncClient, raw: str, position: int) -> tuple[str, str]:
+    """The reasons a microsecond before an event, and at its recorded instant; there it must be what decides."""
+    event = ok(await asking.get(f"/audit/events/{position}"))
+    moment = event["time"]
+    before = format_rfc3339(past.world.clock.now() - 60 * SECOND - 1)
+    assert before < moment
+    at = await asked(asking, raw, at=moment)
+    assert at["decided_by"] == [position]
+    assert at["as_of_position"] >= position
+    return (await asked(asking, raw, at=before))["reason"], at["reason"]
+
+
+async def ended_by(past: Past, command: Command, raw: str) -> tuple[str, str]:
+    """The reasons before and after a command, which comes a minute after everything else."""
+    asking = await administering(past.world)
+    past.world.clock.advance(60)
+    position = (await past.world.execute(command)).recorded[-1].position
+    past.world.clock.advance(60)
+    asking = await administering(past.world)
+    return await just_before_and_at(past, asking, raw, position)
+
+
+async def test_at_the_instant_of_its_revocation_it_is_revoked(scene: Scene) -> None:
+    past = await lived(scene)
+    raw = past.tokens["access_token"]
+    scene.world.clock.advance(60)
+    await scene.world.client.post("/oauth/revoke", data={"token": raw}, auth=scene.shop.auth)
+    (revoked,) = await scene.world.events("grant.token_revoked")
+    scene.world.clock.advance(60)
+    asking = await administering(scene.world)
+    assert await just_before_and_at(past, asking, raw, revoked.position) == ("active", "revoked")
+    for position, reason in ((revoked.position - 1, "active"), (revoked.position, "revoked")):
+        assert (await asked(asking, raw, position=position))["reason"] == reason
+
+
+async def test_what_was_cut_off_stays_dead_when_its_client_is_enabled_again(scene: Scene) -> None:
+    past = await lived(scene)
+    position = await disable_client(scene.world, scene.shop)
+    await scene.world.execute(Command(client.stream(scene.shop.client_id), client.enable))
+    found = await asked(await administering(scene.world), past.tokens["refresh_token"])
+    assert (found["reason"], found["decided_by"]) == ("client_disabled", [position])
+
+
+@pytest.mark.parametrize(
+    ("make", "reason"),
+    [
+        (lambda s: Command(client.stream(s.shop.client_id), client.disable), "client_disabled"),
+        (lambda s: Command(client.stream(s.shop.client_id), client.delete), "client_deleted"),
+        (
+            lambda s: Command(account.stream(s.person.account_id), account.disable, {"leaves_no_administrator": False}),
+            "person_disabled",
+        ),
+        (
+            lambda s: Command(account.stream(s.person.account_id), account.erase, {"leaves_no_administrator": False}),
+            "person_erased",
+        ),
+        (
+            lambda s: Command(
+                account.stream(s.person.account_id),
+                account_sign_in.change_password,
+                {"password_hash": "another", "role_scopes": {}, "caller_scope": None},
+            ),
+            "grant_ended",
+        ),
+        (lambda s: Command(consent.stream(s.person.account_id, s.shop.client_id), consent.withdraw), "grant_ended"),
+    ],
+)
+async def test_what_others_decided_is_found_on_their_streams(scene: Scene, make: Any, reason: str) -> None:
+    past = await lived(scene)
+    assert await ended_by(past, make(scene), past.tokens["access_token"]) == ("active", reason)
+
+
+async def test_a_secret_version_takes_its_tokens_with_it(scene: Scene) -> None:
+    past = await lived(scene)
+    asking = await administering(scene.world)
+    history = ok(await asking.post("/audit/token-history", json={"token": past.tokens["access_token"]}))
+    facts = {"secret_id": history["secret"]["id"], "tokens": "revoke"}
+    command = Command(client.stream(scene.shop.client_id), client_secret.revoke, facts)
+    assert await ended_by(past, command, past.tokens["access_token"]) == ("active", "secret_ended")
+
+
+async def test_codes_and_refresh_tokens_are_used_up_by_the_event_that_used_them(scene: Scene) -> None:
+    past = await lived(scene)
+    first = past.tokens["refresh_token"]
+    await past.refresh()
+    asking = await administering(scene.world)
+    (redeemed,) = await scene.world.events("grant.code_redeemed")
+    (refreshed,) = await scene.world.events("grant.tokens_refreshed")
+    code = await asked(asking, past.code)
+    assert (code["kind"], code["reason"], code["decided_by"]) == ("code", "redeemed", [redeemed.position])
+    used = await asked(asking, first)
+    assert (used["kind"], used["reason"], used["decided_by"]) == ("refresh", "rotated", [refreshed.position])
+    assert (await asked(asking, first, position=refreshed.position - 1))["reason"] == "active"
+    assert (await asked(asking, past.code, position=redeemed.position - 1))["active"] is True
+
+
+async def test_a_grant_that_was_replayed_ended_with_everything(scene: Scene) -> None:
+    past = await lived(scene)
+    first, access = past.tokens["refresh_token"], past.tokens["access_token"]
+    await past.refresh()
+    assert (await past.refresh(first))["error"] == "invalid_grant"
+    (ended,) = await scene.world.events("grant.ended")
+    asking = await administering(scene.world)
+    found = await asked(asking, access)
+    assert (found["reason"], found["decided_by"]) == ("grant_ended", [ended.position])
+
+
+async def test_before_it_was_issued_and_after_its_time(scene: Scene) -> None:
+    past = await lived(scene)
+    asking = await administering(scene.world)
+    (issued,) = [e for e in await scene.world.events("grant.tokens_issued") if e.event.account_id]
+    raw = past.tokens["access_token"]
+    assert (await asked(asking, raw, at=format_rfc3339(issued.time)))["reason"] == "active"
+    early = await asked(asking, raw, at=format_rfc3339(issued.time - 1))
+    assert (early["reason"], early["active"]) == ("not_yet_issued", False)
+    assert early["as_of_position"] < issued.position
+    expiry = issued.time + 600 * SECOND
+    assert (await asked(asking, raw, at=format_rfc3339(expiry - 1)))["reason"] == "active"
+    late = await asked(asking, raw, at=format_rfc3339(expiry))
+    assert (late["reason"], late["decided_by"]) == ("expired", [issued.position])
+
+
+async def test_a_living_token_names_everything_that_keeps_it_alive(scene: Scene) -> None:
+    past = await lived(scene)
+    found = await asked(await administering(scene.world), past.tokens["access_token"])
+    assert found["active"] is True
+    streams = {
+        each.stream.partition(":")[0] for each in await scene.world.events() if each.position in found["decided_by"]
+    }
+    assert streams == {"grant", "client", "account", "consent"}
+
+
+async def test_what_was_never_issued_is_unknown(scene: Scene) -> None:
+    asking = await administering(scene.world)
+    found = await asked(asking, "a password, perhaps")
+    assert found | {"at": "", "as_of_position": 0} == {
+        "active": False,
+        "reason": "unknown",
+        "kind": None,
+        "decided_by": [],
+        "at": "",
+        "as_of_position": 0,
+    }
+    problem(await asking.post("/audit/token-history", json={"token": "a password, perhaps"}), 404)
+    digest = sha256(b"a password, perhaps").hexdigest()
+    assert all(digest not in str(each) for each in await scene.world.events("audit.*"))
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {},
+        {"token": "x", "sha256": "0" * 64},
+        {"sha256": "0" * 63},
+        {"sha256": "G" * 64},
+        {"token": ""},
+        {"token": "x", "at": "yesterday"},
+        {"token": "x", "position": 0},
+        {"token": "x", "position": 10_000},
+        {"token": "x", "position": 5, "at": "2020-01-01T00:00:00Z"},
+        {"token": "x", "colour": "red"},
+    ],
+)
+async def test_a_malformed_question_is_refused(scene: Scene, body: dict[str, Any]) -> None:
+    problem(await (await administering(scene.world)).post("/audit/token-state", json=body), 400)
+
+
+# History ----------------------------------------------------------------------------------------------------------
+
+
+async def test_a_history_tells_who_got_it_through_what_and_all_that_came_of_it(scene: Scene) -> None:
+    past = await lived(scene)
+    first = past.tokens
+    await past.refresh()
+    await past.refresh(first["refresh_token"])
+    asking = await administering(scene.world)
+    told = ok(await asking.post("/audit/token-history", json={"token": first["access_token"]}))
+    assert told["kind"] == "access"
+    assert told["sha256"] == sha256(first["access_token"].encode()).hexdigest()
+    assert told["state"] == "grant_ended"
+    assert (told["client_id"], told["client_name"]) == (scene.shop.client_id, "Shop")
+    assert told["account_id"] == scene.person.account_id
+    assert told["scope"] == "profile catalog:read"
+    assert told["secret"]["version"] == 1
+    of_grant = [each["type"] for each in told["events"] if each["stream"] == f"grant:{told['grant_id']}"]
+    assert of_grant == [
+        "grant.code_issued",
+        "grant.code_redeemed",
+        "grant.tokens_issued",
+        "grant.tokens_refreshed",
+        "grant.refresh_replayed",
+        "grant.ended",
+    ]
+    assert "in two hands" in told["events"][-1]["meaning"]
+    assert all(each["meaning"].endswith(".") for each in told["events"])
+    by_digest = ok(await asking.post("/audit/token-history", json={"sha256": told["sha256"]}))
+    assert by_digest == told
+
+
+async def test_a_history_is_found_by_an_id_too(scene: Scene) -> None:
+    past = await lived(scene)
+    asking = await administering(scene.world)
+    told = ok(await asking.post("/audit/token-history", json={"token": past.tokens["access_token"]}))
+    by_jti = ok(await asking.post("/audit/token-history", json={"id": told["sha256"][:32]}))
+    assert by_jti["sha256"] == told["sha256"]
+    by_grant = ok(await asking.post("/audit/token-history", json={"id": told["grant_id"]}))
+    assert (by_grant["kind"], by_grant["grant_id"]) == ("code", told["grant_id"])
+    by_version = ok(await asking.post("/audit/token-history", json={"id": told["secret"]["id"]}))
+    assert by_version["kind"] == "client_secret"
+    problem(await asking.post("/audit/token-history", json={"id": "nobody"}), 404)
+    problem(await asking.post("/audit/token-history", json={"id": "nobody", "sha256": "0" * 64}), 400, field="id")
+
+
+async def test_a_client_secret_has_a_history_with_its_rotations_and_ends(scene: Scene) -> None:
+    world, shop = scene.world, scene.shop
+    assert shop.secret is not None
+    second, secret_id = await rotate(world, shop, others_expire_in=60)
+    asking = await administering(world)
+    told = ok(await asking.post("/audit/token-history", json={"token": shop.secret}))
+    assert (told["kind"], told["state"], told["grant_id"]) == ("client_secret", "active", None)
+    assert told["expires_at"] == format_rfc3339(world.clock.now() + 60 * SECOND)
+    assert [each["type"] for each in told["events"]] == [
+        "client.registered",
+        "client.secret_issued",
+        "client.secret_rotated",
+    ]
+    assert told["events"][-1]["meaning"] == "Version 2 of the secret was made; the others end after 60 seconds."
+    rotation = told["events"][-1]["position"]
+    world.clock.advance(60)
+    found = await asked(asking, shop.secret)
+    assert (found["reason"], found["decided_by"]) == ("expired", [rotation])
+    facts = {"secret_id": secret_id}
+    revoked = await world.execute(Command(client.stream(shop.client_id), client_secret.revoke, facts))
+    found = await asked(asking, second.reveal())
+    assert (found["kind"], found["reason"]) == ("client_secret", "revoked")
+    assert found["decided_by"] == [revoked.recorded[0].position]
+
+
+async def test_a_browsers_session_is_known_after_it_ended(scene: Scene) -> None:
+    world = scene.world
+    await lived(scene)
+    (started,) = await world.events("session.started")
+    sha = started.event.sha256
+    asking = await administering(world)
+    told = ok(await asking.post("/audit/token-history", json={"sha256": sha}))
+    assert (told["kind"], told["state"], told["account_id"]) == ("session", "active", scene.person.account_id)
+    disabled = Command(account.stream(scene.person.account_id), account.disable, {"leaves_no_administrator": False})
+    await world.execute(disabled)
+    assert ok(await asking.post("/audit/token-state", json={"sha256": sha}))["reason"] == "person_disabled"
+
+
+# Long ago ---------------------------------------------------------------------------------------------------------
+
+
+async def prune_everything(past: Past) -> None:
+    """As the background does, after all that was issued has expired."""
+    ledger = past.world.services.ledger
+    for prune in (tokens.prune, sessions.prune):
+        while await ledger.maintain(prune, ledger.clock.now(), 100):
+            pass
+
+
+async def test_history_and_state_outlive_the_rows_of_tokens(scene: Scene) -> None:
+    past = await lived(scene)
+    raw = past.tokens["access_token"]
+    before = await asked(await administering(scene.world), raw)
+    scene.world.clock.advance(YEAR)
+    await prune_everything(past)
+    digest = sha256(raw.encode()).digest()
+    assert await scene.world.services.ledger.read(tokens.find, digest) is None
+    assert await scene.world.services.ledger.read(digests.find, digest) is not None
+    asking = await administering(scene.world)
+    told = ok(await asking.post("/audit/token-history", json={"token": raw}))
+    assert told["state"] == "expired"
+    assert told["grant_id"]
+    again = await asked(asking, raw, at=before["at"], position=before["as_of_position"])
+    assert again == before
+    by_jti = ok(await asking.post("/audit/token-history", json={"id": told["sha256"][:32]}))
+    assert by_jti["sha256"] == told["sha256"]
+
+
+async def test_a_used_refresh_token_that_was_pruned_long_ago_still_ends_its_grant(scene: Scene) -> None:
+    past = await lived(scene)
+    first = past.tokens["refresh_token"]
+    for _ in range(3):
+        scene.world.clock.advance(20 * 86_400)
+        assert "access_token" in await past.refresh()
+    await prune_everything(past)
+    digest = sha256(first.encode()).digest()
+    assert await scene.world.services.ledger.read(tokens.find, digest) is None
+    assert (await past.refresh(first))["error"] == "invalid_grant"
+    (ended,) = await scene.world.events("grant.ended")
+    assert ended.event.reason == "refresh_replay"
+    assert (await past.refresh())["error"] == "invalid_grant"
+
+
+# State of anything ------------------------------------------------------------------------------------------------
+
+
+async def test_any_aggregate_is_shown_as_it_was(scene: Scene) -> None:
+    world = scene.world
+    asking = await administering(world)
+    await disable_client(world, scene.shop)
+    streams = {each.stream for each in await world.events()}
+    assert len({stream.partition(":")[0] for stream in streams}) >= 6
+    for stream in streams:
+        for position in (1, await world.head()):
+            found = ok(await asking.get(f"/audit/state/{stream}", params={"position": position}))
+            history = [each for each in await world.events(stream=stream) if each.position <= position]
+            assert (found["stream"], found["version"]) == (stream, len(history))
+            assert found["as_of_position"] == position
+    shop = client.stream(scene.shop.client_id)
+    now = ok(await asking.get(f"/audit/state/{shop}"))
+    assert (now["state"]["enabled"], now["state"]["client_name"]) == (False, "Shop")
+    earlier = ok(await asking.get(f"/audit/state/{shop}", params={"position": now["as_of_position"] - 20}))
+    assert earlier["version"] <= now["version"]
+    for nothing in ("client:nobody", "nonsense:1", "nonsense"):
+        problem(await asking.get(f"/audit/state/{nothing}"), 404)
+    problem(await asking.get(f"/audit/state/{shop}", params={"at": "noon"}), 400, field="at")
+    assert "nonsense" not in str(await world.events("audit.*"))
+
+
+async def test_sealed_values_of_a_state_are_rendered_as_in_events(scene: Scene) -> None:
+    stream = account.stream(scene.person.account_id)
+    seeing = await administering(scene.world, "audit:read", "audit:personal")
+    blind = await administering(scene.world, "audit:read")
+    shown = ok(await seeing.get(f"/audit/state/{stream}"))
+    assert shown["state"]["username"] == scene.person.username
+    assert shown["state"]["password_hash"] is None
+    assert shown["sealed"] == ["state.password_hash"]
+    hidden = ok(await blind.get(f"/audit/state/{stream}"))
+    assert hidden["state"]["username"] is None
+    assert set(hidden["sealed"]) == {"state.username", "state.email", "state.password_hash"}
+    registered = shown["as_of_position"]
+    await erase(scene.world, scene.person.account_id)
+    then = ok(await seeing.get(f"/audit/state/{stream}", params={"position": registered}))
+    assert set(then["erased"]) == {"state.username", "state.email", "state.password_hash"}
+    assert then["state"]["username"] is None
