@@ -1,6 +1,7 @@
 """Master keys: reading them, wrapping with them, rotating them; and HKDF under them."""
 
 import base64
+import itertools
 import os
 import pickle
 import stat
@@ -151,6 +152,8 @@ GOOD = new_master_key()
         (f"one:{GOOD},one:{new_master_key()}", "key 2 of GRANTLOG_MASTER_KEY has the id one"),
         (f"{GOOD},{GOOD}", "which an earlier one has too"),
     ],
+    # Not by their values, which are made anew in every process.
+    ids=map(str, itertools.count()),
 )
 def test_mistakes_are_named_and_keys_are_not(text, says):
     with pytest.raises(MasterKeyError) as refused:
