@@ -11,7 +11,8 @@ from api.problems import Missing
 from eventstore.transparency import published
 from eventstore.transparency.leaves import read_leaves
 
-TEXT = "text/plain; charset=utf-8"
+TEXT = "text/plain"
+"""The framework adds the charset."""
 
 
 @get(

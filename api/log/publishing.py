@@ -7,7 +7,8 @@ from litestar import Request, Response
 from api.admission import admit
 from api.services import Services, services
 
-TEXT = "text/plain; charset=utf-8"
+TEXT = "text/plain"
+"""The framework adds the charset."""
 BYTES = "application/octet-stream"
 FOR_EVER = "public, max-age=31536000, immutable"
 A_WHILE = "public, max-age=3600"

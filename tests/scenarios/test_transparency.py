@@ -1,0 +1,147 @@
+"""The published log: what anybody sees, what auditors see, and that it is the tree over the stored events."""
+
+import json
+
+import httpx
+import pytest
+
+from domain import log_key
+from eventstore.transparency import published
+from tests.scenarios.world import SYSTEM, World
+from verifier.note import Key, open_note, parse_checkpoint
+from verifier.receipt import check_receipt
+from verifier.server import ServerSource, split_entries
+from verifier.tree import CompactRange, leaf_hash
+from verifier.verify import verify
+
+pytestmark = pytest.mark.anyio
+
+
+async def followed(world: World) -> int:
+    """Lets the tree come to the log's head; its size."""
+    keeper = world.services.transparency.keeper
+    assert keeper is not None
+    while await keeper.step():
+        pass
+    return await world.services.ledger.read(published.size)
+
+
+async def pinned(world: World) -> Key:
+    state: log_key.State = await world.services.ledger.state(log_key.STREAM)
+    assert state.verifier_key is not None
+    return Key.parse(state.verifier_key)
+
+
+async def test_the_first_start_makes_the_key_and_later_ones_none(world: World) -> None:
+    made = await world.events("log_key.*")
+    assert [event.type for event in made] == ["log_key.introduced", "log_key.activated"]
+    assert made[0].event.verifier_key.startswith(f"127.0.0.1:8400/log+{made[0].event.key_id}+")
+    await world.services.transparency.stop()
+    await world.services.transparency.start(SYSTEM)
+    assert await world.events("log_key.*") == made
+
+
+async def test_anybody_reads_key_checkpoint_and_hashes(world: World) -> None:
+    size = await followed(world)
+    vkey = await world.client.get("/log/vkey")
+    assert vkey.headers["content-type"] == "text/plain; charset=utf-8"
+    key = Key.parse(vkey.text)
+    assert key == await pinned(world)
+    answer = await world.client.get("/log/checkpoint")
+    assert (
+        answer.headers["content-type"],
+        answer.headers["cache-control"],
+        answer.headers["access-control-allow-origin"],
+    ) == (
+        "text/plain; charset=utf-8",
+        "no-cache",
+        "*",
+    )
+    checkpoint = parse_checkpoint(open_note(answer.text, [key]).text)
+    assert (checkpoint.origin, checkpoint.size) == (key.name, size)
+    tile = await world.client.get(f"/log/tile/0/000.p/{size}")
+    hashes = [tile.content[at : at + 32] for at in range(0, len(tile.content), 32)]
+    tree = CompactRange()
+    for hash_ in hashes:
+        tree.add(hash_)
+    assert (len(hashes), tree.root()) == (size, checkpoint.root)
+    assert (await world.client.get(f"/log/tile/0/000.p/{size - 1}")).content == tile.content[:-32]
+
+
+async def test_a_full_tile_may_be_kept_for_ever(world: World) -> None:
+    await world.define_scopes(*(f"made:{number}" for number in range(256)))
+    size = await followed(world)
+    full, partial = [await world.client.get(f"/log/tile/0/{path}") for path in ("000", f"001.p/{size - 256}")]
+    assert full.headers["cache-control"] == "public, max-age=31536000, immutable"
+    assert "immutable" not in partial.headers["cache-control"]
+    assert full.headers["content-type"] == "application/octet-stream"
+    assert len((await world.client.get("/log/tile/1/000.p/1")).content) == 32
+
+
+@pytest.mark.parametrize(
+    "path",
+    ["0/001", "0/00", "00/000", "0/000.p/256", "0/000.p/0", "0/x000/001", "64/000", "entries/", "a/000", "0/000/"],
+)
+async def test_what_is_no_tile_is_not_found(world: World, path: str) -> None:
+    await followed(world)
+    assert (await world.client.get(f"/log/tile/{path}")).status_code in (401, 404)
+
+
+async def test_events_are_for_auditors_and_reading_them_is_an_event(world: World) -> None:
+    bearer = {"authorization": f"Bearer {await world.token('audit:read')}"}
+    size = await followed(world)
+    path = f"/log/tile/entries/000.p/{size}"
+    assert (await world.client.get(path)).status_code == 401
+    answer = await world.client.get(path, headers=bearer)
+    assert answer.headers["cache-control"] == "no-store"
+    leaves = split_entries(answer.content)
+    hashes = (await world.client.get(f"/log/tile/0/000.p/{size}")).content
+    assert b"".join(map(leaf_hash, leaves)) == hashes
+    assert [json.loads(leaf)["position"] for leaf in leaves] == list(range(1, size + 1))
+    (read,) = await world.events("audit.read")
+    assert (read.event.question, read.event.count) == ("entries", size)
+    assert read.event.parameters == {"from": "1", "to": str(size)}
+    assert (await world.client.get("/log/tile/entries/900", headers=bearer)).status_code == 404
+
+
+async def test_a_receipt_is_checked_offline(world: World) -> None:
+    bearer = {"authorization": f"Bearer {await world.token('audit:read')}"}
+    size = await followed(world)
+    answer = await world.client.get(f"/audit/proofs/{size}", headers=bearer)
+    assert answer.headers["content-type"] == "text/plain; charset=utf-8"
+    verdict = check_receipt(answer.text, [await pinned(world)])
+    assert (verdict.outcome, verdict.position) == ("verified", size)
+    beyond = await world.client.get(f"/audit/proofs/{size + 9}", headers=bearer)
+    assert beyond.status_code == 404
+    assert [(e.event.question, e.event.count) for e in await world.events("audit.read")] == [("proof", 1), ("proof", 0)]
+
+
+async def test_the_verifier_reads_the_running_server(world: World) -> None:
+    size = await followed(world)
+    paths = {}
+    for path in ("checkpoint", f"tile/0/000.p/{size}"):
+        paths[f"/log/{path}"] = (await world.client.get(f"/log/{path}")).content
+
+    def handle(request: httpx.Request) -> httpx.Response:
+        found = paths.get(request.url.path)
+        return httpx.Response(404) if found is None else httpx.Response(200, content=found)
+
+    source = ServerSource(world.settings.issuer, transport=httpx.MockTransport(handle))
+    verdict = verify(source, [await pinned(world)])
+    assert (verdict.outcome, verdict.size, verdict.checked) == ("verified", size, 0)
+
+
+async def test_a_log_that_was_rewritten_is_not_served_as_if_nothing_happened(world: World) -> None:
+    assert (await world.client.get("/health/ready")).status_code == 200
+    keeper = world.services.transparency.keeper
+    assert keeper is not None
+    keeper.diverged = "the event at position 3 is not the one that the tree holds"
+    answer = await world.client.get("/health/ready")
+    assert answer.status_code == 503
+    assert answer.json()["checks"]["log"] == keeper.diverged
+
+
+@pytest.mark.parametrize("settings_given", [{"public_burst": 3}])
+async def test_the_public_part_is_throttled(world: World) -> None:
+    answers = [(await world.client.get("/log/vkey")).status_code for _ in range(4)]
+    assert answers == [200, 200, 200, 429]
