@@ -1,0 +1,179 @@
+"""Merging the index: the answer is that of looking at every event, and no filter reads more than its own stretch."""
+
+import re
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from sqlalchemy import Connection, Engine, create_engine, delete, event, text
+
+from eventstore import searching
+from eventstore.searching import Criteria, Name
+from eventstore.stored import metadata as log_metadata
+from projections import event_index
+from projections.event_index import Kind
+from projections.schema import metadata
+from tests.databases import BACKENDS, Databases
+
+HEAD = 60
+KEYS = (b"a", b"b", b"c")
+
+
+@pytest.fixture(scope="module", params=BACKENDS)
+def engine(request: pytest.FixtureRequest, databases: Databases) -> Iterator[Engine]:
+    url = databases.create(request.param, migrated=False)
+    made = create_engine(url, **({"paramstyle": "named"} if request.param == "sqlite" else {}))
+    metadata.create_all(made)
+    log_metadata.create_all(made)
+    yield made
+    made.dispose()
+    databases.drop(url)
+
+
+def everything(connection: Connection, criteria: Criteria, limit: int) -> list[int]:
+    """All that a search finds, asked for piece by piece."""
+    found: list[int] = []
+    start: int | None = None
+    while True:
+        piece = searching.search(connection, criteria, limit, start)
+        assert len(piece.positions) <= limit
+        found += piece.positions
+        if piece.resume is None:
+            return found
+        start = piece.resume
+
+
+names = st.tuples(st.sampled_from([Kind.CLIENT, Kind.TYPE, Kind.ADDRESS]), st.sampled_from(KEYS))
+
+
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    log=st.lists(st.frozensets(names, max_size=6), max_size=HEAD),
+    filters=st.lists(st.lists(names, min_size=1, max_size=3, unique=True), max_size=3),
+    low=st.integers(1, HEAD),
+    high=st.integers(0, HEAD),
+    descending=st.booleans(),
+    limit=st.integers(1, 70),
+    stretch=st.sampled_from([1, 2, 7, 32]),
+)
+def test_a_search_finds_what_looking_at_every_event_finds(
+    engine: Engine,
+    log: list[frozenset[Name]],
+    filters: list[list[Name]],
+    low: int,
+    high: int,
+    descending: bool,
+    limit: int,
+    stretch: int,
+) -> None:
+    criteria = Criteria(tuple(tuple(each) for each in filters), low, min(high, len(log)), descending)
+    expected = [
+        position
+        for position, named in enumerate(log, 1)
+        if criteria.low <= position <= criteria.high and all(named & set(any_of) for any_of in filters)
+    ]
+    with pytest.MonkeyPatch.context() as patch, engine.connect() as connection:
+        patch.setattr(searching, "FIRST_STRETCH", stretch)
+        patch.setattr(searching, "READS_AT_ONCE", 1)
+        event_index.add(connection, enumerate(log, 1))
+        assert everything(connection, criteria, limit) == (expected[::-1] if descending else expected)
+        connection.rollback()
+
+
+def test_a_rare_name_costs_little_beside_a_common_one(engine: Engine) -> None:
+    with engine.connect() as connection:
+        common, rare = (Kind.TYPE, b"common"), (Kind.CLIENT, b"rare")
+        event_index.add(connection, ((n, {common, rare} if n % 5_000 == 0 else {common}) for n in range(1, 20_001)))
+        statements: list[str] = []
+        reads = _count_reads(connection, statements)
+        criteria = Criteria(((common,), (rare,)), 1, 20_000)
+        assert everything(connection, criteria, 50) == [5_000, 10_000, 15_000, 20_000]
+        assert reads() < 12
+        connection.rollback()
+
+
+def _count_reads(connection: Connection, calls: list[str]) -> Any:
+    original = event_index.positions
+    patch = pytest.MonkeyPatch()
+
+    def counted(*args: Any, **given: Any) -> list[int]:
+        calls.append("read")
+        return original(*args, **given)
+
+    patch.setattr(event_index, "positions", counted)
+
+    def reads() -> int:
+        patch.undo()
+        return len(calls)
+
+    return reads
+
+
+# Query plans ------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def full(engine: Engine) -> Iterator[Connection]:
+    """An index that is large enough for a planner to have a choice."""
+    with engine.connect() as connection:
+        for kind in (Kind.CLIENT, Kind.ACCOUNT, Kind.GRANT, Kind.SECRET, Kind.ADDRESS, Kind.REQUEST, Kind.TYPE):
+            event_index.add(connection, ((n, {(kind, b"%d" % (n % 50))}) for n in range(1, 10_001)))
+        connection.execute(text("ANALYZE event_index"))
+        yield connection
+        connection.execute(delete(event_index.TABLE))
+        connection.commit()
+
+
+@pytest.mark.parametrize("descending", [False, True])
+@pytest.mark.parametrize(
+    "kind", [Kind.CLIENT, Kind.ACCOUNT, Kind.GRANT, Kind.SECRET, Kind.ADDRESS, Kind.REQUEST, Kind.TYPE]
+)
+def test_a_filter_reads_a_range_of_the_primary_key_and_sorts_nothing(
+    full: Connection, kind: Kind, descending: bool
+) -> None:
+    plan = _plan_of(full, kind, descending)
+    if full.dialect.name == "sqlite":
+        assert re.search(
+            r"SEARCH event_index USING PRIMARY KEY \(kind=\? AND key=\? AND position>\? AND position<\?\)", plan
+        )
+        assert "SCAN" not in plan
+    else:
+        assert re.search(r"Index (Only )?Scan( Backward)? using pk_event_index", plan)
+        assert "Seq Scan" not in plan
+    assert "TEMP B-TREE" not in plan
+    assert "Sort" not in plan
+
+
+def _plan_of(connection: Connection, kind: Kind, descending: bool) -> str:
+    statement = (event_index.DESCENDING if descending else event_index.ASCENDING).statement
+    parameters = {"b_kind": int(kind), "b_key": b"7", "b_low": 100, "b_high": 9_000, "b_limit": 32}
+    explain = "EXPLAIN QUERY PLAN " if connection.dialect.name == "sqlite" else "EXPLAIN "
+    plans: list[str] = []
+
+    def explained(_c: Any, cursor: Any, sql: str, given: Any, _x: Any, _m: bool) -> tuple[str, Any]:
+        return explain + sql, given
+
+    event.listen(connection, "before_cursor_execute", explained, retval=True)
+    try:
+        plans = [" ".join(str(value) for value in row) for row in connection.execute(statement, parameters)]
+    finally:
+        event.remove(connection, "before_cursor_execute", explained)
+    return "\n".join(plans)
+
+
+def test_a_moment_is_found_by_looking_at_few_events(engine: Engine) -> None:
+    looked: list[int] = []
+
+    def stored(_: Any, position: int) -> str:
+        looked.append(position)
+        return f'{{"position":{position},"time":"2026-01-01T00:00:00.{position // 2:06d}Z"}}'
+
+    start = searching.time_of(stored(None, 0))
+    with pytest.MonkeyPatch.context() as patch, engine.connect() as connection:
+        patch.setattr(searching, "stored", stored)
+        for moment, expected in ((0, 1), (1, 2), (2, 4), (400_000, 800_000), (10**9, 1_000_001)):
+            looked.clear()
+            assert searching.first_at(connection, start + moment, 1_000_000) == expected
+            assert len(looked) <= 21
