@@ -11,7 +11,7 @@ import rich_click as click
 from api.cli.database import upgrade_to_newest
 from api.cli.failures import unavailable
 from api.cli.opening import load_settings, open_keys, opened, schema_is_current
-from api.cli.serve import override, start
+from api.cli.serve import override, start, without_collections
 from api.cli.serve import prepare as prepare_server
 
 if TYPE_CHECKING:
@@ -31,6 +31,7 @@ def demo(port: int | None, demo_port: int | None) -> None:
     Makes the database, a master key and the demo at the first start. Passwords and secrets are in demo.json in the
     data directory, and nowhere else.
     """
+    without_collections()
     override(environment="demo", port=port, demo_port=demo_port)
     settings = load_settings()
     settings.data_dir.mkdir(parents=True, exist_ok=True)
