@@ -1,0 +1,51 @@
+"""`python -m bench`: measures, prints the table, and writes it into the documentation."""
+
+import argparse
+import sys
+import tempfile
+from pathlib import Path
+
+from bench import machine, measuring, report, wrk
+
+PAGE = Path(__file__).parents[1] / "docs" / "performance.md"
+
+
+def main() -> int:
+    """0 when everything was answered well; 1 when not, or when something is missing."""
+    options = _options()
+    plan = measuring.Plan(options.rounds, options.seconds, options.collecting, options.connections)
+    try:
+        version = wrk.check()
+    except wrk.Missing as missing:
+        print(missing, file=sys.stderr)
+        return 1
+    with tempfile.TemporaryDirectory(prefix="grantlog-bench-") as name:
+        directory = Path(name)
+        # PostgreSQL runs as a user of its own, who has to get in.
+        directory.chmod(0o755)
+        facts = machine.facts(directory) | {"load": version}
+        result = measuring.measure(plan, directory, lambda text: print(text, file=sys.stderr, flush=True))
+    facts |= {name: version for name, version in result.versions.items() if version}
+    print(report.table(result))
+    print("\n".join(f"{name}: {value}" for name, value in facts.items()))
+    if failed := report.failed(result):
+        print(f"{failed} answers were no success: nothing was written", file=sys.stderr)
+        return 1
+    if options.write:
+        report.write(PAGE, report.page(result, facts, plan.rounds))
+    return 0
+
+
+def _options() -> argparse.Namespace:
+    usual = measuring.Plan()
+    parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
+    parser.add_argument("--rounds", type=int, default=usual.rounds)
+    parser.add_argument("--seconds", type=float, default=usual.seconds, help="of each run")
+    parser.add_argument("--collecting", type=float, default=usual.collecting, help="seconds of making access tokens")
+    parser.add_argument("--connections", type=int, default=usual.connections)
+    parser.add_argument("--no-write", dest="write", action="store_false", help="leave the documentation alone")
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

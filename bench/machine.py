@@ -1,0 +1,51 @@
+"""The machine on which something was measured: without it no number means anything."""
+
+import os
+import platform
+import sqlite3
+import statistics
+import time
+from importlib.metadata import version
+from pathlib import Path
+
+LIBRARIES = ("litestar", "granian", "uvloop", "eventsourcing", "sqlalchemy", "psycopg", "msgspec")
+WRITES = 200
+
+
+def facts(directory: Path) -> dict[str, str]:
+    """What the table's reader has to know; `directory` is on the disk that the databases are on."""
+    middle, worst = fdatasync(directory)
+    return {
+        "CPU": f"{_model()}, {os.cpu_count()} cores",
+        "system": f"{platform.system()} {platform.release()}",
+        "fdatasync of 4 KiB": f"{middle:.2f} ms (median), {worst:.2f} ms (p99)",
+        "Python": platform.python_version(),
+        "SQLite": f"{sqlite3.sqlite_version}, WAL, synchronous=FULL",
+        "libraries": ", ".join(f"{name} {version(name)}" for name in LIBRARIES),
+    }
+
+
+def fdatasync(directory: Path) -> tuple[float, float]:
+    """Median and 99th percentile, in milliseconds, of making one appended page durable."""
+    path = directory / "fdatasync"
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT, 0o600)
+    took = []
+    try:
+        for number in range(WRITES):
+            os.pwrite(descriptor, b"\1" * 4096, number * 4096)
+            began = time.perf_counter()
+            os.fdatasync(descriptor)
+            took.append((time.perf_counter() - began) * 1000)
+    finally:
+        os.close(descriptor)
+        path.unlink()
+    return statistics.median(took), sorted(took)[WRITES * 99 // 100]
+
+
+def _model() -> str:
+    cpuinfo = Path("/proc/cpuinfo")
+    if cpuinfo.exists():
+        for line in cpuinfo.read_text().splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    return platform.machine()

@@ -1,0 +1,116 @@
+"""Servers under test, each a process of its own, started as a user would start them."""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+
+import httpx
+
+READY_WITHIN = 30.0
+"""Seconds."""
+
+BIN = Path(sys.executable).parent
+ROOT = Path(__file__).parents[1]
+
+
+class NotReady(Exception):
+    """The server did not come up; its log says why."""
+
+
+class Server:
+    """A running server on a loopback port."""
+
+    def __init__(self, process: "subprocess.Popen[bytes]", port: int) -> None:
+        self._process = process
+        self.port = port
+        self.url = f"http://127.0.0.1:{port}"
+
+    @property
+    def memory(self) -> float:
+        """Resident memory of the largest worker, in MiB."""
+        return max(_resident(each) for each in (self._process.pid, *_children(self._process.pid)))
+
+
+@contextmanager
+def serving(
+    command: list[str | Path], port: int, probe: str, log: Path, environment: Mapping[str, str] | None = None
+) -> Iterator[Server]:
+    """Starts a server, waits until `probe` answers, and stops it at the end. Raises `NotReady`."""
+    with log.open("ab") as output:
+        process = subprocess.Popen(
+            [str(part) for part in command],
+            env={**os.environ, **(environment or {})},
+            cwd=ROOT,
+            stdout=output,
+            stderr=output,
+        )
+    try:
+        server = Server(process, port)
+        _wait(process, server.url + probe, log)
+        yield server
+    finally:
+        process.send_signal(signal.SIGTERM)
+        try:
+            process.wait(30)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+
+
+@contextmanager
+def grantlog(environment: Mapping[str, str], log: Path) -> Iterator[Server]:
+    """`grantlog serve` with one worker."""
+    port = int(environment["GRANTLOG_PORT"])
+    with serving([BIN / "grantlog", "serve", "--workers", "1"], port, "/health/ready", log, environment) as server:
+        yield server
+
+
+@contextmanager
+def constant(log: Path) -> Iterator[Server]:
+    """The app that everything is compared with, under the same server with the same event loop and one worker."""
+    port = free_port()
+    command: list[str | Path] = [BIN / "granian", "--interface", "asgi", "--workers", "1", "--loop", "uvloop"]
+    command += ["--http", "1", "--no-ws", "--log-level", "warning", "--port", str(port), "bench.constant:app"]
+    with serving(command, port, "/", log) as server:
+        yield server
+
+
+def free_port() -> int:
+    """A port that nobody listens on at this moment."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+    return port
+
+
+def _wait(process: "subprocess.Popen[bytes]", url: str, log: Path) -> None:
+    end = time.monotonic() + READY_WITHIN
+    while time.monotonic() < end and process.poll() is None:
+        try:
+            if httpx.get(url, timeout=1).status_code < 500:
+                return
+        except httpx.TransportError:
+            pass
+        time.sleep(0.05)
+    raise NotReady(f"{url} does not answer:\n" + log.read_text(errors="replace")[-2000:])
+
+
+def _children(pid: int) -> list[int]:
+    listed = Path(f"/proc/{pid}/task/{pid}/children")
+    return [int(each) for each in listed.read_text().split()] if listed.exists() else []
+
+
+def _resident(pid: int) -> float:
+    status = Path(f"/proc/{pid}/status")
+    if not status.exists():
+        return 0.0
+    for line in status.read_text().splitlines():
+        if line.startswith("VmRSS:"):
+            return int(line.split()[1]) / 1024
+    return 0.0
