@@ -25,13 +25,14 @@ PATIENCE = 5
 @click.command()
 @click.option("--port", type=click.IntRange(1, 65535), help="Port to listen on.  [GRANTLOG_PORT]")
 @click.option("--demo-port", type=click.IntRange(1, 65535), help="The third party's port.  [GRANTLOG_DEMO_PORT]")
-def demo(port: int | None, demo_port: int | None) -> None:
+@click.pass_context
+def demo(context: click.Context, port: int | None, demo_port: int | None) -> None:
     """Serve with example people and clients, and a third-party application beside.
 
     Makes the database, a master key and the demo at the first start. Passwords and secrets are in demo.json in the
     data directory, and nowhere else.
     """
-    without_collections()
+    without_collections(context)
     override(environment="demo", port=port, demo_port=demo_port)
     settings = load_settings()
     settings.data_dir.mkdir(parents=True, exist_ok=True)

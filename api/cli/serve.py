@@ -18,12 +18,13 @@ if TYPE_CHECKING:
 @click.option("--host", metavar="ADDRESS", help="Address to listen on.  [GRANTLOG_HOST]")
 @click.option("--port", type=click.IntRange(1, 65535), help="Port to listen on.  [GRANTLOG_PORT]")
 @click.option("--workers", type=click.IntRange(1, 256), help="Server processes.  [GRANTLOG_WORKERS]")
-def serve(host: str | None, port: int | None, workers: int | None) -> None:
+@click.pass_context
+def serve(context: click.Context, host: str | None, port: int | None, workers: int | None) -> None:
     """Serve, in production.
 
     Checks settings, master key and migrations first. SIGTERM and SIGINT stop it after what it accepted is answered.
     """
-    without_collections()
+    without_collections(context)
     override(host=host, port=port, workers=workers)
     settings = load_settings(environment=os.environ.get("GRANTLOG_ENVIRONMENT"))
     require_schema(settings)
@@ -31,10 +32,10 @@ def serve(host: str | None, port: int | None, workers: int | None) -> None:
     raise SystemExit(start(settings))
 
 
-def without_collections() -> None:
+def without_collections(context: click.Context) -> None:
     """Until `start`: they cost a sixth of the start, and find nothing while modules are being imported."""
     gc.disable()
-    click.get_current_context().call_on_close(gc.enable)
+    context.call_on_close(gc.enable)
 
 
 def override(**given: object) -> None:
