@@ -1,7 +1,7 @@
 """The log, or what filters leave of it, as a stream of records (`GET /audit/export`)."""
 
 from collections.abc import AsyncIterator
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from litestar import Request, get
 from litestar.di import NamedDependency, Provide
@@ -14,6 +14,7 @@ from api.audit.asking import READ, Auditor, auditor
 from api.audit.events import find, up_to_date
 from api.audit.filters import Filters, filters, only
 from api.audit.formats import Format, Writer, writer
+from api.audit.proven_export import EXTENSION, MEDIA_TYPE, Part, pinned, proven
 from api.starting import running_version
 from domain import audit
 from eventstore.searching import Criteria
@@ -29,6 +30,15 @@ Chosen = Annotated[
 ]
 
 
+WithProof = Annotated[
+    Literal["0", "1"],
+    QueryParameter(
+        name="proof",
+        description="`1`: stored forms, byte for byte, with everything that proves them to be in the log and complete.",
+    ),
+]
+
+
 @get(
     "/audit/export",
     **needing(READ, repeatable=("type",)),
@@ -37,46 +47,65 @@ Chosen = Annotated[
     summary="Export the log",
     media_type="application/octet-stream",
 )
-async def export(request: Request[Any, Any, Any], given: NamedDependency[Filters], form: Chosen = "jsonl") -> Stream:
-    """Every event that matches, up to the log's head when the export began. Any length."""
-    only(request, "format")
+async def export(
+    request: Request[Any, Any, Any],
+    given: NamedDependency[Filters],
+    form: Chosen = "jsonl",
+    proof: WithProof = "0",
+) -> Stream:
+    """Every event that matches, up to the log's head when the export began. Any length.
+
+    With `proof=1` it goes up to the newest checkpoint, and ends in it.
+    """
+    only(request, "format", "proof")
     asking = auditor(request)
+    checkpoint = await pinned(asking, form, given.order) if proof == "1" else None
     head = await up_to_date(asking, given)
     criteria = await asking.here.ledger.read(given.criteria, asking.here.ledger.privacy, head)
-    writing = writer(form, asking.here.settings.issuer, running_version())
+    if checkpoint is None:
+        writing = writer(form, asking.here.settings.issuer, running_version())
+        media_type, extension = writing.media_type, writing.extension
+        parts = _written(asking, criteria, writing)
+    else:
+        media_type, extension = MEDIA_TYPE, EXTENSION
+        parts = proven(asking, criteria, checkpoint, AT_ONCE)
     reading_id, _ = await readings.open_reading(
         asking,
         audit.open_export,
-        parameters=asking.words(given.asked | {"format": form}),
+        parameters=asking.words(given.asked | {"format": form} | ({} if checkpoint is None else {"proof": proof})),
         address=given.address,
-        unsealed=asking.personal,
+        unsealed=asking.personal and checkpoint is None,
     )
     return Stream(
-        _records(asking, criteria, writing, reading_id),
+        _told(asking, parts, reading_id),
         headers={
-            "content-type": f"{writing.media_type}; charset=utf-8",
-            "content-disposition": f'attachment; filename="grantlog.{writing.extension}"',
+            "content-type": f"{media_type}; charset=utf-8",
+            "content-disposition": f'attachment; filename="grantlog.{extension}"',
         },
     )
 
 
-async def _records(asking: Auditor, criteria: Criteria, writing: Writer, reading_id: str) -> AsyncIterator[bytes]:
+async def _told(asking: Auditor, parts: AsyncIterator[Part], reading_id: str) -> AsyncIterator[bytes]:
     count, complete = 0, False
-    start: int | None = None
     try:
-        if writing.head:
-            yield writing.head
-        while True:
-            found = await find(asking, criteria, AT_ONCE, start)
-            if found.events:
-                yield b"".join(writing.write(event) for event in found.events)
-                count += len(found.events)
-            start = found.resume
-            if start is None:
-                complete = True
-                return
+        async for part in parts:
+            if part.lines:
+                yield part.lines
+            count += part.records
+        complete = True
     finally:
         readings.close_export(asking, reading_id, count, complete=complete)
+
+
+async def _written(asking: Auditor, criteria: Criteria, writing: Writer) -> AsyncIterator[Part]:
+    yield Part(writing.head, 0)
+    start: int | None = None
+    while True:
+        found = await find(asking, criteria, AT_ONCE, start)
+        yield Part(b"".join(writing.write(event) for event in found.events), len(found.events))
+        start = found.resume
+        if start is None:
+            return
 
 
 ROUTES: list[Any] = [export]
