@@ -5,8 +5,13 @@ from collections.abc import Callable
 from pathlib import Path
 
 from api import events_page, settings_page
+from api.audit import ocsf_page
 
-PAGES: dict[str, Callable[[], str]] = {"events.md": events_page.page, "settings.md": settings_page.page}
+PAGES: dict[str, Callable[[], str]] = {
+    "events.md": events_page.page,
+    "ocsf.md": ocsf_page.page,
+    "settings.md": settings_page.page,
+}
 
 
 def main(*, check: bool) -> int:
