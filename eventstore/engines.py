@@ -1,8 +1,10 @@
 """Engines of the two databases: one that writes, one that reads outside the writer's transaction."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
-from sqlalchemy import Engine, NullPool, StaticPool, create_engine, event
+from sqlalchemy import Connection, Engine, NullPool, StaticPool, create_engine, event
 from sqlalchemy.engine import URL, make_url
 
 SQLITE_WAIT_MS = 10_000
@@ -62,6 +64,24 @@ def migrating(url: str) -> Engine:
     if is_sqlite(parsed):
         return _sqlite(parsed, "BEGIN IMMEDIATE", SQLITE_WAIT_MS, cache_kib=262_144)
     return create_engine(parsed, poolclass=NullPool, connect_args={"connect_timeout": 5})
+
+
+@contextmanager
+def snapshot(url: str) -> Iterator[Connection]:
+    """A connection whose every statement sees the database as it was at the first one."""
+    parsed = make_url(url)
+    engine = _sqlite(parsed, "BEGIN", SQLITE_WAIT_MS) if is_sqlite(parsed) else _repeatable(parsed)
+    try:
+        with engine.connect() as connection:
+            yield connection
+    finally:
+        engine.dispose()
+
+
+def _repeatable(url: URL) -> Engine:
+    return create_engine(
+        url, poolclass=NullPool, isolation_level="REPEATABLE READ", connect_args={"connect_timeout": 5}
+    )
 
 
 def set_lock_wait(engine: Engine, wait_ms: int) -> None:

@@ -26,6 +26,17 @@ class Stretch(NamedTuple):
     wanted: int
 
 
+class _Head(msgspec.Struct, gc=False):
+    position: int
+    type: str
+    stream: str
+    version: int
+
+
+STORED_HEAD = msgspec.json.Decoder(_Head)
+"""Reads of a stored form where it stands and what it is, and passes over the rest."""
+
+
 class _Decoders:
     """One decoder for each type, which reads the whole stored form in a single pass."""
 

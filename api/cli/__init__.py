@@ -2,19 +2,21 @@
 
 import rich_click as click
 
+from api.cli.audit import audit
 from api.cli.bootstrap import bootstrap
 from api.cli.client import client
 from api.cli.dashboard import dashboard
 from api.cli.database import database
 from api.cli.demo import demo
 from api.cli.failures import Commands
-from api.cli.log import log
+from api.cli.log_moving import log
 from api.cli.person import person
 from api.cli.projections import projections
 from api.cli.role import role
 from api.cli.scope import scope
 from api.cli.serve import serve
 from api.cli.settings import settings
+from api.cli.witness import witness
 
 CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 120}
 
@@ -29,5 +31,8 @@ def main() -> None:
     """
 
 
-for command in (serve, demo, bootstrap, client, dashboard, person, scope, role, log, projections, database, settings):
+for command in (
+    *(serve, demo, bootstrap, client, dashboard, person, scope, role),
+    *(log, audit, witness, projections, database, settings),
+):
     main.add_command(command)

@@ -1,13 +1,14 @@
 """`grantlog projections`: what is computed from the log, computed again, and proved equal."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from types import ModuleType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import rich_click as click
 
 from api.cli.failures import REFUSED, Failure, unavailable
 from api.cli.opening import load_settings, open_keys, require_schema
+from api.cli.progress import Bar
 from api.cli.showing import as_json, print_json, print_list
 
 if TYPE_CHECKING:
@@ -59,7 +60,7 @@ def rebuild(names: tuple[str, ...]) -> None:
     from eventstore.rebuilding import Rebuild
 
     engine, privacy, now, role = _opened()
-    with _Bar("rebuild") as progress:
+    with Bar("rebuild") as progress:
         done = Rebuild(engine, _chosen(names), privacy, now, server_role=role).run(progress)
     resumed = f", from position {done.resumed_from:,} where an earlier run had ended" if done.resumed_from else ""
     click.echo(f"rebuilt up to position {done.position:,}{resumed}")
@@ -73,7 +74,7 @@ def verify(names: tuple[str, ...], as_json: bool) -> None:
     from eventstore.comparing import Comparison
 
     engine, privacy, now, _ = _opened()
-    with _Bar("verify") as progress:
+    with Bar("verify") as progress:
         compared = Comparison(engine, _chosen(names), privacy, now).run(progress)
     if as_json:
         print_json([each._asdict() for each in compared])
@@ -132,36 +133,3 @@ def _opened() -> "tuple[Engine, Privacy, Moment, str | None]":
         raise unavailable(f"the database does not answer ({type(error).__name__})") from None
     privacy = Privacy(Sealer(Vault(keyring)), BlindIndex(keyring))
     return engine, privacy, SystemClock().now(), server_role(settings.database_url, owner)
-
-
-class _Bar:
-    """A bar on standard error with rate and time left, where that is a terminal."""
-
-    def __init__(self, title: str) -> None:
-        from rich.console import Console
-        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
-        console = Console(stderr=True)
-        self._bar = Progress(
-            TextColumn(title),
-            BarColumn(),
-            MofNCompleteColumn(),
-            TextColumn("{task.fields[rate]}"),
-            TimeRemainingColumn(),
-            console=console,
-            disable=not console.is_terminal,
-            transient=True,
-        )
-        self._task: Any = None
-
-    def __enter__(self) -> Callable[[int, int], None]:
-        self._bar.start()
-        self._task = self._bar.add_task("", total=None, rate="")
-        return self._tell
-
-    def _tell(self, done: int, goal: int) -> None:
-        speed = self._bar.tasks[0].speed
-        self._bar.update(self._task, completed=done, total=goal, rate=f"{speed:,.0f}/s" if speed else "")
-
-    def __exit__(self, *_: object) -> None:
-        self._bar.stop()

@@ -1,0 +1,112 @@
+"""`grantlog log export` and `grantlog log import`: a whole log on its way to another database."""
+
+import os
+from pathlib import Path
+from typing import Any
+
+import rich_click as click
+
+from api.cli.failures import Failure
+from api.cli.log import log as log
+from api.cli.opening import load_settings, open_keys, require_schema
+from api.cli.progress import Bar
+
+
+@log.command(name="export")
+@click.argument("file", type=click.Path(path_type=Path, dir_okay=False))
+def export(file: Path) -> None:
+    """Write the whole log to a new FILE: events, proofs, checkpoints and the vault, whose keys stay wrapped.
+
+    Keep the file as you keep the database. It is of no use without the master key.
+    """
+    from eventstore.carrying import write
+    from eventstore.engines import snapshot
+
+    settings = load_settings()
+    require_schema(settings)
+    try:
+        descriptor = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    except FileExistsError:
+        raise Failure(f"{file} is there already") from None
+    with os.fdopen(descriptor, "wb") as sink, snapshot(settings.database_url) as connection, Bar("export") as bar:
+        count = write(connection, sink, bar)
+        sink.flush()
+        os.fsync(sink.fileno())
+    click.echo(f"{count:,} events are in {file}")
+
+
+@log.command(name="import")
+@click.argument("file", type=click.Path(path_type=Path, dir_okay=False, exists=True))
+def import_(file: Path) -> None:
+    """Bring an exported log into this database, which must be migrated and empty, and prove that it is whole.
+
+    Positions, proofs and checkpoints stay what they were; erasures in the log are applied to the vault again.
+    """
+    from eventstore.carrying import NotALog, read
+    from eventstore.engines import migrating
+    from eventstore.rebuilding import Rebuild
+    from eventstore.schema import server_role
+    from projections import PROJECTIONS
+    from security.clock import SystemClock
+    from security.vault import Vault
+
+    settings = load_settings()
+    require_schema(settings)
+    keyring = open_keys(settings)
+    owner = settings.migration_database_url or settings.database_url
+    engine, vault, now = migrating(owner), Vault(keyring), SystemClock().now()
+    try:
+        with file.open("rb") as source, Bar("import") as bar:
+            carried = read(engine, vault, source, now, bar)
+    except NotALog as error:
+        raise Failure(str(error)) from None
+    with Bar("projections") as bar:
+        role = server_role(settings.database_url, owner)
+        Rebuild(engine, PROJECTIONS, _privacy(keyring, vault), now, server_role=role).run(bar)
+    click.echo(f"{carried.events:,} events are here; {carried.erased} erasures were applied again")
+    _prove(settings)
+
+
+def _privacy(keyring: Any, vault: Any) -> Any:
+    from eventstore.privacy import Privacy
+    from security.blind_index import BlindIndex
+    from security.sealing import Sealer
+
+    return Privacy(Sealer(vault), BlindIndex(keyring))
+
+
+def _prove(settings: Any) -> None:
+    """Has the verifier, which shares no code with the server, look at what is here now."""
+    from sqlalchemy import select
+
+    from eventstore.engines import reading
+    from eventstore.transparency.tables import CHECKPOINTS
+    from verifier.note import Key
+    from verifier.source import open_source
+    from verifier.verify import verify
+
+    engine = reading(settings.database_url, 1)
+    with engine.connect() as connection:
+        keys = _verifier_keys(connection)
+        signed = connection.scalar(select(CHECKPOINTS.c.size).limit(1)) is not None
+    engine.dispose()
+    if not signed or not keys:
+        click.echo("the log has no checkpoint yet, so there is nothing to prove it by")
+        return
+    with Bar("verify") as bar:
+        verdict = verify(open_source(settings.database_url), [Key.parse(key) for key in keys], progress=bar)
+    if verdict.exit_code:
+        raise Failure(f"the log does not verify: {verdict.reason}", verdict.exit_code)
+    click.echo(f"verified up to position {verdict.checked:,}")
+
+
+def _verifier_keys(connection: Any) -> list[str]:
+    from sqlalchemy import select
+
+    from domain.log_key import STREAM, Introduced
+    from eventstore.mapper import LogMapper
+    from eventstore.stored import events
+
+    mapper = LogMapper()
+    rows = connection.scalars(select(events.c.state).where(events.c.originator_id == STREAM))
+    return [found.event.verifier_key for found in map(mapper.recorded, rows) if isinstance(found.event, Introduced)]

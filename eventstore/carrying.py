@@ -1,0 +1,168 @@
+"""Carrying a whole log from one database to another: SQLite to PostgreSQL as it grows up, and back.
+
+The file is JSON, one object a line: a head line, the rows of the vault (still wrapped by the master key), of tiles and
+checkpoints, then every event's stored form byte for byte, and an end line with the digest of all before it. Positions,
+proofs and checkpoints stay what they are. Whoever has the file and the master key has the log.
+"""
+
+import json
+from base64 import b64decode, b64encode
+from collections.abc import Callable, Iterable, Iterator
+from hashlib import sha256
+from typing import Any, BinaryIO, NamedTuple
+
+import msgspec
+from sqlalchemy import Connection, Engine, LargeBinary, Table, insert, select, update
+
+from domain.account import Erased
+from domain.event import Moment
+from eventstore.replaying import STORED_HEAD
+from eventstore.stored import events, head
+from eventstore.transparency.tables import CHECKPOINTS, EDGE, TILES
+from security.vault import Vault
+from security.vault_tables import KEYS, SECRETS
+
+FORMAT = "grantlog-log/1"
+BATCH = 20_000
+EVENT = b'{"position":'
+"""How the line of an event begins, and no other."""
+
+CARRIED: tuple[Table, ...] = (KEYS, SECRETS, TILES, CHECKPOINTS, EDGE)
+"""Besides the events. Projections are computed again, and answers to repeated commands live a day only."""
+
+Progress = Callable[[int, int], None]
+
+
+class NotALog(Exception):
+    """The file is none of ours, was cut off or altered, or does not fit where it is to go."""
+
+
+class Carried(NamedTuple):
+    """How many events, and the erasures that were applied again."""
+
+    events: int
+    erased: int
+
+
+def write(connection: Connection, file: BinaryIO, progress: Progress = lambda done, goal: None) -> int:
+    """Writes the whole log as this connection sees it, in one snapshot; how many events."""
+    digest = sha256()
+
+    def line(content: bytes) -> None:
+        digest.update(content)
+        file.write(content)
+
+    newest = connection.execute(select(head.c.position, head.c.time).where(head.c.id == 1)).one()
+    line(_encoded({"format": FORMAT, "position": newest.position, "time": newest.time}))
+    for table in CARRIED:
+        for row in connection.execute(select(table).order_by(*table.primary_key.columns)).mappings():
+            line(_encoded({"table": table.name, "row": _out(table, dict(row))}))
+    done = 0
+    while done < newest.position:
+        until = min(done + BATCH, newest.position)
+        query = select(events.c.state).where(events.c.id > done, events.c.id <= until).order_by(events.c.id)
+        for (state,) in connection.execute(query):
+            line(state.encode() + b"\n")
+        done = until
+        progress(done, newest.position)
+    file.write(_encoded({"end": newest.position, "sha256": digest.hexdigest()}))
+    return int(newest.position)
+
+
+def read(
+    engine: Engine, vault: Vault, file: Iterable[bytes], now: Moment, progress: Progress = lambda done, goal: None
+) -> Carried:
+    """Brings a written log into a migrated database that holds none, in one transaction; raises `NotALog`.
+
+    Erasures in the log are applied to the vault again: the copy of the vault may be older than they are.
+    """
+    with engine.begin() as connection:
+        if connection.scalar(select(head.c.position).where(head.c.id == 1)) != 0:
+            raise NotALog("the database has a log already; a log is carried into an empty one")
+        lines = _checked(file)
+        first = next(lines, None)
+        opening = msgspec.json.decode(first) if first is not None and not first.startswith(EVENT) else {}
+        if opening.get("format") != FORMAT:
+            raise NotALog("this is not the export of a log, or one of another version")
+        done, erased = _fill(connection, lines, opening["position"], progress)
+        if done != opening["position"]:
+            raise NotALog(f"the file says that it holds {opening['position']} events and holds {done}")
+        connection.execute(
+            update(head).where(head.c.id == 1).values(position=opening["position"], time=opening["time"])
+        )
+        for stream in erased:
+            vault.destroy(connection, stream, now)
+    for stream in erased:
+        vault.forget(stream)
+    return Carried(done, len(erased))
+
+
+def _fill(connection: Connection, lines: Iterator[bytes], goal: int, progress: Progress) -> tuple[int, list[str]]:
+    tables = {table.name: table for table in CARRIED}
+    rows: list[dict[str, Any]] = []
+    erased: list[str] = []
+    done = 0
+    for line in lines:
+        if not line.startswith(EVENT):
+            given = msgspec.json.decode(line)
+            table = tables.get(given.get("table", ""))
+            if table is None:
+                raise NotALog("a line names a table that no log has")
+            connection.execute(insert(table), _in(table, given["row"]))
+            continue
+        form = STORED_HEAD.decode(line)
+        done += 1
+        if form.position != done:
+            raise NotALog(f"the event after position {done - 1} says that it is at {form.position}")
+        if form.type == Erased.type:
+            erased.append(form.stream)
+        rows.append(
+            {
+                "id": form.position,
+                "originator_id": form.stream,
+                "originator_version": form.version,
+                "topic": form.type,
+                "state": line.rstrip(b"\n").decode(),
+            }
+        )
+        if len(rows) == BATCH:
+            connection.execute(insert(events), rows)
+            rows.clear()
+            progress(done, goal)
+    if rows:
+        connection.execute(insert(events), rows)
+    progress(done, goal)
+    return done, erased
+
+
+def _checked(file: Iterable[bytes]) -> Iterator[bytes]:
+    """The lines before the end line, which must be there and tell their digest."""
+    digest = sha256()
+    for line in file:
+        if line.startswith(b'{"end":'):
+            try:
+                ended = json.loads(line)
+            except ValueError:
+                break
+            if ended.get("sha256") != digest.hexdigest():
+                raise NotALog("the file is not what was written: its digest differs")
+            return
+        digest.update(line)
+        yield line
+    raise NotALog("the file was cut off: it has no end")
+
+
+def _encoded(members: dict[str, Any]) -> bytes:
+    return json.dumps(members, separators=(",", ":")).encode() + b"\n"
+
+
+def _binary(table: Table) -> set[str]:
+    return {column.name for column in table.columns if isinstance(column.type, LargeBinary)}
+
+
+def _out(table: Table, row: dict[str, Any]) -> dict[str, Any]:
+    return row | {name: b64encode(row[name]).decode() for name in _binary(table) if row[name] is not None}
+
+
+def _in(table: Table, row: dict[str, Any]) -> dict[str, Any]:
+    return row | {name: b64decode(row[name]) for name in _binary(table) if row[name] is not None}
