@@ -11,7 +11,7 @@ from eventstore.transparency.following import Diverged, Tree
 from eventstore.transparency.leaves import read_leaves
 from eventstore.transparency.note import Signer
 from tests.eventstore.transparency.memory_tree import mth
-from tests.verifier.published_log import ORIGIN, SIGNER, signing, PublishedLog, event, events
+from tests.verifier.published_log import ORIGIN, SIGNER, PublishedLog, event, events, signing
 from verifier.note import Key, open_note
 
 

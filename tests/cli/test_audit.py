@@ -1,0 +1,207 @@
+"""`grantlog audit …` and `grantlog witness`: keys, receipts, verdicts and their exit codes."""
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+from hashlib import sha256
+from pathlib import Path
+
+import httpx
+import pytest
+from sqlalchemy import text
+
+from eventstore.engines import migrating
+from eventstore.transparency import log_key, published
+from eventstore.transparency.following import Tree
+from eventstore.transparency.leaves import read_leaves
+from security.clock import SystemClock
+from security.keyring import parse_keyring
+from security.vault import Vault
+from tests.cli.conftest import CommandLine
+from verifier.note import Key, open_note
+
+ORIGIN = "login.example.com/log"
+
+
+def followed(cli: CommandLine) -> str:
+    """Lets the log's tree catch up, as a running server would; the newest checkpoint."""
+    key = cli.environment["GRANTLOG_MASTER_KEY"]
+    assert key is not None
+    engine = migrating(cli.database_url)
+    with engine.begin() as connection:
+        tree = Tree(ORIGIN, log_key.from_vault(Vault(parse_keyring(key)), ORIGIN), SystemClock())
+        tree.follow(connection, read_leaves)
+        newest = published.newest(connection)
+    engine.dispose()
+    assert newest is not None
+    return newest.note
+
+
+def tamper(cli: CommandLine, statement: str) -> None:
+    engine = migrating(cli.database_url)
+    with engine.begin() as connection:
+        if engine.dialect.name == "postgresql":
+            connection.execute(text("ALTER TABLE stored_events DISABLE TRIGGER ALL"))
+        else:
+            for name in connection.scalars(text("SELECT name FROM sqlite_master WHERE type = 'trigger'")).all():
+                connection.execute(text(f"DROP TRIGGER {name}"))
+        connection.execute(text(statement))
+    engine.dispose()
+
+
+@pytest.fixture
+def vkey(cli: CommandLine) -> str:
+    key: str = cli.json("audit", "key")["verifier_key"]
+    return key
+
+
+def test_the_key_is_made_once_and_shown_with_its_fingerprint(cli: CommandLine) -> None:
+    shown = cli.json("audit", "key")
+    assert shown["origin"] == ORIGIN
+    assert shown["verifier_key"].startswith(f"{ORIGIN}+")
+    assert shown["fingerprint"].replace(" ", "") == sha256(shown["verifier_key"].encode()).hexdigest()
+    assert cli.json("audit", "key") == shown
+    assert [event["type"] for event in cli.newest(2)] == ["log_key.introduced", "log_key.activated"]
+
+
+def test_a_rotation_lets_both_keys_sign_until_it_is_finished(cli: CommandLine, vkey: str) -> None:
+    rotated = cli.json("audit", "rotate-key")
+    assert rotated["also_signing"] == [vkey]
+    new = Key.parse(rotated["verifier_key"])
+    both = followed(cli)
+    assert open_note(both, [new]).verified
+    assert open_note(both, [Key.parse(vkey)]).verified
+    assert "a rotation is under way" in cli.refused("audit", "rotate-key")
+    finished = cli.json("audit", "rotate-key", "--finish")
+    assert (finished["also_signing"], finished["retired"]) == ([], [vkey])
+    assert not open_note(followed(cli), [Key.parse(vkey)]).verified
+    assert "no rotation is under way" in cli.refused("audit", "rotate-key", "--finish")
+    assert cli.run("audit", "verify", "--key", str(new)).stdout.startswith("VERIFIED")
+
+
+def test_a_compromised_key_signs_nothing_more(cli: CommandLine, vkey: str) -> None:
+    revoked = cli.json("audit", "rotate-key", "--compromised")
+    assert (revoked["also_signing"], revoked["revoked"]) == ([], [vkey])
+    assert not open_note(followed(cli), [Key.parse(vkey)]).verified
+    assert cli.newest()[0]["data"] == {"key_id": vkey.split("+")[1], "reason": "compromised"}
+
+
+def test_the_own_log_is_verified_with_the_vaults_key(cli: CommandLine, vkey: str) -> None:
+    followed(cli)
+    size = len(cli.events())
+    verdict = cli.json("audit", "verify")
+    assert (verdict["verdict"], verdict["size"], verdict["checked"], verdict["position"]) == (
+        "verified",
+        size,
+        size,
+        None,
+    )
+    assert len(cli.events()) == size, "verifying writes nothing"
+    assert cli.run("audit", "verify", "--key", vkey).stdout.startswith(f"VERIFIED: all {size} events")
+
+
+def test_what_does_not_fit_is_named(cli: CommandLine, vkey: str, tmp_path: Path) -> None:
+    kept = tmp_path / "kept"
+    kept.write_text(followed(cli))
+    position = next(e["position"] for e in cli.events() if e["stream"] == "scope:catalog:read")
+    tamper(cli, f"UPDATE stored_events SET state = replace(state, 'Look', 'Book') WHERE id = {position}")  # noqa: S608 - a test's own words
+    result = cli.run("audit", "verify", cli.database_url, "--key", vkey, "--checkpoint", str(kept), exits=1)
+    assert result.stdout.startswith("TAMPERED: ")
+    assert re.search(rf"^first misfit +{position}$", result.stdout, re.MULTILINE)
+    verdict = json.loads(cli.run("audit", "verify", "--json", exits=1).stdout)
+    assert (verdict["verdict"], verdict["position"]) == ("tampered", position)
+
+
+def test_a_shrunken_log_is_found_by_who_kept_a_checkpoint(cli: CommandLine, vkey: str, tmp_path: Path) -> None:
+    kept = tmp_path / "kept"
+    older = followed(cli)
+    cli.run("scope", "put", "orders:read", "See your orders")
+    kept.write_text(followed(cli))
+    size = int(older.split("\n")[1])
+    for table, column in (("stored_events", "id"), ("log_checkpoints", "size")):
+        tamper(cli, f"DELETE FROM {table} WHERE {column} > {size}")  # noqa: S608 - a test's own words
+    tamper(cli, f"UPDATE log_edge SET size = {size}")  # noqa: S608 - a test's own words
+    assert cli.run("audit", "verify").stdout.startswith("VERIFIED")
+    result = cli.run("audit", "verify", "--checkpoint", str(kept), exits=1)
+    assert "the log has shrunk" in result.stdout
+
+
+def test_without_a_key_of_ones_own_nothing_is_proved(cli: CommandLine, vkey: str, tmp_path: Path) -> None:
+    followed(cli)
+    assert "--key" in cli.run("audit", "verify", cli.database_url, exits=2).stderr
+    assert "--key: not a verifier key" in cli.run("audit", "verify", "--key", "a+b+c", exits=2).stderr
+    assert "no database at" in cli.run("audit", "verify", str(tmp_path / "none.db"), "--key", vkey, exits=2).stdout
+    assert "cannot be demanded" in cli.run("audit", "verify", "--quorum", "1", exits=2).stderr
+    file = tmp_path / "key"
+    file.write_text(vkey + "\n")
+    assert cli.run("audit", "verify", cli.database_url, "--key", str(file)).exit_code == 0
+
+
+def test_a_receipt_is_checked_without_the_database(cli: CommandLine, vkey: str, tmp_path: Path) -> None:
+    followed(cli)
+    file = tmp_path / "receipt"
+    cli.run("audit", "receipt", "5", "--output", str(file))
+    assert cli.run("audit", "receipt", "5").stdout == file.read_text()
+    result = cli.run("audit", "check-receipt", str(file), "--key", vkey)
+    assert "VERIFIED: the event stands in the log at position 5" in result.stdout
+    assert cli.events()[4]["stream"] in result.stdout
+    lines = file.read_text().split("\n")
+    assert lines[2] == "index 4"
+    lines[2] = "index 5"
+    file.write_text("\n".join(lines))
+    assert cli.run("audit", "check-receipt", str(file), "--key", vkey, exits=1).stdout.startswith("TAMPERED")
+    file.write_text("no receipt")
+    assert cli.run("audit", "check-receipt", str(file), "--key", vkey, exits=2).stdout.startswith("UNVERIFIABLE")
+    assert "no checkpoint covers" in cli.refused("audit", "receipt", "99999")
+
+
+def test_a_receipt_for_a_secret_that_stands_on_standard_input(cli: CommandLine, vkey: str, tmp_path: Path) -> None:
+    secret = cli.json(
+        "client", "register", "--name", "Shop", "--redirect-uri", "https://shop.example/cb", "--scope", "profile"
+    )["client_secret"]
+    followed(cli)
+    file = tmp_path / "receipt"
+    cli.run("audit", "receipt", "-", "--output", str(file), stdin=secret + "\n")
+    assert "client.secret_issued" in cli.run("audit", "check-receipt", str(file), "--key", vkey).stdout
+    other = secret[:-1] + ("0" if secret[-1] != "0" else "1")
+    assert "typing error" in cli.refused("audit", "receipt", "-", stdin=other)
+
+
+class TestWitness:
+    def test_it_cosigns_what_grows_and_refuses_what_does_not(self, cli: CommandLine, vkey: str, tmp_path: Path) -> None:
+        arguments = ("--name", "witness.example", "--log", vkey, "--data-dir", str(tmp_path / "w"), "--port", "0")
+        process = subprocess.Popen(
+            [sys.executable, "-m", "api.cli", "witness", *arguments],
+            cwd=tmp_path,
+            env=os.environ | {"PYTHONPATH": str(Path(__file__).parents[2])},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        try:
+            assert process.stdout is not None
+            assert process.stderr is not None
+            key = process.stdout.readline().strip()
+            base = process.stderr.readline().split()[-1]
+            note = followed(cli)
+            answer = httpx.post(f"{base}add-checkpoint", content=f"old 0\n\n{note}", trust_env=False)
+            assert answer.status_code == 200
+            assert open_note(note + answer.text, [Key.parse(key)]).verified
+            again = httpx.post(f"{base}add-checkpoint", content=f"old 0\n\n{note}", trust_env=False)
+            assert (again.status_code, again.text) == (409, f"{len(cli.events())}\n")
+        finally:
+            process.send_signal(signal.SIGTERM)
+            process.communicate(timeout=30)
+        assert process.returncode == 0
+        file = tmp_path / "w" / "witness.key"
+        assert file.stat().st_mode & 0o777 == 0o600
+
+    def test_it_says_what_is_wrong(self, cli: CommandLine, vkey: str, tmp_path: Path) -> None:
+        given = ("--log", vkey, "--data-dir", str(tmp_path / "w"))
+        assert "--name" in cli.run("witness", "--name", "a b", *given, exits=2).stderr
+        (tmp_path / "w").mkdir()
+        (tmp_path / "w" / "witness.key").write_text("something else")
+        assert "not a witness's private key" in cli.run("witness", "--name", "a", *given, exits=2).stderr
