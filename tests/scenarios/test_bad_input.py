@@ -101,6 +101,8 @@ async def _opened(url: str, directory: Path, keyring: Keyring) -> AsyncIterator[
             "realm": "platform",
             "name": "profile",
             "position": "3",
+            "level": "0",
+            "rest": "000",
             "stream": grant.stream,
             "path": "nothing",
         }
