@@ -19,7 +19,7 @@ from domain.rules import scope as scope_rule
 from eventstore.commands import Command
 from eventstore.view import View
 from projections import scopes
-from security.ids import new_id
+from security.ids import ordered_id
 from security.tokens import Kind, Secret
 
 PATH = "/oauth/authorize"
@@ -111,4 +111,4 @@ def _issue(here: Services, asked: AuthorizationRequest, used: BrowserSession, co
         )
         return {"parties": standing}
 
-    return Command(f"grant:{new_id()}", authorization_code.issue_code, facts, under_lock)
+    return Command(f"grant:{ordered_id(here.ledger.clock.now())}", authorization_code.issue_code, facts, under_lock)

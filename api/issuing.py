@@ -13,7 +13,7 @@ from domain.grants.facts import Issued, Minted, Request
 from eventstore.commands import Command
 from eventstore.issued import grant_of
 from eventstore.view import View
-from security.ids import new_id
+from security.ids import ordered_id
 from security.tokens import Kind, Secret
 
 KIND_OF = {"code": "code", "refresh_token": "refresh"}
@@ -54,7 +54,7 @@ async def execute(
     Raises the OAuth error of a refusal, whose events are committed all the same.
     """
     facts: dict[str, Any] = {"request": request, "lifetimes": here.lifetimes}
-    grant_id = new_id()
+    grant_id = ordered_id(here.ledger.clock.now())
     credential = module.CREDENTIAL
     actor = caller.actor if account_id is None else _person(account_id, caller)
     if credential is not None:

@@ -14,7 +14,8 @@ from api.arrival import KEY, Arrival, Proxies
 from api.error_answers import ErrorAnswers
 from api.log_lines import REQUEST_ID, Masker, trace
 from api.problems import Invalid, Problem, Unavailable
-from security.ids import new_id
+from security.clock import SystemClock
+from security.ids import ordered_id
 
 HOST = re.compile(rb"(?:[0-9A-Za-z._~%!$&'()*+,;=-]+|\[[0-9A-Fa-f:.]{2,45}\])(?::([0-9]{0,5}))?")
 CONTROL = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]")
@@ -37,6 +38,7 @@ SMALL_BODY = 4096
 STRICT_TRANSPORT = (b"strict-transport-security", b"max-age=31536000")
 
 log = structlog.get_logger("api")
+_CLOCK = SystemClock()
 
 
 class Wrapper:
@@ -57,7 +59,7 @@ class Wrapper:
         secure: bool = False,
         log_requests: bool = True,
         prefix: str = "glog",
-        make_id: Callable[[], str] = new_id,
+        make_id: Callable[[], str] = lambda: ordered_id(_CLOCK.now()),
         direct: Mapping[str, App] | None = None,
         measure: Callable[[str | None, str, int | None, float], None] = lambda *_: None,
     ) -> None:

@@ -28,3 +28,9 @@ def six_digits(number: int) -> str:
     rest, low = divmod(number, _PAIR)
     high, middle = divmod(rest, _PAIR)
     return _PAIRS[high] + _PAIRS[middle] + _PAIRS[low]
+
+
+def seven_digits(number: int) -> str:
+    """A number as seven base62 digits, most significant first; of one with more than seven, the last seven."""
+    rest, low = divmod(number, _PAIR**3)
+    return ALPHABET[rest % 62] + six_digits(low)

@@ -4,16 +4,34 @@ An event's id is part of a public leaf hash, so nobody may be able to guess it (
 """
 
 import re
+from functools import lru_cache
 
-from security.base62 import characters
+from security.base62 import characters, seven_digits
+from security.clock import Moment
 
 LENGTH = 22
+_TIME = 7
 PATTERN = re.compile(r"[0-9A-Za-z]{22}", re.ASCII)
 
 
 def new_id() -> str:
     """A fresh identifier. It says nothing about when or where it was made."""
     return characters(LENGTH)
+
+
+def ordered_id(moment: Moment) -> str:
+    """A fresh identifier that sorts by the millisecond of its making; the other 15 characters are 89 random bits.
+
+    For what is made with every request, such as grants: what is new stands together at the end of every index, where a
+    random identifier would touch a page of its own in each. It is a name and no secret.
+    """
+    return _time(moment // 1000) + characters(LENGTH - _TIME)
+
+
+@lru_cache(maxsize=8)
+def _time(millisecond: int) -> str:
+    # Seven digits last until the year 2081; what goes beyond begins anew and only sorts worse.
+    return seven_digits(millisecond)
 
 
 def is_id(text: str) -> bool:
