@@ -30,10 +30,21 @@ class Databases:
         name = f"test_{os.getpid()}_{next(_numbers)}"
         return self._sqlite(name, migrated) if backend == "sqlite" else self._on_server(name, migrated)
 
+    def copy(self, url: str) -> str:
+        """The URL of a database that holds what another one, to which nobody is connected, holds at this moment."""
+        name = f"test_{os.getpid()}_{next(_numbers)}"
+        if not url.startswith("sqlite"):
+            self._postgresql.administer(f'CREATE DATABASE "{name}" TEMPLATE "{_name(url)}"')
+            return self._postgresql.url(name)
+        made = self._sqlite(name, migrated=False)
+        with closing(sqlite3.connect(_file(url))) as source, closing(sqlite3.connect(_file(made))) as target:
+            source.backup(target)
+        return made
+
     def drop(self, url: str) -> None:
         """Throws a database away, whoever is still connected to it."""
         if url.startswith("sqlite"):
-            shutil.rmtree(Path(url.removeprefix("sqlite:///")).parent)
+            shutil.rmtree(_file(url).parent)
         else:
             self._postgresql.administer(f'DROP DATABASE "{_name(url)}" WITH (FORCE)')
 
@@ -85,6 +96,10 @@ class Databases:
             yield first
             if first:
                 done.touch()
+
+
+def _file(url: str) -> Path:
+    return Path(url.removeprefix("sqlite:///"))
 
 
 def _name(url: str) -> str:

@@ -7,7 +7,7 @@ from sqlalchemy import text
 
 from eventstore.engines import migrating
 from eventstore.ledger import Ledger
-from eventstore.transparency import log_key, published, tables
+from eventstore.transparency import log_key, published
 from eventstore.transparency.following import Tree
 from eventstore.transparency.keeping import ASK_AGAIN, Keeper
 from eventstore.transparency.note import VerifierKey
@@ -15,7 +15,7 @@ from eventstore.transparency.witnesses import Witness, Witnesses
 from security.clock import SECOND, ManualClock
 from security.keyring import new_master_key, parse_keyring
 from tests.eventstore.conftest import HERE, register
-from tests.verifier.published_log import KEY, ORIGIN, SIGNER, signing
+from tests.verifier.published_log import KEY, ORIGIN, signing
 from verifier import witness as serving
 from verifier.memory import Memory
 from verifier.note import Cosigner, Key, open_note
