@@ -1,12 +1,11 @@
 """The log, or what filters leave of it, as a stream of records (`GET /audit/export`)."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
 from typing import Annotated, Any, Literal
 
 from litestar import Request, get
 from litestar.di import NamedDependency, Provide
 from litestar.params import QueryParameter
-from litestar.response import Stream
 
 from api.access import needing
 from api.audit import readings
@@ -14,6 +13,7 @@ from api.audit.asking import READ, Auditor, auditor
 from api.audit.events import find, up_to_date
 from api.audit.filters import Filters, filters, only
 from api.audit.formats import Format, Writer, writer
+from api.audit.long_answers import LongAnswer
 from api.audit.proven_export import EXTENSION, MEDIA_TYPE, Part, pinned, proven
 from api.starting import running_version
 from domain import audit
@@ -50,20 +50,20 @@ WithProof = Annotated[
 async def export(
     request: Request[Any, Any, Any],
     given: NamedDependency[Filters],
-    form: Chosen = "jsonl",
+    format: Chosen = "jsonl",
     proof: WithProof = "0",
-) -> Stream:
+) -> LongAnswer:
     """Every event that matches, up to the log's head when the export began. Any length.
 
     With `proof=1` it goes up to the newest checkpoint, and ends in it.
     """
     only(request, "format", "proof")
     asking = auditor(request)
-    checkpoint = await pinned(asking, form, given.order) if proof == "1" else None
+    checkpoint = await pinned(asking, format, given.order) if proof == "1" else None
     head = await up_to_date(asking, given)
     criteria = await asking.here.ledger.read(given.criteria, asking.here.ledger.privacy, head)
     if checkpoint is None:
-        writing = writer(form, asking.here.settings.issuer, running_version())
+        writing = writer(format, asking.here.settings.issuer, running_version())
         media_type, extension = writing.media_type, writing.extension
         parts = _written(asking, criteria, writing)
     else:
@@ -72,11 +72,11 @@ async def export(
     reading_id, _ = await readings.open_reading(
         asking,
         audit.open_export,
-        parameters=asking.words(given.asked | {"format": form} | ({} if checkpoint is None else {"proof": proof})),
+        parameters=asking.words(given.asked | {"format": format} | ({} if checkpoint is None else {"proof": proof})),
         address=given.address,
         unsealed=asking.personal and checkpoint is None,
     )
-    return Stream(
+    return LongAnswer(
         _told(asking, parts, reading_id),
         headers={
             "content-type": f"{media_type}; charset=utf-8",
@@ -85,7 +85,7 @@ async def export(
     )
 
 
-async def _told(asking: Auditor, parts: AsyncIterator[Part], reading_id: str) -> AsyncIterator[bytes]:
+async def _told(asking: Auditor, parts: AsyncIterator[Part], reading_id: str) -> AsyncGenerator[bytes, None]:
     count, complete = 0, False
     try:
         async for part in parts:

@@ -11,7 +11,7 @@ one record of the [Open Cybersecurity Schema Framework](https://schema.ocsf.io/{
 |---|---|
 | `time` | the event's time, in milliseconds; `metadata.original_time` has the microseconds |
 | `metadata.uid`, `.sequence`, `.event_code`, `.correlation_uid` | the event's id, position, type and request id |
-| `actor` | a person as `user`, a client as `app_uid`, the system as a `user` of type System; else `app_name` anonymous |
+| `actor` | a person as `user`, a client as `app_uid`, the system as a `user` of type System |
 | `actor.session.uid` | the grant or browser session that they acted with |
 | `src_endpoint.ip`, `http_request.user_agent` | address and user agent, for a token with `audit:personal` |
 | `user` (3001, 3002) | the person that it is about, else the client |

@@ -5,12 +5,11 @@ memory and none is lost or told twice. The token is judged again before each pul
 stream.
 """
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from typing import Any, NamedTuple
 
 import msgspec
 from litestar import Request, get
-from litestar.response import Stream
 from sqlalchemy import Connection
 
 from api.access import caller, needing
@@ -19,6 +18,7 @@ from api.audit import readings
 from api.audit.asking import READ, Auditor, auditor
 from api.audit.events import show
 from api.audit.filters import From, position
+from api.audit.long_answers import LongAnswer
 from api.audit.rendering import ShownEvent
 from api.problems import Invalid, Unavailable
 from domain import audit
@@ -55,7 +55,7 @@ class Reader(NamedTuple):
     summary="Follow the log",
     media_type="text/event-stream",
 )
-async def stream(request: Request[Any, Any, Any], first: From = None) -> Stream:
+async def stream(request: Request[Any, Any, Any], first: From = None) -> LongAnswer:
     """Every event from a position on, or, without one, from now on; `Last-Event-ID` goes before `from`."""
     asking = auditor(request)
     if len(readings.FOLLOWING) >= STREAMS_AT_MOST:
@@ -68,7 +68,7 @@ async def stream(request: Request[Any, Any, Any], first: From = None) -> Stream:
     begin = head if last is None else last
     reading_id, own = await readings.open_reading(asking, audit.open_stream, first=begin + 1, unsealed=asking.personal)
     reader = Reader(asking, caller(request).known.token.digest, reading_id, own)
-    return Stream(
+    return LongAnswer(
         _messages(reader, begin),
         media_type="text/event-stream",
         # Proxies that gather an answer before they pass it on would hold a stream back for ever.
@@ -85,12 +85,12 @@ def _last_seen(request: Request[Any, Any, Any]) -> int | None:
     return int(text)
 
 
-async def _messages(reader: Reader, last: int) -> AsyncIterator[bytes]:
+async def _messages(reader: Reader, last: int) -> AsyncGenerator[bytes, None]:
     ledger, count = reader.asking.here.ledger, 0
     readings.FOLLOWING.add(reader.reading_id)
+    beaten = ledger.clock.now()
     try:
         yield RECONNECT_AFTER
-        beaten = ledger.clock.now()
         while await _may_go_on(reader):
             since = ledger.arrivals.count
             await ledger.settled()
@@ -99,8 +99,9 @@ async def _messages(reader: Reader, last: int) -> AsyncIterator[bytes]:
                 # Only what the caches have followed: a person erased up to there is erased here.
                 upto = min(known, last + AT_ONCE)
                 events = await ledger.read(_pull, reader, last, upto)
-                last, count, beaten = upto, count + len(events), ledger.clock.now()
+                last, count = upto, count + len(events)
                 if events:
+                    beaten = ledger.clock.now()
                     yield b"".join(message(event) for event in events)
                 continue
             if ledger.clock.now() - beaten >= BEAT_EVERY:

@@ -1,0 +1,227 @@
+"""Following the log and exporting it: none lost, none doubled, bounded in memory, and both leave their marks."""
+
+import asyncio
+import csv
+import io
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from api.audit import readings, stream
+from domain import client
+from eventstore.commands import Command
+from security.keyring import Keyring
+from tests.scenarios.administration import administering, ok, problem
+from tests.scenarios.event_source import EventSource
+from tests.scenarios.world import ADDRESS, World, open_world
+
+pytestmark = pytest.mark.anyio
+
+READER = ("audit:read", "audit:personal")
+
+
+async def write(world: World, name: str, count: int) -> None:
+    for number in range(count):
+        await world.define_scopes(f"{name}:{number}")
+
+
+async def test_a_message_has_id_event_and_data(world: World) -> None:
+    token = await world.token(*READER)
+    asking = world.caller(headers={"authorization": f"Bearer {token}"})
+    async with EventSource(world, "/audit/stream?from=1", token) as source:
+        assert source.started["status"] == 200
+        assert source.header["content-type"].startswith("text/event-stream")
+        assert source.header["cache-control"] == "no-store"
+        message = await source.message()
+    assert message is not None
+    assert (message.id, message.event) == (1, message.data["type"])
+    assert message.data == ok(await asking.get("/audit/events/1"))
+
+
+async def test_none_is_lost_or_doubled_under_concurrent_writers_in_two_processes(
+    world: World, database_url: str, tmp_path: Path, keyring: Keyring
+) -> None:
+    token = await world.token(*READER)
+    async with open_world(database_url, tmp_path, keyring) as other:
+        begin = await world.head()
+        async with EventSource(world, f"/audit/stream?from={begin + 1}", token) as source:
+            opened = (await world.events("audit.stream_opened"))[-1].position
+            writers = [write(each, f"{name}{n}", 6) for n in range(4) for name, each in (("a", world), ("b", other))]
+            messages, *_ = await asyncio.gather(source.messages(48), *writers)
+    positions = [message.id for message in messages]
+    expected = [each.position for each in await world.events(after=begin) if each.position != opened]
+    assert positions == expected[:48]
+
+
+async def test_it_goes_on_behind_the_last_event_that_was_seen(world: World) -> None:
+    token = await world.token(*READER)
+    await write(world, "before", 3)
+    async with EventSource(world, "/audit/stream?from=2", token) as source:
+        first = await source.messages(3)
+    await write(world, "between", 3)
+    # The header comes from the reader's own memory and goes before the address it first asked.
+    async with EventSource(world, "/audit/stream?from=2", token, str(first[-1].id)) as source:
+        second = await source.messages(3)
+    assert [each.id for each in [*first, *second]] == [2, 3, 4, 5, 6, 7]
+
+
+async def test_without_a_position_it_begins_now(world: World) -> None:
+    token = await world.token(*READER)
+    await write(world, "before", 2)
+    async with EventSource(world, "/audit/stream", token) as source:
+        await write(world, "after", 1)
+        message = await source.message()
+    assert message is not None
+    assert message.data["stream"] == "scope:after:0"
+
+
+async def test_a_stream_does_not_report_itself_but_tells_of_others(world: World) -> None:
+    token = await world.token(*READER)
+    begin = await world.head()
+    first, second = f"/audit/stream?from={begin + 1}", "/audit/stream"
+    async with EventSource(world, first, token) as source, EventSource(world, second, token):
+        message = await source.message()
+    assert message is not None
+    assert message.event == "audit.stream_opened"
+    opened = await world.events("audit.stream_opened")
+    assert message.id == opened[1].position
+
+
+async def test_its_beginning_and_its_end_are_events(world: World) -> None:
+    token = await world.token("audit:read")
+    begin = await world.head()
+    async with EventSource(world, "/audit/stream?from=1", token) as source:
+        await source.messages(3)
+    await readings.closed()
+    opened, closed = await world.events("audit.*", after=begin)
+    assert (opened.type, closed.type) == ("audit.stream_opened", "audit.stream_closed")
+    assert (opened.event.first, opened.event.unsealed) == (1, False)
+    assert closed.event.reading_id == opened.event.reading_id
+    assert closed.event.count >= 3
+    assert closed.actor == opened.actor
+
+
+async def test_personal_values_are_sealed_for_whoever_may_not_see_them(world: World) -> None:
+    token = await world.token("audit:read")
+    (issued,) = await world.events("grant.tokens_issued")
+    async with EventSource(world, f"/audit/stream?from={issued.position}", token) as source:
+        message = await source.message()
+    assert message is not None
+    assert message.data["ip"] is None
+    assert "ip" in message.data["sealed"]
+
+
+async def test_a_slow_reader_costs_no_memory(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    pulled: list[int] = []
+    original = stream._pull
+
+    def counted(connection, reader, last, upto):
+        pulled.append(upto - last)
+        return original(connection, reader, last, upto)
+
+    monkeypatch.setattr(stream, "_pull", counted)
+    token = await world.token(*READER)
+    await write(world, "many", 3 * stream.AT_ONCE)
+    async with EventSource(world, "/audit/stream?from=1", token):
+        await write(world, "more", 20)
+        # Nobody took a message: besides what is on its way, nothing more was fetched.
+        assert len(pulled) <= 2
+        assert max(pulled) <= stream.AT_ONCE
+
+
+async def test_heart_beats_come_while_nothing_happens(world: World) -> None:
+    token = await world.token("audit:read")
+    async with EventSource(world, "/audit/stream", token) as source:
+        assert (await source.block() or "").startswith("retry: ")
+        world.clock.advance(15)
+        assert await source.block() == ": heart-beat"
+
+
+async def test_it_ends_with_the_right_to_read(world: World) -> None:
+    token = await world.token("audit:read")
+    (issued,) = await world.events("grant.tokens_issued")
+    async with EventSource(world, "/audit/stream", token) as source:
+        await world.execute(Command(client.stream(issued.event.client_id), client.disable))
+        assert await source.message() is None
+    async with EventSource(world, "/audit/stream", await world.token("audit:read")) as source:
+        world.clock.advance(600)
+        assert await source.message() is None
+
+
+async def test_a_stopping_server_ends_its_streams(database_url: str, tmp_path: Path, keyring: Keyring) -> None:
+    async with open_world(database_url, tmp_path, keyring) as world:
+        source = EventSource(world, "/audit/stream", await world.token("audit:read"))
+        await source.__aenter__()
+        ending = asyncio.ensure_future(source.message())
+    assert await ending is None
+    await source.__aexit__()
+
+
+@pytest.mark.parametrize("text", ["x", "-1", "1.5", "9" * 17])
+async def test_a_last_event_id_that_is_none_is_refused(world: World, text: str) -> None:
+    asking = await administering(world, "audit:read")
+    problem(await asking.get("/audit/stream", headers={"last-event-id": text}), 400, field="Last-Event-ID")
+
+
+# Export -----------------------------------------------------------------------------------------------------------
+
+
+async def test_an_export_is_the_whole_log_as_it_stood_when_it_began(world: World) -> None:
+    asking = await administering(world)
+    await write(world, "many", 30)
+    head = await world.head()
+    answer = await asking.get("/audit/export", params={"format": "jsonl"})
+    assert answer.headers["content-type"] == "application/jsonl; charset=utf-8"
+    lines = [json.loads(line) for line in answer.text.splitlines()]
+    assert [line["position"] for line in lines] == list(range(1, head + 1))
+    assert lines[4] == ok(await asking.get("/audit/events/5"))
+
+
+async def test_an_export_heeds_the_filters_of_the_search(world: World) -> None:
+    asking = await administering(world)
+    await write(world, "many", 5)
+    query: dict[str, Any] = {"type": ["scope.*", "client.registered"], "order": "desc", "from": 3}
+    found = ok(await asking.get("/audit/events", params=query | {"limit": 200}))["items"]
+    for form in ("jsonl", "csv"):
+        answer = await asking.get("/audit/export", params=query | {"format": form})
+        rows = (
+            [json.loads(line) for line in answer.text.splitlines()]
+            if form == "jsonl"
+            else list(csv.DictReader(io.StringIO(answer.text, newline="")))
+        )
+        assert [int(row["position"]) for row in rows] == [each["position"] for each in found]
+
+
+async def test_an_export_leaves_an_event_at_its_beginning_and_one_at_its_end(world: World) -> None:
+    asking = await administering(world, *READER)
+    begin = await world.head()
+    answer = await asking.get("/audit/export", params={"format": "ocsf", "ip": ADDRESS})
+    await readings.closed()
+    opened, closed = await world.events("audit.*", after=begin)
+    assert (opened.type, closed.type) == ("audit.export_opened", "audit.export_closed")
+    assert opened.event.parameters == {"order": "asc", "format": "ocsf"}
+    assert opened.event.unsealed is True
+    assert ADDRESS not in str(opened)
+    assert closed.event.completion == "complete"
+    assert closed.event.count == len(answer.text.splitlines())
+    assert closed.event.reading_id == opened.event.reading_id
+
+
+async def test_an_export_that_is_broken_off_says_so_and_is_never_in_memory_whole(world: World) -> None:
+    token = await world.token(*READER)
+    await write(world, "many", 600)
+    begin = await world.head()
+    async with EventSource(world, "/audit/export", token) as source:
+        chunk = await source._next()
+        assert chunk["body"].count(b"\n") == 250
+    await readings.closed()
+    (closed,) = await world.events("audit.export_closed", after=begin)
+    assert closed.event.completion == "broken_off"
+    assert closed.event.count < begin
+
+
+async def test_an_unknown_format_is_refused(world: World) -> None:
+    asking = await administering(world)
+    problem(await asking.get("/audit/export", params={"format": "xml"}), 400, field="format")
