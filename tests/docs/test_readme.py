@@ -1,5 +1,6 @@
 """The README's tour does what it says: its blocks run as they stand and print what stands below them."""
 
+import json
 import re
 import stat
 import subprocess
@@ -8,9 +9,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
+import httpx
 import pytest
 
 from tests.cli.processes import free_port, running
+from tests.scenarios.browser import Browser
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -25,17 +28,33 @@ class Block(NamedTuple):
     printed: str
 
 
+def section(heading: str) -> str:
+    """What stands below a heading."""
+    return README.partition(f"\n## {heading}\n")[2].partition("\n## ")[0]
+
+
+def fenced(text: str) -> list[tuple[str, str]]:
+    """Blocks with a language, and the language."""
+    return re.findall(r"^```(\w+)\n(.*?)^```$", text, re.DOTALL | re.MULTILINE)
+
+
 def tour() -> list[Block]:
     (part,) = re.findall(r"<!-- tour: begin.*?-->\n(.*)<!-- tour: end -->", README, re.DOTALL)
-    fences = re.findall(r"^```(\w+)\n(.*?)^```$", part, re.DOTALL | re.MULTILINE)
     blocks: list[Block] = []
-    for language, text in fences:
+    for language, text in fenced(part):
         if language == "bash":
             blocks.append(Block(text, ""))
         else:
             assert blocks[-1].printed == "", "what is printed stands below its commands"
             blocks[-1] = blocks[-1]._replace(printed=text)
     return blocks
+
+
+def commands(heading: str) -> str:
+    """A section's commands, after those of the tour that they rest on."""
+    (own,) = [text for language, text in fenced(section(heading)) if language == "bash"]
+    signed_in = next(block.commands for block in tour() if "ADMIN=" in block.commands)
+    return "\n".join((tour()[0].commands, signed_in, f"echo '{BREAK}'", own))
 
 
 def pattern(printed: str) -> re.Pattern[str]:
@@ -60,12 +79,11 @@ def environment(tmp_path: Path) -> Iterator[dict[str, str]]:
         yield environment
 
 
-def test_the_tour_works_word_for_word(environment: dict[str, str], tmp_path: Path) -> None:
-    blocks = tour()
-    script = f"\necho '{BREAK}'\n".join(block.commands for block in blocks)
+def run(script: str, environment: dict[str, str], directory: Path) -> list[str]:
+    """Runs commands as a person pastes them, and gives what they print between one BREAK and the next."""
     ran = subprocess.run(
         ["bash", "-euo", "pipefail", "-c", script],
-        cwd=tmp_path,
+        cwd=directory,
         env={"PATH": "/usr/bin:/bin", "NO_PROXY": "*", "LANG": "C.UTF-8", **environment},
         capture_output=True,
         text=True,
@@ -74,10 +92,52 @@ def test_the_tour_works_word_for_word(environment: dict[str, str], tmp_path: Pat
     )
     assert ran.returncode == 0, ran.stdout + ran.stderr
     assert ran.stderr == ""
-    outputs = ran.stdout.split(f"{BREAK}\n")
+    return ran.stdout.split(f"{BREAK}\n")
+
+
+def test_the_tour_works_word_for_word(environment: dict[str, str], tmp_path: Path) -> None:
+    blocks = tour()
+    outputs = run(f"\necho '{BREAK}'\n".join(block.commands for block in blocks), environment, tmp_path)
     assert len(outputs) == len(blocks)
     for block, output in zip(blocks, outputs, strict=True):
         assert pattern(block.printed).search(output), f"{block.commands}\nprinted\n{output}\nand not\n{block.printed}"
+
+
+def test_a_dashboard_is_made_by_the_request_that_stands_there(environment: dict[str, str], tmp_path: Path) -> None:
+    _, answer = run(commands("Connecting a dashboard"), environment, tmp_path)
+    made = json.loads(answer)
+    assert made["slug"] == "shop"
+    assert made["state"] == "enabled"
+    assert made["login_url"].endswith("/dashboards/shop/login")
+
+
+async def test_the_third_partys_program_gets_access(environment: dict[str, str], tmp_path: Path) -> None:
+    heading = "Connecting a third party"
+    _, answer = run(commands(heading), environment, tmp_path)
+    registered = json.loads(answer)
+    (program,) = [text for language, text in fenced(section(heading)) if language == "python"]
+    issuer = f"http://127.0.0.1:{environment['GRANTLOG_PORT']}"
+    person = json.loads((Path(environment["GRANTLOG_DATA_DIR"]) / "demo.json").read_text())["person"]
+    with subprocess.Popen(
+        [sys.executable, "-u", "-c", program, issuer, registered["client_id"], registered["client_secret"]],
+        env={"NO_PROXY": "*"},
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as process:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        process.stdout.readline()
+        address = process.stdout.readline().strip()
+        async with httpx.AsyncClient(base_url=issuer, trust_env=False) as client:
+            browser = Browser(client)
+            page = await browser.open(address)
+            typed = {"username": person["username"], "password": person["password"]}
+            page = await browser.press(page, "/oauth/authorize/sign-in", **typed)
+            page = await browser.press(page, "/oauth/authorize/consent", ("decision", "approve"))
+        printed, _ = process.communicate(f"{page.location}\n", PATIENCE)
+    assert process.returncode == 0
+    assert printed == "Access to profile catalog:read for 600 seconds\nAnd again for 600 seconds\n"
 
 
 def test_the_tour_looks_at_something() -> None:
