@@ -10,7 +10,7 @@ from api.authorization_request import NOT_REGISTERED, SWITCHED_OFF, Authorizatio
 from api.browser_session import BrowserSession, still_live
 from api.page_answers import see_other
 from api.services import Services
-from api.standing import ASKED_AT_MOST, parties
+from api.standing import ASKED_AT_MOST, parties, suspended
 from domain import consent, role
 from domain.decision import Refusal
 from domain.grants import authorization_code
@@ -101,6 +101,8 @@ def _issue(here: Services, asked: AuthorizationRequest, used: BrowserSession, co
     def under_lock(view: View) -> dict[str, Any] | Refusal:
         if not still_live(view, used):
             return Refusal(AccessDenied.ACCOUNT)
+        if refused := suspended(view):
+            return refused
         standing = parties(
             view,
             client_id=asked.client.client_id,

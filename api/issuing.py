@@ -7,7 +7,8 @@ from api.answers import Scope
 from api.client_authentication import Caller
 from api.oauth_errors import InvalidGrant, from_refusal
 from api.services import Services, origin
-from api.standing import parties
+from api.standing import parties, suspended
+from domain.decision import Refusal
 from domain.event import Actor
 from domain.grants.facts import Issued, Minted, Request
 from eventstore.commands import Command
@@ -66,8 +67,8 @@ async def execute(
     refresh = here.format.mint(Kind.REFRESH_TOKEN)
     facts["minted"] = Minted(access.hex, refresh.hex)
 
-    def under_lock(view: View) -> dict[str, Any]:
-        return {
+    def under_lock(view: View) -> dict[str, Any] | Refusal:
+        return suspended(view) or {
             "parties": parties(
                 view,
                 client_id=caller.client.client_id,

@@ -227,6 +227,7 @@ BY_REASON: dict[type[Reason], type[OAuthError]] = {
     reasons.Forbidden: UnauthorizedClient,
     reasons.NotFound: InvalidRequest,
     reasons.Conflict: InvalidRequest,
+    reasons.Unavailable: TemporarilyUnavailable,
 }
 """The OAuth error of each closed list of reasons."""
 

@@ -218,6 +218,7 @@ BY_REASON: dict[type[Reason], type[Problem]] = {
     reasons.Forbidden: Denied,
     reasons.NotFound: Missing,
     reasons.Conflict: Clash,
+    reasons.Unavailable: Unavailable,
 }
 """The answer of the JSON API to each closed list of reasons."""
 

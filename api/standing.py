@@ -2,12 +2,23 @@
 
 from collections.abc import Iterable
 
-from domain import account, client, consent, role, scope
+from domain import account, client, consent, role, scope, server
+from domain.decision import Refusal
 from domain.grants.facts import Parties
+from domain.refusal import Unavailable
 from eventstore.view import View
 
 ASKED_AT_MOST = 100
 """Scope names of one request that are looked up. A client can have no more, so one beyond them is not its own."""
+
+
+SUSPENDED = Refusal(Unavailable.SUSPENDED, "Nothing is issued at present, to anybody.")
+
+
+def suspended(view: View) -> Refusal | None:
+    """Why nothing may be issued at this moment, to whomever; None when it may."""
+    state: server.State = view.state(server.STREAM)
+    return None if state.suspended_at is None else SUSPENDED
 
 
 def known_scopes(view: View, names: Iterable[str]) -> frozenset[str]:

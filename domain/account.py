@@ -9,8 +9,9 @@ from typing import Literal
 import msgspec
 from msgspec.structs import replace
 
-from domain import account_sign_in
+from domain import account_sign_in, cut_off
 from domain.account_sign_in import PasswordChanged, PasswordRehashed, SignInFailed
+from domain.cut_off import AccountTokensEnded
 from domain.decision import Outcome, accept, refuse
 from domain.event import Event, Moment, Recorded
 from domain.refusal import Conflict, NotFound
@@ -90,6 +91,7 @@ EVENTS: tuple[type[Event], ...] = (
     Disabled,
     Enabled,
     Erased,
+    AccountTokensEnded,
 )
 
 # State ------------------------------------------------------------------------------------------------------------
@@ -107,6 +109,7 @@ class State(msgspec.Struct, frozen=True):
     cutoff: int = 0
     password_cutoff: int = 0
     password_except: str | None = None
+    windows: cut_off.Windows = ()
     username: Sealed | None = None
     email: Sealed | None = None
     name: Sealed | None = None
@@ -281,8 +284,8 @@ def evolve(state: State, recorded: Recorded) -> State:
                 erased=True,
                 cutoff=recorded.position,
             )
-        case SignInFailed():
-            return state
+        case SignInFailed() | AccountTokensEnded():
+            return replace(state, windows=cut_off.added(state.windows, recorded))
         case _:
             raise AssertionError(f"{recorded.type} is no event of an account")
 

@@ -1,4 +1,4 @@
-"""Who watched: every question put to the log by way of `/audit`. Stream `audit:<day>`, a day in UTC.
+"""Who watched: every question put to the log by way of `/audit` and `/leaks`. Stream `audit:<day>`, a day in UTC.
 
 A stream a day, because one stream of all questions ever asked would take ever longer to be read anew after a start.
 """
@@ -11,7 +11,18 @@ from msgspec.structs import replace
 from domain.decision import Outcome, accept
 from domain.event import Event, Moment, Recorded
 
-Question = Literal["events", "event", "token_history", "token_state", "state", "proof", "entries"]
+Question = Literal[
+    "events",
+    "event",
+    "token_history",
+    "token_state",
+    "state",
+    "proof",
+    "entries",
+    "leak_investigation",
+    "leak_containment_dry_run",
+    "incidents",
+]
 Completion = Literal["complete", "broken_off"]
 
 

@@ -9,8 +9,9 @@ import msgspec
 from msgspec import UNSET, UnsetType
 from msgspec.structs import replace
 
-from domain import client_secret
+from domain import client_secret, cut_off
 from domain.client_secret import SecretExpiredUsed, SecretIssued, SecretRevoked, SecretRotated, SecretVersion
+from domain.cut_off import ClientTokensEnded
 from domain.decision import Outcome, accept, refuse
 from domain.event import Event, Moment, Recorded
 from domain.refusal import InvalidClient, NotFound
@@ -118,6 +119,7 @@ EVENTS: tuple[type[Event], ...] = (
     Disabled,
     Enabled,
     Deleted,
+    ClientTokensEnded,
 )
 
 # State ------------------------------------------------------------------------------------------------------------
@@ -144,6 +146,7 @@ class State(msgspec.Struct, frozen=True):
     enabled: bool = False
     deleted: bool = False
     cutoff: int = 0
+    windows: cut_off.Windows = ()
     secrets: tuple[SecretVersion, ...] = ()
     secrets_issued: int = 0
 
@@ -261,6 +264,8 @@ def evolve(state: State, recorded: Recorded) -> State:
             return replace(state, enabled=True)
         case Deleted():
             return replace(state, deleted=True, enabled=False, cutoff=recorded.position)
+        case ClientTokensEnded():
+            return replace(state, windows=cut_off.added(state.windows, recorded))
         case SecretExpiredUsed() | AuthenticationFailed():
             return state
         case _:

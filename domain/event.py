@@ -14,8 +14,8 @@ class Event(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """One immutable fact. A subclass binds its permanent tag and names its personal fields.
 
     `type` is the tag under which the fact is stored for ever: `noun.verb_past`, never renamed, never reused.
-    `personal` names the fields whose values are about the stream's own subject. A fresh event holds them in clear;
-    the ledger seals them under the subject's key before anything is stored, so a stored event holds sealed text.
+    `personal` names the fields whose values are about somebody, as a rule the stream's own subject. A fresh event holds
+    them in clear; the ledger seals them under the subject's key, so a stored event holds sealed text.
     `hidden` names those of the personal fields that no reader is ever shown, auditors included (a password's hash).
     Fields added later have defaults, and no field ever changes its meaning.
     """
@@ -23,6 +23,10 @@ class Event(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     type: ClassVar[str]
     personal: ClassVar[tuple[str, ...]] = ()
     hidden: ClassVar[tuple[str, ...]] = ()
+
+    def subject(self, stream: str) -> str:
+        """Under whose key the personal fields are sealed; in almost every event that of the stream it stands in."""
+        return stream
 
 
 class Actor(msgspec.Struct, frozen=True, omit_defaults=True):

@@ -1,6 +1,6 @@
 """The catalogue: every type of event, each tag once. Retired tags stay here as comments and are never used again."""
 
-from domain import account, audit, client, consent, grant, log_key, realm, role, scope, server, session, usage
+from domain import account, audit, client, consent, grant, incident, log_key, realm, role, scope, server, session, usage
 from domain.event import Event
 
 EVENTS: tuple[type[Event], ...] = (
@@ -16,4 +16,5 @@ EVENTS: tuple[type[Event], ...] = (
     *audit.EVENTS,
     *server.EVENTS,
     *log_key.EVENTS,
+    *incident.EVENTS,
 )

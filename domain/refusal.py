@@ -86,3 +86,9 @@ class Conflict(Reason):
     NOT_CONFIDENTIAL = "not_confidential"
     ENDED = "ended"
     IN_USE = "in_use"
+
+
+class Unavailable(Reason):
+    """Nobody is given this at present: 503, RFC 6749 §4.1.2.1 `temporarily_unavailable`."""
+
+    SUSPENDED = "suspended"

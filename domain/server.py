@@ -37,7 +37,19 @@ class UnknownClientRefused(Event, frozen=True, kw_only=True):
     window_seconds: int = 0
 
 
-EVENTS: tuple[type[Event], ...] = (Started, UnknownClientRefused)
+class IssuanceSuspended(Event, frozen=True, kw_only=True):
+    """From now on no code and no token is issued, to anybody. What was issued before is validated as ever."""
+
+    type = "server.issuance_suspended"
+
+
+class IssuanceResumed(Event, frozen=True, kw_only=True):
+    """Codes and tokens are issued again."""
+
+    type = "server.issuance_resumed"
+
+
+EVENTS: tuple[type[Event], ...] = (Started, UnknownClientRefused, IssuanceSuspended, IssuanceResumed)
 
 # State ------------------------------------------------------------------------------------------------------------
 
@@ -50,6 +62,7 @@ class State(msgspec.Struct, frozen=True):
     settings: dict[str, Setting] = {}
     started_at: Moment | None = None
     unknown_clients_refused: int = 0
+    suspended_at: Moment | None = None
 
 
 INITIAL = State()
@@ -76,6 +89,16 @@ def note_unknown_client(state: State, *, now: Moment, count: int = 1, window_sec
     )
 
 
+def suspend_issuance(state: State, *, now: Moment) -> Outcome:
+    """Lets nothing more be issued. A repeat changes nothing."""
+    return accept() if state.suspended_at is not None else accept(IssuanceSuspended())
+
+
+def resume_issuance(state: State, *, now: Moment) -> Outcome:
+    """Lifts that. A repeat changes nothing."""
+    return accept() if state.suspended_at is None else accept(IssuanceResumed())
+
+
 # Fold -------------------------------------------------------------------------------------------------------------
 
 
@@ -91,6 +114,10 @@ def evolve(state: State, recorded: Recorded) -> State:
                 settings=event.settings,
                 started_at=recorded.time,
             )
+        case IssuanceSuspended():
+            return replace(state, suspended_at=recorded.time)
+        case IssuanceResumed():
+            return replace(state, suspended_at=None)
         case UnknownClientRefused(count=count):
             return replace(state, unknown_clients_refused=state.unknown_clients_refused + count)
         case _:

@@ -5,12 +5,12 @@ from typing import Literal
 import msgspec
 from msgspec.structs import replace
 
-from domain import account
+from domain import account, cut_off
 from domain.decision import Outcome, accept, refuse
 from domain.event import SECOND, Event, Moment, Recorded
 from domain.refusal import Conflict, NotFound
 
-EndReason = Literal["signed_out", "expired", "account", "administrator", "replaced"]
+EndReason = Literal["signed_out", "expired", "account", "administrator", "replaced", "secret_leak"]
 Method = Literal["password"]
 
 
@@ -101,6 +101,8 @@ def is_live(state: State, person: account.State, now: Moment) -> bool:
     if not state.exists or state.ended or state.expires <= now:
         return False
     if not person.exists or person.erased or not person.enabled:
+        return False
+    if cut_off.cutting(cut_off.of_all(person.windows), state.started) is not None:
         return False
     return state.started >= max(person.cutoff, person.password_cutoff)
 

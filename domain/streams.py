@@ -2,7 +2,7 @@
 
 from types import ModuleType
 
-from domain import account, audit, client, consent, grant, log_key, realm, role, scope, server, session, usage
+from domain import account, audit, client, consent, grant, incident, log_key, realm, role, scope, server, session, usage
 
 AGGREGATES: dict[str, ModuleType] = {
     "client": client,
@@ -17,6 +17,7 @@ AGGREGATES: dict[str, ModuleType] = {
     "audit": audit,
     "server": server,
     "log_key": log_key,
+    "incident": incident,
 }
 """Category → page, each with `INITIAL`, `EVENTS` and `evolve`."""
 

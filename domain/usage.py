@@ -1,4 +1,4 @@
-"""Uses of a client's secret version that issue no token. Stream `usage:<secret_id>`.
+"""Uses that issue no token, grouped: of a secret version, `usage:<secret_id>`, and of a token, `usage:<sha256>`.
 
 Tokens name the version that authenticated, so their issue is a use already and is not told again here.
 """
@@ -13,11 +13,16 @@ from domain.event import Event, Moment, Recorded
 from domain.rules import grouping
 
 Via = Literal["introspection", "revocation", "other"]
+TokenVia = Literal["introspection", "api"]
+Kind = Literal["access", "refresh", "code", "client_secret", "session"]
+
+TOLD_MAXIMUM = 256
+"""Characters of what a resource server tells."""
 
 
-def stream(secret_id: str) -> str:
-    """The stream of this secret version's uses."""
-    return f"usage:{secret_id}"
+def stream(subject: str) -> str:
+    """The stream of the uses of a secret version, by its id, or of a token, by the hex digest of it."""
+    return f"usage:{subject}"
 
 
 # Facts ------------------------------------------------------------------------------------------------------------
@@ -43,15 +48,73 @@ class Seen(Event, frozen=True, kw_only=True):
     window_seconds: int
 
 
-EVENTS: tuple[type[Event], ...] = (FirstSeen, Seen)
+class TokenFirstSeen(Event, frozen=True, kw_only=True):
+    """A token was used from an address that had not used it lately; one use. Its digest is the stream's name.
+
+    `seen_by` is the resource server that asked about it, null for this server's own API. The caller's address stands
+    with the event; `told_ip` and `told_user_agent` are what the resource server says of whoever brought the token, and
+    nobody can check that. `ended` is why the token was dead already: somebody tried it after its end.
+    """
+
+    type = "usage.token_first_seen"
+    personal = ("told_ip", "told_user_agent")
+
+    kind: Kind
+    client_id: str | None = None
+    grant_id: str | None = None
+    account_id: str | None = None
+    secret_id: str | None = None
+    via: TokenVia
+    seen_by: str | None = None
+    told_ip: str | None = None
+    told_user_agent: str | None = None
+    ended: str | None = None
+
+    def subject(self, stream: str) -> str:
+        """What is told is about the person for whom the token acts, or else about its client."""
+        return _subject(self.account_id, self.client_id, stream)
+
+
+class TokenSeen(Event, frozen=True, kw_only=True):
+    """The token was used `count` more times within `window_seconds`, from the same address in the same way."""
+
+    type = "usage.token_seen"
+    personal = ("told_ip", "told_user_agent")
+
+    kind: Kind
+    client_id: str | None = None
+    grant_id: str | None = None
+    account_id: str | None = None
+    secret_id: str | None = None
+    via: TokenVia
+    seen_by: str | None = None
+    told_ip: str | None = None
+    told_user_agent: str | None = None
+    ended: str | None = None
+    count: int
+    window_seconds: int
+
+    def subject(self, stream: str) -> str:
+        """What is told is about the person for whom the token acts, or else about its client."""
+        return _subject(self.account_id, self.client_id, stream)
+
+
+def _subject(account_id: str | None, client_id: str | None, stream: str) -> str:
+    if account_id is not None:
+        return f"account:{account_id}"
+    return stream if client_id is None else f"client:{client_id}"
+
+
+EVENTS: tuple[type[Event], ...] = (FirstSeen, Seen, TokenFirstSeen, TokenSeen)
 
 # State ------------------------------------------------------------------------------------------------------------
 
 
 class State(msgspec.Struct, frozen=True):
-    """How often and when last."""
+    """How often and when last; `after_end` of them when it was dead already."""
 
     count: int = 0
+    after_end: int = 0
     first_at: Moment | None = None
     last_at: Moment | None = None
 
@@ -73,17 +136,44 @@ def note_more(state: State, *, now: Moment, client_id: str, via: Via, count: int
     )
 
 
+def note_token(
+    state: State,
+    *,
+    now: Moment,
+    kind: Kind,
+    via: TokenVia,
+    count: int = 1,
+    window_seconds: int = 0,
+    **about: str | None,
+) -> Outcome:
+    """Records a first use of a token at once (window 0), or further ones as a count.
+
+    `about` holds the other members of the event; what a resource server tells is cut off at a length.
+    """
+    for name in ("told_ip", "told_user_agent"):
+        told = about.get(name)
+        about[name] = None if told is None else told[:TOLD_MAXIMUM]
+    if refused := grouping.problem(count, window_seconds):
+        return refused
+    if window_seconds == 0:
+        return accept(TokenFirstSeen(kind=kind, via=via, **about))
+    return accept(TokenSeen(kind=kind, via=via, count=count, window_seconds=window_seconds, **about))
+
+
 # Fold -------------------------------------------------------------------------------------------------------------
 
 
 def evolve(state: State, recorded: Recorded) -> State:
     """The uses after one more event."""
     match recorded.event:
-        case FirstSeen():
+        case FirstSeen() | TokenFirstSeen():
             count = 1
-        case Seen(count=count):
+        case Seen(count=count) | TokenSeen(count=count):
             pass
         case _:
-            raise AssertionError(f"{recorded.type} is no event of a secret version's uses")
+            raise AssertionError(f"{recorded.type} is no event of uses")
     first = recorded.time if state.first_at is None else state.first_at
-    return replace(state, count=state.count + count, first_at=first, last_at=recorded.time)
+    dead = count if getattr(recorded.event, "ended", None) is not None else 0
+    return replace(
+        state, count=state.count + count, after_end=state.after_end + dead, first_at=first, last_at=recorded.time
+    )

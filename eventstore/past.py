@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 from sqlalchemy import Connection, select
 
-from domain import account, client, client_secret, consent, grant, session
+from domain import account, client, client_secret, consent, cut_off, grant, session
 from domain.event import Moment, Recorded
 from domain.grant import SuccessorReplaced, TokenRevoked, TokensRefreshed
 from domain.grant_code import CodeRedeemed
@@ -168,7 +168,12 @@ def _decisive(
         case "client_disabled" | "client_deleted":
             return standing.client.cutoff
         case "secret_ended":
-            return standing.client.secret_cutoff
+            cut = cut_off.cutting(standing.client.secret_windows, standing.token.position)
+            return cut or standing.client.secret_cutoff
+        case "contained":
+            position = standing.token.position
+            windows = (*standing.client.windows, *(() if person is None else person.windows))
+            return cut_off.cutting(windows, position)
         case "person_disabled" | "person_erased":
             return None if person is None else person.cutoff
         case "password_changed":
@@ -245,6 +250,8 @@ def _session(connection: Connection, issued: Issued, position: int, now: Moment)
         return Judgement("person_disabled", _positions([person.cutoff]))
     if state.started < person.password_cutoff:
         return Judgement("revoked", _positions([person.password_cutoff]))
+    if cut := cut_off.cutting(cut_off.of_all(person.windows), state.started):
+        return Judgement("revoked", (cut,))
     if state.expires <= now:
         return Judgement("expired", (issued.by.position,))
     return Judgement("active", _positions([issued.by.position, _registered(of_person)]))

@@ -25,14 +25,15 @@ class Privacy:
     def seal_event(
         self, connection: Connection, event: Event, stream: str, event_id: str, realm: str, now: Moment
     ) -> tuple[Event, Mapping[str, bytes]]:
-        """The event with its personal fields sealed under its stream's own key, and the blind indexes of its names."""
+        """The event with its personal fields sealed under their subject's key, and the blind indexes of its names."""
         sealed: dict[str, str] = {}
         indexes: dict[str, bytes] = {}
+        subject = event.subject(stream)
         for name in event.personal:
             clear = getattr(event, name)
             if clear is None:
                 continue
-            sealed[name] = self._sealer.seal(connection, stream, now, event_id, name, clear)
+            sealed[name] = self._sealer.seal(connection, subject, now, event_id, name, clear)
             if name in INDEXED:
                 indexes[name] = self.index(name, realm, clear)
         return (msgspec.structs.replace(event, **sealed) if sealed else event), indexes

@@ -22,10 +22,10 @@ from sqlalchemy import (
     update,
 )
 
-from domain import account, account_sign_in
+from domain import account, account_sign_in, cut_off
 from domain.event import Event, Moment, Recorded
 from domain.rules import administrative_scope
-from projections import lists, roles, sealed
+from projections import lists, roles, sealed, windows
 from projections.page import Page, cut
 from projections.schema import metadata
 from projections.write import Write
@@ -48,6 +48,7 @@ TABLE = Table(
     Column("cutoff", BigInteger, nullable=False),
     Column("password_cutoff", BigInteger, nullable=False),
     Column("password_except", Text),
+    Column("windows", Text, nullable=False, server_default=""),
     Column("created_at", BigInteger, nullable=False),
     Column("updated_at", BigInteger, nullable=False),
     UniqueConstraint("realm", "username_index"),
@@ -62,6 +63,7 @@ HANDLES: tuple[type[Event], ...] = (
     account.Disabled,
     account.Enabled,
     account.Erased,
+    cut_off.AccountTokensEnded,
 )
 
 _INDEXED = ("username", "email")
@@ -87,6 +89,7 @@ _ERASE = _ONE.values(
     updated_at=bindparam("b_at"),
 )
 _CUT_OFF = _ONE.values(cutoff=bindparam("b_position"))
+_WINDOWS = windows.statements(TABLE, _ONE)
 _PASSWORD_CUT_OFF = _ONE.values(password_cutoff=bindparam("b_position"), password_except=bindparam("b_grant_id"))
 
 State = Literal["enabled", "disabled", "erased"]
@@ -128,14 +131,16 @@ def project(recorded: Recorded, indexes: Mapping[str, bytes]) -> Iterator[Write]
             yield Write(_SET["roles"], where | {"b_value": lists.text(event.new)}, key)
         case account_sign_in.PasswordChanged(except_grant=grant_id):
             yield Write(_PASSWORD_CUT_OFF, at | {"b_grant_id": grant_id}, key)
-        case account.Enabled():
-            yield Write(_SET["state"], where | {"b_value": "enabled"}, key)
-        case account.Disabled():
-            yield Write(_SET["state"], where | {"b_value": "disabled"}, key)
-            yield Write(_CUT_OFF, at, key)
+        case account.Enabled() | account.Disabled():
+            enabled = isinstance(event, account.Enabled)
+            yield Write(_SET["state"], where | {"b_value": "enabled" if enabled else "disabled"}, key)
+            if not enabled:
+                yield Write(_CUT_OFF, at, key)
         case account.Erased():
             yield Write(_ERASE, where, key)
             yield Write(_CUT_OFF, at, key)
+        case cut_off.AccountTokensEnded():
+            yield windows.write(_WINDOWS, recorded, {"b_account_id": account_id}, key)
 
 
 def _registered(account_id: str, recorded: Recorded, indexes: Mapping[str, bytes]) -> dict[str, Any]:
@@ -153,6 +158,7 @@ def _registered(account_id: str, recorded: Recorded, indexes: Mapping[str, bytes
         "state": "enabled",
         "cutoff": 0,
         "password_cutoff": 0,
+        "windows": "",
         "password_except": None,
         "created_at": recorded.time,
         "updated_at": recorded.time,

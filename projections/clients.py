@@ -21,10 +21,11 @@ from sqlalchemy import (
     update,
 )
 
-from domain import client
+from domain import client, cut_off
 from domain.event import Event, Moment, Recorded
-from projections import lists, sealed
-from projections.page import Page, cut
+from projections import lists, sealed, windows
+from projections.page import Page
+from projections.page import cut as cut_page
 from projections.schema import metadata
 from projections.write import Write
 
@@ -50,6 +51,7 @@ TABLE = Table(
     Column("owner", Text),
     Column("state", Text, nullable=False),
     Column("cutoff", BigInteger, nullable=False),
+    Column("windows", Text, nullable=False, server_default=""),
     Column("created_at", BigInteger, nullable=False),
     Column("updated_at", BigInteger, nullable=False),
 )
@@ -60,6 +62,7 @@ HANDLES: tuple[type[Event], ...] = (
     client.Disabled,
     client.Enabled,
     client.Deleted,
+    cut_off.ClientTokensEnded,
 )
 
 _LISTS = ("redirect_uris", "grant_types", "scope", "allowed_origins")
@@ -71,6 +74,7 @@ _SET = {
     for field in (*client.Attributes.__struct_fields__, "owner", "state")
 }
 _CUT_OFF = _ONE.values(cutoff=bindparam("b_position"))
+_WINDOWS = windows.statements(TABLE, _ONE)
 # The slug becomes free for another dashboard.
 _DELETE = _ONE.values(state="deleted", slug=None, updated_at=bindparam("b_at"))
 
@@ -108,7 +112,7 @@ def project(recorded: Recorded, indexes: Mapping[str, bytes]) -> Iterator[Write]
     # One key for all clients, because one may take the slug that another has just given up.
     key = "clients"
     where = {"b_client_id": client_id, "b_at": recorded.time}
-    cut_off = Write(_CUT_OFF, {"b_client_id": client_id, "b_position": recorded.position}, key)
+    cut = Write(_CUT_OFF, {"b_client_id": client_id, "b_position": recorded.position}, key)
     match event:
         case client.Registered():
             yield Write(_INSERT, _registered(client_id, recorded), key)
@@ -118,15 +122,17 @@ def project(recorded: Recorded, indexes: Mapping[str, bytes]) -> Iterator[Write]
             if event.owner is not None or event.owner_removed:
                 yield Write(_SET["owner"], where | {"b_value": sealed.reference(recorded, "owner")}, key)
             if event.new.realm is not UNSET:
-                yield cut_off
+                yield cut
         case client.Enabled():
             yield Write(_SET["state"], where | {"b_value": "enabled"}, key)
         case client.Disabled():
             yield Write(_SET["state"], where | {"b_value": "disabled"}, key)
-            yield cut_off
+            yield cut
         case client.Deleted():
             yield Write(_DELETE, where, key)
-            yield cut_off
+            yield cut
+        case cut_off.ClientTokensEnded():
+            yield windows.write(_WINDOWS, recorded, {"b_client_id": client_id}, key)
 
 
 def _registered(client_id: str, recorded: Recorded) -> dict[str, Any]:
@@ -140,6 +146,7 @@ def _registered(client_id: str, recorded: Recorded) -> dict[str, Any]:
         "owner": sealed.reference(recorded, "owner"),
         "state": "enabled",
         "cutoff": 0,
+        "windows": "",
         "created_at": recorded.time,
         "updated_at": recorded.time,
     }
@@ -201,4 +208,4 @@ def _first(connection: Connection, query: Select[Any]) -> Client | None:
 def _page(connection: Connection, query: Select[Any], after: int | None, limit: int) -> Page[Client, int]:
     query = query.where(TABLE.c.state != "deleted", TABLE.c.position > (after or 0))
     rows = connection.execute(query.order_by(TABLE.c.position).limit(limit + 1))
-    return cut([_client(row) for row in rows], limit, lambda found: found.position)
+    return cut_page([_client(row) for row in rows], limit, lambda found: found.position)

@@ -218,7 +218,7 @@ def _grant(row: Row[Any], now: Moment) -> Grant:
     # A grant is judged as if it were its newest token, which outlives the others.
     newest = validity.Token("refresh", row.last_position, row.started_at, row.expires_at)
     person = joined.person(row, row.account_id, row.grant_type)
-    standing = validity.Standing(newest, row.grant_id, joined.client(row), person, row.ended_at)
+    standing = validity.Standing(newest, row.grant_id, joined.client(row, row.secret_id), person, row.ended_at)
     return Grant(
         row.grant_id,
         row.grant_type,

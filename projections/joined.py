@@ -4,20 +4,24 @@ from typing import Any, Literal
 
 from sqlalchemy import Column, ColumnElement, FromClause, Row, and_
 
+from domain import cut_off
 from domain.rules import validity
 from projections.accounts import TABLE as ACCOUNTS
 from projections.clients import TABLE as CLIENTS
 from projections.consents import TABLE as CONSENTS
 from projections.secrets import TABLE as SECRETS
+from projections.windows import parse
 
 DECIDING = (
     CLIENTS.c.state.label("client_state"),
     CLIENTS.c.cutoff.label("client_cutoff"),
+    CLIENTS.c.windows.label("client_windows"),
     SECRETS.c.tokens_cutoff.label("secret_cutoff"),
     ACCOUNTS.c.state.label("account_state"),
     ACCOUNTS.c.cutoff.label("account_cutoff"),
     ACCOUNTS.c.password_cutoff,
     ACCOUNTS.c.password_except,
+    ACCOUNTS.c.windows.label("account_windows"),
     CONSENTS.c.cutoff.label("consent_cutoff"),
 )
 
@@ -33,10 +37,17 @@ def parties(rows: FromClause, *, client_id: Column[Any], account_id: Column[Any]
     )
 
 
-def client(row: Row[Any]) -> validity.Client:
+def client(row: Row[Any], secret_id: str | None) -> validity.Client:
     """The client's part of a joined row; a client without a row is gone."""
     state: Literal["enabled", "disabled", "deleted"] = row.client_state or "deleted"
-    return validity.Client(state, row.client_cutoff or 0, row.secret_cutoff or 0)
+    windows = parse(row.client_windows)
+    return validity.Client(
+        state,
+        row.client_cutoff or 0,
+        row.secret_cutoff or 0,
+        cut_off.of_all(windows),
+        cut_off.of_secret(windows, secret_id),
+    )
 
 
 def person(row: Row[Any], account_id: str | None, grant_type: str) -> validity.Person | None:
@@ -49,4 +60,5 @@ def person(row: Row[Any], account_id: str | None, grant_type: str) -> validity.P
         row.password_cutoff or 0,
         row.password_except,
         (row.consent_cutoff or 0) if grant_type == "authorization_code" else 0,
+        cut_off.of_all(parse(row.account_windows)),
     )

@@ -213,7 +213,7 @@ def standing(connection: Connection, digest: bytes) -> Verdict | None:
         validity.Standing(
             judged,
             token.grant_id,
-            joined.client(row),
+            joined.client(row, token.secret_id),
             joined.person(row, token.account_id, row.grant_type),
             row.grant_ended_at,
         ),

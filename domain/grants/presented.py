@@ -24,6 +24,7 @@ _REASONS: Mapping[str, InvalidGrant] = MappingProxyType(
         "person_erased": InvalidGrant.PERSON_CUT_OFF,
         "password_changed": InvalidGrant.PERSON_CUT_OFF,
         "consent_withdrawn": InvalidGrant.CONSENT_WITHDRAWN,
+        "contained": InvalidGrant.ENDED,
     }
 )
 

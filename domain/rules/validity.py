@@ -9,7 +9,7 @@ from typing import Literal
 
 import msgspec
 
-from domain import account, client, consent
+from domain import account, client, consent, cut_off
 from domain.event import Moment
 
 Kind = Literal["access", "refresh", "code"]
@@ -46,8 +46,11 @@ Cause = Literal[
     "person_erased",
     "password_changed",
     "consent_withdrawn",
+    "contained",
 ]
-"""What decided it. The contract counts a changed password and a withdrawn consent as ends of the grant."""
+"""What decided it. The contract counts a changed password, withdrawn consent and containment as ends of the grant."""
+
+_ENDS_OF_THE_GRANT = frozenset[Cause](("password_changed", "consent_withdrawn", "contained"))
 
 
 class Token(msgspec.Struct, frozen=True):
@@ -66,11 +69,16 @@ class Token(msgspec.Struct, frozen=True):
 
 
 class Client(msgspec.Struct, frozen=True):
-    """The client it was issued to. `secret_cutoff` is that of the secret version which authenticated the request."""
+    """The client it was issued to. `secret_cutoff` is that of the secret version which authenticated the request.
+
+    `windows` are stretches of dead positions, see `domain.cut_off`; `secret_windows` those of that version alone.
+    """
 
     state: Literal["enabled", "disabled", "deleted"]
     cutoff: int = 0
     secret_cutoff: int = 0
+    windows: tuple[cut_off.Stretch, ...] = ()
+    secret_windows: tuple[cut_off.Stretch, ...] = ()
 
 
 class Person(msgspec.Struct, frozen=True):
@@ -81,6 +89,7 @@ class Person(msgspec.Struct, frozen=True):
     password_cutoff: int = 0
     password_except: str | None = None
     consent_cutoff: int = 0
+    windows: tuple[cut_off.Stretch, ...] = ()
 
 
 class Standing(msgspec.Struct, frozen=True):
@@ -98,9 +107,7 @@ def reason(standing: Standing | None, now: Moment) -> Reason:
     if standing is None:
         return "unknown"
     found = cause(standing, now)
-    if found == "password_changed" or found == "consent_withdrawn":
-        return "grant_ended"
-    return found
+    return "grant_ended" if found in _ENDS_OF_THE_GRANT else found  # type: ignore[return-value]
 
 
 def cause(standing: Standing, now: Moment) -> Cause:
@@ -126,7 +133,9 @@ def _client_cut(client: Client, position: int) -> Cause | None:
         return "client_deleted"
     if client.state == "disabled" or position < client.cutoff:
         return "client_disabled"
-    return "secret_ended" if position < client.secret_cutoff else None
+    if position < client.secret_cutoff or cut_off.cutting(client.secret_windows, position) is not None:
+        return "secret_ended"
+    return "contained" if cut_off.cutting(client.windows, position) is not None else None
 
 
 def _person_cut(standing: Standing, position: int) -> Cause | None:
@@ -139,15 +148,18 @@ def _person_cut(standing: Standing, position: int) -> Cause | None:
         return "person_disabled"
     if position < person.password_cutoff and standing.grant_id != person.password_except:
         return "password_changed"
+    if cut_off.cutting(person.windows, position) is not None:
+        return "contained"
     return "consent_withdrawn" if position < person.consent_cutoff else None
 
 
 def of_client(state: client.State, secret_id: str | None) -> Client:
     """A client's part, from its fold and the secret version that authenticated."""
     cutoff = next((secret.tokens_cutoff for secret in state.secrets if secret.secret_id == secret_id), 0)
+    windows, of_secret = cut_off.of_all(state.windows), cut_off.of_secret(state.windows, secret_id)
     if state.deleted or not state.exists:
-        return Client("deleted", state.cutoff, cutoff)
-    return Client("enabled" if state.enabled else "disabled", state.cutoff, cutoff)
+        return Client("deleted", state.cutoff, cutoff, windows, of_secret)
+    return Client("enabled" if state.enabled else "disabled", state.cutoff, cutoff, windows, of_secret)
 
 
 def of_person(state: account.State, consented: consent.State | None) -> Person:
@@ -161,4 +173,5 @@ def of_person(state: account.State, consented: consent.State | None) -> Person:
         state.password_cutoff,
         state.password_except,
         0 if consented is None else consented.cutoff,
+        cut_off.of_all(state.windows),
     )

@@ -1,0 +1,223 @@
+"""A leak: what was reported, what it turned out to be, what was done about it. Stream `incident:<incident_id>`.
+
+Reported → identified → contained → closed. What an incident tells about people is sealed under a key of its own.
+"""
+
+from typing import Literal
+
+import msgspec
+from msgspec.structs import replace
+
+from domain.decision import Outcome, accept, refuse
+from domain.event import Event, Moment, Recorded
+from domain.refusal import Conflict, NotFound
+from domain.rules.registration import malformed
+from domain.sealed import Sealed, sealed
+
+Source = Literal["administrator", "command_line", "github", "gitlab", "public_revocation", "policy"]
+Status = Literal["reported", "identified", "contained", "closed"]
+Target = Literal["secret", "secret_version", "client", "account", "address"]
+
+EVIDENCE_MAXIMUM = 8_000
+NOTE_MAXIMUM = 2_000
+
+
+def stream(incident_id: str) -> str:
+    """The stream of this incident."""
+    return f"incident:{incident_id}"
+
+
+# Facts ------------------------------------------------------------------------------------------------------------
+
+
+class Numbers(msgspec.Struct, frozen=True):
+    """What a containment ends: secret versions, grants, tokens and codes that were alive, and whose they were."""
+
+    secrets_ended: int = 0
+    grants_ended: int = 0
+    tokens_ended: int = 0
+    people_affected: int = 0
+
+
+class Reported(Event, frozen=True, kw_only=True):
+    """Somebody reported a leak, or contained one. `evidence` is what they say of it: where it was found, by whom.
+
+    `sha256` is the digest of what leaked and `kind` what its format says that it is; of what never was a secret of ours
+    neither is recorded.
+    """
+
+    type = "incident.reported"
+    personal = ("evidence",)
+
+    source: Source
+    evidence: str | None = None
+    sha256: str | None = None
+    kind: str | None = None
+
+
+class Identified(Event, frozen=True, kw_only=True):
+    """It is known what leaked and whose it is."""
+
+    type = "incident.identified"
+
+    target: Target
+    client_id: str | None = None
+    account_id: str | None = None
+    secret_id: str | None = None
+    grant_id: str | None = None
+
+
+class Contained(Event, frozen=True, kw_only=True):
+    """What had leaked was ended, with what had come of it: all, or since a moment."""
+
+    type = "incident.contained"
+
+    numbers: Numbers
+    since_at: Moment | None = None
+    rotated: bool = False
+    client_disabled: bool = False
+
+
+class Closed(Event, frozen=True, kw_only=True):
+    """Nothing is left to be done."""
+
+    type = "incident.closed"
+    personal = ("note",)
+
+    note: str | None = None
+
+
+EVENTS: tuple[type[Event], ...] = (Reported, Identified, Contained, Closed)
+
+# State ------------------------------------------------------------------------------------------------------------
+
+
+class State(msgspec.Struct, frozen=True):
+    """The incident as its events tell. `numbers` are those of its containments together."""
+
+    exists: bool = False
+    status: Status = "reported"
+    source: Source = "administrator"
+    evidence: Sealed | None = None
+    sha256: str | None = None
+    kind: str | None = None
+    target: Target | None = None
+    client_id: str | None = None
+    account_id: str | None = None
+    secret_id: str | None = None
+    grant_id: str | None = None
+    numbers: Numbers = Numbers()
+    reported_at: Moment | None = None
+    contained_at: Moment | None = None
+    closed_at: Moment | None = None
+    note: Sealed | None = None
+
+
+INITIAL = State()
+
+# Verbs ------------------------------------------------------------------------------------------------------------
+
+
+def report(
+    state: State,
+    *,
+    now: Moment,
+    source: Source,
+    evidence: str | None = None,
+    sha256: str | None = None,
+    kind: str | None = None,
+) -> Outcome:
+    """Opens the incident."""
+    if state.exists:
+        return refuse(Conflict.EXISTS)
+    if evidence is not None and len(evidence) > EVIDENCE_MAXIMUM:
+        return malformed("evidence", f"must have at most {EVIDENCE_MAXIMUM} characters")
+    return accept(Reported(source=source, evidence=evidence, sha256=sha256, kind=kind))
+
+
+def identify(
+    state: State,
+    *,
+    now: Moment,
+    target: Target,
+    client_id: str | None = None,
+    account_id: str | None = None,
+    secret_id: str | None = None,
+    grant_id: str | None = None,
+) -> Outcome:
+    """Records what it is about. The same once more is no news."""
+    if not state.exists:
+        return refuse(NotFound.UNKNOWN)
+    if state.status == "closed":
+        return refuse(Conflict.ENDED)
+    found = Identified(
+        target=target, client_id=client_id, account_id=account_id, secret_id=secret_id, grant_id=grant_id
+    )
+    known = Identified(
+        target=state.target or "secret",
+        client_id=state.client_id,
+        account_id=state.account_id,
+        secret_id=state.secret_id,
+        grant_id=state.grant_id,
+    )
+    return accept() if state.target is not None and found == known else accept(found)
+
+
+def contain(
+    state: State,
+    *,
+    now: Moment,
+    numbers: Numbers,
+    since_at: Moment | None = None,
+    rotated: bool = False,
+    client_disabled: bool = False,
+) -> Outcome:
+    """Records a containment, with what it ended. It may come more than once."""
+    if not state.exists:
+        return refuse(NotFound.UNKNOWN)
+    if state.status == "closed":
+        return refuse(Conflict.ENDED)
+    return accept(Contained(numbers=numbers, since_at=since_at, rotated=rotated, client_disabled=client_disabled))
+
+
+def close(state: State, *, now: Moment, note: str | None = None) -> Outcome:
+    """Closes the incident, contained or not: it may have been a false alarm. A repeat changes nothing."""
+    if not state.exists:
+        return refuse(NotFound.UNKNOWN)
+    if note is not None and len(note) > NOTE_MAXIMUM:
+        return malformed("note", f"must have at most {NOTE_MAXIMUM} characters")
+    return accept() if state.status == "closed" else accept(Closed(note=note))
+
+
+def added(first: Numbers, second: Numbers) -> Numbers:
+    """The numbers of two containments together."""
+    return Numbers(*(getattr(first, name) + getattr(second, name) for name in Numbers.__struct_fields__))
+
+
+# Fold -------------------------------------------------------------------------------------------------------------
+
+
+def evolve(state: State, recorded: Recorded) -> State:
+    """The incident after one more event."""
+    event, now = recorded.event, recorded.time
+    match event:
+        case Reported():
+            return replace(
+                state,
+                exists=True,
+                source=event.source,
+                evidence=sealed(recorded, "evidence"),
+                sha256=event.sha256,
+                kind=event.kind,
+                reported_at=now,
+            )
+        case Identified():
+            fields = {name: getattr(event, name) for name in Identified.__struct_fields__}
+            return replace(state, **fields, status="identified" if state.status == "reported" else state.status)
+        case Contained():
+            numbers = added(state.numbers, event.numbers)
+            return replace(state, status="contained", numbers=numbers, contained_at=state.contained_at or now)
+        case Closed():
+            return replace(state, status="closed", closed_at=now, note=sealed(recorded, "note"))
+        case _:
+            raise AssertionError(f"{recorded.type} is no event of an incident")
