@@ -53,6 +53,7 @@ class Background:
 
     async def _record(self) -> None:
         self._services.metrics.write(self._services.hasher.waiting)
+        self._services.transparency.measure(self._services.metrics)
         await self._services.uses.record()
         await self._services.tallies.close_elapsed()
 

@@ -23,6 +23,13 @@ disable_created_metrics()  # type: ignore[no-untyped-call]
 SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0)
 COMMANDS = (1, 2, 4, 8, 16, 32, 64, 128, 256)
 METHODS = frozenset(("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"))
+ALARMS = {
+    "diverged": "1 when the log is not the one that its tree was built over: nothing is signed any more.",
+    "witness_alarms": "Witnesses that did not cosign when they were asked last.",
+    "witnesses_short": "1 when fewer witnesses than demanded have cosigned the newest checkpoint.",
+}
+"""What is wrong with the transparency log."""
+
 UNROUTED = "(none)"
 """The route of what was refused before it reached one."""
 
@@ -86,6 +93,10 @@ class Metrics:
             registry=self.registry,
             multiprocess_mode="livesum",
         )
+        self._alarms = {
+            name: Gauge(f"grantlog_log_{name}", text, registry=self.registry, multiprocess_mode="livemax")
+            for name, text in ALARMS.items()
+        }
         self._answered: dict[tuple[str, str, int], int] = {}
         self._took: dict[str, Spread] = {}
         self._sizes = Spread(COMMANDS)
@@ -110,6 +121,14 @@ class Metrics:
     def throttled(self, rule: str) -> None:
         """Counts an attempt that has to wait."""
         self._throttled.labels(rule).inc()
+
+    def alarms(self, *, diverged: bool, witness_alarms: int, witnesses_short: bool) -> None:
+        """What is wrong with the transparency log at this moment, as this process sees it."""
+        now = {"diverged": diverged, "witness_alarms": witness_alarms, "witnesses_short": witnesses_short}
+        for name, value in now.items():
+            if self._written.get(name) != value:
+                self._alarms[name].set(value)
+                self._written[name] = value
 
     def write(self, passwords_waiting: int) -> None:
         """Hands on what was counted since the last call."""

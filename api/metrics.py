@@ -8,7 +8,8 @@ from api.services import services
 from api.starting import running_version
 from eventstore.commands import DatabaseAway
 
-TEXT = "text/plain; version=0.0.4; charset=utf-8"
+TEXT = "text/plain; version=0.0.4"
+"""The framework adds the charset."""
 
 
 @get("/metrics", tags=["Health"], summary="Numbers for Prometheus", media_type=TEXT)
@@ -20,4 +21,5 @@ async def metrics(request: Request[Any, Any, Any]) -> Response[bytes]:
     except DatabaseAway:
         position = None
     here.metrics.write(here.hasher.waiting)
+    here.transparency.measure(here.metrics)
     return Response(here.metrics.text(running_version(), position), media_type=TEXT)

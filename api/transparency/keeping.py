@@ -2,6 +2,7 @@
 
 import asyncio
 from contextlib import suppress
+from typing import TYPE_CHECKING
 
 import httpx
 import structlog
@@ -15,6 +16,9 @@ from eventstore.transparency import log_key as keys
 from eventstore.transparency.following import Tree
 from eventstore.transparency.keeping import STEP, Keeper
 from eventstore.transparency.witnesses import Witnesses
+
+if TYPE_CHECKING:
+    from api.measures import Metrics
 
 AGAIN_AFTER = 5.0
 """Seconds until the tree is tried again after something unforeseen."""
@@ -36,6 +40,16 @@ class Transparency:
     def problem(self) -> str | None:
         """Why the log cannot be signed any more, in words; None when all is well."""
         return None if self.keeper is None else self.keeper.diverged
+
+    def measure(self, metrics: "Metrics") -> None:
+        """Tells what is wrong, for `/metrics`."""
+        keeper = self.keeper
+        if keeper is not None:
+            metrics.alarms(
+                diverged=keeper.diverged is not None,
+                witness_alarms=len(keeper.alarms),
+                witnesses_short=keeper.short,
+            )
 
     async def start(self, by: Origin) -> None:
         """Makes the log's first key if it has none, and follows from now on."""

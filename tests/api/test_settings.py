@@ -7,6 +7,8 @@ import pytest
 from api.setting_rules import SettingsError
 from api.settings import Settings, load, unknown_variables
 from api.settings_page import effective, masked, page, shown
+from eventstore.transparency.note import Signer
+from verifier.note import Cosigner
 
 ROOT = Path(__file__).parents[2]
 DEMO = {"GRANTLOG_ENVIRONMENT": "demo"}
@@ -155,6 +157,44 @@ def test_nothing_secret_is_shown():
     assert masked(settings, "database_url") == "postgresql+psycopg://app:***@db/grantlog"
     assert "database_url" not in effective(settings)
     assert effective(settings)["access_token_lifetime"] == "600"
+
+
+WITNESS = f"https://witness.example/ {Cosigner('witness.example', bytes(32)).key}"
+
+
+def test_witnesses_are_read_with_their_keys():
+    settings = read({**DEMO, "GRANTLOG_WITNESSES": f"{WITNESS}, "})
+    assert settings.witnesses == (WITNESS,)
+    assert (settings.witness_quorum, settings.witness_timeout) == (1, 0.5)
+
+
+@pytest.mark.parametrize(
+    ("value", "words"),
+    [
+        ("https://witness.example/", "a witness's URL and its verifier key"),
+        (WITNESS.replace("https", "ftp"), "a witness's URL and its verifier key"),
+        (WITNESS.replace("//", "//user:word@"), "a witness's URL and its verifier key"),
+        (f"{WITNESS}, {WITNESS}", "names a witness twice"),
+        (WITNESS[:-4] + "AAAA", "the key's id does not belong"),
+        ("https://log.example/ " + str(Signer("log.example", bytes(32)).verifier), "is no witness's"),
+    ],
+)
+def test_a_witness_that_cannot_be_used_is_pointed_out(value, words):
+    (fault,) = faults({**DEMO, "GRANTLOG_WITNESSES": value})
+    assert fault.startswith("GRANTLOG_WITNESSES: ")
+    assert words in fault
+    assert "user:word" not in fault
+
+
+def test_no_more_cosignatures_are_demanded_than_there_are_witnesses():
+    (fault,) = faults({**DEMO, "GRANTLOG_WITNESSES": WITNESS, "GRANTLOG_WITNESS_QUORUM": "2"})
+    assert fault.startswith("GRANTLOG_WITNESS_QUORUM: ")
+
+
+@pytest.mark.parametrize("name", ["a+b", "a b", "x" * 201])
+def test_a_log_is_named_as_checkpoints_can_name_it(name):
+    (fault,) = faults({**DEMO, "GRANTLOG_LOG_ORIGIN": name})
+    assert fault.startswith("GRANTLOG_LOG_ORIGIN: ")
 
 
 def test_every_setting_says_what_it_means():

@@ -187,10 +187,11 @@ def _serve(environment: dict[str, str], directory: Path, client: dict[str, Any],
 
 def _covering(caller: httpx.Client, size: int) -> str:
     for _ in range(600):
-        note = caller.get("/log/checkpoint").text
-        if size_of(note) >= size and COSIGNER.name in note.partition("\n\n")[2]:
+        answer = caller.get("/log/checkpoint")
+        note = answer.text
+        if answer.status_code == 200 and size_of(note) >= size and COSIGNER.name in note.partition("\n\n")[2]:
             return note
-        time.sleep(0.05)
+        time.sleep(0.1)
     raise AssertionError(f"no cosigned checkpoint covers {size} events: {note}")
 
 

@@ -8,7 +8,7 @@ import pytest
 from domain import log_key
 from eventstore.transparency import published
 from tests.scenarios.world import SYSTEM, World
-from verifier.note import Key, open_note, parse_checkpoint
+from verifier.note import Cosigner, Key, open_note, parse_checkpoint
 from verifier.receipt import check_receipt
 from verifier.server import ServerSource, split_entries
 from verifier.tree import CompactRange, leaf_hash
@@ -145,3 +145,20 @@ async def test_a_log_that_was_rewritten_is_not_served_as_if_nothing_happened(wor
 async def test_the_public_part_is_throttled(world: World) -> None:
     answers = [(await world.client.get("/log/vkey")).status_code for _ in range(4)]
     assert answers == [200, 200, 200, 429]
+
+
+COSIGNER = Cosigner("witness.example", bytes(32))
+
+
+@pytest.mark.parametrize("settings_given", [{"witnesses": f"http://127.0.0.1:1/ {COSIGNER.key}"}])
+async def test_without_its_witness_the_log_goes_on_and_says_so(world: World) -> None:
+    size = await followed(world)
+    note = (await world.client.get("/log/checkpoint")).text
+    assert parse_checkpoint(open_note(note, [await pinned(world)]).text).size == size
+    keeper = world.services.transparency.keeper
+    assert keeper is not None
+    assert (keeper.alarms[COSIGNER.name].kind, keeper.short) == ("away", True)
+    numbers = (await world.client.get("/metrics")).text
+    for line in ("grantlog_log_witness_alarms 1.0", "grantlog_log_witnesses_short 1.0", "grantlog_log_diverged 0.0"):
+        assert line in numbers.splitlines()
+    assert (await world.client.get("/health/ready")).status_code == 200
