@@ -3,6 +3,7 @@
 import re
 from collections.abc import Callable, Mapping
 from functools import lru_cache
+from http import HTTPStatus
 from time import perf_counter
 from urllib.parse import unquote_to_bytes
 
@@ -11,6 +12,7 @@ import structlog
 from api.access_log import AccessLog
 from api.answers import App, Message, Receive, Scope, Send, send_answer
 from api.arrival import KEY, Arrival, Proxies
+from api.body_arrival import Arriving
 from api.error_answers import ErrorAnswers
 from api.log_lines import REQUEST_ID, Masker, trace
 from api.problems import Invalid, Problem, Unavailable
@@ -45,8 +47,9 @@ class Wrapper:
     """An ASGI app around an ASGI app.
 
     `in_flight` bounds the requests that wait for the start of their answer; a further one gets 503 with `Retry-After`.
-    A stream that has begun is no longer counted, and neither is the liveness probe, which an overloaded server must
-    still pass. Requests to a path in `direct` go to that app instead, which has the same scope to work with.
+    A stream that has begun is not counted, nor is a request whose body is still to come, nor the liveness probe, which
+    an overloaded server must still pass. Requests to a path in `direct` go to that app instead, which has the same
+    scope to work with.
     """
 
     def __init__(
@@ -87,18 +90,19 @@ class Wrapper:
     async def _http(self, scope: Scope, receive: Receive, send: Send) -> None:
         arrived = self.proxies.arrive(scope, self.make_id())
         scope[KEY] = arrived
-        outgoing = Outgoing(send, arrived, self.headers, scope=scope, release=self._release)
+        outgoing = Outgoing(send, arrived, self.headers, scope=scope, count=self._count)
         if outgoing.head:
             scope["method"] = "GET"
         token = REQUEST_ID.set(arrived.request_id)
         began = perf_counter()
         path: str = scope["path"]
-        self.waiting += 1
+        outgoing.come_back()
         try:
             if (problem := self._refuse(scope)) is not None:
                 await send_answer(outgoing, self.errors.answer(scope, problem))
             else:
-                await self.direct.get(path, self.app)(scope, receive, outgoing)
+                given = Arriving(receive, outgoing) if _has_body(scope) else receive
+                await self.direct.get(path, self.app)(scope, given, outgoing)
         except Exception as error:
             await self._rescue(scope, outgoing, error)
         finally:
@@ -110,8 +114,8 @@ class Wrapper:
             if self.log_requests:
                 self.access.line(arrived.request_id, method, path, outgoing.status, seconds)
 
-    def _release(self) -> None:
-        self.waiting -= 1
+    def _count(self, change: int) -> None:
+        self.waiting += change
 
     def _refuse(self, scope: Scope) -> Problem | None:
         if self.waiting > self.in_flight and scope["path"] != "/health/live":
@@ -131,7 +135,7 @@ class Wrapper:
 class Outgoing:
     """The `send` of one request: adds the headers, keeps the status, and drops the body of an answer to HEAD."""
 
-    __slots__ = ("_arrived", "_headers", "_release", "_scope", "_send", "head", "status")
+    __slots__ = ("_arrived", "_count", "_counted", "_headers", "_over", "_scope", "_send", "head", "status")
 
     def __init__(
         self,
@@ -140,21 +144,33 @@ class Outgoing:
         headers: tuple[tuple[bytes, bytes], ...],
         *,
         scope: Scope,
-        release: Callable[[], None],
+        count: Callable[[int], None],
     ) -> None:
         self._send = send
         self._arrived = arrived
         self._headers = headers
-        self._release: Callable[[], None] | None = release
+        self._count = count
+        self._counted = self._over = False
         self._scope = scope
         self.head = scope["method"] == "HEAD"
         self.status: int | None = None
 
+    def leave(self) -> None:
+        """Gives the place among the waiting requests back."""
+        if self._counted:
+            self._counted = False
+            self._count(-1)
+
+    def come_back(self) -> None:
+        """Takes a place, unless the answer has begun."""
+        if not self._counted and not self._over:
+            self._counted = True
+            self._count(1)
+
     def started_or_over(self) -> None:
-        """Gives the place among the waiting requests back, once."""
-        if self._release is not None:
-            self._release()
-            self._release = None
+        """Gives the place back for good."""
+        self._over = True
+        self.leave()
 
     async def __call__(self, message: Message) -> None:
         if message["type"] == "http.response.start":
@@ -163,7 +179,7 @@ class Outgoing:
             given = tuple(message.get("headers", ()))
             added = _missing(tuple([name for name, _ in given]), self._headers)
             own = (b"x-request-id", self._arrived.request_id.encode("ascii"))
-            closing = (CLOSE,) if self.status is not None and self.status >= 400 and _leaves_body(self._scope) else ()
+            closing = (CLOSE,) if self.status is not None and _closes(self._scope, self.status) else ()
             await self._send({**message, "headers": [*given, *added, own, *closing]})
         elif self.head:
             await self._send({"type": "http.response.body", "body": b"", "more_body": message.get("more_body", False)})
@@ -171,13 +187,22 @@ class Outgoing:
             await self._send(message)
 
 
+def _has_body(scope: Scope) -> bool:
+    return any(name in (b"content-length", b"transfer-encoding") for name, _ in scope["headers"])
+
+
+def _closes(scope: Scope, status: int) -> bool:
+    """Whether the connection ends with this answer. HTTP/2 has no field to say so."""
+    if status < 400 or not scope.get("http_version", "1.1").startswith("1"):
+        return False
+    return status == HTTPStatus.REQUEST_TIMEOUT or _leaves_body(scope)
+
+
 def _leaves_body(scope: Scope) -> bool:
     """Whether a refusal may leave a part of the request's body unread, so that the connection ends with the answer.
 
-    A client has to be told (RFC 9112 §9.6), or its next request on the connection is lost. HTTP/2 has no such field.
+    A client has to be told (RFC 9112 §9.6), or its next request on the connection is lost.
     """
-    if not scope.get("http_version", "1.1").startswith("1"):
-        return False
     for name, value in scope["headers"]:
         if name == b"transfer-encoding":
             return True

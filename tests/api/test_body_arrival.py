@@ -1,0 +1,97 @@
+"""Whoever sends a body slowly takes no place from others, and is not waited for without end."""
+
+import asyncio
+from typing import Any
+
+import pytest
+
+from api import body_arrival
+from api.bodies import read_body
+from api.error_answers import ErrorAnswers
+from api.wrapper import Wrapper
+
+SLOW, QUICK = "/oauth/token", "/admin/quick"
+
+
+async def reading(scope: Any, receive: Any, send: Any) -> None:
+    body = await read_body(scope, receive, 1000)
+    await send({"type": "http.response.start", "status": 200, "headers": []})
+    await send({"type": "http.response.body", "body": body})
+
+
+class Call:
+    """One request to the app, whose body comes when the test says so."""
+
+    def __init__(self, app: Any, path: str) -> None:
+        self.body: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
+        self.sent: list[dict[str, Any]] = []
+        self.task = asyncio.create_task(app(self._scope(path), self._receive, self._send))
+
+    def _scope(self, path: str) -> dict[str, Any]:
+        return {
+            "type": "http",
+            "method": "POST",
+            "path": path,
+            "query_string": b"",
+            "headers": [(b"content-length", b"2")],
+            "client": ("192.0.2.7", 5),
+        }
+
+    async def _receive(self) -> dict[str, Any]:
+        return {"type": "http.request", "body": await self.body}
+
+    async def _send(self, message: dict[str, Any]) -> None:
+        self.sent.append(message)
+
+    async def status(self) -> int:
+        await self.task
+        return int(self.sent[0]["status"])
+
+
+@pytest.mark.anyio
+async def test_requests_whose_body_is_still_to_come_leave_their_place_to_others():
+    wrapper = Wrapper(reading, ErrorAnswers(), in_flight=1, log_requests=False)
+    slow = [Call(wrapper, SLOW) for _ in range(5)]
+    await asyncio.sleep(0)
+    assert wrapper.waiting == 0
+    quick = Call(wrapper, QUICK)
+    quick.body.set_result(b"ok")
+    assert await quick.status() == 200
+    for each in slow:
+        each.body.set_result(b"ok")
+        assert await each.status() == 200
+    assert wrapper.waiting == 0
+
+
+@pytest.mark.anyio
+async def test_a_body_that_does_not_come_ends_the_connection(monkeypatch):
+    monkeypatch.setattr(body_arrival, "SECONDS", 0)
+    wrapper = Wrapper(reading, ErrorAnswers(), log_requests=False)
+    slow = Call(wrapper, SLOW)
+    assert await slow.status() == 408
+    assert (b"connection", b"close") in slow.sent[0]["headers"]
+    assert b'"error":"invalid_request"' in slow.sent[1]["body"]
+    assert wrapper.waiting == 0
+
+
+@pytest.mark.anyio
+async def test_news_that_the_client_has_gone_may_take_as_long_as_it_likes(monkeypatch):
+    monkeypatch.setattr(body_arrival, "SECONDS", 0)
+    gone: asyncio.Future[dict[str, Any]] = asyncio.get_running_loop().create_future()
+    messages = iter([{"type": "http.request", "body": b"ok"}])
+
+    async def receive() -> dict[str, Any]:
+        return next(messages, None) or await gone
+
+    class Anywhere:
+        def leave(self) -> None: ...
+
+        def come_back(self) -> None: ...
+
+    arriving = body_arrival.Arriving(receive, Anywhere())
+    # What is there already is taken, however late it is.
+    assert (await arriving())["body"] == b"ok"
+    waiting = asyncio.create_task(arriving())
+    await asyncio.sleep(0)
+    gone.set_result({"type": "http.disconnect"})
+    assert (await waiting)["type"] == "http.disconnect"
