@@ -47,6 +47,8 @@ class Batch:
         self._start = self.position
         self._folds: dict[str, tuple[Any, int]] = {}
         self._pending: list[Recorded] = []
+        self.last: Recorded | None = None
+        self.finished = False
         self._indexes: list[Any] = []
         self.touched: dict[str, int] = {}
         self._erased: list[str] = []
@@ -148,6 +150,7 @@ class Batch:
         if type(event) is Erased:
             self._erased.append(stream)
         self._pending.append(recorded)
+        self.last = recorded
         self._indexes.append(indexes)
         return recorded
 
@@ -165,6 +168,7 @@ class Batch:
         self.flush()
         if self.position != self._start:
             _MOVE_HEAD.run(self.connection, ({"position": self.position, "time": self.now},))
+        self.finished = True
 
     def keep(self) -> None:
         """After the commit: what this batch learnt is what the process knows."""

@@ -14,13 +14,16 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Protocol
 
 import structlog
+from sqlalchemy import select
 from sqlalchemy.exc import OperationalError, SQLAlchemyError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
+from sqlalchemy.orm import Session
 
 from eventstore.batch import Batch, Request
 from eventstore.commands import DatabaseAway, Executed, Overloaded
 from eventstore.engines import SQLITE_WAIT_MS
 from eventstore.recorder import LogRecorder
+from eventstore.stored import events
 from eventstore.writing import Writing
 from security.clock import Clock
 
@@ -41,53 +44,81 @@ class LockBusy(Exception):
 class Transactions:
     """Runs batches. One thread at a time."""
 
-    def __init__(
-        self, recorder: LogRecorder, writing: Writing, clock: Clock, on_commit: Callable[[int], None]
-    ) -> None:
+    def __init__(self, recorder: LogRecorder, writing: Writing, clock: Clock, on_commit: Callable[[int], None]) -> None:
         self._recorder = recorder
         self._writing = writing
         self._clock = clock
         self._on_commit = on_commit
 
-    def run(self, requests: Sequence[Request]) -> list[Answer]:
-        """Executes the requests in one transaction and gives the answers for after it. Raises `LockBusy`, nothing done.
+    def run(self, requests: Sequence[Request]) -> tuple[list[Answer], Sequence[Request]]:
+        """Executes the requests in one transaction: the answers for after it, and those for which the lock was busy.
 
         Whatever breaks the transaction as a whole (a conflict with another process, an exception while rows were
         written) makes the requests be redone one by one, so that it harms only the one that caused it.
         """
         try:
-            return self._transact(requests)
+            return self._transact(requests), ()
         except LockBusy:
-            raise
+            return [], requests
         except Exception as error:
             if len(requests) == 1:
-                return [(requests[0], None, _meaning(error))]
+                return [(requests[0], None, _meaning(error))], ()
             log.info("batch_redone", commands=len(requests), error=type(error).__name__)
-            return [answer for request in requests for answer in self.run((request,))]
+        answers: list[Answer] = []
+        for place, request in enumerate(requests):
+            done, busy = self.run((request,))
+            if busy:
+                return answers, requests[place:]
+            answers += done
+        return answers, ()
 
     def _transact(self, requests: Sequence[Request]) -> list[Answer]:
         answers: list[Answer] = []
-        with self._recorder.transaction(commit=True) as session:
-            try:
-                session.connection()
-            except OperationalError as error:
-                if "locked" in str(error.orig):
-                    raise LockBusy from error
+        batch: Batch | None = None
+        try:
+            with self._recorder.transaction(commit=True) as session:
+                _lock(session)
+                batch = Batch(self._writing, session, self._clock.now())
+                for request in requests:
+                    answers.append(_decided(batch, request))
+                batch.finish()
+        except Exception:
+            # A connection that breaks while it commits leaves open whether it did; redoing what was done would do it
+            # twice. The log itself tells.
+            if batch is None or not batch.finished or not self._is_stored(batch):
                 raise
-            batch = Batch(self._writing, session, self._clock.now())
-            for request in requests:
-                position = batch.position
-                try:
-                    answers.append((request, batch.run(request), None))
-                except Exception as error:
-                    # A verb that failed before anything was collected harms only its caller; the rest goes on.
-                    if isinstance(error, SQLAlchemyError) or request.then is not None or batch.position != position:
-                        raise
-                    answers.append((request, None, error))
-            batch.finish()
         batch.keep()
         self._on_commit(len(requests))
         return answers
+
+    def _is_stored(self, batch: Batch) -> bool:
+        if batch.last is None:
+            return False
+        with self._recorder.transaction(commit=False) as session:
+            query = select(events.c.state).where(events.c.id == batch.last.position)
+            state = session.connection().scalar(query)
+        return state is not None and self._writing.states.mapper.recorded(state).id == batch.last.id
+
+
+def _lock(session: Session) -> None:
+    """Begins the transaction, on SQLite with its lock."""
+    try:
+        session.connection()
+    except OperationalError as error:
+        if "locked" in str(error.orig):
+            raise LockBusy from error
+        raise
+
+
+def _decided(batch: Batch, request: Request) -> Answer:
+    position = batch.position
+    try:
+        return request, batch.run(request), None
+    except Exception as error:
+        # A verb that failed before anything was collected harms only its caller; the rest goes on.
+        if isinstance(error, SQLAlchemyError) or request.then is not None or batch.position != position:
+            raise
+        return request, None, error
 
 
 def _meaning(error: BaseException) -> BaseException:
@@ -140,16 +171,14 @@ class InlineCommitter:
     def _turn(self) -> None:
         self._scheduled = False
         requests = self._take()
-        try:
-            answers = self._transactions.run(requests)
-        except LockBusy:
-            self._thread = asyncio.get_running_loop().create_task(self._wait_in_thread(requests))
-            return
+        answers, busy = self._transactions.run(requests)
+        if busy:
+            self._thread = asyncio.get_running_loop().create_task(self._wait_in_thread(busy))
         _answer(answers)
         if self._waiting:
             self._schedule()
 
-    async def _wait_in_thread(self, requests: list[Request]) -> None:
+    async def _wait_in_thread(self, requests: Sequence[Request]) -> None:
         try:
             answers = await asyncio.get_running_loop().run_in_executor(None, self._run_blocking, requests)
         finally:
@@ -158,12 +187,11 @@ class InlineCommitter:
         if self._waiting:
             self._schedule()
 
-    def _run_blocking(self, requests: list[Request]) -> list[Answer]:
+    def _run_blocking(self, requests: Sequence[Request]) -> list[Answer]:
         self._set_wait(SQLITE_WAIT_MS)
         try:
-            return self._transactions.run(requests)
-        except LockBusy:
-            return [(request, None, DatabaseAway("locked")) for request in requests]
+            answers, busy = self._transactions.run(requests)
+            return answers + [(request, None, DatabaseAway("locked")) for request in busy]
         finally:
             self._set_wait(0)
 
@@ -201,7 +229,7 @@ class ThreadCommitter:
             self._wake.clear()
             while self._waiting:
                 requests = [self._waiting.popleft() for _ in range(min(len(self._waiting), LARGEST_BATCH))]
-                answers = self._transactions.run(requests)
+                answers, _ = self._transactions.run(requests)
                 self._loop.call_soon_threadsafe(_answer, answers)
             if self._closing:
                 return

@@ -64,7 +64,7 @@ class FreshTables:
         """Makes them empty and without indexes, whatever was left of an earlier rebuild."""
         self.drop(connection)
         for table in self.live:
-            # Without its indexes: one that is made when all rows are there costs a fraction of one that grows with them.
+            # Without indexes: one that is made when all rows are there costs a fraction of one that grows with them.
             connection.execute(CreateTable(self._twins[table]))
 
     def index(self, connection: Connection) -> None:

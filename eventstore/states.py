@@ -39,7 +39,7 @@ class States:
     """A bounded cache of folds. States are immutable, so that what is handed out can never be changed under it."""
 
     def __init__(self, mapper: LogMapper, changes: Changes, size: int = 50_000) -> None:
-        self._mapper = mapper
+        self.mapper = mapper
         self._changes = changes
         self._size = size
         self._kept: OrderedDict[str, Folded] = OrderedDict()
@@ -74,6 +74,6 @@ class States:
         as_of, _ = newest(connection)
         state, version = initial(stream), 0
         for (text,) in _STORED.all(connection, {"stream": stream}):
-            recorded = self._mapper.recorded(text)
+            recorded = self.mapper.recorded(text)
             state, version = evolve(stream, state, recorded), recorded.version
         return Folded(state, version, as_of)

@@ -1,0 +1,71 @@
+"""What happens to the callers of a batch when something goes wrong with it as a whole."""
+
+import asyncio
+from typing import Any
+
+import pytest
+from sqlalchemy.orm import Session
+
+from eventstore.committer import LockBusy, Transactions
+from eventstore.ledger import Ledger
+from security.clock import ManualClock
+from security.keyring import Keyring
+from tests.eventstore.conftest import HERE, register
+
+pytestmark = pytest.mark.anyio
+
+
+async def test_a_batch_that_fails_is_redone_one_by_one_and_nothing_twice(
+    sqlite_url: str, keyring: Keyring, clock: ManualClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On the way, another process takes the lock in the middle of the redoing."""
+    real, sizes = Transactions._transact, []
+
+    def transact(self: Transactions, requests: Any) -> Any:
+        sizes.append(len(requests))
+        if len(sizes) == 1:
+            raise ZeroDivisionError
+        if len(sizes) == 4:
+            raise LockBusy
+        return real(self, requests)
+
+    ledger = await Ledger.open(sqlite_url, keyring, clock)
+    monkeypatch.setattr(Transactions, "_transact", transact)
+    results = await asyncio.gather(*(ledger.execute(register(f"c{n}"), origin=HERE) for n in range(5)))
+    assert sizes == [5, 1, 1, 1, 3]
+    assert [each.refusal for each in results] == [None] * 5
+    assert [each.recorded[0].position for each in results] == [1, 3, 5, 7, 9]
+    await ledger.close()
+
+
+async def test_a_commit_whose_answer_was_lost_is_not_done_twice(
+    ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await ledger.execute(register("first"), origin=HERE)
+    real, lost = Session.commit, []
+
+    def commit(self: Session) -> None:
+        real(self)
+        if not lost:
+            lost.append(True)
+            raise ConnectionResetError
+
+    monkeypatch.setattr(Session, "commit", commit)
+    executed = await ledger.execute(register("second"), origin=HERE)
+    assert lost
+    assert executed.refusal is None
+    assert [each.position for each in executed.recorded] == [3, 4]
+    assert (await ledger.head())[0] == 4
+
+
+async def test_a_commit_that_failed_is_told_to_its_caller(ledger: Ledger, monkeypatch: pytest.MonkeyPatch) -> None:
+    def commit(self: Session) -> None:
+        self.rollback()
+        raise ConnectionResetError
+
+    with monkeypatch.context() as broken:
+        broken.setattr(Session, "commit", commit)
+        with pytest.raises(ConnectionResetError):
+            await ledger.execute(register("a"), origin=HERE)
+    assert (await ledger.head())[0] == 0
+    assert (await ledger.execute(register("a"), origin=HERE)).refusal is None
