@@ -1,6 +1,7 @@
 """The log read from a server, over the paths of C2SP tlog-tiles."""
 
-from collections.abc import Iterator, Sequence
+import time
+from collections.abc import Callable, Iterator, Sequence
 
 import httpx
 
@@ -10,15 +11,25 @@ from verifier.verdict import SourceError
 
 _TIMEOUT_S = 30.0
 _ATTEMPTS = 3
+_LONGEST_WAIT_S = 60
+_WAITS = 20
+"""How often one file is waited for when the server says that it is asked too fast."""
 
 
 class ServerSource:
-    """A server by its address; `…/log` is where it publishes. `transport` is for tests."""
+    """A server by its address; `…/log` is where it publishes. `transport` and `sleep` are for tests."""
 
-    def __init__(self, url: str, token: str | None = None, transport: httpx.BaseTransport | None = None) -> None:
+    def __init__(
+        self,
+        url: str,
+        token: str | None = None,
+        transport: httpx.BaseTransport | None = None,
+        sleep: Callable[[float], None] = time.sleep,
+    ) -> None:
         url = url.rstrip("/")
         self._prefix = url if url.endswith("/log") else url + "/log"
         self._entries = token is not None
+        self._sleep = sleep
         headers = {} if token is None else {"Authorization": f"Bearer {token}"}
         self._client = httpx.Client(headers=headers, timeout=_TIMEOUT_S, transport=transport)
 
@@ -68,7 +79,7 @@ class ServerSource:
         failure = ""
         for _ in range(_ATTEMPTS):
             try:
-                response = self._client.get(url)
+                response = self._patiently(url)
             except httpx.HTTPError as error:
                 failure = type(error).__name__
                 continue
@@ -80,6 +91,16 @@ class ServerSource:
             if response.status_code < 500 and response.status_code != 429:
                 break
         raise SourceError(f"the server did not hand out {url}: {failure}")
+
+    def _patiently(self, url: str) -> httpx.Response:
+        """Asks as fast as the server allows (RFC 6585 §4)."""
+        for _ in range(_WAITS):
+            response = self._client.get(url)
+            after = response.headers.get("retry-after", "")
+            if response.status_code != 429 or not after.isdigit() or int(after) > _LONGEST_WAIT_S:
+                break
+            self._sleep(int(after))
+        return response
 
 
 def path_of(number: int) -> str:

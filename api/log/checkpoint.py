@@ -12,7 +12,7 @@ from eventstore.transparency import published
 @get("/log/checkpoint", tags=["Log"], summary="The newest checkpoint", media_type=TEXT)
 async def checkpoint(request: Request[Any, Any, Any]) -> Response[bytes]:
     """A signed note (C2SP tlog-checkpoint): origin, size, root, and the signatures of the log and of its witnesses."""
-    here = admitted(request)
+    here = await admitted(request)
     newest = await here.ledger.read(published.newest)
     if newest is None:
         raise Missing("The log has no checkpoint yet; it gets one within a second of its first event.")

@@ -33,7 +33,7 @@ async def tile(
     rest: Rest,
 ) -> Response[bytes]:
     """Consecutive hashes of 32 bytes: 256 of them, or as many as a partial tile's path says."""
-    here = admitted(request)
+    here = await admitted(request)
     address = tiles.parse_path(f"{level}{rest}")
     if address is None or address.level is None:
         raise Missing(NO_TILE)

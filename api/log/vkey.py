@@ -16,7 +16,7 @@ async def vkey(request: Request[Any, Any, Any]) -> Response[bytes]:
     It comes from the very server that it is meant to check. Pin the key that its operator gave you on another way, and
     use this one to see that they agree.
     """
-    here = admitted(request)
+    here = await admitted(request)
     state: log_key.State = await here.ledger.state(log_key.STREAM)
     if state.verifier_key is None:
         raise Unavailable("The log has no key yet.")

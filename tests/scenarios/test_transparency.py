@@ -145,6 +145,10 @@ async def test_a_log_that_was_rewritten_is_not_served_as_if_nothing_happened(wor
 async def test_the_public_part_is_throttled(world: World) -> None:
     answers = [(await world.client.get("/log/vkey")).status_code for _ in range(4)]
     assert answers == [200, 200, 200, 429]
+    bearer = {"authorization": f"Bearer {await world.token('audit:read')}"}
+    assert (await world.client.get("/log/vkey", headers=bearer)).status_code == 200
+    other = {"authorization": f"Bearer {await world.token('people:read')}"}
+    assert (await world.client.get("/log/vkey", headers=other)).status_code == 429
 
 
 COSIGNER = Cosigner("witness.example", bytes(32))

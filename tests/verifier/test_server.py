@@ -119,3 +119,21 @@ def test_what_cannot_be_read_proves_nothing(log: PublishedLog) -> None:
         source.note(3)
     source = ServerSource("https://log.example", None, httpx.MockTransport(lambda _: httpx.Response(503)))
     assert verify(source, [KEY]).exit_code == 2
+
+
+def test_a_server_that_is_asked_too_fast_is_waited_for() -> None:
+    waits: list[float] = []
+
+    def slow(_: httpx.Request) -> httpx.Response:
+        if len(waits) < 5:
+            return httpx.Response(429, headers={"retry-after": "2"})
+        return httpx.Response(200, content=b"found")
+
+    source = ServerSource("https://log.example", None, httpx.MockTransport(slow), waits.append)
+    assert (source.newest(), waits) == ("found", [2.0] * 5)
+    for after in ("3600", "", "tomorrow"):
+        answer = httpx.Response(429, headers={"retry-after": after})
+        source = ServerSource("https://log.example", None, httpx.MockTransport(lambda _, a=answer: a), waits.append)
+        with pytest.raises(SourceError, match="status 429"):
+            source.newest()
+    assert len(waits) == 5
