@@ -36,6 +36,7 @@ class InlineReader:
         self._data_version = driver.cursor()
         self._changes = changes
         self._seen = -1
+        self._asked = False
 
     async def run(self, read: Callable[Concatenate[Connection, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Runs the query here and now."""
@@ -49,11 +50,22 @@ class InlineReader:
             raise DatabaseAway(type(error).__name__) from error
 
     async def settled(self) -> None:
-        """Follows the log if any connection wrote since the last call: `PRAGMA data_version` tells in microseconds."""
+        """Follows the log if any connection wrote since the last call: `PRAGMA data_version` tells in microseconds.
+
+        Callers share one question. The loop runs what is ready in the order in which it became so, and `_forget` is put
+        there before the question: whatever still runs ahead of it had arrived before the question was asked.
+        """
+        if self._asked:
+            return
+        asyncio.get_running_loop().call_soon(self._forget)
         (version,) = self._data_version.execute("PRAGMA data_version").fetchone()
         if version != self._seen:
             self._changes.catch_up(self._connection, newest(self._connection)[0])
             self._seen = version
+        self._asked = True
+
+    def _forget(self) -> None:
+        self._asked = False
 
     def close(self) -> None:
         self._connection.close()
