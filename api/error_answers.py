@@ -40,6 +40,8 @@ MACHINE = ("/admin", "/audit", "/leaks", "/credentials", "/log", "/health", "/me
 PAGES = ("/oauth/authorize", "/account")
 MISSING_PARAMETER = re.compile(r"Missing required \w+ parameter '([\w.-]{1,64})'")
 NAME = re.compile(r"[\w.\[\]-]{1,100}")
+WORD = re.compile(r"[a-z][a-z_]{0,39}[0-9]{0,3}")
+"""What a member may be called. A name that was sent and is no such word may be a secret, and is not repeated."""
 
 log = structlog.get_logger("api")
 
@@ -96,7 +98,10 @@ class ErrorAnswers:
             failure = _as_problem(error)
         else:
             failure = to_problem(error, scope)
-        if failure.status >= 500 and not isinstance(error, Problem | OAuthError):
+        if failure.status == 503 and not isinstance(error, Problem | OAuthError):
+            # A known condition of every request while it lasts: a trace of each would drown what matters.
+            log.warning("request postponed", request_id=request_id, error=type(error).__name__)
+        elif failure.status >= 500 and not isinstance(error, Problem | OAuthError):
             log.error("request failed", request_id=request_id, **trace(error))
         if words == "oauth":
             return _as_oauth(failure).answer()
@@ -187,8 +192,9 @@ def invalid(error: Exception, path: str | None = None) -> problems.Invalid:
     field = path or where.removesuffix("`").removeprefix("key in ").removeprefix("$").lstrip(".")
     parent = f"{field}." if field else ""
     if match := re.search(r"Object (missing required|contains unknown) field `(.*)`$", text, re.DOTALL):
-        name = parent + match[2]
-        detail = "is missing" if match[1] == "missing required" else "is not known here"
+        missing = match[1] == "missing required"
+        name = parent + match[2] if missing or WORD.fullmatch(match[2]) else ""
+        detail = "is missing" if missing else "is not known here"
         return problems.Invalid.field(name if NAME.fullmatch(name) else field or "body", detail)
     return problems.Invalid.field(field if NAME.fullmatch(field) else "body", _words(text))
 

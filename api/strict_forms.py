@@ -10,7 +10,8 @@ PARAMETERS = 100
 """Parameters that are read. No request of any protocol here has more than two dozen."""
 
 BROKEN = re.compile(rb"%(?![0-9A-Fa-f]{2})")
-NAME = re.compile(r"[A-Za-z0-9_.-]{1,64}")
+NAME = re.compile(r"[a-z][a-z_]{0,39}[0-9]{0,3}")
+"""A name that may be repeated in an answer: a word, as all of ours are, and nothing that could be a secret."""
 
 
 def pairs(text: bytes) -> Iterator[tuple[str, str]]:

@@ -15,7 +15,8 @@ DEPTH = 32
 SAFE = 2**53 - 1
 """The integers that every reader has exactly (RFC 7493 §2.2)."""
 
-NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
+NAME = re.compile(r"[a-z][a-z_]{0,39}[0-9]{0,3}")
+"""A name that may be repeated in an answer: a word, as all of ours are, and nothing that could be a secret."""
 
 
 class _Fault:

@@ -99,6 +99,7 @@ def test_dashboards_carry_the_oauth_word():
         (b'{"name": "long"}', "name", "Expected `str` of length <= 3"),
         (b'{"name": "a", "x": 1}', "x", "is not known here"),
         (b'{"name": "a", "<script>": 1}', "body", "is not known here"),
+        (b'{"name": "a", "glog_at_0123456789abcdefghij": 1}', "body", "is not known here"),
         (b'{"name": "a", "colour": "hunter2"}', "colour", "is none of the allowed values"),
         (b'{"name": "a", "uris": [{"uri": "a"}, {"uri": 1}]}', "uris[1].uri", "Expected `str`, got `int`"),
         (b'{"name": "a", "uris": [{}]}', "uris[0].uri", "is missing"),
