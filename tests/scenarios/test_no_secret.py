@@ -1,0 +1,121 @@
+"""No secret stays: whole flows in any order, then a search through database, log and answers for all that they used."""
+
+import io
+import logging
+from pathlib import Path
+from secrets import token_hex
+from typing import Any
+
+import pytest
+import structlog
+from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import strategies as st
+
+from api.log_lines import configure
+from security.clock import ManualClock
+from security.keyring import Keyring
+from tests.databases import BACKENDS, Databases
+from tests.scenarios.administration import EVERYTHING
+from tests.scenarios.asking import set_scene
+from tests.scenarios.dashboards import make_dashboard
+from tests.scenarios.secret_flows import STEPS, Flows, Step, Watch
+from tests.scenarios.traces import database, forms, holds
+from tests.scenarios.world import open_world
+
+ORDERS = 3
+"""Orders of the steps that are tried on each database; each of them runs all the steps."""
+
+
+@pytest.fixture
+def log() -> Any:
+    """All that the server writes to its log, at every level; logging is afterwards as it was."""
+    root, before = logging.getLogger(), (structlog.get_config(), list(logging.getLogger().handlers))
+    level = root.level
+    stream = io.StringIO()
+    configure(format="json", level="debug", stream=stream)
+    yield stream
+    structlog.configure(**before[0])
+    root.handlers[:], root.level = before[1], level
+
+
+def test_the_search_finds_every_form() -> None:
+    value = 'glog_at_a&b c"é'
+    for form in forms(value):
+        assert holds(b"x" + form + b"y", value), form
+    assert holds(b"...PAULA@EXAMPLE.TEST", "paula@example.test", any_case=True)
+    assert not holds(b"glog_at_a&b", value)
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+@settings(
+    max_examples=ORDERS,
+    deadline=None,
+    database=None,
+    phases=(Phase.explicit, Phase.generate),
+    suppress_health_check=list(HealthCheck),
+    report_multiple_bugs=False,
+)
+@given(order=st.permutations(STEPS), spice=st.text("aé ß&<\"'%+/漢", max_size=4))
+async def test_nothing_secret_stays(
+    backend: Any,
+    databases: Databases,
+    keyring: Keyring,
+    tmp_path_factory: pytest.TempPathFactory,
+    log: io.StringIO,
+    order: list[Step],
+    spice: str,
+) -> None:
+    url = databases.create(backend)
+    try:
+        await play(url, tmp_path_factory.mktemp("no-secret"), keyring, log, order, spice)
+    finally:
+        databases.drop(url)
+
+
+async def play(url: str, directory: Path, keyring: Keyring, log: io.StringIO, order: list[Step], spice: str) -> None:
+    watch = Watch()
+
+    def unique(beginning: str) -> str:
+        ending = spice if beginning in ("pw-", "wrong-") else ""
+        return f"{beginning}{token_hex(8)}{ending}"
+
+    async with open_world(
+        url, directory, keyring, ManualClock(), throttle=False, log_requests=True, log_level="debug"
+    ) as world:
+        flows = await prepare(world, watch, unique)
+        for step in order:
+            await step(flows)
+        assert (await flows.program.get("/metrics")).status_code == 200
+        assert {raw[5:7] for raw in watch.secrets if raw.startswith("glog_")} == {"at", "rt", "ac", "cs", "ss"}
+        # What is no secret is found, so the search does look.
+        assert any(holds(content, flows.shop.client_id) for _, content in database(url))
+        await search(url, watch, log)
+    # And once more what a stopped server leaves behind: its last counts, and no write-ahead log.
+    await search(url, watch, log)
+
+
+async def prepare(world: Any, watch: Watch, unique: Any) -> Flows:
+    """The parties, whose secrets and names are watched from here on."""
+    scene = await set_scene(world)
+    assert scene.shop.secret is not None
+    password, name = unique("pw-"), unique("paul-")
+    someone = await world.register_person(name, password=password)
+    dashboard = await make_dashboard(world)
+    token = await world.token(*EVERYTHING)
+    watch.secrets |= {password, scene.shop.secret, token, *(secret.reveal() for secret in dashboard.secrets)}
+    watch.personal |= {name, someone.email}
+    return Flows(world, type(scene)(world, someone, scene.shop), watch, dashboard, token, unique)
+
+
+async def search(url: str, watch: Watch, log: io.StringIO) -> None:
+    found = [
+        (name, value, form)
+        for name, content in database(url)
+        for value in watch.secrets | watch.personal
+        if (form := holds(content, value, any_case=value in watch.personal))
+    ]
+    assert found == []
+    written = log.getvalue().encode()
+    assert written
+    assert [value for value in watch.secrets | watch.personal if holds(written, value)] == []
+    assert watch.leaks() == []

@@ -1,0 +1,85 @@
+"""Where a value that should not be kept may have left a trace: in whatever form, in a database, a log or an answer."""
+
+import json
+import sqlite3
+from base64 import b64encode
+from collections.abc import Iterator
+from contextlib import closing
+from functools import lru_cache
+from html import escape
+from pathlib import Path
+from urllib.parse import quote, quote_plus
+
+import psycopg
+from psycopg import sql
+
+
+@lru_cache(maxsize=4096)
+def forms(value: str) -> frozenset[bytes]:
+    """The value as somebody may have written it: raw, escaped for an address, a page or JSON, base64, hexadecimal.
+
+    In base64 the value may begin at any of three places of a group, so that only its inner characters are certain.
+    """
+    raw = value.encode()
+    found = {
+        raw,
+        quote(value, safe="").encode(),
+        quote_plus(value).encode(),
+        escape(value).encode(),
+        json.dumps(value)[1:-1].encode(),
+        raw.hex().encode(),
+        raw.hex().upper().encode(),
+        value.encode("utf-16-le"),
+    }
+    for before in range(3):
+        text = b64encode(b"\0" * before + raw)
+        inner = text[4 if before else 0 : -4]
+        found |= {inner, inner.translate(bytes.maketrans(b"+/", b"-_"))}
+    return frozenset(found)
+
+
+def holds(haystack: bytes, value: str, *, any_case: bool = False) -> bytes | None:
+    """The first form of the value that stands there."""
+    lowered = haystack.lower() if any_case else haystack
+    for form in forms(value):
+        if form in haystack or (any_case and form.lower() in lowered):
+            return form
+    return None
+
+
+def database(url: str) -> Iterator[tuple[str, bytes]]:
+    """Everything that a database keeps, each part with its name."""
+    if url.startswith("sqlite"):
+        yield from _sqlite(Path(url.removeprefix("sqlite:///")))
+    else:
+        yield from _postgresql(url.replace("+psycopg", ""))
+
+
+def _sqlite(path: Path) -> Iterator[tuple[str, bytes]]:
+    """The files as they lie there, and each value again, since a long one is spread over pages."""
+    for file in sorted(path.parent.glob(f"{path.name}*")):
+        yield file.name, file.read_bytes()
+    with closing(sqlite3.connect(path)) as connection:
+        names = [name for (name,) in connection.execute("SELECT name FROM sqlite_schema WHERE type = 'table'")]
+        for name in names:
+            rows = connection.execute(f'SELECT * FROM "{name}"')  # noqa: S608 - a name that the database gave
+            yield name, b"\n".join(_octets(value) for row in rows for value in row)
+
+
+def _postgresql(url: str) -> Iterator[tuple[str, bytes]]:
+    with psycopg.connect(url) as connection:
+        names = connection.execute(
+            "SELECT schemaname, tablename FROM pg_tables WHERE schemaname NOT IN ('pg_catalog', 'information_schema')"
+        ).fetchall()
+        assert names
+        for schema, name in names:
+            rows = connection.execute(sql.SQL("SELECT * FROM {}").format(sql.Identifier(schema, name)))
+            yield name, b"\n".join(_octets(value) for row in rows for value in row)
+
+
+def _octets(value: object) -> bytes:
+    if isinstance(value, bytes | memoryview):
+        return bytes(value)
+    if isinstance(value, dict | list):
+        return json.dumps(value, ensure_ascii=False).encode()
+    return str(value).encode()
