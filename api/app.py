@@ -31,6 +31,7 @@ from api.transparency.keeping import Transparency
 from api.uses import Uses
 from api.wrapper import Wrapper
 from eventstore.commands import Origin
+from eventstore.deriving import Deriving
 from eventstore.following import EventIndexing, Follower
 from eventstore.ledger import Ledger
 from security.clock import Clock, SystemClock
@@ -62,6 +63,7 @@ async def open_services(
         uses=Uses(ledger, settings.usage_flush_interval, settings.grouped_window),
         lifetimes=lifetimes(settings),
         search_index=Follower(ledger, EventIndexing(ledger)),
+        derived=Follower(ledger, Deriving()),
         metrics=metrics,
         dashboard_secrets=DashboardSecrets(ledger),
         transparency=Transparency(ledger, settings),

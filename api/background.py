@@ -10,7 +10,7 @@ from api.audit import readings
 from api.services import Services
 from domain.event import Moment
 from eventstore.commands import DatabaseAway, Overloaded
-from projections import grants, sessions, tokens
+from projections import derived, grants, sessions, tokens
 from security.vault import Vault
 
 FOLLOW_EVERY = 0.2
@@ -59,11 +59,12 @@ class Background:
 
     async def _follow(self) -> None:
         await self._services.search_index.follow()
+        await self._services.derived.follow()
 
     async def _prune(self) -> None:
         here = self._services
         before, limit = here.ledger.clock.now(), here.settings.prune_batch
-        for prune in (tokens.prune, grants.prune, sessions.prune, _answers(here.ledger.vault)):
+        for prune in (tokens.prune, grants.prune, sessions.prune, derived.prune, _answers(here.ledger.vault)):
             while await here.ledger.maintain(prune, before, limit) >= limit:
                 await asyncio.sleep(0)
 

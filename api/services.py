@@ -40,6 +40,7 @@ class Services:
     uses: Uses
     lifetimes: Lifetimes
     search_index: Follower
+    derived: Follower
     metrics: "Metrics"
     dashboard_secrets: DashboardSecrets
     transparency: Transparency

@@ -6,6 +6,7 @@ from projections import (
     accounts,
     clients,
     consents,
+    derived,
     digests,
     event_index,
     grants,
@@ -30,5 +31,5 @@ PROJECTIONS: tuple[ModuleType, ...] = (
 )
 """Every read model that is written in the log's own transaction, each with `VERSION`, `HANDLES` and `project`."""
 
-FOLLOWING: tuple[ModuleType, ...] = (event_index,)
+FOLLOWING: tuple[ModuleType, ...] = (event_index, derived)
 """Those that follow the log a moment later, each with `VERSION` and `NAME`, its row in the table `followers`."""

@@ -117,7 +117,6 @@ def project(recorded: Recorded, indexes: Mapping[str, bytes]) -> Iterator[Write]
     # One key for all people, because one may take the name that another has just given up.
     key = "accounts"
     where = {"b_account_id": account_id, "b_at": recorded.time}
-    at = {"b_account_id": account_id, "b_position": recorded.position}
     match event:
         case account.Registered():
             yield Write(_INSERT, _registered(account_id, recorded, indexes), key)
@@ -129,16 +128,22 @@ def project(recorded: Recorded, indexes: Mapping[str, bytes]) -> Iterator[Write]
                     yield Write(_SET[field], where | index | {"b_value": value}, key)
         case account.RolesChanged():
             yield Write(_SET["roles"], where | {"b_value": lists.text(event.new)}, key)
-        case account_sign_in.PasswordChanged(except_grant=grant_id):
-            yield Write(_PASSWORD_CUT_OFF, at | {"b_grant_id": grant_id}, key)
         case account.Enabled() | account.Disabled():
-            enabled = isinstance(event, account.Enabled)
-            yield Write(_SET["state"], where | {"b_value": "enabled" if enabled else "disabled"}, key)
-            if not enabled:
-                yield Write(_CUT_OFF, at, key)
+            state = "enabled" if isinstance(event, account.Enabled) else "disabled"
+            yield Write(_SET["state"], where | {"b_value": state}, key)
         case account.Erased():
             yield Write(_ERASE, where, key)
+    yield from _cut_offs(account_id, recorded, key)
+
+
+def _cut_offs(account_id: str, recorded: Recorded, key: str) -> Iterator[Write]:
+    event = recorded.event
+    at = {"b_account_id": account_id, "b_position": recorded.position}
+    match event:
+        case account.Disabled() | account.Erased():
             yield Write(_CUT_OFF, at, key)
+        case account_sign_in.PasswordChanged(except_grant=grant_id):
+            yield Write(_PASSWORD_CUT_OFF, at | {"b_grant_id": grant_id}, key)
         case cut_off.AccountTokensEnded():
             yield windows.write(_WINDOWS, recorded, {"b_account_id": account_id}, key)
 

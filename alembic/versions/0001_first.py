@@ -126,6 +126,45 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("account_id", "client_id", name=op.f("pk_consents")),
     )
     op.create_table(
+        "derived_lives",
+        sa.Column("client_id", sa.Text(), nullable=False),
+        sa.Column("secret_id", sa.Text(), nullable=False),
+        sa.Column("kind", sa.SmallInteger(), autoincrement=False, nullable=False),
+        sa.Column("until", sa.BigInteger(), autoincrement=False, nullable=False),
+        sa.Column("issued", sa.BigInteger(), autoincrement=False, nullable=False),
+        sa.Column("count", sa.BigInteger(), nullable=False),
+        sa.PrimaryKeyConstraint("client_id", "secret_id", "kind", "until", "issued", name=op.f("pk_derived_lives")),
+        sqlite_with_rowid=False,
+    )
+    op.create_index(op.f("ix_derived_lives_until"), "derived_lives", ["until"], unique=False)
+    op.create_table(
+        "derived_people",
+        sa.Column("account_id", sa.Text(), nullable=False),
+        sa.Column("client_id", sa.Text(), nullable=False),
+        sa.Column("secret_id", sa.Text(), nullable=False),
+        sa.Column("issued_at", sa.BigInteger(), nullable=False),
+        sa.Column("until", sa.BigInteger(), nullable=False),
+        sa.PrimaryKeyConstraint("account_id", "client_id", "secret_id", name=op.f("pk_derived_people")),
+        sqlite_with_rowid=False,
+    )
+    op.create_index(
+        op.f("ix_derived_people_client_id_secret_id_until"),
+        "derived_people",
+        ["client_id", "secret_id", "until"],
+        unique=False,
+    )
+    op.create_table(
+        "derived_totals",
+        sa.Column("client_id", sa.Text(), nullable=False),
+        sa.Column("secret_id", sa.Text(), nullable=False),
+        sa.Column("grants", sa.BigInteger(), nullable=False),
+        sa.Column("codes", sa.BigInteger(), nullable=False),
+        sa.Column("access_tokens", sa.BigInteger(), nullable=False),
+        sa.Column("refresh_tokens", sa.BigInteger(), nullable=False),
+        sa.PrimaryKeyConstraint("client_id", "secret_id", name=op.f("pk_derived_totals")),
+        sqlite_with_rowid=False,
+    )
+    op.create_table(
         "digests",
         sa.Column("digest", sa.LargeBinary(length=32), nullable=False),
         sa.Column("position", sa.BigInteger(), nullable=False),

@@ -1,0 +1,290 @@
+"""Keeps `projections.derived` up to the log: what each event adds to what is alive, and what it takes away.
+
+Most events say it themselves. Where one ends something, the grant's own short history says what: the lives before the
+event less the lives after it. A cut-off of a client or a secret version is one statement, whatever its size.
+"""
+
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any, NamedTuple
+
+from sqlalchemy import Connection, bindparam, select
+
+from domain import account, account_sign_in, client_secret, consent, cut_off, grant, grant_code
+from domain.event import Moment, Recorded
+from eventstore.lifespans import Cut, Life, cut_of, cuts, history, lives
+from eventstore.mapper import LogMapper
+from eventstore.stored import events
+from projections import derived, event_index
+from projections.derived import NO_SECRET, Cleared, Kind, Person, Piece, Total
+from projections.grants import TABLE as GRANTS
+
+RECENT = 50
+"""Events of a grant that a refresh looks back on. What is older has expired, or is outlived by what is newer."""
+
+WHOLE = 5_000
+"""Events of a grant that its end looks back on."""
+
+GRANTS_OF_PERSON = 200
+"""Grants of a person of which the newest decide until when anything of theirs is alive."""
+
+STEP = 1_000
+
+_KINDS = {"access": Kind.ACCESS, "refresh": Kind.REFRESH, "code": Kind.CODE}
+_NEXT = (
+    select(events.c.state)
+    .where(events.c.id > bindparam("b_after"), events.c.id <= bindparam("b_last"))
+    .order_by(events.c.id)
+)
+
+
+class Changes(NamedTuple):
+    """What one event changes, to be carried out in this order."""
+
+    cleared: Cleared | None = None
+    pieces: Sequence[tuple[Piece, int]] = ()
+    totals: Sequence[Total] = ()
+    people: Sequence[Person] = ()
+    forgotten: str | None = None
+
+
+class Deriving:
+    """The follower's model."""
+
+    name = derived.NAME
+
+    def prepare(self, connection: Connection, recorded: Sequence[Recorded]) -> list[Changes]:
+        """What a stretch of the log changes."""
+        return [found for each in recorded if (found := changes(connection, each)) is not None]
+
+    def keep(self, connection: Connection, prepared: list[Changes]) -> None:
+        """Writes it, neighbours together."""
+        pending = _Pending(connection)
+        for each in prepared:
+            pending.take(each)
+        pending.flush()
+
+
+def catch_up(connection: Connection, head: int) -> None:
+    """Brings the counts up to the head within the caller's transaction, which holds the log's lock."""
+    model, mapper = Deriving(), LogMapper()
+    while True:
+        before = event_index.reached(connection, derived.NAME)
+        if before >= head:
+            return
+        last = min(head, before + STEP)
+        states = connection.scalars(_NEXT, {"b_after": before, "b_last": last})
+        prepared = model.prepare(connection, [mapper.recorded(state) for state in states.all()])
+        if event_index.advance(connection, derived.NAME, before, last):
+            model.keep(connection, prepared)
+
+
+class _Pending:
+    """Changes that can be written together."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+        self._pieces: Counter[tuple[str, str, int, int, int]] = Counter()
+        self._totals: dict[tuple[str, str], Total] = {}
+        self._people: dict[tuple[str, str, str], Person] = {}
+
+    def take(self, change: Changes) -> None:
+        if change.cleared is not None or change.forgotten is not None:
+            self.flush()
+        if change.cleared is not None:
+            derived.clear(self._connection, change.cleared)
+        if change.forgotten is not None:
+            derived.forget(self._connection, change.forgotten)
+        for piece, number in change.pieces:
+            self._pieces[piece.row] += number
+        for total in change.totals:
+            former = self._totals.get(total[:2])
+            summed = total if former is None else Total(*total[:2], *map(sum, zip(former[2:], total[2:], strict=True)))
+            self._totals[total[:2]] = summed
+        for person in change.people:
+            known = self._people.get(person[:3])
+            if known is not None:
+                person = Person(*person[:3], *map(max, zip(known[3:], person[3:], strict=True)))
+            self._people[person[:3]] = person
+
+    def flush(self) -> None:
+        derived.count(self._connection, self._pieces)
+        derived.add_totals(self._connection, self._totals.values())
+        derived.prolong(self._connection, self._people.values())
+        self._pieces, self._totals, self._people = Counter(), {}, {}
+
+
+# What an event changes --------------------------------------------------------------------------------------------
+
+
+def changes(connection: Connection, recorded: Recorded) -> Changes | None:
+    """What one event changes; None for one that changes nothing."""
+    match recorded.event:
+        case grant_code.CodeIssued():
+            return _grown([], [recorded], _total_of_code(recorded))
+        case grant.TokensIssued() if recorded.event.code is None:
+            return _grown([], [recorded], _totals(recorded, None))
+        case grant.TokensIssued() | grant.TokensRefreshed():
+            told = _history(connection, recorded, RECENT)
+            return _grown(told[:-1], told, _totals(recorded, told[:-1]))
+        case grant_code.CodeRedeemed() | grant.SuccessorReplaced():
+            told = _history(connection, recorded, RECENT)
+            return _grown(told[:-1], told, ())
+        case grant.TokenRevoked() | grant.Ended():
+            return _ended(connection, recorded)
+        case account.Disabled() | account.Erased() | account_sign_in.PasswordChanged() | cut_off.AccountTokensEnded():
+            return _person_cut(connection, recorded, recorded.stream.partition(":")[2], None)
+        case consent.Withdrawn():
+            _, account_id, client_id = recorded.stream.split(":")
+            return _person_cut(connection, recorded, account_id, client_id)
+    cleared = _cleared(recorded)
+    return None if cleared is None else Changes(cleared)
+
+
+def _history(connection: Connection, recorded: Recorded, limit: int) -> list[Recorded]:
+    return history(connection, recorded.stream.partition(":")[2], recorded.position, limit)
+
+
+def _grown(before: list[Recorded], after: list[Recorded], totals: Iterable[Total]) -> Changes:
+    """Something was issued or used up, by a client and a person who were not cut off, or it had been refused."""
+    now = after[-1].time
+    found = lives(after)
+    return Changes(
+        pieces=_difference(pieces(lives(before), now), pieces(found, now)),
+        totals=tuple(totals),
+        people=tuple(_people(found, now)),
+    )
+
+
+def _ended(connection: Connection, recorded: Recorded) -> Changes:
+    told = _history(connection, recorded, WHOLE)
+    now, found = recorded.time, lives(told)
+    if not found:
+        return Changes()
+    client_id, account_id = found[0].client_id, found[0].account_id
+    cutting = cuts(connection, client_id, account_id, recorded.position)
+    taken = _difference(pieces(lives(told[:-1], cutting), now), pieces(lives(told, cutting), now))
+    if account_id is None:
+        return Changes(pieces=taken)
+    people = _all_of_person(connection, account_id, recorded.position, now)
+    return Changes(pieces=taken, people=people, forgotten=account_id)
+
+
+def _person_cut(connection: Connection, recorded: Recorded, account_id: str, client_id: str | None) -> Changes:
+    position, now = recorded.position, recorded.time
+    taken: list[tuple[Piece, int]] = []
+    for grant_id, of_client in grants_of(connection, account_id, position, now):
+        if client_id in (None, of_client):
+            told = history(connection, grant_id, position, WHOLE)
+            before = cuts(connection, of_client, account_id, position - 1)
+            after = [*before, *_own(recorded)]
+            taken += _difference(pieces(lives(told, before), now), pieces(lives(told, after), now))
+    people = _all_of_person(connection, account_id, position, now)
+    return Changes(pieces=taken, people=people, forgotten=account_id)
+
+
+def _own(recorded: Recorded) -> Iterator[Cut]:
+    cut = cut_of(recorded)
+    if cut is not None:
+        yield cut
+
+
+def _cleared(recorded: Recorded) -> Cleared | None:
+    event, (category, _, name) = recorded.event, recorded.stream.partition(":")
+    if category != "client" or cut_of(recorded) is None:
+        return None
+    if isinstance(event, client_secret.SecretRevoked):
+        return Cleared(name, event.secret_id, None)
+    if isinstance(event, cut_off.ClientTokensEnded):
+        return Cleared(name, event.secret_id, event.since_at if event.first else None)
+    return Cleared(name, None, None)
+
+
+# How things are counted -------------------------------------------------------------------------------------------
+
+
+def pieces(found: Sequence[Life], now: Moment) -> list[Piece]:
+    """The pieces of one grant's lives at a moment: its codes and tokens, and the grant itself."""
+    made = [
+        Piece(life.client_id, life.secret_id or NO_SECRET, _KINDS[life.kind], life.until, life.issued_at)
+        for life in found
+        if life.until > now
+    ]
+    if not made:
+        return []
+    newest: dict[str, Life] = {}
+    for life in found:
+        newest[life.secret_id or NO_SECRET] = life
+    for secret_id, last in newest.items():
+        until = max(each.until for each in found if (each.secret_id or NO_SECRET) == secret_id)
+        if secret_id != NO_SECRET and not last.cut and until > now:
+            made.append(Piece(last.client_id, secret_id, Kind.GRANT, until, last.issued_at))
+    last = found[-1]
+    if not last.cut:
+        until = max(life.until for life in found if not life.cut)
+        made.append(Piece(last.client_id, last.secret_id or NO_SECRET, Kind.NEWEST, until, last.issued_at))
+    return made
+
+
+def _difference(before: Iterable[Piece], after: Iterable[Piece]) -> list[tuple[Piece, int]]:
+    counted: Counter[Piece] = Counter(after)
+    counted.subtract(Counter(before))
+    return [(piece, number) for piece, number in counted.items() if number]
+
+
+def _people(found: Iterable[Life], now: Moment) -> Iterator[Person]:
+    for life in found:
+        if life.account_id is not None:
+            secret_id = life.secret_id or NO_SECRET
+            until = life.until if life.until > now else 0
+            yield Person(life.account_id, life.client_id, secret_id, life.issued_at, until)
+
+
+def _all_of_person(connection: Connection, account_id: str, position: int, now: Moment) -> tuple[Person, ...]:
+    people: list[Person] = []
+    for grant_id, client_id in grants_of(connection, account_id, position, now, GRANTS_OF_PERSON):
+        cutting = cuts(connection, client_id, account_id, position)
+        people += _people(lives(history(connection, grant_id, position, RECENT), cutting), now)
+    return tuple(people)
+
+
+def grants_of(
+    connection: Connection, account_id: str, position: int, now: Moment, limit: int | None = None
+) -> list[tuple[str, str]]:
+    """Grants of a person that may have something alive at a position, newest first, each with its client."""
+    query = (
+        select(GRANTS.c.grant_id, GRANTS.c.client_id)
+        .where(
+            GRANTS.c.account_id == account_id,
+            GRANTS.c.started_position <= position,
+            GRANTS.c.expires_at > now,
+            GRANTS.c.ended_position.is_(None) | (GRANTS.c.ended_position > position),
+        )
+        .order_by(GRANTS.c.started_position.desc())
+        .limit(limit)
+    )
+    return [(row.grant_id, row.client_id) for row in connection.execute(query)]
+
+
+def _total_of_code(recorded: Recorded) -> tuple[Total, ...]:
+    return (Total(recorded.event.client_id, NO_SECRET, grants=1, codes=1),)
+
+
+def _totals(recorded: Recorded, before: Sequence[Recorded] | None) -> Iterator[Total]:
+    """`before` are the grant's earlier events; None for the event that starts it."""
+    event: Any = recorded.event
+    if before is None:
+        yield Total(event.client_id, NO_SECRET, grants=1)
+    named = event.secret_id is not None
+    issuing = (grant.TokensIssued, grant.TokensRefreshed)
+    first = not any(
+        isinstance(each.event, issuing) and each.event.secret_id == event.secret_id for each in before or ()
+    )
+    yield Total(
+        event.client_id,
+        event.secret_id or NO_SECRET,
+        grants=int(named and first),
+        codes=int(named and getattr(event, "code", None) is not None),
+        access_tokens=1,
+        refresh_tokens=int(event.refresh_token is not None),
+    )

@@ -1,0 +1,187 @@
+"""How long the codes and tokens of a grant live, as its events tell: the raw material of what is counted as alive."""
+
+from collections.abc import Iterable, Iterator, Sequence
+from typing import NamedTuple
+
+from msgspec import UNSET
+from sqlalchemy import Connection, select
+
+from domain import account, account_sign_in, client, client_secret, consent, cut_off, grant, grant_code
+from domain.event import SECOND, Moment, Recorded
+from domain.rules.validity import Kind
+from eventstore.mapper import LogMapper
+from eventstore.stored import events
+
+_MAPPER = LogMapper()
+
+
+class Life(NamedTuple):
+    """A code or token and until when it is alive. `cut` says that a cut-off ended it, of client, secret or person."""
+
+    sha256: str
+    kind: Kind
+    client_id: str
+    account_id: str | None
+    secret_id: str | None
+    grant_id: str
+    position: int
+    issued_at: Moment
+    expires_at: Moment
+    until: Moment
+    cut: bool = False
+
+
+class Cut(NamedTuple):
+    """What was issued at positions `first` ≤ … < `last` died at `time`; `secret_id`, `except_grant` and `of_code`
+    (grants that rest on a consent) narrow it."""
+
+    first: int
+    last: int
+    time: Moment
+    secret_id: str | None = None
+    except_grant: str | None = None
+    of_code: bool = False
+
+    def ends(self, life: Life, code_grant: bool) -> bool:
+        if not self.first <= life.position < self.last or life.until <= self.time:
+            return False
+        if self.secret_id is not None and self.secret_id != life.secret_id:
+            return False
+        return life.grant_id != self.except_grant and (code_grant or not self.of_code)
+
+
+def lives(history: Iterable[Recorded], cuts: Sequence[Cut] = ()) -> list[Life]:
+    """Every code and token that the events of one grant tell of, in the order of their issue."""
+    found = _Grant()
+    for recorded in history:
+        found.tell(recorded)
+    return [_cut(life, cuts, found.code_grant) for life in found.lives.values()]
+
+
+class _Grant:
+    def __init__(self) -> None:
+        self.lives: dict[str, Life] = {}
+        self.code_grant = False
+        self._refresh: str | None = None
+        self._predecessor: str | None = None
+
+    def tell(self, recorded: Recorded) -> None:
+        event, now = recorded.event, recorded.time
+        match event:
+            case grant_code.CodeIssued():
+                self.code_grant = True
+                self._issued(recorded, "code", event.code, event.lifetime)
+            case grant_code.CodeRedeemed():
+                for life in list(self.lives.values()):
+                    if life.kind == "code":
+                        self._ends(life.sha256, now)
+            case grant.TokensIssued() | grant.TokensRefreshed():
+                self._tokens(recorded)
+            case grant.SuccessorReplaced():
+                self._ends(event.refresh_token, now)
+                self._refresh = self._predecessor
+            case grant.TokenRevoked():
+                self._ends(event.access_token, now)
+            case grant.Ended():
+                for sha256 in list(self.lives):
+                    self._ends(sha256, now)
+
+    def _tokens(self, recorded: Recorded) -> None:
+        event = recorded.event
+        if isinstance(event, grant.TokensRefreshed):
+            if self._refresh is not None:
+                self._ends(self._refresh, event.grace_ends_at or recorded.time)
+            self._predecessor = self._refresh
+        else:
+            self.code_grant = event.grant_type == "authorization_code"
+        self._issued(recorded, "access", event.access_token, event.lifetime)
+        if event.refresh_token is not None:
+            self._issued(recorded, "refresh", event.refresh_token, event.refresh_lifetime or 0)
+            self._refresh = event.refresh_token
+
+    def _issued(self, recorded: Recorded, kind: Kind, sha256: str, lifetime: int) -> None:
+        event, ends = recorded.event, recorded.time + lifetime * SECOND
+        self.lives[sha256] = Life(
+            sha256,
+            kind,
+            event.client_id,
+            event.account_id,
+            None if kind == "code" else event.secret_id,
+            recorded.stream.partition(":")[2],
+            recorded.position,
+            recorded.time,
+            ends,
+            ends,
+        )
+
+    def _ends(self, sha256: str, at: Moment) -> None:
+        life = self.lives.get(sha256)
+        if life is not None and at < life.until:
+            self.lives[sha256] = life._replace(until=at)
+
+
+def _cut(life: Life, cuts: Sequence[Cut], code_grant: bool) -> Life:
+    for cut in cuts:
+        if cut.ends(life, code_grant):
+            life = life._replace(until=cut.time, cut=True)
+    return life
+
+
+# Reading ----------------------------------------------------------------------------------------------------------
+
+_CUTTING = (
+    client.Disabled,
+    client.Deleted,
+    client.Updated,
+    cut_off.ClientTokensEnded,
+    client_secret.SecretRevoked,
+    account.Disabled,
+    account.Erased,
+    account_sign_in.PasswordChanged,
+    cut_off.AccountTokensEnded,
+    consent.Withdrawn,
+)
+_TOPICS = [event.type for event in _CUTTING]
+
+
+def history(connection: Connection, grant_id: str, position: int, limit: int) -> list[Recorded]:
+    """The newest events of a grant up to a position, at most `limit`, oldest first."""
+    query = select(events.c.state).where(events.c.originator_id == f"grant:{grant_id}", events.c.id <= position)
+    rows = connection.scalars(query.order_by(events.c.originator_version.desc()).limit(limit)).all()
+    return [_MAPPER.recorded(state) for state in reversed(rows)]
+
+
+def cuts(connection: Connection, client_id: str, account_id: str | None, position: int) -> list[Cut]:
+    """Every cut-off up to a position that a grant of this client and person is subject to."""
+    streams = [client.stream(client_id)]
+    if account_id is not None:
+        streams += [account.stream(account_id), consent.stream(account_id, client_id)]
+    query = select(events.c.state).where(
+        events.c.originator_id.in_(streams), events.c.topic.in_(_TOPICS), events.c.id <= position
+    )
+    return [cut for state in connection.scalars(query.order_by(events.c.id)) for cut in _cuts(_MAPPER.recorded(state))]
+
+
+def cut_of(recorded: Recorded) -> Cut | None:
+    """The cut-off that an event is; None when it is none."""
+    return next(_cuts(recorded), None)
+
+
+def _cuts(recorded: Recorded) -> Iterator[Cut]:
+    event, position, time = recorded.event, recorded.position, recorded.time
+    match event:
+        case client.Updated() if event.new.realm is UNSET:
+            return
+        case client_secret.SecretRevoked():
+            if event.tokens == "revoke":
+                yield Cut(0, position, time, secret_id=event.secret_id)
+        case cut_off.ClientTokensEnded():
+            yield Cut(event.first, position, time, secret_id=event.secret_id)
+        case cut_off.AccountTokensEnded():
+            yield Cut(event.first, position, time)
+        case account_sign_in.PasswordChanged():
+            yield Cut(0, position, time, except_grant=event.except_grant)
+        case consent.Withdrawn():
+            yield Cut(0, position, time, of_code=True)
+        case _ if isinstance(event, _CUTTING):
+            yield Cut(0, position, time)

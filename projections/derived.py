@@ -1,0 +1,297 @@
+"""What came of client secrets, as counts: how much was ever issued, and what of it is alive at any moment.
+
+A million tokens are a few hundred rows here: whatever was issued in one second and lives until the same second is one
+row. So the blast radius of a secret is known at once, whatever its size. The counts follow the log instead of being
+written with it; ends of single things are taken off their rows, and a cut-off empties whole stretches of them.
+"""
+
+from collections.abc import Iterable, Mapping
+from enum import IntEnum
+from typing import Any, NamedTuple
+
+from sqlalchemy import (
+    BigInteger,
+    Column,
+    Connection,
+    Index,
+    SmallInteger,
+    Table,
+    Text,
+    bindparam,
+    delete,
+    func,
+    select,
+    update,
+)
+from sqlalchemy.dialects import postgresql, sqlite
+
+from domain.event import SECOND, Moment
+from projections.schema import metadata
+
+VERSION = 1
+NAME = "derived"
+
+NO_SECRET = ""
+"""In the place of a secret version: what a public client has, codes, and what is counted for the client as a whole."""
+
+
+class Kind(IntEnum):
+    """What a row counts. The numbers are stored.
+
+    A grant counts once as `GRANT` under each secret version that authenticated for it, and once as `NEWEST` under the
+    one that did last: those of all versions together are the client's grants.
+    """
+
+    ACCESS = 1
+    REFRESH = 2
+    CODE = 3
+    GRANT = 4
+    NEWEST = 5
+
+
+LIVES = Table(
+    "derived_lives",
+    metadata,
+    Column("client_id", Text, primary_key=True),
+    Column("secret_id", Text, primary_key=True),
+    Column("kind", SmallInteger, primary_key=True, autoincrement=False),
+    # Whole seconds: the one in which it ends rounded up, the one in which it was issued rounded down.
+    Column("until", BigInteger, primary_key=True, autoincrement=False),
+    Column("issued", BigInteger, primary_key=True, autoincrement=False),
+    Column("count", BigInteger, nullable=False),
+    Index(None, "until"),
+    sqlite_with_rowid=False,
+)
+
+TOTALS = Table(
+    "derived_totals",
+    metadata,
+    Column("client_id", Text, primary_key=True),
+    Column("secret_id", Text, primary_key=True),
+    Column("grants", BigInteger, nullable=False),
+    Column("codes", BigInteger, nullable=False),
+    Column("access_tokens", BigInteger, nullable=False),
+    Column("refresh_tokens", BigInteger, nullable=False),
+    sqlite_with_rowid=False,
+)
+"""Everything ever issued. The row without a secret has the client's grants and codes, the others their version's."""
+
+PEOPLE = Table(
+    "derived_people",
+    metadata,
+    Column("account_id", Text, primary_key=True),
+    Column("client_id", Text, primary_key=True),
+    Column("secret_id", Text, primary_key=True),
+    Column("issued_at", BigInteger, nullable=False),
+    Column("until", BigInteger, nullable=False),
+    Index(None, "client_id", "secret_id", "until"),
+    sqlite_with_rowid=False,
+)
+"""On whose behalf something is alive, until when, and when the newest of it was issued."""
+
+TABLES = (LIVES, TOTALS, PEOPLE)
+TABLE = LIVES
+
+
+class Piece(NamedTuple):
+    """One thing as it is counted."""
+
+    client_id: str
+    secret_id: str
+    kind: Kind
+    until: Moment
+    issued_at: Moment
+
+    @property
+    def row(self) -> tuple[str, str, int, int, int]:
+        return (self.client_id, self.secret_id, int(self.kind), -(-self.until // SECOND), self.issued_at // SECOND)
+
+
+class Total(NamedTuple):
+    """What is added to a row of totals."""
+
+    client_id: str
+    secret_id: str
+    grants: int = 0
+    codes: int = 0
+    access_tokens: int = 0
+    refresh_tokens: int = 0
+
+
+class Cleared(NamedTuple):
+    """A cut-off: of one secret version or of the whole client, of everything or of what was issued since a moment."""
+
+    client_id: str
+    secret_id: str | None
+    since: Moment | None
+
+
+class Person(NamedTuple):
+    """Until when something of a person is alive at a client by a secret version."""
+
+    account_id: str
+    client_id: str
+    secret_id: str
+    issued_at: Moment
+    until: Moment
+
+
+# Writing ----------------------------------------------------------------------------------------------------------
+
+
+def _upserts(table: Table, summed: Iterable[str], latest: Iterable[str] = ()) -> Mapping[str, Any]:
+    made = {}
+    for name, dialect, greatest in (("sqlite", sqlite, func.max), ("postgresql", postgresql, func.greatest)):
+        insert: Any = dialect.insert(table)
+        values = {column: table.c[column] + insert.excluded[column] for column in summed}
+        values |= {column: greatest(table.c[column], insert.excluded[column]) for column in latest}
+        made[name] = insert.on_conflict_do_update(index_elements=list(table.primary_key.columns), set_=values)
+    return made
+
+
+_LIVE = _upserts(LIVES, ("count",))
+_TOTAL = _upserts(TOTALS, Total._fields[2:])
+_PERSON = _upserts(PEOPLE, (), ("issued_at", "until"))
+_FORGET_PERSON = update(PEOPLE).where(PEOPLE.c.account_id == bindparam("b_account_id")).values(until=0)
+
+
+def count(connection: Connection, pieces: Mapping[tuple[str, str, int, int, int], int]) -> None:
+    """Adds to the rows of pieces, or takes off."""
+    names = ("client_id", "secret_id", "kind", "until", "issued", "count")
+    rows = [dict(zip(names, (*row, change), strict=True)) for row, change in sorted(pieces.items()) if change]
+    if rows:
+        connection.execute(_LIVE[connection.dialect.name], rows)
+
+
+def add_totals(connection: Connection, totals: Iterable[Total]) -> None:
+    """Adds to what was ever issued; one entry a row."""
+    rows = [each._asdict() for each in sorted(totals)]
+    if rows:
+        connection.execute(_TOTAL[connection.dialect.name], rows)
+
+
+def prolong(connection: Connection, people: Iterable[Person]) -> None:
+    """Something more of a person is alive; one entry a row."""
+    rows = [each._asdict() for each in sorted(people)]
+    if rows:
+        connection.execute(_PERSON[connection.dialect.name], rows)
+
+
+def forget(connection: Connection, account_id: str) -> None:
+    """Nothing of a person is alive, but for what is told again after this."""
+    connection.execute(_FORGET_PERSON, {"b_account_id": account_id})
+
+
+def clear(connection: Connection, cut: Cleared) -> None:
+    """Empties what a cut-off ended."""
+    lives = delete(LIVES).where(LIVES.c.client_id == cut.client_id)
+    people = update(PEOPLE).where(PEOPLE.c.client_id == cut.client_id).values(until=0)
+    if cut.secret_id is not None:
+        lives = lives.where(LIVES.c.secret_id == cut.secret_id)
+        people = people.where(PEOPLE.c.secret_id == cut.secret_id)
+    if cut.since is not None:
+        lives = lives.where(LIVES.c.issued >= cut.since // SECOND)
+        people = people.where(PEOPLE.c.issued_at >= cut.since // SECOND * SECOND)
+    connection.execute(lives)
+    connection.execute(people)
+
+
+def prune(connection: Connection, before: Moment, limit: int = 500) -> int:
+    """Deletes rows of what had ended before a moment: those of at most `limit` seconds; says how many rows."""
+    seconds = select(LIVES.c.until).where(LIVES.c.until < before // SECOND).distinct().limit(limit)
+    return connection.execute(delete(LIVES).where(LIVES.c.until.in_(seconds))).rowcount
+
+
+# Reading ----------------------------------------------------------------------------------------------------------
+
+
+class Count(NamedTuple):
+    """How many there ever were, and how many are alive."""
+
+    total: int = 0
+    live: int = 0
+
+
+class Derived(NamedTuple):
+    """What came of something, and how many people that concerns who have something alive of it."""
+
+    grants: Count = Count()
+    codes: Count = Count()
+    access_tokens: Count = Count()
+    refresh_tokens: Count = Count()
+    people: int = 0
+
+    @property
+    def tokens_live(self) -> int:
+        """Tokens and codes that are alive."""
+        return self.codes.live + self.access_tokens.live + self.refresh_tokens.live
+
+
+def of_secret(
+    connection: Connection, client_id: str, secret_id: str, now: Moment, since: Moment | None = None
+) -> Derived:
+    """What one secret version authenticated. `since` narrows what is alive to what was issued since that second."""
+    live = _live(connection, client_id, secret_id, now, since)
+    row = connection.execute(
+        select(TOTALS).where(TOTALS.c.client_id == client_id, TOTALS.c.secret_id == secret_id)
+    ).first()
+    total = (0, 0, 0, 0) if row is None else (row.grants, row.codes, row.access_tokens, row.refresh_tokens)
+    return Derived(
+        Count(total[0], live.get(Kind.GRANT, 0)),
+        Count(total[1], 0),
+        Count(total[2], live.get(Kind.ACCESS, 0)),
+        Count(total[3], live.get(Kind.REFRESH, 0)),
+        _people(connection, client_id, secret_id, now, since),
+    )
+
+
+def of_client(connection: Connection, client_id: str, now: Moment, since: Moment | None = None) -> Derived:
+    """What a client was given, by whichever secret or none."""
+    live = _live(connection, client_id, None, now, since)
+    rows = connection.execute(select(TOTALS).where(TOTALS.c.client_id == client_id)).all()
+    whole = next((row for row in rows if row.secret_id == NO_SECRET), None)
+    return Derived(
+        Count(0 if whole is None else whole.grants, live.get(Kind.NEWEST, 0)),
+        Count(0 if whole is None else whole.codes, live.get(Kind.CODE, 0)),
+        Count(sum(row.access_tokens for row in rows), live.get(Kind.ACCESS, 0)),
+        Count(sum(row.refresh_tokens for row in rows), live.get(Kind.REFRESH, 0)),
+        _people(connection, client_id, None, now, since),
+    )
+
+
+def _live(
+    connection: Connection, client_id: str, secret_id: str | None, now: Moment, since: Moment | None
+) -> dict[int, int]:
+    query = select(LIVES.c.kind, func.sum(LIVES.c.count)).where(
+        LIVES.c.client_id == client_id, LIVES.c.until > now // SECOND
+    )
+    if secret_id is not None:
+        query = query.where(LIVES.c.secret_id == secret_id)
+    if since is not None:
+        query = query.where(LIVES.c.issued >= since // SECOND)
+    return {kind: int(found) for kind, found in connection.execute(query.group_by(LIVES.c.kind))}
+
+
+def _people(connection: Connection, client_id: str, secret_id: str | None, now: Moment, since: Moment | None) -> int:
+    query = select(func.count(PEOPLE.c.account_id.distinct())).where(
+        PEOPLE.c.client_id == client_id, PEOPLE.c.until > now
+    )
+    if secret_id is not None:
+        query = select(func.count()).where(
+            PEOPLE.c.client_id == client_id, PEOPLE.c.secret_id == secret_id, PEOPLE.c.until > now
+        )
+    if since is not None:
+        query = query.where(PEOPLE.c.issued_at >= since // SECOND * SECOND)
+    return connection.scalar(query) or 0
+
+
+def people(
+    connection: Connection, client_id: str, secret_id: str | None, *, after: str | None = None, limit: int = 50
+) -> list[str]:
+    """At most `limit + 1` ids of people on whose behalf something was ever issued, in the order of their ids."""
+    query = select(PEOPLE.c.account_id).distinct().where(PEOPLE.c.client_id == client_id)
+    if secret_id is not None:
+        query = query.where(PEOPLE.c.secret_id == secret_id)
+    if after is not None:
+        query = query.where(PEOPLE.c.account_id > after)
+    return list(connection.scalars(query.order_by(PEOPLE.c.account_id).limit(limit + 1)))
