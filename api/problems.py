@@ -204,8 +204,15 @@ class Unavailable(Problem):
     status = 503
     error = "temporarily_unavailable"
 
-    def __init__(self, detail: str | None = "The server is busy. Try again.", *, retry_after: int = 1) -> None:
-        super().__init__(detail, headers={"retry-after": str(retry_after)})
+    def __init__(
+        self,
+        detail: str | None = "The server is busy. Try again.",
+        *,
+        retry_after: int = 1,
+        errors: Iterable[FieldError] = (),
+        reason: str | None = None,
+    ) -> None:
+        super().__init__(detail, errors=errors, reason=reason, headers={"retry-after": str(retry_after)})
 
 
 BY_REASON: dict[type[Reason], type[Problem]] = {
