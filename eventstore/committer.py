@@ -14,8 +14,10 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Protocol
 
 import structlog
+from eventsourcing.persistence import InterfaceError as LibraryInterfaceError
+from eventsourcing.persistence import OperationalError as LibraryOperationalError
 from sqlalchemy import select
-from sqlalchemy.exc import OperationalError, SQLAlchemyError
+from sqlalchemy.exc import InterfaceError, OperationalError, SQLAlchemyError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.orm import Session
 
@@ -31,6 +33,10 @@ LARGEST_BATCH = 256
 """Commands in one transaction. Beyond this a bigger batch gains nothing and only delays its first caller."""
 
 LONGEST_QUEUE = 4_096
+
+# The datastore turns what breaks a commit into the library's own kinds of the same names.
+AWAY = (OperationalError, InterfaceError, PoolTimeout, LibraryInterfaceError, LibraryOperationalError)
+"""What is raised when the database does not answer."""
 
 log = structlog.get_logger(__name__)
 
@@ -122,7 +128,7 @@ def _decided(batch: Batch, request: Request) -> Answer:
 
 
 def _meaning(error: BaseException) -> BaseException:
-    if isinstance(error, OperationalError | PoolTimeout):
+    if isinstance(error, AWAY):
         away = DatabaseAway(type(error).__name__)
         away.__cause__ = error
         return away

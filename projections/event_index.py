@@ -179,6 +179,12 @@ def forget_addresses(connection: Connection, account_id: str) -> None:
     connection.execute(_FORGET, {"b_person": account_id.encode()})
 
 
+def start_over(connection: Connection) -> None:
+    """Empties the index, so that it is made anew from the log's beginning."""
+    connection.execute(delete(TABLE))
+    connection.execute(delete(FOLLOWERS).where(FOLLOWERS.c.name == NAME))
+
+
 def reached(connection: Connection, name: str = NAME) -> int:
     """The position up to which a follower has come."""
     row = _REACHED.first(connection, {"b_name": name})

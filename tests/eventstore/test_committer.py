@@ -4,8 +4,10 @@ import asyncio
 from typing import Any
 
 import pytest
+from sqlalchemy.exc import OperationalError
 from sqlalchemy.orm import Session
 
+from eventstore.commands import DatabaseAway
 from eventstore.committer import LockBusy, Transactions
 from eventstore.ledger import Ledger
 from security.clock import ManualClock
@@ -68,4 +70,16 @@ async def test_a_commit_that_failed_is_told_to_its_caller(ledger: Ledger, monkey
         with pytest.raises(ConnectionResetError):
             await ledger.execute(register("a"), origin=HERE)
     assert (await ledger.head())[0] == 0
+    assert (await ledger.execute(register("a"), origin=HERE)).refusal is None
+
+
+async def test_a_database_that_goes_while_it_commits_is_away(ledger: Ledger, monkeypatch: pytest.MonkeyPatch) -> None:
+    def commit(self: Session) -> None:
+        self.rollback()
+        raise OperationalError("COMMIT", None, ConnectionResetError())
+
+    with monkeypatch.context() as broken:
+        broken.setattr(Session, "commit", commit)
+        with pytest.raises(DatabaseAway):
+            await ledger.execute(register("a"), origin=HERE)
     assert (await ledger.execute(register("a"), origin=HERE)).refusal is None
