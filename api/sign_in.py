@@ -4,6 +4,7 @@ Unknown user, wrong password, wrong realm and disabled person are told apart in 
 and it takes the same time.
 """
 
+import asyncio
 from dataclasses import dataclass
 from functools import partial
 
@@ -13,8 +14,13 @@ from domain import account, account_sign_in, names, realm
 from domain.sealed import Sealed
 from eventstore.commands import Command, Origin
 from projections import accounts
+from security.blind_index import normalise
 
 LONGEST_NAME = names.EMAIL_MAXIMUM
+
+REFUSED_AFTER = 0.05
+"""Seconds between a failed check and its answer, during which the failure is recorded. Failures of a known person are
+each a first fact that has to reach the disk, those of unknown ones share a count: without this, time would tell."""
 
 
 class WrongCredentials(Exception):
@@ -42,7 +48,8 @@ async def verify(here: Services, realm_name: str, name: str, password: str, orig
 
     `name` is a username or an e-mail address; failures become facts, grouped by account and address.
     """
-    attempt = here.throttle.begin(*throttle.sign_in(realm_name, names.canonical(name[:LONGEST_NAME]), origin.ip))
+    # In the very form under which people are found, so that no spelling of a name counts anew.
+    attempt = here.throttle.begin(*throttle.sign_in(realm_name, normalise(name[:LONGEST_NAME]), origin.ip))
     if attempt.retry_after is not None:
         raise Wait(attempt.retry_after)
     state = await _find(here, realm_name, name)
@@ -52,7 +59,7 @@ async def verify(here: Services, realm_name: str, name: str, password: str, orig
     verified = kept.event_id if result.ok and kept is not None else None
     reason = None if state is None else account_sign_in.failure(state, realm=realm_name, verified=verified)
     if state is None or reason is not None or kept is None:
-        await _record(here, realm_name, state, reason, origin)
+        await asyncio.gather(_record(here, realm_name, state, reason, origin), asyncio.sleep(REFUSED_AFTER))
         raise WrongCredentials
     attempt.succeeded()
     if result.needs_rehash:

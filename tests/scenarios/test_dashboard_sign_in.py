@@ -1,10 +1,12 @@
 """A person signs in at a dashboard with user name and password alone; every use and every failure is a fact."""
 
+import asyncio
 from collections import Counter
 from typing import Any
 
 import pytest
 
+from api import sign_in
 from domain import account
 from eventstore.commands import Command
 from security.passwords import Hasher
@@ -180,6 +182,40 @@ async def test_a_guesser_is_slowed_down_and_nobody_else(world, platform):
     assert (await platform.client.login(platform.paul, by=elsewhere)).status_code == 200
     world.clock.advance(int(answer.headers["retry-after"]))
     assert (await platform.client.login(platform.paul)).status_code == 200
+
+
+@pytest.mark.parametrize("name", ["paul", "paul@example.test"])
+async def test_no_spelling_of_a_name_counts_anew(world, platform, name):
+    spellings = [
+        name,
+        name.upper(),
+        f" {name}",
+        f"{name} ",
+        f"{name}\u3000",
+        f"\t{name}",
+        *(name + " " * n for n in range(9)),
+    ]
+    statuses = []
+    for spelling in spellings:
+        answer = await platform.client.call("POST", "/login", json={"username": spelling, "password": "wrong"})
+        statuses.append(answer.status_code)
+    free = world.settings.sign_in_free
+    assert statuses == [401] * free + [429] * (len(spellings) - free)
+
+
+async def test_a_failure_takes_as_long_to_record_as_one_that_is_merely_counted(platform, monkeypatch):
+    waited: list[float] = []
+    genuine = asyncio.sleep
+
+    async def sleep(seconds: float) -> None:
+        waited.append(seconds)
+        await genuine(0)
+
+    monkeypatch.setattr(sign_in.asyncio, "sleep", sleep)
+    for typed in ({"username": "nobody"}, {"username": "nobody"}, {"username": "paul"}, {"username": "paul"}):
+        answer = await platform.client.call("POST", "/login", json=typed | {"password": "wrong"})
+        assert answer.status_code == 401
+    assert [seconds for seconds in waited if seconds == sign_in.REFUSED_AFTER] == [sign_in.REFUSED_AFTER] * 4
 
 
 @pytest.mark.parametrize(
