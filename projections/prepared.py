@@ -8,19 +8,25 @@ is why a statement that reads a Boolean column does not belong here: SQLite has 
 from collections.abc import Sequence
 from typing import Any, NoReturn
 
-from sqlalchemy import Connection, Executable
+import msgspec
+from sqlalchemy import Connection, Executable, Insert, insert
 from sqlalchemy.exc import DBAPIError
 
 Parameters = dict[str, Any]
 
 
+_encode = msgspec.json.Encoder().encode
+
+
 class Prepared:
     """One statement, built at import. Errors are SQLAlchemy's own, as if it had executed the statement."""
 
-    __slots__ = ("_compiled", "statement")
+    __slots__ = ("_compiled", "_insert", "_plain", "statement")
 
     def __init__(self, statement: Executable) -> None:
         self.statement = statement
+        self._insert: str | None = None
+        self._plain: bool | None = None
         self._compiled: dict[str, tuple[str, dict[str, Any]]] = {}
 
     def first(self, connection: Connection, parameters: Parameters) -> tuple[Any, ...] | None:
@@ -39,11 +45,44 @@ class Prepared:
             self._execute(connection, many[0])
             return
         sql, constants = self._sql(connection, many[0])
+        if connection.dialect.name == "postgresql" and self._is_plain_insert(connection, sql, many[0]):
+            self._insert_all(connection, many)
+            return
         cursor: Any = connection.connection.cursor()
         try:
             cursor.executemany(sql, [constants | each for each in many] if constants else many)
         except Exception as error:
             _translate(connection, sql, error)
+
+    def _is_plain_insert(self, connection: Connection, sql: str, parameters: Parameters) -> bool:
+        """Whether the statement does nothing but put its parameters into a table's columns."""
+        if self._plain is None:
+            statement = self.statement
+            self._plain = isinstance(statement, Insert) and sql == str(
+                insert(statement.table).compile(dialect=connection.dialect, column_keys=list(parameters))
+            )
+        return self._plain
+
+    def _insert_all(self, connection: Connection, many: Sequence[Parameters]) -> None:
+        """Hands all rows over as one JSON text, which costs a fraction of sending them one by one.
+
+        PostgreSQL reads it by the table's own column types: numbers exactly, text to the byte, bytes from their hex.
+        """
+        rows = [
+            {name: "\\x" + value.hex() if type(value) is bytes else value for name, value in each.items()}
+            for each in many
+        ]
+        if self._insert is None:
+            quote = connection.dialect.identifier_preparer
+            statement: Any = self.statement
+            table, names = quote.format_table(statement.table), ", ".join(map(quote.quote, many[0]))
+            source = f"json_populate_recordset(NULL::{table}, %(rows)s::json)"
+            self._insert = f"INSERT INTO {table} ({names}) SELECT {names} FROM {source}"  # noqa: S608 - names of ours
+        cursor: Any = connection.connection.cursor()
+        try:
+            cursor.execute(self._insert, {"rows": _encode(rows).decode()})
+        except Exception as error:
+            _translate(connection, self._insert, error)
 
     def _execute(self, connection: Connection, parameters: Parameters) -> Any:
         sql, constants = self._sql(connection, parameters)
