@@ -1,52 +1,72 @@
 """The page at `/schema`: the OpenAPI document for people, one entry per operation."""
 
 import json
+import re
 from collections.abc import Iterator
 from typing import Any
 
 import msgspec
+from markupsafe import Markup, escape
 
 from api.pages import TEMPLATES
 
 METHODS = ("get", "post", "put", "patch", "delete")
 OTHER = "Further operations"
 
-TEMPLATE = TEMPLATES["sheet.html"].environment.from_string(
+CODE = re.compile(r"`([^`]+)`")
+
+
+def with_code(text: str) -> Markup:
+    """The text, escaped, with what stands between backticks as code."""
+    return Markup(CODE.sub(r"<code>\1</code>", str(escape(text))))  # noqa: S704 - escaped before, markup is ours
+
+
+ENVIRONMENT = TEMPLATES["sheet.html"].environment.overlay()
+ENVIRONMENT.filters = ENVIRONMENT.filters | {"with_code": with_code}
+
+TEMPLATE = ENVIRONMENT.from_string(
     """\
 {% extends "sheet.html" %}
-{% block title %}Interfaces{% endblock %}
+{% block title %}API documentation{% endblock %}
 {% block width %} class="wide"{% endblock %}
 {% block content %}
-<h1>Interfaces</h1>
+<h1>API documentation</h1>
 <p>Everything that programs may call. Machines read
 <a href="/schema/openapi.json">the OpenAPI document</a>, version {{ version }}.</p>
 {% for group in groups %}
 <section>
 <h2>{{ group.name }}</h2>
+<div class="operations">
 {% for operation in group.operations %}
 <details>
-<summary><code>{{ operation.method }} {{ operation.path }}</code> {{ operation.summary }}</summary>
-{% if operation.description %}<p>{{ operation.description }}</p>{% endif %}
+<summary><code class="method">{{ operation.method }}</code> <code class="path">{{ operation.path }}</code>
+<span class="said">{{ operation.summary }}</span></summary>
+{% if operation.description %}<p>{{ operation.description | with_code }}</p>{% endif %}
 {% if operation.access %}<p class="quiet">Access by {{ operation.access }}</p>{% endif %}
 {% if operation.members %}
 <dl class="facts">
 {% for member in operation.members %}
 <dt><code>{{ member.name }}</code></dt>
 <dd>{{ member.kind }}{% if member.required %}, required{% endif %}
-{%- if member.meaning %}. {{ member.meaning }}{% endif %}</dd>
+{%- if member.meaning %}. {{ member.meaning | with_code }}{% endif %}</dd>
 {% endfor %}
 </dl>
 {% endif %}
 {% if operation.media_types %}<p class="quiet">Body: {{ operation.media_types | join(", ") }}</p>{% endif %}
-{% if operation.example %}<pre><code>{{ operation.example }}</code></pre>{% endif %}
-<ul>
+{% if operation.example %}
+<pre tabindex="0" role="group" aria-label="Example body"><code>{{ operation.example }}</code></pre>
+{% endif %}
+<ul class="answers">
 {% for status, description in operation.answers %}
-<li><code>{{ status }}</code> {{ description }}</li>
+<li><code>{{ status }}</code> <span>{{ description | with_code }}</span></li>
 {% endfor %}
 </ul>
-{% if operation.answer_example %}<pre><code>{{ operation.answer_example }}</code></pre>{% endif %}
+{% if operation.answer_example %}
+<pre tabindex="0" role="group" aria-label="Example answer"><code>{{ operation.answer_example }}</code></pre>
+{% endif %}
 </details>
 {% endfor %}
+</div>
 </section>
 {% endfor %}
 {% endblock %}
