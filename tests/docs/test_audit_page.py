@@ -1,0 +1,47 @@
+"""`docs/audit.md` keeps up with the program: its commands exist, and its program in Python does what it says."""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import click
+import pytest
+
+from api.cli import main
+from tests.verifier.published_log import KEY, PublishedLog
+
+PAGE = (Path(__file__).parents[2] / "docs" / "audit.md").read_text(encoding="utf-8")
+COMMANDS = sorted(set(re.findall(r"(?:^\$ |`)grantlog ((?:audit|witness)[^`\n]*)", PAGE, re.MULTILINE)))
+
+
+@pytest.mark.parametrize("line", COMMANDS)
+def test_its_commands_exist_with_their_options(line: str) -> None:
+    words = line.split()
+    command: click.Command = main
+    while isinstance(command, click.Group):
+        command = command.commands[words.pop(0)]
+    known = {option for parameter in command.params for option in parameter.opts}
+    assert {word for word in words if word.startswith("--")} <= known
+
+
+@pytest.fixture
+def log(sqlite_url: str) -> PublishedLog:
+    return PublishedLog(sqlite_url)
+
+
+def test_its_program_needs_nothing_of_ours(log: PublishedLog, tmp_path: Path) -> None:
+    (program,) = re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL)
+    (tmp_path / "checkpoint").write_text(log.grow(300))
+    (tmp_path / "vkey").write_text(f"{KEY}\n")
+    database = log.url.removeprefix("sqlite:///")
+
+    def run() -> str:
+        command = [sys.executable, "-c", program, database, "checkpoint", "vkey"]
+        return subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True).stdout
+
+    assert run() == "log.example/grantlog: 300 events fit\n"
+    for name in log.column("name", "sqlite_master WHERE type = 'trigger'"):
+        log.tamper(f'DROP TRIGGER "{name}"')
+    log.tamper("UPDATE stored_events SET state = replace(state, 'é 7', 'é 8') WHERE id = 7")
+    assert run() == "log.example/grantlog: 300 events DO NOT FIT\n"
