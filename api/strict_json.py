@@ -49,9 +49,13 @@ def _constant(_: str) -> Any:
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     result = dict(pairs)
     if len(result) != len(pairs):
-        names = [name for name, _ in pairs]
-        doubled = next(name for name in names if names.count(name) > 1)
-        result[doubled] = _Fault("stands there twice")
+        # One pass: comparing each name with all others would let one small body hold up everybody else.
+        seen: set[str] = set()
+        for name, _ in pairs:
+            if name in seen:
+                result[name] = _Fault("stands there twice")
+                break
+            seen.add(name)
     return result
 
 

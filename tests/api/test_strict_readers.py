@@ -45,3 +45,23 @@ def test_no_octets_do_worse_than_a_400(body):
     for read in readers:
         with suppress(Invalid):
             read(body)
+
+
+class Compared(str):
+    """A name that counts how often it is compared with another one."""
+
+    __slots__ = ()
+    times = 0
+    __hash__ = str.__hash__
+
+    def __eq__(self, other: object) -> bool:
+        Compared.times += 1
+        return str.__eq__(self, other)
+
+
+def test_a_doubled_name_is_found_without_comparing_all_with_all():
+    names = [f"n{number}" for number in range(5_000)]
+    Compared.times = 0
+    read = strict_json._object([(Compared(name), 0) for name in [*names, names[-1]]])
+    assert Compared.times < 10 * len(names)
+    assert isinstance(read[names[-1]], strict_json._Fault)
