@@ -27,6 +27,7 @@ from api.starting import SYSTEM, record_start, running_version
 from api.tallies import Tallies
 from api.throttle import open_throttle
 from api.token import token
+from api.token_uses import TokenUses
 from api.transparency.keeping import Transparency
 from api.uses import Uses
 from api.wrapper import Wrapper
@@ -61,6 +62,7 @@ async def open_services(
         throttle=open_throttle(settings, clock, metrics.throttled),
         tallies=Tallies(ledger, settings.grouped_window),
         uses=Uses(ledger, settings.usage_flush_interval, settings.grouped_window),
+        token_uses=TokenUses(ledger, settings.token_usage_interval),
         lifetimes=lifetimes(settings),
         search_index=Follower(ledger, EventIndexing(ledger)),
         derived=Follower(ledger, Deriving()),

@@ -66,4 +66,8 @@ async def authorize(connection: Any, *needed: str) -> Bearer:
     """The caller of a JSON API request, who must hold every scope named."""
     here = services(connection)
     known = await judge(here, bearer_token(connection.scope), needed)
-    return Bearer(known, frozenset(known.scope), origin(connection.scope, actor_of(known)))
+    came = origin(connection.scope, actor_of(known))
+    here.token_uses.note(
+        known.token.digest, known.token, None, via="api", address=came.ip, origin=lambda: came, seen_by=None
+    )
+    return Bearer(known, frozenset(known.scope), came)

@@ -1,17 +1,19 @@
 """The introspection endpoint (RFC 7662)."""
 
+from functools import partial
 from typing import Any
 
 import msgspec
 
 from api.answers import JSON, Answer, Receive, Scope, answer, header
-from api.bearer import bearer_token, judge
+from api.arrival import arrival
+from api.bearer import actor_of, bearer_token, judge
 from api.bodies import read_parameters
 from api.client_authentication import authenticate
 from api.oauth_endpoint import endpoint
 from api.oauth_errors import InvalidRequest
 from api.services import Services, origin, services
-from domain.event import SECOND
+from domain.event import SECOND, Actor
 from eventstore.validation import Known
 from security.tokens import digest
 
@@ -27,14 +29,28 @@ _encode = msgspec.json.Encoder().encode
 async def _post(scope: Scope, receive: Receive) -> Answer:
     here = services(scope)
     parameters = await read_parameters(scope, receive, here.settings.body_limit)
-    client_id, sees_all = await _caller(here, scope, parameters)
+    client_id, sees_all, actor = await _caller(here, scope, parameters)
     raw = parameters.get("token")
     if not raw:
         raise InvalidRequest("token is missing.")
     if len(raw) > LONGEST_TOKEN:
         return INACTIVE
-    known = await here.ledger.validation.find(digest(raw))
-    if known is None or known.reason(here.ledger.clock.now()) != "active" or not _visible(known, client_id, sees_all):
+    sha256 = digest(raw)
+    known = await here.ledger.validation.find(sha256)
+    reason = "unknown" if known is None else known.reason(here.ledger.clock.now())
+    if known is not None or here.format.parse(raw) is not None:
+        here.token_uses.note(
+            sha256,
+            None if known is None else known.token,
+            None if reason == "active" else reason,
+            via="introspection",
+            address=arrival(scope).address,
+            origin=partial(origin, scope, actor),
+            seen_by=client_id,
+            told_ip=parameters.get("client_ip"),
+            told_user_agent=parameters.get("client_user_agent"),
+        )
+    if known is None or reason != "active" or not _visible(known, client_id, sees_all):
         return INACTIVE
     if known.answer is None:
         body = _encode(members(known, here.settings.issuer))
@@ -43,16 +59,16 @@ async def _post(scope: Scope, receive: Receive) -> Answer:
     return found
 
 
-async def _caller(here: Services, scope: Scope, parameters: dict[str, str]) -> tuple[str | None, bool]:
-    """The client that asks, if it is one, and whether it sees every access token (RFC 7662 §2.1)."""
+async def _caller(here: Services, scope: Scope, parameters: dict[str, str]) -> tuple[str, bool, Actor]:
+    """The client that asks, whether it sees every access token (RFC 7662 §2.1), and who it is for the log."""
     presented = header(scope, b"authorization")
     if presented is not None and presented[:7].lower() == "bearer ":
         known = await judge(here, bearer_token(scope), (INTROSPECT,))
-        return known.token.client_id, True
+        return known.token.client_id, True, actor_of(known)
     caller = await authenticate(here, scope, parameters, "introspection")
     if caller.secret_id is not None:
         here.uses.note(caller.client.client_id, caller.secret_id, "introspection", origin(scope, caller.actor))
-    return caller.client.client_id, INTROSPECT in caller.client.scope
+    return caller.client.client_id, INTROSPECT in caller.client.scope, caller.actor
 
 
 def _visible(known: Known, client_id: str | None, sees_all: bool) -> bool:

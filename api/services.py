@@ -8,6 +8,7 @@ from api.dashboards.secret import DashboardSecrets
 from api.settings import Settings
 from api.tallies import Tallies
 from api.throttle import Throttle
+from api.token_uses import TokenUses
 from api.transparency.keeping import Transparency
 from api.uses import Uses
 from domain.event import ANONYMOUS, Actor
@@ -38,6 +39,7 @@ class Services:
     throttle: Throttle
     tallies: Tallies
     uses: Uses
+    token_uses: TokenUses
     lifetimes: Lifetimes
     search_index: Follower
     derived: Follower

@@ -16,6 +16,9 @@ PREFIX = "GRANTLOG_"
 SECRET = {"secret": "all"}
 SECRET_IN_URL = {"secret": "in_url"}
 
+LISTS = ("trusted_proxies", "witnesses", "mail_to", "mail_types")
+"""Settings that hold several values, separated by commas."""
+
 Seconds = Annotated[int, Meta(ge=1, le=10 * 365 * 86400)]
 
 
@@ -143,6 +146,42 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         bool, Meta(description="Whether the server may fetch from private and loopback addresses.")
     ] = False
 
+    webhooks: Annotated[
+        str,
+        Meta(
+            description="Who is told of incidents, replays and the use of dead secrets: a JSON list, see "
+            "[notifications](notifications.md).",
+            extra={"default": "none", **SECRET},
+        ),
+    ] = ""
+    notification_attempts: Annotated[
+        int, Meta(description="Attempts at a notification before it is a dead letter.", ge=1, le=100)
+    ] = 12
+    mail_host: Annotated[
+        str, Meta(description="Mail server that takes the same notifications as e-mail.", extra={"default": "none"})
+    ] = ""
+    mail_port: Annotated[int, Meta(description="Port of the mail server.", ge=1, le=65535)] = 587
+    mail_tls: Annotated[
+        Literal["starttls", "tls", "none"],
+        Meta(description="`starttls` insists on it, `tls` begins with it, `none` is for a relay on the same machine."),
+    ] = "starttls"
+    mail_username: Annotated[
+        str, Meta(description="User name at the mail server.", extra={"default": "none: it asks for none"})
+    ] = ""
+    mail_password: Annotated[
+        str, Meta(description="Password at the mail server.", extra={"default": "none", **SECRET})
+    ] = ""
+    mail_from: Annotated[
+        str, Meta(description="Sender of these e-mails.", max_length=254, extra={"default": "none"})
+    ] = ""
+    mail_to: Annotated[
+        tuple[str, ...], Meta(description="Who gets them, separated by commas.", extra={"default": "none"})
+    ] = ()
+    mail_types: Annotated[
+        tuple[str, ...],
+        Meta(description="Types of events that are told by e-mail, separated by commas; `incident.*` is several."),
+    ] = ("*",)
+
     log_origin: Annotated[
         str,
         Meta(
@@ -205,6 +244,15 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     usage_flush_interval: Annotated[
         int, Meta(description="Uses of secrets are gathered for this long before they are recorded.", ge=1, le=3600)
     ] = 10
+    token_usage_interval: Annotated[
+        int,
+        Meta(
+            description="After its first use from an address, further uses of a token from there are one event within "
+            "this time.",
+            ge=1,
+            le=86400,
+        ),
+    ] = 600
     grouped_window: Annotated[
         int, Meta(description="Repeated failures within this window are one event with a count.", ge=10, le=86400)
     ] = 600
@@ -264,7 +312,7 @@ def unknown_variables(environ: Mapping[str, str]) -> list[str]:
 
 
 def _convert(field: str, raw: Any) -> Any:
-    if field in ("trusted_proxies", "witnesses") and isinstance(raw, str):
+    if field in LISTS and isinstance(raw, str):
         raw = [part.strip() for part in raw.split(",") if part.strip()]
     if isinstance(raw, str) and "\0" in raw:
         raise ValueError("holds a NUL character")

@@ -6,17 +6,18 @@ event less the lives after it. A cut-off of a client or a secret version is one 
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from sqlalchemy import Connection, bindparam, select
 
 from domain import account, account_sign_in, client_secret, consent, cut_off, grant, grant_code
 from domain.event import Moment, Recorded
+from eventstore.counting import ISSUING, difference, pieces, total_of_code, totals
 from eventstore.lifespans import Cut, Life, cut_of, cuts, history, lives
 from eventstore.mapper import LogMapper
 from eventstore.stored import events
 from projections import derived, event_index
-from projections.derived import NO_SECRET, Cleared, Kind, Person, Piece, Total
+from projections.derived import NO_SECRET, Cleared, Person, Piece, Total
 from projections.grants import TABLE as GRANTS
 
 RECENT = 50
@@ -30,7 +31,9 @@ GRANTS_OF_PERSON = 200
 
 STEP = 1_000
 
-_KINDS = {"access": Kind.ACCESS, "refresh": Kind.REFRESH, "code": Kind.CODE}
+PEOPLE_OF_CLIENT = 1_000
+"""People whom a cut-off since a moment looks at one by one; of more, those with something older alive count as none."""
+
 _NEXT = (
     select(events.c.state)
     .where(events.c.id > bindparam("b_after"), events.c.id <= bindparam("b_last"))
@@ -45,7 +48,7 @@ class Changes(NamedTuple):
     pieces: Sequence[tuple[Piece, int]] = ()
     totals: Sequence[Total] = ()
     people: Sequence[Person] = ()
-    forgotten: str | None = None
+    forgotten: tuple[str, ...] = ()
 
 
 class Deriving:
@@ -89,12 +92,12 @@ class _Pending:
         self._people: dict[tuple[str, str, str], Person] = {}
 
     def take(self, change: Changes) -> None:
-        if change.cleared is not None or change.forgotten is not None:
+        if change.cleared is not None or change.forgotten:
             self.flush()
         if change.cleared is not None:
             derived.clear(self._connection, change.cleared)
-        if change.forgotten is not None:
-            derived.forget(self._connection, change.forgotten)
+        for account_id in change.forgotten:
+            derived.forget(self._connection, account_id)
         for piece, number in change.pieces:
             self._pieces[piece.row] += number
         for total in change.totals:
@@ -121,12 +124,11 @@ def changes(connection: Connection, recorded: Recorded) -> Changes | None:
     """What one event changes; None for one that changes nothing."""
     match recorded.event:
         case grant_code.CodeIssued():
-            return _grown([], [recorded], _total_of_code(recorded))
+            return _grown([], [recorded], total_of_code(recorded))
         case grant.TokensIssued() if recorded.event.code is None:
-            return _grown([], [recorded], _totals(recorded, None))
+            return _grown([], [recorded], totals(recorded, None))
         case grant.TokensIssued() | grant.TokensRefreshed():
-            told = _history(connection, recorded, RECENT)
-            return _grown(told[:-1], told, _totals(recorded, told[:-1]))
+            return _continued(connection, recorded)
         case grant_code.CodeRedeemed() | grant.SuccessorReplaced():
             told = _history(connection, recorded, RECENT)
             return _grown(told[:-1], told, ())
@@ -138,7 +140,9 @@ def changes(connection: Connection, recorded: Recorded) -> Changes | None:
             _, account_id, client_id = recorded.stream.split(":")
             return _person_cut(connection, recorded, account_id, client_id)
     cleared = _cleared(recorded)
-    return None if cleared is None else Changes(cleared)
+    if cleared is None or cleared.since is None:
+        return None if cleared is None else Changes(cleared)
+    return _since(connection, recorded, cleared)
 
 
 def _history(connection: Connection, recorded: Recorded, limit: int) -> list[Recorded]:
@@ -150,10 +154,27 @@ def _grown(before: list[Recorded], after: list[Recorded], totals: Iterable[Total
     now = after[-1].time
     found = lives(after)
     return Changes(
-        pieces=_difference(pieces(lives(before), now), pieces(found, now)),
+        pieces=difference(pieces(lives(before), now), pieces(found, now)),
         totals=tuple(totals),
         people=tuple(_people(found, now)),
     )
+
+
+def _continued(connection: Connection, recorded: Recorded) -> Changes:
+    told = _history(connection, recorded, RECENT)
+    grown = _grown(told[:-1], told, totals(recorded, told[:-1]))
+    account_id = recorded.event.account_id
+    if account_id is None or not _changes_hands(told):
+        return grown
+    # What the other version had authenticated is used up, so it may have nothing of this person any more.
+    people = _all_of_person(connection, account_id, recorded.position, recorded.time)
+    return grown._replace(people=people, forgotten=(account_id,))
+
+
+def _changes_hands(told: list[Recorded]) -> bool:
+    """Whether the newest tokens were authenticated by another secret version than the ones before."""
+    versions = [each.event.secret_id for each in told if isinstance(each.event, ISSUING)]
+    return len(versions) > 1 and versions[-1] != versions[-2]
 
 
 def _ended(connection: Connection, recorded: Recorded) -> Changes:
@@ -163,11 +184,11 @@ def _ended(connection: Connection, recorded: Recorded) -> Changes:
         return Changes()
     client_id, account_id = found[0].client_id, found[0].account_id
     cutting = cuts(connection, client_id, account_id, recorded.position)
-    taken = _difference(pieces(lives(told[:-1], cutting), now), pieces(lives(told, cutting), now))
+    taken = difference(pieces(lives(told[:-1], cutting), now), pieces(lives(told, cutting), now))
     if account_id is None:
         return Changes(pieces=taken)
     people = _all_of_person(connection, account_id, recorded.position, now)
-    return Changes(pieces=taken, people=people, forgotten=account_id)
+    return Changes(pieces=taken, people=people, forgotten=(account_id,))
 
 
 def _person_cut(connection: Connection, recorded: Recorded, account_id: str, client_id: str | None) -> Changes:
@@ -178,9 +199,9 @@ def _person_cut(connection: Connection, recorded: Recorded, account_id: str, cli
             told = history(connection, grant_id, position, WHOLE)
             before = cuts(connection, of_client, account_id, position - 1)
             after = [*before, *_own(recorded)]
-            taken += _difference(pieces(lives(told, before), now), pieces(lives(told, after), now))
+            taken += difference(pieces(lives(told, before), now), pieces(lives(told, after), now))
     people = _all_of_person(connection, account_id, position, now)
-    return Changes(pieces=taken, people=people, forgotten=account_id)
+    return Changes(pieces=taken, people=people, forgotten=(account_id,))
 
 
 def _own(recorded: Recorded) -> Iterator[Cut]:
@@ -200,36 +221,31 @@ def _cleared(recorded: Recorded) -> Cleared | None:
     return Cleared(name, None, None)
 
 
-# How things are counted -------------------------------------------------------------------------------------------
-
-
-def pieces(found: Sequence[Life], now: Moment) -> list[Piece]:
-    """The pieces of one grant's lives at a moment: its codes and tokens, and the grant itself."""
-    made = [
-        Piece(life.client_id, life.secret_id or NO_SECRET, _KINDS[life.kind], life.until, life.issued_at)
-        for life in found
-        if life.until > now
+def _since(connection: Connection, recorded: Recorded, cleared: Cleared) -> Changes:
+    """A cut-off that leaves older things alive, by which the people concerned are still known."""
+    query = (
+        select(GRANTS.c.account_id)
+        .where(
+            GRANTS.c.client_id == cleared.client_id,
+            GRANTS.c.account_id.is_not(None),
+            GRANTS.c.started_position <= recorded.position,
+            GRANTS.c.expires_at > recorded.time,
+        )
+        .distinct()
+        .limit(PEOPLE_OF_CLIENT + 1)
+    )
+    concerned = tuple(connection.scalars(query))
+    if len(concerned) > PEOPLE_OF_CLIENT:
+        return Changes(cleared)
+    people = [
+        person
+        for account_id in concerned
+        for person in _all_of_person(connection, account_id, recorded.position, recorded.time)
     ]
-    if not made:
-        return []
-    newest: dict[str, Life] = {}
-    for life in found:
-        newest[life.secret_id or NO_SECRET] = life
-    for secret_id, last in newest.items():
-        until = max(each.until for each in found if (each.secret_id or NO_SECRET) == secret_id)
-        if secret_id != NO_SECRET and not last.cut and until > now:
-            made.append(Piece(last.client_id, secret_id, Kind.GRANT, until, last.issued_at))
-    last = found[-1]
-    if not last.cut:
-        until = max(life.until for life in found if not life.cut)
-        made.append(Piece(last.client_id, last.secret_id or NO_SECRET, Kind.NEWEST, until, last.issued_at))
-    return made
+    return Changes(cleared, people=people, forgotten=concerned)
 
 
-def _difference(before: Iterable[Piece], after: Iterable[Piece]) -> list[tuple[Piece, int]]:
-    counted: Counter[Piece] = Counter(after)
-    counted.subtract(Counter(before))
-    return [(piece, number) for piece, number in counted.items() if number]
+# People --------------------------------------------------------------------------------------------------------------
 
 
 def _people(found: Iterable[Life], now: Moment) -> Iterator[Person]:
@@ -264,27 +280,3 @@ def grants_of(
         .limit(limit)
     )
     return [(row.grant_id, row.client_id) for row in connection.execute(query)]
-
-
-def _total_of_code(recorded: Recorded) -> tuple[Total, ...]:
-    return (Total(recorded.event.client_id, NO_SECRET, grants=1, codes=1),)
-
-
-def _totals(recorded: Recorded, before: Sequence[Recorded] | None) -> Iterator[Total]:
-    """`before` are the grant's earlier events; None for the event that starts it."""
-    event: Any = recorded.event
-    if before is None:
-        yield Total(event.client_id, NO_SECRET, grants=1)
-    named = event.secret_id is not None
-    issuing = (grant.TokensIssued, grant.TokensRefreshed)
-    first = not any(
-        isinstance(each.event, issuing) and each.event.secret_id == event.secret_id for each in before or ()
-    )
-    yield Total(
-        event.client_id,
-        event.secret_id or NO_SECRET,
-        grants=int(named and first),
-        codes=int(named and getattr(event, "code", None) is not None),
-        access_tokens=1,
-        refresh_tokens=int(event.refresh_token is not None),
-    )

@@ -89,6 +89,9 @@ class _Grant:
     def _tokens(self, recorded: Recorded) -> None:
         event = recorded.event
         if isinstance(event, grant.TokensRefreshed):
+            if self._predecessor is not None and self._predecessor != self._refresh:
+                # Whoever used the successor showed that they had got it: the grace of the one before is over.
+                self._ends(self._predecessor, recorded.time)
             if self._refresh is not None:
                 self._ends(self._refresh, event.grace_ends_at or recorded.time)
             self._predecessor = self._refresh

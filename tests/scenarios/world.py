@@ -12,6 +12,7 @@ from typing import Any
 import httpx
 from sqlalchemy import Connection, select
 
+from api import background
 from api.app import create
 from api.services import Services
 from api.settings import Settings, load
@@ -35,6 +36,9 @@ from tests.scenarios.browser import Browser
 SYSTEM = Origin(Actor("system", None, {"user": "tests"}))
 ADDRESS = "192.0.2.7"
 """The address of everybody who names no other."""
+
+background.RECORD_EVERY = 3_600.0
+"""What is counted is recorded when a scenario says so, so that no fact comes between those that it looks at."""
 
 PASSWORD = "a long and unguessable password"
 REDIRECT_URI = "https://shop.example/callback"
