@@ -23,6 +23,9 @@ HOST = re.compile(rb"(?:[0-9A-Za-z._~%!$&'()*+,;=-]+|\[[0-9A-Fa-f:.]{2,45}\])(?:
 CONTROL = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]")
 TOKEN_IN_QUERY = re.compile(rb"(?:^|&)access_token=", re.IGNORECASE)
 
+SINGLE = frozenset((b"host", b"origin"))
+"""Fields of which a request has one at most, and which decide what it may do (RFC 9112 §3.2, RFC 6454 §7.3)."""
+
 HEADERS: tuple[tuple[bytes, bytes], ...] = (
     (b"x-content-type-options", b"nosniff"),
     (b"referrer-policy", b"same-origin"),
@@ -220,7 +223,7 @@ def _missing(names: tuple[bytes, ...], fields: tuple[tuple[bytes, bytes], ...]) 
 
 def malformed(scope: Scope) -> Problem | None:
     """What is so malformed that the framework would stumble over it or a database refuse it, as a 400; else None."""
-    if fault := _path_fault(scope) or _query_fault(scope["query_string"]):
+    if fault := _path_fault(scope) or _query_fault(scope["query_string"]) or _doubled(scope):
         return Invalid(fault)
     lengths = None
     for name, value in scope["headers"]:
@@ -235,6 +238,12 @@ def malformed(scope: Scope) -> Problem | None:
         elif name == b"content-type" and not value.isascii():
             return Invalid("The Content-Type header is not valid.")
     return None
+
+
+def _doubled(scope: Scope) -> str | None:
+    # Whoever read the first one and whoever read the last would not mean the same request.
+    names = [name for name, _ in scope["headers"] if name in SINGLE]
+    return None if len(names) < 2 or len(names) == len(set(names)) else "Host or Origin stands there twice."
 
 
 def _path_fault(scope: Scope) -> str | None:

@@ -203,6 +203,8 @@ def test_head_is_answered_like_get_without_a_body():
         ("/admin/echo/x", {"content-length": "-1"}),
         ("/admin/echo/x", {"content-length": "1e3"}),
         ("/admin/echo/x", {"content-type": b"\xff"}),
+        ("/admin/echo/x", [("host", "a"), ("host", "b")]),
+        ("/admin/echo/x", [("origin", "https://evil.example"), ("origin", "https://own.example")]),
     ],
 )
 def test_what_the_framework_would_stumble_over_is_a_400(path, headers):
