@@ -31,6 +31,8 @@ class Running:
             self.process = subprocess.Popen(
                 [sys.executable, "-m", "api.cli", *arguments],
                 env=os.environ | environment | {"PYTHONPATH": str(Path(__file__).parents[2])},
+                # There is no `.env` here that could add to the settings.
+                cwd=directory,
                 stdin=subprocess.DEVNULL,
                 stdout=out,
                 stderr=err,
