@@ -64,8 +64,10 @@ async def execute(
             raise InvalidGrant()
         grant_id, account_id = found.grant_id, found.account_id
     access = here.format.mint(Kind.ACCESS_TOKEN)
-    refresh = here.format.mint(Kind.REFRESH_TOKEN)
-    facts["minted"] = Minted(access.hex, refresh.hex)
+    refresh = None
+    if credential is not None or "refresh_token" in caller.client.grant_types:
+        refresh = here.format.mint(Kind.REFRESH_TOKEN)
+    facts["minted"] = Minted(access.hex, None if refresh is None else refresh.hex)
 
     def under_lock(view: View) -> dict[str, Any] | Refusal:
         return suspended(view) or {

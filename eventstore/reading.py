@@ -95,24 +95,21 @@ class ThreadReader:
 
     async def settled(self) -> None:
         """Waits for a read of the log's head that began after this call. All who wait meanwhile share that one read."""
-        if self._following is None:
-            self._following = asyncio.create_task(self._follow())
-            await asyncio.shield(self._following)
-            return
         if self._next is None:
-            self._next = asyncio.create_task(self._follow_after(self._following))
+            self._next = asyncio.create_task(self._follow(self._following))
         await asyncio.shield(self._next)
 
-    async def _follow(self) -> None:
+    async def _follow(self, former: asyncio.Task[None] | None) -> None:
+        if former is not None:
+            await asyncio.wait([former])
+        # From here on the question is on its way: who comes now has to wait for the next one.
+        own = self._following = self._next
+        self._next = None
         try:
             await self.run(self._catch_up)
         finally:
-            self._following = None
-
-    async def _follow_after(self, former: asyncio.Task[None]) -> None:
-        await asyncio.wait([former])
-        self._following, self._next = asyncio.current_task(), None
-        await self._follow()
+            if self._following is own:
+                self._following = None
 
     def _catch_up(self, connection: Connection) -> None:
         self._changes.catch_up(connection, newest(connection)[0])
