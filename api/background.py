@@ -2,11 +2,13 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from functools import partial
 
 import structlog
 from sqlalchemy import Connection
 
 from api.audit import readings
+from api.notifications.delivering import Notifier
 from api.services import Services
 from domain.event import Moment
 from eventstore.commands import DatabaseAway, Overloaded
@@ -18,6 +20,9 @@ FOLLOW_EVERY = 0.2
 
 RECORD_EVERY = 0.5
 """Seconds. A first use from a new address is in the log within a second."""
+
+TELL_EVERY = 0.5
+"""Seconds until people begin to be told of what they must know."""
 
 log = structlog.get_logger("api")
 
@@ -32,10 +37,13 @@ class Background:
     def start(self) -> None:
         """Begins the tasks."""
         settings = self._services.settings
+        notifier = Notifier(self._services.ledger, settings)
         self._tasks = [
             asyncio.create_task(_every(RECORD_EVERY, self._record)),
             asyncio.create_task(_every(FOLLOW_EVERY, self._follow)),
             asyncio.create_task(_every(settings.prune_interval, self._prune)),
+            asyncio.create_task(_every(TELL_EVERY, notifier.distribute)),
+            *(asyncio.create_task(_every(TELL_EVERY, partial(_deliver, notifier, name))) for name in notifier.names),
         ]
 
     async def stop(self) -> None:
@@ -73,6 +81,10 @@ class Background:
 
 def _answers(vault: Vault) -> Callable[[Connection, Moment, int], int]:
     return vault.prune_answers
+
+
+async def _deliver(notifier: Notifier, name: str) -> None:
+    await notifier.deliver(name)
 
 
 async def _every(seconds: float, work: Callable[[], Awaitable[None]]) -> None:

@@ -62,6 +62,7 @@ def cross_check(settings: "Settings", issuer_fault: Callable[[str], str | None])
     yield from _databases(settings)
     yield from _master_key(settings)
     yield from _witnesses(settings)
+    yield from _notifications(settings)
     if settings.refresh_token_idle_lifetime > settings.refresh_token_absolute_lifetime:
         yield "refresh_token_idle_lifetime", "must not be longer than GRANTLOG_REFRESH_TOKEN_ABSOLUTE_LIFETIME"
     if settings.session_idle_lifetime > settings.session_absolute_lifetime:
@@ -107,6 +108,14 @@ def _witnesses(settings: "Settings") -> Iterator[tuple[str, str]]:
         return
     if settings.witness_quorum > len(found):
         yield "witness_quorum", "must not be more than there are in GRANTLOG_WITNESSES"
+
+
+def _notifications(settings: "Settings") -> Iterator[tuple[str, str]]:
+    if not settings.webhooks and not settings.mail_host:
+        return
+    from api.notifications.subscriptions import faults
+
+    yield from faults(settings)
 
 
 def _is_network(text: str) -> bool:

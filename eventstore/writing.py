@@ -13,7 +13,7 @@ from eventstore.changes import Changes
 from eventstore.privacy import Privacy
 from eventstore.rows import Rows
 from eventstore.states import States
-from projections import PROJECTIONS
+from projections import ONCE, PROJECTIONS
 from security.vault import Vault
 
 
@@ -42,7 +42,7 @@ class Writing:
         self.states = states
         self.privacy = privacy
         self.vault = vault
-        self._handlers = handlers()
+        self._handlers = handlers((*PROJECTIONS, *ONCE))
 
     def append(
         self,

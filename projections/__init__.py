@@ -10,6 +10,7 @@ from projections import (
     digests,
     event_index,
     grants,
+    outbox,
     roles,
     scopes,
     secrets,
@@ -33,3 +34,6 @@ PROJECTIONS: tuple[ModuleType, ...] = (
 
 FOLLOWING: tuple[ModuleType, ...] = (event_index, derived)
 """Those that follow the log a moment later, each with `VERSION` and `NAME`, its row in the table `followers`."""
+
+ONCE: tuple[ModuleType, ...] = (outbox,)
+"""What is written in that transaction too, and by no rebuild ever again: it tells somebody something."""

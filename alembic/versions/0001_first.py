@@ -126,6 +126,20 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("account_id", "client_id", name=op.f("pk_consents")),
     )
     op.create_table(
+        "deliveries",
+        sa.Column("position", sa.BigInteger(), autoincrement=False, nullable=False),
+        sa.Column("destination", sa.Text(), nullable=False),
+        sa.Column("type", sa.Text(), nullable=False),
+        sa.Column("attempts", sa.Integer(), nullable=False),
+        sa.Column("due_at", sa.BigInteger(), nullable=False),
+        sa.Column("dead", sa.SmallInteger(), nullable=False),
+        sa.Column("outcome", sa.Text(), nullable=True),
+        sa.PrimaryKeyConstraint("position", "destination", name=op.f("pk_deliveries")),
+    )
+    op.create_index(
+        op.f("ix_deliveries_destination_dead_due_at"), "deliveries", ["destination", "dead", "due_at"], unique=False
+    )
+    op.create_table(
         "derived_lives",
         sa.Column("client_id", sa.Text(), nullable=False),
         sa.Column("secret_id", sa.Text(), nullable=False),
@@ -228,6 +242,14 @@ def upgrade() -> None:
         op.f("ix_grants_client_id_started_position"), "grants", ["client_id", "started_position"], unique=False
     )
     op.create_index(op.f("ix_grants_expires_at"), "grants", ["expires_at"], unique=False)
+    op.create_table(
+        "outbox",
+        sa.Column(
+            "position", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), autoincrement=False, nullable=False
+        ),
+        sa.Column("type", sa.Text(), nullable=False),
+        sa.PrimaryKeyConstraint("position", name=op.f("pk_outbox")),
+    )
     op.create_table(
         "roles",
         sa.Column("realm", sa.Text(), nullable=False),

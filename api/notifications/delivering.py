@@ -1,0 +1,112 @@
+"""The outbox emptied by any number of processes: a delivery is taken by one at a time, and tried until it is made."""
+
+import asyncio
+from random import SystemRandom
+from typing import NamedTuple
+
+import structlog
+
+from api.notifications.message import Message, compose
+from api.notifications.sending import Failed, Send, to_mailbox, to_webhook
+from api.notifications.subscriptions import MAIL, destinations, webhooks
+from api.outgoing import Outgoing
+from api.settings import Settings
+from domain.event import SECOND, Moment
+from eventstore.ledger import Ledger
+from projections import outbox
+from projections.outbox import Claimed
+
+AT_ONCE = 8
+"""Deliveries to one destination that are under way at a time."""
+
+LEASE: Moment = 60 * SECOND
+"""For how long a delivery is taken: longer than any attempt lasts. A process that dies lets go of it by then."""
+
+FIRST_DELAY: Moment = 5 * SECOND
+LONGEST_DELAY: Moment = 6 * 3600 * SECOND
+DISTRIBUTED_AT_ONCE = 200
+
+log = structlog.get_logger("api")
+_random = SystemRandom()
+
+
+class Told(NamedTuple):
+    """What came of a round: how many were delivered, and how many were tried in vain."""
+
+    delivered: int
+    failed: int
+
+
+def delay(attempts: int, chance: float) -> Moment:
+    """How long to wait after so many attempts: four times as long each time, up to six hours, and up to a half more.
+
+    `chance`, from 0 to 1, spreads those who failed together, so that they do not all come back together.
+    """
+    longest = min(FIRST_DELAY << 2 * min(attempts - 1, 12), LONGEST_DELAY)
+    return longest + int(longest * chance / 2)
+
+
+class Notifier:
+    """Distributes events among the destinations of the settings, and delivers to each of them on its own."""
+
+    def __init__(self, ledger: Ledger, settings: Settings) -> None:
+        self._ledger = ledger
+        self._attempts = settings.notification_attempts
+        self._destinations = destinations(settings)
+        outgoing = Outgoing(allow_private=settings.allow_private_urls) if settings.webhooks else None
+        self._senders: dict[str, Send] = {}
+        if outgoing is not None:
+            for each in webhooks(settings):
+                self._senders[each.name] = to_webhook(each, outgoing, ledger.clock)
+        if settings.mail_host:
+            self._senders[MAIL] = to_mailbox(settings, ledger.clock)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The destinations, each of which waits for no other."""
+        return tuple(self._senders)
+
+    async def distribute(self) -> None:
+        """Exchanges events that wait for the deliveries that they become; without destinations, for none."""
+        ledger = self._ledger
+        while await ledger.read(outbox.is_waiting):
+            await ledger.maintain(outbox.distribute, self._destinations, ledger.clock.now(), DISTRIBUTED_AT_ONCE)
+
+    async def deliver(self, name: str) -> Told:
+        """Tries what is due for one destination, until nothing is."""
+        ledger, delivered, failed = self._ledger, 0, 0
+        while await ledger.read(outbox.is_due, name, ledger.clock.now()):
+            now = ledger.clock.now()
+            claimed = await ledger.maintain(outbox.claim, name, now, now + LEASE, AT_ONCE)
+            done = await asyncio.gather(*(self._attempt(name, each) for each in claimed))
+            delivered += sum(done)
+            failed += len(done) - sum(done)
+        return Told(delivered, failed)
+
+    async def _attempt(self, name: str, claimed: Claimed) -> bool:
+        ledger = self._ledger
+        await ledger.settled()
+        message = await ledger.read(compose, ledger.privacy, claimed.position)
+        failed = Failed("the log has no such event", final=True) if message is None else await self._send(name, message)
+        if failed is None:
+            await ledger.maintain(outbox.made, name, claimed.position)
+            return True
+        dead = failed.final or claimed.attempt >= self._attempts
+        again = ledger.clock.now() + delay(claimed.attempt, _random.random())
+        await ledger.maintain(outbox.failed, name, claimed, failed.outcome, again, dead=dead)
+        (log.error if dead else log.warning)(
+            "notification is a dead letter" if dead else "notification not delivered",
+            destination=name,
+            position=claimed.position,
+            attempt=claimed.attempt,
+            outcome=failed.outcome,
+        )
+        return False
+
+    async def _send(self, name: str, message: Message) -> Failed | None:
+        try:
+            return await self._senders[name](message)
+        except Exception as error:
+            # What nobody foresaw must end as a dead letter that people see, not as one that is tried for ever.
+            log.exception("notification failed", destination=name)
+            return Failed(type(error).__name__)

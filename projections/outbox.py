@@ -1,0 +1,259 @@
+"""What people are still to be told: one row for an event, written with it, and one for each of those who hear of it.
+
+No read model: a rebuild would tell everybody everything again, so none ever touches these rows. The event's row is
+exchanged for the deliveries that the settings ask for; a delivery's row goes when it has been made.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import NamedTuple
+
+from sqlalchemy import (
+    BigInteger,
+    Column,
+    Connection,
+    Index,
+    Integer,
+    SmallInteger,
+    Table,
+    Text,
+    bindparam,
+    delete,
+    insert,
+    select,
+    update,
+)
+
+from domain import incident
+from domain.client_secret import SecretExpiredUsed
+from domain.event import Event, Moment, Recorded
+from domain.grant import RefreshReplayed
+from domain.grant_code import CodeReplayed
+from domain.server import IssuanceResumed, IssuanceSuspended
+from projections.schema import ROW_POSITION, metadata
+from projections.write import Write
+
+TABLE = Table(
+    "outbox",
+    metadata,
+    Column("position", ROW_POSITION, primary_key=True, autoincrement=False),
+    Column("type", Text, nullable=False),
+)
+DELIVERIES = Table(
+    "deliveries",
+    metadata,
+    Column("position", BigInteger, primary_key=True, autoincrement=False),
+    Column("destination", Text, primary_key=True),
+    Column("type", Text, nullable=False),
+    Column("attempts", Integer, nullable=False),
+    # When it is tried next. Whoever takes it moves this on, so that nobody else does while they are at it.
+    Column("due_at", BigInteger, nullable=False),
+    Column("dead", SmallInteger, nullable=False),
+    Column("outcome", Text, nullable=True),
+    Index(None, "destination", "dead", "due_at"),
+)
+TABLES = (TABLE, DELIVERIES)
+
+VERSION = 1
+HANDLES: tuple[type[Event], ...] = (
+    *incident.EVENTS,
+    CodeReplayed,
+    RefreshReplayed,
+    SecretExpiredUsed,
+    IssuanceSuspended,
+    IssuanceResumed,
+)
+TYPES: tuple[str, ...] = tuple(sorted(event.type for event in HANDLES))
+"""The types of events that people can be told of."""
+
+_ADD = insert(TABLE)
+
+
+def project(recorded: Recorded, indexes: Mapping[str, bytes]) -> Iterator[Write]:
+    """The event waits to be told of."""
+    yield Write(_ADD, {"position": recorded.position, "type": recorded.type}, recorded.position)
+
+
+# Distributing ---------------------------------------------------------------------------------------------------------
+
+
+class Destination(NamedTuple):
+    """Somebody who is told, by the name that the settings give them, and of which types."""
+
+    name: str
+    types: frozenset[str]
+
+
+_FIRST = select(TABLE.c.position, TABLE.c.type).order_by(TABLE.c.position).limit(bindparam("b_limit"))
+_KNOWN = select(DELIVERIES.c.position, DELIVERIES.c.destination).where(
+    DELIVERIES.c.position.in_(bindparam("b_positions", expanding=True))
+)
+
+
+def is_waiting(connection: Connection) -> bool:
+    """Whether there is an event that has not been distributed."""
+    return connection.execute(_FIRST, {"b_limit": 1}).first() is not None
+
+
+def distribute(connection: Connection, destinations: Sequence[Destination], now: Moment, limit: int) -> int:
+    """Exchanges events for their deliveries; how many events that were. Needs the ledger's turn."""
+    found = [(row.position, row.type) for row in connection.execute(_FIRST, {"b_limit": limit})]
+    if found:
+        deliver(connection, found, destinations, now)
+        gone = [position for position, _ in found]
+        connection.execute(delete(TABLE).where(TABLE.c.position.in_(gone)))
+    return len(found)
+
+
+def deliver(
+    connection: Connection, found: Iterable[tuple[int, str]], destinations: Sequence[Destination], now: Moment
+) -> int:
+    """Has these events (position, type) delivered to those who want their types; how many deliveries were added."""
+    wanted = {(position, each.name): type for position, type in found for each in destinations if type in each.types}
+    if not wanted:
+        return 0
+    rows = connection.execute(_KNOWN, {"b_positions": sorted({position for position, _ in wanted})})
+    for row in rows:
+        wanted.pop((row.position, row.destination), None)
+    if wanted:
+        connection.execute(
+            insert(DELIVERIES),
+            [
+                {
+                    "position": position,
+                    "destination": name,
+                    "type": type,
+                    "attempts": 0,
+                    "due_at": now,
+                    "dead": 0,
+                    "outcome": None,
+                }
+                for (position, name), type in wanted.items()
+            ],
+        )
+    return len(wanted)
+
+
+def revive(connection: Connection, names: Sequence[str], low: int, high: int, now: Moment) -> int:
+    """Has dead letters of these positions tried once more from the beginning; how many there were."""
+    statement = (
+        update(DELIVERIES)
+        .where(
+            DELIVERIES.c.destination.in_(names),
+            DELIVERIES.c.dead == 1,
+            DELIVERIES.c.position >= low,
+            DELIVERIES.c.position <= high,
+        )
+        .values(dead=0, attempts=0, due_at=now)
+    )
+    return connection.execute(statement).rowcount
+
+
+# Delivering -----------------------------------------------------------------------------------------------------------
+
+
+class Claimed(NamedTuple):
+    """A delivery that one process has taken upon itself. `attempt` counts from 1 and tells this claim from others."""
+
+    position: int
+    attempt: int
+
+
+class Delivery(NamedTuple):
+    """A delivery that has not been made. `outcome` is what came of the attempt before."""
+
+    position: int
+    destination: str
+    type: str
+    attempts: int
+    due_at: Moment
+    dead: bool
+    outcome: str | None
+
+
+_DUE = (
+    select(DELIVERIES.c.position, DELIVERIES.c.attempts)
+    .where(
+        DELIVERIES.c.destination == bindparam("b_destination"),
+        DELIVERIES.c.dead == 0,
+        DELIVERIES.c.due_at <= bindparam("b_now"),
+    )
+    .order_by(DELIVERIES.c.due_at, DELIVERIES.c.position)
+    .limit(bindparam("b_limit"))
+)
+# An attempt that took longer than its lease is no longer the newest, and what came of it decides nothing.
+_OF_ATTEMPT = (
+    DELIVERIES.c.position == bindparam("b_position"),
+    DELIVERIES.c.destination == bindparam("b_destination"),
+    DELIVERIES.c.attempts == bindparam("b_attempt"),
+)
+_CLAIM = (
+    update(DELIVERIES)
+    .where(DELIVERIES.c.position == bindparam("b_position"), DELIVERIES.c.destination == bindparam("b_destination"))
+    .values(attempts=bindparam("attempts"), due_at=bindparam("due_at"))
+)
+_MADE = delete(DELIVERIES).where(
+    DELIVERIES.c.position == bindparam("b_position"), DELIVERIES.c.destination == bindparam("b_destination")
+)
+_FAILED = (
+    update(DELIVERIES)
+    .where(*_OF_ATTEMPT)
+    .values(due_at=bindparam("due_at"), dead=bindparam("dead"), outcome=bindparam("outcome"))
+)
+
+
+def is_due(connection: Connection, destination: str, now: Moment) -> bool:
+    """Whether there is anything to deliver to them."""
+    return connection.execute(_DUE, {"b_destination": destination, "b_now": now, "b_limit": 1}).first() is not None
+
+
+def claim(connection: Connection, destination: str, now: Moment, lease_until: Moment, limit: int) -> list[Claimed]:
+    """Takes what is due. Nobody else gets it before the lease ends. Needs the ledger's turn."""
+    rows = connection.execute(_DUE, {"b_destination": destination, "b_now": now, "b_limit": limit})
+    claimed = [Claimed(row.position, row.attempts + 1) for row in rows]
+    if claimed:
+        connection.execute(
+            _CLAIM,
+            [
+                {
+                    "b_position": each.position,
+                    "b_destination": destination,
+                    "attempts": each.attempt,
+                    "due_at": lease_until,
+                }
+                for each in claimed
+            ],
+        )
+    return claimed
+
+
+def made(connection: Connection, destination: str, position: int) -> None:
+    """It has been delivered, by whichever attempt."""
+    connection.execute(_MADE, {"b_position": position, "b_destination": destination})
+
+
+def failed(
+    connection: Connection, destination: str, claimed: Claimed, outcome: str, again_at: Moment, *, dead: bool
+) -> None:
+    """It was not delivered; it is tried again then, or never."""
+    connection.execute(
+        _FAILED,
+        {
+            "b_position": claimed.position,
+            "b_destination": destination,
+            "b_attempt": claimed.attempt,
+            "due_at": again_at,
+            "dead": int(dead),
+            "outcome": outcome,
+        },
+    )
+
+
+def undelivered(connection: Connection, *, dead_only: bool, limit: int) -> list[Delivery]:
+    """What has not been delivered, in the order of the log."""
+    query = select(DELIVERIES).order_by(DELIVERIES.c.position, DELIVERIES.c.destination).limit(limit)
+    if dead_only:
+        query = query.where(DELIVERIES.c.dead == 1)
+    return [
+        Delivery(row.position, row.destination, row.type, row.attempts, row.due_at, bool(row.dead), row.outcome)
+        for row in connection.execute(query)
+    ]

@@ -1,0 +1,207 @@
+"""What happened is told: signed, at least once, to everybody who asked for it, and to nobody twice without need."""
+
+import asyncio
+import json
+from collections.abc import Callable
+
+import pytest
+from sqlalchemy import Engine
+
+from api.notifications.delivering import FIRST_DELAY, LEASE, LONGEST_DELAY, Notifier, Told, delay
+from domain import incident
+from domain.event import SECOND
+from eventstore.commands import Command
+from eventstore.engines import migrating
+from eventstore.ledger import Ledger
+from eventstore.rebuilding import Rebuild
+from projections import PROJECTIONS, outbox
+from security.clock import ManualClock
+from tests.eventstore.conftest import register
+from tests.notifications.conftest import EVIDENCE, SOMEBODY, report
+from tests.notifications.receiver import Receiver
+
+pytestmark = pytest.mark.anyio
+
+Made = Callable[..., Notifier]
+
+
+async def undelivered(ledger: Ledger, *, dead_only: bool = False) -> list[outbox.Delivery]:
+    return await ledger.read(outbox.undelivered, dead_only=dead_only, limit=100)
+
+
+async def test_an_incident_is_told_with_a_signature_and_without_anything_personal(
+    ledger: Ledger, receiver: Receiver, notifier_of: Made
+) -> None:
+    notifier = notifier_of({"pager": receiver.url})
+    (position,) = await report(ledger)
+    assert await ledger.read(outbox.is_waiting)
+    await notifier.distribute()
+    assert await notifier.deliver("pager") == Told(1, 0)
+    (told,) = receiver.taken
+    assert told["type"] == "incident.reported"
+    assert told["timestamp"] == told["data"]["time"]
+    assert told["data"]["position"] == position
+    assert told["data"]["id"] == receiver.ids[0]
+    assert told["data"]["data"] == {"source": "administrator", "evidence": None}
+    assert told["data"]["sealed"] == ["ip", "user_agent", "data.evidence"]
+    assert EVIDENCE not in json.dumps(told)
+    assert receiver.forged == 0
+    assert await undelivered(ledger) == []
+    assert not await ledger.read(outbox.is_waiting)
+
+
+async def test_a_receiver_that_fails_or_is_away_gets_everything_in_the_end(
+    ledger: Ledger, receiver: Receiver, notifier_of: Made, clock: ManualClock
+) -> None:
+    notifier = notifier_of({"pager": receiver.url})
+    receiver.answers = [500, 503]
+    positions = await report(ledger, 3)
+    await notifier.distribute()
+    assert await notifier.deliver("pager") == Told(1, 2)
+    receiver.stop()
+    clock.advance(2 * FIRST_DELAY // SECOND)
+    assert await notifier.deliver("pager") == Told(0, 2)
+    assert {each.outcome for each in await undelivered(ledger)} == {"ConnectError"}
+    receiver.start()
+    # Not before its time, whoever asks.
+    assert await notifier.deliver("pager") == Told(0, 0)
+    clock.advance(40)
+    assert await notifier.deliver("pager") == Told(2, 0)
+    assert sorted(each["data"]["position"] for each in receiver.taken) == positions
+    assert len(set(receiver.ids)) == 3
+    assert await undelivered(ledger) == []
+
+
+async def test_after_the_last_attempt_it_is_a_dead_letter_which_can_be_revived(
+    ledger: Ledger, receiver: Receiver, notifier_of: Made, clock: ManualClock
+) -> None:
+    notifier = notifier_of({"pager": receiver.url}, notification_attempts=2)
+    receiver.answers = [500, 500]
+    (position,) = await report(ledger)
+    await notifier.distribute()
+    await notifier.deliver("pager")
+    present = clock.advance(60)
+    await notifier.deliver("pager")
+    clock.advance(1_000_000)
+    assert await notifier.deliver("pager") == Told(0, 0)
+    (letter,) = await undelivered(ledger, dead_only=True)
+    assert (letter.position, letter.attempts, letter.outcome) == (position, 2, "status 500")
+    clock.set(present)
+    assert await ledger.maintain(outbox.revive, ["pager"], 1, position, clock.now()) == 1
+    assert await notifier.deliver("pager") == Told(1, 0)
+    assert await undelivered(ledger) == []
+
+
+async def test_who_is_gone_is_tried_once(ledger: Ledger, receiver: Receiver, notifier_of: Made) -> None:
+    notifier = notifier_of({"pager": receiver.url})
+    receiver.answers = [410]
+    await report(ledger)
+    await notifier.distribute()
+    assert await notifier.deliver("pager") == Told(0, 1)
+    assert [each.outcome for each in await undelivered(ledger, dead_only=True)] == ["status 410"]
+
+
+async def test_a_redirect_is_not_followed(ledger: Ledger, receiver: Receiver, notifier_of: Made) -> None:
+    notifier = notifier_of({"pager": receiver.url})
+    receiver.answers = [307]
+    await report(ledger)
+    await notifier.distribute()
+    assert await notifier.deliver("pager") == Told(0, 1)
+    assert [path for path, _ in receiver.requests] == ["/hook"]
+
+
+async def test_two_processes_deliver_each_event_once(ledger: Ledger, receiver: Receiver, notifier_of: Made) -> None:
+    both = [notifier_of({"pager": receiver.url}) for _ in range(2)]
+    positions = await report(ledger, 20)
+    await asyncio.gather(*(each.distribute() for each in both))
+    told = await asyncio.gather(*(each.deliver("pager") for each in both))
+    assert sum(each.delivered for each in told) == 20
+    assert sorted(each["data"]["position"] for each in receiver.taken) == positions
+
+
+async def test_what_a_process_took_and_did_not_finish_is_taken_again_after_its_lease(
+    ledger: Ledger, receiver: Receiver, notifier_of: Made, clock: ManualClock
+) -> None:
+    notifier = notifier_of({"pager": receiver.url})
+    await report(ledger)
+    await notifier.distribute()
+    now = clock.now()
+    (taken,) = await ledger.maintain(outbox.claim, "pager", now, now + LEASE, 10)
+    assert await notifier.deliver("pager") == Told(0, 0)
+    clock.advance(LEASE // SECOND)
+    receiver.answers = [500]
+    assert await notifier.deliver("pager") == Told(0, 1)
+    # The first comes back late: what it found out decides nothing any more.
+    await ledger.maintain(outbox.failed, "pager", taken, "too late", now, dead=True)
+    (left,) = await undelivered(ledger)
+    assert (left.attempts, left.dead, left.outcome) == (2, False, "status 500")
+
+
+async def test_everybody_hears_what_they_asked_for_and_waits_for_nobody(
+    ledger: Ledger, receiver: Receiver, notifier_of: Made
+) -> None:
+    both = notifier_of({"pager": receiver.url, "away": "http://127.0.0.1:9/"})
+    other = notifier_of({"grants": receiver.url}, "grant.*")
+    await report(ledger)
+    await both.distribute()
+    await other.distribute()
+    assert await both.deliver("away") == Told(0, 1)
+    assert await both.deliver("pager") == Told(1, 0)
+    assert await other.deliver("grants") == Told(0, 0)
+
+
+async def test_nothing_is_kept_when_nobody_listens_and_nothing_is_told_that_is_no_incident(
+    ledger: Ledger, receiver: Receiver, notifier_of: Made
+) -> None:
+    await report(ledger)
+    nobody = notifier_of({})
+    await nobody.distribute()
+    assert not await ledger.read(outbox.is_waiting)
+    assert await undelivered(ledger) == []
+    await ledger.execute(register("a"), origin=SOMEBODY)
+    assert not await ledger.read(outbox.is_waiting)
+
+
+async def test_a_rebuild_tells_nobody_anything_again(
+    ledger: Ledger, receiver: Receiver, notifier_of: Made, database_url: str, clock: ManualClock
+) -> None:
+    notifier = notifier_of({"pager": receiver.url})
+    await report(ledger)
+    await notifier.distribute()
+    await notifier.deliver("pager")
+    engine: Engine = migrating(database_url)
+    try:
+        await asyncio.to_thread(Rebuild(engine, PROJECTIONS, ledger.privacy, clock.now()).run)
+    finally:
+        engine.dispose()
+    await notifier.distribute()
+    assert await notifier.deliver("pager") == Told(0, 0)
+    assert len(receiver.taken) == 1
+
+
+async def test_an_event_that_is_not_committed_is_told_to_nobody(ledger: Ledger) -> None:
+    def fail(*_: object) -> None:
+        raise ZeroDivisionError
+
+    command = Command(incident.stream("x"), incident.report, {"source": "policy"})
+    with pytest.raises(ZeroDivisionError):
+        await ledger.execute(command, origin=SOMEBODY, then=fail)
+    assert not await ledger.read(outbox.is_waiting)
+
+
+async def test_a_private_address_is_not_called_unless_it_may_be(
+    ledger: Ledger, receiver: Receiver, notifier_of: Made
+) -> None:
+    notifier = notifier_of({"pager": receiver.url.replace("http:", "https:")}, allow_private_urls=False)
+    await report(ledger)
+    await notifier.distribute()
+    assert await notifier.deliver("pager") == Told(0, 1)
+    assert receiver.requests == []
+    (left,) = await undelivered(ledger)
+    assert left.outcome == "the address is private (GRANTLOG_ALLOW_PRIVATE_URLS)"
+
+
+def test_delays_grow_and_are_spread() -> None:
+    assert [delay(attempt, 0) // SECOND for attempt in range(1, 9)] == [5, 20, 80, 320, 1280, 5120, 20480, 21600]
+    assert delay(1, 1) == FIRST_DELAY * 3 // 2
+    assert delay(100, 1) == LONGEST_DELAY * 3 // 2
