@@ -17,6 +17,9 @@ from security.clock import SECOND, Clock
 INTERVAL_S = 0.25
 """How often the log is looked at. With the witnesses' timeout a committed event is covered within a second."""
 
+REST = 3
+"""How many looks a process leaves out after another one was faster: one of them follows, the others stand by."""
+
 STEP = 512
 """Leaves in one step of a server: a step on SQLite runs between two turns of the event loop."""
 
@@ -59,6 +62,7 @@ class Keeper:
         self._leaves = leaves
         self._interval_s = interval_s
         self._ask_again: int | None = None
+        self._beaten = False
         self.alarms: dict[str, Alarm] = {}
         """By witness, what is wrong with it at the moment."""
         self.short = False
@@ -74,7 +78,7 @@ class Keeper:
             except (DatabaseAway, Overloaded) as error:
                 log.warning("transparency.waiting", reason=type(error).__name__)
                 more = False
-            await asyncio.sleep(0 if more else self._interval_s)
+            await asyncio.sleep(0 if more else self._interval_s * (REST if self._beaten else 1))
 
     async def step(self) -> bool:
         """One step of the tree, and its witnesses when it has reached the head; whether the log goes on behind it."""
@@ -84,8 +88,11 @@ class Keeper:
             self.diverged = str(error)
             log.critical("transparency.diverged", reason=self.diverged)
             return False
+        self._beaten = False
         if growth is not None:
-            await self._ledger.maintain(self._tree.keep, growth)
+            self._beaten = await self._ledger.maintain(self._tree.keep, growth) is None
+            if self._beaten:
+                return False
             if growth.more:
                 return True
         if self._witnesses is not None:
@@ -99,9 +106,7 @@ class Keeper:
         asked = await witnesses.ask(newest.note, _StoredTree(self._ledger))
         self._ask_again = self._clock.now() + ASK_AGAIN if asked.alarms else None
         self._tell(asked.alarms)
-        shown = await self._ledger.maintain(
-            published.publish, newest.size, list(asked.cosignatures), self._clock.now()
-        )
+        shown = await self._ledger.maintain(published.publish, newest.size, list(asked.cosignatures), self._clock.now())
         self._count(witnesses.cosigned(shown.note))
 
     def _is_due(self) -> bool:
@@ -116,7 +121,6 @@ class Keeper:
         for name in self.alarms.keys() - now.keys():
             log.info("transparency.witness_back", witness=name)
         self.alarms = now
-
 
     def _count(self, cosignatures: int) -> None:
         short = cosignatures < self._quorum

@@ -77,7 +77,9 @@ async def test_the_tree_of_real_events_is_verified(ledger: Ledger, clock: Manual
 
 
 async def test_a_checkpoint_is_shown_with_its_cosignatures(ledger: Ledger, clock: ManualClock, tmp_path: Path) -> None:
-    keeper = Keeper(ledger, Tree(ORIGIN, signing, clock, witnessed=True), clock, witnesses=Place(tmp_path / "memory").asking())
+    keeper = Keeper(
+        ledger, Tree(ORIGIN, signing, clock, witnessed=True), clock, witnesses=Place(tmp_path / "memory").asking()
+    )
     for name in ("a", "b"):
         await ledger.execute(register(name), origin=HERE)
         await keeper.step()
