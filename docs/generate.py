@@ -4,12 +4,13 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from api import events_page, settings_page
+from api import events_page, secret_scanning_page, settings_page
 from api.audit import ocsf_page
 
 PAGES: dict[str, Callable[[], str]] = {
     "events.md": events_page.page,
     "ocsf.md": ocsf_page.page,
+    "secret-scanning.md": secret_scanning_page.page,
     "settings.md": settings_page.page,
 }
 

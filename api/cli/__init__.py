@@ -10,6 +10,7 @@ from api.cli.database import database
 from api.cli.demo import demo
 from api.cli.failures import Commands
 from api.cli.keys import keys
+from api.cli.leaks import leaks
 from api.cli.log_moving import log
 from api.cli.person import person
 from api.cli.projections import projections
@@ -34,6 +35,6 @@ def main() -> None:
 
 for command in (
     *(serve, demo, bootstrap, client, dashboard, person, scope, role),
-    *(log, audit, witness, projections, keys, database, settings),
+    *(leaks, log, audit, witness, projections, keys, database, settings),
 ):
     main.add_command(command)

@@ -1,0 +1,14 @@
+"""`grantlog leaks`: what to do about a secret that leaked."""
+
+import rich_click as click
+
+from api.cli.failures import Commands
+from api.cli.leak_rules import rules
+
+
+@click.group(cls=Commands)
+def leaks() -> None:
+    """Leaked secrets: find them, say what they are, and end what came of them."""
+
+
+leaks.add_command(rules)
