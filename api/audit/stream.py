@@ -33,6 +33,7 @@ BEAT_EVERY = 15 * SECOND
 RECONNECT_AFTER = b"retry: 2000\n\n"
 """Milliseconds that a browser waits before it comes back with the id that it saw last."""
 
+FULL = b"retry: 30000\n\n"
 STREAMS_AT_MOST = 200
 """In one process. A further reader is asked to come later."""
 
@@ -87,6 +88,11 @@ def _last_seen(request: Request[Any, Any, Any]) -> int | None:
 
 async def _messages(reader: Reader, last: int) -> AsyncGenerator[bytes, None]:
     ledger, count = reader.asking.here.ledger, 0
+    if len(readings.FOLLOWING) >= STREAMS_AT_MOST:
+        # Others were faster since the handler looked: the reader is told to come back, with nothing lost.
+        readings.close_stream(reader.asking, reader.reading_id, last, 0)
+        yield FULL
+        return
     readings.FOLLOWING.add(reader.reading_id)
     beaten = ledger.clock.now()
     try:

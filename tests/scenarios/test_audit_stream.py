@@ -103,6 +103,25 @@ async def test_its_beginning_and_its_end_are_events(world: World) -> None:
     assert closed.actor == opened.actor
 
 
+async def test_readers_who_come_at_the_same_time_are_not_more_than_there_are_places(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(stream, "STREAMS_AT_MOST", 2)
+    token = await world.token(*READER)
+    begin = await world.head()
+    sources = [EventSource(world, "/audit/stream", token) for _ in range(5)]
+    await asyncio.gather(*(each.__aenter__() for each in sources))
+    admitted = [each for each in sources if each.started["status"] == 200]
+    told = [str(await each.block()) for each in admitted]
+    assert len(readings.FOLLOWING) == 2
+    assert sorted(told) == sorted(["retry: 2000"] * 2 + ["retry: 30000"] * (len(admitted) - 2))
+    for each in sources:
+        await each.__aexit__()
+    await readings.closed()
+    types = [each.type for each in await world.events("audit.*", after=begin)]
+    assert types.count("audit.stream_opened") == types.count("audit.stream_closed") == len(admitted)
+
+
 async def test_personal_values_are_sealed_for_whoever_may_not_see_them(world: World) -> None:
     token = await world.token("audit:read")
     (issued,) = await world.events("grant.tokens_issued")
