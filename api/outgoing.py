@@ -98,7 +98,7 @@ class Outgoing:
         self._backend = PublicOnly(allow_private=allow_private)
         self._timeout = timeout
         # Neither proxies nor certificates from environment variables: what is configured is configured in settings.
-        self._tls = tls or httpx.create_ssl_context(trust_env=False)
+        self.tls = tls or httpx.create_ssl_context(trust_env=False)
 
     async def send(
         self,
@@ -132,7 +132,7 @@ class Outgoing:
         )
         given = {"Host": parsed.netloc.decode("ascii"), "Content-Length": str(len(content)), **headers}
         async with (
-            httpcore.AsyncConnectionPool(ssl_context=self._tls, network_backend=self._backend, retries=0) as pool,
+            httpcore.AsyncConnectionPool(ssl_context=self.tls, network_backend=self._backend, retries=0) as pool,
             pool.stream(method, target, headers=list(given.items()), content=content) as answer,
         ):
             body = bytearray()

@@ -12,6 +12,7 @@ from api.cli.failures import Commands
 from api.cli.keys import keys
 from api.cli.leaks import leaks
 from api.cli.log_moving import log
+from api.cli.notifications import notifications
 from api.cli.person import person
 from api.cli.projections import projections
 from api.cli.role import role
@@ -35,6 +36,6 @@ def main() -> None:
 
 for command in (
     *(serve, demo, bootstrap, client, dashboard, person, scope, role),
-    *(leaks, log, audit, witness, projections, keys, database, settings),
+    *(leaks, log, audit, witness, notifications, projections, keys, database, settings),
 ):
     main.add_command(command)

@@ -1,0 +1,107 @@
+"""`grantlog notifications`: who is told, what has not reached them, and telling it again."""
+
+from typing import TYPE_CHECKING
+
+import rich_click as click
+
+from api.cli.failures import USAGE, Failure
+from api.cli.opening import Here, load_settings, run
+from api.cli.showing import as_json, moment, print_json, print_list
+
+if TYPE_CHECKING:
+    from projections.outbox import Destination
+
+LISTED_AT_MOST = 10_000
+AT_ONCE = 500
+
+
+@click.group()
+def notifications() -> None:
+    """What people are told of at once: incidents, replays, the use of dead secrets. See docs/notifications.md."""
+
+
+@notifications.command()
+@as_json
+def destinations(as_json: bool) -> None:
+    """Who is told, and of which types of events."""
+    rows = [{"destination": each.name, "types": sorted(each.types)} for each in _destinations()]
+    print_list(rows, ("destination", "types"), as_json)
+
+
+@notifications.command(name="list")
+@click.option("--dead", is_flag=True, help="Only dead letters: what is not tried any more.")
+@as_json
+def list_(dead: bool, as_json: bool) -> None:
+    """What has not been delivered: when it is tried next, and what came of the attempt before."""
+    from projections import outbox
+
+    async def ask(here: Here) -> list[outbox.Delivery]:
+        return await here.ledger.read(outbox.undelivered, dead_only=dead, limit=LISTED_AT_MOST)
+
+    rows = [
+        {
+            "position": each.position,
+            "type": each.type,
+            "destination": each.destination,
+            "state": "dead" if each.dead else "waiting",
+            "attempts": each.attempts,
+            "next_at": None if each.dead else moment(each.due_at),
+            "outcome": each.outcome,
+        }
+        for each in run(ask)
+    ]
+    print_list(rows, ("position", "type", "destination", "state", "attempts", "next_at", "outcome"), as_json)
+
+
+@notifications.command()
+@click.option("--from", "low", type=click.IntRange(min=1), required=True, help="The first position of the log.")
+@click.option("--to", "high", type=click.IntRange(min=1), help="The last one. [default: the newest]")
+@click.option("--destination", "only", help="Tell only this one. [default: everybody]")
+@as_json
+def replay(low: int, high: int | None, only: str | None, as_json: bool) -> None:
+    """Tell again what stands in the log from a position on, dead letters included.
+
+    A running server delivers it. Receivers know a repeat by its `webhook-id`, which is the event's own id.
+    """
+    known = _destinations()
+    wanted = [each for each in known if only is None or each.name == only]
+    if not wanted:
+        names = ", ".join(each.name for each in known) or "none: set GRANTLOG_WEBHOOKS or GRANTLOG_MAIL_HOST"
+        raise Failure(f"there is no such destination; there are {names}", USAGE)
+
+    async def again(here: Here) -> int:
+        return await _again(here, wanted, low, high)
+
+    told = run(again)
+    if as_json:
+        print_json({"deliveries": told})
+    else:
+        click.echo(f"deliveries that wait for a running server: {told:,}")
+
+
+async def _again(here: Here, wanted: "list[Destination]", low: int, high: int | None) -> int:
+    from eventstore import searching
+    from eventstore.following import EventIndexing, Follower
+    from projections import outbox
+    from projections.event_index import Kind
+
+    ledger = here.ledger
+    await Follower(ledger, EventIndexing(ledger)).follow()
+    newest, _ = await ledger.head()
+    last = newest if high is None else min(high, newest)
+    told = await ledger.maintain(outbox.revive, [each.name for each in wanted], low, last, ledger.clock.now())
+    for type in sorted(frozenset().union(*(each.types for each in wanted))):
+        criteria = searching.Criteria((((Kind.TYPE, type.encode()),),), low, last)
+        start: int | None = low
+        while start is not None:
+            found = await ledger.read(searching.search, criteria, AT_ONCE, start)
+            events = [(position, type) for position in found.positions]
+            told += await ledger.maintain(outbox.deliver, events, wanted, ledger.clock.now())
+            start = found.resume
+    return told
+
+
+def _destinations() -> "list[Destination]":
+    from api.notifications.subscriptions import destinations as configured
+
+    return configured(load_settings())
