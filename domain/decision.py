@@ -13,7 +13,7 @@ class Reason(StrEnum):
 
 
 class Refusal(msgspec.Struct, frozen=True):
-    """Why a command was refused. `detail` is for the person who called and never repeats what they sent; `field` names the member at fault."""
+    """Why a command was refused. `detail` is for the caller and never repeats what they sent; `field` is at fault."""
 
     reason: Reason
     detail: str | None = None
@@ -21,7 +21,7 @@ class Refusal(msgspec.Struct, frozen=True):
 
 
 class Outcome(msgspec.Struct, frozen=True):
-    """Events to append and, when the command was refused, why. A refusal's events are recorded too: a refusal is a fact."""
+    """Events to append and, when the command was refused, why. A refusal is a fact: its events are recorded too."""
 
     events: tuple[Event, ...] = ()
     refusal: Refusal | None = None

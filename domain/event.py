@@ -45,7 +45,7 @@ ANONYMOUS = Actor("anonymous")
 
 
 class Recorded(msgspec.Struct, frozen=True):
-    """An event at its place in the log. `version` counts the events of its stream from 1, `position` those of the log."""
+    """An event at its place in the log. `version` counts its stream's events from 1, `position` those of the log."""
 
     position: int
     id: str

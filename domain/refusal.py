@@ -1,4 +1,4 @@
-"""The closed lists of reasons for which commands are refused. A class is one error code on the wire; a member is one reason."""
+"""The closed lists of reasons for which commands are refused: a class is one error code on the wire."""
 
 from domain.decision import Reason
 

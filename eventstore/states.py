@@ -13,7 +13,9 @@ from eventstore.stored import events
 from projections.prepared import Prepared
 
 _STORED = Prepared(
-    select(events.c.state).where(events.c.originator_id == bindparam("stream")).order_by(events.c.originator_version)
+    select(events.c.state)
+    .where(events.c.originator_id == bindparam("stream"), events.c.originator_version > bindparam("version"))
+    .order_by(events.c.originator_version)
 )
 
 
@@ -72,8 +74,9 @@ class States:
     def _fold(self, connection: Connection, stream: str) -> Folded:
         # Position first: an event that arrives between the two statements is then noted as a change after `as_of`.
         as_of, _ = newest(connection)
-        state, version = initial(stream), 0
-        for (text,) in _STORED.all(connection, {"stream": stream}):
+        # A stream is only ever added to, so a fold that no longer holds is still true of the events it has folded.
+        state, version, _ = self._kept.get(stream) or Folded(initial(stream), 0, 0)
+        for (text,) in _STORED.all(connection, {"stream": stream, "version": version}):
             recorded = self.mapper.recorded(text)
             state, version = evolve(stream, state, recorded), recorded.version
         return Folded(state, version, as_of)

@@ -10,6 +10,7 @@ from sqlalchemy import event, select
 from domain import client, client_registration
 from domain.decision import Outcome, refuse
 from domain.refusal import Conflict, NotFound
+from eventstore import states
 from eventstore.commands import Command
 from eventstore.ledger import Ledger
 from eventstore.stored import events
@@ -225,3 +226,29 @@ async def test_what_was_accepted_is_finished_before_the_ledger_closes(
     await asyncio.sleep(0)
     await ledger.close()
     assert all([r.refusal is None for r in await asyncio.gather(*waiting)])
+
+
+async def test_what_another_process_added_is_folded_onto_what_is_known(
+    ledger: Ledger, database_url: str, keyring: Keyring, clock: ManualClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A stream costs what is new in it, however old it is."""
+    other = await Ledger.open(database_url, keyring, clock)
+    try:
+        await ledger.execute(register("a"), origin=HERE)
+        for _ in range(20):
+            await ledger.execute(disable("a"), origin=HERE)
+            await ledger.execute(enable("a"), origin=HERE)
+        assert (await other.state("client:a")).enabled is True
+        await ledger.execute(disable("a"), origin=HERE)
+        folded: list[int] = []
+        real = states.evolve
+
+        def evolve(stream: str, state: Any, recorded: Any) -> Any:
+            folded.append(recorded.version)
+            return real(stream, state, recorded)
+
+        monkeypatch.setattr(states, "evolve", evolve)
+        assert (await other.state("client:a")).enabled is False
+        assert folded == [43]
+    finally:
+        await other.close()

@@ -1,4 +1,4 @@
-"""Migrations make what the code declares, on both databases, and PostgreSQL's server role can do no more than it needs."""
+"""Migrations make what the code declares, on both databases; PostgreSQL's server role can do no more than it needs."""
 
 import pytest
 from alembic.autogenerate import compare_metadata
