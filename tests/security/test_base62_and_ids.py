@@ -56,3 +56,23 @@ def test_ids_are_unique_and_have_one_form():
 @pytest.mark.parametrize("text", ["", "a" * 21, "a" * 23, "a" * 21 + "-", "a" * 21 + "é", "a" * 22 + "\n"])
 def test_other_text_is_no_id(text):
     assert not ids.is_id(text)
+
+
+@pytest.mark.parametrize(
+    ("number", "digits"), [(0, "0000000"), (62**6, "1000000"), (62**7 - 1, "zzzzzzz"), (62**7 + 1, "0000001")]
+)
+def test_seven_digits_are_the_last_seven(number, digits):
+    assert base62.seven_digits(number) == digits
+
+
+@given(st.integers(0, 62**7 - 1), st.integers(0, 62**7 - 1))
+def test_ordered_ids_sort_by_their_millisecond(one, other):
+    earlier, later = sorted((one, other))
+    first, second = ids.ordered_id(earlier * 1000), ids.ordered_id(later * 1000)
+    assert ids.is_id(first)
+    assert first[:7] <= second[:7]
+    assert (first < second) or earlier == later
+
+
+def test_ordered_ids_of_one_moment_are_unique():
+    assert len({ids.ordered_id(1_767_225_600_000_000) for _ in range(1000)}) == 1000
