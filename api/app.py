@@ -65,7 +65,7 @@ async def open_services(
         token_uses=TokenUses(ledger, settings.token_usage_interval),
         lifetimes=lifetimes(settings),
         search_index=Follower(ledger, EventIndexing(ledger)),
-        derived=Follower(ledger, Deriving()),
+        derived=Follower(ledger, Deriving(ledger.privacy)),
         metrics=metrics,
         dashboard_secrets=DashboardSecrets(ledger),
         transparency=Transparency(ledger, settings),

@@ -8,6 +8,7 @@ import structlog
 from sqlalchemy import Connection
 
 from api.audit import readings
+from api.leaks import credentials
 from api.notifications.delivering import Notifier
 from api.services import Services
 from domain.event import Moment
@@ -53,6 +54,7 @@ class Background:
         await asyncio.gather(*self._tasks, return_exceptions=True)
         await self._services.ledger.arrivals.close()
         await readings.closed()
+        await credentials.ended()
         try:
             await self._services.uses.record(everything=True)
             await self._services.token_uses.record(everything=True)

@@ -101,10 +101,17 @@ class StrictRequest(Request[Any, Any, Any]):
     async def body(self) -> bytes:
         if self._body is Empty:
             if self._connection_state.body is Empty:
-                limit = self.route_handler.resolve_request_max_body_size()
+                limit = self._limit()
                 self._connection_state.body = await read_body(self.scope, self.receive, limit or 2**62)
             self._body = self._connection_state.body
         return self._body
+
+    def _limit(self) -> int | None:
+        """A handler of lists says so by `opt={"lists": True}`."""
+        if self.route_handler.opt.get("lists"):
+            limit: int = self.app.state.services.settings.list_body_limit
+            return limit
+        return self.route_handler.resolve_request_max_body_size() or None
 
     async def json(self) -> Any:
         if self._json is Empty:

@@ -134,6 +134,21 @@ def revoke(state: State, *, now: Moment, secret_id: str, tokens: Literal["keep",
     return accept(SecretRevoked(secret_id=secret_id, tokens=tokens))
 
 
+def revoke_all(state: State, *, now: Moment) -> Outcome:
+    """Ends every version that lives, and none of their tokens."""
+    if not state.exists:
+        return refuse(NotFound.UNKNOWN)
+    living = [version for version in state.secrets if ended(version, now) is None]
+    return accept(*(SecretRevoked(secret_id=version.secret_id, tokens="keep") for version in living))
+
+
+def contain(state: State, *, now: Moment, secret_id: str, tokens: Literal["keep", "revoke"]) -> Outcome:
+    """Ends a version of which it may be so long ago that nothing depends on it any more."""
+    if find(state.secrets, secret_id) is None and state.exists:
+        return accept()
+    return revoke(state, now=now, secret_id=secret_id, tokens=tokens)
+
+
 def note_dead_use(
     state: State, *, now: Moment, secret_id: str, via: Use, count: int = 1, window_seconds: int = 0
 ) -> Outcome:

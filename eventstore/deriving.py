@@ -4,7 +4,6 @@ Most events say it themselves. Where one ends something, the grant's own short h
 event less the lives after it. A cut-off of a client or a secret version is one statement, whatever its size.
 """
 
-from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
@@ -15,10 +14,14 @@ from domain.event import Moment, Recorded
 from eventstore.counting import ISSUING, difference, pieces, total_of_code, totals
 from eventstore.lifespans import Cut, Life, cut_of, cuts, history, lives
 from eventstore.mapper import LogMapper
+from eventstore.pending import Changes, Pending
+from eventstore.privacy import Privacy
+from eventstore.sighting import seen
 from eventstore.stored import events
-from projections import derived, event_index
+from projections import derived, event_index, sightings
 from projections.derived import NO_SECRET, Cleared, Person, Piece, Total
 from projections.grants import TABLE as GRANTS
+from projections.sightings import Sighting
 
 RECENT = 50
 """Events of a grant that a refresh looks back on. What is older has expired, or is outlived by what is newer."""
@@ -41,14 +44,12 @@ _NEXT = (
 )
 
 
-class Changes(NamedTuple):
-    """What one event changes, to be carried out in this order."""
+class Prepared(NamedTuple):
+    """What a stretch of the log becomes."""
 
-    cleared: Cleared | None = None
-    pieces: Sequence[tuple[Piece, int]] = ()
-    totals: Sequence[Total] = ()
-    people: Sequence[Person] = ()
-    forgotten: tuple[str, ...] = ()
+    changes: list[Changes]
+    seen: list[Sighting]
+    erased: list[str]
 
 
 class Deriving:
@@ -56,21 +57,37 @@ class Deriving:
 
     name = derived.NAME
 
-    def prepare(self, connection: Connection, recorded: Sequence[Recorded]) -> list[Changes]:
-        """What a stretch of the log changes."""
-        return [found for each in recorded if (found := changes(connection, each)) is not None]
+    def __init__(self, privacy: Privacy) -> None:
+        self._privacy = privacy
 
-    def keep(self, connection: Connection, prepared: list[Changes]) -> None:
-        """Writes it, neighbours together."""
-        pending = _Pending(connection)
-        for each in prepared:
+    def prepare(self, connection: Connection, recorded: Sequence[Recorded]) -> Prepared:
+        """What a stretch of the log changes."""
+        places: dict[tuple[str, str, bytes, bytes], Sighting] = {}
+        for each in recorded:
+            place = seen(connection, self._privacy, each)
+            if place is not None:
+                known = places.get(place.key)
+                places[place.key] = place if known is None else known.plus(place)
+        return Prepared(
+            [found for each in recorded if (found := changes(connection, each)) is not None],
+            list(places.values()),
+            [each.stream.partition(":")[2] for each in recorded if isinstance(each.event, account.Erased)],
+        )
+
+    def keep(self, connection: Connection, prepared: Prepared) -> None:
+        """Writes it, neighbours together. Erasures come last: they take away places of this very stretch too."""
+        pending = Pending(connection)
+        for each in prepared.changes:
             pending.take(each)
         pending.flush()
+        sightings.add(connection, prepared.seen)
+        for account_id in prepared.erased:
+            sightings.forget(connection, account_id)
 
 
-def catch_up(connection: Connection, head: int) -> None:
+def catch_up(connection: Connection, privacy: Privacy, head: int) -> None:
     """Brings the counts up to the head within the caller's transaction, which holds the log's lock."""
-    model, mapper = Deriving(), LogMapper()
+    model, mapper = Deriving(privacy), LogMapper()
     while True:
         before = event_index.reached(connection, derived.NAME)
         if before >= head:
@@ -80,41 +97,6 @@ def catch_up(connection: Connection, head: int) -> None:
         prepared = model.prepare(connection, [mapper.recorded(state) for state in states.all()])
         if event_index.advance(connection, derived.NAME, before, last):
             model.keep(connection, prepared)
-
-
-class _Pending:
-    """Changes that can be written together."""
-
-    def __init__(self, connection: Connection) -> None:
-        self._connection = connection
-        self._pieces: Counter[tuple[str, str, int, int, int]] = Counter()
-        self._totals: dict[tuple[str, str], Total] = {}
-        self._people: dict[tuple[str, str, str], Person] = {}
-
-    def take(self, change: Changes) -> None:
-        if change.cleared is not None or change.forgotten:
-            self.flush()
-        if change.cleared is not None:
-            derived.clear(self._connection, change.cleared)
-        for account_id in change.forgotten:
-            derived.forget(self._connection, account_id)
-        for piece, number in change.pieces:
-            self._pieces[piece.row] += number
-        for total in change.totals:
-            former = self._totals.get(total[:2])
-            summed = total if former is None else Total(*total[:2], *map(sum, zip(former[2:], total[2:], strict=True)))
-            self._totals[total[:2]] = summed
-        for person in change.people:
-            known = self._people.get(person[:3])
-            if known is not None:
-                person = Person(*person[:3], *map(max, zip(known[3:], person[3:], strict=True)))
-            self._people[person[:3]] = person
-
-    def flush(self) -> None:
-        derived.count(self._connection, self._pieces)
-        derived.add_totals(self._connection, self._totals.values())
-        derived.prolong(self._connection, self._people.values())
-        self._pieces, self._totals, self._people = Counter(), {}, {}
 
 
 # What an event changes --------------------------------------------------------------------------------------------

@@ -10,11 +10,13 @@ from projections import (
     digests,
     event_index,
     grants,
+    incidents,
     outbox,
     roles,
     scopes,
     secrets,
     sessions,
+    sightings,
     tokens,
 )
 
@@ -29,10 +31,11 @@ PROJECTIONS: tuple[ModuleType, ...] = (
     grants,
     tokens,
     digests,
+    incidents,
 )
 """Every read model that is written in the log's own transaction, each with `VERSION`, `HANDLES` and `project`."""
 
-FOLLOWING: tuple[ModuleType, ...] = (event_index, derived)
+FOLLOWING: tuple[ModuleType, ...] = (event_index, derived, sightings)
 """Those that follow the log a moment later, each with `VERSION` and `NAME`, its row in the table `followers`."""
 
 ONCE: tuple[ModuleType, ...] = (outbox,)

@@ -243,6 +243,35 @@ def upgrade() -> None:
     )
     op.create_index(op.f("ix_grants_expires_at"), "grants", ["expires_at"], unique=False)
     op.create_table(
+        "incidents",
+        sa.Column("incident_id", sa.Text(), nullable=False),
+        sa.Column("position", sa.BigInteger(), nullable=False),
+        sa.Column("state", sa.Text(), nullable=False),
+        sa.Column("source", sa.Text(), nullable=False),
+        sa.Column("evidence", sa.Text(), nullable=True),
+        sa.Column("reported_by", sa.Text(), nullable=False),
+        sa.Column("reported_at", sa.BigInteger(), nullable=False),
+        sa.Column("sha256", sa.Text(), nullable=True),
+        sa.Column("kind", sa.Text(), nullable=True),
+        sa.Column("target", sa.Text(), nullable=True),
+        sa.Column("client_id", sa.Text(), nullable=True),
+        sa.Column("account_id", sa.Text(), nullable=True),
+        sa.Column("secret_id", sa.Text(), nullable=True),
+        sa.Column("grant_id", sa.Text(), nullable=True),
+        sa.Column("secrets_ended", sa.BigInteger(), nullable=False),
+        sa.Column("grants_ended", sa.BigInteger(), nullable=False),
+        sa.Column("tokens_ended", sa.BigInteger(), nullable=False),
+        sa.Column("people_affected", sa.BigInteger(), nullable=False),
+        sa.Column("contained_at", sa.BigInteger(), nullable=True),
+        sa.Column("closed_at", sa.BigInteger(), nullable=True),
+        sa.Column("note", sa.Text(), nullable=True),
+        sa.PrimaryKeyConstraint("incident_id", name=op.f("pk_incidents")),
+        sa.UniqueConstraint("position", name=op.f("uq_incidents_position")),
+    )
+    op.create_index(op.f("ix_incidents_account_id"), "incidents", ["account_id"], unique=False)
+    op.create_index(op.f("ix_incidents_client_id"), "incidents", ["client_id"], unique=False)
+    op.create_index(op.f("ix_incidents_sha256"), "incidents", ["sha256"], unique=False)
+    op.create_table(
         "outbox",
         sa.Column(
             "position", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), autoincrement=False, nullable=False
@@ -299,6 +328,22 @@ def upgrade() -> None:
     )
     op.create_index(op.f("ix_sessions_account_id"), "sessions", ["account_id"], unique=False)
     op.create_index(op.f("ix_sessions_expires_at"), "sessions", ["expires_at"], unique=False)
+    op.create_table(
+        "sightings",
+        sa.Column("secret_id", sa.Text(), nullable=False),
+        sa.Column("account_id", sa.Text(), nullable=False),
+        sa.Column("address", sa.LargeBinary(), nullable=False),
+        sa.Column("agent", sa.LargeBinary(), nullable=False),
+        sa.Column("first_at", sa.BigInteger(), nullable=False),
+        sa.Column("last_at", sa.BigInteger(), nullable=False),
+        sa.Column("uses", sa.BigInteger(), nullable=False),
+        sa.Column("uses_after_end", sa.BigInteger(), nullable=False),
+        sa.Column("ip", sa.Text(), nullable=True),
+        sa.Column("user_agent", sa.Text(), nullable=True),
+        sa.PrimaryKeyConstraint("secret_id", "account_id", "address", "agent", name=op.f("pk_sightings")),
+    )
+    op.create_index(op.f("ix_sightings_account_id"), "sightings", ["account_id"], unique=False)
+    op.create_index(op.f("ix_sightings_secret_id_last_at"), "sightings", ["secret_id", "last_at"], unique=False)
     op.create_table(
         "tokens",
         sa.Column("digest", sa.LargeBinary(length=32), nullable=False),

@@ -1,0 +1,164 @@
+"""A containment as commands: cut-offs, an optional rotation, and the incident that tells of them. One transaction."""
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+from sqlalchemy import Connection
+
+from api.dashboards.secret import vault_name
+from api.leaks.targets import Target, blast_radius, numbers, secrets_ended
+from domain import account, client, client_secret, cut_off, grant, incident, session
+from domain.decision import Refusal
+from domain.event import SECOND, Moment
+from domain.incident import Numbers
+from domain.refusal import Conflict
+from eventstore import searching
+from eventstore.commands import Command
+from eventstore.deriving import catch_up
+from eventstore.ledger import Ledger
+from eventstore.view import View
+from security.ids import new_id
+from security.tokens import Secret
+
+
+class Wanted(NamedTuple):
+    """What to do besides ending it. `since` is a moment; `secret` is the new one of a rotation."""
+
+    since: Moment | None = None
+    secret: Secret | None = None
+    disable_client: bool = False
+    caller_scope: frozenset[str] = frozenset()
+
+
+class Containment:
+    """One containment: its commands, and after them what it ended and the secret that it made.
+
+    Without an `incident_id` it opens an incident, of which `report` says more. `only_alive` refuses it where nothing is
+    left to end.
+    """
+
+    def __init__(
+        self,
+        ledger: Ledger,
+        target: Target,
+        wanted: Wanted,
+        incident_id: str | None,
+        *,
+        only_alive: bool = False,
+        **report: Any,
+    ) -> None:
+        self._ledger = ledger
+        self.target = target
+        self.wanted = wanted
+        self.opens = incident_id is None
+        self._only_alive = only_alive
+        self.incident_id = incident_id or new_id()
+        self.report = report
+        self.secret_id = new_id()
+        self.numbers = Numbers()
+        self._first = 0
+
+    # -- before --------------------------------------------------------------------------------------------------------
+    def look(self, view: View) -> Numbers:
+        """Counts, under the lock, what is about to end."""
+        catch_up(view.connection, self._ledger.privacy, view.head)
+        since = self.wanted.since
+        found = view.query(blast_radius, self.target, view.head, view.now, since)
+        self._first = 0 if since is None else view.query(first_since, since, view.head)
+        self.numbers = numbers(found, secrets_ended(view, self.target))
+        return self.numbers
+
+    def commands(self) -> tuple[Command, ...]:
+        """In the order of their facts: reported, identified, what ends, contained."""
+        stream = incident.stream(self.incident_id)
+        target = self.target
+        about = {
+            "target": target.kind,
+            "client_id": target.client_id,
+            "account_id": target.account_id,
+            "secret_id": target.secret_id,
+            "grant_id": target.grants[0] if len(target.grants) == 1 else None,
+        }
+        first: list[Command] = []
+        if self.opens:
+            reported = {"sha256": target.sha256, "kind": target.secret_kind, **self.report}
+            first.append(Command(stream, incident.report, reported, self._looked, starts=True))
+        first.append(Command(stream, incident.identify, about, None if self.opens else self._looked))
+        return (*first, *self._ends(), Command(stream, incident.contain, {}, self._result))
+
+    def _looked(self, view: View) -> Mapping[str, Any] | Refusal:
+        if self.look(view) == Numbers() and self._only_alive and not self._session_lives(view):
+            return Refusal(Conflict.ENDED)
+        return {}
+
+    def _session_lives(self, view: View) -> bool:
+        if self.target.session_id is None:
+            return False
+        state: session.State = view.state(session.stream(self.target.session_id))
+        return session.is_live(state, view.state(account.stream(state.account_id)), view.now)
+
+    def _result(self, view: View) -> Mapping[str, Any]:
+        return {
+            "numbers": self.numbers,
+            "since_at": self.wanted.since,
+            "rotated": self.wanted.secret is not None,
+            "client_disabled": self.wanted.disable_client,
+        }
+
+    def _ends(self) -> list[Command]:
+        target = self.target
+        if target.kind == "account" and target.account_id is not None:
+            stream = account.stream(target.account_id)
+            return [Command(stream, cut_off.end_account_tokens, {}, self._since)]
+        if target.alone_until is not None:
+            alone = {"client_id": None, "kind": "access", "sha256": target.sha256, "by": "system"}
+            facts = alone | {"expires_at": target.alone_until}
+            return [Command(f"grant:{target.grants[0]}", grant.revoke_token, facts)]
+        ends = [Command(f"grant:{each}", grant.end, {"reason": "secret_leak"}) for each in target.grants]
+        if target.session_id is not None:
+            ends.append(Command(session.stream(target.session_id), session.end, {"reason": "secret_leak"}))
+        return [*ends, *self._client_ends()]
+
+    def _client_ends(self) -> list[Command]:
+        target, wanted = self.target, self.wanted
+        if target.client_id is None:
+            return []
+        stream = client.stream(target.client_id)
+        ends: list[Command] = []
+        if target.secret_id is not None:
+            tokens = "revoke" if wanted.since is None else "keep"
+            ends.append(Command(stream, client_secret.contain, {"secret_id": target.secret_id, "tokens": tokens}))
+            if wanted.since is not None:
+                ends.append(Command(stream, cut_off.end_client_tokens, {"secret_id": target.secret_id}, self._since))
+        elif target.kind == "client":
+            ends.append(Command(stream, client_secret.revoke_all))
+            ends.append(Command(stream, cut_off.end_client_tokens, {}, self._since))
+        if wanted.secret is not None:
+            made = {
+                "secret_id": self.secret_id,
+                "secret_sha256": wanted.secret.hex,
+                "caller_scope": wanted.caller_scope,
+            }
+            ends.append(Command(stream, client_secret.rotate, made))
+        if wanted.disable_client:
+            ends.append(Command(stream, client.disable))
+        return ends
+
+    def _since(self, view: View) -> Mapping[str, Any]:
+        return {"first": self._first, "since_at": self.wanted.since}
+
+    # -- within the transaction ----------------------------------------------------------------------------------------
+    def hand_over(self, view: View) -> str | None:
+        """The new secret for whoever asked; a dashboard's goes to the server alone, and is in force at once."""
+        secret, client_id = self.wanted.secret, self.target.client_id
+        if secret is None or client_id is None:
+            return None
+        if view.state(client.stream(client_id)).type != "dashboard":
+            return secret.reveal()
+        self._ledger.vault.put_secret(view.connection, vault_name(client_id), secret.reveal().encode(), view.now)
+        return None
+
+
+def first_since(connection: Connection, since: Moment, head: int) -> int:
+    """The first position that a containment since a moment ends. Whole seconds, as what is alive is counted."""
+    return searching.first_at(connection, since // SECOND * SECOND, head)

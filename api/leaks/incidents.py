@@ -1,0 +1,186 @@
+"""Incidents: what leaked, who reported it, what was done and how long it took."""
+
+from collections.abc import Callable
+from typing import Annotated, Any, Literal
+
+import msgspec
+from litestar import Request, Response, get, post
+from litestar.params import FromPath, JSONBody, QueryParameter
+from msgspec import Meta
+from sqlalchemy import Connection
+
+from api.access import caller, needing
+from api.admin.members import Time, listed, time, time_or_null
+from api.audit.asking import PERSONAL, auditor
+from api.audit.rendering import ShownActor
+from api.idempotency import Reply, carry_out, commanding
+from api.pagination import DEFAULT, After, Limit, Page, decode_cursor
+from api.problems import Missing
+from api.services import services
+from domain import incident
+from domain.event import SECOND, Recorded
+from domain.incident import Numbers
+from eventstore.commands import Command
+from eventstore.view import View
+from projections import incidents
+from security.sealing import SealBroken
+
+READ, WRITE = "leaks:read", "leaks:write"
+TAGS = ["Leaks"]
+ONE = "/leaks/incidents/{incident_id:str}"
+
+EXAMPLE: dict[str, Any] = {
+    "incident_id": "7nXq2VbT0cLhR5dKw9PzEs",
+    "state": "contained",
+    "source": "administrator",
+    "evidence": "a public repository, found by Sam",
+    "reported_by": {"kind": "client", "id": "2Yt0kQm4VdLw8sRz1XbN6c", "credential": {"grant_id": "…"}},
+    "reported_at": "2026-02-01T02:58:00.000000Z",
+    "sha256": "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08",
+    "kind": "client_secret",
+    "client_id": "2Yt0kQm4VdLw8sRz1XbN6c",
+    "account_id": None,
+    "secret_id": "8Wq3nBz5MhCy2tLv9RdK7x",
+    "grant_id": None,
+    "contained": {"secrets_ended": 1, "grants_ended": 311, "tokens_ended": 631, "people_affected": 298},
+    "contained_at": "2026-02-01T02:59:10.000000Z",
+    "seconds_to_containment": 70,
+    "closed_at": None,
+    "note": None,
+}
+
+State = Annotated[
+    Literal["reported", "identified", "contained", "closed"] | None,
+    QueryParameter(name="state", description="Only those that have come this far."),
+]
+
+
+class IncidentBody(msgspec.Struct, frozen=True, kw_only=True):
+    """An incident. `contained` is null until something was ended; `evidence` and `note` need `audit:personal`."""
+
+    incident_id: str
+    state: incident.Status
+    source: incident.Source
+    evidence: str | None
+    reported_by: ShownActor
+    reported_at: Time
+    sha256: str | None
+    kind: str | None
+    client_id: str | None
+    account_id: str | None
+    secret_id: str | None
+    grant_id: str | None
+    contained: Numbers | None
+    contained_at: Time | None
+    seconds_to_containment: int | None
+    closed_at: Time | None
+    note: str | None
+
+
+class Closing(msgspec.Struct, forbid_unknown_fields=True, frozen=True, kw_only=True):
+    """What is left to be said."""
+
+    note: Annotated[str, Meta(max_length=incident.NOTE_MAXIMUM, description="Kept sealed.")] | None = None
+
+
+@get(
+    "/leaks/incidents",
+    **needing(READ, answer={"items": [EXAMPLE], "next": None}),
+    tags=TAGS,
+    summary="List incidents",
+)
+async def list_incidents(
+    request: Request[Any, Any, Any], stage: State = None, limit: Limit = DEFAULT, after: After = None
+) -> Page[IncidentBody]:
+    """The newest first."""
+    asking = auditor(request)
+    (position,) = decode_cursor("incidents", after, int) or (None,)
+
+    def read(connection: Connection) -> Page[IncidentBody]:
+        found = incidents.page(connection, state=stage, after=position, limit=limit)
+        return listed("incidents", found, shown(connection, asking.here.ledger.privacy, personal=asking.personal))
+
+    page = await asking.here.ledger.read(read)
+    told = any(each.evidence or each.note for each in page.items)
+    await asking.record("incidents", {"state": stage}, len(page.items), unsealed=told)
+    return page
+
+
+@get(ONE, **needing(READ, answer=EXAMPLE), tags=TAGS, summary="Read an incident")
+async def read_incident(request: Request[Any, Any, Any], incident_id: FromPath[str]) -> IncidentBody:
+    """Its events stand in the audit log, on the stream `incident:` and its id."""
+    asking = auditor(request)
+
+    def read(connection: Connection) -> IncidentBody:
+        found = incidents.by_id(connection, incident_id)
+        if found is None:
+            raise Missing("There is no such incident.")
+        return shown(connection, asking.here.ledger.privacy, personal=asking.personal)(found)
+
+    body = await asking.here.ledger.read(read)
+    told = body.evidence is not None or body.note is not None
+    await asking.record("incidents", {"incident_id": incident_id}, 1, unsealed=told)
+    return body
+
+
+@post(
+    ONE + "/close",
+    status_code=200,
+    **commanding(WRITE, example={"note": "rotated by the partner"}, answer=EXAMPLE),
+    tags=TAGS,
+    summary="Close an incident",
+)
+async def close_incident(
+    request: Request[Any, Any, Any],
+    incident_id: FromPath[str],
+    data: JSONBody[Closing] = Closing(),  # noqa: B008 - nothing in it is ever changed.
+) -> Response[IncidentBody]:
+    """Contained or not: it may have been a false alarm. A repeat changes nothing."""
+    here = services(request)
+    personal = PERSONAL in caller(request).scope
+
+    def reply(view: View, _: tuple[Recorded, ...]) -> Reply[IncidentBody]:
+        found = view.query(incidents.by_id, incident_id)
+        if found is None:
+            raise AssertionError("what was closed is there")
+        return Reply(shown(view.connection, here.ledger.privacy, personal=personal)(found))
+
+    command = Command(incident.stream(incident_id), incident.close, {"note": data.note})
+    return await carry_out(request, command, reply=reply)
+
+
+def shown(connection: Connection, privacy: Any, *, personal: bool) -> Callable[[incidents.Incident], IncidentBody]:
+    """How one reader sees incidents."""
+
+    def opened(value: str | None) -> str | None:
+        try:
+            return privacy.open(connection, value) if personal else None
+        except SealBroken:
+            return None
+
+    def body(row: incidents.Incident) -> IncidentBody:
+        after = None if row.contained_at is None else (row.contained_at - row.reported_at) // SECOND
+        return IncidentBody(
+            incident_id=row.incident_id,
+            state=row.state,
+            source=row.source,
+            evidence=opened(row.evidence),
+            reported_by=ShownActor(row.reported_by.kind, row.reported_by.id, row.reported_by.credential),
+            reported_at=time(row.reported_at),
+            sha256=row.sha256,
+            kind=row.kind,
+            client_id=row.client_id,
+            account_id=row.account_id,
+            secret_id=row.secret_id,
+            grant_id=row.grant_id,
+            contained=None if row.contained_at is None else row.numbers,
+            contained_at=time_or_null(row.contained_at),
+            seconds_to_containment=after,
+            closed_at=time_or_null(row.closed_at),
+            note=opened(row.note),
+        )
+
+    return body
+
+
+ROUTES: list[Any] = [list_incidents, read_incident, close_incident]

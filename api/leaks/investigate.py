@@ -1,0 +1,152 @@
+"""`POST /leaks/investigate`: what a string that somebody found is, who used it and what came of it."""
+
+import asyncio
+from typing import Annotated, Any
+
+import msgspec
+from litestar import Request, post
+from litestar.params import FromPath, JSONBody
+from msgspec import Meta
+
+from api.access import needing
+from api.audit.asking import Auditor, auditor
+from api.audit.presented import RawSecret, Sha256
+from api.leaks import presented
+from api.leaks.investigating import Asked, Report, report
+from api.problems import Invalid
+
+READ = "leaks:read"
+TAGS = ["Leaks"]
+ITEMS = 1_000
+RECORDED_AT_ONCE = 200
+"""Digests that one event of an investigation names."""
+
+Digest = FromPath[str]
+
+EXAMPLE: dict[str, Any] = {
+    "sha256": "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08",
+    "kind": "client_secret",
+    "problem": None,
+    "state": "active",
+    "client_id": "2Yt0kQm4VdLw8sRz1XbN6c",
+    "client_name": "Photo Prints",
+    "client_owner": "prints@partner.example",
+    "secret": {"id": "8Wq3nBz5MhCy2tLv9RdK7x", "version": 2},
+    "account_id": None,
+    "grant_id": None,
+    "issued_at": "2026-01-31T11:00:00.000000Z",
+    "expires_at": None,
+    "first_used_at": "2026-01-31T11:02:00.000000Z",
+    "last_used_at": "2026-02-01T08:30:00.000000Z",
+    "uses_after_end": 0,
+    "addresses": [
+        {
+            "ip": "198.51.100.7",
+            "first_at": "2026-01-31T11:02:00.000000Z",
+            "last_at": "2026-02-01T08:30:00.000000Z",
+            "count": 4711,
+            "after_end": 0,
+            "user_agents": ["prints/2.1"],
+            "told_by": None,
+        }
+    ],
+    "resource_servers": [],
+    "derived": {
+        "grants": {"total": 812, "live": 311},
+        "codes": {"total": 812, "live": 0},
+        "access_tokens": {"total": 4711, "live": 320},
+        "refresh_tokens": {"total": 4711, "live": 311},
+    },
+    "containment": {"secrets_ended": 1, "grants_ended": 311, "tokens_ended": 631, "people_affected": 298},
+}
+
+
+class Found(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
+    """The string that was found, or its digest, so that it need not be sent."""
+
+    secret: RawSecret | None = None
+    sha256: Sha256 | None = None
+
+
+class Investigation(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
+    """One of them, or many at once in `items`."""
+
+    secret: RawSecret | None = None
+    sha256: Sha256 | None = None
+    items: Annotated[list[Found], Meta(min_length=1, max_length=ITEMS)] | None = None
+
+
+class Reports(msgspec.Struct, frozen=True):
+    """The answers in the order of the questions."""
+
+    items: list[Report]
+
+
+@post(
+    "/leaks/investigate",
+    status_code=200,
+    **needing(READ, example={"sha256": EXAMPLE["sha256"]}, answer=EXAMPLE, lists=True),
+    tags=TAGS,
+    summary="What a leaked secret is and what came of it",
+)
+async def investigate(request: Request[Any, Any, Any], data: JSONBody[Investigation]) -> Report | Reports:
+    """By the string itself or its SHA-256, one or up to 1,000 in `items`; of expired and pruned ones too. The counts
+    are exact to the second, and those of `containment` are what `POST /leaks/contain` would report. A string that is
+    none of ours has `kind` null and says in `problem` what is wrong with it.
+    """
+    asking = auditor(request)
+    questions = [_question(asking, "", data.secret, data.sha256)] if data.items is None else []
+    if data.items is not None:
+        if data.secret is not None or data.sha256 is not None:
+            raise Invalid.field("items", "give one secret, or several in items")
+        questions = [
+            _question(asking, f"items[{number}].", each.secret, each.sha256) for number, each in enumerate(data.items)
+        ]
+    await settled(asking)
+    answers = []
+    for question in questions:
+        answers.append(await _report(asking, question))
+        if len(questions) > 1:
+            # Nobody else waits for a thousand answers.
+            await asyncio.sleep(0)
+    await _record(asking, answers)
+    return answers[0] if data.items is None else Reports(answers)
+
+
+def _question(asking: Auditor, where: str, raw: str | None, sha256: str | None) -> presented.Presented:
+    if (raw is None) == (sha256 is None):
+        raise Invalid.field(f"{where}secret", "give either the secret itself or its sha256")
+    if raw is not None:
+        return presented.read(raw, asking.here.format)
+    return presented.Presented(sha256 or "", None)
+
+
+async def settled(asking: Auditor) -> None:
+    """Brings what is counted and what is gathered up to this moment."""
+    here = asking.here
+    await here.uses.record(everything=True)
+    await here.token_uses.record(everything=True)
+    await here.tallies.close_elapsed(everything=True)
+    await here.derived.follow()
+
+
+async def _report(asking: Auditor, question: presented.Presented) -> Report:
+    ledger = asking.here.ledger
+    head = ledger.changes.position
+    asked = Asked(question.sha256, question.kind, question.problem, head, asking.now, asking.personal)
+    return await ledger.read(report, ledger.privacy, asked)
+
+
+async def _record(asking: Auditor, answers: list[Report]) -> None:
+    """Of what is none of ours not even the digest is recorded: it may be a password."""
+    ours = [each.sha256 for each in answers if each.problem is None]
+    personal = asking.personal and any(each.addresses or each.client_owner for each in answers)
+    for start in range(0, max(1, len(ours)), RECORDED_AT_ONCE):
+        part = ours[start : start + RECORDED_AT_ONCE]
+        foreign = len(answers) - len(ours) if start == 0 else 0
+        asked: dict[str, str | None] = {"sha256": " ".join(part) or None, "foreign": str(foreign) if foreign else None}
+        found = sum(each.sha256 in part and each.state != "unknown" for each in answers)
+        await asking.record("leak_investigation", asked, found, unsealed=personal)
+
+
+ROUTES: list[Any] = [investigate]

@@ -1,0 +1,201 @@
+"""What a leaked secret is and what came of it, from its digest alone; also of one that was pruned long ago."""
+
+from typing import Annotated, Any
+
+import msgspec
+from msgspec import Meta
+from sqlalchemy import Connection
+
+from api.admin.members import Time, time, time_or_null
+from api.leaks import uses
+from api.leaks.targets import Target, blast_radius, counted, lives_of, numbers, of_secret
+from api.leaks.uses import Address, ResourceServer, Uses
+from domain.event import Moment
+from domain.incident import Numbers
+from domain.rules import validity
+from eventstore import issued, past
+from eventstore.issued import Issued
+from eventstore.lifespans import Life
+from eventstore.privacy import Privacy
+from projections import clients, secrets, tokens
+from projections.derived import Count, Derived
+
+
+class SecretVersion(msgspec.Struct, frozen=True):
+    """A version of a client's secret."""
+
+    id: str
+    version: int
+
+
+class Came(msgspec.Struct, frozen=True):
+    """What came of it: ever issued, and how many are alive."""
+
+    total: int
+    live: int
+
+
+class CameOfIt(msgspec.Struct, frozen=True):
+    """The blast radius by kind."""
+
+    grants: Came
+    codes: Came
+    access_tokens: Came
+    refresh_tokens: Came
+
+
+class Report(msgspec.Struct, frozen=True, kw_only=True):
+    """What it is, who used it and what ending it would end. Everything is null or empty for what is not ours.
+
+    `problem` says what is wrong with a string that is none of ours, and never what would be right. `client_owner` and
+    addresses are shown to readers with `audit:personal`.
+    """
+
+    sha256: str
+    kind: Annotated[str | None, Meta(description="Null for what is not ours.")]
+    problem: str | None = None
+    state: Annotated[str | None, Meta(description="As in `POST /audit/token-state`.")] = None
+    client_id: str | None = None
+    client_name: str | None = None
+    client_owner: str | None = None
+    secret: SecretVersion | None = None
+    account_id: str | None = None
+    grant_id: str | None = None
+    issued_at: Time | None = None
+    expires_at: Time | None = None
+    first_used_at: Time | None = None
+    last_used_at: Time | None = None
+    uses_after_end: int = 0
+    addresses: list[Address] = []
+    resource_servers: list[ResourceServer] = []
+    derived: CameOfIt = CameOfIt(Came(0, 0), Came(0, 0), Came(0, 0), Came(0, 0))
+    containment: Numbers = Numbers()
+
+
+class Asked(msgspec.Struct, frozen=True):
+    """What is asked, where the log and the clock stand, and whether personal values are shown."""
+
+    sha256: str
+    kind: str | None
+    problem: str | None
+    head: int
+    now: Moment
+    personal: bool
+
+
+def report(connection: Connection, privacy: Privacy, asked: Asked) -> Report:
+    """The answer about one secret."""
+    found = None if asked.problem is not None else issued.find(connection, bytes.fromhex(asked.sha256))
+    if found is None:
+        state = None if asked.problem is not None else "unknown"
+        return Report(sha256=asked.sha256, kind=asked.kind, problem=asked.problem, state=state)
+    target = of_secret(connection, found)
+    if found.kind == "client_secret":
+        return _of_client_secret(connection, privacy, asked, found, target)
+    return _of_token(connection, privacy, asked, found, target)
+
+
+def _of_client_secret(connection: Connection, privacy: Privacy, asked: Asked, found: Issued, target: Target) -> Report:
+    radius = blast_radius(connection, target, asked.head, asked.now)
+    row = secrets.by_id(connection, found.secret_id or "", asked.now)
+    owner = None if found.client_id is None else clients.by_id(connection, found.client_id)
+    alive = row is not None and row.state in ("active", "expiring")
+    return _report(
+        connection,
+        privacy,
+        asked,
+        found,
+        state=_secret_state(row, owner),
+        expires_at=found.expires_at if row is None else row.expires_at,
+        used=uses.of_client_secret(connection, privacy, found.secret_id or "", personal=asked.personal),
+        came=radius,
+        containment=numbers(radius, int(alive and owner is not None and owner.state != "deleted")),
+    )
+
+
+def _secret_state(row: secrets.Secret | None, owner: clients.Client | None) -> str:
+    if owner is None or owner.state == "deleted":
+        return "client_deleted"
+    if row is not None and row.state in ("revoked", "expired"):
+        return row.state
+    return "client_disabled" if owner.state == "disabled" else "active"
+
+
+def _of_token(connection: Connection, privacy: Privacy, asked: Asked, found: Issued, target: Target) -> Report:
+    named = (found.grant_id,) if found.grant_id is not None else target.grants
+    everything = lives_of(connection, named, asked.head)
+    own = next((life for life in everything if life.sha256 == found.sha256), None)
+    told = [] if found.grant_id is None else list(past.history(connection, found.by.stream, asked.head))
+    return _report(
+        connection,
+        privacy,
+        asked,
+        found,
+        state=_token_state(connection, asked, found),
+        expires_at=found.expires_at,
+        used=uses.of_token(connection, privacy, found, told, own, personal=asked.personal),
+        came=counted(came_of(found, everything), asked.now) if found.kind != "access" else Derived(),
+        containment=numbers(counted(everything, asked.now), 0),
+    )
+
+
+def came_of(found: Issued, everything: list[Life]) -> list[Life]:
+    """Those of its grant's codes and tokens that were issued for it, or for what had been."""
+    if found.kind == "session":
+        return everything
+    return [life for life in everything if life.position > found.by.position]
+
+
+def _token_state(connection: Connection, asked: Asked, found: Issued) -> str:
+    verdict = tokens.standing(connection, bytes.fromhex(found.sha256))
+    if verdict is not None:
+        return validity.reason(verdict.standing, asked.now)
+    return past.judge(connection, found, asked.head, asked.now).reason
+
+
+def _report(
+    connection: Connection,
+    privacy: Privacy,
+    asked: Asked,
+    found: Issued,
+    *,
+    state: str,
+    expires_at: Moment | None,
+    used: Uses,
+    came: Derived,
+    containment: Numbers,
+) -> Report:
+    owner = None if found.client_id is None else clients.by_id(connection, found.client_id)
+    return Report(
+        sha256=found.sha256,
+        kind=found.kind,
+        state=state,
+        client_id=found.client_id,
+        client_name=None if owner is None else owner.client_name,
+        client_owner=privacy.open(connection, owner.owner) if owner is not None and asked.personal else None,
+        secret=_version(found),
+        account_id=found.account_id,
+        grant_id=found.grant_id,
+        issued_at=time(found.by.time),
+        expires_at=time_or_null(expires_at),
+        first_used_at=time_or_null(used.first_at),
+        last_used_at=time_or_null(used.last_at),
+        uses_after_end=used.after_end,
+        addresses=used.addresses,
+        resource_servers=used.resource_servers,
+        derived=CameOfIt(*(_came(each) for each in came[:4])),
+        containment=containment,
+    )
+
+
+def _came(found: Any) -> Came:
+    count: Count = found
+    return Came(count.total, count.live)
+
+
+def _version(found: Issued) -> SecretVersion | None:
+    event: Any = found.by.event
+    if found.kind == "client_secret":
+        return SecretVersion(event.secret_id, event.version)
+    version = getattr(event, "secret_version", None)
+    return None if version is None else SecretVersion(event.secret_id, version)

@@ -1,0 +1,128 @@
+"""What a containment is about: a secret version, a client, a person, an address, or the grant of a single token."""
+
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple
+
+from sqlalchemy import Connection, select
+
+from domain import client, incident
+from domain.client_secret import ended
+from domain.event import SECOND, Moment
+from domain.incident import Numbers
+from eventstore.deriving import WHOLE, grants_of
+from eventstore.issued import Issued
+from eventstore.lifespans import Life, cuts, history, lives
+from eventstore.view import View
+from projections import derived
+from projections.derived import Count, Derived
+from projections.grants import TABLE as GRANTS
+
+GRANTS_AT_MOST = 1_000
+"""Grants that are ended one by one, where nothing that they have in common can be cut off."""
+
+
+class Target(NamedTuple):
+    """What is to end. `grants` are those of a single token, code, session or address.
+
+    `alone_until` is the expiry of an access token that ends without its grant.
+    """
+
+    kind: incident.Target
+    client_id: str | None = None
+    account_id: str | None = None
+    secret_id: str | None = None
+    grants: tuple[str, ...] = ()
+    session_id: str | None = None
+    sha256: str | None = None
+    secret_kind: str | None = None
+    alone_until: Moment | None = None
+
+    @property
+    def cuts_off(self) -> bool:
+        """Whether one fact ends all of it."""
+        return self.secret_id is not None or self.kind in ("client", "account")
+
+
+def of_secret(connection: Connection, found: Issued) -> Target:
+    """What is to end when this secret leaked."""
+    if found.kind == "client_secret":
+        return Target("secret", found.client_id, None, found.secret_id, (), None, found.sha256, found.kind)
+    session_id = None
+    grants: tuple[str, ...] = () if found.grant_id is None else (found.grant_id,)
+    if found.kind == "session":
+        session_id = found.by.stream.partition(":")[2]
+        grants = of_session(connection, session_id, found.account_id)
+    return Target("secret", found.client_id, found.account_id, None, grants, session_id, found.sha256, found.kind)
+
+
+def of_session(connection: Connection, session_id: str, account_id: str | None) -> tuple[str, ...]:
+    """The grants that were allowed in a browser session."""
+    query = select(GRANTS.c.grant_id).where(GRANTS.c.account_id == account_id, GRANTS.c.session_id == session_id)
+    return tuple(connection.scalars(query.order_by(GRANTS.c.started_position).limit(GRANTS_AT_MOST)))
+
+
+# What it would end ------------------------------------------------------------------------------------------------
+
+
+def blast_radius(
+    connection: Connection, target: Target, head: int, now: Moment, since: Moment | None = None
+) -> Derived:
+    """Everything that a containment concerns, with what of it is alive. The counts have been brought up to `head`."""
+    if target.secret_id is not None and target.client_id is not None:
+        return derived.of_secret(connection, target.client_id, target.secret_id, now, since)
+    if target.kind == "client" and target.client_id is not None:
+        return derived.of_client(connection, target.client_id, now, since)
+    named: Iterable[str] = target.grants
+    if target.kind == "account" and target.account_id is not None:
+        named = [grant_id for grant_id, _ in grants_of(connection, target.account_id, head, now)]
+    found = lives_of(connection, named, head)
+    if target.alone_until is not None:
+        alone = counted([life for life in found if life.sha256 == target.sha256], now)
+        return alone._replace(grants=Count())
+    return counted(found, now, since)
+
+
+def lives_of(connection: Connection, grants: Iterable[str], head: int) -> list[Life]:
+    """All codes and tokens of some grants."""
+    found: list[Life] = []
+    for grant_id in grants:
+        told = history(connection, grant_id, head, WHOLE)
+        first = next(iter(lives(told)), None)
+        if first is not None:
+            found += lives(told, cuts(connection, first.client_id, first.account_id, head))
+    return found
+
+
+def counted(found: Sequence[Life], now: Moment, since: Moment | None = None) -> Derived:
+    """The lives as counts. `since` narrows what is alive to what was issued since that second."""
+    floor = 0 if since is None else since // SECOND * SECOND
+    living = [life for life in found if life.until > now and life.issued_at >= floor]
+
+    def of(kind: str) -> Count:
+        return Count(sum(life.kind == kind for life in found), sum(life.kind == kind for life in living))
+
+    return Derived(
+        Count(len({life.grant_id for life in found}), len({life.grant_id for life in living})),
+        of("code"),
+        of("access"),
+        of("refresh"),
+        len({life.account_id for life in living if life.account_id is not None}),
+    )
+
+
+def numbers(found: Derived, secrets_ended: int) -> Numbers:
+    """What a containment reports."""
+    return Numbers(secrets_ended, found.grants.live, found.tokens_live, found.people)
+
+
+def secrets_ended(view: View, target: Target) -> int:
+    """How many secret versions it ends that live."""
+    if target.client_id is None or not (target.secret_id is not None or target.kind == "client"):
+        return 0
+    state: client.State = view.state(client.stream(target.client_id))
+    return living_secrets(state, target.secret_id, view.now)
+
+
+def living_secrets(state: client.State, secret_id: str | None, now: Moment) -> int:
+    """The versions that live: of all, or of one."""
+    return sum(ended(version, now) is None and secret_id in (None, version.secret_id) for version in state.secrets)

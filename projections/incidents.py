@@ -1,0 +1,170 @@
+"""Incidents: leaks that were reported or contained, and how far each has come."""
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import msgspec
+from sqlalchemy import BigInteger, Column, Connection, Index, Table, Text, bindparam, case, func, insert, select, update
+
+from domain import incident
+from domain.event import Actor, Event, Moment, Recorded
+from projections import sealed
+from projections.page import Page, cut
+from projections.schema import metadata
+from projections.write import Write
+
+VERSION = 1
+
+_NUMBERS = incident.Numbers.__struct_fields__
+
+TABLE = Table(
+    "incidents",
+    metadata,
+    Column("incident_id", Text, primary_key=True),
+    Column("position", BigInteger, nullable=False, unique=True),
+    Column("state", Text, nullable=False),
+    Column("source", Text, nullable=False),
+    Column("evidence", Text),
+    Column("reported_by", Text, nullable=False),
+    Column("reported_at", BigInteger, nullable=False),
+    Column("sha256", Text),
+    Column("kind", Text),
+    Column("target", Text),
+    Column("client_id", Text),
+    Column("account_id", Text),
+    Column("secret_id", Text),
+    Column("grant_id", Text),
+    *(Column(name, BigInteger, nullable=False) for name in _NUMBERS),
+    Column("contained_at", BigInteger),
+    Column("closed_at", BigInteger),
+    Column("note", Text),
+    Index(None, "sha256"),
+    Index(None, "client_id"),
+    Index(None, "account_id"),
+)
+
+HANDLES: tuple[type[Event], ...] = incident.EVENTS
+
+_INSERT = insert(TABLE)
+_ONE = update(TABLE).where(TABLE.c.incident_id == bindparam("b_incident_id"))
+_IDENTIFY = _ONE.values(
+    {name: bindparam(f"b_{name}") for name in ("target", "client_id", "account_id", "secret_id", "grant_id")}
+    | {"state": case((TABLE.c.state == "reported", "identified"), else_=TABLE.c.state)}
+)
+_CONTAIN = _ONE.values(
+    {name: TABLE.c[name] + bindparam(f"b_{name}") for name in _NUMBERS}
+    | {"state": "contained", "contained_at": func.coalesce(TABLE.c.contained_at, bindparam("b_at", type_=BigInteger))}
+)
+_CLOSE = _ONE.values(state="closed", closed_at=bindparam("b_at"), note=bindparam("b_note"))
+
+
+class Incident(msgspec.Struct, frozen=True):
+    """A row. `evidence` and `note` are sealed references; `numbers` are those of all containments together."""
+
+    incident_id: str
+    position: int
+    state: incident.Status
+    source: incident.Source
+    evidence: str | None
+    reported_by: Actor
+    reported_at: Moment
+    sha256: str | None
+    kind: str | None
+    target: incident.Target | None
+    client_id: str | None
+    account_id: str | None
+    secret_id: str | None
+    grant_id: str | None
+    numbers: incident.Numbers
+    contained_at: Moment | None
+    closed_at: Moment | None
+    note: str | None
+
+
+def project(recorded: Recorded, indexes: Mapping[str, bytes]) -> Iterator[Write]:
+    """The row that an event changes."""
+    event, incident_id = recorded.event, recorded.stream.partition(":")[2]
+    key, where = ("incidents", incident_id), {"b_incident_id": incident_id}
+    match event:
+        case incident.Reported():
+            yield Write(_INSERT, _reported(incident_id, recorded), key)
+        case incident.Identified():
+            found = {f"b_{name}": getattr(event, name) for name in incident.Identified.__struct_fields__}
+            yield Write(_IDENTIFY, where | found, key)
+        case incident.Contained():
+            numbers = {f"b_{name}": getattr(event.numbers, name) for name in _NUMBERS}
+            yield Write(_CONTAIN, where | numbers | {"b_at": recorded.time}, key)
+        case incident.Closed():
+            note = sealed.reference(recorded, "note")
+            yield Write(_CLOSE, where | {"b_at": recorded.time, "b_note": note}, key)
+
+
+def _reported(incident_id: str, recorded: Recorded) -> dict[str, Any]:
+    event = recorded.event
+    return {
+        "incident_id": incident_id,
+        "position": recorded.position,
+        "state": "reported",
+        "source": event.source,
+        "evidence": sealed.reference(recorded, "evidence"),
+        "reported_by": msgspec.json.encode(recorded.actor).decode(),
+        "reported_at": recorded.time,
+        "sha256": event.sha256,
+        "kind": event.kind,
+        "target": None,
+        "client_id": None,
+        "account_id": None,
+        "secret_id": None,
+        "grant_id": None,
+        **dict.fromkeys(_NUMBERS, 0),
+        "contained_at": None,
+        "closed_at": None,
+        "note": None,
+    }
+
+
+def _incident(row: Any) -> Incident:
+    fields = dict(row._mapping)
+    numbers = incident.Numbers(**{name: fields.pop(name) for name in _NUMBERS})
+    reported_by = msgspec.json.decode(fields.pop("reported_by"), type=Actor)
+    return Incident(**fields, numbers=numbers, reported_by=reported_by)
+
+
+def by_id(connection: Connection, incident_id: str) -> Incident | None:
+    """One incident."""
+    row = connection.execute(select(TABLE).where(TABLE.c.incident_id == incident_id)).first()
+    return None if row is None else _incident(row)
+
+
+def page(
+    connection: Connection, *, state: str | None = None, after: int | None = None, limit: int = 50
+) -> Page[Incident, int]:
+    """Incidents, the newest first; `after` is a `position`."""
+    query = select(TABLE).order_by(TABLE.c.position.desc()).limit(limit + 1)
+    if state is not None:
+        query = query.where(TABLE.c.state == state)
+    if after is not None:
+        query = query.where(TABLE.c.position < after)
+    return cut([_incident(row) for row in connection.execute(query)], limit, lambda found: found.position)
+
+
+def open_about(
+    connection: Connection,
+    *,
+    sha256: str | None = None,
+    client_id: str | None = None,
+    account_id: str | None = None,
+    target: incident.Target | None = None,
+) -> Incident | None:
+    """The newest incident that is not closed and is about this: a digest, or a target of that client or person."""
+    query = select(TABLE).where(TABLE.c.state != "closed").order_by(TABLE.c.position.desc()).limit(1)
+    if sha256 is not None:
+        query = query.where(TABLE.c.sha256 == sha256)
+    else:
+        query = query.where(TABLE.c.target == target)
+        if client_id is not None:
+            query = query.where(TABLE.c.client_id == client_id)
+        if account_id is not None:
+            query = query.where(TABLE.c.account_id == account_id)
+    row = connection.execute(query).first()
+    return None if row is None else _incident(row)

@@ -1,0 +1,356 @@
+"""A leaked secret: what it is, what came of it, and ending all of it in one step."""
+
+from hashlib import sha256
+from typing import Any
+
+import httpx
+import pytest
+
+from api.leaks import credentials
+from domain.event import Recorded
+from projections import tokens
+from security.clock import format_rfc3339
+from security.tokens import Kind
+from tests.scenarios.administration import administering, ok, problem
+from tests.scenarios.asking import Scene
+from tests.scenarios.dashboards import make_platform
+from tests.scenarios.histories import lived, rotate
+from tests.scenarios.world import Client, World
+
+pytestmark = pytest.mark.anyio
+
+REPORT = {
+    "sha256",
+    "kind",
+    "state",
+    "client_id",
+    "client_name",
+    "secret",
+    "account_id",
+    "grant_id",
+    "issued_at",
+    "expires_at",
+    "first_used_at",
+    "last_used_at",
+    "uses_after_end",
+    "addresses",
+    "derived",
+    "containment",
+}
+NOTHING = {"secrets_ended": 0, "grants_ended": 0, "tokens_ended": 0, "people_affected": 0}
+
+
+@pytest.fixture
+async def job(world: World) -> Client:
+    return await world.register_client("Job", grant_types=("client_credentials",), scope=("profile",))
+
+
+@pytest.fixture
+async def admin(world: World) -> httpx.AsyncClient:
+    return await administering(world)
+
+
+async def token(world: World, client: Client, **given: Any) -> Any:
+    caller = given.pop("caller", world.client)
+    return await caller.post("/oauth/token", data={"grant_type": "client_credentials"}, auth=client.auth, **given)
+
+
+async def look(admin: httpx.AsyncClient, **asked: Any) -> Any:
+    found = ok(await admin.post("/leaks/investigate", json=asked))
+    assert set(found) >= REPORT
+    return found
+
+
+async def told(world: World, after: int) -> list[Recorded]:
+    """What has been committed since, the uses of tokens left out."""
+    return [each for each in await world.events(after=after) if not each.type.startswith("usage.")]
+
+
+def digest(raw: str) -> str:
+    return sha256(raw.encode()).hexdigest()
+
+
+async def test_a_client_secret_by_itself_or_by_its_digest(world: World, admin: httpx.AsyncClient, job: Client) -> None:
+    caller = world.caller("198.51.100.9", headers={"user-agent": "job/1"})
+    for _ in range(3):
+        world.clock.advance(5)
+        ok(await token(world, job, caller=caller))
+    found = await look(admin, secret=job.secret)
+    assert found == await look(admin, sha256=digest(job.secret or ""))
+    assert (found["kind"], found["state"], found["client_id"]) == ("client_secret", "active", job.client_id)
+    assert found["secret"]["version"] == 1
+    assert found["derived"]["access_tokens"] == {"total": 3, "live": 3}
+    assert found["derived"]["grants"] == {"total": 3, "live": 3}
+    assert found["containment"] == {"secrets_ended": 1, "grants_ended": 3, "tokens_ended": 3, "people_affected": 0}
+    (address,) = found["addresses"]
+    assert (address["ip"], address["count"], address["user_agents"]) == ("198.51.100.9", 3, ["job/1"])
+    assert (found["first_used_at"], found["last_used_at"]) == (address["first_at"], address["last_at"])
+    world.clock.advance(600)
+    admin = await administering(world)
+    assert (await look(admin, secret=job.secret))["containment"]["tokens_ended"] == 0
+
+
+async def test_what_is_not_ours_is_told_what_is_wrong_with_it_and_leaves_no_trace(
+    world: World, admin: httpx.AsyncClient, job: Client
+) -> None:
+    secret = job.secret or ""
+    altered = secret[:-1] + ("0" if secret[-1] != "0" else "1")
+    for raw, said in (
+        ("hunter2", "does not begin like"),
+        (secret[:20], "characters after its kind"),
+        (secret.replace("_cs_", "_zz_"), "kind is unknown"),
+        (secret[:-3] + "-x-", "character that no secret has"),
+        (altered, "checksum differs"),
+    ):
+        before = await world.head()
+        found = await look(admin, secret=raw)
+        assert (found["kind"], found["state"]) == (None, None)
+        assert said in found["problem"]
+        assert secret[-6:] not in found["problem"]
+        (asked,) = await told(world, before)
+        assert (asked.type, asked.event.question, asked.event.parameters) == (
+            "audit.read",
+            "leak_investigation",
+            {"foreign": "1"},
+        )
+    strange = world.services.format.mint(Kind.ACCESS_TOKEN)
+    found = await look(admin, secret=strange.reveal())
+    assert (found["kind"], found["state"], found["derived"]["grants"]) == ("access", "unknown", {"total": 0, "live": 0})
+    problem(await admin.post("/leaks/investigate", json={}), 400, field="secret")
+    problem(
+        await admin.post("/leaks/investigate", json={"secret": "x", "items": [{"secret": "y"}]}), 400, field="items"
+    )
+
+
+async def test_many_at_once(admin: httpx.AsyncClient, job: Client) -> None:
+    items = [{"secret": job.secret}, {"secret": "nothing of ours"}, {"sha256": "0" * 64}]
+    found = ok(await admin.post("/leaks/investigate", json={"items": items}))["items"]
+    assert [each["kind"] for each in found] == ["client_secret", None, None]
+    assert [each["state"] for each in found] == ["active", None, "unknown"]
+    many = {"items": [{"sha256": f"{number:064x}"} for number in range(1000)]}
+    assert len(ok(await admin.post("/leaks/investigate", json=many))["items"]) == 1000
+    problem(await admin.post("/leaks/investigate", json={"items": many["items"] + items}), 400)
+
+
+async def test_a_dry_run_says_what_the_run_then_does(world: World, admin: httpx.AsyncClient, scene: Scene) -> None:
+    past = await lived(scene)
+    await past.refresh()
+    secret = scene.shop.secret or ""
+    before = await world.head()
+    tried = ok(await admin.post("/leaks/contain", json={"secret": secret, "dry_run": True}))
+    assert (tried["incident_id"], tried["dry_run"]) == (None, True)
+    assert tried["contained"] == {"secrets_ended": 1, "grants_ended": 1, "tokens_ended": 3, "people_affected": 1}
+    assert [each.event.question for each in await told(world, before)] == ["leak_containment_dry_run"]
+    assert (await look(admin, secret=secret))["containment"] == tried["contained"]
+    answer = await admin.post(
+        "/leaks/contain", json={"secret": secret, "rotate": True}, headers={"idempotency-key": "now"}
+    )
+    done = ok(answer)
+    assert (done["contained"], done["dry_run"]) == (tried["contained"], False)
+    kinds = [each.type for each in await told(world, before) if not each.type.startswith("audit.")]
+    assert kinds == [
+        "incident.reported",
+        "incident.identified",
+        "client.secret_revoked",
+        "client.secret_rotated",
+        "incident.contained",
+    ]
+    assert secret not in str(await world.events())
+    again = ok(
+        await admin.post("/leaks/contain", json={"secret": secret, "rotate": True}, headers={"idempotency-key": "now"})
+    )
+    assert again == done | {"client_secret": None}
+    found = await look(admin, secret=secret)
+    assert (found["state"], found["containment"]) == ("revoked", NOTHING)
+    refused = await world.client.post(
+        "/oauth/token",
+        data={"grant_type": "refresh_token", "refresh_token": past.tokens["refresh_token"]},
+        auth=(scene.shop.client_id, done["client_secret"]),
+    )
+    assert refused.json()["error"] == "invalid_grant"
+
+
+async def test_incidents_tell_their_story(world: World, admin: httpx.AsyncClient, job: Client) -> None:
+    ok(await token(world, job))
+    body = {"secret": job.secret, "evidence": "in a public repository"}
+    made = ok(await admin.post("/leaks/contain", json=body))["incident_id"]
+    assert "public repository" not in str(await world.events("incident.*"))
+    (listed,) = ok(await admin.get("/leaks/incidents"))["items"]
+    assert listed == ok(await admin.get(f"/leaks/incidents/{made}"))
+    assert (listed["state"], listed["evidence"], listed["kind"]) == (
+        "contained",
+        "in a public repository",
+        "client_secret",
+    )
+    assert listed["contained"]["tokens_ended"] == 1
+    plain = await administering(world, "leaks:read")
+    assert ok(await plain.get(f"/leaks/incidents/{made}"))["evidence"] is None
+    more = ok(await admin.post("/leaks/contain", json={"secret": job.secret}))
+    assert more == {"incident_id": made, "dry_run": False, "contained": NOTHING}
+    world.clock.advance(60)
+    closed = ok(await admin.post(f"/leaks/incidents/{made}/close", json={"note": "done"}))
+    assert (closed["state"], closed["note"]) == ("closed", "done")
+    assert ok(await admin.post(f"/leaks/incidents/{made}/close"))["closed_at"] == closed["closed_at"]
+    assert len(await world.events("incident.closed")) == 1
+    problem(await admin.post("/leaks/incidents/nothing/close", json={}), 404)
+    problem(await admin.get("/leaks/incidents/nothing"), 404)
+
+
+async def test_a_person_is_contained_without_being_disabled(world: World, scene: Scene) -> None:
+    past = await lived(scene)
+    admin = await administering(world)
+    body = {"account_id": scene.person.account_id}
+    tried = ok(await admin.post("/leaks/contain", json=body | {"dry_run": True}))["contained"]
+    done = ok(await admin.post("/leaks/contain", json=body))["contained"]
+    assert tried == done == {"secrets_ended": 0, "grants_ended": 1, "tokens_ended": 2, "people_affected": 1}
+    assert (await past.refresh())["error"] == "invalid_grant"
+    assert 'name="password"' in (await past.browser.open("/account")).text
+    assert "access_token" in (await lived(scene)).tokens
+    problem(await admin.post("/leaks/contain", json=body | {"rotate": True}), 400, field="rotate")
+
+
+async def test_since_a_moment(world: World, scene: Scene) -> None:
+    early = await lived(scene)
+    world.clock.advance(3_600)
+    since = world.clock.now()
+    late = await lived(scene)
+    admin = await administering(world)
+    body = {"client_id": scene.shop.client_id, "since": format_rfc3339(since)}
+    tried = ok(await admin.post("/leaks/contain", json=body | {"dry_run": True}))["contained"]
+    done = ok(await admin.post("/leaks/contain", json=body | {"rotate": True}))
+    assert (
+        tried
+        == done["contained"]
+        == {
+            "secrets_ended": 1,
+            "grants_ended": 1,
+            "tokens_ended": 2,
+            "people_affected": 1,
+        }
+    )
+    auth = (scene.shop.client_id, done["client_secret"])
+    for past, alive in ((early, True), (late, False)):
+        data = {"grant_type": "refresh_token", "refresh_token": past.tokens["refresh_token"]}
+        assert (await world.client.post("/oauth/token", data=data, auth=auth)).is_success is alive
+
+
+async def test_a_token_ends_with_its_grant_and_its_use_after_the_end_is_told_first(
+    world: World, admin: httpx.AsyncClient, scene: Scene
+) -> None:
+    past = await lived(scene)
+    raw = past.tokens["access_token"]
+    server = await world.register_client("Server", grant_types=("client_credentials",), scope=("introspect",))
+    seen = {"token": raw, "client_ip": "203.0.113.5", "client_user_agent": "phone"}
+    for _ in range(3):
+        assert ok(await world.client.post("/oauth/introspect", data=seen, auth=server.auth))["active"]
+    found = await look(admin, secret=raw)
+    assert (found["kind"], found["grant_id"] is not None, found["account_id"]) == (
+        "access",
+        True,
+        scene.person.account_id,
+    )
+    (address,) = found["addresses"]
+    assert (address["ip"], address["count"], address["told_by"]) == ("203.0.113.5", 3, server.client_id)
+    assert [each["client_id"] for each in found["resource_servers"]] == [server.client_id]
+    assert found["containment"] == {"secrets_ended": 0, "grants_ended": 1, "tokens_ended": 2, "people_affected": 1}
+    done = ok(await admin.post("/leaks/contain", json={"sha256": digest(raw)}))
+    assert done["contained"] == found["containment"]
+    tried = seen | {"client_ip": "198.51.100.66"}
+    assert ok(await world.client.post("/oauth/introspect", data=tried, auth=server.auth)) == {"active": False}
+    world.clock.advance(86_400)
+    await world.services.ledger.maintain(tokens.prune, world.clock.now(), 500)
+    admin = await administering(world)
+    found = await look(admin, secret=raw)
+    assert (found["state"], found["uses_after_end"]) == ("grant_ended", 1)
+    assert [each["ip"] for each in found["addresses"]] == ["198.51.100.66", "203.0.113.5"]
+    plain = await administering(world, "leaks:read")
+    assert {each["ip"] for each in (await look(plain, secret=raw))["addresses"]} == {None}
+    assert "203.0.113.5" not in str(await world.events("usage.*"))
+
+
+async def test_anybody_may_end_what_they_hold(
+    world: World, admin: httpx.AsyncClient, scene: Scene, job: Client
+) -> None:
+    past = await lived(scene)
+    access = ok(await token(world, job))["access_token"]
+    stranger = world.caller("203.0.113.77")
+
+    async def report(*found: str) -> None:
+        answer = await stranger.post("/credentials/revoke", json={"credentials": list(found)})
+        assert (answer.status_code, answer.json()) == (202, {"accepted": len(found)})
+        await credentials.ended()
+
+    await report(access, "unknown", past.tokens["refresh_token"], access)
+    kinds = [each.type for each in await world.events("incident.*")]
+    assert kinds == ["incident.reported", "incident.identified", "incident.contained"] * 2
+    assert len(await world.events("grant.token_revoked")) == 1
+    assert [each.event.reason for each in await world.events("grant.ended")] == ["secret_leak"]
+    head = await world.head()
+    await report(access, past.tokens["refresh_token"], past.tokens["access_token"])
+    assert await world.head() == head
+    await report(job.secret or "")
+    assert (await token(world, job)).status_code == 401
+    too_many = await stranger.post("/credentials/revoke", json={"credentials": ["x"] * 1001})
+    problem(too_many, 422)
+
+
+async def test_while_it_is_frozen_nothing_is_issued(world: World, admin: httpx.AsyncClient, job: Client) -> None:
+    raw = ok(await token(world, job))["access_token"]
+    assert ok(await admin.post("/leaks/freeze"))["frozen"] is True
+    refused = await token(world, job)
+    assert (refused.status_code, refused.json()["error"]) == (503, "temporarily_unavailable")
+    assert int(refused.headers["retry-after"]) > 0
+    assert ok(await world.client.post("/oauth/introspect", data={"token": raw}, auth=job.auth))["active"]
+    assert ok(await admin.post("/leaks/freeze")) == ok(await admin.get("/leaks/freeze"))
+    assert ok(await admin.post("/leaks/unfreeze")) == {"frozen": False, "since": None}
+    ok(await token(world, job))
+    assert [each.type for each in await world.events("server.issuance_*")] == [
+        "server.issuance_suspended",
+        "server.issuance_resumed",
+    ]
+
+
+async def test_the_dashboards_own_secret_is_contained_with_nobody_noticing(world: World) -> None:
+    platform = await make_platform(world)
+    admin = await administering(world)
+    dashboards = ok(await admin.get("/admin/dashboards"))["items"]
+    client_id = next(each["client_id"] for each in dashboards if each["slug"] == "client")
+    done = ok(await admin.post("/leaks/contain", json={"client_id": client_id, "rotate": True}))
+    assert done["client_secret"] is None
+    login = await world.client.post("/dashboards/client/login", json=platform.paul.typed)
+    assert login.status_code == 200, login.text
+
+
+async def test_pages(world: World, admin: httpx.AsyncClient, job: Client) -> None:
+    for _ in range(5):
+        ok(await token(world, job))
+    where = f"/leaks/investigate/{digest(job.secret or '')}"
+    seen: list[str] = []
+    after: str | None = None
+    while True:
+        page = ok(await admin.get(f"{where}/tokens", params={"limit": "2"} | ({"after": after} if after else {})))
+        seen += [each["sha256"] for each in page["items"]]
+        after = page["next"]
+        if after is None:
+            break
+    assert len(seen) == len(set(seen)) == 5
+    events = ok(await admin.get(f"{where}/events"))["items"]
+    assert [each["type"] for each in events][:5] == ["grant.tokens_issued"] * 5
+    assert len(ok(await admin.get(f"{where}/addresses"))["items"]) == 1
+    assert ok(await admin.get(f"{where}/people"))["items"] == []
+    problem(await admin.get(f"/leaks/investigate/{'0' * 64}/tokens"), 404)
+    problem(await admin.get("/leaks/investigate/x/events"), 404)
+
+
+async def test_a_secret_version_that_was_rotated_away_is_seen_when_it_is_tried(
+    world: World, admin: httpx.AsyncClient, job: Client
+) -> None:
+    ok(await token(world, job))
+    await rotate(world, job, 0)
+    thief = world.caller("203.0.113.99")
+    for _ in range(3):
+        assert (await token(world, job, caller=thief)).status_code == 401
+    found = await look(admin, secret=job.secret)
+    assert (found["state"], found["uses_after_end"]) == ("expired", 3)
+    assert found["addresses"][0]["ip"] == "203.0.113.99"
+    assert found["addresses"][0]["after_end"] == 3
