@@ -3,6 +3,7 @@
 import rich_click as click
 
 from api.cli.failures import Commands
+from api.cli.leak_commands import close, contain, freeze, investigate, list_, show, unfreeze
 from api.cli.leak_rules import rules
 
 
@@ -11,4 +12,5 @@ def leaks() -> None:
     """Leaked secrets: find them, say what they are, and end what came of them."""
 
 
-leaks.add_command(rules)
+for command in (rules, investigate, contain, list_, show, close, freeze, unfreeze):
+    leaks.add_command(command)

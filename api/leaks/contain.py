@@ -7,7 +7,6 @@ import msgspec
 from litestar import Request, Response, post
 from litestar.params import JSONBody
 from msgspec import UNSET, Meta, UnsetType
-from sqlalchemy import Connection
 
 from api.access import caller
 from api.arrival import normalise
@@ -15,24 +14,20 @@ from api.audit.asking import auditor
 from api.audit.filters import moment
 from api.audit.presented import RawSecret, Sha256
 from api.idempotency import Reply, carry_out, commanding
-from api.leaks import presented
 from api.leaks.containing import Containment, Wanted
-from api.leaks.finding import of_address, of_secret_version
-from api.leaks.targets import Target, of_secret
-from api.problems import Invalid, Missing
-from api.services import Services, services
+from api.leaks.finding import NAMING, Parts, find, misfit, open_incident
+from api.leaks.targets import Target
+from api.problems import Invalid
+from api.services import services
 from domain import audit, incident
 from domain.event import SECOND, Moment, Recorded
 from domain.incident import Numbers
-from eventstore import issued
 from eventstore.commands import Command
 from eventstore.view import View
-from projections import accounts, clients, incidents
 from security.tokens import Kind
 
 WRITE = "leaks:write"
 Id = Annotated[str, Meta(min_length=1, max_length=128)]
-NAMING = ("secret", "sha256", "client_id", "account_id", "secret_id", "address")
 
 
 class Containing(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
@@ -93,9 +88,10 @@ async def contain(request: Request[Any, Any, Any], data: JSONBody[Containing]) -
     """
     here = services(request)
     since = _since(data)
-    target = await _target(here, data, since)
+    named = {name: value for name in NAMING if (value := getattr(data, name)) is not None}
+    target = await find(Parts(here.ledger, here.format, here.search_index), named, since)
     _fits(data, target)
-    known = await here.ledger.read(_open_incident, target)
+    known = await here.ledger.read(open_incident, target)
     wanted = Wanted(
         since,
         here.format.mint(Kind.CLIENT_SECRET) if data.rotate and not data.dry_run else None,
@@ -153,64 +149,11 @@ def _since(data: Containing) -> Moment | None:
     return None if found is None else found // SECOND * SECOND
 
 
-async def _target(here: Services, data: Containing, since: Moment | None) -> Target:
-    named = [name for name in NAMING if getattr(data, name) is not None]
-    if len(named) != 1:
-        raise Invalid.field(named[1] if named else "secret", "give exactly one of " + ", ".join(NAMING))
-    if data.secret is not None or data.sha256 is not None:
-        return await _of_found(here, data)
-    if data.secret_id is not None:
-        return _or_missing(await here.ledger.read(of_secret_version, data.secret_id), "secret version")
-    if data.client_id is not None:
-        client = await here.ledger.read(clients.by_id, data.client_id)
-        return _or_missing(None if client is None else Target("client", client_id=client.client_id), "client")
-    if data.account_id is not None:
-        person = await here.ledger.read(accounts.by_id, data.account_id)
-        return _or_missing(None if person is None else Target("account", account_id=person.account_id), "person")
-    address = normalise(data.address or "")
-    if address is None:
-        raise Invalid.field("address", "must be an IP address")
-    await here.search_index.follow()
-    return await here.ledger.read(of_address, here.ledger, address, since)
-
-
-async def _of_found(here: Services, data: Containing) -> Target:
-    sha256 = data.sha256
-    if data.secret is not None:
-        looked_at = presented.read(data.secret, here.format)
-        if looked_at.problem is not None:
-            raise Invalid.field("secret", looked_at.problem)
-        sha256 = looked_at.sha256
-    return _or_missing(await here.ledger.read(_issued, bytes.fromhex(sha256 or "")), "secret")
-
-
-def _issued(connection: Connection, digest: bytes) -> Target | None:
-    found = issued.find(connection, digest)
-    return None if found is None else of_secret(connection, found)
-
-
-def _or_missing(target: Target | None, what: str) -> Target:
-    if target is None:
-        raise Missing(f"There is no such {what}.")
-    return target
-
-
 def _fits(data: Containing, target: Target) -> None:
     """What is asked for besides must have something to be done to."""
-    if target.client_id is None and (data.rotate or data.disable_client):
-        raise Invalid.field("rotate" if data.rotate else "disable_client", "needs a client, and this names none")
-    if data.since is not None and target.kind != "address" and not target.cuts_off:
-        raise Invalid.field("since", "means nothing for a single token: its grant ends as a whole")
-
-
-def _open_incident(connection: Connection, target: Target) -> incidents.Incident | None:
-    if target.sha256 is not None:
-        return incidents.open_about(connection, sha256=target.sha256)
-    if target.kind == "address":
-        return None
-    return incidents.open_about(
-        connection, client_id=target.client_id, account_id=target.account_id, target=target.kind
-    )
+    fault = misfit(target, rotate=data.rotate, disable_client=data.disable_client, since=data.since is not None)
+    if fault is not None:
+        raise Invalid.field(*fault)
 
 
 ROUTES: list[Any] = [contain]

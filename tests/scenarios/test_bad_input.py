@@ -13,6 +13,8 @@ from urllib.parse import urlencode
 
 import pytest
 
+from domain import incident
+from eventstore.commands import Command
 from security.ids import new_id
 from security.keyring import Keyring
 from tests.scenarios.administration import EVERYTHING
@@ -92,6 +94,8 @@ async def _opened(url: str, directory: Path, keyring: Keyring) -> AsyncIterator[
         issued = await world.client.post("/oauth/token", data={"grant_type": "client_credentials"}, auth=shop.auth)
         assert issued.status_code == 200
         grant = (await world.events("grant.tokens_issued"))[-1]
+        incident_id = new_id()
+        await world.execute(Command(incident.stream(incident_id), incident.report, {"source": "administrator"}))
         named = {
             "client_id": shop.client_id,
             "secret_id": secret_id,
@@ -105,6 +109,8 @@ async def _opened(url: str, directory: Path, keyring: Keyring) -> AsyncIterator[
             "rest": "000",
             "stream": grant.stream,
             "path": "nothing",
+            "incident_id": incident_id,
+            "sha256": grant.event.access_token,
         }
         yield Target(world, await world.token(*EVERYTHING), shop.auth, named)
 

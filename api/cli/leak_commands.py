@@ -1,0 +1,201 @@
+"""`grantlog leaks investigate|contain|list|show|close|freeze|unfreeze`. A secret never stands among the arguments."""
+
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import rich_click as click
+
+from api.cli.failures import Failure
+from api.cli.opening import Here, run
+from api.cli.showing import as_json, every, output, print_list, print_one, secret_file
+
+SHA256 = click.option("--sha256", metavar="HEX", help="The SHA-256 of the secret, so that it need not be handed over.")
+COLUMNS = ("incident_id", "state", "source", "kind", "client_id", "account_id", "reported_at", "contained_at")
+ADDRESSES = ("ip", "count", "after_end", "first_at", "last_at", "told_by", "user_agents")
+
+
+@click.command()
+@SHA256
+@as_json
+def investigate(sha256: str | None, as_json: bool) -> None:
+    """Say what a secret is and what came of it. It is read from standard input, or asked for."""
+    secret = None if sha256 is not None else read_secret()
+
+    async def work(here: Here) -> Mapping[str, Any]:
+        from api.cli.leak_work import investigated
+
+        return await investigated(here, secret, _digest(sha256))
+
+    found = dict(run(work))
+    if as_json:
+        print_one(found, as_json)
+        return
+    addresses, derived, containment = found.pop("addresses"), found.pop("derived"), found.pop("containment")
+    servers = [each["client_id"] for each in found.pop("resource_servers")]
+    version = found.pop("secret")
+    found["secret"] = None if version is None else f"{version['id']} (version {version['version']})"
+    came = {f"derived_{name}": f"{each['live']} alive of {each['total']}" for name, each in derived.items()}
+    print_one(found | {"resource_servers": servers} | came | containment, as_json)
+    if addresses:
+        click.echo()
+        print_list(addresses, ADDRESSES, as_json)
+
+
+@click.command()
+@SHA256
+@click.option("--client", "client_id", metavar="ID", help="Everything of this client.")
+@click.option("--account", "account_id", metavar="ID", help="Everything of this person.")
+@click.option("--secret-id", metavar="ID", help="What this secret version authenticated.")
+@click.option("--address", metavar="IP", help="The grants that were used from this address.")
+@click.option("--since", metavar="TIME", help="Only what was issued since this RFC 3339 time.")
+@click.option("--rotate", is_flag=True, help="Give the client a new secret, shown once, or a dashboard's server.")
+@click.option("--disable-client", is_flag=True, help="Disable the client too.")
+@click.option("--evidence", metavar="TEXT", help="Where it was found and by whom; kept sealed.")
+@click.option("--dry-run", is_flag=True, help="Say what it would end, and end nothing.")
+@click.option("--yes", is_flag=True, help="Do not ask.")
+@output
+@as_json
+def contain(
+    since: str | None,
+    rotate: bool,
+    disable_client: bool,
+    evidence: str | None,
+    dry_run: bool,
+    yes: bool,
+    output: Path | None,
+    as_json: bool,
+    **named: str | None,
+) -> None:
+    """End what leaked and all that came of it, in one transaction. Without an option that names something else, the
+    leaked secret is read from standard input, or asked for. It first says what it would end, and asks.
+    """
+    given = {name: value for name, value in named.items() if value is not None}
+    if "sha256" in given:
+        _digest(given["sha256"])
+    if not given:
+        given = {"secret": read_secret()}
+
+    async def work(here: Here) -> Mapping[str, Any]:
+        import msgspec
+
+        from api.cli.leak_work import carried_out, containment, tried
+
+        found = await containment(here, given, since, rotate=rotate, disable_client=disable_client, evidence=evidence)
+        if dry_run or not yes:
+            numbers: Mapping[str, int] = msgspec.to_builtins(await tried(here, found))
+            if dry_run:
+                return numbers
+            for name, number in numbers.items():
+                click.echo(f"{name:<17}{number}", err=True)
+            click.confirm("End this?", abort=True, err=True)
+        return await carried_out(here, found)
+
+    with secret_file(output) as hand_over:
+        hand_over(run(work), as_json)
+
+
+@click.command("list")
+@as_json
+def list_(as_json: bool) -> None:
+    """List incidents, the newest first."""
+
+    async def work(here: Here) -> list[Mapping[str, Any]]:
+        from api.cli.leak_work import incident
+        from projections import incidents
+
+        found = await every(lambda after: here.ledger.read(incidents.page, after=after, limit=200))
+        return [await incident(here, each) for each in found]
+
+    print_list(run(work), COLUMNS, as_json)
+
+
+@click.command()
+@click.argument("incident_id")
+@as_json
+def show(incident_id: str, as_json: bool) -> None:
+    """Show an incident: who reported it, what was found, what was done and how long it took."""
+    print_one(_incident(run(lambda here: _found(here, incident_id)), as_json), as_json)
+
+
+@click.command()
+@click.argument("incident_id")
+@click.option("--note", metavar="TEXT", help="What is left to be said; kept sealed.")
+@as_json
+def close(incident_id: str, note: str | None, as_json: bool) -> None:
+    """Close an incident."""
+
+    async def work(here: Here) -> Mapping[str, Any]:
+        from domain import incident
+        from eventstore.commands import Command
+
+        await _found(here, incident_id)
+        await here.execute(Command(incident.stream(incident_id), incident.close, {"note": note}))
+        return await _found(here, incident_id)
+
+    print_one(_incident(run(work), as_json), as_json)
+
+
+@click.command()
+@as_json
+def freeze(as_json: bool) -> None:
+    """Suspend all issuance at once: no code and no token for anybody. Validation goes on."""
+    print_one(_switched("suspend_issuance"), as_json)
+
+
+@click.command()
+@as_json
+def unfreeze(as_json: bool) -> None:
+    """Resume issuance."""
+    print_one(_switched("resume_issuance"), as_json)
+
+
+def _switched(verb: str) -> Mapping[str, Any]:
+    async def work(here: Here) -> Mapping[str, Any]:
+        from api.cli.showing import moment
+        from domain import server
+        from eventstore.commands import Command
+
+        await here.execute(Command(server.STREAM, getattr(server, verb)))
+        state: server.State = await here.ledger.state(server.STREAM)
+        return {"frozen": state.suspended_at is not None, "since": moment(state.suspended_at)}
+
+    return run(work)
+
+
+async def _found(here: Here, incident_id: str) -> Mapping[str, Any]:
+    from api.cli.leak_work import incident
+    from projections import incidents
+
+    found = await here.ledger.read(incidents.by_id, incident_id)
+    if found is None:
+        raise Failure("incident_id: there is no such incident")
+    return await incident(here, found)
+
+
+def _incident(members: Mapping[str, Any], as_json: bool) -> Mapping[str, Any]:
+    """In a terminal the numbers stand a line each, and whoever reported it on one."""
+    if as_json:
+        return members
+    flat = dict(members)
+    numbers, by = flat.pop("contained") or {}, flat.pop("reported_by")
+    means = " ".join(f"{name} {value}" for name, value in (by["credential"] or {}).items())
+    return flat | {"reported_by": " ".join(filter(None, (by["kind"], by["id"], means)))} | numbers
+
+
+def read_secret() -> str:
+    """The secret, from a pipe or from a person who does not see what they type."""
+    if not sys.stdin.isatty():
+        secret = sys.stdin.readline().strip()
+    else:
+        secret = click.prompt("Secret", hide_input=True, err=True).strip()
+    if not secret:
+        raise click.UsageError("hand the secret over on standard input, or name something else by an option")
+    return secret
+
+
+def _digest(text: str | None) -> str | None:
+    if text is not None and (len(text) != 64 or text.strip("0123456789abcdef")):
+        raise click.UsageError("--sha256 takes 64 lower-case hexadecimal digits")
+    return text

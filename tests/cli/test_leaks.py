@@ -1,0 +1,102 @@
+"""`grantlog leaks …`: a leak is looked at, tried and ended from a terminal, and no secret stands in an argument."""
+
+import json
+from hashlib import sha256
+
+import pytest
+
+from tests.cli.conftest import CommandLine
+
+SHOP = ("client", "register", "--name", "Shop", "--redirect-uri", "https://shop.example/callback", "--scope", "profile")
+
+
+@pytest.fixture
+def shop(cli: CommandLine) -> dict[str, str]:
+    found: dict[str, str] = cli.json(*SHOP, "--owner", "Olive Owner")
+    return found
+
+
+def types(cli: CommandLine, after: int) -> list[str]:
+    return [event["type"] for event in cli.events()[after:]]
+
+
+def test_a_secret_is_investigated_from_standard_input(cli: CommandLine, shop: dict[str, str]) -> None:
+    secret = shop["client_secret"]
+    found = cli.json("leaks", "investigate", stdin=f"{secret}\n")
+    assert (found["kind"], found["client_id"], found["client_owner"]) == (
+        "client_secret",
+        shop["client_id"],
+        "Olive Owner",
+    )
+    digest = sha256(secret.encode()).hexdigest()
+    assert cli.json("leaks", "investigate", "--sha256", digest) == found
+    (asked,) = cli.newest()
+    assert asked["data"]["question"] == "leak_investigation"
+    assert secret not in json.dumps(cli.events())
+    shown = cli.run("leaks", "investigate", stdin=secret).stdout
+    assert "secrets_ended" in shown
+    assert secret not in shown
+
+
+def test_what_is_wrong_with_a_string_is_said(cli: CommandLine, shop: dict[str, str]) -> None:
+    assert "does not begin like" in cli.run("leaks", "investigate", stdin="hunter2").stdout
+    assert "hunter2" not in json.dumps(cli.events())
+    assert "does not begin like" in cli.run("leaks", "contain", "--yes", stdin="hunter2", exits=1).stderr
+    cli.run("leaks", "investigate", "--sha256", "x", exits=2)
+    cli.run("leaks", "investigate", stdin="", exits=2)
+
+
+def test_containment_shows_the_dry_run_and_asks(cli: CommandLine, shop: dict[str, str]) -> None:
+    secret = shop["client_secret"]
+    before = len(cli.events())
+    refused = cli.run("leaks", "contain", stdin=f"{secret}\nn\n", exits=1)
+    assert "secrets_ended    1" in refused.stderr
+    assert types(cli, before) == ["audit.read"]
+    tried = cli.json("leaks", "contain", "--dry-run", stdin=secret)
+    assert tried == {"secrets_ended": 1, "grants_ended": 0, "tokens_ended": 0, "people_affected": 0}
+    before = len(cli.events())
+    done = cli.json("leaks", "contain", "--rotate", "--yes", "--evidence", "in a chat", stdin=secret)
+    assert {name: done[name] for name in tried} == tried
+    assert types(cli, before) == [
+        "incident.reported",
+        "incident.identified",
+        "client.secret_revoked",
+        "client.secret_rotated",
+        "incident.contained",
+    ]
+    states = [each["state"] for each in cli.json("client", "show", shop["client_id"])["secrets"]]
+    assert states == ["revoked", "active"]
+    assert "in a chat" not in json.dumps(cli.events())
+    (listed,) = cli.json("leaks", "list")
+    assert cli.json("leaks", "show", done["incident_id"]) == listed
+    assert (listed["evidence"], listed["source"], listed["state"]) == ("in a chat", "command_line", "contained")
+    closed = cli.json("leaks", "close", done["incident_id"], "--note", "partner told")
+    assert (closed["state"], closed["note"]) == ("closed", "partner told")
+    assert "partner told" in cli.run("leaks", "show", done["incident_id"]).stdout
+    assert "there is no such incident" in cli.refused("leaks", "show", "nothing")
+
+
+def test_by_client_without_the_secret(cli: CommandLine, shop: dict[str, str]) -> None:
+    done = cli.json("leaks", "contain", "--client", shop["client_id"], "--disable-client", "--yes")
+    assert done["secrets_ended"] == 1
+    assert cli.json("client", "show", shop["client_id"])["state"] == "disabled"
+    assert "There is no such client" in cli.refused("leaks", "contain", "--client", "nobody", "--yes")
+    assert "since" in cli.refused("leaks", "contain", "--client", shop["client_id"], "--since", "then", "--yes")
+
+
+def test_a_dashboards_secret_is_rotated_into_the_vault(cli: CommandLine) -> None:
+    dashboard = next(each for each in cli.json("client", "list") if each["slug"] == "client")
+    done = cli.json("leaks", "contain", "--client", dashboard["client_id"], "--rotate", "--yes")
+    assert "client_secret" not in done
+    assert done["secrets_ended"] == 1
+
+
+def test_freeze_and_unfreeze_are_facts_and_a_repeat_is_none(cli: CommandLine) -> None:
+    cli.run("client", "list")
+    assert cli.json("leaks", "freeze")["frozen"] is True
+    assert cli.newest()[0]["type"] == "server.issuance_suspended"
+    before = cli.events()
+    cli.run("leaks", "freeze")
+    assert cli.events() == before
+    assert cli.json("leaks", "unfreeze") == {"frozen": False, "since": None}
+    assert cli.newest()[0]["type"] == "server.issuance_resumed"
