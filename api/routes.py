@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from api import admin, audit, leaks, log
+from api import admin, audit, intake, leaks, log
 from api.account import account, account_sign_in, account_sign_in_posted, account_sign_out, account_sign_out_posted
 from api.account_grants import account_grants, account_grants_withdraw
 from api.authorize import authorize, authorize_sign_in
@@ -45,6 +45,7 @@ ROUTES: list[Any] = [
     *admin.ROUTES,
     *audit.ROUTES,
     *log.ROUTES,
+    *intake.ROUTES,
     *leaks.ROUTES,
     *PAGES,
 ]

@@ -16,7 +16,7 @@ PREFIX = "GRANTLOG_"
 SECRET = {"secret": "all"}
 SECRET_IN_URL = {"secret": "in_url"}
 
-LISTS = ("trusted_proxies", "witnesses", "mail_to", "mail_types")
+LISTS = ("trusted_proxies", "witnesses", "leaks_contain", "mail_to", "mail_types")
 """Settings that hold several values, separated by commas."""
 
 Seconds = Annotated[int, Meta(ge=1, le=10 * 365 * 86400)]
@@ -182,6 +182,35 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         Meta(description="Types of events that are told by e-mail, separated by commas; `incident.*` is several."),
     ] = ("*",)
 
+    github_keys_url: Annotated[
+        str,
+        Meta(
+            description="Where GitHub publishes the keys that sign its reports of leaked secrets, see "
+            "[secret scanning](secret-scanning.md).",
+            extra={"default": "none: without it or the file GitHub's reports are refused"},
+            pattern="^(https?://[!-~]{1,2000})?$",
+        ),
+    ] = ""
+    github_keys_file: Annotated[
+        Path | None,
+        Meta(description="File that holds these keys, as GitHub publishes them. It wins.", extra={"default": "none"}),
+    ] = None
+    gitlab_token: Annotated[
+        str,
+        Meta(
+            description="Shared with a GitLab that reports leaked secrets to be ended; at least 16 characters.",
+            pattern="^([!-~]{16,500})?$",
+            extra={"default": "none: GitLab's reports are refused", **SECRET},
+        ),
+    ] = ""
+    leaks_contain: Annotated[
+        tuple[Literal["at", "rt", "ac", "cs", "ss", "none"], ...],
+        Meta(
+            description="Kinds of secrets (separated by commas; `none` for none) that are ended, with what came of "
+            "them, as soon as GitHub reports one; of others only an incident is opened. A report by GitLab ends any.",
+        ),
+    ] = ("at", "rt", "ac", "ss")
+
     log_origin: Annotated[
         str,
         Meta(
@@ -316,7 +345,7 @@ def _convert(field: str, raw: Any) -> Any:
         raw = [part.strip() for part in raw.split(",") if part.strip()]
     if isinstance(raw, str) and "\0" in raw:
         raise ValueError("holds a NUL character")
-    if field in ("data_dir", "master_key_file"):
+    if field in ("data_dir", "master_key_file", "github_keys_file"):
         return Path(raw)
     if TYPES[field].__origin__ is bool and isinstance(raw, str):
         return _switch(raw)

@@ -1,0 +1,81 @@
+"""`POST /leaks/gitlab`: the token revocation API that a GitLab calls about secrets which it detected."""
+
+from typing import Annotated, Any
+
+import msgspec
+from litestar import Request, get, post
+from msgspec import Meta
+
+from api import strict_json
+from api.admission import admit
+from api.answers import header_values
+from api.bodies import Encoding, encoding, read_body
+from api.intake.reports import Finding, reporter, take
+from api.problems import Denied, Invalid, Unauthenticated
+from api.services import Services, services
+from security.scanning import type_name
+from security.tokens import Kind, same
+
+JSON_ONLY: tuple[Encoding, ...] = ("json",)
+
+Text = Annotated[str, Meta(max_length=4_000)]
+
+TYPES = tuple(f"gitleaks_rule_id_{type_name(kind).replace('_', '-')}" for kind in Kind)
+"""What GitLab calls our kinds: the rule ids of `grantlog leaks rules --format gitleaks`."""
+
+EVERY_KIND = frozenset(kind.value for kind in Kind)
+
+
+class Detected(msgspec.Struct, frozen=True):
+    """A secret that GitLab asks to be ended, and where it was found."""
+
+    type: Text
+    token: Text
+    location: Text | None = None
+
+
+class Revocable(msgspec.Struct, frozen=True):
+    """The types that may be sent."""
+
+    types: tuple[str, ...]
+
+
+@get("/leaks/gitlab/types", tags=["Leaks"], summary="The types of secrets that GitLab may ask to be ended")
+async def types(request: Request[Any, Any, Any]) -> Revocable:
+    """`GET /v1/revocable_token_types` of GitLab's token revocation API; the shared token stands in `Authorization`."""
+    _admitted(request)
+    return Revocable(TYPES)
+
+
+@post("/leaks/gitlab", status_code=204, tags=["Leaks"], summary="GitLab asks that secrets which it detected be ended")
+async def gitlab(request: Request[Any, Any, Any]) -> None:
+    """`POST /v1/revoke_tokens` of GitLab's token revocation API: a JSON array. Each secret of ours opens an incident
+    and is ended with all that came of it. A repeat changes nothing. An unknown type is a 400, and nothing is done.
+    """
+    here = _admitted(request)
+    body = await read_body(request.scope, request.receive, here.settings.list_body_limit)
+    encoding(request.scope, JSON_ONLY)
+    detected = strict_json.decode(body, list[Detected])
+    for number, each in enumerate(detected):
+        if each.type not in TYPES:
+            raise Invalid.field(f"[{number}].type", "is none of the types of GET /leaks/gitlab/types")
+    by = reporter(request, "gitlab")
+    for each in detected:
+        await take(here, Finding(each.token, each.location or ""), "gitlab", EVERY_KIND, by)
+
+
+def _admitted(request: Request[Any, Any, Any]) -> Services:
+    here = services(request)
+    admit(here, request.scope)
+    expected, given = here.settings.gitlab_token, header_values(request.scope, b"authorization")
+    if not given:
+        raise Unauthenticated("The token that is shared with GitLab is needed.")
+    if not expected:
+        raise Denied("This server takes no reports from GitLab.")
+    # GitLab sends the bare token; what stands between it and us may insist on a scheme.
+    if len(given) != 1 or not same(given[0].removeprefix("Bearer ").strip(), expected):
+        raise Unauthenticated("The token is not the one that is shared with GitLab.")
+    return here
+
+
+ROUTES: list[Any] = [types, gitlab]

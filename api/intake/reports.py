@@ -1,0 +1,113 @@
+"""What becomes of a secret that somebody reports as found in the open: an incident, and by policy its end."""
+
+import json
+import re
+from collections.abc import Iterable
+from hashlib import sha256
+from typing import Any, NamedTuple
+
+from api.leaks.containing import Containment, Wanted
+from api.leaks.targets import Target, of_secret
+from api.services import Services, origin
+from domain import incident
+from domain.event import Actor
+from domain.incident import Source
+from domain.refusal import Conflict
+from eventstore import issued
+from eventstore.commands import Command, Origin
+from security.base62 import ALPHABET
+from security.ids import LENGTH
+from security.tokens import Format, Kind, digest
+
+EVIDENCE_VALUE = 2_000
+"""Characters that one part of the evidence may have."""
+
+_BLOB = re.compile(r"https://[^/]+/(?P<repository>[^/]+/[^/]+)/(?:blob|commit|raw)/(?P<commit>[0-9a-f]{40,64})\b")
+
+
+class Finding(NamedTuple):
+    """A string that was found, and where: its address and, in GitHub's words, what sort of place that is."""
+
+    raw: str
+    url: str = ""
+    place: str = ""
+
+
+def reporter(connection: Any, source: Source) -> Origin:
+    """Who reports: no person and no client of ours, but somebody who has proved to be that service."""
+    return origin(connection.scope, Actor("system", None, {"intake": source}))
+
+
+async def take(here: Services, finding: Finding, source: Source, contain: Iterable[str], by: Origin) -> bool:
+    """Opens an incident for what has our format, and ends what is alive if its kind is among `contain`.
+
+    True when it was issued here, dead or alive. The same finding once more does nothing: the incident's id follows
+    from it, and under the lock a stream begins only once.
+    """
+    kind = here.format.parse(finding.raw)
+    if kind is None:
+        return False
+    found = await here.ledger.read(issued.find, digest(finding.raw))
+    target = None if found is None else await here.ledger.read(of_secret, found)
+    commands = _commands(here, finding, source, kind, target, ends=kind.value in contain)
+    executed = await here.ledger.execute(*commands, origin=by)
+    if executed.refusal is not None and executed.refusal.reason is not Conflict.EXISTS:
+        raise AssertionError(f"a finding was refused: {executed.refusal.reason}")
+    return found is not None
+
+
+def _commands(
+    here: Services, finding: Finding, source: Source, kind: Kind, target: Target | None, *, ends: bool
+) -> tuple[Command, ...]:
+    incident_id = _incident_id(source, finding)
+    stream = incident.stream(incident_id)
+    facts = {
+        "source": source,
+        "evidence": evidence(here.format, finding),
+        "sha256": digest(finding.raw).hex(),
+        "kind": None if target is None else target.secret_kind,
+    }
+    reported = Command(stream, incident.report, facts)
+    if target is None:
+        return (reported,)
+    if ends:
+        return (reported, *Containment(here.ledger, target, Wanted(), incident_id).commands())
+    about = {
+        "target": target.kind,
+        "client_id": target.client_id,
+        "account_id": target.account_id,
+        "secret_id": target.secret_id,
+        "grant_id": target.grants[0] if len(target.grants) == 1 else None,
+    }
+    return (reported, Command(stream, incident.identify, about))
+
+
+def evidence(format_: Format, finding: Finding) -> str:
+    """Where it was found, as JSON; repository and commit as far as the address tells. No secret of ours is in it."""
+    where = _BLOB.match(finding.url)
+    told = {
+        "url": finding.url,
+        "source": finding.place,
+        "repository": where["repository"] if where else "",
+        "commit": where["commit"] if where else "",
+    }
+    return json.dumps({name: _cleaned(format_, text, finding.raw) for name, text in told.items() if text})
+
+
+def _cleaned(format_: Format, text: str, raw: str) -> str:
+    """Without secrets, which an address may well hold; only then cut, so that none is left in halves."""
+    text = text.replace(raw, format_.mask(raw))
+    for kind in Kind:
+        text = re.sub(format_.pattern(kind), lambda match: format_.mask(match[0]), text)
+    return text[:EVIDENCE_VALUE]
+
+
+def _incident_id(source: Source, finding: Finding) -> str:
+    """The same for the same finding, and for nobody to guess who does not know the secret."""
+    parts = (source, digest(finding.raw).hex(), finding.url, finding.place)
+    number = int.from_bytes(sha256("\0".join(parts).encode()).digest(), "big")
+    characters = []
+    for _ in range(LENGTH):
+        number, digit = divmod(number, 62)
+        characters.append(ALPHABET[digit])
+    return "".join(characters)
