@@ -20,6 +20,24 @@ def test_uses_of_a_secret_add_up() -> None:
     assert (state.count, state.first_at, state.last_at) == (5, NOW, NOW + 9)
 
 
+def test_uses_of_a_token_are_told_first_and_then_counted() -> None:
+    about = {"kind": "access", "via": "introspection", "client_id": "c", "account_id": "a", "seen_by": "server"}
+    (first,) = usage.note_token(usage.INITIAL, now=NOW, **about, told_ip="192.0.2.1", told_user_agent="x" * 300).events
+    assert (first.told_ip, len(first.told_user_agent)) == ("192.0.2.1", usage.TOLD_MAXIMUM)
+    assert first.subject("usage:t") == "account:a"
+    (more,) = usage.note_token(usage.INITIAL, now=NOW, **about, ended="revoked", count=4, window_seconds=600).events
+    assert usage.note_token(usage.INITIAL, now=NOW, **about, count=0).refusal.reason is InvalidRequest.MALFORMED
+    state = given(usage, "usage:t", first, (NOW + 9, more))
+    assert (state.count, state.after_end, state.first_at, state.last_at) == (5, 4, NOW, NOW + 9)
+
+
+def test_what_is_told_of_a_services_token_is_about_the_service() -> None:
+    (event,) = usage.note_token(usage.INITIAL, now=NOW, kind="access", via="api", client_id="c").events
+    assert event.subject("usage:t") == "client:c"
+    (event,) = usage.note_token(usage.INITIAL, now=NOW, kind="session", via="api").events
+    assert event.subject("usage:t") == "usage:t"
+
+
 def test_strangers_sign_ins_are_counted_without_their_names() -> None:
     (event,) = realm.note_unknown_user(realm.INITIAL, now=NOW, count=3, window_seconds=60).events
     assert event == realm.UnknownUserRefused(count=3, window_seconds=60)

@@ -1,0 +1,63 @@
+"""Incidents: reported, identified, contained, closed."""
+
+import pytest
+
+from domain import incident as incident_page
+from domain.incident import Closed, Contained, Identified, Numbers, Reported
+from domain.refusal import Conflict, InvalidRequest, NotFound
+from tests.domain.history import NOW, given, loosely
+
+incident = loosely(incident_page)
+STREAM = "incident:one"
+REPORTED = Reported(source="github", evidence="https://example.test", sha256="ab" * 32, kind="client_secret")
+IDENTIFIED = Identified(target="secret", client_id="c", secret_id="s")
+CONTAINED = Contained(numbers=Numbers(1, 2, 3, 1), rotated=True)
+
+
+def after(*events):
+    return given(incident, STREAM, REPORTED, *events)
+
+
+def test_a_report_opens_an_incident_once() -> None:
+    facts = {name: getattr(REPORTED, name) for name in REPORTED.__struct_fields__}
+    assert incident.report(incident.INITIAL, now=NOW, **facts).events == (REPORTED,)
+    assert incident.report(after(), now=NOW, **facts).refusal.reason is Conflict.EXISTS
+    long = facts | {"evidence": "x" * (incident.EVIDENCE_MAXIMUM + 1)}
+    assert incident.report(incident.INITIAL, now=NOW, **long).refusal.reason is InvalidRequest.MALFORMED
+    state = after()
+    assert (state.status, state.source, state.reported_at) == ("reported", "github", NOW)
+
+
+def test_what_it_is_about_is_news_once() -> None:
+    facts = {name: getattr(IDENTIFIED, name) for name in IDENTIFIED.__struct_fields__}
+    assert incident.identify(after(), now=NOW, **facts).events == (IDENTIFIED,)
+    state = after(IDENTIFIED)
+    assert (state.status, state.client_id) == ("identified", "c")
+    assert incident.identify(state, now=NOW, **facts).events == ()
+    assert len(incident.identify(state, now=NOW, **facts | {"grant_id": "g"}).events) == 1
+
+
+def test_containments_add_up_and_the_first_one_stops_the_clock() -> None:
+    (event,) = incident.contain(after(IDENTIFIED), now=NOW, numbers=Numbers(1, 2, 3, 1), rotated=True).events
+    assert event == CONTAINED
+    state = after(IDENTIFIED, (NOW + 5, CONTAINED), (NOW + 9, CONTAINED), IDENTIFIED)
+    assert (state.status, state.contained_at, state.numbers) == ("contained", NOW + 5, Numbers(2, 4, 6, 2))
+
+
+def test_it_is_closed_once_contained_or_not() -> None:
+    assert incident.close(after(), now=NOW, note="false alarm").events == (Closed(note="false alarm"),)
+    state = after(Closed(note="done"))
+    assert (state.status, state.closed_at) == ("closed", NOW)
+    assert incident.close(state, now=NOW).events == ()
+    assert incident.contain(state, now=NOW, numbers=Numbers()).refusal.reason is Conflict.ENDED
+    assert incident.identify(state, now=NOW, target="client").refusal.reason is Conflict.ENDED
+    long = "x" * (incident.NOTE_MAXIMUM + 1)
+    assert incident.close(after(), now=NOW, note=long).refusal.field == "note"
+
+
+@pytest.mark.parametrize(
+    ("verb", "facts"),
+    [("identify", {"target": "client"}), ("contain", {"numbers": Numbers()}), ("close", {})],
+)
+def test_of_what_nobody_reported_there_is_nothing_to_tell(verb, facts) -> None:
+    assert getattr(incident, verb)(incident.INITIAL, now=NOW, **facts).refusal.reason is NotFound.UNKNOWN
