@@ -5,10 +5,10 @@ when it has, or, once redeemed, when its grant's tokens have, since presenting i
 The log keeps the facts, and `projections.digests` where in it they stand.
 """
 
-from collections import namedtuple
 from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
+import msgspec
 from sqlalchemy import (
     BigInteger,
     Column,
@@ -180,7 +180,7 @@ _QUERY = (
     .where(TABLE.c.digest == bindparam("digest"))
 )
 _STANDING = Prepared(_QUERY)
-_Row: Any = namedtuple("_Row", [column.key for column in _QUERY.selected_columns])
+_Joined: Any = msgspec.defstruct("_Joined", [str(column.key) for column in _QUERY.selected_columns])
 
 
 def find(connection: Connection, digest: bytes) -> Found | None:
@@ -194,7 +194,7 @@ def standing(connection: Connection, digest: bytes) -> Verdict | None:
     found = _STANDING.first(connection, {"digest": digest})
     if found is None:
         return None
-    row = _Row._make(found)
+    row = _Joined(*found)
     token = Found(*found[: len(_FOUND)])
     rotated = token.kind == "refresh" and row.refresh_digest != token.digest
     judged = validity.Token(

@@ -107,7 +107,7 @@ class _Checked(RegexBasedDetector):
 
     def analyze_string(self, string):
         for found in super().analyze_string(string):
-            if checksum(found[-{random} - {checksum}:-{checksum}]) == found[-{checksum}:]:
+            if checksum(found[-{random} - {checksum} : -{checksum}]) == found[-{checksum}:]:
                 yield found
 '''
 

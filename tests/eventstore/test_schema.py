@@ -1,5 +1,7 @@
 """Migrations make what the code declares, on both databases; PostgreSQL's server role can do no more than it needs."""
 
+from typing import Any
+
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
@@ -23,7 +25,8 @@ def test_migrations_and_models_agree(database_url: str) -> None:
     try:
         with engine.connect() as connection:
             context = MigrationContext.configure(connection, opts={"compare_type": True})
-            assert compare_metadata(context, schema.metadata()) == []
+            declared: Any = schema.metadata()
+            assert compare_metadata(context, declared) == []
     finally:
         engine.dispose()
 

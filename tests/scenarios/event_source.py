@@ -57,7 +57,7 @@ class EventSource:
 
     async def __aexit__(self, *_: object) -> None:
         self._gone.set()
-        for _ in range(20):
+        for _turn in range(20):
             # What was not taken by then is never taken: the server learns that nobody is there.
             await asyncio.sleep(0)
         while not self._task.done():

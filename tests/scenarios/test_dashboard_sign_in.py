@@ -211,7 +211,7 @@ async def test_a_failure_takes_as_long_to_record_as_one_that_is_merely_counted(p
         waited.append(seconds)
         await genuine(0)
 
-    monkeypatch.setattr(sign_in.asyncio, "sleep", sleep)
+    monkeypatch.setattr(asyncio, "sleep", sleep)
     for typed in ({"username": "nobody"}, {"username": "nobody"}, {"username": "paul"}, {"username": "paul"}):
         answer = await platform.client.call("POST", "/login", json=typed | {"password": "wrong"})
         assert answer.status_code == 401
