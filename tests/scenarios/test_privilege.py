@@ -19,6 +19,7 @@ PUBLIC = (
     "/dashboards/",
     "/health/",
     "/leaks/github",
+    "/leaks/gitlab",
     "/log/checkpoint",
     "/log/tile/",
     "/log/vkey",
