@@ -10,6 +10,7 @@ from sqlalchemy import Connection
 from api.audit import readings
 from api.leaks import credentials
 from api.notifications.delivering import Notifier
+from api.rotating import rotate_due
 from api.services import Services
 from domain.event import Moment
 from eventstore.commands import DatabaseAway, Overloaded
@@ -24,6 +25,9 @@ RECORD_EVERY = 0.5
 
 TELL_EVERY = 0.5
 """Seconds until people begin to be told of what they must know."""
+
+ROTATE_EVERY = 60.0
+"""Seconds. Secrets that rotate on schedule are rotated that late at most."""
 
 log = structlog.get_logger("api")
 
@@ -43,6 +47,7 @@ class Background:
             asyncio.create_task(_every(RECORD_EVERY, self._record)),
             asyncio.create_task(_every(FOLLOW_EVERY, self._follow)),
             asyncio.create_task(_every(settings.prune_interval, self._prune)),
+            asyncio.create_task(_every(ROTATE_EVERY, self._rotate)),
             asyncio.create_task(_every(TELL_EVERY, notifier.distribute)),
             *(asyncio.create_task(_every(TELL_EVERY, partial(_deliver, notifier, name))) for name in notifier.names),
         ]
@@ -72,6 +77,9 @@ class Background:
     async def _follow(self) -> None:
         await self._services.search_index.follow()
         await self._services.derived.follow()
+
+    async def _rotate(self) -> None:
+        await rotate_due(self._services)
 
     async def _prune(self) -> None:
         here = self._services

@@ -12,6 +12,7 @@ from urllib.parse import unquote_to_bytes
 from api import throttle
 from api.answers import header_values
 from api.arrival import arrival
+from api.leaks.suspecting import suspect
 from api.oauth_errors import InvalidClient as Refused
 from api.oauth_errors import InvalidRequest, Throttled
 from api.services import Services, origin
@@ -163,7 +164,9 @@ async def _record(
         subject = usage.stream(dead.secret_id)
     else:
         verb, facts, subject = client.note_failed_authentication, {"reason": reason.value}, stream
-    await services.tallies.note(subject, reason.value, partial(_command, stream, verb, facts), here)
+    first = await services.tallies.note(subject, reason.value, partial(_command, stream, verb, facts), here)
+    if first and verb is client_secret.note_dead_use and services.settings.dead_secret_incidents:
+        await suspect(services.ledger, state.client_id, facts["secret_id"], sha256, here)
 
 
 def _command(stream: str, verb: Any, facts: dict[str, Any], count: int, seconds: int) -> Command:

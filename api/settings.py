@@ -273,6 +273,9 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     usage_flush_interval: Annotated[
         int, Meta(description="Uses of secrets are gathered for this long before they are recorded.", ge=1, le=3600)
     ] = 10
+    dead_secret_incidents: Annotated[
+        bool, Meta(description="Whether somebody who presents an expired or revoked client secret opens an incident.")
+    ] = False
     token_usage_interval: Annotated[
         int,
         Meta(

@@ -39,8 +39,8 @@ class Tallies:
         self._open: OrderedDict[tuple[str, str, str | None], _Window] = OrderedDict()
         self._addresses: dict[str, int] = {}
 
-    async def note(self, subject: str, reason: str, make: Make, origin: Origin) -> None:
-        """One occurrence. Returns after it is committed when it opens a window, else at once."""
+    async def note(self, subject: str, reason: str, make: Make, origin: Origin) -> bool:
+        """One occurrence. Returns after it is committed when it opens a window, which is then said, else at once."""
         now = self._ledger.clock.now()
         key = (subject, reason, origin.ip)
         window = self._open.get(key)
@@ -49,7 +49,7 @@ class Tallies:
             window = self._open.get(key)
         if window is not None and now - window.began < self._seconds * SECOND:
             window.count += 1
-            return
+            return False
         if window is not None:
             await self._close(key, now)
         self._open[key] = _Window(now, origin, make)
@@ -57,6 +57,7 @@ class Tallies:
         if len(self._open) > OPEN:
             await self._close(next(iter(self._open)), now)
         await self._ledger.execute(make(1, 0), origin=origin)
+        return True
 
     async def close_elapsed(self, *, everything: bool = False) -> None:
         """Records the counts of windows that are over; of all at a stop."""

@@ -9,18 +9,21 @@ import msgspec
 from msgspec import UNSET, UnsetType
 from msgspec.structs import replace
 
-from domain import client_secret, cut_off
+from domain import client_secret, cut_off, rotation
 from domain.client_secret import SecretExpiredUsed, SecretIssued, SecretRevoked, SecretRotated, SecretVersion
 from domain.cut_off import ClientTokensEnded
 from domain.decision import Outcome, accept, refuse
 from domain.event import Event, Moment, Recorded
 from domain.refusal import InvalidClient, NotFound
+from domain.rotation import Policy, RotationAnnounced, RotationScheduled, RotationUnscheduled
 from domain.rules import grouping
 from domain.sealed import Sealed, sealed
 
 Type = Literal["confidential", "public", "dashboard"]
 AuthMethod = Literal["client_secret_basic", "client_secret_post", "none"]
-Failure = Literal["wrong_secret", "secret_expired", "secret_revoked", "disabled", "deleted", "method"]
+Failure = Literal[
+    "wrong_secret", "secret_expired", "secret_revoked", "secret_not_yet_valid", "disabled", "deleted", "method"
+]
 
 
 def stream(client_id: str) -> str:
@@ -120,6 +123,7 @@ EVENTS: tuple[type[Event], ...] = (
     Enabled,
     Deleted,
     ClientTokensEnded,
+    *rotation.EVENTS,
 )
 
 # State ------------------------------------------------------------------------------------------------------------
@@ -149,6 +153,7 @@ class State(msgspec.Struct, frozen=True):
     windows: cut_off.Windows = ()
     secrets: tuple[SecretVersion, ...] = ()
     secrets_issued: int = 0
+    rotation: Policy | None = None
 
 
 INITIAL = State()
@@ -211,7 +216,7 @@ def live_secret(state: State, secret_id: str, now: Moment) -> SecretVersion | In
     version = client_secret.find(state.secrets, secret_id)
     if version is None:
         return barred(state) or InvalidClient.WRONG_SECRET
-    return barred(state) or client_secret.ended(version, now) or version
+    return barred(state) or client_secret.unusable(version, now) or version
 
 
 def authenticate(state: State, sha256: str, now: Moment) -> SecretVersion | InvalidClient:
@@ -219,7 +224,7 @@ def authenticate(state: State, sha256: str, now: Moment) -> SecretVersion | Inva
     version = client_secret.matching(state.secrets, sha256)
     if version is None:
         return InvalidClient.WRONG_SECRET if state.exists else InvalidClient.UNKNOWN
-    return barred(state) or client_secret.ended(version, now) or version
+    return barred(state) or client_secret.unusable(version, now) or version
 
 
 def named(attributes: Attributes) -> dict[str, Any]:
@@ -266,6 +271,8 @@ def evolve(state: State, recorded: Recorded) -> State:
             return replace(state, deleted=True, enabled=False, cutoff=recorded.position)
         case ClientTokensEnded():
             return replace(state, windows=cut_off.added(state.windows, recorded))
+        case RotationScheduled() | RotationUnscheduled() | RotationAnnounced():
+            return replace(state, rotation=rotation.fold(state.rotation, recorded))
         case SecretExpiredUsed() | AuthenticationFailed():
             return state
         case _:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Literal
 import msgspec
 from msgspec.structs import replace
 
+from domain import rotation
 from domain.decision import Outcome, accept, refuse
 from domain.event import SECOND, Event, Moment, Recorded
 from domain.refusal import Conflict, InvalidClient, NotFound
@@ -41,7 +42,10 @@ class SecretIssued(Event, frozen=True, kw_only=True):
 
 
 class SecretRotated(Event, frozen=True, kw_only=True):
-    """A new secret version. Others end after `others_expire_in` seconds, or sooner if they were to; null keeps them."""
+    """A new secret version. Others end after `others_expire_in` seconds, or sooner if they were to; null keeps them.
+
+    It begins to work after `not_before_in` seconds, and its `lifetime` counts from now on.
+    """
 
     type = "client.secret_rotated"
 
@@ -50,6 +54,7 @@ class SecretRotated(Event, frozen=True, kw_only=True):
     sha256: str
     lifetime: int | None = None
     others_expire_in: int | None = None
+    not_before_in: int | None = None
 
 
 class SecretRevoked(Event, frozen=True, kw_only=True):
@@ -89,6 +94,7 @@ class SecretVersion(msgspec.Struct, frozen=True):
     revoked: bool = False
     tokens_cutoff: int = 0
     revoked_at: Moment | None = None
+    not_before: Moment | None = None
 
 
 # Verbs ------------------------------------------------------------------------------------------------------------
@@ -102,14 +108,20 @@ def rotate(
     secret_sha256: str,
     secret_lifetime: int | None = None,
     others_expire_in: int | None = None,
+    not_before_in: int | None = None,
     caller_scope: frozenset[str],
 ) -> Outcome:
-    """Adds a version and says when the others end: after so many seconds, now (0), or as before (None)."""
+    """Adds a version and says when the others end: after so many seconds, now (0), or as before (None).
+
+    What is not said follows from the client's policy, where it has one.
+    """
     if not state.exists or state.deleted:
         return refuse(NotFound.UNKNOWN)
     if state.type == "public":
         return refuse(Conflict.NOT_CONFIDENTIAL)
     refused = seconds("secret_lifetime", secret_lifetime, least=1) or seconds("others_expire_in", others_expire_in)
+    secret_lifetime, others_expire_in = rotation.defaults(state, secret_lifetime, others_expire_in)
+    refused = refused or _early(state, not_before_in, secret_lifetime, others_expire_in)
     # Whoever learns a service's secret can act with all its scopes: to show it is to hand them out.
     if not refused and "client_credentials" in state.grant_types:
         refused = administrative_scope.handing_out(state.scope, caller_scope=caller_scope, field="scope")
@@ -120,8 +132,22 @@ def rotate(
             sha256=secret_sha256,
             lifetime=secret_lifetime,
             others_expire_in=others_expire_in,
+            not_before_in=not_before_in or None,
         )
     )
+
+
+def _early(state: State, begins_in: int | None, ends_in: int | None, others_end_in: int | None) -> Outcome | None:
+    """Refuses a beginning that leaves the client without any secret."""
+    if not begins_in:
+        return None
+    if state.type == "dashboard":
+        return malformed("not_before_in", "a dashboard uses its newest secret at once")
+    if ends_in is not None and begins_in >= ends_in:
+        return malformed("not_before_in", "must be less than the secret's lifetime")
+    if others_end_in is not None and others_end_in < begins_in:
+        return malformed("not_before_in", "the other secrets would end before this one begins")
+    return seconds("not_before_in", begins_in)
 
 
 def revoke(state: State, *, now: Moment, secret_id: str, tokens: Literal["keep", "revoke"] = "keep") -> Outcome:
@@ -189,6 +215,13 @@ def ended(version: SecretVersion, now: Moment) -> InvalidClient | None:
     return None
 
 
+def unusable(version: SecretVersion, now: Moment) -> InvalidClient | None:
+    """Why nobody may authenticate with this version at this moment; None when they may."""
+    if version.not_before is not None and now < version.not_before:
+        return InvalidClient.SECRET_NOT_YET_VALID
+    return ended(version, now)
+
+
 def seconds(field: str, value: int | None, *, least: int = 0) -> Outcome | None:
     """Refuses a span that is out of range; None, which means no end, is within."""
     if value is None or least <= value <= LIFETIME_MAXIMUM:
@@ -206,7 +239,7 @@ def fold(versions: tuple[SecretVersion, ...], recorded: Recorded) -> tuple[Secre
     match event:
         case SecretIssued() | SecretRotated():
             end = None if event.lifetime is None else now + event.lifetime * SECOND
-            new = SecretVersion(event.secret_id, event.version, event.sha256, now, end)
+            new = SecretVersion(event.secret_id, event.version, event.sha256, now, end, not_before=_begins(event, now))
             if isinstance(event, SecretRotated) and event.others_expire_in is not None:
                 others_end = now + event.others_expire_in * SECOND
                 kept = tuple(_ending(version, others_end) for version in kept)
@@ -218,6 +251,11 @@ def fold(versions: tuple[SecretVersion, ...], recorded: Recorded) -> tuple[Secre
             )
         case _:
             return versions
+
+
+def _begins(event: Event, now: Moment) -> Moment | None:
+    seconds_later: int | None = getattr(event, "not_before_in", None)
+    return None if seconds_later is None else now + seconds_later * SECOND
 
 
 def _ending(version: SecretVersion, end: Moment) -> SecretVersion:

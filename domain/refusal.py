@@ -18,6 +18,7 @@ class InvalidClient(Reason):
     WRONG_SECRET = "wrong_secret"
     SECRET_EXPIRED = "secret_expired"
     SECRET_REVOKED = "secret_revoked"
+    SECRET_NOT_YET_VALID = "secret_not_yet_valid"
     DISABLED = "disabled"
     DELETED = "deleted"
     METHOD = "method"

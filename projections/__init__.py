@@ -13,6 +13,7 @@ from projections import (
     incidents,
     outbox,
     roles,
+    rotations,
     scopes,
     secrets,
     sessions,
@@ -32,6 +33,7 @@ PROJECTIONS: tuple[ModuleType, ...] = (
     tokens,
     digests,
     incidents,
+    rotations,
 )
 """Every read model that is written in the log's own transaction, each with `VERSION`, `HANDLES` and `project`."""
 

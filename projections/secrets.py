@@ -27,6 +27,7 @@ from domain import client_secret, grant, usage
 from domain.event import SECOND, Event, Moment, Recorded
 from projections.page import Page, cut
 from projections.schema import metadata
+from projections.sightings import TABLE as SIGHTINGS
 from projections.write import Write
 
 VERSION = 1
@@ -39,6 +40,7 @@ TABLE = Table(
     Column("version", Integer, nullable=False),
     Column("sha256", LargeBinary, nullable=False, unique=True),
     Column("created_at", BigInteger, nullable=False),
+    Column("not_before", BigInteger),
     Column("expires_at", BigInteger),
     Column("revoked_at", BigInteger),
     Column("tokens_cutoff", BigInteger, nullable=False),
@@ -102,10 +104,12 @@ class Secret(msgspec.Struct, frozen=True):
     version: int
     state: Literal["active", "expiring", "expired", "revoked"]
     created_at: Moment
+    not_before: Moment | None
     expires_at: Moment | None
     revoked_at: Moment | None
     last_used_at: Moment | None
     use_count: int
+    addresses: int
     safe_to_retire: bool
     safe_to_retire_reason: str
 
@@ -145,6 +149,7 @@ def _made(event: client_secret.SecretIssued | client_secret.SecretRotated, recor
         "version": event.version,
         "sha256": bytes.fromhex(event.sha256),
         "created_at": recorded.time,
+        "not_before": _begins(event, recorded.time),
         "expires_at": None if event.lifetime is None else recorded.time + event.lifetime * SECOND,
         "revoked_at": None,
         "tokens_cutoff": 0,
@@ -152,6 +157,11 @@ def _made(event: client_secret.SecretIssued | client_secret.SecretRotated, recor
     yield Write(_INSERT, row, key)
     uses = {"secret_id": event.secret_id, "use_count": 0, "last_used_at": None}
     yield Write(_INSERT_USES, uses, ("secret_uses", event.secret_id))
+
+
+def _begins(event: Event, now: Moment) -> Moment | None:
+    later: int | None = getattr(event, "not_before_in", None)
+    return None if later is None else now + later * SECOND
 
 
 def _use(secret_id: str, count: int, recorded: Recorded) -> Write:
@@ -186,12 +196,16 @@ def _first(connection: Connection, query: Select[Any], now: Moment) -> Secret | 
 
 def _query() -> Select[Any]:
     columns = [column for column in TABLE.c if column.name in Secret.__struct_fields__]
-    return select(*columns, USES.c.use_count, USES.c.last_used_at).join(USES, USES.c.secret_id == TABLE.c.secret_id)
+    places = select(func.count(SIGHTINGS.c.address.distinct())).where(SIGHTINGS.c.secret_id == TABLE.c.secret_id)
+    return select(*columns, USES.c.use_count, USES.c.last_used_at, places.scalar_subquery().label("addresses")).join(
+        USES, USES.c.secret_id == TABLE.c.secret_id
+    )
 
 
 def _live(connection: Connection, client_id: str, now: Moment) -> int:
     living = or_(TABLE.c.expires_at.is_(None), TABLE.c.expires_at > now)
-    query = select(func.count()).where(TABLE.c.client_id == client_id, TABLE.c.revoked_at.is_(None), living)
+    begun = or_(TABLE.c.not_before.is_(None), TABLE.c.not_before <= now)
+    query = select(func.count()).where(TABLE.c.client_id == client_id, TABLE.c.revoked_at.is_(None), living, begun)
     return connection.scalar(query) or 0
 
 
@@ -216,12 +230,20 @@ def _advice(row: Row[Any], state: str, live: int, now: Moment) -> tuple[bool, st
     if state == "expired":
         return True, f"expired on {_date(row.expires_at)}"
     used = row.last_used_at
-    since = f"last used {_date(used)}" if used is not None else f"never used; made {_date(row.created_at)}"
+    since = (
+        f"last used {_date(used)}{_places(row.addresses)}"
+        if used is not None
+        else f"never used; made {_date(row.created_at)}"
+    )
     if live == 1:
         return False, f"the client's only live secret; {since}"
     if now - (row.created_at if used is None else used) < UNUSED_DAYS * _DAY:
         return False, since if used is not None else f"{since}, less than {UNUSED_DAYS} days ago"
     return True, f"no use for {UNUSED_DAYS} days; {since}"
+
+
+def _places(addresses: int) -> str:
+    return f" from {addresses} address{'' if addresses == 1 else 'es'}" if addresses else ""
 
 
 def _date(moment: Moment) -> str:

@@ -288,6 +288,15 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("realm", "name", name=op.f("pk_roles")),
     )
     op.create_table(
+        "rotations",
+        sa.Column("client_id", sa.Text(), nullable=False),
+        sa.Column("maximum_age", sa.BigInteger(), nullable=False),
+        sa.Column("warning", sa.BigInteger(), nullable=False),
+        sa.Column("made_at", sa.BigInteger(), nullable=True),
+        sa.Column("announced", sa.Integer(), nullable=False),
+        sa.PrimaryKeyConstraint("client_id", name=op.f("pk_rotations")),
+    )
+    op.create_table(
         "scopes",
         sa.Column("name", sa.Text(), nullable=False),
         sa.Column("description", sa.Text(), nullable=False),
@@ -307,6 +316,7 @@ def upgrade() -> None:
         sa.Column("version", sa.Integer(), nullable=False),
         sa.Column("sha256", sa.LargeBinary(), nullable=False),
         sa.Column("created_at", sa.BigInteger(), nullable=False),
+        sa.Column("not_before", sa.BigInteger(), nullable=True),
         sa.Column("expires_at", sa.BigInteger(), nullable=True),
         sa.Column("revoked_at", sa.BigInteger(), nullable=True),
         sa.Column("tokens_cutoff", sa.BigInteger(), nullable=False),

@@ -37,6 +37,7 @@ EXAMPLE: dict[str, Any] = {
     "version": 1,
     "state": "expiring",
     "created_at": "2026-01-31T12:00:00.000000Z",
+    "not_before": None,
     "expires_at": "2026-02-07T12:00:00.000000Z",
     "last_used_at": "2026-02-01T08:30:00.000000Z",
     "use_count": 4711,
@@ -52,6 +53,7 @@ class SecretBody(msgspec.Struct, frozen=True, kw_only=True):
     version: int
     state: Literal["active", "expiring", "expired", "revoked"]
     created_at: Time
+    not_before: Time | None
     expires_at: Time | None
     last_used_at: Time | None
     use_count: int
@@ -67,6 +69,17 @@ class Rotation(msgspec.Struct, forbid_unknown_fields=True, frozen=True, kw_only=
         Meta(description="Seconds after which the other versions end: 0 ends them now, null keeps them as they are."),
     ] = None
     secret_lifetime: SecretLifetime | None = None
+    not_before_in: (
+        Annotated[
+            int,
+            Meta(
+                ge=0,
+                le=client_secret.LIFETIME_MAXIMUM,
+                description="Seconds after which the new version begins to work; the others must last as long.",
+            ),
+        ]
+        | None
+    ) = None
 
 
 class Rotated(msgspec.Struct, frozen=True, kw_only=True):
@@ -90,6 +103,7 @@ async def list_secrets(
     here = services(request)
     (version,) = decode_cursor("secrets", after, int) or (None,)
     await here.uses.record(everything=True)
+    await here.derived.follow()
     now = here.ledger.clock.now()
 
     def read(connection: Connection) -> Page[SecretBody]:
@@ -106,6 +120,7 @@ async def read_secret(
     """Its end and its uses."""
     here = services(request)
     await here.uses.record(everything=True)
+    await here.derived.follow()
     now = here.ledger.clock.now()
 
     def read(connection: Connection) -> SecretBody:
@@ -147,6 +162,7 @@ async def rotate_secret(
         "secret_sha256": secret.hex,
         "secret_lifetime": data.secret_lifetime,
         "others_expire_in": data.others_expire_in,
+        "not_before_in": data.not_before_in,
     }
 
     def under_lock(view: View) -> Mapping[str, Any] | Refusal:
@@ -193,6 +209,7 @@ def secret_body(row: secrets.Secret) -> SecretBody:
         version=row.version,
         state=row.state,
         created_at=time(row.created_at),
+        not_before=time_or_null(row.not_before),
         expires_at=time_or_null(row.expires_at),
         last_used_at=time_or_null(row.last_used_at),
         use_count=row.use_count,

@@ -106,6 +106,7 @@ async def contain(request: Request[Any, Any, Any], data: JSONBody[Containing]) -
         source="administrator",
         evidence=data.evidence,
     )
+    await containment.prepare()
     if data.dry_run:
         return await _dry_run(request, containment, data)
 

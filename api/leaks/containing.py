@@ -14,7 +14,8 @@ from domain.incident import Numbers
 from domain.refusal import Conflict
 from eventstore import searching
 from eventstore.commands import Command
-from eventstore.deriving import catch_up
+from eventstore.deriving import Deriving, catch_up
+from eventstore.following import Follower
 from eventstore.ledger import Ledger
 from eventstore.view import View
 from security.ids import new_id
@@ -57,6 +58,10 @@ class Containment:
         self.secret_id = new_id()
         self.numbers = Numbers()
         self._first = 0
+
+    async def prepare(self) -> None:
+        """Brings the counts up to now, so that little is left to be counted under the lock."""
+        await Follower(self._ledger, Deriving(self._ledger.privacy)).follow()
 
     # -- before --------------------------------------------------------------------------------------------------------
     def look(self, view: View) -> Numbers:

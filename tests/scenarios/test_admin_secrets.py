@@ -13,6 +13,7 @@ MEMBERS = {
     "version",
     "state",
     "created_at",
+    "not_before",
     "expires_at",
     "last_used_at",
     "use_count",

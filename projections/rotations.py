@@ -1,0 +1,94 @@
+"""Clients whose secrets rotate on schedule: what is next to be done for each, and when."""
+
+from collections.abc import Iterator, Mapping
+from typing import NamedTuple
+
+from sqlalchemy import (
+    BigInteger,
+    Column,
+    Connection,
+    Integer,
+    Table,
+    Text,
+    bindparam,
+    case,
+    delete,
+    insert,
+    or_,
+    select,
+)
+from sqlalchemy import update as update_
+
+from domain import client, client_secret, rotation
+from domain.event import SECOND, Event, Moment, Recorded
+from projections.clients import TABLE as CLIENTS
+from projections.schema import metadata
+from projections.write import Write
+
+VERSION = 1
+
+TABLE = Table(
+    "rotations",
+    metadata,
+    Column("client_id", Text, primary_key=True),
+    Column("maximum_age", BigInteger, nullable=False),
+    Column("warning", BigInteger, nullable=False),
+    Column("made_at", BigInteger),
+    Column("announced", Integer, nullable=False),
+)
+"""`made_at` is that of the newest version; `announced` says whether it was announced that its time is over."""
+
+HANDLES: tuple[type[Event], ...] = (
+    rotation.RotationScheduled,
+    rotation.RotationUnscheduled,
+    rotation.RotationAnnounced,
+    client_secret.SecretIssued,
+    client_secret.SecretRotated,
+    client.Deleted,
+)
+
+_INSERT = insert(TABLE)
+_DELETE = delete(TABLE).where(TABLE.c.client_id == bindparam("b_client_id"))
+_ONE = update_(TABLE).where(TABLE.c.client_id == bindparam("b_client_id"))
+_MADE = _ONE.values(made_at=bindparam("b_at"), announced=0)
+_ANNOUNCED = _ONE.values(announced=1)
+
+
+def project(recorded: Recorded, indexes: Mapping[str, bytes]) -> Iterator[Write]:
+    """One row for each client that has a policy."""
+    event, client_id = recorded.event, recorded.stream.partition(":")[2]
+    key, where = ("rotations", client_id), {"b_client_id": client_id}
+    match event:
+        case rotation.RotationScheduled():
+            row = {
+                "client_id": client_id,
+                "maximum_age": event.maximum_age,
+                "warning": event.warning,
+                "made_at": event.made_at,
+                "announced": 0,
+            }
+            yield Write(_DELETE, where, key)
+            yield Write(_INSERT, row, key)
+        case rotation.RotationUnscheduled() | client.Deleted():
+            yield Write(_DELETE, where, key)
+        case rotation.RotationAnnounced():
+            yield Write(_ANNOUNCED, where, key)
+        case client_secret.SecretIssued() | client_secret.SecretRotated():
+            yield Write(_MADE, where | {"b_at": recorded.time}, key)
+
+
+class Due(NamedTuple):
+    """A client of whose newest version is to be told, or with `over` a dashboard whose secret is to be rotated."""
+
+    client_id: str
+    over: bool
+
+
+def due(connection: Connection, now: Moment, limit: int = 100) -> list[Due]:
+    """Clients whose time has come, at most `limit`: those of which nobody has been told, and dashboards."""
+    age = now - TABLE.c.made_at
+    over = (age >= TABLE.c.maximum_age * SECOND) & (CLIENTS.c.type == "dashboard")
+    warned = age >= (TABLE.c.maximum_age - TABLE.c.warning) * SECOND
+    query = select(TABLE.c.client_id, case((over, 1), else_=0)).where(or_(over, warned & (TABLE.c.announced == 0)))
+    query = query.join(CLIENTS, CLIENTS.c.client_id == TABLE.c.client_id)
+    return [Due(client_id, bool(is_over)) for client_id, is_over in connection.execute(query.limit(limit))]
