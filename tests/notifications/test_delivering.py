@@ -113,9 +113,12 @@ async def test_a_redirect_is_not_followed(ledger: Ledger, receiver: Receiver, no
 async def test_two_processes_deliver_each_event_once(ledger: Ledger, receiver: Receiver, notifier_of: Made) -> None:
     both = [notifier_of({"pager": receiver.url}) for _ in range(2)]
     positions = await report(ledger, 20)
-    await asyncio.gather(*(each.distribute() for each in both))
-    told = await asyncio.gather(*(each.deliver("pager") for each in both))
-    assert sum(each.delivered for each in told) == 20
+    delivered = 0
+    # What one leaves to the other's claim is taken up at the next turn, as the background task does.
+    for _ in range(3):
+        await asyncio.gather(*(each.distribute() for each in both))
+        delivered += sum(told.delivered for told in await asyncio.gather(*(each.deliver("pager") for each in both)))
+    assert delivered == 20
     assert sorted(each["data"]["position"] for each in receiver.taken) == positions
 
 
