@@ -10,21 +10,22 @@
 
   const say = (id, text) => { element(id).textContent = text; };
 
-  const call = (url, method, { body, bearer } = {}) => {
+  // The body is read whatever the status, since a browser keeps the connection of one that nobody reads.
+  const call = async (url, method, { body, bearer } = {}) => {
     const headers = { Accept: "application/json", "X-Grantlog": "1" };
     if (body) headers["Content-Type"] = "application/json";
     if (bearer) headers.Authorization = `Bearer ${bearer}`;
-    return fetch(url, { method, headers, body: body && JSON.stringify(body), credentials: "same-origin", cache: "no-store" });
+    const response = await fetch(url, { method, headers, body: body && JSON.stringify(body), credentials: "same-origin", cache: "no-store" });
+    const answer = await response.json().catch(() => ({}));
+    return { ok: response.ok, status: response.status, seconds: Number(response.headers.get("Retry-After")), answer };
   };
 
-  const explain = async (response) => {
-    if (response.status === 429) {
-      const seconds = Number(response.headers.get("Retry-After"));
+  const explain = ({ status, seconds, answer }) => {
+    if (status === 429) {
       return seconds > 0 ? `Too many attempts. Please wait ${seconds} s and try again.` : "Too many attempts. Please wait a moment and try again.";
     }
-    if (response.status === 401) return "The user name or the password is wrong.";
-    const problem = await response.json().catch(() => ({}));
-    return problem.detail || problem.title || "The server could not do that just now. Please try again.";
+    if (status === 401) return "User name or password is wrong.";
+    return answer.detail || answer.title || "The server could not do that just now. Please try again.";
   };
 
   const showSignedOut = () => {
@@ -74,10 +75,10 @@
     password.value = "";
     const response = await call(login, "POST", { body });
     if (!response.ok) {
-      say("error", await explain(response));
+      say("error", explain(response));
       return;
     }
-    showSignedIn(await response.json());
+    showSignedIn(response.answer);
     say("status", "You are signed in.");
     element("heading").focus();
   };
@@ -85,13 +86,13 @@
   const renew = async () => {
     const response = await call(refresh, "POST");
     if (response.ok) {
-      showSignedIn(await response.json());
+      showSignedIn(response.answer);
       say("status", "Your access was refreshed.");
     } else if (response.status === 401) {
       showSignedOut();
       say("error", "Your sign-in has ended. Please sign in again.");
     } else {
-      say("error", await explain(response));
+      say("error", explain(response));
     }
   };
 
@@ -102,7 +103,7 @@
       say("status", "You are signed out.");
       element("heading").focus();
     } else {
-      say("error", await explain(response));
+      say("error", explain(response));
     }
   };
 

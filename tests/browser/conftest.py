@@ -6,7 +6,7 @@ import pytest
 from playwright.async_api import Browser, async_playwright
 
 from tests.browser.demonstration import Demo, demonstration
-from tests.browser.visitor import Visitor
+from tests.browser.visitor import PATIENCE, Visitor
 from tests.databases import Databases
 
 ARGUMENTS = [
@@ -20,9 +20,6 @@ ARGUMENTS = [
     # No name leads anywhere, so that a page which asks another host fails here as it would without a network.
     "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1",
 ]
-PATIENCE = 30_000
-"""Milliseconds. Far more than any step takes; a machine that is busy with other tests needs a multiple of it."""
-
 Visit = Callable[..., Awaitable[Visitor]]
 
 

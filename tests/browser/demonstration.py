@@ -5,12 +5,16 @@ import contextlib
 import itertools
 import json
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import httpx
 
+from api.dashboards.secret import vault_name
+from eventstore.engines import reading
+from security.keyring import parse_keyring
+from security.vault import Vault
 from tests.cli.processes import PATIENCE, free_port, running
 
 PASSWORD = "correct horse battery staple"
@@ -31,6 +35,8 @@ class Demo:
     issuer: str
     application: str
     made: dict[str, Any]
+    database_url: str
+    master_key: str = field(repr=False)
     http: httpx.Client
 
     @property
@@ -52,12 +58,16 @@ class Demo:
         self.call("POST", "/admin/people", {"realm": "platform", "username": name, "password": PASSWORD})
         return Person(name, PASSWORD)
 
-    def rotated(self, slug: str) -> tuple[str, str]:
-        """The client id of a dashboard, and the secret that it has from now on, which nobody else is ever told."""
+    def hidden(self, slug: str) -> tuple[str, str]:
+        """The client id of a dashboard, and its secret, which the server keeps in its vault and tells nobody."""
         items = self.call("GET", "/admin/dashboards")["items"]
         client_id: str = next(each["client_id"] for each in items if each["slug"] == slug)
-        answer = self.call("POST", f"/admin/clients/{client_id}/secrets", {"others_expire_in": 0})
-        return client_id, answer["client_secret"]
+        engine = reading(self.database_url, 1)
+        with engine.connect() as connection:
+            stored = Vault(parse_keyring(self.master_key)).get_secret(connection, vault_name(client_id))
+        engine.dispose()
+        assert stored is not None
+        return client_id, stored.value.decode()
 
     def call(self, method: str, path: str, body: Any = None, token: str | None = None) -> Any:
         """One call of the administration, by the demo's service unless another token is given."""
@@ -99,7 +109,9 @@ def demonstration(directory: Path, database_url: str | None = None) -> Iterator[
         made = json.loads((directory / "data" / "demo.json").read_text())
         application = f"http://127.0.0.1:{environment['GRANTLOG_DEMO_PORT']}"
         _wait_for(application)
-        demo = Demo(made["issuer"], application, made, http)
+        database_url = database_url or f"sqlite:///{directory / 'data' / 'grantlog.db'}"
+        master_key = (directory / "data" / "master.key").read_text().strip()
+        demo = Demo(made["issuer"], application, made, database_url, master_key, http)
         yield demo
         assert server.stop() == 0
 

@@ -14,6 +14,9 @@ from tests.browser.demonstration import Demo, Person
 REFUSED = re.compile(r"Failed to load resource: the server responded with a status of (\d+)")
 """What Chromium itself says about every answer of 400 and above."""
 
+PATIENCE = 30_000
+"""Milliseconds. Far more than any step takes; a machine that is busy with other tests needs a multiple of it."""
+
 TABS = 30
 FOCUS = """selector => {
     const element = document.activeElement, style = getComputedStyle(element);
@@ -65,8 +68,9 @@ class Visitor:
 
     async def heard(self) -> list[Traffic]:
         """All traffic so far."""
-        while self.listening:
-            await asyncio.gather(*self.listening)
+        async with asyncio.timeout(PATIENCE / 1000):
+            while self.listening:
+                await asyncio.gather(*self.listening)
         return self.traffic
 
     # --- What people do -----------------------------------------------------------------------------------------------
