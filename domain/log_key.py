@@ -59,7 +59,22 @@ class Revoked(Event, frozen=True, kw_only=True):
     reason: RevocationReason
 
 
-EVENTS: tuple[type[Event], ...] = (Introduced, Activated, Retired, Revoked)
+class Succeeded(Event, frozen=True, kw_only=True):
+    """The log goes on under another name, because its database was put back to an older copy.
+
+    `predecessor`, `size` and `root` are those of the last checkpoint known of the log under its former name, the root
+    in base64 as it stands there. What that log held beyond this copy is lost; its checkpoints stay what they are.
+    """
+
+    type = "log_key.succeeded"
+
+    origin: str
+    predecessor: str
+    size: int
+    root: str
+
+
+EVENTS: tuple[type[Event], ...] = (Introduced, Activated, Retired, Revoked, Succeeded)
 
 # State ------------------------------------------------------------------------------------------------------------
 
@@ -84,9 +99,8 @@ class State(msgspec.Struct, frozen=True):
 
     @property
     def origin(self) -> str | None:
-        """The log's name, which the first key has given it for ever."""
-        key = next(iter(self.keys.values()), None)
-        return None if key is None else key.verifier_key.partition("+")[0]
+        """The log's name: that of every key since the log began, or since it succeeded another."""
+        return None if self.verifier_key is None else _name(self.verifier_key)
 
     def in_standing(self, standing: Standing) -> Iterator[str]:
         """Ids of the keys with this standing."""
@@ -132,6 +146,34 @@ def revoke(state: State, *, now: Moment, key_id: str, verifier_key: str, reason:
     )
 
 
+def succeed(
+    state: State, *, now: Moment, key_id: str, verifier_key: str, predecessor: str, size: int, root: str, held: bool
+) -> Outcome:
+    """Ends the log under its name and begins one that names its head. `held`: this log still has that very head.
+
+    The former keys sign no longer at once: what they would sign would be a second history under the former name.
+    """
+    if state.active is None:
+        return refuse(NotFound.UNKNOWN, detail="the log has no key yet")
+    if predecessor != state.origin:
+        return malformed("checkpoint", "must be of the log under its present name")
+    if held:
+        return refuse(Conflict.EXISTS, detail="the log still has everything that this checkpoint covers")
+    name = _name(verifier_key)
+    if any(_name(key.verifier_key) == name for key in state.keys.values()):
+        return refuse(Conflict.NAME_TAKEN, detail="the log has or had this name", field="origin")
+    signing = (*state.in_standing("beside"), state.active)
+    return _flaw(replace(state, active=None), key_id, verifier_key) or accept(
+        Succeeded(origin=name, predecessor=predecessor, size=size, root=root),
+        *_new(key_id, verifier_key),
+        *(Retired(key_id=each) for each in signing),
+    )
+
+
+def _name(verifier_key: str) -> str:
+    return verifier_key.partition("+")[0]
+
+
 def _new(key_id: str, verifier_key: str) -> tuple[Event, Event]:
     return Introduced(key_id=key_id, verifier_key=verifier_key), Activated(key_id=key_id)
 
@@ -143,7 +185,7 @@ def _flaw(state: State, key_id: str, verifier_key: str) -> Outcome | None:
     if key_id in state.keys:
         return refuse(Conflict.EXISTS, detail="the log has or had this key", field="verifier_key")
     if state.origin not in (None, name):
-        return malformed("verifier_key", "must have the log's own name, which never changes")
+        return malformed("verifier_key", "must have the log's own name")
     return None
 
 
@@ -162,6 +204,9 @@ def evolve(state: State, recorded: Recorded) -> State:
             return replace(state, keys=state.keys | _standing(state, key_id, "retired"))
         case Revoked(key_id=key_id):
             return replace(state, keys=state.keys | _standing(state, key_id, "revoked"))
+        case Succeeded():
+            # The key that follows bears the new name.
+            return state
         case _:
             raise AssertionError(f"{recorded.type} is no event of the log's keys")
 

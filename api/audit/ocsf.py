@@ -91,6 +91,7 @@ TABLE: Mapping[str, Row] = {
     "log_key.activated": Row(ENTITY_MANAGEMENT, 10, "Activate", LOW),
     "log_key.retired": Row(ENTITY_MANAGEMENT, 11, "Deactivate", LOW),
     "log_key.revoked": Row(ENTITY_MANAGEMENT, 4, "Delete", MEDIUM),
+    "log_key.succeeded": Row(ENTITY_MANAGEMENT, 3, "Update", HIGH),
     "incident.reported": Row(ENTITY_MANAGEMENT, 1, "Create", HIGH),
     "incident.identified": Row(ENTITY_MANAGEMENT, 3, "Update", HIGH),
     "incident.contained": Row(ENTITY_MANAGEMENT, 3, "Update", HIGH),

@@ -18,7 +18,7 @@ def key(as_json: bool) -> None:
 
     `/log/vkey` shows the key too, but whoever replaces the log can replace that answer with it.
     """
-    print_one(run(_shown), as_json)
+    print_one(run(shown), as_json)
 
 
 @click.command(name="rotate-key")
@@ -40,7 +40,8 @@ async def _keys(here: Here) -> log_key.State:
     return await ensure_key(here.ledger, here.settings, here.origin)
 
 
-async def _shown(here: Here) -> dict[str, str | list[str] | None]:
+async def shown(here: Here) -> dict[str, str | list[str] | None]:
+    """The keys as `grantlog audit key` prints them."""
     return _members(await _keys(here))
 
 
@@ -56,7 +57,7 @@ async def _rotate(here: Here, step: Literal["finish", "compromised"] | None) -> 
         refusal = await signing.rotate(here.ledger, origin, here.origin)
     if refusal is not None:
         raise refused(refusal)
-    return await _shown(here)
+    return await shown(here)
 
 
 def _members(state: log_key.State) -> dict[str, str | list[str] | None]:

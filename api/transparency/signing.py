@@ -4,6 +4,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import structlog
+from sqlalchemy import Connection
 
 from api.settings import Settings
 from domain import log_key
@@ -12,7 +13,10 @@ from domain.event import Recorded
 from eventstore.commands import Command, Origin
 from eventstore.ledger import Ledger
 from eventstore.transparency import log_key as keys
-from eventstore.transparency.note import Signer
+from eventstore.transparency.checkpoint import parse
+from eventstore.transparency.following import holds
+from eventstore.transparency.leaves import read_leaves
+from eventstore.transparency.note import Signer, base64_of, signatures_of, text_of
 from eventstore.view import View
 
 log = structlog.get_logger("api")
@@ -30,7 +34,7 @@ async def ensure_key(ledger: Ledger, settings: Settings, by: Origin) -> log_key.
         await _change(ledger, log_key.begin, keys.fresh(origin_of(settings)), by, keys.introduce)
         state = await ledger.state(log_key.STREAM)
     if settings.log_origin and settings.log_origin != state.origin:
-        log.error("the log keeps the name that it began with", name=state.origin, setting=settings.log_origin)
+        log.error("the log has another name than the settings say", name=state.origin, setting=settings.log_origin)
     return state
 
 
@@ -53,10 +57,35 @@ async def revoke(ledger: Ledger, origin: str, reason: log_key.RevocationReason, 
     return await _change(ledger, log_key.revoke, keys.fresh(origin), by, keys.replace, reason=reason)
 
 
-async def _change(ledger: Ledger, verb: Any, key: Signer, by: Origin, store: Any, **facts: Any) -> Refusal | None:
+async def succeed(ledger: Ledger, note: str, origin: str, by: Origin) -> Refusal | None:
+    """Lets the log go on under another name, naming the head that a lost part of it had.
+
+    `note` is the newest checkpoint known from before the loss. ValueError when it cannot be read, or when none of the
+    keys in the vault has signed it.
+    """
+    head = parse(note)
+
+    def known(connection: Connection) -> bool:
+        signers = keys.signers(connection, ledger.vault, head.origin)
+        text, signatures = text_of(note), signatures_of(note)
+        return any(signer.verifier.verifies(text, each) for signer in signers for each in signatures)
+
+    if not await ledger.read(known):
+        raise ValueError("none of the log's keys has signed this checkpoint")
+
+    def under_lock(view: View) -> dict[str, Any]:
+        return {"held": view.query(holds, head, read_leaves)}
+
+    facts = {"predecessor": head.origin, "size": head.size, "root": base64_of(head.root)}
+    return await _change(ledger, log_key.succeed, keys.fresh(origin), by, keys.succeed, under_lock, **facts)
+
+
+async def _change(
+    ledger: Ledger, verb: Any, key: Signer, by: Origin, store: Any, under_lock: Any = None, **facts: Any
+) -> Refusal | None:
     facts |= {"key_id": key.verifier.key_id.hex(), "verifier_key": str(key.verifier)}
 
     def keep(view: View, _: tuple[Recorded, ...]) -> None:
         store(view.connection, ledger.vault, key, view.now)
 
-    return (await ledger.execute(Command(log_key.STREAM, verb, facts), origin=by, then=keep)).refusal
+    return (await ledger.execute(Command(log_key.STREAM, verb, facts, under_lock), origin=by, then=keep)).refusal

@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 from sqlalchemy import Connection, bindparam, insert, update
 
-from eventstore.transparency import published
+from eventstore.transparency import proof, published
 from eventstore.transparency.checkpoint import Checkpoint
 from eventstore.transparency.leaves import ReadLeaves
 from eventstore.transparency.merkle import Edge, leaf_hash, widths
@@ -46,8 +46,8 @@ class Followed(NamedTuple):
 class Tree:
     """The stored tree of one log. Any number of processes may follow; each step of the tree is taken by one of them.
 
-    `origin` is the log's name, and that of its keys. `witnessed` says that a checkpoint is shown only after
-    `published.publish`, once witnesses were asked.
+    `origin` is the log's name as this process knows it; what is signed bears that of the keys. `witnessed` says that a
+    checkpoint is shown only after `published.publish`, once witnesses were asked.
     """
 
     def __init__(
@@ -106,7 +106,9 @@ class Tree:
             put_tile(connection),
             [{"level": t.level, "number": t.number, "width": t.width, "hashes": t.hashes} for t in growth.tiles],
         )
-        note, now = growth.checkpoint.signed(self._signers(connection)), self._clock.now()
+        signers, now = self._signers(connection), self._clock.now()
+        # The keys bear the log's present name. Since this process started it may have become another.
+        note = growth.checkpoint._replace(origin=signers[0].name).signed(signers)
         connection.execute(
             insert(CHECKPOINTS),
             {
@@ -143,3 +145,20 @@ def _last_leaf(connection: Connection, edge: Edge) -> bytes:
         tile = published.tile(connection, 0, edge.size // WIDTH - 1)
         newest = b"" if tile is None else tile[-HASH_BYTES:]
     return newest
+
+
+def holds(connection: Connection, head: Checkpoint, read_leaves: ReadLeaves) -> bool:
+    """Whether the log has, as far as the checkpoint goes, the very events that it was signed over.
+
+    Where the tree has not come so far yet, events behind it are hashed for the answer, and nothing is stored.
+    """
+    edge = stored_edge(connection)
+    if head.size <= edge.size:
+        hashes = proof.Hashes(published.reader(connection), edge.size)
+        return (hashes.range(0, head.size) if head.size else Edge().root()) == head.root
+    while edge.size < head.size:
+        leaves = read_leaves(connection, edge.size, min(LARGEST_STEP, head.size - edge.size))
+        if not leaves:
+            return False
+        edge.append(leaves)
+    return edge.root() == head.root

@@ -10,6 +10,9 @@ from security.clock import Moment
 from security.vault import Vault
 
 SECRET = "log_key"  # noqa: S105 - the name under which the vault keeps it
+NAME = "log_origin"
+"""The log's name in the vault, once it is another than the one that it began with."""
+
 _SEED_BYTES = 32
 
 
@@ -19,7 +22,14 @@ def fresh(origin: str) -> Signer:
 
 
 def signers(connection: Connection, vault: Vault, origin: str) -> Sequence[Signer]:
-    """The keys that sign now, the active one first; none before the first was introduced."""
+    """The keys that sign now, the active one first; none before the first was introduced.
+
+    `origin` is the name that the log began with. They bear its present one, so that a process which was running when
+    the log succeeded another goes on under the right name.
+    """
+    succeeding = vault.get_secret(connection, NAME)
+    if succeeding is not None:
+        origin = succeeding.value.decode()
     stored = vault.get_secret(connection, SECRET)
     seeds = b"" if stored is None else stored.value
     return [Signer(origin, seeds[at : at + _SEED_BYTES]) for at in range(0, len(seeds), _SEED_BYTES)]
@@ -54,3 +64,9 @@ def retire(connection: Connection, vault: Vault, origin: str, now: Moment) -> No
 def replace(connection: Connection, vault: Vault, key: Signer, now: Moment) -> None:
     """Makes it the only key: whatever signed until now is gone for ever."""
     vault.put_secret(connection, SECRET, key.seed, now)
+
+
+def succeed(connection: Connection, vault: Vault, key: Signer, now: Moment) -> None:
+    """Makes it the only key, and its name the log's."""
+    replace(connection, vault, key, now)
+    vault.put_secret(connection, NAME, key.name.encode(), now)
