@@ -143,7 +143,7 @@ async def test_the_watch_notices_what_a_page_must_not_do(demo: Demo, visit: Visi
     await visitor.page.evaluate("""() => {
         const main = document.querySelector("main");
         main.innerHTML = "<input><button></button><img><p>words</p>";
-        main.style.width = "200vw";
+        main.style.minWidth = "200vw";
         main.lastChild.style.cssText = "background: white; color: #888";
         document.documentElement.lang = "";
     }""")
