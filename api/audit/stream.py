@@ -105,6 +105,9 @@ async def _messages(reader: Reader, last: int) -> AsyncGenerator[bytes, None]:
                 # Only what the caches have followed: a person erased up to there is erased here.
                 upto = min(known, last + AT_ONCE)
                 events = await ledger.read(_pull, reader, last, upto)
+                if not await _may_go_on(reader):
+                    # The right ended while this was read; the event that ended it may be among what was.
+                    break
                 last, count = upto, count + len(events)
                 if events:
                     beaten = ledger.clock.now()
