@@ -19,7 +19,7 @@ JOBS ?= 2
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help run dev test check docs lock bench clean
+.PHONY: help run dev test check docs pictures lock bench clean
 
 help:  ## Show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -41,6 +41,9 @@ check: dev  ## Lint, format, types, import rules, generated pages: what CI runs 
 
 docs: dev  ## Write the generated pages of docs/ anew
 	$(BIN)/python docs/generate.py
+
+pictures: dev  ## Take the README's pictures anew from a running demo (needs Chromium)
+	$(BIN)/python docs/pictures.py
 
 lock: dev  ## Pin the newest versions that pyproject.toml allows, with their hashes
 	$(UV_COMPILE) --upgrade --extra build --output-file requirements.lock

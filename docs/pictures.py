@@ -1,9 +1,10 @@
-"""Makes the README's pictures from a running demo: `python docs/pictures.py`. It needs Chromium (Debian's package)."""
+"""Makes the README's pictures from a running demo: `make pictures`. It needs Chromium (Debian's package)."""
 
 import asyncio
 import html
 import json
 import os
+import pty
 import re
 import shutil
 import signal
@@ -25,54 +26,77 @@ COLOURS = {"30": "#6b7280", "31": "#f87171", "32": "#4ade80", "33": "#facc15", "
 COLOURS |= {"36": "#22d3ee", "90": "#9ca3af", "94": "#93c5fd"}
 
 
-def free_port() -> int:
-    """A port that nobody listens on."""
+def free_port(wanted: int) -> int:
+    """That port, which readers know from the README, unless somebody listens on it; any free one then."""
     with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
+        try:
+            probe.bind(("127.0.0.1", wanted))
+        except OSError:
+            probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
 
 
 def coloured(text: str) -> str:
     """Terminal output as HTML: the colours that the command line uses, bold, dim."""
-    parts, style = [], ""
+    parts, codes = [], set[str]()
     for index, part in enumerate(ESCAPE.split(text)):
-        if index % 2 == 0:
-            parts.append(f'<span style="{style}">{html.escape(part)}</span>' if part else "")
+        if index % 2:
+            codes = set() if part in ("", "0") else codes | set(part.split(";"))
             continue
-        codes = part.split(";")
-        style = "".join(f"color:{COLOURS[code]};" for code in codes if code in COLOURS)
+        style = "".join(f"color:{COLOURS[code]};" for code in sorted(codes & COLOURS.keys()))
         style += "font-weight:bold;" if "1" in codes else ""
-        style += "opacity:.65;" if "2" in codes else ""
+        style += "opacity:.6;" if "2" in codes else ""
+        parts.append(f'<span style="{style}">{html.escape(part)}</span>' if part else "")
     return "".join(parts)
 
 
-async def consent(page: Page, third_party: str, person: dict[str, str]) -> None:
-    """Through the demo's third party to the consent page, and on."""
+def shown(*command: str | Path, environment: dict[str, str]) -> str:
+    """What a command writes to a terminal, colours included."""
+    terminal, end = pty.openpty()
+    process = subprocess.Popen(command, env=environment, stdin=subprocess.DEVNULL, stdout=end)  # noqa: S603 - our own
+    os.close(end)
+    written = b""
+    try:
+        while part := os.read(terminal, 65536):
+            written += part
+    except OSError:
+        # How Linux says that nobody has the other end open any more.
+        pass
+    os.close(terminal)
+    if process.wait() != 0:
+        raise RuntimeError(f"{command} ended with {process.returncode}")
+    return written.decode().replace("\r\n", "\n")
+
+
+async def flow(page: Page, third_party: str, person: dict[str, str]) -> None:
+    """A mistyped password, the consent page, tokens, fresh ones, and their end."""
     await page.goto(third_party)
     await page.click("#connect")
-    await page.fill("[name=username]", person["username"])
-    await page.fill("[name=password]", person["password"])
-    await page.press("[name=password]", "Enter")
-    await page.wait_for_selector("[name=decision][value=approve]")
-    await page.screenshot(path=IMAGES / "consent.png")
-    await page.click("[name=decision][value=approve]")
-    await page.wait_for_selector("#token-access_token")
+    for password in ("mistyped", person["password"]):
+        await page.fill("#username", person["username"])
+        await page.fill("#password", password)
+        await page.press("#password", "Enter")
+        await page.wait_for_selector("#error, button[name=decision]")
+    box = await page.locator(".sheet").bounding_box()
+    if box is None:
+        raise RuntimeError("the consent page does not show its sheet")
+    clip = {"x": box["x"] - 28, "y": 24, "width": box["width"] + 56, "height": box["y"] + box["height"] - 12}
+    await page.screenshot(path=IMAGES / "consent.png", clip=clip)  # type: ignore[arg-type]
+    await page.click("button[value=approve]")
+    await page.click("#refresh-refresh_token")
+    await page.click("#revoke-refresh_token")
+    await page.wait_for_selector("#done:has-text('Revoked')")
 
 
-async def tail(page: Page, environment: dict[str, str]) -> None:
-    """The newest events, as a terminal shows them."""
-    said = subprocess.run(  # noqa: S603 - our own command
-        [GRANTLOG, "log", "tail", "--no-follow"],
-        env=environment | {"FORCE_COLOR": "1", "COLUMNS": "140"},
-        capture_output=True,
-        text=True,
-        check=True,
-    ).stdout
-    await page.set_viewport_size({"width": 1180, "height": 300})
+async def tail(page: Page, environment: dict[str, str], start: int) -> None:
+    """The events from that position on, as a terminal shows them that does not wrap its lines."""
+    said = shown(GRANTLOG, "log", "tail", "--no-follow", "--from", str(start), environment=environment)
     await page.set_content(
-        '<body style="margin:0;background:#111827"><pre style="width:1060px;overflow:hidden;margin:0;padding:20px 24px;'
-        'color:#e5e7eb;font:13px/1.55 DejaVu Sans Mono,monospace">'
-        f'<span style="color:#9ca3af">$ grantlog log tail</span>\n{coloured(said)}</pre></body>'
+        '<body style="margin:0"><pre style="width:800px;margin:0;padding:18px 22px;overflow:hidden;background:#111827;'
+        'color:#e5e7eb;font:13px/1.7 DejaVu Sans Mono,monospace">'
+        '<span style="color:#9ca3af">$ grantlog log tail</span>\n'
+        f'<span style="mask-image:linear-gradient(to right,#000 90%,transparent);display:block;overflow:hidden">'
+        f"{coloured(said).strip()}</span></pre></body>"
     )
     await page.locator("pre").screenshot(path=IMAGES / "log-tail.png")
 
@@ -81,11 +105,12 @@ async def main() -> None:
     """Starts a demo, takes the pictures, ends it."""
     IMAGES.mkdir(exist_ok=True)
     folder = Path(tempfile.mkdtemp())
-    port, demo_port = free_port(), free_port()
+    port, demo_port = free_port(8400), free_port(8401)
     environment = os.environ | {
         "GRANTLOG_PORT": str(port),
         "GRANTLOG_DEMO_PORT": str(demo_port),
         "GRANTLOG_DATA_DIR": str(folder),
+        "GRANTLOG_LOG_LEVEL": "warning",
     }
     server = subprocess.Popen([GRANTLOG, "demo"], env=environment, stdout=subprocess.DEVNULL)  # noqa: S603
     try:
@@ -98,9 +123,11 @@ async def main() -> None:
         demo = json.loads((folder / "demo.json").read_text())
         async with async_playwright() as playwright:
             browser = await playwright.chromium.launch(executable_path=shutil.which("chromium"), args=ARGUMENTS)
-            page = await browser.new_page(viewport={"width": 760, "height": 720}, device_scale_factor=2)
-            await consent(page, f"http://127.0.0.1:{demo_port}/", demo["person"])
-            await tail(await browser.new_page(device_scale_factor=1.5), dict(environment))
+            page = await browser.new_page(viewport={"width": 620, "height": 800}, device_scale_factor=2)
+            told = shown(GRANTLOG, "log", "tail", "--no-follow", "--json", environment=dict(environment))
+            begin = json.loads(told.splitlines()[-1])["position"] + 1
+            await flow(page, f"http://127.0.0.1:{demo_port}/", demo["person"])
+            await tail(await browser.new_page(device_scale_factor=2), dict(environment), begin)
             await browser.close()
     finally:
         server.send_signal(signal.SIGTERM)
