@@ -14,7 +14,7 @@ from tests.bench.work import Counter, Work, counting
 from tests.scenarios.asking import Scene, set_scene
 from tests.scenarios.world import Client, World, open_world
 
-REPEATS = 5
+REPEATS = 40
 """Of these the cheapest counts, since the server's own background work may fall into any single one."""
 
 # Whether anyone wrote; lock and read the head; the event, its token, its grant, the use of the secret; move the head.
