@@ -18,6 +18,8 @@ from granian.server import Server
 from api.settings import Settings
 
 BACKLOG = 2048
+SETTLING = 0.25
+"""Seconds that a worker is given, once it is ready, before a signal reaches Granian's own handlers."""
 STOPPING = (signal.SIGTERM, signal.SIGINT)
 _PR_SET_PDEATHSIG = 1
 
@@ -71,16 +73,21 @@ async def lifespan(app: Any, scope: Any, receive: Any, send: Any) -> None:
     """
     handlers = {number: signal.signal(number, signal.SIG_DFL) for number in STOPPING}
     _let_signals_come()
+    held: set[int] = set()
 
     def restore() -> None:
         for number, handler in handlers.items():
             signal.signal(number, handler)
             signal.siginterrupt(number, False)
+        if held:
+            signal.raise_signal(held.pop())
 
     async def started(message: Any) -> None:
         if message["type"] == "lifespan.startup.complete":
-            # The loop pauses after the start, and this comes when it goes on: then the server is there.
-            asyncio.get_running_loop().call_later(0.01, restore)
+            # The server comes when the loop goes on, on a busy machine a while later: until then a stop is kept for it.
+            for number in handlers:
+                signal.signal(number, lambda number, _: held.add(number))
+            asyncio.get_running_loop().call_later(SETTLING, restore)
         await send(message)
 
     await app(scope, receive, started)
