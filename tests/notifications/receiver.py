@@ -76,6 +76,8 @@ class Receiver:
 class _Server(http.server.ThreadingHTTPServer):
     daemon_threads = True
     block_on_close = True
+    # More than ever call at a time: with the usual five, a sixth can find its connection reset.
+    request_queue_size = 128
 
 
 @contextmanager
