@@ -28,6 +28,7 @@ from domain.client_secret import SecretExpiredUsed
 from domain.event import Event, Moment, Recorded
 from domain.grant import RefreshReplayed
 from domain.grant_code import CodeReplayed
+from domain.rotation import RotationAnnounced
 from domain.server import IssuanceResumed, IssuanceSuspended
 from projections.schema import ROW_POSITION, metadata
 from projections.write import Write
@@ -59,6 +60,7 @@ HANDLES: tuple[type[Event], ...] = (
     CodeReplayed,
     RefreshReplayed,
     SecretExpiredUsed,
+    RotationAnnounced,
     IssuanceSuspended,
     IssuanceResumed,
 )

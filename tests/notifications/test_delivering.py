@@ -8,7 +8,7 @@ import pytest
 from sqlalchemy import Engine
 
 from api.notifications.delivering import FIRST_DELAY, LEASE, LONGEST_DELAY, Notifier, Told, delay
-from domain import incident
+from domain import incident, rotation
 from domain.event import SECOND
 from eventstore.commands import Command
 from eventstore.engines import migrating
@@ -48,6 +48,26 @@ async def test_an_incident_is_told_with_a_signature_and_without_anything_persona
     assert receiver.forged == 0
     assert await undelivered(ledger) == []
     assert not await ledger.read(outbox.is_waiting)
+
+
+async def test_the_end_of_a_secrets_time_is_told_before_it_comes(
+    ledger: Ledger, receiver: Receiver, notifier_of: Made
+) -> None:
+    notifier = notifier_of({"pager": receiver.url}, "client.rotation_announced")
+    await ledger.execute(register("shop"), origin=SOMEBODY)
+    told = []
+    for warning in (0, rotation.DAY, rotation.DAY):
+        policy = {"maximum_age": rotation.DAY, "overlap": 0, "warning": warning}
+        commands = (Command("client:shop", rotation.set_policy, policy), Command("client:shop", rotation.announce))
+        await ledger.execute(*commands, origin=SOMEBODY)
+        await notifier.distribute()
+        told.append(await notifier.deliver("pager"))
+    assert told == [Told(0, 0), Told(1, 0), Told(0, 0)]
+    (announced,) = receiver.taken
+    assert announced["type"] == "client.rotation_announced"
+    assert announced["data"]["stream"] == "client:shop"
+    assert announced["data"]["data"]["version"] == 1
+    assert announced["data"]["data"]["due_at"]
 
 
 async def test_a_receiver_that_fails_or_is_away_gets_everything_in_the_end(
