@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import rich_click as click
 
+from api.cli.client_secrets import COMMANDS as SECRETS
+from api.cli.client_secrets import versions
 from api.cli.failures import Failure
 from api.cli.opening import Here, run
 from api.cli.showing import as_json, every, moment, output, print_list, print_one, secret_file
@@ -14,6 +16,10 @@ if TYPE_CHECKING:
     from projections.clients import Client
 
 REALMS = click.Choice(["platform", "administration"])
+VERSIONS = (
+    *("version", "id", "state", "created_at", "not_before", "expires_at", "last_used_at", "use_count"),
+    "safe_to_retire_reason",
+)
 COLUMNS = ("client_id", "client_name", "type", "state", "realm", "scope")
 
 
@@ -118,64 +124,7 @@ def show(client_id: str, as_json: bool) -> None:
     secrets = shown.pop("secrets")
     print_one(shown, as_json)
     click.echo()
-    print_list(secrets, ("version", "id", "state", "created_at", "expires_at", "last_used_at", "use_count"), as_json)
-
-
-@client.command("rotate-secret")
-@click.argument("client_id")
-@click.option(
-    "--others-expire-in",
-    type=int,
-    metavar="SECONDS",
-    help="When the former secrets end: 0 is now; left out, they live on.",
-)
-@click.option("--secret-lifetime", type=int, metavar="SECONDS", help="When the new one ends; never, if left out.")
-@output
-@as_json
-def rotate_secret(
-    client_id: str, others_expire_in: int | None, secret_lifetime: int | None, output: Path | None, as_json: bool
-) -> None:
-    """Give a client a new secret, shown once. A dashboard's goes into the vault and is in force at once."""
-
-    async def work(here: Here) -> Mapping[str, Any]:
-        return await rotated(here, client_id, others_expire_in, secret_lifetime)
-
-    with secret_file(output) as hand_over:
-        hand_over(run(work), as_json)
-
-
-async def rotated(
-    here: Here, client_id: str, others_expire_in: int | None, secret_lifetime: int | None
-) -> Mapping[str, Any]:
-    """Rotates; the new version's members, with the secret unless the server itself is the one who needs it."""
-    from api.dashboards.secret import vault_name
-    from domain import client as clients
-    from domain import client_secret
-    from domain.rules.administrative_scope import ADMINISTRATIVE_SCOPES
-    from eventstore.commands import Command
-    from eventstore.view import View
-    from security.ids import new_id
-    from security.tokens import Kind
-
-    secret, secret_id, stream = here.format.mint(Kind.CLIENT_SECRET), new_id(), clients.stream(client_id)
-    facts = {
-        "secret_id": secret_id,
-        "secret_sha256": secret.hex,
-        "secret_lifetime": secret_lifetime,
-        "others_expire_in": others_expire_in,
-        "caller_scope": ADMINISTRATIVE_SCOPES,
-    }
-
-    def keep(view: View, _: object) -> None:
-        if view.state(stream).type == "dashboard":
-            value = secret.reveal().encode("ascii")
-            here.ledger.vault.put_secret(view.connection, vault_name(client_id), value, view.now)
-
-    await here.execute(Command(stream, client_secret.rotate, facts), then=keep)
-    dashboard = (await here.ledger.state(stream)).type == "dashboard"
-    newest = (await versions(here, client_id))[-1]
-    shown = {"client_id": client_id, "secret_id": newest["id"], "version": newest["version"]}
-    return shown if dashboard else shown | {"client_secret": secret.reveal(), "expires_at": newest["expires_at"]}
+    print_list(secrets, VERSIONS, as_json)
 
 
 @client.command()
@@ -238,23 +187,5 @@ async def members(here: Here, found: "Client") -> dict[str, Any]:
     }
 
 
-async def versions(here: Here, client_id: str) -> list[dict[str, Any]]:
-    """A client's secret versions under the names of the API, oldest first."""
-    from projections import secrets
-
-    now = here.ledger.clock.now()
-    found = await every(lambda after: here.ledger.read(secrets.of_client, client_id, now, after=after, limit=200))
-    return [
-        {
-            "id": each.secret_id,
-            "version": each.version,
-            "state": each.state,
-            "created_at": moment(each.created_at),
-            "expires_at": moment(each.expires_at),
-            "last_used_at": moment(each.last_used_at),
-            "use_count": each.use_count,
-            "safe_to_retire": each.safe_to_retire,
-            "safe_to_retire_reason": each.safe_to_retire_reason,
-        }
-        for each in found
-    ]
+for command in SECRETS:
+    client.add_command(command)

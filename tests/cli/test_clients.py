@@ -66,6 +66,66 @@ def test_a_rotation_shows_the_new_secret_once_and_ends_the_others_as_told(cli: C
     assert rotated["client_secret"] not in cli.run("client", "show", client_id).stdout
 
 
+def test_a_new_secret_can_begin_later(cli: CommandLine) -> None:
+    client_id = cli.json(*SHOP)["client_id"]
+    said = cli.refused("client", "rotate-secret", client_id, "--not-before-in", "60", "--others-expire-in", "30")
+    assert "not_before_in: the other secrets would end before this one begins" in said
+    rotated = cli.json("client", "rotate-secret", client_id, "--not-before-in", "60")
+    assert cli.newest()[0]["data"]["not_before_in"] == 60
+    old, new = cli.json("client", "show", client_id)["secrets"]
+    assert (old["not_before"], new["not_before"]) == (None, rotated["not_before"])
+    assert rotated["not_before"] > new["created_at"]
+    assert rotated["not_before"] in cli.run("client", "show", client_id).stdout
+
+
+def test_a_version_is_ended_with_its_tokens_or_without(cli: CommandLine) -> None:
+    client_id = cli.json(*SHOP)["client_id"]
+    cli.run("client", "rotate-secret", client_id)
+    first, second = (each["id"] for each in cli.json("client", "show", client_id)["secrets"])
+    assert cli.json("client", "end-secret", client_id, first)["state"] == "revoked"
+    assert cli.newest()[0]["data"] == {"secret_id": first, "tokens": "keep"}
+    cli.run("client", "end-secret", client_id, second, "--tokens", "revoke")
+    assert cli.newest()[0]["data"] == {"secret_id": second, "tokens": "revoke"}
+    before = cli.events()
+    cli.run("client", "end-secret", client_id, first)
+    assert cli.events() == before
+    assert cli.refused("client", "end-secret", client_id, "nothing")
+    assert cli.refused("client", "end-secret", "nobody", first)
+
+
+def test_a_rotation_policy_is_set_shown_and_removed(cli: CommandLine) -> None:
+    client_id = cli.json(*SHOP)["client_id"]
+    assert "no rotation policy" in cli.refused("client", "rotation", "show", client_id)
+    made = cli.json("client", "rotation", "set", client_id, "--maximum-age", "7776000", "--overlap", "604800")
+    assert {name: made[name] for name in ("maximum_age", "overlap", "warning")} == {
+        "maximum_age": 7_776_000,
+        "overlap": 604_800,
+        "warning": 1_209_600,
+    }
+    assert cli.newest()[0]["type"] == "client.rotation_scheduled"
+    assert cli.json("client", "rotation", "show", client_id) == made
+    assert made["due_at"] in cli.run("client", "rotation", "show", client_id).stdout
+    # What is not said about a new version follows from the policy.
+    rotated = cli.json("client", "rotate-secret", client_id)
+    assert [each["state"] for each in cli.json("client", "show", client_id)["secrets"]] == ["expiring", "expiring"]
+    assert rotated["expires_at"] is not None
+    cli.run("client", "rotation", "remove", client_id)
+    assert cli.newest()[0]["type"] == "client.rotation_unscheduled"
+    before = cli.events()
+    cli.run("client", "rotation", "remove", client_id)
+    assert cli.events() == before
+
+
+def test_a_rotation_policy_that_cannot_be_is_refused(cli: CommandLine) -> None:
+    client_id, public = cli.json(*SHOP)["client_id"], cli.json(*SHOP, "--public")["client_id"]
+    refused = lambda client, age: cli.refused("client", "rotation", "set", client, "--maximum-age", age)  # noqa: E731
+    assert "maximum_age: must be between 86400 and" in refused(client_id, "5")
+    assert "overlap: must be between 0 and the maximum age" in refused(client_id, "86400")
+    assert refused(public, "7776000")
+    assert "there is no such client" in cli.refused("client", "rotation", "show", "nobody")
+    cli.run("client", "rotation", "set", client_id, exits=2)
+
+
 def test_a_secret_can_go_into_a_file_for_its_owner_alone(cli: CommandLine, tmp_path: Path) -> None:
     client_id = cli.json(*SHOP)["client_id"]
     file = tmp_path / "secret.json"
