@@ -13,6 +13,9 @@ App = Callable[[Any, Any, Any], Awaitable[None]]
 Headers = Mapping[str, str]
 JSON = "application/json"
 
+FIELDS = "grantlog.fields"
+"""Where the scope holds what `fields` put together."""
+
 
 class Answer(NamedTuple):
     """Status, header fields with lower-case names, and the whole body."""
@@ -48,15 +51,26 @@ async def send_answer(send: Send, given: Answer) -> None:
     await send({"type": "http.response.body", "body": given.body})
 
 
+def fields(scope: Scope) -> Mapping[bytes, bytes]:
+    """A request's header fields by lower-case name, of a repeated one the last; put together once for a request."""
+    found: Mapping[bytes, bytes] | None = scope.get(FIELDS)
+    if found is None:
+        found = scope[FIELDS] = dict(scope["headers"])
+    return found
+
+
 def header(scope: Scope, name: bytes) -> str | None:
     """The last value of a request's header field, as latin-1 text, which every octet has (RFC 9110 §5.5)."""
-    for field, value in reversed(scope["headers"]):
-        if field == name:
-            text: str = value.decode("latin-1")
-            return text
-    return None
+    value = fields(scope).get(name)
+    return None if value is None else value.decode("latin-1")
 
 
 def header_values(scope: Scope, name: bytes) -> list[str]:
     """Every value of a header field in the order of arrival."""
-    return [value.decode("latin-1") for field, value in scope["headers"] if field == name]
+    given = fields(scope)
+    value = given.get(name)
+    if value is None:
+        return []
+    if len(given) == len(scope["headers"]):
+        return [value.decode("latin-1")]
+    return [each.decode("latin-1") for field, each in scope["headers"] if field == name]

@@ -11,6 +11,7 @@ from litestar import Litestar
 from api.arrival import Proxies
 from api.background import Background
 from api.bodies import StrictRequest, check_handlers, check_query
+from api.credential_memory import CredentialMemory
 from api.dashboards.secret import DashboardSecrets
 from api.error_answers import ErrorAnswers
 from api.hot_descriptions import HOT
@@ -60,6 +61,7 @@ async def open_services(
             threads=settings.password_concurrency,
         ),
         throttle=open_throttle(settings, clock, metrics.throttled),
+        credentials=CredentialMemory(),
         tallies=Tallies(ledger, settings.grouped_window),
         uses=Uses(ledger, settings.usage_flush_interval, settings.grouped_window),
         token_uses=TokenUses(ledger, settings.token_usage_interval),

@@ -6,6 +6,7 @@ where a handler says so. No other `+json` type is: its name promises a meaning t
 
 import re
 from collections.abc import Collection
+from functools import lru_cache
 from typing import Any, Literal
 
 import msgspec
@@ -16,7 +17,7 @@ from litestar.routes import HTTPRoute
 from litestar.types import Empty
 
 from api import strict_forms, strict_json
-from api.answers import Receive, Scope, header_values
+from api.answers import Receive, Scope, fields, header_values
 from api.error_answers import invalid
 from api.problems import Invalid, TooLarge, WrongMediaType
 
@@ -40,22 +41,26 @@ def encoding(scope: Scope, accepted: Collection[Encoding]) -> Encoding:
     Parameters other than `charset` mean nothing to these types and are passed over (RFC 9110 §8.3.1).
     """
     values = header_values(scope, b"content-type")
-    found = None
-    if len(values) == 1 and (match := MEDIA_TYPE.fullmatch(values[0].strip())):
-        charset = CHARSET.search(match[2])
-        if charset is None or charset[1].lower() in ("utf-8", "utf8"):
-            found = TYPES.get(match[1].lower())
+    found = _encoding(values[0]) if len(values) == 1 else None
     if found is None or found not in accepted:
         raise WrongMediaType(name for name, kind in TYPES.items() if kind in accepted and "+" not in name)
     return found
 
 
+@lru_cache(maxsize=256)
+def _encoding(media_type: str) -> Encoding | None:
+    match = MEDIA_TYPE.fullmatch(media_type.strip())
+    if match is None:
+        return None
+    charset = CHARSET.search(match[2])
+    return TYPES.get(match[1].lower()) if charset is None or charset[1].lower() in ("utf-8", "utf8") else None
+
+
 async def read_body(scope: Scope, receive: Receive, limit: int) -> bytes:
     """The whole body. Raises TooLarge as soon as more than `limit` bytes are announced or have come."""
-    for value in header_values(scope, b"content-length"):
-        # The outermost layer has refused what is no number.
-        if int(value) > limit:
-            raise TooLarge(limit)
+    # The outermost layer has refused what is no number, and several that differ.
+    if int(fields(scope).get(b"content-length", b"0")) > limit:
+        raise TooLarge(limit)
     chunks: list[bytes] = []
     size = 0
     while True:

@@ -5,24 +5,25 @@ import re
 from base64 import b64decode
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import partial
+from functools import lru_cache, partial
 from typing import Any, Literal
 from urllib.parse import unquote_to_bytes
 
 from api import throttle
-from api.answers import header_values
+from api.answers import fields, header_values
 from api.arrival import arrival
+from api.credential_memory import Caller, caller, key_of
 from api.leaks.suspecting import suspect
 from api.oauth_errors import InvalidClient as Refused
 from api.oauth_errors import InvalidRequest, Throttled
 from api.services import Services, origin
 from domain import client, client_secret, server, usage
-from domain.event import Actor
 from domain.refusal import InvalidClient
 from eventstore.commands import Command, Origin
 from security.tokens import digest
 
-CLIENT_ID = re.compile(r"[\x21-\x7e]{1,200}")
+LONGEST_ID = 200
+CLIENT_ID = re.compile(rf"[\x21-\x7e]{{1,{LONGEST_ID}}}")
 """What can be a client id at all. Ours are shorter; anything else is unknown without a look at the database."""
 
 LONGEST_SECRET = 1024
@@ -43,20 +44,6 @@ class Presented:
 
     def __repr__(self) -> str:
         return f"Presented({self.method})"
-
-
-@dataclass(frozen=True, slots=True)
-class Caller:
-    """An authenticated client; `secret_id` is None for a public one."""
-
-    client: client.State
-    secret_id: str | None
-
-    @property
-    def actor(self) -> Actor:
-        """The client as the actor of what follows."""
-        credential = None if self.secret_id is None else {"secret_id": self.secret_id}
-        return Actor("client", self.client.client_id, credential)
 
 
 def presented(scope: Any, parameters: Mapping[str, str]) -> Presented:
@@ -105,9 +92,14 @@ async def authenticate(
 
     What is found here is checked again under the ledger's lock wherever something is issued.
     """
-    given = presented(scope, parameters)
-    address = arrival(scope).address
-    limits = throttle.client_authentication(given.client_id, address)
+    header = fields(scope).get(b"authorization")
+    key = None if header is None else key_of(header)
+    found = None if key is None else services.credentials.find(key, services.ledger.clock.now())
+    if found is not None and _is_again(scope, parameters, found):
+        given = Presented("basic", found.client.client_id, None)
+    else:
+        given, found = presented(scope, parameters), None
+    limits = _limits(given.client_id, arrival(scope).address)
     wait = services.throttle.retry_after(*limits)
     if wait:
         raise Throttled(retry_after=wait)
@@ -115,13 +107,36 @@ async def authenticate(
     if CLIENT_ID.fullmatch(given.client_id):
         state = await services.ledger.state(client.stream(given.client_id))
         scope[CLIENT] = state
+    if found is not None:
+        if found.client is state:
+            return found
+        # The client has changed since: what it presents is judged by what it is now.
+        given = presented(scope, parameters)
     sha256 = None if given.secret is None or len(given.secret) > LONGEST_SECRET else digest(given.secret).hex()
     reason = _judge(state, given, sha256, services.ledger.clock.now())
     if not isinstance(reason, InvalidClient):
-        return Caller(state, reason)
+        judged = caller(state, reason)
+        if key is not None and given.method == "basic":
+            services.credentials.keep(key, judged)
+        return judged
     services.throttle.failed(*limits)
     await _record(services, state, sha256, reason, via, origin(scope))
     raise Refused()
+
+
+def _limits(client_id: str, address: str | None) -> throttle.Limits:
+    known = len(client_id) <= LONGEST_ID
+    return _kept_limits(client_id, address) if known else throttle.client_authentication(client_id, address)
+
+
+_kept_limits = lru_cache(maxsize=4096)(throttle.client_authentication)
+
+
+def _is_again(scope: Any, parameters: Mapping[str, str], found: Caller) -> bool:
+    """Whether a request that brings a remembered header brings nothing beside it that contradicts it (§2.3)."""
+    if "client_secret" in parameters or len(fields(scope)) != len(scope["headers"]):
+        return False
+    return parameters.get("client_id", found.client.client_id) == found.client.client_id
 
 
 def _judge(state: client.State, given: Presented, sha256: str | None, now: int) -> InvalidClient | str | None:

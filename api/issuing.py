@@ -4,7 +4,7 @@ from types import ModuleType
 from typing import Any, NamedTuple
 
 from api.answers import Scope
-from api.client_authentication import Caller
+from api.credential_memory import Caller
 from api.oauth_errors import InvalidGrant, from_refusal
 from api.services import Services, origin
 from api.standing import parties, suspended

@@ -48,6 +48,11 @@ class Spread:
         self.counts[bisect_left(self.bounds, value)] += 1
         self.total += value
 
+    def take(self, other: "Spread") -> None:
+        """Adds what another one counted."""
+        self.counts = [own + more for own, more in zip(self.counts, other.counts, strict=True)]
+        self.total += other.total
+
 
 class SpreadHistogram(Histogram):
     """A histogram that takes many observations at once."""
@@ -97,22 +102,19 @@ class Metrics:
             name: Gauge(f"grantlog_log_{name}", text, registry=self.registry, multiprocess_mode="livemax")
             for name, text in ALARMS.items()
         }
-        self._answered: dict[tuple[str, str, int], int] = {}
-        self._took: dict[str, Spread] = {}
+        self._took: dict[tuple[str | None, str, int], Spread] = {}
         self._sizes = Spread(COMMANDS)
         self._written: dict[Any, Any] = {}
 
     def request(self, route: str | None, method: str, status: int | None, seconds: float) -> None:
         """Counts an answered request. `status` is None for an answer that was never begun."""
-        route = route or UNROUTED
-        if method not in METHODS:
-            method = "(other)"
-        key = (route, method, (status or 500) // 100)
-        self._answered[key] = self._answered.get(key, 0) + 1
-        took = self._took.get(route)
+        kind = 5 if status is None else status // 100
+        took = self._took.get((route, method, kind))
         if took is None:
-            took = self._took[route] = Spread(SECONDS)
-        took.note(seconds)
+            named = (route, method if method in METHODS else "(other)", kind)
+            took = self._took.setdefault(named, Spread(SECONDS))
+        took.counts[bisect_left(SECONDS, seconds)] += 1
+        took.total += seconds
 
     def batch(self, commands: int) -> None:
         """Counts a committed transaction; the ledger's writer calls it, in whatever thread it lives."""
@@ -132,12 +134,16 @@ class Metrics:
 
     def write(self, passwords_waiting: int) -> None:
         """Hands on what was counted since the last call."""
-        for (route, method, status), count in self._answered.items():
-            if more := count - self._written.get((route, method, status), 0):
-                self._requests.labels(route, method, f"{status}xx").inc(more)
-                self._written[route, method, status] = count
-        for route, took in self._took.items():
-            self._add(self._seconds.labels(route), route, took)
+        routes: dict[str, Spread] = {}
+        for (route, method, status), took in self._took.items():
+            routes.setdefault(route or UNROUTED, Spread(SECONDS)).take(took)
+            key = (route or UNROUTED, method, f"{status}xx")
+            count = sum(took.counts)
+            if more := count - self._written.get(key, 0):
+                self._requests.labels(*key).inc(more)
+                self._written[key] = count
+        for name, spread in routes.items():
+            self._add(self._seconds.labels(name), name, spread)
         self._add(self._batches, Spread, self._sizes)
         if self._written.get(Gauge) != passwords_waiting:
             self._passwords.set(passwords_waiting)

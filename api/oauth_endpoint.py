@@ -1,17 +1,17 @@
 """The frame of the hot endpoints: plain ASGI handlers, because routing a request costs more than deciding it."""
 
 from collections.abc import Awaitable, Callable, Iterable
-from typing import Any
+from typing import Any, NamedTuple
 
 from litestar import asgi
 from litestar.handlers import ASGIRouteHandler
 
-from api.answers import Answer, App, Receive, Scope, answer, header, raw_headers, send_answer
+from api.answers import Answer, Receive, Scope, answer, header, raw_headers, send_answer
 from api.client_authentication import CLIENT
 from api.cors import Decision, for_any_client, for_client, is_preflight, preflight_for_client
 from api.error_answers import ErrorAnswers
 from api.oauth_errors import WrongMethod
-from api.services import services
+from api.services import SERVICES, services
 from domain import client
 from projections import clients
 
@@ -20,7 +20,15 @@ PREFLIGHT = b"access-control-request-method"
 Handle = Callable[[Scope, Receive], Awaitable[Answer]]
 
 
-def endpoint(path: str, handle: Handle, *, cors: bool = False) -> ASGIRouteHandler:
+class Endpoint(NamedTuple):
+    """A hot endpoint: as a route of the framework, and as a call that returns the answer."""
+
+    path: str
+    route: ASGIRouteHandler
+    answered: Handle
+
+
+def endpoint(path: str, handle: Handle, *, cors: bool = False) -> Endpoint:
     """A POST endpoint of OAuth; with `cors`, pages on the origins that some enabled client allows may call it."""
     allow = ("POST", "OPTIONS") if cors else ("POST",)
 
@@ -42,21 +50,22 @@ def endpoint(path: str, handle: Handle, *, cors: bool = False) -> ASGIRouteHandl
         return given._replace(headers=(*given.headers, *raw_headers((await _origin(scope, origin)).headers.items())))
 
     serve.__name__ = path.rpartition("/")[2]
-    return asgi(path, copy_scope=False)(serve)
+    return Endpoint(path, asgi(path, copy_scope=False)(serve), answered)
 
 
-def shortcuts(app: Any, endpoints: Iterable[ASGIRouteHandler]) -> dict[str, App]:
+def shortcuts(app: Any, endpoints: Iterable[Endpoint]) -> dict[str, Handle]:
     """The endpoints by path, each callable without the framework's routing, which would cost a third of a request."""
 
-    def direct(path: str, serve: App) -> App:
-        async def call(scope: Any, receive: Any, send: Any) -> None:
+    def direct(path: str, answered: Handle) -> Handle:
+        def call(scope: Scope, receive: Receive) -> Awaitable[Answer]:
             # What the framework would have put there for its handlers, as far as ours ask for it.
             scope["litestar_app"], scope["path_template"] = app, path
-            await serve(scope, receive, send)
+            scope[SERVICES] = app.state.services
+            return answered(scope, receive)
 
         return call
 
-    return {path: direct(path, endpoint.fn) for endpoint in endpoints for path in endpoint.paths}
+    return {each.path: direct(each.path, each.answered) for each in endpoints}
 
 
 async def _preflight(scope: Scope, origin: str) -> Decision:

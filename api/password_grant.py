@@ -3,7 +3,7 @@
 import msgspec
 
 from api.answers import Scope
-from api.client_authentication import Caller
+from api.credential_memory import Caller
 from api.issuing import Tokens, execute
 from api.oauth_errors import InvalidGrant, InvalidRequest, Throttled, UnauthorizedClient
 from api.services import Services, origin

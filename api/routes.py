@@ -34,9 +34,9 @@ PAGES: list[Any] = [
 ]
 
 ROUTES: list[Any] = [
-    token,
-    introspect,
-    revoke,
+    token.route,
+    introspect.route,
+    revoke.route,
     metadata,
     live,
     ready,

@@ -3,7 +3,9 @@
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from api.answers import header
 from api.arrival import arrival
+from api.credential_memory import CredentialMemory
 from api.dashboards.secret import DashboardSecrets
 from api.settings import Settings
 from api.tallies import Tallies
@@ -25,6 +27,8 @@ if TYPE_CHECKING:
     from api.measures import Metrics
 
 USER_AGENT_LONGEST = 256
+SERVICES = "grantlog.services"
+"""Where a request's scope holds what `services` found."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +41,7 @@ class Services:
     format: Format
     hasher: Hasher
     throttle: Throttle
+    credentials: CredentialMemory
     tallies: Tallies
     uses: Uses
     token_uses: TokenUses
@@ -51,7 +56,9 @@ class Services:
 def services(connection: Any) -> Services:
     """The services of the app that a request or an ASGI scope belongs to."""
     scope = connection if isinstance(connection, dict) else connection.scope
-    found: Services = scope["litestar_app"].state.services
+    found: Services | None = scope.get(SERVICES)
+    if found is None:
+        found = scope[SERVICES] = scope["litestar_app"].state.services
     return found
 
 
@@ -70,9 +77,5 @@ def lifetimes(settings: Settings) -> Lifetimes:
 def origin(scope: Any, actor: Actor = ANONYMOUS) -> Origin:
     """Who asks and from where, for the events that a request causes."""
     arrived = arrival(scope)
-    agent = None
-    for name, value in scope["headers"]:
-        if name == b"user-agent":
-            agent = value.decode("latin-1")[:USER_AGENT_LONGEST]
-            break
-    return Origin(actor, arrived.request_id, arrived.address, agent)
+    agent = header(scope, b"user-agent")
+    return Origin(actor, arrived.request_id, arrived.address, None if agent is None else agent[:USER_AGENT_LONGEST])

@@ -33,6 +33,8 @@ def read(text: bytes, *, repeatable: Collection[str] = (), omit_empty: bool = Fa
 
     `omit_empty` treats a parameter without a value as not sent, as RFC 6749 §3.1 says for OAuth.
     """
+    if not repeatable and (found := _plain(text, omit_empty)) is not None:
+        return found
     seen: set[str] = set()
     result: dict[str, str] = {}
     for name, value in pairs(text):
@@ -43,6 +45,26 @@ def read(text: bytes, *, repeatable: Collection[str] = (), omit_empty: bool = Fa
         seen.add(name)
         if value or not omit_empty:
             result[name] = value
+    return result
+
+
+def _plain(text: bytes, omit_empty: bool) -> dict[str, str] | None:
+    """The same for ASCII without escapes, as most forms of programs are; None for what needs the closer look."""
+    if not text.isascii() or b"%" in text or b"+" in text or b"\0" in text:
+        return None
+    parts = text.decode("ascii").split("&")
+    if len(parts) > PARAMETERS:
+        return None
+    result: dict[str, str] = {}
+    for part in parts:
+        name, _, value = part.partition("=")
+        if name in result:
+            return None
+        result[name] = value
+    if "" in result:
+        return None
+    if omit_empty and not all(result.values()):
+        return {name: value for name, value in result.items() if value}
     return result
 
 

@@ -19,6 +19,9 @@ from api.throttle_file import NO_CELL, Cell, ThrottleFile
 from security.clock import SECOND, Clock, Moment, SystemClock
 
 FILE = "throttle-1"
+LONGEST_KEPT = 300
+"""Characters of a subject whose digest is kept."""
+
 FORGET = 900 * SECOND
 """Failures are forgotten after a quarter of an hour without one: slower for a guesser than the longest delay."""
 
@@ -180,6 +183,15 @@ class Throttle:
         self._rules = rules
         self._clock = clock
         self._on_wait = on_wait
+        # Clients authenticate with every request, from a few addresses each.
+        self._kept_digest = lru_cache(maxsize=8192)(self._digest)
+
+    def _digest(self, limit: Limit) -> bytes:
+        return b"" if self._file is None else self._file.digest(limit.rule, limit.subject)
+
+    def _mark(self, limit: Limit) -> bytes:
+        # Long subjects, which nobody needs, would make the memory as large as a caller likes.
+        return self._kept_digest(limit) if len(limit.subject) <= LONGEST_KEPT else self._digest(limit)
 
     def begin(self, *limits: Limit) -> Admission:
         """Counts an attempt against all limits, or against none if one of them says to wait."""
@@ -209,7 +221,7 @@ class Throttle:
         file = self._file
         if file is None:
             return None
-        marks = [(limit, file.digest(limit.rule, limit.subject)) for limit in limits]
+        marks = [(limit, self._mark(limit)) for limit in limits]
         cells = [file.read(limit.rule, digest) for limit, digest in marks]
         if all(cell is NO_CELL for cell in cells):
             return None

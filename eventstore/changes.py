@@ -62,7 +62,10 @@ class Changes:
         if as_of < self.floor:
             return False
         changed = self._changed
-        return all(changed.get(stream, 0) <= as_of for stream in streams)
+        for stream in streams:  # noqa: SIM110 - asked for every validation, and a generator costs twice as much
+            if changed.get(stream, 0) > as_of:
+                return False
+        return True
 
     def catch_up(self, connection: Connection, position: int) -> None:
         """Notes what other processes appended between the known position and `position`."""

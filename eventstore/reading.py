@@ -19,6 +19,9 @@ T = TypeVar("T")
 class Reader(Protocol):
     """Runs queries, and makes the caches follow the log."""
 
+    is_settled: bool
+    """Whether `settled` would return at once, having nothing to ask."""
+
     async def run(self, read: Callable[Concatenate[Connection, P], T], *args: P.args, **kwargs: P.kwargs) -> T: ...
 
     async def settled(self) -> None: ...
@@ -36,7 +39,7 @@ class InlineReader:
         self._data_version = driver.cursor()
         self._changes = changes
         self._seen = -1
-        self._asked = False
+        self.is_settled = False
 
     async def run(self, read: Callable[Concatenate[Connection, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Runs the query here and now."""
@@ -55,17 +58,17 @@ class InlineReader:
         Callers share one question. The loop runs what is ready in the order in which it became so, and `_forget` is put
         there before the question: whatever still runs ahead of it had arrived before the question was asked.
         """
-        if self._asked:
+        if self.is_settled:
             return
         asyncio.get_running_loop().call_soon(self._forget)
         (version,) = self._data_version.execute("PRAGMA data_version").fetchone()
         if version != self._seen:
             self._changes.catch_up(self._connection, newest(self._connection)[0])
             self._seen = version
-        self._asked = True
+        self.is_settled = True
 
     def _forget(self) -> None:
-        self._asked = False
+        self.is_settled = False
 
     def close(self) -> None:
         self._connection.close()
@@ -81,6 +84,7 @@ class ThreadReader:
         self._threads = ThreadPoolExecutor(threads, "read")
         self._following: asyncio.Task[None] | None = None
         self._next: asyncio.Task[None] | None = None
+        self.is_settled = False
 
     async def run(self, read: Callable[Concatenate[Connection, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Runs the query in a thread; raises `DatabaseAway`."""

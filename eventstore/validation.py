@@ -28,10 +28,13 @@ class Known(msgspec.Struct, gc=False):
     username: str | None
     streams: tuple[str, ...]
     as_of: int
+    active_until: Moment
     answer: Any = None
 
     def reason(self, now: Moment) -> validity.Reason:
         """Why it is dead now, or `active`."""
+        if self.token.issued_at <= now < self.active_until:
+            return "active"
         return validity.reason(self.standing, now)
 
 
@@ -47,9 +50,8 @@ class Validation:
 
     async def find(self, digest: bytes) -> Known | None:
         """The token with this digest as of everything acknowledged before this call; None when it has no row."""
-        await self._reader.settled()
-        known = self._kept.get(digest)
-        if known is not None and self._changes.holds(known.as_of, known.streams):
+        known = await self.kept(digest)
+        if known is not None:
             return known
         known = await self._reader.run(self.load, digest)
         if known is not None and self._changes.holds(known.as_of, known.streams):
@@ -57,6 +59,13 @@ class Validation:
             if len(self._kept) > self._size:
                 self._kept.popitem(last=False)
         return known
+
+    async def kept(self, digest: bytes) -> Known | None:
+        """The same without a look at the database's rows: None also when it is not remembered."""
+        if not self._reader.is_settled:
+            await self._reader.settled()
+        known = self._kept.get(digest)
+        return known if known is not None and self._changes.holds(known.as_of, known.streams) else None
 
     def load(self, connection: Connection, digest: bytes) -> Known | None:
         """The token as this connection sees it, for asking again under the lock. Keeps nothing."""
@@ -77,4 +86,5 @@ class Validation:
                 allowed = roles.allowed_scopes(connection, person.realm, person.roles)
                 scope = tuple(name for name in scope if name in allowed)
             username = self._privacy.open(connection, verdict.username)
-        return Known(token, verdict.standing, verdict.grant_type, scope, username, tuple(streams), as_of)
+        until = validity.active_until(verdict.standing)
+        return Known(token, verdict.standing, verdict.grant_type, scope, username, tuple(streams), as_of, until)

@@ -99,6 +99,12 @@ class Secret:
         raise TypeError("a secret cannot be serialised")
 
 
+def has_checksum(raw: str) -> bool:
+    """Whether a text ends as every secret of ours does, under whatever prefix. Nothing else was ever issued."""
+    body, checksum = raw[-_SECRET_LENGTH:-CHECKSUM_LENGTH], raw[-CHECKSUM_LENGTH:]
+    return len(body) == RANDOM_LENGTH and body.isascii() and checksum == six_digits(crc32(body.encode("ascii")))
+
+
 class Format:
     """The format under one prefix, which an installation may choose: 2 to 16 of `a-z0-9`, a letter first."""
 

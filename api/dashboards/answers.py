@@ -12,7 +12,7 @@ from litestar import Request, Response
 from litestar.datastructures import Cookie
 
 from api import oauth_errors, problems
-from api.client_authentication import Caller
+from api.credential_memory import Caller, caller
 from api.dashboards import cookie
 from api.dashboards.gate import Disabled, entered
 from api.dashboards.secret import TRIES, NoLiveSecret
@@ -78,7 +78,7 @@ async def _as_dashboard(here: Services, dashboard: client.State, grant: Grant) -
     for _ in range(TRIES):
         version = await here.dashboard_secrets.version(dashboard.client_id)
         try:
-            return await grant(Caller(dashboard, version.secret_id))
+            return await grant(caller(dashboard, version.secret_id))
         except oauth_errors.InvalidClient:
             # The version, or the whole dashboard, ended between its authentication and the lock.
             state: client.State = await here.ledger.state(client.stream(dashboard.client_id))

@@ -6,7 +6,7 @@ import msgspec
 from litestar import Request, Response, post
 from litestar.params import FromPath, JSONBody
 
-from api.client_authentication import Caller
+from api.credential_memory import Caller
 from api.dashboards.answers import EXAMPLE, DashboardTokens, perform, refused
 from api.dashboards.gate import admit, other_methods
 from api.issuing import Tokens

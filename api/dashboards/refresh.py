@@ -5,7 +5,7 @@ from typing import Any
 from litestar import Request, Response, post
 from litestar.params import FromPath
 
-from api.client_authentication import Caller
+from api.credential_memory import Caller
 from api.dashboards import cookie
 from api.dashboards.answers import EXAMPLE, DashboardTokens, SignInEnded, perform, refused
 from api.dashboards.gate import admit_cookie, other_methods

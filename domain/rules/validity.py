@@ -128,6 +128,16 @@ def cause(standing: Standing, now: Moment) -> Cause:
     return "expired" if now >= token.expires_at else "active"
 
 
+def active_until(standing: Standing) -> Moment:
+    """Until when it is active, as long as nothing else happens: from `token.issued_at` to before this moment."""
+    token = standing.token
+    if cause(standing, token.issued_at) != "active":
+        return token.issued_at
+    if token.rotated and token.grace_ends_at is not None:
+        return min(token.expires_at, token.grace_ends_at)
+    return token.expires_at
+
+
 def _client_cut(client: Client, position: int) -> Cause | None:
     if client.state == "deleted":
         return "client_deleted"

@@ -88,7 +88,7 @@ async def test_news_that_the_client_has_gone_may_take_as_long_as_it_likes(monkey
 
         def come_back(self) -> None: ...
 
-    arriving = body_arrival.Arriving(receive, Anywhere())
+    arriving = body_arrival.Arriving(receive, Anywhere(), body_arrival.Patience())
     # What is there already is taken, however late it is.
     assert (await arriving())["body"] == b"ok"
     waiting = asyncio.create_task(arriving())

@@ -56,7 +56,7 @@ def test_labels_are_bounded_whatever_is_sent(metrics):
 def test_memory_is_bounded_whatever_methods_are_sent(metrics):
     for number in range(1000):
         metrics.request(None, f"M{number}", 404, 0.001)
-    assert len(metrics._answered) == 1
+    assert len(metrics._took) == 1
 
 
 def test_batches_throttling_and_passwords(metrics):

@@ -7,8 +7,9 @@ from litestar import Litestar, post
 from litestar.testing import TestClient
 
 from api.error_answers import ErrorAnswers
+from api.malformed import SMALL_BODY
 from api.problems import Unauthenticated
-from api.wrapper import SMALL_BODY, Wrapper
+from api.wrapper import Wrapper
 
 
 @post("/admin/refused", sync_to_thread=False)

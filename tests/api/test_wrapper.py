@@ -13,9 +13,10 @@ from litestar.types import Receive, Scope, Send
 from api import log_lines
 from api.arrival import Proxies, arrival
 from api.error_answers import ErrorAnswers
+from api.malformed import malformed
 from api.oauth_errors import InvalidScope
 from api.problems import Clash, Denied, Throttled
-from api.wrapper import Wrapper, malformed
+from api.wrapper import Wrapper
 from security.ids import is_id
 
 SECRET = "glog_at_" + "a1B2" * 9
