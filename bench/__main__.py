@@ -13,7 +13,7 @@ PAGE = Path(__file__).parents[1] / "docs" / "performance.md"
 def main() -> int:
     """0 when everything was answered well; 1 when not, or when something is missing."""
     options = _options()
-    plan = measuring.Plan(options.rounds, options.seconds, options.collecting, options.connections)
+    plan = measuring.Plan(options.rounds, options.seconds, options.collecting, options.codes, options.connections)
     try:
         version = wrk.check()
     except wrk.Missing as missing:
@@ -28,8 +28,8 @@ def main() -> int:
     facts |= {name: version for name, version in result.versions.items() if version}
     print(report.table(result))
     print("\n".join(f"{name}: {value}" for name, value in facts.items()))
-    if failed := report.failed(result):
-        print(f"{failed} answers were no success: nothing was written", file=sys.stderr)
+    if result.failed:
+        print(f"{result.failed} answers were no success: nothing was written", file=sys.stderr)
         return 1
     if options.write:
         report.write(PAGE, report.page(result, facts, plan.rounds))
@@ -40,8 +40,9 @@ def _options() -> argparse.Namespace:
     usual = measuring.Plan()
     parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
     parser.add_argument("--rounds", type=int, default=usual.rounds)
-    parser.add_argument("--seconds", type=float, default=usual.seconds, help="of each run")
-    parser.add_argument("--collecting", type=float, default=usual.collecting, help="seconds of making access tokens")
+    parser.add_argument("--seconds", type=int, default=usual.seconds, help="of each run")
+    parser.add_argument("--collecting", type=int, default=usual.collecting, help="seconds of making access tokens")
+    parser.add_argument("--codes", type=int, default=usual.codes, help="authorization codes exchanged in each run")
     parser.add_argument("--connections", type=int, default=usual.connections)
     parser.add_argument("--no-write", dest="write", action="store_false", help="leave the documentation alone")
     return parser.parse_args()

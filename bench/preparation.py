@@ -1,12 +1,11 @@
-"""What the load needs before it begins: clients, a person, live tokens. Made by the command line and over HTTP."""
+"""What the load needs before it begins: clients, a person, live and dead tokens. Made by the command line and HTTP."""
 
-import asyncio
 import base64
 import json
 import re
 import secrets
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from hashlib import sha256
 from pathlib import Path
@@ -14,24 +13,37 @@ from urllib.parse import parse_qs, urlencode, urlsplit
 
 import httpx
 
-from bench import wrk
+from bench import asking, wrk
 from bench.server import BIN, ROOT, Server
+from security.tokens import Kind, mint
 
 REDIRECT_URI = "https://shop.example/callback"
 SCOPE = "catalog:read orders:write"
 VERIFIER = "the-verifier-of-a-benchmark-is-no-secret-at-all"
+USERNAME = "paul"
 PASSWORD = secrets.token_urlsafe(24)
 AT_A_TIME = 16
 
 
+class Unprepared(Exception):
+    """The server did not give what the load needs."""
+
+
 @dataclass
 class Prepared:
-    """Authorization headers of the two clients, live access tokens, and refresh tokens that nobody has used."""
+    """Authorization headers of the clients, tokens, and the path and cookie that give an authorization code each time.
+
+    `administrator` is a client with every administrative scope.
+    """
 
     service: str
     shop: str
-    access: list[str]
-    refresh: list[str] = field(repr=False)
+    administrator: str
+    authorize: str
+    cookie: str = field(repr=False)
+    access: list[str] = field(default_factory=list, repr=False)
+    revoked: list[str] = field(default_factory=list, repr=False)
+    unknown: list[str] = field(default_factory=list, repr=False)
 
 
 class Administration:
@@ -49,7 +61,7 @@ class Administration:
             input=given,
             capture_output=True,
             text=True,
-            timeout=120,
+            timeout=600,
             check=False,
         )
         if done.returncode != 0:
@@ -67,24 +79,28 @@ def upgrade(environment: Mapping[str, str]) -> None:
     Administration(environment).run("database", "upgrade")
 
 
-def prepare(
-    server: Server, environment: Mapping[str, str], directory: Path, *, grants: int, seconds: float
-) -> Prepared:
-    """Clients, one person who consented, `grants` refresh tokens, and the access tokens that `seconds` of load give."""
+def install(environment: Mapping[str, str]) -> tuple[tuple[str, str], tuple[str, str], tuple[str, str]]:
+    """Scopes, a role and a person; the ids and secrets of the three clients: service, shop, administrator."""
     administration = Administration(environment)
     for name in SCOPE.split():
         administration.run("scope", "put", name, f"Use {name}")
     administration.run("role", "put", "platform", "shopper", "--scope", SCOPE)
     service = administration.client("Service", f"{SCOPE} introspect", "--grant-type", "client_credentials")
-    shop_id, shop_secret = administration.client(
+    shop = administration.client(
         "Shop", SCOPE, "--grant-type", "authorization_code", "--grant-type", "refresh_token",
         "--redirect-uri", REDIRECT_URI,
     )  # fmt: skip
-    person = ("--username", "paul", "--email", "paul@example.test", "--role", "shopper", "--password-stdin")
+    person = ("--username", USERNAME, "--email", "paul@example.test", "--role", "shopper", "--password-stdin")
     administration.run("person", "add", *person, given=f"{PASSWORD}\n")
-    access = _access_tokens(server, basic(*service), directory, seconds)
-    refresh = asyncio.run(_refresh_tokens(server, shop_id, shop_secret, grants))
-    return Prepared(basic(*service), basic(shop_id, shop_secret), access, refresh)
+    made = json.loads(administration.run("bootstrap", "--json"))
+    return service, shop, (made["client_id"], made["client_secret"])
+
+
+def prepare(server: Server, environment: Mapping[str, str]) -> Prepared:
+    """Clients and a person who has signed in and consented. Tokens are for `collect`, `revoke` and `invent`."""
+    service, shop, administrator = install(environment)
+    authorize, cookie = _consented(server, shop[0])
+    return Prepared(basic(*service), basic(*shop), basic(*administrator), authorize, cookie)
 
 
 def basic(client_id: str, secret: str) -> str:
@@ -92,21 +108,78 @@ def basic(client_id: str, secret: str) -> str:
     return "Basic " + base64.b64encode(f"{client_id}:{secret}".encode()).decode()
 
 
-def _access_tokens(server: Server, authorization: str, directory: Path, seconds: float) -> list[str]:
-    beginning = directory / "access"
-    load = wrk.Load("/oauth/token", "collect.lua", beginning, authorization)
-    wrk.run(server.port, load, seconds=seconds, connections=64)
-    found: list[str] = []
-    for path in sorted(directory.glob("access.*")):
-        # The last line of a thread that was stopped may be half a token.
-        found += [line for line in path.read_text().split("\n")[:-1] if line]
-        path.unlink()
-    return found
+def collect(server: Server, prepared: Prepared, directory: Path, *, seconds: int, at_least: int = 0) -> None:
+    """Adds the access tokens that `seconds` of load give, again and again until there are as many as wanted."""
+    while True:
+        load = wrk.Load("/oauth/token", "collect.lua", directory / "access", prepared.service)
+        wrk.run(server.port, load, seconds=seconds, connections=64)
+        found: list[str] = []
+        for path in sorted(directory.glob("access.*")):
+            # The last line of a thread that was stopped may be half a token.
+            found += [line for line in path.read_text().split("\n")[:-1] if line]
+            path.unlink()
+        if not found:
+            raise Unprepared("the token endpoint gives no tokens")
+        prepared.access += found
+        if len(prepared.access) >= at_least:
+            return
 
 
-async def _refresh_tokens(server: Server, client_id: str, secret: str, count: int) -> list[str]:
+def revoke(server: Server, prepared: Prepared, count: int) -> None:
+    """Has so many of the live tokens revoked."""
+    ended, prepared.access = prepared.access[:count], prepared.access[count:]
+    sent = [
+        asking.request(server.port, "POST", "/oauth/revoke", authorization=prepared.service, body=f"token={token}")
+        for token in ended
+    ]
+    _all(asking.run(asking.each_once(server.port, sent)), 200)
+    prepared.revoked += ended
+
+
+def invent(prepared: Prepared, count: int) -> None:
+    """Adds tokens that were never issued and that nobody can tell from others by their looks."""
+    prepared.unknown += [mint(Kind.ACCESS_TOKEN).reveal() for _ in range(count)]
+
+
+def codes(server: Server, prepared: Prepared, count: int) -> list[str]:
+    """Fresh authorization codes of a person who consented before, each an answer of the authorization endpoint."""
+    sent = asking.request(server.port, "GET", prepared.authorize, Cookie=prepared.cookie)
+    answers = asking.run(asking.each_once(server.port, [sent] * count, AT_A_TIME))
+    _all(answers, 303)
+    return [parse_qs(urlsplit(each.header("location") or "").query)["code"][0] for each in answers]
+
+
+def exchange(code: str) -> str:
+    """The body of a request that redeems a code."""
+    body = {"grant_type": "authorization_code", "code": code, "redirect_uri": REDIRECT_URI, "code_verifier": VERIFIER}
+    return urlencode(body)
+
+
+def refresh_tokens(server: Server, prepared: Prepared, count: int) -> list[str]:
+    """Refresh tokens that nobody has used, of as many grants."""
+    sent = [
+        asking.request(server.port, "POST", "/oauth/token", authorization=prepared.shop, body=exchange(code))
+        for code in codes(server, prepared, count)
+    ]
+    answers = asking.run(asking.each_once(server.port, sent, AT_A_TIME))
+    _all(answers, 200)
+    return [json.loads(each.body)["refresh_token"] for each in answers]
+
+
+def bearer(server: Server, authorization: str) -> str:
+    """The Authorization header with a fresh access token of a client."""
+    given = httpx.post(
+        f"{server.url}/oauth/token",
+        data={"grant_type": "client_credentials"},
+        headers={"authorization": authorization},
+        timeout=60,
+    )
+    given.raise_for_status()
+    return f"Bearer {given.json()['access_token']}"
+
+
+def _consented(server: Server, client_id: str) -> tuple[str, str]:
     """Signs in and consents once; from then on each authorization request is answered with a code at once."""
-    limits = asyncio.Semaphore(AT_A_TIME)
     challenge = base64.urlsafe_b64encode(sha256(VERIFIER.encode()).digest()).rstrip(b"=").decode()
     asked = {
         "response_type": "code",
@@ -116,30 +189,20 @@ async def _refresh_tokens(server: Server, client_id: str, secret: str, count: in
         "code_challenge_method": "S256",
     }
     address = f"/oauth/authorize?{urlencode(asked)}"
-    async with httpx.AsyncClient(base_url=server.url, timeout=60, headers={"origin": server.url}) as browser:
-        page = await browser.get("/account/sign-in?realm=platform")
-        form = {"csrf": _csrf(page.text), "username": "paul", "password": PASSWORD}
-        await browser.post(_action(page.text), data=form)
-        page = await browser.get(address)
+    with httpx.Client(base_url=server.url, timeout=60, headers={"origin": server.url}) as browser:
+        page = browser.get("/account/sign-in?realm=platform")
+        form = {"csrf": _csrf(page.text), "username": USERNAME, "password": PASSWORD}
+        browser.post(_action(page.text), data=form)
+        page = browser.get(address)
         action = _action(page.text, "consent")
-        await browser.post(action, data={"csrf": _csrf(page.text), "decision": "approve"})
+        browser.post(action, data={"csrf": _csrf(page.text), "decision": "approve"})
+        return address, "; ".join(f"{name}={value}" for name, value in browser.cookies.items())
 
-        async def one() -> str:
-            async with limits:
-                sent = await browser.get(address)
-                code = parse_qs(urlsplit(sent.headers["location"]).query)["code"][0]
-                body = {
-                    "grant_type": "authorization_code",
-                    "code": code,
-                    "redirect_uri": REDIRECT_URI,
-                    "code_verifier": VERIFIER,
-                }
-                answer = await browser.post("/oauth/token", data=body, auth=(client_id, secret))
-                answer.raise_for_status()
-                token: str = answer.json()["refresh_token"]
-                return token
 
-        return list(await asyncio.gather(*(one() for _ in range(count))))
+def _all(answers: Sequence[asking.Answer], status: int) -> None:
+    found = asking.statuses(answers)
+    if set(found) - {status}:
+        raise Unprepared(f"answers should all be {status} and are {dict(found)}")
 
 
 def _csrf(page: str) -> str:
@@ -153,5 +216,5 @@ def _action(page: str, part: str = "") -> str:
 def _only(pattern: str, page: str) -> str:
     found = re.search(pattern, page)
     if found is None:
-        raise RuntimeError(f"no {pattern} in the page:\n{page[:2000]}")
+        raise Unprepared(f"no {pattern} in the page:\n{page[:2000]}")
     return found[1]

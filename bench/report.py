@@ -34,12 +34,6 @@ def table(result: Result) -> str:
     return "\n".join(lines)
 
 
-def failed(result: Result) -> int:
-    """How many answers were no success; a rate with failures in it says nothing."""
-    runs = [result.constants, *result.measured.values()]
-    return sum(each.failed for measured in runs for each in measured)
-
-
 def page(result: Result, facts: Mapping[str, str], rounds: int) -> str:
     """The part of the documentation that the command writes."""
     lines = [

@@ -32,6 +32,11 @@ class Server:
         self.url = f"http://127.0.0.1:{port}"
 
     @property
+    def workers(self) -> list[int]:
+        """The processes that answer requests."""
+        return _children(self._process.pid) or [self._process.pid]
+
+    @property
     def memory(self) -> float:
         """Resident memory of the largest worker, in MiB."""
         return max(_resident(each) for each in (self._process.pid, *_children(self._process.pid)))
@@ -64,10 +69,11 @@ def serving(
 
 
 @contextmanager
-def grantlog(environment: Mapping[str, str], log: Path) -> Iterator[Server]:
-    """`grantlog serve` with one worker."""
+def grantlog(environment: Mapping[str, str], log: Path, workers: int = 1) -> Iterator[Server]:
+    """`grantlog serve`."""
     port = int(environment["GRANTLOG_PORT"])
-    with serving([BIN / "grantlog", "serve", "--workers", "1"], port, "/health/ready", log, environment) as server:
+    command: list[str | Path] = [BIN / "grantlog", "serve", "--workers", str(workers)]
+    with serving(command, port, "/health/ready", log, environment) as server:
         yield server
 
 
