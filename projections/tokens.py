@@ -51,24 +51,23 @@ TABLE = Table(
     Column("prune_at", BigInteger, nullable=False),
     Column("ended_position", BigInteger),
     Index(None, "prune_at"),
-    # The digest alone finds a row, so that SQLite needs no second tree for it.
-    sqlite_with_rowid=False,
 )
+"""On SQLite rows stand in the order of their issue and only an index is sorted by digest: a new digest belongs anywhere
+among the others, and a place in an index takes a fraction of the pages that one among the rows would take."""
+
 VERSION = 1
 HORIZON = "prune_at"
 """Rows whose horizon has passed may be gone, so nothing can be concluded from their absence."""
 
 HANDLES: tuple[type[Event], ...] = (CodeIssued, TokensIssued, TokensRefreshed, TokenRevoked)
 
-_INSERT = insert(TABLE)
-_REDEEMED = (
+INSERT = insert(TABLE)
+REDEEM = (
     update(TABLE)
     .where(TABLE.c.digest == bindparam("b_digest"))
     .values(ended_position=bindparam("ended_position"), prune_at=bindparam("prune_at"))
 )
-_REVOKED = (
-    update(TABLE).where(TABLE.c.digest == bindparam("b_digest")).values(ended_position=bindparam("ended_position"))
-)
+REVOKE = update(TABLE).where(TABLE.c.digest == bindparam("b_digest")).values(ended_position=bindparam("ended_position"))
 
 
 def project(recorded: Recorded, indexes: Mapping[str, bytes]) -> Iterator[Write]:
@@ -86,7 +85,7 @@ def project(recorded: Recorded, indexes: Mapping[str, bytes]) -> Iterator[Write]
         case TokenRevoked():
             digest = bytes.fromhex(event.access_token)
             params = {"b_digest": digest, "ended_position": recorded.position}
-            yield Write(_REVOKED, params, ("tokens", digest))
+            yield Write(REVOKE, params, ("tokens", digest))
 
 
 def settle(write: Write, now: Moment) -> Write:
@@ -95,7 +94,7 @@ def settle(write: Write, now: Moment) -> Write:
     A code's row may still be redeemed, which prolongs it, so it is left to the next pruning.
     """
     params = write.params
-    if write.statement is not _INSERT or params["kind"] == "code" or params["prune_at"] >= now:
+    if write.statement is not INSERT or params["kind"] == "code" or params["prune_at"] >= now:
         return write
     return digests.row(params["digest"], params["position"])
 
@@ -117,7 +116,7 @@ def _row(recorded: Recorded, kind: validity.Kind, sha256: str, lifetime: int) ->
         "prune_at": expires_at,
         "ended_position": None,
     }
-    return Write(_INSERT, params, ("tokens", digest))
+    return Write(INSERT, params, ("tokens", digest))
 
 
 def _redeemed(recorded: Recorded, event: TokensIssued, code: str) -> Write:
@@ -128,7 +127,7 @@ def _redeemed(recorded: Recorded, event: TokensIssued, code: str) -> Write:
         "ended_position": recorded.position,
         "prune_at": recorded.time + lifetime * SECOND,
     }
-    return Write(_REDEEMED, params, ("tokens", digest))
+    return Write(REDEEM, params, ("tokens", digest))
 
 
 class Found(NamedTuple):

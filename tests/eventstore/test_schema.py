@@ -3,9 +3,11 @@
 from typing import Any
 
 import pytest
+from alembic import command
 from alembic.autogenerate import compare_metadata
+from alembic.config import Config
 from alembic.migration import MigrationContext
-from sqlalchemy import select, text
+from sqlalchemy import insert, select, text
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ProgrammingError
 
@@ -13,6 +15,7 @@ from eventstore import schema
 from eventstore.engines import migrating
 from eventstore.ledger import Ledger
 from eventstore.stored import events
+from projections import tokens
 from security.clock import ManualClock
 from security.keyring import Keyring
 from tests.eventstore.conftest import HERE, disable, register
@@ -37,6 +40,40 @@ def test_an_empty_database_is_brought_to_the_newest_revision(empty_database_url:
     assert schema.is_current(empty_database_url)
     schema.upgrade(empty_database_url)
     assert schema.is_current(empty_database_url)
+
+
+def test_a_migration_keeps_every_token(empty_database_url: str) -> None:
+    config = Config()
+    config.set_main_option("script_location", str(schema.MIGRATIONS))
+    rows = [
+        {
+            "digest": bytes([number]) * 32,
+            "kind": "access",
+            "grant_id": f"grant-{number}",
+            "client_id": "a-client",
+            "account_id": None,
+            "secret_id": "a-secret",
+            "scope": "catalog:read",
+            "position": 10 - number,
+            "issued_at": 1,
+            "expires_at": 2,
+            "prune_at": 3,
+            "ended_position": None,
+        }
+        for number in range(3)
+    ]
+    engine = migrating(empty_database_url)
+    try:
+        with engine.begin() as connection:
+            config.attributes["connection"] = connection
+            command.upgrade(config, "0001")
+            connection.execute(insert(tokens.TABLE), rows)
+        schema.upgrade(empty_database_url)
+        with engine.connect() as connection:
+            kept = connection.execute(select(tokens.TABLE).order_by(tokens.TABLE.c.digest)).mappings()
+            assert [dict(row) for row in kept] == rows
+    finally:
+        engine.dispose()
 
 
 @pytest.fixture
