@@ -36,6 +36,7 @@ from eventstore.commands import Origin
 from eventstore.deriving import Deriving
 from eventstore.following import EventIndexing, Follower
 from eventstore.ledger import Ledger
+from projections import derived, event_index
 from security.clock import Clock, SystemClock
 from security.keyring import Keyring
 from security.passwords import Hasher, Parameters
@@ -51,6 +52,7 @@ async def open_services(
     clock = clock or SystemClock()
     metrics = metrics or Metrics()
     ledger = await Ledger.open(settings.database_url, keyring, clock, on_commit=metrics.batch)
+    follower = Follower(ledger, EventIndexing(), Deriving())
     return Services(
         settings=settings,
         ledger=ledger,
@@ -66,8 +68,9 @@ async def open_services(
         uses=Uses(ledger, settings.usage_flush_interval, settings.grouped_window),
         token_uses=TokenUses(ledger, settings.token_usage_interval),
         lifetimes=lifetimes(settings),
-        search_index=Follower(ledger, EventIndexing(ledger)),
-        derived=Follower(ledger, Deriving(ledger.privacy)),
+        follower=follower,
+        search_index=follower.only(event_index.NAME),
+        derived=follower.only(derived.NAME),
         metrics=metrics,
         dashboard_secrets=DashboardSecrets(ledger),
         transparency=Transparency(ledger, settings),

@@ -75,8 +75,7 @@ class Background:
         await self._services.tallies.close_elapsed()
 
     async def _follow(self) -> None:
-        await self._services.search_index.follow()
-        await self._services.derived.follow()
+        await self._services.follower.keep_up()
 
     async def _rotate(self) -> None:
         await rotate_due(self._services)

@@ -46,6 +46,7 @@ class Services:
     uses: Uses
     token_uses: TokenUses
     lifetimes: Lifetimes
+    follower: Follower
     search_index: Follower
     derived: Follower
     metrics: "Metrics"

@@ -1,13 +1,12 @@
-"""What is counted of a grant's lives, and what an event adds to everything ever issued."""
+"""What is counted of a grant's lives."""
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
-from typing import Any
+from collections.abc import Iterable, Sequence
 
 from domain import grant
-from domain.event import Moment, Recorded
+from domain.event import Moment
 from eventstore.lifespans import Life
-from projections.derived import NO_SECRET, Kind, Piece, Total
+from projections.derived import NO_SECRET, Kind, Piece
 
 ISSUING = (grant.TokensIssued, grant.TokensRefreshed)
 _KINDS = {"access": Kind.ACCESS, "refresh": Kind.REFRESH, "code": Kind.CODE}
@@ -41,27 +40,3 @@ def difference(before: Iterable[Piece], after: Iterable[Piece]) -> list[tuple[Pi
     counted: Counter[Piece] = Counter(after)
     counted.subtract(Counter(before))
     return [(piece, number) for piece, number in counted.items() if number]
-
-
-def total_of_code(recorded: Recorded) -> tuple[Total, ...]:
-    """What a code that was issued adds."""
-    return (Total(recorded.event.client_id, NO_SECRET, grants=1, codes=1),)
-
-
-def totals(recorded: Recorded, before: Sequence[Recorded] | None) -> Iterator[Total]:
-    """What issued tokens add. `before` are the grant's earlier events; None for the event that starts it."""
-    event: Any = recorded.event
-    if before is None:
-        yield Total(event.client_id, NO_SECRET, grants=1)
-    named = event.secret_id is not None
-    first = not any(
-        isinstance(each.event, ISSUING) and each.event.secret_id == event.secret_id for each in before or ()
-    )
-    yield Total(
-        event.client_id,
-        event.secret_id or NO_SECRET,
-        grants=int(named and first),
-        codes=int(named and getattr(event, "code", None) is not None),
-        access_tokens=1,
-        refresh_tokens=int(event.refresh_token is not None),
-    )

@@ -1,25 +1,34 @@
 """Read models that follow the log instead of being written with it: from their own position to the log's head."""
 
 import asyncio
+import copy
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol, Self
 
 from sqlalchemy import Connection, bindparam, select
 
 from domain.account import Erased
 from domain.event import Recorded
-from domain.sealed import Sealed
 from eventstore.ledger import Ledger
 from eventstore.mapper import LogMapper
-from eventstore.privacy import Privacy
 from eventstore.stored import events
+from eventstore.unsealing import Unsealing
 from projections import event_index
 from projections.event_index import Owners
+from projections.index_rows import Row
 from projections.prepared import Prepared
-from security.sealing import SealBroken
 
-BATCH = 500
-"""Events in one step. What they need is read and unsealed before the step takes the ledger's turn."""
+BATCH = 512
+"""Events in one step, which is one transaction."""
+
+PORTION = 128
+"""Events that are read, unsealed and prepared without a pause: on SQLite the event loop waits for it, a millisecond."""
+
+REST = 1
+"""How many looks a process leaves out after another one moved the models on: one of them follows, the others wait."""
+
+OWNERS_KEPT = 20_000
+"""Streams whose first event is remembered for what it says about the later ones."""
 
 _NEXT = Prepared(
     select(events.c.state)
@@ -31,45 +40,58 @@ _FIRST = select(events.c.originator_id, events.c.state).where(
 )
 
 
-ADDRESS = "ip"
-
-
-def address_key(privacy: Privacy, address: str) -> bytes:
-    """The key of a network address in the search index: its blind index, the same in every realm."""
-    return privacy.index(ADDRESS, "", address)[: event_index.ADDRESS_KEY_BYTES]
-
-
 class Following(Protocol):
     """A read model that follows the log."""
 
-    name: str
+    @property
+    def name(self) -> str: ...
 
-    def prepare(self, connection: Connection, recorded: Sequence[Recorded]) -> Any:
-        """Computes what a stretch of the log becomes, outside any transaction."""
+    def prepare(self, connection: Connection, recorded: Sequence[Recorded], unsealing: Unsealing) -> Any:
+        """Computes what a portion of the log becomes, outside any transaction.
 
-    def keep(self, connection: Connection, prepared: Any) -> None:
-        """Writes it, in the transaction that moves the follower on."""
+        Portions come in the order of the log, but what was prepared may be thrown away and be prepared again.
+        """
+
+    def keep(self, connection: Connection, prepared: Sequence[Any]) -> None:
+        """Writes what portions became, in the transaction that moves the follower on."""
 
 
 class Stretch(NamedTuple):
-    """Events `before` < position ≤ `after`, and what they become."""
+    """Events `before` < position ≤ `after`, and what they become for each model that stands at `before`."""
 
     before: int
     after: int
-    prepared: Any
+    prepared: Sequence[tuple[Following, list[Any]]]
 
 
 class Follower:
-    """Brings one read model up to the log. Any number of processes may: each stretch is written by one of them."""
+    """Brings read models up to the log. Any number of processes may: each stretch is written by one of them.
 
-    def __init__(self, ledger: Ledger, model: Following, batch: int = BATCH) -> None:
+    Models that stand at the same place are moved on together, so that an event is read and decoded once for all.
+    """
+
+    def __init__(self, ledger: Ledger, *models: Following, batch: int = BATCH) -> None:
         self._ledger = ledger
-        self._model = model
+        self._models = models
+        self._wanted = frozenset(model.name for model in models)
         self._batch = batch
         self._mapper = LogMapper()
+        self._unsealing = Unsealing(ledger.privacy)
         self._turn = asyncio.Lock()
-        self.position = 0
+        self._positions = dict.fromkeys(self._wanted, 0)
+        self._left: dict[str, int] = {}
+        self._resting = 0
+
+    def only(self, name: str) -> Self:
+        """The same follower for those who wait for one model only; the others may stay behind."""
+        alone = copy.copy(self)
+        alone._wanted = frozenset((name,))
+        return alone
+
+    @property
+    def position(self) -> int:
         """How far it had come when this process looked last."""
+        return min(self._positions[name] for name in self._wanted)
 
     @property
     def lag(self) -> int:
@@ -90,30 +112,65 @@ class Follower:
                     await self._step(goal)
         return True
 
-    async def _step(self, goal: int) -> None:
-        stretch = await self._ledger.read(self._prepare, goal)
-        if stretch.after > stretch.before and not await self._ledger.maintain(self._keep, stretch):
-            # Another process wrote the same stretch at the same time; the next step begins where that one ended.
-            self.position = max(self.position, await self._ledger.read(event_index.reached, self._model.name))
+    async def keep_up(self) -> None:
+        """Follows, unless another process does: then it only looks now and then whether that one still does.
+
+        To be called again and again, at equal intervals.
+        """
+        if self._resting:
+            self._resting -= 1
             return
-        self.position = max(self.position, stretch.after)
+        await self._ledger.settled()
+        if self.position >= self._ledger.changes.position:
+            return
+        await self._look()
+        moved = any(self._positions[name] != left for name, left in self._left.items())
+        self._left.update(self._positions)
+        if moved:
+            self._resting = REST
+        else:
+            await self.follow()
 
-    def _prepare(self, connection: Connection, goal: int) -> Stretch:
-        before = event_index.reached(connection, self._model.name)
-        last = min(goal, before + self._batch)
-        rows = _NEXT.all(connection, {"b_after": before, "b_last": last})
+    async def _look(self) -> None:
+        found = await self._ledger.read(event_index.progress)
+        self._positions.update((name, found.get(name, 0)) for name in self._positions)
+
+    async def _step(self, goal: int) -> None:
+        # Another process may have moved them on since this one looked last.
+        await self._look()
+        before = self.position
+        if before >= goal:
+            return
+        models = [model for model in self._models if self._positions[model.name] == before]
+        # Models that are ahead wait until the others have caught up with them.
+        last = min(goal, before + self._batch, *(ahead for ahead in self._positions.values() if ahead > before))
+        stretch = Stretch(before, last, [(model, []) for model in models])
+        for start in range(before, last, PORTION):
+            await self._ledger.read(self._prepare, stretch, start, min(last, start + PORTION))
+            await asyncio.sleep(0)
+        for name in await self._ledger.follow(self._keep, stretch):
+            # One that another process moved on at the same time is looked at again by the next step.
+            self._positions[name] = self._left[name] = max(self._positions[name], last)
+
+    def _prepare(self, connection: Connection, stretch: Stretch, after: int, last: int) -> None:
+        rows = _NEXT.all(connection, {"b_after": after, "b_last": last})
         recorded = [self._mapper.recorded(state) for (state,) in rows]
-        return Stretch(before, max(before, last), self._model.prepare(connection, recorded))
+        self._unsealing.begin()
+        for model, prepared in stretch.prepared:
+            prepared.append(model.prepare(connection, recorded, self._unsealing))
 
-    def _keep(self, connection: Connection, stretch: Stretch) -> bool:
-        if not event_index.advance(connection, self._model.name, stretch.before, stretch.after):
-            return False
-        self._model.keep(connection, stretch.prepared)
-        return True
+    def _keep(self, connection: Connection, stretch: Stretch) -> list[str]:
+        """Writes the stretch for those models that nobody else moved on meanwhile; their names."""
+        moved = []
+        for model, prepared in stretch.prepared:
+            if event_index.advance(connection, model.name, stretch.before, stretch.after):
+                model.keep(connection, prepared)
+                moved.append(model.name)
+        return moved
 
 
 class _Indexed(NamedTuple):
-    rows: list[tuple[int, set[tuple[event_index.Kind, bytes]]]]
+    rows: list[Row]
     erased: list[str]
 
 
@@ -122,40 +179,38 @@ class EventIndexing:
 
     name = event_index.NAME
 
-    def __init__(self, ledger: Ledger) -> None:
-        self._privacy = ledger.privacy
+    def __init__(self) -> None:
         self._mapper = LogMapper()
+        self._kept: dict[str, Owners] = {}
 
-    def prepare(self, connection: Connection, recorded: Sequence[Recorded]) -> _Indexed:
+    def prepare(self, connection: Connection, recorded: Sequence[Recorded], unsealing: Unsealing) -> _Indexed:
         """What each event names. `Ledger.settled` has been awaited, so no erased person's key is still in memory."""
         owners = self._owners(connection, recorded)
-        rows = [
-            (each.position, set(event_index.names(each, self._address(connection, each), owners.get(each.stream))))
-            for each in recorded
-        ]
+        rows: list[Row] = []
+        for each in recorded:
+            rows += event_index.rows(each, unsealing.address(connection, each), owners.get(each.stream))
         return _Indexed(rows, [each.stream.partition(":")[2] for each in recorded if type(each.event) is Erased])
 
-    def keep(self, connection: Connection, prepared: _Indexed) -> None:
+    def keep(self, connection: Connection, prepared: Sequence[_Indexed]) -> None:
         """Writes the rows. Erasures come last: they take away addresses of this very stretch too."""
-        event_index.add(connection, prepared.rows)
-        for account_id in prepared.erased:
-            event_index.forget_addresses(connection, account_id)
-
-    def _address(self, connection: Connection, recorded: Recorded) -> bytes | None:
-        if recorded.ip is None:
-            return None
-        try:
-            clear = self._privacy.open(connection, Sealed(recorded.id, ADDRESS, recorded.ip))
-        except SealBroken:
-            # A log that somebody tampered with must still be searchable; the proofs say what happened to it.
-            return None
-        return None if clear is None else address_key(self._privacy, clear)
+        event_index.add(connection, [row for each in prepared for row in each.rows])
+        for each in prepared:
+            for account_id in each.erased:
+                event_index.forget_addresses(connection, account_id)
 
     def _owners(self, connection: Connection, recorded: Sequence[Recorded]) -> Mapping[str, Owners]:
-        streams = {each.stream for each in recorded if event_index.needs_owners(each)}
-        found = {each.stream: event_index.owners(each) for each in recorded if each.version == 1}
-        missing = sorted(streams - found.keys())
+        """Whose the streams are whose later events do not say it. A first event never changes, so it is remembered."""
+        if len(self._kept) >= OWNERS_KEPT:
+            self._kept.clear()
+        wanted: set[str] = set()
+        for each in recorded:
+            if event_index.is_owned(each.stream):
+                if each.version == 1:
+                    self._kept[each.stream] = event_index.owners(each)
+                else:
+                    wanted.add(each.stream)
+        missing = sorted(wanted - self._kept.keys())
         if missing:
             for stream, state in connection.execute(_FIRST, {"b_streams": missing}):
-                found[stream] = event_index.owners(self._mapper.recorded(state))
-        return found
+                self._kept[stream] = event_index.owners(self._mapper.recorded(state))
+        return {stream: self._kept[stream] for stream in wanted if stream in self._kept}

@@ -12,6 +12,7 @@ from domain.event import Moment, Recorded
 from domain.sealed import Sealed
 from eventstore.application import Log
 from eventstore.arrivals import Arrivals
+from eventstore.aside import Aside
 from eventstore.batch import Request
 from eventstore.changes import Changes, newest
 from eventstore.commands import Command, DatabaseAway, Executed, Origin
@@ -38,7 +39,14 @@ class Ledger:
     """Executes commands and answers reads for one process. Open it with `Ledger.open` inside a running event loop."""
 
     def __init__(
-        self, log: Log, parts: Writing, committer: Committer, reader: Reader, clock: Clock, arrivals: Arrivals
+        self,
+        log: Log,
+        parts: Writing,
+        committer: Committer,
+        reader: Reader,
+        clock: Clock,
+        arrivals: Arrivals,
+        aside: Aside | None = None,
     ) -> None:
         self.log = log
         self.vault = parts.vault
@@ -49,6 +57,7 @@ class Ledger:
         self._states = parts.states
         self._committer = committer
         self._reader = reader
+        self._aside = aside
         self.validation = Validation(reader, parts.changes, parts.privacy)
 
     @classmethod
@@ -87,10 +96,12 @@ class Ledger:
         if is_sqlite(url):
             committer: Committer = InlineCommitter(transactions, partial(set_lock_wait, write_engine))
             reader: Reader = InlineReader(read_engine, changes)
+            aside = None
         else:
             committer = ThreadCommitter(transactions)
             reader = ThreadReader(read_engine, changes, read_threads)
-        return cls(log, parts, committer, reader, clock, Arrivals(url))
+            aside = Aside(url)
+        return cls(log, parts, committer, reader, clock, Arrivals(url), aside)
 
     # -- writing ------------------------------------------------------------------------------------------------------
     @overload
@@ -139,6 +150,15 @@ class Ledger:
             raise AssertionError("upkeep has no commands that could be refused")
         return executed.value[0]
 
+    async def follow(self, work: Callable[Concatenate[Connection, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """Writes rows that follow the log and that no decision reads: on PostgreSQL without keeping a command waiting.
+
+        There the transaction does not hold the log's lock: `work` itself must see to it that it is the only one.
+        """
+        if self._aside is None:
+            return await self.maintain(work, *args, **kwargs)
+        return await self._aside.run(work, *args, **kwargs)
+
     # -- reading ------------------------------------------------------------------------------------------------------
     async def read(self, query: Callable[Concatenate[Connection, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Runs `query(connection, …)` outside any transaction of the writer's."""
@@ -171,6 +191,8 @@ class Ledger:
         """Finishes what was accepted and lets the database go."""
         await self._committer.close()
         await self.arrivals.close()
+        if self._aside is not None:
+            self._aside.close()
         self._reader.close()
         self.log.close()
         self.log.factory.datastore.engine.dispose()  # type: ignore[attr-defined]

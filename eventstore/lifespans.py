@@ -1,18 +1,21 @@
 """How long the codes and tokens of a grant live, as its events tell: the raw material of what is counted as alive."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
+import msgspec
 from msgspec import UNSET
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection, bindparam, select, text
 
 from domain import account, account_sign_in, client, client_secret, consent, cut_off, grant, grant_code
 from domain.event import SECOND, Moment, Recorded
 from domain.rules.validity import Kind
 from eventstore.mapper import LogMapper
 from eventstore.stored import events
+from projections.prepared import Prepared
 
 _MAPPER = LogMapper()
+_encode = msgspec.json.Encoder().encode
 
 
 class Life(NamedTuple):
@@ -52,20 +55,23 @@ class Cut(NamedTuple):
 
 def lives(history: Iterable[Recorded], cuts: Sequence[Cut] = ()) -> list[Life]:
     """Every code and token that the events of one grant tell of, in the order of their issue."""
-    found = _Grant()
+    found = Told()
     for recorded in history:
         found.tell(recorded)
     return [_cut(life, cuts, found.code_grant) for life in found.lives.values()]
 
 
-class _Grant:
+class Told:
+    """The lives of one grant as far as its events have been told, and its newest refresh token and the one before."""
+
     def __init__(self) -> None:
         self.lives: dict[str, Life] = {}
         self.code_grant = False
-        self._refresh: str | None = None
-        self._predecessor: str | None = None
+        self.refresh: str | None = None
+        self.predecessor: str | None = None
 
     def tell(self, recorded: Recorded) -> None:
+        """One more event of the grant."""
         event, now = recorded.event, recorded.time
         match event:
             case grant_code.CodeIssued():
@@ -79,7 +85,7 @@ class _Grant:
                 self._tokens(recorded)
             case grant.SuccessorReplaced():
                 self._ends(event.refresh_token, now)
-                self._refresh = self._predecessor
+                self.refresh = self.predecessor
             case grant.TokenRevoked():
                 self._ends(event.access_token, now)
             case grant.Ended():
@@ -89,18 +95,18 @@ class _Grant:
     def _tokens(self, recorded: Recorded) -> None:
         event = recorded.event
         if isinstance(event, grant.TokensRefreshed):
-            if self._predecessor is not None and self._predecessor != self._refresh:
+            if self.predecessor is not None and self.predecessor != self.refresh:
                 # Whoever used the successor showed that they had got it: the grace of the one before is over.
-                self._ends(self._predecessor, recorded.time)
-            if self._refresh is not None:
-                self._ends(self._refresh, event.grace_ends_at or recorded.time)
-            self._predecessor = self._refresh
+                self._ends(self.predecessor, recorded.time)
+            if self.refresh is not None:
+                self._ends(self.refresh, event.grace_ends_at or recorded.time)
+            self.predecessor = self.refresh
         else:
             self.code_grant = event.grant_type == "authorization_code"
         self._issued(recorded, "access", event.access_token, event.lifetime)
         if event.refresh_token is not None:
             self._issued(recorded, "refresh", event.refresh_token, event.refresh_lifetime or 0)
-            self._refresh = event.refresh_token
+            self.refresh = event.refresh_token
 
     def _issued(self, recorded: Recorded, kind: Kind, sha256: str, lifetime: int) -> None:
         event, ends = recorded.event, recorded.time + lifetime * SECOND
@@ -147,11 +153,47 @@ _CUTTING = (
 _TOPICS = [event.type for event in _CUTTING]
 
 
+_RANGE = Prepared(
+    select(events.c.state).where(
+        events.c.originator_id == bindparam("b_stream"),
+        events.c.originator_version.between(bindparam("b_low"), bindparam("b_high")),
+    )
+)
+# One question for all of them. What is asked for each is bounded, so that the index of streams is what answers it.
+_RANGES = Prepared(
+    text(
+        "SELECT found.state FROM json_to_recordset(CAST(:b_ranges AS json))"
+        " AS wanted (b_stream text, b_low bigint, b_high bigint)"
+        " CROSS JOIN LATERAL (SELECT state FROM stored_events WHERE originator_id = wanted.b_stream"
+        " AND originator_version BETWEEN wanted.b_low AND wanted.b_high"
+        " ORDER BY originator_version LIMIT 1000) AS found"
+    )
+)
+
+
 def history(connection: Connection, grant_id: str, position: int, limit: int) -> list[Recorded]:
     """The newest events of a grant up to a position, at most `limit`, oldest first."""
     query = select(events.c.state).where(events.c.originator_id == f"grant:{grant_id}", events.c.id <= position)
     rows = connection.scalars(query.order_by(events.c.originator_version.desc()).limit(limit)).all()
     return [_MAPPER.recorded(state) for state in reversed(rows)]
+
+
+def recent(connection: Connection, before: Mapping[str, int], limit: int) -> dict[str, list[Recorded]]:
+    """Of each grant's stream the newest events before one of its versions, at most `limit`, oldest first."""
+    ranges = [
+        {"b_stream": stream, "b_low": version - limit, "b_high": version - 1} for stream, version in before.items()
+    ]
+    found: dict[str, list[Recorded]] = {stream: [] for stream in before}
+    if connection.dialect.name == "postgresql":
+        rows = _RANGES.all(connection, {"b_ranges": _encode(ranges).decode()}) if ranges else []
+    else:
+        rows = [row for each in ranges for row in _RANGE.all(connection, each)]
+    for (state,) in rows:
+        recorded = _MAPPER.recorded(state)
+        found[recorded.stream].append(recorded)
+    for events_of in found.values():
+        events_of.sort(key=lambda recorded: recorded.version)
+    return found
 
 
 def cuts(connection: Connection, client_id: str, account_id: str | None, position: int) -> list[Cut]:

@@ -1,13 +1,15 @@
-"""Changes of the counts on their way to the rows: neighbours are written together, cut-offs in their place."""
+"""Changes of the counts on their way to the rows: neighbours are summed up, cut-offs stay in their place."""
 
-from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 from sqlalchemy import Connection
 
+from domain.event import Moment
 from projections import derived
-from projections.derived import Cleared, Person, Piece, Total
+from projections.derived import NO_SECRET, Cleared, Kind, Person, Piece, Row, Total
+
+_ACCESS, _REFRESH, _, _GRANT, _NEWEST = map(int, Kind)
 
 
 class Changes(NamedTuple):
@@ -20,38 +22,147 @@ class Changes(NamedTuple):
     forgotten: tuple[str, ...] = ()
 
 
-class Pending:
-    """Changes that can be written together."""
+class Fresh(NamedTuple):
+    """A grant that started with its tokens. Those of one second that are alike become the same rows."""
 
-    def __init__(self, connection: Connection) -> None:
-        self._connection = connection
-        self._pieces: Counter[tuple[str, str, int, int, int]] = Counter()
-        self._totals: dict[tuple[str, str], Total] = {}
-        self._people: dict[tuple[str, str, str], Person] = {}
+    client_id: str
+    secret_id: str | None
+    lifetime: int
+    refresh_lifetime: int | None
+    second: int
+    exact: bool
+    """Whether it was issued just as the second began, so that it ends as one begins."""
+
+    def rows(self) -> Iterable[Row]:
+        """What is counted as alive of it."""
+        secret_id, begun = self.secret_id or NO_SECRET, self.second + (0 if self.exact else 1)
+        lifetimes = ((_ACCESS, self.lifetime), (_REFRESH, self.refresh_lifetime or 0))
+        longest = max(lifetime for _, lifetime in lifetimes)
+        for kind, lifetime in lifetimes:
+            if lifetime > 0:
+                yield self.client_id, secret_id, kind, begun + lifetime, self.second
+        if longest > 0:
+            if secret_id != NO_SECRET:
+                yield self.client_id, secret_id, _GRANT, begun + longest, self.second
+            yield self.client_id, secret_id, _NEWEST, begun + longest, self.second
+
+    def totals(self, count: int) -> Iterable[Total]:
+        """What so many of them add to everything ever issued."""
+        refresh = count if self.refresh_lifetime is not None else 0
+        yield Total(self.client_id, NO_SECRET, grants=count)
+        yield Total(
+            self.client_id,
+            self.secret_id or NO_SECRET,
+            grants=count if self.secret_id is not None else 0,
+            access_tokens=count,
+            refresh_tokens=refresh,
+        )
+
+
+class _Sums:
+    """What can be written together."""
+
+    def __init__(self) -> None:
+        self.fresh: dict[Fresh, int] = {}
+        self.pieces: dict[Row, int] = {}
+        self.totals: dict[tuple[str, str], Total] = {}
+        self.people: dict[tuple[str, str, str], tuple[Moment, Moment]] = {}
+
+    def count(self, row: Row, number: int) -> None:
+        self.pieces[row] = self.pieces.get(row, 0) + number
+
+    def total(self, total: Total) -> None:
+        key, former = total[:2], self.totals.get(total[:2])
+        self.totals[key] = total if former is None else former.plus(total)
+
+    def person(self, key: tuple[str, str, str], issued_at: Moment, until: Moment) -> None:
+        known = self.people.get(key)
+        if known is not None:
+            issued_at, until = max(known[0], issued_at), max(known[1], until)
+        self.people[key] = (issued_at, until)
+
+    def add(self, other: "_Sums") -> None:
+        for fresh, number in other.fresh.items():
+            self.fresh[fresh] = self.fresh.get(fresh, 0) + number
+        for row, number in other.pieces.items():
+            self.count(row, number)
+        for total in other.totals.values():
+            self.total(total)
+        for key, (issued_at, until) in other.people.items():
+            self.person(key, issued_at, until)
+
+    def write(self, connection: Connection) -> None:
+        for fresh, number in self.fresh.items():
+            for row in fresh.rows():
+                self.count(row, number)
+            for total in fresh.totals(number):
+                self.total(total)
+        self.fresh = {}
+        derived.count(connection, self.pieces)
+        derived.add_totals(connection, self.totals.values())
+        derived.prolong(connection, (Person(*key, *times) for key, times in self.people.items()))
+
+
+class Pending:
+    """Changes in the order of the log."""
+
+    def __init__(self) -> None:
+        self._steps: list[Cleared | str | _Sums] = []
+        self._sums = _Sums()
+        self._steps.append(self._sums)
+
+    def fresh(self, fresh: Fresh) -> None:
+        """A grant started with its tokens."""
+        self._sums.fresh[fresh] = self._sums.fresh.get(fresh, 0) + 1
+
+    def moved(self, before: Iterable[Row], after: Iterable[Row]) -> None:
+        """A grant went on: what was counted of it, and what is from now on."""
+        sums = self._sums
+        for row in before:
+            sums.count(row, -1)
+        for row in after:
+            sums.count(row, 1)
+
+    def total(self, total: Total) -> None:
+        """Something more was issued."""
+        self._sums.total(total)
+
+    def person(self, person: Person) -> None:
+        """Something of a person lives on."""
+        self._sums.person(person[:3], person.issued_at, person.until)
 
     def take(self, change: Changes) -> None:
-        """Adds one event's changes, writing what must come before them."""
-        if change.cleared is not None or change.forgotten:
-            self.flush()
+        """Adds one event's changes, behind what must come before them."""
         if change.cleared is not None:
-            derived.clear(self._connection, change.cleared)
+            self._put(change.cleared)
         for account_id in change.forgotten:
-            derived.forget(self._connection, account_id)
+            self._put(account_id)
         for piece, number in change.pieces:
-            self._pieces[piece.row] += number
+            self._sums.count(piece.row, number)
         for total in change.totals:
-            former = self._totals.get(total[:2])
-            summed = total if former is None else Total(*total[:2], *map(sum, zip(former[2:], total[2:], strict=True)))
-            self._totals[total[:2]] = summed
+            self.total(total)
         for person in change.people:
-            known = self._people.get(person[:3])
-            if known is not None:
-                person = Person(*person[:3], *map(max, zip(known[3:], person[3:], strict=True)))
-            self._people[person[:3]] = person
+            self.person(person)
 
-    def flush(self) -> None:
-        """Writes what waits."""
-        derived.count(self._connection, self._pieces)
-        derived.add_totals(self._connection, self._totals.values())
-        derived.prolong(self._connection, self._people.values())
-        self._pieces, self._totals, self._people = Counter(), {}, {}
+    def _put(self, step: Cleared | str) -> None:
+        self._sums = _Sums()
+        self._steps += (step, self._sums)
+
+    def add(self, other: "Pending") -> None:
+        """Adds what comes behind all of this; `other` is used up by it."""
+        first, *rest = other._steps
+        if isinstance(first, _Sums):
+            self._sums.add(first)
+        if rest:
+            self._steps += rest
+            self._sums = other._sums
+
+    def write(self, connection: Connection) -> None:
+        """Writes everything."""
+        for step in self._steps:
+            if isinstance(step, _Sums):
+                step.write(connection)
+            elif isinstance(step, Cleared):
+                derived.clear(connection, step)
+            else:
+                derived.forget(connection, step)

@@ -1,56 +1,66 @@
 """Which event tells of a use of a client secret version, and from where."""
 
+from collections.abc import Iterator
+
 from sqlalchemy import Connection
 
 from domain import client_secret, grant, usage
 from domain.event import Recorded
-from domain.sealed import Sealed
-from eventstore.following import address_key
-from eventstore.privacy import Privacy
+from eventstore.unsealing import ADDRESS, AGENT, Unsealing
 from projections.sightings import NOBODY, Sighting
-from security.sealing import SealBroken
 
-_AGENT = "user_agent"
-_AGENT_KEY_BYTES = 8
+Place = tuple[str, str, bytes, bytes]
 
 
-def seen(connection: Connection, privacy: Privacy, recorded: Recorded) -> Sighting | None:
-    """The use that an event tells of; None where it tells of none."""
+class Places:
+    """Uses of secret versions in the order of the log, summed up by the place that they came from."""
+
+    def __init__(self) -> None:
+        self._uses: dict[Place, Sighting] = {}
+
+    def look(self, connection: Connection, unsealing: Unsealing, recorded: Recorded) -> None:
+        """Adds the use that an event tells of, if it tells of one."""
+        told = _told(recorded)
+        if told is None:
+            return
+        secret_id, count, after_end = told
+        actor = recorded.actor
+        place = (
+            secret_id,
+            actor.id if actor.kind == "person" and actor.id else NOBODY,
+            unsealing.address(connection, recorded) or b"",
+            unsealing.agent(connection, recorded) or b"",
+        )
+        known = self._uses.get(place)
+        if known is None:
+            ip = None if recorded.ip is None else f"{recorded.id}|{ADDRESS}|{recorded.ip}"
+            agent = None if recorded.user_agent is None else f"{recorded.id}|{AGENT}|{recorded.user_agent}"
+            time = recorded.time
+            self._uses[place] = Sighting(*place, time, time, count, after_end, ip, agent)
+        else:
+            self._uses[place] = known.again(recorded.time, count, after_end)
+
+    def add(self, other: "Places") -> None:
+        """Adds uses that came later."""
+        for place, found in other._uses.items():
+            known = self._uses.get(place)
+            later = found if known is None else known.again(found.last_at, found.uses, found.uses_after_end)
+            self._uses[place] = later
+
+    def __iter__(self) -> Iterator[Sighting]:
+        return iter(self._uses.values())
+
+
+def _told(recorded: Recorded) -> tuple[str, int, int] | None:
+    """The version that was used, how often, and how often after its end."""
     event = recorded.event
-    count, after_end = 1, 0
     match event:
-        case grant.TokensIssued() | grant.TokensRefreshed() if event.secret_id is not None:
-            secret_id = event.secret_id
+        case grant.TokensIssued() | grant.TokensRefreshed():
+            return None if event.secret_id is None else (event.secret_id, 1, 0)
         case usage.FirstSeen():
-            secret_id = recorded.stream.partition(":")[2]
+            return recorded.stream.partition(":")[2], 1, 0
         case usage.Seen():
-            secret_id, count = recorded.stream.partition(":")[2], event.count
+            return recorded.stream.partition(":")[2], event.count, 0
         case client_secret.SecretExpiredUsed():
-            secret_id, count, after_end = event.secret_id, 0, event.count
-        case _:
-            return None
-    ip, agent = _clear(connection, privacy, recorded, "ip"), _clear(connection, privacy, recorded, _AGENT)
-    actor = recorded.actor
-    return Sighting(
-        secret_id,
-        actor.id if actor.kind == "person" and actor.id else NOBODY,
-        b"" if ip is None else address_key(privacy, ip),
-        b"" if agent is None else privacy.index(_AGENT, "", agent)[:_AGENT_KEY_BYTES],
-        recorded.time,
-        recorded.time,
-        count,
-        after_end,
-        None if recorded.ip is None else f"{recorded.id}|ip|{recorded.ip}",
-        None if recorded.user_agent is None else f"{recorded.id}|{_AGENT}|{recorded.user_agent}",
-    )
-
-
-def _clear(connection: Connection, privacy: Privacy, recorded: Recorded, field: str) -> str | None:
-    sealed = getattr(recorded, field)
-    if sealed is None:
-        return None
-    try:
-        return privacy.open(connection, Sealed(recorded.id, field, sealed))
-    except SealBroken:
-        # A log that somebody tampered with must still be searchable; the proofs say what happened to it.
-        return None
+            return event.secret_id, 0, event.count
+    return None

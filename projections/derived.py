@@ -26,6 +26,7 @@ from sqlalchemy import (
 from sqlalchemy.dialects import postgresql, sqlite
 
 from domain.event import SECOND, Moment
+from projections.prepared import Prepared
 from projections.schema import metadata
 
 VERSION = 1
@@ -93,6 +94,10 @@ TABLES = (LIVES, TOTALS, PEOPLE)
 TABLE = LIVES
 
 
+Row = tuple[str, str, int, int, int]
+"""Client, secret version, kind, and the seconds in which it ends and was issued: what a row of `LIVES` counts."""
+
+
 class Piece(NamedTuple):
     """One thing as it is counted."""
 
@@ -103,7 +108,7 @@ class Piece(NamedTuple):
     issued_at: Moment
 
     @property
-    def row(self) -> tuple[str, str, int, int, int]:
+    def row(self) -> Row:
         return (self.client_id, self.secret_id, int(self.kind), -(-self.until // SECOND), self.issued_at // SECOND)
 
 
@@ -116,6 +121,10 @@ class Total(NamedTuple):
     codes: int = 0
     access_tokens: int = 0
     refresh_tokens: int = 0
+
+    def plus(self, other: "Total") -> "Total":
+        """Both together, of one row."""
+        return Total(*self[:2], *map(sum, zip(self[2:], other[2:], strict=True)))
 
 
 class Cleared(NamedTuple):
@@ -139,13 +148,13 @@ class Person(NamedTuple):
 # Writing ----------------------------------------------------------------------------------------------------------
 
 
-def _upserts(table: Table, summed: Iterable[str], latest: Iterable[str] = ()) -> Mapping[str, Any]:
+def _upserts(table: Table, summed: Iterable[str], latest: Iterable[str] = ()) -> Mapping[str, Prepared]:
     made = {}
     for name, dialect, greatest in (("sqlite", sqlite, func.max), ("postgresql", postgresql, func.greatest)):
         insert: Any = dialect.insert(table)
         values = {column: table.c[column] + insert.excluded[column] for column in summed}
         values |= {column: greatest(table.c[column], insert.excluded[column]) for column in latest}
-        made[name] = insert.on_conflict_do_update(index_elements=list(table.primary_key.columns), set_=values)
+        made[name] = Prepared(insert.on_conflict_do_update(index_elements=list(table.primary_key.columns), set_=values))
     return made
 
 
@@ -155,26 +164,26 @@ _PERSON = _upserts(PEOPLE, (), ("issued_at", "until"))
 _FORGET_PERSON = update(PEOPLE).where(PEOPLE.c.account_id == bindparam("b_account_id")).values(until=0)
 
 
-def count(connection: Connection, pieces: Mapping[tuple[str, str, int, int, int], int]) -> None:
+def count(connection: Connection, pieces: Mapping[Row, int]) -> None:
     """Adds to the rows of pieces, or takes off."""
     names = ("client_id", "secret_id", "kind", "until", "issued", "count")
     rows = [dict(zip(names, (*row, change), strict=True)) for row, change in sorted(pieces.items()) if change]
     if rows:
-        connection.execute(_LIVE[connection.dialect.name], rows)
+        _LIVE[connection.dialect.name].run(connection, rows)
 
 
 def add_totals(connection: Connection, totals: Iterable[Total]) -> None:
     """Adds to what was ever issued; one entry a row."""
     rows = [each._asdict() for each in sorted(totals)]
     if rows:
-        connection.execute(_TOTAL[connection.dialect.name], rows)
+        _TOTAL[connection.dialect.name].run(connection, rows)
 
 
 def prolong(connection: Connection, people: Iterable[Person]) -> None:
     """Something more of a person is alive; one entry a row."""
     rows = [each._asdict() for each in sorted(people)]
     if rows:
-        connection.execute(_PERSON[connection.dialect.name], rows)
+        _PERSON[connection.dialect.name].run(connection, rows)
 
 
 def forget(connection: Connection, account_id: str) -> None:

@@ -5,7 +5,7 @@ filter reads the positions that match it in order, and several filters are merge
 stand here as blind indexes only; the rows of a person's own addresses leave when the person is erased.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from enum import IntEnum
 from typing import Any, NamedTuple
 
@@ -20,13 +20,14 @@ from sqlalchemy import (
     Text,
     bindparam,
     delete,
-    insert,
     select,
     update,
 )
 from sqlalchemy.dialects import postgresql, sqlite
 
-from domain.event import Recorded
+from domain.event import Actor, Event, Recorded
+from projections import index_rows
+from projections.index_rows import Row
 from projections.prepared import Prepared
 from projections.schema import metadata
 
@@ -73,23 +74,24 @@ FOLLOWERS = Table(
 
 ADDRESS_KEY_BYTES = 16
 
-Names = tuple[tuple[Kind, bytes], ...]
+# As plain numbers: to hash and to compare a member of an enumeration takes longer than all the rest.
+_CLIENT, _ACCOUNT, _GRANT, _SECRET, _REQUEST, _ADDRESS, _TYPE, _PERSON_ACTING = map(int, Kind)
 
-_NAMED: Mapping[str, Kind] = {
-    "client_id": Kind.CLIENT,
-    "account_id": Kind.ACCOUNT,
-    "grant_id": Kind.GRANT,
-    "except_grant": Kind.GRANT,
-    "secret_id": Kind.SECRET,
+_NAMED: Mapping[str, int] = {
+    "client_id": _CLIENT,
+    "account_id": _ACCOUNT,
+    "grant_id": _GRANT,
+    "except_grant": _GRANT,
+    "secret_id": _SECRET,
 }
 """Members of events and credentials that name something."""
 
-_STREAMS: Mapping[str, tuple[Kind, ...]] = {
-    "client": (Kind.CLIENT,),
-    "account": (Kind.ACCOUNT,),
-    "grant": (Kind.GRANT,),
-    "consent": (Kind.ACCOUNT, Kind.CLIENT),
-    "usage": (Kind.SECRET,),
+_STREAMS: Mapping[str, tuple[int, ...]] = {
+    "client": (_CLIENT,),
+    "account": (_ACCOUNT,),
+    "grant": (_GRANT,),
+    "consent": (_ACCOUNT, _CLIENT),
+    "usage": (_SECRET,),
 }
 
 
@@ -100,10 +102,9 @@ class Owners(NamedTuple):
     account_id: str | None
 
 
-def needs_owners(recorded: Recorded) -> bool:
-    """Whether an event leaves it to its stream's first one to say whose the stream is."""
-    category = recorded.stream.partition(":")[0]
-    return category in ("grant", "session") and recorded.version > 1
+def is_owned(stream: str) -> bool:
+    """Whether the later events of a stream leave it to the first one to say whose the stream is."""
+    return stream.startswith(("grant:", "session:"))
 
 
 def owners(first: Recorded) -> Owners:
@@ -111,45 +112,68 @@ def owners(first: Recorded) -> Owners:
     return Owners(getattr(first.event, "client_id", None), getattr(first.event, "account_id", None))
 
 
-def names(recorded: Recorded, address: bytes | None, belongs: Owners | None) -> Iterator[tuple[Kind, bytes]]:
-    """Everything that the event names, some of it perhaps twice. `address` is the key of the caller's."""
-    yield Kind.TYPE, recorded.type.encode()
+def rows(recorded: Recorded, address: bytes | None, belongs: Owners | None) -> set[Row]:
+    """A row for everything that the event names. `address` is the key of the caller's."""
+    position = recorded.position
+    found: set[Row] = set()
+    _add_named(found, recorded, position)
+    if belongs is not None:
+        for kind, name in ((_CLIENT, belongs.client_id), (_ACCOUNT, belongs.account_id)):
+            if isinstance(name, str):
+                found.add((kind, name.encode(), position))
+    _add_actor(found, recorded.actor, position)
+    if recorded.request_id is not None:
+        found.add((_REQUEST, recorded.request_id.encode(), position))
+    if address is not None:
+        found.add((_ADDRESS, address, position))
+    return found
+
+
+def _add_named(found: set[Row], recorded: Recorded, position: int) -> None:
+    event: Event = recorded.event
+    tag, members = _NAMING.get(event.type) or _naming(event)
+    found.add((_TYPE, tag, position))
     category, *parts = recorded.stream.split(":")
     for kind, part in zip(_STREAMS.get(category, ()), parts, strict=False):
-        yield kind, part.encode()
-    for member, kind in _NAMED.items():
-        for holder in (recorded.event, belongs):
-            value = getattr(holder, member, None)
-            if isinstance(value, str):
-                yield kind, value.encode()
-    yield from _actor(recorded)
-    if recorded.request_id is not None:
-        yield Kind.REQUEST, recorded.request_id.encode()
-    if address is not None:
-        yield Kind.ADDRESS, address
+        found.add((kind, part.encode(), position))
+    for member, kind in members:
+        value = getattr(event, member)
+        if isinstance(value, str):
+            found.add((kind, value.encode(), position))
 
 
-def _actor(recorded: Recorded) -> Iterator[tuple[Kind, bytes]]:
-    actor = recorded.actor
+_NAMING: dict[str, tuple[bytes, tuple[tuple[str, int], ...]]] = {}
+"""By type of event: its key, and its members that name something."""
+
+
+def _naming(event: Event) -> tuple[bytes, tuple[tuple[str, int], ...]]:
+    members = tuple((name, kind) for name, kind in _NAMED.items() if name in event.__struct_fields__)
+    found = _NAMING[event.type] = (event.type.encode(), members)
+    return found
+
+
+def _add_actor(found: set[Row], actor: Actor, position: int) -> None:
     if actor.id is not None:
         if actor.kind == "client":
-            yield Kind.CLIENT, actor.id.encode()
+            found.add((_CLIENT, actor.id.encode(), position))
         elif actor.kind == "person":
-            yield Kind.ACCOUNT, actor.id.encode()
-            yield Kind.PERSON_ACTING, actor.id.encode()
-    for member, value in (actor.credential or {}).items():
-        if member in _NAMED:
-            yield _NAMED[member], value.encode()
+            found.add((_ACCOUNT, actor.id.encode(), position))
+            found.add((_PERSON_ACTING, actor.id.encode(), position))
+    if actor.credential is not None:
+        for member, value in actor.credential.items():
+            if member in _NAMED:
+                found.add((_NAMED[member], value.encode(), position))
 
 
 # Writing ----------------------------------------------------------------------------------------------------------
 
-_INSERT = Prepared(insert(TABLE))
 _REACHED = Prepared(select(FOLLOWERS.c.position).where(FOLLOWERS.c.name == bindparam("b_name")))
-_ADVANCE = (
+_PROGRESS = Prepared(select(FOLLOWERS.c.name, FOLLOWERS.c.position))
+_ADVANCE = Prepared(
     update(FOLLOWERS)
     .where(FOLLOWERS.c.name == bindparam("b_name"), FOLLOWERS.c.position == bindparam("b_before"))
     .values(position=bindparam("b_after"))
+    .returning(FOLLOWERS.c.position)
 )
 _BEGIN: Mapping[str, Any] = {
     "sqlite": sqlite.insert(FOLLOWERS).on_conflict_do_nothing(),
@@ -163,15 +187,9 @@ _FORGET = delete(TABLE).where(
 )
 
 
-def add(connection: Connection, rows: Iterable[tuple[int, Iterable[tuple[Kind, bytes]]]]) -> None:
-    """Writes what events name; `rows` are positions with names."""
-    parameters = [
-        {"kind": int(kind), "key": key, "position": position} for position, named in rows for kind, key in set(named)
-    ]
-    if parameters:
-        # In the order of the index, where neighbours share a page.
-        parameters.sort(key=lambda row: (row["kind"], row["key"], row["position"]))
-        _INSERT.run(connection, parameters)
+def add(connection: Connection, found: Iterable[Row]) -> None:
+    """Writes rows, in the order of the index, where neighbours share a page."""
+    index_rows.insert(connection, sorted(found))
 
 
 def forget_addresses(connection: Connection, account_id: str) -> None:
@@ -181,8 +199,9 @@ def forget_addresses(connection: Connection, account_id: str) -> None:
 
 def start_over(connection: Connection) -> None:
     """Empties the index, so that it is made anew from the log's beginning."""
-    connection.execute(delete(TABLE))
+    # The follower's row first: a step of it that is under way holds its lock, and its rows are to be seen below.
     connection.execute(delete(FOLLOWERS).where(FOLLOWERS.c.name == NAME))
+    connection.execute(delete(TABLE))
 
 
 def reached(connection: Connection, name: str = NAME) -> int:
@@ -195,13 +214,12 @@ def advance(connection: Connection, name: str, before: int, after: int) -> bool:
     """Moves a follower on, unless another process did so first. Its row stays locked until the transaction ends."""
     if before == 0:
         connection.execute(_BEGIN[connection.dialect.name], {"name": name, "position": 0})
-    moved = connection.execute(_ADVANCE, {"b_name": name, "b_before": before, "b_after": after})
-    return moved.rowcount == 1
+    return _ADVANCE.all(connection, {"b_name": name, "b_before": before, "b_after": after}) != []
 
 
 def progress(connection: Connection) -> dict[str, int]:
     """The position that each follower has reached."""
-    return {row.name: row.position for row in connection.execute(select(FOLLOWERS))}
+    return dict(_PROGRESS.all(connection, {}))
 
 
 # Reading ----------------------------------------------------------------------------------------------------------

@@ -52,7 +52,7 @@ class Prepared:
         try:
             cursor.executemany(sql, [constants | each for each in many] if constants else many)
         except Exception as error:
-            _translate(connection, sql, error)
+            translate(connection, sql, error)
 
     def _is_plain_insert(self, connection: Connection, sql: str, parameters: Parameters) -> bool:
         """Whether the statement does nothing but put its parameters into a table's columns."""
@@ -82,7 +82,7 @@ class Prepared:
         try:
             cursor.execute(self._insert, {"rows": _encode(rows).decode()})
         except Exception as error:
-            _translate(connection, self._insert, error)
+            translate(connection, self._insert, error)
 
     def _execute(self, connection: Connection, parameters: Parameters) -> Any:
         sql, constants = self._sql(connection, parameters)
@@ -90,7 +90,7 @@ class Prepared:
         try:
             cursor.execute(sql, constants | parameters if constants else parameters)
         except Exception as error:
-            _translate(connection, sql, error)
+            translate(connection, sql, error)
         return cursor
 
     def _sql(self, connection: Connection, parameters: Parameters) -> tuple[str, dict[str, Any]]:
@@ -107,7 +107,7 @@ class Prepared:
         return found
 
 
-def _translate(connection: Connection, sql: str, error: Exception) -> NoReturn:
+def translate(connection: Connection, sql: str, error: Exception) -> NoReturn:
     """Raises the error as SQLAlchemy would, and gives a broken connection back to the pool as broken."""
     dialect = connection.dialect
     driver: Any = dialect.loaded_dbapi

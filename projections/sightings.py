@@ -4,7 +4,7 @@ Addresses stand here as blind indexes and as they are sealed in the first event 
 own addresses leave when the person is erased.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from typing import Any, NamedTuple
 
 from sqlalchemy import (
@@ -24,6 +24,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 
 from domain.event import Moment
 from projections import derived
+from projections.prepared import Prepared
 from projections.schema import metadata
 
 VERSION = 1
@@ -65,16 +66,10 @@ class Sighting(NamedTuple):
     ip: str | None
     user_agent: str | None
 
-    @property
-    def key(self) -> tuple[str, str, bytes, bytes]:
-        return self[:4]
-
-    def plus(self, other: "Sighting") -> "Sighting":
-        """Both together, the earlier first."""
+    def again(self, at: Moment, uses: int, uses_after_end: int) -> "Sighting":
+        """Together with later uses from the same place."""
         return self._replace(
-            last_at=max(self.last_at, other.last_at),
-            uses=self.uses + other.uses,
-            uses_after_end=self.uses_after_end + other.uses_after_end,
+            last_at=max(self.last_at, at), uses=self.uses + uses, uses_after_end=self.uses_after_end + uses_after_end
         )
 
 
@@ -91,7 +86,7 @@ def _upsert(name: str) -> Any:
     )
 
 
-_UPSERT: Mapping[str, Any] = {name: _upsert(name) for name in ("sqlite", "postgresql")}
+_UPSERT = {name: Prepared(_upsert(name)) for name in ("sqlite", "postgresql")}
 _FORGET = delete(TABLE).where(TABLE.c.account_id == bindparam("b_account_id"))
 
 
@@ -99,7 +94,7 @@ def add(connection: Connection, found: Iterable[Sighting]) -> None:
     """Counts uses; one entry a place."""
     rows = [each._asdict() for each in sorted(found)]
     if rows:
-        connection.execute(_UPSERT[connection.dialect.name], rows)
+        _UPSERT[connection.dialect.name].run(connection, rows)
 
 
 def forget(connection: Connection, account_id: str) -> None:

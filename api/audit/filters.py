@@ -12,10 +12,10 @@ from api.audit.rendering import BY_TAG
 from api.problems import Invalid
 from domain.event import Moment
 from eventstore import searching
-from eventstore.following import address_key
 from eventstore.mapper import UPCASTS
 from eventstore.privacy import Privacy
 from eventstore.searching import Criteria, Name
+from eventstore.unsealing import address_key
 from projections.event_index import Kind
 from security.clock import parse_rfc3339
 

@@ -49,7 +49,7 @@ async def containment(
     try:
         at = moment("since", since)
         at = None if at is None else at // SECOND * SECOND
-        target = await find(Parts(ledger, here.format, Follower(ledger, EventIndexing(ledger))), named, at)
+        target = await find(Parts(ledger, here.format, Follower(ledger, EventIndexing())), named, at)
     except Problem as problem:
         raise Failure(_words(problem)) from None
     fault = misfit(target, rotate=rotate, disable_client=disable_client, since=since is not None)
@@ -116,7 +116,7 @@ async def _counts(here: Here) -> None:
     from eventstore.deriving import Deriving
     from eventstore.following import Follower
 
-    await Follower(here.ledger, Deriving(here.ledger.privacy)).follow()
+    await Follower(here.ledger, Deriving()).follow()
 
 
 async def _asked(here: Here, question: str, words: Mapping[str, str], count: int, under_lock: Any = None) -> None:

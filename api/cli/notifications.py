@@ -86,7 +86,7 @@ async def _again(here: Here, wanted: "list[Destination]", low: int, high: int | 
     from projections.event_index import Kind
 
     ledger = here.ledger
-    await Follower(ledger, EventIndexing(ledger)).follow()
+    await Follower(ledger, EventIndexing()).follow()
     newest, _ = await ledger.head()
     last = newest if high is None else min(high, newest)
     told = await ledger.maintain(outbox.revive, [each.name for each in wanted], low, last, ledger.clock.now())

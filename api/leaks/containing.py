@@ -61,7 +61,7 @@ class Containment:
 
     async def prepare(self) -> None:
         """Brings the counts up to now, so that little is left to be counted under the lock."""
-        await Follower(self._ledger, Deriving(self._ledger.privacy)).follow()
+        await Follower(self._ledger, Deriving()).follow()
 
     # -- before --------------------------------------------------------------------------------------------------------
     def look(self, view: View) -> Numbers:

@@ -11,11 +11,12 @@ from api.leaks.targets import GRANTS_AT_MOST, Target, of_secret
 from api.problems import Invalid, Missing, Unprocessable
 from domain.event import Moment
 from eventstore import issued, searching
-from eventstore.following import Follower, address_key
+from eventstore.following import Follower
 from eventstore.ledger import Ledger
 from eventstore.mapper import LogMapper
 from eventstore.searching import Criteria
 from eventstore.stored import events
+from eventstore.unsealing import address_key
 from projections import accounts, clients, incidents, secrets
 from projections.event_index import Kind
 from security.tokens import Format

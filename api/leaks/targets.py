@@ -9,7 +9,7 @@ from domain import client, incident
 from domain.client_secret import ended
 from domain.event import SECOND, Moment
 from domain.incident import Numbers
-from eventstore.deriving import WHOLE, grants_of
+from eventstore.ending import WHOLE, grants_of
 from eventstore.issued import Issued
 from eventstore.lifespans import Life, cuts, history, lives
 from eventstore.view import View

@@ -10,11 +10,13 @@ from domain import account
 from domain.event import Actor
 from domain.rules.administrative_scope import ADMINISTRATIVE_SCOPES
 from eventstore.commands import Command, Origin
-from eventstore.following import EventIndexing, Follower, address_key
+from eventstore.deriving import Deriving
+from eventstore.following import REST, EventIndexing, Follower
 from eventstore.ledger import Ledger
 from eventstore.mapper import LogMapper
 from eventstore.stored import events
-from projections import event_index
+from eventstore.unsealing import Unsealing, address_key
+from projections import derived, event_index
 from projections.event_index import Kind
 from security.clock import ManualClock
 from security.keyring import Keyring
@@ -24,7 +26,7 @@ pytestmark = pytest.mark.anyio
 
 
 def follower(ledger: Ledger, batch: int = 7) -> Follower:
-    return Follower(ledger, EventIndexing(ledger), batch)
+    return Follower(ledger, EventIndexing(), batch=batch)
 
 
 async def indexed(ledger: Ledger) -> set[tuple[int, bytes, int]]:
@@ -36,9 +38,8 @@ async def computed(ledger: Ledger) -> set[tuple[int, bytes, int]]:
     """What the index should hold, from the whole log at once."""
     states = await ledger.read(lambda c: list(c.scalars(select(events.c.state).order_by(events.c.id))))
     recorded = [LogMapper().recorded(state) for state in states]
-    indexing = EventIndexing(ledger)
-    prepared = await ledger.read(indexing.prepare, recorded)
-    return {(int(kind), key, position) for position, named in prepared.rows for kind, key in named}
+    prepared = await ledger.read(EventIndexing().prepare, recorded, Unsealing(ledger.privacy))
+    return set(prepared.rows)
 
 
 async def write(ledger: Ledger, names: str, count: int) -> None:
@@ -123,3 +124,42 @@ async def test_addresses_stand_there_as_blind_indexes_and_leave_with_the_person(
     addresses = {(key, position) for kind, key, position in await indexed(ledger) if kind == Kind.ADDRESS}
     # Those from which others acted on the person stay.
     assert addresses == {(address_key(ledger.privacy, "192.0.2.7"), 1), (address_key(ledger.privacy, "192.0.2.7"), 4)}
+
+
+async def derived_rows(ledger: Ledger) -> list[Any]:
+    return list(await ledger.read(lambda c: c.execute(select(derived.TOTALS)).all()))
+
+
+async def test_models_at_the_same_place_move_together_and_one_behind_catches_up_first(ledger: Ledger) -> None:
+    await write(ledger, "a", 5)
+    await follower(ledger).follow()
+    await write(ledger, "b", 5)
+    both = Follower(ledger, EventIndexing(), Deriving(), batch=7)
+    counts, index = both.only(derived.NAME), both.only(event_index.NAME)
+    # For the one that is ahead nothing has to be read of what the other one still lacks.
+    assert await index.follow(steps=3)
+    assert index.position == 30
+    assert await counts.follow(steps=5)
+    assert await ledger.read(event_index.progress) == {event_index.NAME: 30, derived.NAME: 30}
+    await write(ledger, "c", 2)
+    assert await both.follow(steps=1)
+    assert await ledger.read(event_index.progress) == {event_index.NAME: 36, derived.NAME: 36}
+    assert await indexed(ledger) == await computed(ledger)
+
+
+async def test_a_process_stands_by_while_another_one_follows_and_takes_over_when_it_stops(ledger: Ledger) -> None:
+    one, two = follower(ledger), follower(ledger)
+    await write(ledger, "a", 1)
+    await two.keep_up()
+    assert await ledger.read(event_index.progress) == {event_index.NAME: 3}
+    for number in range(4):
+        await write(ledger, f"b{number}", 1)
+        await one.follow()
+        await write(ledger, f"c{number}", 1)
+        left = await ledger.read(event_index.progress)
+        await two.keep_up()
+        assert await ledger.read(event_index.progress) == left
+    for _ in range(REST + 2):
+        await two.keep_up()
+    assert await ledger.read(event_index.progress) == {event_index.NAME: 27}
+    assert await indexed(ledger) == await computed(ledger)

@@ -1,0 +1,40 @@
+"""Work beside the requests on PostgreSQL: one thread with a connection of its own, so that no request waits for it."""
+
+import asyncio
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Concatenate, ParamSpec, TypeVar
+
+from sqlalchemy import Connection, create_engine
+from sqlalchemy.exc import InterfaceError, OperationalError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
+
+from eventstore.commands import DatabaseAway
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+class Aside:
+    """Runs one thing after the other, each in a transaction that does not hold the log's lock."""
+
+    def __init__(self, url: str) -> None:
+        self._engine = create_engine(url, pool_size=1, max_overflow=0, connect_args={"connect_timeout": 5})
+        self._thread = ThreadPoolExecutor(1, "aside")
+
+    async def run(self, work: Callable[Concatenate[Connection, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """Runs `work(connection, …)` and commits; raises `DatabaseAway`, after which nothing of it is stored."""
+
+        def transact() -> T:
+            try:
+                with self._engine.begin() as connection:
+                    return work(connection, *args, **kwargs)
+            except (OperationalError, InterfaceError, PoolTimeout) as error:
+                raise DatabaseAway(type(error).__name__) from error
+
+        return await asyncio.get_running_loop().run_in_executor(self._thread, transact)
+
+    def close(self) -> None:
+        """Waits for what is running and lets the connection go."""
+        self._thread.shutdown(wait=True)
+        self._engine.dispose()

@@ -1,0 +1,168 @@
+"""What a grant's next event changes of what is counted as alive, without looking back at all the earlier ones.
+
+Most of what was ever issued can only expire. An event that continues a grant touches its code, its newest refresh
+token and the one before; of everything else it is enough to know how long the longest of each secret version lives.
+"""
+
+from collections.abc import Sequence
+
+from domain import grant, grant_code
+from domain.event import SECOND, Moment, Recorded
+from eventstore.counting import ISSUING
+from eventstore.lifespans import Life, Told
+from projections.derived import NO_SECRET, Kind, Row
+
+_ACCESS, _REFRESH, _CODE, _GRANT, _NEWEST = map(int, Kind)
+
+CONTINUING = (grant.TokensIssued, grant.TokensRefreshed, grant_code.CodeRedeemed, grant.SuccessorReplaced)
+"""Events of which this knows what they change. Ends of a grant, and of single tokens, need its whole history."""
+
+
+class _Token:
+    """A code or refresh token that an event may still end."""
+
+    __slots__ = ("issued_at", "kind", "secret_id", "until")
+
+    def __init__(self, kind: int, secret_id: str, issued_at: Moment, until: Moment) -> None:
+        self.kind = kind
+        self.secret_id = secret_id
+        self.issued_at = issued_at
+        self.until = until
+
+    def end(self, at: Moment) -> None:
+        self.until = min(self.until, at)
+
+
+class Standing:
+    """A grant after `version` events of its stream."""
+
+    __slots__ = (
+        "_client_id",
+        "_code",
+        "_longest",
+        "_newest_at",
+        "_newest_secret",
+        "_predecessor",
+        "_refresh",
+        "has_issued",
+        "issued_by",
+        "version",
+    )
+
+    def __init__(self) -> None:
+        self.version = 0
+        self.has_issued = False
+        self.issued_by: str | None = None
+        """The secret version that authenticated the newest tokens, None for a public client."""
+        self._client_id = ""
+        self._longest: dict[str, tuple[Moment, Moment]] = {}
+        """By secret version: when the last of what no event can end any more expires, and the newest's issue."""
+        self._code: _Token | None = None
+        self._refresh: _Token | None = None
+        self._predecessor: _Token | None = None
+        self._newest_secret = NO_SECRET
+        self._newest_at: Moment = 0
+
+    @classmethod
+    def of(cls, history: Sequence[Recorded]) -> "Standing":
+        """From the newest events of a grant, oldest first."""
+        told = Told()
+        standing = cls()
+        for recorded in history:
+            told.tell(recorded)
+            if isinstance(recorded.event, ISSUING):
+                standing.has_issued, standing.issued_by = True, recorded.event.secret_id
+            standing.version = recorded.version
+        for life in told.lives.values():
+            standing._client_id = life.client_id
+            standing._take(life, told)
+        return standing
+
+    def _take(self, life: Life, told: Told) -> None:
+        secret_id = life.secret_id or NO_SECRET
+        until = 0
+        if life.kind == "code":
+            self._code = _Token(_CODE, secret_id, life.issued_at, life.until)
+        elif life.sha256 in (told.refresh, told.predecessor):
+            token = _Token(_REFRESH, secret_id, life.issued_at, life.until)
+            if life.sha256 == told.refresh:
+                self._refresh = token
+            if life.sha256 == told.predecessor:
+                self._predecessor = token
+        else:
+            until = life.until
+        self._issued(secret_id, life.issued_at, until)
+
+    def _issued(self, secret_id: str, at: Moment, until: Moment) -> None:
+        known = self._longest.get(secret_id)
+        self._longest[secret_id] = (until if known is None else max(known[0], until), at)
+        self._newest_secret, self._newest_at = secret_id, at
+
+    def _settle(self, token: _Token | None) -> None:
+        """No event can end it any more."""
+        if token is not None:
+            until, newest = self._longest[token.secret_id]
+            self._longest[token.secret_id] = (max(until, token.until), newest)
+
+    def knows(self, secret_id: str) -> bool:
+        """Whether this secret version has authenticated for the grant."""
+        return secret_id in self._longest
+
+    def apply(self, recorded: Recorded) -> None:
+        """Carries out one of `CONTINUING`, or the start of a grant."""
+        event, now = recorded.event, recorded.time
+        match event:
+            case grant_code.CodeIssued():
+                self._client_id = event.client_id
+                self._code = _Token(_CODE, NO_SECRET, now, now + event.lifetime * SECOND)
+                self._issued(NO_SECRET, now, 0)
+            case grant_code.CodeRedeemed():
+                if self._code is not None:
+                    self._code.end(now)
+            case grant.SuccessorReplaced():
+                if self._refresh is not None:
+                    self._refresh.end(now)
+                    self._settle(self._refresh)
+                self._refresh = self._predecessor
+            case grant.TokensRefreshed():
+                self._rotate(event.grace_ends_at or now, now)
+                self._tokens(event, now)
+            case grant.TokensIssued():
+                self._client_id = event.client_id
+                self._tokens(event, now)
+        self.version = recorded.version
+
+    def _rotate(self, grace_ends_at: Moment, now: Moment) -> None:
+        if self._predecessor is not None and self._predecessor is not self._refresh:
+            # Whoever used the successor showed that they had got it: the grace of the one before is over.
+            self._predecessor.end(now)
+            self._settle(self._predecessor)
+        if self._refresh is not None:
+            self._refresh.end(grace_ends_at)
+        self._predecessor = self._refresh
+
+    def _tokens(self, event: grant.TokensIssued | grant.TokensRefreshed, now: Moment) -> None:
+        secret_id = event.secret_id or NO_SECRET
+        self.has_issued, self.issued_by = True, event.secret_id
+        self._issued(secret_id, now, now + event.lifetime * SECOND)
+        if event.refresh_token is not None:
+            until = now + (event.refresh_lifetime or 0) * SECOND
+            self._refresh = _Token(_REFRESH, secret_id, now, until)
+
+    def rows(self, now: Moment) -> list[Row]:
+        """What of it is counted at a moment, leaving out what no event can change."""
+        untils = {secret_id: until for secret_id, (until, _) in self._longest.items()}
+        client_id, found = self._client_id, []
+        for token in (self._code, self._refresh, None if self._predecessor is self._refresh else self._predecessor):
+            if token is not None and token.until > now:
+                until, secret_id = token.until, token.secret_id
+                found.append((client_id, secret_id, token.kind, -(-until // SECOND), token.issued_at // SECOND))
+                untils[secret_id] = max(untils[secret_id], until)
+        for secret_id, until in untils.items():
+            if secret_id != NO_SECRET and until > now:
+                at = self._longest[secret_id][1]
+                found.append((client_id, secret_id, _GRANT, -(-until // SECOND), at // SECOND))
+        until = max(untils.values(), default=0)
+        if until > now:
+            found.append((client_id, self._newest_secret, _NEWEST, -(-until // SECOND), self._newest_at // SECOND))
+        return found
