@@ -1,8 +1,8 @@
 """The OpenAPI document at `/schema/openapi.json` and its page at `/schema`, which loads nothing from elsewhere.
 
 The framework writes the document from the handlers. What it cannot know is added here: the hot endpoints, how refusals
-look, which bodies a handler takes beside JSON, and the examples that handlers give (`opt={"example": …}` for the body,
-`opt={"answer": …}` for the answer).
+look, which bodies a handler takes beside JSON, or reads by itself (`opt={"body": …}`), and the examples that it gives
+(`opt={"example": …}` for the body, `opt={"answer": …}` for the answer).
 """
 
 from collections.abc import Iterator, Sequence
@@ -145,6 +145,7 @@ def finish(app: Litestar, generated: dict[str, Any], hot: Sequence[HotEndpoint])
     for path, method, handler in _operations(app):
         operation = finished["paths"].get(path, {}).get(method)
         if operation is not None:
+            schemas |= _describe_own_body(operation, handler)
             _describe_body(operation, method, handler)
             _describe_refusals(operation, path, handler)
             closed |= _closed_structs(handler)
@@ -165,6 +166,17 @@ def _operations(app: Litestar) -> Iterator[tuple[str, str, HTTPRouteHandler]]:
         if isinstance(route, HTTPRoute):
             for method, (handler, _) in route.route_handler_map.items():
                 yield route.path_format or "/", method.lower(), handler
+
+
+def _describe_own_body(operation: dict[str, Any], handler: HTTPRouteHandler) -> dict[str, Any]:
+    """The body of a handler that reads it by itself, as its `opt={"body": …}` says; the schemas that it refers to."""
+    if "body" not in handler.opt:
+        return {}
+    (schema,), components = msgspec.json.schema_components(
+        [handler.opt["body"]], ref_template="#/components/schemas/{name}"
+    )
+    operation["requestBody"] = {"required": True, "content": {JSON: {"schema": schema}}}
+    return components
 
 
 def _describe_body(operation: dict[str, Any], method: str, handler: HTTPRouteHandler) -> None:

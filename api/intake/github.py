@@ -42,7 +42,25 @@ class Label(msgspec.Struct, frozen=True):
     label: Literal["true_positive", "false_positive"]
 
 
-@post("/leaks/github", status_code=200, tags=["Leaks"], summary="GitHub reports secrets that it found in public")
+EXAMPLE = {
+    "token": "glog_at_…",
+    "type": "grantlog_access_token",
+    "url": "https://github.com/octocat/Hello-World/blob/12345600b9cbe38a219f39a9941c9319b600c002/foo/bar.txt",
+    "source": "content",
+}
+
+
+@post(
+    "/leaks/github",
+    status_code=200,
+    opt={
+        "body": list[Match],
+        "example": [EXAMPLE],
+        "answer": [{"token_raw": "glog_at_…", "token_type": "grantlog_access_token", "label": "true_positive"}],
+    },
+    tags=["Leaks"],
+    summary="GitHub reports secrets that it found in public",
+)
 async def github(request: Request[Any, Any, Any]) -> list[Label]:
     """A JSON array of matches, signed in `Github-Public-Key-Identifier` and `Github-Public-Key-Signature` over the raw
     body. Each secret of ours opens an incident; those of the kinds in `GRANTLOG_LEAKS_CONTAIN` are ended with all

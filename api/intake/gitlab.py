@@ -40,6 +40,13 @@ class Revocable(msgspec.Struct, frozen=True):
     types: tuple[str, ...]
 
 
+EXAMPLE = {
+    "type": "gitleaks_rule_id_grantlog-access-token",
+    "token": "glog_at_…",
+    "location": "https://gitlab.example/…",
+}
+
+
 @get("/leaks/gitlab/types", tags=["Leaks"], summary="The types of secrets that GitLab may ask to be ended")
 async def types(request: Request[Any, Any, Any]) -> Revocable:
     """`GET /v1/revocable_token_types` of GitLab's token revocation API; the shared token stands in `Authorization`."""
@@ -47,7 +54,13 @@ async def types(request: Request[Any, Any, Any]) -> Revocable:
     return Revocable(TYPES)
 
 
-@post("/leaks/gitlab", status_code=204, tags=["Leaks"], summary="GitLab asks that secrets which it detected be ended")
+@post(
+    "/leaks/gitlab",
+    status_code=204,
+    opt={"body": list[Detected], "example": [EXAMPLE]},
+    tags=["Leaks"],
+    summary="GitLab asks that secrets which it detected be ended",
+)
 async def gitlab(request: Request[Any, Any, Any]) -> None:
     """`POST /v1/revoke_tokens` of GitLab's token revocation API: a JSON array. Each secret of ours opens an incident
     and is ended with all that came of it. A repeat changes nothing. An unknown type is a 400, and nothing is done.

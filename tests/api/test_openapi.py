@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 import msgspec
 import pytest
-from litestar import Litestar, asgi, get, patch, post
+from litestar import Litestar, Request, asgi, get, patch, post
 from litestar.params import FromPath, JSONBody
 from litestar.testing import TestClient
 from litestar.types import Receive, Scope, Send
@@ -56,6 +56,11 @@ def login(data: JSONBody[Contact] = Contact("a")) -> None:  # noqa: B008 - never
     """Signs in."""
 
 
+@post("/leaks/someone", opt={"body": list[Thing], "example": [{"id": "1", "name": None}]}, sync_to_thread=False)
+def told_by_someone(request: Request[Any, Any, Any]) -> None:
+    """Reads its body by itself."""
+
+
 @get("/account/things", media_type="text/html", sync_to_thread=False)
 def things() -> str:
     return ""
@@ -97,7 +102,7 @@ TOKEN = HotEndpoint(
 @pytest.fixture
 def app() -> Litestar:
     return Litestar(
-        [make, change, login, things, token],
+        [make, change, login, told_by_someone, things, token],
         request_class=StrictRequest,
         exception_handlers=ErrorAnswers().exception_handlers,
         openapi_config=openapi_config("1.2.3", [TOKEN]),
@@ -135,6 +140,14 @@ def test_bodies_are_described_as_they_are_read(app):
     login_body = paths["/dashboards/x/login"]["post"]["requestBody"]
     assert set(login_body["content"]) == {"application/json", "application/x-www-form-urlencoded"}
     assert login_body["required"] is False
+
+
+def test_a_body_that_a_handler_reads_by_itself_is_described_as_it_says(app):
+    body = document(app)["paths"]["/leaks/someone"]["post"]["requestBody"]
+    (content,) = body["content"].values()
+    assert body["required"] is True
+    assert content["schema"] == {"type": "array", "items": {"$ref": "#/components/schemas/Thing"}}
+    assert content["example"] == [{"id": "1", "name": None}]
 
 
 def test_structs_that_forbid_unknown_members_say_so(app):
