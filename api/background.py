@@ -83,9 +83,11 @@ class Background:
     async def _prune(self) -> None:
         here = self._services
         before, limit = here.ledger.clock.now(), here.settings.prune_batch
-        for prune in (tokens.prune, grants.prune, sessions.prune, derived.prune, _answers(here.ledger.vault)):
+        for prune in (tokens.prune, grants.prune, sessions.prune, _answers(here.ledger.vault)):
             while await here.ledger.maintain(prune, before, limit) >= limit:
                 await asyncio.sleep(0)
+        while await here.ledger.follow(derived.prune, before, limit) >= limit:
+            await asyncio.sleep(0)
 
 
 def _answers(vault: Vault) -> Callable[[Connection, Moment, int], int]:

@@ -38,6 +38,8 @@ class Standing:
 
     __slots__ = (
         "_client_id",
+        "_counted",
+        "_counted_until",
         "_code",
         "_longest",
         "_newest_at",
@@ -55,6 +57,8 @@ class Standing:
         self.issued_by: str | None = None
         """The secret version that authenticated the newest tokens, None for a public client."""
         self._client_id = ""
+        self._counted: list[Row] | None = None
+        self._counted_until: Moment = 0
         self._longest: dict[str, tuple[Moment, Moment]] = {}
         """By secret version: when the last of what no event can end any more expires, and the newest's issue."""
         self._code: _Token | None = None
@@ -110,6 +114,7 @@ class Standing:
 
     def apply(self, recorded: Recorded) -> None:
         """Carries out one of `CONTINUING`, or the start of a grant."""
+        self._counted = None
         event, now = recorded.event, recorded.time
         match event:
             case grant_code.CodeIssued():
@@ -150,19 +155,30 @@ class Standing:
             self._refresh = _Token(_REFRESH, secret_id, now, until)
 
     def rows(self, now: Moment) -> list[Row]:
-        """What of it is counted at a moment, leaving out what no event can change."""
+        """What of it is counted at a moment, leaving out what no event can change. Moments never go back."""
+        if self._counted is None or now >= self._counted_until:
+            self._counted = self._count(now)
+        return self._counted
+
+    def _count(self, now: Moment) -> list[Row]:
         untils = {secret_id: until for secret_id, (until, _) in self._longest.items()}
         client_id, found = self._client_id, []
+        ends: list[Moment] = []
         for token in (self._code, self._refresh, None if self._predecessor is self._refresh else self._predecessor):
             if token is not None and token.until > now:
                 until, secret_id = token.until, token.secret_id
                 found.append((client_id, secret_id, token.kind, -(-until // SECOND), token.issued_at // SECOND))
-                untils[secret_id] = max(untils[secret_id], until)
+                ends.append(until)
+                if until > untils[secret_id]:
+                    untils[secret_id] = until
         for secret_id, until in untils.items():
-            if secret_id != NO_SECRET and until > now:
-                at = self._longest[secret_id][1]
-                found.append((client_id, secret_id, _GRANT, -(-until // SECOND), at // SECOND))
+            if until > now:
+                ends.append(until)
+                if secret_id != NO_SECRET:
+                    at = self._longest[secret_id][1]
+                    found.append((client_id, secret_id, _GRANT, -(-until // SECOND), at // SECOND))
         until = max(untils.values(), default=0)
         if until > now:
             found.append((client_id, self._newest_secret, _NEWEST, -(-until // SECOND), self._newest_at // SECOND))
+        self._counted_until = min(ends, default=now)
         return found

@@ -22,7 +22,7 @@ from eventstore.sighting import Places
 from eventstore.stored import events
 from eventstore.unsealing import Unsealing
 from projections import derived, event_index, sightings
-from projections.derived import NO_SECRET, Kind, Person, Total
+from projections.derived import NO_SECRET, Kind, Total
 
 STEP = 1_000
 
@@ -111,9 +111,9 @@ class Deriving:
     def _start(self, recorded: Recorded, pending: Pending) -> None:
         event, now = recorded.event, recorded.time
         pending.moved((), self._begin(recorded).rows(now))
-        pending.total(Total(event.client_id, NO_SECRET, grants=1, codes=1))
+        pending.issued(Total(event.client_id, NO_SECRET, grants=1, codes=1))
         until = now + event.lifetime * SECOND
-        pending.person(Person(event.account_id, event.client_id, NO_SECRET, now, until if until > now else 0))
+        pending.person((event.account_id, event.client_id, NO_SECRET), now, until if until > now else 0)
 
     def _begin(self, recorded: Recorded) -> Standing:
         standing = Standing()
@@ -136,7 +136,7 @@ class Deriving:
         if event.lifetime > 0:
             secret_id, until = event.secret_id or NO_SECRET, now + event.lifetime * SECOND
             pending.moved((), ((event.client_id, secret_id, _ACCESS, -(-until // SECOND), now // SECOND),))
-        pending.total(
+        pending.issued(
             Total(
                 event.client_id,
                 event.secret_id or NO_SECRET,
@@ -205,4 +205,4 @@ def _tell_person(event: grant.TokensIssued | grant.TokensRefreshed, now: Moment,
         return
     longest = max(event.lifetime, (event.refresh_lifetime or 0) if event.refresh_token is not None else 0)
     until = now + longest * SECOND if longest > 0 else 0
-    pending.person(Person(event.account_id, event.client_id, event.secret_id or NO_SECRET, now, until))
+    pending.person((event.account_id, event.client_id, event.secret_id or NO_SECRET), now, until)

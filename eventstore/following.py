@@ -200,15 +200,9 @@ class EventIndexing:
 
     def _owners(self, connection: Connection, recorded: Sequence[Recorded]) -> Mapping[str, Owners]:
         """Whose the streams are whose later events do not say it. A first event never changes, so it is remembered."""
+        wanted = {each.stream for each in recorded if each.version > 1 and event_index.is_owned(each.stream)}
         if len(self._kept) >= OWNERS_KEPT:
             self._kept.clear()
-        wanted: set[str] = set()
-        for each in recorded:
-            if event_index.is_owned(each.stream):
-                if each.version == 1:
-                    self._kept[each.stream] = event_index.owners(each)
-                else:
-                    wanted.add(each.stream)
         missing = sorted(wanted - self._kept.keys())
         if missing:
             for stream, state in connection.execute(_FIRST, {"b_streams": missing}):

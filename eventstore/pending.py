@@ -64,6 +64,7 @@ class _Sums:
 
     def __init__(self) -> None:
         self.fresh: dict[Fresh, int] = {}
+        self.issued: dict[Total, int] = {}
         self.pieces: dict[Row, int] = {}
         self.totals: dict[tuple[str, str], Total] = {}
         self.people: dict[tuple[str, str, str], tuple[Moment, Moment]] = {}
@@ -84,6 +85,8 @@ class _Sums:
     def add(self, other: "_Sums") -> None:
         for fresh, number in other.fresh.items():
             self.fresh[fresh] = self.fresh.get(fresh, 0) + number
+        for total, number in other.issued.items():
+            self.issued[total] = self.issued.get(total, 0) + number
         for row, number in other.pieces.items():
             self.count(row, number)
         for total in other.totals.values():
@@ -97,7 +100,8 @@ class _Sums:
                 self.count(row, number)
             for total in fresh.totals(number):
                 self.total(total)
-        self.fresh = {}
+        for total, number in self.issued.items():
+            self.total(Total(*total[:2], *(each * number for each in total[2:])))
         derived.count(connection, self.pieces)
         derived.add_totals(connection, self.totals.values())
         derived.prolong(connection, (Person(*key, *times) for key, times in self.people.items()))
@@ -123,13 +127,13 @@ class Pending:
         for row in after:
             sums.count(row, 1)
 
-    def total(self, total: Total) -> None:
+    def issued(self, total: Total) -> None:
         """Something more was issued."""
-        self._sums.total(total)
+        self._sums.issued[total] = self._sums.issued.get(total, 0) + 1
 
-    def person(self, person: Person) -> None:
-        """Something of a person lives on."""
-        self._sums.person(person[:3], person.issued_at, person.until)
+    def person(self, key: tuple[str, str, str], issued_at: Moment, until: Moment) -> None:
+        """Something of a person, by client and secret version, lives on."""
+        self._sums.person(key, issued_at, until)
 
     def take(self, change: Changes) -> None:
         """Adds one event's changes, behind what must come before them."""
@@ -140,9 +144,9 @@ class Pending:
         for piece, number in change.pieces:
             self._sums.count(piece.row, number)
         for total in change.totals:
-            self.total(total)
+            self._sums.total(total)
         for person in change.people:
-            self.person(person)
+            self.person(person[:3], person.issued_at, person.until)
 
     def _put(self, step: Cleared | str) -> None:
         self._sums = _Sums()

@@ -26,6 +26,7 @@ from sqlalchemy import (
 from sqlalchemy.dialects import postgresql, sqlite
 
 from domain.event import SECOND, Moment
+from projections import event_index
 from projections.prepared import Prepared
 from projections.schema import metadata
 
@@ -207,6 +208,7 @@ def clear(connection: Connection, cut: Cleared) -> None:
 
 def prune(connection: Connection, before: Moment, limit: int = 500) -> int:
     """Deletes rows of what had ended before a moment: those of at most `limit` seconds; says how many rows."""
+    event_index.hold(connection, NAME)
     seconds = select(LIVES.c.until).where(LIVES.c.until < before // SECOND).distinct().limit(limit)
     return connection.execute(delete(LIVES).where(LIVES.c.until.in_(seconds))).rowcount
 

@@ -112,62 +112,78 @@ def owners(first: Recorded) -> Owners:
     return Owners(getattr(first.event, "client_id", None), getattr(first.event, "account_id", None))
 
 
-def rows(recorded: Recorded, address: bytes | None, belongs: Owners | None) -> set[Row]:
+def rows(recorded: Recorded, address: bytes | None, belongs: Owners | None) -> list[Row]:
     """A row for everything that the event names. `address` is the key of the caller's."""
-    position = recorded.position
-    found: set[Row] = set()
-    _add_named(found, recorded, position)
-    if belongs is not None:
-        for kind, name in ((_CLIENT, belongs.client_id), (_ACCOUNT, belongs.account_id)):
-            if isinstance(name, str):
-                found.add((kind, name.encode(), position))
-    _add_actor(found, recorded.actor, position)
+    position, event, actor = recorded.position, recorded.event, recorded.actor
+    naming = _NAMING.get(event.type) or _naming(event)
+    named = tuple([getattr(event, member) for member, _ in naming.members])
+    credential = None if actor.credential is None else tuple(actor.credential.items())
+    alike = (event.type, named, belongs, actor.kind, actor.id, credential)
+    common = _COMMON.get(alike)
+    if common is None:
+        common = _remember(alike, _common(naming, named, belongs, actor))
+    found = [(kind, name, position) for kind, name in common]
+    category, _, rest = recorded.stream.partition(":")
+    for kind, part in zip(_STREAMS.get(category, ()), rest.split(":"), strict=False):
+        of_stream = (kind, part.encode())
+        if of_stream not in common:
+            found.append((*of_stream, position))
     if recorded.request_id is not None:
-        found.add((_REQUEST, recorded.request_id.encode(), position))
+        found.append((_REQUEST, recorded.request_id.encode(), position))
     if address is not None:
-        found.add((_ADDRESS, address, position))
+        found.append((_ADDRESS, address, position))
     return found
 
 
-def _add_named(found: set[Row], recorded: Recorded, position: int) -> None:
-    event: Event = recorded.event
-    tag, members = _NAMING.get(event.type) or _naming(event)
-    found.add((_TYPE, tag, position))
-    category, *parts = recorded.stream.split(":")
-    for kind, part in zip(_STREAMS.get(category, ()), parts, strict=False):
-        found.add((kind, part.encode(), position))
-    for member, kind in members:
-        value = getattr(event, member)
-        if isinstance(value, str):
-            found.add((kind, value.encode(), position))
+Name = tuple[int, bytes]
 
 
-_NAMING: dict[str, tuple[bytes, tuple[tuple[str, int], ...]]] = {}
-"""By type of event: its key, and its members that name something."""
+class _Naming(NamedTuple):
+    """Of a type of event: its key, and its members that name something."""
+
+    tag: bytes
+    members: tuple[tuple[str, int], ...]
 
 
-def _naming(event: Event) -> tuple[bytes, tuple[tuple[str, int], ...]]:
+_NAMING: dict[str, _Naming] = {}
+
+_COMMON: dict[tuple[Any, ...], tuple[Name, ...]] = {}
+"""What events name that are alike but for their stream, their request and their address. Most of a client's are."""
+
+_COMMON_KEPT = 4_096
+
+
+def _naming(event: Event) -> _Naming:
     members = tuple((name, kind) for name, kind in _NAMED.items() if name in event.__struct_fields__)
-    found = _NAMING[event.type] = (event.type.encode(), members)
+    found = _NAMING[event.type] = _Naming(event.type.encode(), members)
     return found
 
 
-def _add_actor(found: set[Row], actor: Actor, position: int) -> None:
-    if actor.id is not None:
-        if actor.kind == "client":
-            found.add((_CLIENT, actor.id.encode(), position))
-        elif actor.kind == "person":
-            found.add((_ACCOUNT, actor.id.encode(), position))
-            found.add((_PERSON_ACTING, actor.id.encode(), position))
-    if actor.credential is not None:
-        for member, value in actor.credential.items():
-            if member in _NAMED:
-                found.add((_NAMED[member], value.encode(), position))
+def _remember(alike: tuple[Any, ...], common: tuple[Name, ...]) -> tuple[Name, ...]:
+    if len(_COMMON) >= _COMMON_KEPT:
+        _COMMON.clear()
+    _COMMON[alike] = common
+    return common
+
+
+def _common(naming: _Naming, named: tuple[Any, ...], belongs: Owners | None, actor: Actor) -> tuple[Name, ...]:
+    found = {(_TYPE, naming.tag)}
+    pairs = [(kind, value) for (_, kind), value in zip(naming.members, named, strict=True)]
+    if belongs is not None:
+        pairs += [(_CLIENT, belongs.client_id), (_ACCOUNT, belongs.account_id)]
+    if actor.kind == "client":
+        pairs.append((_CLIENT, actor.id))
+    elif actor.kind == "person":
+        pairs += [(_ACCOUNT, actor.id), (_PERSON_ACTING, actor.id)]
+    pairs += [(_NAMED[member], value) for member, value in (actor.credential or {}).items() if member in _NAMED]
+    found.update((kind, value.encode()) for kind, value in pairs if isinstance(value, str))
+    return tuple(found)
 
 
 # Writing ----------------------------------------------------------------------------------------------------------
 
 _REACHED = Prepared(select(FOLLOWERS.c.position).where(FOLLOWERS.c.name == bindparam("b_name")))
+_HOLD = select(FOLLOWERS.c.position).where(FOLLOWERS.c.name == bindparam("b_name")).with_for_update()
 _PROGRESS = Prepared(select(FOLLOWERS.c.name, FOLLOWERS.c.position))
 _ADVANCE = Prepared(
     update(FOLLOWERS)
@@ -215,6 +231,11 @@ def advance(connection: Connection, name: str, before: int, after: int) -> bool:
     if before == 0:
         connection.execute(_BEGIN[connection.dialect.name], {"name": name, "position": 0})
     return _ADVANCE.all(connection, {"b_name": name, "b_before": before, "b_after": after}) != []
+
+
+def hold(connection: Connection, name: str) -> None:
+    """Keeps a follower where it is until the transaction ends, for whoever else changes its rows."""
+    connection.execute(_HOLD, {"b_name": name})
 
 
 def progress(connection: Connection) -> dict[str, int]:

@@ -32,9 +32,11 @@ def sealed(sealer, connection, text="ada@example.test", subject=ADA, moment=JANU
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=50)
 @given(text=st.text(), event_id=st.text("abc019", min_size=22, max_size=22), field=st.text("abc_", min_size=1))
-def test_what_was_sealed_opens(sealer, connection, text, event_id, field):
+def test_what_was_sealed_opens(sealer, safe, connection, text, event_id, field):
     made = sealer.seal(connection, ADA, JANUARY, event_id, field, text)
     assert sealer.open(connection, made, event_id, field) == text
+    # One that did not seal it, and so remembers nothing.
+    assert Sealer(safe).open(connection, made, event_id, field) == text
 
 
 def test_the_form_of_a_sealed_text(sealer, connection):
