@@ -112,7 +112,7 @@ async def versions(here: Here, client_id: str) -> list[dict[str, Any]]:
     from eventstore.following import Follower
     from projections import secrets
 
-    await Follower(here.ledger, Deriving(here.ledger.privacy)).follow()
+    await Follower(here.ledger, Deriving()).follow()
     now = here.ledger.clock.now()
     found = await every(lambda after: here.ledger.read(secrets.of_client, client_id, now, after=after, limit=200))
     return [
