@@ -15,7 +15,7 @@ from sqlalchemy import Connection, Engine, Table, select, union_all
 from domain.event import Moment
 from eventstore.fresh_tables import FreshTables, tables_of
 from eventstore.privacy import Privacy
-from eventstore.rebuilding import STEP, Progress
+from eventstore.rebuilding import Progress
 from eventstore.replaying import Replay
 from eventstore.stored import head
 from projections import digests, tokens
@@ -43,7 +43,7 @@ class Comparison:
     def run(self, progress: Progress = lambda done, goal: None) -> list[Compared]:
         """Every table's comparison. The log is held only while the last few events are replayed and rows compared."""
         fresh = FreshTables(self._projections, 0)
-        replay = Replay(self._projections, self._privacy, fresh.turned, self._now)
+        replay = Replay(self._projections, self._privacy, fresh.turned, self._now, fresh.settled)
         position = 0
         with self._engine.begin() as connection:
             fresh.create(connection)
@@ -51,9 +51,10 @@ class Comparison:
             while True:
                 with self._engine.begin() as connection:
                     goal = connection.scalar(select(head.c.position).where(head.c.id == 1)) or 0
-                    if goal - position <= STEP:
+                    if goal - position <= replay.step_events:
                         break
-                    position = replay.step(connection, position, position + STEP).position
+                    replay.step(connection, position, position + replay.step_events)
+                    position += replay.step_events
                 progress(position, goal)
             with self._engine.begin() as connection:
                 goal = connection.scalar(select(head.c.position).where(head.c.id == 1).with_for_update()) or 0

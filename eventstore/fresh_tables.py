@@ -9,6 +9,7 @@ from sqlalchemy.schema import CreateTable
 from sqlalchemy.sql import quoted_name, visitors
 
 from eventstore.schema import grant_to_server
+from projections import digests
 from projections.schema import metadata as live_metadata
 
 PREFIX = "fresh_"
@@ -42,6 +43,12 @@ class FreshTables:
     def twin(self, table: Table) -> Table:
         """The fresh table of a live one."""
         found: Table = self._twins[table]
+        return found
+
+    @property
+    def settled(self) -> Table | None:
+        """The fresh table of digests, where it is among them."""
+        found: Table | None = self._twins.get(digests.TABLE)
         return found
 
     def turned(self, statement: Executable) -> Executable:

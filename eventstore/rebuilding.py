@@ -11,13 +11,11 @@ from typing import NamedTuple
 from sqlalchemy import Connection, Engine, delete, insert, select, update
 
 from domain.event import Moment
+from eventstore.engines import reading
 from eventstore.fresh_tables import FreshTables
 from eventstore.privacy import Privacy
 from eventstore.replaying import Replay, names
 from eventstore.stored import head, projection_versions, rebuilds
-
-STEP = 50_000
-"""Events in one transaction. On SQLite the server waits for its end with every write."""
 
 Progress = Callable[[int, int], None]
 """Is told how far the rebuild has come, and how far it has to go."""
@@ -51,17 +49,25 @@ class Rebuild:
 
     def run(self, progress: Progress = lambda done, goal: None) -> Rebuilt:
         """Replays, and swaps the fresh tables in under the log's lock, when what is left of the log is short."""
-        position, generation, fresh = self._begin()
+        position, fresh = self._begin()
         resumed_from = position
-        replay = Replay(self._projections, self._privacy, fresh.turned, self._now)
-        while True:
-            with self._engine.begin() as connection:
-                goal = connection.scalar(select(head.c.position).where(head.c.id == 1)) or 0
-                if goal - position <= STEP:
-                    break
-                position = replay.step(connection, position, position + STEP).position
-                self._note(connection, position)
-            progress(position, goal)
+        replay = Replay(self._projections, self._privacy, fresh.turned, self._now, fresh.settled)
+        # Reading needs no lock: what is in the log stays as it is.
+        log = reading(self._engine.url.render_as_string(hide_password=False), 1)
+        try:
+            while True:
+                with log.connect() as connection:
+                    goal = connection.scalar(select(head.c.position).where(head.c.id == 1)) or 0
+                    if goal - position <= replay.step_events:
+                        break
+                    after, position = position, min(position + replay.step_events, goal)
+                    replay.read(connection, after, position)
+                with self._engine.begin() as connection:
+                    replay.write(connection)
+                    self._note(connection, position)
+                progress(position, goal)
+        finally:
+            log.dispose()
         with self._engine.begin() as connection:
             fresh.index(connection)
         with self._engine.begin() as connection:
@@ -73,13 +79,13 @@ class Rebuild:
         progress(goal, goal)
         return Rebuilt(goal, resumed_from)
 
-    def _begin(self) -> tuple[int, int, FreshTables]:
+    def _begin(self) -> tuple[int, FreshTables]:
         with self._engine.begin() as connection:
             row = connection.execute(select(rebuilds).where(rebuilds.c.name == self._name)).first()
             if row is not None:
                 fresh = FreshTables(self._projections, row.generation)
                 if row.versions == _versions(self._projections) and fresh.exist(connection):
-                    return row.position, row.generation, fresh
+                    return row.position, fresh
                 connection.execute(delete(rebuilds).where(rebuilds.c.name == self._name))
             # At random, since the indexes of an earlier rebuild keep their names as long as their table lives.
             generation = int.from_bytes(os.urandom(5))
@@ -87,7 +93,7 @@ class Rebuild:
             fresh.create(connection)
             started = {"name": self._name, "position": 0, "generation": generation}
             connection.execute(insert(rebuilds), started | {"versions": _versions(self._projections)})
-            return 0, generation, fresh
+            return 0, fresh
 
     def _note(self, connection: Connection, position: int) -> None:
         connection.execute(update(rebuilds).where(rebuilds.c.name == self._name).values(position=position))

@@ -1,11 +1,13 @@
 """Reading the log back at full speed: stored forms to events, and events to the rows that they make."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+import gc
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from types import ModuleType
-from typing import Any, NamedTuple
+from typing import Any
 
 import msgspec
-from sqlalchemy import Connection, Executable, select
+from sqlalchemy import Connection, Executable, Table, bindparam, or_, select
 
 from domain.event import Actor, Moment, Recorded
 from domain.events import EVENTS
@@ -14,16 +16,24 @@ from eventstore.privacy import Privacy
 from eventstore.rows import Rows
 from eventstore.stored import events
 from eventstore.writing import handlers
-from projections import accounts
+from projections import accounts, digests, tokens
+from projections.prepared import Prepared
+from projections.token_stretches import Leaf as TokenLeaf
+from projections.token_stretches import Stretch as TokenStretch
 from projections.write import Write
 from security.clock import parse_rfc3339
 
+STEP = 50_000
+"""Events in one transaction. On SQLite the server waits with every write while the rows of a step are written."""
 
-class Stretch(NamedTuple):
-    """How far a step came, how many events it read, and how many of them the projections wanted."""
+LONG_STEP = 250_000
+"""The same where tokens alone are replayed, whose rows are few and soon written."""
 
-    position: int
-    wanted: int
+AT_ONCE = 5_000
+"""Events in memory at a time, as text."""
+
+FEW = 16
+"""So many types are chosen by the database; it would take longer over more than reading every event."""
 
 
 class _Head(msgspec.Struct, gc=False):
@@ -83,45 +93,99 @@ class _Decoders:
         )
 
 
+@contextmanager
+def _uncollected() -> Iterator[None]:
+    """Nothing here refers to itself, and what waits to be written would be walked over and over."""
+    was_enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_enabled:
+            gc.enable()
+
+
+def _query(tags: Collection[str]) -> Prepared:
+    query = select(events.c.topic, events.c.state).where(
+        events.c.id > bindparam("b_after"), events.c.id <= bindparam("b_until")
+    )
+    if len(tags) <= FEW:
+        query = query.where(or_(*(events.c.topic == tag for tag in sorted(tags))))
+    return Prepared(query.order_by(events.c.id))
+
+
+_OF_TOKENS = frozenset(event.type for event in tokens.HANDLES)
+_LEAVES = msgspec.json.Decoder(list[TokenLeaf])
+
+
+def _leaves(stored: Iterable[tuple[Any, ...]]) -> list[TokenLeaf]:
+    """Decodes the events about tokens as one JSON array: cheaper than one after the other."""
+    found: list[TokenLeaf] = _LEAVES.decode(f"[{','.join([state for tag, state in stored if tag in _OF_TOKENS])}]")
+    return found
+
+
 class Replay:
     """Replays stretches of the log into the tables of some projections.
 
     `turn` maps a projection's statement to the one to execute; `settle` (of the projection, where it has one) says what
-    becomes of a row that would have been pruned by now.
+    becomes of a row that would have been pruned by now. `settled` is the table of `projections.digests` to fill.
     """
 
     def __init__(
-        self, projections: Sequence[ModuleType], privacy: Privacy, turn: Callable[[Executable], Executable], now: Moment
+        self,
+        projections: Sequence[ModuleType],
+        privacy: Privacy,
+        turn: Callable[[Executable], Executable],
+        now: Moment,
+        settled: Table | None = None,
     ) -> None:
-        self._handlers: Mapping[str, tuple[ModuleType, ...]] = handlers(projections)
-        self._settlers = {id(each): each.settle for each in projections if hasattr(each, "settle")}
+        # Nine of ten rows of a replay are tokens. A log with retired tags is read event by event all the same.
+        folded = tokens in projections and settled is not None and not UPCASTS
+        self._stretch = TokenStretch(turn, settled, now) if folded and settled is not None else None
+        one_by_one = [each for each in projections if each is not tokens or not folded]
+        self._handlers: Mapping[str, tuple[ModuleType, ...]] = handlers(one_by_one)
+        self._settlers = {id(each): each.settle for each in one_by_one if hasattr(each, "settle")}
+        self._query = _query(self._handlers.keys() | (_OF_TOKENS if folded else set()))
         self._privacy = privacy
         self._turn = turn
         self._now = now
         self._decoders = _Decoders()
         self._realms: dict[str, str] = {}
-        self._query = select(events.c.topic, events.c.state).order_by(events.c.id)
+        self._rows = Rows()
+        self.step_events = STEP if any(each is not digests for each in one_by_one) else LONG_STEP
+        """How many events one transaction should hold."""
 
-    def step(self, connection: Connection, after: int, until: int) -> Stretch:
+    def step(self, connection: Connection, after: int, until: int) -> None:
         """Replays events `after` < position ≤ `until` within the caller's transaction."""
-        query = self._query.where(events.c.id > after, events.c.id <= until)
-        rows = Rows()
-        turn = self._turn
-        wanted = 0
-        for tag, state in connection.execute(query):
-            projections = self._handlers.get(tag)
-            if projections is None:
-                continue
-            wanted += 1
+        self.read(connection, after, until)
+        self.write(connection)
+
+    def read(self, connection: Connection, after: int, until: int) -> None:
+        """Reads events `after` < position ≤ `until` and computes their rows, which wait for `write`."""
+        with _uncollected():
+            for start in range(after, until, AT_ONCE):
+                bounds = {"b_after": start, "b_until": min(start + AT_ONCE, until)}
+                stored = self._query.all(connection, bounds)
+                if self._stretch is not None:
+                    self._stretch.take(_leaves(stored))
+                self._project(connection, [each for each in stored if each[0] in self._handlers])
+
+    def write(self, connection: Connection) -> None:
+        """Writes the rows of everything that was read since the last call, within the caller's transaction."""
+        if self._stretch is not None:
+            self._stretch.write(connection)
+        self._rows.flush(connection)
+
+    def _project(self, connection: Connection, stored: Iterable[tuple[Any, ...]]) -> None:
+        turn, add = self._turn, self._rows.add
+        for tag, state in stored:
             recorded = self._decoders.recorded(tag, state)
             indexes = self._indexes(connection, recorded) if recorded.event.personal else {}
-            for projection in projections:
+            for projection in self._handlers[tag]:
                 settle = self._settlers.get(id(projection))
                 for write in projection.project(recorded, indexes):
                     settled = write if settle is None else settle(write, self._now)
-                    rows.add(Write(turn(settled.statement), settled.params, settled.key, settled.add))
-        rows.flush(connection)
-        return Stretch(until, wanted)
+                    add(Write(turn(settled.statement), settled.params, settled.key, settled.add))
 
     def _indexes(self, connection: Connection, recorded: Recorded) -> Mapping[str, bytes]:
         realm = getattr(recorded.event, "realm", None)

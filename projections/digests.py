@@ -5,9 +5,11 @@ in the same transaction, so that a secret which is long dead is still known: its
 token that is presented again years later still ends its grant.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
+import json
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any
 
-from sqlalchemy import BigInteger, Column, Connection, LargeBinary, Table, bindparam, insert, select
+from sqlalchemy import BigInteger, Column, Connection, LargeBinary, Table, bindparam, insert, select, text
 
 from domain import client_secret, session
 from domain.event import Event, Recorded
@@ -45,6 +47,28 @@ def row(digest: bytes, position: int) -> Write:
 def keep(connection: Connection, rows: Iterable[tuple[bytes, int]]) -> None:
     """Takes over the digests of rows that are pruned elsewhere, in the same transaction."""
     _MOVE.run(connection, [{"digest": digest, "position": position} for digest, position in rows])
+
+
+DIGEST_BYTES = 32
+_FILL = {
+    "sqlite": "SELECT substr(:digests, key * {width} + 1, {width}), value FROM json_each(:positions) ORDER BY 1",
+    "postgresql": (
+        "SELECT substr(CAST(:digests AS bytea), CAST(place - 1 AS int) * {width} + 1, {width}), position"
+        " FROM unnest(CAST(:positions AS bigint[])) WITH ORDINALITY AS given (position, place)"
+    ),
+}
+
+
+def fill(connection: Connection, table: Table, digests: bytes, positions: Sequence[int]) -> None:
+    """Puts many rows into a table of this shape; the digests stand one behind the other."""
+    dialect = connection.dialect
+    source = _FILL[dialect.name].format(width=DIGEST_BYTES)
+    name = dialect.identifier_preparer.format_table(table)
+    given: Any = list(positions) if dialect.name == "postgresql" else json.dumps(positions)
+    connection.execute(
+        text(f"INSERT INTO {name} (digest, position) {source}"),  # noqa: S608 - names of ours
+        {"digests": digests, "positions": given},
+    )
 
 
 def find(connection: Connection, digest: bytes) -> int | None:

@@ -54,6 +54,21 @@ class Prepared:
         except Exception as error:
             translate(connection, sql, error)
 
+    def run_all(self, connection: Connection, names: Sequence[str], rows: Sequence[tuple[Any, ...]]) -> None:
+        """The same for an insert of many rows, given in the order of `names`, which are the columns."""
+        if connection.dialect.name != "sqlite":
+            self.run(connection, [dict(zip(names, row, strict=True)) for row in rows])
+            return
+        # By place instead of by name, for which the driver would look up every name in every row.
+        statement: Any = self.statement
+        dialect: Any = type(connection.dialect)
+        sql = str(statement.compile(dialect=dialect(paramstyle="qmark"), column_keys=list(names)))
+        cursor: Any = connection.connection.cursor()
+        try:
+            cursor.executemany(sql, rows)
+        except Exception as error:
+            translate(connection, sql, error)
+
     def _is_plain_insert(self, connection: Connection, sql: str, parameters: Parameters) -> bool:
         """Whether the statement does nothing but put its parameters into a table's columns."""
         if self._plain is None:

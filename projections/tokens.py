@@ -61,6 +61,7 @@ HORIZON = "prune_at"
 
 HANDLES: tuple[type[Event], ...] = (CodeIssued, TokensIssued, TokensRefreshed, TokenRevoked)
 
+COLUMNS = tuple(str(column.key) for column in TABLE.columns)
 INSERT = insert(TABLE)
 REDEEM = (
     update(TABLE)

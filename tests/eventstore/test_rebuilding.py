@@ -1,16 +1,20 @@
 """A rebuild gives the rows that are there already, swaps them in at once, and goes on where it was broken off."""
 
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
-from sqlalchemy import Engine, inspect, select, text, update
+from sqlalchemy import Connection, Engine, Row, inspect, select, text, update
 
-from eventstore import rebuilding
+from eventstore import replaying
 from eventstore.comparing import Comparison
 from eventstore.engines import migrating
 from eventstore.rebuilding import Rebuild, outdated
-from projections import PROJECTIONS, clients, grants, tokens
+from projections import PROJECTIONS, clients, digests, grants, tokens
+from security.clock import SECOND
 from security.keyring import Keyring
+from tests.scenarios.asking import set_scene
 from tests.scenarios.conftest import keyring as keyring
 from tests.scenarios.world import World, open_world
 
@@ -94,7 +98,7 @@ async def test_the_first_row_that_was_tampered_with_is_named(
 async def test_a_rebuild_that_was_killed_goes_on_where_it_was(
     database_url: str, tmp_path: Path, keyring: Keyring, engine: Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(rebuilding, "STEP", 10)
+    monkeypatch.setattr(replaying, "STEP", 10)
     async with open_world(database_url, tmp_path, keyring) as world:
         await lively(world)
         privacy, now = world.services.ledger.privacy, world.clock.now()
@@ -126,3 +130,36 @@ async def test_a_changed_definition_is_noticed_until_its_rows_are_rebuilt(
         with engine.connect() as connection:
             assert outdated(connection, (clients, grants)) == []
     engine.dispose()
+
+
+@pytest.mark.parametrize("step", [1, 3, 1_000])
+async def test_tokens_folded_by_the_stretch_are_the_rows_that_the_server_wrote_one_by_one(
+    database_url: str, tmp_path: Path, keyring: Keyring, engine: Engine, monkeypatch: pytest.MonkeyPatch, step: int
+) -> None:
+    """Codes that are redeemed and that are not, refreshes, and a revocation, within one step and across two."""
+    monkeypatch.setattr(replaying, "LONG_STEP", step)
+    async with open_world(database_url, tmp_path, keyring) as world:
+        scene = await set_scene(world)
+        for _ in range(20):
+            await world.token("profile")
+        browser = await scene.signed_in()
+        first = await scene.redeem(await scene.approved(browser))
+        await browser.open(scene.address())
+        again = {"grant_type": "refresh_token", "refresh_token": first["refresh_token"]}
+        second = await world.client.post("/oauth/token", data=again, auth=scene.shop.auth)
+        revoked = {"token": second.json()["access_token"]}
+        await world.client.post("/oauth/revoke", data=revoked, auth=scene.shop.auth)
+
+        together, privacy = (tokens, digests), world.services.ledger.privacy
+        for later in (0, 3_600, 40 * 86_400):
+            now = world.clock.now() + later * SECOND
+            compared = Comparison(engine, together, privacy, now).run()
+            assert [each for each in compared if each.differs_at] == []
+            assert compared[-1].rows > 30
+        kinds = {row.kind: row for row in await world.services.ledger.read(_tokens)}
+        assert kinds.keys() == {"access", "refresh", "code"}
+    engine.dispose()
+
+
+def _tokens(connection: Connection) -> Sequence[Row[Any]]:
+    return connection.execute(select(tokens.TABLE)).all()
