@@ -7,7 +7,7 @@ out, through the index of digests, that a presented secret belongs to this grant
 the two has been presented before.
 """
 
-from typing import Literal
+from typing import Any, Literal
 
 import msgspec
 from msgspec.structs import replace
@@ -230,18 +230,20 @@ def evolve(state: State, recorded: Recorded) -> State:
 
 def _issued(state: State, recorded: Recorded) -> State:
     event, now = recorded.event, recorded.time
+    fields: dict[str, Any]
     if isinstance(event, CodeIssued):
         code = grant_code.issued(event, recorded)
-        started = replace(state, grant_type="authorization_code", code=code, session_id=event.session_id)
+        fields = {"grant_type": "authorization_code", "code": code, "session_id": event.session_id}
     else:
         refresh, ends_at = None, None
         if event.refresh_token is not None:
             expires_at = now + event.refresh_lifetime * SECOND
             refresh = Refresh(event.refresh_token, recorded.position, event.secret_id, now, expires_at)
             ends_at = now + event.refresh_ends_in * SECOND
-        started = replace(state, grant_type=event.grant_type, refresh=refresh, ends_at=ends_at)
+        fields = {"grant_type": event.grant_type, "refresh": refresh, "ends_at": ends_at}
     return replace(
-        started,
+        state,
+        **fields,
         exists=True,
         grant_id=recorded.stream.partition(":")[2],
         client_id=event.client_id,
