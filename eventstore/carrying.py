@@ -16,6 +16,7 @@ from sqlalchemy import Connection, Engine, LargeBinary, Table, insert, select, u
 
 from domain.account import Erased
 from domain.event import Moment
+from eventstore.recorder import INSERT
 from eventstore.replaying import STORED_HEAD
 from eventstore.stored import events, head
 from eventstore.transparency.tables import CHECKPOINTS, EDGE, TILES
@@ -23,7 +24,10 @@ from security.vault import Vault
 from security.vault_tables import KEYS, SECRETS
 
 FORMAT = "grantlog-log/1"
-BATCH = 20_000
+BATCH = 2_000
+"""Events at a time: even the largest that there can be fit into one statement."""
+
+COLUMNS = tuple(str(column.key) for column in events.columns)
 EVENT = b'{"position":'
 """How the line of an event begins, and no other."""
 
@@ -99,7 +103,7 @@ def read(
 
 def _fill(connection: Connection, lines: Iterator[bytes], goal: int, progress: Progress) -> tuple[int, list[str]]:
     tables = {table.name: table for table in CARRIED}
-    rows: list[dict[str, Any]] = []
+    rows: list[tuple[Any, ...]] = []
     erased: list[str] = []
     done = 0
     for line in lines:
@@ -116,21 +120,13 @@ def _fill(connection: Connection, lines: Iterator[bytes], goal: int, progress: P
             raise NotALog(f"the event after position {done - 1} says that it is at {form.position}")
         if form.type == Erased.type:
             erased.append(form.stream)
-        rows.append(
-            {
-                "id": form.position,
-                "originator_id": form.stream,
-                "originator_version": form.version,
-                "topic": form.type,
-                "state": line.rstrip(b"\n").decode(),
-            }
-        )
+        rows.append((done, form.stream, form.version, form.type, line.rstrip(b"\n").decode()))
         if len(rows) == BATCH:
-            connection.execute(insert(events), rows)
+            INSERT.run_all(connection, COLUMNS, rows)
             rows.clear()
             progress(done, goal)
     if rows:
-        connection.execute(insert(events), rows)
+        INSERT.run_all(connection, COLUMNS, rows)
     progress(done, goal)
     return done, erased
 
