@@ -1,11 +1,12 @@
 """Statements of the hot paths: compiled once for each database, then run on the driver's own cursor.
 
 Executing a compiled statement through SQLAlchemy costs more than SQLite needs for the work itself. What is passed on
-here is what the driver understands: bytes, text, whole numbers and None, by name. So are the rows that come back, which
-is why a statement that reads a Boolean column does not belong here: SQLite has none.
+here is what the driver understands: bytes, text, whole numbers and None. So are the rows that come back, which is why a
+statement that reads a Boolean column does not belong here: SQLite has none.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from operator import itemgetter
 from typing import Any, NoReturn
 
 import msgspec
@@ -13,6 +14,8 @@ from sqlalchemy import Connection, Executable, Insert, insert
 from sqlalchemy.exc import DBAPIError
 
 Parameters = dict[str, Any]
+Bind = Callable[[Parameters], Any]
+"""From parameters by name to what the driver takes."""
 
 
 _encode = msgspec.json.Encoder().encode
@@ -27,7 +30,7 @@ class Prepared:
         self.statement = statement
         self._insert: str | None = None
         self._plain: bool | None = None
-        self._compiled: dict[str, tuple[str, dict[str, Any]]] = {}
+        self._compiled: dict[str, tuple[str, Bind]] = {}
 
     def first(self, connection: Connection, parameters: Parameters) -> tuple[Any, ...] | None:
         """The first row, or None."""
@@ -44,13 +47,13 @@ class Prepared:
         if len(many) == 1:
             self._execute(connection, many[0])
             return
-        sql, constants = self._sql(connection, many[0])
+        sql, bind = self._sql(connection, many[0])
         if connection.dialect.name == "postgresql" and self._is_plain_insert(connection, sql, many[0]):
             self._insert_all(connection, many)
             return
         cursor: Any = connection.connection.cursor()
         try:
-            cursor.executemany(sql, [constants | each for each in many] if constants else many)
+            cursor.executemany(sql, list(map(bind, many)))
         except Exception as error:
             translate(connection, sql, error)
 
@@ -59,10 +62,7 @@ class Prepared:
         if connection.dialect.name != "sqlite":
             self.run(connection, [dict(zip(names, row, strict=True)) for row in rows])
             return
-        # By place instead of by name, for which the driver would look up every name in every row.
-        statement: Any = self.statement
-        dialect: Any = type(connection.dialect)
-        sql = str(statement.compile(dialect=dialect(paramstyle="qmark"), column_keys=list(names)))
+        sql, _ = self._sql(connection, dict.fromkeys(names))
         cursor: Any = connection.connection.cursor()
         try:
             cursor.executemany(sql, rows)
@@ -100,26 +100,37 @@ class Prepared:
             translate(connection, self._insert, error)
 
     def _execute(self, connection: Connection, parameters: Parameters) -> Any:
-        sql, constants = self._sql(connection, parameters)
+        sql, bind = self._sql(connection, parameters)
         cursor: Any = connection.connection.cursor()
         try:
-            cursor.execute(sql, constants | parameters if constants else parameters)
+            cursor.execute(sql, bind(parameters))
         except Exception as error:
             translate(connection, sql, error)
         return cursor
 
-    def _sql(self, connection: Connection, parameters: Parameters) -> tuple[str, dict[str, Any]]:
+    def _sql(self, connection: Connection, parameters: Parameters) -> tuple[str, Bind]:
         dialect = connection.dialect
         found = self._compiled.get(dialect.name)
         if found is None:
             statement: Any = self.statement
-            # Parameters by name on SQLite too, whatever the engine uses: rows are handed over as they are.
-            style = {"paramstyle": "named"} if dialect.name == "sqlite" else {}
+            # By place on SQLite, whose driver looks up each name for every row.
+            style = {"paramstyle": "qmark"} if dialect.name == "sqlite" else {}
             compiled = statement.compile(dialect=type(dialect)(**style), column_keys=list(parameters))
             # What stands in the statement itself, such as a number in its WHERE.
             constants = {name: value for name, value in compiled.params.items() if name not in parameters}
-            found = self._compiled[dialect.name] = (str(compiled), constants)
+            found = self._compiled[dialect.name] = (str(compiled), _binding(compiled.positiontup, constants))
         return found
+
+
+def _binding(places: Sequence[str] | None, constants: Parameters) -> Bind:
+    """How parameters are handed over: in the order of `places`, or by name where there are none."""
+    if places is None:
+        return (lambda given: constants | given) if constants else (lambda given: given)
+    if constants:
+        return lambda given: [(constants | given)[name] for name in places]
+    if len(places) > 1:
+        return itemgetter(*places)
+    return lambda given: [given[name] for name in places]
 
 
 def translate(connection: Connection, sql: str, error: Exception) -> NoReturn:
