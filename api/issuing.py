@@ -5,14 +5,14 @@ from typing import Any, NamedTuple
 
 from api.answers import Scope
 from api.credential_memory import Caller
-from api.oauth_errors import InvalidGrant, from_refusal
+from api.oauth_errors import from_refusal
 from api.services import Services, origin
 from api.standing import parties, suspended
 from domain.decision import Refusal
 from domain.event import Actor
 from domain.grants.facts import Issued, Minted, Request
+from domain.refusal import InvalidGrant
 from eventstore.commands import Command
-from eventstore.issued import grant_of
 from eventstore.view import View
 from security.ids import ordered_id
 from security.tokens import Kind, Secret
@@ -55,14 +55,9 @@ async def execute(
     Raises the OAuth error of a refusal, whose events are committed all the same.
     """
     facts: dict[str, Any] = {"request": request, "lifetimes": here.lifetimes}
-    grant_id = ordered_id(here.ledger.clock.now())
     credential = module.CREDENTIAL
+    presented = None if credential is None else bytes.fromhex(request.presented or "")
     actor = caller.actor if account_id is None else _person(account_id, caller)
-    if credential is not None:
-        found = await here.ledger.read(grant_of, bytes.fromhex(request.presented or ""))
-        if found is None or found.kind != KIND_OF[credential]:
-            raise InvalidGrant()
-        grant_id, account_id = found.grant_id, found.account_id
     access = here.format.mint(Kind.ACCESS_TOKEN)
     refresh = None
     if credential is not None or "refresh_token" in caller.client.grant_types:
@@ -70,19 +65,27 @@ async def execute(
     facts["minted"] = Minted(access.hex, None if refresh is None else refresh.hex)
 
     def under_lock(view: View) -> dict[str, Any] | Refusal:
+        person = account_id
+        if presented is not None:
+            found = view.grant_of(presented)
+            if found is None or found.kind != KIND_OF[credential]:
+                return Refusal(InvalidGrant.UNKNOWN)
+            person = found.account_id
         return suspended(view) or {
             "parties": parties(
                 view,
                 client_id=caller.client.client_id,
                 secret_id=caller.secret_id,
-                account_id=account_id,
+                account_id=person,
                 asked=request.scope,
-                with_consent=credential is not None,
+                with_consent=presented is not None,
             )
         }
 
+    # Only what starts a grant, or presents nothing that was ever issued, is about the grant of this id.
+    grant = f"grant:{ordered_id(here.ledger.clock.now())}"
     executed = await here.ledger.execute(
-        Command(f"grant:{grant_id}", module.issue, facts, under_lock, starts=credential is None),
+        Command(grant, module.issue, facts, under_lock, starts=presented is None, presented=presented),
         origin=origin(scope, actor),
     )
     if executed.refusal is not None:

@@ -10,7 +10,7 @@ from sqlalchemy import Engine
 from sqlalchemy.orm import sessionmaker
 
 from eventstore.mapper import LogMapper
-from eventstore.recorder import LogRecorder
+from eventstore.recorder import LogRecorder, LogStore
 from eventstore.stored import LogDatastore
 
 
@@ -28,6 +28,7 @@ class LogFactory(SQLAlchemyFactory):
 class Log(Application[str]):
     """The log as an eventsourcing application, named for its table `stored_events`."""
 
+    events: LogStore
     name = "stored"
     log_section_size = 1_000
 
@@ -42,3 +43,7 @@ class Log(Application[str]):
     def construct_mapper(self) -> Mapper[str]:
         """The msgspec mapper, whose topics are the events' tags."""
         return LogMapper()
+
+    def construct_event_store(self) -> LogStore:
+        """The store that the ledger appends with."""
+        return LogStore(self.mapper, self.recorder)

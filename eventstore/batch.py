@@ -1,16 +1,16 @@
 """Commands that share one transaction: for each one load, decide, collect; then append and project all at once."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy import Connection, bindparam, select, update
-from sqlalchemy.orm import Session
 
 from domain.account import Erased
 from domain.decision import Outcome, Refusal
 from domain.event import Event, Moment, Recorded
 from eventstore.commands import Command, Executed, Origin
+from eventstore.issued import OfGrant, grants_of
 from eventstore.states import Folded, evolve, initial
 from eventstore.stored import head
 from eventstore.view import View
@@ -35,10 +35,9 @@ class Request:
 class Batch:
     """One transaction of the log, under the head row's lock. Not thread-safe; it lives as long as the transaction."""
 
-    def __init__(self, writing: Writing, session: Session, clock_now: Moment) -> None:
+    def __init__(self, writing: Writing, connection: Connection, clock_now: Moment) -> None:
         self._writing = writing
-        self._session = session
-        self.connection: Connection = session.connection()
+        self.connection = connection
         row = _LOCKED_HEAD.first(self.connection, {})
         if row is None:
             raise AssertionError("the log has no head")
@@ -50,17 +49,26 @@ class Batch:
         self.last: Recorded | None = None
         self.finished = False
         self._indexes: list[Any] = []
+        self.grants: dict[bytes, OfGrant | None] = {}
         self.touched: dict[str, int] = {}
         self._erased: list[str] = []
         self._view = View(self)
         writing.changes.catch_up(self.connection, self.position)
+
+    def look_up(self, requests: Iterable[Request]) -> None:
+        """Finds the grants of everything that these requests present, and loads them."""
+        presented = [each.presented for request in requests for each in request.commands if each.presented is not None]
+        if presented:
+            self.grants = grants_of(self.connection, presented)
+            streams = {f"grant:{found.grant_id}" for found in self.grants.values() if found is not None}
+            self._writing.states.load_all(self.connection, streams, self._start)
 
     # -- deciding -----------------------------------------------------------------------------------------------------
     def folded(self, stream: str) -> tuple[Any, int]:
         """State and version of a stream, this batch's events included."""
         found = self._folds.get(stream)
         if found is None:
-            state, version, _ = self._writing.states.load(self.connection, stream)
+            state, version, _ = self._writing.states.load(self.connection, stream, self._start)
             found = self._folds[stream] = (state, version)
         return found
 
@@ -70,9 +78,9 @@ class Batch:
         All or nothing: when one is refused, the events of those before it are dropped, and the refusal's own are kept.
         """
         if len(request.commands) == 1:
-            outcome = self._decide(request.commands[0])
+            stream, outcome = self._decide(request.commands[0])
             outcomes: tuple[Outcome, ...] = (outcome,)
-            events = [(request.commands[0].stream, event) for event in outcome.events]
+            events = [(stream, event) for event in outcome.events]
         else:
             outcomes, events = self._decide_together(request)
         recorded = tuple(self._record(stream, event, request.origin) for stream, event in events)
@@ -89,9 +97,9 @@ class Batch:
         outcomes: list[Outcome] = []
         try:
             for command in request.commands:
-                outcome = self._decide(command)
+                stream, outcome = self._decide(command)
                 outcomes.append(outcome)
-                own = [(command.stream, event) for event in outcome.events]
+                own = [(stream, event) for event in outcome.events]
                 if outcome.refusal is not None:
                     return tuple(outcomes), own
                 events += own
@@ -100,17 +108,19 @@ class Batch:
         finally:
             self._folds, self.position = before, position
 
-    def _decide(self, command: Command) -> Outcome:
-        facts = dict(command.facts)
-        if command.starts and command.stream not in self._folds:
-            self._folds[command.stream] = (initial(command.stream), 0)
+    def _decide(self, command: Command) -> tuple[str, Outcome]:
+        stream, facts = command.stream, dict(command.facts)
+        if command.presented is not None and (found := self.grants[command.presented]) is not None:
+            stream = f"grant:{found.grant_id}"
+        elif command.starts and stream not in self._folds:
+            self._folds[stream] = (initial(stream), 0)
         if command.under_lock is not None:
-            found = command.under_lock(self._view)
-            if isinstance(found, Refusal):
-                return Outcome((), found)
-            facts.update(found)
-        state, _ = self.folded(command.stream)
-        return command.verb(state, now=self.now, **facts)
+            read = command.under_lock(self._view)
+            if isinstance(read, Refusal):
+                return stream, Outcome((), read)
+            facts.update(read)
+        state, _ = self.folded(stream)
+        return stream, command.verb(state, now=self.now, **facts)
 
     def _preview(self, events: list[tuple[str, Event]], origin: Origin) -> None:
         """Lets a caller's later command see the earlier one's events before anything of it is collected."""
@@ -161,7 +171,7 @@ class Batch:
             return
         pending, indexes = self._pending, self._indexes
         self._pending, self._indexes = [], []
-        self._writing.append(self._session, self.connection, pending, indexes)
+        self._writing.append(self.connection, pending, indexes)
 
     def finish(self) -> None:
         """Flushes and moves the head. The transaction's commit follows."""

@@ -19,7 +19,9 @@ class Command:
 
     The ledger calls `verb(state, now=…, **facts, **under_lock(view))`. A refusal in the place of facts refuses the
     command before the verb is asked. `starts` says that the stream's id was made for this command, so that nobody has
-    to look whether it has events; if it has, the append fails.
+    to look whether it has events; if it has, the append fails. `presented` is the digest of a code or token: the verb
+    is then about the grant to which it belongs, which is looked up under the lock, for all commands of a transaction at
+    once; `view.grant_of` tells what was found, and `stream` counts only when nothing was.
     """
 
     stream: str
@@ -27,6 +29,7 @@ class Command:
     facts: Mapping[str, Any] = field(default_factory=dict)
     under_lock: "Callable[[View], Mapping[str, Any] | Refusal] | None" = None
     starts: bool = False
+    presented: bytes | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,12 +14,9 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Protocol
 
 import structlog
-from eventsourcing.persistence import InterfaceError as LibraryInterfaceError
-from eventsourcing.persistence import OperationalError as LibraryOperationalError
 from sqlalchemy import select
 from sqlalchemy.exc import InterfaceError, OperationalError, SQLAlchemyError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
-from sqlalchemy.orm import Session
 
 from eventstore.batch import Batch, Request
 from eventstore.commands import DatabaseAway, Executed, Overloaded
@@ -34,8 +31,7 @@ LARGEST_BATCH = 256
 
 LONGEST_QUEUE = 4_096
 
-# The datastore turns what breaks a commit into the library's own kinds of the same names.
-AWAY = (OperationalError, InterfaceError, PoolTimeout, LibraryInterfaceError, LibraryOperationalError)
+AWAY = (OperationalError, InterfaceError, PoolTimeout)
 """What is raised when the database does not answer."""
 
 log = structlog.get_logger(__name__)
@@ -82,13 +78,15 @@ class Transactions:
         answers: list[Answer] = []
         batch: Batch | None = None
         try:
-            with self._recorder.transaction(commit=True) as session:
-                _lock(session)
-                batch = Batch(self._writing, session, self._clock.now())
+            with self._recorder.appending() as connection:
+                batch = Batch(self._writing, connection, self._clock.now())
+                batch.look_up(requests)
                 for request in requests:
                     answers.append(_decided(batch, request))
                 batch.finish()
-        except Exception:
+        except Exception as error:
+            if batch is None and _is_busy(error):
+                raise LockBusy from error
             # A connection that breaks while it commits leaves open whether it did; redoing what was done would do it
             # twice. The log itself tells.
             if batch is None or not batch.finished or not self._is_stored(batch):
@@ -100,20 +98,14 @@ class Transactions:
     def _is_stored(self, batch: Batch) -> bool:
         if batch.last is None:
             return False
-        with self._recorder.transaction(commit=False) as session:
-            query = select(events.c.state).where(events.c.id == batch.last.position)
-            state = session.connection().scalar(query)
+        with self._recorder.appending() as connection:
+            state = connection.scalar(select(events.c.state).where(events.c.id == batch.last.position))
         return state is not None and self._writing.states.mapper.recorded(state).id == batch.last.id
 
 
-def _lock(session: Session) -> None:
-    """Begins the transaction, on SQLite with its lock."""
-    try:
-        session.connection()
-    except OperationalError as error:
-        if "locked" in str(error.orig):
-            raise LockBusy from error
-        raise
+def _is_busy(error: Exception) -> bool:
+    """Whether SQLite refused its lock; on PostgreSQL a transaction waits for it."""
+    return isinstance(error, OperationalError) and "locked" in str(error.orig)
 
 
 def _decided(batch: Batch, request: Request) -> Answer:

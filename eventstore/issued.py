@@ -1,5 +1,6 @@
 """What a secret is, by its digest: the event that issued it, even if nothing else about it is left."""
 
+from collections.abc import Sequence
 from typing import Literal, NamedTuple
 
 from sqlalchemy import Connection, select
@@ -119,11 +120,19 @@ class OfGrant(NamedTuple):
     account_id: str | None
 
 
-def grant_of(connection: Connection, digest: bytes) -> OfGrant | None:
-    """The grant of a code or token, even of one whose row was pruned long ago: its replay is still to be noticed."""
-    row = tokens.find(connection, digest)
-    if row is not None:
-        return OfGrant(row.kind, row.grant_id, row.account_id)
+def grants_of(connection: Connection, digests: Sequence[bytes]) -> dict[bytes, OfGrant | None]:
+    """The grants of codes and tokens, even of those whose rows were pruned: their replay is still to be noticed."""
+    known: dict[bytes, OfGrant | None] = {
+        digest: OfGrant(kind, grant_id, account_id)
+        for digest, kind, grant_id, account_id in tokens.grants_of(connection, digests)
+    }
+    for digest in digests:
+        if digest not in known:
+            known[digest] = _grant_of(connection, digest)
+    return known
+
+
+def _grant_of(connection: Connection, digest: bytes) -> OfGrant | None:
     found = find(connection, digest)
     if found is None or found.grant_id is None:
         return None

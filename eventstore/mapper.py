@@ -69,6 +69,10 @@ class LogMapper(Mapper[str]):
     def to_stored_event(self, domain_event: Any) -> StoredEvent:
         """The stored form of one recorded event; raises `EventTooLarge`."""
         r: Recorded = domain_event
+        return StoredEvent(r.stream, r.version, r.event.type, self.stored(r))
+
+    def stored(self, r: Recorded) -> bytes:
+        """The text of the `state` column, in UTF-8; raises `EventTooLarge`."""
         if self._times[0] != r.time:
             self._times = (r.time, format_rfc3339(r.time))
         tag = r.event.type
@@ -89,7 +93,7 @@ class LogMapper(Mapper[str]):
         )
         if len(state) > MAX_BYTES:
             raise EventTooLarge(f"{tag} takes {len(state)} bytes")
-        return StoredEvent(r.stream, r.version, tag, state)
+        return state
 
     def to_domain_event(self, stored_event: StoredEvent) -> Any:
         """The recorded event of a stored form."""

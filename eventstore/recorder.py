@@ -1,13 +1,15 @@
 """The library's SQLAlchemy recorder with our positions, text state and one statement for many events."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
-from eventsourcing.persistence import Notification, StoredEvent
+from eventsourcing.persistence import EventStore, Notification, StoredEvent
 from eventsourcing_sqlalchemy.recorders import SQLAlchemyApplicationRecorder
-from sqlalchemy import insert, select, text
-from sqlalchemy.orm import Session
+from sqlalchemy import Connection, insert, select
 
+from domain.event import Recorded
+from eventstore.mapper import LogMapper
 from eventstore.stored import events
 from projections.prepared import Prepared
 
@@ -21,32 +23,25 @@ _STORED = _NOTIFICATION[1:]
 class LogRecorder(SQLAlchemyApplicationRecorder):
     """Inserts within the ledger's transaction only. Positions are the ledger's: no table lock, no sequence."""
 
-    def insert_events(
-        self,
-        stored_events: Sequence[StoredEvent],
-        *,
-        session: Session | None = None,
-        positions: Sequence[int] = (),
-        **kwargs: Any,
-    ) -> Sequence[int]:
-        """Appends at the given dense positions. Raises SQLAlchemy's IntegrityError when one is taken already."""
-        if session is None or len(positions) != len(stored_events):
-            raise AssertionError("only the ledger appends: a session and one position for each event are needed")
-        rows = [
-            {
-                "id": position,
-                "originator_id": e.originator_id,
-                "originator_version": e.originator_version,
-                "topic": e.topic,
-                "state": e.state.decode(),
-            }
-            for position, e in zip(positions, stored_events, strict=True)
-        ]
-        connection = session.connection()
+    @contextmanager
+    def appending(self) -> Iterator[Connection]:
+        """The ledger's transaction: committed at the end of the block, rolled back when it raises.
+
+        Without the library's session, which is made for objects and costs more than a small batch.
+        """
+        engine: Any = self.datastore.engine
+        with engine.begin() as connection:
+            yield connection
+
+    def insert_rows(self, connection: Connection, rows: Sequence[dict[str, Any]]) -> None:
+        """Appends at the rows' own dense positions. Raises SQLAlchemy's IntegrityError when one is taken already."""
         INSERT.run(connection, rows)
         if connection.dialect.name == "postgresql":
-            connection.execute(text(f"NOTIFY {CHANNEL}"))
-        return positions
+            connection.exec_driver_sql(f"NOTIFY {CHANNEL}")
+
+    def insert_events(self, stored_events: Sequence[StoredEvent], **kwargs: Any) -> Sequence[int]:
+        """Nobody appends past the ledger, so there is nothing that this could do."""
+        raise AssertionError("only the ledger appends")
 
     def select_events(
         self,
@@ -94,3 +89,25 @@ class LogRecorder(SQLAlchemyApplicationRecorder):
         with self.transaction(commit=False) as session:
             found: int | None = session.connection().scalar(select(events.c.id).order_by(events.c.id.desc()).limit(1))
             return found
+
+
+class LogStore(EventStore[str]):
+    """The library's event store. The ledger's batches become rows here at once, with no object between for each."""
+
+    mapper: LogMapper
+    recorder: LogRecorder
+
+    def append(self, connection: Connection, recorded: Sequence[Recorded]) -> None:
+        """Stores recorded events, each at its position, in the transaction of the connection."""
+        stored = self.mapper.stored
+        rows = [
+            {
+                "id": each.position,
+                "originator_id": each.stream,
+                "originator_version": each.version,
+                "topic": each.event.type,
+                "state": stored(each).decode(),
+            }
+            for each in recorded
+        ]
+        self.recorder.insert_rows(connection, rows)

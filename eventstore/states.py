@@ -1,9 +1,10 @@
 """Folds of streams, kept between commands so that a long-lived stream costs no more than a young one."""
 
 from collections import OrderedDict
+from collections.abc import Collection, Iterable
 from typing import Any, NamedTuple
 
-from sqlalchemy import Connection, bindparam, select
+from sqlalchemy import ARRAY, BigInteger, Connection, Text, and_, bindparam, column, func, select
 
 from domain.event import Recorded
 from domain.streams import AGGREGATES
@@ -16,6 +17,14 @@ _STORED = Prepared(
     select(events.c.state)
     .where(events.c.originator_id == bindparam("stream"), events.c.originator_version > bindparam("version"))
     .order_by(events.c.originator_version)
+)
+_WANTED = func.unnest(
+    bindparam("streams", type_=ARRAY(Text)), bindparam("versions", type_=ARRAY(BigInteger)), type_=Text
+).table_valued(column("stream", Text), column("version", BigInteger), name="wanted")
+_STORED_OF_ALL = Prepared(
+    select(events.c.originator_id, events.c.state)
+    .join(_WANTED, and_(events.c.originator_id == _WANTED.c.stream, events.c.originator_version > _WANTED.c.version))
+    .order_by(events.c.originator_id, events.c.originator_version)
 )
 
 
@@ -53,14 +62,35 @@ class States:
             return None
         return found
 
-    def load(self, connection: Connection, stream: str) -> Folded:
-        """The fold, from the cache or from the log as this connection sees it."""
+    def load(self, connection: Connection, stream: str, as_of: int | None = None) -> Folded:
+        """The fold, from the cache or from the log as this connection sees it.
+
+        Who holds the log's lock says `as_of`, the newest position, which nobody else can move.
+        """
         found = self.cached(stream)
         if found is None:
-            found = self._fold(connection, stream)
-            if found.version:
-                self.keep(stream, found)
+            if as_of is None:
+                # Position first: an event that arrives between the two statements is noted as a change after `as_of`.
+                as_of, _ = newest(connection)
+            state, version, _ = self._known(stream)
+            texts = [text for (text,) in _STORED.all(connection, {"stream": stream, "version": version})]
+            found = self._fold(stream, state, version, texts, as_of)
         return found
+
+    def load_all(self, connection: Connection, streams: Collection[str], as_of: int) -> None:
+        """Has the folds of these streams in the cache, read together; for who holds the log's lock."""
+        missing = [stream for stream in streams if self.cached(stream) is None]
+        if len(missing) < 2 or connection.dialect.name != "postgresql":
+            for stream in missing:
+                self.load(connection, stream, as_of)
+            return
+        known = [self._known(stream) for stream in missing]
+        wanted = {"streams": missing, "versions": [version for _, version, _ in known]}
+        texts: dict[str, list[str]] = {stream: [] for stream in missing}
+        for stream, text in _STORED_OF_ALL.all(connection, wanted):
+            texts[stream].append(text)
+        for stream, (state, version, _) in zip(missing, known, strict=True):
+            self._fold(stream, state, version, texts[stream], as_of)
 
     def keep(self, stream: str, folded: Folded) -> None:
         """Remembers a fold unless the stream has changed since it was computed."""
@@ -71,12 +101,15 @@ class States:
         if len(self._kept) > self._size:
             self._kept.popitem(last=False)
 
-    def _fold(self, connection: Connection, stream: str) -> Folded:
-        # Position first: an event that arrives between the two statements is then noted as a change after `as_of`.
-        as_of, _ = newest(connection)
+    def _known(self, stream: str) -> Folded:
         # A stream is only ever added to, so a fold that no longer holds is still true of the events it has folded.
-        state, version, _ = self._kept.get(stream) or Folded(initial(stream), 0, 0)
-        for (text,) in _STORED.all(connection, {"stream": stream, "version": version}):
+        return self._kept.get(stream) or Folded(initial(stream), 0, 0)
+
+    def _fold(self, stream: str, state: Any, version: int, texts: Iterable[str], as_of: int) -> Folded:
+        for text in texts:
             recorded = self.mapper.recorded(text)
             state, version = evolve(stream, state, recorded), recorded.version
-        return Folded(state, version, as_of)
+        folded = Folded(state, version, as_of)
+        if version:
+            self.keep(stream, folded)
+        return folded

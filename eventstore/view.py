@@ -9,6 +9,7 @@ from domain.event import Moment
 
 if TYPE_CHECKING:
     from eventstore.batch import Batch
+    from eventstore.issued import OfGrant
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -35,6 +36,10 @@ class View:
         """The transaction's connection, with the rows of earlier commands written. Vault writes go through it."""
         self._batch.flush()
         return self._batch.connection
+
+    def grant_of(self, presented: bytes) -> "OfGrant | None":
+        """To which grant a command's `presented` code or token belongs; None for one that was never issued."""
+        return self._batch.grants[presented]
 
     def state(self, stream: str) -> Any:
         """A stream's fold; the aggregate's INITIAL when it has no events."""

@@ -3,14 +3,13 @@
 from collections.abc import Iterable, Mapping, Sequence
 from types import ModuleType
 
-from eventsourcing.persistence import EventStore
 from sqlalchemy import Connection
-from sqlalchemy.orm import Session
 
 from domain.account import Erased
 from domain.event import Recorded
 from eventstore.changes import Changes
 from eventstore.privacy import Privacy
+from eventstore.recorder import LogStore
 from eventstore.rows import Rows
 from eventstore.states import States
 from projections import ONCE, PROJECTIONS
@@ -31,7 +30,7 @@ class Writing:
 
     def __init__(
         self,
-        store: EventStore[str],
+        store: LogStore,
         changes: Changes,
         states: States,
         privacy: Privacy,
@@ -45,14 +44,10 @@ class Writing:
         self._handlers = handlers((*PROJECTIONS, *ONCE))
 
     def append(
-        self,
-        session: Session,
-        connection: Connection,
-        recorded: Sequence[Recorded],
-        indexes: Sequence[Mapping[str, bytes]],
+        self, connection: Connection, recorded: Sequence[Recorded], indexes: Sequence[Mapping[str, bytes]]
     ) -> None:
         """Appends the events, writes their projection rows, and carries out what an erasure demands of the vault."""
-        self.store.put(recorded, session=session, positions=[r.position for r in recorded])  # type: ignore[arg-type]
+        self.store.append(connection, recorded)
         rows = Rows()
         for r, index in zip(recorded, indexes, strict=True):
             for projection in self._handlers.get(r.event.type, ()):

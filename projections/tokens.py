@@ -5,11 +5,12 @@ when it has, or, once redeemed, when its grant's tokens have, since presenting i
 The log keeps the facts, and `projections.digests` where in it they stand.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import msgspec
 from sqlalchemy import (
+    ARRAY,
     BigInteger,
     Column,
     Connection,
@@ -17,6 +18,7 @@ from sqlalchemy import (
     LargeBinary,
     Table,
     Text,
+    any_,
     bindparam,
     delete,
     insert,
@@ -28,6 +30,7 @@ from domain.event import SECOND, Event, Moment, Recorded
 from domain.grant import TokenRevoked, TokensIssued, TokensRefreshed
 from domain.grant_code import CodeIssued
 from domain.rules import validity
+from domain.rules.validity import Kind
 from projections import digests, joined
 from projections.accounts import TABLE as ACCOUNTS
 from projections.grants import TABLE as GRANTS
@@ -181,6 +184,19 @@ _QUERY = (
 )
 _STANDING = Prepared(_QUERY)
 _Joined: Any = msgspec.defstruct("_Joined", [str(column.key) for column in _QUERY.selected_columns])
+
+
+_GRANT = tuple(TABLE.c[name] for name in ("digest", "kind", "grant_id", "account_id"))
+_GRANT_OF = Prepared(select(*_GRANT).where(TABLE.c.digest == bindparam("digest")))
+_GRANTS_OF = Prepared(select(*_GRANT).where(TABLE.c.digest == any_(bindparam("digests", type_=ARRAY(LargeBinary)))))
+
+
+def grants_of(connection: Connection, digests: Sequence[bytes]) -> list[tuple[bytes, Kind, str, str | None]]:
+    """Digest, kind, `grant_id` and `account_id` of those of the codes and tokens that have a row."""
+    if connection.dialect.name == "postgresql" and len(digests) > 1:
+        rows: list[Any] = _GRANTS_OF.all(connection, {"digests": list(digests)})
+        return rows
+    return [row for digest in digests for row in _GRANT_OF.all(connection, {"digest": digest})]
 
 
 def find(connection: Connection, digest: bytes) -> Found | None:

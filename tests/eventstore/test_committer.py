@@ -4,8 +4,8 @@ import asyncio
 from typing import Any
 
 import pytest
+from sqlalchemy import RootTransaction
 from sqlalchemy.exc import OperationalError
-from sqlalchemy.orm import Session
 
 from eventstore.commands import DatabaseAway
 from eventstore.committer import LockBusy, Transactions
@@ -44,15 +44,15 @@ async def test_a_commit_whose_answer_was_lost_is_not_done_twice(
     ledger: Ledger, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await ledger.execute(register("first"), origin=HERE)
-    real, lost = Session.commit, []
+    real, lost = RootTransaction.commit, []
 
-    def commit(self: Session) -> None:
+    def commit(self: RootTransaction) -> None:
         real(self)
         if not lost:
             lost.append(True)
             raise ConnectionResetError
 
-    monkeypatch.setattr(Session, "commit", commit)
+    monkeypatch.setattr(RootTransaction, "commit", commit)
     executed = await ledger.execute(register("second"), origin=HERE)
     assert lost
     assert executed.refusal is None
@@ -61,12 +61,11 @@ async def test_a_commit_whose_answer_was_lost_is_not_done_twice(
 
 
 async def test_a_commit_that_failed_is_told_to_its_caller(ledger: Ledger, monkeypatch: pytest.MonkeyPatch) -> None:
-    def commit(self: Session) -> None:
-        self.rollback()
+    def commit(self: RootTransaction) -> None:
         raise ConnectionResetError
 
     with monkeypatch.context() as broken:
-        broken.setattr(Session, "commit", commit)
+        broken.setattr(RootTransaction, "commit", commit)
         with pytest.raises(ConnectionResetError):
             await ledger.execute(register("a"), origin=HERE)
     assert (await ledger.head())[0] == 0
@@ -74,12 +73,11 @@ async def test_a_commit_that_failed_is_told_to_its_caller(ledger: Ledger, monkey
 
 
 async def test_a_database_that_goes_while_it_commits_is_away(ledger: Ledger, monkeypatch: pytest.MonkeyPatch) -> None:
-    def commit(self: Session) -> None:
-        self.rollback()
+    def commit(self: RootTransaction) -> None:
         raise OperationalError("COMMIT", None, ConnectionResetError())
 
     with monkeypatch.context() as broken:
-        broken.setattr(Session, "commit", commit)
+        broken.setattr(RootTransaction, "commit", commit)
         with pytest.raises(DatabaseAway):
             await ledger.execute(register("a"), origin=HERE)
     assert (await ledger.execute(register("a"), origin=HERE)).refusal is None
