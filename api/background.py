@@ -45,6 +45,7 @@ class Background:
         notifier = Notifier(self._services.ledger, settings)
         self._tasks = [
             asyncio.create_task(_every(RECORD_EVERY, self._record)),
+            asyncio.create_task(_every(RECORD_EVERY, self._services.token_uses.record)),
             asyncio.create_task(_every(FOLLOW_EVERY, self._follow)),
             asyncio.create_task(_every(settings.prune_interval, self._prune)),
             asyncio.create_task(_every(ROTATE_EVERY, self._rotate)),
@@ -71,7 +72,6 @@ class Background:
         self._services.metrics.write(self._services.hasher.waiting)
         self._services.transparency.measure(self._services.metrics)
         await self._services.uses.record()
-        await self._services.token_uses.record()
         await self._services.tallies.close_elapsed()
 
     async def _follow(self) -> None:

@@ -67,7 +67,8 @@ async def authorize(connection: Any, *needed: str) -> Bearer:
     here = services(connection)
     known = await judge(here, bearer_token(connection.scope), needed)
     came = origin(connection.scope, actor_of(known))
-    here.token_uses.note(
-        known.token.digest, known.token, None, via="api", address=came.ip, origin=lambda: came, seen_by=None
-    )
+    if not here.token_uses.again(known.token.digest, None, came.ip, ended=False):
+        here.token_uses.note(
+            known.token.digest, known.token, None, via="api", address=came.ip, origin=lambda: came, seen_by=None
+        )
     return Bearer(known, frozenset(known.scope), came)

@@ -42,16 +42,19 @@ async def _post(scope: Scope, receive: Receive) -> Answer:
             return INACTIVE
         known = await here.ledger.validation.find(sha256)
     reason = "unknown" if known is None else known.reason(here.ledger.clock.now())
-    if known is not None or here.format.parse(raw) is not None:
+    told, address = parameters.get("client_ip"), arrival(scope).address
+    if not here.token_uses.again(sha256, client_id, told or address, ended=reason != "active") and (
+        known is not None or here.format.parse(raw) is not None
+    ):
         here.token_uses.note(
             sha256,
             None if known is None else known.token,
             None if reason == "active" else reason,
             via="introspection",
-            address=arrival(scope).address,
+            address=address,
             origin=partial(origin, scope, actor),
             seen_by=client_id,
-            told_ip=parameters.get("client_ip"),
+            told_ip=told,
             told_user_agent=parameters.get("client_user_agent"),
         )
     if known is None or reason != "active" or not _visible(known, client_id, sees_all):
@@ -70,8 +73,9 @@ async def _caller(here: Services, scope: Scope, parameters: dict[str, str]) -> t
         known = await judge(here, bearer_token(scope), (INTROSPECT,))
         return known.token.client_id, True, actor_of(known)
     caller = await authenticate(here, scope, parameters, "introspection")
-    if caller.secret_id is not None:
-        here.uses.note(caller.client.client_id, caller.secret_id, "introspection", origin(scope, caller.actor))
+    secret_id = caller.secret_id
+    if secret_id is not None and not here.uses.again(secret_id, "introspection", arrival(scope).address):
+        here.uses.note(caller.client.client_id, secret_id, "introspection", origin(scope, caller.actor))
     return caller.client.client_id, INTROSPECT in caller.client.scope, caller.actor
 
 

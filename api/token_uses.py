@@ -6,38 +6,73 @@ a killed server had not recorded yet is lost; a stopped one records everything.
 """
 
 import asyncio
-from collections import OrderedDict
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections import OrderedDict, deque
+from collections.abc import Callable, Collection, Sequence
+from time import perf_counter
+from typing import Any, NamedTuple
+
+import msgspec
+from sqlalchemy import Connection
 
 from api.arrival import normalise
+from api.grouping import Due, Grouping
 from domain import usage
-from domain.event import SECOND, Moment
+from domain.event import Actor
 from eventstore import issued
-from eventstore.commands import Command, Origin
+from eventstore.commands import Command, DatabaseAway, Origin, Overloaded
 from eventstore.ledger import Ledger
 from projections.tokens import Found
 
-KEPT = 50_000
+KEPT = 200_000
 """Token and address together that are told apart at a time. Beyond it the oldest counts as new again."""
 
-AT_ONCE = 500
-"""Facts that wait for the ledger together."""
+AT_ONCE = 64
+"""Facts that are recorded together. Requests come in between, also when a hundred thousand tokens are new at once."""
 
-Key = tuple[bytes, str | None, str | None, bool]
+STRANGERS = 20_000
+"""Well-formed tokens without a row that are remembered, so that each is looked up once."""
+
+ASKED = 2_000
+"""Of these, those that wait to be looked up. Whoever invents more of them in half a second is not told apart."""
+
+LOOKED_UP = 200
+"""Of these, those that are looked up each time that something is recorded."""
+
+_PLACES = 50_000
 
 
-@dataclass(slots=True)
-class _Uses:
-    token: Found | None
+class _Place(NamedTuple):
+    """How and from where a token was used."""
+
     via: usage.TokenVia
-    origin: Origin
+    seen_by: str | None
+    ended: str | None
+    ip: str | None
+    user_agent: str | None
     told_ip: str | None
     told_user_agent: str | None
-    ended: str | None
-    since: Moment
-    told: bool = False
-    count: int = 0
+    actor_kind: Any
+    actor_id: str | None
+    credential: tuple[tuple[str, str], ...] | None
+
+    def origin(self, request_id: str | None) -> Origin:
+        """Who brought it, as the event says it. Further uses are of many requests."""
+        credential = None if self.credential is None else dict(self.credential)
+        return Origin(Actor(self.actor_kind, self.actor_id, credential), request_id, self.ip, self.user_agent)
+
+
+class _Use(msgspec.Struct, frozen=True, gc=False):
+    """All that is kept of a token and a place; the rest is looked up when it is told."""
+
+    digest: bytes
+    place: _Place
+
+
+class _First(NamedTuple):
+    """What is known of a token when it is used first, until that is told."""
+
+    about: dict[str, Any]
+    request_id: str | None
 
 
 class TokenUses:
@@ -45,8 +80,26 @@ class TokenUses:
 
     def __init__(self, ledger: Ledger, interval_seconds: int) -> None:
         self._ledger = ledger
-        self._interval = interval_seconds * SECOND
-        self._seen: OrderedDict[Key, _Uses] = OrderedDict()
+        self._grouping: Grouping[_Use] = Grouping(interval_seconds, interval_seconds, KEPT)
+        self._counts = self._grouping.counts
+        self._places: dict[_Place, _Place] = {}
+        self._strangers: OrderedDict[int, int] = OrderedDict()
+        self._asked: deque[tuple[int, _Use, str | None]] = deque()
+        self._turn = asyncio.Lock()
+
+    def again(self, digest: bytes, seen_by: str | None, address: str | None, *, ended: bool) -> bool:
+        """One use, now, if there was one like it lately; otherwise False, and it has to be noted.
+
+        `address` is the one that the resource server told, or else the caller's.
+        """
+        key = hash((digest, seen_by, address, ended))
+        try:
+            self._counts[key] += 1
+        except KeyError:
+            if key not in self._strangers:
+                return False
+            self._strangers[key] += 1
+        return True
 
     def note(
         self,
@@ -61,80 +114,139 @@ class TokenUses:
         told_ip: str | None = None,
         told_user_agent: str | None = None,
     ) -> None:
-        """One use, now; a repeat costs a look-up. `token` is None for one without a row, which may be long dead.
+        """One use, now. `token` is None for one without a row, which may be long dead.
 
         `address` is the caller's and `origin` says the rest about them. `seen_by` is the client that asked about the
         token, `told_…` what it says of whoever brought it.
         """
-        key = (digest, seen_by, told_ip or address, ended is not None)
-        uses = self._seen.get(key)
-        if uses is None:
-            if len(self._seen) >= KEPT:
-                self._make_room()
-            told = None if told_ip is None else normalise(told_ip)
-            agent = None if told_user_agent is None else told_user_agent[: usage.TOLD_MAXIMUM]
-            uses = _Uses(token, via, origin(), told, agent, ended, self._ledger.clock.now())
-            self._seen[key] = uses
-        uses.count += 1
-
-    def _make_room(self) -> None:
-        for key, uses in self._seen.items():
-            if uses.told and not uses.count:
-                del self._seen[key]
-                return
-        self._seen.popitem(last=False)
-
-    async def record(self, *, everything: bool = False) -> None:
-        """Records first uses, and the counts whose interval is over; with `everything` all of them."""
-        now = self._ledger.clock.now()
-        due = [
-            (key, uses)
-            for key, uses in self._seen.items()
-            if not uses.told or (uses.count and (everything or now - uses.since >= self._interval))
-        ]
-        for start in range(0, len(due), AT_ONCE):
-            await asyncio.gather(
-                *(self._tell(key, uses, now, everything) for key, uses in due[start : start + AT_ONCE])
-            )
-        for key in [key for key, uses in self._seen.items() if self._over(uses, now)]:
-            del self._seen[key]
-
-    def _over(self, uses: _Uses, now: Moment) -> bool:
-        return uses.told and not uses.count and now - uses.since >= self._interval
-
-    async def _tell(self, key: Key, uses: _Uses, now: Moment, everything: bool) -> None:
-        facts = await self._facts(key, uses)
-        if facts is None:
-            # Well-formed, but never issued here: nothing of ours was used.
-            uses.told, uses.count = True, 0
+        if self.again(digest, seen_by, told_ip or address, ended=ended is not None):
             return
-        stream = usage.stream(key[0].hex())
-        if not uses.told:
-            uses.told, uses.count, uses.since = True, uses.count - 1, now
-            await self._ledger.execute(Command(stream, usage.note_token, facts), origin=uses.origin)
-            if not everything:
-                return
-        if uses.count:
-            seconds = max(1, (now - uses.since) // SECOND)
-            counted = facts | {"count": uses.count, "window_seconds": seconds}
-            uses.count, uses.since = 0, now
-            await self._ledger.execute(Command(stream, usage.note_token, counted), origin=uses.origin)
+        if token is None and len(self._asked) >= ASKED:
+            return
+        key = hash((digest, seen_by, told_ip or address, ended is not None))
+        came = origin()
+        told = None if told_ip is None else normalise(told_ip)
+        agent = None if told_user_agent is None else told_user_agent[: usage.TOLD_MAXIMUM]
+        use = _Use(
+            digest, self._place(_Place(via, seen_by, ended, came.ip, came.user_agent, told, agent, *_actor(came)))
+        )
+        if token is None:
+            self._strangers[key] = 0
+            if len(self._strangers) > STRANGERS:
+                self._strangers.popitem(last=False)
+            self._asked.append((key, use, came.request_id))
+        else:
+            self._grouping.begin(key, use, _First(_about_row(token), came.request_id))
 
-    async def _facts(self, key: Key, uses: _Uses) -> dict[str, object] | None:
-        digest, seen_by, _, _ = key
-        told = {
-            "via": uses.via,
-            "seen_by": seen_by,
-            "told_ip": uses.told_ip,
-            "told_user_agent": uses.told_user_agent,
-            "ended": uses.ended,
-        }
-        if uses.token is not None:
-            token = uses.token
-            about: dict[str, object] = {"kind": token.kind, "client_id": token.client_id, "grant_id": token.grant_id}
-            return told | about | {"account_id": token.account_id, "secret_id": token.secret_id}
-        found = await self._ledger.read(issued.find, digest)
-        if found is None or found.kind == "client_secret":
-            return None
-        about = {"kind": found.kind, "client_id": found.client_id, "grant_id": found.grant_id}
-        return told | about | {"account_id": found.account_id, "secret_id": found.secret_id}
+    def _place(self, place: _Place) -> _Place:
+        """The one that is kept, which all tokens that were used from there share."""
+        if len(self._places) >= _PLACES:
+            self._places.clear()
+        return self._places.setdefault(place, place)
+
+    # -- recording ----------------------------------------------------------------------------------------------------
+    async def record(self, *, everything: bool = False, of: Collection[bytes] = ()) -> None:
+        """Records first uses and the counts whose interval is over; with `everything` all of them at once.
+
+        `of` names tokens by their digests: then all there is about these is recorded, and nothing else is waited for.
+        """
+        if everything or of:
+            await self._hurry(of)
+        else:
+            await self._look_up(LOOKED_UP)
+        more = True
+        while more and (not of or self._grouping.in_a_hurry):
+            began = perf_counter()
+            # To the end even if the server stops meanwhile: what it took would be told by nobody else.
+            more = await asyncio.shield(self._portion())
+            if more and not everything and not of:
+                # However much there is to tell, half of the time is left to those who wait for an answer.
+                await asyncio.sleep(perf_counter() - began)
+        async with self._turn:
+            # What somebody else was recording is recorded.
+            return
+
+    async def _hurry(self, of: Collection[bytes]) -> None:
+        while self._asked:
+            await self._look_up(len(self._asked))
+        wanted = set(of)
+        self._grouping.hurry(self._ledger.clock.now(), lambda use: not wanted or use.digest in wanted)
+
+    async def _portion(self) -> bool:
+        async with self._turn:
+            due, more = self._grouping.take(self._ledger.clock.now(), AT_ONCE)
+            try:
+                await self._tell(due)
+            except (DatabaseAway, Overloaded):
+                self._grouping.give_back(due)
+                raise
+            return more
+
+    async def _tell(self, due: Sequence[Due[_Use]]) -> None:
+        unknown = [each.thing.digest for each in due if each.first is None]
+        found = await self._ledger.read(_about, unknown) if unknown else {}
+        asked = []
+        for each in due:
+            first: _First | None = each.first
+            about = found.get(each.thing.digest) if first is None else first.about
+            if about is not None:
+                request_id = None if first is None else first.request_id
+                asked.append((_command(each, about), each.thing.place.origin(request_id)))
+        await self._ledger.execute_each(asked)
+
+    async def _look_up(self, limit: int) -> None:
+        """Whether tokens without a row were issued here at all. Of those that were not nothing of ours was used."""
+        asked = [self._asked.popleft() for _ in range(min(limit, len(self._asked)))]
+        if not asked:
+            return
+        found = await self._ledger.read(_about, [use.digest for _, use, _ in asked])
+        for key, use, request_id in asked:
+            about = found.get(use.digest)
+            if about is not None and key not in self._counts:
+                self._grouping.begin(key, use, _First(about, request_id))
+                self._counts[key] += self._strangers.pop(key, 0)
+
+
+def _actor(origin: Origin) -> tuple[str, str | None, tuple[tuple[str, str], ...] | None]:
+    actor = origin.actor
+    return actor.kind, actor.id, None if actor.credential is None else tuple(actor.credential.items())
+
+
+def _command(due: Due[_Use], about: dict[str, Any]) -> Command:
+    place = due.thing.place
+    facts = about | {
+        "via": place.via,
+        "seen_by": place.seen_by,
+        "told_ip": place.told_ip,
+        "told_user_agent": place.told_user_agent,
+        "ended": place.ended,
+    }
+    if due.seconds:
+        facts |= {"count": due.number, "window_seconds": due.seconds}
+    return Command(usage.stream(due.thing.digest.hex()), usage.note_token, facts)
+
+
+def _about_row(token: Found) -> dict[str, Any]:
+    return {
+        "kind": token.kind,
+        "client_id": token.client_id,
+        "grant_id": token.grant_id,
+        "account_id": token.account_id,
+        "secret_id": token.secret_id,
+    }
+
+
+def _about(connection: Connection, digests: Sequence[bytes]) -> dict[bytes, dict[str, Any]]:
+    """What tokens are, by their digests; those that were never issued here are left out, and so are client secrets."""
+    found = {}
+    for digest in digests:
+        known = issued.find(connection, digest)
+        if known is not None and known.kind != "client_secret":
+            found[digest] = {
+                "kind": known.kind,
+                "client_id": known.client_id,
+                "grant_id": known.grant_id,
+                "account_id": known.account_id,
+                "secret_id": known.secret_id,
+            }
+    return found

@@ -4,28 +4,25 @@ Never one write for one read: the first use of a secret version from a new addre
 ones as a count. What a killed server had not recorded yet is lost; a stopped one records everything.
 """
 
-import asyncio
-from collections import OrderedDict
-from dataclasses import dataclass
+from typing import NamedTuple
 
+from api.grouping import Due, Grouping
 from domain import usage
-from domain.event import SECOND, Moment
-from eventstore.commands import Command, Origin
+from eventstore.commands import Command, DatabaseAway, Origin, Overloaded
 from eventstore.ledger import Ledger
 
 KEPT = 20_000
 """Pairs of secret version and address that are told apart at a time. Beyond it the oldest counts as new again."""
 
-Key = tuple[str, usage.Via, str | None]
+AT_ONCE = 64
+"""Facts that are recorded together."""
 
 
-@dataclass(slots=True)
-class _Uses:
+class _Use(NamedTuple):
     client_id: str
+    secret_id: str
+    via: usage.Via
     origin: Origin
-    since: Moment
-    told: bool = False
-    count: int = 0
 
 
 class Uses:
@@ -33,47 +30,40 @@ class Uses:
 
     def __init__(self, ledger: Ledger, interval_seconds: int, window_seconds: int) -> None:
         self._ledger = ledger
-        self._interval = interval_seconds * SECOND
-        self._window = window_seconds * SECOND
-        self._seen: OrderedDict[Key, _Uses] = OrderedDict()
+        self._grouping: Grouping[_Use] = Grouping(interval_seconds, window_seconds, KEPT)
+        self._counts = self._grouping.counts
+
+    def again(self, secret_id: str, via: usage.Via, address: str | None) -> bool:
+        """One use, now, if there was one from that address lately; otherwise False, and it has to be noted."""
+        try:
+            self._counts[hash((secret_id, via, address))] += 1
+        except KeyError:
+            return False
+        return True
 
     def note(self, client_id: str, secret_id: str, via: usage.Via, origin: Origin) -> None:
-        """One use, now. Costs a dictionary look-up."""
-        key = (secret_id, via, origin.ip)
-        uses = self._seen.get(key)
-        if uses is None:
-            if len(self._seen) >= KEPT:
-                self._make_room()
-            uses = self._seen[key] = _Uses(client_id, origin, self._ledger.clock.now())
-        uses.count += 1
-
-    def _make_room(self) -> None:
-        for key, uses in self._seen.items():
-            if uses.told and not uses.count:
-                del self._seen[key]
-                return
-        self._seen.popitem(last=False)
+        """One use, now."""
+        if not self.again(secret_id, via, origin.ip):
+            self._grouping.begin(hash((secret_id, via, origin.ip)), _Use(client_id, secret_id, via, origin))
 
     async def record(self, *, everything: bool = False) -> None:
         """Records first uses, and the counts whose interval is over; with `everything` all of them."""
         now = self._ledger.clock.now()
-        due: list[tuple[Command, Origin]] = []
-        for key, uses in list(self._seen.items()):
-            due += [(command, uses.origin) for command in self._due(key, uses, now, everything)]
-            if uses.told and not uses.count and now - uses.since >= self._window:
-                del self._seen[key]
-        await asyncio.gather(*(self._ledger.execute(command, origin=origin) for command, origin in due))
+        if everything:
+            self._grouping.hurry(now)
+        more = True
+        while more:
+            due, more = self._grouping.take(now, AT_ONCE)
+            try:
+                await self._ledger.execute_each([(_command(each), each.thing.origin) for each in due])
+            except (DatabaseAway, Overloaded):
+                self._grouping.give_back(due)
+                raise
 
-    def _due(self, key: Key, uses: _Uses, now: Moment, everything: bool) -> list[Command]:
-        secret_id, via, _ = key
-        stream = usage.stream(secret_id)
-        facts = {"client_id": uses.client_id, "via": via}
-        commands = []
-        if not uses.told:
-            commands.append(Command(stream, usage.note_first, facts))
-            uses.told, uses.count, uses.since = True, uses.count - 1, now
-        if uses.count and (everything or now - uses.since >= self._interval):
-            seconds = max(1, (now - uses.since) // SECOND)
-            commands.append(Command(stream, usage.note_more, facts | {"count": uses.count, "window_seconds": seconds}))
-            uses.count, uses.since = 0, now
-        return commands
+
+def _command(due: Due[_Use]) -> Command:
+    use = due.thing
+    stream, facts = usage.stream(use.secret_id), {"client_id": use.client_id, "via": use.via}
+    if due.seconds == 0:
+        return Command(stream, usage.note_first, facts)
+    return Command(stream, usage.note_more, facts | {"count": due.number, "window_seconds": due.seconds})

@@ -1,6 +1,7 @@
 """`POST /leaks/investigate`: what a string that somebody found is, who used it and what came of it."""
 
 import asyncio
+from collections.abc import Sequence
 from typing import Annotated, Any
 
 import msgspec
@@ -102,7 +103,7 @@ async def investigate(request: Request[Any, Any, Any], data: JSONBody[Investigat
         questions = [
             _question(asking, f"items[{number}].", each.secret, each.sha256) for number, each in enumerate(data.items)
         ]
-    await settled(asking)
+    await settled(asking, [question.sha256 for question in questions])
     answers = []
     for question in questions:
         answers.append(await _report(asking, question))
@@ -121,11 +122,11 @@ def _question(asking: Auditor, where: str, raw: str | None, sha256: str | None) 
     return presented.Presented(sha256 or "", None)
 
 
-async def settled(asking: Auditor) -> None:
-    """Brings what is counted and what is gathered up to this moment."""
+async def settled(asking: Auditor, digests: Sequence[str]) -> None:
+    """Brings what is counted of these secrets, and what is gathered, up to this moment."""
     here = asking.here
     await here.uses.record(everything=True)
-    await here.token_uses.record(everything=True)
+    await here.token_uses.record(of=[bytes.fromhex(each) for each in digests])
     await here.tallies.close_elapsed(everything=True)
     await here.derived.follow()
 

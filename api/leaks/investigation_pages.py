@@ -51,7 +51,7 @@ class Concerned(msgspec.Struct, frozen=True):
 async def _known(asking: Auditor, sha256: str, page: str) -> Issued:
     if len(sha256) != 64 or sha256.strip("0123456789abcdef"):
         raise Missing("No such secret was ever issued here.")
-    await settled(asking)
+    await settled(asking, [sha256])
     found = await asking.here.ledger.read(issued.find, bytes.fromhex(sha256))
     await asking.record("leak_investigation", {"sha256": sha256, "page": page}, int(found is not None), unsealed=False)
     if found is None:

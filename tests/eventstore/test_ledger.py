@@ -5,17 +5,18 @@ import json
 from typing import Any
 
 import pytest
-from sqlalchemy import event, select
+from sqlalchemy import Connection, event, select
 
 from domain import client, client_registration
 from domain.decision import Outcome, refuse
 from domain.refusal import Conflict, NotFound
-from eventstore import states
-from eventstore.commands import Command
+from eventstore import committer, states
+from eventstore.commands import Command, Origin, Overloaded
 from eventstore.ledger import Ledger
 from eventstore.stored import events
 from eventstore.view import View
-from projections import clients
+from projections import clients, event_index
+from projections.event_index import Kind
 from security.clock import ManualClock
 from security.keyring import Keyring
 from tests.eventstore.conftest import HERE, broken, disable, enable, register
@@ -252,3 +253,49 @@ async def test_what_another_process_added_is_folded_onto_what_is_known(
         assert folded == [43]
     finally:
         await other.close()
+
+
+async def test_commands_of_many_are_executed_by_one_call(ledger: Ledger) -> None:
+    there = Origin(request_id="request-2")
+    await ledger.execute_each([(register("a"), HERE), (register("b"), there), (register("a"), HERE)])
+    forms = await stored(ledger)
+    # A refusal is nobody's concern here, and of the rest each has its own origin.
+    assert {(form["stream"], form.get("request_id")) for form in forms} == {
+        ("client:a", "request-1"),
+        ("client:b", "request-2"),
+    }
+    await ledger.execute_each([])
+    assert len(await stored(ledger)) == len(forms)
+
+
+async def test_one_that_fails_harms_none_of_the_others(ledger: Ledger) -> None:
+    failing = Command("client:b", broken)
+    with pytest.raises(ZeroDivisionError):
+        await ledger.execute_each([(register("a"), HERE), (failing, HERE), (register("c"), HERE)])
+    assert {form["stream"] for form in await stored(ledger)} == {"client:a", "client:c"}
+
+
+async def test_more_than_the_ledger_accepts_is_refused_and_what_it_accepted_is_stored(
+    ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(committer, "LONGEST_QUEUE", 0)
+    with pytest.raises(Overloaded):
+        await ledger.execute_each([(register("a"), HERE), (register("b"), HERE)])
+    assert await stored(ledger) == []
+    monkeypatch.setattr(committer, "LONGEST_QUEUE", 4_096)
+    await ledger.execute_each([(register("a"), HERE), (register("b"), HERE)])
+    assert {form["stream"] for form in await stored(ledger)} == {"client:a", "client:b"}
+
+
+async def test_what_follows_the_log_is_written_whole_or_not_at_all(ledger: Ledger) -> None:
+    def fill(connection: Connection, fails: bool) -> int:
+        event_index.add(connection, [(1, b"x", 1)])
+        if fails:
+            raise ZeroDivisionError
+        return 7
+
+    with pytest.raises(ZeroDivisionError):
+        await ledger.follow(fill, True)
+    assert await ledger.read(event_index.positions, Kind.CLIENT, b"x", 0, 9, 9, descending=False) == []
+    assert await ledger.follow(fill, fails=False) == 7
+    assert await ledger.read(event_index.positions, Kind.CLIENT, b"x", 0, 9, 9, descending=False) == [1]
