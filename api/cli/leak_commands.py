@@ -37,7 +37,9 @@ def investigate(sha256: str | None, as_json: bool) -> None:
     version = found.pop("secret")
     found["secret"] = None if version is None else f"{version['id']} (version {version['version']})"
     came = {f"derived_{name}": f"{each['live']} alive of {each['total']}" for name, each in derived.items()}
-    print_one(found | {"resource_servers": servers} | came | containment, as_json)
+    # Somebody who tried it when it was over is what matters most.
+    first = {"uses_after_end": found.pop("uses_after_end")}
+    print_one(first | found | {"resource_servers": servers} | came | containment, as_json)
     if addresses:
         click.echo()
         print_list(addresses, ADDRESSES, as_json)
@@ -52,7 +54,7 @@ def investigate(sha256: str | None, as_json: bool) -> None:
 @click.option("--since", metavar="TIME", help="Only what was issued since this RFC 3339 time.")
 @click.option("--rotate", is_flag=True, help="Give the client a new secret, shown once, or a dashboard's server.")
 @click.option("--disable-client", is_flag=True, help="Disable the client too.")
-@click.option("--evidence", metavar="TEXT", help="Where it was found and by whom; kept sealed.")
+@click.option("--evidence", metavar="TEXT", help="Where it was found and by whom; kept sealed, secrets masked.")
 @click.option("--dry-run", is_flag=True, help="Say what it would end, and end nothing.")
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @output
@@ -121,17 +123,18 @@ def show(incident_id: str, as_json: bool) -> None:
 
 @click.command()
 @click.argument("incident_id")
-@click.option("--note", metavar="TEXT", help="What is left to be said; kept sealed.")
+@click.option("--note", metavar="TEXT", help="What is left to be said; kept sealed, secrets masked.")
 @as_json
 def close(incident_id: str, note: str | None, as_json: bool) -> None:
     """Close an incident."""
 
     async def work(here: Here) -> Mapping[str, Any]:
+        from api.cli.leak_work import masked
         from domain import incident
         from eventstore.commands import Command
 
         await _found(here, incident_id)
-        await here.execute(Command(incident.stream(incident_id), incident.close, {"note": note}))
+        await here.execute(Command(incident.stream(incident_id), incident.close, {"note": masked(here, note)}))
         return await _found(here, incident_id)
 
     print_one(_incident(run(work), as_json), as_json)

@@ -64,8 +64,15 @@ async def containment(
         Wanted(at, secret, disable_client, ADMINISTRATIVE_SCOPES),
         None if known is None else known.incident_id,
         source="command_line",
-        evidence=evidence,
+        evidence=masked(here, evidence),
     )
+
+
+def masked(here: Here, words: str | None) -> str | None:
+    """What somebody says about a leak, without the secrets in it."""
+    from api.log_lines import Masker
+
+    return None if words is None else Masker(here.format.prefix).text(words)
 
 
 async def tried(here: Here, wanted: "Containment") -> "Numbers":

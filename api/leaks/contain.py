@@ -17,6 +17,7 @@ from api.idempotency import Reply, carry_out, commanding
 from api.leaks.containing import Containment, Wanted
 from api.leaks.finding import NAMING, Parts, find, misfit, open_incident
 from api.leaks.targets import Target
+from api.log_lines import Masker
 from api.problems import Invalid
 from api.services import services
 from domain import audit, incident
@@ -49,7 +50,10 @@ class Containing(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
     evidence: (
         Annotated[
             str,
-            Meta(max_length=incident.EVIDENCE_MAXIMUM, description="Where it was found and by whom; kept sealed."),
+            Meta(
+                max_length=incident.EVIDENCE_MAXIMUM,
+                description="Where it was found and by whom; kept sealed, and secrets in it masked.",
+            ),
         ]
         | None
     ) = None
@@ -104,7 +108,7 @@ async def contain(request: Request[Any, Any, Any], data: JSONBody[Containing]) -
         wanted,
         None if known is None else known.incident_id,
         source="administrator",
-        evidence=data.evidence,
+        evidence=None if data.evidence is None else Masker(here.format.prefix).text(data.evidence),
     )
     await containment.prepare()
     if data.dry_run:

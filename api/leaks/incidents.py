@@ -14,6 +14,7 @@ from api.admin.members import Time, listed, time, time_or_null
 from api.audit.asking import PERSONAL, auditor
 from api.audit.rendering import ShownActor
 from api.idempotency import Reply, carry_out, commanding
+from api.log_lines import Masker
 from api.pagination import DEFAULT, After, Limit, Page, decode_cursor
 from api.problems import Missing
 from api.services import services
@@ -80,7 +81,10 @@ class IncidentBody(msgspec.Struct, frozen=True, kw_only=True):
 class Closing(msgspec.Struct, forbid_unknown_fields=True, frozen=True, kw_only=True):
     """What is left to be said."""
 
-    note: Annotated[str, Meta(max_length=incident.NOTE_MAXIMUM, description="Kept sealed.")] | None = None
+    note: (
+        Annotated[str, Meta(max_length=incident.NOTE_MAXIMUM, description="Kept sealed; secrets in it are masked.")]
+        | None
+    ) = None
 
 
 @get(
@@ -145,7 +149,8 @@ async def close_incident(
             raise AssertionError("what was closed is there")
         return Reply(shown(view.connection, here.ledger.privacy, personal=personal)(found))
 
-    command = Command(incident.stream(incident_id), incident.close, {"note": data.note})
+    note = None if data.note is None else Masker(here.format.prefix).text(data.note)
+    command = Command(incident.stream(incident_id), incident.close, {"note": note})
     return await carry_out(request, command, reply=reply)
 
 

@@ -34,6 +34,7 @@ def test_a_secret_is_investigated_from_standard_input(cli: CommandLine, shop: di
     assert asked["data"]["question"] == "leak_investigation"
     assert secret not in json.dumps(cli.events())
     shown = cli.run("leaks", "investigate", stdin=secret).stdout
+    assert shown.startswith("uses_after_end")
     assert "secrets_ended" in shown
     assert secret not in shown
 
@@ -74,6 +75,13 @@ def test_containment_shows_the_dry_run_and_asks(cli: CommandLine, shop: dict[str
     assert (closed["state"], closed["note"]) == ("closed", "partner told")
     assert "partner told" in cli.run("leaks", "show", done["incident_id"]).stdout
     assert "there is no such incident" in cli.refused("leaks", "show", "nothing")
+
+
+def test_words_about_a_leak_hold_no_secret(cli: CommandLine, shop: dict[str, str]) -> None:
+    secret = shop["client_secret"]
+    done = cli.json("leaks", "contain", "--yes", "--evidence", f"key={secret} in a chat", stdin=secret)
+    closed = cli.json("leaks", "close", done["incident_id"], "--note", f"{secret} is over")
+    assert (closed["evidence"], closed["note"]) == ("key=glog_cs_*** in a chat", "glog_cs_*** is over")
 
 
 def test_by_client_without_the_secret(cli: CommandLine, shop: dict[str, str]) -> None:
