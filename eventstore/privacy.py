@@ -74,6 +74,10 @@ class Privacy:
             return None
         return self._sealer.open(connection, value.text, value.event_id, value.field)
 
+    def is_erased(self, connection: Connection, text: str) -> bool:
+        """Whether a sealed text can be opened by nobody any more. Raises SealBroken."""
+        return self._sealer.is_destroyed(connection, text)
+
     def indexes(self, connection: Connection, event: Event, event_id: str, realm: str) -> Mapping[str, bytes]:
         """The blind indexes of an event that is sealed already, for replaying; none for an erased subject."""
         indexes: dict[str, bytes] = {}

@@ -114,6 +114,17 @@ class Sealer:
             raise SealBroken("a sealed text was altered or stands in a place that it was not made for") from None
         return text.decode()
 
+    def is_destroyed(self, connection: Connection, sealed: str) -> bool:
+        """Whether nobody can open it any more; a fraction of the work of opening it. Raises SealBroken."""
+        return self._slot(connection, sealed)[0].cipher is None
+
+    def _slot(self, connection: Connection, sealed: str) -> tuple[_Slot, str]:
+        parts = sealed.split(".")
+        if len(parts) != 4 or parts[0] != SCHEME:
+            raise SealBroken("this is not a sealed text")
+        _, subject, month, encoded = parts
+        return self._kept(subject, month) or self._find(connection, subject, month), encoded
+
     def _kept(self, subject: str, month: str) -> _Slot | None:
         # A destruction is rare; deriving all others again after one is cheap.
         slot = self._slots.get((subject, month))

@@ -14,7 +14,6 @@ from security.clock import format_rfc3339
 from security.sealing import SealBroken
 
 BY_TAG: Mapping[str, type[Event]] = {event.type: event for event in EVENTS}
-ORIGIN = ("ip", "user_agent")
 MOMENTS = ("expires",)
 """Names of moments beside those that end in `_at`."""
 
@@ -67,31 +66,32 @@ _decode = msgspec.json.Decoder(_Leaf).decode
 
 
 class Rendering:
-    """Shows stored events to one reader. Use it where a connection is at hand: the keys are in the database."""
+    """Shows stored events to one reader, within one read: the keys are in the database, and may be gone in the next."""
 
     def __init__(self, privacy: Privacy, connection: Connection, *, personal: bool) -> None:
         self._privacy = privacy
         self._connection = connection
         self._personal = personal
+        self._erased: dict[str, bool] = {}
 
     def event(self, state: str) -> ShownEvent:
         """One event from its stored form."""
         leaf = _decode(state)
         sealed: list[str] = []
         erased: list[str] = []
-
-        def value(field: str, path: str, text: str | None, hidden: bool = False) -> str | None:
-            if text is None:
-                return None
-            return self._value(Sealed(leaf.id, field, text), path, sealed, erased, hidden)
-
-        shown = {field: value(field, field, getattr(leaf, field)) for field in ORIGIN}
+        ip, agent = leaf.ip, leaf.user_agent
+        if ip is not None:
+            ip = self._value(leaf.id, "ip", ip, "ip", sealed, erased)
+        if agent is not None:
+            agent = self._value(leaf.id, "user_agent", agent, "user_agent", sealed, erased)
         data = moments(leaf.data)
         event = BY_TAG.get(leaf.type)
         if event is not None:
             for field in event.personal:
-                if field in data:
-                    data[field] = value(field, f"data.{field}", data[field], field in event.hidden)
+                text = data.get(field)
+                if text is not None:
+                    hidden = field in event.hidden
+                    data[field] = self._value(leaf.id, field, text, f"data.{field}", sealed, erased, hidden)
         return ShownEvent(
             leaf.position,
             leaf.id,
@@ -101,8 +101,8 @@ class Rendering:
             leaf.time,
             leaf.actor,
             leaf.request_id,
-            shown["ip"],
-            shown["user_agent"],
+            ip,
+            agent,
             data,
             sealed,
             erased,
@@ -117,7 +117,8 @@ class Rendering:
             value = getattr(state, field)
             if isinstance(value, Sealed):
                 path = f"state.{field}"
-                shown[field] = self._value(value, path, sealed, erased, value.field in HIDDEN)
+                hidden = value.field in HIDDEN
+                shown[field] = self._value(value.event_id, value.field, value.text, path, sealed, erased, hidden)
             else:
                 shown[field] = msgspec.to_builtins(value)
         return moments(shown), sealed, erased
@@ -127,26 +128,50 @@ class Rendering:
         values = [field for field in state.__struct_fields__ if isinstance(getattr(state, field), Sealed)]
         return len(values) > len(sealed) + len(erased)
 
-    def _value(self, value: Sealed, path: str, sealed: list[str], erased: list[str], hidden: bool) -> str | None:
+    def _value(
+        self,
+        event_id: str,
+        field: str,
+        text: str,
+        path: str,
+        sealed: list[str],
+        erased: list[str],
+        hidden: bool = False,
+    ) -> str | None:
+        shown, clear = self._personal and not hidden, None
         try:
-            clear = self._privacy.open(self._connection, value)
+            if shown:
+                clear = self._privacy.open(self._connection, Sealed(event_id, field, text))
+                is_erased = clear is None
+            else:
+                is_erased = self._is_erased(text)
         except SealBroken:
             # Somebody altered it. The event is shown all the same, and the proofs tell that it is not what was stored.
             sealed.append(path)
             return None
-        if clear is None:
+        if is_erased:
             erased.append(path)
-            return None
-        if hidden or not self._personal:
+        elif not shown:
             sealed.append(path)
-            return None
         return clear
+
+    def _is_erased(self, text: str) -> bool:
+        """Looking for the key costs a fraction of opening, and values under one key need one look."""
+        head = text.rpartition(".")[0]
+        known = self._erased.get(head)
+        if known is None:
+            known = self._erased[head] = self._privacy.is_erased(self._connection, text)
+        return known
 
 
 def moments(value: Any) -> Any:
     """The same with every moment as an RFC 3339 time."""
     if isinstance(value, dict):
-        return {name: _moment(name, inner) for name, inner in value.items()}
+        return {
+            # Most values are text, and an export has millions of them.
+            name: inner if inner is None or type(inner) is str else _moment(name, inner)
+            for name, inner in value.items()
+        }
     if isinstance(value, list):
         return [moments(inner) for inner in value]
     return value
