@@ -143,10 +143,9 @@ class Stretch:
             self._redeemed.append({"b_digest": digest, "ended_position": position, "prune_at": prune_at})
 
     def write(self, connection: Connection) -> None:
-        """Writes what was taken since the last call, in the order of the digests: neighbours share a page."""
-        rows = self._rows
-        if rows:
-            self._insert.run_all(connection, tokens.COLUMNS, [rows[digest] for digest in sorted(rows)])
+        """Writes what was taken since the last call, new rows in the order of their issue."""
+        if self._rows:
+            self._insert.run_all(connection, tokens.COLUMNS, list(self._rows.values()))
         if self._redeemed:
             self._redeem.run(connection, sorted(self._redeemed, key=itemgetter("b_digest")))
         if self._revoked:
