@@ -1,6 +1,8 @@
 """No secret stays: whole flows in any order, then a search through database, log and answers for all that they used."""
 
+import asyncio
 import io
+import json
 import logging
 from pathlib import Path
 from secrets import token_hex
@@ -12,15 +14,22 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 from api.log_lines import configure
-from security.clock import ManualClock
+from api.notifications.delivering import Notifier
+from eventstore import carrying
+from eventstore.engines import snapshot
+from projections import outbox
+from security.clock import ManualClock, SystemClock
 from security.keyring import Keyring
 from tests.databases import BACKENDS, Databases
+from tests.notifications.receiver import SECRET, Receiver, receiving
 from tests.scenarios.administration import EVERYTHING
 from tests.scenarios.asking import set_scene
 from tests.scenarios.dashboards import make_dashboard
-from tests.scenarios.secret_flows import STEPS, Flows, Step, Watch
+from tests.scenarios.leak_flows import GITLAB_TOKEN, published
+from tests.scenarios.secret_flows import STEPS, exported
 from tests.scenarios.traces import database, forms, holds
-from tests.scenarios.world import open_world
+from tests.scenarios.watching import Flows, Step, Watch
+from tests.scenarios.world import World, open_world
 
 ORDERS = 3
 """Orders of the steps that are tried on each database; each of them runs all the steps."""
@@ -79,19 +88,61 @@ async def play(url: str, directory: Path, keyring: Keyring, log: io.StringIO, or
         ending = spice if beginning in ("pw-", "wrong-") else ""
         return f"{beginning}{token_hex(8)}{ending}"
 
-    async with open_world(
-        url, directory, keyring, ManualClock(), throttle=False, log_requests=True, log_level="debug"
-    ) as world:
-        flows = await prepare(world, watch, unique)
-        for step in order:
-            await step(flows)
-        assert (await flows.program.get("/metrics")).status_code == 200
-        assert {raw[5:7] for raw in watch.secrets if raw.startswith("glog_")} == {"at", "rt", "ac", "cs", "ss"}
-        # What is no secret is found, so the search does look.
-        assert any(holds(content, flows.shop.client_id) for _, content in database(url))
+    # A receiver takes no signature of another time than its own.
+    clock = ManualClock(SystemClock().now())
+    with receiving() as receiver:
+        given = telling(directory, receiver) | {"throttle": False, "log_requests": True, "log_level": "debug"}
+        async with open_world(url, directory, keyring, clock, **given) as world:
+            flows = await prepare(world, watch, unique)
+            for step in order:
+                await step(flows)
+            await exported(flows)
+            assert (await flows.program.get("/metrics")).status_code == 200
+            assert {raw[5:7] for raw in watch.secrets if raw.startswith("glog_")} == {"at", "rt", "ac", "cs", "ss"}
+            await told(world)
+            # What is no secret is found, so the search does look.
+            assert any(holds(content, flows.shop.client_id) for _, content in database(url))
+            await search(url, watch, log)
+        # And once more what a stopped server leaves behind: its last counts, and no write-ahead log.
         await search(url, watch, log)
-    # And once more what a stopped server leaves behind: its last counts, and no write-ahead log.
-    await search(url, watch, log)
+        assert {each["type"] for each in receiver.taken} >= {"incident.contained", "client.secret_expired_used"}
+        sent = json.dumps([receiver.taken, receiver.requests]).encode()
+        assert [value for value in watch.secrets | watch.personal if holds(sent, value)] == []
+    search_carried(url, watch)
+
+
+def telling(directory: Path, receiver: Receiver) -> dict[str, Any]:
+    """The settings of a server that tells, and is told by GitHub and GitLab."""
+    (directory / "webhook").write_text(SECRET)
+    (directory / "github-keys.json").write_bytes(published())
+    webhook = {"url": receiver.url, "secret_file": str(directory / "webhook"), "name": "pager"}
+    return {
+        "webhooks": json.dumps([webhook]),
+        "allow_private_urls": True,
+        "github_keys_file": directory / "github-keys.json",
+        "gitlab_token": GITLAB_TOKEN,
+        "dead_secret_incidents": True,
+    }
+
+
+async def told(world: World) -> None:
+    """Returns once everybody has been told of everything."""
+    notifier = Notifier(world.services.ledger, world.settings)
+    await notifier.distribute()
+    async with asyncio.timeout(60):
+        while await world.services.ledger.read(outbox.undelivered, dead_only=False, limit=1):
+            await notifier.deliver("pager")
+            await asyncio.sleep(0)
+
+
+def search_carried(url: str, watch: Watch) -> None:
+    """The file in which a log is carried to another database."""
+    file = io.BytesIO()
+    with snapshot(url) as connection:
+        carrying.write(connection, file)
+    content = file.getvalue()
+    assert content
+    assert [value for value in watch.secrets | watch.personal if holds(content, value)] == []
 
 
 async def prepare(world: Any, watch: Watch, unique: Any) -> Flows:

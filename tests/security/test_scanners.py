@@ -2,82 +2,21 @@
 
 import json
 import subprocess
-import sys
-from collections import Counter
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from security import scanning
 from security.tokens import CHECKSUM_LENGTH, DEFAULT, Format, Kind
+from tests.security.scanners import FILES, Scanner, scanner_for
 
 ROOT = Path(__file__).parents[2]
-BIN = Path(sys.executable).parent
-FILES = {"gitleaks": "gitleaks.toml", "kingfisher": "kingfisher.yml", "detect-secrets": "detect_secrets_plugin.py"}
 OWN = [Format("glog"), Format("acme2")]
-
-Found = Counter[Kind]
-
-
-class Scanner:
-    """A scanner on this machine with our rules and none of its own."""
-
-    def __init__(self, name: str, rules: Path) -> None:
-        self.name = name
-        self._rules = str(rules)
-
-    @property
-    def checks_checksum(self) -> bool:
-        return self.name != "gitleaks"
-
-    def scan(self, tree: Path) -> Found:
-        """How often it reports each kind below that folder."""
-        return Counter(getattr(self, "_" + self.name.replace("-", "_"))(tree))
-
-    def _gitleaks(self, tree: Path) -> Iterator[Kind]:
-        out = _run(tree, "betterleaks", "auto", tree.name, "-c", self._rules, "--jsonl", "--no-banner", "-l", "error")
-        for line in out.splitlines():
-            finding = json.loads(line).get("finding")
-            if finding is not None:
-                yield scanning.TYPES[finding["rule_id"].replace("-", "_")]
-
-    def _kingfisher(self, tree: Path) -> Iterator[Kind]:
-        flags = ("--load-builtins=false", "--no-validate", "--no-update-check", "--no-rule-cache", "--no-dedup")
-        history = ("--git-history", "none", "--format", "json")
-        out = _run(tree, "kingfisher", "scan", tree.name, "--rules-path", self._rules, *flags, *history)
-        for finding in json.loads(out.splitlines()[0])["findings"]:
-            yield Kind(finding["rule"]["id"].removeprefix("grantlog."))
-
-    def _detect_secrets(self, tree: Path) -> Iterator[Kind]:
-        names = {f"Grantlog {kind.description}": kind for kind in Kind}
-        out = _run(tree, "detect-secrets", "scan", tree.name, "--all-files", "--no-verify", "-p", self._rules)
-        for findings in json.loads(out)["results"].values():
-            for finding in findings:
-                # Its own detectors take any long text for a secret, and cannot be switched off all at once.
-                if finding["type"] in names:
-                    yield names[finding["type"]]
-
-
-def _run(tree: Path, program: str, *arguments: str) -> str:
-    # From the folder above: detect-secrets passes over what is not below the one that it runs in.
-    command = [str(BIN / program), *arguments]
-    ran = subprocess.run(command, capture_output=True, text=True, check=False, cwd=tree.parent)
-    # Findings are no failure: betterleaks answers 1, kingfisher 200.
-    assert ran.returncode in (0, 1, 200), ran.stderr
-    return ran.stdout
 
 
 @pytest.fixture(params=FILES)
 def scanner(request: pytest.FixtureRequest, tmp_path: Path) -> Scanner:
     return scanner_for(request.param, tmp_path, DEFAULT)
-
-
-def scanner_for(name: str, folder: Path, format_: Format) -> Scanner:
-    """That scanner, its rules written into the folder."""
-    rules = folder / f"{format_.prefix}-{FILES[name]}"
-    rules.write_text(scanning.RULES[name](format_), encoding="utf-8")
-    return Scanner(name, rules)
 
 
 def spoiled(raw: str) -> str:
