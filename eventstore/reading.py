@@ -11,6 +11,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from eventstore.changes import Changes, newest
 from eventstore.commands import DatabaseAway
+from eventstore.head_question import HeadQuestion
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -76,19 +77,21 @@ class InlineReader:
 
 
 class ThreadReader:
-    """PostgreSQL: a few threads with a connection each."""
+    """PostgreSQL: a few threads with a connection each, and one connection of the event loop's for the log's head."""
 
     def __init__(self, engine: Engine, changes: Changes, threads: int) -> None:
         self._engine = engine
         self._changes = changes
         self._threads = ThreadPoolExecutor(threads, "read")
-        self._following: asyncio.Task[None] | None = None
-        self._next: asyncio.Task[None] | None = None
+        self._loop = asyncio.get_running_loop()
+        self._question = HeadQuestion(engine)
+        self._waiting: list[asyncio.Future[None]] = []
+        self._asking: asyncio.Task[None] | None = None
         self.is_settled = False
 
     async def run(self, read: Callable[Concatenate[Connection, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Runs the query in a thread; raises `DatabaseAway`."""
-        return await asyncio.get_running_loop().run_in_executor(self._threads, self._read, read, args, kwargs)
+        return await self._loop.run_in_executor(self._threads, self._read, read, args, kwargs)
 
     def _read(self, read: Callable[..., T], args: Any, kwargs: Any) -> T:
         try:
@@ -99,25 +102,36 @@ class ThreadReader:
 
     async def settled(self) -> None:
         """Waits for a read of the log's head that began after this call. All who wait meanwhile share that one read."""
-        if self._next is None:
-            self._next = asyncio.create_task(self._follow(self._following))
-        await asyncio.shield(self._next)
+        waiter = self._loop.create_future()
+        self._waiting.append(waiter)
+        if self._asking is None:
+            self._asking = self._loop.create_task(self._ask())
+        await waiter
 
-    async def _follow(self, former: asyncio.Task[None] | None) -> None:
-        if former is not None:
-            await asyncio.wait([former])
-        # From here on the question is on its way: who comes now has to wait for the next one.
-        own = self._following = self._next
-        self._next = None
+    async def _ask(self) -> None:
+        # A task begins with the loop's next turn, so whoever arrived in this one is among those who wait.
         try:
-            await self.run(self._catch_up)
+            while self._waiting:
+                # Who comes from here on has to wait for the next question: this one is on its way.
+                asked, self._waiting = self._waiting, []
+                error: BaseException | None = None
+                try:
+                    position = await self._question.ask()
+                    if position > self._changes.position:
+                        await self.run(self._changes.catch_up, position)
+                except Exception as raised:
+                    error = raised
+                for waiter in asked:
+                    if waiter.done():
+                        continue
+                    if error is None:
+                        waiter.set_result(None)
+                    else:
+                        waiter.set_exception(error)
         finally:
-            if self._following is own:
-                self._following = None
-
-    def _catch_up(self, connection: Connection) -> None:
-        self._changes.catch_up(connection, newest(connection)[0])
+            self._asking = None
 
     def close(self) -> None:
+        self._question.close()
         self._threads.shutdown(wait=True)
         self._engine.dispose()

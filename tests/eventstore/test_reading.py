@@ -1,0 +1,67 @@
+"""What a process knows of the log is never staler than the log, however many ask at once and whatever breaks."""
+
+import asyncio
+from contextlib import suppress
+
+import pytest
+from sqlalchemy import text
+
+from eventstore.commands import DatabaseAway
+from eventstore.ledger import Ledger
+from eventstore.reading import ThreadReader
+from security.clock import ManualClock
+from security.keyring import Keyring
+from tests.eventstore.conftest import HERE, disable, register
+
+pytestmark = pytest.mark.anyio
+
+CUT_OFF = text(
+    "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()"
+)
+
+
+async def test_everybody_who_asks_sees_what_another_process_had_written(
+    ledger: Ledger, database_url: str, keyring: Keyring, clock: ManualClock
+) -> None:
+    await ledger.execute(register("a"), origin=HERE)
+    other = await Ledger.open(database_url, keyring, clock)
+    try:
+        assert (await ledger.state("client:a")).enabled
+        await other.execute(disable("a"), origin=HERE)
+        states = await asyncio.gather(*(ledger.state("client:a") for _ in range(20)))
+    finally:
+        await other.close()
+    assert [state.enabled for state in states] == [False] * 20
+
+
+async def test_who_asks_while_a_question_is_on_its_way_waits_for_the_next_one(postgresql_ledger: Ledger) -> None:
+    ledger = postgresql_ledger
+    reader = ledger._reader
+    assert isinstance(reader, ThreadReader)
+    await ledger.execute(register("a"), origin=HERE)
+    first = asyncio.create_task(reader.settled())
+    # Two turns: the first one's question is sent and not answered yet.
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    second = asyncio.create_task(reader.settled())
+    await first
+    assert not second.done()
+    await second
+
+
+async def test_a_connection_that_breaks_is_replaced(postgresql_ledger: Ledger) -> None:
+    ledger = postgresql_ledger
+    await ledger.settled()
+    await ledger.maintain(lambda connection: connection.execute(CUT_OFF).all())
+    with suppress(DatabaseAway):
+        # Whether the news of the end or the question comes first is the system's affair.
+        await ledger.settled()
+    await ledger.execute(register("a"), origin=HERE)
+    assert (await ledger.state("client:a")).enabled
+
+
+@pytest.fixture
+async def postgresql_ledger(postgresql_url: str, keyring: Keyring, clock: ManualClock):
+    opened = await Ledger.open(postgresql_url, keyring, clock)
+    yield opened
+    await opened.close()
