@@ -16,7 +16,8 @@ from tests.eventstore.conftest import HERE, disable, register
 pytestmark = pytest.mark.anyio
 
 CUT_OFF = text(
-    "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()"
+    "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+    " WHERE datname = current_database() AND pid <> pg_backend_pid()"
 )
 
 
