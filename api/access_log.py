@@ -9,7 +9,7 @@ import msgspec
 import structlog
 
 from api.log_lines import Masker, as_json
-from security.clock import format_rfc3339
+from security.clock import SECOND, format_rfc3339
 
 GATHERED_FOR = 0.01
 """Seconds for which lines are gathered before they are written together."""
@@ -30,6 +30,7 @@ class AccessLog:
         self._logger: Any = None
         self._write: Callable[[str], None] | None = None
         self._lines: list[str] = []
+        self._second = (-1, "")
         # Other paths hold what people and clients wrote there, which is not kept.
         self._ready = {("POST", path): self._tell("POST", path) for path in hot}
 
@@ -46,7 +47,7 @@ class AccessLog:
         if not self._lines:
             asyncio.get_running_loop().call_later(GATHERED_FOR, self.flush)
         # Names and order of what any other JSON line has too. A request id has no character that JSON would escape.
-        now = format_rfc3339(time.time_ns() // 1000)
+        now = self._now()
         code = "null" if status is None else status
         self._lines.append(
             f'{{"request_id":"{request_id}",{told[2]},"status":{code},"ms":{seconds * 1000:.2f},'
@@ -61,6 +62,13 @@ class AccessLog:
             method = "(other)"
         path = self._masker.text(path)
         return method, path, _encode({"method": method, "path": path}).decode()[1:-1]
+
+    def _now(self) -> str:
+        """The time as RFC 3339 has it; all of it but the fraction is put together once a second."""
+        second, fraction = divmod(time.time_ns() // 1000, SECOND)
+        if second != self._second[0]:
+            self._second = second, format_rfc3339(second * SECOND)[: -len("000000Z")]
+        return f"{self._second[1]}{fraction:06d}Z"
 
     def flush(self) -> None:
         """Writes what was gathered."""

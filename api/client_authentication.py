@@ -96,22 +96,17 @@ async def authenticate(
     key = None if header is None else key_of(header)
     found = None if key is None else services.credentials.find(key, services.ledger.clock.now())
     if found is not None and _is_again(scope, parameters, found):
-        given = Presented("basic", found.client.client_id, None)
-    else:
-        given, found = presented(scope, parameters), None
-    limits = _limits(given.client_id, arrival(scope).address)
-    wait = services.throttle.retry_after(*limits)
-    if wait:
-        raise Throttled(retry_after=wait)
+        _admit(services, scope, found.client.client_id)
+        state = services.ledger.known(found.stream) or await services.ledger.state(found.stream)
+        if state is found.client:
+            scope[CLIENT] = state
+            return found
+    given = presented(scope, parameters)
+    _admit(services, scope, given.client_id)
     state = client.INITIAL
     if CLIENT_ID.fullmatch(given.client_id):
         state = await services.ledger.state(client.stream(given.client_id))
         scope[CLIENT] = state
-    if found is not None:
-        if found.client is state:
-            return found
-        # The client has changed since: what it presents is judged by what it is now.
-        given = presented(scope, parameters)
     sha256 = None if given.secret is None or len(given.secret) > LONGEST_SECRET else digest(given.secret).hex()
     reason = _judge(state, given, sha256, services.ledger.clock.now())
     if not isinstance(reason, InvalidClient):
@@ -119,9 +114,16 @@ async def authenticate(
         if key is not None and given.method == "basic":
             services.credentials.keep(key, judged)
         return judged
-    services.throttle.failed(*limits)
+    services.throttle.failed(*_limits(given.client_id, arrival(scope).address))
     await _record(services, state, sha256, reason, via, origin(scope))
     raise Refused()
+
+
+def _admit(services: Services, scope: Any, client_id: str) -> None:
+    """Raises 429 for a caller that failed too often."""
+    wait = services.throttle.retry_after(*_limits(client_id, arrival(scope).address))
+    if wait:
+        raise Throttled(retry_after=wait)
 
 
 def _limits(client_id: str, address: str | None) -> throttle.Limits:

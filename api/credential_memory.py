@@ -21,12 +21,13 @@ class Caller(NamedTuple):
     client: client.State
     secret_id: str | None
     actor: Actor
+    stream: str
 
 
 def caller(state: client.State, secret_id: str | None) -> Caller:
     """The client as it acts with that secret version."""
     credential = None if secret_id is None else {"secret_id": secret_id}
-    return Caller(state, secret_id, Actor("client", state.client_id, credential))
+    return Caller(state, secret_id, Actor("client", state.client_id, credential), client.stream(state.client_id))
 
 
 class _Kept(NamedTuple):

@@ -56,11 +56,14 @@ def endpoint(path: str, handle: Handle, *, cors: bool = False) -> Endpoint:
 def shortcuts(app: Any, endpoints: Iterable[Endpoint]) -> dict[str, Handle]:
     """The endpoints by path, each callable without the framework's routing, which would cost a third of a request."""
 
+    # They are there once the app has started.
+    found: dict[str, Any] = {}
+
     def direct(path: str, answered: Handle) -> Handle:
         def call(scope: Scope, receive: Receive) -> Awaitable[Answer]:
             # What the framework would have put there for its handlers, as far as ours ask for it.
             scope["litestar_app"], scope["path_template"] = app, path
-            scope[SERVICES] = app.state.services
+            scope[SERVICES] = found.get(SERVICES) or found.setdefault(SERVICES, app.state.services)
             return answered(scope, receive)
 
         return call

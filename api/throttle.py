@@ -223,7 +223,7 @@ class Throttle:
             return None
         marks = [(limit, self._mark(limit)) for limit in limits]
         cells = [file.read(limit.rule, digest) for limit, digest in marks]
-        if all(cell is NO_CELL for cell in cells):
+        if cells.count(NO_CELL) == len(cells):
             return None
         wait = self._longest_wait(marks, cells, self._clock.now())
         return ceil(wait / SECOND) if wait else None

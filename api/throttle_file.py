@@ -12,6 +12,7 @@ import secrets
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from functools import lru_cache
 from hashlib import blake2b
 from pathlib import Path
 from struct import Struct
@@ -70,6 +71,7 @@ class ThrottleFile:
             os.close(self._descriptor)
             raise
         self._key = bytes(self._memory[64:96])
+        self._place = lru_cache(maxsize=8192)(self._find_place)
 
     def _prepare(self, boot: bytes) -> None:
         """Makes the file what it must be, whoever comes first; the others find it done."""
@@ -133,7 +135,7 @@ class ThrottleFile:
                 best, best_fresh = offset, when
         ENTRY.pack_into(self._memory, best, digest, *cell)
 
-    def _place(self, section: str, digest: bytes) -> range:
+    def _find_place(self, section: str, digest: bytes) -> range:
         start, places = self._starts[section]
         first = start + int.from_bytes(digest[:8], "little") % places * WAYS * ENTRY.size
         return range(first, first + WAYS * ENTRY.size, ENTRY.size)

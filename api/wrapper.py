@@ -71,13 +71,16 @@ class Wrapper:
         self.access = AccessLog(Masker(prefix), self.direct)
         self.make_id = make_id
         self.measure = measure
-        self.waiting = 0
+        self.places = Places()
         self._patience = Patience()
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+    def __call__(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
         if scope["type"] == "http":
-            await self._http(scope, receive, send)
-        elif scope["type"] == "lifespan":
+            return self._http(scope, receive, send)
+        return self._other(scope, receive, send)
+
+    async def _other(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "lifespan":
             try:
                 await self.app(scope, receive, send)
             finally:
@@ -88,7 +91,7 @@ class Wrapper:
 
     async def _http(self, scope: Scope, receive: Receive, send: Send) -> None:
         arrived = scope[KEY] = self.proxies.arrive(scope, self.make_id())
-        outgoing = Outgoing(send, arrived, self.headers, scope=scope, count=self._count)
+        outgoing = Outgoing(send, arrived, self.headers, scope, self.places)
         if outgoing.head:
             scope["method"] = "GET"
         token = REQUEST_ID.set(arrived.request_id)
@@ -116,11 +119,8 @@ class Wrapper:
             if self.log_requests:
                 self.access.line(arrived.request_id, method, path, outgoing.status, seconds)
 
-    def _count(self, change: int) -> None:
-        self.waiting += change
-
     def _refuse(self, scope: Scope) -> Problem | None:
-        if self.waiting > self.in_flight and scope["path"] != "/health/live":
+        if self.places.taken > self.in_flight and scope["path"] != "/health/live":
             return Unavailable()
         return malformed(scope)
 
@@ -134,24 +134,25 @@ class Wrapper:
         raise ConnectionAbortedError("the answer was broken off") from None
 
 
+class Places:
+    """How many requests are being worked on: `taken`."""
+
+    __slots__ = ("taken",)
+
+    def __init__(self) -> None:
+        self.taken = 0
+
+
 class Outgoing:
     """The `send` of one request: adds the headers, keeps the status, and drops the body of an answer to HEAD."""
 
-    __slots__ = ("_arrived", "_count", "_counted", "_headers", "_over", "_scope", "_send", "head", "status")
+    __slots__ = ("_arrived", "_counted", "_headers", "_over", "_places", "_scope", "_send", "head", "status")
 
-    def __init__(
-        self,
-        send: Send,
-        arrived: Arrival,
-        headers: Fields,
-        *,
-        scope: Scope,
-        count: Callable[[int], None],
-    ) -> None:
+    def __init__(self, send: Send, arrived: Arrival, headers: Fields, scope: Scope, places: "Places") -> None:
         self._send = send
         self._arrived = arrived
         self._headers = headers
-        self._count = count
+        self._places = places
         self._counted = self._over = False
         self._scope = scope
         self.head = scope["method"] == "HEAD"
@@ -161,13 +162,13 @@ class Outgoing:
         """Gives the place among the waiting requests back."""
         if self._counted:
             self._counted = False
-            self._count(-1)
+            self._places.taken -= 1
 
     def come_back(self) -> None:
         """Takes a place, unless the answer has begun."""
         if not self._counted and not self._over:
             self._counted = True
-            self._count(1)
+            self._places.taken += 1
 
     def started_or_over(self) -> None:
         """Gives the place back for good."""

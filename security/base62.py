@@ -1,6 +1,7 @@
 """Base62: the alphabet of every identifier and secret, in ASCII order, so that text order is byte order."""
 
 import os
+import threading
 
 ALPHABET = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 
@@ -21,6 +22,31 @@ def characters(count: int) -> str:
     while len(drawn) < count:
         drawn += os.urandom(count).translate(_TABLE, _UNFAIR)
     return drawn[:count].decode("ascii")
+
+
+class _Ahead(threading.local):
+    """Characters that a thread drew ahead. A forked process must not hand out its parent's."""
+
+    text = ""
+
+
+_ahead = _Ahead()
+_AHEAD = 2_048
+
+
+def names(count: int) -> str:
+    """The same for what is no secret: drawn many at a time, because asking the system lets other threads go first."""
+    if len(_ahead.text) < count:
+        _ahead.text = characters(_AHEAD)
+    drawn, _ahead.text = _ahead.text[:count], _ahead.text[count:]
+    return drawn
+
+
+def _forget_ahead() -> None:
+    _ahead.text = ""
+
+
+os.register_at_fork(after_in_child=_forget_ahead)
 
 
 def six_digits(number: int) -> str:

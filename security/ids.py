@@ -6,7 +6,7 @@ An event's id is part of a public leaf hash, so nobody may be able to guess it (
 import re
 from functools import lru_cache
 
-from security.base62 import characters, seven_digits
+from security.base62 import characters, names, seven_digits
 from security.clock import Moment
 
 LENGTH = 22
@@ -25,7 +25,7 @@ def ordered_id(moment: Moment) -> str:
     For what is made with every request, such as grants: what is new stands together at the end of every index, where a
     random identifier would touch a page of its own in each. It is a name and no secret.
     """
-    return _time(moment // 1000) + characters(LENGTH - _TIME)
+    return _time(moment // 1000) + names(LENGTH - _TIME)
 
 
 @lru_cache(maxsize=8)

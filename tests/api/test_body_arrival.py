@@ -53,14 +53,14 @@ async def test_requests_whose_body_is_still_to_come_leave_their_place_to_others(
     wrapper = Wrapper(reading, ErrorAnswers(), in_flight=1, log_requests=False)
     slow = [Call(wrapper, SLOW) for _ in range(5)]
     await asyncio.sleep(0)
-    assert wrapper.waiting == 0
+    assert wrapper.places.taken == 0
     quick = Call(wrapper, QUICK)
     quick.body.set_result(b"ok")
     assert await quick.status() == 200
     for each in slow:
         each.body.set_result(b"ok")
         assert await each.status() == 200
-    assert wrapper.waiting == 0
+    assert wrapper.places.taken == 0
 
 
 @pytest.mark.anyio
@@ -71,7 +71,7 @@ async def test_a_body_that_does_not_come_ends_the_connection(monkeypatch):
     assert await slow.status() == 408
     assert (b"connection", b"close") in slow.sent[0]["headers"]
     assert b'"error":"invalid_request"' in slow.sent[1]["body"]
-    assert wrapper.waiting == 0
+    assert wrapper.places.taken == 0
 
 
 @pytest.mark.anyio

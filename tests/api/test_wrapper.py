@@ -294,7 +294,7 @@ async def test_too_many_at_once_are_told_to_come_back():
     assert [message["status"] for message in inner if "status" in message] == [503, 200]
     assert dict(inner[0]["headers"])[b"retry-after"] == b"1"
     assert outer[0]["status"] == 200
-    assert wrapper.waiting == 0
+    assert wrapper.places.taken == 0
     await call(wrapper, "/admin/later", collect(outer))
     assert outer[-2]["status"] == 200
 

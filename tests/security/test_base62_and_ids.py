@@ -1,5 +1,6 @@
 """Base62 text, and the identifiers made of it."""
 
+import os
 from collections import Counter
 from zlib import crc32
 
@@ -76,3 +77,22 @@ def test_ordered_ids_sort_by_their_millisecond(one, other):
 
 def test_ordered_ids_of_one_moment_are_unique():
     assert len({ids.ordered_id(1_767_225_600_000_000) for _ in range(1000)}) == 1000
+
+
+def test_names_drawn_ahead_are_never_handed_out_twice():
+    made = [base62.names(15) for _ in range(5_000)]
+    assert len(set(made)) == 5_000
+    assert {len(name) for name in made} == {15}
+
+
+def test_a_forked_process_draws_its_own():
+    base62.names(15)
+    reading, writing = os.pipe()
+    child = os.fork()
+    if child == 0:
+        os.write(writing, base62.names(15).encode())
+        os._exit(0)
+    os.waitpid(child, 0)
+    assert os.read(reading, 15).decode() != base62.names(15)
+    os.close(reading)
+    os.close(writing)
