@@ -208,6 +208,11 @@ class Ledger:
             cached = await self._reader.run(self._load, stream)
         return cached.state
 
+    def known(self, stream: str) -> Any | None:
+        """The same where nothing has to be asked for it; None otherwise."""
+        cached = self._states.cached(stream) if self._reader.is_settled else None
+        return None if cached is None else cached.state
+
     async def unseal(self, value: Sealed | str | None) -> str | None:
         """A personal value in clear, from a state or a row; None for none, and once its subject was erased."""
         return None if value is None else await self._reader.run(self.privacy.open, value)
