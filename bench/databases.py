@@ -9,6 +9,10 @@ import psycopg
 
 from tests.postgresql import PostgreSQL
 
+SQLITE = "SQLite"
+POSTGRESQL = "PostgreSQL"
+KINDS = (SQLITE, POSTGRESQL)
+
 
 class Database(NamedTuple):
     """`version` is empty where the machine's facts name it already."""
@@ -18,23 +22,41 @@ class Database(NamedTuple):
     version: str
 
 
+class Cluster:
+    """A running PostgreSQL server."""
+
+    def __init__(self, server: PostgreSQL, directory: Path) -> None:
+        self._server = server
+        self._directory = directory
+
+    def database(self, name: str) -> Database:
+        """A new database in it."""
+        self._server.administer(f'CREATE DATABASE "{name}"')
+        with psycopg.connect(f"user=postgres dbname={name} host={self._directory}") as connection:
+            row = connection.execute("SHOW server_version").fetchone()
+        return Database(POSTGRESQL, self._server.url(name), str(row[0]) if row else "")
+
+
 @contextmanager
 def sqlite(directory: Path) -> Iterator[Database]:
     """A fresh SQLite file. The server itself sets WAL and synchronous=FULL."""
     directory.mkdir(parents=True)
-    yield Database("SQLite", f"sqlite:///{directory / 'grantlog.db'}", "")
+    yield Database(SQLITE, f"sqlite:///{directory / 'grantlog.db'}", "")
 
 
 @contextmanager
-def postgresql(directory: Path) -> Iterator[Database]:
+def cluster(directory: Path) -> Iterator[Cluster]:
     """A PostgreSQL server of its own, with fsync on, reached through a local socket."""
     server = PostgreSQL(directory, durable=True)
     server.start()
     try:
-        server.administer('CREATE DATABASE "grantlog"')
-        url = server.url("grantlog")
-        with psycopg.connect(f"user=postgres dbname=grantlog host={directory}") as connection:
-            row = connection.execute("SHOW server_version").fetchone()
-        yield Database("PostgreSQL", url, str(row[0]) if row else "")
+        yield Cluster(server, directory)
     finally:
         server.stop()
+
+
+@contextmanager
+def postgresql(directory: Path) -> Iterator[Database]:
+    """A database in a PostgreSQL server of its own."""
+    with cluster(directory) as running:
+        yield running.database("grantlog")

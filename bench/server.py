@@ -12,7 +12,9 @@ from pathlib import Path
 
 import httpx
 
-READY_WITHIN = 30.0
+from bench import processes
+
+READY_WITHIN = 60.0
 """Seconds."""
 
 BIN = Path(sys.executable).parent
@@ -34,12 +36,12 @@ class Server:
     @property
     def workers(self) -> list[int]:
         """The processes that answer requests."""
-        return _children(self._process.pid) or [self._process.pid]
+        return processes.children(self._process.pid) or [self._process.pid]
 
     @property
     def memory(self) -> float:
         """Resident memory of the largest worker, in MiB."""
-        return max(_resident(each) for each in (self._process.pid, *_children(self._process.pid)))
+        return max(processes.resident(each) for each in self.workers)
 
 
 @contextmanager
@@ -103,20 +105,5 @@ def _wait(process: "subprocess.Popen[bytes]", url: str, log: Path) -> None:
                 return
         except httpx.TransportError:
             pass
-        time.sleep(0.05)
+        time.sleep(0.01)
     raise NotReady(f"{url} does not answer:\n" + log.read_text(errors="replace")[-2000:])
-
-
-def _children(pid: int) -> list[int]:
-    listed = Path(f"/proc/{pid}/task/{pid}/children")
-    return [int(each) for each in listed.read_text().split()] if listed.exists() else []
-
-
-def _resident(pid: int) -> float:
-    status = Path(f"/proc/{pid}/status")
-    if not status.exists():
-        return 0.0
-    for line in status.read_text().splitlines():
-        if line.startswith("VmRSS:"):
-            return int(line.split()[1]) / 1024
-    return 0.0

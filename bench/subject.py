@@ -39,9 +39,12 @@ class Subject:
     directory: Path
     environment: dict[str, str] = field(default_factory=dict)
     known: Prepared | None = None
+    kind: str = ""
+    """Which database it is, where its name says more."""
 
     def __post_init__(self) -> None:
         self.directory.mkdir(parents=True, exist_ok=True)
+        self.kind = self.kind or self.database.name
         port = server.free_port()
         self.environment = {
             "GRANTLOG_ENVIRONMENT": "production",

@@ -1,0 +1,193 @@
+"""`python -m bench.growth EVENTS`: a log of any length in the migrated, empty database of the settings.
+
+Every event goes through the real mapper and is sealed as the server seals; read models that follow the log are brought
+up by their own code, the others by the replay that `grantlog projections rebuild` is; the tree is built over the very
+bytes. Sixty days lie between the first event and the last, so that nearly all tokens have expired.
+"""
+
+import argparse
+import asyncio
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+from sqlalchemy import Connection, Engine, select, update
+
+from api.cli.opening import open_keys
+from api.settings import Settings, load
+from bench import bulk, parties
+from bench.lives import Happening, Lives
+from domain import log_key
+from domain.event import Actor, Moment, Recorded
+from eventstore.commands import Origin
+from eventstore.deriving import Deriving
+from eventstore.engines import migrating
+from eventstore.following import EventIndexing, Following
+from eventstore.mapper import LogMapper
+from eventstore.past import folded
+from eventstore.privacy import Privacy
+from eventstore.rebuilding import Rebuild
+from eventstore.stored import head
+from eventstore.transparency import log_key as keys
+from eventstore.transparency.following import Tree
+from eventstore.transparency.leaves import read_leaves
+from eventstore.unsealing import Unsealing
+from projections import PROJECTIONS, derived, event_index
+from security.blind_index import BlindIndex
+from security.clock import DAY, ManualClock, SystemClock
+from security.ids import new_id, ordered_id
+from security.keyring import Keyring
+from security.sealing import Sealer
+from security.vault import Vault
+
+LASTED = 60 * DAY
+"""Between the first event and the last."""
+
+MONTH = 28 * DAY
+"""No month is shorter."""
+
+BATCH = 20_000
+PORTION = 1_000
+"""Events that read models take at a time."""
+
+AGENT = "Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0"
+
+Say = Callable[[str], None]
+
+
+class Growing:
+    """One log on its way. `goal` is the position of its last event, which happens at `until`."""
+
+    def __init__(self, engine: Engine, keyring: Keyring, made: parties.Parties, goal: int, until: Moment) -> None:
+        vault = Vault(keyring)
+        self._engine = engine
+        self._privacy = Privacy(Sealer(vault), BlindIndex(keyring))
+        self._mapper = LogMapper()
+        self._models: tuple[Following, ...] = (EventIndexing(), Deriving())
+        self._unsealing = Unsealing(self._privacy)
+        self._made, self._goal, self._until = made, goal, until
+        with engine.begin() as connection:
+            self.position = connection.scalar(select(head.c.position)) or 0
+            begin = connection.scalar(select(head.c.time)) or 0
+            state: log_key.State = folded(connection, log_key.STREAM, self.position).state
+        self._lives = Lives(made, begin)
+        self._happening = iter(self._lives)
+        self._first, self._begin = self.position, begin
+        self._tree = Tree(
+            state.origin or "", keys.from_vault(vault, state.origin or ""), ManualClock(until), largest_step=BATCH
+        )
+        self._leaves: tuple[int, Sequence[bytes]] = (0, ())
+
+    def install(self) -> None:
+        """Brings the tree and the read models up to what is there already."""
+        with self._engine.begin() as connection:
+            while self._tree.follow(connection, read_leaves).more:
+                pass
+            stored = [self._mapper.recorded(leaf) for leaf in read_leaves(connection, 0, self.position)]
+            self._follow(connection, 0, stored)
+            self._leaves = (self.position - 1, read_leaves(connection, self.position - 1, 1))
+            # Keys that are made and used in one transaction are looked up with every use.
+            for moment in range(self._begin, self._until + MONTH, MONTH):
+                for actor in self._actors():
+                    origin = Origin(actor=actor, ip="192.0.2.1")
+                    self._privacy.seal_origin(connection, origin, "", min(moment, self._until))
+
+    def _actors(self) -> Iterator[Actor]:
+        for party in (*self._made.services, *self._made.shops):
+            yield Actor("client", party.client_id)
+        for account_id in self._made.people:
+            yield Actor("person", account_id)
+
+    def step(self) -> None:
+        """One batch in one transaction."""
+        with self._engine.begin() as connection:
+            count = min(BATCH, self._goal - self.position)
+            recorded = [self._recorded(connection, next(self._happening)) for _ in range(count)]
+            stored = [self._mapper.to_stored_event(each) for each in recorded]
+            rows = [
+                (each.position, each.stream, each.version, form.topic, form.state.decode())
+                for each, form in zip(recorded, stored, strict=True)
+            ]
+            bulk.put_events(connection, rows)
+            values = {"position": self.position, "time": self._lives.now}
+            connection.execute(update(head).where(head.c.id == 1).values(values))
+            self._follow(connection, self.position - count, recorded)
+            last = self._leaves[1][-1:]
+            self._leaves = (self.position - count - len(last), [*last, *(form.state for form in stored)])
+            self._tree.follow(connection, self._remembered)
+
+    def _recorded(self, connection: Connection, happening: Happening) -> Recorded:
+        stream, version, actor, event = happening
+        self.position += 1
+        now, event_id = self._lives.now, new_id()
+        origin = Origin(actor=actor, ip=f"192.0.2.{self.position % 250}", user_agent=AGENT)
+        ip, agent = self._privacy.seal_origin(connection, origin, event_id, now)
+        recorded = Recorded(self.position, event_id, stream, version, now, actor, ordered_id(now), ip, agent, event)
+        done = (self.position + 1 - self._first) / (self._goal - self._first)
+        self._lives.now = self._begin + int((self._until - self._begin) * min(1.0, done))
+        return recorded
+
+    def _follow(self, connection: Connection, after: int, recorded: Sequence[Recorded]) -> None:
+        prepared: dict[str, list[Any]] = {model.name: [] for model in self._models}
+        for start in range(0, len(recorded), PORTION):
+            self._unsealing.begin()
+            portion = recorded[start : start + PORTION]
+            for model in self._models:
+                prepared[model.name].append(model.prepare(connection, portion, self._unsealing))
+        for model in self._models:
+            event_index.advance(connection, model.name, after, after + len(recorded))
+            model.keep(connection, prepared[model.name])
+
+    def _remembered(self, connection: Connection, start: int, limit: int) -> Sequence[bytes]:
+        first, leaves = self._leaves
+        return leaves[start - first : start - first + limit]
+
+    def finish(self, say: Say) -> None:
+        """The read models that are written with the log, by replaying it; what has expired leaves."""
+        Rebuild(self._engine, PROJECTIONS, self._privacy, SystemClock().now()).run(
+            lambda done, goal: say(f"replayed {done:,} of {goal:,}")
+        )
+        with self._engine.begin() as connection:
+            while derived.prune(connection, SystemClock().now(), 100_000):
+                pass
+
+
+def grow(settings: Settings, keyring: Keyring, count: int, say: Say = lambda words: None) -> None:
+    """Gives the empty, migrated database a log of `count` events, or of the few that its beginning takes."""
+    now = SystemClock().now()
+    made = asyncio.run(parties.found(settings, keyring, now - LASTED))
+    engine = migrating(settings.database_url)
+    try:
+        bulk.hurry(engine)
+        growing = Growing(engine, keyring, made, count, now)
+        growing.install()
+        with bulk.without_indexes(engine, event_index.TABLE.name):
+            while growing.position < count:
+                growing.step()
+                say(f"made {growing.position:,} of {count:,}")
+        growing.finish(say)
+        bulk.tidy(engine)
+    finally:
+        engine.dispose()
+
+
+def main() -> None:
+    """Reads the settings from the environment, as the server does."""
+    parser = argparse.ArgumentParser(prog="python -m bench.growth", description=__doc__)
+    parser.add_argument("events", type=int)
+    options = parser.parse_args()
+    settings = load()
+    began = told = time.monotonic()
+
+    def say(words: str) -> None:
+        nonlocal told
+        if time.monotonic() - told >= 10:
+            told = time.monotonic()
+            print(f"{told - began:6.0f} s  {settings.database_url.partition(':')[0]}: {words}", file=sys.stderr)
+
+    grow(settings, open_keys(settings), options.events, say)
+
+
+if __name__ == "__main__":
+    main()

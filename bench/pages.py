@@ -1,0 +1,80 @@
+"""Findings as text for a terminal and as a page of the documentation."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from types import ModuleType
+
+from bench.databases import KINDS
+from bench.findings import Finding, Found
+from bench.stage import FullPlan
+
+PAGE = Path(__file__).parents[1] / "docs" / "performance.md"
+
+
+def markers(command: str) -> tuple[str, str]:
+    """What stands before and after the part of a page that a command writes."""
+    return f"<!-- Written by `{command}`. -->", f"<!-- The end of what `{command}` writes. -->"
+
+
+FULL = markers("make bench-full")
+
+
+def text(title: str, found: Found) -> str:
+    """A part's findings for a terminal."""
+    lines = [title]
+    for finding in found.findings:
+        verdict = {True: "kept", False: "MISSED", None: ""}[finding.met]
+        lines.append(f"  {finding.database:11}{finding.what:52}{finding.shown:>28}{finding.aim:>14}  {verdict}")
+    for detail in found.details:
+        lines.append(f"  {detail.title}")
+        lines += [f"    {first:50}" + "".join(f"{cell:>14}" for cell in rest) for first, *rest in detail.rows]
+    return "\n".join([*lines, *(f"  FAULT {fault}" for fault in found.faults), ""])
+
+
+def full(found: Mapping[ModuleType, Found], facts: Mapping[str, str], plan: FullPlan) -> str:
+    """The part of the page that `make bench-full` writes."""
+    lines = [
+        FULL[0],
+        "",
+        f"Medians of {plan.rounds} rounds, in brackets the lowest and the highest; {plan.connections} connections. "
+        "A number in **bold** misses what is aimed at.",
+    ]
+    for part, each in found.items():
+        lines += ["", f"**{part.TITLE}**", "", *_table(each.findings)]
+        for detail in each.details:
+            lines += ["", f"{detail.title}:", "", *_rows(detail.columns, detail.rows)]
+    lines += ["", "Measured on:", "", *(f"- {name}: {value}" for name, value in facts.items())]
+    return "\n".join([*lines, "", FULL[1]])
+
+
+def _table(findings: Sequence[Finding]) -> list[str]:
+    names = [name for name in KINDS if any(each.database == name for each in findings)]
+    by_place = {(each.what, each.database): each for each in findings}
+    rows = []
+    for what in dict.fromkeys(each.what for each in findings):
+        row = [what]
+        for name in names:
+            finding = by_place.get((what, name))
+            row += ["", ""] if finding is None else [finding.aim, _emphasised(finding)]
+        rows.append(row)
+    return _rows(["", *(column for name in names for column in ("aim", name))], rows)
+
+
+def _emphasised(finding: Finding) -> str:
+    return f"**{finding.shown}**" if finding.met is False else finding.shown
+
+
+def _rows(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
+    return [
+        "| " + " | ".join(columns) + " |",
+        "|---" * len(columns) + "|",
+        *("| " + " | ".join(row) + " |" for row in rows),
+    ]
+
+
+def write(path: Path, part: str, marked: tuple[str, str] = FULL) -> None:
+    """Puts the part in the place of the former one, and leaves what people wrote around it."""
+    page = path.read_text()
+    before, _, rest = page.partition(marked[0])
+    _, _, after = rest.partition(marked[1])
+    path.write_text(before + part + after)

@@ -1,0 +1,115 @@
+"""Clients and people of a made log. The ledger's own commands register them, so that what refers to them is true."""
+
+import asyncio
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+from api.installation import install, registration
+from api.settings import Settings
+from api.transparency.signing import ensure_key
+from domain import account, client, consent, role, scope
+from domain.event import Actor, Moment
+from domain.rules.administrative_scope import ADMINISTRATIVE_SCOPES
+from eventstore.commands import Command, Executed, Origin
+from eventstore.ledger import Ledger
+from eventstore.view import View
+from security.clock import ManualClock
+from security.ids import new_id
+from security.keyring import Keyring
+from security.tokens import Format, Kind
+
+SERVICES = 20
+SHOPS = 5
+PEOPLE = 200
+SCOPES = ("catalog:read", "orders:write")
+BY = Origin(Actor("system", None, {"user": "bench"}))
+ROLE = "shopper"
+
+
+class Party(NamedTuple):
+    """A client and the version of its secret."""
+
+    client_id: str
+    secret_id: str
+
+
+class Parties(NamedTuple):
+    """Clients that act for themselves, clients for people, and the people, who have consented to each of those."""
+
+    services: list[Party]
+    shops: list[Party]
+    people: list[str]
+
+
+async def found(settings: Settings, keyring: Keyring, now: Moment) -> Parties:
+    """Installs an empty database as it was at a moment."""
+    ledger = await Ledger.open(settings.database_url, keyring, ManualClock(now))
+    try:
+        await install(ledger, keyring, Format(settings.token_prefix), settings.issuer, BY)
+        await ensure_key(ledger, settings, BY)
+        for name in SCOPES:
+            await _execute(
+                ledger,
+                Command(
+                    scope.stream(name),
+                    scope.put,
+                    {"name": name, "description": f"Use {name}", "caller_scope": ADMINISTRATIVE_SCOPES},
+                ),
+            )
+        services = [await _client(ledger, settings, number, ("client_credentials",)) for number in range(SERVICES)]
+        both = ("authorization_code", "refresh_token")
+        shops = [await _client(ledger, settings, SERVICES + number, both) for number in range(SHOPS)]
+        facts: dict[str, Any] = {"realm": "platform", "name": ROLE, "scopes": SCOPES, "default": True}
+        facts |= {"caller_scope": ADMINISTRATIVE_SCOPES, "known_scopes": frozenset(SCOPES)}
+        await _execute(ledger, Command(role.stream("platform", ROLE), role.put, facts))
+        # At the same time, so that they share transactions.
+        people = list(await asyncio.gather(*(_person(ledger, number) for number in range(PEOPLE))))
+        await asyncio.gather(
+            *(
+                _execute(ledger, Command(consent.stream(account_id, shop.client_id), consent.give, {"scope": SCOPES}))
+                for account_id in people
+                for shop in shops
+            )
+        )
+        return Parties(services, shops, people)
+    finally:
+        await ledger.close()
+
+
+async def _client(ledger: Ledger, settings: Settings, number: int, grant_types: tuple[str, ...]) -> Party:
+    client_id, secret = new_id(), Format(settings.token_prefix).mint(Kind.CLIENT_SECRET)
+    attributes = client.Attributes(
+        client_name=f"Made {number}",
+        scope=SCOPES,
+        grant_types=grant_types,
+        redirect_uris=("https://shop.example/callback",) if "authorization_code" in grant_types else (),
+    )
+    await _execute(ledger, registration(client_id, attributes, secret, settings.issuer))
+    state: client.State = await ledger.state(client.stream(client_id))
+    return Party(client_id, state.secrets[0].secret_id)
+
+
+async def _person(ledger: Ledger, number: int) -> str:
+    account_id = new_id()
+
+    def under_lock(view: View) -> Mapping[str, Any]:
+        return {"role_scopes": {ROLE: SCOPES}, "username_taken": False, "email_taken": False}
+
+    facts = {
+        "realm": "platform",
+        "username": f"made{number}",
+        "email": f"made{number}@example.test",
+        "name": "Made Up",
+        "password_hash": None,
+        "roles": (ROLE,),
+        "caller_scope": ADMINISTRATIVE_SCOPES,
+    }
+    await _execute(ledger, Command(account.stream(account_id), account.register, facts, under_lock))
+    return account_id
+
+
+async def _execute(ledger: Ledger, command: Command) -> Executed[None]:
+    executed: Executed[None] = await ledger.execute(command, origin=BY)
+    if executed.refusal is not None:
+        raise AssertionError(f"what was to be made was refused: {executed.refusal}")
+    return executed

@@ -1,0 +1,84 @@
+"""The table again behind a grown log, beside a short one of the same making."""
+
+import os
+import subprocess
+from collections.abc import Iterator
+from contextlib import ExitStack
+
+from bench import measuring, upkeep
+from bench.findings import Finding, Found, at_least, of_rounds
+from bench.parts import history, rates, starting
+from bench.server import BIN, ROOT
+from bench.stage import Stage
+from bench.subject import WORKS, Subject
+
+NAME = "growth"
+TITLE = "Behind a grown log"
+
+SHORT = 10_000
+"""Events of the log that the grown one is compared with."""
+
+TOKENS = 10_000
+"""Live ones, in rotation."""
+
+FLAT = at_least(0.9)
+
+
+class NotGrown(Exception):
+    """The generator failed."""
+
+
+def measure(stage: Stage) -> Found:
+    """Both logs of a database are measured in the same rounds."""
+    found = Found([], [], [])
+    short, grown = (list(_subjects(stage, events)) for events in (SHORT, stage.plan.behind))
+    _grow(stage, [(subject, SHORT) for subject in short] + [(subject, stage.plan.behind) for subject in grown])
+    for pair in zip(short, grown, strict=True):
+        _compared(stage, *pair, found)
+    return found
+
+
+def _subjects(stage: Stage, events: int) -> Iterator[Subject]:
+    for database in stage.databases(f"behind-{events}"):
+        kind = database.name
+        subject = stage.subject(database, f"behind-{events}")
+        subject.database = database._replace(name=f"{kind} behind {events:,}")
+        subject.kind = kind
+        yield subject
+
+
+def _grow(stage: Stage, wanted: list[tuple[Subject, int]]) -> None:
+    """All of them at the same time: each is the work of one processor."""
+    running = []
+    for subject, events in wanted:
+        stage.say(f"making {subject.name}")
+        command = [str(BIN / "python"), "-m", "bench.growth", str(events)]
+        running.append(subprocess.Popen(command, cwd=ROOT, env={**os.environ, **subject.environment}))
+    if any(process.wait() for process in running):
+        raise NotGrown("a log could not be made, see above")
+
+
+def _compared(stage: Stage, short: Subject, grown: Subject, found: Found) -> None:
+    plan, events, kind = stage.plan, f"{stage.plan.behind:,}", grown.kind
+    with ExitStack() as running:
+        served = [(subject, running.enter_context(subject.serving())) for subject in (short, grown)]
+        for subject, over in served:
+            stage.furnish(subject, over, min(plan.access, TOKENS))
+            upkeep.settle(subject)
+        result = measuring.rounds(plan.short, stage.constant, served, WORKS, stage.directory, stage.say)
+        told = history.of(grown, served[1][1], plan.histories)
+    for work in WORKS:
+        ratios = result.ratios[grown.name, work]
+        beside = [each / other for each, other in zip(ratios, result.ratios[short.name, work], strict=True)]
+        found.findings.append(of_rounds(f"{work}, divided by the same behind {SHORT:,}", kind, beside, bound=FLAT))
+        found.findings.append(of_rounds(f"{work}, to the constant answer", kind, ratios, bound=rates.bound(kind, work)))
+    found.findings.append(
+        Finding("memory of the worker after it", kind, result.memory[grown.name], "MiB", rates.MEMORY, digits=0)
+    )
+    for each in told.findings:
+        found.findings.append(each._replace(database=kind, what=f"one token's history, {each.what}"))
+    for subject, words in ((short, f"{SHORT:,}"), (grown, events)):
+        stage.say(f"{subject.name}: starting")
+        for each in starting.of(subject, plan.starts):
+            found.findings.append(each._replace(database=kind, what=f"start behind {words}: {each.what}"))
+    found.faults.extend([*rates.faults(result), *told.faults])

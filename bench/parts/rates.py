@@ -1,0 +1,49 @@
+"""Requests per second of every work, as ratios to a constant answer, with one worker."""
+
+from bench import measuring
+from bench.findings import Bound, Finding, Found, at_least, at_most, of_rounds
+from bench.stage import Stage
+from bench.subject import CLIENT_CREDENTIALS, EXCHANGE, INTROSPECTION, REFRESH, REVOKED, UNKNOWN, WORKS
+
+NAME = "rates"
+TITLE = "Requests per second, divided by those of the constant answer"
+
+BOUNDS: dict[str, tuple[float, float]] = {
+    CLIENT_CREDENTIALS: (0.40, 0.35),
+    INTROSPECTION: (0.80, 0.60),
+    REVOKED: (0.80, 0.60),
+    UNKNOWN: (0.80, 0.60),
+    REFRESH: (0.25, 0.20),
+    EXCHANGE: (0.25, 0.20),
+}
+"""On SQLite and on PostgreSQL."""
+
+MEMORY = at_most(250)
+
+
+def bound(database: str, work: str) -> Bound:
+    """What a ratio is to reach."""
+    return at_least(BOUNDS[work][0 if database == "SQLite" else 1])
+
+
+def measure(stage: Stage) -> Found:
+    """Every work on every database."""
+    with stage.served() as served:
+        result = measuring.rounds(stage.plan.short, stage.constant, served, WORKS, stage.directory, stage.say)
+    findings = []
+    for (database, work), ratios in result.ratios.items():
+        findings.append(of_rounds(work, database, ratios, bound=bound(database, work)))
+    for database, memory in result.memory.items():
+        findings.append(Finding("memory of the worker after it", database, memory, "MiB", MEMORY, digits=0))
+    stage.remember(result)
+    return Found(findings, faults=faults(result))
+
+
+def faults(result: measuring.Result) -> list[str]:
+    """What was no success."""
+    named = {f"{database}, {work}": runs for (database, work), runs in result.measured.items()}
+    return [
+        f"{name}: {failed} answers were no success"
+        for name, runs in {**named, "constant answer": result.constants}.items()
+        if (failed := sum(each.failed for each in runs))
+    ]
