@@ -3,7 +3,7 @@
 import pytest
 
 from domain import log_key as log_key_page
-from domain.log_key import Activated, Introduced, Retired, Revoked
+from domain.log_key import Activated, Introduced, Retired, Revoked, Succeeded
 from domain.refusal import Conflict, InvalidRequest, NotFound
 from tests.domain.history import NOW, given, loosely
 
@@ -85,3 +85,81 @@ def test_a_key_has_its_own_id_and_the_logs_name(facts) -> None:
 
 def test_no_key_comes_twice() -> None:
     assert log_key.rotate(after(*made(1)), now=NOW, **key(1)).refusal.reason == Conflict.EXISTS
+
+
+# A log that was put back to an older copy --------------------------------------------------------------------------
+
+LOST = {"predecessor": "log.example/grantlog", "size": 4711, "root": "A" * 43 + "="}
+
+
+def succeed(state, number: int = 3, name: str = "log.example/second", **changes):
+    return log_key.succeed(state, now=NOW, **(key(number, name) | LOST | {"held": False} | changes))
+
+
+def made_under(number: int, name: str) -> tuple[Introduced, Activated]:
+    return Introduced(**key(number, name)), Activated(key_id=f"{number:08x}")
+
+
+def test_a_log_that_lost_its_head_goes_on_under_another_name_and_says_what_was_lost() -> None:
+    outcome = succeed(after(*made(1)))
+    assert outcome.events == (
+        Succeeded(origin="log.example/second", **LOST),
+        *made_under(3, "log.example/second"),
+        Retired(key_id="00000001"),
+    )
+    state = after(*made(1), *outcome.events)
+    assert (state.active, state.origin) == ("00000003", "log.example/second")
+    assert not any(state.in_standing("beside"))
+
+
+def test_no_former_key_signs_beside_the_successor_not_even_one_of_a_rotation_under_way() -> None:
+    state = after(*made(1), *made(2))
+    outcome = succeed(state)
+    assert outcome.events[-2:] == (Retired(key_id="00000001"), Retired(key_id="00000002"))
+    state = after(*made(1), *made(2), *outcome.events)
+    assert [each.standing for each in state.keys.values()] == ["retired", "retired", "active"]
+
+
+def test_the_next_rotation_bears_the_new_name() -> None:
+    state = after(*made(1), *succeed(after(*made(1))).events)
+    assert log_key.rotate(state, now=NOW, **key(4)).refusal.reason == InvalidRequest.MALFORMED
+    assert log_key.rotate(state, now=NOW, **key(4, "log.example/second")).events == made_under(4, "log.example/second")
+
+
+def test_a_log_succeeds_another_as_often_as_it_is_put_back() -> None:
+    state = after(*made(1), *succeed(after(*made(1))).events)
+    again = {"predecessor": "log.example/second"}
+    assert succeed(state, 5, "log.example/third", **again).events[0].origin == "log.example/third"
+    assert succeed(state, 5, "log.example/third").refusal.reason == InvalidRequest.MALFORMED
+
+
+def test_a_log_that_still_has_what_the_checkpoint_covers_needs_no_other_name() -> None:
+    outcome = succeed(after(*made(1)), held=True)
+    assert (outcome.refusal.reason, outcome.events) == (Conflict.EXISTS, ())
+
+
+@pytest.mark.parametrize("name", ["log.example/grantlog", "log.example/second"])
+def test_a_name_that_the_log_has_or_had_is_not_given_again(name) -> None:
+    state = after(*made(1), *succeed(after(*made(1))).events)
+    refused = succeed(state, 5, name, predecessor="log.example/second").refusal
+    assert (refused.reason, refused.field) == (Conflict.NAME_TAKEN, "origin")
+
+
+def test_only_a_checkpoint_of_the_log_itself_can_be_what_was_lost() -> None:
+    refused = succeed(after(*made(1)), predecessor="another.example/log").refusal
+    assert (refused.reason, refused.field) == (InvalidRequest.MALFORMED, "checkpoint")
+
+
+def test_a_log_without_a_key_has_nothing_to_succeed() -> None:
+    assert succeed(log_key.INITIAL).refusal.reason == NotFound.UNKNOWN
+
+
+@pytest.mark.parametrize(
+    ("facts", "reason"),
+    [
+        ({"verifier_key": "log.example/second+00000009+AQID"}, InvalidRequest.MALFORMED),
+        (key(1, "log.example/second"), Conflict.EXISTS),
+    ],
+)
+def test_the_successors_key_is_a_new_one_with_its_own_id(facts, reason) -> None:
+    assert succeed(after(*made(1)), **facts).refusal.reason == reason
