@@ -69,6 +69,18 @@ class Prepared:
         except Exception as error:
             translate(connection, sql, error)
 
+    def _copy(self, connection: Connection, names: Sequence[str], rows: Sequence[tuple[Any, ...]]) -> None:
+        quote = connection.dialect.identifier_preparer
+        statement: Any = self.statement
+        sql = f"COPY {quote.format_table(statement.table)} ({', '.join(map(quote.quote, names))}) FROM STDIN"
+        cursor: Any = connection.connection.cursor()
+        try:
+            with cursor.copy(sql) as copying:
+                for row in rows:
+                    copying.write_row(row)
+        except Exception as error:
+            translate(connection, sql, error)
+
     def _is_plain_insert(self, connection: Connection, sql: str, parameters: Parameters) -> bool:
         """Whether the statement does nothing but put its parameters into a table's columns."""
         if self._plain is None:
