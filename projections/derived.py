@@ -1,10 +1,12 @@
 """What came of client secrets, as counts: how much was ever issued, and what of it is alive at any moment.
 
 A million tokens are a few hundred rows here: whatever was issued in one second and lives until the same second is one
-row. So the blast radius of a secret is known at once, whatever its size. The counts follow the log instead of being
-written with it; ends of single things are taken off their rows, and a cut-off empties whole stretches of them.
+row, and all that ends in one day is one more. So the blast radius of a secret (`projections.blast_radius`) is known at
+once, whatever its size. The counts follow the log instead of being written with it; ends of single things are taken off
+their rows, and a cut-off empties whole stretches of them.
 """
 
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from enum import IntEnum
 from typing import Any, NamedTuple
@@ -20,6 +22,7 @@ from sqlalchemy import (
     bindparam,
     delete,
     func,
+    insert,
     select,
     update,
 )
@@ -91,8 +94,22 @@ PEOPLE = Table(
 )
 """On whose behalf something is alive, until when, and when the newest of it was issued."""
 
-TABLES = (LIVES, TOTALS, PEOPLE)
+DAYS = Table(
+    "derived_days",
+    metadata,
+    Column("client_id", Text, primary_key=True),
+    Column("secret_id", Text, primary_key=True),
+    Column("kind", SmallInteger, primary_key=True, autoincrement=False),
+    Column("day", BigInteger, primary_key=True, autoincrement=False),
+    Column("count", BigInteger, nullable=False),
+    sqlite_with_rowid=False,
+)
+"""The rows of `LIVES` that end within one day, as one. Only of days that are still to come is it read."""
+
+TABLES = (LIVES, TOTALS, PEOPLE, DAYS)
 TABLE = LIVES
+
+SECONDS_OF_DAY = 86_400
 
 
 Row = tuple[str, str, int, int, int]
@@ -160,6 +177,7 @@ def _upserts(table: Table, summed: Iterable[str], latest: Iterable[str] = ()) ->
 
 
 _LIVE = _upserts(LIVES, ("count",))
+_DAY = _upserts(DAYS, ("count",))
 _TOTAL = _upserts(TOTALS, Total._fields[2:])
 _PERSON = _upserts(PEOPLE, (), ("issued_at", "until"))
 _FORGET_PERSON = update(PEOPLE).where(PEOPLE.c.account_id == bindparam("b_account_id")).values(until=0)
@@ -171,6 +189,13 @@ def count(connection: Connection, pieces: Mapping[Row, int]) -> None:
     rows = [dict(zip(names, (*row, change), strict=True)) for row, change in sorted(pieces.items()) if change]
     if rows:
         _LIVE[connection.dialect.name].run(connection, rows)
+    days: Counter[tuple[str, str, int, int]] = Counter()
+    for (client_id, secret_id, kind, until, _), change in pieces.items():
+        days[client_id, secret_id, kind, until // SECONDS_OF_DAY] += change
+    of_days = ("client_id", "secret_id", "kind", "day", "count")
+    rows = [dict(zip(of_days, (*row, change), strict=True)) for row, change in sorted(days.items()) if change]
+    if rows:
+        _DAY[connection.dialect.name].run(connection, rows)
 
 
 def add_totals(connection: Connection, totals: Iterable[Total]) -> None:
@@ -195,114 +220,36 @@ def forget(connection: Connection, account_id: str) -> None:
 def clear(connection: Connection, cut: Cleared) -> None:
     """Empties what a cut-off ended."""
     lives = delete(LIVES).where(LIVES.c.client_id == cut.client_id)
+    days = delete(DAYS).where(DAYS.c.client_id == cut.client_id)
     people = update(PEOPLE).where(PEOPLE.c.client_id == cut.client_id).values(until=0)
     if cut.secret_id is not None:
         lives = lives.where(LIVES.c.secret_id == cut.secret_id)
+        days = days.where(DAYS.c.secret_id == cut.secret_id)
         people = people.where(PEOPLE.c.secret_id == cut.secret_id)
     if cut.since is not None:
         lives = lives.where(LIVES.c.issued >= cut.since // SECOND)
         people = people.where(PEOPLE.c.issued_at >= cut.since // SECOND * SECOND)
     connection.execute(lives)
+    connection.execute(days)
     connection.execute(people)
+    if cut.since is not None:
+        _sum_days(connection, cut)
+
+
+def _sum_days(connection: Connection, cut: Cleared) -> None:
+    """Sums what a cut-off since a moment left alive."""
+    day = LIVES.c.until // SECONDS_OF_DAY
+    left = select(LIVES.c.client_id, LIVES.c.secret_id, LIVES.c.kind, day, func.sum(LIVES.c.count))
+    left = left.where(LIVES.c.client_id == cut.client_id)
+    if cut.secret_id is not None:
+        left = left.where(LIVES.c.secret_id == cut.secret_id)
+    left = left.group_by(LIVES.c.client_id, LIVES.c.secret_id, LIVES.c.kind, day)
+    connection.execute(insert(DAYS).from_select(["client_id", "secret_id", "kind", "day", "count"], left))
 
 
 def prune(connection: Connection, before: Moment, limit: int = 500) -> int:
     """Deletes rows of what had ended before a moment: those of at most `limit` seconds; says how many rows."""
     event_index.hold(connection, NAME)
+    connection.execute(delete(DAYS).where(DAYS.c.day < before // SECOND // SECONDS_OF_DAY))
     seconds = select(LIVES.c.until).where(LIVES.c.until < before // SECOND).distinct().limit(limit)
     return connection.execute(delete(LIVES).where(LIVES.c.until.in_(seconds))).rowcount
-
-
-# Reading ----------------------------------------------------------------------------------------------------------
-
-
-class Count(NamedTuple):
-    """How many there ever were, and how many are alive."""
-
-    total: int = 0
-    live: int = 0
-
-
-class Derived(NamedTuple):
-    """What came of something, and how many people that concerns who have something alive of it."""
-
-    grants: Count = Count()
-    codes: Count = Count()
-    access_tokens: Count = Count()
-    refresh_tokens: Count = Count()
-    people: int = 0
-
-    @property
-    def tokens_live(self) -> int:
-        """Tokens and codes that are alive."""
-        return self.codes.live + self.access_tokens.live + self.refresh_tokens.live
-
-
-def of_secret(
-    connection: Connection, client_id: str, secret_id: str, now: Moment, since: Moment | None = None
-) -> Derived:
-    """What one secret version authenticated. `since` narrows what is alive to what was issued since that second."""
-    live = _live(connection, client_id, secret_id, now, since)
-    row = connection.execute(
-        select(TOTALS).where(TOTALS.c.client_id == client_id, TOTALS.c.secret_id == secret_id)
-    ).first()
-    total = (0, 0, 0, 0) if row is None else (row.grants, row.codes, row.access_tokens, row.refresh_tokens)
-    return Derived(
-        Count(total[0], live.get(Kind.GRANT, 0)),
-        Count(total[1], 0),
-        Count(total[2], live.get(Kind.ACCESS, 0)),
-        Count(total[3], live.get(Kind.REFRESH, 0)),
-        _people(connection, client_id, secret_id, now, since),
-    )
-
-
-def of_client(connection: Connection, client_id: str, now: Moment, since: Moment | None = None) -> Derived:
-    """What a client was given, by whichever secret or none."""
-    live = _live(connection, client_id, None, now, since)
-    rows = connection.execute(select(TOTALS).where(TOTALS.c.client_id == client_id)).all()
-    whole = next((row for row in rows if row.secret_id == NO_SECRET), None)
-    return Derived(
-        Count(0 if whole is None else whole.grants, live.get(Kind.NEWEST, 0)),
-        Count(0 if whole is None else whole.codes, live.get(Kind.CODE, 0)),
-        Count(sum(row.access_tokens for row in rows), live.get(Kind.ACCESS, 0)),
-        Count(sum(row.refresh_tokens for row in rows), live.get(Kind.REFRESH, 0)),
-        _people(connection, client_id, None, now, since),
-    )
-
-
-def _live(
-    connection: Connection, client_id: str, secret_id: str | None, now: Moment, since: Moment | None
-) -> dict[int, int]:
-    query = select(LIVES.c.kind, func.sum(LIVES.c.count)).where(
-        LIVES.c.client_id == client_id, LIVES.c.until > now // SECOND
-    )
-    if secret_id is not None:
-        query = query.where(LIVES.c.secret_id == secret_id)
-    if since is not None:
-        query = query.where(LIVES.c.issued >= since // SECOND)
-    return {kind: int(found) for kind, found in connection.execute(query.group_by(LIVES.c.kind))}
-
-
-def _people(connection: Connection, client_id: str, secret_id: str | None, now: Moment, since: Moment | None) -> int:
-    query = select(func.count(PEOPLE.c.account_id.distinct())).where(
-        PEOPLE.c.client_id == client_id, PEOPLE.c.until > now
-    )
-    if secret_id is not None:
-        query = select(func.count()).where(
-            PEOPLE.c.client_id == client_id, PEOPLE.c.secret_id == secret_id, PEOPLE.c.until > now
-        )
-    if since is not None:
-        query = query.where(PEOPLE.c.issued_at >= since // SECOND * SECOND)
-    return connection.scalar(query) or 0
-
-
-def people(
-    connection: Connection, client_id: str, secret_id: str | None, *, after: str | None = None, limit: int = 50
-) -> list[str]:
-    """At most `limit + 1` ids of people on whose behalf something was ever issued, in the order of their ids."""
-    query = select(PEOPLE.c.account_id).distinct().where(PEOPLE.c.client_id == client_id)
-    if secret_id is not None:
-        query = query.where(PEOPLE.c.secret_id == secret_id)
-    if after is not None:
-        query = query.where(PEOPLE.c.account_id > after)
-    return list(connection.scalars(query.order_by(PEOPLE.c.account_id).limit(limit + 1)))

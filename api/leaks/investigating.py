@@ -18,7 +18,7 @@ from eventstore.issued import Issued
 from eventstore.lifespans import Life
 from eventstore.privacy import Privacy
 from projections import clients, secrets, tokens
-from projections.derived import Count, Derived
+from projections.blast_radius import Count, Derived
 
 
 class SecretVersion(msgspec.Struct, frozen=True):

@@ -13,8 +13,8 @@ from eventstore.ending import WHOLE, grants_of
 from eventstore.issued import Issued
 from eventstore.lifespans import Life, cuts, history, lives
 from eventstore.view import View
-from projections import derived
-from projections.derived import Count, Derived
+from projections import blast_radius as radius
+from projections.blast_radius import Count, Derived
 from projections.grants import TABLE as GRANTS
 
 GRANTS_AT_MOST = 1_000
@@ -69,9 +69,9 @@ def blast_radius(
 ) -> Derived:
     """Everything that a containment concerns, with what of it is alive. The counts have been brought up to `head`."""
     if target.secret_id is not None and target.client_id is not None:
-        return derived.of_secret(connection, target.client_id, target.secret_id, now, since)
+        return radius.of_secret(connection, target.client_id, target.secret_id, now, since)
     if target.kind == "client" and target.client_id is not None:
-        return derived.of_client(connection, target.client_id, now, since)
+        return radius.of_client(connection, target.client_id, now, since)
     named: Iterable[str] = target.grants
     if target.kind == "account" and target.account_id is not None:
         named = [grant_id for grant_id, _ in grants_of(connection, target.account_id, head, now)]

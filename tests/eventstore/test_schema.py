@@ -15,7 +15,7 @@ from eventstore import schema
 from eventstore.engines import migrating
 from eventstore.ledger import Ledger
 from eventstore.stored import events
-from projections import tokens
+from projections import derived, tokens
 from security.clock import ManualClock
 from security.keyring import Keyring
 from tests.eventstore.conftest import HERE, disable, register
@@ -40,6 +40,29 @@ def test_an_empty_database_is_brought_to_the_newest_revision(empty_database_url:
     assert schema.is_current(empty_database_url)
     schema.upgrade(empty_database_url)
     assert schema.is_current(empty_database_url)
+
+
+def test_a_migration_sums_what_is_alive_by_day(empty_database_url: str) -> None:
+    config = Config()
+    config.set_main_option("script_location", str(schema.MIGRATIONS))
+    day = derived.SECONDS_OF_DAY
+    ends = [(derived.Kind.ACCESS, 5, 1), (derived.Kind.ACCESS, day - 1, 2), (derived.Kind.REFRESH, 3 * day, 4)]
+    rows = [
+        {"client_id": "a-client", "secret_id": "s", "kind": kind, "until": until, "issued": 1, "count": count}
+        for kind, until, count in ends
+    ]
+    engine = migrating(empty_database_url)
+    try:
+        with engine.begin() as connection:
+            config.attributes["connection"] = connection
+            command.upgrade(config, "0002")
+            connection.execute(insert(derived.LIVES), rows)
+        schema.upgrade(empty_database_url)
+        with engine.connect() as connection:
+            found = connection.execute(select(derived.DAYS).order_by(derived.DAYS.c.kind)).all()
+        assert [tuple(row) for row in found] == [("a-client", "s", 1, 0, 3), ("a-client", "s", 2, 3, 4)]
+    finally:
+        engine.dispose()
 
 
 def test_a_migration_keeps_every_token(empty_database_url: str) -> None:
