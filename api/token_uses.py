@@ -38,27 +38,20 @@ ASKED = 2_000
 LOOKED_UP = 200
 """Of these, those that are looked up each time that something is recorded."""
 
-_PLACES = 50_000
+_PLACES = 10_000
 
 
 class _Place(NamedTuple):
-    """How and from where a token was used."""
+    """How a token was used, and by whom. Few are alike in everything but their addresses."""
 
     via: usage.TokenVia
     seen_by: str | None
     ended: str | None
-    ip: str | None
     user_agent: str | None
-    told_ip: str | None
     told_user_agent: str | None
     actor_kind: Any
     actor_id: str | None
     credential: tuple[tuple[str, str], ...] | None
-
-    def origin(self, request_id: str | None) -> Origin:
-        """Who brought it, as the event says it. Further uses are of many requests."""
-        credential = None if self.credential is None else dict(self.credential)
-        return Origin(Actor(self.actor_kind, self.actor_id, credential), request_id, self.ip, self.user_agent)
 
 
 class _Use(msgspec.Struct, frozen=True, gc=False):
@@ -66,6 +59,14 @@ class _Use(msgspec.Struct, frozen=True, gc=False):
 
     digest: bytes
     place: _Place
+    ip: str | None
+    told_ip: str | None
+
+    def origin(self, request_id: str | None) -> Origin:
+        """Who brought it, as the event says it. Further uses are of many requests."""
+        place = self.place
+        credential = None if place.credential is None else dict(place.credential)
+        return Origin(Actor(place.actor_kind, place.actor_id, credential), request_id, self.ip, place.user_agent)
 
 
 class _First(NamedTuple):
@@ -127,9 +128,8 @@ class TokenUses:
         came = origin()
         told = None if told_ip is None else normalise(told_ip)
         agent = None if told_user_agent is None else told_user_agent[: usage.TOLD_MAXIMUM]
-        use = _Use(
-            digest, self._place(_Place(via, seen_by, ended, came.ip, came.user_agent, told, agent, *_actor(came)))
-        )
+        place = self._place(_Place(via, seen_by, ended, came.user_agent, agent, *_actor(came)))
+        use = _Use(digest, place, came.ip, told)
         if token is None:
             self._strangers[key] = 0
             if len(self._strangers) > STRANGERS:
@@ -191,7 +191,7 @@ class TokenUses:
             about = found.get(each.thing.digest) if first is None else first.about
             if about is not None:
                 request_id = None if first is None else first.request_id
-                asked.append((_command(each, about), each.thing.place.origin(request_id)))
+                asked.append((_command(each, about), each.thing.origin(request_id)))
         await self._ledger.execute_each(asked)
 
     async def _look_up(self, limit: int) -> None:
@@ -217,7 +217,7 @@ def _command(due: Due[_Use], about: dict[str, Any]) -> Command:
     facts = about | {
         "via": place.via,
         "seen_by": place.seen_by,
-        "told_ip": place.told_ip,
+        "told_ip": due.thing.told_ip,
         "told_user_agent": place.told_user_agent,
         "ended": place.ended,
     }
