@@ -1,0 +1,205 @@
+"""`python -m bench.leaks`: how long it takes to know what came of a secret with a million live tokens, and to end it.
+
+A server of its own is started on what was prepared, so that the first question is one that nothing has warmed up for.
+"""
+
+import argparse
+import json
+import os
+import secrets
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from statistics import median
+from typing import Any, NamedTuple
+
+import httpx
+
+from bench import databases, machine, server
+from bench.databases import Database
+from bench.leaked_log import SCOPE, Leaked, Say, write
+from bench.preparation import Administration
+
+AGAIN = 9
+"""Questions after the first one, of which the median is told."""
+
+ADMINISTRATOR = "leaks:read leaks:write audit:personal introspect"
+
+
+class Measured(NamedTuple):
+    """Milliseconds from question to answer and of computing for it, and what was told."""
+
+    what: str
+    took: float
+    computed: float
+    told: Mapping[str, Any]
+
+
+class Caller:
+    """Whoever asks. What it takes to answer is the time of every process of the server and its database."""
+
+    def __init__(self, http: httpx.Client, directory: Path) -> None:
+        self._http = http
+        self._directory = directory
+
+    def timed(self, what: str, method: str, path: str, **given: Any) -> Measured:
+        """One request, which must succeed."""
+        began, before = time.perf_counter(), self._computed()
+        answer = self._http.request(method, path, **given)
+        took, computed = time.perf_counter() - began, self._computed() - before
+        if answer.status_code != 200:
+            raise WrongAnswer(f"{path}: {answer.status_code} {answer.text}")
+        return Measured(what, took * 1000, computed / 1e6, answer.json())
+
+    def post(self, what: str, path: str, **body: Any) -> Measured:
+        return self.timed(what, "POST", path, json=body)
+
+    def is_active(self, token: str) -> bool:
+        """Whether a token is good."""
+        active: bool = self.timed("", "POST", "/oauth/introspect", data={"token": token}).told["active"]
+        return active
+
+    def token(self, client: tuple[str, str]) -> str:
+        """A token of that client's own."""
+        told = self.timed("", "POST", "/oauth/token", data={"grant_type": "client_credentials"}, auth=client).told
+        return str(told["access_token"])
+
+    def _computed(self) -> int:
+        """Nanoseconds."""
+        pids = {*_children(str(os.getpid())), *_working_in(self._directory)}
+        return sum(_computed(task) for pid in pids for task in Path(f"/proc/{pid}/task").glob("*/schedstat"))
+
+
+class WrongAnswer(Exception):
+    """The server did not answer what it has to."""
+
+
+def main() -> int:
+    """0; an answer that is not what it has to be ends it."""
+    options = _options()
+    with tempfile.TemporaryDirectory(prefix="grantlog-bench-") as name:
+        directory = Path(name)
+        # PostgreSQL runs as a user of its own, who has to get in.
+        directory.chmod(0o755)
+        for opened in _databases(directory):
+            with opened as database:
+                for each in measure(database, directory, options, _say):
+                    name = f"{database.name}: {each.what}"
+                    print(f"{name:<46}{each.took:>8.1f} ms {each.computed:>8.1f} ms computing  {json.dumps(each.told)}")
+        print("\n".join(f"{name}: {value}" for name, value in machine.facts(directory).items()))
+    return 0
+
+
+def measure(database: Database, directory: Path, options: argparse.Namespace, say: Say) -> Iterator[Measured]:
+    """Each question and command once, in the order in which they would come. Raises `WrongAnswer`."""
+    port, key = server.free_port(), secrets.token_urlsafe(32)
+    environment = {
+        "GRANTLOG_ENVIRONMENT": "production",
+        "GRANTLOG_DATABASE_URL": database.url,
+        "GRANTLOG_DATA_DIR": str(directory),
+        "GRANTLOG_MASTER_KEY": key,
+        "GRANTLOG_PORT": str(port),
+        "GRANTLOG_ISSUER": f"http://127.0.0.1:{port}",
+    }
+    administration = Administration(environment)
+    administration.run("database", "upgrade")
+    administration.run("scope", "put", SCOPE, "Use the catalogue")
+    grants = (
+        "--grant-type",
+        "authorization_code",
+        "--grant-type",
+        "client_credentials",
+        "--grant-type",
+        "refresh_token",
+    )
+    shop, secret = administration.client("Shop", SCOPE, *grants, "--redirect-uri", "https://shop.example/callback")
+    asking = administration.client("Security", ADMINISTRATOR, "--grant-type", "client_credentials")
+    version = json.loads(administration.run("client", "show", shop, "--json"))["secrets"][0]["id"]
+    write(database.url, key, Leaked(shop, version), options.tokens, options.seconds, say)
+    with server.grantlog(environment, directory / "server.log") as running, _calling(running.url) as http:
+        caller = Caller(http, directory)
+        http.headers["authorization"] = f"Bearer {caller.token(asking)}"
+        alive = caller.token((shop, secret))
+        yield from _asked(caller, secret)
+        yield from _ended(caller, secret, alive)
+
+
+def _asked(caller: Caller, secret: str) -> Iterator[Measured]:
+    first = caller.post("investigate: the first answer", "/leaks/investigate", secret=secret)
+    yield first._replace(told=first.told["derived"] | first.told["containment"])
+    again = [caller.post("", "/leaks/investigate", secret=secret) for _ in range(AGAIN)]
+    what = f"investigate: the median of {AGAIN} more"
+    yield Measured(what, median(each.took for each in again), median(each.computed for each in again), {})
+    for page in ("tokens", "events", "people"):
+        path = f"/leaks/investigate/{first.told['sha256']}/{page}?limit=200"
+        found = caller.timed(f"a page of {page}", "GET", path)
+        yield found._replace(told={"items": len(found.told["items"])})
+
+
+def _ended(caller: Caller, secret: str, alive: str) -> Iterator[Measured]:
+    tried = caller.post("contain: the dry run", "/leaks/contain", secret=secret, dry_run=True)
+    yield tried._replace(told=tried.told["contained"])
+    if not caller.is_active(alive):
+        raise WrongAnswer("a dry run ended something")
+    done = caller.post("contain", "/leaks/contain", secret=secret, rotate=True)
+    yield done._replace(told=done.told["contained"])
+    if caller.is_active(alive) or done.told["contained"] != tried.told["contained"]:
+        raise WrongAnswer("what was ended lives, or is not what the dry run said")
+    after = caller.post("investigate: afterwards", "/leaks/investigate", secret=secret)
+    yield after._replace(told=after.told["containment"])
+
+
+@contextmanager
+def _calling(url: str) -> Iterator[httpx.Client]:
+    with httpx.Client(base_url=url, timeout=300) as http:
+        yield http
+
+
+def _children(process: str) -> Iterator[str]:
+    """What this process started, and what that did."""
+    for listed in Path(f"/proc/{process}/task").glob("*/children"):
+        for child in listed.read_text().split():
+            yield child
+            yield from _children(child)
+
+
+def _working_in(directory: Path) -> Iterator[str]:
+    """Processes that run in that folder, as those of PostgreSQL do."""
+    for process in Path("/proc").iterdir():
+        if process.name.isdecimal():
+            try:
+                if (process / "cwd").readlink().is_relative_to(directory):
+                    yield process.name
+            except OSError:
+                # It has ended, or is somebody else's.
+                continue
+
+
+def _computed(schedstat: Path) -> int:
+    try:
+        return int(schedstat.read_text().split()[0])
+    except OSError:
+        return 0
+
+
+def _databases(directory: Path) -> Iterator[Any]:
+    yield databases.sqlite(directory / "sqlite")
+    yield databases.postgresql(directory / "postgresql")
+
+
+def _say(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)
+
+
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m bench.leaks", description=__doc__)
+    parser.add_argument("--tokens", type=int, default=1_000_000)
+    parser.add_argument("--seconds", type=int, default=3_600, help="within which they were all issued")
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
