@@ -10,6 +10,7 @@ UV_COMPILE := $(BIN)/uv --quiet pip compile pyproject.toml --universal --python-
 # The rooms that hold code, as far as they exist.
 CODE := $(patsubst %/,%,$(sort $(dir $(wildcard $(addsuffix /*.py,api demo docs domain eventstore projections security verifier bench tests)))))
 OPENID_CLIENT := tests/openid_client
+PEER := bench/peer
 NODE_READY := $(if $(and $(shell command -v node),$(shell command -v npm),$(wildcard $(OPENID_CLIENT)/package.json)),$(OPENID_CLIENT)/node_modules/.ready)
 
 # Options for pytest, for example: make test PYTEST='-k consent'
@@ -21,7 +22,7 @@ JOBS ?= 2
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help run dev test check docs pictures lock bench bench-full clean
+.PHONY: help run dev test check docs pictures lock bench bench-full bench-peer clean
 
 help:  ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -57,8 +58,11 @@ bench: dev  ## Measure both databases beside a constant answer of the same serve
 bench-full: dev  ## Measure all that is promised about speed, behind ten million events too; takes half an hour
 	$(BIN)/python -m bench.full $(BENCH)
 
+bench-peer: dev $(PEER)/node_modules/.ready  ## Measure node-oidc-provider beside it, on the same PostgreSQL (needs wrk and node)
+	$(BIN)/python -m bench.peer $(BENCH)
+
 clean:  ## Remove everything that was built, the demo's data in var/ excepted
-	rm -rf $(VENV) $(OPENID_CLIENT)/node_modules .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
+	rm -rf $(VENV) $(OPENID_CLIENT)/node_modules $(PEER)/node_modules .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
 	rm -rf build grantlog.egg-info
 	find $(CODE) alembic -name __pycache__ -prune -exec rm -rf {} + 2>/dev/null || true
 
@@ -84,6 +88,7 @@ $(VENV)/.development: requirements-dev.lock pyproject.toml VERSION | $(BIN)/pyth
 	@$(PIP) --no-deps --no-build-isolation --editable .
 	@touch $(VENV)/.runtime $@
 
-$(OPENID_CLIENT)/node_modules/.ready: $(OPENID_CLIENT)/package.json $(OPENID_CLIENT)/package-lock.json
-	cd $(OPENID_CLIENT) && npm ci --ignore-scripts --no-audit --no-fund --loglevel=error
+# What Node's programs need, wherever there is a description and a lock of it.
+%/node_modules/.ready: %/package.json %/package-lock.json
+	cd $* && npm ci --ignore-scripts --no-audit --no-fund --loglevel=error
 	@touch $@

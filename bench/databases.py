@@ -27,12 +27,12 @@ class Cluster:
 
     def __init__(self, server: PostgreSQL, directory: Path) -> None:
         self._server = server
-        self._directory = directory
+        self.directory = directory
 
     def database(self, name: str) -> Database:
         """A new database in it."""
         self._server.administer(f'CREATE DATABASE "{name}"')
-        with psycopg.connect(f"user=postgres dbname={name} host={self._directory}") as connection:
+        with psycopg.connect(f"user=postgres dbname={name} host={self.directory}") as connection:
             row = connection.execute("SHOW server_version").fetchone()
         return Database(POSTGRESQL, self._server.url(name), str(row[0]) if row else "")
 

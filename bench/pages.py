@@ -5,7 +5,7 @@ from pathlib import Path
 from types import ModuleType
 
 from bench.databases import KINDS
-from bench.findings import Finding, Found
+from bench.findings import Detail, Finding, Found
 from bench.stage import FullPlan
 
 PAGE = Path(__file__).parents[1] / "docs" / "performance.md"
@@ -45,6 +45,15 @@ def full(found: Mapping[ModuleType, Found], facts: Mapping[str, str], plan: Full
             lines += ["", f"{detail.title}:", "", *_rows(detail.columns, detail.rows)]
     lines += ["", "Measured on:", "", *(f"- {name}: {value}" for name, value in facts.items())]
     return "\n".join([*lines, "", FULL[1]])
+
+
+def part(marked: tuple[str, str], words: str, details: Sequence[Detail], facts: Mapping[str, str]) -> str:
+    """A part of the page between its markers: words, tables, and what it was measured on."""
+    lines = [marked[0], "", words]
+    for detail in details:
+        lines += ["", f"{detail.title}:", "", *_rows(detail.columns, detail.rows)]
+    lines += ["", "Measured on:", "", *(f"- {name}: {value}" for name, value in facts.items())]
+    return "\n".join([*lines, "", marked[1]])
 
 
 def _table(findings: Sequence[Finding]) -> list[str]:

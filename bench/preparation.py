@@ -108,16 +108,18 @@ def basic(client_id: str, secret: str) -> str:
     return "Basic " + base64.b64encode(f"{client_id}:{secret}".encode()).decode()
 
 
-def collect(server: Server, prepared: Prepared, directory: Path, *, seconds: int, at_least: int = 0) -> None:
+def collect(
+    server: Server, prepared: Prepared, directory: Path, *, seconds: int, at_least: int = 0, path: str = "/oauth/token"
+) -> None:
     """Adds the access tokens that `seconds` of load give, again and again until there are as many as wanted."""
     while True:
-        load = wrk.Load("/oauth/token", "collect.lua", directory / "access", prepared.service)
+        load = wrk.Load(path, "collect.lua", directory / "access", prepared.service)
         wrk.run(server.port, load, seconds=seconds, connections=64)
         found: list[str] = []
-        for path in sorted(directory.glob("access.*")):
+        for file in sorted(directory.glob("access.*")):
             # The last line of a thread that was stopped may be half a token.
-            found += [line for line in path.read_text().split("\n")[:-1] if line]
-            path.unlink()
+            found += [line for line in file.read_text().split("\n")[:-1] if line]
+            file.unlink()
         if not found:
             raise Unprepared("the token endpoint gives no tokens")
         prepared.access += found
