@@ -18,7 +18,7 @@ from projections.event_index import Owners
 from projections.index_rows import Row
 from projections.prepared import Prepared
 
-BATCH = 512
+BATCH = 320
 """Events in one step, which is one transaction."""
 
 PORTION = 128

@@ -51,14 +51,15 @@ class Life:
     def issued(self, **given: Any) -> Event:
         self.refresh = self.name()
         return grant.TokensIssued(
-            grant_type="authorization_code", client_id="c", account_id="p", scope="s", access_token=self.newest_access(),
+            grant_type="authorization_code", client_id="c", account_id="p", scope="s", access_token=self.newest(),
             lifetime=600, refresh_token=self.refresh, refresh_lifetime=3_000, **given,
         )  # fmt: skip
 
     def refreshed(self, secret_id: str | None, lifetime: int, grace: int) -> Event:
         self.predecessor, self.refresh = self.refresh, self.name()
         return grant.TokensRefreshed(
-            client_id="c", account_id="p", scope="s", secret_id=secret_id, access_token=self.newest_access(), lifetime=lifetime,
+            client_id="c", account_id="p", scope="s", secret_id=secret_id, access_token=self.newest(),
+            lifetime=lifetime,
             refresh_token=self.refresh, refresh_lifetime=3_000,
             grace_ends_at=self.now + grace * SECOND if grace else None,
         )  # fmt: skip
