@@ -84,9 +84,12 @@ class Prepared:
     def _is_plain_insert(self, connection: Connection, sql: str, parameters: Parameters) -> bool:
         """Whether the statement does nothing but put its parameters into a table's columns."""
         if self._plain is None:
-            statement = self.statement
-            self._plain = isinstance(statement, Insert) and sql == str(
-                insert(statement.table).compile(dialect=connection.dialect, column_keys=list(parameters))
+            statement: Any = self.statement
+            self._plain = (
+                isinstance(statement, Insert)
+                and set(parameters) <= set(statement.table.columns.keys())
+                and sql
+                == str(insert(statement.table).compile(dialect=connection.dialect, column_keys=list(parameters)))
             )
         return self._plain
 
