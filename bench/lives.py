@@ -27,9 +27,14 @@ GRANTS, REFRESHES, USES, ENDS = 0.015, 0.03, 0.10, 0.01
 """Shares of what happens; the rest are tokens for services."""
 
 
-class Happening(NamedTuple):
-    """One event and where it goes."""
+SOON = SECOND // 100
+"""How long after the event before it something happens that follows from it at once."""
 
+
+class Happening(NamedTuple):
+    """One event, when and where."""
+
+    time: Moment
     stream: str
     version: int
     actor: Actor
@@ -48,13 +53,14 @@ class _Grant:
 
 
 class Lives:
-    """An endless history. Set `now` before each `next`."""
+    """An endless history. Set `now` before each `next`; nothing happens earlier than what happened before."""
 
     def __init__(self, parties: Parties, start: Moment) -> None:
         self.now = start
         self._parties = parties
         self._chance = random.Random(7)  # noqa: S311 - a made-up history is no secret
         self._open: deque[_Grant] = deque(maxlen=OPEN)
+        self._time = start
         self._newest: tuple[str, Party, str, Moment] | None = None
         self._seen = ""
 
@@ -68,10 +74,14 @@ class Lives:
                 yield self._refreshed(grant)
             elif drawn < GRANTS + REFRESHES + USES and self._newest is not None and self._seen != self._newest[2]:
                 yield self._used()
-            elif drawn > 1 - ENDS and self._newest is not None and self.now < self._newest[3]:
+            elif drawn > 1 - ENDS and self._newest is not None and self._time + SOON < self._newest[3]:
                 yield self._revoked()
             else:
                 yield self._issued()
+
+    def _happening(self, stream: str, version: int, actor: Actor, event: Event, *, soon: bool = False) -> Happening:
+        self._time = self._time + SOON if soon else max(self.now, self._time)
+        return Happening(self._time, stream, version, actor, event)
 
     def _digest(self) -> str:
         return self._chance.randbytes(32).hex()
@@ -79,7 +89,7 @@ class Lives:
     def _issued(self) -> Happening:
         service = self._chance.choice(self._parties.services)
         stream, token = f"grant:{ordered_id(self.now)}", self._digest()
-        self._newest = (stream, service, token, self.now + ACCESS_LIFETIME * SECOND)
+        self._newest = (stream, service, token, max(self.now, self._time) + ACCESS_LIFETIME * SECOND)
         event = TokensIssued(
             grant_type="client_credentials",
             client_id=service.client_id,
@@ -89,7 +99,7 @@ class Lives:
             access_token=token,
             lifetime=ACCESS_LIFETIME,
         )
-        return Happening(stream, 1, _acting(service), event)
+        return self._happening(stream, 1, _acting(service), event)
 
     def _authorized(self) -> Iterator[Happening]:
         shop, account_id = self._chance.choice(self._parties.shops), self._chance.choice(self._parties.people)
@@ -103,8 +113,8 @@ class Lives:
             code=code,
             lifetime=60,
         )
-        yield Happening(stream, 1, Actor("person", account_id), issued)
-        yield Happening(stream, 2, _acting(shop), CodeRedeemed())
+        yield self._happening(stream, 1, Actor("person", account_id), issued)
+        yield self._happening(stream, 2, _acting(shop), CodeRedeemed(), soon=True)
         tokens = TokensIssued(
             grant_type="authorization_code",
             client_id=shop.client_id,
@@ -119,7 +129,7 @@ class Lives:
             refresh_ends_in=ABSOLUTE,
             code=code,
         )
-        yield Happening(stream, 3, _acting(shop), tokens)
+        yield self._happening(stream, 3, _acting(shop), tokens, soon=True)
         self._open.append(_Grant(stream, shop, account_id, self.now))
 
     def _still_used(self) -> _Grant | None:
@@ -141,7 +151,7 @@ class Lives:
             refresh_token=self._digest(),
             refresh_lifetime=IDLE,
         )
-        return Happening(grant.stream, grant.version, _acting(grant.shop), event)
+        return self._happening(grant.stream, grant.version, _acting(grant.shop), event)
 
     def _used(self) -> Happening:
         """The first use of the newest token, at another service."""
@@ -157,15 +167,14 @@ class Lives:
             via="introspection",
             seen_by=asking.client_id,
         )
-        return Happening(usage.stream(token), 1, _acting(asking), event)
+        return self._happening(usage.stream(token), 1, _acting(asking), event, soon=True)
 
     def _revoked(self) -> Happening:
         assert self._newest is not None
         stream, service, token, expires_at = self._newest
         self._newest = None
-        return Happening(
-            stream, 2, _acting(service), TokenRevoked(access_token=token, expires_at=expires_at, by="client")
-        )
+        event = TokenRevoked(access_token=token, expires_at=expires_at, by="client")
+        return self._happening(stream, 2, _acting(service), event, soon=True)
 
 
 def _acting(party: Party) -> Actor:

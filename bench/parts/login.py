@@ -15,6 +15,9 @@ TITLE = "Dashboard login, processor time of the worker"
 DASHBOARD = "client"
 HASH_ALONE = 20
 
+IDLE = 3.0
+"""Seconds in which it is seen what a worker does of its own accord."""
+
 
 def measure(stage: Stage) -> Found:
     """Logins one after another. The hash runs in threads of its own, so the kernel tells the two apart."""
@@ -23,9 +26,9 @@ def measure(stage: Stage) -> Found:
     for subject in stage.subjects:
         stage.say(f"{subject.name}: {stage.plan.logins} logins")
         with subject.serving() as over:
-            upkeep.settle(subject)
             _logins(over, 4)
-            idle = _used(over, lambda: time.sleep(2.0))
+            upkeep.settle(subject)
+            idle = _used(over, lambda: time.sleep(IDLE))
             answers: list[asking.Answer] = []
             began = time.perf_counter()
             used = _used(over, lambda: answers.extend(_logins(over, stage.plan.logins)))  # noqa: B023 - called at once
@@ -37,7 +40,7 @@ def measure(stage: Stage) -> Found:
         # A thread that used most of a hash's time for its share of the logins is one that hashes.
         hashing = {thread for thread, time_used in used.items() if time_used > alone * count / 8}
         hashed = sum(used[thread] for thread in hashing) / count
-        background = sum(idle.values()) / 2.0 * took
+        background = sum(idle.values()) / IDLE * took
         rest = (sum(used.values()) - background) / count - hashed
         findings += [
             Finding("the password hash, in its own threads", subject.name, hashed * 1000, "ms"),

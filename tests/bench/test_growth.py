@@ -1,0 +1,69 @@
+"""The made log is one that the server could have written: whoever checks logs finds nothing wrong with it."""
+
+import pytest
+from sqlalchemy import select
+
+from api.settings import load
+from bench import growth, parties
+from domain import grant
+from eventstore.engines import reading
+from eventstore.mapper import LogMapper
+from eventstore.states import evolve, initial
+from eventstore.stored import events, head
+from projections import event_index, tokens
+from security.keyring import new_master_key, parse_keyring
+from tests.cli.conftest import ISSUER, CommandLine
+
+COUNT = 2_000
+
+
+@pytest.fixture(scope="module")
+def grown(module_database_url: str, tmp_path_factory: pytest.TempPathFactory) -> CommandLine:
+    """A command line over a database with a made log, made in several batches."""
+    key = new_master_key()
+    environment = {
+        "GRANTLOG_DATABASE_URL": module_database_url,
+        "GRANTLOG_MASTER_KEY": key,
+        "GRANTLOG_ISSUER": ISSUER,
+        "GRANTLOG_DATA_DIR": str(tmp_path_factory.mktemp("grown")),
+    }
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(growth, "BATCH", 700)
+        patch.setattr(parties, "PEOPLE", 10)
+        growth.grow(load(environment, dotenv=None), parse_keyring(key), COUNT)
+    return CommandLine({**environment, "GRANTLOG_ENVIRONMENT": "production"}, module_database_url)
+
+
+def test_a_made_log_is_accepted_by_all_who_check_logs(grown: CommandLine) -> None:
+    assert grown.run("audit", "verify").stdout.startswith(f"VERIFIED: all {COUNT} events")
+    compared = grown.json("projections", "verify")
+    assert {each["differs_at"] for each in compared} == {None}
+    engine = reading(grown.database_url, 1)
+    try:
+        with engine.connect() as connection:
+            assert connection.scalar(select(head.c.position)) == COUNT
+            assert set(event_index.progress(connection).values()) == {COUNT}
+            assert connection.scalar(select(tokens.TABLE.c.kind).where(tokens.TABLE.c.kind == "refresh").limit(1))
+    finally:
+        engine.dispose()
+
+
+def test_every_stream_of_a_made_log_can_be_folded_and_every_kind_of_event_occurs(grown: CommandLine) -> None:
+    mapper, states, seen = LogMapper(), {}, set()
+    engine = reading(grown.database_url, 1)
+    try:
+        with engine.connect() as connection:
+            stored = list(connection.scalars(select(events.c.state).order_by(events.c.id)))
+    finally:
+        engine.dispose()
+    for state in stored:
+        recorded = mapper.recorded(state)
+        seen.add(recorded.type)
+        stream = recorded.stream
+        folded, version = states.get(stream, (initial(stream), 0))
+        assert recorded.version == version + 1
+        states[stream] = (evolve(stream, folded, recorded), recorded.version)
+    wanted = {"grant.code_issued", "grant.code_redeemed", "grant.tokens_refreshed", "grant.token_revoked"}
+    assert seen >= wanted | {"grant.tokens_issued", "usage.token_first_seen", "consent.given"}
+    refreshable = [state for state, _ in states.values() if isinstance(state, grant.State) and state.refresh]
+    assert all(state.code.redeemed for state in refreshable)

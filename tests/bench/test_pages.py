@@ -1,0 +1,49 @@
+"""What the benchmarks write into the documentation."""
+
+from pathlib import Path
+
+from bench import pages
+from bench.findings import Bound, Detail, Finding, Found, at_least, at_most, of_rounds
+from bench.parts import rates
+from bench.stage import FULL
+
+
+def test_a_bound_that_is_missed_stands_out() -> None:
+    kept = of_rounds("introspection", "SQLite", [0.9, 0.7, 0.8], bound=at_least(0.8))
+    missed = Finding("memory", "SQLite", 300, "MiB", at_most(250), digits=0)
+    free = Finding("imports", "PostgreSQL", 0.61, "s")
+    assert (kept.shown, kept.aim, kept.met) == ("0.80 (0.70–0.90)", "≥ 0.8", True)
+    assert (missed.met, free.met, free.aim) == (False, None, "")
+    page = pages.full({rates: Found([kept, missed, free])}, {"CPU": "one"}, FULL)
+    assert "| introspection | ≥ 0.8 | 0.80 (0.70–0.90) |  |  |" in page
+    assert "| memory | ≤ 250 MiB | **300 MiB** |  |  |" in page
+    assert "- CPU: one" in page
+
+
+def test_only_what_stands_between_the_markers_is_written_anew(tmp_path: Path) -> None:
+    path, marked = tmp_path / "page.md", pages.markers("make it")
+    path.write_text(f"before\n{marked[0]}\nold\n{marked[1]}\nafter\n")
+    part = pages.part(marked, "Words.", [Detail("Rates", ("work", "ratio"), [("refresh", "2.00")])], {"load": "wrk"})
+    pages.write(path, part, marked)
+    text = path.read_text()
+    assert text.startswith("before\n")
+    assert text.endswith("after\n")
+    assert "old" not in text
+    assert "| refresh | 2.00 |" in text
+    pages.write(path, part, marked)
+    assert path.read_text() == text
+
+
+def test_the_documentation_has_a_place_for_everything_that_is_written() -> None:
+    text = pages.PAGE.read_text()
+    for command in ("make bench", "make bench-full", "make bench-peer"):
+        begin, end = pages.markers(command)
+        assert text.count(begin) == text.count(end) == 1
+        assert text.index(begin) < text.index(end)
+
+
+def test_a_bound_is_kept_at_its_very_value() -> None:
+    assert Bound("≥", 0.9).keeps(0.9)
+    assert not Bound("≥", 0.9).keeps(0.89)
+    assert Bound("≤", 250).keeps(250)
+    assert not Bound("≤", 250).keeps(251)
