@@ -8,12 +8,15 @@ from litestar.handlers import ASGIRouteHandler
 
 from api.answers import Answer, Receive, Scope, answer, header, raw_headers, send_answer
 from api.client_authentication import CLIENT
-from api.cors import Decision, for_any_client, for_client, is_preflight, preflight_for_client
+from api.cors import VARY, Decision, for_any_client, for_client, is_preflight, preflight_for_client
 from api.error_answers import ErrorAnswers
 from api.oauth_errors import WrongMethod
 from api.services import SERVICES, services
 from domain import client
 from projections import clients
+
+NO_PAGE = raw_headers(VARY.items())
+"""What an answer says of pages of other origins to a caller that is none of them."""
 
 PREFLIGHT = b"access-control-request-method"
 
@@ -47,6 +50,8 @@ def endpoint(path: str, handle: Handle, *, cors: bool = False) -> Endpoint:
             given = errors(scope).answer(scope, error)
         if not cors:
             return given
+        if origin is None:
+            return Answer(given.status, (*given.headers, *NO_PAGE), given.body)
         return given._replace(headers=(*given.headers, *raw_headers((await _origin(scope, origin)).headers.items())))
 
     serve.__name__ = path.rpartition("/")[2]
@@ -76,12 +81,12 @@ async def _preflight(scope: Scope, origin: str) -> Decision:
     return preflight_for_client(origin, origins.__contains__, ("POST",))
 
 
-async def _origin(scope: Scope, origin: str | None) -> Decision:
+async def _origin(scope: Scope, origin: str) -> Decision:
     """What a page of another origin may see: decided by the request's client, or by all while there is none."""
     named: client.State | None = scope.get(CLIENT)
     if named is not None and named.exists:
         return for_client(origin, named.allowed_origins if named.enabled else ())
-    origins = frozenset[str]() if origin is None else await services(scope).ledger.read(clients.all_origins)
+    origins = await services(scope).ledger.read(clients.all_origins)
     return for_any_client(origin, origins.__contains__)
 
 

@@ -5,7 +5,7 @@ from types import ModuleType
 
 import msgspec
 
-from api.answers import JSON, Answer, Receive, Scope, answer
+from api.answers import JSON, Answer, Receive, Scope, raw_headers
 from api.bodies import read_parameters
 from api.client_authentication import authenticate
 from api.issuing import execute, token_answer
@@ -19,7 +19,9 @@ from domain.rules import pkce
 from domain.rules import scope as scopes
 from security.tokens import digest
 
-NO_STORE = {"cache-control": "no-store", "pragma": "no-cache"}
+FIELDS = raw_headers({"cache-control": "no-store", "pragma": "no-cache", "content-type": JSON}.items())
+"""Of every token answer (RFC 6749 §5.1)."""
+
 LONGEST_CREDENTIAL = 1024
 
 _encode = msgspec.json.Encoder().encode
@@ -41,7 +43,8 @@ async def _post(scope: Scope, receive: Receive) -> Answer:
         given = await password_grant(here, scope, caller, name, secret, request)
     else:
         given = await execute(here, scope, caller, module, request, None)
-    return answer(200, _encode(token_answer(given, refresh_too=True)), JSON, NO_STORE)
+    body = _encode(token_answer(given, refresh_too=True))
+    return Answer(200, (*FIELDS, (b"content-length", b"%d" % len(body))), body)
 
 
 def _request(module: ModuleType, parameters: Mapping[str, str]) -> Request:
