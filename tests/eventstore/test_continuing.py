@@ -36,7 +36,7 @@ class Life:
     def name(self) -> str:
         return f"{next(self._names):064x}"
 
-    def newest_access(self) -> str:
+    def newest(self) -> str:
         self.access = self.name()
         return self.access
 
