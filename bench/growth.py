@@ -20,7 +20,7 @@ from api.settings import Settings, load
 from bench import bulk, parties
 from bench.lives import Happening, Lives
 from domain import log_key
-from domain.event import Actor, Moment, Recorded
+from domain.event import SECOND, Actor, Moment, Recorded
 from eventstore.commands import Origin
 from eventstore.deriving import Deriving
 from eventstore.engines import migrating
@@ -29,12 +29,13 @@ from eventstore.mapper import LogMapper
 from eventstore.past import folded
 from eventstore.privacy import Privacy
 from eventstore.rebuilding import Rebuild
+from eventstore.rows import Rows
 from eventstore.stored import head
 from eventstore.transparency import log_key as keys
 from eventstore.transparency.following import Tree
 from eventstore.transparency.leaves import read_leaves
 from eventstore.unsealing import Unsealing, address_key, agent_key
-from projections import PROJECTIONS, derived, event_index
+from projections import PROJECTIONS, derived, event_index, grants, tokens
 from security.blind_index import BlindIndex
 from security.clock import DAY, ManualClock, SystemClock
 from security.ids import new_id, ordered_id
@@ -47,6 +48,9 @@ LASTED = 60 * DAY
 
 MONTH = 28 * DAY
 """No month is shorter."""
+
+CROWD = 200
+"""Events that happen at a time."""
 
 BATCH = 20_000
 PORTION = 1_000
@@ -141,16 +145,31 @@ class Growing:
             bulk.put_events(connection, rows)
             values = {"position": self.position, "time": recorded[-1].time}
             connection.execute(update(head).where(head.c.id == 1).values(values))
+            self._put_grants(connection, recorded)
             self._follow(connection, self.position - count, recorded)
             last = self._leaves[1][-1:]
             self._leaves = (self.position - count - len(last), [*last, *(form.state for form in stored)])
             self._tree.follow(connection, self._remembered)
-            self._prune(connection)
+            self._prune(connection, derived.prune)
 
-    def _prune(self, connection: Connection) -> None:
-        """What has expired by the last event leaves at once: kept to the end, it would be most of a large table."""
-        while derived.prune(connection, self._until, PRUNED_AT_A_TIME):
-            pass
+    def _put_grants(self, connection: Connection, recorded: Sequence[Recorded]) -> None:
+        """Rows of grants, less those of services that have expired by the last event: pruning takes those away."""
+        rows = Rows()
+        for each in recorded:
+            event = each.event
+            if type(event) in grants.HANDLES and (
+                getattr(event, "grant_type", None) != "client_credentials"
+                or each.time + event.lifetime * SECOND > self._until
+            ):
+                for write in grants.project(each, {}):
+                    rows.add(write)
+        rows.flush(connection)
+
+    def _prune(self, connection: Connection, *prunes: Callable[[Connection, Moment, int], int]) -> None:
+        """What has expired by the last event leaves before a server has to see to it."""
+        for prune in prunes:
+            while prune(connection, self._until, PRUNED_AT_A_TIME):
+                pass
 
     def _recorded(self, connection: Connection, happening: Happening) -> Recorded:
         now, stream, version, actor, event = happening
@@ -159,8 +178,9 @@ class Growing:
         origin = Origin(actor=actor, ip=_address(self.position), user_agent=AGENT)
         ip, agent = self._privacy.seal_origin(connection, origin, event_id, now)
         recorded = Recorded(self.position, event_id, stream, version, now, actor, ordered_id(now), ip, agent, event)
-        done = (self.position + 1 - self._first) / (self._goal - self._first)
-        self._lives.now = self._begin + int((self._until - self._begin) * min(1.0, done))
+        # Who asks, asks in crowds: so many events share a moment, as those of one batch of the ledger do.
+        done = (self.position - self._first) // CROWD * CROWD / (self._goal - self._first)
+        self._lives.now = self._begin + int((self._until - self._begin) * done)
         return recorded
 
     def _follow(self, connection: Connection, after: int, recorded: Sequence[Recorded]) -> None:
@@ -180,11 +200,12 @@ class Growing:
 
     def finish(self, say: Say) -> None:
         """The read models that are written with the log, by replaying it; what has expired leaves."""
-        Rebuild(self._engine, PROJECTIONS, self._privacy, SystemClock().now()).run(
+        replayed = [each for each in PROJECTIONS if each is not grants]
+        Rebuild(self._engine, replayed, self._privacy, SystemClock().now()).run(
             lambda done, goal: say(f"replayed {done:,} of {goal:,}")
         )
         with self._engine.begin() as connection:
-            self._prune(connection)
+            self._prune(connection, tokens.prune, grants.prune, derived.prune)
 
 
 def grow(settings: Settings, keyring: Keyring, count: int, say: Say = lambda words: None) -> None:
