@@ -7,7 +7,7 @@ values that stand in the code: no client, no person, no address and nothing that
 
 import os
 from bisect import bisect_left
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -156,10 +156,13 @@ class Metrics:
             histogram.add([now - then for now, then in zip(counts, before, strict=True)], total - sum_before)
             self._written[key] = (counts, total)
 
-    def text(self, version: str, position: int | None) -> bytes:
-        """Everything of all workers. `position` is the log's, None when the database does not answer."""
+    def text(self, version: str, position: int | None, followed: Mapping[str, int] | None = None) -> bytes:
+        """Everything of all workers. `position` is the log's, None when the database does not answer.
+
+        `followed` is how far each has come that follows the log instead of being written with it.
+        """
         everything = CollectorRegistry()
-        everything.register(AtThisMoment(version, position))
+        everything.register(AtThisMoment(version, position, followed or {}))
         directory = os.environ.get(DIRECTORY)
         if directory:
             _forget_the_dead(Path(directory))
@@ -172,9 +175,10 @@ class Metrics:
 class AtThisMoment:
     """What is looked up for a scrape and is the same for every worker."""
 
-    def __init__(self, version: str, position: int | None) -> None:
+    def __init__(self, version: str, position: int | None, followed: Mapping[str, int]) -> None:
         self._version = version
         self._position = position
+        self._followed = followed
 
     def collect(self) -> Iterator[Metric]:
         info = GaugeMetricFamily("grantlog_info", "The version that runs.", labels=("version",))
@@ -184,6 +188,14 @@ class AtThisMoment:
         yield GaugeMetricFamily("grantlog_database_up", "Whether the database answers.", value=float(up))
         if self._position is not None:
             yield GaugeMetricFamily("grantlog_log_position", "Position of the newest event.", value=self._position)
+            behind = GaugeMetricFamily(
+                "grantlog_lag_events",
+                "Events not followed yet, by what follows the log.",
+                labels=("follower",),
+            )
+            for name, reached in sorted(self._followed.items()):
+                behind.add_metric((name,), max(0, self._position - reached))
+            yield behind
 
 
 def _forget_the_dead(directory: Path) -> None:

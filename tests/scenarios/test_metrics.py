@@ -1,5 +1,8 @@
 """`/metrics` tells what happened, and nothing about whom."""
 
+from sqlalchemy import Connection
+
+from projections.event_index import FOLLOWERS
 from tests.scenarios.world import World
 
 
@@ -41,3 +44,22 @@ async def test_a_look_at_it_commits_nothing(world: World) -> None:
     before = await world.head()
     await world.client.get("/metrics")
     assert await world.head() == before
+
+
+async def test_how_far_whatever_follows_the_log_lags_behind(world: World) -> None:
+    client = await world.register_client(grant_types=("client_credentials",), scope=("profile",))
+    behind = {"event_index": 7, "derived": 3}
+
+    def fall_back(connection: Connection, head: int) -> None:
+        for name, events in behind.items():
+            reached = FOLLOWERS.update().where(FOLLOWERS.c.name == name).values(position=head - events)
+            assert connection.execute(reached).rowcount == 1
+
+    await world.client.post("/oauth/token", data={"grant_type": "client_credentials"}, auth=client.auth)
+    await world.services.follower.follow()
+    text = (await world.client.get("/metrics")).text
+    assert [_value(text, f'grantlog_lag_events{{follower="{name}"}}') for name in behind] == [0, 0]
+    await world.services.ledger.maintain(fall_back, await world.head())
+    text = (await world.client.get("/metrics")).text
+    assert {name: _value(text, f'grantlog_lag_events{{follower="{name}"}}') for name in behind} == behind
+    assert 'grantlog_lag_events{follower="log_tree"}' in text
