@@ -55,7 +55,7 @@ lock: dev  ## Pin the newest versions that pyproject.toml allows, with their has
 bench: dev  ## Measure both databases beside a constant answer of the same server (needs wrk)
 	$(BIN)/python -m bench $(BENCH)
 
-bench-full: dev  ## Measure all that is promised about speed, behind ten million events too; takes half an hour
+bench-full: dev  ## Measure all that is promised about speed, behind ten million events too; takes most of an hour
 	$(BIN)/python -m bench.full $(BENCH)
 
 bench-peer: dev $(PEER)/node_modules/.ready  ## Measure node-oidc-provider beside it, on the same PostgreSQL (needs wrk and node)
