@@ -188,7 +188,9 @@ class EventIndexing:
         owners = self._owners(connection, recorded)
         rows: list[Row] = []
         for each in recorded:
-            rows += event_index.rows(each, unsealing.address(connection, each), owners.get(each.stream))
+            names = event_index.rows(each, unsealing.address(connection, each), owners.get(each.stream))
+            told = unsealing.told(connection, each)
+            rows += names if told is None else {*names, *event_index.told(each, told)}
         return _Indexed(rows, [each.stream.partition(":")[2] for each in recorded if type(each.event) is Erased])
 
     def keep(self, connection: Connection, prepared: Sequence[_Indexed]) -> None:

@@ -11,6 +11,7 @@ from projections.event_index import ADDRESS_KEY_BYTES
 from security.sealing import SealBroken
 
 ADDRESS = "ip"
+TOLD = "told_ip"
 AGENT = "user_agent"
 AGENT_KEY_BYTES = 8
 
@@ -44,6 +45,11 @@ class Unsealing:
     def address(self, connection: Connection, recorded: Recorded) -> bytes | None:
         """The key of the caller's address; None where there is none or it was erased."""
         return self._key(connection, recorded, ADDRESS, recorded.ip, self._addresses, address_key)
+
+    def told(self, connection: Connection, recorded: Recorded) -> bytes | None:
+        """The key of the address that a resource server told of whoever brought a token; None for other events."""
+        sealed = getattr(recorded.event, TOLD, None)
+        return self._key(connection, recorded, TOLD, sealed, self._addresses, address_key)
 
     def agent(self, connection: Connection, recorded: Recorded) -> bytes | None:
         """The key of the caller's user agent; None where there is none or it was erased."""

@@ -135,6 +135,14 @@ def rows(recorded: Recorded, address: bytes | None, belongs: Owners | None) -> l
     return found
 
 
+def told(recorded: Recorded, address: bytes) -> Iterable[Row]:
+    """The rows of an address that a resource server told: it is forgotten with the person whose token was brought."""
+    yield (_ADDRESS, address, recorded.position)
+    account_id: str | None = getattr(recorded.event, "account_id", None)
+    if account_id is not None:
+        yield (_PERSON_ACTING, account_id.encode(), recorded.position)
+
+
 Name = tuple[int, bytes]
 
 

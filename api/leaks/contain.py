@@ -93,6 +93,9 @@ async def contain(request: Request[Any, Any, Any], data: JSONBody[Containing]) -
     here = services(request)
     since = _since(data)
     named = {name: value for name in NAMING if (value := getattr(data, name)) is not None}
+    if data.address is not None:
+        # What was used from there a moment ago is about to be recorded.
+        await here.token_uses.record(everything=True)
     target = await find(Parts(here.ledger, here.format, here.search_index), named, since)
     _fits(data, target)
     known = await here.ledger.read(open_incident, target)

@@ -11,13 +11,13 @@ from domain.event import SECOND, Moment
 from domain.incident import Numbers
 from eventstore.ending import WHOLE, grants_of
 from eventstore.issued import Issued
-from eventstore.lifespans import Life, cuts, history, lives
+from eventstore.lifespans import Cut, Life, cuts, history, lives
 from eventstore.view import View
 from projections import blast_radius as radius
 from projections.blast_radius import Count, Derived
 from projections.grants import TABLE as GRANTS
 
-GRANTS_AT_MOST = 1_000
+GRANTS_AT_MOST = 10_000
 """Grants that are ended one by one, where nothing that they have in common can be cut off."""
 
 
@@ -85,11 +85,16 @@ def blast_radius(
 def lives_of(connection: Connection, grants: Iterable[str], head: int) -> list[Life]:
     """All codes and tokens of some grants."""
     found: list[Life] = []
+    known: dict[tuple[str, str | None], list[Cut]] = {}
     for grant_id in grants:
         told = history(connection, grant_id, head, WHOLE)
         first = next(iter(lives(told)), None)
-        if first is not None:
-            found += lives(told, cuts(connection, first.client_id, first.account_id, head))
+        if first is None:
+            continue
+        whose = (first.client_id, first.account_id)
+        if whose not in known:
+            known[whose] = cuts(connection, *whose, head)
+        found += lives(told, known[whose])
     return found
 
 

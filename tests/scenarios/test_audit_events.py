@@ -264,6 +264,18 @@ async def test_what_was_erased_is_gone_for_everybody_and_cannot_be_searched_for(
     assert disabled["erased"] == ["ip"]
 
 
+async def test_an_address_that_a_resource_server_told_is_found_until_its_person_is_erased(scene: Scene) -> None:
+    world, past = scene.world, await lived(scene)
+    told = {"token": past.tokens["access_token"], "client_ip": "203.0.113.78"}
+    ok(await world.client.post("/oauth/introspect", data=told, auth=scene.shop.auth))
+    await world.services.token_uses.record(everything=True)
+    seeing = await administering(world, "audit:read", "audit:personal")
+    (seen,) = await everything(seeing, ip="203.0.113.78")
+    assert (seen["type"], seen["data"]["told_ip"]) == ("usage.token_first_seen", "203.0.113.78")
+    await erase(world, scene.person.account_id)
+    assert await everything(seeing, ip="203.0.113.78") == []
+
+
 async def test_an_update_shows_old_and_new_and_who_did_it(world: World) -> None:
     administrator = await administering(world)
     body = {"client_name": "Before", "grant_types": ["client_credentials"]}
