@@ -72,14 +72,14 @@ class Comparison:
         projection, live = place
         if projection is digests:
             # A digest moves from the one table to the other when its token's row is pruned.
-            return _compared(
+            return compared(
                 "digests and tokens",
                 _issued(connection, digests.TABLE, tokens.TABLE),
                 _issued(connection, fresh.twin(digests.TABLE), fresh.twin(tokens.TABLE)),
             )
         horizon = getattr(projection, "HORIZON", None)
         sides = [_rows(connection, table, horizon, self._now) for table in (live, fresh.twin(live))]
-        return _compared(str(live.name), *sides)
+        return compared(str(live.name), *sides)
 
 
 def _rows(connection: Connection, table: Table, horizon: str | None, now: Moment) -> Iterator[tuple[Any, ...]]:
@@ -96,7 +96,8 @@ def _issued(connection: Connection, *tables: Table) -> Iterator[tuple[Any, ...]]
     yield from (tuple(row) for row in connection.execute(select(both).order_by(both.c.digest)))
 
 
-def _compared(name: str, live: Iterator[tuple[Any, ...]], replayed: Iterator[tuple[Any, ...]]) -> Compared:
+def compared(name: str, live: Iterator[tuple[Any, ...]], replayed: Iterator[tuple[Any, ...]]) -> Compared:
+    """Both sides' rows, each in the order of the key with which a row begins."""
     encode = msgspec.msgpack.Encoder().encode
     hashes = sha256(), sha256()
     differs_at, rows = None, 0

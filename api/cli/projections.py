@@ -58,12 +58,19 @@ def rebuild(names: tuple[str, ...]) -> None:
     the server goes on answering. A rebuild that was broken off goes on where it had come to.
     """
     from eventstore.rebuilding import Rebuild
+    from eventstore.refollowing import Refollowing
 
     engine, privacy, now, role = _opened()
-    with Bar("rebuild") as progress:
-        done = Rebuild(engine, _chosen(names), privacy, now, server_role=role).run(progress)
-    resumed = f", from position {done.resumed_from:,} where an earlier run had ended" if done.resumed_from else ""
-    click.echo(f"rebuilt up to position {done.position:,}{resumed}")
+    written, following = _chosen(names)
+    if written:
+        with Bar("rebuild") as progress:
+            done = Rebuild(engine, written, privacy, now, server_role=role).run(progress)
+        resumed = f", from position {done.resumed_from:,} where an earlier run had ended" if done.resumed_from else ""
+        click.echo(f"rebuilt up to position {done.position:,}{resumed}")
+    for name in following:
+        with Bar(name) as progress:
+            done = Refollowing(engine, name, privacy, now, server_role=role).rebuild(progress)
+        click.echo(f"{name}: rebuilt up to position {done.position:,}")
 
 
 @projections.command()
@@ -72,10 +79,17 @@ def rebuild(names: tuple[str, ...]) -> None:
 def verify(names: tuple[str, ...], as_json: bool) -> None:
     """Prove that the live rows are what the log says; exit code 1 and the first row that differs if they are not."""
     from eventstore.comparing import Comparison
+    from eventstore.refollowing import Refollowing
 
     engine, privacy, now, _ = _opened()
-    with Bar("verify") as progress:
-        compared = Comparison(engine, _chosen(names), privacy, now).run(progress)
+    written, following = _chosen(names)
+    compared = []
+    if written:
+        with Bar("verify") as progress:
+            compared += Comparison(engine, written, privacy, now).run(progress)
+    for name in following:
+        with Bar(name) as progress:
+            compared += Refollowing(engine, name, privacy, now).compare(progress)
     if as_json:
         print_json([each._asdict() for each in compared])
     else:
@@ -87,9 +101,9 @@ def verify(names: tuple[str, ...], as_json: bool) -> None:
 
 
 def _all() -> tuple[ModuleType, ...]:
-    from projections import PROJECTIONS
+    from projections import FOLLOWING, PROJECTIONS
 
-    return PROJECTIONS
+    return (*PROJECTIONS, *FOLLOWING)
 
 
 def _named() -> dict[str, ModuleType]:
@@ -98,7 +112,10 @@ def _named() -> dict[str, ModuleType]:
     return dict(zip(names(_all()), _all(), strict=True))
 
 
-def _chosen(given: Sequence[str]) -> tuple[ModuleType, ...]:
+def _chosen(given: Sequence[str]) -> tuple[tuple[ModuleType, ...], tuple[str, ...]]:
+    """Of the named projections those that are written with the log, and the followers that move the others on."""
+    from projections import FOLLOWING
+
     known = _named()
     for name in given:
         if name not in known:
@@ -106,7 +123,9 @@ def _chosen(given: Sequence[str]) -> tuple[ModuleType, ...]:
     wanted = set(given or known)
     if wanted & set(TOGETHER):
         wanted |= set(TOGETHER)
-    return tuple(module for name, module in known.items() if name in wanted)
+    chosen = {name: module for name, module in known.items() if name in wanted}
+    followers = dict.fromkeys(module.NAME for module in chosen.values() if module in FOLLOWING)
+    return tuple(module for module in chosen.values() if module not in FOLLOWING), tuple(followers)
 
 
 def _opened() -> "tuple[Engine, Privacy, Moment, str | None]":

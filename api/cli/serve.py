@@ -53,14 +53,14 @@ def prepare(settings: "Settings", keyring: "Keyring") -> None:
     from eventstore.commands import DatabaseAway
     from eventstore.engines import reading
     from eventstore.rebuilding import outdated
-    from projections import PROJECTIONS, scopes
+    from projections import FOLLOWING, PROJECTIONS, scopes
     from security.vault import Vault
 
     engine = reading(settings.database_url, 1)
     try:
         with engine.connect() as connection:
             prove_key(connection, Vault(keyring), keyring)
-            old = outdated(connection, PROJECTIONS)
+            old = outdated(connection, (*PROJECTIONS, *FOLLOWING))
             installed = scopes.find(connection, MARK) is not None
     except DBAPIError as error:
         raise unavailable(f"the database does not answer ({type(error).__name__})") from None

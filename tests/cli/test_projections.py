@@ -10,11 +10,18 @@ def test_projections_are_listed_verified_and_rebuilt(cli: CommandLine) -> None:
     cli.run("client", "list")
     listed = {each["name"]: each for each in cli.json("projections", "list")}
     assert listed["clients"]["rows"] == 2
+    assert {"event_index", "derived", "sightings"} <= listed.keys()
     assert not any(each["rebuild_needed"] for each in listed.values())
     before = cli.events()
     assert "equal" in cli.run("projections", "verify").stdout
-    assert "rebuilt up to position" in cli.run("projections", "rebuild").stdout
+    rebuilt = cli.run("projections", "rebuild").stdout
+    assert rebuilt.startswith("rebuilt up to position")
+    assert "event_index: rebuilt up to position" in rebuilt
+    assert "derived: rebuilt up to position" in rebuilt
     assert "equal" in cli.run("projections", "verify", "clients").stdout
+    compared = {each["table"]: each for each in cli.json("projections", "verify", "event_index", "sightings")}
+    assert compared.keys() >= {"event_index", "derived_totals", "derived_people", "sightings"}
+    assert compared["event_index"]["rows"] > len(before)
     assert cli.events() == before
 
 
@@ -39,6 +46,17 @@ def test_rows_of_another_definition_keep_the_server_from_starting(cli: CommandLi
     engine.dispose()
     assert "grantlog projections rebuild grants" in cli.run("serve", exits=3).stderr
     cli.run("projections", "rebuild", "grants")
+    assert not any(each["rebuild_needed"] for each in cli.json("projections", "list"))
+
+
+def test_what_follows_the_log_with_another_definition_keeps_the_server_from_starting_too(cli: CommandLine) -> None:
+    cli.run("client", "list")
+    engine = migrating(cli.database_url)
+    with engine.begin() as connection:
+        connection.execute(text("INSERT INTO projection_versions (name, version) VALUES ('sightings', 99)"))
+    engine.dispose()
+    assert "grantlog projections rebuild sightings" in cli.run("serve", exits=3).stderr
+    cli.run("projections", "rebuild", "sightings")
     assert not any(each["rebuild_needed"] for each in cli.json("projections", "list"))
 
 

@@ -1,0 +1,223 @@
+"""Rebuilding and proving the read models that follow the log: by following it once more, from its very beginning.
+
+Their statements name tables. A temporary table goes before a lasting one of the same name, on both databases and for
+one connection only, so the very code that follows in a server fills tables that nobody else sees, without any lock.
+"""
+
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from types import ModuleType
+from typing import Any
+
+from sqlalchemy import ColumnElement, Connection, Engine, MetaData, Table, bindparam, select, text, true, tuple_
+from sqlalchemy.schema import CreateTable
+
+from domain.event import SECOND, Moment
+from eventstore import searching
+from eventstore.comparing import Compared, compared
+from eventstore.deriving import Deriving
+from eventstore.engines import reading
+from eventstore.following import EventIndexing, Following
+from eventstore.fresh_tables import FreshTables, tables_of
+from eventstore.mapper import LogMapper
+from eventstore.privacy import Privacy
+from eventstore.rebuilding import Progress, Rebuilt, set_versions
+from eventstore.stored import events
+from eventstore.unsealing import Unsealing
+from projections import derived, event_index, sightings
+from projections.prepared import Prepared
+
+STEP = 2_000
+"""Events whose rows are written together."""
+
+COPIED = 50_000
+"""Rows that are copied in one transaction. On SQLite the server waits with every write while it lasts."""
+
+SNAPSHOT = "BEGIN ISOLATION LEVEL REPEATABLE READ"
+"""PostgreSQL's. On SQLite every transaction has one."""
+
+MODELS: Mapping[str, tuple[tuple[ModuleType, ...], Callable[[], Following]]] = {
+    event_index.NAME: ((event_index,), EventIndexing),
+    derived.NAME: ((derived, sightings), Deriving),
+}
+"""By the name of the follower: the read models that it moves on, and what fills them."""
+
+_NEXT = Prepared(
+    select(events.c.state)
+    .where(events.c.id > bindparam("b_after"), events.c.id <= bindparam("b_last"))
+    .order_by(events.c.id)
+)
+
+
+class Refollowing:
+    """One follower's read models, made anew. `engine` connects as the role that owns the tables."""
+
+    def __init__(
+        self, engine: Engine, name: str, privacy: Privacy, now: Moment, *, server_role: str | None = None
+    ) -> None:
+        self._engine = engine
+        self._name = name
+        self._projections, self._model = MODELS[name]
+        self._tables = [table for each in self._projections for table in tables_of(each)]
+        self._privacy = privacy
+        self._now = now
+        self._server_role = server_role
+
+    def rebuild(self, progress: Progress = lambda done, goal: None) -> Rebuilt:
+        """Follows, copies what came of it into fresh tables, and swaps these in; the servers' followers go on there."""
+        with self._opened() as connection:
+            following = _Anew(connection, self._model(), self._privacy)
+            self._catch_up(connection, following, searching.newest, progress)
+            fresh = FreshTables(self._projections, int.from_bytes(os.urandom(5)))
+            with self._engine.begin() as owning:
+                fresh.create(owning)
+            for table in self._tables:
+                copy_rows(connection, table, fresh.twin(table))
+            with self._engine.begin() as owning:
+                fresh.index(owning)
+            with _transaction(connection, "BEGIN IMMEDIATE" if _is_sqlite(connection) else "BEGIN"):
+                event_index.hold(connection, self._name)
+                reached = self._reached(connection)
+                goal = max(following.position, reached)
+                self._drop(connection)
+                fresh.swap_in(connection, self._server_role)
+                # What the servers followed while rows were copied: it goes to the tables that are the live ones now.
+                following.follow(goal)
+                if goal > reached:
+                    event_index.advance(connection, self._name, reached, goal)
+                set_versions(connection, self._projections)
+            progress(goal, goal)
+            return Rebuilt(goal, 0)
+
+    def compare(self, progress: Progress = lambda done, goal: None) -> list[Compared]:
+        """Follows to where the live rows stand and compares them, in one snapshot; rows that may be pruned left out."""
+        with self._opened() as connection:
+            following = _Anew(connection, self._model(), self._privacy)
+            self._catch_up(connection, following, self._reached, progress)
+            with _transaction(connection, "BEGIN" if _is_sqlite(connection) else SNAPSHOT):
+                goal = self._reached(connection)
+                following.follow(goal)
+                progress(goal, goal)
+                return [self._compared(connection, table) for table in self._tables]
+
+    def _reached(self, connection: Connection) -> int:
+        return event_index.reached(connection, self._name)
+
+    def _catch_up(
+        self, connection: Connection, following: "_Anew", where: Callable[[Connection], int], progress: Progress
+    ) -> None:
+        while (goal := where(connection)) > following.position:
+            while following.position < goal:
+                with _transaction(connection, "BEGIN"):
+                    following.follow(min(goal, following.position + STEP))
+                progress(following.position, goal)
+
+    @contextmanager
+    def _opened(self) -> Iterator[Connection]:
+        """A connection for which the tables are empty."""
+        engine = reading(self._engine.url.render_as_string(hide_password=False), 1)
+        try:
+            with engine.connect() as connection:
+                for table in self._tables:
+                    twin = table.to_metadata(MetaData(naming_convention=table.metadata.naming_convention))
+                    made = str(CreateTable(twin).compile(connection))
+                    connection.exec_driver_sql(made.replace("CREATE TABLE", "CREATE TEMPORARY TABLE", 1))
+                    for index in twin.indexes:
+                        index.create(connection)
+                yield connection
+        finally:
+            engine.dispose()
+
+    def _drop(self, connection: Connection) -> None:
+        quote = connection.dialect.identifier_preparer.quote
+        for table in self._tables:
+            connection.exec_driver_sql(f"DROP TABLE {_hidden(connection)}.{quote(table.name)}")
+
+    def _compared(self, connection: Connection, table: Table) -> Compared:
+        visible = "main" if _is_sqlite(connection) else connection.scalar(text("SELECT current_schema()"))
+        sides = [
+            _rows(connection, table.to_metadata(MetaData(), schema=schema), self._now)
+            for schema in (visible, _hidden(connection))
+        ]
+        return compared(str(table.name), *sides)
+
+
+class _Anew:
+    """A follower that begins at the beginning."""
+
+    def __init__(self, connection: Connection, model: Following, privacy: Privacy) -> None:
+        self._connection = connection
+        self._model = model
+        self._mapper = LogMapper()
+        self._unsealing = Unsealing(privacy)
+        self.position = 0
+
+    def follow(self, goal: int) -> None:
+        """Within the caller's transaction."""
+        while self.position < goal:
+            last = min(goal, self.position + STEP)
+            rows = _NEXT.all(self._connection, {"b_after": self.position, "b_last": last})
+            recorded = [self._mapper.recorded(state) for (state,) in rows]
+            self._unsealing.begin()
+            prepared = self._model.prepare(self._connection, recorded, self._unsealing)
+            self._model.keep(self._connection, [prepared])
+            self.position = last
+
+
+def _is_sqlite(connection: Connection) -> bool:
+    return connection.dialect.name == "sqlite"
+
+
+def _hidden(connection: Connection) -> str:
+    """Where temporary tables are."""
+    return "temp" if _is_sqlite(connection) else "pg_temp"
+
+
+@contextmanager
+def _transaction(connection: Connection, begin: str) -> Iterator[None]:
+    """One transaction of a connection whose every statement is one of its own otherwise."""
+    connection.exec_driver_sql(begin)
+    try:
+        yield
+    except BaseException:
+        connection.exec_driver_sql("ROLLBACK")
+        raise
+    connection.exec_driver_sql("COMMIT")
+
+
+def copy_rows(connection: Connection, table: Table, target: Table) -> None:
+    """Copies a hidden table into a lasting one in the order of its key, some rows at a time."""
+    source = table.to_metadata(MetaData(), schema=_hidden(connection))
+    key = list(source.primary_key.columns)
+    last: Sequence[Any] | None = None
+    while True:
+        query = select(*source.columns).order_by(*key).limit(COPIED)
+        if last is not None:
+            query = query.where(tuple_(*key) > tuple_(*last))
+        with _transaction(connection, "BEGIN IMMEDIATE" if _is_sqlite(connection) else "BEGIN"):
+            names = [column.name for column in source.columns]
+            copied = connection.execute(target.insert().from_select(names, query)).rowcount
+        if copied < COPIED:
+            return
+        own = list(target.primary_key.columns)
+        last = connection.execute(select(*own).order_by(*(column.desc() for column in own)).limit(1)).one()
+
+
+def _rows(connection: Connection, table: Table, now: Moment) -> Iterator[tuple[Any, ...]]:
+    key = list(table.primary_key.columns)
+    rest = [column for column in table.columns if not column.primary_key]
+    query = select(*key, *rest).where(_lasting(table, now)).order_by(*key)
+    yield from (tuple(row) for row in connection.execute(query))
+
+
+def _lasting(table: Table, now: Moment) -> ColumnElement[bool]:
+    """The rows that say something: counts of nothing and of what is over may be there or not."""
+    columns, seconds = table.columns, now // SECOND
+    if table.name == derived.LIVES.name:
+        return (columns["count"] != 0) & (columns["until"] > seconds)
+    if table.name == derived.DAYS.name:
+        return (columns["count"] != 0) & (columns["day"] > seconds // derived.SECONDS_OF_DAY)
+    if table.name == derived.PEOPLE.name:
+        return columns["until"] > now
+    return true()

@@ -1,0 +1,133 @@
+"""The read models that follow the log are proved and made anew from its beginning, while the server goes on."""
+
+import asyncio
+import threading
+from collections.abc import Iterator
+from random import Random
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from sqlalchemy import Engine, delete, select, update
+
+from domain import account, client
+from eventstore import refollowing
+from eventstore.commands import Command
+from eventstore.comparing import Compared
+from eventstore.engines import migrating
+from eventstore.refollowing import MODELS, Refollowing
+from projections import derived, event_index, sightings
+from projections.event_index import Kind
+from tests.scenarios.administration import administering
+from tests.scenarios.asking import Scene
+from tests.scenarios.histories import lived
+from tests.scenarios.test_audit_replay import History
+from tests.scenarios.test_derived import ALL_STEPS, WAITS, settings_given
+from tests.scenarios.world import SYSTEM, World
+
+pytestmark = pytest.mark.anyio
+
+__all__ = ["settings_given"]
+
+
+@pytest.fixture
+def engine(world: World) -> Iterator[Engine]:
+    made = migrating(world.settings.database_url)
+    yield made
+    made.dispose()
+
+
+def anew(world: World, engine: Engine, name: str) -> Refollowing:
+    ledger = world.services.ledger
+    return Refollowing(engine, name, ledger.privacy, ledger.clock.now())
+
+
+def proved(world: World, engine: Engine) -> list[Compared]:
+    return [each for name in MODELS for each in anew(world, engine, name).compare()]
+
+
+def differing(compared: list[Compared]) -> list[str]:
+    assert all((each.live == each.replayed) == (each.differs_at is None) for each in compared)
+    return [each.table for each in compared if each.differs_at is not None]
+
+
+async def live(scene: Scene, seed: int, steps: int = 12) -> History:
+    """A shop's random history with cut-offs of everybody who takes part."""
+    chance = Random(seed)  # noqa: S311 - a reproducible history, no secret
+    person = account.stream(scene.person.account_id)
+    for stream, verb in ((client.stream(scene.shop.client_id), client.enable), (person, account.enable)):
+        await scene.world.services.ledger.execute(Command(stream, verb), origin=SYSTEM)
+    fresh = await scene.world.register_client(f"Shop {seed}")
+    history = History(await lived(Scene(scene.world, scene.person, fresh)), await administering(scene.world), chance)
+    for _ in range(steps):
+        scene.world.clock.advance(chance.choice(WAITS))
+        await chance.choice(list(ALL_STEPS.values()))(history)
+        if chance.random() < 0.5:
+            await scene.world.services.follower.follow()
+    await scene.world.services.follower.follow()
+    return history
+
+
+@settings(max_examples=6, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(seed=st.integers(0, 2**32))
+async def test_followed_once_more_every_history_comes_to_the_rows_that_are_there(
+    scene: Scene, engine: Engine, seed: int
+) -> None:
+    await live(scene, seed)
+    compared = proved(scene.world, engine)
+    assert differing(compared) == []
+    assert {each.table for each in compared if each.rows} >= {"event_index", "derived_totals", "sightings"}
+    for name in MODELS:
+        anew(scene.world, engine, name).rebuild()
+    assert differing(proved(scene.world, engine)) == []
+
+
+async def test_rows_that_were_tampered_with_are_named_and_a_rebuild_mends_them(scene: Scene, engine: Engine) -> None:
+    await live(scene, 7)
+    with engine.begin() as connection:
+        typed = event_index.TABLE.c.kind == int(Kind.TYPE)
+        newest = connection.scalar(select(event_index.TABLE.c.position).where(typed).order_by(
+            event_index.TABLE.c.position.desc()).limit(1))  # fmt: skip
+        connection.execute(delete(event_index.TABLE).where(typed, event_index.TABLE.c.position == newest))
+        connection.execute(update(derived.TOTALS).values(access_tokens=derived.TOTALS.c.access_tokens + 1))
+        connection.execute(update(sightings.TABLE).values(uses=0))
+    assert differing(proved(scene.world, engine)) == ["event_index", "derived_totals", "sightings"]
+    for name in MODELS:
+        rebuilt = anew(scene.world, engine, name).rebuild()
+        assert rebuilt.position >= await scene.world.head()
+    assert differing(proved(scene.world, engine)) == []
+
+
+async def test_erased_people_stay_erased(scene: Scene, engine: Engine) -> None:
+    await live(scene, 11)
+    gone = Command(account.stream(scene.person.account_id), account.erase, {"leaves_no_administrator": False})
+    await scene.world.services.ledger.execute(gone, origin=SYSTEM)
+    await scene.world.services.follower.follow()
+    assert differing(proved(scene.world, engine)) == []
+    for name in MODELS:
+        anew(scene.world, engine, name).rebuild()
+    assert differing(proved(scene.world, engine)) == []
+
+
+@pytest.mark.parametrize("name", sorted(MODELS))
+async def test_what_happens_while_rows_are_swapped_is_in_the_new_ones(
+    scene: Scene, engine: Engine, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await live(scene, 5)
+    world, copying, go_on = scene.world, threading.Event(), threading.Event()
+    copy = refollowing.copy_rows
+
+    def held(*given: object) -> None:
+        copying.set()
+        assert go_on.wait(60)
+        copy(*given)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(refollowing, "copy_rows", held)
+    rebuilding = asyncio.create_task(asyncio.to_thread(anew(world, engine, name).rebuild))
+    await asyncio.to_thread(copying.wait, 60)
+    await live(scene, 6)
+    before = await world.head()
+    go_on.set()
+    assert (await rebuilding).position >= before
+    await live(scene, 9)
+    assert differing(proved(world, engine)) == []
