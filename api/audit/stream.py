@@ -59,6 +59,9 @@ class Reader(NamedTuple):
 async def stream(request: Request[Any, Any, Any], first: From = None) -> LongAnswer:
     """Every event from a position on, or, without one, from now on; `Last-Event-ID` goes before `from`."""
     asking = auditor(request)
+    if set(request.query_params) - {"from"}:
+        # Whoever filters would take what comes for what they had asked for.
+        raise Invalid("The stream has one parameter, from; /audit/events has filters.")
     if len(readings.FOLLOWING) >= STREAMS_AT_MOST:
         raise Unavailable("Too many streams are open.", retry_after=30)
     last = _last_seen(request)

@@ -186,6 +186,13 @@ async def test_a_last_event_id_that_is_none_is_refused(world: World, text: str) 
     problem(await asking.get("/audit/stream", headers={"last-event-id": text}), 400, field="Last-Event-ID")
 
 
+async def test_a_filter_is_refused_since_the_stream_has_none(world: World) -> None:
+    asking = await administering(world, *READER)
+    before = await world.head()
+    problem(await asking.get("/audit/stream", params={"from": 1, "type": "grant.*"}), 400)
+    assert await world.head() == before
+
+
 # Export -----------------------------------------------------------------------------------------------------------
 
 
