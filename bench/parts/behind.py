@@ -68,8 +68,9 @@ def _compared(stage: Stage, short: Subject, grown: Subject, found: Found) -> Non
         result = measuring.rounds(plan.short, stage.constant, served, WORKS, stage.directory, stage.say)
         told = history.of(grown, served[1][1], plan.histories)
     for work in WORKS:
-        ratios = result.ratios[grown.name, work]
-        beside = [each / other for each, other in zip(ratios, result.ratios[short.name, work], strict=True)]
+        ratios, others = (result.ratios[subject.name, work] for subject in (grown, short))
+        # A run without an answer is a fault, which is told; here it only must not hide the other numbers.
+        beside = [each / other if other else 0.0 for each, other in zip(ratios, others, strict=True)]
         found.findings.append(of_rounds(f"{work}, divided by the same behind {SHORT:,}", kind, beside, bound=FLAT))
         found.findings.append(of_rounds(f"{work}, to the constant answer", kind, ratios, bound=rates.bound(kind, work)))
     found.findings.append(

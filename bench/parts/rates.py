@@ -42,8 +42,11 @@ def measure(stage: Stage) -> Found:
 def faults(result: measuring.Result) -> list[str]:
     """What was no success."""
     named = {f"{database}, {work}": runs for (database, work), runs in result.measured.items()}
-    return [
-        f"{name}: {failed} answers were no success"
-        for name, runs in {**named, "constant answer": result.constants}.items()
-        if (failed := sum(each.failed for each in runs))
-    ]
+    named["constant answer"] = result.constants
+    found = []
+    for name, runs in named.items():
+        if failed := sum(each.failed for each in runs):
+            found.append(f"{name}: {failed} answers were no success")
+        if silent := sum(each.rate == 0 for each in runs):
+            found.append(f"{name}: {silent} runs had no answer at all")
+    return found
