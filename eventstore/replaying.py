@@ -29,8 +29,8 @@ STEP = 50_000
 LONG_STEP = 250_000
 """The same where tokens alone are replayed, whose rows are few and soon written."""
 
-AT_ONCE = 5_000
-"""Events in memory at a time, as text."""
+AT_ONCE = 500
+"""Events in memory at a time, as text: so few that the processor need not fetch them from memory again and again."""
 
 FEW = 16
 """So many types are chosen by the database; it would take longer over more than reading every event."""
