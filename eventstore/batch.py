@@ -10,6 +10,7 @@ from domain.account import Erased
 from domain.decision import Outcome, Refusal
 from domain.event import Event, Moment, Recorded
 from eventstore.commands import Command, Executed, Origin
+from eventstore.engines import together
 from eventstore.issued import OfGrant, grants_of
 from eventstore.states import Folded, evolve, initial
 from eventstore.stored import head
@@ -159,6 +160,7 @@ class Batch:
         self.touched[stream] = self.position
         if type(event) is Erased:
             self._erased.append(stream)
+            self._writing.vault.destroy(self.connection, stream, self.now)
         self._pending.append(recorded)
         self.last = recorded
         self._indexes.append(indexes)
@@ -167,17 +169,22 @@ class Batch:
     # -- writing ------------------------------------------------------------------------------------------------------
     def flush(self) -> None:
         """Appends what was collected and writes its projection rows."""
-        if not self._pending:
-            return
+        if self._pending:
+            with together(self.connection):
+                self._write()
+
+    def _write(self) -> None:
         pending, indexes = self._pending, self._indexes
-        self._pending, self._indexes = [], []
-        self._writing.append(self.connection, pending, indexes)
+        if pending:
+            self._pending, self._indexes = [], []
+            self._writing.append(self.connection, pending, indexes)
 
     def finish(self) -> None:
         """Flushes and moves the head. The transaction's commit follows."""
-        self.flush()
         if self.position != self._start:
-            _MOVE_HEAD.run(self.connection, ({"position": self.position, "time": self.now},))
+            with together(self.connection):
+                self._write()
+                _MOVE_HEAD.run(self.connection, ({"position": self.position, "time": self.now},))
         self.finished = True
 
     def keep(self) -> None:

@@ -7,6 +7,8 @@ from typing import Any
 from sqlalchemy import Connection, Engine, NullPool, StaticPool, create_engine, event
 from sqlalchemy.engine import URL, make_url
 
+from projections.prepared import translate
+
 SQLITE_WAIT_MS = 10_000
 """How long a writer waits in a thread for another process's write lock before the database counts as away."""
 
@@ -82,6 +84,23 @@ def _repeatable(url: URL) -> Engine:
     return create_engine(
         url, poolclass=NullPool, isolation_level="REPEATABLE READ", connect_args={"connect_timeout": 5}
     )
+
+
+@contextmanager
+def together(connection: Connection) -> Iterator[None]:
+    """What the block sends through driver cursors goes out together and is waited for at its end; it reads nothing.
+
+    Errors are SQLAlchemy's own, and come at the end of the block. SQLite has nobody to wait for.
+    """
+    if connection.dialect.name != "postgresql":
+        yield
+        return
+    driver: Any = connection.connection.driver_connection
+    try:
+        with driver.pipeline():
+            yield
+    except Exception as error:
+        translate(connection, "a pipeline", error)
 
 
 def set_lock_wait(engine: Engine, wait_ms: int) -> None:

@@ -6,7 +6,7 @@ from typing import Any
 
 from eventsourcing.persistence import EventStore, Notification, StoredEvent
 from eventsourcing_sqlalchemy.recorders import SQLAlchemyApplicationRecorder
-from sqlalchemy import Connection, insert, select
+from sqlalchemy import Connection, insert, select, text
 
 from domain.event import Recorded
 from eventstore.mapper import LogMapper
@@ -15,6 +15,7 @@ from projections.prepared import Prepared
 
 INSERT = Prepared(insert(events))
 CHANNEL = "grantlog_log"
+_NOTIFY = Prepared(text(f"NOTIFY {CHANNEL}"))
 
 _NOTIFICATION = (events.c.id, events.c.originator_id, events.c.originator_version, events.c.topic, events.c.state)
 _STORED = _NOTIFICATION[1:]
@@ -37,7 +38,7 @@ class LogRecorder(SQLAlchemyApplicationRecorder):
         """Appends at the rows' own dense positions. Raises SQLAlchemy's IntegrityError when one is taken already."""
         INSERT.run(connection, rows)
         if connection.dialect.name == "postgresql":
-            connection.exec_driver_sql(f"NOTIFY {CHANNEL}")
+            _NOTIFY.run(connection, ({},))
 
     def insert_events(self, stored_events: Sequence[StoredEvent], **kwargs: Any) -> Sequence[int]:
         """Nobody appends past the ledger, so there is nothing that this could do."""

@@ -5,7 +5,6 @@ from types import ModuleType
 
 from sqlalchemy import Connection
 
-from domain.account import Erased
 from domain.event import Recorded
 from eventstore.changes import Changes
 from eventstore.privacy import Privacy
@@ -46,13 +45,11 @@ class Writing:
     def append(
         self, connection: Connection, recorded: Sequence[Recorded], indexes: Sequence[Mapping[str, bytes]]
     ) -> None:
-        """Appends the events, writes their projection rows, and carries out what an erasure demands of the vault."""
+        """Appends the events and writes their projection rows."""
         self.store.append(connection, recorded)
         rows = Rows()
         for r, index in zip(recorded, indexes, strict=True):
             for projection in self._handlers.get(r.event.type, ()):
                 for write in projection.project(r, index):
                     rows.add(write)
-            if type(r.event) is Erased:
-                self.vault.destroy(connection, r.stream, r.time)
         rows.flush(connection)

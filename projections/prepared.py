@@ -10,8 +10,25 @@ from operator import itemgetter
 from typing import Any, NoReturn
 
 import msgspec
-from sqlalchemy import Connection, Executable, Insert, insert
+from sqlalchemy import (
+    JSON,
+    BinaryExpression,
+    BindParameter,
+    Column,
+    Connection,
+    Dialect,
+    Executable,
+    Insert,
+    Text,
+    Update,
+    bindparam,
+    cast,
+    column,
+    func,
+    insert,
+)
 from sqlalchemy.exc import DBAPIError
+from sqlalchemy.sql import operators, visitors
 
 Parameters = dict[str, Any]
 Bind = Callable[[Parameters], Any]
@@ -24,11 +41,13 @@ _encode = msgspec.json.Encoder().encode
 class Prepared:
     """One statement, built at import. Errors are SQLAlchemy's own, as if it had executed the statement."""
 
-    __slots__ = ("_compiled", "_insert", "_plain", "statement")
+    __slots__ = ("_compiled", "_insert", "_key", "_plain", "_update", "statement")
 
     def __init__(self, statement: Executable) -> None:
         self.statement = statement
         self._insert: str | None = None
+        self._update: tuple[str, Parameters] | None = None
+        self._key: str | None = None
         self._plain: bool | None = None
         self._compiled: dict[str, tuple[str, Bind]] = {}
 
@@ -48,9 +67,13 @@ class Prepared:
             self._execute(connection, many[0])
             return
         sql, bind = self._sql(connection, many[0])
-        if connection.dialect.name == "postgresql" and self._is_plain_insert(connection, sql, many[0]):
-            self._insert_all(connection, many)
-            return
+        if connection.dialect.name == "postgresql":
+            if self._is_plain_insert(connection, sql, many[0]):
+                self._insert_all(connection, many)
+                return
+            if self._updates_apart(many):
+                self._update_all(connection, many)
+                return
         cursor: Any = connection.connection.cursor()
         try:
             cursor.executemany(sql, list(map(bind, many)))
@@ -98,21 +121,27 @@ class Prepared:
 
         PostgreSQL reads it by the table's own column types: numbers exactly, text to the byte, bytes from their hex.
         """
-        rows = [
-            {name: "\\x" + value.hex() if type(value) is bytes else value for name, value in each.items()}
-            for each in many
-        ]
         if self._insert is None:
             quote = connection.dialect.identifier_preparer
             statement: Any = self.statement
             table, names = quote.format_table(statement.table), ", ".join(map(quote.quote, many[0]))
             source = f"json_populate_recordset(NULL::{table}, %(rows)s::json)"
             self._insert = f"INSERT INTO {table} ({names}) SELECT {names} FROM {source}"  # noqa: S608 - names of ours
-        cursor: Any = connection.connection.cursor()
-        try:
-            cursor.execute(self._insert, {"rows": _encode(rows).decode()})
-        except Exception as error:
-            translate(connection, self._insert, error)
+        _send(connection, self._insert, many, {})
+
+    def _updates_apart(self, many: Sequence[Parameters]) -> bool:
+        """Whether it updates rows by a key of theirs, and each another one."""
+        if self._key is None:
+            self._key = _key_of(self.statement)
+        key = self._key
+        return key != "" and len({each[key] for each in many}) == len(many)
+
+    def _update_all(self, connection: Connection, many: Sequence[Parameters]) -> None:
+        """The same for updates: the rows are joined to the table by the key."""
+        if self._update is None:
+            self._update = _joined(self.statement, connection.dialect, list(many[0]))
+        sql, constants = self._update
+        _send(connection, sql, many, constants)
 
     def _execute(self, connection: Connection, parameters: Parameters) -> Any:
         sql, bind = self._sql(connection, parameters)
@@ -135,6 +164,45 @@ class Prepared:
             constants = {name: value for name, value in compiled.params.items() if name not in parameters}
             found = self._compiled[dialect.name] = (str(compiled), _binding(compiled.positiontup, constants))
         return found
+
+
+def _send(connection: Connection, sql: str, many: Sequence[Parameters], constants: Parameters) -> None:
+    rows = [
+        {name: "\\x" + value.hex() if type(value) is bytes else value for name, value in each.items()} for each in many
+    ]
+    cursor: Any = connection.connection.cursor()
+    try:
+        cursor.execute(sql, constants | {"rows": _encode(rows).decode()})
+    except Exception as error:
+        translate(connection, sql, error)
+
+
+def _joined(statement: Any, dialect: Dialect, names: Sequence[str]) -> tuple[str, Parameters]:
+    """An update whose parameters of these names come from the JSON text `rows`, and its other parameters."""
+    binds = statement.compile(dialect=dialect, column_keys=names).binds
+    source = (
+        func.json_to_recordset(cast(bindparam("rows", type_=Text), JSON))
+        .table_valued(*(column(name, binds[name].type) for name in names))
+        .render_derived(name="given", with_types=True)
+    )
+
+    def given(element: Any, **_: Any) -> Any:
+        return source.c[element.key] if isinstance(element, BindParameter) and element.key in source.c else None
+
+    turned: Any = visitors.replacement_traverse(statement, {}, given)
+    compiled = turned.compile(dialect=dialect)
+    return str(compiled), {name: value for name, value in compiled.params.items() if name != "rows"}
+
+
+def _key_of(statement: Any) -> str:
+    """The parameter that an update compares its table's key with, and nothing more; empty for any other statement."""
+    where = statement.whereclause if isinstance(statement, Update) else None
+    if not isinstance(where, BinaryExpression) or where.operator is not operators.eq:
+        return ""
+    compared, value = where.left, where.right
+    if not isinstance(compared, Column) or not isinstance(value, BindParameter):
+        return ""
+    return value.key if compared.primary_key and len(compared.table.primary_key) == 1 or compared.unique else ""
 
 
 def _binding(places: Sequence[str] | None, constants: Parameters) -> Bind:
