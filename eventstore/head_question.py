@@ -32,6 +32,7 @@ class HeadQuestion:
         # The library forgets it when it finds the connection broken, and the event loop must be told all the same.
         self._socket = -1
         self._asked: asyncio.Future[int] | None = None
+        self._result: Any = None
         self._sql = str(select(head.c.position).where(head.c.id == 1).compile(
             dialect=engine.dialect, compile_kwargs={"literal_binds": True}
         ))  # fmt: skip
@@ -42,13 +43,15 @@ class HeadQuestion:
             self._driver = await self._loop.run_in_executor(None, self._connect)
             self._socket = self._driver.fileno()
             self._loop.add_reader(self._socket, self._read)
-        self._asked = self._loop.create_future()
+        asked: asyncio.Future[int] = self._loop.create_future()
+        self._asked = asked
         try:
             self._driver.pgconn.send_query_prepared(_NAME, None)
             self._driver.pgconn.flush()
         except Error as error:
+            # Who waits is told by it as by a broken answer.
             self._drop(error)
-        return await self._asked
+        return await asked
 
     def _connect(self) -> Any:
         try:
@@ -65,17 +68,22 @@ class HeadQuestion:
         return driver
 
     def _read(self) -> None:
-        found: Any = None
         try:
             connection = self._driver.pgconn
             connection.consume_input()
-            if self._asked is None or connection.is_busy():
+            if self._asked is None:
                 return
-            while (result := connection.get_result()) is not None:
-                found = result
+            while True:
+                # An answer may come in pieces, and the library would wait for what is not there yet.
+                if connection.is_busy():
+                    return
+                if (result := connection.get_result()) is None:
+                    break
+                self._result = result
         except Error as error:
             self._drop(error)
             return
+        found, self._result = self._result, None
         value = found.get_value(0, 0) if found is not None and found.status == ExecStatus.TUPLES_OK else None
         if value is None:
             self._drop(DatabaseAway("the position was not told"))
@@ -87,6 +95,7 @@ class HeadQuestion:
     def _drop(self, error: Exception) -> None:
         """Lets the connection go, and tells whoever waits for its answer."""
         driver, self._driver = self._driver, None
+        self._result = None
         self._loop.remove_reader(self._socket)
         driver.close()
         asked, self._asked = self._asked, None

@@ -61,6 +61,17 @@ async def test_a_connection_that_breaks_is_replaced(postgresql_ledger: Ledger) -
     assert (await ledger.state("client:a")).enabled
 
 
+async def test_a_question_that_cannot_be_sent_is_the_databases_being_away(postgresql_ledger: Ledger) -> None:
+    reader = postgresql_ledger._reader
+    assert isinstance(reader, ThreadReader)
+    await reader.settled()
+    # Busy with something else, as after an answer that nobody waited for, the connection takes no question.
+    reader._question._driver.pgconn.send_query(b"SELECT pg_sleep(60)")
+    with pytest.raises(DatabaseAway):
+        await reader.settled()
+    await reader.settled()
+
+
 @pytest.fixture
 async def postgresql_ledger(postgresql_url: str, keyring: Keyring, clock: ManualClock):
     opened = await Ledger.open(postgresql_url, keyring, clock)
