@@ -17,10 +17,10 @@ from tests.scenarios.world import Client, World, open_world
 REPEATS = 40
 """Of these the cheapest counts, since the server's own background work may fall into any single one."""
 
-# Whether anyone wrote; lock and read the head; the event, its token, its grant, the use of the secret; move the head.
-TOKEN = Work(7, 1)
-# The same, and before the lock the grant to which the presented token belongs; one more row, for the second token.
-REFRESH = Work(9, 1)
+# Lock and read the head; the event, its token, its grant, the use of the secret; move the head.
+TOKEN = Work(6, 1)
+# The same, and under the lock the grant to which the presented token belongs; one more row, for the second token.
+REFRESH = Work(8, 1)
 # From the cache, after having asked whether anyone wrote, for which SQLite needs no statement.
 INTROSPECTION = Work(0, 0)
 # Whether anyone wrote, the position at which the row is read, and the row with all that decides about it.
