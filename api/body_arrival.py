@@ -4,7 +4,7 @@ import asyncio
 from typing import Any, Protocol
 
 from api.answers import Receive
-from api.problems import Problem
+from api.problems import Problem, Unavailable
 
 SECONDS = 30
 """How long a whole body may take to come. A megabyte does in that time over any line that people still use."""
@@ -27,10 +27,10 @@ class Place(Protocol):
     """A request's place among those that the server is working on."""
 
     def leave(self) -> None:
-        """Gives it back."""
+        """Gives it back in a moment."""
 
-    def come_back(self) -> None:
-        """Takes it again, however many there are by now: this request was let in before."""
+    def come_back(self) -> bool:
+        """Takes it again; False when it was given back and there is none left."""
 
 
 class Patience:
@@ -80,7 +80,8 @@ class Patience:
 class Arriving:
     """The `receive` of one request. Waiting for the client is no work, so the place is free meanwhile.
 
-    Otherwise a few connections that announce a body and send nothing would use up all places there are. Raises TooSlow.
+    Otherwise a few connections that announce a body and send nothing would use up all places there are. Raises TooSlow,
+    and Unavailable when there is no place any more for what has come late.
     """
 
     __slots__ = ("_complete", "_deadline", "_patience", "_place", "_receive")
@@ -112,6 +113,7 @@ class Arriving:
             raise
         finally:
             self._patience.end(task)
-            self._place.come_back()
         self._complete = not message.get("more_body", False)
+        if not self._place.come_back():
+            raise Unavailable()
         return message

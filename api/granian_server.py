@@ -114,8 +114,8 @@ def serve(settings: Settings) -> int:
         http1_settings=HTTP1Settings(keep_alive=True, header_read_timeout=15_000),
         websockets=False,
         backlog=BACKLOG,
-        # The app refuses what is too much with an answer; this lets it see what there is.
-        backpressure=settings.in_flight * 2,
+        # The app refuses what is too much with an answer; this lets it see what there is. It counts connections.
+        backpressure=max(BACKLOG, settings.in_flight * 2),
         respawn_failed_workers=True,
         respawn_interval=0.5,
         workers_kill_timeout=settings.shutdown_timeout,

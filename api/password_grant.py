@@ -6,6 +6,7 @@ from api.answers import Scope
 from api.credential_memory import Caller
 from api.issuing import Tokens, execute
 from api.oauth_errors import InvalidGrant, InvalidRequest, Throttled, UnauthorizedClient
+from api.places import away
 from api.services import Services, origin
 from api.sign_in import Wait, WrongCredentials, verify
 from domain.grants import password
@@ -26,7 +27,8 @@ async def password_grant(
     if not username or not secret:
         raise InvalidRequest("username or password is missing.")
     try:
-        verified = await verify(here, caller.client.realm, username, secret, origin(scope))
+        with away(scope):
+            verified = await verify(here, caller.client.realm, username, secret, origin(scope))
     except WrongCredentials:
         raise InvalidGrant("User name or password is wrong.") from None
     except Wait as wait:

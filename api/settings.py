@@ -131,8 +131,14 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         ),
     ] = ()
     in_flight: Annotated[
-        int, Meta(description="Requests that one worker has in hand at a time; further ones get 503.", ge=1, le=100000)
-    ] = 1024
+        int,
+        Meta(
+            description="Requests that one worker has in hand at most; further ones get 503, and others earlier when "
+            "they would wait for more than 150 ms.",
+            ge=1,
+            le=100000,
+        ),
+    ] = 256
     body_limit: Annotated[int, Meta(description="Largest request body, in bytes.", ge=1024, le=16 * 1024 * 1024)] = (
         64 * 1024
     )

@@ -12,6 +12,7 @@ from api.browser_session import start_session
 from api.csrf import forget_form_secret, form_secret, form_token, is_genuine, new_form_secret, require_own_page
 from api.page_answers import page_answer, see_other
 from api.pages import SignIn
+from api.places import away
 from api.services import Services, origin
 from api.sign_in import LONGEST_NAME, Wait, WrongCredentials, verify
 
@@ -94,7 +95,8 @@ async def _enter(here: Services, scope: Scope, realm: str, form: SignInForm) -> 
     if not form.username.strip() or not form.password:
         return Failure(400, MISSING)
     try:
-        verified = await verify(here, realm, form.username, form.password, origin(scope))
+        with away(scope):
+            verified = await verify(here, realm, form.username, form.password, origin(scope))
     except WrongCredentials:
         return _wrong(realm)
     except Wait as wait:

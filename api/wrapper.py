@@ -13,7 +13,9 @@ from api.body_arrival import Arriving, Patience
 from api.error_answers import ErrorAnswers
 from api.log_lines import REQUEST_ID, Masker, trace
 from api.malformed import closes, has_body, malformed
-from api.problems import Problem, Unavailable
+from api.places import KEY as PLACE
+from api.places import Place, Places
+from api.problems import Unavailable
 from security.clock import SystemClock
 from security.ids import ordered_id
 
@@ -32,6 +34,7 @@ HEADERS: Fields = (
 """What an answer carries unless its handler says otherwise: nothing is stored, framed, sniffed or loaded."""
 
 CLOSE = (b"connection", b"close")
+LIVE = "/health/live"
 STRICT_TRANSPORT = (b"strict-transport-security", b"max-age=31536000")
 
 log = structlog.get_logger("api")
@@ -41,10 +44,11 @@ _CLOCK = SystemClock()
 class Wrapper:
     """An ASGI app around an ASGI app.
 
-    `in_flight` bounds the requests that wait for the start of their answer; a further one gets 503 with `Retry-After`.
-    A stream that has begun is not counted, nor is a request whose body is still to come, nor the liveness probe, which
-    an overloaded server must still pass. Requests to a path in `direct` go to that endpoint instead, which has the same
-    scope to work with.
+    `in_flight` bounds the requests that wait for the start of their answer; a further one gets 503 with `Retry-After`,
+    and so does one to a path in `direct` that would wait too long there (`api.places`). A stream that has begun is not
+    counted, nor is a request whose body is still to come. The liveness probe, which an overloaded server must still
+    pass, is always let in. Requests to a path in `direct` go to that endpoint instead, which has the same scope to work
+    with.
     """
 
     def __init__(
@@ -53,7 +57,7 @@ class Wrapper:
         errors: ErrorAnswers,
         *,
         proxies: Proxies | None = None,
-        in_flight: int = 1024,
+        in_flight: int = 256,
         secure: bool = False,
         log_requests: bool = True,
         prefix: str = "glog",
@@ -64,14 +68,14 @@ class Wrapper:
         self.app = app
         self.errors = errors
         self.proxies = proxies or Proxies()
-        self.in_flight = in_flight
         self.headers = (*HEADERS, STRICT_TRANSPORT) if secure else HEADERS
         self.log_requests = log_requests
         self.direct = direct or {}
         self.access = AccessLog(Masker(prefix), self.direct)
         self.make_id = make_id
         self.measure = measure
-        self.places = Places()
+        self.places = Places(in_flight, self.direct)
+        self._busy: dict[str, tuple[list[tuple[bytes, bytes]], bytes]] = {}
         self._patience = Patience()
 
     def __call__(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
@@ -90,19 +94,24 @@ class Wrapper:
             await send({"type": "websocket.close", "code": 1008})
 
     async def _http(self, scope: Scope, receive: Receive, send: Send) -> None:
+        path: str = scope["path"]
+        line = self.places.lines.get(path)
+        if self.places.are_short(line) and path != LIVE:
+            await self._send_away(scope, send, path)
+            return
         arrived = scope[KEY] = self.proxies.arrive(scope, self.make_id())
-        outgoing = Outgoing(send, arrived, self.headers, scope, self.places)
+        place = scope[PLACE] = Place(self.places, line)
+        place.take()
+        outgoing = Outgoing(send, arrived, self.headers, scope, place)
         if outgoing.head:
             scope["method"] = "GET"
         token = REQUEST_ID.set(arrived.request_id)
         began = perf_counter()
-        path: str = scope["path"]
-        outgoing.come_back()
         try:
-            if (problem := self._refuse(scope)) is not None:
+            if (problem := malformed(scope)) is not None:
                 await outgoing.answer(self.errors.answer(scope, problem))
             else:
-                given = Arriving(receive, outgoing, self._patience) if has_body(scope) else receive
+                given = Arriving(receive, place, self._patience) if has_body(scope) else receive
                 endpoint = self.direct.get(path)
                 if endpoint is None:
                     await self.app(scope, given, outgoing)
@@ -111,7 +120,7 @@ class Wrapper:
         except Exception as error:
             await self._rescue(scope, outgoing, error)
         finally:
-            outgoing.started_or_over()
+            place.end()
             REQUEST_ID.reset(token)
             method = "HEAD" if outgoing.head else scope["method"]
             seconds = perf_counter() - began
@@ -119,10 +128,31 @@ class Wrapper:
             if self.log_requests:
                 self.access.line(arrived.request_id, method, path, outgoing.status, seconds)
 
-    def _refuse(self, scope: Scope) -> Problem | None:
-        if self.places.taken > self.in_flight and scope["path"] != "/health/live":
-            return Unavailable()
-        return malformed(scope)
+    async def _send_away(self, scope: Scope, send: Send, path: str) -> None:
+        """503, as cheaply as can be: whatever it costs is taken from those who were let in."""
+        began = perf_counter()
+        arrived = scope[KEY] = self.proxies.arrive(scope, self.make_id())
+        method: str = scope["method"]
+        headers, body = self._busy_answer(scope, path)
+        headers = [*headers, (b"x-request-id", arrived.request_id.encode("ascii"))]
+        if closes(scope, 503):
+            headers.append(CLOSE)
+        await send({"type": "http.response.start", "status": 503, "headers": headers})
+        await send({"type": "http.response.body", "body": b"" if method == "HEAD" else body})
+        seconds = perf_counter() - began
+        self.measure(path if path in self.direct else None, method, 503, seconds)
+        if self.log_requests:
+            self.access.line(arrived.request_id, method, path, 503, seconds)
+
+    def _busy_answer(self, scope: Scope, path: str) -> tuple[list[tuple[bytes, bytes]], bytes]:
+        found = self._busy.get(path)
+        if found is None:
+            given = self.errors.answer(scope, Unavailable())
+            found = [*given.headers, *_missing(tuple([name for name, _ in given.headers]), self.headers)], given.body
+            # Answers to OAuth's endpoints say nothing of the request, so one does for all.
+            if path in self.direct:
+                self._busy[path] = found
+        return found
 
     async def _rescue(self, scope: Scope, outgoing: "Outgoing", error: Exception) -> None:
         if outgoing.status is None:
@@ -134,46 +164,19 @@ class Wrapper:
         raise ConnectionAbortedError("the answer was broken off") from None
 
 
-class Places:
-    """How many requests are being worked on: `taken`."""
-
-    __slots__ = ("taken",)
-
-    def __init__(self) -> None:
-        self.taken = 0
-
-
 class Outgoing:
     """The `send` of one request: adds the headers, keeps the status, and drops the body of an answer to HEAD."""
 
-    __slots__ = ("_arrived", "_counted", "_headers", "_over", "_places", "_scope", "_send", "head", "status")
+    __slots__ = ("_arrived", "_headers", "_place", "_scope", "_send", "head", "status")
 
-    def __init__(self, send: Send, arrived: Arrival, headers: Fields, scope: Scope, places: "Places") -> None:
+    def __init__(self, send: Send, arrived: Arrival, headers: Fields, scope: Scope, place: Place) -> None:
         self._send = send
         self._arrived = arrived
         self._headers = headers
-        self._places = places
-        self._counted = self._over = False
+        self._place = place
         self._scope = scope
         self.head = scope["method"] == "HEAD"
         self.status: int | None = None
-
-    def leave(self) -> None:
-        """Gives the place among the waiting requests back."""
-        if self._counted:
-            self._counted = False
-            self._places.taken -= 1
-
-    def come_back(self) -> None:
-        """Takes a place, unless the answer has begun."""
-        if not self._counted and not self._over:
-            self._counted = True
-            self._places.taken += 1
-
-    def started_or_over(self) -> None:
-        """Gives the place back for good."""
-        self._over = True
-        self.leave()
 
     async def __call__(self, message: Message) -> None:
         if message["type"] == "http.response.start":
@@ -190,7 +193,7 @@ class Outgoing:
 
     async def _start(self, status: int, given: Fields, message: Message) -> None:
         self.status = status
-        self.started_or_over()
+        self._place.end()
         missing = _missing(tuple([name for name, _ in given]), self._headers)
         headers = [*given, *missing, (b"x-request-id", self._arrived.request_id.encode("ascii"))]
         if status >= 400 and closes(self._scope, status):

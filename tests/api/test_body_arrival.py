@@ -8,6 +8,7 @@ import pytest
 from api import body_arrival
 from api.bodies import read_body
 from api.error_answers import ErrorAnswers
+from api.places import Place
 from api.wrapper import Wrapper
 
 SLOW, QUICK = "/oauth/token", "/admin/quick"
@@ -48,18 +49,51 @@ class Call:
         return int(self.sent[0]["status"])
 
 
+async def turns(count: int) -> None:
+    """Lets the event loop go round: a place that was left is free with the turn after."""
+    for _ in range(count):
+        await asyncio.sleep(0)
+
+
 @pytest.mark.anyio
 async def test_requests_whose_body_is_still_to_come_leave_their_place_to_others():
     wrapper = Wrapper(reading, ErrorAnswers(), in_flight=1, log_requests=False)
-    slow = [Call(wrapper, SLOW) for _ in range(5)]
-    await asyncio.sleep(0)
-    assert wrapper.places.taken == 0
+    slow = []
+    for _ in range(5):
+        slow.append(Call(wrapper, SLOW))
+        await turns(2)
+        assert wrapper.places.taken == 0
     quick = Call(wrapper, QUICK)
     quick.body.set_result(b"ok")
     assert await quick.status() == 200
     for each in slow:
         each.body.set_result(b"ok")
         assert await each.status() == 200
+    assert wrapper.places.taken == 0
+
+
+@pytest.mark.anyio
+async def test_requests_of_one_turn_do_not_all_find_the_same_place():
+    wrapper = Wrapper(reading, ErrorAnswers(), in_flight=2, log_requests=False)
+    calls = [Call(wrapper, SLOW) for _ in range(5)]
+    await turns(1)
+    for each in calls:
+        each.body.set_result(b"ok")
+    assert [await each.status() for each in calls] == [200, 200, 503, 503, 503]
+
+
+@pytest.mark.anyio
+async def test_a_body_that_comes_late_finds_a_place_or_is_told_to_come_back():
+    wrapper = Wrapper(reading, ErrorAnswers(), in_flight=1, log_requests=False)
+    late, later = Call(wrapper, SLOW), Call(wrapper, QUICK)
+    assert await later.status() == 503
+    await turns(2)
+    other = Place(wrapper.places, None)
+    other.take()
+    late.body.set_result(b"ok")
+    assert await late.status() == 503
+    assert dict(late.sent[0]["headers"])[b"retry-after"] == b"1"
+    other.end()
     assert wrapper.places.taken == 0
 
 
@@ -86,7 +120,8 @@ async def test_news_that_the_client_has_gone_may_take_as_long_as_it_likes(monkey
     class Anywhere:
         def leave(self) -> None: ...
 
-        def come_back(self) -> None: ...
+        def come_back(self) -> bool:
+            return True
 
     arriving = body_arrival.Arriving(receive, Anywhere(), body_arrival.Patience())
     # What is there already is taken, however late it is.
