@@ -1,5 +1,7 @@
 """The log's keys: one active at any time, a former one beside it for a while, one name for ever."""
 
+from typing import Any
+
 import pytest
 
 from domain import log_key as log_key_page
@@ -89,7 +91,7 @@ def test_no_key_comes_twice() -> None:
 
 # A log that was put back to an older copy --------------------------------------------------------------------------
 
-LOST = {"predecessor": "log.example/grantlog", "size": 4711, "root": "A" * 43 + "="}
+LOST: dict[str, Any] = {"predecessor": "log.example/grantlog", "size": 4711, "root": "A" * 43 + "="}
 
 
 def succeed(state, number: int = 3, name: str = "log.example/second", **changes):
