@@ -1,11 +1,12 @@
 """Waking whoever follows the log as soon as something was appended, by this process or another.
 
-What this process commits wakes them at once. On PostgreSQL other processes are heard by LISTEN; on SQLite, and should
-the listening connection be lost, the log is looked at again and again, which costs microseconds there.
+What this process commits wakes them at once. On PostgreSQL other processes are heard by LISTEN; on SQLite one question
+for all who wait, which costs microseconds, is asked again and again: whether any other connection has committed.
 """
 
 import asyncio
 import contextlib
+import sqlite3
 from typing import Any
 
 import psycopg
@@ -15,9 +16,11 @@ from sqlalchemy.engine import make_url
 from eventstore.engines import is_sqlite
 from eventstore.recorder import CHANNEL
 
-SQLITE_LOOK_EVERY = 0.1
-POSTGRESQL_LOOK_EVERY = 1.0
-"""Seconds."""
+LOOK_EVERY = 1.0
+"""Seconds after which whoever waits looks at the log in any case, should nobody have been heard."""
+
+ASK_EVERY = 0.02
+"""Seconds between two questions to SQLite. What another process commits is known that late at most."""
 
 log = structlog.get_logger(__name__)
 
@@ -29,7 +32,11 @@ class Arrivals:
         self._url = url
         self._rung: asyncio.Future[None] | None = None
         self._listening: asyncio.Task[None] | None = None
-        self.look_every = SQLITE_LOOK_EVERY if is_sqlite(url) else POSTGRESQL_LOOK_EVERY
+        self._hear = self._ask if is_sqlite(url) else self._listen
+        self._sqlite: sqlite3.Connection | None = None
+        self._version: int | None = None
+        self._waiting = 0
+        self.look_every = LOOK_EVERY
         self.count = 0
         self.closed = False
         """Nobody is to wait any more: the process stops."""
@@ -47,10 +54,14 @@ class Arrivals:
             return
         if self._rung is None:
             self._rung = asyncio.get_running_loop().create_future()
-        if self._listening is None and not is_sqlite(self._url):
-            self._listening = asyncio.create_task(self._listen())
-        with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(asyncio.shield(self._rung), self.look_every)
+        if self._listening is None:
+            self._listening = asyncio.create_task(self._hear())
+        self._waiting += 1
+        try:
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(asyncio.shield(self._rung), self.look_every)
+        finally:
+            self._waiting -= 1
 
     async def _listen(self) -> None:
         """Rings for every append that PostgreSQL tells of; ends when the connection is lost, and `wait` begins anew."""
@@ -60,6 +71,8 @@ class Arrivals:
         try:
             async with await psycopg.AsyncConnection.connect(**given, autocommit=True) as connection:
                 await connection.execute(f"LISTEN {CHANNEL}")
+                # What was committed until now was not told to this connection.
+                self.ring()
                 async for _ in connection.notifies():
                     self.ring()
         except psycopg.Error as error:
@@ -68,6 +81,37 @@ class Arrivals:
         finally:
             self._listening = None
 
+    async def _ask(self) -> None:
+        """Rings for every commit that SQLite tells of; ends when nobody waits any more, and `wait` begins anew."""
+        try:
+            while self._waiting:
+                # What was committed before the first question may have been missed by those who wait for its answer.
+                if (version := self._data_version()) != self._version:
+                    self._version = version
+                    self.ring()
+                await asyncio.sleep(ASK_EVERY)
+        except sqlite3.Error as error:
+            log.warning("listening ended", error=type(error).__name__)
+            self._forget_sqlite()
+            await asyncio.sleep(self.look_every)
+        finally:
+            self._listening = None
+
+    def _data_version(self) -> int:
+        if self._sqlite is None:
+            url = make_url(self._url)
+            given: Any
+            named: Any
+            given, named = url.get_dialect()().create_connect_args(url)
+            self._sqlite = sqlite3.connect(*given, **named)
+        (version,) = self._sqlite.execute("PRAGMA data_version").fetchone()
+        return int(version)
+
+    def _forget_sqlite(self) -> None:
+        connection, self._sqlite, self._version = self._sqlite, None, None
+        if connection is not None:
+            connection.close()
+
     async def close(self) -> None:
         """Listens no more and wakes everybody."""
         self.closed = True
@@ -75,4 +119,5 @@ class Arrivals:
         if listening is not None:
             listening.cancel()
             await asyncio.gather(listening, return_exceptions=True)
+        self._forget_sqlite()
         self.ring()
