@@ -11,6 +11,11 @@ USAGE = 2
 UNAVAILABLE = 3
 """The database or the keys: nothing is wrong with the command itself."""
 
+_NOT_ALLOWED = "42501"
+"""PostgreSQL's code for what a role may not do. The server's role may do little, as it should be."""
+
+_OWNER = "the database's role may not do this; name the one that owns the tables in GRANTLOG_MIGRATION_DATABASE_URL"
+
 # Where the domain leaves the words to whoever shows them.
 _WORDS = {
     "unknown": "there is nothing of that name or id",
@@ -40,6 +45,11 @@ class Commands(click.RichGroup):
         except Failure as failure:
             click.echo(f"Error: {failure}", err=True)
             ctx.exit(failure.exit_code)
+        except Exception as error:
+            if getattr(getattr(error, "orig", None), "sqlstate", None) != _NOT_ALLOWED:
+                raise
+            click.echo(f"Error: {_OWNER}", err=True)
+            ctx.exit(UNAVAILABLE)
 
 
 def refused(refusal: Refusal) -> Failure:

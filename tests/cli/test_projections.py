@@ -1,7 +1,12 @@
 """`grantlog projections …`."""
 
-from sqlalchemy import text
+from dataclasses import replace
 
+import pytest
+from sqlalchemy import text
+from sqlalchemy.engine import make_url
+
+from eventstore import schema
 from eventstore.engines import migrating
 from tests.cli.conftest import CommandLine
 
@@ -62,3 +67,20 @@ def test_what_follows_the_log_with_another_definition_keeps_the_server_from_star
 
 def test_an_unknown_projection_is_wrong_usage(cli: CommandLine) -> None:
     assert "there is no projection" in cli.run("projections", "rebuild", "nothing", exits=2).stderr
+
+
+@pytest.mark.parametrize("command", [("projections", "verify"), ("projections", "rebuild"), ("keys", "retire")])
+def test_the_servers_role_is_told_who_may(cli: CommandLine, postgresql_url: str, command: tuple[str, ...]) -> None:
+    engine = migrating(postgresql_url)
+    with engine.begin() as connection:
+        if connection.scalar(text("SELECT 1 FROM pg_roles WHERE rolname = 'grantlog_serving'")) is None:
+            connection.execute(text("CREATE ROLE grantlog_serving LOGIN"))
+    engine.dispose()
+    url = make_url(postgresql_url).set(username="grantlog_serving").render_as_string(hide_password=False)
+    schema.upgrade(url, postgresql_url)
+    urls = {"GRANTLOG_DATABASE_URL": url}
+    serving = replace(cli, environment={**cli.environment, **urls}, database_url=url)
+    serving.run("client", "list")
+    assert "GRANTLOG_MIGRATION_DATABASE_URL" in serving.run(*command, exits=3).stderr
+    owning = replace(serving, environment={**serving.environment, "GRANTLOG_MIGRATION_DATABASE_URL": postgresql_url})
+    owning.run(*command)
