@@ -1,5 +1,6 @@
 """`grantlog audit verify`: the whole log against its signed checkpoint, by code that shares nothing with the server."""
 
+import re
 import sys
 from collections.abc import Sequence
 from contextlib import closing
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from verifier.verdict import Verdict
 
 SQLITE = b"SQLite format 3\x00"
+LONGEST_TOKEN = 1024
 
 
 @click.command()
@@ -69,7 +71,7 @@ def verify(
             source, trusted = _own(read_keys(keys, "--key"))
         else:
             trusted = _pinned(keys)
-        verdict = _verify(source, trusted, demands, None if token_file is None else token_file.read().strip())
+        verdict = _verify(source, trusted, demands, None if token_file is None else _token(token_file))
     except SourceError as error:
         verdict = Verdict("unverifiable", str(error))
     except Failure as failure:
@@ -82,6 +84,14 @@ def _pinned(keys: Sequence[str]) -> list["Key"]:
     if not keys:
         raise Failure("--key: name the log's verifier key, which its operator gave you on another way than this source")
     return read_keys(keys, "--key")
+
+
+def _token(file: IO[str]) -> str:
+    """What the file holds; Failure when it is not one word, which a failed command before this one leaves there."""
+    text = file.read(LONGEST_TOKEN + 1).strip()
+    if not re.fullmatch(rf"[!-~]{{1,{LONGEST_TOKEN}}}", text):
+        raise Failure("--token-file: there is no access token in it")
+    return text
 
 
 def _own(keys: list["Key"]) -> tuple[str, list["Key"]]:

@@ -140,6 +140,12 @@ def test_without_a_key_of_ones_own_nothing_is_proved(cli: CommandLine, vkey: str
     assert cli.run("audit", "verify", cli.database_url, "--key", str(file)).exit_code == 0
 
 
+@pytest.mark.parametrize("held", ["", "\n", "two words", "a\nb", "\N{LATIN SMALL LETTER E WITH ACUTE}"])
+def test_a_file_without_a_token_is_named(cli: CommandLine, vkey: str, held: str) -> None:
+    result = cli.run("audit", "verify", "http://127.0.0.1:9/", "--key", vkey, "--token-file", "-", stdin=held, exits=2)
+    assert "--token-file" in result.stderr
+
+
 def test_a_receipt_is_checked_without_the_database(cli: CommandLine, vkey: str, tmp_path: Path) -> None:
     followed(cli)
     file = tmp_path / "receipt"
