@@ -6,10 +6,12 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Concatenate, ParamSpec, TypeVar
 
 from sqlalchemy import Connection, create_engine
+from sqlalchemy.engine import make_url
 from sqlalchemy.exc import InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from eventstore.commands import DatabaseAway
+from eventstore.engines import reaching
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -19,7 +21,7 @@ class Aside:
     """Runs one thing after the other, each in a transaction that does not hold the log's lock."""
 
     def __init__(self, url: str) -> None:
-        self._engine = create_engine(url, pool_size=1, max_overflow=0, connect_args={"connect_timeout": 5})
+        self._engine = create_engine(url, pool_size=1, max_overflow=0, connect_args=reaching(make_url(url)))
         self._thread = ThreadPoolExecutor(1, "aside")
 
     async def run(self, work: Callable[Concatenate[Connection, P], T], *args: P.args, **kwargs: P.kwargs) -> T:

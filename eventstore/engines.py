@@ -13,6 +13,17 @@ SQLITE_WAIT_MS = 10_000
 """How long a writer waits in a thread for another process's write lock before the database counts as away."""
 
 
+REACHING = {
+    "connect_timeout": 5,
+    "keepalives_idle": 5,
+    "keepalives_interval": 5,
+    "keepalives_count": 3,
+    "tcp_user_timeout": 20_000,
+}
+"""How long PostgreSQL's machine may be silent, in seconds, the last in milliseconds. A machine that vanished closes no
+connection, and without these it would be waited for as long as the system repeats packets: a quarter of an hour."""
+
+
 def is_sqlite(url: str | URL) -> bool:
     return make_url(url).get_backend_name() == "sqlite"
 
@@ -38,12 +49,17 @@ def _sqlite(url: URL, on_begin: str | None, wait_ms: int, cache_kib: int = 16_38
     return engine
 
 
+def reaching(url: URL) -> dict[str, int]:
+    """`REACHING` as far as the URL does not say otherwise."""
+    return {name: value for name, value in REACHING.items() if name not in url.query}
+
+
 def writing(url: str) -> Engine:
     """The ledger's engine. On SQLite a transaction begins with the write lock; one that is held is refused at once."""
     parsed = make_url(url)
     if is_sqlite(parsed):
         return _sqlite(parsed, "BEGIN IMMEDIATE", 0)
-    return create_engine(parsed, pool_size=1, max_overflow=1, pool_pre_ping=False, connect_args={"connect_timeout": 5})
+    return create_engine(parsed, pool_size=1, max_overflow=1, pool_pre_ping=False, connect_args=reaching(parsed))
 
 
 def reading(url: str, size: int) -> Engine:
@@ -56,7 +72,7 @@ def reading(url: str, size: int) -> Engine:
         pool_size=size,
         max_overflow=0,
         isolation_level="AUTOCOMMIT",
-        connect_args={"connect_timeout": 5},
+        connect_args=reaching(parsed),
     )
 
 
@@ -65,7 +81,7 @@ def migrating(url: str) -> Engine:
     parsed = make_url(url)
     if is_sqlite(parsed):
         return _sqlite(parsed, "BEGIN IMMEDIATE", SQLITE_WAIT_MS, cache_kib=262_144)
-    return create_engine(parsed, poolclass=NullPool, connect_args={"connect_timeout": 5})
+    return create_engine(parsed, poolclass=NullPool, connect_args=reaching(parsed))
 
 
 @contextmanager
@@ -81,9 +97,7 @@ def snapshot(url: str) -> Iterator[Connection]:
 
 
 def _repeatable(url: URL) -> Engine:
-    return create_engine(
-        url, poolclass=NullPool, isolation_level="REPEATABLE READ", connect_args={"connect_timeout": 5}
-    )
+    return create_engine(url, poolclass=NullPool, isolation_level="REPEATABLE READ", connect_args=reaching(url))
 
 
 @contextmanager
