@@ -15,7 +15,7 @@ from api.answers import Scope
 LONGEST_WAIT = 0.15
 """Seconds. Who would have to wait longer in a line is told to come back instead."""
 
-FEW = 32
+FEW = 64
 """So many may wait in a line however slow its answers are: they show how slow."""
 
 SAMPLE = 32
