@@ -31,7 +31,8 @@ class Masker:
     def __init__(self, prefix: str) -> None:
         self.head = f"{prefix}_"
         # Also what was cut off or mistyped is masked: eight characters are enough to tell it from a word.
-        self.pattern = re.compile(rf"({prefix}_[a-z]{{2}})_[0-9A-Za-z]{{8,}}")
+        # Where one begins right behind another, each is masked by itself.
+        self.pattern = re.compile(rf"({prefix}_[a-z]{{2}})_(?:(?!{prefix}_)[0-9A-Za-z]){{8,}}")
 
     def text(self, value: str) -> str:
         return self.pattern.sub(r"\1_***", value) if self.head in value else value

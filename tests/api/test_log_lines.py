@@ -74,6 +74,12 @@ def test_words_that_only_look_alike_are_kept():
     assert Masker("acme").value("acme_at_" + "x" * 36) == "acme_at_***"
 
 
+def test_secrets_without_anything_between_them_are_all_masked():
+    secret = "glog_at_" + "a" * 36
+    assert Masker("glog").text(secret * 3) == "glog_at_***" * 3
+    assert Masker("glog").text("glog_at_abc" + secret) == "glog_at_abcglog_at_***"
+
+
 def test_an_exception_leaves_its_place_but_no_message(stream):
     def fail() -> None:
         try:
