@@ -12,20 +12,26 @@ from typing import Any
 
 from api.answers import Scope
 
-LONGEST_WAIT = 0.15
+LONGEST_WAIT = 0.1
 """Seconds. Who would have to wait longer in a line is told to come back instead."""
 
 FEW = 64
 """So many may wait in a line however slow its answers are: they show how slow."""
 
-SAMPLE = 32
-"""Answers between two readings of the clock."""
+SAMPLE = 0.1
+"""Seconds between two readings of the pace, at least: answers come in groups, as they are committed."""
+
+FEWEST = 16
+"""Answers between two readings of the pace, at least."""
 
 WEIGHT = 0.25
 """Of a new sample in the pace: one pause, for a lone slow read or a disk that stalls, makes nobody be sent away."""
 
 SLOWEST = LONGEST_WAIT / FEW
 """Seconds for each answer. A pace beyond it would say no more, and would be remembered for longer."""
+
+BODY_WITHIN = 0.1
+"""Seconds for which a place is kept for a body that is on its way. Small ones have arrived with the request."""
 
 KEY = "grantlog.place"
 
@@ -56,13 +62,14 @@ class Line:
         """One of those who wait is answered; it still has its place."""
         if self.taken <= FEW // 2:
             self._since = None
-        elif self._since is None:
+            return
+        self._answered += 1
+        if self._since is None:
             self._since, self._answered = self._clock(), 0
-        else:
-            self._answered += 1
-            if self._answered == SAMPLE:
-                now = self._clock()
-                sample = min((now - self._since) / SAMPLE, SLOWEST)
+        elif self._answered >= FEWEST:
+            now = self._clock()
+            if now - self._since >= SAMPLE:
+                sample = min((now - self._since) / self._answered, SLOWEST)
                 self.pace += WEIGHT * (sample - self.pace)
                 self._since, self._answered = now, 0
 
@@ -81,12 +88,12 @@ class Places:
         return self.taken >= self.bound or (line is not None and line.is_long)
 
     def leave_soon(self, place: "Place") -> None:
-        """Lets go of the place at the event loop's next turn, unless it is wanted again before.
+        """Lets go of the place in a moment, `BODY_WITHIN` at most, unless it is taken again before.
 
-        Small bodies have come by then. Were the places free at once, all requests of one turn would find room.
+        Were the places of bodies free at once, all requests that come together would find room.
         """
         if not self._leaving:
-            asyncio.get_running_loop().call_soon(self._let_go)
+            asyncio.get_running_loop().call_later(BODY_WITHIN, self._let_go)
         self._leaving.append(place)
 
     def _let_go(self) -> None:
@@ -116,7 +123,7 @@ class Place:
                 self._line.taken += 1
 
     def leave(self) -> None:
-        """Gives it back with the event loop's next turn, if it has not been taken again by then."""
+        """Gives it back in a moment, if it has not been taken again by then."""
         if self._held and not self._away:
             self._away = True
             self._places.leave_soon(self)

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from api import body_arrival
+from api import body_arrival, places
 from api.bodies import read_body
 from api.error_answers import ErrorAnswers
 from api.places import Place
@@ -49,20 +49,21 @@ class Call:
         return int(self.sent[0]["status"])
 
 
-async def turns(count: int) -> None:
-    """Lets the event loop go round: a place that was left is free with the turn after."""
-    for _ in range(count):
+async def all_have_left(wrapper: Wrapper) -> None:
+    """Lets the event loop go round until no place is taken."""
+    await asyncio.sleep(0)
+    while wrapper.places.taken:
         await asyncio.sleep(0)
 
 
 @pytest.mark.anyio
-async def test_requests_whose_body_is_still_to_come_leave_their_place_to_others():
+async def test_requests_whose_body_is_still_to_come_leave_their_place_to_others(monkeypatch):
+    monkeypatch.setattr(places, "BODY_WITHIN", 0)
     wrapper = Wrapper(reading, ErrorAnswers(), in_flight=1, log_requests=False)
     slow = []
     for _ in range(5):
         slow.append(Call(wrapper, SLOW))
-        await turns(2)
-        assert wrapper.places.taken == 0
+        await all_have_left(wrapper)
     quick = Call(wrapper, QUICK)
     quick.body.set_result(b"ok")
     assert await quick.status() == 200
@@ -76,18 +77,19 @@ async def test_requests_whose_body_is_still_to_come_leave_their_place_to_others(
 async def test_requests_of_one_turn_do_not_all_find_the_same_place():
     wrapper = Wrapper(reading, ErrorAnswers(), in_flight=2, log_requests=False)
     calls = [Call(wrapper, SLOW) for _ in range(5)]
-    await turns(1)
+    await asyncio.sleep(0)
     for each in calls:
         each.body.set_result(b"ok")
     assert [await each.status() for each in calls] == [200, 200, 503, 503, 503]
 
 
 @pytest.mark.anyio
-async def test_a_body_that_comes_late_finds_a_place_or_is_told_to_come_back():
+async def test_a_body_that_comes_late_finds_a_place_or_is_told_to_come_back(monkeypatch):
+    monkeypatch.setattr(places, "BODY_WITHIN", 0)
     wrapper = Wrapper(reading, ErrorAnswers(), in_flight=1, log_requests=False)
     late, later = Call(wrapper, SLOW), Call(wrapper, QUICK)
     assert await later.status() == 503
-    await turns(2)
+    await all_have_left(wrapper)
     other = Place(wrapper.places, None)
     other.take()
     late.body.set_result(b"ok")
