@@ -36,14 +36,15 @@ class Request:
 class Batch:
     """One transaction of the log, under the head row's lock. Not thread-safe; it lives as long as the transaction."""
 
-    def __init__(self, writing: Writing, connection: Connection, clock_now: Moment) -> None:
+    def __init__(self, writing: Writing, connection: Connection, clock: Callable[[], Moment]) -> None:
         self._writing = writing
         self.connection = connection
         row = _LOCKED_HEAD.first(self.connection, {})
         if row is None:
             raise AssertionError("the log has no head")
         self.position: int = row[0]
-        self.now: Moment = max(clock_now, row[1])
+        # The lock may have been waited for, and requests that came meanwhile are in this batch.
+        self.now: Moment = max(clock(), row[1])
         self._start = self.position
         self._folds: dict[str, tuple[Any, int]] = {}
         self._pending: list[Recorded] = []

@@ -36,6 +36,9 @@ AWAY = (OperationalError, InterfaceError, PoolTimeout)
 
 log = structlog.get_logger(__name__)
 
+More = Callable[[list[Request]], None]
+"""Adds the requests that came since to those of a batch, up to the size of the largest."""
+
 Answer = tuple[Request, Executed[Any] | None, BaseException | None]
 
 
@@ -52,14 +55,16 @@ class Transactions:
         self._clock = clock
         self._on_commit = on_commit
 
-    def run(self, requests: Sequence[Request]) -> tuple[list[Answer], Sequence[Request]]:
+    def run(self, requests: list[Request], more: More | None = None) -> tuple[list[Answer], Sequence[Request]]:
         """Executes the requests in one transaction: the answers for after it, and those for which the lock was busy.
+
+        `more` is asked once the log's lock is held, since other requests come while another process holds it.
 
         Whatever breaks the transaction as a whole (a conflict with another process, an exception while rows were
         written) makes the requests be redone one by one, so that it harms only the one that caused it.
         """
         try:
-            return self._transact(requests), ()
+            return self._transact(requests, more), ()
         except LockBusy:
             return [], requests
         except Exception as error:
@@ -68,18 +73,20 @@ class Transactions:
             log.info("batch_redone", commands=len(requests), error=type(error).__name__)
         answers: list[Answer] = []
         for place, request in enumerate(requests):
-            done, busy = self.run((request,))
+            done, busy = self.run([request])
             if busy:
                 return answers, requests[place:]
             answers += done
         return answers, ()
 
-    def _transact(self, requests: Sequence[Request]) -> list[Answer]:
+    def _transact(self, requests: list[Request], more: More | None) -> list[Answer]:
         answers: list[Answer] = []
         batch: Batch | None = None
         try:
             with self._recorder.appending() as connection:
-                batch = Batch(self._writing, connection, self._clock.now())
+                batch = Batch(self._writing, connection, self._clock.now)
+                if more is not None:
+                    more(requests)
                 batch.look_up(requests)
                 for request in requests:
                     answers.append(_decided(batch, request))
@@ -171,12 +178,12 @@ class InlineCommitter:
         requests = self._take()
         answers, busy = self._transactions.run(requests)
         if busy:
-            self._thread = asyncio.get_running_loop().create_task(self._wait_in_thread(busy))
+            self._thread = asyncio.get_running_loop().create_task(self._wait_in_thread(list(busy)))
         _answer(answers)
         if self._waiting:
             self._schedule()
 
-    async def _wait_in_thread(self, requests: Sequence[Request]) -> None:
+    async def _wait_in_thread(self, requests: list[Request]) -> None:
         try:
             answers = await asyncio.get_running_loop().run_in_executor(None, self._run_blocking, requests)
         finally:
@@ -185,7 +192,7 @@ class InlineCommitter:
         if self._waiting:
             self._schedule()
 
-    def _run_blocking(self, requests: Sequence[Request]) -> list[Answer]:
+    def _run_blocking(self, requests: list[Request]) -> list[Answer]:
         self._set_wait(SQLITE_WAIT_MS)
         try:
             answers, busy = self._transactions.run(requests)
@@ -226,11 +233,16 @@ class ThreadCommitter:
             self._wake.wait()
             self._wake.clear()
             while self._waiting:
-                requests = [self._waiting.popleft() for _ in range(min(len(self._waiting), LARGEST_BATCH))]
-                answers, _ = self._transactions.run(requests)
+                requests: list[Request] = []
+                self._fill(requests)
+                answers, _ = self._transactions.run(requests, self._fill)
                 self._loop.call_soon_threadsafe(_answer, answers)
             if self._closing:
                 return
+
+    def _fill(self, requests: list[Request]) -> None:
+        waiting = self._waiting
+        requests += [waiting.popleft() for _ in range(min(len(waiting), LARGEST_BATCH - len(requests)))]
 
     async def close(self) -> None:
         """Commits and answers what was accepted, and ends the thread."""

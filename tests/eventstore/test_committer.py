@@ -4,12 +4,14 @@ import asyncio
 from typing import Any
 
 import pytest
-from sqlalchemy import RootTransaction
+from sqlalchemy import RootTransaction, select, text
 from sqlalchemy.exc import OperationalError
 
 from eventstore.commands import DatabaseAway
 from eventstore.committer import LockBusy, Transactions
+from eventstore.engines import migrating
 from eventstore.ledger import Ledger
+from eventstore.stored import head
 from security.clock import ManualClock
 from security.keyring import Keyring
 from tests.eventstore.conftest import HERE, register
@@ -23,13 +25,13 @@ async def test_a_batch_that_fails_is_redone_one_by_one_and_nothing_twice(
     """On the way, another process takes the lock in the middle of the redoing."""
     real, sizes = Transactions._transact, []
 
-    def transact(self: Transactions, requests: Any) -> Any:
+    def transact(self: Transactions, requests: Any, more: Any) -> Any:
         sizes.append(len(requests))
         if len(sizes) == 1:
             raise ZeroDivisionError
         if len(sizes) == 4:
             raise LockBusy
-        return real(self, requests)
+        return real(self, requests, more)
 
     ledger = await Ledger.open(sqlite_url, keyring, clock)
     monkeypatch.setattr(Transactions, "_transact", transact)
@@ -37,6 +39,29 @@ async def test_a_batch_that_fails_is_redone_one_by_one_and_nothing_twice(
     assert sizes == [5, 1, 1, 1, 3]
     assert [each.refusal for each in results] == [None] * 5
     assert [each.recorded[0].position for each in results] == [1, 3, 5, 7, 9]
+    await ledger.close()
+
+
+async def test_who_comes_while_another_process_holds_the_lock_is_in_the_same_transaction(
+    postgresql_url: str, keyring: Keyring, clock: ManualClock
+) -> None:
+    sizes: list[int] = []
+    ledger = await Ledger.open(postgresql_url, keyring, clock, on_commit=sizes.append)
+    engine = migrating(postgresql_url)
+    with engine.connect() as another, engine.connect() as watching:
+        another.execute(select(head).with_for_update())
+        first = asyncio.create_task(ledger.execute(register("c0"), origin=HERE))
+        waits = text("SELECT count(*) FROM pg_locks WHERE NOT granted AND transactionid IS NOT NULL")
+        while not watching.scalar(waits):
+            await asyncio.sleep(0)
+        clock.advance(5)
+        others = [asyncio.create_task(ledger.execute(register(f"c{n}"), origin=HERE)) for n in (1, 2)]
+        await asyncio.sleep(0)
+        another.rollback()
+        results = await asyncio.gather(first, *others)
+    assert sizes == [3]
+    assert {each.recorded[0].time for each in results} == {clock.now()}
+    engine.dispose()
     await ledger.close()
 
 
