@@ -49,7 +49,7 @@ def resolved(schema: Any) -> Any:
     return {name: resolved(each) for name, each in schema.items()}
 
 
-def example(content: dict[str, Any]) -> dict[str, Any]:
+def example(content: dict[str, Any]) -> Any:
     """The documented example of a body, or the least that satisfies its schema."""
     if "example" in content:
         return copy.deepcopy(content["example"])
@@ -60,49 +60,55 @@ def example(content: dict[str, Any]) -> dict[str, Any]:
 
 
 def spoilt_json(content: dict[str, Any], media_type: bytes = b"application/json") -> Iterator[Spoilt]:
-    """JSON bodies that are none, or that the schema excludes."""
+    """JSON bodies that are none, or that the schema excludes. Of an array its only item is spoilt."""
     good, schema = example(content), resolved(content["schema"])
     text = json.dumps(good).encode()
     validator = Draft202012Validator(schema)
-
-    def spoilt(what: str, body: bytes) -> Spoilt:
-        return Spoilt(what, body, media_type)
-
     for whole in WRONG_TYPES:
         if not validator.is_valid(whole):
-            yield spoilt(f"{type(whole).__name__} instead of the body", json.dumps(whole).encode())
-    yield spoilt("nothing", b"")
-    yield spoilt("half of it", text[: len(text) // 2 + 1])
-    yield spoilt("two of it", text + text)
-    yield spoilt("deep", DEEP)
-    yield spoilt("deep inside", b'{"x":' * 50 + b"1" + b"}" * 50)
-    yield spoilt("a megabyte", json.dumps({**good, "x": LONG}).encode())
-    yield spoilt("no UTF-8", text[:-1] + b',"x":"' + NOT_UTF8 + b'"}')
-    yield spoilt("a byte order mark", b"\xef\xbb\xbf" + text)
-    yield spoilt("unknown member", json.dumps({**good, "no_such_member": 1}).encode())
-    yield spoilt("NUL in a name", json.dumps({**good, "x\0": 1}).encode())
+            yield Spoilt(f"{type(whole).__name__} instead of the body", json.dumps(whole).encode(), media_type)
+    yield Spoilt("nothing", b"", media_type)
+    yield Spoilt("half of it", text[: len(text) // 2 + 1], media_type)
+    yield Spoilt("two of it", text + text, media_type)
+    yield Spoilt("deep", DEEP, media_type)
+    yield Spoilt("a byte order mark", b"\xef\xbb\xbf" + text, media_type)
+    if schema.get("type") == "array":
+        for what, body in _spoilt_object(good[0], resolved(schema["items"])):
+            yield Spoilt(what, b"[" + body + b"]", media_type)
+    else:
+        for what, body in _spoilt_object(good, schema):
+            yield Spoilt(what, body, media_type)
+    for other in MEDIA_TYPES:
+        yield Spoilt(f"as {other!r}", text, other)
+    yield Spoilt("without media type", text, None)
+
+
+def _spoilt_object(good: dict[str, Any], schema: dict[str, Any]) -> Iterator[tuple[str, bytes]]:
+    validator = Draft202012Validator(schema)
+    yield "deep inside", b'{"x":' * 50 + b"1" + b"}" * 50
+    yield "a megabyte", json.dumps({**good, "x": LONG}).encode()
+    yield "no UTF-8", json.dumps(good).encode()[:-1] + b',"x":"' + NOT_UTF8 + b'"}'
+    yield "unknown member", json.dumps({**good, "no_such_member": 1}).encode()
+    yield "NUL in a name", json.dumps({**good, "x\0": 1}).encode()
     for name in schema.get("properties", {}):
         key = json.dumps(name).encode()
         rest = {other: value for other, value in good.items() if other != name}
         if name in schema.get("required", ()):
-            yield spoilt(f"without {name}", json.dumps(rest).encode())
+            yield f"without {name}", json.dumps(rest).encode()
         for wrong in WRONG_TYPES:
             if not validator.is_valid({**good, name: wrong}):
                 shown = "too long" if isinstance(wrong, str) and len(wrong) > 1000 else repr(wrong)
-                yield spoilt(f"{name}: {shown}", json.dumps({**good, name: wrong}).encode())
+                yield f"{name}: {shown}", json.dumps({**good, name: wrong}).encode()
         value = json.dumps(good.get(name, "x")).encode()
         open_rest = json.dumps(rest).encode()[:-1] + (b"," if rest else b"")
-        yield spoilt(f"{name} twice", open_rest + key + b":" + value + b"," + key + b":" + value + b"}")
-        yield spoilt(f"{name}: NUL", open_rest + key + b':"a\\u0000b"}')
-        yield spoilt(f"{name}: raw NUL", open_rest + key + b':"a\0b"}')
-        yield spoilt(f"{name}: half a surrogate pair", open_rest + key + b':"\\ud800"}')
-        yield spoilt(f"{name}: no UTF-8", open_rest + key + b':"' + NOT_UTF8 + b'"}')
-        yield spoilt(f"{name}: a megabyte", open_rest + key + b':"' + LONG.encode() + b'"}')
+        yield f"{name} twice", open_rest + key + b":" + value + b"," + key + b":" + value + b"}"
+        yield f"{name}: NUL", open_rest + key + b':"a\\u0000b"}'
+        yield f"{name}: raw NUL", open_rest + key + b':"a\0b"}'
+        yield f"{name}: half a surrogate pair", open_rest + key + b':"\\ud800"}'
+        yield f"{name}: no UTF-8", open_rest + key + b':"' + NOT_UTF8 + b'"}'
+        yield f"{name}: a megabyte", open_rest + key + b':"' + LONG.encode() + b'"}'
         for number in NUMBERS:
-            yield spoilt(f"{name}: {number[:8].decode()}", open_rest + key + b":" + number + b"}")
-    for other in MEDIA_TYPES:
-        yield Spoilt(f"as {other!r}", text, other)
-    yield Spoilt("without media type", text, None)
+            yield f"{name}: {number[:8].decode()}", open_rest + key + b":" + number + b"}"
 
 
 def spoilt_form(content: dict[str, Any]) -> Iterator[Spoilt]:
