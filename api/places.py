@@ -12,7 +12,7 @@ from typing import Any
 
 from api.answers import Scope
 
-LONGEST_WAIT = 0.1
+LONGEST_WAIT = 0.15
 """Seconds. Who would have to wait longer in a line is told to come back instead."""
 
 FEW = 64

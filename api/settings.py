@@ -134,7 +134,7 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         int,
         Meta(
             description="Requests that one worker has in hand at most; further ones get 503, and others earlier when "
-            "they would wait for more than 100 ms.",
+            "they would wait for more than 150 ms.",
             ge=1,
             le=100000,
         ),
