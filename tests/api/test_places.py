@@ -159,7 +159,7 @@ async def test_a_long_line_is_told_to_come_back_and_nobody_else_is() -> None:
         measure=lambda *given: counted.append(given[:3]),
     )
     line = wrapper.places.lines[TOKEN]
-    line.pace, line.taken = 0.001, 101
+    line.pace, line.taken = LONGEST_WAIT / 100, 101
     first, second = await ask(wrapper, "POST", TOKEN), await ask(wrapper, "POST", TOKEN)
     assert asked == []
     assert first[0]["status"] == second[0]["status"] == 503
