@@ -36,11 +36,12 @@ async def _post(scope: Scope, receive: Receive) -> Answer:
     if len(raw) > LONGEST_TOKEN:
         return INACTIVE
     sha256 = digest(raw)
-    known = await here.ledger.validation.kept(sha256)
+    # To authenticate the caller the log was asked for its head, after this request had come.
+    known = here.ledger.validation.remembered(sha256)
     if known is None:
         if not has_checksum(raw):
             return INACTIVE
-        known = await here.ledger.validation.find(sha256)
+        known = await here.ledger.validation.look_up(sha256)
     reason = "unknown" if known is None else known.reason(here.ledger.clock.now())
     told, address = parameters.get("client_ip"), arrival(scope).address
     if not here.token_uses.again(sha256, client_id, told or address, ended=reason != "active") and (

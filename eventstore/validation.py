@@ -8,7 +8,7 @@ from sqlalchemy import Connection
 
 from domain.event import Moment
 from domain.rules import validity
-from eventstore.changes import Changes, newest
+from eventstore.changes import Changes
 from eventstore.privacy import Privacy
 from eventstore.reading import Reader
 from projections import accounts, roles, tokens
@@ -50,9 +50,17 @@ class Validation:
 
     async def find(self, digest: bytes) -> Known | None:
         """The token with this digest as of everything acknowledged before this call; None when it has no row."""
-        known = await self.kept(digest)
-        if known is not None:
-            return known
+        if not self._reader.is_settled:
+            await self._reader.settled()
+        return self.remembered(digest) or await self.look_up(digest)
+
+    def remembered(self, digest: bytes) -> Known | None:
+        """The same where it is remembered, as of the last time that `Ledger.settled` was awaited."""
+        known = self._kept.get(digest)
+        return known if known is not None and self._changes.holds(known.as_of, known.streams) else None
+
+    async def look_up(self, digest: bytes) -> Known | None:
+        """The same where it is not remembered, for a caller who has asked `remembered`."""
         known = await self._reader.run(self.load, digest)
         if known is not None and self._changes.holds(known.as_of, known.streams):
             self._kept[digest] = known
@@ -60,17 +68,10 @@ class Validation:
                 self._kept.popitem(last=False)
         return known
 
-    async def kept(self, digest: bytes) -> Known | None:
-        """The same without a look at the database's rows: None also when it is not remembered."""
-        if not self._reader.is_settled:
-            await self._reader.settled()
-        known = self._kept.get(digest)
-        return known if known is not None and self._changes.holds(known.as_of, known.streams) else None
-
     def load(self, connection: Connection, digest: bytes) -> Known | None:
         """The token as this connection sees it, for asking again under the lock. Keeps nothing."""
-        # The position is read first: what is appended in between then counts as a change after it.
-        as_of, _ = newest(connection)
+        # Every connection sees at least this much. What comes after it counts as a change, even where it is seen.
+        as_of = self._changes.position
         verdict = tokens.standing(connection, digest)
         if verdict is None:
             return None

@@ -23,12 +23,12 @@ TOKEN = Work(6, 1)
 REFRESH = Work(8, 1)
 # From the cache, after having asked whether anyone wrote, for which SQLite needs no statement.
 INTROSPECTION = Work(0, 0)
-# Whether anyone wrote, the position at which the row is read, and the row with all that decides about it.
-FIRST_INTROSPECTION = Work(3, 0)
+# Whether anyone wrote, and the row with all that decides about it.
+FIRST_INTROSPECTION = Work(2, 0)
 # PostgreSQL tells its listeners of every append.
 NOTIFY = 1
-# Client authentication and validation ask it for the head, each by itself while nobody shares the question.
-HEADS = 2
+# It is asked for the head once, for client authentication and validation alike.
+HEADS = 1
 
 
 @pytest.fixture
