@@ -62,6 +62,9 @@ class Visitor:
     async def leave(self) -> None:
         """Closes the browser; fails when a page complained or talked to somebody else."""
         await self.heard()
+        # What a page still fetches from here on is nobody's business, and could not be asked for once it is closed.
+        self.context.remove_listener("response", self._receive)
+        await self.heard()
         await self.context.close()
         assert self.complaints == []
         assert self.hosts <= self.demo.hosts
