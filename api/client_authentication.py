@@ -135,7 +135,7 @@ _kept_limits = lru_cache(maxsize=4096)(throttle.client_authentication)
 
 
 def _is_again(scope: Any, parameters: Mapping[str, str], found: Caller) -> bool:
-    """Whether a request that brings a remembered header brings nothing beside it that contradicts it (§2.3)."""
+    """Whether a request that brings a remembered header brings nothing that contradicts it (RFC 6749 §2.3)."""
     if "client_secret" in parameters or len(fields(scope)) != len(scope["headers"]):
         return False
     return parameters.get("client_id", found.client.client_id) == found.client.client_id
