@@ -82,8 +82,8 @@ class Prepared:
 
     def run_all(self, connection: Connection, names: Sequence[str], rows: Sequence[tuple[Any, ...]]) -> None:
         """The same for an insert of many rows, given in the order of `names`, which are the columns."""
-        if connection.dialect.name != "sqlite":
-            self.run(connection, [dict(zip(names, row, strict=True)) for row in rows])
+        if connection.dialect.name == "postgresql":
+            self._copy(connection, names, rows)
             return
         sql, _ = self._sql(connection, dict.fromkeys(names))
         cursor: Any = connection.connection.cursor()
