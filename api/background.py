@@ -14,7 +14,7 @@ from api.rotating import rotate_due
 from api.services import Services
 from domain.event import Moment
 from eventstore.commands import DatabaseAway, Overloaded
-from projections import derived, grants, sessions, tokens
+from projections import derived, derived_people, grants, sessions, tokens
 from security.vault import Vault
 
 FOLLOW_EVERY = 0.2
@@ -86,8 +86,9 @@ class Background:
         for prune in (tokens.prune, grants.prune, sessions.prune, _answers(here.ledger.vault)):
             while await here.ledger.maintain(prune, before, limit) >= limit:
                 await asyncio.sleep(0)
-        while await here.ledger.follow(derived.prune, before, limit) >= limit:
-            await asyncio.sleep(0)
+        for prune in (derived.prune, derived_people.prune):
+            while await here.ledger.follow(prune, before, limit) >= limit:
+                await asyncio.sleep(0)
 
 
 def _answers(vault: Vault) -> Callable[[Connection, Moment, int], int]:

@@ -35,7 +35,7 @@ from eventstore.transparency import log_key as keys
 from eventstore.transparency.following import Tree
 from eventstore.transparency.leaves import read_leaves
 from eventstore.unsealing import Unsealing, address_key, agent_key
-from projections import PROJECTIONS, derived, event_index, grants, tokens
+from projections import PROJECTIONS, derived, derived_people, event_index, grants, tokens
 from security.blind_index import BlindIndex
 from security.clock import DAY, ManualClock, SystemClock
 from security.ids import new_id, ordered_id
@@ -150,7 +150,7 @@ class Growing:
             last = self._leaves[1][-1:]
             self._leaves = (self.position - count - len(last), [*last, *(form.state for form in stored)])
             self._tree.follow(connection, self._remembered)
-            self._prune(connection, derived.prune)
+            self._prune(connection, derived.prune, derived_people.prune)
 
     def _put_grants(self, connection: Connection, recorded: Sequence[Recorded]) -> None:
         """Rows of grants, less those of services that have expired by the last event: pruning takes those away."""
@@ -205,7 +205,7 @@ class Growing:
             lambda done, goal: say(f"replayed {done:,} of {goal:,}")
         )
         with self._engine.begin() as connection:
-            self._prune(connection, tokens.prune, grants.prune, derived.prune)
+            self._prune(connection, tokens.prune, grants.prune, derived.prune, derived_people.prune)
 
 
 def grow(settings: Settings, keyring: Keyring, count: int, say: Say = lambda words: None) -> None:

@@ -8,7 +8,6 @@ from collections.abc import Sequence
 
 from domain import grant, grant_code
 from domain.event import SECOND, Moment, Recorded
-from eventstore.counting import ISSUING
 from eventstore.lifespans import Life, Told
 from projections.derived import NO_SECRET, Kind, Row
 
@@ -46,16 +45,13 @@ class Standing:
         "_newest_secret",
         "_predecessor",
         "_refresh",
-        "has_issued",
-        "issued_by",
+        "account_id",
         "version",
     )
 
     def __init__(self) -> None:
         self.version = 0
-        self.has_issued = False
-        self.issued_by: str | None = None
-        """The secret version that authenticated the newest tokens, None for a public client."""
+        self.account_id: str | None = None
         self._client_id = ""
         self._counted: list[Row] | None = None
         self._counted_until: Moment = 0
@@ -74,11 +70,9 @@ class Standing:
         standing = cls()
         for recorded in history:
             told.tell(recorded)
-            if isinstance(recorded.event, ISSUING):
-                standing.has_issued, standing.issued_by = True, recorded.event.secret_id
             standing.version = recorded.version
         for life in told.lives.values():
-            standing._client_id = life.client_id
+            standing._client_id, standing.account_id = life.client_id, life.account_id
             standing._take(life, told)
         return standing
 
@@ -118,7 +112,7 @@ class Standing:
         event, now = recorded.event, recorded.time
         match event:
             case grant_code.CodeIssued():
-                self._client_id = event.client_id
+                self._client_id, self.account_id = event.client_id, event.account_id
                 self._code = _Token(_CODE, NO_SECRET, now, now + event.lifetime * SECOND)
                 self._issued(NO_SECRET, now, 0)
             case grant_code.CodeRedeemed():
@@ -133,7 +127,7 @@ class Standing:
                 self._rotate(event.grace_ends_at or now, now)
                 self._tokens(event, now)
             case grant.TokensIssued():
-                self._client_id = event.client_id
+                self._client_id, self.account_id = event.client_id, event.account_id
                 self._tokens(event, now)
         self.version = recorded.version
 
@@ -148,7 +142,6 @@ class Standing:
 
     def _tokens(self, event: grant.TokensIssued | grant.TokensRefreshed, now: Moment) -> None:
         secret_id = event.secret_id or NO_SECRET
-        self.has_issued, self.issued_by = True, event.secret_id
         self._issued(secret_id, now, now + event.lifetime * SECOND)
         if event.refresh_token is not None:
             until = now + (event.refresh_lifetime or 0) * SECOND

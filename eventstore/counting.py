@@ -3,12 +3,10 @@
 from collections import Counter
 from collections.abc import Iterable, Sequence
 
-from domain import grant
 from domain.event import Moment
 from eventstore.lifespans import Life
 from projections.derived import NO_SECRET, Kind, Piece
 
-ISSUING = (grant.TokensIssued, grant.TokensRefreshed)
 _KINDS = {"access": Kind.ACCESS, "refresh": Kind.REFRESH, "code": Kind.CODE}
 
 

@@ -13,8 +13,8 @@ from sqlalchemy import Connection, bindparam, select
 from domain import account, grant, grant_code
 from domain.event import SECOND, Moment, Recorded
 from eventstore.continuing import CONTINUING, Standing
-from eventstore.ending import RECENT, all_of_person, cut, ended
-from eventstore.lifespans import recent
+from eventstore.ending import WHOLE, cut, ended
+from eventstore.lifespans import CutOffs, Parties, history, recent
 from eventstore.mapper import LogMapper
 from eventstore.pending import Changes, Fresh, Pending
 from eventstore.privacy import Privacy
@@ -26,10 +26,15 @@ from projections.derived import NO_SECRET, Kind, Total
 
 STEP = 1_000
 
+RECENT = 50
+"""Events of a grant that say how it stands: all that can still be ended came with them."""
+
 GRANTS_KEPT = 20_000
 """Grants that are remembered as they stand, so that going on with one needs no look at its events."""
 
 _ACCESS = int(Kind.ACCESS)
+_CLOSING = (grant.TokenRevoked, grant.Ended)
+_ISSUING = (grant_code.CodeIssued, grant.TokensIssued, grant.TokensRefreshed)
 
 _NEXT = (
     select(events.c.state)
@@ -53,10 +58,12 @@ class Deriving:
 
     def __init__(self) -> None:
         self._standing: OrderedDict[str, Standing] = OrderedDict()
+        self._closing: dict[int, Changes] = {}
 
     def prepare(self, connection: Connection, recorded: Sequence[Recorded], unsealing: Unsealing) -> Prepared:
         """What a portion of the log changes."""
         self._look_back(connection, recorded)
+        self._closing = _closed(connection, recorded)
         pending, places = Pending(), Places()
         for each in recorded:
             places.look(connection, unsealing, each)
@@ -89,7 +96,7 @@ class Deriving:
                 self._moved(self._known(connection, recorded), recorded, pending)
             case grant.TokenRevoked() | grant.Ended():
                 self._standing.pop(recorded.stream, None)
-                pending.take(ended(connection, recorded))
+                pending.take(self._closing[recorded.position])
             case _:
                 known = self._standing.get(recorded.stream)
                 if known is not None and known.version == recorded.version - 1:
@@ -103,14 +110,15 @@ class Deriving:
         event, now = recorded.event, recorded.time
         second, part = divmod(now, SECOND)
         refresh = None if event.refresh_token is None else event.refresh_lifetime or 0
-        pending.fresh(Fresh(event.client_id, event.secret_id, event.lifetime, refresh, second, part == 0))
+        fresh = Fresh(event.client_id, event.secret_id, event.lifetime, refresh, second, part == 0)
+        pending.fresh(fresh, event.account_id)
         _tell_person(event, now, pending)
         if event.refresh_token is not None:
             self._begin(recorded)
 
     def _start(self, recorded: Recorded, pending: Pending) -> None:
         event, now = recorded.event, recorded.time
-        pending.moved((), self._begin(recorded).rows(now))
+        pending.moved(event.account_id, (), self._begin(recorded).rows(now))
         pending.issued(Total(event.client_id, NO_SECRET, grants=1, codes=1))
         until = now + event.lifetime * SECOND
         pending.person((event.account_id, event.client_id, NO_SECRET), now, until if until > now else 0)
@@ -125,17 +133,12 @@ class Deriving:
         event, now = recorded.event, recorded.time
         known = self._known(connection, recorded)
         first = event.secret_id is not None and not known.knows(event.secret_id)
-        changes_hands = known.issued_by != event.secret_id if known.has_issued else False
-        if event.account_id is not None and changes_hands:
-            # What the other version had authenticated is used up, so it may have nothing of this person any more.
-            people = all_of_person(connection, event.account_id, recorded.position, now)
-            pending.take(Changes(people=people, forgotten=(event.account_id,)))
-        else:
-            _tell_person(event, now, pending)
+        _tell_person(event, now, pending)
         self._moved(known, recorded, pending)
         if event.lifetime > 0:
             secret_id, until = event.secret_id or NO_SECRET, now + event.lifetime * SECOND
-            pending.moved((), ((event.client_id, secret_id, _ACCESS, -(-until // SECOND), now // SECOND),))
+            access = (event.client_id, secret_id, _ACCESS, -(-until // SECOND), now // SECOND)
+            pending.moved(event.account_id, (), (access,))
         pending.issued(
             Total(
                 event.client_id,
@@ -150,7 +153,7 @@ class Deriving:
     def _moved(self, known: Standing, recorded: Recorded, pending: Pending) -> None:
         before = known.rows(recorded.time)
         known.apply(recorded)
-        pending.moved(before, known.rows(recorded.time))
+        pending.moved(known.account_id, before, known.rows(recorded.time))
 
     # -- memory -------------------------------------------------------------------------------------------------------
     def _known(self, connection: Connection, recorded: Recorded) -> Standing:
@@ -198,6 +201,31 @@ def catch_up(connection: Connection, privacy: Privacy, head: int) -> None:
         prepared = model.prepare(connection, [mapper.recorded(state) for state in states.all()], unsealing)
         if event_index.advance(connection, derived.NAME, before, last):
             model.keep(connection, [prepared])
+
+
+def _closed(connection: Connection, recorded: Sequence[Recorded]) -> dict[int, Changes]:
+    """By position what the ends of grants and single tokens change, with what they look back on read together."""
+    closing = [each for each in recorded if isinstance(each.event, _CLOSING)]
+    # A stream that is closed twice in one portion is looked at twice.
+    before = recent(connection, {each.stream: each.version for each in closing}, RECENT)
+    told = {each.position: _told(connection, before[each.stream], each) for each in closing}
+    parties = {position: _parties(found) for position, found in told.items()}
+    cutting = CutOffs(connection, parties.values())
+    return {at: ended(found, cutting.of(*parties[at], at)) for at, found in told.items()}
+
+
+def _told(connection: Connection, before: Sequence[Recorded], closing: Recorded) -> Sequence[Recorded]:
+    """A grant's events up to one of them."""
+    told = [each for each in before if each.position < closing.position]
+    if told and told[0].version == 1 and told[-1].version == closing.version - 1:
+        return [*told, closing]
+    return history(connection, closing.stream.partition(":")[2], closing.position, WHOLE)
+
+
+def _parties(told: Sequence[Recorded]) -> Parties:
+    """Whose a grant is, as whatever issued something says."""
+    issuing = (each.event for each in told if isinstance(each.event, _ISSUING))
+    return next(((event.client_id, event.account_id) for event in issuing), ("", None))
 
 
 def _tell_person(event: grant.TokensIssued | grant.TokensRefreshed, now: Moment, pending: Pending) -> None:

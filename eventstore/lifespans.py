@@ -1,6 +1,7 @@
 """How long the codes and tokens of a grant live, as its events tell: the raw material of what is counted as alive."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from operator import attrgetter
 from typing import NamedTuple
 
 import msgspec
@@ -152,6 +153,14 @@ _CUTTING = (
 )
 _TOPICS = [event.type for event in _CUTTING]
 
+STREAMS_AT_ONCE = 500
+"""Streams that one statement names."""
+
+_CUT_OFFS = (
+    select(events.c.originator_id, events.c.state)
+    .where(events.c.originator_id.in_(bindparam("b_streams", expanding=True)), events.c.topic.in_(_TOPICS))
+    .order_by(events.c.id)
+)
 
 _RANGE = Prepared(
     select(events.c.state).where(
@@ -198,13 +207,35 @@ def recent(connection: Connection, before: Mapping[str, int], limit: int) -> dic
 
 def cuts(connection: Connection, client_id: str, account_id: str | None, position: int) -> list[Cut]:
     """Every cut-off up to a position that a grant of this client and person is subject to."""
-    streams = [client.stream(client_id)]
+    return CutOffs(connection, [(client_id, account_id)]).of(client_id, account_id, position)
+
+
+Parties = tuple[str, str | None]
+"""Client and person of a grant."""
+
+
+class CutOffs:
+    """The cut-offs of many clients and persons, read together."""
+
+    def __init__(self, connection: Connection, parties: Iterable[Parties]) -> None:
+        self._found: dict[str, list[Cut]] = {}
+        streams = sorted({stream for each in parties for stream in _deciding(*each)})
+        for start in range(0, len(streams), STREAMS_AT_ONCE):
+            part = streams[start : start + STREAMS_AT_ONCE]
+            for stream, state in connection.execute(_CUT_OFFS, {"b_streams": part}):
+                self._found.setdefault(stream, []).extend(_cuts(_MAPPER.recorded(state)))
+
+    def of(self, client_id: str, account_id: str | None, position: int) -> list[Cut]:
+        """Those up to a position that a grant is subject to, in the order of the log."""
+        found = [cut for stream in _deciding(client_id, account_id) for cut in self._found.get(stream, ())]
+        return sorted((cut for cut in found if cut.last <= position), key=attrgetter("last"))
+
+
+def _deciding(client_id: str, account_id: str | None) -> Iterator[str]:
+    yield client.stream(client_id)
     if account_id is not None:
-        streams += [account.stream(account_id), consent.stream(account_id, client_id)]
-    query = select(events.c.state).where(
-        events.c.originator_id.in_(streams), events.c.topic.in_(_TOPICS), events.c.id <= position
-    )
-    return [cut for state in connection.scalars(query.order_by(events.c.id)) for cut in _cuts(_MAPPER.recorded(state))]
+        yield account.stream(account_id)
+        yield consent.stream(account_id, client_id)
 
 
 def cut_of(recorded: Recorded) -> Cut | None:

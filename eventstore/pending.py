@@ -6,20 +6,19 @@ from typing import NamedTuple
 from sqlalchemy import Connection
 
 from domain.event import Moment
-from projections import derived
-from projections.derived import NO_SECRET, Cleared, Kind, Person, Piece, Row, Total
+from projections import derived, derived_people
+from projections.derived import NO_SECRET, Cleared, Kind, Piece, Row, Total
+from projections.derived_people import Life, Person, lives_of
 
 _ACCESS, _REFRESH, _, _GRANT, _NEWEST = map(int, Kind)
 
 
 class Changes(NamedTuple):
-    """What one event changes, to be carried out in this order."""
+    """What one event changes: something is cut off, or pieces of a person's or of a client's own come and go."""
 
     cleared: Cleared | None = None
     pieces: Sequence[tuple[Piece, int]] = ()
-    totals: Sequence[Total] = ()
-    people: Sequence[Person] = ()
-    forgotten: tuple[str, ...] = ()
+    account_id: str | None = None
 
 
 class Fresh(NamedTuple):
@@ -68,9 +67,15 @@ class _Sums:
         self.pieces: dict[Row, int] = {}
         self.totals: dict[tuple[str, str], Total] = {}
         self.people: dict[tuple[str, str, str], tuple[Moment, Moment]] = {}
+        self.lives: dict[Life, int] = {}
 
     def count(self, row: Row, number: int) -> None:
         self.pieces[row] = self.pieces.get(row, 0) + number
+
+    def count_of(self, account_id: str | None, rows: Iterable[Row], number: int) -> None:
+        if account_id is not None:
+            for life in lives_of(account_id, rows):
+                self.lives[life] = self.lives.get(life, 0) + number
 
     def total(self, total: Total) -> None:
         key, former = total[:2], self.totals.get(total[:2])
@@ -93,6 +98,8 @@ class _Sums:
             self.total(total)
         for key, (issued_at, until) in other.people.items():
             self.person(key, issued_at, until)
+        for life, number in other.lives.items():
+            self.lives[life] = self.lives.get(life, 0) + number
 
     def write(self, connection: Connection) -> None:
         for fresh, number in self.fresh.items():
@@ -104,24 +111,29 @@ class _Sums:
             self.total(Total(*total[:2], *(each * number for each in total[2:])))
         derived.count(connection, self.pieces)
         derived.add_totals(connection, self.totals.values())
-        derived.prolong(connection, (Person(*key, *times) for key, times in self.people.items()))
+        derived_people.add(connection, (Person(*key, *times) for key, times in self.people.items()))
+        derived_people.count(connection, self.lives)
 
 
 class Pending:
     """Changes in the order of the log."""
 
     def __init__(self) -> None:
-        self._steps: list[Cleared | str | _Sums] = []
+        self._steps: list[Cleared | _Sums] = []
         self._sums = _Sums()
         self._steps.append(self._sums)
 
-    def fresh(self, fresh: Fresh) -> None:
+    def fresh(self, fresh: Fresh, account_id: str | None) -> None:
         """A grant started with its tokens."""
         self._sums.fresh[fresh] = self._sums.fresh.get(fresh, 0) + 1
+        if account_id is not None:
+            self._sums.count_of(account_id, fresh.rows(), 1)
 
-    def moved(self, before: Iterable[Row], after: Iterable[Row]) -> None:
+    def moved(self, account_id: str | None, before: Iterable[Row], after: Iterable[Row]) -> None:
         """A grant went on: what was counted of it, and what is from now on."""
         sums = self._sums
+        sums.count_of(account_id, before, -1)
+        sums.count_of(account_id, after, 1)
         for row in before:
             sums.count(row, -1)
         for row in after:
@@ -132,25 +144,17 @@ class Pending:
         self._sums.issued[total] = self._sums.issued.get(total, 0) + 1
 
     def person(self, key: tuple[str, str, str], issued_at: Moment, until: Moment) -> None:
-        """Something of a person, by client and secret version, lives on."""
+        """Something was issued on behalf of a person, by client and secret version."""
         self._sums.person(key, issued_at, until)
 
     def take(self, change: Changes) -> None:
         """Adds one event's changes, behind what must come before them."""
         if change.cleared is not None:
-            self._put(change.cleared)
-        for account_id in change.forgotten:
-            self._put(account_id)
+            self._sums = _Sums()
+            self._steps += (change.cleared, self._sums)
         for piece, number in change.pieces:
             self._sums.count(piece.row, number)
-        for total in change.totals:
-            self._sums.total(total)
-        for person in change.people:
-            self.person(person[:3], person.issued_at, person.until)
-
-    def _put(self, step: Cleared | str) -> None:
-        self._sums = _Sums()
-        self._steps += (step, self._sums)
+            self._sums.count_of(change.account_id, (piece.row,), number)
 
     def add(self, other: "Pending") -> None:
         """Adds what comes behind all of this; `other` is used up by it."""
@@ -166,7 +170,6 @@ class Pending:
         for step in self._steps:
             if isinstance(step, _Sums):
                 step.write(connection)
-            elif isinstance(step, Cleared):
-                derived.clear(connection, step)
             else:
-                derived.forget(connection, step)
+                derived.clear(connection, step)
+                derived_people.clear(connection, step)

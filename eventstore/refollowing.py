@@ -25,7 +25,7 @@ from eventstore.privacy import Privacy
 from eventstore.rebuilding import Progress, Rebuilt, set_versions
 from eventstore.stored import events
 from eventstore.unsealing import Unsealing
-from projections import derived, event_index, sightings
+from projections import derived, derived_people, event_index, sightings
 from projections.prepared import Prepared
 
 STEP = 2_000
@@ -39,7 +39,7 @@ SNAPSHOT = "BEGIN ISOLATION LEVEL REPEATABLE READ"
 
 MODELS: Mapping[str, tuple[tuple[ModuleType, ...], Callable[[], Following]]] = {
     event_index.NAME: ((event_index,), EventIndexing),
-    derived.NAME: ((derived, sightings), Deriving),
+    derived.NAME: ((derived, derived_people, sightings), Deriving),
 }
 """By the name of the follower: the read models that it moves on, and what fills them."""
 
@@ -214,10 +214,10 @@ def _rows(connection: Connection, table: Table, now: Moment) -> Iterator[tuple[A
 def _lasting(table: Table, now: Moment) -> ColumnElement[bool]:
     """The rows that say something: counts of nothing and of what is over may be there or not."""
     columns, seconds = table.columns, now // SECOND
-    if table.name == derived.LIVES.name:
+    if table.name in (derived.LIVES.name, derived_people.LIVES.name):
         return (columns["count"] != 0) & (columns["until"] > seconds)
     if table.name == derived.DAYS.name:
         return (columns["count"] != 0) & (columns["day"] > seconds // derived.SECONDS_OF_DAY)
-    if table.name == derived.PEOPLE.name:
+    if table.name == derived_people.PEOPLE.name:
         return columns["until"] > now
     return true()

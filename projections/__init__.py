@@ -7,6 +7,7 @@ from projections import (
     clients,
     consents,
     derived,
+    derived_people,
     digests,
     event_index,
     grants,
@@ -37,7 +38,7 @@ PROJECTIONS: tuple[ModuleType, ...] = (
 )
 """Every read model that is written in the log's own transaction, each with `VERSION`, `HANDLES` and `project`."""
 
-FOLLOWING: tuple[ModuleType, ...] = (event_index, derived, sightings)
+FOLLOWING: tuple[ModuleType, ...] = (event_index, derived, derived_people, sightings)
 """Those that follow the log a moment later, each with `VERSION` and `NAME`, its row in the table `followers`."""
 
 ONCE: tuple[ModuleType, ...] = (outbox,)

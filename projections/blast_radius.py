@@ -6,7 +6,8 @@ from typing import NamedTuple
 from sqlalchemy import Connection, func, select
 
 from domain.event import SECOND, Moment
-from projections.derived import DAYS, LIVES, NO_SECRET, PEOPLE, SECONDS_OF_DAY, TOTALS, Kind
+from projections import derived_people
+from projections.derived import DAYS, LIVES, NO_SECRET, SECONDS_OF_DAY, TOTALS, Kind
 
 
 class Count(NamedTuple):
@@ -45,7 +46,7 @@ def of_secret(
         Count(total[1], 0),
         Count(total[2], live.get(Kind.ACCESS, 0)),
         Count(total[3], live.get(Kind.REFRESH, 0)),
-        _people(connection, client_id, secret_id, now, since),
+        derived_people.alive(connection, client_id, secret_id, now, since),
     )
 
 
@@ -59,7 +60,7 @@ def of_client(connection: Connection, client_id: str, now: Moment, since: Moment
         Count(0 if whole is None else whole.codes, live.get(Kind.CODE, 0)),
         Count(sum(row.access_tokens for row in rows), live.get(Kind.ACCESS, 0)),
         Count(sum(row.refresh_tokens for row in rows), live.get(Kind.REFRESH, 0)),
-        _people(connection, client_id, None, now, since),
+        derived_people.alive(connection, client_id, None, now, since),
     )
 
 
@@ -89,28 +90,3 @@ def _versions(connection: Connection, client_id: str) -> list[str]:
     """The secret versions of a client of which anything came, and the one that stands for none."""
     known = connection.scalars(select(TOTALS.c.secret_id).where(TOTALS.c.client_id == client_id))
     return sorted({NO_SECRET, *known})
-
-
-def _people(connection: Connection, client_id: str, secret_id: str | None, now: Moment, since: Moment | None) -> int:
-    query = select(func.count(PEOPLE.c.account_id.distinct())).where(
-        PEOPLE.c.client_id == client_id, PEOPLE.c.until > now
-    )
-    if secret_id is not None:
-        query = select(func.count()).where(
-            PEOPLE.c.client_id == client_id, PEOPLE.c.secret_id == secret_id, PEOPLE.c.until > now
-        )
-    if since is not None:
-        query = query.where(PEOPLE.c.issued_at >= since // SECOND * SECOND)
-    return connection.scalar(query) or 0
-
-
-def people(
-    connection: Connection, client_id: str, secret_id: str | None, *, after: str | None = None, limit: int = 50
-) -> list[str]:
-    """At most `limit + 1` ids of people on whose behalf something was ever issued, in the order of their ids."""
-    query = select(PEOPLE.c.account_id).distinct().where(PEOPLE.c.client_id == client_id)
-    if secret_id is not None:
-        query = query.where(PEOPLE.c.secret_id == secret_id)
-    if after is not None:
-        query = query.where(PEOPLE.c.account_id > after)
-    return list(connection.scalars(query.order_by(PEOPLE.c.account_id).limit(limit + 1)))

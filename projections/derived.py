@@ -2,8 +2,8 @@
 
 A million tokens are a few hundred rows here: whatever was issued in one second and lives until the same second is one
 row, and all that ends in one day is one more. So the blast radius of a secret (`projections.blast_radius`) is known at
-once, whatever its size. The counts follow the log instead of being written with it; ends of single things are taken off
-their rows, and a cut-off empties whole stretches of them.
+once, whatever its size. Whose they are is in `projections.derived_people`. The counts follow the log instead of being
+written with it; ends of single things are taken off their rows, and a cut-off empties whole stretches of them.
 """
 
 from collections import Counter
@@ -19,11 +19,11 @@ from sqlalchemy import (
     SmallInteger,
     Table,
     Text,
-    bindparam,
     delete,
     func,
     insert,
     select,
+    text,
     update,
 )
 from sqlalchemy.dialects import postgresql, sqlite
@@ -77,22 +77,11 @@ TOTALS = Table(
     Column("codes", BigInteger, nullable=False),
     Column("access_tokens", BigInteger, nullable=False),
     Column("refresh_tokens", BigInteger, nullable=False),
+    Column("cuts", BigInteger, nullable=False, server_default=text("0")),
     sqlite_with_rowid=False,
 )
-"""Everything ever issued. The row without a secret has the client's grants and codes, the others their version's."""
-
-PEOPLE = Table(
-    "derived_people",
-    metadata,
-    Column("account_id", Text, primary_key=True),
-    Column("client_id", Text, primary_key=True),
-    Column("secret_id", Text, primary_key=True),
-    Column("issued_at", BigInteger, nullable=False),
-    Column("until", BigInteger, nullable=False),
-    Index(None, "client_id", "secret_id", "until"),
-    sqlite_with_rowid=False,
-)
-"""On whose behalf something is alive, until when, and when the newest of it was issued."""
+"""Everything ever issued. The row without a secret has the client's grants and codes, the others their version's.
+`cuts` counts the cut-offs of everything: what stands under an earlier number in `derived_people` is dead."""
 
 DAYS = Table(
     "derived_days",
@@ -106,7 +95,7 @@ DAYS = Table(
 )
 """The rows of `LIVES` that end within one day, as one. Only of days that are still to come is it read."""
 
-TABLES = (LIVES, TOTALS, PEOPLE, DAYS)
+TABLES = (LIVES, TOTALS, DAYS)
 TABLE = LIVES
 
 SECONDS_OF_DAY = 86_400
@@ -153,20 +142,11 @@ class Cleared(NamedTuple):
     since: Moment | None
 
 
-class Person(NamedTuple):
-    """Until when something of a person is alive at a client by a secret version."""
-
-    account_id: str
-    client_id: str
-    secret_id: str
-    issued_at: Moment
-    until: Moment
-
-
 # Writing ----------------------------------------------------------------------------------------------------------
 
 
-def _upserts(table: Table, summed: Iterable[str], latest: Iterable[str] = ()) -> Mapping[str, Prepared]:
+def upserts(table: Table, summed: Iterable[str], latest: Iterable[str] = ()) -> Mapping[str, Prepared]:
+    """By dialect: an insert that adds to a row which is there, or keeps the later moment."""
     made = {}
     for name, dialect, greatest in (("sqlite", sqlite, func.max), ("postgresql", postgresql, func.greatest)):
         insert: Any = dialect.insert(table)
@@ -176,11 +156,9 @@ def _upserts(table: Table, summed: Iterable[str], latest: Iterable[str] = ()) ->
     return made
 
 
-_LIVE = _upserts(LIVES, ("count",))
-_DAY = _upserts(DAYS, ("count",))
-_TOTAL = _upserts(TOTALS, Total._fields[2:])
-_PERSON = _upserts(PEOPLE, (), ("issued_at", "until"))
-_FORGET_PERSON = update(PEOPLE).where(PEOPLE.c.account_id == bindparam("b_account_id")).values(until=0)
+_LIVE = upserts(LIVES, ("count",))
+_DAY = upserts(DAYS, ("count",))
+_TOTAL = upserts(TOTALS, Total._fields[2:])
 
 
 def count(connection: Connection, pieces: Mapping[Row, int]) -> None:
@@ -205,34 +183,22 @@ def add_totals(connection: Connection, totals: Iterable[Total]) -> None:
         _TOTAL[connection.dialect.name].run(connection, rows)
 
 
-def prolong(connection: Connection, people: Iterable[Person]) -> None:
-    """Something more of a person is alive; one entry a row."""
-    rows = [each._asdict() for each in sorted(people)]
-    if rows:
-        _PERSON[connection.dialect.name].run(connection, rows)
-
-
-def forget(connection: Connection, account_id: str) -> None:
-    """Nothing of a person is alive, but for what is told again after this."""
-    connection.execute(_FORGET_PERSON, {"b_account_id": account_id})
-
-
 def clear(connection: Connection, cut: Cleared) -> None:
     """Empties what a cut-off ended."""
     lives = delete(LIVES).where(LIVES.c.client_id == cut.client_id)
     days = delete(DAYS).where(DAYS.c.client_id == cut.client_id)
-    people = update(PEOPLE).where(PEOPLE.c.client_id == cut.client_id).values(until=0)
+    totals = update(TOTALS).where(TOTALS.c.client_id == cut.client_id).values(cuts=TOTALS.c.cuts + 1)
     if cut.secret_id is not None:
         lives = lives.where(LIVES.c.secret_id == cut.secret_id)
         days = days.where(DAYS.c.secret_id == cut.secret_id)
-        people = people.where(PEOPLE.c.secret_id == cut.secret_id)
+        totals = totals.where(TOTALS.c.secret_id == cut.secret_id)
     if cut.since is not None:
         lives = lives.where(LIVES.c.issued >= cut.since // SECOND)
-        people = people.where(PEOPLE.c.issued_at >= cut.since // SECOND * SECOND)
     connection.execute(lives)
     connection.execute(days)
-    connection.execute(people)
-    if cut.since is not None:
+    if cut.since is None:
+        connection.execute(totals)
+    else:
         _sum_days(connection, cut)
 
 

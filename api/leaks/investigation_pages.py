@@ -22,7 +22,7 @@ from eventstore import issued, searching
 from eventstore.issued import Issued
 from eventstore.mapper import LogMapper
 from eventstore.searching import Criteria
-from projections import blast_radius
+from projections import derived_people
 from projections.event_index import Kind
 from security.clock import format_rfc3339
 
@@ -219,7 +219,7 @@ async def people_of(
     if found.kind != "client_secret":
         return Page([] if found.account_id is None else [Concerned(found.account_id)])
     ids = await asking.here.ledger.read(
-        blast_radius.people, found.client_id or "", found.secret_id, after=last, limit=limit
+        derived_people.page, found.client_id or "", found.secret_id, after=last, limit=limit
     )
     following = encode_cursor("leak_people", (ids[limit - 1],)) if len(ids) > limit else None
     return Page([Concerned(each) for each in ids[:limit]], following)

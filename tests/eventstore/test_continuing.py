@@ -120,5 +120,5 @@ def test_it_changes_what_the_whole_history_says(by_code: bool, taken: list[Any],
             else:
                 assert same(rows(life, standing, event))
     again = Standing.of(life.told)
-    assert (again.version, again.issued_by) == (standing.version, standing.issued_by)
+    assert (again.version, again.account_id) == (standing.version, standing.account_id)
     assert all(again.knows(secret_id) == standing.knows(secret_id) for secret_id in ("first", "second"))

@@ -57,8 +57,9 @@ def test_a_migration_sums_what_is_alive_by_day(empty_database_url: str) -> None:
             config.attributes["connection"] = connection
             command.upgrade(config, "0002")
             connection.execute(insert(derived.LIVES), rows)
-        schema.upgrade(empty_database_url)
-        with engine.connect() as connection:
+        with engine.begin() as connection:
+            config.attributes["connection"] = connection
+            command.upgrade(config, "0003")
             found = connection.execute(select(derived.DAYS).order_by(derived.DAYS.c.kind)).all()
         assert [tuple(row) for row in found] == [("a-client", "s", 1, 0, 3), ("a-client", "s", 2, 3, 4)]
     finally:

@@ -58,13 +58,13 @@ class Alive:
         self.people: set[str] = set()
 
     @classmethod
-    async def of(cls, history: History, secret_id: str | None) -> "Alive":
+    async def of(cls, history: History, secret_id: str | None, since: int = 0) -> "Alive":
         found, ledger = cls(), history.world.services.ledger
         for raw in set(history.raw):
             known = await ledger.validation.find(digest(raw))
             if known is None or known.reason(ledger.clock.now()) != "active":
                 continue
-            if secret_id in (None, known.token.secret_id):
+            if secret_id in (None, known.token.secret_id) and known.token.issued_at >= since // SECOND * SECOND:
                 found.kinds[known.token.kind] += 1
                 found.people.add(known.token.account_id or "")
         return found
@@ -86,6 +86,11 @@ async def compare(history: History) -> None:
     alive = await Alive.of(history, None)
     assert counted(of_client) == alive.kinds
     assert of_client.people == len(alive.people)
+    for ago in WAITS:
+        since = now - ago * SECOND
+        lately = await services.ledger.read(blast_radius.of_client, client_id, now, since)
+        alive_since = await Alive.of(history, None, since)
+        assert (counted(lately), lately.people) == (alive_since.kinds, len(alive_since.people))
     issued = {kind: sum(raw.startswith(f"glog_{kind}_") for raw in set(history.raw)) for kind in ("ac", "at", "rt")}
     assert of_client.codes.total == issued["ac"]
     assert (of_client.access_tokens.total, of_client.refresh_tokens.total) == (issued["at"], issued["rt"])

@@ -1,0 +1,91 @@
+"""Whom a cut-off concerns, and whom it leaves, whatever their number."""
+
+import pytest
+
+from domain import client, cut_off
+from domain.decision import Outcome, accept
+from domain.event import Actor, Moment
+from domain.grant import Ended, TokensIssued
+from eventstore.commands import Command, Origin
+from eventstore.deriving import Deriving
+from eventstore.following import Follower
+from eventstore.ledger import Ledger
+from projections import blast_radius
+from projections.blast_radius import Derived
+from security.clock import ManualClock
+from security.tokens import digest
+from tests.eventstore.conftest import HERE, register
+
+pytestmark = pytest.mark.anyio
+
+PEOPLE = 1_100
+HOUR = 3_600
+SHOP = client.stream("shop")
+
+
+def issued(state: object, *, now: Moment, account_id: str, token: str) -> Outcome:
+    return accept(
+        TokensIssued(
+            grant_type="authorization_code",
+            client_id="shop",
+            account_id=account_id,
+            scope="catalog:read",
+            secret_id="secret-shop",  # noqa: S106 - an id
+            secret_version=1,
+            access_token=digest(token).hex(),
+            lifetime=24 * HOUR,
+        )
+    )
+
+
+def ended(state: object, *, now: Moment) -> Outcome:
+    return accept(Ended(reason="person"))
+
+
+async def give(ledger: Ledger, when: str, people: range) -> None:
+    commands = [
+        Command(f"grant:{when}-{n}", issued, {"account_id": f"person-{n}", "token": f"{when} {n}"}, starts=True)
+        for n in people
+    ]
+    await ledger.execute(*commands, origin=Origin(Actor("client", "shop")))
+
+
+async def radius(ledger: Ledger, since: Moment | None = None) -> Derived:
+    await Follower(ledger, Deriving()).follow()
+    return await ledger.read(blast_radius.of_client, "shop", ledger.clock.now(), since)
+
+
+async def test_everybody_counts_who_still_has_something_older(ledger: Ledger, clock: ManualClock) -> None:
+    await ledger.execute(register("shop"), origin=HERE)
+    await give(ledger, "early", range(PEOPLE))
+    clock.advance(HOUR)
+    since, first = clock.now(), (await ledger.head())[0] + 1
+    # Ten more people, who have nothing else.
+    await give(ledger, "late", range(PEOPLE + 10))
+    assert (await radius(ledger)).people == PEOPLE + 10
+    assert (await radius(ledger, since)).people == PEOPLE + 10
+    cut = Command(SHOP, cut_off.end_client_tokens, {"first": first, "since_at": since})
+    await ledger.execute(cut, origin=HERE)
+    left = await radius(ledger)
+    assert (left.people, left.access_tokens.live) == (PEOPLE, PEOPLE)
+    assert (await radius(ledger, since)).people == 0
+    await ledger.execute(Command("grant:early-0", ended), origin=HERE)
+    assert (await radius(ledger)).people == PEOPLE - 1
+    # After a cut-off of everything only what was issued later is theirs.
+    await ledger.execute(Command(SHOP, cut_off.end_client_tokens), origin=HERE)
+    assert (await radius(ledger)).people == 0
+    await give(ledger, "again", range(3))
+    assert (await radius(ledger)).people == 3
+
+
+async def test_who_has_a_dead_new_token_and_a_living_old_one_is_no_recent_case(
+    ledger: Ledger, clock: ManualClock
+) -> None:
+    await ledger.execute(register("shop"), origin=HERE)
+    await give(ledger, "early", range(1))
+    clock.advance(HOUR)
+    since = clock.now()
+    await give(ledger, "late", range(1))
+    assert (await radius(ledger, since)).people == 1
+    await ledger.execute(Command("grant:late-0", ended), origin=HERE)
+    assert ((await radius(ledger)).people, (await radius(ledger, since)).people) == (1, 0)
