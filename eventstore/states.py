@@ -18,9 +18,11 @@ _STORED = Prepared(
     .where(events.c.originator_id == bindparam("stream"), events.c.originator_version > bindparam("version"))
     .order_by(events.c.originator_version)
 )
-_WANTED = func.unnest(
-    bindparam("streams", type_=ARRAY(Text)), bindparam("versions", type_=ARRAY(BigInteger)), type_=Text
-).table_valued(column("stream", Text), column("version", BigInteger), name="wanted")
+_WANTED = (
+    func.unnest(bindparam("streams", type_=ARRAY(Text)), bindparam("versions", type_=ARRAY(BigInteger)), type_=Text)
+    .table_valued(column("stream", Text), column("version", BigInteger))
+    .render_derived(name="wanted")
+)
 _STORED_OF_ALL = Prepared(
     select(events.c.originator_id, events.c.state)
     .join(_WANTED, and_(events.c.originator_id == _WANTED.c.stream, events.c.originator_version > _WANTED.c.version))
