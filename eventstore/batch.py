@@ -1,15 +1,16 @@
 """Commands that share one transaction: for each one load, decide, collect; then append and project all at once."""
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from sqlalchemy import Connection, bindparam, select, update
 
 from domain.account import Erased
-from domain.decision import Outcome, Refusal
+from domain.decision import Outcome, Refusal, accept
 from domain.event import Event, Moment, Recorded
-from eventstore.commands import Command, Executed, Origin
+from eventstore.changes import MANY
+from eventstore.commands import Command, Executed, Origin, Step, Sweep
 from eventstore.engines import together
 from eventstore.issued import OfGrant, grants_of
 from eventstore.states import Folded, evolve, initial
@@ -23,14 +24,23 @@ _LOCKED_HEAD = Prepared(select(head.c.position, head.c.time).where(head.c.id == 
 _MOVE_HEAD = Prepared(update(head).where(head.c.id == 1).values(position=bindparam("position"), time=bindparam("time")))
 
 
+_Decided = tuple[str, Event] | Sweep
+"""An event and its stream, or a sweep that is still to be carried out."""
+
+
 @dataclass(slots=True)
 class Request:
     """The commands of one caller, to be executed together, and how to answer."""
 
-    commands: tuple[Command, ...]
+    commands: tuple[Step, ...]
     origin: Origin
     then: Callable[[View, tuple[Recorded, ...]], Any] | None
     answer: Callable[[Executed[Any] | None, BaseException | None], None]
+    sweeps: bool = field(init=False)
+    """Whether it takes long, and therefore a transaction for itself."""
+
+    def __post_init__(self) -> None:
+        self.sweeps = Sweep in map(type, self.commands)
 
 
 class Batch:
@@ -53,13 +63,19 @@ class Batch:
         self._indexes: list[Any] = []
         self.grants: dict[bytes, OfGrant | None] = {}
         self.touched: dict[str, int] = {}
+        self._swept = False
         self._erased: list[str] = []
         self._view = View(self)
         writing.changes.catch_up(self.connection, self.position)
 
     def look_up(self, requests: Iterable[Request]) -> None:
         """Finds the grants of everything that these requests present, and loads them."""
-        presented = [each.presented for request in requests for each in request.commands if each.presented is not None]
+        presented = [
+            each.presented
+            for request in requests
+            for each in request.commands
+            if type(each) is Command and each.presented is not None
+        ]
         if presented:
             self.grants = grants_of(self.connection, presented)
             streams = {f"grant:{found.grant_id}" for found in self.grants.values() if found is not None}
@@ -79,13 +95,12 @@ class Batch:
 
         All or nothing: when one is refused, the events of those before it are dropped, and the refusal's own are kept.
         """
-        if len(request.commands) == 1:
+        if len(request.commands) == 1 and type(request.commands[0]) is Command:
             stream, outcome = self._decide(request.commands[0])
             outcomes: tuple[Outcome, ...] = (outcome,)
-            events = [(stream, event) for event in outcome.events]
+            recorded = tuple([self._record(stream, event, request.origin) for event in outcome.events])
         else:
-            outcomes, events = self._decide_together(request)
-        recorded = tuple(self._record(stream, event, request.origin) for stream, event in events)
+            outcomes, recorded = self._run_together(request)
         refusal = outcomes[-1].refusal if outcomes else None
         value = None
         if refusal is None and request.then is not None:
@@ -93,17 +108,32 @@ class Batch:
             value = request.then(self._view, recorded)
         return Executed(outcomes, recorded, refusal, value)
 
-    def _decide_together(self, request: Request) -> tuple[tuple[Outcome, ...], list[tuple[str, Event]]]:
+    def _run_together(self, request: Request) -> tuple[tuple[Outcome, ...], tuple[Recorded, ...]]:
+        outcomes, steps = self._decide_together(request)
+        recorded: list[Recorded] = []
+        for step in steps:
+            if isinstance(step, Sweep):
+                self._sweep(step, request.origin)
+            else:
+                recorded.append(self._record(*step, request.origin))
+        return outcomes, tuple(recorded)
+
+    def _decide_together(self, request: Request) -> tuple[tuple[Outcome, ...], list[_Decided]]:
+        """The outcomes, and in their order the events, each with its stream, and the sweeps that nothing refused."""
         before, position = dict(self._folds), self.position
-        events: list[tuple[str, Event]] = []
+        events: list[_Decided] = []
         outcomes: list[Outcome] = []
         try:
             for command in request.commands:
+                if isinstance(command, Sweep):
+                    outcomes.append(accept())
+                    events.append(command)
+                    continue
                 stream, outcome = self._decide(command)
                 outcomes.append(outcome)
                 own = [(stream, event) for event in outcome.events]
                 if outcome.refusal is not None:
-                    return tuple(outcomes), own
+                    return tuple(outcomes), [*own]
                 events += own
                 self._preview(own, request.origin)
             return tuple(outcomes), events
@@ -133,6 +163,26 @@ class Batch:
                 self.position, "", stream, version + 1, self.now, origin.actor, origin.request_id, None, None, event
             )
             self._folds[stream] = (evolve(stream, state, recorded), version + 1)
+
+    def _sweep(self, sweep: Sweep, origin: Origin) -> None:
+        """Carries a sweep out, one portion in memory at a time."""
+        count = 0
+        for portion in sweep.streams(self._view):
+            self._writing.states.load_all(self.connection, portion, self._start)
+            for stream in portion:
+                outcome = sweep.verb(self.folded(stream)[0], now=self.now, **sweep.facts)
+                if outcome.refusal is not None:
+                    raise AssertionError(f"a sweep was refused: {outcome.refusal.reason}")
+                for event in outcome.events:
+                    self._record(stream, event, origin)
+            self.flush()
+            count += len(portion)
+            if count > MANY:
+                # Too many to be remembered one by one: after the commit nothing that was cached holds any more.
+                self._swept = True
+                for stream in portion:
+                    del self._folds[stream]
+                    self.touched.pop(stream, None)
 
     # -- collecting ---------------------------------------------------------------------------------------------------
     def _record(self, stream: str, event: Event, origin: Origin) -> Recorded:
@@ -196,6 +246,8 @@ class Batch:
         for stream, position in self.touched.items():
             if self._folds[stream][1] > 1:
                 changes.note(stream, position)
+        if self._swept:
+            changes.forget(self.position)
         changes.advance(self.position)
         for stream in self.touched:
             state, version = self._folds[stream]

@@ -1,6 +1,6 @@
 """What is asked of the ledger, and what it answers."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
@@ -30,6 +30,24 @@ class Command:
     under_lock: "Callable[[View], Mapping[str, Any] | Refusal] | None" = None
     starts: bool = False
     presented: bytes | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Sweep:
+    """One verb on any number of streams, in the transaction of the commands around it and after all of them were
+    decided. What came of it is not among what is `recorded`: only one portion of it is in memory at a time.
+
+    `streams` is asked under the lock, portion by portion. The verb may record nothing, but must not refuse, since what
+    came before has been written. A caller who sweeps has a transaction alone.
+    """
+
+    streams: "Callable[[View], Iterable[Sequence[str]]]"
+    verb: Callable[..., Outcome]
+    facts: Mapping[str, Any] = field(default_factory=dict)
+
+
+Step = Command | Sweep
+"""What is executed together, in order."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -36,6 +36,13 @@ AWAY = (OperationalError, InterfaceError, PoolTimeout)
 
 log = structlog.get_logger(__name__)
 
+
+def take(waiting: deque[Request], requests: list[Request]) -> None:
+    """Moves what waits to those of one transaction, up to the size of the largest. Who sweeps has one alone."""
+    while waiting and len(requests) < LARGEST_BATCH and not (requests and (requests[0].sweeps or waiting[0].sweeps)):
+        requests.append(waiting.popleft())
+
+
 More = Callable[[list[Request]], None]
 """Adds the requests that came since to those of a batch, up to the size of the largest."""
 
@@ -169,13 +176,14 @@ class InlineCommitter:
             self._scheduled = True
             asyncio.get_running_loop().call_soon(self._turn)
 
-    def _take(self) -> list[Request]:
-        waiting = self._waiting
-        return [waiting.popleft() for _ in range(min(len(waiting), LARGEST_BATCH))]
-
     def _turn(self) -> None:
         self._scheduled = False
-        requests = self._take()
+        requests: list[Request] = []
+        take(self._waiting, requests)
+        if requests and requests[0].sweeps:
+            # However long it takes, tokens are validated meanwhile.
+            self._thread = asyncio.get_running_loop().create_task(self._wait_in_thread(requests))
+            return
         answers, busy = self._transactions.run(requests)
         if busy:
             self._thread = asyncio.get_running_loop().create_task(self._wait_in_thread(list(busy)))
@@ -241,8 +249,7 @@ class ThreadCommitter:
                 return
 
     def _fill(self, requests: list[Request]) -> None:
-        waiting = self._waiting
-        requests += [waiting.popleft() for _ in range(min(len(waiting), LARGEST_BATCH - len(requests)))]
+        take(self._waiting, requests)
 
     async def close(self) -> None:
         """Commits and answers what was accepted, and ends the thread."""

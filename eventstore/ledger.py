@@ -15,7 +15,7 @@ from eventstore.arrivals import Arrivals
 from eventstore.aside import Aside
 from eventstore.batch import Request
 from eventstore.changes import Changes, newest
-from eventstore.commands import Command, DatabaseAway, Executed, Origin, Overloaded
+from eventstore.commands import Command, DatabaseAway, Executed, Origin, Overloaded, Step
 from eventstore.committer import Committer, InlineCommitter, ThreadCommitter, Transactions
 from eventstore.engines import is_sqlite, reading, set_lock_wait, writing
 from eventstore.mapper import LogMapper
@@ -105,16 +105,16 @@ class Ledger:
 
     # -- writing ------------------------------------------------------------------------------------------------------
     @overload
-    async def execute(self, *commands: Command, origin: Origin) -> Executed[None]: ...
+    async def execute(self, *commands: Step, origin: Origin) -> Executed[None]: ...
 
     @overload
     async def execute(
-        self, *commands: Command, origin: Origin, then: Callable[[View, tuple[Recorded, ...]], T]
+        self, *commands: Step, origin: Origin, then: Callable[[View, tuple[Recorded, ...]], T]
     ) -> Executed[T]: ...
 
     async def execute(
         self,
-        *commands: Command,
+        *commands: Step,
         origin: Origin,
         then: Callable[[View, tuple[Recorded, ...]], T] | None = None,
     ) -> Executed[Any]:
