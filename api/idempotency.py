@@ -33,7 +33,7 @@ from api.services import Services, services
 from domain.decision import Reason, Refusal
 from domain.event import SECOND, Recorded
 from domain.sealed import Sealed
-from eventstore.commands import Command
+from eventstore.commands import Command, Step
 from eventstore.view import View
 from security.vault import Answer
 
@@ -100,7 +100,8 @@ class _Stored(msgspec.Struct, frozen=True):
 
 async def carry_out(
     request: Request[Any, Any, Any],
-    *commands: Command,
+    first: Command,
+    *others: Step,
     reply: Callable[[View, tuple[Recorded, ...]], Reply[T]],
 ) -> Response[T]:
     """Executes the commands for the caller whom the route's guard let in, and gives what `reply` makes of it.
@@ -111,7 +112,7 @@ async def carry_out(
     here, who = services(request), caller(request)
     key = await _key(request, who)
     if key is None:
-        return _response(await _execute(request, here, who, None, commands, reply))
+        return _response(await _execute(request, here, who, None, (first, *others), reply))
     place = (id(here.ledger), key.digest)
     if place in _in_hand:
         raise Clash(_RUNNING, reason=Repeated.RUNNING)
@@ -120,7 +121,7 @@ async def carry_out(
         found = await here.ledger.read(_first, here, key)
         if found is not None:
             return found
-        return _response(await _execute(request, here, who, key, commands, reply))
+        return _response(await _execute(request, here, who, key, (first, *others), reply))
     finally:
         _in_hand.discard(place)
 
@@ -145,7 +146,7 @@ async def _execute(
     here: Services,
     who: Bearer,
     key: _Key | None,
-    commands: tuple[Command, ...],
+    commands: tuple[Command, *tuple[Step, ...]],
     reply: Callable[[View, tuple[Recorded, ...]], Reply[T]],
 ) -> Reply[T]:
     needed: str = request.route_handler.opt["scope"]

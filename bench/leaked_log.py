@@ -47,10 +47,11 @@ Say = Callable[[str], None]
 
 
 class Leaked(NamedTuple):
-    """The version whose secret leaks."""
+    """The version whose secret leaks, and the address from where all of it was used; without one hardly any says so."""
 
     client_id: str
     secret_id: str
+    address: str | None = None
 
 
 class _Writing:
@@ -84,8 +85,9 @@ class _Writing:
             self._position += 1
             event_id = new_id()
             # To seal an address for each would take longer than everything else, and nothing here goes by them.
-            told = self._position < self._told and actor == self._client
-            origin = Origin(actor, None, f"192.0.2.{self._position % 250}", AGENT) if told else NOBODY
+            told = (self._position < self._told or self._leaked.address is not None) and actor == self._client
+            address = self._leaked.address or f"192.0.2.{self._position % 250}"
+            origin = Origin(actor, None, address, AGENT) if told else NOBODY
             ip, agent = self._privacy.seal_origin(connection, origin, event_id, now)
             stored = self._mapper.to_stored_event(
                 Recorded(self._position, event_id, stream, version, now, actor, ordered_id(now), ip, agent, event)

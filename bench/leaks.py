@@ -1,4 +1,5 @@
-"""`python -m bench.leaks`: how long it takes to know what came of a secret with a million live tokens, and to end it.
+"""`python -m bench.leaks`: how long it takes to know what came of a secret with a million live tokens, to end it, and
+to end a hundred thousand grants that were used from one address.
 
 A server of its own is started on what was prepared, so that the first question is one that nothing has warmed up for.
 """
@@ -25,6 +26,8 @@ from bench.preparation import Administration
 
 AGAIN = 9
 """Questions after the first one, of which the median is told."""
+
+ADDRESS = "198.51.100.77"
 
 ADMINISTRATOR = "leaks:read leaks:write audit:personal introspect"
 
@@ -119,12 +122,17 @@ def measure(database: Database, directory: Path, options: argparse.Namespace, sa
     asking = administration.client("Security", ADMINISTRATOR, "--grant-type", "client_credentials")
     version = json.loads(administration.run("client", "show", shop, "--json"))["secrets"][0]["id"]
     write(database.url, key, Leaked(shop, version), options.tokens, options.seconds, say)
+    kiosk, kiosk_secret = administration.client("Kiosk", SCOPE, "--grant-type", "client_credentials")
+    version = json.loads(administration.run("client", "show", kiosk, "--json"))["secrets"][0]["id"]
+    # Of every hundred tokens five belong to a grant that has another one too.
+    write(database.url, key, Leaked(kiosk, version, ADDRESS), options.grants * 100 // 95, options.seconds, say)
     with server.grantlog(environment, directory / "server.log") as running, _calling(running.url) as http:
         caller = Caller(http, directory)
         http.headers["authorization"] = f"Bearer {caller.token(asking)}"
         alive = caller.token((shop, secret))
         yield from _asked(caller, secret)
         yield from _ended(caller, secret, alive)
+        yield from _ended_by_address(caller, caller.token((kiosk, kiosk_secret)), options.grants)
 
 
 def _asked(caller: Caller, secret: str) -> Iterator[Measured]:
@@ -150,6 +158,21 @@ def _ended(caller: Caller, secret: str, alive: str) -> Iterator[Measured]:
         raise WrongAnswer("what was ended lives, or is not what the dry run said")
     after = caller.post("investigate: afterwards", "/leaks/investigate", secret=secret)
     yield after._replace(told=after.told["containment"])
+
+
+def _ended_by_address(caller: Caller, alive: str, grants: int) -> Iterator[Measured]:
+    tried = caller.post("contain an address: the dry run", "/leaks/contain", address=ADDRESS, dry_run=True)
+    yield tried._replace(told=tried.told["contained"])
+    done = caller.post("contain an address", "/leaks/contain", address=ADDRESS)
+    yield done._replace(told=done.told["contained"])
+    if done.told["contained"] != tried.told["contained"] or done.told["contained"]["grants_ended"] < grants:
+        raise WrongAnswer("what was ended is not what the dry run said")
+    if not caller.is_active(alive):
+        raise WrongAnswer("what was never used from there was ended")
+    after = caller.post("contain an address: again", "/leaks/contain", address=ADDRESS)
+    yield after._replace(told=after.told["contained"])
+    if after.told["contained"]["grants_ended"]:
+        raise WrongAnswer("something that was ended lives")
 
 
 @contextmanager
@@ -197,6 +220,7 @@ def _say(text: str) -> None:
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m bench.leaks", description=__doc__)
     parser.add_argument("--tokens", type=int, default=1_000_000)
+    parser.add_argument("--grants", type=int, default=100_000, help="that were used from one address")
     parser.add_argument("--seconds", type=int, default=3_600, help="within which they were all issued")
     return parser.parse_args()
 

@@ -13,8 +13,9 @@ from sqlalchemy import Connection, bindparam, select
 from domain import account, grant, grant_code
 from domain.event import SECOND, Moment, Recorded
 from eventstore.continuing import CONTINUING, Standing
-from eventstore.ending import WHOLE, cut, ended
-from eventstore.lifespans import CutOffs, Parties, history, recent
+from eventstore.ending import cut, ended
+from eventstore.grant_histories import RECENT, history, recent
+from eventstore.lifespans import CutOffs, Parties
 from eventstore.mapper import LogMapper
 from eventstore.pending import Changes, Fresh, Pending
 from eventstore.privacy import Privacy
@@ -25,9 +26,6 @@ from projections import derived, event_index, sightings
 from projections.derived import NO_SECRET, Kind, Total
 
 STEP = 1_000
-
-RECENT = 50
-"""Events of a grant that say how it stands: all that can still be ended came with them."""
 
 GRANTS_KEPT = 20_000
 """Grants that are remembered as they stand, so that going on with one needs no look at its events."""
@@ -219,7 +217,7 @@ def _told(connection: Connection, before: Sequence[Recorded], closing: Recorded)
     told = [each for each in before if each.position < closing.position]
     if told and told[0].version == 1 and told[-1].version == closing.version - 1:
         return [*told, closing]
-    return history(connection, closing.stream.partition(":")[2], closing.position, WHOLE)
+    return history(connection, closing.stream.partition(":")[2], closing.position)
 
 
 def _parties(told: Sequence[Recorded]) -> Parties:

@@ -11,13 +11,11 @@ from sqlalchemy import Connection, select
 from domain import account, account_sign_in, client_secret, consent, cut_off
 from domain.event import Moment, Recorded
 from eventstore.counting import difference, pieces
-from eventstore.lifespans import Cut, cut_of, cuts, history, lives
+from eventstore.grant_histories import history
+from eventstore.lifespans import Cut, cut_of, cuts, lives
 from eventstore.pending import Changes
 from projections.derived import Cleared, Piece
 from projections.grants import TABLE as GRANTS
-
-WHOLE = 5_000
-"""Events of a grant that its end looks back on."""
 
 
 def cut(connection: Connection, recorded: Recorded) -> Changes | None:
@@ -47,7 +45,7 @@ def _person_cut(connection: Connection, recorded: Recorded, account_id: str, cli
     taken: list[tuple[Piece, int]] = []
     for grant_id, of_client in grants_of(connection, account_id, position, now):
         if client_id in (None, of_client):
-            told = history(connection, grant_id, position, WHOLE)
+            told = history(connection, grant_id, position)
             before = cuts(connection, of_client, account_id, position - 1)
             after = [*before, *_own(recorded)]
             taken += difference(pieces(lives(told, before), now), pieces(lives(told, after), now))

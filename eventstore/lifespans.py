@@ -1,22 +1,20 @@
-"""How long the codes and tokens of a grant live, as its events tell: the raw material of what is counted as alive."""
+"""How long the codes and tokens of a grant live, as events and cut-offs tell: the raw material of what is counted as
+alive."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from operator import attrgetter
 from typing import NamedTuple
 
-import msgspec
 from msgspec import UNSET
-from sqlalchemy import Connection, bindparam, select, text
+from sqlalchemy import Connection, bindparam, select
 
 from domain import account, account_sign_in, client, client_secret, consent, cut_off, grant, grant_code
 from domain.event import SECOND, Moment, Recorded
 from domain.rules.validity import Kind
 from eventstore.mapper import LogMapper
 from eventstore.stored import events
-from projections.prepared import Prepared
 
 _MAPPER = LogMapper()
-_encode = msgspec.json.Encoder().encode
 
 
 class Life(NamedTuple):
@@ -161,48 +159,6 @@ _CUT_OFFS = (
     .where(events.c.originator_id.in_(bindparam("b_streams", expanding=True)), events.c.topic.in_(_TOPICS))
     .order_by(events.c.id)
 )
-
-_RANGE = Prepared(
-    select(events.c.state).where(
-        events.c.originator_id == bindparam("b_stream"),
-        events.c.originator_version.between(bindparam("b_low"), bindparam("b_high")),
-    )
-)
-# One question for all of them. What is asked for each is bounded, so that the index of streams is what answers it.
-_RANGES = Prepared(
-    text(
-        "SELECT found.state FROM json_to_recordset(CAST(:b_ranges AS json))"
-        " AS wanted (b_stream text, b_low bigint, b_high bigint)"
-        " CROSS JOIN LATERAL (SELECT state FROM stored_events WHERE originator_id = wanted.b_stream"
-        " AND originator_version BETWEEN wanted.b_low AND wanted.b_high"
-        " ORDER BY originator_version LIMIT 1000) AS found"
-    )
-)
-
-
-def history(connection: Connection, grant_id: str, position: int, limit: int) -> list[Recorded]:
-    """The newest events of a grant up to a position, at most `limit`, oldest first."""
-    query = select(events.c.state).where(events.c.originator_id == f"grant:{grant_id}", events.c.id <= position)
-    rows = connection.scalars(query.order_by(events.c.originator_version.desc()).limit(limit)).all()
-    return [_MAPPER.recorded(state) for state in reversed(rows)]
-
-
-def recent(connection: Connection, before: Mapping[str, int], limit: int) -> dict[str, list[Recorded]]:
-    """Of each grant's stream the newest events before one of its versions, at most `limit`, oldest first."""
-    ranges = [
-        {"b_stream": stream, "b_low": version - limit, "b_high": version - 1} for stream, version in before.items()
-    ]
-    found: dict[str, list[Recorded]] = {stream: [] for stream in before}
-    if connection.dialect.name == "postgresql":
-        rows = _RANGES.all(connection, {"b_ranges": _encode(ranges).decode()}) if ranges else []
-    else:
-        rows = [row for each in ranges for row in _RANGE.all(connection, each)]
-    for (state,) in rows:
-        recorded = _MAPPER.recorded(state)
-        found[recorded.stream].append(recorded)
-    for events_of in found.values():
-        events_of.sort(key=lambda recorded: recorded.version)
-    return found
 
 
 def cuts(connection: Connection, client_id: str, account_id: str | None, position: int) -> list[Cut]:

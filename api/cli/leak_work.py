@@ -42,20 +42,18 @@ async def containment(
     from api.problems import Problem
     from domain.event import SECOND
     from domain.rules.administrative_scope import ADMINISTRATIVE_SCOPES
-    from eventstore.following import EventIndexing, Follower
     from security.tokens import Kind
 
     ledger = here.ledger
     try:
         at = moment("since", since)
         at = None if at is None else at // SECOND * SECOND
-        target = await find(Parts(ledger, here.format, Follower(ledger, EventIndexing())), named, at)
+        target = await find(Parts(ledger, here.format), named, at)
     except Problem as problem:
         raise Failure(_words(problem)) from None
     fault = misfit(target, rotate=rotate, disable_client=disable_client, since=since is not None)
     if fault is not None:
         raise Failure(f"{fault[0]}: {fault[1]}")
-    await _counts(here)
     known = await ledger.read(open_incident, target)
     secret = here.format.mint(Kind.CLIENT_SECRET) if rotate else None
     return Containment(
@@ -77,6 +75,8 @@ def masked(here: Here, words: str | None) -> str | None:
 
 async def tried(here: Here, wanted: "Containment") -> "Numbers":
     """What it would end. That somebody asked is an event."""
+    await wanted.prepare()
+    await wanted.count()
     target = wanted.target
     words = {
         name: value
@@ -85,7 +85,7 @@ async def tried(here: Here, wanted: "Containment") -> "Numbers":
     }
 
     def under_lock(view: "View") -> Mapping[str, Any]:
-        return {"count": wanted.look(view).tokens_ended}
+        return {"count": wanted.tried(view).tokens_ended}
 
     await _asked(here, "leak_containment_dry_run", words, 0, under_lock)
     return wanted.numbers
@@ -102,6 +102,8 @@ async def carried_out(here: Here, wanted: "Containment") -> Mapping[str, Any]:
         if secret is not None:
             shown["client_secret"] = secret
 
+    # Whoever was shown the dry run may have thought about it for a while.
+    await wanted.prepare()
     await here.execute(*wanted.commands(), then=then)
     return {"incident_id": wanted.incident_id, **msgspec.to_builtins(wanted.numbers), **shown}
 

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from sqlalchemy import Connection
 
     from api.settings import Settings
-    from eventstore.commands import Command, Executed, Origin
+    from eventstore.commands import Executed, Origin, Step
     from eventstore.ledger import Ledger
     from eventstore.view import View
     from security.keyring import Keyring
@@ -49,7 +49,7 @@ class Here:
     origin: "Origin"
 
     async def execute(
-        self, *commands: "Command", then: "Callable[[View, tuple[Recorded, ...]], None]" = lambda _, __: None
+        self, *commands: "Step", then: "Callable[[View, tuple[Recorded, ...]], None]" = lambda _, __: None
     ) -> "Executed[None]":
         """Carries the commands out; raises Failure when one is refused."""
         executed = await self.ledger.execute(*commands, origin=self.origin, then=then)

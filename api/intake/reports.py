@@ -14,7 +14,7 @@ from domain.event import Actor
 from domain.incident import Source
 from domain.refusal import Conflict
 from eventstore import issued
-from eventstore.commands import Command, Origin
+from eventstore.commands import Command, Origin, Step
 from security.base62 import ALPHABET
 from security.ids import LENGTH
 from security.tokens import Format, Kind, digest
@@ -58,7 +58,7 @@ async def take(here: Services, finding: Finding, source: Source, contain: Iterab
 
 def _commands(
     here: Services, finding: Finding, source: Source, kind: Kind, target: Target | None, *, ends: bool
-) -> tuple[Command, ...]:
+) -> tuple[Step, ...]:
     incident_id = _incident_id(source, finding)
     stream = incident.stream(incident_id)
     facts = {

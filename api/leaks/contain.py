@@ -41,7 +41,9 @@ class Containing(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
     secret_id: Id | None = None
     address: Annotated[str, Meta(max_length=64, description="Grants that were used from this address.")] | None = None
     since: (
-        Annotated[str, Meta(max_length=64, description="RFC 3339; only what was issued in that second or later.")]
+        Annotated[
+            str, Meta(max_length=64, description="RFC 3339; only what was issued, or used, in that second or later.")
+        ]
         | None
     ) = None
     rotate: Annotated[bool, Meta(description="Gives the client a new secret at the same time.")] = False
@@ -87,8 +89,9 @@ EXAMPLE = {
 )
 async def contain(request: Request[Any, Any, Any], data: JSONBody[Containing]) -> Response[Contained]:
     """A client secret ends with every token that it authenticated, a client or person with all of theirs, a token with
-    its grant. `since` leaves alive what was issued before. One transaction, whatever its size; nothing revives what it
-    ended. An incident is opened, or an open one about the same goes on.
+    its grant, an address with every grant that was used from there. `since` leaves alive what was issued before, of an
+    address the grants that were used from there only before. One transaction, whatever its size; nothing revives what
+    it ended. An incident is opened, or an open one about the same goes on.
     """
     here = services(request)
     since = _since(data)
@@ -96,7 +99,7 @@ async def contain(request: Request[Any, Any, Any], data: JSONBody[Containing]) -
     if data.address is not None:
         # What was used from there a moment ago is about to be recorded.
         await here.token_uses.record(everything=True)
-    target = await find(Parts(here.ledger, here.format, here.search_index), named, since)
+    target = await find(Parts(here.ledger, here.format), named, since)
     _fits(data, target)
     known = await here.ledger.read(open_incident, target)
     wanted = Wanted(
@@ -115,6 +118,7 @@ async def contain(request: Request[Any, Any, Any], data: JSONBody[Containing]) -
     )
     await containment.prepare()
     if data.dry_run:
+        await containment.count()
         return await _dry_run(request, containment, data)
 
     def reply(view: View, _: tuple[Recorded, ...]) -> Reply[Contained]:
@@ -142,7 +146,7 @@ async def _dry_run(request: Request[Any, Any, Any], containment: Containment, da
     }
 
     def under_lock(view: View) -> Mapping[str, Any]:
-        return {"count": containment.look(view).tokens_ended}
+        return {"count": containment.tried(view).tokens_ended}
 
     def reply(view: View, _: tuple[Recorded, ...]) -> Reply[Contained]:
         known = None if containment.opens else containment.incident_id

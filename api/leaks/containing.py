@@ -1,6 +1,8 @@
 """A containment as commands: cut-offs, an optional rotation, and the incident that tells of them. One transaction."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from sqlalchemy import Connection
@@ -13,13 +15,16 @@ from domain.event import SECOND, Moment
 from domain.incident import Numbers
 from domain.refusal import Conflict
 from eventstore import searching
-from eventstore.commands import Command
+from eventstore.commands import Command, Step, Sweep
 from eventstore.deriving import Deriving, catch_up
-from eventstore.following import Follower
+from eventstore.following import EventIndexing, Follower
 from eventstore.ledger import Ledger
+from eventstore.living import AT_ONCE
 from eventstore.view import View
 from security.ids import new_id
 from security.tokens import Secret
+
+_LEAKED: Mapping[str, Any] = MappingProxyType({"reason": "secret_leak"})
 
 
 class Wanted(NamedTuple):
@@ -60,20 +65,36 @@ class Containment:
         self._first = 0
 
     async def prepare(self) -> None:
-        """Brings the counts up to now, so that little is left to be counted under the lock."""
-        await Follower(self._ledger, Deriving()).follow()
+        """Brings up to now what is looked at, so that little of that is left for under the lock."""
+        if self.target.gathered is not None:
+            await self.target.gathered.gather(self._ledger, Follower(self._ledger, EventIndexing()))
+        elif self.target.is_counted:
+            await Follower(self._ledger, Deriving()).follow()
+
+    async def count(self) -> None:
+        """Counts for a dry run what takes long, so that nobody waits for the lock meanwhile."""
+        if self.target.gathered is not None:
+            self.numbers = await self.target.gathered.count(self._ledger)
+
+    def tried(self, view: View) -> Numbers:
+        """What a dry run tells, after `count`."""
+        return self.look(view) if self.target.gathered is None else self.numbers
 
     # -- before --------------------------------------------------------------------------------------------------------
     def look(self, view: View) -> Numbers:
         """Counts, under the lock, what is about to end."""
-        catch_up(view.connection, self._ledger.privacy, view.head)
         since = self.wanted.since
+        if self.target.gathered is not None:
+            self.numbers = self.target.gathered.look(view, self._ledger.privacy)
+            return self.numbers
+        if self.target.is_counted:
+            catch_up(view.connection, self._ledger.privacy, view.head)
         found = view.query(blast_radius, self.target, view.head, view.now, since)
         self._first = 0 if since is None else view.query(first_since, since, view.head)
         self.numbers = numbers(found, secrets_ended(view, self.target))
         return self.numbers
 
-    def commands(self) -> tuple[Command, ...]:
+    def commands(self) -> tuple[Command, *tuple[Step, ...]]:
         """In the order of their facts: reported, identified, what ends, contained."""
         stream = incident.stream(self.incident_id)
         target = self.target
@@ -84,12 +105,14 @@ class Containment:
             "secret_id": target.secret_id,
             "grant_id": target.grants[0] if len(target.grants) == 1 else None,
         }
-        first: list[Command] = []
-        if self.opens:
-            reported = {"sha256": target.sha256, "kind": target.secret_kind, **self.report}
-            first.append(Command(stream, incident.report, reported, self._looked, starts=True))
-        first.append(Command(stream, incident.identify, about, None if self.opens else self._looked))
-        return (*first, *self._ends(), Command(stream, incident.contain, {}, self._result))
+        then = (*self._ends(), Command(stream, incident.contain, {}, self._result))
+        if not self.opens:
+            again = Command(stream, incident.identify, about, self._looked)
+            return again, *then
+        reported = {"sha256": target.sha256, "kind": target.secret_kind, **self.report}
+        first = Command(stream, incident.report, reported, self._looked, starts=True)
+        identified: tuple[Step, ...] = (Command(stream, incident.identify, about), *then)
+        return first, *identified
 
     def _looked(self, view: View) -> Mapping[str, Any] | Refusal:
         if self.look(view) == Numbers() and self._only_alive and not self._session_lives(view):
@@ -110,8 +133,10 @@ class Containment:
             "client_disabled": self.wanted.disable_client,
         }
 
-    def _ends(self) -> list[Command]:
+    def _ends(self) -> list[Step]:
         target = self.target
+        if target.gathered is not None:
+            return [Sweep(target.gathered.streams, grant.end, _LEAKED)]
         if target.kind == "account" and target.account_id is not None:
             stream = account.stream(target.account_id)
             return [Command(stream, cut_off.end_account_tokens, {}, self._since)]
@@ -119,17 +144,18 @@ class Containment:
             alone = {"client_id": None, "kind": "access", "sha256": target.sha256, "by": "system"}
             facts = alone | {"expires_at": target.alone_until}
             return [Command(f"grant:{target.grants[0]}", grant.revoke_token, facts)]
-        ends = [Command(f"grant:{each}", grant.end, {"reason": "secret_leak"}) for each in target.grants]
         if target.session_id is not None:
-            ends.append(Command(session.stream(target.session_id), session.end, {"reason": "secret_leak"}))
+            ending = Command(session.stream(target.session_id), session.end, _LEAKED)
+            return [ending, Sweep(partial(_streams, target.grants), grant.end, _LEAKED)]
+        ends = [Command(f"grant:{each}", grant.end, _LEAKED) for each in target.grants]
         return [*ends, *self._client_ends()]
 
-    def _client_ends(self) -> list[Command]:
+    def _client_ends(self) -> list[Step]:
         target, wanted = self.target, self.wanted
         if target.client_id is None:
             return []
         stream = client.stream(target.client_id)
-        ends: list[Command] = []
+        ends: list[Step] = []
         if target.secret_id is not None:
             tokens = "revoke" if wanted.since is None else "keep"
             ends.append(Command(stream, client_secret.contain, {"secret_id": target.secret_id, "tokens": tokens}))
@@ -162,6 +188,11 @@ class Containment:
             return secret.reveal()
         self._ledger.vault.put_secret(view.connection, vault_name(client_id), secret.reveal().encode(), view.now)
         return None
+
+
+def _streams(grants: Sequence[str], _: View) -> Iterator[Sequence[str]]:
+    for start in range(0, len(grants), AT_ONCE):
+        yield [f"grant:{each}" for each in grants[start : start + AT_ONCE]]
 
 
 def first_since(connection: Connection, since: Moment, head: int) -> int:

@@ -8,7 +8,7 @@ from sqlalchemy import Connection
 
 from api.admin.members import Time, time, time_or_null
 from api.leaks import uses
-from api.leaks.targets import Target, blast_radius, counted, lives_of, numbers, of_secret
+from api.leaks.targets import Target, blast_radius, counted, numbers, of_secret
 from api.leaks.uses import Address, ResourceServer, Uses
 from domain.event import Moment
 from domain.incident import Numbers
@@ -16,6 +16,7 @@ from domain.rules import validity
 from eventstore import issued, past
 from eventstore.issued import Issued
 from eventstore.lifespans import Life
+from eventstore.living import lives_of
 from eventstore.privacy import Privacy
 from projections import clients, secrets, tokens
 from projections.blast_radius import Count, Derived

@@ -13,13 +13,14 @@ from api.audit.rendering import Rendering, ShownEvent, unsealed
 from api.leaks import uses
 from api.leaks.investigate import READ, TAGS, settled
 from api.leaks.investigating import came_of
-from api.leaks.targets import lives_of, of_secret
+from api.leaks.targets import of_secret
 from api.leaks.uses import Address
 from api.pagination import DEFAULT, After, Limit, Page, decode_cursor, encode_cursor
 from api.problems import Missing
 from domain.event import Moment
 from eventstore import issued, searching
 from eventstore.issued import Issued
+from eventstore.living import lives_of
 from eventstore.mapper import LogMapper
 from eventstore.searching import Criteria
 from projections import derived_people

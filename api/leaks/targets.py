@@ -1,28 +1,27 @@
 """What a containment is about: a secret version, a client, a person, an address, or the grant of a single token."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import NamedTuple
 
 from sqlalchemy import Connection, select
 
+from api.leaks.gathered import Gathered
 from domain import client, incident
 from domain.client_secret import ended
 from domain.event import SECOND, Moment
 from domain.incident import Numbers
-from eventstore.ending import WHOLE, grants_of
+from eventstore.ending import grants_of
 from eventstore.issued import Issued
-from eventstore.lifespans import Cut, Life, cuts, history, lives
+from eventstore.lifespans import Life
+from eventstore.living import lives_of
 from eventstore.view import View
 from projections import blast_radius as radius
 from projections.blast_radius import Count, Derived
 from projections.grants import TABLE as GRANTS
 
-GRANTS_AT_MOST = 10_000
-"""Grants that are ended one by one, where nothing that they have in common can be cut off."""
-
 
 class Target(NamedTuple):
-    """What is to end. `grants` are those of a single token, code, session or address.
+    """What is to end. `grants` are those of a single token, code or session, `gathered` those of an address.
 
     `alone_until` is the expiry of an access token that ends without its grant.
     """
@@ -36,11 +35,17 @@ class Target(NamedTuple):
     sha256: str | None = None
     secret_kind: str | None = None
     alone_until: Moment | None = None
+    gathered: Gathered | None = None
 
     @property
     def cuts_off(self) -> bool:
         """Whether one fact ends all of it."""
         return self.secret_id is not None or self.kind in ("client", "account")
+
+    @property
+    def is_counted(self) -> bool:
+        """Whether what comes of it is counted, of which there may be a million: of anything else one looks."""
+        return self.secret_id is not None or self.kind == "client"
 
 
 def of_secret(connection: Connection, found: Issued) -> Target:
@@ -58,7 +63,7 @@ def of_secret(connection: Connection, found: Issued) -> Target:
 def of_session(connection: Connection, session_id: str, account_id: str | None) -> tuple[str, ...]:
     """The grants that were allowed in a browser session."""
     query = select(GRANTS.c.grant_id).where(GRANTS.c.account_id == account_id, GRANTS.c.session_id == session_id)
-    return tuple(connection.scalars(query.order_by(GRANTS.c.started_position).limit(GRANTS_AT_MOST)))
+    return tuple(connection.scalars(query.order_by(GRANTS.c.started_position)))
 
 
 # What it would end ------------------------------------------------------------------------------------------------
@@ -67,12 +72,12 @@ def of_session(connection: Connection, session_id: str, account_id: str | None) 
 def blast_radius(
     connection: Connection, target: Target, head: int, now: Moment, since: Moment | None = None
 ) -> Derived:
-    """Everything that a containment concerns, with what of it is alive. The counts have been brought up to `head`."""
+    """All that a containment concerns, with what of it is alive. What is counted has been brought up to `head`."""
     if target.secret_id is not None and target.client_id is not None:
         return radius.of_secret(connection, target.client_id, target.secret_id, now, since)
     if target.kind == "client" and target.client_id is not None:
         return radius.of_client(connection, target.client_id, now, since)
-    named: Iterable[str] = target.grants
+    named: Sequence[str] = target.grants
     if target.kind == "account" and target.account_id is not None:
         named = [grant_id for grant_id, _ in grants_of(connection, target.account_id, head, now)]
     found = lives_of(connection, named, head)
@@ -80,22 +85,6 @@ def blast_radius(
         alone = counted([life for life in found if life.sha256 == target.sha256], now)
         return alone._replace(grants=Count())
     return counted(found, now, since)
-
-
-def lives_of(connection: Connection, grants: Iterable[str], head: int) -> list[Life]:
-    """All codes and tokens of some grants."""
-    found: list[Life] = []
-    known: dict[tuple[str, str | None], list[Cut]] = {}
-    for grant_id in grants:
-        told = history(connection, grant_id, head, WHOLE)
-        first = next(iter(lives(told)), None)
-        if first is None:
-            continue
-        whose = (first.client_id, first.account_id)
-        if whose not in known:
-            known[whose] = cuts(connection, *whose, head)
-        found += lives(told, known[whose])
-    return found
 
 
 def counted(found: Sequence[Life], now: Moment, since: Moment | None = None) -> Derived:

@@ -6,7 +6,7 @@ from typing import Any
 import httpx
 import pytest
 
-from api.leaks import credentials, finding
+from api.leaks import credentials
 from domain.event import Recorded
 from projections import tokens
 from security.clock import format_rfc3339
@@ -232,36 +232,6 @@ async def test_since_a_moment(world: World, scene: Scene) -> None:
     for past, alive in ((early, True), (late, False)):
         data = {"grant_type": "refresh_token", "refresh_token": past.tokens["refresh_token"]}
         assert (await world.client.post("/oauth/token", data=data, auth=auth)).is_success is alive
-
-
-async def test_an_address_ends_what_was_started_refreshed_or_used_from_there(
-    world: World, admin: httpx.AsyncClient, job: Client, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    server = await world.register_client("API", grant_types=("client_credentials",), scope=("introspect",))
-    other = world.caller("198.51.100.200")
-
-    async def active(raw: str, **told: str) -> bool:
-        answer = await other.post("/oauth/introspect", data={"token": raw, **told}, auth=server.auth)
-        return bool(ok(answer)["active"])
-
-    elsewhere = world.caller("198.51.100.1")
-    before = ok(await token(world, job, caller=world.caller("203.0.113.7")))["access_token"]
-    world.clock.advance(60)
-    since = format_rfc3339(world.clock.now())
-    started = ok(await token(world, job, caller=world.caller("203.0.113.7")))["access_token"]
-    used, safe = [ok(await token(world, job, caller=elsewhere))["access_token"] for _ in range(2)]
-    assert await active(used, client_ip="203.0.113.7")
-    body = {"address": "203.0.113.7", "since": since}
-    monkeypatch.setattr(finding, "GRANTS_AT_MOST", 1)
-    problem(await admin.post("/leaks/contain", json=body), 422)
-    monkeypatch.setattr(finding, "GRANTS_AT_MOST", 2)
-    expected = NOTHING | {"grants_ended": 2, "tokens_ended": 2}
-    assert ok(await admin.post("/leaks/contain", json=body | {"dry_run": True}))["contained"] == expected
-    assert ok(await admin.post("/leaks/contain", json=body))["contained"] == expected
-    assert [await active(raw) for raw in (before, started, used, safe)] == [True, False, False, True]
-    # What has ended takes no room from what has not.
-    tried = ok(await admin.post("/leaks/contain", json={"address": "203.0.113.7", "dry_run": True}))
-    assert tried["contained"] == NOTHING | {"grants_ended": 1, "tokens_ended": 1}
 
 
 async def test_a_token_ends_with_its_grant_and_its_use_after_the_end_is_told_first(

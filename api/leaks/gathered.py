@@ -1,0 +1,229 @@
+"""The grants of an address: whatever was started, refreshed or used from there, however many they are.
+
+Nothing that they have in common can be cut off: the log knows addresses only sealed, and forgets them one day, so that
+nobody could say any more what a cut-off of one had ended. Each ends by an event of its own, see decision 0008.
+"""
+
+import asyncio
+from array import array
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import groupby
+from typing import Any
+from zlib import crc32
+
+from sqlalchemy import Connection, bindparam, select
+
+from domain.event import Moment, Recorded
+from domain.incident import Numbers
+from domain.sealed import Sealed
+from eventstore import searching
+from eventstore.following import Follower
+from eventstore.ledger import Ledger
+from eventstore.lifespans import Life
+from eventstore.living import AT_ONCE, lives_of
+from eventstore.mapper import LogMapper
+from eventstore.privacy import Privacy
+from eventstore.stored import events
+from eventstore.unsealing import Unsealing, address_key
+from eventstore.view import View
+from projections import event_index
+from projections.event_index import Kind
+from projections.grants import TABLE as GRANTS
+
+USING = (
+    "grant.code_issued",
+    "grant.tokens_issued",
+    "grant.tokens_refreshed",
+    "usage.token_first_seen",
+    "usage.token_seen",
+)
+"""What says from where a grant is used."""
+
+EVENTS_AT_ONCE = 1_000
+"""Events of an address that one reading looks at."""
+
+FEW = 500
+"""Events beyond the search index that may be looked at one by one under the lock."""
+
+ROUNDS = 5
+"""How often what the index has is looked through, while more than so few are beyond it."""
+
+_MAPPER = LogMapper()
+
+Key = int
+"""A grant in eight bytes: where it began, under a few bits that bring the grants of one person together."""
+
+_POSITION_BITS = 40
+
+_OF_ADDRESS = select(events.c.originator_id, events.c.topic, events.c.state).where(
+    events.c.id.in_(bindparam("b_positions", expanding=True)), events.c.topic.in_(USING)
+)
+_BEYOND = (
+    select(events.c.state)
+    .where(events.c.id > bindparam("b_after"), events.c.id <= bindparam("b_head"), events.c.topic.in_(USING))
+    .order_by(events.c.id)
+)
+_LIVING = GRANTS.c.expires_at > bindparam("b_now"), GRANTS.c.ended_position.is_(None)
+_KEYS = select(GRANTS.c.started_position, GRANTS.c.account_id).where(
+    GRANTS.c.grant_id.in_(bindparam("b_grants", expanding=True)), *_LIVING
+)
+_NAMES = select(GRANTS.c.started_position, GRANTS.c.grant_id).where(
+    GRANTS.c.started_position.in_(bindparam("b_positions", expanding=True)), *_LIVING
+)
+
+
+class Gathered:
+    """The grants that were used from an address, since a moment, as far as the log has been looked through."""
+
+    def __init__(self, address: str, since: Moment | None) -> None:
+        self.address = address
+        self._since = since
+        self._first = 1
+        self._reached = 0
+        self._found: set[Key] = set()
+        self._alive = array("Q")
+
+    async def gather(self, ledger: Ledger, index: Follower) -> None:
+        """Looks through the search index, up to a few events behind the newest one. Holds no lock."""
+        await ledger.settled()
+        if self._since is not None and not self._reached:
+            self._first = await ledger.read(searching.first_at, self._since, ledger.changes.position)
+        for _ in range(ROUNDS):
+            head = await ledger.read(event_index.reached)
+            low: int | None = max(self._first, self._reached + 1)
+            while low is not None and low <= head:
+                low = await ledger.read(self._indexed, ledger, low, head)
+                await asyncio.sleep(0)
+            self._reached = max(self._reached, head)
+            if await ledger.read(_few_beyond, self._reached, ledger.changes.position):
+                return
+            await index.follow()
+
+    async def count(self, ledger: Ledger) -> Numbers:
+        """What an end of them would end now. Holds no lock."""
+        head, tally = ledger.changes.position, _Tally()
+        await ledger.read(self._beyond, ledger.privacy, head, ledger.clock.now())
+        for portion in _portions(sorted(self._found)):
+            await ledger.read(tally.look, portion, head, ledger.clock.now())
+            await asyncio.sleep(0)
+        return tally.numbers()
+
+    def look(self, view: View, privacy: Privacy) -> Numbers:
+        """The same under the lock, up to the newest event. `streams` are then those of which anything is alive."""
+        connection, tally = view.connection, _Tally()
+        self._beyond(connection, privacy, view.head, view.now)
+        self._alive = array("Q")
+        for portion in _portions(sorted(self._found)):
+            self._alive.extend(tally.look(connection, portion, view.head, view.now))
+        return tally.numbers()
+
+    def streams(self, view: View) -> Iterator[Sequence[str]]:
+        """The streams of the grants that are to end."""
+        for portion in _portions(self._alive):
+            names = _names(view.connection, portion, view.now)
+            yield [f"grant:{names[_position(key)]}" for key in portion]
+
+    # -- finding -------------------------------------------------------------------------------------------------------
+    def _indexed(self, connection: Connection, ledger: Ledger, low: int, head: int) -> int | None:
+        """Takes what some more events say; where to go on."""
+        key = address_key(ledger.privacy, self.address)
+        found = event_index.positions(connection, Kind.ADDRESS, key, low, head, EVENTS_AT_ONCE, descending=False)
+        if found:
+            self._take(connection, ledger.clock.now(), self._named(connection, ledger.privacy, found))
+        return found[-1] + 1 if len(found) == EVENTS_AT_ONCE else None
+
+    def _named(self, connection: Connection, privacy: Privacy, positions: Sequence[int]) -> Iterator[str]:
+        """The grants that these events name, all of which were caused from the address or tell of it."""
+        for stream, topic, state in connection.execute(_OF_ADDRESS, {"b_positions": positions}):
+            if topic.startswith("grant."):
+                yield stream.partition(":")[2]
+                continue
+            use = _MAPPER.recorded(state)
+            event: Any = use.event
+            told = None if event.told_ip is None else Sealed(use.id, "told_ip", event.told_ip)
+            # Where a resource server tells who brought the token, its own address says nothing about the token.
+            if event.grant_id is not None and (told is None or privacy.open(connection, told) == self.address):
+                yield event.grant_id
+
+    def _beyond(self, connection: Connection, privacy: Privacy, head: int, now: Moment) -> None:
+        """Takes what the events beyond the index say, by their seals."""
+        after, unsealing, wanted = max(self._reached, self._first - 1), Unsealing(privacy), set()
+        key = address_key(privacy, self.address)
+        for state in connection.scalars(_BEYOND, {"b_after": after, "b_head": head}):
+            recorded = _MAPPER.recorded(state)
+            told = unsealing.told(connection, recorded)
+            if (unsealing.address(connection, recorded) if told is None else told) == key:
+                wanted.add(_grant_of(recorded))
+        self._take(connection, now, (grant_id for grant_id in wanted if grant_id is not None))
+        self._reached = max(self._reached, head)
+
+    def _take(self, connection: Connection, now: Moment, grants: Iterable[str]) -> None:
+        names = list(dict.fromkeys(grants))
+        for start in range(0, len(names), EVENTS_AT_ONCE):
+            part = {"b_grants": names[start : start + EVENTS_AT_ONCE], "b_now": now}
+            self._found.update(_key(*row) for row in connection.execute(_KEYS, part))
+
+
+class _Tally:
+    """Counts what is alive of grants that come in the order of their keys."""
+
+    def __init__(self) -> None:
+        self._counts: Counter[str] = Counter()
+        self._group = -1
+        self._people: set[str] = set()
+
+    def look(self, connection: Connection, keys: Sequence[Key], head: int, now: Moment) -> list[Key]:
+        """Counts some more, and says which of them have anything alive."""
+        names = _names(connection, keys, now)
+        living = [life for life in lives_of(connection, list(names.values()), head) if life.until > now]
+        by_grant: dict[str, list[Life]] = {grant: list(of) for grant, of in groupby(living, lambda life: life.grant_id)}
+        alive = [key for key in keys if names.get(_position(key)) in by_grant]
+        for key in alive:
+            lives = by_grant[names[_position(key)]]
+            self._counts["grants"] += 1
+            self._counts["tokens"] += len(lives)
+            self._count_person(key >> _POSITION_BITS, lives[0].account_id)
+        return alive
+
+    def _count_person(self, group: int, account_id: str | None) -> None:
+        if group != self._group:
+            self._group, self._people = group, set()
+        if account_id is not None and account_id not in self._people:
+            self._people.add(account_id)
+            self._counts["people"] += 1
+
+    def numbers(self) -> Numbers:
+        return Numbers(0, self._counts["grants"], self._counts["tokens"], self._counts["people"])
+
+
+def _few_beyond(connection: Connection, after: int, head: int) -> bool:
+    beyond = _BEYOND.with_only_columns(events.c.id).order_by(None).limit(FEW + 1)
+    return len(connection.scalars(beyond, {"b_after": after, "b_head": head}).all()) <= FEW
+
+
+def _grant_of(recorded: Recorded) -> str | None:
+    if recorded.stream.startswith("grant:"):
+        return recorded.stream.partition(":")[2]
+    event: Any = recorded.event
+    found: str | None = event.grant_id
+    return found
+
+
+def _key(started: int, account_id: str | None) -> Key:
+    return (0 if account_id is None else crc32(account_id.encode()) >> 8) << _POSITION_BITS | started
+
+
+def _position(key: Key) -> int:
+    return key & ((1 << _POSITION_BITS) - 1)
+
+
+def _portions(keys: Sequence[Key]) -> Iterator[Sequence[Key]]:
+    for start in range(0, len(keys), AT_ONCE):
+        yield keys[start : start + AT_ONCE]
+
+
+def _names(connection: Connection, keys: Sequence[Key], now: Moment) -> dict[int, str]:
+    """By where they began, the ids of those grants that have not ended."""
+    rows = connection.execute(_NAMES, {"b_positions": [_position(key) for key in keys], "b_now": now})
+    return {row.started_position: row.grant_id for row in rows}

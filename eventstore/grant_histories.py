@@ -1,0 +1,98 @@
+"""The events of grants, read from their streams: of one, or of many together."""
+
+from collections.abc import Collection, Mapping, Sequence
+
+import msgspec
+from sqlalchemy import Connection, bindparam, select, text
+
+from domain.event import Recorded
+from eventstore.mapper import LogMapper
+from eventstore.stored import events
+from projections.prepared import Prepared
+
+WHOLE = 5_000
+"""Events of a grant that anything looks back on."""
+
+RECENT = 50
+"""Events that are read of each of many grants; few have more, and those are read one by one."""
+
+_MAPPER = LogMapper()
+_encode = msgspec.json.Encoder().encode
+
+_RANGE = Prepared(
+    select(events.c.state).where(
+        events.c.originator_id == bindparam("b_stream"),
+        events.c.originator_version.between(bindparam("b_low"), bindparam("b_high")),
+    )
+)
+# One question for all of them. What is asked for each is bounded, so that the index of streams is what answers it.
+_RANGES = Prepared(
+    text(
+        "SELECT found.state FROM json_to_recordset(CAST(:b_ranges AS json))"
+        " AS wanted (b_stream text, b_low bigint, b_high bigint)"
+        " CROSS JOIN LATERAL (SELECT state FROM stored_events WHERE originator_id = wanted.b_stream"
+        " AND originator_version BETWEEN wanted.b_low AND wanted.b_high"
+        " ORDER BY originator_version LIMIT 1000) AS found"
+    )
+)
+_NEWEST = Prepared(
+    select(events.c.state)
+    .where(events.c.originator_id == bindparam("b_stream"))
+    .order_by(events.c.originator_version.desc())
+    .limit(RECENT)
+)
+_NEWEST_OF_ALL = Prepared(
+    text(
+        "SELECT found.state FROM json_array_elements_text(CAST(:b_streams AS json)) AS wanted (b_stream)"
+        " CROSS JOIN LATERAL (SELECT state FROM stored_events WHERE originator_id = wanted.b_stream"
+        " ORDER BY originator_version DESC LIMIT :b_limit) AS found"
+    )
+)
+
+
+def history(connection: Connection, grant_id: str, position: int, limit: int = WHOLE) -> list[Recorded]:
+    """The newest events of a grant up to a position, at most `limit`, oldest first."""
+    query = select(events.c.state).where(events.c.originator_id == f"grant:{grant_id}", events.c.id <= position)
+    rows = connection.scalars(query.order_by(events.c.originator_version.desc()).limit(limit)).all()
+    return [_MAPPER.recorded(state) for state in reversed(rows)]
+
+
+def recent(connection: Connection, before: Mapping[str, int], limit: int) -> dict[str, list[Recorded]]:
+    """Of each grant's stream the newest events before one of its versions, at most `limit`, oldest first."""
+    ranges = [
+        {"b_stream": stream, "b_low": version - limit, "b_high": version - 1} for stream, version in before.items()
+    ]
+    if connection.dialect.name == "postgresql":
+        rows = _RANGES.all(connection, {"b_ranges": _encode(ranges).decode()}) if ranges else []
+    else:
+        rows = [row for each in ranges for row in _RANGE.all(connection, each)]
+    return _by_stream(before, rows)
+
+
+def histories(connection: Connection, grants: Collection[str], position: int) -> dict[str, list[Recorded]]:
+    """The same as `history` of each of these grants, by its id; of a few hundred at a time."""
+    streams = [f"grant:{grant_id}" for grant_id in grants]
+    if connection.dialect.name == "postgresql":
+        wanted = {"b_streams": _encode(streams).decode(), "b_limit": RECENT}
+        rows = _NEWEST_OF_ALL.all(connection, wanted) if streams else []
+    else:
+        rows = [row for stream in streams for row in _NEWEST.all(connection, {"b_stream": stream})]
+    found = _by_stream(streams, rows)
+    told: dict[str, list[Recorded]] = {}
+    for grant_id, stream in zip(grants, streams, strict=True):
+        newest = found[stream]
+        if newest and newest[0].version > 1:
+            told[grant_id] = history(connection, grant_id, position)
+        else:
+            told[grant_id] = [each for each in newest if each.position <= position]
+    return told
+
+
+def _by_stream(streams: Collection[str], rows: Sequence[tuple[str, ...]]) -> dict[str, list[Recorded]]:
+    found: dict[str, list[Recorded]] = {stream: [] for stream in streams}
+    for (state,) in rows:
+        recorded = _MAPPER.recorded(state)
+        found[recorded.stream].append(recorded)
+    for events_of in found.values():
+        events_of.sort(key=lambda recorded: recorded.version)
+    return found
