@@ -7,8 +7,11 @@ from api.problems import Throttled
 from api.services import Services
 
 
-def admit(here: Services, scope: Scope) -> None:
-    """Counts a request to a public endpoint; raises 429 with `Retry-After` when its address has made too many."""
-    admission = here.throttle.begin(*throttle.public(arrival(scope).address))
+def admit(here: Services, scope: Scope, apart: str = "") -> None:
+    """Counts a request to a public endpoint; raises 429 with `Retry-After` when its address has made too many.
+
+    Endpoints that name something `apart` are counted by themselves: a flood elsewhere does not silence them.
+    """
+    admission = here.throttle.begin(*throttle.public(arrival(scope).address, apart))
     if admission.retry_after is not None:
         raise Throttled(admission.retry_after)

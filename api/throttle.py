@@ -136,9 +136,10 @@ def client_authentication(client_id: str, address: str | None) -> Limits:
     return Limit("client_pair", f"{where} {client_id}"), Limit("client_address", where)
 
 
-def public(address: str | None) -> Limits:
-    """The limit of endpoints that anybody may call."""
-    return (Limit("public_address", group(address)),)
+def public(address: str | None, apart: str = "") -> Limits:
+    """The limit of endpoints that anybody may call; those that are `apart` have one of their own for each address."""
+    where = group(address)
+    return (Limit("public_address", f"{apart} {where}" if apart else where),)
 
 
 class _Ticket(NamedTuple):

@@ -67,7 +67,7 @@ async def github(request: Request[Any, Any, Any]) -> list[Label]:
     that came of them. A repeated delivery changes nothing. Without a signature the answer is 401, with a wrong one 403.
     """
     here = services(request)
-    admit(here, request.scope)
+    admit(here, request.scope, "github")
     body = await read_body(request.scope, request.receive, here.settings.list_body_limit)
     await _check_signature(request, here, body)
     encoding(request.scope, JSON_ONLY)

@@ -79,7 +79,7 @@ async def gitlab(request: Request[Any, Any, Any]) -> None:
 
 def _admitted(request: Request[Any, Any, Any]) -> Services:
     here = services(request)
-    admit(here, request.scope)
+    admit(here, request.scope, "gitlab")
     expected, given = here.settings.gitlab_token, header_values(request.scope, b"authorization")
     if not given:
         raise Unauthenticated("The token that is shared with GitLab is needed.")

@@ -58,7 +58,7 @@ async def revoke_credentials(request: Request[Any, Any, Any], data: JSONBody[Cre
     grant, a client secret with every token that it authenticated, a browser session with its sign-in.
     """
     here = services(request)
-    admit(here, request.scope)
+    admit(here, request.scope, "credentials")
     if len(data.credentials) > MOST:
         raise Unprocessable(f"At most {MOST} credentials at a time.")
     if len(_ENDING) >= WAITING:

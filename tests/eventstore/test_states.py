@@ -25,4 +25,4 @@ async def test_many_are_read_together(ledger: Ledger) -> None:
     await ledger.execute(disable(names[0]), disable(names[1]), origin=HERE)
     position, _ = await ledger.head()
     await ledger.read(together.load_all, streams, position)
-    assert [together.cached(stream).state.enabled for stream in streams[:5]] == [False, False, True, True, True]  # type: ignore[union-attr]
+    assert [together.cached(stream).state.enabled for stream in streams[:5]] == [False, False, True, True, True]

@@ -214,6 +214,24 @@ async def test_github_is_throttled_like_everybody(
     assert statuses == [401, 401, 429]
 
 
+async def test_a_flood_at_one_intake_silences_no_other(
+    sqlite_url: str, tmp_path: Path, keyring: Keyring, settings_given: dict[str, Any]
+) -> None:
+    async with open_world(sqlite_url, tmp_path, keyring, **settings_given, public_burst=1) as world:
+
+        async def statuses() -> list[int]:
+            answers = [
+                await deliver(world, b"[]", signed=""),
+                await world.client.post("/leaks/gitlab", json=[], headers={"authorization": GITLAB_TOKEN}),
+                await world.client.post("/credentials/revoke", json={"credentials": []}),
+                await world.client.get("/log/vkey"),
+            ]
+            return [answer.status_code for answer in answers]
+
+        assert await statuses() == [401, 204, 202, 200]
+        assert await statuses() == [429] * 4
+
+
 async def test_without_keys_nothing_is_taken(sqlite_url: str, tmp_path: Path, keyring: Keyring) -> None:
     async with open_world(sqlite_url, tmp_path, keyring) as world:
         assert (await deliver(world, SAMPLE, identifier=SAMPLE_ID, signed=SAMPLE_SIGNATURE)).status_code == 403
