@@ -3,16 +3,17 @@ alive."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from operator import attrgetter
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from msgspec import UNSET
-from sqlalchemy import Connection, bindparam, select
+from sqlalchemy import ARRAY, Connection, Text, any_, bindparam, or_, select
 
 from domain import account, account_sign_in, client, client_secret, consent, cut_off, grant, grant_code
 from domain.event import SECOND, Moment, Recorded
 from domain.rules.validity import Kind
 from eventstore.mapper import LogMapper
 from eventstore.stored import events
+from projections.prepared import Prepared
 
 _MAPPER = LogMapper()
 
@@ -156,9 +157,11 @@ STREAMS_AT_ONCE = 500
 
 _CUT_OFFS = (
     select(events.c.originator_id, events.c.state)
-    .where(events.c.originator_id.in_(bindparam("b_streams", expanding=True)), events.c.topic.in_(_TOPICS))
+    .where(or_(*(events.c.topic == topic for topic in _TOPICS)))
     .order_by(events.c.id)
 )
+_OF_ONE = Prepared(_CUT_OFFS.where(events.c.originator_id == bindparam("b_stream")))
+_OF_MANY = Prepared(_CUT_OFFS.where(events.c.originator_id == any_(bindparam("b_streams", type_=ARRAY(Text)))))
 
 
 def cuts(connection: Connection, client_id: str, account_id: str | None, position: int) -> list[Cut]:
@@ -178,13 +181,20 @@ class CutOffs:
         streams = sorted({stream for each in parties for stream in _deciding(*each)})
         for start in range(0, len(streams), STREAMS_AT_ONCE):
             part = streams[start : start + STREAMS_AT_ONCE]
-            for stream, state in connection.execute(_CUT_OFFS, {"b_streams": part}):
+            for stream, state in _cut_offs(connection, part):
                 self._found.setdefault(stream, []).extend(_cuts(_MAPPER.recorded(state)))
 
     def of(self, client_id: str, account_id: str | None, position: int) -> list[Cut]:
         """Those up to a position that a grant is subject to, in the order of the log."""
         found = [cut for stream in _deciding(client_id, account_id) for cut in self._found.get(stream, ())]
         return sorted((cut for cut in found if cut.last <= position), key=attrgetter("last"))
+
+
+def _cut_offs(connection: Connection, streams: Sequence[str]) -> list[tuple[Any, ...]]:
+    """Stream and stored form of every cut-off of these streams, each stream's in its order."""
+    if connection.dialect.name == "postgresql":
+        return _OF_MANY.all(connection, {"b_streams": list(streams)})
+    return [row for stream in streams for row in _OF_ONE.all(connection, {"b_stream": stream})]
 
 
 def _deciding(client_id: str, account_id: str | None) -> Iterator[str]:

@@ -7,7 +7,7 @@ place of rows. Exact to the event: at the position that ended a token, and at it
 from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
-from sqlalchemy import Connection, select
+from sqlalchemy import BigInteger, Connection, bindparam, select
 
 from domain import account, client, client_secret, consent, cut_off, grant, session
 from domain.event import Moment, Recorded
@@ -20,8 +20,23 @@ from eventstore.mapper import LogMapper
 from eventstore.searching import first_at
 from eventstore.states import evolve, initial
 from eventstore.stored import events
+from projections.prepared import Prepared
 
 _MAPPER = LogMapper()
+
+_EVER = 2**63 - 1
+_OF_STREAM = events.c.originator_id == bindparam("b_stream")
+_HISTORY = Prepared(
+    select(events.c.state)
+    .where(_OF_STREAM, events.c.id <= bindparam("b_position", type_=BigInteger))
+    .order_by(events.c.originator_version)
+)
+_NEWEST = Prepared(
+    select(events.c.id)
+    .where(_OF_STREAM)
+    .order_by(events.c.originator_version.desc())
+    .limit(bindparam("b_limit", type_=BigInteger))
+)
 
 
 class Folded(NamedTuple):
@@ -41,10 +56,9 @@ class Judgement(NamedTuple):
 
 def history(connection: Connection, stream: str, position: int | None = None) -> Iterator[Recorded]:
     """A stream's events in order, up to a position."""
-    query = select(events.c.state).where(events.c.originator_id == stream)
-    if position is not None:
-        query = query.where(events.c.id <= position)
-    for (state,) in connection.execute(query.order_by(events.c.originator_version)):
+    for (state,) in _HISTORY.all(
+        connection, {"b_stream": stream, "b_position": _EVER if position is None else position}
+    ):
         yield _MAPPER.recorded(state)
 
 
@@ -55,8 +69,7 @@ def exists(connection: Connection, stream: str) -> bool:
 
 def newest_of(connection: Connection, stream: str, limit: int) -> list[int]:
     """The positions of a stream's newest events."""
-    query = select(events.c.id).where(events.c.originator_id == stream)
-    return list(connection.scalars(query.order_by(events.c.originator_version.desc()).limit(limit)))
+    return [position for (position,) in _NEWEST.all(connection, {"b_stream": stream, "b_limit": limit})]
 
 
 def folded(connection: Connection, stream: str, position: int) -> Folded:

@@ -162,11 +162,12 @@ def _client(row: Row[Any]) -> Client:
 
 
 _COLUMNS = tuple(TABLE.c[field] for field in Client.__struct_fields__)
+_BY_ID = select(*_COLUMNS).where(TABLE.c.client_id == bindparam("b_client_id"))
 
 
 def by_id(connection: Connection, client_id: str) -> Client | None:
     """One client, deleted or not."""
-    return _first(connection, select(*_COLUMNS).where(TABLE.c.client_id == client_id))
+    return _first(connection, _BY_ID, b_client_id=client_id)
 
 
 def by_slug(connection: Connection, slug: str) -> Client | None:
@@ -200,8 +201,8 @@ def naming_scope(connection: Connection, scope: str) -> bool:
     return any(scope in lists.values(row.scope) for row in rows)
 
 
-def _first(connection: Connection, query: Select[Any]) -> Client | None:
-    row = connection.execute(query).first()
+def _first(connection: Connection, query: Select[Any], **given: str) -> Client | None:
+    row = connection.execute(query, given).first()
     return None if row is None else _client(row)
 
 

@@ -127,6 +127,8 @@ async def test_many_at_once(admin: httpx.AsyncClient, job: Client) -> None:
     found = ok(await admin.post("/leaks/investigate", json={"items": items}))["items"]
     assert [each["kind"] for each in found] == ["client_secret", None, None]
     assert [each["state"] for each in found] == ["active", None, "unknown"]
+    twice = ok(await admin.post("/leaks/investigate", json={"items": [*items, *reversed(items)]}))["items"]
+    assert twice == [*found, *reversed(found)]
     many = {"items": [{"sha256": f"{number:064x}"} for number in range(1000)]}
     assert len(ok(await admin.post("/leaks/investigate", json=many))["items"]) == 1000
     problem(await admin.post("/leaks/investigate", json={"items": many["items"] + items}), 400)
