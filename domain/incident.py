@@ -18,7 +18,12 @@ Source = Literal["administrator", "command_line", "github", "gitlab", "public_re
 Status = Literal["reported", "identified", "contained", "closed"]
 Target = Literal["secret", "secret_version", "client", "account", "address"]
 
-EVIDENCE_MAXIMUM = 8_000
+EVIDENCE_MAXIMUM = 8_100
+"""Characters of evidence, with the address that a containment adds to what somebody wrote."""
+
+WRITTEN_MAXIMUM = 8_000
+"""Characters that somebody may write of a leak."""
+
 NOTE_MAXIMUM = 2_000
 
 

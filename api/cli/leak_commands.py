@@ -51,7 +51,9 @@ def investigate(sha256: str | None, as_json: bool) -> None:
 @click.option("--account", "account_id", metavar="ID", help="Everything of this person.")
 @click.option("--secret-id", metavar="ID", help="What this secret version authenticated.")
 @click.option("--address", metavar="IP", help="The grants that were used from this address.")
-@click.option("--since", metavar="TIME", help="Only what was issued since this RFC 3339 time.")
+@click.option(
+    "--since", metavar="TIME", help="Only what was issued, or used from the address, since this RFC 3339 time."
+)
 @click.option("--rotate", is_flag=True, help="Give the client a new secret, shown once, or a dashboard's server.")
 @click.option("--disable-client", is_flag=True, help="Disable the client too.")
 @click.option("--evidence", metavar="TEXT", help="Where it was found and by whom; kept sealed, secrets masked.")

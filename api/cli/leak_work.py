@@ -75,6 +75,8 @@ def masked(here: Here, words: str | None) -> str | None:
 
 async def tried(here: Here, wanted: "Containment") -> "Numbers":
     """What it would end. That somebody asked is an event."""
+    from security.clock import format_rfc3339
+
     await wanted.prepare()
     await wanted.count()
     target = wanted.target
@@ -83,11 +85,14 @@ async def tried(here: Here, wanted: "Containment") -> "Numbers":
         for name in ("client_id", "account_id", "secret_id", "sha256")
         if (value := getattr(target, name)) is not None
     }
+    if wanted.wanted.since is not None:
+        words["since"] = format_rfc3339(wanted.wanted.since)
+    address = None if target.gathered is None else target.gathered.address
 
     def under_lock(view: "View") -> Mapping[str, Any]:
         return {"count": wanted.tried(view).tokens_ended}
 
-    await _asked(here, "leak_containment_dry_run", words, 0, under_lock)
+    await _asked(here, "leak_containment_dry_run", words, 0, under_lock, address)
     return wanted.numbers
 
 
@@ -128,12 +133,20 @@ async def _counts(here: Here) -> None:
     await Follower(here.ledger, Deriving()).follow()
 
 
-async def _asked(here: Here, question: str, words: Mapping[str, str], count: int, under_lock: Any = None) -> None:
+async def _asked(
+    here: Here,
+    question: str,
+    words: Mapping[str, str],
+    count: int,
+    under_lock: Any = None,
+    address: str | None = None,
+) -> None:
     from domain import audit
     from eventstore.commands import Command
     from security.clock import day_of
 
-    facts = {"question": question, "parameters": dict(words), "unsealed": question == "leak_investigation"}
+    facts: dict[str, Any] = {"question": question, "parameters": dict(words), "address": address}
+    facts["unsealed"] = question == "leak_investigation"
     if under_lock is None:
         facts["count"] = count
     stream = audit.stream(day_of(here.ledger.clock.now()))

@@ -53,7 +53,7 @@ class Containing(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
         Annotated[
             str,
             Meta(
-                max_length=incident.EVIDENCE_MAXIMUM,
+                max_length=incident.WRITTEN_MAXIMUM,
                 description="Where it was found and by whom; kept sealed, and secrets in it masked.",
             ),
         ]

@@ -110,6 +110,10 @@ class Containment:
             again = Command(stream, incident.identify, about, self._looked)
             return again, *then
         reported = {"sha256": target.sha256, "kind": target.secret_kind, **self.report}
+        if target.gathered is not None:
+            # An address is personal, and stands where everything that is told of an incident is sealed.
+            where, evidence = f"Address {target.gathered.address}", reported.get("evidence")
+            reported["evidence"] = where if evidence is None else f"{where}: {evidence}"
         first = Command(stream, incident.report, reported, self._looked, starts=True)
         identified: tuple[Step, ...] = (Command(stream, incident.identify, about), *then)
         return first, *identified

@@ -92,6 +92,21 @@ def test_by_client_without_the_secret(cli: CommandLine, shop: dict[str, str]) ->
     assert "since" in cli.refused("leaks", "contain", "--client", shop["client_id"], "--since", "then", "--yes")
 
 
+def test_by_address(cli: CommandLine, shop: dict[str, str]) -> None:
+    before = len(cli.events())
+    named = ("--address", "203.0.113.7", "--since", "2026-01-01T00:00:00Z")
+    nothing = {"secrets_ended": 0, "grants_ended": 0, "tokens_ended": 0, "people_affected": 0}
+    assert cli.json("leaks", "contain", *named, "--dry-run") == nothing
+    assert cli.json("leaks", "contain", *named, "--yes", "--evidence", "a scan")["grants_ended"] == 0
+    assert types(cli, before) == ["audit.read", "incident.reported", "incident.identified", "incident.contained"]
+    asked = cli.events()[before]["data"]
+    assert asked["parameters"] == {"since": "2026-01-01T00:00:00.000000Z"}
+    assert asked["address"] is not None
+    assert "203.0.113.7" not in json.dumps(cli.events())
+    assert cli.json("leaks", "list")[0]["evidence"] == "Address 203.0.113.7: a scan"
+    assert "must be an IP address" in cli.refused("leaks", "contain", "--address", "nowhere", "--yes")
+
+
 def test_a_dashboards_secret_is_rotated_into_the_vault(cli: CommandLine) -> None:
     dashboard = next(each for each in cli.json("client", "list") if each["slug"] == "client")
     done = cli.json("leaks", "contain", "--client", dashboard["client_id"], "--rotate", "--yes")

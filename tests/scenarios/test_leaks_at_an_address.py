@@ -110,6 +110,9 @@ async def test_what_was_started_or_used_from_there_ends(
     assert alive == [False] * 6 + [True]
     types = [each.type for each in await world.events(after=before) if each.stream.startswith(("incident", "grant"))]
     assert types == ["incident.reported", "incident.identified", *["grant.ended"] * 6, "incident.contained"]
+    (incident,) = ok(await admin.get("/leaks/incidents"))["items"]
+    assert incident["evidence"] == f"Address {THERE}"
+    assert THERE not in str(await world.events(after=before))
     # The past is as it was, and the end has its reason.
     for raw in (started[0], used):
         then = ok(await admin.post("/audit/token-state", json={"token": raw, "at": at}))
