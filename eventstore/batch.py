@@ -168,7 +168,9 @@ class Batch:
         """Carries a sweep out, one portion in memory at a time."""
         count = 0
         for portion in sweep.streams(self._view):
-            self._writing.states.load_all(self.connection, portion, self._start)
+            missing = [stream for stream in portion if stream not in self._folds]
+            for stream, found in self._writing.states.read_all(self.connection, missing, self._start).items():
+                self._folds[stream] = (found.state, found.version)
             for stream in portion:
                 outcome = sweep.verb(self.folded(stream)[0], now=self.now, **sweep.facts)
                 if outcome.refusal is not None:

@@ -77,22 +77,32 @@ class States:
             state, version, _ = self._known(stream)
             texts = [text for (text,) in _STORED.all(connection, {"stream": stream, "version": version})]
             found = self._fold(stream, state, version, texts, as_of)
+            if found.version:
+                self.keep(stream, found)
         return found
 
     def load_all(self, connection: Connection, streams: Collection[str], as_of: int) -> None:
         """Has the folds of these streams in the cache, read together; for who holds the log's lock."""
         missing = [stream for stream in streams if self.cached(stream) is None]
-        if len(missing) < 2 or connection.dialect.name != "postgresql":
-            for stream in missing:
-                self.load(connection, stream, as_of)
-            return
-        known = [self._known(stream) for stream in missing]
-        wanted = {"streams": missing, "versions": [version for _, version, _ in known]}
-        texts: dict[str, list[str]] = {stream: [] for stream in missing}
-        for stream, text in _STORED_OF_ALL.all(connection, wanted):
-            texts[stream].append(text)
-        for stream, (state, version, _) in zip(missing, known, strict=True):
-            self._fold(stream, state, version, texts[stream], as_of)
+        for stream, folded in self.read_all(connection, missing, as_of).items():
+            if folded.version:
+                self.keep(stream, folded)
+
+    def read_all(self, connection: Connection, streams: Collection[str], as_of: int) -> dict[str, Folded]:
+        """The folds of these streams, read together and not put into the cache: of so many that they would empty it."""
+        known = {stream: self._known(stream) for stream in streams}
+        texts: dict[str, list[str]] = {stream: [] for stream in streams}
+        if len(streams) < 2 or connection.dialect.name != "postgresql":
+            for stream, (_, version, _) in known.items():
+                texts[stream] = [text for (text,) in _STORED.all(connection, {"stream": stream, "version": version})]
+        else:
+            wanted = {"streams": list(known), "versions": [version for _, version, _ in known.values()]}
+            for stream, text in _STORED_OF_ALL.all(connection, wanted):
+                texts[stream].append(text)
+        return {
+            stream: self._fold(stream, state, version, texts[stream], as_of)
+            for stream, (state, version, _) in known.items()
+        }
 
     def keep(self, stream: str, folded: Folded) -> None:
         """Remembers a fold unless the stream has changed since it was computed."""
@@ -111,7 +121,4 @@ class States:
         for text in texts:
             recorded = self.mapper.recorded(text)
             state, version = evolve(stream, state, recorded), recorded.version
-        folded = Folded(state, version, as_of)
-        if version:
-            self.keep(stream, folded)
-        return folded
+        return Folded(state, version, as_of)
