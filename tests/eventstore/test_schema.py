@@ -15,7 +15,7 @@ from eventstore import schema
 from eventstore.engines import migrating
 from eventstore.ledger import Ledger
 from eventstore.stored import events
-from projections import derived, tokens
+from projections import derived, event_index, tokens
 from security.clock import ManualClock
 from security.keyring import Keyring
 from tests.eventstore.conftest import HERE, disable, register
@@ -62,6 +62,27 @@ def test_a_migration_sums_what_is_alive_by_day(empty_database_url: str) -> None:
             command.upgrade(config, "0003")
             found = connection.execute(select(derived.DAYS).order_by(derived.DAYS.c.kind)).all()
         assert [tuple(row) for row in found] == [("a-client", "s", 1, 0, 3), ("a-client", "s", 2, 3, 4)]
+    finally:
+        engine.dispose()
+
+
+def test_a_migration_has_counts_about_leaks_made_anew(empty_database_url: str) -> None:
+    config = Config()
+    config.set_main_option("script_location", str(schema.MIGRATIONS))
+    row = {"client_id": "a-client", "secret_id": "s", "kind": 1, "until": 5, "issued": 1, "count": 1}
+    engine = migrating(empty_database_url)
+    try:
+        with engine.begin() as connection:
+            config.attributes["connection"] = connection
+            command.upgrade(config, "0003")
+            connection.execute(insert(derived.LIVES), row)
+            followers = [{"name": name, "position": 7} for name in (derived.NAME, event_index.NAME)]
+            connection.execute(insert(event_index.FOLLOWERS), followers)
+        schema.upgrade(empty_database_url)
+        with engine.connect() as connection:
+            assert connection.execute(select(derived.LIVES)).all() == []
+            # Who follows begins at the beginning, and the index, which nothing has changed, goes on.
+            assert event_index.progress(connection) == {event_index.NAME: 7}
     finally:
         engine.dispose()
 
