@@ -43,7 +43,8 @@ class Changes:
 
     def note(self, stream: str, position: int) -> None:
         """A stream got an event there."""
-        self._changed[stream] = position
+        # Of two who tell of the same stream, the one who saw less may come last.
+        self._changed[stream] = max(position, self._changed.get(stream, 0))
         self._changed.move_to_end(stream)
         if len(self._changed) > self._remembered:
             self.floor = max(self.floor, self._changed.popitem(last=False)[1])
