@@ -38,8 +38,16 @@ class Known(msgspec.Struct, gc=False):
         return validity.reason(self.standing, now)
 
 
+ABSENT = 20_000
+"""Digests without a row that are remembered."""
+
+
 class Validation:
-    """Answers by digest. What it keeps is bounded and never staler than the log."""
+    """Answers by digest. What it keeps is bounded and never staler than the log.
+
+    That a digest has no row is remembered for good: it belongs to nothing that was ever issued, or to what expired so
+    long ago that its row is gone. Nobody can name a secret before it is made, since there are 178 random bits in it.
+    """
 
     def __init__(self, reader: Reader, changes: Changes, privacy: Privacy, size: int = 100_000) -> None:
         self._reader = reader
@@ -47,6 +55,7 @@ class Validation:
         self._privacy = privacy
         self._size = size
         self._kept: OrderedDict[bytes, Known] = OrderedDict()
+        self._absent: OrderedDict[bytes, None] = OrderedDict()
 
     async def find(self, digest: bytes) -> Known | None:
         """The token with this digest as of everything acknowledged before this call; None when it has no row."""
@@ -61,8 +70,14 @@ class Validation:
 
     async def look_up(self, digest: bytes) -> Known | None:
         """The same where it is not remembered, for a caller who has asked `remembered`."""
+        if digest in self._absent:
+            return None
         known = await self._reader.run(self.load, digest)
-        if known is not None and self._changes.holds(known.as_of, known.streams):
+        if known is None:
+            self._absent[digest] = None
+            if len(self._absent) > ABSENT:
+                self._absent.popitem(last=False)
+        elif self._changes.holds(known.as_of, known.streams):
             self._kept[digest] = known
             if len(self._kept) > self._size:
                 self._kept.popitem(last=False)

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from security.keyring import new_master_key, parse_keyring
+from security.tokens import Kind, mint
 from tests.bench.work import Counter, Work, counting
 from tests.scenarios.asking import Scene, set_scene
 from tests.scenarios.world import Client, World, open_world
@@ -113,6 +114,21 @@ async def test_a_token_is_looked_up_in_one_query(counted: tuple[World, Counter],
 
     work = await cheapest(counter, request)
     assert work <= Work(FIRST_INTROSPECTION.statements + asked_heads, FIRST_INTROSPECTION.commits)
+
+
+async def test_a_token_that_was_never_issued_is_looked_up_once(
+    counted: tuple[World, Counter], asked_heads: int
+) -> None:
+    world, counter = counted
+    service = await service_of(world)
+    token = mint(Kind.ACCESS_TOKEN).reveal()
+
+    async def request() -> None:
+        answer = await world.client.post("/oauth/introspect", data={"token": token}, auth=service.auth)
+        assert answer.json() == {"active": False}
+
+    work = await cheapest(counter, request)
+    assert work <= Work(INTROSPECTION.statements + asked_heads, INTROSPECTION.commits)
 
 
 async def test_a_refresh_is_one_transaction(counted: tuple[World, Counter], told: int) -> None:
