@@ -58,8 +58,7 @@ class Batch:
         self._start = self.position
         self._folds: dict[str, tuple[Any, int]] = {}
         self._pending: list[Recorded] = []
-        self.last: Recorded | None = None
-        self.finished = False
+        self._recorded: list[Recorded] = []
         self._indexes: list[Any] = []
         self.grants: dict[bytes, OfGrant | None] = {}
         self.touched: dict[str, int] = {}
@@ -80,6 +79,11 @@ class Batch:
             self.grants = grants_of(self.connection, presented)
             streams = {f"grant:{found.grant_id}" for found in self.grants.values() if found is not None}
             self._writing.states.load_all(self.connection, streams, self._start)
+
+    @property
+    def last(self) -> Recorded | None:
+        """The newest event of this batch."""
+        return self._recorded[-1] if self._recorded else None
 
     # -- deciding -----------------------------------------------------------------------------------------------------
     def folded(self, stream: str) -> tuple[Any, int]:
@@ -215,7 +219,7 @@ class Batch:
             self._erased.append(stream)
             self._writing.vault.destroy(self.connection, stream, self.now)
         self._pending.append(recorded)
-        self.last = recorded
+        self._recorded.append(recorded)
         self._indexes.append(indexes)
         return recorded
 
@@ -238,7 +242,6 @@ class Batch:
             with together(self.connection):
                 self._write()
                 _MOVE_HEAD.run(self.connection, ({"position": self.position, "time": self.now},))
-        self.finished = True
 
     def keep(self) -> None:
         """After the commit: what this batch learnt is what the process knows."""
@@ -251,6 +254,7 @@ class Batch:
         if self._swept:
             changes.forget(self.position)
         changes.advance(self.position)
+        self._writing.recent.add(self._recorded)
         for stream in self.touched:
             state, version = self._folds[stream]
             states.keep(stream, Folded(state, version, self.position))

@@ -153,8 +153,10 @@ class Follower:
             self._positions[name] = self._left[name] = max(self._positions[name], last)
 
     def _prepare(self, connection: Connection, stretch: Stretch, after: int, last: int) -> None:
-        rows = _NEXT.all(connection, {"b_after": after, "b_last": last})
-        recorded = [self._mapper.recorded(state) for (state,) in rows]
+        recorded = self._ledger.recent.between(after, last)
+        if recorded is None:
+            rows = _NEXT.all(connection, {"b_after": after, "b_last": last})
+            recorded = [self._mapper.recorded(state) for (state,) in rows]
         self._unsealing.begin()
         for model, prepared in stretch.prepared:
             prepared.append(model.prepare(connection, recorded, self._unsealing))

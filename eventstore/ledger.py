@@ -21,6 +21,7 @@ from eventstore.engines import is_sqlite, reading, set_lock_wait, writing
 from eventstore.mapper import LogMapper
 from eventstore.privacy import Privacy
 from eventstore.reading import InlineReader, Reader, ThreadReader
+from eventstore.recent import Recent
 from eventstore.states import Folded, States
 from eventstore.validation import Validation
 from eventstore.view import View
@@ -51,6 +52,7 @@ class Ledger:
         self.log = log
         self.vault = parts.vault
         self.privacy = parts.privacy
+        self.recent = parts.recent
         self.changes = parts.changes
         self.clock = clock
         self.arrivals = arrivals
@@ -91,6 +93,7 @@ class Ledger:
             States(mapper, changes),
             Privacy(Sealer(vault), BlindIndex(keyring)),
             vault,
+            Recent(),
         )
         transactions = Transactions(log.recorder, parts, clock, on_commit)  # type: ignore[arg-type]
         if is_sqlite(url):

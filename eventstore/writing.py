@@ -8,6 +8,7 @@ from sqlalchemy import Connection
 from domain.event import Recorded
 from eventstore.changes import Changes
 from eventstore.privacy import Privacy
+from eventstore.recent import Recent
 from eventstore.recorder import LogStore
 from eventstore.rows import Rows
 from eventstore.states import States
@@ -34,12 +35,14 @@ class Writing:
         states: States,
         privacy: Privacy,
         vault: Vault,
+        recent: Recent,
     ) -> None:
         self.store = store
         self.changes = changes
         self.states = states
         self.privacy = privacy
         self.vault = vault
+        self.recent = recent
         self._handlers = handlers((*PROJECTIONS, *ONCE))
 
     def append(

@@ -1,0 +1,38 @@
+"""What a process remembers of its own appends is what the log holds, without a gap."""
+
+from domain.event import ANONYMOUS, Recorded
+from domain.scope import Defined
+from eventstore.recent import Recent
+
+
+def recorded(*positions: int) -> list[Recorded]:
+    event = Defined(name="read", description="Read")
+    return [Recorded(n, f"e{n}", "scope:read", n, n, ANONYMOUS, None, None, None, event) for n in positions]
+
+
+def test_a_stretch_is_known_as_a_whole_or_not_at_all() -> None:
+    recent = Recent()
+    assert recent.between(0, 1) is None
+    recent.add(recorded(5, 6))
+    recent.add(recorded(7))
+    assert recent.between(4, 7) == recorded(5, 6, 7)
+    assert recent.between(5, 6) == recorded(6)
+    assert recent.between(3, 7) is None
+    assert recent.between(5, 8) is None
+
+
+def test_what_another_process_wrote_between_is_a_gap() -> None:
+    recent = Recent()
+    recent.add(recorded(1, 2))
+    recent.add(recorded(4, 5))
+    assert recent.between(0, 2) is None
+    assert recent.between(1, 5) is None
+    assert recent.between(3, 5) == recorded(4, 5)
+
+
+def test_the_oldest_are_forgotten() -> None:
+    recent = Recent(kept=3)
+    recent.add(recorded(1, 2))
+    recent.add(recorded(3, 4))
+    assert recent.between(0, 4) is None
+    assert recent.between(1, 4) == recorded(2, 3, 4)
