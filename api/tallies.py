@@ -6,7 +6,9 @@ killed server loses them; the first fact of each window is never lost.
 
 from collections import OrderedDict
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+
+from msgspec.structs import replace
 
 from domain.event import SECOND, Moment
 from eventstore.commands import Command, Origin

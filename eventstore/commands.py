@@ -1,8 +1,9 @@
 """What is asked of the ledger, and what it answers."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
+
+import msgspec
 
 from domain.decision import Outcome, Refusal
 from domain.event import ANONYMOUS, Actor, Recorded
@@ -13,8 +14,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 
-@dataclass(frozen=True, slots=True)
-class Command:
+class Command(msgspec.Struct, frozen=True):
     """One verb on one stream. `under_lock` reads again, under the append lock, what the caller had checked before it.
 
     The ledger calls `verb(state, now=…, **facts, **under_lock(view))`. A refusal in the place of facts refuses the
@@ -26,14 +26,13 @@ class Command:
 
     stream: str
     verb: Callable[..., Outcome]
-    facts: Mapping[str, Any] = field(default_factory=dict)
+    facts: Mapping[str, Any] = msgspec.field(default_factory=dict)
     under_lock: "Callable[[View], Mapping[str, Any] | Refusal] | None" = None
     starts: bool = False
     presented: bytes | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Sweep:
+class Sweep(msgspec.Struct, frozen=True):
     """One verb on any number of streams, in the transaction of the commands around it and after all of them were
     decided. What came of it is not among what is `recorded`: only one portion of it is in memory at a time.
 
@@ -43,15 +42,14 @@ class Sweep:
 
     streams: "Callable[[View], Iterable[Sequence[str]]]"
     verb: Callable[..., Outcome]
-    facts: Mapping[str, Any] = field(default_factory=dict)
+    facts: Mapping[str, Any] = msgspec.field(default_factory=dict)
 
 
 Step = Command | Sweep
 """What is executed together, in order."""
 
 
-@dataclass(frozen=True, slots=True)
-class Origin:
+class Origin(msgspec.Struct, frozen=True):
     """Who asks and from where, in clear; the ledger seals address and user agent before they are stored."""
 
     actor: Actor = ANONYMOUS
@@ -60,8 +58,7 @@ class Origin:
     user_agent: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Executed(Generic[T]):
+class Executed(msgspec.Struct, Generic[T], frozen=True):
     """What became of the commands. With a refusal, `recorded` holds the facts that the refusal itself established."""
 
     outcomes: tuple[Outcome, ...]

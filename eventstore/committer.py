@@ -1,8 +1,8 @@
 """Group commit: commands that wait at the same time share one transaction.
 
 On SQLite the fastest place for it is inline, once per turn of the event loop, as long as no other process holds the
-write lock; when one does, the batch waits in a thread. On PostgreSQL a writer thread takes whatever waits.
-An idle server commits at once either way.
+write lock; when one does, the batch waits in a thread. A thread waits for the disk too where others have something to
+do meanwhile. On PostgreSQL a writer thread takes whatever waits. An idle server commits at once either way.
 """
 
 import asyncio
@@ -10,8 +10,8 @@ import contextlib
 import threading
 from collections import deque
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from typing import Any, Protocol
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Any, NamedTuple, Protocol
 
 import structlog
 from sqlalchemy import select
@@ -30,6 +30,9 @@ LARGEST_BATCH = 256
 """Commands in one transaction. Beyond this a bigger batch gains nothing and only delays its first caller."""
 
 LONGEST_QUEUE = 4_096
+
+APART = 8
+"""From so many commands on, a thread waits for a batch's commit. A smaller one is done sooner without it."""
 
 AWAY = (OperationalError, InterfaceError, PoolTimeout)
 """What is raised when the database does not answer."""
@@ -53,8 +56,17 @@ class LockBusy(Exception):
     """Another process holds SQLite's write lock at this moment."""
 
 
+class Decided(NamedTuple):
+    """A batch that is written and not yet committed, with the answers for after that."""
+
+    requests: list[Request]
+    answers: list[Answer]
+    batch: Batch
+    transaction: contextlib.ExitStack
+
+
 class Transactions:
-    """Runs batches. One thread at a time."""
+    """Runs batches, one after the other. A batch may be decided on one thread and committed on another."""
 
     def __init__(self, recorder: LogRecorder, writing: Writing, clock: Clock, on_commit: Callable[[int], None]) -> None:
         self._recorder = recorder
@@ -71,13 +83,19 @@ class Transactions:
         written) makes the requests be redone one by one, so that it harms only the one that caused it.
         """
         try:
-            return self._transact(requests, more), ()
+            decided = self.decide(requests, more)
+            self.commit(decided)
         except LockBusy:
             return [], requests
         except Exception as error:
-            if len(requests) == 1:
-                return [(requests[0], None, _meaning(error))], ()
-            log.info("batch_redone", commands=len(requests), error=type(error).__name__)
+            return self.redo(requests, error)
+        return self.keep(decided), ()
+
+    def redo(self, requests: list[Request], error: Exception) -> tuple[list[Answer], Sequence[Request]]:
+        """What `run` does after a transaction broke."""
+        if len(requests) == 1:
+            return [(requests[0], None, _meaning(error))], ()
+        log.info("batch_redone", commands=len(requests), error=type(error).__name__)
         answers: list[Answer] = []
         for place, request in enumerate(requests):
             done, busy = self.run([request])
@@ -86,28 +104,42 @@ class Transactions:
             answers += done
         return answers, ()
 
-    def _transact(self, requests: list[Request], more: More | None) -> list[Answer]:
+    def decide(self, requests: list[Request], more: More | None = None) -> Decided:
+        """All but the commit. Raises `LockBusy`, and anything else when nothing of it is left."""
         answers: list[Answer] = []
         batch: Batch | None = None
-        try:
-            with self._recorder.appending() as connection:
+        with contextlib.ExitStack() as transaction:
+            try:
+                connection = transaction.enter_context(self._recorder.appending())
                 batch = Batch(self._writing, connection, self._clock.now)
-                if more is not None:
-                    more(requests)
-                batch.look_up(requests)
-                for request in requests:
-                    answers.append(_decided(batch, request))
-                batch.finish()
-        except Exception as error:
-            if batch is None and _is_busy(error):
-                raise LockBusy from error
+            except OperationalError as error:
+                if _is_busy(error):
+                    raise LockBusy from error
+                raise
+            if more is not None:
+                more(requests)
+            batch.look_up(requests)
+            for request in requests:
+                answers.append(_decided(batch, request))
+            batch.finish()
+            return Decided(requests, answers, batch, transaction.pop_all())
+        raise AssertionError("a transaction swallows no exception")
+
+    def commit(self, decided: Decided) -> None:
+        """Returns when the batch is on disk; raises when it is not and will not be."""
+        try:
+            decided.transaction.close()
+        except Exception:
             # A connection that breaks while it commits leaves open whether it did; redoing what was done would do it
             # twice. The log itself tells.
-            if batch is None or not batch.finished or not self._is_stored(batch):
+            if not self._is_stored(decided.batch):
                 raise
-        batch.keep()
-        self._on_commit(len(requests))
-        return answers
+
+    def keep(self, decided: Decided) -> list[Answer]:
+        """After the commit: what the batch learnt is what the process knows, and its answers may go out."""
+        decided.batch.keep()
+        self._on_commit(len(decided.requests))
+        return decided.answers
 
     def _is_stored(self, batch: Batch) -> bool:
         if batch.last is None:
@@ -162,7 +194,10 @@ class InlineCommitter:
         self._set_wait = set_wait
         self._waiting: deque[Request] = deque()
         self._scheduled = False
-        self._thread: asyncio.Task[None] | None = None
+        self._thread: asyncio.Future[None] | None = None
+        """Is there while a batch is in a thread; the next one waits for it."""
+        self._disk = ThreadPoolExecutor(1, "commit")
+        self._loop = asyncio.get_running_loop()
 
     def submit(self, request: Request) -> None:
         """Queues a request for the next turn; raises `Overloaded`."""
@@ -174,7 +209,7 @@ class InlineCommitter:
     def _schedule(self) -> None:
         if not self._scheduled and self._thread is None:
             self._scheduled = True
-            asyncio.get_running_loop().call_soon(self._turn)
+            self._loop.call_soon(self._turn)
 
     def _turn(self) -> None:
         self._scheduled = False
@@ -182,23 +217,46 @@ class InlineCommitter:
         take(self._waiting, requests)
         if requests and requests[0].sweeps:
             # However long it takes, tokens are validated meanwhile.
-            self._thread = asyncio.get_running_loop().create_task(self._wait_in_thread(requests))
+            self._done([], requests)
             return
-        answers, busy = self._transactions.run(requests)
+        if len(requests) < APART:
+            self._done(*self._transactions.run(requests))
+            return
+        try:
+            decided = self._transactions.decide(requests)
+        except LockBusy:
+            self._done([], requests)
+        except Exception as error:
+            self._done(*self._transactions.redo(requests, error))
+        else:
+            # Requests that come while the disk writes are read and checked meanwhile.
+            self._thread = self._loop.create_future()
+            committing = self._disk.submit(self._transactions.commit, decided)
+            committing.add_done_callback(lambda done: self._loop.call_soon_threadsafe(self._committed, decided, done))
+
+    def _committed(self, decided: Decided, committing: "Future[None]") -> None:
+        thread, self._thread = self._thread, None
+        error = committing.exception()
+        if error is None:
+            self._done(self._transactions.keep(decided), ())
+        elif isinstance(error, Exception):
+            self._done(*self._transactions.redo(decided.requests, error))
+        if thread is not None:
+            thread.set_result(None)
+
+    def _done(self, answers: Sequence[Answer], busy: Sequence[Request]) -> None:
         if busy:
-            self._thread = asyncio.get_running_loop().create_task(self._wait_in_thread(list(busy)))
+            self._thread = self._loop.create_task(self._wait_in_thread(list(busy)))
         _answer(answers)
         if self._waiting:
             self._schedule()
 
     async def _wait_in_thread(self, requests: list[Request]) -> None:
         try:
-            answers = await asyncio.get_running_loop().run_in_executor(None, self._run_blocking, requests)
+            answers = await self._loop.run_in_executor(self._disk, self._run_blocking, requests)
         finally:
             self._thread = None
-        _answer(answers)
-        if self._waiting:
-            self._schedule()
+        self._done(answers, ())
 
     def _run_blocking(self, requests: list[Request]) -> list[Answer]:
         self._set_wait(SQLITE_WAIT_MS)
@@ -215,6 +273,7 @@ class InlineCommitter:
                 await asyncio.wait([self._thread])
             else:
                 await asyncio.sleep(0)
+        self._disk.shutdown(wait=True)
 
 
 class ThreadCommitter:

@@ -1,6 +1,7 @@
 """What happens to the callers of a batch when something goes wrong with it as a whole."""
 
 import asyncio
+import threading
 from typing import Any
 
 import pytest
@@ -8,7 +9,7 @@ from sqlalchemy import RootTransaction, select, text
 from sqlalchemy.exc import OperationalError
 
 from eventstore.commands import DatabaseAway
-from eventstore.committer import LockBusy, Transactions
+from eventstore.committer import APART, LockBusy, Transactions
 from eventstore.engines import migrating
 from eventstore.ledger import Ledger
 from eventstore.stored import head
@@ -23,9 +24,9 @@ async def test_a_batch_that_fails_is_redone_one_by_one_and_nothing_twice(
     sqlite_url: str, keyring: Keyring, clock: ManualClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """On the way, another process takes the lock in the middle of the redoing."""
-    real, sizes = Transactions._transact, []
+    real, sizes = Transactions.decide, []
 
-    def transact(self: Transactions, requests: Any, more: Any) -> Any:
+    def decide(self: Transactions, requests: Any, more: Any = None) -> Any:
         sizes.append(len(requests))
         if len(sizes) == 1:
             raise ZeroDivisionError
@@ -34,7 +35,7 @@ async def test_a_batch_that_fails_is_redone_one_by_one_and_nothing_twice(
         return real(self, requests, more)
 
     ledger = await Ledger.open(sqlite_url, keyring, clock)
-    monkeypatch.setattr(Transactions, "_transact", transact)
+    monkeypatch.setattr(Transactions, "decide", decide)
     results = await asyncio.gather(*(ledger.execute(register(f"c{n}"), origin=HERE) for n in range(5)))
     assert sizes == [5, 1, 1, 1, 3]
     assert [each.refusal for each in results] == [None] * 5
@@ -106,3 +107,67 @@ async def test_a_database_that_goes_while_it_commits_is_away(ledger: Ledger, mon
         with pytest.raises(DatabaseAway):
             await ledger.execute(register("a"), origin=HERE)
     assert (await ledger.execute(register("a"), origin=HERE)).refusal is None
+
+
+async def test_who_comes_while_the_disk_writes_is_in_the_next_transaction(
+    sqlite_url: str, keyring: Keyring, clock: ManualClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The event loop goes on meanwhile, and what is being committed is nobody's knowledge yet."""
+    real, writes, goes_on, sizes = Transactions.commit, threading.Event(), threading.Event(), []
+
+    def commit(self: Transactions, decided: Any) -> None:
+        sizes.append(len(decided.requests))
+        if len(sizes) == 1:
+            writes.set()
+            goes_on.wait()
+        real(self, decided)
+
+    ledger = await Ledger.open(sqlite_url, keyring, clock)
+    monkeypatch.setattr(Transactions, "commit", commit)
+    first = [asyncio.create_task(ledger.execute(register(f"a{n}"), origin=HERE)) for n in range(APART)]
+    while not writes.is_set():
+        await asyncio.sleep(0)
+    second = [asyncio.create_task(ledger.execute(register(f"b{n}"), origin=HERE)) for n in range(APART + 1)]
+    assert (await ledger.head())[0] == 0
+    assert not (await ledger.state("client:a0")).exists
+    assert not any(each.done() for each in (*first, *second))
+    goes_on.set()
+    results = await asyncio.gather(*first, *second)
+    assert sizes == [APART, APART + 1]
+    assert [each.recorded[0].position for each in results] == list(range(1, 4 * APART + 2, 2))
+    assert (await ledger.state("client:a0")).exists
+    await ledger.close()
+
+
+@pytest.mark.parametrize("stored", [False, True])
+async def test_a_large_batch_whose_commit_breaks_is_done_once(
+    sqlite_url: str, keyring: Keyring, clock: ManualClock, monkeypatch: pytest.MonkeyPatch, *, stored: bool
+) -> None:
+    real, broken = RootTransaction.commit, []
+
+    def commit(self: RootTransaction) -> None:
+        if broken:
+            real(self)
+            return
+        broken.append(True)
+        if stored:
+            real(self)
+        raise ConnectionResetError
+
+    ledger = await Ledger.open(sqlite_url, keyring, clock)
+    monkeypatch.setattr(RootTransaction, "commit", commit)
+    results = await asyncio.gather(*(ledger.execute(register(f"c{n}"), origin=HERE) for n in range(APART)))
+    assert broken
+    assert [each.recorded[0].position for each in results] == list(range(1, 2 * APART, 2))
+    assert (await ledger.head())[0] == 2 * APART
+    await ledger.close()
+
+
+async def test_what_was_accepted_is_committed_before_the_ledger_closes(
+    sqlite_url: str, keyring: Keyring, clock: ManualClock
+) -> None:
+    ledger = await Ledger.open(sqlite_url, keyring, clock)
+    asked = [asyncio.create_task(ledger.execute(register(f"c{n}"), origin=HERE)) for n in range(3 * APART)]
+    await asyncio.sleep(0)
+    await ledger.close()
+    assert [(await each).refusal for each in asked] == [None] * len(asked)
