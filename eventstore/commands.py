@@ -72,4 +72,7 @@ class Overloaded(Exception):
 
 
 class DatabaseAway(Exception):
-    """The database does not answer or keeps its lock (503 with Retry-After). Nothing of the command was stored."""
+    """The database does not answer or keeps its lock (503 with Retry-After).
+
+    Nothing of the command was stored, unless the database went while it committed: then nobody can tell.
+    """

@@ -16,13 +16,14 @@ from eventstore.aside import Aside
 from eventstore.batch import Request
 from eventstore.changes import Changes, newest
 from eventstore.commands import Command, DatabaseAway, Executed, Origin, Overloaded, Step
-from eventstore.committer import Committer, InlineCommitter, ThreadCommitter, Transactions
+from eventstore.committer import Committer, InlineCommitter, ThreadCommitter
 from eventstore.engines import is_sqlite, reading, set_lock_wait, writing
 from eventstore.mapper import LogMapper
 from eventstore.privacy import Privacy
 from eventstore.reading import InlineReader, Reader, ThreadReader
 from eventstore.recent import Recent
 from eventstore.states import Folded, States
+from eventstore.transactions import Transactions
 from eventstore.validation import Validation
 from eventstore.view import View
 from eventstore.writing import Writing

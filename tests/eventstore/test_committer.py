@@ -9,10 +9,11 @@ from sqlalchemy import RootTransaction, select, text
 from sqlalchemy.exc import OperationalError
 
 from eventstore.commands import DatabaseAway
-from eventstore.committer import APART, LockBusy, Transactions
+from eventstore.committer import APART
 from eventstore.engines import migrating
 from eventstore.ledger import Ledger
 from eventstore.stored import head
+from eventstore.transactions import LockBusy, Transactions
 from security.clock import ManualClock
 from security.keyring import Keyring
 from tests.eventstore.conftest import HERE, register
@@ -171,3 +172,33 @@ async def test_what_was_accepted_is_committed_before_the_ledger_closes(
     await asyncio.sleep(0)
     await ledger.close()
     assert [(await each).refusal for each in asked] == [None] * len(asked)
+
+
+@pytest.mark.parametrize("callers", [2, APART])
+async def test_what_may_have_been_committed_is_not_done_again(
+    ledger: Ledger, monkeypatch: pytest.MonkeyPatch, callers: int
+) -> None:
+    """The database goes while it commits, cannot be asked about it, and is back a moment later."""
+    real, asked = Transactions._is_stored, []
+
+    def commit(self: RootTransaction) -> None:
+        if not asked:
+            self.connection.connection.commit()
+            raise OperationalError("COMMIT", None, ConnectionResetError())
+        original(self)
+
+    def is_stored(self: Transactions, batch: Any) -> bool:
+        asked.append(batch)
+        if len(asked) == 1:
+            raise OperationalError("SELECT", None, ConnectionResetError())
+        return real(self, batch)
+
+    original = RootTransaction.commit
+    with monkeypatch.context() as broken:
+        broken.setattr(RootTransaction, "commit", commit)
+        broken.setattr(Transactions, "_is_stored", is_stored)
+        asking = [ledger.execute(register(f"c{n}"), origin=HERE) for n in range(callers)]
+        answers = await asyncio.gather(*asking, return_exceptions=True)
+    assert {type(each) for each in answers} == {DatabaseAway}
+    assert (await ledger.head())[0] == 2 * callers
+    assert (await ledger.state("client:c0")).exists

@@ -1,0 +1,163 @@
+"""One transaction for a batch of requests: decided, committed, and redone one by one when something breaks it."""
+
+import contextlib
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+import structlog
+from sqlalchemy import select
+from sqlalchemy.exc import InterfaceError, OperationalError, SQLAlchemyError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
+
+from eventstore.batch import Batch, Request
+from eventstore.commands import DatabaseAway, Executed
+from eventstore.recorder import LogRecorder
+from eventstore.stored import events
+from eventstore.writing import Writing
+from security.clock import Clock
+
+AWAY = (OperationalError, InterfaceError, PoolTimeout)
+"""What is raised when the database does not answer."""
+
+log = structlog.get_logger(__name__)
+
+More = Callable[[list[Request]], None]
+"""Adds the requests that came since to those of a batch, up to the size of the largest."""
+
+Answer = tuple[Request, Executed[Any] | None, BaseException | None]
+
+
+class LockBusy(Exception):
+    """Another process holds SQLite's write lock at this moment."""
+
+
+class Unknown(Exception):
+    """The connection broke while it committed, and the log cannot be asked whether it did."""
+
+
+class Decided(NamedTuple):
+    """A batch that is written and not yet committed, with the answers for after that."""
+
+    requests: list[Request]
+    answers: list[Answer]
+    batch: Batch
+    transaction: contextlib.ExitStack
+
+
+class Transactions:
+    """Runs batches, one after the other. A batch may be decided on one thread and committed on another."""
+
+    def __init__(self, recorder: LogRecorder, writing: Writing, clock: Clock, on_commit: Callable[[int], None]) -> None:
+        self._recorder = recorder
+        self._writing = writing
+        self._clock = clock
+        self._on_commit = on_commit
+
+    def run(self, requests: list[Request], more: More | None = None) -> tuple[list[Answer], Sequence[Request]]:
+        """Executes the requests in one transaction: the answers for after it, and those for which the lock was busy.
+
+        `more` is asked once the log's lock is held, since other requests come while another process holds it.
+
+        Whatever breaks the transaction as a whole (a conflict with another process, an exception while rows were
+        written) makes the requests be redone one by one, so that it harms only the one that caused it.
+        """
+        try:
+            decided = self.decide(requests, more)
+            self.commit(decided)
+        except LockBusy:
+            return [], requests
+        except Exception as error:
+            return self.broken(requests, error)
+        return self.keep(decided), ()
+
+    def broken(self, requests: list[Request], error: Exception) -> tuple[list[Answer], Sequence[Request]]:
+        """What `run` does after a transaction broke. What may have been done is never done again."""
+        if len(requests) == 1 or isinstance(error, Unknown):
+            return [(request, None, _meaning(error)) for request in requests], ()
+        log.info("batch_redone", commands=len(requests), error=type(error).__name__)
+        answers: list[Answer] = []
+        for place, request in enumerate(requests):
+            done, busy = self.run([request])
+            if busy:
+                return answers, requests[place:]
+            answers += done
+        return answers, ()
+
+    def decide(self, requests: list[Request], more: More | None = None) -> Decided:
+        """All but the commit. Raises `LockBusy`, and anything else when nothing of it is left."""
+        answers: list[Answer] = []
+        batch: Batch | None = None
+        with contextlib.ExitStack() as transaction:
+            try:
+                connection = transaction.enter_context(self._recorder.appending())
+                batch = Batch(self._writing, connection, self._clock.now)
+            except OperationalError as error:
+                if _is_busy(error):
+                    raise LockBusy from error
+                raise
+            if more is not None:
+                more(requests)
+            batch.look_up(requests)
+            for request in requests:
+                answers.append(_decided(batch, request))
+            batch.finish()
+            return Decided(requests, answers, batch, transaction.pop_all())
+        raise AssertionError("a transaction swallows no exception")
+
+    def commit(self, decided: Decided) -> None:
+        """Returns when the batch is on disk. Raises `Unknown`, and anything else when it is not and will not be."""
+        try:
+            decided.transaction.close()
+        except Exception:
+            # A connection that breaks while it commits leaves open whether it did; redoing what was done would do it
+            # twice. The log itself tells.
+            try:
+                stored = self._is_stored(decided.batch)
+            except Exception as error:
+                raise Unknown from error
+            if not stored:
+                raise
+
+    def keep(self, decided: Decided) -> list[Answer]:
+        """After the commit: what the batch learnt is what the process knows, and its answers may go out."""
+        decided.batch.keep()
+        self._on_commit(len(decided.requests))
+        return decided.answers
+
+    def _is_stored(self, batch: Batch) -> bool:
+        if batch.last is None:
+            return False
+        found: list[str | None] = []
+        try:
+            with self._recorder.appending() as connection:
+                found.append(connection.scalar(select(events.c.state).where(events.c.id == batch.last.position)))
+        except Exception:
+            # What was read is true, even if the transaction that read it ends badly.
+            if not found:
+                raise
+        state = found[0]
+        return state is not None and self._writing.states.mapper.recorded(state).id == batch.last.id
+
+
+def _is_busy(error: Exception) -> bool:
+    """Whether SQLite refused its lock; on PostgreSQL a transaction waits for it."""
+    return isinstance(error, OperationalError) and "locked" in str(error.orig)
+
+
+def _decided(batch: Batch, request: Request) -> Answer:
+    position = batch.position
+    try:
+        return request, batch.run(request), None
+    except Exception as error:
+        # A verb that failed before anything was collected harms only its caller; the rest goes on.
+        if isinstance(error, SQLAlchemyError) or request.then is not None or batch.position != position:
+            raise
+        return request, None, error
+
+
+def _meaning(error: BaseException) -> BaseException:
+    if isinstance(error, (*AWAY, Unknown)):
+        away = DatabaseAway(type(error).__name__)
+        away.__cause__ = error
+        return away
+    return error
