@@ -134,7 +134,7 @@ def revoke(server: Server, prepared: Prepared, count: int) -> None:
         asking.request(server.port, "POST", "/oauth/revoke", authorization=prepared.service, body=f"token={token}")
         for token in ended
     ]
-    _all(asking.run(asking.each_once(server.port, sent)), 200)
+    all_succeeded(asking.run(asking.each_once(server.port, sent)))
     prepared.revoked += ended
 
 
@@ -147,7 +147,7 @@ def codes(server: Server, prepared: Prepared, count: int) -> list[str]:
     """Fresh authorization codes of a person who consented before, each an answer of the authorization endpoint."""
     sent = asking.request(server.port, "GET", prepared.authorize, Cookie=prepared.cookie)
     answers = asking.run(asking.each_once(server.port, [sent] * count, AT_A_TIME))
-    _all(answers, 303)
+    all_succeeded(answers, 303)
     return [parse_qs(urlsplit(each.header("location") or "").query)["code"][0] for each in answers]
 
 
@@ -164,7 +164,7 @@ def refresh_tokens(server: Server, prepared: Prepared, count: int) -> list[str]:
         for code in codes(server, prepared, count)
     ]
     answers = asking.run(asking.each_once(server.port, sent, AT_A_TIME))
-    _all(answers, 200)
+    all_succeeded(answers)
     return [json.loads(each.body)["refresh_token"] for each in answers]
 
 
@@ -201,7 +201,8 @@ def _consented(server: Server, client_id: str) -> tuple[str, str]:
         return address, "; ".join(f"{name}={value}" for name, value in browser.cookies.items())
 
 
-def _all(answers: Sequence[asking.Answer], status: int) -> None:
+def all_succeeded(answers: Sequence[asking.Answer], status: int = 200) -> None:
+    """Raises `Unprepared` unless every answer has the status."""
     found = asking.statuses(answers)
     if set(found) - {status}:
         raise Unprepared(f"answers should all be {status} and are {dict(found)}")

@@ -27,6 +27,9 @@ def table(result: Result) -> str:
             f"{_spread(ratios):>15}{median(each.p50 for each in measured):>9.2f}"
             f"{median(each.p99 for each in measured):>9.2f}{sum(each.failed for each in measured):>8}"
         )
+    for database, rate in result.first.items():
+        ratio = _to(result, rate)
+        lines.append(f"{database}: {rate:.0f} first introspections of tokens recorded in a second, ratio {ratio:.2f}")
     for database, memory in result.memory.items():
         lines.append(
             f"{database}: {memory:.0f} MiB resident, {result.tokens[database]} live tokens introspected in turn"
@@ -50,10 +53,18 @@ def page(result: Result, facts: Mapping[str, str], rounds: int) -> str:
             for database in result.memory
         ]
         lines.append(f"| {work} | " + " | ".join(cells) + " |")
+    if result.first:
+        rates = (f"{_to(result, result.first[database]):.2f}" for database in result.memory)
+        lines.append("| first introspection of a token, its fact recorded | " + " | ".join(rates) + " |")
     lines.append("| memory of the worker | " + " | ".join(f"{each:.0f} MiB" for each in result.memory.values()) + " |")
     lines += ["", "Measured on:", ""]
     lines += [f"- {name}: {value}" for name, value in facts.items()]
     return "\n".join([*lines, "", END])
+
+
+def _to(result: Result, rate: float) -> float:
+    """A rate as a ratio to the constant answer, where it was not measured beside it."""
+    return rate / median(each.rate for each in result.constants)
 
 
 def write(path: Path, part: str) -> None:

@@ -8,7 +8,7 @@ from statistics import median
 from types import TracebackType
 from typing import Self
 
-from bench import databases, measuring, preparation, server, wrk
+from bench import databases, measuring, preparation, server, upkeep, wrk
 from bench.databases import Database
 from bench.server import Server
 from bench.subject import Subject
@@ -129,6 +129,7 @@ class Stage:
         preparation.collect(over, subject.known, subject.directory, seconds=2, at_least=access + plan.dead)
         preparation.revoke(over, subject.known, plan.dead)
         preparation.invent(subject.known, plan.dead)
+        upkeep.introduce(subject, over)
 
     @contextmanager
     def served(self) -> Iterator[list[tuple[Subject, Server]]]:

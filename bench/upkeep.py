@@ -4,7 +4,10 @@ import time
 
 from sqlalchemy import Connection, select
 
-from bench.subject import Subject
+from bench import asking, preparation
+from bench.server import Server
+from bench.subject import INTROSPECTION, REVOKED, Subject
+from domain.event import SECOND
 from eventstore.engines import reading
 from eventstore.stored import head
 from eventstore.transparency import published
@@ -12,6 +15,9 @@ from projections import event_index
 
 WITHIN = 600.0
 """Seconds in which what follows the log comes up to it."""
+
+QUIET = 2.0
+"""Seconds without an event after which nothing is gathered any more: the server records uses twice a second."""
 
 
 def finished(connection: Connection) -> None:
@@ -33,3 +39,35 @@ def settle(subject: Subject) -> None:
             finished(connection)
     finally:
         engine.dispose()
+
+
+def introduce(subject: Subject, over: Server) -> float:
+    """Has each token introspected once, and waits until that is recorded; how many a second, recording included.
+
+    What a token's first introspection costs, its row to be read and a fact to be recorded, is no part of the others.
+    """
+    service = subject.prepared.service
+    bodies = [body for work in (INTROSPECTION, REVOKED) for body in subject.introspected(work)]
+    sent = [asking.request(over.port, "POST", "/oauth/introspect", authorization=service, body=each) for each in bodies]
+    began = time.time()
+    preparation.all_succeeded(asking.run(asking.each_once(over.port, sent)))
+    engine = reading(subject.database.url, 1)
+    try:
+        with engine.connect() as connection:
+            ended = _quiet(connection)
+            finished(connection)
+    finally:
+        engine.dispose()
+    return len(sent) / (ended - began)
+
+
+def _quiet(connection: Connection) -> float:
+    """Waits until the log has not grown for a while; when its newest event was recorded, seconds since 1970."""
+    newest, since = connection.scalar(select(head.c.position)), time.monotonic()
+    while time.monotonic() - since < QUIET:
+        time.sleep(0.1)
+        found = connection.scalar(select(head.c.position))
+        if found != newest:
+            newest, since = found, time.monotonic()
+    moment: int = connection.scalar(select(head.c.time)) or 0
+    return moment / SECOND
