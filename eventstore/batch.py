@@ -182,6 +182,7 @@ class Batch:
                 for event in outcome.events:
                     self._record(stream, event, origin)
             self.flush()
+            del self._recorded[:-1]
             count += len(portion)
             if count > MANY:
                 # Too many to be remembered one by one: after the commit nothing that was cached holds any more.
