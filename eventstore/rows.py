@@ -46,11 +46,13 @@ class Rows:
         self._groups[group][1].append(write.params)
 
     def flush(self, connection: Connection) -> None:
-        """Sends every group in order."""
-        groups = self._groups
-        if not groups:
+        """Sends every group in order; none is left, even when one of them fails."""
+        if not self._groups:
             return
-        self.__init__()  # type: ignore[misc]
+        groups, self._groups = self._groups, []
+        self._last.clear()
+        self._touched.clear()
+        self._counted.clear()
         for statement, parameters in groups:
             _prepared(statement).run(connection, parameters)
 
