@@ -7,75 +7,22 @@ from typing import Annotated, Any, Literal, get_type_hints
 
 import msgspec
 from dotenv import dotenv_values
-from msgspec import Meta, Struct
+from msgspec import Meta
 
 from api import issuer as issuers
+from api.deployment import SECRET, Deployment
 from api.setting_rules import SettingsError, cross_check, fallbacks
-
-PREFIX = "GRANTLOG_"
-SECRET = {"secret": "all"}
-SECRET_IN_URL = {"secret": "in_url"}
-
-LISTS = ("trusted_proxies", "witnesses", "leaks_contain", "mail_to", "mail_types")
-"""Settings that hold several values, separated by commas."""
+from api.setting_texts import PREFIX, convert, variable, words
 
 Seconds = Annotated[int, Meta(ge=1, le=10 * 365 * 86400)]
 
 
-class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class Settings(Deployment, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What an operator may decide. A variable is `GRANTLOG_` and the field's name in capitals; durations are seconds.
 
     `Meta.description` says what the setting means, `Meta.extra["default"]` how an unset one is derived, and
     `Meta.extra["secret"]` that its value is never shown. `docs/settings.md` and `grantlog settings` come from here.
     """
-
-    environment: Annotated[
-        Literal["production", "demo"],
-        Meta(
-            description="`production`, or `demo`: example people and clients, and a master key made at the first start."
-        ),
-    ] = "production"
-    host: Annotated[str, Meta(description="Address to listen on.", min_length=1, max_length=255)] = "127.0.0.1"
-    port: Annotated[int, Meta(description="Port to listen on.", ge=1, le=65535)] = 8400
-    demo_port: Annotated[int, Meta(description="Port of the demo's third-party application.", ge=1, le=65535)] = 8401
-    issuer: Annotated[
-        str,
-        Meta(
-            description="The server's public URL and issuer identifier (RFC 8414 §2): https, or http on loopback.",
-            extra={"default": "`http://` and the host and port, when the host is a loopback address"},
-        ),
-    ] = ""
-    data_dir: Annotated[Path, Meta(description="Directory for the SQLite file, the demo's files and the throttle.")] = (
-        Path("var")
-    )
-    database_url: Annotated[
-        str,
-        Meta(
-            description="SQLAlchemy URL of the database: `sqlite:///…` or `postgresql+psycopg://…`.",
-            extra={"default": "`grantlog.db` in the data directory", **SECRET_IN_URL},
-        ),
-    ] = ""
-    migration_database_url: Annotated[
-        str,
-        Meta(
-            description="The same database as the role that owns the tables; migrations run as that role.",
-            extra={"default": "`GRANTLOG_DATABASE_URL`", **SECRET_IN_URL},
-        ),
-    ] = ""
-    master_key: Annotated[
-        str,
-        Meta(
-            description="Wraps every key in the vault. Production needs it, or the file.",
-            extra={"default": "none", **SECRET},
-        ),
-    ] = ""
-    master_key_file: Annotated[
-        Path | None,
-        Meta(
-            description="File that holds the master key.",
-            extra={"default": "none; in the demo `master.key` in the data directory, made at the first start"},
-        ),
-    ] = None
 
     code_lifetime: Annotated[
         int, Meta(description="Lifetime of an authorization code (RFC 6749 §4.1.2).", ge=1, le=600)
@@ -304,11 +251,6 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         return [("environment", self.environment)]
 
 
-def variable(field: str) -> str:
-    """The environment variable of a field."""
-    return PREFIX + field.upper()
-
-
 FIELDS: tuple[msgspec.structs.FieldInfo, ...] = msgspec.structs.fields(Settings)
 TYPES: Mapping[str, Any] = get_type_hints(Settings, include_extras=True)
 
@@ -329,9 +271,9 @@ def load(environ: Mapping[str, str] | None = None, dotenv: Path | None = Path(".
         if raw is None:
             continue
         try:
-            values[field.name] = _convert(field.name, raw)
+            values[field.name] = convert(TYPES[field.name], raw)
         except (msgspec.ValidationError, ValueError) as error:
-            faults.append(f"{variable(field.name)}: {_words(error)}")
+            faults.append(f"{variable(field.name)}: {words(error)}")
     if unknown := given.keys() - {field.name for field in FIELDS}:
         raise TypeError(f"no such setting: {', '.join(sorted(unknown))}")
     if faults:
@@ -347,28 +289,3 @@ def unknown_variables(environ: Mapping[str, str]) -> list[str]:
     """Variables that look like settings and are none, so that a misspelt name can be pointed out."""
     known = {variable(field.name) for field in FIELDS}
     return sorted(name for name in environ if name.startswith(PREFIX) and name not in known)
-
-
-def _convert(field: str, raw: Any) -> Any:
-    if field in LISTS and isinstance(raw, str):
-        raw = [part.strip() for part in raw.split(",") if part.strip()]
-    if isinstance(raw, str) and "\0" in raw:
-        raise ValueError("holds a NUL character")
-    if field in ("data_dir", "master_key_file", "github_keys_file"):
-        return Path(raw)
-    if TYPES[field].__origin__ is bool and isinstance(raw, str):
-        return _switch(raw)
-    return msgspec.convert(raw, TYPES[field], strict=False)
-
-
-def _switch(text: str) -> bool:
-    known = {"1": True, "true": True, "yes": True, "on": True, "0": False, "false": False, "no": False, "off": False}
-    if (value := known.get(text.strip().lower())) is None:
-        raise ValueError("must be 1 or 0")
-    return value
-
-
-def _words(error: Exception) -> str:
-    # msgspec repeats an invalid choice's value; a value may be a secret typed into the wrong variable.
-    text = str(error)
-    return "is none of the allowed values" if text.startswith("Invalid enum value") else text

@@ -6,14 +6,15 @@ from typing import Any, Literal, get_args, get_origin
 import msgspec
 from sqlalchemy.engine import make_url
 
-from api.settings import FIELDS, TYPES, Settings, variable
+from api.setting_texts import variable
+from api.settings import FIELDS, TYPES, Settings
 
 MASKED = "***"
 HEAD = """# Settings
 
-Generated from `api/settings.py` by `make docs`; change it there. A setting comes from the command line, else from the
-environment, else from a `.env` file in the working directory. An empty variable counts as unset. Durations are seconds.
-`grantlog settings` shows the values in force.
+Generated from `api/settings.py` and `api/deployment.py` by `make docs`; change it there. A setting comes from the
+command line, else from the environment, else from a `.env` file in the working directory. An empty variable counts as
+unset. Durations are seconds. `grantlog settings` shows the values in force.
 
 | variable | meaning | default | allowed |
 |---|---|---|---|
