@@ -6,8 +6,9 @@ from api.approval import PATH
 from api.authorization_request import AuthorizationRequest
 from api.browser_session import BrowserSession, login_name
 from api.csrf import form_token, is_genuine
+from api.form_targets import destination
 from api.page_answers import page_answer
-from api.pages import Consent, ScopeInWords, destination
+from api.pages import Consent, ScopeInWords
 from api.services import Services
 from domain import consent
 from projections import scopes

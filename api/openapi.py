@@ -18,8 +18,8 @@ from litestar.openapi.plugins import JsonRenderPlugin, OpenAPIRenderPlugin
 from litestar.openapi.spec import Components, SecurityScheme, Server
 from litestar.routes import HTTPRoute
 
-from api import pages
 from api.error_answers import vocabulary
+from api.form_targets import security_headers
 from api.hot_endpoints import FORM, JSON, HotEndpoint, describe
 from api.openapi_page import render
 from api.problems import MEDIA_TYPE, FieldError
@@ -113,7 +113,7 @@ class PagePlugin(OpenAPIRenderPlugin):
 def openapi_config(version: str, hot: Sequence[HotEndpoint] = (), *, issuer: str = "/") -> OpenAPIConfig:
     """The configuration for `Litestar(openapi_config=…)`, with the `@asgi` endpoints that belong into the document."""
     document = Document(hot)
-    headers = [ResponseHeader(name=name, value=value) for name, value in pages.security_headers().items()]
+    headers = [ResponseHeader(name=name, value=value) for name, value in security_headers().items()]
     return OpenAPIConfig(
         title="Grantlog",
         version=version,

@@ -5,7 +5,8 @@ from collections.abc import Mapping, Sequence
 from litestar import Response
 from litestar.datastructures import Cookie
 
-from api.pages import Page, render, security_headers
+from api.form_targets import security_headers
+from api.pages import Page, render
 
 
 def page_answer(

@@ -1,6 +1,7 @@
 """How a page says that something went wrong."""
 
-from api.pages import ErrorPage, render, security_headers
+from api.form_targets import security_headers
+from api.pages import ErrorPage, render
 from api.problems import Problem
 
 

@@ -1,17 +1,13 @@
-"""Pages that people see: one struct per page with exactly what its template needs, and the headers that each carries.
+"""Pages that people see: one struct per page with exactly what its template needs.
 
 Nothing here knows requests or routes beyond the links that stand in the templates. Values are escaped by the template
 engine, and a value that a template asks for but its struct does not have is an error, never an empty string.
 """
 
 import hashlib
-import ipaddress
-import re
-from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, ClassVar, NamedTuple
-from urllib.parse import urlsplit
 
 import jinja2
 import msgspec
@@ -73,7 +69,7 @@ class ScopeInWords(msgspec.Struct, frozen=True):
 class Consent(Page, frozen=True, kw_only=True):
     """The question that a person answers with `decision` = `approve` or `deny` (RFC 6749 §4.1.1, RFC 9700 §4.15).
 
-    `destination` is where the answer goes, in words: see `destination`.
+    `destination` is where the answer goes, in words: see `form_targets.destination`.
     """
 
     template: ClassVar[str] = "consent.html"
@@ -232,75 +228,3 @@ def render(page: Page) -> bytes:
     """The page as UTF-8 HTML. Raises jinja2.UndefinedError when template and struct disagree."""
     values: dict[str, Any] = {name: getattr(page, name) for name in page.__struct_fields__}
     return TEMPLATES[page.template].render(values).encode()
-
-
-def security_headers(form_action: Sequence[str] = (), *, script: bool = False) -> dict[str, str]:
-    """The headers of a page. `form_action` are redirect URIs to which the page's forms may lead by a redirect.
-
-    Browsers hold a form's whole chain of redirects to `form-action` (CSP Level 3 §6.4.1), so a consent form that sends
-    the person back to the application must name it. `script` admits the server's own script files and calls to itself.
-    """
-    sources = (form_source(uri) for uri in form_action)
-    targets = dict.fromkeys(["'self'", *(source for source in sources if source)])
-    policy = ["default-src 'none'", "style-src 'self'", "img-src 'self'"]
-    if script:
-        policy += ["script-src 'self'", "connect-src 'self'"]
-    policy += [f"form-action {' '.join(targets)}", "frame-ancestors 'none'", "base-uri 'none'"]
-    return {
-        "Content-Security-Policy": "; ".join(policy),
-        "Referrer-Policy": "same-origin",
-        "Cache-Control": "no-store",
-        "X-Content-Type-Options": "nosniff",
-    }
-
-
-HOST = re.compile(r"[a-z0-9.-]+")
-SCHEME = re.compile(r"[a-z][a-z0-9+.-]*")
-
-
-def form_source(uri: str) -> str | None:
-    """A redirect URI as a CSP source: its origin, or `scheme:` for an application's private scheme (RFC 8252 §7.1).
-
-    CSP has no way to write an IPv6 address (CSP Level 3 §2.3.1, `host-part`), so such a target admits its scheme.
-    None for what cannot be said safely in a header.
-    """
-    try:
-        parts = urlsplit(uri)
-        host, port = ascii_host(parts.hostname or ""), parts.port
-    except ValueError:
-        return None
-    if not SCHEME.fullmatch(parts.scheme):
-        return None
-    if parts.scheme not in ("http", "https") or ":" in host:
-        return f"{parts.scheme}:"
-    if not HOST.fullmatch(host):
-        return None
-    return f"{parts.scheme}://{host}" + (f":{port}" if port else "")
-
-
-def destination(redirect_uri: str) -> str:
-    """Where an authorization answer goes, in words that a person can check.
-
-    International names are shown in their ASCII form, so that a look-alike letter cannot pass for another (RFC 5891
-    §4.4). A loopback or private-scheme target is an application on the person's own device (RFC 8252 §7).
-    """
-    parts = urlsplit(redirect_uri)
-    if parts.scheme not in ("http", "https"):
-        return f"an app on this device ({parts.scheme})"
-    host = ascii_host(parts.hostname or "")
-    shown = f"[{host}]" if ":" in host else host
-    if parts.port:
-        shown += f":{parts.port}"
-    return f"this device ({shown})" if is_loopback(host) else shown
-
-
-def is_loopback(host: str) -> bool:
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
-
-
-def ascii_host(host: str) -> str:
-    """The host as it goes on the wire. Raises ValueError (UnicodeError) for what is no host name."""
-    return host if host.isascii() else host.encode("idna").decode()

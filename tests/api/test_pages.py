@@ -8,7 +8,8 @@ import msgspec
 import pytest
 
 from api import pages
-from api.pages import destination, render, security_headers, static_file
+from api.form_targets import destination, security_headers
+from api.pages import render, static_file
 
 SINCE = 1_772_700_000_123_456
 SCOPES = (
