@@ -46,14 +46,20 @@ class Presented:
         return f"Presented({self.method})"
 
 
+def authorization(scope: Any) -> str | None:
+    """The Authorization header; raises `invalid_request` when there are more (RFC 6749 §2.3, RFC 6750 §3.1)."""
+    values = header_values(scope, b"authorization")
+    if len(values) > 1:
+        raise InvalidRequest("More than one Authorization header.")
+    return values[0] if values else None
+
+
 def presented(scope: Any, parameters: Mapping[str, str]) -> Presented:
     """Reads the client's credentials; raises `invalid_request` when there are two kinds of them (RFC 6749 §2.3)."""
-    fields = header_values(scope, b"authorization")
-    if len(fields) > 1:
-        raise InvalidRequest("More than one Authorization header.")
+    field = authorization(scope)
     client_id, secret = parameters.get("client_id"), parameters.get("client_secret")
-    if fields and fields[0][:6].lower() == "basic ":
-        name, password = _basic(fields[0][6:])
+    if field is not None and field[:6].lower() == "basic ":
+        name, password = _basic(field[6:])
         if secret is not None:
             raise InvalidRequest("Two ways of client authentication at once.")
         if client_id is not None and client_id != name:

@@ -5,11 +5,11 @@ from typing import Any
 
 import msgspec
 
-from api.answers import JSON, Answer, Receive, Scope, answer, header
+from api.answers import JSON, Answer, Receive, Scope, answer
 from api.arrival import arrival
 from api.bearer import actor_of, bearer_token, judge
 from api.bodies import read_parameters
-from api.client_authentication import authenticate
+from api.client_authentication import authenticate, authorization
 from api.oauth_endpoint import endpoint
 from api.oauth_errors import InvalidRequest
 from api.services import Services, origin, services
@@ -69,7 +69,7 @@ async def _post(scope: Scope, receive: Receive) -> Answer:
 
 async def _caller(here: Services, scope: Scope, parameters: dict[str, str]) -> tuple[str, bool, Actor]:
     """The client that asks, whether it sees every access token (RFC 7662 §2.1), and who it is for the log."""
-    presented = header(scope, b"authorization")
+    presented = authorization(scope)
     if presented is not None and presented[:7].lower() == "bearer ":
         known = await judge(here, bearer_token(scope), (INTROSPECT,))
         return known.token.client_id, True, actor_of(known)

@@ -44,6 +44,24 @@ async def test_two_headers_are_one_too_many(world: World, job: Client) -> None:
     assert (answer.status_code, answer.json()["error"]) == (400, "invalid_request")
 
 
+@pytest.mark.parametrize(
+    "schemes", [("Basic", "Bearer"), ("Bearer", "Basic"), ("Bearer", "Bearer"), ("Basic", "Basic")]
+)
+async def test_two_headers_are_one_too_many_at_introspection_too(
+    world: World, job: Client, schemes: tuple[str, str]
+) -> None:
+    raw = await world.token("introspect")
+    right = {"Basic": httpx.BasicAuth(job.client_id, job.secret or "")._auth_header, "Bearer": f"Bearer {raw}"}
+    for scheme in schemes:
+        ok(await world.client.post("/oauth/introspect", data={"token": raw}, headers={"authorization": right[scheme]}))
+    before = await world.head()
+    answer = await world.client.post(
+        "/oauth/introspect", data={"token": raw}, headers=[("authorization", right[scheme]) for scheme in schemes]
+    )
+    assert (answer.status_code, answer.json()["error"]) == (400, "invalid_request")
+    assert await world.types_after(before) == []
+
+
 async def test_a_disabled_client_is_out_at_once_and_in_again(
     world: World, admin: httpx.AsyncClient, job: Client
 ) -> None:
