@@ -1,4 +1,5 @@
-"""What is known of a request before anybody looks at what it asks for: its id and the address it came from."""
+"""What is known of a request before anybody looks at what it asks for: its id, the address it came from, and
+whether it wants the answer itself or only what stands before it."""
 
 import re
 from functools import lru_cache
@@ -19,10 +20,15 @@ Network = IPv4Network | IPv6Network
 
 
 class Arrival(msgspec.Struct, frozen=True):
-    """`request_id` stands in the answer, the log line and every event. `address` is the client's, None when unknown."""
+    """`request_id` stands in the answer, the log line and every event. `address` is the client's, None when unknown.
+
+    `head` says that it came as HEAD, which handlers see as GET: nobody gets the body, and nothing is to be done for it
+    that GET would do for whoever reads it (RFC 9110 §9.2.1, §9.3.2).
+    """
 
     request_id: str
     address: str | None
+    head: bool = False
 
 
 def arrival(scope: Any) -> Arrival:
@@ -47,13 +53,13 @@ class Proxies:
 
     def arrive(self, scope: Scope, new_id: str) -> Arrival:
         """The request's id and client address. Without a trusted peer, `new_id` and the peer; no header counts then."""
-        client = scope.get("client")
+        client, head = scope.get("client"), scope.get("method") == "HEAD"
         peer = normalise(client[0]) if client else None
         if not self.networks or peer is None or not self.trusts(peer):
-            return Arrival(new_id, peer)
+            return Arrival(new_id, peer, head)
         given = header_values(scope, b"x-request-id")
         request_id = given[0] if len(given) == 1 and REQUEST_ID.fullmatch(given[0]) else new_id
-        return Arrival(request_id, self._origin(scope, peer))
+        return Arrival(request_id, self._origin(scope, peer), head)
 
     def _origin(self, scope: Scope, peer: str) -> str:
         """The nearest address that is no proxy of ours (RFC 7239 §5.2): only what a trusted hop wrote is believed."""

@@ -10,6 +10,7 @@ from api import oauth_errors
 from api.admission import admit
 from api.answers import Scope
 from api.approval import PATH, approve, consented, error_answer, grantable
+from api.arrival import arrival
 from api.authorization_parameters import OPT, AuthorizationOperation
 from api.authorization_request import AuthorizationRequest, read_request
 from api.browser_session import BrowserSession, find_session
@@ -68,7 +69,8 @@ async def _answer(here: Services, scope: Scope, asked: AuthorizationRequest, use
     if isinstance(granted, InvalidScope):
         return error_answer(here, asked, used, oauth_errors.InvalidScope())
     before = await consented(here, asked, used)
-    if consent.covers(before, granted) and not asked.asks_each_time:
+    # HEAD is safe (RFC 9110 §9.2.1) and gets no code: it is answered as if the person had still to be asked.
+    if consent.covers(before, granted) and not asked.asks_each_time and not arrival(scope).head:
         return await approve(here, scope, asked, used, None)
     return await consent_page(here, asked, used, granted, before)
 

@@ -8,12 +8,13 @@ from litestar.di import NamedDependency, Provide
 from litestar.params import QueryParameter
 
 from api.access import needing
+from api.arrival import arrival
 from api.audit import readings
 from api.audit.asking import READ, Auditor, auditor
 from api.audit.events import find, up_to_date
 from api.audit.filters import Filters, filters, only
 from api.audit.formats import Format, Writer, writer
-from api.audit.long_answers import LongAnswer
+from api.audit.long_answers import LongAnswer, nothing
 from api.audit.proven_export import EXTENSION, MEDIA_TYPE, Part, pinned, proven
 from api.starting import running_version
 from domain import audit
@@ -69,6 +70,12 @@ async def export(
     else:
         media_type, extension = MEDIA_TYPE, EXTENSION
         parts = proven(asking, criteria, checkpoint, AT_ONCE)
+    headers = {
+        "content-type": f"{media_type}; charset=utf-8",
+        "content-disposition": f'attachment; filename="grantlog.{extension}"',
+    }
+    if arrival(request.scope).head:
+        return LongAnswer(nothing(), headers=headers)
     reading_id, _ = await readings.open_reading(
         asking,
         audit.open_export,
@@ -76,13 +83,7 @@ async def export(
         address=given.address,
         unsealed=asking.personal and checkpoint is None,
     )
-    return LongAnswer(
-        _told(asking, parts, reading_id),
-        headers={
-            "content-type": f"{media_type}; charset=utf-8",
-            "content-disposition": f'attachment; filename="grantlog.{extension}"',
-        },
-    )
+    return LongAnswer(_told(asking, parts, reading_id), headers=headers)
 
 
 async def _told(asking: Auditor, parts: AsyncIterator[Part], reading_id: str) -> AsyncGenerator[bytes, None]:

@@ -7,6 +7,11 @@ from litestar.response import Stream
 from litestar.response.streaming import ASGIStreamingResponse
 
 
+async def nothing() -> AsyncGenerator[bytes, None]:
+    """The body of an answer to HEAD: nobody gets what the answer to GET tells, so none of it is put together."""
+    yield b""
+
+
 class LongAnswer(Stream):
     """A stream of bytes out of a generator, which is closed as soon as nobody listens any more.
 

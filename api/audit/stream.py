@@ -14,11 +14,12 @@ from sqlalchemy import Connection
 
 from api.access import caller, needing
 from api.answers import header
+from api.arrival import arrival
 from api.audit import readings
 from api.audit.asking import READ, Auditor, auditor
 from api.audit.events import show
 from api.audit.filters import From, position
-from api.audit.long_answers import LongAnswer
+from api.audit.long_answers import LongAnswer, nothing
 from api.audit.rendering import ShownEvent
 from api.problems import Invalid, Unavailable
 from domain import audit
@@ -70,10 +71,16 @@ async def stream(request: Request[Any, Any, Any], first: From = None) -> LongAns
     await asking.here.ledger.settled()
     head = asking.here.ledger.changes.position
     begin = head if last is None else last
+    if arrival(request.scope).head:
+        return _answer(nothing())
     reading_id, own = await readings.open_reading(asking, audit.open_stream, first=begin + 1, unsealed=asking.personal)
     reader = Reader(asking, caller(request).known.token.digest, reading_id, own)
+    return _answer(_messages(reader, begin))
+
+
+def _answer(parts: AsyncGenerator[bytes, None]) -> LongAnswer:
     return LongAnswer(
-        _messages(reader, begin),
+        parts,
         media_type="text/event-stream",
         # Proxies that gather an answer before they pass it on would hold a stream back for ever.
         headers={"cache-control": "no-store", "x-accel-buffering": "no"},

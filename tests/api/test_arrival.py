@@ -41,6 +41,13 @@ def test_a_peer_without_address_is_unknown():
     assert Proxies().arrive({"client": ("/run/socket", 0), "headers": []}, "id") == Arrival("id", None)
 
 
+@pytest.mark.parametrize("networks", [(), ("10.0.0.0/8",)])
+def test_head_is_told_from_get_behind_proxies_too(networks: tuple[str, ...]) -> None:
+    came = {"client": ("10.0.0.1", 1), "headers": []}
+    assert Proxies(networks).arrive({**came, "method": "HEAD"}, "id").head
+    assert not Proxies(networks).arrive({**came, "method": "GET"}, "id").head
+
+
 @given(st.lists(st.text(st.characters(codec="latin-1"), max_size=40), max_size=5))
 def test_no_header_of_a_client_can_name_an_address_that_no_proxy_saw(values):
     # Whatever stands before it, what the proxy appended decides, or nothing does.

@@ -40,6 +40,17 @@ async def test_a_message_has_id_event_and_data(world: World) -> None:
     assert message.data == ok(await asking.get("/audit/events/1"))
 
 
+@pytest.mark.parametrize("path", ["/audit/stream", "/audit/export?format=csv"])
+async def test_head_opens_no_reading_and_ends_at_once(world: World, path: str) -> None:
+    asking = await administering(world, *READER)
+    before = await world.head()
+    answer = await asking.head(path)
+    assert (answer.status_code, answer.content) == (200, b"")
+    assert answer.headers["content-type"].startswith(("text/event-stream", "text/csv"))
+    assert await world.events("audit.*", after=before) == ()
+    assert set() == readings.FOLLOWING
+
+
 async def test_none_is_lost_or_doubled_under_concurrent_writers_in_two_processes(
     world: World, database_url: str, tmp_path: Path, keyring: Keyring
 ) -> None:

@@ -128,6 +128,19 @@ async def test_a_given_consent_is_remembered_and_more_is_asked_for_anew(scene: S
     assert extended.event.added == ("catalog:read",)
 
 
+async def test_head_gets_no_code_whatever_was_allowed_before(scene: Scene) -> None:
+    browser = await scene.signed_in()
+    await scene.approved(browser)
+    before = await scene.world.head()
+    answer = await browser.client.head(scene.address())
+    assert (answer.status_code, answer.content) == (200, b"")
+    assert "location" not in answer.headers
+    refused = await browser.client.head(scene.address(scope="unheard:of"))
+    assert refused.headers["location"].startswith(f"{scene.shop.redirect_uri}?error=invalid_scope")
+    assert (await scene.world.client.head(scene.address())).status_code == 200
+    assert await scene.world.types_after(before) == []
+
+
 @pytest.mark.parametrize("uri", [LOOPBACK, "http://[::1]/callback", "com.example.shop:/callback"])
 async def test_a_public_client_on_the_device_is_asked_about_each_time(scene: Scene, uri: str) -> None:
     app = await scene.world.register_client("App", public=True, redirect_uris=(uri,))
