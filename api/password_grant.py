@@ -5,10 +5,10 @@ import msgspec
 from api.answers import Scope
 from api.credential_memory import Caller
 from api.issuing import Tokens, execute
-from api.oauth_errors import InvalidGrant, InvalidRequest, Throttled, UnauthorizedClient
+from api.oauth_errors import InvalidGrant, InvalidRequest, InvalidScope, Throttled, UnauthorizedClient
 from api.places import away
 from api.services import Services, origin
-from api.sign_in import Wait, WrongCredentials, verify
+from api.sign_in import Wait, WrongCredentials, note_failure, verify
 from domain.grants import password
 from domain.grants.facts import Request
 
@@ -35,4 +35,9 @@ async def password_grant(
         raise Throttled(retry_after=wait.seconds) from None
     account = verified.account
     request = msgspec.structs.replace(request, password_cutoff=account.password_cutoff)
-    return await execute(here, scope, caller, password, request, account.account_id)
+    try:
+        return await execute(here, scope, caller, password, request, account.account_id)
+    except InvalidScope:
+        # The password was right and no guess, so the throttle has nothing against it; a refusal it is all the same.
+        await note_failure(here, account.account_id, "invalid_scope", origin(scope))
+        raise

@@ -88,7 +88,12 @@ async def _record(
         stream = realm.stream(realm_name)
         await here.tallies.note(stream, "unknown_user", partial(_unknown, stream), origin)
         return
-    stream = account.stream(state.account_id)
+    await note_failure(here, state.account_id, reason, origin)
+
+
+async def note_failure(here: Services, account_id: str, reason: account_sign_in.Failure, origin: Origin) -> None:
+    """Records that a sign-in of a known person failed: the first time at once, further ones from there as a count."""
+    stream = account.stream(account_id)
     await here.tallies.note(stream, reason, partial(_failed, stream, reason), origin)
 
 

@@ -14,7 +14,8 @@ from domain.rules.registration import malformed
 if TYPE_CHECKING:
     from domain.account import State
 
-Failure = Literal["wrong_password", "no_password", "disabled", "wrong_realm"]
+Failure = Literal["wrong_password", "no_password", "disabled", "wrong_realm", "invalid_scope"]
+"""Why a sign-in failed; `invalid_scope` with the right password, of a person who would have got a token for nothing."""
 
 HASH_MAXIMUM = 512
 

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from domain import account as account_page
 from domain import account_sign_in as sign_in_page
 from domain.account import Disabled, Enabled, Erased, ProfileChanged, Registered, RolesChanged
-from domain.account_sign_in import PasswordChanged, PasswordRehashed, SignInFailed
+from domain.account_sign_in import Failure, PasswordChanged, PasswordRehashed, SignInFailed
 from domain.refusal import Conflict, Forbidden, InvalidRequest, NotFound
 from domain.rules.administrative_scope import ADMINISTRATIVE_SCOPES
 from domain.sealed import Sealed
@@ -201,9 +201,10 @@ def test_what_was_verified_before_the_lock_is_asked_again_under_it(state, realm,
     assert account_sign_in.failure(state, realm=realm, verified=verified) == failure
 
 
-def test_failed_sign_ins_are_counts() -> None:
-    outcome = account_sign_in.note_failed_sign_in(after(), now=NOW, reason="wrong_password", count=5, window_seconds=60)
-    assert outcome.events == (SignInFailed(reason="wrong_password", count=5, window_seconds=60),)
+@pytest.mark.parametrize("reason", ["wrong_password", "invalid_scope"])
+def test_failed_sign_ins_are_counts(reason: Failure) -> None:
+    outcome = account_sign_in.note_failed_sign_in(after(), now=NOW, reason=reason, count=5, window_seconds=60)
+    assert outcome.events == (SignInFailed(reason=reason, count=5, window_seconds=60),)
     assert after(*outcome.events) == after()
 
 

@@ -17,7 +17,7 @@ from tests.scenarios.dashboards import (
     make_dashboard,
     make_platform,
 )
-from tests.scenarios.world import World
+from tests.scenarios.world import Person, World
 
 
 @pytest.fixture
@@ -251,10 +251,42 @@ async def test_what_is_no_sign_in_is_refused_and_leaves_nothing(world, platform,
     assert await world.head() == before
 
 
-async def test_who_may_nothing_here_gets_nothing(world, platform):
+async def idle_person(world: World) -> Person:
+    """Somebody whose roles allow nothing of what the platform's dashboard has."""
     await world.define_role("platform", "idle", "reports:read")
-    idle = await world.register_person("ingrid", roles_of=("idle",))
+    return await world.register_person("ingrid", roles_of=("idle",))
+
+
+async def test_who_may_nothing_here_gets_nothing_and_that_is_a_fact(world, platform):
+    idle = await idle_person(world)
+    before = await world.head()
     answer = await platform.client.login(idle)
     assert answer.status_code == 400
     assert answer.json()["error"] == "invalid_scope"
     assert "set-cookie" not in answer.headers
+    (failed,) = await world.events(after=before)
+    assert (failed.stream, failed.type) == (f"account:{idle.account_id}", "account.sign_in_failed")
+    assert (failed.event.reason, failed.event.count) == ("invalid_scope", 1)
+    assert failed.request_id == answer.headers["x-request-id"]
+
+
+async def test_a_right_password_without_scope_is_counted_and_is_no_guess(world, platform):
+    idle = await idle_person(world)
+    before = await world.head()
+    for _ in range(40):
+        assert (await platform.client.login(idle)).status_code == 400
+    assert await world.types_after(before) == ["account.sign_in_failed"]
+    await world.services.tallies.close_elapsed(everything=True)
+    first, more = await world.events(after=before)
+    assert (first.event.count, more.event.count, more.event.reason) == (1, 39, "invalid_scope")
+    assert (await platform.client.login(platform.paul)).status_code == 200
+
+
+@pytest.mark.parametrize("scope", ["unheard:of", "clients:read"])
+async def test_at_the_token_endpoint_a_scope_that_is_refused_is_a_fact_too(world, platform, scope):
+    at, given = platform.client, {"grant_type": "password", "scope": scope, **platform.paul.typed}
+    before = await world.head()
+    answer = await world.client.post("/oauth/token", data=given, auth=(at.client_id, at.secrets[-1].reveal()))
+    assert (answer.status_code, answer.json()["error"]) == (400, "invalid_scope")
+    (failed,) = await world.events(after=before)
+    assert (failed.type, failed.event.reason) == ("account.sign_in_failed", "invalid_scope")
