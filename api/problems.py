@@ -108,14 +108,18 @@ class WrongCredentials(Problem):
 
 
 class InsufficientScope(Problem):
-    """403: the token is valid and lacks a scope (RFC 6750 §3.1)."""
+    """403: the token is valid and lacks a scope (RFC 6750 §3.1); `field` names the member that needs it."""
 
     status = 403
     error = "insufficient_scope"
 
-    def __init__(self, scope: str) -> None:
+    def __init__(self, scope: str, *, field: str | None = None) -> None:
         challenge = f'Bearer error="insufficient_scope", scope="{scope}"'
-        super().__init__(f"The access token lacks the scope {scope}.", headers={"www-authenticate": challenge})
+        super().__init__(
+            f"The access token lacks the scope {scope}.",
+            errors=() if field is None else (FieldError(field, f"needs the scope {scope}"),),
+            headers={"www-authenticate": challenge},
+        )
 
 
 class Denied(Problem):

@@ -7,9 +7,11 @@ from litestar import Request
 from litestar.params import QueryParameter
 from sqlalchemy import Connection
 
+from api.access import caller
 from api.arrival import normalise
+from api.audit.asking import PERSONAL
 from api.audit.rendering import BY_TAG
-from api.problems import Invalid
+from api.problems import InsufficientScope, Invalid
 from domain.event import Moment
 from eventstore import searching
 from eventstore.mapper import UPCASTS
@@ -35,7 +37,8 @@ TypeFilter = Annotated[
     ),
 ]
 Address = Annotated[
-    str | None, QueryParameter(name="ip", max_length=64, description="The network address of the caller.")
+    str | None,
+    QueryParameter(name="ip", max_length=64, description="The network address of the caller. Needs `audit:personal`."),
 ]
 RequestId = Annotated[
     str | None, QueryParameter(name="request_id", max_length=LONGEST_ID, description="The `X-Request-Id`.")
@@ -105,7 +108,7 @@ def filters(
     first: From = None,
     order: Ordered = "asc",
 ) -> Filters:
-    """Reads the filters of a request. Raises Invalid with the parameter at fault."""
+    """Reads the filters of a request. Raises Invalid or InsufficientScope with the parameter at fault."""
     given = {
         "client_id": client_id,
         "account_id": account_id,
@@ -113,9 +116,7 @@ def filters(
         "secret_id": secret_id,
         "request_id": request_id,
     }
-    address = None if ip is None else normalise(ip)
-    if ip is not None and address is None:
-        raise Invalid.field("ip", "must be an IP address")
+    address = None if ip is None else _address(request, ip)
     asked: dict[str, str | None] = {
         "type": None if types is None else ",".join(types),
         **given,
@@ -169,6 +170,16 @@ def position(field: str, value: int) -> int:
     if not 1 <= value <= POSITION_MAXIMUM:
         raise Invalid.field(field, "must be a position of the log, 1 or more")
     return value
+
+
+def _address(request: Request[Any, Any, Any], ip: str) -> str:
+    """The address that is searched for. Whoever may not see addresses could find one by guessing it: 403 for them."""
+    if PERSONAL not in caller(request).scope:
+        raise InsufficientScope(PERSONAL, field="ip")
+    address = normalise(ip)
+    if address is None:
+        raise Invalid.field("ip", "must be an IP address")
+    return address
 
 
 def _checked(name: str, value: str) -> str:

@@ -247,6 +247,17 @@ async def test_personal_values_are_shown_to_those_who_may_see_them(scene: Scene)
     assert {"ip", "user_agent"} <= set(mine["sealed"])
 
 
+@pytest.mark.parametrize("ip", [ADDRESS, "203.0.113.1", "nonsense"])
+@pytest.mark.parametrize("path", ["/audit/events", "/audit/export"])
+async def test_who_may_not_see_addresses_cannot_find_one_by_guessing(world: World, path: str, ip: str) -> None:
+    blind = await administering(world, "audit:read")
+    before = await world.head()
+    answer = await blind.get(path, params={"ip": ip})
+    problem(answer, 403, field="ip")
+    assert answer.headers["www-authenticate"] == 'Bearer error="insufficient_scope", scope="audit:personal"'
+    assert await world.events("audit.*", after=before) == ()
+
+
 async def test_what_was_erased_is_gone_for_everybody_and_cannot_be_searched_for(scene: Scene) -> None:
     world, person = scene.world, scene.person
     home = Origin(Actor("person", person.account_id, {}), ip="203.0.113.77")
