@@ -13,6 +13,10 @@ from eventstore.changes import Changes, newest
 from eventstore.commands import DatabaseAway
 from eventstore.head_question import HeadQuestion
 
+ANSWERS_WITHIN = 10.0
+"""Seconds that a caller waits to be told how far the log has come. A frozen server closes no connection and its machine
+goes on acknowledging, so nothing but a clock of our own tells that it does not answer."""
+
 P = ParamSpec("P")
 T = TypeVar("T")
 
@@ -87,6 +91,7 @@ class ThreadReader:
         self._question = HeadQuestion(engine)
         self._waiting: list[asyncio.Future[None]] = []
         self._asking: asyncio.Task[None] | None = None
+        self._patience: asyncio.TimerHandle | None = None
         self.is_settled = False
 
     async def run(self, read: Callable[Concatenate[Connection, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
@@ -101,7 +106,10 @@ class ThreadReader:
             raise DatabaseAway(type(error).__name__) from error
 
     async def settled(self) -> None:
-        """Waits for a read of the log's head that began after this call. All who wait meanwhile share that one read."""
+        """Waits for a read of the log's head that began after this call. All who wait meanwhile share that one read.
+
+        Raises `DatabaseAway`, also when there is no answer within `ANSWERS_WITHIN`.
+        """
         waiter = self._loop.create_future()
         self._waiting.append(waiter)
         if self._asking is None:
@@ -114,6 +122,7 @@ class ThreadReader:
             while self._waiting:
                 # Who comes from here on has to wait for the next question: this one is on its way.
                 asked, self._waiting = self._waiting, []
+                self._bear(asked)
                 error: BaseException | None = None
                 try:
                     position = await self._question.ask()
@@ -130,6 +139,26 @@ class ThreadReader:
                         waiter.set_exception(error)
         finally:
             self._asking = None
+            if self._patience is not None:
+                self._patience.cancel()
+                self._patience = None
+
+    def _bear(self, asked: list[asyncio.Future[None]]) -> None:
+        """Begins to wait for the answer to a question."""
+        if self._patience is not None:
+            self._patience.cancel()
+        self._patience = self._loop.call_later(ANSWERS_WITHIN, self._give_up, asked)
+
+    def _give_up(self, asked: list[asyncio.Future[None]]) -> None:
+        """Tells who waits that there is no answer, and again whoever comes until there is one.
+
+        Nothing is cancelled: to ask anew would take another connection, to a server that answers nobody.
+        """
+        late, self._waiting = [*asked, *self._waiting], []
+        for waiter in late:
+            if not waiter.done():
+                waiter.set_exception(DatabaseAway("no answer in time"))
+        self._bear([])
 
     def close(self) -> None:
         self._question.close()

@@ -4,11 +4,13 @@ import asyncio
 from contextlib import suppress
 
 import pytest
-from sqlalchemy import text
+from sqlalchemy import NullPool, create_engine, text
 
+from eventstore import reading
 from eventstore.commands import DatabaseAway
 from eventstore.ledger import Ledger
 from eventstore.reading import ThreadReader
+from eventstore.stored import head
 from security.clock import ManualClock
 from security.keyring import Keyring
 from tests.eventstore.conftest import HERE, disable, register
@@ -70,6 +72,32 @@ async def test_a_question_that_cannot_be_sent_is_the_databases_being_away(postgr
     with pytest.raises(DatabaseAway):
         await reader.settled()
     await reader.settled()
+
+
+async def test_who_asks_a_server_that_does_not_answer_is_told_so_and_later_ones_are_answered(
+    postgresql_ledger: Ledger, postgresql_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reader = postgresql_ledger._reader
+    assert isinstance(reader, ThreadReader)
+    await reader.settled()
+    engine = create_engine(postgresql_url, poolclass=NullPool)
+    with engine.begin() as locking:
+        # As if it were frozen: it is there, and says nothing.
+        locking.execute(text(f"LOCK TABLE {head.name} IN ACCESS EXCLUSIVE MODE"))
+        monkeypatch.setattr(reading, "ANSWERS_WITHIN", 0.0)
+        with pytest.raises(DatabaseAway):
+            await reader.settled()
+        asking = reader._asking
+        with pytest.raises(DatabaseAway):
+            await reader.settled()
+        # Whoever comes waits for the question that was asked, and nobody asks another.
+        assert asking is not None
+        assert reader._asking is asking
+        monkeypatch.undo()
+        for _turn in range(3):
+            await asyncio.sleep(0)
+    await reader.settled()
+    assert reader._patience is None
 
 
 @pytest.fixture
