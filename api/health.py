@@ -1,5 +1,6 @@
 """Liveness and readiness: whether to restart this process, and whether to send it requests."""
 
+import asyncio
 from typing import Any, Literal
 
 import msgspec
@@ -15,6 +16,10 @@ from projections import PROJECTIONS
 
 CLOCK_BEHIND_AT_MOST = 2 * SECOND
 """A clock further behind the newest event than this would give every new event that one's time."""
+
+
+ANSWERS_WITHIN = 3.0
+"""Seconds for all that is read. A frozen database closes no connection, and no option of its driver bounds a read."""
 
 
 class Health(msgspec.Struct, frozen=True):
@@ -43,12 +48,19 @@ async def ready(request: Request[Any, Any, Any]) -> Response[Health]:
 
 
 async def examine(here: Services) -> dict[str, str]:
-    """Looks at everything that serving needs."""
+    """Looks at everything that serving needs, and waits for the database no longer than `ANSWERS_WITHIN`."""
     try:
-        _, time = await here.ledger.head()
-        revision = await here.ledger.read(schema.current)
-    except DatabaseAway:
+        async with asyncio.timeout(ANSWERS_WITHIN):
+            return await _looked_at(here)
+    except (DatabaseAway, TimeoutError):
         return {"database": "does not answer"}
+
+
+async def _looked_at(here: Services) -> dict[str, str]:
+    # What requests ask first goes over a connection of its own, which may be the only one that is frozen.
+    await here.ledger.settled()
+    _, time = await here.ledger.head()
+    revision = await here.ledger.read(schema.current)
     needed = schema.newest()
     behind = time - here.ledger.clock.now()
     return {

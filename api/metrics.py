@@ -1,10 +1,13 @@
 """`/metrics`: the server in numbers, in Prometheus' text format, all workers together."""
 
+import asyncio
+from contextlib import suppress
 from typing import Any
 
 from litestar import Request, Response, get
 from sqlalchemy import Connection
 
+from api.health import ANSWERS_WITHIN
 from api.services import services
 from api.starting import running_version
 from eventstore.commands import DatabaseAway
@@ -32,11 +35,10 @@ async def metrics(request: Request[Any, Any, Any]) -> Response[bytes]:
     """Requests, seconds, batches, throttling and the log's position, of all workers, as Prometheus reads them."""
     here = services(request)
     position, followed = None, None
-    try:
-        followed = await here.ledger.read(_followed)
-        position, _ = await here.ledger.head()
-    except DatabaseAway:
-        pass
+    with suppress(DatabaseAway, TimeoutError):
+        async with asyncio.timeout(ANSWERS_WITHIN):
+            followed = await here.ledger.read(_followed)
+            position, _ = await here.ledger.head()
     here.metrics.write(here.hasher.waiting)
     here.transparency.measure(here.metrics)
     return Response(here.metrics.text(running_version(), position, followed), media_type=TEXT)
