@@ -12,6 +12,7 @@ from api.bodies import read_parameters
 from api.client_authentication import authenticate, authorization
 from api.oauth_endpoint import endpoint
 from api.oauth_errors import InvalidRequest
+from api.said import said
 from api.services import Services, origin, services
 from domain.event import SECOND, Actor
 from eventstore.validation import Known
@@ -47,6 +48,7 @@ async def _post(scope: Scope, receive: Receive) -> Answer:
     if not here.token_uses.again(sha256, client_id, told or address, ended=reason != "active") and (
         known is not None or here.format.parse(raw) is not None
     ):
+        agent = parameters.get("client_user_agent")
         here.token_uses.note(
             sha256,
             None if known is None else known.token,
@@ -56,7 +58,7 @@ async def _post(scope: Scope, receive: Receive) -> Answer:
             origin=partial(origin, scope, actor),
             seen_by=client_id,
             told_ip=told,
-            told_user_agent=parameters.get("client_user_agent"),
+            told_user_agent=None if agent is None else said(here.format.prefix).text(agent),
         )
     if known is None or reason != "active" or not _visible(known, client_id, sees_all):
         return INACTIVE

@@ -7,6 +7,7 @@ from api.answers import header
 from api.arrival import arrival
 from api.credential_memory import CredentialMemory
 from api.dashboards.secret import DashboardSecrets
+from api.said import said
 from api.settings import Settings
 from api.tallies import Tallies
 from api.throttle import Throttle
@@ -79,4 +80,6 @@ def origin(scope: Any, actor: Actor = ANONYMOUS) -> Origin:
     """Who asks and from where, for the events that a request causes."""
     arrived = arrival(scope)
     agent = header(scope, b"user-agent")
-    return Origin(actor, arrived.request_id, arrived.address, None if agent is None else agent[:USER_AGENT_LONGEST])
+    if agent is not None:
+        agent = said(services(scope).format.prefix).text(agent)[:USER_AGENT_LONGEST]
+    return Origin(actor, arrived.request_id, arrived.address, agent)

@@ -5,6 +5,7 @@ from base64 import b64encode
 from urllib.parse import urlencode
 
 from security.ids import new_id
+from tests.scenarios.administration import EVERYTHING
 from tests.scenarios.asking import CONSENT, DENY, SIGN_IN
 from tests.scenarios.leak_flows import LEAKS
 from tests.scenarios.watching import Flows, Step
@@ -156,6 +157,12 @@ async def in_headers_and_addresses(flows: Flows) -> None:
             for path in ("/admin/people", "/audit/events", "/health/live", "/oauth/authorize"):
                 await flows.admin.get(path, params={name: raw})
     for raw in [each for each in flows.known() if each.startswith("glog_")][:4]:
+        for agent in (raw, f"agent {raw}", b64encode(raw.encode()).decode(), b64encode(f"a:{raw}".encode()).decode()):
+            # A new token's first use is recorded, and who brought it.
+            token = await flows.world.token(*EVERYTHING)
+            flows.watch.secrets.add(token)
+            given = {"authorization": f"Bearer {token}", "user-agent": agent}
+            await flows.admin.get("/admin/clients", headers=given)
         for path in (f"/{raw}", f"/admin/clients/{raw}", f"/dashboards/{raw}/login", f"/audit/state/client:{raw}"):
             await flows.admin.get(path)
         headers = {"user-agent": raw, "x-forwarded-for": raw, "authorization": raw}

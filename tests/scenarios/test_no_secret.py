@@ -155,7 +155,11 @@ async def prepare(world: Any, watch: Watch, unique: Any) -> Flows:
     token = await world.token(*EVERYTHING)
     watch.secrets |= {password, scene.shop.secret, token, *(secret.reveal() for secret in dashboard.secrets)}
     watch.personal |= {name, someone.email}
-    return Flows(world, type(scene)(world, someone, scene.shop), watch, dashboard, token, unique)
+    flows = Flows(world, type(scene)(world, someone, scene.shop), watch, dashboard, token, unique)
+    # With a token's first use the caller's user agent is recorded. A password there is a text like any other: nobody
+    # can know it, so that what is sent there later on must not be the first.
+    assert (await flows.admin.get("/admin/clients")).status_code == 200
+    return flows
 
 
 async def search(url: str, watch: Watch, log: io.StringIO) -> None:
