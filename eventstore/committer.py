@@ -9,8 +9,9 @@ import asyncio
 import contextlib
 import threading
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from time import monotonic, sleep
 from typing import Protocol
 
 from eventstore.batch import Request
@@ -22,6 +23,9 @@ LARGEST_BATCH = 256
 """Commands in one transaction. Beyond this a bigger batch gains nothing and only delays its first caller."""
 
 LONGEST_QUEUE = 4_096
+
+LOOK_AGAIN = 0.0005
+"""Seconds between two attempts to get SQLite's lock. SQLite's own waiting grows to a tenth of a second."""
 
 APART = 8
 """From so many commands on, a thread waits for a batch's commit. A smaller one is done sooner without it."""
@@ -49,9 +53,8 @@ class Committer(Protocol):
 class InlineCommitter:
     """SQLite: what was submitted in one turn of the event loop is committed at the next, on the loop's own thread."""
 
-    def __init__(self, transactions: Transactions, set_wait: Callable[[int], None]) -> None:
+    def __init__(self, transactions: Transactions) -> None:
         self._transactions = transactions
-        self._set_wait = set_wait
         self._waiting: deque[Request] = deque()
         self._scheduled = False
         self._thread: asyncio.Future[None] | None = None
@@ -119,12 +122,18 @@ class InlineCommitter:
         self._done(answers, ())
 
     def _run_blocking(self, requests: list[Request]) -> list[Answer]:
-        self._set_wait(SQLITE_WAIT_MS)
-        try:
-            answers, busy = self._transactions.run(requests)
-            return answers + [(request, None, DatabaseAway("locked")) for request in busy]
-        finally:
-            self._set_wait(0)
+        """Tries again and again while another process has the lock."""
+        answers: list[Answer] = []
+        end = monotonic() + SQLITE_WAIT_MS / 1000
+        while True:
+            done, busy = self._transactions.run(requests)
+            answers += done
+            if not busy:
+                return answers
+            if monotonic() > end:
+                return answers + [(request, None, DatabaseAway("locked")) for request in busy]
+            requests = list(busy)
+            sleep(LOOK_AGAIN)
 
     async def close(self) -> None:
         """Commits and answers what was accepted."""

@@ -115,13 +115,3 @@ def together(connection: Connection) -> Iterator[None]:
             yield
     except Exception as error:
         translate(connection, "a pipeline", error)
-
-
-def set_lock_wait(engine: Engine, wait_ms: int) -> None:
-    """How long the next BEGIN IMMEDIATE on this SQLite writer waits for another process's lock."""
-    connection = engine.raw_connection()
-    try:
-        driver: Any = connection.driver_connection
-        driver.execute(f"PRAGMA busy_timeout={wait_ms}").fetchall()
-    finally:
-        connection.close()

@@ -2,7 +2,6 @@
 
 import asyncio
 from collections.abc import Callable, Sequence
-from functools import partial
 from typing import Any, Concatenate, ParamSpec, Self, TypeVar, overload
 
 from sqlalchemy import Connection
@@ -17,7 +16,7 @@ from eventstore.batch import Request
 from eventstore.changes import Changes, newest
 from eventstore.commands import Command, DatabaseAway, Executed, Origin, Overloaded, Step
 from eventstore.committer import Committer, InlineCommitter, ThreadCommitter
-from eventstore.engines import is_sqlite, reading, set_lock_wait, writing
+from eventstore.engines import is_sqlite, reading, writing
 from eventstore.mapper import LogMapper
 from eventstore.privacy import Privacy
 from eventstore.reading import InlineReader, Reader, ThreadReader
@@ -98,7 +97,7 @@ class Ledger:
         )
         transactions = Transactions(log.recorder, parts, clock, on_commit)  # type: ignore[arg-type]
         if is_sqlite(url):
-            committer: Committer = InlineCommitter(transactions, partial(set_lock_wait, write_engine))
+            committer: Committer = InlineCommitter(transactions)
             reader: Reader = InlineReader(read_engine, changes)
             aside = None
         else:

@@ -8,6 +8,7 @@ import pytest
 from sqlalchemy import RootTransaction, select, text
 from sqlalchemy.exc import OperationalError
 
+from eventstore import committer
 from eventstore.commands import DatabaseAway
 from eventstore.committer import APART
 from eventstore.engines import migrating
@@ -202,3 +203,45 @@ async def test_what_may_have_been_committed_is_not_done_again(
     assert {type(each) for each in answers} == {DatabaseAway}
     assert (await ledger.head())[0] == 2 * callers
     assert (await ledger.state("client:c0")).exists
+
+
+@pytest.mark.parametrize("callers", [1, APART])
+async def test_who_finds_the_lock_taken_waits_for_it_while_the_event_loop_goes_on(
+    sqlite_url: str, keyring: Keyring, clock: ManualClock, monkeypatch: pytest.MonkeyPatch, callers: int
+) -> None:
+    real, refused = Transactions.decide, threading.Event()
+
+    def decide(self: Transactions, requests: Any, more: Any = None) -> Any:
+        try:
+            return real(self, requests, more)
+        except LockBusy:
+            if threading.current_thread() is not threading.main_thread():
+                refused.set()
+            raise
+
+    monkeypatch.setattr(Transactions, "decide", decide)
+    ledger = await Ledger.open(sqlite_url, keyring, clock)
+    engine = migrating(sqlite_url)
+    with engine.begin():
+        asked = [asyncio.create_task(ledger.execute(register(f"c{n}"), origin=HERE)) for n in range(callers)]
+        while not refused.is_set():
+            await asyncio.sleep(0)
+        assert (await ledger.head())[0] == 0
+        assert not any(each.done() for each in asked)
+    results = await asyncio.gather(*asked)
+    assert [each.recorded[0].position for each in results] == list(range(1, 2 * callers, 2))
+    engine.dispose()
+    await ledger.close()
+
+
+async def test_a_lock_that_is_never_given_back_is_a_database_that_is_away(
+    sqlite_url: str, keyring: Keyring, clock: ManualClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(committer, "SQLITE_WAIT_MS", 0)
+    ledger = await Ledger.open(sqlite_url, keyring, clock)
+    engine = migrating(sqlite_url)
+    with engine.begin(), pytest.raises(DatabaseAway):
+        await ledger.execute(register("c"), origin=HERE)
+    assert (await ledger.execute(register("c"), origin=HERE)).refusal is None
+    engine.dispose()
+    await ledger.close()
