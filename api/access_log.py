@@ -8,7 +8,8 @@ from typing import Any
 import msgspec
 import structlog
 
-from api.log_lines import Masker, as_json
+from api.log_lines import as_json
+from api.masking import Masker
 from security.clock import SECOND, format_rfc3339
 
 GATHERED_FOR = 0.01

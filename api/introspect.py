@@ -10,9 +10,9 @@ from api.arrival import arrival
 from api.bearer import actor_of, bearer_token, judge
 from api.bodies import read_parameters
 from api.client_authentication import authenticate, authorization
+from api.masking import masking
 from api.oauth_endpoint import endpoint
 from api.oauth_errors import InvalidRequest
-from api.said import said
 from api.services import Services, origin, services
 from domain.event import SECOND, Actor
 from eventstore.validation import Known
@@ -58,7 +58,7 @@ async def _post(scope: Scope, receive: Receive) -> Answer:
             origin=partial(origin, scope, actor),
             seen_by=client_id,
             told_ip=told,
-            told_user_agent=None if agent is None else said(here.format.prefix).text(agent),
+            told_user_agent=None if agent is None else masking(here.format.prefix).text(agent),
         )
     if known is None or reason != "active" or not _visible(known, client_id, sees_all):
         return INACTIVE

@@ -1,15 +1,15 @@
 """Log lines: JSON for machines, columns for a terminal, one request id throughout, nothing secret in any of them."""
 
 import logging
-import re
 import sys
 import traceback
-from collections.abc import MutableMapping
 from contextvars import ContextVar
 from typing import Any, TextIO
 
 import msgspec
 import structlog
+
+from api.masking import Line, Masker
 
 REQUEST_ID: ContextVar[str | None] = ContextVar("grantlog_request_id", default=None)
 """The id of the request in hand. The outermost layer sets it, so every line that is written meanwhile carries it."""
@@ -17,46 +17,6 @@ REQUEST_ID: ContextVar[str | None] = ContextVar("grantlog_request_id", default=N
 LEVELS = {"debug": logging.DEBUG, "info": logging.INFO, "warning": logging.WARNING, "error": logging.ERROR}
 FRAMES = 30
 """Frames of a trace that are kept, the innermost ones."""
-
-Line = MutableMapping[str, Any]
-
-
-class Masker:
-    """Replaces everything shaped like one of our secrets by its kind: `glog_at_***`.
-
-    It is the last defence, not the first: whoever logs hands over no secret. It cannot know passwords or e-mail
-    addresses, which is why exceptions are logged without their messages.
-    """
-
-    def __init__(self, prefix: str) -> None:
-        self.head = f"{prefix}_"
-        # Also what was cut off or mistyped is masked: eight characters are enough to tell it from a word.
-        # Where one begins right behind another, each is masked by itself.
-        self.pattern = re.compile(rf"({prefix}_[a-z]{{2}})_(?:(?!{prefix}_)[0-9A-Za-z]){{8,}}")
-
-    def text(self, value: str) -> str:
-        return self.pattern.sub(r"\1_***", value) if self.head in value else value
-
-    def value(self, value: Any) -> Any:
-        """The value with every string in it masked; an object that JSON does not know becomes its masked `str`."""
-        match value:
-            case str():
-                return self.text(value)
-            case None | bool() | int() | float():
-                return value
-            case dict():
-                return {self.text(str(key)): self.value(inner) for key, inner in value.items()}
-            case list() | tuple() | set() | frozenset():
-                return [self.value(inner) for inner in value]
-            case bytes():
-                return f"{len(value)} bytes"
-            case _:
-                return self.text(str(value))
-
-    def __call__(self, _logger: Any, _method: str, line: Line) -> Line:
-        for key, value in line.items():
-            line[key] = self.value(value)
-        return line
 
 
 def trace(error: BaseException) -> dict[str, Any]:

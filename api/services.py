@@ -7,7 +7,7 @@ from api.answers import header
 from api.arrival import arrival
 from api.credential_memory import CredentialMemory
 from api.dashboards.secret import DashboardSecrets
-from api.said import said
+from api.masking import masking
 from api.settings import Settings
 from api.tallies import Tallies
 from api.throttle import Throttle
@@ -81,5 +81,5 @@ def origin(scope: Any, actor: Actor = ANONYMOUS) -> Origin:
     arrived = arrival(scope)
     agent = header(scope, b"user-agent")
     if agent is not None:
-        agent = said(services(scope).format.prefix).text(agent)[:USER_AGENT_LONGEST]
+        agent = masking(services(scope).format.prefix).text(agent)[:USER_AGENT_LONGEST]
     return Origin(actor, arrived.request_id, arrived.address, agent)

@@ -11,8 +11,9 @@ from api.answers import Answer, App, Message, Receive, Scope, Send
 from api.arrival import KEY, Arrival, Proxies
 from api.body_arrival import Arriving, Patience
 from api.error_answers import ErrorAnswers
-from api.log_lines import REQUEST_ID, Masker, trace
+from api.log_lines import REQUEST_ID, trace
 from api.malformed import closes, has_body, malformed
+from api.masking import Masker
 from api.places import KEY as PLACE
 from api.places import Place, Places
 from api.problems import Unavailable

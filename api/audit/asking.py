@@ -3,7 +3,7 @@
 from typing import Any, NamedTuple
 
 from api.access import caller
-from api.log_lines import Masker
+from api.masking import masking
 from api.services import Services, services
 from domain import audit
 from domain.event import Moment
@@ -32,7 +32,7 @@ class Auditor(NamedTuple):
 
     def words(self, asked: dict[str, str | None]) -> dict[str, str]:
         """What was asked as it may be recorded: a secret in the place of an id is masked."""
-        mask = Masker(self.here.format.prefix).text
+        mask = masking(self.here.format.prefix).text
         return {name: mask(value) for name, value in asked.items() if value is not None}
 
     async def record(

@@ -68,9 +68,9 @@ async def containment(
 
 def masked(here: Here, words: str | None) -> str | None:
     """What somebody says about a leak, without the secrets in it."""
-    from api.log_lines import Masker
+    from api.masking import masking
 
-    return None if words is None else Masker(here.format.prefix).text(words)
+    return None if words is None else masking(here.format.prefix).text(words)
 
 
 async def tried(here: Here, wanted: "Containment") -> "Numbers":

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 from api.leaks.containing import Containment, Wanted
 from api.leaks.targets import Target, of_secret
+from api.masking import masking
 from api.services import Services, origin
 from domain import incident
 from domain.event import Actor
@@ -99,7 +100,7 @@ def _cleaned(format_: Format, text: str, raw: str) -> str:
     text = text.replace(raw, format_.mask(raw))
     for kind in Kind:
         text = re.sub(format_.pattern(kind), lambda match: format_.mask(match[0]), text)
-    return text[:EVIDENCE_VALUE]
+    return masking(format_.prefix).text(text)[:EVIDENCE_VALUE]
 
 
 def _incident_id(source: Source, finding: Finding) -> str:

@@ -17,7 +17,7 @@ from api.idempotency import Reply, carry_out, commanding
 from api.leaks.containing import Containment, Wanted
 from api.leaks.finding import NAMING, Parts, find, misfit, open_incident
 from api.leaks.targets import Target
-from api.log_lines import Masker
+from api.masking import masking
 from api.problems import Invalid
 from api.services import services
 from domain import audit, incident
@@ -114,7 +114,7 @@ async def contain(request: Request[Any, Any, Any], data: JSONBody[Containing]) -
         wanted,
         None if known is None else known.incident_id,
         source="administrator",
-        evidence=None if data.evidence is None else Masker(here.format.prefix).text(data.evidence),
+        evidence=None if data.evidence is None else masking(here.format.prefix).text(data.evidence),
     )
     await containment.prepare()
     if data.dry_run:

@@ -14,7 +14,7 @@ from api.admin.members import Time, listed, time, time_or_null
 from api.audit.asking import PERSONAL, auditor
 from api.audit.rendering import ShownActor
 from api.idempotency import Reply, carry_out, commanding
-from api.log_lines import Masker
+from api.masking import masking
 from api.pagination import DEFAULT, After, Limit, Page, decode_cursor
 from api.problems import Missing
 from api.services import services
@@ -149,7 +149,7 @@ async def close_incident(
             raise AssertionError("what was closed is there")
         return Reply(shown(view.connection, here.ledger.privacy, personal=personal)(found))
 
-    note = None if data.note is None else Masker(here.format.prefix).text(data.note)
+    note = None if data.note is None else masking(here.format.prefix).text(data.note)
     command = Command(incident.stream(incident_id), incident.close, {"note": note})
     return await carry_out(request, command, reply=reply)
 

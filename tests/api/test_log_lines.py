@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 import structlog
 
-from api.log_lines import REQUEST_ID, Masker, configure, trace
+from api.log_lines import REQUEST_ID, configure, trace
+from api.masking import Masker
 
 SECRET = "glog_cs_" + "Zz09" * 9
 

@@ -4,6 +4,7 @@ import json
 from base64 import b64encode
 from hashlib import sha256
 from typing import Any
+from urllib.parse import quote
 
 import httpx
 from cryptography.hazmat.primitives.asymmetric.ec import ECDSA, SECP256R1, generate_private_key
@@ -93,6 +94,22 @@ async def contained(flows: Flows) -> None:
     assert (await flows.admin.get("/leaks/incidents")).status_code == 200
 
 
+async def as_user_agents(flows: Flows) -> None:
+    """As the name of the program that asks, and of the one that a resource server tells of; the log seals both."""
+    found = await leaked(flows)
+    auth = (found.client_id, found.secret)
+    for raw in sorted({raw for raw in (*flows.misplaced(), *found.both) if raw.startswith("glog_")}):
+        encoded = quote(quote(raw.replace("_", "%5F"))), b64encode(f"x:{raw}".encode()).decode()
+        for agent in (raw, f"curl/8 ({raw})", *encoded):
+            asking: dict[str, Any] = {"auth": auth, "headers": {"user-agent": agent}}
+            given = await flows.program.post("/oauth/token", data={"grant_type": "client_credentials"}, **asking)
+            token = given.json()["access_token"]
+            about = {"token": token, "client_ip": "203.0.113.9", "client_user_agent": agent}
+            assert (await flows.program.post("/oauth/introspect", data=about, **asking)).json()["active"]
+            told = (await flows.admin.post("/leaks/investigate", json={"secret": token})).json()
+            assert [len(each["user_agents"]) for each in told["addresses"]] == [1], told
+
+
 async def misnamed(flows: Flows) -> None:
     """As the name of anything else that a leak may be known by."""
     for raw in flows.misplaced():
@@ -101,6 +118,8 @@ async def misnamed(flows: Flows) -> None:
             await flows.admin.post("/leaks/investigate", json={name: raw} if name != "since" else {"items": [raw]})
         await flows.admin.get("/leaks/incidents", params={"state": raw, "after": raw})
     for raw in [each for each in flows.known() if each.startswith("glog_")][:4]:
+        for form in (raw.replace("_", "%255F"), b64encode(raw.encode()).decode()):
+            await flows.admin.get(f"/leaks/incidents/{form}")
         for path in (f"/leaks/investigate/{raw}/tokens", f"/leaks/incidents/{raw}", f"/leaks/incidents/{raw}/close"):
             await flows.admin.get(path)
             await flows.admin.post(path, json={})
@@ -148,4 +167,4 @@ async def given_back(flows: Flows) -> None:
     await credentials.ended()
 
 
-LEAKS: tuple[Step, ...] = (investigated, contained, misnamed, reported, given_back)
+LEAKS: tuple[Step, ...] = (investigated, contained, as_user_agents, misnamed, reported, given_back)

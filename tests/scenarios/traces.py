@@ -25,6 +25,7 @@ def forms(value: str) -> frozenset[bytes]:
         raw,
         quote(value, safe="").encode(),
         quote_plus(value).encode(),
+        value.replace("_", "%5F").encode(),
         escape(value).encode(),
         json.dumps(value)[1:-1].encode(),
         raw.hex().encode(),

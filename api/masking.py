@@ -1,0 +1,95 @@
+"""Whatever is shaped like one of our secrets is masked in what is written down: in log lines, and in what callers say.
+
+It is the last defence, not the first: whoever logs hands over no secret. It cannot know passwords or e-mail addresses.
+"""
+
+import re
+from base64 import b64decode, b64encode
+from collections.abc import Iterator, MutableMapping
+from functools import lru_cache
+from typing import Any
+from urllib.parse import unquote
+
+Line = MutableMapping[str, Any]
+
+ENCODED_AT_MOST = 4
+"""How often a text may have been percent-encoded, one encoding around the other."""
+
+_RUN = re.compile(r"[0-9A-Za-z+/_-]{16,}={0,2}")
+_STANDARD = str.maketrans("-_", "+/")
+
+
+class Masker:
+    """Replaces everything shaped like one of our secrets by its kind: `glog_at_***`; in base64, by `***`."""
+
+    def __init__(self, prefix: str) -> None:
+        self.head = f"{prefix}_"
+        # Also what was cut off or mistyped is masked: eight characters are enough to tell it from a word.
+        # Where one begins right behind another, each is masked by itself.
+        self.pattern = re.compile(rf"({prefix}_[a-z]{{2}})_(?:(?!{prefix}_)[0-9A-Za-z]){{8,}}")
+        self._encoded_heads = frozenset(_encoded_heads(self.head))
+
+    def text(self, value: str) -> str:
+        """The text without secrets. A percent-encoded one is masked in the text as it decodes (RFC 3986 §2.1)."""
+        if "%" in value:
+            value = self._decoded(value)
+        if self.head in value:
+            value = self.pattern.sub(r"\1_***", value)
+        if any(head in value for head in self._encoded_heads):
+            value = _RUN.sub(self._without_encoded, value)
+        return value
+
+    def value(self, value: Any) -> Any:
+        """The value with every string in it masked; an object that JSON does not know becomes its masked `str`."""
+        match value:
+            case str():
+                return self.text(value)
+            case None | bool() | int() | float():
+                return value
+            case dict():
+                return {self.text(str(key)): self.value(inner) for key, inner in value.items()}
+            case list() | tuple() | set() | frozenset():
+                return [self.value(inner) for inner in value]
+            case bytes():
+                return f"{len(value)} bytes"
+            case _:
+                return self.text(str(value))
+
+    def __call__(self, _logger: Any, _method: str, line: Line) -> Line:
+        for key, value in line.items():
+            line[key] = self.value(value)
+        return line
+
+    def _decoded(self, value: str) -> str:
+        """The text as it decodes if a secret comes to light by that, and else as it is."""
+        decoded = value
+        for _ in range(ENCODED_AT_MOST):
+            decoded = unquote(decoded)
+            if self.pattern.search(decoded):
+                # What stands in a log line must not break it.
+                return "".join(each for each in decoded if each.isprintable())
+        return value
+
+    def _without_encoded(self, run: re.Match[str]) -> str:
+        """`***` for characters that are base64, standard or for URLs (RFC 4648 §4, §5), of a text with a secret."""
+        text = run[0].rstrip("=").translate(_STANDARD)
+        for start in range(4):
+            whole = text[start : start + (len(text) - start) // 4 * 4]
+            if self.pattern.search(b64decode(whole).decode("latin-1")):
+                return "***"
+        return run[0]
+
+
+@lru_cache(maxsize=8)
+def masking(prefix: str) -> Masker:
+    """The masker for secrets of that prefix."""
+    return Masker(prefix)
+
+
+def _encoded_heads(head: str) -> Iterator[str]:
+    """What the beginning of every secret becomes in base64, by where in a group of three octets it stands."""
+    for before in range(3):
+        text = b64encode(b"\0" * before + head.encode()).decode()
+        # Only the characters that depend on nothing before it or behind it.
+        sure = text[-(-before * 8 // 6) : (before + len(head)) * 8 // 6]
+        yield from (sure, sure.translate(str.maketrans("+/", "-_")))
