@@ -202,11 +202,13 @@ def _query() -> Select[Any]:
     )
 
 
-def _live(connection: Connection, client_id: str, now: Moment) -> int:
+def _live(connection: Connection, client_id: str, now: Moment) -> Mapping[str, Moment | None]:
+    """The ends of a client's versions that can be used now, by their ids; None where there is no end."""
     living = or_(TABLE.c.expires_at.is_(None), TABLE.c.expires_at > now)
     begun = or_(TABLE.c.not_before.is_(None), TABLE.c.not_before <= now)
-    query = select(func.count()).where(TABLE.c.client_id == client_id, TABLE.c.revoked_at.is_(None), living, begun)
-    return connection.scalar(query) or 0
+    query = select(TABLE.c.secret_id, TABLE.c.expires_at)
+    query = query.where(TABLE.c.client_id == client_id, TABLE.c.revoked_at.is_(None), living, begun)
+    return {secret_id: expires_at for secret_id, expires_at in connection.execute(query)}
 
 
 def _state(row: Row[Any], now: Moment) -> Literal["active", "expiring", "expired", "revoked"]:
@@ -217,29 +219,42 @@ def _state(row: Row[Any], now: Moment) -> Literal["active", "expiring", "expired
     return "expiring" if row.expires_at > now else "expired"
 
 
-def _secret(row: Row[Any], live: int, now: Moment) -> Secret:
+def _secret(row: Row[Any], live: Mapping[str, Moment | None], now: Moment) -> Secret:
     state = _state(row, now)
     safe, reason = _advice(row, state, live, now)
     return Secret(**row._mapping, state=state, safe_to_retire=safe, safe_to_retire_reason=reason)
 
 
-def _advice(row: Row[Any], state: str, live: int, now: Moment) -> tuple[bool, str]:
+def _advice(row: Row[Any], state: str, live: Mapping[str, Moment | None], now: Moment) -> tuple[bool, str]:
     """Whether to end this version would break anybody, and the sentence that says why."""
     if state == "revoked":
         return True, f"revoked on {_date(row.revoked_at)}"
     if state == "expired":
         return True, f"expired on {_date(row.expires_at)}"
+    if row.secret_id not in live:
+        return False, f"begins to work on {_date(row.not_before)}"
     used = row.last_used_at
     since = (
         f"last used {_date(used)}{_places(row.addresses)}"
         if used is not None
-        else f"never used; made {_date(row.created_at)}"
+        else f"never used; made {_date(row.created_at)}{_begun(row.not_before)}"
     )
-    if live == 1:
+    if len(live) == 1:
         return False, f"the client's only live secret; {since}"
-    if now - (row.created_at if used is None else used) < UNUSED_DAYS * _DAY:
+    usable = row.created_at if row.not_before is None else row.not_before
+    if now - (usable if used is None else used) < UNUSED_DAYS * _DAY:
         return False, since if used is not None else f"{since}, less than {UNUSED_DAYS} days ago"
+    if not any(_outlasts(live[other], row.expires_at) for other in live if other != row.secret_id):
+        return False, f"no other secret of the client lasts as long; {since}"
     return True, f"no use for {UNUSED_DAYS} days; {since}"
+
+
+def _outlasts(end: Moment | None, other: Moment | None) -> bool:
+    return end is None or (other is not None and end >= other)
+
+
+def _begun(not_before: Moment | None) -> str:
+    return "" if not_before is None else f", usable since {_date(not_before)}"
 
 
 def _places(addresses: int) -> str:

@@ -14,13 +14,16 @@ DAY = 86_400 * SECOND
 ISSUED = SecretIssued(secret_id="s1", version=1, sha256="11" * 32)
 
 
-def rotated(number: int, others_expire_in: int | None = None, lifetime: int | None = None) -> SecretRotated:
+def rotated(
+    number: int, others_expire_in: int | None = None, lifetime: int | None = None, not_before_in: int | None = None
+) -> SecretRotated:
     return SecretRotated(
         secret_id=f"s{number}",
         version=number,
         sha256=f"{number}{number}" * 32,
         others_expire_in=others_expire_in,
         lifetime=lifetime,
+        not_before_in=not_before_in,
     )
 
 
@@ -101,6 +104,32 @@ def test_a_version_may_go_when_nobody_has_used_it_for_long(log: Log, used, now, 
     if used is not None:
         log.tell("grant:g1", tokens("s1"), at=used)
     assert (one(log, "s1", now).safe_to_retire, one(log, "s1", now).safe_to_retire_reason) == (safe, reason)
+
+
+def test_a_version_that_has_not_begun_may_not_go_however_long_nobody_used_it(log: Log) -> None:
+    month = 30 * 86_400
+    log.tell("client:c1", ISSUED, rotated(2, not_before_in=month))
+
+    def advice(days: int) -> list[tuple[bool, str]]:
+        found = secrets.of_client(log.connection, "c1", NOW + days * DAY).items
+        return [(each.safe_to_retire, each.safe_to_retire_reason) for each in found]
+
+    assert advice(20) == [
+        (False, "the client's only live secret; never used; made 2026-11-18"),
+        (False, "begins to work on 2026-12-18"),
+    ]
+    since = "never used; made 2026-11-18, usable since 2026-12-18"
+    assert advice(31)[1] == (False, f"{since}, less than 14 days ago")
+    assert advice(44)[1] == (True, f"no use for 14 days; {since}")
+
+
+def test_a_version_that_outlasts_all_others_may_not_go(log: Log) -> None:
+    log.tell("client:c1", ISSUED, rotated(2, others_expire_in=20 * 86_400))
+    later = NOW + 15 * DAY
+    assert one(log, "s1", later).safe_to_retire
+    assert not one(log, "s2", later).safe_to_retire
+    reason = "no other secret of the client lasts as long; never used; made 2026-11-18"
+    assert one(log, "s2", later).safe_to_retire_reason == reason
 
 
 def test_the_only_live_version_may_never_go_and_an_ended_one_has_gone(log: Log) -> None:
