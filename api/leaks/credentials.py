@@ -25,6 +25,10 @@ LONGEST = 1_024
 WAITING = 64
 """Requests whose secrets are being ended at a time; whoever comes later is told to come again."""
 
+PAUSES = (0.5, 1, 2, 4, 8)
+"""Seconds between attempts while the database is away, for a whole request: what was accepted is not forgotten at once,
+and a server that stops does not wait for long."""
+
 log = structlog.get_logger("api")
 
 _ENDING: set[asyncio.Task[None]] = set()
@@ -78,11 +82,26 @@ def _begin(here: Services, found: list[Secret], came: Origin) -> None:
 async def _end_all(here: Services, found: list[Secret], came: Origin) -> None:
     # The answer goes first.
     await asyncio.sleep(0)
+    pauses = iter(PAUSES)
     for secret in found:
-        try:
-            await end(here.ledger, secret.sha256, came)
-        except (DatabaseAway, Overloaded) as error:
-            log.warning("a reported secret was not ended", error=type(error).__name__, secret=secret.masked)
+        while not await _ended(here, secret, came):
+            pause = next(pauses, None)
+            if pause is None:
+                log.error("a reported secret was not ended", secret=secret.masked)
+                break
+            await asyncio.sleep(pause)
+
+
+async def _ended(here: Services, secret: Secret, came: Origin) -> bool:
+    """Whether it is over and done with; False when the database cannot do it now."""
+    try:
+        await end(here.ledger, secret.sha256, came)
+    except (DatabaseAway, Overloaded):
+        return False
+    except Exception:
+        # A bug about one must not keep the others alive.
+        log.exception("a reported secret was not ended", secret=secret.masked)
+    return True
 
 
 async def ended() -> None:

@@ -6,8 +6,10 @@ from typing import Any
 import httpx
 import pytest
 
-from api.leaks import credentials
+from api.leaks import credentials, ending
 from domain.event import Recorded
+from eventstore.commands import DatabaseAway, Origin
+from eventstore.ledger import Ledger
 from projections import tokens
 from security.clock import format_rfc3339
 from security.tokens import Kind
@@ -294,6 +296,26 @@ async def test_anybody_may_end_what_they_hold(
     assert (await token(world, job)).status_code == 401
     too_many = await stranger.post("/credentials/revoke", json={"credentials": ["x"] * 1001})
     problem(too_many, 422)
+
+
+async def test_what_was_accepted_ends_when_the_database_is_back_and_one_fault_spares_no_other(
+    world: World, job: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first, second, third = [ok(await token(world, job))["access_token"] for _ in range(3)]
+    genuine, faults = ending.end, [DatabaseAway(), ZeroDivisionError(), DatabaseAway()]
+
+    async def faulty(ledger: Ledger, digest: bytes, came: Origin) -> str | None:
+        if faults:
+            raise faults.pop(0)
+        return await genuine(ledger, digest, came)
+
+    monkeypatch.setattr(credentials, "end", faulty)
+    monkeypatch.setattr(credentials, "PAUSES", (0, 0))
+    answer = await world.client.post("/credentials/revoke", json={"credentials": [first, second, third]})
+    assert answer.status_code == 202
+    await credentials.ended()
+    ended = [each.event.access_token for each in await world.events("grant.token_revoked")]
+    assert ended == [sha256(raw.encode()).hexdigest() for raw in (second, third)]
 
 
 async def test_while_it_is_frozen_nothing_is_issued(world: World, admin: httpx.AsyncClient, job: Client) -> None:
