@@ -19,6 +19,9 @@ from security.clock import SECOND, Clock, Moment
 AGAIN_AFTER = 60 * SECOND
 """Whoever makes up key ids has the keys fetched no more often than that."""
 
+FRESH_FOR = 3600 * SECOND
+"""A key that GitHub no longer publishes is believed no longer than that, unless GitHub cannot be asked."""
+
 LARGEST = 256 * 1024
 
 log = structlog.get_logger("api")
@@ -46,7 +49,7 @@ class NoKeys(Exception):
 
 
 class GithubKeys:
-    """The keys by their ids, read when they are first needed and again when an unknown id is named."""
+    """The keys by their ids, read when they are first needed, and again every hour or when an unknown id is named."""
 
     def __init__(self, url: str, file: Path | None, clock: Clock, outgoing: Outgoing) -> None:
         self._url = url
@@ -55,6 +58,7 @@ class GithubKeys:
         self._outgoing = outgoing
         self._keys: Keys | None = None
         self._tried_at: Moment | None = None
+        self._read_at: Moment = 0
         self._lock = asyncio.Lock()
 
     async def find(self, identifier: str) -> EllipticCurvePublicKey | None:
@@ -62,9 +66,11 @@ class GithubKeys:
         async with self._lock:
             now = self._clock.now()
             known = self._keys is not None and identifier in self._keys
-            if not known and (self._tried_at is None or now - self._tried_at >= AGAIN_AFTER):
+            fresh = known and now - self._read_at < FRESH_FOR
+            if not fresh and (self._tried_at is None or now - self._tried_at >= AGAIN_AFTER):
                 self._tried_at = now
-                self._keys = await self._read() or self._keys
+                if (found := await self._read()) is not None:
+                    self._keys, self._read_at = found, now
             if self._keys is None:
                 raise NoKeys
             return self._keys.get(identifier)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from api.intake.github_keys import AGAIN_AFTER, GithubKeys, NoKeys, parse
+from api.intake.github_keys import AGAIN_AFTER, FRESH_FOR, GithubKeys, NoKeys, parse
 from api.outgoing import Outgoing
 from security.clock import SECOND, ManualClock
 from tests.scenarios.test_intake import KEY_ID, SAMPLE_ID, published
@@ -75,6 +75,21 @@ async def test_those_known_stay_while_github_is_away() -> None:
         clock.advance(AGAIN_AFTER / SECOND)
         assert await keys.find("unknown") is None
         assert await keys.find(SAMPLE_ID) is not None
+
+
+async def test_a_key_that_github_has_withdrawn_is_believed_for_an_hour_at_most() -> None:
+    clock = ManualClock()
+    async with publishing(ok(published())) as publisher:
+        keys = keys_from(publisher.url, clock)
+        assert await keys.find(KEY_ID) is not None
+        publisher.answer = ok(published().replace(KEY_ID.encode(), b"another"))
+        clock.advance(FRESH_FOR / SECOND - 1)
+        assert await keys.find(KEY_ID) is not None
+        assert publisher.asked == 1
+        clock.advance(1)
+        assert await keys.find(KEY_ID) is None
+        assert await keys.find("another") is not None
+        assert publisher.asked == 2
 
 
 @pytest.mark.parametrize(
