@@ -3,6 +3,7 @@
 import asyncio
 import json
 from collections import defaultdict
+from itertools import pairwise
 from typing import Any
 
 import httpx
@@ -177,12 +178,16 @@ async def test_eight_clients_ask_on_while_their_secrets_rotate_fifty_times(world
 
     async def turn() -> None:
         for _ in range(ROTATIONS):
+            made = {}
             for client_id in current:
-                # The former secret overlaps for a minute, in which its holder learns of the new one.
+                # The former secret overlaps for a minute, and its holder learns of the new one a while later.
                 body = {"others_expire_in": 60}
-                made = ok(await admin.post(f"/admin/clients/{client_id}/secrets", json=body), 201)
-                current[client_id] = made["client_secret"]
+                made[client_id] = ok(await admin.post(f"/admin/clients/{client_id}/secrets", json=body), 201)
             world.clock.advance(5)
+            answered = len(statuses)
+            while len(statuses) < answered + 2 * CLIENTS:
+                await asyncio.sleep(0)
+            current.update({client_id: learnt["client_secret"] for client_id, learnt in made.items()})
 
     asking = [asyncio.create_task(ask(client.client_id)) for client in clients]
     await turn()
@@ -195,3 +200,6 @@ async def test_eight_clients_ask_on_while_their_secrets_rotate_fifty_times(world
         assert len(versions) == ROTATIONS + 1
         assert [each["state"] for each in versions][:-12] == ["expired"] * (ROTATIONS - 11)
         assert sum(each["use_count"] for each in versions) >= ROTATIONS
+        # They were used beside their successors.
+        beside = [(old["last_used_at"] or "") > new["created_at"] for old, new in pairwise(versions)]
+        assert sum(beside) > ROTATIONS // 2
