@@ -42,7 +42,15 @@ class IntrospectionParameters(Struct, kw_only=True):
 
     token: Raw
     token_type_hint: Hint | UnsetType = UNSET
-    client_ip: Annotated[str, Meta(description="The address from which the token came to you.")] | UnsetType = UNSET
+    client_ip: (
+        Annotated[
+            str,
+            Meta(
+                description="The address from which the token came to you. Not heeded where you may not see the token."
+            ),
+        ]
+        | UnsetType
+    ) = UNSET
     client_user_agent: Annotated[str, Meta(description="The user agent that brought it.")] | UnsetType = UNSET
     client_id: ClientId | UnsetType = UNSET
     client_secret: ClientSecret | UnsetType = UNSET

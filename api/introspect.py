@@ -44,11 +44,13 @@ async def _post(scope: Scope, receive: Receive) -> Answer:
             return INACTIVE
         known = await here.ledger.validation.look_up(sha256)
     reason = "unknown" if known is None else known.reason(here.ledger.clock.now())
-    told, address = parameters.get("client_ip"), arrival(scope).address
+    seen = sees_all if known is None else _visible(known, client_id, sees_all)
+    # Whoever may not see the token is no resource server of it: what they say about others would hide themselves.
+    told, address = parameters.get("client_ip") if seen else None, arrival(scope).address
     if not here.token_uses.again(sha256, client_id, told or address, ended=reason != "active") and (
         known is not None or here.format.parse(raw) is not None
     ):
-        agent = parameters.get("client_user_agent")
+        agent = parameters.get("client_user_agent") if seen else None
         here.token_uses.note(
             sha256,
             None if known is None else known.token,
@@ -60,7 +62,7 @@ async def _post(scope: Scope, receive: Receive) -> Answer:
             told_ip=told,
             told_user_agent=None if agent is None else masking(here.format.prefix).text(agent),
         )
-    if known is None or reason != "active" or not _visible(known, client_id, sees_all):
+    if known is None or reason != "active" or not seen:
         return INACTIVE
     if known.answer is None:
         body = _encode(members(known, here.settings.issuer))

@@ -89,9 +89,9 @@ EXAMPLE = {
 )
 async def contain(request: Request[Any, Any, Any], data: JSONBody[Containing]) -> Response[Contained]:
     """A client secret ends with every token that it authenticated, a client or person with all of theirs, a token with
-    its grant, an address with every grant that was used from there. `since` leaves alive what was issued before, of an
-    address the grants that were used from there only before. One transaction, whatever its size; nothing revives what
-    it ended. An incident is opened, or an open one about the same goes on.
+    its grant, an address with every grant and every sign-in that was used from there. `since` leaves alive what was
+    issued before, of an address what was used from there only before. One transaction, whatever its size; nothing
+    revives what it ended. An incident is opened, or an open one about the same goes on.
     """
     here = services(request)
     since = _since(data)

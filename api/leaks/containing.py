@@ -140,7 +140,8 @@ class Containment:
     def _ends(self) -> list[Step]:
         target = self.target
         if target.gathered is not None:
-            return [Sweep(target.gathered.streams, grant.end, _LEAKED)]
+            sessions = Sweep(target.gathered.sessions, session.end, _LEAKED)
+            return [sessions, Sweep(target.gathered.streams, grant.end, _LEAKED)]
         if target.kind == "account" and target.account_id is not None:
             stream = account.stream(target.account_id)
             return [Command(stream, cut_off.end_account_tokens, {}, self._since)]

@@ -1,4 +1,5 @@
-"""The grants of an address: whatever was started, refreshed or used from there, however many they are.
+"""The grants of an address: whatever was started, refreshed or used from there, however many they are. And the browser
+sessions: who signed in there, or allowed something from there, could start another grant with nobody asking.
 
 Nothing that they have in common can be cut off: the log knows addresses only sealed, and forgets them one day, so that
 nobody could say any more what a cut-off of one had ended. Each ends by an event of its own, see decision 0008.
@@ -30,6 +31,7 @@ from eventstore.view import View
 from projections import event_index
 from projections.event_index import Kind
 from projections.grants import TABLE as GRANTS
+from projections.sessions import TABLE as SESSIONS
 
 USING = (
     "grant.code_issued",
@@ -39,6 +41,11 @@ USING = (
     "usage.token_seen",
 )
 """What says from where a grant is used."""
+
+BROWSING = ("session.started", "grant.code_issued")
+"""What says from where a browser session is used."""
+
+_TOPICS = sorted({*USING, *BROWSING})
 
 EVENTS_AT_ONCE = 1_000
 """Events of an address that one reading looks at."""
@@ -57,11 +64,11 @@ Key = int
 _POSITION_BITS = 40
 
 _OF_ADDRESS = select(events.c.originator_id, events.c.topic, events.c.state).where(
-    events.c.id.in_(bindparam("b_positions", expanding=True)), events.c.topic.in_(USING)
+    events.c.id.in_(bindparam("b_positions", expanding=True)), events.c.topic.in_(_TOPICS)
 )
 _BEYOND = (
     select(events.c.state)
-    .where(events.c.id > bindparam("b_after"), events.c.id <= bindparam("b_head"), events.c.topic.in_(USING))
+    .where(events.c.id > bindparam("b_after"), events.c.id <= bindparam("b_head"), events.c.topic.in_(_TOPICS))
     .order_by(events.c.id)
 )
 _LIVING = GRANTS.c.expires_at > bindparam("b_now"), GRANTS.c.ended_position.is_(None)
@@ -70,6 +77,10 @@ _KEYS = select(GRANTS.c.started_position, GRANTS.c.account_id).where(
 )
 _NAMES = select(GRANTS.c.started_position, GRANTS.c.grant_id).where(
     GRANTS.c.started_position.in_(bindparam("b_positions", expanding=True)), *_LIVING
+)
+
+_RUNNING = select(SESSIONS.c.session_id).where(
+    SESSIONS.c.session_id.in_(bindparam("b_sessions", expanding=True)), SESSIONS.c.expires_at > bindparam("b_now")
 )
 
 
@@ -83,6 +94,7 @@ class Gathered:
         self._reached = 0
         self._found: set[Key] = set()
         self._alive = array("Q")
+        self._sessions: set[str] = set()
 
     async def gather(self, ledger: Ledger, index: Follower) -> None:
         """Looks through the search index, up to a few events behind the newest one. Holds no lock."""
@@ -124,6 +136,13 @@ class Gathered:
             names = _names(view.connection, portion, view.now)
             yield [f"grant:{names[_position(key)]}" for key in portion]
 
+    def sessions(self, view: View) -> Iterator[Sequence[str]]:
+        """The streams of the browser sessions that are to end."""
+        known = sorted(self._sessions)
+        for start in range(0, len(known), AT_ONCE):
+            part = {"b_sessions": known[start : start + AT_ONCE], "b_now": view.now}
+            yield [f"session:{each}" for each in sorted(view.connection.scalars(_RUNNING, part))]
+
     # -- finding -------------------------------------------------------------------------------------------------------
     def _indexed(self, connection: Connection, ledger: Ledger, low: int, head: int) -> int | None:
         """Takes what some more events say; where to go on."""
@@ -136,6 +155,10 @@ class Gathered:
     def _named(self, connection: Connection, privacy: Privacy, positions: Sequence[int]) -> Iterator[str]:
         """The grants that these events name, all of which were caused from the address or tell of it."""
         for stream, topic, state in connection.execute(_OF_ADDRESS, {"b_positions": positions}):
+            if topic in BROWSING:
+                self._browse(_MAPPER.recorded(state))
+            if topic == "session.started":
+                continue
             if topic.startswith("grant."):
                 yield stream.partition(":")[2]
                 continue
@@ -154,9 +177,17 @@ class Gathered:
             recorded = _MAPPER.recorded(state)
             told = unsealing.told(connection, recorded)
             if (unsealing.address(connection, recorded) if told is None else told) == key:
+                self._browse(recorded)
                 wanted.add(_grant_of(recorded))
         self._take(connection, now, (grant_id for grant_id in wanted if grant_id is not None))
         self._reached = max(self._reached, head)
+
+    def _browse(self, recorded: Recorded) -> None:
+        event: Any = recorded.event
+        if recorded.type == "session.started":
+            self._sessions.add(recorded.stream.partition(":")[2])
+        elif recorded.type == "grant.code_issued" and event.session_id is not None:
+            self._sessions.add(event.session_id)
 
     def _take(self, connection: Connection, now: Moment, grants: Iterable[str]) -> None:
         names = list(dict.fromkeys(grants))
@@ -206,7 +237,7 @@ def _grant_of(recorded: Recorded) -> str | None:
     if recorded.stream.startswith("grant:"):
         return recorded.stream.partition(":")[2]
     event: Any = recorded.event
-    found: str | None = event.grant_id
+    found: str | None = getattr(event, "grant_id", None)
     return found
 
 

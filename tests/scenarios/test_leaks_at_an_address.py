@@ -163,6 +163,63 @@ async def test_people_count_once_and_cannot_go_on(
     await proved(world, keyring)
 
 
+async def test_who_signed_in_there_has_to_sign_in_again(
+    world: World, scene: Scene, admin: httpx.AsyncClient, keyring: Keyring
+) -> None:
+    """A browser that stays signed in would be given new tokens with nobody asking, a consent being remembered."""
+
+    async def signed_in(address: str) -> Any:
+        browser = world.browser(address)
+        page = await browser.open(f"/account/sign-in?realm={scene.person.realm}")
+        await browser.press(page, "/account/sign-in", username=scene.person.username, password=scene.person.password)
+        return browser
+
+    idle, safe = await signed_in(THERE), await signed_in(ELSEWHERE)
+    page = await safe.open(scene.address())
+    page = await safe.press(page, CONSENT, APPROVE)
+    assert "code" in (await idle.open(scene.address())).parameters
+    before = await world.head()
+    await contain(admin, **HERE)
+    assert [each.event.reason for each in await world.events("session.ended", after=before)] == ["secret_leak"]
+    asked = await idle.open(scene.address())
+    assert asked.status == 200
+    assert any("sign-in" in form.action for form in asked.forms)
+    assert "code" in (await safe.open(scene.address())).parameters
+    await proved(world, keyring)
+
+
+async def test_a_session_that_was_used_from_there_ends_wherever_it_began(
+    world: World, scene: Scene, admin: httpx.AsyncClient
+) -> None:
+    browser = world.browser(ELSEWHERE)
+    page = await browser.open(f"/account/sign-in?realm={scene.person.realm}")
+    await browser.press(page, "/account/sign-in", username=scene.person.username, password=scene.person.password)
+    thief = world.browser(THERE)
+    thief.client.cookies = browser.client.cookies
+    page = await thief.open(scene.address())
+    await thief.press(page, CONSENT, APPROVE)
+    await contain(admin, **HERE)
+    for each in (thief, browser):
+        asked = await each.open(scene.address())
+        assert any("sign-in" in form.action for form in asked.forms)
+
+
+async def test_nobody_hides_behind_an_address_that_they_tell_of_a_token_which_is_not_for_them(
+    world: World, admin: httpx.AsyncClient, job: Client, server: Client
+) -> None:
+    """Somebody has stolen a token, and asks as a client of their own whether it still lives."""
+    (stolen,) = await give(world, job, ELSEWHERE)
+    stranger = await world.register_client("Stranger", grant_types=("client_credentials",), scope=("profile",))
+    data = {"token": stolen, "client_ip": "192.0.2.55", "client_user_agent": "nobody/1"}
+    told = ok(await world.caller(THERE).post("/oauth/introspect", data=data, auth=stranger.auth))
+    assert told == {"active": False}
+    # Nor does anybody else's grant end because they say that it was used from somewhere.
+    assert await contain(admin, address="192.0.2.55") == NOTHING
+    assert await active(world, server, stolen)
+    assert await contain(admin, **HERE) == NOTHING | {"grants_ended": 1, "tokens_ended": 1}
+    assert not await active(world, server, stolen)
+
+
 async def test_what_is_dead_already_is_neither_counted_nor_ended_again(
     world: World, admin: httpx.AsyncClient, job: Client, server: Client
 ) -> None:
