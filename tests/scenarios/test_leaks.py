@@ -1,5 +1,6 @@
 """A leaked secret: what it is, what came of it, and ending all of it in one step."""
 
+import asyncio
 from hashlib import sha256
 from typing import Any
 
@@ -296,6 +297,29 @@ async def test_anybody_may_end_what_they_hold(
     assert (await token(world, job)).status_code == 401
     too_many = await stranger.post("/credentials/revoke", json={"credentials": ["x"] * 1001})
     problem(too_many, 422)
+
+
+async def test_the_answer_waits_for_nothing_that_depends_on_what_was_sent(
+    world: World, job: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    raw, looked, go_on = ok(await token(world, job))["access_token"], list[bytes](), asyncio.Event()
+
+    async def slow(ledger: Ledger, digest: bytes, came: Origin) -> str | None:
+        looked.append(digest)
+        await go_on.wait()
+        return await ending.end(ledger, digest, came)
+
+    monkeypatch.setattr(credentials, "end", slow)
+    answers = [
+        await world.client.post("/credentials/revoke", json={"credentials": [sent]}) for sent in (raw, raw[:-1], "x")
+    ]
+    assert [(each.status_code, each.json()) for each in answers] == [(202, {"accepted": 1})] * 3
+    assert len({tuple(sorted(set(each.headers) - {"x-request-id"})) for each in answers}) == 1
+    assert await world.events("incident.*") == ()
+    go_on.set()
+    await credentials.ended()
+    assert looked == [sha256(raw.encode()).digest()]
+    assert len(await world.events("grant.token_revoked")) == 1
 
 
 async def test_what_was_accepted_ends_when_the_database_is_back_and_one_fault_spares_no_other(
