@@ -99,7 +99,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--databases", type=_list(databases.KINDS), default=databases.KINDS, metavar="NAME,…")
     parser.add_argument("--quick", action="store_true", help="small sizes: shows that it runs, and not how fast")
     parser.add_argument("--events", type=int, help="of the grown log")
-    for name in ("rounds", "seconds", "overload", "cycles", "access"):
+    for name in ("rounds", "seconds", "overload", "cycles", "access", "dead"):
         parser.add_argument(f"--{name}", type=int, help=f"usually {getattr(FULL, name):,}")
     parser.add_argument("--directory", type=Path, help="where the databases are put; usually the temporary directory")
     parser.add_argument("--no-write", dest="write", action="store_false", help="leave the documentation alone")

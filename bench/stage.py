@@ -129,13 +129,15 @@ class Stage:
         preparation.collect(over, subject.known, subject.directory, seconds=2, at_least=access + plan.dead)
         preparation.revoke(over, subject.known, plan.dead)
         preparation.invent(subject.known, plan.dead)
-        upkeep.introduce(subject, over)
 
     @contextmanager
     def served(self) -> Iterator[list[tuple[Subject, Server]]]:
-        """A server with one worker over every prepared database."""
+        """A server with one worker over every prepared database, which knows every token already."""
         with ExitStack() as running:
-            yield [(subject, running.enter_context(subject.serving())) for subject in self.subjects]
+            served = [(subject, running.enter_context(subject.serving())) for subject in self.subjects]
+            for subject, over in served:
+                upkeep.introduce(subject, over)
+            yield served
 
     def remember(self, result: measuring.Result) -> None:
         """Keeps measured rates as peaks for the parts that come after."""

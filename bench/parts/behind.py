@@ -5,7 +5,7 @@ import subprocess
 from collections.abc import Iterator
 from contextlib import ExitStack
 
-from bench import measuring
+from bench import measuring, upkeep
 from bench.findings import Finding, Found, at_least, of_rounds
 from bench.parts import history, rates, starting
 from bench.server import BIN, ROOT
@@ -64,6 +64,7 @@ def _compared(stage: Stage, short: Subject, grown: Subject, found: Found) -> Non
         served = [(subject, running.enter_context(subject.serving())) for subject in (short, grown)]
         for subject, over in served:
             stage.furnish(subject, over, min(plan.access, TOKENS))
+            upkeep.introduce(subject, over)
         result = measuring.rounds(plan.short, stage.constant, served, WORKS, stage.directory, stage.say)
         told = history.of(grown, served[1][1], plan.histories)
     for work in WORKS:

@@ -1,6 +1,6 @@
 """Latency at half of the peak rate, requests being sent when they are due."""
 
-from bench import asking, pacing
+from bench import asking, pacing, upkeep
 from bench.findings import Bound, Finding, Found, at_most
 from bench.stage import Stage
 from bench.subject import CLIENT_CREDENTIALS, INTROSPECTION, Subject
@@ -16,6 +16,7 @@ def measure(stage: Stage) -> Found:
     findings, faults = [], []
     for subject in stage.subjects:
         with subject.serving() as over:
+            upkeep.introduce(subject, over)
             for work, bound in BOUNDS.items():
                 rate = stage.peak(subject, over, work) / 2
                 stage.say(f"{subject.name}: {work} at {rate:.0f} requests/s")

@@ -3,7 +3,7 @@
 import os
 from statistics import median
 
-from bench import wrk
+from bench import upkeep, wrk
 from bench.findings import Finding, Found, at_least
 from bench.stage import Stage
 from bench.subject import CLIENT_CREDENTIALS, INTROSPECTION
@@ -24,6 +24,7 @@ def measure(stage: Stage) -> Found:
             for workers in (1, 2) if number % 2 == 0 else (2, 1):
                 stage.say(f"{subject.name}: {workers} of two workers")
                 with subject.serving(workers) as over:
+                    upkeep.introduce(subject, over)
                     for work in WORKS:
                         load = subject.load(work, over, plan.codes)
                         found = wrk.run(over.port, load, seconds=plan.seconds, connections=plan.connections)
