@@ -31,7 +31,7 @@ APART = 8
 """From so many commands on, a thread waits for a batch's commit. A smaller one is done sooner without it."""
 
 
-def take(waiting: deque[Request], requests: list[Request]) -> None:
+def _take(waiting: deque[Request], requests: list[Request]) -> None:
     """Moves what waits to those of one transaction, up to the size of the largest. Who sweeps has one alone."""
     while waiting and len(requests) < LARGEST_BATCH and not (requests and (requests[0].sweeps or waiting[0].sweeps)):
         requests.append(waiting.popleft())
@@ -51,7 +51,10 @@ class Committer(Protocol):
 
 
 class InlineCommitter:
-    """SQLite: what was submitted in one turn of the event loop is committed at the next, on the loop's own thread."""
+    """SQLite: what was submitted in one turn of the event loop is decided at the next, on the loop's own thread.
+
+    There a small batch is committed too. A larger one's commit, a lock that is taken and a sweep have a thread wait.
+    """
 
     def __init__(self, transactions: Transactions) -> None:
         self._transactions = transactions
@@ -77,7 +80,7 @@ class InlineCommitter:
     def _turn(self) -> None:
         self._scheduled = False
         requests: list[Request] = []
-        take(self._waiting, requests)
+        _take(self._waiting, requests)
         if requests and requests[0].sweeps:
             # However long it takes, tokens are validated meanwhile.
             self._done([], requests)
@@ -177,7 +180,7 @@ class ThreadCommitter:
                 return
 
     def _fill(self, requests: list[Request]) -> None:
-        take(self._waiting, requests)
+        _take(self._waiting, requests)
 
     async def close(self) -> None:
         """Commits and answers what was accepted, and ends the thread."""

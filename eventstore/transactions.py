@@ -86,7 +86,6 @@ class Transactions:
     def decide(self, requests: list[Request], more: More | None = None) -> Decided:
         """All but the commit. Raises `LockBusy`, and anything else when nothing of it is left."""
         answers: list[Answer] = []
-        batch: Batch | None = None
         with contextlib.ExitStack() as transaction:
             try:
                 connection = transaction.enter_context(self._recorder.appending())

@@ -13,6 +13,9 @@ from eventstore.privacy import Privacy
 from eventstore.reading import Reader
 from projections import accounts, roles, tokens
 
+ABSENT = 20_000
+"""Digests without a row that are remembered."""
+
 
 class Known(msgspec.Struct, gc=False):
     """A token as it stood at position `as_of`, and the streams on which that depends.
@@ -36,10 +39,6 @@ class Known(msgspec.Struct, gc=False):
         if self.token.issued_at <= now < self.active_until:
             return "active"
         return validity.reason(self.standing, now)
-
-
-ABSENT = 20_000
-"""Digests without a row that are remembered."""
 
 
 class Validation:
