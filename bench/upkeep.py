@@ -41,14 +41,17 @@ def settle(subject: Subject) -> None:
         engine.dispose()
 
 
-def introduce(subject: Subject, over: Server) -> float:
-    """Has each token introspected once, and waits until that is recorded; how many a second, recording included.
+def introduce(subject: Subject, over: Server, times: int = 1) -> float:
+    """Has each token introspected, and waits until that is recorded; how many a second, recording included.
 
     What a token's first introspection costs, its row to be read and a fact to be recorded, is no part of the others.
+    Each worker has a first one of its own, and which of them is asked is chance: with several, ask several `times`.
     """
     service = subject.prepared.service
     bodies = [body for work in (INTROSPECTION, REVOKED) for body in subject.introspected(work)]
-    sent = [asking.request(over.port, "POST", "/oauth/introspect", authorization=service, body=each) for each in bodies]
+    sent = [
+        asking.request(over.port, "POST", "/oauth/introspect", authorization=service, body=each) for each in bodies
+    ] * times
     began = time.time()
     preparation.all_succeeded(asking.run(asking.each_once(over.port, sent)))
     engine = reading(subject.database.url, 1)

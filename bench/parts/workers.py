@@ -1,6 +1,7 @@
 """Two workers against one."""
 
 import os
+from dataclasses import replace
 from statistics import median
 
 from bench import upkeep, wrk
@@ -13,20 +14,27 @@ TITLE = "Two workers, divided by one"
 
 WORKS = (CLIENT_CREDENTIALS, INTROSPECTION)
 
+TOKENS = 2_000
+"""So many are introspected in turn."""
+
+TIMES = 8
+"""How often each is introduced to two workers: one in 128 is then still new to one of them."""
+
 
 def measure(stage: Stage) -> Found:
     """One, two, two, one, and so on: a server that was started before has warmer files."""
     plan, faults = stage.plan, []
     findings = []
     for subject in stage.subjects:
+        few = replace(subject, known=replace(subject.prepared, access=subject.prepared.access[:TOKENS], revoked=[]))
         rates: dict[tuple[str, int], list[float]] = {}
         for number in range(plan.rounds):
             for workers in (1, 2) if number % 2 == 0 else (2, 1):
                 stage.say(f"{subject.name}: {workers} of two workers")
                 with subject.serving(workers) as over:
-                    upkeep.introduce(subject, over)
+                    upkeep.introduce(few, over, TIMES if workers > 1 else 1)
                     for work in WORKS:
-                        load = subject.load(work, over, plan.codes)
+                        load = few.load(work, over, plan.codes)
                         found = wrk.run(over.port, load, seconds=plan.seconds, connections=plan.connections)
                         rates.setdefault((work, workers), []).append(found.rate)
                         if found.failed:
