@@ -56,6 +56,8 @@ def _grow(stage: Stage, wanted: list[tuple[Subject, int]]) -> None:
         running.append(subprocess.Popen(command, cwd=ROOT, env={**os.environ, **subject.environment}))
     if any(process.wait() for process in running):
         raise NotGrown("a log could not be made, see above")
+    # What was written for the logs would otherwise go to the disk while commits that are measured wait for it.
+    os.sync()
 
 
 def _compared(stage: Stage, short: Subject, grown: Subject, found: Found) -> None:
