@@ -82,14 +82,18 @@ class Arriving:
 
     Otherwise a few connections that announce a body and send nothing would use up all places there are. Raises TooSlow,
     and Unavailable when there is no place any more for what has come late.
+
+    The server has a message more when a body has ended, and to ask it for that is another two changes of thread. So a
+    body whose `length` was announced is complete as soon as that many bytes have come: the server takes no more.
     """
 
-    __slots__ = ("_complete", "_deadline", "_patience", "_place", "_receive")
+    __slots__ = ("_complete", "_deadline", "_missing", "_patience", "_place", "_receive")
 
-    def __init__(self, receive: Receive, place: Place, patience: Patience) -> None:
+    def __init__(self, receive: Receive, place: Place, patience: Patience, length: int | None) -> None:
         self._receive = receive
         self._place = place
         self._patience = patience
+        self._missing = length
         self._deadline: float | None = None
         self._complete = False
 
@@ -113,6 +117,10 @@ class Arriving:
             raise
         finally:
             self._patience.end(task)
+        if self._missing is not None and message["type"] == "http.request":
+            self._missing -= len(message.get("body", b""))
+            if self._missing <= 0:
+                message["more_body"] = False
         self._complete = not message.get("more_body", False)
         if not self._place.come_back():
             raise Unavailable()

@@ -25,6 +25,12 @@ def has_body(scope: Scope) -> bool:
     return b"content-length" in given or b"transfer-encoding" in given
 
 
+def body_length(scope: Scope) -> int | None:
+    """How many bytes of body were announced; None when only the end of the body tells (RFC 9112 §6.3)."""
+    given = fields(scope)
+    return None if b"transfer-encoding" in given else int(given[b"content-length"])
+
+
 def closes(scope: Scope, status: int) -> bool:
     """Whether the connection ends with this answer. HTTP/2 has no field to say so."""
     if status < 400 or not scope.get("http_version", "1.1").startswith("1"):

@@ -12,7 +12,7 @@ from api.arrival import KEY, Arrival, Proxies
 from api.body_arrival import Arriving, Patience
 from api.error_answers import ErrorAnswers
 from api.log_lines import REQUEST_ID, trace
-from api.malformed import closes, has_body, malformed
+from api.malformed import body_length, closes, has_body, malformed
 from api.masking import Masker
 from api.places import KEY as PLACE
 from api.places import Place, Places
@@ -112,7 +112,9 @@ class Wrapper:
             if (problem := malformed(scope)) is not None:
                 await outgoing.answer(self.errors.answer(scope, problem))
             else:
-                given = Arriving(receive, place, self._patience) if has_body(scope) else receive
+                given = receive
+                if has_body(scope):
+                    given = Arriving(receive, place, self._patience, body_length(scope))
                 endpoint = self.direct.get(path)
                 if endpoint is None:
                     await self.app(scope, given, outgoing)

@@ -110,6 +110,43 @@ async def test_a_body_that_does_not_come_ends_the_connection(monkeypatch):
     assert wrapper.places.taken == 0
 
 
+class Piecemeal:
+    """A body in pieces, each of which says that there may be more. Raises StopIteration when it is asked too often."""
+
+    def __init__(self, *pieces: bytes) -> None:
+        self._pieces = iter(pieces)
+
+    async def __call__(self) -> dict[str, Any]:
+        return {"type": "http.request", "body": next(self._pieces), "more_body": True}
+
+
+class Anywhere:
+    """A place that is always there."""
+
+    def leave(self) -> None: ...
+
+    def come_back(self) -> bool:
+        return True
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("pieces", [(b"a=b&c=d",), (b"a=b", b"&c=", b"d"), (b"", b"a=b&c=d")])
+async def test_the_server_is_not_asked_for_more_than_was_announced(pieces):
+    arriving = body_arrival.Arriving(Piecemeal(*pieces), Anywhere(), body_arrival.Patience(), 7)
+    assert await read_body({"headers": [(b"content-length", b"7")]}, arriving, 1000) == b"a=b&c=d"
+
+
+@pytest.mark.anyio
+async def test_a_body_of_unknown_length_is_read_to_its_end():
+    messages = iter([{"type": "http.request", "body": b"a=", "more_body": True}, {"type": "http.request", "body": b"b"}])
+
+    async def receive() -> dict[str, Any]:
+        return next(messages)
+
+    arriving = body_arrival.Arriving(receive, Anywhere(), body_arrival.Patience(), None)
+    assert await read_body({"headers": [(b"transfer-encoding", b"chunked")]}, arriving, 1000) == b"a=b"
+
+
 @pytest.mark.anyio
 async def test_news_that_the_client_has_gone_may_take_as_long_as_it_likes(monkeypatch):
     monkeypatch.setattr(body_arrival, "SECONDS", 0)
@@ -119,13 +156,7 @@ async def test_news_that_the_client_has_gone_may_take_as_long_as_it_likes(monkey
     async def receive() -> dict[str, Any]:
         return next(messages, None) or await gone
 
-    class Anywhere:
-        def leave(self) -> None: ...
-
-        def come_back(self) -> bool:
-            return True
-
-    arriving = body_arrival.Arriving(receive, Anywhere(), body_arrival.Patience())
+    arriving = body_arrival.Arriving(receive, Anywhere(), body_arrival.Patience(), None)
     # What is there already is taken, however late it is.
     assert (await arriving())["body"] == b"ok"
     waiting = asyncio.create_task(arriving())
