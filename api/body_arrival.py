@@ -1,6 +1,7 @@
 """A request's body on its way: who sends slowly holds no place that others wait for, and not for ever."""
 
 import asyncio
+from time import monotonic
 from typing import Any, Protocol
 
 from api.answers import Receive
@@ -45,7 +46,7 @@ class Patience:
         self._late: set[asyncio.Task[Any]] = set()
 
     def begin(self, task: asyncio.Task[Any], deadline: float) -> None:
-        """From now on the task is cancelled when the deadline, by the event loop's clock, is over."""
+        """From now on the task is cancelled when the deadline, by the monotonic clock, is over."""
         if not self._waiting:
             self._watch()
         self._waiting[task] = deadline
@@ -69,7 +70,7 @@ class Patience:
         if not self._waiting or self._loop is None:
             self._loop = None
             return
-        now = self._loop.time()
+        now = monotonic()
         for task, deadline in self._waiting.items():
             if deadline <= now and task not in self._late:
                 self._late.add(task)
@@ -105,7 +106,7 @@ class Arriving:
         if task is None:
             raise RuntimeError("a request is a task")
         if self._deadline is None:
-            self._deadline = asyncio.get_running_loop().time() + SECONDS
+            self._deadline = monotonic() + SECONDS
         self._place.leave()
         self._patience.begin(task, self._deadline)
         try:

@@ -5,7 +5,7 @@ from typing import Any
 
 import msgspec
 
-from api.answers import JSON, Answer, Receive, Scope, answer
+from api.answers import JSON, Answer, Receive, Scope, answer, fields
 from api.arrival import arrival
 from api.bearer import actor_of, bearer_token, judge
 from api.bodies import read_parameters
@@ -73,15 +73,16 @@ async def _post(scope: Scope, receive: Receive) -> Answer:
 
 async def _caller(here: Services, scope: Scope, parameters: dict[str, str]) -> tuple[str, bool, Actor]:
     """The client that asks, whether it sees every access token (RFC 7662 §2.1), and who it is for the log."""
-    presented = authorization(scope)
-    if presented is not None and presented[:7].lower() == "bearer ":
+    if fields(scope).get(b"authorization", b"")[:7].lower() == b"bearer ":
+        # There may be another one, which is refused.
+        authorization(scope)
         known = await judge(here, bearer_token(scope), (INTROSPECT,))
         return known.token.client_id, True, actor_of(known)
     caller = await authenticate(here, scope, parameters, "introspection")
-    secret_id = caller.secret_id
+    client, secret_id = caller.client, caller.secret_id
     if secret_id is not None and not here.uses.again(secret_id, "introspection", arrival(scope).address):
-        here.uses.note(caller.client.client_id, secret_id, "introspection", origin(scope, caller.actor))
-    return caller.client.client_id, INTROSPECT in caller.client.scope, caller.actor
+        here.uses.note(client.client_id, secret_id, "introspection", origin(scope, caller.actor))
+    return client.client_id, INTROSPECT in client.scope, caller.actor
 
 
 def _visible(known: Known, client_id: str | None, sees_all: bool) -> bool:

@@ -19,16 +19,10 @@ SMALL_BODY = 4096
 """Bodies up to this size have arrived with the head of the request: the server can go on to the next one after them."""
 
 
-def has_body(scope: Scope) -> bool:
-    """Whether a body was announced (RFC 9112 §6)."""
-    given = fields(scope)
-    return b"content-length" in given or b"transfer-encoding" in given
-
-
 def body_length(scope: Scope) -> int | None:
-    """How many bytes of body were announced; None when only the end of the body tells (RFC 9112 §6.3)."""
+    """How many bytes of body were announced, 0 for no body; None when only its end will tell (RFC 9112 §6.3)."""
     given = fields(scope)
-    return None if b"transfer-encoding" in given else int(given[b"content-length"])
+    return None if b"transfer-encoding" in given else int(given.get(b"content-length", b"0"))
 
 
 def closes(scope: Scope, status: int) -> bool:

@@ -55,8 +55,8 @@ class Line:
 
     @property
     def is_long(self) -> bool:
-        """Whether one more would have to wait too long."""
-        return self.taken >= FEW and self.taken * self.pace > LONGEST_WAIT
+        """Whether one more would have to wait too long, where `FEW` wait already."""
+        return self.taken * self.pace > LONGEST_WAIT
 
     def answered(self) -> None:
         """One of those who wait is answered; it still has its place."""
@@ -85,7 +85,7 @@ class Places:
 
     def are_short(self, line: Line | None) -> bool:
         """Whether a further request would find no place, or too long a line."""
-        return self.taken >= self.bound or (line is not None and line.is_long)
+        return self.taken >= self.bound or (line is not None and line.taken >= FEW and line.is_long)
 
     def leave_soon(self, place: "Place") -> None:
         """Lets go of the place in a moment, `BODY_WITHIN` at most, unless it is taken again before.
@@ -104,17 +104,21 @@ class Places:
 
 class Place:
     """A request's place. It is held from the request's arrival to the start of its answer, but not while it waits for
-    what is no work of the event loop or the database: its own body, or a password's hash."""
+    what is no work of the event loop or the database: its own body, or a password's hash. Who makes one has it."""
 
     __slots__ = ("_away", "_held", "_line", "_over", "_places")
 
     def __init__(self, places: Places, line: Line | None) -> None:
         self._places = places
         self._line = line
-        self._held = self._away = self._over = False
+        self._away = self._over = False
+        self._held = True
+        places.taken += 1
+        if line is not None:
+            line.taken += 1
 
     def take(self) -> None:
-        """Takes the place, unless the answer has begun."""
+        """Takes the place again, unless the answer has begun."""
         self._away = False
         if not self._held and not self._over:
             self._held = True
@@ -130,7 +134,10 @@ class Place:
 
     def come_back(self) -> bool:
         """Takes it again; False when it had been given back and there is none by now."""
-        if not self._held and not self._over and self._places.are_short(self._line):
+        if self._held:
+            self._away = False
+            return True
+        if not self._over and self._places.are_short(self._line):
             return False
         self.take()
         return True
@@ -139,21 +146,22 @@ class Place:
         """Gives it back now, if it was left."""
         if self._away:
             self._away = False
-            self._free()
+            if self._held:
+                self._free()
 
     def end(self) -> None:
         """The answer has begun, or there will be none."""
-        if self._held and not self._over and self._line is not None:
-            self._line.answered()
         self._over = True
-        self._free()
+        if self._held:
+            if self._line is not None:
+                self._line.answered()
+            self._free()
 
     def _free(self) -> None:
-        if self._held:
-            self._held = False
-            self._places.taken -= 1
-            if self._line is not None:
-                self._line.taken -= 1
+        self._held = False
+        self._places.taken -= 1
+        if self._line is not None:
+            self._line.taken -= 1
 
 
 @contextmanager

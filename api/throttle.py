@@ -15,12 +15,12 @@ import msgspec
 
 from api.arrival import parse_address
 from api.settings import Settings
-from api.throttle_file import NO_CELL, Cell, ThrottleFile
+from api.throttle_file import Cell, Spot, ThrottleFile
 from security.clock import SECOND, Clock, Moment, SystemClock
 
 FILE = "throttle-1"
 LONGEST_KEPT = 300
-"""Characters of a subject whose digest is kept."""
+"""Characters of a subject whose place in the file is kept."""
 
 FORGET = 900 * SECOND
 """Failures are forgotten after a quarter of an hour without one: slower for a guesser than the longest delay."""
@@ -185,14 +185,11 @@ class Throttle:
         self._clock = clock
         self._on_wait = on_wait
         # Clients authenticate with every request, from a few addresses each.
-        self._kept_digest = lru_cache(maxsize=8192)(self._digest)
+        self._spots = lru_cache(maxsize=4096)(self._find_spots)
 
-    def _digest(self, limit: Limit) -> bytes:
-        return b"" if self._file is None else self._file.digest(limit.rule, limit.subject)
-
-    def _mark(self, limit: Limit) -> bytes:
-        # Long subjects, which nobody needs, would make the memory as large as a caller likes.
-        return self._kept_digest(limit) if len(limit.subject) <= LONGEST_KEPT else self._digest(limit)
+    def _find_spots(self, limits: Limits) -> tuple[Spot, ...]:
+        file = self._file
+        return () if file is None else tuple([file.spot(each.rule, file.digest(*each)) for each in limits])
 
     def begin(self, *limits: Limit) -> Admission:
         """Counts an attempt against all limits, or against none if one of them says to wait."""
@@ -222,10 +219,12 @@ class Throttle:
         file = self._file
         if file is None:
             return None
-        marks = [(limit, self._mark(limit)) for limit in limits]
-        cells = [file.read(limit.rule, digest) for limit, digest in marks]
-        if cells.count(NO_CELL) == len(cells):
+        # Long subjects, which nobody needs, would make the memory as large as a caller likes. The first is the longest.
+        spots = self._spots(limits) if len(limits[0].subject) <= LONGEST_KEPT else self._find_spots(limits)
+        if file.is_silent(spots):
             return None
+        marks = [(limit, digest) for limit, (digest, _, _) in zip(limits, spots, strict=True)]
+        cells = [file.read(limit.rule, digest) for limit, digest in marks]
         wait = self._longest_wait(marks, cells, self._clock.now())
         return ceil(wait / SECOND) if wait else None
 

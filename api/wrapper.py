@@ -12,7 +12,7 @@ from api.arrival import KEY, Arrival, Proxies
 from api.body_arrival import Arriving, Patience
 from api.error_answers import ErrorAnswers
 from api.log_lines import REQUEST_ID, trace
-from api.malformed import body_length, closes, has_body, malformed
+from api.malformed import body_length, closes, malformed
 from api.masking import Masker
 from api.places import KEY as PLACE
 from api.places import Place, Places
@@ -69,7 +69,7 @@ class Wrapper:
         self.app = app
         self.errors = errors
         self.proxies = proxies or Proxies()
-        self.headers = (*HEADERS, STRICT_TRANSPORT) if secure else HEADERS
+        self.always = Always((*HEADERS, STRICT_TRANSPORT) if secure else HEADERS)
         self.log_requests = log_requests
         self.direct = direct or {}
         self.access = AccessLog(Masker(prefix), self.direct)
@@ -102,8 +102,7 @@ class Wrapper:
             return
         arrived = scope[KEY] = self.proxies.arrive(scope, self.make_id())
         place = scope[PLACE] = Place(self.places, line)
-        place.take()
-        outgoing = Outgoing(send, arrived, self.headers, scope, place)
+        outgoing = Outgoing(send, arrived, self.always, scope, place)
         if outgoing.head:
             scope["method"] = "GET"
         token = REQUEST_ID.set(arrived.request_id)
@@ -112,9 +111,8 @@ class Wrapper:
             if (problem := malformed(scope)) is not None:
                 await outgoing.answer(self.errors.answer(scope, problem))
             else:
-                given = receive
-                if has_body(scope):
-                    given = Arriving(receive, place, self._patience, body_length(scope))
+                length = body_length(scope)
+                given = Arriving(receive, place, self._patience, length) if length != 0 else receive
                 endpoint = self.direct.get(path)
                 if endpoint is None:
                     await self.app(scope, given, outgoing)
@@ -123,7 +121,8 @@ class Wrapper:
         except Exception as error:
             await self._rescue(scope, outgoing, error)
         finally:
-            place.end()
+            if outgoing.status is None:
+                place.end()
             REQUEST_ID.reset(token)
             method = "HEAD" if outgoing.head else scope["method"]
             seconds = perf_counter() - began
@@ -151,7 +150,7 @@ class Wrapper:
         found = self._busy.get(path)
         if found is None:
             given = self.errors.answer(scope, Unavailable())
-            found = [*given.headers, *_missing(tuple([name for name, _ in given.headers]), self.headers)], given.body
+            found = [*given.headers, *self.always.missing(tuple([name for name, _ in given.headers]))], given.body
             # Answers to OAuth's endpoints say nothing of the request, so one does for all.
             if path in self.direct:
                 self._busy[path] = found
@@ -167,15 +166,29 @@ class Wrapper:
         raise ConnectionAbortedError("the answer was broken off") from None
 
 
+class Always:
+    """The fields that every answer has, one way or another."""
+
+    def __init__(self, fields: Fields) -> None:
+        self._fields = fields
+        # Few sets of names are ever in use. Values are not kept: a cookie among them is a secret.
+        self.missing = lru_cache(maxsize=256)(self._missing)
+
+    def _missing(self, names: tuple[bytes, ...]) -> Fields:
+        """Those of the fields that an answer with these header names does not set itself."""
+        own = {name.lower() for name in names}
+        return tuple(field for field in self._fields if field[0] not in own)
+
+
 class Outgoing:
     """The `send` of one request: adds the headers, keeps the status, and drops the body of an answer to HEAD."""
 
-    __slots__ = ("_arrived", "_headers", "_place", "_scope", "_send", "head", "status")
+    __slots__ = ("_always", "_arrived", "_place", "_scope", "_send", "head", "status")
 
-    def __init__(self, send: Send, arrived: Arrival, headers: Fields, scope: Scope, place: Place) -> None:
+    def __init__(self, send: Send, arrived: Arrival, always: Always, scope: Scope, place: Place) -> None:
         self._send = send
         self._arrived = arrived
-        self._headers = headers
+        self._always = always
         self._place = place
         self._scope = scope
         self.head = scope["method"] == "HEAD"
@@ -197,16 +210,8 @@ class Outgoing:
     async def _start(self, status: int, given: Fields, message: Message) -> None:
         self.status = status
         self._place.end()
-        missing = _missing(tuple([name for name, _ in given]), self._headers)
+        missing = self._always.missing(tuple([name for name, _ in given]))
         headers = [*given, *missing, (b"x-request-id", self._arrived.request_id.encode("ascii"))]
         if status >= 400 and closes(self._scope, status):
             headers.append(CLOSE)
         await self._send({**message, "status": status, "headers": headers})
-
-
-# Few sets of names are ever in use. Values are not kept: a cookie among them is a secret.
-@lru_cache(maxsize=256)
-def _missing(names: tuple[bytes, ...], always: Fields) -> Fields:
-    """Those of the fields that an answer with these header names does not set itself."""
-    own = {name.lower() for name in names}
-    return tuple(field for field in always if field[0] not in own)

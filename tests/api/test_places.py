@@ -38,9 +38,7 @@ class Crowd:
 
     def come(self, count: int) -> None:
         for _ in range(count):
-            place = Place(self.places, self.line)
-            place.take()
-            self.waiting.append(place)
+            self.waiting.append(Place(self.places, self.line))
 
     def answer(self, count: int, seconds: float) -> None:
         """So many are answered, one every so many seconds, and as many come."""
