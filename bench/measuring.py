@@ -119,6 +119,8 @@ def _round(
     for work in works if number % 2 == 0 else reversed(works):
         load = subject.load(work, over, plan.codes)
         measured[work] = wrk.run(over.port, load, seconds=plan.seconds, connections=plan.connections)
+        # What this work leaves to be followed is nothing that the next one, or another server, should pay for.
+        upkeep.settle(subject)
     rate = constant() if first is None else first
     for work, found in measured.items():
         key = (subject.name, work)
