@@ -64,7 +64,7 @@ async def execute(
         refresh = here.format.mint(Kind.REFRESH_TOKEN)
     facts["minted"] = Minted(access.hex, None if refresh is None else refresh.hex)
 
-    def under_lock(view: View) -> dict[str, Any] | Refusal:
+    def under_lock(view: View) -> "dict[str, Any] | Refusal":
         person = account_id
         if presented is not None:
             found = view.grant_of(presented)

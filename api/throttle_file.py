@@ -127,7 +127,7 @@ class ThrottleFile:
         return digest, place.start, place.stop
 
     def is_silent(self, spots: Iterable[Spot]) -> bool:
-        """Whether surely nothing is remembered there, as of nearly everybody: one search in C for each finds that out."""
+        """Whether surely nothing is remembered there, as of nearly everybody: one search in C for each tells."""
         find = self._memory.find
         for digest, start, stop in spots:  # noqa: SIM110 - asked for with every request, and a generator costs more
             if find(digest, start, stop) >= 0:

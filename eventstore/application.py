@@ -47,3 +47,9 @@ class Log(Application[str]):
     def construct_event_store(self) -> LogStore:
         """The store that the ledger appends with."""
         return LogStore(self.mapper, self.recorder)
+
+    def close(self) -> None:
+        """Lets the ledger's connection go too."""
+        recorder: Any = self.recorder
+        recorder.release()
+        super().close()

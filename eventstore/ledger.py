@@ -129,7 +129,7 @@ class Ledger:
         """
         future: asyncio.Future[Executed[Any]] = asyncio.get_running_loop().create_future()
 
-        def answer(executed: Executed[Any] | None, error: BaseException | None) -> None:
+        def answer(executed: "Executed[Any] | None", error: BaseException | None) -> None:
             if executed is not None and executed.recorded:
                 self.arrivals.ring()
             if future.done():  # the caller went away; the facts stand all the same
@@ -153,7 +153,7 @@ class Ledger:
         errors: list[BaseException] = []
         left = len(asked)
 
-        def answer(executed: Executed[Any] | None, error: BaseException | None) -> None:
+        def answer(executed: "Executed[Any] | None", error: BaseException | None) -> None:
             nonlocal left
             left -= 1
             if error is not None:

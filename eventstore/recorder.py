@@ -1,6 +1,7 @@
 """The library's SQLAlchemy recorder with our positions, text state and one statement for many events."""
 
-from collections.abc import Iterator, Sequence
+import contextlib
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -11,7 +12,7 @@ from sqlalchemy import Connection, insert, select, text
 from domain.event import Recorded
 from eventstore.mapper import LogMapper
 from eventstore.stored import events
-from projections.prepared import Prepared
+from projections.prepared import Prepared, translate
 
 INSERT = Prepared(insert(events))
 CHANNEL = "grantlog_log"
@@ -24,15 +25,48 @@ _STORED = _NOTIFICATION[1:]
 class LogRecorder(SQLAlchemyApplicationRecorder):
     """Inserts within the ledger's transaction only. Positions are the ledger's: no table lock, no sequence."""
 
+    _kept: Connection | None = None
+
     @contextmanager
     def appending(self) -> Iterator[Connection]:
-        """The ledger's transaction: committed at the end of the block, rolled back when it raises.
+        """The ledger's transaction: committed at the end of the block, rolled back when it raises. One at a time.
 
-        Without the library's session, which is made for objects and costs more than a small batch.
+        All of them have one connection, whose driver begins and commits. SQLAlchemy is left to believe that it is in a
+        single long transaction: what it does for each of its own, with a pool and with listeners, costs more than a
+        small batch, and so does the library's session. Raises SQLAlchemy's errors.
         """
-        engine: Any = self.datastore.engine
-        with engine.begin() as connection:
+        connection = self._kept
+        if connection is None:
+            connection = self._kept = self._connect()
+        driver: Any = connection.connection.driver_connection
+        if connection.dialect.name == "sqlite":
+            _run(connection, "BEGIN IMMEDIATE", driver.execute, "BEGIN IMMEDIATE")
+        try:
             yield connection
+            self.commit(connection)
+        except BaseException:
+            self._kept = None
+            with contextlib.suppress(Exception):
+                driver.rollback()
+            connection.close()
+            raise
+
+    def commit(self, connection: Connection) -> None:
+        """Has the database keep what this transaction wrote; returns when it is on disk."""
+        driver: Any = connection.connection.driver_connection
+        _run(connection, "COMMIT", driver.commit)
+
+    def _connect(self) -> Connection:
+        engine: Any = self.datastore.engine
+        connection: Connection = engine.connect()
+        connection.begin()
+        return connection
+
+    def release(self) -> None:
+        """Lets the connection go."""
+        if self._kept is not None:
+            self._kept.close()
+            self._kept = None
 
     def insert_rows(self, connection: Connection, rows: Sequence[dict[str, Any]]) -> None:
         """Appends at the rows' own dense positions. Raises SQLAlchemy's IntegrityError when one is taken already."""
@@ -90,6 +124,13 @@ class LogRecorder(SQLAlchemyApplicationRecorder):
         with self.transaction(commit=False) as session:
             found: int | None = session.connection().scalar(select(events.c.id).order_by(events.c.id.desc()).limit(1))
             return found
+
+
+def _run(connection: Connection, words: str, call: Callable[..., object], *args: str) -> None:
+    try:
+        call(*args)
+    except Exception as error:
+        translate(connection, words, error)
 
 
 class LogStore(EventStore[str]):

@@ -5,7 +5,7 @@ import threading
 from typing import Any
 
 import pytest
-from sqlalchemy import RootTransaction, select, text
+from sqlalchemy import Connection, select, text
 from sqlalchemy.exc import OperationalError
 
 from eventstore import committer
@@ -13,6 +13,7 @@ from eventstore.commands import DatabaseAway
 from eventstore.committer import APART
 from eventstore.engines import migrating
 from eventstore.ledger import Ledger
+from eventstore.recorder import LogRecorder
 from eventstore.stored import head
 from eventstore.transactions import LockBusy, Transactions
 from security.clock import ManualClock
@@ -72,15 +73,15 @@ async def test_a_commit_whose_answer_was_lost_is_not_done_twice(
     ledger: Ledger, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await ledger.execute(register("first"), origin=HERE)
-    real, lost = RootTransaction.commit, []
+    real, lost = LogRecorder.commit, []
 
-    def commit(self: RootTransaction) -> None:
-        real(self)
+    def commit(self: LogRecorder, connection: Connection) -> None:
+        real(self, connection)
         if not lost:
             lost.append(True)
             raise ConnectionResetError
 
-    monkeypatch.setattr(RootTransaction, "commit", commit)
+    monkeypatch.setattr(LogRecorder, "commit", commit)
     executed = await ledger.execute(register("second"), origin=HERE)
     assert lost
     assert executed.refusal is None
@@ -89,11 +90,11 @@ async def test_a_commit_whose_answer_was_lost_is_not_done_twice(
 
 
 async def test_a_commit_that_failed_is_told_to_its_caller(ledger: Ledger, monkeypatch: pytest.MonkeyPatch) -> None:
-    def commit(self: RootTransaction) -> None:
+    def commit(self: LogRecorder, connection: Connection) -> None:
         raise ConnectionResetError
 
     with monkeypatch.context() as broken:
-        broken.setattr(RootTransaction, "commit", commit)
+        broken.setattr(LogRecorder, "commit", commit)
         with pytest.raises(ConnectionResetError):
             await ledger.execute(register("a"), origin=HERE)
     assert (await ledger.head())[0] == 0
@@ -101,11 +102,11 @@ async def test_a_commit_that_failed_is_told_to_its_caller(ledger: Ledger, monkey
 
 
 async def test_a_database_that_goes_while_it_commits_is_away(ledger: Ledger, monkeypatch: pytest.MonkeyPatch) -> None:
-    def commit(self: RootTransaction) -> None:
+    def commit(self: LogRecorder, connection: Connection) -> None:
         raise OperationalError("COMMIT", None, ConnectionResetError())
 
     with monkeypatch.context() as broken:
-        broken.setattr(RootTransaction, "commit", commit)
+        broken.setattr(LogRecorder, "commit", commit)
         with pytest.raises(DatabaseAway):
             await ledger.execute(register("a"), origin=HERE)
     assert (await ledger.execute(register("a"), origin=HERE)).refusal is None
@@ -145,19 +146,19 @@ async def test_who_comes_while_the_disk_writes_is_in_the_next_transaction(
 async def test_a_large_batch_whose_commit_breaks_is_done_once(
     sqlite_url: str, keyring: Keyring, clock: ManualClock, monkeypatch: pytest.MonkeyPatch, *, stored: bool
 ) -> None:
-    real, broken = RootTransaction.commit, []
+    real, broken = LogRecorder.commit, []
 
-    def commit(self: RootTransaction) -> None:
+    def commit(self: LogRecorder, connection: Connection) -> None:
         if broken:
-            real(self)
+            real(self, connection)
             return
         broken.append(True)
         if stored:
-            real(self)
+            real(self, connection)
         raise ConnectionResetError
 
     ledger = await Ledger.open(sqlite_url, keyring, clock)
-    monkeypatch.setattr(RootTransaction, "commit", commit)
+    monkeypatch.setattr(LogRecorder, "commit", commit)
     results = await asyncio.gather(*(ledger.execute(register(f"c{n}"), origin=HERE) for n in range(APART)))
     assert broken
     assert [each.recorded[0].position for each in results] == list(range(1, 2 * APART, 2))
@@ -182,11 +183,11 @@ async def test_what_may_have_been_committed_is_not_done_again(
     """The database goes while it commits, cannot be asked about it, and is back a moment later."""
     real, asked = Transactions._is_stored, []
 
-    def commit(self: RootTransaction) -> None:
+    def commit(self: LogRecorder, connection: Connection) -> None:
         if not asked:
-            self.connection.connection.commit()
+            connection.connection.driver_connection.commit()
             raise OperationalError("COMMIT", None, ConnectionResetError())
-        original(self)
+        original(self, connection)
 
     def is_stored(self: Transactions, batch: Any) -> bool:
         asked.append(batch)
@@ -194,9 +195,9 @@ async def test_what_may_have_been_committed_is_not_done_again(
             raise OperationalError("SELECT", None, ConnectionResetError())
         return real(self, batch)
 
-    original = RootTransaction.commit
+    original = LogRecorder.commit
     with monkeypatch.context() as broken:
-        broken.setattr(RootTransaction, "commit", commit)
+        broken.setattr(LogRecorder, "commit", commit)
         broken.setattr(Transactions, "_is_stored", is_stored)
         asking = [ledger.execute(register(f"c{n}"), origin=HERE) for n in range(callers)]
         answers = await asyncio.gather(*asking, return_exceptions=True)
