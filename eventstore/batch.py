@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
-from sqlalchemy import Connection, bindparam, select, update
+from sqlalchemy import Connection, bindparam, update
 
 from domain.account import Erased
 from domain.decision import Outcome, Refusal, accept
@@ -13,6 +13,7 @@ from eventstore.changes import MANY
 from eventstore.commands import Command, Executed, Origin, Step, Sweep
 from eventstore.engines import together
 from eventstore.issued import OfGrant, grants_of
+from eventstore.recorder import Head
 from eventstore.states import Folded, evolve, initial
 from eventstore.stored import head
 from eventstore.view import View
@@ -20,7 +21,6 @@ from eventstore.writing import Writing
 from projections.prepared import Prepared
 from security.ids import new_id
 
-_LOCKED_HEAD = Prepared(select(head.c.position, head.c.time).where(head.c.id == 1).with_for_update())
 _MOVE_HEAD = Prepared(update(head).where(head.c.id == 1).values(position=bindparam("position"), time=bindparam("time")))
 
 
@@ -46,16 +46,13 @@ class Request:
 class Batch:
     """One transaction of the log, under the head row's lock. Not thread-safe; it lives as long as the transaction."""
 
-    def __init__(self, writing: Writing, connection: Connection, clock: Callable[[], Moment]) -> None:
+    def __init__(self, writing: Writing, locked: Head, clock: Callable[[], Moment]) -> None:
         self._writing = writing
-        self.connection = connection
-        row = _LOCKED_HEAD.first(self.connection, {})
-        if row is None:
-            raise AssertionError("the log has no head")
-        self.position: int = row[0]
+        self.connection = locked.connection
+        self.position = locked.position
         # The lock may have been waited for, and requests that came meanwhile are in this batch.
-        self.now: Moment = max(clock(), row[1])
-        self._start = self.position
+        self.now: Moment = max(clock(), locked.time)
+        self._start = self._written = self.position
         self._folds: dict[str, tuple[Any, int]] = {}
         self._pending: list[Recorded] = []
         self._recorded: list[Recorded] = []
@@ -237,12 +234,25 @@ class Batch:
             self._pending, self._indexes = [], []
             self._writing.append(self.connection, pending, indexes)
 
-    def finish(self) -> None:
-        """Flushes and moves the head. The transaction's commit follows."""
-        if self.position != self._start:
+    def write(self) -> None:
+        """Flushes and moves the head, so that nothing is left to be done but the commit."""
+        if self.position != self._written:
             with together(self.connection):
-                self._write()
-                _MOVE_HEAD.run(self.connection, ({"position": self.position, "time": self.now},))
+                self._move()
+
+    def finish(self, commit: Callable[[Connection], None]) -> None:
+        """Writes what is not written yet and commits; on PostgreSQL in one message to the server."""
+        if self.position == self._written:
+            commit(self.connection)
+            return
+        with together(self.connection):
+            self._move()
+            commit(self.connection)
+
+    def _move(self) -> None:
+        self._write()
+        _MOVE_HEAD.run(self.connection, ({"position": self.position, "time": self.now},))
+        self._written = self.position
 
     def keep(self) -> None:
         """After the commit: what this batch learnt is what the process knows."""

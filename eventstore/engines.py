@@ -55,11 +55,18 @@ def reaching(url: URL) -> dict[str, int]:
 
 
 def writing(url: str) -> Engine:
-    """The ledger's engine. On SQLite a lock that is held is refused at once."""
+    """The ledger's engine; who has it begins and commits. On SQLite a lock that is held is refused at once."""
     parsed = make_url(url)
     if is_sqlite(parsed):
         return _sqlite(parsed, None, 0)
-    return create_engine(parsed, pool_size=1, max_overflow=1, pool_pre_ping=False, connect_args=reaching(parsed))
+    return create_engine(
+        parsed,
+        pool_size=1,
+        max_overflow=1,
+        pool_pre_ping=False,
+        isolation_level="AUTOCOMMIT",
+        connect_args=reaching(parsed),
+    )
 
 
 def reading(url: str, size: int) -> Engine:

@@ -3,23 +3,35 @@
 import contextlib
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any
+from functools import partial
+from typing import Any, NamedTuple
 
 from eventsourcing.persistence import EventStore, Notification, StoredEvent
 from eventsourcing_sqlalchemy.recorders import SQLAlchemyApplicationRecorder
 from sqlalchemy import Connection, insert, select, text
 
-from domain.event import Recorded
+from domain.event import Moment, Recorded
 from eventstore.mapper import LogMapper
-from eventstore.stored import events
+from eventstore.stored import events, head
 from projections.prepared import Prepared, translate
 
 INSERT = Prepared(insert(events))
 CHANNEL = "grantlog_log"
 _NOTIFY = Prepared(text(f"NOTIFY {CHANNEL}"))
 
+_HEAD = Prepared(select(head.c.position, head.c.time).where(head.c.id == 1))
+_LOCK = f"BEGIN; SELECT position, time FROM {head.name} WHERE id = 1 FOR UPDATE"  # noqa: S608 - names of ours
+
 _NOTIFICATION = (events.c.id, events.c.originator_id, events.c.originator_version, events.c.topic, events.c.state)
 _STORED = _NOTIFICATION[1:]
+
+
+class Head(NamedTuple):
+    """A transaction's connection, and position and time of the newest event before it."""
+
+    connection: Connection
+    position: int
+    time: Moment
 
 
 class LogRecorder(SQLAlchemyApplicationRecorder):
@@ -28,22 +40,24 @@ class LogRecorder(SQLAlchemyApplicationRecorder):
     _kept: Connection | None = None
 
     @contextmanager
-    def appending(self) -> Iterator[Connection]:
-        """The ledger's transaction: committed at the end of the block, rolled back when it raises. One at a time.
+    def appending(self) -> Iterator[Head]:
+        """The ledger's transaction, with the log's lock. What is not committed in it is rolled back. One at a time.
 
-        All of them have one connection, whose driver begins and commits. SQLAlchemy is left to believe that it is in a
-        single long transaction: what it does for each of its own, with a pool and with listeners, costs more than a
-        small batch, and so does the library's session. Raises SQLAlchemy's errors.
+        All transactions have one connection, whose
+        driver begins and commits. SQLAlchemy is left to believe that it is in a single long transaction: what it does
+        for each of its own, with a pool and with listeners, costs more than a small batch, and so does the library's
+        session. Raises SQLAlchemy's errors.
         """
         connection = self._kept
         if connection is None:
             connection = self._kept = self._connect()
         driver: Any = connection.connection.driver_connection
         if connection.dialect.name == "sqlite":
+            # When the lock is refused there is nothing to be rolled back.
             _run(connection, "BEGIN IMMEDIATE", driver.execute, "BEGIN IMMEDIATE")
         try:
-            yield connection
-            self.commit(connection)
+            yield _head(connection)
+            driver.rollback()
         except BaseException:
             self._kept = None
             with contextlib.suppress(Exception):
@@ -52,9 +66,12 @@ class LogRecorder(SQLAlchemyApplicationRecorder):
             raise
 
     def commit(self, connection: Connection) -> None:
-        """Has the database keep what this transaction wrote; returns when it is on disk."""
+        """Has the database keep what the transaction wrote: it is on disk when this returns.
+
+        Among statements that are sent `together` it is one of them, and done when they are.
+        """
         driver: Any = connection.connection.driver_connection
-        _run(connection, "COMMIT", driver.commit)
+        _run(connection, "COMMIT", driver.execute, "COMMIT")
 
     def _connect(self) -> Connection:
         engine: Any = self.datastore.engine
@@ -124,6 +141,21 @@ class LogRecorder(SQLAlchemyApplicationRecorder):
         with self.transaction(commit=False) as session:
             found: int | None = session.connection().scalar(select(events.c.id).order_by(events.c.id.desc()).limit(1))
             return found
+
+
+def _head(connection: Connection) -> Head:
+    """Takes the lock of the log's head, if it is not the database's own, and reads the head."""
+    if connection.dialect.name == "sqlite":
+        row = _HEAD.first(connection, {})
+    else:
+        cursor: Any = connection.connection.cursor()
+        # To begin and to lock in one message is a turn to the server less. Of several statements none can be prepared.
+        _run(connection, _LOCK, partial(cursor.execute, _LOCK, prepare=False))
+        cursor.nextset()
+        row = cursor.fetchone()
+    if row is None:
+        raise AssertionError("the log has no head")
+    return Head(connection, *row)
 
 
 def _run(connection: Connection, words: str, call: Callable[..., object], *args: str) -> None:

@@ -36,7 +36,7 @@ class Unknown(Exception):
 
 
 class Decided(NamedTuple):
-    """A batch that is written and not yet committed, with the answers for after that."""
+    """A batch that is not yet committed, with the answers for after that."""
 
     requests: list[Request]
     answers: list[Answer]
@@ -84,12 +84,12 @@ class Transactions:
         return answers, ()
 
     def decide(self, requests: list[Request], more: More | None = None) -> Decided:
-        """All but the commit. Raises `LockBusy`, and anything else when nothing of it is left."""
+        """Decides them in a new transaction. Raises `LockBusy`, and anything else when nothing of it is left."""
         answers: list[Answer] = []
         with contextlib.ExitStack() as transaction:
             try:
-                connection = transaction.enter_context(self._recorder.appending())
-                batch = Batch(self._writing, connection, self._clock.now)
+                locked = transaction.enter_context(self._recorder.appending())
+                batch = Batch(self._writing, locked, self._clock.now)
             except OperationalError as error:
                 if _is_busy(error):
                     raise LockBusy from error
@@ -99,14 +99,17 @@ class Transactions:
             batch.look_up(requests)
             for request in requests:
                 answers.append(_decided(batch, request))
-            batch.finish()
+            if batch.connection.dialect.name == "sqlite":
+                # The commit may be another thread's, the statements are this one's. PostgreSQL gets all in one message.
+                batch.write()
             return Decided(requests, answers, batch, transaction.pop_all())
         raise AssertionError("a transaction swallows no exception")
 
     def commit(self, decided: Decided) -> None:
         """Returns when the batch is on disk. Raises `Unknown`, and anything else when it is not and will not be."""
         try:
-            decided.transaction.close()
+            with decided.transaction:
+                decided.batch.finish(self._recorder.commit)
         except Exception:
             # A connection that breaks while it commits leaves open whether it did; redoing what was done would do it
             # twice. The log itself tells.
@@ -128,8 +131,8 @@ class Transactions:
             return False
         found: list[str | None] = []
         try:
-            with self._recorder.appending() as connection:
-                found.append(connection.scalar(select(events.c.state).where(events.c.id == batch.last.position)))
+            with self._recorder.appending() as locked:
+                found.append(locked.connection.scalar(select(events.c.state).where(events.c.id == batch.last.position)))
         except Exception:
             # What was read is true, even if the transaction that read it ends badly.
             if not found:
