@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 import psycopg
 import pytest
-from sqlalchemy import Engine, event
+from sqlalchemy import Connection, Engine, event
 
 TRANSACTION = ("BEGIN", "COMMIT", "ROLLBACK", "PRAGMA")
 
@@ -28,14 +28,17 @@ class Counter:
 
     def statement(self, sql: Any) -> None:
         text = sql if isinstance(sql, str) else str(sql)
-        if text.lstrip().upper().startswith(TRANSACTION) or text.startswith("--"):
+        self.commits += text == "COMMIT"
+        # PostgreSQL is told to begin in one message with the first statement.
+        if (text.lstrip().upper().startswith(TRANSACTION) and ";" not in text) or text.startswith("--"):
             return
         # SQLite tells a statement again when a trigger of its table runs, and the trigger's own parts as comments.
         if self.statements[-1:] != [text]:
             self.statements.append(text)
 
-    def commit(self, _: Any) -> None:
-        self.commits += 1
+    def commit(self, connection: Connection) -> None:
+        """SQLAlchemy has its driver commit. SQLite tells that as a statement."""
+        self.commits += connection.dialect.name != "sqlite"
 
     def taken(self) -> Work:
         """What was done since the last call."""
