@@ -255,14 +255,14 @@ def _issued(state: State, recorded: Recorded) -> State:
         grant_id=recorded.stream.partition(":")[2],
         client_id=event.client_id,
         account_id=event.account_id,
-        scope=_names(event.scope),
+        scope=names_of(event.scope),
         position=state.position or recorded.position,
         started_at=state.started_at or now,
     )
 
 
 @lru_cache(maxsize=1_024)
-def _names(scope: str) -> tuple[str, ...]:
+def names_of(scope: str) -> tuple[str, ...]:
     """A scope's names, which the grants that are alike share."""
     return tuple(scope.split(" "))
 

@@ -1,12 +1,14 @@
 """Live validation of tokens: one joined row, kept as long as the log says that nothing in it changed."""
 
 from collections import OrderedDict
+from sys import intern
 from typing import Any
 
 import msgspec
 from msgspec.structs import astuple
 from sqlalchemy import Connection
 
+from domain import grant
 from domain.event import Moment
 from domain.rules import validity
 from eventstore.changes import Changes
@@ -127,18 +129,21 @@ class Validation:
         if verdict is None:
             return None
         token, standing = verdict.token, verdict.standing
-        scope = tuple(token.scope.split(" "))
-        streams = [f"client:{token.client_id}"]
+        scope = grant.names_of(token.scope)
+        # Interned is what tokens of different terms have in common.
+        client_id = intern(token.client_id)
+        secret_id = None if token.secret_id is None else intern(token.secret_id)
+        streams = [intern(f"client:{client_id}")]
         username = None
         if token.account_id is not None:
             streams += [f"account:{token.account_id}", f"consent:{token.account_id}:{token.client_id}"]
             person = accounts.by_id(connection, token.account_id)
             if person is not None:
-                streams += [f"role:{person.realm}:{name}" for name in person.roles]
+                streams += [intern(f"role:{person.realm}:{name}") for name in person.roles]
                 allowed = roles.allowed_scopes(connection, person.realm, person.roles)
                 scope = tuple(name for name in scope if name in allowed)
             username = self._privacy.open(connection, verdict.username)
-        terms = Terms(token.kind, token.client_id, token.account_id, token.secret_id, scope, username, tuple(streams))
+        terms = Terms(token.kind, client_id, token.account_id, secret_id, scope, username, tuple(streams))
         return Known(
             digest,
             terms,
