@@ -1,7 +1,9 @@
 """An answer as plain data: what hot endpoints and the outermost layer send without a framework response."""
 
 from collections.abc import Awaitable, Callable, Iterable, Mapping, MutableMapping
-from typing import Any, NamedTuple
+from typing import Any
+
+import msgspec
 
 # A dict whose members depend on its type; the framework and the server each have types of their own for it.
 Scope = Any
@@ -17,25 +19,34 @@ FIELDS = "grantlog.fields"
 """Where the scope holds what `fields` put together."""
 
 
-class Answer(NamedTuple):
-    """Status, header fields with lower-case names, and the whole body."""
+Fields = tuple[tuple[bytes, bytes], ...]
+"""Header fields with lower-case names."""
+
+
+class Answer(msgspec.Struct, frozen=True, gc=False):
+    """Status, header fields, and the whole body."""
 
     status: int
-    headers: tuple[tuple[bytes, bytes], ...]
+    headers: Fields
     body: bytes
 
 
 def answer(status: int, body: bytes, media_type: str | None, headers: Headers | None = None) -> Answer:
     """An answer with its `Content-Type` and `Content-Length` (RFC 9110 §8.3, §8.6); 204 and 304 carry neither."""
-    fields = raw_headers(headers.items() if headers else ())
+    return Answer(status, fields_of(None if status in (204, 304) else len(body), media_type, headers), body)
+
+
+def fields_of(length: int | None, media_type: str | None, headers: Headers | None = None) -> Fields:
+    """The header fields of an answer whose body has so many octets; None where none is told."""
+    found = raw_headers(headers.items() if headers else ())
     if media_type is not None:
-        fields += ((b"content-type", media_type.encode("latin-1")),)
-    if status not in (204, 304):
-        fields += ((b"content-length", str(len(body)).encode()),)
-    return Answer(status, fields, body)
+        found += ((b"content-type", media_type.encode("latin-1")),)
+    if length is not None:
+        found += ((b"content-length", str(length).encode()),)
+    return found
 
 
-def raw_headers(headers: Iterable[tuple[str, str]]) -> tuple[tuple[bytes, bytes], ...]:
+def raw_headers(headers: Iterable[tuple[str, str]]) -> Fields:
     """Header fields as ASGI wants them. Raises ValueError for a line break: nobody may add a field through a value."""
     fields = []
     for name, value in headers:

@@ -25,11 +25,11 @@ class Bearer:
 
     @property
     def grant_id(self) -> str:
-        return self.known.token.grant_id
+        return self.known.grant_id
 
     @property
     def account_id(self) -> str | None:
-        return self.known.token.account_id
+        return self.known.terms.account_id
 
 
 def bearer_token(scope: Scope) -> str | None:
@@ -45,21 +45,20 @@ async def judge(here: Services, raw: str | None, needed: Sequence[str]) -> Known
     known = None
     if raw is not None and 0 < len(raw) <= LONGEST_TOKEN:
         known = await here.ledger.validation.find(digest(raw))
-    if known is None or known.token.kind != "access" or known.reason(here.ledger.clock.now()) != "active":
+    if known is None or known.terms.kind != "access" or known.reason(here.ledger.clock.now()) != "active":
         raise Unauthenticated()
     for name in needed:
-        if name not in known.scope:
+        if name not in known.terms.scope:
             raise InsufficientScope(name)
     return known
 
 
 def actor_of(known: Known) -> Actor:
     """The person for whom a token acts, or its client, acting with the grant."""
-    token = known.token
-    credential = {"grant_id": token.grant_id}
-    if token.account_id is not None:
-        return Actor("person", token.account_id, credential)
-    return Actor("client", token.client_id, credential)
+    terms, credential = known.terms, {"grant_id": known.grant_id}
+    if terms.account_id is not None:
+        return Actor("person", terms.account_id, credential)
+    return Actor("client", terms.client_id, credential)
 
 
 async def authorize(connection: Any, *needed: str) -> Bearer:
@@ -67,8 +66,6 @@ async def authorize(connection: Any, *needed: str) -> Bearer:
     here = services(connection)
     known = await judge(here, bearer_token(connection.scope), needed)
     came = origin(connection.scope, actor_of(known))
-    if not here.token_uses.again(known.token.digest, None, came.ip, ended=False):
-        here.token_uses.note(
-            known.token.digest, known.token, None, via="api", address=came.ip, origin=lambda: came, seen_by=None
-        )
-    return Bearer(known, frozenset(known.scope), came)
+    if not here.token_uses.again(known.digest, None, came.ip, ended=False):
+        here.token_uses.note(known.digest, known, None, via="api", address=came.ip, origin=lambda: came, seen_by=None)
+    return Bearer(known, frozenset(known.terms.scope), came)

@@ -1,11 +1,11 @@
 """The introspection endpoint (RFC 7662)."""
 
-from functools import partial
+from functools import lru_cache, partial
 from typing import Any
 
 import msgspec
 
-from api.answers import JSON, Answer, Receive, Scope, answer, fields
+from api.answers import JSON, Answer, Fields, Receive, Scope, answer, fields, fields_of
 from api.arrival import arrival
 from api.bearer import actor_of, bearer_token, judge
 from api.bodies import read_parameters
@@ -15,13 +15,14 @@ from api.oauth_endpoint import endpoint
 from api.oauth_errors import InvalidRequest
 from api.services import Services, origin, services
 from domain.event import SECOND, Actor
-from eventstore.validation import Known
+from eventstore.validation import Known, Terms
 from security.tokens import digest, has_checksum
 
 INTROSPECT = "introspect"
 """The administrative scope that shows every access token; without it a client sees its own tokens alone."""
 
-INACTIVE = answer(200, b'{"active":false}', JSON, {"cache-control": "no-store"})
+NO_STORE = {"cache-control": "no-store"}
+INACTIVE = answer(200, b'{"active":false}', JSON, NO_STORE)
 LONGEST_TOKEN = 1024
 
 _encode = msgspec.json.Encoder().encode
@@ -53,7 +54,7 @@ async def _post(scope: Scope, receive: Receive) -> Answer:
         agent = parameters.get("client_user_agent") if seen else None
         here.token_uses.note(
             sha256,
-            None if known is None else known.token,
+            known,
             None if reason == "active" else reason,
             via="introspection",
             address=address,
@@ -64,11 +65,11 @@ async def _post(scope: Scope, receive: Receive) -> Answer:
         )
     if known is None or reason != "active" or not seen:
         return INACTIVE
-    if known.answer is None:
-        body = _encode(members(known, here.settings.issuer))
-        known.answer = answer(200, body, JSON, {"cache-control": "no-store"})
-    found: Answer = known.answer
-    return found
+    if not known.said:
+        known.said = _encode(_own(known))[1:]
+        known.terms.said = known.terms.said or _encode(_common(known.terms, here.settings.issuer))[:-1] + b","
+    body = known.terms.said + known.said
+    return Answer(200, _fields(len(body)), body)
 
 
 async def _caller(here: Services, scope: Scope, parameters: dict[str, str]) -> tuple[str, bool, Actor]:
@@ -77,7 +78,7 @@ async def _caller(here: Services, scope: Scope, parameters: dict[str, str]) -> t
         # There may be another one, which is refused.
         authorization(scope)
         known = await judge(here, bearer_token(scope), (INTROSPECT,))
-        return known.token.client_id, True, actor_of(known)
+        return known.terms.client_id, True, actor_of(known)
     caller = await authenticate(here, scope, parameters, "introspection")
     client, secret_id = caller.client, caller.secret_id
     if secret_id is not None and not here.uses.again(secret_id, "introspection", arrival(scope).address):
@@ -86,35 +87,47 @@ async def _caller(here: Services, scope: Scope, parameters: dict[str, str]) -> t
 
 
 def _visible(known: Known, client_id: str | None, sees_all: bool) -> bool:
-    if known.token.kind == "code":
+    terms = known.terms
+    if terms.kind == "code":
         return False
-    if known.token.client_id == client_id:
+    if terms.client_id == client_id:
         return True
-    return sees_all and known.token.kind == "access"
+    return sees_all and terms.kind == "access"
 
 
-def members(known: Known, issuer: str) -> dict[str, Any]:
-    """What an active token is (RFC 7662 §2.2). `jti` is the first half of the token's digest: unique and no secret."""
-    token = known.token
+@lru_cache(maxsize=1_024)
+def _fields(length: int) -> Fields:
+    """The header fields of every answer whose body is as long."""
+    return fields_of(length, JSON, NO_STORE)
+
+
+def _common(terms: Terms, issuer: str) -> dict[str, Any]:
+    """What the answer says of every active token of these terms (RFC 7662 §2.2)."""
     found: dict[str, Any] = {
         "active": True,
-        "scope": " ".join(known.scope),
-        "client_id": token.client_id,
-        "token_type": "Bearer",
-        "exp": token.expires_at // SECOND,
-        "iat": token.issued_at // SECOND,
-        "sub": token.account_id or token.client_id,
+        "scope": " ".join(terms.scope),
+        "client_id": terms.client_id,
+        "sub": terms.account_id or terms.client_id,
         "iss": issuer,
         "aud": issuer,
-        "jti": token.digest[:16].hex(),
-        "grant_id": token.grant_id,
     }
-    if known.username is not None:
-        found["username"] = known.username
-    if token.kind == "refresh":
+    if terms.username is not None:
+        found["username"] = terms.username
+    if terms.kind == "refresh":
         found["token_use"] = "refresh"  # noqa: S105 - the word of the contract
-        del found["token_type"]
+    else:
+        found["token_type"] = "Bearer"  # noqa: S105 - likewise
     return found
+
+
+def _own(known: Known) -> dict[str, Any]:
+    """What it says of one token. `jti` is the first half of the token's digest: unique and no secret."""
+    return {
+        "exp": known.expires_at // SECOND,
+        "iat": known.issued_at // SECOND,
+        "jti": known.digest[:16].hex(),
+        "grant_id": known.grant_id,
+    }
 
 
 introspect = endpoint("/oauth/introspect", _post)

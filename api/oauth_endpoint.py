@@ -5,6 +5,7 @@ from typing import Any, NamedTuple
 
 from litestar import asgi
 from litestar.handlers import ASGIRouteHandler
+from msgspec.structs import replace
 
 from api.answers import Answer, Receive, Scope, answer, header, raw_headers, send_answer
 from api.client_authentication import CLIENT
@@ -52,7 +53,7 @@ def endpoint(path: str, handle: Handle, *, cors: bool = False) -> Endpoint:
             return given
         if origin is None:
             return Answer(given.status, (*given.headers, *NO_PAGE), given.body)
-        return given._replace(headers=(*given.headers, *raw_headers((await _origin(scope, origin)).headers.items())))
+        return replace(given, headers=(*given.headers, *raw_headers((await _origin(scope, origin)).headers.items())))
 
     serve.__name__ = path.rpartition("/")[2]
     return Endpoint(path, asgi(path, copy_scope=False)(serve), answered)

@@ -21,7 +21,7 @@ from domain.event import Actor
 from eventstore import issued
 from eventstore.commands import Command, DatabaseAway, Origin, Overloaded
 from eventstore.ledger import Ledger
-from projections.tokens import Found
+from eventstore.validation import Known
 
 KEPT = 200_000
 """Token and address together that are told apart at a time. Beyond it the oldest counts as new again."""
@@ -105,7 +105,7 @@ class TokenUses:
     def note(
         self,
         digest: bytes,
-        token: Found | None,
+        token: Known | None,
         ended: str | None,
         *,
         via: usage.TokenVia,
@@ -129,14 +129,14 @@ class TokenUses:
         told = None if told_ip is None else normalise(told_ip)
         agent = None if told_user_agent is None else told_user_agent[: usage.TOLD_MAXIMUM]
         place = self._place(_Place(via, seen_by, ended, came.user_agent, agent, *_actor(came)))
-        use = _Use(digest, place, came.ip, told)
+        use = _Use(digest if token is None else token.digest, place, came.ip, told)
         if token is None:
             self._strangers[key] = 0
             if len(self._strangers) > STRANGERS:
                 self._strangers.popitem(last=False)
             self._asked.append((key, use, came.request_id))
         else:
-            self._grouping.begin(key, use, _First(_about_row(token), came.request_id))
+            self._grouping.begin(key, use, _First(_about_known(token), came.request_id))
 
     def _place(self, place: _Place) -> _Place:
         """The one that is kept, which all tokens that were used from there share."""
@@ -226,13 +226,14 @@ def _command(due: Due[_Use], about: dict[str, Any]) -> Command:
     return Command(usage.stream(due.thing.digest.hex()), usage.note_token, facts)
 
 
-def _about_row(token: Found) -> dict[str, Any]:
+def _about_known(token: Known) -> dict[str, Any]:
+    terms = token.terms
     return {
-        "kind": token.kind,
-        "client_id": token.client_id,
+        "kind": terms.kind,
+        "client_id": terms.client_id,
         "grant_id": token.grant_id,
-        "account_id": token.account_id,
-        "secret_id": token.secret_id,
+        "account_id": terms.account_id,
+        "secret_id": terms.secret_id,
     }
 
 

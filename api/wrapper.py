@@ -7,7 +7,7 @@ from time import perf_counter
 import structlog
 
 from api.access_log import AccessLog
-from api.answers import Answer, App, Message, Receive, Scope, Send
+from api.answers import Answer, App, Fields, Message, Receive, Scope, Send
 from api.arrival import KEY, Arrival, Proxies
 from api.body_arrival import Arriving, Patience
 from api.error_answers import ErrorAnswers
@@ -20,7 +20,6 @@ from api.problems import Unavailable
 from security.clock import SystemClock
 from security.ids import ordered_id
 
-Fields = tuple[tuple[bytes, bytes], ...]
 Direct = Callable[[Scope, Receive], Awaitable[Answer]]
 """An endpoint that is asked for its whole answer and sends nothing itself."""
 

@@ -7,6 +7,7 @@ out, through the index of digests, that a presented secret belongs to this grant
 the two has been presented before.
 """
 
+from functools import lru_cache
 from typing import Any, Literal
 
 import msgspec
@@ -191,6 +192,12 @@ def end(
     return accept(Ended(reason=reason))
 
 
+def goes_on(state: State) -> bool:
+    """Whether there is a code or a refresh token that goes on with the grant."""
+    redeemable = state.code is not None and not state.code.redeemed
+    return state.ended_at is None and (redeemable or state.refresh is not None)
+
+
 EVENTS: tuple[type[Event], ...] = (
     *grant_code.EVENTS,
     TokensIssued,
@@ -248,10 +255,16 @@ def _issued(state: State, recorded: Recorded) -> State:
         grant_id=recorded.stream.partition(":")[2],
         client_id=event.client_id,
         account_id=event.account_id,
-        scope=tuple(event.scope.split(" ")),
+        scope=names_of(event.scope),
         position=state.position or recorded.position,
         started_at=state.started_at or now,
     )
+
+
+@lru_cache(maxsize=1_024)
+def names_of(scope: str) -> tuple[str, ...]:
+    """A scope's names, which the grants that are alike share."""
+    return tuple(scope.split(" "))
 
 
 def _refreshed(state: State, event: TokensRefreshed, recorded: Recorded) -> State:

@@ -58,13 +58,13 @@ class Changes:
         self.floor = max(self.floor, position)
         self.advance(position)
 
-    def holds(self, as_of: int, streams: Iterable[str]) -> bool:
-        """Whether a value computed at `as_of` from these streams is still true at `position`."""
-        if as_of < self.floor:
-            return False
+    def holds(self, as_of: int, stream: str, others: Iterable[str] = ()) -> bool:
+        """Whether a value computed at `as_of` from this stream and others is still true at `position`."""
         changed = self._changed
-        for stream in streams:  # noqa: SIM110 - asked for every validation, and a generator costs twice as much
-            if changed.get(stream, 0) > as_of:
+        if as_of < self.floor or changed.get(stream, 0) > as_of:
+            return False
+        for other in others:  # noqa: SIM110 - asked for every validation, and a generator costs twice as much
+            if changed.get(other, 0) > as_of:
                 return False
         return True
 

@@ -43,21 +43,22 @@ class LogRecorder(SQLAlchemyApplicationRecorder):
     def appending(self) -> Iterator[Head]:
         """The ledger's transaction, with the log's lock. What is not committed in it is rolled back. One at a time.
 
-        All transactions have one connection, whose
-        driver begins and commits. SQLAlchemy is left to believe that it is in a single long transaction: what it does
-        for each of its own, with a pool and with listeners, costs more than a small batch, and so does the library's
-        session. Raises SQLAlchemy's errors.
+        All transactions have one connection, whose driver begins and commits. SQLAlchemy's share is no more than to
+        know where each ends: to take a connection from its pool, to tell listeners, and to begin and end by itself cost
+        more than a small batch, and so does the library's session. Raises SQLAlchemy's errors.
         """
         connection = self._kept
         if connection is None:
-            connection = self._kept = self._connect()
+            engine: Any = self.datastore.engine
+            connection = self._kept = engine.connect()
         driver: Any = connection.connection.driver_connection
         if connection.dialect.name == "sqlite":
             # When the lock is refused there is nothing to be rolled back.
             _run(connection, "BEGIN IMMEDIATE", driver.execute, "BEGIN IMMEDIATE")
         try:
+            transaction = connection.begin()
             yield _head(connection)
-            driver.rollback()
+            transaction.rollback()
         except BaseException:
             self._kept = None
             with contextlib.suppress(Exception):
@@ -72,12 +73,6 @@ class LogRecorder(SQLAlchemyApplicationRecorder):
         """
         driver: Any = connection.connection.driver_connection
         _run(connection, "COMMIT", driver.execute, "COMMIT")
-
-    def _connect(self) -> Connection:
-        engine: Any = self.datastore.engine
-        connection: Connection = engine.connect()
-        connection.begin()
-        return connection
 
     def release(self) -> None:
         """Lets the connection go."""

@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 
 from sqlalchemy import ARRAY, BigInteger, Connection, Text, and_, bindparam, column, func, select
 
+from domain import grant
 from domain.event import Recorded
 from domain.streams import AGGREGATES
 from eventstore.changes import Changes, newest
@@ -51,7 +52,7 @@ def evolve(stream: str, state: Any, recorded: Recorded) -> Any:
 class States:
     """A bounded cache of folds. States are immutable, so that what is handed out can never be changed under it."""
 
-    def __init__(self, mapper: LogMapper, changes: Changes, size: int = 50_000) -> None:
+    def __init__(self, mapper: LogMapper, changes: Changes, size: int = 20_000) -> None:
         self.mapper = mapper
         self._changes = changes
         self._size = size
@@ -60,7 +61,7 @@ class States:
     def cached(self, stream: str) -> Folded | None:
         """The fold if it is cached and still true at the known position."""
         found = self._kept.get(stream)
-        if found is None or not self._changes.holds(found.as_of, (stream,)):
+        if found is None or not self._changes.holds(found.as_of, stream):
             return None
         return found
 
@@ -105,8 +106,15 @@ class States:
         }
 
     def keep(self, stream: str, folded: Folded) -> None:
-        """Remembers a fold unless the stream has changed since it was computed."""
-        if not self._changes.holds(folded.as_of, (stream,)):
+        """Remembers a fold unless the stream has changed since it was computed, or nothing goes on with it.
+
+        Most grants are no more than an access token. Few of these are asked for again, and all of them together would
+        leave no room for those that are refreshed.
+        """
+        if type(folded.state) is grant.State and not grant.goes_on(folded.state):
+            self._kept.pop(stream, None)
+            return
+        if not self._changes.holds(folded.as_of, stream):
             return
         self._kept[stream] = folded
         self._kept.move_to_end(stream)

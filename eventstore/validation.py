@@ -1,11 +1,14 @@
 """Live validation of tokens: one joined row, kept as long as the log says that nothing in it changed."""
 
 from collections import OrderedDict
+from sys import intern
 from typing import Any
 
 import msgspec
+from msgspec.structs import astuple
 from sqlalchemy import Connection
 
+from domain import grant
 from domain.event import Moment
 from domain.rules import validity
 from eventstore.changes import Changes
@@ -17,28 +20,55 @@ ABSENT = 20_000
 """Digests without a row that are remembered."""
 
 
-class Known(msgspec.Struct, gc=False):
-    """A token as it stood at position `as_of`, and the streams on which that depends.
+TERMS = 10_000
+"""Terms that are remembered, so that tokens which have them in common share them."""
 
-    `scope` is what was issued, less what the person's roles have lost since. `answer` is room for what the API says of
-    the token while it is as it is: it is kept and dropped together with the rest.
+
+class Terms(msgspec.Struct, gc=False):
+    """What tokens have in common that were issued alike, and the streams on which that depends.
+
+    `scope` is what was issued, less what the person's roles have lost since. `said` is room for what the API says of
+    all of them.
     """
 
-    token: tokens.Found
-    standing: validity.Standing
-    grant_type: str
+    kind: validity.Kind
+    client_id: str
+    account_id: str | None
+    secret_id: str | None
     scope: tuple[str, ...]
     username: str | None
     streams: tuple[str, ...]
-    as_of: int
+    said: bytes = b""
+
+
+class Known(msgspec.Struct, gc=False):
+    """A token as it stood at position `as_of`. There are many of them: what is alike in many is in their terms.
+
+    It depends on its grant's stream too. `standing` is None where only time decides. `said` is room for what the API
+    says of this token alone while it is as it is: it is kept and dropped together with the rest.
+    """
+
+    digest: bytes
+    terms: Terms
+    grant: str
+    issued_at: Moment
+    expires_at: Moment
     active_until: Moment
-    answer: Any = None
+    standing: validity.Standing | None
+    as_of: int
+    said: bytes = b""
+
+    @property
+    def grant_id(self) -> str:
+        return self.grant.partition(":")[2]
 
     def reason(self, now: Moment) -> validity.Reason:
         """Why it is dead now, or `active`."""
-        if self.token.issued_at <= now < self.active_until:
+        if self.issued_at <= now < self.active_until:
             return "active"
-        return validity.reason(self.standing, now)
+        if self.standing is not None:
+            return validity.reason(self.standing, now)
+        return "not_yet_issued" if now < self.issued_at else "expired"
 
 
 class Validation:
@@ -54,6 +84,7 @@ class Validation:
         self._privacy = privacy
         self._size = size
         self._kept: OrderedDict[bytes, Known] = OrderedDict()
+        self._terms: dict[tuple[Any, ...], Terms] = {}
         self._absent: OrderedDict[bytes, None] = OrderedDict()
 
     async def find(self, digest: bytes) -> Known | None:
@@ -65,7 +96,9 @@ class Validation:
     def remembered(self, digest: bytes) -> Known | None:
         """The same where it is remembered, as of the last time that `Ledger.settled` was awaited."""
         known = self._kept.get(digest)
-        return known if known is not None and self._changes.holds(known.as_of, known.streams) else None
+        if known is None or not self._changes.holds(known.as_of, known.grant, known.terms.streams):
+            return None
+        return known
 
     async def look_up(self, digest: bytes) -> Known | None:
         """The same where it is not remembered, for a caller who has asked `remembered`."""
@@ -76,11 +109,17 @@ class Validation:
             self._absent[digest] = None
             if len(self._absent) > ABSENT:
                 self._absent.popitem(last=False)
-        elif self._changes.holds(known.as_of, known.streams):
-            self._kept[digest] = known
-            if len(self._kept) > self._size:
-                self._kept.popitem(last=False)
+        elif self._changes.holds(known.as_of, known.grant, known.terms.streams):
+            self._keep(known)
         return known
+
+    def _keep(self, known: Known) -> None:
+        if len(self._terms) >= TERMS:
+            self._terms.clear()
+        known.terms = self._terms.setdefault(astuple(known.terms), known.terms)
+        self._kept[known.digest] = known
+        if len(self._kept) > self._size:
+            self._kept.popitem(last=False)
 
     def load(self, connection: Connection, digest: bytes) -> Known | None:
         """The token as this connection sees it, for asking again under the lock. Keeps nothing."""
@@ -89,17 +128,29 @@ class Validation:
         verdict = tokens.standing(connection, digest)
         if verdict is None:
             return None
-        token = verdict.token
-        scope = tuple(token.scope.split(" "))
-        streams = [f"grant:{token.grant_id}", f"client:{token.client_id}"]
+        token, standing = verdict.token, verdict.standing
+        scope = grant.names_of(token.scope)
+        # Interned is what tokens of different terms have in common.
+        client_id = intern(token.client_id)
+        secret_id = None if token.secret_id is None else intern(token.secret_id)
+        streams = [intern(f"client:{client_id}")]
         username = None
         if token.account_id is not None:
             streams += [f"account:{token.account_id}", f"consent:{token.account_id}:{token.client_id}"]
             person = accounts.by_id(connection, token.account_id)
             if person is not None:
-                streams += [f"role:{person.realm}:{name}" for name in person.roles]
+                streams += [intern(f"role:{person.realm}:{name}") for name in person.roles]
                 allowed = roles.allowed_scopes(connection, person.realm, person.roles)
                 scope = tuple(name for name in scope if name in allowed)
             username = self._privacy.open(connection, verdict.username)
-        until = validity.active_until(verdict.standing)
-        return Known(token, verdict.standing, verdict.grant_type, scope, username, tuple(streams), as_of, until)
+        terms = Terms(token.kind, client_id, token.account_id, secret_id, scope, username, tuple(streams))
+        return Known(
+            digest,
+            terms,
+            f"grant:{token.grant_id}",
+            token.issued_at,
+            token.expires_at,
+            validity.active_until(standing),
+            None if validity.only_time_decides(standing) else standing,
+            as_of,
+        )

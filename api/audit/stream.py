@@ -74,7 +74,7 @@ async def stream(request: Request[Any, Any, Any], first: From = None) -> LongAns
     if arrival(request.scope).head:
         return _answer(nothing())
     reading_id, own = await readings.open_reading(asking, audit.open_stream, first=begin + 1, unsealed=asking.personal)
-    reader = Reader(asking, caller(request).known.token.digest, reading_id, own)
+    reader = Reader(asking, caller(request).known.digest, reading_id, own)
     return _answer(_messages(reader, begin))
 
 
@@ -137,7 +137,7 @@ async def _may_go_on(reader: Reader) -> bool:
     if ledger.arrivals.closed:
         return False
     known = await ledger.validation.find(reader.digest)
-    return known is not None and known.reason(ledger.clock.now()) == "active" and READ in known.scope
+    return known is not None and known.reason(ledger.clock.now()) == "active" and READ in known.terms.scope
 
 
 def _pull(connection: Connection, reader: Reader, last: int, upto: int) -> list[ShownEvent]:

@@ -138,6 +138,11 @@ def active_until(standing: Standing) -> Moment:
     return token.expires_at
 
 
+def only_time_decides(standing: Standing) -> bool:
+    """Whether it is active from its issue until it expires, as long as nothing else happens."""
+    return not standing.token.rotated and cause(standing, standing.token.issued_at) == "active"
+
+
 def _client_cut(client: Client, position: int) -> Cause | None:
     if client.state == "deleted":
         return "client_deleted"

@@ -7,7 +7,18 @@ from msgspec.structs import replace
 
 from domain import account, client, consent
 from domain.client_secret import SecretVersion
-from domain.rules.validity import Client, Person, Standing, Token, cause, of_client, of_person, reason
+from domain.rules.validity import (
+    Client,
+    Person,
+    Standing,
+    Token,
+    active_until,
+    cause,
+    of_client,
+    of_person,
+    only_time_decides,
+    reason,
+)
 
 TOKEN = Token("access", position=10, issued_at=1000, expires_at=2000)
 REFRESH = Token("refresh", position=10, issued_at=1000, expires_at=2000)
@@ -98,3 +109,14 @@ def test_a_standing_from_folds():
     assert of_person(replace(paul, enabled=False), None) == Person("disabled", 1, 2, "g", 0)
     assert of_person(replace(paul, erased=True), None).state == "erased"
     assert of_person(account.INITIAL, None).state == "erased"
+
+
+@given(STATES, st.booleans(), st.none() | st.integers(0, 200), st.integers(0, 250))
+def test_where_only_time_decides_two_moments_tell_everything(standing, rotated, grace_ends_at, now):
+    assert only_time_decides(ALIVE)
+    token = replace(standing.token, rotated=rotated, grace_ends_at=grace_ends_at)
+    standing = replace(standing, token=token)
+    if only_time_decides(standing):
+        expected = "not_yet_issued" if now < token.issued_at else "expired" if now >= token.expires_at else "active"
+        assert reason(standing, now) == expected
+        assert active_until(standing) == token.expires_at

@@ -64,9 +64,9 @@ class Alive:
             known = await ledger.validation.find(digest(raw))
             if known is None or known.reason(ledger.clock.now()) != "active":
                 continue
-            if secret_id in (None, known.token.secret_id) and known.token.issued_at >= since // SECOND * SECOND:
-                found.kinds[known.token.kind] += 1
-                found.people.add(known.token.account_id or "")
+            if secret_id in (None, known.terms.secret_id) and known.issued_at >= since // SECOND * SECOND:
+                found.kinds[known.terms.kind] += 1
+                found.people.add(known.terms.account_id or "")
         return found
 
 
