@@ -10,7 +10,7 @@ from api.bodies import read_parameters
 from api.client_authentication import authenticate
 from api.issuing import execute, token_answer
 from api.oauth_endpoint import endpoint
-from api.oauth_errors import InvalidRequest, UnsupportedGrantType
+from api.oauth_errors import InvalidRequest, OAuthError, UnsupportedGrantType
 from api.password_grant import password_grant
 from api.services import services
 from domain.grants import GRANTS, password
@@ -33,16 +33,21 @@ async def _post(scope: Scope, receive: Receive) -> Answer:
     grant_type = parameters.get("grant_type")
     if not grant_type:
         raise InvalidRequest("grant_type is missing.")
-    caller = await authenticate(here, scope, parameters, "token")
     module = GRANTS.get(grant_type)
-    if module is None:
-        raise UnsupportedGrantType()
-    request = _request(module, parameters)
-    if module is password:
+    if module is None or module is password:
+        caller = await authenticate(here, scope, parameters, "token")
+        if module is None:
+            raise UnsupportedGrantType()
         name, secret = parameters.get("username"), parameters.get("password")
-        given = await password_grant(here, scope, caller, name, secret, request)
+        given = await password_grant(here, scope, caller, name, secret, _request(module, parameters))
     else:
-        given = await execute(here, scope, caller, module, request, None)
+        caller = await authenticate(here, scope, parameters, "token", is_checked_later=True)
+        try:
+            given = await execute(here, scope, caller, module, _request(module, parameters), None)
+        except OAuthError:
+            # Whoever could not have authenticated is told that, and it becomes a fact.
+            await authenticate(here, scope, parameters, "token")
+            raise
     body = _encode(token_answer(given, refresh_too=True))
     return Answer(200, (*FIELDS, (b"content-length", b"%d" % len(body))), body)
 

@@ -216,6 +216,14 @@ class Ledger:
         cached = self._states.cached(stream) if self._reader.is_settled else None
         return None if cached is None else cached.state
 
+    def assumed(self, stream: str) -> Any | None:
+        """A stream's fold as of what this process knows, for whoever is told under the lock if it has changed since.
+
+        None where it is not remembered.
+        """
+        cached = self._states.cached(stream)
+        return None if cached is None else cached.state
+
     async def unseal(self, value: Sealed | str | None) -> str | None:
         """A personal value in clear, from a state or a row; None for none, and once its subject was erased."""
         return None if value is None else await self._reader.run(self.privacy.open, value)

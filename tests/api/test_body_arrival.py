@@ -138,7 +138,7 @@ async def test_the_server_is_not_asked_for_more_than_was_announced(pieces):
 @pytest.mark.anyio
 async def test_a_body_of_unknown_length_is_read_to_its_end():
     begun, ended = {"type": "http.request", "body": b"a=", "more_body": True}, {"type": "http.request", "body": b"b"}
-    messages = iter([begun, ended])
+    messages: Any = iter([begun, ended])
 
     async def receive() -> dict[str, Any]:
         return next(messages)

@@ -3,7 +3,7 @@
 import httpx
 import pytest
 
-from domain import client
+from domain import client, client_secret
 from eventstore.commands import Command
 from tests.processes.conftest import Start
 from tests.scenarios.world import World
@@ -42,3 +42,24 @@ async def test_a_disabled_clients_tokens_are_dead_everywhere_at_once(world: Worl
         assert seen.json() == {"active": False}
         refused = await caller.post("/oauth/token", data={"grant_type": "client_credentials"}, auth=owner.auth)
         assert refused.status_code == 401
+
+
+@pytest.mark.parametrize(
+    "form", [{"grant_type": "client_credentials"}, {"grant_type": "refresh_token", "refresh_token": "unknown"}]
+)
+async def test_a_secret_that_ended_elsewhere_issues_nothing_and_its_use_is_a_fact(
+    world: World, start: Start, form: dict[str, str]
+) -> None:
+    """The process remembers that the secret was right, and has heard nothing since."""
+    served = await start()
+    owner = await world.register_client(grant_types=("client_credentials", "refresh_token"), scope=("profile",))
+    stream = client.stream(owner.client_id)
+    (version,) = (await world.services.ledger.state(stream)).secrets
+    async with httpx.AsyncClient(base_url=served.base, auth=owner.auth, timeout=60) as caller:
+        kept = await caller.post("/oauth/token", data={"grant_type": "client_credentials"})
+        assert kept.status_code == 200
+        await world.execute(Command(stream, client_secret.revoke, {"secret_id": version.secret_id}))
+        refused = await caller.post("/oauth/token", data=form)
+    assert (refused.status_code, refused.json()["error"]) == (401, "invalid_client")
+    used = [each.event for each in await world.events() if isinstance(each.event, client_secret.SecretExpiredUsed)]
+    assert [(each.secret_id, each.via) for each in used] == [(version.secret_id, "token")]
