@@ -100,8 +100,9 @@ def create(settings: Settings, keyring: Keyring, clock: Clock | None = None) -> 
         # What lives from here to the end need not be looked at by every collection.
         gc.collect()
         gc.freeze()
-        # What a request makes dies with it; the caches, which stay, are what a collection would go through in vain.
-        gc.set_threshold(20_000, 20, 50)
+        # What a request makes dies with it; the caches, which stay, are what a collection would go through in vain. The
+        # youngest are so few that nobody notices the pause.
+        gc.set_threshold(5_000, 80, 50)
         try:
             yield
         finally:

@@ -61,7 +61,6 @@ class Batch:
         self.touched: dict[str, int] = {}
         self._swept = False
         self._erased: list[str] = []
-        self._view = View(self)
         writing.changes.catch_up(self.connection, self.position)
 
     def look_up(self, requests: Iterable[Request]) -> None:
@@ -106,7 +105,7 @@ class Batch:
         value = None
         if refusal is None and request.then is not None:
             self.flush()
-            value = request.then(self._view, recorded)
+            value = request.then(View(self), recorded)
         return Executed(outcomes, recorded, refusal, value)
 
     def _run_together(self, request: Request) -> tuple[tuple[Outcome, ...], tuple[Recorded, ...]]:
@@ -148,7 +147,7 @@ class Batch:
         elif command.starts and stream not in self._folds:
             self._folds[stream] = (initial(stream), 0)
         if command.under_lock is not None:
-            read = command.under_lock(self._view)
+            read = command.under_lock(View(self))
             if isinstance(read, Refusal):
                 return stream, Outcome((), read)
             facts.update(read)
@@ -168,7 +167,7 @@ class Batch:
     def _sweep(self, sweep: Sweep, origin: Origin) -> None:
         """Carries a sweep out, one portion in memory at a time."""
         count = 0
-        for portion in sweep.streams(self._view):
+        for portion in sweep.streams(View(self)):
             missing = [stream for stream in portion if stream not in self._folds]
             for stream, found in self._writing.states.read_all(self.connection, missing, self._start).items():
                 self._folds[stream] = (found.state, found.version)

@@ -16,7 +16,13 @@ T = TypeVar("T")
 
 
 class View:
-    """The log and its projections as they stand under the lock, the batch's earlier commands included."""
+    """The log and its projections as they stand under the lock, the batch's earlier commands included.
+
+    The batch has none of its own: the two would keep each other alive, and with them everything that was decided, until
+    a collection finds them.
+    """
+
+    __slots__ = ("_batch",)
 
     def __init__(self, batch: "Batch") -> None:
         self._batch = batch

@@ -123,11 +123,10 @@ def rows(recorded: Recorded, address: bytes | None, belongs: Owners | None) -> l
     if common is None:
         common = _remember(alike, _common(naming, named, belongs, actor))
     found = [(kind, name, position) for kind, name in common]
+    own = {(_GRANT, value.encode()) for member in naming.grants if (value := getattr(event, member)) is not None}
     category, _, rest = recorded.stream.partition(":")
-    for kind, part in zip(_STREAMS.get(category, ()), rest.split(":"), strict=False):
-        of_stream = (kind, part.encode())
-        if of_stream not in common:
-            found.append((*of_stream, position))
+    own.update((kind, part.encode()) for kind, part in zip(_STREAMS.get(category, ()), rest.split(":"), strict=False))
+    found += [(kind, name, position) for kind, name in own.difference(common)]
     if recorded.request_id is not None:
         found.append((_REQUEST, recorded.request_id.encode(), position))
     if address is not None:
@@ -147,23 +146,28 @@ Name = tuple[int, bytes]
 
 
 class _Naming(NamedTuple):
-    """Of a type of event: its key, and its members that name something."""
+    """Of a type of event: its key, its members that name what many events name, and those that name a grant."""
 
     tag: bytes
     members: tuple[tuple[str, int], ...]
+    grants: tuple[str, ...]
 
 
 _NAMING: dict[str, _Naming] = {}
 
 _COMMON: dict[tuple[Any, ...], tuple[Name, ...]] = {}
-"""What events name that are alike but for their stream, their request and their address. Most of a client's are."""
+"""What events name that are alike but for stream, grant, request and address. Most of a client's are."""
 
 _COMMON_KEPT = 4_096
 
 
 def _naming(event: Event) -> _Naming:
-    members = tuple((name, kind) for name, kind in _NAMED.items() if name in event.__struct_fields__)
-    found = _NAMING[event.type] = _Naming(event.type.encode(), members)
+    named = [(name, kind) for name, kind in _NAMED.items() if name in event.__struct_fields__]
+    found = _NAMING[event.type] = _Naming(
+        event.type.encode(),
+        tuple((name, kind) for name, kind in named if kind != _GRANT),
+        tuple(name for name, kind in named if kind == _GRANT),
+    )
     return found
 
 

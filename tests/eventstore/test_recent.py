@@ -32,7 +32,16 @@ def test_what_another_process_wrote_between_is_a_gap() -> None:
 
 def test_the_oldest_are_forgotten() -> None:
     recent = Recent(kept=3)
+    for position in range(1, 9):
+        recent.add(recorded(position))
+    assert recent.between(0, 8) is None
+    assert recent.between(5, 8) == recorded(6, 7, 8)
+
+
+def test_who_has_a_stretch_keeps_it() -> None:
+    recent = Recent(kept=1)
     recent.add(recorded(1, 2))
-    recent.add(recorded(3, 4))
-    assert recent.between(0, 4) is None
-    assert recent.between(1, 4) == recorded(2, 3, 4)
+    known = recent.between(0, 2)
+    recent.add(recorded(3))
+    recent.add(recorded(4))
+    assert known == recorded(1, 2)
