@@ -17,7 +17,7 @@ from eventstore.commands import DatabaseAway, Overloaded
 from projections import derived, derived_people, grants, sessions, tokens
 from security.vault import Vault
 
-FOLLOW_EVERY = 0.2
+FOLLOW_EVERY = 0.1
 """Seconds. What follows the log is that far behind it at most, as long as it keeps pace."""
 
 RECORD_EVERY = 0.5

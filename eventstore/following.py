@@ -3,6 +3,7 @@
 import asyncio
 import copy
 from collections.abc import Mapping, Sequence
+from time import perf_counter
 from typing import Any, NamedTuple, Protocol, Self
 
 from sqlalchemy import Connection, bindparam, select
@@ -18,11 +19,8 @@ from projections.event_index import Owners
 from projections.index_rows import Row
 from projections.prepared import Prepared
 
-BATCH = 320
-"""Events in one step, which is one transaction."""
-
-PORTION = 128
-"""Events that are read, unsealed and prepared without a pause: on SQLite the event loop waits for it, a millisecond."""
+BATCH = 128
+"""Events in one step, which is one transaction. On SQLite the event loop waits for each half of it, a millisecond."""
 
 REST = 1
 """How many looks a process leaves out after another one moved the models on: one of them follows, the others wait."""
@@ -98,8 +96,11 @@ class Follower:
         """Events that it had not followed yet when this process looked last."""
         return max(0, self._ledger.changes.position - self.position)
 
-    async def follow(self, *, steps: int | None = None) -> bool:
-        """Follows up to everything acknowledged before this call, in so many steps at most; whether it got there."""
+    async def follow(self, *, steps: int | None = None, hurry: bool = True) -> bool:
+        """Follows up to everything acknowledged before this call, in so many steps at most; whether it got there.
+
+        Without `hurry` it leaves the event loop to others for as long after each step as the step took.
+        """
         await self._ledger.settled()
         goal = self._ledger.changes.position
         while self.position < goal:
@@ -107,9 +108,12 @@ class Follower:
                 if steps == 0:
                     return False
                 steps -= 1
+            began = perf_counter()
             async with self._turn:
                 if self.position < goal:
                     await self._step(goal)
+            if not hurry:
+                await asyncio.sleep(perf_counter() - began)
         return True
 
     async def keep_up(self) -> None:
@@ -129,7 +133,7 @@ class Follower:
         if moved:
             self._resting = REST
         else:
-            await self.follow()
+            await self.follow(hurry=False)
 
     async def _look(self) -> None:
         found = await self._ledger.read(event_index.progress)
@@ -145,17 +149,16 @@ class Follower:
         # Models that are ahead wait until the others have caught up with them.
         last = min(goal, before + self._batch, *(ahead for ahead in self._positions.values() if ahead > before))
         stretch = Stretch(before, last, [(model, []) for model in models])
-        for start in range(before, last, PORTION):
-            await self._ledger.read(self._prepare, stretch, start, min(last, start + PORTION))
-            await asyncio.sleep(0)
+        await self._ledger.read(self._prepare, stretch)
+        await asyncio.sleep(0)
         for name in await self._ledger.follow(self._keep, stretch):
             # One that another process moved on at the same time is looked at again by the next step.
             self._positions[name] = self._left[name] = max(self._positions[name], last)
 
-    def _prepare(self, connection: Connection, stretch: Stretch, after: int, last: int) -> None:
-        recorded = self._ledger.recent.between(after, last)
+    def _prepare(self, connection: Connection, stretch: Stretch) -> None:
+        recorded = self._ledger.recent.between(stretch.before, stretch.after)
         if recorded is None:
-            rows = _NEXT.all(connection, {"b_after": after, "b_last": last})
+            rows = _NEXT.all(connection, {"b_after": stretch.before, "b_last": stretch.after})
             recorded = [self._mapper.recorded(state) for (state,) in rows]
         self._unsealing.begin()
         for model, prepared in stretch.prepared:
