@@ -19,7 +19,7 @@ from eventstore.stored import head
 from eventstore.view import View
 from eventstore.writing import Writing
 from projections.prepared import Prepared
-from security.ids import new_id
+from security import ids
 
 _MOVE_HEAD = Prepared(update(head).where(head.c.id == 1).values(position=bindparam("position"), time=bindparam("time")))
 
@@ -190,7 +190,7 @@ class Batch:
     # -- collecting ---------------------------------------------------------------------------------------------------
     def _record(self, stream: str, event: Event, origin: Origin) -> Recorded:
         state, version = self.folded(stream)
-        event_id = new_id()
+        event_id = ids.event_id()
         privacy = self._writing.privacy
         indexes: Any = {}
         if event.personal:

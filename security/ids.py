@@ -19,6 +19,11 @@ def new_id() -> str:
     return characters(LENGTH)
 
 
+def event_id() -> str:
+    """The same for what is made again and again and is no secret, yet must not be guessed before it is told."""
+    return names(LENGTH)
+
+
 def ordered_id(moment: Moment) -> str:
     """A fresh identifier that sorts by the millisecond of its making; the other 15 characters are 89 random bits.
 

@@ -16,6 +16,7 @@ from sqlalchemy import Connection
 from security.clock import Moment, day_of, month_of
 from security.hkdf import hkdf_sha256
 from security.lru import Lru
+from security.nonces import nonce
 from security.vault import Found, Vault
 
 SCHEME = "s1"
@@ -79,8 +80,8 @@ class Sealer:
         month = month_of(moment)
         slot = self._kept(subject, month) or self._provide(connection, subject, month, moment)
         cipher = slot.cipher or AESGCM(os.urandom(32))
-        nonce = os.urandom(_NONCE_BYTES)
-        octets = nonce + cipher.encrypt(nonce, text.encode(), slot.associated + f"\0{event_id}\0{field}".encode())
+        once = nonce(_NONCE_BYTES)
+        octets = once + cipher.encrypt(once, text.encode(), slot.associated + f"\0{event_id}\0{field}".encode())
         sealed = slot.head + _base64url(octets)
         if slot.cipher is not None:
             self._remember(event_id, field, _Lately(sealed, text, slot.generation))
