@@ -19,9 +19,17 @@ AGGREGATES: dict[str, ModuleType] = {
     "log_key": log_key,
     "incident": incident,
 }
-"""Category → page, each with `INITIAL`, `EVENTS` and `evolve`."""
+"""Category → page, each with `INITIAL`, `EVENTS` and `evolve`, and `STATELESS` where no verb looks at the state."""
 
 
 def category(stream: str) -> str:
     """The category of a stream, as in `AGGREGATES`."""
     return stream.partition(":")[0]
+
+
+_STATELESS = frozenset(name for name, page in AGGREGATES.items() if getattr(page, "STATELESS", False))
+
+
+def is_stateless(stream: str) -> bool:
+    """Whether no verb looks at the state of such a stream. It is never folded, and only its newest version matters."""
+    return category(stream) in _STATELESS

@@ -121,6 +121,9 @@ class State(msgspec.Struct, frozen=True):
 
 INITIAL = State()
 
+STATELESS = True
+"""No verb looks at the state: what is recorded does not depend on what was, so the ledger need not fold a stream."""
+
 # Verbs ------------------------------------------------------------------------------------------------------------
 
 

@@ -9,12 +9,13 @@ from sqlalchemy import Connection, bindparam, update
 from domain.account import Erased
 from domain.decision import Outcome, Refusal, accept
 from domain.event import Event, Moment, Recorded
+from domain.streams import is_stateless
 from eventstore.changes import MANY
 from eventstore.commands import Command, Executed, Origin, Step, Sweep
 from eventstore.engines import together
 from eventstore.issued import OfGrant, grants_of
 from eventstore.recorder import Head
-from eventstore.states import Folded, evolve, initial
+from eventstore.states import Folded, evolve, initial, versions
 from eventstore.stored import head
 from eventstore.view import View
 from eventstore.writing import Writing
@@ -64,13 +65,12 @@ class Batch:
         writing.changes.catch_up(self.connection, self.position)
 
     def look_up(self, requests: Iterable[Request]) -> None:
-        """Finds the grants of everything that these requests present, and loads them."""
-        presented = [
-            each.presented
-            for request in requests
-            for each in request.commands
-            if type(each) is Command and each.presented is not None
-        ]
+        """Finds the grants of everything that these requests present, and loads them; versions where that is enough."""
+        commands = [each for request in requests for each in request.commands if type(each) is Command]
+        stateless = {each.stream for each in commands if is_stateless(each.stream)}
+        for stream, version in versions(self.connection, stateless).items():
+            self._folds[stream] = (initial(stream), version)
+        presented = [each.presented for each in commands if each.presented is not None]
         if presented:
             self.grants = grants_of(self.connection, presented)
             streams = {f"grant:{found.grant_id}" for found in self.grants.values() if found is not None}
@@ -86,7 +86,10 @@ class Batch:
         """State and version of a stream, this batch's events included."""
         found = self._folds.get(stream)
         if found is None:
-            state, version, _ = self._writing.states.load(self.connection, stream, self._start)
+            if is_stateless(stream):
+                state, version = initial(stream), versions(self.connection, (stream,))[stream]
+            else:
+                state, version, _ = self._writing.states.load(self.connection, stream, self._start)
             found = self._folds[stream] = (state, version)
         return found
 
@@ -259,7 +262,7 @@ class Batch:
         for stream in self._erased:
             changes.erased(stream)
         for stream, position in self.touched.items():
-            if self._folds[stream][1] > 1:
+            if self._folds[stream][1] > 1 and not is_stateless(stream):
                 changes.note(stream, position)
         if self._swept:
             changes.forget(self.position)

@@ -7,6 +7,7 @@ from sqlalchemy import Connection, bindparam, select
 
 from domain.account import Erased
 from domain.event import Moment
+from domain.streams import is_stateless
 from eventstore.stored import events, head
 from projections.prepared import Prepared
 
@@ -30,7 +31,8 @@ class Changes:
 
     A cached value computed at position `as_of` still holds when none of the streams it depends on changed after that:
     `holds`. Only a stream's second and later events count: nothing can have been cached of a stream before its first.
-    The memory of changes is bounded. What was forgotten raises `floor`, and a value older than that is computed again.
+    Nothing is cached of a stream without a state. The memory of changes is bounded. What was forgotten raises `floor`,
+    and a value older than that is computed again.
     """
 
     def __init__(self, position: int, erased: Callable[[str], None], remembered: int = 100_000) -> None:
@@ -80,5 +82,6 @@ class Changes:
             self.forget(position)
             return
         for stream, place in _LATER.all(connection, between):
-            self.note(stream, place)
+            if not is_stateless(stream):
+                self.note(stream, place)
         self.advance(position)

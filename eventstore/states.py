@@ -4,11 +4,11 @@ from collections import OrderedDict
 from collections.abc import Collection, Iterable
 from typing import Any, NamedTuple
 
-from sqlalchemy import ARRAY, BigInteger, Connection, Text, and_, bindparam, column, func, select
+from sqlalchemy import ARRAY, BigInteger, Connection, Text, and_, any_, bindparam, column, func, select
 
 from domain import grant
 from domain.event import Recorded
-from domain.streams import AGGREGATES
+from domain.streams import AGGREGATES, is_stateless
 from eventstore.changes import Changes, newest
 from eventstore.mapper import LogMapper
 from eventstore.stored import events
@@ -31,6 +31,14 @@ _STORED_OF_ALL = Prepared(
 )
 
 
+_NEWEST = Prepared(select(func.max(events.c.originator_version)).where(events.c.originator_id == bindparam("stream")))
+_NEWEST_OF_ALL = Prepared(
+    select(events.c.originator_id, func.max(events.c.originator_version))
+    .where(events.c.originator_id == any_(bindparam("streams", type_=ARRAY(Text))))
+    .group_by(events.c.originator_id)
+)
+
+
 class Folded(NamedTuple):
     """A stream's state after `version` events, true at position `as_of`."""
 
@@ -47,6 +55,14 @@ def initial(stream: str) -> Any:
 def evolve(stream: str, state: Any, recorded: Recorded) -> Any:
     """The state after one more event."""
     return AGGREGATES[stream.partition(":")[0]].evolve(state, recorded)
+
+
+def versions(connection: Connection, streams: Collection[str]) -> dict[str, int]:
+    """The newest version of each stream as this connection sees it, 0 for one without events."""
+    if len(streams) > 1 and connection.dialect.name == "postgresql":
+        return dict.fromkeys(streams, 0) | dict(_NEWEST_OF_ALL.all(connection, {"streams": list(streams)}))
+    found = {stream: _NEWEST.first(connection, {"stream": stream}) for stream in streams}
+    return {stream: (row and row[0]) or 0 for stream, row in found.items()}
 
 
 class States:
@@ -106,11 +122,14 @@ class States:
         }
 
     def keep(self, stream: str, folded: Folded) -> None:
-        """Remembers a fold unless the stream has changed since it was computed, or nothing goes on with it.
+        """Remembers a fold unless the stream has changed since it was computed, or nobody asks for it.
 
-        Most grants are no more than an access token. Few of these are asked for again, and all of them together would
-        leave no room for those that are refreshed.
+        Of streams whose state nobody looks at no change is noted, so no fold of them could be trusted later. Most
+        grants are no more than an access token. Few of these are asked for again, and all of them together would leave
+        no room for those that are refreshed.
         """
+        if is_stateless(stream):
+            return
         if type(folded.state) is grant.State and not grant.goes_on(folded.state):
             self._kept.pop(stream, None)
             return

@@ -1,12 +1,17 @@
 """Folds that are read together are the folds that are read one by one."""
 
+import asyncio
+
 import pytest
 from msgspec.structs import replace
 
-from domain import client, grant
+from domain import client, grant, usage
+from eventstore.commands import Command
 from eventstore.ledger import Ledger
 from eventstore.mapper import LogMapper
 from eventstore.states import Folded, States
+from security.clock import ManualClock
+from security.keyring import Keyring
 from tests.eventstore.conftest import HERE, disable, register
 
 pytestmark = pytest.mark.anyio
@@ -38,3 +43,27 @@ async def test_a_grant_is_kept_as_long_as_something_goes_on_with_it(ledger: Ledg
     assert states.cached("grant:b") is None
     states.keep("grant:a", Folded(replace(going, ended_at=1), 2, position))
     assert states.cached("grant:a") is None
+
+
+async def test_two_processes_record_uses_of_the_same_tokens_though_neither_knows_what_was_recorded(
+    ledger: Ledger, database_url: str, keyring: Keyring, clock: ManualClock
+) -> None:
+    other = await Ledger.open(database_url, keyring, clock)
+    streams = [usage.stream(f"token-{number}") for number in range(3)]
+    facts = {"client_id": "c", "via": "introspection"}
+    versions = []
+    for process in (ledger, other, ledger):
+        uses = [Command(stream, usage.note_first, facts) for stream in (*streams, streams[0])]
+        executed = await asyncio.gather(*(process.execute(each, origin=HERE) for each in uses))
+        versions.append([each.recorded[0].version for each in executed])
+    assert versions == [[1, 1, 1, 2], [3, 2, 2, 4], [5, 3, 3, 6]]
+    # Nothing depends on it, so no change is noted, here or there.
+    for process in (ledger, other):
+        await process.settled()
+        assert process.changes.position == 12
+        assert all(process.changes.holds(0, stream) for stream in streams)
+    # Who asks all the same is told the truth.
+    assert (await other.state(streams[0])).count == (await ledger.state(streams[0])).count == 6
+    await other.execute(Command(streams[0], usage.note_first, facts), origin=HERE)
+    assert (await ledger.state(streams[0])).count == 7
+    await other.close()
