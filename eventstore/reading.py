@@ -1,12 +1,14 @@
 """Reads outside the writer's transaction, and how they learn what other processes wrote."""
 
 import asyncio
+import contextlib
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from threading import get_ident
 from typing import Any, Concatenate, ParamSpec, Protocol, TypeVar
 
 from sqlalchemy import Connection, Engine
-from sqlalchemy.exc import OperationalError
+from sqlalchemy.exc import DBAPIError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from eventstore.changes import Changes, newest
@@ -80,6 +82,10 @@ class InlineReader:
         self._engine.dispose()
 
 
+class _Gone(Exception):
+    """The connection broke, so that what was read is to be read again over another one. Its cause says how."""
+
+
 class ThreadReader:
     """PostgreSQL: a few threads with a connection each, and one connection of the event loop's for the log's head."""
 
@@ -87,6 +93,7 @@ class ThreadReader:
         self._engine = engine
         self._changes = changes
         self._threads = ThreadPoolExecutor(threads, "read")
+        self._kept: dict[int, Connection] = {}
         self._loop = asyncio.get_running_loop()
         self._question = HeadQuestion(engine)
         self._waiting: list[asyncio.Future[None]] = []
@@ -99,11 +106,31 @@ class ThreadReader:
         return await self._loop.run_in_executor(self._threads, self._read, read, args, kwargs)
 
     def _read(self, read: Callable[..., T], args: Any, kwargs: Any) -> T:
+        """Each thread keeps its connection: to take one from a pool and give it back costs more than a short query."""
+        kept = self._kept.pop(get_ident(), None)
         try:
-            with self._engine.connect() as connection:
-                return read(connection, *args, **kwargs)
+            if kept is not None:
+                with contextlib.suppress(_Gone):
+                    return self._run(kept, read, args, kwargs)
+            # It went while nobody used it, or there was none yet.
+            return self._run(self._engine.connect(), read, args, kwargs)
+        except _Gone as gone:
+            raise DatabaseAway(type(gone.__cause__).__name__) from gone
         except (OperationalError, PoolTimeout) as error:
             raise DatabaseAway(type(error).__name__) from error
+
+    def _run(self, connection: Connection, read: Callable[..., T], args: Any, kwargs: Any) -> T:
+        try:
+            found = read(connection, *args, **kwargs)
+            if connection.in_transaction():
+                connection.rollback()
+        except BaseException as error:
+            connection.close()
+            if isinstance(error, DBAPIError) and error.connection_invalidated:
+                raise _Gone from error
+            raise
+        self._kept[get_ident()] = connection
+        return found
 
     async def settled(self) -> None:
         """Waits for a read of the log's head that began after this call. All who wait meanwhile share that one read.
@@ -163,4 +190,6 @@ class ThreadReader:
     def close(self) -> None:
         self._question.close()
         self._threads.shutdown(wait=True)
+        for connection in self._kept.values():
+            connection.close()
         self._engine.dispose()

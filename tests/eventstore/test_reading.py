@@ -63,6 +63,19 @@ async def test_a_connection_that_breaks_is_replaced(postgresql_ledger: Ledger) -
     assert (await ledger.state("client:a")).enabled
 
 
+async def test_a_thread_whose_connection_went_reads_over_another_one(postgresql_ledger: Ledger) -> None:
+    """Nobody notices, since nothing was under way."""
+    ledger = postgresql_ledger
+
+    async def everyone() -> set[int]:
+        pids = [ledger.read(lambda connection: connection.scalar(text("SELECT pg_backend_pid()"))) for _ in range(20)]
+        return set(await asyncio.gather(*pids))
+
+    before = await everyone()
+    await ledger.maintain(lambda connection: connection.execute(CUT_OFF).all())
+    assert before.isdisjoint(await everyone())
+
+
 async def test_a_question_that_cannot_be_sent_is_the_databases_being_away(postgresql_ledger: Ledger) -> None:
     reader = postgresql_ledger._reader
     assert isinstance(reader, ThreadReader)
