@@ -1,6 +1,7 @@
 """Findings as text for a terminal and as a page of the documentation."""
 
 from collections.abc import Mapping, Sequence
+from datetime import date
 from pathlib import Path
 from types import ModuleType
 
@@ -16,7 +17,13 @@ def markers(command: str) -> tuple[str, str]:
     return f"<!-- Written by `{command}`. -->", f"<!-- The end of what `{command}` writes. -->"
 
 
-FULL = markers("make bench-full")
+MACHINE = markers("make bench-full")
+"""Around what the newest of the parts was measured on."""
+
+
+def of_part(part: ModuleType) -> tuple[str, str]:
+    """Around what the full benchmark found in one of its parts, which may have been measured alone."""
+    return markers(f"make bench-full`, part `{part.NAME}")
 
 
 def text(title: str, found: Found) -> str:
@@ -31,20 +38,19 @@ def text(title: str, found: Found) -> str:
     return "\n".join([*lines, *(f"  FAULT {fault}" for fault in found.faults), ""])
 
 
-def full(found: Mapping[ModuleType, Found], facts: Mapping[str, str], plan: FullPlan) -> str:
-    """The part of the page that `make bench-full` writes."""
-    lines = [
-        FULL[0],
-        "",
-        f"Medians of {plan.rounds} rounds, in brackets the lowest and the highest; {plan.connections} connections. "
-        "A number in **bold** misses what is aimed at.",
-    ]
-    for part, each in found.items():
-        lines += ["", f"**{part.TITLE}**", "", *_table(each.findings)]
-        for detail in each.details:
-            lines += ["", f"{detail.title}:", "", *_rows(detail.columns, detail.rows)]
-    lines += ["", "Measured on:", "", *(f"- {name}: {value}" for name, value in facts.items())]
-    return "\n".join([*lines, "", FULL[1]])
+def full(part: ModuleType, found: Found, facts: Mapping[str, str], plan: FullPlan, day: date) -> str:
+    """What the full benchmark writes of one of its parts."""
+    begin, end = of_part(part)
+    lines = [begin, "", f"**{part.TITLE}**", "", *_table(found.findings)]
+    for detail in found.details:
+        lines += ["", f"{detail.title}:", "", *_rows(detail.columns, detail.rows)]
+    lines += ["", f"On {day}: {plan.rounds} rounds, {facts['CPU']}, {facts['fdatasync of 4 KiB']} for an fdatasync."]
+    return "\n".join([*lines, "", end])
+
+
+def machine(facts: Mapping[str, str]) -> str:
+    """What it writes of the machine."""
+    return part(MACHINE, "The newest of these parts was measured with:", (), facts)
 
 
 def part(marked: tuple[str, str], words: str, details: Sequence[Detail], facts: Mapping[str, str]) -> str:
@@ -52,7 +58,7 @@ def part(marked: tuple[str, str], words: str, details: Sequence[Detail], facts: 
     lines = [marked[0], "", words]
     for detail in details:
         lines += ["", f"{detail.title}:", "", *_rows(detail.columns, detail.rows)]
-    lines += ["", "Measured on:", "", *(f"- {name}: {value}" for name, value in facts.items())]
+    lines += ["", *(["Measured on:", ""] if details else []), *(f"- {name}: {value}" for name, value in facts.items())]
     return "\n".join([*lines, "", marked[1]])
 
 
@@ -81,7 +87,7 @@ def _rows(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
     ]
 
 
-def write(path: Path, part: str, marked: tuple[str, str] = FULL) -> None:
+def write(path: Path, part: str, marked: tuple[str, str]) -> None:
     """Puts the part in the place of the former one, and leaves what people wrote around it."""
     page = path.read_text()
     before, _, rest = page.partition(marked[0])

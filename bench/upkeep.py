@@ -54,14 +54,19 @@ def introduce(subject: Subject, over: Server, times: int = 1) -> float:
     ] * times
     began = time.time()
     preparation.all_succeeded(asking.run(asking.each_once(over.port, sent)))
+    return len(sent) / (rest(subject) - began)
+
+
+def rest(subject: Subject) -> float:
+    """Waits until nothing is recorded or followed any more; when the newest event was recorded, seconds since 1970."""
     engine = reading(subject.database.url, 1)
     try:
         with engine.connect() as connection:
             ended = _quiet(connection)
             finished(connection)
+            return ended
     finally:
         engine.dispose()
-    return len(sent) / (ended - began)
 
 
 def _quiet(connection: Connection) -> float:

@@ -9,6 +9,9 @@ from sqlalchemy.engine import URL, make_url
 
 from projections.prepared import translate
 
+CACHE_KIB = 6_144
+"""Of pages that a connection to SQLite keeps for itself: the newest of every table and index. The system has the rest."""
+
 SQLITE_WAIT_MS = 10_000
 """How long a writer waits in a thread for another process's write lock before the database counts as away."""
 
@@ -28,7 +31,7 @@ def is_sqlite(url: str | URL) -> bool:
     return make_url(url).get_backend_name() == "sqlite"
 
 
-def _sqlite(url: URL, on_begin: str | None, wait_ms: int, cache_kib: int = 16_384) -> Engine:
+def _sqlite(url: URL, on_begin: str | None, wait_ms: int, cache_kib: int = CACHE_KIB) -> Engine:
     engine = create_engine(url, poolclass=StaticPool, connect_args={"check_same_thread": False})
 
     @event.listens_for(engine, "connect")

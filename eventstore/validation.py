@@ -1,6 +1,7 @@
 """Live validation of tokens: one joined row, kept as long as the log says that nothing in it changed."""
 
 from collections import OrderedDict
+from random import randrange
 from sys import intern
 from typing import Any
 
@@ -19,6 +20,9 @@ from projections import accounts, roles, tokens
 ABSENT = 20_000
 """Digests without a row that are remembered."""
 
+
+TOKENS = 120_000
+"""Tokens that are remembered, dead ones included. With a kilobyte for each a worker stays within 250 MiB."""
 
 TERMS = 10_000
 """Terms that are remembered, so that tokens which have them in common share them."""
@@ -78,12 +82,13 @@ class Validation:
     long ago that its row is gone. Nobody can name a secret before it is made, since there are 178 random bits in it.
     """
 
-    def __init__(self, reader: Reader, changes: Changes, privacy: Privacy, size: int = 100_000) -> None:
+    def __init__(self, reader: Reader, changes: Changes, privacy: Privacy, size: int = TOKENS) -> None:
         self._reader = reader
         self._changes = changes
         self._privacy = privacy
         self._size = size
-        self._kept: OrderedDict[bytes, Known] = OrderedDict()
+        self._kept: dict[bytes, Known] = {}
+        self._places: list[bytes] = []
         self._terms: dict[tuple[Any, ...], Terms] = {}
         self._absent: OrderedDict[bytes, None] = OrderedDict()
 
@@ -117,9 +122,16 @@ class Validation:
         if len(self._terms) >= TERMS:
             self._terms.clear()
         known.terms = self._terms.setdefault(astuple(known.terms), known.terms)
+        if known.digest not in self._kept:
+            if len(self._places) < self._size:
+                self._places.append(known.digest)
+            else:
+                # Chance says who goes. Of a few more tokens in rotation than are kept, the one that came first would
+                # be the very one that is asked for next, and then all of them would be looked up again and again.
+                place = randrange(self._size)  # noqa: S311 - nothing secret depends on it
+                del self._kept[self._places[place]]
+                self._places[place] = known.digest
         self._kept[known.digest] = known
-        if len(self._kept) > self._size:
-            self._kept.popitem(last=False)
 
     def load(self, connection: Connection, digest: bytes) -> Known | None:
         """The token as this connection sees it, for asking again under the lock. Keeps nothing."""

@@ -1,9 +1,11 @@
 """What the benchmarks write into the documentation."""
 
+from datetime import date
 from pathlib import Path
 
 from bench import pages
 from bench.findings import Bound, Detail, Finding, Found, at_least, at_most, of_rounds
+from bench.full import PARTS
 from bench.parts import rates
 from bench.stage import FULL
 
@@ -14,10 +16,12 @@ def test_a_bound_that_is_missed_stands_out() -> None:
     free = Finding("imports", "PostgreSQL", 0.61, "s")
     assert (kept.shown, kept.aim, kept.met) == ("0.80 (0.70–0.90)", "≥ 0.8", True)
     assert (missed.met, free.met, free.aim) == (False, None, "")
-    page = pages.full({rates: Found([kept, missed, free])}, {"CPU": "one"}, FULL)
+    facts = {"CPU": "one, 2 cores", "fdatasync of 4 KiB": "0.20 ms"}
+    page = pages.full(rates, Found([kept, missed, free]), facts, FULL, date(2026, 1, 31))
     assert "| introspection | ≥ 0.8 | 0.80 (0.70–0.90) |  |  |" in page
     assert "| memory | ≤ 250 MiB | **300 MiB** |  |  |" in page
-    assert "- CPU: one" in page
+    assert "On 2026-01-31: 3 rounds, one, 2 cores, 0.20 ms for an fdatasync." in page
+    assert "- CPU: one" in pages.machine(facts)
 
 
 def test_only_what_stands_between_the_markers_is_written_anew(tmp_path: Path) -> None:
@@ -36,8 +40,8 @@ def test_only_what_stands_between_the_markers_is_written_anew(tmp_path: Path) ->
 
 def test_the_documentation_has_a_place_for_everything_that_is_written() -> None:
     text = pages.PAGE.read_text()
-    for command in ("make bench", "make bench-full", "make bench-peer"):
-        begin, end = pages.markers(command)
+    commands = [pages.markers(command) for command in ("make bench", "make bench-full", "make bench-peer")]
+    for begin, end in (*commands, *map(pages.of_part, PARTS)):
         assert text.count(begin) == text.count(end) == 1
         assert text.index(begin) < text.index(end)
 
