@@ -10,7 +10,7 @@ from sqlalchemy.engine import URL, make_url
 from projections.prepared import translate
 
 CACHE_KIB = 6_144
-"""Of pages that a connection to SQLite keeps for itself: the newest of every table and index. The system has the rest."""
+"""Of pages that a connection to SQLite keeps for itself: the newest of each table and index; the system has all."""
 
 SQLITE_WAIT_MS = 10_000
 """How long a writer waits in a thread for another process's write lock before the database counts as away."""
