@@ -1,14 +1,14 @@
 """Reads outside the writer's transaction, and how they learn what other processes wrote."""
 
 import asyncio
-import contextlib
+import select
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from threading import get_ident
 from typing import Any, Concatenate, ParamSpec, Protocol, TypeVar
 
 from sqlalchemy import Connection, Engine
-from sqlalchemy.exc import DBAPIError, OperationalError
+from sqlalchemy.exc import OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from eventstore.changes import Changes, newest
@@ -82,10 +82,6 @@ class InlineReader:
         self._engine.dispose()
 
 
-class _Gone(Exception):
-    """The connection broke, so that what was read is to be read again over another one. Its cause says how."""
-
-
 class ThreadReader:
     """PostgreSQL: a few threads with a connection each, and one connection of the event loop's for the log's head."""
 
@@ -107,27 +103,22 @@ class ThreadReader:
 
     def _read(self, read: Callable[..., T], args: Any, kwargs: Any) -> T:
         """Each thread keeps its connection: to take one from a pool and give it back costs more than a short query."""
-        kept = self._kept.pop(get_ident(), None)
+        connection = self._kept.pop(get_ident(), None)
         try:
-            if kept is not None:
-                with contextlib.suppress(_Gone):
-                    return self._run(kept, read, args, kwargs)
-            # It went while nobody used it, or there was none yet.
-            return self._run(self._engine.connect(), read, args, kwargs)
-        except _Gone as gone:
-            raise DatabaseAway(type(gone.__cause__).__name__) from gone
-        except (OperationalError, PoolTimeout) as error:
-            raise DatabaseAway(type(error).__name__) from error
-
-    def _run(self, connection: Connection, read: Callable[..., T], args: Any, kwargs: Any) -> T:
-        try:
+            if connection is not None and _has_gone(connection):
+                connection.invalidate()
+                connection.close()
+                connection = None
+            if connection is None:
+                connection = self._engine.connect()
             found = read(connection, *args, **kwargs)
             if connection.in_transaction():
                 connection.rollback()
         except BaseException as error:
-            connection.close()
-            if isinstance(error, DBAPIError) and error.connection_invalidated:
-                raise _Gone from error
+            if connection is not None:
+                connection.close()
+            if isinstance(error, OperationalError | PoolTimeout):
+                raise DatabaseAway(type(error).__name__) from error
             raise
         self._kept[get_ident()] = connection
         return found
@@ -193,3 +184,14 @@ class ThreadReader:
         for connection in self._kept.values():
             connection.close()
         self._engine.dispose()
+
+
+def _has_gone(connection: Connection) -> bool:
+    """Whether the server has said something to a connection that asked nothing, which it does when it ends it.
+
+    To read again over another connection what broke in the middle would be wrong: some of it may have been counted.
+    """
+    driver: Any = connection.connection.driver_connection
+    poll = select.poll()
+    poll.register(driver.fileno(), select.POLLIN)
+    return bool(poll.poll(0))
