@@ -59,7 +59,7 @@ class Stretch(NamedTuple):
 
     before: int
     after: int
-    prepared: Sequence[tuple[Following, list[Any]]]
+    prepared: Sequence[tuple[Following, Any]]
 
 
 class Follower:
@@ -148,28 +148,27 @@ class Follower:
         models = [model for model in self._models if self._positions[model.name] == before]
         # Models that are ahead wait until the others have caught up with them.
         last = min(goal, before + self._batch, *(ahead for ahead in self._positions.values() if ahead > before))
-        stretch = Stretch(before, last, [(model, []) for model in models])
-        await self._ledger.read(self._prepare, stretch)
+        stretch = await self._ledger.read(self._prepare, models, before, last)
         await asyncio.sleep(0)
         for name in await self._ledger.follow(self._keep, stretch):
             # One that another process moved on at the same time is looked at again by the next step.
             self._positions[name] = self._left[name] = max(self._positions[name], last)
 
-    def _prepare(self, connection: Connection, stretch: Stretch) -> None:
-        recorded = self._ledger.recent.between(stretch.before, stretch.after)
+    def _prepare(self, connection: Connection, models: Sequence[Following], before: int, after: int) -> Stretch:
+        recorded = self._ledger.recent.between(before, after)
         if recorded is None:
-            rows = _NEXT.all(connection, {"b_after": stretch.before, "b_last": stretch.after})
+            rows = _NEXT.all(connection, {"b_after": before, "b_last": after})
             recorded = [self._mapper.recorded(state) for (state,) in rows]
         self._unsealing.begin()
-        for model, prepared in stretch.prepared:
-            prepared.append(model.prepare(connection, recorded, self._unsealing))
+        prepared = [(model, model.prepare(connection, recorded, self._unsealing)) for model in models]
+        return Stretch(before, after, prepared)
 
     def _keep(self, connection: Connection, stretch: Stretch) -> list[str]:
         """Writes the stretch for those models that nobody else moved on meanwhile; their names."""
         moved = []
         for model, prepared in stretch.prepared:
             if event_index.advance(connection, model.name, stretch.before, stretch.after):
-                model.keep(connection, prepared)
+                model.keep(connection, (prepared,))
                 moved.append(model.name)
         return moved
 
