@@ -45,7 +45,7 @@ async def _post(scope: Scope, receive: Receive) -> Answer:
         try:
             given = await execute(here, scope, caller, module, _request(module, parameters), None)
         except OAuthError:
-            # Whoever could not have authenticated is told that, and it becomes a fact.
+            # Whoever could not have authenticated is told that (RFC 6749 §5.2), and it becomes a fact.
             await authenticate(here, scope, parameters, "token")
             raise
     body = _encode(token_answer(given, refresh_too=True))

@@ -8,7 +8,6 @@ bytes. Sixty days lie between the first event and the last, so that nearly all t
 import argparse
 import asyncio
 import gc
-import itertools
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -222,11 +221,9 @@ def grow(settings: Settings, keyring: Keyring, count: int, say: Say = lambda wor
         growing = Growing(engine, keyring, made, count, now)
         growing.install()
         with bulk.without_indexes(engine, event_index.TABLE.name):
-            for number in itertools.count(1):
-                if growing.position >= count:
-                    break
+            while growing.position < count:
                 growing.step()
-                if number % VACUUMED_AFTER == 0:
+                if growing.position // BATCH % VACUUMED_AFTER == 0:
                     bulk.vacuum(engine, derived.LIVES.name, derived_people.LIVES.name)
                 say(f"made {growing.position:,} of {count:,}")
         growing.finish(say)

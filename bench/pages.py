@@ -50,7 +50,8 @@ def full(part: ModuleType, found: Found, facts: Mapping[str, str], plan: FullPla
 
 def machine(facts: Mapping[str, str]) -> str:
     """What it writes of the machine."""
-    return part(MACHINE, "The newest of these parts was measured with:", (), facts)
+    begin, end = MACHINE
+    return "\n".join([begin, "", "The newest of these parts was measured on:", "", *_listed(facts), "", end])
 
 
 def part(marked: tuple[str, str], words: str, details: Sequence[Detail], facts: Mapping[str, str]) -> str:
@@ -58,8 +59,11 @@ def part(marked: tuple[str, str], words: str, details: Sequence[Detail], facts: 
     lines = [marked[0], "", words]
     for detail in details:
         lines += ["", f"{detail.title}:", "", *_rows(detail.columns, detail.rows)]
-    lines += ["", *(["Measured on:", ""] if details else []), *(f"- {name}: {value}" for name, value in facts.items())]
-    return "\n".join([*lines, "", marked[1]])
+    return "\n".join([*lines, "", "Measured on:", "", *_listed(facts), "", marked[1]])
+
+
+def _listed(facts: Mapping[str, str]) -> list[str]:
+    return [f"- {name}: {value}" for name, value in facts.items()]
 
 
 def _table(findings: Sequence[Finding]) -> list[str]:

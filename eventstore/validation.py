@@ -20,7 +20,6 @@ from projections import accounts, roles, tokens
 ABSENT = 20_000
 """Digests without a row that are remembered."""
 
-
 TOKENS = 120_000
 """Tokens that are remembered, dead ones included. With a kilobyte for each a worker stays within 250 MiB."""
 

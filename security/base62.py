@@ -1,7 +1,8 @@
 """Base62: the alphabet of every identifier and secret, in ASCII order, so that text order is byte order."""
 
 import os
-import threading
+
+from security.drawn_ahead import drawn_ahead
 
 ALPHABET = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 
@@ -24,29 +25,8 @@ def characters(count: int) -> str:
     return drawn[:count].decode("ascii")
 
 
-class _Ahead(threading.local):
-    """Characters that a thread drew ahead. A forked process must not hand out its parent's."""
-
-    text = ""
-
-
-_ahead = _Ahead()
-_AHEAD = 2_048
-
-
-def names(count: int) -> str:
-    """The same for what is no secret: drawn many at a time, because asking the system lets other threads go first."""
-    if len(_ahead.text) < count:
-        _ahead.text = characters(_AHEAD)
-    drawn, _ahead.text = _ahead.text[:count], _ahead.text[count:]
-    return drawn
-
-
-def _forget_ahead() -> None:
-    _ahead.text = ""
-
-
-os.register_at_fork(after_in_child=_forget_ahead)
+names = drawn_ahead(characters)
+"""The same for what is no secret."""
 
 
 def six_digits(number: int) -> str:

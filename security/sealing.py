@@ -14,15 +14,16 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from sqlalchemy import Connection
 
 from security.clock import Moment, day_of, month_of
+from security.drawn_ahead import drawn_ahead
 from security.hkdf import hkdf_sha256
 from security.lru import Lru
-from security.nonces import nonce
 from security.vault import Found, Vault
 
 SCHEME = "s1"
 _LATELY = 4_096
 """Texts that are remembered after they were sealed: at least so many, and at most twice."""
 _NONCE_BYTES = 12
+_nonce = drawn_ahead(os.urandom)
 _TAG_BYTES = 16
 _TO_URL = bytes.maketrans(b"+/", b"-_")
 _FROM_URL = bytes.maketrans(b"-_", b"+/")
@@ -80,8 +81,8 @@ class Sealer:
         month = month_of(moment)
         slot = self._kept(subject, month) or self._provide(connection, subject, month, moment)
         cipher = slot.cipher or AESGCM(os.urandom(32))
-        once = nonce(_NONCE_BYTES)
-        octets = once + cipher.encrypt(once, text.encode(), slot.associated + f"\0{event_id}\0{field}".encode())
+        nonce = _nonce(_NONCE_BYTES)
+        octets = nonce + cipher.encrypt(nonce, text.encode(), slot.associated + f"\0{event_id}\0{field}".encode())
         sealed = slot.head + _base64url(octets)
         if slot.cipher is not None:
             self._remember(event_id, field, _Lately(sealed, text, slot.generation))
