@@ -3,11 +3,11 @@
 from collections.abc import Collection, Mapping, Sequence
 
 import msgspec
-from sqlalchemy import Connection, bindparam, select, text
+from sqlalchemy import BigInteger, Connection, bindparam, select, text
 
 from domain.event import Recorded
 from eventstore.mapper import LogMapper
-from eventstore.stored import events
+from eventstore.stored import events, place
 from projections.prepared import Prepared
 
 WHOLE = 5_000
@@ -24,6 +24,12 @@ _RANGE = Prepared(
         events.c.originator_id == bindparam("b_stream"),
         events.c.originator_version.between(bindparam("b_low"), bindparam("b_high")),
     )
+)
+UP_TO = Prepared(
+    select(events.c.state)
+    .where(events.c.originator_id == bindparam("b_stream"), place <= bindparam("b_position", type_=BigInteger))
+    .order_by(events.c.originator_version.desc())
+    .limit(bindparam("b_limit", type_=BigInteger))
 )
 # One question for all of them. What is asked for each is bounded, so that the index of streams is what answers it.
 _RANGES = Prepared(
@@ -52,9 +58,8 @@ _NEWEST_OF_ALL = Prepared(
 
 def history(connection: Connection, grant_id: str, position: int, limit: int = WHOLE) -> list[Recorded]:
     """The newest events of a grant up to a position, at most `limit`, oldest first."""
-    query = select(events.c.state).where(events.c.originator_id == f"grant:{grant_id}", events.c.id <= position)
-    rows = connection.scalars(query.order_by(events.c.originator_version.desc()).limit(limit)).all()
-    return [_MAPPER.recorded(state) for state in reversed(rows)]
+    wanted = {"b_stream": f"grant:{grant_id}", "b_position": position, "b_limit": limit}
+    return [_MAPPER.recorded(state) for (state,) in reversed(UP_TO.all(connection, wanted))]
 
 
 def recent(connection: Connection, before: Mapping[str, int], limit: int) -> dict[str, list[Recorded]]:

@@ -19,16 +19,16 @@ from eventstore.issued import Issued
 from eventstore.mapper import LogMapper
 from eventstore.searching import first_at
 from eventstore.states import evolve, initial
-from eventstore.stored import events
+from eventstore.stored import events, place
 from projections.prepared import Prepared
 
 _MAPPER = LogMapper()
 
 _EVER = 2**63 - 1
 _OF_STREAM = events.c.originator_id == bindparam("b_stream")
-_HISTORY = Prepared(
+HISTORY = Prepared(
     select(events.c.state)
-    .where(_OF_STREAM, events.c.id <= bindparam("b_position", type_=BigInteger))
+    .where(_OF_STREAM, place <= bindparam("b_position", type_=BigInteger))
     .order_by(events.c.originator_version)
 )
 _NEWEST = Prepared(
@@ -56,7 +56,7 @@ class Judgement(NamedTuple):
 
 def history(connection: Connection, stream: str, position: int | None = None) -> Iterator[Recorded]:
     """A stream's events in order, up to a position."""
-    for (state,) in _HISTORY.all(
+    for (state,) in HISTORY.all(
         connection, {"b_stream": stream, "b_position": _EVER if position is None else position}
     ):
         yield _MAPPER.recorded(state)

@@ -2,7 +2,7 @@
 
 from eventsourcing_sqlalchemy.datastore import SQLAlchemyDatastore
 from eventsourcing_sqlalchemy.models import EventRecord  # type: ignore[attr-defined]
-from sqlalchemy import BigInteger, Column, Index, Integer, MetaData, SmallInteger, Table, Text
+from sqlalchemy import BigInteger, Column, Index, Integer, MetaData, SmallInteger, Table, Text, literal_column
 from sqlalchemy.orm import Mapped, mapped_column
 
 from projections.schema import NAMING_CONVENTION
@@ -45,6 +45,10 @@ events = Table(
     Column("state", Text, nullable=False),
     Index("ix_stored_events_stream", "originator_id", "originator_version", unique=True),
 )
+
+place = events.c.id + literal_column("0")
+"""The position, for who reads a stream up to one. A stream is found by its own index and by nothing else: PostgreSQL,
+as long as it knows little of a table, would also read half of the primary key to learn what stands up to there."""
 
 head = Table(
     "log_head",

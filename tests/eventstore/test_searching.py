@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from sqlalchemy import Connection, Engine, create_engine, delete, event, text
+from sqlalchemy import Connection, Engine, create_engine, delete, text
 
 from eventstore import searching
 from eventstore.searching import Criteria, Name
@@ -16,6 +16,7 @@ from projections import event_index
 from projections.event_index import Kind
 from projections.schema import metadata
 from tests.databases import BACKENDS, Databases
+from tests.eventstore.plans import plan_of
 
 HEAD = 60
 KEYS = (b"a", b"b", b"c")
@@ -134,7 +135,8 @@ def full(engine: Engine) -> Iterator[Connection]:
 def test_a_filter_reads_a_range_of_the_primary_key_and_sorts_nothing(
     full: Connection, kind: Kind, descending: bool
 ) -> None:
-    plan = _plan_of(full, kind, descending)
+    statement = (event_index.DESCENDING if descending else event_index.ASCENDING).statement
+    plan = plan_of(full, statement, {"b_kind": int(kind), "b_key": b"7", "b_low": 100, "b_high": 9_000, "b_limit": 32})
     if full.dialect.name == "sqlite":
         assert re.search(
             r"SEARCH event_index USING PRIMARY KEY \(kind=\? AND key=\? AND position>\? AND position<\?\)", plan
@@ -145,23 +147,6 @@ def test_a_filter_reads_a_range_of_the_primary_key_and_sorts_nothing(
         assert "Seq Scan" not in plan
     assert "TEMP B-TREE" not in plan
     assert "Sort" not in plan
-
-
-def _plan_of(connection: Connection, kind: Kind, descending: bool) -> str:
-    statement = (event_index.DESCENDING if descending else event_index.ASCENDING).statement
-    parameters = {"b_kind": int(kind), "b_key": b"7", "b_low": 100, "b_high": 9_000, "b_limit": 32}
-    explain = "EXPLAIN QUERY PLAN " if connection.dialect.name == "sqlite" else "EXPLAIN "
-    plans: list[str] = []
-
-    def explained(_c: Any, cursor: Any, sql: str, given: Any, _x: Any, _m: bool) -> tuple[str, Any]:
-        return explain + sql, given
-
-    event.listen(connection, "before_cursor_execute", explained, retval=True)
-    try:
-        plans = [" ".join(str(value) for value in row) for row in connection.execute(statement, parameters)]
-    finally:
-        event.remove(connection, "before_cursor_execute", explained)
-    return "\n".join(plans)
 
 
 def test_a_moment_is_found_by_looking_at_few_events(engine: Engine) -> None:

@@ -1,0 +1,50 @@
+"""A stream as it stood: what is read to know it does not grow with the rest of the log."""
+
+from collections.abc import Iterator
+
+import pytest
+from sqlalchemy import Connection, create_engine, insert, text
+
+from eventstore import grant_histories, past
+from eventstore.stored import events, metadata
+from projections.prepared import Prepared
+from tests.databases import BACKENDS, Databases
+from tests.eventstore.plans import plan_of
+
+MANY = 20_000
+
+
+@pytest.fixture(scope="module", params=BACKENDS)
+def full(request: pytest.FixtureRequest, databases: Databases) -> Iterator[Connection]:
+    """A log that has just been filled: the database has no statistics of it."""
+    url = databases.create(request.param, migrated=False)
+    engine = create_engine(url)
+    metadata.create_all(engine)
+    with engine.connect() as connection:
+        if connection.dialect.name == "postgresql":
+            connection.execute(text(f"ALTER TABLE {events.name} SET (autovacuum_enabled = off)"))
+        connection.execute(
+            insert(events),
+            [
+                {"id": at, "originator_id": f"grant:{at}", "originator_version": 1, "topic": "t", "state": "x" * 500}
+                for at in range(1, MANY + 1)
+            ],
+        )
+        connection.commit()
+        yield connection
+    engine.dispose()
+    databases.drop(url)
+
+
+@pytest.mark.parametrize(
+    ("asked", "parameters"),
+    [(past.HISTORY, {}), (grant_histories.UP_TO, {"b_limit": grant_histories.WHOLE})],
+    ids=["history", "newest"],
+)
+def test_a_stream_up_to_a_position_is_found_by_the_index_of_streams_alone(
+    full: Connection, asked: Prepared, parameters: dict[str, int]
+) -> None:
+    plan = plan_of(full, asked.statement, {"b_stream": "grant:7", "b_position": MANY, **parameters})
+    assert "ix_stored_events_stream" in plan
+    assert "pk_stored_events" not in plan
+    assert "Seq Scan" not in plan
