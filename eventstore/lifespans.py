@@ -6,13 +6,13 @@ from operator import attrgetter
 from typing import Any, NamedTuple
 
 from msgspec import UNSET
-from sqlalchemy import ARRAY, Connection, Text, any_, bindparam, or_, select
+from sqlalchemy import Connection, bindparam, or_, select, true
 
 from domain import account, account_sign_in, client, client_secret, consent, cut_off, grant, grant_code
 from domain.event import SECOND, Moment, Recorded
 from domain.rules.validity import Kind
 from eventstore.mapper import LogMapper
-from eventstore.stored import events
+from eventstore.stored import events, named
 from projections.prepared import Prepared
 
 _MAPPER = LogMapper()
@@ -158,10 +158,11 @@ STREAMS_AT_ONCE = 500
 _CUT_OFFS = (
     select(events.c.originator_id, events.c.state)
     .where(or_(*(events.c.topic == topic for topic in _TOPICS)))
-    .order_by(events.c.id)
+    .order_by(events.c.originator_version)
 )
 _OF_ONE = Prepared(_CUT_OFFS.where(events.c.originator_id == bindparam("b_stream")))
-_OF_MANY = Prepared(_CUT_OFFS.where(events.c.originator_id == any_(bindparam("b_streams", type_=ARRAY(Text)))))
+_OF_EACH = _CUT_OFFS.where(events.c.originator_id == named.c.stream).lateral("cutting")
+OF_MANY = Prepared(select(_OF_EACH).join_from(named, _OF_EACH, true()))
 
 
 def cuts(connection: Connection, client_id: str, account_id: str | None, position: int) -> list[Cut]:
@@ -191,9 +192,9 @@ class CutOffs:
 
 
 def _cut_offs(connection: Connection, streams: Sequence[str]) -> list[tuple[Any, ...]]:
-    """Stream and stored form of every cut-off of these streams, each stream's in its order."""
+    """Stream and stored form of every cut-off of these streams."""
     if connection.dialect.name == "postgresql":
-        return _OF_MANY.all(connection, {"b_streams": list(streams)})
+        return OF_MANY.all(connection, {"streams": list(streams)})
     return [row for stream in streams for row in _OF_ONE.all(connection, {"b_stream": stream})]
 
 

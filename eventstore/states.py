@@ -4,14 +4,14 @@ from collections import OrderedDict
 from collections.abc import Collection, Iterable
 from typing import Any, NamedTuple
 
-from sqlalchemy import ARRAY, BigInteger, Connection, Text, and_, any_, bindparam, column, func, select
+from sqlalchemy import ARRAY, BigInteger, Connection, Text, bindparam, column, func, select, true
 
 from domain import grant
 from domain.event import Recorded
 from domain.streams import AGGREGATES, is_stateless
 from eventstore.changes import Changes, newest
 from eventstore.mapper import LogMapper
-from eventstore.stored import events
+from eventstore.stored import events, named
 from projections.prepared import Prepared
 
 _STORED = Prepared(
@@ -24,19 +24,27 @@ _WANTED = (
     .table_valued(column("stream", Text), column("version", BigInteger))
     .render_derived(name="wanted")
 )
-_STORED_OF_ALL = Prepared(
-    select(events.c.originator_id, events.c.state)
-    .join(_WANTED, and_(events.c.originator_id == _WANTED.c.stream, events.c.originator_version > _WANTED.c.version))
-    .order_by(events.c.originator_id, events.c.originator_version)
+_LATER = (
+    select(events.c.originator_version, events.c.state)
+    .where(events.c.originator_id == _WANTED.c.stream, events.c.originator_version > _WANTED.c.version)
+    .order_by(events.c.originator_version)
+    .lateral("later")
 )
-
+STORED_OF_ALL = Prepared(
+    select(_WANTED.c.stream, _LATER.c.state)
+    .join_from(_WANTED, _LATER, true())
+    .order_by(_WANTED.c.stream, _LATER.c.originator_version)
+)
 
 _NEWEST = Prepared(select(func.max(events.c.originator_version)).where(events.c.originator_id == bindparam("stream")))
-_NEWEST_OF_ALL = Prepared(
-    select(events.c.originator_id, func.max(events.c.originator_version))
-    .where(events.c.originator_id == any_(bindparam("streams", type_=ARRAY(Text))))
-    .group_by(events.c.originator_id)
+_LAST = (
+    select(events.c.originator_version)
+    .where(events.c.originator_id == named.c.stream)
+    .order_by(events.c.originator_version.desc())
+    .limit(1)
+    .lateral("last")
 )
+NEWEST_OF_ALL = Prepared(select(named.c.stream, _LAST.c.originator_version).join_from(named, _LAST, true()))
 
 
 class Folded(NamedTuple):
@@ -60,7 +68,7 @@ def evolve(stream: str, state: Any, recorded: Recorded) -> Any:
 def versions(connection: Connection, streams: Collection[str]) -> dict[str, int]:
     """The newest version of each stream as this connection sees it, 0 for one without events."""
     if len(streams) > 1 and connection.dialect.name == "postgresql":
-        return dict.fromkeys(streams, 0) | dict(_NEWEST_OF_ALL.all(connection, {"streams": list(streams)}))
+        return dict.fromkeys(streams, 0) | dict(NEWEST_OF_ALL.all(connection, {"streams": list(streams)}))
     found = {stream: _NEWEST.first(connection, {"stream": stream}) for stream in streams}
     return {stream: (row and row[0]) or 0 for stream, row in found.items()}
 
@@ -114,7 +122,7 @@ class States:
                 texts[stream] = [text for (text,) in _STORED.all(connection, {"stream": stream, "version": version})]
         else:
             wanted = {"streams": list(known), "versions": [version for _, version, _ in known.values()]}
-            for stream, text in _STORED_OF_ALL.all(connection, wanted):
+            for stream, text in STORED_OF_ALL.all(connection, wanted):
                 texts[stream].append(text)
         return {
             stream: self._fold(stream, state, version, texts[stream], as_of)

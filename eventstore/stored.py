@@ -2,7 +2,21 @@
 
 from eventsourcing_sqlalchemy.datastore import SQLAlchemyDatastore
 from eventsourcing_sqlalchemy.models import EventRecord  # type: ignore[attr-defined]
-from sqlalchemy import BigInteger, Column, Index, Integer, MetaData, SmallInteger, Table, Text, literal_column
+from sqlalchemy import (
+    ARRAY,
+    BigInteger,
+    Column,
+    Index,
+    Integer,
+    MetaData,
+    SmallInteger,
+    Table,
+    Text,
+    bindparam,
+    column,
+    func,
+    literal_column,
+)
 from sqlalchemy.orm import Mapped, mapped_column
 
 from projections.schema import NAMING_CONVENTION
@@ -49,6 +63,14 @@ events = Table(
 place = events.c.id + literal_column("0")
 """The position, for who reads a stream up to one. A stream is found by its own index and by nothing else: PostgreSQL,
 as long as it knows little of a table, would also read half of the primary key to learn what stands up to there."""
+
+named = (
+    func.unnest(bindparam("streams", type_=ARRAY(Text)), type_=Text)
+    .table_valued(column("stream", Text))
+    .render_derived(name="named")
+)
+"""Many streams at once, on PostgreSQL. What is read of each is joined to this as a LATERAL subquery with an order, so
+that they are read one by one, by the index of streams. Any other join may read the whole log, for the reason above."""
 
 head = Table(
     "log_head",

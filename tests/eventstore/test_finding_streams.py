@@ -1,11 +1,12 @@
-"""A stream as it stood: what is read to know it does not grow with the rest of the log."""
+"""How streams are found: what is read to know one does not grow with the rest of the log."""
 
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 from sqlalchemy import Connection, create_engine, insert, text
 
-from eventstore import grant_histories, past
+from eventstore import grant_histories, lifespans, past, states
 from eventstore.stored import events, metadata
 from projections.prepared import Prepared
 from tests.databases import BACKENDS, Databases
@@ -44,7 +45,22 @@ def full(request: pytest.FixtureRequest, databases: Databases) -> Iterator[Conne
 def test_a_stream_up_to_a_position_is_found_by_the_index_of_streams_alone(
     full: Connection, asked: Prepared, parameters: dict[str, int]
 ) -> None:
-    plan = plan_of(full, asked.statement, {"b_stream": "grant:7", "b_position": MANY, **parameters})
+    _is_by_stream(plan_of(full, asked.statement, {"b_stream": "grant:7", "b_position": MANY, **parameters}))
+
+
+# SQLite is asked for one stream after the other.
+@pytest.mark.parametrize("full", ["postgresql"], indirect=True)
+@pytest.mark.parametrize(
+    ("asked", "parameters"),
+    [(states.NEWEST_OF_ALL, {}), (states.STORED_OF_ALL, {"versions": [0] * 256}), (lifespans.OF_MANY, {})],
+    ids=["versions", "events", "cut-offs"],
+)
+def test_so_are_many_streams_at_once(full: Connection, asked: Prepared, parameters: dict[str, Any]) -> None:
+    streams = [f"grant:{number}" for number in range(256)]
+    _is_by_stream(plan_of(full, asked.statement, {"streams": streams, **parameters}))
+
+
+def _is_by_stream(plan: str) -> None:
     assert "ix_stored_events_stream" in plan
     assert "pk_stored_events" not in plan
     assert "Seq Scan" not in plan
