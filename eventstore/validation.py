@@ -47,8 +47,7 @@ class Terms(msgspec.Struct, gc=False):
 class Known(msgspec.Struct, gc=False):
     """A token as it stood at position `as_of`. There are many of them: what is alike in many is in their terms.
 
-    It depends on its grant's stream too. `standing` is None where only time decides. `said` is room for what the API
-    says of this token alone while it is as it is: it is kept and dropped together with the rest.
+    It depends on its grant's stream too. `standing` is None where only time decides.
     """
 
     digest: bytes
@@ -59,7 +58,6 @@ class Known(msgspec.Struct, gc=False):
     active_until: Moment
     standing: validity.Standing | None
     as_of: int
-    said: bytes = b""
 
     @property
     def grant_id(self) -> str:
