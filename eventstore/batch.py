@@ -51,8 +51,8 @@ class Batch:
         self._writing = writing
         self.connection = locked.connection
         self.position = locked.position
-        # The lock may have been waited for, and requests that came meanwhile are in this batch.
-        self.now: Moment = max(clock(), locked.time)
+        self._clock = clock
+        self.now: Moment = locked.time
         self._start = self._written = self.position
         self._folds: dict[str, tuple[Any, int]] = {}
         self._pending: list[Recorded] = []
@@ -66,6 +66,8 @@ class Batch:
 
     def look_up(self, requests: Iterable[Request]) -> None:
         """Finds the grants of everything that these requests present, and loads them; versions where that is enough."""
+        # The lock may have been waited for, and requests that came meanwhile are among these.
+        self.now = max(self._clock(), self.now)
         commands = [each for request in requests for each in request.commands if type(each) is Command]
         stateless = {each.stream for each in commands if is_stateless(each.stream)}
         for stream, version in versions(self.connection, stateless).items():

@@ -9,15 +9,20 @@ import asyncio
 import contextlib
 import threading
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from time import monotonic, sleep
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 from eventstore.batch import Request
 from eventstore.commands import DatabaseAway, Overloaded
 from eventstore.engines import SQLITE_WAIT_MS
-from eventstore.transactions import Answer, Decided, LockBusy, Transactions
+from eventstore.recorder import LockBusy
+from eventstore.transactions import Answer, Begun, Decided, Transactions
+from eventstore.turns import Turn
+
+T = TypeVar("T")
+R = TypeVar("R")
 
 LARGEST_BATCH = 256
 """Commands in one transaction. Beyond this a bigger batch gains nothing and only delays its first caller."""
@@ -42,6 +47,10 @@ def _answer(answers: Sequence[Answer]) -> None:
         request.answer(executed, error)
 
 
+def _away(requests: Sequence[Request]) -> list[Answer]:
+    return [(request, None, DatabaseAway("locked")) for request in requests]
+
+
 class Committer(Protocol):
     """Takes requests and sees to their being committed and answered, in order."""
 
@@ -56,8 +65,9 @@ class InlineCommitter:
     There a small batch is committed too. A larger one's commit, a lock that is taken and a sweep have a thread wait.
     """
 
-    def __init__(self, transactions: Transactions) -> None:
+    def __init__(self, transactions: Transactions, turn: Turn) -> None:
         self._transactions = transactions
+        self._turn = turn
         self._waiting: deque[Request] = deque()
         self._scheduled = False
         self._thread: asyncio.Future[None] | None = None
@@ -75,68 +85,117 @@ class InlineCommitter:
     def _schedule(self) -> None:
         if not self._scheduled and self._thread is None:
             self._scheduled = True
-            self._loop.call_soon(self._turn)
+            self._loop.call_soon(self._next)
 
-    def _turn(self) -> None:
+    def _next(self) -> None:
         self._scheduled = False
         requests: list[Request] = []
         _take(self._waiting, requests)
-        if requests and requests[0].sweeps:
+        if requests[0].sweeps:
             # However long it takes, tokens are validated meanwhile.
-            self._done([], requests)
-            return
-        if len(requests) < APART:
-            self._done(*self._transactions.run(requests))
+            self._in_thread(self._sweep, requests, self._swept)
             return
         try:
-            decided = self._transactions.decide(requests)
+            begun = self._begin()
         except LockBusy:
-            self._done([], requests)
+            self._wait(requests)
+        except Exception as error:
+            self._done(*self._transactions.broken(requests, error))
+        else:
+            self._go_on(requests, begun)
+
+    def _begin(self) -> Begun:
+        """Raises `LockBusy`, and has the turn then, if it could be had."""
+        if not self._turn.take():
+            raise LockBusy
+        try:
+            begun = self._transactions.begin()
+        except LockBusy:
+            raise
+        except BaseException:
+            self._turn.pass_on()
+            raise
+        self._turn.pass_on()
+        return begun
+
+    def _go_on(self, requests: list[Request], begun: Begun) -> None:
+        if len(requests) < APART:
+            self._done(*self._transactions.finish(requests, begun))
+            return
+        try:
+            decided = self._transactions.decide(requests, begun)
         except Exception as error:
             self._done(*self._transactions.broken(requests, error))
         else:
             # Requests that come while the disk writes are read and checked meanwhile.
-            self._thread = self._loop.create_future()
-            committing = self._disk.submit(self._transactions.commit, decided)
-            committing.add_done_callback(lambda done: self._loop.call_soon_threadsafe(self._committed, decided, done))
+            self._in_thread(self._transactions.commit, decided, self._committed)
 
     def _committed(self, decided: Decided, committing: "Future[None]") -> None:
-        thread, self._thread = self._thread, None
         error = committing.exception()
         if error is None:
             self._done(self._transactions.keep(decided), ())
         elif isinstance(error, Exception):
             self._done(*self._transactions.broken(decided.requests, error))
-        if thread is not None:
-            thread.set_result(None)
 
     def _done(self, answers: Sequence[Answer], busy: Sequence[Request]) -> None:
         if busy:
-            self._thread = self._loop.create_task(self._wait_in_thread(list(busy)))
+            self._wait(list(busy))
         _answer(answers)
         if self._waiting:
             self._schedule()
 
-    async def _wait_in_thread(self, requests: list[Request]) -> None:
-        try:
-            answers = await self._loop.run_in_executor(self._disk, self._run_blocking, requests)
-        finally:
-            self._thread = None
-        self._done(answers, ())
+    # -- in a thread --------------------------------------------------------------------------------------------------
+    def _in_thread(self, work: Callable[[T], R], given: T, then: "Callable[[T, Future[R]], None]") -> None:
+        """Has a thread do it, and goes on from there in the loop."""
+        thread = self._thread = self._loop.create_future()
 
-    def _run_blocking(self, requests: list[Request]) -> list[Answer]:
-        """Tries again and again while another process has the lock."""
-        answers: list[Answer] = []
+        def over(done: "Future[R]") -> None:
+            self._thread = None
+            try:
+                then(given, done)
+            finally:
+                thread.set_result(None)
+
+        self._disk.submit(work, given).add_done_callback(lambda done: self._loop.call_soon_threadsafe(over, done))
+
+    def _wait(self, requests: list[Request]) -> None:
+        """For the lock that another process has. They are decided by the loop, which nothing else keeps waiting."""
+        self._in_thread(self._reach, requests, self._reached)
+
+    def _reach(self, _: list[Request]) -> Begun | None:
+        """Tries again and again; None when it takes too long."""
         end = monotonic() + SQLITE_WAIT_MS / 1000
         while True:
-            done, busy = self._transactions.run(requests)
-            answers += done
-            if not busy:
-                return answers
-            if monotonic() > end:
-                return answers + [(request, None, DatabaseAway("locked")) for request in busy]
-            requests = list(busy)
-            sleep(LOOK_AGAIN)
+            try:
+                return self._begin()
+            except LockBusy:
+                if monotonic() > end:
+                    self._turn.pass_on()
+                    return None
+                sleep(LOOK_AGAIN)
+
+    def _reached(self, requests: list[Request], reaching: "Future[Begun | None]") -> None:
+        error = reaching.exception()
+        if isinstance(error, Exception):
+            self._done(*self._transactions.broken(requests, error))
+        elif (begun := reaching.result()) is None:
+            self._done(_away(requests), ())
+        else:
+            # Others have come meanwhile.
+            _take(self._waiting, requests)
+            self._go_on(requests, begun)
+
+    def _sweep(self, requests: list[Request]) -> list[Answer]:
+        begun = self._reach(requests)
+        if begun is None:
+            return _away(requests)
+        answers, _ = self._transactions.finish(requests, begun)
+        return answers
+
+    def _swept(self, requests: list[Request], sweeping: "Future[list[Answer]]") -> None:
+        error = sweeping.exception()
+        answers = sweeping.result() if error is None else [(request, None, error) for request in requests]
+        self._done(answers, ())
 
     async def close(self) -> None:
         """Commits and answers what was accepted."""
@@ -146,6 +205,7 @@ class InlineCommitter:
             else:
                 await asyncio.sleep(0)
         self._disk.shutdown(wait=True)
+        self._turn.close()
 
 
 class ThreadCommitter:

@@ -23,6 +23,7 @@ from eventstore.reading import InlineReader, Reader, ThreadReader
 from eventstore.recent import Recent
 from eventstore.states import Folded, States
 from eventstore.transactions import Transactions
+from eventstore.turns import Turn
 from eventstore.validation import Validation
 from eventstore.view import View
 from eventstore.writing import Writing
@@ -97,7 +98,7 @@ class Ledger:
         )
         transactions = Transactions(log.recorder, parts, clock, on_commit)  # type: ignore[arg-type]
         if is_sqlite(url):
-            committer: Committer = InlineCommitter(transactions)
+            committer: Committer = InlineCommitter(transactions, Turn(url))
             reader: Reader = InlineReader(read_engine, changes)
             aside = None
         else:

@@ -1,6 +1,7 @@
 """The library's SQLAlchemy recorder with our positions, text state and one statement for many events."""
 
 import contextlib
+import sqlite3
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
@@ -34,6 +35,10 @@ class Head(NamedTuple):
     time: Moment
 
 
+class LockBusy(Exception):
+    """Another process holds SQLite's write lock at this moment."""
+
+
 class LogRecorder(SQLAlchemyApplicationRecorder):
     """Inserts within the ledger's transaction only. Positions are the ledger's: no table lock, no sequence."""
 
@@ -45,7 +50,7 @@ class LogRecorder(SQLAlchemyApplicationRecorder):
 
         All transactions have one connection, whose driver begins and commits. SQLAlchemy's share is no more than to
         know where each ends: to take a connection from its pool, to tell listeners, and to begin and end by itself cost
-        more than a small batch, and so does the library's session. Raises SQLAlchemy's errors.
+        more than a small batch, and so does the library's session. Raises `LockBusy`, and SQLAlchemy's errors.
         """
         connection = self._kept
         if connection is None:
@@ -54,7 +59,7 @@ class LogRecorder(SQLAlchemyApplicationRecorder):
         driver: Any = connection.connection.driver_connection
         if connection.dialect.name == "sqlite":
             # When the lock is refused there is nothing to be rolled back.
-            _run(connection, "BEGIN IMMEDIATE", driver.execute, "BEGIN IMMEDIATE")
+            _lock(connection, driver)
         try:
             transaction = connection.begin()
             yield _head(connection)
@@ -151,6 +156,16 @@ def _head(connection: Connection) -> Head:
     if row is None:
         raise AssertionError("the log has no head")
     return Head(connection, *row)
+
+
+def _lock(connection: Connection, driver: Any) -> None:
+    try:
+        driver.execute("BEGIN IMMEDIATE")
+    except sqlite3.OperationalError as error:
+        # Whoever waits asks again and again, so that nothing more is made of it than this.
+        if error.sqlite_errorcode & 0xFF == sqlite3.SQLITE_BUSY:
+            raise LockBusy from None
+        translate(connection, "BEGIN IMMEDIATE", error)
 
 
 def _run(connection: Connection, words: str, call: Callable[..., object], *args: str) -> None:

@@ -11,7 +11,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from eventstore.batch import Batch, Request
 from eventstore.commands import DatabaseAway, Executed
-from eventstore.recorder import LogRecorder
+from eventstore.recorder import LockBusy, LogRecorder
 from eventstore.stored import events
 from eventstore.writing import Writing
 from security.clock import Clock
@@ -27,12 +27,15 @@ More = Callable[[list[Request]], None]
 Answer = tuple[Request, Executed[Any] | None, BaseException | None]
 
 
-class LockBusy(Exception):
-    """Another process holds SQLite's write lock at this moment."""
-
-
 class Unknown(Exception):
     """The connection broke while it committed, and the log cannot be asked whether it did."""
+
+
+class Begun(NamedTuple):
+    """A transaction that has the log's lock, with nothing in it yet."""
+
+    batch: Batch
+    transaction: contextlib.ExitStack
 
 
 class Decided(NamedTuple):
@@ -45,7 +48,7 @@ class Decided(NamedTuple):
 
 
 class Transactions:
-    """Runs batches, one after the other. A batch may be decided on one thread and committed on another."""
+    """Runs batches, one after the other. A batch may be begun, decided and committed on different threads."""
 
     def __init__(self, recorder: LogRecorder, writing: Writing, clock: Clock, on_commit: Callable[[int], None]) -> None:
         self._recorder = recorder
@@ -62,10 +65,20 @@ class Transactions:
         written) makes the requests be redone one by one, so that it harms only the one that caused it.
         """
         try:
-            decided = self.decide(requests, more)
-            self.commit(decided)
+            begun = self.begin()
         except LockBusy:
             return [], requests
+        except Exception as error:
+            return self.broken(requests, error)
+        if more is not None:
+            more(requests)
+        return self.finish(requests, begun)
+
+    def finish(self, requests: list[Request], begun: Begun) -> tuple[list[Answer], Sequence[Request]]:
+        """The rest of `run`, for who has begun."""
+        try:
+            decided = self.decide(requests, begun)
+            self.commit(decided)
         except Exception as error:
             return self.broken(requests, error)
         return self.keep(decided), ()
@@ -83,22 +96,19 @@ class Transactions:
             answers += done
         return answers, ()
 
-    def decide(self, requests: list[Request], more: More | None = None) -> Decided:
-        """Decides them in a new transaction. Raises `LockBusy`, and anything else when nothing of it is left."""
-        answers: list[Answer] = []
+    def begin(self) -> Begun:
+        """A new transaction with the log's lock. Raises `LockBusy`, and anything else when the database fails."""
         with contextlib.ExitStack() as transaction:
-            try:
-                locked = transaction.enter_context(self._recorder.appending())
-                batch = Batch(self._writing, locked, self._clock.now)
-            except OperationalError as error:
-                if _is_busy(error):
-                    raise LockBusy from error
-                raise
-            if more is not None:
-                more(requests)
+            locked = transaction.enter_context(self._recorder.appending())
+            return Begun(Batch(self._writing, locked, self._clock.now), transaction.pop_all())
+        raise AssertionError("a transaction swallows no exception")
+
+    def decide(self, requests: list[Request], begun: Begun) -> Decided:
+        """Decides them in a transaction. Raises anything when nothing of it is left."""
+        batch = begun.batch
+        with begun.transaction as transaction:
             batch.look_up(requests)
-            for request in requests:
-                answers.append(_decided(batch, request))
+            answers = [_decided(batch, request) for request in requests]
             if batch.connection.dialect.name == "sqlite":
                 # The commit may be another thread's, the statements are this one's. PostgreSQL gets all in one message.
                 batch.write()
@@ -139,11 +149,6 @@ class Transactions:
                 raise
         state = found[0]
         return state is not None and self._writing.states.mapper.recorded(state).id == batch.last.id
-
-
-def _is_busy(error: Exception) -> bool:
-    """Whether SQLite refused its lock; on PostgreSQL a transaction waits for it."""
-    return isinstance(error, OperationalError) and "locked" in str(error.orig)
 
 
 def _decided(batch: Batch, request: Request) -> Answer:

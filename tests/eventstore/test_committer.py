@@ -13,9 +13,10 @@ from eventstore.commands import DatabaseAway
 from eventstore.committer import APART
 from eventstore.engines import migrating
 from eventstore.ledger import Ledger
-from eventstore.recorder import LogRecorder
+from eventstore.recorder import LockBusy, LogRecorder
 from eventstore.stored import head
-from eventstore.transactions import LockBusy, Transactions
+from eventstore.transactions import Transactions
+from eventstore.turns import Turn
 from security.clock import ManualClock
 from security.keyring import Keyring
 from tests.eventstore.conftest import HERE, register
@@ -27,20 +28,26 @@ async def test_a_batch_that_fails_is_redone_one_by_one_and_nothing_twice(
     sqlite_url: str, keyring: Keyring, clock: ManualClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """On the way, another process takes the lock in the middle of the redoing."""
-    real, sizes = Transactions.decide, []
+    real_begin, real_decide, begun, sizes = Transactions.begin, Transactions.decide, [], []
 
-    def decide(self: Transactions, requests: Any, more: Any = None) -> Any:
+    def begin(self: Transactions) -> Any:
+        begun.append(True)
+        if len(begun) == 4:
+            raise LockBusy
+        return real_begin(self)
+
+    def decide(self: Transactions, requests: Any, begun: Any) -> Any:
         sizes.append(len(requests))
         if len(sizes) == 1:
-            raise ZeroDivisionError
-        if len(sizes) == 4:
-            raise LockBusy
-        return real(self, requests, more)
+            with begun.transaction:
+                raise ZeroDivisionError
+        return real_decide(self, requests, begun)
 
     ledger = await Ledger.open(sqlite_url, keyring, clock)
+    monkeypatch.setattr(Transactions, "begin", begin)
     monkeypatch.setattr(Transactions, "decide", decide)
     results = await asyncio.gather(*(ledger.execute(register(f"c{n}"), origin=HERE) for n in range(5)))
-    assert sizes == [5, 1, 1, 1, 3]
+    assert sizes == [5, 1, 1, 3]
     assert [each.refusal for each in results] == [None] * 5
     assert [each.recorded[0].position for each in results] == [1, 3, 5, 7, 9]
     await ledger.close()
@@ -210,17 +217,17 @@ async def test_what_may_have_been_committed_is_not_done_again(
 async def test_who_finds_the_lock_taken_waits_for_it_while_the_event_loop_goes_on(
     sqlite_url: str, keyring: Keyring, clock: ManualClock, monkeypatch: pytest.MonkeyPatch, callers: int
 ) -> None:
-    real, refused = Transactions.decide, threading.Event()
+    real, refused = Transactions.begin, threading.Event()
 
-    def decide(self: Transactions, requests: Any, more: Any = None) -> Any:
+    def begin(self: Transactions) -> Any:
         try:
-            return real(self, requests, more)
+            return real(self)
         except LockBusy:
             if threading.current_thread() is not threading.main_thread():
                 refused.set()
             raise
 
-    monkeypatch.setattr(Transactions, "decide", decide)
+    monkeypatch.setattr(Transactions, "begin", begin)
     ledger = await Ledger.open(sqlite_url, keyring, clock)
     engine = migrating(sqlite_url)
     with engine.begin():
@@ -241,8 +248,34 @@ async def test_a_lock_that_is_never_given_back_is_a_database_that_is_away(
     monkeypatch.setattr(committer, "SQLITE_WAIT_MS", 0)
     ledger = await Ledger.open(sqlite_url, keyring, clock)
     engine = migrating(sqlite_url)
-    with engine.begin(), pytest.raises(DatabaseAway):
-        await ledger.execute(register("c"), origin=HERE)
+    with engine.begin():
+        with pytest.raises(DatabaseAway):
+            await ledger.execute(register("c"), origin=HERE)
+        # Who gave up keeps nobody from trying.
+        assert (another := Turn(sqlite_url)).take()
+        another.close()
     assert (await ledger.execute(register("c"), origin=HERE)).refusal is None
     engine.dispose()
+    await ledger.close()
+
+
+@pytest.mark.parametrize("callers", [1, APART])
+async def test_nobody_takes_the_lock_out_of_turn(
+    sqlite_url: str, keyring: Keyring, clock: ManualClock, callers: int
+) -> None:
+    """SQLite's lock is free all the time, but another process has waited for it longer."""
+    ledger = await Ledger.open(sqlite_url, keyring, clock)
+    other = Turn(sqlite_url)
+    assert other.take()
+    asked = [asyncio.create_task(ledger.execute(register(f"c{n}"), origin=HERE)) for n in range(callers)]
+    for _ in range(100):
+        await asyncio.sleep(0)
+    late = asyncio.create_task(ledger.execute(register("late"), origin=HERE))
+    assert (await ledger.head())[0] == 0
+    other.pass_on()
+    results = await asyncio.gather(*asked, late)
+    assert [each.recorded[0].position for each in results] == list(range(1, 2 * callers + 2, 2))
+    # It was passed on as soon as the lock was there.
+    assert other.take()
+    other.close()
     await ledger.close()
