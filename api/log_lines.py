@@ -3,8 +3,9 @@
 import logging
 import sys
 import traceback
+from contextlib import suppress
 from contextvars import ContextVar
-from typing import Any, TextIO
+from typing import Any, TextIO, cast
 
 import msgspec
 import structlog
@@ -76,6 +77,21 @@ class StandardLibrary(logging.Handler):
         getattr(logger, method if method in LEVELS else "info")(text, **({"exc_info": error} if error else {}))
 
 
+class Enduring:
+    """A stream that never fails its writer: a full disk, or a reader that has gone, must not end what is being done."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+
+    def write(self, text: str) -> None:
+        with suppress(OSError, ValueError):
+            self._stream.write(text)
+
+    def flush(self) -> None:
+        with suppress(OSError, ValueError):
+            self._stream.flush()
+
+
 def configure(*, format: str = "auto", level: str = "info", prefix: str = "glog", stream: TextIO | None = None) -> None:
     """Set logging up for the process. `stream` is standard error unless given; `auto` asks whether it is a terminal."""
     target = sys.stderr if stream is None else stream
@@ -92,7 +108,7 @@ def configure(*, format: str = "auto", level: str = "info", prefix: str = "glog"
             *last,
         ],
         wrapper_class=structlog.make_filtering_bound_logger(LEVELS[level]),
-        logger_factory=structlog.WriteLoggerFactory(file=target),
+        logger_factory=structlog.WriteLoggerFactory(file=cast(TextIO, Enduring(target))),
         cache_logger_on_first_use=False,
     )
     root = logging.getLogger()

@@ -124,3 +124,15 @@ def test_auto_is_json_where_nobody_watches(logging_restored):
     configure(format="auto", stream=target)
     structlog.get_logger().info("started")
     assert json.loads(target.getvalue())["event"] == "started"
+
+
+def test_a_line_that_cannot_be_written_ends_nothing(logging_restored):
+    class Full(io.StringIO):
+        def write(self, text):
+            raise OSError(28, "No space left on device")
+
+        flush = close = lambda self: None
+
+    configure(stream=Full())
+    structlog.get_logger("t").info("said")
+    logging.getLogger("other").warning("said too")
