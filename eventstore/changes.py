@@ -2,6 +2,7 @@
 
 from collections import OrderedDict
 from collections.abc import Callable, Iterable
+from threading import Lock
 
 from sqlalchemy import Connection, bindparam, select
 
@@ -32,7 +33,7 @@ class Changes:
     A cached value computed at position `as_of` still holds when none of the streams it depends on changed after that:
     `holds`. Only a stream's second and later events count: nothing can have been cached of a stream before its first.
     Nothing is cached of a stream without a state. The memory of changes is bounded. What was forgotten raises `floor`,
-    and a value older than that is computed again.
+    and a value older than that is computed again. Any thread may tell and ask.
     """
 
     def __init__(self, position: int, erased: Callable[[str], None], remembered: int = 100_000) -> None:
@@ -42,23 +43,30 @@ class Changes:
         self.floor = position
         self._remembered = remembered
         self._changed: OrderedDict[str, int] = OrderedDict()
+        self._lock = Lock()
 
     def note(self, stream: str, position: int) -> None:
         """A stream got an event there."""
-        # Of two who tell of the same stream, the one who saw less may come last.
-        self._changed[stream] = max(position, self._changed.get(stream, 0))
-        self._changed.move_to_end(stream)
-        if len(self._changed) > self._remembered:
-            self.floor = max(self.floor, self._changed.popitem(last=False)[1])
+        with self._lock:
+            # Of two who tell of the same stream, the one who saw less may come last.
+            self._changed[stream] = max(position, self._changed.get(stream, 0))
+            self._changed.move_to_end(stream)
+            if len(self._changed) > self._remembered:
+                oldest = next(iter(self._changed))
+                # First the floor: whoever asks meanwhile finds one or the other.
+                self.floor = max(self.floor, self._changed[oldest])
+                del self._changed[oldest]
 
     def advance(self, position: int) -> None:
         """Everything up to this position has been noted."""
-        self.position = max(self.position, position)
+        with self._lock:
+            self.position = max(self.position, position)
 
     def forget(self, position: int) -> None:
         """Too much happened elsewhere to be noted one by one: whatever is older than this position no longer holds."""
-        self.floor = max(self.floor, position)
-        self.advance(position)
+        with self._lock:
+            self.floor = max(self.floor, position)
+            self.position = max(self.position, position)
 
     def holds(self, as_of: int, stream: str, others: Iterable[str] = ()) -> bool:
         """Whether a value computed at `as_of` from this stream and others is still true at `position`."""
