@@ -64,12 +64,14 @@ class Known(msgspec.Struct, gc=False):
         return self.grant.partition(":")[2]
 
     def reason(self, now: Moment) -> validity.Reason:
-        """Why it is dead now, or `active`."""
-        if self.issued_at <= now < self.active_until:
+        """Why it is dead now, or `active`.
+
+        That it is there is proof enough that it was issued, also to a clock that lags behind another node's.
+        """
+        now = max(now, self.issued_at)
+        if now < self.active_until:
             return "active"
-        if self.standing is not None:
-            return validity.reason(self.standing, now)
-        return "not_yet_issued" if now < self.issued_at else "expired"
+        return "expired" if self.standing is None else validity.reason(self.standing, now)
 
 
 class Validation:

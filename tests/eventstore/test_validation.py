@@ -53,3 +53,10 @@ async def test_a_token_that_is_looked_up_again_takes_no_second_place() -> None:
     await validation.find(second)
     assert validation.remembered(first) is not None
     assert validation.remembered(second) is not None
+
+
+@pytest.mark.parametrize(("now", "reason"), [(5, "active"), (10, "active"), (19, "active"), (20, "expired")])
+def test_a_token_that_is_there_was_issued_whatever_the_clock_says(now: int, reason: str) -> None:
+    """Another node's clock may be ahead, and its newest event has the time that ours gives to what comes after it."""
+    terms = Terms("access", "client", None, None, (), None, ("client:client",))
+    assert Known(bytes(32), terms, "grant:g", 10, 20, 20, None, 0).reason(now) == reason
