@@ -19,7 +19,7 @@ from eventstore.committer import Committer, InlineCommitter, ThreadCommitter
 from eventstore.engines import is_sqlite, reading, writing
 from eventstore.mapper import LogMapper
 from eventstore.privacy import Privacy
-from eventstore.reading import InlineReader, Reader, ThreadReader
+from eventstore.reading import BESIDE, InlineReader, Reader, ThreadReader
 from eventstore.recent import Recent
 from eventstore.states import Folded, States
 from eventstore.transactions import Transactions
@@ -77,7 +77,7 @@ class Ledger:
 
         `on_commit` is told, on the writer's thread, how many callers each transaction served.
         """
-        write_engine, read_engine = writing(url), reading(url, read_threads)
+        write_engine, read_engine = writing(url), reading(url, read_threads + BESIDE)
         try:
             with read_engine.connect() as connection:
                 position, _ = newest(connection)

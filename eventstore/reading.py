@@ -19,6 +19,10 @@ ANSWERS_WITHIN = 10.0
 """Seconds that a caller waits to be told how far the log has come. A frozen server closes no connection and its machine
 goes on acknowledging, so nothing but a clock of our own tells that it does not answer."""
 
+BESIDE = 2
+"""Connections that a `ThreadReader` needs beside those of its threads: to catch up, and to begin asking for the head.
+All others are kept, so that one that was lost could not be replaced if there were no place left for it."""
+
 P = ParamSpec("P")
 T = TypeVar("T")
 
@@ -83,12 +87,17 @@ class InlineReader:
 
 
 class ThreadReader:
-    """PostgreSQL: a few threads with a connection each, and one connection of the event loop's for the log's head."""
+    """PostgreSQL: a few threads with a connection each, and one connection of the event loop's for the log's head.
+
+    What other processes wrote is read by a thread of its own. Every validation waits for that, and slow searches may
+    keep the others busy.
+    """
 
     def __init__(self, engine: Engine, changes: Changes, threads: int) -> None:
         self._engine = engine
         self._changes = changes
         self._threads = ThreadPoolExecutor(threads, "read")
+        self._catching_up = ThreadPoolExecutor(1, "catch up")
         self._kept: dict[int, Connection] = {}
         self._loop = asyncio.get_running_loop()
         self._question = HeadQuestion(engine)
@@ -145,7 +154,9 @@ class ThreadReader:
                 try:
                     position = await self._question.ask()
                     if position > self._changes.position:
-                        await self.run(self._changes.catch_up, position)
+                        await self._loop.run_in_executor(
+                            self._catching_up, self._read, self._changes.catch_up, (position,), {}
+                        )
                 except Exception as raised:
                     error = raised
                 for waiter in asked:
@@ -181,6 +192,7 @@ class ThreadReader:
     def close(self) -> None:
         self._question.close()
         self._threads.shutdown(wait=True)
+        self._catching_up.shutdown(wait=True)
         for connection in self._kept.values():
             connection.close()
         self._engine.dispose()

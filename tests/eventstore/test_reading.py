@@ -1,6 +1,7 @@
 """What a process knows of the log is never staler than the log, however many ask at once and whatever breaks."""
 
 import asyncio
+import threading
 from contextlib import suppress
 
 import pytest
@@ -66,6 +67,44 @@ async def test_a_connection_that_breaks_is_replaced(postgresql_ledger: Ledger) -
         await ledger.settled()
     await ledger.execute(register("a"), origin=HERE)
     assert (await ledger.state("client:a")).enabled
+
+
+async def test_so_it_is_when_every_thread_keeps_one(postgresql_ledger: Ledger) -> None:
+    """As after a restart of the server: all are gone, and no thread gives its place back."""
+    ledger = postgresql_ledger
+    everyone = threading.Barrier(ledger._reader._threads._max_workers)  # type: ignore[attr-defined]
+
+    async def each_has_one() -> None:
+        def read(connection: Connection) -> None:
+            connection.execute(text("SELECT 1"))
+            everyone.wait()
+
+        await asyncio.gather(*(ledger.read(read) for _ in range(everyone.parties)))
+
+    await ledger.settled()
+    await each_has_one()
+    await ledger.maintain(lambda connection: connection.execute(CUT_OFF).all())
+    await each_has_one()
+    with suppress(DatabaseAway):
+        await ledger.settled()
+    await ledger.execute(register("a"), origin=HERE)
+    assert (await ledger.state("client:a")).enabled
+
+
+async def test_slow_reads_keep_nobody_from_learning_what_others_wrote(
+    postgresql_ledger: Ledger, postgresql_url: str, keyring: Keyring, clock: ManualClock
+) -> None:
+    ledger, goes_on = postgresql_ledger, threading.Event()
+    await ledger.execute(register("a"), origin=HERE)
+    threads = ledger._reader._threads._max_workers  # type: ignore[attr-defined]
+    slow = [asyncio.create_task(ledger.read(lambda _: goes_on.wait())) for _ in range(threads)]
+    other = await Ledger.open(postgresql_url, keyring, clock)
+    await other.execute(disable("a"), origin=HERE)
+    await ledger.settled()
+    assert ledger.changes.position == (await other.head())[0]
+    goes_on.set()
+    await asyncio.gather(*slow)
+    await other.close()
 
 
 async def test_a_thread_whose_connection_went_reads_over_another_one(postgresql_ledger: Ledger) -> None:
