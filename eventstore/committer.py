@@ -12,7 +12,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from time import monotonic, sleep
-from typing import Protocol, TypeVar
+from typing import Any, Protocol, TypeVar
 
 from eventstore.batch import Request
 from eventstore.commands import DatabaseAway, Overloaded
@@ -45,6 +45,18 @@ def _take(waiting: deque[Request], requests: list[Request]) -> None:
 def _answer(answers: Sequence[Answer]) -> None:
     for request, executed, error in answers:
         request.answer(executed, error)
+
+
+Ended = tuple[Sequence[Answer], Sequence[Request]]
+"""The answers, and the requests for which the lock was busy."""
+
+
+def _ended(requests: Sequence[Request], work: Callable[..., Ended], *given: Any) -> Ended:
+    """What `work` says became of the requests. Whatever happens, nobody is left without an answer."""
+    try:
+        return work(*given)
+    except Exception as error:
+        return [(request, None, error) for request in requests], ()
 
 
 def _away(requests: Sequence[Request]) -> list[Answer]:
@@ -100,7 +112,7 @@ class InlineCommitter:
         except LockBusy:
             self._wait(requests)
         except Exception as error:
-            self._done(*self._transactions.broken(requests, error))
+            self._done(*_ended(requests, self._transactions.broken, requests, error))
         else:
             self._go_on(requests, begun)
 
@@ -120,22 +132,22 @@ class InlineCommitter:
 
     def _go_on(self, requests: list[Request], begun: Begun) -> None:
         if len(requests) < APART:
-            self._done(*self._transactions.finish(requests, begun))
+            self._done(*_ended(requests, self._transactions.finish, requests, begun))
             return
         try:
             decided = self._transactions.decide(requests, begun)
         except Exception as error:
-            self._done(*self._transactions.broken(requests, error))
+            self._done(*_ended(requests, self._transactions.broken, requests, error))
         else:
             # Requests that come while the disk writes are read and checked meanwhile.
             self._in_thread(self._transactions.commit, decided, self._committed)
 
     def _committed(self, decided: Decided, committing: "Future[None]") -> None:
-        error = committing.exception()
+        error, requests = committing.exception(), decided.requests
         if error is None:
-            self._done(self._transactions.keep(decided), ())
+            self._done(*_ended(requests, self._transactions.keep, decided))
         elif isinstance(error, Exception):
-            self._done(*self._transactions.broken(decided.requests, error))
+            self._done(*_ended(requests, self._transactions.broken, requests, error))
 
     def _done(self, answers: Sequence[Answer], busy: Sequence[Request]) -> None:
         if busy:
@@ -177,7 +189,7 @@ class InlineCommitter:
     def _reached(self, requests: list[Request], reaching: "Future[Begun | None]") -> None:
         error = reaching.exception()
         if isinstance(error, Exception):
-            self._done(*self._transactions.broken(requests, error))
+            self._done(*_ended(requests, self._transactions.broken, requests, error))
         elif (begun := reaching.result()) is None:
             self._done(_away(requests), ())
         else:
@@ -234,7 +246,7 @@ class ThreadCommitter:
             while self._waiting:
                 requests: list[Request] = []
                 self._fill(requests)
-                answers, _ = self._transactions.run(requests, self._fill)
+                answers, _ = _ended(requests, self._transactions.run, requests, self._fill)
                 self._loop.call_soon_threadsafe(_answer, answers)
             if self._closing:
                 return

@@ -27,6 +27,12 @@ REACHING = {
 connection, and without these it would be waited for as long as the system repeats packets: a quarter of an hour."""
 
 
+PATIENCE_MS = {"lock_timeout": SQLITE_WAIT_MS, "idle_in_transaction_session_timeout": 3 * SQLITE_WAIT_MS}
+"""How long a writer waits for the log's lock on PostgreSQL before the database counts as away, as on SQLite; and how
+long a process that has it may do nothing before PostgreSQL ends its transaction: one that was frozen keeps all others
+waiting."""
+
+
 def is_sqlite(url: str | URL) -> bool:
     return make_url(url).get_backend_name() == "sqlite"
 
@@ -62,7 +68,7 @@ def writing(url: str) -> Engine:
     parsed = make_url(url)
     if is_sqlite(parsed):
         return _sqlite(parsed, None, 0)
-    return create_engine(
+    engine = create_engine(
         parsed,
         pool_size=1,
         max_overflow=1,
@@ -70,6 +76,15 @@ def writing(url: str) -> Engine:
         isolation_level="AUTOCOMMIT",
         connect_args=reaching(parsed),
     )
+
+    @event.listens_for(engine, "connect")
+    def configure(connection: Any, _: Any) -> None:
+        before, connection.autocommit = connection.autocommit, True
+        for setting, milliseconds in PATIENCE_MS.items():
+            connection.execute(f"SET {setting} = {milliseconds}")
+        connection.autocommit = before
+
+    return engine
 
 
 def reading(url: str, size: int) -> Engine:

@@ -81,7 +81,7 @@ class Transactions:
             self.commit(decided)
         except Exception as error:
             return self.broken(requests, error)
-        return self.keep(decided), ()
+        return self.keep(decided)
 
     def broken(self, requests: list[Request], error: Exception) -> tuple[list[Answer], Sequence[Request]]:
         """What `run` does after a transaction broke. What may have been done is never done again."""
@@ -130,11 +130,11 @@ class Transactions:
             if not stored:
                 raise
 
-    def keep(self, decided: Decided) -> list[Answer]:
+    def keep(self, decided: Decided) -> tuple[list[Answer], Sequence[Request]]:
         """After the commit: what the batch learnt is what the process knows, and its answers may go out."""
         decided.batch.keep()
         self._on_commit(len(decided.requests))
-        return decided.answers
+        return decided.answers, ()
 
     def _is_stored(self, batch: Batch) -> bool:
         if batch.last is None:

@@ -8,7 +8,7 @@ import pytest
 from sqlalchemy import Connection, select, text
 from sqlalchemy.exc import OperationalError
 
-from eventstore import committer
+from eventstore import committer, engines
 from eventstore.commands import DatabaseAway
 from eventstore.committer import APART
 from eventstore.engines import migrating
@@ -257,6 +257,52 @@ async def test_a_lock_that_is_never_given_back_is_a_database_that_is_away(
     assert (await ledger.execute(register("c"), origin=HERE)).refusal is None
     engine.dispose()
     await ledger.close()
+
+
+async def test_so_it_is_on_postgresql(
+    postgresql_url: str, keyring: Keyring, clock: ManualClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(engines.PATIENCE_MS, "lock_timeout", 10)
+    ledger = await Ledger.open(postgresql_url, keyring, clock)
+    engine = migrating(postgresql_url)
+    with engine.begin() as another:
+        another.execute(select(head).with_for_update())
+        with pytest.raises(DatabaseAway):
+            await ledger.execute(register("c"), origin=HERE)
+    assert (await ledger.execute(register("c"), origin=HERE)).refusal is None
+    engine.dispose()
+    await ledger.close()
+
+
+async def test_who_has_the_lock_and_does_nothing_loses_it(
+    postgresql_url: str, keyring: Keyring, clock: ManualClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A process that was frozen in the middle of its transaction."""
+    ledger = await Ledger.open(postgresql_url, keyring, clock)
+    monkeypatch.setitem(engines.PATIENCE_MS, "idle_in_transaction_session_timeout", 10)
+    engine = engines.writing(postgresql_url)
+    with engine.connect() as frozen:
+        driver: Any = frozen.connection.driver_connection
+        driver.execute("BEGIN; SELECT position FROM log_head FOR UPDATE", prepare=False)
+        assert (await ledger.execute(register("c"), origin=HERE)).refusal is None
+        frozen.invalidate()
+    engine.dispose()
+    await ledger.close()
+
+
+@pytest.mark.parametrize("callers", [2, APART])
+async def test_nobody_is_left_without_an_answer(ledger: Ledger, monkeypatch: pytest.MonkeyPatch, callers: int) -> None:
+    """Not even when what must not fail does."""
+
+    def keep(self: Transactions, decided: Any) -> Any:
+        raise ZeroDivisionError
+
+    with monkeypatch.context() as broken:
+        broken.setattr(Transactions, "keep", keep)
+        asking = [ledger.execute(register(f"c{n}"), origin=HERE) for n in range(callers)]
+        answers = await asyncio.gather(*asking, return_exceptions=True)
+    assert {type(each) for each in answers} == {ZeroDivisionError}
+    assert (await ledger.execute(register("later"), origin=HERE)).refusal is None
 
 
 @pytest.mark.parametrize("callers", [1, APART])
