@@ -148,7 +148,7 @@ def to_problem(error: Exception, scope: Scope) -> Problem:
 def _from_http(error: HTTPException, scope: Scope) -> Problem:
     match error:
         case ValidationException():
-            return _from_validation(error)
+            return _from_validation(error, scope)
         case NotAuthorizedException():
             return problems.Unauthenticated()
         case PermissionDeniedException():
@@ -171,12 +171,14 @@ def _from_http(error: HTTPException, scope: Scope) -> Problem:
             return problems.Crashed()
 
 
-def _from_validation(error: ValidationException) -> Problem:
+def _from_validation(error: ValidationException, scope: Scope) -> Problem:
     """Litestar's list of faults, each with the parameter's name; a missing parameter is told in words only."""
+    names = _names(scope)
     faults = []
     for entry in error.extra or ():
         if isinstance(entry, dict):
             name = str(entry.get("key", "body"))
+            name = names.get(name, name)
             words = str(entry.get("message", ""))
             if name == "data" or not NAME.fullmatch(name):
                 name = "body"
@@ -184,6 +186,21 @@ def _from_validation(error: ValidationException) -> Problem:
     if not faults and (match := MISSING_PARAMETER.search(error.detail)):
         faults.append(FieldError(match[1], "is missing"))
     return problems.Invalid("The request is not valid.", errors=faults)
+
+
+def _names(scope: Scope) -> dict[str, str]:
+    """What callers know those parameters as that the handler, or one of its dependencies, has under other names."""
+    handler = scope.get("route_handler")
+    if handler is None:
+        return {}
+    signatures = [handler.parsed_fn_signature]
+    signatures += [provider.parsed_fn_signature for provider in handler.resolve_dependencies().values()]
+    told = {
+        name: getattr(parameter.kwarg_definition, "name", None)
+        for signature in signatures
+        for name, parameter in signature.parameters.items()
+    }
+    return {name: known for name, known in told.items() if known}
 
 
 def invalid(error: Exception, path: str | None = None) -> problems.Invalid:
@@ -216,8 +233,10 @@ def _as_oauth(problem: Problem) -> OAuthError:
         "server_error": oauth_errors.ServerError,
         "invalid_token": oauth_errors.InvalidToken,
     }
-    kind = kinds.get(problem.error, oauth_errors.InvalidRequest)
+    if isinstance(problem, problems.InsufficientScope):
+        return oauth_errors.InsufficientScope(problem.scope)
     words = "; ".join(f"{fault.field}: {fault.detail}" for fault in problem.errors) or problem.detail
+    kind = kinds.get(problem.error, oauth_errors.InvalidRequest)
     error = kind(words)
     error.headers |= problem.headers
     if problem.status != kind.status:

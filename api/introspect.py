@@ -12,7 +12,7 @@ from api.bodies import read_parameters
 from api.client_authentication import authenticate, authorization
 from api.masking import masking
 from api.oauth_endpoint import endpoint
-from api.oauth_errors import InvalidRequest
+from api.oauth_errors import InvalidClient, InvalidRequest
 from api.services import Services, origin, services
 from domain.event import SECOND, Actor
 from eventstore.validation import Known, Terms
@@ -81,7 +81,10 @@ async def _caller(here: Services, scope: Scope, parameters: dict[str, str]) -> t
         return known.terms.client_id, True, actor_of(known)
     caller = await authenticate(here, scope, parameters, "introspection")
     client, secret_id = caller.client, caller.secret_id
-    if secret_id is not None and not here.uses.again(secret_id, "introspection", arrival(scope).address):
+    if secret_id is None:
+        # To name a public client is no authorization (RFC 7662 §2.1).
+        raise InvalidClient()
+    if not here.uses.again(secret_id, "introspection", arrival(scope).address):
         here.uses.note(client.client_id, secret_id, "introspection", origin(scope, caller.actor))
     return client.client_id, INTROSPECT in client.scope, caller.actor
 

@@ -114,6 +114,7 @@ class InsufficientScope(Problem):
     error = "insufficient_scope"
 
     def __init__(self, scope: str, *, field: str | None = None) -> None:
+        self.scope = scope
         challenge = f'Bearer error="insufficient_scope", scope="{scope}"'
         super().__init__(
             f"The access token lacks the scope {scope}.",
