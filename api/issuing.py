@@ -8,10 +8,12 @@ from api.credential_memory import Caller
 from api.oauth_errors import from_refusal
 from api.services import Services, origin
 from api.standing import parties, suspended
-from domain.decision import Refusal
+from domain import client
+from domain.decision import Reason, Refusal
 from domain.event import Actor
 from domain.grants.facts import Issued, Minted, Request
 from domain.refusal import InvalidGrant
+from domain.rules import caller as rules
 from eventstore.commands import Command
 from eventstore.view import View
 from security.ids import ordered_id
@@ -69,7 +71,10 @@ async def execute(
         if presented is not None:
             found = view.grant_of(presented)
             if found is None or found.kind != KIND_OF[credential]:
-                return Refusal(InvalidGrant.UNKNOWN)
+                # Whoever may not use this grant at all is told that, whatever they present (RFC 6749 §5.2).
+                asking = view.state(client.stream(caller.client.client_id))
+                admitted = rules.admitted(asking, caller.secret_id, module.GRANT_TYPE, view.now)
+                return Refusal(admitted if isinstance(admitted, Reason) else InvalidGrant.UNKNOWN)
             person = found.account_id
         return suspended(view) or {
             "parties": parties(

@@ -1,0 +1,43 @@
+"""Whoever may not ask at all is told so, in the words that the protocol has for it."""
+
+import httpx
+import pytest
+
+from tests.scenarios.administration import ok
+from tests.scenarios.world import World
+
+pytestmark = pytest.mark.anyio
+
+
+def refused(answer: httpx.Response, status: int, error: str) -> None:
+    assert (answer.status_code, answer.json()["error"]) == (status, error), answer.text
+
+
+async def test_a_bearer_token_without_the_scope_introspects_nothing(world: World) -> None:
+    token = await world.token("profile")
+    asking = world.caller(headers={"authorization": f"Bearer {token}"})
+    answer = await asking.post("/oauth/introspect", data={"token": token})
+    refused(answer, 403, "insufficient_scope")
+    assert answer.headers["www-authenticate"] == 'Bearer error="insufficient_scope", scope="introspect"'
+
+
+async def test_a_public_client_introspects_nothing(world: World) -> None:
+    """It has nothing to authenticate with (RFC 7662 §2.1), and the metadata do not say that it could."""
+    public = await world.register_client(public=True)
+    before = await world.head()
+    answer = await world.client.post("/oauth/introspect", data={"token": "any", "client_id": public.client_id})
+    refused(answer, 401, "invalid_client")
+    assert await world.head() == before
+    metadata = ok(await world.client.get("/.well-known/oauth-authorization-server"))
+    assert "none" not in metadata["introspection_endpoint_auth_methods_supported"]
+
+
+@pytest.mark.parametrize("asked", [{"grant_type": "authorization_code", "code": "x"}, {"refresh_token": "x"}])
+async def test_a_client_without_the_grant_is_told_so_whatever_it_presents(world: World, asked: dict[str, str]) -> None:
+    job = await world.register_client("Job", grant_types=("client_credentials",))
+    shop = await world.register_client()
+    before = await world.head()
+    data = {"grant_type": "refresh_token", **asked}
+    refused(await world.client.post("/oauth/token", data=data, auth=job.auth), 400, "unauthorized_client")
+    refused(await world.client.post("/oauth/token", data=data, auth=shop.auth), 400, "invalid_grant")
+    assert await world.head() == before
