@@ -126,6 +126,16 @@ async def carry_out(
         _in_hand.discard(place)
 
 
+async def first_answer(request: Request[Any, Any, Any]) -> Response[Any] | None:
+    """The answer of a command that was carried out under this key before; None when there was none.
+
+    For handlers that look at something before they call `carry_out`: what they would find by now is not what counts.
+    """
+    here = services(request)
+    key = await _key(request, caller(request))
+    return None if key is None else await here.ledger.read(_first, here, key)
+
+
 async def _key(request: Request[Any, Any, Any], who: Bearer) -> _Key | None:
     values = header_values(request.scope, HEADER.lower().encode())
     if not values:
@@ -194,7 +204,7 @@ def _response(given: Reply[T]) -> Response[T]:
 def _store(here: Services, view: View, key: _Key, given: Reply[Any]) -> None:
     """Keeps the answer, its secret left out."""
     content = given.content
-    if getattr(content, "client_secret", None) is not None:
+    if isinstance(getattr(content, "client_secret", None), str):
         content = msgspec.structs.replace(content, client_secret=None)
     text = "" if content is None else msgspec.json.encode(content).decode()
     if given.subject is not None and text:

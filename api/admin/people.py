@@ -25,7 +25,7 @@ from api.admin.people_bodies import (
     role_facts,
     taken,
 )
-from api.idempotency import Reply, carry_out, commanding
+from api.idempotency import Reply, carry_out, commanding, first_answer
 from api.new_password import check_password
 from api.pagination import DEFAULT, After, Limit, Page
 from api.problems import Invalid, Missing
@@ -197,6 +197,8 @@ async def set_password(
     """
     here, who = services(request), caller(request)
     check_password(data.password, here.settings.password_minimum)
+    if (first := await first_answer(request)) is not None:
+        return first
     # Asked before the costly hash, and again under the lock.
     if not account.alive(await here.ledger.state(account.stream(account_id))):
         raise Missing("There is no such person.")

@@ -126,6 +126,18 @@ async def test_an_erased_person_is_in_no_stored_answer(world: World, admin: http
     assert "paul" not in str(body)
 
 
+async def test_what_has_become_of_a_person_meanwhile_is_not_the_first_answers_business(
+    world: World, admin: httpx.AsyncClient
+) -> None:
+    made = ok(await admin.post("/admin/people", json={"realm": "platform", "username": "paul"}), 201)
+    body = {"password": "another long and unguessable sentence"}
+    ok(await admin.post(f"/admin/people/{made['id']}/password", json=body, headers=KEY), 204)
+    ok(await admin.delete(f"/admin/people/{made['id']}"), 204)
+    before = await world.head()
+    ok(await admin.post(f"/admin/people/{made['id']}/password", json=body, headers=KEY), 204)
+    assert await world.head() == before
+
+
 @pytest.mark.parametrize("key", [b"", b"x" * 256, b"caf\xc3\xa9", b"tab\there"])
 async def test_a_malformed_key_is_400(world: World, admin: httpx.AsyncClient, key: bytes) -> None:
     before = await world.head()
