@@ -20,6 +20,7 @@ Question = Literal[
     "proof",
     "entries",
     "leak_investigation",
+    "leak_containment",
     "leak_containment_dry_run",
     "incidents",
 ]

@@ -13,19 +13,19 @@ from api.arrival import normalise
 from api.audit.asking import auditor
 from api.audit.filters import moment
 from api.audit.presented import RawSecret, Sha256
-from api.idempotency import Reply, carry_out, commanding
+from api.idempotency import Reply, carry_out, commanding, first_answer
 from api.leaks.containing import Containment, Wanted
 from api.leaks.finding import NAMING, Parts, find, misfit, open_incident
 from api.leaks.targets import Target
 from api.masking import masking
-from api.problems import Invalid
+from api.problems import Invalid, Missing
 from api.services import services
 from domain import audit, incident
 from domain.event import SECOND, Moment, Recorded
 from domain.incident import Numbers
 from eventstore.commands import Command
 from eventstore.view import View
-from security.tokens import Kind
+from security.tokens import Kind, digest
 
 WRITE = "leaks:write"
 Id = Annotated[str, Meta(min_length=1, max_length=128)]
@@ -93,13 +93,19 @@ async def contain(request: Request[Any, Any, Any], data: JSONBody[Containing]) -
     issued before, of an address what was used from there only before. One transaction, whatever its size; nothing
     revives what it ended. An incident is opened, or an open one about the same goes on.
     """
+    if (first := await first_answer(request)) is not None:
+        return first
     here = services(request)
     since = _since(data)
     named = {name: value for name in NAMING if (value := getattr(data, name)) is not None}
     if data.address is not None:
         # What was used from there a moment ago is about to be recorded.
         await here.token_uses.record(everything=True)
-    target = await find(Parts(here.ledger, here.format), named, since)
+    try:
+        target = await find(Parts(here.ledger, here.format), named, since)
+    except Missing:
+        await _tell_missing(request, named, dry_run=data.dry_run)
+        raise
     _fits(data, target)
     known = await here.ledger.read(open_incident, target)
     wanted = Wanted(
@@ -153,6 +159,15 @@ async def _dry_run(request: Request[Any, Any, Any], containment: Containment, da
         return Reply(Contained(incident_id=known, dry_run=True, contained=containment.numbers))
 
     return await carry_out(request, Command(asking.stream, audit.read, facts, under_lock), reply=reply)
+
+
+async def _tell_missing(request: Request[Any, Any, Any], named: Mapping[str, str], *, dry_run: bool) -> None:
+    """To ask for what there is not is a fact too."""
+    asked: dict[str, str | None] = {name: value for name, value in named.items() if name != "secret"}
+    if "secret" in named:
+        asked["sha256"] = digest(named["secret"]).hex()
+    question: audit.Question = "leak_containment_dry_run" if dry_run else "leak_containment"
+    await auditor(request).record(question, asked, 0, unsealed=False)
 
 
 def _since(data: Containing) -> Moment | None:

@@ -9,15 +9,14 @@ from litestar.params import FromPath, JSONBody, QueryParameter
 from msgspec import Meta
 from sqlalchemy import Connection
 
-from api.access import caller, needing
+from api.access import needing
 from api.admin.members import Time, listed, time, time_or_null
-from api.audit.asking import PERSONAL, auditor
+from api.audit.asking import Auditor, auditor
 from api.audit.rendering import ShownActor
 from api.idempotency import Reply, carry_out, commanding
 from api.masking import masking
 from api.pagination import DEFAULT, After, Limit, Page, decode_cursor
 from api.problems import Missing
-from api.services import services
 from domain import incident
 from domain.event import SECOND, Recorded
 from domain.incident import Numbers
@@ -115,16 +114,20 @@ async def read_incident(request: Request[Any, Any, Any], incident_id: FromPath[s
     """Its events stand in the audit log, on the stream `incident:` and its id."""
     asking = auditor(request)
 
-    def read(connection: Connection) -> IncidentBody:
+    def read(connection: Connection) -> IncidentBody | None:
         found = incidents.by_id(connection, incident_id)
-        if found is None:
-            raise Missing("There is no such incident.")
-        return shown(connection, asking.here.ledger.privacy, personal=asking.personal)(found)
+        return None if found is None else shown(connection, asking.here.ledger.privacy, personal=asking.personal)(found)
 
     body = await asking.here.ledger.read(read)
-    told = body.evidence is not None or body.note is not None
-    await asking.record("incidents", {"incident_id": incident_id}, 1, unsealed=told)
+    await _record_one(asking, incident_id, body)
+    if body is None:
+        raise Missing("There is no such incident.")
     return body
+
+
+async def _record_one(asking: Auditor, incident_id: str, body: IncidentBody | None) -> None:
+    told = body is not None and (body.evidence is not None or body.note is not None)
+    await asking.record("incidents", {"incident_id": incident_id}, int(body is not None), unsealed=told)
 
 
 @post(
@@ -140,18 +143,29 @@ async def close_incident(
     data: JSONBody[Closing] = Closing(),  # noqa: B008 - nothing in it is ever changed.
 ) -> Response[IncidentBody]:
     """Contained or not: it may have been a false alarm. A repeat changes nothing."""
-    here = services(request)
-    personal = PERSONAL in caller(request).scope
+    asking = auditor(request)
+    here, unchanged = asking.here, []
 
-    def reply(view: View, _: tuple[Recorded, ...]) -> Reply[IncidentBody]:
+    def reply(view: View, recorded: tuple[Recorded, ...]) -> Reply[IncidentBody]:
         found = view.query(incidents.by_id, incident_id)
         if found is None:
             raise AssertionError("what was closed is there")
-        return Reply(shown(view.connection, here.ledger.privacy, personal=personal)(found))
+        body = shown(view.connection, here.ledger.privacy, personal=asking.personal)(found)
+        if not recorded:
+            unchanged.append(body)
+        return Reply(body)
 
     note = None if data.note is None else masking(here.format.prefix).text(data.note)
     command = Command(incident.stream(incident_id), incident.close, {"note": note})
-    return await carry_out(request, command, reply=reply)
+    try:
+        answer = await carry_out(request, command, reply=reply)
+    except Missing:
+        await _record_one(asking, incident_id, None)
+        raise
+    for body in unchanged:
+        # Nothing was closed, and still somebody was shown an incident.
+        await _record_one(asking, incident_id, body)
+    return answer
 
 
 def shown(connection: Connection, privacy: Any, *, personal: bool) -> Callable[[incidents.Incident], IncidentBody]:

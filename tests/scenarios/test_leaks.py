@@ -197,8 +197,42 @@ async def test_incidents_tell_their_story(world: World, admin: httpx.AsyncClient
     assert (closed["state"], closed["note"]) == ("closed", "done")
     assert ok(await admin.post(f"/leaks/incidents/{made}/close"))["closed_at"] == closed["closed_at"]
     assert len(await world.events("incident.closed")) == 1
+    problem(await admin.get("/leaks/incidents?state=open"), 400, field="state")
+
+
+async def test_each_call_is_an_event_also_one_that_finds_or_changes_nothing(
+    world: World, admin: httpx.AsyncClient, job: Client
+) -> None:
+    made = ok(await admin.post("/leaks/contain", json={"client_id": job.client_id}))["incident_id"]
+    ok(await admin.post(f"/leaks/incidents/{made}/close", json={}))
+    before = await world.head()
+    ok(await admin.post(f"/leaks/incidents/{made}/close", json={}))
     problem(await admin.post("/leaks/incidents/nothing/close", json={}), 404)
     problem(await admin.get("/leaks/incidents/nothing"), 404)
+    problem(await admin.post("/leaks/contain", json={"client_id": "nobody"}), 404)
+    unknown = world.services.format.mint(Kind.CLIENT_SECRET).reveal()
+    problem(await admin.post("/leaks/contain", json={"secret": unknown, "dry_run": True}), 404)
+    facts = [each.event for each in await told(world, before)]
+    assert [(each.question, each.parameters, each.count) for each in facts] == [
+        ("incidents", {"incident_id": made}, 1),
+        ("incidents", {"incident_id": "nothing"}, 0),
+        ("incidents", {"incident_id": "nothing"}, 0),
+        ("leak_containment", {"client_id": "nobody"}, 0),
+        ("leak_containment_dry_run", {"sha256": digest(unknown)}, 0),
+    ]
+
+
+async def test_a_repeated_containment_is_given_the_first_answer(
+    world: World, admin: httpx.AsyncClient, scene: Scene
+) -> None:
+    key = {"idempotency-key": "once"}
+    for asked in ({"account_id": scene.person.account_id}, {"client_id": scene.shop.client_id, "dry_run": True}):
+        first = ok(await admin.post("/leaks/contain", json=asked, headers=key))
+        assert "client_secret" not in first
+        before = await world.head()
+        assert ok(await admin.post("/leaks/contain", json=asked, headers=key)) == first
+        assert await world.head() == before
+        key = {"idempotency-key": "twice"}
 
 
 async def test_a_person_is_contained_without_being_disabled(world: World, scene: Scene) -> None:
