@@ -42,12 +42,11 @@ _encode = msgspec.json.Encoder().encode
 
 
 class Reader(NamedTuple):
-    """Whoever follows. The event that tells of their own reading, at `own`, is not told to them."""
+    """Whoever follows."""
 
     asking: Auditor
     digest: bytes
     reading_id: str
-    own: int
 
 
 @get(
@@ -58,7 +57,9 @@ class Reader(NamedTuple):
     media_type="text/event-stream",
 )
 async def stream(request: Request[Any, Any, Any], first: From = None) -> LongAnswer:
-    """Every event from a position on, or, without one, from now on; `Last-Event-ID` goes before `from`."""
+    """Every event from a position on, none left out, also the one that tells of this reading. Without a position, those
+    that come after that one; `Last-Event-ID` goes before `from`.
+    """
     asking = auditor(request)
     if set(request.query_params) - {"from"}:
         # Whoever filters would take what comes for what they had asked for.
@@ -74,8 +75,8 @@ async def stream(request: Request[Any, Any, Any], first: From = None) -> LongAns
     if arrival(request.scope).head:
         return _answer(nothing())
     reading_id, own = await readings.open_reading(asking, audit.open_stream, first=begin + 1, unsealed=asking.personal)
-    reader = Reader(asking, caller(request).known.digest, reading_id, own)
-    return _answer(_messages(reader, begin))
+    reader = Reader(asking, caller(request).known.digest, reading_id)
+    return _answer(_messages(reader, own if last is None else begin))
 
 
 def _answer(parts: AsyncGenerator[bytes, None]) -> LongAnswer:
@@ -141,7 +142,7 @@ async def _may_go_on(reader: Reader) -> bool:
 
 
 def _pull(connection: Connection, reader: Reader, last: int, upto: int) -> list[ShownEvent]:
-    return show(connection, reader.asking, [place for place in range(last + 1, upto + 1) if place != reader.own])
+    return show(connection, reader.asking, range(last + 1, upto + 1))
 
 
 def message(event: ShownEvent) -> bytes:

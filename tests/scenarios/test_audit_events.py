@@ -142,6 +142,7 @@ async def test_an_unknown_name_finds_nothing(world: World) -> None:
         ("client_id=a%20b", "client_id"),
         ("order=sideways", "order"),
         ("from=0", "from"),
+        ("from=x", "from"),
         ("after=nonsense", "after"),
         ("limit=201", "limit"),
     ],
