@@ -55,5 +55,5 @@ def _cookie(slug: str, value: str, issuer_url: str, max_age: int) -> Cookie:
         path="/",
         secure=issuer.is_secure(issuer_url),
         httponly=True,
-        samesite="strict",
+        samesite="Strict",  # type: ignore[arg-type]  # spelled as the contract has it; browsers take either
     )

@@ -126,7 +126,7 @@ class Dashboard:
         assert value == ""
         assert int(attributes["max-age"]) <= 0
         assert attributes["path"] == "/"
-        assert attributes["samesite"] == "strict"
+        assert attributes["samesite"] == "Strict"
         assert "httponly" in attributes
         assert "domain" not in attributes
 

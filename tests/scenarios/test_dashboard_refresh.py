@@ -38,7 +38,7 @@ async def test_the_cookie_gives_the_same_answer_again(world, platform):
     value, attributes = at.set_cookie(answer)
     assert value.startswith("glog_rt_")
     assert value != cookie
-    assert attributes == {"path": "/", "max-age": str(30 * 86_400), "httponly": "", "samesite": "strict"}
+    assert attributes == {"path": "/", "max-age": str(30 * 86_400), "httponly": "", "samesite": "Strict"}
 
     (refreshed,) = await world.events(after=before)
     assert refreshed.type == "grant.tokens_refreshed"

@@ -36,7 +36,7 @@ async def test_a_sign_in_gives_a_token_and_puts_the_refresh_token_into_the_cooki
     assert body["scope"] == " ".join(PLATFORM)
     value, attributes = platform.client.set_cookie(answer)
     assert value.startswith("glog_rt_")
-    assert attributes == {"path": "/", "max-age": str(30 * 86_400), "httponly": "", "samesite": "strict"}
+    assert attributes == {"path": "/", "max-age": str(30 * 86_400), "httponly": "", "samesite": "Strict"}
 
     (issued,) = await world.events(after=before)
     assert issued.type == "grant.tokens_issued"
@@ -89,7 +89,7 @@ async def test_over_tls_the_cookie_is_bound_to_the_host(world, platform):
         "path": "/",
         "max-age": str(30 * 86_400),
         "httponly": "",
-        "samesite": "strict",
+        "samesite": "Strict",
         "secure": "",
     }
     refreshed = await platform.client.refresh(value)
