@@ -116,10 +116,20 @@ class History:
 
     async def change_password(self) -> None:
         encoded = await self.world.services.hasher.hash(self.scene.person.password)
-        grants = [each.stream.partition(":")[2] for each in await self.world.events("grant.tokens_issued")]
-        except_grant = self.chance.choice([None, grants[-1]])
+        except_grant = self.chance.choice([None, *await self._acting()])
         facts = {"password_hash": encoded, "except_grant": except_grant, "role_scopes": {}, "caller_scope": None}
         await self.tell_person(account_sign_in.change_password, **facts)
+
+    async def _acting(self) -> list[str]:
+        """The newest grant with which somebody could act now: no other one can be spared by a change of password."""
+        ledger = self.world.services.ledger
+        found = [await ledger.validation.find(digest(raw)) for raw in self.raw]
+        alive = [
+            known.grant_id
+            for known in found
+            if known is not None and known.terms.kind == "access" and known.reason(ledger.clock.now()) == "active"
+        ]
+        return alive[-1:]
 
     async def withdraw(self) -> None:
         stream = consent.stream(self.scene.person.account_id, self.scene.shop.client_id)
