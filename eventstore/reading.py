@@ -2,6 +2,7 @@
 
 import asyncio
 import select
+import sqlite3
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from threading import get_ident
@@ -72,7 +73,10 @@ class InlineReader:
         if self.is_settled:
             return
         asyncio.get_running_loop().call_soon(self._forget)
-        (version,) = self._data_version.execute("PRAGMA data_version").fetchone()
+        try:
+            (version,) = self._data_version.execute("PRAGMA data_version").fetchone()
+        except sqlite3.Error as error:
+            raise DatabaseAway(type(error).__name__) from error
         if version != self._seen:
             self._changes.catch_up(self._connection, newest(self._connection)[0])
             self._seen = version

@@ -1,6 +1,7 @@
 """What a process knows of the log is never staler than the log, however many ask at once and whatever breaks."""
 
 import asyncio
+import sqlite3
 import threading
 from contextlib import suppress
 
@@ -41,6 +42,20 @@ async def test_everybody_who_asks_sees_what_another_process_had_written(
     finally:
         await other.close()
     assert [state.enabled for state in states] == [False] * 20
+
+
+async def test_a_file_that_cannot_be_read_is_a_database_that_is_away(
+    sqlite_url: str, keyring: Keyring, clock: ManualClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Unreadable:
+        def execute(self, sql: str) -> None:
+            raise sqlite3.OperationalError("disk I/O error")
+
+    ledger = await Ledger.open(sqlite_url, keyring, clock)
+    monkeypatch.setattr(ledger._reader, "_data_version", Unreadable())
+    with pytest.raises(DatabaseAway):
+        await ledger.settled()
+    await ledger.close()
 
 
 async def test_who_asks_while_a_question_is_on_its_way_waits_for_the_next_one(postgresql_ledger: Ledger) -> None:
