@@ -34,7 +34,7 @@ class Endpoint(NamedTuple):
 
 def endpoint(path: str, handle: Handle, *, cors: bool = False) -> Endpoint:
     """A POST endpoint of OAuth; with `cors`, pages on the origins that some enabled client allows may call it."""
-    allow = ("POST", "OPTIONS") if cors else ("POST",)
+    allow = ("POST", "OPTIONS")
 
     async def serve(scope: Any, receive: Any, send: Any) -> None:
         await send_answer(send, await answered(scope, receive))
@@ -44,6 +44,8 @@ def endpoint(path: str, handle: Handle, *, cors: bool = False) -> Endpoint:
         try:
             if origin is not None and is_preflight(scope["method"], origin, header(scope, PREFLIGHT)):
                 return answer(204, b"", None, (await _preflight(scope, origin)).headers)
+            if scope["method"] == "OPTIONS":
+                return answer(204, b"", None, {"allow": "OPTIONS, POST", **VARY})
             if scope["method"] != "POST":
                 raise WrongMethod(*allow)
             given = await handle(scope, receive)

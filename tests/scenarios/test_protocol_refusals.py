@@ -21,6 +21,13 @@ async def test_a_bearer_token_without_the_scope_introspects_nothing(world: World
     assert answer.headers["www-authenticate"] == 'Bearer error="insufficient_scope", scope="introspect"'
 
 
+@pytest.mark.parametrize("path", ["/oauth/token", "/oauth/introspect", "/oauth/revoke"])
+async def test_other_methods_are_told_which_there_are(world: World, path: str) -> None:
+    for method, status in (("OPTIONS", 204), ("GET", 405), ("HEAD", 405), ("PUT", 405)):
+        answer = await world.client.request(method, path)
+        assert (answer.status_code, answer.headers["allow"]) == (status, "OPTIONS, POST")
+
+
 async def test_a_public_client_introspects_nothing(world: World) -> None:
     """It has nothing to authenticate with (RFC 7662 §2.1), and the metadata do not say that it could."""
     public = await world.register_client(public=True)
