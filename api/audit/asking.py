@@ -9,6 +9,7 @@ from domain import audit
 from domain.event import Moment
 from eventstore.commands import Command, Origin
 from security.clock import day_of
+from security.tokens import digest
 
 READ = "audit:read"
 PERSONAL = "audit:personal"
@@ -34,6 +35,10 @@ class Auditor(NamedTuple):
         """What was asked as it may be recorded: a secret in the place of an id is masked."""
         mask = masking(self.here.format.prefix).text
         return {name: mask(value) for name, value in asked.items() if value is not None}
+
+    def unknown(self, text: str) -> str:
+        """What was asked for and is not there, as it may be recorded: it may be anything, also a secret."""
+        return f"sha256:{digest(text).hex()}"
 
     async def record(
         self,

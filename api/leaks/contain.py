@@ -25,7 +25,7 @@ from domain.event import SECOND, Moment, Recorded
 from domain.incident import Numbers
 from eventstore.commands import Command
 from eventstore.view import View
-from security.tokens import Kind, digest
+from security.tokens import Kind
 
 WRITE = "leaks:write"
 Id = Annotated[str, Meta(min_length=1, max_length=128)]
@@ -163,11 +163,10 @@ async def _dry_run(request: Request[Any, Any, Any], containment: Containment, da
 
 async def _tell_missing(request: Request[Any, Any, Any], named: Mapping[str, str], *, dry_run: bool) -> None:
     """To ask for what there is not is a fact too."""
-    asked: dict[str, str | None] = {name: value for name, value in named.items() if name != "secret"}
-    if "secret" in named:
-        asked["sha256"] = digest(named["secret"]).hex()
+    asking = auditor(request)
+    asked: dict[str, str | None] = {name: asking.unknown(value) for name, value in named.items()}
     question: audit.Question = "leak_containment_dry_run" if dry_run else "leak_containment"
-    await auditor(request).record(question, asked, 0, unsealed=False)
+    await asking.record(question, asked, 0, unsealed=False)
 
 
 def _since(data: Containing) -> Moment | None:

@@ -126,8 +126,11 @@ async def read_incident(request: Request[Any, Any, Any], incident_id: FromPath[s
 
 
 async def _record_one(asking: Auditor, incident_id: str, body: IncidentBody | None) -> None:
-    told = body is not None and (body.evidence is not None or body.note is not None)
-    await asking.record("incidents", {"incident_id": incident_id}, int(body is not None), unsealed=told)
+    if body is None:
+        await asking.record("incidents", {"incident_id": asking.unknown(incident_id)}, 0, unsealed=False)
+        return
+    told = body.evidence is not None or body.note is not None
+    await asking.record("incidents", {"incident_id": incident_id}, 1, unsealed=told)
 
 
 @post(

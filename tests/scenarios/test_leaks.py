@@ -215,10 +215,10 @@ async def test_each_call_is_an_event_also_one_that_finds_or_changes_nothing(
     facts = [each.event for each in await told(world, before)]
     assert [(each.question, each.parameters, each.count) for each in facts] == [
         ("incidents", {"incident_id": made}, 1),
-        ("incidents", {"incident_id": "nothing"}, 0),
-        ("incidents", {"incident_id": "nothing"}, 0),
-        ("leak_containment", {"client_id": "nobody"}, 0),
-        ("leak_containment_dry_run", {"sha256": digest(unknown)}, 0),
+        ("incidents", {"incident_id": f"sha256:{digest('nothing')}"}, 0),
+        ("incidents", {"incident_id": f"sha256:{digest('nothing')}"}, 0),
+        ("leak_containment", {"client_id": f"sha256:{digest('nobody')}"}, 0),
+        ("leak_containment_dry_run", {"secret": f"sha256:{digest(unknown)}"}, 0),
     ]
 
 
