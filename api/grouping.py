@@ -5,10 +5,12 @@ order in which their intervals end, so that neither a hundred thousand of them n
 """
 
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Generic, NamedTuple, TypeVar
 
 from domain.event import SECOND, Moment
+from eventstore.commands import Command, Origin
+from eventstore.ledger import Ledger, may_be_repeated
 
 Thing = TypeVar("Thing")
 
@@ -153,3 +155,14 @@ class Grouping(Generic[Thing]):
 
 def _seconds(since: Moment, now: Moment) -> int:
     return max(1, (now - since) // SECOND)
+
+
+async def record(ledger: Ledger, grouping: Grouping[Thing], told: Sequence[tuple[Due[Thing], Command, Origin]]) -> None:
+    """Records what is due. Gives back what could not be recorded, and only that, and raises the first error then."""
+    errors = await ledger.execute_each([(command, origin) for _, command, origin in told])
+    # What may have been committed, because the database went meanwhile, is not told again, as the ledger does nothing
+    # again that may have been done: a use may be missing then, but the log never tells of one that was not made.
+    grouping.give_back(due for (due, _, _), error in zip(told, errors, strict=True) if may_be_repeated(error))
+    for error in errors:
+        if error is not None:
+            raise error

@@ -15,11 +15,11 @@ import msgspec
 from sqlalchemy import Connection
 
 from api.arrival import normalise
-from api.grouping import Due, Grouping
+from api.grouping import Due, Grouping, record
 from domain import usage
 from domain.event import Actor
 from eventstore import issued
-from eventstore.commands import Command, DatabaseAway, Origin, Overloaded
+from eventstore.commands import Command, Origin
 from eventstore.ledger import Ledger
 from eventstore.validation import Known
 
@@ -175,24 +175,25 @@ class TokenUses:
     async def _portion(self) -> bool:
         async with self._turn:
             due, more = self._grouping.take(self._ledger.clock.now(), AT_ONCE)
-            try:
-                await self._tell(due)
-            except (DatabaseAway, Overloaded):
-                self._grouping.give_back(due)
-                raise
+            await self._tell(due)
             return more
 
     async def _tell(self, due: Sequence[Due[_Use]]) -> None:
         unknown = [each.thing.digest for each in due if each.first is None]
-        found = await self._ledger.read(_about, unknown) if unknown else {}
-        asked = []
+        try:
+            found = await self._ledger.read(_about, unknown) if unknown else {}
+        except BaseException:
+            # Nothing of it has been told.
+            self._grouping.give_back(due)
+            raise
+        told = []
         for each in due:
             first: _First | None = each.first
             about = found.get(each.thing.digest) if first is None else first.about
             if about is not None:
                 request_id = None if first is None else first.request_id
-                asked.append((_command(each, about), each.thing.origin(request_id)))
-        await self._ledger.execute_each(asked)
+                told.append((each, _command(each, about), each.thing.origin(request_id)))
+        await record(self._ledger, self._grouping, told)
 
     async def _look_up(self, limit: int) -> None:
         """Whether tokens without a row were issued here at all. Of those that were not nothing of ours was used."""

@@ -6,9 +6,9 @@ ones as a count. What a killed server had not recorded yet is lost; a stopped on
 
 from typing import NamedTuple
 
-from api.grouping import Due, Grouping
+from api.grouping import Due, Grouping, record
 from domain import usage
-from eventstore.commands import Command, DatabaseAway, Origin, Overloaded
+from eventstore.commands import Command, Origin
 from eventstore.ledger import Ledger
 
 KEPT = 20_000
@@ -54,11 +54,7 @@ class Uses:
         more = True
         while more:
             due, more = self._grouping.take(now, AT_ONCE)
-            try:
-                await self._ledger.execute_each([(_command(each), each.thing.origin) for each in due])
-            except (DatabaseAway, Overloaded):
-                self._grouping.give_back(due)
-                raise
+            await record(self._ledger, self._grouping, [(each, _command(each), each.thing.origin) for each in due])
 
 
 def _command(due: Due[_Use]) -> Command:

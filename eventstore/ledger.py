@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any, Concatenate, ParamSpec, Self, TypeVar, overload
 
 from sqlalchemy import Connection
@@ -22,7 +23,7 @@ from eventstore.privacy import Privacy
 from eventstore.reading import BESIDE, InlineReader, Reader, ThreadReader
 from eventstore.recent import Recent
 from eventstore.states import Folded, States
-from eventstore.transactions import Transactions
+from eventstore.transactions import Transactions, Unknown
 from eventstore.turns import Turn
 from eventstore.validation import Validation
 from eventstore.view import View
@@ -143,37 +144,37 @@ class Ledger:
         self._committer.submit(Request(commands, origin, then, answer))
         return await future
 
-    async def execute_each(self, asked: Sequence[tuple[Command, Origin]]) -> None:
+    async def execute_each(self, asked: Sequence[tuple[Command, Origin]]) -> list[BaseException | None]:
         """Executes commands of which none depends on another, and returns when what came of all of them is on disk.
 
-        They cost less than as many calls. Raises the first error, when all are through; refusals raise nothing.
+        They cost less than as many calls. Raises nothing: tells for each, in their order, the error that kept it from
+        being committed. A refusal is none.
         """
         if not asked:
-            return
+            return []
         future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        errors: list[BaseException] = []
+        errors: list[BaseException | None] = [None] * len(asked)
         left = len(asked)
 
-        def answer(executed: "Executed[Any] | None", error: BaseException | None) -> None:
+        def answer(place: int, executed: "Executed[Any] | None", error: BaseException | None) -> None:
             nonlocal left
             left -= 1
-            if error is not None:
-                errors.append(error)
+            errors[place] = error
             if left == 0:
                 self.arrivals.ring()
                 if not future.done():
                     future.set_result(None)
 
-        for number, (command, origin) in enumerate(asked):
+        for place, (command, origin) in enumerate(asked):
             try:
-                self._committer.submit(Request((command,), origin, None, answer))
+                self._committer.submit(Request((command,), origin, None, partial(answer, place)))
             except Overloaded as error:
-                left -= len(asked) - number - 1
-                answer(None, error)
+                # What comes later may be about the same, so it is not tried either.
+                for refused in range(place, len(asked)):
+                    answer(refused, None, error)
                 break
         await future
-        if errors:
-            raise errors[0]
+        return errors
 
     async def maintain(self, work: Callable[Concatenate[Connection, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Runs upkeep of rows that are no facts (pruning) in a transaction of its own, in turn with the commands."""
@@ -245,3 +246,10 @@ class Ledger:
         self._reader.close()
         self.log.close()
         self.log.factory.datastore.engine.dispose()  # type: ignore[attr-defined]
+
+
+def may_be_repeated(error: BaseException | None) -> bool:
+    """Whether what failed with this error can be stored later, and is certainly not stored now."""
+    return isinstance(error, Overloaded) or (
+        isinstance(error, DatabaseAway) and not isinstance(error.__cause__, Unknown)
+    )

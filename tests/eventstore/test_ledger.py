@@ -10,10 +10,12 @@ from sqlalchemy import Connection, event, select
 from domain import client, client_registration
 from domain.decision import Outcome, refuse
 from domain.refusal import Conflict, NotFound
-from eventstore import committer, states
-from eventstore.commands import Command, Origin, Overloaded
-from eventstore.ledger import Ledger
+from eventstore import states
+from eventstore.batch import Request
+from eventstore.commands import Command, DatabaseAway, Origin, Overloaded
+from eventstore.ledger import Ledger, may_be_repeated
 from eventstore.stored import events
+from eventstore.transactions import Unknown
 from eventstore.view import View
 from projections import clients, event_index
 from projections.event_index import Kind
@@ -257,34 +259,50 @@ async def test_what_another_process_added_is_folded_onto_what_is_known(
 
 async def test_commands_of_many_are_executed_by_one_call(ledger: Ledger) -> None:
     there = Origin(request_id="request-2")
-    await ledger.execute_each([(register("a"), HERE), (register("b"), there), (register("a"), HERE)])
+    errors = await ledger.execute_each([(register("a"), HERE), (register("b"), there), (register("a"), HERE)])
+    assert errors == [None, None, None]
     forms = await stored(ledger)
     # A refusal is nobody's concern here, and of the rest each has its own origin.
     assert {(form["stream"], form.get("request_id")) for form in forms} == {
         ("client:a", "request-1"),
         ("client:b", "request-2"),
     }
-    await ledger.execute_each([])
+    assert await ledger.execute_each([]) == []
     assert len(await stored(ledger)) == len(forms)
 
 
 async def test_one_that_fails_harms_none_of_the_others(ledger: Ledger) -> None:
     failing = Command("client:b", broken)
-    with pytest.raises(ZeroDivisionError):
-        await ledger.execute_each([(register("a"), HERE), (failing, HERE), (register("c"), HERE)])
+    first, second, third = await ledger.execute_each([(register("a"), HERE), (failing, HERE), (register("c"), HERE)])
+    assert (first, type(second), third) == (None, ZeroDivisionError, None)
     assert {form["stream"] for form in await stored(ledger)} == {"client:a", "client:c"}
 
 
-async def test_more_than_the_ledger_accepts_is_refused_and_what_it_accepted_is_stored(
+async def test_of_more_than_the_ledger_accepts_it_tells_what_it_stored(
     ledger: Ledger, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(committer, "LONGEST_QUEUE", 0)
-    with pytest.raises(Overloaded):
-        await ledger.execute_each([(register("a"), HERE), (register("b"), HERE)])
-    assert await stored(ledger) == []
-    monkeypatch.setattr(committer, "LONGEST_QUEUE", 4_096)
-    await ledger.execute_each([(register("a"), HERE), (register("b"), HERE)])
+    real, submitted = ledger._committer.submit, []
+
+    def submit(request: Request) -> None:
+        submitted.append(request)
+        if len(submitted) == 3:
+            raise Overloaded
+        real(request)
+
+    monkeypatch.setattr(ledger._committer, "submit", submit)
+    errors = await ledger.execute_each([(register(client_id), HERE) for client_id in "abcd"])
+    # There was room for the last one again, but it may be about what was refused.
+    assert [type(each) for each in errors] == [type(None), type(None), Overloaded, Overloaded]
     assert {form["stream"] for form in await stored(ledger)} == {"client:a", "client:b"}
+    assert await ledger.execute_each([(register(client_id), HERE) for client_id in "cd"]) == [None, None]
+    assert {form["stream"] for form in await stored(ledger)} == {"client:a", "client:b", "client:c", "client:d"}
+
+
+def test_what_may_be_stored_is_not_repeated() -> None:
+    unknown = DatabaseAway("Unknown")
+    unknown.__cause__ = Unknown()
+    errors = (Overloaded(), DatabaseAway("locked"), unknown, ZeroDivisionError(), None)
+    assert [may_be_repeated(each) for each in errors] == [True, True, False, False, False]
 
 
 async def test_what_follows_the_log_is_written_whole_or_not_at_all(ledger: Ledger) -> None:

@@ -8,7 +8,8 @@ import pytest
 from api import token_uses
 from domain import usage
 from domain.event import Actor
-from eventstore.commands import Origin
+from eventstore.batch import Request
+from eventstore.commands import Origin, Overloaded
 from projections import tokens
 from security.tokens import Kind, digest
 from tests.scenarios.world import Client, World
@@ -86,6 +87,30 @@ async def test_whoever_asks_for_one_token_has_all_of_that_one_recorded(world: Wo
     await world.services.token_uses.record(everything=True)
     of_other = ("usage.token_seen", digest(other).hex(), 1, service.client_id)
     assert await uses(world, head) == [of_one, of_new, of_other]
+
+
+async def test_what_was_accepted_before_the_ledger_had_enough_is_told_once(
+    world: World, service: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    raw = await issued(world, service, 5)
+    for each in raw:
+        await introspect(world, service, each)
+    committer = world.services.ledger._committer
+    real, submitted = committer.submit, []
+
+    def submit(request: Request) -> None:
+        submitted.append(request)
+        if len(submitted) == 3:
+            raise Overloaded
+        real(request)
+
+    monkeypatch.setattr(committer, "submit", submit)
+    with pytest.raises(Overloaded):
+        await world.services.token_uses.record()
+    first = [("usage.token_first_seen", digest(each).hex(), 1, service.client_id) for each in raw]
+    assert await uses(world) == first[:2]
+    await world.services.token_uses.record()
+    assert await uses(world) == first
 
 
 async def test_a_first_use_says_who_asked_and_a_count_is_of_many_requests(world: World, service: Client) -> None:
