@@ -200,7 +200,12 @@ class TokenUses:
         asked = [self._asked.popleft() for _ in range(min(limit, len(self._asked)))]
         if not asked:
             return
-        found = await self._ledger.read(_about, [use.digest for _, use, _ in asked])
+        try:
+            found = await self._ledger.read(_about, [use.digest for _, use, _ in asked])
+        except BaseException:
+            # They are remembered as strangers until they are looked up, so nobody would ask for them again.
+            self._asked.extendleft(reversed(asked))
+            raise
         for key, use, request_id in asked:
             about = found.get(use.digest)
             if about is not None and key not in self._counts:

@@ -9,7 +9,7 @@ from api import token_uses
 from domain import usage
 from domain.event import Actor
 from eventstore.batch import Request
-from eventstore.commands import Origin, Overloaded
+from eventstore.commands import DatabaseAway, Origin, Overloaded
 from projections import tokens
 from security.tokens import Kind, digest
 from tests.scenarios.world import Client, World
@@ -153,6 +153,29 @@ async def test_strangers_are_looked_up_a_few_at_a_time_and_never_told(
     head = await world.head()
     await world.services.token_uses.record(everything=True)
     assert await uses(world, head) == []
+
+
+@pytest.mark.parametrize("error", [DatabaseAway, asyncio.CancelledError])
+async def test_what_could_not_be_looked_up_is_looked_up_next_time(
+    world: World, service: Client, monkeypatch: pytest.MonkeyPatch, error: type[BaseException]
+) -> None:
+    async def read(*_: object) -> None:
+        raise error
+
+    dead = await issued(world, service, 2)
+    world.clock.advance(7 * 86_400)
+    while await world.services.ledger.maintain(tokens.prune, world.clock.now(), 100):
+        pass
+    for raw in dead:
+        await introspect(world, service, raw)
+    with monkeypatch.context() as broken:
+        broken.setattr(world.services.ledger, "read", read)
+        with pytest.raises(error):
+            await world.services.token_uses.record()
+    await introspect(world, service, dead[0])
+    await world.services.token_uses.record(everything=True)
+    told = [(each[1], each[2]) for each in await uses(world)]
+    assert told == [(digest(dead[0]).hex(), 1), (digest(dead[1]).hex(), 1), (digest(dead[0]).hex(), 1)]
 
 
 async def test_a_repeat_needs_no_note(world: World, service: Client) -> None:
