@@ -7,6 +7,7 @@ killed server loses them; the first fact of each window is never lost.
 from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from msgspec.structs import replace
 
@@ -20,6 +21,9 @@ ADDRESSES = 20
 OPEN = 10_000
 """Windows open at a time. When more are, the oldest closes early."""
 
+_Key = tuple[str, str, str | None]
+"""Subject, reason and address."""
+
 Make = Callable[[int, int], Command]
 """Builds the command that records `count` occurrences within `window_seconds`."""
 
@@ -32,13 +36,20 @@ class _Window:
     count: int = 0
 
 
+class _Untold(NamedTuple):
+    """What is to be recorded of a window that is closed."""
+
+    commands: tuple[Command, ...] = ()
+    origin: Origin = Origin()
+
+
 class Tallies:
     """Counts by subject, reason and address."""
 
     def __init__(self, ledger: Ledger, window_seconds: int) -> None:
         self._ledger = ledger
         self._seconds = window_seconds
-        self._open: OrderedDict[tuple[str, str, str | None], _Window] = OrderedDict()
+        self._open: OrderedDict[_Key, _Window] = OrderedDict()
         self._addresses: dict[str, int] = {}
 
     async def note(self, subject: str, reason: str, make: Make, origin: Origin) -> bool:
@@ -52,12 +63,11 @@ class Tallies:
         if window is not None and now - window.began < self._seconds * SECOND:
             window.count += 1
             return False
-        if window is not None:
-            await self._close(key, now)
-        self._open[key] = _Window(now, origin, make)
-        self._addresses[subject] = self._addresses.get(subject, 0) + 1
-        if len(self._open) > OPEN:
-            await self._close(next(iter(self._open)), now)
+        # One closes and the other opens in the same turn of the event loop: whoever comes while the one is recorded
+        # finds the other, and opens none beside it.
+        closed = self._make_room(now) if window is None else self._close(key, now)
+        self._begin(key, _Window(now, origin, make))
+        await self._record(closed)
         await self._ledger.execute(make(1, 0), origin=origin)
         return True
 
@@ -67,15 +77,27 @@ class Tallies:
         for key in list(self._open):
             window = self._open.get(key)
             if window is not None and (everything or now - window.began >= self._seconds * SECOND):
-                await self._close(key, now)
+                await self._record(self._close(key, now))
 
-    async def _close(self, key: tuple[str, str, str | None], now: Moment) -> None:
+    def _begin(self, key: _Key, window: _Window) -> None:
+        self._open[key] = window
+        self._addresses[key[0]] = self._addresses.get(key[0], 0) + 1
+
+    def _make_room(self, now: Moment) -> _Untold:
+        return self._close(next(iter(self._open)), now) if len(self._open) >= OPEN else _Untold()
+
+    def _close(self, key: _Key, now: Moment) -> _Untold:
+        """Lets go of a window, and says what is to be recorded of it."""
         window = self._open.pop(key)
         left = self._addresses[key[0]] - 1
         if left:
             self._addresses[key[0]] = left
         else:
             del self._addresses[key[0]]
-        if window.count:
-            seconds = max(1, (now - window.began) // SECOND)
-            await self._ledger.execute(window.make(window.count, seconds), origin=window.origin)
+        if not window.count:
+            return _Untold()
+        return _Untold((window.make(window.count, max(1, (now - window.began) // SECOND)),), window.origin)
+
+    async def _record(self, untold: _Untold) -> None:
+        if untold.commands:
+            await self._ledger.execute(*untold.commands, origin=untold.origin)

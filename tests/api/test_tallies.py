@@ -1,0 +1,86 @@
+"""Facts that anyone can repeat: none of them is lost, nor any address, whoever comes at the same time."""
+
+import asyncio
+import json
+
+import pytest
+from sqlalchemy import select
+
+from api import tallies
+from api.tallies import Tallies
+from domain import client
+from eventstore.commands import Command, Origin
+from eventstore.ledger import Ledger
+from eventstore.stored import events
+from security.clock import ManualClock
+from tests.eventstore.conftest import HERE, register
+
+pytestmark = pytest.mark.anyio
+
+WINDOW = 60
+
+
+@pytest.fixture
+async def counted(ledger: Ledger) -> Tallies:
+    await ledger.execute(register("a"), origin=HERE)
+    return Tallies(ledger, WINDOW)
+
+
+def failed(count: int, seconds: int) -> Command:
+    facts = {"reason": "wrong_secret", "count": count, "window_seconds": seconds}
+    return Command("client:a", client.note_failed_authentication, facts)
+
+
+async def fail(counted: Tallies, address: str = "192.0.2.1") -> bool:
+    return await counted.note("client:a", "wrong_secret", failed, Origin(ip=address))
+
+
+async def told(ledger: Ledger) -> list[tuple[int, int, bool]]:
+    """Count, seconds and whether an address is told of each failure in the log."""
+    query = select(events.c.state).where(events.c.topic == "client.authentication_failed").order_by(events.c.id)
+    rows = await ledger.read(lambda connection: connection.execute(query).scalars().all())
+    forms = [json.loads(row) for row in rows]
+    return [(each["data"].get("count", 1), each["data"].get("window_seconds", 0), "ip" in each) for each in forms]
+
+
+async def test_the_first_is_told_at_once_and_the_rest_as_a_count_before_the_next_first(
+    ledger: Ledger, clock: ManualClock, counted: Tallies
+) -> None:
+    assert [await fail(counted) for _ in range(3)] == [True, False, False]
+    assert await told(ledger) == [(1, 0, True)]
+    clock.advance(WINDOW)
+    assert await fail(counted)
+    assert await told(ledger) == [(1, 0, True), (2, WINDOW, True), (1, 0, True)]
+    await counted.close_elapsed(everything=True)
+    assert len(await told(ledger)) == 3
+
+
+async def test_those_who_come_together_at_a_windows_end_open_one_window(
+    ledger: Ledger, clock: ManualClock, counted: Tallies, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else the subject would seem to have ever more addresses, and in the end none of them would be told."""
+    monkeypatch.setattr(tallies, "ADDRESSES", 2)
+    await fail(counted)
+    for _ in range(3):
+        await fail(counted)
+        clock.advance(WINDOW)
+        assert sorted(await asyncio.gather(*(fail(counted) for _ in range(3)))) == [False, False, True]
+    await counted.close_elapsed(everything=True)
+    facts = await told(ledger)
+    assert sum(count for count, _, _ in facts) == 13
+    assert len([seconds for _, seconds, _ in facts if seconds == 0]) == 4
+    for address in ("192.0.2.2", "192.0.2.3", "192.0.2.4"):
+        assert await fail(counted, address)
+    # As many addresses are told apart as ever, and no more.
+    assert [has_address for _, _, has_address in (await told(ledger))[-3:]] == [True, True, False]
+
+
+async def test_when_too_many_windows_are_open_the_oldest_is_told_early(
+    ledger: Ledger, counted: Tallies, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tallies, "OPEN", 2)
+    assert [await fail(counted, address) for address in ("192.0.2.1", "192.0.2.1", "192.0.2.2")] == [True, False, True]
+    assert await fail(counted, "192.0.2.3")
+    assert await told(ledger) == [(1, 0, True), (1, 0, True), (1, 1, True), (1, 0, True)]
+    assert await fail(counted, "192.0.2.1")
+    assert not await fail(counted, "192.0.2.3")
