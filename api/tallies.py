@@ -1,10 +1,10 @@
 """Facts that anyone can repeat: the first at once, what follows as one count for each subject, address and window.
 
 Without this an anonymous caller could make the log grow without bound. The counts of an open window are in memory, so a
-killed server loses them; the first fact of each window is never lost.
+killed server loses them; while the database is away they wait there.
 """
 
-from collections import OrderedDict
+from collections import OrderedDict, deque
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -12,14 +12,17 @@ from typing import NamedTuple
 from msgspec.structs import replace
 
 from domain.event import SECOND, Moment
-from eventstore.commands import Command, Origin
-from eventstore.ledger import Ledger
+from eventstore.commands import Command, DatabaseAway, Origin, Overloaded
+from eventstore.ledger import Ledger, may_be_repeated
 
 ADDRESSES = 20
 """Addresses told apart for one subject in one window. What comes from further ones is one count without an address."""
 
 OPEN = 10_000
 """Windows open at a time. When more are, the oldest closes early."""
+
+WAITING = 10_000
+"""Closed windows that wait for the database to be back. What further ones counted is lost."""
 
 _Key = tuple[str, str, str | None]
 """Subject, reason and address."""
@@ -51,6 +54,8 @@ class Tallies:
         self._seconds = window_seconds
         self._open: OrderedDict[_Key, _Window] = OrderedDict()
         self._addresses: dict[str, int] = {}
+        self._waiting: deque[_Untold] = deque()
+        """Of closed windows, what the database did not take."""
 
     async def note(self, subject: str, reason: str, make: Make, origin: Origin) -> bool:
         """One occurrence. Returns after it is committed when it opens a window, which is then said, else at once."""
@@ -72,8 +77,10 @@ class Tallies:
         return True
 
     async def close_elapsed(self, *, everything: bool = False) -> None:
-        """Records the counts of windows that are over; of all at a stop."""
+        """Records the counts of windows that are over; of all at a stop. What the database does not take waits."""
         now = self._ledger.clock.now()
+        while self._waiting:
+            await self._record(self._waiting.popleft())
         for key in list(self._open):
             window = self._open.get(key)
             if window is not None and (everything or now - window.began >= self._seconds * SECOND):
@@ -99,5 +106,11 @@ class Tallies:
         return _Untold((window.make(window.count, max(1, (now - window.began) // SECOND)),), window.origin)
 
     async def _record(self, untold: _Untold) -> None:
-        if untold.commands:
+        if not untold.commands:
+            return
+        try:
             await self._ledger.execute(*untold.commands, origin=untold.origin)
+        except (DatabaseAway, Overloaded) as error:
+            if may_be_repeated(error) and len(self._waiting) < WAITING:
+                self._waiting.append(untold)
+            raise

@@ -2,22 +2,41 @@
 
 import asyncio
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
 
 import pytest
-from sqlalchemy import select
+from sqlalchemy import Connection, select
+from sqlalchemy.exc import OperationalError
 
 from api import tallies
 from api.tallies import Tallies
 from domain import client
-from eventstore.commands import Command, Origin
+from eventstore.commands import Command, DatabaseAway, Origin
 from eventstore.ledger import Ledger
+from eventstore.recorder import LogRecorder
 from eventstore.stored import events
+from eventstore.transactions import Begun, Transactions
 from security.clock import ManualClock
 from tests.eventstore.conftest import HERE, register
 
 pytestmark = pytest.mark.anyio
 
 WINDOW = 60
+
+
+@contextmanager
+def away() -> Iterator[None]:
+    """The database cannot be reached meanwhile."""
+
+    def begin(self: Transactions) -> Begun:
+        raise OperationalError("BEGIN", None, ConnectionRefusedError())
+
+    with pytest.MonkeyPatch.context() as broken:
+        broken.setattr(Transactions, "begin", begin)
+        with pytest.raises(DatabaseAway):
+            yield
 
 
 @pytest.fixture
@@ -84,3 +103,57 @@ async def test_when_too_many_windows_are_open_the_oldest_is_told_early(
     assert await told(ledger) == [(1, 0, True), (1, 0, True), (1, 1, True), (1, 0, True)]
     assert await fail(counted, "192.0.2.1")
     assert not await fail(counted, "192.0.2.3")
+
+
+async def test_a_count_that_the_database_does_not_take_is_recorded_when_it_is_back(
+    ledger: Ledger, clock: ManualClock, counted: Tallies
+) -> None:
+    assert [await fail(counted) for _ in range(3)] == [True, False, False]
+    clock.advance(WINDOW)
+    with away():
+        await counted.close_elapsed()
+    clock.advance(WINDOW)
+    # The window that was opened meanwhile is another's business.
+    assert [await fail(counted) for _ in range(2)] == [True, False]
+    for _ in range(2):
+        await counted.close_elapsed()
+        assert await told(ledger) == [(1, 0, True), (1, 0, True), (2, WINDOW, True)]
+    await counted.close_elapsed(everything=True)
+    assert (await told(ledger))[3:] == [(1, 1, True)]
+
+
+async def test_what_closes_early_while_the_database_is_away_waits_up_to_a_limit(
+    ledger: Ledger, counted: Tallies, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tallies, "WAITING", 1)
+    monkeypatch.setattr(tallies, "OPEN", 2)
+    for address in ("192.0.2.1", "192.0.2.2") * 2:
+        await fail(counted, address)
+    for address in ("192.0.2.3", "192.0.2.4"):
+        with away():
+            await fail(counted, address)
+    head, _ = await ledger.head()
+    await counted.close_elapsed()
+    assert (await ledger.head())[0] == head + 1
+
+
+async def test_a_count_that_may_have_been_committed_is_not_recorded_again(
+    ledger: Ledger, counted: Tallies, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def commit(self: LogRecorder, connection: Connection) -> None:
+        driver: Any = connection.connection.driver_connection
+        driver.commit()
+        raise OperationalError("COMMIT", None, ConnectionResetError())
+
+    def is_stored(self: Transactions, batch: Any) -> bool:
+        raise OperationalError("SELECT", None, ConnectionResetError())
+
+    for _ in range(3):
+        await fail(counted)
+    with monkeypatch.context() as broken:
+        broken.setattr(LogRecorder, "commit", commit)
+        broken.setattr(Transactions, "_is_stored", is_stored)
+        with pytest.raises(DatabaseAway):
+            await counted.close_elapsed(everything=True)
+    await counted.close_elapsed(everything=True)
+    assert await told(ledger) == [(1, 0, True), (2, 1, True)]
