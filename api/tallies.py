@@ -1,9 +1,11 @@
 """Facts that anyone can repeat: the first at once, what follows as one count for each subject, address and window.
 
 Without this an anonymous caller could make the log grow without bound. The counts of an open window are in memory, so a
-killed server loses them; while the database is away they wait there.
+killed server loses them; while the database is away they wait there. So does a window's first fact then, for the next
+occurrence or the window's end: no count is recorded before it.
 """
 
+import asyncio
 from collections import OrderedDict, deque
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -37,10 +39,15 @@ class _Window:
     origin: Origin
     make: Make
     count: int = 0
+    """Further ones, which are not recorded yet."""
+    owes_first: bool = True
+    """The first is neither recorded nor being recorded."""
+    recording: asyncio.Future[None] | None = None
+    """Is there while the first is being recorded, and done when it was or could not be."""
 
 
 class _Untold(NamedTuple):
-    """What is to be recorded of a window that is closed."""
+    """What is to be recorded of a window that is closed, in one transaction."""
 
     commands: tuple[Command, ...] = ()
     origin: Origin = Origin()
@@ -58,7 +65,10 @@ class Tallies:
         """Of closed windows, what the database did not take."""
 
     async def note(self, subject: str, reason: str, make: Make, origin: Origin) -> bool:
-        """One occurrence. Returns after it is committed when it opens a window, which is then said, else at once."""
+        """One occurrence. If the first fact of its window is owed, returns after its commit and says so; else at once.
+
+        Raises `DatabaseAway` and `Overloaded`; the occurrence counts all the same.
+        """
         now = self._ledger.clock.now()
         key = (subject, reason, origin.ip)
         window = self._open.get(key)
@@ -67,13 +77,15 @@ class Tallies:
             window = self._open.get(key)
         if window is not None and now - window.began < self._seconds * SECOND:
             window.count += 1
+        else:
+            # One closes and the other opens in the same turn of the event loop: whoever comes while the one is recorded
+            # finds the other, and opens none beside it.
+            closed = self._make_room(now) if window is None else self._close(key, now)
+            window = self._begin(key, _Window(now, origin, make))
+            await self._record(closed)
+        if not window.owes_first:
             return False
-        # One closes and the other opens in the same turn of the event loop: whoever comes while the one is recorded
-        # finds the other, and opens none beside it.
-        closed = self._make_room(now) if window is None else self._close(key, now)
-        self._begin(key, _Window(now, origin, make))
-        await self._record(closed)
-        await self._ledger.execute(make(1, 0), origin=origin)
+        await self._record_first(key, window)
         return True
 
     async def close_elapsed(self, *, everything: bool = False) -> None:
@@ -81,14 +93,18 @@ class Tallies:
         now = self._ledger.clock.now()
         while self._waiting:
             await self._record(self._waiting.popleft())
-        for key in list(self._open):
-            window = self._open.get(key)
-            if window is not None and (everything or now - window.began >= self._seconds * SECOND):
-                await self._record(self._close(key, now))
+        for key, window in list(self._open.items()):
+            if everything or now - window.began >= self._seconds * SECOND:
+                while window.recording is not None:
+                    # Its count is not to stand alone if this fails.
+                    await asyncio.wait([window.recording])
+                if self._open.get(key) is window:
+                    await self._record(self._close(key, now))
 
-    def _begin(self, key: _Key, window: _Window) -> None:
+    def _begin(self, key: _Key, window: _Window) -> _Window:
         self._open[key] = window
         self._addresses[key[0]] = self._addresses.get(key[0], 0) + 1
+        return window
 
     def _make_room(self, now: Moment) -> _Untold:
         return self._close(next(iter(self._open)), now) if len(self._open) >= OPEN else _Untold()
@@ -101,9 +117,33 @@ class Tallies:
             self._addresses[key[0]] = left
         else:
             del self._addresses[key[0]]
-        if not window.count:
-            return _Untold()
-        return _Untold((window.make(window.count, max(1, (now - window.began) // SECOND)),), window.origin)
+        commands = []
+        if window.owes_first:
+            window.owes_first = False
+            commands.append(window.make(1, 0))
+        if window.count:
+            commands.append(window.make(window.count, max(1, (now - window.began) // SECOND)))
+        return _Untold(tuple(commands), window.origin)
+
+    async def _record_first(self, key: _Key, window: _Window) -> None:
+        window.owes_first = False
+        window.recording = asyncio.get_running_loop().create_future()
+        try:
+            await self._ledger.execute(window.make(1, 0), origin=window.origin)
+        except (DatabaseAway, Overloaded) as error:
+            if may_be_repeated(error):
+                self._owe_first(key, window)
+            raise
+        finally:
+            window.recording.set_result(None)
+            window.recording = None
+
+    def _owe_first(self, key: _Key, window: _Window) -> None:
+        if self._open.get(key) is window:
+            window.owes_first = True
+        elif len(self._waiting) < WAITING:
+            # Its window was closed meanwhile, to make room for another.
+            self._waiting.appendleft(_Untold((window.make(1, 0),), window.origin))
 
     async def _record(self, untold: _Untold) -> None:
         if not untold.commands:
@@ -111,6 +151,7 @@ class Tallies:
         try:
             await self._ledger.execute(*untold.commands, origin=untold.origin)
         except (DatabaseAway, Overloaded) as error:
+            # What may have been committed is not recorded again: rather is a count missing than told twice.
             if may_be_repeated(error) and len(self._waiting) < WAITING:
                 self._waiting.append(untold)
             raise

@@ -137,6 +137,103 @@ async def test_what_closes_early_while_the_database_is_away_waits_up_to_a_limit(
     assert (await ledger.head())[0] == head + 1
 
 
+async def test_a_first_fact_that_the_database_does_not_take_is_recorded_by_the_next_occurrence(
+    ledger: Ledger, clock: ManualClock, counted: Tallies
+) -> None:
+    for _ in range(2):
+        with away():
+            await fail(counted)
+    assert [await fail(counted) for _ in range(2)] == [True, False]
+    assert await told(ledger) == [(1, 0, True)]
+    clock.advance(WINDOW)
+    await counted.close_elapsed()
+    assert await told(ledger) == [(1, 0, True), (3, WINDOW, True)]
+
+
+@pytest.mark.parametrize("closes_while_away", [False, True])
+async def test_a_first_fact_that_nobody_recorded_is_recorded_at_the_windows_end_before_the_count(
+    ledger: Ledger, clock: ManualClock, counted: Tallies, *, closes_while_away: bool
+) -> None:
+    for address in ("192.0.2.1", "192.0.2.1", "192.0.2.2"):
+        with away():
+            await fail(counted, address)
+    await counted.close_elapsed()
+    assert await told(ledger) == []
+    clock.advance(WINDOW)
+    if closes_while_away:
+        with away():
+            await counted.close_elapsed()
+    await counted.close_elapsed()
+    assert await told(ledger) == [(1, 0, True), (1, WINDOW, True), (1, 0, True)]
+    await counted.close_elapsed(everything=True)
+    assert len(await told(ledger)) == 3
+
+
+async def test_who_comes_when_the_former_count_cannot_be_recorded_is_recorded_after_it(
+    ledger: Ledger, clock: ManualClock, counted: Tallies
+) -> None:
+    assert [await fail(counted) for _ in range(2)] == [True, False]
+    clock.advance(WINDOW)
+    with away():
+        await fail(counted)
+    await counted.close_elapsed()
+    assert [await fail(counted) for _ in range(2)] == [True, False]
+    await counted.close_elapsed(everything=True)
+    assert await told(ledger) == [(1, 0, True), (1, WINDOW, True), (1, 0, True), (2, 1, True)]
+
+
+async def test_no_count_is_recorded_while_its_first_fact_may_still_fail(
+    ledger: Ledger, counted: Tallies, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The first command is lost, and those after it would not be."""
+    real, given, goes_on = ledger.execute, [], asyncio.Event()
+
+    async def execute(*commands: Command, origin: Origin) -> Any:
+        given.append(commands)
+        if len(given) == 1:
+            await goes_on.wait()
+            raise DatabaseAway("OperationalError")
+        return await real(*commands, origin=origin)
+
+    monkeypatch.setattr(ledger, "execute", execute)
+    first = asyncio.create_task(fail(counted))
+    await asyncio.sleep(0)
+    assert not await fail(counted)
+    closing = asyncio.create_task(counted.close_elapsed(everything=True))
+    await asyncio.sleep(0)
+    assert len(given) == 1
+    goes_on.set()
+    with pytest.raises(DatabaseAway):
+        await first
+    await closing
+    assert await told(ledger) == [(1, 0, True), (1, 1, True)]
+
+
+async def test_a_first_fact_is_not_lost_when_its_window_makes_room_before_it_fails(
+    ledger: Ledger, counted: Tallies, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tallies, "OPEN", 1)
+    real, given, goes_on = ledger.execute, [], asyncio.Event()
+
+    async def execute(*commands: Command, origin: Origin) -> Any:
+        given.append(commands)
+        if len(given) == 1:
+            await goes_on.wait()
+            raise DatabaseAway("OperationalError")
+        return await real(*commands, origin=origin)
+
+    monkeypatch.setattr(ledger, "execute", execute)
+    first = asyncio.create_task(fail(counted))
+    await asyncio.sleep(0)
+    assert await fail(counted, "192.0.2.2")
+    goes_on.set()
+    with pytest.raises(DatabaseAway):
+        await first
+    assert await told(ledger) == [(1, 0, True)]
+    await counted.close_elapsed()
+    assert await told(ledger) == [(1, 0, True), (1, 0, True)]
+
+
 async def test_a_count_that_may_have_been_committed_is_not_recorded_again(
     ledger: Ledger, counted: Tallies, monkeypatch: pytest.MonkeyPatch
 ) -> None:
