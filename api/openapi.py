@@ -1,8 +1,9 @@
 """The OpenAPI document at `/schema/openapi.json` and its page at `/schema`, which loads nothing from elsewhere.
 
 The framework writes the document from the handlers. What it cannot know is added here: the hot endpoints, how refusals
-look, which bodies a handler takes beside JSON, or reads by itself (`opt={"body": …}`), and the examples that it gives
-(`opt={"example": …}` for the body, `opt={"answer": …}` for the answer).
+look, which bodies a handler takes beside JSON, or reads by itself (`opt={"body": …}`), the examples that it gives
+(`opt={"example": …}` for the body, `opt={"answer": …}` for the answer), and which types an answer has when that depends
+on the request (`opt={"media_types": …}`).
 """
 
 from collections.abc import Iterator, Sequence
@@ -20,12 +21,12 @@ from litestar.routes import HTTPRoute
 
 from api.error_answers import vocabulary
 from api.form_targets import security_headers
-from api.hot_endpoints import FORM, JSON, HotEndpoint, describe
+from api.hot_endpoints import JSON, REFERENCE, HotEndpoint, describe
+from api.openapi_bodies import describe_bodies, drop_unused
 from api.openapi_page import render
 from api.problems import MEDIA_TYPE, FieldError
 
 PATH = "/schema"
-MERGE_PATCH = "application/merge-patch+json"
 
 
 class ProblemBody(msgspec.Struct, frozen=True, kw_only=True):
@@ -139,25 +140,23 @@ def finish(app: Litestar, generated: dict[str, Any], hot: Sequence[HotEndpoint])
     """A copy of the framework's document with refusals, bodies, examples and hot endpoints."""
     finished = deepcopy(generated)
     schemas = finished.setdefault("components", {}).setdefault("schemas", {})
-    (_,), problem = msgspec.json.schema_components([ProblemBody], ref_template="#/components/schemas/{name}")
+    (_,), problem = msgspec.json.schema_components([ProblemBody], ref_template=REFERENCE)
     schemas |= problem
-    closed: set[str] = set()
-    for path, method, handler in _operations(app):
-        operation = finished["paths"].get(path, {}).get(method)
-        if operation is not None:
-            schemas |= _describe_own_body(operation, handler)
-            _describe_body(operation, method, handler)
-            _describe_refusals(operation, path, handler)
-            closed |= _closed_structs(handler)
-    for name, schema in schemas.items():
-        # The framework does not say that a struct forbids unknown members.
-        if schema.get("title", name) in closed:
-            schema["additionalProperties"] = False
+    known = [
+        (finished["paths"][path][method], path, method, handler)
+        for path, method, handler in _operations(app)
+        if method in finished["paths"].get(path, ())
+    ]
+    describe_bodies(finished, [(operation, method, handler) for operation, _, method, handler in known])
+    for operation, path, _, handler in known:
+        _describe_answers(operation, handler)
+        _describe_refusals(operation, path, handler)
     for endpoint in hot:
         operation, components = describe(endpoint)
         schemas |= components
         finished["paths"].setdefault(endpoint.path, {})[endpoint.method] = operation
     finished["paths"] = dict(sorted(finished["paths"].items()))
+    drop_unused(finished)
     return finished
 
 
@@ -168,36 +167,15 @@ def _operations(app: Litestar) -> Iterator[tuple[str, str, HTTPRouteHandler]]:
                 yield route.path_format or "/", method.lower(), handler
 
 
-def _describe_own_body(operation: dict[str, Any], handler: HTTPRouteHandler) -> dict[str, Any]:
-    """The body of a handler that reads it by itself, as its `opt={"body": …}` says; the schemas that it refers to."""
-    if "body" not in handler.opt:
-        return {}
-    (schema,), components = msgspec.json.schema_components(
-        [handler.opt["body"]], ref_template="#/components/schemas/{name}"
-    )
-    operation["requestBody"] = {"required": True, "content": {JSON: {"schema": schema}}}
-    return components
-
-
-def _describe_body(operation: dict[str, Any], method: str, handler: HTTPRouteHandler) -> None:
-    content = operation.get("requestBody", {}).get("content", {})
-    if JSON in content:
-        accepted = handler.opt.get("bodies", ("json",))
-        if (example := handler.opt.get("example")) is not None:
-            content[JSON]["example"] = example
-        if "form" in accepted:
-            content[FORM] = content[JSON]
-        if method == "patch":
-            content[MERGE_PATCH] = content[JSON]
-        if "json" not in accepted:
-            del content[JSON]
-    declared = handler.parsed_fn_signature.parameters.get("data")
-    if declared is not None and declared.has_default and "requestBody" in operation:
-        operation["requestBody"]["required"] = False
-    if (answer := handler.opt.get("answer")) is not None:
-        for status, response in operation["responses"].items():
-            if status.startswith("2") and JSON in response.get("content", {}):
-                response["content"][JSON]["example"] = answer
+def _describe_answers(operation: dict[str, Any], handler: HTTPRouteHandler) -> None:
+    answer, media_types = handler.opt.get("answer"), handler.opt.get("media_types")
+    for status, response in operation["responses"].items():
+        if not status.startswith("2"):
+            continue
+        if media_types is not None:
+            response["content"] = {name: {"schema": {"type": "string"}} for name in media_types}
+        if answer is not None and JSON in response.get("content", {}):
+            response["content"][JSON]["example"] = answer
 
 
 def _describe_refusals(operation: dict[str, Any], path: str, handler: HTTPRouteHandler) -> None:
@@ -216,23 +194,3 @@ def _describe_refusals(operation: dict[str, Any], path: str, handler: HTTPRouteH
         "description": "Refused (RFC 9457): 400, 401, 403, 404, 409, 413, 415, 422, 429 or 503.",
         "content": {MEDIA_TYPE: {"schema": schema, "example": PROBLEM_EXAMPLE}},
     }
-
-
-def _closed_structs(handler: HTTPRouteHandler) -> set[str]:
-    """Names of the structs in a handler's body that forbid unknown members."""
-    declared = handler.parsed_fn_signature.parameters.get("data")
-    return set() if declared is None else set(_closed(msgspec.inspect.type_info(declared.annotation)))
-
-
-def _closed(info: Any) -> Iterator[str]:
-    if isinstance(info, msgspec.inspect.StructType):
-        if info.forbid_unknown_fields:
-            yield info.cls.__name__
-        for field in info.fields:
-            yield from _closed(field.type)
-        return
-    for name in ("type", "item_type", "value_type"):
-        if isinstance(inner := getattr(info, name, None), msgspec.inspect.Type):
-            yield from _closed(inner)
-    for inner in getattr(info, "types", ()) or ():
-        yield from _closed(inner)

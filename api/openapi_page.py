@@ -179,7 +179,9 @@ def _members(document: dict[str, Any], schema: dict[str, Any]) -> Iterator[Membe
 
 
 def _meaning(schema: dict[str, Any]) -> str:
-    return str(schema.get("description") or "")
+    """What is said of a member; of one that may be null it is said where it is not."""
+    told = (each.get("description") for each in (schema, *schema.get("anyOf", ())))
+    return next((text for text in told if text), "")
 
 
 def _kind(document: dict[str, Any], schema: dict[str, Any]) -> str:

@@ -26,6 +26,7 @@ class Contact(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class NewThing(msgspec.Struct, forbid_unknown_fields=True):
     name: Annotated[str, msgspec.Meta(max_length=100, description="What people call it.")]
     contacts: list[Contact] = []
+    labels: Annotated[list[Annotated[str, msgspec.Meta(max_length=20)]], msgspec.Meta(max_length=5)] | None = None
 
 
 class Thing(msgspec.Struct):
@@ -156,6 +157,18 @@ def test_structs_that_forbid_unknown_members_say_so(app):
     assert schemas["Contact"]["additionalProperties"] is False
     assert "additionalProperties" not in schemas["Thing"]
     assert schemas["NewThing"]["properties"]["name"]["maxLength"] == 100
+
+
+def test_limits_are_told_however_far_in_they_stand(app):
+    labels = document(app)["components"]["schemas"]["NewThing"]["properties"]["labels"]
+    limited = {"type": "array", "maxItems": 5, "items": {"type": "string", "maxLength": 20}}
+    assert labels == {"anyOf": [limited, {"type": "null"}], "default": None}
+
+
+def test_what_nothing_refers_to_is_left_out(app):
+    schemas = document(app)["components"]["schemas"]
+    told = str([document(app)["paths"], schemas])
+    assert all(f"'#/components/schemas/{name}'" in told for name in schemas)
 
 
 def test_refusals_look_as_they_do_in_that_place(app):
