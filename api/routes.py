@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from api import admin, audit, intake, leaks, log
+from api import admin, audit, intake, leaks, log, metadata
 from api.account import account, account_sign_in, account_sign_in_posted, account_sign_out, account_sign_out_posted
 from api.account_grants import account_grants, account_grants_withdraw
 from api.authorize import authorize, authorize_sign_in
@@ -11,7 +11,6 @@ from api.dashboards.router import dashboards
 from api.health import live, ready
 from api.home import home
 from api.introspect import introspect
-from api.metadata import metadata
 from api.metrics import metrics
 from api.revoke import revoke
 from api.static_files import static
@@ -37,7 +36,7 @@ ROUTES: list[Any] = [
     token.route,
     introspect.route,
     revoke.route,
-    metadata,
+    *metadata.ROUTES,
     live,
     ready,
     metrics,

@@ -13,7 +13,7 @@ from api.audit import readings
 from api.audit.asking import READ, Auditor, auditor
 from api.audit.events import find, up_to_date
 from api.audit.filters import Filters, filters, only
-from api.audit.formats import Format, Writer, writer
+from api.audit.formats import MEDIA_TYPES, Format, Writer, writer
 from api.audit.long_answers import LongAnswer, nothing
 from api.audit.proven_export import EXTENSION, MEDIA_TYPE, Part, pinned, proven
 from api.starting import running_version
@@ -22,6 +22,9 @@ from eventstore.searching import Criteria
 
 AT_ONCE = 250
 """Events in memory at a time, whatever the length of the export."""
+
+TYPES = tuple(dict.fromkeys((*MEDIA_TYPES, MEDIA_TYPE)))
+"""Media types that the answer may have: the format's, or the proven export's."""
 
 Chosen = Annotated[
     Format,
@@ -42,11 +45,10 @@ WithProof = Annotated[
 
 @get(
     "/audit/export",
-    **needing(READ, repeatable=("type",)),
+    **needing(READ, repeatable=("type",), media_types=TYPES),
     dependencies={"given": Provide(filters, sync_to_thread=False)},
     tags=["Audit"],
     summary="Export the log",
-    media_type="application/octet-stream",
 )
 async def export(
     request: Request[Any, Any, Any],

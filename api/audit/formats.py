@@ -145,6 +145,10 @@ class Ocsf:
         return _encode(ocsf.record(event, issuer=self._issuer, product_version=self._version)) + b"\n"
 
 
+MEDIA_TYPES = tuple(dict.fromkeys(each.media_type for each in (Jsonl, Csv, CloudEvents, Ocsf)))
+"""Of all formats, each once."""
+
+
 def writer(name: Format, issuer: str, product_version: str) -> Writer:
     """The writer of a format."""
     writers: Mapping[str, Writer] = {
