@@ -11,7 +11,7 @@ from api.admission import admit
 from api.answers import header
 from api.bodies import Encoding, encoding, read_body
 from api.intake.github_keys import GithubKeys, NoKeys, signed
-from api.intake.reports import Finding, reporter, take
+from api.intake.reports import FINDINGS_AT_MOST, Finding, reporter, take
 from api.outgoing import Outgoing
 from api.problems import Denied, Unauthenticated, Unavailable
 from api.services import Services, services
@@ -34,6 +34,9 @@ class Match(msgspec.Struct, frozen=True):
     source: Text | None = None
 
 
+Matches = Annotated[list[Match], Meta(max_length=FINDINGS_AT_MOST)]
+
+
 class Label(msgspec.Struct, frozen=True):
     """What GitHub learns of a match: whether it was a secret of ours. `token_raw` is what it sent."""
 
@@ -54,7 +57,7 @@ EXAMPLE = {
     "/leaks/github",
     status_code=200,
     opt={
-        "body": list[Match],
+        "body": Matches,
         "example": [EXAMPLE],
         "answer": [{"token_raw": "glog_at_…", "token_type": "grantlog_access_token", "label": "true_positive"}],
     },
@@ -73,7 +76,7 @@ async def github(request: Request[Any, Any, Any]) -> list[Label]:
     encoding(request.scope, JSON_ONLY)
     by = reporter(request, "github")
     labels = []
-    for match in strict_json.decode(body, list[Match]):
+    for match in strict_json.decode(body, Matches):
         finding = Finding(match.token, match.url or "", match.source or "")
         ours = await take(here, finding, "github", here.settings.leaks_contain, by)
         labels.append(Label(match.token, match.type, "true_positive" if ours else "false_positive"))

@@ -10,7 +10,7 @@ from api import strict_json
 from api.admission import admit
 from api.answers import header_values
 from api.bodies import Encoding, encoding, read_body
-from api.intake.reports import Finding, reporter, take
+from api.intake.reports import FINDINGS_AT_MOST, Finding, reporter, take
 from api.problems import Denied, Invalid, Unauthenticated
 from api.services import Services, services
 from security.scanning import type_name
@@ -32,6 +32,9 @@ class Detected(msgspec.Struct, frozen=True):
     type: Text
     token: Text
     location: Text | None = None
+
+
+Detections = Annotated[list[Detected], Meta(max_length=FINDINGS_AT_MOST)]
 
 
 class Revocable(msgspec.Struct, frozen=True):
@@ -57,7 +60,7 @@ async def types(request: Request[Any, Any, Any]) -> Revocable:
 @post(
     "/leaks/gitlab",
     status_code=204,
-    opt={"body": list[Detected], "example": [EXAMPLE]},
+    opt={"body": Detections, "example": [EXAMPLE]},
     tags=["Leaks"],
     summary="GitLab asks that secrets which it detected be ended",
 )
@@ -68,7 +71,7 @@ async def gitlab(request: Request[Any, Any, Any]) -> None:
     here = _admitted(request)
     body = await read_body(request.scope, request.receive, here.settings.list_body_limit)
     encoding(request.scope, JSON_ONLY)
-    detected = strict_json.decode(body, list[Detected])
+    detected = strict_json.decode(body, Detections)
     for number, each in enumerate(detected):
         if each.type not in TYPES:
             raise Invalid.field(f"[{number}].type", "is none of the types of GET /leaks/gitlab/types")

@@ -20,6 +20,9 @@ from security.base62 import ALPHABET
 from security.ids import LENGTH
 from security.tokens import Format, Kind, digest
 
+FINDINGS_AT_MOST = 10_000
+"""In one report."""
+
 EVIDENCE_VALUE = 2_000
 """Characters that one part of the evidence may have."""
 

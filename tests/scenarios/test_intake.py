@@ -11,10 +11,12 @@ from cryptography.hazmat.primitives.asymmetric.ec import ECDSA, SECP256R1, gener
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
+from api.intake.reports import FINDINGS_AT_MOST
 from domain import incident
 from security.keyring import Keyring
 from security.scanning import TYPES
 from security.tokens import Kind
+from tests.scenarios.administration import problem
 from tests.scenarios.traces import database, holds
 from tests.scenarios.world import Client, World, open_world
 
@@ -280,3 +282,12 @@ async def test_an_unknown_type_is_refused_as_a_whole(world: World) -> None:
     answer = await world.client.post("/leaks/gitlab", json=detected, headers={"authorization": GITLAB_TOKEN})
     assert answer.status_code == 400
     assert await is_active(world, client, raw)
+
+
+async def test_a_report_of_too_many_findings_is_refused(world: World) -> None:
+    many = [{"type": "x", "token": "x"}] * (FINDINGS_AT_MOST + 1)
+    headers = {"authorization": GITLAB_TOKEN}
+    problem(await world.client.post("/leaks/gitlab", json=many, headers=headers), 400, field="body")
+    problem(await deliver(world, json.dumps(many).encode()), 400, field="body")
+    # One less is read, and then refused for what it says.
+    problem(await world.client.post("/leaks/gitlab", json=many[1:], headers=headers), 400, field="[0].type")
