@@ -1,15 +1,15 @@
 """A person's own session pages: sign in, see that one is, sign out."""
 
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
 from litestar import Request, Response, get, post
-from litestar.params import FromQuery, JSONBody
+from litestar.params import JSONBody, QueryParameter
 
 from api.admission import admit
 from api.answers import Scope
 from api.browser_session import BrowserSession, end_session, find_session, login_name
-from api.csrf import form_token, is_genuine, require_own_page
+from api.csrf import FormToken, form_token, is_genuine, require_own_page
 from api.page_answers import page_answer, see_other
 from api.pages import SignedIn, SignedOut, SignOut
 from api.problems import Denied, Invalid
@@ -26,11 +26,20 @@ DESTINATIONS = {"account": ACCOUNT, "grants": "/account/grants"}
 PLATFORM = "platform"
 PURPOSE = "account"
 
+_OF_REALM = QueryParameter(
+    name="realm", description="Whose session: the population it is of.", schema_extra={"enum": list(REALMS)}
+)
+Realm = Annotated[str, _OF_REALM]
+AnyRealm = Annotated[str | None, _OF_REALM]
+Destination = Annotated[
+    str, QueryParameter(name="to", description="Where it leads.", schema_extra={"enum": list(DESTINATIONS)})
+]
+
 
 class AccountForm(msgspec.Struct, frozen=True):
     """What the buttons of these pages post."""
 
-    csrf: str = ""
+    csrf: FormToken = ""
 
 
 def account_token(used: BrowserSession) -> str:
@@ -73,7 +82,7 @@ def sign_out_action(used: BrowserSession) -> str:
 
 
 @get(ACCOUNT, tags=["Pages"], summary="This browser's session", media_type="text/html")
-async def account(request: Request[Any, Any, Any], realm: FromQuery[str | None] = None) -> Response[bytes]:
+async def account(request: Request[Any, Any, Any], realm: AnyRealm = None) -> Response[bytes]:
     """Who is signed in here, and since when; without a session, the sign-in."""
     here = services(request)
     used = await signed_in(here, request.scope, realm)
@@ -91,7 +100,7 @@ async def account(request: Request[Any, Any, Any], realm: FromQuery[str | None] 
 
 @get(SIGN_IN, tags=["Pages"], summary="The sign-in page", media_type="text/html")
 async def account_sign_in(
-    request: Request[Any, Any, Any], realm: FromQuery[str] = PLATFORM, to: FromQuery[str] = "account"
+    request: Request[Any, Any, Any], realm: Realm = PLATFORM, to: Destination = "account"
 ) -> Response[bytes]:
     """The form; whoever is signed in already goes on."""
     here = services(request)
@@ -113,8 +122,8 @@ async def account_sign_in(
 async def account_sign_in_posted(
     request: Request[Any, Any, Any],
     data: JSONBody[SignInForm],
-    realm: FromQuery[str] = PLATFORM,
-    to: FromQuery[str] = "account",
+    realm: Realm = PLATFORM,
+    to: Destination = "account",
 ) -> Response[bytes]:
     """Signs in and goes on; or shows the form again."""
     here = services(request)
@@ -124,7 +133,7 @@ async def account_sign_in_posted(
 
 
 @get(SIGN_OUT, tags=["Pages"], summary="The question before a sign-out", media_type="text/html")
-async def account_sign_out(request: Request[Any, Any, Any], realm: FromQuery[str | None] = None) -> Response[bytes]:
+async def account_sign_out(request: Request[Any, Any, Any], realm: AnyRealm = None) -> Response[bytes]:
     """A link alone ends no session."""
     here = services(request)
     used = await signed_in(here, request.scope, realm)
@@ -141,7 +150,7 @@ async def account_sign_out(request: Request[Any, Any, Any], realm: FromQuery[str
 
 @post(SIGN_OUT, status_code=200, tags=["Pages"], summary="Signs out", media_type="text/html", opt={"bodies": ("form",)})
 async def account_sign_out_posted(
-    request: Request[Any, Any, Any], data: JSONBody[AccountForm], realm: FromQuery[str] = PLATFORM
+    request: Request[Any, Any, Any], data: JSONBody[AccountForm], realm: Realm = PLATFORM
 ) -> Response[bytes]:
     """Ends the session and takes its cookie back. What applications were allowed stays."""
     here, scope = services(request), request.scope

@@ -5,17 +5,35 @@ from dataclasses import dataclass
 from litestar.openapi.spec import Operation, Parameter, Schema
 from litestar.openapi.spec.enums import OpenAPIType
 
-from api.authorization_request import AnyName
+from api.authorization_request import QUERY_MAXIMUM, RESPONSE_MODE, AnyName
+from api.client_authentication import LONGEST_ID
+from domain.grants import authorization_code
+from domain.rules import pkce, redirect_uri
+
+
+def _text(longest: int) -> Schema:
+    return Schema(type=OpenAPIType.STRING, max_length=longest)
+
+
+def _one_of(*words: str) -> Schema:
+    return Schema(type=OpenAPIType.STRING, enum=list(words))
+
 
 PARAMETERS = {
-    "response_type": "`code`.",
-    "client_id": "Who asks.",
-    "redirect_uri": "Where to go back to; may be left out where the client has registered a single one.",
-    "scope": "Scope names with a space between; all the client's when left out.",
-    "state": "Comes back as it came. The whole query has at most 8192 bytes.",
-    "code_challenge": "RFC 7636 §4.3; a client may have been registered without.",
-    "code_challenge_method": "`S256`.",
-    "response_mode": "`query`.",
+    "response_type": ("`code`.", _one_of(*authorization_code.RESPONSE_TYPES)),
+    "client_id": ("Who asks.", _text(LONGEST_ID)),
+    "redirect_uri": (
+        "Where to go back to; may be left out where the client has registered a single one.",
+        _text(redirect_uri.PRESENTED_MAXIMUM),
+    ),
+    "scope": ("Scope names with a space between; all the client's when left out.", _text(QUERY_MAXIMUM)),
+    "state": (f"Comes back as it came. The whole query has at most {QUERY_MAXIMUM} bytes.", _text(QUERY_MAXIMUM)),
+    "code_challenge": (
+        "RFC 7636 §4.3; a client may have been registered without.",
+        _text(pkce.CHALLENGE_LENGTH),
+    ),
+    "code_challenge_method": ("`S256`.", _one_of(*pkce.METHODS)),
+    "response_mode": ("`query`.", _one_of(RESPONSE_MODE)),
 }
 
 OPT = {"repeatable": AnyName()}
@@ -28,6 +46,6 @@ class AuthorizationOperation(Operation):
 
     def __post_init__(self) -> None:
         self.parameters = [
-            Parameter(name=name, param_in="query", description=text, schema=Schema(type=OpenAPIType.STRING))
-            for name, text in PARAMETERS.items()
+            Parameter(name=name, param_in="query", description=text, schema=schema)
+            for name, (text, schema) in PARAMETERS.items()
         ]

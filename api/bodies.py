@@ -29,6 +29,11 @@ TYPES: dict[str, Encoding] = {
     "application/merge-patch+json": "json",
     "application/x-www-form-urlencoded": "form",
 }
+FREE = ("scope", "token_type_hint", "client_ip", "client_user_agent")
+LONGEST_FREE = 16_384
+"""Characters of those parameters of OAuth requests whose meaning sets no limit. Of the others, what is too long is a
+token, a name or a password that nobody has, and is answered like any other such."""
+
 MEDIA_TYPE = re.compile(
     r'([!#$%&\'*+.^_`|~0-9a-z/-]+)\s*((?:;\s*[^\s;="]+=(?:"[^"\\]*"|[^\s;"]*)\s*)*);?', re.IGNORECASE
 )
@@ -86,6 +91,16 @@ async def read_parameters(scope: Scope, receive: Receive, limit: int) -> dict[st
     body = await read_body(scope, receive, limit)
     if not body:
         return {}
+    given = _parameters(scope, body)
+    # A short body holds no long parameter.
+    if len(body) > LONGEST_FREE:
+        for name in FREE:
+            if len(given.get(name, "")) > LONGEST_FREE:
+                raise Invalid.field(name, f"has more than {LONGEST_FREE} characters")
+    return given
+
+
+def _parameters(scope: Scope, body: bytes) -> dict[str, str]:
     if encoding(scope, ("form", "json")) == "form":
         return strict_forms.read(body, omit_empty=True)
     parameters = strict_json.read_object(body)

@@ -1,11 +1,12 @@
 """The answer to the consent page: approve, deny, or "not you?" (RFC 6749 §4.1.1, §4.1.2.1)."""
 
 from functools import partial
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
 from litestar import Request, Response, post
 from litestar.params import JSONBody
+from msgspec import UNSET, Meta, UnsetType
 
 from api import oauth_errors
 from api.admission import admit
@@ -15,7 +16,7 @@ from api.authorization_parameters import OPT, AuthorizationOperation
 from api.authorization_request import AuthorizationRequest, read_request
 from api.browser_session import BrowserSession, end_session, find_session
 from api.consent_form import consent_page, is_answer_to
-from api.csrf import require_own_page
+from api.csrf import FormToken, require_own_page
 from api.page_answers import see_other
 from api.problems import Invalid
 from api.services import Services, services
@@ -23,18 +24,20 @@ from domain import consent
 from domain.refusal import InvalidScope
 from eventstore.commands import Command
 
+Decision = Annotated[str, Meta(description="Which button it was.", extra_json_schema={"enum": ["approve", "deny"]})]
+
 
 class ConsentForm(msgspec.Struct, frozen=True):
     """What the page's buttons post."""
 
-    decision: str = ""
-    csrf: str = ""
+    decision: Decision | UnsetType = UNSET
+    csrf: FormToken = ""
 
 
 class SignOutForm(msgspec.Struct, frozen=True):
     """What "not you?" posts."""
 
-    csrf: str = ""
+    csrf: FormToken = ""
 
 
 @post(

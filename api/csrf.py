@@ -6,8 +6,10 @@ token. Where the browser says from where a form was posted, that counts as well.
 
 import hmac
 from base64 import urlsafe_b64encode
+from typing import Annotated
 
 from litestar.datastructures import Cookie
+from msgspec import Meta
 
 from api import issuer
 from api.answers import Scope, header_values
@@ -19,6 +21,13 @@ from security.tokens import same
 
 COOKIE = "grantlog-form"
 LONGEST = 64
+TOKEN_LENGTH = 43
+
+FormToken = Annotated[
+    str,
+    # Anything else is no token of ours, which is 403 and no fault of form.
+    Meta(description="The form's own token, out of its page.", extra_json_schema={"maxLength": TOKEN_LENGTH}),
+]
 
 
 def form_token(secret: str, *purpose: str) -> str:

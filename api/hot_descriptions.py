@@ -4,25 +4,65 @@ from typing import Annotated
 
 from msgspec import UNSET, Meta, Struct, UnsetType
 
+from api.bodies import LONGEST_FREE
+from api.client_authentication import LONGEST_ID, LONGEST_SECRET
 from api.hot_endpoints import HotAnswer, HotEndpoint
+from api.introspect import LONGEST_TOKEN
+from api.sign_in import LONGEST_NAME
+from api.token import LONGEST_CREDENTIAL
+from domain.grants import GRANTS
+from domain.rules import pkce, redirect_uri
+from security.passwords import MAX_BYTES
 
-ClientId = Annotated[str, Meta(description="Client id, when not in the Authorization header.", max_length=200)]
-ClientSecret = Annotated[str, Meta(description="Client secret, when not in the Authorization header.", max_length=1024)]
-Raw = Annotated[str, Meta(description="The token.", max_length=1024)]
-Hint = Annotated[str, Meta(description="`access_token` or `refresh_token`; a wrong one does no harm.")]
+GrantType = Annotated[
+    str,
+    Meta(
+        description="A grant type of the metadata's `grant_types_supported`.",
+        extra_json_schema={"enum": list(GRANTS)},
+    ),
+]
+ScopeText = Annotated[str, Meta(description="Scope names with a space between.", max_length=LONGEST_FREE)]
+Code = Annotated[str, Meta(description="For `authorization_code`.", max_length=LONGEST_CREDENTIAL)]
+RedirectUri = Annotated[
+    str, Meta(description="As in the authorization request.", max_length=redirect_uri.PRESENTED_MAXIMUM)
+]
+Verifier = Annotated[str, Meta(description="The PKCE verifier.", max_length=pkce.VERIFIER_MAXIMUM)]
+RefreshToken = Annotated[str, Meta(description="For `refresh_token`.", max_length=LONGEST_CREDENTIAL)]
+Username = Annotated[str, Meta(description="For `password`, first-party dashboards only.", max_length=LONGEST_NAME)]
+Password = Annotated[str, Meta(description="For `password`, first-party dashboards only.", max_length=MAX_BYTES)]
+ClientId = Annotated[str, Meta(description="Client id, when not in the Authorization header.", max_length=LONGEST_ID)]
+ClientSecret = Annotated[
+    str, Meta(description="Client secret, when not in the Authorization header.", max_length=LONGEST_SECRET)
+]
+Raw = Annotated[str, Meta(description="The token.", max_length=LONGEST_TOKEN)]
+Hint = Annotated[
+    str,
+    Meta(
+        description="`access_token` or `refresh_token`; a wrong one does no harm.",
+        max_length=LONGEST_FREE,
+    ),
+]
+ClientIp = Annotated[
+    str,
+    Meta(
+        description="The address from which the token came to you. Not heeded where you may not see the token.",
+        max_length=LONGEST_FREE,
+    ),
+]
+ClientUserAgent = Annotated[str, Meta(description="The user agent that brought it.", max_length=LONGEST_FREE)]
 
 
 class TokenParameters(Struct, kw_only=True):
     """A token request (RFC 6749 §4.1.3, §4.3.2, §4.4.2, §6; RFC 7636 §4.5)."""
 
-    grant_type: Annotated[str, Meta(description="A grant type of the metadata's `grant_types_supported`.")]
-    scope: Annotated[str, Meta(description="Scope names with a space between.")] | UnsetType = UNSET
-    code: Annotated[str, Meta(description="For `authorization_code`.")] | UnsetType = UNSET
-    redirect_uri: Annotated[str, Meta(description="As in the authorization request.")] | UnsetType = UNSET
-    code_verifier: Annotated[str, Meta(description="The PKCE verifier.", max_length=128)] | UnsetType = UNSET
-    refresh_token: Annotated[str, Meta(description="For `refresh_token`.")] | UnsetType = UNSET
-    username: Annotated[str, Meta(description="For `password`, first-party dashboards only.")] | UnsetType = UNSET
-    password: Annotated[str, Meta(description="For `password`, first-party dashboards only.")] | UnsetType = UNSET
+    grant_type: GrantType
+    scope: ScopeText | UnsetType = UNSET
+    code: Code | UnsetType = UNSET
+    redirect_uri: RedirectUri | UnsetType = UNSET
+    code_verifier: Verifier | UnsetType = UNSET
+    refresh_token: RefreshToken | UnsetType = UNSET
+    username: Username | UnsetType = UNSET
+    password: Password | UnsetType = UNSET
     client_id: ClientId | UnsetType = UNSET
     client_secret: ClientSecret | UnsetType = UNSET
 
@@ -42,16 +82,8 @@ class IntrospectionParameters(Struct, kw_only=True):
 
     token: Raw
     token_type_hint: Hint | UnsetType = UNSET
-    client_ip: (
-        Annotated[
-            str,
-            Meta(
-                description="The address from which the token came to you. Not heeded where you may not see the token."
-            ),
-        ]
-        | UnsetType
-    ) = UNSET
-    client_user_agent: Annotated[str, Meta(description="The user agent that brought it.")] | UnsetType = UNSET
+    client_ip: ClientIp | UnsetType = UNSET
+    client_user_agent: ClientUserAgent | UnsetType = UNSET
     client_id: ClientId | UnsetType = UNSET
     client_secret: ClientSecret | UnsetType = UNSET
 

@@ -2,19 +2,30 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Annotated
 
 import msgspec
 from litestar import Response
 from litestar.datastructures import Cookie
+from msgspec import Meta
 
 from api.answers import Scope
 from api.browser_session import start_session
-from api.csrf import forget_form_secret, form_secret, form_token, is_genuine, new_form_secret, require_own_page
+from api.csrf import (
+    FormToken,
+    forget_form_secret,
+    form_secret,
+    form_token,
+    is_genuine,
+    new_form_secret,
+    require_own_page,
+)
 from api.page_answers import page_answer, see_other
 from api.pages import SignIn
 from api.places import away
 from api.services import Services, origin
 from api.sign_in import LONGEST_NAME, Wait, WrongCredentials, verify
+from security.passwords import MAX_BYTES
 
 PURPOSE = "sign-in"
 
@@ -24,12 +35,19 @@ WRONG = "User name or password is wrong."
 WAIT = "Too many attempts. Wait {seconds} seconds before the next one."
 
 
+# What is longer is nobody's, and answered as such.
+Username = Annotated[
+    str, Meta(description="A username or an e-mail address.", extra_json_schema={"maxLength": LONGEST_NAME})
+]
+Password = Annotated[str, Meta(description="The person's password.", extra_json_schema={"maxLength": MAX_BYTES})]
+
+
 class SignInForm(msgspec.Struct, frozen=True):
     """What the form posts. Other fields, which a password manager may add, are passed over."""
 
-    username: str = ""
-    password: str = ""
-    csrf: str = ""
+    username: Username = ""
+    password: Password = ""
+    csrf: FormToken = ""
 
     def __repr__(self) -> str:
         return "SignInForm()"

@@ -10,8 +10,11 @@ from domain.refusal import InvalidRequest
 
 METHODS = ("S256",)
 
-_CHALLENGE = re.compile(r"[A-Za-z0-9_-]{43}")
-_VERIFIER = re.compile(r"[A-Za-z0-9._~-]{43,128}")
+CHALLENGE_LENGTH = 43
+VERIFIER_MAXIMUM = 128
+
+_CHALLENGE = re.compile(rf"[A-Za-z0-9_-]{{{CHALLENGE_LENGTH}}}")
+_VERIFIER = re.compile(rf"[A-Za-z0-9._~-]{{43,{VERIFIER_MAXIMUM}}}")
 
 MATCHES_NOTHING = ""
 """What a malformed verifier transforms to: no challenge is empty."""

@@ -8,6 +8,9 @@ from urllib.parse import SplitResult, urlsplit
 MAXIMUM = 1024
 """Characters. The URI stands in events and in a Location header, together with a code and a state."""
 
+PRESENTED_MAXIMUM = MAXIMUM + len(":65535")
+"""Of one that a request names: the port of a loopback URI need not be registered (RFC 8252 §7.3)."""
+
 # Visible ASCII without what RFC 3986 leaves no place for; browsers and parsers each repair the rest in their own way.
 _CHARACTERS = re.compile(r"[!#-;=?-\[\]_a-z~]+")
 _PRIVATE_SCHEME = re.compile(r"[a-z][a-z0-9+-]*(\.[a-z0-9+-]+)+", re.IGNORECASE)
