@@ -1,14 +1,14 @@
 """What a person has allowed, and how they take it back: a withdrawal is a cut-off for every token that rests on it."""
 
-from typing import Any
+from typing import Annotated, Any
 from urllib.parse import quote
 
 from litestar import Request, Response, get, post
-from litestar.params import FromQuery, JSONBody
+from litestar.params import JSONBody, QueryParameter
 
-from api.account import AccountForm, account_token, require_genuine, sign_in_first, sign_out_action, signed_in
+from api.account import AccountForm, AnyRealm, account_token, require_genuine, sign_in_first, sign_out_action, signed_in
 from api.browser_session import BrowserSession, login_name, still_live
-from api.client_authentication import CLIENT_ID
+from api.client_authentication import CLIENT_ID, LONGEST_ID
 from api.page_answers import page_answer, see_other
 from api.pages import AccountGrants, AllowedApplication, ScopeInWords
 from api.problems import Missing, from_refusal
@@ -27,11 +27,16 @@ APPLICATIONS = 200
 
 NOTICES = {"withdrawn": "Withdrawn. That application may not act for you any more."}
 
+Done = Annotated[str | None, QueryParameter(name="done", max_length=32, description="What was just done: `withdrawn`.")]
+ClientId = Annotated[
+    str,
+    # What is longer is no application, which is 404.
+    QueryParameter(name="client_id", description="The application's id.", schema_extra={"max_length": LONGEST_ID}),
+]
+
 
 @get(GRANTS, tags=["Pages"], summary="What a person has allowed", media_type="text/html")
-async def account_grants(
-    request: Request[Any, Any, Any], realm: FromQuery[str | None] = None, done: FromQuery[str | None] = None
-) -> Response[bytes]:
+async def account_grants(request: Request[Any, Any, Any], realm: AnyRealm = None, done: Done = None) -> Response[bytes]:
     """Each application with what it may do; without a session, the sign-in."""
     here = services(request)
     used = await signed_in(here, request.scope, realm)
@@ -59,8 +64,8 @@ async def account_grants(
 async def account_grants_withdraw(
     request: Request[Any, Any, Any],
     data: JSONBody[AccountForm],
-    client_id: FromQuery[str],
-    realm: FromQuery[str | None] = None,
+    client_id: ClientId,
+    realm: AnyRealm = None,
 ) -> Response[bytes]:
     """Takes everything back that this application was allowed; its tokens are dead from the next request on."""
     here, scope = services(request), request.scope

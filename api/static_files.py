@@ -1,9 +1,9 @@
 """The files that pages use: one style sheet, an icon, the dashboards' script."""
 
-from typing import Any
+from typing import Annotated, Any
 
 from litestar import Request, Response, get
-from litestar.params import FromPath, FromQuery
+from litestar.params import PathParameter, QueryParameter
 
 from api.answers import header_values
 from api.pages import static_file
@@ -13,8 +13,14 @@ IMMUTABLE = "public, max-age=31536000, immutable"
 REVALIDATED = "no-cache"
 
 
+LONGEST = 128
+
+Name = Annotated[str, PathParameter(max_length=LONGEST, description="The file's name.")]
+Version = Annotated[str, QueryParameter(name="v", max_length=LONGEST, description="The hash of its content.")]
+
+
 @get("/static/{name:str}", tags=["Pages"], summary="A file that pages use")
-async def static(request: Request[Any, Any, Any], name: FromPath[str], v: FromQuery[str] = "") -> Response[bytes]:
+async def static(request: Request[Any, Any, Any], name: Name, v: Version = "") -> Response[bytes]:
     """304 for who has it already (RFC 9110 §13.1.2). With its hash in `v` it may be kept for good (RFC 8246)."""
     found = static_file(name)
     if found is None:

@@ -11,8 +11,10 @@ from domain.refusal import Conflict, Forbidden, NotFound
 from domain.rules import administrative_scope, registration
 from domain.rules.registration import malformed
 
+NAME_MAXIMUM = 64
+
 # Lower case alone, so that no two roles differ by case and no database's notion of it matters.
-_NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
+_NAME = re.compile(rf"[a-z0-9][a-z0-9._-]{{0,{NAME_MAXIMUM - 1}}}")
 
 
 def stream(realm: str, name: str) -> str:
@@ -126,7 +128,9 @@ def _refusal(
     if realm not in registration.REALMS:
         return malformed("realm", "must be one of " + ", ".join(registration.REALMS))
     if not _NAME.fullmatch(name):
-        return malformed("name", "must have 1 to 64 lower-case letters, digits, dots, hyphens and underscores")
+        return malformed(
+            "name", f"must have 1 to {NAME_MAXIMUM} lower-case letters, digits, dots, hyphens and underscores"
+        )
     refused = registration.scope_names(scopes, known=known_scopes | frozenset(state.scopes), field="scopes")
     if refused:
         return refused

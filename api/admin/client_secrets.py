@@ -5,10 +5,11 @@ from typing import Annotated, Any, Literal
 
 import msgspec
 from litestar import Request, Response, delete, get, post
-from litestar.params import FromPath, JSONBody, QueryParameter
+from litestar.params import JSONBody, QueryParameter
 from msgspec import Meta
 from sqlalchemy import Connection
 
+from api import in_path
 from api.access import caller, held, needing
 from api.admin import client_answers
 from api.admin.client_answers import SecretName, gone
@@ -97,7 +98,7 @@ class Rotated(msgspec.Struct, frozen=True, kw_only=True):
     summary="List a client's secret versions",
 )
 async def list_secrets(
-    request: Request[Any, Any, Any], client_id: FromPath[str], limit: Limit = DEFAULT, after: After = None
+    request: Request[Any, Any, Any], client_id: in_path.ClientId, limit: Limit = DEFAULT, after: After = None
 ) -> Page[SecretBody]:
     """Oldest first, with their uses, and whether anybody would miss one."""
     here = services(request)
@@ -115,7 +116,7 @@ async def list_secrets(
 
 @get(ONE, **needing("clients:read", answer=EXAMPLE), tags=TAGS, summary="Read a secret version")
 async def read_secret(
-    request: Request[Any, Any, Any], client_id: FromPath[str], secret_id: FromPath[str]
+    request: Request[Any, Any, Any], client_id: in_path.ClientId, secret_id: in_path.SecretId
 ) -> SecretBody:
     """Its end and its uses."""
     here = services(request)
@@ -149,7 +150,7 @@ async def read_secret(
 )
 async def rotate_secret(
     request: Request[Any, Any, Any],
-    client_id: FromPath[str],
+    client_id: in_path.ClientId,
     data: JSONBody[Rotation] = Rotation(),  # noqa: B008 - frozen.
 ) -> Response[Rotated]:
     """Adds a version beside the others and says when they end. A dashboard's new secret goes to the server alone and is
@@ -189,8 +190,8 @@ async def rotate_secret(
 @delete(ONE, **commanding("clients:write"), tags=TAGS, summary="End a secret version")
 async def end_secret(
     request: Request[Any, Any, Any],
-    client_id: FromPath[str],
-    secret_id: FromPath[str],
+    client_id: in_path.ClientId,
+    secret_id: in_path.SecretId,
     tokens: Annotated[
         Literal["keep", "revoke"],
         QueryParameter(description="Whether the tokens that it authenticated live on, or end with it."),

@@ -5,10 +5,11 @@ from typing import Annotated, Any
 
 import msgspec
 from litestar import Request, Response, delete, get, patch, post
-from litestar.params import FromPath, JSONBody
+from litestar.params import JSONBody
 from msgspec import UNSET, Meta, UnsetType
 from sqlalchemy import Connection
 
+from api import in_path
 from api.access import needing
 from api.admin import client_answers
 from api.admin.client_answers import EXAMPLE, ClientBody, RegisteredClient, SecretName, circumstances, gone
@@ -154,7 +155,7 @@ async def list_clients(
 
 
 @get(ONE, **needing("clients:read", answer=EXAMPLE), tags=TAGS, summary="Read a client")
-async def read_client(request: Request[Any, Any, Any], client_id: FromPath[str]) -> ClientBody:
+async def read_client(request: Request[Any, Any, Any], client_id: in_path.ClientId) -> ClientBody:
     """A deleted client is unknown here; the log keeps its facts."""
     here = services(request)
     return await here.ledger.read(client_answers.read, here, client_id)
@@ -167,7 +168,7 @@ async def read_client(request: Request[Any, Any, Any], client_id: FromPath[str])
     summary="Change a client",
 )
 async def change_client(
-    request: Request[Any, Any, Any], client_id: FromPath[str], data: JSONBody[ClientChanges]
+    request: Request[Any, Any, Any], client_id: in_path.ClientId, data: JSONBody[ClientChanges]
 ) -> Response[ClientBody]:
     """A merge patch (RFC 7396). A change of realm ends every token so far. A dashboard keeps to a dashboard's rules."""
     here = services(request)
@@ -189,7 +190,7 @@ async def change_client(
 
 
 @delete(ONE, **commanding("clients:write"), tags=TAGS, summary="Delete a client")
-async def delete_client(request: Request[Any, Any, Any], client_id: FromPath[str]) -> Response[None]:
+async def delete_client(request: Request[Any, Any, Any], client_id: in_path.ClientId) -> Response[None]:
     """For good, with every token; the log keeps its facts."""
     vault = services(request).ledger.vault
 
@@ -208,7 +209,7 @@ async def delete_client(request: Request[Any, Any, Any], client_id: FromPath[str
     status_code=200,
     summary="Disable a client",
 )
-async def disable_client(request: Request[Any, Any, Any], client_id: FromPath[str]) -> Response[ClientBody]:
+async def disable_client(request: Request[Any, Any, Any], client_id: in_path.ClientId) -> Response[ClientBody]:
     """Ends every token so far, for good, and lets no new one be issued. A repeat changes nothing."""
     command = Command(client.stream(client_id), client.disable)
     return await carry_out(request, command, reply=lambda view, _: _now(request, view, client_id))
@@ -221,7 +222,7 @@ async def disable_client(request: Request[Any, Any, Any], client_id: FromPath[st
     status_code=200,
     summary="Enable a client",
 )
-async def enable_client(request: Request[Any, Any, Any], client_id: FromPath[str]) -> Response[ClientBody]:
+async def enable_client(request: Request[Any, Any, Any], client_id: in_path.ClientId) -> Response[ClientBody]:
     """Lets new tokens be issued; what was ended stays so. A repeat changes nothing."""
     command = Command(client.stream(client_id), client.enable)
     return await carry_out(request, command, reply=lambda view, _: _now(request, view, client_id))

@@ -6,10 +6,11 @@ from typing import Annotated, Any, Literal
 import msgspec
 from litestar import Request, Response, get, put
 from litestar.openapi.datastructures import ResponseSpec
-from litestar.params import FromPath, JSONBody
+from litestar.params import JSONBody
 from msgspec import Meta
 from sqlalchemy import Connection
 
+from api import in_path
 from api.access import needing
 from api.admin.client_answers import circumstances
 from api.admin.members import (
@@ -97,7 +98,7 @@ class DashboardBody(msgspec.Struct, frozen=True, kw_only=True):
     responses={201: ResponseSpec(DashboardBody, description="The dashboard was made.")},
 )
 async def put_dashboard(
-    request: Request[Any, Any, Any], slug: FromPath[str], data: JSONBody[DashboardDefinition]
+    request: Request[Any, Any, Any], slug: in_path.Slug, data: JSONBody[DashboardDefinition]
 ) -> Response[DashboardBody]:
     """Origins must be same-site with the issuer, since the cookie is SameSite=Strict. Its secret is made here and stays
     with the server. A change of realm ends every token so far.
@@ -165,7 +166,7 @@ async def list_dashboards(
 
 
 @get(ONE, **needing("clients:read", answer=EXAMPLE), tags=TAGS, summary="Read a dashboard")
-async def read_dashboard(request: Request[Any, Any, Any], slug: FromPath[str]) -> DashboardBody:
+async def read_dashboard(request: Request[Any, Any, Any], slug: in_path.Slug) -> DashboardBody:
     """By its slug."""
     here = services(request)
     return await here.ledger.read(_read, here, slug)

@@ -4,9 +4,10 @@ from typing import Annotated, Any, Literal
 
 import msgspec
 from litestar import Request, Response, delete, get
-from litestar.params import FromPath, QueryParameter
+from litestar.params import QueryParameter
 from sqlalchemy import Connection
 
+from api import in_path
 from api.access import needing
 from api.admin.members import Time, listed, time, time_or_null
 from api.idempotency import Reply, carry_out, commanding
@@ -79,7 +80,7 @@ async def list_grants(
     summary="List a person's grants",
 )
 async def list_grants_of_person(
-    request: Request[Any, Any, Any], account_id: FromPath[str], limit: Limit = DEFAULT, after: After = None
+    request: Request[Any, Any, Any], account_id: in_path.AccountId, limit: Limit = DEFAULT, after: After = None
 ) -> Page[GrantBody]:
     """The newest first."""
     here = services(request)
@@ -90,7 +91,7 @@ async def list_grants_of_person(
 
 
 @get(ONE, **needing("grants:read", answer=EXAMPLE), tags=TAGS, summary="Read a grant")
-async def read_grant(request: Request[Any, Any, Any], grant_id: FromPath[str]) -> GrantBody:
+async def read_grant(request: Request[Any, Any, Any], grant_id: in_path.GrantId) -> GrantBody:
     """What ended long ago is in the log alone."""
     here = services(request)
     found = await here.ledger.read(grants.by_id, grant_id, here.ledger.clock.now())
@@ -100,7 +101,7 @@ async def read_grant(request: Request[Any, Any, Any], grant_id: FromPath[str]) -
 
 
 @delete(ONE, **commanding("grants:write"), tags=TAGS, summary="End a grant")
-async def end_grant(request: Request[Any, Any, Any], grant_id: FromPath[str]) -> Response[None]:
+async def end_grant(request: Request[Any, Any, Any], grant_id: in_path.GrantId) -> Response[None]:
     """With all its tokens, from the next request on. A repeat changes nothing."""
     command = Command(f"grant:{grant_id}", grant.end, {"reason": "administrator"})
     return await carry_out(request, command, reply=lambda view, _: Reply(None, 204))

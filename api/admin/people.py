@@ -4,10 +4,11 @@ from collections.abc import Mapping
 from typing import Annotated, Any
 
 from litestar import Request, Response, delete, get, patch, post
-from litestar.params import FromPath, JSONBody, QueryParameter
+from litestar.params import JSONBody, QueryParameter
 from msgspec import UNSET
 from sqlalchemy import Connection
 
+from api import in_path
 from api.access import caller, held, needing
 from api.admin.members import listed
 from api.admin.people_bodies import (
@@ -125,7 +126,7 @@ async def list_people(
 
 
 @get(ONE, **needing("people:read", answer=EXAMPLE), tags=TAGS, summary="Read a person")
-async def read_person(request: Request[Any, Any, Any], account_id: FromPath[str]) -> PersonBody:
+async def read_person(request: Request[Any, Any, Any], account_id: in_path.AccountId) -> PersonBody:
     """An erased person is unknown here; the log keeps the facts."""
     here = services(request)
     return await here.ledger.read(read, here, account_id)
@@ -138,7 +139,7 @@ async def read_person(request: Request[Any, Any, Any], account_id: FromPath[str]
     summary="Change a person",
 )
 async def change_person(
-    request: Request[Any, Any, Any], account_id: FromPath[str], data: JSONBody[PersonChanges]
+    request: Request[Any, Any, Any], account_id: in_path.AccountId, data: JSONBody[PersonChanges]
 ) -> Response[PersonBody]:
     """A merge patch (RFC 7396), all of it or nothing. The last enabled administrator stays one."""
     here = services(request)
@@ -176,7 +177,7 @@ async def change_person(
 
 
 @delete(ONE, **commanding("people:write"), tags=TAGS, summary="Erase a person")
-async def erase_person(request: Request[Any, Any, Any], account_id: FromPath[str]) -> Response[None]:
+async def erase_person(request: Request[Any, Any, Any], account_id: in_path.AccountId) -> Response[None]:
     """Their names can never be read again, by anybody; what happened stays in the log. Every token of theirs ends."""
     command = Command(account.stream(account_id), account.erase, under_lock=_last(account_id))
     return await carry_out(request, command, reply=lambda view, _: Reply(None, 204))
@@ -190,7 +191,7 @@ async def erase_person(request: Request[Any, Any, Any], account_id: FromPath[str
     summary="Set a person's password",
 )
 async def set_password(
-    request: Request[Any, Any, Any], account_id: FromPath[str], data: JSONBody[NewPassword]
+    request: Request[Any, Any, Any], account_id: in_path.AccountId, data: JSONBody[NewPassword]
 ) -> Response[None]:
     """Ends every grant of theirs, save the one with which people change their own. Whoever sets another's password can
     act as them, and so needs the administrative scopes that they may have.
@@ -229,7 +230,7 @@ async def set_password(
     status_code=200,
     summary="Disable a person",
 )
-async def disable_person(request: Request[Any, Any, Any], account_id: FromPath[str]) -> Response[PersonBody]:
+async def disable_person(request: Request[Any, Any, Any], account_id: in_path.AccountId) -> Response[PersonBody]:
     """Ends every token so far, for good, and lets them sign in no more. A repeat changes nothing."""
     command = Command(account.stream(account_id), account.disable, under_lock=_last(account_id))
     return await carry_out(request, command, reply=lambda view, _: _now(request, view, account_id))
@@ -242,7 +243,7 @@ async def disable_person(request: Request[Any, Any, Any], account_id: FromPath[s
     status_code=200,
     summary="Enable a person",
 )
-async def enable_person(request: Request[Any, Any, Any], account_id: FromPath[str]) -> Response[PersonBody]:
+async def enable_person(request: Request[Any, Any, Any], account_id: in_path.AccountId) -> Response[PersonBody]:
     """Lets them sign in again; what was ended stays so. A repeat changes nothing."""
     command = Command(account.stream(account_id), account.enable, under_lock=lambda view: gone(view, account_id) or {})
     return await carry_out(request, command, reply=lambda view, _: _now(request, view, account_id))

@@ -6,10 +6,11 @@ from typing import Annotated, Any
 import msgspec
 from litestar import Request, Response, delete, get, put
 from litestar.openapi.datastructures import ResponseSpec
-from litestar.params import FromPath, JSONBody
+from litestar.params import JSONBody
 from msgspec import UNSET, Meta, UnsetType
 from sqlalchemy import Connection
 
+from api import in_path
 from api.access import caller, held, needing
 from api.admin.members import Realm, ScopeName, listed
 from api.idempotency import Reply, carry_out, commanding
@@ -70,7 +71,7 @@ async def list_roles(request: Request[Any, Any, Any], limit: Limit = DEFAULT, af
 
 
 @get(ONE, **needing("people:read", answer=EXAMPLE), tags=TAGS, summary="Read a role")
-async def read_role(request: Request[Any, Any, Any], realm: FromPath[str], name: FromPath[str]) -> RoleBody:
+async def read_role(request: Request[Any, Any, Any], realm: in_path.Realm, name: in_path.RoleName) -> RoleBody:
     """By its realm and name."""
     return await services(request).ledger.read(_read, realm, name)
 
@@ -83,7 +84,7 @@ async def read_role(request: Request[Any, Any, Any], realm: FromPath[str], name:
     responses={201: ResponseSpec(RoleBody, description="The role was defined.")},
 )
 async def put_role(
-    request: Request[Any, Any, Any], realm: FromPath[str], name: FromPath[str], data: JSONBody[RoleDefinition]
+    request: Request[Any, Any, Any], realm: in_path.Realm, name: in_path.RoleName, data: JSONBody[RoleDefinition]
 ) -> Response[RoleBody]:
     """Nobody can put an administrative scope into a role that they lack themselves. Who can make administrators by this
     role alone keeps it.
@@ -112,7 +113,7 @@ async def put_role(
 
 
 @delete(ONE, **commanding("people:write"), tags=TAGS, summary="Retire a role")
-async def retire_role(request: Request[Any, Any, Any], realm: FromPath[str], name: FromPath[str]) -> Response[None]:
+async def retire_role(request: Request[Any, Any, Any], realm: in_path.Realm, name: in_path.RoleName) -> Response[None]:
     """Only one that nobody has."""
 
     def under_lock(view: View) -> Mapping[str, Any]:

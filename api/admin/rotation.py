@@ -4,9 +4,10 @@ from typing import Annotated, Any
 
 import msgspec
 from litestar import Request, Response, delete, get, put
-from litestar.params import FromPath, JSONBody
+from litestar.params import JSONBody
 from msgspec import Meta
 
+from api import in_path
 from api.access import needing
 from api.admin import client_answers
 from api.admin.members import Time, time_or_null
@@ -51,7 +52,7 @@ class RotationBody(msgspec.Struct, frozen=True, kw_only=True):
 
 
 @get(PATH, **needing("clients:read", answer=EXAMPLE), tags=TAGS, summary="Read a client's rotation policy")
-async def read_rotation(request: Request[Any, Any, Any], client_id: FromPath[str]) -> RotationBody:
+async def read_rotation(request: Request[Any, Any, Any], client_id: in_path.ClientId) -> RotationBody:
     """404 where there is none."""
     here = services(request)
     await here.ledger.read(client_answers.find, client_id)
@@ -70,7 +71,7 @@ async def read_rotation(request: Request[Any, Any, Any], client_id: FromPath[str
     summary="Set a client's rotation policy",
 )
 async def set_rotation(
-    request: Request[Any, Any, Any], client_id: FromPath[str], data: JSONBody[Rotation]
+    request: Request[Any, Any, Any], client_id: in_path.ClientId, data: JSONBody[Rotation]
 ) -> Response[RotationBody]:
     """Versions made from now on end by themselves after their age and the overlap. The end of a version's time is
     announced as an event; a dashboard's secret is then rotated by the server, any other by whoever runs the client.
@@ -84,7 +85,7 @@ async def set_rotation(
 
 
 @delete(PATH, **commanding("clients:write"), tags=TAGS, summary="Remove a client's rotation policy")
-async def remove_rotation(request: Request[Any, Any, Any], client_id: FromPath[str]) -> Response[None]:
+async def remove_rotation(request: Request[Any, Any, Any], client_id: in_path.ClientId) -> Response[None]:
     """Versions that have an end keep it. A repeat changes nothing."""
     command = Command(client.stream(client_id), rotation.remove_policy)
     return await carry_out(request, command, reply=lambda view, _: Reply(None, 204))

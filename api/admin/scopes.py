@@ -7,10 +7,11 @@ from urllib.parse import quote, unquote_to_bytes
 import msgspec
 from litestar import Request, Response, delete, get, put
 from litestar.openapi.datastructures import ResponseSpec
-from litestar.params import FromPath, JSONBody
+from litestar.params import JSONBody
 from msgspec import UNSET, Meta, UnsetType
 from sqlalchemy import Connection
 
+from api import in_path
 from api.access import caller, held, needing
 from api.admin.members import ScopeName, listed
 from api.idempotency import Reply, carry_out, commanding
@@ -67,7 +68,7 @@ async def list_scopes(request: Request[Any, Any, Any], limit: Limit = DEFAULT, a
 
 
 @get(ONE, **needing("clients:read", answer=EXAMPLE), tags=TAGS, summary="Read a scope")
-async def read_scope(request: Request[Any, Any, Any], name: FromPath[str]) -> ScopeBody:
+async def read_scope(request: Request[Any, Any, Any], name: in_path.ScopeName) -> ScopeBody:
     """By its name."""
     return await services(request).ledger.read(_read, _named(request))
 
@@ -80,7 +81,7 @@ async def read_scope(request: Request[Any, Any, Any], name: FromPath[str]) -> Sc
     responses={201: ResponseSpec(ScopeBody, description="The scope was defined.")},
 )
 async def put_scope(
-    request: Request[Any, Any, Any], name: FromPath[str], data: JSONBody[ScopeDefinition]
+    request: Request[Any, Any, Any], name: in_path.ScopeName, data: JSONBody[ScopeDefinition]
 ) -> Response[ScopeBody]:
     """The families of the administrative scopes are reserved."""
     here, named = services(request), _named(request)
@@ -102,7 +103,7 @@ async def put_scope(
 
 
 @delete(ONE, **commanding("clients:write"), tags=TAGS, summary="Retire a scope")
-async def retire_scope(request: Request[Any, Any, Any], name: FromPath[str]) -> Response[None]:
+async def retire_scope(request: Request[Any, Any, Any], name: in_path.ScopeName) -> Response[None]:
     """Only one that no client and no role names any more."""
     named = _named(request)
 

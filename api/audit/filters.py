@@ -4,6 +4,8 @@ import re
 from typing import Annotated, Any, Literal, NamedTuple
 
 from litestar import Request
+from litestar.openapi.spec import Schema
+from litestar.openapi.spec.enums import OpenAPIType
 from litestar.params import QueryParameter
 from sqlalchemy import Connection
 
@@ -33,7 +35,15 @@ Order = Literal["asc", "desc"]
 TypeFilter = Annotated[
     list[str] | None,
     QueryParameter(
-        name="type", description="A type such as `grant.ended`, or `grant.*` for all of a kind. May be repeated."
+        name="type",
+        description="A type such as `grant.ended`, or `grant.*` for all of a kind. May be repeated.",
+        # Checked below, where it can be said what is wrong. The framework tells of a null, which no query can hold.
+        schema_extra={
+            "one_of": None,
+            "type": OpenAPIType.ARRAY,
+            "items": Schema(type=OpenAPIType.STRING, max_length=LONGEST_ID),
+            "max_items": TYPES_AT_MOST,
+        },
     ),
 ]
 Address = Annotated[

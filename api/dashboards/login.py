@@ -4,8 +4,9 @@ from typing import Annotated, Any
 
 import msgspec
 from litestar import Request, Response, post
-from litestar.params import FromPath, JSONBody
+from litestar.params import JSONBody
 
+from api import in_path
 from api.credential_memory import Caller
 from api.dashboards.answers import EXAMPLE, DashboardTokens, perform, refused
 from api.dashboards.gate import admit, other_methods
@@ -41,7 +42,7 @@ class Credentials(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     },
 )
 async def login(
-    request: Request[Any, Any, Any], slug: FromPath[str], data: JSONBody[Credentials]
+    request: Request[Any, Any, Any], slug: in_path.Slug, data: JSONBody[Credentials]
 ) -> Response[DashboardTokens]:
     """Tokens for a person of the dashboard's realm; the refresh token is set as a cookie.
 

@@ -3,8 +3,8 @@
 from typing import Any
 
 from litestar import Request, Response, delete
-from litestar.params import FromPath
 
+from api import in_path
 from api.answers import Scope
 from api.bearer import bearer_token
 from api.dashboards import cookie
@@ -26,7 +26,7 @@ from security.tokens import Kind, Secret
     summary="Sign out of a dashboard",
     security=[{"bearer": []}, {}],
 )
-async def logout(request: Request[Any, Any, Any], slug: FromPath[str]) -> Response[None]:
+async def logout(request: Request[Any, Any, Any], slug: in_path.Slug) -> Response[None]:
     """Ends the grant of the bearer token, of the cookie, or of both; an expired token will do.
 
     A sign-in that has ended already is answered alike. A token that expired so long ago that the server has forgotten

@@ -3,9 +3,8 @@
 from typing import Any
 
 from litestar import Request, Response, get, post
-from litestar.params import FromPath
 
-from api import pages
+from api import in_path, pages
 from api.dashboards import cookie
 from api.dashboards.gate import admit, entered, other_methods
 from api.page_answers import page_answer
@@ -15,13 +14,13 @@ ANSWERS = {"answers": "page"}
 
 
 @get("/", guards=[admit], media_type="text/html", opt=ANSWERS, summary="A dashboard's sign-in page")
-async def page(request: Request[Any, Any, Any], slug: FromPath[str]) -> Response[bytes]:
+async def page(request: Request[Any, Any, Any], slug: in_path.Slug) -> Response[bytes]:
     """The page; it goes on with a sign-in that the browser still has the cookie of."""
     return _answer(request, slug)
 
 
 @post("/", status_code=200, guards=[admit], media_type="text/html", opt=ANSWERS, include_in_schema=False)
-async def without_script(request: Request[Any, Any, Any], slug: FromPath[str]) -> Response[bytes]:
+async def without_script(request: Request[Any, Any, Any], slug: in_path.Slug) -> Response[bytes]:
     """Where the form goes in a browser without JavaScript. Its body is not even read."""
     return _answer(request, slug, pages.DASHBOARD_NEEDS_SCRIPT)
 

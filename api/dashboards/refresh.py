@@ -3,8 +3,8 @@
 from typing import Any
 
 from litestar import Request, Response, post
-from litestar.params import FromPath
 
+from api import in_path
 from api.credential_memory import Caller
 from api.dashboards import cookie
 from api.dashboards.answers import EXAMPLE, DashboardTokens, SignInEnded, perform, refused
@@ -23,7 +23,7 @@ from domain.grants.facts import Request as TokenRequest
     summary="Refresh a dashboard's access",
     opt={"answer": EXAMPLE},
 )
-async def refresh(request: Request[Any, Any, Any], slug: FromPath[str]) -> Response[DashboardTokens]:
+async def refresh(request: Request[Any, Any, Any], slug: in_path.Slug) -> Response[DashboardTokens]:
     """New tokens for the refresh token in the cookie, and a new cookie.
 
     A second tab that sends the same cookie within the grace gets tokens too; later, it ends the sign-in.

@@ -5,10 +5,11 @@ from typing import Annotated, Any, Literal
 
 import msgspec
 from litestar import Request, Response, get, post
-from litestar.params import FromPath, JSONBody, QueryParameter
+from litestar.params import JSONBody, QueryParameter
 from msgspec import Meta
 from sqlalchemy import Connection
 
+from api import in_path
 from api.access import needing
 from api.admin.members import Time, listed, time, time_or_null
 from api.audit.asking import Auditor, auditor
@@ -110,7 +111,7 @@ async def list_incidents(
 
 
 @get(ONE, **needing(READ, answer=EXAMPLE), tags=TAGS, summary="Read an incident")
-async def read_incident(request: Request[Any, Any, Any], incident_id: FromPath[str]) -> IncidentBody:
+async def read_incident(request: Request[Any, Any, Any], incident_id: in_path.IncidentId) -> IncidentBody:
     """Its events stand in the audit log, on the stream `incident:` and its id."""
     asking = auditor(request)
 
@@ -142,7 +143,7 @@ async def _record_one(asking: Auditor, incident_id: str, body: IncidentBody | No
 )
 async def close_incident(
     request: Request[Any, Any, Any],
-    incident_id: FromPath[str],
+    incident_id: in_path.IncidentId,
     data: JSONBody[Closing] = Closing(),  # noqa: B008 - nothing in it is ever changed.
 ) -> Response[IncidentBody]:
     """Contained or not: it may have been a false alarm. A repeat changes nothing."""

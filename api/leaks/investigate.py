@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 import msgspec
 from litestar import Request, post
-from litestar.params import FromPath, JSONBody
+from litestar.params import JSONBody
 from msgspec import Meta
 
 from api.access import needing
@@ -24,8 +24,6 @@ TOGETHER = 2
 
 RECORDED_AT_ONCE = 200
 """Digests that one event of an investigation names."""
-
-Digest = FromPath[str]
 
 EXAMPLE: dict[str, Any] = {
     "sha256": "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08",

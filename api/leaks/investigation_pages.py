@@ -4,9 +4,9 @@ from typing import Any
 
 import msgspec
 from litestar import Request, get
-from litestar.params import FromPath
 from sqlalchemy import Connection
 
+from api import in_path
 from api.access import needing
 from api.audit.asking import Auditor, auditor
 from api.audit.rendering import Rendering, ShownEvent, unsealed
@@ -26,8 +26,6 @@ from eventstore.searching import Criteria
 from projections import derived_people
 from projections.event_index import Kind
 from security.clock import format_rfc3339
-
-Digest = FromPath[str]
 
 _MAPPER = LogMapper()
 
@@ -67,7 +65,7 @@ async def _known(asking: Auditor, sha256: str, page: str) -> Issued:
     summary="The codes and tokens that came of a leaked secret",
 )
 async def tokens_of(
-    request: Request[Any, Any, Any], sha256: Digest, limit: Limit = DEFAULT, after: After = None
+    request: Request[Any, Any, Any], sha256: in_path.Digest, limit: Limit = DEFAULT, after: After = None
 ) -> Page[Token]:
     """In the order of their issue, dead or alive. `POST /leaks/investigate` says more of each by its digest."""
     asking = auditor(request)
@@ -153,7 +151,7 @@ def _time(moment: Moment | None) -> str | None:
     summary="The events that a leaked secret authenticated",
 )
 async def events_of(
-    request: Request[Any, Any, Any], sha256: Digest, limit: Limit = DEFAULT, after: After = None
+    request: Request[Any, Any, Any], sha256: in_path.Digest, limit: Limit = DEFAULT, after: After = None
 ) -> Page[ShownEvent]:
     """Everything that was caused with it, newest first; of a token, everything of its grant and what the grant did."""
     asking = auditor(request)
@@ -188,7 +186,7 @@ def _events(connection: Connection, found: Issued, asking: Auditor, before: int 
     summary="The addresses that used a leaked client secret",
 )
 async def addresses_of(
-    request: Request[Any, Any, Any], sha256: Digest, limit: Limit = DEFAULT, after: After = None
+    request: Request[Any, Any, Any], sha256: in_path.Digest, limit: Limit = DEFAULT, after: After = None
 ) -> Page[Address]:
     """Those that tried it after its end first, then those that used it last. A token's stand in its report."""
     asking = auditor(request)
@@ -211,7 +209,7 @@ async def addresses_of(
     summary="The people on whose behalf a leaked client secret was used",
 )
 async def people_of(
-    request: Request[Any, Any, Any], sha256: Digest, limit: Limit = DEFAULT, after: After = None
+    request: Request[Any, Any, Any], sha256: in_path.Digest, limit: Limit = DEFAULT, after: After = None
 ) -> Page[Concerned]:
     """Everybody who ever was concerned, in the order of their ids."""
     asking = auditor(request)

@@ -15,13 +15,24 @@ from api.problems import Missing
 from eventstore.transparency import published, tiles
 from eventstore.transparency.leaves import read_leaves
 
+LONGEST_LEVEL = len("63")
+LONGEST_REST = len("x000/" * 6 + "000.p/255")
+
 NO_TILE = "The log has no such tile, or has not come so far."
 
+Level = Annotated[
+    str,
+    PathParameter(
+        description="The tile's level; 0 holds the hashes of the events.", schema_extra={"max_length": LONGEST_LEVEL}
+    ),
+]
 Rest = Annotated[
     str,
     PathParameter(
         description="The tile's number in groups of three digits, all but the last behind an `x`, and `.p/` with the "
-        "width of a partial one: `x001/x234/067.p/12`."
+        "width of a partial one: `x001/x234/067.p/12`.",
+        # What is longer is no tile, which is 404.
+        schema_extra={"max_length": LONGEST_REST},
     ),
 ]
 
@@ -29,7 +40,7 @@ Rest = Annotated[
 @get("/log/tile/{level:str}/{rest:path}", tags=["Log"], summary="A tile of hashes", media_type=BYTES)
 async def tile(
     request: Request[Any, Any, Any],
-    level: Annotated[str, PathParameter(description="The tile's level; 0 holds the hashes of the events.")],
+    level: Level,
     rest: Rest,
 ) -> Response[bytes]:
     """Consecutive hashes of 32 bytes: 256 of them, or as many as a partial tile's path says."""

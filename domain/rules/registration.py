@@ -24,13 +24,14 @@ REDIRECT_URIS_TOGETHER = 16_384
 SCOPES_MAXIMUM = 100
 SCOPES_TOGETHER = 4_096
 ORIGINS_MAXIMUM = 20
+SLUG_MAXIMUM = 64
 ACCESS_TOKEN_LIFETIME_MAXIMUM = 30 * 86_400
 REFRESH_TOKEN_LIFETIME_MAXIMUM = 365 * 86_400
 
 DASHBOARD_GRANT_TYPES = ("password", "refresh_token")
 
 _SCOPE_TOKEN = re.compile(r"[\x21\x23-\x5b\x5d-\x7e]{1,128}")
-_SLUG = re.compile(r"[a-z0-9]([a-z0-9-]{0,62}[a-z0-9])?")
+_SLUG = re.compile(rf"[a-z0-9]([a-z0-9-]{{0,{SLUG_MAXIMUM - 2}}}[a-z0-9])?")
 
 
 def malformed(field: str, detail: str) -> Outcome:
@@ -106,7 +107,7 @@ def _origins(origins: Sequence[str]) -> Outcome | None:
 
 def _dashboard(client: State, issuer: str) -> Outcome | None:
     if not client.slug or not _SLUG.fullmatch(client.slug):
-        return malformed("slug", "must have 1 to 64 lower-case letters, digits and inner hyphens")
+        return malformed("slug", f"must have 1 to {SLUG_MAXIMUM} lower-case letters, digits and inner hyphens")
     if client.redirect_uris:
         return malformed("redirect_uris", "a dashboard has none")
     if client.grant_types != DASHBOARD_GRANT_TYPES:

@@ -99,6 +99,9 @@ def _spoilt_object(good: dict[str, Any], schema: dict[str, Any]) -> Iterator[tup
             if not validator.is_valid({**good, name: wrong}):
                 shown = "too long" if isinstance(wrong, str) and len(wrong) > 1000 else repr(wrong)
                 yield f"{name}: {shown}", json.dumps({**good, name: wrong}).encode()
+        for what, beyond in _beyond(schema["properties"][name]):
+            if not validator.is_valid({**good, name: beyond}):
+                yield f"{name}: {what}", json.dumps({**good, name: beyond}).encode()
         value = json.dumps(good.get(name, "x")).encode()
         open_rest = json.dumps(rest).encode()[:-1] + (b"," if rest else b"")
         yield f"{name} twice", open_rest + key + b":" + value + b"," + key + b":" + value + b"}"
@@ -109,6 +112,17 @@ def _spoilt_object(good: dict[str, Any], schema: dict[str, Any]) -> Iterator[tup
         yield f"{name}: a megabyte", open_rest + key + b':"' + LONG.encode() + b'"}'
         for number in NUMBERS:
             yield f"{name}: {number[:8].decode()}", open_rest + key + b":" + number + b"}"
+
+
+def _beyond(schema: dict[str, Any]) -> Iterator[tuple[str, Any]]:
+    """Just more than a member without references may hold: a character, an item, a character in an item."""
+    for choice in schema.get("anyOf", [schema]):
+        if "maxLength" in choice:
+            yield "too long", "x" * (choice["maxLength"] + 1)
+        if "maxItems" in choice:
+            yield "too many", ["x"] * (choice["maxItems"] + 1)
+        if "items" in choice and "maxLength" in choice["items"]:
+            yield "one too long", ["x" * (choice["items"]["maxLength"] + 1)]
 
 
 def spoilt_form(content: dict[str, Any]) -> Iterator[Spoilt]:
