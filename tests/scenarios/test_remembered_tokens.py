@@ -66,7 +66,7 @@ async def test_who_may_not_see_it_learns_nothing_from_what_others_were_told(
     assert await introspect(world, resource, raw) == own
 
 
-async def test_it_expires_and_is_not_there_before_its_issue(world: World, job: Client) -> None:
+async def test_it_expires_and_is_there_from_its_issue_on_whatever_the_clock_says(world: World, job: Client) -> None:
     raw = await issued(world, job)
     lifetime = world.settings.access_token_lifetime
     assert (await introspect(world, job, raw))["active"] is True
@@ -77,8 +77,9 @@ async def test_it_expires_and_is_not_there_before_its_issue(world: World, job: C
     await world.services.token_uses.record(everything=True)
     ended = [each.event.ended for each in await world.events("usage.token_first_seen")]
     assert ended == [None, "expired"]
+    # As on a node whose clock lags a little behind that of the one which issued it.
     world.clock.advance(-lifetime - 1)
-    assert await introspect(world, job, raw) == INACTIVE
+    assert (await introspect(world, job, raw))["active"] is True
 
 
 async def test_a_revoked_one_is_dead_and_its_neighbours_live(world: World, job: Client) -> None:
