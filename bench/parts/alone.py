@@ -53,11 +53,13 @@ def _took(stage: Stage, subject: Subject, over: Server, commit: Callable[[], Non
     known = latency.requests(subject, over.port, INTROSPECTION)[: stage.plan.alone]
     nothing = asking.request(stage.constant.port, "POST", "/", body="nothing=at-all")
     took: list[list[float]] = [[], [], [], []]
-    with closing(_connect(over.port)) as ours, closing(_connect(stage.constant.port)) as other:
-        # The first introspection of a token has a fact recorded, and is not what is measured here.
+    # The first introspection of a token has a fact recorded, and is not what is measured here.
+    with closing(_connect(over.port)) as ours:
         for each in known:
             _ask(ours, each)
-        upkeep.rest(subject)
+    # Connections that are idle for as long as this may take are closed.
+    upkeep.rest(subject)
+    with closing(_connect(over.port)) as ours, closing(_connect(stage.constant.port)) as other:
         for number in range(stage.plan.alone):
             turns: tuple[Callable[[], None], ...] = (
                 partial(_ask, ours, token[0]),
