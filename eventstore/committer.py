@@ -32,6 +32,9 @@ LONGEST_QUEUE = 4_096
 LOOK_AGAIN = 0.0005
 """Seconds between two attempts to get SQLite's lock. SQLite's own waiting grows to a tenth of a second."""
 
+TAKEN_WITHIN = 0.05
+"""Seconds in which the event loop takes a lock that a thread has waited for."""
+
 APART = 8
 """From so many commands on, a thread waits for a batch's commit. A smaller one is done sooner without it."""
 
@@ -162,7 +165,8 @@ class InlineCommitter:
         thread = self._thread = self._loop.create_future()
 
         def over(done: "Future[R]") -> None:
-            self._thread = None
+            if self._thread is thread:
+                self._thread = None
             try:
                 then(given, done)
             finally:
@@ -172,9 +176,32 @@ class InlineCommitter:
 
     def _wait(self, requests: list[Request]) -> None:
         """For the lock that another process has. They are decided by the loop, which nothing else keeps waiting."""
-        self._in_thread(self._reach, requests, self._reached)
+        self._in_thread(self._reach_for, requests, self._reached)
 
-    def _reach(self, _: list[Request]) -> Begun | None:
+    def _reach_for(self, requests: list[Request]) -> Ended | None:
+        """Gets the lock and hands it to the loop: None. What became of the requests where nobody takes it.
+
+        A loop that is busy with one thing for long must not keep other processes from writing meanwhile.
+        """
+        begun = self._reach()
+        if begun is None:
+            return _away(requests), ()
+        whose, taken = threading.Lock(), threading.Event()
+
+        def take() -> None:
+            if whose.acquire(blocking=False):
+                taken.set()
+                self._thread = None
+                # Others have come meanwhile.
+                _take(self._waiting, requests)
+                self._go_on(requests, begun)
+
+        self._loop.call_soon_threadsafe(take)
+        if taken.wait(TAKEN_WITHIN) or not whose.acquire(blocking=False):
+            return None
+        return self._transactions.finish(requests, begun)
+
+    def _reach(self) -> Begun | None:
         """Tries again and again; None when it takes too long."""
         end = monotonic() + SQLITE_WAIT_MS / 1000
         while True:
@@ -186,19 +213,15 @@ class InlineCommitter:
                     return None
                 sleep(LOOK_AGAIN)
 
-    def _reached(self, requests: list[Request], reaching: "Future[Begun | None]") -> None:
+    def _reached(self, requests: list[Request], reaching: "Future[Ended | None]") -> None:
         error = reaching.exception()
         if isinstance(error, Exception):
             self._done(*_ended(requests, self._transactions.broken, requests, error))
-        elif (begun := reaching.result()) is None:
-            self._done(_away(requests), ())
-        else:
-            # Others have come meanwhile.
-            _take(self._waiting, requests)
-            self._go_on(requests, begun)
+        elif (ended := reaching.result()) is not None:
+            self._done(*ended)
 
     def _sweep(self, requests: list[Request]) -> list[Answer]:
-        begun = self._reach(requests)
+        begun = self._reach()
         if begun is None:
             return _away(requests)
         answers, _ = self._transactions.finish(requests, begun)

@@ -1,11 +1,15 @@
 """What happens to the callers of a batch when something goes wrong with it as a whole."""
 
 import asyncio
+import sqlite3
 import threading
+from contextlib import closing
+from time import monotonic
 from typing import Any
 
 import pytest
 from sqlalchemy import Connection, select, text
+from sqlalchemy.engine import make_url
 from sqlalchemy.exc import OperationalError
 
 from eventstore import committer, engines
@@ -238,6 +242,37 @@ async def test_who_finds_the_lock_taken_waits_for_it_while_the_event_loop_goes_o
         assert not any(each.done() for each in asked)
     results = await asyncio.gather(*asked)
     assert [each.recorded[0].position for each in results] == list(range(1, 2 * callers, 2))
+    engine.dispose()
+    await ledger.close()
+
+
+async def test_an_event_loop_that_is_busy_does_not_keep_the_lock_from_others(
+    sqlite_url: str, keyring: Keyring, clock: ManualClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real, refused = Transactions.begin, threading.Event()
+
+    def begin(self: Transactions) -> Any:
+        try:
+            return real(self)
+        except LockBusy:
+            if threading.current_thread() is not threading.main_thread():
+                refused.set()
+            raise
+
+    monkeypatch.setattr(Transactions, "begin", begin)
+    ledger = await Ledger.open(sqlite_url, keyring, clock)
+    engine = migrating(sqlite_url)
+    with engine.begin():
+        asked = asyncio.create_task(ledger.execute(register("c"), origin=HERE))
+        while not refused.is_set():
+            await asyncio.sleep(0)
+    # From here on the loop does nothing but this, until what was asked is done without it.
+    with closing(sqlite3.connect(make_url(sqlite_url).database or "")) as watching:
+        end = monotonic() + 30
+        while not (found := watching.execute("SELECT position FROM log_head").fetchone()[0]) and monotonic() < end:
+            pass
+    assert found == 2
+    assert [each.position for each in (await asked).recorded] == [1, 2]
     engine.dispose()
     await ledger.close()
 
