@@ -21,6 +21,8 @@ NO_PAGE = raw_headers(VARY.items())
 
 PREFLIGHT = b"access-control-request-method"
 
+METHODS = ("OPTIONS", "POST")
+
 Handle = Callable[[Scope, Receive], Awaitable[Answer]]
 
 
@@ -34,7 +36,6 @@ class Endpoint(NamedTuple):
 
 def endpoint(path: str, handle: Handle, *, cors: bool = False) -> Endpoint:
     """A POST endpoint of OAuth; with `cors`, pages on the origins that some enabled client allows may call it."""
-    allow = ("POST", "OPTIONS")
 
     async def serve(scope: Any, receive: Any, send: Any) -> None:
         await send_answer(send, await answered(scope, receive))
@@ -45,9 +46,10 @@ def endpoint(path: str, handle: Handle, *, cors: bool = False) -> Endpoint:
             if origin is not None and is_preflight(scope["method"], origin, header(scope, PREFLIGHT)):
                 return answer(204, b"", None, (await _preflight(scope, origin)).headers)
             if scope["method"] == "OPTIONS":
-                return answer(204, b"", None, {"allow": "OPTIONS, POST", **VARY})
+                # RFC 9110 §9.3.7
+                return answer(204, b"", None, {"allow": ", ".join(METHODS), **VARY})
             if scope["method"] != "POST":
-                raise WrongMethod(*allow)
+                raise WrongMethod(*METHODS)
             given = await handle(scope, receive)
         except Exception as error:
             given = errors(scope).answer(scope, error)

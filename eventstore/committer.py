@@ -108,7 +108,7 @@ class InlineCommitter:
         _take(self._waiting, requests)
         if requests[0].sweeps:
             # However long it takes, tokens are validated meanwhile.
-            self._in_thread(self._sweep, requests, self._swept)
+            self._in_thread(self._sweep, requests, self._reached)
             return
         try:
             begun = self._begin()
@@ -214,23 +214,16 @@ class InlineCommitter:
                 sleep(LOOK_AGAIN)
 
     def _reached(self, requests: list[Request], reaching: "Future[Ended | None]") -> None:
+        """What a thread could end by itself is answered; what the loop took is on its way."""
         error = reaching.exception()
         if isinstance(error, Exception):
             self._done(*_ended(requests, self._transactions.broken, requests, error))
         elif (ended := reaching.result()) is not None:
             self._done(*ended)
 
-    def _sweep(self, requests: list[Request]) -> list[Answer]:
+    def _sweep(self, requests: list[Request]) -> Ended | None:
         begun = self._reach()
-        if begun is None:
-            return _away(requests)
-        answers, _ = self._transactions.finish(requests, begun)
-        return answers
-
-    def _swept(self, requests: list[Request], sweeping: "Future[list[Answer]]") -> None:
-        error = sweeping.exception()
-        answers = sweeping.result() if error is None else [(request, None, error) for request in requests]
-        self._done(answers, ())
+        return (_away(requests), ()) if begun is None else self._transactions.finish(requests, begun)
 
     async def close(self) -> None:
         """Commits and answers what was accepted."""
