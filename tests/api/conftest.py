@@ -1,26 +1,14 @@
 """What several tests of the HTTP layer need."""
 
 import logging
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import Iterator
 
 import pytest
 import structlog
 
-from eventstore.ledger import Ledger
-from security.clock import ManualClock
-from security.keyring import new_master_key, parse_keyring
+from tests.eventstore.conftest import clock, keyring, ledger
 
-
-@pytest.fixture
-def clock() -> ManualClock:
-    return ManualClock()
-
-
-@pytest.fixture
-async def ledger(database_url: str, clock: ManualClock) -> AsyncIterator[Ledger]:
-    opened = await Ledger.open(database_url, parse_keyring(new_master_key()), clock)
-    yield opened
-    await opened.close()
+__all__ = ["clock", "keyring", "ledger"]
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import pytest
-from sqlalchemy import Connection, select
+from sqlalchemy import select
 from sqlalchemy.exc import OperationalError
 
 from api import tallies
@@ -15,11 +15,10 @@ from api.tallies import Tallies
 from domain import client
 from eventstore.commands import Command, DatabaseAway, Origin
 from eventstore.ledger import Ledger
-from eventstore.recorder import LogRecorder
 from eventstore.stored import events
 from eventstore.transactions import Begun, Transactions
 from security.clock import ManualClock
-from tests.eventstore.conftest import HERE, register
+from tests.eventstore.conftest import HERE, commits_of_which_nobody_knows, register
 
 pytestmark = pytest.mark.anyio
 
@@ -37,6 +36,21 @@ def away() -> Iterator[None]:
         broken.setattr(Transactions, "begin", begin)
         with pytest.raises(DatabaseAway):
             yield
+
+
+def lose_the_first(ledger: Ledger, patch: pytest.MonkeyPatch) -> tuple[list[Any], asyncio.Event]:
+    """The first that is executed from now on waits for the event, and is lost then; with the list of all."""
+    real, given, goes_on = ledger.execute, [], asyncio.Event()
+
+    async def execute(*commands: Command, origin: Origin) -> Any:
+        given.append(commands)
+        if len(given) == 1:
+            await goes_on.wait()
+            raise DatabaseAway("OperationalError")
+        return await real(*commands, origin=origin)
+
+    patch.setattr(ledger, "execute", execute)
+    return given, goes_on
 
 
 @pytest.fixture
@@ -186,16 +200,7 @@ async def test_no_count_is_recorded_while_its_first_fact_may_still_fail(
     ledger: Ledger, counted: Tallies, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The first command is lost, and those after it would not be."""
-    real, given, goes_on = ledger.execute, [], asyncio.Event()
-
-    async def execute(*commands: Command, origin: Origin) -> Any:
-        given.append(commands)
-        if len(given) == 1:
-            await goes_on.wait()
-            raise DatabaseAway("OperationalError")
-        return await real(*commands, origin=origin)
-
-    monkeypatch.setattr(ledger, "execute", execute)
+    given, goes_on = lose_the_first(ledger, monkeypatch)
     first = asyncio.create_task(fail(counted))
     await asyncio.sleep(0)
     assert not await fail(counted)
@@ -213,16 +218,7 @@ async def test_a_first_fact_is_not_lost_when_its_window_makes_room_before_it_fai
     ledger: Ledger, counted: Tallies, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(tallies, "OPEN", 1)
-    real, given, goes_on = ledger.execute, [], asyncio.Event()
-
-    async def execute(*commands: Command, origin: Origin) -> Any:
-        given.append(commands)
-        if len(given) == 1:
-            await goes_on.wait()
-            raise DatabaseAway("OperationalError")
-        return await real(*commands, origin=origin)
-
-    monkeypatch.setattr(ledger, "execute", execute)
+    _, goes_on = lose_the_first(ledger, monkeypatch)
     first = asyncio.create_task(fail(counted))
     await asyncio.sleep(0)
     assert await fail(counted, "192.0.2.2")
@@ -234,23 +230,10 @@ async def test_a_first_fact_is_not_lost_when_its_window_makes_room_before_it_fai
     assert await told(ledger) == [(1, 0, True), (1, 0, True)]
 
 
-async def test_a_count_that_may_have_been_committed_is_not_recorded_again(
-    ledger: Ledger, counted: Tallies, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def commit(self: LogRecorder, connection: Connection) -> None:
-        driver: Any = connection.connection.driver_connection
-        driver.commit()
-        raise OperationalError("COMMIT", None, ConnectionResetError())
-
-    def is_stored(self: Transactions, batch: Any) -> bool:
-        raise OperationalError("SELECT", None, ConnectionResetError())
-
+async def test_a_count_that_may_have_been_committed_is_not_recorded_again(ledger: Ledger, counted: Tallies) -> None:
     for _ in range(3):
         await fail(counted)
-    with monkeypatch.context() as broken:
-        broken.setattr(LogRecorder, "commit", commit)
-        broken.setattr(Transactions, "_is_stored", is_stored)
-        with pytest.raises(DatabaseAway):
-            await counted.close_elapsed(everything=True)
+    with commits_of_which_nobody_knows(), pytest.raises(DatabaseAway):
+        await counted.close_elapsed(everything=True)
     await counted.close_elapsed(everything=True)
     assert await told(ledger) == [(1, 0, True), (2, 1, True)]

@@ -1,18 +1,15 @@
 """Uses of client secrets, while the ledger takes some of them and refuses others."""
 
-from typing import Any
-
 import pytest
 from sqlalchemy import Connection, select
 from sqlalchemy.exc import OperationalError
 
 from api.uses import Uses
-from eventstore.batch import Request
 from eventstore.commands import DatabaseAway, Origin, Overloaded
 from eventstore.ledger import Ledger
 from eventstore.recorder import LogRecorder
 from eventstore.stored import events
-from eventstore.transactions import Transactions
+from tests.eventstore.conftest import commits_of_which_nobody_knows, refuse_the_third
 
 pytestmark = pytest.mark.anyio
 
@@ -37,15 +34,7 @@ async def told(ledger: Ledger) -> list[str]:
 async def test_what_was_accepted_before_the_ledger_had_enough_is_told_once(
     ledger: Ledger, uses: Uses, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    real, submitted = ledger._committer.submit, []
-
-    def submit(request: Request) -> None:
-        submitted.append(request)
-        if len(submitted) == 3:
-            raise Overloaded
-        real(request)
-
-    monkeypatch.setattr(ledger._committer, "submit", submit)
+    refuse_the_third(ledger, monkeypatch)
     with pytest.raises(Overloaded):
         await uses.record()
     assert await told(ledger) == SECRETS[:2]
@@ -73,21 +62,8 @@ async def test_of_several_transactions_only_what_was_lost_is_told_again(
     assert await told(ledger) == SECRETS
 
 
-async def test_what_may_have_been_committed_is_not_told_again(
-    ledger: Ledger, uses: Uses, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def commit(self: LogRecorder, connection: Connection) -> None:
-        driver: Any = connection.connection.driver_connection
-        driver.commit()
-        raise OperationalError("COMMIT", None, ConnectionResetError())
-
-    def is_stored(self: Transactions, batch: Any) -> bool:
-        raise OperationalError("SELECT", None, ConnectionResetError())
-
-    with monkeypatch.context() as broken:
-        broken.setattr(LogRecorder, "commit", commit)
-        broken.setattr(Transactions, "_is_stored", is_stored)
-        with pytest.raises(DatabaseAway):
-            await uses.record()
+async def test_what_may_have_been_committed_is_not_told_again(ledger: Ledger, uses: Uses) -> None:
+    with commits_of_which_nobody_knows(), pytest.raises(DatabaseAway):
+        await uses.record()
     await uses.record()
     assert await told(ledger) == SECRETS

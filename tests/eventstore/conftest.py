@@ -1,14 +1,21 @@
 """A ledger over each of the two databases, with a clock that stands still."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager
 from hashlib import sha256
+from typing import Any
 
 import pytest
+from sqlalchemy import Connection
+from sqlalchemy.exc import OperationalError
 
 from domain import client, client_registration
 from domain.decision import Outcome
-from eventstore.commands import Command, Origin
+from eventstore.batch import Request
+from eventstore.commands import Command, Origin, Overloaded
 from eventstore.ledger import Ledger
+from eventstore.recorder import LogRecorder
+from eventstore.transactions import Transactions
 from security.clock import ManualClock
 from security.keyring import Keyring, new_master_key, parse_keyring
 
@@ -61,3 +68,34 @@ def enable(client_id: str) -> Command:
 def broken(*_: object, **__: object) -> Outcome:
     """A verb with a bug in it."""
     raise ZeroDivisionError
+
+
+@contextmanager
+def commits_of_which_nobody_knows() -> Iterator[None]:
+    """Meanwhile the database commits, goes before it says so, and cannot be asked about it."""
+
+    def commit(self: LogRecorder, connection: Connection) -> None:
+        driver: Any = connection.connection.driver_connection
+        driver.commit()
+        raise OperationalError("COMMIT", None, ConnectionResetError())
+
+    def is_stored(self: Transactions, batch: Any) -> bool:
+        raise OperationalError("SELECT", None, ConnectionResetError())
+
+    with pytest.MonkeyPatch.context() as broken:
+        broken.setattr(LogRecorder, "commit", commit)
+        broken.setattr(Transactions, "_is_stored", is_stored)
+        yield
+
+
+def refuse_the_third(ledger: Ledger, patch: pytest.MonkeyPatch) -> None:
+    """Of what the ledger is given from now on it has no room for the third, and has it again for what comes later."""
+    real, submitted = ledger._committer.submit, []
+
+    def submit(request: Request) -> None:
+        submitted.append(request)
+        if len(submitted) == 3:
+            raise Overloaded
+        real(request)
+
+    patch.setattr(ledger._committer, "submit", submit)

@@ -11,7 +11,6 @@ from domain import client, client_registration
 from domain.decision import Outcome, refuse
 from domain.refusal import Conflict, NotFound
 from eventstore import states
-from eventstore.batch import Request
 from eventstore.commands import Command, DatabaseAway, Origin, Overloaded
 from eventstore.ledger import Ledger, may_be_repeated
 from eventstore.stored import events
@@ -21,7 +20,7 @@ from projections import clients, event_index
 from projections.event_index import Kind
 from security.clock import ManualClock
 from security.keyring import Keyring
-from tests.eventstore.conftest import HERE, broken, disable, enable, register
+from tests.eventstore.conftest import HERE, broken, disable, enable, refuse_the_third, register
 
 pytestmark = pytest.mark.anyio
 
@@ -281,15 +280,7 @@ async def test_one_that_fails_harms_none_of_the_others(ledger: Ledger) -> None:
 async def test_of_more_than_the_ledger_accepts_it_tells_what_it_stored(
     ledger: Ledger, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    real, submitted = ledger._committer.submit, []
-
-    def submit(request: Request) -> None:
-        submitted.append(request)
-        if len(submitted) == 3:
-            raise Overloaded
-        real(request)
-
-    monkeypatch.setattr(ledger._committer, "submit", submit)
+    refuse_the_third(ledger, monkeypatch)
     errors = await ledger.execute_each([(register(client_id), HERE) for client_id in "abcd"])
     # There was room for the last one again, but it may be about what was refused.
     assert [type(each) for each in errors] == [type(None), type(None), Overloaded, Overloaded]

@@ -1,4 +1,3 @@
-from collections.abc import AsyncIterator
 from pathlib import Path
 
 import httpx
@@ -13,7 +12,6 @@ from eventstore.transparency.keeping import ASK_AGAIN, Keeper
 from eventstore.transparency.note import VerifierKey
 from eventstore.transparency.witnesses import Witness, Witnesses
 from security.clock import SECOND, ManualClock
-from security.keyring import new_master_key, parse_keyring
 from tests.eventstore.conftest import HERE, register
 from tests.verifier.published_log import KEY, ORIGIN, signing
 from verifier import witness as serving
@@ -25,18 +23,6 @@ from verifier.verify import verify
 pytestmark = pytest.mark.anyio
 
 COSIGNER = Cosigner("witness.example/w1", bytes(range(32)))
-
-
-@pytest.fixture
-def clock() -> ManualClock:
-    return ManualClock()
-
-
-@pytest.fixture
-async def ledger(database_url: str, clock: ManualClock) -> AsyncIterator[Ledger]:
-    opened = await Ledger.open(database_url, parse_keyring(new_master_key()), clock)
-    yield opened
-    await opened.close()
 
 
 class Place:

@@ -1,0 +1,175 @@
+"""Whoever waits for the log's lock has it in turn, keeps nobody else from it, and does not wait for ever."""
+
+import asyncio
+import sqlite3
+import threading
+from contextlib import closing
+from time import monotonic
+from typing import Any
+
+import pytest
+from sqlalchemy import select, text
+from sqlalchemy.engine import make_url
+
+from eventstore import committer, engines
+from eventstore.commands import DatabaseAway
+from eventstore.committer import APART
+from eventstore.engines import migrating
+from eventstore.ledger import Ledger
+from eventstore.recorder import LockBusy
+from eventstore.stored import head
+from eventstore.transactions import Begun, Transactions
+from eventstore.turns import Turn
+from security.clock import ManualClock
+from security.keyring import Keyring
+from tests.eventstore.conftest import HERE, register
+
+pytestmark = pytest.mark.anyio
+
+
+@pytest.fixture
+def refused(monkeypatch: pytest.MonkeyPatch) -> threading.Event:
+    """Is set when a thread that waits for the lock has asked for it in vain."""
+    real, found = Transactions.begin, threading.Event()
+
+    def begin(self: Transactions) -> Begun:
+        try:
+            return real(self)
+        except LockBusy:
+            if threading.current_thread() is not threading.main_thread():
+                found.set()
+            raise
+
+    monkeypatch.setattr(Transactions, "begin", begin)
+    return found
+
+
+async def test_who_comes_while_another_process_holds_the_lock_is_in_the_same_transaction(
+    postgresql_url: str, keyring: Keyring, clock: ManualClock
+) -> None:
+    sizes: list[int] = []
+    ledger = await Ledger.open(postgresql_url, keyring, clock, on_commit=sizes.append)
+    engine = migrating(postgresql_url)
+    with engine.connect() as another, engine.connect() as watching:
+        another.execute(select(head).with_for_update())
+        first = asyncio.create_task(ledger.execute(register("c0"), origin=HERE))
+        waits = text("SELECT count(*) FROM pg_locks WHERE NOT granted AND transactionid IS NOT NULL")
+        while not watching.scalar(waits):
+            await asyncio.sleep(0)
+        clock.advance(5)
+        others = [asyncio.create_task(ledger.execute(register(f"c{n}"), origin=HERE)) for n in (1, 2)]
+        await asyncio.sleep(0)
+        another.rollback()
+        results = await asyncio.gather(first, *others)
+    assert sizes == [3]
+    assert {each.recorded[0].time for each in results} == {clock.now()}
+    engine.dispose()
+    await ledger.close()
+
+
+@pytest.mark.parametrize("callers", [1, APART])
+async def test_who_finds_the_lock_taken_waits_for_it_while_the_event_loop_goes_on(
+    sqlite_url: str, keyring: Keyring, clock: ManualClock, refused: threading.Event, callers: int
+) -> None:
+    ledger = await Ledger.open(sqlite_url, keyring, clock)
+    engine = migrating(sqlite_url)
+    with engine.begin():
+        asked = [asyncio.create_task(ledger.execute(register(f"c{n}"), origin=HERE)) for n in range(callers)]
+        while not refused.is_set():
+            await asyncio.sleep(0)
+        assert (await ledger.head())[0] == 0
+        assert not any(each.done() for each in asked)
+    results = await asyncio.gather(*asked)
+    assert [each.recorded[0].position for each in results] == list(range(1, 2 * callers, 2))
+    engine.dispose()
+    await ledger.close()
+
+
+async def test_an_event_loop_that_is_busy_does_not_keep_the_lock_from_others(
+    sqlite_url: str, keyring: Keyring, clock: ManualClock, refused: threading.Event
+) -> None:
+    ledger = await Ledger.open(sqlite_url, keyring, clock)
+    engine = migrating(sqlite_url)
+    with engine.begin():
+        asked = asyncio.create_task(ledger.execute(register("c"), origin=HERE))
+        while not refused.is_set():
+            await asyncio.sleep(0)
+    # From here on the loop does nothing but this, until what was asked is done without it.
+    with closing(sqlite3.connect(make_url(sqlite_url).database or "")) as watching:
+        end = monotonic() + 30
+        while not (found := watching.execute("SELECT position FROM log_head").fetchone()[0]) and monotonic() < end:
+            pass
+    assert found == 2
+    assert [each.position for each in (await asked).recorded] == [1, 2]
+    engine.dispose()
+    await ledger.close()
+
+
+async def test_a_lock_that_is_never_given_back_is_a_database_that_is_away(
+    sqlite_url: str, keyring: Keyring, clock: ManualClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(committer, "SQLITE_WAIT_MS", 0)
+    ledger = await Ledger.open(sqlite_url, keyring, clock)
+    engine = migrating(sqlite_url)
+    with engine.begin():
+        with pytest.raises(DatabaseAway):
+            await ledger.execute(register("c"), origin=HERE)
+        # Who gave up keeps nobody from trying.
+        assert (another := Turn(sqlite_url)).take()
+        another.close()
+    assert (await ledger.execute(register("c"), origin=HERE)).refusal is None
+    engine.dispose()
+    await ledger.close()
+
+
+async def test_so_it_is_on_postgresql(
+    postgresql_url: str, keyring: Keyring, clock: ManualClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(engines.PATIENCE_MS, "lock_timeout", 10)
+    ledger = await Ledger.open(postgresql_url, keyring, clock)
+    engine = migrating(postgresql_url)
+    with engine.begin() as another:
+        another.execute(select(head).with_for_update())
+        with pytest.raises(DatabaseAway):
+            await ledger.execute(register("c"), origin=HERE)
+    assert (await ledger.execute(register("c"), origin=HERE)).refusal is None
+    engine.dispose()
+    await ledger.close()
+
+
+async def test_who_has_the_lock_and_does_nothing_loses_it(
+    postgresql_url: str, keyring: Keyring, clock: ManualClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A process that was frozen in the middle of its transaction."""
+    ledger = await Ledger.open(postgresql_url, keyring, clock)
+    monkeypatch.setitem(engines.PATIENCE_MS, "idle_in_transaction_session_timeout", 10)
+    engine = engines.writing(postgresql_url)
+    with engine.connect() as frozen:
+        driver: Any = frozen.connection.driver_connection
+        driver.execute("BEGIN; SELECT position FROM log_head FOR UPDATE", prepare=False)
+        assert (await ledger.execute(register("c"), origin=HERE)).refusal is None
+        frozen.invalidate()
+    engine.dispose()
+    await ledger.close()
+
+
+@pytest.mark.parametrize("callers", [1, APART])
+async def test_nobody_takes_the_lock_out_of_turn(
+    sqlite_url: str, keyring: Keyring, clock: ManualClock, callers: int
+) -> None:
+    """SQLite's lock is free all the time, but another process has waited for it longer."""
+    ledger = await Ledger.open(sqlite_url, keyring, clock)
+    other = Turn(sqlite_url)
+    assert other.take()
+    asked = [asyncio.create_task(ledger.execute(register(f"c{n}"), origin=HERE)) for n in range(callers)]
+    for _ in range(100):
+        await asyncio.sleep(0)
+    late = asyncio.create_task(ledger.execute(register("late"), origin=HERE))
+    assert (await ledger.head())[0] == 0
+    other.pass_on()
+    results = await asyncio.gather(*asked, late)
+    assert [each.recorded[0].position for each in results] == list(range(1, 2 * callers + 2, 2))
+    # It was passed on as soon as the lock was there.
+    assert other.take()
+    other.close()
+    await ledger.close()
