@@ -1,11 +1,12 @@
 """The search index of the log: what an event names → its position. It follows the log instead of being written with it.
 
-One narrow row for each client, person, grant, secret version, request, address and type that an event names, so that a
-filter reads the positions that match it in order, and several filters are merged without looking at an event. Addresses
-stand here as blind indexes only; the rows of a person's own addresses leave when the person is erased.
+A client, person, grant, secret version, request, address or type has its positions here in order, so that a filter
+reads those that match it, and several filters are merged without looking at an event. Events that are followed together
+share a row for what they name in common: most of them are one client's. Addresses stand here as blind indexes only;
+those of a person's own acts leave when the person is erased.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from enum import IntEnum
 from typing import Any, NamedTuple
 
@@ -20,6 +21,7 @@ from sqlalchemy import (
     Text,
     bindparam,
     delete,
+    func,
     select,
     update,
 )
@@ -54,6 +56,7 @@ TABLE = Table(
     Column("kind", SmallInteger, primary_key=True, autoincrement=False),
     Column("key", LargeBinary, primary_key=True),
     Column("position", BigInteger, primary_key=True, autoincrement=False),
+    Column("before", LargeBinary),
     # By which the addresses of an erased person are found, whose keys nobody can compute any more.
     Index(
         "ix_event_index_addresses",
@@ -63,6 +66,10 @@ TABLE = Table(
     ),
     sqlite_with_rowid=False,
 )
+"""A row has several positions: the last one, and how far `before` it the others are, a byte each; NULL for none.
+
+The rows of a key follow each other without overlapping. What a person may have forgotten stands alone.
+"""
 
 FOLLOWERS = Table(
     "followers",
@@ -207,22 +214,28 @@ _BEGIN: Mapping[str, Any] = {
     "sqlite": sqlite.insert(FOLLOWERS).on_conflict_do_nothing(),
     "postgresql": postgresql.insert(FOLLOWERS).on_conflict_do_nothing(),
 }
-_FORGET = delete(TABLE).where(
-    TABLE.c.kind == int(Kind.ADDRESS),
-    TABLE.c.position.in_(
-        select(TABLE.c.position).where(TABLE.c.kind == int(Kind.PERSON_ACTING), TABLE.c.key == bindparam("b_person"))
-    ),
+_ACTED = select(TABLE.c.position, TABLE.c.before).where(
+    TABLE.c.kind == int(Kind.PERSON_ACTING), TABLE.c.key == bindparam("b_person")
 )
+_FORGET = delete(TABLE).where(
+    TABLE.c.kind == int(Kind.ADDRESS), TABLE.c.position.in_(bindparam("b_positions", expanding=True))
+)
+_FORGOTTEN_AT_ONCE = 500
 
 
 def add(connection: Connection, found: Iterable[Row]) -> None:
-    """Writes rows, in the order of the index, where neighbours share a page."""
-    index_rows.insert(connection, sorted(found))
+    """Writes the positions of what events name; all that is said of an event is to be among them."""
+    rows = sorted(found)
+    acted = {position for kind, _, position in rows if kind == _PERSON_ACTING}
+    index_rows.insert(connection, index_rows.joined(rows, {(_ADDRESS, position) for position in acted}))
 
 
 def forget_addresses(connection: Connection, account_id: str) -> None:
     """Removes the addresses from which a person acted."""
-    connection.execute(_FORGET, {"b_person": account_id.encode()})
+    rows = connection.execute(_ACTED, {"b_person": account_id.encode()})
+    acted = [position for last, before in rows for position in index_rows.positions(last, before)]
+    for start in range(0, len(acted), _FORGOTTEN_AT_ONCE):
+        connection.execute(_FORGET, {"b_positions": acted[start : start + _FORGOTTEN_AT_ONCE]})
 
 
 def start_over(connection: Connection) -> None:
@@ -257,19 +270,38 @@ def progress(connection: Connection) -> dict[str, int]:
 
 # Reading ----------------------------------------------------------------------------------------------------------
 
+_SAME = TABLE.alias("same")
+_BEYOND = (
+    select(func.min(_SAME.c.position))
+    .where(
+        _SAME.c.kind == bindparam("b_kind"),
+        _SAME.c.key == bindparam("b_key"),
+        _SAME.c.position > bindparam("b_high"),
+    )
+    .scalar_subquery()
+)
+"""The row that ends beyond what is asked for may have begun before it."""
+
 _RANGE = (
-    select(TABLE.c.position)
+    select(TABLE.c.position, TABLE.c.before)
     .where(
         TABLE.c.kind == bindparam("b_kind"),
         TABLE.c.key == bindparam("b_key"),
         TABLE.c.position >= bindparam("b_low"),
-        TABLE.c.position <= bindparam("b_high"),
+        TABLE.c.position <= func.coalesce(_BEYOND, bindparam("b_high")),
     )
     .limit(bindparam("b_limit", type_=BigInteger))
 )
 ASCENDING = Prepared(_RANGE.order_by(TABLE.c.position))
 DESCENDING = Prepared(_RANGE.order_by(TABLE.c.position.desc()))
-"""A stretch of the positions of one key. Each reads a range of the primary key and nothing else."""
+"""A stretch of the rows of one key. Each reads a range of the primary key and nothing else."""
+
+
+def apart(rows: Iterable[tuple[Any, ...]]) -> Iterator[Row]:
+    """The same with a position in each row, in the same order."""
+    for kind, key, last, before in rows:
+        for position in index_rows.positions(last, before):
+            yield kind, bytes(key), position
 
 
 def positions(
@@ -277,7 +309,11 @@ def positions(
 ) -> list[int]:
     """At most `limit` positions from `low` to `high`, both inclusive, that name this."""
     statement = DESCENDING if descending else ASCENDING
+    # Each row has a position that is asked for, but for the one that ends beyond.
     found = statement.all(
-        connection, {"b_kind": int(kind), "b_key": key, "b_low": low, "b_high": high, "b_limit": limit}
+        connection, {"b_kind": int(kind), "b_key": key, "b_low": low, "b_high": high, "b_limit": limit + 1}
     )
-    return [row[0] for row in found]
+    if descending:
+        found.reverse()
+    within = [each for last, before in found for each in index_rows.positions(last, before) if low <= each <= high]
+    return within[: -limit - 1 : -1] if descending else within[:limit]

@@ -31,7 +31,9 @@ def follower(ledger: Ledger, batch: int = 7) -> Follower:
 
 async def indexed(ledger: Ledger) -> set[tuple[int, bytes, int]]:
     rows = await ledger.read(lambda c: c.execute(select(event_index.TABLE)).all())
-    return {(row.kind, bytes(row.key), row.position) for row in rows}
+    found = list(event_index.apart(tuple(row) for row in rows))
+    assert len(found) == len(set(found))
+    return set(found)
 
 
 async def computed(ledger: Ledger) -> set[tuple[int, bytes, int]]:

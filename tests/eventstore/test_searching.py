@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from sqlalchemy import Connection, Engine, create_engine, delete, text
+from sqlalchemy import Connection, Engine, create_engine, delete, select, text
 
 from eventstore import searching
 from eventstore.searching import Criteria, Name
@@ -46,7 +46,18 @@ def everything(connection: Connection, criteria: Criteria, limit: int) -> list[i
         start = piece.resume
 
 
-names = st.tuples(st.sampled_from([Kind.CLIENT, Kind.TYPE, Kind.ADDRESS]), st.sampled_from(KEYS))
+NAMED = [Kind.CLIENT, Kind.TYPE, Kind.ADDRESS, Kind.PERSON_ACTING]
+names = st.tuples(st.sampled_from(NAMED), st.sampled_from(KEYS))
+
+
+def follow(connection: Connection, log: list[frozenset[Name]], steps: list[int]) -> None:
+    """Writes the log's index as a follower does: a portion with each step, of which these are the sizes, in turn."""
+    done, turn = 0, 0
+    while done < len(log):
+        size = steps[turn % len(steps)]
+        portion = enumerate(log[done : done + size], done + 1)
+        event_index.add(connection, ((*name, position) for position, named in portion for name in named))
+        done, turn = done + size, turn + 1
 
 
 @settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -58,6 +69,7 @@ names = st.tuples(st.sampled_from([Kind.CLIENT, Kind.TYPE, Kind.ADDRESS]), st.sa
     descending=st.booleans(),
     limit=st.integers(1, 70),
     stretch=st.sampled_from([1, 2, 7, 32]),
+    steps=st.lists(st.integers(1, HEAD), min_size=1, max_size=4),
 )
 def test_a_search_finds_what_looking_at_every_event_finds(
     engine: Engine,
@@ -68,6 +80,7 @@ def test_a_search_finds_what_looking_at_every_event_finds(
     descending: bool,
     limit: int,
     stretch: int,
+    steps: list[int],
 ) -> None:
     criteria = Criteria(tuple(tuple(each) for each in filters), low, min(high, len(log)), descending)
     expected = [
@@ -78,8 +91,42 @@ def test_a_search_finds_what_looking_at_every_event_finds(
     with pytest.MonkeyPatch.context() as patch, engine.connect() as connection:
         patch.setattr(searching, "FIRST_STRETCH", stretch)
         patch.setattr(searching, "READS_AT_ONCE", 1)
-        event_index.add(connection, ((*name, position) for position, named in enumerate(log, 1) for name in named))
+        follow(connection, log, steps)
         assert everything(connection, criteria, limit) == (expected[::-1] if descending else expected)
+        connection.rollback()
+
+
+@settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    log=st.lists(st.frozensets(names, max_size=6), max_size=HEAD),
+    steps=st.lists(st.integers(1, HEAD), min_size=1, max_size=4),
+)
+def test_of_an_erased_person_the_addresses_of_their_own_acts_leave_and_no_others(
+    engine: Engine, log: list[frozenset[Name]], steps: list[int]
+) -> None:
+    theirs = {position for position, named in enumerate(log, 1) if (Kind.PERSON_ACTING, b"a") in named}
+    with engine.connect() as connection:
+        follow(connection, log, steps)
+        event_index.forget_addresses(connection, "a")
+        for kind in NAMED:
+            for key in KEYS:
+                expected = [
+                    position
+                    for position, named in enumerate(log, 1)
+                    if (kind, key) in named and not (kind is Kind.ADDRESS and position in theirs)
+                ]
+                found = event_index.positions(connection, kind, key, 1, HEAD, HEAD, descending=False)
+                assert found == expected
+        connection.rollback()
+
+
+def test_events_that_are_followed_together_share_a_row_for_what_they_name_in_common(engine: Engine) -> None:
+    with engine.connect() as connection:
+        event_index.add(connection, ((Kind.TYPE, b"common", n) for n in (*range(1, 301), 1_000)))
+        rows = connection.execute(select(event_index.TABLE.c.position).order_by(event_index.TABLE.c.position))
+        assert list(rows.scalars()) == [256, 300, 1_000]
+        all_of_them = event_index.positions(connection, Kind.TYPE, b"common", 1, 2_000, 2_000, descending=False)
+        assert all_of_them == [*range(1, 301), 1_000]
         connection.rollback()
 
 
