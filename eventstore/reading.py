@@ -3,7 +3,7 @@
 import asyncio
 import select
 import sqlite3
-from collections.abc import Callable
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from threading import get_ident
 from typing import Any, Concatenate, ParamSpec, Protocol, TypeVar
@@ -14,6 +14,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from eventstore.changes import Changes, newest
 from eventstore.commands import DatabaseAway
+from eventstore.gathering import Gathering
 from eventstore.head_question import HeadQuestion
 
 ANSWERS_WITHIN = 10.0
@@ -26,6 +27,7 @@ All others are kept, so that one that was lost could not be replaced if there we
 
 P = ParamSpec("P")
 T = TypeVar("T")
+K = TypeVar("K", bound=Hashable)
 
 
 class Reader(Protocol):
@@ -35,6 +37,8 @@ class Reader(Protocol):
     """Whether `settled` would return at once, having nothing to ask."""
 
     async def run(self, read: Callable[Concatenate[Connection, P], T], *args: P.args, **kwargs: P.kwargs) -> T: ...
+
+    async def find(self, read: Callable[[Connection, Sequence[K]], Mapping[K, T]], key: K) -> T | None: ...
 
     async def settled(self) -> None: ...
 
@@ -56,6 +60,10 @@ class InlineReader:
     async def run(self, read: Callable[Concatenate[Connection, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Runs the query here and now."""
         return self.run_inline(read, *args, **kwargs)
+
+    async def find(self, read: Callable[[Connection, Sequence[K]], Mapping[K, T]], key: K) -> T | None:
+        """What the query finds for this key, None for nothing."""
+        return self.run_inline(read, (key,)).get(key)
 
     def run_inline(self, read: Callable[Concatenate[Connection, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
         """The same without a coroutine."""
@@ -108,11 +116,19 @@ class ThreadReader:
         self._waiting: list[asyncio.Future[None]] = []
         self._asking: asyncio.Task[None] | None = None
         self._patience: asyncio.TimerHandle | None = None
+        self._gatherings: dict[Callable[..., Any], Gathering[Any, Any]] = {}
         self.is_settled = False
 
     async def run(self, read: Callable[Concatenate[Connection, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Runs the query in a thread; raises `DatabaseAway`."""
         return await self._loop.run_in_executor(self._threads, self._read, read, args, kwargs)
+
+    async def find(self, read: Callable[[Connection, Sequence[K]], Mapping[K, T]], key: K) -> T | None:
+        """What the query finds for this key, None for nothing; one query for all who ask meanwhile."""
+        gathering = self._gatherings.get(read)
+        if gathering is None:
+            gathering = self._gatherings[read] = Gathering(lambda keys: self.run(read, keys))
+        return await gathering.find(key)
 
     def _read(self, read: Callable[..., T], args: Any, kwargs: Any) -> T:
         """Each thread keeps its connection: to take one from a pool and give it back costs more than a short query."""

@@ -1,6 +1,7 @@
 """Live validation of tokens: one joined row, kept as long as the log says that nothing in it changed."""
 
 from collections import OrderedDict
+from collections.abc import Sequence
 from random import randrange
 from sys import intern
 from typing import Any
@@ -108,7 +109,7 @@ class Validation:
         """The same where it is not remembered, for a caller who has asked `remembered`."""
         if digest in self._absent:
             return None
-        known = await self._reader.run(self.load, digest)
+        known = await self._reader.find(self._load, digest)
         if known is None:
             self._absent[digest] = None
             if len(self._absent) > ABSENT:
@@ -134,11 +135,15 @@ class Validation:
 
     def load(self, connection: Connection, digest: bytes) -> Known | None:
         """The token as this connection sees it, for asking again under the lock. Keeps nothing."""
+        return self._load(connection, (digest,)).get(digest)
+
+    def _load(self, connection: Connection, digests: Sequence[bytes]) -> dict[bytes, Known]:
         # Every connection sees at least this much. What comes after it counts as a change, even where it is seen.
         as_of = self._changes.position
-        verdict = tokens.standing(connection, digest)
-        if verdict is None:
-            return None
+        verdicts = tokens.standings(connection, digests)
+        return {each.token.digest: self._known(connection, each, as_of) for each in verdicts}
+
+    def _known(self, connection: Connection, verdict: tokens.Verdict, as_of: int) -> Known:
         token, standing = verdict.token, verdict.standing
         scope = grant.names_of(token.scope)
         # Interned is what tokens of different terms have in common.
@@ -156,7 +161,7 @@ class Validation:
             username = self._privacy.open(connection, verdict.username)
         terms = Terms(token.kind, client_id, token.account_id, secret_id, scope, username, tuple(streams))
         return Known(
-            digest,
+            token.digest,
             terms,
             f"grant:{token.grant_id}",
             token.issued_at,

@@ -161,34 +161,32 @@ class Verdict(NamedTuple):
 
 _FOUND = tuple(TABLE.c[name] for name in Found._fields)
 _FIND = Prepared(select(*_FOUND).where(TABLE.c.digest == bindparam("digest")))
-_QUERY = (
-    select(
-        *_FOUND,
-        GRANTS.c.grant_type,
-        GRANTS.c.ended_at.label("grant_ended_at"),
-        GRANTS.c.refresh_digest,
-        GRANTS.c.predecessor_digest,
-        GRANTS.c.grace_ends_at,
-        *joined.DECIDING,
-        ACCOUNTS.c.username,
+_ANY = any_(bindparam("digests", type_=ARRAY(LargeBinary)))
+_QUERY = select(
+    *_FOUND,
+    GRANTS.c.grant_type,
+    GRANTS.c.ended_at.label("grant_ended_at"),
+    GRANTS.c.refresh_digest,
+    GRANTS.c.predecessor_digest,
+    GRANTS.c.grace_ends_at,
+    *joined.DECIDING,
+    ACCOUNTS.c.username,
+).select_from(
+    joined.parties(
+        TABLE.join(GRANTS, GRANTS.c.grant_id == TABLE.c.grant_id),
+        client_id=TABLE.c.client_id,
+        account_id=TABLE.c.account_id,
+        secret_id=TABLE.c.secret_id,
     )
-    .select_from(
-        joined.parties(
-            TABLE.join(GRANTS, GRANTS.c.grant_id == TABLE.c.grant_id),
-            client_id=TABLE.c.client_id,
-            account_id=TABLE.c.account_id,
-            secret_id=TABLE.c.secret_id,
-        )
-    )
-    .where(TABLE.c.digest == bindparam("digest"))
 )
-_STANDING = Prepared(_QUERY)
+_STANDING = Prepared(_QUERY.where(TABLE.c.digest == bindparam("digest")))
+_STANDINGS = Prepared(_QUERY.where(TABLE.c.digest == _ANY))
 _Joined: Any = msgspec.defstruct("_Joined", [str(column.key) for column in _QUERY.selected_columns])
 
 
 _GRANT = tuple(TABLE.c[name] for name in ("digest", "kind", "grant_id", "account_id"))
 _GRANT_OF = Prepared(select(*_GRANT).where(TABLE.c.digest == bindparam("digest")))
-_GRANTS_OF = Prepared(select(*_GRANT).where(TABLE.c.digest == any_(bindparam("digests", type_=ARRAY(LargeBinary)))))
+_GRANTS_OF = Prepared(select(*_GRANT).where(TABLE.c.digest == _ANY))
 
 
 def grants_of(connection: Connection, digests: Sequence[bytes]) -> list[tuple[bytes, Kind, str, str | None]]:
@@ -208,8 +206,18 @@ def find(connection: Connection, digest: bytes) -> Found | None:
 def standing(connection: Connection, digest: bytes) -> Verdict | None:
     """The row and everything that `validity.reason` asks, in one query; None if there is none (any more)."""
     found = _STANDING.first(connection, {"digest": digest})
-    if found is None:
-        return None
+    return None if found is None else _verdict(found)
+
+
+def standings(connection: Connection, digests: Sequence[bytes]) -> list[Verdict]:
+    """The same of those of the digests that have a row."""
+    if connection.dialect.name == "postgresql" and len(digests) > 1:
+        return [_verdict(row) for row in _STANDINGS.all(connection, {"digests": list(digests)})]
+    found = [standing(connection, digest) for digest in digests]
+    return [each for each in found if each is not None]
+
+
+def _verdict(found: tuple[Any, ...]) -> Verdict:
     row = _Joined(*found)
     token = Found(*found[: len(_FOUND)])
     rotated = token.kind == "refresh" and row.refresh_digest != token.digest

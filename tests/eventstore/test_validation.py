@@ -20,7 +20,7 @@ class Rows:
     def __init__(self) -> None:
         self.looked_up = self.as_of = 0
 
-    async def run(self, _: Any, digest: bytes) -> Known:
+    async def find(self, _: Any, digest: bytes) -> Known:
         self.looked_up += 1
         terms = Terms("access", "client", None, None, (), None, ("client:client",))
         return Known(digest, terms, f"grant:{digest.hex()}", 0, 10, 10, None, self.as_of)

@@ -77,6 +77,15 @@ def test_a_row_for_each_secret(connection):
     assert (found.token, found.grant_type, found.username) == (access, "authorization_code", "sealed")
 
 
+def test_several_are_found_in_one_query(connection):
+    write(connection, redeemed())
+    digests = [bytes.fromhex(digest(name)) for name in ("code", "at1", "rt1")]
+    assert tokens.standings(connection, []) == []
+    found = {each.token.digest: each for each in tokens.standings(connection, [*digests, bytes(32)])}
+    assert found == {each: tokens.standing(connection, each) for each in digests}
+    assert None not in found.values()
+
+
 def test_reasons_from_one_query(connection):
     story = Story()
     story.code()

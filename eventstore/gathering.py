@@ -1,0 +1,64 @@
+"""Questions that are asked together: one read, in one thread, for all who ask about things of the same kind."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Hashable, Mapping, Sequence
+from typing import Generic, TypeVar
+
+from eventstore.commands import DatabaseAway
+
+K = TypeVar("K", bound=Hashable)
+V = TypeVar("V")
+
+MOST = 64
+"""Keys of one read. Who waits for many others waits no longer than for a few."""
+
+
+class Gathering(Generic[K, V]):
+    """Gathers the keys that are asked for while a read is on its way, and reads them all with the next one.
+
+    Nobody is answered by a read that began before they asked: it may not have seen what they know of. It lives on one
+    event loop.
+    """
+
+    def __init__(self, read: Callable[[Sequence[K]], Awaitable[Mapping[K, V]]]) -> None:
+        self._read = read
+        self._waiting: list[tuple[K, asyncio.Future[V | None]]] = []
+        self._reading: asyncio.Task[None] | None = None
+
+    async def find(self, key: K) -> V | None:
+        """What the read finds for this key, None for nothing; raises what it raises."""
+        loop = asyncio.get_running_loop()
+        waiter: asyncio.Future[V | None] = loop.create_future()
+        self._waiting.append((key, waiter))
+        if self._reading is None:
+            # A task begins with the loop's next turn, so whoever asks in this one is among the first.
+            self._reading = loop.create_task(self._go_on())
+        return await waiter
+
+    async def _go_on(self) -> None:
+        try:
+            while self._waiting:
+                asked, self._waiting = self._waiting[:MOST], self._waiting[MOST:]
+                await self._answer(asked)
+        finally:
+            self._reading = None
+
+    async def _answer(self, asked: Sequence[tuple[K, "asyncio.Future[V | None]"]]) -> None:
+        found: Mapping[K, V] = {}
+        error: Exception | None = None
+        try:
+            found = await self._read([key for key, _ in asked])
+        except Exception as raised:
+            if len(asked) > 1 and not isinstance(raised, DatabaseAway):
+                # What is wrong with one of them harms nobody else.
+                for each in asked:
+                    await self._answer((each,))
+                return
+            error = raised
+        for key, waiter in asked:
+            if waiter.done():
+                continue
+            if error is None:
+                waiter.set_result(found.get(key))
+            else:
+                waiter.set_exception(error)
