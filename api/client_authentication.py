@@ -28,6 +28,9 @@ CLIENT_ID = re.compile(rf"[\x21-\x7e]{{1,{LONGEST_ID}}}")
 
 LONGEST_SECRET = 1024
 
+TWO_WAYS = "Two ways of client authentication at once."
+"""RFC 6749 §2.3"""
+
 CLIENT = "grantlog.client"
 """Where the ASGI scope holds the client that a request names, for what is decided after the answer (CORS)."""
 
@@ -61,10 +64,12 @@ def presented(scope: Any, parameters: Mapping[str, str]) -> Presented:
     if field is not None and field[:6].lower() == "basic ":
         name, password = _basic(field[6:])
         if secret is not None:
-            raise InvalidRequest("Two ways of client authentication at once.")
+            raise InvalidRequest(TWO_WAYS)
         if client_id is not None and client_id != name:
             raise InvalidRequest("client_id in the body differs from the one in the Authorization header.")
         return Presented("basic", name, password)
+    if field is not None and secret is not None:
+        raise InvalidRequest(TWO_WAYS)
     if client_id is None:
         raise Refused()
     if secret is not None:

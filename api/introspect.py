@@ -9,7 +9,7 @@ from api.answers import JSON, Answer, Fields, Receive, Scope, answer, fields, fi
 from api.arrival import arrival
 from api.bearer import actor_of, bearer_token, judge
 from api.bodies import read_parameters
-from api.client_authentication import authenticate, authorization
+from api.client_authentication import TWO_WAYS, authenticate, authorization
 from api.masking import masking
 from api.oauth_endpoint import endpoint
 from api.oauth_errors import InvalidClient, InvalidRequest
@@ -77,6 +77,8 @@ async def _caller(here: Services, scope: Scope, parameters: dict[str, str]) -> t
     if fields(scope).get(b"authorization", b"")[:7].lower() == b"bearer ":
         # There may be another one, which is refused.
         authorization(scope)
+        if "client_secret" in parameters:
+            raise InvalidRequest(TWO_WAYS)
         known = await judge(here, bearer_token(scope), (INTROSPECT,))
         return known.terms.client_id, True, actor_of(known)
     caller = await authenticate(here, scope, parameters, "introspection")

@@ -48,3 +48,17 @@ async def test_a_client_without_the_grant_is_told_so_whatever_it_presents(world:
     refused(await world.client.post("/oauth/token", data=data, auth=job.auth), 400, "unauthorized_client")
     refused(await world.client.post("/oauth/token", data=data, auth=shop.auth), 400, "invalid_grant")
     assert await world.head() == before
+
+
+@pytest.mark.parametrize("path", ["/oauth/token", "/oauth/introspect", "/oauth/revoke"])
+async def test_who_authenticates_in_two_ways_is_refused(world: World, path: str) -> None:
+    """RFC 6749 §2.3; a bearer token is one of them where it is accepted at all."""
+    shop = await world.register_client(grant_types=("client_credentials",))
+    identity, secret = shop.auth
+    token = await world.token("introspect")
+    data = {"grant_type": "client_credentials", "token": token, "client_id": identity, "client_secret": secret}
+    before = await world.head()
+    refused(await world.client.post(path, data=data, auth=shop.auth), 400, "invalid_request")
+    asking = world.caller(headers={"authorization": f"Bearer {token}"})
+    refused(await asking.post(path, data=data), 400, "invalid_request")
+    assert await world.head() == before
