@@ -245,15 +245,14 @@ def _about_known(token: Known) -> dict[str, Any]:
 
 def _about(connection: Connection, digests: Sequence[bytes]) -> dict[bytes, dict[str, Any]]:
     """What tokens are, by their digests; those that were never issued here are left out, and so are client secrets."""
-    found = {}
-    for digest in digests:
-        known = issued.find(connection, digest)
-        if known is not None and known.kind != "client_secret":
-            found[digest] = {
-                "kind": known.kind,
-                "client_id": known.client_id,
-                "grant_id": known.grant_id,
-                "account_id": known.account_id,
-                "secret_id": known.secret_id,
-            }
-    return found
+    return {
+        digest: {
+            "kind": known.kind,
+            "client_id": known.client_id,
+            "grant_id": known.grant_id,
+            "account_id": known.account_id,
+            "secret_id": known.secret_id,
+        }
+        for digest, known in issued.find_all(connection, digests).items()
+        if known.kind != "client_secret"
+    }

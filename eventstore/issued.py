@@ -62,6 +62,14 @@ def find(connection: Connection, digest: bytes) -> Issued | None:
     return issued_at(connection, position, digest.hex())
 
 
+def find_all(connection: Connection, sha256s: Sequence[bytes]) -> dict[bytes, Issued]:
+    """The same of many, by their digests; those that were never issued here are left out."""
+    places = {row.digest: row.position for row in tokens.find_all(connection, sha256s)}
+    places |= digests.find_all(connection, [each for each in sha256s if each not in places])
+    found = {digest: issued_at(connection, position, digest.hex()) for digest, position in places.items()}
+    return {digest: each for digest, each in found.items() if each is not None}
+
+
 def issued_at(connection: Connection, position: int, sha256: str) -> Issued | None:
     """The secret with this digest that the event at a position issued; None when it issued no such one."""
     state = stored(connection, position)

@@ -9,10 +9,11 @@ import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import BigInteger, Column, Connection, LargeBinary, Table, bindparam, insert, select, text
+from sqlalchemy import BigInteger, Column, Connection, LargeBinary, Table, insert, select, text
 
 from domain import client_secret, session
 from domain.event import Event, Recorded
+from projections.by_digest import ByDigest
 from projections.prepared import Prepared
 from projections.schema import metadata
 from projections.write import Write
@@ -31,7 +32,7 @@ HANDLES: tuple[type[Event], ...] = (client_secret.SecretIssued, client_secret.Se
 
 _INSERT = insert(TABLE)
 _MOVE = Prepared(_INSERT)
-_FIND = Prepared(select(TABLE.c.position).where(TABLE.c.digest == bindparam("b_digest")))
+_FIND = ByDigest(select(TABLE.c.position, TABLE.c.digest), TABLE.c.digest)
 
 
 def project(recorded: Recorded, indexes: Mapping[str, bytes]) -> Iterator[Write]:
@@ -73,5 +74,10 @@ def fill(connection: Connection, table: Table, digests: bytes, positions: Sequen
 
 def find(connection: Connection, digest: bytes) -> int | None:
     """The position of the event that issued the secret; None for one that is not here."""
-    row = _FIND.first(connection, {"b_digest": digest})
+    row = _FIND.first(connection, digest)
     return None if row is None else row[0]
+
+
+def find_all(connection: Connection, digests: Sequence[bytes]) -> dict[bytes, int]:
+    """The same of those of the digests that are here."""
+    return {bytes(digest): position for position, digest in _FIND.all(connection, digests)}

@@ -10,7 +10,6 @@ from typing import Any, NamedTuple
 
 import msgspec
 from sqlalchemy import (
-    ARRAY,
     BigInteger,
     Column,
     Connection,
@@ -18,7 +17,6 @@ from sqlalchemy import (
     LargeBinary,
     Table,
     Text,
-    any_,
     bindparam,
     delete,
     insert,
@@ -33,8 +31,8 @@ from domain.rules import validity
 from domain.rules.validity import Kind
 from projections import digests, joined
 from projections.accounts import TABLE as ACCOUNTS
+from projections.by_digest import ByDigest
 from projections.grants import TABLE as GRANTS
-from projections.prepared import Prepared
 from projections.schema import metadata
 from projections.write import Write
 
@@ -160,8 +158,7 @@ class Verdict(NamedTuple):
 
 
 _FOUND = tuple(TABLE.c[name] for name in Found._fields)
-_FIND = Prepared(select(*_FOUND).where(TABLE.c.digest == bindparam("digest")))
-_ANY = any_(bindparam("digests", type_=ARRAY(LargeBinary)))
+_FIND = ByDigest(select(*_FOUND), TABLE.c.digest)
 _QUERY = select(
     *_FOUND,
     GRANTS.c.grant_type,
@@ -179,42 +176,40 @@ _QUERY = select(
         secret_id=TABLE.c.secret_id,
     )
 )
-_STANDING = Prepared(_QUERY.where(TABLE.c.digest == bindparam("digest")))
-_STANDINGS = Prepared(_QUERY.where(TABLE.c.digest == _ANY))
+_STANDING = ByDigest(_QUERY, TABLE.c.digest)
 _Joined: Any = msgspec.defstruct("_Joined", [str(column.key) for column in _QUERY.selected_columns])
 
 
 _GRANT = tuple(TABLE.c[name] for name in ("digest", "kind", "grant_id", "account_id"))
-_GRANT_OF = Prepared(select(*_GRANT).where(TABLE.c.digest == bindparam("digest")))
-_GRANTS_OF = Prepared(select(*_GRANT).where(TABLE.c.digest == _ANY))
+_GRANT_OF = ByDigest(select(*_GRANT), TABLE.c.digest)
 
 
 def grants_of(connection: Connection, digests: Sequence[bytes]) -> list[tuple[bytes, Kind, str, str | None]]:
     """Digest, kind, `grant_id` and `account_id` of those of the codes and tokens that have a row."""
-    if connection.dialect.name == "postgresql" and len(digests) > 1:
-        rows: list[Any] = _GRANTS_OF.all(connection, {"digests": list(digests)})
-        return rows
-    return [row for digest in digests for row in _GRANT_OF.all(connection, {"digest": digest})]
+    rows: list[Any] = _GRANT_OF.all(connection, digests)
+    return rows
 
 
 def find(connection: Connection, digest: bytes) -> Found | None:
     """The row with this digest, dead or alive; None if there is none (any more)."""
-    row = _FIND.first(connection, {"digest": digest})
+    row = _FIND.first(connection, digest)
     return None if row is None else Found(*row)
+
+
+def find_all(connection: Connection, digests: Sequence[bytes]) -> list[Found]:
+    """The same of those of the digests that have a row."""
+    return [Found(*row) for row in _FIND.all(connection, digests)]
 
 
 def standing(connection: Connection, digest: bytes) -> Verdict | None:
     """The row and everything that `validity.reason` asks, in one query; None if there is none (any more)."""
-    found = _STANDING.first(connection, {"digest": digest})
+    found = _STANDING.first(connection, digest)
     return None if found is None else _verdict(found)
 
 
 def standings(connection: Connection, digests: Sequence[bytes]) -> list[Verdict]:
     """The same of those of the digests that have a row."""
-    if connection.dialect.name == "postgresql" and len(digests) > 1:
-        return [_verdict(row) for row in _STANDINGS.all(connection, {"digests": list(digests)})]
-    found = [standing(connection, digest) for digest in digests]
-    return [each for each in found if each is not None]
+    return [_verdict(row) for row in _STANDING.all(connection, digests)]
 
 
 def _verdict(found: tuple[Any, ...]) -> Verdict:
