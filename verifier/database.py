@@ -8,8 +8,8 @@ from urllib.parse import quote
 
 import psycopg
 
-from verifier.source import HASH_BYTES
 from verifier.stored_form import Row
+from verifier.tree import HASH_BYTES
 from verifier.verdict import SourceError
 
 _NEWEST = "SELECT note FROM log_checkpoints WHERE published IS NOT NULL ORDER BY size DESC LIMIT 1"

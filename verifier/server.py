@@ -5,8 +5,8 @@ from collections.abc import Callable, Iterator, Sequence
 
 import httpx
 
-from verifier.source import HASH_BYTES, WIDTH
 from verifier.stored_form import Row
+from verifier.tree import HASH_BYTES, WIDTH
 from verifier.verdict import SourceError
 
 _TIMEOUT_S = 30.0

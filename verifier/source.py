@@ -6,9 +6,6 @@ from typing import Protocol
 from verifier.stored_form import Row
 from verifier.verdict import SourceError
 
-WIDTH = 256
-HASH_BYTES = 32
-
 Progress = Callable[[int, int], None]
 """(events done, events in all), called every few thousand events and at the end."""
 

@@ -5,6 +5,8 @@ from hashlib import sha256
 
 EMPTY_ROOT = sha256(b"").digest()
 HASH_BYTES = 32
+WIDTH = 256
+"""Hashes of a full tile (C2SP tlog-tiles)."""
 
 
 def leaf_hash(leaf: bytes) -> bytes:

@@ -3,9 +3,9 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from verifier.source import HASH_BYTES, WIDTH, Progress, Source
+from verifier.source import Progress, Source
 from verifier.stored_form import Order, Row
-from verifier.tree import CompactRange, leaf_hash, perfect_root
+from verifier.tree import HASH_BYTES, WIDTH, CompactRange, leaf_hash, perfect_root
 from verifier.verdict import Fault
 
 _REPORT_EVERY = 32 * WIDTH

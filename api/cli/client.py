@@ -8,7 +8,7 @@ import rich_click as click
 
 from api.cli.client_secrets import COMMANDS as SECRETS
 from api.cli.client_secrets import versions
-from api.cli.failures import Failure
+from api.cli.finding_client import find
 from api.cli.opening import Here, run
 from api.cli.showing import as_json, every, moment, output, print_list, print_one, secret_file
 
@@ -152,16 +152,6 @@ def _switched(client_id: str, verb: str) -> Mapping[str, Any]:
         return await members(here, await find(here, client_id))
 
     return run(work)
-
-
-async def find(here: Here, client_id: str) -> "Client":
-    """A client that is there; raises Failure for any other id."""
-    from projections import clients
-
-    found = await here.ledger.read(clients.by_id, client_id)
-    if found is None or found.state == "deleted":
-        raise Failure("client_id: there is no such client")
-    return found
 
 
 async def members(here: Here, found: "Client") -> dict[str, Any]:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import rich_click as click
 
 from api.cli.failures import Failure
+from api.cli.finding_client import find
 from api.cli.opening import Here, run
 from api.cli.showing import as_json, every, moment, output, print_one, secret_file
 
@@ -207,7 +208,6 @@ def _changed(client_id: str, verb: Any, facts: Mapping[str, int]) -> Mapping[str
 
 
 async def _state(here: Here, client_id: str) -> "State":
-    from api.cli.client import find
     from domain import client as clients
 
     await find(here, client_id)

@@ -5,8 +5,9 @@ from typing import Any
 
 import rich_click as click
 
-from api.cli.client import REALMS, find, members
+from api.cli.client import REALMS, members
 from api.cli.failures import Failure
+from api.cli.finding_client import find
 from api.cli.opening import Here, run
 from api.cli.showing import as_json, every, print_list, print_one
 

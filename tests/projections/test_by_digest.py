@@ -4,7 +4,7 @@ import pytest
 from sqlalchemy import Column, Integer, LargeBinary, MetaData, Table, create_engine, insert, select
 
 from projections.by_digest import ByDigest
-from tests.databases import BACKENDS, Databases
+from tests.databases import BACKENDS, Backend, Databases
 
 TABLE = Table(
     "things", MetaData(), Column("digest", LargeBinary(32), primary_key=True), Column("number", Integer, nullable=False)
@@ -13,7 +13,7 @@ ASKED = ByDigest(select(TABLE.c.number), TABLE.c.digest)
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
-def test_rows_of_many_digests(databases: Databases, backend: str) -> None:
+def test_rows_of_many_digests(databases: Databases, backend: Backend) -> None:
     url = databases.create(backend, migrated=False)
     engine = create_engine(url)
     try:
