@@ -21,7 +21,6 @@ from sqlalchemy import (
     Text,
     bindparam,
     delete,
-    func,
     select,
     update,
 )
@@ -270,31 +269,22 @@ def progress(connection: Connection) -> dict[str, int]:
 
 # Reading ----------------------------------------------------------------------------------------------------------
 
-_SAME = TABLE.alias("same")
-_BEYOND = (
-    select(func.min(_SAME.c.position))
-    .where(
-        _SAME.c.kind == bindparam("b_kind"),
-        _SAME.c.key == bindparam("b_key"),
-        _SAME.c.position > bindparam("b_high"),
-    )
-    .scalar_subquery()
-)
-"""The row that ends beyond what is asked for may have begun before it."""
-
 _RANGE = (
     select(TABLE.c.position, TABLE.c.before)
     .where(
         TABLE.c.kind == bindparam("b_kind"),
         TABLE.c.key == bindparam("b_key"),
         TABLE.c.position >= bindparam("b_low"),
-        TABLE.c.position <= func.coalesce(_BEYOND, bindparam("b_high")),
+        TABLE.c.position <= bindparam("b_high"),
     )
     .limit(bindparam("b_limit", type_=BigInteger))
 )
 ASCENDING = Prepared(_RANGE.order_by(TABLE.c.position))
 DESCENDING = Prepared(_RANGE.order_by(TABLE.c.position.desc()))
 """A stretch of the rows of one key. Each reads a range of the primary key and nothing else."""
+
+_IN_A_ROW = 64
+"""Positions that a row is thought to have. Where rows have fewer, four times as many of them are read the next time."""
 
 
 def apart(rows: Iterable[tuple[Any, ...]]) -> Iterator[Row]:
@@ -309,11 +299,20 @@ def positions(
 ) -> list[int]:
     """At most `limit` positions from `low` to `high`, both inclusive, that name this."""
     statement = DESCENDING if descending else ASCENDING
-    # Each row has a position that is asked for, but for the one that ends beyond.
-    found = statement.all(
-        connection, {"b_kind": int(kind), "b_key": key, "b_low": low, "b_high": high, "b_limit": limit + 1}
-    )
-    if descending:
-        found.reverse()
-    within = [each for last, before in found for each in index_rows.positions(last, before) if low <= each <= high]
-    return within[: -limit - 1 : -1] if descending else within[:limit]
+    # A row that ends beyond `high` may have begun before it.
+    first, last = low, high + index_rows.FARTHEST
+    at_once = 2 + limit // _IN_A_ROW
+    found: list[int] = []
+    while True:
+        rows = statement.all(
+            connection, {"b_kind": int(kind), "b_key": key, "b_low": first, "b_high": last, "b_limit": at_once}
+        )
+        for end, before in rows:
+            within = [each for each in index_rows.positions(end, before) if low <= each <= high]
+            found += reversed(within) if descending else within
+            if len(found) >= limit:
+                return found[:limit]
+        if len(rows) < at_once:
+            return found
+        first, last = (first, rows[-1][0] - 1) if descending else (rows[-1][0] + 1, last)
+        at_once *= 4

@@ -19,7 +19,8 @@ Row = tuple[int, bytes, int]
 Joined = tuple[int, bytes, int, bytes | None]
 """Kind, key, the last of several positions, and how far before it the others are, a byte each."""
 
-_FARTHEST = 255
+FARTHEST = 255
+"""How far apart the first and the last position of a row are at most."""
 
 _AT_ONCE = 32
 """Rows of one statement on SQLite. More gain nothing; each is four parameters."""
@@ -43,7 +44,7 @@ def joined(rows: Iterable[Row], alone: Container[tuple[int, int]]) -> list[Joine
     of_kind, of_key, found, joins = -1, b"", [0], False
     for kind, key, position in rows:
         apart = (kind, position) in alone
-        if joins and not apart and key == of_key and kind == of_kind and position - found[0] <= _FARTHEST:
+        if joins and not apart and key == of_key and kind == of_kind and position - found[0] <= FARTHEST:
             found.append(position)
             continue
         if of_kind >= 0:
