@@ -50,7 +50,7 @@ VERSION = 1
 NAME = "event_index"
 
 TABLE = Table(
-    "event_index",
+    "event_positions",
     metadata,
     Column("kind", SmallInteger, primary_key=True, autoincrement=False),
     Column("key", LargeBinary, primary_key=True),
@@ -58,7 +58,7 @@ TABLE = Table(
     Column("before", LargeBinary),
     # By which the addresses of an erased person are found, whose keys nobody can compute any more.
     Index(
-        "ix_event_index_addresses",
+        "ix_event_positions_addresses",
         "position",
         sqlite_where=Column("kind", SmallInteger) == int(Kind.ADDRESS),
         postgresql_where=Column("kind", SmallInteger) == int(Kind.ADDRESS),

@@ -12,7 +12,7 @@ from sqlalchemy import Connection
 
 from projections.prepared import translate
 
-TABLE = "event_index"
+TABLE = "event_positions"
 Row = tuple[int, bytes, int]
 """Kind, key, position."""
 

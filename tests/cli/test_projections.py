@@ -25,8 +25,8 @@ def test_projections_are_listed_verified_and_rebuilt(cli: CommandLine) -> None:
     assert "derived: rebuilt up to position" in rebuilt
     assert "equal" in cli.run("projections", "verify", "clients").stdout
     compared = {each["table"]: each for each in cli.json("projections", "verify", "event_index", "sightings")}
-    assert compared.keys() >= {"event_index", "derived_totals", "derived_people", "sightings"}
-    assert compared["event_index"]["rows"] > len(before)
+    assert compared.keys() >= {"event_positions", "derived_totals", "derived_people", "sightings"}
+    assert compared["event_positions"]["rows"] > len(before)
     assert cli.events() == before
 
 

@@ -7,7 +7,7 @@ from alembic import command
 from alembic.autogenerate import compare_metadata
 from alembic.config import Config
 from alembic.migration import MigrationContext
-from sqlalchemy import insert, select, text
+from sqlalchemy import insert, inspect, select, text
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ProgrammingError
 
@@ -83,6 +83,26 @@ def test_a_migration_has_counts_about_leaks_made_anew(empty_database_url: str) -
             assert connection.execute(select(derived.LIVES)).all() == []
             # Who follows begins at the beginning, and the index, which nothing has changed, goes on.
             assert event_index.progress(connection) == {event_index.NAME: 7}
+    finally:
+        engine.dispose()
+
+
+def test_a_migration_keeps_what_is_indexed_and_lets_no_older_server_go_on_with_it(empty_database_url: str) -> None:
+    config = Config()
+    config.set_main_option("script_location", str(schema.MIGRATIONS))
+    put = text("INSERT INTO event_index (kind, key, position) VALUES (:kind, :key, :position)")
+    engine = migrating(empty_database_url)
+    try:
+        with engine.begin() as connection:
+            config.attributes["connection"] = connection
+            command.upgrade(config, "0004")
+            connection.execute(put, [{"kind": 1, "key": b"a", "position": position} for position in (1, 2, 5)])
+        schema.upgrade(empty_database_url)
+        with engine.begin() as connection:
+            event_index.add(connection, ((1, b"a", position) for position in (6, 7)))
+            found = event_index.positions(connection, event_index.Kind.CLIENT, b"a", 2, 6, 9, descending=True)
+            assert found == [6, 5, 2]
+        assert not inspect(engine).has_table("event_index")
     finally:
         engine.dispose()
 

@@ -169,7 +169,7 @@ def full(engine: Engine) -> Iterator[Connection]:
     with engine.connect() as connection:
         for kind in (Kind.CLIENT, Kind.ACCOUNT, Kind.GRANT, Kind.SECRET, Kind.ADDRESS, Kind.REQUEST, Kind.TYPE):
             event_index.add(connection, ((kind, b"%d" % (n % 50), n) for n in range(1, 10_001)))
-        connection.execute(text("ANALYZE event_index"))
+        connection.execute(text("ANALYZE event_positions"))
         yield connection
         connection.execute(delete(event_index.TABLE))
         connection.commit()
@@ -186,11 +186,11 @@ def test_a_filter_reads_a_range_of_the_primary_key_and_sorts_nothing(
     plan = plan_of(full, statement, {"b_kind": int(kind), "b_key": b"7", "b_low": 100, "b_high": 9_000, "b_limit": 32})
     if full.dialect.name == "sqlite":
         assert re.search(
-            r"SEARCH event_index USING PRIMARY KEY \(kind=\? AND key=\? AND position>\? AND position<\?\)", plan
+            r"SEARCH event_positions USING PRIMARY KEY \(kind=\? AND key=\? AND position>\? AND position<\?\)", plan
         )
         assert "SCAN" not in plan
     else:
-        assert re.search(r"Index (Only )?Scan( Backward)? using pk_event_index", plan)
+        assert re.search(r"Index (Only )?Scan( Backward)? using pk_event_positions", plan)
         assert "Seq Scan" not in plan
     assert "TEMP B-TREE" not in plan
     assert "Sort" not in plan

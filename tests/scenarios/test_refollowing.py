@@ -76,7 +76,7 @@ async def test_followed_once_more_every_history_comes_to_the_rows_that_are_there
     await live(scene, seed)
     compared = proved(scene.world, engine)
     assert differing(compared) == []
-    assert {each.table for each in compared if each.rows} >= {"event_index", "derived_totals", "sightings"}
+    assert {each.table for each in compared if each.rows} >= {"event_positions", "derived_totals", "sightings"}
     for name in MODELS:
         anew(scene.world, engine, name).rebuild()
     assert differing(proved(scene.world, engine)) == []
@@ -91,7 +91,7 @@ async def test_rows_that_were_tampered_with_are_named_and_a_rebuild_mends_them(s
         connection.execute(delete(event_index.TABLE).where(typed, event_index.TABLE.c.position == newest))
         connection.execute(update(derived.TOTALS).values(access_tokens=derived.TOTALS.c.access_tokens + 1))
         connection.execute(update(sightings.TABLE).values(uses=0))
-    assert differing(proved(scene.world, engine)) == ["event_index", "derived_totals", "sightings"]
+    assert differing(proved(scene.world, engine)) == ["event_positions", "derived_totals", "sightings"]
     for name in MODELS:
         rebuilt = anew(scene.world, engine, name).rebuild()
         assert rebuilt.position >= await scene.world.head()
