@@ -12,9 +12,12 @@ V = TypeVar("V")
 MOST = 64
 """Keys of one read. Who waits for many others waits no longer than for a few."""
 
+AT_ONCE = 4
+"""Reads that are on their way at a time: as many as there are threads that read."""
+
 
 class Gathering(Generic[K, V]):
-    """Gathers the keys that are asked for while a read is on its way, and reads them all with the next one.
+    """Gathers the keys that are asked for while reads are on their way, and reads them all with the next one.
 
     Nobody is answered by a read that began before they asked: it may not have seen what they know of. It lives on one
     event loop.
@@ -23,25 +26,27 @@ class Gathering(Generic[K, V]):
     def __init__(self, read: Callable[[Sequence[K]], Awaitable[Mapping[K, V]]]) -> None:
         self._read = read
         self._waiting: list[tuple[K, asyncio.Future[V | None]]] = []
-        self._reading: asyncio.Task[None] | None = None
+        self._reading: set[asyncio.Task[None]] = set()
+        self._begins = False
+        """Whether a task has been made that takes what waits with the loop's next turn."""
 
     async def find(self, key: K) -> V | None:
         """What the read finds for this key, None for nothing; raises what it raises."""
         loop = asyncio.get_running_loop()
         waiter: asyncio.Future[V | None] = loop.create_future()
         self._waiting.append((key, waiter))
-        if self._reading is None:
-            # A task begins with the loop's next turn, so whoever asks in this one is among the first.
-            self._reading = loop.create_task(self._go_on())
+        if not self._begins and len(self._reading) < AT_ONCE:
+            self._begins = True
+            task = loop.create_task(self._go_on())
+            self._reading.add(task)
+            task.add_done_callback(self._reading.discard)
         return await waiter
 
     async def _go_on(self) -> None:
-        try:
-            while self._waiting:
-                asked, self._waiting = self._waiting[:MOST], self._waiting[MOST:]
-                await self._answer(asked)
-        finally:
-            self._reading = None
+        self._begins = False
+        while self._waiting:
+            asked, self._waiting = self._waiting[:MOST], self._waiting[MOST:]
+            await self._answer(asked)
 
     async def _answer(self, asked: Sequence[tuple[K, "asyncio.Future[V | None]"]]) -> None:
         found: Mapping[K, V] = {}

@@ -4,7 +4,7 @@ from collections import OrderedDict
 from collections.abc import Sequence
 from random import randrange
 from sys import intern
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 from msgspec.structs import astuple
@@ -141,9 +141,14 @@ class Validation:
         # Every connection sees at least this much. What comes after it counts as a change, even where it is seen.
         as_of = self._changes.position
         verdicts = tokens.standings(connection, digests)
-        return {each.token.digest: self._known(connection, each, as_of) for each in verdicts}
+        people = {each.token.account_id for each in verdicts} - {None}
+        rights = {account_id: _rights(connection, account_id) for account_id in people}
+        return {
+            each.token.digest: self._known(connection, each, rights.get(each.token.account_id), as_of)
+            for each in verdicts
+        }
 
-    def _known(self, connection: Connection, verdict: tokens.Verdict, as_of: int) -> Known:
+    def _known(self, connection: Connection, verdict: tokens.Verdict, rights: "_Rights | None", as_of: int) -> Known:
         token, standing = verdict.token, verdict.standing
         scope = grant.names_of(token.scope)
         # Interned is what tokens of different terms have in common.
@@ -151,13 +156,10 @@ class Validation:
         secret_id = None if token.secret_id is None else intern(token.secret_id)
         streams = [intern(f"client:{client_id}")]
         username = None
-        if token.account_id is not None:
-            streams += [f"account:{token.account_id}", f"consent:{token.account_id}:{token.client_id}"]
-            person = accounts.by_id(connection, token.account_id)
-            if person is not None:
-                streams += [intern(f"role:{person.realm}:{name}") for name in person.roles]
-                allowed = roles.allowed_scopes(connection, person.realm, person.roles)
-                scope = tuple(name for name in scope if name in allowed)
+        if token.account_id is not None and rights is not None:
+            streams += [f"account:{token.account_id}", f"consent:{token.account_id}:{token.client_id}", *rights.streams]
+            if rights.allowed is not None:
+                scope = tuple(name for name in scope if name in rights.allowed)
             username = self._privacy.open(connection, verdict.username)
         terms = Terms(token.kind, client_id, token.account_id, secret_id, scope, username, tuple(streams))
         return Known(
@@ -170,3 +172,18 @@ class Validation:
             None if validity.only_time_decides(standing) else standing,
             as_of,
         )
+
+
+class _Rights(NamedTuple):
+    """What a person's roles allow, and the streams of these; None for a person without a row."""
+
+    streams: tuple[str, ...] = ()
+    allowed: frozenset[str] | None = None
+
+
+def _rights(connection: Connection, account_id: str | None) -> _Rights:
+    person = None if account_id is None else accounts.by_id(connection, account_id)
+    if person is None:
+        return _Rights()
+    streams = tuple([intern(f"role:{person.realm}:{name}") for name in person.roles])
+    return _Rights(streams, roles.allowed_scopes(connection, person.realm, person.roles))

@@ -15,7 +15,10 @@ class ByDigest:
 
     def __init__(self, query: Select[Any], digest: Column[Any]) -> None:
         self.one = Prepared(query.where(digest == bindparam("b_digest")))
-        self.many = Prepared(query.where(digest == any_(bindparam("b_digests", type_=ARRAY(LargeBinary)))))
+        several = query.where(digest == any_(bindparam("b_digests", type_=ARRAY(LargeBinary))))
+        # A plan that PostgreSQL keeps is as old as the connection. Made over tables with a few rows it reads all of
+        # them, and goes on to when there are a hundred thousand.
+        self.many = Prepared(several, planned_anew=True)
 
     def first(self, connection: Connection, digest: bytes) -> tuple[Any, ...] | None:
         """The row with this digest; None if there is none."""

@@ -41,10 +41,12 @@ _encode = msgspec.json.Encoder().encode
 class Prepared:
     """One statement, built at import. Errors are SQLAlchemy's own, as if it had executed the statement."""
 
-    __slots__ = ("_compiled", "_insert", "_key", "_plain", "_update", "statement")
+    __slots__ = ("_compiled", "_given", "_insert", "_key", "_plain", "_update", "statement")
 
-    def __init__(self, statement: Executable) -> None:
+    def __init__(self, statement: Executable, *, planned_anew: bool = False) -> None:
+        """With `planned_anew` PostgreSQL keeps no plan of it, and plans each time by what it knows of the tables."""
         self.statement = statement
+        self._given: dict[str, bool] = {"prepare": False} if planned_anew else {}
         self._insert: str | None = None
         self._update: tuple[str, Parameters] | None = None
         self._key: str | None = None
@@ -147,7 +149,7 @@ class Prepared:
         sql, bind = self._sql(connection, parameters)
         cursor: Any = connection.connection.cursor()
         try:
-            cursor.execute(sql, bind(parameters))
+            cursor.execute(sql, bind(parameters), **self._given)
         except Exception as error:
             translate(connection, sql, error)
         return cursor

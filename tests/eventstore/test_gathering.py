@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 import pytest
 
 from eventstore.commands import DatabaseAway
-from eventstore.gathering import MOST, Gathering
+from eventstore.gathering import AT_ONCE, MOST, Gathering
 
 pytestmark = pytest.mark.anyio
 
@@ -43,17 +43,22 @@ async def test_who_asks_together_is_answered_by_one_read() -> None:
     assert await gathering.find(5) == "value 5"
 
 
-async def test_who_asks_while_a_read_is_on_its_way_waits_for_the_next_one() -> None:
+async def test_who_asks_while_reads_are_on_their_way_waits_for_a_later_one() -> None:
     reads = Reads()
     gathering = Gathering(reads.read)
     reads.may_end.clear()
-    first = asyncio.create_task(gathering.find(1))
-    await reads.begun.wait()
-    later = [asyncio.create_task(gathering.find(key)) for key in (1, 3)]
-    await asyncio.sleep(0)
+    asking = []
+    for _ in range(AT_ONCE):
+        asking.append(asyncio.create_task(gathering.find(1)))
+        await reads.begun.wait()
+        reads.begun.clear()
+    asking += [asyncio.create_task(gathering.find(key)) for key in (1, 3)]
+    for _ in range(3):
+        await asyncio.sleep(0)
+    assert reads.keys == [[1]] * AT_ONCE
     reads.may_end.set()
-    assert await asyncio.gather(first, *later) == ["value 1", "value 1", "value 3"]
-    assert reads.keys == [[1], [1, 3]]
+    assert await asyncio.gather(*asking) == ["value 1"] * (AT_ONCE + 1) + ["value 3"]
+    assert reads.keys == [*[[1]] * AT_ONCE, [1, 3]]
 
 
 async def test_a_read_is_for_so_many_at_most() -> None:
