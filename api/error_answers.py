@@ -30,6 +30,7 @@ from api.oauth_errors import OAuthError
 from api.problems import FieldError, Problem
 from eventstore.commands import DatabaseAway
 from eventstore.commands import Overloaded as LedgerOverloaded
+from security.keyring import MasterKeyError
 from security.passwords import Overloaded as PasswordsOverloaded
 
 Vocabulary = Literal["oauth", "problem", "dashboard", "page"]
@@ -140,6 +141,9 @@ def to_problem(error: Exception, scope: Scope) -> Problem:
         return problems.Unavailable()
     if isinstance(error, DatabaseAway | OperationalError | InterfaceError | PoolTimeout):
         return problems.Unavailable("The database cannot be reached. Try again.", retry_after=2)
+    if isinstance(error, MasterKeyError):
+        # Another node has wrapped something with a key that this one was not given yet.
+        return problems.Unavailable("A master key is missing on this server. Try again.", retry_after=2)
     if isinstance(error, HTTPException):
         return _from_http(error, scope)
     return problems.Crashed()

@@ -96,6 +96,7 @@ class Ledger:
             Privacy(Sealer(vault), BlindIndex(keyring)),
             vault,
             Recent(),
+            keyring.derivation_id,
         )
         transactions = Transactions(log.recorder, parts, clock, on_commit)  # type: ignore[arg-type]
         if is_sqlite(url):

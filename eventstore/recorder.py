@@ -20,19 +20,20 @@ INSERT = Prepared(insert(events))
 CHANNEL = "grantlog_log"
 _NOTIFY = Prepared(text(f"NOTIFY {CHANNEL}"))
 
-_HEAD = Prepared(select(head.c.position, head.c.time).where(head.c.id == 1))
-_LOCK = f"BEGIN; SELECT position, time FROM {head.name} WHERE id = 1 FOR UPDATE"  # noqa: S608 - names of ours
+_HEAD = Prepared(select(head.c.position, head.c.time, head.c.indexed_by).where(head.c.id == 1))
+_LOCK = f"BEGIN; SELECT position, time, indexed_by FROM {head.name} WHERE id = 1 FOR UPDATE"  # noqa: S608 - names of ours
 
 _NOTIFICATION = (events.c.id, events.c.originator_id, events.c.originator_version, events.c.topic, events.c.state)
 _STORED = _NOTIFICATION[1:]
 
 
 class Head(NamedTuple):
-    """A transaction's connection, and position and time of the newest event before it."""
+    """A transaction's connection, position and time of the newest event before it, and whose the blind indexes are."""
 
     connection: Connection
     position: int
     time: Moment
+    indexed_by: str | None = None
 
 
 class LockBusy(Exception):

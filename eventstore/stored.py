@@ -78,8 +78,13 @@ head = Table(
     Column("id", SmallInteger, primary_key=True, autoincrement=False),
     Column("position", BigInteger, nullable=False),
     Column("time", BigInteger, nullable=False),
+    Column("indexed_by", Text),
 )
-"""One row, `id` 1: position and time of the newest event. Appending needs its lock: commit order is position order."""
+"""One row, `id` 1: position and time of the newest event. Appending needs its lock: commit order is position order.
+
+`indexed_by` is the id of the master key that the blind indexes come from since another one was retired. Whoever has
+another one for that must not write: it would find nobody by name, and take no name for taken.
+"""
 
 projection_versions = Table(
     "projection_versions",

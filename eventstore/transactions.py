@@ -100,6 +100,8 @@ class Transactions:
         """A new transaction with the log's lock. Raises `LockBusy`, and anything else when the database fails."""
         with contextlib.ExitStack() as transaction:
             locked = transaction.enter_context(self._recorder.appending())
+            if locked.indexed_by not in (None, self._writing.indexed_by):
+                raise DatabaseAway("the blind indexes come from another master key by now")
             return Begun(Batch(self._writing, locked, self._clock.now), transaction.pop_all())
         raise AssertionError("a transaction swallows no exception")
 

@@ -36,6 +36,7 @@ class Writing:
         privacy: Privacy,
         vault: Vault,
         recent: Recent,
+        indexed_by: str,
     ) -> None:
         self.store = store
         self.changes = changes
@@ -43,6 +44,7 @@ class Writing:
         self.privacy = privacy
         self.vault = vault
         self.recent = recent
+        self.indexed_by = indexed_by
         self._handlers = handlers((*PROJECTIONS, *ONCE))
 
     def append(

@@ -17,9 +17,9 @@ from dataclasses import dataclass, field
 from threading import Lock
 from typing import Any, NamedTuple
 
-from sqlalchemy import Connection, RootTransaction, bindparam, delete, or_, select, update
+from sqlalchemy import Connection, RootTransaction, bindparam, delete, select
 
-from security import vault_tables
+from security import rewrapping, vault_tables
 from security.clock import Moment
 from security.keyring import KEY_BYTES, Keyring
 from security.lru import Lru
@@ -102,7 +102,9 @@ class Vault:
         if found is not None:
             return found
         self._unsettle(connection, subject)
-        row = {"subject": subject, "created_at": now} | self._wrap(_key_purpose(subject), os.urandom(KEY_BYTES))
+        row = {"subject": subject, "created_at": now} | self._wrap(
+            vault_tables.key_purpose(subject), os.urandom(KEY_BYTES)
+        )
         connection.execute(vault_tables.insert_key_if_absent(connection), row)
         found = self.find(connection, subject)
         if found is None:
@@ -120,7 +122,7 @@ class Vault:
         row = connection.execute(_FIND_KEY, {"b_subject": subject}).first()
         if row is None:
             return None
-        key = None if row.wrapped is None else self._keyring.unwrap(_key_purpose(subject), row.wrapped)
+        key = None if row.wrapped is None else self._keyring.unwrap(vault_tables.key_purpose(subject), row.wrapped)
         found = Found(key, settled)
         if settled:
             with self._lock:
@@ -139,7 +141,7 @@ class Vault:
         with self._lock:
             self.generation += 1
             self._kept.discard(subject)
-        _overwrite_deleted(connection)
+        vault_tables.overwrite_deleted(connection)
         row = connection.execute(_FIND_KEY, {"b_subject": subject}).first()
         connection.execute(
             vault_tables.destroy_key(connection), {"subject": subject, "created_at": now, "destroyed_at": now}
@@ -154,8 +156,8 @@ class Vault:
 
     def put_secret(self, connection: Connection, name: str, value: bytes, now: Moment) -> int:
         """Store a secret under a name in place of the former one; its version."""
-        _overwrite_deleted(connection)
-        row = {"name": name, "version": 1, "updated_at": now} | self._wrap(_secret_purpose(name), value)
+        vault_tables.overwrite_deleted(connection)
+        row = {"name": name, "version": 1, "updated_at": now} | self._wrap(vault_tables.secret_purpose(name), value)
         version: int = connection.execute(vault_tables.put_secret(connection), row).scalar_one()
         return version
 
@@ -164,11 +166,11 @@ class Vault:
         row = connection.execute(_FIND_SECRET, {"b_name": name}).first()
         if row is None:
             return None
-        return Stored(self._keyring.unwrap(_secret_purpose(name), row.wrapped), row.version, row.updated_at)
+        return Stored(self._keyring.unwrap(vault_tables.secret_purpose(name), row.wrapped), row.version, row.updated_at)
 
     def delete_secret(self, connection: Connection, name: str) -> bool:
         """Remove the secret of that name; whether there was one."""
-        _overwrite_deleted(connection)
+        vault_tables.overwrite_deleted(connection)
         return connection.execute(_DELETE_SECRET, {"b_name": name}).rowcount > 0
 
     def put_answer(
@@ -178,7 +180,7 @@ class Vault:
 
         False when one is: somebody else carried out a command with that key first, and theirs stands.
         """
-        purpose = _answer_purpose(key_hash, answer.body_hash, answer.status)
+        purpose = vault_tables.answer_purpose(key_hash, answer.body_hash, answer.status)
         row = {
             "key_hash": key_hash,
             "body_hash": answer.body_hash,
@@ -195,43 +197,17 @@ class Vault:
         row = connection.execute(_FIND_ANSWER, {"b_key_hash": key_hash, "b_now": now}).first()
         if row is None:
             return None
-        purpose = _answer_purpose(key_hash, row.body_hash, row.status)
+        purpose = vault_tables.answer_purpose(key_hash, row.body_hash, row.status)
         return Answer(row.body_hash, row.status, self._keyring.unwrap(purpose, row.answer))
 
     def prune_answers(self, connection: Connection, now: Moment, limit: int) -> int:
         """Remove at most `limit` answers whose time is over, the oldest first; how many."""
-        _overwrite_deleted(connection)
+        vault_tables.overwrite_deleted(connection)
         return connection.execute(_PRUNE_ANSWERS, {"b_now": now, "b_limit": limit}).rowcount
 
     def rewrap(self, connection: Connection, batch: int) -> int:
-        """Wrap up to `batch` values of each table anew with the active master key; how many were not yet.
-
-        Call it, a transaction each, until it gives 0; only then may the older master keys be dropped.
-        """
-        _overwrite_deleted(connection)
-        return (
-            self._rewrap(connection, _KEY_WRAPS, batch)
-            + self._rewrap(connection, _SECRET_WRAPS, batch)
-            + self._rewrap(connection, _ANSWER_WRAPS, batch)
-        )
-
-    def _rewrap(self, connection: Connection, place: "_Wraps", batch: int) -> int:
-        table, name, wrapped, purpose_of = place
-        active, column = self._keyring.active_id, table.c.key_id
-        # Two ranges instead of one inequality let the index find what is left; destroyed keys have no key id.
-        rows = connection.execute(select(table).where(or_(column < active, column > active)).limit(batch)).all()
-        changes = []
-        for row in rows:
-            values, purpose = row._mapping, purpose_of(row)
-            fresh = self._keyring.wrap(purpose, self._keyring.unwrap(purpose, values[wrapped]))
-            changes.append({"b_name": values[name], "b_was": values[wrapped], wrapped: fresh, "key_id": active})
-        if changes:
-            # What somebody replaced or destroyed in the meantime stays as they left it.
-            connection.execute(
-                update(table).where(table.c[name] == bindparam("b_name"), table.c[wrapped] == bindparam("b_was")),
-                changes,
-            )
-        return len(rows)
+        """Wraps up to `batch` values of each table anew with the active master key; how many were not yet."""
+        return rewrapping.rewrap(connection, self._keyring, batch)
 
     def _wrap(self, purpose: str, value: bytes, column: str = "wrapped") -> dict[str, Any]:
         return {column: self._keyring.wrap(purpose, value), "key_id": self._keyring.active_id}
@@ -260,40 +236,3 @@ class Vault:
 def _check_subject(subject: str) -> None:
     if _SUBJECT.fullmatch(subject) is None:
         raise ValueError("a subject is 1 to 255 characters without full stops, blanks and control characters")
-
-
-def _key_purpose(subject: str) -> str:
-    return f"vault key\0{subject}"
-
-
-def _secret_purpose(name: str) -> str:
-    return f"vault secret\0{name}"
-
-
-def _answer_purpose(key_hash: bytes, body_hash: bytes, status: int) -> str:
-    return f"vault answer\0{key_hash.hex()}\0{body_hash.hex()}\0{status}"
-
-
-class _Wraps(NamedTuple):
-    """Where a table keeps its wraps, and for which purpose a row's wrap was made."""
-
-    table: Any
-    name: str
-    wrapped: str
-    purpose_of: Any
-
-
-_KEY_WRAPS = _Wraps(KEYS, "subject", "wrapped", lambda row: _key_purpose(row.subject))
-_SECRET_WRAPS = _Wraps(SECRETS, "name", "wrapped", lambda row: _secret_purpose(row.name))
-_ANSWER_WRAPS = _Wraps(
-    ANSWERS, "key_hash", "answer", lambda row: _answer_purpose(row.key_hash, row.body_hash, row.status)
-)
-
-
-def _overwrite_deleted(connection: Connection) -> None:
-    """Have SQLite overwrite what is deleted with zeros: otherwise a destroyed key's wrap stays readable in the file.
-
-    PostgreSQL has no such switch; there a wrap goes with the next vacuum, and from archives with their retention.
-    """
-    if connection.dialect.name == "sqlite":
-        connection.exec_driver_sql("PRAGMA secure_delete = ON").close()

@@ -147,3 +147,27 @@ def put_secret(connection: Connection) -> Any:
 def put_answer(connection: Connection) -> Any:
     """Insert an answer, or replace one whose time is over; gives its key's digest when it did."""
     return _STATEMENTS[connection.dialect.name, _put_answer]
+
+
+def key_purpose(subject: str) -> str:
+    """For what the key of a subject is wrapped."""
+    return f"vault key\0{subject}"
+
+
+def secret_purpose(name: str) -> str:
+    """For what a named secret is wrapped."""
+    return f"vault secret\0{name}"
+
+
+def answer_purpose(key_hash: bytes, body_hash: bytes, status: int) -> str:
+    """For what the answer to a command is wrapped."""
+    return f"vault answer\0{key_hash.hex()}\0{body_hash.hex()}\0{status}"
+
+
+def overwrite_deleted(connection: Connection) -> None:
+    """Have SQLite overwrite what is deleted with zeros: otherwise a destroyed key's wrap stays readable in the file.
+
+    PostgreSQL has no such switch; there a wrap goes with the next vacuum, and from archives with their retention.
+    """
+    if connection.dialect.name == "sqlite":
+        connection.exec_driver_sql("PRAGMA secure_delete = ON").close()

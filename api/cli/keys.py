@@ -17,8 +17,8 @@ def keys() -> None:
 def rewrap() -> None:
     """Wrap everything in the vault anew with the first master key, so that the others can be dropped one day.
 
-    Put the new key in front of the old one in GRANTLOG_MASTER_KEY, restart every server, run this, then rebuild the
-    projections with `grantlog keys retire` and drop the old key.
+    Put the new key in front of the old one in GRANTLOG_MASTER_KEY, restart every server, and run this. To be rid of the
+    old key stop the servers, set the new key alone, and run `grantlog keys retire`.
     """
 
     async def work(here: Here) -> int:
@@ -35,11 +35,12 @@ def retire() -> None:
     """After `rewrap`, with the new master key alone in the settings: compute the blind indexes anew with it.
 
     Login names are found by indexes that come from the oldest master key. Stop the servers, set the new key alone, run
-    this, start them again.
+    this, start them again. A server that was left running with the old key cannot write any more. If this is killed,
+    run it once more.
     """
     from api.cli.opening import load_settings, open_keys, require_schema
     from api.cli.progress import Bar
-    from api.key_proof import PROOF
+    from api.key_proof import PROOF, begin_indexing, finish_indexing
     from eventstore.engines import migrating
     from eventstore.privacy import Privacy
     from eventstore.rebuilding import Rebuild
@@ -48,21 +49,27 @@ def retire() -> None:
     from security.blind_index import BlindIndex
     from security.clock import SystemClock
     from security.keyring import MasterKeyError, WrapBroken
+    from security.rewrapping import is_rewrapped
     from security.sealing import Sealer
     from security.vault import Vault
 
     settings = load_settings()
     require_schema(settings)
     keyring = open_keys(settings)
+    if len(keyring.ids) > 1:
+        raise Failure("there are several master keys: set the new one alone, with the servers stopped")
     owner = settings.migration_database_url or settings.database_url
     engine, vault, now = migrating(owner), Vault(keyring), SystemClock().now()
     with engine.connect() as connection:
         try:
             vault.get_secret(connection, PROOF)
+            is_wrapped = is_rewrapped(connection, keyring)
         except (MasterKeyError, WrapBroken):
-            raise Failure(
-                "the vault is not wrapped with this key: run `grantlog keys rewrap` with both first"
-            ) from None
+            is_wrapped = False
+    if not is_wrapped:
+        raise Failure("the vault is not wrapped with this key: run `grantlog keys rewrap` with both first")
+    with engine.begin() as connection:
+        begin_indexing(connection, keyring)
     privacy = Privacy(Sealer(vault), BlindIndex(keyring))
     role = server_role(settings.database_url, owner)
     with Bar("accounts") as bar:
@@ -70,5 +77,5 @@ def retire() -> None:
     with engine.begin() as connection:
         # Addresses stand in the search index by the same kind of index; the servers fill it again as they run.
         event_index.start_over(connection)
-        vault.put_secret(connection, PROOF, keyring.derivation_id.encode(), now)
+        finish_indexing(connection, vault, keyring, now)
     click.echo("login names are found by the new key now; the old one can be destroyed")

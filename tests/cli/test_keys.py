@@ -1,9 +1,18 @@
 """The master key is changed while people go on signing in, and the old one can be destroyed."""
 
+import asyncio
 from dataclasses import replace
 
-from security.keyring import new_master_key
+import pytest
+
+from eventstore.commands import DatabaseAway
+from eventstore.engines import migrating
+from eventstore.ledger import Ledger
+from security.clock import SystemClock
+from security.keyring import new_master_key, parse_keyring
+from security.vault import Vault
 from tests.cli.conftest import CommandLine
+from tests.eventstore.conftest import HERE, register
 
 
 def with_keys(cli: CommandLine, *keys: str) -> CommandLine:
@@ -31,3 +40,45 @@ def test_a_new_master_key_takes_over_and_the_old_one_goes(cli: CommandLine) -> N
     assert "is taken" in add(after, "paula", exits=1)
     assert "equal" in after.run("projections", "verify", "accounts").stdout
     before.run("person", "list", exits=3)
+
+
+def test_a_key_is_retired_only_with_the_new_one_alone_and_everything_wrapped_by_it(cli: CommandLine) -> None:
+    old, new = new_master_key(), new_master_key()
+    add(with_keys(cli, old), "paula")
+    both, after = with_keys(cli, new, old), with_keys(cli, new)
+    assert "set the new one alone" in both.run("keys", "retire", exits=1).stderr
+    both.run("keys", "rewrap")
+    engine = migrating(cli.database_url)
+    with engine.begin() as connection:
+        # A node that had not been given the new key yet.
+        Vault(parse_keyring(old)).provide(connection, "client:late", 0)
+    engine.dispose()
+    assert "rewrap" in after.run("keys", "retire", exits=1).stderr
+    both.run("keys", "rewrap")
+    after.run("keys", "retire")
+    assert {each["username"] for each in after.json("person", "list")} == {"paula"}
+
+
+def test_whoever_has_the_retired_key_writes_nothing_any_more(cli: CommandLine) -> None:
+    """A server that was left running would take no name for taken, and the log could never be replayed again."""
+    old, new = new_master_key(), new_master_key()
+    add(with_keys(cli, old), "paula")
+    both, after = with_keys(cli, new, old), with_keys(cli, new)
+    both.run("keys", "rewrap")
+
+    async def left_running(*names: str) -> None:
+        ledger = await Ledger.open(cli.database_url, parse_keyring(f"{new},{old}"), SystemClock())
+        try:
+            for name in names:
+                await ledger.execute(register(name), origin=HERE)
+        finally:
+            await ledger.close()
+
+    asyncio.run(left_running("before"))
+    after.run("keys", "retire")
+    events = after.events()
+    with pytest.raises(DatabaseAway, match="another master key"):
+        asyncio.run(left_running("after"))
+    assert after.events() == events
+    assert "equal" in after.run("projections", "verify").stdout
+    assert "master key" in both.run("person", "list", exits=3).stderr
