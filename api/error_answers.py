@@ -177,34 +177,40 @@ def _from_http(error: HTTPException, scope: Scope) -> Problem:
 
 def _from_validation(error: ValidationException, scope: Scope) -> Problem:
     """Litestar's list of faults, each with the parameter's name; a missing parameter is told in words only."""
-    names = _names(scope)
+    names, allowed = _names(scope), _allowed(scope)
     faults = []
     for entry in error.extra or ():
         if isinstance(entry, dict):
-            name = str(entry.get("key", "body"))
-            name = names.get(name, name)
-            words = str(entry.get("message", ""))
+            key = str(entry.get("key", "body"))
+            name, words = names.get(key, key), str(entry.get("message", ""))
+            otherwise = f"must be one of {', '.join(allowed[key])}" if key in allowed else "is missing or not valid"
             if name == "data" or not NAME.fullmatch(name):
                 name = "body"
-            faults.append(FieldError(name, _words(words) if "`" in words else "is missing or not valid"))
+            faults.append(FieldError(name, _words(words) if "`" in words else otherwise))
     if not faults and (match := MISSING_PARAMETER.search(error.detail)):
         faults.append(FieldError(match[1], "is missing"))
     return problems.Invalid("The request is not valid.", errors=faults)
 
 
-def _names(scope: Scope) -> dict[str, str]:
-    """What callers know those parameters as that the handler, or one of its dependencies, has under other names."""
+def _parameters(scope: Scope) -> dict[str, Any]:
+    """What the handler and its dependencies take, by the names that they have for it."""
     handler = scope.get("route_handler")
     if handler is None:
         return {}
     signatures = [handler.parsed_fn_signature]
     signatures += [provider.parsed_fn_signature for provider in handler.resolve_dependencies().values()]
-    told = {
-        name: getattr(parameter.kwarg_definition, "name", None)
-        for signature in signatures
-        for name, parameter in signature.parameters.items()
-    }
+    return {name: parameter for signature in signatures for name, parameter in signature.parameters.items()}
+
+
+def _names(scope: Scope) -> dict[str, str]:
+    """What callers know those parameters as that have other names here."""
+    told = {name: getattr(each.kwarg_definition, "name", None) for name, each in _parameters(scope).items()}
     return {name: known for name, known in told.items() if known}
+
+
+def _allowed(scope: Scope) -> dict[str, list[str]]:
+    """The values of those parameters that have a few words to choose from."""
+    return {name: [str(value) for value in each.args] for name, each in _parameters(scope).items() if each.is_literal}
 
 
 def invalid(error: Exception, path: str | None = None) -> problems.Invalid:

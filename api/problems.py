@@ -7,6 +7,7 @@ from typing import Any
 import msgspec
 
 from api.answers import Answer, answer
+from api.refusal_words import words
 from domain import refusal as reasons
 from domain.decision import Reason, Refusal
 
@@ -243,5 +244,5 @@ def from_refusal(refusal: Refusal) -> Problem:
         return WrongCredentials()
     kind = BY_REASON[type(refusal.reason)]
     detail = refusal.detail or "The request is refused."
-    errors = (FieldError(refusal.field, detail),) if refusal.field is not None else ()
+    errors = (FieldError(refusal.field, words(refusal) or detail),) if refusal.field is not None else ()
     return kind(detail, errors=errors, reason=refusal.reason.value)

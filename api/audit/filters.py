@@ -14,6 +14,7 @@ from api.arrival import normalise
 from api.audit.asking import PERSONAL
 from api.audit.rendering import BY_TAG
 from api.problems import InsufficientScope, Invalid
+from api.strict_forms import NAME
 from domain.event import Moment
 from eventstore import searching
 from eventstore.mapper import UPCASTS
@@ -162,7 +163,8 @@ def only(request: Request[Any, Any, Any], *others: str) -> None:
     """Refuses a parameter that means nothing here: a filter with a typing error in its name would find everything."""
     for name in request.query_params:
         if name not in FILTERS and name not in others:
-            raise Invalid("A parameter is not known here. The filters are " + ", ".join(sorted(FILTERS)) + ".")
+            known = ", ".join(sorted(FILTERS.union(others)))
+            raise Invalid.field(name if NAME.fullmatch(name) else "query", f"is not known here; known are {known}")
 
 
 def moment(field: str, text: str | None) -> Moment | None:

@@ -34,10 +34,10 @@ class Presented(NamedTuple):
     asked: dict[str, str | None]
 
 
-def presented(asking: Auditor, raw: str | None, sha256: str | None) -> Presented:
-    """The digest of what was presented; exactly one of the two is needed."""
+def presented(asking: Auditor, raw: str | None, sha256: str | None, *, or_else: str = "") -> Presented:
+    """The digest of what was presented; exactly one of the two is needed. `or_else` says what else there is to give."""
     if (raw is None) == (sha256 is None):
-        raise Invalid.field("token", "give either the secret itself or its sha256")
+        raise Invalid.field("token", f"give either the secret itself or its sha256{or_else}")
     if raw is not None:
         found = digest(raw).hex()
         ours = asking.here.format.parse(raw) is not None

@@ -172,7 +172,7 @@ def moments(value: Any) -> Any:
             name: inner if inner is None or type(inner) is str else _moment(name, inner)
             for name, inner in value.items()
         }
-    if isinstance(value, list):
+    if isinstance(value, list | tuple):
         return [moments(inner) for inner in value]
     return value
 

@@ -104,7 +104,7 @@ async def token_history(request: Request[Any, Any, Any], data: JSONBody[TokenHis
     asking = auditor(request)
     await asking.here.ledger.settled()
     if data.id is None:
-        about = presented(asking, data.token, data.sha256)
+        about = presented(asking, data.token, data.sha256, or_else=", or an id")
         digest: bytes | None = bytes.fromhex(about.sha256)
         asked = about.asked
     else:

@@ -4,6 +4,7 @@ from typing import Any
 
 import rich_click as click
 
+from api.refusal_words import words
 from domain.decision import Refusal
 
 REFUSED = 1
@@ -15,17 +16,6 @@ _NOT_ALLOWED = "42501"
 """PostgreSQL's code for what a role may not do. The server's role may do little, as it should be."""
 
 _OWNER = "the database's role may not do this; name the one that owns the tables in GRANTLOG_MIGRATION_DATABASE_URL"
-
-# Where the domain leaves the words to whoever shows them.
-_WORDS = {
-    "unknown": "there is nothing of that name or id",
-    "exists": "exists already",
-    "name_taken": "is taken",
-    "not_confidential": "a public client has no secret",
-    "ended": "has ended already",
-    "in_use": "is in use",
-    "last_administrator": "nobody would be left who can make administrators",
-}
 
 
 class Failure(Exception):
@@ -54,8 +44,8 @@ class Commands(click.RichGroup):
 
 def refused(refusal: Refusal) -> Failure:
     """A refusal of the domain in words, led by the field at fault."""
-    words = refusal.detail or _WORDS.get(refusal.reason.value, refusal.reason.value.replace("_", " "))
-    return Failure(f"{refusal.field}: {words}" if refusal.field else words)
+    said = words(refusal) or refusal.reason.value.replace("_", " ")
+    return Failure(f"{refusal.field}: {said}" if refusal.field else said)
 
 
 def unavailable(message: str) -> Failure:

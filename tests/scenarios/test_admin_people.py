@@ -52,7 +52,7 @@ async def test_names_are_taken_once_in_a_realm_however_they_are_spelt(world: Wor
     await make(admin)
     before = await world.head()
     answer = await admin.post("/admin/people", json=PAUL | {"username": "PAUL", "email": None})
-    problem(answer, 409, field="username", reason="name_taken")
+    assert problem(answer, 409, field="username", reason="name_taken")["errors"][0]["detail"] == "is taken"
     answer = await admin.post("/admin/people", json=PAUL | {"username": None, "email": "paul@example.TEST"})
     problem(answer, 409, field="email", reason="name_taken")
     assert await world.head() == before

@@ -154,8 +154,17 @@ async def test_what_is_malformed_is_told_by_its_name(world: World, query: str, f
 
 async def test_a_misspelt_filter_is_refused_and_does_not_find_everything(world: World) -> None:
     asking = await administering(world)
-    problem(await asking.get("/audit/events?clientid=x"), 400)
-    problem(await asking.get("/audit/export?clientid=x"), 400)
+    for path in ("/audit/events", "/audit/export", "/audit/stream"):
+        told = problem(await asking.get(f"{path}?clientid=x"), 400, field="clientid")
+        assert told["errors"][0]["detail"].startswith("is not known here")
+        # What is no word may be a secret that was pasted.
+        told = problem(await asking.get(f"{path}?Secret-1=x"), 400, field="query")
+        assert "Secret-1" not in str(told)
+    for path, field, allowed in (("events", "order", "asc, desc"), ("export", "order", "asc, desc")):
+        told = problem(await asking.get(f"/audit/{path}?{field}=up"), 400, field=field)
+        assert told["errors"][0]["detail"] == f"must be one of {allowed}"
+    told = problem(await asking.get("/audit/export?format=xml"), 400, field="format")
+    assert "jsonl" in told["errors"][0]["detail"]
 
 
 async def test_pages_stay_what_they_were_while_events_arrive(world: World) -> None:

@@ -9,7 +9,7 @@ import pytest
 from domain import account, account_sign_in, client, client_secret, consent
 from eventstore.commands import Command
 from projections import digests, sessions, tokens
-from security.clock import SECOND, format_rfc3339
+from security.clock import SECOND, format_rfc3339, parse_rfc3339
 from tests.scenarios.administration import administering, ok, problem
 from tests.scenarios.asking import Scene
 from tests.scenarios.histories import Past, disable_client, erase, lived, rotate
@@ -339,6 +339,10 @@ async def test_any_aggregate_is_shown_as_it_was(scene: Scene) -> None:
     shop = client.stream(scene.shop.client_id)
     now = ok(await asking.get(f"/audit/state/{shop}"))
     assert (now["state"]["enabled"], now["state"]["client_name"]) == (False, "Shop")
+    # Also what stands in lists is shown as events show it.
+    assert [parse_rfc3339(each["created_at"]) for each in now["state"]["secrets"]] == [
+        each.time for each in await world.events("client.secret_issued", stream=shop)
+    ]
     earlier = ok(await asking.get(f"/audit/state/{shop}", params={"position": now["as_of_position"] - 20}))
     assert earlier["version"] <= now["version"]
     for nothing in ("client:nobody", "nonsense:1", "nonsense"):
