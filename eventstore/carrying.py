@@ -9,6 +9,7 @@ import json
 from base64 import b64decode, b64encode
 from collections.abc import Callable, Iterable, Iterator
 from hashlib import sha256
+from itertools import chain
 from typing import Any, BinaryIO, NamedTuple
 
 import msgspec
@@ -74,7 +75,11 @@ def write(connection: Connection, file: BinaryIO, progress: Progress = lambda do
 
 
 def read(
-    engine: Engine, vault: Vault, file: Iterable[bytes], now: Moment, progress: Progress = lambda done, goal: None
+    engine: Engine,
+    vault: Vault,
+    file: Iterable[bytes],
+    now: Moment,
+    progress: Progress = lambda done, goal: None,
 ) -> Carried:
     """Brings a written log into a migrated database that holds none, in one transaction; raises `NotALog`.
 
@@ -85,10 +90,11 @@ def read(
             raise NotALog("the database has a log already; a log is carried into an empty one")
         lines = _checked(file)
         first = next(lines, None)
-        opening = msgspec.json.decode(first) if first is not None and not first.startswith(EVENT) else {}
+        opening = _members(first) if first is not None and not first.startswith(EVENT) else {}
         if opening.get("format") != FORMAT:
             raise NotALog("this is not the export of a log, or one of another version")
-        done, erased = _fill(connection, lines, opening["position"], progress)
+        event = _fill(connection, lines)
+        done, erased = _append(connection, chain(event, lines), opening["position"], progress)
         if done != opening["position"]:
             raise NotALog(f"the file says that it holds {opening['position']} events and holds {done}")
         connection.execute(
@@ -101,20 +107,29 @@ def read(
     return Carried(done, len(erased))
 
 
-def _fill(connection: Connection, lines: Iterator[bytes], goal: int, progress: Progress) -> tuple[int, list[str]]:
+def _fill(connection: Connection, lines: Iterator[bytes]) -> list[bytes]:
+    """Fills the tables besides the events'; the line that came after, of the first event, if there is one."""
     tables = {table.name: table for table in CARRIED}
+    for line in lines:
+        if line.startswith(EVENT):
+            return [line]
+        given = _members(line)
+        table = tables.get(given.get("table", ""))
+        if table is None:
+            raise NotALog("a line is neither an event nor a row of a table that a log has")
+        connection.execute(insert(table), _in(table, given["row"]))
+    return []
+
+
+def _append(connection: Connection, lines: Iterable[bytes], goal: int, progress: Progress) -> tuple[int, list[str]]:
     rows: list[tuple[Any, ...]] = []
     erased: list[str] = []
     done = 0
     for line in lines:
-        if not line.startswith(EVENT):
-            given = msgspec.json.decode(line)
-            table = tables.get(given.get("table", ""))
-            if table is None:
-                raise NotALog("a line names a table that no log has")
-            connection.execute(insert(table), _in(table, given["row"]))
-            continue
-        form = STORED_HEAD.decode(line)
+        try:
+            form = STORED_HEAD.decode(line)
+        except msgspec.DecodeError:
+            raise NotALog(f"what follows position {done} is not an event") from None
         done += 1
         if form.position != done:
             raise NotALog(f"the event after position {done - 1} says that it is at {form.position}")
@@ -143,9 +158,19 @@ def _checked(file: Iterable[bytes]) -> Iterator[bytes]:
             if ended.get("sha256") != digest.hexdigest():
                 raise NotALog("the file is not what was written: its digest differs")
             return
+        if not line.endswith(b"\n"):
+            break
         digest.update(line)
         yield line
     raise NotALog("the file was cut off: it has no end")
+
+
+def _members(line: bytes) -> dict[str, Any]:
+    """What a line that is no event's holds; nothing when it is not an object of JSON."""
+    try:
+        return msgspec.json.decode(line, type=dict[str, Any])
+    except msgspec.DecodeError:
+        return {}
 
 
 def _encoded(members: dict[str, Any]) -> bytes:

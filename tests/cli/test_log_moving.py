@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import replace
+from itertools import accumulate
 from pathlib import Path
 
 import pytest
@@ -48,6 +49,49 @@ def test_a_log_goes_only_into_an_empty_database(cli: CommandLine, tmp_path: Path
     assert "has a log already" in cli.run("log", "import", str(file), exits=1).stderr
     assert cli.events() == before
     assert "is there already" in cli.run("log", "export", str(file), exits=1).stderr
+
+
+def exported(cli: CommandLine, directory: Path) -> Path:
+    people(cli)
+    file = directory / "log.jsonl"
+    cli.run("log", "export", str(file))
+    return file
+
+
+def refused_import(cli: CommandLine, file: Path, exits: int) -> str:
+    """The one line that an import says which leaves its database as empty as it was."""
+    said = cli.run("log", "import", str(file), exits=exits).stderr
+    assert cli.events() == []
+    assert not any(each["rows"] or each["rebuild_needed"] for each in cli.json("projections", "list"))
+    (line,) = [line for line in said.splitlines() if line.startswith("Error: ")]
+    assert said.endswith(line + "\n")
+    return line
+
+
+def test_a_file_that_was_cut_off_anywhere_is_refused_in_words(
+    cli: CommandLine, other: CommandLine, tmp_path: Path
+) -> None:
+    file = exported(cli, tmp_path)
+    whole = file.read_bytes()
+    lines = whole.splitlines(keepends=True)
+    starts = [0, *accumulate(map(len, lines))]
+    first_event = next(number for number, line in enumerate(lines) if line.startswith(b'{"position":'))
+    # In the head line, a row of the vault, the first event, the last one, and the end line; at the end of a line too.
+    for number in (0, 1, first_event, len(lines) - 2, len(lines) - 1):
+        for length in (starts[number], starts[number] + 5, starts[number] + 15):
+            file.write_bytes(whole[:length])
+            assert "the file was cut off" in refused_import(other, file, exits=1)
+
+
+@pytest.mark.parametrize("line", [b"\x89PNG\xff\n", b"[1, 2]\n", b"plain text\n", b'{"position":"three"}\n'])
+def test_a_line_that_no_log_has_is_refused_in_words(
+    cli: CommandLine, other: CommandLine, tmp_path: Path, line: bytes
+) -> None:
+    file = exported(cli, tmp_path)
+    lines = file.read_bytes().splitlines(keepends=True)
+    for number in (0, 1, len(lines) - 2):
+        file.write_bytes(b"".join([*lines[:number], line, *lines[number:]]))
+        refused_import(other, file, exits=1)
 
 
 @pytest.mark.parametrize("harm", ["cut", "altered", "missing", "foreign"])
