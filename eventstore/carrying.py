@@ -80,10 +80,12 @@ def read(
     file: Iterable[bytes],
     now: Moment,
     progress: Progress = lambda done, goal: None,
+    prove: Callable[[Connection], None] = lambda connection: None,
 ) -> Carried:
     """Brings a written log into a migrated database that holds none, in one transaction; raises `NotALog`.
 
-    Erasures in the log are applied to the vault again: the copy of the vault may be older than they are.
+    `prove` looks at the vault before any event is read, and raises when its keys are not to be had. Erasures in the log
+    are applied to the vault again: the copy of the vault may be older than they are.
     """
     with engine.begin() as connection:
         if connection.scalar(select(head.c.position).where(head.c.id == 1)) != 0:
@@ -94,6 +96,7 @@ def read(
         if opening.get("format") != FORMAT:
             raise NotALog("this is not the export of a log, or one of another version")
         event = _fill(connection, lines)
+        prove(connection)
         done, erased = _append(connection, chain(event, lines), opening["position"], progress)
         if done != opening["position"]:
             raise NotALog(f"the file says that it holds {opening['position']} events and holds {done}")

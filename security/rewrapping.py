@@ -2,7 +2,7 @@
 
 from typing import Any, NamedTuple
 
-from sqlalchemy import ColumnElement, Connection, Table, bindparam, or_, select, update
+from sqlalchemy import ColumnElement, Connection, Table, bindparam, func, or_, select, update
 
 from security import vault_tables
 from security.keyring import Keyring
@@ -47,6 +47,14 @@ def is_rewrapped(connection: Connection, keyring: Keyring) -> bool:
     return not any(
         connection.execute(select(each.table.c[each.name]).where(each.left(keyring)).limit(1)).first() for each in _ALL
     )
+
+
+def sample(connection: Connection, keyring: Keyring) -> None:
+    """Opens one key and one named secret of each master key that wraps any; raises MasterKeyError or WrapBroken."""
+    for table, name, wrapped, purpose_of in _ALL[:2]:
+        chosen = select(func.min(table.c[name])).where(table.c.key_id.is_not(None)).group_by(table.c.key_id)
+        for row in connection.execute(select(table).where(table.c[name].in_(chosen))):
+            keyring.unwrap(purpose_of(row), row._mapping[wrapped])
 
 
 def _rewrap(connection: Connection, keyring: Keyring, place: _Wraps, batch: int) -> int:

@@ -6,9 +6,9 @@ from typing import Any
 
 import rich_click as click
 
-from api.cli.failures import Failure
+from api.cli.failures import Failure, unavailable
 from api.cli.log import log as log
-from api.cli.opening import load_settings, open_keys, require_schema
+from api.cli.opening import load_settings, open_keys, prove_key, require_schema
 from api.cli.progress import Bar
 
 
@@ -57,7 +57,7 @@ def import_(file: Path) -> None:
     engine, vault, now = migrating(owner), Vault(keyring), SystemClock().now()
     try:
         with file.open("rb") as source, Bar("import") as bar:
-            carried = read(engine, vault, source, now, bar)
+            carried = read(engine, vault, source, now, bar, lambda connection: _prove_keys(connection, vault, keyring))
     except NotALog as error:
         raise Failure(str(error)) from None
     with Bar("projections") as bar:
@@ -65,6 +65,18 @@ def import_(file: Path) -> None:
         Rebuild(engine, PROJECTIONS, _privacy(keyring, vault), now, server_role=role).run(bar)
     click.echo(f"{carried.events:,} events are here; {carried.erased} erasures were applied again")
     _prove(settings)
+
+
+def _prove_keys(connection: Any, vault: Any, keyring: Any) -> None:
+    """Raises Failure unless the master keys are those of the vault that was carried here, and all of them."""
+    from security.keyring import MasterKeyError, WrapBroken
+    from security.rewrapping import sample
+
+    prove_key(connection, vault, keyring)
+    try:
+        sample(connection, keyring)
+    except (MasterKeyError, WrapBroken) as error:
+        raise unavailable(str(error)) from None
 
 
 def _privacy(keyring: Any, vault: Any) -> Any:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from security.keyring import new_master_key, parse_keyring
 from tests.cli.conftest import CommandLine
 from tests.databases import BACKENDS, Databases
 
@@ -58,6 +59,10 @@ def exported(cli: CommandLine, directory: Path) -> Path:
     return file
 
 
+def with_keys(cli: CommandLine, keys: str) -> CommandLine:
+    return replace(cli, environment={**cli.environment, "GRANTLOG_MASTER_KEY": keys})
+
+
 def refused_import(cli: CommandLine, file: Path, exits: int) -> str:
     """The one line that an import says which leaves its database as empty as it was."""
     said = cli.run("log", "import", str(file), exits=exits).stderr
@@ -66,6 +71,30 @@ def refused_import(cli: CommandLine, file: Path, exits: int) -> str:
     (line,) = [line for line in said.splitlines() if line.startswith("Error: ")]
     assert said.endswith(line + "\n")
     return line
+
+
+def test_a_log_is_refused_with_another_master_key_and_taken_with_its_own(
+    cli: CommandLine, other: CommandLine, tmp_path: Path
+) -> None:
+    file = exported(cli, tmp_path)
+    assert "master key" in refused_import(with_keys(other, new_master_key()), file, exits=3)
+    # The same id does not make it the same key.
+    key = cli.environment["GRANTLOG_MASTER_KEY"]
+    assert key is not None
+    impostor = f"{parse_keyring(key).active_id}:{new_master_key()}"
+    assert "the master key does not open" in refused_import(with_keys(other, impostor), file, exits=3)
+    other.run("log", "import", str(file))
+    assert other.events() == cli.events()
+
+
+def test_a_log_is_refused_without_one_of_its_master_keys(cli: CommandLine, other: CommandLine, tmp_path: Path) -> None:
+    cli.run("client", "list")
+    old, new = cli.environment["GRANTLOG_MASTER_KEY"], f"newer:{new_master_key()}"
+    # What the oldest one wrapped stays so, the proof among it; people that are added are wrapped with the newer one.
+    file = exported(with_keys(cli, f"{new},{old}"), tmp_path)
+    assert "the master key newer" in refused_import(other, file, exits=3)
+    with_keys(other, f"{new},{old}").run("log", "import", str(file))
+    assert other.events() == cli.events()
 
 
 def test_a_file_that_was_cut_off_anywhere_is_refused_in_words(
