@@ -16,8 +16,9 @@ from domain.grants import GRANTS
 from domain.rules.administrative_scope import ADMINISTRATIVE_SCOPES
 from eventstore.commands import Command, Origin
 from eventstore.ledger import Ledger
+from eventstore.rebuilding import Outdated, outdated
 from eventstore.view import View
-from projections import clients, scopes
+from projections import PROJECTIONS, clients, scopes
 from security.ids import new_id
 from security.keyring import Keyring
 from security.tokens import Format, Kind, Secret
@@ -84,10 +85,13 @@ async def install(ledger: Ledger, keyring: Keyring, format: Format, issuer: str,
     """Fills an empty database in one transaction; whether it did.
 
     Several processes may start at once: what decides is whether the slugs are free under the lock, so that all but
-    one are refused as a whole and leave nothing.
+    one are refused as a whole and leave nothing. Raises `Outdated` when there is a log whose rows are yet to be made.
     """
     if await ledger.read(scopes.find, MARK) is not None:
         return False
+    if old := await ledger.read(outdated, PROJECTIONS):
+        # The log was carried here: it has its clients, and a second installation could not be rebuilt beside them.
+        raise Outdated(old)
     commands = [*_scopes(), *_roles()]
     secrets: dict[str, Secret] = {}
     for dashboard in DASHBOARDS:

@@ -17,10 +17,12 @@ from sqlalchemy import Connection, Engine, LargeBinary, Table, insert, select, u
 
 from domain.account import Erased
 from domain.event import Moment
+from eventstore.rebuilding import set_unmade
 from eventstore.recorder import INSERT
 from eventstore.replaying import STORED_HEAD
 from eventstore.stored import events, head
 from eventstore.transparency.tables import CHECKPOINTS, EDGE, TILES
+from projections import PROJECTIONS
 from security.vault import Vault
 from security.vault_tables import KEYS, SECRETS
 
@@ -85,7 +87,8 @@ def read(
     """Brings a written log into a migrated database that holds none, in one transaction; raises `NotALog`.
 
     `prove` looks at the vault before any event is read, and raises when its keys are not to be had. Erasures in the log
-    are applied to the vault again: the copy of the vault may be older than they are.
+    are applied to the vault again: the copy of the vault may be older than they are. The projections are left to be
+    rebuilt, and noted as such.
     """
     with engine.begin() as connection:
         if connection.scalar(select(head.c.position).where(head.c.id == 1)) != 0:
@@ -105,6 +108,7 @@ def read(
         )
         for stream in erased:
             vault.destroy(connection, stream, now)
+        set_unmade(connection, PROJECTIONS)
     for stream in erased:
         vault.forget(stream)
     return Carried(done, len(erased))

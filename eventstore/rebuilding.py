@@ -21,6 +21,18 @@ Progress = Callable[[int, int], None]
 """Is told how far the rebuild has come, and how far it has to go."""
 
 
+UNMADE = 0
+"""Noted as the version of rows that are yet to be made from events which are in the log already."""
+
+
+class Outdated(Exception):
+    """Rows are missing or of another definition than this code's; the message names the command that makes them."""
+
+    def __init__(self, names: Sequence[str]) -> None:
+        command = f"grantlog projections rebuild {' '.join(names)}"
+        super().__init__(f"rows are missing, or were made by another definition than this version's: run `{command}`")
+
+
 class Rebuilt(NamedTuple):
     """Up to which position, from which position on (0, or where an earlier run was broken off)."""
 
@@ -106,12 +118,22 @@ def _versions(projections: Sequence[ModuleType]) -> str:
 def set_versions(connection: Connection, projections: Sequence[ModuleType]) -> None:
     """Notes with which definition each projection's rows were made."""
     for name, projection in zip(names(projections), projections, strict=True):
-        connection.execute(delete(projection_versions).where(projection_versions.c.name == name))
-        connection.execute(insert(projection_versions), {"name": name, "version": projection.VERSION})
+        _set_version(connection, name, projection.VERSION)
+
+
+def set_unmade(connection: Connection, projections: Sequence[ModuleType]) -> None:
+    """Notes that rows are missing, in the very transaction that brings events without them."""
+    for name in names(projections):
+        _set_version(connection, name, UNMADE)
+
+
+def _set_version(connection: Connection, name: str, version: int) -> None:
+    connection.execute(delete(projection_versions).where(projection_versions.c.name == name))
+    connection.execute(insert(projection_versions), {"name": name, "version": version})
 
 
 def outdated(connection: Connection, projections: Sequence[ModuleType]) -> list[str]:
-    """The projections whose rows were made by another definition than this code's.
+    """The projections whose rows are missing or were made by another definition than this code's.
 
     A projection without a note was made with its first definition.
     """

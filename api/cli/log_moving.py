@@ -41,6 +41,7 @@ def import_(file: Path) -> None:
     """Bring an exported log into this database, which must be migrated and empty, and prove that it is whole.
 
     Positions, proofs and checkpoints stay what they were; erasures in the log are applied to the vault again.
+    When it is broken off after the events are here, `grantlog projections rebuild` does what is left.
     """
     from eventstore.carrying import NotALog, read
     from eventstore.engines import migrating

@@ -158,6 +158,7 @@ class opened:
         from api.installation import install
         from eventstore.commands import Origin
         from eventstore.ledger import Ledger
+        from eventstore.rebuilding import Outdated
         from security.clock import SystemClock
         from security.tokens import Format
 
@@ -168,6 +169,9 @@ class opened:
         try:
             await ledger.read(prove_key, ledger.vault, self._keyring)
             await install(ledger, self._keyring, here.format, settings.issuer, here.origin)
+        except Outdated as error:
+            await ledger.close()
+            raise unavailable(str(error)) from None
         except BaseException:
             await ledger.close()
             raise

@@ -52,7 +52,7 @@ def prepare(settings: "Settings", keyring: "Keyring") -> None:
     from api.installation import MARK
     from eventstore.commands import DatabaseAway
     from eventstore.engines import reading
-    from eventstore.rebuilding import outdated
+    from eventstore.rebuilding import Outdated, outdated
     from projections import FOLLOWING, PROJECTIONS, scopes
     from security.vault import Vault
 
@@ -67,8 +67,7 @@ def prepare(settings: "Settings", keyring: "Keyring") -> None:
     finally:
         engine.dispose()
     if old:
-        command = f"grantlog projections rebuild {' '.join(old)}"
-        raise unavailable(f"rows were made by another definition than this version's: run `{command}`")
+        raise unavailable(str(Outdated(old)))
     if installed:
         return
 

@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from eventstore.rebuilding import Rebuild
+from projections import PROJECTIONS
 from security.keyring import new_master_key, parse_keyring
 from tests.cli.conftest import CommandLine
 from tests.databases import BACKENDS, Databases
@@ -95,6 +97,36 @@ def test_a_log_is_refused_without_one_of_its_master_keys(cli: CommandLine, other
     assert "the master key newer" in refused_import(other, file, exits=3)
     with_keys(other, f"{new},{old}").run("log", "import", str(file))
     assert other.events() == cli.events()
+
+
+class Killed(BaseException):
+    """As it is with a signal, nothing of ours runs after it."""
+
+
+def test_an_import_killed_before_its_projections_keeps_everybody_waiting_for_a_rebuild(
+    cli: CommandLine, other: CommandLine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def killed(*_: object) -> None:
+        raise Killed
+
+    file = exported(cli, tmp_path)
+    before = cli.events()
+    with monkeypatch.context() as patched:
+        patched.setattr(Rebuild, "run", killed)
+        with pytest.raises(Killed):
+            other.run("log", "import", str(file))
+    assert other.events() == before
+    assert sum(each["rebuild_needed"] for each in other.json("projections", "list")) == len(PROJECTIONS)
+    # Neither the server nor a command installs its own clients beside those in the log.
+    for command in (("serve",), ("client", "list")):
+        assert "run `grantlog projections rebuild clients" in other.run(*command, exits=3).stderr
+    assert other.events() == before
+    other.run("projections", "rebuild")
+    assert not any(each["rebuild_needed"] for each in other.json("projections", "list"))
+    assert "DIFFERS" not in other.run("projections", "verify").stdout
+    assert other.json("client", "list") == cli.json("client", "list")
+    assert {each["username"] for each in other.json("person", "list")} == {"paula", "peter"}
+    assert other.events() == before
 
 
 def test_a_file_that_was_cut_off_anywhere_is_refused_in_words(
