@@ -12,6 +12,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from eventstore.commands import DatabaseAway
 from eventstore.engines import reaching
+from eventstore.indexing_key import require_still
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -20,7 +21,8 @@ T = TypeVar("T")
 class Aside:
     """Runs one thing after the other, each in a transaction that does not hold the log's lock."""
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, indexed_by: str) -> None:
+        self._indexed_by = indexed_by
         self._engine = create_engine(url, pool_size=1, max_overflow=0, connect_args=reaching(make_url(url)))
         self._thread = ThreadPoolExecutor(1, "aside")
 
@@ -30,6 +32,7 @@ class Aside:
         def transact() -> T:
             try:
                 with self._engine.begin() as connection:
+                    require_still(connection, self._indexed_by)
                     return work(connection, *args, **kwargs)
             except (OperationalError, InterfaceError, PoolTimeout) as error:
                 raise DatabaseAway(type(error).__name__) from error

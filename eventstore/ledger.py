@@ -106,7 +106,7 @@ class Ledger:
         else:
             committer = ThreadCommitter(transactions)
             reader = ThreadReader(read_engine, changes, read_threads)
-            aside = Aside(url)
+            aside = Aside(url, keyring.derivation_id)
         return cls(log, parts, committer, reader, clock, Arrivals(url), aside)
 
     # -- writing ------------------------------------------------------------------------------------------------------

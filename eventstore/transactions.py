@@ -9,6 +9,7 @@ from sqlalchemy import select
 from sqlalchemy.exc import InterfaceError, OperationalError, SQLAlchemyError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
+from eventstore import indexing_key
 from eventstore.batch import Batch, Request
 from eventstore.commands import DatabaseAway, Executed
 from eventstore.recorder import LockBusy, LogRecorder
@@ -100,8 +101,7 @@ class Transactions:
         """A new transaction with the log's lock. Raises `LockBusy`, and anything else when the database fails."""
         with contextlib.ExitStack() as transaction:
             locked = transaction.enter_context(self._recorder.appending())
-            if locked.indexed_by not in (None, self._writing.indexed_by):
-                raise DatabaseAway("the blind indexes come from another master key by now")
+            indexing_key.require(locked.indexed_by, self._writing.indexed_by)
             return Begun(Batch(self._writing, locked, self._clock.now), transaction.pop_all())
         raise AssertionError("a transaction swallows no exception")
 

@@ -65,7 +65,7 @@ def options(engine: Engine) -> dict[Any, Any]:
 
 @pytest.mark.parametrize(
     "opened",
-    [writing, lambda url: reading(url, 1), migrating, lambda url: Aside(url)._engine],
+    [writing, lambda url: reading(url, 1), migrating, lambda url: Aside(url, "key")._engine],
     ids=["writing", "reading", "migrating", "aside"],
 )
 def test_a_machine_that_is_silent_is_given_up_after_20_seconds(tcp_url: URL, opened: Callable[[str], Engine]) -> None:
