@@ -26,7 +26,9 @@ class Gathering(Generic[K, V]):
     def __init__(self, read: Callable[[Sequence[K]], Awaitable[Mapping[K, V]]]) -> None:
         self._read = read
         self._waiting: list[tuple[K, asyncio.Future[V | None]]] = []
-        self._reading: set[asyncio.Task[None]] = set()
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._reading = 0
+        """How many of the tasks will look again for somebody who waits."""
         self._begins = False
         """Whether a task has been made that takes what waits with the loop's next turn."""
 
@@ -35,18 +37,22 @@ class Gathering(Generic[K, V]):
         loop = asyncio.get_running_loop()
         waiter: asyncio.Future[V | None] = loop.create_future()
         self._waiting.append((key, waiter))
-        if not self._begins and len(self._reading) < AT_ONCE:
+        if not self._begins and self._reading < AT_ONCE:
             self._begins = True
+            self._reading += 1
             task = loop.create_task(self._go_on())
-            self._reading.add(task)
-            task.add_done_callback(self._reading.discard)
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
         return await waiter
 
     async def _go_on(self) -> None:
         self._begins = False
-        while self._waiting:
-            asked, self._waiting = self._waiting[:MOST], self._waiting[MOST:]
-            await self._answer(asked)
+        try:
+            while self._waiting:
+                asked, self._waiting = self._waiting[:MOST], self._waiting[MOST:]
+                await self._answer(asked)
+        finally:
+            self._reading -= 1
 
     async def _answer(self, asked: Sequence[tuple[K, "asyncio.Future[V | None]"]]) -> None:
         found: Mapping[K, V] = {}

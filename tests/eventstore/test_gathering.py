@@ -96,3 +96,24 @@ async def test_who_goes_away_leaves_the_others_their_answers() -> None:
     asking[0].cancel()
     reads.may_end.set()
     assert await asking[1] == "value 3"
+
+
+async def test_nobody_is_forgotten_who_asks_just_as_all_reads_end() -> None:
+    reads = Reads()
+    gathering = Gathering(reads.read)
+    reads.may_end.clear()
+
+    async def twice() -> list[str | None]:
+        return [await gathering.find(1), await gathering.find(3)]
+
+    asking_again = asyncio.create_task(twice())
+    others = []
+    for _ in range(AT_ONCE):
+        await reads.begun.wait()
+        reads.begun.clear()
+        if len(others) < AT_ONCE - 1:
+            others.append(asyncio.create_task(gathering.find(5)))
+    reads.may_end.set()
+    async with asyncio.timeout(5):
+        assert await asking_again == ["value 1", "value 3"]
+        assert await asyncio.gather(*others) == ["value 5"] * (AT_ONCE - 1)
