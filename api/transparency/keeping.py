@@ -1,7 +1,7 @@
 """The log's tree beside the requests of one process: started with the app, stopped before its ledger closes."""
 
 import asyncio
-from contextlib import suppress
+from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING
 
 import httpx
@@ -11,10 +11,13 @@ from api.settings import Settings
 from api.transparency.signing import ensure_key
 from api.transparency.witnesses import configured
 from eventstore.commands import Origin
+from eventstore.engines import is_sqlite
 from eventstore.ledger import Ledger
 from eventstore.transparency import log_key as keys
+from eventstore.transparency.divergence import Diverged
 from eventstore.transparency.following import Tree
 from eventstore.transparency.keeping import STEP, Keeper
+from eventstore.transparency.rounds import STRETCH, STRETCH_IN_THREADS, Rounds
 from eventstore.transparency.witnesses import Witnesses
 
 if TYPE_CHECKING:
@@ -27,19 +30,24 @@ log = structlog.get_logger("api")
 
 
 class Transparency:
-    """Has the log followed and signed. `keeper` is None until `start`."""
+    """Has the log followed, signed, and compared with its tree. `keeper` is None until `start`."""
 
     def __init__(self, ledger: Ledger, settings: Settings) -> None:
         self._ledger = ledger
         self._settings = settings
         self._client: httpx.AsyncClient | None = None
-        self._task: asyncio.Task[None] | None = None
+        self._tasks: list[asyncio.Task[None]] = []
         self.keeper: Keeper | None = None
 
     @property
     def problem(self) -> str | None:
         """Why the log cannot be signed any more, in words; None when all is well."""
         return None if self.keeper is None else self.keeper.diverged
+
+    async def diverge(self, found: Diverged) -> None:
+        """Tells the keeper what a request came upon."""
+        if self.keeper is not None:
+            await self.keeper.diverge(found)
 
     def measure(self, metrics: "Metrics") -> None:
         """Tells what is wrong, for `/metrics`."""
@@ -66,21 +74,22 @@ class Transparency:
         tree = Tree(state.origin, signers, ledger.clock, witnessed=bool(witnesses), largest_step=STEP)
         quorum = settings.witness_quorum if witnesses else 0
         self.keeper = Keeper(ledger, tree, ledger.clock, witnesses=asked, quorum=quorum)
-        self._task = asyncio.create_task(self._run(self.keeper))
+        stretch = STRETCH if is_sqlite(settings.database_url) else STRETCH_IN_THREADS
+        rounds = Rounds(ledger, self.keeper, stretch=stretch)
+        self._tasks = [asyncio.create_task(self._run(self.keeper, each.run)) for each in (self.keeper, rounds)]
 
     async def stop(self) -> None:
         """Ends it, whatever it is doing."""
-        if self._task is not None:
-            self._task.cancel()
-            with suppress(asyncio.CancelledError):
-                await self._task
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
         if self._client is not None:
             await self._client.aclose()
 
-    async def _run(self, keeper: Keeper) -> None:
+    async def _run(self, keeper: Keeper, work: Callable[[], Awaitable[None]]) -> None:
         while keeper.diverged is None:
             try:
-                await keeper.run()
+                await work()
             except Exception:
                 log.exception("the log's tree has stopped for a moment")
                 await asyncio.sleep(AGAIN_AFTER)

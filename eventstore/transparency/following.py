@@ -7,6 +7,7 @@ from sqlalchemy import Connection, bindparam, insert, update
 
 from eventstore.transparency import proof, published
 from eventstore.transparency.checkpoint import Checkpoint
+from eventstore.transparency.divergence import Diverged
 from eventstore.transparency.leaves import ReadLeaves
 from eventstore.transparency.merkle import Edge, leaf_hash, widths
 from eventstore.transparency.note import Signer
@@ -21,10 +22,6 @@ ReadSigners = Callable[[Connection], Sequence[Signer]]
 """The log's keys that sign now, the active one first. Asked within the transaction that stores what they sign."""
 
 _ADVANCE = update(EDGE).where(EDGE.c.id == 1, EDGE.c.size == bindparam("b_before")).values(size=bindparam("b_after"))
-
-
-class Diverged(Exception):
-    """The log is not the one that the stored tree was built over: an alarm. Nothing is signed any more."""
 
 
 class Growth(NamedTuple):
@@ -83,7 +80,7 @@ class Tree:
         overlap = min(before, 1)
         leaves = read_leaves(connection, before - overlap, self._largest_step + overlap)
         if overlap and (not leaves or leaf_hash(leaves[0]) != _last_leaf(connection, edge)):
-            raise Diverged(f"the event at position {before} is not the one that the tree holds")
+            raise Diverged.at(before)
         fresh = leaves[overlap:]
         if not fresh:
             return None

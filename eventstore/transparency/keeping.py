@@ -6,10 +6,13 @@ from typing import Any, Concatenate, ParamSpec, Protocol, TypeVar
 
 import structlog
 from sqlalchemy import Connection
+from sqlalchemy.exc import SQLAlchemyError
 
 from eventstore.commands import DatabaseAway, Overloaded
-from eventstore.transparency import published
-from eventstore.transparency.following import Diverged, Tree
+from eventstore.transparency import divergence, published
+from eventstore.transparency.comparing import examine
+from eventstore.transparency.divergence import Diverged
+from eventstore.transparency.following import Tree
 from eventstore.transparency.leaves import ReadLeaves, read_leaves
 from eventstore.transparency.witnesses import Alarm, Witnesses
 from security.clock import SECOND, Clock
@@ -83,11 +86,15 @@ class Keeper:
     async def step(self) -> bool:
         """One step of the tree, and its witnesses when it has reached the head; whether the log goes on behind it."""
         try:
+            mended = await self._ledger.read(examine, self._leaves)
             growth = await self._ledger.read(self._tree.grow, self._leaves)
-        except Diverged as error:
-            self.diverged = str(error)
-            log.critical("transparency.diverged", reason=self.diverged)
+        except Diverged as found:
+            await self.diverge(found)
+        # Others may have found it meanwhile.
+        if self.diverged is not None:
             return False
+        if mended is not None:
+            await self._ledger.maintain(divergence.clear, mended)
         self._beaten = False
         if growth is not None:
             self._beaten = await self._ledger.maintain(self._tree.keep, growth) is None
@@ -98,6 +105,20 @@ class Keeper:
         if self._witnesses is not None:
             await self._have_witnessed(self._witnesses)
         return False
+
+    async def diverge(self, found: Diverged) -> None:
+        """Nothing is signed from now on, whoever noticed; the other processes are told where to look."""
+        if self.diverged is not None:
+            return
+        self.diverged = str(found)
+        log.critical("transparency.diverged", reason=self.diverged)
+        if found.position is None:
+            return
+        try:
+            await self._ledger.maintain(divergence.tell, found.position)
+        except (DatabaseAway, Overloaded, SQLAlchemyError) as error:
+            # They come to it by themselves, in their own round.
+            log.warning("transparency.not_told", reason=type(error).__name__)
 
     async def _have_witnessed(self, witnesses: Witnesses) -> None:
         newest = await self._ledger.read(published.newest_signed)

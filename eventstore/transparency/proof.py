@@ -80,6 +80,20 @@ def inclusion(hashes: Hashes, index: int) -> list[bytes]:
     return path[::-1]
 
 
+def root(index: int, size: int, leaf: bytes, path: Sequence[bytes]) -> bytes:
+    """The root that an audit path leads to from the hash of the leaf with that index (RFC 9162 §2.1.3.2)."""
+    found, last = leaf, size - 1
+    for sibling in path:
+        if index % 2 or index == last:
+            found = node_hash(sibling, found)
+            while index and not index % 2:
+                index, last = index >> 1, last >> 1
+        else:
+            found = node_hash(found, sibling)
+        index, last = index >> 1, last >> 1
+    return found
+
+
 def consistency(hashes: Hashes, old: int) -> list[bytes]:
     """The proof that the tree's first `old` leaves were the whole tree once (RFC 6962 §2.1.2). IndexError beyond.
 

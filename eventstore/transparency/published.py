@@ -5,7 +5,10 @@ from typing import NamedTuple
 from sqlalchemy import Connection, bindparam, select, update
 
 from eventstore.transparency import proof, tiles
+from eventstore.transparency.checkpoint import parse
+from eventstore.transparency.divergence import Diverged
 from eventstore.transparency.leaves import ReadLeaves
+from eventstore.transparency.merkle import leaf_hash
 from eventstore.transparency.note import Signature, add_signatures
 from eventstore.transparency.tables import CHECKPOINTS, EDGE, TILES
 
@@ -19,7 +22,7 @@ _NEWEST = select(*_COLUMNS).order_by(CHECKPOINTS.c.size.desc()).limit(1)
 _NEWEST_PUBLISHED = _NEWEST.where(CHECKPOINTS.c.published.is_not(None))
 _OF_SIZE = select(*_COLUMNS).where(CHECKPOINTS.c.size == bindparam("b_size"))
 _PUBLISH = update(CHECKPOINTS).where(CHECKPOINTS.c.size == bindparam("b_size"))
-_SIZE = select(EDGE.c.size)
+_SIZE = select(EDGE.c.size).where(EDGE.c.id == 1)
 
 
 class StoredCheckpoint(NamedTuple):
@@ -96,13 +99,25 @@ def publish(connection: Connection, size: int, cosignatures: list[Signature], no
 
 
 def receipt(connection: Connection, position: int, read_leaves: ReadLeaves) -> str | None:
-    """The receipt of one event under the newest checkpoint, its stored form included; None when not covered yet."""
+    """The receipt of one event under the newest checkpoint, its stored form included; None when not covered yet.
+
+    It is checked before anybody gets it: `Diverged` when it would prove nothing, because the event or the stored tree
+    is not what was signed.
+    """
     head = newest(connection)
     if head is None or not 1 <= position <= head.size:
         return None
-    leaves = read_leaves(connection, position - 1, 1)
-    path = proof.inclusion(proof.Hashes(reader(connection), head.size), position - 1)
-    return proof.receipt(position - 1, path, head.note, leaves[0])
+    index, leaves = position - 1, read_leaves(connection, position - 1, 1)
+    hashes = proof.Hashes(reader(connection), head.size)
+    try:
+        known, path = hashes.of(proof.Subtree(0, index)), proof.inclusion(hashes, index)
+    except LookupError as error:
+        raise Diverged(f"the stored tree of {head.size} leaves has a gap: {error}", position) from error
+    if not leaves or leaf_hash(leaves[0]) != known:
+        raise Diverged.at(position)
+    if proof.root(index, head.size, known, path) != parse(head.note).root:
+        raise Diverged(f"the stored tree of {head.size} leaves is not the one that was signed", position)
+    return proof.receipt(index, path, head.note, leaves[0])
 
 
 def consistency(connection: Connection, old: int, new: int) -> list[bytes]:

@@ -50,15 +50,20 @@ EDGE = Table(
     Column("id", Integer, primary_key=True, autoincrement=False),
     Column("size", BigInteger, nullable=False),
 )
-"""One row, `id` 1: how many leaves the stored tree has. Whoever moves it on holds its lock, so that one process only
-signs the tree of a size. The right edge itself is the partial tiles of that size."""
+"""Row `id` 1: how many leaves the stored tree has. Whoever moves it on holds its lock, so that one process only
+signs the tree of a size. The right edge itself is the partial tiles of that size.
 
-_INSERTS: Mapping[str, Any] = {"postgresql": postgresql.insert, "sqlite": sqlite.insert}
+Row `SUSPECT`: the position at which a process has found that the log is another, 0 once it has been mended."""
+
+SUSPECT = 2
+
+INSERTS: Mapping[str, Any] = {"postgresql": postgresql.insert, "sqlite": sqlite.insert}
+"""By dialect, the insertion that may meet a row that is there."""
 
 
 def put_tile(connection: Connection) -> Any:
     """Stores a tile, in place of a narrower one of its number; a full tile is never replaced."""
-    statement = _INSERTS[connection.dialect.name](TILES)
+    statement = INSERTS[connection.dialect.name](TILES)
     return statement.on_conflict_do_update(
         index_elements=[TILES.c.level, TILES.c.number],
         set_={"width": statement.excluded.width, "hashes": statement.excluded.hashes},
@@ -68,4 +73,4 @@ def put_tile(connection: Connection) -> Any:
 
 def begin_edge(connection: Connection) -> Any:
     """Makes the edge's row, unless there is one."""
-    return _INSERTS[connection.dialect.name](EDGE).values(id=1, size=0).on_conflict_do_nothing()
+    return INSERTS[connection.dialect.name](EDGE).values(id=1, size=0).on_conflict_do_nothing()

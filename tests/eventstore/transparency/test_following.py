@@ -7,7 +7,8 @@ from sqlalchemy.exc import OperationalError
 
 from eventstore.transparency import published
 from eventstore.transparency.checkpoint import parse
-from eventstore.transparency.following import Diverged, Tree
+from eventstore.transparency.divergence import Diverged
+from eventstore.transparency.following import Tree
 from eventstore.transparency.leaves import read_leaves
 from eventstore.transparency.note import Signer
 from tests.eventstore.transparency.memory_tree import mth

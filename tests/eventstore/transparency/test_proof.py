@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from eventstore.transparency.proof import consistency, inclusion, receipt, subtrees
+from eventstore.transparency.proof import consistency, inclusion, receipt, root, subtrees
 from tests.eventstore.transparency.memory_tree import mth, tree_of
 from tests.eventstore.transparency.vectors import CONSISTENCY, INCLUSION, LEAVES
 from verifier.tree import consistent, included, leaf_hash
@@ -26,7 +26,9 @@ def test_every_pair_in_a_small_tree() -> None:
         for old in range(new + 1):
             assert consistent(old, roots[old], new, roots[new], consistency(hashes, old))
         for index in range(new):
-            assert included(leaf_hash(leaves[index]), index, new, inclusion(hashes, index), roots[new])
+            path = inclusion(hashes, index)
+            assert included(leaf_hash(leaves[index]), index, new, path, roots[new])
+            assert root(index, new, leaf_hash(leaves[index]), path) == roots[new]
 
 
 LARGE = [b"%d" % i for i in range(70_000)]
@@ -39,10 +41,11 @@ def test_proofs_across_tiles_and_levels(data: st.DataObject) -> None:
     old = data.draw(st.integers(0, new))
     index = data.draw(st.integers(0, new - 1))
     hashes = LARGE_TREE.hashes(new)
-    root = hashes.range(0, new)
-    assert included(leaf_hash(LARGE[index]), index, new, inclusion(hashes, index), root)
+    whole, path = hashes.range(0, new), inclusion(hashes, index)
+    assert included(leaf_hash(LARGE[index]), index, new, path, whole)
+    assert root(index, new, leaf_hash(LARGE[index]), path) == whole
     old_root = hashes.range(0, old) if old else mth([])
-    assert consistent(old, old_root, new, root, consistency(hashes, old))
+    assert consistent(old, old_root, new, whole, consistency(hashes, old))
 
 
 @given(st.integers(0, 5_000), st.integers(0, 5_000))

@@ -1,6 +1,7 @@
 import pytest
 
 from eventstore.transparency import published
+from eventstore.transparency.divergence import Diverged
 from eventstore.transparency.leaves import read_leaves
 from eventstore.transparency.tiles import encode_entries
 from tests.verifier.published_log import KEY, PublishedLog, events
@@ -50,3 +51,22 @@ def test_what_no_checkpoint_covers_has_no_receipt(log: PublishedLog) -> None:
     with log.engine.connect() as connection:
         for position in (-1, 0, 4):
             assert published.receipt(connection, position, read_leaves) is None
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "UPDATE stored_events SET state = state || ' ' WHERE id = 100",
+        "DELETE FROM stored_events WHERE id = 100",
+        "UPDATE log_tiles SET hashes = (SELECT hashes FROM log_tiles WHERE number = 1 AND level = 0), width = 44",
+        "DELETE FROM log_tiles WHERE level = 0 AND number = 0",
+        "DELETE FROM log_tiles WHERE level = 0 AND number = 1",
+        "UPDATE log_checkpoints SET note = replace(note, substr(note, 26, 10), 'AAAAAAAAAA')",
+    ],
+)
+def test_a_receipt_that_would_prove_nothing_is_not_handed_out(log: PublishedLog, statement: str) -> None:
+    log.grow(300)
+    log.tamper(statement)
+    with log.engine.connect() as connection, pytest.raises(Diverged) as caught:
+        published.receipt(connection, 100, read_leaves)
+    assert caught.value.position == 100

@@ -1,0 +1,94 @@
+"""Going round the log in a running server: is every event still the one whose hash stands in the tree?
+
+Following the tree looks at its edge alone. What somebody changes further back is found here, stretch by stretch, from
+the beginning to the end and from the beginning again, at a cost that nobody notices.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from secrets import randbelow
+from time import perf_counter
+from typing import Any, Protocol
+
+from eventstore.commands import DatabaseAway, Overloaded
+from eventstore.transparency import published
+from eventstore.transparency.comparing import compare
+from eventstore.transparency.divergence import Diverged
+from eventstore.transparency.leaves import ReadLeaves, read_leaves
+from eventstore.transparency.tiles import WIDTH
+
+STRETCH = 32
+"""Events at a time. On SQLite they are read and hashed between two turns of the event loop: in some 0.15 ms, and in
+about a millisecond when each is as long as an event may be."""
+
+STRETCH_IN_THREADS = WIDTH
+"""Events at a time where nobody waits for a read: a whole tile, since each question costs more than its answer."""
+
+REST = 99
+"""How many times as long as a stretch took nothing is done after it: one percent of a core is the most it costs."""
+
+LEAST_REST_S = 0.02
+"""Rest even when a stretch took no time that could be measured."""
+
+AWAY_S = 1.0
+"""Rest when the database is away, or when there is no tree yet."""
+
+
+class Keeper(Protocol):
+    """Who is told."""
+
+    diverged: str | None
+
+    async def diverge(self, found: Diverged) -> None: ...
+
+
+class Rounds:
+    """One per process; none knows where the others are.
+
+    `begin` chooses, below the tree's size, where the first round begins: at random, so that the end of a long log is
+    read also by servers that never live for a whole round. `now` (seconds) and `sleep` are a clock's.
+    """
+
+    def __init__(
+        self,
+        ledger: Any,
+        keeper: Keeper,
+        *,
+        leaves: ReadLeaves = read_leaves,
+        stretch: int = STRETCH,
+        begin: Callable[[int], int] = randbelow,
+        now: Callable[[], float] = perf_counter,
+        sleep: Callable[[float], Awaitable[object]] = asyncio.sleep,
+    ) -> None:
+        self._ledger = ledger
+        self._keeper = keeper
+        self._leaves = leaves
+        self._stretch = stretch
+        self._begin = begin
+        self._now = now
+        self._sleep = sleep
+        self.next: int | None = None
+        """The index of the next event that is compared; None before the first."""
+
+    async def run(self) -> None:
+        """Goes round until cancelled, or until the log has diverged."""
+        while self._keeper.diverged is None:
+            began = self._now()
+            try:
+                compared = await self.step()
+            except (DatabaseAway, Overloaded):
+                compared = False
+            await self._sleep(max(LEAST_REST_S, REST * (self._now() - began)) if compared else AWAY_S)
+
+    async def step(self) -> bool:
+        """One stretch; whether there was one. The keeper is told of what does not fit."""
+        if self.next is None:
+            size = await self._ledger.read(published.size)
+            if not size:
+                return False
+            self.next = self._begin(size)
+        try:
+            self.next = await self._ledger.read(compare, self.next, self._stretch, self._leaves)
+        except Diverged as found:
+            await self._keeper.diverge(found)
+        return True

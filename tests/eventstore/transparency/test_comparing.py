@@ -1,0 +1,139 @@
+from collections.abc import Sequence
+from typing import Any
+
+import pytest
+from sqlalchemy import Connection, text
+
+from eventstore.transparency import divergence, published
+from eventstore.transparency.comparing import compare, examine
+from eventstore.transparency.divergence import Diverged
+from eventstore.transparency.following import Tree
+from eventstore.transparency.leaves import ReadLeaves, read_leaves
+from eventstore.transparency.merkle import leaf_hash
+from tests.verifier.published_log import ORIGIN, PublishedLog, events, signing
+
+
+def once_round(log: PublishedLog, at_most: int = 100, leaves: ReadLeaves = read_leaves) -> list[int]:
+    """Compares the whole log; the indices at which it went on."""
+    visited = [0]
+    with log.engine.connect() as connection:
+        while index := compare(connection, visited[-1], at_most, leaves):
+            visited.append(index)
+    return visited
+
+
+def test_a_round_goes_through_the_whole_log_and_no_stretch_beyond_its_tile(log: PublishedLog) -> None:
+    assert once_round(log) == [0]
+    log.grow(300)
+    assert once_round(log) == [0, 100, 200, 256]
+    assert once_round(log, 1_000) == [0, 256]
+    log.grow(212)
+    assert once_round(log, 256) == [0, 256]
+
+
+def test_what_is_not_in_the_tree_yet_is_not_compared(log: PublishedLog) -> None:
+    log.grow(10)
+    log.append(events(10, 11))
+    assert once_round(log, 8) == [0, 8]
+    with log.engine.connect() as connection:
+        assert compare(connection, 10, 8, read_leaves) == 0
+
+
+CHANGES = {
+    "changed": ("UPDATE stored_events SET state = replace(state, 'é 120', 'é 121') WHERE id = 120", 120),
+    "removed": ("DELETE FROM stored_events WHERE id = 120", 120),
+    "all_removed": ("DELETE FROM stored_events WHERE id >= 100", 100),
+    "moved": ("UPDATE stored_events SET id = id + 1000 WHERE id = 200", 200),
+    "last": ("UPDATE stored_events SET state = state || ' ' WHERE id = 300", 300),
+    "first": ("UPDATE stored_events SET state = '' WHERE id = 1", 1),
+}
+
+
+@pytest.mark.parametrize("change", CHANGES)
+@pytest.mark.parametrize("at_most", [32, 256])
+def test_a_change_anywhere_is_found_with_its_position(log: PublishedLog, change: str, at_most: int) -> None:
+    log.grow(300)
+    statement, position = CHANGES[change]
+    log.tamper(statement)
+    with pytest.raises(Diverged) as caught:
+        once_round(log, at_most)
+    assert caught.value.position == position
+    assert str(caught.value) == f"the event at position {position} is not the one that the tree holds"
+
+
+@pytest.mark.parametrize("spoilt", ["CAST(X'FF00FE' AS TEXT)", "X'7B7D'"])
+def test_bytes_that_are_no_text_are_found(log: PublishedLog, spoilt: str) -> None:
+    if log.engine.dialect.name != "sqlite":
+        pytest.skip("PostgreSQL refuses them")
+    log.grow(300)
+    log.tamper(f"UPDATE stored_events SET state = {spoilt} WHERE id = 120")  # noqa: S608 - a test's own words
+    with pytest.raises(Diverged) as caught:
+        once_round(log)
+    assert caught.value.position == 120
+
+
+def forge(log: PublishedLog, position: int, change: str) -> None:
+    """Changes an event together with its hash in the tile."""
+    log.tamper("UPDATE stored_events SET state = :s WHERE id = :p", s=change, p=position)
+    forge_tile(log, 0, (position - 1) // 256, (position - 1) % 256, leaf_hash(change.encode()))
+
+
+def forge_tile(log: PublishedLog, level: int, number: int, at: int, hash_: bytes) -> None:
+    of = {"l": level, "n": number}
+    with log.engine.begin() as connection:
+        old = bytes(connection.scalar(text("SELECT hashes FROM log_tiles WHERE level = :l AND number = :n"), of) or b"")
+        new = old[: at * 32] + hash_ + old[at * 32 + 32 :]
+        connection.execute(text("UPDATE log_tiles SET hashes = :h WHERE level = :l AND number = :n"), {**of, "h": new})
+
+
+def test_a_tile_that_was_forged_with_its_event_contradicts_the_tile_above(log: PublishedLog) -> None:
+    log.grow(600)
+    forge(log, 300, "{}")
+    with pytest.raises(Diverged, match="tile 1 of level 0") as caught:
+        once_round(log)
+    assert caught.value.position == 512
+
+
+def test_so_does_one_further_up(log: PublishedLog) -> None:
+    def made(_: Connection, start: int, limit: int) -> Sequence[bytes]:
+        return [b"%d" % index for index in range(start, min(start + limit, 256 * 257))]
+
+    with log.engine.begin() as connection:
+        tree = Tree(ORIGIN, signing, log.clock, largest_step=100_000)
+        tree.follow(connection, made)
+    assert len(once_round(log, 256, made)) == 257
+    forge_tile(log, 2, 0, 0, bytes(32))
+    with pytest.raises(Diverged, match="tile 0 of level 1") as caught:
+        once_round(log, 256, made)
+    assert caught.value.position == 256 * 256
+
+
+def test_a_tile_that_is_missing_is_found(log: PublishedLog) -> None:
+    log.grow(600)
+    log.tamper("DELETE FROM log_tiles WHERE level = 0 AND number = 1")
+    with pytest.raises(Diverged, match="lacks its tile 1 of level 0"):
+        once_round(log)
+
+
+@pytest.mark.parametrize("position", [1, 300, 512, 600])
+def test_who_was_told_of_a_position_examines_it(log: PublishedLog, position: int) -> None:
+    log.grow(600)
+
+    def run(work: Any, *given: Any) -> Any:
+        with log.engine.begin() as connection:
+            return work(connection, *given)
+
+    assert run(examine, read_leaves) is None
+    run(divergence.tell, position)
+    assert run(published.size) == 600
+    assert run(examine, read_leaves) == position
+    log.tamper("UPDATE stored_events SET state = state || ' ' WHERE id = :p", p=position)
+    with pytest.raises(Diverged):
+        run(examine, read_leaves)
+    log.tamper("UPDATE stored_events SET state = substr(state, 1, length(state) - 1) WHERE id = :p", p=position)
+    assert run(examine, read_leaves) == position
+    run(divergence.clear, position + 1)
+    assert run(divergence.told) == position
+    run(divergence.clear, position)
+    assert run(divergence.told) is None
+    assert run(examine, read_leaves) is None
