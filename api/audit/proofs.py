@@ -7,12 +7,16 @@ from litestar.params import PathParameter
 
 from api.access import needing
 from api.audit.asking import READ, auditor
-from api.problems import Missing
+from api.problems import Missing, Unavailable
 from eventstore.transparency import published
+from eventstore.transparency.divergence import Diverged
 from eventstore.transparency.leaves import read_leaves
 
 TEXT = "text/plain"
 """The framework adds the charset."""
+
+UNTIL_MENDED = 60
+"""Seconds after which to ask again: nothing but an operator ends it."""
 
 
 @get(
@@ -29,11 +33,19 @@ async def proof(
     """A C2SP tlog-proof: the event's stored form, its path through the tree, and the newest checkpoint.
 
     `grantlog audit check-receipt` checks it with nothing but the log's verifier key. 404 beyond the newest checkpoint,
-    which follows the log within a second.
+    which follows the log within a second. 503 when event and tree do not fit together any more: the receipt would prove
+    nothing, and the log is signed no more.
     """
     asking = auditor(request)
-    receipt = await asking.here.ledger.read(published.receipt, position, read_leaves)
+    receipt, diverged = None, None
+    try:
+        receipt = await asking.here.ledger.read(published.receipt, position, read_leaves)
+    except Diverged as found:
+        diverged = found
+        await asking.here.transparency.diverge(found)
     await asking.record("proof", {"position": str(position)}, 0 if receipt is None else 1, unsealed=False)
+    if diverged is not None:
+        raise Unavailable(f"No receipt can be given: {diverged}.", retry_after=UNTIL_MENDED, reason="log_diverged")
     if receipt is None:
         raise Missing("No checkpoint covers this position yet.")
     return Response(receipt.encode(), media_type=TEXT)

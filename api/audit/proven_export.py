@@ -14,6 +14,7 @@ from api.problems import Invalid, Unavailable
 from eventstore import searching
 from eventstore.searching import Criteria
 from eventstore.transparency import published
+from eventstore.transparency.divergence import Diverged
 from eventstore.transparency.exporting import ProvenExport
 from eventstore.transparency.proof import Hashes
 from eventstore.transparency.published import StoredCheckpoint
@@ -76,7 +77,14 @@ async def proven(
     start: int | None = None
     while True:
         some, start = await asking.here.ledger.read(part, start)
+        await _told(asking, export)
         yield some
         if start is None:
             break
     yield Part(await asking.here.ledger.read(end), 0)
+
+
+async def _told(asking: Auditor, export: ProvenExport) -> None:
+    """A record that does not fit stays in the export, where whoever checks will meet it; it is an alarm at once."""
+    if export.misfit is not None:
+        await asking.here.transparency.diverge(Diverged.at(export.misfit))

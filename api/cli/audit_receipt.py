@@ -46,11 +46,17 @@ def receipt(subject: str, output: Path | None) -> None:
 
 
 async def _receipt(here: Here, raw: str | None, subject: str) -> str:
-    from eventstore.transparency import published
+    from eventstore.transparency import divergence, published
+    from eventstore.transparency.divergence import Diverged
     from eventstore.transparency.leaves import read_leaves
 
     position = int(subject) if raw is None else await here.ledger.read(_issued_at, here.format, raw)
-    written = await here.ledger.read(published.receipt, position, read_leaves)
+    try:
+        written = await here.ledger.read(published.receipt, position, read_leaves)
+    except Diverged as found:
+        # Running servers look there at once, and sign nothing more.
+        await here.ledger.maintain(divergence.tell, position)
+        raise Failure(f"no receipt can be given: {found}") from None
     if written is None:
         raise Failure(f"no checkpoint covers position {position}; a running server signs one within a second")
     return written

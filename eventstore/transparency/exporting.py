@@ -6,8 +6,10 @@ The format is described where it is read, in `verifier/export.py`: records, gaps
 import json
 from collections.abc import Iterator
 
+from eventstore.transparency.merkle import leaf_hash
 from eventstore.transparency.note import base64_of
-from eventstore.transparency.proof import Hashes, subtrees
+from eventstore.transparency.proof import Hashes, Subtree, subtrees
+from eventstore.transparency.tiles import WIDTH
 
 
 class ProvenExport:
@@ -17,6 +19,9 @@ class ProvenExport:
         self._hashes = hashes
         self._note = note
         self._next = 1
+        self.misfit: int | None = None
+        """The first position whose record is not the one that the tree holds. It is in the export all the same: whoever
+        checks that finds it tampered with, and has what stands there as evidence."""
 
     @property
     def size(self) -> int:
@@ -28,6 +33,10 @@ class ProvenExport:
         if not self._next <= position <= self.size:
             raise ValueError(f"position {position} is out of order, or not covered by the checkpoint")
         yield from self._gap(position)
+        if self.misfit is None and leaf_hash(leaf) != self._hashes.of(Subtree(0, position - 1)):
+            self.misfit = position
+        if position % WIDTH == 0:
+            self._hashes.forget()
         yield leaf + b"\n"
         self._next = position + 1
 

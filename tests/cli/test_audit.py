@@ -15,6 +15,8 @@ from sqlalchemy import text
 
 from eventstore.engines import migrating
 from eventstore.transparency import log_key, published
+from eventstore.transparency.comparing import examine
+from eventstore.transparency.divergence import Diverged
 from eventstore.transparency.following import Tree
 from eventstore.transparency.leaves import read_leaves
 from security.clock import SystemClock
@@ -144,6 +146,20 @@ def test_without_a_key_of_ones_own_nothing_is_proved(cli: CommandLine, vkey: str
 def test_a_file_without_a_token_is_named(cli: CommandLine, vkey: str, held: str) -> None:
     result = cli.run("audit", "verify", "http://127.0.0.1:9/", "--key", vkey, "--token-file", "-", stdin=held, exits=2)
     assert "--token-file" in result.stderr
+
+
+def test_no_receipt_is_written_that_would_prove_nothing(cli: CommandLine, vkey: str, tmp_path: Path) -> None:
+    followed(cli)
+    tamper(cli, "UPDATE stored_events SET state = state || ' ' WHERE id = 2")
+    written = tmp_path / "receipt"
+    result = cli.run("audit", "receipt", "2", "--output", str(written), exits=1)
+    assert "no receipt can be given: the event at position 2 is not the one that the tree holds" in result.stderr
+    assert not written.exists()
+    # A running server examines that position before it signs again.
+    engine = migrating(cli.database_url)
+    with engine.connect() as connection, pytest.raises(Diverged):
+        examine(connection, read_leaves)
+    engine.dispose()
 
 
 def test_a_receipt_is_checked_without_the_database(cli: CommandLine, vkey: str, tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ import json
 import pytest
 
 from api.audit import readings
-from tests.scenarios.test_transparency import followed, pinned
+from tests.scenarios.test_transparency import change, diverged, followed, pinned, resting
 from tests.scenarios.world import World
 from verifier.export import verify_export
 from verifier.note import Key
@@ -85,3 +85,14 @@ async def test_where_there_is_no_proof_none_is_promised(world: World, query: dic
     assert answer.status_code == 400
     assert answer.json()["errors"][0]["field"] == "proof"
     assert await world.head() == head
+
+
+async def test_a_changed_record_is_exported_as_it_stands_and_raises_the_alarm(world: World) -> None:
+    bearer = await auditors(world)
+    await followed(world)
+    resting(world)
+    change(world, '"version":', '"version": ')
+    text = await exported(world, bearer)
+    assert b'"version": ' in text.splitlines()[1]
+    assert check(text, await pinned(world)).outcome == "tampered"
+    await diverged(world, 2)

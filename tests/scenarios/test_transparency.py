@@ -5,9 +5,11 @@ import json
 
 import httpx
 import pytest
+from sqlalchemy import text
 
 from domain import log_key
 from eventstore.transparency import published
+from tests.processes.hostile import unprotected
 from tests.scenarios.world import SYSTEM, World
 from verifier.note import Cosigner, Key, open_note, parse_checkpoint
 from verifier.receipt import check_receipt
@@ -140,6 +142,68 @@ async def test_a_log_that_was_rewritten_is_not_served_as_if_nothing_happened(wor
     answer = await world.client.get("/health/ready")
     assert answer.status_code == 503
     assert answer.json()["checks"]["log"] == keeper.diverged
+
+
+def change(world: World, before: str, after: str, position: int = 2) -> None:
+    """What somebody does to an event who owns the database."""
+    with unprotected(world.settings.database_url) as connection:
+        statement = text("UPDATE stored_events SET state = replace(state, :b, :a) WHERE id = :p")
+        connection.execute(statement, {"b": before, "a": after, "p": position})
+
+
+def resting(world: World) -> None:
+    """Has the round rest for good: in a long log it is elsewhere most of the time."""
+    for task in world.services.transparency._tasks[1:]:
+        task.cancel()
+
+
+async def diverged(world: World, position: int) -> None:
+    """That the server says so in every place, and signs nothing more."""
+    reason = f"the event at position {position} is not the one that the tree holds"
+    ready = await world.client.get("/health/ready")
+    assert (ready.status_code, ready.json()["checks"]["log"]) == (503, reason)
+    assert "grantlog_log_diverged 1.0" in (await world.client.get("/metrics")).text.splitlines()
+    before = await world.services.ledger.read(published.size)
+    await world.define_scopes("after:wards")
+    assert await followed(world) == before < await world.head()
+
+
+async def test_a_changed_event_is_noticed_by_the_server_itself(world: World) -> None:
+    await followed(world)
+    change(world, '"position":2', '"position":9')
+    keeper = world.services.transparency.keeper
+    assert keeper is not None
+    while keeper.diverged is None:
+        await asyncio.sleep(0.02)
+    await diverged(world, 2)
+
+
+async def test_of_a_changed_event_no_receipt_is_handed_out_and_the_alarm_is_raised(world: World) -> None:
+    bearer = {"authorization": f"Bearer {await world.token('audit:read')}"}
+    size = await followed(world)
+    change(world, '"position":2', '"position":9')
+    answer = await world.client.get("/audit/proofs/2", headers=bearer)
+    assert (answer.status_code, answer.headers["retry-after"]) == (503, "60")
+    assert answer.headers["content-type"] == "application/problem+json"
+    problem = answer.json()
+    assert problem["reason"] == "log_diverged"
+    assert problem["detail"] == "No receipt can be given: the event at position 2 is not the one that the tree holds."
+    (asked,) = await world.events("audit.read")
+    assert (asked.event.question, asked.event.count) == ("proof", 0)
+    await diverged(world, 2)
+    # What fits is proved as before, under the last checkpoint that was signed.
+    sound = await world.client.get(f"/audit/proofs/{size}", headers=bearer)
+    assert check_receipt(sound.text, [await pinned(world)]).outcome == "verified"
+
+
+async def test_receipts_raise_the_alarm_without_waiting_for_the_round(world: World) -> None:
+    await followed(world)
+    resting(world)
+    bearer = {"authorization": f"Bearer {await world.token('audit:read')}"}
+    change(world, '"position":2', '"position":9')
+    assert world.services.transparency.problem is None
+    assert (await world.client.get("/audit/proofs/2", headers=bearer)).status_code == 503
+    await diverged(world, 2)
 
 
 @pytest.mark.parametrize("settings_given", [{"public_burst": 3}])
