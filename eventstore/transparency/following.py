@@ -9,7 +9,7 @@ from eventstore.transparency import proof, published
 from eventstore.transparency.checkpoint import Checkpoint
 from eventstore.transparency.divergence import Diverged
 from eventstore.transparency.leaves import ReadLeaves
-from eventstore.transparency.merkle import Edge, leaf_hash, widths
+from eventstore.transparency.merkle import EMPTY_ROOT, Edge, leaf_hash, widths
 from eventstore.transparency.note import Signer
 from eventstore.transparency.tables import CHECKPOINTS, EDGE, begin_edge, put_tile
 from eventstore.transparency.tiles import HASH_BYTES, HEIGHT, WIDTH, Tile
@@ -61,6 +61,7 @@ class Tree:
         self._clock = clock
         self._witnessed = witnessed
         self._largest_step = largest_step
+        self._seen = (0, EMPTY_ROOT)
 
     def follow(self, connection: Connection, read_leaves: ReadLeaves) -> Followed:
         """One step in the caller's transaction: grow and keep. Repeat while `more`. Raises `Diverged`."""
@@ -73,9 +74,11 @@ class Tree:
         """Reads and hashes what the log has beyond the tree, without a lock and without writing; None when nothing.
 
         Raises `Diverged` when the tree's newest leaf is not the log's event at that position any more (the log was cut
-        or rewritten), or when the stored tree is not the one that its newest checkpoint signed.
+        or rewritten), when the stored tree is not the one that its newest checkpoint signed, or when it does not begin
+        with the tree that this process saw last.
         """
         edge = stored_edge(connection)
+        self._compare_with_the_last(connection, edge)
         before = edge.size
         overlap = min(before, 1)
         leaves = read_leaves(connection, before - overlap, self._largest_step + overlap)
@@ -87,6 +90,29 @@ class Tree:
         full = edge.append(fresh)
         checkpoint = Checkpoint(self.origin, edge.size, edge.root())
         return Growth(before, checkpoint, (*full, *edge.partial()), len(fresh) == self._largest_step)
+
+    def remember(self, kept: Checkpoint) -> None:
+        """What this process has signed: once it is committed, every later tree must begin with it.
+
+        Whoever owns the database can remove the tree, and have it built anew over other events. Only who remembers what
+        was there does not sign that.
+        """
+        self._seen = (kept.size, kept.root)
+
+    def _compare_with_the_last(self, connection: Connection, edge: Edge) -> None:
+        size, root = self._seen
+        now = edge.root()
+        if edge.size < size:
+            raise Diverged(f"the tree had {size} leaves and has {edge.size} now")
+        if (edge.size, now) == self._seen:
+            return
+        try:
+            path = published.consistency(connection, size, edge.size)
+        except LookupError as error:
+            raise Diverged(f"the stored tree of {edge.size} leaves has a gap: {error}") from error
+        if not proof.consistent(size, root, edge.size, now, path):
+            raise Diverged(f"the tree of {edge.size} leaves does not begin with that of {size}")
+        self._seen = (edge.size, now)
 
     def keep(self, connection: Connection, growth: Growth) -> str | None:
         """Stores a growth and signs its checkpoint, in the caller's transaction; None when another process was faster.

@@ -100,6 +100,7 @@ class Keeper:
             self._beaten = await self._ledger.maintain(self._tree.keep, growth) is None
             if self._beaten:
                 return False
+            self._tree.remember(growth.checkpoint)
             if growth.more:
                 return True
         if self._witnesses is not None:

@@ -118,6 +118,27 @@ def consistency(hashes: Hashes, old: int) -> list[bytes]:
     return proof[::-1]
 
 
+def consistent(old: int, old_root: bytes, new: int, new_root: bytes, path: Sequence[bytes]) -> bool:
+    """Whether a consistency proof shows the smaller tree to be the beginning of the larger (RFC 9162 §2.1.4.2)."""
+    if old in (0, new):
+        return not path and (old == 0 or old_root == new_root)
+    # A tree of 2**k leaves is a node of the larger one, and left out of the proof.
+    first, *others = path if old & (old - 1) else (old_root, *path)
+    index, last = old - 1, new - 1
+    while index % 2:
+        index, last = index >> 1, last >> 1
+    smaller = larger = first
+    for sibling in others:
+        if index % 2 or index == last:
+            smaller, larger = node_hash(sibling, smaller), node_hash(sibling, larger)
+            while index and not index % 2:
+                index, last = index >> 1, last >> 1
+        else:
+            larger = node_hash(larger, sibling)
+        index, last = index >> 1, last >> 1
+    return (smaller, larger, last) == (old_root, new_root, 0)
+
+
 def receipt(index: int, path: Sequence[bytes], note: str, leaf: bytes | None = None) -> str:
     """A receipt that can be checked offline (C2SP tlog-proof, "Format"). A `leaf` travels as the extra data.
 

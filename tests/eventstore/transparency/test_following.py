@@ -149,6 +149,47 @@ def test_over_a_log_that_is_another_nothing_is_signed(log: PublishedLog, size: i
         step(log, Tree(ORIGIN, signing, log.clock))
 
 
+@pytest.mark.parametrize("size", [10, 256, 300])
+@pytest.mark.parametrize("upto", [0, 5, 20])
+def test_a_tree_that_was_built_anew_over_other_events_is_not_signed(log: PublishedLog, size: int, upto: int) -> None:
+    tree = Tree(ORIGIN, signing, log.clock)
+    log.append(events(size))
+    step(log, tree)
+    assert step(log, tree) is None
+    log.tamper("UPDATE stored_events SET state = state || ' ' WHERE id = 7")
+    for table in ("log_tiles", "log_checkpoints", "log_edge"):
+        log.tamper(f"DELETE FROM {table}")  # noqa: S608 - a test's own words
+    if upto:
+        log.append(events(upto, size + 1))
+        # Whoever does not know what was there signs this one.
+        step(log, Tree(ORIGIN, lambda _: [Signer(ORIGIN, bytes(32))], log.clock))
+    with pytest.raises(Diverged, match="does not begin with" if upto else "and has 0 now"):
+        step(log, tree)
+
+
+def test_what_this_process_signed_is_remembered_at_once(log: PublishedLog) -> None:
+    tree = Tree(ORIGIN, signing, log.clock)
+    log.append(events(10))
+    with log.engine.begin() as connection:
+        growth = tree.grow(connection, read_leaves)
+        assert growth is not None
+        tree.keep(connection, growth)
+    tree.remember(growth.checkpoint)
+    log.tamper("UPDATE stored_events SET state = state || ' ' WHERE id = 7")
+    log.forge_everything()
+    with pytest.raises(Diverged, match="does not begin with"):
+        step(log, tree)
+
+
+def test_what_other_processes_added_is_the_same_tree(log: PublishedLog) -> None:
+    tree = Tree(ORIGIN, signing, log.clock)
+    for more in (1, 3, 252, 1, 100, 300):
+        log.grow(more)
+        assert step(log, tree) is None
+    log.append([event(658, "grant:9", 1, 6000)])
+    assert step(log, tree) is not None
+
+
 def test_the_log_ends_at_its_first_gap(log: PublishedLog) -> None:
     log.append([*events(5), event(7, "grant:9", 1, 60)])
     assert parse(log.follow()).size == 5

@@ -3,6 +3,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from eventstore.transparency.proof import consistency, inclusion, receipt, root, subtrees
+from eventstore.transparency.proof import consistent as shown
 from tests.eventstore.transparency.memory_tree import mth, tree_of
 from tests.eventstore.transparency.vectors import CONSISTENCY, INCLUSION, LEAVES
 from verifier.tree import consistent, included, leaf_hash
@@ -24,7 +25,11 @@ def test_every_pair_in_a_small_tree() -> None:
     for new in range(35):
         hashes = tree.hashes(new)
         for old in range(new + 1):
-            assert consistent(old, roots[old], new, roots[new], consistency(hashes, old))
+            between = consistency(hashes, old)
+            assert consistent(old, roots[old], new, roots[new], between)
+            assert shown(old, roots[old], new, roots[new], between)
+            assert not shown(old, roots[old], new, roots[new - 1], between) or not old
+            assert not shown(old, bytes(32), new, roots[new], between) or not old
         for index in range(new):
             path = inclusion(hashes, index)
             assert included(leaf_hash(leaves[index]), index, new, path, roots[new])
@@ -45,7 +50,9 @@ def test_proofs_across_tiles_and_levels(data: st.DataObject) -> None:
     assert included(leaf_hash(LARGE[index]), index, new, path, whole)
     assert root(index, new, leaf_hash(LARGE[index]), path) == whole
     old_root = hashes.range(0, old) if old else mth([])
-    assert consistent(old, old_root, new, whole, consistency(hashes, old))
+    between = consistency(hashes, old)
+    assert consistent(old, old_root, new, whole, between)
+    assert shown(old, old_root, new, whole, between)
 
 
 @given(st.integers(0, 5_000), st.integers(0, 5_000))
