@@ -25,7 +25,7 @@ STRETCH_IN_THREADS = WIDTH
 """Events at a time where nobody waits for a read: a whole tile, since each question costs more than its answer."""
 
 REST = 99
-"""How many times as long as a stretch took nothing is done after it: one percent of a core is the most it costs."""
+"""How many times as long as a stretch took nothing is done after it, so that it costs one percent of a core."""
 
 LEAST_REST_S = 0.02
 """Rest even when a stretch took no time that could be measured."""

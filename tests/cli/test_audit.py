@@ -148,6 +148,22 @@ def test_a_file_without_a_token_is_named(cli: CommandLine, vkey: str, held: str)
     assert "--token-file" in result.stderr
 
 
+def test_after_a_compromise_the_old_key_alone_proves_nothing_and_both_do(
+    cli: CommandLine, vkey: str, tmp_path: Path
+) -> None:
+    kept = tmp_path / "kept"
+    kept.write_text(followed(cli))
+    new = cli.json("audit", "rotate-key", "--compromised")["verifier_key"]
+    followed(cli)
+    result = cli.run("audit", "verify", cli.database_url, "--key", vkey, exits=1)
+    assert result.stdout.startswith("TAMPERED: the newest checkpoint is not signed by the pinned key ")
+    page = (Path(__file__).parents[2] / "docs" / "audit.md").read_text(encoding="utf-8")
+    assert "`the newest checkpoint is not signed by the pinned key …, but by …`" in page
+    both = ("--key", vkey, "--key", new)
+    result = cli.run("audit", "verify", cli.database_url, *both, "--checkpoint", str(kept))
+    assert result.stdout.startswith("VERIFIED")
+
+
 def test_no_receipt_is_written_that_would_prove_nothing(cli: CommandLine, vkey: str, tmp_path: Path) -> None:
     followed(cli)
     tamper(cli, "UPDATE stored_events SET state = state || ' ' WHERE id = 2")
