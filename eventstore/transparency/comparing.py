@@ -5,7 +5,7 @@ from sqlalchemy import Connection
 from eventstore.transparency import divergence, published
 from eventstore.transparency.divergence import Diverged
 from eventstore.transparency.leaves import ReadLeaves
-from eventstore.transparency.merkle import fold, leaf_hash
+from eventstore.transparency.merkle import fold, leaf_hash, split
 from eventstore.transparency.tiles import HASH_BYTES, WIDTH, width_in
 
 
@@ -28,7 +28,7 @@ def compare(connection: Connection, index: int, at_most: int, read_leaves: ReadL
         raise Diverged(f"the tree of {size} leaves lacks its tile {number} of level 0", index + 1)
     found = [leaf_hash(leaf) for leaf in read_leaves(connection, index, end - index)]
     if b"".join(found) != hashes[(index - first) * HASH_BYTES : (end - first) * HASH_BYTES]:
-        expected = _split(hashes)[index - first :]
+        expected = split(hashes)[index - first :]
         same = next((at for at, hash_ in enumerate(found) if hash_ != expected[at]), len(found))
         raise Diverged.at(index + same + 1)
     if end % WIDTH == 0:
@@ -41,7 +41,7 @@ def _compare_upwards(connection: Connection, size: int, number: int, hashes: byt
     while True:
         above, at = divmod(number, WIDTH)
         parent = published.tile(connection, level + 1, above, width_in(size, level + 1, above))
-        if parent is None or parent[at * HASH_BYTES :][:HASH_BYTES] != fold(_split(hashes)):
+        if parent is None or parent[at * HASH_BYTES :][:HASH_BYTES] != fold(split(hashes)):
             raise Diverged(f"the tile {number} of level {level} is not the one that the tree was built over", last)
         if at + 1 < WIDTH:
             return
@@ -55,7 +55,3 @@ def examine(connection: Connection, read_leaves: ReadLeaves) -> int | None:
         compare(connection, (position - 1) // WIDTH * WIDTH, WIDTH, read_leaves)
         published.receipt(connection, position, read_leaves)
     return position
-
-
-def _split(hashes: bytes) -> list[bytes]:
-    return [hashes[at : at + HASH_BYTES] for at in range(0, len(hashes), HASH_BYTES)]

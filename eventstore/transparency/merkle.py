@@ -43,7 +43,7 @@ class Edge:
 
     def __init__(self, size: int = 0, partial: Sequence[bytes] = ()) -> None:
         self.size = size
-        self._levels = [_split(hashes) for hashes in partial] or [[]]
+        self._levels = [split(hashes) for hashes in partial] or [[]]
         if [len(hashes) for hashes in self._levels] != widths(size):
             raise ValueError(f"this is not the right edge of a tree of {size} leaves")
 
@@ -100,6 +100,7 @@ def widths(size: int) -> list[int]:
     return found
 
 
-def _split(hashes: bytes) -> list[bytes]:
+def split(hashes: bytes) -> list[bytes]:
+    """The hashes of a tile, one by one."""
     bounds = range(0, len(hashes) + HASH_BYTES, HASH_BYTES)
     return [hashes[a:b] for a, b in pairwise(bounds)]

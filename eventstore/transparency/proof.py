@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
-from eventstore.transparency.merkle import fold, node_hash
+from eventstore.transparency.merkle import fold, node_hash, split
 from eventstore.transparency.note import base64_of
 from eventstore.transparency.tiles import HASH_BYTES, HEIGHT, WIDTH, width_in
 
@@ -33,7 +33,7 @@ class Hashes:
         tile = self._tile(level, first // WIDTH)
         start = first % WIDTH * HASH_BYTES
         end = start + (HASH_BYTES << rest)
-        return fold([tile[i : i + HASH_BYTES] for i in range(start, end, HASH_BYTES)])
+        return fold(split(tile[start:end]))
 
     def range(self, start: int, end: int) -> bytes:
         """The Merkle Tree Hash of D[start:end], where a split of the tree begins such a range at `start`."""

@@ -18,8 +18,8 @@ from eventstore.transparency.leaves import ReadLeaves, read_leaves
 from eventstore.transparency.tiles import WIDTH
 
 STRETCH = 32
-"""Events at a time. On SQLite they are read and hashed between two turns of the event loop: in some 0.15 ms, and in
-about a millisecond when each is as long as an event may be."""
+"""Events at a time. On SQLite they are read and hashed between two turns of the event loop: a fraction of a
+millisecond, and a few when each is as long as an event may be."""
 
 STRETCH_IN_THREADS = WIDTH
 """Events at a time where nobody waits for a read: a whole tile, since each question costs more than its answer."""
