@@ -1,14 +1,13 @@
 """By what a wrong master key shows before anything is written with it: a named secret that it must open."""
 
-from sqlalchemy import Connection, select, update
+from sqlalchemy import Connection
 
-from eventstore.stored import head
+from eventstore import indexing_key
 from security.clock import Moment
 from security.keyring import Keyring, MasterKeyError, WrapBroken
 from security.vault import Vault
 
 PROOF = "master-key"
-_INDEXED_BY = select(head.c.indexed_by).where(head.c.id == 1)
 
 
 def put_proof(connection: Connection, vault: Vault, keyring: Keyring, now: Moment) -> None:
@@ -27,14 +26,9 @@ def key_problem(connection: Connection, vault: Vault, keyring: Keyring) -> str |
         return "the master key does not open this database's vault: start with the key that it was made with"
     if proof is not None and proof.value.decode() != keyring.derivation_id:
         return "the oldest master key is missing: blind indexes come from it until the projections are rebuilt"
-    if connection.scalar(_INDEXED_BY) not in (None, keyring.derivation_id):
+    if indexing_key.told(connection) not in (None, keyring.derivation_id):
         return "another master key is being retired: finish `grantlog keys retire` with the key alone that stays"
     return None
-
-
-def begin_indexing(connection: Connection, keyring: Keyring) -> None:
-    """From this transaction's end on nobody writes whose blind indexes come from another master key."""
-    connection.execute(update(head).where(head.c.id == 1).values(indexed_by=keyring.derivation_id))
 
 
 def finish_indexing(connection: Connection, vault: Vault, keyring: Keyring, now: Moment) -> None:

@@ -40,7 +40,8 @@ def retire() -> None:
     """
     from api.cli.opening import load_settings, open_keys, require_schema
     from api.cli.progress import Bar
-    from api.key_proof import PROOF, begin_indexing, finish_indexing
+    from api.key_proof import PROOF, finish_indexing
+    from eventstore import indexing_key
     from eventstore.engines import migrating
     from eventstore.privacy import Privacy
     from eventstore.rebuilding import Rebuild
@@ -69,7 +70,7 @@ def retire() -> None:
     if not is_wrapped:
         raise Failure("the vault is not wrapped with this key: run `grantlog keys rewrap` with both first")
     with engine.begin() as connection:
-        begin_indexing(connection, keyring)
+        indexing_key.tell(connection, keyring.derivation_id)
     privacy = Privacy(Sealer(vault), BlindIndex(keyring))
     role = server_role(settings.database_url, owner)
     with Bar("accounts") as bar:
