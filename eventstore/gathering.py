@@ -12,19 +12,17 @@ V = TypeVar("V")
 MOST = 64
 """Keys of one read. Who waits for many others waits no longer than for a few."""
 
-AT_ONCE = 4
-"""Reads that are on their way at a time: as many as there are threads that read."""
-
 
 class Gathering(Generic[K, V]):
     """Gathers the keys that are asked for while reads are on their way, and reads them all with the next one.
 
     Nobody is answered by a read that began before they asked: it may not have seen what they know of. It lives on one
-    event loop.
+    event loop. `at_once` reads are on their way at a time: as many as there are threads for them.
     """
 
-    def __init__(self, read: Callable[[Sequence[K]], Awaitable[Mapping[K, V]]]) -> None:
+    def __init__(self, read: Callable[[Sequence[K]], Awaitable[Mapping[K, V]]], at_once: int) -> None:
         self._read = read
+        self._at_once = at_once
         self._waiting: list[tuple[K, asyncio.Future[V | None]]] = []
         self._tasks: set[asyncio.Task[None]] = set()
         self._reading = 0
@@ -37,7 +35,7 @@ class Gathering(Generic[K, V]):
         loop = asyncio.get_running_loop()
         waiter: asyncio.Future[V | None] = loop.create_future()
         self._waiting.append((key, waiter))
-        if not self._begins and self._reading < AT_ONCE:
+        if not self._begins and self._reading < self._at_once:
             self._begins = True
             self._reading += 1
             task = loop.create_task(self._go_on())

@@ -116,6 +116,7 @@ class ThreadReader:
         self._waiting: list[asyncio.Future[None]] = []
         self._asking: asyncio.Task[None] | None = None
         self._patience: asyncio.TimerHandle | None = None
+        self._at_once = threads
         self._gatherings: dict[Callable[..., Any], Gathering[Any, Any]] = {}
         self.is_settled = False
 
@@ -127,7 +128,7 @@ class ThreadReader:
         """What the query finds for this key, None for nothing; one query for all who ask meanwhile."""
         gathering = self._gatherings.get(read)
         if gathering is None:
-            gathering = self._gatherings[read] = Gathering(lambda keys: self.run(read, keys))
+            gathering = self._gatherings[read] = Gathering(lambda keys: self.run(read, keys), self._at_once)
         return await gathering.find(key)
 
     def _read(self, read: Callable[..., T], args: Any, kwargs: Any) -> T:

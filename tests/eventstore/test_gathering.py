@@ -6,9 +6,11 @@ from collections.abc import Mapping, Sequence
 import pytest
 
 from eventstore.commands import DatabaseAway
-from eventstore.gathering import AT_ONCE, MOST, Gathering
+from eventstore.gathering import MOST, Gathering
 
 pytestmark = pytest.mark.anyio
+
+AT_ONCE = 4
 
 
 class Reads:
@@ -32,7 +34,7 @@ class Reads:
 
 async def test_who_asks_together_is_answered_by_one_read() -> None:
     reads = Reads()
-    gathering = Gathering(reads.read)
+    gathering = Gathering(reads.read, AT_ONCE)
     assert await asyncio.gather(*(gathering.find(key) for key in (1, 2, 3, 1))) == [
         "value 1",
         None,
@@ -45,7 +47,7 @@ async def test_who_asks_together_is_answered_by_one_read() -> None:
 
 async def test_who_asks_while_reads_are_on_their_way_waits_for_a_later_one() -> None:
     reads = Reads()
-    gathering = Gathering(reads.read)
+    gathering = Gathering(reads.read, AT_ONCE)
     reads.may_end.clear()
     asking = []
     for _ in range(AT_ONCE):
@@ -63,7 +65,7 @@ async def test_who_asks_while_reads_are_on_their_way_waits_for_a_later_one() -> 
 
 async def test_a_read_is_for_so_many_at_most() -> None:
     reads = Reads()
-    gathering = Gathering(reads.read)
+    gathering = Gathering(reads.read, AT_ONCE)
     await asyncio.gather(*(gathering.find(key) for key in range(MOST + 1)))
     assert [len(each) for each in reads.keys] == [MOST, 1]
 
@@ -71,7 +73,7 @@ async def test_a_read_is_for_so_many_at_most() -> None:
 async def test_what_is_wrong_with_one_key_harms_nobody_else() -> None:
     reads = Reads()
     reads.error = ValueError("thirteen")
-    gathering = Gathering(reads.read)
+    gathering = Gathering(reads.read, AT_ONCE)
     found = await asyncio.gather(*(gathering.find(key) for key in (11, 13, 15)), return_exceptions=True)
     assert found == ["value 11", reads.error, "value 15"]
 
@@ -79,7 +81,7 @@ async def test_what_is_wrong_with_one_key_harms_nobody_else() -> None:
 async def test_a_database_that_is_away_is_asked_once_for_all() -> None:
     reads = Reads()
     reads.error = DatabaseAway("gone")
-    gathering = Gathering(reads.read)
+    gathering = Gathering(reads.read, AT_ONCE)
     found = await asyncio.gather(*(gathering.find(key) for key in (11, 13)), return_exceptions=True)
     assert found == [reads.error, reads.error]
     assert reads.keys == [[11, 13]]
@@ -89,7 +91,7 @@ async def test_a_database_that_is_away_is_asked_once_for_all() -> None:
 
 async def test_who_goes_away_leaves_the_others_their_answers() -> None:
     reads = Reads()
-    gathering = Gathering(reads.read)
+    gathering = Gathering(reads.read, AT_ONCE)
     reads.may_end.clear()
     asking = [asyncio.create_task(gathering.find(key)) for key in (1, 3)]
     await reads.begun.wait()
@@ -100,7 +102,7 @@ async def test_who_goes_away_leaves_the_others_their_answers() -> None:
 
 async def test_nobody_is_forgotten_who_asks_just_as_all_reads_end() -> None:
     reads = Reads()
-    gathering = Gathering(reads.read)
+    gathering = Gathering(reads.read, AT_ONCE)
     reads.may_end.clear()
 
     async def twice() -> list[str | None]:
