@@ -14,6 +14,7 @@ from api.error_answers import ErrorAnswers, invalid, plain_page, to_problem, voc
 from api.problems import FieldError, Problem, from_refusal
 from domain import refusal as reasons
 from domain.decision import Reason, Refusal
+from security.keyring import MasterKeyError
 
 LISTS = [
     kind
@@ -130,6 +131,7 @@ SCOPE: dict[str, Any] = {"path": "/admin/x", "headers": []}
         (framework.InternalServerException("hunter2"), 500),
         (framework.ImproperlyConfiguredException("hunter2"), 500),
         (OperationalError("SELECT", {"p": "hunter2"}, Exception("hunter2")), 503),
+        (MasterKeyError("hunter2"), 503),
         (ValueError("hunter2"), 500),
     ],
 )
