@@ -14,8 +14,8 @@ from eventstore.ledger import Ledger
 from eventstore.mapper import LogMapper
 from eventstore.stored import events
 from eventstore.unsealing import Unsealing
-from projections import event_index
-from projections.event_index import Owners
+from projections import event_index, event_names
+from projections.event_names import Owners
 from projections.index_rows import Row
 from projections.prepared import Prepared
 
@@ -192,9 +192,9 @@ class EventIndexing:
         owners = self._owners(connection, recorded)
         rows: list[Row] = []
         for each in recorded:
-            names = event_index.rows(each, unsealing.address(connection, each), owners.get(each.stream))
+            names = event_names.rows(each, unsealing.address(connection, each), owners.get(each.stream))
             told = unsealing.told(connection, each)
-            rows += names if told is None else {*names, *event_index.told(each, told)}
+            rows += names if told is None else {*names, *event_names.told(each, told)}
         return _Indexed(rows, [each.stream.partition(":")[2] for each in recorded if type(each.event) is Erased])
 
     def keep(self, connection: Connection, prepared: Sequence[_Indexed]) -> None:
@@ -206,11 +206,11 @@ class EventIndexing:
 
     def _owners(self, connection: Connection, recorded: Sequence[Recorded]) -> Mapping[str, Owners]:
         """Whose the streams are whose later events do not say it. A first event never changes, so it is remembered."""
-        wanted = {each.stream for each in recorded if each.version > 1 and event_index.is_owned(each.stream)}
+        wanted = {each.stream for each in recorded if each.version > 1 and event_names.is_owned(each.stream)}
         if len(self._kept) >= OWNERS_KEPT:
             self._kept.clear()
         missing = sorted(wanted - self._kept.keys())
         if missing:
             for stream, state in connection.execute(_FIRST, {"b_streams": missing}):
-                self._kept[stream] = event_index.owners(self._mapper.recorded(state))
+                self._kept[stream] = event_names.owners(self._mapper.recorded(state))
         return {stream: self._kept[stream] for stream in wanted if stream in self._kept}

@@ -13,7 +13,7 @@ from sqlalchemy import Connection, bindparam, select
 from domain.event import Moment
 from eventstore.stored import events, head
 from projections import event_index
-from projections.event_index import Kind
+from projections.event_names import Kind
 from projections.prepared import Prepared
 from security.clock import parse_rfc3339
 

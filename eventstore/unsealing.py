@@ -7,7 +7,7 @@ from sqlalchemy import Connection
 from domain.event import Recorded
 from domain.sealed import Sealed
 from eventstore.privacy import Privacy
-from projections.event_index import ADDRESS_KEY_BYTES
+from projections.event_names import ADDRESS_KEY_BYTES
 from security.sealing import SealBroken
 
 ADDRESS = "ip"

@@ -7,8 +7,7 @@ those of a person's own acts leave when the person is erased.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
-from enum import IntEnum
-from typing import Any, NamedTuple
+from typing import Any
 
 from sqlalchemy import (
     BigInteger,
@@ -26,25 +25,11 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects import postgresql, sqlite
 
-from domain.event import Actor, Event, Recorded
 from projections import index_rows
+from projections.event_names import Kind
 from projections.index_rows import Row
 from projections.prepared import Prepared
 from projections.schema import metadata
-
-
-class Kind(IntEnum):
-    """What a key is. The numbers are stored."""
-
-    CLIENT = 1
-    ACCOUNT = 2
-    GRANT = 3
-    SECRET = 4
-    REQUEST = 5
-    ADDRESS = 6
-    TYPE = 7
-    PERSON_ACTING = 8
-
 
 VERSION = 1
 NAME = "event_index"
@@ -78,126 +63,6 @@ FOLLOWERS = Table(
 )
 """How far each read model that follows the log has come; the head's position less this is its lag."""
 
-ADDRESS_KEY_BYTES = 16
-
-# As plain numbers: to hash and to compare a member of an enumeration takes longer than all the rest.
-_CLIENT, _ACCOUNT, _GRANT, _SECRET, _REQUEST, _ADDRESS, _TYPE, _PERSON_ACTING = map(int, Kind)
-
-_NAMED: Mapping[str, int] = {
-    "client_id": _CLIENT,
-    "account_id": _ACCOUNT,
-    "grant_id": _GRANT,
-    "except_grant": _GRANT,
-    "secret_id": _SECRET,
-}
-"""Members of events and credentials that name something."""
-
-_STREAMS: Mapping[str, tuple[int, ...]] = {
-    "client": (_CLIENT,),
-    "account": (_ACCOUNT,),
-    "grant": (_GRANT,),
-    "consent": (_ACCOUNT, _CLIENT),
-    "usage": (_SECRET,),
-}
-
-
-class Owners(NamedTuple):
-    """Whose a grant or a session is: what its first event says, and its later ones do not repeat."""
-
-    client_id: str | None
-    account_id: str | None
-
-
-def is_owned(stream: str) -> bool:
-    """Whether the later events of a stream leave it to the first one to say whose the stream is."""
-    return stream.startswith(("grant:", "session:"))
-
-
-def owners(first: Recorded) -> Owners:
-    """What a stream's first event says about its later ones."""
-    return Owners(getattr(first.event, "client_id", None), getattr(first.event, "account_id", None))
-
-
-def rows(recorded: Recorded, address: bytes | None, belongs: Owners | None) -> list[Row]:
-    """A row for everything that the event names. `address` is the key of the caller's."""
-    position, event, actor = recorded.position, recorded.event, recorded.actor
-    naming = _NAMING.get(event.type) or _naming(event)
-    named = tuple([getattr(event, member) for member, _ in naming.members])
-    credential = None if actor.credential is None else tuple(actor.credential.items())
-    alike = (event.type, named, belongs, actor.kind, actor.id, credential)
-    common = _COMMON.get(alike)
-    if common is None:
-        common = _remember(alike, _common(naming, named, belongs, actor))
-    found = [(kind, name, position) for kind, name in common]
-    own = {(_GRANT, value.encode()) for member in naming.grants if (value := getattr(event, member)) is not None}
-    category, _, rest = recorded.stream.partition(":")
-    own.update((kind, part.encode()) for kind, part in zip(_STREAMS.get(category, ()), rest.split(":"), strict=False))
-    found += [(kind, name, position) for kind, name in own.difference(common)]
-    if recorded.request_id is not None:
-        found.append((_REQUEST, recorded.request_id.encode(), position))
-    if address is not None:
-        found.append((_ADDRESS, address, position))
-    return found
-
-
-def told(recorded: Recorded, address: bytes) -> Iterable[Row]:
-    """The rows of an address that a resource server told: it is forgotten with the person whose token was brought."""
-    yield (_ADDRESS, address, recorded.position)
-    account_id: str | None = getattr(recorded.event, "account_id", None)
-    if account_id is not None:
-        yield (_PERSON_ACTING, account_id.encode(), recorded.position)
-
-
-Name = tuple[int, bytes]
-
-
-class _Naming(NamedTuple):
-    """Of a type of event: its key, its members that name what many events name, and those that name a grant."""
-
-    tag: bytes
-    members: tuple[tuple[str, int], ...]
-    grants: tuple[str, ...]
-
-
-_NAMING: dict[str, _Naming] = {}
-
-_COMMON: dict[tuple[Any, ...], tuple[Name, ...]] = {}
-"""What events name that are alike but for stream, grant, request and address. Most of a client's are."""
-
-_COMMON_KEPT = 4_096
-
-
-def _naming(event: Event) -> _Naming:
-    named = [(name, kind) for name, kind in _NAMED.items() if name in event.__struct_fields__]
-    found = _NAMING[event.type] = _Naming(
-        event.type.encode(),
-        tuple((name, kind) for name, kind in named if kind != _GRANT),
-        tuple(name for name, kind in named if kind == _GRANT),
-    )
-    return found
-
-
-def _remember(alike: tuple[Any, ...], common: tuple[Name, ...]) -> tuple[Name, ...]:
-    if len(_COMMON) >= _COMMON_KEPT:
-        _COMMON.clear()
-    _COMMON[alike] = common
-    return common
-
-
-def _common(naming: _Naming, named: tuple[Any, ...], belongs: Owners | None, actor: Actor) -> tuple[Name, ...]:
-    found = {(_TYPE, naming.tag)}
-    pairs = [(kind, value) for (_, kind), value in zip(naming.members, named, strict=True)]
-    if belongs is not None:
-        pairs += [(_CLIENT, belongs.client_id), (_ACCOUNT, belongs.account_id)]
-    if actor.kind == "client":
-        pairs.append((_CLIENT, actor.id))
-    elif actor.kind == "person":
-        pairs += [(_ACCOUNT, actor.id), (_PERSON_ACTING, actor.id)]
-    pairs += [(_NAMED[member], value) for member, value in (actor.credential or {}).items() if member in _NAMED]
-    found.update((kind, value.encode()) for kind, value in pairs if isinstance(value, str))
-    return tuple(found)
-
-
 # Writing ----------------------------------------------------------------------------------------------------------
 
 _REACHED = Prepared(select(FOLLOWERS.c.position).where(FOLLOWERS.c.name == bindparam("b_name")))
@@ -225,8 +90,9 @@ _FORGOTTEN_AT_ONCE = 500
 def add(connection: Connection, found: Iterable[Row]) -> None:
     """Writes the positions of what events name; all that is said of an event is to be among them."""
     rows = sorted(found)
-    acted = {position for kind, _, position in rows if kind == _PERSON_ACTING}
-    index_rows.insert(connection, index_rows.joined(rows, {(_ADDRESS, position) for position in acted}))
+    acting, address = int(Kind.PERSON_ACTING), int(Kind.ADDRESS)
+    alone = {(address, position) for kind, _, position in rows if kind == acting}
+    index_rows.insert(connection, index_rows.joined(rows, alone))
 
 
 def forget_addresses(connection: Connection, account_id: str) -> None:

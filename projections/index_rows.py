@@ -1,6 +1,6 @@
 """How rows of the search index are made and go over: thousands at once, in as few steps as each database allows.
 
-They are most of the rows that are ever written, so what one of them costs counts.
+Each event has some, so what one of them costs counts.
 """
 
 from collections.abc import Container, Iterable, Sequence

@@ -21,7 +21,7 @@ from eventstore.mapper import UPCASTS
 from eventstore.privacy import Privacy
 from eventstore.searching import Criteria, Name
 from eventstore.unsealing import address_key
-from projections.event_index import Kind
+from projections.event_names import Kind
 from security.clock import parse_rfc3339
 
 LONGEST_ID = 128

@@ -83,7 +83,7 @@ async def _again(here: Here, wanted: "list[Destination]", low: int, high: int | 
     from eventstore import searching
     from eventstore.following import EventIndexing, Follower
     from projections import outbox
-    from projections.event_index import Kind
+    from projections.event_names import Kind
 
     ledger = here.ledger
     await Follower(ledger, EventIndexing()).follow()

@@ -29,7 +29,7 @@ from eventstore.stored import events
 from eventstore.unsealing import Unsealing, address_key
 from eventstore.view import View
 from projections import event_index
-from projections.event_index import Kind
+from projections.event_names import Kind
 from projections.grants import TABLE as GRANTS
 from projections.sessions import TABLE as SESSIONS
 

@@ -24,7 +24,7 @@ from eventstore.living import lives_of
 from eventstore.mapper import LogMapper
 from eventstore.searching import Criteria
 from projections import derived_people
-from projections.event_index import Kind
+from projections.event_names import Kind
 from security.clock import format_rfc3339
 
 _MAPPER = LogMapper()

@@ -17,7 +17,7 @@ from eventstore.mapper import LogMapper
 from eventstore.stored import events
 from eventstore.unsealing import Unsealing, address_key
 from projections import derived, event_index
-from projections.event_index import Kind
+from projections.event_names import Kind
 from security.clock import ManualClock
 from security.keyring import Keyring
 from tests.eventstore.conftest import HERE, disable, register

@@ -17,7 +17,7 @@ from eventstore.stored import events
 from eventstore.transactions import Unknown
 from eventstore.view import View
 from projections import clients, event_index
-from projections.event_index import Kind
+from projections.event_names import Kind
 from security.clock import ManualClock
 from security.keyring import Keyring
 from tests.eventstore.conftest import HERE, broken, disable, enable, refuse_the_third, register

@@ -16,6 +16,7 @@ from eventstore.engines import migrating
 from eventstore.ledger import Ledger
 from eventstore.stored import events
 from projections import derived, event_index, tokens
+from projections.event_names import Kind
 from security.clock import ManualClock
 from security.keyring import Keyring
 from tests.eventstore.conftest import HERE, disable, register
@@ -100,7 +101,7 @@ def test_a_migration_keeps_what_is_indexed_and_lets_no_older_server_go_on_with_i
         schema.upgrade(empty_database_url)
         with engine.begin() as connection:
             event_index.add(connection, ((1, b"a", position) for position in (6, 7)))
-            found = event_index.positions(connection, event_index.Kind.CLIENT, b"a", 2, 6, 9, descending=True)
+            found = event_index.positions(connection, Kind.CLIENT, b"a", 2, 6, 9, descending=True)
             assert found == [6, 5, 2]
         assert not inspect(engine).has_table("event_index")
     finally:

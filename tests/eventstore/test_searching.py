@@ -13,7 +13,7 @@ from eventstore import searching
 from eventstore.searching import Criteria, Name
 from eventstore.stored import metadata as log_metadata
 from projections import event_index
-from projections.event_index import Kind
+from projections.event_names import Kind
 from projections.schema import metadata
 from tests.databases import BACKENDS, Databases
 from tests.eventstore.plans import plan_of

@@ -17,7 +17,7 @@ from eventstore.comparing import Compared
 from eventstore.engines import migrating
 from eventstore.refollowing import MODELS, Refollowing
 from projections import derived, event_index, sightings
-from projections.event_index import Kind
+from projections.event_names import Kind
 from tests.scenarios.administration import administering
 from tests.scenarios.asking import Scene
 from tests.scenarios.histories import lived
