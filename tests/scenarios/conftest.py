@@ -8,7 +8,7 @@ import pytest
 
 from security.keyring import Keyring, new_master_key, parse_keyring
 from tests.scenarios.asking import Scene, set_scene
-from tests.scenarios.world import World, open_world
+from tests.scenarios.world import Client, World, open_world
 
 
 @pytest.fixture(scope="session")
@@ -34,3 +34,9 @@ async def world(
 async def scene(world: World) -> Scene:
     """A person and a third party that asks them."""
     return await set_scene(world)
+
+
+@pytest.fixture
+async def job(world: World) -> Client:
+    """A client that gets tokens for itself and may do nothing else."""
+    return await world.register_client("Job", grant_types=("client_credentials",), scope=("profile",))

@@ -27,11 +27,6 @@ async def admin(world: World) -> httpx.AsyncClient:
     return await administering(world, "clients:read", "clients:write")
 
 
-@pytest.fixture
-async def job(world: World) -> Client:
-    return await world.register_client("Job", grant_types=("client_credentials",), scope=("profile",))
-
-
 async def versions(admin: httpx.AsyncClient, client: Client) -> list[dict[str, Any]]:
     items: list[dict[str, Any]] = ok(await admin.get(f"/admin/clients/{client.client_id}/secrets"))["items"]
     assert all(set(item) == MEMBERS for item in items)

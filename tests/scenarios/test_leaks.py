@@ -1,16 +1,12 @@
 """A leaked secret: what it is, what came of it, and ending all of it in one step."""
 
-import asyncio
 from hashlib import sha256
 from typing import Any
 
 import httpx
 import pytest
 
-from api.leaks import credentials, ending
 from domain.event import Recorded
-from eventstore.commands import DatabaseAway, Origin
-from eventstore.ledger import Ledger
 from projections import tokens
 from security.clock import format_rfc3339
 from security.tokens import Kind
@@ -18,6 +14,7 @@ from tests.scenarios.administration import administering, ok, problem
 from tests.scenarios.asking import Scene
 from tests.scenarios.dashboards import make_platform
 from tests.scenarios.histories import lived, rotate
+from tests.scenarios.jobs import token
 from tests.scenarios.world import Client, World
 
 pytestmark = pytest.mark.anyio
@@ -44,18 +41,8 @@ NOTHING = {"secrets_ended": 0, "grants_ended": 0, "tokens_ended": 0, "people_aff
 
 
 @pytest.fixture
-async def job(world: World) -> Client:
-    return await world.register_client("Job", grant_types=("client_credentials",), scope=("profile",))
-
-
-@pytest.fixture
 async def admin(world: World) -> httpx.AsyncClient:
     return await administering(world)
-
-
-async def token(world: World, client: Client, **given: Any) -> Any:
-    caller = given.pop("caller", world.client)
-    return await caller.post("/oauth/token", data={"grant_type": "client_credentials"}, auth=client.auth, **given)
 
 
 async def look(admin: httpx.AsyncClient, **asked: Any) -> Any:
@@ -305,75 +292,6 @@ async def test_a_token_ends_with_its_grant_and_its_use_after_the_end_is_told_fir
     plain = await administering(world, "leaks:read")
     assert {each["ip"] for each in (await look(plain, secret=raw))["addresses"]} == {None}
     assert "203.0.113.5" not in str(await world.events("usage.*"))
-
-
-async def test_anybody_may_end_what_they_hold(
-    world: World, admin: httpx.AsyncClient, scene: Scene, job: Client
-) -> None:
-    past = await lived(scene)
-    access = ok(await token(world, job))["access_token"]
-    stranger = world.caller("203.0.113.77")
-
-    async def report(*found: str) -> None:
-        answer = await stranger.post("/credentials/revoke", json={"credentials": list(found)})
-        assert (answer.status_code, answer.json()) == (202, {"accepted": len(found)})
-        await credentials.ended()
-
-    await report(access, "unknown", past.tokens["refresh_token"], access)
-    kinds = [each.type for each in await world.events("incident.*")]
-    assert kinds == ["incident.reported", "incident.identified", "incident.contained"] * 2
-    assert len(await world.events("grant.token_revoked")) == 1
-    assert [each.event.reason for each in await world.events("grant.ended")] == ["secret_leak"]
-    head = await world.head()
-    await report(access, past.tokens["refresh_token"], past.tokens["access_token"])
-    assert await world.head() == head
-    await report(job.secret or "")
-    assert (await token(world, job)).status_code == 401
-    too_many = await stranger.post("/credentials/revoke", json={"credentials": ["x"] * 1001})
-    problem(too_many, 422)
-
-
-async def test_the_answer_waits_for_nothing_that_depends_on_what_was_sent(
-    world: World, job: Client, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    raw, looked, go_on = ok(await token(world, job))["access_token"], list[bytes](), asyncio.Event()
-
-    async def slow(ledger: Ledger, digest: bytes, came: Origin) -> str | None:
-        looked.append(digest)
-        await go_on.wait()
-        return await ending.end(ledger, digest, came)
-
-    monkeypatch.setattr(credentials, "end", slow)
-    answers = [
-        await world.client.post("/credentials/revoke", json={"credentials": [sent]}) for sent in (raw, raw[:-1], "x")
-    ]
-    assert [(each.status_code, each.json()) for each in answers] == [(202, {"accepted": 1})] * 3
-    assert len({tuple(sorted(set(each.headers) - {"x-request-id"})) for each in answers}) == 1
-    assert await world.events("incident.*") == ()
-    go_on.set()
-    await credentials.ended()
-    assert looked == [sha256(raw.encode()).digest()]
-    assert len(await world.events("grant.token_revoked")) == 1
-
-
-async def test_what_was_accepted_ends_when_the_database_is_back_and_one_fault_spares_no_other(
-    world: World, job: Client, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    first, second, third = [ok(await token(world, job))["access_token"] for _ in range(3)]
-    genuine, faults = ending.end, [DatabaseAway(), ZeroDivisionError(), DatabaseAway()]
-
-    async def faulty(ledger: Ledger, digest: bytes, came: Origin) -> str | None:
-        if faults:
-            raise faults.pop(0)
-        return await genuine(ledger, digest, came)
-
-    monkeypatch.setattr(credentials, "end", faulty)
-    monkeypatch.setattr(credentials, "PAUSES", (0, 0))
-    answer = await world.client.post("/credentials/revoke", json={"credentials": [first, second, third]})
-    assert answer.status_code == 202
-    await credentials.ended()
-    ended = [each.event.access_token for each in await world.events("grant.token_revoked")]
-    assert ended == [sha256(raw.encode()).hexdigest() for raw in (second, third)]
 
 
 async def test_while_it_is_frozen_nothing_is_issued(world: World, admin: httpx.AsyncClient, job: Client) -> None:

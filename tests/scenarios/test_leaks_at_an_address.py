@@ -40,11 +40,6 @@ def portions(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) ->
 
 
 @pytest.fixture
-async def job(world: World) -> Client:
-    return await world.register_client("Job", grant_types=("client_credentials",), scope=("profile",))
-
-
-@pytest.fixture
 async def admin(world: World) -> httpx.AsyncClient:
     return await administering(world)
 

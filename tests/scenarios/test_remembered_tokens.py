@@ -16,11 +16,6 @@ async def admin(world: World) -> httpx.AsyncClient:
 
 
 @pytest.fixture
-async def job(world: World) -> Client:
-    return await world.register_client("Job", grant_types=("client_credentials",), scope=("profile",))
-
-
-@pytest.fixture
 async def resource(world: World) -> Client:
     """A resource server, which sees the access tokens of all clients."""
     return await world.register_client("Resource", grant_types=("client_credentials",), scope=("introspect",))

@@ -22,11 +22,6 @@ def settings_given() -> dict[str, Any]:
     return {"dead_secret_incidents": True}
 
 
-@pytest.fixture
-async def job(world: World) -> Client:
-    return await world.register_client("Job", grant_types=("client_credentials",), scope=("profile",))
-
-
 async def admin_of(world: World) -> httpx.AsyncClient:
     """With a token that has not expired."""
     return await administering(world)
