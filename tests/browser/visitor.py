@@ -106,6 +106,8 @@ class Visitor:
 
     async def tab_to(self, selector: str) -> None:
         """Presses Tab until that element has the focus; every stop on the way must show that it has it."""
+        # An element may be there before the style sheet that shows the focus is.
+        await self.page.wait_for_load_state("load")
         stops = []
         for _ in range(TABS):
             await self.page.keyboard.press("Tab")
