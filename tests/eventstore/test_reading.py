@@ -30,6 +30,13 @@ OTHERS = text(
 )
 
 
+async def cut_off(ledger: Ledger) -> None:
+    """Ends all connections but one, and waits until they have ended: until then the server may still answer them."""
+    await ledger.maintain(lambda connection: connection.execute(CUT_OFF).all())
+    while await ledger.maintain(lambda connection: connection.scalar(OTHERS)):
+        await asyncio.sleep(0)
+
+
 async def test_everybody_who_asks_sees_what_another_process_had_written(
     ledger: Ledger, database_url: str, keyring: Keyring, clock: ManualClock
 ) -> None:
@@ -76,7 +83,7 @@ async def test_who_asks_while_a_question_is_on_its_way_waits_for_the_next_one(po
 async def test_a_connection_that_breaks_is_replaced(postgresql_ledger: Ledger) -> None:
     ledger = postgresql_ledger
     await ledger.settled()
-    await ledger.maintain(lambda connection: connection.execute(CUT_OFF).all())
+    await cut_off(ledger)
     with suppress(DatabaseAway):
         # Whether the news of the end or the question comes first is the system's affair.
         await ledger.settled()
@@ -87,7 +94,7 @@ async def test_a_connection_that_breaks_is_replaced(postgresql_ledger: Ledger) -
 async def test_so_it_is_when_every_thread_keeps_one(postgresql_ledger: Ledger) -> None:
     """As after a restart of the server: all are gone, and no thread gives its place back."""
     ledger = postgresql_ledger
-    everyone = threading.Barrier(ledger._reader._threads._max_workers)  # type: ignore[attr-defined]
+    everyone = threading.Barrier(ledger._reader._threads._max_workers, timeout=60)  # type: ignore[attr-defined]
 
     async def each_has_one() -> None:
         def read(connection: Connection) -> None:
@@ -98,7 +105,7 @@ async def test_so_it_is_when_every_thread_keeps_one(postgresql_ledger: Ledger) -
 
     await ledger.settled()
     await each_has_one()
-    await ledger.maintain(lambda connection: connection.execute(CUT_OFF).all())
+    await cut_off(ledger)
     await each_has_one()
     with suppress(DatabaseAway):
         await ledger.settled()
@@ -112,7 +119,7 @@ async def test_slow_reads_keep_nobody_from_learning_what_others_wrote(
     ledger, goes_on = postgresql_ledger, threading.Event()
     await ledger.execute(register("a"), origin=HERE)
     threads = ledger._reader._threads._max_workers  # type: ignore[attr-defined]
-    slow = [asyncio.create_task(ledger.read(lambda _: goes_on.wait())) for _ in range(threads)]
+    slow = [asyncio.create_task(ledger.read(lambda _: goes_on.wait(60))) for _ in range(threads)]
     other = await Ledger.open(postgresql_url, keyring, clock)
     await other.execute(disable("a"), origin=HERE)
     await ledger.settled()
@@ -131,9 +138,7 @@ async def test_a_thread_whose_connection_went_reads_over_another_one(postgresql_
         return set(await asyncio.gather(*pids))
 
     before = await everyone()
-    await ledger.maintain(lambda connection: connection.execute(CUT_OFF).all())
-    while await ledger.maintain(lambda connection: connection.scalar(OTHERS)):
-        await asyncio.sleep(0)
+    await cut_off(ledger)
     assert before.isdisjoint(await everyone())
 
 
