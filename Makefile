@@ -33,7 +33,7 @@ run: $(VENV)/.runtime  ## Install what is needed, make the demo and serve it on 
 dev: $(VENV)/.development  ## Make the virtual environment with everything that tests and checks need
 
 test: dev $(NODE_READY)  ## Run all tests, on SQLite and on a PostgreSQL that they start themselves
-	$(BIN)/python -m pytest -n $(JOBS) --dist loadscope $(PYTEST)
+	$(BIN)/python -m pytest -n $(JOBS) --dist loadscope --max-worker-restart 1 $(PYTEST)
 
 check: dev  ## Lint, format, types, import rules, generated pages: what CI runs beside the tests
 	$(BIN)/ruff check .

@@ -1,5 +1,6 @@
 """What every test can rely on: a real database of either kind, an environment of its own, and in CI no skipping."""
 
+import faulthandler
 import os
 import shutil
 import tempfile
@@ -29,6 +30,7 @@ def _is_worker(config: pytest.Config) -> bool:
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    config.stash[_said] = os.dup(2)
     if not _is_worker(config):
         # A developer's own settings must not decide how a test ends.
         for name in [name for name in os.environ if name.startswith("GRANTLOG_") and name != "GRANTLOG_CI"]:
@@ -41,11 +43,33 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:
+    os.close(config.stash[_said])
     directory = os.environ.get(RUN)
     if directory is not None and not _is_worker(config):
         del os.environ[RUN]
         Databases(Path(directory)).stop()
         shutil.rmtree(directory, ignore_errors=True)
+
+
+# --- No test goes on for ever -----------------------------------------------------------------------------------------
+
+# A copy, since a test's own standard error is captured, and is lost with the process.
+_said = pytest.StashKey[int]()
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_teardown(item: pytest.Item) -> Generator[None]:
+    """Watches the end of a test as pytest watches the test, which it stops doing with the first failure.
+
+    That is when something is most likely to be waited for that never comes: threads of the test that failed.
+    """
+    within = float(item.config.getini("faulthandler_timeout") or 0)
+    if within:
+        faulthandler.dump_traceback_later(within, file=item.config.stash[_said], exit=True)
+    try:
+        return (yield)
+    finally:
+        faulthandler.cancel_dump_traceback_later()
 
 
 # --- In CI nothing is skipped -----------------------------------------------------------------------------------------

@@ -102,7 +102,7 @@ async def test_who_comes_while_the_disk_writes_is_in_the_next_transaction(
         sizes.append(len(decided.requests))
         if len(sizes) == 1:
             writes.set()
-            goes_on.wait()
+            assert goes_on.wait(60)
         real(self, decided)
 
     ledger = await Ledger.open(sqlite_url, keyring, clock)

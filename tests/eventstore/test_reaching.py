@@ -34,6 +34,7 @@ def tcp_url(postgresql_url: str) -> Iterator[URL]:
     url = make_url(postgresql_url)
     directory = Path(str(url.query["host"]))
     with socket.create_server(("127.0.0.1", 0)) as listening:
+        listening.settimeout(60)
 
         def relay() -> None:
             came, _ = listening.accept()

@@ -119,7 +119,7 @@ def test_unsettled_subjects_do_not_pile_up(engine, safe, monkeypatch):
 
 
 def test_processes_that_make_a_key_at_once_agree_on_one(engine, ring):
-    together = Barrier(8)
+    together = Barrier(8, timeout=60)
 
     def make(_):
         mine = Vault(ring)

@@ -145,7 +145,7 @@ def test_what_contradicts_is_kept_as_evidence_once(tmp_path: Path) -> None:
 def test_of_many_at_once_each_size_is_cosigned_by_one_history(tmp_path: Path) -> None:
     # Ours and the forged history race for the first checkpoint; whoever comes second is refused.
     answers: dict[str, int] = {}
-    start = Barrier(2)
+    start = Barrier(2, timeout=60)
 
     def ask(name: str, leaves: list[bytes]) -> None:
         witness = at(tmp_path / "memory")

@@ -87,7 +87,7 @@ def test_of_two_that_grew_at_once_one_signs(log: PublishedLog) -> None:
 
 def test_many_at_once_sign_one_tree_of_each_size(log: PublishedLog) -> None:
     log.append(events(2_000))
-    start, faults = Barrier(4), list[BaseException]()
+    start, faults = Barrier(4, timeout=60), list[BaseException]()
 
     def run() -> None:
         tree, more = Tree(ORIGIN, signing, log.clock, largest_step=97), True
