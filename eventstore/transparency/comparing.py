@@ -3,6 +3,7 @@
 from sqlalchemy import Connection
 
 from eventstore.transparency import divergence, published
+from eventstore.transparency.columns import misplaced
 from eventstore.transparency.divergence import Diverged
 from eventstore.transparency.leaves import ReadLeaves
 from eventstore.transparency.merkle import fold, leaf_hash, split
@@ -10,7 +11,7 @@ from eventstore.transparency.tiles import HASH_BYTES, WIDTH, width_in
 
 
 def compare(connection: Connection, index: int, at_most: int, read_leaves: ReadLeaves) -> int:
-    """Compares events from the index on with their tile, no further than it goes; the index to go on at.
+    """Compares events from the index on with their tile and their columns, no further than it goes; where to go on.
 
     That is 0 again at the tree's end. Where a full tile ends, it is compared with the hash above it, and so on upwards:
     the edge, where this comes to its end, is compared with what was signed whenever the tree is looked at. Once round
@@ -31,6 +32,9 @@ def compare(connection: Connection, index: int, at_most: int, read_leaves: ReadL
         expected = split(hashes)[index - first :]
         same = next((at for at, hash_ in enumerate(found) if hash_ != expected[at]), len(found))
         raise Diverged.at(index + same + 1)
+    astray = misplaced(connection, index, end)
+    if astray is not None:
+        raise Diverged(f"the event at position {astray} is filed under another stream, version or type", astray)
     if end % WIDTH == 0:
         _compare_upwards(connection, size, number, hashes)
     return end % size

@@ -62,6 +62,20 @@ def test_a_change_anywhere_is_found_with_its_position(log: PublishedLog, change:
     assert str(caught.value) == f"the event at position {position} is not the one that the tree holds"
 
 
+FILED = ("originator_id = 'grant:9', originator_version = 1", "originator_version = 1000", "topic = 'grant.ended'")
+
+
+@pytest.mark.parametrize("change", FILED)
+@pytest.mark.parametrize("position", [1, 120, 300])
+def test_an_event_that_is_filed_under_something_else_is_found(log: PublishedLog, change: str, position: int) -> None:
+    log.grow(300)
+    log.tamper(f"UPDATE stored_events SET {change} WHERE id = :p", p=position)  # noqa: S608 - a test's own words
+    with pytest.raises(Diverged) as caught:
+        once_round(log)
+    assert caught.value.position == position
+    assert str(caught.value) == f"the event at position {position} is filed under another stream, version or type"
+
+
 @pytest.mark.parametrize("spoilt", ["CAST(X'FF00FE' AS TEXT)", "X'7B7D'"])
 def test_bytes_that_are_no_text_are_found(log: PublishedLog, spoilt: str) -> None:
     log.grow(300)
