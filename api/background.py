@@ -26,6 +26,9 @@ RECORD_EVERY = 0.5
 TELL_EVERY = 0.5
 """Seconds until people begin to be told of what they must know."""
 
+RESUME_EVERY = 5.0
+"""Seconds. Reported secrets that a killed process left are ended so long after `credentials.OVERDUE` at most."""
+
 ROTATE_EVERY = 60.0
 """Seconds. Secrets that rotate on schedule are rotated that late at most."""
 
@@ -48,6 +51,7 @@ class Background:
             asyncio.create_task(_every(RECORD_EVERY, self._services.token_uses.record)),
             asyncio.create_task(_every(FOLLOW_EVERY, self._follow)),
             asyncio.create_task(_every(settings.prune_interval, self._prune)),
+            asyncio.create_task(_every(RESUME_EVERY, partial(credentials.resume, self._services.ledger))),
             asyncio.create_task(_every(ROTATE_EVERY, self._rotate)),
             asyncio.create_task(_every(TELL_EVERY, notifier.distribute)),
             *(asyncio.create_task(_every(TELL_EVERY, partial(_deliver, notifier, name))) for name in notifier.names),

@@ -8,6 +8,7 @@ from sqlalchemy import (
     Column,
     Index,
     Integer,
+    LargeBinary,
     MetaData,
     SmallInteger,
     Table,
@@ -103,3 +104,12 @@ rebuilds = Table(
     Column("versions", Text, nullable=False),
 )
 """Rebuilds under way: which projections, how far they have come, and by which definitions."""
+
+reported_secrets = Table(
+    "reported_secrets",
+    metadata,
+    Column("sha256", LargeBinary(32), primary_key=True),
+    Column("reported_at", BigInteger, nullable=False),
+    Column("request_id", Text),
+)
+"""Secrets that were reported over `POST /credentials/revoke` and are still to be ended."""
