@@ -19,8 +19,6 @@ from litestar.exceptions import (
     ValidationException,
 )
 from litestar.exceptions.http_exceptions import RequestEntityTooLarge
-from sqlalchemy.exc import InterfaceError, OperationalError
-from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from api import oauth_errors, problems
 from api.answers import Answer, Scope, answer, header
@@ -30,6 +28,7 @@ from api.oauth_errors import OAuthError
 from api.problems import FieldError, Problem
 from eventstore.commands import DatabaseAway
 from eventstore.commands import Overloaded as LedgerOverloaded
+from eventstore.engines import is_away
 from security.keyring import MasterKeyError
 from security.passwords import Overloaded as PasswordsOverloaded
 
@@ -139,7 +138,7 @@ def to_problem(error: Exception, scope: Scope) -> Problem:
         return invalid(error)
     if isinstance(error, LedgerOverloaded | PasswordsOverloaded):
         return problems.Unavailable()
-    if isinstance(error, DatabaseAway | OperationalError | InterfaceError | PoolTimeout):
+    if isinstance(error, DatabaseAway) or is_away(error):
         return problems.Unavailable("The database cannot be reached. Try again.", retry_after=2)
     if isinstance(error, MasterKeyError):
         # Another node has wrapped something with a key that this one was not given yet.

@@ -7,11 +7,10 @@ from typing import Concatenate, ParamSpec, TypeVar
 
 from sqlalchemy import Connection, create_engine
 from sqlalchemy.engine import make_url
-from sqlalchemy.exc import InterfaceError, OperationalError
-from sqlalchemy.exc import TimeoutError as PoolTimeout
+from sqlalchemy.exc import SQLAlchemyError
 
 from eventstore.commands import DatabaseAway
-from eventstore.engines import reaching
+from eventstore.engines import is_away, reaching
 from eventstore.indexing_key import require_still
 
 P = ParamSpec("P")
@@ -34,8 +33,10 @@ class Aside:
                 with self._engine.begin() as connection:
                     require_still(connection, self._indexed_by)
                     return work(connection, *args, **kwargs)
-            except (OperationalError, InterfaceError, PoolTimeout) as error:
-                raise DatabaseAway(type(error).__name__) from error
+            except SQLAlchemyError as error:
+                if is_away(error):
+                    raise DatabaseAway(type(error).__name__) from error
+                raise
 
         return await asyncio.get_running_loop().run_in_executor(self._thread, transact)
 

@@ -6,6 +6,8 @@ from typing import Any
 
 from sqlalchemy import Connection, Engine, NullPool, StaticPool, create_engine, event
 from sqlalchemy.engine import URL, make_url
+from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from projections.prepared import translate
 
@@ -31,6 +33,16 @@ PATIENCE_MS = {"lock_timeout": SQLITE_WAIT_MS, "idle_in_transaction_session_time
 """How long a writer waits for the log's lock on PostgreSQL before the database counts as away, as on SQLite; and how
 long a process that has it may do nothing before PostgreSQL ends its transaction: one that was frozen keeps all others
 waiting."""
+
+
+def is_away(error: BaseException) -> bool:
+    """Whether the database does not answer, or has ended the connection over which it was asked.
+
+    PostgreSQL tells of the end in various ways: a transaction that was idle for too long ends as an internal error.
+    """
+    if isinstance(error, OperationalError | InterfaceError | PoolTimeout):
+        return True
+    return isinstance(error, DBAPIError) and error.connection_invalidated
 
 
 def is_sqlite(url: str | URL) -> bool:

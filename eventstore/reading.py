@@ -9,11 +9,11 @@ from threading import get_ident
 from typing import Any, Concatenate, ParamSpec, Protocol, TypeVar
 
 from sqlalchemy import Connection, Engine
-from sqlalchemy.exc import OperationalError
-from sqlalchemy.exc import TimeoutError as PoolTimeout
+from sqlalchemy.exc import DBAPIError
 
 from eventstore.changes import Changes, newest
 from eventstore.commands import DatabaseAway
+from eventstore.engines import is_away
 from eventstore.gathering import Gathering
 from eventstore.head_question import HeadQuestion
 
@@ -69,8 +69,10 @@ class InlineReader:
         """The same without a coroutine."""
         try:
             return read(self._connection, *args, **kwargs)
-        except OperationalError as error:
-            raise DatabaseAway(type(error).__name__) from error
+        except DBAPIError as error:
+            if is_away(error):
+                raise DatabaseAway(type(error).__name__) from error
+            raise
 
     async def settled(self) -> None:
         """Follows the log if any connection wrote since the last call: `PRAGMA data_version` tells in microseconds.
@@ -147,7 +149,7 @@ class ThreadReader:
         except BaseException as error:
             if connection is not None:
                 connection.close()
-            if isinstance(error, OperationalError | PoolTimeout):
+            if is_away(error):
                 raise DatabaseAway(type(error).__name__) from error
             raise
         self._kept[get_ident()] = connection

@@ -6,19 +6,16 @@ from typing import Any, NamedTuple
 
 import structlog
 from sqlalchemy import select
-from sqlalchemy.exc import InterfaceError, OperationalError, SQLAlchemyError
-from sqlalchemy.exc import TimeoutError as PoolTimeout
+from sqlalchemy.exc import SQLAlchemyError
 
 from eventstore import indexing_key
 from eventstore.batch import Batch, Request
 from eventstore.commands import DatabaseAway, Executed
+from eventstore.engines import is_away
 from eventstore.recorder import LockBusy, LogRecorder
 from eventstore.stored import events
 from eventstore.writing import Writing
 from security.clock import Clock
-
-AWAY = (OperationalError, InterfaceError, PoolTimeout)
-"""What is raised when the database does not answer."""
 
 log = structlog.get_logger(__name__)
 
@@ -165,7 +162,7 @@ def _decided(batch: Batch, request: Request) -> Answer:
 
 
 def _meaning(error: BaseException) -> BaseException:
-    if isinstance(error, (*AWAY, Unknown)):
+    if isinstance(error, Unknown) or is_away(error):
         away = DatabaseAway(type(error).__name__)
         away.__cause__ = error
         return away

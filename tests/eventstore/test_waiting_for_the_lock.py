@@ -142,6 +142,8 @@ async def test_who_has_the_lock_and_does_nothing_loses_it(
 ) -> None:
     """A process that was frozen in the middle of its transaction."""
     ledger = await Ledger.open(postgresql_url, keyring, clock)
+    # It has its connection before patience is short.
+    await ledger.execute(register("a"), origin=HERE)
     monkeypatch.setitem(engines.PATIENCE_MS, "idle_in_transaction_session_timeout", 10)
     engine = engines.writing(postgresql_url)
     with engine.connect() as frozen:
@@ -149,6 +151,33 @@ async def test_who_has_the_lock_and_does_nothing_loses_it(
         driver.execute("BEGIN; SELECT position FROM log_head FOR UPDATE", prepare=False)
         assert (await ledger.execute(register("c"), origin=HERE)).refusal is None
         frozen.invalidate()
+    engine.dispose()
+    await ledger.close()
+
+
+async def test_who_lost_it_finds_the_database_away(
+    postgresql_url: str, keyring: Keyring, clock: ManualClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """PostgreSQL tells of it by an error that it calls internal."""
+    ledger = await Ledger.open(postgresql_url, keyring, clock)
+    await ledger.settled()
+    engine, real = migrating(postgresql_url), Transactions.decide
+    theirs = text(
+        "SELECT count(*) FROM pg_stat_activity WHERE state = 'idle in transaction' AND datname = current_database()"
+    )
+
+    def frozen(self: Transactions, *given: Any) -> Any:
+        with engine.connect() as watching:
+            while watching.scalar(theirs):
+                watching.rollback()
+        return real(self, *given)
+
+    with monkeypatch.context() as freezing:
+        freezing.setitem(engines.PATIENCE_MS, "idle_in_transaction_session_timeout", 10)
+        freezing.setattr(Transactions, "decide", frozen)
+        with pytest.raises(DatabaseAway, match="InternalError"):
+            await ledger.execute(register("c"), origin=HERE)
+    assert (await ledger.execute(register("c"), origin=HERE)).refusal is None
     engine.dispose()
     await ledger.close()
 
