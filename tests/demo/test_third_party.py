@@ -379,7 +379,7 @@ def test_the_program_serves_and_stops_cleanly(
                 assert http.get("/connect").headers["location"] == "/"
                 assert "Is the server running?" in http.get("/").text
             program.send_signal(number)
-            out, err = program.communicate(timeout=10)
+            out, err = program.communicate(timeout=60)
         finally:
             program.kill()
     assert (program.returncode, out, err) == (0, "", "")

@@ -286,7 +286,7 @@ class TestAnOlderDatabase:
             # Another setting makes the start an event, so that there is something new to sign.
             settings |= {"GRANTLOG_PORT": str(free_port()), "GRANTLOG_CODE_LIFETIME": "61"}
             with running("serve", environment=settings, directory=folder) as server:
-                for _ in range(600):
+                for _ in range(1_200):
                     if "transparency.witness_alarm" in server.printed:
                         break
                     time.sleep(0.05)

@@ -23,7 +23,7 @@ async def _counted(base: str) -> float:
 
 async def _reaches(base: str, expected: float) -> None:
     """Workers write twice a second, so another worker's numbers may follow a moment later."""
-    for _ in range(100):
+    for _ in range(600):
         if (counted := await _counted(base)) >= expected:
             break
         await asyncio.sleep(0.1)
