@@ -1,10 +1,13 @@
 """What a server acknowledged is on disk: a kill at any moment loses none of it and leaves no half of anything."""
 
 import asyncio
+from hashlib import sha256
 
 import httpx
 from sqlalchemy import func, select
 
+from api.leaks.credentials import OVERDUE
+from eventstore import reported
 from eventstore.stored import events
 from tests.processes.conftest import Start
 from tests.scenarios.world import World
@@ -49,6 +52,19 @@ async def test_a_killed_server_loses_no_acknowledged_token(world: World, start: 
     assert count == newest
     issued = await world.events("grant.tokens_issued")
     assert len(issued) >= len(acknowledged)
+
+
+async def test_a_reported_secret_that_a_killed_server_left_is_ended_by_the_next_one(world: World, start: Start) -> None:
+    client = await world.register_client(grant_types=("client_credentials",), scope=("profile",))
+    issued = await world.client.post("/oauth/token", data={"grant_type": "client_credentials"}, auth=client.auth)
+    token = issued.json()["access_token"]
+    long_ago = world.services.ledger.clock.now() - OVERDUE - 1
+    await world.services.ledger.maintain(reported.keep, [sha256(token.encode()).digest()], long_ago, None)
+    served = await start()
+    async with httpx.AsyncClient(base_url=served.base, timeout=60) as caller:
+        while (await caller.post("/oauth/introspect", data={"token": token}, auth=client.auth)).json()["active"]:
+            await asyncio.sleep(0.1)
+    assert [each.event.source for each in await world.events("incident.reported")] == ["public_revocation"]
 
 
 async def test_a_stopped_server_answers_what_it_accepted_and_ends_cleanly(world: World, start: Start) -> None:
