@@ -29,6 +29,9 @@ TYPES: dict[str, Encoding] = {
     "application/merge-patch+json": "json",
     "application/x-www-form-urlencoded": "form",
 }
+SEVERAL = ("resource",)
+"""Parameters of OAuth requests that may stand there more than once (RFC 8707 §2). They are not read."""
+
 FREE = ("scope", "token_type_hint", "client_ip", "client_user_agent")
 LONGEST_FREE = 16_384
 """Characters of those parameters of OAuth requests whose meaning sets no limit. Of the others, what is too long is a
@@ -102,7 +105,7 @@ async def read_parameters(scope: Scope, receive: Receive, limit: int) -> dict[st
 
 def _parameters(scope: Scope, body: bytes) -> dict[str, str]:
     if encoding(scope, ("form", "json")) == "form":
-        return strict_forms.read(body, omit_empty=True)
+        return strict_forms.read(body, repeatable=SEVERAL, omit_empty=True)
     parameters = strict_json.read_object(body)
     for name, value in parameters.items():
         if not isinstance(value, str):

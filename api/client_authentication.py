@@ -1,6 +1,5 @@
 """Client authentication (RFC 6749 §2.3): Basic, in the body, or none for public clients."""
 
-import binascii
 import re
 from base64 import b64decode
 from collections.abc import Mapping
@@ -85,7 +84,8 @@ def _basic(encoded: str) -> tuple[str, str]:
         if not colon:
             raise Refused()
         return _form_decoded(name), _form_decoded(password)
-    except (binascii.Error, UnicodeDecodeError):
+    except ValueError:
+        # No Base64, characters that Base64 does not know, or no UTF-8.
         raise Refused() from None
 
 

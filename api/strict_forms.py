@@ -33,7 +33,9 @@ def read(text: bytes, *, repeatable: Collection[str] = (), omit_empty: bool = Fa
 
     `omit_empty` treats a parameter without a value as not sent, as RFC 6749 §3.1 says for OAuth.
     """
-    if not repeatable and (found := _plain(text, omit_empty)) is not None:
+    if (found := _plain(text, omit_empty)) is not None:
+        for name in repeatable:
+            found.pop(name, None)
         return found
     seen: set[str] = set()
     result: dict[str, str] = {}

@@ -51,6 +51,27 @@ async def test_a_client_without_the_grant_is_told_so_whatever_it_presents(world:
 
 
 @pytest.mark.parametrize("path", ["/oauth/token", "/oauth/introspect", "/oauth/revoke"])
+@pytest.mark.parametrize("basic", [b"\xff\xfe", "é:é".encode(), b"=", b"a", b"", b"//79", b"YTpi YTpi", b"YWI="])
+async def test_a_basic_header_that_says_nothing_is_a_client_that_failed(world: World, path: str, basic: bytes) -> None:
+    data = {"grant_type": "client_credentials", "token": "any"}
+    headers = [(b"authorization", b"Basic " + basic)]
+    answer = await world.client.post(path, data=data, headers=headers)
+    refused(answer, 401, "invalid_client")
+    assert answer.headers["www-authenticate"].startswith("Basic ")
+
+
+async def test_resources_may_be_several_and_anything_else_may_not(world: World) -> None:
+    """RFC 8707 §2.2 beside RFC 6749 §3.2."""
+    job = await world.register_client(grant_types=("client_credentials",))
+    body = "grant_type=client_credentials&resource=https://a.example&resource=https://b.example"
+    headers = {"content-type": "application/x-www-form-urlencoded"}
+    ok(await world.client.post("/oauth/token", content=body, headers=headers, auth=job.auth))
+    ok(await world.client.post("/oauth/token", content=body + "&scope=profile", headers=headers, auth=job.auth))
+    twice = await world.client.post("/oauth/token", content=body + "&scope=a&scope=b", headers=headers, auth=job.auth)
+    refused(twice, 400, "invalid_request")
+
+
+@pytest.mark.parametrize("path", ["/oauth/token", "/oauth/introspect", "/oauth/revoke"])
 async def test_who_authenticates_in_two_ways_is_refused(world: World, path: str) -> None:
     """RFC 6749 §2.3; a bearer token is one of them where it is accepted at all."""
     shop = await world.register_client(grant_types=("client_credentials",))
