@@ -12,9 +12,11 @@ from api import throttle
 from api.services import Services
 from domain import account, account_sign_in, names, realm
 from domain.sealed import Sealed
-from eventstore.commands import Command, Origin
+from eventstore.commands import Command, DatabaseAway, Executed, Origin
+from eventstore.commands import Overloaded as LedgerOverloaded
 from projections import accounts
 from security.blind_index import normalise
+from security.passwords import Overloaded as HasherOverloaded
 
 LONGEST_NAME = names.EMAIL_MAXIMUM
 
@@ -52,19 +54,22 @@ async def verify(here: Services, realm_name: str, name: str, password: str, orig
     attempt = here.throttle.begin(*throttle.sign_in(realm_name, normalise(name[:LONGEST_NAME]), origin.ip))
     if attempt.retry_after is not None:
         raise Wait(attempt.retry_after)
-    state = await _find(here, realm_name, name)
-    kept = None if state is None else state.password_hash
-    encoded = await here.ledger.unseal(kept)
-    result = await here.hasher.verify(encoded, password)
+    try:
+        state = await _find(here, realm_name, name)
+        kept = None if state is None else state.password_hash
+        result = await here.hasher.verify(await here.ledger.unseal(kept), password)
+    except (DatabaseAway, LedgerOverloaded, HasherOverloaded):
+        # Nobody has judged the password, so it was not a wrong one.
+        attempt.take_back()
+        raise
     verified = kept.event_id if result.ok and kept is not None else None
     reason = None if state is None else account_sign_in.failure(state, realm=realm_name, verified=verified)
     if state is None or reason is not None or kept is None:
         await asyncio.gather(_record(here, realm_name, state, reason, origin), asyncio.sleep(REFUSED_AFTER))
         raise WrongCredentials
-    attempt.succeeded()
-    if result.needs_rehash:
-        kept = await _rehash(here, state, kept, password, origin)
-    return Verified(state, kept.event_id)
+    attempt.take_back()
+    renewed = await _rehash(here, state, kept, password, origin) if result.needs_rehash else None
+    return Verified(state, renewed or kept.event_id)
 
 
 async def _find(here: Services, realm_name: str, name: str) -> account.State | None:
@@ -106,11 +111,16 @@ def _failed(stream: str, reason: str, count: int, seconds: int) -> Command:
     return Command(stream, account_sign_in.note_failed_sign_in, facts)
 
 
-async def _rehash(here: Services, state: account.State, kept: Sealed, password: str, origin: Origin) -> Sealed:
-    """Keeps the same password under the stronger parameters now in force."""
+async def _rehash(here: Services, state: account.State, kept: Sealed, password: str, origin: Origin) -> str | None:
+    """Keeps the same password under the stronger parameters now in force; the event with its new hash.
+
+    None when it was not renewed, since the password has been changed meanwhile: the one that was verified is none any
+    more, and whoever compares it under the lock must see that.
+    """
     encoded = await here.hasher.hash(password)
     stream = account.stream(state.account_id)
     facts = {"password_hash": encoded, "verified": kept.event_id}
-    await here.ledger.execute(Command(stream, account_sign_in.rehash_password, facts), origin=origin)
-    fresh: account.State = await here.ledger.state(stream)
-    return fresh.password_hash or kept
+    executed: Executed[None] = await here.ledger.execute(
+        Command(stream, account_sign_in.rehash_password, facts), origin=origin
+    )
+    return executed.recorded[0].id if executed.recorded else None

@@ -152,8 +152,8 @@ class _Ticket(NamedTuple):
 class Admission:
     """Whether an attempt may be made. `retry_after` is None if so, else whole seconds to wait.
 
-    Call `succeeded` when it succeeded. Nothing is to be done otherwise: an attempt that nobody finishes, because the
-    caller went away, stays a failed one.
+    Call `take_back` when it succeeded, and when nobody could tell. Nothing is to be done otherwise: an attempt that
+    nobody finishes, because the caller went away, stays a failed one.
     """
 
     __slots__ = ("_throttle", "_tickets", "retry_after")
@@ -163,8 +163,8 @@ class Admission:
         self._tickets = tickets
         self.retry_after = retry_after
 
-    def succeeded(self) -> None:
-        """Takes the attempt back. A second call does nothing."""
+    def take_back(self) -> None:
+        """The attempt was no failure. A second call does nothing."""
         tickets, self._tickets = self._tickets, ()
         if tickets:
             self._throttle.give_back(tickets)

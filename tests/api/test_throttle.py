@@ -111,8 +111,8 @@ def test_any_number_of_successes_costs_nothing(throttle):
     for _ in range(1000):
         admission = throttle.begin(*sign_in("platform", "paul", HOME))
         assert admission.retry_after is None
-        admission.succeeded()
-        admission.succeeded()
+        admission.take_back()
+        admission.take_back()
 
 
 def test_a_success_amid_failures_takes_back_itself_alone(throttle):
@@ -121,7 +121,7 @@ def test_a_success_amid_failures_takes_back_itself_alone(throttle):
     for _ in range(4):
         assert throttle.begin(*limits).retry_after is None
     assert throttle.retry_after(*limits) == 1
-    right.succeeded()
+    right.take_back()
     assert throttle.retry_after(*limits) is None
     throttle.begin(*limits)
     assert throttle.retry_after(*limits) == 1
@@ -157,7 +157,7 @@ def test_workers_share_one_memory(tmp_path, clock):
     limits = sign_in("platform", "paul", HOME)
     admissions = [(first, second)[n % 2].begin(*limits) for n in range(6)]
     assert [admission.retry_after for admission in admissions] == [None] * 5 + [1]
-    admissions[0].succeeded()
+    admissions[0].take_back()
     assert second.retry_after(*limits) is None
     first.close()
     second.close()

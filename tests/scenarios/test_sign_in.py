@@ -2,9 +2,14 @@
 
 from pathlib import Path
 
-from domain import account
-from eventstore.commands import Command
+import pytest
+
+from domain import account, account_sign_in
+from eventstore.commands import Command, DatabaseAway
+from eventstore.commands import Overloaded as LedgerOverloaded
 from security.keyring import Keyring
+from security.passwords import Hasher, Parameters, Verification
+from security.passwords import Overloaded as PasswordsOverloaded
 from tests.scenarios.asking import SIGN_IN, Scene, set_scene
 from tests.scenarios.world import open_world
 
@@ -72,6 +77,56 @@ async def test_guessing_slows_the_guesser_and_nobody_else(scene: Scene) -> None:
     assert (await scene.signed_in()).cookies
     scene.world.clock.advance(wait)
     assert (await browser.press(page, SIGN_IN, **scene.person.typed)).status == 200
+
+
+@pytest.mark.parametrize("cause", [PasswordsOverloaded(), DatabaseAway("gone"), LedgerOverloaded()])
+async def test_a_password_that_nobody_could_judge_was_no_wrong_one(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch, cause: Exception
+) -> None:
+    async def busy(self: Hasher, encoded: str | None, password: str) -> Verification:
+        raise cause
+
+    browser = scene.world.browser()
+    page = await browser.open(scene.address())
+    with monkeypatch.context() as crowded:
+        crowded.setattr(Hasher, "verify", busy)
+        for _ in range(30):
+            assert (await browser.press(page, SIGN_IN, **scene.person.typed)).status == 503
+    assert (await browser.press(page, SIGN_IN, **scene.person.typed)).status == 200
+    assert await scene.world.events("account.sign_in_failed") == ()
+
+
+async def test_a_password_that_is_changed_while_its_hash_is_renewed_opens_nothing(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stream = account.stream(scene.person.account_id)
+
+    async def set_hash(encoded: str) -> None:
+        facts = {"password_hash": encoded, "role_scopes": {}, "caller_scope": None}
+        await scene.world.execute(Command(stream, account_sign_in.change_password, facts))
+
+    weak, genuine = Hasher(Parameters(memory=64, passes=2, lanes=1)), Hasher.hash
+    await set_hash(await weak.hash(scene.person.password))
+    another = await weak.hash("quite another password")
+    weak.close()
+
+    async def meanwhile(self: Hasher, password: str) -> str:
+        await set_hash(another)
+        return await genuine(self, password)
+
+    browser = scene.world.browser()
+    page = await browser.open(scene.address())
+    with monkeypatch.context() as racing:
+        racing.setattr(Hasher, "hash", meanwhile)
+        page = await browser.press(page, SIGN_IN, **scene.person.typed)
+    assert COOKIE not in browser.cookies
+    assert await scene.world.events("session.started") == ()
+    assert await scene.world.events("account.password_rehashed") == ()
+    typed = {"username": scene.person.username, "password": "quite another password"}
+    assert (await browser.press(await browser.open(scene.address()), SIGN_IN, **typed)).status == 200
+    # Undisturbed, it is renewed, and what was verified is what is compared under the lock.
+    assert len(await scene.world.events("account.password_rehashed")) == 1
+    assert len(await scene.world.events("session.started")) == 1
 
 
 async def test_pages_are_throttled_by_address(sqlite_url: str, tmp_path: Path, keyring: Keyring) -> None:
