@@ -14,8 +14,8 @@ from api.services import Services, origin, services
 from domain import grant
 from domain.event import Actor
 from domain.rules import validity
+from eventstore import issued
 from eventstore.commands import Command
-from projections import tokens
 from security.tokens import Kind, Secret
 
 
@@ -27,23 +27,24 @@ from security.tokens import Kind, Secret
     security=[{"bearer": []}, {}],
 )
 async def logout(request: Request[Any, Any, Any], slug: in_path.Slug) -> Response[None]:
-    """Ends the grant of the bearer token, of the cookie, or of both; an expired token will do.
+    """Ends the grant of the bearer token, of the cookie, or of both; an expired token will do, however old it is.
 
-    A sign-in that has ended already is answered alike. A token that expired so long ago that the server has forgotten
-    it names no grant any more, so it counts as none: then it takes the cookie.
+    A sign-in that has ended already is answered alike.
     """
     here = services(request)
     passed = entered(request)
     found = await _grants(here, request.scope, slug, passed)
     if not found:
         raise Unauthenticated("Send the access token or the cookie of the sign-in that is to end.")
-    for row in found.values():
-        await _end(here, request.scope, row)
+    for grant_id, account_id in found.items():
+        await _end(here, request.scope, passed.dashboard.client_id, grant_id, account_id)
     return Response(None, status_code=204, cookies=[cookie.cleared(slug, here.settings.issuer)])
 
 
-async def _grants(here: Services, scope: Scope, slug: str, passed: Entered) -> dict[str, tokens.Found]:
-    """The grants that the request names, by id: of its bearer token, and of its cookie where that may be looked at."""
+async def _grants(here: Services, scope: Scope, slug: str, passed: Entered) -> dict[str, str | None]:
+    """The grants that the request names, each with whose it is: of its bearer token, and of its cookie where that may
+    be looked at.
+    """
     raw = bearer_token(scope)
     presented: list[tuple[validity.Kind, Secret]] = []
     bearer = None if raw is None else here.format.read(raw)
@@ -55,23 +56,22 @@ async def _grants(here: Services, scope: Scope, slug: str, passed: Entered) -> d
     elif raw is None and cookie.is_there(scope, slug, here.settings.issuer):
         # With a bearer token, which no browser sends by itself, the cookie is merely left alone.
         raise Unguarded()
-    found: dict[str, tokens.Found] = {}
+    found: dict[str, str | None] = {}
     for kind, secret in presented:
-        row = await here.ledger.read(tokens.find, secret.sha256)
-        if row is not None and row.kind == kind and row.client_id == passed.dashboard.client_id:
-            found[row.grant_id] = row
+        # The log knows it also when the rows of what has expired were removed.
+        of = await here.ledger.read(issued.find, secret.sha256)
+        if of is not None and of.kind == kind and of.client_id == passed.dashboard.client_id:
+            found[str(of.grant_id)] = of.account_id
     return found
 
 
-async def _end(here: Services, scope: Scope, row: tokens.Found) -> None:
+async def _end(here: Services, scope: Scope, client_id: str, grant_id: str, account_id: str | None) -> None:
     """Ends one grant by the person whose sign-in it is."""
-    actor = Actor("person", row.account_id, {"grant_id": row.grant_id})
-    facts = {"reason": "logout", "client_id": row.client_id}
-    executed = await here.ledger.execute(
-        Command(f"grant:{row.grant_id}", grant.end, facts), origin=origin(scope, actor)
-    )
+    actor = Actor("person", account_id, {"grant_id": grant_id})
+    facts = {"reason": "logout", "client_id": client_id}
+    executed = await here.ledger.execute(Command(f"grant:{grant_id}", grant.end, facts), origin=origin(scope, actor))
     if executed.refusal is not None:
-        raise AssertionError("a token's row names a grant that is not its client's")
+        raise AssertionError("the event that issued a token names a grant that is not its client's")
 
 
 LOGOUT = [*other_methods("/logout", "DELETE"), logout]
