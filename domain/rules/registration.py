@@ -31,6 +31,9 @@ REFRESH_TOKEN_LIFETIME_MAXIMUM = 365 * 86_400
 DASHBOARD_GRANT_TYPES = ("password", "refresh_token")
 
 _SCOPE_TOKEN = re.compile(r"[\x21\x23-\x5b\x5d-\x7e]{1,128}")
+RESERVED_SLUG = re.compile(r"form|session-.*")
+"""A dashboard's cookie is named after it, and these names are those of the server's own pages."""
+
 _SLUG = re.compile(rf"[a-z0-9]([a-z0-9-]{{0,{SLUG_MAXIMUM - 2}}}[a-z0-9])?")
 
 
@@ -65,7 +68,7 @@ def refusal(
 ) -> Outcome | None:
     """Refuses the client as it would stand after the command; None when it may stand like that."""
     if client.type == "dashboard":
-        special = _dashboard(client, issuer)
+        special = _dashboard(client, before, issuer)
     else:
         special = _grants(client, known_grant_types) or _redirect_uris(client)
     if special := _plain(client) or special or scope_names(client.scope, known=known_scopes, field="scope"):
@@ -105,9 +108,11 @@ def _origins(origins: Sequence[str]) -> Outcome | None:
     return None
 
 
-def _dashboard(client: State, issuer: str) -> Outcome | None:
+def _dashboard(client: State, before: State, issuer: str) -> Outcome | None:
     if not client.slug or not _SLUG.fullmatch(client.slug):
         return malformed("slug", f"must have 1 to {SLUG_MAXIMUM} lower-case letters, digits and inner hyphens")
+    if not before.exists and RESERVED_SLUG.fullmatch(client.slug):
+        return malformed("slug", "must not be form or begin with session-: these are names of the server's own cookies")
     if client.redirect_uris:
         return malformed("redirect_uris", "a dashboard has none")
     if client.grant_types != DASHBOARD_GRANT_TYPES:

@@ -78,6 +78,17 @@ async def test_origins_must_be_same_site_with_the_issuer(world: World, admin: ht
     assert await world.head() == before
 
 
+@pytest.mark.parametrize("slug", ["form", "session-platform", "session-administration", "session-x"])
+async def test_no_dashboard_has_the_name_of_one_of_the_servers_own_cookies(
+    world: World, admin: httpx.AsyncClient, slug: str
+) -> None:
+    before = await world.head()
+    body = problem(await admin.put(f"/admin/dashboards/{slug}", json=definition(world)), 400, field="slug")
+    assert "cookies" in body["errors"][0]["detail"]
+    assert await world.head() == before
+    assert ok(await admin.put("/admin/dashboards/forms", json=definition(world)), 201)["slug"] == "forms"
+
+
 async def test_rotation_gives_the_new_secret_to_the_server_alone(world: World, admin: httpx.AsyncClient) -> None:
     made = ok(await admin.put(PATH, json=definition(world)), 201)
     old = await stored(world, made["client_id"])
