@@ -6,6 +6,9 @@ from collections.abc import Sequence
 from urllib.parse import urlsplit
 
 HOST = re.compile(r"[a-z0-9.-]+")
+OTHER_HOST = re.compile(r"[a-z0-9._~%:-]+")
+"""What a policy cannot name and a browser goes to all the same: IPv6, and names such as `my_shop`."""
+
 SCHEME = re.compile(r"[a-z][a-z0-9+.-]*")
 
 
@@ -32,8 +35,8 @@ def security_headers(form_action: Sequence[str] = (), *, script: bool = False) -
 def form_source(uri: str) -> str | None:
     """A redirect URI as a CSP source: its origin, or `scheme:` for an application's private scheme (RFC 8252 §7.1).
 
-    CSP has no way to write an IPv6 address (CSP Level 3 §2.3.1, `host-part`), so such a target admits its scheme.
-    None for what cannot be said safely in a header.
+    CSP has no way to write an IPv6 address or a host with other characters than letters, digits and hyphens (CSP Level
+    3 §2.3.1, `host-part`), so such a target admits its scheme. None for what no browser would go to.
     """
     try:
         parts = urlsplit(uri)
@@ -42,10 +45,10 @@ def form_source(uri: str) -> str | None:
         return None
     if not SCHEME.fullmatch(parts.scheme):
         return None
-    if parts.scheme not in ("http", "https") or ":" in host:
+    if parts.scheme not in ("http", "https"):
         return f"{parts.scheme}:"
     if not HOST.fullmatch(host):
-        return None
+        return f"{parts.scheme}:" if OTHER_HOST.fullmatch(host) else None
     return f"{parts.scheme}://{host}" + (f":{port}" if port else "")
 
 

@@ -249,6 +249,8 @@ def test_policy_admits_scripts_and_calls_only_where_asked() -> None:
         ("http://[::1]:51004/callback", "http:"),
         ("https://bücher.example/cb", "https://xn--bcher-kva.example"),
         ("com.example.app:/oauth/done", "com.example.app:"),
+        ("https://my_shop.example/cb", "https:"),
+        ("http://sh%6fp.example/cb", "http:"),
     ],
 )
 def test_policy_admits_the_redirect_target(uri: str, source: str) -> None:
