@@ -11,7 +11,7 @@ from api.browser_session import BrowserSession, still_live
 from api.page_answers import see_other
 from api.services import Services
 from api.standing import ASKED_AT_MOST, parties, suspended
-from domain import consent, role
+from domain import client, consent, role
 from domain.decision import Refusal
 from domain.grants import authorization_code
 from domain.refusal import AccessDenied, InvalidClient, InvalidScope
@@ -83,7 +83,9 @@ def _consent(asked: AuthorizationRequest, used: BrowserSession, shown: tuple[str
     stream = consent.stream(used.account.account_id, asked.client.client_id)
 
     def under_lock(view: View) -> dict[str, Any] | Refusal:
-        return {"scope": shown} if still_live(view, used) else Refusal(AccessDenied.ACCOUNT)
+        if not still_live(view, used):
+            return Refusal(AccessDenied.ACCOUNT)
+        return {"scope": shown, "within": view.state(client.stream(asked.client.client_id)).scope}
 
     return Command(stream, consent.give, {}, under_lock)
 

@@ -26,7 +26,10 @@ class Given(Event, frozen=True, kw_only=True):
 
 
 class Extended(Event, frozen=True, kw_only=True):
-    """The person allowed more than before: `added` to what stood, `scope` being the whole now."""
+    """The person allowed more than before: `added` to what stood, `scope` being the whole now.
+
+    What stood and is not in it any more is what the client had lost meanwhile.
+    """
 
     type = "consent.extended"
 
@@ -68,12 +71,17 @@ INITIAL = State()
 # Verbs ------------------------------------------------------------------------------------------------------------
 
 
-def give(state: State, *, now: Moment, scope: tuple[str, ...]) -> Outcome:
-    """Allows this scope as well. What was allowed already is no news."""
+def give(state: State, *, now: Moment, scope: tuple[str, ...], within: tuple[str, ...]) -> Outcome:
+    """Allows this scope as well. What was allowed already is no news.
+
+    With something new, what the client can no longer ask for is forgotten: `within` is all that it may have. So no
+    consent grows longer than what a client may register, and what the client is given anew is asked for anew.
+    """
     if not state.given:
         return accept(Given(scope=scope))
     added = tuple(name for name in scope if name not in state.scope)
-    return accept(Extended(added=added, scope=(*state.scope, *added))) if added else accept()
+    kept = (name for name in state.scope if name in within)
+    return accept(Extended(added=added, scope=(*kept, *added))) if added else accept()
 
 
 def deny(state: State, *, now: Moment, scope: tuple[str, ...], count: int = 1, window_seconds: int = 0) -> Outcome:

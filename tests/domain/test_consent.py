@@ -13,20 +13,28 @@ def after(*events):
 
 
 GIVEN = Given(scope=("profile",))
+ALL = ("profile", "catalog:read")
 
 
 def test_consent_is_given_and_covers_what_was_asked() -> None:
-    assert consent.give(consent.INITIAL, now=NOW, scope=("profile",)).events == (GIVEN,)
+    assert consent.give(consent.INITIAL, now=NOW, scope=("profile",), within=ALL).events == (GIVEN,)
     assert consent.covers(after(GIVEN), ("profile",))
     assert not consent.covers(after(GIVEN), ("profile", "catalog:read"))
     assert not consent.covers(consent.INITIAL, ())
 
 
 def test_more_extends_it_and_less_changes_nothing() -> None:
-    outcome = consent.give(after(GIVEN), now=NOW, scope=("catalog:read",))
+    outcome = consent.give(after(GIVEN), now=NOW, scope=("catalog:read",), within=ALL)
     assert outcome.events == (Extended(added=("catalog:read",), scope=("profile", "catalog:read")),)
     assert after(GIVEN, *outcome.events).scope == ("profile", "catalog:read")
-    assert consent.give(after(GIVEN), now=NOW, scope=("profile",)).events == ()
+    assert consent.give(after(GIVEN), now=NOW, scope=("profile",), within=ALL).events == ()
+
+
+def test_what_the_client_has_lost_meanwhile_is_forgotten_with_the_next_extension() -> None:
+    outcome = consent.give(after(GIVEN), now=NOW, scope=("catalog:read",), within=("catalog:read",))
+    assert outcome.events == (Extended(added=("catalog:read",), scope=("catalog:read",)),)
+    assert not consent.covers(after(GIVEN, *outcome.events), ("profile",))
+    assert consent.give(after(GIVEN), now=NOW, scope=("profile",), within=()).events == ()
 
 
 def test_a_denial_is_a_fact_and_takes_nothing_back() -> None:

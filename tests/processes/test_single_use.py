@@ -38,7 +38,11 @@ async def issue_code(world: World, client: Client, person: Person) -> tuple[str,
         return {"parties": found}
 
     await world.execute(
-        Command(consent.stream(person.account_id, client.client_id), consent.give, {"scope": ("profile",)}),
+        Command(
+            consent.stream(person.account_id, client.client_id),
+            consent.give,
+            {"scope": ("profile",), "within": ("profile",)},
+        ),
         Command(
             f"grant:{grant_id}",
             authorization_code.issue_code,
