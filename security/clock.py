@@ -16,6 +16,8 @@ HOUR: Moment = 60 * MINUTE
 DAY: Moment = 24 * HOUR
 
 _EPOCH = date(1970, 1, 1).toordinal()
+_FIRST = (1 - _EPOCH) * 86_400
+_END = (date.max.toordinal() + 1 - _EPOCH) * 86_400
 _EPOCH_TIME = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
 
@@ -87,8 +89,8 @@ _RFC3339 = re.compile(
 def parse_rfc3339(text: str) -> Moment:
     """Read an RFC 3339 §5.6 date-time of any offset; digits beyond the microsecond are cut off.
 
-    A leap second is read as the first second of the next day. Raises ValueError for everything else, without
-    repeating the text.
+    A leap second is read as the first second of the next day. Raises ValueError for everything else, and for what
+    `format_rfc3339` could not write, without repeating the text.
     """
     if _OURS.fullmatch(text):
         with suppress(ValueError):
@@ -113,4 +115,7 @@ def parse_rfc3339(text: str) -> Moment:
     # Leap seconds are only ever put in at the end of a UTC day.
     if second == 60 and total % 86_400:
         raise ValueError("no such leap second")
+    # An offset may lead out of the years that can be written.
+    if not _FIRST <= total < _END:
+        raise ValueError("the time is outside the years 1 to 9999 in UTC")
     return total * SECOND + fraction

@@ -179,7 +179,11 @@ def moments(value: Any) -> Any:
 
 def _moment(name: str, value: Any) -> Any:
     if type(value) is int and (name.endswith("_at") or name in MOMENTS):
-        return format_rfc3339(value)
+        try:
+            return format_rfc3339(value)
+        except (ValueError, OverflowError):
+            # Outside the years 1 to 9999. Whatever an event holds, it must not keep the others from being read.
+            return value
     return moments(value)
 
 

@@ -6,12 +6,13 @@ from typing import NamedTuple
 
 import structlog
 
-from api.notifications.message import Message, compose
+from api.notifications.message import compose
 from api.notifications.sending import Failed, Send, to_mailbox, to_webhook
 from api.notifications.subscriptions import MAIL, destinations, webhooks
 from api.outgoing import Outgoing
 from api.settings import Settings
 from domain.event import SECOND, Moment
+from eventstore.commands import DatabaseAway
 from eventstore.ledger import Ledger
 from projections import outbox
 from projections.outbox import Claimed
@@ -86,8 +87,7 @@ class Notifier:
     async def _attempt(self, name: str, claimed: Claimed) -> bool:
         ledger = self._ledger
         await ledger.settled()
-        message = await ledger.read(compose, ledger.privacy, claimed.position)
-        failed = Failed("the log has no such event", final=True) if message is None else await self._send(name, message)
+        failed = await self._send(name, claimed.position)
         if failed is None:
             await ledger.maintain(outbox.made, name, claimed.position)
             return True
@@ -103,9 +103,14 @@ class Notifier:
         )
         return False
 
-    async def _send(self, name: str, message: Message) -> Failed | None:
+    async def _send(self, name: str, position: int) -> Failed | None:
         try:
+            message = await self._ledger.read(compose, self._ledger.privacy, position)
+            if message is None:
+                return Failed("the log has no such event", final=True)
             return await self._senders[name](message)
+        except DatabaseAway:
+            raise
         except Exception as error:
             # What nobody foresaw must end as a dead letter that people see, not as one that is tried for ever.
             log.exception("notification failed", destination=name)

@@ -5,14 +5,17 @@ import json
 from collections.abc import Callable
 
 import pytest
-from sqlalchemy import Engine
+from sqlalchemy import Connection, Engine
 
+from api.notifications import delivering, message
 from api.notifications.delivering import FIRST_DELAY, LEASE, LONGEST_DELAY, Notifier, Told, delay
+from api.notifications.message import Message
 from domain import incident, rotation
 from domain.event import SECOND
 from eventstore.commands import Command
 from eventstore.engines import migrating
 from eventstore.ledger import Ledger
+from eventstore.privacy import Privacy
 from eventstore.rebuilding import Rebuild
 from projections import PROJECTIONS, outbox
 from security.clock import ManualClock
@@ -110,6 +113,25 @@ async def test_after_the_last_attempt_it_is_a_dead_letter_which_can_be_revived(
     assert await ledger.maintain(outbox.revive, ["pager"], 1, position, clock.now()) == 1
     assert await notifier.deliver("pager") == Told(1, 0)
     assert await undelivered(ledger) == []
+
+
+async def test_an_event_of_which_no_message_can_be_made_ends_as_a_dead_letter_and_holds_up_no_other(
+    ledger: Ledger, receiver: Receiver, notifier_of: Made, clock: ManualClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    notifier = notifier_of({"pager": receiver.url}, notification_attempts=2)
+    poison, *others = await report(ledger, 3)
+
+    def compose(connection: Connection, privacy: Privacy, position: int) -> Message | None:
+        return 1 // 0 if position == poison else message.compose(connection, privacy, position)  # type: ignore[return-value]
+
+    monkeypatch.setattr(delivering, "compose", compose)
+    await notifier.distribute()
+    assert await notifier.deliver("pager") == Told(len(others), 1)
+    clock.advance(1_000)
+    assert await notifier.deliver("pager") == Told(0, 1)
+    (letter,) = await undelivered(ledger)
+    assert (letter.position, letter.attempts, letter.outcome) == (poison, 2, "ZeroDivisionError")
+    assert await undelivered(ledger, dead_only=True) == [letter]
 
 
 async def test_who_is_gone_is_tried_once(ledger: Ledger, receiver: Receiver, notifier_of: Made) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 import httpx
 import pytest
 
-from domain import account, client
+from domain import account, client, incident
 from domain.event import Actor
 from domain.rules.administrative_scope import ADMINISTRATIVE_SCOPES
 from eventstore.commands import Command, Origin
@@ -15,7 +15,7 @@ from security.clock import format_rfc3339
 from tests.scenarios.administration import administering, ok, problem
 from tests.scenarios.asking import Scene
 from tests.scenarios.histories import erase, lived, rotate
-from tests.scenarios.world import ADDRESS, World
+from tests.scenarios.world import ADDRESS, Client, World
 
 pytestmark = pytest.mark.anyio
 
@@ -317,6 +317,36 @@ async def test_moments_in_data_are_rfc_3339(scene: Scene) -> None:
 
 
 # Who watched ------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("at", ["0001-01-01T00:00:00+00:01", "9999-12-31T23:59:59-00:01"])
+async def test_a_moment_that_cannot_be_written_is_refused_wherever_one_may_stand(
+    world: World, job: Client, at: str
+) -> None:
+    admin = await administering(world)
+    before = await world.head()
+    body = {"client_id": job.client_id, "since": at}
+    problem(await admin.post("/leaks/contain", json=body), 400, field="since")
+    problem(await admin.post("/audit/token-state", json={"token": job.secret, "at": at}), 400, field="at")
+    problem(await admin.get("/audit/events", params={"from": at}), 400, field="from")
+    problem(await admin.get("/audit/export", params={"to": at}), 400, field="to")
+    problem(await admin.get(f"/audit/state/client:{job.client_id}", params={"at": at}), 400, field="at")
+    assert [each.type for each in await world.events(after=before)] == []
+
+
+async def test_an_event_with_a_moment_that_cannot_be_written_keeps_no_other_from_being_read(world: World) -> None:
+    """There may be some in older logs."""
+    admin, beyond = await administering(world), -62_135_596_860_000_000
+    await world.execute(
+        Command("incident:i", incident.report, {"source": "administrator"}),
+        Command("incident:i", incident.identify, {"target": "client", "client_id": "c"}),
+        Command("incident:i", incident.contain, {"numbers": incident.Numbers(), "since_at": beyond}),
+    )
+    *_, contained = await everything(admin, type="incident.*", order="asc")
+    assert contained["data"]["since_at"] == beyond
+    for form in ("jsonl", "csv", "cloudevents", "ocsf"):
+        export = await admin.get("/audit/export", params={"format": form, "type": "incident.*"})
+        assert export.text.count("incident:i") >= 3
 
 
 async def test_every_answer_is_one_event_that_says_who_asked_what_and_how_much_they_saw(world: World) -> None:
