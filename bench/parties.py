@@ -62,11 +62,12 @@ async def found(settings: Settings, keyring: Keyring, now: Moment) -> Parties:
         facts: dict[str, Any] = {"realm": "platform", "name": ROLE, "scopes": SCOPES, "default": True}
         facts |= {"caller_scope": ADMINISTRATIVE_SCOPES, "known_scopes": frozenset(SCOPES)}
         await _execute(ledger, Command(role.stream("platform", ROLE), role.put, facts))
+        allowed = {"scope": SCOPES, "within": SCOPES}
         # At the same time, so that they share transactions.
         people = list(await asyncio.gather(*(_person(ledger, number) for number in range(PEOPLE))))
         await asyncio.gather(
             *(
-                _execute(ledger, Command(consent.stream(account_id, shop.client_id), consent.give, {"scope": SCOPES}))
+                _execute(ledger, Command(consent.stream(account_id, shop.client_id), consent.give, allowed))
                 for account_id in people
                 for shop in shops
             )
