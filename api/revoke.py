@@ -36,7 +36,8 @@ async def _post(scope: Scope, receive: Receive) -> Answer:
         "by": "client",
     }
     executed = await here.ledger.execute(
-        Command(f"grant:{found.grant_id}", grant.revoke_token, facts), origin=origin(scope, caller.actor)
+        Command(f"grant:{found.grant_id}", grant.revoke_token, facts),
+        origin=origin(scope, caller.actor, own_device=caller.client.on_own_device),
     )
     if executed.refusal is not None:
         raise from_refusal(executed.refusal)

@@ -155,6 +155,11 @@ class State(msgspec.Struct, frozen=True):
     secrets_issued: int = 0
     rotation: Policy | None = None
 
+    @property
+    def on_own_device(self) -> bool:
+        """Whether what asks in this client's name runs where the person is: in an application or in a page."""
+        return self.type != "confidential"
+
 
 INITIAL = State()
 

@@ -201,7 +201,10 @@ class Batch:
         if event.personal:
             realm = getattr(event, "realm", None) or getattr(state, "realm", None) or ""
             event, indexes = privacy.seal_event(self.connection, event, stream, event_id, realm, self.now)
-        ip, agent = privacy.seal_origin(self.connection, origin, event_id, self.now)
+        person = None
+        if origin.own_device:
+            person = getattr(event, "account_id", None) or getattr(state, "account_id", None)
+        ip, agent = privacy.seal_origin(self.connection, origin, event_id, self.now, person)
         self.position += 1
         recorded = Recorded(
             self.position,

@@ -193,6 +193,8 @@ class EventIndexing:
         rows: list[Row] = []
         for each in recorded:
             names = event_names.rows(each, unsealing.address(connection, each), owners.get(each.stream))
+            if (person := unsealing.person(each)) is not None:
+                names.append(event_names.forgotten_with(person, each.position))
             told = unsealing.told(connection, each)
             rows += names if told is None else {*names, *event_names.told(each, told)}
         return _Indexed(rows, [each.stream.partition(":")[2] for each in recorded if type(each.event) is Erased])

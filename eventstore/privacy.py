@@ -39,13 +39,18 @@ class Privacy:
         return (msgspec.structs.replace(event, **sealed) if sealed else event), indexes
 
     def seal_origin(
-        self, connection: Connection, origin: Origin, event_id: str, now: Moment
+        self, connection: Connection, origin: Origin, event_id: str, now: Moment, person: str | None = None
     ) -> tuple[str | None, str | None]:
-        """Address and user agent, sealed under the key of the person or client who asked, or of the day's strangers."""
+        """Address and user agent, sealed under the key of the person or client who asked, or of the day's strangers.
+
+        `person` is whom the event is about; from their own device it is their key, whichever client asks there.
+        """
         actor = origin.actor
         if origin.ip is None and origin.user_agent is None:
             return None, None
-        if actor.kind == "person" and actor.id:
+        if origin.own_device and person:
+            subject = f"account:{person}"
+        elif actor.kind == "person" and actor.id:
             subject = f"account:{actor.id}"
         elif actor.kind == "client" and actor.id:
             subject = f"client:{actor.id}"

@@ -27,7 +27,7 @@ class Places:
         actor = recorded.actor
         place = (
             secret_id,
-            actor.id if actor.kind == "person" and actor.id else NOBODY,
+            (actor.id if actor.kind == "person" else unsealing.person(recorded)) or NOBODY,
             unsealing.address(connection, recorded) or b"",
             unsealing.agent(connection, recorded) or b"",
         )

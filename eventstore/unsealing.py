@@ -8,7 +8,7 @@ from domain.event import Recorded
 from domain.sealed import Sealed
 from eventstore.privacy import Privacy
 from projections.event_names import ADDRESS_KEY_BYTES
-from security.sealing import SealBroken
+from security.sealing import SealBroken, subject_of
 
 ADDRESS = "ip"
 TOLD = "told_ip"
@@ -54,6 +54,14 @@ class Unsealing:
     def agent(self, connection: Connection, recorded: Recorded) -> bytes | None:
         """The key of the caller's user agent; None where there is none or it was erased."""
         return self._key(connection, recorded, AGENT, recorded.user_agent, self._agents, agent_key)
+
+    def person(self, recorded: Recorded) -> str | None:
+        """Who is forgotten together with the caller's address, beside a person who acted; None where nobody is."""
+        sealed = recorded.ip or recorded.user_agent
+        if sealed is None or recorded.actor.kind == "person":
+            return None
+        category, _, name = subject_of(sealed).partition(":")
+        return name if category == "account" else None
 
     def _key(
         self,

@@ -91,7 +91,12 @@ def told(recorded: Recorded, address: bytes) -> Iterable[Row]:
     yield (_ADDRESS, address, recorded.position)
     account_id: str | None = getattr(recorded.event, "account_id", None)
     if account_id is not None:
-        yield (_PERSON_ACTING, account_id.encode(), recorded.position)
+        yield forgotten_with(account_id, recorded.position)
+
+
+def forgotten_with(account_id: str, position: int) -> Row:
+    """The row by which an event's addresses are forgotten with a person who is not its actor."""
+    return _PERSON_ACTING, account_id.encode(), position
 
 
 Name = tuple[int, bytes]

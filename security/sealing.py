@@ -63,6 +63,12 @@ def anonymous_subject(moment: Moment) -> str:
     return f"anonymous:{day_of(moment)}"
 
 
+def subject_of(sealed: str) -> str:
+    """Under whose key a text was sealed; empty for what is no sealed text."""
+    parts = sealed.split(".", 2)
+    return parts[1] if len(parts) == 3 and parts[0] == SCHEME else ""
+
+
 class Sealer:
     """Seals and opens with the keys of one vault. Derived ciphers are kept, at most `keep` of them."""
 

@@ -11,9 +11,11 @@ from domain import account, client, incident
 from domain.event import Actor
 from domain.rules.administrative_scope import ADMINISTRATIVE_SCOPES
 from eventstore.commands import Command, Origin
+from projections.sightings import newest
 from security.clock import format_rfc3339
 from tests.scenarios.administration import administering, ok, problem
-from tests.scenarios.asking import Scene
+from tests.scenarios.asking import VERIFIER, Scene
+from tests.scenarios.dashboards import make_dashboard
 from tests.scenarios.histories import erase, lived, rotate
 from tests.scenarios.world import ADDRESS, Client, World
 
@@ -295,6 +297,41 @@ async def test_an_address_that_a_resource_server_told_is_found_until_its_person_
     assert (seen["type"], seen["data"]["told_ip"]) == ("usage.token_first_seen", "203.0.113.78")
     await erase(world, scene.person.account_id)
     assert await everything(seeing, ip="203.0.113.78") == []
+
+
+async def test_the_address_of_a_persons_own_device_is_theirs_whatever_program_asked_there(scene: Scene) -> None:
+    world, person, home = scene.world, scene.person, "203.0.113.200"
+    phone = world.caller(home)
+    app = await world.register_client("Phone", public=True)
+    page = await scene.approved(await scene.signed_in(), scene.address(app))
+    mine = {"client_id": app.client_id}
+    redeemed = {"code": page.parameters["code"], "redirect_uri": app.redirect_uri, "code_verifier": VERIFIER}
+    got = ok(await phone.post("/oauth/token", data={"grant_type": "authorization_code", **redeemed, **mine}))
+    again = {"grant_type": "refresh_token", "refresh_token": got["refresh_token"], **mine}
+    got = ok(await phone.post("/oauth/token", data=again))
+    ok(await phone.post("/oauth/revoke", data={"token": got["access_token"], **mine}))
+    dashboard = await make_dashboard(world, "stock", scope=("profile",))
+    _, cookie = await dashboard.sign_in(person, by=phone)
+    assert (await dashboard.refresh(cookie, by=phone)).status_code == 200
+
+    seeing = await administering(world, "audit:read", "audit:personal")
+    types = {each["type"] for each in await everything(seeing, ip=home)}
+    assert {"grant.tokens_issued", "grant.tokens_refreshed", "grant.token_revoked"} <= types
+    sightings = await world.services.ledger.read(newest, dashboard.secret_ids[0], 10)
+    assert {each.account_id for each in sightings} == {person.account_id}
+    await erase(world, person.account_id)
+    assert await everything(seeing, ip=home) == []
+    for each in await everything(seeing, account_id=person.account_id):
+        assert (each["type"], each["ip"]) == (each["type"], None)
+    assert await world.services.ledger.read(newest, dashboard.secret_ids[0], 10) == []
+
+
+async def test_the_address_of_a_server_that_asks_for_somebody_is_its_own(scene: Scene) -> None:
+    await lived(scene)
+    await erase(scene.world, scene.person.account_id)
+    seeing = await administering(scene.world, "audit:read", "audit:personal")
+    issued = await everything(seeing, client_id=scene.shop.client_id, type="grant.tokens_issued")
+    assert {each["ip"] for each in issued} == {ADDRESS}
 
 
 async def test_an_update_shows_old_and_new_and_who_did_it(world: World) -> None:
