@@ -24,10 +24,17 @@ async def point(asking: Auditor, at: str | None, position: int | None) -> Point:
     A position alone means the moment of its event; both together, the log at that position with the clock at that
     moment; neither, now.
     """
-    chosen = moment("at", at)
-    await asking.here.ledger.settled()
-    head = asking.here.ledger.changes.position
-    return await asking.here.ledger.read(_point, head, chosen, position, asking.now)
+    chosen, ledger = moment("at", at), asking.here.ledger
+    if chosen is not None and position is None and (await ledger.head())[1] <= chosen:
+        # Events get the time at which their transaction began. One that began before this moment and is not committed
+        # yet would change the answer; it holds the log's lock, so that whoever has that next has nothing to fear.
+        await ledger.maintain(_nothing)
+    await ledger.settled()
+    return await ledger.read(_point, ledger.changes.position, chosen, position, asking.now)
+
+
+def _nothing(_: Connection) -> None:
+    """Upkeep that does nothing, in turn with the commands."""
 
 
 def _point(connection: Connection, head: int, at: Moment | None, position: int | None, now: Moment) -> Point:

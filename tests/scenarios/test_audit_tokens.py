@@ -1,13 +1,17 @@
 """The past of a token: its history in words, its state at any moment, and what decided it."""
 
+import asyncio
 from hashlib import sha256
 from typing import Any
 
 import httpx
 import pytest
+from sqlalchemy import select
 
 from domain import account, account_sign_in, client, client_secret, consent
 from eventstore.commands import Command
+from eventstore.engines import migrating
+from eventstore.stored import head
 from projections import digests, sessions, tokens
 from security.clock import SECOND, format_rfc3339, parse_rfc3339
 from tests.scenarios.administration import administering, ok, problem
@@ -155,6 +159,28 @@ async def test_a_living_token_names_everything_that_keeps_it_alive(scene: Scene)
         each.stream.partition(":")[0] for each in await scene.world.events() if each.position in found["decided_by"]
     }
     assert streams == {"grant", "client", "account", "consent"}
+
+
+async def test_an_answer_about_this_moment_waits_for_what_is_being_written_and_stays_what_it_was(
+    scene: Scene, database_url: str
+) -> None:
+    past, engine = await lived(scene), migrating(database_url)
+    asking = await administering(scene.world)
+    raw, now = past.tokens["access_token"], format_rfc3339(scene.world.clock.now())
+    with engine.begin() as writing:
+        writing.execute(select(head).with_for_update())
+        disabled = asyncio.create_task(disable_client(scene.world, scene.shop))
+        for _turn in range(20):
+            await asyncio.sleep(0)
+        told = asyncio.create_task(asked(asking, raw, at=now))
+        for _turn in range(200):
+            await asyncio.sleep(0)
+        assert not told.done()
+    await disabled
+    first = await told
+    assert (first["active"], first["reason"]) == (False, "client_disabled")
+    assert await asked(asking, raw, at=now) | {"as_of_position": 0} == first | {"as_of_position": 0}
+    engine.dispose()
 
 
 async def test_what_was_never_issued_is_unknown(scene: Scene) -> None:
