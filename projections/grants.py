@@ -162,7 +162,11 @@ def _digest(sha256: str | None) -> bytes | None:
 
 
 class Grant(NamedTuple):
-    """A grant as the administration shows it, `ended` where nothing of it can be alive. `scope` has spaces between."""
+    """A grant as the administration shows it. `scope` has spaces between.
+
+    It is `ended` when its newest tokens are dead. Older access tokens die with them, but for a containment of the later
+    ones and the end of a secret version that authenticated those alone: then they live on until they expire.
+    """
 
     grant_id: str
     grant_type: str
