@@ -30,7 +30,8 @@ def main() -> None:
     """An OAuth 2.0 authorization server whose every decision is an immutable event.
 
     Every write goes through the server's own log, with you as its actor. Settings come from the environment and `.env`;
-    `grantlog settings` lists them. Exit codes: 0 done, 1 refused, 2 wrong usage, 3 database or keys.
+    `grantlog settings` lists them. Exit codes: 0 done, 1 refused, 2 wrong usage or a file (the output
+    too) that cannot be read or written, 3 database or keys.
     """
 
 

@@ -1,5 +1,8 @@
 """How a command fails: in plain words on standard error, with an exit code that a script can tell apart."""
 
+import errno
+import sys
+from contextlib import suppress
 from typing import Any
 
 import rich_click as click
@@ -9,6 +12,7 @@ from domain.decision import Refusal
 
 REFUSED = 1
 USAGE = 2
+"""Wrong usage, or a file that cannot be read or written, the output among them."""
 UNAVAILABLE = 3
 """The database or the keys: nothing is wrong with the command itself."""
 
@@ -29,17 +33,44 @@ class Failure(Exception):
 class Commands(click.RichGroup):
     """The commands; what fails says so in plain text, so that what a script captures holds no frames and colours."""
 
-    def invoke(self, ctx: click.Context) -> Any:
+    def main(self, *args: Any, **extra: Any) -> Any:
         try:
-            return super().invoke(ctx)
-        except Failure as failure:
-            click.echo(f"Error: {failure}", err=True)
-            ctx.exit(failure.exit_code)
+            return super().main(*args, **extra)
         except Exception as error:
-            if getattr(getattr(error, "orig", None), "sqlstate", None) != _NOT_ALLOWED:
+            failure = _failure(error)
+            if failure is None:
                 raise
-            click.echo(f"Error: {_OWNER}", err=True)
-            ctx.exit(UNAVAILABLE)
+        with suppress(OSError):
+            click.echo(f"Error: {failure}", err=True)
+        _give_up_output()
+        sys.exit(failure.exit_code)
+
+
+def _failure(error: Exception) -> Failure | None:
+    """What went wrong in words; None for what is a bug of ours."""
+    match error:
+        case Failure():
+            return error
+        case OSError(errno=int(), strerror=str(why)) if error.errno != errno.EPIPE:
+            # Only what cannot be opened has a name.
+            what = error.filename or "a file or the output cannot be read or written"
+            return Failure(f"{what}: {why}", USAGE)
+    from security.keyring import MasterKeyError, WrapBroken
+
+    if isinstance(error, MasterKeyError | WrapBroken):
+        return unavailable(str(error))
+    if getattr(getattr(error, "orig", None), "sqlstate", None) == _NOT_ALLOWED:
+        return unavailable(_OWNER)
+    return None
+
+
+def _give_up_output() -> None:
+    """Python writes at its end what is left over, and would fail by it once more."""
+    try:
+        sys.stdout.flush()
+    except OSError:
+        with suppress(OSError):
+            sys.stdout.close()
 
 
 def refused(refusal: Refusal) -> Failure:

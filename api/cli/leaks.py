@@ -2,12 +2,11 @@
 
 import rich_click as click
 
-from api.cli.failures import Commands
 from api.cli.leak_commands import close, contain, freeze, investigate, list_, show, unfreeze
 from api.cli.leak_rules import rules
 
 
-@click.group(cls=Commands)
+@click.group()
 def leaks() -> None:
     """Leaked secrets: find them, say what they are, and end what came of them."""
 

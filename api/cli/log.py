@@ -18,6 +18,8 @@ LAST = 10
 BATCH = 500
 PAUSE = 0.2
 """Seconds between two looks. Positions are dense and in the order of the commits, so a look can miss nothing."""
+POSITION = click.IntRange(1, 2**63 - 1)
+"""What the database can count to."""
 
 raw = click.option("--json", "raw", is_flag=True, help="Print the stored form itself: one JSON object a line.")
 
@@ -29,7 +31,7 @@ def log() -> None:
 
 @log.command()
 @click.option("--follow/--no-follow", "-f", default=True, show_default=True, help="Go on as events happen, or end.")
-@click.option("--from", "start", type=click.IntRange(1), metavar="N", help=f"Begin at position N; else {LAST} back.")
+@click.option("--from", "start", type=POSITION, metavar="N", help=f"Begin at position N; else {LAST} back.")
 @click.option("--type", "types", multiple=True, metavar="TYPE", help="Only this type, or `client.*`; repeatable.")
 @raw
 def tail(follow: bool, start: int | None, types: tuple[str, ...], raw: bool) -> None:
@@ -53,7 +55,7 @@ def tail(follow: bool, start: int | None, types: tuple[str, ...], raw: bool) -> 
 
 
 @log.command()
-@click.argument("position", type=click.IntRange(1))
+@click.argument("position", type=POSITION)
 @as_json
 def show(position: int, as_json: bool) -> None:
     """Show the event at POSITION with everything that it says."""

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import rich_click as click
 
 from api.cli.failures import REFUSED, Failure, unavailable
-from api.cli.opening import load_settings, open_keys, require_schema
+from api.cli.opening import load_settings, open_keys, prove_key, require_schema
 from api.cli.progress import Bar
 from api.cli.showing import as_json, print_json, print_list
 
@@ -144,11 +144,11 @@ def _opened() -> "tuple[Engine, Privacy, Moment, str | None]":
     require_schema(settings)
     keyring = open_keys(settings)
     owner = settings.migration_database_url or settings.database_url
-    engine = migrating(owner)
+    engine, vault = migrating(owner), Vault(keyring)
     try:
-        with engine.connect():
-            pass
+        with engine.connect() as connection:
+            prove_key(connection, vault, keyring)
     except DBAPIError as error:
         raise unavailable(f"the database does not answer ({type(error).__name__})") from None
-    privacy = Privacy(Sealer(Vault(keyring)), BlindIndex(keyring))
+    privacy = Privacy(Sealer(vault), BlindIndex(keyring))
     return engine, privacy, SystemClock().now(), server_role(settings.database_url, owner)
