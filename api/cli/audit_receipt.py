@@ -1,6 +1,5 @@
 """`grantlog audit receipt` and `check-receipt`: that one event is in the log, shown without log and server."""
 
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -9,6 +8,7 @@ import rich_click as click
 from api.cli.failures import USAGE, Failure
 from api.cli.opening import Here, run
 from api.cli.showing import as_json
+from api.cli.standard_input import read_line
 from api.cli.verdicts import demanded, end_with, needed, pinned_keys, read_keys, read_text, witness_keys
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ def receipt(subject: str, output: Path | None) -> None:
     """
     if subject != "-" and not (subject.isascii() and subject.isdigit() and 0 < int(subject) < 2**53):
         raise click.UsageError("POSITION must be a position of the log, or - for a token on standard input")
-    raw = sys.stdin.readline().strip() if subject == "-" else None
+    raw = read_line().strip() if subject == "-" else None
     written = run(lambda here: _receipt(here, raw, subject))
     if output is None:
         click.echo(written, nl=False)

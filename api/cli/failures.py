@@ -45,6 +45,20 @@ class Commands(click.RichGroup):
         _give_up_output()
         sys.exit(failure.exit_code)
 
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        if any(not is_utf8(each) for each in args):
+            raise click.UsageError("an argument is not UTF-8 text", ctx)
+        return super().parse_args(ctx, args)
+
+
+def is_utf8(text: str) -> bool:
+    """Whether it came as UTF-8: Python takes every other octet along as half of a surrogate pair (PEP 383)."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
 
 def _failure(error: Exception) -> Failure | None:
     """What went wrong in words; None for what is a bug of ours."""
@@ -55,6 +69,8 @@ def _failure(error: Exception) -> Failure | None:
             # Only what cannot be opened has a name.
             what = error.filename or "a file or the output cannot be read or written"
             return Failure(f"{what}: {why}", USAGE)
+        case UnicodeDecodeError():
+            return Failure("what it was given to read is not UTF-8 text", USAGE)
     from security.keyring import MasterKeyError, WrapBroken
 
     if isinstance(error, MasterKeyError | WrapBroken):

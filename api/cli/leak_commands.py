@@ -10,6 +10,7 @@ import rich_click as click
 from api.cli.failures import Failure
 from api.cli.opening import Here, run
 from api.cli.showing import as_json, every, output, print_list, print_one, secret_file
+from api.cli.standard_input import read_line
 
 SHA256 = click.option("--sha256", metavar="HEX", help="The SHA-256 of the secret, so that it need not be handed over.")
 COLUMNS = ("incident_id", "state", "source", "kind", "client_id", "account_id", "reported_at", "contained_at")
@@ -192,7 +193,7 @@ def _incident(members: Mapping[str, Any], as_json: bool) -> Mapping[str, Any]:
 def read_secret() -> str:
     """The secret, from a pipe or from a person who does not see what they type."""
     if not sys.stdin.isatty():
-        secret = sys.stdin.readline().strip()
+        secret = read_line().strip()
     else:
         secret = click.prompt("Secret", hide_input=True, err=True).strip()
     if not secret:

@@ -1,6 +1,5 @@
 """`grantlog person …`."""
 
-import sys
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -10,6 +9,7 @@ from api.cli.client import REALMS
 from api.cli.failures import Failure
 from api.cli.opening import Here, run
 from api.cli.showing import as_json, every, moment, print_list, print_one
+from api.cli.standard_input import read_line
 
 if TYPE_CHECKING:
     from projections.accounts import Account
@@ -116,7 +116,7 @@ def set_password(who: str, realm: str, password_stdin: bool, as_json: bool) -> N
 def read_password(from_stdin: bool) -> str:
     """The password, never from the command line, which everybody on the machine can read."""
     if from_stdin:
-        return sys.stdin.readline().rstrip("\r\n")
+        return read_line()
     password: str = click.prompt("Password", hide_input=True, confirmation_prompt=True, err=True)
     return password
 

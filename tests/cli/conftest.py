@@ -26,7 +26,7 @@ class CommandLine:
     environment: Mapping[str, str | None]
     database_url: str
 
-    def run(self, *arguments: str, stdin: str | None = None, exits: int = 0) -> Result:
+    def run(self, *arguments: str, stdin: str | bytes | None = None, exits: int = 0) -> Result:
         result = CliRunner(env=self.environment).invoke(main, arguments, input=stdin)
         if result.exception is not None and not isinstance(result.exception, SystemExit):
             raise result.exception

@@ -67,3 +67,56 @@ def test_an_output_without_room_is_said_in_one_line(cli: CommandLine, command: t
         2,
         "Error: a file or the output cannot be read or written: No space left on device\n",
     )
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ("client", "show"),
+        ("leaks", "show"),
+        ("leaks", "contain", "--client"),
+        ("person", "set-password", "--password-stdin"),
+        ("log", "tail", "--type"),
+        ("scope", "put", "films:read"),
+        (),
+    ],
+)
+def test_an_argument_that_is_not_utf8_is_wrong_usage(cli: CommandLine, command: tuple[str, ...]) -> None:
+    # So the octet 0xff arrives among the arguments (PEP 383).
+    assert "not UTF-8" in cli.run(*command, "caf\udcff", exits=2).stderr
+
+
+@pytest.mark.parametrize("raw", ["glog_at_".encode("utf-16"), b"caf\xe9\n"])
+@pytest.mark.parametrize(
+    "command",
+    [
+        ("leaks", "investigate"),
+        ("leaks", "contain", "--yes"),
+        ("audit", "receipt", "-"),
+        ("person", "add", "--username", "eve", "--password-stdin"),
+        ("person", "set-password", "eve", "--password-stdin"),
+    ],
+)
+def test_standard_input_that_is_not_utf8_is_wrong_usage(cli: CommandLine, command: tuple[str, ...], raw: bytes) -> None:
+    cli.run("client", "list")
+    before = cli.events()
+    assert "not UTF-8" in cli.run(*command, stdin=raw, exits=2).stderr
+    assert cli.events() == before
+
+
+def test_what_a_person_types_that_is_not_utf8_is_wrong_usage(cli: CommandLine) -> None:
+    asked = cli.run("person", "add", "--username", "eve", stdin=b"caf\xe9\n", exits=2).stderr
+    assert asked.endswith("Error: what it was given to read is not UTF-8 text\n")
+
+
+def test_a_terminal_without_utf8_makes_no_difference(cli: CommandLine) -> None:
+    environment = os.environ | {name: value for name, value in cli.environment.items() if value is not None}
+    done = subprocess.run(
+        [sys.executable, "-m", "api.cli", "leaks", "investigate"],
+        env=environment | {"PYTHONPATH": os.pathsep.join(sys.path), "LC_ALL": "C"},
+        input=b"caf\xe9\n",
+        capture_output=True,
+        timeout=60,
+    )
+    assert (done.returncode, done.stdout) == (2, b"")
+    assert b"not UTF-8" in done.stderr
