@@ -8,7 +8,7 @@ from typing import Any
 
 import rich_click as click
 
-from api.cli.failures import Failure
+from api.cli.failures import USAGE, Failure
 
 as_json: Callable[[Any], Any] = click.option("--json", "as_json", is_flag=True, help="Print JSON, for scripts.")
 output: Callable[[Any], Any] = click.option(
@@ -71,30 +71,47 @@ def secret_file(path: Path | None) -> Iterator[Callable[[Mapping[str, Any], bool
     """Gives what prints an answer that holds a secret, or writes it to the file.
 
     The file is made before anything is committed, so that a secret that exists can always be handed over; it goes
-    again when the command fails.
+    again when the command fails. Raises Failure that says so when a secret finds no room all the same.
     """
     if path is None:
-        yield print_one
+        yield _or_say_that_it_is_lost(print_one)
         return
     try:
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     except OSError as error:
         raise Failure(f"--output: {path} cannot be made: {error.strerror}") from None
-    with os.fdopen(descriptor, "wb") as stream:
+    try:
+        with os.fdopen(descriptor, "wb") as stream:
 
-        def write(members: Mapping[str, Any], _: bool) -> None:
-            import msgspec
+            def write(members: Mapping[str, Any], _: bool) -> None:
+                import msgspec
 
-            stream.write(msgspec.json.format(msgspec.json.encode(members), indent=2) + b"\n")
-            stream.flush()
-            os.fsync(stream.fileno())
-            click.echo(f"Written to {path}.", err=True)
+                stream.write(msgspec.json.format(msgspec.json.encode(members), indent=2) + b"\n")
+                stream.flush()
+                os.fsync(stream.fileno())
 
+            yield _or_say_that_it_is_lost(write)
+    except BaseException:
+        path.unlink(missing_ok=True)
+        raise
+    click.echo(f"Written to {path}.", err=True)
+
+
+def _or_say_that_it_is_lost(hand_over: Callable[[Mapping[str, Any], bool], None]) -> Callable[..., None]:
+    def handing_over(members: Mapping[str, Any], as_json: bool) -> None:
         try:
-            yield write
-        except BaseException:
-            path.unlink(missing_ok=True)
-            raise
+            hand_over(members, as_json)
+        except OSError as error:
+            if "client_secret" not in members:
+                raise
+            whose = members.get("client_id", "CLIENT_ID")
+            raise Failure(
+                f"the new secret could not be shown ({error.strerror}) and is lost: "
+                f"make another with `grantlog client rotate-secret {whose}`",
+                USAGE,
+            ) from None
+
+    return handing_over
 
 
 async def every(fetch: Callable[[Any], Any]) -> list[Any]:

@@ -1,10 +1,12 @@
 """Whatever a command fails by, it says so in plain words, with an exit code that a script can tell from a refusal."""
 
+import errno
 import os
 import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
+from typing import IO
 
 import pytest
 
@@ -12,19 +14,27 @@ from security.keyring import new_master_key, parse_keyring
 from tests.cli.conftest import CommandLine
 
 
-def to_a_full_disk(cli: CommandLine, *arguments: str) -> tuple[int, str]:
-    """The exit code and what stands on standard error, of a command whose answer finds no room."""
-    environment = os.environ | {name: value for name, value in cli.environment.items() if value is not None}
-    with Path("/dev/full").open("wb") as full:
-        done = subprocess.run(
-            [sys.executable, "-m", "api.cli", *arguments],
-            env=environment | {"PYTHONPATH": os.pathsep.join(sys.path)},
-            stdout=full,
-            stderr=subprocess.PIPE,
-            text=True,
-            timeout=60,
-        )
+def told(cli: CommandLine, output: IO[bytes], *arguments: str) -> tuple[int, str]:
+    """The exit code of a command that writes there, and what stands on standard error."""
+    done = subprocess.run(
+        [sys.executable, "-m", "api.cli", *arguments],
+        env=environment(cli),
+        stdout=output,
+        stderr=subprocess.PIPE,
+        text=True,
+        timeout=60,
+    )
     return done.returncode, done.stderr
+
+
+def to_a_full_disk(cli: CommandLine, *arguments: str) -> tuple[int, str]:
+    with Path("/dev/full").open("wb") as full:
+        return told(cli, full, *arguments)
+
+
+def environment(cli: CommandLine) -> dict[str, str]:
+    given = {name: value for name, value in cli.environment.items() if value is not None}
+    return os.environ | given | {"PYTHONPATH": os.pathsep.join(sys.path)}
 
 
 @pytest.mark.parametrize("command", ["list", "verify", "rebuild"])
@@ -110,13 +120,50 @@ def test_what_a_person_types_that_is_not_utf8_is_wrong_usage(cli: CommandLine) -
 
 
 def test_a_terminal_without_utf8_makes_no_difference(cli: CommandLine) -> None:
-    environment = os.environ | {name: value for name, value in cli.environment.items() if value is not None}
     done = subprocess.run(
         [sys.executable, "-m", "api.cli", "leaks", "investigate"],
-        env=environment | {"PYTHONPATH": os.pathsep.join(sys.path), "LC_ALL": "C"},
+        env=environment(cli) | {"LC_ALL": "C"},
         input=b"caf\xe9\n",
         capture_output=True,
         timeout=60,
     )
     assert (done.returncode, done.stdout) == (2, b"")
     assert b"not UTF-8" in done.stderr
+
+
+def test_a_secret_that_could_not_be_shown_is_to_be_rotated(cli: CommandLine) -> None:
+    client_id = cli.json("bootstrap")["client_id"]
+    register = ("client", "register", "--name", "Shop", "--grant-type", "client_credentials")
+    for command in (register, ("bootstrap", "--again"), ("client", "rotate-secret", client_id)):
+        code, said = to_a_full_disk(cli, *command)
+        whose = cli.newest()[0]["stream"].removeprefix("client:")
+        assert (code, said.count("\n")) == (2, 1)
+        assert said.startswith("Error: the new secret could not be shown (No space left on device) and is lost")
+        assert f"`grantlog client rotate-secret {whose}`" in said
+    public = (*register[:-1], "authorization_code", "--redirect-uri", "https://shop.example/callback", "--public")
+    assert to_a_full_disk(cli, *public)[1].startswith("Error: a file or the output cannot be")
+
+
+def test_a_secret_whose_reader_went_away_is_to_be_rotated(cli: CommandLine) -> None:
+    cli.run("client", "list")
+    reader, writer = os.pipe()
+    os.close(reader)
+    with os.fdopen(writer, "wb") as nobody:
+        code, said = told(cli, nobody, "client", "register", "--name", "Shop", "--grant-type", "client_credentials")
+    assert (code, said.count("\n")) == (2, 1)
+    assert "could not be shown (Broken pipe)" in said
+
+
+def test_a_secret_whose_file_finds_no_room_is_to_be_rotated(
+    cli: CommandLine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def no_room(_: int) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    client_id = cli.json("bootstrap")["client_id"]
+    monkeypatch.setattr(os, "fsync", no_room)
+    file = tmp_path / "secret.json"
+    said = cli.run("client", "rotate-secret", client_id, "--output", str(file), exits=2).stderr
+    assert said.startswith("Error: the new secret could not be shown (No space left on device) and is lost")
+    assert said.count("\n") == 1
+    assert not file.exists()
