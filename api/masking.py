@@ -5,6 +5,7 @@ It is the last defence, not the first: whoever logs hands over no secret. It can
 
 import re
 from base64 import b64decode, b64encode
+from bisect import bisect_left
 from collections.abc import Iterator, MutableMapping
 from functools import lru_cache
 from typing import Any
@@ -15,6 +16,7 @@ Line = MutableMapping[str, Any]
 ENCODED_AT_MOST = 4
 """How often a text may have been percent-encoded, one encoding around the other."""
 
+_ESCAPE = re.compile(r"%[0-9A-Fa-f]{2}")
 _RUN = re.compile(r"[0-9A-Za-z+/_-]{16,}={0,2}")
 _STANDARD = str.maketrans("-_", "+/")
 
@@ -30,9 +32,9 @@ class Masker:
         self._encoded_heads = frozenset(_encoded_heads(self.head))
 
     def text(self, value: str) -> str:
-        """The text without secrets. A percent-encoded one is masked in the text as it decodes (RFC 3986 §2.1)."""
+        """The text without secrets, percent-encoded ones among them (RFC 3986 §2.1); all else stays as it is."""
         if "%" in value:
-            value = self._decoded(value)
+            value = self._without_percent_encoded(value)
         if self.head in value:
             value = self.pattern.sub(r"\1_***", value)
         if any(head in value for head in self._encoded_heads):
@@ -60,15 +62,25 @@ class Masker:
             line[key] = self.value(value)
         return line
 
-    def _decoded(self, value: str) -> str:
-        """The text as it decodes if a secret comes to light by that, and else as it is."""
-        decoded = value
-        for _ in range(ENCODED_AT_MOST):
-            decoded = unquote(decoded)
-            if self.pattern.search(decoded):
-                # What stands in a log line must not break it.
-                return "".join(each for each in decoded if each.isprintable())
-        return value
+    def _without_percent_encoded(self, value: str) -> str:
+        """Each secret is masked that stands in the text as it is or as it decodes, however deep the others stand."""
+        texts = [value]
+        # By octets: characters of several cannot be part of a secret.
+        while len(texts) <= ENCODED_AT_MOST and (text := unquote(texts[-1], "latin-1")) != texts[-1]:
+            texts.append(text)
+        if not any(self.head in text for text in texts):
+            return value
+        found: list[tuple[int, int, str]] = []
+        for text in reversed(texts):
+            found = _before_decoding(text, found)
+            found += ((*match.span(), match[1]) for match in self.pattern.finditer(text))
+        pieces, done = [], 0
+        # What overlaps is one secret, of which a part can be read without decoding.
+        for start, end, kind in sorted(found, key=lambda each: (each[0], -each[1])):
+            if start >= done:
+                pieces += [value[done:start], kind, "_***"]
+            done = max(done, end)
+        return "".join([*pieces, value[done:]])
 
     def _without_encoded(self, run: re.Match[str]) -> str:
         """`***` for characters that are base64, standard or for URLs (RFC 4648 §4, §5), of a text with a secret."""
@@ -84,6 +96,17 @@ class Masker:
 def masking(prefix: str) -> Masker:
     """The masker for secrets of that prefix."""
     return Masker(prefix)
+
+
+def _before_decoding(text: str, found: list[tuple[int, int, str]]) -> list[tuple[int, int, str]]:
+    """Where in the text stands what was found at these places of the text as it decodes."""
+    if not found:
+        return []
+    escapes = [escape.start() - 2 * before for before, escape in enumerate(_ESCAPE.finditer(text))]
+    return [
+        (start + 2 * bisect_left(escapes, start), end + 2 * bisect_left(escapes, end), kind)
+        for start, end, kind in found
+    ]
 
 
 def _encoded_heads(head: str) -> Iterator[str]:

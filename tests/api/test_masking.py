@@ -1,10 +1,13 @@
 """Secrets in what callers say and in what is logged: masked, however they got there."""
 
 from base64 import b64encode, urlsafe_b64encode
+from itertools import product
+from time import process_time
+from urllib.parse import unquote
 
 import pytest
 
-from api.masking import masking
+from api.masking import ENCODED_AT_MOST, masking
 from security.tokens import Format, Kind
 
 PREFIXES = pytest.mark.parametrize("prefix", ["glog", "ab", "x7777777777777zz"])
@@ -23,12 +26,55 @@ def test_base64_of_a_secret_is_masked_wherever_it_begins_and_ends(prefix, encode
                     assert text[:8] not in masking(prefix).text(shown)
 
 
+def percent_encoded(text: str, times: int, characters: str = "") -> str:
+    """The text with these characters, or all, percent-encoded, and the percent signs again and again."""
+    for _ in range(times):
+        text = "".join(f"%{ord(each):02x}" if each in (characters or text) else each for each in text)
+        characters = "%"
+    return text
+
+
 @PREFIXES
-def test_a_secret_that_was_percent_encoded_is_masked_however_often(prefix):
-    text = Format(prefix).mint(Kind.CLIENT_SECRET).reveal().replace("_", "%5f")
-    for _ in range(4):
-        assert masking(prefix).text(f"/x%0A{text}/y%2F") == f"/x{prefix}_cs_***/y/"
-        text = text.replace("%", "%25")
+@pytest.mark.parametrize("characters", ["_", "", "234567abcdefABCDEF", "xyzXYZ"])
+def test_a_secret_that_was_percent_encoded_is_masked_however_often(prefix, characters):
+    for _ in range(8):
+        secret = Format(prefix).mint(Kind.CLIENT_SECRET).reveal()
+        for times in range(ENCODED_AT_MOST + 1):
+            text = percent_encoded(secret, times, characters)
+            assert masking(prefix).text(f"/x%0A{text}/y%2F") == f"/x%0A{prefix}_cs_***/y%2F"
+
+
+DEPTHS = list(product(range(ENCODED_AT_MOST + 1), repeat=2))
+
+
+@PREFIXES
+def test_secrets_are_masked_at_every_depth_at_once(prefix):
+    first, second = (Format(prefix).mint(kind).reveal() for kind in (Kind.ACCESS_TOKEN, Kind.CLIENT_SECRET))
+    for between, depths in product((" and ", "&next=https%3A%2F%2Fé%C3%a9%252F%20"), DEPTHS):
+        text = between.join(map(percent_encoded, (first, second), depths, "__"))
+        assert masking(prefix).text(text) == f"{prefix}_at_***{between}{prefix}_cs_***"
+
+
+@PREFIXES
+def test_nothing_of_a_secret_is_left_where_another_begins_right_behind_it(prefix):
+    secrets = [Format(prefix).mint(kind).reveal() for kind in (Kind.ACCESS_TOKEN, Kind.CLIENT_SECRET)]
+    for depths in DEPTHS:
+        shown = masking(prefix).text("".join(map(percent_encoded, secrets, depths, "__")))
+        for _ in range(ENCODED_AT_MOST):
+            assert not any(secret[-20:] in shown for secret in secrets)
+            shown = unquote(shown)
+
+
+def test_masking_takes_no_longer_for_a_character_of_a_long_text_than_of_a_short_one():
+    unit = percent_encoded(Format("glog").mint(Kind.ACCESS_TOKEN).reveal(), 4, "_") + "%25%zz%2525 "
+
+    def seconds(times: int) -> float:
+        began = process_time()
+        masking("glog").text(unit * times)
+        return process_time() - began
+
+    short = min(seconds(100) for _ in range(5))
+    assert min(seconds(1600) for _ in range(3)) < 16 * 4 * short
 
 
 def test_a_secret_is_masked_where_it_stands():
