@@ -17,6 +17,9 @@ CACHE_KIB = 6_144
 SQLITE_WAIT_MS = 10_000
 """How long a writer waits in a thread for another process's write lock before the database counts as away."""
 
+WIPING_WAIT_MS = 50
+"""How long the write-ahead log's emptying waits for those who read, while those who write wait for it."""
+
 
 REACHING = {
     "connect_timeout": 5,
@@ -111,6 +114,22 @@ def reading(url: str, size: int) -> Engine:
         isolation_level="AUTOCOMMIT",
         connect_args=reaching(parsed),
     )
+
+
+def empty_write_ahead_log(url: str) -> bool:
+    """Has SQLite bring its write-ahead log into the database and empty it; False while others keep it busy.
+
+    Waits for the disk. A writer waits for it no longer than `WIPING_WAIT_MS` and what came during the first part.
+    """
+    engine = _sqlite(make_url(url), None, WIPING_WAIT_MS)
+    try:
+        with engine.connect() as connection:
+            # This first part, which is nearly all of the work, keeps nobody waiting.
+            connection.exec_driver_sql("PRAGMA wal_checkpoint(PASSIVE)").close()
+            busy: int = connection.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)").scalar_one()
+    finally:
+        engine.dispose()
+    return not busy
 
 
 def migrating(url: str) -> Engine:

@@ -17,7 +17,7 @@ from eventstore.batch import Request
 from eventstore.changes import Changes, newest
 from eventstore.commands import Command, DatabaseAway, Executed, Origin, Overloaded, Step
 from eventstore.committer import Committer, InlineCommitter, ThreadCommitter
-from eventstore.engines import is_sqlite, reading, writing
+from eventstore.engines import empty_write_ahead_log, is_sqlite, reading, writing
 from eventstore.mapper import LogMapper
 from eventstore.privacy import Privacy
 from eventstore.reading import BESIDE, InlineReader, Reader, ThreadReader
@@ -50,6 +50,7 @@ class Ledger:
         clock: Clock,
         arrivals: Arrivals,
         aside: Aside | None = None,
+        write_ahead: str | None = None,
     ) -> None:
         self.log = log
         self.vault = parts.vault
@@ -62,6 +63,9 @@ class Ledger:
         self._committer = committer
         self._reader = reader
         self._aside = aside
+        self._write_ahead = write_ahead
+        # A process that was killed may have left something.
+        self._wiped = -1
         self.validation = Validation(reader, parts.changes, parts.privacy)
 
     @classmethod
@@ -107,7 +111,8 @@ class Ledger:
             committer = ThreadCommitter(transactions)
             reader = ThreadReader(read_engine, changes, read_threads)
             aside = Aside(url, keyring.derivation_id)
-        return cls(log, parts, committer, reader, clock, Arrivals(url), aside)
+        write_ahead = url if is_sqlite(url) else None
+        return cls(log, parts, committer, reader, clock, Arrivals(url), aside, write_ahead)
 
     # -- writing ------------------------------------------------------------------------------------------------------
     @overload
@@ -196,6 +201,21 @@ class Ledger:
         if self._aside is None:
             return await self.maintain(work, *args, **kwargs)
         return await self._aside.run(work, *args, **kwargs)
+
+    async def wipe(self) -> None:
+        """Has what the vault overwrote go from SQLite's write-ahead log too, where it could be read for long.
+
+        Does nothing when nothing was overwritten since. While others keep the log busy it is left for the next call.
+        """
+        # A transaction that raised this number has the lock until it ends, and the log is emptied under that lock.
+        overwritten = self.vault.overwritten
+        if self._write_ahead is None or overwritten == self._wiped:
+            return
+        try:
+            if await asyncio.to_thread(empty_write_ahead_log, self._write_ahead):
+                self._wiped = overwritten
+        except OperationalError as error:
+            raise DatabaseAway(type(error).__name__) from error
 
     # -- reading ------------------------------------------------------------------------------------------------------
     async def read(self, query: Callable[Concatenate[Connection, P], T], *args: P.args, **kwargs: P.kwargs) -> T:

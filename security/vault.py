@@ -87,6 +87,8 @@ class Vault:
         self._lock = Lock()
         self.generation = 0
         """Rises with every destruction, so that whoever keeps something made from the keys knows when to drop it."""
+        self.overwritten = 0
+        """Rises with whatever is overwritten here, and with every destruction elsewhere that becomes known."""
 
     def subject_key(self, connection: Connection, subject: str, *, create: bool, now: Moment) -> bytes | None:
         """The 32 bytes of a subject's key, made if missing and `create` is set; None if destroyed or never made."""
@@ -141,7 +143,7 @@ class Vault:
         with self._lock:
             self.generation += 1
             self._kept.discard(subject)
-        vault_tables.overwrite_deleted(connection)
+        self._overwrite(connection)
         row = connection.execute(_FIND_KEY, {"b_subject": subject}).first()
         connection.execute(
             vault_tables.destroy_key(connection), {"subject": subject, "created_at": now, "destroyed_at": now}
@@ -152,11 +154,12 @@ class Vault:
         """Learn that the key of a subject was destroyed and that this is committed: the log says so."""
         with self._lock:
             self.generation += 1
+            self.overwritten += 1
             self._kept.put(subject, Found(None, True))
 
     def put_secret(self, connection: Connection, name: str, value: bytes, now: Moment) -> int:
         """Store a secret under a name in place of the former one; its version."""
-        vault_tables.overwrite_deleted(connection)
+        self._overwrite(connection)
         row = {"name": name, "version": 1, "updated_at": now} | self._wrap(vault_tables.secret_purpose(name), value)
         version: int = connection.execute(vault_tables.put_secret(connection), row).scalar_one()
         return version
@@ -170,7 +173,7 @@ class Vault:
 
     def delete_secret(self, connection: Connection, name: str) -> bool:
         """Remove the secret of that name; whether there was one."""
-        vault_tables.overwrite_deleted(connection)
+        self._overwrite(connection)
         return connection.execute(_DELETE_SECRET, {"b_name": name}).rowcount > 0
 
     def put_answer(
@@ -203,11 +206,21 @@ class Vault:
     def prune_answers(self, connection: Connection, now: Moment, limit: int) -> int:
         """Remove at most `limit` answers whose time is over, the oldest first; how many."""
         vault_tables.overwrite_deleted(connection)
-        return connection.execute(_PRUNE_ANSWERS, {"b_now": now, "b_limit": limit}).rowcount
+        pruned = connection.execute(_PRUNE_ANSWERS, {"b_now": now, "b_limit": limit}).rowcount
+        # This is asked every minute, mostly for nothing.
+        if pruned:
+            self._overwrite(connection)
+        return pruned
 
     def rewrap(self, connection: Connection, batch: int) -> int:
         """Wraps up to `batch` values of each table anew with the active master key; how many were not yet."""
+        self._overwrite(connection)
         return rewrapping.rewrap(connection, self._keyring, batch)
+
+    def _overwrite(self, connection: Connection) -> None:
+        vault_tables.overwrite_deleted(connection)
+        with self._lock:
+            self.overwritten += 1
 
     def _wrap(self, purpose: str, value: bytes, column: str = "wrapped") -> dict[str, Any]:
         return {column: self._keyring.wrap(purpose, value), "key_id": self._keyring.active_id}

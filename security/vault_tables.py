@@ -167,6 +167,7 @@ def answer_purpose(key_hash: bytes, body_hash: bytes, status: int) -> str:
 def overwrite_deleted(connection: Connection) -> None:
     """Have SQLite overwrite what is deleted with zeros: otherwise a destroyed key's wrap stays readable in the file.
 
+    In the write-ahead log beside the file it stays until that is emptied: the ledger's `wipe`.
     PostgreSQL has no such switch; there a wrap goes with the next vacuum, and from archives with their retention.
     """
     if connection.dialect.name == "sqlite":

@@ -1,12 +1,19 @@
 """Administering people over HTTP: names that stay sealed, passwords, erasure, and the last administrator."""
 
+import asyncio
+from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
+from sqlalchemy import select
+from sqlalchemy.engine import make_url
 
+from api import background
+from security.keyring import Keyring
+from security.vault_tables import KEYS
 from tests.scenarios.administration import administering, ok, problem
-from tests.scenarios.world import World
+from tests.scenarios.world import World, open_world
 
 MEMBERS = {"id", "realm", "username", "email", "name", "roles", "state", "created_at"}
 PAUL = {
@@ -191,3 +198,19 @@ async def test_lists_open_every_name(world: World, admin: httpx.AsyncClient) -> 
     page = ok(await admin.get("/admin/people", params={"limit": 2}))
     assert page["items"] == made[:2]
     assert ok(await admin.get("/admin/people", params={"after": page["next"]})) == {"items": made[2:], "next": None}
+
+
+async def test_a_running_server_lets_no_file_of_sqlite_keep_the_key_of_an_erased_person(
+    sqlite_url: str, tmp_path: Path, keyring: Keyring, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(background, "WIPE_EVERY", 0.0)
+    file = Path(make_url(sqlite_url).database or "")
+    async with open_world(sqlite_url, tmp_path, keyring) as world:
+        await world.define_role("platform", "member", "profile", default=True)
+        admin = await administering(world)
+        made = await make(admin)
+        which = select(KEYS.c.wrapped).where(KEYS.c.subject == f"account:{made['id']}")
+        wrap: bytes = await world.services.ledger.read(lambda connection: connection.scalars(which).one())
+        ok(await admin.delete(f"/admin/people/{made['id']}"), 204)
+        while any(wrap in each.read_bytes() for each in file.parent.glob(f"{file.name}*")):
+            await asyncio.sleep(0)
