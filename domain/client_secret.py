@@ -121,7 +121,7 @@ def rotate(
         return refuse(Conflict.NOT_CONFIDENTIAL)
     refused = seconds("secret_lifetime", secret_lifetime, least=1) or seconds("others_expire_in", others_expire_in)
     secret_lifetime, others_expire_in = rotation.defaults(state, secret_lifetime, others_expire_in)
-    refused = refused or _early(state, not_before_in, secret_lifetime, others_expire_in)
+    refused = refused or _early(state, now, not_before_in, secret_lifetime, others_expire_in)
     # Whoever learns a service's secret can act with all its scopes: to show it is to hand them out.
     if not refused and "client_credentials" in state.grant_types:
         refused = administrative_scope.handing_out(state.scope, caller_scope=caller_scope, field="scope")
@@ -137,17 +137,33 @@ def rotate(
     )
 
 
-def _early(state: State, begins_in: int | None, ends_in: int | None, others_end_in: int | None) -> Outcome | None:
-    """Refuses a beginning that leaves the client without any secret."""
+def _early(
+    state: State, now: Moment, begins_in: int | None, ends_in: int | None, others_end_in: int | None
+) -> Outcome | None:
+    """Refuses a beginning until which the client would be without any secret for a while."""
     if not begins_in:
         return None
     if state.type == "dashboard":
         return malformed("not_before_in", "a dashboard uses its newest secret at once")
     if ends_in is not None and begins_in >= ends_in:
         return malformed("not_before_in", "must be less than the secret's lifetime")
-    if others_end_in is not None and others_end_in < begins_in:
+    last = _lasting_until(state.secrets, now, None if others_end_in is None else now + others_end_in * SECOND)
+    if last is not None and last < now + begins_in * SECOND:
         return malformed("not_before_in", "the other secrets would end before this one begins")
     return seconds("not_before_in", begins_in)
+
+
+def _lasting_until(versions: tuple[SecretVersion, ...], now: Moment, end: Moment | None) -> Moment | None:
+    """Until when there is always one that works, if all end at `end`; None is for ever."""
+    until = now
+    for version in sorted(versions, key=lambda each: each.not_before or each.created_at):
+        if ended(version, now) is not None or unusable(version, until) is InvalidClient.SECRET_NOT_YET_VALID:
+            continue
+        ends = (version if end is None else _ending(version, end)).expires_at
+        if ends is None:
+            return None
+        until = max(until, ends)
+    return until
 
 
 def revoke(state: State, *, now: Moment, secret_id: str, tokens: Literal["keep", "revoke"] = "keep") -> Outcome:

@@ -11,6 +11,7 @@ from domain.client import Deleted, Disabled
 from domain.client_secret import SecretExpiredUsed, SecretIssued, SecretRevoked, SecretRotated
 from domain.event import SECOND
 from domain.refusal import Conflict, Forbidden, InvalidClient, InvalidRequest, NotFound
+from domain.rotation import RotationScheduled
 from tests.domain.history import NOW, given, loosely
 from tests.domain.test_client_registration import STREAM, registered
 
@@ -77,6 +78,54 @@ def test_nobody_is_shown_the_secret_of_a_service_that_may_do_more_than_they() ->
     assert client_secret.rotate(service, now=NOW, **NEW).refusal.reason is Forbidden.ADMINISTRATIVE_SCOPE
     facts = NEW | {"caller_scope": frozenset({"people:write"})}
     assert client_secret.rotate(service, now=NOW, **facts).refusal is None
+
+
+# A later beginning ------------------------------------------------------------------------------------------------
+
+
+def later(state, not_before_in, **when):
+    return client_secret.rotate(state, now=NOW, not_before_in=not_before_in, **NEW, **when).refusal
+
+
+def lasting(lifetime):
+    return given(client, STREAM, registered(), replace(ISSUED, lifetime=lifetime))
+
+
+def test_a_version_begins_no_later_than_the_others_end_by_themselves() -> None:
+    assert later(lasting(60), 60) is None
+    assert later(lasting(60), 60, others_expire_in=3600) is None
+    for when in ({}, {"others_expire_in": 3600}):
+        refusal = later(lasting(60), 61, **when)
+        assert (refusal.reason, refusal.field) == (InvalidRequest.MALFORMED, "not_before_in")
+
+
+def test_the_last_of_the_others_counts() -> None:
+    state = after(rotated(60, lifetime=120))
+    assert later(state, 120) is None
+    assert later(state, 121).field == "not_before_in"
+    assert later(after(rotated(60)), 3600) is None
+    assert later(after(rotated(60)), 3600, others_expire_in=3599).field == "not_before_in"
+
+
+def test_a_version_that_has_ended_does_not_count() -> None:
+    assert later(after(SecretRevoked(secret_id="s1", tokens="keep")), 60).field == "not_before_in"
+    assert later(after(rotated(0, lifetime=60)), 61).field == "not_before_in"
+
+
+def test_a_version_that_has_not_begun_counts_from_its_own_beginning_on() -> None:
+    begun = rotated(120, lifetime=300, not_before_in=120)
+    assert later(after(begun), 300) is None
+    assert later(after(begun), 301).field == "not_before_in"
+    # Its predecessor was ended before that, so nothing works meanwhile.
+    gap = after(begun, SecretRevoked(secret_id="s1", tokens="keep"))
+    assert later(gap, 200).field == "not_before_in"
+    assert later(gap, 0) is None
+
+
+def test_under_a_policy_a_version_begins_while_the_others_overlap() -> None:
+    policy = RotationScheduled(maximum_age=86_400, overlap=3600, warning=0)
+    assert later(after(policy), 3600) is None
+    assert later(after(policy), 3601).field == "not_before_in"
 
 
 # revoke -----------------------------------------------------------------------------------------------------------

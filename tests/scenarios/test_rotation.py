@@ -105,6 +105,25 @@ async def test_a_version_begins_when_it_was_said_to(world: World, job: Client) -
     assert (await token(world, job), await token(world, job, made)) == (401, 200)
 
 
+async def test_a_version_does_not_begin_after_all_others_have_ended(world: World) -> None:
+    admin = await admin_of(world)
+    await world.define_scopes("profile")
+    job = {"client_name": "Job", "grant_types": ["client_credentials"], "scope": "profile", "secret_lifetime": 60}
+    made = ok(await admin.post("/admin/clients", json=job), 201)
+    path = f"/admin/clients/{made['client_id']}/secrets"
+    before = await world.head()
+    problem(await admin.post(path, json={"not_before_in": 3_600}), 400, field="not_before_in")
+    assert await world.types_after(before) == []
+    new = ok(await admin.post(path, json={"not_before_in": 60}), 201)["client_secret"]
+    answers = []
+    for secret in (made["client_secret"], new):
+        auth = (made["client_id"], secret)
+        answers.append(await world.client.post("/oauth/token", data={"grant_type": "client_credentials"}, auth=auth))
+    world.clock.advance(60)
+    answers.append(await world.client.post("/oauth/token", data={"grant_type": "client_credentials"}, auth=auth))
+    assert [answer.status_code for answer in answers] == [200, 401, 200]
+
+
 async def test_a_dead_version_that_is_presented_opens_one_incident(world: World, job: Client) -> None:
     await rotate(world, job, 0)
     for _ in range(3):
