@@ -230,6 +230,9 @@ def _client_secret(connection: Connection, issued: Issued, position: int, now: M
         return Judgement("expired", _positions([_ending_rotation(of_client, issued, version) or issued.by.position]))
     if not state.enabled:
         return Judgement("client_disabled", _positions([last.get(client.Disabled)]))
+    if client_secret.unusable(version, now) is not None:
+        # It is there and does not work yet: the closed list has no word that comes closer.
+        return Judgement("not_yet_issued", (issued.by.position,))
     return Judgement("active", _positions([issued.by.position, _registered(of_client)]))
 
 

@@ -56,11 +56,12 @@ def _version(data: Data) -> str:
 
 
 def _secret_rotated(data: Data) -> str:
-    others = data.get("others_expire_in")
+    begins, others = data.get("not_before_in"), data.get("others_expire_in")
+    made = f"Version {data['version']} of the secret was made{f', to work after {begins} seconds' if begins else ''}"
     if others is None:
-        return f"Version {data['version']} of the secret was made; the others stay as they were."
+        return f"{made}; the others stay as they were."
     when = "ended at once" if others == 0 else f"end after {others} seconds"
-    return f"Version {data['version']} of the secret was made; the others {when}."
+    return f"{made}; the others {when}."
 
 
 def _secret_revoked(data: Data) -> str:

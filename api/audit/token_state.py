@@ -32,7 +32,10 @@ class TokenStateQuestion(msgspec.Struct, forbid_unknown_fields=True, kw_only=Tru
 
 
 class TokenState(msgspec.Struct, frozen=True):
-    """`decided_by` are the positions of the events that decide it; `as_of_position` is how far the log was read."""
+    """`decided_by` are the positions of the events that decide it; `as_of_position` is how far the log was read.
+
+    A version of a client's secret that does not work yet is `not_yet_issued`.
+    """
 
     active: bool
     reason: Reason

@@ -106,7 +106,7 @@ def _of_client_secret(connection: Connection, privacy: Privacy, asked: Asked, fo
         privacy,
         asked,
         found,
-        state=_secret_state(row, owner),
+        state=_secret_state(row, owner, asked.now),
         expires_at=found.expires_at if row is None else row.expires_at,
         used=uses.of_client_secret(connection, privacy, found.secret_id or "", personal=asked.personal),
         came=radius,
@@ -114,12 +114,15 @@ def _of_client_secret(connection: Connection, privacy: Privacy, asked: Asked, fo
     )
 
 
-def _secret_state(row: secrets.Secret | None, owner: clients.Client | None) -> str:
+def _secret_state(row: secrets.Secret | None, owner: clients.Client | None, now: Moment) -> str:
     if owner is None or owner.state == "deleted":
         return "client_deleted"
     if row is not None and row.state in ("revoked", "expired"):
         return row.state
-    return "client_disabled" if owner.state == "disabled" else "active"
+    if owner.state == "disabled":
+        return "client_disabled"
+    begun = row is None or row.not_before is None or row.not_before <= now
+    return "active" if begun else "not_yet_issued"
 
 
 def _of_token(connection: Connection, privacy: Privacy, asked: Asked, found: Issued, target: Target) -> Report:

@@ -52,14 +52,14 @@ async def lived(scene: Scene) -> Past:
     return Past(scene, browser, tokens, page.parameters["code"])
 
 
-async def rotate(world: World, of: Client, others_expire_in: int | None = None) -> tuple[Secret, str]:
-    """A new secret of a client, and the id of its version."""
+async def rotate(world: World, of: Client, **when: int) -> tuple[Secret, str]:
+    """A new secret of a client, and the id of its version. `when` is the beginning and the ends, in seconds."""
     secret, secret_id = world.services.format.mint(Kind.CLIENT_SECRET), new_id()
     facts = {
         "secret_id": secret_id,
         "secret_sha256": secret.hex,
-        "others_expire_in": others_expire_in,
         "caller_scope": ADMINISTRATIVE_SCOPES,
+        **when,
     }
     await world.execute(Command(client.stream(of.client_id), client_secret.rotate, facts))
     return secret, secret_id

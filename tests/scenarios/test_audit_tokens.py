@@ -289,6 +289,31 @@ async def test_a_client_secret_has_a_history_with_its_rotations_and_ends(scene: 
     assert found["decided_by"] == [revoked.recorded[0].position]
 
 
+async def test_a_client_secret_that_begins_later_is_not_active_before(scene: Scene) -> None:
+    world, shop = scene.world, scene.shop
+    secret, _ = await rotate(world, shop, not_before_in=60)
+    (rotated,) = await world.events("client.secret_rotated")
+    asking = await administering(world)
+    for seconds, reason in ((59, "not_yet_issued"), (60, "active")):
+        found = await asked(asking, secret.reveal(), at=format_rfc3339(world.clock.now() + seconds * SECOND))
+        assert (found["kind"], found["active"], found["reason"]) == ("client_secret", reason == "active", reason)
+        assert rotated.position in found["decided_by"]
+    for seconds, state, status in ((0, "not_yet_issued", 401), (60, "active", 200)):
+        world.clock.advance(seconds)
+        told = ok(await asking.post("/audit/token-history", json={"token": secret.reveal()}))
+        found = ok(await asking.post("/leaks/investigate", json={"secret": secret.reveal()}))
+        assert (told["state"], found["state"]) == (state, state)
+        meaning = "Version 2 of the secret was made, to work after 60 seconds; the others stay as they were."
+        assert told["events"][-1]["meaning"] == meaning
+        # What begins later is ended by a containment all the same.
+        assert found["containment"]["secrets_ended"] == 1
+        body = {"token": "nothing"}
+        answer = await world.client.post("/oauth/revoke", data=body, auth=(shop.client_id, secret.reveal()))
+        assert answer.status_code == status
+    await disable_client(world, shop)
+    assert (await asked(asking, secret.reveal()))["reason"] == "client_disabled"
+
+
 async def test_a_browsers_session_is_known_after_it_ended(scene: Scene) -> None:
     world = scene.world
     await lived(scene)

@@ -346,7 +346,7 @@ async def test_a_secret_version_that_was_rotated_away_is_seen_when_it_is_tried(
     world: World, admin: httpx.AsyncClient, job: Client
 ) -> None:
     ok(await token(world, job))
-    await rotate(world, job, 0)
+    await rotate(world, job, others_expire_in=0)
     thief = world.caller("203.0.113.99")
     for _ in range(3):
         assert (await token(world, job, caller=thief)).status_code == 401

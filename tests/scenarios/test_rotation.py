@@ -125,7 +125,7 @@ async def test_a_version_does_not_begin_after_all_others_have_ended(world: World
 
 
 async def test_a_dead_version_that_is_presented_opens_one_incident(world: World, job: Client) -> None:
-    await rotate(world, job, 0)
+    await rotate(world, job, others_expire_in=0)
     for _ in range(3):
         assert await token(world, job) == 401
     world.clock.advance(3_600)
