@@ -74,13 +74,13 @@ async def github(request: Request[Any, Any, Any]) -> list[Label]:
     body = await read_body(request.scope, request.receive, here.settings.list_body_limit)
     await _check_signature(request, here, body)
     encoding(request.scope, JSON_ONLY)
-    by = reporter(request, "github")
-    labels = []
-    for match in strict_json.decode(body, Matches):
-        finding = Finding(match.token, match.url or "", match.source or "")
-        ours = await take(here, finding, "github", here.settings.leaks_contain, by)
-        labels.append(Label(match.token, match.type, "true_positive" if ours else "false_positive"))
-    return labels
+    matches = strict_json.decode(body, Matches)
+    findings = [Finding(match.token, match.url or "", match.source or "") for match in matches]
+    taken = await take(here, findings, "github", here.settings.leaks_contain, reporter(request, "github"))
+    return [
+        Label(match.token, match.type, "true_positive" if ours else "false_positive")
+        for match, ours in zip(matches, taken, strict=True)
+    ]
 
 
 async def _check_signature(request: Request[Any, Any, Any], here: Services, body: bytes) -> None:

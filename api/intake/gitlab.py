@@ -75,9 +75,8 @@ async def gitlab(request: Request[Any, Any, Any]) -> None:
     for number, each in enumerate(detected):
         if each.type not in TYPES:
             raise Invalid.field(f"[{number}].type", "is none of the types of GET /leaks/gitlab/types")
-    by = reporter(request, "gitlab")
-    for each in detected:
-        await take(here, Finding(each.token, each.location or ""), "gitlab", EVERY_KIND, by)
+    findings = [Finding(each.token, each.location or "") for each in detected]
+    await take(here, findings, "gitlab", EVERY_KIND, reporter(request, "gitlab"))
 
 
 def _admitted(request: Request[Any, Any, Any]) -> Services:

@@ -1,10 +1,12 @@
 """What becomes of a secret that somebody reports as found in the open: an incident, and by policy its end."""
 
-import json
 import re
-from collections.abc import Iterable
+from collections.abc import Container, Iterable
 from hashlib import sha256
+from math import ceil
 from typing import Any, NamedTuple
+
+import msgspec
 
 from api.leaks.containing import Containment, Wanted
 from api.leaks.targets import Target, of_secret
@@ -15,7 +17,7 @@ from domain.event import Actor
 from domain.incident import Source
 from domain.refusal import Conflict
 from eventstore import issued
-from eventstore.commands import Command, Origin, Step
+from eventstore.commands import Command, DatabaseAway, Origin, Overloaded, Step
 from security.base62 import ALPHABET
 from security.ids import LENGTH
 from security.tokens import Format, Kind, digest
@@ -24,7 +26,10 @@ FINDINGS_AT_MOST = 10_000
 """In one report."""
 
 EVIDENCE_VALUE = 2_000
-"""Characters that one part of the evidence may have."""
+"""Characters that one of the four parts of the evidence may have as it stands there, in JSON."""
+
+ESCAPED = 6
+"""Characters that one becomes in JSON at most: `\\u0000` (RFC 8259 §7)."""
 
 _BLOB = re.compile(r"https://[^/]+/(?P<repository>[^/]+/[^/]+)/(?:blob|commit|raw)/(?P<commit>[0-9a-f]{40,64})\b")
 
@@ -42,11 +47,31 @@ def reporter(connection: Any, source: Source) -> Origin:
     return origin(connection.scope, Actor("system", None, {"intake": source}))
 
 
-async def take(here: Services, finding: Finding, source: Source, contain: Iterable[str], by: Origin) -> bool:
-    """Opens an incident for what has our format, and ends what is alive if its kind is among `contain`.
+async def take(
+    here: Services, findings: Iterable[Finding], source: Source, contain: Container[str], by: Origin
+) -> list[bool]:
+    """Opens an incident for each that has our format, and ends what is alive if its kind is among `contain`.
 
-    True when it was issued here, dead or alive. The same finding once more does nothing: the incident's id follows
-    from it, and under the lock a stream begins only once.
+    True for what was issued here, dead or alive. What goes wrong with one is raised when all the others were taken, so
+    that whoever reports comes again: the same finding once more does nothing.
+    """
+    ours, failed = [], None
+    for finding in findings:
+        try:
+            ours.append(await _take(here, finding, source, contain, by))
+        except (DatabaseAway, Overloaded):
+            raise
+        except Exception as error:
+            # A bug about one must not keep the others alive.
+            failed = error
+    if failed is not None:
+        raise failed
+    return ours
+
+
+async def _take(here: Services, finding: Finding, source: Source, contain: Container[str], by: Origin) -> bool:
+    """The same finding once more does nothing: the incident's id follows from it, and under the lock a stream begins
+    only once.
     """
     kind = here.format.parse(finding.raw)
     if kind is None:
@@ -95,7 +120,8 @@ def evidence(format_: Format, finding: Finding) -> str:
         "repository": where["repository"] if where else "",
         "commit": where["commit"] if where else "",
     }
-    return json.dumps({name: _cleaned(format_, text, finding.raw) for name, text in told.items() if text})
+    cleaned = {name: _cleaned(format_, text, finding.raw) for name, text in told.items() if text}
+    return msgspec.json.encode(cleaned).decode()
 
 
 def _cleaned(format_: Format, text: str, raw: str) -> str:
@@ -103,7 +129,15 @@ def _cleaned(format_: Format, text: str, raw: str) -> str:
     text = text.replace(raw, format_.mask(raw))
     for kind in Kind:
         text = re.sub(format_.pattern(kind), lambda match: format_.mask(match[0]), text)
-    return masking(format_.prefix).text(text)[:EVIDENCE_VALUE]
+    return _cut(masking(format_.prefix).text(text))
+
+
+def _cut(text: str) -> str:
+    """As much of it as has `EVIDENCE_VALUE` characters in JSON, whatever they are."""
+    text = text[:EVIDENCE_VALUE]
+    while (over := len(msgspec.json.encode(text).decode()) - len('""') - EVIDENCE_VALUE) > 0:
+        text = text[: -ceil(over / ESCAPED)]
+    return text
 
 
 def _incident_id(source: Source, finding: Finding) -> str:

@@ -11,11 +11,13 @@ from cryptography.hazmat.primitives.asymmetric.ec import ECDSA, SECP256R1, gener
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
-from api.intake.reports import FINDINGS_AT_MOST
+from api.intake import reports
+from api.intake.reports import FINDINGS_AT_MOST, Finding, evidence
 from domain import incident
+from eventstore.mapper import MAX_BYTES
 from security.keyring import Keyring
 from security.scanning import TYPES
-from security.tokens import Kind
+from security.tokens import Format, Kind
 from tests.scenarios.administration import problem
 from tests.scenarios.traces import database, holds
 from tests.scenarios.world import Client, World, open_world
@@ -201,6 +203,65 @@ async def test_no_secret_in_an_address_is_kept(world: World, database_url: str) 
     for name, content in database(database_url):
         assert not holds(content, raw), name
         assert not holds(content, other), name
+
+
+LONG = ("é" * 1_400, '"' * 2_000, "文" * 300, "😀" * 1_990, "\\" * 2_000, "\1" * 4_000, "\U0010ffff" * 4_000)
+"""What takes more octets, or more characters in JSON, than it has characters."""
+
+
+@pytest.mark.parametrize("long", LONG, ids=lambda long: f"{len(long)} times {long[0]!a}")
+async def test_a_place_of_any_characters_keeps_no_secret_alive(world: World, long: str) -> None:
+    asking, raw = await issue(world)
+    its_own, other = await issue(world)
+    found = json.dumps([{"token": raw, "type": "t", "url": long, "source": long}]).encode()
+    assert (await deliver(world, found)).json()[0]["label"] == "true_positive"
+    headers, kind = {"authorization": GITLAB_TOKEN}, "gitleaks_rule_id_grantlog-access-token"
+    detected = [{"type": kind, "token": other, "location": long}]
+    assert (await world.client.post("/leaks/gitlab", json=detected, headers=headers)).status_code == 204
+    assert not await is_active(world, asking, raw)
+    assert not await is_active(world, its_own, other)
+    for reported in await world.events("incident.reported"):
+        told = json.loads(await unsealed(world, await world.services.ledger.state(reported.stream)))
+        assert {each for each in told.values() if long.startswith(each)} == set(told.values())
+        assert all(len(each) > 300 or each == long for each in told.values())
+
+
+def test_the_longest_evidence_fits_into_an_event_sealed() -> None:
+    url = f"https://github.com/{'😀' * 1_000}/{'😀' * 1_000}/blob/{'1' * 64}/{'😀' * 2_000}"
+    format_ = Format("glog")
+    for written in (
+        evidence(format_, Finding("x", url, "😀" * 4_000)),
+        evidence(format_, Finding("x", LONG[5], LONG[5])),
+    ):
+        assert len(written) <= incident.EVIDENCE_MAXIMUM
+        assert json.loads(written)
+    # Sealed text is base64 with a few words before it; three quarters of an event are left for the rest of it.
+    assert len("😀".encode() * incident.EVIDENCE_MAXIMUM) * 4 // 3 < MAX_BYTES * 3 // 4
+
+
+async def test_what_goes_wrong_with_one_finding_keeps_no_other_alive(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asking, raw = await issue(world)
+    its_own, spared = await issue(world)
+
+    def faulty(format_: Format, finding: Finding) -> str:
+        return "x" * (incident.EVIDENCE_MAXIMUM + 1) if finding.raw == spared else evidence(format_, finding)
+
+    body, kind = report(spared, raw), "gitleaks_rule_id_grantlog-access-token"
+    detected = [{"type": kind, "token": each, "location": "a"} for each in (spared, raw)]
+    with monkeypatch.context() as failing:
+        failing.setattr(reports, "evidence", faulty)
+        assert (await deliver(world, body)).status_code == 500
+        assert not await is_active(world, asking, raw)
+        answer = await world.client.post("/leaks/gitlab", json=detected, headers={"authorization": GITLAB_TOKEN})
+        assert answer.status_code == 500
+    assert await is_active(world, its_own, spared)
+    assert len(await world.events("incident.contained")) == 2
+    # Whoever is told that something went wrong delivers once more.
+    assert [each["label"] for each in (await deliver(world, body)).json()] == ["true_positive", "true_positive"]
+    assert not await is_active(world, its_own, spared)
+    assert len(await world.events("incident.contained")) == 3
 
 
 async def test_a_body_that_is_no_report_is_a_400(world: World) -> None:
