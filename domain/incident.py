@@ -72,6 +72,15 @@ class Identified(Event, frozen=True, kw_only=True):
     grant_id: str | None = None
 
 
+class EvidenceAdded(Event, frozen=True, kw_only=True):
+    """Whoever contained it once more said more of it."""
+
+    type = "incident.evidence_added"
+    personal = ("evidence",)
+
+    evidence: str
+
+
 class Contained(Event, frozen=True, kw_only=True):
     """What had leaked was ended, with what had come of it: all, or since a moment."""
 
@@ -92,13 +101,13 @@ class Closed(Event, frozen=True, kw_only=True):
     note: str | None = None
 
 
-EVENTS: tuple[type[Event], ...] = (Reported, Identified, Contained, Closed)
+EVENTS: tuple[type[Event], ...] = (Reported, Identified, EvidenceAdded, Contained, Closed)
 
 # State ------------------------------------------------------------------------------------------------------------
 
 
 class State(msgspec.Struct, frozen=True):
-    """The incident as its events tell. `numbers` are those of its containments together."""
+    """The incident as its events tell. `evidence` is the newest; `numbers` are those of its containments together."""
 
     exists: bool = False
     status: Status = "reported"
@@ -136,8 +145,17 @@ def report(
     if state.exists:
         return refuse(Conflict.EXISTS)
     if evidence is not None and len(evidence) > EVIDENCE_MAXIMUM:
-        return malformed("evidence", f"must have at most {EVIDENCE_MAXIMUM} characters")
+        return _too_long()
     return accept(Reported(source=source, evidence=evidence, sha256=sha256, kind=kind))
+
+
+def add_evidence(state: State, *, now: Moment, evidence: str) -> Outcome:
+    """Records what else is said of an incident that is not closed."""
+    if not state.exists:
+        return refuse(NotFound.UNKNOWN)
+    if state.status == "closed":
+        return refuse(Conflict.ENDED)
+    return _too_long() if len(evidence) > EVIDENCE_MAXIMUM else accept(EvidenceAdded(evidence=evidence))
 
 
 def identify(
@@ -194,6 +212,10 @@ def close(state: State, *, now: Moment, note: str | None = None) -> Outcome:
     return accept() if state.status == "closed" else accept(Closed(note=note))
 
 
+def _too_long() -> Outcome:
+    return malformed("evidence", f"must have at most {EVIDENCE_MAXIMUM} characters")
+
+
 def added(first: Numbers, second: Numbers) -> Numbers:
     """The numbers of two containments together."""
     return Numbers(*(getattr(first, name) + getattr(second, name) for name in Numbers.__struct_fields__))
@@ -219,6 +241,8 @@ def evolve(state: State, recorded: Recorded) -> State:
         case Identified():
             fields = {name: getattr(event, name) for name in Identified.__struct_fields__}
             return replace(state, **fields, status="identified" if state.status == "reported" else state.status)
+        case EvidenceAdded():
+            return replace(state, evidence=sealed(recorded, "evidence"))
         case Contained():
             numbers = added(state.numbers, event.numbers)
             return replace(state, status="contained", numbers=numbers, contained_at=state.contained_at or now)

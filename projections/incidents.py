@@ -4,7 +4,21 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 import msgspec
-from sqlalchemy import BigInteger, Column, Connection, Index, Table, Text, bindparam, case, func, insert, select, update
+from sqlalchemy import (
+    BigInteger,
+    Column,
+    Connection,
+    Index,
+    Table,
+    Text,
+    bindparam,
+    case,
+    func,
+    insert,
+    literal,
+    select,
+    update,
+)
 
 from domain import incident
 from domain.event import Actor, Event, Moment, Recorded
@@ -15,7 +29,12 @@ from projections.write import Write
 
 VERSION = 1
 
+EVIDENCE_AT_MOST = 500_000
+"""Characters after which the evidence of a row begins anew: what the longest takes ten times, the usual a thousand."""
+
 _NUMBERS = incident.Numbers.__struct_fields__
+_BETWEEN = "\n"
+"""Between sealed references, of which none holds it."""
 
 TABLE = Table(
     "incidents",
@@ -51,6 +70,11 @@ _IDENTIFY = _ONE.values(
     {name: bindparam(f"b_{name}") for name in ("target", "client_id", "account_id", "secret_id", "grant_id")}
     | {"state": case((TABLE.c.state == "reported", "identified"), else_=TABLE.c.state)}
 )
+_KEPT = case(
+    (func.length(TABLE.c.evidence) < EVIDENCE_AT_MOST, TABLE.c.evidence + literal(_BETWEEN)),
+    else_="",
+)
+_ADD_EVIDENCE = _ONE.values(evidence=_KEPT + bindparam("b_evidence", type_=Text))
 _CONTAIN = _ONE.values(
     {name: TABLE.c[name] + bindparam(f"b_{name}") for name in _NUMBERS}
     | {"state": "contained", "contained_at": func.coalesce(TABLE.c.contained_at, bindparam("b_at", type_=BigInteger))}
@@ -59,13 +83,16 @@ _CLOSE = _ONE.values(state="closed", closed_at=bindparam("b_at"), note=bindparam
 
 
 class Incident(msgspec.Struct, frozen=True):
-    """A row. `evidence` and `note` are sealed references; `numbers` are those of all containments together."""
+    """A row. `evidence` and `note` are sealed references; `numbers` are those of all containments together.
+
+    `evidence` is all that was said, in order; of what would fill a row the newest.
+    """
 
     incident_id: str
     position: int
     state: incident.Status
     source: incident.Source
-    evidence: str | None
+    evidence: tuple[str, ...]
     reported_by: Actor
     reported_at: Moment
     sha256: str | None
@@ -91,6 +118,9 @@ def project(recorded: Recorded, indexes: Mapping[str, bytes]) -> Iterator[Write]
         case incident.Identified():
             found = {f"b_{name}": getattr(event, name) for name in incident.Identified.__struct_fields__}
             yield Write(_IDENTIFY, where | found, key)
+        case incident.EvidenceAdded():
+            more = {"b_evidence": sealed.reference(recorded, "evidence")}
+            yield Write(_ADD_EVIDENCE, where | more, key)
         case incident.Contained():
             numbers = {f"b_{name}": getattr(event.numbers, name) for name in _NUMBERS}
             yield Write(_CONTAIN, where | numbers | {"b_at": recorded.time}, key)
@@ -127,7 +157,9 @@ def _incident(row: Any) -> Incident:
     fields = dict(row._mapping)
     numbers = incident.Numbers(**{name: fields.pop(name) for name in _NUMBERS})
     reported_by = msgspec.json.decode(fields.pop("reported_by"), type=Actor)
-    return Incident(**fields, numbers=numbers, reported_by=reported_by)
+    evidence = fields.pop("evidence")
+    said = () if evidence is None else tuple(evidence.split(_BETWEEN))
+    return Incident(**fields, evidence=said, numbers=numbers, reported_by=reported_by)
 
 
 def by_id(connection: Connection, incident_id: str) -> Incident | None:

@@ -39,8 +39,8 @@ class Wanted(NamedTuple):
 class Containment:
     """One containment: its commands, and after them what it ended and the secret that it made.
 
-    Without an `incident_id` it opens an incident, of which `report` says more. `only_alive` refuses it where nothing is
-    left to end.
+    Without an `incident_id` it opens an incident, of which `report` says more; with one, what that says in `evidence`
+    is added. `only_alive` refuses it where nothing is left to end.
     """
 
     def __init__(
@@ -108,7 +108,8 @@ class Containment:
         then = (*self._ends(), Command(stream, incident.contain, {}, self._result))
         if not self.opens:
             again = Command(stream, incident.identify, about, self._looked)
-            return again, *then
+            more: tuple[Step, ...] = (*self._more_said(stream), *then)
+            return again, *more
         reported = {"sha256": target.sha256, "kind": target.secret_kind, **self.report}
         if target.gathered is not None:
             # An address is personal, and stands where everything that is told of an incident is sealed.
@@ -117,6 +118,11 @@ class Containment:
         first = Command(stream, incident.report, reported, self._looked, starts=True)
         identified: tuple[Step, ...] = (Command(stream, incident.identify, about), *then)
         return first, *identified
+
+    def _more_said(self, stream: str) -> Iterator[Command]:
+        evidence = self.report.get("evidence")
+        if evidence is not None:
+            yield Command(stream, incident.add_evidence, {"evidence": evidence})
 
     def _looked(self, view: View) -> Mapping[str, Any] | Refusal:
         if self.look(view) == Numbers() and self._only_alive and not self._session_lives(view):

@@ -1,6 +1,6 @@
 """Incidents: what leaked, who reported it, what was done and how long it took."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Annotated, Any, Literal
 
 import msgspec
@@ -57,7 +57,10 @@ State = Annotated[
 
 
 class IncidentBody(msgspec.Struct, frozen=True, kw_only=True):
-    """An incident. `contained` is null until something was ended; `evidence` and `note` need `audit:personal`."""
+    """An incident. `contained` is null until something was ended; `evidence` and `note` need `audit:personal`.
+
+    `evidence` is all that was said of it, one below the other.
+    """
 
     incident_id: str
     state: incident.Status
@@ -181,13 +184,17 @@ def shown(connection: Connection, privacy: Any, *, personal: bool) -> Callable[[
         except SealBroken:
             return None
 
+    def all_opened(values: Iterable[str]) -> str | None:
+        found = [text for value in values if (text := opened(value)) is not None]
+        return "\n".join(found) if found else None
+
     def body(row: incidents.Incident) -> IncidentBody:
         after = None if row.contained_at is None else (row.contained_at - row.reported_at) // SECOND
         return IncidentBody(
             incident_id=row.incident_id,
             state=row.state,
             source=row.source,
-            evidence=opened(row.evidence),
+            evidence=all_opened(row.evidence),
             reported_by=ShownActor(row.reported_by.kind, row.reported_by.id, row.reported_by.credential),
             reported_at=time(row.reported_at),
             sha256=row.sha256,

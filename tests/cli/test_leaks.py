@@ -80,8 +80,11 @@ def test_containment_shows_the_dry_run_and_asks(cli: CommandLine, shop: dict[str
 def test_words_about_a_leak_hold_no_secret(cli: CommandLine, shop: dict[str, str]) -> None:
     secret = shop["client_secret"]
     done = cli.json("leaks", "contain", "--yes", "--evidence", f"key={secret} in a chat", stdin=secret)
+    again = cli.json("leaks", "contain", "--yes", "--evidence", f"{secret} by mail", stdin=secret)
+    assert again["incident_id"] == done["incident_id"]
     closed = cli.json("leaks", "close", done["incident_id"], "--note", f"{secret} is over")
-    assert (closed["evidence"], closed["note"]) == ("key=glog_cs_*** in a chat", "glog_cs_*** is over")
+    assert closed["evidence"] == "key=glog_cs_*** in a chat\nglog_cs_*** by mail"
+    assert closed["note"] == "glog_cs_*** is over"
 
 
 def test_by_client_without_the_secret(cli: CommandLine, shop: dict[str, str]) -> None:

@@ -3,7 +3,7 @@
 import pytest
 
 from domain import incident as incident_page
-from domain.incident import Closed, Contained, Identified, Numbers, Reported
+from domain.incident import Closed, Contained, EvidenceAdded, Identified, Numbers, Reported
 from domain.refusal import Conflict, InvalidRequest, NotFound
 from tests.domain.history import NOW, given, loosely
 
@@ -37,6 +37,16 @@ def test_what_it_is_about_is_news_once() -> None:
     assert len(incident.identify(state, now=NOW, **facts | {"grant_id": "g"}).events) == 1
 
 
+def test_more_evidence_is_added_until_it_is_closed() -> None:
+    more = "and in a chat"
+    assert incident.add_evidence(after(IDENTIFIED), now=NOW, evidence=more).events == (EvidenceAdded(evidence=more),)
+    long = "x" * (incident.EVIDENCE_MAXIMUM + 1)
+    assert incident.add_evidence(after(), now=NOW, evidence=long).refusal.field == "evidence"
+    state = after(CONTAINED, EvidenceAdded(evidence=more))
+    assert (state.status, state.evidence.text) == ("contained", f"sealed:{more}")
+    assert incident.add_evidence(after(Closed()), now=NOW, evidence=more).refusal.reason is Conflict.ENDED
+
+
 def test_containments_add_up_and_the_first_one_stops_the_clock() -> None:
     (event,) = incident.contain(after(IDENTIFIED), now=NOW, numbers=Numbers(1, 2, 3, 1), rotated=True).events
     assert event == CONTAINED
@@ -57,7 +67,12 @@ def test_it_is_closed_once_contained_or_not() -> None:
 
 @pytest.mark.parametrize(
     ("verb", "facts"),
-    [("identify", {"target": "client"}), ("contain", {"numbers": Numbers()}), ("close", {})],
+    [
+        ("identify", {"target": "client"}),
+        ("add_evidence", {"evidence": "x"}),
+        ("contain", {"numbers": Numbers()}),
+        ("close", {}),
+    ],
 )
 def test_of_what_nobody_reported_there_is_nothing_to_tell(verb, facts) -> None:
     assert getattr(incident, verb)(incident.INITIAL, now=NOW, **facts).refusal.reason is NotFound.UNKNOWN

@@ -6,6 +6,7 @@ from typing import Any
 import httpx
 import pytest
 
+from domain import incident
 from domain.event import Recorded
 from projections import tokens
 from security.clock import format_rfc3339
@@ -185,6 +186,37 @@ async def test_incidents_tell_their_story(world: World, admin: httpx.AsyncClient
     assert ok(await admin.post(f"/leaks/incidents/{made}/close"))["closed_at"] == closed["closed_at"]
     assert len(await world.events("incident.closed")) == 1
     problem(await admin.get("/leaks/incidents?state=open"), 400, field="state")
+
+
+async def test_what_is_said_later_is_kept_with_what_was_said_first(
+    world: World, admin: httpx.AsyncClient, job: Client
+) -> None:
+    async def contain(evidence: str | None) -> str:
+        body = {"client_id": job.client_id} | ({} if evidence is None else {"evidence": evidence})
+        made: str = ok(await admin.post("/leaks/contain", json=body))["incident_id"]
+        return made
+
+    async def read(by: httpx.AsyncClient, incident_id: str) -> Any:
+        return ok(await by.get(f"/leaks/incidents/{incident_id}"))["evidence"]
+
+    made = await contain(None)
+    assert await read(admin, made) is None
+    before = await world.head()
+    longest = "😀" * incident.WRITTEN_MAXIMUM
+    for evidence in ("in a repository", f"beside {job.secret}", longest, None):
+        assert await contain(evidence) == made
+    assert await read(admin, made) == f"in a repository\nbeside glog_cs_***\n{longest}"
+    more = ["incident.evidence_added", "incident.contained"]
+    assert [each.type for each in await world.events("incident.*", after=before)] == [*more * 3, "incident.contained"]
+    assert "repository" not in str(await world.events("incident.*"))
+    assert await read(await administering(world, "leaks:read"), made) is None
+    assert ok(await admin.get("/leaks/incidents"))["items"][0]["evidence"] == await read(admin, made)
+    # A row holds no more than it can; the log has everything.
+    for _ in range(11):
+        await contain(longest)
+    assert len(await read(admin, made)) > 12 * len(longest)
+    await contain("the last")
+    assert await read(admin, made) == "the last"
 
 
 async def test_each_call_is_an_event_also_one_that_finds_or_changes_nothing(
