@@ -176,7 +176,7 @@ async def _execute(
             _store(here, view, key, given)
         return given
 
-    asked = Command(first.stream, first.verb, first.facts, under_lock)
+    asked = msgspec.structs.replace(first, under_lock=under_lock)
     executed = await here.ledger.execute(asked, *others, origin=who.origin, then=then)
     if executed.refusal is not None:
         raise _problem(executed.refusal, needed)

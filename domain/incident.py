@@ -158,6 +158,21 @@ def add_evidence(state: State, *, now: Moment, evidence: str) -> Outcome:
     return _too_long() if len(evidence) > EVIDENCE_MAXIMUM else accept(EvidenceAdded(evidence=evidence))
 
 
+def tell(
+    state: State,
+    *,
+    now: Moment,
+    source: Source,
+    evidence: str | None = None,
+    sha256: str | None = None,
+    kind: str | None = None,
+) -> Outcome:
+    """Opens the incident; of one that exists, records what else is said of it."""
+    if not state.exists:
+        return report(state, now=now, source=source, evidence=evidence, sha256=sha256, kind=kind)
+    return accept() if evidence is None else add_evidence(state, now=now, evidence=evidence)
+
+
 def identify(
     state: State,
     *,

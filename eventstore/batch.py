@@ -149,6 +149,8 @@ class Batch:
         stream, facts = command.stream, dict(command.facts)
         if command.presented is not None and (found := self.grants[command.presented]) is not None:
             stream = f"grant:{found.grant_id}"
+        elif command.elsewhere is not None and (other := command.elsewhere(View(self))) is not None:
+            stream = other
         elif command.starts and stream not in self._folds:
             self._folds[stream] = (initial(stream), 0)
         if command.under_lock is not None:

@@ -21,7 +21,8 @@ class Command(msgspec.Struct, frozen=True):
     command before the verb is asked. `starts` says that the stream's id was made for this command, so that nobody has
     to look whether it has events; if it has, the append fails. `presented` is the digest of a code or token: the verb
     is then about the grant to which it belongs, which is looked up under the lock, for all commands of a transaction at
-    once; `view.grant_of` tells what was found, and `stream` counts only when nothing was.
+    once; `view.grant_of` tells what was found, and `stream` counts only when nothing was. `elsewhere` names, under the
+    lock, a stream to which the command goes in the place of `stream`, or None.
     """
 
     stream: str
@@ -30,6 +31,7 @@ class Command(msgspec.Struct, frozen=True):
     under_lock: "Callable[[View], Mapping[str, Any] | Refusal] | None" = None
     starts: bool = False
     presented: bytes | None = None
+    elsewhere: "Callable[[View], str | None] | None" = None
 
 
 class Sweep(msgspec.Struct, frozen=True):

@@ -38,7 +38,7 @@ async def containment(
     """A containment that can be looked at and carried out; raises Failure that says what is wrong with the words."""
     from api.audit.filters import moment
     from api.leaks.containing import Containment, Wanted
-    from api.leaks.finding import Parts, find, misfit, open_incident
+    from api.leaks.finding import Parts, find, misfit
     from api.problems import Problem
     from domain.event import SECOND
     from domain.rules.administrative_scope import ADMINISTRATIVE_SCOPES
@@ -54,13 +54,12 @@ async def containment(
     fault = misfit(target, rotate=rotate, disable_client=disable_client, since=since is not None)
     if fault is not None:
         raise Failure(f"{fault[0]}: {fault[1]}")
-    known = await ledger.read(open_incident, target)
     secret = here.format.mint(Kind.CLIENT_SECRET) if rotate else None
     return Containment(
         ledger,
         target,
         Wanted(at, secret, disable_client, ADMINISTRATIVE_SCOPES),
-        None if known is None else known.incident_id,
+        goes_on=True,
         source="command_line",
         evidence=masked(here, evidence),
     )

@@ -15,7 +15,7 @@ from api.audit.filters import moment
 from api.audit.presented import RawSecret, Sha256
 from api.idempotency import Reply, carry_out, commanding, first_answer
 from api.leaks.containing import Containment, Wanted
-from api.leaks.finding import NAMING, Parts, find, misfit, open_incident
+from api.leaks.finding import NAMING, Parts, find, misfit
 from api.leaks.targets import Target
 from api.masking import masking
 from api.problems import Invalid, Missing
@@ -107,7 +107,6 @@ async def contain(request: Request[Any, Any, Any], data: JSONBody[Containing]) -
         await _tell_missing(request, named, dry_run=data.dry_run)
         raise
     _fits(data, target)
-    known = await here.ledger.read(open_incident, target)
     wanted = Wanted(
         since,
         here.format.mint(Kind.CLIENT_SECRET) if data.rotate and not data.dry_run else None,
@@ -118,7 +117,7 @@ async def contain(request: Request[Any, Any, Any], data: JSONBody[Containing]) -
         here.ledger,
         target,
         wanted,
-        None if known is None else known.incident_id,
+        goes_on=True,
         source="administrator",
         evidence=None if data.evidence is None else masking(here.format.prefix).text(data.evidence),
     )
@@ -155,8 +154,7 @@ async def _dry_run(request: Request[Any, Any, Any], containment: Containment, da
         return {"count": containment.tried(view).tokens_ended}
 
     def reply(view: View, _: tuple[Recorded, ...]) -> Reply[Contained]:
-        known = None if containment.opens else containment.incident_id
-        return Reply(Contained(incident_id=known, dry_run=True, contained=containment.numbers))
+        return Reply(Contained(incident_id=containment.known_id, dry_run=True, contained=containment.numbers))
 
     return await carry_out(request, Command(asking.stream, audit.read, facts, under_lock), reply=reply)
 

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 from sqlalchemy import Connection
 
 from api.dashboards.secret import vault_name
+from api.leaks.finding import open_incident
 from api.leaks.targets import Target, blast_radius, numbers, secrets_ended
 from domain import account, client, client_secret, cut_off, grant, incident, session
 from domain.decision import Refusal
@@ -39,8 +40,9 @@ class Wanted(NamedTuple):
 class Containment:
     """One containment: its commands, and after them what it ended and the secret that it made.
 
-    Without an `incident_id` it opens an incident, of which `report` says more; with one, what that says in `evidence`
-    is added. `only_alive` refuses it where nothing is left to end.
+    Without an `incident_id` it opens an incident, of which `report` says more. With `goes_on` it goes on with an open
+    one about the same, if there is any under the lock, and adds to its evidence; only then `incident_id` is certain.
+    `only_alive` refuses it where nothing is left to end.
     """
 
     def __init__(
@@ -48,21 +50,28 @@ class Containment:
         ledger: Ledger,
         target: Target,
         wanted: Wanted,
-        incident_id: str | None,
+        incident_id: str | None = None,
         *,
+        goes_on: bool = False,
         only_alive: bool = False,
         **report: Any,
     ) -> None:
         self._ledger = ledger
         self.target = target
         self.wanted = wanted
-        self.opens = incident_id is None
+        self._opens = incident_id is None
+        self._goes_on = goes_on
         self._only_alive = only_alive
-        self.incident_id = incident_id or new_id()
+        self.incident_id = self._own_id = incident_id or new_id()
         self.report = report
         self.secret_id = new_id()
         self.numbers = Numbers()
         self._first = 0
+
+    @property
+    def known_id(self) -> str | None:
+        """The incident that it goes on with, after a look under the lock."""
+        return None if self.incident_id == self._own_id else self.incident_id
 
     async def prepare(self) -> None:
         """Brings up to now what is looked at, so that little of that is left for under the lock."""
@@ -78,6 +87,7 @@ class Containment:
 
     def tried(self, view: View) -> Numbers:
         """What a dry run tells, after `count`."""
+        self._elsewhere(view)
         return self.look(view) if self.target.gathered is None else self.numbers
 
     # -- before --------------------------------------------------------------------------------------------------------
@@ -96,7 +106,7 @@ class Containment:
 
     def commands(self) -> tuple[Command, *tuple[Step, ...]]:
         """In the order of their facts: reported, identified, what ends, contained."""
-        stream = incident.stream(self.incident_id)
+        stream = incident.stream(self._own_id)
         target = self.target
         about = {
             "target": target.kind,
@@ -105,24 +115,26 @@ class Containment:
             "secret_id": target.secret_id,
             "grant_id": target.grants[0] if len(target.grants) == 1 else None,
         }
-        then = (*self._ends(), Command(stream, incident.contain, {}, self._result))
-        if not self.opens:
-            again = Command(stream, incident.identify, about, self._looked)
-            more: tuple[Step, ...] = (*self._more_said(stream), *then)
-            return again, *more
+        then = (*self._ends(), Command(stream, incident.contain, {}, self._result, elsewhere=self._there))
+        if not self._opens:
+            return Command(stream, incident.identify, about, self._looked), *then
         reported = {"sha256": target.sha256, "kind": target.secret_kind, **self.report}
         if target.gathered is not None:
             # An address is personal, and stands where everything that is told of an incident is sealed.
             where, evidence = f"Address {target.gathered.address}", reported.get("evidence")
             reported["evidence"] = where if evidence is None else f"{where}: {evidence}"
-        first = Command(stream, incident.report, reported, self._looked, starts=True)
-        identified: tuple[Step, ...] = (Command(stream, incident.identify, about), *then)
+        first = Command(stream, incident.tell, reported, self._looked, starts=True, elsewhere=self._elsewhere)
+        identified: tuple[Step, ...] = (Command(stream, incident.identify, about, elsewhere=self._there), *then)
         return first, *identified
 
-    def _more_said(self, stream: str) -> Iterator[Command]:
-        evidence = self.report.get("evidence")
-        if evidence is not None:
-            yield Command(stream, incident.add_evidence, {"evidence": evidence})
+    def _elsewhere(self, view: View) -> str | None:
+        """The stream of the incident that this goes on with: looked up here, since another may have just opened it."""
+        known = view.query(open_incident, self.target) if self._goes_on else None
+        self.incident_id = self._own_id if known is None else known.incident_id
+        return self._there(view)
+
+    def _there(self, _: View) -> str | None:
+        return None if self.known_id is None else incident.stream(self.known_id)
 
     def _looked(self, view: View) -> Mapping[str, Any] | Refusal:
         if self.look(view) == Numbers() and self._only_alive and not self._session_lives(view):

@@ -21,7 +21,7 @@ async def end(ledger: Ledger, digest: bytes, origin: Origin, source: Source = "p
     target = await ledger.read(_target, digest)
     if target is None:
         return None
-    containment = Containment(ledger, target, Wanted(), None, source=source, only_alive=True)
+    containment = Containment(ledger, target, Wanted(), source=source, only_alive=True)
     await containment.prepare()
     executed: Any = await ledger.execute(*containment.commands(), origin=origin)
     return None if executed.refusal is not None else containment.incident_id

@@ -47,6 +47,14 @@ def test_more_evidence_is_added_until_it_is_closed() -> None:
     assert incident.add_evidence(after(Closed()), now=NOW, evidence=more).refusal.reason is Conflict.ENDED
 
 
+def test_what_is_told_opens_an_incident_or_goes_on_with_it() -> None:
+    facts = {name: getattr(REPORTED, name) for name in REPORTED.__struct_fields__}
+    assert incident.tell(incident.INITIAL, now=NOW, **facts).events == (REPORTED,)
+    again = incident.tell(after(), now=NOW, source="command_line", evidence="and in a chat")
+    assert again.events == (EvidenceAdded(evidence="and in a chat"),)
+    assert incident.tell(after(), now=NOW, source="command_line").events == ()
+
+
 def test_containments_add_up_and_the_first_one_stops_the_clock() -> None:
     (event,) = incident.contain(after(IDENTIFIED), now=NOW, numbers=Numbers(1, 2, 3, 1), rotated=True).events
     assert event == CONTAINED

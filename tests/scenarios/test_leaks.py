@@ -1,6 +1,8 @@
 """A leaked secret: what it is, what came of it, and ending all of it in one step."""
 
+import asyncio
 from hashlib import sha256
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -10,13 +12,14 @@ from domain import incident
 from domain.event import Recorded
 from projections import tokens
 from security.clock import format_rfc3339
+from security.keyring import Keyring
 from security.tokens import Kind
 from tests.scenarios.administration import administering, ok, problem
 from tests.scenarios.asking import Scene
 from tests.scenarios.dashboards import make_platform
 from tests.scenarios.histories import lived, rotate
 from tests.scenarios.jobs import token
-from tests.scenarios.world import Client, World
+from tests.scenarios.world import Client, World, open_world
 
 pytestmark = pytest.mark.anyio
 
@@ -217,6 +220,32 @@ async def test_what_is_said_later_is_kept_with_what_was_said_first(
     assert len(await read(admin, made)) > 12 * len(longest)
     await contain("the last")
     assert await read(admin, made) == "the last"
+
+
+async def test_containments_of_the_same_at_once_are_one_incident(
+    world: World, admin: httpx.AsyncClient, job: Client, keyring: Keyring, tmp_path: Path
+) -> None:
+    for named in ({"client_id": job.client_id}, {"secret": job.secret}):
+        before = await world.head()
+        async with open_world(world.settings.database_url, tmp_path / "second", keyring, world.clock) as second:
+            elsewhere = second.caller(headers=admin.headers)
+            asked = [
+                by.post("/leaks/contain", json=named | {"evidence": f"seen {number}"})
+                for number in range(4)
+                for by in (admin, elsewhere)
+            ]
+            done = [ok(answer) for answer in await asyncio.gather(*asked)]
+        (made,) = {each["incident_id"] for each in done}
+        types = [each.type for each in await world.events("incident.*", after=before)]
+        assert types.count("incident.reported") == 1
+        assert types.count("incident.evidence_added") == 7
+        assert types.count("incident.contained") == 8
+        shown = ok(await admin.get(f"/leaks/incidents/{made}"))
+        assert sorted(shown["evidence"].split("\n")) == [f"seen {number // 2}" for number in range(8)]
+        tried = ok(await admin.post("/leaks/contain", json=named | {"dry_run": True}))
+        assert tried["incident_id"] == made
+    ok(await admin.post(f"/leaks/incidents/{made}/close"))
+    assert ok(await admin.post("/leaks/contain", json={"secret": job.secret}))["incident_id"] != made
 
 
 async def test_each_call_is_an_event_also_one_that_finds_or_changes_nothing(
