@@ -74,6 +74,7 @@ def masked(here: Here, words: str | None) -> str | None:
 
 async def tried(here: Here, wanted: "Containment") -> "Numbers":
     """What it would end. That somebody asked is an event."""
+    from domain.decision import Refusal
     from security.clock import format_rfc3339
 
     await wanted.prepare()
@@ -88,8 +89,9 @@ async def tried(here: Here, wanted: "Containment") -> "Numbers":
         words["since"] = format_rfc3339(wanted.wanted.since)
     address = None if target.gathered is None else target.gathered.address
 
-    def under_lock(view: "View") -> Mapping[str, Any]:
-        return {"count": wanted.tried(view).tokens_ended}
+    def under_lock(view: "View") -> "Mapping[str, Any] | Refusal":
+        found = wanted.tried(view)
+        return found if isinstance(found, Refusal) else {"count": found.tokens_ended}
 
     await _asked(here, "leak_containment_dry_run", words, 0, under_lock, address)
     return wanted.numbers

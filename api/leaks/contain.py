@@ -21,6 +21,7 @@ from api.masking import masking
 from api.problems import Invalid, Missing
 from api.services import services
 from domain import audit, incident
+from domain.decision import Refusal
 from domain.event import SECOND, Moment, Recorded
 from domain.incident import Numbers
 from eventstore.commands import Command
@@ -48,7 +49,7 @@ class Containing(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
     ) = None
     rotate: Annotated[bool, Meta(description="Gives the client a new secret at the same time.")] = False
     disable_client: Annotated[bool, Meta(description="Disables the client too.")] = False
-    dry_run: Annotated[bool, Meta(description="Ends nothing and reports the same numbers.")] = False
+    dry_run: Annotated[bool, Meta(description="Ends nothing; reports the same numbers or refusal.")] = False
     evidence: (
         Annotated[
             str,
@@ -109,7 +110,7 @@ async def contain(request: Request[Any, Any, Any], data: JSONBody[Containing]) -
     _fits(data, target)
     wanted = Wanted(
         since,
-        here.format.mint(Kind.CLIENT_SECRET) if data.rotate and not data.dry_run else None,
+        here.format.mint(Kind.CLIENT_SECRET) if data.rotate else None,
         data.disable_client,
         caller(request).scope,
     )
@@ -150,8 +151,9 @@ async def _dry_run(request: Request[Any, Any, Any], containment: Containment, da
         "address": None if data.address is None else normalise(data.address),
     }
 
-    def under_lock(view: View) -> Mapping[str, Any]:
-        return {"count": containment.tried(view).tokens_ended}
+    def under_lock(view: View) -> Mapping[str, Any] | Refusal:
+        found = containment.tried(view)
+        return found if isinstance(found, Refusal) else {"count": found.tokens_ended}
 
     def reply(view: View, _: tuple[Recorded, ...]) -> Reply[Contained]:
         return Reply(Contained(incident_id=containment.known_id, dry_run=True, contained=containment.numbers))

@@ -85,10 +85,14 @@ class Containment:
         if self.target.gathered is not None:
             self.numbers = await self.target.gathered.count(self._ledger)
 
-    def tried(self, view: View) -> Numbers:
-        """What a dry run tells, after `count`."""
+    def tried(self, view: View) -> Numbers | Refusal:
+        """What a dry run tells, after `count`; or what the run would be refused for."""
         self._elsewhere(view)
-        return self.look(view) if self.target.gathered is None else self.numbers
+        found = self.look(view) if self.target.gathered is None else self.numbers
+        for step in self._ends():
+            if isinstance(step, Command) and (refused := _refused(step, view)) is not None:
+                return refused
+        return found
 
     # -- before --------------------------------------------------------------------------------------------------------
     def look(self, view: View) -> Numbers:
@@ -211,6 +215,14 @@ class Containment:
             return secret.reveal()
         self._ledger.vault.put_secret(view.connection, vault_name(client_id), secret.reveal().encode(), view.now)
         return None
+
+
+def _refused(command: Command, view: View) -> Refusal | None:
+    """For what it would be refused by itself: no command of a containment depends on the others before it."""
+    read = {} if command.under_lock is None else command.under_lock(view)
+    if isinstance(read, Refusal):
+        return read
+    return command.verb(view.state(command.stream), now=view.now, **command.facts, **read).refusal
 
 
 def _streams(grants: Sequence[str], _: View) -> Iterator[Sequence[str]]:

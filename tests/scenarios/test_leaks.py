@@ -166,6 +166,27 @@ async def test_a_dry_run_says_what_the_run_then_does(world: World, admin: httpx.
     assert refused.json()["error"] == "invalid_grant"
 
 
+async def test_a_dry_run_is_refused_what_the_run_is_refused(world: World, admin: httpx.AsyncClient) -> None:
+    public = await world.register_client("App", public=True)
+    strong = await world.register_client("Strong", grant_types=("client_credentials",), scope=("clients:write",))
+    gone = await world.register_client("Gone", grant_types=("client_credentials",), scope=("profile",))
+    ok(await admin.delete(f"/admin/clients/{gone.client_id}"), 204)
+    weak = await administering(world, "leaks:write")
+    before = await world.head()
+    for by, body, status, reason in (
+        (admin, {"client_id": public.client_id, "rotate": True}, 409, "not_confidential"),
+        (weak, {"client_id": strong.client_id, "rotate": True}, 403, None),
+        (weak, {"secret": strong.secret, "rotate": True}, 403, None),
+        (admin, {"client_id": gone.client_id, "rotate": True}, 404, None),
+        (admin, {"secret": gone.secret, "disable_client": True}, 404, None),
+    ):
+        refused = [await by.post("/leaks/contain", json=body | {"dry_run": dry}) for dry in (True, False)]
+        tried, done = [problem(answer, status, reason=reason) for answer in refused]
+        assert {**tried, "request_id": None} == {**done, "request_id": None}
+    assert await told(world, before) == []
+    ok(await weak.post("/leaks/contain", json={"client_id": strong.client_id, "dry_run": True}))
+
+
 async def test_incidents_tell_their_story(world: World, admin: httpx.AsyncClient, job: Client) -> None:
     ok(await token(world, job))
     body = {"secret": job.secret, "evidence": "in a public repository"}
