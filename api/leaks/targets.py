@@ -118,5 +118,7 @@ def secrets_ended(view: View, target: Target) -> int:
 
 
 def living_secrets(state: client.State, secret_id: str | None, now: Moment) -> int:
-    """The versions that live: of all, or of one."""
+    """The versions that live: of all, or of one. With a client that was deleted all of its versions are over."""
+    if state.deleted:
+        return 0
     return sum(ended(version, now) is None and secret_id in (None, version.secret_id) for version in state.secrets)

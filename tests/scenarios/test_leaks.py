@@ -8,6 +8,7 @@ from typing import Any
 import httpx
 import pytest
 
+from api.leaks import credentials
 from domain import incident
 from domain.event import Recorded
 from projections import tokens
@@ -185,6 +186,22 @@ async def test_a_dry_run_is_refused_what_the_run_is_refused(world: World, admin:
         assert {**tried, "request_id": None} == {**done, "request_id": None}
     assert await told(world, before) == []
     ok(await weak.post("/leaks/contain", json={"client_id": strong.client_id, "dry_run": True}))
+
+
+async def test_of_a_deleted_client_nothing_is_left_to_end(world: World, admin: httpx.AsyncClient, job: Client) -> None:
+    ok(await token(world, job))
+    ok(await admin.delete(f"/admin/clients/{job.client_id}"), 204)
+    assert (await look(admin, secret=job.secret))["containment"] == NOTHING
+    before = await world.head()
+    answer = await world.client.post("/credentials/revoke", json={"credentials": [job.secret]})
+    await credentials.ended()
+    assert (answer.status_code, await told(world, before)) == (202, [])
+    for named in ({"secret": job.secret}, {"client_id": job.client_id}):
+        tried = ok(await admin.post("/leaks/contain", json=named | {"dry_run": True}))
+        done = ok(await admin.post("/leaks/contain", json=named))
+        assert tried["contained"] == done["contained"] == NOTHING
+    numbers = [each.event.numbers for each in await world.events("incident.contained")]
+    assert numbers == [incident.Numbers()] * 2
 
 
 async def test_incidents_tell_their_story(world: World, admin: httpx.AsyncClient, job: Client) -> None:
