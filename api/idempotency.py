@@ -18,6 +18,7 @@ from sqlalchemy import Connection
 
 from api.access import Lost, caller, lost, needing
 from api.answers import header_values
+from api.audit.asking import PERSONAL
 from api.bearer import Bearer
 from api.problems import (
     Clash,
@@ -75,12 +76,16 @@ class Repeated(Reason):
 
 
 class Reply(msgspec.Struct, Generic[T], frozen=True):
-    """What a command answers. `subject` is the person it tells about: once they are erased, so is the stored copy."""
+    """What a command answers. `subject` is the person it tells about: once they are erased, so is the stored copy.
+
+    `personal` are the members that need `audit:personal`; a repeat without it gets null in their place.
+    """
 
     content: T
     status: int = 200
     location: str | None = None
     subject: str | None = None
+    personal: tuple[str, ...] = ()
 
 
 class _Key(NamedTuple):
@@ -96,6 +101,7 @@ class _Stored(msgspec.Struct, frozen=True):
     location: str | None
     text: str
     sealed: bool
+    personal: tuple[str, ...] = ()
 
 
 async def carry_out(
@@ -118,7 +124,7 @@ async def carry_out(
         raise Clash(_RUNNING, reason=Repeated.RUNNING)
     _in_hand.add(place)
     try:
-        found = await here.ledger.read(_first, here, key)
+        found = await here.ledger.read(_first, here, who, key)
         if found is not None:
             return found
         return _response(await _execute(request, here, who, key, (first, *others), reply))
@@ -132,8 +138,9 @@ async def first_answer(request: Request[Any, Any, Any]) -> Response[Any] | None:
     For handlers that look at something before they call `carry_out`: what they would find by now is not what counts.
     """
     here = services(request)
-    key = await _key(request, caller(request))
-    return None if key is None else await here.ledger.read(_first, here, key)
+    who = caller(request)
+    key = await _key(request, who)
+    return None if key is None else await here.ledger.read(_first, here, who, key)
 
 
 async def _key(request: Request[Any, Any, Any], who: Bearer) -> _Key | None:
@@ -209,7 +216,7 @@ def _store(here: Services, view: View, key: _Key, given: Reply[Any]) -> None:
     text = "" if content is None else msgspec.json.encode(content).decode()
     if given.subject is not None and text:
         text = here.ledger.privacy.seal(view.connection, given.subject, view.now, key.digest.hex(), "answer", text).text
-    stored = _Stored(given.location, text, given.subject is not None)
+    stored = _Stored(given.location, text, given.subject is not None, given.personal)
     here.ledger.vault.put_answer(
         view.connection,
         key.digest,
@@ -219,8 +226,8 @@ def _store(here: Services, view: View, key: _Key, given: Reply[Any]) -> None:
     )
 
 
-def _first(connection: Connection, here: Services, key: _Key) -> Response[Any] | None:
-    """The first answer again; None when there was none."""
+def _first(connection: Connection, here: Services, who: Bearer, key: _Key) -> Response[Any] | None:
+    """The first answer again, as far as this caller may see it; None when there was none."""
     kept = here.ledger.vault.get_answer(connection, key.digest, here.ledger.clock.now())
     if kept is None:
         return None
@@ -232,6 +239,9 @@ def _first(connection: Connection, here: Services, key: _Key) -> Response[Any] |
         text = here.ledger.privacy.open(connection, Sealed(key.digest.hex(), "answer", stored.text))
         if text is None:
             raise Missing("Whom the first answer was about has been erased.")
+    if text and stored.personal and PERSONAL not in who.scope:
+        # The key is the actor's, who may have come with another token.
+        text = msgspec.json.encode(msgspec.json.decode(text) | dict.fromkeys(stored.personal)).decode()
     headers = {} if stored.location is None else {"location": stored.location}
     content = text.encode() if text else None
     return Response(content, status_code=kept.status, headers=headers, media_type="application/json")

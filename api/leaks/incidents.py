@@ -160,7 +160,7 @@ async def close_incident(
         body = shown(view.connection, here.ledger.privacy, personal=asking.personal)(found)
         if not recorded:
             unchanged.append(body)
-        return Reply(body)
+        return Reply(body, personal=("evidence", "note"))
 
     note = None if data.note is None else masking(here.format.prefix).text(data.note)
     command = Command(incident.stream(incident_id), incident.close, {"note": note})

@@ -229,6 +229,27 @@ async def test_incidents_tell_their_story(world: World, admin: httpx.AsyncClient
     problem(await admin.get("/leaks/incidents?state=open"), 400, field="state")
 
 
+async def test_a_repeat_shows_no_more_than_its_caller_may_see(world: World, job: Client) -> None:
+    scopes = ("audit:personal", "leaks:write", "leaks:read")
+    service = await world.register_client("Service", grant_types=("client_credentials",), scope=scopes)
+
+    async def with_scope(scope: str) -> httpx.AsyncClient:
+        data = {"grant_type": "client_credentials", "scope": scope}
+        given = ok(await world.client.post("/oauth/token", data=data, auth=service.auth))["access_token"]
+        return world.caller(headers={"authorization": f"Bearer {given}", "idempotency-key": "close"})
+
+    full, plain = await with_scope(" ".join(scopes)), await with_scope("leaks:write leaks:read")
+    body = {"secret": job.secret, "evidence": "found by Sam"}
+    made = ok(await full.post("/leaks/contain", json=body))["incident_id"]
+    where, note = f"/leaks/incidents/{made}/close", {"note": "Sam was told"}
+    first = ok(await full.post(where, json=note))
+    assert (first["evidence"], first["note"]) == ("found by Sam", "Sam was told")
+    before = await world.head()
+    assert ok(await plain.post(where, json=note)) == first | {"evidence": None, "note": None}
+    assert ok(await full.post(where, json=note)) == first
+    assert await world.head() == before
+
+
 async def test_what_is_said_later_is_kept_with_what_was_said_first(
     world: World, admin: httpx.AsyncClient, job: Client
 ) -> None:
