@@ -127,17 +127,13 @@ def _presented(
     connection: Connection, privacy: Privacy, found: Issued, told: Iterable[Recorded], life: Life | None
 ) -> Iterator[Use]:
     """Where a code or refresh token was presented, by what came of it."""
-    used_up = False
-    told = list(told)
-    # A refusal names no token: it is about the one that would have been good if the grant had not been over.
-    newest = found.kind == "refresh" and not any(_follows(recorded, found) for recorded in told)
-    for recorded in told:
+    for recorded, newest in _beside_newest(told):
         if recorded.position <= found.by.position:
             continue
         dead = life is not None and recorded.time > life.until
         match recorded.event:
-            case grant.TokensRefreshed() if found.kind == "refresh" and not used_up:
-                used_up = True
+            case grant.TokensRefreshed() if newest == found.sha256:
+                pass
             case grant_code.CodeRedeemed() if found.kind == "code":
                 pass
             case grant.RefreshReplayed(refresh_token=sha256) if sha256 == found.sha256:
@@ -146,7 +142,7 @@ def _presented(
                 dead = True
             case grant_code.CodeRefused(reason=reason) if found.kind == "code":
                 dead = reason in DEAD
-            case grant.RefreshRefused(reason=reason) if newest and reason in DEAD:
+            case grant.RefreshRefused(reason=reason) if newest == found.sha256 and reason in DEAD:
                 dead = True
             case _:
                 continue
@@ -155,8 +151,20 @@ def _presented(
         yield Use(ip, agent, None, recorded.time, recorded.time, 1, int(dead))
 
 
-def _follows(recorded: Recorded, found: Issued) -> bool:
-    return recorded.position > found.by.position and isinstance(recorded.event, grant.TokensRefreshed)
+def _beside_newest(told: Iterable[Recorded]) -> Iterator[tuple[Recorded, str | None]]:
+    """Each event with the newest refresh token before it: of a refresh or its refusal, which names none, that is what
+    was presented. Where a successor was replaced, the one before it had come again.
+    """
+    newest = predecessor = None
+    for recorded in told:
+        yield recorded, newest
+        match recorded.event:
+            case grant.TokensIssued():
+                newest = recorded.event.refresh_token
+            case grant.TokensRefreshed():
+                newest, predecessor = recorded.event.refresh_token, newest
+            case grant.SuccessorReplaced():
+                newest = predecessor
 
 
 def _introspected(connection: Connection, privacy: Privacy, sha256: str) -> Iterator[Use]:

@@ -1,0 +1,60 @@
+"""Where a refresh token was presented, when a used one comes again in its grace and its successor is replaced."""
+
+from typing import Any
+
+import httpx
+import pytest
+
+from tests.scenarios.administration import administering, ok
+from tests.scenarios.asking import Scene
+from tests.scenarios.histories import lived
+from tests.scenarios.world import World
+
+pytestmark = pytest.mark.anyio
+
+FIRST, SECOND, THIRD = "203.0.113.1", "203.0.113.2", "203.0.113.3"
+
+
+@pytest.fixture
+def settings_given() -> dict[str, Any]:
+    return {"refresh_grace": 30}
+
+
+async def presented(scene: Scene, raw: str, address: str) -> httpx.Response:
+    scene.world.clock.advance(5)
+    data = {"grant_type": "refresh_token", "refresh_token": raw}
+    return await scene.world.caller(address).post("/oauth/token", data=data, auth=scene.shop.auth)
+
+
+async def addresses(admin: httpx.AsyncClient, raw: str) -> dict[str, tuple[int, int]]:
+    """By address how often it came from there, and how often of that after its end."""
+    found = ok(await admin.post("/leaks/investigate", json={"secret": raw}))
+    return {each["ip"]: (each["count"], each["after_end"]) for each in found["addresses"]}
+
+
+async def test_each_use_is_told_of_the_token_that_was_presented(world: World, scene: Scene) -> None:
+    past = await lived(scene)
+    raw, before = past.tokens["refresh_token"], await world.head()
+    replaced = ok(await presented(scene, raw, FIRST))["refresh_token"]
+    again = ok(await presented(scene, raw, SECOND))["refresh_token"]
+    third = ok(await presented(scene, raw, FIRST))["refresh_token"]
+    newest = ok(await presented(scene, third, THIRD))["refresh_token"]
+    types = ["grant.tokens_refreshed", *["grant.successor_replaced", "grant.tokens_refreshed"] * 2]
+    assert await world.types_after(before) == [*types, "grant.tokens_refreshed"]
+    admin = await administering(world)
+    assert await addresses(admin, raw) == {FIRST: (2, 0), SECOND: (1, 0)}
+    for never in (replaced, again, newest):
+        assert await addresses(admin, never) == {}
+    assert await addresses(admin, third) == {THIRD: (1, 0)}
+
+
+async def test_what_comes_after_the_end_is_told_of_the_newest(world: World, scene: Scene) -> None:
+    past = await lived(scene)
+    raw, admin = past.tokens["refresh_token"], await administering(world)
+    replaced = ok(await presented(scene, raw, FIRST))["refresh_token"]
+    newest = ok(await presented(scene, raw, SECOND))["refresh_token"]
+    ok(await admin.post("/leaks/contain", json={"secret": newest}))
+    assert (await presented(scene, newest, THIRD)).status_code == 400
+    assert await addresses(admin, newest) == {THIRD: (1, 1)}
+    assert await addresses(admin, replaced) == {}
+    assert await addresses(admin, raw) == {FIRST: (1, 0), SECOND: (1, 0)}
