@@ -112,10 +112,10 @@ def _failed(stream: str, reason: str, count: int, seconds: int) -> Command:
 
 
 async def _rehash(here: Services, state: account.State, kept: Sealed, password: str, origin: Origin) -> str | None:
-    """Keeps the same password under the stronger parameters now in force; the event with its new hash.
+    """Keeps the same password under the stronger parameters now in force; the event with its present hash.
 
-    None when it was not renewed, since the password has been changed meanwhile: the one that was verified is none any
-    more, and whoever compares it under the lock must see that.
+    None when the password has been changed meanwhile: the one that was verified is none any more, and whoever compares
+    it under the lock must see that.
     """
     encoded = await here.hasher.hash(password)
     stream = account.stream(state.account_id)
@@ -123,4 +123,10 @@ async def _rehash(here: Services, state: account.State, kept: Sealed, password: 
     executed: Executed[None] = await here.ledger.execute(
         Command(stream, account_sign_in.rehash_password, facts), origin=origin
     )
-    return executed.recorded[0].id if executed.recorded else None
+    if executed.recorded:
+        return executed.recorded[0].id
+    # Somebody was faster: with the same, signing in at the same time, or with another password.
+    fresh: account.State = await here.ledger.state(stream)
+    if fresh.password_hash is None or fresh.password_cutoff != state.password_cutoff:
+        return None
+    return fresh.password_hash.event_id

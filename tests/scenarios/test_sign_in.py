@@ -1,5 +1,6 @@
 """Signing in with a password, and what failing to tells, costs and leaves."""
 
+import asyncio
 from pathlib import Path
 
 import pytest
@@ -94,6 +95,20 @@ async def test_a_password_that_nobody_could_judge_was_no_wrong_one(
             assert (await browser.press(page, SIGN_IN, **scene.person.typed)).status == 503
     assert (await browser.press(page, SIGN_IN, **scene.person.typed)).status == 200
     assert await scene.world.events("account.sign_in_failed") == ()
+
+
+async def test_who_signs_in_twice_at_once_while_the_hash_is_renewed_is_let_in_twice(scene: Scene) -> None:
+    weak = Hasher(Parameters(memory=64, passes=2, lanes=1))
+    facts = {"password_hash": await weak.hash(scene.person.password), "role_scopes": {}, "caller_scope": None}
+    weak.close()
+    stream = account.stream(scene.person.account_id)
+    await scene.world.execute(Command(stream, account_sign_in.change_password, facts))
+    browsers = [scene.world.browser() for _ in range(4)]
+    pages = [await browser.open(scene.address()) for browser in browsers]
+    opened = [browser.press(page, SIGN_IN, **scene.person.typed) for browser, page in zip(browsers, pages, strict=True)]
+    assert [page.status for page in await asyncio.gather(*opened)] == [200] * 4
+    assert len(await scene.world.events("account.password_rehashed")) == 1
+    assert len(await scene.world.events("session.started")) == 4
 
 
 async def test_a_password_that_is_changed_while_its_hash_is_renewed_opens_nothing(
