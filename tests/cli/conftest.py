@@ -1,10 +1,12 @@
 """The command line over a database of each kind, its answers and what it left in the log."""
 
 import json
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import pytest
 from click.testing import CliRunner, Result
@@ -27,7 +29,9 @@ class CommandLine:
     database_url: str
 
     def run(self, *arguments: str, stdin: str | bytes | None = None, exits: int = 0) -> Result:
-        result = CliRunner(env=self.environment).invoke(main, arguments, input=stdin)
+        # What `serve` and `demo` are given they hand to their workers in the environment, which here is everybody's.
+        with patch.dict(os.environ):
+            result = CliRunner(env=self.environment).invoke(main, arguments, input=stdin)
         if result.exception is not None and not isinstance(result.exception, SystemExit):
             raise result.exception
         assert result.exit_code == exits, result.output
