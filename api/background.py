@@ -27,7 +27,7 @@ TELL_EVERY = 0.5
 """Seconds until people begin to be told of what they must know."""
 
 RESUME_EVERY = 5.0
-"""Seconds. Reported secrets that a killed process left are ended so long after `credentials.OVERDUE` at most."""
+"""Seconds. Reported secrets that a killed process left are ended so long after `reported.LEASE` at most."""
 
 ROTATE_EVERY = 60.0
 """Seconds. Secrets that rotate on schedule are rotated that late at most."""

@@ -4,48 +4,73 @@ Rows are no facts and go as soon as the work is done. They hold digests alone, a
 """
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-from sqlalchemy import Connection, bindparam, delete, select
-from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy import Connection, bindparam, delete, insert, select, update
 
 from domain.event import Moment
-from eventstore.stored import reported_secrets
+from eventstore.stored import reported_secrets as table
+from security.clock import MINUTE
 
-_KEEP: dict[str, Any] = {
-    "postgresql": postgresql.insert(reported_secrets).on_conflict_do_nothing(),
-    "sqlite": sqlite.insert(reported_secrets).on_conflict_do_nothing(),
-}
-_DONE = delete(reported_secrets).where(reported_secrets.c.sha256 == bindparam("b_sha256"))
-_OVERDUE = (
-    select(reported_secrets.c.sha256, reported_secrets.c.request_id)
-    .where(reported_secrets.c.reported_at < bindparam("b_before"))
-    .order_by(reported_secrets.c.reported_at)
-    .limit(bindparam("b_limit"))
-)
+LEASE = MINUTE
+"""Whoever takes a report up has this long for it; then it is anybody's. Each further attempt has twice as long."""
+
+LONGEST_LEASE = 60 * MINUTE
+DIGEST_BYTES = 32
+
+_THIS = table.c.report_id == bindparam("b_report_id")
+_DUE = table.c.due_at <= bindparam("b_now")
+_IS_DUE = select(table.c.report_id).where(_DUE).limit(1)
+_OLDEST = select(*table.c).where(_DUE).order_by(table.c.due_at).limit(bindparam("b_limit"))
+_TAKE = update(table).where(_THIS).values(due_at=bindparam("b_due_at"), attempts=table.c.attempts + 1)
+_LEAVE = update(table).where(_THIS).values(digests=bindparam("b_digests"))
+_DONE = delete(table).where(_THIS)
 
 
-class Reported(NamedTuple):
-    """A secret's SHA-256, and the id of the request that it came with."""
+class Report(NamedTuple):
+    """What one request reported: the SHA-256 of each secret that is still to be ended.
 
-    sha256: bytes
+    `attempts` is how often the report was taken up again.
+    """
+
+    report_id: str
     request_id: str | None
+    digests: Sequence[bytes]
+    attempts: int = 0
 
 
-def keep(connection: Connection, digests: Sequence[bytes], now: Moment, request_id: str | None) -> None:
-    """Remembers these, one at least, until they are `done`. One that waits already goes on waiting as it did."""
-    connection.execute(
-        _KEEP[connection.dialect.name],
-        [{"sha256": digest, "reported_at": now, "request_id": request_id} for digest in digests],
-    )
+def keep(connection: Connection, report: Report, now: Moment) -> None:
+    """Remembers a report. It is its process's own for the time of a lease."""
+    row = {
+        "report_id": report.report_id,
+        "due_at": now + LEASE,
+        "attempts": 0,
+        "request_id": report.request_id,
+        "digests": b"".join(report.digests),
+    }
+    connection.execute(insert(table), row)
 
 
-def overdue(connection: Connection, before: Moment, limit: int) -> list[Reported]:
-    """At most `limit` that were reported before that moment and have not been done since, the oldest first."""
-    rows = connection.execute(_OVERDUE, {"b_before": before, "b_limit": limit})
-    return [Reported(bytes(sha256), request_id) for sha256, request_id in rows]
+def is_due(connection: Connection, now: Moment) -> bool:
+    """Whether a report is left that nobody is at."""
+    return connection.execute(_IS_DUE, {"b_now": now}).first() is not None
 
 
-def done(connection: Connection, digests: Sequence[bytes]) -> None:
-    """Forgets these, one at least: nothing is left to be done about them."""
-    connection.execute(_DONE, [{"b_sha256": digest} for digest in digests])
+def take_up(connection: Connection, now: Moment, limit: int) -> list[Report]:
+    """At most `limit` reports that nobody is at, those that have waited longest first. Under the log's lock."""
+    found = []
+    for row in connection.execute(_OLDEST, {"b_now": now, "b_limit": limit}).all():
+        lease = min(LEASE << min(row.attempts + 1, 16), LONGEST_LEASE)
+        connection.execute(_TAKE, {"b_report_id": row.report_id, "b_due_at": now + lease})
+        octets = bytes(row.digests)
+        digests = [octets[start : start + DIGEST_BYTES] for start in range(0, len(octets), DIGEST_BYTES)]
+        found.append(Report(row.report_id, row.request_id, digests, row.attempts + 1))
+    return found
+
+
+def leave(connection: Connection, report_id: str, digests: Sequence[bytes]) -> None:
+    """Keeps of a report what could not be ended, until the lease is over; forgets it when that is nothing."""
+    if digests:
+        connection.execute(_LEAVE, {"b_report_id": report_id, "b_digests": b"".join(digests)})
+    else:
+        connection.execute(_DONE, {"b_report_id": report_id})

@@ -108,8 +108,10 @@ rebuilds = Table(
 reported_secrets = Table(
     "reported_secrets",
     metadata,
-    Column("sha256", LargeBinary(32), primary_key=True),
-    Column("reported_at", BigInteger, nullable=False),
+    Column("report_id", Text, primary_key=True),
+    Column("due_at", BigInteger, nullable=False),
+    Column("attempts", Integer, nullable=False),
     Column("request_id", Text),
+    Column("digests", LargeBinary, nullable=False),
 )
-"""Secrets that were reported over `POST /credentials/revoke` and are still to be ended."""
+"""What requests to `POST /credentials/revoke` reported and is still to be ended."""

@@ -1,4 +1,7 @@
-"""Secrets that were reported and are still to be ended are remembered where a kill does not reach them."""
+"""Secrets that were reported and are still to be ended are remembered where a kill does not reach them.
+
+Uses of secrets by people who were erased are counted again, without the people.
+"""
 
 import sqlalchemy as sa
 from alembic import op
@@ -10,11 +13,17 @@ depends_on = None
 
 
 def upgrade() -> None:
-    """None is waiting yet."""
+    """None is waiting yet. What follows the log about leaks follows it from its beginning, as by revision 0004."""
     op.create_table(
         "reported_secrets",
-        sa.Column("sha256", sa.LargeBinary(length=32), nullable=False),
-        sa.Column("reported_at", sa.BigInteger(), nullable=False),
+        sa.Column("report_id", sa.Text(), nullable=False),
+        sa.Column("due_at", sa.BigInteger(), nullable=False),
+        sa.Column("attempts", sa.Integer(), nullable=False),
         sa.Column("request_id", sa.Text(), nullable=True),
-        sa.PrimaryKeyConstraint("sha256", name=op.f("pk_reported_secrets")),
+        sa.Column("digests", sa.LargeBinary(), nullable=False),
+        sa.PrimaryKeyConstraint("report_id", name=op.f("pk_reported_secrets")),
     )
+    counted = ("derived_lives", "derived_totals", "derived_people", "derived_people_lives", "derived_days", "sightings")
+    for table in counted:
+        op.execute(f"DELETE FROM {table}")  # noqa: S608 - names of ours
+    op.execute("DELETE FROM followers WHERE name = 'derived'")

@@ -6,7 +6,6 @@ one leaves, another or the next takes up.
 """
 
 import asyncio
-from collections.abc import Sequence
 from typing import Annotated, Any
 
 import msgspec
@@ -22,18 +21,22 @@ from api.services import origin, services
 from eventstore import reported
 from eventstore.commands import DatabaseAway, Origin, Overloaded
 from eventstore.ledger import Ledger
-from security.clock import SECOND
+from eventstore.reported import Report
+from security.ids import new_id
 
 MOST = 1_000
 LONGEST = 1_024
 WAITING = 64
 """Requests whose secrets are being ended at a time; whoever comes later is told to come again."""
 
-OVERDUE = 20 * SECOND
-"""What is still not ended after this time is nobody's any more: its process was killed, or lacked the database."""
+AWAY_AT_MOST = 3
+"""Secrets of a report, one after the other, for which the database is tried in vain before the rest is left."""
 
-TOGETHER = 100
-"""How many of those are taken up at a time."""
+TOGETHER = 10
+"""Reports that are taken up again at a time."""
+
+ATTEMPTS = 50
+"""How often a report is taken up again, in two days, before what is left of it is given up."""
 
 log = structlog.get_logger("api")
 
@@ -77,54 +80,66 @@ async def revoke_credentials(request: Request[Any, Any, Any], data: JSONBody[Cre
     # Whatever is none of ours is dropped by its looks; the rest is known by its digest from here on.
     digests = {secret.sha256: None for raw in data.credentials if (secret := here.format.read(raw)) is not None}
     if digests:
-        await here.ledger.maintain(reported.keep, list(digests), here.ledger.clock.now(), came.request_id)
-        task = asyncio.create_task(_begin(here.ledger, list(digests), came))
-        _ENDING.add(task)
-        task.add_done_callback(_ENDING.discard)
+        await _accepted(here.ledger, Report(new_id(), came.request_id, list(digests)), came)
     return Response(Accepted(len(data.credentials)), status_code=202)
 
 
-async def _begin(ledger: Ledger, digests: Sequence[bytes], came: Origin) -> None:
+async def _accepted(ledger: Ledger, report: Report, came: Origin) -> None:
+    """Returns when the report is on the disk, and raises what keeps it from there. What follows is a task's own."""
+    kept = asyncio.get_running_loop().create_future()
+    task = asyncio.create_task(_take(ledger, report, came, kept))
+    _ENDING.add(task)
+    task.add_done_callback(_ENDING.discard)
+    await kept
+
+
+async def _take(ledger: Ledger, report: Report, came: Origin, kept: "asyncio.Future[None]") -> None:
+    try:
+        await ledger.maintain(reported.keep, report, ledger.clock.now())
+    except Exception as error:
+        if not kept.done():
+            kept.set_exception(error)
+        return
+    # Whoever reported may have gone meanwhile.
+    if not kept.done():
+        kept.set_result(None)
     # The answer goes first.
     await asyncio.sleep(0)
-    await _end_all(ledger, [(digest, came) for digest in digests])
+    await _end_all(ledger, report, came)
 
 
 async def resume(ledger: Ledger) -> None:
-    """Ends what was accepted a while ago by a process that could not do it."""
-    before = ledger.clock.now() - OVERDUE
-    while left := await ledger.read(reported.overdue, before, TOGETHER):
-        # Who reported is not remembered, only with which request.
-        if not await _end_all(ledger, [(each.sha256, Origin(request_id=each.request_id)) for each in left]):
-            return
+    """Takes up what was accepted and could not be ended: its process was killed, or something failed."""
+    while await ledger.read(reported.is_due, ledger.clock.now()):
+        for report in await ledger.maintain(reported.take_up, ledger.clock.now(), TOGETHER):
+            # Who reported is not remembered, only with which request.
+            await _end_all(ledger, report, Origin(request_id=report.request_id))
 
 
-async def _end_all(ledger: Ledger, found: Sequence[tuple[bytes, Origin]]) -> bool:
-    """Whether all are over and done with; False when the database went away before, and the rest waits for `resume`."""
-    over = []
-    try:
-        for digest, came in found:
-            await _end(ledger, digest, came)
-            over.append(digest)
-    except (DatabaseAway, Overloaded) as error:
-        log.warning("reported secrets have to wait", waiting=len(found) - len(over), reason=type(error).__name__)
-    if over:
+async def _end_all(ledger: Ledger, report: Report, came: Origin) -> None:
+    """Ends what it can. The rest waits for `resume`, and no fault about one secret keeps the others alive."""
+    left, away = [], 0
+    for digest in report.digests:
         try:
-            await ledger.maintain(reported.done, over)
+            if away < AWAY_AT_MOST:
+                await end(ledger, digest, came)
+                away = 0
+                continue
         except (DatabaseAway, Overloaded):
-            # To end them again changes nothing.
-            return False
-    return len(over) == len(found)
-
-
-async def _end(ledger: Ledger, digest: bytes, came: Origin) -> None:
+            away += 1
+        except Exception:
+            log.exception("a reported secret was not ended", sha256=digest.hex())
+        left.append(digest)
+    if left and report.attempts >= ATTEMPTS:
+        log.error("reported secrets are given up", secrets=len(left), request_id=report.request_id)
+        left = []
+    elif left:
+        log.warning("reported secrets have to wait", secrets=len(left), attempts=report.attempts)
     try:
-        await end(ledger, digest, came)
-    except (DatabaseAway, Overloaded):
-        raise
-    except Exception:
-        # A bug about one must not keep the others alive.
-        log.exception("a reported secret was not ended", sha256=digest.hex())
+        await ledger.maintain(reported.leave, report.report_id, left)
+    except Exception as error:
+        # To end them again, when the lease is over, changes nothing.
+        log.warning("a report is kept although it is done", reason=type(error).__name__)
 
 
 async def ended() -> None:

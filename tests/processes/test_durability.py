@@ -6,8 +6,7 @@ from hashlib import sha256
 import httpx
 from sqlalchemy import func, select
 
-from api.leaks.credentials import OVERDUE
-from eventstore import reported
+from eventstore.reported import LEASE, Report, keep
 from eventstore.stored import events
 from tests.processes.conftest import Start
 from tests.scenarios.world import World
@@ -58,8 +57,8 @@ async def test_a_reported_secret_that_a_killed_server_left_is_ended_by_the_next_
     client = await world.register_client(grant_types=("client_credentials",), scope=("profile",))
     issued = await world.client.post("/oauth/token", data={"grant_type": "client_credentials"}, auth=client.auth)
     token = issued.json()["access_token"]
-    long_ago = world.services.ledger.clock.now() - OVERDUE - 1
-    await world.services.ledger.maintain(reported.keep, [sha256(token.encode()).digest()], long_ago, None)
+    ledger, report = world.services.ledger, Report("a-report", None, [sha256(token.encode()).digest()])
+    await ledger.maintain(keep, report, ledger.clock.now() - LEASE)
     served = await start()
     async with httpx.AsyncClient(base_url=served.base, timeout=60) as caller:
         while (await caller.post("/oauth/introspect", data={"token": token}, auth=client.auth)).json()["active"]:

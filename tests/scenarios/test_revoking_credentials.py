@@ -5,12 +5,15 @@ from contextlib import suppress
 from hashlib import sha256
 
 import pytest
+from sqlalchemy import select
 
 from api.leaks import credentials, ending
-from eventstore import reported
 from eventstore.commands import DatabaseAway, Origin
 from eventstore.ledger import Ledger
+from eventstore.reported import LEASE
+from eventstore.stored import reported_secrets as table
 from security.clock import SECOND
+from security.keyring import MasterKeyError
 from tests.scenarios.administration import ok, problem
 from tests.scenarios.asking import Scene
 from tests.scenarios.histories import lived
@@ -67,10 +70,16 @@ async def test_the_answer_waits_for_nothing_that_depends_on_what_was_sent(
     assert len(await world.events("grant.token_revoked")) == 1
 
 
-async def waiting(world: World) -> list[reported.Reported]:
-    """What was accepted and has not been ended yet."""
-    found: list[reported.Reported] = await world.services.ledger.read(reported.overdue, world.clock.now() + 1, 1_000)
-    return found
+async def waiting(world: World) -> dict[bytes, int]:
+    """What was accepted and has not been ended yet, each with how often it was taken up again."""
+    rows = await world.services.ledger.read(lambda connection: connection.execute(select(*table.c)).all())
+    return {row.digests[start : start + 32]: row.attempts for row in rows for start in range(0, len(row.digests), 32)}
+
+
+async def resumed(world: World, seconds: float = LEASE // SECOND) -> None:
+    """What any process does by and by."""
+    world.clock.advance(seconds)
+    await credentials.resume(world.services.ledger)
 
 
 def digest(raw: str) -> bytes:
@@ -94,55 +103,104 @@ async def test_what_a_killed_process_had_accepted_is_ended_by_another(
         dying.setattr(credentials, "end", killed)
         answer = await world.client.post("/credentials/revoke", json={"credentials": [raw, "none of ours"]})
         assert answer.status_code == 202
-        (row,) = await waiting(world)
-        assert row.sha256 == digest(raw)
+        assert await waiting(world) == {digest(raw): 0}
         await reached.wait()
     with suppress(asyncio.CancelledError):
         await credentials.ended()
-    world.clock.advance(credentials.OVERDUE // SECOND)
-    await credentials.resume(world.services.ledger)
+    await resumed(world, LEASE // SECOND - 1)
     assert await ended_tokens(world) == []
-    world.clock.advance(1)
-    await credentials.resume(world.services.ledger)
+    await resumed(world, 1)
     assert await ended_tokens(world) == [digest(raw)]
-    assert await waiting(world) == []
+    assert await waiting(world) == {}
     incident = (await world.events("incident.reported"))[0]
     assert (incident.request_id, incident.ip) == (answer.headers["x-request-id"], None)
 
 
-async def test_what_was_accepted_ends_when_the_database_is_back_and_one_fault_spares_no_other(
-    world: World, job: Client, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("fault", [DatabaseAway(), ZeroDivisionError(), MasterKeyError("missing")])
+async def test_what_cannot_be_ended_now_is_later_and_keeps_no_other_alive(
+    world: World, job: Client, monkeypatch: pytest.MonkeyPatch, fault: Exception
 ) -> None:
-    first, second, third, fourth = [ok(await token(world, job))["access_token"] for _ in range(4)]
-    genuine, faults = ending.end, {digest(second): ZeroDivisionError(), digest(third): DatabaseAway()}
+    raws = [ok(await token(world, job))["access_token"] for _ in range(4)]
+    first, second, third, fourth = map(digest, raws)
+    genuine, faulty = ending.end, {second}
 
-    async def faulty(ledger: Ledger, digest: bytes, came: Origin) -> str | None:
-        if digest in faults:
-            raise faults.pop(digest)
+    async def end(ledger: Ledger, digest: bytes, came: Origin) -> str | None:
+        if digest in faulty:
+            raise fault
         return await genuine(ledger, digest, came)
 
-    monkeypatch.setattr(credentials, "end", faulty)
-    sent = [first, second, third, fourth, first]
-    answer = await world.client.post("/credentials/revoke", json={"credentials": sent})
+    monkeypatch.setattr(credentials, "end", end)
+    answer = await world.client.post("/credentials/revoke", json={"credentials": [*raws, raws[0]]})
     assert (answer.status_code, answer.json()) == (202, {"accepted": 5})
     await credentials.ended()
-    assert await ended_tokens(world) == [digest(first)]
-    assert {each.sha256 for each in await waiting(world)} == {digest(third), digest(fourth)}
-    world.clock.advance(credentials.OVERDUE // SECOND + 1)
-    await credentials.resume(world.services.ledger)
-    assert sorted((await ended_tokens(world))[1:]) == sorted([digest(third), digest(fourth)])
-    assert await waiting(world) == []
+    assert await ended_tokens(world) == [first, third, fourth]
+    for attempts in (1, 2):
+        await resumed(world, attempts * LEASE // SECOND)
+        assert await waiting(world) == {second: attempts}
+    # One that does not end holds up nobody else's.
+    last = ok(await token(world, job))["access_token"]
+    await world.client.post("/credentials/revoke", json={"credentials": [last]})
+    await credentials.ended()
+    assert (await ended_tokens(world))[-1] == digest(last)
+    faulty.clear()
+    await resumed(world, 4 * LEASE // SECOND)
+    assert (await ended_tokens(world))[-1] == second
+    assert await waiting(world) == {}
 
 
-async def test_while_the_database_is_away_nothing_is_accepted(
+async def test_what_never_ends_is_given_up(world: World, job: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def end(ledger: Ledger, digest: bytes, came: Origin) -> str | None:
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(credentials, "end", end)
+    monkeypatch.setattr(credentials, "ATTEMPTS", 2)
+    raw = ok(await token(world, job))["access_token"]
+    await world.client.post("/credentials/revoke", json={"credentials": [raw]})
+    await credentials.ended()
+    await resumed(world, 3_600)
+    assert await waiting(world) == {digest(raw): 1}
+    await resumed(world, 3_600)
+    assert await waiting(world) == {}
+
+
+async def test_while_the_database_is_away_nothing_is_accepted_and_little_is_tried(
     world: World, job: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    raw = ok(await token(world, job))["access_token"]
+    raws, tried = [ok(await token(world, job))["access_token"] for _ in range(10)], list[bytes]()
 
     async def away(*given: object) -> None:
         raise DatabaseAway
 
     with monkeypatch.context() as broken:
         broken.setattr(world.services.ledger, "maintain", away)
-        problem(await world.client.post("/credentials/revoke", json={"credentials": [raw]}), 503)
-    assert await waiting(world) == []
+        problem(await world.client.post("/credentials/revoke", json={"credentials": raws}), 503)
+    assert await waiting(world) == {}
+
+    async def end(ledger: Ledger, digest: bytes, came: Origin) -> str | None:
+        tried.append(digest)
+        raise DatabaseAway
+
+    monkeypatch.setattr(credentials, "end", end)
+    assert (await world.client.post("/credentials/revoke", json={"credentials": raws})).status_code == 202
+    await credentials.ended()
+    assert len(tried) == credentials.AWAY_AT_MOST
+    assert set(await waiting(world)) == set(map(digest, raws))
+
+
+async def test_no_more_are_under_way_than_there_is_room_for(
+    world: World, job: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    raw, go_on = ok(await token(world, job))["access_token"], asyncio.Event()
+
+    async def slow(ledger: Ledger, digest: bytes, came: Origin) -> str | None:
+        await go_on.wait()
+        return None
+
+    monkeypatch.setattr(credentials, "end", slow)
+    monkeypatch.setattr(credentials, "WAITING", 4)
+    report = {"credentials": [raw]}
+    answers = await asyncio.gather(*(world.client.post("/credentials/revoke", json=report) for _ in range(10)))
+    assert sorted(answer.status_code for answer in answers) == [202] * 4 + [503] * 6
+    go_on.set()
+    await credentials.ended()
+    assert await waiting(world) == {}
