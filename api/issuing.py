@@ -91,7 +91,7 @@ async def execute(
     grant = f"grant:{ordered_id(here.ledger.clock.now())}"
     executed = await here.ledger.execute(
         Command(grant, module.issue, facts, under_lock, starts=presented is None, presented=presented),
-        origin=origin(scope, actor, own_device=caller.client.on_own_device),
+        origin=origin(scope, actor, on_device=caller.client.on_device),
     )
     if executed.refusal is not None:
         raise from_refusal(executed.refusal)

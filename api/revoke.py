@@ -37,7 +37,7 @@ async def _post(scope: Scope, receive: Receive) -> Answer:
     }
     executed = await here.ledger.execute(
         Command(f"grant:{found.grant_id}", grant.revoke_token, facts),
-        origin=origin(scope, caller.actor, own_device=caller.client.on_own_device),
+        origin=origin(scope, caller.actor, on_device=caller.client.on_device),
     )
     if executed.refusal is not None:
         raise from_refusal(executed.refusal)

@@ -76,10 +76,10 @@ def lifetimes(settings: Settings) -> Lifetimes:
     )
 
 
-def origin(scope: Any, actor: Actor = ANONYMOUS, *, own_device: bool = False) -> Origin:
-    """Who asks and from where, for the events that a request causes; whether it is a program on a person's device."""
+def origin(scope: Any, actor: Actor = ANONYMOUS, *, on_device: str | None = None) -> Origin:
+    """Who asks and from where, for the events that a request causes."""
     arrived = arrival(scope)
     agent = header(scope, b"user-agent")
     if agent is not None:
         agent = masking(services(scope).format.prefix).text(agent)[:USER_AGENT_LONGEST]
-    return Origin(actor, arrived.request_id, arrived.address, agent, own_device)
+    return Origin(actor, arrived.request_id, arrived.address, agent, on_device)

@@ -156,9 +156,9 @@ class State(msgspec.Struct, frozen=True):
     rotation: Policy | None = None
 
     @property
-    def on_own_device(self) -> bool:
-        """Whether what asks in this client's name runs where the person is: in an application or in a page."""
-        return self.type != "confidential"
+    def on_device(self) -> str | None:
+        """Its id, if what asks in its name runs where the person is: in an application or in a page; else None."""
+        return None if self.type == "confidential" else self.client_id
 
 
 INITIAL = State()

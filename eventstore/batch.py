@@ -203,9 +203,7 @@ class Batch:
         if event.personal:
             realm = getattr(event, "realm", None) or getattr(state, "realm", None) or ""
             event, indexes = privacy.seal_event(self.connection, event, stream, event_id, realm, self.now)
-        person = None
-        if origin.own_device:
-            person = getattr(event, "account_id", None) or getattr(state, "account_id", None)
+        person = None if origin.on_device is None else _person(origin.on_device, state, event)
         ip, agent = privacy.seal_origin(self.connection, origin, event_id, self.now, person)
         self.position += 1
         recorded = Recorded(
@@ -278,3 +276,11 @@ class Batch:
         for stream in self.touched:
             state, version = self._folds[stream]
             states.keep(stream, Folded(state, version, self.position))
+
+
+def _person(client_id: str, state: Any, event: Any) -> str | None:
+    """Whose grant it is, if it is this client's own: what others present may be stolen, and the device a thief's."""
+    for told in (state, event):
+        if whose := getattr(told, "client_id", None):
+            return (getattr(told, "account_id", None) or None) if whose == client_id else None
+    return None

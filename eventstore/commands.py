@@ -54,15 +54,15 @@ Step = Command | Sweep
 class Origin(msgspec.Struct, frozen=True):
     """Who asks and from where, in clear; the ledger seals address and user agent before they are stored.
 
-    With `own_device` the client that asks runs on a person's own device, as public clients and dashboards do: what is
-    told of the device is told of the person whom the event is about.
+    `on_device` is the client that asks, if it runs on a person's own device, as public clients and dashboards do: what
+    is told of the device is told of the person, where the event is about what they gave to that client.
     """
 
     actor: Actor = ANONYMOUS
     request_id: str | None = None
     ip: str | None = None
     user_agent: str | None = None
-    own_device: bool = False
+    on_device: str | None = None
 
 
 class Executed(msgspec.Struct, Generic[T], frozen=True):

@@ -43,12 +43,12 @@ class Privacy:
     ) -> tuple[str | None, str | None]:
         """Address and user agent, sealed under the key of the person or client who asked, or of the day's strangers.
 
-        `person` is whom the event is about; from their own device it is their key, whichever client asks there.
+        `person` is whose own device it came from, whichever client asks there.
         """
         actor = origin.actor
         if origin.ip is None and origin.user_agent is None:
             return None, None
-        if origin.own_device and person:
+        if person:
             subject = f"account:{person}"
         elif actor.kind == "person" and actor.id:
             subject = f"account:{actor.id}"

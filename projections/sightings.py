@@ -75,10 +75,11 @@ class Sighting(NamedTuple):
 
 def _upsert(name: str) -> Any:
     insert: Any = (sqlite if name == "sqlite" else postgresql).insert(TABLE)
-    later = func.max if name == "sqlite" else func.greatest
+    earlier, later = (func.min, func.max) if name == "sqlite" else (func.least, func.greatest)
     return insert.on_conflict_do_update(
         index_elements=list(TABLE.primary_key.columns),
         set_={
+            "first_at": earlier(TABLE.c.first_at, insert.excluded.first_at),
             "last_at": later(TABLE.c.last_at, insert.excluded.last_at),
             "uses": TABLE.c.uses + insert.excluded.uses,
             "uses_after_end": TABLE.c.uses_after_end + insert.excluded.uses_after_end,
@@ -87,7 +88,19 @@ def _upsert(name: str) -> Any:
 
 
 _UPSERT = {name: Prepared(_upsert(name)) for name in ("sqlite", "postgresql")}
-_FORGET = delete(TABLE).where(TABLE.c.account_id == bindparam("b_account_id"))
+_THEIRS = TABLE.c.account_id == bindparam("b_account_id")
+_SUMMED = (
+    select(
+        TABLE.c.secret_id,
+        func.min(TABLE.c.first_at),
+        func.max(TABLE.c.last_at),
+        func.sum(TABLE.c.uses),
+        func.sum(TABLE.c.uses_after_end),
+    )
+    .where(_THEIRS)
+    .group_by(TABLE.c.secret_id)
+)
+_FORGET = delete(TABLE).where(_THEIRS)
 
 
 def add(connection: Connection, found: Iterable[Sighting]) -> None:
@@ -98,7 +111,15 @@ def add(connection: Connection, found: Iterable[Sighting]) -> None:
 
 
 def forget(connection: Connection, account_id: str) -> None:
-    """Removes a person's own places."""
+    """Removes a person's own places. When and how often secrets were used there is nobody's secret, and stays."""
+    rows = connection.execute(_SUMMED, {"b_account_id": account_id}).all()
+    add(
+        connection,
+        [
+            Sighting(secret_id, NOBODY, b"", b"", first_at, last_at, int(uses), int(after_end), None, None)
+            for secret_id, first_at, last_at, uses, after_end in rows
+        ],
+    )
     connection.execute(_FORGET, {"b_account_id": account_id})
 
 

@@ -323,7 +323,21 @@ async def test_the_address_of_a_persons_own_device_is_theirs_whatever_program_as
     assert await everything(seeing, ip=home) == []
     for each in await everything(seeing, account_id=person.account_id):
         assert (each["type"], each["ip"]) == (each["type"], None)
-    assert await world.services.ledger.read(newest, dashboard.secret_ids[0], 10) == []
+    # When and how often the dashboard's secret was used is a fact about the secret.
+    (left,) = await world.services.ledger.read(newest, dashboard.secret_ids[0], 10)
+    assert (left.account_id, left.address, left.ip, left.user_agent, left.uses) == ("", b"", None, None, 2)
+
+
+async def test_who_presents_what_was_stolen_is_not_taken_for_whom_it_was_stolen_from(scene: Scene) -> None:
+    world, past = scene.world, await lived(scene)
+    foreign = await world.register_client("Foreign", public=True)
+    stolen = {"grant_type": "refresh_token", "refresh_token": past.tokens["refresh_token"]}
+    thief = world.caller("203.0.113.66")
+    answer = await thief.post("/oauth/token", data={**stolen, "client_id": foreign.client_id})
+    assert answer.status_code == 400
+    await erase(world, scene.person.account_id)
+    seeing = await administering(world, "audit:read", "audit:personal")
+    assert [each["type"] for each in await everything(seeing, ip="203.0.113.66")] == ["grant.refresh_refused"]
 
 
 async def test_the_address_of_a_server_that_asks_for_somebody_is_its_own(scene: Scene) -> None:
