@@ -20,7 +20,8 @@ from projections import derived, event_index, sightings
 from projections.event_names import Kind
 from tests.scenarios.administration import administering
 from tests.scenarios.asking import Scene
-from tests.scenarios.histories import lived
+from tests.scenarios.dashboards import make_dashboard
+from tests.scenarios.histories import erase, lived
 from tests.scenarios.test_audit_replay import History
 from tests.scenarios.test_derived import ALL_STEPS, WAITS, settings_given
 from tests.scenarios.world import SYSTEM, World
@@ -66,6 +67,22 @@ async def live(scene: Scene, seed: int, steps: int = 12) -> History:
             await scene.world.services.follower.follow()
     await scene.world.services.follower.follow()
     return history
+
+
+async def test_so_it_is_after_erasures_of_people_who_used_a_dashboards_secret(scene: Scene, engine: Engine) -> None:
+    world, other = scene.world, await scene.world.register_person("paula")
+    dashboard = await make_dashboard(world, "stock", scope=("profile",))
+    for number, person in enumerate((scene.person, other, scene.person)):
+        device = world.caller(f"203.0.113.{number}")
+        world.clock.advance(30)
+        _, cookie = await dashboard.sign_in(person, by=device)
+        assert (await dashboard.refresh(cookie, by=device)).status_code == 200
+    for person in (scene.person, other):
+        await world.services.follower.follow()
+        await erase(world, person.account_id)
+        assert (await dashboard.login(scene.person)).status_code == 401
+    await world.services.follower.follow()
+    assert differing(proved(world, engine)) == []
 
 
 @settings(max_examples=6, suppress_health_check=[HealthCheck.function_scoped_fixture])
