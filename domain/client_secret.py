@@ -149,7 +149,7 @@ def _early(
         return malformed("not_before_in", "must be less than the secret's lifetime")
     last = _lasting_until(state.secrets, now, None if others_end_in is None else now + others_end_in * SECOND)
     if last is not None and last < now + begins_in * SECOND:
-        return malformed("not_before_in", "the other secrets would end before this one begins")
+        return malformed("not_before_in", "the client would be without a secret that works until this one begins")
     return seconds("not_before_in", begins_in)
 
 

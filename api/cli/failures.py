@@ -82,6 +82,8 @@ def _failure(error: Exception) -> Failure | None:
 
 def _give_up_output() -> None:
     """Python writes at its end what is left over, and would fail by it once more."""
+    if sys.stdout is None:
+        return
     try:
         sys.stdout.flush()
     except OSError:

@@ -1,6 +1,7 @@
 """What commands print: columns for people, JSON for scripts, and a new secret exactly once."""
 
 import os
+import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -74,6 +75,8 @@ def secret_file(path: Path | None) -> Iterator[Callable[[Mapping[str, Any], bool
     again when the command fails. Raises Failure that says so when a secret finds no room all the same.
     """
     if path is None:
+        if sys.stdout is None:
+            raise Failure("standard output is closed, where the new secret has to be shown: nothing was done", USAGE)
         yield _or_say_that_it_is_lost(print_one)
         return
     try:

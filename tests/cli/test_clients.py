@@ -69,7 +69,7 @@ def test_a_rotation_shows_the_new_secret_once_and_ends_the_others_as_told(cli: C
 def test_a_new_secret_can_begin_later(cli: CommandLine) -> None:
     client_id = cli.json(*SHOP)["client_id"]
     said = cli.refused("client", "rotate-secret", client_id, "--not-before-in", "60", "--others-expire-in", "30")
-    assert "not_before_in: the other secrets would end before this one begins" in said
+    assert "not_before_in: the client would be without a secret that works until this one begins" in said
     rotated = cli.json("client", "rotate-secret", client_id, "--not-before-in", "60")
     assert cli.newest()[0]["data"]["not_before_in"] == 60
     old, new = cli.json("client", "show", client_id)["secrets"]

@@ -154,6 +154,32 @@ def test_a_secret_whose_reader_went_away_is_to_be_rotated(cli: CommandLine) -> N
     assert "could not be shown (Broken pipe)" in said
 
 
+def test_no_secret_is_made_that_could_be_shown_to_nobody(cli: CommandLine) -> None:
+    cli.run("client", "list")
+    before = cli.events()
+    register = [
+        sys.executable,
+        "-m",
+        "api.cli",
+        "client",
+        "register",
+        "--name",
+        "Shop",
+        "--grant-type",
+        "client_credentials",
+    ]
+    done = subprocess.run(
+        ["/bin/sh", "-c", 'exec "$@" >&-', "sh", *register],
+        env=environment(cli),
+        stderr=subprocess.PIPE,
+        text=True,
+        timeout=60,
+    )
+    assert (done.returncode, done.stderr.count("\n")) == (2, 1)
+    assert "standard output is closed" in done.stderr
+    assert cli.events() == before
+
+
 def test_a_secret_whose_file_finds_no_room_is_to_be_rotated(
     cli: CommandLine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
