@@ -43,7 +43,8 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:
-    os.close(config.stash[_said])
+    # Threads that a test left behind are waited for when the process ends.
+    _watch(config)
     directory = os.environ.get(RUN)
     if directory is not None and not _is_worker(config):
         del os.environ[RUN]
@@ -57,15 +58,19 @@ def pytest_unconfigure(config: pytest.Config) -> None:
 _said = pytest.StashKey[int]()
 
 
+def _watch(config: pytest.Config) -> None:
+    within = float(config.getini("faulthandler_timeout") or 0)
+    if within:
+        faulthandler.dump_traceback_later(within, file=config.stash[_said], exit=True)
+
+
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_teardown(item: pytest.Item) -> Generator[None]:
     """Watches the end of a test as pytest watches the test, which it stops doing with the first failure.
 
     That is when something is most likely to be waited for that never comes: threads of the test that failed.
     """
-    within = float(item.config.getini("faulthandler_timeout") or 0)
-    if within:
-        faulthandler.dump_traceback_later(within, file=item.config.stash[_said], exit=True)
+    _watch(item.config)
     try:
         return (yield)
     finally:
