@@ -7,16 +7,13 @@ from typing import Any
 import httpx
 import pytest
 
-from domain import account, client, incident
-from domain.event import Actor
+from domain import client, incident
 from domain.rules.administrative_scope import ADMINISTRATIVE_SCOPES
-from eventstore.commands import Command, Origin
-from projections.sightings import newest
+from eventstore.commands import Command
 from security.clock import format_rfc3339
 from tests.scenarios.administration import administering, ok, problem
-from tests.scenarios.asking import VERIFIER, Scene
-from tests.scenarios.dashboards import make_dashboard
-from tests.scenarios.histories import erase, lived, rotate
+from tests.scenarios.asking import Scene
+from tests.scenarios.histories import lived, rotate
 from tests.scenarios.world import ADDRESS, Client, World
 
 pytestmark = pytest.mark.anyio
@@ -234,120 +231,6 @@ async def test_an_event_has_every_member_and_one_is_found_by_its_position(world:
     problem(await asking.get("/audit/events/0"), 400)
 
 
-async def test_personal_values_are_shown_to_those_who_may_see_them(scene: Scene) -> None:
-    world, person = scene.world, scene.person
-    seeing = await administering(world, "audit:read", "audit:personal")
-    blind = await administering(world, "audit:read")
-    query = {"account_id": person.account_id, "type": "account.registered"}
-    (shown,) = await everything(seeing, **query)
-    assert shown["data"]["username"] == person.username
-    assert shown["data"]["email"] == person.email
-    assert shown["data"]["password_hash"] is None
-    assert shown["sealed"] == ["data.password_hash"]
-    (hidden,) = await everything(blind, **query)
-    assert hidden["data"] | {"realm": "", "roles": []} == {
-        "username": None,
-        "email": None,
-        "password_hash": None,
-        "realm": "",
-        "roles": [],
-    }
-    assert set(hidden["sealed"]) == {"data.username", "data.email", "data.password_hash"}
-    mine = (await everything(blind, type="grant.tokens_issued"))[-1]
-    assert mine["ip"] is None
-    assert mine["user_agent"] is None
-    assert {"ip", "user_agent"} <= set(mine["sealed"])
-
-
-@pytest.mark.parametrize("ip", [ADDRESS, "203.0.113.1", "nonsense"])
-@pytest.mark.parametrize("path", ["/audit/events", "/audit/export"])
-async def test_who_may_not_see_addresses_cannot_find_one_by_guessing(world: World, path: str, ip: str) -> None:
-    blind = await administering(world, "audit:read")
-    before = await world.head()
-    answer = await blind.get(path, params={"ip": ip})
-    problem(answer, 403, field="ip")
-    assert answer.headers["www-authenticate"] == 'Bearer error="insufficient_scope", scope="audit:personal"'
-    assert await world.events("audit.*", after=before) == ()
-
-
-async def test_what_was_erased_is_gone_for_everybody_and_cannot_be_searched_for(scene: Scene) -> None:
-    world, person = scene.world, scene.person
-    home = Origin(Actor("person", person.account_id, {}), ip="203.0.113.77")
-    disable = Command(account.stream(person.account_id), account.disable, {"leaves_no_administrator": False})
-    await world.execute(disable, origin=home)
-    seeing = await administering(world, "audit:read", "audit:personal")
-    assert await everything(seeing, ip="203.0.113.77", account_id=person.account_id)
-    await erase(world, person.account_id)
-    assert await everything(seeing, ip="203.0.113.77", account_id=person.account_id) == []
-    registered, disabled, _ = await everything(seeing, account_id=person.account_id, type="account.*")
-    assert registered["data"]["username"] is None
-    assert {"data.username", "data.email", "data.password_hash"} == set(registered["erased"])
-    assert registered["sealed"] == []
-    assert disabled["ip"] is None
-    assert disabled["erased"] == ["ip"]
-
-
-async def test_an_address_that_a_resource_server_told_is_found_until_its_person_is_erased(scene: Scene) -> None:
-    world, past = scene.world, await lived(scene)
-    told = {"token": past.tokens["access_token"], "client_ip": "203.0.113.78"}
-    ok(await world.client.post("/oauth/introspect", data=told, auth=scene.shop.auth))
-    await world.services.token_uses.record(everything=True)
-    seeing = await administering(world, "audit:read", "audit:personal")
-    (seen,) = await everything(seeing, ip="203.0.113.78")
-    assert (seen["type"], seen["data"]["told_ip"]) == ("usage.token_first_seen", "203.0.113.78")
-    await erase(world, scene.person.account_id)
-    assert await everything(seeing, ip="203.0.113.78") == []
-
-
-async def test_the_address_of_a_persons_own_device_is_theirs_whatever_program_asked_there(scene: Scene) -> None:
-    world, person, home = scene.world, scene.person, "203.0.113.200"
-    phone = world.caller(home)
-    app = await world.register_client("Phone", public=True)
-    page = await scene.approved(await scene.signed_in(), scene.address(app))
-    mine = {"client_id": app.client_id}
-    redeemed = {"code": page.parameters["code"], "redirect_uri": app.redirect_uri, "code_verifier": VERIFIER}
-    got = ok(await phone.post("/oauth/token", data={"grant_type": "authorization_code", **redeemed, **mine}))
-    again = {"grant_type": "refresh_token", "refresh_token": got["refresh_token"], **mine}
-    got = ok(await phone.post("/oauth/token", data=again))
-    ok(await phone.post("/oauth/revoke", data={"token": got["access_token"], **mine}))
-    dashboard = await make_dashboard(world, "stock", scope=("profile",))
-    _, cookie = await dashboard.sign_in(person, by=phone)
-    assert (await dashboard.refresh(cookie, by=phone)).status_code == 200
-
-    seeing = await administering(world, "audit:read", "audit:personal")
-    types = {each["type"] for each in await everything(seeing, ip=home)}
-    assert {"grant.tokens_issued", "grant.tokens_refreshed", "grant.token_revoked"} <= types
-    sightings = await world.services.ledger.read(newest, dashboard.secret_ids[0], 10)
-    assert {each.account_id for each in sightings} == {person.account_id}
-    await erase(world, person.account_id)
-    assert await everything(seeing, ip=home) == []
-    for each in await everything(seeing, account_id=person.account_id):
-        assert (each["type"], each["ip"]) == (each["type"], None)
-    # When and how often the dashboard's secret was used is a fact about the secret.
-    (left,) = await world.services.ledger.read(newest, dashboard.secret_ids[0], 10)
-    assert (left.account_id, left.address, left.ip, left.user_agent, left.uses) == ("", b"", None, None, 2)
-
-
-async def test_who_presents_what_was_stolen_is_not_taken_for_whom_it_was_stolen_from(scene: Scene) -> None:
-    world, past = scene.world, await lived(scene)
-    foreign = await world.register_client("Foreign", public=True)
-    stolen = {"grant_type": "refresh_token", "refresh_token": past.tokens["refresh_token"]}
-    thief = world.caller("203.0.113.66")
-    answer = await thief.post("/oauth/token", data={**stolen, "client_id": foreign.client_id})
-    assert answer.status_code == 400
-    await erase(world, scene.person.account_id)
-    seeing = await administering(world, "audit:read", "audit:personal")
-    assert [each["type"] for each in await everything(seeing, ip="203.0.113.66")] == ["grant.refresh_refused"]
-
-
-async def test_the_address_of_a_server_that_asks_for_somebody_is_its_own(scene: Scene) -> None:
-    await lived(scene)
-    await erase(scene.world, scene.person.account_id)
-    seeing = await administering(scene.world, "audit:read", "audit:personal")
-    issued = await everything(seeing, client_id=scene.shop.client_id, type="grant.tokens_issued")
-    assert {each["ip"] for each in issued} == {ADDRESS}
-
-
 async def test_an_update_shows_old_and_new_and_who_did_it(world: World) -> None:
     administrator = await administering(world)
     body = {"client_name": "Before", "grant_types": ["client_credentials"]}
@@ -365,9 +248,6 @@ async def test_moments_in_data_are_rfc_3339(scene: Scene) -> None:
     await scene.world.client.post("/oauth/revoke", data={"token": past.tokens["access_token"]}, auth=scene.shop.auth)
     (revoked,) = await everything(await administering(scene.world), type="grant.token_revoked")
     assert revoked["data"]["expires_at"].endswith("Z")
-
-
-# Who watched ------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("at", ["0001-01-01T00:00:00+00:01", "9999-12-31T23:59:59-00:01"])
@@ -398,6 +278,9 @@ async def test_an_event_with_a_moment_that_cannot_be_written_keeps_no_other_from
     for form in ("jsonl", "csv", "cloudevents", "ocsf"):
         export = await admin.get("/audit/export", params={"format": form, "type": "incident.*"})
         assert export.text.count("incident:i") >= 3
+
+
+# Who watched ------------------------------------------------------------------------------------------------------
 
 
 async def test_every_answer_is_one_event_that_says_who_asked_what_and_how_much_they_saw(world: World) -> None:

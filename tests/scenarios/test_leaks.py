@@ -1,8 +1,6 @@
 """A leaked secret: what it is, what came of it, and ending all of it in one step."""
 
-import asyncio
 from hashlib import sha256
-from pathlib import Path
 from typing import Any
 
 import httpx
@@ -13,14 +11,13 @@ from domain import incident
 from domain.event import Recorded
 from projections import tokens
 from security.clock import format_rfc3339
-from security.keyring import Keyring
 from security.tokens import Kind
 from tests.scenarios.administration import administering, ok, problem
 from tests.scenarios.asking import Scene
 from tests.scenarios.dashboards import make_platform
 from tests.scenarios.histories import lived, rotate
 from tests.scenarios.jobs import token
-from tests.scenarios.world import Client, World, open_world
+from tests.scenarios.world import Client, World
 
 pytestmark = pytest.mark.anyio
 
@@ -202,109 +199,6 @@ async def test_of_a_deleted_client_nothing_is_left_to_end(world: World, admin: h
         assert tried["contained"] == done["contained"] == NOTHING
     numbers = [each.event.numbers for each in await world.events("incident.contained")]
     assert numbers == [incident.Numbers()] * 2
-
-
-async def test_incidents_tell_their_story(world: World, admin: httpx.AsyncClient, job: Client) -> None:
-    ok(await token(world, job))
-    body = {"secret": job.secret, "evidence": "in a public repository"}
-    made = ok(await admin.post("/leaks/contain", json=body))["incident_id"]
-    assert "public repository" not in str(await world.events("incident.*"))
-    (listed,) = ok(await admin.get("/leaks/incidents"))["items"]
-    assert listed == ok(await admin.get(f"/leaks/incidents/{made}"))
-    assert (listed["state"], listed["evidence"], listed["kind"]) == (
-        "contained",
-        "in a public repository",
-        "client_secret",
-    )
-    assert listed["contained"]["tokens_ended"] == 1
-    plain = await administering(world, "leaks:read")
-    assert ok(await plain.get(f"/leaks/incidents/{made}"))["evidence"] is None
-    more = ok(await admin.post("/leaks/contain", json={"secret": job.secret}))
-    assert more == {"incident_id": made, "dry_run": False, "contained": NOTHING}
-    world.clock.advance(60)
-    closed = ok(await admin.post(f"/leaks/incidents/{made}/close", json={"note": "done"}))
-    assert (closed["state"], closed["note"]) == ("closed", "done")
-    assert ok(await admin.post(f"/leaks/incidents/{made}/close"))["closed_at"] == closed["closed_at"]
-    assert len(await world.events("incident.closed")) == 1
-    problem(await admin.get("/leaks/incidents?state=open"), 400, field="state")
-
-
-async def test_a_repeat_shows_no_more_than_its_caller_may_see(world: World, job: Client) -> None:
-    scopes = ("audit:personal", "leaks:write", "leaks:read")
-    service = await world.register_client("Service", grant_types=("client_credentials",), scope=scopes)
-
-    async def with_scope(scope: str) -> httpx.AsyncClient:
-        data = {"grant_type": "client_credentials", "scope": scope}
-        given = ok(await world.client.post("/oauth/token", data=data, auth=service.auth))["access_token"]
-        return world.caller(headers={"authorization": f"Bearer {given}", "idempotency-key": "close"})
-
-    full, plain = await with_scope(" ".join(scopes)), await with_scope("leaks:write leaks:read")
-    body = {"secret": job.secret, "evidence": "found by Sam"}
-    made = ok(await full.post("/leaks/contain", json=body))["incident_id"]
-    where, note = f"/leaks/incidents/{made}/close", {"note": "Sam was told"}
-    first = ok(await full.post(where, json=note))
-    assert (first["evidence"], first["note"]) == ("found by Sam", "Sam was told")
-    before = await world.head()
-    assert ok(await plain.post(where, json=note)) == first | {"evidence": None, "note": None}
-    assert ok(await full.post(where, json=note)) == first
-    assert await world.head() == before
-
-
-async def test_what_is_said_later_is_kept_with_what_was_said_first(
-    world: World, admin: httpx.AsyncClient, job: Client
-) -> None:
-    async def contain(evidence: str | None) -> str:
-        body = {"client_id": job.client_id} | ({} if evidence is None else {"evidence": evidence})
-        made: str = ok(await admin.post("/leaks/contain", json=body))["incident_id"]
-        return made
-
-    async def read(by: httpx.AsyncClient, incident_id: str) -> Any:
-        return ok(await by.get(f"/leaks/incidents/{incident_id}"))["evidence"]
-
-    made = await contain(None)
-    assert await read(admin, made) is None
-    before = await world.head()
-    longest = "😀" * incident.WRITTEN_MAXIMUM
-    for evidence in ("in a repository", f"beside {job.secret}", longest, None):
-        assert await contain(evidence) == made
-    assert await read(admin, made) == f"in a repository\nbeside glog_cs_***\n{longest}"
-    more = ["incident.evidence_added", "incident.contained"]
-    assert [each.type for each in await world.events("incident.*", after=before)] == [*more * 3, "incident.contained"]
-    assert "repository" not in str(await world.events("incident.*"))
-    assert await read(await administering(world, "leaks:read"), made) is None
-    assert ok(await admin.get("/leaks/incidents"))["items"][0]["evidence"] == await read(admin, made)
-    # A row holds no more than it can; the log has everything.
-    for _ in range(11):
-        await contain(longest)
-    assert len(await read(admin, made)) > 12 * len(longest)
-    await contain("the last")
-    assert await read(admin, made) == "the last"
-
-
-async def test_containments_of_the_same_at_once_are_one_incident(
-    world: World, admin: httpx.AsyncClient, job: Client, keyring: Keyring, tmp_path: Path
-) -> None:
-    for named in ({"client_id": job.client_id}, {"secret": job.secret}):
-        before = await world.head()
-        async with open_world(world.settings.database_url, tmp_path / "second", keyring, world.clock) as second:
-            elsewhere = second.caller(headers=admin.headers)
-            asked = [
-                by.post("/leaks/contain", json=named | {"evidence": f"seen {number}"})
-                for number in range(4)
-                for by in (admin, elsewhere)
-            ]
-            done = [ok(answer) for answer in await asyncio.gather(*asked)]
-        (made,) = {each["incident_id"] for each in done}
-        types = [each.type for each in await world.events("incident.*", after=before)]
-        assert types.count("incident.reported") == 1
-        assert types.count("incident.evidence_added") == 7
-        assert types.count("incident.contained") == 8
-        shown = ok(await admin.get(f"/leaks/incidents/{made}"))
-        assert sorted(shown["evidence"].split("\n")) == [f"seen {number // 2}" for number in range(8)]
-        tried = ok(await admin.post("/leaks/contain", json=named | {"dry_run": True}))
-        assert tried["incident_id"] == made
-    ok(await admin.post(f"/leaks/incidents/{made}/close"))
-    assert ok(await admin.post("/leaks/contain", json={"secret": job.secret}))["incident_id"] != made
 
 
 async def test_each_call_is_an_event_also_one_that_finds_or_changes_nothing(
