@@ -3,7 +3,7 @@
 Reported → identified → contained → closed. What an incident tells about people is sealed under a key of its own.
 """
 
-from typing import Literal
+from typing import Any, Literal
 
 import msgspec
 from msgspec.structs import replace
@@ -158,18 +158,10 @@ def add_evidence(state: State, *, now: Moment, evidence: str) -> Outcome:
     return _too_long() if len(evidence) > EVIDENCE_MAXIMUM else accept(EvidenceAdded(evidence=evidence))
 
 
-def tell(
-    state: State,
-    *,
-    now: Moment,
-    source: Source,
-    evidence: str | None = None,
-    sha256: str | None = None,
-    kind: str | None = None,
-) -> Outcome:
-    """Opens the incident; of one that exists, records what else is said of it."""
+def tell(state: State, *, now: Moment, evidence: str | None = None, **reported: Any) -> Outcome:
+    """Opens the incident, as `report` does; of one that exists, records what else is said of it."""
     if not state.exists:
-        return report(state, now=now, source=source, evidence=evidence, sha256=sha256, kind=kind)
+        return report(state, now=now, evidence=evidence, **reported)
     return accept() if evidence is None else add_evidence(state, now=now, evidence=evidence)
 
 

@@ -209,7 +209,7 @@ class Vault:
         pruned = connection.execute(_PRUNE_ANSWERS, {"b_now": now, "b_limit": limit}).rowcount
         # This is asked every minute, mostly for nothing.
         if pruned:
-            self._overwrite(connection)
+            self._note_overwritten()
         return pruned
 
     def rewrap(self, connection: Connection, batch: int) -> int:
@@ -219,6 +219,9 @@ class Vault:
 
     def _overwrite(self, connection: Connection) -> None:
         vault_tables.overwrite_deleted(connection)
+        self._note_overwritten()
+
+    def _note_overwritten(self) -> None:
         with self._lock:
             self.overwritten += 1
 

@@ -31,7 +31,7 @@ REFRESH_TOKEN_LIFETIME_MAXIMUM = 365 * 86_400
 DASHBOARD_GRANT_TYPES = ("password", "refresh_token")
 
 _SCOPE_TOKEN = re.compile(r"[\x21\x23-\x5b\x5d-\x7e]{1,128}")
-RESERVED_SLUG = re.compile(r"form|session-.*")
+_RESERVED_SLUG = re.compile(r"form|session-.*")
 """A dashboard's cookie is named after it, and these names are those of the server's own pages."""
 
 _SLUG = re.compile(rf"[a-z0-9]([a-z0-9-]{{0,{SLUG_MAXIMUM - 2}}}[a-z0-9])?")
@@ -111,7 +111,7 @@ def _origins(origins: Sequence[str]) -> Outcome | None:
 def _dashboard(client: State, before: State, issuer: str) -> Outcome | None:
     if not client.slug or not _SLUG.fullmatch(client.slug):
         return malformed("slug", f"must have 1 to {SLUG_MAXIMUM} lower-case letters, digits and inner hyphens")
-    if not before.exists and RESERVED_SLUG.fullmatch(client.slug):
+    if not before.exists and _RESERVED_SLUG.fullmatch(client.slug):
         return malformed("slug", "must not be form or begin with session-: these are names of the server's own cookies")
     if client.redirect_uris:
         return malformed("redirect_uris", "a dashboard has none")
