@@ -8,6 +8,7 @@ import pytest
 from sqlalchemy import select
 
 from api.leaks import credentials, ending
+from eventstore import reported
 from eventstore.commands import DatabaseAway, Origin
 from eventstore.ledger import Ledger
 from eventstore.reported import LEASE
@@ -146,6 +147,26 @@ async def test_what_cannot_be_ended_now_is_later_and_keeps_no_other_alive(
     await resumed(world, 4 * LEASE // SECOND)
     assert (await ended_tokens(world))[-1] == second
     assert await waiting(world) == {}
+
+
+async def test_a_report_that_is_done_and_cannot_be_forgotten_does_nothing_a_second_time(
+    world: World, job: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    raw = ok(await token(world, job))["access_token"]
+
+    def broken(*given: object) -> None:
+        raise ZeroDivisionError
+
+    with monkeypatch.context() as failing:
+        failing.setattr(reported, "leave", broken)
+        await world.client.post("/credentials/revoke", json={"credentials": [raw]})
+        # What stops a server waits for this, and must hear of no fault.
+        await credentials.ended()
+    assert await waiting(world) == {digest(raw): 0}
+    before = await world.head()
+    await resumed(world)
+    assert await world.head() == before
+    assert (await waiting(world), await ended_tokens(world)) == ({}, [digest(raw)])
 
 
 async def test_what_never_ends_is_given_up(world: World, job: Client, monkeypatch: pytest.MonkeyPatch) -> None:
