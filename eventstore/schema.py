@@ -17,6 +17,20 @@ MIGRATIONS = Path(__file__).resolve().parent.parent / "alembic"
 APPEND_ONLY = frozenset({"stored_events"})
 """Tables of which PostgreSQL's server role may only read and insert rows."""
 
+FIRST = "1001"
+"""The first revision that is carried on. Databases before it hold events without a MAC, which nobody could trust."""
+
+
+class EarlierRevision(Exception):
+    """The database was made before `FIRST`, and no migration leads from there to here."""
+
+    def __init__(self, revision: str) -> None:
+        super().__init__(
+            f"the database is at revision {revision}, of a version before the first release: its events bear no MAC, "
+            "so that this version cannot tell true ones from forged ones; serve from a new database"
+        )
+
+
 GROWING = frozenset({"log_tiles", "log_checkpoints", "log_edge"})
 """Tables of which it may also replace rows, and remove none: tiles grow, checkpoints gather cosignatures."""
 
@@ -41,12 +55,19 @@ def current(connection: Connection) -> str | None:
     return found
 
 
+def _supported(connection: Connection) -> str | None:
+    found = current(connection)
+    if found is not None and found < FIRST:
+        raise EarlierRevision(found)
+    return found
+
+
 def is_current(url: str) -> bool:
-    """Whether the database has every table in the shape that this code needs."""
+    """Whether the database has every table in the shape that this code needs. Raises `EarlierRevision`."""
     engine = migrating(url)
     try:
         with engine.connect() as connection:
-            return current(connection) == newest()
+            return _supported(connection) == newest()
     finally:
         engine.dispose()
 
@@ -56,6 +77,7 @@ def upgrade(url: str, owner_url: str | None = None) -> None:
 
     On PostgreSQL `owner_url` names the role that owns the tables; the role of `url` then gets only what the server
     needs: it may read and insert events, and never change or remove one. Without `owner_url` one role does both.
+    Raises `EarlierRevision`.
     """
     from alembic import command
     from alembic.config import Config
@@ -68,6 +90,7 @@ def upgrade(url: str, owner_url: str | None = None) -> None:
             if not is_sqlite(url):
                 # Two nodes that start at once must not migrate at once.
                 connection.execute(text("SELECT pg_advisory_xact_lock(7209061)"))
+            _supported(connection)
             config.attributes["connection"] = connection
             command.upgrade(config, "head")
             role = server_role(url, owner_url)

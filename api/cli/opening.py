@@ -113,16 +113,18 @@ def require_schema(settings: "Settings") -> None:
 
 
 def schema_is_current(settings: "Settings") -> bool:
-    """Whether the migrations have run; raises Failure when the database does not answer."""
+    """Whether the migrations have run; raises Failure when the database does not answer or is too old for any."""
     from sqlalchemy.exc import DBAPIError
 
     from eventstore.engines import is_sqlite
-    from eventstore.schema import is_current
+    from eventstore.schema import EarlierRevision, is_current
 
     if is_sqlite(settings.database_url) and not _sqlite_file_exists(settings.database_url):
         return False
     try:
         return is_current(settings.database_url)
+    except EarlierRevision as error:
+        raise unavailable(str(error)) from None
     except DBAPIError as error:
         raise unavailable(f"the database does not answer ({type(error).__name__})") from None
 

@@ -5,8 +5,10 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from sqlalchemy import text
 
 from api.settings import FIELDS
+from eventstore.engines import migrating
 from security.keyring import new_master_key
 from tests.cli.conftest import CommandLine
 
@@ -34,6 +36,16 @@ def test_upgrade_makes_the_tables_and_then_has_nothing_to_do(empty: CommandLine)
     assert (after["current"], after["position"], after["time"]) == (True, 0, None)
     assert empty.json("dashboard", "list")
     assert empty.json("database", "status")["position"] == len(empty.events()) > 0
+
+
+def test_a_database_of_an_unreleased_version_is_refused_with_the_reason(empty: CommandLine) -> None:
+    engine = migrating(empty.database_url)
+    with engine.begin() as connection:
+        connection.execute(text("CREATE TABLE alembic_version (version_num VARCHAR(32) NOT NULL)"))
+        connection.execute(text("INSERT INTO alembic_version VALUES ('0007')"))
+    engine.dispose()
+    for command in (("serve",), ("database", "upgrade"), ("client", "list")):
+        assert "its events bear no MAC" in empty.run(*command, exits=3).stderr
 
 
 def test_another_master_key_is_noticed_before_anything_is_written(cli: CommandLine) -> None:

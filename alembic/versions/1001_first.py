@@ -3,7 +3,7 @@
 import sqlalchemy as sa
 from alembic import op
 
-revision = "0001"
+revision = "1001"
 down_revision = None
 branch_labels = None
 depends_on = None
@@ -16,6 +16,7 @@ def upgrade() -> None:
         sa.Column("id", sa.SmallInteger(), autoincrement=False, nullable=False),
         sa.Column("position", sa.BigInteger(), nullable=False),
         sa.Column("time", sa.BigInteger(), nullable=False),
+        sa.Column("indexed_by", sa.Text(), nullable=True),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_log_head")),
     )
     op.create_table(
@@ -31,6 +32,15 @@ def upgrade() -> None:
         sa.Column("generation", sa.BigInteger(), nullable=False),
         sa.Column("versions", sa.Text(), nullable=False),
         sa.PrimaryKeyConstraint("name", name=op.f("pk_rebuilds")),
+    )
+    op.create_table(
+        "reported_secrets",
+        sa.Column("report_id", sa.Text(), nullable=False),
+        sa.Column("due_at", sa.BigInteger(), nullable=False),
+        sa.Column("attempts", sa.Integer(), nullable=False),
+        sa.Column("request_id", sa.Text(), nullable=True),
+        sa.Column("digests", sa.LargeBinary(), nullable=False),
+        sa.PrimaryKeyConstraint("report_id", name=op.f("pk_reported_secrets")),
     )
     op.create_table(
         "stored_events",
@@ -168,6 +178,37 @@ def upgrade() -> None:
         unique=False,
     )
     op.create_table(
+        "derived_days",
+        sa.Column("client_id", sa.Text(), nullable=False),
+        sa.Column("secret_id", sa.Text(), nullable=False),
+        sa.Column("kind", sa.SmallInteger(), autoincrement=False, nullable=False),
+        sa.Column("day", sa.BigInteger(), autoincrement=False, nullable=False),
+        sa.Column("count", sa.BigInteger(), nullable=False),
+        sa.PrimaryKeyConstraint("client_id", "secret_id", "kind", "day", name=op.f("pk_derived_days")),
+        sqlite_with_rowid=False,
+    )
+    op.create_table(
+        "derived_people_lives",
+        sa.Column("client_id", sa.Text(), nullable=False),
+        sa.Column("secret_id", sa.Text(), nullable=False),
+        sa.Column("cuts", sa.BigInteger(), autoincrement=False, nullable=False),
+        sa.Column("account_id", sa.Text(), nullable=False),
+        sa.Column("until", sa.BigInteger(), autoincrement=False, nullable=False),
+        sa.Column("issued", sa.BigInteger(), autoincrement=False, nullable=False),
+        sa.Column("count", sa.BigInteger(), nullable=False),
+        sa.PrimaryKeyConstraint(
+            "client_id",
+            "secret_id",
+            "cuts",
+            "account_id",
+            "until",
+            "issued",
+            name=op.f("pk_derived_people_lives"),
+        ),
+        sqlite_with_rowid=False,
+    )
+    op.create_index(op.f("ix_derived_people_lives_until"), "derived_people_lives", ["until"], unique=False)
+    op.create_table(
         "derived_totals",
         sa.Column("client_id", sa.Text(), nullable=False),
         sa.Column("secret_id", sa.Text(), nullable=False),
@@ -175,6 +216,7 @@ def upgrade() -> None:
         sa.Column("codes", sa.BigInteger(), nullable=False),
         sa.Column("access_tokens", sa.BigInteger(), nullable=False),
         sa.Column("refresh_tokens", sa.BigInteger(), nullable=False),
+        sa.Column("cuts", sa.BigInteger(), server_default=sa.text("0"), nullable=False),
         sa.PrimaryKeyConstraint("client_id", "secret_id", name=op.f("pk_derived_totals")),
         sqlite_with_rowid=False,
     )
@@ -186,16 +228,17 @@ def upgrade() -> None:
         sqlite_with_rowid=False,
     )
     op.create_table(
-        "event_index",
+        "event_positions",
         sa.Column("kind", sa.SmallInteger(), autoincrement=False, nullable=False),
         sa.Column("key", sa.LargeBinary(), nullable=False),
         sa.Column("position", sa.BigInteger(), autoincrement=False, nullable=False),
-        sa.PrimaryKeyConstraint("kind", "key", "position", name=op.f("pk_event_index")),
+        sa.Column("before", sa.LargeBinary(), nullable=True),
+        sa.PrimaryKeyConstraint("kind", "key", "position", name=op.f("pk_event_positions")),
         sqlite_with_rowid=False,
     )
     op.create_index(
-        "ix_event_index_addresses",
-        "event_index",
+        "ix_event_positions_addresses",
+        "event_positions",
         ["position"],
         unique=False,
         sqlite_where=sa.text("kind = 6"),
@@ -235,8 +278,14 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("started_position", name=op.f("pk_grants")),
         sa.UniqueConstraint("grant_id", name=op.f("uq_grants_grant_id")),
     )
+    theirs = sa.text("account_id IS NOT NULL")
     op.create_index(
-        op.f("ix_grants_account_id_started_position"), "grants", ["account_id", "started_position"], unique=False
+        op.f("ix_grants_account_id_started_position"),
+        "grants",
+        ["account_id", "started_position"],
+        unique=False,
+        postgresql_where=theirs,
+        sqlite_where=theirs,
     )
     op.create_index(
         op.f("ix_grants_client_id_started_position"), "grants", ["client_id", "started_position"], unique=False
@@ -369,7 +418,6 @@ def upgrade() -> None:
         sa.Column("prune_at", sa.BigInteger(), nullable=False),
         sa.Column("ended_position", sa.BigInteger(), nullable=True),
         sa.PrimaryKeyConstraint("digest", name=op.f("pk_tokens")),
-        sqlite_with_rowid=False,
     )
     op.create_index(op.f("ix_tokens_prune_at"), "tokens", ["prune_at"], unique=False)
     op.create_table(
