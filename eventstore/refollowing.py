@@ -10,7 +10,19 @@ from contextlib import contextmanager
 from types import ModuleType
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Engine, MetaData, Table, bindparam, select, text, true, tuple_
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Engine,
+    MetaData,
+    Table,
+    bindparam,
+    func,
+    select,
+    text,
+    true,
+    tuple_,
+)
 from sqlalchemy.schema import CreateTable
 
 from domain.event import SECOND, Moment
@@ -50,6 +62,14 @@ _NEXT = Prepared(
 )
 
 
+class Incomplete(Exception):
+    """Fresh rows are not as many as those that were followed; the live ones stay. The message is for the operator."""
+
+    def __init__(self, table: str, copied: int, followed: int) -> None:
+        counted = f"{table} was to get {followed:,} rows and got {copied:,}"
+        super().__init__(f"nothing was swapped in, the rows that were there stay: {counted}")
+
+
 class Refollowing:
     """One follower's read models, made anew. `engine` connects as the role that owns the tables."""
 
@@ -65,7 +85,10 @@ class Refollowing:
         self._server_role = server_role
 
     def rebuild(self, progress: Progress = lambda done, goal: None) -> Rebuilt:
-        """Follows, copies what came of it into fresh tables, and swaps these in; the servers' followers go on there."""
+        """Follows, copies what came of it into fresh tables, and swaps these in; the servers' followers go on there.
+
+        Raises `Incomplete`, before anything is swapped, if the copy lacks a row or has one too many.
+        """
         with self._opened() as connection:
             following = _Anew(connection, self._model(), self._privacy)
             self._catch_up(connection, following, searching.newest, progress)
@@ -74,6 +97,7 @@ class Refollowing:
                 fresh.create(owning)
             for table in self._tables:
                 copy_rows(connection, table, fresh.twin(table))
+            self._require_complete(connection, fresh)
             with self._engine.begin() as owning:
                 fresh.index(owning)
             with _transaction(connection, "BEGIN IMMEDIATE" if _is_sqlite(connection) else "BEGIN"):
@@ -100,6 +124,16 @@ class Refollowing:
                 following.follow(goal)
                 progress(goal, goal)
                 return [self._compared(connection, table) for table in self._tables]
+
+    def _require_complete(self, connection: Connection, fresh: FreshTables) -> None:
+        """Counts both sides of every copy. Nobody else writes to either, so this needs no lock."""
+        for table in self._tables:
+            followed = _counted(connection, table.to_metadata(MetaData(), schema=_hidden(connection)))
+            copied = _counted(connection, fresh.twin(table))
+            if copied != followed:
+                with self._engine.begin() as owning:
+                    fresh.drop(owning)
+                raise Incomplete(str(table.name), copied, followed)
 
     def _reached(self, connection: Connection) -> int:
         return event_index.reached(connection, self._name)
@@ -187,21 +221,31 @@ def _transaction(connection: Connection, begin: str) -> Iterator[None]:
 
 
 def copy_rows(connection: Connection, table: Table, target: Table) -> None:
-    """Copies a hidden table into a lasting one in the order of its key, some rows at a time."""
+    """Copies a hidden table into a lasting one in the order of its key, `COPIED` rows at a time.
+
+    Where a portion ends is asked before it is copied. How many rows an INSERT … SELECT wrote is no answer: psycopg's
+    cursor is closed by the time that SQLAlchemy could say, and the count is -1 whatever was written.
+    """
     source = table.to_metadata(MetaData(), schema=_hidden(connection))
+    names = [column.name for column in source.columns]
     key = list(source.primary_key.columns)
-    last: Sequence[Any] | None = None
+    after: Sequence[Any] | None = None
     while True:
-        query = select(*source.columns).order_by(*key).limit(COPIED)
+        left = true() if after is None else tuple_(*key) > tuple_(*after)
+        whole = select(*key).where(left).order_by(*key).offset(COPIED - 1).limit(1)
+        last = connection.execute(whole).one_or_none()
+        portion = select(*source.columns).where(left).order_by(*key)
         if last is not None:
-            query = query.where(tuple_(*key) > tuple_(*last))
+            portion = portion.where(tuple_(*key) <= tuple_(*last))
         with _transaction(connection, "BEGIN IMMEDIATE" if _is_sqlite(connection) else "BEGIN"):
-            names = [column.name for column in source.columns]
-            copied = connection.execute(target.insert().from_select(names, query)).rowcount
-        if copied < COPIED:
+            connection.execute(target.insert().from_select(names, portion))
+        if last is None:
             return
-        own = list(target.primary_key.columns)
-        last = connection.execute(select(*own).order_by(*(column.desc() for column in own)).limit(1)).one()
+        after = last
+
+
+def _counted(connection: Connection, table: Table) -> int:
+    return connection.scalar(select(func.count()).select_from(table)) or 0
 
 
 def _rows(connection: Connection, table: Table, now: Moment) -> Iterator[tuple[Any, ...]]:

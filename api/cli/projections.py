@@ -58,7 +58,7 @@ def rebuild(names: tuple[str, ...]) -> None:
     the server goes on answering. A rebuild that was broken off goes on where it had come to.
     """
     from eventstore.rebuilding import Rebuild
-    from eventstore.refollowing import Refollowing
+    from eventstore.refollowing import Incomplete, Refollowing
 
     engine, privacy, now, role = _opened()
     written, following = _chosen(names)
@@ -68,8 +68,11 @@ def rebuild(names: tuple[str, ...]) -> None:
         resumed = f", from position {done.resumed_from:,} where an earlier run had ended" if done.resumed_from else ""
         click.echo(f"rebuilt up to position {done.position:,}{resumed}")
     for name in following:
-        with Bar(name) as progress:
-            done = Refollowing(engine, name, privacy, now, server_role=role).rebuild(progress)
+        try:
+            with Bar(name) as progress:
+                done = Refollowing(engine, name, privacy, now, server_role=role).rebuild(progress)
+        except Incomplete as error:
+            raise Failure(f"{name}: {error}", REFUSED) from None
         click.echo(f"{name}: rebuilt up to position {done.position:,}")
 
 

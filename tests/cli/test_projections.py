@@ -1,12 +1,13 @@
 """`grantlog projections …`."""
 
+import re
 from dataclasses import replace
 
 import pytest
 from sqlalchemy import text
 from sqlalchemy.engine import make_url
 
-from eventstore import schema
+from eventstore import refollowing, schema
 from eventstore.engines import migrating
 from tests.cli.conftest import CommandLine
 
@@ -63,6 +64,17 @@ def test_what_follows_the_log_with_another_definition_keeps_the_server_from_star
     assert "grantlog projections rebuild sightings" in cli.run("serve", exits=3).stderr
     cli.run("projections", "rebuild", "sightings")
     assert not any(each["rebuild_needed"] for each in cli.json("projections", "list"))
+
+
+def test_rows_that_were_lost_on_the_way_are_not_swapped_in(cli: CommandLine, monkeypatch: pytest.MonkeyPatch) -> None:
+    cli.run("client", "list")
+    monkeypatch.setattr(refollowing, "copy_rows", lambda *_: None)
+    failed = cli.run("projections", "rebuild", "event_index", exits=1)
+    assert failed.stdout == ""
+    assert re.search(
+        r"event_index: nothing was swapped in.*event_positions was to get \d+ rows and got 0", failed.stderr
+    )
+    assert "equal" in cli.run("projections", "verify", "event_index").stdout
 
 
 def test_an_unknown_projection_is_wrong_usage(cli: CommandLine) -> None:

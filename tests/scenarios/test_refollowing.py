@@ -8,14 +8,15 @@ from random import Random
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from sqlalchemy import Engine, delete, select, update
+from sqlalchemy import ColumnElement, Connection, Engine, Table, delete, func, inspect, select, true, update
 
 from domain import account, client
 from eventstore import refollowing
 from eventstore.commands import Command
 from eventstore.comparing import Compared
 from eventstore.engines import migrating
-from eventstore.refollowing import MODELS, Refollowing
+from eventstore.fresh_tables import PREFIX, tables_of
+from eventstore.refollowing import MODELS, Incomplete, Refollowing
 from projections import derived, event_index, sightings
 from projections.event_names import Kind
 from tests.scenarios.administration import administering
@@ -113,6 +114,61 @@ async def test_rows_that_were_tampered_with_are_named_and_a_rebuild_mends_them(s
         rebuilt = anew(scene.world, engine, name).rebuild()
         assert rebuilt.position >= await scene.world.head()
     assert differing(proved(scene.world, engine)) == []
+
+
+def counted(engine: Engine, name: str) -> dict[str, int]:
+    """How many rows each table of a follower has."""
+    tables = [table for each in MODELS[name][0] for table in tables_of(each)]
+    with engine.connect() as connection:
+        return {
+            table.name: connection.scalar(select(func.count()).select_from(table).where(lasting(table))) or 0
+            for table in tables
+        }
+
+
+def lasting(table: Table) -> ColumnElement[bool]:
+    """Counts of nothing may be there or not."""
+    return table.c["count"] != 0 if "count" in table.c else true()
+
+
+@pytest.mark.parametrize("name", sorted(MODELS))
+@pytest.mark.parametrize("portion", [1, 2, None])
+async def test_no_row_is_lost_where_one_portion_ends_and_the_next_begins(
+    scene: Scene, engine: Engine, name: str, portion: int | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await live(scene, 7)
+    anew(scene.world, engine, name).rebuild()
+    rows = counted(engine, name)
+    most = max(rows.values())
+    assert most > 3
+    # With None the last row is the last of a whole portion too, and nothing comes after it.
+    monkeypatch.setattr(refollowing, "COPIED", portion or most)
+    anew(scene.world, engine, name).rebuild()
+    assert counted(engine, name) == rows
+    assert differing(proved(scene.world, engine)) == []
+
+
+@pytest.mark.parametrize("name", sorted(MODELS))
+async def test_a_copy_that_lost_a_row_is_not_swapped_in(
+    scene: Scene, engine: Engine, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await live(scene, 7)
+    copy, lost = refollowing.copy_rows, []
+
+    def copy_but_one(connection: Connection, table: Table, target: Table) -> None:
+        copy(connection, table, target)
+        key = list(target.primary_key.columns)
+        first = connection.execute(select(*key).limit(1)).first()
+        if first is not None and not lost:
+            lost.append(table.name)
+            connection.execute(delete(target).where(*(column == each for column, each in zip(key, first, strict=True))))
+
+    monkeypatch.setattr(refollowing, "copy_rows", copy_but_one)
+    with pytest.raises(Incomplete, match=r"was to get \d+ rows and got \d+") as refused:
+        anew(scene.world, engine, name).rebuild()
+    assert f"stay: {lost[0]} was to get" in str(refused.value)
+    assert differing(proved(scene.world, engine)) == []
+    assert not [each for each in inspect(engine).get_table_names() if each.startswith(PREFIX)]
 
 
 async def test_erased_people_stay_erased(scene: Scene, engine: Engine) -> None:
