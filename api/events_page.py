@@ -15,7 +15,8 @@ HEAD = """# Events
 Generated from the catalogue in `domain/events.py` by `make docs`; change it there. A type is stored for ever: it is
 never renamed and never used for anything else. Each event also has its position, id, stream, version, time, actor,
 request id and the caller's address and user agent, which the ledger adds. *Sealed* members are about a person or a
-client and are encrypted under a key of theirs; *hidden* ones are shown to nobody, auditors included. A member that has
+client and are encrypted under a key of theirs; *of origin* are those that tell where a request came from, as address
+and user agent do, and end with their month too; *hidden* ones are shown to nobody, auditors included. A member that has
 its default may be missing from the stored event.
 """
 
@@ -43,8 +44,9 @@ def _section(event: type[Event]) -> str:
 
 
 def _row(event: type[Event], field: msgspec.structs.FieldInfo, hint: Any) -> str:
-    marks = [name for name, fields in (("sealed", event.personal), ("hidden", event.hidden)) if field.name in fields]
-    return f"| `{field.encode_name}` | {_kind(hint)} | {_default(field)} | {' '.join(marks)} |\n"
+    told = (("sealed", event.personal), ("of origin", event.of_origin), ("hidden", event.hidden))
+    marks = [name for name, fields in told if field.name in fields]
+    return f"| `{field.encode_name}` | {_kind(hint)} | {_default(field)} | {', '.join(marks)} |\n"
 
 
 def _default(field: msgspec.structs.FieldInfo) -> str:

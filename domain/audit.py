@@ -38,12 +38,13 @@ def stream(day: str) -> str:
 class Read(Event, frozen=True, kw_only=True):
     """Somebody asked a question and got `count` records. `parameters` is what they asked, secrets as digests.
 
-    `address` is the network address they asked for, sealed under a key of the day; `unsealed` says that they were shown
-    personal values.
+    `address` is the network address they asked for, sealed under keys of the day and the month; `unsealed` says that
+    they were shown personal values.
     """
 
     type = "audit.read"
     personal = ("address",)
+    of_origin = personal
 
     question: Question
     parameters: dict[str, str] = {}
@@ -57,6 +58,7 @@ class ExportOpened(Event, frozen=True, kw_only=True):
 
     type = "audit.export_opened"
     personal = ("address",)
+    of_origin = personal
 
     reading_id: str
     parameters: dict[str, str] = {}

@@ -16,12 +16,14 @@ class Event(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     `type` is the tag under which the fact is stored for ever: `noun.verb_past`, never renamed, never reused.
     `personal` names the fields whose values are about somebody, as a rule the stream's own subject. A fresh event holds
     them in clear; the ledger seals them under the subject's key, so a stored event holds sealed text.
+    `of_origin` names those of the personal fields that tell where a request came from: they end with their month too.
     `hidden` names those of the personal fields that no reader is ever shown, auditors included (a password's hash).
     Fields added later have defaults, and no field ever changes its meaning.
     """
 
     type: ClassVar[str]
     personal: ClassVar[tuple[str, ...]] = ()
+    of_origin: ClassVar[tuple[str, ...]] = ()
     hidden: ClassVar[tuple[str, ...]] = ()
 
     def subject(self, stream: str) -> str:

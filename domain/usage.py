@@ -58,6 +58,7 @@ class TokenFirstSeen(Event, frozen=True, kw_only=True):
 
     type = "usage.token_first_seen"
     personal = ("told_ip", "told_user_agent")
+    of_origin = personal
 
     kind: Kind
     client_id: str | None = None
@@ -80,6 +81,7 @@ class TokenSeen(Event, frozen=True, kw_only=True):
 
     type = "usage.token_seen"
     personal = ("told_ip", "told_user_agent")
+    of_origin = personal
 
     kind: Kind
     client_id: str | None = None

@@ -33,7 +33,8 @@ class Privacy:
             clear = getattr(event, name)
             if clear is None:
                 continue
-            sealed[name] = self._sealer.seal(connection, subject, now, event_id, name, clear)
+            seal = self._sealer.seal_origin if name in event.of_origin else self._sealer.seal
+            sealed[name] = seal(connection, subject, now, event_id, name, clear)
             if name in INDEXED:
                 indexes[name] = self.index(name, realm, clear)
         return (msgspec.structs.replace(event, **sealed) if sealed else event), indexes
@@ -41,7 +42,7 @@ class Privacy:
     def seal_origin(
         self, connection: Connection, origin: Origin, event_id: str, now: Moment, person: str | None = None
     ) -> tuple[str | None, str | None]:
-        """Address and user agent, sealed under the key of the person or client who asked, or of the day's strangers.
+        """Address and user agent, sealed under the keys of the month and of who asked: person, client, or a stranger.
 
         `person` is whose own device it came from, whichever client asks there.
         """
@@ -58,9 +59,9 @@ class Privacy:
             subject = anonymous_subject(now)
         ip = agent = None
         if origin.ip is not None:
-            ip = self._sealer.seal(connection, subject, now, event_id, "ip", origin.ip)
+            ip = self._sealer.seal_origin(connection, subject, now, event_id, "ip", origin.ip)
         if origin.user_agent is not None:
-            agent = self._sealer.seal(connection, subject, now, event_id, "user_agent", origin.user_agent)
+            agent = self._sealer.seal_origin(connection, subject, now, event_id, "user_agent", origin.user_agent)
         return ip, agent
 
     def seal(self, connection: Connection, subject: str, now: Moment, place: str, field: str, text: str) -> Sealed:
@@ -72,7 +73,7 @@ class Privacy:
         return self._blind_index.index(field, realm, value)
 
     def open(self, connection: Connection, value: Sealed | str | None) -> str | None:
-        """A sealed value in clear, from a state or from a row; None for none, and for one whose subject was erased."""
+        """A sealed value in clear, from a state or from a row; None for none, and for one whose key is gone."""
         if isinstance(value, str):
             value = parse(value)
         if value is None:

@@ -1,12 +1,15 @@
 """Sealing of personal data: what an immutable event holds about a person is unreadable once that person's key is gone.
 
-The key of a value is derived by HKDF (RFC 5869) from the key of the subject it is about and the key of its month, so
-that destroying either is enough. A value is AES-256-GCM (NIST SP 800-38D) with a random 96-bit nonce; as associated
-data it is bound to this scheme, its keys, its event and its field, so it cannot be moved to another place.
+The key of a value is derived by HKDF (RFC 5869) from the key of the subject it is about. Into that of a value which
+tells where a request came from (an address, a user agent) goes the key of its month too, so that destroying either ends
+it: addresses end with their month, and what a person told of themselves with the person alone. A value is AES-256-GCM
+(NIST SP 800-38D) with a random 96-bit nonce; as associated data it is bound to this scheme, its keys, its event and its
+field, so it cannot be moved to another place.
 """
 
 import binascii
 import os
+from collections.abc import Sequence
 from typing import NamedTuple
 
 from cryptography.exceptions import InvalidTag
@@ -20,6 +23,9 @@ from security.lru import Lru
 from security.vault import Found, Vault
 
 SCHEME = "s1"
+ORIGIN = "origin:"
+"""How the vault's names of the months begin in which requests came from somewhere."""
+
 _LATELY = 4_096
 """Texts that are remembered after they were sealed: at least so many, and at most twice."""
 _NONCE_BYTES = 12
@@ -34,7 +40,7 @@ class SealBroken(Exception):
 
 
 class _Slot(NamedTuple):
-    """What values of one subject and month share; no cipher once a key is destroyed. Good for one generation only."""
+    """What values under the same keys share; no cipher once one is destroyed. Good for one generation only."""
 
     cipher: AESGCM | None
     head: str
@@ -53,9 +59,9 @@ class _Lately(NamedTuple):
         return "_Lately"
 
 
-def month_subject(month: str) -> str:
-    """The vault's name for the key of a month `YYYY-MM`."""
-    return f"month:{month}"
+def origin_subject(month: str) -> str:
+    """The vault's name for the key of what tells where the requests of a month `YYYY-MM` came from."""
+    return ORIGIN + month
 
 
 def anonymous_subject(moment: Moment) -> str:
@@ -65,8 +71,9 @@ def anonymous_subject(moment: Moment) -> str:
 
 def subject_of(sealed: str) -> str:
     """Under whose key a text was sealed; empty for what is no sealed text."""
-    parts = sealed.split(".", 2)
-    return parts[1] if len(parts) == 3 and parts[0] == SCHEME else ""
+    scheme, _, rest = sealed.partition(".")
+    subject, separator, _ = rest.partition(".")
+    return subject if scheme == SCHEME and separator else ""
 
 
 class Sealer:
@@ -74,18 +81,34 @@ class Sealer:
 
     def __init__(self, vault: Vault, *, keep: int = 4096) -> None:
         self._vault = vault
-        self._slots: Lru[tuple[str, str], _Slot] = Lru(keep)
+        self._slots: Lru[tuple[str, str | None], _Slot] = Lru(keep)
         self._lately: dict[tuple[str, str], _Lately] = {}
         self._before: dict[tuple[str, str], _Lately] = {}
 
     def seal(self, connection: Connection, subject: str, moment: Moment, event_id: str, field: str, text: str) -> str:
-        """`s1.<subject>.<YYYY-MM>.<base64url of nonce, ciphertext and tag>`; keys are made when there are none yet.
+        """`s1.<subject>.<base64url of nonce, ciphertext and tag>`; a key is made when there is none yet.
 
         `subject` holds no full stop. For a subject or month whose key is destroyed the result looks the same, but was
         sealed with a key that nobody has: what is said about an erased person from then on is erased at once.
         """
-        month = month_of(moment)
-        slot = self._kept(subject, month) or self._provide(connection, subject, month, moment)
+        return self._seal(connection, (subject, None), moment, event_id, field, text)
+
+    def seal_origin(
+        self, connection: Connection, subject: str, moment: Moment, event_id: str, field: str, text: str
+    ) -> str:
+        """The same for what tells where a request came from: `s1.<subject>.origin:<YYYY-MM>.<base64url>`."""
+        return self._seal(connection, (subject, origin_subject(month_of(moment))), moment, event_id, field, text)
+
+    def _seal(
+        self,
+        connection: Connection,
+        names: tuple[str, str | None],
+        moment: Moment,
+        event_id: str,
+        field: str,
+        text: str,
+    ) -> str:
+        slot = self._kept(names) or self._provide(connection, names, moment)
         cipher = slot.cipher or AESGCM(os.urandom(32))
         nonce = _nonce(_NONCE_BYTES)
         octets = nonce + cipher.encrypt(nonce, text.encode(), slot.associated + f"\0{event_id}\0{field}".encode())
@@ -106,11 +129,7 @@ class Sealer:
         lately = self._lately.get(place) or self._before.get(place)
         if lately is not None and lately.sealed == sealed and lately.generation == self._vault.generation:
             return lately.text
-        parts = sealed.split(".")
-        if len(parts) != 4 or parts[0] != SCHEME:
-            raise SealBroken("this is not a sealed text")
-        _, subject, month, encoded = parts
-        slot = self._kept(subject, month) or self._find(connection, subject, month)
+        slot, encoded = self._slot(connection, sealed)
         if slot.cipher is None:
             return None
         octets = _octets(encoded)
@@ -127,44 +146,45 @@ class Sealer:
         return self._slot(connection, sealed)[0].cipher is None
 
     def _slot(self, connection: Connection, sealed: str) -> tuple[_Slot, str]:
-        parts = sealed.split(".")
-        if len(parts) != 4 or parts[0] != SCHEME:
+        head, _, encoded = sealed.rpartition(".")
+        scheme, *keys = head.split(".")
+        if scheme != SCHEME or len(keys) not in (1, 2) or (len(keys) == 2 and not keys[1].startswith(ORIGIN)):
             raise SealBroken("this is not a sealed text")
-        _, subject, month, encoded = parts
-        return self._kept(subject, month) or self._find(connection, subject, month), encoded
+        names = keys[0], (keys[1] if len(keys) == 2 else None)
+        return self._kept(names) or self._find(connection, names), encoded
 
-    def _kept(self, subject: str, month: str) -> _Slot | None:
+    def _kept(self, names: tuple[str, str | None]) -> _Slot | None:
         # A destruction is rare; deriving all others again after one is cheap.
-        slot = self._slots.get((subject, month))
+        slot = self._slots.get(names)
         return slot if slot is not None and slot.generation == self._vault.generation else None
 
-    def _provide(self, connection: Connection, subject: str, month: str, moment: Moment) -> _Slot:
+    def _provide(self, connection: Connection, names: tuple[str, str | None], moment: Moment) -> _Slot:
         generation = self._vault.generation
-        own = self._vault.provide(connection, subject, moment)
-        months = self._vault.provide(connection, month_subject(month), moment)
-        return self._derive(subject, month, own, months, generation)
+        keys = [self._vault.provide(connection, name, moment) for name in names if name is not None]
+        return self._derive(names, keys, generation)
 
-    def _find(self, connection: Connection, subject: str, month: str) -> _Slot:
+    def _find(self, connection: Connection, names: tuple[str, str | None]) -> _Slot:
         generation = self._vault.generation
         try:
-            own = self._vault.find(connection, subject)
-            months = self._vault.find(connection, month_subject(month))
+            found = [self._vault.find(connection, name) for name in names if name is not None]
         except ValueError:
             raise SealBroken("a sealed text names no possible subject") from None
-        if own is None or months is None:
+        keys = [each for each in found if each is not None]
+        if len(keys) < len(found):
             raise SealBroken("the vault never had a key for a sealed text: does it belong to this log?")
-        return self._derive(subject, month, own, months, generation)
+        return self._derive(names, keys, generation)
 
-    def _derive(self, subject: str, month: str, own: Found, months: Found, generation: int) -> _Slot:
-        head = f"{SCHEME}.{subject}.{month}"
+    def _derive(self, names: tuple[str, str | None], keys: Sequence[Found], generation: int) -> _Slot:
+        head = ".".join((SCHEME, *(name for name in names if name is not None)))
         associated = b"grantlog seal\0" + head.encode()
+        own, month = keys[0].key, (keys[1].key if len(keys) == 2 else None)
         cipher = None
-        if own.key is not None and months.key is not None:
-            cipher = AESGCM(hkdf_sha256(own.key, salt=months.key, info=associated))
+        if own is not None and all(each.key is not None for each in keys):
+            cipher = AESGCM(hkdf_sha256(own, salt=month, info=associated))
         # The generation is the one before the keys were looked up: what a destruction overtook is not used again.
         slot = _Slot(cipher, head + ".", associated, generation)
-        if own.settled and months.settled:
-            self._slots.put((subject, month), slot)
+        if all(each.settled for each in keys):
+            self._slots.put(names, slot)
         return slot
 
 

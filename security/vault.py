@@ -1,8 +1,8 @@
 """The vault: the one mutable store beside the log. It holds keys and secrets, each wrapped by a master key.
 
-Subjects whose data is sealed have a key each; so has every month (`month:<YYYY-MM>`). Destroying one is how a person,
-or the addresses of a month, are erased from a log that nobody may change. A destroyed key leaves its row behind, so
-that it is never made again.
+Subjects whose data is sealed have a key each; so has every month in which requests came (`origin:<YYYY-MM>`).
+Destroying one is how a person, or the addresses of a month, are erased from a log that nobody may change. A destroyed
+key leaves its row behind, so that it is never made again.
 
 All methods work in the caller's transaction: what happens here is committed or dropped together with the event that
 tells it. Unwrapped keys are kept in memory. One that a transaction of this process made or destroyed is kept only when
@@ -151,7 +151,7 @@ class Vault:
         return row is not None and row.wrapped is not None
 
     def forget(self, subject: str) -> None:
-        """Learn that the key of a subject was destroyed and that this is committed: the log says so."""
+        """Learn that the key of a subject or month was destroyed and that this is committed: the log says so."""
         with self._lock:
             self.generation += 1
             self.overwritten += 1

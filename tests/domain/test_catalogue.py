@@ -43,6 +43,7 @@ def test_personal_values_are_told_of_clients_and_people_and_by_who_asks_for_them
     if event.personal:
         assert event.type.partition(".")[0] in ("client", "account", "audit", "incident", "usage")
     assert set(event.hidden) <= set(event.personal) <= {field.name for field in msgspec.structs.fields(event)}
+    assert set(event.of_origin) <= set(event.personal)
 
 
 @pytest.mark.parametrize("golden", files.goldens(), ids=lambda golden: f"{golden.tag}.{golden.number}")

@@ -1,6 +1,7 @@
 """Sealed values open where they were made for, nowhere else, and never again once a key is destroyed."""
 
 import os
+import re
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -8,7 +9,7 @@ from hypothesis import strategies as st
 from sqlalchemy import select
 
 from security.keyring import Keyring
-from security.sealing import SealBroken, Sealer, anonymous_subject, month_subject
+from security.sealing import SealBroken, Sealer, anonymous_subject, origin_subject
 from security.vault import Vault
 from security.vault_tables import KEYS
 
@@ -30,6 +31,12 @@ def sealed(sealer, connection, text="ada@example.test", subject=ADA, moment=JANU
     return made
 
 
+def from_there(sealer, connection, text="192.0.2.1", subject=ADA, moment=JANUARY):
+    made = sealer.seal_origin(connection, subject, moment, EVENT, "ip", text)
+    connection.commit()
+    return made
+
+
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=50)
 @given(text=st.text(), event_id=st.text("abc019", min_size=22, max_size=22), field=st.text("abc_", min_size=1))
 def test_what_was_sealed_opens(sealer, safe, connection, text, event_id, field):
@@ -39,13 +46,18 @@ def test_what_was_sealed_opens(sealer, safe, connection, text, event_id, field):
     assert Sealer(safe).open(connection, made, event_id, field) == text
 
 
-def test_the_form_of_a_sealed_text(sealer, connection):
+def test_the_form_of_a_sealed_text(sealer, safe, connection):
     made = sealed(sealer, connection)
-    assert made.startswith("s1.account:ada.2026-01.")
+    assert re.fullmatch(r"s1\.account:ada\.[\w-]+", made)
     assert "ada@" not in made
     assert sealed(sealer, connection) != made
-    subjects = set(connection.scalars(select(KEYS.c.subject)))
-    assert subjects == {ADA, "month:2026-01"} == {ADA, month_subject("2026-01")}
+    assert set(connection.scalars(select(KEYS.c.subject))) == {ADA}
+    made = from_there(sealer, connection)
+    assert re.fullmatch(r"s1\.account:ada\.origin:2026-01\.[\w-]+", made)
+    assert sealer.open(connection, made, EVENT, "ip") == Sealer(safe).open(connection, made, EVENT, "ip") == "192.0.2.1"
+    assert (
+        set(connection.scalars(select(KEYS.c.subject))) == {ADA, "origin:2026-01"} == {ADA, origin_subject("2026-01")}
+    )
 
 
 def test_another_process_opens_it(sealer, connection, elsewhere):
@@ -61,20 +73,25 @@ def test_it_opens_in_its_own_place_only(sealer, connection, event_id, field):
 
 def test_subjects_and_months_cannot_be_swapped(sealer, connection):
     of_ada, of_bob = sealed(sealer, connection), sealed(sealer, connection, subject=BOB)
-    in_february = sealed(sealer, connection, moment=FEBRUARY)
-    for swapped in (
-        of_ada.replace(ADA, BOB),
-        of_bob.replace(BOB, ADA),
-        of_ada.replace("2026-01", "2026-02"),
-        in_february.replace("2026-02", "2026-01"),
+    january, february = from_there(sealer, connection), from_there(sealer, connection, moment=FEBRUARY)
+    for field, swapped in (
+        ("email", of_ada.replace(ADA, BOB)),
+        ("email", of_bob.replace(BOB, ADA)),
+        ("email", of_ada.replace(ADA, f"{ADA}.origin:2026-01")),
+        ("email", of_ada.replace(ADA, f"{ADA}.{BOB}")),
+        ("ip", january.replace("2026-01", "2026-02")),
+        ("ip", february.replace("2026-02", "2026-01")),
+        ("ip", january.replace(".origin:2026-01", "")),
+        ("ip", january.replace(ADA, BOB)),
+        ("email", january),
     ):
         with pytest.raises(SealBroken):
-            sealer.open(connection, swapped, EVENT, "email")
+            sealer.open(connection, swapped, EVENT, field)
 
 
 def test_altering_any_character_is_noticed(sealer, connection):
     made = sealed(sealer, connection)
-    start = len("s1.account:ada.2026-01.")
+    start = len("s1.account:ada.")
     for place in range(start, len(made)):
         for character in "AQgw-_=+/.é ":
             altered = made[:place] + character + made[place + 1 :]
@@ -89,30 +106,49 @@ def test_altering_any_character_is_noticed(sealer, connection):
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=50)
 @given(text=st.text(alphabet=st.characters(exclude_characters="\0", exclude_categories=["Cs"])))
 def test_foreign_text_is_refused_without_repeating_it(sealer, connection, text):
-    for foreign in (text, f"s1.{text}", f"s1.account:ada.2026-01.{text}", f"s2.account:ada.2026-01.{text}"):
+    for foreign in (
+        text,
+        f"s1.{text}",
+        f"s1.account:ada.{text}",
+        f"s1.account:ada.origin:2026-01.{text}",
+        f"s2.account:ada.{text}",
+    ):
         with pytest.raises(SealBroken) as refused:
             sealer.open(connection, foreign, EVENT, "email")
         assert len(text) < 12 or text not in str(refused.value)
 
 
-@pytest.mark.parametrize("destroyed", [ADA, "month:2026-01"])
-def test_destroying_either_key_is_enough(sealer, safe, connection, destroyed):
-    made = sealed(sealer, connection)
-    assert sealer.open(connection, made, EVENT, "email") is not None
+@pytest.mark.parametrize("destroyed", [ADA, "origin:2026-01"])
+def test_destroying_either_key_ends_where_a_request_came_from(sealer, safe, connection, destroyed):
+    made = from_there(sealer, connection)
+    assert sealer.open(connection, made, EVENT, "ip") is not None
     safe.destroy(connection, destroyed, FEBRUARY)
-    assert sealer.open(connection, made, EVENT, "email") is None
+    assert sealer.open(connection, made, EVENT, "ip") is None
     connection.commit()
+    assert sealer.open(connection, made, EVENT, "ip") is None
+    assert Sealer(Vault(safe._keyring)).open(connection, made, EVENT, "ip") is None
+
+
+def test_a_persons_own_fields_end_with_the_person_and_outlive_every_month(sealer, safe, connection):
+    made = sealed(sealer, connection)
+    from_there(sealer, connection)
+    safe.destroy(connection, "origin:2026-01", FEBRUARY)
+    connection.commit()
+    assert sealer.open(connection, made, EVENT, "email") == "ada@example.test"
+    assert Sealer(Vault(safe._keyring)).open(connection, made, EVENT, "email") == "ada@example.test"
+    safe.destroy(connection, ADA, FEBRUARY)
     assert sealer.open(connection, made, EVENT, "email") is None
-    assert Sealer(Vault(safe._keyring)).open(connection, made, EVENT, "email") is None
 
 
 def test_others_stay_readable(sealer, safe, connection):
-    of_bob, in_february = sealed(sealer, connection, subject=BOB), sealed(sealer, connection, BOB, BOB, FEBRUARY)
+    of_bob, january = sealed(sealer, connection, subject=BOB), from_there(sealer, connection, subject=BOB)
+    february = from_there(sealer, connection, "192.0.2.2", BOB, FEBRUARY)
     safe.destroy(connection, ADA, FEBRUARY)
-    safe.destroy(connection, "month:2026-02", FEBRUARY)
+    safe.destroy(connection, "origin:2026-02", FEBRUARY)
     connection.commit()
     assert sealer.open(connection, of_bob, EVENT, "email") == "ada@example.test"
-    assert sealer.open(connection, in_february, EVENT, "email") is None
+    assert sealer.open(connection, january, EVENT, "ip") == "192.0.2.1"
+    assert sealer.open(connection, february, EVENT, "ip") is None
 
 
 def test_a_destruction_that_was_rolled_back_did_not_happen(sealer, safe, connection):
@@ -135,7 +171,7 @@ def test_another_process_learns_of_a_destruction_from_the_log(sealer, safe, conn
 def test_what_is_said_about_an_erased_person_is_erased_at_once(sealer, safe, connection):
     safe.destroy(connection, ADA, JANUARY)
     made = sealed(sealer, connection)
-    assert made.startswith("s1.account:ada.2026-01.")
+    assert made.startswith("s1.account:ada.")
     assert sealer.open(connection, made, EVENT, "email") is None
 
 
@@ -173,6 +209,6 @@ def test_few_ciphers_are_kept(safe, connection):
 def test_strangers_share_a_subject_a_day(sealer, connection):
     assert anonymous_subject(JANUARY) == anonymous_subject(JANUARY + 86_399_999_999) == "anonymous:2026-01-01"
     assert anonymous_subject(FEBRUARY) == "anonymous:2026-02-01"
-    made = sealed(sealer, connection, "192.0.2.1", anonymous_subject(JANUARY))
-    assert made.startswith("s1.anonymous:2026-01-01.2026-01.")
-    assert sealer.open(connection, made, EVENT, "email") == "192.0.2.1"
+    made = from_there(sealer, connection, subject=anonymous_subject(JANUARY))
+    assert made.startswith("s1.anonymous:2026-01-01.origin:2026-01.")
+    assert sealer.open(connection, made, EVENT, "ip") == "192.0.2.1"
