@@ -57,7 +57,7 @@ async def open_services(
         settings=settings,
         ledger=ledger,
         keyring=keyring,
-        format=Format(settings.token_prefix),
+        format=Format(settings.token_prefix, settings.former_token_prefixes),
         hasher=Hasher(
             Parameters(settings.argon2_memory, settings.argon2_time, settings.argon2_parallelism),
             threads=settings.password_concurrency,
@@ -130,7 +130,7 @@ def create(settings: Settings, keyring: Keyring, clock: Clock | None = None) -> 
         in_flight=settings.in_flight,
         secure=settings.issuer.startswith("https:"),
         log_requests=settings.log_requests,
-        prefix=settings.token_prefix,
+        prefixes=(settings.token_prefix, *settings.former_token_prefixes),
         direct=shortcuts(app, (token, introspect, revoke)),
         measure=metrics.request,
     )

@@ -6,7 +6,11 @@ from api.settings import load
 from security.keyring import open_keyring
 
 settings = load()
-configure(format=settings.log_format, level=settings.log_level, prefix=settings.token_prefix)
+configure(
+    format=settings.log_format,
+    level=settings.log_level,
+    prefixes=(settings.token_prefix, *settings.former_token_prefixes),
+)
 app = create(
     settings,
     open_keyring(settings.master_key, settings.master_key_file or settings.data_dir / "master.key", create=False),

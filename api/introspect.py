@@ -61,7 +61,7 @@ async def _post(scope: Scope, receive: Receive) -> Answer:
             origin=partial(origin, scope, actor),
             seen_by=client_id,
             told_ip=told,
-            told_user_agent=None if agent is None else masking(here.format.prefix).text(agent),
+            told_user_agent=None if agent is None else masking(*here.format.prefixes).text(agent),
         )
     if known is None or reason != "active" or not seen:
         return INACTIVE

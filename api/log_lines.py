@@ -3,6 +3,7 @@
 import logging
 import sys
 import traceback
+from collections.abc import Iterable
 from contextlib import suppress
 from contextvars import ContextVar
 from typing import Any, TextIO, cast
@@ -92,11 +93,13 @@ class Enduring:
             self._stream.flush()
 
 
-def configure(*, format: str = "auto", level: str = "info", prefix: str = "glog", stream: TextIO | None = None) -> None:
+def configure(
+    *, format: str = "auto", level: str = "info", prefixes: Iterable[str] = ("glog",), stream: TextIO | None = None
+) -> None:
     """Set logging up for the process. `stream` is standard error unless given; `auto` asks whether it is a terminal."""
     target = sys.stderr if stream is None else stream
     console = format == "console" or (format == "auto" and target.isatty())
-    masker = Masker(prefix)
+    masker = Masker(*prefixes)
     last: list[Any] = [structlog.dev.ConsoleRenderer(colors=target.isatty())] if console else [as_json]
     structlog.configure(
         processors=[

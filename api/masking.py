@@ -22,20 +22,24 @@ _STANDARD = str.maketrans("-_", "+/")
 
 
 class Masker:
-    """Replaces everything shaped like one of our secrets by its kind: `glog_at_***`; in base64, by `***`."""
+    """Replaces everything shaped like one of our secrets by its kind: `glog_at_***`; in base64, by `***`.
 
-    def __init__(self, prefix: str) -> None:
-        self.head = f"{prefix}_"
+    The prefixes are the present one and those before it.
+    """
+
+    def __init__(self, *prefixes: str) -> None:
+        self.heads = tuple(f"{prefix}_" for prefix in prefixes)
+        prefix = f"(?:{'|'.join(prefixes)})"
         # Also what was cut off or mistyped is masked: eight characters are enough to tell it from a word.
         # Where one begins right behind another, each is masked by itself.
         self.pattern = re.compile(rf"({prefix}_[a-z]{{2}})_(?:(?!{prefix}_)[0-9A-Za-z]){{8,}}")
-        self._encoded_heads = frozenset(_encoded_heads(self.head))
+        self._encoded_heads = frozenset(each for head in self.heads for each in _encoded_heads(head))
 
     def text(self, value: str) -> str:
         """The text without secrets, percent-encoded ones among them (RFC 3986 §2.1); all else stays as it is."""
         if "%" in value:
             value = self._without_percent_encoded(value)
-        if self.head in value:
+        if any(head in value for head in self.heads):
             value = self.pattern.sub(r"\1_***", value)
         if any(head in value for head in self._encoded_heads):
             value = _RUN.sub(self._without_encoded, value)
@@ -68,7 +72,7 @@ class Masker:
         # By octets: characters of several cannot be part of a secret.
         while len(texts) <= ENCODED_AT_MOST and (text := unquote(texts[-1], "latin-1")) != texts[-1]:
             texts.append(text)
-        if not any(self.head in text for text in texts):
+        if not any(head in text for text in texts for head in self.heads):
             return value
         found: list[tuple[int, int, str]] = []
         for text in reversed(texts):
@@ -93,9 +97,9 @@ class Masker:
 
 
 @lru_cache(maxsize=8)
-def masking(prefix: str) -> Masker:
-    """The masker for secrets of that prefix."""
-    return Masker(prefix)
+def masking(*prefixes: str) -> Masker:
+    """The masker for secrets of these prefixes."""
+    return Masker(*prefixes)
 
 
 def _before_decoding(text: str, found: list[tuple[int, int, str]]) -> list[tuple[int, int, str]]:

@@ -81,5 +81,5 @@ def origin(scope: Any, actor: Actor = ANONYMOUS, *, on_device: str | None = None
     arrived = arrival(scope)
     agent = header(scope, b"user-agent")
     if agent is not None:
-        agent = masking(services(scope).format.prefix).text(agent)[:USER_AGENT_LONGEST]
+        agent = masking(*services(scope).format.prefixes).text(agent)[:USER_AGENT_LONGEST]
     return Origin(actor, arrived.request_id, arrived.address, agent, on_device)

@@ -54,10 +54,18 @@ class Settings(Deployment, frozen=True, kw_only=True, forbid_unknown_fields=True
     token_prefix: Annotated[
         str,
         Meta(
-            description="First part of every secret. Changing it makes former secrets unreadable.",
+            description="First part of every new secret. Name the one before in `GRANTLOG_FORMER_TOKEN_PREFIXES`.",
             pattern="^[a-z][a-z0-9]{1,11}$",
         ),
     ] = "glog"  # noqa: S105 - the public beginning of every secret.
+    former_token_prefixes: Annotated[
+        tuple[Annotated[str, Meta(pattern="^[a-z][a-z0-9]{1,11}$")], ...],
+        Meta(
+            description="First parts of former secrets, separated by commas: these are still read, masked in what is "
+            "logged, and found where they leak.",
+            extra={"default": "none"},
+        ),
+    ] = ()
 
     argon2_memory: Annotated[
         int, Meta(description="argon2id memory of one password check, in KiB.", ge=19456, le=4194304)

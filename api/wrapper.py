@@ -1,6 +1,6 @@
 """The outermost layer: every answer has a request id and safe headers, every request one log line, nothing escapes."""
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from functools import lru_cache
 from time import perf_counter
 
@@ -60,7 +60,7 @@ class Wrapper:
         in_flight: int = 256,
         secure: bool = False,
         log_requests: bool = True,
-        prefix: str = "glog",
+        prefixes: Sequence[str] = ("glog",),
         make_id: Callable[[], str] = lambda: ordered_id(_CLOCK.now()),
         direct: Mapping[str, Direct] | None = None,
         measure: Callable[[str | None, str, int | None, float], None] = lambda *_: None,
@@ -71,7 +71,7 @@ class Wrapper:
         self.always = Always((*HEADERS, STRICT_TRANSPORT) if secure else HEADERS)
         self.log_requests = log_requests
         self.direct = direct or {}
-        self.access = AccessLog(Masker(prefix), self.direct)
+        self.access = AccessLog(Masker(*prefixes), self.direct)
         self.make_id = make_id
         self.measure = measure
         self.places = Places(in_flight, self.direct)

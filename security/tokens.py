@@ -6,6 +6,7 @@ plain SHA-256 at rest is enough: there is nothing to guess that a slow hash woul
 """
 
 import re
+from collections.abc import Iterable
 from enum import StrEnum
 from hashlib import sha256
 from hmac import compare_digest
@@ -106,16 +107,21 @@ def has_checksum(raw: str) -> bool:
 
 
 class Format:
-    """The format under one prefix, which an installation may choose: 2 to 16 of `a-z0-9`, a letter first."""
+    """The format under one prefix, which an installation may choose: 2 to 16 of `a-z0-9`, a letter first.
 
-    __slots__ = ("_heads", "_start", "prefix")
+    Secrets with a `former` prefix are still read, so that changing it ends nothing and hides no leak.
+    """
 
-    def __init__(self, prefix: str = DEFAULT_PREFIX) -> None:
+    __slots__ = ("_former", "_heads", "_start", "prefix", "prefixes")
+
+    def __init__(self, prefix: str = DEFAULT_PREFIX, former: Iterable[str] = ()) -> None:
         if _PREFIX.fullmatch(prefix) is None:
             raise ValueError("a token prefix is 2 to 16 lower-case letters and digits, a letter first")
         self.prefix = prefix
         self._start = len(prefix) + len("_at_")
         self._heads = {f"{prefix}_{kind.value}_": kind for kind in Kind}
+        self._former = tuple(Format(each) for each in dict.fromkeys(former) if each != prefix)
+        self.prefixes = (prefix, *(each.prefix for each in self._former))
 
     def mint(self, kind: Kind) -> Secret:
         """A new secret of that kind, from the system's generator."""
@@ -128,16 +134,19 @@ class Format:
         It says nothing about whether the secret was ever issued.
         """
         start = self._start
-        if len(raw) != start + _SECRET_LENGTH:
-            return None
         kind = self._heads.get(raw[:start])
-        if kind is None or not raw.isascii():
+        if kind is None:
+            return self._of_former(raw)
+        if len(raw) != start + _SECRET_LENGTH or not raw.isascii():
             return None
         secret = raw[start:]
         body = secret[:RANDOM_LENGTH]
         if not secret.isalnum() or secret[RANDOM_LENGTH:] != six_digits(crc32(body.encode("ascii"))):
             return None
         return kind
+
+    def _of_former(self, raw: str) -> Kind | None:
+        return next((kind for each in self._former if (kind := each.parse(raw)) is not None), None)
 
     def read(self, raw: str) -> Secret | None:
         """The same check for a secret that somebody presented, and its digest at once."""

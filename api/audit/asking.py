@@ -33,7 +33,7 @@ class Auditor(NamedTuple):
 
     def words(self, asked: dict[str, str | None]) -> dict[str, str]:
         """What was asked as it may be recorded: a secret in the place of an id is masked."""
-        mask = masking(self.here.format.prefix).text
+        mask = masking(*self.here.format.prefixes).text
         return {name: mask(value) for name, value in asked.items() if value is not None}
 
     def unknown(self, text: str) -> str:

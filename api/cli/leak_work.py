@@ -69,7 +69,7 @@ def masked(here: Here, words: str | None) -> str | None:
     """What somebody says about a leak, without the secrets in it."""
     from api.masking import masking
 
-    return None if words is None else masking(here.format.prefix).text(words)
+    return None if words is None else masking(*here.format.prefixes).text(words)
 
 
 async def tried(here: Here, wanted: "Containment") -> "Numbers":

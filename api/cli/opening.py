@@ -167,7 +167,7 @@ class opened:
         settings = self._settings
         ledger = await Ledger.open(settings.database_url, self._keyring, SystemClock())
         self._ledger = ledger
-        here = Here(settings, ledger, Format(settings.token_prefix), Origin(actor()))
+        here = Here(settings, ledger, Format(settings.token_prefix, settings.former_token_prefixes), Origin(actor()))
         try:
             await ledger.read(prove_key, ledger.vault, self._keyring)
             await install(ledger, self._keyring, here.format, settings.issuer, here.origin)

@@ -129,7 +129,7 @@ def _cleaned(format_: Format, text: str, raw: str) -> str:
     text = text.replace(raw, format_.mask(raw))
     for kind in Kind:
         text = re.sub(format_.pattern(kind), lambda match: format_.mask(match[0]), text)
-    return _cut(masking(format_.prefix).text(text))
+    return _cut(masking(*format_.prefixes).text(text))
 
 
 def _cut(text: str) -> str:

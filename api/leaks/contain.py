@@ -120,7 +120,7 @@ async def contain(request: Request[Any, Any, Any], data: JSONBody[Containing]) -
         wanted,
         goes_on=True,
         source="administrator",
-        evidence=None if data.evidence is None else masking(here.format.prefix).text(data.evidence),
+        evidence=None if data.evidence is None else masking(*here.format.prefixes).text(data.evidence),
     )
     await containment.prepare()
     if data.dry_run:

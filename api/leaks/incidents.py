@@ -162,7 +162,7 @@ async def close_incident(
             unchanged.append(body)
         return Reply(body, personal=("evidence", "note"))
 
-    note = None if data.note is None else masking(here.format.prefix).text(data.note)
+    note = None if data.note is None else masking(*here.format.prefixes).text(data.note)
     command = Command(incident.stream(incident_id), incident.close, {"note": note})
     try:
         answer = await carry_out(request, command, reply=reply)

@@ -98,3 +98,9 @@ def test_a_secret_is_masked_where_it_stands():
 )
 def test_other_texts_stay_as_they_are(text):
     assert masking("glog").text(text) == text
+
+
+def test_secrets_of_a_former_prefix_are_masked_too() -> None:
+    former, present = Format("old").mint(Kind.CLIENT_SECRET).reveal(), Format("new").mint(Kind.ACCESS_TOKEN).reveal()
+    assert masking("new", "old").text(f"{former} {present}") == "old_cs_*** new_at_***"
+    assert masking("new", "old").text(b64encode(f"id:{former}".encode()).decode()) == "***"

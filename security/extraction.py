@@ -1,0 +1,166 @@
+"""Every secret of ours in any text, whatever surrounds it: a log, a diff, a mail, a header.
+
+What is undone before looking is a closed list: JSON escapes (RFC 8259 §7), percent-encoding (RFC 3986 §2.1), base64 and
+base64url at each alignment (RFC 4648 §4, §5), and line breaks within a secret with blanks and the marks that diffs,
+quoted mail and shells put around them. At most two of them around each other, base64 once. The checksum tells a secret
+from what only looks like one, so that undoing too much finds nothing false.
+
+Each step is a pass of a C function over the whole text: the time is linear in its length, whatever stands there.
+"""
+
+import re
+from binascii import a2b_base64, a2b_qp
+from collections.abc import Iterable, Iterator
+from itertools import islice
+from typing import NamedTuple
+
+from security.tokens import CHECKSUM_LENGTH, RANDOM_LENGTH, Format, Kind, Secret, has_checksum
+
+LONGEST = 1 << 20
+"""Characters that a text may have."""
+
+MOST = 1_000
+"""Secrets that one report may name, and damaged ones that are told."""
+
+_BODY = f"[0-9A-Za-z]{{{RANDOM_LENGTH + CHECKSUM_LENGTH}}}"
+_KINDS = "|".join(kind.value for kind in Kind)
+
+_AROUND_BREAKS = b" \t\r\n+->|=\\"
+_BUT_BACKSLASH = _AROUND_BREAKS[:-1]
+_ESCAPE = b"\\u00"
+_STANDARD = bytes.maketrans(b"-_", b"+/")
+_NOT_BASE64 = b" \t\n>|=\\"
+_ENCODED = re.compile(rb"[0-9A-Za-z+/]{56,}")
+"""The shortest secret is 42 characters long, which base64 makes 56 of."""
+
+_PADDING = [b"A" * (4 + missing) for missing in range(4)]
+
+_DIFF_MARKS = re.compile(rb"\n[ \t]{0,8}[+-]")
+
+
+class Damaged(NamedTuple):
+    """What has our form and a wrong checksum, and at which character of the text it begins: mistyped, cut, invented."""
+
+    kind: Kind
+    at: int
+
+
+class Extract(NamedTuple):
+    """What a text of so many `characters` holds: each secret once, and up to `MOST` damaged ones."""
+
+    secrets: tuple[Secret, ...]
+    damaged: tuple[Damaged, ...]
+    characters: int
+
+
+def extract(text: str, format_: Format) -> Extract:
+    """Every secret with one of the format's prefixes, in the order in which they are found. Nothing of it is kept."""
+    octets = text.encode("utf-8", "surrogatepass")
+    found: dict[str, Secret] = {}
+    damaged: list[Damaged] = []
+    for prefix in format_.prefixes:
+        # What follows is looked ahead at: one secret may begin with the last letters of what looks like another.
+        # In octets the search knows by its literal beginning where it need not look.
+        pattern = re.compile(rf"{prefix}_(?=((?:{_KINDS})_{_BODY}))".encode())
+        wrong: set[bytes] = set()
+        for undone in _undone(octets):
+            for each in dict.fromkeys(pattern.findall(undone)):
+                raw = f"{prefix}_{each.decode()}"
+                if raw in found or each in wrong:
+                    continue
+                if has_checksum(raw):
+                    found[raw] = Secret(raw, Kind(each[:2].decode()))
+                else:
+                    wrong.add(each)
+        damaged += _damaged(text, prefix, wrong)
+    damaged.sort(key=lambda each: each.at)
+    return Extract(tuple(found.values()), tuple(damaged[:MOST]), len(text))
+
+
+def extract_all(texts: Iterable[str], format_: Format) -> Extract:
+    """The same of several texts, each by itself; places count through them as if they stood behind each other."""
+    found: dict[str, Secret] = {}
+    damaged: list[Damaged] = []
+    characters = 0
+    for text in texts:
+        one = extract(text, format_)
+        found.update((secret.reveal(), secret) for secret in one.secrets)
+        damaged += (each._replace(at=each.at + characters) for each in one.damaged)
+        characters += one.characters
+    return Extract(tuple(found.values()), tuple(damaged[:MOST]), characters)
+
+
+def _damaged(text: str, prefix: str, wrong: set[bytes]) -> list[Damaged]:
+    """Those that stand in the text as it is: of what was undone nobody could say where it was."""
+    pattern = re.compile(rf"{prefix}_(?=((?:{_KINDS})_{_BODY}))", re.ASCII)
+    found = (match for match in pattern.finditer(text) if match[1].encode() in wrong) if wrong else ()
+    return [Damaged(Kind(match[1][:2]), match.start()) for match in islice(found, MOST)]
+
+
+def _undone(octets: bytes) -> Iterator[bytes]:
+    """The text as it is and as each step of the list leaves it.
+
+    Both kinds of escapes are undone in one pass: a secret has no character that either begins with. What that pass
+    takes for an escape and was none, such as `%fa` before a prefix, is found where fewer passes were made.
+    """
+    octets = octets.replace(b"\r", b"\n")
+    once = _unescaped(octets)
+    for text in dict.fromkeys((octets, once, _unescaped(once), *map(_unescaped, _joined(octets)))):
+        yield from _unbroken(text)
+    for text in dict.fromkeys((octets, once)):
+        for decoded in _decoded(text):
+            yield from _unbroken(decoded)
+            if b"%" in decoded or _ESCAPE in decoded:
+                yield _unescaped(decoded)
+
+
+def _unbroken(octets: bytes) -> Iterator[bytes]:
+    """The text, and the same without line breaks and all that may be around one, wherever it stands."""
+    yield octets
+    if b"\n" in octets or b"\r" in octets:
+        yield octets.translate(None, _AROUND_BREAKS)
+
+
+def _joined(octets: bytes) -> Iterator[bytes]:
+    """Without line breaks and what is around them, and with all else, so that what was broken can be undone.
+
+    A backslash at the end of a line is a shell's, or the beginning of an escape.
+    """
+    if b"\n" not in octets or (b"\\" not in octets and b"%" not in octets):
+        return
+    lines = octets.split(b"\n")
+    yield b"".join([line.strip(_AROUND_BREAKS) for line in lines])
+    if b"\\\n" in octets:
+        yield b"".join([line.strip(_BUT_BACKSLASH) for line in lines])
+
+
+def _unescaped(octets: bytes) -> bytes:
+    """Without JSON's escapes and without percent-encoding. No secret has a character beyond ASCII.
+
+    Quoted-printable (RFC 2045 §6.7) has the decoder in C that passes over what is no escape, so both become that. A
+    true equals sign becomes a blank, which is as little part of a secret.
+    """
+    if b"\\" in octets:
+        octets = octets.replace(b"\\\\", b"\\").replace(b"\\n", b"\n").replace(b"\\r", b"\n").replace(b"\\t", b" ")
+    if b"%" not in octets and _ESCAPE not in octets:
+        return octets
+    return a2b_qp(octets.replace(b"=", b" ").replace(b"\r", b"\n").replace(_ESCAPE, b"=").replace(b"%", b"=")).replace(
+        b"\r", b"\n"
+    )
+
+
+def _decoded(octets: bytes) -> Iterator[bytes]:
+    """What base64 in the text stands for, at each of the four places where it may begin.
+
+    Without what breaks its lines all words of a text run together, which only moves that place. A plus or minus at the
+    beginning of a line may be a diff's or base64's own.
+    """
+    texts = [octets]
+    if _DIFF_MARKS.search(octets):
+        texts.append(_DIFF_MARKS.sub(b"\n", octets))
+    for text in texts:
+        runs = _ENCODED.findall(text.translate(_STANDARD, _NOT_BASE64))
+        # Each begins at a whole group and ends with what completes its last one, whatever is cut off at the start.
+        whole = b"".join([run + _PADDING[-len(run) % 4] for run in runs])
+        for start in range(4) if runs else ():
+            yield a2b_base64(whole[start : start - 4])

@@ -1,0 +1,187 @@
+"""Secrets are found in any text, whatever surrounds or encodes them, and nothing else is."""
+
+import json
+from base64 import b64encode, encodebytes, urlsafe_b64encode
+from collections.abc import Callable
+from urllib.parse import quote
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from security import tokens
+from security.base62 import ALPHABET
+from security.extraction import MOST, Damaged, extract, extract_all
+from security.tokens import DEFAULT, Format, Kind
+
+SECRET = tokens.mint(Kind.CLIENT_SECRET).reveal()
+OTHER = tokens.mint(Kind.ACCESS_TOKEN).reveal()
+
+Encoding = Callable[[str], str]
+
+
+def _percent(text: str) -> str:
+    return "".join(f"%{octet:02X}" for octet in text.encode())
+
+
+def _escapes(text: str) -> str:
+    return "".join(f"\\u{ord(character):04x}" if ord(character) < 0x10000 else "" for character in text)
+
+
+def _base64(text: str) -> str:
+    return b64encode(text.encode()).decode()
+
+
+def _base64url(text: str) -> str:
+    return urlsafe_b64encode(text.encode()).decode().rstrip("=")
+
+
+def _mime(text: str) -> str:
+    return encodebytes(text.encode() * 3).decode()
+
+
+def _json(text: str) -> str:
+    return json.dumps({"found": text})
+
+
+def _url(text: str) -> str:
+    return "https://app.example/cb?x=" + quote(text, safe="")
+
+
+def _diff(text: str) -> str:
+    """As a diff shows a text that was wrapped within the secret, wherever it stands."""
+    return "+ " + text[:7] + "\n+   " + text[7:20] + "\r\n-\t" + text[20:]
+
+
+def _quoted(text: str) -> str:
+    return "> > " + text[: len(text) // 2] + "\n> > " + text[len(text) // 2 :]
+
+
+def _continued(text: str) -> str:
+    return "curl -u x:" + text[:30] + "\\\n    | " + text[30:]
+
+
+ENCODINGS: dict[str, Encoding] = {
+    "json": _json,
+    "every character escaped": _escapes,
+    "query": _url,
+    "every octet percent-encoded": _percent,
+    "base64": _base64,
+    "base64url": _base64url,
+    "mime": _mime,
+    "diff": _diff,
+    "quoted mail": _quoted,
+    "shell": _continued,
+}
+BASE64 = {"base64", "base64url", "mime"}
+
+
+def found(text: str, format_: Format = DEFAULT) -> list[str]:
+    return [secret.reveal() for secret in extract(text, format_).secrets]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        SECRET,
+        f" {SECRET}",
+        f"{SECRET}\n",
+        f'client_secret="{SECRET}",',
+        f"x{SECRET}",
+        f"{SECRET}abc",
+        f"{SECRET}_",
+        f"ключ：{SECRET}。",
+        f"\x00{SECRET}\x00",
+        "glog_cs_" + SECRET,
+        "glog_at_" + ALPHABET[:32] + SECRET,
+    ],
+)
+def test_a_secret_is_found_whatever_stands_beside_it(text: str) -> None:
+    assert found(text) == [SECRET]
+
+
+@pytest.mark.parametrize("name", ENCODINGS)
+@pytest.mark.parametrize("before", ["", "a", "ab", "abc"])
+def test_a_secret_is_found_in_each_encoding_at_each_alignment(name: str, before: str) -> None:
+    assert SECRET in found("words before " + ENCODINGS[name](before + SECRET) + " and behind")
+
+
+@pytest.mark.parametrize(
+    ("outer", "inner"),
+    [(outer, inner) for outer in ENCODINGS for inner in ENCODINGS if not {outer, inner} <= BASE64],
+)
+def test_two_encodings_around_each_other_are_undone(outer: str, inner: str) -> None:
+    assert SECRET in found(ENCODINGS[outer](ENCODINGS[inner](SECRET)))
+
+
+def test_a_basic_header_is_read_as_clients_write_it() -> None:
+    """RFC 6749 §2.3.1: id and secret are form-encoded, then put together, then base64."""
+    header = "Authorization: Basic " + _base64(f"{quote('a client:1', safe='')}:{SECRET}")
+    assert found(f"> POST /oauth/token HTTP/1.1\r\n> {header}\r\n> Accept: */*\r\n") == [SECRET]
+
+
+def test_base64_in_base64_is_not_undone() -> None:
+    assert found(_base64(_base64(SECRET))) == []
+
+
+@given(
+    st.sampled_from(list(ENCODINGS)),
+    st.sampled_from(list(Kind)),
+    st.text(st.characters(codec="utf-8"), max_size=40),
+    st.text(st.characters(codec="utf-8"), max_size=40),
+)
+def test_any_text_may_be_around(name: str, kind: Kind, before: str, behind: str) -> None:
+    secret = tokens.mint(kind).reveal()
+    # What stands directly before base64 or an escape must not be taken for a part of it.
+    assert secret in found(f"{before} \n\n{ENCODINGS[name](secret)}\n\n {behind}")
+
+
+@given(st.text())
+def test_any_text_is_looked_through(text: str) -> None:
+    assert found(text) == []
+    assert extract(text, DEFAULT).characters == len(text)
+
+
+@given(st.binary(max_size=300))
+def test_any_octets_are_looked_through(octets: bytes) -> None:
+    assert found(octets.decode("utf-8", "surrogateescape")) == []
+
+
+def test_each_is_told_once_and_in_order() -> None:
+    assert found(f"{OTHER} {SECRET} {_base64(OTHER)} {_percent(SECRET)}") == [OTHER, SECRET]
+
+
+def test_a_wrong_checksum_is_damage_and_says_where() -> None:
+    wrong = SECRET[:-1] + ("0" if SECRET[-1] != "0" else "1")
+    looked_at = extract(f"é {wrong} {OTHER}", DEFAULT)
+    assert looked_at.damaged == (Damaged(Kind.CLIENT_SECRET, 2),)
+    assert [each.reveal() for each in looked_at.secrets] == [OTHER]
+
+
+def test_what_is_no_secret_is_nothing() -> None:
+    looked_at = extract("glog_cs_short glog_xx_" + "a" * 36 + " other_cs_" + SECRET[8:], DEFAULT)
+    assert (looked_at.secrets, looked_at.damaged) == ((), ())
+
+
+def test_more_damage_than_is_told_hides_no_secret() -> None:
+    text = ("glog_at_" + "a" * 36 + " ") * (MOST + 500) + SECRET
+    looked_at = extract(text, DEFAULT)
+    assert len(looked_at.damaged) == MOST
+    assert [each.reveal() for each in looked_at.secrets] == [SECRET]
+
+
+def test_former_prefixes_are_found_and_read() -> None:
+    former = Format("old").mint(Kind.REFRESH_TOKEN)
+    format_ = Format("new", ["old", "new"])
+    assert format_.prefixes == ("new", "old")
+    assert found(f"{former.reveal()} {SECRET}", format_) == [former.reveal()]
+    assert format_.parse(former.reveal()) is Kind.REFRESH_TOKEN
+    assert Format("new").parse(former.reveal()) is None
+
+
+def test_several_texts_are_one_report() -> None:
+    wrong = "glog_at_" + "a" * 36
+    looked_at = extract_all(["abc", f"{SECRET} {wrong}", SECRET], DEFAULT)
+    assert [each.reveal() for each in looked_at.secrets] == [SECRET]
+    assert looked_at.damaged == (Damaged(Kind.ACCESS_TOKEN, 3 + len(SECRET) + 1),)
+    assert looked_at.characters == 3 + len(SECRET) * 2 + 1 + len(wrong)
