@@ -15,7 +15,8 @@ from api.dashboards.secret import vault_name
 from eventstore.engines import reading
 from security.keyring import parse_keyring
 from security.vault import Vault
-from tests.cli.processes import PATIENCE, free_port, running
+from tests.cli.processes import running
+from tests.started import PATIENCE, free_port
 
 PASSWORD = "correct horse battery staple"
 

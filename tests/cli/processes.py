@@ -3,7 +3,6 @@
 import contextlib
 import os
 import signal
-import socket
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
@@ -11,14 +10,7 @@ from pathlib import Path
 
 import httpx
 
-PATIENCE = 60
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
+from tests.started import PATIENCE, end, start
 
 
 class Running:
@@ -28,7 +20,7 @@ class Running:
         self.port = int(environment["GRANTLOG_PORT"])
         self._files = [directory / "stdout", directory / "stderr"]
         with self._files[0].open("ab") as out, self._files[1].open("ab") as err:
-            self.process = subprocess.Popen(
+            self.process = start(
                 [sys.executable, "-m", "api.cli", *arguments],
                 env=os.environ | environment | {"PYTHONPATH": str(Path(__file__).parents[2])},
                 # There is no `.env` here that could add to the settings.
@@ -36,7 +28,6 @@ class Running:
                 stdin=subprocess.DEVNULL,
                 stdout=out,
                 stderr=err,
-                start_new_session=True,
             )
 
     @property
@@ -71,5 +62,4 @@ def running(*arguments: str, environment: Mapping[str, str], directory: Path) ->
     try:
         yield server.wait_until_ready()
     finally:
-        if server.process.poll() is None:
-            server.stop(signal.SIGKILL)
+        end(server.process)

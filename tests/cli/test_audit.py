@@ -23,6 +23,7 @@ from security.clock import SystemClock
 from security.keyring import parse_keyring
 from security.vault import Vault
 from tests.cli.conftest import CommandLine
+from tests.started import PATIENCE, started
 from verifier.note import Key, open_note
 
 ORIGIN = "login.example.com/log"
@@ -211,17 +212,14 @@ def test_a_receipt_for_a_secret_that_stands_on_standard_input(cli: CommandLine, 
 class TestWitness:
     def test_it_cosigns_what_grows_and_refuses_what_does_not(self, cli: CommandLine, vkey: str, tmp_path: Path) -> None:
         arguments = ("--name", "witness.example", "--log", vkey, "--data-dir", str(tmp_path / "w"), "--port", "0")
-        process = subprocess.Popen(
+        with started(
             [sys.executable, "-m", "api.cli", "witness", *arguments],
             cwd=tmp_path,
             env=os.environ | {"PYTHONPATH": str(Path(__file__).parents[2])},
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
-        )
-        try:
-            assert process.stdout is not None
-            assert process.stderr is not None
+        ) as process:
             key = process.stdout.readline().strip()
             base = process.stderr.readline().split()[-1]
             note = followed(cli)
@@ -230,9 +228,8 @@ class TestWitness:
             assert open_note(note + answer.text, [Key.parse(key)]).verified
             again = httpx.post(f"{base}add-checkpoint", content=f"old 0\n\n{note}", trust_env=False)
             assert (again.status_code, again.text) == (409, f"{len(cli.events())}\n")
-        finally:
             process.send_signal(signal.SIGTERM)
-            process.communicate(timeout=30)
+            process.communicate(timeout=PATIENCE)
         assert process.returncode == 0
         file = tmp_path / "w" / "witness.key"
         assert file.stat().st_mode & 0o777 == 0o600

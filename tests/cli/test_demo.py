@@ -12,7 +12,8 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.cli.processes import PATIENCE, Running, free_port, running
+from tests.cli.processes import Running, running
+from tests.started import PATIENCE, end, free_port
 
 SERVICE_SCOPE = (
     "clients:read clients:write people:read people:write grants:read grants:write "
@@ -130,7 +131,10 @@ def test_a_lost_file_is_exit_code_3_and_says_what_to_do(environment: dict[str, s
         server.stop()
     (Path(environment["GRANTLOG_DATA_DIR"]) / "demo.json").unlink()
     again = Running(("demo",), environment, tmp_path)
-    assert again.process.wait(PATIENCE) == 3
+    try:
+        assert again.process.wait(PATIENCE) == 3
+        with pytest.raises(ProcessLookupError):
+            os.killpg(again.process.pid, 0)
+    finally:
+        end(again.process)
     assert "is missing or unreadable. Put it back, or begin anew" in again.printed
-    with pytest.raises(ProcessLookupError):
-        os.killpg(again.process.pid, 0)

@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import signal
 import subprocess
 import sys
 
@@ -10,6 +11,7 @@ import rich_click as click
 
 from api.cli.event_line import line
 from tests.cli.conftest import CommandLine
+from tests.started import PATIENCE, started
 
 PASSWORD = "correct horse battery staple"
 
@@ -70,18 +72,18 @@ def cli_event(**data: str) -> str:
 def test_the_tail_goes_on_as_events_happen_and_ends_with_the_interrupt(cli: CommandLine) -> None:
     cli.run("client", "list")
     environment = os.environ | {name: value for name, value in cli.environment.items() if value is not None}
-    following = subprocess.Popen(
+    with started(
         [sys.executable, "-m", "api.cli", "log", "tail"],
         env=environment | {"PYTHONPATH": os.pathsep.join(sys.path)},
+        stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
-    )
-    assert following.stdout is not None
-    for _ in range(10):
-        following.stdout.readline()
-    cli.run("scope", "put", "orders:read", "See your orders")
-    assert "scope:orders:read" in following.stdout.readline()
-    following.send_signal(2)
-    rest, said = following.communicate(timeout=30)
+    ) as following:
+        for _ in range(10):
+            following.stdout.readline()
+        cli.run("scope", "put", "orders:read", "See your orders")
+        assert "scope:orders:read" in following.stdout.readline()
+        following.send_signal(signal.SIGINT)
+        rest, said = following.communicate(timeout=PATIENCE)
     assert (rest, said, following.returncode) == ("", "", 0)

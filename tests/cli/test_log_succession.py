@@ -12,9 +12,10 @@ from eventstore.transparency import published
 from eventstore.transparency.checkpoint import parse
 from eventstore.transparency.note import base64_of
 from tests.cli.conftest import CommandLine
-from tests.cli.processes import free_port, running
+from tests.cli.processes import running
 from tests.cli.test_audit import ORIGIN, followed
 from tests.databases import Databases
+from tests.started import free_port
 from verifier.note import Key, open_note
 
 NAME = "login.example.com/log-2"

@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from tests.cli.conftest import CommandLine
-from tests.cli.processes import PATIENCE, free_port, running
+from tests.cli.processes import running
+from tests.started import PATIENCE, free_port
 
 
 @pytest.fixture

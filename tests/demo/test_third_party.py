@@ -7,7 +7,7 @@ import re
 import signal
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Iterator
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,7 @@ import pytest
 from demo.authorization import Authorization, Config
 from demo.sessions import SESSIONS, Session, Sessions
 from demo.third_party import ThirdParty, read_config, shorten
+from tests.started import PATIENCE, started
 
 ISSUER = "https://id.example.test"
 CONFIG = Config(
@@ -348,7 +349,7 @@ def write(folder: Path, **config: object) -> Path:
 
 
 @pytest.fixture
-def start(tmp_path: Path) -> Callable[[], subprocess.Popen[str]]:
+def program(tmp_path: Path) -> Iterator[subprocess.Popen[str]]:
     config = write(
         tmp_path,
         issuer="http://127.0.0.1:9",
@@ -360,27 +361,21 @@ def start(tmp_path: Path) -> Callable[[], subprocess.Popen[str]]:
     )
     command = [sys.executable, "-W", "error", "-m", "demo.third_party", "--config", str(config)]
     root = Path(__file__).parents[2]
-    return lambda: subprocess.Popen(
-        command, cwd=root, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, bufsize=1
-    )
+    pipes = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    with started(command, cwd=root, **pipes, text=True, bufsize=1) as process:
+        yield process
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_the_program_serves_and_stops_cleanly(
-    start: Callable[[], subprocess.Popen[str]], number: signal.Signals
-) -> None:
-    with start() as program:
-        try:
-            assert program.stdout is not None
-            line = program.stdout.readline()
-            address = line.split()[-1]
-            with httpx.Client(base_url=address, trust_env=False) as http:
-                assert http.get("/").status_code == 200
-                assert http.get("/connect").headers["location"] == "/"
-                assert "Is the server running?" in http.get("/").text
-            program.send_signal(number)
-            out, err = program.communicate(timeout=60)
-        finally:
-            program.kill()
+def test_the_program_serves_and_stops_cleanly(program: subprocess.Popen[str], number: signal.Signals) -> None:
+    assert program.stdout is not None
+    line = program.stdout.readline()
+    address = line.split()[-1]
+    with httpx.Client(base_url=address, trust_env=False, timeout=PATIENCE) as http:
+        assert http.get("/").status_code == 200
+        assert http.get("/connect").headers["location"] == "/"
+        assert "Is the server running?" in http.get("/").text
+    program.send_signal(number)
+    out, err = program.communicate(timeout=PATIENCE)
     assert (program.returncode, out, err) == (0, "", "")
     assert re.fullmatch(r"Paperboat listens on http://127\.0\.0\.1:\d+/\n", line)

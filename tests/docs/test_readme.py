@@ -12,8 +12,9 @@ from typing import NamedTuple
 import httpx
 import pytest
 
-from tests.cli.processes import free_port, running
+from tests.cli.processes import running
 from tests.scenarios.browser import Browser
+from tests.started import free_port, started
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -118,15 +119,13 @@ async def test_the_third_partys_program_gets_access(environment: dict[str, str],
     (program,) = [text for language, text in fenced(section(heading)) if language == "python"]
     issuer = f"http://127.0.0.1:{environment['GRANTLOG_PORT']}"
     person = json.loads((Path(environment["GRANTLOG_DATA_DIR"]) / "demo.json").read_text())["person"]
-    with subprocess.Popen(
+    with started(
         [sys.executable, "-u", "-c", program, issuer, registered["client_id"], registered["client_secret"]],
         env={"NO_PROXY": "*"},
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,
     ) as process:
-        assert process.stdin is not None
-        assert process.stdout is not None
         process.stdout.readline()
         address = process.stdout.readline().strip()
         async with httpx.AsyncClient(base_url=issuer, trust_env=False) as client:

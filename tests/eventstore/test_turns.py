@@ -9,6 +9,7 @@ import pytest
 
 from eventstore import turns
 from eventstore.turns import SUFFIX, Turn
+from tests.started import started
 
 HOLD = "import sys; from eventstore.turns import Turn; t = Turn(sys.argv[1]); print(t.take(), flush=True); input()"
 
@@ -41,10 +42,9 @@ def test_who_does_not_have_it_cannot_pass_it_on(url: str) -> None:
 
 
 def test_a_process_that_is_killed_has_it_no_longer(url: str) -> None:
-    with subprocess.Popen(
+    with started(
         [sys.executable, "-c", HOLD, url], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     ) as process:
-        assert process.stdout is not None
         assert process.stdout.readline() == "True\n"
         mine = Turn(url)
         assert not mine.take()

@@ -12,8 +12,8 @@ from api.notifications.delivering import Notifier, Told
 from eventstore.ledger import Ledger
 from projections import outbox
 from security.clock import ManualClock
-from tests.cli.processes import free_port
 from tests.notifications.conftest import EVIDENCE, report
+from tests.started import free_port
 
 pytestmark = pytest.mark.anyio
 

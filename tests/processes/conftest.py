@@ -3,7 +3,6 @@
 import asyncio
 import os
 import signal
-import socket
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Callable
@@ -14,6 +13,7 @@ import httpx
 import pytest
 
 from security.keyring import new_master_key, parse_keyring
+from tests import started
 from tests.scenarios.world import World, open_world
 
 READY_WITHIN = 60
@@ -29,8 +29,7 @@ class Served:
 
     def kill(self) -> None:
         """Ends it as a power cut would: no handler runs, in it or in its workers."""
-        os.killpg(self.process.pid, signal.SIGKILL)
-        self.process.wait()
+        started.end(self.process)
 
     def stop(self) -> int:
         """Ends it as an operator would; its exit code."""
@@ -66,9 +65,7 @@ async def start(database_url: str, tmp_path: Path, master_key: str) -> AsyncIter
     running: list[Served] = []
 
     async def begin(*, workers: int = 1) -> Served:
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            port = probe.getsockname()[1]
+        port = started.free_port()
         environment = {name: value for name, value in os.environ.items() if not name.startswith("GRANTLOG_")} | {
             "GRANTLOG_PORT": str(port),
             "GRANTLOG_WORKERS": str(workers),
@@ -78,14 +75,13 @@ async def start(database_url: str, tmp_path: Path, master_key: str) -> AsyncIter
             "GRANTLOG_LOG_REQUESTS": "0",
         }
         log = (tmp_path / f"server-{len(running)}.log").open("wb")
-        process = subprocess.Popen(
+        process = started.start(
             [Path(sys.executable).with_name("grantlog"), "serve"],
             env=environment,
             cwd=tmp_path,
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=log,
-            start_new_session=True,
         )
         log.close()
         served = Served(process, f"http://127.0.0.1:{port}")
@@ -95,8 +91,7 @@ async def start(database_url: str, tmp_path: Path, master_key: str) -> AsyncIter
 
     yield begin  # type: ignore[misc]
     for served in running:
-        if served.process.poll() is None:
-            served.kill()
+        served.kill()
 
 
 async def _ready(served: Served, log: Path) -> None:

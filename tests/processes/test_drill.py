@@ -22,10 +22,11 @@ import pymerkle
 import pytest
 
 from security.keyring import new_master_key
-from tests.cli.processes import free_port, running
+from tests.cli.processes import running
 from tests.databases import Databases
 from tests.processes import hostile
 from tests.processes.hostile import Attack, KeyHolder, unprotected
+from tests.started import free_port
 from verifier.memory import Memory
 from verifier.note import Cosigner, Key
 from verifier.witness import Witness

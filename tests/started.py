@@ -1,0 +1,81 @@
+"""Processes that tests start: they heed the signals that tests rely on, and are gone when the test ends, however."""
+
+import contextlib
+import os
+import random
+import signal
+import socket
+import subprocess
+import threading
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+PATIENCE = 60
+"""Seconds to wait for what takes one or two on an idle machine."""
+
+LONGEST = 240
+"""Seconds after which a process is ended, so that nobody who reads from it waits for ever; pytest gives up at 300."""
+
+_RELIED_ON = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT)
+
+
+PORTS = range(10_000, 32_768)
+"""Below those that Linux gives to connections, any of which may be taken the moment after somebody looked."""
+
+
+def free_port() -> int:
+    """A port of 127.0.0.1 that nobody listens on."""
+    while True:
+        port = random.choice(PORTS)  # noqa: S311 - so that tests side by side do not meet, no secret
+        with socket.socket() as probe, contextlib.suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return port
+
+
+@contextlib.contextmanager
+def heeding_signals() -> Iterator[None]:
+    """Within it, a process that is started heeds the signals that this one was told to ignore.
+
+    What is ignored is inherited (POSIX, exec), and a shell lets its background jobs ignore the interrupt.
+    """
+    ignored = [number for number in _RELIED_ON if signal.getsignal(number) is signal.SIG_IGN]
+    for number in ignored:
+        signal.signal(number, signal.SIG_DFL)
+    try:
+        yield
+    finally:
+        for number in ignored:
+            signal.signal(number, signal.SIG_IGN)
+
+
+def start(command: Sequence[str | Path], **given: Any) -> "subprocess.Popen[Any]":
+    """A process in a group of its own, which `end` ends with all its children; `given` is Popen's."""
+    with heeding_signals():
+        return subprocess.Popen(command, start_new_session=True, **given)
+
+
+def end(process: "subprocess.Popen[Any]") -> None:
+    """Ends it as a power cut would: no handler runs, in it or in its children. It may have ended by itself."""
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
+    for pipe in (process.stdin, process.stdout, process.stderr):
+        if pipe is not None:
+            # What was never read is nobody's any more.
+            with contextlib.suppress(OSError):
+                pipe.close()
+    process.wait()
+
+
+@contextlib.contextmanager
+def started(command: Sequence[str | Path], **given: Any) -> Iterator["subprocess.Popen[Any]"]:
+    """A process that is gone afterwards whatever happened, and after `LONGEST` seconds in any case."""
+    process = start(command, **given)
+    limit = threading.Timer(LONGEST, os.killpg, (process.pid, signal.SIGKILL))
+    limit.start()
+    try:
+        yield process
+    finally:
+        limit.cancel()
+        limit.join()
+        end(process)

@@ -1,0 +1,67 @@
+"""What the tests' own way to start processes promises."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+
+from tests.started import PATIENCE, started
+
+SLEEPS = (
+    "import subprocess, sys; child = subprocess.Popen(['sleep', '600']); print(child.pid, flush=True); child.wait()"
+)
+
+
+@pytest.fixture
+def as_a_background_job() -> Iterator[None]:
+    """This process ignores the interrupt, as what a shell starts with `&` does."""
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("as_a_background_job")
+def test_a_process_heeds_the_interrupt_though_this_one_does_not() -> None:
+    with started([sys.executable, "-c", SLEEPS], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as process:
+        assert process.stdout.readline()
+        process.send_signal(signal.SIGINT)
+        assert process.wait(PATIENCE) == -signal.SIGINT
+    assert signal.getsignal(signal.SIGINT) is signal.SIG_IGN
+
+
+def assert_ends(pid: int) -> None:
+    """A process that is dead may stay in the list until the first process of the machine has looked."""
+    until = time.monotonic() + PATIENCE
+    while time.monotonic() < until:
+        try:
+            state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+        except (FileNotFoundError, ProcessLookupError):
+            return
+        if state in "ZX":
+            return
+        time.sleep(0.01)
+    raise AssertionError(f"{pid} still runs")
+
+
+def test_a_process_is_gone_with_its_children_when_a_test_fails() -> None:
+    children: list[int] = []
+    with suppress(AssertionError), started([sys.executable, "-c", SLEEPS], stdout=subprocess.PIPE) as process:
+        children.append(int(process.stdout.readline()))
+        raise AssertionError
+    assert process.returncode == -signal.SIGKILL
+    assert_ends(children[0])
+
+
+def test_children_are_gone_whose_parent_ended_by_itself() -> None:
+    code = "import subprocess; print(subprocess.Popen(['sleep', '600'], stdout=subprocess.DEVNULL).pid)"
+    with started([sys.executable, "-c", code], stdout=subprocess.PIPE) as process:
+        child = int(process.stdout.readline())
+        assert process.wait(PATIENCE) == 0
+        os.kill(child, 0)
+    assert_ends(child)
