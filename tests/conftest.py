@@ -3,14 +3,13 @@
 import faulthandler
 import os
 import shutil
-import tempfile
 from collections.abc import Generator, Iterator
 from pathlib import Path
 
 import pytest
 from hypothesis import settings
 
-from tests.databases import BACKENDS, Backend, Databases
+from tests.databases import BACKENDS, Backend, Databases, new_directory
 
 CI = os.environ.get("GRANTLOG_CI") == "1"
 RUN = "PYTEST_GRANTLOG_RUN"
@@ -35,11 +34,7 @@ def pytest_configure(config: pytest.Config) -> None:
         # A developer's own settings must not decide how a test ends.
         for name in [name for name in os.environ if name.startswith("GRANTLOG_") and name != "GRANTLOG_CI"]:
             del os.environ[name]
-        # Short, because the path of a socket may not exceed about a hundred characters; open, because the server
-        # runs as another user when the tests run as root.
-        directory = Path(tempfile.mkdtemp(prefix="grantlog-"))
-        directory.chmod(0o755)
-        os.environ[RUN] = str(directory)
+        os.environ[RUN] = str(new_directory())
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:
@@ -111,8 +106,10 @@ def anyio_backend() -> str:
 
 
 @pytest.fixture(scope="session")
-def databases() -> Databases:
-    return Databases(Path(os.environ[RUN]))
+def databases() -> Iterator[Databases]:
+    made = Databases(Path(os.environ[RUN]))
+    yield made
+    made.detach()
 
 
 @pytest.fixture(params=BACKENDS)

@@ -5,6 +5,7 @@ import itertools
 import os
 import shutil
 import sqlite3
+import tempfile
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
@@ -16,6 +17,29 @@ Backend = Literal["sqlite", "postgresql"]
 BACKENDS: tuple[Backend, ...] = ("sqlite", "postgresql")
 
 _numbers = itertools.count(1)
+
+MEMORY = Path("/dev/shm")  # noqa: S108 - a folder of one's own is made in it
+ROOM = 2 << 30
+"""Octets that must be free in memory, several times what a run needs."""
+
+
+def new_directory() -> Path:
+    """A folder for one run: in memory if there is room, since a busy disk makes each fresh database wait.
+
+    Short, because the path of a socket may not exceed about a hundred characters; open, because the server runs as
+    another user when the tests run as root.
+    """
+    place = str(MEMORY) if _has_room(MEMORY) else None
+    directory = Path(tempfile.mkdtemp(prefix="grantlog-", dir=place))
+    directory.chmod(0o755)
+    return directory
+
+
+def _has_room(folder: Path) -> bool:
+    # The server's programs may have to be copied there, and run.
+    if not os.access(folder, os.W_OK) or os.statvfs(folder).f_flag & os.ST_NOEXEC:
+        return False
+    return shutil.disk_usage(folder).free >= ROOM
 
 
 class Databases:
@@ -34,7 +58,7 @@ class Databases:
         """The URL of a database that holds what another one, to which nobody is connected, holds at this moment."""
         name = f"test_{os.getpid()}_{next(_numbers)}"
         if not url.startswith("sqlite"):
-            self._postgresql.administer(f'CREATE DATABASE "{name}" TEMPLATE "{_name(url)}"')
+            self._postgresql.administer(self._postgresql.copying(name, _name(url)))
             return self._postgresql.url(name)
         made = self._sqlite(name, migrated=False)
         with closing(sqlite3.connect(_file(url))) as source, closing(sqlite3.connect(_file(made))) as target:
@@ -47,6 +71,10 @@ class Databases:
             shutil.rmtree(_file(url).parent)
         else:
             self._postgresql.administer(f'DROP DATABASE "{_name(url)}" WITH (FORCE)')
+
+    def detach(self) -> None:
+        """Lets go of the server of the run. For each process of it."""
+        self._postgresql.detach()
 
     def stop(self) -> None:
         """Ends the server of the run, if one was started. For the process that owns the run."""
@@ -80,7 +108,7 @@ class Databases:
                 if first:
                     self._postgresql.administer(f'CREATE DATABASE "{template}" TEMPLATE template0')
                     _migrate(self._postgresql.url(template))
-        self._postgresql.administer(f'CREATE DATABASE "{name}" TEMPLATE "{template}"')
+        self._postgresql.administer(self._postgresql.copying(name, template))
         return self._postgresql.url(name)
 
     @contextmanager

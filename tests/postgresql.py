@@ -8,7 +8,7 @@ import subprocess
 from pathlib import Path
 from urllib.parse import quote
 
-from sqlalchemy import create_engine, text
+import psycopg
 
 SETTINGS = {
     "max_connections": "300",
@@ -17,7 +17,14 @@ SETTINGS = {
     "timezone": "UTC",
 }
 # A test's data is thrown away, so nothing is gained by waiting for the disk.
-CARELESS = {"fsync": "off", "full_page_writes": "off"}
+CARELESS = {
+    "fsync": "off",
+    "full_page_writes": "off",
+    "synchronous_commit": "off",
+    "wal_init_zero": "off",
+    # It may lie in memory.
+    "max_wal_size": "256MB",
+}
 
 
 class Unavailable(Exception):
@@ -68,6 +75,7 @@ class PostgreSQL:
         self._settings = SETTINGS if durable else SETTINGS | CARELESS
         self._directory = directory
         self._data = directory / "data"
+        self._administering: psycopg.Connection | None = None
 
     @property
     def running(self) -> bool:
@@ -88,6 +96,7 @@ class PostgreSQL:
         self._run(user, binaries / "pg_ctl", "-w", "-D", self._data, "-l", self._directory / "server.log", "start")
 
     def stop(self) -> None:
+        self.detach()
         if self.running:
             user = _unprivileged()
             self._run(user, self._binaries(user) / "pg_ctl", "-w", "-D", self._data, "-m", "immediate", "stop")
@@ -98,13 +107,27 @@ class PostgreSQL:
 
     def administer(self, *statements: str) -> None:
         """Runs statements that refuse to run inside a transaction, such as CREATE DATABASE."""
-        engine = create_engine(self.url("postgres"), isolation_level="AUTOCOMMIT")
-        try:
-            with engine.connect() as connection:
-                for statement in statements:
-                    connection.execute(text(statement))
-        finally:
-            engine.dispose()
+        if self._administering is None or self._administering.closed:
+            self._administering = psycopg.connect(
+                host=str(self._directory), user="postgres", dbname="postgres", autocommit=True
+            )
+        for statement in statements:
+            self._administering.execute(statement.encode())
+
+    def copying(self, name: str, template: str) -> str:
+        """The statement that makes a database by copying the files of another one, to which nobody is connected.
+
+        By default PostgreSQL 15 and later write the whole copy into the write-ahead log first, which takes longer.
+        """
+        self.administer()
+        strategy = "STRATEGY file_copy" if self._administering.info.server_version >= 150_000 else ""
+        return f'CREATE DATABASE "{name}" TEMPLATE "{template}" {strategy}'
+
+    def detach(self) -> None:
+        """Closes what `administer` goes on using, in each process by itself."""
+        if self._administering is not None:
+            self._administering.close()
+            self._administering = None
 
     def _binaries(self, user: int | None) -> Path:
         """The folder of the server's programs, such that `user` can reach it."""
