@@ -10,7 +10,7 @@ from api.key_proof import key_problem
 from api.services import Services, services
 from domain.event import SECOND
 from eventstore import schema
-from eventstore.commands import DatabaseAway
+from eventstore.commands import DatabaseAway, WentBack
 from eventstore.rebuilding import outdated
 from projections import PROJECTIONS
 
@@ -52,6 +52,8 @@ async def examine(here: Services) -> dict[str, str]:
     try:
         async with asyncio.timeout(ANSWERS_WITHIN):
             return await _looked_at(here)
+    except WentBack as error:
+        return {"log": str(error)}
     except (DatabaseAway, TimeoutError):
         return {"database": "does not answer"}
 

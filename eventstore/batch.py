@@ -62,7 +62,8 @@ class Batch:
         self.touched: dict[str, int] = {}
         self._swept = False
         self._erased: list[str] = []
-        writing.changes.catch_up(self.connection, self.position)
+        self._newest: str | None = None
+        writing.changes.continue_with(self.connection, self.position, doubted=locked.is_fresh)
 
     def look_up(self, requests: Iterable[Request]) -> None:
         """Finds the grants of everything that these requests present, and loads them; versions where that is enough."""
@@ -239,7 +240,7 @@ class Batch:
         pending, indexes = self._pending, self._indexes
         if pending:
             self._pending, self._indexes = [], []
-            self._writing.append(self.connection, pending, indexes)
+            self._newest = self._writing.append(self.connection, pending, indexes)
 
     def write(self) -> None:
         """Flushes and moves the head, so that nothing is left to be done but the commit."""
@@ -271,7 +272,7 @@ class Batch:
                 changes.note(stream, position)
         if self._swept:
             changes.forget(self.position)
-        changes.advance(self.position)
+        changes.advance(self.position, self._newest)
         self._writing.recent.add(self._recorded)
         for stream in self.touched:
             state, version = self._folds[stream]

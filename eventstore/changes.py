@@ -1,14 +1,17 @@
-"""Which streams changed lately, so that nothing cached can be staler than the log."""
+"""Which streams changed lately, so that nothing cached can be staler than the log, and whether it is still that log."""
 
 from collections import OrderedDict
 from collections.abc import Callable, Iterable
 from threading import Lock
+from typing import NamedTuple
 
-from sqlalchemy import Connection, bindparam, select
+from sqlalchemy import Connection, bindparam, or_, select
 
 from domain.account import Erased
 from domain.event import Moment
 from domain.streams import is_stateless
+from eventstore.commands import WentBack
+from eventstore.database_file import DatabaseFile
 from eventstore.stored import events, head
 from projections.prepared import Prepared
 
@@ -18,13 +21,32 @@ _GONE = Prepared(select(events.c.originator_id).where(*_NEWER, events.c.topic ==
 _LATER = Prepared(
     select(events.c.originator_id, events.c.id).where(*_NEWER, events.c.originator_version > 1).order_by(events.c.id)
 )
+_STATES = Prepared(
+    select(events.c.id, events.c.state).where(
+        or_(events.c.id == bindparam("known"), events.c.id == bindparam("position"))
+    )
+)
+_STATE = Prepared(select(events.c.state).where(events.c.id == bindparam("position")))
 MANY = 10_000
+
+
+class Newest(NamedTuple):
+    """The newest event that this process knows: its position and its bytes, None where it could not be read."""
+
+    position: int
+    state: str | None
 
 
 def newest(connection: Connection) -> tuple[int, Moment]:
     """Position and time of the newest event, as this connection sees the log."""
     row = _HEAD.first(connection, {})
     return (0, 0) if row is None else (row[0], row[1])
+
+
+def state_at(connection: Connection, position: int) -> str | None:
+    """The stored form of the event there; None where there is none."""
+    row = _STATE.first(connection, {"position": position})
+    return None if row is None else row[0]
 
 
 class Changes:
@@ -36,10 +58,25 @@ class Changes:
     and a value older than that is computed again. Any thread may tell and ask.
     """
 
-    def __init__(self, position: int, erased: Callable[[str], None], remembered: int = 100_000) -> None:
+    def __init__(
+        self,
+        position: int,
+        erased: Callable[[str], None],
+        remembered: int = 100_000,
+        *,
+        state: str | None = None,
+        file: DatabaseFile | None = None,
+    ) -> None:
         self.erased = erased
         """Is told each stream whose subject was erased, by whichever process: its key must be forgotten here too."""
+        self.known = Newest(position, state)
+        """What the log must still have, whenever it is looked at: an event that was committed stays where it is."""
+        self.went_back: str | None = None
+        """Why nothing that this process remembers is true any more, in words. Once it is said, it stays said."""
+        self.on_going_back: Callable[[str, Newest], None] = lambda reason, known: None
+        """Is told when that is noticed, at once and on whichever thread, with what was known until then."""
         self.position = position
+        self._file = file
         self.floor = position
         self._remembered = remembered
         self._changed: OrderedDict[str, int] = OrderedDict()
@@ -57,16 +94,17 @@ class Changes:
                 self.floor = max(self.floor, self._changed[oldest])
                 del self._changed[oldest]
 
-    def advance(self, position: int) -> None:
-        """Everything up to this position has been noted."""
+    def advance(self, position: int, state: str | None) -> None:
+        """Everything up to this position has been noted; `state` is the stored form of the event there."""
         with self._lock:
-            self.position = max(self.position, position)
+            if position > self.position:
+                self.known = Newest(position, state)
+                self.position = position
 
     def forget(self, position: int) -> None:
         """Too much happened elsewhere to be noted one by one: whatever is older than this position no longer holds."""
         with self._lock:
             self.floor = max(self.floor, position)
-            self.position = max(self.position, position)
 
     def holds(self, as_of: int, stream: str, others: Iterable[str] = ()) -> bool:
         """Whether a value computed at `as_of` from this stream and others is still true at `position`."""
@@ -79,17 +117,74 @@ class Changes:
         return True
 
     def catch_up(self, connection: Connection, position: int) -> None:
-        """Notes what other processes appended between the known position and `position`."""
-        known = self.position
-        if position <= known:
+        """Notes what other processes appended between the known position and `position`. Raises `WentBack`."""
+        known = self.known
+        if position <= known.position:
             return
-        between = {"known": known, "position": position}
+        between = {"known": known.position, "position": position}
+        states: dict[int, str] = dict(_STATES.all(connection, between))
+        self._compare(known, states.get(known.position))
         for (stream,) in _GONE.all(connection, between):
             self.erased(stream)
-        if position - known > MANY:
+        if position - known.position > MANY:
             self.forget(position)
-            return
-        for stream, place in _LATER.all(connection, between):
-            if not is_stateless(stream):
-                self.note(stream, place)
-        self.advance(position)
+        else:
+            for stream, place in _LATER.all(connection, between):
+                if not is_stateless(stream):
+                    self.note(stream, place)
+        self.advance(position, states.get(position))
+
+    # -- whether it is still that log ---------------------------------------------------------------------------------
+    def require_sound(self) -> None:
+        """Raises `WentBack` once that was noticed."""
+        if self.went_back is not None:
+            raise WentBack(self.went_back)
+
+    def require_in_place(self) -> None:
+        """Raises `WentBack` when SQLite's file has lost its name to another: nobody looks into the one that is open."""
+        if self._file is not None and self._file.was_replaced():
+            self.go_back("another file has taken the place of its database")
+
+    def require_reached(self, before: Newest, position: int) -> None:
+        """Raises `WentBack` when a head that was asked for is behind what was `known` before it was asked for."""
+        self.require_sound()
+        if position < before.position:
+            self.go_back(f"it had {before.position} events and has {position}", before)
+
+    def continue_with(self, connection: Connection, position: int, *, doubted: bool) -> None:
+        """Has the process know the log up to the head under whose lock this is called. Raises `WentBack`.
+
+        Nobody else moves the head meanwhile, so that nothing can be known which is not there. `doubted` says that the
+        connection was made anew, which is when a position that did not move says least.
+        """
+        known = self.known
+        self.require_in_place()
+        self.require_reached(known, position)
+        if position > known.position:
+            self.catch_up(connection, position)
+        elif doubted or self._file is not None:
+            self.confirm(connection)
+
+    def confirm(self, connection: Connection) -> None:
+        """Raises `WentBack` when the newest known event is not there any more, or another one is in its place.
+
+        For who has a reason to doubt it although the position is the same: a connection that was made anew, or a file
+        that others write to as they please. It costs one look at a primary key.
+        """
+        self.require_sound()
+        known = self.known
+        if known.position:
+            self._compare(known, state_at(connection, known.position))
+
+    def go_back(self, reason: str, known: Newest | None = None) -> None:
+        """From now on everything is refused. Raises `WentBack`."""
+        with self._lock:
+            first, self.went_back = self.went_back is None, self.went_back or f"the log went back: {reason}"
+        if first:
+            self.on_going_back(self.went_back, known or self.known)
+        raise WentBack(self.went_back)
+
+    def _compare(self, known: Newest, state: str | None) -> None:
+        if known.state is not None and known.state != state:
+            what = "is missing" if state is None else "is another one than before"
+            self.go_back(f"the event at position {known.position} {what}", known)

@@ -83,3 +83,11 @@ class DatabaseAway(Exception):
 
     Nothing of the command was stored, unless the database went while it committed: then nobody can tell.
     """
+
+
+class WentBack(DatabaseAway):
+    """The log is not the continuation of what this process has seen (503 until it is restarted); says why.
+
+    The database was put back to an older copy, or another one has taken its place, as after a fail-over to a standby
+    that did not have everything. What this process remembers is of events that are gone.
+    """

@@ -32,6 +32,8 @@ class HeadQuestion:
         # The library forgets it when it finds the connection broken, and the event loop must be told all the same.
         self._socket = -1
         self._asked: asyncio.Future[int] | None = None
+        self.connections = 0
+        """How many it has had: with each further one the answers may come from another server."""
         self._result: Any = None
         self._sql = str(select(head.c.position).where(head.c.id == 1).compile(
             dialect=engine.dialect, compile_kwargs={"literal_binds": True}
@@ -42,6 +44,7 @@ class HeadQuestion:
         if self._driver is None:
             self._driver = await self._loop.run_in_executor(None, self._connect)
             self._socket = self._driver.fileno()
+            self.connections += 1
             self._loop.add_reader(self._socket, self._read)
         asked: asyncio.Future[int] = self._loop.create_future()
         self._asked = asked

@@ -14,9 +14,10 @@ from eventstore.application import Log
 from eventstore.arrivals import Arrivals
 from eventstore.aside import Aside
 from eventstore.batch import Request
-from eventstore.changes import Changes, newest
+from eventstore.changes import Changes, newest, state_at
 from eventstore.commands import Command, DatabaseAway, Executed, Origin, Overloaded, Step
 from eventstore.committer import Committer, InlineCommitter, ThreadCommitter
+from eventstore.database_file import DatabaseFile
 from eventstore.engines import empty_write_ahead_log, is_sqlite, reading, writing
 from eventstore.mapper import LogMapper
 from eventstore.privacy import Privacy
@@ -86,13 +87,16 @@ class Ledger:
         try:
             with read_engine.connect() as connection:
                 position, _ = newest(connection)
+                state = state_at(connection, position)
         except OperationalError as error:
             raise DatabaseAway(type(error).__name__) from error
         log = Log(write_engine)
         mapper = log.mapper
         assert isinstance(mapper, LogMapper)  # noqa: S101 - tells the type checker what construct_mapper made
         vault = Vault(keyring)
-        changes = Changes(position, vault.forget)
+        changes = Changes(
+            position, vault.forget, state=state, file=DatabaseFile(write_engine.url) if is_sqlite(url) else None
+        )
         parts = Writing(
             log.events,
             changes,
@@ -200,6 +204,8 @@ class Ledger:
         """
         if self._aside is None:
             return await self.maintain(work, *args, **kwargs)
+        # What followed a log that went back must not go on with it.
+        await self._reader.settled()
         return await self._aside.run(work, *args, **kwargs)
 
     async def wipe(self) -> None:

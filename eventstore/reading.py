@@ -67,6 +67,7 @@ class InlineReader:
 
     def run_inline(self, read: Callable[Concatenate[Connection, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
         """The same without a coroutine."""
+        self._changes.require_sound()
         try:
             return read(self._connection, *args, **kwargs)
         except DBAPIError as error:
@@ -83,14 +84,26 @@ class InlineReader:
         if self.is_settled:
             return
         asyncio.get_running_loop().call_soon(self._forget)
+        self._changes.require_sound()
+        self._changes.require_in_place()
         try:
             (version,) = self._data_version.execute("PRAGMA data_version").fetchone()
+            if version != self._seen:
+                self._follow()
+                self._seen = version
         except sqlite3.Error as error:
             raise DatabaseAway(type(error).__name__) from error
-        if version != self._seen:
-            self._changes.catch_up(self._connection, newest(self._connection)[0])
-            self._seen = version
         self.is_settled = True
+
+    def _follow(self) -> None:
+        # First what is known: what a thread of this process commits meanwhile is beyond it.
+        changes, known = self._changes, self._changes.known
+        position = newest(self._connection)[0]
+        changes.require_reached(known, position)
+        if position > known.position:
+            changes.catch_up(self._connection, position)
+        else:
+            changes.confirm(self._connection)
 
     def _forget(self) -> None:
         self.is_settled = False
@@ -120,10 +133,12 @@ class ThreadReader:
         self._patience: asyncio.TimerHandle | None = None
         self._at_once = threads
         self._gatherings: dict[Callable[..., Any], Gathering[Any, Any]] = {}
+        self._confirmed = 0
         self.is_settled = False
 
     async def run(self, read: Callable[Concatenate[Connection, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Runs the query in a thread; raises `DatabaseAway`."""
+        self._changes.require_sound()
         return await self._loop.run_in_executor(self._threads, self._read, read, args, kwargs)
 
     async def find(self, read: Callable[[Connection, Sequence[K]], Mapping[K, T]], key: K) -> T | None:
@@ -175,11 +190,7 @@ class ThreadReader:
                 self._bear(asked)
                 error: BaseException | None = None
                 try:
-                    position = await self._question.ask()
-                    if position > self._changes.position:
-                        await self._loop.run_in_executor(
-                            self._catching_up, self._read, self._changes.catch_up, (position,), {}
-                        )
+                    await self._follow()
                 except Exception as raised:
                     error = raised
                 for waiter in asked:
@@ -194,6 +205,18 @@ class ThreadReader:
             if self._patience is not None:
                 self._patience.cancel()
                 self._patience = None
+
+    async def _follow(self) -> None:
+        """Asks how far the log has come and catches up. Raises `WentBack` where it is not that log any more."""
+        # First what is known: what the writer commits while the question is on its way is beyond it.
+        changes, known = self._changes, self._changes.known
+        position = await self._question.ask()
+        changes.require_reached(known, position)
+        if position > changes.position:
+            await self._loop.run_in_executor(self._catching_up, self._read, changes.catch_up, (position,), {})
+        elif self._question.connections != self._confirmed:
+            await self._loop.run_in_executor(self._catching_up, self._read, changes.confirm, (), {})
+        self._confirmed = self._question.connections
 
     def _bear(self, asked: list[asyncio.Future[None]]) -> None:
         """Begins to wait for the answer to a question."""

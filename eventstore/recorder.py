@@ -28,12 +28,16 @@ _STORED = _NOTIFICATION[1:]
 
 
 class Head(NamedTuple):
-    """A transaction's connection, position and time of the newest event before it, and whose the blind indexes are."""
+    """A transaction's connection, position and time of the newest event before it, and whose the blind indexes are.
+
+    `is_fresh` says that the connection was made for this transaction: it may have led to another server than before.
+    """
 
     connection: Connection
     position: int
     time: Moment
     indexed_by: str | None = None
+    is_fresh: bool = False
 
 
 class LockBusy(Exception):
@@ -53,7 +57,7 @@ class LogRecorder(SQLAlchemyApplicationRecorder):
         know where each ends: to take a connection from its pool, to tell listeners, and to begin and end by itself cost
         more than a small batch, and so does the library's session. Raises `LockBusy`, and SQLAlchemy's errors.
         """
-        connection = self._kept
+        connection, is_fresh = self._kept, self._kept is None
         if connection is None:
             engine: Any = self.datastore.engine
             connection = self._kept = engine.connect()
@@ -63,7 +67,7 @@ class LogRecorder(SQLAlchemyApplicationRecorder):
             _lock(connection, driver)
         try:
             transaction = connection.begin()
-            yield _head(connection)
+            yield _head(connection)._replace(is_fresh=is_fresh)
             transaction.rollback()
         except BaseException:
             self._kept = None
@@ -182,8 +186,8 @@ class LogStore(EventStore[str]):
     mapper: LogMapper
     recorder: LogRecorder
 
-    def append(self, connection: Connection, recorded: Sequence[Recorded]) -> None:
-        """Stores recorded events, each at its position, in the transaction of the connection."""
+    def append(self, connection: Connection, recorded: Sequence[Recorded]) -> str:
+        """Stores recorded events, each at its position, in the transaction of the connection; the last one's form."""
         stored = self.mapper.stored
         rows = [
             {
@@ -196,3 +200,5 @@ class LogStore(EventStore[str]):
             for each in recorded
         ]
         self.recorder.insert_rows(connection, rows)
+        newest: str = rows[-1]["state"]
+        return newest

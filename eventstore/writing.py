@@ -49,12 +49,13 @@ class Writing:
 
     def append(
         self, connection: Connection, recorded: Sequence[Recorded], indexes: Sequence[Mapping[str, bytes]]
-    ) -> None:
-        """Appends the events and writes their projection rows."""
-        self.store.append(connection, recorded)
+    ) -> str:
+        """Appends the events and writes their projection rows; the stored form of the last."""
+        newest = self.store.append(connection, recorded)
         rows = Rows()
         for r, index in zip(recorded, indexes, strict=True):
             for projection in self._handlers.get(r.event.type, ()):
                 for write in projection.project(r, index):
                     rows.add(write)
         rows.flush(connection)
+        return newest

@@ -65,6 +65,15 @@ class Databases:
             source.backup(target)
         return made
 
+    def put_back(self, older: str, url: str) -> None:
+        """Gives a database, whoever is connected to it, the content that a copy has."""
+        if url.startswith("sqlite"):
+            with closing(sqlite3.connect(_file(older))) as source, closing(sqlite3.connect(_file(url))) as target:
+                source.backup(target)
+            return
+        self._postgresql.administer(f'DROP DATABASE "{_name(url)}" WITH (FORCE)')
+        self._postgresql.administer(f'CREATE DATABASE "{_name(url)}" TEMPLATE "{_name(older)}"')
+
     def drop(self, url: str) -> None:
         """Throws a database away, whoever is still connected to it."""
         if url.startswith("sqlite"):

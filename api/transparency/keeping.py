@@ -42,7 +42,7 @@ class Transparency:
     @property
     def problem(self) -> str | None:
         """Why the log cannot be signed any more, in words; None when all is well."""
-        return None if self.keeper is None else self.keeper.diverged
+        return self._ledger.changes.went_back or (None if self.keeper is None else self.keeper.diverged)
 
     async def diverge(self, found: Diverged) -> None:
         """Tells the keeper what a request came upon."""

@@ -36,7 +36,9 @@ T = TypeVar("T")
 
 
 class Ledger(Protocol):
-    """The two things that the keeper needs of the ledger."""
+    """What the keeper needs of the ledger."""
+
+    async def settled(self) -> None: ...
 
     async def read(self, query: Callable[Concatenate[Connection, P], T], *args: P.args, **kwargs: P.kwargs) -> T: ...
 
@@ -86,6 +88,8 @@ class Keeper:
     async def step(self) -> bool:
         """One step of the tree, and its witnesses when it has reached the head; whether the log goes on behind it."""
         try:
+            # A log that went back is told as such, and not as one that somebody has changed.
+            await self._ledger.settled()
             mended = await self._ledger.read(examine, self._leaves)
             growth = await self._ledger.read(self._tree.grow, self._leaves)
         except Diverged as found:

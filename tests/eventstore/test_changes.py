@@ -10,7 +10,7 @@ def test_a_change_that_was_told_of_stands_when_an_older_one_is_told_of_later() -
     changes = Changes(0, erased=lambda _: None)
     changes.note("grant:a", 9)
     changes.note("grant:a", 7)
-    changes.advance(9)
+    changes.advance(9, None)
     assert not changes.holds(8, "grant:a")
     assert changes.holds(9, "grant:a")
 

@@ -6,8 +6,6 @@ given nothing but the stored events and a checkpoint that was signed before the 
 
 import json
 import os
-import subprocess
-import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -25,6 +23,7 @@ from security.keyring import new_master_key
 from tests.cli.processes import running
 from tests.databases import Databases
 from tests.processes import hostile
+from tests.processes.commands import command_line, run
 from tests.processes.hostile import Attack, KeyHolder, unprotected
 from tests.started import free_port
 from verifier.memory import Memory
@@ -80,30 +79,12 @@ class Drilled:
             (self.directory / "kept").write_text(kept)
             arguments += ("--checkpoint", "kept")
         command = ("audit", "verify", url, "--key", self.vkey, "--json", *arguments)
-        done = _command(self.directory, {}, *command)
+        done = run(self.directory, {}, *command)
         return done.returncode, json.loads(done.stdout)
 
 
 def size_of(note: str) -> int:
     return int(note.split("\n")[1])
-
-
-def command_line(directory: Path, environment: dict[str, str], *arguments: str) -> Any:
-    """What a command answers that must do what it is told."""
-    done = _command(directory, environment, *arguments, "--json")
-    assert done.returncode == 0, done.stderr
-    return json.loads(done.stdout)
-
-
-def _command(directory: Path, environment: dict[str, str], *arguments: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "api.cli", *arguments],
-        cwd=directory,
-        env=os.environ | environment | {"PYTHONPATH": str(Path(__file__).parents[2])},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
 
 
 @pytest.fixture(scope="module")

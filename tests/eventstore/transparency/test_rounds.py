@@ -127,7 +127,7 @@ async def test_growth_that_was_read_before_the_finding_is_not_signed(
     going = rounds(ledger, keeper)
 
     class Interrupted:
-        maintain = ledger.maintain
+        maintain, settled = ledger.maintain, ledger.settled
 
         async def read(self, query: object, *given: object) -> object:
             found = await ledger.read(query, *given)  # type: ignore[arg-type]

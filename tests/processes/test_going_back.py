@@ -1,0 +1,95 @@
+"""A fail-over to a standby that lacks the newest events, and a restore under a running server."""
+
+from pathlib import Path
+
+import httpx
+import pytest
+
+from security.keyring import new_master_key
+from tests.cli.processes import Running, free_port, running
+from tests.databases import Databases
+from tests.processes import hostile
+from tests.processes.commands import command_line
+
+BURST = 40
+
+
+@pytest.fixture
+def environment(database_url: str, tmp_path: Path) -> dict[str, str]:
+    port = str(free_port())
+    return {
+        "GRANTLOG_PORT": port,
+        "GRANTLOG_ISSUER": f"http://127.0.0.1:{port}",
+        "GRANTLOG_WORKERS": "2",
+        "GRANTLOG_DATABASE_URL": database_url,
+        "GRANTLOG_DATA_DIR": str(tmp_path / "data"),
+        "GRANTLOG_MASTER_KEY": new_master_key(),
+        "GRANTLOG_LOG_REQUESTS": "0",
+    }
+
+
+class Caller:
+    """A client of the server that gets, asks about and revokes tokens of its own."""
+
+    def __init__(self, server: Running, client: dict[str, str]) -> None:
+        self._auth = (client["client_id"], client["client_secret"])
+        self._base = f"http://127.0.0.1:{server.port}"
+
+    def post(self, path: str, **form: str) -> httpx.Response:
+        return httpx.post(f"{self._base}{path}", data=form, auth=self._auth, trust_env=False, timeout=60)
+
+    def token(self) -> str:
+        answer = self.post("/oauth/token", grant_type="client_credentials")
+        assert answer.status_code == 200, answer.text
+        raw: str = answer.json()["access_token"]
+        return raw
+
+    def is_active(self, raw: str) -> bool:
+        answer = self.post("/oauth/introspect", token=raw)
+        assert answer.status_code == 200, answer.text
+        active: bool = answer.json()["active"]
+        return active
+
+
+def test_no_worker_answers_or_writes_from_what_it_remembers(
+    environment: dict[str, str], database_url: str, databases: Databases, tmp_path: Path
+) -> None:
+    client = command_line(
+        tmp_path,
+        environment,
+        *("client", "register", "--name", "Service", "--grant-type", "client_credentials"),
+        *("--scope", "profile", "--scope", "introspect"),
+    )
+    with running("serve", environment=environment, directory=tmp_path) as server:
+        earlier = Caller(server, client).token()
+        assert server.stop() == 0
+    older = databases.copy(database_url)
+    try:
+        with running("serve", environment=environment, directory=tmp_path) as server:
+            caller = Caller(server, client)
+            later = [caller.token() for _ in range(10)]
+            assert caller.post("/oauth/revoke", token=earlier).status_code == 200
+            # Both workers have come to know it.
+            assert not any(caller.is_active(earlier) for _ in range(10))
+            assert all(caller.is_active(raw) for raw in later)
+            databases.put_back(older, database_url)
+            answers = [
+                answer
+                for turn in range(BURST)
+                for answer in (
+                    caller.post("/oauth/introspect", token=later[turn % len(later)]),
+                    caller.post("/oauth/introspect", token=earlier),
+                    caller.post("/oauth/token", grant_type="client_credentials"),
+                    caller.post("/oauth/revoke", token=later[turn % len(later)]),
+                )
+            ]
+            assert {answer.status_code for answer in answers} == {503}
+            assert {answer.json()["error"] for answer in answers} == {"temporarily_unavailable"}
+            assert all(int(answer.headers["retry-after"]) > 0 for answer in answers)
+            ready = server.get("/health/ready")
+            assert (ready.status_code, "went back" in ready.json()["checks"]["log"]) == (503, True)
+            assert server.stop() == 0
+        # Neither a request nor what a stopping worker still had to tell has written anything.
+        assert hostile.states(database_url) == hostile.states(older)
+    finally:
+        databases.drop(older)
