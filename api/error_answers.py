@@ -26,7 +26,7 @@ from api.arrival import arrival
 from api.log_lines import trace
 from api.oauth_errors import OAuthError
 from api.problems import FieldError, Problem
-from eventstore.commands import DatabaseAway, WentBack
+from eventstore.commands import DatabaseAway, WentBack, WrongClock
 from eventstore.commands import Overloaded as LedgerOverloaded
 from eventstore.engines import is_away
 from security.keyring import MasterKeyError
@@ -141,6 +141,8 @@ def to_problem(error: Exception, scope: Scope) -> Problem:
     if isinstance(error, WentBack):
         words = "The log is not the one that this server knew. It answers again when its operator has restarted it."
         return problems.Unavailable(words, retry_after=10, reason="log_went_back")
+    if isinstance(error, WrongClock):
+        return problems.Unavailable("This server's clock is off. Try again.", retry_after=2)
     if isinstance(error, DatabaseAway) or is_away(error):
         return problems.Unavailable("The database cannot be reached. Try again.", retry_after=2)
     if isinstance(error, MasterKeyError):

@@ -16,7 +16,7 @@ import msgspec
 from api.arrival import parse_address
 from api.settings import Settings
 from api.throttle_file import Cell, Spot, ThrottleFile
-from security.clock import SECOND, Clock, Moment, SystemClock
+from security.clock import SECOND, Moment, SteadyClock, Timer
 
 FILE = "throttle-1"
 LONGEST_KEPT = 300
@@ -54,15 +54,18 @@ class Rule(Protocol):
 class Bucket(msgspec.Struct, frozen=True):
     """`burst` attempts at once, and one more after every `interval`.
 
-    The cell's moment is when the bucket is full again, so a stored moment is all the state there is. A clock that was
-    set back cannot lock anybody out: no moment counts as further away than an empty bucket.
+    The cell's moment is when the bucket is full again, so a stored moment is all the state there is. One that is
+    further away than any failure puts it comes from another clock than this one, and counts as none.
     """
 
     burst: int
     interval: int
 
     def _full_at(self, cell: Cell, now: Moment) -> Moment:
-        return min(max(cell.moment, now), now + self.burst * self.interval)
+        emptiest = now + self.burst * self.interval
+        if cell.moment > emptiest + self.interval:
+            return now
+        return min(max(cell.moment, now), emptiest)
 
     def wait(self, cell: Cell, now: Moment) -> int:
         return max(0, self._full_at(cell, now) - (self.burst - 1) * self.interval - now)
@@ -78,22 +81,25 @@ class Bucket(msgspec.Struct, frozen=True):
 
 
 class Backoff(msgspec.Struct, frozen=True):
-    """`free` failures without delay, then `first`, twice that, and so on up to `longest` after each further one."""
+    """`free` failures without delay, then `first`, twice that, and so on up to `longest` after each further one.
+
+    The cell's moment is that of the last failure. One in the future comes from another clock, and counts as none.
+    """
 
     free: int
     longest: int
     first: int = SECOND
 
     def _failures(self, cell: Cell, now: Moment) -> int:
-        return cell.times if now - cell.moment < FORGET else 0
+        return cell.times if 0 <= now - cell.moment < FORGET else 0
 
     def wait(self, cell: Cell, now: Moment) -> int:
         beyond = self._failures(cell, now) - self.free
-        if beyond < 0:
+        if beyond < 0 or cell.moment > now:
             return 0
         # The exponent is bounded before the power is taken: failures are counted without end.
         delay = min(self.longest, self.first << min(beyond, 40))
-        return max(0, min(cell.moment, now) + delay - now)
+        return max(0, cell.moment + delay - now)
 
     def take(self, cell: Cell, now: Moment) -> Cell:
         return Cell(now, self._failures(cell, now) + 1)
@@ -177,7 +183,7 @@ class Throttle:
         self,
         file: ThrottleFile | None,
         rules: Mapping[str, Rule],
-        clock: Clock,
+        clock: Timer,
         on_wait: Callable[[str], None] = lambda rule: None,
     ) -> None:
         self._file = file
@@ -282,12 +288,13 @@ def rules(settings: Settings) -> dict[str, Rule]:
 
 
 def open_throttle(
-    settings: Settings, clock: Clock | None = None, on_wait: Callable[[str], None] = lambda rule: None
+    settings: Settings, clock: Timer | None = None, on_wait: Callable[[str], None] = lambda rule: None
 ) -> Throttle:
     """The throttle of this machine's server, in the data directory. Each worker opens it for itself, after forking.
 
-    `on_wait` is told the rule by which somebody has to wait, each time.
+    All workers must have the same clock, and one that nobody sets: what is remembered are its moments. `on_wait` is
+    told the rule by which somebody has to wait, each time.
     """
     path: Path = settings.data_dir / FILE
     file = ThrottleFile(path, SECTIONS) if settings.throttle else None
-    return Throttle(file, rules(settings), clock or SystemClock(), on_wait)
+    return Throttle(file, rules(settings), clock or SteadyClock(), on_wait)

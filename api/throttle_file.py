@@ -18,7 +18,7 @@ from pathlib import Path
 from struct import Struct
 from typing import NamedTuple
 
-MAGIC = b"grantlog throttle 1\n".ljust(32, b"\0")
+MAGIC = b"grantlog throttle 2\n".ljust(32, b"\0")
 HEAD = Struct("<32s32s32s")
 HEAD_SIZE = 128
 ENTRY = Struct("<16sqq")

@@ -91,3 +91,7 @@ class WentBack(DatabaseAway):
     The database was put back to an older copy, or another one has taken its place, as after a fail-over to a standby
     that did not have everything. What this process remembers is of events that are gone.
     """
+
+
+class WrongClock(DatabaseAway):
+    """This machine's clock is off, so that nothing can be written here (503 with Retry-After). Nothing was stored."""

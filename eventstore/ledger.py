@@ -15,6 +15,7 @@ from eventstore.arrivals import Arrivals
 from eventstore.aside import Aside
 from eventstore.batch import Request
 from eventstore.changes import Changes, newest, state_at
+from eventstore.clock_fault import clock_fault
 from eventstore.commands import Command, DatabaseAway, Executed, Origin, Overloaded, Step
 from eventstore.committer import Committer, InlineCommitter, ThreadCommitter
 from eventstore.database_file import DatabaseFile
@@ -88,6 +89,8 @@ class Ledger:
             with read_engine.connect() as connection:
                 position, _ = newest(connection)
                 state = state_at(connection, position)
+                # The first look: whatever this machine's clock says, time goes on from the log's newest event.
+                clock_fault(connection, clock)
         except OperationalError as error:
             raise DatabaseAway(type(error).__name__) from error
         log = Log(write_engine)
@@ -263,6 +266,10 @@ class Ledger:
     async def head(self) -> tuple[int, Moment]:
         """Position and time of the newest event."""
         return await self._reader.run(newest)
+
+    async def clock_fault(self) -> str | None:
+        """What is wrong with this machine's clock, in words; None if nothing is."""
+        return await self._reader.run(clock_fault, self.clock)
 
     async def close(self) -> None:
         """Finishes what was accepted and lets the database go."""

@@ -12,6 +12,7 @@ from eventsourcing_sqlalchemy.recorders import SQLAlchemyApplicationRecorder
 from sqlalchemy import Connection, insert, select, text
 
 from domain.event import Moment, Recorded
+from eventstore.clock_fault import DATABASE_TIME
 from eventstore.mapper import LogMapper
 from eventstore.stored import events, head
 from projections.prepared import Prepared, translate
@@ -21,7 +22,10 @@ CHANNEL = "grantlog_log"
 _NOTIFY = Prepared(text(f"NOTIFY {CHANNEL}"))
 
 _HEAD = Prepared(select(head.c.position, head.c.time, head.c.indexed_by).where(head.c.id == 1))
-_LOCK = f"BEGIN; SELECT position, time, indexed_by FROM {head.name} WHERE id = 1 FOR UPDATE"  # noqa: S608 - names of ours
+_LOCK = (
+    f"BEGIN; SELECT position, time, indexed_by, {DATABASE_TIME} FROM {head.name} "  # noqa: S608 - names of ours
+    "WHERE id = 1 FOR UPDATE"
+)
 
 _NOTIFICATION = (events.c.id, events.c.originator_id, events.c.originator_version, events.c.topic, events.c.state)
 _STORED = _NOTIFICATION[1:]
@@ -30,6 +34,7 @@ _STORED = _NOTIFICATION[1:]
 class Head(NamedTuple):
     """A transaction's connection, position and time of the newest event before it, and whose the blind indexes are.
 
+    `database_time` is what the database's own clock showed, where it has one, at some moment before the lock was got.
     `is_fresh` says that the connection was made for this transaction: it may have led to another server than before.
     """
 
@@ -37,6 +42,7 @@ class Head(NamedTuple):
     position: int
     time: Moment
     indexed_by: str | None = None
+    database_time: Moment | None = None
     is_fresh: bool = False
 
 

@@ -10,7 +10,8 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from eventstore import indexing_key
 from eventstore.batch import Batch, Request
-from eventstore.commands import DatabaseAway, Executed
+from eventstore.clock_fault import require_clock
+from eventstore.commands import DatabaseAway, Executed, WrongClock
 from eventstore.engines import is_away
 from eventstore.recorder import LockBusy, LogRecorder
 from eventstore.stored import events
@@ -83,7 +84,7 @@ class Transactions:
 
     def broken(self, requests: list[Request], error: Exception) -> tuple[list[Answer], Sequence[Request]]:
         """What `run` does after a transaction broke. What may have been done is never done again."""
-        if len(requests) == 1 or isinstance(error, Unknown):
+        if len(requests) == 1 or isinstance(error, Unknown | WrongClock):
             return [(request, None, _meaning(error)) for request in requests], ()
         log.info("batch_redone", commands=len(requests), error=type(error).__name__)
         answers: list[Answer] = []
@@ -99,6 +100,7 @@ class Transactions:
         with contextlib.ExitStack() as transaction:
             locked = transaction.enter_context(self._recorder.appending())
             indexing_key.require(locked.indexed_by, self._writing.indexed_by)
+            require_clock(self._clock, locked.connection, locked.time, locked.database_time)
             return Begun(Batch(self._writing, locked, self._clock.now), transaction.pop_all())
         raise AssertionError("a transaction swallows no exception")
 

@@ -22,17 +22,61 @@ _EPOCH_TIME = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
 
 
-class Clock(Protocol):
-    """Anything that tells the time."""
+OFF_AT_MOST: Moment = 2 * SECOND
+"""A clock that differs more than this from what it is held against is wrong: nothing is written by it."""
+
+
+class Timer(Protocol):
+    """Anything that counts microseconds, from whenever on."""
 
     def now(self) -> Moment: ...
 
 
+class Clock(Timer, Protocol):
+    """Anything that tells the time."""
+
+    def fault(self, newest: Moment, database: Moment | None = None) -> str | None:
+        """Why nothing may be written by this clock, in words; None while nothing is known against it.
+
+        `newest` is the time of the log's newest event, `database` what the database's own clock shows at this moment,
+        where it has one.
+        """
+
+
+def behind(now: Moment, newest: Moment, at_most: Moment = OFF_AT_MOST) -> str | None:
+    """What is wrong with a clock that is behind the newest event: every new event would get that one's time."""
+    return f"{round((newest - now) / SECOND)} s behind the newest event" if newest - now > at_most else None
+
+
+def apart(now: Moment, database: Moment) -> str | None:
+    """What is wrong with a clock that differs from the database's."""
+    if abs(now - database) <= OFF_AT_MOST:
+        return None
+    where = "ahead of" if now > database else "behind"
+    return f"{round(abs(now - database) / SECOND)} s {where} the database's clock"
+
+
 class SystemClock:
-    """The machine's own clock. It may step back; whoever needs monotone time (the ledger) sees to that itself."""
+    """The machine's own clock. It may jump: whoever runs for long has `security.watched_clock.WatchedClock`."""
 
     def now(self) -> Moment:
         return time.time_ns() // 1000
+
+    def fault(self, newest: Moment, database: Moment | None = None) -> str | None:
+        now = self.now()
+        if database is None:
+            return behind(now, newest)
+        # The node that wrote it may have been ahead by as much as this one is behind.
+        return apart(now, database) or behind(now, newest, 2 * OFF_AT_MOST)
+
+
+class SteadyClock:
+    """Time since the machine was started, its sleep included: the same for all its processes, and it never jumps."""
+
+    _WHICH = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
+
+    def now(self) -> Moment:
+        return time.clock_gettime_ns(self._WHICH) // 1000
 
 
 class ManualClock:
@@ -43,6 +87,10 @@ class ManualClock:
 
     def now(self) -> Moment:
         return self._now
+
+    def fault(self, newest: Moment, database: Moment | None = None) -> str | None:
+        """Nobody has it agree with the database's clock."""
+        return behind(self._now, newest)
 
     def set(self, moment: Moment) -> None:
         """Jump to a moment, backwards too."""

@@ -11,7 +11,7 @@ from domain import client, client_registration
 from domain.decision import Outcome, refuse
 from domain.refusal import Conflict, NotFound
 from eventstore import states
-from eventstore.commands import Command, DatabaseAway, Origin, Overloaded
+from eventstore.commands import Command, DatabaseAway, Origin, Overloaded, WrongClock
 from eventstore.ledger import Ledger, may_be_repeated
 from eventstore.stored import events
 from eventstore.transactions import Unknown
@@ -81,7 +81,7 @@ async def test_the_stored_form_is_the_contracts_leaf_and_its_personal_values_are
 
 async def test_time_never_runs_against_position(ledger: Ledger, clock: ManualClock) -> None:
     await ledger.execute(register("a"), origin=HERE)
-    clock.advance(-3600)
+    clock.advance(-2)
     await ledger.execute(disable("a"), origin=HERE)
     clock.advance(7200)
     await ledger.execute(enable("a"), origin=HERE)
@@ -89,6 +89,24 @@ async def test_time_never_runs_against_position(ledger: Ledger, clock: ManualClo
     assert times == sorted(times)
     assert times[0] == times[2]
     assert times[3] > times[2]
+
+
+async def test_a_clock_far_behind_the_newest_event_writes_nothing_until_it_is_there(
+    ledger: Ledger, clock: ManualClock
+) -> None:
+    await ledger.execute(register("a"), origin=HERE)
+    before = await stored(ledger)
+    clock.advance(-60)
+    refused = await asyncio.gather(
+        *[ledger.execute(disable("a"), origin=HERE) for _ in range(3)], return_exceptions=True
+    )
+    assert [str(error) for error in refused] == ["60 s behind the newest event"] * 3
+    assert {type(error) for error in refused} == {WrongClock}
+    assert await stored(ledger) == before
+    assert (await ledger.state("client:a")).enabled is True
+    clock.advance(58)
+    await ledger.execute(disable("a"), origin=HERE)
+    assert (await ledger.state("client:a")).enabled is False
 
 
 async def test_a_refusals_own_events_are_committed_and_the_others_are_not(ledger: Ledger) -> None:

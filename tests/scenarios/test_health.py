@@ -11,7 +11,7 @@ from tests.scenarios.world import World
 
 pytestmark = pytest.mark.anyio
 
-READS = ("settled", "head", "read")
+READS = ("settled", "read", "clock_fault")
 """What readiness asks the ledger for."""
 
 
