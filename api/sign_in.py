@@ -16,6 +16,7 @@ from eventstore.commands import Command, DatabaseAway, Executed, Origin
 from eventstore.commands import Overloaded as LedgerOverloaded
 from projections import accounts
 from security.blind_index import normalise
+from security.fair_queue import Asker
 from security.passwords import Overloaded as HasherOverloaded
 
 LONGEST_NAME = names.EMAIL_MAXIMUM
@@ -51,13 +52,15 @@ async def verify(here: Services, realm_name: str, name: str, password: str, orig
     `name` is a username or an e-mail address; failures become facts, grouped by account and address.
     """
     # In the very form under which people are found, so that no spelling of a name counts anew.
-    attempt = here.throttle.begin(*throttle.sign_in(realm_name, normalise(name[:LONGEST_NAME]), origin.ip))
+    typed = normalise(name[:LONGEST_NAME])
+    attempt = here.throttle.begin(*throttle.sign_in(realm_name, typed, origin.ip))
     if attempt.retry_after is not None:
         raise Wait(attempt.retry_after)
+    asker = Asker(throttle.group(origin.ip), f"{realm_name} {typed}")
     try:
         state = await _find(here, realm_name, name)
         kept = None if state is None else state.password_hash
-        result = await here.hasher.verify(await here.ledger.unseal(kept), password)
+        result = await here.hasher.verify(await here.ledger.unseal(kept), password, asker)
     except (DatabaseAway, LedgerOverloaded, HasherOverloaded):
         # Nobody has judged the password, so it was not a wrong one.
         attempt.take_back()
@@ -68,7 +71,7 @@ async def verify(here: Services, realm_name: str, name: str, password: str, orig
         await asyncio.gather(_record(here, realm_name, state, reason, origin), asyncio.sleep(REFUSED_AFTER))
         raise WrongCredentials
     attempt.take_back()
-    renewed = await _rehash(here, state, kept, password, origin) if result.needs_rehash else None
+    renewed = await _rehash(here, state, kept, password, origin, asker) if result.needs_rehash else None
     return Verified(state, renewed or kept.event_id)
 
 
@@ -111,13 +114,15 @@ def _failed(stream: str, reason: str, count: int, seconds: int) -> Command:
     return Command(stream, account_sign_in.note_failed_sign_in, facts)
 
 
-async def _rehash(here: Services, state: account.State, kept: Sealed, password: str, origin: Origin) -> str | None:
+async def _rehash(
+    here: Services, state: account.State, kept: Sealed, password: str, origin: Origin, asker: Asker
+) -> str | None:
     """Keeps the same password under the stronger parameters now in force; the event with its present hash.
 
     None when the password has been changed meanwhile: the one that was verified is none any more, and whoever compares
     it under the lock must see that.
     """
-    encoded = await here.hasher.hash(password)
+    encoded = await here.hasher.hash(password, asker)
     stream = account.stream(state.account_id)
     facts = {"password_hash": encoded, "verified": kept.event_id}
     executed: Executed[None] = await here.ledger.execute(

@@ -1,7 +1,8 @@
 """Passwords: argon2id (RFC 9106), in threads of their own and never more of them than the machine can bear.
 
 A hash takes some 20 ms and 19 MiB on purpose. It must not hold up the event loop, and a flood of sign-ins must not take
-all memory: beyond the waiting room's size the caller is told that the server is overloaded.
+all memory: beyond the waiting room's size somebody is told that the server is overloaded. Whose turn it is, and who has
+to go, is fair by address and person, so that a storm of wrong passwords keeps no right one from elsewhere.
 """
 
 import asyncio
@@ -10,13 +11,15 @@ from base64 import b64encode
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from enum import StrEnum
-from threading import BoundedSemaphore, Lock
-from typing import NamedTuple, TypeVar
+from threading import Condition
+from typing import Any, NamedTuple, TypeVar
 from unicodedata import normalize
 
 import msgspec
 from argon2 import PasswordHasher, Type, extract_parameters
 from argon2.exceptions import VerifyMismatchError
+
+from security.fair_queue import Asker, FairQueue
 
 T = TypeVar("T")
 
@@ -24,6 +27,9 @@ MIN_CHARACTERS = 8
 MAX_BYTES = 1024
 _SALT_BYTES = 16
 _HASH_BYTES = 32
+
+NOBODY = Asker()
+"""For whom the server itself asks."""
 
 
 class Parameters(msgspec.Struct, frozen=True):
@@ -81,8 +87,24 @@ def _octets(password: str) -> bytes | Unacceptable:
     return Unacceptable.TOO_LONG if size > MAX_BYTES else normalize("NFKC", password).encode()
 
 
+class _Job(NamedTuple):
+    """Work that waits for a thread."""
+
+    work: Callable[[], Any]
+    future: "Future[Any]"
+
+    def __hash__(self) -> int:
+        return id(self.future)
+
+    def __eq__(self, other: object) -> bool:
+        return self is other
+
+
 class Hasher:
-    """Hashes and verifies in `threads` threads with at most `waiting` calls queued behind them."""
+    """Hashes and verifies in `threads` threads with at most `waiting` calls queued behind them.
+
+    One address has at most half of the threads at a time.
+    """
 
     def __init__(self, parameters: Parameters | None = None, *, threads: int | None = None, waiting: int = 64) -> None:
         self._parameters = parameters or Parameters()
@@ -96,20 +118,19 @@ class Hasher:
         )
         workers = threads or min(4, os.cpu_count() or 1)
         self._pool = ThreadPoolExecutor(workers, thread_name_prefix="argon2")
-        self._room = BoundedSemaphore(workers + waiting)
-        self._threads = workers
-        self._inside = 0
-        self._counting = Lock()
+        self._queue: FairQueue[_Job] = FairQueue(running=workers, share=max(1, workers // 2), room=waiting)
+        self._changing = Condition()
+        self._closed = False
         self._nobody = _hash_of_nothing(self._parameters)
 
-    async def hash(self, password: str) -> str:
+    async def hash(self, password: str, asker: Asker = NOBODY) -> str:
         """The encoded hash, salt and parameters included. Raises Overloaded; ValueError for an `unacceptable` text."""
         octets = _octets(password)
         if isinstance(octets, Unacceptable) or unacceptable(password):
             raise ValueError(f"this text cannot become a password: {unacceptable(password)}")
-        return await self._run(lambda: self._argon2.hash(octets))
+        return await self._run(asker, lambda: self._argon2.hash(octets))
 
-    async def verify(self, encoded: str | None, password: str) -> Verification:
+    async def verify(self, encoded: str | None, password: str, asker: Asker = NOBODY) -> Verification:
         """Whether this is the password. Without a hash (unknown user) the answer is no and costs the same time.
 
         So does a text that could never be a password. May raise Overloaded; raises argon2's InvalidHashError when the
@@ -118,9 +139,9 @@ class Hasher:
         octets = _octets(password)
         if encoded is None or isinstance(octets, Unacceptable):
             tried = b"" if isinstance(octets, Unacceptable) else octets
-            await self._run(lambda: self._matches(self._nobody, tried))
+            await self._run(asker, lambda: self._matches(self._nobody, tried))
             return Verification(False, False)
-        matches = await self._run(lambda: self._matches(encoded, octets))
+        matches = await self._run(asker, lambda: self._matches(encoded, octets))
         return Verification(matches, matches and self.needs_rehash(encoded))
 
     def needs_rehash(self, encoded: str) -> bool:
@@ -136,6 +157,9 @@ class Hasher:
 
     def close(self) -> None:
         """Finish what was accepted and take no more."""
+        with self._changing:
+            self._closed = True
+            self._changing.wait_for(lambda: self._queue.is_idle)
         self._pool.shutdown(wait=True)
 
     def _matches(self, encoded: str, octets: bytes) -> bool:
@@ -147,27 +171,43 @@ class Hasher:
     @property
     def waiting(self) -> int:
         """Calls that have no thread yet."""
-        return max(0, self._inside - self._threads)
+        return self._queue.waiting
 
-    async def _run(self, work: Callable[[], T]) -> T:
-        if not self._room.acquire(blocking=False):
-            raise Overloaded
-        try:
-            future = self._pool.submit(work)
-        except BaseException:
-            self._room.release()
-            raise
-        with self._counting:
-            self._inside += 1
-        # The place is given back when the thread is done, not when the caller stops waiting: a caller who hangs up
-        # must not make room for more work than there are threads.
-        future.add_done_callback(self._leave)
+    async def _run(self, asker: Asker, work: Callable[[], T]) -> T:
+        future: Future[T] = Future()
+        job = _Job(work, future)
+        with self._changing:
+            if self._closed:
+                raise RuntimeError("no password is looked at any more")
+            leaving = self._queue.put(asker, job)
+            self._begin()
+        if leaving is not None and leaving.future.set_running_or_notify_cancel():
+            leaving.future.set_exception(Overloaded())
+        # Who hangs up while waiting makes room. Work that has begun keeps its place until it is done, so that nobody
+        # can have more of it going on than there are threads.
+        future.add_done_callback(lambda _: self._leave(job))
         return await asyncio.wrap_future(future)
 
-    def _leave(self, _: "Future[T]") -> None:
-        with self._counting:
-            self._inside -= 1
-        self._room.release()
+    def _begin(self) -> None:
+        """Gives free threads to whose turn it is."""
+        while (turn := self._queue.take()) is not None:
+            self._pool.submit(self._work, *turn)
+
+    def _work(self, asker: Asker, job: _Job) -> None:
+        if job.future.set_running_or_notify_cancel():
+            try:
+                job.future.set_result(job.work())
+            except BaseException as error:
+                job.future.set_exception(error)
+        with self._changing:
+            self._queue.done(asker)
+            self._begin()
+            self._changing.notify_all()
+
+    def _leave(self, job: _Job) -> None:
+        with self._changing:
+            self._queue.remove(job)
+            self._changing.notify_all()
 
 
 def _hash_of_nothing(parameters: Parameters) -> str:

@@ -2,12 +2,14 @@
 
 import asyncio
 from pathlib import Path
+from threading import Event
 
 import pytest
 
 from domain import account, account_sign_in
 from eventstore.commands import Command, DatabaseAway
 from eventstore.commands import Overloaded as LedgerOverloaded
+from security.fair_queue import Asker
 from security.keyring import Keyring
 from security.passwords import Hasher, Parameters, Verification
 from security.passwords import Overloaded as PasswordsOverloaded
@@ -84,7 +86,7 @@ async def test_guessing_slows_the_guesser_and_nobody_else(scene: Scene) -> None:
 async def test_a_password_that_nobody_could_judge_was_no_wrong_one(
     scene: Scene, monkeypatch: pytest.MonkeyPatch, cause: Exception
 ) -> None:
-    async def busy(self: Hasher, encoded: str | None, password: str) -> Verification:
+    async def busy(self: Hasher, encoded: str | None, password: str, asker: Asker) -> Verification:
         raise cause
 
     browser = scene.world.browser()
@@ -125,9 +127,9 @@ async def test_a_password_that_is_changed_while_its_hash_is_renewed_opens_nothin
     another = await weak.hash("quite another password")
     weak.close()
 
-    async def meanwhile(self: Hasher, password: str) -> str:
+    async def meanwhile(self: Hasher, password: str, asker: Asker) -> str:
         await set_hash(another)
-        return await genuine(self, password)
+        return await genuine(self, password, asker)
 
     browser = scene.world.browser()
     page = await browser.open(scene.address())
@@ -153,3 +155,34 @@ async def test_pages_are_throttled_by_address(sqlite_url: str, tmp_path: Path, k
         assert int(page.answer.headers["retry-after"]) > 0
         assert page.answer.headers["content-type"].startswith("text/html")
         assert (await world.browser("198.51.100.2").open(scene.address())).status == 200
+
+
+async def test_a_right_password_gets_through_a_storm_of_wrong_ones(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Threads look at one password after the other, as a test that has begun them all says."""
+    hasher, looked_at, may_go_on = scene.world.services.hasher, list[str](), Event()
+    matches = hasher._matches
+
+    def held(encoded: str, octets: bytes) -> bool:
+        may_go_on.wait()
+        looked_at.append(octets.decode())
+        return matches(encoded, octets)
+
+    monkeypatch.setattr(hasher, "_matches", held)
+    stormy, at_home = scene.world.browser("198.51.100.1"), scene.world.browser()
+    stormy_page, page = await stormy.open(scene.address()), await at_home.open(scene.address())
+    wrong = [
+        asyncio.ensure_future(stormy.press(stormy_page, SIGN_IN, username=f"user{n}", password=f"wrong {n}"))
+        for n in range(25)
+    ]
+    while hasher.waiting < 24:
+        await asyncio.sleep(0)
+    right = asyncio.ensure_future(at_home.press(page, SIGN_IN, **scene.person.typed))
+    # One thread is the storm's; the other one is free for whoever comes from elsewhere, and is taken at once.
+    while hasher._queue._running_at.total() < 2:
+        await asyncio.sleep(0)
+    may_go_on.set()
+    assert (await right).status == 200
+    assert {page.status for page in await asyncio.gather(*wrong)} == {401}
+    assert scene.person.password in looked_at[:3]

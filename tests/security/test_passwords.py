@@ -1,13 +1,14 @@
 """Passwords: what is accepted, what matches, and what happens when too many come at once."""
 
 import asyncio
-from threading import Event
+from threading import Event, Semaphore
 
 import pytest
 from argon2 import PasswordHasher, Type, extract_parameters
 from argon2.exceptions import InvalidHashError
 
-from security.passwords import Hasher, Overloaded, Parameters, Unacceptable, unacceptable
+from security.fair_queue import Asker
+from security.passwords import Hasher, Overloaded, Parameters, Unacceptable, Verification, unacceptable
 
 # As cheap as argon2 goes: these tests are about behaviour.
 CHEAP = Parameters(memory=64, passes=2, lanes=1)
@@ -184,3 +185,87 @@ def test_the_room_is_left_when_the_pool_takes_no_more(hasher):
     for _ in range(200):
         with pytest.raises(RuntimeError):
             asyncio.run(hasher.verify(None, "correct horse"))
+
+
+class Held:
+    """A hasher whose threads go on when a test says so; who was looked at, in order."""
+
+    def __init__(self, threads: int, waiting: int = 64) -> None:
+        self.hasher = Hasher(CHEAP, threads=threads, waiting=waiting)
+        self.begun: list[str] = []
+        self._steps = Semaphore(0)
+        self._arrived = Semaphore(0)
+        self._matches = self.hasher._matches
+        self.hasher._matches = self._observed
+
+    def _observed(self, encoded: str, octets: bytes) -> bool:
+        self.begun.append(octets.decode())
+        self._arrived.release()
+        self._steps.acquire()
+        return self._matches(encoded, octets)
+
+    def ask(self, address: str, person: str, password: str) -> "asyncio.Task[Verification]":
+        return asyncio.ensure_future(self.hasher.verify(None, password, Asker(address, person)))
+
+    async def until_begun(self, number: int) -> list[str]:
+        """What has begun when so many more have."""
+        for _ in range(number):
+            await asyncio.to_thread(self._arrived.acquire)
+        return self.begun
+
+    def go_on(self, number: int = 1) -> None:
+        self._steps.release(number)
+
+
+async def test_a_right_password_waits_behind_no_storm_from_elsewhere():
+    held = Held(threads=1)
+    storm = [held.ask("storm", "paul", f"wrong {n}") for n in range(60)]
+    await held.until_begun(1)
+    home, other = held.ask("home", "paul", "right"), held.ask("home", "ada", "also right")
+    await asyncio.sleep(0)
+    for _ in range(4):
+        held.go_on()
+        await held.until_begun(1)
+    assert held.begun == ["wrong 0", "wrong 1", "right", "wrong 2", "also right"]
+    held.go_on(62)
+    await asyncio.gather(*storm, home, other)
+    held.hasher.close()
+
+
+async def test_an_address_has_half_of_the_threads_and_others_find_one_free():
+    held = Held(threads=4)
+    storm = [held.ask("storm", str(n), f"wrong {n}") for n in range(10)]
+    assert await held.until_begun(2) == ["wrong 0", "wrong 1"]
+    assert held.hasher.waiting == 8
+    home = held.ask("home", "paul", "right")
+    assert (await held.until_begun(1))[-1] == "right"
+    held.go_on(11)
+    await asyncio.gather(*storm, home)
+    held.hasher.close()
+
+
+async def test_a_full_room_has_place_for_who_comes_from_elsewhere():
+    held = Held(threads=1, waiting=3)
+    storm = [held.ask("storm", "paul", f"wrong {n}") for n in range(6)]
+    await held.until_begun(1)
+    home = held.ask("home", "paul", "right")
+    await asyncio.sleep(0)
+    held.go_on(4)
+    assert await home == (False, False)
+    told = await asyncio.gather(*storm, return_exceptions=True)
+    assert [isinstance(each, Overloaded) for each in told] == [False] * 3 + [True] * 3
+    held.hasher.close()
+
+
+async def test_who_hangs_up_before_their_turn_makes_room_and_costs_nothing():
+    held = Held(threads=1, waiting=1)
+    running, queued = held.ask("a", "paul", "first"), held.ask("b", "paul", "second")
+    await held.until_begun(1)
+    queued.cancel()
+    await asyncio.gather(queued, return_exceptions=True)
+    third = held.ask("c", "ada", "third")
+    await asyncio.sleep(0)
+    held.go_on(2)
+    await asyncio.gather(running, third)
+    assert held.begun == ["first", "third"]
+    held.hasher.close()

@@ -1,4 +1,4 @@
-"""A machine's clock that jumps: what is refused meanwhile, when it is right again, and that time does not jump with it."""
+"""A machine's clock that jumps: what is refused meanwhile, when it is right again, and that time does not jump."""
 
 import pytest
 
