@@ -8,6 +8,7 @@ import structlog
 from sqlalchemy import Connection
 
 from api.audit import readings
+from api.audit.retaining import Retention
 from api.leaks import credentials
 from api.notifications.delivering import Notifier
 from api.rotating import rotate_due
@@ -31,6 +32,9 @@ RESUME_EVERY = 5.0
 
 ROTATE_EVERY = 60.0
 """Seconds. Secrets that rotate on schedule are rotated that late at most."""
+
+RETAIN_EVERY = 600.0
+"""Seconds. A month whose addresses are to end does so that late at most."""
 
 WIPE_EVERY = 1.0
 """Seconds. What was destroyed in the vault is readable in SQLite's files that long, or as long as readers are busy."""
@@ -56,6 +60,7 @@ class Background:
             asyncio.create_task(_every(settings.prune_interval, self._prune)),
             asyncio.create_task(_every(RESUME_EVERY, partial(credentials.resume, self._services.ledger))),
             asyncio.create_task(_every(ROTATE_EVERY, self._rotate)),
+            asyncio.create_task(_every(RETAIN_EVERY, Retention(self._services).enforce)),
             asyncio.create_task(_every(WIPE_EVERY, self._services.ledger.wipe)),
             asyncio.create_task(_every(TELL_EVERY, notifier.distribute)),
             *(asyncio.create_task(_every(TELL_EVERY, partial(_deliver, notifier, name))) for name in notifier.names),

@@ -229,6 +229,15 @@ class Settings(Deployment, frozen=True, kw_only=True, forbid_unknown_fields=True
         Meta(description="Requests of one address to public endpoints per second, in the long run.", ge=1, le=100000),
     ] = 20
 
+    address_retention: Annotated[
+        int,
+        Meta(
+            description="Days for which network addresses and user agents are kept. A month of them ends when all of "
+            "it is older, unless a hold or an open incident names it, see [audit](audit.md).",
+            ge=1,
+            le=36500,
+        ),
+    ] = 400
     prune_interval: Annotated[Seconds, Meta(description="How often rows of expired tokens leave the token table.")] = 60
     prune_batch: Annotated[int, Meta(description="Rows that leave in one transaction.", ge=1, le=100000)] = 500
     usage_flush_interval: Annotated[

@@ -81,6 +81,7 @@ class Erased(Event, frozen=True, kw_only=True):
     """The person's key is destroyed: nobody can read their names any more. The facts remain, and so do the proofs."""
 
     type = "account.erased"
+    destroys_key = True
 
 
 EVENTS: tuple[type[Event], ...] = (

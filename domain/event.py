@@ -18,6 +18,7 @@ class Event(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     them in clear; the ledger seals them under the subject's key, so a stored event holds sealed text.
     `of_origin` names those of the personal fields that tell where a request came from: they end with their month too.
     `hidden` names those of the personal fields that no reader is ever shown, auditors included (a password's hash).
+    `destroys_key` says that the key in the vault which has the stream's name is destroyed in the same transaction.
     Fields added later have defaults, and no field ever changes its meaning.
     """
 
@@ -25,6 +26,7 @@ class Event(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     personal: ClassVar[tuple[str, ...]] = ()
     of_origin: ClassVar[tuple[str, ...]] = ()
     hidden: ClassVar[tuple[str, ...]] = ()
+    destroys_key: ClassVar[bool] = False
 
     def subject(self, stream: str) -> str:
         """Under whose key the personal fields are sealed; in almost every event that of the stream it stands in."""

@@ -1,6 +1,22 @@
 """The catalogue: every type of event, each tag once. Retired tags stay here as comments and are never used again."""
 
-from domain import account, audit, client, consent, grant, incident, log_key, realm, role, scope, server, session, usage
+from domain import (
+    account,
+    audit,
+    client,
+    consent,
+    grant,
+    hold,
+    incident,
+    log_key,
+    origin_month,
+    realm,
+    role,
+    scope,
+    server,
+    session,
+    usage,
+)
 from domain.event import Event
 
 EVENTS: tuple[type[Event], ...] = (
@@ -17,4 +33,9 @@ EVENTS: tuple[type[Event], ...] = (
     *server.EVENTS,
     *log_key.EVENTS,
     *incident.EVENTS,
+    *hold.EVENTS,
+    *origin_month.EVENTS,
 )
+
+DESTROYING: frozenset[str] = frozenset(event.type for event in EVENTS if event.destroys_key)
+"""The types with which the key that has the stream's name is destroyed in the vault."""

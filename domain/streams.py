@@ -2,7 +2,23 @@
 
 from types import ModuleType
 
-from domain import account, audit, client, consent, grant, incident, log_key, realm, role, scope, server, session, usage
+from domain import (
+    account,
+    audit,
+    client,
+    consent,
+    grant,
+    hold,
+    incident,
+    log_key,
+    origin_month,
+    realm,
+    role,
+    scope,
+    server,
+    session,
+    usage,
+)
 
 AGGREGATES: dict[str, ModuleType] = {
     "client": client,
@@ -18,6 +34,8 @@ AGGREGATES: dict[str, ModuleType] = {
     "server": server,
     "log_key": log_key,
     "incident": incident,
+    "hold": hold,
+    "origin": origin_month,
 }
 """Category → page, each with `INITIAL`, `EVENTS` and `evolve`, and `STATELESS` where no verb looks at the state."""
 

@@ -6,7 +6,6 @@ from typing import Any
 
 from sqlalchemy import Connection, bindparam, update
 
-from domain.account import Erased
 from domain.decision import Outcome, Refusal, accept
 from domain.event import Event, Moment, Recorded
 from domain.streams import is_stateless
@@ -61,7 +60,7 @@ class Batch:
         self.grants: dict[bytes, OfGrant | None] = {}
         self.touched: dict[str, int] = {}
         self._swept = False
-        self._erased: list[str] = []
+        self._destroyed: list[str] = []
         self._newest: str | None = None
         writing.changes.continue_with(self.connection, self.position, doubted=locked.is_fresh)
 
@@ -221,8 +220,8 @@ class Batch:
         )
         self._folds[stream] = (evolve(stream, state, recorded), version + 1)
         self.touched[stream] = self.position
-        if type(event) is Erased:
-            self._erased.append(stream)
+        if event.destroys_key:
+            self._destroyed.append(stream)
             self._writing.vault.destroy(self.connection, stream, self.now)
         self._pending.append(recorded)
         self._recorded.append(recorded)
@@ -265,8 +264,8 @@ class Batch:
     def keep(self) -> None:
         """After the commit: what this batch learnt is what the process knows."""
         changes, states = self._writing.changes, self._writing.states
-        for stream in self._erased:
-            changes.erased(stream)
+        for stream in self._destroyed:
+            changes.destroyed(stream)
         for stream, position in self.touched.items():
             if self._folds[stream][1] > 1 and not is_stateless(stream):
                 changes.note(stream, position)

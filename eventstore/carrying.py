@@ -15,8 +15,8 @@ from typing import Any, BinaryIO, NamedTuple
 import msgspec
 from sqlalchemy import Connection, Engine, LargeBinary, Table, insert, select, update
 
-from domain.account import Erased
 from domain.event import Moment
+from domain.events import DESTROYING
 from eventstore.rebuilding import set_unmade
 from eventstore.recorder import INSERT
 from eventstore.replaying import STORED_HEAD
@@ -45,7 +45,7 @@ class NotALog(Exception):
 
 
 class Carried(NamedTuple):
-    """How many events, and the erasures that were applied again."""
+    """How many events, and the erasures of people and of months that were applied again."""
 
     events: int
     erased: int
@@ -140,7 +140,7 @@ def _append(connection: Connection, lines: Iterable[bytes], goal: int, progress:
         done += 1
         if form.position != done:
             raise NotALog(f"the event after position {done - 1} says that it is at {form.position}")
-        if form.type == Erased.type:
+        if form.type in DESTROYING:
             erased.append(form.stream)
         rows.append((done, form.stream, form.version, form.type, line.rstrip(b"\n").decode()))
         if len(rows) == BATCH:

@@ -7,8 +7,8 @@ from typing import NamedTuple
 
 from sqlalchemy import Connection, bindparam, or_, select
 
-from domain.account import Erased
 from domain.event import Moment
+from domain.events import DESTROYING
 from domain.streams import is_stateless
 from eventstore.commands import WentBack
 from eventstore.database_file import DatabaseFile
@@ -17,7 +17,8 @@ from projections.prepared import Prepared
 
 _HEAD = Prepared(select(head.c.position, head.c.time).where(head.c.id == 1))
 _NEWER = events.c.id > bindparam("known"), events.c.id <= bindparam("position")
-_GONE = Prepared(select(events.c.originator_id).where(*_NEWER, events.c.topic == Erased.type))
+_DESTROYING = or_(*(events.c.topic == tag for tag in sorted(DESTROYING)))
+_GONE = Prepared(select(events.c.originator_id).where(*_NEWER, _DESTROYING))
 _LATER = Prepared(
     select(events.c.originator_id, events.c.id).where(*_NEWER, events.c.originator_version > 1).order_by(events.c.id)
 )
@@ -61,14 +62,14 @@ class Changes:
     def __init__(
         self,
         position: int,
-        erased: Callable[[str], None],
+        destroyed: Callable[[str], None],
         remembered: int = 100_000,
         *,
         state: str | None = None,
         file: DatabaseFile | None = None,
     ) -> None:
-        self.erased = erased
-        """Is told each stream whose subject was erased, by whichever process: its key must be forgotten here too."""
+        self.destroyed = destroyed
+        """Is told each stream whose key was destroyed, by whichever process: it must be forgotten here too."""
         self.known = Newest(position, state)
         """What the log must still have, whenever it is looked at: an event that was committed stays where it is."""
         self.went_back: str | None = None
@@ -125,7 +126,7 @@ class Changes:
         states: dict[int, str] = dict(_STATES.all(connection, between))
         self._compare(known, states.get(known.position))
         for (stream,) in _GONE.all(connection, between):
-            self.erased(stream)
+            self.destroyed(stream)
         if position - known.position > MANY:
             self.forget(position)
         else:

@@ -26,19 +26,23 @@ from sqlalchemy import (
 from sqlalchemy.schema import CreateTable
 
 from domain.event import SECOND, Moment
-from eventstore import searching
+from eventstore import origin_months, searching
 from eventstore.comparing import Compared, compared
 from eventstore.deriving import Deriving
 from eventstore.engines import reading
 from eventstore.following import EventIndexing, Following
 from eventstore.fresh_tables import FreshTables, tables_of
 from eventstore.mapper import LogMapper
+from eventstore.origin_months import Ended
 from eventstore.privacy import Privacy
 from eventstore.rebuilding import Progress, Rebuilt, set_versions
 from eventstore.stored import events
 from eventstore.unsealing import Unsealing
 from projections import derived, derived_people, event_index, sightings
+from projections.event_names import Kind
+from projections.index_rows import Row
 from projections.prepared import Prepared
+from projections.sightings import Sighting
 
 STEP = 2_000
 """Events whose rows are written together."""
@@ -253,8 +257,33 @@ def _rows(connection: Connection, table: Table, now: Moment) -> Iterator[tuple[A
     rest = [column for column in table.columns if not column.primary_key]
     query = select(*key, *rest).where(_lasting(table, now)).order_by(*key)
     rows = (tuple(row) for row in connection.execute(query))
-    # Which positions share a row is chance: it depends on how far a follower came with one step.
-    yield from event_index.apart(rows) if table.name == event_index.TABLE.name else rows
+    if table.name == event_index.TABLE.name:
+        # Which positions share a row is chance: it depends on how far a follower came with one step.
+        yield from _unless_ended(event_index.apart(rows), origin_months.ended(connection))
+    elif table.name == sightings.TABLE.name:
+        yield from _summed_up(rows, set(origin_months.destroyed(connection)))
+    else:
+        yield from rows
+
+
+def _unless_ended(rows: Iterator[Row], months: Sequence[Ended]) -> Iterator[Row]:
+    """Addresses of a month that ended leave some at a time, and are not there when the log is followed once more."""
+    for row in rows:
+        kind, _, position = row
+        if kind != int(Kind.ADDRESS) or not any(each.first <= position <= each.last for each in months):
+            yield row
+
+
+def _summed_up(rows: Iterator[tuple[Any, ...]], months: set[str]) -> Iterator[tuple[Any, ...]]:
+    """Places of a month that ended are summed up some at a time; their sums come last."""
+    ended: list[Sighting] = []
+    for row in rows:
+        each = Sighting(*row)
+        if each.month in months:
+            ended.append(each)
+        else:
+            yield each
+    yield from sorted(sightings.without_places(ended), key=lambda each: each[:5])
 
 
 def _lasting(table: Table, now: Moment) -> ColumnElement[bool]:

@@ -8,12 +8,13 @@ from domain import client_secret, grant, usage
 from domain.event import Recorded
 from eventstore.unsealing import ADDRESS, AGENT, Unsealing
 from projections.sightings import NOBODY, Sighting
+from security.clock import month_of
 
-Place = tuple[str, str, bytes, bytes]
+Place = tuple[str, str, bytes, bytes, str]
 
 
 class Places:
-    """Uses of secret versions in the order of the log, summed up by the place that they came from."""
+    """Uses of secret versions in the order of the log, summed up by month and the place that they came from."""
 
     def __init__(self) -> None:
         self._uses: dict[Place, Sighting] = {}
@@ -30,22 +31,21 @@ class Places:
             (actor.id if actor.kind == "person" else unsealing.person(recorded)) or NOBODY,
             unsealing.address(connection, recorded) or b"",
             unsealing.agent(connection, recorded) or b"",
+            month_of(recorded.time),
         )
-        known = self._uses.get(place)
-        if known is None:
-            ip = None if recorded.ip is None else f"{recorded.id}|{ADDRESS}|{recorded.ip}"
-            agent = None if recorded.user_agent is None else f"{recorded.id}|{AGENT}|{recorded.user_agent}"
-            time = recorded.time
-            self._uses[place] = Sighting(*place, time, time, count, after_end, ip, agent)
-        else:
-            self._uses[place] = known.again(recorded.time, count, after_end)
+        ip = None if recorded.ip is None else f"{recorded.id}|{ADDRESS}|{recorded.ip}"
+        agent = None if recorded.user_agent is None else f"{recorded.id}|{AGENT}|{recorded.user_agent}"
+        self._add(Sighting(*place, recorded.time, recorded.time, count, after_end, ip, agent))
 
     def add(self, other: "Places") -> None:
         """Adds uses that came later."""
-        for place, found in other._uses.items():
-            known = self._uses.get(place)
-            later = found if known is None else known.again(found.last_at, found.uses, found.uses_after_end)
-            self._uses[place] = later
+        for found in other:
+            self._add(found)
+
+    def _add(self, later: Sighting) -> None:
+        place = later[:5]
+        known = self._uses.get(place)
+        self._uses[place] = later if known is None else known.again(later)
 
     def __iter__(self) -> Iterator[Sighting]:
         return iter(self._uses.values())

@@ -85,6 +85,19 @@ _FORGET = delete(TABLE).where(
     TABLE.c.kind == int(Kind.ADDRESS), TABLE.c.position.in_(bindparam("b_positions", expanding=True))
 )
 _FORGOTTEN_AT_ONCE = 500
+_BEYOND = (
+    select(TABLE.c.key, TABLE.c.position, TABLE.c.before)
+    .where(
+        TABLE.c.kind == int(Kind.ADDRESS),
+        TABLE.c.position >= bindparam("b_first"),
+        TABLE.c.position <= bindparam("b_last"),
+    )
+    .order_by(TABLE.c.position)
+)
+_ADDRESSES = _BEYOND.limit(bindparam("b_limit"))
+_FORGET_ROW = delete(TABLE).where(
+    TABLE.c.kind == int(Kind.ADDRESS), TABLE.c.key == bindparam("b_key"), TABLE.c.position == bindparam("b_position")
+)
 
 
 def add(connection: Connection, found: Iterable[Row]) -> None:
@@ -101,6 +114,26 @@ def forget_addresses(connection: Connection, account_id: str) -> None:
     acted = [position for last, before in rows for position in index_rows.positions(last, before)]
     for start in range(0, len(acted), _FORGOTTEN_AT_ONCE):
         connection.execute(_FORGET, {"b_positions": acted[start : start + _FORGOTTEN_AT_ONCE]})
+
+
+def forget_stretch(connection: Connection, first: int, last: int, limit: int) -> int:
+    """Removes the addresses of events `first` ≤ position ≤ `last`, about `limit` rows at a time; how many."""
+    ending = {"b_first": first, "b_last": last, "b_limit": limit}
+    # A row that ends behind the stretch may have begun within it. Few do, and all of them go with the first rows.
+    beyond = {"b_first": last + 1, "b_last": last + index_rows.FARTHEST}
+    rows = connection.execute(_ADDRESSES, ending).all()
+    rows += connection.execute(_BEYOND, beyond).all()
+    rewritten, kept = [], []
+    for key, position, before in rows:
+        all_ = index_rows.positions(position, before)
+        left = [each for each in all_ if not first <= each <= last]
+        if len(left) < len(all_):
+            rewritten.append({"b_key": key, "b_position": position})
+            kept += [(int(Kind.ADDRESS), bytes(key), each) for each in left]
+    if rewritten:
+        connection.execute(_FORGET_ROW, rewritten)
+        index_rows.insert(connection, index_rows.joined(sorted(kept), ()))
+    return len(rewritten)
 
 
 def start_over(connection: Connection) -> None:

@@ -180,6 +180,12 @@ def page(
     return cut([_incident(row) for row in connection.execute(query)], limit, lambda found: found.position)
 
 
+def unclosed(connection: Connection) -> list[Incident]:
+    """Every incident that is not closed, the oldest first."""
+    query = select(TABLE).where(TABLE.c.state != "closed").order_by(TABLE.c.position)
+    return [_incident(row) for row in connection.execute(query)]
+
+
 def open_about(
     connection: Connection,
     *,

@@ -1,7 +1,7 @@
-"""From where each client secret version was used: one row for each address and user agent, however often.
+"""From where each client secret version was used: one row for each address, user agent and month, however often.
 
-Addresses stand here as blind indexes and as they are sealed in the first event that told of them. Rows of a person's
-own addresses leave when the person is erased.
+Addresses stand here as blind indexes and as they are sealed in the newest event that told of them. Rows of a person's
+own addresses leave when the person is erased, and those of a month when its key is destroyed.
 """
 
 from collections.abc import Iterable
@@ -15,9 +15,11 @@ from sqlalchemy import (
     LargeBinary,
     Table,
     Text,
+    and_,
     bindparam,
     delete,
     func,
+    or_,
     select,
 )
 from sqlalchemy.dialects import postgresql, sqlite
@@ -41,6 +43,7 @@ TABLE = Table(
     Column("account_id", Text, primary_key=True),
     Column("address", LargeBinary, primary_key=True),
     Column("agent", LargeBinary, primary_key=True),
+    Column("month", Text, primary_key=True),
     Column("first_at", BigInteger, nullable=False),
     Column("last_at", BigInteger, nullable=False),
     Column("uses", BigInteger, nullable=False),
@@ -49,16 +52,21 @@ TABLE = Table(
     Column("user_agent", Text),
     Index(None, "secret_id", "last_at"),
     Index(None, "account_id"),
+    Index(None, "month"),
 )
 
 
 class Sighting(NamedTuple):
-    """Uses from one place. `ip` and `user_agent` are sealed references; `address` and `agent` their keyed digests."""
+    """Uses from one place in a month, `YYYY-MM`, or until it.
+
+    `ip` and `user_agent` are sealed references; `address` and `agent` their keyed digests.
+    """
 
     secret_id: str
     account_id: str
     address: bytes
     agent: bytes
+    month: str
     first_at: Moment
     last_at: Moment
     uses: int
@@ -66,10 +74,12 @@ class Sighting(NamedTuple):
     ip: str | None
     user_agent: str | None
 
-    def again(self, at: Moment, uses: int, uses_after_end: int) -> "Sighting":
+    def again(self, later: "Sighting") -> "Sighting":
         """Together with later uses from the same place."""
-        return self._replace(
-            last_at=max(self.last_at, at), uses=self.uses + uses, uses_after_end=self.uses_after_end + uses_after_end
+        return later._replace(
+            first_at=self.first_at,
+            uses=self.uses + later.uses,
+            uses_after_end=self.uses_after_end + later.uses_after_end,
         )
 
 
@@ -83,6 +93,8 @@ def _upsert(name: str) -> Any:
             "last_at": later(TABLE.c.last_at, insert.excluded.last_at),
             "uses": TABLE.c.uses + insert.excluded.uses,
             "uses_after_end": TABLE.c.uses_after_end + insert.excluded.uses_after_end,
+            "ip": insert.excluded.ip,
+            "user_agent": insert.excluded.user_agent,
         },
     )
 
@@ -92,15 +104,30 @@ _THEIRS = TABLE.c.account_id == bindparam("b_account_id")
 _SUMMED = (
     select(
         TABLE.c.secret_id,
+        TABLE.c.month,
         func.min(TABLE.c.first_at),
         func.max(TABLE.c.last_at),
         func.sum(TABLE.c.uses),
         func.sum(TABLE.c.uses_after_end),
     )
     .where(_THEIRS)
-    .group_by(TABLE.c.secret_id)
+    .group_by(TABLE.c.secret_id, TABLE.c.month)
 )
 _FORGET = delete(TABLE).where(_THEIRS)
+_OF_MONTH = (
+    select(*TABLE.c)
+    .where(
+        TABLE.c.month == bindparam("b_month"),
+        or_(
+            TABLE.c.address != b"",
+            TABLE.c.agent != b"",
+            TABLE.c.ip.is_not(None),
+            TABLE.c.user_agent.is_not(None),
+        ),
+    )
+    .limit(bindparam("b_limit"))
+)
+_DELETE = delete(TABLE).where(*(column == bindparam(f"b_{column.name}") for column in TABLE.primary_key.columns))
 
 
 def add(connection: Connection, found: Iterable[Sighting]) -> None:
@@ -116,11 +143,37 @@ def forget(connection: Connection, account_id: str) -> None:
     add(
         connection,
         [
-            Sighting(secret_id, NOBODY, b"", b"", first_at, last_at, int(uses), int(after_end), None, None)
-            for secret_id, first_at, last_at, uses, after_end in rows
+            Sighting(secret_id, NOBODY, b"", b"", month, first_at, last_at, int(uses), int(after_end), None, None)
+            for secret_id, month, first_at, last_at, uses, after_end in rows
         ],
     )
     connection.execute(_FORGET, {"b_account_id": account_id})
+
+
+def forget_month(connection: Connection, month: str, limit: int) -> int:
+    """Removes at most `limit` places of a month; how many. When and how often secrets were used then stays."""
+    found = [Sighting(*row) for row in connection.execute(_OF_MONTH, {"b_month": month, "b_limit": limit})]
+    if found:
+        names = [column.name for column in TABLE.primary_key.columns]
+        connection.execute(_DELETE, [{f"b_{name}": getattr(each, name) for name in names} for each in found])
+        add(connection, without_places(found))
+    return len(found)
+
+
+def without_places(found: Iterable[Sighting]) -> list[Sighting]:
+    """The same uses summed up by secret, person and month alone."""
+    summed: dict[tuple[str, str, str], Sighting] = {}
+    for each in found:
+        nowhere = each._replace(address=b"", agent=b"", ip=None, user_agent=None)
+        known = summed.setdefault((each.secret_id, each.account_id, each.month), nowhere)
+        if known is not nowhere:
+            summed[each.secret_id, each.account_id, each.month] = nowhere._replace(
+                first_at=min(known.first_at, each.first_at),
+                last_at=max(known.last_at, each.last_at),
+                uses=known.uses + each.uses,
+                uses_after_end=known.uses_after_end + each.uses_after_end,
+            )
+    return list(summed.values())
 
 
 class Summary(NamedTuple):
@@ -142,9 +195,28 @@ def summary(connection: Connection, secret_id: str) -> Summary:
 
 
 def newest(connection: Connection, secret_id: str, limit: int, skip: int = 0) -> list[Sighting]:
-    """Places, the ones tried after the version's end first, then the ones that used it last."""
-    query = select(*TABLE.c).where(TABLE.c.secret_id == secret_id)
-    ordered = query.order_by(
-        (TABLE.c.uses_after_end > 0).desc(), TABLE.c.last_at.desc(), TABLE.c.address, TABLE.c.agent
+    """Places, the ones tried after the version's end first, then the ones that used it last; all months together.
+
+    What is sealed is the newest month's.
+    """
+    own = TABLE.c.secret_id == secret_id
+    place = (TABLE.c.secret_id, TABLE.c.account_id, TABLE.c.address, TABLE.c.agent)
+    sums = (
+        func.max(TABLE.c.month).label("month"),
+        func.min(TABLE.c.first_at).label("first_at"),
+        func.max(TABLE.c.last_at).label("last_at"),
+        func.sum(TABLE.c.uses).label("uses"),
+        func.sum(TABLE.c.uses_after_end).label("uses_after_end"),
     )
-    return [Sighting(*row) for row in connection.execute(ordered.limit(limit).offset(skip))]
+    order = (sums[4] > 0).desc(), sums[2].desc(), TABLE.c.address, TABLE.c.agent
+    places = select(*place, *sums).where(own).group_by(*place).order_by(*order).limit(limit).offset(skip).subquery()
+    at = and_(*(TABLE.c[column.name] == places.c[column.name] for column in TABLE.primary_key.columns))
+    query = (
+        select(*places.c, TABLE.c.ip, TABLE.c.user_agent)
+        .join(TABLE, at)
+        .order_by((places.c.uses_after_end > 0).desc(), places.c.last_at.desc(), places.c.address, places.c.agent)
+    )
+    return [
+        Sighting(*row)._replace(uses=int(row.uses), uses_after_end=int(row.uses_after_end))
+        for row in connection.execute(query)
+    ]

@@ -118,6 +118,12 @@ def month_of(moment: Moment) -> str:
     return _day(moment // DAY)[:7]
 
 
+def end_of_month(month: str) -> Moment:
+    """The first moment after a UTC month `YYYY-MM`. ValueError for what is none, and for the last there is."""
+    first = date.fromisoformat(f"{month}-01")
+    return (first.replace(year=first.year + first.month // 12, month=first.month % 12 + 1).toordinal() - _EPOCH) * DAY
+
+
 def format_rfc3339(moment: Moment) -> str:
     """RFC 3339 §5.6 in UTC, always with a six-digit fraction and `Z`, so that text order is time order."""
     day, within = divmod(moment, DAY)

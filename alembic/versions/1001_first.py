@@ -393,15 +393,17 @@ def upgrade() -> None:
         sa.Column("account_id", sa.Text(), nullable=False),
         sa.Column("address", sa.LargeBinary(), nullable=False),
         sa.Column("agent", sa.LargeBinary(), nullable=False),
+        sa.Column("month", sa.Text(), nullable=False),
         sa.Column("first_at", sa.BigInteger(), nullable=False),
         sa.Column("last_at", sa.BigInteger(), nullable=False),
         sa.Column("uses", sa.BigInteger(), nullable=False),
         sa.Column("uses_after_end", sa.BigInteger(), nullable=False),
         sa.Column("ip", sa.Text(), nullable=True),
         sa.Column("user_agent", sa.Text(), nullable=True),
-        sa.PrimaryKeyConstraint("secret_id", "account_id", "address", "agent", name=op.f("pk_sightings")),
+        sa.PrimaryKeyConstraint("secret_id", "account_id", "address", "agent", "month", name=op.f("pk_sightings")),
     )
     op.create_index(op.f("ix_sightings_account_id"), "sightings", ["account_id"], unique=False)
+    op.create_index(op.f("ix_sightings_month"), "sightings", ["month"], unique=False)
     op.create_index(op.f("ix_sightings_secret_id_last_at"), "sightings", ["secret_id", "last_at"], unique=False)
     op.create_table(
         "tokens",

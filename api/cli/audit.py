@@ -1,7 +1,8 @@
-"""`grantlog audit …`: proof that the log is whole, for people who do not trust the server that wrote it."""
+"""`grantlog audit …`: proof that the log is whole, for people who do not trust the server, and what of it is kept."""
 
 import rich_click as click
 
+from api.cli.audit_hold import hold
 from api.cli.audit_key import key, rotate_key
 from api.cli.audit_receipt import check_receipt, receipt
 from api.cli.audit_verify import verify
@@ -16,5 +17,5 @@ def audit() -> None:
     """
 
 
-for command in (verify, receipt, check_receipt, key, rotate_key):
+for command in (verify, receipt, check_receipt, key, rotate_key, hold):
     audit.add_command(command)

@@ -240,3 +240,20 @@ class TestWitness:
         (tmp_path / "w").mkdir()
         (tmp_path / "w" / "witness.key").write_text("something else")
         assert "not a witness's private key" in cli.run("witness", "--name", "a", *given, exits=2).stderr
+
+
+def test_months_are_held_and_released(cli: CommandLine) -> None:
+    span = ("--first", "2025-11", "--last", "2026-01", "--reason", "Ada asked a court")
+    made = cli.json("audit", "hold", "add", *span)
+    assert (made["first"], made["last"], made["ended_already"]) == ("2025-11", "2026-01", [])
+    (placed,) = cli.newest()
+    assert (placed["type"], placed["stream"], placed["data"]["hold_id"]) == ("hold.placed", "hold", made["hold_id"])
+    assert "Ada" not in json.dumps(placed)
+    (listed,) = cli.json("audit", "hold", "list")
+    assert listed["reason"] == "Ada asked a court"
+    assert made["hold_id"] in cli.run("audit", "hold", "list").stdout
+    cli.run("audit", "hold", "release", made["hold_id"])
+    assert cli.newest()[0]["type"] == "hold.released"
+    assert cli.json("audit", "hold", "list") == []
+    assert cli.refused("audit", "hold", "release", made["hold_id"])
+    assert "month" in cli.refused("audit", "hold", "add", "--first", "soon", "--last", "2026-01", "--reason", "x")

@@ -39,9 +39,9 @@ def test_every_page_of_an_aggregate_is_in_the_catalogue() -> None:
 
 
 @pytest.mark.parametrize("event", EVENTS, ids=lambda event: event.type)
-def test_personal_values_are_told_of_clients_and_people_and_by_who_asks_for_them(event) -> None:
+def test_personal_values_are_told_of_clients_and_people_and_by_who_asks_or_gives_reasons(event) -> None:
     if event.personal:
-        assert event.type.partition(".")[0] in ("client", "account", "audit", "incident", "usage")
+        assert event.type.partition(".")[0] in ("client", "account", "audit", "hold", "incident", "usage")
     assert set(event.hidden) <= set(event.personal) <= {field.name for field in msgspec.structs.fields(event)}
     assert set(event.of_origin) <= set(event.personal)
 

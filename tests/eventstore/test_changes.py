@@ -7,7 +7,7 @@ from eventstore.changes import Changes
 
 def test_a_change_that_was_told_of_stands_when_an_older_one_is_told_of_later() -> None:
     """A commit is heard of by the reader, with what another process wrote behind it, before its writer notes it."""
-    changes = Changes(0, erased=lambda _: None)
+    changes = Changes(0, destroyed=lambda _: None)
     changes.note("grant:a", 9)
     changes.note("grant:a", 7)
     changes.advance(9, None)
@@ -17,7 +17,7 @@ def test_a_change_that_was_told_of_stands_when_an_older_one_is_told_of_later() -
 
 def test_nobody_else_tells_of_a_change_in_the_middle_of_telling() -> None:
     """The writer's thread and those that read tell of changes; a newer one must not be lost to an older one."""
-    changes, alone = Changes(0, erased=lambda _: None), []
+    changes, alone = Changes(0, destroyed=lambda _: None), []
 
     class Told(OrderedDict[str, int]):
         def get(self, *given: object) -> int:
@@ -31,7 +31,7 @@ def test_nobody_else_tells_of_a_change_in_the_middle_of_telling() -> None:
 
 def test_what_is_forgotten_has_raised_the_floor_before_it_goes() -> None:
     """Whoever asks meanwhile finds that it changed, one way or the other."""
-    changes, held = Changes(0, erased=lambda _: None, remembered=1), []
+    changes, held = Changes(0, destroyed=lambda _: None, remembered=1), []
 
     class Told(OrderedDict[str, int]):
         def __delitem__(self, stream: str) -> None:

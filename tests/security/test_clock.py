@@ -12,6 +12,7 @@ from security.clock import (
     ManualClock,
     SystemClock,
     day_of,
+    end_of_month,
     format_rfc3339,
     month_of,
     parse_rfc3339,
@@ -115,3 +116,23 @@ def test_the_system_clock_tells_the_machines_time():
     before = datetime.now(UTC)
     told = parse_rfc3339(before.isoformat()), SystemClock().now(), parse_rfc3339(datetime.now(UTC).isoformat())
     assert list(told) == sorted(told)
+
+
+@pytest.mark.parametrize(
+    ("month", "end"),
+    [
+        ("2026-01", "2026-02-01T00:00:00Z"),
+        ("2026-12", "2027-01-01T00:00:00Z"),
+        ("2028-02", "2028-03-01T00:00:00Z"),
+        ("1970-01", "1970-02-01T00:00:00Z"),
+    ],
+)
+def test_a_month_ends_where_the_next_begins(month, end):
+    assert end_of_month(month) == parse_rfc3339(end)
+    assert month_of(end_of_month(month) - 1) == month
+
+
+@pytest.mark.parametrize("text", ["2026-13", "2026-1", "", "2026-01-01", "9999-12"])
+def test_what_is_no_month_has_no_end(text):
+    with pytest.raises(ValueError, match="isoformat|month|range|year"):
+        end_of_month(text)

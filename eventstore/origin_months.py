@@ -1,0 +1,121 @@
+"""Which months' addresses and user agents are due to end, what keeps one longer, and what is left of one that ended."""
+
+from typing import NamedTuple
+
+from sqlalchemy import Connection, bindparam, select
+
+from domain import hold, incident
+from domain.event import Moment
+from domain.origin_month import DAY
+from eventstore import searching
+from eventstore.mapper import LogMapper
+from eventstore.stored import events
+from eventstore.view import View
+from projections import derived, event_index, incidents, secrets, sightings
+from projections.incidents import Incident
+from security.clock import end_of_month, month_of, parse_rfc3339
+from security.sealing import ORIGIN
+from security.vault_tables import KEYS
+
+_OF_MONTHS = (KEYS.c.subject >= ORIGIN, KEYS.c.subject < ORIGIN[:-1] + chr(ord(ORIGIN[-1]) + 1))
+_KEPT = select(KEYS.c.subject).where(*_OF_MONTHS, KEYS.c.destroyed_at.is_(None)).order_by(KEYS.c.subject)
+_DESTROYED = select(KEYS.c.subject).where(*_OF_MONTHS, KEYS.c.destroyed_at.is_not(None)).order_by(KEYS.c.subject)
+_FIRST = select(events.c.state).where(events.c.originator_id == bindparam("b_stream"), events.c.originator_version == 1)
+_TOLD = select(events.c.state).where(events.c.originator_id == bindparam("b_stream")).order_by(events.c.id)
+
+_MAPPER = LogMapper()
+
+BEGINNING: Moment = 0
+"""Before everything that a log can hold."""
+
+
+class Ended(NamedTuple):
+    """A month whose values nobody can read, and its first and last position; the last is before the first if none."""
+
+    month: str
+    first: int
+    last: int
+
+
+def due(connection: Connection, now: Moment, retention_days: int) -> list[str]:
+    """The months that have a key although they are over for longer than the retention, the oldest first."""
+    months = (subject.removeprefix(ORIGIN) for subject in connection.scalars(_KEPT))
+    return [month for month in months if end_of_month(month) + retention_days * DAY <= now]
+
+
+def destroyed(connection: Connection) -> list[str]:
+    """The months whose key was destroyed, the oldest first."""
+    return [subject.removeprefix(ORIGIN) for subject in connection.scalars(_DESTROYED)]
+
+
+def ended(connection: Connection) -> list[Ended]:
+    """The same with where each stands in the log."""
+    months = destroyed(connection)
+    head = searching.newest(connection) if months else 0
+    return [_stretch(connection, month, head) for month in months]
+
+
+def _stretch(connection: Connection, month: str, head: int) -> Ended:
+    first = searching.first_at(connection, parse_rfc3339(f"{month}-01T00:00:00Z"), head)
+    return Ended(month, first, searching.first_at(connection, end_of_month(month), head) - 1)
+
+
+# What keeps a month -----------------------------------------------------------------------------------------------
+
+
+def waits_for(view: View, month: str) -> str | None:
+    """What names a month, in words: a hold, or an incident that is not closed; None when nothing does."""
+    holds: hold.State = view.state(hold.STREAM)
+    held = holds.over(month)
+    if held is not None:
+        return f"the hold {held} names this month"
+    for each in view.query(incidents.unclosed):
+        if month_of(began_at(view.connection, each)) <= month:
+            return f"the incident {each.incident_id} is open, and what it is about is as old as this month"
+    return None
+
+
+def began_at(connection: Connection, about: Incident) -> Moment:
+    """Since when traces of what an incident is about can be in the log.
+
+    That is when the secret, grant, person or client came to be; for an address, the earliest moment since which uses
+    from there were contained, and the log's beginning where all were. What is not identified has left no trace before
+    it was reported.
+    """
+    if about.target == "address":
+        return _contained_since(connection, about.incident_id)
+    if about.secret_id is not None:
+        made_at = secrets.made_at(connection, about.secret_id)
+        if made_at is not None:
+            return made_at
+    for stream in _streams(about):
+        state = connection.scalar(_FIRST, {"b_stream": stream})
+        if state is not None:
+            return _MAPPER.recorded(state).time
+    return about.reported_at
+
+
+def _streams(about: Incident) -> list[str]:
+    named = (("grant", about.grant_id), ("account", about.account_id), ("client", about.client_id))
+    return [f"{category}:{name}" for category, name in named if name is not None]
+
+
+def _contained_since(connection: Connection, incident_id: str) -> Moment:
+    told = connection.scalars(_TOLD, {"b_stream": incident.stream(incident_id)})
+    since = [each.event.since_at for each in map(_MAPPER.recorded, told) if isinstance(each.event, incident.Contained)]
+    return min((BEGINNING if at is None else at for at in since), default=BEGINNING)
+
+
+# What is left of a month that ended -------------------------------------------------------------------------------
+
+
+def forget_addresses(connection: Connection, month: Ended, limit: int) -> int:
+    """Takes blind indexes of a month's addresses from the search index, about `limit` rows; how many it took."""
+    event_index.hold(connection, event_index.NAME)
+    return event_index.forget_stretch(connection, month.first, month.last, limit)
+
+
+def forget_sightings(connection: Connection, month: Ended, limit: int) -> int:
+    """Takes them from the uses of client secrets too, which stay as counts; at most `limit` rows, and how many."""
+    event_index.hold(connection, derived.NAME)
+    return sightings.forget_month(connection, month.month, limit)
