@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 from domain import grant, grant_code
 from domain.event import SECOND, Moment, Recorded
-from eventstore.lifespans import Life, Told
+from eventstore.lifespans import Cut, Life, Told
 from projections.derived import NO_SECRET, Kind, Row
 
 _ACCESS, _REFRESH, _CODE, _GRANT, _NEWEST = map(int, Kind)
@@ -40,6 +40,7 @@ class Standing:
         "_counted",
         "_counted_until",
         "_code",
+        "_cut",
         "_longest",
         "_newest_at",
         "_newest_secret",
@@ -60,18 +61,20 @@ class Standing:
         self._code: _Token | None = None
         self._refresh: _Token | None = None
         self._predecessor: _Token | None = None
+        self._cut: set[str] = set()
+        """Secret versions whose newest was cut off: the grant does not count under them until they go on with it."""
         self._newest_secret = NO_SECRET
         self._newest_at: Moment = 0
 
     @classmethod
-    def of(cls, history: Sequence[Recorded]) -> "Standing":
-        """From the newest events of a grant, oldest first."""
+    def of(cls, history: Sequence[Recorded], cuts: Sequence[Cut] = ()) -> "Standing":
+        """From the newest events of a grant, oldest first, and the cut-offs up to now that it is subject to."""
         told = Told()
         standing = cls()
         for recorded in history:
             told.tell(recorded)
             standing.version = recorded.version
-        for life in told.lives.values():
+        for life in told.alive(cuts):
             standing._client_id, standing.account_id = life.client_id, life.account_id
             standing._take(life, told)
         return standing
@@ -90,10 +93,13 @@ class Standing:
         else:
             until = life.until
         self._issued(secret_id, life.issued_at, until)
+        if life.cut:
+            self._cut.add(secret_id)
 
     def _issued(self, secret_id: str, at: Moment, until: Moment) -> None:
         known = self._longest.get(secret_id)
         self._longest[secret_id] = (until if known is None else max(known[0], until), at)
+        self._cut.discard(secret_id)
         self._newest_secret, self._newest_at = secret_id, at
 
     def _settle(self, token: _Token | None) -> None:
@@ -101,6 +107,10 @@ class Standing:
         if token is not None:
             until, newest = self._longest[token.secret_id]
             self._longest[token.secret_id] = (max(until, token.until), newest)
+
+    def is_of(self, client_id: str | None, account_id: str | None) -> bool:
+        """Whether it is a grant of this client, and of this person, as far as they are given."""
+        return client_id in (None, self._client_id) and account_id in (None, self.account_id)
 
     def knows(self, secret_id: str) -> bool:
         """Whether this secret version has authenticated for the grant."""
@@ -167,11 +177,11 @@ class Standing:
         for secret_id, until in untils.items():
             if until > now:
                 ends.append(until)
-                if secret_id != NO_SECRET:
+                if secret_id != NO_SECRET and secret_id not in self._cut:
                     at = self._longest[secret_id][1]
                     found.append((client_id, secret_id, _GRANT, -(-until // SECOND), at // SECOND))
         until = max(untils.values(), default=0)
-        if until > now:
+        if until > now and self._newest_secret not in self._cut:
             found.append((client_id, self._newest_secret, _NEWEST, -(-until // SECOND), self._newest_at // SECOND))
         self._counted_until = min(ends, default=now)
         return found

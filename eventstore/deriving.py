@@ -101,6 +101,7 @@ class Deriving:
                     known.version = recorded.version
                 change = cut(connection, recorded)
                 if change is not None:
+                    self._forget(recorded.stream)
                     pending.take(change)
 
     # -- grants -------------------------------------------------------------------------------------------------------
@@ -159,8 +160,10 @@ class Deriving:
         stream = recorded.stream
         known = self._standing.get(stream)
         if known is None or known.version != recorded.version - 1:
-            found = recent(connection, {stream: recorded.version}, RECENT - 1)
-            known = self._remember(stream, Standing.of(found[stream]))
+            found = recent(connection, {stream: recorded.version}, RECENT - 1)[stream]
+            parties = _parties(found)
+            cutting = CutOffs(connection, [parties]).of(*parties, recorded.position - 1)
+            known = self._remember(stream, Standing.of(found, cutting))
         self._standing.move_to_end(stream)
         return known
 
@@ -168,7 +171,7 @@ class Deriving:
         """Reads the grants that go on in a portion and are not remembered as they stood, all at once."""
         while len(self._standing) > GRANTS_KEPT:
             self._standing.popitem(last=False)
-        wanted: dict[str, int] = {}
+        wanted: dict[str, Recorded] = {}
         seen: set[str] = set()
         for each in recorded:
             if each.stream in seen:
@@ -176,10 +179,22 @@ class Deriving:
             if isinstance(each.event, CONTINUING) and each.version > 1:
                 known = self._standing.get(each.stream)
                 if known is None or known.version != each.version - 1:
-                    wanted[each.stream] = each.version
+                    wanted[each.stream] = each
             seen.add(each.stream)
-        for stream, found in recent(connection, wanted, RECENT - 1).items():
-            self._remember(stream, Standing.of(found))
+        told = recent(connection, {stream: each.version for stream, each in wanted.items()}, RECENT - 1)
+        parties = {stream: _parties(found) for stream, found in told.items()}
+        cutting = CutOffs(connection, parties.values())
+        for stream, found in told.items():
+            self._remember(stream, Standing.of(found, cutting.of(*parties[stream], wanted[stream].position - 1)))
+
+    def _forget(self, stream: str) -> None:
+        """A cut-off of a client, a person or their consent: what goes on of theirs is looked at anew, which is rare."""
+        category, _, name = stream.partition(":")
+        client_id, account_id = (name, None) if category == "client" else (None, name)
+        if category == "consent":
+            account_id, _, client_id = name.partition(":")
+        for each in [each for each, known in self._standing.items() if known.is_of(client_id, account_id)]:
+            del self._standing[each]
 
     def _remember(self, stream: str, standing: Standing) -> Standing:
         self._standing[stream] = standing

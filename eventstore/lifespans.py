@@ -58,7 +58,7 @@ def lives(history: Iterable[Recorded], cuts: Sequence[Cut] = ()) -> list[Life]:
     found = Told()
     for recorded in history:
         found.tell(recorded)
-    return [_cut(life, cuts, found.code_grant) for life in found.lives.values()]
+    return found.alive(cuts)
 
 
 class Told:
@@ -91,6 +91,10 @@ class Told:
             case grant.Ended():
                 for sha256 in list(self.lives):
                     self._ends(sha256, now)
+
+    def alive(self, cuts: Sequence[Cut]) -> list[Life]:
+        """Every code and token with what cut-offs left of its life, in the order of their issue."""
+        return [_cut(life, cuts, self.code_grant) for life in self.lives.values()]
 
     def _tokens(self, recorded: Recorded) -> None:
         event = recorded.event

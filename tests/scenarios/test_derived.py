@@ -9,6 +9,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from domain import account, client, cut_off
+from eventstore import deriving
 from eventstore.commands import Command
 from eventstore.past import position_at
 from projections import blast_radius
@@ -105,6 +106,37 @@ async def compare(history: History) -> None:
             assert (of_secret.grants.live > 0) == (sum(one.kinds.values()) > 0)
         together += of_secret.access_tokens.total
     assert together == of_client.access_tokens.total
+
+
+@pytest.mark.parametrize("whose", ["the client's", "a secret's", "the person's"])
+@pytest.mark.parametrize("remembered", [True, False])
+async def test_a_predecessor_goes_on_whose_successor_was_cut_off(
+    scene: Scene, whose: str, remembered: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The successor is dead already when it is replaced: it is not taken off a second time."""
+    if not remembered:
+        monkeypatch.setattr(deriving, "GRANTS_KEPT", 0)
+    world, services = scene.world, scene.world.services
+    history = History(await lived(scene), await administering(world), Random(0))  # noqa: S311 - no secret
+    first = history.past.tokens["refresh_token"]
+    history.keep(await history.past.refresh(first))
+    await compare(history)
+    since = services.ledger.clock.now()
+    facts = {"first": await services.ledger.read(position_at, since - 1, await world.head()) + 1, "since_at": since}
+    world.clock.advance(5)
+    if whose == "the person's":
+        await history.tell_person(cut_off.end_account_tokens, **facts)
+    else:
+        state: client.State = await services.ledger.state(client.stream(scene.shop.client_id))
+        version = state.secrets[-1].secret_id if whose == "a secret's" else None
+        await history.tell_client(cut_off.end_client_tokens, secret_id=version, **facts)
+    await compare(history)
+    for _ in range(2):
+        history.keep(await history.past.refresh(first))
+        await compare(history)
+    assert (await Alive.of(history, None)).kinds["refresh"] == 2
+    world.clock.advance(31)
+    await compare(history)
 
 
 @settings(max_examples=12, suppress_health_check=[HealthCheck.function_scoped_fixture])
