@@ -15,6 +15,8 @@ NODE_READY := $(if $(and $(shell command -v node),$(shell command -v npm),$(wild
 
 # Options for pytest, for example: make test PYTEST='-k consent'
 PYTEST ?=
+# How long to explore, for example: make explore EXPLORE='--minutes 60'
+EXPLORE ?=
 # Options for the benchmarks, for example: make bench-full BENCH='--only latency,freshness --quick'
 BENCH ?=
 # How many processes share the tests.
@@ -22,7 +24,7 @@ JOBS ?= 2
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help run dev test check docs pictures lock bench bench-full bench-peer clean
+.PHONY: help run dev test explore check docs pictures lock bench bench-full bench-peer clean
 
 help:  ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -34,6 +36,9 @@ dev: $(VENV)/.development  ## Make the virtual environment with everything that 
 
 test: dev $(NODE_READY)  ## Run all tests, on SQLite and on a PostgreSQL that they start themselves
 	$(BIN)/python -m pytest -n $(JOBS) --dist loadscope --max-worker-restart 1 $(PYTEST)
+
+explore: dev $(NODE_READY)  ## Run the property tests with ever new examples, for ten minutes; EXPLORE='--rounds 20'
+	$(BIN)/python -m tests.explore $(EXPLORE) $(PYTEST)
 
 check: dev  ## Lint, format, types, import rules, generated pages: what CI runs beside the tests
 	$(BIN)/ruff check .

@@ -7,17 +7,15 @@ from collections.abc import Generator, Iterator
 from pathlib import Path
 
 import pytest
-from hypothesis import settings
 
 from tests.databases import BACKENDS, Backend, Databases, new_directory
+from tests.explore import register_profiles
 
 CI = os.environ.get("GRANTLOG_CI") == "1"
 RUN = "PYTEST_GRANTLOG_RUN"
 
-settings.register_profile("local", deadline=None)
-# The same examples in every run: a red build is about the change, not about luck.
-settings.register_profile("ci", deadline=None, derandomize=True, print_blob=True)
-settings.load_profile("ci" if CI else "local")
+# The same examples in every run: a red one is about the change, not about luck.
+register_profiles()
 
 
 # --- One run, however many processes ----------------------------------------------------------------------------------

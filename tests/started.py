@@ -2,7 +2,7 @@
 
 import contextlib
 import os
-import random
+import secrets
 import signal
 import socket
 import subprocess
@@ -27,7 +27,7 @@ PORTS = range(10_000, 32_768)
 def free_port() -> int:
     """A port of 127.0.0.1 that nobody listens on."""
     while True:
-        port = random.choice(PORTS)  # noqa: S311 - so that tests side by side do not meet, no secret
+        port = secrets.choice(PORTS)
         with socket.socket() as probe, contextlib.suppress(OSError):
             probe.bind(("127.0.0.1", port))
             return port
