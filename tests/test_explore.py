@@ -96,6 +96,6 @@ def test_it_goes_on_for_as_many_rounds_as_one_wants_and_only_with_properties(sui
 def test_what_it_finds_ends_it_and_can_be_found_again(suite: Suite) -> None:
     done = suite.run("tests.explore", "--rounds", "50")
     assert done.returncode == 1
-    assert "Falsifying example: test_a_property(" in done.stdout
+    assert "FAILED test_it.py::test_a_property" in done.stdout
     seed = done.stdout.rpartition("--seed ")[2].split("'")[0]
     assert suite.run("tests.explore", "--rounds", "1", "--seed", seed).returncode == 1
