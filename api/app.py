@@ -30,6 +30,7 @@ from api.throttle import open_throttle
 from api.token import token
 from api.token_uses import TokenUses
 from api.transparency.keeping import Transparency
+from api.transparency.signing import origin_of
 from api.uses import Uses
 from api.wrapper import Wrapper
 from eventstore.commands import Origin
@@ -54,7 +55,8 @@ async def open_services(
     steady: Timer = SteadyClock() if clock is None else clock
     clock = WatchedClock() if clock is None else clock
     metrics = metrics or Metrics()
-    ledger = await Ledger.open(settings.database_url, keyring, clock, on_commit=metrics.batch)
+    origin = origin_of(settings)
+    ledger = await Ledger.open(settings.database_url, keyring, clock, on_commit=metrics.batch, origin=origin)
     follower = Follower(ledger, EventIndexing(), Deriving())
     return Services(
         settings=settings,

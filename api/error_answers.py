@@ -26,7 +26,7 @@ from api.arrival import arrival
 from api.log_lines import trace
 from api.oauth_errors import OAuthError
 from api.problems import FieldError, Problem
-from eventstore.commands import DatabaseAway, WentBack, WrongClock
+from eventstore.commands import DatabaseAway, Forged, WentBack, WrongClock
 from eventstore.commands import Overloaded as LedgerOverloaded
 from eventstore.engines import is_away
 from security.keyring import MasterKeyError
@@ -130,6 +130,10 @@ class ErrorAnswers:
         return {HTTPException: self.response, Exception: self.response}
 
 
+FORGED_FOR = 60
+"""Seconds after which a caller may ask again while a log is forged: people have to see to it."""
+
+
 def to_problem(error: Exception, scope: Scope) -> Problem:
     """Any exception as the problem it amounts to."""
     if isinstance(error, Problem):
@@ -141,6 +145,9 @@ def to_problem(error: Exception, scope: Scope) -> Problem:
     if isinstance(error, WentBack):
         words = "The log is not the one that this server knew. It answers again when its operator has restarted it."
         return problems.Unavailable(words, retry_after=10, reason="log_went_back")
+    if isinstance(error, Forged):
+        words = "The log is forged. Nothing is written."
+        return problems.Unavailable(words, retry_after=FORGED_FOR, reason="log_forged")
     if isinstance(error, WrongClock):
         return problems.Unavailable("This server's clock is off. Try again.", retry_after=2)
     if isinstance(error, DatabaseAway) or is_away(error):

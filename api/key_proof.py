@@ -3,6 +3,7 @@
 from sqlalchemy import Connection
 
 from eventstore import indexing_key
+from eventstore.mac_keys import WRONG_KEY
 from security.clock import Moment
 from security.keyring import Keyring, MasterKeyError, WrapBroken
 from security.vault import Vault
@@ -23,7 +24,7 @@ def key_problem(connection: Connection, vault: Vault, keyring: Keyring) -> str |
     except MasterKeyError as error:
         return str(error)
     except WrapBroken:
-        return "the master key does not open this database's vault: start with the key that it was made with"
+        return WRONG_KEY
     if proof is not None and proof.value.decode() != keyring.derivation_id:
         return "the oldest master key is missing: blind indexes come from it until the projections are rebuilt"
     if indexing_key.told(connection) not in (None, keyring.derivation_id):

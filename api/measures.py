@@ -25,6 +25,7 @@ COMMANDS = (1, 2, 4, 8, 16, 32, 64, 128, 256)
 METHODS = frozenset(("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"))
 ALARMS = {
     "diverged": "1 when the log is not the one that its tree was built over: nothing is signed any more.",
+    "forged": "1 when an event does not verify: nothing is written any more, see `grantlog log remove-forged`.",
     "witness_alarms": "Witnesses that did not cosign when they were asked last.",
     "witnesses_short": "1 when fewer witnesses than demanded have cosigned the newest checkpoint.",
 }
@@ -124,9 +125,14 @@ class Metrics:
         """Counts an attempt that has to wait."""
         self._throttled.labels(rule).inc()
 
-    def alarms(self, *, diverged: bool, witness_alarms: int, witnesses_short: bool) -> None:
+    def alarms(self, *, diverged: bool, forged: bool, witness_alarms: int, witnesses_short: bool) -> None:
         """What is wrong with the transparency log at this moment, as this process sees it."""
-        now = {"diverged": diverged, "witness_alarms": witness_alarms, "witnesses_short": witnesses_short}
+        now = {
+            "diverged": diverged,
+            "forged": forged,
+            "witness_alarms": witness_alarms,
+            "witnesses_short": witnesses_short,
+        }
         for name, value in now.items():
             if self._written.get(name) != value:
                 self._alarms[name].set(value)

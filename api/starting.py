@@ -1,12 +1,13 @@
 """What a start checks and records: that the master key is this vault's, and with which settings the server runs."""
 
+from functools import partial
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 from api.key_proof import key_problem, put_proof
 from api.services import Services
 from api.settings_page import effective
-from domain import server
+from domain import mac_key, server
 from domain.event import Actor
 from eventstore.commands import Command, Origin
 from eventstore.view import View
@@ -29,9 +30,10 @@ async def record_start(here: Services, keyring: Keyring) -> None:
     Raises `MasterKeyError` when the vault was made with another key.
     """
     settings: Any = effective(here.settings)
+    keys: mac_key.State = await here.ledger.state(mac_key.STREAM)
     state: server.State = await here.ledger.state(server.STREAM)
     found = running_version()
-    if state.settings == settings and state.version == found:
+    if state.settings == settings and state.version == found and keys.active is not None:
         problem = await here.ledger.read(key_problem, here.ledger.vault, keyring)
         if problem:
             raise MasterKeyError(problem)
@@ -43,8 +45,17 @@ async def record_start(here: Services, keyring: Keyring) -> None:
             raise MasterKeyError(problem)
         put_proof(view.connection, here.ledger.vault, keyring, view.now)
 
+    commands = [Command(server.STREAM, server.start, {"version": found, "settings": settings})]
+    if keys.active is None:
+        commands.append(Command(mac_key.STREAM, mac_key.tell, under_lock=partial(_first_key, here)))
     await here.ledger.execute(
-        Command(server.STREAM, server.start, {"version": found, "settings": settings}),
+        *commands,
         origin=Origin(SYSTEM),
         then=prove,
     )
+
+
+def _first_key(here: Services, view: View) -> dict[str, Any]:
+    """The key that came with the log's first transaction, before anybody could tell of it."""
+    first = here.ledger.ring.writing(1)
+    return {"key_id": first.key_id, "first": first.first, "reason": "begun"}

@@ -21,11 +21,13 @@ from bench import bulk, parties
 from bench.lives import Happening, Lives
 from domain import log_key
 from domain.event import SECOND, Actor, Moment, Recorded
+from eventstore import searching
 from eventstore.commands import Origin
 from eventstore.deriving import Deriving
 from eventstore.engines import migrating
 from eventstore.following import EventIndexing, Following
-from eventstore.mapper import LogMapper
+from eventstore.mac_keys import Ring
+from eventstore.mapper import LogMapper, attach
 from eventstore.past import folded
 from eventstore.privacy import Privacy
 from eventstore.rebuilding import Rebuild
@@ -99,10 +101,13 @@ class Growing:
         vault = Vault(keyring)
         self._engine = engine
         self._privacy = Privacy(Sealer(vault), BlindIndex(keyring))
-        self._mapper = LogMapper()
+        ring = Ring(vault)
+        self._mapper = LogMapper(ring)
+        attach(engine, self._mapper)
         self._models: tuple[Following, ...] = (EventIndexing(), Deriving())
         self._made, self._goal, self._until = made, goal, until
         with engine.begin() as connection:
+            ring.load(connection)
             self.position = connection.scalar(select(head.c.position)) or 0
             begin = connection.scalar(select(head.c.time)) or 0
             state: log_key.State = folded(connection, log_key.STREAM, self.position).state
@@ -120,7 +125,7 @@ class Growing:
         with self._engine.begin() as connection:
             while self._tree.follow(connection, read_leaves).more:
                 pass
-            stored = [self._mapper.recorded(leaf) for leaf in read_leaves(connection, 0, self.position)]
+            stored = searching.recorded_forms(connection, range(1, self.position + 1))
             self._follow(connection, 0, stored)
             self._leaves = (self.position - 1, read_leaves(connection, self.position - 1, 1))
             # Keys that are made and used in one transaction are looked up with every use.

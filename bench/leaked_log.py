@@ -18,7 +18,7 @@ from eventstore.deriving import Deriving
 from eventstore.engines import migrating
 from eventstore.following import EventIndexing, Follower
 from eventstore.ledger import Ledger
-from eventstore.mapper import LogMapper
+from eventstore.mapper import LogMapper, authenticate
 from eventstore.recorder import INSERT
 from eventstore.replaying import Replay
 from eventstore.stored import head
@@ -62,7 +62,7 @@ class _Writing:
         self._leaked = leaked
         self._position = position
         self._told = position + ADDRESSES_TOLD
-        self._mapper = LogMapper()
+        self._mapper = LogMapper(ledger.ring)
         self._lifetimes = lifetimes
         self._people = [new_id()]
         self._number = 0
@@ -168,6 +168,7 @@ async def _write(url: str, master_key: str, leaked: Leaked, tokens: int, seconds
 def _fill(url: str, ledger: Ledger, leaked: Leaked, what: tuple[int, int, int], say: Say) -> None:
     first, tokens, seconds = what
     engine, now = migrating(url), SystemClock().now()
+    authenticate(engine, ledger.vault)
     # Whenever they were issued, all of them live.
     lifetimes = max(ACCESS_LIFETIME, 2 * seconds), max(REFRESH_LIFETIME, 2 * seconds)
     writing, position = _Writing(ledger, leaked, first, lifetimes), first

@@ -16,6 +16,7 @@ from domain.grant import TokenRevoked, TokensIssued, TokensRefreshed
 from domain.grant_code import CodeIssued, CodeRedeemed
 from eventstore.commands import Origin
 from eventstore.engines import migrating
+from eventstore.mac_keys import Ring
 from eventstore.mapper import LogMapper
 from eventstore.privacy import Privacy
 from eventstore.recorder import INSERT
@@ -196,12 +197,14 @@ def make(url: str, keyring: Keyring, count: int, now: Moment) -> None:
     """Migrates an empty database and gives it a log of `count` events, the last of them at `now`."""
     upgrade(url)
     engine = migrating(url)
-    privacy = Privacy(Sealer(Vault(keyring)), BlindIndex(keyring))
+    vault = Vault(keyring)
+    privacy, ring = Privacy(Sealer(vault), BlindIndex(keyring)), Ring(vault)
     life = _Life(now - LASTED)
-    happening, mapper = iter(life), LogMapper()
+    happening, mapper = iter(life), LogMapper(ring)
     versions: dict[str, int] = {}
     for first in range(1, count + 1, BATCH):
         with engine.begin() as connection:
+            ring.settle(connection, first - 1, lambda: now)
             stretch = range(first, min(first + BATCH, count + 1))
             rows = []
             for position in stretch:

@@ -32,8 +32,9 @@ class Log(Application[str]):
     name = "stored"
     log_section_size = 1_000
 
-    def __init__(self, engine: Engine) -> None:
+    def __init__(self, engine: Engine, mapper: LogMapper) -> None:
         self._engine = engine
+        self._mapper = mapper
         super().__init__(env={"CREATE_TABLE": "no"})
 
     def construct_factory(self, env: Environment) -> Any:
@@ -42,7 +43,7 @@ class Log(Application[str]):
 
     def construct_mapper(self) -> Mapper[str]:
         """The msgspec mapper, whose topics are the events' tags."""
-        return LogMapper()
+        return self._mapper
 
     def construct_event_store(self) -> LogStore:
         """The store that the ledger appends with."""

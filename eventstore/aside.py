@@ -12,6 +12,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from eventstore.commands import DatabaseAway
 from eventstore.engines import is_away, reaching
 from eventstore.indexing_key import require_still
+from eventstore.mapper import LogMapper, attach
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -20,9 +21,11 @@ T = TypeVar("T")
 class Aside:
     """Runs one thing after the other, each in a transaction that does not hold the log's lock."""
 
-    def __init__(self, url: str, indexed_by: str) -> None:
+    def __init__(self, url: str, indexed_by: str, mapper: LogMapper | None = None) -> None:
         self._indexed_by = indexed_by
         self._engine = create_engine(url, pool_size=1, max_overflow=0, connect_args=reaching(make_url(url)))
+        if mapper is not None:
+            attach(self._engine, mapper)
         self._thread = ThreadPoolExecutor(1, "aside")
 
     async def run(self, work: Callable[Concatenate[Connection, P], T], *args: P.args, **kwargs: P.kwargs) -> T:

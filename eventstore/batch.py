@@ -10,7 +10,7 @@ from domain.decision import Outcome, Refusal, accept
 from domain.event import Event, Moment, Recorded
 from domain.streams import is_stateless
 from eventstore.changes import MANY
-from eventstore.commands import Command, Executed, Origin, Step, Sweep
+from eventstore.commands import Command, Executed, Forged, Origin, Step, Sweep
 from eventstore.engines import together
 from eventstore.issued import OfGrant, grants_of
 from eventstore.recorder import Head
@@ -37,10 +37,10 @@ class Request:
     then: Callable[[View, tuple[Recorded, ...]], Any] | None
     answer: Callable[[Executed[Any] | None, BaseException | None], None]
     sweeps: bool = field(init=False)
-    """Whether it takes long, and therefore a transaction for itself."""
+    """Whether it takes long, or must have a transaction for itself for another reason."""
 
     def __post_init__(self) -> None:
-        self.sweeps = Sweep in map(type, self.commands)
+        self.sweeps = any(isinstance(each, Sweep) or each.alone for each in self.commands)
 
 
 class Batch:
@@ -62,7 +62,10 @@ class Batch:
         self._swept = False
         self._destroyed: list[str] = []
         self._newest: str | None = None
+        writing.ring.settle(self.connection, self.position, clock)
         writing.changes.continue_with(self.connection, self.position, doubted=locked.is_fresh)
+        if writing.changes.forged is not None:
+            raise Forged(writing.changes.forged)
 
     def look_up(self, requests: Iterable[Request]) -> None:
         """Finds the grants of everything that these requests present, and loads them; versions where that is enough."""

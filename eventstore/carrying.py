@@ -17,10 +17,13 @@ from sqlalchemy import Connection, Engine, LargeBinary, Table, insert, select, u
 
 from domain.event import Moment
 from domain.events import DESTROYING
+from eventstore.commands import Forged
+from eventstore.mac_keys import Ring
+from eventstore.mapper import LogMapper, decoder
 from eventstore.rebuilding import set_unmade
 from eventstore.recorder import INSERT
 from eventstore.replaying import STORED_HEAD
-from eventstore.stored import events, head
+from eventstore.stored import ROW, events, head
 from eventstore.transparency.tables import CHECKPOINTS, EDGE, TILES
 from projections import PROJECTIONS
 from security.vault import Vault
@@ -52,8 +55,8 @@ class Carried(NamedTuple):
 
 
 def write(connection: Connection, file: BinaryIO, progress: Progress = lambda done, goal: None) -> int:
-    """Writes the whole log as this connection sees it, in one snapshot; how many events."""
-    digest = sha256()
+    """Writes the whole log as this connection sees it, in one snapshot; how many events. Raises `Forged`."""
+    digest, text = sha256(), decoder(connection).text
 
     def line(content: bytes) -> None:
         digest.update(content)
@@ -67,10 +70,14 @@ def write(connection: Connection, file: BinaryIO, progress: Progress = lambda do
     done = 0
     while done < newest.position:
         until = min(done + BATCH, newest.position)
-        query = select(events.c.state).where(events.c.id > done, events.c.id <= until).order_by(events.c.id)
-        for (state,) in connection.execute(query):
-            line(state.encode() + b"\n")
-        done = until
+        query = select(*ROW).where(events.c.id > done, events.c.id <= until).order_by(events.c.id)
+        for stored in connection.execute(query):
+            if stored[0] != done + 1:
+                break
+            line(text(stored).encode() + b"\n")
+            done += 1
+        if done != until:
+            raise Forged(done + 1)
         progress(done, newest.position)
     file.write(_encoded({"end": newest.position, "sha256": digest.hexdigest()}))
     return int(newest.position)
@@ -86,7 +93,8 @@ def read(
 ) -> Carried:
     """Brings a written log into a migrated database that holds none, in one transaction; raises `NotALog`.
 
-    `prove` looks at the vault before any event is read, and raises when its keys are not to be had. Erasures in the log
+    `prove` looks at the vault before any event is read, and raises when its keys are not to be had. Every event is
+    verified under the keys that came with it. Erasures in the log
     are applied to the vault again: the copy of the vault may be older than they are. The projections are left to be
     rebuilt, and noted as such.
     """
@@ -100,7 +108,9 @@ def read(
             raise NotALog("this is not the export of a log, or one of another version")
         event = _fill(connection, lines)
         prove(connection)
-        done, erased = _append(connection, chain(event, lines), opening["position"], progress)
+        ring = Ring(vault)
+        ring.load(connection)
+        done, erased = _append(connection, LogMapper(ring), chain(event, lines), opening["position"], progress)
         if done != opening["position"]:
             raise NotALog(f"the file says that it holds {opening['position']} events and holds {done}")
         connection.execute(
@@ -128,7 +138,9 @@ def _fill(connection: Connection, lines: Iterator[bytes]) -> list[bytes]:
     return []
 
 
-def _append(connection: Connection, lines: Iterable[bytes], goal: int, progress: Progress) -> tuple[int, list[str]]:
+def _append(
+    connection: Connection, mapper: LogMapper, lines: Iterable[bytes], goal: int, progress: Progress
+) -> tuple[int, list[str]]:
     rows: list[tuple[Any, ...]] = []
     erased: list[str] = []
     done = 0
@@ -140,6 +152,8 @@ def _append(connection: Connection, lines: Iterable[bytes], goal: int, progress:
         done += 1
         if form.position != done:
             raise NotALog(f"the event after position {done - 1} says that it is at {form.position}")
+        if not mapper.is_authentic(done, line.rstrip(b"\n")):
+            raise NotALog(f"the event at position {done} is not authentic")
         if form.type in DESTROYING:
             erased.append(form.stream)
         rows.append((done, form.stream, form.version, form.type, line.rstrip(b"\n").decode()))

@@ -3,32 +3,41 @@
 from collections import OrderedDict
 from collections.abc import Callable, Iterable
 from threading import Lock
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-from sqlalchemy import Connection, bindparam, or_, select
+import structlog
+from sqlalchemy import ColumnElement, Connection, LargeBinary, bindparam, cast, func, select
 
 from domain.event import Moment
 from domain.events import DESTROYING
 from domain.streams import is_stateless
-from eventstore.commands import WentBack
+from eventstore.commands import Forged, WentBack
 from eventstore.database_file import DatabaseFile
-from eventstore.stored import events, head
+from eventstore.mapper import decoder
+from eventstore.stored import ROW, events, head
 from projections.prepared import Prepared
 
 _HEAD = Prepared(select(head.c.position, head.c.time).where(head.c.id == 1))
-_NEWER = events.c.id > bindparam("known"), events.c.id <= bindparam("position")
-_DESTROYING = or_(*(events.c.topic == tag for tag in sorted(DESTROYING)))
-_GONE = Prepared(select(events.c.originator_id).where(*_NEWER, _DESTROYING))
-_LATER = Prepared(
-    select(events.c.originator_id, events.c.id).where(*_NEWER, events.c.originator_version > 1).order_by(events.c.id)
-)
-_STATES = Prepared(
-    select(events.c.id, events.c.state).where(
-        or_(events.c.id == bindparam("known"), events.c.id == bindparam("position"))
-    )
-)
 _STATE = Prepared(select(events.c.state).where(events.c.id == bindparam("position")))
+_BEYOND = Prepared(select(func.min(events.c.id)).where(events.c.id > select(head.c.position).scalar_subquery()))
 MANY = 10_000
+
+PORTION = 1_000
+"""Events that are read and verified at a time."""
+
+log = structlog.get_logger("log")
+
+
+def _newer(state: ColumnElement[Any]) -> Prepared:
+    return Prepared(
+        select(*ROW[:-1], state)
+        .where(events.c.id > bindparam("known"), events.c.id <= bindparam("position"))
+        .order_by(events.c.id)
+    )
+
+
+_NEWER = {"postgresql": _newer(events.c.state), "sqlite": _newer(cast(events.c.state, LargeBinary))}
+"""SQLite keeps whatever bytes it is given, be they text or not."""
 
 
 class Newest(NamedTuple):
@@ -57,6 +66,9 @@ class Changes:
     `holds`. Only a stream's second and later events count: nothing can have been cached of a stream before its first.
     Nothing is cached of a stream without a state. The memory of changes is bounded. What was forgotten raises `floor`,
     and a value older than that is computed again. Any thread may tell and ask.
+
+    Everything up to `position` was authentic. From the first event on that is not, at `forged`, this process learns no
+    more: what it knew before goes on to hold, and nothing is written.
     """
 
     def __init__(
@@ -78,6 +90,8 @@ class Changes:
         """Is told when that is noticed, at once and on whichever thread, with what was known until then."""
         self.position = position
         self._file = file
+        self.forged: int | None = None
+        """Where the first event was found that does not verify; None as long as all did."""
         self.floor = position
         self._remembered = remembered
         self._changed: OrderedDict[str, int] = OrderedDict()
@@ -117,23 +131,57 @@ class Changes:
                 return False
         return True
 
+    def suspect(self, position: int) -> None:
+        """The event there is forged or missing: an alarm, and nothing behind it is obeyed or written any more."""
+        with self._lock:
+            if self.forged is not None and self.forged <= position:
+                return
+            self.forged = position
+        log.critical("log.forged", position=position)
+
     def catch_up(self, connection: Connection, position: int) -> None:
-        """Notes what other processes appended between the known position and `position`. Raises `WentBack`."""
+        """Verifies what other processes appended between the known position and `position`, and notes it.
+
+        Where something does not verify, the known position stays in front of it. Raises `WentBack`.
+        """
         known = self.known
-        if position <= known.position:
+        if position <= known.position or self.forged == known.position + 1:
             return
-        between = {"known": known.position, "position": position}
-        states: dict[int, str] = dict(_STATES.all(connection, between))
-        self._compare(known, states.get(known.position))
-        for (stream,) in _GONE.all(connection, between):
-            self.destroyed(stream)
-        if position - known.position > MANY:
-            self.forget(position)
-        else:
-            for stream, place in _LATER.all(connection, between):
-                if not is_stateless(stream):
-                    self.note(stream, place)
-        self.advance(position, states.get(position))
+        if known.state is not None:
+            self._compare(known, state_at(connection, known.position))
+        many = position - known.position > MANY
+        for until in range(min(known.position + PORTION, position), position + PORTION, PORTION):
+            reached = self._verify(connection, self.position, min(until, position), many)
+            if reached < min(until, position):
+                self.suspect(reached + 1)
+                return
+
+    def _verify(self, connection: Connection, known: int, until: int, many: bool) -> int:
+        """One portion; how far it was authentic and without a gap."""
+        text_of, reached, text = decoder(connection).text, known, None
+        for row in _NEWER[connection.dialect.name].all(connection, {"known": known, "position": until}):
+            position, stream, version, topic, _ = row
+            if position != reached + 1:
+                break
+            try:
+                text = text_of(row)
+            except Forged:
+                break
+            reached = position
+            if topic in DESTROYING:
+                self.destroyed(stream)
+            if version > 1 and not many and not is_stateless(stream):
+                self.note(stream, position)
+        if many:
+            self.forget(reached)
+        self.advance(reached, text)
+        return reached
+
+    def look_beyond(self, connection: Connection) -> None:
+        """Whether there is an event that the log's head knows nothing of, which no transaction of the log leaves."""
+        row = _BEYOND.first(connection, {})
+        if row is not None and row[0] is not None:
+            self.suspect(row[0])
 
     # -- whether it is still that log ---------------------------------------------------------------------------------
     def require_sound(self) -> None:

@@ -22,7 +22,8 @@ class Command(msgspec.Struct, frozen=True):
     to look whether it has events; if it has, the append fails. `presented` is the digest of a code or token: the verb
     is then about the grant to which it belongs, which is looked up under the lock, for all commands of a transaction at
     once; `view.grant_of` tells what was found, and `stream` counts only when nothing was. `elsewhere` names, under the
-    lock, a stream to which the command goes in the place of `stream`, or None.
+    lock, a stream to which the command goes in the place of `stream`, or None. `alone` says that nothing else may share
+    the transaction.
     """
 
     stream: str
@@ -32,6 +33,7 @@ class Command(msgspec.Struct, frozen=True):
     starts: bool = False
     presented: bytes | None = None
     elsewhere: "Callable[[View], str | None] | None" = None
+    alone: bool = False
 
 
 class Sweep(msgspec.Struct, frozen=True):
@@ -95,3 +97,11 @@ class WentBack(DatabaseAway):
 
 class WrongClock(DatabaseAway):
     """This machine's clock is off, so that nothing can be written here (503 with Retry-After). Nothing was stored."""
+
+
+class Forged(DatabaseAway):
+    """The event at `position` is not authentic, or not there: nothing obeys it, and nothing is written behind it."""
+
+    def __init__(self, position: int) -> None:
+        super().__init__(f"the log is forged at position {position}")
+        self.position = position

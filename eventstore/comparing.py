@@ -14,6 +14,7 @@ from sqlalchemy import Connection, Engine, Table, select, union_all
 
 from domain.event import Moment
 from eventstore.fresh_tables import FreshTables, tables_of
+from eventstore.mapper import authenticate
 from eventstore.privacy import Privacy
 from eventstore.rebuilding import Progress
 from eventstore.replaying import Replay
@@ -39,6 +40,7 @@ class Comparison:
         self._projections = tuple(projections)
         self._privacy = privacy
         self._now = now
+        authenticate(engine, privacy.vault)
 
     def run(self, progress: Progress = lambda done, goal: None) -> list[Compared]:
         """Every table's comparison. The log is held only while the last few events are replayed and rows compared."""

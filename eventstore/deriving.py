@@ -16,11 +16,11 @@ from eventstore.continuing import CONTINUING, Standing
 from eventstore.ending import cut, ended
 from eventstore.grant_histories import RECENT, history, recent
 from eventstore.lifespans import CutOffs, Parties
-from eventstore.mapper import LogMapper
+from eventstore.mapper import decoder
 from eventstore.pending import Changes, Fresh, Pending
 from eventstore.privacy import Privacy
 from eventstore.sighting import Places
-from eventstore.stored import events
+from eventstore.stored import ROW, events
 from eventstore.unsealing import Unsealing
 from projections import derived, event_index, sightings
 from projections.derived import NO_SECRET, Kind, Total
@@ -34,11 +34,7 @@ _ACCESS = int(Kind.ACCESS)
 _CLOSING = (grant.TokenRevoked, grant.Ended)
 _ISSUING = (grant_code.CodeIssued, grant.TokensIssued, grant.TokensRefreshed)
 
-_NEXT = (
-    select(events.c.state)
-    .where(events.c.id > bindparam("b_after"), events.c.id <= bindparam("b_last"))
-    .order_by(events.c.id)
-)
+_NEXT = select(*ROW).where(events.c.id > bindparam("b_after"), events.c.id <= bindparam("b_last")).order_by(events.c.id)
 
 
 class Prepared(NamedTuple):
@@ -203,15 +199,15 @@ class Deriving:
 
 def catch_up(connection: Connection, privacy: Privacy, head: int) -> None:
     """Brings the counts up to the head within the caller's transaction, which holds the log's lock."""
-    model, mapper, unsealing = Deriving(), LogMapper(), Unsealing(privacy)
+    model, recorded, unsealing = Deriving(), decoder(connection).recorded, Unsealing(privacy)
     while True:
         before = event_index.reached(connection, derived.NAME)
         if before >= head:
             return
         last = min(head, before + STEP)
-        states = connection.scalars(_NEXT, {"b_after": before, "b_last": last})
+        rows = connection.execute(_NEXT, {"b_after": before, "b_last": last})
         unsealing.begin()
-        prepared = model.prepare(connection, [mapper.recorded(state) for state in states.all()], unsealing)
+        prepared = model.prepare(connection, [recorded(row) for row in rows.all()], unsealing)
         if event_index.advance(connection, derived.NAME, before, last):
             model.keep(connection, [prepared])
 

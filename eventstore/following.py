@@ -11,8 +11,8 @@ from sqlalchemy import Connection, bindparam, select
 from domain.account import Erased
 from domain.event import Recorded
 from eventstore.ledger import Ledger
-from eventstore.mapper import LogMapper
-from eventstore.stored import events
+from eventstore.mapper import decoder
+from eventstore.stored import ROW, events
 from eventstore.unsealing import Unsealing
 from projections import event_index, event_names
 from projections.event_names import Owners
@@ -29,11 +29,9 @@ OWNERS_KEPT = 20_000
 """Streams whose first event is remembered for what it says about the later ones."""
 
 _NEXT = Prepared(
-    select(events.c.state)
-    .where(events.c.id > bindparam("b_after"), events.c.id <= bindparam("b_last"))
-    .order_by(events.c.id)
+    select(*ROW).where(events.c.id > bindparam("b_after"), events.c.id <= bindparam("b_last")).order_by(events.c.id)
 )
-_FIRST = select(events.c.originator_id, events.c.state).where(
+_FIRST = select(*ROW).where(
     events.c.originator_version == 1, events.c.originator_id.in_(bindparam("b_streams", expanding=True))
 )
 
@@ -73,7 +71,6 @@ class Follower:
         self._models = models
         self._wanted = frozenset(model.name for model in models)
         self._batch = batch
-        self._mapper = LogMapper()
         self._unsealing = Unsealing(ledger.privacy)
         self._turn = asyncio.Lock()
         self._positions = dict.fromkeys(self._wanted, 0)
@@ -158,7 +155,8 @@ class Follower:
         recorded = self._ledger.recent.between(before, after)
         if recorded is None:
             rows = _NEXT.all(connection, {"b_after": before, "b_last": after})
-            recorded = [self._mapper.recorded(state) for (state,) in rows]
+            recorded_of = decoder(connection).recorded
+            recorded = [recorded_of(row) for row in rows]
         self._unsealing.begin()
         prepared = [(model, model.prepare(connection, recorded, self._unsealing)) for model in models]
         return Stretch(before, after, prepared)
@@ -184,7 +182,6 @@ class EventIndexing:
     name = event_index.NAME
 
     def __init__(self) -> None:
-        self._mapper = LogMapper()
         self._kept: dict[str, Owners] = {}
 
     def prepare(self, connection: Connection, recorded: Sequence[Recorded], unsealing: Unsealing) -> _Indexed:
@@ -213,6 +210,7 @@ class EventIndexing:
             self._kept.clear()
         missing = sorted(wanted - self._kept.keys())
         if missing:
-            for stream, state in connection.execute(_FIRST, {"b_streams": missing}):
-                self._kept[stream] = event_names.owners(self._mapper.recorded(state))
+            for row in connection.execute(_FIRST, {"b_streams": missing}):
+                recorded_first = decoder(connection).recorded(row)
+                self._kept[recorded_first.stream] = event_names.owners(recorded_first)
         return {stream: self._kept[stream] for stream in wanted if stream in self._kept}

@@ -6,8 +6,8 @@ import msgspec
 from sqlalchemy import BigInteger, Connection, bindparam, select, text
 
 from domain.event import Recorded
-from eventstore.mapper import LogMapper
-from eventstore.stored import events, place
+from eventstore.mapper import Row, decoder
+from eventstore.stored import ROW, events, place
 from projections.prepared import Prepared
 
 WHOLE = 5_000
@@ -16,17 +16,16 @@ WHOLE = 5_000
 RECENT = 50
 """Events that are read of each of many grants; few have more, and those are read one by one."""
 
-_MAPPER = LogMapper()
 _encode = msgspec.json.Encoder().encode
 
 _RANGE = Prepared(
-    select(events.c.state).where(
+    select(*ROW).where(
         events.c.originator_id == bindparam("b_stream"),
         events.c.originator_version.between(bindparam("b_low"), bindparam("b_high")),
     )
 )
 UP_TO = Prepared(
-    select(events.c.state)
+    select(*ROW)
     .where(events.c.originator_id == bindparam("b_stream"), place <= bindparam("b_position", type_=BigInteger))
     .order_by(events.c.originator_version.desc())
     .limit(bindparam("b_limit", type_=BigInteger))
@@ -34,23 +33,25 @@ UP_TO = Prepared(
 # One question for all of them. What is asked for each is bounded, so that the index of streams is what answers it.
 _RANGES = Prepared(
     text(
-        "SELECT found.state FROM json_to_recordset(CAST(:b_ranges AS json))"
+        "SELECT found.* FROM json_to_recordset(CAST(:b_ranges AS json))"
         " AS wanted (b_stream text, b_low bigint, b_high bigint)"
-        " CROSS JOIN LATERAL (SELECT state FROM stored_events WHERE originator_id = wanted.b_stream"
+        " CROSS JOIN LATERAL (SELECT id, originator_id, originator_version, topic, state FROM stored_events"
+        " WHERE originator_id = wanted.b_stream"
         " AND originator_version BETWEEN wanted.b_low AND wanted.b_high"
         " ORDER BY originator_version LIMIT 1000) AS found"
     )
 )
 _NEWEST = Prepared(
-    select(events.c.state)
+    select(*ROW)
     .where(events.c.originator_id == bindparam("b_stream"))
     .order_by(events.c.originator_version.desc())
     .limit(RECENT)
 )
 _NEWEST_OF_ALL = Prepared(
     text(
-        "SELECT found.state FROM json_array_elements_text(CAST(:b_streams AS json)) AS wanted (b_stream)"
-        " CROSS JOIN LATERAL (SELECT state FROM stored_events WHERE originator_id = wanted.b_stream"
+        "SELECT found.* FROM json_array_elements_text(CAST(:b_streams AS json)) AS wanted (b_stream)"
+        " CROSS JOIN LATERAL (SELECT id, originator_id, originator_version, topic, state FROM stored_events"
+        " WHERE originator_id = wanted.b_stream"
         " ORDER BY originator_version DESC LIMIT :b_limit) AS found"
     )
 )
@@ -59,7 +60,8 @@ _NEWEST_OF_ALL = Prepared(
 def history(connection: Connection, grant_id: str, position: int, limit: int = WHOLE) -> list[Recorded]:
     """The newest events of a grant up to a position, at most `limit`, oldest first."""
     wanted = {"b_stream": f"grant:{grant_id}", "b_position": position, "b_limit": limit}
-    return [_MAPPER.recorded(state) for (state,) in reversed(UP_TO.all(connection, wanted))]
+    recorded = decoder(connection).recorded
+    return [recorded(row) for row in reversed(UP_TO.all(connection, wanted))]
 
 
 def recent(connection: Connection, before: Mapping[str, int], limit: int) -> dict[str, list[Recorded]]:
@@ -71,7 +73,7 @@ def recent(connection: Connection, before: Mapping[str, int], limit: int) -> dic
         rows = _RANGES.all(connection, {"b_ranges": _encode(ranges).decode()}) if ranges else []
     else:
         rows = [row for each in ranges for row in _RANGE.all(connection, each)]
-    return _by_stream(before, rows)
+    return _by_stream(connection, before, rows)
 
 
 def histories(connection: Connection, grants: Collection[str], position: int) -> dict[str, list[Recorded]]:
@@ -82,7 +84,7 @@ def histories(connection: Connection, grants: Collection[str], position: int) ->
         rows = _NEWEST_OF_ALL.all(connection, wanted) if streams else []
     else:
         rows = [row for stream in streams for row in _NEWEST.all(connection, {"b_stream": stream})]
-    found = _by_stream(streams, rows)
+    found = _by_stream(connection, streams, rows)
     told: dict[str, list[Recorded]] = {}
     for grant_id, stream in zip(grants, streams, strict=True):
         newest = found[stream]
@@ -93,10 +95,11 @@ def histories(connection: Connection, grants: Collection[str], position: int) ->
     return told
 
 
-def _by_stream(streams: Collection[str], rows: Sequence[tuple[str, ...]]) -> dict[str, list[Recorded]]:
+def _by_stream(connection: Connection, streams: Collection[str], rows: Sequence[Row]) -> dict[str, list[Recorded]]:
     found: dict[str, list[Recorded]] = {stream: [] for stream in streams}
-    for (state,) in rows:
-        recorded = _MAPPER.recorded(state)
+    recorded_of = decoder(connection).recorded
+    for row in rows:
+        recorded = recorded_of(row)
         found[recorded.stream].append(recorded)
     for events_of in found.values():
         events_of.sort(key=lambda recorded: recorded.version)

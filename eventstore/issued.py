@@ -10,16 +10,13 @@ from domain.client_secret import SecretIssued, SecretRotated
 from domain.event import SECOND, Event, Moment, Recorded
 from domain.grant import TokensIssued, TokensRefreshed
 from domain.grant_code import CodeIssued
-from eventstore.mapper import LogMapper
-from eventstore.searching import stored
+from eventstore.searching import recorded_at
 from projections import digests, secrets, tokens
 
 Kind = Literal["access", "refresh", "code", "client_secret", "session"]
 
 JTI_HEX = 32
 """Hex digits of a token's `jti`: the first half of its digest."""
-
-_MAPPER = LogMapper()
 
 
 class Issued(NamedTuple):
@@ -72,10 +69,9 @@ def find_all(connection: Connection, sha256s: Sequence[bytes]) -> dict[bytes, Is
 
 def issued_at(connection: Connection, position: int, sha256: str) -> Issued | None:
     """The secret with this digest that the event at a position issued; None when it issued no such one."""
-    state = stored(connection, position)
-    if state is None:
+    recorded = recorded_at(connection, position)
+    if recorded is None:
         return None
-    recorded = _MAPPER.recorded(state)
     return next((each for each in all_of(recorded) if each.sha256 == sha256), None)
 
 

@@ -20,12 +20,14 @@ from eventstore.commands import Command, DatabaseAway, Executed, Origin, Overloa
 from eventstore.committer import Committer, InlineCommitter, ThreadCommitter
 from eventstore.database_file import DatabaseFile
 from eventstore.engines import empty_write_ahead_log, is_sqlite, reading, writing
-from eventstore.mapper import LogMapper
+from eventstore.mac_keys import Ring
+from eventstore.mapper import LogMapper, attach
 from eventstore.privacy import Privacy
 from eventstore.reading import BESIDE, InlineReader, Reader, ThreadReader
 from eventstore.recent import Recent
 from eventstore.states import Folded, States
 from eventstore.transactions import Transactions, Unknown
+from eventstore.transparency.signed import signed_size
 from eventstore.turns import Turn
 from eventstore.validation import Validation
 from eventstore.view import View
@@ -59,6 +61,7 @@ class Ledger:
         self.privacy = parts.privacy
         self.recent = parts.recent
         self.changes = parts.changes
+        self.ring = parts.ring
         self.clock = clock
         self.arrivals = arrivals
         self._states = parts.states
@@ -79,35 +82,44 @@ class Ledger:
         *,
         read_threads: int = 4,
         on_commit: Callable[[int], None] = lambda callers: None,
+        origin: str = "",
     ) -> Self:
         """Connects; raises `DatabaseAway` when the database does not answer or has no tables yet.
+
+        What is not covered by a signed checkpoint yet is verified. `origin` is the name under which a new log's events
+        are authenticated. Raises MasterKeyError when the master key does not open the vault.
 
         `on_commit` is told, on the writer's thread, how many callers each transaction served.
         """
         write_engine, read_engine = writing(url), reading(url, read_threads + BESIDE)
+        vault = Vault(keyring)
+        ring = Ring(vault, origin)
+        mapper = LogMapper(ring)
+        for engine in (write_engine, read_engine):
+            attach(engine, mapper)
         try:
             with read_engine.connect() as connection:
+                ring.load(connection)
                 position, _ = newest(connection)
-                state = state_at(connection, position)
                 # The first look: whatever this machine's clock says, time goes on from the log's newest event.
                 clock_fault(connection, clock)
+                # Who signs has verified what it signs. The rest is verified before anything is made of it.
+                known = min(signed_size(connection, vault), position)
+                file = DatabaseFile(write_engine.url) if is_sqlite(url) else None
+                changes = Changes(known, vault.forget, state=state_at(connection, known), file=file)
+                changes.catch_up(connection, position)
         except OperationalError as error:
             raise DatabaseAway(type(error).__name__) from error
-        log = Log(write_engine)
-        mapper = log.mapper
-        assert isinstance(mapper, LogMapper)  # noqa: S101 - tells the type checker what construct_mapper made
-        vault = Vault(keyring)
-        changes = Changes(
-            position, vault.forget, state=state, file=DatabaseFile(write_engine.url) if is_sqlite(url) else None
-        )
+        log = Log(write_engine, mapper)
         parts = Writing(
             log.events,
             changes,
-            States(mapper, changes),
+            States(changes),
             Privacy(Sealer(vault), BlindIndex(keyring)),
             vault,
             Recent(),
             keyring.derivation_id,
+            ring,
         )
         transactions = Transactions(log.recorder, parts, clock, on_commit)  # type: ignore[arg-type]
         if is_sqlite(url):
@@ -117,7 +129,7 @@ class Ledger:
         else:
             committer = ThreadCommitter(transactions)
             reader = ThreadReader(read_engine, changes, read_threads)
-            aside = Aside(url, keyring.derivation_id)
+            aside = Aside(url, keyring.derivation_id, mapper)
         write_ahead = url if is_sqlite(url) else None
         return cls(log, parts, committer, reader, clock, Arrivals(url), aside, write_ahead)
 

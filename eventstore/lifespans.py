@@ -11,11 +11,9 @@ from sqlalchemy import Connection, bindparam, or_, select, true
 from domain import account, account_sign_in, client, client_secret, consent, cut_off, grant, grant_code
 from domain.event import SECOND, Moment, Recorded
 from domain.rules.validity import Kind
-from eventstore.mapper import LogMapper
-from eventstore.stored import events, named
+from eventstore.mapper import decoder
+from eventstore.stored import ROW, events, named
 from projections.prepared import Prepared
-
-_MAPPER = LogMapper()
 
 
 class Life(NamedTuple):
@@ -160,9 +158,7 @@ STREAMS_AT_ONCE = 500
 """Streams that one statement names."""
 
 _CUT_OFFS = (
-    select(events.c.originator_id, events.c.state)
-    .where(or_(*(events.c.topic == topic for topic in _TOPICS)))
-    .order_by(events.c.originator_version)
+    select(*ROW).where(or_(*(events.c.topic == topic for topic in _TOPICS))).order_by(events.c.originator_version)
 )
 _OF_ONE = Prepared(_CUT_OFFS.where(events.c.originator_id == bindparam("b_stream")))
 _OF_EACH = _CUT_OFFS.where(events.c.originator_id == named.c.stream).lateral("cutting")
@@ -186,8 +182,9 @@ class CutOffs:
         streams = sorted({stream for each in parties for stream in _deciding(*each)})
         for start in range(0, len(streams), STREAMS_AT_ONCE):
             part = streams[start : start + STREAMS_AT_ONCE]
-            for stream, state in _cut_offs(connection, part):
-                self._found.setdefault(stream, []).extend(_cuts(_MAPPER.recorded(state)))
+            for row in _cut_offs(connection, part):
+                recorded = decoder(connection).recorded(row)
+                self._found.setdefault(recorded.stream, []).extend(_cuts(recorded))
 
     def of(self, client_id: str, account_id: str | None, position: int) -> list[Cut]:
         """Those up to a position that a grant is subject to, in the order of the log."""
@@ -196,7 +193,7 @@ class CutOffs:
 
 
 def _cut_offs(connection: Connection, streams: Sequence[str]) -> list[tuple[Any, ...]]:
-    """Stream and stored form of every cut-off of these streams."""
+    """The row of every cut-off of these streams."""
     if connection.dialect.name == "postgresql":
         return OF_MANY.all(connection, {"streams": list(streams)})
     return [row for stream in streams for row in _OF_ONE.all(connection, {"b_stream": stream})]

@@ -2,17 +2,33 @@
 
 The stored form is one JSON object, written once and never encoded again: its bytes are the leaf of the
 transparency log. Tags are the topics; a tag that was retired is read through an upcast.
+
+Its last member, `mac`, authenticates it: under the key that is good for its position (`mac_keys`), over the log's name
+and the exact bytes without that member. **Whoever reads an event reads it through `decoder(connection)`**, which gives
+out nothing that does not verify:
+
+    row = select(*ROW).where(...)                 # the five columns, in this order
+    decoder(connection).recorded(row)             # the event, its columns compared with what it says
+    decoder(connection).text(row)                 # the stored form, for who shows or hashes it
+
+Both raise `commands.Forged`, which names the position. A connection has a decoder when its engine was given one, by
+`authenticate` or, in a process that has a ledger, by the ledger.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import msgspec
 from eventsourcing.persistence import Mapper, StoredEvent
+from sqlalchemy import Connection, Engine
 
 from domain.event import Actor, Event, Moment, Recorded
 from domain.events import EVENTS
+from eventstore.commands import Forged
+from eventstore.mac_keys import Ring
 from security.clock import format_rfc3339, parse_rfc3339
+from security.mac import HEX_DIGITS
+from security.vault import Vault
 
 MAX_BYTES = 65_535
 """What a tlog-tiles entry bundle can hold: a 16-bit length (C2SP tlog-tiles, "Log entries")."""
@@ -21,6 +37,14 @@ Upcast = Callable[[dict[str, Any]], tuple[str, dict[str, Any]]]
 
 UPCASTS: dict[str, Upcast] = {}
 """Retired tag → function from its stored data to a living tag and its data."""
+
+
+Row = Sequence[Any]
+"""Position, stream, version, topic and stored form of an event, as its columns say; the form as text or its bytes."""
+
+_MEMBER = ',"mac":"'
+_MAC_BYTES = len(_MEMBER) + HEX_DIGITS + len('"}')
+_DECODER = "grantlog_decoder"
 
 
 class _Leaf(msgspec.Struct, omit_defaults=True):
@@ -53,6 +77,15 @@ class _RawLeaf(msgspec.Struct):
     user_agent: str | None = None
 
 
+class _Place(msgspec.Struct, gc=False):
+    """Those members of the stored form that stand in columns as well."""
+
+    position: int
+    stream: str
+    version: int
+    type: str
+
+
 class EventTooLarge(Exception):
     """A stored form beyond `MAX_BYTES`: some field lacks its maximum length, which is a bug."""
 
@@ -60,9 +93,11 @@ class EventTooLarge(Exception):
 class LogMapper(Mapper[str]):
     """Encodes `Recorded` to the stored form and back. It keeps the library's interface and none of its transcoding."""
 
-    def __init__(self) -> None:
+    def __init__(self, ring: Ring) -> None:
+        self.ring = ring
         self._encoder = msgspec.json.Encoder()
         self._leaf = msgspec.json.Decoder(_RawLeaf)
+        self._place = msgspec.json.Decoder(_Place)
         self._data: dict[str, msgspec.json.Decoder[Any]] = {e.type: msgspec.json.Decoder(e) for e in EVENTS}
         self._times: tuple[Moment, str] = (0, format_rfc3339(0))
 
@@ -91,17 +126,36 @@ class LogMapper(Mapper[str]):
                 r.user_agent,
             )
         )
+        mac = self.ring.writing(r.position).authenticator.mac(state)
+        state = b'%b,"mac":"%b"}' % (state[:-1], mac.encode())
         if len(state) > MAX_BYTES:
             raise EventTooLarge(f"{tag} takes {len(state)} bytes")
         return state
 
     def to_domain_event(self, stored_event: StoredEvent) -> Any:
-        """The recorded event of a stored form."""
-        return self.recorded(stored_event.state)
+        """Nobody reads past the decoder, which knows the position that the row is at."""
+        raise AssertionError("events are read by `decoder`")
 
-    def recorded(self, state: bytes | str) -> Recorded:
-        """Decodes the text of a `state` column; raises `msgspec.DecodeError` when it is none of our stored forms."""
-        leaf = self._leaf.decode(state)
+    def is_authentic(self, position: int, state: str | bytes) -> bool:
+        """Whether that stored form was written for this position, as far as the ring knows."""
+        key = self.ring.of(position)
+        form = state.encode() if isinstance(state, str) else state
+        end = len(form) - _MAC_BYTES
+        if key is None or end < 1:
+            return False
+        return form[end:] == b',"mac":"%b"}' % key.authenticator.mac(form[:end] + b"}").encode()
+
+    def text(self, row: Row, connection: Connection) -> str:
+        """The stored form of an authentic row; raises `Forged`."""
+        state = self._authenticated(row, connection)
+        place = self._place.decode(state)
+        self._compare(row, place)
+        return state
+
+    def recorded(self, row: Row, connection: Connection) -> Recorded:
+        """The event of an authentic row; raises `Forged`."""
+        leaf = self._leaf.decode(self._authenticated(row, connection))
+        self._compare(row, leaf)
         return Recorded(
             leaf.position,
             leaf.id,
@@ -115,6 +169,20 @@ class LogMapper(Mapper[str]):
             self._event(leaf.type, leaf.data),
         )
 
+    def _authenticated(self, row: Row, connection: Connection) -> str:
+        position, state = row[0], row[4]
+        if not self.is_authentic(position, state):
+            # Another process may have begun a key: the vault says so wherever the event under it is to be seen.
+            self.ring.load(connection)
+            if not self.is_authentic(position, state):
+                raise Forged(position)
+        return state if isinstance(state, str) else str(state, "utf-8")
+
+    @staticmethod
+    def _compare(row: Row, form: "_Place | _RawLeaf") -> None:
+        if (form.position, form.stream, form.version, form.type) != (row[0], row[1], row[2], row[3]):
+            raise Forged(row[0])
+
     def _event(self, tag: str, data: msgspec.Raw) -> Event:
         decoder = self._data.get(tag)
         if decoder is None:
@@ -123,3 +191,39 @@ class LogMapper(Mapper[str]):
             return upcast
         event: Event = decoder.decode(data)
         return event  # noqa: RET504 - the annotation tells the type checker what a decoder of Any gives
+
+
+class Decoder:
+    """What a connection reads events with."""
+
+    __slots__ = ("_connection", "_mapper")
+
+    def __init__(self, mapper: LogMapper, connection: Connection) -> None:
+        self._mapper = mapper
+        self._connection = connection
+
+    def recorded(self, row: Row) -> Recorded:
+        """The event of a row; raises `Forged`."""
+        return self._mapper.recorded(row, self._connection)
+
+    def text(self, row: Row) -> str:
+        """The stored form of a row; raises `Forged`."""
+        return self._mapper.text(row, self._connection)
+
+
+def decoder(connection: Connection) -> Decoder:
+    """The decoder of whatever this connection reads. KeyError when its engine was given none, which is a bug."""
+    return Decoder(connection.get_execution_options()[_DECODER], connection)
+
+
+def attach(reader: Engine | Connection, mapper: LogMapper) -> None:
+    """Has the connection, or those that the engine makes from now on, read events by this mapper."""
+    if isinstance(reader, Engine):
+        reader.update_execution_options(**{_DECODER: mapper})
+    else:
+        reader.execution_options(**{_DECODER: mapper})
+
+
+def authenticate(reader: Engine | Connection, vault: Vault) -> None:
+    """The same with the keys of that vault, where there is no ledger that did."""
+    attach(reader, LogMapper(Ring(vault)))

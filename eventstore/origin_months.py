@@ -8,8 +8,8 @@ from domain import hold, incident
 from domain.event import Moment
 from domain.origin_month import DAY
 from eventstore import searching
-from eventstore.mapper import LogMapper
-from eventstore.stored import events
+from eventstore.mapper import decoder
+from eventstore.stored import ROW, events
 from eventstore.view import View
 from projections import derived, event_index, incidents, secrets, sightings
 from projections.incidents import Incident
@@ -20,10 +20,8 @@ from security.vault_tables import KEYS
 _OF_MONTHS = (KEYS.c.subject >= ORIGIN, KEYS.c.subject < ORIGIN[:-1] + chr(ord(ORIGIN[-1]) + 1))
 _KEPT = select(KEYS.c.subject).where(*_OF_MONTHS, KEYS.c.destroyed_at.is_(None)).order_by(KEYS.c.subject)
 _DESTROYED = select(KEYS.c.subject).where(*_OF_MONTHS, KEYS.c.destroyed_at.is_not(None)).order_by(KEYS.c.subject)
-_FIRST = select(events.c.state).where(events.c.originator_id == bindparam("b_stream"), events.c.originator_version == 1)
-_TOLD = select(events.c.state).where(events.c.originator_id == bindparam("b_stream")).order_by(events.c.id)
-
-_MAPPER = LogMapper()
+_FIRST = select(*ROW).where(events.c.originator_id == bindparam("b_stream"), events.c.originator_version == 1)
+_TOLD = select(*ROW).where(events.c.originator_id == bindparam("b_stream")).order_by(events.c.id)
 
 BEGINNING: Moment = 0
 """Before everything that a log can hold."""
@@ -89,9 +87,9 @@ def began_at(connection: Connection, about: Incident) -> Moment:
         if made_at is not None:
             return made_at
     for stream in _streams(about):
-        state = connection.scalar(_FIRST, {"b_stream": stream})
-        if state is not None:
-            return _MAPPER.recorded(state).time
+        row = connection.execute(_FIRST, {"b_stream": stream}).first()
+        if row is not None:
+            return decoder(connection).recorded(row).time
     return about.reported_at
 
 
@@ -101,8 +99,8 @@ def _streams(about: Incident) -> list[str]:
 
 
 def _contained_since(connection: Connection, incident_id: str) -> Moment:
-    told = connection.scalars(_TOLD, {"b_stream": incident.stream(incident_id)})
-    since = [each.event.since_at for each in map(_MAPPER.recorded, told) if isinstance(each.event, incident.Contained)]
+    told = map(decoder(connection).recorded, connection.execute(_TOLD, {"b_stream": incident.stream(incident_id)}))
+    since = [each.event.since_at for each in told if isinstance(each.event, incident.Contained)]
     return min((BEGINNING if at is None else at for at in since), default=BEGINNING)
 
 

@@ -16,18 +16,16 @@ from domain.grant_code import CodeRedeemed
 from domain.rules import validity
 from domain.rules.validity import Reason
 from eventstore.issued import Issued
-from eventstore.mapper import LogMapper
+from eventstore.mapper import decoder
 from eventstore.searching import first_at
 from eventstore.states import evolve, initial
-from eventstore.stored import events, place
+from eventstore.stored import ROW, events, place
 from projections.prepared import Prepared
-
-_MAPPER = LogMapper()
 
 _EVER = 2**63 - 1
 _OF_STREAM = events.c.originator_id == bindparam("b_stream")
 HISTORY = Prepared(
-    select(events.c.state)
+    select(*ROW)
     .where(_OF_STREAM, place <= bindparam("b_position", type_=BigInteger))
     .order_by(events.c.originator_version)
 )
@@ -56,10 +54,9 @@ class Judgement(NamedTuple):
 
 def history(connection: Connection, stream: str, position: int | None = None) -> Iterator[Recorded]:
     """A stream's events in order, up to a position."""
-    for (state,) in HISTORY.all(
-        connection, {"b_stream": stream, "b_position": _EVER if position is None else position}
-    ):
-        yield _MAPPER.recorded(state)
+    recorded = decoder(connection).recorded
+    for row in HISTORY.all(connection, {"b_stream": stream, "b_position": _EVER if position is None else position}):
+        yield recorded(row)
 
 
 def exists(connection: Connection, stream: str) -> bool:

@@ -11,6 +11,7 @@ from eventstore.commands import Origin
 from projections.sealed import parse
 from security.blind_index import BlindIndex
 from security.sealing import Sealer, anonymous_subject
+from security.vault import Vault
 
 INDEXED = ("username", "email")
 
@@ -21,6 +22,11 @@ class Privacy:
     def __init__(self, sealer: Sealer, blind_index: BlindIndex) -> None:
         self._sealer = sealer
         self._blind_index = blind_index
+
+    @property
+    def vault(self) -> Vault:
+        """Where the keys are."""
+        return self._sealer.vault
 
     def seal_event(
         self, connection: Connection, event: Event, stream: str, event_id: str, realm: str, now: Moment

@@ -13,6 +13,7 @@ from sqlalchemy import Connection, Engine, delete, insert, select, update
 from domain.event import Moment
 from eventstore.engines import reading
 from eventstore.fresh_tables import FreshTables
+from eventstore.mapper import authenticate
 from eventstore.privacy import Privacy
 from eventstore.replaying import Replay, names
 from eventstore.stored import head, projection_versions, rebuilds
@@ -58,6 +59,7 @@ class Rebuild:
         self._now = now
         self._server_role = server_role
         self._name = " ".join(names(projections))
+        authenticate(engine, privacy.vault)
 
     def run(self, progress: Progress = lambda done, goal: None) -> Rebuilt:
         """Replays, and swaps the fresh tables in under the log's lock, when what is left of the log is short."""
@@ -66,6 +68,7 @@ class Rebuild:
         replay = Replay(self._projections, self._privacy, fresh.turned, self._now, fresh.settled)
         # Reading needs no lock: what is in the log stays as it is.
         log = reading(self._engine.url.render_as_string(hide_password=False), 1)
+        authenticate(log, self._privacy.vault)
         try:
             while True:
                 with log.connect() as connection:

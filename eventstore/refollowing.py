@@ -32,11 +32,11 @@ from eventstore.deriving import Deriving
 from eventstore.engines import reading
 from eventstore.following import EventIndexing, Following
 from eventstore.fresh_tables import FreshTables, tables_of
-from eventstore.mapper import LogMapper
+from eventstore.mapper import authenticate, decoder
 from eventstore.origin_months import Ended
 from eventstore.privacy import Privacy
 from eventstore.rebuilding import Progress, Rebuilt, set_versions
-from eventstore.stored import events
+from eventstore.stored import ROW, events
 from eventstore.unsealing import Unsealing
 from projections import derived, derived_people, event_index, sightings
 from projections.event_names import Kind
@@ -60,9 +60,7 @@ MODELS: Mapping[str, tuple[tuple[ModuleType, ...], Callable[[], Following]]] = {
 """By the name of the follower: the read models that it moves on, and what fills them."""
 
 _NEXT = Prepared(
-    select(events.c.state)
-    .where(events.c.id > bindparam("b_after"), events.c.id <= bindparam("b_last"))
-    .order_by(events.c.id)
+    select(*ROW).where(events.c.id > bindparam("b_after"), events.c.id <= bindparam("b_last")).order_by(events.c.id)
 )
 
 
@@ -155,6 +153,7 @@ class Refollowing:
     def _opened(self) -> Iterator[Connection]:
         """A connection for which the tables are empty."""
         engine = reading(self._engine.url.render_as_string(hide_password=False), 1)
+        authenticate(engine, self._privacy.vault)
         try:
             with engine.connect() as connection:
                 for table in self._tables:
@@ -187,7 +186,6 @@ class _Anew:
     def __init__(self, connection: Connection, model: Following, privacy: Privacy) -> None:
         self._connection = connection
         self._model = model
-        self._mapper = LogMapper()
         self._unsealing = Unsealing(privacy)
         self.position = 0
 
@@ -196,7 +194,8 @@ class _Anew:
         while self.position < goal:
             last = min(goal, self.position + STEP)
             rows = _NEXT.all(self._connection, {"b_after": self.position, "b_last": last})
-            recorded = [self._mapper.recorded(state) for (state,) in rows]
+            recorded_of = decoder(self._connection).recorded
+            recorded = [recorded_of(row) for row in rows]
             self._unsealing.begin()
             prepared = self._model.prepare(self._connection, recorded, self._unsealing)
             self._model.keep(self._connection, [prepared])

@@ -11,10 +11,10 @@ from sqlalchemy import Connection, Executable, Table, bindparam, or_, select
 
 from domain.event import Actor, Moment, Recorded
 from domain.events import EVENTS
-from eventstore.mapper import UPCASTS, LogMapper
+from eventstore.mapper import UPCASTS, Decoder, Row, decoder
 from eventstore.privacy import Privacy
 from eventstore.rows import Rows
-from eventstore.stored import events
+from eventstore.stored import ROW, events
 from eventstore.writing import handlers
 from projections import accounts, digests, tokens
 from projections.prepared import Prepared
@@ -51,7 +51,6 @@ class _Decoders:
     """One decoder for each type, which reads the whole stored form in a single pass."""
 
     def __init__(self) -> None:
-        self._mapper = LogMapper()
         self._decoders: dict[str, Any] = {}
         for event in EVENTS:
             leaf = msgspec.defstruct(
@@ -71,11 +70,12 @@ class _Decoders:
             self._decoders[event.type] = msgspec.json.Decoder(leaf).decode
         self._time: tuple[str, Moment] = ("", 0)
 
-    def recorded(self, tag: str, state: str) -> Recorded:
+    def recorded(self, given: Decoder, row: Row) -> Recorded:
+        tag = row[3]
         decode = self._decoders.get(tag)
         if decode is None or tag in UPCASTS:
-            return self._mapper.recorded(state)
-        leaf = decode(state)
+            return given.recorded(row)
+        leaf = decode(row[4])
         # Events of one batch share one time.
         if leaf.time != self._time[0]:
             self._time = (leaf.time, parse_rfc3339(leaf.time))
@@ -106,9 +106,7 @@ def _uncollected() -> Iterator[None]:
 
 
 def _query(tags: Collection[str]) -> Prepared:
-    query = select(events.c.topic, events.c.state).where(
-        events.c.id > bindparam("b_after"), events.c.id <= bindparam("b_until")
-    )
+    query = select(*ROW).where(events.c.id > bindparam("b_after"), events.c.id <= bindparam("b_until"))
     if len(tags) <= FEW:
         query = query.where(or_(*(events.c.topic == tag for tag in sorted(tags))))
     return Prepared(query.order_by(events.c.id))
@@ -118,9 +116,9 @@ _OF_TOKENS = frozenset(event.type for event in tokens.HANDLES)
 _LEAVES = msgspec.json.Decoder(list[TokenLeaf])
 
 
-def _leaves(stored: Iterable[tuple[Any, ...]]) -> list[TokenLeaf]:
+def _leaves(stored: Iterable[Row]) -> list[TokenLeaf]:
     """Decodes the events about tokens as one JSON array: cheaper than one after the other."""
-    found: list[TokenLeaf] = _LEAVES.decode(f"[{','.join([state for tag, state in stored if tag in _OF_TOKENS])}]")
+    found: list[TokenLeaf] = _LEAVES.decode(f"[{','.join([row[4] for row in stored if row[3] in _OF_TOKENS])}]")
     return found
 
 
@@ -163,12 +161,15 @@ class Replay:
     def read(self, connection: Connection, after: int, until: int) -> None:
         """Reads events `after` < position ≤ `until` and computes their rows, which wait for `write`."""
         with _uncollected():
+            given = decoder(connection)
             for start in range(after, until, AT_ONCE):
                 bounds = {"b_after": start, "b_until": min(start + AT_ONCE, until)}
                 stored = self._query.all(connection, bounds)
+                for row in stored:
+                    given.text(row)
                 if self._stretch is not None:
                     self._stretch.take(_leaves(stored))
-                self._project(connection, [each for each in stored if each[0] in self._handlers])
+                self._project(connection, [each for each in stored if each[3] in self._handlers])
 
     def write(self, connection: Connection) -> None:
         """Writes the rows of everything that was read since the last call, within the caller's transaction."""
@@ -176,12 +177,12 @@ class Replay:
             self._stretch.write(connection)
         self._rows.flush(connection)
 
-    def _project(self, connection: Connection, stored: Iterable[tuple[Any, ...]]) -> None:
-        turn, add = self._turn, self._rows.add
-        for tag, state in stored:
-            recorded = self._decoders.recorded(tag, state)
+    def _project(self, connection: Connection, stored: Iterable[Row]) -> None:
+        turn, add, given = self._turn, self._rows.add, decoder(connection)
+        for row in stored:
+            recorded = self._decoders.recorded(given, row)
             indexes = self._indexes(connection, recorded) if recorded.event.personal else {}
-            for projection in self._handlers[tag]:
+            for projection in self._handlers[row[3]]:
                 settle = self._settlers.get(id(projection))
                 for write in projection.project(recorded, indexes):
                     settled = write if settle is None else settle(write, self._now)

@@ -10,8 +10,9 @@ from typing import NamedTuple
 
 from sqlalchemy import Connection, bindparam, select
 
-from domain.event import Moment
-from eventstore.stored import events, head
+from domain.event import Moment, Recorded
+from eventstore.mapper import Row, decoder
+from eventstore.stored import ROW, events, head
 from projections import event_index
 from projections.event_names import Kind
 from projections.prepared import Prepared
@@ -152,13 +153,11 @@ def _merge(lists: Sequence[_AnyOf], place: int, limit: int) -> tuple[list[int], 
 
 
 _HEAD = Prepared(select(head.c.position).where(head.c.id == 1))
-_STATE = Prepared(select(events.c.state).where(events.c.id == bindparam("b_position")))
-_STATES = select(events.c.id, events.c.state).where(events.c.id.in_(bindparam("b_positions", expanding=True)))
+_AT = Prepared(select(*ROW).where(events.c.id == bindparam("b_position")))
+_AT_ALL = select(*ROW).where(events.c.id.in_(bindparam("b_positions", expanding=True)))
 
 
-_STRETCH = Prepared(
-    select(events.c.id, events.c.state).where(events.c.id >= bindparam("b_low"), events.c.id <= bindparam("b_high"))
-)
+_STRETCH = Prepared(select(*ROW).where(events.c.id >= bindparam("b_low"), events.c.id <= bindparam("b_high")))
 
 
 def newest(connection: Connection) -> int:
@@ -168,13 +167,33 @@ def newest(connection: Connection) -> int:
 
 
 def stored(connection: Connection, position: int) -> str | None:
-    """The stored form of the event at a position; None where there is none."""
-    row = _STATE.first(connection, {"b_position": position})
-    return None if row is None else row[0]
+    """The stored form of the event at a position; None where there is none. Raises `Forged`."""
+    row = _AT.first(connection, {"b_position": position})
+    return None if row is None else decoder(connection).text(row)
+
+
+def recorded_at(connection: Connection, position: int) -> Recorded | None:
+    """The event at a position; None where there is none. Raises `Forged`."""
+    row = _AT.first(connection, {"b_position": position})
+    return None if row is None else decoder(connection).recorded(row)
 
 
 def stored_forms(connection: Connection, positions: Sequence[int]) -> list[str]:
-    """The stored forms at these positions, in their order; a position without an event is passed over."""
+    """The stored forms at these positions, in their order; a position without an event is passed over.
+
+    Raises `Forged`.
+    """
+    text = decoder(connection).text
+    return [text(row) for row in _rows(connection, positions)]
+
+
+def recorded_forms(connection: Connection, positions: Sequence[int]) -> list[Recorded]:
+    """The same as events."""
+    recorded = decoder(connection).recorded
+    return [recorded(row) for row in _rows(connection, positions)]
+
+
+def _rows(connection: Connection, positions: Sequence[int]) -> list[Row]:
     if not positions:
         return []
     low, high = min(positions[0], positions[-1]), max(positions[0], positions[-1])
@@ -182,8 +201,8 @@ def stored_forms(connection: Connection, positions: Sequence[int]) -> list[str]:
         # Without filters the positions have no gap, and a stretch of the log is one read of its neighbours.
         found = _STRETCH.all(connection, {"b_low": low, "b_high": high})
     else:
-        found = [(row[0], row[1]) for row in connection.execute(_STATES, {"b_positions": positions})]
-    rows = dict(found)
+        found = [tuple(row) for row in connection.execute(_AT_ALL, {"b_positions": positions})]
+    rows = {row[0]: row for row in found}
     return [rows[position] for position in positions if position in rows]
 
 

@@ -10,12 +10,13 @@ from domain import grant
 from domain.event import Recorded
 from domain.streams import AGGREGATES, is_stateless
 from eventstore.changes import Changes, newest
-from eventstore.mapper import LogMapper
-from eventstore.stored import events, named
+from eventstore.commands import Forged
+from eventstore.mapper import Row, decoder
+from eventstore.stored import ROW, events, named
 from projections.prepared import Prepared
 
 _STORED = Prepared(
-    select(events.c.state)
+    select(*ROW)
     .where(events.c.originator_id == bindparam("stream"), events.c.originator_version > bindparam("version"))
     .order_by(events.c.originator_version)
 )
@@ -25,13 +26,13 @@ _WANTED = (
     .render_derived(name="wanted")
 )
 _LATER = (
-    select(events.c.originator_version, events.c.state)
+    select(*ROW)
     .where(events.c.originator_id == _WANTED.c.stream, events.c.originator_version > _WANTED.c.version)
     .order_by(events.c.originator_version)
     .lateral("later")
 )
 STORED_OF_ALL = Prepared(
-    select(_WANTED.c.stream, _LATER.c.state)
+    select(*[_LATER.c[column.name] for column in ROW])
     .join_from(_WANTED, _LATER, true())
     .order_by(_WANTED.c.stream, _LATER.c.originator_version)
 )
@@ -76,8 +77,7 @@ def versions(connection: Connection, streams: Collection[str]) -> dict[str, int]
 class States:
     """A bounded cache of folds. States are immutable, so that what is handed out can never be changed under it."""
 
-    def __init__(self, mapper: LogMapper, changes: Changes, size: int = 20_000) -> None:
-        self.mapper = mapper
+    def __init__(self, changes: Changes, size: int = 20_000) -> None:
         self._changes = changes
         self._size = size
         self._kept: OrderedDict[str, Folded] = OrderedDict()
@@ -100,8 +100,8 @@ class States:
                 # Position first: an event that arrives between the two statements is noted as a change after `as_of`.
                 as_of, _ = newest(connection)
             state, version, _ = self._known(stream)
-            texts = [text for (text,) in _STORED.all(connection, {"stream": stream, "version": version})]
-            found = self._fold(stream, state, version, texts, as_of)
+            rows = _STORED.all(connection, {"stream": stream, "version": version})
+            found = self._fold(connection, stream, state, version, rows, as_of)
             if found.version:
                 self.keep(stream, found)
         return found
@@ -116,16 +116,16 @@ class States:
     def read_all(self, connection: Connection, streams: Collection[str], as_of: int) -> dict[str, Folded]:
         """The folds of these streams, read together and not put into the cache: of so many that they would empty it."""
         known = {stream: self._known(stream) for stream in streams}
-        texts: dict[str, list[str]] = {stream: [] for stream in streams}
+        rows: dict[str, list[Row]] = {stream: [] for stream in streams}
         if len(streams) < 2 or connection.dialect.name != "postgresql":
             for stream, (_, version, _) in known.items():
-                texts[stream] = [text for (text,) in _STORED.all(connection, {"stream": stream, "version": version})]
+                rows[stream] = [*_STORED.all(connection, {"stream": stream, "version": version})]
         else:
             wanted = {"streams": list(known), "versions": [version for _, version, _ in known.values()]}
-            for stream, text in STORED_OF_ALL.all(connection, wanted):
-                texts[stream].append(text)
+            for row in STORED_OF_ALL.all(connection, wanted):
+                rows[row[1]].append(row)
         return {
-            stream: self._fold(stream, state, version, texts[stream], as_of)
+            stream: self._fold(connection, stream, state, version, rows[stream], as_of)
             for stream, (state, version, _) in known.items()
         }
 
@@ -152,8 +152,18 @@ class States:
         # A stream is only ever added to, so a fold that no longer holds is still true of the events it has folded.
         return self._kept.get(stream) or Folded(initial(stream), 0, 0)
 
-    def _fold(self, stream: str, state: Any, version: int, texts: Iterable[str], as_of: int) -> Folded:
-        for text in texts:
-            recorded = self.mapper.recorded(text)
+    def _fold(
+        self, connection: Connection, stream: str, state: Any, version: int, rows: Iterable[Row], as_of: int
+    ) -> Folded:
+        """Folds what verifies. What does not is as if it were not there, where this process has not come to it yet."""
+        recorded_of = decoder(connection).recorded
+        for row in rows:
+            try:
+                recorded = recorded_of(row)
+            except Forged:
+                if row[0] <= self._changes.position:
+                    raise
+                self._changes.suspect(row[0])
+                break
             state, version = evolve(stream, state, recorded), recorded.version
         return Folded(state, version, as_of)

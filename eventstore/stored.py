@@ -61,6 +61,9 @@ events = Table(
     Index("ix_stored_events_stream", "originator_id", "originator_version", unique=True),
 )
 
+ROW = (events.c.id, events.c.originator_id, events.c.originator_version, events.c.topic, events.c.state)
+"""What `mapper.decoder` reads an event from: the stored form, and the columns that must say the same."""
+
 place = events.c.id + literal_column("0")
 """The position, for who reads a stream up to one. A stream is found by its own index and by nothing else: PostgreSQL,
 as long as it knows little of a table, would also read half of the primary key to learn what stands up to there."""

@@ -4,17 +4,16 @@ import contextlib
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
+import msgspec
 import structlog
-from sqlalchemy import select
-from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.exc import IntegrityError, SQLAlchemyError
 
-from eventstore import indexing_key
+from eventstore import indexing_key, searching
 from eventstore.batch import Batch, Request
 from eventstore.clock_fault import require_clock
-from eventstore.commands import DatabaseAway, Executed, WrongClock
+from eventstore.commands import DatabaseAway, Executed, Forged, WrongClock
 from eventstore.engines import is_away
 from eventstore.recorder import LockBusy, LogRecorder
-from eventstore.stored import events
 from eventstore.writing import Writing
 from security.clock import Clock
 
@@ -24,6 +23,13 @@ More = Callable[[list[Request]], None]
 """Adds the requests that came since to those of a batch, up to the size of the largest."""
 
 Answer = tuple[Request, Executed[Any] | None, BaseException | None]
+
+
+class _Identity(msgspec.Struct):
+    id: str
+
+
+_ID = msgspec.json.Decoder(_Identity)
 
 
 class Unknown(Exception):
@@ -84,8 +90,11 @@ class Transactions:
 
     def broken(self, requests: list[Request], error: Exception) -> tuple[list[Answer], Sequence[Request]]:
         """What `run` does after a transaction broke. What may have been done is never done again."""
+        self._writing.ring.unsettle()
+        if isinstance(error, IntegrityError):
+            self._look_beyond()
         if len(requests) == 1 or isinstance(error, Unknown | WrongClock):
-            return [(request, None, _meaning(error)) for request in requests], ()
+            return [(request, None, self._meaning(error)) for request in requests], ()
         log.info("batch_redone", commands=len(requests), error=type(error).__name__)
         answers: list[Answer] = []
         for place, request in enumerate(requests):
@@ -137,19 +146,34 @@ class Transactions:
         self._on_commit(len(decided.requests))
         return decided.answers, ()
 
+    def _meaning(self, error: BaseException) -> BaseException:
+        forged = self._writing.changes.forged
+        if isinstance(error, IntegrityError) and forged is not None:
+            return Forged(forged)
+        if isinstance(error, Unknown) or is_away(error):
+            away = DatabaseAway(type(error).__name__)
+            away.__cause__ = error
+            return away
+        return error
+
+    def _look_beyond(self) -> None:
+        """What stands where an event was to go, under the lock and past the head, was put there by nobody of ours."""
+        with contextlib.suppress(Exception), self._recorder.appending() as locked:
+            self._writing.changes.look_beyond(locked.connection)
+
     def _is_stored(self, batch: Batch) -> bool:
         if batch.last is None:
             return False
         found: list[str | None] = []
         try:
             with self._recorder.appending() as locked:
-                found.append(locked.connection.scalar(select(events.c.state).where(events.c.id == batch.last.position)))
+                found.append(searching.stored(locked.connection, batch.last.position))
         except Exception:
             # What was read is true, even if the transaction that read it ends badly.
             if not found:
                 raise
         state = found[0]
-        return state is not None and self._writing.states.mapper.recorded(state).id == batch.last.id
+        return state is not None and _ID.decode(state).id == batch.last.id
 
 
 def _decided(batch: Batch, request: Request) -> Answer:
@@ -161,11 +185,3 @@ def _decided(batch: Batch, request: Request) -> Answer:
         if isinstance(error, SQLAlchemyError) or request.then is not None or batch.position != position:
             raise
         return request, None, error
-
-
-def _meaning(error: BaseException) -> BaseException:
-    if isinstance(error, Unknown) or is_away(error):
-        away = DatabaseAway(type(error).__name__)
-        away.__cause__ = error
-        return away
-    return error

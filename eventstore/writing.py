@@ -7,6 +7,7 @@ from sqlalchemy import Connection
 
 from domain.event import Recorded
 from eventstore.changes import Changes
+from eventstore.mac_keys import Ring
 from eventstore.privacy import Privacy
 from eventstore.recent import Recent
 from eventstore.recorder import LogStore
@@ -37,8 +38,10 @@ class Writing:
         vault: Vault,
         recent: Recent,
         indexed_by: str,
+        ring: Ring,
     ) -> None:
         self.store = store
+        self.ring = ring
         self.changes = changes
         self.states = states
         self.privacy = privacy

@@ -80,7 +80,7 @@ class Sealer:
     """Seals and opens with the keys of one vault. Derived ciphers are kept, at most `keep` of them."""
 
     def __init__(self, vault: Vault, *, keep: int = 4096) -> None:
-        self._vault = vault
+        self.vault = vault
         self._slots: Lru[tuple[str, str | None], _Slot] = Lru(keep)
         self._lately: dict[tuple[str, str], _Lately] = {}
         self._before: dict[tuple[str, str], _Lately] = {}
@@ -127,7 +127,7 @@ class Sealer:
         """The text; None when the key of its subject or of its month is destroyed. Raises SealBroken."""
         place = (event_id, field)
         lately = self._lately.get(place) or self._before.get(place)
-        if lately is not None and lately.sealed == sealed and lately.generation == self._vault.generation:
+        if lately is not None and lately.sealed == sealed and lately.generation == self.vault.generation:
             return lately.text
         slot, encoded = self._slot(connection, sealed)
         if slot.cipher is None:
@@ -156,17 +156,17 @@ class Sealer:
     def _kept(self, names: tuple[str, str | None]) -> _Slot | None:
         # A destruction is rare; deriving all others again after one is cheap.
         slot = self._slots.get(names)
-        return slot if slot is not None and slot.generation == self._vault.generation else None
+        return slot if slot is not None and slot.generation == self.vault.generation else None
 
     def _provide(self, connection: Connection, names: tuple[str, str | None], moment: Moment) -> _Slot:
-        generation = self._vault.generation
-        keys = [self._vault.provide(connection, name, moment) for name in names if name is not None]
+        generation = self.vault.generation
+        keys = [self.vault.provide(connection, name, moment) for name in names if name is not None]
         return self._derive(names, keys, generation)
 
     def _find(self, connection: Connection, names: tuple[str, str | None]) -> _Slot:
-        generation = self._vault.generation
+        generation = self.vault.generation
         try:
-            found = [self._vault.find(connection, name) for name in names if name is not None]
+            found = [self.vault.find(connection, name) for name in names if name is not None]
         except ValueError:
             raise SealBroken("a sealed text names no possible subject") from None
         keys = [each for each in found if each is not None]

@@ -35,6 +35,9 @@ _FIND_KEY = select(KEYS.c.wrapped).where(KEYS.c.subject == bindparam("b_subject"
 _FIND_SECRET = select(SECRETS.c.wrapped, SECRETS.c.version, SECRETS.c.updated_at).where(
     SECRETS.c.name == bindparam("b_name")
 )
+_FIND_SECRETS = select(SECRETS.c.name, SECRETS.c.wrapped, SECRETS.c.version, SECRETS.c.updated_at).where(
+    SECRETS.c.name >= bindparam("b_from"), SECRETS.c.name < bindparam("b_to")
+)
 _DELETE_SECRET = delete(SECRETS).where(SECRETS.c.name == bindparam("b_name"))
 _FIND_ANSWER = select(ANSWERS.c.body_hash, ANSWERS.c.status, ANSWERS.c.answer).where(
     ANSWERS.c.key_hash == bindparam("b_key_hash"), ANSWERS.c.expires_at > bindparam("b_now")
@@ -170,6 +173,16 @@ class Vault:
         if row is None:
             return None
         return Stored(self._keyring.unwrap(vault_tables.secret_purpose(name), row.wrapped), row.version, row.updated_at)
+
+    def secrets_like(self, connection: Connection, prefix: str) -> dict[str, Stored]:
+        """By name, every secret whose name begins so."""
+        rows = connection.execute(_FIND_SECRETS, {"b_from": prefix, "b_to": prefix[:-1] + chr(ord(prefix[-1]) + 1)})
+        return {
+            row.name: Stored(
+                self._keyring.unwrap(vault_tables.secret_purpose(row.name), row.wrapped), row.version, row.updated_at
+            )
+            for row in rows
+        }
 
     def delete_secret(self, connection: Connection, name: str) -> bool:
         """Remove the secret of that name; whether there was one."""

@@ -87,6 +87,8 @@ TABLE: Mapping[str, Row] = {
     "role.retired": Row(ENTITY_MANAGEMENT, 4, "Delete", LOW),
     "server.issuance_suspended": Row(ENTITY_MANAGEMENT, 12, "Suspend", MEDIUM),
     "server.issuance_resumed": Row(ENTITY_MANAGEMENT, 13, "Resume", LOW),
+    "mac_key.introduced": Row(ENTITY_MANAGEMENT, 1, "Create", LOW),
+    "mac_key.retired": Row(ENTITY_MANAGEMENT, 11, "Deactivate", LOW),
     "log_key.introduced": Row(ENTITY_MANAGEMENT, 1, "Create", LOW),
     "log_key.activated": Row(ENTITY_MANAGEMENT, 10, "Activate", LOW),
     "log_key.retired": Row(ENTITY_MANAGEMENT, 11, "Deactivate", LOW),

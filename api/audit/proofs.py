@@ -10,7 +10,7 @@ from api.audit.asking import READ, auditor
 from api.problems import Missing, Unavailable
 from eventstore.transparency import published
 from eventstore.transparency.divergence import Diverged
-from eventstore.transparency.leaves import read_leaves
+from eventstore.transparency.leaves import read_authentic_leaves
 
 TEXT = "text/plain"
 """The framework adds the charset."""
@@ -39,7 +39,7 @@ async def proof(
     asking = auditor(request)
     receipt, diverged = None, None
     try:
-        receipt = await asking.here.ledger.read(published.receipt, position, read_leaves)
+        receipt = await asking.here.ledger.read(published.receipt, position, read_authentic_leaves)
     except Diverged as found:
         diverged = found
         await asking.here.transparency.diverge(found)

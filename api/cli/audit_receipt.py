@@ -48,11 +48,11 @@ def receipt(subject: str, output: Path | None) -> None:
 async def _receipt(here: Here, raw: str | None, subject: str) -> str:
     from eventstore.transparency import divergence, published
     from eventstore.transparency.divergence import Diverged
-    from eventstore.transparency.leaves import read_leaves
+    from eventstore.transparency.leaves import read_authentic_leaves
 
     position = int(subject) if raw is None else await here.ledger.read(_issued_at, here.format, raw)
     try:
-        written = await here.ledger.read(published.receipt, position, read_leaves)
+        written = await here.ledger.read(published.receipt, position, read_authentic_leaves)
     except Diverged as found:
         # Running servers look there at once, and sign nothing more.
         await here.ledger.maintain(divergence.tell, position)

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import rich_click as click
 
-from api.cli.failures import Failure, unavailable
-from api.cli.opening import load_settings, require_schema
+from api.cli.failures import REFUSED, Failure, unavailable
+from api.cli.opening import load_settings, open_keys, require_schema
 from api.cli.showing import as_json
 
 if TYPE_CHECKING:
@@ -74,10 +74,13 @@ def _connected() -> "Iterator[Connection]":
     from sqlalchemy.exc import DBAPIError
 
     from eventstore.engines import reading
+    from eventstore.mapper import authenticate
+    from security.vault import Vault
 
     settings = load_settings()
     require_schema(settings)
     engine = reading(settings.database_url, 1)
+    authenticate(engine, Vault(open_keys(settings)))
     try:
         with engine.connect() as connection:
             yield connection
@@ -99,12 +102,18 @@ def _between(connection: "Connection", after: int, last: int, types: tuple[str, 
     """At most BATCH stored events of these types; of all, when none is named."""
     from sqlalchemy import or_, select
 
-    from eventstore.stored import events
+    from eventstore.commands import Forged
+    from eventstore.mapper import decoder
+    from eventstore.stored import ROW, events
 
-    query = select(events.c.id, events.c.state).where(events.c.id > after, events.c.id <= last)
+    query = select(*ROW).where(events.c.id > after, events.c.id <= last)
     if types:
         query = query.where(or_(*(_of_type(events.c.topic, each) for each in types)))
-    return [(row.id, row.state) for row in connection.execute(query.order_by(events.c.id).limit(BATCH))]
+    text = decoder(connection).text
+    try:
+        return [(row.id, text(row)) for row in connection.execute(query.order_by(events.c.id).limit(BATCH))]
+    except Forged as error:
+        raise Failure(str(error), REFUSED) from None
 
 
 def _of_type(topic: Any, wanted: str) -> Any:

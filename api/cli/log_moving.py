@@ -20,16 +20,24 @@ def export(file: Path) -> None:
     Keep the file as you keep the database. It is of no use without the master key.
     """
     from eventstore.carrying import write
+    from eventstore.commands import Forged
     from eventstore.engines import snapshot
+    from eventstore.mapper import authenticate
+    from security.vault import Vault
 
     settings = load_settings()
     require_schema(settings)
+    keyring = open_keys(settings)
     try:
         descriptor = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     except FileExistsError:
         raise Failure(f"{file} is there already") from None
     with os.fdopen(descriptor, "wb") as sink, snapshot(settings.database_url) as connection, Bar("export") as bar:
-        count = write(connection, sink, bar)
+        authenticate(connection, Vault(keyring))
+        try:
+            count = write(connection, sink, bar)
+        except Forged as error:
+            raise Failure(f"{error}: nothing that can be trusted was written") from None
         sink.flush()
         os.fsync(sink.fileno())
     click.echo(f"{count:,} events are in {file}")
@@ -65,7 +73,7 @@ def import_(file: Path) -> None:
         role = server_role(settings.database_url, owner)
         Rebuild(engine, PROJECTIONS, _privacy(keyring, vault), now, server_role=role).run(bar)
     click.echo(f"{carried.events:,} events are here; {carried.erased} erasures were applied again")
-    _prove(settings)
+    _prove(settings, vault)
 
 
 def _prove_keys(connection: Any, vault: Any, keyring: Any) -> None:
@@ -88,17 +96,19 @@ def _privacy(keyring: Any, vault: Any) -> Any:
     return Privacy(Sealer(vault), BlindIndex(keyring))
 
 
-def _prove(settings: Any) -> None:
+def _prove(settings: Any, vault: Any) -> None:
     """Has the verifier, which shares no code with the server, look at what is here now."""
     from sqlalchemy import select
 
     from eventstore.engines import reading
+    from eventstore.mapper import authenticate
     from eventstore.transparency.tables import CHECKPOINTS
     from verifier.note import Key
     from verifier.source import open_source
     from verifier.verify import verify
 
     engine = reading(settings.database_url, 1)
+    authenticate(engine, vault)
     with engine.connect() as connection:
         keys = _verifier_keys(connection)
         signed = connection.scalar(select(CHECKPOINTS.c.size).limit(1)) is not None
@@ -114,12 +124,8 @@ def _prove(settings: Any) -> None:
 
 
 def _verifier_keys(connection: Any) -> list[str]:
-    from sqlalchemy import select
-
     from domain.log_key import STREAM, Introduced
-    from eventstore.mapper import LogMapper
-    from eventstore.stored import events
+    from eventstore.past import history
 
-    mapper = LogMapper()
-    rows = connection.scalars(select(events.c.state).where(events.c.originator_id == STREAM))
-    return [found.event.verifier_key for found in map(mapper.recorded, rows) if isinstance(found.event, Introduced)]
+    events = (recorded.event for recorded in history(connection, STREAM))
+    return [event.verifier_key for event in events if isinstance(event, Introduced)]

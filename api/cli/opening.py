@@ -158,14 +158,19 @@ class opened:
 
     async def __aenter__(self) -> Here:
         from api.installation import install
+        from api.transparency.signing import origin_of
         from eventstore.commands import Origin
         from eventstore.ledger import Ledger
         from eventstore.rebuilding import Outdated
         from security.clock import SystemClock
+        from security.keyring import MasterKeyError
         from security.tokens import Format
 
         settings = self._settings
-        ledger = await Ledger.open(settings.database_url, self._keyring, SystemClock())
+        try:
+            ledger = await Ledger.open(settings.database_url, self._keyring, SystemClock(), origin=origin_of(settings))
+        except MasterKeyError as error:
+            raise unavailable(str(error)) from None
         self._ledger = ledger
         here = Here(settings, ledger, Format(settings.token_prefix, settings.former_token_prefixes), Origin(actor()))
         try:

@@ -23,9 +23,9 @@ from eventstore.following import Follower
 from eventstore.ledger import Ledger
 from eventstore.lifespans import Life
 from eventstore.living import AT_ONCE, lives_of
-from eventstore.mapper import LogMapper
+from eventstore.mapper import decoder
 from eventstore.privacy import Privacy
-from eventstore.stored import events
+from eventstore.stored import ROW, events
 from eventstore.unsealing import Unsealing, address_key
 from eventstore.view import View
 from projections import event_index
@@ -56,18 +56,14 @@ FEW = 500
 ROUNDS = 5
 """How often what the index has is looked through, while more than so few are beyond it."""
 
-_MAPPER = LogMapper()
-
 Key = int
 """A grant in eight bytes: where it began, under a few bits that bring the grants of one person together."""
 
 _POSITION_BITS = 40
 
-_OF_ADDRESS = select(events.c.originator_id, events.c.topic, events.c.state).where(
-    events.c.id.in_(bindparam("b_positions", expanding=True)), events.c.topic.in_(_TOPICS)
-)
+_OF_ADDRESS = select(*ROW).where(events.c.id.in_(bindparam("b_positions", expanding=True)), events.c.topic.in_(_TOPICS))
 _BEYOND = (
-    select(events.c.state)
+    select(*ROW)
     .where(events.c.id > bindparam("b_after"), events.c.id <= bindparam("b_head"), events.c.topic.in_(_TOPICS))
     .order_by(events.c.id)
 )
@@ -154,15 +150,16 @@ class Gathered:
 
     def _named(self, connection: Connection, privacy: Privacy, positions: Sequence[int]) -> Iterator[str]:
         """The grants that these events name, all of which were caused from the address or tell of it."""
-        for stream, topic, state in connection.execute(_OF_ADDRESS, {"b_positions": positions}):
-            if topic in BROWSING:
-                self._browse(_MAPPER.recorded(state))
-            if topic == "session.started":
+        recorded = decoder(connection).recorded
+        for row in connection.execute(_OF_ADDRESS, {"b_positions": positions}):
+            use = recorded(row)
+            if use.type in BROWSING:
+                self._browse(use)
+            if use.type == "session.started":
                 continue
-            if topic.startswith("grant."):
-                yield stream.partition(":")[2]
+            if use.type.startswith("grant."):
+                yield use.stream.partition(":")[2]
                 continue
-            use = _MAPPER.recorded(state)
             event: Any = use.event
             told = None if event.told_ip is None else Sealed(use.id, "told_ip", event.told_ip)
             # Where a resource server tells who brought the token, its own address says nothing about the token.
@@ -173,8 +170,9 @@ class Gathered:
         """Takes what the events beyond the index say, by their seals."""
         after, unsealing, wanted = max(self._reached, self._first - 1), Unsealing(privacy), set()
         key = address_key(privacy, self.address)
-        for state in connection.scalars(_BEYOND, {"b_after": after, "b_head": head}):
-            recorded = _MAPPER.recorded(state)
+        recorded_of = decoder(connection).recorded
+        for row in connection.execute(_BEYOND, {"b_after": after, "b_head": head}):
+            recorded = recorded_of(row)
             told = unsealing.told(connection, recorded)
             if (unsealing.address(connection, recorded) if told is None else told) == key:
                 self._browse(recorded)

@@ -21,13 +21,10 @@ from domain.event import Moment
 from eventstore import issued, searching
 from eventstore.issued import Issued
 from eventstore.living import lives_of
-from eventstore.mapper import LogMapper
 from eventstore.searching import Criteria
 from projections import derived_people
 from projections.event_names import Kind
 from security.clock import format_rfc3339
-
-_MAPPER = LogMapper()
 
 
 class Token(msgspec.Struct, frozen=True, kw_only=True):
@@ -84,7 +81,7 @@ def _tokens_of_secret(connection: Connection, found: Issued, asking: Auditor, af
     secret = ((Kind.SECRET, (found.secret_id or "").encode()),)
     criteria = Criteria((secret, _ISSUING), after + 1, asking.here.ledger.changes.position)
     positions, more = _search(connection, criteria, limit)
-    events = [_MAPPER.recorded(state) for state in searching.stored_forms(connection, positions[:limit])]
+    events = searching.recorded_forms(connection, positions[:limit])
     items = [
         _token(each)
         for event in events

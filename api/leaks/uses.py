@@ -13,7 +13,6 @@ from domain.sealed import Sealed
 from eventstore import past, searching
 from eventstore.issued import Issued
 from eventstore.lifespans import Life
-from eventstore.mapper import LogMapper
 from eventstore.privacy import Privacy
 from projections import sightings
 from security.sealing import SealBroken
@@ -26,8 +25,6 @@ USES = 2_000
 
 DEAD = frozenset({"expired", "ended", "client_cut_off", "person_cut_off", "secret_cut_off", "consent_withdrawn"})
 """Reasons for a refusal that say that what was presented was over."""
-
-_MAPPER = LogMapper()
 
 
 class Address(msgspec.Struct, frozen=True, kw_only=True):
@@ -169,8 +166,7 @@ def _beside_newest(told: Iterable[Recorded]) -> Iterator[tuple[Recorded, str | N
 
 def _introspected(connection: Connection, privacy: Privacy, sha256: str) -> Iterator[Use]:
     positions = past.newest_of(connection, usage.stream(sha256), USES)
-    for state in searching.stored_forms(connection, sorted(positions)):
-        recorded = _MAPPER.recorded(state)
+    for recorded in searching.recorded_forms(connection, sorted(positions)):
         event: Any = recorded.event
         count = getattr(event, "count", 1)
         told = event.told_ip is not None

@@ -13,7 +13,7 @@ from api.audit.asking import READ, auditor
 from api.log.publishing import A_WHILE, BYTES, FOR_EVER, admitted, file
 from api.problems import Missing
 from eventstore.transparency import published, tiles
-from eventstore.transparency.leaves import read_leaves
+from eventstore.transparency.leaves import read_authentic_leaves
 
 LONGEST_LEVEL = len("63")
 LONGEST_REST = len("x000/" * 6 + "000.p/255")
@@ -61,7 +61,9 @@ async def entries(request: Request[Any, Any, Any], rest: Rest) -> Response[bytes
     address = tiles.parse_path(f"entries{rest}")
     bundle = None
     if address is not None:
-        bundle = await asking.here.ledger.read(published.entry_bundle, address.number, address.width, read_leaves)
+        bundle = await asking.here.ledger.read(
+            published.entry_bundle, address.number, address.width, read_authentic_leaves
+        )
     if address is None or bundle is None:
         raise Missing(NO_TILE)
     first = address.number * tiles.WIDTH + 1

@@ -17,6 +17,7 @@ from eventstore.transparency import log_key as keys
 from eventstore.transparency.divergence import Diverged
 from eventstore.transparency.following import Tree
 from eventstore.transparency.keeping import STEP, Keeper
+from eventstore.transparency.leaves import read_authentic_leaves
 from eventstore.transparency.rounds import STRETCH, STRETCH_IN_THREADS, Rounds
 from eventstore.transparency.witnesses import Witnesses
 
@@ -41,8 +42,11 @@ class Transparency:
 
     @property
     def problem(self) -> str | None:
-        """Why the log cannot be signed any more, in words; None when all is well."""
-        return self._ledger.changes.went_back or (None if self.keeper is None else self.keeper.diverged)
+        """Why the log cannot be signed or written any more, in words; None when all is well."""
+        changes = self._ledger.changes
+        if changes.went_back or changes.forged is None:
+            return changes.went_back or (None if self.keeper is None else self.keeper.diverged)
+        return f"forged at position {changes.forged}"
 
     async def diverge(self, found: Diverged) -> None:
         """Tells the keeper what a request came upon."""
@@ -54,6 +58,7 @@ class Transparency:
         keeper = self.keeper
         if keeper is not None:
             metrics.alarms(
+                forged=self._ledger.changes.forged is not None,
                 diverged=keeper.diverged is not None,
                 witness_alarms=len(keeper.alarms),
                 witnesses_short=keeper.short,
@@ -73,9 +78,9 @@ class Transparency:
             asked = Witnesses(witnesses, self._client, settings.witness_timeout)
         tree = Tree(state.origin, signers, ledger.clock, witnessed=bool(witnesses), largest_step=STEP)
         quorum = settings.witness_quorum if witnesses else 0
-        self.keeper = Keeper(ledger, tree, ledger.clock, witnesses=asked, quorum=quorum)
+        self.keeper = Keeper(ledger, tree, ledger.clock, witnesses=asked, quorum=quorum, leaves=read_authentic_leaves)
         stretch = STRETCH if is_sqlite(settings.database_url) else STRETCH_IN_THREADS
-        rounds = Rounds(ledger, self.keeper, stretch=stretch)
+        rounds = Rounds(ledger, self.keeper, leaves=read_authentic_leaves, stretch=stretch)
         self._tasks = [asyncio.create_task(self._run(self.keeper, each.run)) for each in (self.keeper, rounds)]
 
     async def stop(self) -> None:

@@ -15,7 +15,7 @@ from eventstore.ledger import Ledger
 from eventstore.transparency import log_key as keys
 from eventstore.transparency.checkpoint import parse
 from eventstore.transparency.following import holds
-from eventstore.transparency.leaves import read_leaves
+from eventstore.transparency.leaves import read_authentic_leaves
 from eventstore.transparency.note import Signer, base64_of, signatures_of, text_of
 from eventstore.view import View
 
@@ -74,7 +74,7 @@ async def succeed(ledger: Ledger, note: str, origin: str, by: Origin) -> Refusal
         raise ValueError("none of the log's keys has signed this checkpoint")
 
     def under_lock(view: View) -> dict[str, Any]:
-        return {"held": view.query(holds, head, read_leaves)}
+        return {"held": view.query(holds, head, read_authentic_leaves)}
 
     facts = {"predecessor": head.origin, "size": head.size, "root": base64_of(head.root)}
     return await _change(ledger, log_key.succeed, keys.fresh(origin), by, keys.succeed, under_lock, **facts)

@@ -9,12 +9,11 @@ from sqlalchemy import event, select
 from domain import account
 from domain.event import Actor
 from domain.rules.administrative_scope import ADMINISTRATIVE_SCOPES
+from eventstore import searching
 from eventstore.commands import Command, Origin
 from eventstore.deriving import Deriving
 from eventstore.following import REST, EventIndexing, Follower
 from eventstore.ledger import Ledger
-from eventstore.mapper import LogMapper
-from eventstore.stored import events
 from eventstore.unsealing import Unsealing, address_key
 from projections import derived, event_index
 from projections.event_names import Kind
@@ -38,8 +37,7 @@ async def indexed(ledger: Ledger) -> set[tuple[int, bytes, int]]:
 
 async def computed(ledger: Ledger) -> set[tuple[int, bytes, int]]:
     """What the index should hold, from the whole log at once."""
-    states = await ledger.read(lambda c: list(c.scalars(select(events.c.state).order_by(events.c.id))))
-    recorded = [LogMapper().recorded(state) for state in states]
+    recorded = await ledger.read(searching.recorded_forms, range(1, ledger.changes.position + 1))
     prepared = await ledger.read(EventIndexing().prepare, recorded, Unsealing(ledger.privacy))
     return set(prepared.rows)
 

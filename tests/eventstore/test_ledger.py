@@ -70,6 +70,7 @@ async def test_the_stored_form_is_the_contracts_leaf_and_its_personal_values_are
         "request_id",
         "ip",
         "user_agent",
+        "mac",
     ]
     assert first["time"] == "2026-01-01T00:00:00.000000Z"
     assert first["actor"] == {"kind": "anonymous"}

@@ -8,7 +8,6 @@ from msgspec.structs import replace
 from domain import client, grant, usage
 from eventstore.commands import Command
 from eventstore.ledger import Ledger
-from eventstore.mapper import LogMapper
 from eventstore.states import Folded, States
 from security.clock import ManualClock
 from security.keyring import Keyring
@@ -22,7 +21,7 @@ async def test_many_are_read_together(ledger: Ledger) -> None:
     for name in names:
         await ledger.execute(register(name), origin=HERE)
     streams = [client.stream(name) for name in (*names, "nobody")]
-    together, alone = (States(LogMapper(), ledger.changes) for _ in range(2))
+    together, alone = (States(ledger.changes) for _ in range(2))
     position, _ = await ledger.head()
     await ledger.read(together.load_all, streams, position)
     for stream in streams:
@@ -35,7 +34,7 @@ async def test_many_are_read_together(ledger: Ledger) -> None:
 
 
 async def test_a_grant_is_kept_as_long_as_something_goes_on_with_it(ledger: Ledger) -> None:
-    states, position = States(LogMapper(), ledger.changes), ledger.changes.position
+    states, position = States(ledger.changes), ledger.changes.position
     going = grant.State(exists=True, refresh=grant.Refresh("a", 1, None, 0, 1))
     states.keep("grant:a", Folded(going, 1, position))
     states.keep("grant:b", Folded(grant.State(exists=True), 1, position))

@@ -1,10 +1,8 @@
 """What a process remembers of its own appends, for the read models that follow, is what the log holds."""
 
 import pytest
-from sqlalchemy import select
 
-from eventstore.mapper import LogMapper
-from eventstore.stored import events
+from eventstore import searching
 from tests.scenarios.asking import Scene
 from tests.scenarios.world import World
 
@@ -20,7 +18,6 @@ async def test_it_is_what_the_log_holds(world: World, scene: Scene) -> None:
         # The second is a replay, which ends the grant.
         await world.client.post("/oauth/token", data=data, auth=scene.shop.auth)
     head = (await ledger.head())[0]
-    query = select(events.c.state).where(events.c.id > before).order_by(events.c.id)
-    stored = [LogMapper().recorded(state) for state in await ledger.read(lambda c: list(c.scalars(query)))]
+    stored = await ledger.read(searching.recorded_forms, range(before + 1, head + 1))
     assert {each.type for each in stored} >= {"grant.tokens_refreshed", "grant.refresh_replayed", "grant.ended"}
     assert ledger.recent.between(before, head) == stored

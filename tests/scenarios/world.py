@@ -23,7 +23,8 @@ from domain.event import Actor, Recorded
 from domain.grants import GRANTS
 from domain.rules.administrative_scope import ADMINISTRATIVE_SCOPES
 from eventstore.commands import Command, Executed, Origin
-from eventstore.mapper import LogMapper
+from eventstore.mapper import decoder
+from eventstore.stored import ROW
 from eventstore.stored import events as stored_events
 from eventstore.view import View
 from projections import roles
@@ -232,9 +233,8 @@ class World:
 
 
 def _log(connection: Connection, after: int) -> tuple[Recorded, ...]:
-    mapper = LogMapper()
-    query = select(stored_events.c.state).where(stored_events.c.id > after).order_by(stored_events.c.id)
-    return tuple(mapper.recorded(state) for state in connection.scalars(query))
+    query = select(*ROW).where(stored_events.c.id > after).order_by(stored_events.c.id)
+    return tuple(map(decoder(connection).recorded, connection.execute(query)))
 
 
 @asynccontextmanager
