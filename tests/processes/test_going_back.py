@@ -6,10 +6,11 @@ import httpx
 import pytest
 
 from security.keyring import new_master_key
-from tests.cli.processes import Running, free_port, running
+from tests.cli.processes import Running, running
 from tests.databases import Databases
 from tests.processes import hostile
 from tests.processes.commands import command_line
+from tests.started import free_port
 
 BURST = 40
 
