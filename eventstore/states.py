@@ -12,6 +12,7 @@ from domain.streams import AGGREGATES, is_stateless
 from eventstore.changes import Changes, newest
 from eventstore.commands import Forged
 from eventstore.mapper import Row, decoder
+from eventstore.present.folds import Folds
 from eventstore.stored import ROW, events, named
 from projections.prepared import Prepared
 
@@ -105,6 +106,15 @@ class States:
             if found.version:
                 self.keep(stream, found)
         return found
+
+    def seen(self, connection: Connection) -> Folds:
+        """Every fold as a reader's connection sees it, at least as new as what this process knows."""
+        as_of = self._changes.position
+
+        def state(stream: str) -> Any:
+            return self.load(connection, stream, as_of).state
+
+        return Folds(connection, state)
 
     def load_all(self, connection: Connection, streams: Collection[str], as_of: int) -> None:
         """Has the folds of these streams in the cache, read together; for who holds the log's lock."""

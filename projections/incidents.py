@@ -186,16 +186,16 @@ def unclosed(connection: Connection) -> list[Incident]:
     return [_incident(row) for row in connection.execute(query)]
 
 
-def open_about(
+def ids_open_about(
     connection: Connection,
     *,
     sha256: str | None = None,
     client_id: str | None = None,
     account_id: str | None = None,
     target: incident.Target | None = None,
-) -> Incident | None:
-    """The newest incident that is not closed and is about this: a digest, or a target of that client or person."""
-    query = select(TABLE).where(TABLE.c.state != "closed").order_by(TABLE.c.position.desc()).limit(1)
+) -> list[str]:
+    """Incidents that may be open and about this, the newest first: a digest, or a target of that client or person."""
+    query = select(TABLE.c.incident_id).where(TABLE.c.state != "closed").order_by(TABLE.c.position.desc())
     if sha256 is not None:
         query = query.where(TABLE.c.sha256 == sha256)
     else:
@@ -204,5 +204,4 @@ def open_about(
             query = query.where(TABLE.c.client_id == client_id)
         if account_id is not None:
             query = query.where(TABLE.c.account_id == account_id)
-    row = connection.execute(query).first()
-    return None if row is None else _incident(row)
+    return list(connection.scalars(query))

@@ -133,8 +133,8 @@ class Containment:
 
     def _elsewhere(self, view: View) -> str | None:
         """The stream of the incident that this goes on with: looked up here, since another may have just opened it."""
-        known = view.query(open_incident, self.target) if self._goes_on else None
-        self.incident_id = self._own_id if known is None else known.incident_id
+        known = view.look(open_incident, self.target) if self._goes_on else None
+        self.incident_id = known or self._own_id
         return self._there(view)
 
     def _there(self, _: View) -> str | None:

@@ -3,17 +3,19 @@
 from collections.abc import Mapping
 from typing import NamedTuple
 
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection
 
 from api.arrival import normalise
 from api.leaks import presented
 from api.leaks.gathered import Gathered
 from api.leaks.targets import Target, of_secret
 from api.problems import Invalid, Missing
+from domain import account, client
 from domain.event import Moment
 from eventstore import issued
 from eventstore.ledger import Ledger
-from projections import accounts, clients, incidents, secrets
+from eventstore.present import incidents
+from eventstore.present.folds import Folds
 from security.tokens import Format
 
 NAMING = ("secret", "sha256", "client_id", "account_id", "secret_id", "address")
@@ -38,11 +40,11 @@ async def find(parts: Parts, named: Mapping[str, str], since: Moment | None) -> 
         case "secret_id":
             return _or_missing(await parts.ledger.read(of_secret_version, value), "secret version")
         case "client_id":
-            client = await parts.ledger.read(clients.by_id, value)
-            return _or_missing(None if client is None else Target("client", client_id=client.client_id), "client")
+            known: client.State = await parts.ledger.state(client.stream(value))
+            return _or_missing(Target("client", client_id=value) if known.exists else None, "client")
         case "account_id":
-            person = await parts.ledger.read(accounts.by_id, value)
-            return _or_missing(None if person is None else Target("account", account_id=person.account_id), "person")
+            person: account.State = await parts.ledger.state(account.stream(value))
+            return _or_missing(Target("account", account_id=value) if person.exists else None, "person")
     address = normalise(value)
     if address is None:
         raise Invalid.field("address", "must be an IP address")
@@ -78,22 +80,19 @@ def misfit(target: Target, *, rotate: bool, disable_client: bool, since: bool) -
     return None
 
 
-def open_incident(connection: Connection, target: Target) -> incidents.Incident | None:
-    """The incident that a containment of this goes on with."""
+def open_incident(folds: Folds, target: Target) -> str | None:
+    """The id of the incident that a containment of this goes on with."""
     if target.sha256 is not None:
-        return incidents.open_about(connection, sha256=target.sha256)
+        return incidents.open_about(folds, sha256=target.sha256)
     if target.kind == "address":
         return None
-    return incidents.open_about(
-        connection, client_id=target.client_id, account_id=target.account_id, target=target.kind
-    )
+    return incidents.open_about(folds, client_id=target.client_id, account_id=target.account_id, target=target.kind)
 
 
 def of_secret_version(connection: Connection, secret_id: str) -> Target | None:
     """The target of a version's id; None when there is none."""
-    row = connection.execute(
-        select(secrets.TABLE.c.client_id, secrets.TABLE.c.sha256).where(secrets.TABLE.c.secret_id == secret_id)
-    ).first()
-    if row is None:
+    digest = issued.digest_of_secret_version(connection, secret_id)
+    found = None if digest is None else issued.find(connection, digest)
+    if found is None or found.kind != "client_secret" or found.secret_id != secret_id:
         return None
-    return Target("secret_version", row.client_id, None, secret_id, (), None, bytes(row.sha256).hex(), "client_secret")
+    return Target("secret_version", found.client_id, None, secret_id, (), None, found.sha256, "client_secret")

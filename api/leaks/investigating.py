@@ -12,13 +12,12 @@ from api.leaks.targets import Target, blast_radius, counted, numbers, of_secret
 from api.leaks.uses import Address, ResourceServer, Uses
 from domain.event import Moment
 from domain.incident import Numbers
-from domain.rules import validity
 from eventstore import issued, past
 from eventstore.issued import Issued
 from eventstore.lifespans import Life
 from eventstore.living import lives_of
 from eventstore.privacy import Privacy
-from projections import clients, secrets, tokens
+from projections import clients, secrets
 from projections.blast_radius import Count, Derived
 
 
@@ -151,9 +150,6 @@ def came_of(found: Issued, everything: list[Life]) -> list[Life]:
 
 
 def _token_state(connection: Connection, asked: Asked, found: Issued) -> str:
-    verdict = tokens.standing(connection, bytes.fromhex(found.sha256))
-    if verdict is not None:
-        return validity.reason(verdict.standing, asked.now)
     return past.judge(connection, found, asked.head, asked.now).reason
 
 

@@ -24,10 +24,10 @@ from domain.grants import GRANTS
 from domain.rules.administrative_scope import ADMINISTRATIVE_SCOPES
 from eventstore.commands import Command, Executed, Origin
 from eventstore.mapper import decoder
+from eventstore.present import roles
 from eventstore.stored import ROW
 from eventstore.stored import events as stored_events
 from eventstore.view import View
-from projections import roles
 from security.clock import ManualClock
 from security.ids import new_id
 from security.keyring import Keyring
@@ -174,8 +174,8 @@ class World:
         }
 
         def under_lock(view: View) -> dict[str, Any]:
-            names = tuple(roles_of) or view.query(roles.defaults, realm)
-            return {"roles": names, "role_scopes": view.query(roles.role_scopes, realm, names)}
+            names = tuple(roles_of) or view.look(roles.defaults, realm)
+            return {"roles": names, "role_scopes": view.look(roles.role_scopes, realm, names)}
 
         await self.execute(Command(account.stream(account_id), account.register, facts, under_lock))
         return Person(account_id, realm, username, password)
