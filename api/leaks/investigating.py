@@ -72,6 +72,24 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     containment: Numbers = Numbers()
 
 
+class Damaged(msgspec.Struct, frozen=True):
+    """What has our form and a wrong checksum, and at which character of the text it begins."""
+
+    kind: str
+    at: int
+
+
+class Investigated(Report, frozen=True, kw_only=True):
+    """What is known of the first secret that was found, and in `items` of each, in their order.
+
+    Without any, `kind` is null: that is no all-clear, since nobody knows what else the text may hold.
+    """
+
+    items: tuple[Report, ...] = ()
+    damaged: tuple[Damaged, ...] = ()
+    characters: Annotated[int | None, Meta(description="Of the text; null where a digest was given.")] = None
+
+
 class Asked(msgspec.Struct, frozen=True):
     """What is asked, where the log and the clock stand, and whether personal values are shown."""
 
