@@ -26,7 +26,7 @@ from api.arrival import arrival
 from api.log_lines import trace
 from api.oauth_errors import OAuthError
 from api.problems import FieldError, Problem
-from eventstore.commands import DatabaseAway, Forged, WentBack, WrongClock
+from eventstore.commands import DatabaseAway, Forged, InDoubt, WentBack, WrongClock
 from eventstore.commands import Overloaded as LedgerOverloaded
 from eventstore.engines import is_away
 from security.keyring import MasterKeyError
@@ -131,7 +131,7 @@ class ErrorAnswers:
 
 
 FORGED_FOR = 60
-"""Seconds after which a caller may ask again while a log is forged: people have to see to it."""
+"""Seconds after which a caller may ask again while a log is forged or has diverged: people have to see to it."""
 
 
 def to_problem(error: Exception, scope: Scope) -> Problem:
@@ -140,24 +140,34 @@ def to_problem(error: Exception, scope: Scope) -> Problem:
         return error
     if isinstance(error, msgspec.ValidationError):
         return invalid(error)
+    if isinstance(error, DatabaseAway | InDoubt) or is_away(error):
+        return _postponed(error)
     if isinstance(error, LedgerOverloaded | PasswordsOverloaded):
         return problems.Unavailable()
-    if isinstance(error, WentBack):
-        words = "The log is not the one that this server knew. It answers again when its operator has restarted it."
-        return problems.Unavailable(words, retry_after=10, reason="log_went_back")
-    if isinstance(error, Forged):
-        words = "The log is forged. Nothing is written."
-        return problems.Unavailable(words, retry_after=FORGED_FOR, reason="log_forged")
-    if isinstance(error, WrongClock):
-        return problems.Unavailable("This server's clock is off. Try again.", retry_after=2)
-    if isinstance(error, DatabaseAway) or is_away(error):
-        return problems.Unavailable("The database cannot be reached. Try again.", retry_after=2)
     if isinstance(error, MasterKeyError):
         # Another node has wrapped something with a key that this one was not given yet.
         return problems.Unavailable("A master key is missing on this server. Try again.", retry_after=2)
     if isinstance(error, HTTPException):
         return _from_http(error, scope)
     return problems.Crashed()
+
+
+def _postponed(error: Exception) -> Problem:
+    """What the log or its database is in no state for."""
+    match error:
+        case InDoubt():
+            words = "Nothing is issued at present, to anybody: the server's log has to be looked at."
+            return problems.Unavailable(words, retry_after=FORGED_FOR, reason="log_diverged")
+        case WentBack():
+            words = "The log is not the one that this server knew. It answers again when its operator has restarted it."
+            return problems.Unavailable(words, retry_after=10, reason="log_went_back")
+        case Forged():
+            words = "The log is forged. Nothing is written."
+            return problems.Unavailable(words, retry_after=FORGED_FOR, reason="log_forged")
+        case WrongClock():
+            return problems.Unavailable("This server's clock is off. Try again.", retry_after=2)
+        case _:
+            return problems.Unavailable("The database cannot be reached. Try again.", retry_after=2)
 
 
 def _from_http(error: HTTPException, scope: Scope) -> Problem:

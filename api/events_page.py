@@ -17,7 +17,8 @@ never renamed and never used for anything else. Each event also has its position
 request id and the caller's address and user agent, which the ledger adds. *Sealed* members are about a person or a
 client and are encrypted under a key of theirs; *of origin* are those that tell where a request came from, as address
 and user agent do, and end with their month too; *hidden* ones are shown to nobody, auditors included. A member that has
-its default may be missing from the stored event.
+its default may be missing from the stored event. *In doubt* are the events that are recorded also while the log has
+diverged: ends, what replaces a leaked secret, and what was noticed. No others are.
 """
 
 
@@ -33,7 +34,8 @@ def page() -> str:
 
 def _section(event: type[Event]) -> str:
     meaning = " ".join((inspect.getdoc(event) or "").split())
-    lines = [f"\n### `{event.type}`\n", f"\n{meaning}\n"]
+    mark = " *In doubt.*" if event.in_doubt else ""
+    lines = [f"\n### `{event.type}`\n", f"\n{meaning}{mark}\n"]
     fields = msgspec.structs.fields(event)
     if fields:
         lines.append("\n| member | type | default | |\n|---|---|---|---|\n")

@@ -69,6 +69,7 @@ class Disabled(Event, frozen=True, kw_only=True):
     """The person may not sign in, and all their tokens so far are dead for good."""
 
     type = "account.disabled"
+    in_doubt = True
 
 
 class Enabled(Event, frozen=True, kw_only=True):

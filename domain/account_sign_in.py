@@ -26,6 +26,7 @@ class PasswordChanged(Event, frozen=True, kw_only=True):
     """A new password. Every token so far is dead, save those of the grant that changed it."""
 
     type = "account.password_changed"
+    in_doubt = True
     personal = ("password_hash",)
     hidden = ("password_hash",)
 
@@ -47,6 +48,7 @@ class SignInFailed(Event, frozen=True, kw_only=True):
     """Sign-ins failed, `count` times within `window_seconds` from one address."""
 
     type = "account.sign_in_failed"
+    in_doubt = True
 
     reason: Failure
     count: int = 1

@@ -43,6 +43,7 @@ class Read(Event, frozen=True, kw_only=True):
     """
 
     type = "audit.read"
+    in_doubt = True
     personal = ("address",)
     of_origin = personal
 
@@ -57,6 +58,7 @@ class ExportOpened(Event, frozen=True, kw_only=True):
     """An export began; `reading_id` names it until it is closed."""
 
     type = "audit.export_opened"
+    in_doubt = True
     personal = ("address",)
     of_origin = personal
 
@@ -70,6 +72,7 @@ class ExportClosed(Event, frozen=True, kw_only=True):
     """An export is over, with so many records handed out."""
 
     type = "audit.export_closed"
+    in_doubt = True
 
     reading_id: str
     count: int
@@ -80,6 +83,7 @@ class StreamOpened(Event, frozen=True, kw_only=True):
     """Somebody began to follow the log from `first` on."""
 
     type = "audit.stream_opened"
+    in_doubt = True
 
     reading_id: str
     first: int
@@ -90,6 +94,7 @@ class StreamClosed(Event, frozen=True, kw_only=True):
     """They follow no longer. `last` is the position up to which they were told, `count` how many events."""
 
     type = "audit.stream_closed"
+    in_doubt = True
 
     reading_id: str
     last: int

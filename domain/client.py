@@ -89,6 +89,7 @@ class AuthenticationFailed(Event, frozen=True, kw_only=True):
     """
 
     type = "client.authentication_failed"
+    in_doubt = True
 
     reason: Failure
     count: int = 1
@@ -100,6 +101,7 @@ class Disabled(Event, frozen=True, kw_only=True):
     """The client may do nothing, and all its tokens so far are dead for good."""
 
     type = "client.disabled"
+    in_doubt = True
 
 
 class Enabled(Event, frozen=True, kw_only=True):
@@ -112,6 +114,7 @@ class Deleted(Event, frozen=True, kw_only=True):
     """The client is gone for good, with all its tokens; its facts remain."""
 
     type = "client.deleted"
+    in_doubt = True
 
 
 EVENTS: tuple[type[Event], ...] = (

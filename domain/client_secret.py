@@ -48,6 +48,7 @@ class SecretRotated(Event, frozen=True, kw_only=True):
     """
 
     type = "client.secret_rotated"
+    in_doubt = True
 
     secret_id: str
     version: int
@@ -61,6 +62,7 @@ class SecretRevoked(Event, frozen=True, kw_only=True):
     """A secret version was ended; with `revoke`, so was every token that it had authenticated."""
 
     type = "client.secret_revoked"
+    in_doubt = True
 
     secret_id: str
     tokens: Literal["keep", "revoke"]
@@ -70,6 +72,7 @@ class SecretExpiredUsed(Event, frozen=True, kw_only=True):
     """Someone presented a version after its end, `count` times within `window_seconds` (0: told at once)."""
 
     type = "client.secret_expired_used"
+    in_doubt = True
 
     secret_id: str
     ended: Literal["expired", "revoked"]

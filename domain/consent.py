@@ -41,6 +41,7 @@ class Denied(Event, frozen=True, kw_only=True):
     """The person refused this scope, `count` times within `window_seconds`. What they had allowed before stands."""
 
     type = "consent.denied"
+    in_doubt = True
 
     scope: tuple[str, ...]
     count: int = 1
@@ -51,6 +52,7 @@ class Withdrawn(Event, frozen=True, kw_only=True):
     """The person took everything back, and with it every token that rested on it."""
 
     type = "consent.withdrawn"
+    in_doubt = True
 
 
 EVENTS: tuple[type[Event], ...] = (Given, Extended, Denied, Withdrawn)

@@ -27,6 +27,7 @@ class ClientTokensEnded(Event, frozen=True, kw_only=True):
     """
 
     type = "client.tokens_ended"
+    in_doubt = True
 
     secret_id: str | None = None
     first: int = 0
@@ -37,6 +38,7 @@ class AccountTokensEnded(Event, frozen=True, kw_only=True):
     """The person's tokens, codes and browser sessions from the position `first` on are dead, at every client."""
 
     type = "account.tokens_ended"
+    in_doubt = True
 
     first: int = 0
     since_at: Moment | None = None

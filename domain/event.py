@@ -19,6 +19,11 @@ class Event(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     `of_origin` names those of the personal fields that tell where a request came from: they end with their month too.
     `hidden` names those of the personal fields that no reader is ever shown, auditors included (a password's hash).
     `destroys_key` says that the key in the vault which has the stream's name is destroyed in the same transaction.
+    `in_doubt` says that it is recorded also while the log has diverged (`server.log_diverged`), when nobody can tell
+    who may do what: an end of something, what replaces a secret that leaked, and what was merely noticed. Such a fact
+    lets nobody do more than before. Everything else waits, what nobody has thought of included. It stands with each
+    event, and not in a list of commands, since what is written is events: no verb can promise one thing and record
+    another, and a new verb that ends something needs no line anywhere.
     Fields added later have defaults, and no field ever changes its meaning.
     """
 
@@ -27,6 +32,7 @@ class Event(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     of_origin: ClassVar[tuple[str, ...]] = ()
     hidden: ClassVar[tuple[str, ...]] = ()
     destroys_key: ClassVar[bool] = False
+    in_doubt: ClassVar[bool] = False
 
     def subject(self, stream: str) -> str:
         """Under whose key the personal fields are sealed; in almost every event that of the stream it stands in."""

@@ -85,6 +85,7 @@ class RefreshReplayed(Event, frozen=True, kw_only=True):
     """A refresh token that had been used up was presented again by its client (RFC 9700 §4.14.2)."""
 
     type = "grant.refresh_replayed"
+    in_doubt = True
     refresh_token: str
 
 
@@ -92,6 +93,7 @@ class RefreshRefused(Event, frozen=True, kw_only=True):
     """A refresh was refused and changed nothing, for one of the reasons of `invalid_grant`."""
 
     type = "grant.refresh_refused"
+    in_doubt = True
     reason: str
 
 
@@ -99,6 +101,7 @@ class TokenRevoked(Event, frozen=True, kw_only=True):
     """One access token was revoked alone (RFC 7009 §2.1); it would have lived until `expires_at`."""
 
     type = "grant.token_revoked"
+    in_doubt = True
     access_token: str
     expires_at: Moment
     by: By
@@ -108,6 +111,7 @@ class Ended(Event, frozen=True, kw_only=True):
     """The grant is over, with every token that came of it."""
 
     type = "grant.ended"
+    in_doubt = True
     reason: EndReason
 
 

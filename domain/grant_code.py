@@ -29,6 +29,7 @@ class CodeRefused(Event, frozen=True, kw_only=True):
     """A redemption of the code was refused and changed nothing, for one of the reasons of `invalid_grant`."""
 
     type = "grant.code_refused"
+    in_doubt = True
     reason: str
 
 
@@ -42,6 +43,7 @@ class CodeReplayed(Event, frozen=True, kw_only=True):
     """The redeemed code was presented again by its client with the right verifier (RFC 6749 §4.1.2)."""
 
     type = "grant.code_replayed"
+    in_doubt = True
 
 
 class Code(msgspec.Struct, frozen=True):

@@ -31,6 +31,7 @@ class Placed(Event, frozen=True, kw_only=True):
     """From now on the addresses and user agents of the months `first` to `last`, both included, are not destroyed."""
 
     type = "hold.placed"
+    in_doubt = True
     personal = ("reason",)
 
     hold_id: str

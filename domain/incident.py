@@ -3,7 +3,6 @@
 Reported → identified → contained → closed. What an incident tells about people is sealed under a key of its own.
 """
 
-from collections.abc import Sequence
 from typing import Any, Literal
 
 import msgspec
@@ -27,9 +26,6 @@ WRITTEN_MAXIMUM = 8_000
 
 NOTE_MAXIMUM = 2_000
 
-TOGETHER = 400
-"""Secrets that one event names: what keeps it within the length of a stored form."""
-
 
 def stream(incident_id: str) -> str:
     """The stream of this incident."""
@@ -48,13 +44,6 @@ class Numbers(msgspec.Struct, frozen=True):
     people_affected: int = 0
 
 
-class Leaked(msgspec.Struct, frozen=True):
-    """A secret that leaked: its digest, and what its format says that it is."""
-
-    sha256: str
-    kind: str | None = None
-
-
 class Reported(Event, frozen=True, kw_only=True):
     """Somebody reported a leak, or contained one. `evidence` is what they say of it: where it was found, by whom.
 
@@ -63,6 +52,7 @@ class Reported(Event, frozen=True, kw_only=True):
     """
 
     type = "incident.reported"
+    in_doubt = True
     personal = ("evidence",)
 
     source: Source
@@ -75,6 +65,7 @@ class Identified(Event, frozen=True, kw_only=True):
     """It is known what leaked and whose it is."""
 
     type = "incident.identified"
+    in_doubt = True
 
     target: Target
     client_id: str | None = None
@@ -87,23 +78,17 @@ class EvidenceAdded(Event, frozen=True, kw_only=True):
     """Whoever contained it once more said more of it."""
 
     type = "incident.evidence_added"
+    in_doubt = True
     personal = ("evidence",)
 
     evidence: str
-
-
-class SecretsAdded(Event, frozen=True, kw_only=True):
-    """More secrets of the same client or person leaked than the one that the incident was opened with."""
-
-    type = "incident.secrets_added"
-
-    secrets: tuple[Leaked, ...]
 
 
 class Contained(Event, frozen=True, kw_only=True):
     """What had leaked was ended, with what had come of it: all, or since a moment."""
 
     type = "incident.contained"
+    in_doubt = True
 
     numbers: Numbers
     since_at: Moment | None = None
@@ -115,21 +100,19 @@ class Closed(Event, frozen=True, kw_only=True):
     """Nothing is left to be done."""
 
     type = "incident.closed"
+    in_doubt = True
     personal = ("note",)
 
     note: str | None = None
 
 
-EVENTS: tuple[type[Event], ...] = (Reported, Identified, EvidenceAdded, SecretsAdded, Contained, Closed)
+EVENTS: tuple[type[Event], ...] = (Reported, Identified, EvidenceAdded, Contained, Closed)
 
 # State ------------------------------------------------------------------------------------------------------------
 
 
 class State(msgspec.Struct, frozen=True):
-    """The incident as its events tell. `evidence` is the newest; `numbers` are those of its containments together.
-
-    `secrets` are the digests of all that leaked, `sha256` that of the first.
-    """
+    """The incident as its events tell. `evidence` is the newest; `numbers` are those of its containments together."""
 
     exists: bool = False
     status: Status = "reported"
@@ -137,7 +120,6 @@ class State(msgspec.Struct, frozen=True):
     evidence: Sealed | None = None
     sha256: str | None = None
     kind: str | None = None
-    secrets: frozenset[str] = frozenset()
     target: Target | None = None
     client_id: str | None = None
     account_id: str | None = None
@@ -179,16 +161,6 @@ def add_evidence(state: State, *, now: Moment, evidence: str) -> Outcome:
     if state.status == "closed":
         return refuse(Conflict.ENDED)
     return _too_long() if len(evidence) > EVIDENCE_MAXIMUM else accept(EvidenceAdded(evidence=evidence))
-
-
-def add_secrets(state: State, *, now: Moment, secrets: Sequence[Leaked]) -> Outcome:
-    """Records what else leaked, in as many events as that needs. What is known already is no news."""
-    if not state.exists:
-        return refuse(NotFound.UNKNOWN)
-    if state.status == "closed":
-        return refuse(Conflict.ENDED)
-    new = tuple(each for each in secrets if each.sha256 not in state.secrets)
-    return accept(*(SecretsAdded(secrets=new[at : at + TOGETHER]) for at in range(0, len(new), TOGETHER)))
 
 
 def tell(state: State, *, now: Moment, evidence: str | None = None, **reported: Any) -> Outcome:
@@ -276,7 +248,6 @@ def evolve(state: State, recorded: Recorded) -> State:
                 evidence=sealed(recorded, "evidence"),
                 sha256=event.sha256,
                 kind=event.kind,
-                secrets=frozenset(() if event.sha256 is None else (event.sha256,)),
                 reported_at=now,
             )
         case Identified():
@@ -284,8 +255,6 @@ def evolve(state: State, recorded: Recorded) -> State:
             return replace(state, **fields, status="identified" if state.status == "reported" else state.status)
         case EvidenceAdded():
             return replace(state, evidence=sealed(recorded, "evidence"))
-        case SecretsAdded():
-            return replace(state, secrets=state.secrets | {each.sha256 for each in event.secrets})
         case Contained():
             numbers = added(state.numbers, event.numbers)
             return replace(state, status="contained", numbers=numbers, contained_at=state.contained_at or now)

@@ -46,6 +46,7 @@ class Retired(Event, frozen=True, kw_only=True):
     """A former key signs no longer. What it has signed stays verifiable."""
 
     type = "log_key.retired"
+    in_doubt = True
 
     key_id: str
 
@@ -54,6 +55,7 @@ class Revoked(Event, frozen=True, kw_only=True):
     """A key is not to be trusted any more: whoever has pinned it must pin its successor."""
 
     type = "log_key.revoked"
+    in_doubt = True
 
     key_id: str
     reason: RevocationReason

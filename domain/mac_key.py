@@ -24,6 +24,7 @@ class Introduced(Event, frozen=True, kw_only=True):
     """A key authenticates the events from `first` on. `key_id` is the beginning of its digest."""
 
     type = "mac_key.introduced"
+    in_doubt = True
 
     key_id: str
     first: int
@@ -34,6 +35,7 @@ class Retired(Event, frozen=True, kw_only=True):
     """A key authenticates nothing behind `last`. It is kept: what it has authenticated stays verifiable."""
 
     type = "mac_key.retired"
+    in_doubt = True
 
     key_id: str
     last: int

@@ -21,6 +21,7 @@ class UnknownUserRefused(Event, frozen=True, kw_only=True):
     """Sign-ins failed, since nobody has the name that was typed. The name is not recorded: it may be a password."""
 
     type = "realm.unknown_user_refused"
+    in_doubt = True
 
     count: int = 1
     window_seconds: int = 0

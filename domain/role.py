@@ -56,6 +56,7 @@ class Retired(Event, frozen=True, kw_only=True):
     """The role is no more."""
 
     type = "role.retired"
+    in_doubt = True
 
 
 EVENTS: tuple[type[Event], ...] = (Defined, Changed, Retired)

@@ -51,6 +51,7 @@ class RotationAnnounced(Event, frozen=True, kw_only=True):
     """The newest secret version reaches its maximum age at `due_at`: somebody has to rotate it until then."""
 
     type = "client.rotation_announced"
+    in_doubt = True
 
     secret_id: str
     version: int

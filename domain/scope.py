@@ -50,6 +50,7 @@ class Retired(Event, frozen=True, kw_only=True):
     """The scope is no more."""
 
     type = "scope.retired"
+    in_doubt = True
 
 
 EVENTS: tuple[type[Event], ...] = (Defined, Changed, Retired)

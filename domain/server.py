@@ -3,14 +3,21 @@
 import msgspec
 from msgspec.structs import replace
 
-from domain.decision import Outcome, accept
+from domain.decision import Outcome, accept, refuse
 from domain.event import Event, Moment, Recorded
+from domain.refusal import NotFound
 from domain.rules import grouping
 from domain.rules.registration import malformed
 
 STREAM = "server"
 SETTINGS_MAXIMUM = 24_000
 """Bytes of all settings as JSON: an event states the new ones, and the old ones of those that changed."""
+
+REASON_MAXIMUM = 500
+"""Characters of what was found."""
+
+MISFITS_MAXIMUM = 400
+"""Positions that one acceptance names. Where more do not fit it is another log."""
 
 Setting = str | int | float | bool | list[str] | None
 
@@ -21,6 +28,7 @@ class Started(Event, frozen=True, kw_only=True):
     """The server started with these settings, none of them secret. `old` holds the former values of what changed."""
 
     type = "server.started"
+    in_doubt = True
 
     version: str
     build: str | None = None
@@ -32,6 +40,7 @@ class UnknownClientRefused(Event, frozen=True, kw_only=True):
     """Somebody authenticated as a client that does not exist. What they sent is not recorded."""
 
     type = "server.unknown_client_refused"
+    in_doubt = True
 
     count: int = 1
     window_seconds: int = 0
@@ -41,6 +50,7 @@ class IssuanceSuspended(Event, frozen=True, kw_only=True):
     """From now on no code and no token is issued, to anybody. What was issued before is validated as ever."""
 
     type = "server.issuance_suspended"
+    in_doubt = True
 
 
 class IssuanceResumed(Event, frozen=True, kw_only=True):
@@ -49,13 +59,57 @@ class IssuanceResumed(Event, frozen=True, kw_only=True):
     type = "server.issuance_resumed"
 
 
-EVENTS: tuple[type[Event], ...] = (Started, UnknownClientRefused, IssuanceSuspended, IssuanceResumed)
+class LogDiverged(Event, frozen=True, kw_only=True):
+    """The log is not the one that its tree was built over: `reason` says what was found, `position` where, if it was an
+    event. Until somebody accepts it nothing is issued to anybody, and nobody gets to do more than before.
+    """
+
+    type = "server.log_diverged"
+    in_doubt = True
+
+    reason: str
+    position: int | None = None
+
+
+class DivergenceAccepted(Event, frozen=True, kw_only=True):
+    """Somebody has understood what was found (`reason`), and the server goes on as before.
+
+    `misfits` has each position that does not fit, with the SHA-256 of what stands there now, empty where nothing does:
+    from now on no alarm is raised about exactly that. What was signed about those positions stays as it was.
+    """
+
+    type = "server.divergence_accepted"
+    in_doubt = True
+
+    reason: str
+    misfits: dict[str, str] = {}
+
+
+EVENTS: tuple[type[Event], ...] = (
+    Started,
+    UnknownClientRefused,
+    IssuanceSuspended,
+    IssuanceResumed,
+    LogDiverged,
+    DivergenceAccepted,
+)
 
 # State ------------------------------------------------------------------------------------------------------------
 
 
+class Divergence(msgspec.Struct, frozen=True):
+    """What was found, and when. `position` is that of the event `server.log_diverged` itself."""
+
+    reason: str
+    at: Moment
+    position: int
+
+
 class State(msgspec.Struct, frozen=True):
-    """With what it was last started."""
+    """With what it was last started, what is suspended, and whether the log can be believed.
+
+    `accepted` has what an operator has accepted of what does not fit: by position, the SHA-256 of what stands there.
+    """
 
     version: str = ""
     build: str | None = None
@@ -63,6 +117,9 @@ class State(msgspec.Struct, frozen=True):
     started_at: Moment | None = None
     unknown_clients_refused: int = 0
     suspended_at: Moment | None = None
+    diverged: Divergence | None = None
+    accepted: dict[str, str] = {}
+    accepted_at: Moment | None = None
 
 
 INITIAL = State()
@@ -99,6 +156,25 @@ def resume_issuance(state: State, *, now: Moment) -> Outcome:
     return accept() if state.suspended_at is None else accept(IssuanceResumed())
 
 
+def note_divergence(state: State, *, now: Moment, reason: str, position: int | None = None) -> Outcome:
+    """Has nothing issued until somebody has looked. Once is enough, whoever else notices it."""
+    if state.diverged is not None:
+        return accept()
+    return accept(LogDiverged(reason=reason[:REASON_MAXIMUM], position=position))
+
+
+def accept_divergence(
+    state: State, *, now: Moment, misfits: dict[str, str] | None = None, reason: str | None = None
+) -> Outcome:
+    """Lifts that, and remembers what was accepted. `reason` is for what no server has noted."""
+    said = reason if state.diverged is None else state.diverged.reason
+    if said is None:
+        return refuse(NotFound.UNKNOWN, detail="nothing has diverged")
+    if len(misfits or {}) > MISFITS_MAXIMUM:
+        return malformed("misfits", f"must be at most {MISFITS_MAXIMUM}")
+    return accept(DivergenceAccepted(reason=said[:REASON_MAXIMUM], misfits=misfits or {}))
+
+
 # Fold -------------------------------------------------------------------------------------------------------------
 
 
@@ -118,6 +194,10 @@ def evolve(state: State, recorded: Recorded) -> State:
             return replace(state, suspended_at=recorded.time)
         case IssuanceResumed():
             return replace(state, suspended_at=None)
+        case LogDiverged(reason=reason):
+            return replace(state, diverged=Divergence(reason, recorded.time, recorded.position))
+        case DivergenceAccepted(misfits=misfits):
+            return replace(state, diverged=None, accepted=state.accepted | misfits, accepted_at=recorded.time)
         case UnknownClientRefused(count=count):
             return replace(state, unknown_clients_refused=state.unknown_clients_refused + count)
         case _:

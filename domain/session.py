@@ -45,6 +45,7 @@ class Ended(Event, frozen=True, kw_only=True):
     """The session is over."""
 
     type = "session.ended"
+    in_doubt = True
 
     reason: EndReason
 

@@ -32,6 +32,7 @@ class FirstSeen(Event, frozen=True, kw_only=True):
     """The version was used from an address that had not used it lately; one use."""
 
     type = "usage.first_seen"
+    in_doubt = True
 
     client_id: str
     via: Via
@@ -41,6 +42,7 @@ class Seen(Event, frozen=True, kw_only=True):
     """The version was used `count` more times within `window_seconds`."""
 
     type = "usage.seen"
+    in_doubt = True
 
     client_id: str
     via: Via
@@ -57,6 +59,7 @@ class TokenFirstSeen(Event, frozen=True, kw_only=True):
     """
 
     type = "usage.token_first_seen"
+    in_doubt = True
     personal = ("told_ip", "told_user_agent")
     of_origin = personal
 
@@ -80,6 +83,7 @@ class TokenSeen(Event, frozen=True, kw_only=True):
     """The token was used `count` more times within `window_seconds`, from the same address in the same way."""
 
     type = "usage.token_seen"
+    in_doubt = True
     personal = ("told_ip", "told_user_agent")
     of_origin = personal
 

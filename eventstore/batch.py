@@ -1,21 +1,20 @@
 """Commands that share one transaction: for each one load, decide, collect; then append and project all at once."""
 
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
 from sqlalchemy import Connection, bindparam, update
 
+from domain import server
 from domain.decision import Outcome, Refusal, accept
 from domain.event import Event, Moment, Recorded
 from domain.streams import is_stateless
 from eventstore.changes import MANY
-from eventstore.commands import Command, Executed, Forged, Origin, Step, Sweep
+from eventstore.commands import Command, Executed, Forged, InDoubt, Origin, Step, Sweep
 from eventstore.engines import together
-from eventstore.present.folds import Folds
-from eventstore.present.grants import OfGrant, grants_of
+from eventstore.issued import OfGrant, grants_of
 from eventstore.recorder import Head
-from eventstore.snapshots import EVERY
 from eventstore.states import Folded, evolve, initial, versions
 from eventstore.stored import head
 from eventstore.view import View
@@ -61,7 +60,6 @@ class Batch:
         self._indexes: list[Any] = []
         self.grants: dict[bytes, OfGrant | None] = {}
         self.touched: dict[str, int] = {}
-        self._long: dict[str, tuple[Any, Recorded]] = {}
         self._swept = False
         self._destroyed: list[str] = []
         self._newest: str | None = None
@@ -80,7 +78,9 @@ class Batch:
             self._folds[stream] = (initial(stream), version)
         presented = [each.presented for each in commands if each.presented is not None]
         if presented:
-            self.grants = grants_of(self.folds(), presented, self._load_all)
+            self.grants = grants_of(self.connection, presented)
+            streams = {f"grant:{found.grant_id}" for found in self.grants.values() if found is not None}
+            self._writing.states.load_all(self.connection, streams, self._start)
 
     @property
     def last(self) -> Recorded | None:
@@ -98,14 +98,6 @@ class Batch:
                 state, version, _ = self._writing.states.load(self.connection, stream, self._start)
             found = self._folds[stream] = (state, version)
         return found
-
-    def _load_all(self, streams: Collection[str]) -> None:
-        self._writing.states.load_all(self.connection, streams, self._start)
-
-    def folds(self) -> Folds:
-        """Rows and folds as they stand now, for a look at the present."""
-        self.flush()
-        return Folds(self.connection, lambda stream: self.folded(stream)[0])
 
     def run(self, request: Request) -> Executed[Any]:
         """Decides every command of one caller, in order, and collects its events.
@@ -171,7 +163,19 @@ class Batch:
                 return stream, Outcome((), read)
             facts.update(read)
         state, _ = self.folded(stream)
-        return stream, command.verb(state, now=self.now, **facts)
+        outcome = command.verb(state, now=self.now, **facts)
+        self._require_sound(outcome)
+        return stream, outcome
+
+    def _require_sound(self, outcome: Outcome) -> None:
+        """Raises `InDoubt` when the outcome may not be recorded while the log has diverged.
+
+        This is the one place that decides it. It asks the log itself, under the lock, and so holds for all processes
+        and nodes from the event on that tells of the divergence, whenever they were started.
+        """
+        for event in outcome.events:
+            if not event.in_doubt and self.folded(server.STREAM)[0].diverged is not None:
+                raise InDoubt(event.type)
 
     def _preview(self, events: list[tuple[str, Event]], origin: Origin) -> None:
         """Lets a caller's later command see the earlier one's events before anything of it is collected."""
@@ -194,6 +198,7 @@ class Batch:
                 outcome = sweep.verb(self.folded(stream)[0], now=self.now, **sweep.facts)
                 if outcome.refusal is not None:
                     raise AssertionError(f"a sweep was refused: {outcome.refusal.reason}")
+                self._require_sound(outcome)
                 for event in outcome.events:
                     self._record(stream, event, origin)
             self.flush()
@@ -232,8 +237,6 @@ class Batch:
         )
         self._folds[stream] = (evolve(stream, state, recorded), version + 1)
         self.touched[stream] = self.position
-        if recorded.version % EVERY == 0 and not is_stateless(stream):
-            self._long[stream] = (self._folds[stream][0], recorded)
         if event.destroys_key:
             self._destroyed.append(stream)
             self._writing.vault.destroy(self.connection, stream, self.now)
@@ -272,8 +275,6 @@ class Batch:
 
     def _move(self) -> None:
         self._write()
-        for state, last in self._long.values():
-            self._writing.states.snapshots.keep(self.connection, state, last)
         _MOVE_HEAD.run(self.connection, ({"position": self.position, "time": self.now},))
         self._written = self.position
 

@@ -80,6 +80,10 @@ class Overloaded(Exception):
     """More commands wait than the ledger accepts (503 with Retry-After)."""
 
 
+class InDoubt(Overloaded):
+    """Not at present: the log has diverged, and this would let somebody do more than before (503 with Retry-After)."""
+
+
 class DatabaseAway(Exception):
     """The database does not answer or keeps its lock (503 with Retry-After).
 

@@ -11,7 +11,7 @@ from sqlalchemy.exc import IntegrityError, SQLAlchemyError
 from eventstore import indexing_key, searching
 from eventstore.batch import Batch, Request
 from eventstore.clock_fault import require_clock
-from eventstore.commands import DatabaseAway, Executed, Forged, WrongClock
+from eventstore.commands import DatabaseAway, Executed, Forged, InDoubt, WrongClock
 from eventstore.engines import is_away
 from eventstore.recorder import LockBusy, LogRecorder
 from eventstore.writing import Writing
@@ -182,6 +182,7 @@ def _decided(batch: Batch, request: Request) -> Answer:
         return request, batch.run(request), None
     except Exception as error:
         # A verb that failed before anything was collected harms only its caller; the rest goes on.
-        if isinstance(error, SQLAlchemyError) or request.then is not None or batch.position != position:
+        unchanged = batch.position == position and (request.then is None or isinstance(error, InDoubt))
+        if isinstance(error, SQLAlchemyError) or not unchanged:
             raise
         return request, None, error

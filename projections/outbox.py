@@ -29,7 +29,7 @@ from domain.event import Event, Moment, Recorded
 from domain.grant import RefreshReplayed
 from domain.grant_code import CodeReplayed
 from domain.rotation import RotationAnnounced
-from domain.server import IssuanceResumed, IssuanceSuspended
+from domain.server import DivergenceAccepted, IssuanceResumed, IssuanceSuspended, LogDiverged
 from projections.schema import ROW_POSITION, metadata
 from projections.write import Write
 
@@ -63,6 +63,8 @@ HANDLES: tuple[type[Event], ...] = (
     RotationAnnounced,
     IssuanceSuspended,
     IssuanceResumed,
+    LogDiverged,
+    DivergenceAccepted,
 )
 TYPES: tuple[str, ...] = tuple(sorted(event.type for event in HANDLES))
 """The types of events that people can be told of."""

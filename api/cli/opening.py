@@ -133,7 +133,7 @@ def run(work: Callable[[Here], Awaitable[T]]) -> T:
     """Runs `work` with the ledger of the settings' database; every failure becomes a Failure with its exit code."""
     import asyncio
 
-    from eventstore.commands import DatabaseAway, Overloaded
+    from eventstore.commands import DatabaseAway, InDoubt, Overloaded, WentBack
 
     settings = load_settings()
     require_schema(settings)
@@ -145,6 +145,11 @@ def run(work: Callable[[Here], Awaitable[T]]) -> T:
 
     try:
         return asyncio.run(inside())
+    except InDoubt:
+        words = "the log has diverged and has to be looked at: see `grantlog log accept-divergence`"
+        raise unavailable(words) from None
+    except WentBack as error:
+        raise unavailable(str(error)) from None
     except (DatabaseAway, Overloaded) as error:
         raise unavailable(f"the database does not answer ({error})") from None
 

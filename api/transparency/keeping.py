@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import TYPE_CHECKING
 
 import httpx
@@ -10,7 +11,7 @@ import structlog
 from api.settings import Settings
 from api.transparency.signing import ensure_key
 from api.transparency.witnesses import configured
-from eventstore.commands import Origin
+from eventstore.commands import DatabaseAway, Origin, Overloaded
 from eventstore.engines import is_sqlite
 from eventstore.ledger import Ledger
 from eventstore.transparency import log_key as keys
@@ -23,6 +24,9 @@ from eventstore.transparency.witnesses import Witnesses
 
 if TYPE_CHECKING:
     from api.measures import Metrics
+
+RECONSIDER_EVERY = 0.5
+"""Seconds in which a process notices that a divergence was accepted."""
 
 AGAIN_AFTER = 5.0
 """Seconds until the tree is tried again after something unforeseen."""
@@ -78,10 +82,13 @@ class Transparency:
             asked = Witnesses(witnesses, self._client, settings.witness_timeout)
         tree = Tree(state.origin, signers, ledger.clock, witnessed=bool(witnesses), largest_step=STEP)
         quorum = settings.witness_quorum if witnesses else 0
-        self.keeper = Keeper(ledger, tree, ledger.clock, witnesses=asked, quorum=quorum, leaves=read_authentic_leaves)
+        self.keeper = Keeper(
+            ledger, tree, ledger.clock, witnesses=asked, quorum=quorum, by=by, leaves=read_authentic_leaves
+        )
         stretch = STRETCH if is_sqlite(settings.database_url) else STRETCH_IN_THREADS
         rounds = Rounds(ledger, self.keeper, leaves=read_authentic_leaves, stretch=stretch)
-        self._tasks = [asyncio.create_task(self._run(self.keeper, each.run)) for each in (self.keeper, rounds)]
+        works: tuple[Callable[[], Awaitable[None]], ...] = (partial(self._follow, self.keeper), rounds.run)
+        self._tasks = [asyncio.create_task(self._run(work)) for work in works]
 
     async def stop(self) -> None:
         """Ends it, whatever it is doing."""
@@ -91,10 +98,20 @@ class Transparency:
         if self._client is not None:
             await self._client.aclose()
 
-    async def _run(self, keeper: Keeper, work: Callable[[], Awaitable[None]]) -> None:
-        while keeper.diverged is None:
+    async def _run(self, work: Callable[[], Awaitable[None]]) -> None:
+        while True:
             try:
+                # It returns when the log has diverged, and goes on when somebody has accepted that.
                 await work()
+                await asyncio.sleep(RECONSIDER_EVERY)
+            except (DatabaseAway, Overloaded) as error:
+                log.warning("transparency.waiting", reason=type(error).__name__)
+                await asyncio.sleep(RECONSIDER_EVERY)
             except Exception:
                 log.exception("the log's tree has stopped for a moment")
                 await asyncio.sleep(AGAIN_AFTER)
+
+    async def _follow(self, keeper: Keeper) -> None:
+        if keeper.diverged is not None:
+            await keeper.reconsider()
+        await keeper.run()

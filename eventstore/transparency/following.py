@@ -11,6 +11,7 @@ from eventstore.transparency.divergence import Diverged
 from eventstore.transparency.leaves import ReadLeaves
 from eventstore.transparency.merkle import EMPTY_ROOT, Edge, leaf_hash, widths
 from eventstore.transparency.note import Signer
+from eventstore.transparency.standing import NOTHING, Accepted, is_accepted
 from eventstore.transparency.tables import CHECKPOINTS, EDGE, begin_edge, put_tile
 from eventstore.transparency.tiles import HASH_BYTES, HEIGHT, WIDTH, Tile
 from security.clock import Clock
@@ -70,7 +71,7 @@ class Tree:
             return Followed(None, more=False)
         return Followed(self.keep(connection, growth), growth.more)
 
-    def grow(self, connection: Connection, read_leaves: ReadLeaves) -> Growth | None:
+    def grow(self, connection: Connection, read_leaves: ReadLeaves, accepted: Accepted = NOTHING) -> Growth | None:
         """Reads and hashes what the log has beyond the tree, without a lock and without writing; None when nothing.
 
         Raises `Diverged` when the tree's newest leaf is not the log's event at that position any more (the log was cut
@@ -83,7 +84,9 @@ class Tree:
         overlap = min(before, 1)
         leaves = read_leaves(connection, before - overlap, self._largest_step + overlap)
         if overlap and (not leaves or leaf_hash(leaves[0]) != _last_leaf(connection, edge)):
-            raise Diverged.at(before)
+            if not is_accepted(connection, before, accepted):
+                raise Diverged.at(before)
+            overlap, leaves = 0, read_leaves(connection, before, self._largest_step)
         fresh = leaves[overlap:]
         if not fresh:
             return None

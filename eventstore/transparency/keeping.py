@@ -6,14 +6,14 @@ from typing import Any, Concatenate, ParamSpec, Protocol, TypeVar
 
 import structlog
 from sqlalchemy import Connection
-from sqlalchemy.exc import SQLAlchemyError
 
-from eventstore.commands import DatabaseAway, Overloaded
-from eventstore.transparency import divergence, published
-from eventstore.transparency.comparing import examine
+from domain import server
+from eventstore.commands import Command, DatabaseAway, Origin, Overloaded
+from eventstore.transparency import published
 from eventstore.transparency.divergence import Diverged
 from eventstore.transparency.following import Tree
 from eventstore.transparency.leaves import ReadLeaves, read_leaves
+from eventstore.transparency.standing import is_accepted
 from eventstore.transparency.witnesses import Alarm, Witnesses
 from security.clock import SECOND, Clock
 
@@ -38,7 +38,9 @@ T = TypeVar("T")
 class Ledger(Protocol):
     """What the keeper needs of the ledger."""
 
-    async def settled(self) -> None: ...
+    async def state(self, stream: str) -> Any: ...
+
+    async def execute(self, *commands: Command, origin: Origin) -> Any: ...
 
     async def read(self, query: Callable[Concatenate[Connection, P], T], *args: P.args, **kwargs: P.kwargs) -> T: ...
 
@@ -46,7 +48,7 @@ class Ledger(Protocol):
 
 
 class Keeper:
-    """One per process. Several may run: each step of the tree is taken by one of them."""
+    """One per process. Several may run: each step of the tree is taken by one of them. What it records is done `by`."""
 
     def __init__(
         self,
@@ -56,6 +58,7 @@ class Keeper:
         *,
         witnesses: Witnesses | None = None,
         quorum: int = 0,
+        by: Origin | None = None,
         leaves: ReadLeaves = read_leaves,
         interval_s: float = INTERVAL_S,
     ) -> None:
@@ -64,6 +67,7 @@ class Keeper:
         self._clock = clock
         self._witnesses = witnesses
         self._quorum = quorum
+        self._by = by or Origin()
         self._leaves = leaves
         self._interval_s = interval_s
         self._ask_again: int | None = None
@@ -74,9 +78,10 @@ class Keeper:
         """Whether fewer witnesses than demanded have cosigned the checkpoint that this process published last."""
         self.diverged: str | None = None
         """Why the log cannot be signed any more. Readiness must fail, and nobody may hear that all is well."""
+        self._unrecorded: Diverged | None = None
 
     async def run(self) -> None:
-        """Follows until cancelled."""
+        """Follows until cancelled, or until the log has diverged."""
         while self.diverged is None:
             try:
                 more = await self.step()
@@ -87,18 +92,18 @@ class Keeper:
 
     async def step(self) -> bool:
         """One step of the tree, and its witnesses when it has reached the head; whether the log goes on behind it."""
+        # A log that went back is told as such, by this first question, and not as one that somebody has changed.
+        state: server.State = await self._ledger.state(server.STREAM)
         try:
-            # A log that went back is told as such, and not as one that somebody has changed.
-            await self._ledger.settled()
-            mended = await self._ledger.read(examine, self._leaves)
-            growth = await self._ledger.read(self._tree.grow, self._leaves)
+            if state.diverged is not None:
+                self._learn(state.diverged)
+                return False
+            growth = await self._ledger.read(self._tree.grow, self._leaves, state.accepted)
         except Diverged as found:
             await self.diverge(found)
         # Others may have found it meanwhile.
         if self.diverged is not None:
             return False
-        if mended is not None:
-            await self._ledger.maintain(divergence.clear, mended)
         self._beaten = False
         if growth is not None:
             self._beaten = await self._ledger.maintain(self._tree.keep, growth) is None
@@ -112,18 +117,44 @@ class Keeper:
         return False
 
     async def diverge(self, found: Diverged) -> None:
-        """Nothing is signed from now on, whoever noticed; the other processes are told where to look."""
+        """Nothing is signed from now on, whoever noticed, and nothing issued by any process, since the log tells all.
+
+        What was accepted is no divergence.
+        """
         if self.diverged is not None:
+            return
+        accepted = (await self._ledger.state(server.STREAM)).accepted
+        if await self._ledger.read(is_accepted, found.position, accepted) or self.diverged is not None:
             return
         self.diverged = str(found)
         log.critical("transparency.diverged", reason=self.diverged)
-        if found.position is None:
+        await self._record(found)
+
+    async def reconsider(self) -> None:
+        """After a divergence: records it if that has failed so far, and goes on once somebody has accepted it."""
+        if self._unrecorded is not None:
+            await self._record(self._unrecorded)
             return
+        state: server.State = await self._ledger.state(server.STREAM)
+        if state.diverged is None:
+            log.warning("transparency.accepted", reason=self.diverged)
+            self.diverged = None
+
+    async def _record(self, found: Diverged) -> None:
+        self._unrecorded = found
+        facts = {"reason": str(found), "position": found.position}
         try:
-            await self._ledger.maintain(divergence.tell, found.position)
-        except (DatabaseAway, Overloaded, SQLAlchemyError) as error:
-            # They come to it by themselves, in their own round.
-            log.warning("transparency.not_told", reason=type(error).__name__)
+            await self._ledger.execute(Command(server.STREAM, server.note_divergence, facts), origin=self._by)
+        except (DatabaseAway, Overloaded) as error:
+            # Until it is, the others come to it by themselves, in their own round.
+            log.warning("transparency.not_recorded", reason=type(error).__name__)
+        else:
+            self._unrecorded = None
+
+    def _learn(self, divergence: server.Divergence) -> None:
+        """Another process has noticed it, or this one before its start."""
+        self.diverged = divergence.reason
+        log.critical("transparency.diverged", reason=self.diverged)
 
     async def _have_witnessed(self, witnesses: Witnesses) -> None:
         newest = await self._ledger.read(published.newest_signed)

@@ -10,6 +10,7 @@ from secrets import randbelow
 from time import perf_counter
 from typing import Any, Protocol
 
+from domain import server
 from eventstore.commands import DatabaseAway, Overloaded
 from eventstore.transparency import published
 from eventstore.transparency.comparing import compare
@@ -88,7 +89,8 @@ class Rounds:
                 return False
             self.next = self._begin(size)
         try:
-            self.next = await self._ledger.read(compare, self.next, self._stretch, self._leaves)
+            accepted = (await self._ledger.state(server.STREAM)).accepted
+            self.next = await self._ledger.read(compare, self.next, self._stretch, self._leaves, accepted)
         except Diverged as found:
             await self._keeper.diverge(found)
         return True

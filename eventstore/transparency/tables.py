@@ -51,11 +51,7 @@ EDGE = Table(
     Column("size", BigInteger, nullable=False),
 )
 """Row `id` 1: how many leaves the stored tree has. Whoever moves it on holds its lock, so that one process only
-signs the tree of a size. The right edge itself is the partial tiles of that size.
-
-Row `SUSPECT`: the position at which a process has found that the log is another, 0 once it has been mended."""
-
-SUSPECT = 2
+signs the tree of a size. The right edge itself is the partial tiles of that size."""
 
 INSERTS: Mapping[str, Any] = {"postgresql": postgresql.insert, "sqlite": sqlite.insert}
 """By dialect, the insertion that may meet a row that is there."""

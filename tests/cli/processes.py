@@ -35,11 +35,11 @@ class Running:
         """Everything that it has printed, both ways."""
         return "".join(file.read_text() for file in self._files)
 
-    def wait_until_ready(self) -> "Running":
-        """Returns when it answers; fails with what it printed when it ends first."""
+    def wait_until_ready(self, status: int = 200) -> "Running":
+        """Returns when its readiness answers so; fails with what it printed when it ends first."""
         for _ in range(PATIENCE * 20):
             with contextlib.suppress(httpx.TransportError):
-                if self.get("/health/ready").status_code == 200:
+                if self.get("/health/ready").status_code == status:
                     return self
             with contextlib.suppress(subprocess.TimeoutExpired):
                 self.process.wait(0.05)
@@ -56,10 +56,10 @@ class Running:
 
 
 @contextlib.contextmanager
-def running(*arguments: str, environment: Mapping[str, str], directory: Path) -> Iterator[Running]:
-    """A server that is ready, and gone afterwards whatever happened."""
+def running(*arguments: str, environment: Mapping[str, str], directory: Path, ready: int = 200) -> Iterator[Running]:
+    """A server that is ready, or says that it is not, and gone afterwards whatever happened."""
     server = Running(arguments, environment, directory)
     try:
-        yield server.wait_until_ready()
+        yield server.wait_until_ready(ready)
     finally:
         end(server.process)

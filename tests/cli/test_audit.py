@@ -15,8 +15,6 @@ from sqlalchemy import text
 
 from eventstore.engines import migrating
 from eventstore.transparency import log_key, published
-from eventstore.transparency.comparing import examine
-from eventstore.transparency.divergence import Diverged
 from eventstore.transparency.following import Tree
 from eventstore.transparency.leaves import read_leaves
 from security.clock import SystemClock
@@ -172,11 +170,36 @@ def test_no_receipt_is_written_that_would_prove_nothing(cli: CommandLine, vkey: 
     result = cli.run("audit", "receipt", "2", "--output", str(written), exits=1)
     assert "no receipt can be given: the event at position 2 is not the one that the tree holds" in result.stderr
     assert not written.exists()
-    # A running server examines that position before it signs again.
-    engine = migrating(cli.database_url)
-    with engine.connect() as connection, pytest.raises(Diverged):
-        examine(connection, read_leaves)
-    engine.dispose()
+    # Running servers issue nothing from now on, and sign nothing.
+    assert (cli.newest()[0]["type"], cli.newest()[0]["data"]["position"]) == ("server.log_diverged", 2)
+
+
+def test_a_divergence_is_accepted_by_who_has_understood_it(cli: CommandLine, vkey: str) -> None:
+    assert cli.refused("log", "accept-divergence", "--yes") == "Error: nothing has diverged\n"
+    followed(cli)
+    tamper(cli, "UPDATE stored_events SET state = state || ' ' WHERE id IN (2, 5)")
+    cli.run("audit", "receipt", "2", exits=1)
+    assert "has to be looked at" in cli.run("scope", "put", "films:read", "See films", exits=3).stderr
+    asked = cli.run("log", "accept-divergence", stdin="n\n", exits=1)
+    assert "2 is not the one that the tree holds\nPositions that do not fit: 2, 5\n" in asked.stderr
+    assert cli.newest()[0]["type"] == "server.log_diverged"
+    accepted = cli.json("log", "accept-divergence", "--yes")
+    assert accepted == {"reason": "the event at position 2 is not the one that the tree holds", "accepted": ["2", "5"]}
+    (event,) = cli.newest()
+    assert (event["type"], list(event["data"]["misfits"])) == ("server.divergence_accepted", ["2", "5"])
+    assert event["actor"]["credential"]["user"]
+    cli.run("scope", "put", "films:read", "See films")
+    # No receipt is given for it all the same, and that is no new divergence.
+    cli.run("audit", "receipt", "2", exits=1)
+    assert cli.newest()[0]["type"] == "scope.defined"
+
+
+def test_a_damaged_tree_cannot_be_accepted(cli: CommandLine, vkey: str) -> None:
+    followed(cli)
+    tamper(cli, "UPDATE stored_events SET state = state || ' ' WHERE id = 2")
+    cli.run("audit", "receipt", "2", exits=1)
+    tamper(cli, "DELETE FROM log_tiles")
+    assert "That cannot be accepted: put the database back" in cli.refused("log", "accept-divergence", "--yes")
 
 
 def test_a_receipt_is_checked_without_the_database(cli: CommandLine, vkey: str, tmp_path: Path) -> None:

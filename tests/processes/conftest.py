@@ -106,3 +106,18 @@ async def _ready(served: Served, log: Path) -> None:
                 pass
             await asyncio.sleep(0.05)
     raise AssertionError(f"the server is not ready: {log.read_text(errors='replace')[-2000:]}")
+
+
+@pytest.fixture
+def environment(database_url: str, tmp_path: Path) -> dict[str, str]:
+    """The settings of a server with two workers, for who starts it by the command line."""
+    port = str(started.free_port())
+    return {
+        "GRANTLOG_PORT": port,
+        "GRANTLOG_ISSUER": f"http://127.0.0.1:{port}",
+        "GRANTLOG_WORKERS": "2",
+        "GRANTLOG_DATABASE_URL": database_url,
+        "GRANTLOG_DATA_DIR": str(tmp_path / "data"),
+        "GRANTLOG_MASTER_KEY": new_master_key(),
+        "GRANTLOG_LOG_REQUESTS": "0",
+    }

@@ -3,30 +3,13 @@
 from pathlib import Path
 
 import httpx
-import pytest
 
-from security.keyring import new_master_key
 from tests.cli.processes import Running, running
 from tests.databases import Databases
 from tests.processes import hostile
 from tests.processes.commands import command_line
-from tests.started import free_port
 
 BURST = 40
-
-
-@pytest.fixture
-def environment(database_url: str, tmp_path: Path) -> dict[str, str]:
-    port = str(free_port())
-    return {
-        "GRANTLOG_PORT": port,
-        "GRANTLOG_ISSUER": f"http://127.0.0.1:{port}",
-        "GRANTLOG_WORKERS": "2",
-        "GRANTLOG_DATABASE_URL": database_url,
-        "GRANTLOG_DATA_DIR": str(tmp_path / "data"),
-        "GRANTLOG_MASTER_KEY": new_master_key(),
-        "GRANTLOG_LOG_REQUESTS": "0",
-    }
 
 
 class Caller:

@@ -7,7 +7,8 @@ import httpx
 import pytest
 from sqlalchemy import text
 
-from domain import log_key
+from domain import log_key, server
+from eventstore.commands import Command
 from eventstore.transparency import published
 from tests.processes.hostile import unprotected
 from tests.scenarios.world import SYSTEM, World
@@ -164,7 +165,7 @@ async def diverged(world: World, position: int) -> None:
     assert (ready.status_code, ready.json()["checks"]["log"]) == (503, reason)
     assert "grantlog_log_diverged 1.0" in (await world.client.get("/metrics")).text.splitlines()
     before = await world.services.ledger.read(published.size)
-    await world.define_scopes("after:wards")
+    await world.execute(Command(server.STREAM, server.suspend_issuance))
     assert await followed(world) == before < await world.head()
 
 

@@ -1,12 +1,11 @@
 from collections.abc import Sequence
-from typing import Any
 
 import pytest
 from sqlalchemy import Connection, text
 from sqlalchemy.exc import DBAPIError
 
-from eventstore.transparency import divergence, published
-from eventstore.transparency.comparing import compare, examine
+from eventstore.transparency.accepting import NotAcceptable, misfits
+from eventstore.transparency.comparing import compare
 from eventstore.transparency.divergence import Diverged
 from eventstore.transparency.following import Tree
 from eventstore.transparency.leaves import ReadLeaves, read_leaves
@@ -135,24 +134,51 @@ def test_a_tile_that_is_missing_is_found(log: PublishedLog) -> None:
 
 
 @pytest.mark.parametrize("position", [1, 300, 512, 600])
-def test_who_was_told_of_a_position_examines_it(log: PublishedLog, position: int) -> None:
+def test_what_was_accepted_is_passed_over_and_nothing_else(log: PublishedLog, position: int) -> None:
     log.grow(600)
 
-    def run(work: Any, *given: Any) -> Any:
+    def accepted(known: dict[str, str]) -> dict[str, str]:
         with log.engine.begin() as connection:
-            return work(connection, *given)
+            return misfits(connection, read_leaves, known, at_most=3)
 
-    assert run(examine, read_leaves) is None
-    run(divergence.tell, position)
-    assert run(published.size) == 600
-    assert run(examine, read_leaves) == position
-    log.tamper("UPDATE stored_events SET state = state || ' ' WHERE id = :p", p=position)
-    with pytest.raises(Diverged):
-        run(examine, read_leaves)
-    log.tamper("UPDATE stored_events SET state = substr(state, 1, length(state) - 1) WHERE id = :p", p=position)
-    assert run(examine, read_leaves) == position
-    run(divergence.clear, position + 1)
-    assert run(divergence.told) == position
-    run(divergence.clear, position)
-    assert run(divergence.told) is None
-    assert run(examine, read_leaves) is None
+    def once_round_with(known: dict[str, str]) -> None:
+        with log.engine.begin() as connection:
+            index = 0
+            while index := compare(connection, index, 100, read_leaves, known):
+                pass
+
+    change = text("UPDATE stored_events SET state = state || ' ' WHERE id = :p")
+    assert accepted({}) == {}
+    log.tamper(str(change), p=position)
+    log.tamper("UPDATE stored_events SET topic = 'client.enabled' WHERE id = 301")
+    log.tamper("DELETE FROM stored_events WHERE id = 7")
+    found = accepted({})
+    assert (list(found), found["7"]) == (sorted({"7", "301", str(position)}, key=int), "")
+    once_round_with(found)
+    assert accepted(found) == {}
+    with pytest.raises(Diverged) as caught:
+        once_round_with({at: found[at] for at in found if at != str(position)})
+    assert caught.value.position == position
+    # Exactly what stood there was accepted, and no further change of it.
+    log.tamper(str(change), p=position)
+    with pytest.raises(Diverged, match=f"position {position} "):
+        once_round_with(found)
+
+
+def test_no_more_is_accepted_than_somebody_can_have_looked_at(log: PublishedLog) -> None:
+    log.grow(300)
+    log.tamper("UPDATE stored_events SET state = state || ' ' WHERE id > 290")
+    with log.engine.begin() as connection:
+        with pytest.raises(NotAcceptable, match="more than 9 positions do not fit"):
+            misfits(connection, read_leaves, {}, at_most=9)
+        assert len(misfits(connection, read_leaves, {}, at_most=10)) == 10
+
+
+@pytest.mark.parametrize(
+    "damage", ["DELETE FROM log_tiles WHERE level = 0 AND number = 1", "DELETE FROM log_checkpoints"]
+)
+def test_a_damaged_tree_is_nothing_to_accept(log: PublishedLog, damage: str) -> None:
+    log.grow(600)
+    log.tamper(damage)
+    with log.engine.begin() as connection, pytest.raises(NotAcceptable, match="tree"):
+        misfits(connection, read_leaves, {}, at_most=9)

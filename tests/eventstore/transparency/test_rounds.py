@@ -3,14 +3,17 @@ from collections.abc import Callable
 import pytest
 from sqlalchemy import text
 
-from eventstore.commands import DatabaseAway
+from domain import server
+from eventstore.commands import Command, DatabaseAway
 from eventstore.ledger import Ledger
 from eventstore.transparency import published
+from eventstore.transparency.accepting import misfits
 from eventstore.transparency.following import Tree
 from eventstore.transparency.keeping import Keeper
+from eventstore.transparency.leaves import read_leaves
 from eventstore.transparency.rounds import AWAY_S, LEAST_REST_S, Rounds
 from security.clock import ManualClock
-from tests.eventstore.conftest import HERE, register
+from tests.eventstore.conftest import HERE, disable, register
 from tests.processes.hostile import unprotected
 from tests.verifier.published_log import ORIGIN, signing
 
@@ -96,27 +99,59 @@ async def test_a_change_behind_the_edge_ends_the_signing(
     assert (keeper.diverged, size) == (None, (await ledger.head())[0])
     await going.run()
     assert keeper.diverged == "the event at position 3 is not the one that the tree holds"
-    await ledger.execute(register("and later"), origin=HERE)
+    await ledger.execute(disable("grown 1"), origin=HERE)
     assert not await keeper.step()
     assert await ledger.read(published.size) == size
 
 
-async def test_what_one_process_has_found_holds_for_the_others_until_it_is_mended(
+async def test_what_one_process_has_found_holds_for_the_others_until_somebody_accepts_it(
     ledger: Ledger, keeper: Keeper, clock: ManualClock, database_url: str
 ) -> None:
     size = await grown(ledger, keeper)
     change(database_url, '"position":3', '"position":4')
     await rounds(ledger, keeper).run()
-    await ledger.execute(register("after"), origin=HERE)
+    await ledger.execute(disable("grown 1"), origin=HERE)
     for _ in ("another process", "this one after a restart"):
         other = Keeper(ledger, Tree(ORIGIN, signing, clock), clock)
         await other.run()
         assert other.diverged == keeper.diverged
         assert await ledger.read(published.size) == size
+    await other.reconsider()
+    assert other.diverged is not None
+    state: server.State = await ledger.state(server.STREAM)
+    facts = {"misfits": await ledger.read(misfits, read_leaves, state.accepted, 1)}
+    await ledger.execute(Command(server.STREAM, server.accept_divergence, facts), origin=HERE)
+    for each in (other, Keeper(ledger, Tree(ORIGIN, signing, clock), clock)):
+        await each.reconsider()
+        going = rounds(ledger, each)
+        for _ in range(0, await ledger.read(published.size), 5):
+            assert await going.step()
+        assert (each.diverged, going.next) == (None, 0)
+        await each.step()
+        assert await ledger.read(published.size) == (await ledger.head())[0]
+    # Who puts back what was there before is noticed too: it is not what was accepted, but it fits.
     change(database_url, '"position":4', '"position":3')
-    mended = Keeper(ledger, Tree(ORIGIN, signing, clock), clock)
-    await mended.step()
-    assert (mended.diverged, await ledger.read(published.size)) == (None, (await ledger.head())[0])
+    await rounds(ledger, other).step()
+    assert other.diverged is None
+
+
+async def test_a_divergence_that_cannot_be_recorded_yet_is_recorded_as_soon_as_it_can(
+    ledger: Ledger, keeper: Keeper, clock: ManualClock, database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await grown(ledger, keeper)
+    change(database_url, '"position":3', '"position":4')
+
+    async def away(*_: object, **__: object) -> None:
+        raise DatabaseAway
+
+    with monkeypatch.context() as patch:
+        patch.setattr(ledger, "execute", away)
+        await rounds(ledger, keeper).run()
+        await keeper.reconsider()
+    assert keeper.diverged is not None
+    assert (await ledger.state(server.STREAM)).diverged is None
+    await keeper.reconsider()
+    assert (await ledger.state(server.STREAM)).diverged.reason == keeper.diverged
 
 
 async def test_growth_that_was_read_before_the_finding_is_not_signed(
@@ -127,7 +162,7 @@ async def test_growth_that_was_read_before_the_finding_is_not_signed(
     going = rounds(ledger, keeper)
 
     class Interrupted:
-        maintain, settled = ledger.maintain, ledger.settled
+        maintain, state, execute = ledger.maintain, ledger.state, ledger.execute
 
         async def read(self, query: object, *given: object) -> object:
             found = await ledger.read(query, *given)  # type: ignore[arg-type]
