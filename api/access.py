@@ -43,7 +43,7 @@ def caller(request: Any) -> Bearer:
 
 def held(here: Services, view: View, who: Bearer) -> frozenset[str] | None:
     """What the caller's token may do as things stand under the lock; None when it is dead by now."""
-    known = here.ledger.validation.load(view.connection, who.known.digest)
+    known = view.look(here.ledger.validation.load, who.known.digest)
     if known is None or known.reason(view.now) != "active":
         return None
     return frozenset(known.terms.scope)

@@ -17,8 +17,9 @@ from domain import client, consent
 from domain.decision import Refusal
 from domain.refusal import AccessDenied
 from eventstore.commands import Command
+from eventstore.present import consents, scopes
 from eventstore.view import View
-from projections import consents, grants, scopes
+from projections import grants
 
 GRANTS = "/account/grants"
 WITHDRAW = "/account/grants/withdraw"
@@ -90,15 +91,14 @@ def _withdrawal(used: BrowserSession, client_id: str) -> Command:
 
 async def _allowed(here: Services, used: BrowserSession) -> tuple[AllowedApplication, ...]:
     account_id = used.account.account_id
-    await here.ledger.settled()
-    given = (await here.ledger.read(consents.page, account_id, limit=APPLICATIONS)).items
-    words = await here.ledger.read(scopes.descriptions, [name for each in given for name in each.scope])
+    given = await here.ledger.look(consents.given_by, account_id, limit=APPLICATIONS)
+    words = await here.ledger.look(scopes.descriptions, [name for each in given for name in each.scope])
     last_used = await here.ledger.read(grants.last_used, account_id)
     return tuple([await _application(here, used, each, words, last_used.get(each.client_id)) for each in given])
 
 
 async def _application(
-    here: Services, used: BrowserSession, given: consents.Consent, words: dict[str, str], last_used: int | None
+    here: Services, used: BrowserSession, given: consents.Given, words: dict[str, str], last_used: int | None
 ) -> AllowedApplication:
     allowed: client.State = await here.ledger.state(client.stream(given.client_id))
     return AllowedApplication(

@@ -89,13 +89,41 @@ async def close_services(here: Services) -> None:
     here.throttle.close()
 
 
-def create(settings: Settings, keyring: Keyring, clock: Clock | None = None) -> Wrapper:
-    """The ASGI app. Its lifespan opens the database, records the start and runs the background tasks."""
+def routed(settings: Settings) -> Litestar:
+    """The framework's app with every route and nothing behind them yet, which takes most of the time of a start."""
     errors = ErrorAnswers(error_page)
-    metrics = Metrics()
 
     @asynccontextmanager
     async def lifespan(app: Litestar) -> AsyncIterator[None]:
+        async with app.state.running(app):
+            yield
+
+    app = Litestar(
+        ROUTES,
+        lifespan=[lifespan],
+        request_class=StrictRequest,
+        before_request=check_query,
+        exception_handlers=errors.exception_handlers,
+        openapi_config=openapi_config(running_version(), HOT, issuer=settings.issuer),
+        request_max_body_size=settings.body_limit,
+        logging_config=None,
+    )
+    check_handlers(app)
+    app.state.errors = errors
+    return app
+
+
+def create(settings: Settings, keyring: Keyring, clock: Clock | None = None, app: Litestar | None = None) -> Wrapper:
+    """The ASGI app. Its lifespan opens the database, records the start and runs the background tasks.
+
+    `app` is what `routed` made of settings whose issuer and body limit are the same, when nothing else runs on it.
+    """
+    app = app or routed(settings)
+    errors: ErrorAnswers = app.state.errors
+    metrics = Metrics()
+
+    @asynccontextmanager
+    async def running(app: Litestar) -> AsyncIterator[None]:
         here = await open_services(settings, keyring, clock, metrics)
         app.state.services = here
         await record_start(here, keyring)
@@ -115,18 +143,7 @@ def create(settings: Settings, keyring: Keyring, clock: Clock | None = None) -> 
             await here.transparency.stop()
             await close_services(here)
 
-    app = Litestar(
-        ROUTES,
-        lifespan=[lifespan],
-        request_class=StrictRequest,
-        before_request=check_query,
-        exception_handlers=errors.exception_handlers,
-        openapi_config=openapi_config(running_version(), HOT, issuer=settings.issuer),
-        request_max_body_size=settings.body_limit,
-        logging_config=None,
-    )
-    check_handlers(app)
-    app.state.errors = errors
+    app.state.running = running
     wrapped: Any = app
     return Wrapper(
         wrapped,

@@ -17,8 +17,8 @@ from domain.grants import authorization_code
 from domain.refusal import AccessDenied, InvalidClient, InvalidScope
 from domain.rules import scope as scope_rule
 from eventstore.commands import Command
+from eventstore.present import scopes
 from eventstore.view import View
-from projections import scopes
 from security.ids import ordered_id
 from security.tokens import Kind, Secret
 
@@ -29,9 +29,8 @@ async def grantable(
     here: Services, asked: AuthorizationRequest, used: BrowserSession
 ) -> tuple[str, ...] | InvalidScope:
     """What the client would get from this person: asked for ∩ the client's ∩ what the person's roles allow."""
-    await here.ledger.settled()
     names = {*asked.client.scope, *(asked.asked or ())[:ASKED_AT_MOST]}
-    known = await here.ledger.read(scopes.existing, names)
+    known = await here.ledger.look(scopes.existing, names)
     roles: list[role.State] = [await here.ledger.state(role.stream(used.realm, name)) for name in used.account.roles]
     return scope_rule.granted(asked.asked, within=asked.client.scope, known=known, roles=roles)
 

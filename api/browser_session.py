@@ -20,8 +20,8 @@ from domain.decision import Refusal
 from domain.event import SECOND, Actor, Moment
 from domain.refusal import AccessDenied
 from eventstore.commands import Command, Origin
+from eventstore.present import sessions
 from eventstore.view import View
-from projections import sessions
 from security.ids import new_id
 from security.tokens import Kind, Secret, same
 
@@ -69,17 +69,16 @@ async def find_session(here: Services, scope: Scope, realm: str) -> BrowserSessi
     idle = here.settings.session_idle_lifetime
     if secret is None or secret.kind is not Kind.BROWSER_SESSION or used_at + idle <= now // SECOND:
         return None
-    await here.ledger.settled()
-    row = await here.ledger.read(sessions.by_digest, secret.sha256)
-    if row is None or row.realm != realm:
+    found = await here.ledger.look(sessions.by_digest, secret.sha256)
+    if found is None or found[1].realm != realm:
         return None
-    state: session.State = await here.ledger.state(session.stream(row.session_id))
-    person: account.State = await here.ledger.state(account.stream(row.account_id))
+    session_id, state = found
+    person: account.State = await here.ledger.state(account.stream(state.account_id))
     if not session.is_live(state, person, now):
         return None
     due = used_at + min(RENEW_AFTER, idle // 10) <= now // SECOND
     return BrowserSession(
-        row.session_id, person, state.started_at, secret, (_cookie(here, realm, secret, now),) if due else ()
+        session_id, person, state.started_at, secret, (_cookie(here, realm, secret, now),) if due else ()
     )
 
 

@@ -11,7 +11,7 @@ from api.page_answers import page_answer
 from api.pages import Consent, ScopeInWords
 from api.services import Services
 from domain import consent
-from projections import scopes
+from eventstore.present import scopes
 
 
 async def consent_page(
@@ -24,7 +24,7 @@ async def consent_page(
     status: int = 200,
 ) -> Response[bytes]:
     """The question. `granted` is what an approval gives, `before` what the person has allowed already."""
-    words = await here.ledger.read(scopes.descriptions, granted)
+    words = await here.ledger.look(scopes.descriptions, granted)
     page = Consent(
         action=f"{PATH}/consent?{asked.query.text}",
         sign_out_action=f"{PATH}/sign-out?{asked.query.text}",

@@ -19,8 +19,10 @@ from domain.grants import GRANTS
 from domain.rules.administrative_scope import ADMINISTRATIVE_SCOPES
 from eventstore.commands import Command, Origin
 from eventstore.ledger import Ledger
+from eventstore.present import clients as dashboards
+from eventstore.present import people, roles
 from eventstore.view import View
-from projections import accounts, clients, roles
+from projections import clients
 from security.ids import new_id
 from security.passwords import Hasher
 from security.tokens import Format, Kind
@@ -111,8 +113,7 @@ async def prepare(ledger: Ledger, settings: Settings, format: Format, hasher: Ha
                 await _move(ledger, kept, settings, origin)
                 (directory / DRAFT).unlink(missing_ok=True)
                 return
-        index = ledger.privacy.index("username", ADMINISTRATOR.realm, "ada")
-        if await ledger.read(accounts.by_username, index, ADMINISTRATOR.realm) is not None:
+        if await ledger.look(people.by_login, ledger.privacy, "username", ADMINISTRATOR.realm, "ada") is not None:
             raise Lost(_lost(settings))
         await _make(ledger, settings, format, hasher, origin)
 
@@ -169,18 +170,12 @@ async def _register(
     ledger: Ledger, person: Person, name: str, role_names: tuple[str, ...] | None, hasher: Hasher
 ) -> Command:
     password_hash = await hasher.hash(person.password)
-    index = {
-        field: ledger.privacy.index(field, person.realm, getattr(person, field)) for field in ("username", "email")
-    }
 
     def under_lock(view: View) -> Mapping[str, Any]:
-        given = view.query(roles.defaults, person.realm) if role_names is None else role_names
-        return {
-            "roles": given,
-            "role_scopes": view.query(roles.role_scopes, person.realm, given),
-            "username_taken": view.query(accounts.by_username, index["username"], person.realm) is not None,
-            "email_taken": view.query(accounts.by_email, index["email"], person.realm) is not None,
-        }
+        given = view.look(roles.defaults, person.realm) if role_names is None else role_names
+        names = {"username": person.username, "email": person.email}
+        facts = {"roles": given, "role_scopes": view.look(roles.role_scopes, person.realm, given)}
+        return facts | view.look(people.taken, ledger.privacy, person.realm, **names)
 
     facts = {
         "realm": person.realm,
@@ -199,7 +194,7 @@ async def _move(ledger: Ledger, kept: Demonstration, settings: Settings, origin:
     former, now = issuers.origin(kept.issuer), issuers.origin(settings.issuer)
     commands = []
     for dashboard in DASHBOARDS if former != now else ():
-        found = await ledger.read(clients.by_slug, dashboard.slug)
+        found = await ledger.look(dashboards.by_slug, dashboard.slug)
         if found is not None and former in found.allowed_origins:
             origins = dict.fromkeys(now if each == former else each for each in found.allowed_origins)
             facts = {

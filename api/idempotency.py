@@ -210,9 +210,7 @@ def _response(given: Reply[T]) -> Response[T]:
 
 def _store(here: Services, view: View, key: _Key, given: Reply[Any]) -> None:
     """Keeps the answer, its secret left out."""
-    content = given.content
-    if isinstance(getattr(content, "client_secret", None), str):
-        content = msgspec.structs.replace(content, client_secret=None)
+    content = _without_secrets(given.content)
     text = "" if content is None else msgspec.json.encode(content).decode()
     if given.subject is not None and text:
         text = here.ledger.privacy.seal(view.connection, given.subject, view.now, key.digest.hex(), "answer", text).text
@@ -224,6 +222,14 @@ def _store(here: Services, view: View, key: _Key, given: Reply[Any]) -> None:
         now=view.now,
         expires_at=view.now + here.settings.idempotency_lifetime * SECOND,
     )
+
+
+def _without_secrets(content: Any) -> Any:
+    if isinstance(getattr(content, "client_secret", None), str):
+        content = msgspec.structs.replace(content, client_secret=None)
+    if items := getattr(content, "items", ()):
+        content = msgspec.structs.replace(content, items=tuple(map(_without_secrets, items)))
+    return content
 
 
 def _first(connection: Connection, here: Services, who: Bearer, key: _Key) -> Response[Any] | None:

@@ -16,9 +16,10 @@ from domain.grants import GRANTS
 from domain.rules.administrative_scope import ADMINISTRATIVE_SCOPES
 from eventstore.commands import Command, Origin
 from eventstore.ledger import Ledger
+from eventstore.present import clients as present
 from eventstore.rebuilding import Outdated, outdated
 from eventstore.view import View
-from projections import PROJECTIONS, clients, scopes
+from projections import PROJECTIONS, scopes
 from security.ids import new_id
 from security.keyring import Keyring
 from security.tokens import Format, Kind, Secret
@@ -167,7 +168,7 @@ def registration(
     named = attributes.scope if isinstance(attributes.scope, tuple) else ()
 
     def under_lock(view: View) -> Mapping[str, Any]:
-        taken = slug is not None and view.query(clients.by_slug, slug) is not None
+        taken = slug is not None and view.look(present.by_slug, slug) is not None
         return {"known_scopes": known_scopes(view, named), "slug_taken": taken}
 
     if secret is not None:

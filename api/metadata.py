@@ -6,10 +6,11 @@ from litestar import Request, Response, get, route
 
 from api.answers import header
 from api.cors import for_any_client, preflight_for_client
+from api.oauth_endpoint import listed
 from api.services import services
 from domain.grants import GRANTS
 from domain.rules import pkce
-from projections import clients, scopes
+from eventstore.present import scopes
 
 PATH = "/.well-known/oauth-authorization-server"
 CONFIDENTIAL = ["client_secret_basic", "client_secret_post"]
@@ -46,8 +47,8 @@ def document(issuer: str, scope_names: list[str]) -> dict[str, Any]:
 )
 async def metadata_options(request: Request[Any, Any, Any]) -> Response[None]:
     """The methods; to a page of another origin also whether it may read the answer."""
-    origins = await services(request).ledger.read(clients.all_origins)
-    decision = preflight_for_client(header(request.scope, b"origin") or "null", origins.__contains__, ("GET",))
+    origin = header(request.scope, b"origin")
+    decision = preflight_for_client(origin or "null", await listed(services(request), origin), ("GET",))
     return Response(None, status_code=204, headers={"allow": "GET, HEAD, OPTIONS", **decision.headers})
 
 
@@ -55,9 +56,9 @@ async def metadata_options(request: Request[Any, Any, Any]) -> Response[None]:
 async def metadata(request: Request[Any, Any, Any]) -> Response[Any]:
     """What this server supports. Public; pages of other origins may read it when a client lists their origin."""
     here = services(request)
-    origins = await here.ledger.read(clients.all_origins)
-    names = [scope.name for scope in await here.ledger.read(scopes.all_of)]
-    decision = for_any_client(header(request.scope, b"origin"), origins.__contains__)
+    names = list(await here.ledger.look(scopes.all_of))
+    origin = header(request.scope, b"origin")
+    decision = for_any_client(origin, await listed(here, origin))
     headers = {"cache-control": "max-age=60", **decision.headers}
     return Response(document(here.settings.issuer, names), headers=headers)
 

@@ -9,12 +9,12 @@ from msgspec.structs import replace
 
 from api.answers import Answer, Receive, Scope, answer, header, raw_headers, send_answer
 from api.client_authentication import CLIENT
-from api.cors import VARY, Decision, for_any_client, for_client, is_preflight, preflight_for_client
+from api.cors import LONGEST_ORIGIN, VARY, Decision, for_any_client, for_client, is_preflight, preflight_for_client
 from api.error_answers import ErrorAnswers
 from api.oauth_errors import WrongMethod
-from api.services import SERVICES, services
+from api.services import SERVICES, Services, services
 from domain import client
-from projections import clients
+from eventstore.present import clients
 
 NO_PAGE = raw_headers(VARY.items())
 """What an answer says of pages of other origins to a caller that is none of them."""
@@ -82,8 +82,7 @@ def shortcuts(app: Any, endpoints: Iterable[Endpoint]) -> dict[str, Handle]:
 
 
 async def _preflight(scope: Scope, origin: str) -> Decision:
-    origins = await services(scope).ledger.read(clients.all_origins)
-    return preflight_for_client(origin, origins.__contains__, ("POST",))
+    return preflight_for_client(origin, await listed(services(scope), origin), ("POST",))
 
 
 async def _origin(scope: Scope, origin: str) -> Decision:
@@ -91,8 +90,14 @@ async def _origin(scope: Scope, origin: str) -> Decision:
     named: client.State | None = scope.get(CLIENT)
     if named is not None and named.exists:
         return for_client(origin, named.allowed_origins if named.enabled else ())
-    origins = await services(scope).ledger.read(clients.all_origins)
-    return for_any_client(origin, origins.__contains__)
+    return for_any_client(origin, await listed(services(scope), origin))
+
+
+async def listed(here: Services, origin: str | None) -> Callable[[str], bool]:
+    """Whether some enabled client lists an origin, for who has no client to ask about it."""
+    if origin is None or len(origin) > LONGEST_ORIGIN or not await here.ledger.look(clients.allow_origin, origin):
+        return lambda _: False
+    return origin.__eq__
 
 
 def errors(scope: Scope) -> ErrorAnswers:

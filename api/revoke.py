@@ -8,7 +8,7 @@ from api.oauth_errors import InvalidRequest, from_refusal
 from api.services import origin, services
 from domain import grant
 from eventstore.commands import Command
-from projections import tokens
+from eventstore.present import tokens
 from security.tokens import digest
 
 LONGEST_TOKEN = 1024
@@ -25,18 +25,18 @@ async def _post(scope: Scope, receive: Receive) -> Answer:
     if caller.secret_id is not None:
         here.uses.note(caller.client.client_id, caller.secret_id, "revocation", origin(scope, caller.actor))
     # The hint is not needed: the digest alone finds whatever it is (RFC 7009 §2.1).
-    found = await here.ledger.read(tokens.find, digest(raw)) if len(raw) <= LONGEST_TOKEN else None
+    found = await here.ledger.look(tokens.find, digest(raw)) if len(raw) <= LONGEST_TOKEN else None
     if found is None:
         return DONE
     facts = {
         "client_id": caller.client.client_id,
         "kind": found.kind,
-        "sha256": found.digest.hex(),
+        "sha256": found.sha256,
         "expires_at": found.expires_at,
         "by": "client",
     }
     executed = await here.ledger.execute(
-        Command(f"grant:{found.grant_id}", grant.revoke_token, facts),
+        Command(found.by.stream, grant.revoke_token, facts),
         origin=origin(scope, caller.actor, on_device=caller.client.on_device),
     )
     if executed.refusal is not None:

@@ -14,7 +14,7 @@ from domain import account, account_sign_in, names, realm
 from domain.sealed import Sealed
 from eventstore.commands import Command, DatabaseAway, Executed, Origin
 from eventstore.commands import Overloaded as LedgerOverloaded
-from projections import accounts
+from eventstore.present import people
 from security.blind_index import normalise
 from security.fair_queue import Asker
 from security.passwords import Overloaded as HasherOverloaded
@@ -79,14 +79,8 @@ async def _find(here: Services, realm_name: str, name: str) -> account.State | N
     if not name or len(name) > LONGEST_NAME:
         return None
     # A full-width @ folds to an ordinary one, so the folded form decides which kind of name it is.
-    field = "email" if "@" in names.canonical(name) else "username"
-    index = here.ledger.privacy.index(field, realm_name, name)
-    await here.ledger.settled()
-    row = await here.ledger.read(accounts.by_email if field == "email" else accounts.by_username, index, realm_name)
-    if row is None:
-        return None
-    state: account.State = await here.ledger.state(account.stream(row.account_id))
-    return state
+    field: people.Login = "email" if "@" in names.canonical(name) else "username"
+    return await here.ledger.look(people.by_login, here.ledger.privacy, field, realm_name, name)
 
 
 async def _record(

@@ -3,6 +3,7 @@
 Reported → identified → contained → closed. What an incident tells about people is sealed under a key of its own.
 """
 
+from collections.abc import Sequence
 from typing import Any, Literal
 
 import msgspec
@@ -26,6 +27,9 @@ WRITTEN_MAXIMUM = 8_000
 
 NOTE_MAXIMUM = 2_000
 
+TOGETHER = 400
+"""Secrets that one event names: what keeps it within the length of a stored form."""
+
 
 def stream(incident_id: str) -> str:
     """The stream of this incident."""
@@ -42,6 +46,13 @@ class Numbers(msgspec.Struct, frozen=True):
     grants_ended: int = 0
     tokens_ended: int = 0
     people_affected: int = 0
+
+
+class Leaked(msgspec.Struct, frozen=True):
+    """A secret that leaked: its digest, and what its format says that it is."""
+
+    sha256: str
+    kind: str | None = None
 
 
 class Reported(Event, frozen=True, kw_only=True):
@@ -84,6 +95,14 @@ class EvidenceAdded(Event, frozen=True, kw_only=True):
     evidence: str
 
 
+class SecretsAdded(Event, frozen=True, kw_only=True):
+    """More secrets of the same client or person leaked than the one that the incident was opened with."""
+
+    type = "incident.secrets_added"
+
+    secrets: tuple[Leaked, ...]
+
+
 class Contained(Event, frozen=True, kw_only=True):
     """What had leaked was ended, with what had come of it: all, or since a moment."""
 
@@ -106,13 +125,16 @@ class Closed(Event, frozen=True, kw_only=True):
     note: str | None = None
 
 
-EVENTS: tuple[type[Event], ...] = (Reported, Identified, EvidenceAdded, Contained, Closed)
+EVENTS: tuple[type[Event], ...] = (Reported, Identified, EvidenceAdded, SecretsAdded, Contained, Closed)
 
 # State ------------------------------------------------------------------------------------------------------------
 
 
 class State(msgspec.Struct, frozen=True):
-    """The incident as its events tell. `evidence` is the newest; `numbers` are those of its containments together."""
+    """The incident as its events tell. `evidence` is the newest; `numbers` are those of its containments together.
+
+    `secrets` are the digests of all that leaked, `sha256` that of the first.
+    """
 
     exists: bool = False
     status: Status = "reported"
@@ -120,6 +142,7 @@ class State(msgspec.Struct, frozen=True):
     evidence: Sealed | None = None
     sha256: str | None = None
     kind: str | None = None
+    secrets: frozenset[str] = frozenset()
     target: Target | None = None
     client_id: str | None = None
     account_id: str | None = None
@@ -161,6 +184,16 @@ def add_evidence(state: State, *, now: Moment, evidence: str) -> Outcome:
     if state.status == "closed":
         return refuse(Conflict.ENDED)
     return _too_long() if len(evidence) > EVIDENCE_MAXIMUM else accept(EvidenceAdded(evidence=evidence))
+
+
+def add_secrets(state: State, *, now: Moment, secrets: Sequence[Leaked]) -> Outcome:
+    """Records what else leaked, in as many events as that needs. What is known already is no news."""
+    if not state.exists:
+        return refuse(NotFound.UNKNOWN)
+    if state.status == "closed":
+        return refuse(Conflict.ENDED)
+    new = tuple(each for each in secrets if each.sha256 not in state.secrets)
+    return accept(*(SecretsAdded(secrets=new[at : at + TOGETHER]) for at in range(0, len(new), TOGETHER)))
 
 
 def tell(state: State, *, now: Moment, evidence: str | None = None, **reported: Any) -> Outcome:
@@ -248,6 +281,7 @@ def evolve(state: State, recorded: Recorded) -> State:
                 evidence=sealed(recorded, "evidence"),
                 sha256=event.sha256,
                 kind=event.kind,
+                secrets=frozenset(() if event.sha256 is None else (event.sha256,)),
                 reported_at=now,
             )
         case Identified():
@@ -255,6 +289,8 @@ def evolve(state: State, recorded: Recorded) -> State:
             return replace(state, **fields, status="identified" if state.status == "reported" else state.status)
         case EvidenceAdded():
             return replace(state, evidence=sealed(recorded, "evidence"))
+        case SecretsAdded():
+            return replace(state, secrets=state.secrets | {each.sha256 for each in event.secrets})
         case Contained():
             numbers = added(state.numbers, event.numbers)
             return replace(state, status="contained", numbers=numbers, contained_at=state.contained_at or now)

@@ -1,6 +1,6 @@
 """Commands that share one transaction: for each one load, decide, collect; then append and project all at once."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -13,8 +13,10 @@ from domain.streams import is_stateless
 from eventstore.changes import MANY
 from eventstore.commands import Command, Executed, Forged, InDoubt, Origin, Step, Sweep
 from eventstore.engines import together
-from eventstore.issued import OfGrant, grants_of
+from eventstore.present.folds import Folds
+from eventstore.present.grants import OfGrant, grants_of
 from eventstore.recorder import Head
+from eventstore.snapshots import EVERY
 from eventstore.states import Folded, evolve, initial, versions
 from eventstore.stored import head
 from eventstore.view import View
@@ -60,6 +62,7 @@ class Batch:
         self._indexes: list[Any] = []
         self.grants: dict[bytes, OfGrant | None] = {}
         self.touched: dict[str, int] = {}
+        self._long: dict[str, tuple[Any, Recorded]] = {}
         self._swept = False
         self._destroyed: list[str] = []
         self._newest: str | None = None
@@ -78,9 +81,7 @@ class Batch:
             self._folds[stream] = (initial(stream), version)
         presented = [each.presented for each in commands if each.presented is not None]
         if presented:
-            self.grants = grants_of(self.connection, presented)
-            streams = {f"grant:{found.grant_id}" for found in self.grants.values() if found is not None}
-            self._writing.states.load_all(self.connection, streams, self._start)
+            self.grants = grants_of(self.folds(), presented, self._load_all)
 
     @property
     def last(self) -> Recorded | None:
@@ -98,6 +99,14 @@ class Batch:
                 state, version, _ = self._writing.states.load(self.connection, stream, self._start)
             found = self._folds[stream] = (state, version)
         return found
+
+    def _load_all(self, streams: Collection[str]) -> None:
+        self._writing.states.load_all(self.connection, streams, self._start)
+
+    def folds(self) -> Folds:
+        """Rows and folds as they stand now, for a look at the present."""
+        self.flush()
+        return Folds(self.connection, lambda stream: self.folded(stream)[0])
 
     def run(self, request: Request) -> Executed[Any]:
         """Decides every command of one caller, in order, and collects its events.
@@ -237,6 +246,8 @@ class Batch:
         )
         self._folds[stream] = (evolve(stream, state, recorded), version + 1)
         self.touched[stream] = self.position
+        if recorded.version % EVERY == 0 and not is_stateless(stream):
+            self._long[stream] = (self._folds[stream][0], recorded)
         if event.destroys_key:
             self._destroyed.append(stream)
             self._writing.vault.destroy(self.connection, stream, self.now)
@@ -275,6 +286,8 @@ class Batch:
 
     def _move(self) -> None:
         self._write()
+        for state, last in self._long.values():
+            self._writing.states.snapshots.keep(self.connection, state, last)
         _MOVE_HEAD.run(self.connection, ({"position": self.position, "time": self.now},))
         self._written = self.position
 

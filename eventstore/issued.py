@@ -1,6 +1,6 @@
 """What a secret is, by its digest: the event that issued it, even if nothing else about it is left."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Literal, NamedTuple
 
 from sqlalchemy import Connection, select
@@ -52,17 +52,18 @@ class Issued(NamedTuple):
 
 def find(connection: Connection, digest: bytes) -> Issued | None:
     """The secret with this digest; None when it was never issued here."""
-    row = tokens.find(connection, digest)
-    position = digests.find(connection, digest) if row is None else row.position
-    if position is None:
-        return None
-    return issued_at(connection, position, digest.hex())
+    return find_all(connection, (digest,)).get(digest)
 
 
 def find_all(connection: Connection, sha256s: Sequence[bytes]) -> dict[bytes, Issued]:
     """The same of many, by their digests; those that were never issued here are left out."""
-    places = {row.digest: row.position for row in tokens.find_all(connection, sha256s)}
-    places |= digests.find_all(connection, [each for each in sha256s if each not in places])
+    found = _at_places(connection, tokens.positions(connection, sha256s))
+    # A row that leads to an event which issued no such secret counts as none.
+    missing = [digest for digest in sha256s if digest not in found]
+    return found | _at_places(connection, digests.find_all(connection, missing))
+
+
+def _at_places(connection: Connection, places: Mapping[bytes, int]) -> dict[bytes, Issued]:
     found = {digest: issued_at(connection, position, digest.hex()) for digest, position in places.items()}
     return {digest: each for digest, each in found.items() if each is not None}
 
@@ -114,30 +115,3 @@ def digest_of_secret_version(connection: Connection, secret_id: str) -> bytes | 
     """The digest of a client secret version."""
     found = connection.scalar(select(secrets.TABLE.c.sha256).where(secrets.TABLE.c.secret_id == secret_id))
     return None if found is None else bytes(found)
-
-
-class OfGrant(NamedTuple):
-    """To which grant a code or token belongs."""
-
-    kind: Kind
-    grant_id: str
-    account_id: str | None
-
-
-def grants_of(connection: Connection, digests: Sequence[bytes]) -> dict[bytes, OfGrant | None]:
-    """The grants of codes and tokens, even of those whose rows were pruned: their replay is still to be noticed."""
-    known: dict[bytes, OfGrant | None] = {
-        digest: OfGrant(kind, grant_id, account_id)
-        for digest, kind, grant_id, account_id in tokens.grants_of(connection, digests)
-    }
-    for digest in digests:
-        if digest not in known:
-            known[digest] = _grant_of(connection, digest)
-    return known
-
-
-def _grant_of(connection: Connection, digest: bytes) -> OfGrant | None:
-    found = find(connection, digest)
-    if found is None or found.grant_id is None:
-        return None
-    return OfGrant(found.kind, found.grant_id, found.account_id)

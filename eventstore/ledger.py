@@ -22,9 +22,11 @@ from eventstore.database_file import DatabaseFile
 from eventstore.engines import empty_write_ahead_log, is_sqlite, reading, writing
 from eventstore.mac_keys import Ring
 from eventstore.mapper import LogMapper, attach
+from eventstore.present.folds import Folds
 from eventstore.privacy import Privacy
 from eventstore.reading import BESIDE, InlineReader, Reader, ThreadReader
 from eventstore.recent import Recent
+from eventstore.snapshots import Snapshots
 from eventstore.states import Folded, States
 from eventstore.transactions import Transactions, Unknown
 from eventstore.transparency.signed import signed_size
@@ -71,7 +73,7 @@ class Ledger:
         self._write_ahead = write_ahead
         # A process that was killed may have left something.
         self._wiped = -1
-        self.validation = Validation(reader, parts.changes, parts.privacy)
+        self.validation = Validation(reader, parts.changes, parts.privacy, parts.states)
 
     @classmethod
     async def open(
@@ -114,7 +116,7 @@ class Ledger:
         parts = Writing(
             log.events,
             changes,
-            States(changes),
+            States(changes, Snapshots(keyring)),
             Privacy(Sealer(vault), BlindIndex(keyring)),
             vault,
             Recent(),
@@ -240,8 +242,18 @@ class Ledger:
 
     # -- reading ------------------------------------------------------------------------------------------------------
     async def read(self, query: Callable[Concatenate[Connection, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
-        """Runs `query(connection, …)` outside any transaction of the writer's."""
+        """Runs `query(connection, …)` outside any transaction of the writer's, for what is shown: no row decides."""
         return await self._reader.run(query, *args, **kwargs)
+
+    async def look(self, at: Callable[Concatenate[Folds, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """Runs a look at the present, see `eventstore.present`, as of everything acknowledged before this call."""
+        if not self._reader.is_settled:
+            await self._reader.settled()
+
+        def look(connection: Connection) -> T:
+            return at(self._states.seen(connection), *args, **kwargs)
+
+        return await self._reader.run(look)
 
     async def settled(self) -> None:
         """Returns when the caches reflect everything that any process had acknowledged before this call."""

@@ -1,22 +1,24 @@
-"""Live validation of tokens: one joined row, kept as long as the log says that nothing in it changed."""
+"""Live validation of tokens: what the log says of one, kept as long as it says that nothing in it changed."""
 
 from collections import OrderedDict
 from collections.abc import Sequence
 from random import randrange
 from sys import intern
-from typing import Any, NamedTuple
+from typing import Any
 
 import msgspec
 from msgspec.structs import astuple
 from sqlalchemy import Connection
 
-from domain import grant
+from domain import account, client, consent, grant, role
 from domain.event import Moment
 from domain.rules import validity
 from eventstore.changes import Changes
+from eventstore.present import tokens
+from eventstore.present.folds import Folds
 from eventstore.privacy import Privacy
 from eventstore.reading import Reader
-from projections import accounts, roles, tokens
+from eventstore.states import States
 
 ABSENT = 20_000
 """Digests without a row that are remembered."""
@@ -82,10 +84,11 @@ class Validation:
     long ago that its row is gone. Nobody can name a secret before it is made, since there are 178 random bits in it.
     """
 
-    def __init__(self, reader: Reader, changes: Changes, privacy: Privacy, size: int = TOKENS) -> None:
+    def __init__(self, reader: Reader, changes: Changes, privacy: Privacy, states: States, size: int = TOKENS) -> None:
         self._reader = reader
         self._changes = changes
         self._privacy = privacy
+        self._states = states
         self._size = size
         self._kept: dict[bytes, Known] = {}
         self._places: list[bytes] = []
@@ -133,57 +136,40 @@ class Validation:
                 self._places[place] = known.digest
         self._kept[known.digest] = known
 
-    def load(self, connection: Connection, digest: bytes) -> Known | None:
-        """The token as this connection sees it, for asking again under the lock. Keeps nothing."""
-        return self._load(connection, (digest,)).get(digest)
+    def load(self, folds: Folds, digest: bytes) -> Known | None:
+        """The token as these folds have it, for asking again under the lock. Keeps nothing."""
+        return self._judge(folds, (digest,)).get(digest)
 
     def _load(self, connection: Connection, digests: Sequence[bytes]) -> dict[bytes, Known]:
+        return self._judge(self._states.seen(connection), digests)
+
+    def _judge(self, folds: Folds, digests: Sequence[bytes]) -> dict[bytes, Known]:
         # Every connection sees at least this much. What comes after it counts as a change, even where it is seen.
         as_of = self._changes.position
-        verdicts = tokens.standings(connection, digests)
-        people = {each.token.account_id for each in verdicts} - {None}
-        rights = {account_id: _rights(connection, account_id) for account_id in people}
-        return {
-            each.token.digest: self._known(connection, each, rights.get(each.token.account_id), as_of)
-            for each in verdicts
-        }
+        return {digest: self._known(folds, each, as_of) for digest, each in tokens.judge(folds, digests).items()}
 
-    def _known(self, connection: Connection, verdict: tokens.Verdict, rights: "_Rights | None", as_of: int) -> Known:
-        token, standing = verdict.token, verdict.standing
-        scope = grant.names_of(token.scope)
+    def _known(self, folds: Folds, judged: tokens.Judged, as_of: int) -> Known:
+        issued, standing, person = judged.issued, judged.standing, judged.person
+        scope = grant.names_of(issued.by.event.scope)
         # Interned is what tokens of different terms have in common.
-        client_id = intern(token.client_id)
-        secret_id = None if token.secret_id is None else intern(token.secret_id)
-        streams = [intern(f"client:{client_id}")]
+        client_id = intern(issued.client_id or "")
+        secret_id = None if issued.secret_id is None else intern(issued.secret_id)
+        streams = [intern(client.stream(client_id))]
         username = None
-        if token.account_id is not None and rights is not None:
-            streams += [f"account:{token.account_id}", f"consent:{token.account_id}:{token.client_id}", *rights.streams]
-            if rights.allowed is not None:
-                scope = tuple(name for name in scope if name in rights.allowed)
-            username = self._privacy.open(connection, verdict.username)
-        terms = Terms(token.kind, client_id, token.account_id, secret_id, scope, username, tuple(streams))
+        if person is not None and person.exists:
+            streams += [account.stream(person.account_id), consent.stream(person.account_id, client_id)]
+            streams += [intern(role.stream(person.realm, name)) for name in person.roles]
+            allowed = {name for each in judged.roles for name in each.scopes}
+            scope = tuple(name for name in scope if name in allowed)
+            username = self._privacy.open(folds.connection, person.username)
+        terms = Terms(standing.token.kind, client_id, issued.account_id, secret_id, scope, username, tuple(streams))
         return Known(
-            token.digest,
+            bytes.fromhex(issued.sha256),
             terms,
-            f"grant:{token.grant_id}",
-            token.issued_at,
-            token.expires_at,
+            issued.by.stream,
+            standing.token.issued_at,
+            standing.token.expires_at,
             validity.active_until(standing),
             None if validity.only_time_decides(standing) else standing,
             as_of,
         )
-
-
-class _Rights(NamedTuple):
-    """What a person's roles allow, and the streams of these; None for a person without a row."""
-
-    streams: tuple[str, ...] = ()
-    allowed: frozenset[str] | None = None
-
-
-def _rights(connection: Connection, account_id: str | None) -> _Rights:
-    person = None if account_id is None else accounts.by_id(connection, account_id)
-    if person is None:
-        return _Rights()
-    streams = tuple([intern(f"role:{person.realm}:{name}") for name in person.roles])
-    return _Rights(streams, roles.allowed_scopes(connection, person.realm, person.roles))

@@ -9,7 +9,8 @@ from domain.event import Moment
 
 if TYPE_CHECKING:
     from eventstore.batch import Batch
-    from eventstore.issued import OfGrant
+    from eventstore.present.folds import Folds
+    from eventstore.present.grants import OfGrant
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -51,6 +52,10 @@ class View:
         """A stream's fold; the aggregate's INITIAL when it has no events."""
         return self._batch.folded(stream)[0]
 
+    def look(self, at: Callable[Concatenate["Folds", P], T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """Runs a look at the present, see `eventstore.present`, with everything decided so far."""
+        return at(self._batch.folds(), *args, **kwargs)
+
     def query(self, read: Callable[Concatenate[Connection, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
-        """Runs a projection's query on the transaction's connection."""
+        """Runs a projection's query on the transaction's connection, for what is shown: no row decides."""
         return read(self.connection, *args, **kwargs)

@@ -1,4 +1,4 @@
-"""People, found by id or by the blind index of a login name. Names stand here sealed only."""
+"""People as the administration lists them, and as a login name's blind index leads to one. Names stand here sealed."""
 
 from collections.abc import Iterator, Mapping
 from typing import Any, Literal
@@ -15,17 +15,14 @@ from sqlalchemy import (
     Text,
     UniqueConstraint,
     bindparam,
-    func,
     insert,
-    or_,
     select,
     update,
 )
 
 from domain import account, account_sign_in, cut_off
 from domain.event import Event, Moment, Recorded
-from domain.rules import administrative_scope
-from projections import lists, roles, sealed, windows
+from projections import lists, sealed, windows
 from projections.page import Page, cut
 from projections.schema import metadata
 from projections.write import Write
@@ -178,14 +175,12 @@ def by_id(connection: Connection, account_id: str) -> Account | None:
     return _first(connection, TABLE.c.account_id == account_id)
 
 
-def by_username(connection: Connection, index: bytes, realm: str) -> Account | None:
-    """The person in the realm whose username has this blind index."""
-    return _first(connection, TABLE.c.realm == realm, TABLE.c.username_index == index)
-
-
-def by_email(connection: Connection, index: bytes, realm: str) -> Account | None:
-    """The person in the realm whose e-mail address has this blind index."""
-    return _first(connection, TABLE.c.realm == realm, TABLE.c.email_index == index)
+def id_by_index(connection: Connection, field: str, index: bytes, realm: str) -> str | None:
+    """To whom the row with this blind index of a login name leads."""
+    found: str | None = connection.scalar(
+        select(TABLE.c.account_id).where(TABLE.c.realm == realm, TABLE.c[f"{field}_index"] == index)
+    )
+    return found
 
 
 def page(
@@ -199,45 +194,12 @@ def page(
     return cut([_account(row) for row in rows], limit, lambda found: found.position)
 
 
-def having_role(connection: Connection, realm: str, role: str) -> bool:
-    """Whether anybody in the realm has this role, disabled people included."""
+def ids_with_role(connection: Connection, realm: str, role: str) -> Iterator[str]:
+    """Whom the rows of a realm give this role, one after the other, disabled people included."""
     query = select(TABLE.c.account_id).where(
         TABLE.c.realm == realm, TABLE.c.state != "erased", lists.may_hold(TABLE.c.roles, role)
     )
-    return connection.execute(query.limit(1)).first() is not None
-
-
-def administrators_left(
-    connection: Connection, *, without_account: str | None = None, without_role: str | None = None
-) -> int:
-    """How many enabled people can make administrators, one person or what one role allows not counted."""
-    making = [
-        role.name
-        for role in roles.all_of(connection, "administration")
-        if administrative_scope.PEOPLE_WRITE in role.scopes and role.name != without_role
-    ]
-    if not making:
-        return 0
-    query = select(func.count()).where(
-        TABLE.c.realm == "administration",
-        TABLE.c.state == "enabled",
-        or_(*(lists.may_hold(TABLE.c.roles, name) for name in making)),
-    )
-    if without_account is not None:
-        query = query.where(TABLE.c.account_id != without_account)
-    return connection.scalar(query) or 0
-
-
-def is_last_administrator(connection: Connection, account_id: str) -> bool:
-    """Whether this person alone is an administrator: the fact `leaves_no_administrator` of an account's verbs."""
-    return administrators_left(connection) > 0 == administrators_left(connection, without_account=account_id)
-
-
-def is_last_administrators_role(connection: Connection, realm: str, role: str) -> bool:
-    """Whether all administrators owe it to this role: the fact `leaves_no_administrator` of a role's verbs."""
-    if realm != "administration":
-        return False
-    return administrators_left(connection) > 0 == administrators_left(connection, without_role=role)
+    yield from connection.scalars(query.order_by(TABLE.c.position))
 
 
 def _first(connection: Connection, *conditions: ColumnElement[bool]) -> Account | None:

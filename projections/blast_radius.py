@@ -1,7 +1,8 @@
 """The questions that `projections.derived` answers: what came of a client secret, and how much of it is alive now."""
 
 from collections import Counter
-from typing import NamedTuple
+from collections.abc import Iterable, Sequence
+from typing import Any, NamedTuple
 
 from sqlalchemy import Connection, func, select
 
@@ -46,8 +47,23 @@ def of_secret(
         Count(total[1], 0),
         Count(total[2], live.get(Kind.ACCESS, 0)),
         Count(total[3], live.get(Kind.REFRESH, 0)),
-        derived_people.alive(connection, client_id, secret_id, now, since),
+        derived_people.alive(connection, client_id, (secret_id,), now, since),
     )
+
+
+def of_secrets(
+    connection: Connection, client_id: str, secret_ids: Sequence[str], now: Moment, since: Moment | None = None
+) -> Derived:
+    """What several versions of one client's secret authenticated. A grant of more than one counts for each of them."""
+    found = [of_secret(connection, client_id, each, now, since) for each in secret_ids]
+    if len(found) < 2:
+        return found[0] if found else Derived()
+    kinds: Iterable[Any] = zip(*(each[:4] for each in found), strict=True)
+    grants, codes, access, refresh = (
+        Count(sum(each.total for each in kind), sum(each.live for each in kind)) for kind in kinds
+    )
+    people = derived_people.alive(connection, client_id, secret_ids, now, since)
+    return Derived(grants, codes, access, refresh, people)
 
 
 def of_client(connection: Connection, client_id: str, now: Moment, since: Moment | None = None) -> Derived:

@@ -185,20 +185,22 @@ def dashboards(connection: Connection, *, after: int | None = None, limit: int =
     return _page(connection, select(*_COLUMNS).where(TABLE.c.type == "dashboard"), after, limit)
 
 
-def all_origins(connection: Connection) -> frozenset[str]:
-    """Every origin that some enabled client may call from, for answering CORS requests that name no client."""
-    rows = connection.execute(
-        select(TABLE.c.allowed_origins).where(TABLE.c.state == "enabled", TABLE.c.allowed_origins != "[]")
-    )
-    return frozenset(origin for row in rows for origin in lists.values(row.allowed_origins))
+def id_by_slug(connection: Connection, slug: str) -> str | None:
+    """To which dashboard the row with this slug leads."""
+    found: str | None = connection.scalar(select(TABLE.c.client_id).where(TABLE.c.slug == slug))
+    return found
 
 
-def naming_scope(connection: Connection, scope: str) -> bool:
-    """Whether a client that is not deleted has this scope."""
-    rows = connection.execute(
-        select(TABLE.c.scope).where(TABLE.c.state != "deleted", lists.may_hold(TABLE.c.scope, scope))
-    )
-    return any(scope in lists.values(row.scope) for row in rows)
+def may_allow_origin(connection: Connection, origin: str) -> list[str]:
+    """The enabled clients that may be called from this origin."""
+    query = select(TABLE.c.client_id).where(TABLE.c.state == "enabled", lists.may_hold(TABLE.c.allowed_origins, origin))
+    return list(connection.scalars(query))
+
+
+def may_name_scope(connection: Connection, scope: str) -> list[str]:
+    """The clients that are not deleted and may have this scope."""
+    query = select(TABLE.c.client_id).where(TABLE.c.state != "deleted", lists.may_hold(TABLE.c.scope, scope))
+    return list(connection.scalars(query))
 
 
 def _first(connection: Connection, query: Select[Any], **given: str) -> Client | None:

@@ -24,7 +24,6 @@ from sqlalchemy import (
 from domain import account, consent
 from domain.event import Event, Moment, Recorded
 from projections import lists
-from projections.page import Page, cut
 from projections.schema import metadata
 from projections.write import Write
 
@@ -105,13 +104,12 @@ def find(connection: Connection, account_id: str, client_id: str) -> Consent | N
     return None if row is None else _consent(row)
 
 
-def page(connection: Connection, account_id: str, *, after: str | None = None, limit: int = 50) -> Page[Consent, str]:
-    """All that a person allows; `after` is a `client_id`."""
-    query = select(TABLE).where(TABLE.c.account_id == account_id, TABLE.c.scope.is_not(None))
-    if after is not None:
-        query = query.where(TABLE.c.client_id > after)
-    rows = connection.execute(query.order_by(TABLE.c.client_id).limit(limit + 1))
-    return cut([_consent(row) for row in rows], limit, lambda found: found.client_id)
+def clients_of(connection: Connection, account_id: str, limit: int) -> list[tuple[str, Moment]]:
+    """Whom a person allows something, and since when."""
+    query = select(TABLE.c.client_id, TABLE.c.given_at).where(
+        TABLE.c.account_id == account_id, TABLE.c.scope.is_not(None)
+    )
+    return [(row.client_id, row.given_at) for row in connection.execute(query.order_by(TABLE.c.client_id).limit(limit))]
 
 
 def _consent(row: Row[Any]) -> Consent:

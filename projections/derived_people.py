@@ -4,7 +4,7 @@ It stands beside `projections.derived` and is written in the same step. A cut-of
 so that it costs the same for a million tokens; what stands under an earlier number is pruned when it has expired.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 from sqlalchemy import BigInteger, Column, Connection, Index, Table, Text, bindparam, delete, func, select
@@ -60,6 +60,7 @@ _OVER = Prepared(
     delete(LIVES).where(*(LIVES.c[name] == bindparam(f"b_{name}") for name in _KEY), LIVES.c["count"] == 0)
 )
 _PERSON = upserts(PEOPLE, (), ("issued_at", "until"))
+_EACH_ONCE = func.count(PEOPLE.c.account_id.distinct())
 _CUTS = Prepared(select(TOTALS.c.secret_id, TOTALS.c.cuts).where(TOTALS.c.client_id == bindparam("b_client_id")))
 
 
@@ -128,9 +129,9 @@ def prune(connection: Connection, before: Moment, limit: int = 500) -> int:
 
 
 def alive(
-    connection: Connection, client_id: str, secret_id: str | None, now: Moment, since: Moment | None = None
+    connection: Connection, client_id: str, secret_ids: Sequence[str] | None, now: Moment, since: Moment | None = None
 ) -> int:
-    """How many people have something alive, issued since a moment: of a secret version, or of the whole client."""
+    """How many people have something alive, issued since a moment: of secret versions, or of the whole client."""
     second = now // SECOND
     life = (
         select(LIVES.c.client_id)
@@ -146,12 +147,12 @@ def alive(
     )
     of_version = (TOTALS.c.client_id == PEOPLE.c.client_id) & (TOTALS.c.secret_id == PEOPLE.c.secret_id)
     query = (
-        select(func.count(PEOPLE.c.account_id.distinct()) if secret_id is None else func.count())
+        select(func.count() if secret_ids is not None and len(secret_ids) == 1 else _EACH_ONCE)
         .select_from(PEOPLE.join(TOTALS, of_version))
         .where(PEOPLE.c.client_id == client_id, PEOPLE.c.until > second * SECOND)
     )
-    if secret_id is not None:
-        query = query.where(PEOPLE.c.secret_id == secret_id)
+    if secret_ids is not None:
+        query = query.where(PEOPLE.c.secret_id.in_(secret_ids))
     if since is not None:
         query = query.where(PEOPLE.c.issued_at >= since // SECOND * SECOND)
         life = life.where(LIVES.c.issued >= since // SECOND)

@@ -1,6 +1,6 @@
 """Incidents: leaks that were reported or contained, and how far each has come."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
 import msgspec
@@ -62,9 +62,23 @@ TABLE = Table(
     Index(None, "account_id"),
 )
 
+SECRETS = Table(
+    "incident_secrets",
+    metadata,
+    Column("incident_id", Text, primary_key=True),
+    Column("sha256", Text, primary_key=True),
+    Column("kind", Text),
+    Column("position", BigInteger, nullable=False),
+    Index(None, "sha256"),
+)
+"""Every secret that leaked in an incident, the first included."""
+
+TABLES = (TABLE, SECRETS)
+
 HANDLES: tuple[type[Event], ...] = incident.EVENTS
 
 _INSERT = insert(TABLE)
+_INSERT_SECRET = insert(SECRETS)
 _ONE = update(TABLE).where(TABLE.c.incident_id == bindparam("b_incident_id"))
 _IDENTIFY = _ONE.values(
     {name: bindparam(f"b_{name}") for name in ("target", "client_id", "account_id", "secret_id", "grant_id")}
@@ -115,6 +129,11 @@ def project(recorded: Recorded, indexes: Mapping[str, bytes]) -> Iterator[Write]
     match event:
         case incident.Reported():
             yield Write(_INSERT, _reported(incident_id, recorded), key)
+            if event.sha256 is not None:
+                yield _leaked(incident_id, recorded, incident.Leaked(event.sha256, event.kind))
+        case incident.SecretsAdded():
+            for each in event.secrets:
+                yield _leaked(incident_id, recorded, each)
         case incident.Identified():
             found = {f"b_{name}": getattr(event, name) for name in incident.Identified.__struct_fields__}
             yield Write(_IDENTIFY, where | found, key)
@@ -127,6 +146,11 @@ def project(recorded: Recorded, indexes: Mapping[str, bytes]) -> Iterator[Write]
         case incident.Closed():
             note = sealed.reference(recorded, "note")
             yield Write(_CLOSE, where | {"b_at": recorded.time, "b_note": note}, key)
+
+
+def _leaked(incident_id: str, recorded: Recorded, secret: incident.Leaked) -> Write:
+    row = {"incident_id": incident_id, "sha256": secret.sha256, "kind": secret.kind, "position": recorded.position}
+    return Write(_INSERT_SECRET, row, ("incident_secrets", incident_id, secret.sha256))
 
 
 def _reported(incident_id: str, recorded: Recorded) -> dict[str, Any]:
@@ -186,23 +210,30 @@ def unclosed(connection: Connection) -> list[Incident]:
     return [_incident(row) for row in connection.execute(query)]
 
 
-def open_about(
+def secrets_of(connection: Connection, incident_id: str) -> list[incident.Leaked]:
+    """What leaked in this incident, in the order of the reports."""
+    query = select(SECRETS.c.sha256, SECRETS.c.kind).where(SECRETS.c.incident_id == incident_id)
+    return [incident.Leaked(*row) for row in connection.execute(query.order_by(SECRETS.c.position, SECRETS.c.sha256))]
+
+
+def ids_open_about(
     connection: Connection,
     *,
-    sha256: str | None = None,
+    sha256: Collection[str] = (),
     client_id: str | None = None,
     account_id: str | None = None,
     target: incident.Target | None = None,
-) -> Incident | None:
-    """The newest incident that is not closed and is about this: a digest, or a target of that client or person."""
-    query = select(TABLE).where(TABLE.c.state != "closed").order_by(TABLE.c.position.desc()).limit(1)
-    if sha256 is not None:
-        query = query.where(TABLE.c.sha256 == sha256)
+) -> list[str]:
+    """Incidents that may be open and about this, the newest first: one of the digests, or a target of that client or
+    person.
+    """
+    query = select(TABLE.c.incident_id).where(TABLE.c.state != "closed").order_by(TABLE.c.position.desc())
+    if sha256:
+        query = query.where(TABLE.c.incident_id.in_(select(SECRETS.c.incident_id).where(SECRETS.c.sha256.in_(sha256))))
     else:
         query = query.where(TABLE.c.target == target)
         if client_id is not None:
             query = query.where(TABLE.c.client_id == client_id)
         if account_id is not None:
             query = query.where(TABLE.c.account_id == account_id)
-    row = connection.execute(query).first()
-    return None if row is None else _incident(row)
+    return list(connection.scalars(query))

@@ -1,6 +1,6 @@
-"""Roles, and what people who have them may be given."""
+"""Roles, as the administration lists them."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import msgspec
@@ -90,33 +90,15 @@ def page(
     return cut([_role(row) for row in rows], limit, lambda found: (found.realm, found.name))
 
 
-def all_of(connection: Connection, realm: str) -> tuple[Role, ...]:
-    """Every role of a realm."""
-    rows = connection.execute(select(TABLE).where(TABLE.c.realm == realm).order_by(TABLE.c.name))
-    return tuple(_role(row) for row in rows)
+def names_of(connection: Connection, realm: str) -> tuple[str, ...]:
+    """The names of a realm's roles, in their order."""
+    return tuple(connection.scalars(select(TABLE.c.name).where(TABLE.c.realm == realm).order_by(TABLE.c.name)))
 
 
-def defaults(connection: Connection, realm: str) -> tuple[str, ...]:
-    """The roles of people who are made without any."""
-    query = select(TABLE.c.name).where(TABLE.c.realm == realm, TABLE.c.is_default).order_by(TABLE.c.name)
-    return tuple(connection.scalars(query))
-
-
-def role_scopes(connection: Connection, realm: str, names: Iterable[str]) -> dict[str, tuple[str, ...]]:
-    """What each of the named roles allows; those that do not exist are missing."""
-    query = select(TABLE.c.name, TABLE.c.scopes).where(TABLE.c.realm == realm, TABLE.c.name.in_(sorted(set(names))))
-    return {row.name: lists.values(row.scopes) for row in connection.execute(query)}
-
-
-def allowed_scopes(connection: Connection, realm: str, names: Iterable[str]) -> frozenset[str]:
-    """What all the named roles together allow."""
-    return frozenset(scope for scopes in role_scopes(connection, realm, names).values() for scope in scopes)
-
-
-def naming_scope(connection: Connection, scope: str) -> bool:
-    """Whether a role allows this scope."""
-    rows = connection.execute(select(TABLE.c.scopes).where(lists.may_hold(TABLE.c.scopes, scope)))
-    return any(scope in lists.values(row.scopes) for row in rows)
+def may_name_scope(connection: Connection, scope: str) -> list[tuple[str, str]]:
+    """Realm and name of the roles that may allow this scope."""
+    query = select(TABLE.c.realm, TABLE.c.name).where(lists.may_hold(TABLE.c.scopes, scope))
+    return [(row.realm, row.name) for row in connection.execute(query)]
 
 
 def _role(row: Row[Any]) -> Role:

@@ -1,6 +1,6 @@
 """Scopes and what the consent page says of them."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 
 import msgspec
 from sqlalchemy import Column, Connection, Table, Text, bindparam, delete, insert, select, update
@@ -66,12 +66,6 @@ def all_of(connection: Connection) -> tuple[Scope, ...]:
     return tuple(Scope(*row) for row in connection.execute(select(TABLE).order_by(TABLE.c.name)))
 
 
-def existing(connection: Connection, names: Iterable[str]) -> frozenset[str]:
-    """Those of the names that are defined."""
-    return frozenset(connection.scalars(select(TABLE.c.name).where(TABLE.c.name.in_(sorted(set(names))))))
-
-
-def descriptions(connection: Connection, names: Iterable[str]) -> dict[str, str]:
-    """What to tell a person of each of the named scopes; those that do not exist are missing."""
-    rows = connection.execute(select(TABLE).where(TABLE.c.name.in_(sorted(set(names)))))
-    return {row.name: row.description for row in rows}
+def names(connection: Connection) -> tuple[str, ...]:
+    """The name of every scope, in their order."""
+    return tuple(connection.scalars(select(TABLE.c.name).order_by(TABLE.c.name)))

@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator, Mapping
 
-import msgspec
 from sqlalchemy import BigInteger, Column, Connection, LargeBinary, Table, Text, bindparam, delete, insert, select
 
 from domain import session
@@ -33,17 +32,6 @@ _INSERT = insert(TABLE)
 _DELETE = delete(TABLE).where(TABLE.c.session_id == bindparam("b_session_id"))
 
 
-class Session(msgspec.Struct, frozen=True):
-    """A row. Whether the session is live its fold says, together with the account's (`domain.session.is_live`)."""
-
-    session_id: str
-    account_id: str
-    realm: str
-    position: int
-    started_at: Moment
-    expires_at: Moment
-
-
 def project(recorded: Recorded, indexes: Mapping[str, bytes]) -> Iterator[Write]:
     """The row that an event changes."""
     event = recorded.event
@@ -65,19 +53,10 @@ def project(recorded: Recorded, indexes: Mapping[str, bytes]) -> Iterator[Write]
             yield Write(_DELETE, {"b_session_id": session_id}, key)
 
 
-_COLUMNS = tuple(TABLE.c[field] for field in Session.__struct_fields__)
-
-
-def by_digest(connection: Connection, sha256: bytes) -> Session | None:
-    """The session whose secret has this digest, unless it was ended or pruned."""
-    row = connection.execute(select(*_COLUMNS).where(TABLE.c.sha256 == sha256)).first()
-    return None if row is None else Session(*row)
-
-
-def of_account(connection: Connection, account_id: str, now: Moment) -> tuple[Session, ...]:
-    """A person's sessions that have not expired, oldest first."""
-    query = select(*_COLUMNS).where(TABLE.c.account_id == account_id, TABLE.c.expires_at > now)
-    return tuple(Session(*row) for row in connection.execute(query.order_by(TABLE.c.position)))
+def id_by_digest(connection: Connection, sha256: bytes) -> str | None:
+    """Which session the row with this digest leads to; none to one that was ended or pruned."""
+    found: str | None = connection.scalar(select(TABLE.c.session_id).where(TABLE.c.sha256 == sha256))
+    return found
 
 
 def prune(connection: Connection, horizon: Moment, limit: int = 500) -> int:

@@ -1,4 +1,4 @@
-"""Tokens and codes by digest: the rows that live validation, revocation and redemption look up.
+"""Tokens and codes by digest: where in the log live validation, revocation and redemption have to look.
 
 A row leaves when nothing can be asked about it that matters: an access or refresh token when it has expired, a code
 when it has, or, once redeemed, when its grant's tokens have, since presenting it again must still end the grant.
@@ -6,9 +6,7 @@ The log keeps the facts, and `projections.digests` where in it they stand.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, NamedTuple
 
-import msgspec
 from sqlalchemy import (
     BigInteger,
     Column,
@@ -28,11 +26,8 @@ from domain.event import SECOND, Event, Moment, Recorded
 from domain.grant import TokenRevoked, TokensIssued, TokensRefreshed
 from domain.grant_code import CodeIssued
 from domain.rules import validity
-from domain.rules.validity import Kind
-from projections import digests, joined
-from projections.accounts import TABLE as ACCOUNTS
+from projections import digests
 from projections.by_digest import ByDigest
-from projections.grants import TABLE as GRANTS
 from projections.schema import metadata
 from projections.write import Write
 
@@ -132,111 +127,18 @@ def _redeemed(recorded: Recorded, event: TokensIssued, code: str) -> Write:
     return Write(REDEEM, params, ("tokens", digest))
 
 
-class Found(NamedTuple):
-    """A token's row. `scope` has spaces between; `ended_position` is its own end (revoked alone, code redeemed)."""
-
-    digest: bytes
-    kind: validity.Kind
-    grant_id: str
-    client_id: str
-    account_id: str | None
-    secret_id: str | None
-    scope: str
-    position: int
-    issued_at: Moment
-    expires_at: Moment
-    ended_position: int | None
+_PLACE = ByDigest(select(TABLE.c.digest, TABLE.c.position), TABLE.c.digest)
+_GRANT_OF = ByDigest(select(TABLE.c.digest, TABLE.c.grant_id), TABLE.c.digest)
 
 
-class Verdict(NamedTuple):
-    """A token with all that decides about it. `username` is the person's, sealed as the log has it."""
-
-    token: Found
-    grant_type: str
-    username: str | None
-    standing: validity.Standing
+def positions(connection: Connection, digests: Sequence[bytes]) -> dict[bytes, int]:
+    """Of those of the digests that have a row, where it says that they were issued."""
+    return {bytes(digest): position for digest, position in _PLACE.all(connection, digests)}
 
 
-_FOUND = tuple(TABLE.c[name] for name in Found._fields)
-_FIND = ByDigest(select(*_FOUND), TABLE.c.digest)
-_QUERY = select(
-    *_FOUND,
-    GRANTS.c.grant_type,
-    GRANTS.c.ended_at.label("grant_ended_at"),
-    GRANTS.c.refresh_digest,
-    GRANTS.c.predecessor_digest,
-    GRANTS.c.grace_ends_at,
-    *joined.DECIDING,
-    ACCOUNTS.c.username,
-).select_from(
-    joined.parties(
-        TABLE.join(GRANTS, GRANTS.c.grant_id == TABLE.c.grant_id),
-        client_id=TABLE.c.client_id,
-        account_id=TABLE.c.account_id,
-        secret_id=TABLE.c.secret_id,
-    )
-)
-_STANDING = ByDigest(_QUERY, TABLE.c.digest)
-_Joined: Any = msgspec.defstruct("_Joined", [str(column.key) for column in _QUERY.selected_columns])
-
-
-_GRANT = tuple(TABLE.c[name] for name in ("digest", "kind", "grant_id", "account_id"))
-_GRANT_OF = ByDigest(select(*_GRANT), TABLE.c.digest)
-
-
-def grants_of(connection: Connection, digests: Sequence[bytes]) -> list[tuple[bytes, Kind, str, str | None]]:
-    """Digest, kind, `grant_id` and `account_id` of those of the codes and tokens that have a row."""
-    rows: list[Any] = _GRANT_OF.all(connection, digests)
-    return rows
-
-
-def find(connection: Connection, digest: bytes) -> Found | None:
-    """The row with this digest, dead or alive; None if there is none (any more)."""
-    row = _FIND.first(connection, digest)
-    return None if row is None else Found(*row)
-
-
-def find_all(connection: Connection, digests: Sequence[bytes]) -> list[Found]:
-    """The same of those of the digests that have a row."""
-    return [Found(*row) for row in _FIND.all(connection, digests)]
-
-
-def standing(connection: Connection, digest: bytes) -> Verdict | None:
-    """The row and everything that `validity.reason` asks, in one query; None if there is none (any more)."""
-    found = _STANDING.first(connection, digest)
-    return None if found is None else _verdict(found)
-
-
-def standings(connection: Connection, digests: Sequence[bytes]) -> list[Verdict]:
-    """The same of those of the digests that have a row."""
-    return [_verdict(row) for row in _STANDING.all(connection, digests)]
-
-
-def _verdict(found: tuple[Any, ...]) -> Verdict:
-    row = _Joined(*found)
-    token = Found(*found[: len(_FOUND)])
-    rotated = token.kind == "refresh" and row.refresh_digest != token.digest
-    judged = validity.Token(
-        token.kind,
-        token.position,
-        token.issued_at,
-        token.expires_at,
-        ended=token.ended_position is not None,
-        rotated=rotated,
-        grace_ends_at=row.grace_ends_at if rotated and row.predecessor_digest == token.digest else None,
-    )
-    return Verdict(
-        token,
-        row.grant_type,
-        row.username,
-        validity.Standing(
-            judged,
-            token.grant_id,
-            joined.client(row, token.secret_id),
-            joined.person(row, token.account_id, row.grant_type),
-            row.grant_ended_at,
-        ),
-    )
+def grants_of(connection: Connection, digests: Sequence[bytes]) -> list[tuple[bytes, str]]:
+    """Digest and `grant_id`, as the rows say, of those of the codes and tokens that have one."""
+    return [(bytes(digest), grant_id) for digest, grant_id in _GRANT_OF.all(connection, digests)]
 
 
 _DUE = select(TABLE.c.digest, TABLE.c.position).where(TABLE.c.prune_at < bindparam("before"))

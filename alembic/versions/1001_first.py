@@ -34,6 +34,15 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("name", name=op.f("pk_rebuilds")),
     )
     op.create_table(
+        "folds",
+        sa.Column("stream", sa.Text(), nullable=False),
+        sa.Column("version", sa.BigInteger(), nullable=False),
+        sa.Column("position", sa.BigInteger(), nullable=False),
+        sa.Column("state", sa.LargeBinary(), nullable=False),
+        sa.Column("mac", sa.LargeBinary(), nullable=False),
+        sa.PrimaryKeyConstraint("stream", name=op.f("pk_folds")),
+    )
+    op.create_table(
         "reported_secrets",
         sa.Column("report_id", sa.Text(), nullable=False),
         sa.Column("due_at", sa.BigInteger(), nullable=False),
@@ -317,6 +326,15 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("incident_id", name=op.f("pk_incidents")),
         sa.UniqueConstraint("position", name=op.f("uq_incidents_position")),
     )
+    op.create_table(
+        "incident_secrets",
+        sa.Column("incident_id", sa.Text(), nullable=False),
+        sa.Column("sha256", sa.Text(), nullable=False),
+        sa.Column("kind", sa.Text(), nullable=True),
+        sa.Column("position", sa.BigInteger(), nullable=False),
+        sa.PrimaryKeyConstraint("incident_id", "sha256", name=op.f("pk_incident_secrets")),
+    )
+    op.create_index(op.f("ix_incident_secrets_sha256"), "incident_secrets", ["sha256"], unique=False)
     op.create_index(op.f("ix_incidents_account_id"), "incidents", ["account_id"], unique=False)
     op.create_index(op.f("ix_incidents_client_id"), "incidents", ["client_id"], unique=False)
     op.create_index(op.f("ix_incidents_sha256"), "incidents", ["sha256"], unique=False)

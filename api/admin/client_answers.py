@@ -18,8 +18,9 @@ from domain.event import Moment
 from domain.grants import GRANTS
 from domain.refusal import NotFound
 from domain.rules import registration
+from eventstore.present import scopes
 from eventstore.view import View
-from projections import clients, scopes
+from projections import clients
 
 EXAMPLE: dict[str, Any] = {
     "client_id": "2Yt0kQm4VdLw8sRz1XbN6c",
@@ -127,7 +128,7 @@ def circumstances(request: Request[Any, Any, Any], view: View, named: Iterable[s
     asked = list(named)[: registration.SCOPES_MAXIMUM]
     return {
         "caller_scope": held(here, view, caller(request)) or frozenset(),
-        "known_scopes": view.query(scopes.existing, asked),
+        "known_scopes": view.look(scopes.existing, asked),
         "known_grant_types": frozenset(GRANTS),
         "issuer": here.settings.issuer,
     }

@@ -35,6 +35,7 @@ from domain.decision import Refusal
 from domain.event import Recorded
 from domain.refusal import Conflict
 from eventstore.commands import Command
+from eventstore.present import clients as present
 from eventstore.view import View
 from projections import clients
 from security.ids import new_id
@@ -104,7 +105,7 @@ async def put_dashboard(
     with the server. A change of realm ends every token so far.
     """
     for _ in range(ATTEMPTS):
-        found = await services(request).ledger.read(clients.by_slug, slug)
+        found = await services(request).ledger.look(present.by_slug, slug)
         try:
             if found is None:
                 return await _make(request, slug, data)
@@ -122,7 +123,7 @@ async def _make(request: Request[Any, Any, Any], slug: str, data: DashboardDefin
     asked = attributes(data)
 
     def under_lock(view: View) -> Mapping[str, Any]:
-        taken = view.query(clients.by_slug, slug) is not None
+        taken = view.look(present.by_slug, slug) is not None
         return circumstances(request, view, asked.scope or ()) | {"slug_taken": taken}
 
     def reply(view: View, _: tuple[Recorded, ...]) -> Reply[DashboardBody]:

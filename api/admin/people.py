@@ -36,9 +36,10 @@ from domain.decision import Refusal
 from domain.event import Recorded
 from domain.rules import registration
 from eventstore.commands import Command
+from eventstore.present import people
+from eventstore.present import roles as role_states
 from eventstore.view import View
 from projections import accounts
-from projections import roles as role_rows
 from security.ids import new_id
 
 PATH = "/admin/people"
@@ -68,7 +69,7 @@ async def register_person(request: Request[Any, Any, Any], data: JSONBody[NewPer
     account_id = new_id()
 
     def under_lock(view: View) -> Mapping[str, Any]:
-        given = tuple(data.roles) if data.roles is not None else view.query(role_rows.defaults, data.realm)
+        given = tuple(data.roles) if data.roles is not None else view.look(role_states.defaults, data.realm)
         return (
             {"roles": given}
             | taken(here, view, data.realm, username=data.username, email=data.email)
@@ -122,7 +123,7 @@ async def list_people(
 
         return await here.ledger.read(query)
     realms = registration.REALMS if realm is None else (realm,)
-    return await here.ledger.read(finding, here, realms, username=username, email=email, after=position, limit=limit)
+    return await here.ledger.look(finding, here, realms, username=username, email=email, after=position, limit=limit)
 
 
 @get(ONE, **needing("people:read", answer=EXAMPLE), tags=TAGS, summary="Read a person")
@@ -169,7 +170,7 @@ async def change_person(
         given = tuple(data.roles)
 
         def roles(view: View) -> Mapping[str, Any]:
-            last = view.query(accounts.is_last_administrator, account_id)
+            last = view.look(people.is_last_administrator, account_id)
             return {"leaves_no_administrator": last} | role_facts(request, view, view.state(stream).realm, given)
 
         commands.append(Command(stream, account.change_roles, {"roles": given}, roles))
@@ -213,7 +214,7 @@ async def set_password(
         if refused := gone(view, account_id):
             return refused
         state: account.State = view.state(account.stream(account_id))
-        known = view.query(role_rows.role_scopes, state.realm, state.roles)
+        known = view.look(role_states.role_scopes, state.realm, state.roles)
         return {
             "role_scopes": known,
             "caller_scope": None if own else held(here, view, who) or frozenset(),
@@ -251,7 +252,7 @@ async def enable_person(request: Request[Any, Any, Any], account_id: in_path.Acc
 
 def _last(account_id: str) -> Any:
     def under_lock(view: View) -> Mapping[str, Any] | Refusal:
-        last = view.query(accounts.is_last_administrator, account_id)
+        last = view.look(people.is_last_administrator, account_id)
         return gone(view, account_id) or {"leaves_no_administrator": last}
 
     return under_lock

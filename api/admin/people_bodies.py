@@ -17,8 +17,11 @@ from domain import account, names
 from domain.decision import Refusal
 from domain.refusal import NotFound
 from domain.rules import people
+from eventstore.present import people as present
+from eventstore.present import roles
+from eventstore.present.folds import Folds
 from eventstore.view import View
-from projections import accounts, roles
+from projections import accounts
 from projections.page import cut
 from security.passwords import MAX_BYTES
 
@@ -123,7 +126,7 @@ def decode_position(after: str | None) -> int | None:
 
 
 def finding(
-    connection: Connection,
+    folds: Folds,
     here: Services,
     realms: Iterable[str],
     *,
@@ -134,21 +137,22 @@ def finding(
 ) -> Page[PersonBody]:
     """Whoever has exactly these login names, by their blind indexes: at most one person in each realm."""
     found = []
+    names: dict[present.Login, str | None] = {"username": username, "email": email}
     for realm in realms:
         matches = [
-            look(connection, here.ledger.privacy.index(field, realm, text), realm)
-            for field, text, look in (
-                ("username", username, accounts.by_username),
-                ("email", email, accounts.by_email),
-            )
+            present.by_login(folds, here.ledger.privacy, field, realm, text)
+            for field, text in names.items()
             if text is not None
         ]
         first = matches[0]
-        if first is not None and all(each == first for each in matches) and first.position > (after or 0):
-            found.append(first)
+        if first is None or any(each != first for each in matches):
+            continue
+        row = accounts.by_id(folds.connection, first.account_id)
+        if row is not None and row.position > (after or 0):
+            found.append(row)
     found.sort(key=lambda row: row.position)
     rows = cut(found, limit, lambda row: row.position)
-    return listed("people", rows, lambda row: person_body(here, connection, row))
+    return listed("people", rows, lambda row: person_body(here, folds.connection, row))
 
 
 def gone(view: View, account_id: str) -> Refusal | None:
@@ -161,19 +165,13 @@ def taken(
     here: Services, view: View, realm: str, *, username: str | None, email: str | None, but: str | None = None
 ) -> dict[str, bool]:
     """Whether somebody else in the realm has these login names, as the facts of an account's verbs."""
-    facts = {}
-    for field, text, look in (("username", username, accounts.by_username), ("email", email, accounts.by_email)):
-        found = None
-        if text is not None:
-            found = view.query(look, here.ledger.privacy.index(field, realm, text), realm)
-        facts[f"{field}_taken"] = found is not None and found.account_id != but
-    return facts
+    return view.look(present.taken, here.ledger.privacy, realm, username=username, email=email, but=but)
 
 
 def role_facts(request: Request[Any, Any, Any], view: View, realm: str, given: Sequence[str]) -> dict[str, Any]:
     """What the roles allow, and what the caller may give."""
     return {
-        "role_scopes": view.query(roles.role_scopes, realm, given[: people.ROLES_MAXIMUM]),
+        "role_scopes": view.look(roles.role_scopes, realm, given[: people.ROLES_MAXIMUM]),
         "caller_scope": held(services(request), view, caller(request)) or frozenset(),
     }
 

@@ -21,8 +21,9 @@ from domain import role
 from domain.event import Recorded
 from domain.rules import registration
 from eventstore.commands import Command
+from eventstore.present import people, scopes
 from eventstore.view import View
-from projections import accounts, roles, scopes
+from projections import roles
 
 PATH = "/admin/roles"
 ONE = "/admin/roles/{realm:str}/{name:str}"
@@ -98,8 +99,8 @@ async def put_role(
     def under_lock(view: View) -> Mapping[str, Any]:
         return {
             "caller_scope": held(here, view, caller(request)) or frozenset(),
-            "known_scopes": view.query(scopes.existing, data.scopes),
-            "leaves_no_administrator": view.query(accounts.is_last_administrators_role, realm, name),
+            "known_scopes": view.look(scopes.existing, data.scopes),
+            "leaves_no_administrator": view.look(people.is_last_administrators_role, realm, name),
         }
 
     def reply(view: View, recorded: tuple[Recorded, ...]) -> Reply[RoleBody]:
@@ -118,8 +119,8 @@ async def retire_role(request: Request[Any, Any, Any], realm: in_path.Realm, nam
 
     def under_lock(view: View) -> Mapping[str, Any]:
         return {
-            "leaves_no_administrator": view.query(accounts.is_last_administrators_role, realm, name),
-            "in_use": view.query(accounts.having_role, realm, name),
+            "leaves_no_administrator": view.look(people.is_last_administrators_role, realm, name),
+            "in_use": view.look(people.having_role, realm, name),
         }
 
     command = Command(role.stream(realm, name), role.retire, under_lock=under_lock)

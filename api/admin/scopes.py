@@ -21,8 +21,9 @@ from api.services import services
 from domain import scope
 from domain.event import Recorded
 from eventstore.commands import Command
+from eventstore.present import clients, roles
 from eventstore.view import View
-from projections import clients, roles, scopes
+from projections import scopes
 
 PATH = "/admin/scopes"
 # A scope's name may hold slashes.
@@ -108,7 +109,7 @@ async def retire_scope(request: Request[Any, Any, Any], name: in_path.ScopeName)
     named = _named(request)
 
     def under_lock(view: View) -> Mapping[str, Any]:
-        return {"in_use": view.query(clients.naming_scope, named) or view.query(roles.naming_scope, named)}
+        return {"in_use": view.look(clients.naming_scope, named) or view.look(roles.naming_scope, named)}
 
     command = Command(scope.stream(named), scope.retire, under_lock=under_lock)
     return await carry_out(request, command, reply=lambda view, _: Reply(None, 204))

@@ -98,6 +98,7 @@ TABLE: Mapping[str, Row] = {
     "log_key.succeeded": Row(ENTITY_MANAGEMENT, 3, "Update", HIGH),
     "incident.reported": Row(ENTITY_MANAGEMENT, 1, "Create", HIGH),
     "incident.identified": Row(ENTITY_MANAGEMENT, 3, "Update", HIGH),
+    "incident.secrets_added": Row(ENTITY_MANAGEMENT, 3, "Update", LOW),
     "incident.evidence_added": Row(ENTITY_MANAGEMENT, 3, "Update", LOW),
     "incident.contained": Row(ENTITY_MANAGEMENT, 3, "Update", HIGH),
     "incident.closed": Row(ENTITY_MANAGEMENT, 3, "Update", LOW),

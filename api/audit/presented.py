@@ -7,12 +7,22 @@ from msgspec import Meta
 
 from api.audit.asking import Auditor
 from api.problems import Invalid
+from security import extraction
 from security.tokens import digest
 
 LONGEST = 1_024
+LONGEST_TEXT = extraction.LONGEST
 
 RawSecret = Annotated[
     str, Meta(min_length=1, max_length=LONGEST, description="A token, code or client secret. Only its digest is kept.")
+]
+Text = Annotated[
+    str,
+    Meta(
+        min_length=1,
+        max_length=LONGEST_TEXT,
+        description="Any text: every secret in it is found, whatever surrounds or encodes it. Only digests are kept.",
+    ),
 ]
 Sha256 = Annotated[
     str,

@@ -41,9 +41,9 @@ def set_(slug: str, as_json: bool, scope: str | None, allowed_origins: tuple[str
         changes["allowed_origins"] = allowed_origins
 
     async def work(here: Here) -> Mapping[str, Any]:
-        from projections import clients
+        from eventstore.present import clients
 
-        found = await here.ledger.read(clients.by_slug, slug)
+        found = await here.ledger.look(clients.by_slug, slug)
         if found is None:
             client_id = await _make(here, slug, changes)
         else:

@@ -1,38 +1,74 @@
 """`grantlog leaks investigate|contain|list|show|close|freeze|unfreeze`. A secret never stands among the arguments."""
 
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import rich_click as click
 
-from api.cli.failures import Failure
+from api.cli.failures import REFUSED, Failure
 from api.cli.opening import Here, run
 from api.cli.showing import as_json, every, output, print_list, print_one, secret_file
-from api.cli.standard_input import read_line
+from api.cli.standard_input import read_all, read_line
+from security.extraction import LONGEST
 
 SHA256 = click.option("--sha256", metavar="HEX", help="The SHA-256 of the secret, so that it need not be handed over.")
 COLUMNS = ("incident_id", "state", "source", "kind", "client_id", "account_id", "reported_at", "contained_at")
 ADDRESSES = ("ip", "count", "after_end", "first_at", "last_at", "told_by", "user_agents")
+
+ALIVE = frozenset({"active", "expiring", "not_yet_issued"})
+NONE = 3
+"""Exit code of an investigation that found no secret of ours."""
 
 
 @click.command()
 @SHA256
 @as_json
 def investigate(sha256: str | None, as_json: bool) -> None:
-    """Say what a secret is and what came of it. It is read from standard input, or asked for."""
-    secret = None if sha256 is not None else read_secret()
+    """Say what every secret in a text is and what came of it.
+
+    The text is read from standard input, or a secret is asked for: a log, a diff, a mail, whatever surrounds or encodes
+    the secrets. The exit code is 1 when one of them is alive, 0 when all are dead, 3 when none of ours is in it.
+    """
+    text = None if sha256 is not None else read_text()
 
     async def work(here: Here) -> Mapping[str, Any]:
         from api.cli.leak_work import investigated
 
-        return await investigated(here, secret, _digest(sha256))
+        return await investigated(here, text, _digest(sha256))
 
     found = dict(run(work))
+    items = found["items"] or [found]
     if as_json:
         print_one(found, as_json)
-        return
+    else:
+        _print_found(found, items)
+    raise SystemExit(_exit_code(items))
+
+
+def _exit_code(items: Sequence[Mapping[str, Any]]) -> int:
+    known = [each for each in items if each["state"] not in (None, "unknown")]
+    if not known:
+        return NONE
+    alive = any(each["state"] in ALIVE or any(each["containment"].values()) for each in known)
+    return REFUSED if alive else 0
+
+
+def _print_found(found: Mapping[str, Any], items: Sequence[Mapping[str, Any]]) -> None:
+    for number, each in enumerate(items):
+        if number:
+            click.echo()
+        _print_report(dict(each))
+    for each in found["damaged"]:
+        click.echo(
+            f"damaged: something like a {each['kind']} at character {each['at']}; its checksum differs", err=True
+        )
+
+
+def _print_report(found: dict[str, Any]) -> None:
+    for name in ("items", "damaged", "characters"):
+        found.pop(name, None)
     addresses, derived, containment = found.pop("addresses"), found.pop("derived"), found.pop("containment")
     servers = [each["client_id"] for each in found.pop("resource_servers")]
     version = found.pop("secret")
@@ -40,10 +76,24 @@ def investigate(sha256: str | None, as_json: bool) -> None:
     came = {f"derived_{name}": f"{each['live']} alive of {each['total']}" for name, each in derived.items()}
     # Somebody who tried it when it was over is what matters most.
     first = {"uses_after_end": found.pop("uses_after_end")}
-    print_one(first | found | {"resource_servers": servers} | came | containment, as_json)
+    print_one(first | found | {"resource_servers": servers} | came | {"would_end": numbers(containment)}, False)
     if addresses:
         click.echo()
-        print_list(addresses, ADDRESSES, as_json)
+        print_list(addresses, ADDRESSES, False)
+
+
+def numbers(found: Mapping[str, int]) -> str:
+    """What a containment ends, in words."""
+    parts = (
+        _some(found["secrets_ended"], "secret version"),
+        _some(found["grants_ended"], "grant"),
+        _some(found["tokens_ended"], "token"),
+    )
+    return f"{', '.join(parts)}; {_some(found['people_affected'], 'person', 'people')} affected"
+
+
+def _some(count: int, one: str, many: str | None = None) -> str:
+    return f"{count:,} {one if count == 1 else many or one + 's'}"
 
 
 @click.command()
@@ -73,27 +123,27 @@ def contain(
     as_json: bool,
     **named: str | None,
 ) -> None:
-    """End what leaked and all that came of it, in one transaction. Without an option that names something else, the
-    leaked secret is read from standard input, or asked for. It first says what it would end, and asks.
+    """End what leaked and all that came of it, in one transaction. Without an option that names something else, a text
+    with the leaked secrets is read from standard input, or a secret is asked for. It first says what it would end, and
+    asks: then the text is one line, and the answer the next.
     """
     given = {name: value for name, value in named.items() if value is not None}
     if "sha256" in given:
         _digest(given["sha256"])
     if not given:
-        given = {"secret": read_secret()}
+        given = {"secret": read_text() if yes or dry_run else read_secret()}
 
     async def work(here: Here) -> Mapping[str, Any]:
         import msgspec
 
-        from api.cli.leak_work import carried_out, containment, tried
+        from api.cli.leak_work import carried_out, containments, tried
 
-        found = await containment(here, given, since, rotate=rotate, disable_client=disable_client, evidence=evidence)
+        found = await containments(here, given, since, rotate=rotate, disable_client=disable_client, evidence=evidence)
         if dry_run or not yes:
-            numbers: Mapping[str, int] = msgspec.to_builtins(await tried(here, found))
+            would: Mapping[str, int] = msgspec.to_builtins(await tried(here, found))
             if dry_run:
-                return numbers
-            for name, number in numbers.items():
-                click.echo(f"{name:<17}{number}", err=True)
+                return would if as_json else {"would_end": numbers(would)}
+            click.echo(f"would end: {numbers(would)}", err=True)
             click.confirm("End this?", abort=True, err=True)
         return await carried_out(here, found)
 
@@ -186,8 +236,19 @@ def _incident(members: Mapping[str, Any], as_json: bool) -> Mapping[str, Any]:
         return members
     flat = dict(members)
     numbers, by = flat.pop("contained") or {}, flat.pop("reported_by")
+    flat["secrets"] = len(flat["secrets"])
     means = " ".join(f"{name} {value}" for name, value in (by["credential"] or {}).items())
     return flat | {"reported_by": " ".join(filter(None, (by["kind"], by["id"], means)))} | numbers
+
+
+def read_text() -> str:
+    """A text from a pipe, or a secret from a person who does not see what they type."""
+    if sys.stdin.isatty():
+        return read_secret()
+    text = read_all(LONGEST)
+    if not text.strip():
+        raise click.UsageError("hand the text over on standard input, or name something else by an option")
+    return text
 
 
 def read_secret() -> str:

@@ -1,10 +1,14 @@
 """What the commands of `grantlog leaks` do with the ledger; the same as the API does."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from functools import reduce
 from typing import TYPE_CHECKING, Any
 
 from api.cli.failures import Failure
 from api.cli.opening import Here
+
+RECORDED_AT_ONCE = 200
+"""Digests that one event of an investigation names."""
 
 if TYPE_CHECKING:
     from api.leaks.containing import Containment
@@ -13,29 +17,42 @@ if TYPE_CHECKING:
     from projections.incidents import Incident
 
 
-async def investigated(here: Here, secret: str | None, sha256: str | None) -> Mapping[str, Any]:
-    """The report about one secret, and the event that somebody asked for it."""
+async def investigated(here: Here, text: str | None, sha256: str | None) -> Mapping[str, Any]:
+    """The report about every secret in a text, or about one, and the event that somebody asked for it."""
     import msgspec
 
     from api.leaks import presented
+    from api.leaks.investigate import told
     from api.leaks.investigating import Asked, report
+    from security.extraction import extract
 
-    question = presented.Presented(sha256 or "", None) if secret is None else presented.read(secret, here.format)
+    found = None if text is None else extract(text, here.format)
+    questions = [presented.Presented(sha256 or "", None)]
+    if found is not None and text is not None:
+        questions = presented.questions(found, text, here.format)
     await _counts(here)
     ledger = here.ledger
     now, head = ledger.clock.now(), ledger.changes.position
-    asked = Asked(question.sha256, question.kind, question.problem, head, now, True)
-    found = await ledger.read(report, ledger.privacy, asked)
-    words = {"foreign": "1"} if question.problem is not None else {"sha256": question.sha256}
-    await _asked(here, "leak_investigation", words, int(found.client_id is not None))
-    members: dict[str, Any] = msgspec.to_builtins(found)
+    answers = []
+    for question in questions:
+        asked = Asked(question.sha256, question.kind, question.problem, head, now, True)
+        answers.append(await ledger.read(report, ledger.privacy, asked))
+    foreign = questions[0].problem is not None
+    for start in range(0, len(questions), RECORDED_AT_ONCE):
+        part = questions[start : start + RECORDED_AT_ONCE]
+        words = {"foreign": "1"} if foreign else {"sha256": " ".join(each.sha256 for each in part)}
+        known = sum(each.client_id is not None for each in answers[start : start + RECORDED_AT_ONCE])
+        await _asked(here, "leak_investigation", words, known)
+    members: dict[str, Any] = msgspec.to_builtins(told(answers, found))
     return members
 
 
-async def containment(
+async def containments(
     here: Here, named: Mapping[str, str], since: str | None, *, rotate: bool, disable_client: bool, evidence: str | None
-) -> "Containment":
-    """A containment that can be looked at and carried out; raises Failure that says what is wrong with the words."""
+) -> "list[Containment]":
+    """Containments, one for each client, that can be looked at and carried out; raises Failure that says what is wrong
+    with the words.
+    """
     from api.audit.filters import moment
     from api.leaks.containing import Containment, Wanted
     from api.leaks.finding import Parts, find, misfit
@@ -48,21 +65,20 @@ async def containment(
     try:
         at = moment("since", since)
         at = None if at is None else at // SECOND * SECOND
-        target = await find(Parts(ledger, here.format), named, at)
+        targets = await find(Parts(ledger, here.format), named, at)
     except Problem as problem:
         raise Failure(_words(problem)) from None
-    fault = misfit(target, rotate=rotate, disable_client=disable_client, since=since is not None)
+    fault = misfit(targets, rotate=rotate, disable_client=disable_client, since=since is not None)
     if fault is not None:
         raise Failure(f"{fault[0]}: {fault[1]}")
-    secret = here.format.mint(Kind.CLIENT_SECRET) if rotate else None
-    return Containment(
-        ledger,
-        target,
-        Wanted(at, secret, disable_client, ADMINISTRATIVE_SCOPES),
-        goes_on=True,
-        source="command_line",
-        evidence=masked(here, evidence),
-    )
+    found = []
+    for target in targets:
+        is_client = target.client_id is not None
+        secret = here.format.mint(Kind.CLIENT_SECRET) if rotate and is_client else None
+        wanted = Wanted(at, secret, disable_client and is_client, ADMINISTRATIVE_SCOPES)
+        said = masked(here, evidence)
+        found.append(Containment(ledger, target, wanted, goes_on=True, source="command_line", evidence=said))
+    return found
 
 
 def masked(here: Here, words: str | None) -> str | None:
@@ -72,46 +88,60 @@ def masked(here: Here, words: str | None) -> str | None:
     return None if words is None else masking(*here.format.prefixes).text(words)
 
 
-async def tried(here: Here, wanted: "Containment") -> "Numbers":
-    """What it would end. That somebody asked is an event."""
+async def tried(here: Here, wanted: "Sequence[Containment]") -> "Numbers":
+    """What they would end together. That somebody asked is an event."""
     from domain.decision import Refusal
+    from domain.incident import Numbers, added
     from security.clock import format_rfc3339
 
-    await wanted.prepare()
-    await wanted.count()
-    target = wanted.target
+    for each in wanted:
+        await each.prepare()
+        await each.count()
+    target = wanted[0].target
     words = {
         name: value
         for name in ("client_id", "account_id", "secret_id", "sha256")
         if (value := getattr(target, name)) is not None
     }
-    if wanted.wanted.since is not None:
-        words["since"] = format_rfc3339(wanted.wanted.since)
+    if wanted[0].wanted.since is not None:
+        words["since"] = format_rfc3339(wanted[0].wanted.since)
     address = None if target.gathered is None else target.gathered.address
 
     def under_lock(view: "View") -> "Mapping[str, Any] | Refusal":
-        found = wanted.tried(view)
-        return found if isinstance(found, Refusal) else {"count": found.tokens_ended}
+        count = 0
+        for each in wanted:
+            found = each.tried(view)
+            if isinstance(found, Refusal):
+                return found
+            count += found.tokens_ended
+        return {"count": count}
 
     await _asked(here, "leak_containment_dry_run", words, 0, under_lock, address)
-    return wanted.numbers
+    return reduce(added, (each.numbers for each in wanted), Numbers())
 
 
-async def carried_out(here: Here, wanted: "Containment") -> Mapping[str, Any]:
-    """Ends it; what was ended, with the new secret where there is one to hand over."""
+async def carried_out(here: Here, wanted: "Sequence[Containment]") -> Mapping[str, Any]:
+    """Ends it; what was ended of the first client, with the new secret where there is one to hand over, and of each."""
     import msgspec
 
-    shown: dict[str, Any] = {}
+    secrets: list[Mapping[str, str]] = []
 
     def then(view: "View", _: object) -> None:
-        secret = wanted.hand_over(view)
-        if secret is not None:
-            shown["client_secret"] = secret
+        handed = [each.hand_over(view) for each in wanted]
+        secrets.extend({} if secret is None else {"client_secret": secret} for secret in handed)
 
     # Whoever was shown the dry run may have thought about it for a while.
-    await wanted.prepare()
-    await here.execute(*wanted.commands(), then=then)
-    return {"incident_id": wanted.incident_id, **msgspec.to_builtins(wanted.numbers), **shown}
+    for each in wanted:
+        await each.prepare()
+    await here.execute(*(step for each in wanted for step in each.commands()), then=then)
+    items = [
+        {"incident_id": each.incident_id, "client_id": each.target.client_id, "account_id": each.target.account_id}
+        | msgspec.to_builtins(each.numbers)
+        | secret
+        for each, secret in zip(wanted, secrets, strict=True)
+    ]
+    first = {name: value for name, value in items[0].items() if name not in ("client_id", "account_id")}
+    return first if len(items) == 1 else first | {"items": items}
 
 
 async def incident(here: Here, found: "Incident") -> Mapping[str, Any]:

@@ -40,26 +40,18 @@ def add(roles: tuple[str, ...], password_stdin: bool, as_json: bool, **named: An
         from domain import account
         from domain.rules.administrative_scope import ADMINISTRATIVE_SCOPES
         from eventstore.commands import Command
+        from eventstore.present import people
+        from eventstore.present import roles as known
         from eventstore.view import View
-        from projections import accounts
-        from projections import roles as known
         from security.ids import new_id
 
         realm = named["realm"]
-        index = {
-            field: here.ledger.privacy.index(field, realm, named[field]) if named[field] else None
-            for field in ("username", "email")
-        }
 
         def under_lock(view: View) -> Mapping[str, Any]:
-            given = roles or view.query(known.defaults, realm)
-            name, address = index["username"], index["email"]
-            return {
-                "roles": given,
-                "role_scopes": view.query(known.role_scopes, realm, given),
-                "username_taken": name is not None and view.query(accounts.by_username, name, realm) is not None,
-                "email_taken": address is not None and view.query(accounts.by_email, address, realm) is not None,
-            }
+            given = roles or view.look(known.defaults, realm)
+            asked = {field: named[field] or None for field in ("username", "email")}
+            facts = {"roles": given, "role_scopes": view.look(known.role_scopes, realm, given)}
+            return facts | view.look(people.taken, here.ledger.privacy, realm, **asked)
 
         account_id = new_id()
         facts = named | {"password_hash": await hashed(here, password), "caller_scope": ADMINISTRATIVE_SCOPES}
@@ -97,14 +89,14 @@ def set_password(who: str, realm: str, password_stdin: bool, as_json: bool) -> N
         from domain import account, account_sign_in
         from domain.rules.administrative_scope import ADMINISTRATIVE_SCOPES
         from eventstore.commands import Command
+        from eventstore.present import roles
         from eventstore.view import View
-        from projections import roles
 
         found = await find(here, who, realm)
         stream = account.stream(found.account_id)
 
         def under_lock(view: View) -> Mapping[str, Any]:
-            return {"role_scopes": view.query(roles.role_scopes, found.realm, view.state(stream).roles)}
+            return {"role_scopes": view.look(roles.role_scopes, found.realm, view.state(stream).roles)}
 
         facts = {"password_hash": await hashed(here, password), "caller_scope": ADMINISTRATIVE_SCOPES}
         await here.execute(Command(stream, account_sign_in.change_password, facts, under_lock))
@@ -138,12 +130,14 @@ async def hashed(here: Here, password: str) -> str:
 
 async def find(here: Here, who: str, realm: str | None) -> "Account":
     """A person by id, or with a realm by login name; raises Failure when there is none."""
+    from eventstore.present import people
     from projections import accounts
 
     found = await here.ledger.read(accounts.by_id, who)
     if found is None and realm is not None:
-        field, query = ("email", accounts.by_email) if "@" in who else ("username", accounts.by_username)
-        found = await here.ledger.read(query, here.ledger.privacy.index(field, realm, who), realm)
+        field: people.Login = "email" if "@" in who else "username"
+        state = await here.ledger.look(people.by_login, here.ledger.privacy, field, realm, who)
+        found = None if state is None else await here.ledger.read(accounts.by_id, state.account_id)
     if found is None or found.state == "erased":
         raise Failure("WHO: there is no such person" + (f" in the realm {realm}" if realm else ""))
     return found

@@ -46,8 +46,8 @@ def put(realm: str, name: str, scope: str, default: bool, as_json: bool) -> None
         from domain import role as roles
         from domain.rules.administrative_scope import ADMINISTRATIVE_SCOPES
         from eventstore.commands import Command
+        from eventstore.present import people
         from eventstore.view import View
-        from projections import accounts
 
         facts = {
             "realm": realm,
@@ -58,7 +58,7 @@ def put(realm: str, name: str, scope: str, default: bool, as_json: bool) -> None
         }
 
         def under_lock(view: View) -> Mapping[str, Any]:
-            last = view.query(accounts.is_last_administrators_role, realm, name)
+            last = view.look(people.is_last_administrators_role, realm, name)
             return {"known_scopes": known_scopes(view, scopes), "leaves_no_administrator": last}
 
         await here.execute(Command(roles.stream(realm, name), roles.put, facts, under_lock))
@@ -76,13 +76,13 @@ def retire(realm: str, name: str) -> None:
     async def work(here: Here) -> None:
         from domain import role as roles
         from eventstore.commands import Command
+        from eventstore.present import people
         from eventstore.view import View
-        from projections import accounts
 
         def under_lock(view: View) -> Mapping[str, Any]:
             return {
-                "leaves_no_administrator": view.query(accounts.is_last_administrators_role, realm, name),
-                "in_use": view.query(accounts.having_role, realm, name),
+                "leaves_no_administrator": view.look(people.is_last_administrators_role, realm, name),
+                "in_use": view.look(people.having_role, realm, name),
             }
 
         await here.execute(Command(roles.stream(realm, name), roles.retire, {}, under_lock))

@@ -58,11 +58,11 @@ def retire(name: str) -> None:
     async def work(here: Here) -> None:
         from domain import scope as scopes
         from eventstore.commands import Command
+        from eventstore.present import clients, roles
         from eventstore.view import View
-        from projections import clients, roles
 
         def under_lock(view: View) -> Mapping[str, Any]:
-            return {"in_use": view.query(clients.naming_scope, name) or view.query(roles.naming_scope, name)}
+            return {"in_use": view.look(clients.naming_scope, name) or view.look(roles.naming_scope, name)}
 
         await here.execute(Command(scopes.stream(name), scopes.retire, {}, under_lock))
 

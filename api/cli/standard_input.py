@@ -7,6 +7,17 @@ import rich_click as click
 from api.cli.failures import is_utf8
 
 
+def read_all(longest: int) -> str:
+    """All of it, up to so many octets, as it is: line breaks stay, and what is not UTF-8 is replaced.
+
+    Raises UsageError when there is more.
+    """
+    octets = sys.stdin.buffer.read(longest + 1)
+    if len(octets) > longest:
+        raise click.UsageError(f"standard input has more than {longest:,} octets; hand it over in parts")
+    return octets.decode("utf-8", "replace")
+
+
 def read_line() -> str:
     """One line without its end. Raises UsageError when it is not UTF-8 text."""
     try:

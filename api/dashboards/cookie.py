@@ -11,7 +11,7 @@ from api.answers import Scope
 from api.cookies import cookie_name, read_cookie
 from api.services import Services
 from domain.event import SECOND
-from projections import tokens
+from eventstore.present import tokens
 from security.tokens import Format, Kind, Secret
 
 DELETE = -1
@@ -37,8 +37,9 @@ def read(scope: Scope, slug: str, issuer_url: str, format: Format) -> Secret | N
 
 async def holding(here: Services, slug: str, token: Secret) -> Cookie:
     """The cookie with a refresh token that was just issued; the browser drops it when the token expires."""
-    row = await here.ledger.read(tokens.find, token.sha256)
-    left = 0 if row is None else max(0, (row.expires_at - here.ledger.clock.now()) // SECOND)
+    found = await here.ledger.look(tokens.find, token.sha256)
+    ends_at = None if found is None else found.expires_at
+    left = 0 if ends_at is None else max(0, (ends_at - here.ledger.clock.now()) // SECOND)
     return _cookie(slug, token.reveal(), here.settings.issuer, left)
 
 

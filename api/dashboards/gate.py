@@ -23,7 +23,7 @@ from api.cors import VARY, Decision, Standing, for_dashboard, is_preflight, pref
 from api.problems import Denied, Missing, WrongMethod
 from api.services import Services, services
 from domain import client
-from projections import clients
+from eventstore.present import clients
 
 CORS = "grantlog.dashboard_cors"
 """Where the ASGI scope holds the CORS headers that every answer to this request carries, refusals too."""
@@ -146,12 +146,7 @@ async def _look(connection: ASGIConnection[Any, Any, Any, Any]) -> tuple[client.
 
 
 async def _find(here: Services, slug: str) -> client.State | None:
-    row = await here.ledger.read(clients.by_slug, slug)
-    if row is None:
-        return None
-    # The row says whom the slug names, the fold what is true of them now.
-    state: client.State = await here.ledger.state(client.stream(row.client_id))
-    return state if client.alive(state) else None
+    return await here.ledger.look(clients.by_slug, slug)
 
 
 def _allowed(here: Services, dashboard: client.State | None) -> tuple[str, ...]:

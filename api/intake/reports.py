@@ -19,6 +19,7 @@ from domain.refusal import Conflict
 from eventstore import issued
 from eventstore.commands import Command, DatabaseAway, Origin, Overloaded, Step
 from security.base62 import ALPHABET
+from security.extraction import extract
 from security.ids import LENGTH
 from security.tokens import Format, Kind, digest
 
@@ -58,7 +59,7 @@ async def take(
     ours, failed = [], None
     for finding in findings:
         try:
-            ours.append(await _take(here, finding, source, contain, by))
+            ours.append(await _take_all(here, finding, source, contain, by))
         except (DatabaseAway, Overloaded):
             raise
         except Exception as error:
@@ -67,6 +68,15 @@ async def take(
     if failed is not None:
         raise failed
     return ours
+
+
+async def _take_all(here: Services, finding: Finding, source: Source, contain: Container[str], by: Origin) -> bool:
+    """Every secret in what was found, whatever is around it; whether one of them was issued here."""
+    found = [
+        await _take(here, finding._replace(raw=secret.reveal()), source, contain, by)
+        for secret in extract(finding.raw, here.format).secrets
+    ]
+    return any(found)
 
 
 async def _take(here: Services, finding: Finding, source: Source, contain: Container[str], by: Origin) -> bool:
@@ -94,7 +104,7 @@ def _commands(
         "source": source,
         "evidence": evidence(here.format, finding),
         "sha256": digest(finding.raw).hex(),
-        "kind": None if target is None else target.secret_kind,
+        "kind": None if target is None or not target.leaked else target.leaked[0].kind,
     }
     reported = Command(stream, incident.report, facts)
     if target is None:
@@ -106,7 +116,7 @@ def _commands(
         "client_id": target.client_id,
         "account_id": target.account_id,
         "secret_id": target.secret_id,
-        "grant_id": target.grants[0] if len(target.grants) == 1 else None,
+        "grant_id": target.grant_id,
     }
     return (reported, Command(stream, incident.identify, about))
 

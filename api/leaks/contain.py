@@ -1,6 +1,6 @@
 """`POST /leaks/contain`: ends what leaked and what came of it, in one transaction; or says what that would end."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Any
 
 import msgspec
@@ -12,7 +12,7 @@ from api.access import caller
 from api.arrival import normalise
 from api.audit.asking import auditor
 from api.audit.filters import moment
-from api.audit.presented import RawSecret, Sha256
+from api.audit.presented import Sha256, Text
 from api.idempotency import Reply, carry_out, commanding, first_answer
 from api.leaks.containing import Containment, Wanted
 from api.leaks.finding import NAMING, Parts, find, misfit
@@ -23,7 +23,7 @@ from api.services import services
 from domain import audit, incident
 from domain.decision import Refusal
 from domain.event import SECOND, Moment, Recorded
-from domain.incident import Numbers
+from domain.incident import Leaked, Numbers
 from eventstore.commands import Command
 from eventstore.view import View
 from security.tokens import Kind
@@ -35,7 +35,7 @@ Id = Annotated[str, Meta(min_length=1, max_length=128)]
 class Containing(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
     """What is to end: exactly one of `secret`, `sha256`, `client_id`, `account_id`, `secret_id` and `address`."""
 
-    secret: RawSecret | None = None
+    secret: Text | None = None
     sha256: Sha256 | None = None
     client_id: Id | None = None
     account_id: Id | None = None
@@ -62,13 +62,28 @@ class Containing(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
     ) = None
 
 
+class ContainedOfOne(msgspec.Struct, frozen=True, kw_only=True):
+    """What was ended of one client or person, or would be.
+
+    `client_secret` is there after a rotation; null where only the server holds it.
+    """
+
+    incident_id: Annotated[str | None, Meta(description="Null for a dry run about what is no incident yet.")]
+    client_id: str | None
+    account_id: str | None
+    secrets: Annotated[tuple[Leaked, ...], Meta(description="Those of the text that are of this client or person.")]
+    contained: Numbers
+    client_secret: str | None | UnsetType = UNSET
+
+
 class Contained(msgspec.Struct, frozen=True, kw_only=True):
-    """What was ended, or would be. `client_secret` is there after a rotation; null where only the server holds it."""
+    """What was ended, or would be: of the first, and in `items` of each client and person."""
 
     incident_id: Annotated[str | None, Meta(description="Null for a dry run about what is no incident yet.")]
     dry_run: bool
     contained: Numbers
     client_secret: str | None | UnsetType = UNSET
+    items: tuple[ContainedOfOne, ...]
 
 
 EXAMPLE = {
@@ -76,6 +91,18 @@ EXAMPLE = {
     "dry_run": False,
     "contained": {"secrets_ended": 1, "grants_ended": 311, "tokens_ended": 631, "people_affected": 298},
     "client_secret": "glog_cs_…",
+    "items": [
+        {
+            "incident_id": "7nXq2VbT0cLhR5dKw9PzEs",
+            "client_id": "2Yt0kQm4VdLw8sRz1XbN6c",
+            "account_id": None,
+            "secrets": [
+                {"sha256": "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08", "kind": "client_secret"}
+            ],
+            "contained": {"secrets_ended": 1, "grants_ended": 311, "tokens_ended": 631, "people_affected": 298},
+            "client_secret": "glog_cs_…",
+        }
+    ],
 }
 
 
@@ -83,14 +110,18 @@ EXAMPLE = {
     "/leaks/contain",
     status_code=200,
     **commanding(
-        WRITE, example={"sha256": "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08"}, answer=EXAMPLE
+        WRITE,
+        example={"sha256": "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08"},
+        answer=EXAMPLE,
+        lists=True,
     ),
     tags=["Leaks"],
     summary="End what leaked, and what came of it",
 )
 async def contain(request: Request[Any, Any, Any], data: JSONBody[Containing]) -> Response[Contained]:
     """A client secret ends with every token that it authenticated, a client or person with all of theirs, a token with
-    its grant, an address with every grant and every sign-in that was used from there. `since` leaves alive what was
+    its grant, an address with every grant and every sign-in that was used from there. Of several secrets in a text all
+    end, with one incident for each client. `since` leaves alive what was
     issued before, of an address what was used from there only before. One transaction, whatever its size; nothing
     revives what it ended. An incident is opened, or an open one about the same goes on.
     """
@@ -103,41 +134,67 @@ async def contain(request: Request[Any, Any, Any], data: JSONBody[Containing]) -
         # What was used from there a moment ago is about to be recorded.
         await here.token_uses.record(everything=True)
     try:
-        target = await find(Parts(here.ledger, here.format), named, since)
+        targets = await find(Parts(here.ledger, here.format), named, since)
     except Missing:
         await _tell_missing(request, named, dry_run=data.dry_run)
         raise
-    _fits(data, target)
-    wanted = Wanted(
-        since,
-        here.format.mint(Kind.CLIENT_SECRET) if data.rotate else None,
-        data.disable_client,
-        caller(request).scope,
-    )
-    containment = Containment(
-        here.ledger,
-        target,
-        wanted,
-        goes_on=True,
-        source="administrator",
-        evidence=None if data.evidence is None else masking(*here.format.prefixes).text(data.evidence),
-    )
-    await containment.prepare()
+    _fits(data, targets)
+    containments = [_containment(request, data, target, since) for target in targets]
+    for each in containments:
+        await each.prepare()
     if data.dry_run:
-        await containment.count()
-        return await _dry_run(request, containment, data)
+        for each in containments:
+            await each.count()
+        return await _dry_run(request, containments, data)
 
     def reply(view: View, _: tuple[Recorded, ...]) -> Reply[Contained]:
-        shown = {"client_secret": containment.hand_over(view)} if wanted.secret is not None else {}
-        return Reply(
-            Contained(incident_id=containment.incident_id, dry_run=False, contained=containment.numbers, **shown)
+        return Reply(_contained(view, containments, dry_run=False))
+
+    opening, *others = containments[0].commands()
+    others += [step for each in containments[1:] for step in each.commands()]
+    return await carry_out(request, opening, *others, reply=reply)
+
+
+def _containment(
+    request: Request[Any, Any, Any], data: Containing, target: Target, since: Moment | None
+) -> Containment:
+    here = services(request)
+    rotated = data.rotate and target.client_id is not None
+    wanted = Wanted(
+        since,
+        here.format.mint(Kind.CLIENT_SECRET) if rotated else None,
+        data.disable_client and target.client_id is not None,
+        caller(request).scope,
+    )
+    evidence = None if data.evidence is None else masking(*here.format.prefixes).text(data.evidence)
+    return Containment(here.ledger, target, wanted, goes_on=True, source="administrator", evidence=evidence)
+
+
+def _contained(view: View, containments: Sequence[Containment], *, dry_run: bool) -> Contained:
+    items = tuple(
+        ContainedOfOne(
+            incident_id=each.known_id if dry_run else each.incident_id,
+            client_id=each.target.client_id,
+            account_id=each.target.account_id,
+            secrets=each.target.leaked,
+            contained=each.numbers,
+            client_secret=UNSET if dry_run or each.wanted.secret is None else each.hand_over(view),
         )
+        for each in containments
+    )
+    return Contained(
+        incident_id=items[0].incident_id,
+        dry_run=dry_run,
+        contained=items[0].contained,
+        client_secret=items[0].client_secret,
+        items=items,
+    )
 
-    return await carry_out(request, *containment.commands(), reply=reply)
 
-
-async def _dry_run(request: Request[Any, Any, Any], containment: Containment, data: Containing) -> Response[Contained]:
-    asking, target = auditor(request), containment.target
+async def _dry_run(
+    request: Request[Any, Any, Any], containments: Sequence[Containment], data: Containing
+) -> Response[Contained]:
+    asking, target = auditor(request), containments[0].target
     asked = {
         "client_id": target.client_id,
         "account_id": target.account_id,
@@ -152,11 +209,16 @@ async def _dry_run(request: Request[Any, Any, Any], containment: Containment, da
     }
 
     def under_lock(view: View) -> Mapping[str, Any] | Refusal:
-        found = containment.tried(view)
-        return found if isinstance(found, Refusal) else {"count": found.tokens_ended}
+        count = 0
+        for each in containments:
+            found = each.tried(view)
+            if isinstance(found, Refusal):
+                return found
+            count += found.tokens_ended
+        return {"count": count}
 
     def reply(view: View, _: tuple[Recorded, ...]) -> Reply[Contained]:
-        return Reply(Contained(incident_id=containment.known_id, dry_run=True, contained=containment.numbers))
+        return Reply(_contained(view, containments, dry_run=True))
 
     return await carry_out(request, Command(asking.stream, audit.read, facts, under_lock), reply=reply)
 
@@ -175,9 +237,9 @@ def _since(data: Containing) -> Moment | None:
     return None if found is None else found // SECOND * SECOND
 
 
-def _fits(data: Containing, target: Target) -> None:
+def _fits(data: Containing, targets: Sequence[Target]) -> None:
     """What is asked for besides must have something to be done to."""
-    fault = misfit(target, rotate=data.rotate, disable_client=data.disable_client, since=data.since is not None)
+    fault = misfit(targets, rotate=data.rotate, disable_client=data.disable_client, since=data.since is not None)
     if fault is not None:
         raise Invalid.field(*fault)
 

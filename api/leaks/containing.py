@@ -117,24 +117,26 @@ class Containment:
             "client_id": target.client_id,
             "account_id": target.account_id,
             "secret_id": target.secret_id,
-            "grant_id": target.grants[0] if len(target.grants) == 1 else None,
+            "grant_id": target.grant_id,
         }
         then = (*self._ends(), Command(stream, incident.contain, {}, self._result, elsewhere=self._there))
         if not self._opens:
             return Command(stream, incident.identify, about, self._looked), *then
-        reported = {"sha256": target.sha256, "kind": target.secret_kind, **self.report}
+        reported = {**self.report, "sha256": target.sha256, "kind": target.leaked[0].kind if target.leaked else None}
         if target.gathered is not None:
             # An address is personal, and stands where everything that is told of an incident is sealed.
             where, evidence = f"Address {target.gathered.address}", reported.get("evidence")
             reported["evidence"] = where if evidence is None else f"{where}: {evidence}"
         first = Command(stream, incident.tell, reported, self._looked, starts=True, elsewhere=self._elsewhere)
-        identified: tuple[Step, ...] = (Command(stream, incident.identify, about, elsewhere=self._there), *then)
-        return first, *identified
+        identified = Command(stream, incident.identify, about, elsewhere=self._there)
+        more = Command(stream, incident.add_secrets, {"secrets": target.leaked}, elsewhere=self._there)
+        rest: tuple[Step, ...] = (identified, more, *then) if target.leaked else (identified, *then)
+        return first, *rest
 
     def _elsewhere(self, view: View) -> str | None:
         """The stream of the incident that this goes on with: looked up here, since another may have just opened it."""
-        known = view.query(open_incident, self.target) if self._goes_on else None
-        self.incident_id = self._own_id if known is None else known.incident_id
+        known = view.look(open_incident, self.target) if self._goes_on else None
+        self.incident_id = known or self._own_id
         return self._there(view)
 
     def _there(self, _: View) -> str | None:
@@ -146,10 +148,11 @@ class Containment:
         return {}
 
     def _session_lives(self, view: View) -> bool:
-        if self.target.session_id is None:
-            return False
-        state: session.State = view.state(session.stream(self.target.session_id))
-        return session.is_live(state, view.state(account.stream(state.account_id)), view.now)
+        for session_id in self.target.session_ids:
+            state: session.State = view.state(session.stream(session_id))
+            if session.is_live(state, view.state(account.stream(state.account_id)), view.now):
+                return True
+        return False
 
     def _result(self, view: View) -> Mapping[str, Any]:
         return {
@@ -167,15 +170,19 @@ class Containment:
         if target.kind == "account" and target.account_id is not None:
             stream = account.stream(target.account_id)
             return [Command(stream, cut_off.end_account_tokens, {}, self._since)]
-        if target.alone_until is not None:
-            alone = {"client_id": None, "kind": "access", "sha256": target.sha256, "by": "system"}
-            facts = alone | {"expires_at": target.alone_until}
-            return [Command(f"grant:{target.grants[0]}", grant.revoke_token, facts)]
-        if target.session_id is not None:
-            ending = Command(session.stream(target.session_id), session.end, _LEAKED)
-            return [ending, Sweep(partial(_streams, target.grants), grant.end, _LEAKED)]
-        ends = [Command(f"grant:{each}", grant.end, _LEAKED) for each in target.grants]
-        return [*ends, *self._client_ends()]
+        return [*self._single_ends(), *self._client_ends()]
+
+    def _single_ends(self) -> Iterator[Step]:
+        target = self.target
+        for each in target.alone:
+            alone = {"client_id": None, "kind": "access", "sha256": each.sha256, "expires_at": each.expires_at}
+            yield Command(f"grant:{each.grant_id}", grant.revoke_token, alone | {"by": "system"})
+        for session_id in target.session_ids:
+            yield Command(session.stream(session_id), session.end, _LEAKED)
+        if target.session_ids or len(target.grants) > AT_ONCE:
+            yield Sweep(partial(_streams, target.grants), grant.end, _LEAKED)
+        else:
+            yield from (Command(f"grant:{each}", grant.end, _LEAKED) for each in target.grants)
 
     def _client_ends(self) -> list[Step]:
         target, wanted = self.target, self.wanted
@@ -183,12 +190,12 @@ class Containment:
             return []
         stream = client.stream(target.client_id)
         ends: list[Step] = []
-        if target.secret_id is not None:
+        for secret_id in target.secret_ids:
             tokens = "revoke" if wanted.since is None else "keep"
-            ends.append(Command(stream, client_secret.contain, {"secret_id": target.secret_id, "tokens": tokens}))
+            ends.append(Command(stream, client_secret.contain, {"secret_id": secret_id, "tokens": tokens}))
             if wanted.since is not None:
-                ends.append(Command(stream, cut_off.end_client_tokens, {"secret_id": target.secret_id}, self._since))
-        elif target.kind == "client":
+                ends.append(Command(stream, cut_off.end_client_tokens, {"secret_id": secret_id}, self._since))
+        if target.kind == "client":
             ends.append(Command(stream, client_secret.revoke_all))
             ends.append(Command(stream, cut_off.end_client_tokens, {}, self._since))
         if wanted.secret is not None:

@@ -6,6 +6,8 @@ one leaves, another or the next takes up.
 """
 
 import asyncio
+from collections import deque
+from collections.abc import Sequence
 from typing import Annotated, Any
 
 import msgspec
@@ -15,17 +17,17 @@ from litestar.params import JSONBody
 from msgspec import Meta
 
 from api.admission import admit
-from api.leaks.ending import end
+from api.leaks import ending
+from api.leaks.targets import Target, grouped, merged
 from api.problems import Unprocessable
 from api.services import origin, services
 from eventstore import reported
 from eventstore.commands import DatabaseAway, Origin, Overloaded
 from eventstore.ledger import Ledger
 from eventstore.reported import Report
+from security.extraction import LONGEST, MOST, extract_all
 from security.ids import new_id
 
-MOST = 1_000
-LONGEST = 1_024
 WAITING = 64
 """Requests whose secrets are being ended at a time; whoever comes later is told to come again."""
 
@@ -44,44 +46,53 @@ _ENDING: set[asyncio.Task[None]] = set()
 
 
 class Credentials(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
-    """Secrets as they were found."""
+    """Texts with secrets in them, whatever surrounds or encodes these."""
 
     credentials: Annotated[
         list[Annotated[str, Meta(max_length=LONGEST)]],
-        Meta(description=f"At most {MOST}; more are refused with 422.", extra_json_schema={"maxItems": MOST}),
+        Meta(
+            description=f"At most {MOST}, with at most so many secrets in all; more are refused with 422.",
+            extra_json_schema={"maxItems": MOST},
+        ),
     ]
 
 
 class Accepted(msgspec.Struct, frozen=True):
-    """The same for everybody."""
+    """What anybody can see by its looks: how many secrets have our form and checksum, issued or not, and how many have
+    the form alone.
+    """
 
     accepted: int
+    damaged: int
 
 
 @post(
     "/credentials/revoke",
     status_code=202,
-    opt={"example": {"credentials": ["glog_at_…"]}, "answer": {"accepted": 1}, "lists": True},
+    opt={"example": {"credentials": ["glog_at_…"]}, "answer": {"accepted": 1, "damaged": 0}, "lists": True},
     security=[{}],
     tags=["Leaks"],
     summary="End secrets that somebody found",
 )
 async def revoke_credentials(request: Request[Any, Any, Any], data: JSONBody[Credentials]) -> Response[Accepted]:
-    """No authentication: who holds a secret may end it. An access token ends alone, a code or refresh token with its
+    """No authentication: who holds a secret may end it. Every secret in the texts ends, with one incident for each
+    client. An access token ends alone, a code or refresh token with its
     grant, a client secret with every token that it authenticated, a browser session with its sign-in.
     """
     here = services(request)
     admit(here, request.scope, "credentials")
     if len(data.credentials) > MOST:
         raise Unprocessable(f"At most {MOST} credentials at a time.")
+    came = origin(request.scope)
+    found = await asyncio.to_thread(extract_all, data.credentials, here.format)
+    if len(found.secrets) > MOST:
+        raise Unprocessable(f"At most {MOST:,} secrets at a time.")
     if len(_ENDING) >= WAITING:
         raise Overloaded
-    came = origin(request.scope)
-    # Whatever is none of ours is dropped by its looks; the rest is known by its digest from here on.
-    digests = {secret.sha256: None for raw in data.credentials if (secret := here.format.read(raw)) is not None}
-    if digests:
-        await _accepted(here.ledger, Report(new_id(), came.request_id, list(digests)), came)
-    return Response(Accepted(len(data.credentials)), status_code=202)
+    if found.secrets:
+        digests = [each.sha256 for each in found.secrets]
+        await _accepted(here.ledger, Report(new_id(), came.request_id, digests), came)
+    return Response(Accepted(len(found.secrets), len(found.damaged)), status_code=202)
 
 
 async def _accepted(ledger: Ledger, report: Report, came: Origin) -> None:
@@ -117,19 +128,11 @@ async def resume(ledger: Ledger) -> None:
 
 
 async def _end_all(ledger: Ledger, report: Report, came: Origin) -> None:
-    """Ends what it can. The rest waits for `resume`, and no fault about one secret keeps the others alive."""
-    left, away = [], 0
-    for digest in report.digests:
-        try:
-            if away < AWAY_AT_MOST:
-                await end(ledger, digest, came)
-                away = 0
-                continue
-        except (DatabaseAway, Overloaded):
-            away += 1
-        except Exception:
-            log.exception("a reported secret was not ended", sha256=digest.hex())
-        left.append(digest)
+    """Ends what it can. The rest waits for `resume`."""
+    try:
+        left = await _end_together(ledger, await ledger.read(ending.reported, report.digests), came)
+    except (DatabaseAway, Overloaded):
+        left = list(report.digests)
     if left and report.attempts >= ATTEMPTS:
         log.error("reported secrets are given up", secrets=len(left), request_id=report.request_id)
         left = []
@@ -140,6 +143,31 @@ async def _end_all(ledger: Ledger, report: Report, came: Origin) -> None:
     except Exception as error:
         # To end them again, when the lease is over, changes nothing.
         log.warning("a report is kept although it is done", reason=type(error).__name__)
+
+
+async def _end_together(ledger: Ledger, targets: Sequence[Target], came: Origin) -> list[bytes]:
+    """Ends those of one client by one incident; the digests of what could not be ended.
+
+    No fault about one secret keeps the others alive: those of its client are then ended one by one.
+    """
+    left: list[bytes] = []
+    away, waiting = 0, deque(grouped(targets))
+    while waiting:
+        several = waiting.popleft()
+        try:
+            if away < AWAY_AT_MOST:
+                await ending.end(ledger, merged(several), came)
+                away = 0
+                continue
+        except (DatabaseAway, Overloaded):
+            away += 1
+        except Exception:
+            if len(several) > 1:
+                waiting.extendleft([each] for each in reversed(several))
+                continue
+            log.exception("a reported secret was not ended", sha256=several[0].sha256)
+        left += [bytes.fromhex(secret.sha256) for target in several for secret in target.leaked]
+    return left
 
 
 async def ended() -> None:

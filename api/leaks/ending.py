@@ -1,35 +1,39 @@
-"""Ends one secret for somebody who holds it and is asked nothing else; what lived is told of as an incident."""
+"""Ends secrets for somebody who holds them and is asked nothing else; what lived is told of as an incident."""
 
+from collections.abc import Sequence
 from typing import Any
 
 from sqlalchemy import Connection
 
 from api.leaks.containing import Containment, Wanted
-from api.leaks.targets import Target, of_secret
+from api.leaks.targets import Alone, Target, of_secret
 from domain.incident import Source
 from eventstore import issued
 from eventstore.commands import Origin
+from eventstore.issued import Issued
 from eventstore.ledger import Ledger
 
 
-async def end(ledger: Ledger, digest: bytes, origin: Origin, source: Source = "public_revocation") -> str | None:
-    """Ends what has this digest, in one transaction with its incident, whose id is returned.
+def reported(connection: Connection, digests: Sequence[bytes]) -> list[Target]:
+    """What these secrets are, each by itself; nothing for those that were never issued."""
+    found = issued.find_all(connection, digests)
+    return [_alone(connection, found[digest]) for digest in digests if digest in found]
 
-    None, and nothing is recorded, for what was never issued or is dead already: nobody fills the log with repeats. An
-    access token ends alone (RFC 7009 §2.1); anything else as `POST /leaks/contain` ends it.
+
+def _alone(connection: Connection, found: Issued) -> Target:
+    """An access token ends alone (RFC 7009 §2.1)."""
+    target = of_secret(connection, found)
+    if found.kind != "access" or found.grant_id is None or found.expires_at is None:
+        return target
+    return target._replace(grants=(), alone=(Alone(found.grant_id, found.sha256, found.expires_at),))
+
+
+async def end(ledger: Ledger, target: Target, origin: Origin, source: Source = "public_revocation") -> str | None:
+    """Ends what is alive of it, in one transaction with its incident, whose id is returned.
+
+    None, and nothing is recorded, where all is dead already: nobody fills the log with repeats.
     """
-    target = await ledger.read(_target, digest)
-    if target is None:
-        return None
     containment = Containment(ledger, target, Wanted(), source=source, only_alive=True)
     await containment.prepare()
     executed: Any = await ledger.execute(*containment.commands(), origin=origin)
     return None if executed.refusal is not None else containment.incident_id
-
-
-def _target(connection: Connection, digest: bytes) -> Target | None:
-    found = issued.find(connection, digest)
-    if found is None:
-        return None
-    target = of_secret(connection, found)
-    return target._replace(alone_until=found.expires_at) if found.kind == "access" else target

@@ -20,7 +20,7 @@ from api.pagination import DEFAULT, After, Limit, Page, decode_cursor
 from api.problems import Missing
 from domain import incident
 from domain.event import SECOND, Recorded
-from domain.incident import Numbers
+from domain.incident import Leaked, Numbers
 from eventstore.commands import Command
 from eventstore.view import View
 from projections import incidents
@@ -39,6 +39,9 @@ EXAMPLE: dict[str, Any] = {
     "reported_at": "2026-02-01T02:58:00.000000Z",
     "sha256": "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08",
     "kind": "client_secret",
+    "secrets": [
+        {"sha256": "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08", "kind": "client_secret"}
+    ],
     "client_id": "2Yt0kQm4VdLw8sRz1XbN6c",
     "account_id": None,
     "secret_id": "8Wq3nBz5MhCy2tLv9RdK7x",
@@ -70,6 +73,7 @@ class IncidentBody(msgspec.Struct, frozen=True, kw_only=True):
     reported_at: Time
     sha256: str | None
     kind: str | None
+    secrets: Annotated[list[Leaked], Meta(description="All that leaked, that one included.")]
     client_id: str | None
     account_id: str | None
     secret_id: str | None
@@ -199,6 +203,7 @@ def shown(connection: Connection, privacy: Any, *, personal: bool) -> Callable[[
             reported_at=time(row.reported_at),
             sha256=row.sha256,
             kind=row.kind,
+            secrets=incidents.secrets_of(connection, row.incident_id),
             client_id=row.client_id,
             account_id=row.account_id,
             secret_id=row.secret_id,

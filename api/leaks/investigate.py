@@ -11,10 +11,11 @@ from msgspec import Meta
 
 from api.access import needing
 from api.audit.asking import Auditor, auditor
-from api.audit.presented import RawSecret, Sha256
+from api.audit.presented import RawSecret, Sha256, Text
 from api.leaks import presented
-from api.leaks.investigating import Asked, Report, report
-from api.problems import Invalid
+from api.leaks.investigating import Asked, Damaged, Investigated, Report, report
+from api.problems import Invalid, Unprocessable
+from security.extraction import Extract, extract
 
 READ = "leaks:read"
 TAGS = ["Leaks"]
@@ -61,6 +62,7 @@ EXAMPLE: dict[str, Any] = {
     },
     "containment": {"secrets_ended": 1, "grants_ended": 311, "tokens_ended": 631, "people_affected": 298},
 }
+ANSWER: dict[str, Any] = EXAMPLE | {"items": [EXAMPLE], "damaged": [], "characters": 44}
 
 
 class Found(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
@@ -71,9 +73,9 @@ class Found(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
 
 
 class Investigation(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
-    """One of them, or many at once in `items`."""
+    """Any text with secrets in it, or a digest; or many strings and digests at once in `items`."""
 
-    secret: RawSecret | None = None
+    secret: Text | None = None
     sha256: Sha256 | None = None
     items: Annotated[list[Found], Meta(min_length=1, max_length=ITEMS)] | None = None
 
@@ -87,34 +89,59 @@ class Reports(msgspec.Struct, frozen=True):
 @post(
     "/leaks/investigate",
     status_code=200,
-    **needing(READ, example={"sha256": EXAMPLE["sha256"]}, answer=EXAMPLE, lists=True),
+    **needing(READ, example={"sha256": EXAMPLE["sha256"]}, answer=ANSWER, lists=True),
     tags=TAGS,
     summary="What a leaked secret is and what came of it",
 )
-async def investigate(request: Request[Any, Any, Any], data: JSONBody[Investigation]) -> Report | Reports:
-    """By the string itself or its SHA-256, one or up to 1,000 in `items`; of expired and pruned ones too. The counts
-    are exact to the second, and those of `containment` are what `POST /leaks/contain` would report. A string that is
-    none of ours has `kind` null and says in `problem` what is wrong with it.
+async def investigate(request: Request[Any, Any, Any], data: JSONBody[Investigation]) -> Investigated | Reports:
+    """By any text that holds it, whatever surrounds or encodes it, or by its SHA-256; or up to 1,000 in `items`, each
+    by itself. Also of expired and pruned ones. The counts are exact to the second, and those of `containment` are what
+    `POST /leaks/contain` would report. What is none of ours has `kind` null and says in `problem` what is wrong.
     """
     asking = auditor(request)
-    questions = [_question(asking, "", data.secret, data.sha256)] if data.items is None else []
     if data.items is not None:
         if data.secret is not None or data.sha256 is not None:
             raise Invalid.field("items", "give one secret, or several in items")
         questions = [
             _question(asking, f"items[{number}].", each.secret, each.sha256) for number, each in enumerate(data.items)
         ]
+        return Reports(await _answered(asking, questions))
+    if data.secret is None:
+        answers = await _answered(asking, [_question(asking, "", None, data.sha256)])
+        return told(answers)
+    if data.sha256 is not None:
+        raise Invalid.field("secret", "give either the secret itself or its sha256")
+    found = await presented.secrets_in(data.secret, asking.here.format)
+    if len(found.secrets) > ITEMS:
+        raise Unprocessable(f"At most {ITEMS:,} secrets at a time.")
+    return told(await _answered(asking, presented.questions(found, data.secret, asking.here.format)), found)
+
+
+def told(answers: Sequence[Report], found: Extract | None = None) -> Investigated:
+    """The answer about all that a text holds."""
+    first = {name: getattr(answers[0], name) for name in Report.__struct_fields__}
+    if found is None:
+        return Investigated(**first, items=tuple(answers))
+    return Investigated(
+        **first,
+        items=tuple(answers) if found.secrets else (),
+        damaged=tuple(Damaged(presented.KINDS[each.kind], each.at) for each in found.damaged),
+        characters=found.characters,
+    )
+
+
+async def _answered(asking: Auditor, questions: Sequence[presented.Presented]) -> list[Report]:
     await settled(asking, [question.sha256 for question in questions])
     answers = await _reports(asking, questions)
     await _record(asking, answers)
-    return answers[0] if data.items is None else Reports(answers)
+    return answers
 
 
 def _question(asking: Auditor, where: str, raw: str | None, sha256: str | None) -> presented.Presented:
     if (raw is None) == (sha256 is None):
         raise Invalid.field(f"{where}secret", "give either the secret itself or its sha256")
     if raw is not None:
-        return presented.read(raw, asking.here.format)
+        return presented.questions(extract(raw, asking.here.format), raw, asking.here.format)[0]
     return presented.Presented(sha256 or "", None)
 
 

@@ -12,13 +12,12 @@ from api.leaks.targets import Target, blast_radius, counted, numbers, of_secret
 from api.leaks.uses import Address, ResourceServer, Uses
 from domain.event import Moment
 from domain.incident import Numbers
-from domain.rules import validity
 from eventstore import issued, past
 from eventstore.issued import Issued
 from eventstore.lifespans import Life
 from eventstore.living import lives_of
 from eventstore.privacy import Privacy
-from projections import clients, secrets, tokens
+from projections import clients, secrets
 from projections.blast_radius import Count, Derived
 
 
@@ -71,6 +70,24 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     resource_servers: list[ResourceServer] = []
     derived: CameOfIt = CameOfIt(Came(0, 0), Came(0, 0), Came(0, 0), Came(0, 0))
     containment: Numbers = Numbers()
+
+
+class Damaged(msgspec.Struct, frozen=True):
+    """What has our form and a wrong checksum, and at which character of the text it begins."""
+
+    kind: str
+    at: int
+
+
+class Investigated(Report, frozen=True, kw_only=True):
+    """What is known of the first secret that was found, and in `items` of each, in their order.
+
+    Without any, `kind` is null: that is no all-clear, since nobody knows what else the text may hold.
+    """
+
+    items: tuple[Report, ...] = ()
+    damaged: tuple[Damaged, ...] = ()
+    characters: Annotated[int | None, Meta(description="Of the text; null where a digest was given.")] = None
 
 
 class Asked(msgspec.Struct, frozen=True):
@@ -151,9 +168,6 @@ def came_of(found: Issued, everything: list[Life]) -> list[Life]:
 
 
 def _token_state(connection: Connection, asked: Asked, found: Issued) -> str:
-    verdict = tokens.standing(connection, bytes.fromhex(found.sha256))
-    if verdict is not None:
-        return validity.reason(verdict.standing, asked.now)
     return past.judge(connection, found, asked.head, asked.now).reason
 
 

@@ -1,8 +1,10 @@
 """A string that somebody found: whether it is one of ours, and if not, what is wrong with it. Never a correction."""
 
+import asyncio
 import re
 from typing import NamedTuple
 
+from security.extraction import Extract, extract
 from security.tokens import RANDOM_LENGTH, Format, Kind, digest
 
 KINDS = {
@@ -16,6 +18,9 @@ KINDS = {
 }
 """The kinds of secrets as the API names them."""
 
+INLINE = 4_096
+"""Characters that are looked through at once: less work than to hand them to a thread."""
+
 _HEAD = re.compile(r"([a-z]{2})_(.*)", re.DOTALL)
 _LENGTH = RANDOM_LENGTH + 6
 
@@ -28,13 +33,26 @@ class Presented(NamedTuple):
     problem: str | None = None
 
 
-def read(raw: str, format: Format) -> Presented:
-    """What a string is by its looks alone."""
-    sha256 = digest(raw).hex()
-    kind = format.parse(raw)
-    if kind is not None:
-        return Presented(sha256, KINDS[kind])
-    return Presented(sha256, None, _problem(raw, format))
+async def secrets_in(text: str, format: Format) -> Extract:
+    """Every secret of ours in it. A long text is looked through in a thread."""
+    return extract(text, format) if len(text) <= INLINE else await asyncio.to_thread(extract, text, format)
+
+
+def nothing_in(text: str, format: Format) -> str:
+    """Why a text names no secret: what is wrong with a single word, or that in so many characters none was found.
+
+    It is no all-clear: who knows what else it may be.
+    """
+    if text.split() == [text]:
+        return _problem(text, format)
+    return f"no Grantlog secret in {len(text):,} characters"
+
+
+def questions(found: Extract, text: str, format: Format) -> list[Presented]:
+    """What is to be asked about a text: each secret in it, or what is wrong with all of it."""
+    if found.secrets:
+        return [Presented(each.hex, None if each.kind is None else KINDS[each.kind]) for each in found.secrets]
+    return [Presented(digest(text).hex(), None, nothing_in(text, format))]
 
 
 def _problem(raw: str, format: Format) -> str:

@@ -1,7 +1,9 @@
 """What a containment is about: a secret version, a client, a person, an address, or the grant of a single token."""
 
-from collections.abc import Sequence
-from typing import NamedTuple
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from itertools import chain
+from operator import add
+from typing import NamedTuple, TypeVar
 
 from sqlalchemy import Connection, select
 
@@ -9,7 +11,7 @@ from api.leaks.gathered import Gathered
 from domain import client, incident
 from domain.client_secret import ended
 from domain.event import SECOND, Moment
-from domain.incident import Numbers
+from domain.incident import Leaked, Numbers
 from eventstore.ending import grants_of
 from eventstore.issued import Issued
 from eventstore.lifespans import Life
@@ -19,45 +21,105 @@ from projections import blast_radius as radius
 from projections.blast_radius import Count, Derived
 from projections.grants import TABLE as GRANTS
 
+T = TypeVar("T")
+
+
+class Alone(NamedTuple):
+    """An access token that ends without its grant."""
+
+    grant_id: str
+    sha256: str
+    expires_at: Moment
+
 
 class Target(NamedTuple):
-    """What is to end. `grants` are those of a single token, code or session, `gathered` those of an address.
+    """What is to end. `grants` are those of single tokens, codes or sessions, `gathered` those of an address.
 
-    `alone_until` is the expiry of an access token that ends without its grant.
+    `leaked` are the secrets by which it is known. There may be many of one client, or of one person's sign-ins.
     """
 
     kind: incident.Target
     client_id: str | None = None
     account_id: str | None = None
-    secret_id: str | None = None
+    secret_ids: tuple[str, ...] = ()
     grants: tuple[str, ...] = ()
-    session_id: str | None = None
-    sha256: str | None = None
-    secret_kind: str | None = None
-    alone_until: Moment | None = None
+    session_ids: tuple[str, ...] = ()
+    leaked: tuple[Leaked, ...] = ()
+    alone: tuple[Alone, ...] = ()
     gathered: Gathered | None = None
 
     @property
     def cuts_off(self) -> bool:
-        """Whether one fact ends all of it."""
-        return self.secret_id is not None or self.kind in ("client", "account")
+        """Whether facts about a client or person end all of it, which can spare what is older."""
+        return self.kind in ("client", "account") or bool(self.secret_ids and not self.grants and not self.alone)
 
     @property
     def is_counted(self) -> bool:
         """Whether what comes of it is counted, of which there may be a million: of anything else one looks."""
-        return self.secret_id is not None or self.kind == "client"
+        return bool(self.secret_ids) or self.kind == "client"
+
+    @property
+    def secret_id(self) -> str | None:
+        """The secret version that it is about, if it is one."""
+        return self.secret_ids[0] if len(self.secret_ids) == 1 else None
+
+    @property
+    def grant_id(self) -> str | None:
+        """The grant that it is about, if it is one."""
+        return self.grants[0] if len(self.grants) == 1 else None
+
+    @property
+    def sha256(self) -> str | None:
+        """The digest of the first secret that leaked."""
+        return self.leaked[0].sha256 if self.leaked else None
 
 
 def of_secret(connection: Connection, found: Issued) -> Target:
     """What is to end when this secret leaked."""
+    leaked = (Leaked(found.sha256, found.kind),)
     if found.kind == "client_secret":
-        return Target("secret", found.client_id, None, found.secret_id, (), None, found.sha256, found.kind)
-    session_id = None
+        return Target("secret", found.client_id, secret_ids=(found.secret_id or "",), leaked=leaked)
+    session_ids: tuple[str, ...] = ()
     grants: tuple[str, ...] = () if found.grant_id is None else (found.grant_id,)
     if found.kind == "session":
-        session_id = found.by.stream.partition(":")[2]
-        grants = of_session(connection, session_id, found.account_id)
-    return Target("secret", found.client_id, found.account_id, None, grants, session_id, found.sha256, found.kind)
+        session_ids = (found.by.stream.partition(":")[2],)
+        grants = of_session(connection, session_ids[0], found.account_id)
+    return Target("secret", found.client_id, found.account_id, (), grants, session_ids, leaked)
+
+
+def together(targets: Iterable[Target]) -> list[Target]:
+    """Secrets that leaked together: one target for each client, and for each person whose sign-ins are among them."""
+    return [merged(group) for group in grouped(targets)]
+
+
+def grouped(targets: Iterable[Target]) -> list[list[Target]]:
+    """Those of one client together, and those of one person's sign-ins."""
+    groups: dict[tuple[str, str | None], list[Target]] = {}
+    for target in targets:
+        about = ("account", target.account_id) if target.client_id is None else ("client", target.client_id)
+        groups.setdefault(about, []).append(target)
+    return list(groups.values())
+
+
+def merged(group: Sequence[Target]) -> Target:
+    """All of one client's or one person's as one target."""
+    first = group[0]
+    if len(group) == 1:
+        return first
+    people = {each.account_id for each in group}
+    grants = _distinct(each.grants for each in group)
+    return first._replace(
+        account_id=first.account_id if len(people) == 1 else None,
+        secret_ids=_distinct(each.secret_ids for each in group),
+        grants=grants,
+        session_ids=_distinct(each.session_ids for each in group),
+        leaked=_distinct(each.leaked for each in group),
+        alone=tuple(each for each in _distinct(each.alone for each in group) if each.grant_id not in grants),
+    )
+
+
+def _distinct(parts: Iterable[Iterable[T]]) -> tuple[T, ...]:
+    return tuple(dict.fromkeys(chain.from_iterable(parts)))
 
 
 def of_session(connection: Connection, session_id: str, account_id: str | None) -> tuple[str, ...]:
@@ -73,18 +135,41 @@ def blast_radius(
     connection: Connection, target: Target, head: int, now: Moment, since: Moment | None = None
 ) -> Derived:
     """All that a containment concerns, with what of it is alive. What is counted has been brought up to `head`."""
-    if target.secret_id is not None and target.client_id is not None:
-        return radius.of_secret(connection, target.client_id, target.secret_id, now, since)
     if target.kind == "client" and target.client_id is not None:
         return radius.of_client(connection, target.client_id, now, since)
-    named: Sequence[str] = target.grants
     if target.kind == "account" and target.account_id is not None:
         named = [grant_id for grant_id, _ in grants_of(connection, target.account_id, head, now)]
-    found = lives_of(connection, named, head)
-    if target.alone_until is not None:
-        alone = counted([life for life in found if life.sha256 == target.sha256], now)
-        return alone._replace(grants=Count())
-    return counted(found, now, since)
+        return counted(lives_of(connection, named, head), now, since)
+    found = radius.of_secrets(connection, target.client_id or "", target.secret_ids, now, since)
+    for part in _looked_at(connection, target, head):
+        found = _sum(found, counted(part, now, since))
+    return found
+
+
+def _looked_at(connection: Connection, target: Target, head: int) -> Iterator[list[Life]]:
+    """The codes and tokens of single grants, and those that end alone; without what its secret versions answer for."""
+    if target.grants:
+        lives = lives_of(connection, target.grants, head)
+        yield [life for life in lives if life.secret_id not in target.secret_ids]
+    if target.alone:
+        digests = {each.sha256 for each in target.alone}
+        lives = lives_of(connection, tuple(dict.fromkeys(each.grant_id for each in target.alone)), head)
+        # No grant ends with them.
+        yield [
+            life._replace(grant_id="")
+            for life in lives
+            if life.sha256 in digests and life.secret_id not in target.secret_ids
+        ]
+
+
+def _sum(first: Derived, second: Derived) -> Derived:
+    return Derived(
+        Count(*map(add, first.grants, second.grants)),
+        Count(*map(add, first.codes, second.codes)),
+        Count(*map(add, first.access_tokens, second.access_tokens)),
+        Count(*map(add, first.refresh_tokens, second.refresh_tokens)),
+        first.people + second.people,
+    )
 
 
 def counted(found: Sequence[Life], now: Moment, since: Moment | None = None) -> Derived:
@@ -96,7 +181,7 @@ def counted(found: Sequence[Life], now: Moment, since: Moment | None = None) -> 
         return Count(sum(life.kind == kind for life in found), sum(life.kind == kind for life in living))
 
     return Derived(
-        Count(len({life.grant_id for life in found}), len({life.grant_id for life in living})),
+        Count(len({life.grant_id for life in found} - {""}), len({life.grant_id for life in living} - {""})),
         of("code"),
         of("access"),
         of("refresh"),
@@ -111,14 +196,17 @@ def numbers(found: Derived, secrets_ended: int) -> Numbers:
 
 def secrets_ended(view: View, target: Target) -> int:
     """How many secret versions it ends that live."""
-    if target.client_id is None or not (target.secret_id is not None or target.kind == "client"):
+    if target.client_id is None or not target.is_counted:
         return 0
     state: client.State = view.state(client.stream(target.client_id))
-    return living_secrets(state, target.secret_id, view.now)
+    return living_secrets(state, None if target.kind == "client" else target.secret_ids, view.now)
 
 
-def living_secrets(state: client.State, secret_id: str | None, now: Moment) -> int:
-    """The versions that live: of all, or of one. With a client that was deleted all of its versions are over."""
+def living_secrets(state: client.State, secret_ids: Collection[str] | None, now: Moment) -> int:
+    """The versions that live: of all, or of these. With a client that was deleted all of its versions are over."""
     if state.deleted:
         return 0
-    return sum(ended(version, now) is None and secret_id in (None, version.secret_id) for version in state.secrets)
+    return sum(
+        ended(version, now) is None and (secret_ids is None or version.secret_id in secret_ids)
+        for version in state.secrets
+    )

@@ -1,7 +1,7 @@
 """Validity: the one rule by which a token, a code or a whole grant is alive, now or at any moment of the past.
 
-It judges a small standing, so that the same rule serves live validation (a standing built from one joined row) and time
-travel (built from folds of the log). A cut-off is a position: whatever stood in the log before it is dead for ever,
+It judges a small standing, so that the same rule serves live validation (a standing built from folds as they are) and
+time travel (from folds as they were). A cut-off is a position: whatever stood in the log before it is dead for ever,
 however often the client or the person is enabled again.
 """
 

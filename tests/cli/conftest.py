@@ -37,8 +37,8 @@ class CommandLine:
         assert result.exit_code == exits, result.output
         return result
 
-    def json(self, *arguments: str, stdin: str | None = None) -> Any:
-        return json.loads(self.run(*arguments, "--json", stdin=stdin).stdout)
+    def json(self, *arguments: str, stdin: str | None = None, exits: int = 0) -> Any:
+        return json.loads(self.run(*arguments, "--json", stdin=stdin, exits=exits).stdout)
 
     def refused(self, *arguments: str, stdin: str | None = None) -> str:
         """What a refused command says; nothing of it stands on standard output."""

@@ -19,9 +19,10 @@ from domain.event import Actor
 from domain.rules.administrative_scope import ADMINISTRATIVE_SCOPES
 from eventstore.commands import Command, Origin
 from eventstore.ledger import Ledger
+from eventstore.present import people
 from eventstore.schema import upgrade
 from eventstore.stored import events
-from projections import accounts, clients, secrets
+from projections import clients, secrets
 from security.clock import ManualClock
 from security.keyring import Keyring, new_master_key, parse_keyring
 from security.passwords import Hasher
@@ -132,8 +133,7 @@ async def test_nothing_secret_or_personal_of_the_demo_is_in_the_log(ledger: Ledg
 async def test_the_demos_roles(ledger: Ledger, settings: Settings) -> None:
     made = await prepared(ledger, settings)
     for person, expected in ((made.administrator, "administrator"), (made.person, "member")):
-        index = ledger.privacy.index("username", person.realm, person.username)
-        found = await ledger.read(accounts.by_username, index, person.realm)
+        found = await ledger.look(people.by_login, ledger.privacy, "username", person.realm, person.username)
         assert found is not None
         assert found.roles == (expected,)
 

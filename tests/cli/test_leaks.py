@@ -1,10 +1,12 @@
 """`grantlog leaks …`: a leak is looked at, tried and ended from a terminal, and no secret stands in an argument."""
 
 import json
+from base64 import b64encode
 from hashlib import sha256
 
 import pytest
 
+from security.extraction import LONGEST
 from tests.cli.conftest import CommandLine
 
 SHOP = ("client", "register", "--name", "Shop", "--redirect-uri", "https://shop.example/callback", "--scope", "profile")
@@ -22,36 +24,66 @@ def types(cli: CommandLine, after: int) -> list[str]:
 
 def test_a_secret_is_investigated_from_standard_input(cli: CommandLine, shop: dict[str, str]) -> None:
     secret = shop["client_secret"]
-    found = cli.json("leaks", "investigate", stdin=f"{secret}\n")
+    found = cli.json("leaks", "investigate", stdin=f"{secret}\n", exits=1)
     assert (found["kind"], found["client_id"], found["client_owner"]) == (
         "client_secret",
         shop["client_id"],
         "Olive Owner",
     )
     digest = sha256(secret.encode()).hexdigest()
-    assert cli.json("leaks", "investigate", "--sha256", digest) == found
+    assert cli.json("leaks", "investigate", "--sha256", digest, exits=1) == found | {"characters": None}
     (asked,) = cli.newest()
     assert asked["data"]["question"] == "leak_investigation"
     assert secret not in json.dumps(cli.events())
-    shown = cli.run("leaks", "investigate", stdin=secret).stdout
+    shown = cli.run("leaks", "investigate", stdin=secret, exits=1).stdout
     assert shown.startswith("uses_after_end")
-    assert "secrets_ended" in shown
+    assert "1 secret version, 0 grants, 0 tokens; 0 people affected" in shown
     assert secret not in shown
 
 
 def test_what_is_wrong_with_a_string_is_said(cli: CommandLine, shop: dict[str, str]) -> None:
-    assert "does not begin like" in cli.run("leaks", "investigate", stdin="hunter2").stdout
+    assert "does not begin like" in cli.run("leaks", "investigate", stdin="hunter2", exits=3).stdout
     assert "hunter2" not in json.dumps(cli.events())
     assert "does not begin like" in cli.run("leaks", "contain", "--yes", stdin="hunter2", exits=1).stderr
     cli.run("leaks", "investigate", "--sha256", "x", exits=2)
     cli.run("leaks", "investigate", stdin="", exits=2)
 
 
+def test_every_secret_in_a_text_is_looked_at_and_ended(cli: CommandLine, shop: dict[str, str]) -> None:
+    other = cli.json(*SHOP)
+    mistyped = other["client_secret"][:-1] + ("0" if other["client_secret"][-1] != "0" else "1")
+    text = f"+ SHOP={shop['client_secret']}\r\n> Basic {b64encode(('x:' + other['client_secret']).encode()).decode()}\n"
+    found = cli.run("leaks", "investigate", stdin=f"{text}{mistyped}", exits=1)
+    assert found.stdout.count("would_end") == 2
+    assert f"damaged: something like a client_secret at character {len(text)}" in found.stderr
+    items = cli.json("leaks", "investigate", stdin=text, exits=1)["items"]
+    assert [each["client_id"] for each in items] == [shop["client_id"], other["client_id"]]
+    tried = cli.json("leaks", "contain", "--dry-run", stdin=text)
+    assert tried["secrets_ended"] == 2
+    assert "would_end  2 secret versions" in cli.run("leaks", "contain", "--dry-run", stdin=text).stdout
+    done = cli.json("leaks", "contain", "--yes", stdin=text)
+    assert [each["client_id"] for each in done["items"]] == [shop["client_id"], other["client_id"]]
+    assert len({each["incident_id"] for each in done["items"]}) == len(cli.json("leaks", "list")) == 2
+    # All are dead now, which a script sees by the exit code.
+    dead = cli.json("leaks", "investigate", stdin=text)
+    assert {each["state"] for each in dead["items"]} == {"revoked"}
+    assert not any(dead["containment"].values())
+
+
+def test_a_text_without_a_secret_is_no_all_clear(cli: CommandLine) -> None:
+    cli.run("client", "list")
+    text = "two words of " + "x" * 3_099
+    assert "no Grantlog secret in 3,112 characters" in cli.run("leaks", "investigate", stdin=text, exits=3).stdout
+    assert "no Grantlog secret in 3,112 characters" in cli.refused("leaks", "contain", "--yes", stdin=text)
+    assert "x" * 20 not in json.dumps(cli.events())
+    assert "in parts" in cli.run("leaks", "investigate", stdin="x" * (LONGEST + 1), exits=2).stderr
+
+
 def test_containment_shows_the_dry_run_and_asks(cli: CommandLine, shop: dict[str, str]) -> None:
     secret = shop["client_secret"]
     before = len(cli.events())
     refused = cli.run("leaks", "contain", stdin=f"{secret}\nn\n", exits=1)
-    assert "secrets_ended    1" in refused.stderr
+    assert "would end: 1 secret version, 0 grants" in refused.stderr
     assert types(cli, before) == ["audit.read"]
     tried = cli.json("leaks", "contain", "--dry-run", stdin=secret)
     assert tried == {"secrets_ended": 1, "grants_ended": 0, "tokens_ended": 0, "people_affected": 0}

@@ -29,7 +29,7 @@ class Rows:
 async def test_of_a_few_more_tokens_than_are_remembered_most_are_remembered() -> None:
     """Were the oldest forgotten for the newest, each token in turn would have been forgotten just before."""
     rows = Rows()
-    validation = Validation(rows, Changes(0, lambda _: None), None, size=REMEMBERED)  # type: ignore[arg-type]
+    validation = Validation(rows, Changes(0, lambda _: None), None, None, size=REMEMBERED)  # type: ignore[arg-type]
     digests = [number.to_bytes(32) for number in range(IN_ROTATION)]
     for _ in range(ROUNDS):
         for digest in digests:
@@ -43,7 +43,7 @@ async def test_of_a_few_more_tokens_than_are_remembered_most_are_remembered() ->
 
 async def test_a_token_that_is_looked_up_again_takes_no_second_place() -> None:
     rows, changes = Rows(), Changes(0, lambda _: None)
-    validation = Validation(rows, changes, None, size=2)  # type: ignore[arg-type]
+    validation = Validation(rows, changes, None, None, size=2)  # type: ignore[arg-type]
     first, second = bytes(32), bytes([1]) * 32
     await validation.find(first)
     changes.note("client:client", 1)

@@ -82,13 +82,11 @@ def test_states(log: Log) -> None:
 def test_a_dashboard_is_found_by_its_slug_until_it_is_deleted(log: Log) -> None:
     board = registered(client_type="dashboard", slug="board", realm="administration")
     log.tell("client:d1", board)
-    assert (found := clients.by_slug(log.connection, "board")) is not None
-    assert found.client_id == "d1"
+    assert clients.id_by_slug(log.connection, "board") == "d1"
     log.tell("client:d1", Deleted())
-    assert clients.by_slug(log.connection, "board") is None
+    assert clients.id_by_slug(log.connection, "board") is None
     log.tell("client:d2", board)
-    assert (again := clients.by_slug(log.connection, "board")) is not None
-    assert again.client_id == "d2"
+    assert clients.id_by_slug(log.connection, "board") == "d2"
 
 
 def test_pages_follow_one_another_without_the_deleted(log: Log) -> None:
@@ -102,17 +100,17 @@ def test_pages_follow_one_another_without_the_deleted(log: Log) -> None:
     assert [c.client_id for c in clients.dashboards(log.connection).items] == ["c1", "c3"]
 
 
-def test_a_scope_in_use_is_told_from_one_that_only_looks_like_it(log: Log) -> None:
+def test_which_clients_may_have_a_scope(log: Log) -> None:
     log.tell("client:c1", registered(scope=("Profile", "a_b")))
-    assert clients.naming_scope(log.connection, "Profile")
-    assert not clients.naming_scope(log.connection, "profile")
-    assert not clients.naming_scope(log.connection, "aXb")
+    assert clients.may_name_scope(log.connection, "Profile") == ["c1"]
+    assert clients.may_name_scope(log.connection, "aXb") == []
     log.tell("client:c1", Deleted())
-    assert not clients.naming_scope(log.connection, "Profile")
+    assert clients.may_name_scope(log.connection, "Profile") == []
 
 
 def test_origins_are_those_of_enabled_clients(log: Log) -> None:
     log.tell("client:c1", registered(allowed_origins=("https://a.test", "https://b.test")))
     log.tell("client:c2", registered(allowed_origins=("https://c.test",)))
     log.tell("client:c2", Disabled())
-    assert clients.all_origins(log.connection) == {"https://a.test", "https://b.test"}
+    assert clients.may_allow_origin(log.connection, "https://b.test") == ["c1"]
+    assert clients.may_allow_origin(log.connection, "https://c.test") == []

@@ -1,4 +1,4 @@
-"""Rows of grants and tokens: what the log says and what the one joined query says are the same."""
+"""Rows of grants and tokens, and how a token stands by the events that its row leads to."""
 
 from collections.abc import Iterator
 
@@ -8,21 +8,44 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 from sqlalchemy import Connection, Engine, create_engine, delete, func, insert, select, update
 
-from domain import consent, grant
+from domain import account, client, consent, grant
 from domain.event import SECOND
 from domain.grant import Ended
 from domain.rules import validity
+from eventstore import stored
+from eventstore.mac_keys import Ring
+from eventstore.mapper import LogMapper, attach, decoder
+from eventstore.present.folds import Folds
+from eventstore.present.tokens import judge
 from eventstore.rows import Rows
 from projections import accounts, clients, consents, grants, secrets, tokens
 from projections.schema import metadata
-from tests.domain.story import DASHBOARD, DAY, PAUL, START, THIRD_PARTY, Story, digest, parties
+from security import vault
+from security.keyring import new_master_key, parse_keyring
+from tests.domain.story import (
+    CONSENTED,
+    DASHBOARD,
+    DAY,
+    MEMBER,
+    PAUL,
+    SERVICE,
+    START,
+    THIRD_PARTY,
+    Story,
+    digest,
+    parties,
+)
 from tests.projections.settled import settle
+
+KEYRING = parse_keyring(new_master_key())
 
 
 @pytest.fixture
 def engine(empty_database_url: str) -> Iterator[Engine]:
     made = create_engine(empty_database_url)
     metadata.create_all(made)
+    stored.metadata.create_all(made)
+    vault.metadata.create_all(made)
     yield made
     made.dispose()
 
@@ -30,8 +53,17 @@ def engine(empty_database_url: str) -> Iterator[Engine]:
 @pytest.fixture
 def connection(engine: Engine) -> Iterator[Connection]:
     with engine.connect() as opened:
-        settle(opened)
+        begin(opened)
         yield opened
+
+
+def begin(connection):
+    """The parties' rows, and a key for the events."""
+    ring = Ring(vault.Vault(KEYRING), "log.example")
+    ring.settle(connection, 0, lambda: START)
+    attach(connection, LogMapper(ring))
+    settle(connection)
+    connection.info["mapper"] = LogMapper(ring)
 
 
 def write(connection, *stories, grant_id="g1"):
@@ -39,18 +71,60 @@ def write(connection, *stories, grant_id="g1"):
     rows = Rows()
     for number, story in enumerate(stories, 1):
         for recorded in story.recorded:
-            stored = replace(recorded, stream=f"grant:g{number}" if len(stories) > 1 else f"grant:{grant_id}")
+            stored_ = replace(recorded, stream=f"grant:g{number}" if len(stories) > 1 else f"grant:{grant_id}")
+            append(connection, stored_)
             for projection in (grants, tokens):
                 if type(recorded.event) in projection.HANDLES:
-                    for each in projection.project(stored, {}):
+                    for each in projection.project(stored_, {}):
                         rows.add(each)
         story.recorded.clear()
     rows.flush(connection)
 
 
-def verdict(connection, name, now):
-    found = tokens.standing(connection, bytes.fromhex(digest(name)))
-    return validity.reason(None if found is None else found.standing, now)
+def append(connection, recorded):
+    """Puts an event where the log keeps it."""
+    row = {"id": recorded.position, "originator_id": recorded.stream, "originator_version": recorded.version}
+    state = connection.info["mapper"].stored(recorded).decode()
+    connection.execute(insert(stored.events), row | {"topic": recorded.type, "state": state})
+
+
+PARTIES = {
+    "client:third": THIRD_PARTY,
+    "client:dash": DASHBOARD,
+    "client:service": SERVICE,
+    "account:paul": PAUL,
+    "role:platform:member": MEMBER,
+    "consent:paul:third": CONSENTED,
+}
+
+
+def folds(connection, changed=PARTIES):
+    """The grants' streams as they stand in the log, and the parties as they are given."""
+
+    def state(stream):
+        if not stream.startswith("grant:"):
+            return (PARTIES | changed).get(stream, consent.INITIAL)
+        rows = connection.execute(
+            select(*stored.ROW)
+            .where(stored.events.c.originator_id == stream)
+            .order_by(stored.events.c.originator_version)
+        )
+        found = grant.INITIAL
+        for row in rows:
+            found = grant.evolve(found, decoder(connection).recorded(row))
+        return found
+
+    return Folds(connection, state)
+
+
+def verdict(connection, name, now, changed=PARTIES):
+    found = judge(folds(connection, changed), [bytes.fromhex(digest(name))])
+    return validity.reason(found[bytes.fromhex(digest(name))].standing if found else None, now)
+
+
+def is_there(connection, name):
+    """Whether the secret has a row."""
+    return bool(tokens.positions(connection, [bytes.fromhex(digest(name))]))
 
 
 def redeemed():
@@ -63,30 +137,28 @@ def redeemed():
 def test_a_row_for_each_secret(connection):
     story = redeemed()
     write(connection, story)
-    access = tokens.find(connection, bytes.fromhex(digest("at1")))
-    assert access is not None
+    rows = {bytes(row.digest): row for row in connection.execute(select(tokens.TABLE))}
+    access, code = rows[bytes.fromhex(digest("at1"))], rows[bytes.fromhex(digest("code"))]
     assert (access.kind, access.grant_id, access.client_id, access.account_id) == ("access", "g1", "third", "paul")
     assert (access.secret_id, access.scope, access.position) == ("s1", "profile catalog:read", 3)
     assert (access.issued_at, access.expires_at) == (story.now, story.now + 600 * SECOND)
-    code = tokens.find(connection, bytes.fromhex(digest("code")))
-    assert code is not None
     assert (code.kind, code.ended_position) == ("code", 3)
-    assert tokens.find(connection, bytes(32)) is None
-    found = tokens.standing(connection, access.digest)
-    assert found is not None
-    assert (found.token, found.grant_type, found.username) == (access, "authorization_code", "sealed")
+    found = judge(folds(connection), [access.digest])[access.digest]
+    assert (found.issued.by.position, found.issued.expires_at) == (3, access.expires_at)
+    assert (found.grant_type, found.person, found.roles) == ("authorization_code", PAUL, (MEMBER,))
 
 
 def test_several_are_found_in_one_query(connection):
     write(connection, redeemed())
     digests = [bytes.fromhex(digest(name)) for name in ("code", "at1", "rt1")]
-    assert tokens.standings(connection, []) == []
-    found = {each.token.digest: each for each in tokens.standings(connection, [*digests, bytes(32)])}
-    assert found == {each: tokens.standing(connection, each) for each in digests}
-    assert None not in found.values()
+    here = folds(connection)
+    assert judge(here, []) == {}
+    together = judge(here, [*digests, bytes(32)])
+    assert together == {each: found for each in digests for found in judge(here, [each]).values()}
+    assert sorted(together) == sorted(digests)
 
 
-def test_reasons_from_one_query(connection):
+def test_reasons_by_the_events(connection):
     story = Story()
     story.code()
     write(connection, story)
@@ -114,45 +186,65 @@ def test_reasons_from_one_query(connection):
     assert verdict(connection, "at1", now) == verdict(connection, "rt2", now) == "grant_ended"
 
 
+CUT_OFF = replace(THIRD_PARTY.secrets[0], tokens_cutoff=99)
+
+
+@pytest.mark.parametrize(
+    ("stream", "state", "expected"),
+    [
+        ("client:third", replace(THIRD_PARTY, enabled=False), "client_disabled"),
+        ("client:third", replace(THIRD_PARTY, deleted=True), "client_deleted"),
+        ("client:third", replace(THIRD_PARTY, cutoff=99), "client_disabled"),
+        ("client:third", replace(THIRD_PARTY, secrets=(CUT_OFF,)), "secret_ended"),
+        ("account:paul", replace(PAUL, enabled=False), "person_disabled"),
+        ("account:paul", replace(PAUL, erased=True), "person_erased"),
+        ("account:paul", replace(PAUL, cutoff=99), "person_disabled"),
+        ("account:paul", replace(PAUL, password_cutoff=99), "grant_ended"),
+        ("account:paul", replace(PAUL, password_cutoff=99, password_except="g1"), "active"),
+        ("consent:paul:third", replace(CONSENTED, cutoff=99), "grant_ended"),
+        ("client:third", client.INITIAL, "client_deleted"),
+        ("account:paul", account.INITIAL, "person_erased"),
+    ],
+)
+def test_folds_decide_for_tokens_and_no_row_does(connection, stream, state, expected):
+    story = redeemed()
+    write(connection, story)
+    for table in (clients.TABLE, secrets.TABLE, accounts.TABLE, consents.TABLE):
+        connection.execute(delete(table))
+    assert verdict(connection, "at1", story.now, {stream: state}) == expected
+
+
 @pytest.mark.parametrize(
     ("table", "values", "expected"),
     [
-        (clients.TABLE, {"state": "disabled"}, "client_disabled"),
-        (clients.TABLE, {"state": "deleted"}, "client_deleted"),
-        (clients.TABLE, {"cutoff": 99}, "client_disabled"),
-        (secrets.TABLE, {"tokens_cutoff": 99}, "secret_ended"),
-        (accounts.TABLE, {"state": "disabled"}, "person_disabled"),
-        (accounts.TABLE, {"state": "erased"}, "person_erased"),
-        (accounts.TABLE, {"cutoff": 99}, "person_disabled"),
-        (accounts.TABLE, {"password_cutoff": 99}, "grant_ended"),
+        (clients.TABLE, {"state": "disabled"}, "ended"),
+        (clients.TABLE, {"cutoff": 99}, "ended"),
+        (secrets.TABLE, {"tokens_cutoff": 99}, "ended"),
+        (accounts.TABLE, {"state": "erased"}, "ended"),
+        (accounts.TABLE, {"password_cutoff": 99}, "ended"),
         (accounts.TABLE, {"password_cutoff": 99, "password_except": "g1"}, "active"),
-        (consents.TABLE, {"cutoff": 99}, "grant_ended"),
-        (clients.TABLE, None, "client_deleted"),
-        (accounts.TABLE, None, "person_erased"),
+        (consents.TABLE, {"cutoff": 99}, "ended"),
+        (clients.TABLE, None, "ended"),
+        (accounts.TABLE, None, "ended"),
     ],
 )
-def test_cut_offs_decide_for_tokens_and_for_the_grants_state(connection, table, values, expected):
+def test_what_is_shown_of_a_grant_follows_the_rows_of_its_parties(connection, table, values, expected):
     story = redeemed()
     write(connection, story)
     connection.execute(delete(table) if values is None else update(table).values(**values))
-    assert verdict(connection, "at1", story.now) == expected
     found = grants.by_id(connection, "g1", story.now)
     assert found is not None
-    assert found.state == ("active" if expected == "active" else "ended")
+    assert found.state == expected
 
 
 def test_a_dashboards_and_a_services_grant_rest_on_no_consent(connection):
     dashboard, service = Story(), Story(position=10)
-    dashboard.sign_in()
+    dashboard.sign_in(parties(DASHBOARD))
     service.credentials()
-    connection.execute(insert(consents.TABLE).values(_consent("dash")))
     write(connection, dashboard, replaced(service))
-    assert verdict(connection, "at1", START) == "active"
-    assert verdict(connection, "service", START) == "active"
-
-
-def _consent(client_id):
-    return {"account_id": "paul", "client_id": client_id, "cutoff": 99, "given_at": 0, "updated_at": 0}
+    withdrawn = {"consent:paul:dash": replace(CONSENTED, cutoff=99)}
+    assert verdict(connection, "at1", START, withdrawn) == "active"
+    assert verdict(connection, "service", START, withdrawn) == "active"
 
 
 def replaced(story):
@@ -224,7 +316,7 @@ def test_pruning_goes_in_small_batches_and_keeps_what_can_still_matter(connectio
     later = story.now + 601 * SECOND
     assert [tokens.prune(connection, later, 2) for _ in range(4)] == [2, 2, 1, 0]
     # The code has expired long ago, but presenting it again must still end the grant.
-    assert tokens.find(connection, bytes.fromhex(digest("code"))) is not None
+    assert is_there(connection, "code")
     assert grants.prune(connection, later) == 0
     assert tokens.prune(connection, story.now + 91 * DAY * SECOND) == 6
     assert grants.prune(connection, story.now + 91 * DAY * SECOND) == 1
@@ -261,7 +353,7 @@ def test_rows_and_folds_agree_however_a_chain_went(engine, steps):
     by = parties(DASHBOARD, consent=consent.INITIAL)
     story, issued = Story(), {}
     with engine.connect() as connection:
-        settle(connection)
+        begin(connection)
         story.sign_in(by)
         for seconds, back, flush in steps:
             names = [f"rt{number}" for number in range(1, story.minted + 1)]

@@ -68,7 +68,7 @@ async def test_a_client_secret_by_itself_or_by_its_digest(world: World, admin: h
         world.clock.advance(5)
         ok(await token(world, job, caller=caller))
     found = await look(admin, secret=job.secret)
-    assert found == await look(admin, sha256=digest(job.secret or ""))
+    assert found | {"characters": None} == await look(admin, sha256=digest(job.secret or ""))
     assert (found["kind"], found["state"], found["client_id"]) == ("client_secret", "active", job.client_id)
     assert found["secret"]["version"] == 1
     assert found["derived"]["access_tokens"] == {"total": 3, "live": 3}
@@ -153,7 +153,8 @@ async def test_a_dry_run_says_what_the_run_then_does(world: World, admin: httpx.
     again = ok(
         await admin.post("/leaks/contain", json={"secret": secret, "rotate": True}, headers={"idempotency-key": "now"})
     )
-    assert again == done | {"client_secret": None}
+    items = [each | {"client_secret": None} for each in done["items"]]
+    assert again == done | {"client_secret": None, "items": items}
     found = await look(admin, secret=secret)
     assert (found["state"], found["containment"]) == ("revoked", NOTHING)
     refused = await world.client.post(

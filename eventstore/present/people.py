@@ -1,0 +1,79 @@
+"""People, found by what they sign in with, and what depends on which people there are.
+
+A row leads from a blind index to a stream. The name that the stream holds, sealed, must then have that very index.
+"""
+
+from collections.abc import Iterator
+from typing import Literal
+
+from domain import account, role
+from domain.rules import administrative_scope
+from eventstore.present import roles
+from eventstore.present.folds import Folds
+from eventstore.privacy import Privacy
+from projections import accounts
+
+Login = Literal["username", "email"]
+
+ADMINISTRATION = "administration"
+"""The realm of those who can make administrators."""
+
+
+def by_login(folds: Folds, privacy: Privacy, field: Login, realm: str, name: str) -> account.State | None:
+    """The person in the realm who signs in with this name, enabled or not."""
+    index = privacy.index(field, realm, name)
+    account_id = accounts.id_by_index(folds.connection, field, index, realm)
+    if account_id is None:
+        return None
+    state: account.State = folds.state(account.stream(account_id))
+    if state.realm != realm or not account.alive(state):
+        return None
+    clear = privacy.open(folds.connection, getattr(state, field))
+    return state if clear is not None and privacy.index(field, realm, clear) == index else None
+
+
+def taken(
+    folds: Folds, privacy: Privacy, realm: str, *, username: str | None, email: str | None, but: str | None = None
+) -> dict[str, bool]:
+    """Whether somebody else in the realm has these login names, as the facts of an account's verbs."""
+    names: dict[Login, str | None] = {"username": username, "email": email}
+    found = {
+        field: None if name is None else by_login(folds, privacy, field, realm, name) for field, name in names.items()
+    }
+    return {f"{field}_taken": other is not None and other.account_id != but for field, other in found.items()}
+
+
+def having_role(folds: Folds, realm: str, name: str) -> bool:
+    """Whether anybody in the realm has this role, disabled people included."""
+    return any(True for _ in _with_role(folds, realm, name))
+
+
+def is_last_administrator(folds: Folds, account_id: str) -> bool:
+    """Whether this person alone is an administrator: the fact `leaves_no_administrator` of an account's verbs."""
+    found = {each.account_id for each in _administrators(folds)}
+    return found == {account_id}
+
+
+def is_last_administrators_role(folds: Folds, realm: str, name: str) -> bool:
+    """Whether all administrators owe it to this role: the fact `leaves_no_administrator` of a role's verbs."""
+    if realm != ADMINISTRATION or not any(True for _ in _administrators(folds)):
+        return False
+    return not any(True for _ in _administrators(folds, without_role=name))
+
+
+def _administrators(folds: Folds, without_role: str | None = None) -> Iterator[account.State]:
+    """Enabled people who can make administrators, by another role than the one that is not counted."""
+    realm = ADMINISTRATION
+    for each in roles.all_of(folds, realm):
+        if administrative_scope.PEOPLE_WRITE in each.scopes and each.name != without_role:
+            yield from (person for person in _with_role(folds, realm, each.name) if person.enabled)
+
+
+def _with_role(folds: Folds, realm: str, name: str) -> Iterator[account.State]:
+    stream = role.stream(realm, name)
+    if not folds.state(stream).exists:
+        return
+    for account_id in accounts.ids_with_role(folds.connection, realm, name):
+        state: account.State = folds.state(account.stream(account_id))
+        if account.alive(state) and state.realm == realm and name in state.roles:
+            yield state

@@ -1,0 +1,146 @@
+"""Tokens and codes. A row says at which position one was issued; the event there says everything else about it.
+
+Whether it lives is judged by the folds of its grant, client, person and consent, by the rule that also judges the past.
+"""
+
+from collections.abc import Sequence
+from typing import NamedTuple, cast
+
+from sqlalchemy import func, select
+
+from domain import account, client, consent, grant, role
+from domain.grant import TokenRevoked
+from domain.rules import validity
+from eventstore.commands import Forged
+from eventstore.issued import Issued, all_of
+from eventstore.mapper import decoder
+from eventstore.present.folds import Folds
+from eventstore.searching import recorded_at
+from eventstore.stored import ROW, events
+from projections import tokens
+from projections.by_digest import ByDigest
+
+_OF_STREAM = events.alias("of_stream")
+_NEWEST = (
+    select(func.max(_OF_STREAM.c.originator_version))
+    .where(_OF_STREAM.c.originator_id == events.c.originator_id)
+    .scalar_subquery()
+)
+_NAMING = ByDigest(
+    select(tokens.TABLE.c.digest, tokens.TABLE.c.ended_position, _NEWEST, *ROW).join_from(
+        tokens.TABLE, events, events.c.id == tokens.TABLE.c.position
+    ),
+    tokens.TABLE.c.digest,
+)
+
+
+class Judged(NamedTuple):
+    """A token with all that decides about it. `person` is None where the client acts for itself, and `roles` are the
+    person's.
+    """
+
+    issued: Issued
+    grant_type: str
+    standing: validity.Standing
+    person: account.State | None
+    roles: tuple[role.State, ...]
+
+
+class _Found(NamedTuple):
+    """`ended_position` is where the row says that it ended alone; `newest` is the newest version of its stream."""
+
+    issued: Issued
+    ended_position: int | None
+    newest: int
+
+
+def find(folds: Folds, digest: bytes) -> Issued | None:
+    """The token or code with this digest whose row is there, as the event that issued it tells; None for no such."""
+    found = _named(folds, (digest,)).get(digest)
+    return None if found is None else found.issued
+
+
+def judge(folds: Folds, digests: Sequence[bytes]) -> dict[bytes, Judged]:
+    """Those of the digests that have a row, each with its standing."""
+    return {digest: _judged(folds, found) for digest, found in _named(folds, digests).items()}
+
+
+def _named(folds: Folds, digests: Sequence[bytes]) -> dict[bytes, _Found]:
+    found: dict[bytes, _Found] = {}
+    recorded_of = decoder(folds.connection).recorded
+    for digest, ended_position, newest, *row in _NAMING.all(folds.connection, digests):
+        try:
+            recorded = recorded_of(row)
+        except Forged:
+            # Of the others that were asked about with it, nothing is wrong.
+            continue
+        sha256 = bytes(digest).hex()
+        # A row that leads to an event which issued no such secret leads nowhere.
+        issued = next((each for each in all_of(recorded) if each.sha256 == sha256), None)
+        if issued is not None and issued.kind in ("access", "refresh", "code"):
+            found[bytes(digest)] = _Found(issued, ended_position, newest)
+    return found
+
+
+def _judged(folds: Folds, found: _Found) -> Judged:
+    issued, state = found.issued, _grant(folds, found)
+    person: account.State | None = None
+    consented: consent.State | None = None
+    roles: tuple[role.State, ...] = ()
+    if state.account_id is not None:
+        person = folds.state(account.stream(state.account_id))
+        roles = tuple([folds.state(role.stream(person.realm, name)) for name in person.roles])
+        if state.grant_type == "authorization_code":
+            consented = folds.state(consent.stream(state.account_id, state.client_id))
+    secret_id = None if issued.kind == "code" else issued.secret_id
+    standing = validity.Standing(
+        _own(folds, found, state),
+        state.grant_id,
+        validity.of_client(folds.state(client.stream(state.client_id)), secret_id),
+        None if person is None else validity.of_person(person, consented),
+        state.ended_at,
+    )
+    return Judged(issued, state.grant_type, standing, person, roles)
+
+
+def _grant(folds: Folds, found: _Found) -> grant.State:
+    by = found.issued.by
+    # Most grants are no more than the event that is at hand.
+    if by.version == found.newest == 1:
+        return grant.evolve(grant.INITIAL, by)
+    state: grant.State = folds.state(by.stream)
+    return state
+
+
+def _own(folds: Folds, found: _Found, state: grant.State) -> validity.Token:
+    """The token by itself."""
+    issued = found.issued
+    ended = rotated = False
+    match issued.kind:
+        case "code":
+            ended = state.code is not None and state.code.redeemed
+        case "refresh":
+            # Between the replacement of a successor and the next one, the predecessor is the current one again.
+            current = state.refresh or state.predecessor
+            rotated = current is None or current.sha256 != issued.sha256
+        case _:
+            ended = any(each.sha256 == issued.sha256 for each in state.revoked) or _was_revoked(folds, found)
+    in_grace = rotated and state.predecessor is not None and state.predecessor.sha256 == issued.sha256
+    return validity.Token(
+        cast(validity.Kind, issued.kind),
+        issued.by.position,
+        issued.by.time,
+        issued.by.time if issued.expires_at is None else issued.expires_at,
+        ended=ended,
+        rotated=rotated,
+        grace_ends_at=state.grace_ends_at if in_grace else None,
+    )
+
+
+def _was_revoked(folds: Folds, found: _Found) -> bool:
+    """Whether the event that the row names revoked it alone: the fold forgets that once the token has expired."""
+    if found.ended_position is None:
+        return False
+    recorded = recorded_at(folds.connection, found.ended_position)
+    event = None if recorded is None else recorded.event
+    return isinstance(event, TokenRevoked) and event.access_token == found.issued.sha256
