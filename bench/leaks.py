@@ -105,6 +105,7 @@ def measure(database: Database, directory: Path, options: argparse.Namespace, sa
         "GRANTLOG_DATA_DIR": str(directory),
         "GRANTLOG_MASTER_KEY": key,
         "GRANTLOG_PORT": str(port),
+        "GRANTLOG_HEALTH_PORT": "0",
         "GRANTLOG_ISSUER": f"http://127.0.0.1:{port}",
     }
     administration = Administration(environment)

@@ -8,7 +8,7 @@ import time
 from importlib.metadata import version
 from pathlib import Path
 
-LIBRARIES = ("litestar", "granian", "uvloop", "eventsourcing", "sqlalchemy", "psycopg", "msgspec")
+LIBRARIES = ("litestar", "uvicorn", "httptools", "uvloop", "eventsourcing", "sqlalchemy", "psycopg", "msgspec")
 WRITES = 200
 
 

@@ -83,8 +83,7 @@ def grantlog(environment: Mapping[str, str], log: Path, workers: int = 1) -> Ite
 def constant(log: Path) -> Iterator[Server]:
     """The app that everything is compared with, under the same server with the same event loop and one worker."""
     port = free_port()
-    command: list[str | Path] = [BIN / "granian", "--interface", "asgi", "--workers", "1", "--loop", "uvloop"]
-    command += ["--http", "1", "--no-ws", "--log-level", "warning", "--port", str(port), "bench.constant:app"]
+    command: list[str | Path] = [BIN / "python", "-m", "bench.constant", str(port)]
     with serving(command, port, "/", log) as server:
         yield server
 

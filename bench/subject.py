@@ -52,6 +52,7 @@ class Subject:
             "GRANTLOG_DATA_DIR": str(self.directory),
             "GRANTLOG_MASTER_KEY": secrets.token_urlsafe(32),
             "GRANTLOG_PORT": str(port),
+            "GRANTLOG_HEALTH_PORT": "0",
             "GRANTLOG_ISSUER": f"http://127.0.0.1:{port}",
             # Nothing that was prepared may expire before it is measured, and one caller prepares it all.
             "GRANTLOG_ACCESS_TOKEN_LIFETIME": "86400",
