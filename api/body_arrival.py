@@ -20,8 +20,8 @@ class TooSlow(Problem):
     status = 408
     error = "invalid_request"
 
-    def __init__(self) -> None:
-        super().__init__("The request body did not come in time.")
+    def __init__(self, detail: str = "The request body did not come in time.") -> None:
+        super().__init__(detail)
 
 
 class Place(Protocol):

@@ -20,6 +20,15 @@ class Deployment(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     ] = "production"
     host: Annotated[str, Meta(description="Address to listen on.", min_length=1, max_length=255)] = "127.0.0.1"
     port: Annotated[int, Meta(description="Port to listen on.", ge=1, le=65535)] = 8400
+    health_host: Annotated[
+        str,
+        Meta(
+            description="Address to listen on for those who look after the server: health in detail, and `/metrics`.",
+            min_length=1,
+            max_length=255,
+        ),
+    ] = "127.0.0.1"
+    health_port: Annotated[int, Meta(description="Port of that listener; 0 for none.", ge=0, le=65535)] = 8402
     demo_port: Annotated[int, Meta(description="Port of the demo's third-party application.", ge=1, le=65535)] = 8401
     issuer: Annotated[
         str,

@@ -1,42 +1,62 @@
 """Liveness and readiness: whether to restart this process, and whether to send it requests."""
 
 import asyncio
+import os
 from typing import Any, Literal
 
 import msgspec
 from litestar import Request, Response, get
 
 from api.key_proof import key_problem
+from api.server.board import KEY, Board, Seen
+from api.server.listeners import is_for_operators
 from api.services import Services, services
 from eventstore import schema
 from eventstore.commands import DatabaseAway, WentBack
 from eventstore.rebuilding import outdated
 from projections import PROJECTIONS
 
+UNFIT = ("failing", "stuck")
+"""States of a worker that requests still reach. One that is down or starting takes none, and the others do."""
+
 ANSWERS_WITHIN = 3.0
 """Seconds for all that is read. A frozen database closes no connection, and no option of its driver bounds a read."""
 
 
 class Health(msgspec.Struct, frozen=True):
-    """`checks` says `ok`, or what is wrong in words, for each thing that was looked at."""
+    """In order or not. Who may be told more asks the listener for operators."""
 
     status: Literal["ok", "failing"]
+
+
+class Details(Health, frozen=True):
+    """`checks` says `ok`, or what is wrong in words, for each thing that the worker that answers has looked at.
+
+    `workers` are all of the server, with what each of them found wrong when it looked last, some seconds ago at most.
+    """
+
     checks: dict[str, str]
+    workers: list[Seen]
 
 
 @get("/health/live", tags=["Health"], summary="Whether the process answers at all")
 async def live() -> Health:
     """Answers as long as the event loop runs."""
-    return Health("ok", {})
+    return Health("ok")
 
 
 @get("/health/ready", tags=["Health"], summary="Whether the process can serve requests")
 async def ready(request: Request[Any, Any, Any]) -> Response[Health]:
-    """200 when database, migrations, keys, log and clock are in order; else 503 and what is not."""
+    """200 when database, migrations, keys, log and clock are in order, for every worker that is up; else 503."""
     checks = await examine(services(request))
-    failing = any(found != "ok" for found in checks.values())
+    board: Board | None = request.app.state.get(KEY)
+    workers = [] if board is None else board.seen()
+    # What this one has just found is newer than what it said before.
+    others = [each.state for each in workers if each.pid != os.getpid()]
+    failing = any(found != "ok" for found in checks.values()) or any(state in UNFIT for state in others)
+    status: Literal["ok", "failing"] = "failing" if failing else "ok"
     return Response(
-        Health("failing" if failing else "ok", checks),
+        Details(status, checks, workers) if is_for_operators(request.scope) else Health(status),
         status_code=503 if failing else 200,
         headers={"retry-after": "1"} if failing else {},
     )

@@ -15,6 +15,9 @@ TOKEN_IN_QUERY = re.compile(rb"(?:^|&)access_token=", re.IGNORECASE)
 SINGLE = frozenset((b"host", b"origin"))
 """Fields of which a request has one at most, and which decide what it may do (RFC 9112 §3.2, RFC 6454 §7.3)."""
 
+REFUSED = "grantlog.refused"
+"""Where a scope says why the server refuses the request, whatever it asks for: a `Problem`."""
+
 SMALL_BODY = 4096
 """Bodies up to this size have arrived with the head of the request: the server can go on to the next one after them."""
 
@@ -46,7 +49,13 @@ def _leaves_body(scope: Scope) -> bool:
 
 
 def malformed(scope: Scope) -> Problem | None:
-    """What is so malformed that the framework would stumble over it or a database refuse it, as a 400; else None."""
+    """What is so malformed that the framework would stumble over it or a database refuse it, as a 400; else None.
+
+    What the server could not even read comes with its own answer.
+    """
+    refused: Problem | None = scope.get(REFUSED)
+    if refused is not None:
+        return refused
     if fault := _path_fault(scope) or _query_fault(scope["query_string"]) or _head_fault(scope):
         return Invalid(fault)
     return None

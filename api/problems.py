@@ -169,6 +169,26 @@ class TooLarge(Problem):
         super().__init__(f"The request body is larger than {limit} bytes.")
 
 
+class TargetTooLong(Problem):
+    """414: the target, path and query, exceeds the limit, which is in bytes (RFC 9110 §15.5.15)."""
+
+    status = 414
+    error = "invalid_request"
+
+    def __init__(self, limit: int) -> None:
+        super().__init__(f"The target of the request is longer than {limit} bytes.")
+
+
+class HeadTooLarge(Problem):
+    """431: too many header fields, or too large ones (RFC 6585 §5)."""
+
+    status = 431
+    error = "invalid_request"
+
+    def __init__(self) -> None:
+        super().__init__("The header fields of the request are too many or too large.")
+
+
 class WrongMediaType(Problem):
     """415, with `Accept` (RFC 9110 §15.5.16)."""
 

@@ -55,10 +55,9 @@ def cross_check(settings: "Settings", issuer_fault: Callable[[str], str | None])
         )
     elif text := issuer_fault(settings.issuer):
         yield "issuer", text
-    for network in settings.trusted_proxies:
-        if not _is_network(network):
-            yield "trusted_proxies", "must be networks such as 10.0.0.0/8 or addresses, separated by commas"
-            break
+    for field in ("trusted_proxies", "metrics_networks"):
+        if not all(_is_network(network) for network in getattr(settings, field)):
+            yield field, "must be networks such as 10.0.0.0/8 or addresses, separated by commas"
     yield from _databases(settings)
     yield from _master_key(settings)
     yield from _witnesses(settings)

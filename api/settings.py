@@ -94,6 +94,22 @@ class Settings(Deployment, frozen=True, kw_only=True, forbid_unknown_fields=True
             le=100000,
         ),
     ] = 256
+    connections: Annotated[
+        int, Meta(description="Connections that one worker holds at most; further ones get 503.", ge=16, le=1000000)
+    ] = 4096
+    address_share: Annotated[
+        float,
+        Meta(
+            description="Part of a worker's connections, and of its half-sent requests, that one address may hold (of "
+            "IPv6 one /64). Trusted proxies may hold all.",
+            ge=0.001,
+            le=1,
+        ),
+    ] = 0.125
+    metrics_networks: Annotated[
+        tuple[str, ...],
+        Meta(description="Networks (separated by commas) that `/metrics` answers on the main port too."),
+    ] = ("127.0.0.0/8", "::1/128")
     body_limit: Annotated[int, Meta(description="Largest request body, in bytes.", ge=1024, le=16 * 1024 * 1024)] = (
         64 * 1024
     )

@@ -17,6 +17,7 @@ from api.masking import Masker
 from api.places import KEY as PLACE
 from api.places import Place, Places
 from api.problems import Unavailable
+from api.server.listeners import is_for_operators
 from security.clock import SystemClock
 from security.ids import ordered_id
 
@@ -47,8 +48,8 @@ class Wrapper:
     `in_flight` bounds the requests that wait for the start of their answer; a further one gets 503 with `Retry-After`,
     and so does one to a path in `direct` that would wait too long there (`api.places`). A stream that has begun is not
     counted, nor is a request whose body is still to come. The liveness probe, which an overloaded server must still
-    pass, is always let in. Requests to a path in `direct` go to that endpoint instead, which has the same scope to work
-    with.
+    pass, is always let in, and so are those who look after the server. Requests to a path in `direct` go to that
+    endpoint instead, which has the same scope to work with.
     """
 
     def __init__(
@@ -96,7 +97,7 @@ class Wrapper:
     async def _http(self, scope: Scope, receive: Receive, send: Send) -> None:
         path: str = scope["path"]
         line = self.places.lines.get(path)
-        if self.places.are_short(line) and path != LIVE:
+        if self.places.are_short(line) and path != LIVE and not is_for_operators(scope):
             await self._send_away(scope, send, path)
             return
         arrived = scope[KEY] = self.proxies.arrive(scope, self.make_id())

@@ -108,6 +108,7 @@ async def main() -> None:
     port, demo_port = free_port(8400), free_port(8401)
     environment = os.environ | {
         "GRANTLOG_PORT": str(port),
+        "GRANTLOG_HEALTH_PORT": "0",
         "GRANTLOG_DEMO_PORT": str(demo_port),
         "GRANTLOG_DATA_DIR": str(folder),
         "GRANTLOG_LOG_LEVEL": "warning",

@@ -88,9 +88,10 @@ def start_third_party(settings: "Settings") -> "subprocess.Popen[bytes] | None":
     import msgspec
 
     from api import demonstration
-    from api.granian_server import end_with_parent, port_is_taken
+    from api.server.listening import is_taken
+    from api.server.parent import end_with_parent
 
-    if port_is_taken("127.0.0.1", settings.demo_port):
+    if is_taken("127.0.0.1", settings.demo_port):
         click.echo(
             f"Warning: port {settings.demo_port} is taken, so the demo's third party does not start. "
             "Choose another with GRANTLOG_DEMO_PORT.",

@@ -10,6 +10,8 @@ from api.cli.failures import Failure, unavailable
 from api.cli.opening import load_settings, open_keys, opened, prove_key, require_schema
 
 if TYPE_CHECKING:
+    import socket
+
     from api.settings import Settings
     from security.keyring import Keyring
 
@@ -83,19 +85,42 @@ def prepare(settings: "Settings", keyring: "Keyring") -> None:
 
 def start(settings: "Settings") -> int:
     """Runs the server in this process's children; the exit code."""
-    from api import granian_server
     from api.metrics_directory import prepare_directory
+    from api.server.listening import listen
 
-    if granian_server.port_is_taken(settings.host, settings.port):
-        raise Failure(
-            f"cannot listen on {settings.host}:{settings.port}: the address is taken or not this machine's. "
-            "Choose another with GRANTLOG_HOST and GRANTLOG_PORT"
-        )
+    try:
+        main = listen(settings.host, settings.port)
+    except OSError:
+        raise Failure(_taken(settings.host, settings.port, "GRANTLOG_HOST and GRANTLOG_PORT")) from None
+    health = _listen_for_operators(settings)
     prepare_directory(settings.data_dir.absolute() / "metrics" / str(settings.port))
-    # Imported once here: what is forked from this process has it already, and shares its memory.
-    import api.asgi  # noqa: F401
+    # With it comes the app, imported once here: what is forked from this process has it already, and shares its memory.
+    from api.server.serving import serve as serve_app
 
     # A collection in a worker would touch, and so copy, every object of these modules.
     gc.freeze()
     gc.enable()
-    return granian_server.serve(settings)
+    return serve_app(settings, main, health)
+
+
+def _listen_for_operators(settings: "Settings") -> "socket.socket | None":
+    """The socket for health and numbers; None where there is to be none."""
+    from api.server.listening import listen
+
+    if not settings.health_port:
+        return None
+    try:
+        return listen(settings.health_host, settings.health_port)
+    except OSError:
+        text = _taken(settings.health_host, settings.health_port, "GRANTLOG_HEALTH_HOST and GRANTLOG_HEALTH_PORT")
+    if settings.environment == "demo":
+        # Several demos on one machine are nobody's fault.
+        click.echo(f"Warning: {text}. The demo goes on without its listener for health and numbers.", err=True)
+        return None
+    raise Failure(text)
+
+
+def _taken(host: str, port: int, variables: str) -> str:
+    return (
+        f"cannot listen on {host}:{port}: the address is taken or not this machine's. Choose another with {variables}"
+    )

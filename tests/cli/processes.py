@@ -10,7 +10,7 @@ from pathlib import Path
 
 import httpx
 
-from tests.started import PATIENCE, end, start
+from tests.started import PATIENCE, end, free_port, start
 
 
 class Running:
@@ -18,6 +18,9 @@ class Running:
 
     def __init__(self, arguments: tuple[str, ...], environment: Mapping[str, str], directory: Path) -> None:
         self.port = int(environment["GRANTLOG_PORT"])
+        # Several servers at the same time would be in each other's way.
+        environment = {"GRANTLOG_HEALTH_PORT": str(free_port())} | dict(environment)
+        self.health_port = int(environment["GRANTLOG_HEALTH_PORT"])
         self._files = [directory / "stdout", directory / "stderr"]
         with self._files[0].open("ab") as out, self._files[1].open("ab") as err:
             self.process = start(
@@ -48,6 +51,16 @@ class Running:
 
     def get(self, path: str) -> httpx.Response:
         return httpx.get(f"http://127.0.0.1:{self.port}{path}", trust_env=False)
+
+    def look(self, path: str) -> httpx.Response:
+        """The same over the listener for those who look after the server."""
+        return httpx.get(f"http://127.0.0.1:{self.health_port}{path}", trust_env=False)
+
+    @property
+    def workers(self) -> list[int]:
+        """The processes that answer."""
+        pid = self.process.pid
+        return [int(each) for each in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
 
     def stop(self, number: int = signal.SIGTERM) -> int:
         """Signals the whole group, as a terminal or a supervisor does; the exit code."""

@@ -121,7 +121,7 @@ def test_a_server_goes_on_under_the_new_name(restored: Restored, tmp_path: Path)
     environment |= {"GRANTLOG_PORT": str(free_port()), "GRANTLOG_DATA_DIR": str(tmp_path)}
     environment |= {"GRANTLOG_LOG_ORIGIN": NAME}
     with running("serve", environment=os.environ | environment, directory=tmp_path) as server:
-        assert server.get("/health/ready").json()["checks"]["log"] == "ok"
+        assert server.look("/health/ready").json()["checks"]["log"] == "ok"
         assert server.get("/log/vkey").text == f"{vkey}\n"
         assert "the log has another name" not in server.printed
 

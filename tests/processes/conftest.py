@@ -68,6 +68,7 @@ async def start(database_url: str, tmp_path: Path, master_key: str) -> AsyncIter
         port = started.free_port()
         environment = {name: value for name, value in os.environ.items() if not name.startswith("GRANTLOG_")} | {
             "GRANTLOG_PORT": str(port),
+            "GRANTLOG_HEALTH_PORT": "0",
             "GRANTLOG_WORKERS": str(workers),
             "GRANTLOG_DATABASE_URL": database_url,
             "GRANTLOG_DATA_DIR": str(tmp_path / "data"),

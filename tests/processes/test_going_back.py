@@ -70,7 +70,7 @@ def test_no_worker_answers_or_writes_from_what_it_remembers(
             assert {answer.status_code for answer in answers} == {503}
             assert {answer.json()["error"] for answer in answers} == {"temporarily_unavailable"}
             assert all(int(answer.headers["retry-after"]) > 0 for answer in answers)
-            ready = server.get("/health/ready")
+            ready = server.look("/health/ready")
             assert (ready.status_code, "went back" in ready.json()["checks"]["log"]) == (503, True)
             assert server.stop() == 0
         # Neither a request nor what a stopping worker still had to tell has written anything.

@@ -1,11 +1,13 @@
 """Whether the process can serve is answered, whatever the database does."""
 
 import asyncio
+import os
 from typing import Any, NoReturn
 
 import pytest
 
 from api import health, metrics
+from api.server.board import KEY, Board
 from eventstore.commands import DatabaseAway
 from tests.scenarios.world import World
 
@@ -26,10 +28,57 @@ async def away(*_: Any) -> NoReturn:
 
 
 async def test_a_process_in_order_is_ready(world: World) -> None:
-    answer = await world.client.get("/health/ready")
+    answer = await world.operators.get("/health/ready")
     assert answer.status_code == 200
     assert answer.json()["status"] == "ok"
     assert set(answer.json()["checks"].values()) == {"ok"}
+
+
+async def test_the_main_port_says_whether_and_nothing_more(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    for path in ("/health/live", "/health/ready"):
+        assert (await world.client.get(path)).json() == {"status": "ok"}
+    monkeypatch.setattr(world.services.ledger, "settled", away)
+    refused = await world.client.get("/health/ready")
+    assert (refused.status_code, refused.json()) == (503, {"status": "failing"})
+    assert (await world.operators.get("/health/ready")).json()["checks"] == {"database": "does not answer"}
+
+
+async def test_a_worker_that_is_not_in_order_fails_the_probe_that_reached_another(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    board = Board(3)
+    # The app may be used by others afterwards.
+    monkeypatch.setattr(world.app.app.state, KEY, board, raising=False)  # type: ignore[attr-defined]
+    own, other, third = board.seats
+    own.take(os.getpid())
+    other.take(1)
+    # Who starts or is down takes no request, and the others do.
+    assert (await world.client.get("/health/ready")).status_code == 200
+    other.tell(1, {"database": "ok", "log": "forged at position 7"})
+    assert (await world.client.get("/health/ready")).status_code == 503
+    told = (await world.operators.get("/health/ready")).json()
+    assert set(told["checks"].values()) == {"ok"}
+    assert told["workers"] == [
+        {"pid": os.getpid(), "state": "starting", "checks": {}},
+        {"pid": 1, "state": "failing", "checks": {"log": "forged at position 7"}},
+        {"pid": 0, "state": "down", "checks": {}},
+    ]
+    other.tell(1, {"database": "ok"})
+    assert (await world.client.get("/health/ready")).status_code == 200
+
+
+async def test_the_numbers_are_told_to_those_who_look_after_the_server(world: World) -> None:
+    assert (await world.operators.get("/metrics")).status_code == 200
+    # The address of everybody else is none of those that may ask on the main port, which are this machine's.
+    nowhere, refused = await world.client.get("/nowhere"), await world.client.get("/metrics")
+    assert (refused.status_code, refused.json()["detail"]) == (404, nowhere.json()["detail"])
+    assert (await world.caller("127.0.0.1").get("/metrics")).status_code == 200
+    assert (await world.caller("::1").get("/metrics")).status_code == 200
+
+
+async def test_their_listener_has_nothing_else(world: World) -> None:
+    for path in ("/oauth/token", "/admin/clients", "/", "/health"):
+        assert (await world.operators.get(path)).status_code == 404
 
 
 @pytest.mark.parametrize("reading", READS)
@@ -41,10 +90,10 @@ async def test_a_database_that_does_not_answer_fails_readiness_within_a_bound(
     with monkeypatch.context() as patched:
         patched.setattr(health, "ANSWERS_WITHIN", 0.0)
         patched.setattr(world.services.ledger, reading, database)
-        answer = await world.client.get("/health/ready")
+        answer = await world.operators.get("/health/ready")
     assert answer.status_code == 503
     assert answer.headers["retry-after"] == "1"
-    assert answer.json() == {"status": "failing", "checks": {"database": "does not answer"}}
+    assert answer.json() == {"status": "failing", "checks": {"database": "does not answer"}, "workers": []}
     assert (await world.client.get("/health/ready")).status_code == 200
     assert await world.head() == before
 
@@ -56,6 +105,6 @@ async def test_the_numbers_are_told_without_the_database(
     with monkeypatch.context() as patched:
         patched.setattr(metrics, "ANSWERS_WITHIN", 0.0)
         patched.setattr(world.services.ledger, "read", database)
-        answer = await world.client.get("/metrics")
+        answer = await world.operators.get("/metrics")
     assert answer.status_code == 200
     assert "grantlog_database_up 0" in answer.text

@@ -16,7 +16,7 @@ async def test_it_counts_by_route_and_names_nobody(world: World) -> None:
         await world.client.post("/oauth/token", data={"grant_type": "client_credentials"}, auth=client.auth)
     await world.client.post("/oauth/token", data={"grant_type": "client_credentials"}, auth=(client.client_id, "no"))
     await world.client.get(f"/no/such/{client.client_id}")
-    answer = await world.client.get("/metrics")
+    answer = await world.operators.get("/metrics")
     assert answer.status_code == 200
     assert answer.headers["content-type"].startswith("text/plain; version=0.0.4")
     text = answer.text
@@ -37,12 +37,12 @@ async def test_who_is_told_to_wait_is_counted_by_rule(world: World) -> None:
             "/oauth/token", data={"grant_type": "client_credentials"}, auth=(client.client_id, "wrong")
         )
     assert refused.status_code == 429
-    assert _value((await world.client.get("/metrics")).text, 'grantlog_throttled_total{rule="client_pair"}') == 1
+    assert _value((await world.operators.get("/metrics")).text, 'grantlog_throttled_total{rule="client_pair"}') == 1
 
 
 async def test_a_look_at_it_commits_nothing(world: World) -> None:
     before = await world.head()
-    await world.client.get("/metrics")
+    await world.operators.get("/metrics")
     assert await world.head() == before
 
 
@@ -57,9 +57,9 @@ async def test_how_far_whatever_follows_the_log_lags_behind(world: World) -> Non
 
     await world.client.post("/oauth/token", data={"grant_type": "client_credentials"}, auth=client.auth)
     await world.services.follower.follow()
-    text = (await world.client.get("/metrics")).text
+    text = (await world.operators.get("/metrics")).text
     assert [_value(text, f'grantlog_lag_events{{follower="{name}"}}') for name in behind] == [0, 0]
     await world.services.ledger.maintain(fall_back, await world.head())
-    text = (await world.client.get("/metrics")).text
+    text = (await world.operators.get("/metrics")).text
     assert {name: _value(text, f'grantlog_lag_events{{follower="{name}"}}') for name in behind} == behind
     assert 'grantlog_lag_events{follower="log_tree"}' in text

@@ -97,7 +97,7 @@ async def play(url: str, directory: Path, keyring: Keyring, log: io.StringIO, or
             for step in order:
                 await step(flows)
             await exported(flows)
-            assert (await flows.program.get("/metrics")).status_code == 200
+            assert (await world.operators.get("/metrics")).status_code == 200
             assert {raw[5:7] for raw in watch.secrets if raw.startswith("glog_")} == {"at", "rt", "ac", "cs", "ss"}
             await told(world)
             # What is no secret is found, so the search does look.

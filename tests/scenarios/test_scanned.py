@@ -43,7 +43,7 @@ async def leave(url: str, directory: Path, keyring: Keyring, log: io.StringIO) -
             await step(flows)
         for number, content in enumerate(await exported(flows)):
             left[f"export{number}"] = content
-        left["metrics"] = (await flows.program.get("/metrics")).content
+        left["metrics"] = (await world.operators.get("/metrics")).content
     file = io.BytesIO()
     with snapshot(url) as connection:
         carrying.write(connection, file)

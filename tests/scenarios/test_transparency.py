@@ -140,7 +140,7 @@ async def test_a_log_that_was_rewritten_is_not_served_as_if_nothing_happened(wor
     keeper = world.services.transparency.keeper
     assert keeper is not None
     keeper.diverged = "the event at position 3 is not the one that the tree holds"
-    answer = await world.client.get("/health/ready")
+    answer = await world.operators.get("/health/ready")
     assert answer.status_code == 503
     assert answer.json()["checks"]["log"] == keeper.diverged
 
@@ -161,9 +161,9 @@ def resting(world: World) -> None:
 async def diverged(world: World, position: int) -> None:
     """That the server says so in every place, and signs nothing more."""
     reason = f"the event at position {position} is not the one that the tree holds"
-    ready = await world.client.get("/health/ready")
+    ready = await world.operators.get("/health/ready")
     assert (ready.status_code, ready.json()["checks"]["log"]) == (503, reason)
-    assert "grantlog_log_diverged 1.0" in (await world.client.get("/metrics")).text.splitlines()
+    assert "grantlog_log_diverged 1.0" in (await world.operators.get("/metrics")).text.splitlines()
     before = await world.services.ledger.read(published.size)
     await world.execute(Command(server.STREAM, server.suspend_issuance))
     assert await followed(world) == before < await world.head()
@@ -230,7 +230,7 @@ async def test_without_its_witness_the_log_goes_on_and_says_so(world: World) -> 
         await asyncio.sleep(0.02)
     assert parse_checkpoint(open_note(answer.text, [await pinned(world)]).text).size == size
     assert (keeper.alarms[COSIGNER.name].kind, keeper.short) == ("away", True)
-    numbers = (await world.client.get("/metrics")).text
+    numbers = (await world.operators.get("/metrics")).text
     for line in ("grantlog_log_witness_alarms 1.0", "grantlog_log_witnesses_short 1.0", "grantlog_log_diverged 0.0"):
         assert line in numbers.splitlines()
     assert (await world.client.get("/health/ready")).status_code == 200

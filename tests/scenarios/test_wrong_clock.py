@@ -69,7 +69,7 @@ async def worlds(
 
 
 async def ready(world: World) -> tuple[int, str]:
-    answer = await world.client.get("/health/ready")
+    answer = await world.operators.get("/health/ready")
     return answer.status_code, answer.json()["checks"]["clock"]
 
 

@@ -16,6 +16,7 @@ from sqlalchemy import Connection, select
 
 from api import background
 from api.app import create, routed
+from api.server.listeners import ForOperators
 from api.services import Services
 from api.settings import Settings, load
 from api.standing import known_scopes
@@ -85,22 +86,26 @@ class Client:
 
 
 class World:
-    """The server, its clock and its log. `client` is a program on the network that keeps no cookies of anybody's."""
+    """The server, its clock and its log. `client` is a program on the network that keeps no cookies of anybody's, and
+    `operators` one that comes over the listener for those who look after the server."""
 
     def __init__(self, app: Wrapper, settings: Settings, clock: ManualClock) -> None:
         self.app = app
         self.settings = settings
         self.clock = clock
         self.services: Services = app.app.state.services  # type: ignore[attr-defined]
+        self._opened: list[httpx.AsyncClient] = []
         self.client = self.caller()
-        self._opened: list[httpx.AsyncClient] = [self.client]
+        self.operators = self._open(ForOperators(app), ADDRESS)
 
     def caller(self, address: str = ADDRESS, **given: Any) -> httpx.AsyncClient:
         """One more program, at an address of its own, which follows no redirects; cookies are kept."""
-        transport = httpx.ASGITransport(app=self.app, client=(address, 50_000))
+        return self._open(self.app, address, **given)
+
+    def _open(self, app: Any, address: str, **given: Any) -> httpx.AsyncClient:
+        transport = httpx.ASGITransport(app=app, client=(address, 50_000))
         opened = httpx.AsyncClient(transport=transport, base_url=self.settings.issuer, **given)
-        if hasattr(self, "_opened"):
-            self._opened.append(opened)
+        self._opened.append(opened)
         return opened
 
     def browser(self, address: str = ADDRESS) -> Browser:

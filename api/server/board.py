@@ -1,0 +1,133 @@
+"""What the workers of a server know of each other: a page of memory that they share, a seat on it for each.
+
+Every worker says once in a while that its event loop turns and what it found when it examined itself. So any of them
+can tell of all, and a probe that reaches one of them is an answer about the server.
+"""
+
+import mmap
+import struct
+import time
+import zlib
+from collections.abc import Mapping
+from typing import Literal
+
+import msgspec
+
+State = Literal["starting", "ready", "failing", "stuck", "down"]
+
+KEY = "board"
+"""Where an app's state holds the board; a server of one process in a test has none."""
+
+STUCK_AFTER = 10.0
+"""Seconds without a sign of life until a worker counts as stuck."""
+
+SEAT = 4096
+HEAD = struct.Struct("<QdII")
+"""Process id, when it last gave a sign of life (the machine's monotonic clock), length and CRC-32 of what it says."""
+
+HOLDS = struct.Struct("<q")
+"""Connections that a worker has, -1 of one that takes none. Behind the head, and before what it says."""
+
+ASLEEP_AFTER = 3.0
+"""Seconds without a sign of life until nobody leaves a connection to a worker any more."""
+
+
+class Told(msgspec.Struct, frozen=True):
+    """What a worker says of itself."""
+
+    state: Literal["starting", "ready", "failing"]
+    checks: dict[str, str]
+
+
+class Seen(msgspec.Struct, frozen=True):
+    """What is known of a worker. `checks` are those that it failed."""
+
+    pid: int
+    state: State
+    checks: dict[str, str]
+
+
+NOTHING = Told("starting", {})
+
+
+class Board:
+    """Seats for `workers`. To be made before the first of them is forked. `clock` counts seconds, for all the same."""
+
+    def __init__(self, workers: int) -> None:
+        self._memory = mmap.mmap(-1, SEAT * workers)
+        self.seats = tuple(Seat(self._memory, number) for number in range(workers))
+
+    def is_turn_of(self, number: int) -> bool:
+        """Whether no other worker that takes connections has fewer of them."""
+        own, now = self.seats[number].holds(), time.monotonic()
+        return not any(-1 < seat.holds() < own and seat.is_awake(now) for seat in self.seats)
+
+    def seen(self) -> list[Seen]:
+        """All workers, in the order of their seats."""
+        now = time.monotonic()
+        return [seat.seen(now) for seat in self.seats]
+
+
+class Seat:
+    """One worker's place. It alone writes there, and the parent when it is gone."""
+
+    def __init__(self, memory: mmap.mmap, number: int) -> None:
+        self._memory = memory
+        self._at = SEAT * number
+        self._said = 0, 0
+
+    def take(self, pid: int) -> None:
+        """A new worker sits down, which has yet to start."""
+        self.hold(-1)
+        self._write(pid, NOTHING)
+
+    def leave(self) -> None:
+        """The worker is gone."""
+        self.hold(-1)
+        self._memory[self._at : self._at + HEAD.size] = HEAD.pack(0, 0.0, 0, 0)
+
+    def hold(self, connections: int) -> None:
+        """How many connections the worker has; -1 from when on it takes none."""
+        HOLDS.pack_into(self._memory, self._at + HEAD.size, connections)
+
+    def holds(self) -> int:
+        """How many connections the worker has, -1 of one that takes none."""
+        found: int = HOLDS.unpack_from(self._memory, self._at + HEAD.size)[0]
+        return found
+
+    def is_awake(self, now: float) -> bool:
+        """Whether it gave a sign of life lately."""
+        beat: float = HEAD.unpack_from(self._memory, self._at)[1]
+        return now - beat < ASLEEP_AFTER
+
+    def tell(self, pid: int, checks: Mapping[str, str]) -> None:
+        """What the worker found when it examined itself."""
+        failed = {name: found[:200] for name, found in checks.items() if found != "ok"}
+        told = Told("failing" if failed else "ready", failed)
+        if len(msgspec.json.encode(told)) > SEAT - HEAD.size - HOLDS.size:
+            told = Told("failing", dict.fromkeys(sorted(failed)[:40], "more than there is room for"))
+        self._write(pid, told)
+
+    def beat(self, pid: int) -> None:
+        """A sign of life."""
+        self._memory[self._at : self._at + HEAD.size] = HEAD.pack(pid, time.monotonic(), *self._said)
+
+    def _write(self, pid: int, told: Told) -> None:
+        text = msgspec.json.encode(told)
+        self._said = len(text), zlib.crc32(text)
+        start = self._at + HEAD.size + HOLDS.size
+        self._memory[start : start + len(text)] = text
+        self.beat(pid)
+
+    def seen(self, now: float) -> Seen:
+        """What is known of who sits here."""
+        pid, beat, length, crc = HEAD.unpack_from(self._memory, self._at)
+        if pid == 0:
+            return Seen(0, "down", {})
+        start = self._at + HEAD.size + HOLDS.size
+        text = self._memory[start : start + length]
+        # Half of it may be new already, while it is being written.
+        told = msgspec.json.decode(text, type=Told) if length and zlib.crc32(text) == crc else NOTHING
+        if now - beat > STUCK_AFTER and told.state != "starting":
+            return Seen(pid, "stuck", {})
+        return Seen(pid, told.state, told.checks)

@@ -1,0 +1,229 @@
+"""One request on a connection and its answer: the two ends that an ASGI app is given."""
+
+import asyncio
+from typing import TYPE_CHECKING
+
+import structlog
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE
+
+from api.answers import App, Message, Scope
+from api.log_lines import trace
+from api.problems import Problem
+
+if TYPE_CHECKING:
+    from api.server.connection import Connection
+
+ENOUGH = 65_536
+"""Bytes of a body that wait for the app until no more are read from the connection."""
+
+CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
+CLOSE = b"connection: close\r\n"
+CHUNKED = b"transfer-encoding: chunked\r\n"
+LAST_CHUNK = b"0\r\n\r\n"
+FRAMING = frozenset((b"content-length", b"transfer-encoding", b"connection", b"content-type"))
+"""Fields of an answer that say how long it is and what comes after it."""
+
+GONE: Message = {"type": "http.disconnect"}
+
+log = structlog.get_logger("server")
+
+
+class Exchange:
+    """`receive` and `send` are the app's. The connection puts the body in, by `take` and `end`, as it comes.
+
+    `keep_alive` says whether the connection goes on behind the answer, `endless` that the answer is one that goes on
+    until somebody leaves.
+    """
+
+    __slots__ = (
+        "_bodyless",
+        "_chunked",
+        "_connection",
+        "_expects",
+        "_fault",
+        "_head",
+        "_missing",
+        "_pieces",
+        "_size",
+        "_told",
+        "_waiter",
+        "answered",
+        "begun",
+        "endless",
+        "gone",
+        "keep_alive",
+        "scope",
+        "whole",
+    )
+
+    def __init__(self, connection: "Connection", scope: Scope, *, keep_alive: bool, expects: bool = False) -> None:
+        self._connection = connection
+        self.scope = scope
+        self.keep_alive = keep_alive
+        self._expects = expects
+        self._pieces: list[bytes] = []
+        self._size = 0
+        self._told = False
+        self._fault: Problem | None = None
+        self._waiter: asyncio.Future[None] | None = None
+        self._head = b""
+        # The outermost layer of the app makes a GET of HEAD.
+        self._bodyless: bool = scope["method"] == "HEAD"
+        self._chunked = False
+        self._missing: int | None = None
+        self.whole = self.begun = self.answered = self.gone = self.endless = False
+
+    # --- What the connection tells ---
+
+    def take(self, piece: bytes) -> None:
+        """A part of the body has come."""
+        if self.answered:
+            return
+        self._pieces.append(piece)
+        self._size += len(piece)
+        if self._size > ENOUGH:
+            self._connection.flow.pause_reading()
+        self._wake()
+
+    def end(self) -> None:
+        """The body is complete."""
+        self.whole = True
+        self._wake()
+
+    def fail(self, problem: Problem) -> None:
+        """No more of the body comes, or nothing that could be read. Whoever waits for it is told."""
+        self._fault = problem
+        self.keep_alive = False
+        self._wake()
+
+    def leave(self) -> None:
+        """The client has gone."""
+        self.gone = True
+        self._wake()
+
+    def _wake(self) -> None:
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_result(None)
+
+    # --- The app's ends ---
+
+    async def run(self, app: App) -> None:
+        """Has the app answer. An answer that it does not finish ends the connection, so that nobody takes it for one
+        that is whole."""
+        try:
+            await app(self.scope, self.receive, self.send)
+        except ConnectionAbortedError:
+            # The app's way to say just that, which has told the log why.
+            pass
+        except Exception as error:
+            log.error("request failed", **trace(error))
+        finally:
+            if not self.answered and not self.gone:
+                self._connection.break_off(self)
+
+    async def receive(self) -> Message:
+        """ASGI's `http.request`, each with what has come since the last one, and `http.disconnect` after the end.
+
+        Raises what was given to `fail`.
+        """
+        if self._expects:
+            self._expects = False
+            if not self.begun:
+                self._connection.write(CONTINUE)
+        while True:
+            if self.gone or self.answered:
+                return GONE
+            if self._pieces or (self.whole and not self._told):
+                return self._given()
+            if self._fault is not None:
+                raise self._fault
+            self._connection.read_on()
+            self._waiter = asyncio.get_running_loop().create_future()
+            await self._waiter
+
+    def _given(self) -> Message:
+        pieces = self._pieces
+        body = pieces[0] if len(pieces) == 1 else b"".join(pieces)
+        self._pieces, self._size = [], 0
+        self._told = self.whole
+        return {"type": "http.request", "body": body, "more_body": not self.whole}
+
+    async def send(self, message: Message) -> None:
+        """ASGI's `http.response.start` and `http.response.body`. Raises RuntimeError for any other order or length."""
+        if self._connection.flow.write_paused and not self.gone:
+            await self._connection.flow.drain()
+        if self.gone:
+            return
+        if not self.begun:
+            if message["type"] != "http.response.start":
+                raise RuntimeError("an answer begins with its status")
+            self._begin(message)
+        elif self.answered or message["type"] != "http.response.body":
+            raise RuntimeError("an answer has one status and one end")
+        else:
+            self._go_on(message.get("body", b""), more=message.get("more_body", False))
+
+    def _begin(self, message: Message) -> None:
+        self.begun = True
+        self._expects = False
+        status: int = message["status"]
+        fields = message.get("headers", ())
+        parts = [STATUS_LINE[status]]
+        closes = framed = False
+        for name, value in fields:
+            parts += (name, b": ", value, b"\r\n")
+            if name.lower() in FRAMING:
+                closes, framed = self._frame(name.lower(), value, closes, framed)
+        written = len(fields)
+        self._bodyless = self._bodyless or status in (204, 304)
+        if not framed and not self._bodyless:
+            if self.scope["http_version"] == "1.1":
+                self._chunked = True
+                parts.append(CHUNKED)
+                written += 1
+            else:
+                # Only the end of the connection tells where this one ends (RFC 9112 §6.3).
+                self.keep_alive = False
+        if not self.keep_alive and not closes:
+            parts.append(CLOSE)
+            written += 1
+        head = b"".join(parts)
+        # Whoever could put a line break into a value could add fields, or a second answer (RFC 9110 §5.5).
+        if head.count(b"\n") != written + 1 or head.count(b"\r") != written + 1 or b"\0" in head:
+            raise RuntimeError("a line break in a header field")
+        # Sent together with the beginning of the body.
+        self._head = head + self._connection.shared.own_fields
+
+    def _frame(self, name: bytes, value: bytes, closes: bool, framed: bool) -> tuple[bool, bool]:
+        if name == b"content-length":
+            self._missing = int(value)
+            return closes, True
+        if name == b"transfer-encoding":
+            self._chunked = value.lower() == b"chunked"
+            return closes, True
+        if name == b"content-type":
+            self.endless = value.startswith(b"text/event-stream")
+            return closes, framed
+        if b"close" in value.lower():
+            self.keep_alive = False
+            closes = True
+        return closes, framed
+
+    def _go_on(self, body: bytes, *, more: bool) -> None:
+        head, self._head = self._head, b""
+        if self._bodyless:
+            body = b""
+        elif self._chunked:
+            body = b"%x\r\n%b\r\n" % (len(body), body) if body else b""
+            if not more:
+                body += LAST_CHUNK
+        elif self._missing is not None:
+            self._missing -= len(body)
+            if self._missing < 0 or (self._missing and not more):
+                raise RuntimeError("an answer of another length than it says")
+        if data := head + body:
+            self._connection.write(data)
+        if not more:
+            self.answered = True
+            self._wake()
+            self._connection.answered(self)

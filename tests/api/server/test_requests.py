@@ -1,0 +1,222 @@
+"""Requests are read as they come and answered in their order; what is no HTTP, or too much, is answered as well."""
+
+import pytest
+
+from api.server import connection
+from security.ids import is_id
+from tests.api.server.conftest import App
+from tests.api.server.line import HOST, Line, Server, post, request
+
+pytestmark = pytest.mark.anyio
+
+
+async def test_a_request_in_any_pieces_is_one_request(server: Server, app: App) -> None:
+    whole = post(b"a=b&c=d", b"X-Odd:   spaced  ")
+    for size in (1, 7, len(whole)):
+        line = Line(server)
+        for at in range(0, len(whole), size):
+            await line.send(whole[at : at + size])
+        assert (line.statuses, line.body, line.over) == ([200], b"a=b&c=d", False)
+        assert (b"x-odd", b"spaced") in app.heads[-1]
+        assert (line.field("server"), line.field("connection")) == (None, None)
+
+
+async def test_a_connection_serves_one_request_after_the_other(server: Server) -> None:
+    line = Line(server)
+    for number in range(1, 5):
+        await line.send(post(b"%d" % number))
+        assert line.body == b"%d" % number
+    assert (line.statuses, line.over) == ([200] * 4, False)
+
+
+async def test_requests_that_come_together_are_answered_in_their_order(server: Server, app: App) -> None:
+    line = Line(server)
+    await line.send(request(b"/wait") + post(b"second") + request(b"/early"))
+    # None is begun before the one ahead of it is answered: it may rest on what that one does.
+    assert (app.begun, line.wire.paused) == (["/wait"], True)
+    app.gate.set()
+    await line.send(b"")
+    assert app.begun == ["/wait", "/echo", "/early"]
+    assert line.wire.written.index(b"waited") < line.wire.written.index(b"second") < line.wire.written.index(b"early")
+    assert (line.statuses, line.wire.paused, line.over) == ([200] * 3, False, False)
+
+
+async def test_a_packet_full_of_requests_is_not_taken_apart_at_once(server: Server, app: App) -> None:
+    line = Line(server)
+    one, many = request(b"/early"), 3000
+    await line.send(request(b"/wait") + one * many)
+    assert len(line.connection._waiting) < connection.SLICE / len(one) + 2
+    assert line.wire.paused
+    app.gate.set()
+    while len(line.statuses) <= many:
+        await line.send(b"")
+    assert len(app.begun) == 1 + many
+    assert not line.wire.paused
+
+
+async def test_a_body_behind_a_request_that_waits_comes_to_the_right_one(server: Server, app: App) -> None:
+    line = Line(server)
+    body = b"x" * 20_000
+    await line.send(request(b"/wait") + post(body) + request(b"/early"))
+    app.gate.set()
+    for _ in range(5):
+        await line.send(b"")
+    assert line.statuses == [200] * 3
+    assert body in line.wire.written
+
+
+async def test_a_body_in_chunks_is_put_together_and_its_trailer_is_no_head(server: Server, app: App) -> None:
+    line = Line(server)
+    head = request(b"/echo", b"Transfer-Encoding: chunked", method=b"POST")
+    await line.send(head + b"3;name=value\r\nabc\r\n")
+    await line.send(
+        b"2\r\nde\r\n0\r\nAuthorization: Basic eDp5\r\nX-Forwarded-For: 9.9.9.9\r\n\r\n" + request(b"/early")
+    )
+    assert line.statuses == [200, 200]
+    assert b"abcde" in line.wire.written
+    assert app.heads[0] == [(b"host", b"grantlog.test"), (b"transfer-encoding", b"chunked")]
+
+
+@pytest.mark.parametrize(
+    "rest", [b"zz\r\n", b"3\r\nabcd\r\n", b"0\r\nbad trailer\r\n\r\n", b"0\r\nx: " + b"y" * 40_000 + b"\r\n\r\n"]
+)
+async def test_chunks_that_are_none_are_told_to_whoever_reads_them(server: Server, rest: bytes) -> None:
+    line = Line(server)
+    await line.send(request(b"/echo", b"Transfer-Encoding: chunked", method=b"POST"))
+    await line.send(rest)
+    assert line.statuses in ([400], [431])
+    assert (line.field("connection"), line.over) == ("close", True)
+    assert is_id(line.request_id)
+
+
+LONG = b"a" * (connection.FIELDS_LONGEST + 1)
+
+
+@pytest.mark.parametrize(
+    ("sent", "status"),
+    [
+        (b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03", 400),
+        (b"GET\r\n\r\n", 400),
+        (b"GET /early HTTP/9.9\r\n\r\n", 400),
+        (b"GET /early HTTP/1.1\r\nHost grantlog.test\r\n\r\n", 400),
+        (b"GET /early HTTP/1.1\r\n\r\n", 400),
+        (b"GET /\xc3\xa4 HTTP/1.1\r\n" + HOST + b"\r\n", 400),
+        (b"GET /a\0b HTTP/1.1\r\n" + HOST + b"\r\n", 400),
+        (b"OPTIONS * HTTP/1.1\r\n" + HOST + b"\r\n", 400),
+        (request(b"/early", b"Content-Length: 3", b"Transfer-Encoding: chunked", method=b"POST"), 400),
+        (request(b"/early", b"Content-Length: 3", b"Content-Length: 4", method=b"POST"), 400),
+        (request(b"/early", b"Content-Length: -1", method=b"POST"), 400),
+        (request(b"/early", b"X: a\r\n b"), 400),
+        (request(b"/early", b"X: a\0b"), 400),
+        (request(b"/" + LONG), 414),
+        (b"GET /" + LONG * 3, 414),
+        (request(b"/early", b"X: " + LONG), 431),
+        (b"GET /early HTTP/1.1\r\nX: " + LONG * 4, 431),
+        (request(b"/early", *[b"X%d: y" % number for number in range(connection.FIELDS_MOST)]), 431),
+    ],
+)
+async def test_what_cannot_be_read_is_answered_and_ends_the_connection(
+    server: Server, app: App, sent: bytes, status: int
+) -> None:
+    line = Line(server)
+    await line.send(sent)
+    await line.send(request(b"/early"))
+    assert (line.statuses, line.over) == ([status], True)
+    assert line.field("connection") == "close"
+    assert line.field("content-type") == "application/problem+json"
+    assert is_id(line.request_id)
+    assert line.field("x-content-type-options") == "nosniff"
+    assert b'"request_id"' in line.body
+    assert app.begun == []
+
+
+async def test_what_is_just_small_enough_is_served(server: Server) -> None:
+    for sent in (
+        request(b"/early?" + b"a" * (connection.TARGET_LONGEST - 7)),
+        request(b"/early", b"X: " + b"a" * (connection.FIELDS_LONGEST - 30)),
+        request(b"/early", *[b"X%d: y" % number for number in range(connection.FIELDS_MOST - 1)]),
+    ):
+        line = Line(server)
+        await line.send(sent)
+        assert line.statuses == [200]
+
+
+async def test_refusals_speak_as_the_place_does_and_come_in_their_turn(server: Server, app: App) -> None:
+    line = Line(server)
+    await line.send(request(b"/wait") + request(b"/oauth/token", b"X: " + LONG, method=b"POST"))
+    assert line.statuses == []
+    app.gate.set()
+    await line.send(b"")
+    assert line.statuses == [200, 431]
+    assert line.body.startswith(b'{"error":"invalid_request"')
+
+
+async def test_a_body_is_asked_for_when_somebody_wants_it(server: Server, app: App) -> None:
+    line = Line(server)
+    head = request(b"/read_later", b"Content-Length: 2", b"Expect: 100-continue", method=b"POST")
+    await line.send(head)
+    assert line.wire.written == b""
+    app.gate.set()
+    await line.send(b"")
+    assert line.wire.written == b"HTTP/1.1 100 Continue\r\n\r\n"
+    await line.send(b"ok")
+    assert (line.statuses, line.body) == ([100, 200], b"ok")
+    refused = Line(server)
+    await refused.send(request(b"/early", b"Content-Length: 2", b"Expect: 100-continue", method=b"POST"))
+    assert refused.statuses == [200]
+
+
+async def test_no_more_is_read_than_somebody_takes(server: Server, app: App) -> None:
+    line = Line(server)
+    size = 200_000
+    await line.send(request(b"/read_later", b"Content-Length: %d" % size, method=b"POST") + b"x" * 50_000)
+    assert line.wire.is_read()
+    await line.send(b"x" * 50_000)
+    assert not line.wire.is_read()
+    app.gate.set()
+    await line.send(b"")
+    assert line.wire.is_read()
+    await line.send(b"x" * 100_000)
+    assert (line.statuses, len(line.body)) == ([200], size)
+
+
+async def test_another_protocol_is_not_spoken(server: Server) -> None:
+    line = Line(server)
+    await line.send(request(b"/early", b"Connection: Upgrade", b"Upgrade: websocket") + b"\x81\x05hello")
+    assert (line.statuses, line.field("connection"), line.over) == ([200], "close", True)
+
+
+@pytest.mark.parametrize(
+    ("sent", "over"),
+    [
+        (request(b"/early"), False),
+        (request(b"/early", b"Connection: close"), True),
+        (request(b"/early", version=b"1.0"), True),
+        (request(b"/early", b"Connection: keep-alive", version=b"1.0"), True),
+        (b"GET /early HTTP/1.0\r\n\r\n", True),
+        (b"GET http://grantlog.test/early HTTP/1.1\r\n" + HOST + b"\r\n", False),
+        (b"\r\n\r\n" + request(b"/early"), False),
+    ],
+)
+async def test_the_connection_ends_where_the_client_said_so(server: Server, sent: bytes, over: bool) -> None:
+    line = Line(server)
+    await line.send(sent)
+    assert (line.statuses, line.body, line.over) == ([200], b"early", over)
+    assert line.field("connection") == ("close" if over else None)
+
+
+async def test_who_is_refused_may_finish_what_it_sends_and_not_for_ever(server: Server) -> None:
+    line = Line(server)
+    await line.send(request(b"/" + LONG))
+    # An end at once would take the answer away from who is still sending.
+    assert (line.wire.ended, line.wire.is_closing()) == (True, False)
+    await line.send(b"x" * connection.LINGER_BYTES)
+    assert not line.wire.is_cut()
+    await line.send(b"x")
+    assert line.wire.is_cut()
+    other = Line(server)
+    await other.send(request(b"/" + LONG))
+    await server.pass_time(connection.LINGER - 0.1)
+    assert not other.wire.is_cut()
+    await server.pass_time(0.1)
+    assert other.wire.is_cut()
