@@ -8,7 +8,7 @@ from domain.client_secret import SecretIssued
 from domain.decision import Outcome, accept, refuse
 from domain.event import Moment
 from domain.refusal import Conflict, NotFound
-from domain.rules import registration
+from domain.rules import administrative_scope, registration
 from domain.rules.registration import malformed
 
 OWNER_MAXIMUM = 200
@@ -97,8 +97,13 @@ def update(
     ):
         return malformed("token_endpoint_auth_method", "a client stays public or confidential; register another one")
     after = replace(state, **new)
-    refused = _owner(owner) or (
-        registration.refusal(
+    removed = owner is None and state.owner is not None
+    given = owner if isinstance(owner, str) else None
+    if not new and not removed and given is None:
+        return accept()
+    refused = _owner(owner) or _of_dashboard(state, caller_scope)
+    if refused is None and new:
+        refused = registration.refusal(
             after,
             before=state,
             caller_scope=caller_scope,
@@ -106,17 +111,17 @@ def update(
             known_grant_types=known_grant_types,
             issuer=issuer,
         )
-        if new
-        else None
-    )
     if refused:
         return refused
-    removed = owner is None and state.owner is not None
-    given = owner if isinstance(owner, str) else None
-    if not new and not removed and given is None:
-        return accept()
     old = client.Attributes(**{name: getattr(state, name) for name in new})
     return accept(client.Updated(old=old, new=client.Attributes(**new), owner=given, owner_removed=removed))
+
+
+def _of_dashboard(state: client.State, caller_scope: frozenset[str]) -> Outcome | None:
+    """Whoever changes where a dashboard's tokens go could have them: they must be able to give what it may do."""
+    if state.type != "dashboard":
+        return None
+    return administrative_scope.handing_out(state.scope, caller_scope=caller_scope, field="scope")
 
 
 def _owner(owner: str | None | UnsetType) -> Outcome | None:

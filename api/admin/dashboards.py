@@ -4,10 +4,10 @@ from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
 import msgspec
-from litestar import Request, Response, get, put
+from litestar import Request, Response, get, patch, put
 from litestar.openapi.datastructures import ResponseSpec
 from litestar.params import JSONBody
-from msgspec import Meta
+from msgspec import UNSET, Meta, UnsetType
 from sqlalchemy import Connection
 
 from api import in_path
@@ -28,7 +28,7 @@ from api.admin.members import (
 from api.dashboards.secret import vault_name
 from api.idempotency import Reply, carry_out, commanding
 from api.pagination import DEFAULT, After, Limit, Page, decode_cursor
-from api.problems import Clash, Missing
+from api.problems import Clash, Invalid, Missing
 from api.services import Services, services
 from domain import client, client_registration
 from domain.decision import Refusal
@@ -63,15 +63,33 @@ EXAMPLE: dict[str, Any] = {
 MEMBERS = ("client_name", "realm", "allowed_origins", "scope", "access_token_lifetime", "refresh_token_lifetime")
 
 
-class DashboardDefinition(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
-    """What a dashboard shall be; a member that is left out takes its default, also where it was something else."""
+class DashboardChanges(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
+    """A merge patch (RFC 7396): what is left out stays as it is."""
 
-    client_name: ClientName
-    realm: Realm
-    allowed_origins: Origins = []
-    scope: ScopeText = ""
-    access_token_lifetime: AccessLifetime | None = None
-    refresh_token_lifetime: RefreshLifetime | None = None
+    client_name: ClientName | UnsetType = UNSET
+    realm: Realm | UnsetType = UNSET
+    allowed_origins: Origins | UnsetType = UNSET
+    scope: ScopeText | UnsetType = UNSET
+    access_token_lifetime: AccessLifetime | None | UnsetType = UNSET
+    refresh_token_lifetime: RefreshLifetime | None | UnsetType = UNSET
+
+
+class DashboardDefinition(DashboardChanges, forbid_unknown_fields=True, kw_only=True):
+    """What a dashboard shall be. A new one needs a name and a realm; of an existing one what is left out stays.
+
+    What `GET` gives is taken as it is: the other members may be there, and cannot be changed by this.
+    """
+
+    slug: Annotated[str, Meta(max_length=64)] | UnsetType = UNSET
+    client_id: Annotated[str, Meta(max_length=128)] | UnsetType = UNSET
+    login_url: Annotated[str, Meta(max_length=2_048)] | UnsetType = UNSET
+    state: Literal["enabled", "disabled"] | UnsetType = UNSET
+    created_at: Annotated[str, Meta(max_length=64)] | UnsetType = UNSET
+    updated_at: Annotated[str, Meta(max_length=64)] | UnsetType = UNSET
+
+
+FIXED = ("slug", "client_id", "login_url", "state", "created_at")
+"""Members that a definition may repeat, and not change. When it was read may be a while ago."""
 
 
 class DashboardBody(msgspec.Struct, frozen=True, kw_only=True):
@@ -102,13 +120,14 @@ async def put_dashboard(
     request: Request[Any, Any, Any], slug: in_path.Slug, data: JSONBody[DashboardDefinition]
 ) -> Response[DashboardBody]:
     """Origins must be same-site with the issuer, since the cookie is SameSite=Strict. Its secret is made here and stays
-    with the server. A change of realm ends every token so far.
+    with the server. A change of realm ends every token so far. Whoever could not give what it may do changes nothing.
     """
     for _ in range(ATTEMPTS):
         found = await services(request).ledger.look(present.by_slug, slug)
         try:
             if found is None:
                 return await _make(request, slug, data)
+            await _check_fixed(request, slug, data)
             return await _change(request, slug, found.client_id, data)
         except Clash as clash:
             # Somebody made or deleted it in between: look again.
@@ -117,14 +136,46 @@ async def put_dashboard(
     raise Clash("The dashboard is being changed by others. Try again.")
 
 
+@patch(
+    ONE,
+    **commanding("clients:write", example={"allowed_origins": EXAMPLE["allowed_origins"]}, answer=EXAMPLE),
+    tags=TAGS,
+    summary="Change some of a dashboard",
+)
+async def patch_dashboard(
+    request: Request[Any, Any, Any], slug: in_path.Slug, data: JSONBody[DashboardChanges]
+) -> Response[DashboardBody]:
+    """A merge patch (RFC 7396): `null` for a lifetime leaves it to the server's setting."""
+    found = await services(request).ledger.look(present.by_slug, slug)
+    if found is None:
+        raise Missing("There is no such dashboard.")
+    return await _change(request, slug, found.client_id, data)
+
+
+async def _check_fixed(request: Request[Any, Any, Any], slug: str, data: DashboardDefinition) -> None:
+    here = services(request)
+    known = await here.ledger.read(_read, here, slug)
+    for name in FIXED:
+        if getattr(data, name) not in (UNSET, getattr(known, name)):
+            raise Invalid.field(name, "cannot be changed by this; leave it out")
+
+
 async def _make(request: Request[Any, Any, Any], slug: str, data: DashboardDefinition) -> Response[DashboardBody]:
+    for name in ("client_name", "realm"):
+        if getattr(data, name) is UNSET:
+            raise Invalid.field(name, "is required of a new dashboard")
+    for name in FIXED:
+        if getattr(data, name) is not UNSET and (name, data.slug) != ("slug", slug):
+            raise Invalid.field(name, "cannot be chosen; leave it out")
     here = services(request)
     client_id, secret = new_id(), here.format.mint(Kind.CLIENT_SECRET)
     asked = attributes(data)
 
     def under_lock(view: View) -> Mapping[str, Any]:
         taken = view.look(present.by_slug, slug) is not None
-        return circumstances(request, view, asked.scope or ()) | {"slug_taken": taken}
+        return circumstances(request, view, asked.scope if isinstance(asked.scope, tuple) else ()) | {
+            "slug_taken": taken
+        }
 
     def reply(view: View, _: tuple[Recorded, ...]) -> Reply[DashboardBody]:
         here.ledger.vault.put_secret(view.connection, vault_name(client_id), secret.reveal().encode(), view.now)
@@ -136,7 +187,7 @@ async def _make(request: Request[Any, Any, Any], slug: str, data: DashboardDefin
 
 
 async def _change(
-    request: Request[Any, Any, Any], slug: str, client_id: str, data: DashboardDefinition
+    request: Request[Any, Any, Any], slug: str, client_id: str, data: DashboardChanges
 ) -> Response[DashboardBody]:
     here = services(request)
     changes = attributes(data)
@@ -144,7 +195,7 @@ async def _change(
     def under_lock(view: View) -> Mapping[str, Any] | Refusal:
         if not client.alive(view.state(client.stream(client_id))):
             return Refusal(Conflict.NAME_TAKEN)
-        return circumstances(request, view, changes.scope or ())
+        return circumstances(request, view, changes.scope if isinstance(changes.scope, tuple) else ())
 
     command = Command(client.stream(client_id), client_registration.update, {"changes": changes}, under_lock)
     return await carry_out(request, command, reply=lambda view, _: Reply(_read(view.connection, here, slug)))
@@ -193,4 +244,4 @@ def _body(here: Services, row: clients.Client) -> DashboardBody:
     )
 
 
-ROUTES: list[Any] = [put_dashboard, list_dashboards, read_dashboard]
+ROUTES: list[Any] = [put_dashboard, patch_dashboard, list_dashboards, read_dashboard]

@@ -129,3 +129,61 @@ async def test_two_who_make_the_same_dashboard_at_once_make_one(world: World, ad
     assert sorted(answer.status_code for answer in given) == [200, 200, 200, 200, 201]
     assert len({answer.json()["client_id"] for answer in given}) == 1
     assert await world.types_after(before) == ["client.registered", "client.secret_issued"]
+
+
+async def test_what_get_gives_put_takes_and_what_it_does_not_name_stays(world: World, admin: httpx.AsyncClient) -> None:
+    made = ok(await admin.put(PATH, json=definition(world)), 201)
+    before = await world.head()
+    assert ok(await admin.put(PATH, json=made)) == made
+    assert ok(await admin.put(PATH, json={})) == made
+    assert await world.head() == before
+    changed = ok(await admin.put(PATH, json={"client_name": "Stocks"}))
+    assert {name: changed[name] for name in definition(world)} == definition(world, client_name="Stocks")
+    for name in ("slug", "client_id", "login_url", "created_at"):
+        problem(await admin.put(PATH, json=made | {name: "another"}), 400, field=name)
+    problem(await admin.put(PATH, json=made | {"state": "disabled"}), 400, field="state")
+    other = "/admin/dashboards/other"
+    problem(await admin.put(other, json={"realm": "platform"}), 400, field="client_name")
+    problem(await admin.put(other, json={"client_name": "Other"}), 400, field="realm")
+    problem(await admin.put(other, json=made), 400, field="slug")
+    assert await world.types_after(before) == ["client.updated"]
+
+
+async def test_a_merge_patch_changes_some_of_it(world: World, admin: httpx.AsyncClient) -> None:
+    problem(await admin.patch(PATH, json={"client_name": "Stocks"}), 404)
+    ok(await admin.put(PATH, json=definition(world)), 201)
+    changed = ok(await admin.patch(PATH, json={"access_token_lifetime": None, "scope": ""}))
+    assert {name: changed[name] for name in definition(world)} == definition(
+        world, access_token_lifetime=None, scope=""
+    )
+    problem(await admin.patch(PATH, json={"slug": "other"}), 400, field="slug")
+    (updated,) = await world.events("client.updated")
+    assert updated.event.old.scope == ("profile",)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"allowed_origins": []},
+        {"realm": "platform", "scope": ""},
+        {"access_token_lifetime": 60},
+        {"scope": "profile"},
+        {"client_name": "Mine"},
+    ],
+)
+async def test_nobody_changes_a_dashboard_who_could_not_give_what_it_may_do(
+    world: World, admin: httpx.AsyncClient, change: dict[str, Any]
+) -> None:
+    """With an origin of their own they would have an administrator's token."""
+    await world.define_scopes("people:write")
+    able = await administering(world, "clients:read", "clients:write", "people:write")
+    made = ok(await able.put(PATH, json=definition(world, realm="administration", scope="profile people:write")), 201)
+    before = await world.head()
+    for answer in (
+        await admin.put(PATH, json=definition(world, realm="administration", scope="profile people:write") | change),
+        await admin.patch(PATH, json=change),
+        await admin.patch(f"/admin/clients/{made['client_id']}", json=change),
+    ):
+        problem(answer, 403, field="scope")
+    assert await world.head() == before
+    assert ok(await able.patch(PATH, json=change))["client_id"] == made["client_id"]
