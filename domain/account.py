@@ -164,16 +164,26 @@ def change_profile(
     removed: tuple[Personal, ...] = (),
     username_taken: bool = False,
     email_taken: bool = False,
+    role_scopes: Mapping[str, tuple[str, ...]],
+    caller_scope: frozenset[str] | None,
 ) -> Outcome:
     """Changes the names that are given and takes away those `removed`.
 
-    Name only what differs, as what is sealed cannot be compared here. `…_taken` speaks of others in the realm.
+    Name only what differs, as what is sealed cannot be compared here. `…_taken` speaks of others in the realm,
+    `role_scopes` of this person's roles: whoever changes an address of somebody can act as them by it. `caller_scope`
+    is None when people change their own.
     """
     if not alive(state):
         return refuse(NotFound.UNKNOWN)
     gone = tuple(field for field in removed if getattr(state, field) is not None)
+    if not gone and username is None and email is None and name is None:
+        return accept()
+    refused = None
+    if caller_scope is not None:
+        refused = people.acting_as(state.roles, role_scopes=role_scopes, caller_scope=caller_scope, field="roles")
     refused = (
-        people.names_taken(username=username_taken, email=email_taken)
+        refused
+        or people.names_taken(username=username_taken, email=email_taken)
         or people.profile(username=username, email=email, name=name)
         or people.login_names(
             username or (None if "username" in gone else state.username),
@@ -182,8 +192,6 @@ def change_profile(
     )
     if refused:
         return refused
-    if not gone and username is None and email is None and name is None:
-        return accept()
     return accept(ProfileChanged(username=username, email=email, name=name, removed=gone))
 
 
@@ -198,12 +206,14 @@ def change_roles(
 ) -> Outcome:
     """Gives the person these roles in place of theirs.
 
-    `role_scopes` tells those of the new roles that exist in the realm; `leaves_no_administrator` says that this person
-    is an administrator and the only one.
+    `role_scopes` tells those of the person's and the new roles that exist in the realm; `leaves_no_administrator` says
+    that this person is an administrator and the only one. Nobody changes the roles of a person who may do more.
     """
     if not alive(state):
         return refuse(NotFound.UNKNOWN)
     refused = people.roles(roles, before=state.roles, role_scopes=role_scopes, caller_scope=caller_scope)
+    if refused is None and roles != state.roles:
+        refused = people.acting_as(state.roles, role_scopes=role_scopes, caller_scope=caller_scope, field="roles")
     if refused:
         return refused
     if leaves_no_administrator and not people.makes_administrator(roles, role_scopes):

@@ -106,10 +106,19 @@ def put(
     return accept() if old == new else accept(Changed(old=old, new=new))
 
 
-def retire(state: State, *, now: Moment, leaves_no_administrator: bool = False, in_use: bool = False) -> Outcome:
+def retire(
+    state: State,
+    *,
+    now: Moment,
+    caller_scope: frozenset[str],
+    leaves_no_administrator: bool = False,
+    in_use: bool = False,
+) -> Outcome:
     """Ends a role that nobody has: if it came back, nobody shall find that they had kept it. A repeat is refused."""
     if not state.exists:
         return refuse(NotFound.UNKNOWN)
+    if refused := administrative_scope.handing_out(state.scopes, caller_scope=caller_scope, field="scopes"):
+        return refused
     if leaves_no_administrator:
         return refuse(Conflict.LAST_ADMINISTRATOR, detail="nobody would be left who can make administrators")
     if in_use:
@@ -141,9 +150,10 @@ def _refusal(
             detail="administrative scopes are for roles of the realm administration",
             field="scopes",
         )
-    # A role that becomes a default goes to people whom others will make: its scopes are given anew.
-    given = scopes if default and not state.default else [scope for scope in scopes if scope not in state.scopes]
-    return administrative_scope.handing_out(given, caller_scope=caller_scope, field="scopes")
+    if state.exists and (state.scopes, state.default) == (scopes, default):
+        return None
+    # What is taken away counts as well: nobody narrows people who may do more than they.
+    return administrative_scope.handing_out((*scopes, *state.scopes), caller_scope=caller_scope, field="scopes")
 
 
 # Fold -------------------------------------------------------------------------------------------------------------

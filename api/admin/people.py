@@ -142,7 +142,9 @@ async def read_person(request: Request[Any, Any, Any], account_id: in_path.Accou
 async def change_person(
     request: Request[Any, Any, Any], account_id: in_path.AccountId, data: JSONBody[PersonChanges]
 ) -> Response[PersonBody]:
-    """A merge patch (RFC 7396), all of it or nothing. The last enabled administrator stays one."""
+    """A merge patch (RFC 7396), all of it or nothing. Nobody changes a person who may do more than they may give. The
+    last enabled administrator stays one.
+    """
     here = services(request)
     stream = account.stream(account_id)
 
@@ -151,10 +153,13 @@ async def change_person(
             return refused
         given = {"username": data.username, "email": data.email, "name": data.name}
         changed, removed = new_names(here, view, account_id, given)
-        realm = view.state(stream).realm
+        state: account.State = view.state(stream)
+        realm = state.realm
         return (
             changed
             | {"removed": removed}
+            | role_facts(request, view, realm, state.roles)
+            | ({"caller_scope": None} if caller(request).account_id == account_id else {})
             | taken(
                 here,
                 view,
@@ -171,7 +176,9 @@ async def change_person(
 
         def roles(view: View) -> Mapping[str, Any]:
             last = view.look(people.is_last_administrator, account_id)
-            return {"leaves_no_administrator": last} | role_facts(request, view, view.state(stream).realm, given)
+            state: account.State = view.state(stream)
+            concerned = tuple(dict.fromkeys((*state.roles, *given)))
+            return {"leaves_no_administrator": last} | role_facts(request, view, state.realm, concerned)
 
         commands.append(Command(stream, account.change_roles, {"roles": given}, roles))
     return await carry_out(request, *commands, reply=lambda view, _: _now(request, view, account_id))

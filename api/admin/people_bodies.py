@@ -169,9 +169,9 @@ def taken(
 
 
 def role_facts(request: Request[Any, Any, Any], view: View, realm: str, given: Sequence[str]) -> dict[str, Any]:
-    """What the roles allow, and what the caller may give."""
+    """What the roles allow, and what the caller may give. Of more roles than are allowed, the first."""
     return {
-        "role_scopes": view.look(roles.role_scopes, realm, given[: people.ROLES_MAXIMUM]),
+        "role_scopes": view.look(roles.role_scopes, realm, given[: 2 * people.ROLES_MAXIMUM]),
         "caller_scope": held(services(request), view, caller(request)) or frozenset(),
     }
 

@@ -87,8 +87,8 @@ async def read_role(request: Request[Any, Any, Any], realm: in_path.Realm, name:
 async def put_role(
     request: Request[Any, Any, Any], realm: in_path.Realm, name: in_path.RoleName, data: JSONBody[RoleDefinition]
 ) -> Response[RoleBody]:
-    """Nobody can put an administrative scope into a role that they lack themselves. Who can make administrators by this
-    role alone keeps it.
+    """Nobody changes a role that holds an administrative scope which they lack, or gives it one. Who can make
+    administrators by this role alone keeps it.
     """
     here = services(request)
     for field, given, meant in (("realm", data.realm, realm), ("name", data.name, name)):
@@ -119,6 +119,7 @@ async def retire_role(request: Request[Any, Any, Any], realm: in_path.Realm, nam
 
     def under_lock(view: View) -> Mapping[str, Any]:
         return {
+            "caller_scope": held(services(request), view, caller(request)) or frozenset(),
             "leaves_no_administrator": view.look(people.is_last_administrators_role, realm, name),
             "in_use": view.look(people.having_role, realm, name),
         }

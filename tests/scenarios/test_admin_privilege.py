@@ -155,7 +155,16 @@ async def test_no_route_of_people_and_roles_hands_out_a_scope_that_the_caller_la
     assert await world.head() == before
     await world.define_role("administration", "keeper", "keys:write", default=True)
     await refused(await lesser.post("/admin/people", json=person | {"username": "x"}))
-    ok(await lesser.patch(f"/admin/people/{keeper.account_id}", json={"name": "Eva"}))
+    before = await world.head()
+    for change in ({"name": "Eva"}, {"email": "mine@example.test"}, {"username": None, "email": "a@example.test"}):
+        await refused(await lesser.patch(f"/admin/people/{keeper.account_id}", json=change))
+    await refused(await lesser.patch(f"/admin/people/{keeper.account_id}", json={"roles": []}))
+    await refused(await lesser.put(f"{roles}/keeper", json={"scopes": []}))
+    await refused(await lesser.put(f"{roles}/keeper", json={"scopes": ["keys:write"], "default": False}))
+    await world.define_role("administration", "unused", "keys:write")
+    await refused(await lesser.delete(f"{roles}/unused"))
+    assert await world.types_after(before) == ["role.defined"]
+    ok(await lesser.patch(f"/admin/people/{ada['id']}", json={"name": "Ada", "roles": []}))
 
 
 async def test_people_change_their_own_password_and_keep_the_grant_that_did(world: World) -> None:
