@@ -84,9 +84,10 @@ def _consent(asked: AuthorizationRequest, used: BrowserSession, shown: tuple[str
     def under_lock(view: View) -> dict[str, Any] | Refusal:
         if not still_live(view, used):
             return Refusal(AccessDenied.ACCOUNT)
-        return {"scope": shown, "within": view.state(client.stream(asked.client.client_id)).scope}
+        state: client.State = view.state(client.stream(asked.client.client_id))
+        return {"within": state.scope, "registered": state.redirect_uris}
 
-    return Command(stream, consent.give, {}, under_lock)
+    return Command(stream, consent.give, {"scope": shown, "redirect_uri": asked.redirect_uri}, under_lock)
 
 
 def _issue(here: Services, asked: AuthorizationRequest, used: BrowserSession, code: Secret) -> Command:

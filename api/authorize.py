@@ -70,7 +70,7 @@ async def _answer(here: Services, scope: Scope, asked: AuthorizationRequest, use
         return error_answer(here, asked, used, oauth_errors.InvalidScope())
     before = await consented(here, asked, used)
     # HEAD is safe (RFC 9110 §9.2.1) and gets no code: it is answered as if the person had still to be asked.
-    if consent.covers(before, granted) and not asked.asks_each_time and not arrival(scope).head:
+    if consent.covers(before, granted, asked.redirect_uri) and not asked.asks_each_time and not arrival(scope).head:
         return await approve(here, scope, asked, used, None)
     return await consent_page(here, asked, used, granted, before)
 

@@ -22,6 +22,7 @@ SERVICES = 20
 SHOPS = 5
 PEOPLE = 200
 SCOPES = ("catalog:read", "orders:write")
+CALLBACK = "https://shop.example/callback"
 BY = Origin(Actor("system", None, {"user": "bench"}))
 ROLE = "shopper"
 
@@ -62,7 +63,7 @@ async def found(settings: Settings, keyring: Keyring, now: Moment) -> Parties:
         facts: dict[str, Any] = {"realm": "platform", "name": ROLE, "scopes": SCOPES, "default": True}
         facts |= {"caller_scope": ADMINISTRATIVE_SCOPES, "known_scopes": frozenset(SCOPES)}
         await _execute(ledger, Command(role.stream("platform", ROLE), role.put, facts))
-        allowed = {"scope": SCOPES, "within": SCOPES}
+        allowed = {"scope": SCOPES, "redirect_uri": CALLBACK, "within": SCOPES, "registered": (CALLBACK,)}
         # At the same time, so that they share transactions.
         people = list(await asyncio.gather(*(_person(ledger, number) for number in range(PEOPLE))))
         await asyncio.gather(
@@ -83,7 +84,7 @@ async def _client(ledger: Ledger, settings: Settings, number: int, grant_types: 
         client_name=f"Made {number}",
         scope=SCOPES,
         grant_types=grant_types,
-        redirect_uris=("https://shop.example/callback",) if "authorization_code" in grant_types else (),
+        redirect_uris=(CALLBACK,) if "authorization_code" in grant_types else (),
     )
     await _execute(ledger, registration(client_id, attributes, secret, settings.issuer))
     state: client.State = await ledger.state(client.stream(client_id))

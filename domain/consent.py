@@ -1,5 +1,7 @@
 """What a person has allowed a client. Stream `consent:<account_id>:<client_id>`."""
 
+from collections.abc import Sequence
+
 import msgspec
 from msgspec.structs import replace
 
@@ -7,6 +9,7 @@ from domain.decision import Outcome, accept, refuse
 from domain.event import Event, Moment, Recorded
 from domain.refusal import NotFound
 from domain.rules import grouping
+from domain.rules import redirect_uri as uris
 
 
 def stream(account_id: str, client_id: str) -> str:
@@ -18,23 +21,27 @@ def stream(account_id: str, client_id: str) -> str:
 
 
 class Given(Event, frozen=True, kw_only=True):
-    """The person allowed the client this scope."""
+    """The person allowed the client this scope, at `origins`: those of the redirect URIs that it was given for."""
 
     type = "consent.given"
 
     scope: tuple[str, ...]
+    origins: tuple[str, ...] = ()
 
 
 class Extended(Event, frozen=True, kw_only=True):
-    """The person allowed more than before: `added` to what stood, `scope` being the whole now.
+    """The person allowed more than before, `added` to what stood, or the same at one more of the `origins`.
 
-    What stood and is not in it any more is what the client had lost meanwhile.
+    `scope` and `origins` are the whole now.
+
+    What stood and is not in them any more is what the client had lost meanwhile.
     """
 
     type = "consent.extended"
 
     added: tuple[str, ...]
     scope: tuple[str, ...]
+    origins: tuple[str, ...] = ()
 
 
 class Denied(Event, frozen=True, kw_only=True):
@@ -66,6 +73,7 @@ class State(msgspec.Struct, frozen=True):
     scope: tuple[str, ...] = ()
     cutoff: int = 0
     given: bool = False
+    origins: tuple[str, ...] = ()
 
 
 INITIAL = State()
@@ -73,17 +81,31 @@ INITIAL = State()
 # Verbs ------------------------------------------------------------------------------------------------------------
 
 
-def give(state: State, *, now: Moment, scope: tuple[str, ...], within: tuple[str, ...]) -> Outcome:
-    """Allows this scope as well. What was allowed already is no news.
+def give(
+    state: State,
+    *,
+    now: Moment,
+    scope: tuple[str, ...],
+    redirect_uri: str,
+    within: tuple[str, ...],
+    registered: Sequence[str],
+) -> Outcome:
+    """Allows this scope as well, for whoever gets the answer at `redirect_uri`. What was allowed already is no news.
 
-    With something new, what the client can no longer ask for is forgotten: `within` is all that it may have. So no
-    consent grows longer than what a client may register, and what the client is given anew is asked for anew.
+    With something new, what the client can no longer ask for is forgotten: `within` is all that it may have, and
+    `registered` are its redirect URIs. So no consent grows longer than what a client may register, and what the client
+    is given anew is asked for anew.
     """
+    origin = uris.origin(redirect_uri)
     if not state.given:
-        return accept(Given(scope=scope))
+        return accept(Given(scope=scope, origins=(origin,)))
+    if covers(state, scope, redirect_uri):
+        return accept()
     added = tuple(name for name in scope if name not in state.scope)
     kept = (name for name in state.scope if name in within)
-    return accept(Extended(added=added, scope=(*kept, *added))) if added else accept()
+    known = {uris.origin(uri) for uri in registered}
+    origins = dict.fromkeys((*(each for each in state.origins if each in known), origin))
+    return accept(Extended(added=added, scope=(*kept, *added), origins=tuple(origins)))
 
 
 def deny(state: State, *, now: Moment, scope: tuple[str, ...], count: int = 1, window_seconds: int = 0) -> Outcome:
@@ -100,9 +122,9 @@ def withdraw(state: State, *, now: Moment) -> Outcome:
     return accept() if state.cutoff else refuse(NotFound.UNKNOWN)
 
 
-def covers(state: State, scope: tuple[str, ...]) -> bool:
-    """Whether the person need not be asked again."""
-    return state.given and set(scope) <= set(state.scope)
+def covers(state: State, scope: tuple[str, ...], redirect_uri: str) -> bool:
+    """Whether the person need not be asked again: not for more, and not for somebody else who would receive it."""
+    return state.given and set(scope) <= set(state.scope) and uris.origin(redirect_uri) in state.origins
 
 
 # Fold -------------------------------------------------------------------------------------------------------------
@@ -111,10 +133,10 @@ def covers(state: State, scope: tuple[str, ...]) -> bool:
 def evolve(state: State, recorded: Recorded) -> State:
     """The consent after one more event."""
     match recorded.event:
-        case Given(scope=scope):
-            return replace(state, scope=scope, given=True)
-        case Extended(scope=scope):
-            return replace(state, scope=scope)
+        case Given(scope=scope, origins=origins):
+            return replace(state, scope=scope, given=True, origins=origins)
+        case Extended(scope=scope, origins=origins):
+            return replace(state, scope=scope, origins=origins)
         case Withdrawn():
             return State((), recorded.position, False)
         case Denied():

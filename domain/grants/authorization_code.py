@@ -49,7 +49,7 @@ def issue_code(
     granted = scope.granted(asked, within=parties.client.scope, known=parties.known, roles=parties.roles)
     if isinstance(granted, Reason):
         return refuse(granted, field="scope")
-    if parties.consent is None or not consent.covers(parties.consent, granted):
+    if parties.consent is None or not consent.covers(parties.consent, granted, target):
         return refuse(AccessDenied.CONSENT)
     return accept(
         CodeIssued(

@@ -78,6 +78,21 @@ def chosen(registered: Sequence[str], presented: str | None) -> str | None:
     return presented if any(matches(uri, presented) for uri in registered) else None
 
 
+def origin(uri: str) -> str:
+    """Who receives what is sent there (RFC 6454 §4): scheme, host and port, or a private scheme alone.
+
+    The port of a loopback URI is another one each time (RFC 8252 §7.3).
+    """
+    parts = urlsplit(uri)
+    if parts.scheme not in ("https", "http"):
+        return f"{parts.scheme}:"
+    host = (parts.hostname or "").lower()
+    host = f"[{host}]" if ":" in host else host
+    if parts.scheme == "http" or parts.port in (None, 443):
+        return f"{parts.scheme}://{host}"
+    return f"{parts.scheme}://{host}:{parts.port}"
+
+
 def private_or_loopback(uri: str) -> bool:
     """Whether any program on the machine could receive it, so that consent is asked each time (RFC 8252 §8.6)."""
     parts = urlsplit(uri)

@@ -13,7 +13,7 @@ from domain.decision import Outcome
 from domain.event import ANONYMOUS, SECOND, Event, Moment, Recorded
 from domain.grants import authorization_code, client_credentials, password, refresh_token
 from domain.grants.facts import Lifetimes, Minted, Parties, Request
-from domain.rules import pkce
+from domain.rules import pkce, redirect_uri
 
 DAY = 86_400
 START: Moment = 1_750_000_000 * SECOND
@@ -53,7 +53,7 @@ PUBLIC = replace(
 )
 PAUL = account.State(exists=True, account_id="paul", realm="platform", roles=("member",), enabled=True)
 MEMBER = role.State(exists=True, realm="platform", name="member", scopes=("profile", "catalog:read"))
-CONSENTED = consent.State(scope=("profile", "catalog:read"), given=True)
+CONSENTED = consent.State(scope=("profile", "catalog:read"), given=True, origins=(redirect_uri.origin(CALLBACK),))
 
 
 def parties(of: client.State = THIRD_PARTY, **changes: Any) -> Parties:

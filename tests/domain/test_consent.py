@@ -1,5 +1,9 @@
 """Consent: given, extended, denied, withdrawn."""
 
+from typing import Any
+
+import pytest
+
 from domain import consent as consent_page
 from domain.consent import Denied, Extended, Given, Withdrawn
 from domain.refusal import NotFound
@@ -12,29 +16,60 @@ def after(*events):
     return given(consent, "consent:a1:c1", *events)
 
 
-GIVEN = Given(scope=("profile",))
+SHOP = "https://shop.example/callback"
+OTHER = "https://shop.example:8443/callback"
+ORIGINS = ("https://shop.example",)
+GIVEN = Given(scope=("profile",), origins=ORIGINS)
 ALL = ("profile", "catalog:read")
+ASKED: dict[str, Any] = {"now": NOW, "redirect_uri": SHOP, "within": ALL, "registered": (SHOP, OTHER)}
 
 
 def test_consent_is_given_and_covers_what_was_asked() -> None:
-    assert consent.give(consent.INITIAL, now=NOW, scope=("profile",), within=ALL).events == (GIVEN,)
-    assert consent.covers(after(GIVEN), ("profile",))
-    assert not consent.covers(after(GIVEN), ("profile", "catalog:read"))
-    assert not consent.covers(consent.INITIAL, ())
+    assert consent.give(consent.INITIAL, scope=("profile",), **ASKED).events == (GIVEN,)
+    assert consent.covers(after(GIVEN), ("profile",), SHOP)
+    assert consent.covers(after(GIVEN), ("profile",), "https://SHOP.example:443/elsewhere")
+    assert not consent.covers(after(GIVEN), ("profile", "catalog:read"), SHOP)
+    assert not consent.covers(consent.INITIAL, (), SHOP)
 
 
 def test_more_extends_it_and_less_changes_nothing() -> None:
-    outcome = consent.give(after(GIVEN), now=NOW, scope=("catalog:read",), within=ALL)
-    assert outcome.events == (Extended(added=("catalog:read",), scope=("profile", "catalog:read")),)
-    assert after(GIVEN, *outcome.events).scope == ("profile", "catalog:read")
-    assert consent.give(after(GIVEN), now=NOW, scope=("profile",), within=ALL).events == ()
+    outcome = consent.give(after(GIVEN), scope=("catalog:read",), **ASKED)
+    whole = ("profile", "catalog:read")
+    assert outcome.events == (Extended(added=("catalog:read",), scope=whole, origins=ORIGINS),)
+    assert after(GIVEN, *outcome.events).scope == whole
+    assert consent.give(after(GIVEN), scope=("profile",), **ASKED).events == ()
+
+
+@pytest.mark.parametrize(
+    ("uri", "origin"),
+    [
+        (OTHER, "https://shop.example:8443"),
+        ("https://evil.example/callback", "https://evil.example"),
+        ("http://127.0.0.1:8401/callback", "http://127.0.0.1"),
+        ("http://[::1]/callback", "http://[::1]"),
+        ("com.example.shop:/callback", "com.example.shop:"),
+    ],
+)
+def test_it_is_for_the_origin_that_it_was_given_for(uri: str, origin: str) -> None:
+    assert not consent.covers(after(GIVEN), ("profile",), uri)
+    outcome = consent.give(after(GIVEN), scope=("profile",), **ASKED | {"redirect_uri": uri})
+    assert outcome.events == (Extended(added=(), scope=("profile",), origins=(*ORIGINS, origin)),)
+    both = after(GIVEN, *outcome.events)
+    assert consent.covers(both, ("profile",), uri)
+    assert consent.covers(both, ("profile",), SHOP)
+
+
+def test_an_origin_that_the_client_has_lost_is_forgotten_with_the_next_extension() -> None:
+    asked = ASKED | {"redirect_uri": OTHER, "registered": (OTHER,)}
+    outcome = consent.give(after(GIVEN), scope=("profile",), **asked)
+    assert not consent.covers(after(GIVEN, *outcome.events), ("profile",), SHOP)
 
 
 def test_what_the_client_has_lost_meanwhile_is_forgotten_with_the_next_extension() -> None:
-    outcome = consent.give(after(GIVEN), now=NOW, scope=("catalog:read",), within=("catalog:read",))
-    assert outcome.events == (Extended(added=("catalog:read",), scope=("catalog:read",)),)
-    assert not consent.covers(after(GIVEN, *outcome.events), ("profile",))
-    assert consent.give(after(GIVEN), now=NOW, scope=("profile",), within=()).events == ()
+    outcome = consent.give(after(GIVEN), scope=("catalog:read",), **ASKED | {"within": ("catalog:read",)})
+    assert outcome.events == (Extended(added=("catalog:read",), scope=("catalog:read",), origins=ORIGINS),)
+    assert not consent.covers(after(GIVEN, *outcome.events), ("profile",), SHOP)
+    assert consent.give(after(GIVEN), scope=("profile",), **ASKED | {"within": ()}).events == ()
 
 
 def test_a_denial_is_a_fact_and_takes_nothing_back() -> None:

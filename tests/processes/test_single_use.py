@@ -41,7 +41,12 @@ async def issue_code(world: World, client: Client, person: Person) -> tuple[str,
         Command(
             consent.stream(person.account_id, client.client_id),
             consent.give,
-            {"scope": ("profile",), "within": ("profile",)},
+            {
+                "scope": ("profile",),
+                "redirect_uri": client.redirect_uri,
+                "within": ("profile",),
+                "registered": (client.redirect_uri,),
+            },
         ),
         Command(
             f"grant:{grant_id}",

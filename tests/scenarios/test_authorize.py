@@ -4,7 +4,8 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from domain import role
+from domain import client, client_registration, role
+from domain.grants import GRANTS
 from domain.rules.administrative_scope import ADMINISTRATIVE_SCOPES
 from eventstore.commands import Command
 from tests.scenarios.asking import APPROVE, AUTHORIZE, CONSENT, DENY, SIGN_IN, SIGN_OUT, STATE, Scene, error_of
@@ -112,6 +113,25 @@ async def test_a_single_redirect_uri_may_be_left_out_and_of_two_one_must_be_name
     two = await scene.world.register_client(redirect_uris=("https://a.example/", "https://b.example/"))
     assert (await browser.open(scene.address(two, redirect_uri=None))).status == 400
     assert (await browser.open(scene.address(two, redirect_uri=""))).status == 400
+
+
+async def test_a_consent_is_for_whom_it_was_given_and_another_origin_asks_again(scene: Scene) -> None:
+    elsewhere = "https://elsewhere.example/callback"
+    browser = await scene.signed_in()
+    await scene.approved(browser, scene.address())
+    assert (await browser.open(scene.address())).parameters.keys() == {"code", "state", "iss"}
+    changes = client.Attributes(redirect_uris=(scene.shop.redirect_uri, elsewhere))
+    facts = {"changes": changes, "caller_scope": ADMINISTRATIVE_SCOPES, "known_scopes": frozenset[str]()}
+    facts |= {"known_grant_types": frozenset(GRANTS), "issuer": scene.world.settings.issuer}
+    await scene.world.execute(Command(client.stream(scene.shop.client_id), client_registration.update, facts))
+    page = await browser.open(scene.address(redirect_uri=elsewhere))
+    assert page.form(CONSENT).buttons == [APPROVE, DENY]
+    page = await browser.press(page, CONSENT, APPROVE)
+    assert page.location.startswith(elsewhere)
+    (extended,) = await scene.world.events("consent.extended")
+    assert (extended.event.added, extended.event.origins) == ((), ("https://shop.example", "https://elsewhere.example"))
+    for uri in (scene.shop.redirect_uri, elsewhere):
+        assert (await browser.open(scene.address(redirect_uri=uri))).parameters.keys() == {"code", "state", "iss"}
 
 
 async def test_a_given_consent_is_remembered_and_more_is_asked_for_anew(scene: Scene) -> None:
