@@ -54,24 +54,25 @@ class Rule(Protocol):
 class Bucket(msgspec.Struct, frozen=True):
     """`burst` attempts at once, and one more after every `interval`.
 
-    The cell's moment is when the bucket is full again, so a stored moment is all the state there is. One that is
-    further away than any failure puts it comes from another clock than this one, and counts as none.
+    The cell's moment is when the bucket is full again, so a stored moment is all the state there is. An empty bucket
+    gets no emptier, whoever fails at once. A moment that lies more than an interval beyond comes from another clock
+    than this one, and counts as none.
     """
 
     burst: int
     interval: int
 
     def _full_at(self, cell: Cell, now: Moment) -> Moment:
-        emptiest = now + self.burst * self.interval
-        if cell.moment > emptiest + self.interval:
-            return now
-        return min(max(cell.moment, now), emptiest)
+        return now if cell.moment > self._emptiest(now) + self.interval else max(cell.moment, now)
+
+    def _emptiest(self, now: Moment) -> Moment:
+        return now + self.burst * self.interval
 
     def wait(self, cell: Cell, now: Moment) -> int:
         return max(0, self._full_at(cell, now) - (self.burst - 1) * self.interval - now)
 
     def take(self, cell: Cell, now: Moment) -> Cell:
-        return Cell(self._full_at(cell, now) + self.interval, 0)
+        return Cell(min(self._full_at(cell, now) + self.interval, self._emptiest(now)), 0)
 
     def give_back(self, cell: Cell) -> Cell:
         return Cell(cell.moment - self.interval, 0)
