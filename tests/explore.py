@@ -13,15 +13,22 @@ import sys
 import time
 from collections.abc import Sequence
 
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 
 FIXED, EXPLORING = "fixed", "exploring"
+
+_MACHINE = [HealthCheck.too_slow]
+"""How long examples take says how busy the machine is."""
+
+ONE_FIXTURE_FOR_ALL = [*_MACHINE, HealthCheck.function_scoped_fixture]
+"""For properties whose examples share what a fixture made, and are no worse for it."""
 
 
 def register_profiles() -> None:
     """Makes the profiles known to Hypothesis and loads that of `make test`."""
-    settings.register_profile(FIXED, deadline=None, derandomize=True, print_blob=True)
-    settings.register_profile(EXPLORING, deadline=None, derandomize=False, print_blob=True)
+    both = settings(deadline=None, print_blob=True, suppress_health_check=_MACHINE)
+    settings.register_profile(FIXED, both, derandomize=True)
+    settings.register_profile(EXPLORING, both, derandomize=False)
     settings.load_profile(FIXED)
 
 

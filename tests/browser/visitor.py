@@ -14,7 +14,7 @@ from tests.browser.demonstration import Demo, Person
 REFUSED = re.compile(r"Failed to load resource: the server responded with a status of (\d+)")
 """What Chromium itself says about every answer of 400 and above."""
 
-PATIENCE = 30_000
+PATIENCE = 60_000
 """Milliseconds. Far more than any step takes; a machine that is busy with other tests needs a multiple of it."""
 
 TABS = 30

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from sqlalchemy import Connection, Engine, create_engine, delete, select, text
 
@@ -17,6 +17,7 @@ from projections.event_names import Kind
 from projections.schema import metadata
 from tests.databases import BACKENDS, Databases
 from tests.eventstore.plans import plan_of
+from tests.explore import ONE_FIXTURE_FOR_ALL
 
 HEAD = 60
 KEYS = (b"a", b"b", b"c")
@@ -60,7 +61,7 @@ def follow(connection: Connection, log: list[frozenset[Name]], steps: list[int])
         done, turn = done + size, turn + 1
 
 
-@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=60, suppress_health_check=ONE_FIXTURE_FOR_ALL)
 @given(
     log=st.lists(st.frozensets(names, max_size=6), max_size=HEAD),
     filters=st.lists(st.lists(names, min_size=1, max_size=3, unique=True), max_size=3),
@@ -96,7 +97,7 @@ def test_a_search_finds_what_looking_at_every_event_finds(
         connection.rollback()
 
 
-@settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=40, suppress_health_check=ONE_FIXTURE_FOR_ALL)
 @given(
     log=st.lists(st.frozensets(names, max_size=6), max_size=HEAD),
     steps=st.lists(st.integers(1, HEAD), min_size=1, max_size=4),

@@ -96,7 +96,7 @@ async def test_an_event_loop_that_is_busy_does_not_keep_the_lock_from_others(
             await asyncio.sleep(0)
     # From here on the loop does nothing but this, until what was asked is done without it.
     with closing(sqlite3.connect(make_url(sqlite_url).database or "")) as watching:
-        end = monotonic() + 30
+        end = monotonic() + 60
         while not (found := watching.execute("SELECT position FROM log_head").fetchone()[0]) and monotonic() < end:
             pass
     assert found == 2

@@ -10,6 +10,7 @@ import pytest
 
 from tests.processes.conftest import Start
 from tests.scenarios.world import World
+from tests.started import PATIENCE
 
 REQUESTS = 40
 LIVE = 'grantlog_requests_total{method="GET",route="/health/live",status="2xx"}'
@@ -48,7 +49,7 @@ async def test_the_numbers_of_two_workers_are_told_together(world: World, start:
     await _reaches(served.base, REQUESTS)
     # Whatever a worker had written counts on after its end.
     os.kill(_workers(served.process.pid)[0], signal.SIGKILL)
-    for _ in range(REQUESTS):
+    for _ in range(PATIENCE * 10):
         try:
             counted = await _counted(served.base)
             break

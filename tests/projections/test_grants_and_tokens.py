@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
 from sqlalchemy import Connection, Engine, create_engine, delete, func, insert, select, update
@@ -35,6 +35,7 @@ from tests.domain.story import (
     digest,
     parties,
 )
+from tests.explore import ONE_FIXTURE_FOR_ALL
 from tests.projections.settled import settle
 
 KEYRING = parse_keyring(new_master_key())
@@ -347,7 +348,7 @@ def expected(state, name, now, lifetime, token):
     return validity.reason(validity.Standing(judged, "g1", dashboard, person, state.ended_at), now)
 
 
-@settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=40, suppress_health_check=ONE_FIXTURE_FOR_ALL)
 @given(st.lists(st.tuples(st.integers(0, 12), st.integers(0, 3), st.booleans()), max_size=12))
 def test_rows_and_folds_agree_however_a_chain_went(engine, steps):
     by = parties(DASHBOARD, consent=consent.INITIAL)

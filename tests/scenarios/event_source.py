@@ -7,7 +7,7 @@ from typing import Any, NamedTuple, Self
 
 from tests.scenarios.world import ADDRESS, World
 
-WITHIN = 20
+WITHIN = 60
 """Seconds until a test gives a message up."""
 
 

@@ -8,7 +8,7 @@ from urllib.parse import unquote
 
 Headers = Iterable[tuple[bytes, bytes]]
 
-WITHIN = 30
+WITHIN = 60
 """Seconds until an answer that does not end is given up."""
 
 

@@ -7,13 +7,14 @@ from typing import Any, NamedTuple
 
 import httpx
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from domain import account, account_sign_in, client, client_secret, consent
 from eventstore.commands import Command
 from security.clock import format_rfc3339
 from security.tokens import digest
+from tests.explore import ONE_FIXTURE_FOR_ALL
 from tests.scenarios.administration import administering, ok
 from tests.scenarios.asking import Scene
 from tests.scenarios.histories import Past, lived, rotate
@@ -157,7 +158,7 @@ RARE: dict[str, Callable[[History], Awaitable[None]]] = {
 WAITS = (0, 0.000001, 5, 31, 599, 700)
 
 
-@settings(max_examples=8, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=8, suppress_health_check=ONE_FIXTURE_FOR_ALL)
 @given(
     steps=st.lists(st.sampled_from(sorted(STEPS)), min_size=4, max_size=10),
     last=st.sampled_from([None, *sorted(RARE)]),

@@ -5,7 +5,7 @@ from random import Random
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from domain import account, client, cut_off
@@ -16,6 +16,7 @@ from projections import blast_radius
 from projections.blast_radius import Derived
 from security.clock import SECOND
 from security.tokens import digest
+from tests.explore import ONE_FIXTURE_FOR_ALL
 from tests.scenarios.administration import administering
 from tests.scenarios.asking import Scene
 from tests.scenarios.histories import lived
@@ -139,7 +140,7 @@ async def test_a_predecessor_goes_on_whose_successor_was_cut_off(
     await compare(history)
 
 
-@settings(max_examples=12, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=12, suppress_health_check=ONE_FIXTURE_FOR_ALL)
 @given(seed=st.integers(0, 2**32))
 async def test_counts_are_what_every_token_says(scene: Scene, seed: int) -> None:
     chance = Random(seed)  # noqa: S311 - a reproducible history, no secret

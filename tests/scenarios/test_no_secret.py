@@ -17,9 +17,11 @@ from api.log_lines import configure
 from api.notifications.delivering import Notifier
 from eventstore import carrying
 from eventstore.engines import snapshot
+from eventstore.mapper import authenticate
 from projections import outbox
 from security.clock import ManualClock, SystemClock
 from security.keyring import Keyring
+from security.vault import Vault
 from tests.databases import BACKENDS, Databases
 from tests.notifications.receiver import SECRET, Receiver, receiving
 from tests.scenarios.administration import EVERYTHING
@@ -108,7 +110,7 @@ async def play(url: str, directory: Path, keyring: Keyring, log: io.StringIO, or
         assert {each["type"] for each in receiver.taken} >= {"incident.contained", "client.secret_expired_used"}
         sent = json.dumps([receiver.taken, receiver.requests]).encode()
         assert [value for value in watch.secrets | watch.personal if holds(sent, value)] == []
-    search_carried(url, watch)
+    search_carried(url, watch, keyring)
 
 
 def telling(directory: Path, receiver: Receiver) -> dict[str, Any]:
@@ -135,10 +137,11 @@ async def told(world: World) -> None:
             await asyncio.sleep(0)
 
 
-def search_carried(url: str, watch: Watch) -> None:
+def search_carried(url: str, watch: Watch, keyring: Keyring) -> None:
     """The file in which a log is carried to another database."""
     file = io.BytesIO()
     with snapshot(url) as connection:
+        authenticate(connection, Vault(keyring))
         carrying.write(connection, file)
     content = file.getvalue()
     assert content

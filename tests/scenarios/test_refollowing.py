@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from random import Random
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from sqlalchemy import ColumnElement, Connection, Engine, Table, delete, func, inspect, select, true, update
 
@@ -19,6 +19,7 @@ from eventstore.fresh_tables import PREFIX, tables_of
 from eventstore.refollowing import MODELS, Incomplete, Refollowing
 from projections import derived, event_index, sightings
 from projections.event_names import Kind
+from tests.explore import ONE_FIXTURE_FOR_ALL
 from tests.scenarios.administration import administering
 from tests.scenarios.asking import Scene
 from tests.scenarios.dashboards import make_dashboard
@@ -86,7 +87,7 @@ async def test_so_it_is_after_erasures_of_people_who_used_a_dashboards_secret(sc
     assert differing(proved(world, engine)) == []
 
 
-@settings(max_examples=6, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=6, suppress_health_check=ONE_FIXTURE_FOR_ALL)
 @given(seed=st.integers(0, 2**32))
 async def test_followed_once_more_every_history_comes_to_the_rows_that_are_there(
     scene: Scene, engine: Engine, seed: int

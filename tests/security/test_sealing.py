@@ -4,7 +4,7 @@ import os
 import re
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from sqlalchemy import select
 
@@ -12,6 +12,7 @@ from security.keyring import Keyring
 from security.sealing import SealBroken, Sealer, anonymous_subject, origin_subject
 from security.vault import Vault
 from security.vault_tables import KEYS
+from tests.explore import ONE_FIXTURE_FOR_ALL
 
 JANUARY = 1_767_225_600_000_000
 FEBRUARY = JANUARY + 31 * 86_400_000_000
@@ -37,7 +38,7 @@ def from_there(sealer, connection, text="192.0.2.1", subject=ADA, moment=JANUARY
     return made
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=50)
+@settings(suppress_health_check=ONE_FIXTURE_FOR_ALL, max_examples=50)
 @given(text=st.text(), event_id=st.text("abc019", min_size=22, max_size=22), field=st.text("abc_", min_size=1))
 def test_what_was_sealed_opens(sealer, safe, connection, text, event_id, field):
     made = sealer.seal(connection, ADA, JANUARY, event_id, field, text)
@@ -103,7 +104,7 @@ def test_altering_any_character_is_noticed(sealer, connection):
             sealer.open(connection, made[:length], EVENT, "email")
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=50)
+@settings(suppress_health_check=ONE_FIXTURE_FOR_ALL, max_examples=50)
 @given(text=st.text(alphabet=st.characters(exclude_characters="\0", exclude_categories=["Cs"])))
 def test_foreign_text_is_refused_without_repeating_it(sealer, connection, text):
     for foreign in (
