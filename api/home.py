@@ -12,9 +12,11 @@ from projections import clients
 
 @get("/", tags=["Pages"], summary="The way in", media_type="text/html")
 async def home(request: Request[Any, Any, Any]) -> Response[bytes]:
-    """Links to everything that a person can do here."""
+    """Links to everything that a person can do here; in production none unless `GRANTLOG_HOME` says so."""
     here = services(request)
     settings = here.settings
+    if not settings.home:
+        return page_answer(Home(issuer=settings.issuer, dashboards=(), lists=False))
     found = await here.ledger.read(clients.dashboards)
     page = Home(
         issuer=settings.issuer,

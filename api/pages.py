@@ -34,12 +34,13 @@ class DashboardLink(msgspec.Struct, frozen=True):
 
 
 class Home(Page, frozen=True, kw_only=True):
-    """The way in. `third_party` is the demo application's address, where one runs."""
+    """The way in. `third_party` is the demo application's address, where one runs; `lists` is off in production."""
 
     template: ClassVar[str] = "home.html"
     issuer: str
     dashboards: tuple[DashboardLink, ...]
     third_party: str | None = None
+    lists: bool = True
 
 
 class SignIn(Page, frozen=True, kw_only=True):

@@ -41,6 +41,8 @@ def fallbacks(settings: "Settings") -> dict[str, Any]:
         database_url = database_url.replace("postgresql://", "postgresql+psycopg://", 1)
     derived["database_url"] = database_url
     derived["migration_database_url"] = settings.migration_database_url or database_url
+    if settings.home is None:
+        derived["home"] = settings.environment == "demo"
     if settings.environment == "demo" and not settings.master_key and settings.master_key_file is None:
         derived["master_key_file"] = settings.data_dir / "master.key"
     return derived

@@ -25,7 +25,7 @@ def convert(hint: Any, raw: Any) -> Any:
         raise ValueError("holds a NUL character")
     if kind in (Path, Path | None):
         return Path(raw)
-    if kind is bool and isinstance(raw, str):
+    if kind in (bool, bool | None) and isinstance(raw, str):
         return _switch(raw)
     return msgspec.convert(raw, hint, strict=False)
 

@@ -51,6 +51,13 @@ class Settings(Deployment, frozen=True, kw_only=True, forbid_unknown_fields=True
     idempotency_lifetime: Annotated[
         Seconds, Meta(description="How long an `Idempotency-Key` is remembered with its answer.")
     ] = 86400
+    home: Annotated[
+        bool | None,
+        Meta(
+            description="Whether the page at `/` lists the dashboards and what else there is to do here.",
+            extra={"default": "only in the demo"},
+        ),
+    ] = None
     token_prefix: Annotated[
         str,
         Meta(

@@ -248,10 +248,15 @@ def contain(
     return accept(Contained(numbers=numbers, since_at=since_at, rotated=rotated, client_disabled=client_disabled))
 
 
-def close(state: State, *, now: Moment, note: str | None = None) -> Outcome:
-    """Closes the incident, contained or not: it may have been a false alarm. A repeat changes nothing."""
+def close(state: State, *, now: Moment, note: str | None = None, said: str | None = None) -> Outcome:
+    """Closes the incident, contained or not: it may have been a false alarm. A repeat changes nothing.
+
+    `said` is the note in clear with which it was closed before, if it was: another one would be lost.
+    """
     if not state.exists:
         return refuse(NotFound.UNKNOWN)
+    if state.status == "closed" and note not in (None, said):
+        return refuse(Conflict.ENDED, detail="the incident was closed with another note")
     if note is not None and len(note) > NOTE_MAXIMUM:
         return malformed("note", f"must have at most {NOTE_MAXIMUM} characters")
     return accept() if state.status == "closed" else accept(Closed(note=note))

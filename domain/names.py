@@ -7,6 +7,8 @@ USERNAME_MAXIMUM = 64
 EMAIL_MAXIMUM = 254
 DISPLAY_NAME_MAXIMUM = 200
 
+_BIDIRECTIONAL = frozenset({"LRE", "RLE", "LRO", "RLO", "PDF", "LRI", "RLI", "FSI", "PDI"})
+
 _EMAIL = re.compile(r"[^\s@]{1,64}@[^\s@.]+(\.[^\s@.]+)*")
 
 
@@ -27,6 +29,9 @@ def text_problem(text: str, maximum: int) -> str | None:
     # Controls, surrogates and unassigned code points; format characters (Cf) stay, some scripts need them.
     if any(unicodedata.category(character) in ("Cc", "Cs", "Cn", "Zl", "Zp") for character in text):
         return "must not contain control characters"
+    # Whoever reads it would see other letters in another order than those that are compared (UAX #9).
+    if any(unicodedata.bidirectional(character) in _BIDIRECTIONAL for character in text):
+        return "must not contain bidirectional controls"
     return None
 
 

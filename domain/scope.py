@@ -17,7 +17,7 @@ DESCRIPTION_MAXIMUM = 300
 NAME_MAXIMUM = 128
 
 # scope-token without what a URL's path would not carry unharmed; the name stands in /admin/scopes/{name}.
-_NAME = re.compile(rf"[A-Za-z0-9][A-Za-z0-9:._/*+-]{{0,{NAME_MAXIMUM - 1}}}")
+_NAME = re.compile(rf"[a-z0-9][a-z0-9:._/*+-]{{0,{NAME_MAXIMUM - 1}}}")
 
 
 def stream(name: str) -> str:
@@ -74,7 +74,7 @@ INITIAL = State()
 def put(state: State, *, now: Moment, name: str, description: str, caller_scope: frozenset[str]) -> Outcome:
     """Defines the scope, or describes it anew. The list of administrative ones is closed."""
     if not _NAME.fullmatch(name):
-        return malformed("name", f"must have 1 to {NAME_MAXIMUM} letters, digits and inner : . _ / * + -")
+        return malformed("name", f"must have 1 to {NAME_MAXIMUM} lower-case letters, digits and inner : . _ / * + -")
     problem = names.text_problem(description, DESCRIPTION_MAXIMUM)
     if problem:
         return malformed("description", problem)

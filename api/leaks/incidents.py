@@ -153,7 +153,7 @@ async def close_incident(
     incident_id: in_path.IncidentId,
     data: JSONBody[Closing] = Closing(),  # noqa: B008 - nothing in it is ever changed.
 ) -> Response[IncidentBody]:
-    """Contained or not: it may have been a false alarm. A repeat changes nothing."""
+    """Contained or not: it may have been a false alarm. A repeat changes nothing; with another note it is 409."""
     asking = auditor(request)
     here, unchanged = asking.here, []
 
@@ -167,7 +167,11 @@ async def close_incident(
         return Reply(body, personal=("evidence", "note"))
 
     note = None if data.note is None else masking(*here.format.prefixes).text(data.note)
-    command = Command(incident.stream(incident_id), incident.close, {"note": note})
+
+    def under_lock(view: View) -> dict[str, Any]:
+        return {"said": said(view, here.ledger.privacy, incident_id)}
+
+    command = Command(incident.stream(incident_id), incident.close, {"note": note}, under_lock)
     try:
         answer = await carry_out(request, command, reply=reply)
     except Missing:
@@ -177,6 +181,13 @@ async def close_incident(
         # Nothing was closed, and still somebody was shown an incident.
         await _record_one(asking, incident_id, body)
     return answer
+
+
+def said(view: View, privacy: Any, incident_id: str) -> str | None:
+    """The note with which the incident was closed; None for none, and where it can be read no more."""
+    state: incident.State = view.state(incident.stream(incident_id))
+    found: str | None = None if state.note is None else privacy.open(view.connection, state.note)
+    return found
 
 
 def shown(connection: Connection, privacy: Any, *, personal: bool) -> Callable[[incidents.Incident], IncidentBody]:

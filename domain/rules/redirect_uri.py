@@ -45,6 +45,8 @@ def _scheme_problem(parts: SplitResult) -> str | None:
     if parts.scheme in ("https", "http"):
         if not parts.hostname:
             return "must name a host"
+        if "*" in parts.hostname:
+            return "must name one host: each redirect URI is compared as it is (RFC 9700 §2.1)"
         if parts.scheme == "http" and not _is_loopback(parts.hostname):
             return "must be https, or http on a loopback address"
         return None

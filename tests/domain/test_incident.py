@@ -66,7 +66,9 @@ def test_it_is_closed_once_contained_or_not() -> None:
     assert incident.close(after(), now=NOW, note="false alarm").events == (Closed(note="false alarm"),)
     state = after(Closed(note="done"))
     assert (state.status, state.closed_at) == ("closed", NOW)
-    assert incident.close(state, now=NOW).events == ()
+    assert incident.close(state, now=NOW, said="done").events == ()
+    assert incident.close(state, now=NOW, note="done", said="done").events == ()
+    assert incident.close(state, now=NOW, note="more", said="done").refusal.reason is Conflict.ENDED
     assert incident.contain(state, now=NOW, numbers=Numbers()).refusal.reason is Conflict.ENDED
     assert incident.identify(state, now=NOW, target="client").refusal.reason is Conflict.ENDED
     long = "x" * (incident.NOTE_MAXIMUM + 1)

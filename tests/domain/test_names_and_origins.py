@@ -31,6 +31,16 @@ def test_what_is_accepted_survives_blanks_being_stripped_from_what_is_typed(text
         assert names.canonical(text) == names.canonical(text).strip()
 
 
+@pytest.mark.parametrize(
+    "control", ["\u202a", "\u202b", "\u202c", "\u202d", "\u202e", *map(chr, range(0x2066, 0x206A))]
+)
+def test_no_name_holds_a_bidirectional_control(control) -> None:
+    for text in (f"Shop {control}gro.elpmaxe", f"{control}Shop"):
+        assert names.text_problem(text, 100) == "must not contain bidirectional controls"
+    # What scripts that run from right to left need is no control of others.
+    assert names.text_problem("חנות \u200f(1)", 100) is None
+
+
 @pytest.mark.parametrize("username", ["ada", "Ada.Lovelace", "zoë", "李雷", "a-b_c+d"])
 def test_usernames(username) -> None:
     assert names.username_problem(username) is None

@@ -37,6 +37,7 @@ def test_registrable(uri):
         "https:///callback",
         "https://",
         "https:app",
+        "https://*.example.test/callback",
         "https://app.example.test/#fragment",
         "https://app.example.test/#",
         "https://user@app.example.test/",

@@ -42,6 +42,7 @@ def test_the_same_description_is_no_event() -> None:
         ("name", ""),
         ("name", "two words"),
         ("name", 'quo"te'),
+        ("name", "Catalog:read"),
         ("name", "x" * 129),
         ("description", ""),
         ("description", "x" * 301),

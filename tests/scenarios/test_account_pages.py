@@ -1,5 +1,7 @@
 """A person's own pages: the session, what they have allowed, and the way in."""
 
+from typing import Any
+
 import pytest
 
 from domain import client
@@ -7,6 +9,7 @@ from eventstore.commands import Command
 from security.keyring import new_master_key
 from tests.scenarios.asking import APPROVE, CONSENT, DENY, Scene
 from tests.scenarios.browser import Page
+from tests.scenarios.dashboards import make_platform
 from tests.scenarios.world import World
 
 GRANTS = "/account/grants"
@@ -163,8 +166,24 @@ class TestProduction:
     def settings_given(self) -> dict[str, str]:
         return {"environment": "production", "master_key": new_master_key()}
 
-    async def test_production_has_no_demonstration(self, world: World) -> None:
-        assert "8401" not in (await world.browser().open("/")).text
+    async def test_productions_home_lists_nothing(self, world: World) -> None:
+        await make_platform(world)
+        page = await world.browser().open("/")
+        assert page.status == 200
+        for told in ("8401", "/dashboards/", "/account", "/schema", "/.well-known", world.settings.issuer):
+            assert told not in page.text
+
+
+class TestProductionWithAHome:
+    @pytest.fixture
+    def settings_given(self) -> dict[str, Any]:
+        return {"environment": "production", "master_key": new_master_key(), "home": True}
+
+    async def test_it_lists_the_dashboards_and_no_demonstration(self, world: World) -> None:
+        await make_platform(world)
+        text = (await world.browser().open("/")).text
+        assert "/dashboards/" in text
+        assert "8401" not in text
 
 
 async def test_static_files_are_kept_by_their_hash(world: World) -> None:

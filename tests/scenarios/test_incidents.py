@@ -66,6 +66,12 @@ async def test_a_repeat_shows_no_more_than_its_caller_may_see(world: World, job:
     assert ok(await plain.post(where, json=note)) == first | {"evidence": None, "note": None}
     assert ok(await full.post(where, json=note)) == first
     assert await world.head() == before
+    # Another note would be lost, so that whoever brings it is told.
+    other = world.caller(headers={"authorization": full.headers["authorization"]})
+    assert "another note" in problem(await other.post(where, json={"note": "and Kim"}), 409)["detail"]
+    assert await world.types_after(before) == []
+    assert ok(await other.post(where, json={}))["note"] == "Sam was told"
+    assert ok(await other.post(where, json=note))["note"] == "Sam was told"
 
 
 async def test_what_is_said_later_is_kept_with_what_was_said_first(
