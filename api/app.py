@@ -10,7 +10,7 @@ from litestar import Litestar
 
 from api.arrival import Proxies
 from api.background import Background
-from api.bodies import StrictRequest, check_handlers, check_query
+from api.bodies import StrictRequest, check_handlers, check_query, name_parameters
 from api.credential_memory import CredentialMemory
 from api.dashboards.secret import DashboardSecrets
 from api.error_answers import ErrorAnswers
@@ -109,6 +109,7 @@ def routed(settings: Settings) -> Litestar:
         logging_config=None,
     )
     check_handlers(app)
+    name_parameters(app)
     app.state.errors = errors
     return app
 

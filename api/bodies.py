@@ -29,6 +29,12 @@ TYPES: dict[str, Encoding] = {
     "application/merge-patch+json": "json",
     "application/x-www-form-urlencoded": "form",
 }
+STRICT = ("/admin", "/audit", "/leaks", "/credentials", "/dashboards")
+"""Where an unknown query parameter is refused."""
+
+PARAMETERS = "query_parameters"
+"""What a handler's `opt` calls the names of its query parameters."""
+
 SEVERAL = ("resource",)
 """Parameters of OAuth requests that may stand there more than once (RFC 8707 §2). They are not read."""
 
@@ -166,13 +172,30 @@ class StrictRequest(Request[Any, Any, Any]):
 
 
 async def check_query(request: Request[Any, Any, Any]) -> None:
-    """Refuses a doubled query parameter, of which the framework would take the last. `Litestar(before_request=…)`.
+    """Refuses a doubled query parameter, of which the framework would take the last, and on the JSON API one that the
+    handler does not have: a misspelt filter would show everything. `Litestar(before_request=…)`.
 
     A handler names those that may be repeated: `opt={"repeatable": ("type",)}`.
     """
     query: bytes = request.scope["query_string"]
-    if query:
-        strict_forms.read(query, repeatable=request.route_handler.opt.get("repeatable", ()))
+    if not query:
+        return
+    handler = request.route_handler
+    given = strict_forms.read(query, repeatable=handler.opt.get("repeatable", ()))
+    known = handler.opt.get(PARAMETERS)
+    if known is not None and (unknown := given.keys() - known):
+        name = min(unknown)
+        words = f"is not known here; known are {', '.join(sorted(known))}" if known else "is not known here; none is"
+        raise Invalid.field(name if strict_forms.NAME.fullmatch(name) else "query", words)
+
+
+def name_parameters(app: Litestar) -> None:
+    """Has every handler of the JSON API know its query parameters. OAuth's endpoints ignore others (RFC 6749 §3.1)."""
+    for route in app.routes:
+        if isinstance(route, HTTPRoute) and route.path.startswith(STRICT):
+            for handler, model in route.route_handler_map.values():
+                if handler.opt.get("answers") != "page":
+                    handler.opt[PARAMETERS] = frozenset(each.field_alias for each in model.expected_query_params)
 
 
 def check_handlers(app: Litestar) -> None:

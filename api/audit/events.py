@@ -10,7 +10,7 @@ from sqlalchemy import Connection
 
 from api.access import needing
 from api.audit.asking import READ, Auditor, auditor
-from api.audit.filters import Filters, filters, only
+from api.audit.filters import Filters, filters
 from api.audit.rendering import Rendering, ShownEvent, unsealed
 from api.pagination import DEFAULT, After, Limit, Page, decode_cursor, encode_cursor
 from api.problems import Missing, Unavailable
@@ -88,7 +88,6 @@ async def events(
     request: Request[Any, Any, Any], given: NamedDependency[Filters], limit: Limit = DEFAULT, after: After = None
 ) -> Page[ShownEvent]:
     """Events that match every filter. A list covers the log as it stood when its first page was asked for."""
-    only(request, "limit", "after")
     asking = auditor(request)
     head = await up_to_date(asking, given)
     start: int | None = None

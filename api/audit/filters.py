@@ -14,7 +14,6 @@ from api.arrival import normalise
 from api.audit.asking import PERSONAL
 from api.audit.rendering import BY_TAG
 from api.problems import InsufficientScope, Invalid
-from api.strict_forms import NAME
 from domain.event import Moment
 from eventstore import searching
 from eventstore.mapper import UPCASTS
@@ -155,16 +154,6 @@ _KINDS = {
     "secret_id": Kind.SECRET,
     "request_id": Kind.REQUEST,
 }
-
-FILTERS = frozenset(_KINDS) | {"type", "ip", "since", "until", "from", "order"}
-
-
-def only(request: Request[Any, Any, Any], *others: str) -> None:
-    """Refuses a parameter that means nothing here: a filter with a typing error in its name would find everything."""
-    for name in request.query_params:
-        if name not in FILTERS and name not in others:
-            known = ", ".join(sorted(FILTERS.union(others)))
-            raise Invalid.field(name if NAME.fullmatch(name) else "query", f"is not known here; known are {known}")
 
 
 def moment(field: str, text: str | None) -> Moment | None:

@@ -22,7 +22,6 @@ from api.audit.filters import From, position
 from api.audit.long_answers import LongAnswer, nothing
 from api.audit.rendering import ShownEvent
 from api.problems import Invalid, Unavailable
-from api.strict_forms import NAME
 from domain import audit
 from eventstore.ledger import Ledger
 from security.clock import SECOND
@@ -62,13 +61,6 @@ async def stream(request: Request[Any, Any, Any], first: From = None) -> LongAns
     that come after that one; `Last-Event-ID` goes before `from`.
     """
     asking = auditor(request)
-    for name in request.query_params:
-        if name != "from":
-            # Whoever filters would take what comes for what they had asked for.
-            field = name if NAME.fullmatch(name) else "query"
-            raise Invalid.field(
-                field, "is not known here: the stream has one parameter, from; /audit/events has filters"
-            )
     if len(readings.FOLLOWING) >= STREAMS_AT_MOST:
         raise Unavailable("Too many streams are open.", retry_after=30)
     last = _last_seen(request)
