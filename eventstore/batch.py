@@ -16,6 +16,7 @@ from eventstore.engines import together
 from eventstore.present.folds import Folds
 from eventstore.present.grants import OfGrant, grants_of
 from eventstore.recorder import Head
+from eventstore.snapshots import EVERY
 from eventstore.states import Folded, evolve, initial, versions
 from eventstore.stored import head
 from eventstore.view import View
@@ -61,6 +62,7 @@ class Batch:
         self._indexes: list[Any] = []
         self.grants: dict[bytes, OfGrant | None] = {}
         self.touched: dict[str, int] = {}
+        self._long: dict[str, tuple[Any, Recorded]] = {}
         self._swept = False
         self._destroyed: list[str] = []
         self._newest: str | None = None
@@ -244,6 +246,8 @@ class Batch:
         )
         self._folds[stream] = (evolve(stream, state, recorded), version + 1)
         self.touched[stream] = self.position
+        if recorded.version % EVERY == 0 and not is_stateless(stream):
+            self._long[stream] = (self._folds[stream][0], recorded)
         if event.destroys_key:
             self._destroyed.append(stream)
             self._writing.vault.destroy(self.connection, stream, self.now)
@@ -282,6 +286,8 @@ class Batch:
 
     def _move(self) -> None:
         self._write()
+        for state, last in self._long.values():
+            self._writing.states.snapshots.keep(self.connection, state, last)
         _MOVE_HEAD.run(self.connection, ({"position": self.position, "time": self.now},))
         self._written = self.position
 

@@ -26,6 +26,7 @@ from eventstore.present.folds import Folds
 from eventstore.privacy import Privacy
 from eventstore.reading import BESIDE, InlineReader, Reader, ThreadReader
 from eventstore.recent import Recent
+from eventstore.snapshots import Snapshots
 from eventstore.states import Folded, States
 from eventstore.transactions import Transactions, Unknown
 from eventstore.transparency.signed import signed_size
@@ -115,7 +116,7 @@ class Ledger:
         parts = Writing(
             log.events,
             changes,
-            States(changes),
+            States(changes, Snapshots(keyring)),
             Privacy(Sealer(vault), BlindIndex(keyring)),
             vault,
             Recent(),

@@ -1,7 +1,7 @@
 """Folds of streams, kept between commands so that a long-lived stream costs no more than a young one."""
 
 from collections import OrderedDict
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Sequence
 from typing import Any, NamedTuple
 
 from sqlalchemy import ARRAY, BigInteger, Connection, Text, bindparam, column, func, select, true
@@ -13,14 +13,20 @@ from eventstore.changes import Changes, newest
 from eventstore.commands import Forged
 from eventstore.mapper import Row, decoder
 from eventstore.present.folds import Folds
+from eventstore.snapshots import EVERY, Snapshots
 from eventstore.stored import ROW, events, named
 from projections.prepared import Prepared
 
-_STORED = Prepared(
+LONG = EVERY
+"""Events beyond which the rest of a stream is read on from its fold, where one was kept."""
+
+_LATER_OF_ONE = (
     select(*ROW)
     .where(events.c.originator_id == bindparam("stream"), events.c.originator_version > bindparam("version"))
     .order_by(events.c.originator_version)
 )
+_STORED = Prepared(_LATER_OF_ONE)
+_BEGINNING = Prepared(_LATER_OF_ONE.limit(LONG + 1))
 _WANTED = (
     func.unnest(bindparam("streams", type_=ARRAY(Text)), bindparam("versions", type_=ARRAY(BigInteger)), type_=Text)
     .table_valued(column("stream", Text), column("version", BigInteger))
@@ -30,6 +36,7 @@ _LATER = (
     select(*ROW)
     .where(events.c.originator_id == _WANTED.c.stream, events.c.originator_version > _WANTED.c.version)
     .order_by(events.c.originator_version)
+    .limit(LONG + 1)
     .lateral("later")
 )
 STORED_OF_ALL = Prepared(
@@ -78,8 +85,9 @@ def versions(connection: Connection, streams: Collection[str]) -> dict[str, int]
 class States:
     """A bounded cache of folds. States are immutable, so that what is handed out can never be changed under it."""
 
-    def __init__(self, changes: Changes, size: int = 20_000) -> None:
+    def __init__(self, changes: Changes, snapshots: Snapshots, size: int = 20_000) -> None:
         self._changes = changes
+        self.snapshots = snapshots
         self._size = size
         self._kept: OrderedDict[str, Folded] = OrderedDict()
 
@@ -100,9 +108,9 @@ class States:
             if as_of is None:
                 # Position first: an event that arrives between the two statements is noted as a change after `as_of`.
                 as_of, _ = newest(connection)
-            state, version, _ = self._known(stream)
-            rows = _STORED.all(connection, {"stream": stream, "version": version})
-            found = self._fold(connection, stream, state, version, rows, as_of)
+            known = self._known(stream)
+            rows = _BEGINNING.all(connection, {"stream": stream, "version": known.version})
+            found = self._read_on(connection, stream, known, rows, as_of)
             if found.version:
                 self.keep(stream, found)
         return found
@@ -129,14 +137,13 @@ class States:
         rows: dict[str, list[Row]] = {stream: [] for stream in streams}
         if len(streams) < 2 or connection.dialect.name != "postgresql":
             for stream, (_, version, _) in known.items():
-                rows[stream] = [*_STORED.all(connection, {"stream": stream, "version": version})]
+                rows[stream] = [*_BEGINNING.all(connection, {"stream": stream, "version": version})]
         else:
             wanted = {"streams": list(known), "versions": [version for _, version, _ in known.values()]}
             for row in STORED_OF_ALL.all(connection, wanted):
                 rows[row[1]].append(row)
         return {
-            stream: self._fold(connection, stream, state, version, rows[stream], as_of)
-            for stream, (state, version, _) in known.items()
+            stream: self._read_on(connection, stream, folded, rows[stream], as_of) for stream, folded in known.items()
         }
 
     def keep(self, stream: str, folded: Folded) -> None:
@@ -162,6 +169,16 @@ class States:
         # A stream is only ever added to, so a fold that no longer holds is still true of the events it has folded.
         return self._kept.get(stream) or Folded(initial(stream), 0, 0)
 
+    def _read_on(self, connection: Connection, stream: str, known: Folded, rows: Sequence[Row], as_of: int) -> Folded:
+        """The fold of what is known, of the rows that follow it, and of what follows those where they are many."""
+        if len(rows) <= LONG:
+            return self._fold(connection, stream, known.state, known.version, rows, as_of)
+        kept = self.snapshots.find(connection, stream)
+        if kept is None or kept[1] <= known.version:
+            kept = known.state, known.version
+        rows = _STORED.all(connection, {"stream": stream, "version": kept[1]})
+        return self._fold(connection, stream, *kept, rows, as_of)
+
     def _fold(
         self, connection: Connection, stream: str, state: Any, version: int, rows: Iterable[Row], as_of: int
     ) -> Folded:
@@ -169,6 +186,9 @@ class States:
         recorded_of = decoder(connection).recorded
         for row in rows:
             try:
+                if row[2] != version + 1:
+                    # One that stood between is gone.
+                    raise Forged(row[0])
                 recorded = recorded_of(row)
             except Forged:
                 if row[0] <= self._changes.position:

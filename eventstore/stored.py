@@ -108,6 +108,17 @@ rebuilds = Table(
 )
 """Rebuilds under way: which projections, how far they have come, and by which definitions."""
 
+folds = Table(
+    "folds",
+    metadata,
+    Column("stream", Text, primary_key=True),
+    Column("version", BigInteger, nullable=False),
+    Column("position", BigInteger, nullable=False),
+    Column("state", LargeBinary, nullable=False),
+    Column("mac", LargeBinary, nullable=False),
+)
+"""Folds of long streams, see `eventstore.snapshots`: what stands there may be gone at any time."""
+
 reported_secrets = Table(
     "reported_secrets",
     metadata,

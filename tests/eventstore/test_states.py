@@ -8,6 +8,7 @@ from msgspec.structs import replace
 from domain import client, grant, usage
 from eventstore.commands import Command
 from eventstore.ledger import Ledger
+from eventstore.snapshots import Snapshots
 from eventstore.states import Folded, States
 from security.clock import ManualClock
 from security.keyring import Keyring
@@ -16,12 +17,12 @@ from tests.eventstore.conftest import HERE, disable, register
 pytestmark = pytest.mark.anyio
 
 
-async def test_many_are_read_together(ledger: Ledger) -> None:
+async def test_many_are_read_together(ledger: Ledger, keyring: Keyring) -> None:
     names = [f"client-{number}" for number in range(5)]
     for name in names:
         await ledger.execute(register(name), origin=HERE)
     streams = [client.stream(name) for name in (*names, "nobody")]
-    together, alone = (States(ledger.changes) for _ in range(2))
+    together, alone = (States(ledger.changes, Snapshots(keyring)) for _ in range(2))
     position, _ = await ledger.head()
     await ledger.read(together.load_all, streams, position)
     for stream in streams:
@@ -33,8 +34,8 @@ async def test_many_are_read_together(ledger: Ledger) -> None:
     assert [together.cached(stream).state.enabled for stream in streams[:5]] == [False, False, True, True, True]
 
 
-async def test_a_grant_is_kept_as_long_as_something_goes_on_with_it(ledger: Ledger) -> None:
-    states, position = States(ledger.changes), ledger.changes.position
+async def test_a_grant_is_kept_as_long_as_something_goes_on_with_it(ledger: Ledger, keyring: Keyring) -> None:
+    states, position = States(ledger.changes, Snapshots(keyring)), ledger.changes.position
     going = grant.State(exists=True, refresh=grant.Refresh("a", 1, None, 0, 1))
     states.keep("grant:a", Folded(going, 1, position))
     states.keep("grant:b", Folded(grant.State(exists=True), 1, position))
