@@ -32,10 +32,11 @@ from api.problems import (
 )
 from api.services import Services, services
 from domain.decision import Reason, Refusal
-from domain.event import SECOND, Recorded
+from domain.event import SECOND, Moment, Recorded
 from domain.sealed import Sealed
 from eventstore.commands import Command, Step
 from eventstore.view import View
+from security.keyring import WrapBroken
 from security.vault import Answer
 
 T = TypeVar("T")
@@ -44,6 +45,7 @@ HEADER = "Idempotency-Key"
 LONGEST = 255
 _KEY = re.compile(rf"[\x20-\x7e]{{1,{LONGEST}}}")
 _PURPOSE = "idempotency"
+_ALTERED = "What was kept under this Idempotency-Key was altered in the database. Look what was done; use another key."
 _RUNNING = "A request with this Idempotency-Key is still being carried out. Repeat it later."
 
 _in_hand: set[tuple[int, bytes]] = set()
@@ -73,6 +75,7 @@ class Repeated(Reason):
     """The same key was used by somebody who was faster, in another process."""
 
     RUNNING = "running"
+    ALTERED = "altered"
 
 
 class Reply(msgspec.Struct, Generic[T], frozen=True):
@@ -173,7 +176,7 @@ async def _execute(
         if refused := lost(here, view, who, needed):
             return refused
         # Between our look and the lock another process may have carried out the same.
-        if key is not None and here.ledger.vault.get_answer(view.connection, key.digest, view.now) is not None:
+        if key is not None and _kept(view.connection, here, key, view.now) is not None:
             return Refusal(Repeated.RUNNING)
         return first.under_lock(view) if first.under_lock is not None else {}
 
@@ -232,9 +235,17 @@ def _without_secrets(content: Any) -> Any:
     return content
 
 
+def _kept(connection: Connection, here: Services, key: _Key, now: Moment) -> Answer | None:
+    """What is kept under the key; raises the problem that it was altered, since nobody knows whether it was done."""
+    try:
+        return here.ledger.vault.get_answer(connection, key.digest, now)
+    except WrapBroken:
+        raise Clash(_ALTERED, reason=Repeated.ALTERED) from None
+
+
 def _first(connection: Connection, here: Services, who: Bearer, key: _Key) -> Response[Any] | None:
     """The first answer again, as far as this caller may see it; None when there was none."""
-    kept = here.ledger.vault.get_answer(connection, key.digest, here.ledger.clock.now())
+    kept = _kept(connection, here, key, here.ledger.clock.now())
     if kept is None:
         return None
     if kept.body_hash != key.body:

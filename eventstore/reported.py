@@ -1,16 +1,23 @@
 """Secrets that somebody reported and that are still to be ended: what was accepted outlives the process.
 
-Rows are no facts and go as soon as the work is done. They hold digests alone, and nothing of who reported.
+Rows are no facts and go as soon as the work is done. They hold digests alone, and nothing of who reported. What a row
+names is ended, so it is sealed for that very row: whoever writes to the table ends nothing by it.
 """
 
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from sqlalchemy import Connection, bindparam, delete, insert, select, update
+import msgspec
+import structlog
+from sqlalchemy import Connection, bindparam, delete, insert, or_, select, update
 
 from domain.event import Moment
 from eventstore.stored import reported_secrets as table
 from security.clock import MINUTE
+from security.keyring import MasterKeyError, WrapBroken
+from security.vault import Vault
+
+log = structlog.get_logger(__name__)
 
 LEASE = MINUTE
 """Whoever takes a report up has this long for it; then it is anybody's. Each further attempt has twice as long."""
@@ -19,11 +26,12 @@ LONGEST_LEASE = 60 * MINUTE
 DIGEST_BYTES = 32
 
 _THIS = table.c.report_id == bindparam("b_report_id")
-_DUE = table.c.due_at <= bindparam("b_now")
+# No lease is longer, so whoever wrote a later moment there wants it never to be done.
+_DUE = or_(table.c.due_at <= bindparam("b_now"), table.c.due_at > bindparam("b_now") + 2 * LONGEST_LEASE)
 _IS_DUE = select(table.c.report_id).where(_DUE).limit(1)
 _OLDEST = select(*table.c).where(_DUE).order_by(table.c.due_at).limit(bindparam("b_limit"))
 _TAKE = update(table).where(_THIS).values(due_at=bindparam("b_due_at"), attempts=table.c.attempts + 1)
-_LEAVE = update(table).where(_THIS).values(digests=bindparam("b_digests"))
+_LEAVE = update(table).where(_THIS).values(sealed=bindparam("b_sealed"))
 _DONE = delete(table).where(_THIS)
 
 
@@ -39,14 +47,30 @@ class Report(NamedTuple):
     attempts: int = 0
 
 
-def keep(connection: Connection, report: Report, now: Moment) -> None:
+class _Content(msgspec.Struct, array_like=True):
+    request_id: str | None
+    digests: bytes
+
+
+def _seal(vault: Vault, report_id: str, request_id: str | None, digests: Sequence[bytes]) -> bytes:
+    content = msgspec.msgpack.encode(_Content(request_id, b"".join(digests)))
+    return vault.seal_row(table.name, report_id, content)
+
+
+def _opened(vault: Vault, report_id: str, sealed: bytes, attempts: int) -> Report:
+    content = msgspec.msgpack.decode(vault.open_row(table.name, report_id, sealed), type=_Content)
+    octets = content.digests
+    digests = [octets[start : start + DIGEST_BYTES] for start in range(0, len(octets), DIGEST_BYTES)]
+    return Report(report_id, content.request_id, digests, attempts)
+
+
+def keep(connection: Connection, vault: Vault, report: Report, now: Moment) -> None:
     """Remembers a report. It is its process's own for the time of a lease."""
     row = {
         "report_id": report.report_id,
         "due_at": now + LEASE,
         "attempts": 0,
-        "request_id": report.request_id,
-        "digests": b"".join(report.digests),
+        "sealed": _seal(vault, report.report_id, report.request_id, report.digests),
     }
     connection.execute(insert(table), row)
 
@@ -56,21 +80,29 @@ def is_due(connection: Connection, now: Moment) -> bool:
     return connection.execute(_IS_DUE, {"b_now": now}).first() is not None
 
 
-def take_up(connection: Connection, now: Moment, limit: int) -> list[Report]:
-    """At most `limit` reports that nobody is at, those that have waited longest first. Under the log's lock."""
+def take_up(connection: Connection, vault: Vault, now: Moment, limit: int) -> list[Report]:
+    """At most `limit` reports that nobody is at, those that have waited longest first. Under the log's lock.
+
+    One that was not written here is removed. One whose master key is not given waits until it is.
+    """
     found = []
     for row in connection.execute(_OLDEST, {"b_now": now, "b_limit": limit}).all():
         lease = min(LEASE << min(row.attempts + 1, 16), LONGEST_LEASE)
         connection.execute(_TAKE, {"b_report_id": row.report_id, "b_due_at": now + lease})
-        octets = bytes(row.digests)
-        digests = [octets[start : start + DIGEST_BYTES] for start in range(0, len(octets), DIGEST_BYTES)]
-        found.append(Report(row.report_id, row.request_id, digests, row.attempts + 1))
+        try:
+            found.append(_opened(vault, row.report_id, bytes(row.sealed), row.attempts + 1))
+        except WrapBroken:
+            log.error("a report of secrets was altered in the database, and is dropped", report_id=row.report_id)
+            connection.execute(_DONE, {"b_report_id": row.report_id})
+        except MasterKeyError as error:
+            log.error("a report of secrets cannot be read", report_id=row.report_id, reason=str(error))
     return found
 
 
-def leave(connection: Connection, report_id: str, digests: Sequence[bytes]) -> None:
+def leave(connection: Connection, vault: Vault, report: Report, digests: Sequence[bytes]) -> None:
     """Keeps of a report what could not be ended, until the lease is over; forgets it when that is nothing."""
     if digests:
-        connection.execute(_LEAVE, {"b_report_id": report_id, "b_digests": b"".join(digests)})
+        sealed = _seal(vault, report.report_id, report.request_id, digests)
+        connection.execute(_LEAVE, {"b_report_id": report.report_id, "b_sealed": sealed})
     else:
-        connection.execute(_DONE, {"b_report_id": report_id})
+        connection.execute(_DONE, {"b_report_id": report.report_id})

@@ -125,7 +125,6 @@ reported_secrets = Table(
     Column("report_id", Text, primary_key=True),
     Column("due_at", BigInteger, nullable=False),
     Column("attempts", Integer, nullable=False),
-    Column("request_id", Text),
-    Column("digests", LargeBinary, nullable=False),
+    Column("sealed", LargeBinary, nullable=False),
 )
-"""What requests to `POST /credentials/revoke` reported and is still to be ended."""
+"""What requests to `POST /credentials/revoke` reported and is still to be ended. Sealed, since what it names ends."""

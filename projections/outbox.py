@@ -2,10 +2,14 @@
 
 No read model: a rebuild would tell everybody everything again, so none ever touches these rows. The event's row is
 exchanged for the deliveries that the settings ask for; a delivery's row goes when it has been made.
+
+No event explains how far a delivery has come, so its row has a MAC. One that was altered is delivered as if it were
+new: to tell somebody twice is better than to let them be told nothing. What is told is what the log has at that
+position, if it is of a type that people can be told of.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 from sqlalchemy import (
     BigInteger,
@@ -13,6 +17,7 @@ from sqlalchemy import (
     Connection,
     Index,
     Integer,
+    LargeBinary,
     SmallInteger,
     Table,
     Text,
@@ -50,6 +55,7 @@ DELIVERIES = Table(
     Column("due_at", BigInteger, nullable=False),
     Column("dead", SmallInteger, nullable=False),
     Column("outcome", Text, nullable=True),
+    Column("mac", LargeBinary, nullable=False),
     Index(None, "destination", "dead", "due_at"),
 )
 TABLES = (TABLE, DELIVERIES)
@@ -98,18 +104,34 @@ def is_waiting(connection: Connection) -> bool:
     return connection.execute(_FIRST, {"b_limit": 1}).first() is not None
 
 
-def distribute(connection: Connection, destinations: Sequence[Destination], now: Moment, limit: int) -> int:
+class Macs(Protocol):
+    """What makes and verifies the MACs of rows."""
+
+    def of(self, *values: bytes | str | int | None) -> bytes: ...
+
+    def holds(self, mac: bytes | None, *values: bytes | str | int | None) -> bool: ...
+
+
+def _mac(macs: Macs, position: int, destination: str, attempts: int, due_at: Moment, dead: int) -> bytes:
+    return macs.of(position, destination, attempts, due_at, dead)
+
+
+def distribute(connection: Connection, macs: Macs, destinations: Sequence[Destination], now: Moment, limit: int) -> int:
     """Exchanges events for their deliveries; how many events that were. Needs the ledger's turn."""
     found = [(row.position, row.type) for row in connection.execute(_FIRST, {"b_limit": limit})]
     if found:
-        deliver(connection, found, destinations, now)
+        deliver(connection, macs, found, destinations, now)
         gone = [position for position, _ in found]
         connection.execute(delete(TABLE).where(TABLE.c.position.in_(gone)))
     return len(found)
 
 
 def deliver(
-    connection: Connection, found: Iterable[tuple[int, str]], destinations: Sequence[Destination], now: Moment
+    connection: Connection,
+    macs: Macs,
+    found: Iterable[tuple[int, str]],
+    destinations: Sequence[Destination],
+    now: Moment,
 ) -> int:
     """Has these events (position, type) delivered to those who want their types; how many deliveries were added."""
     wanted = {(position, each.name): type for position, type in found for each in destinations if type in each.types}
@@ -130,6 +152,7 @@ def deliver(
                     "due_at": now,
                     "dead": 0,
                     "outcome": None,
+                    "mac": _mac(macs, position, name, 0, now, 0),
                 }
                 for (position, name), type in wanted.items()
             ],
@@ -137,19 +160,42 @@ def deliver(
     return len(wanted)
 
 
-def revive(connection: Connection, names: Sequence[str], low: int, high: int, now: Moment) -> int:
+def revive(connection: Connection, macs: Macs, names: Sequence[str], low: int, high: int, now: Moment) -> int:
     """Has dead letters of these positions tried once more from the beginning; how many there were."""
-    statement = (
-        update(DELIVERIES)
-        .where(
-            DELIVERIES.c.destination.in_(names),
-            DELIVERIES.c.dead == 1,
-            DELIVERIES.c.position >= low,
-            DELIVERIES.c.position <= high,
-        )
-        .values(dead=0, attempts=0, due_at=now)
+    dead = select(DELIVERIES.c.position, DELIVERIES.c.destination).where(
+        DELIVERIES.c.destination.in_(names),
+        DELIVERIES.c.dead == 1,
+        DELIVERIES.c.position >= low,
+        DELIVERIES.c.position <= high,
     )
-    return connection.execute(statement).rowcount
+    return _begin_anew(connection, macs, [(row.position, row.destination) for row in connection.execute(dead)], now)
+
+
+def mend(connection: Connection, macs: Macs, now: Moment) -> int:
+    """Has deliveries whose rows were altered made from the beginning; how many there were. Needs the ledger's turn."""
+    altered = [
+        (row.position, row.destination)
+        for row in connection.execute(select(DELIVERIES))
+        if not macs.holds(row.mac, row.position, row.destination, row.attempts, row.due_at, row.dead)
+    ]
+    return _begin_anew(connection, macs, altered, now)
+
+
+def _begin_anew(connection: Connection, macs: Macs, found: Sequence[tuple[int, str]], now: Moment) -> int:
+    if found:
+        rows = [
+            {
+                "b_position": position,
+                "b_destination": name,
+                "attempts": 0,
+                "due_at": now,
+                "dead": 0,
+                "mac": _mac(macs, position, name, 0, now, 0),
+            }
+            for position, name in found
+        ]
+        connection.execute(_ANEW, rows)
+    return len(found)
 
 
 # Delivering -----------------------------------------------------------------------------------------------------------
@@ -193,7 +239,12 @@ _OF_ATTEMPT = (
 _CLAIM = (
     update(DELIVERIES)
     .where(DELIVERIES.c.position == bindparam("b_position"), DELIVERIES.c.destination == bindparam("b_destination"))
-    .values(attempts=bindparam("attempts"), due_at=bindparam("due_at"))
+    .values(attempts=bindparam("attempts"), due_at=bindparam("due_at"), mac=bindparam("mac"))
+)
+_ANEW = (
+    update(DELIVERIES)
+    .where(DELIVERIES.c.position == bindparam("b_position"), DELIVERIES.c.destination == bindparam("b_destination"))
+    .values(attempts=bindparam("attempts"), due_at=bindparam("due_at"), dead=bindparam("dead"), mac=bindparam("mac"))
 )
 _MADE = delete(DELIVERIES).where(
     DELIVERIES.c.position == bindparam("b_position"), DELIVERIES.c.destination == bindparam("b_destination")
@@ -201,7 +252,7 @@ _MADE = delete(DELIVERIES).where(
 _FAILED = (
     update(DELIVERIES)
     .where(*_OF_ATTEMPT)
-    .values(due_at=bindparam("due_at"), dead=bindparam("dead"), outcome=bindparam("outcome"))
+    .values(due_at=bindparam("due_at"), dead=bindparam("dead"), outcome=bindparam("outcome"), mac=bindparam("mac"))
 )
 
 
@@ -210,7 +261,9 @@ def is_due(connection: Connection, destination: str, now: Moment) -> bool:
     return connection.execute(_DUE, {"b_destination": destination, "b_now": now, "b_limit": 1}).first() is not None
 
 
-def claim(connection: Connection, destination: str, now: Moment, lease_until: Moment, limit: int) -> list[Claimed]:
+def claim(
+    connection: Connection, macs: Macs, destination: str, now: Moment, lease_until: Moment, limit: int
+) -> list[Claimed]:
     """Takes what is due. Nobody else gets it before the lease ends. Needs the ledger's turn."""
     rows = connection.execute(_DUE, {"b_destination": destination, "b_now": now, "b_limit": limit})
     claimed = [Claimed(row.position, row.attempts + 1) for row in rows]
@@ -223,6 +276,7 @@ def claim(connection: Connection, destination: str, now: Moment, lease_until: Mo
                     "b_destination": destination,
                     "attempts": each.attempt,
                     "due_at": lease_until,
+                    "mac": _mac(macs, each.position, destination, each.attempt, lease_until, 0),
                 }
                 for each in claimed
             ],
@@ -236,7 +290,14 @@ def made(connection: Connection, destination: str, position: int) -> None:
 
 
 def failed(
-    connection: Connection, destination: str, claimed: Claimed, outcome: str, again_at: Moment, *, dead: bool
+    connection: Connection,
+    macs: Macs,
+    destination: str,
+    claimed: Claimed,
+    outcome: str,
+    again_at: Moment,
+    *,
+    dead: bool,
 ) -> None:
     """It was not delivered; it is tried again then, or never."""
     connection.execute(
@@ -248,6 +309,7 @@ def failed(
             "due_at": again_at,
             "dead": int(dead),
             "outcome": outcome,
+            "mac": _mac(macs, claimed.position, destination, claimed.attempt, again_at, int(dead)),
         },
     )
 

@@ -27,7 +27,10 @@ _ALL = (
     _Wraps(KEYS, "subject", "wrapped", lambda row: vault_tables.key_purpose(row.subject)),
     _Wraps(SECRETS, "name", "wrapped", lambda row: vault_tables.secret_purpose(row.name)),
     _Wraps(
-        ANSWERS, "key_hash", "answer", lambda row: vault_tables.answer_purpose(row.key_hash, row.body_hash, row.status)
+        ANSWERS,
+        "key_hash",
+        "answer",
+        lambda row: vault_tables.answer_purpose(row.key_hash, row.body_hash, row.status, row.expires_at),
     ),
 )
 

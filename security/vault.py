@@ -23,6 +23,7 @@ from security import rewrapping, vault_tables
 from security.clock import Moment
 from security.keyring import KEY_BYTES, Keyring
 from security.lru import Lru
+from security.row_macs import RowMacs
 from security.vault_tables import ANSWERS, KEYS, SECRETS
 
 metadata = vault_tables.metadata
@@ -39,7 +40,7 @@ _FIND_SECRETS = select(SECRETS.c.name, SECRETS.c.wrapped, SECRETS.c.version, SEC
     SECRETS.c.name >= bindparam("b_from"), SECRETS.c.name < bindparam("b_to")
 )
 _DELETE_SECRET = delete(SECRETS).where(SECRETS.c.name == bindparam("b_name"))
-_FIND_ANSWER = select(ANSWERS.c.body_hash, ANSWERS.c.status, ANSWERS.c.answer).where(
+_FIND_ANSWER = select(ANSWERS.c.body_hash, ANSWERS.c.status, ANSWERS.c.answer, ANSWERS.c.expires_at).where(
     ANSWERS.c.key_hash == bindparam("b_key_hash"), ANSWERS.c.expires_at > bindparam("b_now")
 )
 _PRUNE_ANSWERS = delete(ANSWERS).where(
@@ -196,7 +197,7 @@ class Vault:
 
         False when one is: somebody else carried out a command with that key first, and theirs stands.
         """
-        purpose = vault_tables.answer_purpose(key_hash, answer.body_hash, answer.status)
+        purpose = vault_tables.answer_purpose(key_hash, answer.body_hash, answer.status, expires_at)
         row = {
             "key_hash": key_hash,
             "body_hash": answer.body_hash,
@@ -208,13 +209,26 @@ class Vault:
     def get_answer(self, connection: Connection, key_hash: bytes, now: Moment) -> Answer | None:
         """The answer kept under that digest; None when there is none or its time is over.
 
-        The caller compares `body_hash`: another body under the same key is a mistake of the client.
+        The caller compares `body_hash`: another body under the same key is a mistake of the client. Raises WrapBroken
+        for what was altered or moved.
         """
         row = connection.execute(_FIND_ANSWER, {"b_key_hash": key_hash, "b_now": now}).first()
         if row is None:
             return None
-        purpose = vault_tables.answer_purpose(key_hash, row.body_hash, row.status)
+        purpose = vault_tables.answer_purpose(key_hash, row.body_hash, row.status, row.expires_at)
         return Answer(row.body_hash, row.status, self._keyring.unwrap(purpose, row.answer))
+
+    def row_macs(self, table: str) -> RowMacs:
+        """What makes and verifies the MACs of a table's rows."""
+        return RowMacs(self._keyring, table)
+
+    def seal_row(self, table: str, key: str, value: bytes) -> bytes:
+        """A value for a row that no event explains: it opens in no other table, and under no other key."""
+        return self._keyring.wrap(vault_tables.row_purpose(table, key), value)
+
+    def open_row(self, table: str, key: str, sealed: bytes) -> bytes:
+        """What `seal_row` sealed. Raises WrapBroken for what was altered or moved, MasterKeyError without its key."""
+        return self._keyring.unwrap(vault_tables.row_purpose(table, key), sealed)
 
     def prune_answers(self, connection: Connection, now: Moment, limit: int) -> int:
         """Remove at most `limit` answers whose time is over, the oldest first; how many."""

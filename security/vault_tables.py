@@ -159,9 +159,14 @@ def secret_purpose(name: str) -> str:
     return f"vault secret\0{name}"
 
 
-def answer_purpose(key_hash: bytes, body_hash: bytes, status: int) -> str:
+def answer_purpose(key_hash: bytes, body_hash: bytes, status: int, expires_at: int) -> str:
     """For what the answer to a command is wrapped."""
-    return f"vault answer\0{key_hash.hex()}\0{body_hash.hex()}\0{status}"
+    return f"vault answer\0{key_hash.hex()}\0{body_hash.hex()}\0{status}\0{expires_at}"
+
+
+def row_purpose(table: str, key: str) -> str:
+    """For what a value is wrapped that stands in a row of another table."""
+    return f"row\0{table}\0{key}"
 
 
 def overwrite_deleted(connection: Connection) -> None:

@@ -47,8 +47,7 @@ def upgrade() -> None:
         sa.Column("report_id", sa.Text(), nullable=False),
         sa.Column("due_at", sa.BigInteger(), nullable=False),
         sa.Column("attempts", sa.Integer(), nullable=False),
-        sa.Column("request_id", sa.Text(), nullable=True),
-        sa.Column("digests", sa.LargeBinary(), nullable=False),
+        sa.Column("sealed", sa.LargeBinary(), nullable=False),
         sa.PrimaryKeyConstraint("report_id", name=op.f("pk_reported_secrets")),
     )
     op.create_table(
@@ -153,6 +152,7 @@ def upgrade() -> None:
         sa.Column("due_at", sa.BigInteger(), nullable=False),
         sa.Column("dead", sa.SmallInteger(), nullable=False),
         sa.Column("outcome", sa.Text(), nullable=True),
+        sa.Column("mac", sa.LargeBinary(), nullable=False),
         sa.PrimaryKeyConstraint("position", "destination", name=op.f("pk_deliveries")),
     )
     op.create_index(

@@ -89,14 +89,15 @@ async def _again(here: Here, wanted: "list[Destination]", low: int, high: int | 
     await Follower(ledger, EventIndexing()).follow()
     newest, _ = await ledger.head()
     last = newest if high is None else min(high, newest)
-    told = await ledger.maintain(outbox.revive, [each.name for each in wanted], low, last, ledger.clock.now())
+    macs = ledger.vault.row_macs(outbox.DELIVERIES.name)
+    told = await ledger.maintain(outbox.revive, macs, [each.name for each in wanted], low, last, ledger.clock.now())
     for type in sorted(frozenset().union(*(each.types for each in wanted))):
         criteria = searching.Criteria((((Kind.TYPE, type.encode()),),), low, last)
         start: int | None = low
         while start is not None:
             found = await ledger.read(searching.search, criteria, AT_ONCE, start)
             events = [(position, type) for position in found.positions]
-            told += await ledger.maintain(outbox.deliver, events, wanted, ledger.clock.now())
+            told += await ledger.maintain(outbox.deliver, macs, events, wanted, ledger.clock.now())
             start = found.resume
     return told
 

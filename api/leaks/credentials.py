@@ -106,7 +106,7 @@ async def _accepted(ledger: Ledger, report: Report, came: Origin) -> None:
 
 async def _take(ledger: Ledger, report: Report, came: Origin, kept: "asyncio.Future[None]") -> None:
     try:
-        await ledger.maintain(reported.keep, report, ledger.clock.now())
+        await ledger.maintain(reported.keep, ledger.vault, report, ledger.clock.now())
     except Exception as error:
         if not kept.done():
             kept.set_exception(error)
@@ -122,7 +122,7 @@ async def _take(ledger: Ledger, report: Report, came: Origin, kept: "asyncio.Fut
 async def resume(ledger: Ledger) -> None:
     """Takes up what was accepted and could not be ended: its process was killed, or something failed."""
     while await ledger.read(reported.is_due, ledger.clock.now()):
-        for report in await ledger.maintain(reported.take_up, ledger.clock.now(), TOGETHER):
+        for report in await ledger.maintain(reported.take_up, ledger.vault, ledger.clock.now(), TOGETHER):
             # Who reported is not remembered, only with which request.
             await _end_all(ledger, report, Origin(request_id=report.request_id))
 
@@ -139,7 +139,7 @@ async def _end_all(ledger: Ledger, report: Report, came: Origin) -> None:
     elif left:
         log.warning("reported secrets have to wait", secrets=len(left), attempts=report.attempts)
     try:
-        await ledger.maintain(reported.leave, report.report_id, left)
+        await ledger.maintain(reported.leave, ledger.vault, report, left)
     except Exception as error:
         # To end them again, when the lease is over, changes nothing.
         log.warning("a report is kept although it is done", reason=type(error).__name__)

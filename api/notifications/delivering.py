@@ -26,6 +26,8 @@ LEASE: Moment = 60 * SECOND
 FIRST_DELAY: Moment = 5 * SECOND
 LONGEST_DELAY: Moment = 6 * 3600 * SECOND
 DISTRIBUTED_AT_ONCE = 200
+MEND_EVERY: Moment = 600 * SECOND
+"""After so long it is looked again whether anybody altered what waits to be delivered."""
 
 log = structlog.get_logger("api")
 _random = SystemRandom()
@@ -52,6 +54,8 @@ class Notifier:
 
     def __init__(self, ledger: Ledger, settings: Settings) -> None:
         self._ledger = ledger
+        self._macs = ledger.vault.row_macs(outbox.DELIVERIES.name)
+        self._mended_at: Moment | None = None
         self._attempts = settings.notification_attempts
         self._destinations = destinations(settings)
         outgoing = Outgoing(allow_private=settings.allow_private_urls) if settings.webhooks else None
@@ -70,15 +74,27 @@ class Notifier:
     async def distribute(self) -> None:
         """Exchanges events that wait for the deliveries that they become; without destinations, for none."""
         ledger = self._ledger
+        await self._mend()
         while await ledger.read(outbox.is_waiting):
-            await ledger.maintain(outbox.distribute, self._destinations, ledger.clock.now(), DISTRIBUTED_AT_ONCE)
+            await ledger.maintain(
+                outbox.distribute, self._macs, self._destinations, ledger.clock.now(), DISTRIBUTED_AT_ONCE
+            )
+
+    async def _mend(self) -> None:
+        """Now and then has what was altered in the database delivered all the same."""
+        now = self._ledger.clock.now()
+        if self._mended_at is not None and self._mended_at <= now < self._mended_at + MEND_EVERY:
+            return
+        if mended := await self._ledger.maintain(outbox.mend, self._macs, now):
+            log.error("deliveries were altered in the database, and begin anew", deliveries=mended)
+        self._mended_at = now
 
     async def deliver(self, name: str) -> Told:
         """Tries what is due for one destination, until nothing is."""
         ledger, delivered, failed = self._ledger, 0, 0
         while await ledger.read(outbox.is_due, name, ledger.clock.now()):
             now = ledger.clock.now()
-            claimed = await ledger.maintain(outbox.claim, name, now, now + LEASE, AT_ONCE)
+            claimed = await ledger.maintain(outbox.claim, self._macs, name, now, now + LEASE, AT_ONCE)
             done = await asyncio.gather(*(self._attempt(name, each) for each in claimed))
             delivered += sum(done)
             failed += len(done) - sum(done)
@@ -93,7 +109,7 @@ class Notifier:
             return True
         dead = failed.final or claimed.attempt >= self._attempts
         again = ledger.clock.now() + delay(claimed.attempt, _random.random())
-        await ledger.maintain(outbox.failed, name, claimed, failed.outcome, again, dead=dead)
+        await ledger.maintain(outbox.failed, self._macs, name, claimed, failed.outcome, again, dead=dead)
         (log.error if dead else log.warning)(
             "notification is a dead letter" if dead else "notification not delivered",
             destination=name,
@@ -108,6 +124,8 @@ class Notifier:
             message = await self._ledger.read(compose, self._ledger.privacy, position)
             if message is None:
                 return Failed("the log has no such event", final=True)
+            if message.event.type not in outbox.TYPES:
+                return Failed("nobody is told of such an event", final=True)
             return await self._senders[name](message)
         except DatabaseAway:
             raise

@@ -46,9 +46,10 @@ async def _report(cli: CommandLine, *, dead: bool) -> int:
     try:
         (position,) = await report(ledger)
         pager = [outbox.Destination("pager", frozenset(outbox.TYPES))]
-        await ledger.maintain(outbox.distribute, pager if dead else [], 1, 10)
-        for claimed in await ledger.maintain(outbox.claim, "pager", 1, 1, 1):
-            await ledger.maintain(outbox.failed, "pager", claimed, "status 500", 1, dead=True)
+        macs = ledger.vault.row_macs(outbox.DELIVERIES.name)
+        await ledger.maintain(outbox.distribute, macs, pager if dead else [], 1, 10)
+        for claimed in await ledger.maintain(outbox.claim, macs, "pager", 1, 1, 1):
+            await ledger.maintain(outbox.failed, macs, "pager", claimed, "status 500", 1, dead=True)
         return position
     finally:
         await ledger.close()

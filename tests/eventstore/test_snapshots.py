@@ -70,7 +70,7 @@ async def test_a_short_stream_has_no_row(ledger: Ledger) -> None:
 
 
 async def write(ledger: Ledger, statement: Any, *rows: Any) -> None:
-    await ledger.maintain(lambda connection: connection.execute(statement, *rows) and None)
+    await ledger.maintain(lambda connection: connection.execute(statement, *rows).rowcount)
 
 
 @pytest.mark.parametrize(

@@ -3,9 +3,10 @@
 import asyncio
 import json
 from collections.abc import Callable
+from typing import Any
 
 import pytest
-from sqlalchemy import Connection, Engine
+from sqlalchemy import Connection, Engine, insert, update
 
 from api.notifications import delivering, message
 from api.notifications.delivering import FIRST_DELAY, LEASE, LONGEST_DELAY, Notifier, Told, delay
@@ -26,6 +27,10 @@ from tests.notifications.receiver import Receiver
 pytestmark = pytest.mark.anyio
 
 Made = Callable[..., Notifier]
+
+
+def macs(ledger: Ledger) -> outbox.Macs:
+    return ledger.vault.row_macs(outbox.DELIVERIES.name)
 
 
 async def undelivered(ledger: Ledger, *, dead_only: bool = False) -> list[outbox.Delivery]:
@@ -110,7 +115,7 @@ async def test_after_the_last_attempt_it_is_a_dead_letter_which_can_be_revived(
     (letter,) = await undelivered(ledger, dead_only=True)
     assert (letter.position, letter.attempts, letter.outcome) == (position, 2, "status 500")
     clock.set(present)
-    assert await ledger.maintain(outbox.revive, ["pager"], 1, position, clock.now()) == 1
+    assert await ledger.maintain(outbox.revive, macs(ledger), ["pager"], 1, position, clock.now()) == 1
     assert await notifier.deliver("pager") == Told(1, 0)
     assert await undelivered(ledger) == []
 
@@ -175,13 +180,13 @@ async def test_what_a_process_took_and_did_not_finish_is_taken_again_after_its_l
     await report(ledger)
     await notifier.distribute()
     now = clock.now()
-    (taken,) = await ledger.maintain(outbox.claim, "pager", now, now + LEASE, 10)
+    (taken,) = await ledger.maintain(outbox.claim, macs(ledger), "pager", now, now + LEASE, 10)
     assert await notifier.deliver("pager") == Told(0, 0)
     clock.advance(LEASE // SECOND)
     receiver.answers = [500]
     assert await notifier.deliver("pager") == Told(0, 1)
     # The first comes back late: what it found out decides nothing any more.
-    await ledger.maintain(outbox.failed, "pager", taken, "too late", now, dead=True)
+    await ledger.maintain(outbox.failed, macs(ledger), "pager", taken, "too late", now, dead=True)
     (left,) = await undelivered(ledger)
     assert (left.attempts, left.dead, left.outcome) == (2, False, "status 500")
 
@@ -254,3 +259,38 @@ def test_delays_grow_and_are_spread() -> None:
     assert [delay(attempt, 0) // SECOND for attempt in range(1, 9)] == [5, 20, 80, 320, 1280, 5120, 20480, 21600]
     assert delay(1, 1) == FIRST_DELAY * 3 // 2
     assert delay(100, 1) == LONGEST_DELAY * 3 // 2
+
+
+@pytest.mark.parametrize("altered", [{"dead": 1}, {"due_at": 2**60}, {"attempts": 99}, {"mac": b""}], ids=str)
+async def test_who_alters_a_delivery_keeps_nobody_from_being_told(
+    ledger: Ledger, receiver: Receiver, notifier_of: Made, altered: dict[str, Any]
+) -> None:
+    notifier = notifier_of({"pager": receiver.url}, notification_attempts=2)
+    receiver.answers = [500]
+    (position,) = await report(ledger)
+    await notifier.distribute()
+    assert await notifier.deliver("pager") == Told(0, 1)
+
+    await ledger.maintain(lambda connection: connection.execute(update(outbox.DELIVERIES).values(altered)).rowcount)
+    # A process looks when it begins, and every ten minutes.
+    notifier = notifier_of({"pager": receiver.url}, notification_attempts=2)
+    await notifier.distribute()
+    assert await notifier.deliver("pager") == Told(1, 0)
+    assert [each["data"]["position"] for each in receiver.taken] == [position]
+    await notifier.distribute()
+    assert await notifier.deliver("pager") == Told(0, 0)
+
+
+async def test_of_what_nobody_is_told_nobody_is_told_by_an_inserted_row(
+    ledger: Ledger, receiver: Receiver, notifier_of: Made
+) -> None:
+    notifier = notifier_of({"pager": receiver.url})
+    await ledger.execute(register("shop"), origin=SOMEBODY)
+    position, _ = await ledger.head()
+    row = {"position": position, "type": "incident.reported"}
+    await ledger.maintain(lambda connection: connection.execute(insert(outbox.TABLE), row).rowcount)
+    await notifier.distribute()
+    assert await notifier.deliver("pager") == Told(0, 1)
+    assert receiver.taken == []
+    (letter,) = await undelivered(ledger, dead_only=True)
+    assert letter.outcome == "nobody is told of such an event"

@@ -7,7 +7,7 @@ from typing import Any
 
 import httpx
 import pytest
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection, select, update
 
 from security.keyring import Keyring
 from security.vault_tables import ANSWERS
@@ -194,3 +194,15 @@ async def test_puts_and_patches_are_kept_too(world: World, admin: httpx.AsyncCli
     assert ok(again, status) == ok(first, status)
     assert again.headers.get("location") == first.headers.get("location")
     assert await world.head() == before
+
+
+async def test_an_answer_that_was_altered_is_not_given_and_nothing_is_done_again(
+    world: World, admin: httpx.AsyncClient
+) -> None:
+    ok(await admin.post("/admin/clients", json=JOB, headers=KEY), 201)
+    before = await world.head()
+    longer = update(ANSWERS).values(expires_at=ANSWERS.c.expires_at + 1)
+    await world.services.ledger.maintain(lambda connection: connection.execute(longer).rowcount)
+    problem(await admin.post("/admin/clients", json=JOB, headers=KEY), 409, reason="altered")
+    assert await world.types_after(before) == []
+    ok(await admin.post("/admin/clients", json=JOB, headers={"idempotency-key": "another"}), 201)

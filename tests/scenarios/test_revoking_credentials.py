@@ -5,7 +5,7 @@ from contextlib import suppress
 from hashlib import sha256
 
 import pytest
-from sqlalchemy import select
+from sqlalchemy import Connection, insert, select, update
 
 from api.leaks import credentials, ending
 from api.leaks.targets import Target
@@ -117,8 +117,10 @@ async def test_the_answer_waits_for_nothing_that_depends_on_what_was_sent(
 
 async def waiting(world: World) -> dict[bytes, int]:
     """What was accepted and has not been ended yet, each with how often it was taken up again."""
-    rows = await world.services.ledger.read(lambda connection: connection.execute(select(*table.c)).all())
-    return {row.digests[start : start + 32]: row.attempts for row in rows for start in range(0, len(row.digests), 32)}
+    ledger = world.services.ledger
+    rows = await ledger.read(lambda connection: connection.execute(select(*table.c)).all())
+    reports = [reported._opened(ledger.vault, row.report_id, row.sealed, row.attempts) for row in rows]
+    return {digest: report.attempts for report in reports for digest in report.digests}
 
 
 async def resumed(world: World, seconds: float = LEASE // SECOND) -> None:
@@ -272,4 +274,25 @@ async def test_no_more_are_under_way_than_there_is_room_for(
     assert sorted(answer.status_code for answer in answers) == [202] * 4 + [503] * 6
     go_on.set()
     await credentials.ended()
+    assert await waiting(world) == {}
+
+
+async def test_a_report_that_somebody_wrote_or_altered_ends_nothing(world: World, job: Client) -> None:
+    """Digests stand in the log and in projections: whoever can read them must not be able to end what they name."""
+    ledger = world.services.ledger
+    raws = [ok(await token(world, job))["access_token"] for _ in range(3)]
+    genuine, moved, plain = (digest(raw) for raw in raws)
+    await ledger.maintain(reported.keep, ledger.vault, reported.Report("moved", None, [moved]), world.clock.now())
+    await ledger.maintain(reported.keep, ledger.vault, reported.Report("genuine", None, [genuine]), world.clock.now())
+
+    def alter(connection: Connection) -> None:
+        connection.execute(update(table).where(table.c.report_id == "moved").values(report_id="elsewhere"))
+        row = {"report_id": "made", "due_at": 0, "attempts": 0, "sealed": plain}
+        connection.execute(insert(table), row)
+        # Nobody is to come to it for a thousand years.
+        connection.execute(update(table).where(table.c.report_id == "genuine").values(due_at=2**60, attempts=99))
+
+    await ledger.maintain(alter)
+    await resumed(world)
+    assert await ended_tokens(world) == [genuine]
     assert await waiting(world) == {}

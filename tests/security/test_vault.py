@@ -263,7 +263,9 @@ def test_the_first_answer_stands_until_its_time_is_over(engine, safe, elsewhere)
     assert '"id"' not in repr(FIRST)
 
 
-@pytest.mark.parametrize("change", [{"body_hash": b"x" * 32}, {"status": 200}, {"key_hash": b"x" * 32}])
+@pytest.mark.parametrize(
+    "change", [{"body_hash": b"x" * 32}, {"status": 200}, {"key_hash": b"x" * 32}, {"expires_at": LATER + 1}]
+)
 def test_an_answer_is_bound_to_its_command(engine, safe, change):
     with engine.begin() as connection:
         safe.put_answer(connection, b"k" * 32, FIRST, now=NOW, expires_at=LATER)
