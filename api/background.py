@@ -8,6 +8,7 @@ import structlog
 from sqlalchemy import Connection
 
 from api.audit import readings
+from api.audit.checking import Checking
 from api.audit.retaining import Retention
 from api.leaks import credentials
 from api.notifications.delivering import Notifier
@@ -33,6 +34,9 @@ RESUME_EVERY = 5.0
 ROTATE_EVERY = 60.0
 """Seconds. Secrets that rotate on schedule are rotated that late at most."""
 
+MEASURE_EVERY = 10.0
+"""Seconds. What the comparison of projections with the log has found is in the metrics that late at most."""
+
 RETAIN_EVERY = 600.0
 """Seconds. A month whose addresses are to end does so that late at most."""
 
@@ -53,6 +57,7 @@ class Background:
         """Begins the tasks."""
         settings = self._services.settings
         notifier = Notifier(self._services.ledger, settings)
+        checking = Checking(self._services)
         self._tasks = [
             asyncio.create_task(_every(RECORD_EVERY, self._record)),
             asyncio.create_task(_every(RECORD_EVERY, self._services.token_uses.record)),
@@ -60,6 +65,8 @@ class Background:
             asyncio.create_task(_every(settings.prune_interval, self._prune)),
             asyncio.create_task(_every(RESUME_EVERY, partial(credentials.resume, self._services.ledger))),
             asyncio.create_task(_every(ROTATE_EVERY, self._rotate)),
+            asyncio.create_task(checking.run()),
+            asyncio.create_task(_every(MEASURE_EVERY, checking.measure)),
             asyncio.create_task(_every(RETAIN_EVERY, Retention(self._services).enforce)),
             asyncio.create_task(_every(WIPE_EVERY, self._services.ledger.wipe)),
             asyncio.create_task(_every(TELL_EVERY, notifier.distribute)),

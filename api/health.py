@@ -6,12 +6,14 @@ from typing import Any, Literal
 
 import msgspec
 from litestar import Request, Response, get
+from sqlalchemy import Connection
 
 from api.key_proof import key_problem
 from api.server.board import KEY, Board, Seen
 from api.server.listeners import is_for_operators
 from api.services import Services, services
 from eventstore import schema
+from eventstore.checking.differing import differing
 from eventstore.commands import DatabaseAway, WentBack
 from eventstore.rebuilding import outdated
 from projections import PROJECTIONS
@@ -73,6 +75,14 @@ async def examine(here: Services) -> dict[str, str]:
         return {"database": "does not answer"}
 
 
+def _projections(connection: Connection) -> str:
+    """`ok`, or which read models are to be made anew."""
+    wrong = differing(connection)
+    if wrong:
+        return f"not what the log says: {' '.join(wrong)}"
+    return " ".join(outdated(connection, PROJECTIONS)) or "ok"
+
+
 async def _looked_at(here: Services) -> dict[str, str]:
     # What requests ask first goes over a connection of its own, which may be the only one that is frozen.
     await here.ledger.settled()
@@ -81,7 +91,7 @@ async def _looked_at(here: Services) -> dict[str, str]:
     return {
         "database": "ok",
         "migrations": "ok" if revision == needed else f"at {revision}; run grantlog database upgrade for {needed}",
-        "projections": " ".join(await here.ledger.read(outdated, PROJECTIONS)) or "ok",
+        "projections": await here.ledger.read(_projections),
         "keys": await here.ledger.read(key_problem, here.ledger.vault, here.keyring) or "ok",
         "log": here.transparency.problem or "ok",
         "clock": await here.ledger.clock_fault() or "ok",

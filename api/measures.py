@@ -103,6 +103,18 @@ class Metrics:
             name: Gauge(f"grantlog_log_{name}", text, registry=self.registry, multiprocess_mode="livemax")
             for name, text in ALARMS.items()
         }
+        self._differing = Gauge(
+            "grantlog_projections_differing",
+            "Projections that are not what the log says, until they are rebuilt; the vault's keys count as one.",
+            registry=self.registry,
+            multiprocess_mode="livemax",
+        )
+        self._round = Gauge(
+            "grantlog_projections_round_seconds",
+            "How long the last comparison of everything with the log took, or the first one is under way.",
+            registry=self.registry,
+            multiprocess_mode="livemax",
+        )
         self._took: dict[tuple[str | None, str, int], Spread] = {}
         self._sizes = Spread(COMMANDS)
         self._written: dict[Any, Any] = {}
@@ -137,6 +149,11 @@ class Metrics:
             if self._written.get(name) != value:
                 self._alarms[name].set(value)
                 self._written[name] = value
+
+    def compared(self, differing: int, round_seconds: float) -> None:
+        """What the comparison of projections with the log has found, and how long a round of it takes."""
+        self._differing.set(differing)
+        self._round.set(round_seconds)
 
     def write(self, passwords_waiting: int) -> None:
         """Hands on what was counted since the last call."""

@@ -85,6 +85,21 @@ class DivergenceAccepted(Event, frozen=True, kw_only=True):
     misfits: dict[str, str] = {}
 
 
+class ProjectionDiffered(Event, frozen=True, kw_only=True):
+    """A read model was found not to be what the log says: somebody changed it, or something is broken.
+
+    `projection` is its name, or `vault_keys` for a key that is gone although nothing destroyed it; `key_sha256` names
+    the row to whoever has it, and `head` is the newest position at which it differed.
+    """
+
+    type = "server.projection_differed"
+    in_doubt = True
+
+    projection: str
+    key_sha256: str
+    head: int
+
+
 EVENTS: tuple[type[Event], ...] = (
     Started,
     UnknownClientRefused,
@@ -92,6 +107,7 @@ EVENTS: tuple[type[Event], ...] = (
     IssuanceResumed,
     LogDiverged,
     DivergenceAccepted,
+    ProjectionDiffered,
 )
 
 # State ------------------------------------------------------------------------------------------------------------
@@ -120,6 +136,7 @@ class State(msgspec.Struct, frozen=True):
     diverged: Divergence | None = None
     accepted: dict[str, str] = {}
     accepted_at: Moment | None = None
+    differences: int = 0
 
 
 INITIAL = State()
@@ -175,6 +192,13 @@ def accept_divergence(
     return accept(DivergenceAccepted(reason=said[:REASON_MAXIMUM], misfits=misfits or {}))
 
 
+def note_difference(state: State, *, now: Moment, projection: str, key_sha256: str, head: int, stands: bool) -> Outcome:
+    """Records that a read model differs from the log. `stands`: it does so under the log's lock too."""
+    if not stands:
+        return accept()
+    return accept(ProjectionDiffered(projection=projection, key_sha256=key_sha256, head=head))
+
+
 # Fold -------------------------------------------------------------------------------------------------------------
 
 
@@ -198,6 +222,8 @@ def evolve(state: State, recorded: Recorded) -> State:
             return replace(state, diverged=Divergence(reason, recorded.time, recorded.position))
         case DivergenceAccepted(misfits=misfits):
             return replace(state, diverged=None, accepted=state.accepted | misfits, accepted_at=recorded.time)
+        case ProjectionDiffered():
+            return replace(state, differences=state.differences + 1)
         case UnknownClientRefused(count=count):
             return replace(state, unknown_clients_refused=state.unknown_clients_refused + count)
         case _:

@@ -11,6 +11,7 @@ from typing import NamedTuple
 from sqlalchemy import Connection, Engine, delete, insert, select, update
 
 from domain.event import Moment
+from eventstore.checking.differing import DIFFERS
 from eventstore.engines import reading
 from eventstore.fresh_tables import FreshTables
 from eventstore.mapper import authenticate
@@ -138,11 +139,12 @@ def _set_version(connection: Connection, name: str, version: int) -> None:
 def outdated(connection: Connection, projections: Sequence[ModuleType]) -> list[str]:
     """The projections whose rows are missing or were made by another definition than this code's.
 
-    A projection without a note was made with its first definition.
+    A projection without a note was made with its first definition. One that was found to differ from the log is not
+    among them: a server goes on with it, and says so.
     """
     noted = {row.name: row.version for row in connection.execute(select(projection_versions))}
     return [
         name
         for name, projection in zip(names(projections), projections, strict=True)
-        if noted.get(name, 1) != projection.VERSION
+        if noted.get(name, 1) not in (projection.VERSION, DIFFERS)
     ]

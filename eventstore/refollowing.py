@@ -1,12 +1,11 @@
 """Rebuilding and proving the read models that follow the log: by following it once more, from its very beginning.
 
-Their statements name tables. A temporary table goes before a lasting one of the same name, on both databases and for
-one connection only, so the very code that follows in a server fills tables that nobody else sees, without any lock.
+The very code that follows in a server fills tables that nobody else sees, see `eventstore.hidden_tables`.
 """
 
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from types import ModuleType
 from typing import Any
 
@@ -14,25 +13,22 @@ from sqlalchemy import (
     ColumnElement,
     Connection,
     Engine,
-    MetaData,
     Table,
     bindparam,
     func,
     select,
-    text,
     true,
     tuple_,
 )
-from sqlalchemy.schema import CreateTable
 
 from domain.event import SECOND, Moment
 from eventstore import origin_months, searching
 from eventstore.comparing import Compared, compared
 from eventstore.deriving import Deriving
-from eventstore.engines import reading
 from eventstore.following import EventIndexing, Following
 from eventstore.fresh_tables import FreshTables, tables_of
-from eventstore.mapper import authenticate, decoder
+from eventstore.hidden_tables import hidden, hiding, lasting, transaction
+from eventstore.mapper import decoder
 from eventstore.origin_months import Ended
 from eventstore.privacy import Privacy
 from eventstore.rebuilding import Progress, Rebuilt, set_versions
@@ -49,9 +45,6 @@ STEP = 2_000
 
 COPIED = 50_000
 """Rows that are copied in one transaction. On SQLite the server waits with every write while it lasts."""
-
-SNAPSHOT = "BEGIN ISOLATION LEVEL REPEATABLE READ"
-"""PostgreSQL's. On SQLite every transaction has one."""
 
 MODELS: Mapping[str, tuple[tuple[ModuleType, ...], Callable[[], Following]]] = {
     event_index.NAME: ((event_index,), EventIndexing),
@@ -92,7 +85,7 @@ class Refollowing:
         Raises `Incomplete`, before anything is swapped, if the copy lacks a row or has one too many.
         """
         with self._opened() as connection:
-            following = _Anew(connection, self._model(), self._privacy)
+            following = Anew(connection, self._model(), self._privacy)
             self._catch_up(connection, following, searching.newest, progress)
             fresh = FreshTables(self._projections, int.from_bytes(os.urandom(5)))
             with self._engine.begin() as owning:
@@ -102,7 +95,7 @@ class Refollowing:
             self._require_complete(connection, fresh)
             with self._engine.begin() as owning:
                 fresh.index(owning)
-            with _transaction(connection, "BEGIN IMMEDIATE" if _is_sqlite(connection) else "BEGIN"):
+            with transaction(connection, writes=True):
                 event_index.hold(connection, self._name)
                 reached = self._reached(connection)
                 goal = max(following.position, reached)
@@ -119,9 +112,9 @@ class Refollowing:
     def compare(self, progress: Progress = lambda done, goal: None) -> list[Compared]:
         """Follows to where the live rows stand and compares them, in one snapshot; rows that may be pruned left out."""
         with self._opened() as connection:
-            following = _Anew(connection, self._model(), self._privacy)
+            following = Anew(connection, self._model(), self._privacy)
             self._catch_up(connection, following, self._reached, progress)
-            with _transaction(connection, "BEGIN" if _is_sqlite(connection) else SNAPSHOT):
+            with transaction(connection, snapshot=True):
                 goal = self._reached(connection)
                 following.follow(goal)
                 progress(goal, goal)
@@ -130,7 +123,7 @@ class Refollowing:
     def _require_complete(self, connection: Connection, fresh: FreshTables) -> None:
         """Counts both sides of every copy. Nobody else writes to either, so this needs no lock."""
         for table in self._tables:
-            followed = _counted(connection, table.to_metadata(MetaData(), schema=_hidden(connection)))
+            followed = _counted(connection, hidden(connection, table))
             copied = _counted(connection, fresh.twin(table))
             if copied != followed:
                 with self._engine.begin() as owning:
@@ -141,46 +134,29 @@ class Refollowing:
         return event_index.reached(connection, self._name)
 
     def _catch_up(
-        self, connection: Connection, following: "_Anew", where: Callable[[Connection], int], progress: Progress
+        self, connection: Connection, following: "Anew", where: Callable[[Connection], int], progress: Progress
     ) -> None:
         while (goal := where(connection)) > following.position:
             while following.position < goal:
-                with _transaction(connection, "BEGIN"):
+                with transaction(connection):
                     following.follow(min(goal, following.position + STEP))
                 progress(following.position, goal)
 
-    @contextmanager
-    def _opened(self) -> Iterator[Connection]:
+    def _opened(self) -> AbstractContextManager[Connection]:
         """A connection for which the tables are empty."""
-        engine = reading(self._engine.url.render_as_string(hide_password=False), 1)
-        authenticate(engine, self._privacy.vault)
-        try:
-            with engine.connect() as connection:
-                for table in self._tables:
-                    twin = table.to_metadata(MetaData(naming_convention=table.metadata.naming_convention))
-                    made = str(CreateTable(twin).compile(connection))
-                    connection.exec_driver_sql(made.replace("CREATE TABLE", "CREATE TEMPORARY TABLE", 1))
-                    for index in twin.indexes:
-                        index.create(connection)
-                yield connection
-        finally:
-            engine.dispose()
+        return hiding(self._engine.url.render_as_string(hide_password=False), self._tables, self._privacy.vault)
 
     def _drop(self, connection: Connection) -> None:
         quote = connection.dialect.identifier_preparer.quote
         for table in self._tables:
-            connection.exec_driver_sql(f"DROP TABLE {_hidden(connection)}.{quote(table.name)}")
+            schema = hidden(connection, table).schema
+            connection.exec_driver_sql(f"DROP TABLE {schema}.{quote(table.name)}")
 
     def _compared(self, connection: Connection, table: Table) -> Compared:
-        visible = "main" if _is_sqlite(connection) else connection.scalar(text("SELECT current_schema()"))
-        sides = [
-            _rows(connection, table.to_metadata(MetaData(), schema=schema), self._now)
-            for schema in (visible, _hidden(connection))
-        ]
-        return compared(str(table.name), *sides)
+        return compared(str(table.name), *sides(connection, table, self._now))
 
 
-class _Anew:
+class Anew:
     """A follower that begins at the beginning."""
 
     def __init__(self, connection: Connection, model: Following, privacy: Privacy) -> None:
@@ -202,34 +178,13 @@ class _Anew:
             self.position = last
 
 
-def _is_sqlite(connection: Connection) -> bool:
-    return connection.dialect.name == "sqlite"
-
-
-def _hidden(connection: Connection) -> str:
-    """Where temporary tables are."""
-    return "temp" if _is_sqlite(connection) else "pg_temp"
-
-
-@contextmanager
-def _transaction(connection: Connection, begin: str) -> Iterator[None]:
-    """One transaction of a connection whose every statement is one of its own otherwise."""
-    connection.exec_driver_sql(begin)
-    try:
-        yield
-    except BaseException:
-        connection.exec_driver_sql("ROLLBACK")
-        raise
-    connection.exec_driver_sql("COMMIT")
-
-
 def copy_rows(connection: Connection, table: Table, target: Table) -> None:
     """Copies a hidden table into a lasting one in the order of its key, `COPIED` rows at a time.
 
     Where a portion ends is asked before it is copied. How many rows an INSERT … SELECT wrote is no answer: psycopg's
     cursor is closed by the time that SQLAlchemy could say, and the count is -1 whatever was written.
     """
-    source = table.to_metadata(MetaData(), schema=_hidden(connection))
+    source = hidden(connection, table)
     names = [column.name for column in source.columns]
     key = list(source.primary_key.columns)
     after: Sequence[Any] | None = None
@@ -240,7 +195,7 @@ def copy_rows(connection: Connection, table: Table, target: Table) -> None:
         portion = select(*source.columns).where(left).order_by(*key)
         if last is not None:
             portion = portion.where(tuple_(*key) <= tuple_(*last))
-        with _transaction(connection, "BEGIN IMMEDIATE" if _is_sqlite(connection) else "BEGIN"):
+        with transaction(connection, writes=True):
             connection.execute(target.insert().from_select(names, portion))
         if last is None:
             return
@@ -249,6 +204,11 @@ def copy_rows(connection: Connection, table: Table, target: Table) -> None:
 
 def _counted(connection: Connection, table: Table) -> int:
     return connection.scalar(select(func.count()).select_from(table)) or 0
+
+
+def sides(connection: Connection, table: Table, now: Moment) -> tuple[Iterator[tuple[Any, ...]], ...]:
+    """The rows of a table and those of the hidden one of its name, in one order; what may be pruned by now left out."""
+    return tuple(_rows(connection, side(connection, table), now) for side in (lasting, hidden))
 
 
 def _rows(connection: Connection, table: Table, now: Moment) -> Iterator[tuple[Any, ...]]:

@@ -34,7 +34,7 @@ from domain.event import Event, Moment, Recorded
 from domain.grant import RefreshReplayed
 from domain.grant_code import CodeReplayed
 from domain.rotation import RotationAnnounced
-from domain.server import DivergenceAccepted, IssuanceResumed, IssuanceSuspended, LogDiverged
+from domain.server import DivergenceAccepted, IssuanceResumed, IssuanceSuspended, LogDiverged, ProjectionDiffered
 from projections.schema import ROW_POSITION, metadata
 from projections.write import Write
 
@@ -71,6 +71,7 @@ HANDLES: tuple[type[Event], ...] = (
     IssuanceResumed,
     LogDiverged,
     DivergenceAccepted,
+    ProjectionDiffered,
 )
 TYPES: tuple[str, ...] = tuple(sorted(event.type for event in HANDLES))
 """The types of events that people can be told of."""

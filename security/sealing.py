@@ -76,6 +76,12 @@ def subject_of(sealed: str) -> str:
     return subject if scheme == SCHEME and separator else ""
 
 
+def subjects_of(sealed: str) -> tuple[str, ...]:
+    """The vault's names of all keys that it takes to open a text; none for what is no sealed text."""
+    scheme, *parts = sealed.split(".")
+    return tuple(parts[:-1]) if scheme == SCHEME else ()
+
+
 class Sealer:
     """Seals and opens with the keys of one vault. Derived ciphers are kept, at most `keep` of them."""
 

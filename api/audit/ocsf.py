@@ -91,6 +91,7 @@ TABLE: Mapping[str, Row] = {
     "server.divergence_accepted": Row(ENTITY_MANAGEMENT, 13, "Resume", HIGH),
     "mac_key.introduced": Row(ENTITY_MANAGEMENT, 1, "Create", LOW),
     "mac_key.retired": Row(ENTITY_MANAGEMENT, 11, "Deactivate", LOW),
+    "server.projection_differed": Row(ENTITY_MANAGEMENT, OTHER, "Differ", HIGH, failure=True),
     "log_key.introduced": Row(ENTITY_MANAGEMENT, 1, "Create", LOW),
     "log_key.activated": Row(ENTITY_MANAGEMENT, 10, "Activate", LOW),
     "log_key.retired": Row(ENTITY_MANAGEMENT, 11, "Deactivate", LOW),

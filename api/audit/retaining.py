@@ -8,7 +8,7 @@ from api.services import Services
 from api.starting import SYSTEM
 from domain import origin_month
 from eventstore import origin_months
-from eventstore.commands import Command, Origin
+from eventstore.commands import Command, InDoubt, Origin
 from eventstore.view import View
 from security.clock import end_of_month
 
@@ -42,7 +42,11 @@ class Retention:
             return {"waits_for": origin_months.waits_for(view, month)}
 
         command = Command(origin_month.stream(month), origin_month.destroy, facts, under_lock)
-        executed = await self._here.ledger.execute(command, origin=Origin(SYSTEM))
+        try:
+            executed = await self._here.ledger.execute(command, origin=Origin(SYSTEM))
+        except InDoubt:
+            # While the log has diverged nothing that it holds is destroyed.
+            return
         if executed.refusal is None:
             log.info("audit.addresses_ended", month=month)
         elif self._said.get(month) != executed.refusal.detail:

@@ -32,11 +32,12 @@ def list_(as_json: bool) -> None:
     """Every projection, its rows, and whether its rows were made by its present definition."""
     from sqlalchemy import func, select
 
+    from eventstore.checking.differing import differing
     from eventstore.rebuilding import outdated
 
     engine, _, _, _ = _opened()
     with engine.connect() as connection:
-        old = set(outdated(connection, _all()))
+        old = {*outdated(connection, _all()), *differing(connection)}
         rows = [
             {
                 "name": name,
