@@ -20,7 +20,7 @@ Key = tuple[int | str, ...]
 
 DEFAULT = 50
 LARGEST = 200
-LONGEST_CURSOR = 1024
+LONGEST_CURSOR = 2048
 
 Limit = Annotated[int, QueryParameter(name="limit", ge=1, le=LARGEST, description="How many items a page has at most.")]
 """How a handler declares it: `limit: Limit = DEFAULT`."""

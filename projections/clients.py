@@ -11,17 +11,21 @@ from sqlalchemy import (
     Column,
     Connection,
     Integer,
+    LargeBinary,
     Row,
     Select,
     Table,
     Text,
     bindparam,
+    func,
     insert,
+    literal,
     select,
+    tuple_,
     update,
 )
 
-from domain import client, cut_off
+from domain import client, cut_off, names
 from domain.event import Event, Moment, Recorded
 from projections import lists, sealed, windows
 from projections.page import Page
@@ -40,6 +44,8 @@ TABLE = Table(
     Column("slug", Text, unique=True),
     Column("realm", Text, nullable=False),
     Column("client_name", Text, nullable=False),
+    # The name as names are compared, in UTF-8: octets are sorted and searched alike by both databases.
+    Column("name_key", LargeBinary, nullable=False),
     Column("redirect_uris", Text, nullable=False),
     Column("grant_types", Text, nullable=False),
     Column("scope", Text, nullable=False),
@@ -73,6 +79,7 @@ _SET = {
     field: _ONE.values({field: bindparam("b_value"), "updated_at": bindparam("b_at")})
     for field in (*client.Attributes.__struct_fields__, "owner", "state")
 }
+_SET["client_name"] = _SET["client_name"].values(name_key=bindparam("b_key"))
 _CUT_OFF = _ONE.values(cutoff=bindparam("b_position"))
 _WINDOWS = windows.statements(TABLE, _ONE)
 # The slug becomes free for another dashboard.
@@ -118,7 +125,7 @@ def project(recorded: Recorded, indexes: Mapping[str, bytes]) -> Iterator[Write]
             yield Write(_INSERT, _registered(client_id, recorded), key)
         case client.Updated():
             for field, value in client.named(event.new).items():
-                yield Write(_SET[field], where | {"b_value": _stored(field, value)}, key)
+                yield Write(_SET[field], where | _changed(field, value), key)
             if event.owner is not None or event.owner_removed:
                 yield Write(_SET["owner"], where | {"b_value": sealed.reference(recorded, "owner")}, key)
             if event.new.realm is not UNSET:
@@ -135,11 +142,22 @@ def project(recorded: Recorded, indexes: Mapping[str, bytes]) -> Iterator[Write]
             yield windows.write(_WINDOWS, recorded, {"b_client_id": client_id}, key)
 
 
+def _changed(field: str, value: Any) -> dict[str, Any]:
+    changed = {"b_value": _stored(field, value)}
+    return changed | {"b_key": name_key(value)} if field == "client_name" else changed
+
+
+def name_key(name: str) -> bytes:
+    """By what names of clients are sorted and searched: without regard to case and width."""
+    return names.canonical(name).encode()
+
+
 def _registered(client_id: str, recorded: Recorded) -> dict[str, Any]:
     event = recorded.event
     fields = {field: _stored(field, getattr(event, field)) for field in client.Attributes.__struct_fields__}
     return fields | {
         "client_id": client_id,
+        "name_key": name_key(event.client_name),
         "position": recorded.position,
         "type": event.client_type,
         "slug": event.slug,
@@ -178,6 +196,33 @@ def by_slug(connection: Connection, slug: str) -> Client | None:
 def page(connection: Connection, *, after: int | None = None, limit: int = 50) -> Page[Client, int]:
     """Clients that are not deleted, in the order of their registration; `after` is a `position`."""
     return _page(connection, select(*_COLUMNS), after, limit)
+
+
+Sort = Literal["created_at", "-created_at", "client_name", "-client_name"]
+
+
+def search(
+    connection: Connection, *, contains: str = "", sort: Sort = "created_at", after: Any = None, limit: int = 50
+) -> Page[Client, Any]:
+    """Clients that are not deleted and whose name contains a text.
+
+    `after` is the key of the last one: its `position`, and before it, where it is sorted by name, the name.
+    """
+    query = select(*_COLUMNS).where(TABLE.c.state != "deleted")
+    if contains:
+        wanted = bindparam("b_wanted", name_key(contains), type_=LargeBinary)
+        sqlite = connection.dialect.name == "sqlite"
+        found = func.instr(TABLE.c.name_key, wanted) if sqlite else func.position(wanted.op("IN")(TABLE.c.name_key))
+        query = query.where(found > 0)
+    columns = [TABLE.c.position] if sort.endswith("created_at") else [TABLE.c.name_key, TABLE.c.position]
+    descending = sort.startswith("-")
+    if after is not None:
+        last = (after[0],) if len(columns) == 1 else (name_key(after[0]), after[1])
+        place, edge = tuple_(*columns), tuple_(*(literal(value) for value in last))
+        query = query.where(place < edge if descending else place > edge)
+    ordered = query.order_by(*(column.desc() if descending else column for column in columns)).limit(limit + 1)
+    rows = [_client(row) for row in connection.execute(ordered)]
+    return cut_page(rows, limit, lambda row: (row.position,) if len(columns) == 1 else (row.client_name, row.position))
 
 
 def dashboards(connection: Connection, *, after: int | None = None, limit: int = 50) -> Page[Client, int]:

@@ -115,6 +115,7 @@ def upgrade() -> None:
         sa.Column("slug", sa.Text(), nullable=True),
         sa.Column("realm", sa.Text(), nullable=False),
         sa.Column("client_name", sa.Text(), nullable=False),
+        sa.Column("name_key", sa.LargeBinary(), nullable=False),
         sa.Column("redirect_uris", sa.Text(), nullable=False),
         sa.Column("grant_types", sa.Text(), nullable=False),
         sa.Column("scope", sa.Text(), nullable=False),

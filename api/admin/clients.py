@@ -5,7 +5,7 @@ from typing import Annotated, Any
 
 import msgspec
 from litestar import Request, Response, delete, get, patch, post
-from litestar.params import JSONBody
+from litestar.params import JSONBody, QueryParameter
 from msgspec import UNSET, Meta, UnsetType
 from sqlalchemy import Connection
 
@@ -32,6 +32,7 @@ from api.services import services
 from domain import client, client_registration, client_secret
 from domain.decision import Refusal
 from domain.event import Recorded
+from domain.rules import registration
 from eventstore.commands import Command
 from eventstore.view import View
 from projections import clients, secrets
@@ -90,6 +91,17 @@ class ClientChanges(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
     owner: Owner | None | UnsetType = UNSET
 
 
+Contains = Annotated[
+    str | None,
+    QueryParameter(
+        name="q",
+        max_length=registration.CLIENT_NAME_MAXIMUM,
+        description="Clients whose name contains this, whatever its case.",
+    ),
+]
+Sorted = Annotated[clients.Sort, QueryParameter(name="sort", description="By what; with a hyphen in descending order.")]
+
+
 @post(
     PATH,
     **commanding(
@@ -141,15 +153,21 @@ async def register_client(request: Request[Any, Any, Any], data: JSONBody[NewCli
     summary="List clients",
 )
 async def list_clients(
-    request: Request[Any, Any, Any], limit: Limit = DEFAULT, after: After = None
+    request: Request[Any, Any, Any],
+    contains: Contains = None,
+    sort: Sorted = "created_at",
+    limit: Limit = DEFAULT,
+    after: After = None,
 ) -> Page[ClientBody]:
-    """Every client that is not deleted, dashboards among them, in the order of registration."""
+    """Every client that is not deleted, dashboards among them, in the order of registration unless `sort` says more."""
     here = services(request)
-    (position,) = decode_cursor("clients", after, int) or (None,)
+    # The cursor of one order means nothing in another.
+    kind = f"clients {sort}"
+    last = decode_cursor(kind, after, *((int,) if sort.endswith("created_at") else (str, int)))
 
     def read(connection: Connection) -> Page[ClientBody]:
-        found = clients.page(connection, after=position, limit=limit)
-        return listed("clients", found, lambda row: client_answers.client_body(here, connection, row))
+        found = clients.search(connection, contains=contains or "", sort=sort, after=last, limit=limit)
+        return listed(kind, found, lambda row: client_answers.client_body(here, connection, row))
 
     return await here.ledger.read(read)
 

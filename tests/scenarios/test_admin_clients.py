@@ -1,5 +1,7 @@
 """Administering clients over HTTP: what is answered, and what the log says about it."""
 
+from typing import Any
+
 import httpx
 import pytest
 
@@ -234,3 +236,40 @@ async def test_bodies_methods_and_media_types(world: World, admin: httpx.AsyncCl
     )
     problem(await admin.get("/admin/clients/no-such-id"), 404)
     assert await world.head() == before
+
+
+async def test_clients_are_found_by_a_part_of_their_name_and_sorted(world: World, admin: httpx.AsyncClient) -> None:
+    for name in ("Zebra Prints", "photo PRINTS", "Äpfel", "Photo Café", "100% _x\\"):
+        made = {"client_name": name, "grant_types": ["client_credentials"]}
+        ok(await admin.post("/admin/clients", json=made), 201)
+
+    async def found(**asked: Any) -> list[str]:
+        names: list[str] = []
+        after = None
+        while True:
+            page = ok(
+                await admin.get("/admin/clients", params={"limit": 2, **asked, **({"after": after} if after else {})})
+            )
+            names += [each["client_name"] for each in page["items"]]
+            after = page["next"]
+            if after is None:
+                return names
+
+    assert await found(q="prints") == ["Zebra Prints", "photo PRINTS"]
+    assert await found(q="ｐｈｏｔｏ") == ["photo PRINTS", "Photo Café"]
+    assert await found(q="% _x\\") == ["100% _x\\"]
+    assert await found(q="%") == ["100% _x\\"]
+    assert await found(q="CAFÉ") == ["Photo Café"]
+    assert await found(q="nobody") == []
+    by_name = await found(sort="client_name")
+    assert by_name.index("Photo Café") < by_name.index("photo PRINTS") < by_name.index("Zebra Prints")
+    assert await found(sort="-client_name") == by_name[::-1]
+    assert await found(sort="-created_at") == (await found())[::-1]
+    first = ok(await admin.get("/admin/clients", params={"limit": 1, "sort": "client_name"}))
+    problem(await admin.get("/admin/clients", params={"after": first["next"]}), 400, field="after")
+    problem(await admin.get("/admin/clients", params={"sort": "secret"}), 400, field="sort")
+    # A client that is renamed is found by its new name alone.
+    (client,) = ok(await admin.get("/admin/clients", params={"q": "zebra"}))["items"]
+    ok(await admin.patch(f"/admin/clients/{client['client_id']}", json={"client_name": "Horse Prints"}))
+    assert await found(q="zebra") == []
+    assert await found(q="horse") == ["Horse Prints"]

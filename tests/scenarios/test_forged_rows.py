@@ -57,7 +57,16 @@ DECIDES_NOTHING: dict[str, frozenset[str]] = {
     ),
     "clients": frozenset(
         {
-            *("position", "type", "realm", "client_name", "redirect_uris", "grant_types", "token_endpoint_auth_method"),
+            *(
+                "position",
+                "type",
+                "realm",
+                "client_name",
+                "name_key",
+                "redirect_uris",
+                "grant_types",
+                "token_endpoint_auth_method",
+            ),
             *("require_pkce", "access_token_lifetime", "refresh_token_lifetime", "owner", "cutoff", "windows"),
             *("created_at", "updated_at"),
         }
