@@ -11,9 +11,11 @@ import pytest
 
 from eventstore import carrying
 from eventstore.engines import snapshot
+from eventstore.mapper import authenticate
 from security.clock import ManualClock
 from security.keyring import Keyring
 from security.tokens import DEFAULT, Kind
+from security.vault import Vault
 from tests.scenarios.leak_flows import GITLAB_TOKEN, published
 from tests.scenarios.secret_flows import STEPS, exported
 from tests.scenarios.test_no_secret import log as log
@@ -46,6 +48,7 @@ async def leave(url: str, directory: Path, keyring: Keyring, log: io.StringIO) -
         left["metrics"] = (await world.operators.get("/metrics")).content
     file = io.BytesIO()
     with snapshot(url) as connection:
+        authenticate(connection, Vault(keyring))
         carrying.write(connection, file)
     left |= {"carried": file.getvalue(), "log": log.getvalue().encode()}
     left |= {f"database-{name}": content for name, content in database(url)}
