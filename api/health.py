@@ -14,7 +14,7 @@ from api.server.listeners import is_for_operators
 from api.services import Services, services
 from eventstore import schema
 from eventstore.checking.differing import differing
-from eventstore.commands import DatabaseAway, WentBack
+from eventstore.commands import DatabaseAway, Forged, WentBack
 from eventstore.rebuilding import outdated
 from projections import PROJECTIONS
 
@@ -71,6 +71,8 @@ async def examine(here: Services) -> dict[str, str]:
             return await _looked_at(here)
     except WentBack as error:
         return {"log": str(error)}
+    except Forged as error:
+        return {"log": f"forged at position {error.position}"}
     except (DatabaseAway, TimeoutError):
         return {"database": "does not answer"}
 

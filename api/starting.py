@@ -9,6 +9,7 @@ from api.services import Services
 from api.settings_page import effective
 from domain import mac_key, server
 from domain.event import Actor
+from eventstore import due_key
 from eventstore.commands import Command, Origin
 from eventstore.view import View
 from security.keyring import Keyring, MasterKeyError
@@ -29,6 +30,7 @@ async def record_start(here: Services, keyring: Keyring) -> None:
 
     Raises `MasterKeyError` when the vault was made with another key.
     """
+    await due_key.settle(here.ledger, Origin(SYSTEM))
     settings: Any = effective(here.settings)
     keys: mac_key.State = await here.ledger.state(mac_key.STREAM)
     state: server.State = await here.ledger.state(server.STREAM)

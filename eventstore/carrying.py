@@ -17,7 +17,9 @@ from sqlalchemy import Connection, Engine, LargeBinary, Table, insert, select, u
 
 from domain.event import Moment
 from domain.events import DESTROYING
+from eventstore import due_key
 from eventstore.commands import Forged
+from eventstore.due_key import Due
 from eventstore.mac_keys import Ring
 from eventstore.mapper import LogMapper, decoder
 from eventstore.rebuilding import set_unmade
@@ -119,6 +121,8 @@ def read(
         for stream in erased:
             vault.destroy(connection, stream, now)
         set_unmade(connection, PROJECTIONS)
+        # The keys of the events are in the file, and whoever had the file may have had them.
+        due_key.put(connection, vault, Due("imported", done + 1), now)
     for stream in erased:
         vault.forget(stream)
     return Carried(done, len(erased))

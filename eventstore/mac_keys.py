@@ -71,6 +71,11 @@ class Ring:
         """The name under which events are authenticated now."""
         return self._keys[-1].origin if self._keys else self._origin
 
+    @property
+    def beginning(self) -> MacKey | None:
+        """The key that this very transaction begins."""
+        return self._beginning
+
     def load(self, connection: Connection) -> None:
         """Reads the keys as this connection sees them. Raises MasterKeyError."""
         found = []

@@ -89,6 +89,7 @@ TABLE: Mapping[str, Row] = {
     "server.issuance_resumed": Row(ENTITY_MANAGEMENT, 13, "Resume", LOW),
     "server.log_diverged": Row(ENTITY_MANAGEMENT, 12, "Suspend", HIGH),
     "server.divergence_accepted": Row(ENTITY_MANAGEMENT, 13, "Resume", HIGH),
+    "log.forged_removed": Row(ENTITY_MANAGEMENT, 4, "Delete", HIGH),
     "mac_key.introduced": Row(ENTITY_MANAGEMENT, 1, "Create", LOW),
     "mac_key.retired": Row(ENTITY_MANAGEMENT, 11, "Deactivate", LOW),
     "server.projection_differed": Row(ENTITY_MANAGEMENT, OTHER, "Differ", HIGH, failure=True),

@@ -11,7 +11,7 @@ from api.cli.demo import demo
 from api.cli.failures import Commands
 from api.cli.keys import keys
 from api.cli.leaks import leaks
-from api.cli.log_divergence import log
+from api.cli.log_forged import log
 from api.cli.notifications import notifications
 from api.cli.person import person
 from api.cli.projections import projections

@@ -8,7 +8,7 @@ import rich_click as click
 
 from api.cli.failures import Failure, unavailable
 from api.cli.log import log as log
-from api.cli.opening import load_settings, open_keys, prove_key, require_schema
+from api.cli.opening import Here, load_settings, open_keys, prove_key, require_schema, run
 from api.cli.progress import Bar
 
 
@@ -71,9 +71,14 @@ def import_(file: Path) -> None:
         raise Failure(str(error)) from None
     with Bar("projections") as bar:
         role = server_role(settings.database_url, owner)
-        Rebuild(engine, PROJECTIONS, _privacy(keyring, vault), now, server_role=role).run(bar)
+        Rebuild(engine, PROJECTIONS, privacy_of(keyring, vault), now, server_role=role).run(bar)
     click.echo(f"{carried.events:,} events are here; {carried.erased} erasures were applied again")
     _prove(settings, vault)
+    run(begin_what_is_due)
+
+
+async def begin_what_is_due(_: Here) -> None:
+    """Who opens the log begins the MAC key that is due, and tells of it."""
 
 
 def _prove_keys(connection: Any, vault: Any, keyring: Any) -> None:
@@ -88,7 +93,8 @@ def _prove_keys(connection: Any, vault: Any, keyring: Any) -> None:
         raise unavailable(str(error)) from None
 
 
-def _privacy(keyring: Any, vault: Any) -> Any:
+def privacy_of(keyring: Any, vault: Any) -> Any:
+    """What seals and finds with these keys."""
     from eventstore.privacy import Privacy
     from security.blind_index import BlindIndex
     from security.sealing import Sealer

@@ -164,6 +164,7 @@ class opened:
     async def __aenter__(self) -> Here:
         from api.installation import install
         from api.transparency.signing import origin_of
+        from eventstore import due_key
         from eventstore.commands import Origin
         from eventstore.ledger import Ledger
         from eventstore.rebuilding import Outdated
@@ -181,6 +182,7 @@ class opened:
         try:
             await ledger.read(prove_key, ledger.vault, self._keyring)
             await install(ledger, self._keyring, here.format, settings.issuer, here.origin)
+            await due_key.settle(ledger, here.origin)
         except Outdated as error:
             await ledger.close()
             raise unavailable(str(error)) from None

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -30,6 +31,9 @@ RECONSIDER_EVERY = 0.5
 
 AGAIN_AFTER = 5.0
 """Seconds until the tree is tried again after something unforeseen."""
+
+LOOK_EVERY = 1.0
+"""Seconds between two looks for events that no server wrote."""
 
 log = structlog.get_logger("api")
 
@@ -89,6 +93,7 @@ class Transparency:
         rounds = Rounds(ledger, self.keeper, leaves=read_authentic_leaves, stretch=stretch)
         works: tuple[Callable[[], Awaitable[None]], ...] = (partial(self._follow, self.keeper), rounds.run)
         self._tasks = [asyncio.create_task(self._run(work)) for work in works]
+        self._tasks.append(asyncio.create_task(self._watch()))
 
     async def stop(self) -> None:
         """Ends it, whatever it is doing."""
@@ -97,6 +102,14 @@ class Transparency:
         await asyncio.gather(*self._tasks, return_exceptions=True)
         if self._client is not None:
             await self._client.aclose()
+
+    async def _watch(self) -> None:
+        """Has what was put into the log noticed where nobody asks for anything, be it past the head."""
+        while self._ledger.changes.forged is None:
+            with suppress(DatabaseAway):
+                await self._ledger.settled()
+                await self._ledger.read(self._ledger.changes.look_beyond)
+            await asyncio.sleep(LOOK_EVERY)
 
     async def _run(self, work: Callable[[], Awaitable[None]]) -> None:
         while True:

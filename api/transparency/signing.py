@@ -10,6 +10,7 @@ from api.settings import Settings
 from domain import log_key
 from domain.decision import Refusal
 from domain.event import Recorded
+from eventstore import due_key
 from eventstore.commands import Command, Origin
 from eventstore.ledger import Ledger
 from eventstore.transparency import log_key as keys
@@ -77,15 +78,26 @@ async def succeed(ledger: Ledger, note: str, origin: str, by: Origin) -> Refusal
         return {"held": view.query(holds, head, read_authentic_leaves)}
 
     facts = {"predecessor": head.origin, "size": head.size, "root": base64_of(head.root)}
-    return await _change(ledger, log_key.succeed, keys.fresh(origin), by, keys.succeed, under_lock, **facts)
+    authenticate = due_key.begin(ledger.ring, "restored", origin)
+    return await _change(
+        ledger, log_key.succeed, keys.fresh(origin), by, keys.succeed, under_lock, authenticate, **facts
+    )
 
 
 async def _change(
-    ledger: Ledger, verb: Any, key: Signer, by: Origin, store: Any, under_lock: Any = None, **facts: Any
+    ledger: Ledger,
+    verb: Any,
+    key: Signer,
+    by: Origin,
+    store: Any,
+    under_lock: Any = None,
+    *further: Command,
+    **facts: Any,
 ) -> Refusal | None:
     facts |= {"key_id": key.verifier.key_id.hex(), "verifier_key": str(key.verifier)}
 
     def keep(view: View, _: tuple[Recorded, ...]) -> None:
         store(view.connection, ledger.vault, key, view.now)
 
-    return (await ledger.execute(Command(log_key.STREAM, verb, facts, under_lock), origin=by, then=keep)).refusal
+    commands = (Command(log_key.STREAM, verb, facts, under_lock), *further)
+    return (await ledger.execute(*commands, origin=by, then=keep)).refusal

@@ -14,5 +14,4 @@ def test_every_event_of_the_catalogue_has_its_section():
 
 
 def test_personal_members_are_marked():
-    sealed = sum(page().count(mark) for mark in ("| sealed |", "| sealed hidden |"))
-    assert sealed == sum(len(event.personal) for event in EVENTS)
+    assert page().count("| sealed") == sum(len(event.personal) for event in EVENTS)

@@ -57,7 +57,7 @@ def test_the_new_log_names_the_head_of_the_old_one(restored: Restored) -> None:
     before = len(older.events())
     vkey = restored.succeed()
     lost = parse(kept.read_text())
-    succeeded, introduced, activated, retired = older.newest(4)
+    succeeded, introduced, activated, retired, authenticating = older.newest(5)
     assert succeeded["position"] == before + 1
     assert succeeded["type"] == "log_key.succeeded"
     assert succeeded["data"] == {
@@ -69,6 +69,9 @@ def test_the_new_log_names_the_head_of_the_old_one(restored: Restored) -> None:
     assert introduced["data"]["verifier_key"] == vkey
     assert activated["data"]["key_id"] == vkey.split("+")[1]
     assert (retired["type"], retired["data"]["key_id"]) == ("log_key.retired", restored.vkey.split("+")[1])
+    # What follows is authenticated under the new name.
+    assert (authenticating["type"], authenticating["data"]["reason"]) == ("mac_key.introduced", "restored")
+    assert authenticating["data"]["first"] == authenticating["position"]
     shown = older.json("audit", "key")
     assert (shown["origin"], shown["retired"]) == (NAME, [restored.vkey])
 
@@ -112,7 +115,7 @@ def test_a_copy_that_went_on_under_its_old_name_is_no_longer_the_log_that_was(re
     followed(restored.older)
     assert parse(restored.kept.read_text()).size < len(restored.older.events())
     restored.succeed()
-    assert restored.older.newest(4)[0]["type"] == "log_key.succeeded"
+    assert restored.older.newest(5)[0]["type"] == "log_key.succeeded"
 
 
 def test_a_server_goes_on_under_the_new_name(restored: Restored, tmp_path: Path) -> None:
