@@ -149,7 +149,7 @@ def create(settings: Settings, keyring: Keyring, clock: Clock | None = None, app
     return Wrapper(
         wrapped,
         errors,
-        proxies=Proxies(settings.trusted_proxies),
+        proxies=Proxies(settings.trusted_proxies, settings.proxy_header),
         in_flight=settings.in_flight,
         secure=settings.issuer.startswith("https:"),
         log_requests=settings.log_requests,

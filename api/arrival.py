@@ -4,11 +4,18 @@ whether it wants the answer itself or only what stands before it."""
 import re
 from functools import lru_cache
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
+import structlog
 
-from api.answers import Scope, header_values
+from api.answers import Scope, fields, header_values
+from security.clock import HOUR, Moment, SteadyClock, Timer
+
+log = structlog.get_logger("api")
+
+Header = Literal["x-forwarded-for", "forwarded"]
+"""Where a proxy writes for whom it asks: the common header, or the one of RFC 7239."""
 
 KEY = "grantlog.arrival"
 REQUEST_ID = re.compile(r"[A-Za-z0-9._~+/=-]{1,64}", re.ASCII)
@@ -38,10 +45,17 @@ def arrival(scope: Any) -> Arrival:
 
 
 class Proxies:
-    """The trusted networks, and what a request that came through them says about its origin."""
+    """The trusted networks, and what a request that came through them says about its origin, in the one `header` that
+    they write. A proxy passes on what it does not write as the client sent it, so nothing else is looked at.
+    """
 
-    def __init__(self, networks: tuple[str, ...] = ()) -> None:
+    def __init__(
+        self, networks: tuple[str, ...] = (), header: Header = "x-forwarded-for", timer: Timer | None = None
+    ) -> None:
         self.networks: tuple[Network, ...] = tuple(ip_network(network, strict=False) for network in networks)
+        self._header = header
+        self._timer = timer or SteadyClock()
+        self._warn_again: Moment | None = None
         # One proxy or a few: their addresses are looked up for every request.
         self.trusts = lru_cache(maxsize=1024)(self._trusts)
 
@@ -56,6 +70,8 @@ class Proxies:
         client, head = scope.get("client"), scope.get("method") == "HEAD"
         peer = normalise(client[0]) if client else None
         if not self.networks or peer is None or not self.trusts(peer):
+            if b"x-forwarded-for" in fields(scope):
+                self._warn()
             return Arrival(new_id, peer, head)
         given = header_values(scope, b"x-request-id")
         request_id = given[0] if len(given) == 1 and REQUEST_ID.fullmatch(given[0]) else new_id
@@ -63,15 +79,17 @@ class Proxies:
 
     def _origin(self, scope: Scope, peer: str) -> str:
         """The nearest address that is no proxy of ours (RFC 7239 §5.2): only what a trusted hop wrote is believed."""
-        chains = []
-        if values := header_values(scope, b"x-forwarded-for"):
-            chains.append([part.strip() for part in ",".join(values).split(",")])
-        if values := header_values(scope, b"forwarded"):
-            chains.append([part.strip('"') for part in FORWARDED_FOR.findall(",".join(values))])
-        origins = {self._walk(chain, peer) for chain in chains}
-        # A proxy writes one of the two and passes the other on as the client sent it. When they disagree, one of them
-        # may be the client's invention, so neither counts.
-        return origins.pop() if len(origins) == 1 else peer
+        values = ",".join(header_values(scope, self._header.encode()))
+        if self._header == "forwarded":
+            return self._walk([part.strip('"') for part in FORWARDED_FOR.findall(values)], peer)
+        return self._walk([part.strip() for part in values.split(",")], peer)
+
+    def _warn(self) -> None:
+        """Once an hour: all callers of a proxy that was not named share one address, and slow each other."""
+        now = self._timer.now()
+        if self._warn_again is None or now >= self._warn_again:
+            self._warn_again = now + HOUR
+            log.warning("a proxy is not named, and its header is ignored", setting="GRANTLOG_TRUSTED_PROXIES")
 
     def _walk(self, chain: list[str], peer: str) -> str:
         nearest = peer

@@ -25,6 +25,9 @@ LONGEST_ID = 200
 CLIENT_ID = re.compile(rf"[\x21-\x7e]{{1,{LONGEST_ID}}}")
 """What can be a client id at all. Ours are shorter; anything else is unknown without a look at the database."""
 
+MALFORMED = " "
+"""The name under which everything is counted that cannot be a client id."""
+
 LONGEST_SECRET = 1024
 
 TWO_WAYS = "Two ways of client authentication at once."
@@ -135,7 +138,7 @@ async def authenticate(
             services.credentials.keep(key, judged)
         return judged
     services.throttle.failed(*_limits(given.client_id, arrival(scope).address))
-    await _record(services, state, sha256, reason, via, origin(scope))
+    await _record(services, given.client_id, state, sha256, reason, via, origin(scope))
     raise Refused()
 
 
@@ -177,33 +180,34 @@ def _judge(state: client.State, given: Presented, sha256: str | None, now: int) 
 
 async def _record(
     services: Services,
+    client_id: str,
     state: client.State,
     sha256: str | None,
     reason: InvalidClient,
     via: client_secret.Use,
     here: Origin,
 ) -> None:
-    if reason is InvalidClient.UNKNOWN:
-        await services.tallies.note(
-            server.STREAM,
-            "unknown_client",
-            lambda count, seconds: Command(
-                server.STREAM, server.note_unknown_client, {"count": count, "window_seconds": seconds}
-            ),
-            here,
-        )
-        return
-    stream = client.stream(state.client_id)
     dead = None if sha256 is None else client_secret.matching(state.secrets, sha256)
     if reason in (InvalidClient.SECRET_EXPIRED, InvalidClient.SECRET_REVOKED) and dead is not None:
-        verb: Any = client_secret.note_dead_use
-        facts: dict[str, Any] = {"secret_id": dead.secret_id, "via": via}
-        subject = usage.stream(dead.secret_id)
+        # Whoever presents it has it, and learns nothing.
+        make = partial(
+            _command,
+            client.stream(state.client_id),
+            client_secret.note_dead_use,
+            {"secret_id": dead.secret_id, "via": via},
+        )
+        first = await services.tallies.note(usage.stream(dead.secret_id), reason.value, make, here)
+        if first and services.settings.dead_secret_incidents:
+            await suspect(services.ledger, state.client_id, dead.secret_id, sha256, here)
+        return
+    if reason is InvalidClient.UNKNOWN:
+        make = partial(_command, server.STREAM, server.note_unknown_client, {})
     else:
-        verb, facts, subject = client.note_failed_authentication, {"reason": reason.value}, stream
-    first = await services.tallies.note(subject, reason.value, partial(_command, stream, verb, facts), here)
-    if first and verb is client_secret.note_dead_use and services.settings.dead_secret_incidents:
-        await suspect(services.ledger, state.client_id, facts["secret_id"], sha256, here)
+        stream = client.stream(state.client_id)
+        make = partial(_command, stream, client.note_failed_authentication, {"reason": reason.value})
+    rest = partial(_command, server.STREAM, server.note_clients, {})
+    name = client_id if CLIENT_ID.fullmatch(client_id) else MALFORMED
+    await services.tallies.note_named(server.STREAM, name, make, rest, here)
 
 
 def _command(stream: str, verb: Any, facts: dict[str, Any], count: int, seconds: int) -> Command:

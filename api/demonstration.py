@@ -25,6 +25,7 @@ from eventstore.view import View
 from projections import clients
 from security.ids import new_id
 from security.passwords import Hasher
+from security.private_files import make_private
 from security.tokens import Format, Kind
 
 FILE = "demo.json"
@@ -278,7 +279,7 @@ def _settle(directory: Path) -> None:
 @contextmanager
 def _alone(directory: Path) -> Iterator[None]:
     """One process at a time prepares the demo of a directory; the lock ends with the process."""
-    directory.mkdir(parents=True, exist_ok=True)
+    make_private(directory)
     with (directory / "demo.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         yield

@@ -30,7 +30,8 @@ PATH = "/schema"
 
 
 class ProblemBody(msgspec.Struct, frozen=True, kw_only=True):
-    """RFC 9457 problem details. `errors` names members at fault; `error` is OAuth's word, on `/dashboards/*` only."""
+    """RFC 9457 problem details. `errors` names members at fault; `error` is OAuth's word, on `/dashboards/*` only;
+    `retry_after` is in seconds, with 429."""
 
     type: str
     title: str
@@ -40,6 +41,7 @@ class ProblemBody(msgspec.Struct, frozen=True, kw_only=True):
     errors: list[FieldError] | msgspec.UnsetType = msgspec.UNSET
     reason: str | msgspec.UnsetType = msgspec.UNSET
     error: str | msgspec.UnsetType = msgspec.UNSET
+    retry_after: int | msgspec.UnsetType = msgspec.UNSET
 
 
 PROBLEM_EXAMPLE = {

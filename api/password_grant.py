@@ -8,7 +8,8 @@ from api.issuing import Tokens, execute
 from api.oauth_errors import InvalidGrant, InvalidRequest, InvalidScope, Throttled, UnauthorizedClient
 from api.places import away
 from api.services import Services, origin
-from api.sign_in import Wait, WrongCredentials, note_failure, verify
+from api.sign_in import WrongCredentials, note_failure, verify
+from api.throttling.sign_in import Wait
 from domain.grants import password
 from domain.grants.facts import Request
 

@@ -215,6 +215,11 @@ class Throttled(Problem):
 
     def __init__(self, retry_after: int) -> None:
         super().__init__("Too many attempts. Wait before the next one.", headers={"retry-after": str(retry_after)})
+        self.retry_after = retry_after
+
+    def members(self, request_id: str | None, *, dashboard: bool = False) -> dict[str, Any]:
+        """With the seconds, which a script of another origin need not read from a header."""
+        return super().members(request_id, dashboard=dashboard) | {"retry_after": self.retry_after}
 
 
 class Crashed(Problem):

@@ -88,10 +88,14 @@ class Settings(Deployment, frozen=True, kw_only=True, forbid_unknown_fields=True
     trusted_proxies: Annotated[
         tuple[str, ...],
         Meta(
-            description="Networks (separated by commas) whose `X-Request-Id`, `X-Forwarded-For` and `Forwarded` count.",
+            description="Networks (separated by commas) whose `X-Request-Id` and `GRANTLOG_PROXY_HEADER` count.",
             extra={"default": "none"},
         ),
     ] = ()
+    proxy_header: Annotated[
+        Literal["x-forwarded-for", "forwarded"],
+        Meta(description="The header in which these write a caller's address. The other one is ignored."),
+    ] = "x-forwarded-for"
     in_flight: Annotated[
         int,
         Meta(
@@ -238,6 +242,18 @@ class Settings(Deployment, frozen=True, kw_only=True, forbid_unknown_fields=True
     sign_in_interval: Annotated[
         int, Meta(description="One further failed sign-in from that address is free after this long.", ge=1, le=3600)
     ] = 2
+    sign_in_person_burst: Annotated[
+        int,
+        Meta(
+            description="Failed sign-ins of one account at once from addresses from which it was never signed in to.",
+            ge=1,
+            le=10000,
+        ),
+    ] = 20
+    sign_in_person_interval: Annotated[
+        int,
+        Meta(description="One further failed sign-in from such an address is free after this long.", ge=1, le=3600),
+    ] = 30
     client_burst: Annotated[
         int, Meta(description="Failed authentications of one client from one address at once.", ge=1, le=10000)
     ] = 10

@@ -5,12 +5,16 @@ and it takes the same time.
 """
 
 import asyncio
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
+from hashlib import sha256
 
 from api import throttle
 from api.services import Services
+from api.throttling.sign_in import Typed, admitted, forgive
 from domain import account, account_sign_in, names, realm
+from domain.decision import Outcome
 from domain.sealed import Sealed
 from eventstore.commands import Command, DatabaseAway, Executed, Origin
 from eventstore.commands import Overloaded as LedgerOverloaded
@@ -30,14 +34,6 @@ class WrongCredentials(Exception):
     """The person is not who they say, or may not sign in here."""
 
 
-class Wait(Exception):
-    """Too many failures from this address; `seconds` until the next attempt is looked at."""
-
-    def __init__(self, seconds: int) -> None:
-        super().__init__()
-        self.seconds = seconds
-
-
 @dataclass(frozen=True, slots=True)
 class Verified:
     """Who it is. `password` is the event with the hash that was verified, to be compared again under the lock."""
@@ -49,48 +45,68 @@ class Verified:
 async def verify(here: Services, realm_name: str, name: str, password: str, origin: Origin) -> Verified:
     """The person of this realm whose password it is. Raises `WrongCredentials`, `Wait`, and the hasher's `Overloaded`.
 
-    `name` is a username or an e-mail address; failures become facts, grouped by account and address.
+    `name` is a username or an e-mail address; failures become facts, grouped by what was typed and by address.
     """
     # In the very form under which people are found, so that no spelling of a name counts anew.
-    typed = normalise(name[:LONGEST_NAME])
-    attempt = here.throttle.begin(*throttle.sign_in(realm_name, typed, origin.ip))
-    if attempt.retry_after is not None:
-        raise Wait(attempt.retry_after)
-    asker = Asker(throttle.group(origin.ip), f"{realm_name} {typed}")
+    typed = Typed(realm_name, normalise(name[:LONGEST_NAME]), origin.ip)
+    attempt = await admitted(here, typed, partial(_find, here, realm_name, name))
+    asker = Asker(throttle.group(origin.ip), f"{realm_name} {typed.name}")
     try:
-        state = await _find(here, realm_name, name)
+        state, neighbour = await _find(here, realm_name, name)
         kept = None if state is None else state.password_hash
-        result = await here.hasher.verify(await here.ledger.unseal(kept), password, asker)
+        like = None if neighbour is None else neighbour.password_hash
+        encoded = await here.ledger.unseal(kept or like)
+        result = await here.hasher.verify(encoded if kept else None, password, asker, like=encoded)
     except (DatabaseAway, LedgerOverloaded, HasherOverloaded):
         # Nobody has judged the password, so it was not a wrong one.
         attempt.take_back()
         raise
+    except BaseException:
+        # Whoever goes away gains nothing by it.
+        attempt.failed()
+        raise
     verified = kept.event_id if result.ok and kept is not None else None
     reason = None if state is None else account_sign_in.failure(state, realm=realm_name, verified=verified)
     if state is None or reason is not None or kept is None:
-        await asyncio.gather(_record(here, realm_name, state, reason, origin), asyncio.sleep(REFUSED_AFTER))
+        attempt.failed()
+        await asyncio.gather(_record(here, typed, state, reason, origin), asyncio.sleep(REFUSED_AFTER))
         raise WrongCredentials
-    attempt.take_back()
+    attempt.succeeded()
+    await forgive(here, typed, state)
     renewed = await _rehash(here, state, kept, password, origin, asker) if result.needs_rehash else None
     return Verified(state, renewed or kept.event_id)
 
 
-async def _find(here: Services, realm_name: str, name: str) -> account.State | None:
-    if not name or len(name) > LONGEST_NAME:
-        return None
+async def _find(here: Services, realm_name: str, name: str) -> tuple[account.State | None, account.State | None]:
+    """Whose name it is, and whose password hash the check is to cost as much as.
+
+    What a stored hash costs depends on the settings of its day. A name that nobody has costs what that of some person
+    does, and always the same one's: neither is there more to do for it, nor less.
+    """
     # A full-width @ folds to an ordinary one, so the folded form decides which kind of name it is.
+    is_long, name = len(name) > LONGEST_NAME, name[:LONGEST_NAME]
     field: people.Login = "email" if "@" in names.canonical(name) else "username"
-    return await here.ledger.look(people.by_login, here.ledger.privacy, field, realm_name, name)
+    found, neighbour = await here.ledger.look(people.nearest, here.ledger.privacy, field, realm_name, name)
+    return (None if is_long else found), neighbour
 
 
 async def _record(
-    here: Services, realm_name: str, state: account.State | None, reason: account_sign_in.Failure | None, origin: Origin
+    here: Services,
+    typed: Typed,
+    state: account.State | None,
+    reason: account_sign_in.Failure | None,
+    origin: Origin,
 ) -> None:
+    """By the name that was typed and not by the person: of a second name there is as much to be seen as of nobody's."""
+    stream = realm.stream(typed.realm)
     if state is None or reason is None:
-        stream = realm.stream(realm_name)
-        await here.tallies.note(stream, "unknown_user", partial(_unknown, stream), origin)
-        return
-    await note_failure(here, state.account_id, reason, origin)
+        make = partial(_in_realm, stream, realm.note_unknown_user)
+    else:
+        make = partial(_failed, account.stream(state.account_id), reason)
+    rest = partial(_in_realm, stream, realm.note_sign_ins)
+    # What was typed may be a password, and is not kept.
+    name = sha256(typed.name.encode("utf-8", "surrogatepass")).hexdigest()
+    await here.tallies.note_named(stream, name, make, rest, origin)
 
 
 async def note_failure(here: Services, account_id: str, reason: account_sign_in.Failure, origin: Origin) -> None:
@@ -99,8 +115,8 @@ async def note_failure(here: Services, account_id: str, reason: account_sign_in.
     await here.tallies.note(stream, reason, partial(_failed, stream, reason), origin)
 
 
-def _unknown(stream: str, count: int, seconds: int) -> Command:
-    return Command(stream, realm.note_unknown_user, {"count": count, "window_seconds": seconds})
+def _in_realm(stream: str, verb: Callable[..., Outcome], count: int, seconds: int) -> Command:
+    return Command(stream, verb, {"count": count, "window_seconds": seconds})
 
 
 def _failed(stream: str, reason: str, count: int, seconds: int) -> Command:

@@ -24,7 +24,8 @@ from api.page_answers import page_answer, see_other
 from api.pages import SignIn
 from api.places import away
 from api.services import Services, origin
-from api.sign_in import LONGEST_NAME, Wait, WrongCredentials, verify
+from api.sign_in import LONGEST_NAME, WrongCredentials, verify
+from api.throttling.sign_in import Wait
 from security.passwords import MAX_BYTES
 
 PURPOSE = "sign-in"
@@ -32,7 +33,7 @@ PURPOSE = "sign-in"
 STALE = "This page was no longer current, so what you typed was not looked at. Try again."
 MISSING = "Type your name and your password."
 WRONG = "User name or password is wrong."
-WAIT = "Too many attempts. Wait {seconds} seconds before the next one."
+WAIT = "Too many attempts. Wait {time} before the next one."
 
 
 # What is longer is nobody's, and answered as such.
@@ -118,7 +119,11 @@ async def _enter(here: Services, scope: Scope, realm: str, form: SignInForm) -> 
     except WrongCredentials:
         return _wrong(realm)
     except Wait as wait:
-        return Failure(429, WAIT.format(seconds=wait.seconds), (("retry-after", str(wait.seconds)),))
+        return Failure(
+            429,
+            WAIT.format(time=f"{wait.seconds} second{'s' if wait.seconds > 1 else ''}"),
+            (("retry-after", str(wait.seconds)),),
+        )
     return await start_session(here, scope, realm, verified) or _wrong(realm)
 
 

@@ -25,15 +25,32 @@ def running_version() -> str:
         return "unknown"
 
 
+class IssuerChanged(Exception):
+    """The server was told another issuer identifier than its log knows, and nobody has accepted that."""
+
+    def __init__(self, former: str, issuer: str) -> None:
+        super().__init__(
+            f"the issuer is {issuer}, and this log is that of {former}: clients, tokens and dashboards know it so. "
+            f"Put GRANTLOG_ISSUER right, or run: grantlog issuer accept {issuer}"
+        )
+
+
+def require_issuer(state: server.State, issuer: str) -> None:
+    """Raises `IssuerChanged`."""
+    if state.issuer not in (None, issuer):
+        raise IssuerChanged(state.issuer or "", issuer)
+
+
 async def record_start(here: Services, keyring: Keyring) -> None:
     """Proves the master key and records the start, once for each set of settings: workers alike are one fact.
 
-    Raises `MasterKeyError` when the vault was made with another key.
+    Raises `MasterKeyError` when the vault was made with another key, and `IssuerChanged`.
     """
     await due_key.settle(here.ledger, Origin(SYSTEM))
     settings: Any = effective(here.settings)
     keys: mac_key.State = await here.ledger.state(mac_key.STREAM)
     state: server.State = await here.ledger.state(server.STREAM)
+    require_issuer(state, here.settings.issuer)
     found = running_version()
     if state.settings == settings and state.version == found and keys.active is not None:
         problem = await here.ledger.read(key_problem, here.ledger.vault, keyring)

@@ -1,12 +1,15 @@
 """Facts that anyone can repeat: the first at once, what follows as one count for each subject, address and window.
 
+Where strangers name the subject, what is recorded depends on what they named and from where, and never on whether there
+is such a thing: the log's growth, which everybody sees, would tell.
+
 Without this an anonymous caller could make the log grow without bound. The counts of an open window are in memory, so a
 killed server loses them; while the database is away they wait there. So does a window's first fact then, for the next
 occurrence or the window's end: no count is recorded before it.
 """
 
 import asyncio
-from collections import OrderedDict, deque
+from collections import Counter, OrderedDict, deque
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -20,6 +23,12 @@ from eventstore.ledger import Ledger, may_be_repeated
 ADDRESSES = 20
 """Addresses told apart for one subject in one window. What comes from further ones is one count without an address."""
 
+NAMES = 20
+"""Names of strangers' choosing told apart in one window for one address. What comes under further ones is one count."""
+
+STRANGERS = 200
+"""Addresses told apart for all such names of one subject together."""
+
 OPEN = 10_000
 """Windows open at a time. When more are, the oldest closes early."""
 
@@ -27,7 +36,10 @@ WAITING = 10_000
 """Closed windows that wait for the database to be back. What further ones counted is lost."""
 
 _Key = tuple[str, str, str | None]
-"""Subject, reason and address."""
+"""Subject, reason or name, and address."""
+
+REST = ""
+"""The name of what is under none of the names that are told apart."""
 
 Make = Callable[[int, int], Command]
 """Builds the command that records `count` occurrences within `window_seconds`."""
@@ -60,7 +72,8 @@ class Tallies:
         self._ledger = ledger
         self._seconds = window_seconds
         self._open: OrderedDict[_Key, _Window] = OrderedDict()
-        self._addresses: dict[str, int] = {}
+        self._addresses: dict[str, Counter[str | None]] = {}
+        """By subject, the addresses from which windows are open, and how many from each."""
         self._waiting: deque[_Untold] = deque()
         """Of closed windows, what the database did not take."""
 
@@ -69,12 +82,32 @@ class Tallies:
 
         Raises `DatabaseAway` and `Overloaded`; the occurrence counts all the same.
         """
-        now = self._ledger.clock.now()
         key = (subject, reason, origin.ip)
+        if key not in self._open and self._is_crowded(subject, origin.ip, ADDRESSES):
+            key, origin = (subject, reason, None), _nowhere(origin)
+        return await self._note(key, make, origin)
+
+    async def note_named(self, subject: str, name: str, make: Make, rest: Make, origin: Origin) -> bool:
+        """The same for one that is told by a `name` which a stranger chose; `rest` makes what names nothing.
+
+        What is recorded and when is the same for any name, whatever `make` makes.
+        """
+        key = (subject, name, origin.ip)
+        if key not in self._open:
+            if self._is_crowded(subject, origin.ip, STRANGERS):
+                key, make, origin = (subject, REST, None), rest, _nowhere(origin)
+            elif self._addresses.get(subject, Counter())[origin.ip] >= NAMES:
+                key, make = (subject, REST, origin.ip), rest
+        return await self._note(key, make, origin)
+
+    def _is_crowded(self, subject: str, address: str | None, most: int) -> bool:
+        """Whether one more address would be more than are told apart."""
+        known = self._addresses.get(subject, Counter())
+        return address not in known and len(known) >= most
+
+    async def _note(self, key: _Key, make: Make, origin: Origin) -> bool:
+        now = self._ledger.clock.now()
         window = self._open.get(key)
-        if window is None and self._addresses.get(subject, 0) >= ADDRESSES:
-            key, origin = (subject, reason, None), replace(origin, ip=None, user_agent=None)
-            window = self._open.get(key)
         if window is not None and now - window.began < self._seconds * SECOND:
             window.count += 1
         else:
@@ -103,7 +136,7 @@ class Tallies:
 
     def _begin(self, key: _Key, window: _Window) -> _Window:
         self._open[key] = window
-        self._addresses[key[0]] = self._addresses.get(key[0], 0) + 1
+        self._addresses.setdefault(key[0], Counter())[key[2]] += 1
         return window
 
     def _make_room(self, now: Moment) -> _Untold:
@@ -112,10 +145,11 @@ class Tallies:
     def _close(self, key: _Key, now: Moment) -> _Untold:
         """Lets go of a window, and says what is to be recorded of it."""
         window = self._open.pop(key)
-        left = self._addresses[key[0]] - 1
-        if left:
-            self._addresses[key[0]] = left
-        else:
+        addresses = self._addresses[key[0]]
+        addresses[key[2]] -= 1
+        if not addresses[key[2]]:
+            del addresses[key[2]]
+        if not addresses:
             del self._addresses[key[0]]
         commands = []
         if window.owes_first:
@@ -155,3 +189,7 @@ class Tallies:
             if may_be_repeated(error) and len(self._waiting) < WAITING:
                 self._waiting.append(untold)
             raise
+
+
+def _nowhere(origin: Origin) -> Origin:
+    return replace(origin, ip=None, user_agent=None)

@@ -1,10 +1,12 @@
 """Throttling: an attacker slows themselves and nobody else.
 
-Attempts are counted by account and address together, by client and address together, and by address; never by account
-or client alone, which would let anybody lock a person out from afar. An attempt counts as failed from its beginning, so
-that many at once gain nothing, and a success takes that back: success never costs anything.
+Attempts are counted by account and address together, by client and address together, and by address. By account alone
+they are counted only from addresses that the person never signed in from: guessing from many is slow, and nobody locks
+a person out of where they are at home. By client alone nothing is counted. An attempt counts as failed from its
+beginning, so that many at once gain nothing, and a success takes that back: success never costs anything.
 """
 
+from collections import Counter, OrderedDict
 from collections.abc import Callable, Mapping
 from functools import lru_cache
 from math import ceil
@@ -16,7 +18,7 @@ import msgspec
 from api.arrival import parse_address
 from api.settings import Settings
 from api.throttle_file import Cell, Spot, ThrottleFile
-from security.clock import SECOND, Moment, SteadyClock, Timer
+from security.clock import DAY, MINUTE, SECOND, Moment, SteadyClock, Timer
 
 FILE = "throttle-1"
 LONGEST_KEPT = 300
@@ -25,14 +27,29 @@ LONGEST_KEPT = 300
 FORGET = 900 * SECOND
 """Failures are forgotten after a quarter of an hour without one: slower for a guesser than the longest delay."""
 
+UNDER_WAY = 1 << 24
+"""What an attempt under way adds to a number: so many failures are told apart from it."""
+
 SECTIONS = {
     "sign_in_pair": 4096,
     "sign_in_address": 2048,
     "client_pair": 2048,
     "client_address": 2048,
     "public_address": 8192,
+    "sign_in_person": 2048,
+    "at_home": 1024,
 }
-"""Places of each table, eight entries of 32 bytes each: 4.5 MiB altogether, for ever."""
+"""Places of each table, eight entries of 32 bytes each: 5.25 MiB altogether, for ever."""
+
+AT_HOME = "at_home"
+"""The table of addresses from which a person has signed in."""
+
+REMEMBERED = 400 * DAY
+"""How long that is remembered, as far as there is room."""
+
+STRANGERS = 10_000
+STRANGER_FOR = MINUTE
+"""So many of whom the log says that they never signed in from an address are known, and for so long."""
 
 
 class Rule(Protocol):
@@ -46,6 +63,15 @@ class Rule(Protocol):
 
     def give_back(self, cell: Cell) -> Cell:
         """The cell after one attempt less, where others have been made since."""
+
+    def fail(self, cell: Cell) -> Cell:
+        """The cell after one of the attempts under way has failed."""
+
+    def succeed(self, cell: Cell) -> Cell:
+        """The cell after one of the attempts under way has succeeded."""
+
+    def settled(self, cell: Cell) -> Cell:
+        """The cell as if all attempts under way succeeded."""
 
     def fresh(self, cell: Cell) -> Moment:
         """From when on the cell means nothing any more."""
@@ -77,6 +103,15 @@ class Bucket(msgspec.Struct, frozen=True):
     def give_back(self, cell: Cell) -> Cell:
         return Cell(cell.moment - self.interval, 0)
 
+    def fail(self, cell: Cell) -> Cell:
+        return cell
+
+    def succeed(self, cell: Cell) -> Cell:
+        return self.give_back(cell)
+
+    def settled(self, cell: Cell) -> Cell:
+        return cell
+
     def fresh(self, cell: Cell) -> Moment:
         return cell.moment
 
@@ -84,15 +119,20 @@ class Bucket(msgspec.Struct, frozen=True):
 class Backoff(msgspec.Struct, frozen=True):
     """`free` failures without delay, then `first`, twice that, and so on up to `longest` after each further one.
 
-    The cell's moment is that of the last failure. One in the future comes from another clock, and counts as none.
+    The cell's moment is that of the last failure. One in the future comes from another clock, and counts as none. Its
+    number is that of failures, and above them that of attempts under way, which count alike until they are over.
     """
 
     free: int
     longest: int
     first: int = SECOND
 
-    def _failures(self, cell: Cell, now: Moment) -> int:
+    def _times(self, cell: Cell, now: Moment) -> int:
         return cell.times if 0 <= now - cell.moment < FORGET else 0
+
+    def _failures(self, cell: Cell, now: Moment) -> int:
+        times = self._times(cell, now)
+        return times % UNDER_WAY + times // UNDER_WAY
 
     def wait(self, cell: Cell, now: Moment) -> int:
         beyond = self._failures(cell, now) - self.free
@@ -103,10 +143,23 @@ class Backoff(msgspec.Struct, frozen=True):
         return max(0, cell.moment + delay - now)
 
     def take(self, cell: Cell, now: Moment) -> Cell:
-        return Cell(now, self._failures(cell, now) + 1)
+        return Cell(now, self._times(cell, now) + UNDER_WAY)
 
     def give_back(self, cell: Cell) -> Cell:
-        return Cell(cell.moment, max(0, cell.times - 1))
+        return Cell(cell.moment, max(0, cell.times - UNDER_WAY))
+
+    def fail(self, cell: Cell) -> Cell:
+        if cell.times < UNDER_WAY or cell.times % UNDER_WAY == UNDER_WAY - 1:
+            return cell
+        return Cell(cell.moment, cell.times - UNDER_WAY + 1)
+
+    def succeed(self, cell: Cell) -> Cell:
+        # Failures before it were the person's own, or made where they are at home.
+        left = self.give_back(cell)
+        return Cell(left.moment, left.times - left.times % UNDER_WAY)
+
+    def settled(self, cell: Cell) -> Cell:
+        return Cell(cell.moment, cell.times % UNDER_WAY)
 
     def fresh(self, cell: Cell) -> Moment:
         return cell.moment + FORGET
@@ -137,6 +190,11 @@ def sign_in(realm: str, name: str, address: str | None) -> Limits:
     return Limit("sign_in_pair", f"{where} {realm} {name}"), Limit("sign_in_address", where)
 
 
+def sign_in_elsewhere(realm: str, name: str) -> Limits:
+    """The limit of password attempts for a person from addresses that they never signed in from."""
+    return (Limit("sign_in_person", f"{realm} {name}"),)
+
+
 def client_authentication(client_id: str, address: str | None) -> Limits:
     """The limits of a client's failed authentications."""
     where = group(address)
@@ -159,22 +217,42 @@ class _Ticket(NamedTuple):
 class Admission:
     """Whether an attempt may be made. `retry_after` is None if so, else whole seconds to wait.
 
-    Call `take_back` when it succeeded, and when nobody could tell. Nothing is to be done otherwise: an attempt that
-    nobody finishes, because the caller went away, stays a failed one.
+    `depends` is whether it might be made if those under way succeeded: it is worth asking again when they are over.
+
+    One of `take_back`, `succeeded` and `failed` is to be called; an attempt that nobody finishes, because its process
+    was killed, counts like a failed one. Further calls do nothing.
     """
 
-    __slots__ = ("_throttle", "_tickets", "retry_after")
+    __slots__ = ("_throttle", "_tickets", "depends", "retry_after")
 
-    def __init__(self, throttle: "Throttle", retry_after: int | None, tickets: tuple[_Ticket, ...] = ()) -> None:
+    def __init__(
+        self,
+        throttle: "Throttle",
+        retry_after: int | None,
+        tickets: tuple[_Ticket, ...] = (),
+        *,
+        depends: bool = False,
+    ) -> None:
         self._throttle = throttle
         self._tickets = tickets
         self.retry_after = retry_after
+        self.depends = depends
 
     def take_back(self) -> None:
-        """The attempt was no failure. A second call does nothing."""
+        """There was no attempt, or nobody could tell what became of it."""
+        self._throttle.give_back(self._end())
+
+    def succeeded(self) -> None:
+        """It was no failure, and what failed before it is forgiven where it is told by account and address."""
+        self._throttle.settle(self._end(), succeeded=True)
+
+    def failed(self) -> None:
+        """It is over."""
+        self._throttle.settle(self._end(), succeeded=False)
+
+    def _end(self) -> tuple[_Ticket, ...]:
         tickets, self._tickets = self._tickets, ()
-        if tickets:
-            self._throttle.give_back(tickets)
+        return tickets
 
 
 class Throttle:
@@ -191,6 +269,9 @@ class Throttle:
         self._rules = rules
         self._clock = clock
         self._on_wait = on_wait
+        self.waiting: Counter[Limit] = Counter()
+        """How many of this process wait for attempts under way."""
+        self._strangers: OrderedDict[bytes, Moment] = OrderedDict()
         # Clients authenticate with every request, from a few addresses each.
         self._spots = lru_cache(maxsize=4096)(self._find_spots)
 
@@ -208,7 +289,9 @@ class Throttle:
             now = self._clock.now()
             cells = [file.read(limit.rule, digest) for limit, digest in marks]
             if wait := self._longest_wait(marks, cells, now):
-                return Admission(self, ceil(wait / SECOND))
+                settled = [self._rules[limit.rule].settled(cell) for (limit, _), cell in zip(marks, cells, strict=True)]
+                depends = not self._longest_wait(marks, settled, now, told=False)
+                return Admission(self, ceil(wait / SECOND), depends=depends)
             tickets = []
             for (limit, digest), cell in zip(marks, cells, strict=True):
                 rule = self._rules[limit.rule]
@@ -245,12 +328,67 @@ class Throttle:
             for limit in limits:
                 rule = self._rules[limit.rule]
                 digest = file.digest(limit.rule, limit.subject)
-                file.write(limit.rule, digest, rule.take(file.read(limit.rule, digest), now), rule.fresh)
+                file.write(limit.rule, digest, rule.fail(rule.take(file.read(limit.rule, digest), now)), rule.fresh)
+
+    def forgive(self, *limits: Limit) -> None:
+        """Forgets the failures of these, as if an attempt had succeeded."""
+        file = self._file
+        if file is None:
+            return
+        with file.locked():
+            for limit in limits:
+                rule, digest = self._rules[limit.rule], file.digest(limit.rule, limit.subject)
+                cell = file.read(limit.rule, digest)
+                if cell != Cell():
+                    file.write(limit.rule, digest, rule.succeed(rule.take(cell, cell.moment)), rule.fresh)
+
+    def settle(self, tickets: tuple[_Ticket, ...], *, succeeded: bool) -> None:
+        """Ends counted attempts."""
+        file = self._file
+        if file is None or not tickets:
+            return
+        with file.locked():
+            for limit, digest, _, _ in tickets:
+                rule, cell = self._rules[limit.rule], file.read(limit.rule, digest)
+                if cell != Cell():
+                    after = rule.succeed(cell) if succeeded else rule.fail(cell)
+                    file.write(limit.rule, digest, after, rule.fresh)
+
+    def come_home(self, realm: str, name: str, address: str | None) -> None:
+        """Remembers that the person of this name has signed in from there."""
+        file = self._file
+        if file is not None:
+            digest = file.digest(AT_HOME, f"{group(address)} {realm} {name}")
+            self._strangers.pop(digest, None)
+            with file.locked():
+                file.write(AT_HOME, digest, Cell(self._clock.now(), 1), lambda cell: cell.moment + REMEMBERED)
+
+    def is_at_home(self, realm: str, name: str, address: str | None) -> bool:
+        """Whether that is remembered; nobody is anywhere while nothing is throttled."""
+        file = self._file
+        if file is None:
+            return False
+        return file.read(AT_HOME, file.digest(AT_HOME, f"{group(address)} {realm} {name}")) != Cell()
+
+    def note_stranger(self, realm: str, name: str, address: str | None) -> None:
+        """Remembers for a while, in this process, that the log has nothing of this person's signing in from there."""
+        if self._file is not None:
+            digest = self._file.digest(AT_HOME, f"{group(address)} {realm} {name}")
+            self._strangers[digest] = self._clock.now() + STRANGER_FOR
+            if len(self._strangers) > STRANGERS:
+                self._strangers.popitem(last=False)
+
+    def is_stranger(self, realm: str, name: str, address: str | None) -> bool:
+        """Whether that is remembered."""
+        if self._file is None:
+            return True
+        digest = self._file.digest(AT_HOME, f"{group(address)} {realm} {name}")
+        return self._strangers.get(digest, 0) > self._clock.now()
 
     def give_back(self, tickets: tuple[_Ticket, ...]) -> None:
         """Undoes counted attempts: exactly where nothing else happened meanwhile, by one where something did."""
         file = self._file
-        if file is None:
+        if file is None or not tickets:
             return
         with file.locked():
             for limit, digest, before, after in tickets:
@@ -261,13 +399,15 @@ class Throttle:
                     restored = before if cell == after else rule.give_back(cell)
                     file.write(limit.rule, digest, restored, rule.fresh)
 
-    def _longest_wait(self, marks: list[tuple[Limit, bytes]], cells: list[Cell], now: Moment) -> int:
+    def _longest_wait(
+        self, marks: list[tuple[Limit, bytes]], cells: list[Cell], now: Moment, *, told: bool = True
+    ) -> int:
         longest, decisive = 0, ""
         for (limit, _), cell in zip(marks, cells, strict=True):
             wait = self._rules[limit.rule].wait(cell, now)
             if wait > longest:
                 longest, decisive = wait, limit.rule
-        if longest:
+        if longest and told:
             self._on_wait(decisive)
         return longest
 
@@ -282,6 +422,7 @@ def rules(settings: Settings) -> dict[str, Rule]:
     return {
         "sign_in_pair": Backoff(settings.sign_in_free, settings.sign_in_longest_delay * SECOND),
         "sign_in_address": Bucket(settings.sign_in_burst, settings.sign_in_interval * SECOND),
+        "sign_in_person": Bucket(settings.sign_in_person_burst, settings.sign_in_person_interval * SECOND),
         "client_pair": Bucket(settings.client_burst, client_interval),
         "client_address": Bucket(3 * settings.client_burst, client_interval),
         "public_address": Bucket(settings.public_burst, SECOND // settings.public_rate),

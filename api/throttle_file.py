@@ -63,7 +63,7 @@ class ThrottleFile:
             size += places * WAYS * ENTRY.size
         self.size = size
         self._thread_lock = threading.Lock()
-        path.parent.mkdir(parents=True, exist_ok=True)
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
             self._prepare(boot or boot_digest())

@@ -1,6 +1,7 @@
 """A realm: a separate population with names of its own. Stream `realm:<realm>`, which tells of strangers' sign-ins."""
 
 import msgspec
+from msgspec.structs import replace
 
 from domain.decision import Outcome, accept
 from domain.event import Event, Moment, Recorded
@@ -27,7 +28,16 @@ class UnknownUserRefused(Event, frozen=True, kw_only=True):
     window_seconds: int = 0
 
 
-EVENTS: tuple[type[Event], ...] = (UnknownUserRefused,)
+class SignInsRefused(Event, frozen=True, kw_only=True):
+    """Sign-ins failed under more names, or from more addresses, than are told apart; whose names is not looked at."""
+
+    type = "realm.sign_ins_refused"
+
+    count: int = 1
+    window_seconds: int = 0
+
+
+EVENTS: tuple[type[Event], ...] = (UnknownUserRefused, SignInsRefused)
 
 # State ------------------------------------------------------------------------------------------------------------
 
@@ -36,6 +46,7 @@ class State(msgspec.Struct, frozen=True):
     """How many sign-ins failed so."""
 
     unknown_users_refused: int = 0
+    sign_ins_refused: int = 0
 
 
 INITIAL = State()
@@ -50,6 +61,11 @@ def note_unknown_user(state: State, *, now: Moment, count: int = 1, window_secon
     )
 
 
+def note_sign_ins(state: State, *, now: Moment, count: int = 1, window_seconds: int = 0) -> Outcome:
+    """The same for those that are counted together, whoever they were about."""
+    return grouping.problem(count, window_seconds) or accept(SignInsRefused(count=count, window_seconds=window_seconds))
+
+
 # Fold -------------------------------------------------------------------------------------------------------------
 
 
@@ -57,6 +73,8 @@ def evolve(state: State, recorded: Recorded) -> State:
     """The realm after one more event."""
     match recorded.event:
         case UnknownUserRefused(count=count):
-            return State(state.unknown_users_refused + count)
+            return replace(state, unknown_users_refused=state.unknown_users_refused + count)
+        case SignInsRefused(count=count):
+            return replace(state, sign_ins_refused=state.sign_ins_refused + count)
         case _:
             raise AssertionError(f"{recorded.type} is no event of a realm")

@@ -46,6 +46,25 @@ class UnknownClientRefused(Event, frozen=True, kw_only=True):
     window_seconds: int = 0
 
 
+class ClientsRefused(Event, frozen=True, kw_only=True):
+    """Authentication failed as more clients, or from more addresses, than are told apart; whether they exist is not
+    looked at."""
+
+    type = "server.clients_refused"
+
+    count: int = 1
+    window_seconds: int = 0
+
+
+class IssuerAccepted(Event, frozen=True, kw_only=True):
+    """From now on the server may start under this issuer identifier, and under no other."""
+
+    type = "server.issuer_accepted"
+
+    issuer: str
+    former: str | None = None
+
+
 class IssuanceSuspended(Event, frozen=True, kw_only=True):
     """From now on no code and no token is issued, to anybody. What was issued before is validated as ever."""
 
@@ -103,6 +122,8 @@ class ProjectionDiffered(Event, frozen=True, kw_only=True):
 EVENTS: tuple[type[Event], ...] = (
     Started,
     UnknownClientRefused,
+    ClientsRefused,
+    IssuerAccepted,
     IssuanceSuspended,
     IssuanceResumed,
     LogDiverged,
@@ -130,8 +151,11 @@ class State(msgspec.Struct, frozen=True):
     version: str = ""
     build: str | None = None
     settings: dict[str, Setting] = {}
+    issuer: str | None = None
+    """Under which it may start; None before its first start."""
     started_at: Moment | None = None
     unknown_clients_refused: int = 0
+    clients_refused: int = 0
     suspended_at: Moment | None = None
     diverged: Divergence | None = None
     accepted: dict[str, str] = {}
@@ -156,11 +180,21 @@ def start(
     return accept(Started(version=version, build=build, settings=settings, old=old))
 
 
+def accept_issuer(state: State, *, now: Moment, issuer: str) -> Outcome:
+    """Lets the server start under another issuer identifier, a well-formed one. A repeat changes nothing."""
+    return accept() if state.issuer == issuer else accept(IssuerAccepted(issuer=issuer, former=state.issuer))
+
+
 def note_unknown_client(state: State, *, now: Moment, count: int = 1, window_seconds: int = 0) -> Outcome:
     """Records failures: the first at once (window 0), later ones as a count."""
     return grouping.problem(count, window_seconds) or accept(
         UnknownClientRefused(count=count, window_seconds=window_seconds)
     )
+
+
+def note_clients(state: State, *, now: Moment, count: int = 1, window_seconds: int = 0) -> Outcome:
+    """The same for those that are counted together, whoever they said they were."""
+    return grouping.problem(count, window_seconds) or accept(ClientsRefused(count=count, window_seconds=window_seconds))
 
 
 def suspend_issuance(state: State, *, now: Moment) -> Outcome:
@@ -212,8 +246,11 @@ def evolve(state: State, recorded: Recorded) -> State:
                 version=event.version,
                 build=event.build,
                 settings=event.settings,
+                issuer=_issuer(event) or state.issuer,
                 started_at=recorded.time,
             )
+        case IssuerAccepted():
+            return replace(state, issuer=event.issuer)
         case IssuanceSuspended():
             return replace(state, suspended_at=recorded.time)
         case IssuanceResumed():
@@ -226,5 +263,12 @@ def evolve(state: State, recorded: Recorded) -> State:
             return replace(state, differences=state.differences + 1)
         case UnknownClientRefused(count=count):
             return replace(state, unknown_clients_refused=state.unknown_clients_refused + count)
+        case ClientsRefused(count=count):
+            return replace(state, clients_refused=state.clients_refused + count)
         case _:
             raise AssertionError(f"{recorded.type} is no event of the server")
+
+
+def _issuer(event: Started) -> str | None:
+    found = event.settings.get("issuer")
+    return found if isinstance(found, str) else None

@@ -16,7 +16,9 @@ from sqlalchemy import (
     UniqueConstraint,
     bindparam,
     insert,
+    literal,
     select,
+    union_all,
     update,
 )
 
@@ -181,6 +183,19 @@ def id_by_index(connection: Connection, field: str, index: bytes, realm: str) ->
         select(TABLE.c.account_id).where(TABLE.c.realm == realm, TABLE.c[f"{field}_index"] == index)
     )
     return found
+
+
+def id_nearest(connection: Connection, field: str, index: bytes, realm: str) -> str | None:
+    """The same, or to whom the row leads that comes after where it would be, round about; None in an empty realm.
+
+    It is one question either way, so that its time does not tell whether somebody has the name.
+    """
+    column = TABLE.c[f"{field}_index"]
+    ours = select(TABLE.c.account_id).where(TABLE.c.realm == realm).order_by(column).limit(1)
+    from_here = ours.where(column >= index).subquery()
+    from_the_first = ours.where(column.is_not(None)).subquery()
+    rows = connection.execute(union_all(select(literal(0), from_here), select(literal(1), from_the_first))).all()
+    return min(rows, key=lambda row: row[0])[1] if rows else None
 
 
 def page(

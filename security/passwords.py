@@ -130,16 +130,21 @@ class Hasher:
             raise ValueError(f"this text cannot become a password: {unacceptable(password)}")
         return await self._run(asker, lambda: self._argon2.hash(octets))
 
-    async def verify(self, encoded: str | None, password: str, asker: Asker = NOBODY) -> Verification:
-        """Whether this is the password. Without a hash (unknown user) the answer is no and costs the same time.
+    async def verify(
+        self, encoded: str | None, password: str, asker: Asker = NOBODY, *, like: str | None = None
+    ) -> Verification:
+        """Whether this is the password. Without a hash (unknown user) the answer is no, and costs as much time as if
+        `like` were theirs; without that, as a new hash.
 
-        So does a text that could never be a password. May raise Overloaded; raises argon2's InvalidHashError when the
-        stored hash is none.
+        A text that could never be a password costs the same too. May raise Overloaded; raises argon2's InvalidHashError
+        when the stored hash is none.
         """
         octets = _octets(password)
         if encoded is None or isinstance(octets, Unacceptable):
             tried = b"" if isinstance(octets, Unacceptable) else octets
-            await self._run(asker, lambda: self._matches(self._nobody, tried))
+            stored = encoded or like
+            against = self._nobody if stored is None else _nobodys(stored)
+            await self._run(asker, lambda: self._matches(against, tried))
             return Verification(False, False)
         matches = await self._run(asker, lambda: self._matches(encoded, octets))
         return Verification(matches, matches and self.needs_rehash(encoded))
@@ -216,6 +221,19 @@ def _hash_of_nothing(parameters: Parameters) -> str:
     It is put together from random bytes instead of being computed, so it costs nothing at start and no first unknown
     user waits for it; verifying against it takes exactly as long as against a real one.
     """
-    salt, tag = (b64encode(os.urandom(size)).rstrip(b"=").decode() for size in (_SALT_BYTES, _HASH_BYTES))
     costs = f"m={parameters.memory},t={parameters.passes},p={parameters.lanes}"
-    return f"$argon2id$v=19${costs}${salt}${tag}"
+    return f"$argon2id$v=19${costs}${_random(_SALT_BYTES)}${_random(_HASH_BYTES)}"
+
+
+def _nobodys(stored: str) -> str:
+    """A hash of no known password that costs exactly what this one costs, whatever its variant and parameters.
+
+    Raises argon2's InvalidHashError.
+    """
+    had = extract_parameters(stored)
+    costs = stored.rpartition("$")[0].rpartition("$")[0]
+    return f"{costs}${_random(had.salt_len)}${_random(had.hash_len)}"
+
+
+def _random(size: int) -> str:
+    return b64encode(os.urandom(size)).rstrip(b"=").decode()

@@ -9,6 +9,7 @@ from api.cli.dashboard import dashboard
 from api.cli.database import database
 from api.cli.demo import demo
 from api.cli.failures import Commands
+from api.cli.issuer import issuer
 from api.cli.keys import keys
 from api.cli.leaks import leaks
 from api.cli.log_forged import log
@@ -20,23 +21,26 @@ from api.cli.scope import scope
 from api.cli.serve import serve
 from api.cli.settings import settings
 from api.cli.witness import witness
+from security.private_files import private_files
 
 CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 120}
 
 
 @click.group(cls=Commands, context_settings=CONTEXT)
 @click.version_option(package_name="grantlog", message="grantlog %(version)s")
-def main() -> None:
+@click.pass_context
+def main(context: click.Context) -> None:
     """An OAuth 2.0 authorization server whose every decision is an immutable event.
 
     Every write goes through the server's own log, with you as its actor. Settings come from the environment and `.env`;
     `grantlog settings` lists them. Exit codes: 0 done, 1 refused, 2 wrong usage or a file (the output
     too) that cannot be read or written, 3 database or keys.
     """
+    context.with_resource(private_files())
 
 
 for command in (
     *(serve, demo, bootstrap, client, dashboard, person, scope, role),
-    *(leaks, log, audit, witness, notifications, projections, keys, database, settings),
+    *(leaks, log, audit, witness, notifications, projections, keys, issuer, database, settings),
 ):
     main.add_command(command)

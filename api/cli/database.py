@@ -34,8 +34,9 @@ def upgrade_to_newest(settings: "Settings") -> None:
     from sqlalchemy.exc import DBAPIError
 
     from eventstore import schema
+    from security.private_files import make_private
 
-    settings.data_dir.mkdir(parents=True, exist_ok=True)
+    make_private(settings.data_dir)
     try:
         schema.upgrade(settings.database_url, settings.migration_database_url)
     except DBAPIError as error:

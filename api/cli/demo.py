@@ -32,10 +32,12 @@ def demo(context: click.Context, port: int | None, demo_port: int | None) -> Non
     Makes the database, a master key and the demo at the first start. Passwords and secrets are in demo.json in the
     data directory, and nowhere else.
     """
+    from security.private_files import make_private
+
     without_collections(context)
     override(environment="demo", port=port, demo_port=demo_port)
     settings = load_settings()
-    settings.data_dir.mkdir(parents=True, exist_ok=True)
+    make_private(settings.data_dir)
     keyring = open_keys(settings)
     if not schema_is_current(settings):
         upgrade_to_newest(settings)

@@ -46,16 +46,17 @@ def override(**given: object) -> None:
 
 
 def prepare(settings: "Settings", keyring: "Keyring") -> None:
-    """Proves the key and installs what an empty database gets; raises Failure."""
+    """Proves the key and the issuer, and installs what an empty database gets; raises Failure."""
     import asyncio
 
     from sqlalchemy.exc import DBAPIError
 
-    from api.installation import MARK
+    from api.starting import IssuerChanged, require_issuer
+    from domain import server
     from eventstore.commands import DatabaseAway
     from eventstore.engines import reading
     from eventstore.rebuilding import Outdated, outdated
-    from projections import FOLLOWING, PROJECTIONS, scopes
+    from projections import FOLLOWING, PROJECTIONS
     from security.vault import Vault
 
     engine = reading(settings.database_url, 1)
@@ -63,22 +64,21 @@ def prepare(settings: "Settings", keyring: "Keyring") -> None:
         with engine.connect() as connection:
             prove_key(connection, Vault(keyring), keyring)
             old = outdated(connection, (*PROJECTIONS, *FOLLOWING))
-            installed = scopes.find(connection, MARK) is not None
     except DBAPIError as error:
         raise unavailable(f"the database does not answer ({type(error).__name__})") from None
     finally:
         engine.dispose()
     if old:
         raise unavailable(str(Outdated(old)))
-    if installed:
-        return
 
     async def install() -> None:
-        async with opened(settings, keyring):
-            pass
+        async with opened(settings, keyring) as here:
+            require_issuer(await here.ledger.state(server.STREAM), settings.issuer)
 
     try:
         asyncio.run(install())
+    except IssuerChanged as error:
+        raise Failure(str(error)) from None
     except DatabaseAway as error:
         raise unavailable(f"the database does not answer ({error})") from None
 
@@ -87,12 +87,14 @@ def start(settings: "Settings") -> int:
     """Runs the server in this process's children; the exit code."""
     from api.metrics_directory import prepare_directory
     from api.server.listening import listen
+    from security.private_files import make_private
 
     try:
         main = listen(settings.host, settings.port)
     except OSError:
         raise Failure(_taken(settings.host, settings.port, "GRANTLOG_HOST and GRANTLOG_PORT")) from None
     health = _listen_for_operators(settings)
+    make_private(settings.data_dir)
     prepare_directory(settings.data_dir.absolute() / "metrics" / str(settings.port))
     # With it comes the app, imported once here: what is forked from this process has it already, and shares its memory.
     from api.server.serving import serve as serve_app

@@ -36,6 +36,7 @@ def witness(name: str, logs: tuple[str, ...], data_dir: Path, host: str, port: i
     It cosigns a checkpoint when the log is the one that it cosigned before, or that one with events added; whatever
     else the log signs is refused, and kept as evidence. Its verifier key is printed first.
     """
+    from security.private_files import make_private
     from verifier.memory import Memory
     from verifier.note import Malformed
     from verifier.witness import Witness
@@ -44,7 +45,7 @@ def witness(name: str, logs: tuple[str, ...], data_dir: Path, host: str, port: i
     if not name or "+" in name or any(character.isspace() for character in name):
         raise Failure("--name: must have neither blanks nor plus signs", USAGE)
     watched = read_keys(logs, "--log")
-    data_dir.mkdir(parents=True, exist_ok=True)
+    make_private(data_dir)
     try:
         cosigner = load_or_create_key(data_dir / "witness.key", name)
     except (Malformed, ValueError) as error:

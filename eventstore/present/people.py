@@ -4,7 +4,7 @@ A row leads from a blind index to a stream. The name that the stream holds, seal
 """
 
 from collections.abc import Iterator
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from domain import account, role
 from domain.rules import administrative_scope
@@ -26,10 +26,31 @@ def by_login(folds: Folds, privacy: Privacy, field: Login, realm: str, name: str
     if account_id is None:
         return None
     state: account.State = folds.state(account.stream(account_id))
-    if state.realm != realm or not account.alive(state):
-        return None
+    return state if _is_named(folds, privacy, state, field, realm, index) else None
+
+
+class Nearest(NamedTuple):
+    """Whose name it is, if it is anybody's, and whoever stands there when names are put in order."""
+
+    found: account.State | None
+    neighbour: account.State | None
+
+
+def nearest(folds: Folds, privacy: Privacy, field: Login, realm: str, name: str) -> Nearest:
+    """The same with whoever stands in for them where there is nobody: then there is as much to be done."""
+    index = privacy.index(field, realm, name)
+    account_id = accounts.id_nearest(folds.connection, field, index, realm)
+    if account_id is None:
+        return Nearest(None, None)
+    state: account.State = folds.state(account.stream(account_id))
+    return Nearest(state if _is_named(folds, privacy, state, field, realm, index) else None, state)
+
+
+def _is_named(folds: Folds, privacy: Privacy, state: account.State, field: Login, realm: str, index: bytes) -> bool:
     clear = privacy.open(folds.connection, getattr(state, field))
-    return state if clear is not None and privacy.index(field, realm, clear) == index else None
+    if clear is None or state.realm != realm or not account.alive(state):
+        return False
+    return privacy.index(field, realm, clear) == index
 
 
 def taken(

@@ -4,7 +4,8 @@ import json
 import os
 import signal
 import socket
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from stat import S_IMODE
 from typing import Any
@@ -58,8 +59,9 @@ def third_party_answers(environment: dict[str, str]) -> bool:
 def test_the_demo_starts_twice_with_the_same_secrets_and_stops_with_0(
     environment: dict[str, str], tmp_path: Path
 ) -> None:
-    with running("demo", environment=environment, directory=tmp_path) as server:
+    with open_to_everybody(), running("demo", environment=environment, directory=tmp_path) as server:
         made = read(environment)
+        assert_private(Path(environment["GRANTLOG_DATA_DIR"]))
         base = f"http://127.0.0.1:{server.port}"
         assert made["issuer"] == base
         assert set(made) == {"issuer", "administrator", "person", "dashboards", "third_party", "service"}
@@ -107,6 +109,24 @@ def test_the_demo_starts_twice_with_the_same_secrets_and_stops_with_0(
         assert email not in data
     assert f"{made['issuer']}/dashboards/client" in server.printed
     assert "demo.json" in server.printed
+
+
+@contextmanager
+def open_to_everybody() -> Iterator[None]:
+    """What is started meanwhile has the widest umask that there is."""
+    before = os.umask(0)
+    try:
+        yield
+    finally:
+        os.umask(before)
+
+
+def assert_private(data: Path) -> None:
+    """Nobody else may read what lies there."""
+    found = {path: S_IMODE(path.stat().st_mode) for path in (data, *data.rglob("*"))}
+    assert found[data] == 0o700
+    assert {"grantlog.db", "master.key", "throttle-1", "metrics"} <= {path.name for path in found}
+    assert not {path: oct(mode) for path, mode in found.items() if mode & 0o077}
 
 
 def assert_nobody_listens(environment: dict[str, str]) -> None:

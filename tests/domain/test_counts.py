@@ -50,7 +50,17 @@ def test_unknown_clients_are_counted_without_their_names() -> None:
     assert given(server, "server", event, event).unknown_clients_refused == 2
 
 
-@pytest.mark.parametrize("verb", [realm.note_unknown_user, server.note_unknown_client])
+def test_what_is_counted_together_names_nobody():
+    (event,) = realm.note_sign_ins(realm.INITIAL, now=NOW, count=3, window_seconds=60).events
+    assert event == realm.SignInsRefused(count=3, window_seconds=60)
+    (event,) = server.note_clients(server.INITIAL, now=NOW, count=2, window_seconds=5).events
+    assert event == server.ClientsRefused(count=2, window_seconds=5)
+
+
+NOTES = [realm.note_unknown_user, realm.note_sign_ins, server.note_unknown_client, server.note_clients]
+
+
+@pytest.mark.parametrize("verb", NOTES)
 @pytest.mark.parametrize("facts", [{"count": 0}, {"count": 1, "window_seconds": -1}])
 def test_a_count_is_a_count(verb, facts) -> None:
     assert verb(None, now=NOW, **facts).refusal.reason is InvalidRequest.MALFORMED

@@ -80,3 +80,16 @@ def test_whose_rows_give_them_a_role(log: Log) -> None:
     assert having("platform", "memb") == having("administration", "member") == []
     log.tell("account:a1", Erased())
     assert having("platform", "member") == ["a2"]
+
+
+def test_whoever_has_a_name_or_comes_after_it_is_one_question(log: Log) -> None:
+    def nearest(index: bytes, field: str = "username") -> str | None:
+        return accounts.id_nearest(log.connection, field, index, "administration")
+
+    assert nearest(ADA) is None
+    log.tell("account:a1", person(), username=ADA, email=MAIL)
+    log.tell("account:b1", person(), username=BOB)
+    log.tell("account:p1", person(realm="platform"), username=b"b" * 31 + b"c")
+    asked = (b"0" * 32, ADA, b"aab", BOB, b"c" * 32)
+    assert [nearest(index) for index in asked] == ["a1", "a1", "b1", "b1", "a1"]
+    assert [nearest(index, "email") for index in (MAIL, BOB, b"z" * 32)] == ["a1", "a1", "a1"]

@@ -3,6 +3,7 @@
 import asyncio
 from pathlib import Path
 from threading import Event
+from typing import Any
 
 import pytest
 
@@ -52,7 +53,7 @@ async def test_nothing_tells_an_unknown_name_from_a_wrong_password_or_a_disabled
         form = page.form(SIGN_IN).fields
         seen.add((page.status, page.text.replace(name, "…").replace(form["csrf"], "…")))
     assert len(seen) == 1
-    assert len(await scene.world.events("realm.unknown_user_refused")) == 1
+    assert len(await scene.world.events("realm.unknown_user_refused")) == 2
     assert await scene.world.events("session.*") == ()
 
 
@@ -86,7 +87,7 @@ async def test_guessing_slows_the_guesser_and_nobody_else(scene: Scene) -> None:
 async def test_a_password_that_nobody_could_judge_was_no_wrong_one(
     scene: Scene, monkeypatch: pytest.MonkeyPatch, cause: Exception
 ) -> None:
-    async def busy(self: Hasher, encoded: str | None, password: str, asker: Asker) -> Verification:
+    async def busy(self: Hasher, *given: Any, **named: Any) -> Verification:
         raise cause
 
     browser = scene.world.browser()

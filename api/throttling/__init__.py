@@ -1,0 +1,1 @@
+"""What is throttled beyond the rules themselves."""
