@@ -44,7 +44,9 @@ ADMINISTRATION_SCOPES = {
 }
 """Completed after "It asks to:", in a person's words."""
 
-READING = ("profile", "clients:read", "people:read", "grants:read", "audit:read", "leaks:read")
+READING = ("clients:read", "people:read", "grants:read")
+AUDITING = ("audit:read", "audit:personal")
+LEAKS = ("leaks:read", "leaks:write")
 MARK = "clients:read"
 """The scope by which an installed database is known: an administrative one, which nobody can retire."""
 
@@ -61,9 +63,10 @@ class Role(NamedTuple):
 ADMINISTRATOR = Role("administration", "administrator", ("profile", *ADMINISTRATION_SCOPES))
 ROLES = (
     Role("platform", "member", tuple(PLATFORM_SCOPES), default=True),
-    Role("administration", "reader", READING, default=True),
+    Role("administration", "reader", ("profile", *READING), default=True),
     ADMINISTRATOR,
-    Role("administration", "auditor", ("audit:read", "audit:personal")),
+    Role("administration", "auditor", (*AUDITING, *READING)),
+    Role("administration", "security", (*LEAKS, *AUDITING, "clients:read", "grants:read", "grants:write")),
 )
 
 

@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import AsyncIterator
 from pathlib import Path
 from stat import S_IMODE
+from typing import Any
 
 import msgspec
 import pytest
@@ -46,7 +47,7 @@ def settings(database_url: str, tmp_path: Path) -> Settings:
     return load({}, None, environment="demo", database_url=database_url, data_dir=tmp_path)
 
 
-async def stored(ledger: Ledger) -> list[dict[str, object]]:
+async def stored(ledger: Ledger) -> list[dict[str, Any]]:
     return [json.loads(row.state) for row in await ledger.read(lambda c: c.execute(events.select()).all())]
 
 
@@ -65,12 +66,32 @@ async def test_an_empty_database_gets_scopes_roles_and_dashboards_by_the_systems
     found = await stored(ledger)
     assert Counter(event["type"] for event in found) == {
         "scope.defined": 14,
-        "role.defined": 4,
+        "role.defined": 5,
         "client.registered": 2,
         "client.secret_issued": 2,
     }
     assert all(event["actor"] == {"kind": "system", "credential": {"user": "somebody"}} for event in found)
     assert set(ADMINISTRATION_SCOPES) == ADMINISTRATIVE_SCOPES
+
+
+async def test_roles_are_there_for_each_kind_of_work_and_the_default_one_sees_no_log(ledger: Ledger) -> None:
+    await install(ledger, KEYRING, DEFAULT, ISSUER, HERE)
+    found = {
+        event["data"]["name"]: (set(event["data"]["scopes"]), event["data"]["default"])
+        for event in await stored(ledger)
+        if event["type"] == "role.defined" and event["data"]["realm"] == "administration"
+    }
+    reading = {"clients:read", "people:read", "grants:read"}
+    assert found == {
+        "reader": ({"profile"} | reading, True),
+        "administrator": ({"profile"} | ADMINISTRATIVE_SCOPES, False),
+        "auditor": ({"audit:read", "audit:personal"} | reading, False),
+        "security": (
+            {"leaks:read", "leaks:write", "audit:read", "audit:personal"}
+            | {"clients:read", "grants:read", "grants:write"},
+            False,
+        ),
+    }
 
 
 async def test_the_dashboards_secrets_are_in_the_vault_and_nowhere_else(ledger: Ledger) -> None:
@@ -97,7 +118,7 @@ async def test_who_installs_second_leaves_nothing(ledger: Ledger, database_url: 
     finally:
         await other.close()
     assert sorted(done) == [False, False, False, True]
-    assert len(await stored(ledger)) == 22
+    assert len(await stored(ledger)) == 23
     assert not await install(ledger, KEYRING, DEFAULT, ISSUER, HERE)
 
 
