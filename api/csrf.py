@@ -16,6 +16,7 @@ from api.answers import Scope, header_values
 from api.cookies import clear_cookie, read_cookie, set_cookie
 from api.problems import Denied
 from api.services import Services
+from domain.rules.origin import by_issuers_name
 from security.ids import new_id
 from security.tokens import same
 
@@ -70,4 +71,7 @@ def require_own_page(here: Services, scope: Scope) -> None:
     else:
         own = all(given == issuer.origin(here.settings.issuer) for given in header_values(scope, b"origin"))
     if not own:
-        raise Denied("This form was sent from another site, so nothing was done. Open the page itself and try again.")
+        given = header_values(scope, b"origin")
+        named = by_issuers_name(given[0], here.settings.issuer) if given else None
+        again = "Open the page itself and try again." if named is None else f"Open the page at {named} and try again."
+        raise Denied(f"This form was sent from another site, so nothing was done. {again}")

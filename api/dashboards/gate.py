@@ -23,6 +23,7 @@ from api.cors import VARY, Decision, Standing, for_dashboard, is_preflight, pref
 from api.problems import Denied, Missing, WrongMethod
 from api.services import Services, services
 from domain import client
+from domain.rules.origin import by_issuers_name
 from eventstore.present import clients
 
 CORS = "grantlog.dashboard_cors"
@@ -42,10 +43,11 @@ class Entered(NamedTuple):
 
 
 class Foreign(Denied):
-    """403: the page that calls is none of the dashboard's."""
+    """403: the page that calls is none of the dashboard's. `named` is how it would have to be opened."""
 
-    def __init__(self) -> None:
-        super().__init__("This dashboard does not answer pages of that origin.", reason="foreign_origin")
+    def __init__(self, named: str | None = None) -> None:
+        also = "" if named is None else f" To browsers it is another site than this server; open it as {named}."
+        super().__init__(f"This dashboard does not answer pages of that origin.{also}", reason="foreign_origin")
 
 
 class Unguarded(Denied):
@@ -87,11 +89,16 @@ async def admit(connection: ASGIConnection[Any, Any, Any, Any], _: BaseRouteHand
     if dashboard is None:
         raise Missing("There is no such dashboard.")
     if decision.standing is Standing.FOREIGN:
-        raise Foreign()
+        raise _foreign(connection)
     if not dashboard.enabled:
         raise Disabled()
     guarded = decision.standing is Standing.ALLOWED or header(connection.scope, GUARD_HEADER) == "1"
     _scope(connection)[ENTERED] = Entered(dashboard, guarded)
+
+
+def _foreign(connection: ASGIConnection[Any, Any, Any, Any]) -> Foreign:
+    origin = header(connection.scope, b"origin") or ""
+    return Foreign(by_issuers_name(origin, services(connection).settings.issuer))
 
 
 async def admit_cookie(connection: ASGIConnection[Any, Any, Any, Any], handler: BaseRouteHandler) -> None:
@@ -120,7 +127,7 @@ def other_methods(path: str, *methods: Method) -> list[HTTPRouteHandler]:
         if dashboard is None:
             raise Missing("There is no such dashboard.")
         if decision.standing is Standing.FOREIGN:
-            raise Foreign()
+            raise _foreign(request)
         origin = header(request.scope, b"origin")
         if origin is not None and is_preflight("OPTIONS", origin, header(request.scope, PREFLIGHT)):
             allowed = _allowed(services(request), dashboard)

@@ -53,6 +53,23 @@ def same_site(origin: str, issuer: str) -> bool:
     return site is not None and (host == site or host.endswith("." + site))
 
 
+def by_issuers_name(origin: str, issuer: str) -> str | None:
+    """How a page on this machine has to be opened, when it was opened by another name than the issuer's.
+
+    `localhost` and `127.0.0.1` are one machine and two sites: neither's cookies go along with the other's requests.
+    None where that is not what is wrong.
+    """
+    try:
+        ours, theirs = urlsplit(issuer), urlsplit(origin)
+        home, host, port = ours.hostname or "", theirs.hostname or "", theirs.port
+    except ValueError:
+        return None
+    if theirs.scheme != ours.scheme or home == host or not (is_loopback(home) and is_loopback(host)):
+        return None
+    name = f"[{home}]" if ":" in home else home
+    return f"{ours.scheme}://{name}" + (f":{port}" if port is not None else "")
+
+
 def _site(host: str) -> str | None:
     labels = host.split(".")
     registry = len(labels) > 2 and len(labels[-1]) == 2 and labels[-2] in _REGISTRIES

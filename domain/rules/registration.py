@@ -121,9 +121,11 @@ def _dashboard(client: State, before: State, issuer: str) -> Outcome | None:
         return malformed("token_endpoint_auth_method", "a dashboard is a confidential client")
     for place, value in enumerate(client.allowed_origins, 1):
         if not origin.same_site(value, issuer):
+            named = origin.by_issuers_name(value, issuer)
             return malformed(
                 "allowed_origins",
-                f"origin {place} is not same-site with the issuer: browsers would hold the SameSite=Strict cookie back",
+                f"origin {place} is not same-site with the issuer: browsers would hold the SameSite=Strict cookie back"
+                + ("" if named is None else f"; name this machine as the issuer does, {named}"),
             )
     return None
 

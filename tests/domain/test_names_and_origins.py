@@ -54,6 +54,23 @@ def test_e_mail_addresses(email) -> None:
 
 
 @pytest.mark.parametrize(
+    ("value", "issuer", "named"),
+    [
+        ("http://localhost:3000", "http://127.0.0.1:8400", "http://127.0.0.1:3000"),
+        ("http://127.0.0.1:3000", "http://localhost:8400", "http://localhost:3000"),
+        ("http://127.0.0.1", "http://[::1]:8400", "http://[::1]"),
+        ("http://localhost:3000", "http://localhost:8400", None),
+        ("https://evil.example", "http://127.0.0.1:8400", None),
+        ("http://localhost:3000", "https://login.example.com", None),
+        ("null", "http://127.0.0.1:8400", None),
+        ("http://localhost:x", "http://127.0.0.1:8400", None),
+    ],
+)
+def test_a_page_of_this_machine_is_told_by_which_name_to_open_it(value, issuer, named) -> None:
+    assert origin.by_issuers_name(value, issuer) == named
+
+
+@pytest.mark.parametrize(
     "value",
     [
         "https://a.example",

@@ -71,6 +71,9 @@ async def test_origins_must_be_same_site_with_the_issuer(world: World, admin: ht
     answer = await admin.put(PATH, json=definition(world, allowed_origins=["https://elsewhere.example"]))
     body = problem(answer, 400, field="allowed_origins")
     assert "same-site" in body["errors"][0]["detail"]
+    # The machine itself has two names, which are two sites to a browser.
+    answer = await admin.put(PATH, json=definition(world, allowed_origins=["http://localhost:3000"]))
+    assert "http://127.0.0.1:3000" in problem(answer, 400, field="allowed_origins")["errors"][0]["detail"]
     problem(await admin.put("/admin/dashboards/Not%20a%20slug", json=definition(world)), 400, field="slug")
     problem(await admin.put(PATH, json=definition(world, realm="nowhere")), 400, field="realm")
     problem(await admin.put(PATH, json=definition(world, redirect_uris=[])), 400, field="redirect_uris")

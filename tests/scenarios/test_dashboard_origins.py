@@ -184,3 +184,12 @@ async def test_other_methods_are_405(world, platform, method, path):
         answer = await platform.client.call(wrong, path)
         assert answer.status_code == 405
         assert answer.headers["allow"] == ", ".join(sorted({method, "OPTIONS"}))
+
+
+async def test_a_page_of_this_machine_by_another_name_is_told_which_one_to_use(world, platform):
+    answer = await platform.client.login(platform.paul, origin="http://localhost:3000")
+    assert answer.status_code == 403
+    assert "open it as http://127.0.0.1:3000" in answer.json()["detail"]
+    assert (
+        "open it as" not in (await platform.client.login(platform.paul, origin="https://evil.example")).json()["detail"]
+    )
