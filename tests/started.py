@@ -14,8 +14,8 @@ from typing import Any
 PATIENCE = 60
 """Seconds to wait for what takes one or two on an idle machine."""
 
-LONGEST = 240
-"""Seconds after which a process is ended, so that nobody who reads from it waits for ever; pytest gives up at 300."""
+LONGEST = 600
+"""Seconds after which a process is ended, so that nobody who reads from it waits for ever; pytest gives up at 900."""
 
 _RELIED_ON = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT)
 
