@@ -27,7 +27,7 @@ def is_ready(*servers: Running) -> bool:
 
 
 def is_frozen(position: int, *servers: Running) -> bool:
-    told = [server.get("/health/ready").json()["checks"].get("log", "") for server in servers]
+    told = [server.look("/health/ready").json()["checks"].get("log", "") for server in servers]
     return all(f"the event at position {position} is not the one that the tree holds" == each for each in told)
 
 

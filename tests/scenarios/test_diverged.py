@@ -190,7 +190,7 @@ async def test_another_process_that_starts_knows_it_from_the_log(world: World, j
     await doubt(world)
     await keeper.step()
     assert keeper.diverged == REASON
-    ready = await world.client.get("/health/ready")
+    ready = await world.operators.get("/health/ready")
     assert (ready.status_code, ready.json()["checks"]["log"]) == (503, REASON)
 
 
