@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 from api.answers import Scope
 from api.credential_memory import Caller
 from api.oauth_errors import from_refusal
+from api.refused_grants import told
 from api.services import Services, origin
 from api.standing import parties, suspended
 from domain import client
@@ -94,7 +95,9 @@ async def execute(
         origin=origin(scope, actor, on_device=caller.client.on_device),
     )
     if executed.refusal is not None:
-        raise from_refusal(executed.refusal)
+        if caller.secret_id is None:
+            raise from_refusal(executed.refusal)
+        raise told(executed.refusal, request, credential, caller.client.scope)
     issued: Issued = executed.outcomes[-1].result
     return Tokens(issued, access, refresh if issued.refresh else None)
 

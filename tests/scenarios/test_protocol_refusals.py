@@ -1,10 +1,14 @@
 """Whoever may not ask at all is told so, in the words that the protocol has for it."""
 
+from typing import Any
+
 import httpx
 import pytest
 
 from tests.scenarios.administration import ok
-from tests.scenarios.world import World
+from tests.scenarios.asking import VERIFIER, Scene
+from tests.scenarios.browser import Page
+from tests.scenarios.world import Client, World
 
 pytestmark = pytest.mark.anyio
 
@@ -83,3 +87,73 @@ async def test_who_authenticates_in_two_ways_is_refused(world: World, path: str)
     asking = world.caller(headers={"authorization": f"Bearer {token}"})
     refused(await asking.post(path, data=data), 400, "invalid_request")
     assert await world.head() == before
+
+
+async def redeemed(scene: Scene, page: Page, client: Client | None = None, **changes: str | None) -> httpx.Response:
+    asking = client or scene.shop
+    data = {
+        "grant_type": "authorization_code",
+        "code": page.parameters["code"],
+        "redirect_uri": scene.shop.redirect_uri,
+        "code_verifier": VERIFIER,
+    } | changes
+    return await scene.world.client.post(
+        "/oauth/token", data={name: value for name, value in data.items() if value is not None}, auth=asking.auth
+    )
+
+
+async def test_an_authenticated_client_is_told_which_rule_failed_about_its_own_code(scene: Scene) -> None:
+    browser = await scene.signed_in()
+    page = await scene.approved(browser, scene.address())
+    other = await scene.world.register_client("Other")
+
+    async def said(**changes: Any) -> str | None:
+        answer = await redeemed(scene, page, **changes)
+        refused(answer, 400, "invalid_grant")
+        told: str | None = answer.json().get("error_description")
+        return told
+
+    generic = "The grant is not valid, has expired or was ended."
+    assert await said(client=other) == generic
+    assert await said(code="glog_ac_" + "x" * 36) == generic
+    assert await said(code_verifier=None) == "code_verifier is missing."
+    assert (await said(code_verifier="x" * 43) or "").startswith("code_verifier does not belong")
+    assert (await said(redirect_uri="https://shop.example/other") or "").startswith("redirect_uri is not that")
+    given = ok(await redeemed(scene, page))
+    assert await said() == "This code was used before; its grant has ended."
+    assert await said(client=other) == generic
+    page = await browser.open(scene.address())
+    scene.world.clock.advance(120)
+    assert await said() == "This code has expired."
+    refresh = {"grant_type": "refresh_token", "refresh_token": given["refresh_token"]}
+    answer = await scene.world.client.post("/oauth/token", data=refresh, auth=scene.shop.auth)
+    assert answer.json()["error_description"] == "The grant of this refresh token has ended."
+
+
+async def test_an_authenticated_client_is_told_which_scope_it_may_not_have(world: World) -> None:
+    job = await world.register_client("Job", grant_types=("client_credentials",), scope=("profile",))
+
+    async def said(scope: str) -> str | None:
+        data = {"grant_type": "client_credentials", "scope": scope}
+        answer = await world.client.post("/oauth/token", data=data, auth=job.auth)
+        refused(answer, 400, "invalid_scope")
+        told: str | None = answer.json()["error_description"]
+        return told
+
+    assert await said("profile catalog:read") == "The scope catalog:read is not this client's."
+    # What could be a secret that got into the wrong parameter is not repeated.
+    assert "Hunter2" not in (await said("Hunter2!") or "")
+
+
+async def test_a_public_client_learns_nothing_since_anybody_can_name_it(scene: Scene) -> None:
+    app = await scene.world.register_client("App", public=True)
+    browser = await scene.signed_in()
+    page = await scene.approved(browser, scene.address(app))
+    data = {
+        "grant_type": "authorization_code",
+        "client_id": app.client_id,
+        "code": page.parameters["code"],
+        "redirect_uri": app.redirect_uri,
+    }
+    answer = await scene.world.client.post("/oauth/token", data=data)
+    assert answer.json()["error_description"] == "The grant is not valid, has expired or was ended."
