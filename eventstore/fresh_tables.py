@@ -26,6 +26,7 @@ class FreshTables:
 
     def __init__(self, projections: Iterable[ModuleType], generation: int) -> None:
         self.live: tuple[Table, ...] = tuple(table for projection in projections for table in tables_of(projection))
+        self.generation = generation
         self._metadata = MetaData(naming_convention=live_metadata.naming_convention)
         self._turned: dict[Executable, Executable] = {}
         self._twins: dict[Any, Any] = {}

@@ -6,7 +6,7 @@ The server keeps answering meanwhile. A rebuild that was killed goes on where it
 import os
 from collections.abc import Callable, Sequence
 from types import ModuleType
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from sqlalchemy import Connection, Engine, delete, insert, select, update
 
@@ -60,6 +60,7 @@ class Rebuild:
         self._now = now
         self._server_role = server_role
         self._name = " ".join(names(projections))
+        self._macs = privacy.vault.row_macs(rebuilds.name)
         authenticate(engine, privacy.vault)
 
     def run(self, progress: Progress = lambda done, goal: None) -> Rebuilt:
@@ -80,7 +81,7 @@ class Rebuild:
                     replay.read(connection, after, position)
                 with self._engine.begin() as connection:
                     replay.write(connection)
-                    self._note(connection, position)
+                    self._note(connection, position, fresh.generation)
                 progress(position, goal)
         finally:
             log.dispose()
@@ -100,19 +101,26 @@ class Rebuild:
             row = connection.execute(select(rebuilds).where(rebuilds.c.name == self._name)).first()
             if row is not None:
                 fresh = FreshTables(self._projections, row.generation)
-                if row.versions == _versions(self._projections) and fresh.exist(connection):
+                kept = self._macs.holds(row.mac, row.name, row.position, row.generation, row.versions)
+                if kept and row.versions == _versions(self._projections) and fresh.exist(connection):
                     return row.position, fresh
                 connection.execute(delete(rebuilds).where(rebuilds.c.name == self._name))
             # At random, since the indexes of an earlier rebuild keep their names as long as their table lives.
             generation = int.from_bytes(os.urandom(5))
             fresh = FreshTables(self._projections, generation)
             fresh.create(connection)
-            started = {"name": self._name, "position": 0, "generation": generation}
-            connection.execute(insert(rebuilds), started | {"versions": _versions(self._projections)})
+            connection.execute(insert(rebuilds), self._row(0, generation))
             return 0, fresh
 
-    def _note(self, connection: Connection, position: int) -> None:
-        connection.execute(update(rebuilds).where(rebuilds.c.name == self._name).values(position=position))
+    def _note(self, connection: Connection, position: int, generation: int) -> None:
+        row = self._row(position, generation)
+        connection.execute(update(rebuilds).where(rebuilds.c.name == self._name).values(row))
+
+    def _row(self, position: int, generation: int) -> dict[str, Any]:
+        versions = _versions(self._projections)
+        mac = self._macs.of(self._name, position, generation, versions)
+        row = {"name": self._name, "position": position, "generation": generation}
+        return row | {"versions": versions, "mac": mac}
 
 
 def _versions(projections: Sequence[ModuleType]) -> str:

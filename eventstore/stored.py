@@ -105,8 +105,10 @@ rebuilds = Table(
     Column("position", BigInteger, nullable=False),
     Column("generation", BigInteger, nullable=False),
     Column("versions", Text, nullable=False),
+    Column("mac", LargeBinary, nullable=False),
 )
-"""Rebuilds under way: which projections, how far they have come, and by which definitions."""
+"""Rebuilds under way: which projections, how far they have come, and by which definitions. With a MAC, since what a
+rebuild believes to have behind it is missing in what it swaps in."""
 
 folds = Table(
     "folds",

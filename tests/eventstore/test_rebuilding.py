@@ -11,6 +11,7 @@ from eventstore import replaying
 from eventstore.comparing import Comparison
 from eventstore.engines import migrating
 from eventstore.rebuilding import Rebuild, outdated
+from eventstore.stored import rebuilds
 from projections import PROJECTIONS, clients, digests, grants, tokens
 from security.clock import SECOND
 from security.keyring import Keyring
@@ -114,6 +115,33 @@ async def test_a_rebuild_that_was_killed_goes_on_where_it_was(
             Rebuild(engine, PROJECTIONS, privacy, now).run(kill)
         rebuilt = Rebuild(engine, PROJECTIONS, privacy, now).run()
         assert rebuilt.resumed_from == 20
+        assert [each for each in Comparison(engine, PROJECTIONS, privacy, now).run() if each.differs_at] == []
+    engine.dispose()
+
+
+@pytest.mark.parametrize("altered", [{"position": 30}, {"mac": b""}], ids=str)
+async def test_a_rebuild_of_which_somebody_says_that_it_has_come_farther_begins_anew(
+    database_url: str,
+    tmp_path: Path,
+    keyring: Keyring,
+    engine: Engine,
+    monkeypatch: pytest.MonkeyPatch,
+    altered: dict[str, Any],
+) -> None:
+    monkeypatch.setattr(replaying, "STEP", 10)
+    async with open_world(database_url, tmp_path, keyring) as world:
+        await lively(world)
+        privacy, now = world.services.ledger.privacy, world.clock.now()
+
+        def kill(done: int, goal: int) -> None:
+            raise ZeroDivisionError
+
+        with pytest.raises(ZeroDivisionError):
+            Rebuild(engine, PROJECTIONS, privacy, now).run(kill)
+        with engine.begin() as connection:
+            connection.execute(update(rebuilds).values(altered))
+        rebuilt = Rebuild(engine, PROJECTIONS, privacy, now).run()
+        assert rebuilt.resumed_from == 0
         assert [each for each in Comparison(engine, PROJECTIONS, privacy, now).run() if each.differs_at] == []
     engine.dispose()
 
