@@ -14,10 +14,13 @@ from api.client_authentication import CLIENT_ID
 from api.oauth_errors import OAuthError
 from api.problems import Problem
 from api.services import Services
+from api.standing import ASKED_AT_MOST
 from domain import client
 from domain.grants import GRANTS, authorization_code
+from domain.refusal import InvalidScope
 from domain.rules import pkce, redirect_uri
 from domain.rules import scope as scopes
+from eventstore.present.scopes import existing
 
 QUERY_MAXIMUM = 8192
 """Bytes of the whole query, `state` included: what goes back has to fit into a Location header."""
@@ -119,15 +122,24 @@ async def read_request(here: Services, octets: bytes) -> AuthorizationRequest:
     query = read_query(octets)
     asking = await _client(here, query)
     target = _target(asking, query)
+    scope = scopes.parse(query.values.get("scope"))
+    fault = next(_faults(asking, query), None) or await _scope_fault(here, asking, scope)
     return AuthorizationRequest(
         query=query,
         client=asking,
         redirect_uri=target,
         redirect_uri_given="redirect_uri" in query.values,
-        asked=scopes.parse(query.values.get("scope")),
+        asked=scope,
         challenge=query.values.get("code_challenge"),
-        error=next(_faults(asking, query), None),
+        error=fault,
     )
+
+
+async def _scope_fault(here: Services, asking: client.State, asked: tuple[str, ...] | None) -> OAuthError | None:
+    """What is wrong with the scope whoever signs in. What a person's roles allow is another question."""
+    known = await here.ledger.look(existing, {*asking.scope, *(asked or ())[:ASKED_AT_MOST]})
+    found = scopes.granted(asked, within=asking.scope, known=known, roles=None)
+    return oauth_errors.InvalidScope() if isinstance(found, InvalidScope) else None
 
 
 async def _client(here: Services, query: Query) -> client.State:

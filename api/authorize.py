@@ -78,4 +78,5 @@ async def _answer(here: Services, scope: Scope, asked: AuthorizationRequest, use
 def _place(asked: AuthorizationRequest) -> Place:
     # A sign-in may lead straight to the application, and browsers hold the whole chain to `form-action`.
     action = f"{PATH}/sign-in?{asked.query.text}"
-    return Place(action, asked.client.realm, asked.client.client_name, (asked.redirect_uri,))
+    name = asked.client.client_name
+    return Place(action, asked.client.realm, name, (asked.redirect_uri,), faulty=asked.error is not None)

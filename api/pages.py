@@ -47,7 +47,8 @@ class SignIn(Page, frozen=True, kw_only=True):
     """The form with `username`, `password` and `csrf` (RFC 6749 §4.1.1 leaves its looks to the server).
 
     `application` is the name of the client that asks, None where a person signs in for themselves. `username` is what
-    was typed before, so that a wrong password need not cost it; it is shown to who typed it and kept nowhere.
+    was typed before, so that a wrong password need not cost it; it is shown to who typed it and kept nowhere. `faulty`
+    says that the application asks for what it cannot have, so that nobody types a password in the hope of it.
     """
 
     template: ClassVar[str] = "sign_in.html"
@@ -57,6 +58,7 @@ class SignIn(Page, frozen=True, kw_only=True):
     application: str | None = None
     username: str = ""
     error: str | None = None
+    faulty: bool = False
 
 
 class ScopeInWords(msgspec.Struct, frozen=True):

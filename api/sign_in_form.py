@@ -56,12 +56,16 @@ class SignInForm(msgspec.Struct, frozen=True):
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Where a form stands. `action` is its own address, `form_action` where a sign-in may lead beyond this server."""
+    """Where a form stands. `action` is its own address, `form_action` where a sign-in may lead beyond this server.
+
+    `faulty` says that the application's request will be refused whoever signs in.
+    """
 
     action: str
     realm: str
     application: str | None = None
     form_action: Sequence[str] = ()
+    faulty: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +92,7 @@ def sign_in_page(
         application=place.application,
         username=username[:LONGEST_NAME],
         error=None if failure is None else failure.error,
+        faulty=place.faulty,
     )
     return page_answer(
         page,

@@ -102,6 +102,8 @@ async def test_every_other_error_goes_back_but_only_after_the_sign_in(
     browser, address = scene.world.browser(), scene.address(**changes) + added
     page = await browser.open(address)
     assert page.status == 200
+    # Who is asked for a password knows beforehand that it is in vain.
+    assert "is faulty and will be refused" in page.text
     before = await scene.world.head()
     page = await browser.press(page, SIGN_IN, username=scene.person.username, password=scene.person.password)
     assert page.location.startswith(scene.shop.redirect_uri + "?")
@@ -109,6 +111,17 @@ async def test_every_other_error_goes_back_but_only_after_the_sign_in(
     assert page.parameters["iss"] == scene.world.settings.issuer
     assert page.parameters.keys() <= {"error", "error_description", "state", "iss"}
     assert await scene.world.types_after(before) == ["session.started"]
+
+
+async def test_where_a_person_has_a_session_the_application_is_told_at_once(scene: Scene) -> None:
+    browser = await scene.signed_in()
+    await scene.approved(browser, scene.address())
+    before = await scene.world.head()
+    page = await browser.open(scene.address(scope="nothing:known"))
+    assert page.location.startswith(scene.shop.redirect_uri + "?")
+    assert error_of(page) == ("invalid_scope", STATE)
+    assert await scene.world.head() == before
+    assert "is faulty" not in (await scene.world.browser().open(scene.address())).text
 
 
 async def test_a_doubled_state_is_not_given_back(scene: Scene) -> None:
