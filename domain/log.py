@@ -18,6 +18,7 @@ class ForgedRemoved(Event, frozen=True, kw_only=True):
     """
 
     type = "log.forged_removed"
+    in_doubt = True
 
     first: int
     count: int

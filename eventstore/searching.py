@@ -187,6 +187,11 @@ def stored_forms(connection: Connection, positions: Sequence[int]) -> list[str]:
     return [text(row) for row in _rows(connection, positions)]
 
 
+def evidence(connection: Connection, positions: Sequence[int]) -> list[str]:
+    """The same whether they verify or not: for who holds each against the tree, which tells more than a MAC."""
+    return [row[4] for row in _rows(connection, positions)]
+
+
 def recorded_forms(connection: Connection, positions: Sequence[int]) -> list[Recorded]:
     """The same as events."""
     recorded = decoder(connection).recorded

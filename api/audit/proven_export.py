@@ -62,7 +62,7 @@ async def proven(
     def part(connection: Connection, start: int | None) -> tuple[Part, int | None]:
         tiles.connection = connection
         found = searching.search(connection, criteria, at_once, start)
-        states = searching.stored_forms(connection, found.positions)
+        states = searching.evidence(connection, found.positions)
         lines = [
             line
             for position, state in zip(found.positions, states, strict=True)

@@ -4,6 +4,7 @@ from typing import NamedTuple
 
 from sqlalchemy import Connection, bindparam, select, update
 
+from eventstore.commands import Forged
 from eventstore.transparency import proof, tiles
 from eventstore.transparency.checkpoint import parse
 from eventstore.transparency.divergence import Diverged
@@ -54,12 +55,14 @@ def reader(connection: Connection) -> proof.ReadTile:
 
 
 def entry_bundle(connection: Connection, number: int, width: int, read_leaves: ReadLeaves) -> bytes | None:
-    """An entry bundle; None when the tree does not have that many leaves yet."""
+    """An entry bundle; None when the tree does not have that many leaves yet. Raises `Forged` where one is missing."""
     start = number * tiles.WIDTH
     if start + width > size(connection):
         return None
     leaves = read_leaves(connection, start, width)
-    return tiles.encode_entries(leaves) if len(leaves) == width else None
+    if len(leaves) != width:
+        raise Forged(start + len(leaves) + 1)
+    return tiles.encode_entries(leaves)
 
 
 def size(connection: Connection) -> int:

@@ -189,12 +189,21 @@ async def test_of_a_changed_event_no_receipt_is_handed_out_and_the_alarm_is_rais
     problem = answer.json()
     assert problem["reason"] == "log_diverged"
     assert problem["detail"] == "No receipt can be given: the event at position 2 is not the one that the tree holds."
-    (asked,) = await world.events("audit.read")
+    (asked,) = await world.events("audit.read", after=2)
     assert (asked.event.question, asked.event.count) == ("proof", 0)
     await diverged(world, 2)
     # What fits is proved as before, under the last checkpoint that was signed.
     sound = await world.client.get(f"/audit/proofs/{size}", headers=bearer)
     assert check_receipt(sound.text, [await pinned(world)]).outcome == "verified"
+
+
+async def test_an_event_that_does_not_verify_is_served_in_no_bundle(world: World) -> None:
+    bearer = {"authorization": f"Bearer {await world.token('audit:read')}"}
+    size = await followed(world)
+    change(world, '"position":2', '"position":9')
+    answer = await world.client.get(f"/log/tile/entries/000.p/{size}", headers=bearer)
+    assert (answer.status_code, answer.json()["reason"]) == (503, "log_forged")
+    assert (await world.client.get("/audit/events/2", headers=bearer)).json()["reason"] == "log_forged"
 
 
 async def test_receipts_raise_the_alarm_without_waiting_for_the_round(world: World) -> None:
