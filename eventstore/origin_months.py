@@ -4,15 +4,15 @@ from typing import NamedTuple
 
 from sqlalchemy import Connection, bindparam, select
 
-from domain import hold, incident
+from domain import client, client_secret, hold, incident
 from domain.event import Moment
 from domain.origin_month import DAY
 from eventstore import searching
 from eventstore.mapper import decoder
+from eventstore.present import incidents
 from eventstore.stored import ROW, events
 from eventstore.view import View
-from projections import derived, event_index, incidents, secrets, sightings
-from projections.incidents import Incident
+from projections import derived, event_index, sightings
 from security.clock import end_of_month, month_of, parse_rfc3339
 from security.sealing import ORIGIN
 from security.vault_tables import KEYS
@@ -67,33 +67,36 @@ def waits_for(view: View, month: str) -> str | None:
     held = holds.over(month)
     if held is not None:
         return f"the hold {held} names this month"
-    for each in view.query(incidents.unclosed):
-        if month_of(began_at(view.connection, each)) <= month:
-            return f"the incident {each.incident_id} is open, and what it is about is as old as this month"
+    for incident_id, about in view.look(incidents.unclosed):
+        if month_of(began_at(view, incident_id, about)) <= month:
+            return f"the incident {incident_id} is open, and what it is about is as old as this month"
     return None
 
 
-def began_at(connection: Connection, about: Incident) -> Moment:
+def began_at(view: View, incident_id: str, about: incident.State) -> Moment:
     """Since when traces of what an incident is about can be in the log.
 
     That is when the secret, grant, person or client came to be; for an address, the earliest moment since which uses
     from there were contained, and the log's beginning where all were. What is not identified has left no trace before
     it was reported.
     """
+    connection = view.connection
     if about.target == "address":
-        return _contained_since(connection, about.incident_id)
-    if about.secret_id is not None:
-        made_at = secrets.made_at(connection, about.secret_id)
-        if made_at is not None:
-            return made_at
+        return _contained_since(connection, incident_id)
+    if about.secret_id is not None and about.client_id is not None:
+        owner: client.State = view.state(client.stream(about.client_id))
+        # One that ended so long ago that it is forgotten is as old as its client, to be safe.
+        version = client_secret.find(owner.secrets, about.secret_id)
+        if version is not None:
+            return version.created_at
     for stream in _streams(about):
         row = connection.execute(_FIRST, {"b_stream": stream}).first()
         if row is not None:
             return decoder(connection).recorded(row).time
-    return about.reported_at
+    return BEGINNING if about.reported_at is None else about.reported_at
 
 
-def _streams(about: Incident) -> list[str]:
+def _streams(about: incident.State) -> list[str]:
     named = (("grant", about.grant_id), ("account", about.account_id), ("client", about.client_id))
     return [f"{category}:{name}" for category, name in named if name is not None]
 

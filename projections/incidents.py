@@ -204,10 +204,9 @@ def page(
     return cut([_incident(row) for row in connection.execute(query)], limit, lambda found: found.position)
 
 
-def unclosed(connection: Connection) -> list[Incident]:
-    """Every incident that is not closed, the oldest first."""
-    query = select(TABLE).where(TABLE.c.state != "closed").order_by(TABLE.c.position)
-    return [_incident(row) for row in connection.execute(query)]
+def ids(connection: Connection) -> list[str]:
+    """Every incident there ever was, the oldest first."""
+    return list(connection.scalars(select(TABLE.c.incident_id).order_by(TABLE.c.position)))
 
 
 def secrets_of(connection: Connection, incident_id: str) -> list[incident.Leaked]:

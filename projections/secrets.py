@@ -263,9 +263,3 @@ def _places(addresses: int) -> str:
 
 def _date(moment: Moment) -> str:
     return datetime.fromtimestamp(moment // SECOND, UTC).date().isoformat()
-
-
-def made_at(connection: Connection, secret_id: str) -> Moment | None:
-    """When a secret version was made; None for one that there never was."""
-    found: Moment | None = connection.scalar(select(TABLE.c.created_at).where(TABLE.c.secret_id == secret_id))
-    return found

@@ -11,11 +11,14 @@ from api.leaks.gathered import Gathered
 from domain import client, incident
 from domain.client_secret import ended
 from domain.event import SECOND, Moment
+from domain.grant_code import CodeIssued
 from domain.incident import Leaked, Numbers
 from eventstore.ending import grants_of
 from eventstore.issued import Issued
 from eventstore.lifespans import Life
 from eventstore.living import lives_of
+from eventstore.mapper import decoder
+from eventstore.stored import ROW, events
 from eventstore.view import View
 from projections import blast_radius as radius
 from projections.blast_radius import Count, Derived
@@ -123,9 +126,15 @@ def _distinct(parts: Iterable[Iterable[T]]) -> tuple[T, ...]:
 
 
 def of_session(connection: Connection, session_id: str, account_id: str | None) -> tuple[str, ...]:
-    """The grants that were allowed in a browser session."""
-    query = select(GRANTS.c.grant_id).where(GRANTS.c.account_id == account_id, GRANTS.c.session_id == session_id)
-    return tuple(connection.scalars(query.order_by(GRANTS.c.started_position)))
+    """The grants that were allowed in a browser session, as the event that began each of them says."""
+    query = select(*ROW).join(GRANTS, GRANTS.c.started_position == events.c.id)
+    query = query.where(GRANTS.c.account_id == account_id, GRANTS.c.session_id == session_id)
+    told = map(decoder(connection).recorded, connection.execute(query.order_by(events.c.id)).all())
+    return tuple(
+        each.stream.partition(":")[2]
+        for each in told
+        if isinstance(each.event, CodeIssued) and each.event.session_id == session_id
+    )
 
 
 # What it would end ------------------------------------------------------------------------------------------------

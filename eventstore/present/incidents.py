@@ -1,6 +1,6 @@
 """Incidents that are open: a row says which stream to ask, the stream what it is about and whether it is closed."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
 
 from domain import incident
 from eventstore.present.folds import Folds
@@ -32,3 +32,11 @@ def open_about(
         folds.connection, sha256=sha256, client_id=client_id, account_id=account_id, target=target
     )
     return next((each for each in found if about(folds.state(incident.stream(each)))), None)
+
+
+def unclosed(folds: Folds) -> Iterator[tuple[str, incident.State]]:
+    """Every incident that is not closed, with its id, the oldest first."""
+    for each in incidents.ids(folds.connection):
+        state: incident.State = folds.state(incident.stream(each))
+        if state.exists and state.status != "closed":
+            yield each, state

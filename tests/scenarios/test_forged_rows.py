@@ -36,6 +36,7 @@ LEADS: dict[str, frozenset[str]] = {
     "digests": frozenset({"digest", "position"}),
     "secrets": frozenset({"secret_id", "sha256"}),
     "incidents": frozenset({"incident_id", "state", "sha256", "target", "client_id", "account_id"}),
+    "incident_secrets": frozenset({"incident_id", "sha256"}),
     "rotations": frozenset({"client_id", "maximum_age", "warning", "made_at", "announced"}),
 }
 """Columns that say where to look. Spoilt, they lead nowhere: what they led to is refused, and nobody gets more."""
@@ -86,6 +87,7 @@ DECIDES_NOTHING: dict[str, frozenset[str]] = {
     ),
     "secret_uses": frozenset({"secret_id", "use_count", "last_used_at"}),
     "grants": frozenset(column.name for column in grants.TABLE.columns),
+    "incident_secrets": frozenset({"kind", "position"}),
     "incidents": frozenset(column.name for column in incidents.TABLE.columns) - LEADS["incidents"],
 }
 """Columns that are shown, counted, pruned by or searched by, and that nothing is decided by."""
@@ -279,6 +281,27 @@ async def test_a_closed_incident_is_not_gone_on_with(world: World, actors: Cast,
         connection.execute(update(incidents.TABLE).values(client_id=new_id()))
         connection.commit()
     assert ok(await admin.post("/leaks/contain", json=about))["incident_id"] not in (first, second)
+
+
+async def test_the_end_of_a_session_ends_no_grant_that_somebody_put_into_it(
+    world: World, actors: Cast, database_url: str
+) -> None:
+    admin = await administering(world)
+    other = await world.register_person("mallory")
+    browser = await actors.scene.signed_in(other)
+    foreign = await actors.scene.redeem(await actors.scene.approved(browser))
+    session = actors.browsers["live"]["grantlog-session-platform"].split(".")[0]
+    (mine, *_) = [each for each in await world.events("session.started")]
+    with intruding(database_url) as connection:
+        mixed = {"session_id": mine.stream.partition(":")[2], "account_id": mine.event.account_id}
+        connection.execute(update(grants.TABLE).where(grants.TABLE.c.account_id == other.account_id).values(mixed))
+        connection.commit()
+    ok(await admin.post("/leaks/contain", json={"secret": session}))
+    answers = [
+        await world.client.post("/oauth/introspect", data={"token": raw}, auth=actors.scene.shop.auth)
+        for raw in (actors.tokens["access"], foreign["access_token"])
+    ]
+    assert [each.json()["active"] for each in answers] == [False, True]
 
 
 def fresh(world: World, database_url: str, keyring: Keyring) -> Any:
