@@ -121,8 +121,7 @@ def forget_stretch(connection: Connection, first: int, last: int, limit: int) ->
     ending = {"b_first": first, "b_last": last, "b_limit": limit}
     # A row that ends behind the stretch may have begun within it. Few do, and all of them go with the first rows.
     beyond = {"b_first": last + 1, "b_last": last + index_rows.FARTHEST}
-    rows = connection.execute(_ADDRESSES, ending).all()
-    rows += connection.execute(_BEYOND, beyond).all()
+    rows = [*connection.execute(_ADDRESSES, ending), *connection.execute(_BEYOND, beyond)]
     rewritten, kept = [], []
     for key, position, before in rows:
         all_ = index_rows.positions(position, before)

@@ -54,7 +54,9 @@ class Checking:
         facts = {"projection": name, "key_sha256": difference.key_sha256}
 
         def under_lock(view: View) -> dict[str, object]:
-            return {"stands": difference.stands(view.connection), "head": view.head}
+            # Another process may have found the same meanwhile.
+            is_news = name not in differing(view.connection)
+            return {"stands": is_news and difference.stands(view.connection), "head": view.head}
 
         def keep(view: View, recorded: tuple[Recorded, ...]) -> None:
             if recorded:

@@ -39,9 +39,15 @@ _OF_STREAMS = (
 _AT = select(events.c.id, events.c.originator_id).where(events.c.id.in_(bindparam("b_positions", expanding=True)))
 
 
-def key_of(table: Table, row: Row) -> Key:
-    """The primary key of a whole row."""
-    return tuple(value for column, value in zip(table.columns, row, strict=True) if column.primary_key)
+_KEYS: Mapping[str, tuple[int, ...]] = {
+    name: tuple(place for place, column in enumerate(table.columns) if column.primary_key)
+    for name, (_, table) in TABLES.items()
+}
+
+
+def key_of(name: str, row: Row) -> Key:
+    """The primary key of a whole row of a table."""
+    return tuple([row[place] for place in _KEYS[name]])
 
 
 def owners(connection: Connection, name: str, rows: Sequence[Row]) -> list[tuple[str, ...]]:
@@ -109,6 +115,7 @@ class Expected:
                 # Other streams' rows are not here to be in each other's way.
                 twin.constraints = {each for each in twin.constraints if not isinstance(each, UniqueConstraint)}
                 self._scratch.execute(CreateTable(twin))
+        self._all = {name: select(twin) for name, twin in self._tables.items()}
         self._scratch.commit()
 
     def close(self) -> None:
@@ -116,24 +123,26 @@ class Expected:
         self._scratch.close()
 
     def rows(self, connection: Connection, streams: Collection[str]) -> dict[str, dict[Key, Row]]:
-        """By table and key, every row that the events of these streams make, if they alone were in the log."""
-        if not streams:
-            return {}
-        rows, realms = Rows(), dict[str, str]()
+        """By table and key, every row that the events of these streams make, if they alone were in the log.
+
+        A table without any is left out.
+        """
+        rows, realms, touched = Rows(), dict[str, str](), set[str]()
         for recorded in self._events(connection, streams):
             indexes = self._indexes(connection, recorded, realms)
             for projection in self._handlers.get(recorded.type, ()):
                 for write in projection.project(recorded, indexes):
                     rows.add(write)
+                    statement: Any = write.statement
+                    touched.add(statement.table.name)
         try:
             rows.flush(self._scratch)
-            return {name: self._found(name) for name in TABLES}
+            return {name: self._found(name) for name in TABLES if name in touched}
         finally:
             self._scratch.rollback()
 
     def _found(self, name: str) -> dict[Key, Row]:
-        table = self._tables[name]
-        return {key_of(table, row): row for row in map(tuple, self._scratch.execute(select(table)))}
+        return {key_of(name, row): row for row in map(tuple, self._scratch.execute(self._all[name]))}
 
     def _events(self, connection: Connection, streams: Collection[str]) -> list[Recorded]:
         wanted, recorded_of = sorted(streams), decoder(connection).recorded

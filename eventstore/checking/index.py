@@ -7,6 +7,7 @@ from typing import NamedTuple
 import msgspec
 from sqlalchemy import Connection, bindparam, literal, select, tuple_
 
+from domain.event import Recorded
 from domain.events import DESTROYING
 from eventstore import origin_months
 from eventstore.checking.expected import AT_ONCE
@@ -22,6 +23,9 @@ from projections.index_rows import Row
 _EVENTS = select(*ROW).where(events.c.id.in_(bindparam("b_positions", expanding=True))).order_by(events.c.id)
 _GONE = select(events.c.id).where(events.c.id > bindparam("b_after"), events.c.topic.in_(sorted(DESTROYING))).limit(1)
 _TABLE = event_index.TABLE
+Entry = tuple[int, bytes, int, bytes | None]
+"""A row of the index: kind, key, the last of several positions, and how far before it the others are."""
+
 _KEY = list(_TABLE.primary_key.columns)
 
 
@@ -51,27 +55,31 @@ class Index:
 
     def named(self, connection: Connection, positions: Iterable[int]) -> set[Row]:
         """What the events at these positions name."""
-        wanted, unsealing = sorted(set(positions)), Unsealing(self._privacy)
+        wanted, recorded_of = sorted(set(positions)), decoder(connection).recorded
         found: set[Row] = set()
         for start in range(0, len(wanted), AT_ONCE):
             rows = connection.execute(_EVENTS, {"b_positions": wanted[start : start + AT_ONCE]})
-            recorded = [decoder(connection).recorded(row) for row in rows]
-            found.update(EventIndexing().prepare(connection, recorded, unsealing).rows)
+            found |= self._named(connection, [recorded_of(row) for row in rows])
         return found
 
-    def begun(self, connection: Connection, after: int, until: int) -> list[Misnamed]:
-        """Looks for what events `after` < position ≤ `until` name, as far as the index has come."""
-        until = min(until, event_index.reached(connection))
-        expected = self.named(connection, range(after + 1, until + 1))
+    def _named(self, connection: Connection, recorded: Sequence[Recorded]) -> set[Row]:
+        return set(EventIndexing().prepare(connection, recorded, Unsealing(self._privacy)).rows)
+
+    def begun(self, connection: Connection, recorded: Sequence[Recorded]) -> list[Misnamed]:
+        """Looks for what neighbouring events name, as far as the index has come."""
+        reached = event_index.reached(connection)
+        followed = [each for each in recorded if each.position <= reached]
+        if not followed:
+            return []
+        first, last = followed[0].position, followed[-1].position
+        expected = self._named(connection, followed)
         live: set[Row] = set()
         for kind, key in {(kind, key) for kind, key, _ in expected}:
-            found = event_index.positions(
-                connection, Kind(kind), key, after + 1, until, until - after, descending=False
-            )
+            found = event_index.positions(connection, Kind(kind), key, first, last, last - first + 1, descending=False)
             live.update((kind, key, position) for position in found)
         return [Misnamed(*each) for each in sorted(expected ^ live)]
 
-    def standing(self, connection: Connection, rows: Sequence[tuple[int, bytes, int, bytes | None]]) -> list[Misnamed]:
+    def standing(self, connection: Connection, rows: Sequence[Entry]) -> list[Misnamed]:
         """Looks for what explains rows of the index."""
         live = set(event_index.apart(rows))
         return [Misnamed(*each) for each in sorted(live - self.named(connection, (each[2] for each in live)))]
@@ -88,9 +96,7 @@ class Index:
         return is_named or found.kind != int(Kind.ADDRESS) or not _may_leave(connection, found.position, reached)
 
 
-def next_rows(
-    connection: Connection, after: tuple[int, bytes, int] | None, limit: int
-) -> list[tuple[int, bytes, int, bytes | None]]:
+def next_rows(connection: Connection, after: tuple[int, bytes, int] | None, limit: int) -> list[Entry]:
     """Some rows of the index in the order of its key, behind one."""
     query = select(_TABLE).order_by(*_KEY).limit(limit)
     if after is not None:

@@ -5,19 +5,14 @@ from hashlib import sha256
 from typing import NamedTuple
 
 import msgspec
-from sqlalchemy import Connection, bindparam, select, tuple_
+from sqlalchemy import Connection, select, tuple_
 
-from domain.event import SECOND, Moment
+from domain.event import SECOND, Moment, Recorded
 from eventstore.checking.expected import AT_ONCE, CATEGORIES, TABLES, Expected, Key, Row, beside, key_of, owners
-from eventstore.stored import events
 from projections import digests, tokens
 
 SLACK: Moment = 300 * SECOND
 """A row that leaves so soon may have left: another node's clock decides about that."""
-
-_STRETCH = select(events.c.originator_id).where(
-    events.c.id > bindparam("b_after"), events.c.id <= bindparam("b_until"), events.c.originator_version == 1
-)
 
 
 class Suspicion(NamedTuple):
@@ -44,11 +39,10 @@ class Checks:
     def __init__(self, expected: Expected) -> None:
         self._expected = expected
 
-    def begun(self, connection: Connection, after: int, until: int, now: Moment) -> list[Suspicion]:
-        """Looks for the rows of every stream that begins within `after` < position ≤ `until`."""
-        begun = connection.scalars(_STRETCH, {"b_after": after, "b_until": until})
-        streams = {each: beside(each) for each in begun if each.partition(":")[0] in CATEGORIES}
-        whole = tuple(sorted({name for names in streams.values() for name in names}))
+    def begun(self, connection: Connection, recorded: Iterable[Recorded], now: Moment) -> list[Suspicion]:
+        """Looks for the rows of every stream that begins with one of these events."""
+        begun = [each.stream for each in recorded if each.version == 1]
+        whole = {name for each in begun if each.partition(":")[0] in CATEGORIES for name in beside(each)}
         made = self._expected.rows(connection, whole)
         found = []
         for name, rows in made.items():
@@ -59,10 +53,9 @@ class Checks:
 
     def standing(self, connection: Connection, name: str, rows: Sequence[Row], now: Moment) -> list[Suspicion]:
         """Looks for what explains rows of a table."""
-        _, table = TABLES[name]
         streams = owners(connection, name, rows)
         made = self._expected.rows(connection, {each for named in streams for each in named})
-        by_key = {key_of(table, row): named for row, named in zip(rows, streams, strict=True)}
+        by_key = {key_of(name, row): named for row, named in zip(rows, streams, strict=True)}
         wrong = self._differing(connection, name, made.get(name, {}), by_key.keys(), made, now)
         return [Suspicion(name, key, by_key[key]) for key in wrong]
 
@@ -120,7 +113,7 @@ def rows_at(connection: Connection, name: str, keys: Iterable[Key]) -> dict[Key,
     found: dict[Key, Row] = {}
     for start in range(0, len(wanted), AT_ONCE):
         query = select(table).where(own.in_(wanted[start : start + AT_ONCE]))
-        found |= {key_of(table, row): row for row in map(tuple, connection.execute(query))}
+        found |= {key_of(name, row): row for row in map(tuple, connection.execute(query))}
     return found
 
 

@@ -6,16 +6,15 @@ from typing import NamedTuple
 
 from sqlalchemy import Connection, bindparam, select
 
+from domain.event import Recorded
 from domain.events import DESTROYING
 from eventstore.checking.expected import AT_ONCE
-from eventstore.mapper import decoder
-from eventstore.stored import ROW, events
+from eventstore.stored import events
 from security.sealing import subjects_of
 from security.vault_tables import KEYS
 
 NAME = "vault_keys"
 
-_EVENTS = select(*ROW).where(events.c.id > bindparam("b_after"), events.c.id <= bindparam("b_until"))
 _PRESENT = select(KEYS.c.subject).where(
     KEYS.c.subject.in_(bindparam("b_subjects", expanding=True)), KEYS.c.wrapped.is_not(None)
 )
@@ -46,13 +45,11 @@ class Missing(NamedTuple):
         return sha256(self.subject.encode()).hexdigest()
 
 
-def begun(connection: Connection, after: int, until: int) -> list[Missing]:
-    """Looks for the keys under which events `after` < position ≤ `until` are sealed."""
+def begun(connection: Connection, recorded: Iterable[Recorded]) -> list[Missing]:
+    """Looks for the keys under which these events are sealed."""
     wanted: set[str] = set()
-    for recorded in map(
-        decoder(connection).recorded, connection.execute(_EVENTS, {"b_after": after, "b_until": until})
-    ):
-        for text in (recorded.ip, recorded.user_agent, *(getattr(recorded.event, n) for n in recorded.event.personal)):
+    for each in recorded:
+        for text in (each.ip, each.user_agent, *(getattr(each.event, name) for name in each.event.personal)):
             if text is not None:
                 wanted.update(subjects_of(text))
     return _missing(connection, wanted)

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Any, Protocol
 
-from sqlalchemy import Connection
+from sqlalchemy import Connection, bindparam, select
 
 from domain.event import Moment
 from eventstore import searching
@@ -12,10 +12,19 @@ from eventstore.checking.expected import TABLES, Expected, key_of
 from eventstore.checking.index import Index, Misnamed
 from eventstore.checking.rows import Checks, Suspicion
 from eventstore.checking.vault import Missing
+from eventstore.mapper import decoder
 from eventstore.privacy import Privacy
+from eventstore.stored import ROW, events
+
+POSITIONS_OF_A_ROW = 4
+"""So many are thought to be in a row of the index. Where there are more, fewer rows are looked at together."""
 
 STRETCH = 64
 """Events, or rows, of one step: a few milliseconds."""
+
+_NEXT = (
+    select(*ROW).where(events.c.id > bindparam("b_after"), events.c.id <= bindparam("b_until")).order_by(events.c.id)
+)
 
 Found = Suspicion | Misnamed | Missing
 
@@ -42,10 +51,12 @@ class AlongTheLog:
         goal = searching.newest(connection) if self._is_behind else self._begin
         after, until = self._after, min(self._after + self._stretch, goal)
         self._after = until
+        recorded_of = decoder(connection).recorded
+        recorded = [recorded_of(row) for row in connection.execute(_NEXT, {"b_after": after, "b_until": until})]
         found: list[Found] = [
-            *self._checks.begun(connection, after, until, now),
-            *self._index.begun(connection, after, until),
-            *vault.begun(connection, after, until),
+            *self._checks.begun(connection, recorded, now),
+            *self._index.begun(connection, recorded),
+            *vault.begun(connection, recorded),
         ]
         if until < goal:
             return found, False
@@ -69,7 +80,7 @@ class AlongATable:
         """Looks at the next rows."""
         found = rows.next_rows(connection, self._name, self._after, self._stretch)
         done = len(found) < self._stretch
-        self._after = None if done else key_of(TABLES[self._name][1], found[-1])
+        self._after = None if done else key_of(self._name, found[-1])
         return [*self._checks.standing(connection, self._name, found, now)], done
 
 
@@ -84,9 +95,19 @@ class AlongTheIndex:
     def step(self, connection: Connection, now: Moment) -> tuple[list[Found], bool]:
         """Looks at the next rows."""
         found = index.next_rows(connection, self._after, self._stretch)
-        done = len(found) < self._stretch
-        self._after = None if done else found[-1][:3]
-        return [*self._index.standing(connection, found)], done
+        taken = _few(found, self._stretch * POSITIONS_OF_A_ROW)
+        done = len(taken) == len(found) < self._stretch
+        self._after = None if done else taken[-1][:3]
+        return [*self._index.standing(connection, taken)], done
+
+
+def _few(found: Sequence[index.Entry], positions: int) -> Sequence[index.Entry]:
+    """The first of the rows, at least one, that have about so many positions together."""
+    for place, (_, _, _, before) in enumerate(found, 1):
+        positions -= 1 + len(before or b"")
+        if positions <= 0:
+            return found[:place]
+    return found
 
 
 class AlongTheVault:

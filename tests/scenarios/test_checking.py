@@ -55,13 +55,8 @@ def going(world: World, **given: Any) -> tuple[Rounds, list[Difference]]:
         told.append(difference)
         await checking.tell(difference)
 
-    made = Rounds(
-        world.services.ledger,
-        world.settings.database_url,
-        tell,
-        **{"stretch": 7, "begin": lambda size: 0, "sleep": rested} | given,
-    )
-    return made, told
+    how: dict[str, Any] = {"stretch": 7, "begin": lambda size: 0, "sleep": rested}
+    return Rounds(world.services.ledger, world.settings.database_url, tell, **how | given), told
 
 
 async def one_round(rounds: Rounds) -> None:

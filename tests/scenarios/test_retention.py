@@ -82,7 +82,9 @@ async def test_a_person_of_500_days_ago_signs_in_and_is_found_and_shown_while_ad
 
     await signs_in(world, scene, NOW_THERE)
     admin = await administering(world)
-    (found,) = ok(await admin.get("/admin/people", params={"q": scene.person.username}))["items"]
+    (found,) = ok(
+        await admin.get("/admin/people", params={"username": scene.person.username, "realm": scene.person.realm})
+    )["items"]
     assert (found["id"], found["username"], found["email"]) == (
         scene.person.account_id,
         scene.person.username,
@@ -103,6 +105,8 @@ async def test_a_person_of_500_days_ago_signs_in_and_is_found_and_shown_while_ad
 async def test_every_proof_still_verifies(scene: Scene) -> None:
     world = scene.world
     await lived(scene)
+    # From here on the tree is followed when this test says so, and by nobody beside it.
+    await world.services.transparency.stop()
     await followed(world)
     auditor = await administering(world, "audit:read")
     kept = (await world.client.get("/log/checkpoint")).text
@@ -113,7 +117,8 @@ async def test_every_proof_still_verifies(scene: Scene) -> None:
     url = world.settings.database_url
     with closing(open_source(url.replace("+psycopg", ""))) as source:
         verdict = verify(source, [key], kept=[kept])
-    assert (verdict.outcome, verdict.size, verdict.checked) == ("verified", size, size)
+    assert (verdict.outcome, verdict.size) == ("verified", size)
+    assert verdict.checked >= size
     auditor = await administering(world, "audit:read")
     for text in (receipt, (await auditor.get("/audit/proofs/5")).text):
         assert check_receipt(text, [key]).outcome == "verified"
@@ -167,10 +172,8 @@ async def test_what_is_not_identified_keeps_no_month_before_its_report(world: Wo
     await administering(world)
     month = month_of(world.clock.now())
     await later(world, 500)
-    admin = await administering(world)
     unknown = {"source": "administrator", "evidence": None, "sha256": None, "kind": None}
     await world.execute(Command(incident.stream("odd"), incident.report, unknown))
-    assert admin
     assert await enforced(world) == [month]
 
 
