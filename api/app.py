@@ -29,6 +29,7 @@ from api.tallies import Tallies
 from api.throttle import open_throttle
 from api.token import token
 from api.token_uses import TokenUses
+from api.transparency.continuing import require_continuation, watch
 from api.transparency.keeping import Transparency
 from api.transparency.signing import origin_of
 from api.uses import Uses
@@ -127,6 +128,12 @@ def create(settings: Settings, keyring: Keyring, clock: Clock | None = None, app
     async def running(app: Litestar) -> AsyncIterator[None]:
         here = await open_services(settings, keyring, clock, metrics)
         app.state.services = here
+        try:
+            await require_continuation(here.ledger, settings)
+        except BaseException:
+            await close_services(here)
+            raise
+        watch(here.ledger, settings)
         await record_start(here, keyring)
         await here.transparency.start(Origin(SYSTEM))
         background = Background(here)

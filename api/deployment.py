@@ -40,6 +40,14 @@ class Deployment(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     data_dir: Annotated[Path, Meta(description="Directory for the SQLite file, the demo's files and the throttle.")] = (
         Path("var")
     )
+    checkpoint_file: Annotated[
+        Path | None,
+        Meta(
+            description="Where this node keeps the newest signed checkpoint outside the database, so that it does not "
+            "start on an older or another one. Each node has its own.",
+            extra={"default": "`checkpoint` in the data directory"},
+        ),
+    ] = None
     database_url: Annotated[
         str,
         Meta(

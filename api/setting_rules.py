@@ -40,6 +40,8 @@ def fallbacks(settings: "Settings") -> dict[str, Any]:
         # The bare name means psycopg2 to SQLAlchemy; this server has psycopg 3.
         database_url = database_url.replace("postgresql://", "postgresql+psycopg://", 1)
     derived["database_url"] = database_url
+    if settings.checkpoint_file is None:
+        derived["checkpoint_file"] = settings.data_dir / "checkpoint"
     derived["migration_database_url"] = settings.migration_database_url or database_url
     if settings.home is None:
         derived["home"] = settings.environment == "demo"

@@ -99,6 +99,7 @@ class SecretsAdded(Event, frozen=True, kw_only=True):
     """More secrets of the same client or person leaked than the one that the incident was opened with."""
 
     type = "incident.secrets_added"
+    in_doubt = True
 
     secrets: tuple[Leaked, ...]
 

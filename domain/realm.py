@@ -32,6 +32,7 @@ class SignInsRefused(Event, frozen=True, kw_only=True):
     """Sign-ins failed under more names, or from more addresses, than are told apart; whose names is not looked at."""
 
     type = "realm.sign_ins_refused"
+    in_doubt = True
 
     count: int = 1
     window_seconds: int = 0

@@ -51,6 +51,7 @@ class ClientsRefused(Event, frozen=True, kw_only=True):
     looked at."""
 
     type = "server.clients_refused"
+    in_doubt = True
 
     count: int = 1
     window_seconds: int = 0

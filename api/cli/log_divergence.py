@@ -20,7 +20,8 @@ if TYPE_CHECKING:
 def accept_divergence(yes: bool, as_json: bool) -> None:
     """Accept what does not fit in the log, and have the servers issue and sign again.
 
-    Compares the whole log with its tree, shows every position that does not fit, and records who accepted which. Do so
+    Also after the log went back under a server, as in a fail-over to a standby that lacked the newest events. Compares
+    the whole log with its tree, shows every position that does not fit, and records who accepted which. Do so
     when you know what was changed, by whom, and what that may have led to. Auditors go on finding those positions; this
     event tells them the rest. It is an alarm again when anything else is changed, or the same once more.
     """
@@ -28,19 +29,24 @@ def accept_divergence(yes: bool, as_json: bool) -> None:
 
 
 async def _accept(here: Here, yes: bool) -> dict[str, str | list[str] | None]:
+    from api.transparency.continuing import kept_of
     from domain import server
     from eventstore.commands import Command
 
     state: server.State = await here.ledger.state(server.STREAM)
-    if state.diverged is None:
+    kept = kept_of(here.settings)
+    lost = kept.read_lost()
+    reason = state.diverged.reason if state.diverged is not None else lost.reason if lost is not None else None
+    if reason is None:
         raise Failure("nothing has diverged")
     found = await _misfits(here, state)
     positions = ", ".join(found) or "none any more"
-    click.echo(f"{state.diverged.reason}\nPositions that do not fit: {positions}", err=True)
+    click.echo(f"{reason}\nPositions that do not fit: {positions}", err=True)
     if not yes:
         click.confirm("Accept this?", abort=True, err=True)
-    await here.execute(Command(server.STREAM, server.accept_divergence, {"misfits": found}))
-    return {"reason": state.diverged.reason, "accepted": list(found)}
+    await here.execute(Command(server.STREAM, server.accept_divergence, {"misfits": found, "reason": reason}))
+    kept.forget_lost()
+    return {"reason": reason, "accepted": list(found)}
 
 
 async def _misfits(here: Here, state: "server.State") -> dict[str, str]:

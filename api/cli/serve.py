@@ -52,11 +52,14 @@ def prepare(settings: "Settings", keyring: "Keyring") -> None:
     from sqlalchemy.exc import DBAPIError
 
     from api.starting import IssuerChanged, require_issuer
+    from api.transparency.continuing import NotContinued, require_continuation
     from domain import server
     from eventstore.commands import DatabaseAway
     from eventstore.engines import reading
+    from eventstore.ledger import Ledger
     from eventstore.rebuilding import Outdated, outdated
     from projections import FOLLOWING, PROJECTIONS
+    from security.clock import SystemClock
     from security.vault import Vault
 
     engine = reading(settings.database_url, 1)
@@ -72,11 +75,18 @@ def prepare(settings: "Settings", keyring: "Keyring") -> None:
         raise unavailable(str(Outdated(old)))
 
     async def install() -> None:
+        ledger = await Ledger.open(settings.database_url, keyring, SystemClock())
+        try:
+            await require_continuation(ledger, settings)
+        finally:
+            await ledger.close()
         async with opened(settings, keyring) as here:
             require_issuer(await here.ledger.state(server.STREAM), settings.issuer)
 
     try:
         asyncio.run(install())
+    except NotContinued as error:
+        raise unavailable(str(error)) from None
     except IssuerChanged as error:
         raise Failure(str(error)) from None
     except DatabaseAway as error:

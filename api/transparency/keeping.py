@@ -10,6 +10,7 @@ import httpx
 import structlog
 
 from api.settings import Settings
+from api.transparency.continuing import kept_of
 from api.transparency.signing import ensure_key
 from api.transparency.witnesses import configured
 from eventstore.commands import DatabaseAway, Origin, Overloaded
@@ -87,7 +88,14 @@ class Transparency:
         tree = Tree(state.origin, signers, ledger.clock, witnessed=bool(witnesses), largest_step=STEP)
         quorum = settings.witness_quorum if witnesses else 0
         self.keeper = Keeper(
-            ledger, tree, ledger.clock, witnesses=asked, quorum=quorum, by=by, leaves=read_authentic_leaves
+            ledger,
+            tree,
+            ledger.clock,
+            witnesses=asked,
+            quorum=quorum,
+            by=by,
+            kept=kept_of(settings),
+            leaves=read_authentic_leaves,
         )
         stretch = STRETCH if is_sqlite(settings.database_url) else STRETCH_IN_THREADS
         rounds = Rounds(ledger, self.keeper, leaves=read_authentic_leaves, stretch=stretch)

@@ -1,5 +1,6 @@
 """The log's signing key: made at the first start, rotated by command, each change one event together with the vault."""
 
+from collections.abc import Sequence
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -7,7 +8,7 @@ import structlog
 from sqlalchemy import Connection
 
 from api.settings import Settings
-from domain import log_key
+from domain import log_key, server
 from domain.decision import Refusal
 from domain.event import Recorded
 from eventstore import due_key
@@ -78,9 +79,13 @@ async def succeed(ledger: Ledger, note: str, origin: str, by: Origin) -> Refusal
         return {"held": view.query(holds, head, read_authentic_leaves)}
 
     facts = {"predecessor": head.origin, "size": head.size, "root": base64_of(head.root)}
+    # Whoever accepts that so much is lost has understood whatever came of it.
+    reason = "the database was put back to an older copy"
+    accepted = Command(server.STREAM, server.accept_divergence, {"reason": reason})
     authenticate = due_key.begin(ledger.ring, "restored", origin)
+    key = keys.fresh(origin)
     return await _change(
-        ledger, log_key.succeed, keys.fresh(origin), by, keys.succeed, under_lock, authenticate, **facts
+        ledger, log_key.succeed, key, by, keys.succeed, under_lock, authenticate, before=(accepted,), **facts
     )
 
 
@@ -92,6 +97,7 @@ async def _change(
     store: Any,
     under_lock: Any = None,
     *further: Command,
+    before: Sequence[Command] = (),
     **facts: Any,
 ) -> Refusal | None:
     facts |= {"key_id": key.verifier.key_id.hex(), "verifier_key": str(key.verifier)}
@@ -99,5 +105,5 @@ async def _change(
     def keep(view: View, _: tuple[Recorded, ...]) -> None:
         store(view.connection, ledger.vault, key, view.now)
 
-    commands = (Command(log_key.STREAM, verb, facts, under_lock), *further)
+    commands = (*before, Command(log_key.STREAM, verb, facts, under_lock), *further)
     return (await ledger.execute(*commands, origin=by, then=keep)).refusal

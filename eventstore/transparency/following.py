@@ -10,7 +10,7 @@ from eventstore.transparency.checkpoint import Checkpoint
 from eventstore.transparency.divergence import Diverged
 from eventstore.transparency.leaves import ReadLeaves
 from eventstore.transparency.merkle import EMPTY_ROOT, Edge, leaf_hash, widths
-from eventstore.transparency.note import Signer
+from eventstore.transparency.note import Signer, signatures_of, text_of
 from eventstore.transparency.standing import NOTHING, Accepted, is_accepted
 from eventstore.transparency.tables import CHECKPOINTS, EDGE, begin_edge, put_tile
 from eventstore.transparency.tiles import HASH_BYTES, HEIGHT, WIDTH, Tile
@@ -93,6 +93,18 @@ class Tree:
         full = edge.append(fresh)
         checkpoint = Checkpoint(self.origin, edge.size, edge.root())
         return Growth(before, checkpoint, (*full, *edge.partial()), len(fresh) == self._largest_step)
+
+    def newest(self, connection: Connection) -> str | None:
+        """The newest checkpoint that the log's own keys signed, shown or not: what somebody else put there is none."""
+        stored = published.newest_signed(connection)
+        if stored is None:
+            return None
+        try:
+            text, signatures = text_of(stored.note), signatures_of(stored.note)
+        except ValueError:
+            return None
+        keys = [signer.verifier for signer in self._signers(connection)]
+        return stored.note if any(key.verifies(text, each) for key in keys for each in signatures) else None
 
     def remember(self, kept: Checkpoint) -> None:
         """What this process has signed: once it is committed, every later tree must begin with it.

@@ -2,6 +2,8 @@
 
 import asyncio
 from collections.abc import Callable, Sequence
+from math import inf
+from time import monotonic
 from typing import Any, Concatenate, ParamSpec, Protocol, TypeVar
 
 import structlog
@@ -12,6 +14,7 @@ from eventstore.commands import Command, DatabaseAway, Origin, Overloaded
 from eventstore.transparency import published
 from eventstore.transparency.divergence import Diverged
 from eventstore.transparency.following import Tree
+from eventstore.transparency.kept import Kept
 from eventstore.transparency.leaves import ReadLeaves, read_leaves
 from eventstore.transparency.standing import is_accepted
 from eventstore.transparency.witnesses import Alarm, Witnesses
@@ -19,6 +22,9 @@ from security.clock import SECOND, Clock
 
 INTERVAL_S = 0.25
 """How often the log is looked at. With the witnesses' timeout a committed event is covered within a second."""
+
+KEEP_EVERY_S = 1.0
+"""Seconds between two writes of the checkpoint that is kept outside the database."""
 
 REST = 3
 """How many looks a process leaves out after another one was faster: one of them follows, the others stand by."""
@@ -48,7 +54,10 @@ class Ledger(Protocol):
 
 
 class Keeper:
-    """One per process. Several may run: each step of the tree is taken by one of them. What it records is done `by`."""
+    """One per process. Several may run: each step of the tree is taken by one of them. What it records is done `by`.
+
+    The newest checkpoint is `kept` outside the database, by every process for its node. `seconds` is a steady clock's.
+    """
 
     def __init__(
         self,
@@ -59,6 +68,8 @@ class Keeper:
         witnesses: Witnesses | None = None,
         quorum: int = 0,
         by: Origin | None = None,
+        kept: Kept | None = None,
+        seconds: Callable[[], float] = monotonic,
         leaves: ReadLeaves = read_leaves,
         interval_s: float = INTERVAL_S,
     ) -> None:
@@ -68,6 +79,10 @@ class Keeper:
         self._witnesses = witnesses
         self._quorum = quorum
         self._by = by or Origin()
+        self._kept = kept
+        self._seconds = seconds
+        self._keep_at = -inf
+        self._kept_note: str | None = None
         self._leaves = leaves
         self._interval_s = interval_s
         self._ask_again: int | None = None
@@ -104,6 +119,7 @@ class Keeper:
         # Others may have found it meanwhile.
         if self.diverged is not None:
             return False
+        await self._keep()
         self._beaten = False
         if growth is not None:
             self._beaten = await self._ledger.maintain(self._tree.keep, growth) is None
@@ -115,6 +131,20 @@ class Keeper:
         if self._witnesses is not None:
             await self._have_witnessed(self._witnesses)
         return False
+
+    async def _keep(self) -> None:
+        if self._kept is None or self._seconds() < self._keep_at:
+            return
+        self._keep_at = self._seconds() + KEEP_EVERY_S
+        note = await self._ledger.read(self._tree.newest)
+        if note is None or note == self._kept_note:
+            return
+        try:
+            await asyncio.to_thread(self._kept.write, note)
+        except OSError as error:
+            log.warning("transparency.checkpoint_not_kept", file=str(self._kept.path), error=type(error).__name__)
+        else:
+            self._kept_note = note
 
     async def diverge(self, found: Diverged) -> None:
         """Nothing is signed from now on, whoever noticed, and nothing issued by any process, since the log tells all.

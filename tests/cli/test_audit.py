@@ -16,6 +16,7 @@ from sqlalchemy import text
 from eventstore.engines import migrating
 from eventstore.transparency import log_key, published
 from eventstore.transparency.following import Tree
+from eventstore.transparency.kept import Kept, Lost
 from eventstore.transparency.leaves import read_leaves
 from security.clock import SystemClock
 from security.keyring import parse_keyring
@@ -280,3 +281,13 @@ def test_months_are_held_and_released(cli: CommandLine) -> None:
     assert cli.json("audit", "hold", "list") == []
     assert cli.refused("audit", "hold", "release", made["hold_id"])
     assert "month" in cli.refused("audit", "hold", "add", "--first", "soon", "--last", "2026-01", "--reason", "x")
+
+
+def test_a_log_that_went_back_is_accepted_where_no_checkpoint_was_lost(cli: CommandLine, vkey: str) -> None:
+    followed(cli)
+    kept = Kept(Path(cli.environment["GRANTLOG_DATA_DIR"] or "") / "checkpoint")
+    kept.write_lost(Lost("the log went back: it had 9 events and has 7", 9, None, 1))
+    accepted = cli.json("log", "accept-divergence", "--yes")
+    assert accepted == {"reason": "the log went back: it had 9 events and has 7", "accepted": []}
+    assert cli.newest()[0]["data"]["reason"] == accepted["reason"]
+    assert kept.read_lost() is None

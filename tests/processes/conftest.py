@@ -115,6 +115,7 @@ def environment(database_url: str, tmp_path: Path) -> dict[str, str]:
     port = str(started.free_port())
     return {
         "GRANTLOG_PORT": port,
+        "GRANTLOG_HEALTH_PORT": str(started.free_port()),
         "GRANTLOG_ISSUER": f"http://127.0.0.1:{port}",
         "GRANTLOG_WORKERS": "2",
         "GRANTLOG_DATABASE_URL": database_url,

@@ -51,7 +51,11 @@ def test_nobody_issues_until_it_is_accepted(environment: dict[str, str], databas
     )
     elsewhere = tmp_path / "elsewhere"
     elsewhere.mkdir()
-    other = environment | {"GRANTLOG_PORT": str(free_port()), "GRANTLOG_DATA_DIR": str(elsewhere / "data")}
+    other = environment | {
+        "GRANTLOG_PORT": str(free_port()),
+        "GRANTLOG_HEALTH_PORT": str(free_port()),
+        "GRANTLOG_DATA_DIR": str(elsewhere / "data"),
+    }
     with ExitStack() as nodes:
         first = nodes.enter_context(running("serve", environment=environment, directory=tmp_path))
         second = nodes.enter_context(running("serve", environment=other, directory=elsewhere))

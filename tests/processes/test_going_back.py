@@ -1,5 +1,6 @@
 """A fail-over to a standby that lacks the newest events, and a restore under a running server."""
 
+import time
 from pathlib import Path
 
 import httpx
@@ -7,7 +8,7 @@ import httpx
 from tests.cli.processes import Running, running
 from tests.databases import Databases
 from tests.processes import hostile
-from tests.processes.commands import command_line
+from tests.processes.commands import command_line, run
 
 BURST = 40
 
@@ -73,7 +74,54 @@ def test_no_worker_answers_or_writes_from_what_it_remembers(
             ready = server.look("/health/ready")
             assert (ready.status_code, "went back" in ready.json()["checks"]["log"]) == (503, True)
             assert server.stop() == 0
+        # Nor does a new one go on with it, by what the processes have left in the data directory.
+        refused = run(tmp_path, environment, "serve")
+        assert refused.returncode == 3
+        assert "grantlog log " in refused.stderr
         # Neither a request nor what a stopping worker still had to tell has written anything.
         assert hostile.states(database_url) == hostile.states(older)
+    finally:
+        databases.drop(older)
+
+
+def test_no_server_starts_on_an_older_database_until_that_is_accepted(
+    environment: dict[str, str], database_url: str, databases: Databases, tmp_path: Path
+) -> None:
+    kept = tmp_path / "elsewhere" / "kept"
+    environment |= {"GRANTLOG_CHECKPOINT_FILE": str(kept), "GRANTLOG_WORKERS": "1"}
+    client = command_line(
+        tmp_path,
+        environment,
+        "client",
+        "register",
+        "--name",
+        "Service",
+        "--grant-type",
+        "client_credentials",
+        *("--scope", "profile", "--scope", "introspect"),
+    )
+    command_line(tmp_path, environment, "audit", "key")
+    older = databases.copy(database_url)
+    try:
+        with running("serve", environment=environment, directory=tmp_path) as server:
+            raw = Caller(server, client).token()
+            size = len(hostile.states(database_url))
+            for _ in range(600):
+                if kept.exists() and int(kept.read_text().split("\n")[1]) >= size:
+                    break
+                time.sleep(0.1)
+            assert server.stop() == 0
+        databases.put_back(older, database_url)
+        refused = run(tmp_path, environment, "serve")
+        assert refused.returncode == 3
+        assert "this database is older than what this node knew of the log" in refused.stderr
+        assert f"`grantlog log succeed --checkpoint {kept} --origin NAME`" in refused.stderr
+        assert hostile.states(database_url) == hostile.states(older)
+        # The command takes the kept checkpoint by itself.
+        shown = command_line(tmp_path, environment, "log", "succeed", "--origin", "going.on/log-2")
+        assert shown["origin"] == "going.on/log-2"
+        with running("serve", environment=environment, directory=tmp_path) as server:
+            assert not Caller(server, client).is_active(raw)
+            assert server.stop() == 0
     finally:
         databases.drop(older)
