@@ -17,6 +17,7 @@ def settle(connection: Connection) -> None:
                 slug=each.slug,
                 realm=each.realm,
                 client_name="",
+                name_key=b"",
                 redirect_uris="[]",
                 grant_types="[]",
                 scope="[]",
