@@ -15,3 +15,9 @@ def admit(here: Services, scope: Scope, apart: str = "") -> None:
     admission = here.throttle.begin(*throttle.public(arrival(scope).address, apart))
     if admission.retry_after is not None:
         raise Throttled(admission.retry_after)
+
+
+def charge(here: Services, scope: Scope, apart: str, more: int) -> None:
+    """Counts so many more for a request that was let in and turned out to hold the work of several."""
+    if more > 0:
+        here.throttle.failed(*throttle.public(arrival(scope).address, apart), times=more)

@@ -130,12 +130,12 @@ def create(settings: Settings, keyring: Keyring, clock: Clock | None = None, app
         app.state.services = here
         try:
             await require_continuation(here.ledger, settings)
+            watch(here.ledger, settings)
+            await record_start(here, keyring)
+            await here.transparency.start(Origin(SYSTEM))
         except BaseException:
             await close_services(here)
             raise
-        watch(here.ledger, settings)
-        await record_start(here, keyring)
-        await here.transparency.start(Origin(SYSTEM))
         background = Background(here)
         background.start()
         # What lives from here to the end need not be looked at by every collection.

@@ -9,9 +9,11 @@ from api.oauth_errors import from_refusal
 from api.refused_grants import told
 from api.services import Services, origin
 from api.standing import parties, suspended
+from api.throttling.tokens import Counted
 from domain import client
 from domain.decision import Reason, Refusal
 from domain.event import Actor
+from domain.grants import client_credentials
 from domain.grants.facts import Issued, Minted, Request
 from domain.refusal import InvalidGrant
 from domain.rules import caller as rules
@@ -67,6 +69,10 @@ async def execute(
         refresh = here.format.mint(Kind.REFRESH_TOKEN)
     facts["minted"] = Minted(access.hex, None if refresh is None else refresh.hex)
 
+    counted = Counted(here, caller)
+    if module is client_credentials:
+        await counted.for_itself(origin(scope, actor))
+
     def under_lock(view: View) -> "dict[str, Any] | Refusal":
         person = account_id
         if presented is not None:
@@ -77,6 +83,8 @@ async def execute(
                 admitted = rules.admitted(asking, caller.secret_id, module.GRANT_TYPE, view.now)
                 return Refusal(admitted if isinstance(admitted, Reason) else InvalidGrant.UNKNOWN)
             person = found.account_id
+        if person is not None:
+            counted.for_person(person)
         return suspended(view) or {
             "parties": parties(
                 view,
@@ -90,14 +98,15 @@ async def execute(
 
     # Only what starts a grant, or presents nothing that was ever issued, is about the grant of this id.
     grant = f"grant:{ordered_id(here.ledger.clock.now())}"
-    executed = await here.ledger.execute(
-        Command(grant, module.issue, facts, under_lock, starts=presented is None, presented=presented),
-        origin=origin(scope, actor, on_device=caller.client.on_device),
-    )
-    if executed.refusal is not None:
-        if caller.secret_id is None:
-            raise from_refusal(executed.refusal)
-        raise told(executed.refusal, request, credential, caller.client.scope)
+    with counted:
+        executed = await here.ledger.execute(
+            Command(grant, module.issue, facts, under_lock, starts=presented is None, presented=presented),
+            origin=origin(scope, actor, on_device=caller.client.on_device),
+        )
+        if executed.refusal is not None:
+            if caller.secret_id is None:
+                raise from_refusal(executed.refusal)
+            raise told(executed.refusal, request, credential, caller.client.scope)
     issued: Issued = executed.outcomes[-1].result
     return Tokens(issued, access, refresh if issued.refresh else None)
 

@@ -260,6 +260,19 @@ class Settings(Deployment, frozen=True, kw_only=True, forbid_unknown_fields=True
     client_interval: Annotated[
         int, Meta(description="One further failed client authentication is free after this long.", ge=1, le=3600)
     ] = 1
+    client_tokens_per_minute: Annotated[
+        int,
+        Meta(
+            description="Tokens that a client may obtain for itself within a minute (`client_credentials`), on each "
+            "node, unless it has a number of its own.",
+            ge=1,
+            le=1000000,
+        ),
+    ] = 6000
+    person_tokens_per_minute: Annotated[
+        int,
+        Meta(description="Times within a minute that a client may obtain tokens for one person.", ge=1, le=1000000),
+    ] = 60
     public_burst: Annotated[
         int, Meta(description="Requests of one address to public endpoints at once.", ge=1, le=1000000)
     ] = 300

@@ -38,8 +38,9 @@ SECTIONS = {
     "public_address": 8192,
     "sign_in_person": 2048,
     "at_home": 1024,
+    "tokens": 2048,
 }
-"""Places of each table, eight entries of 32 bytes each: 5.25 MiB altogether, for ever."""
+"""Places of each table, eight entries of 32 bytes each: 5.75 MiB altogether, for ever."""
 
 AT_HOME = "at_home"
 """The table of addresses from which a person has signed in."""
@@ -165,11 +166,56 @@ class Backoff(msgspec.Struct, frozen=True):
         return cell.moment + FORGET
 
 
+class PerMinute(msgspec.Struct, frozen=True):
+    """At most `most` in any minute, as if those of the former minute had come evenly spread.
+
+    The cell's moment is when its minute began; its number is that of this minute, and above it that of the former.
+    """
+
+    most: int
+
+    def _counted(self, cell: Cell, now: Moment) -> tuple[Moment, int, int]:
+        """When the present minute began, and how many came in it and in the former."""
+        former, present = divmod(cell.times, UNDER_WAY)
+        passed = (now - cell.moment) // MINUTE if cell.times and now >= cell.moment else 2
+        if passed >= 2:
+            return now, 0, 0
+        return (cell.moment, present, former) if passed == 0 else (cell.moment + MINUTE, 0, present)
+
+    def wait(self, cell: Cell, now: Moment) -> int:
+        began, present, former = self._counted(cell, now)
+        if present >= self.most:
+            # Of those that are the former ones by then, enough must have passed to leave room for one.
+            return began + MINUTE - now + MINUTE * (present - self.most + 1) // present
+        room = self.most - present - 1
+        return 0 if former <= room else max(0, began + MINUTE * (former - room) // former - now)
+
+    def take(self, cell: Cell, now: Moment) -> Cell:
+        began, present, former = self._counted(cell, now)
+        return Cell(began, former * UNDER_WAY + min(present + 1, UNDER_WAY - 1))
+
+    def give_back(self, cell: Cell) -> Cell:
+        return Cell(cell.moment, cell.times - 1 if cell.times % UNDER_WAY else cell.times)
+
+    def fail(self, cell: Cell) -> Cell:
+        return cell
+
+    def succeed(self, cell: Cell) -> Cell:
+        return cell
+
+    def settled(self, cell: Cell) -> Cell:
+        return cell
+
+    def fresh(self, cell: Cell) -> Moment:
+        return cell.moment + 2 * MINUTE
+
+
 class Limit(NamedTuple):
-    """One rule and whom it is about."""
+    """One rule and whom it is about. `own` is the rule itself where there is one for this subject alone."""
 
     rule: str
     subject: str
+    own: Rule | None = None
 
 
 Limits = tuple[Limit, ...]
@@ -277,7 +323,10 @@ class Throttle:
 
     def _find_spots(self, limits: Limits) -> tuple[Spot, ...]:
         file = self._file
-        return () if file is None else tuple([file.spot(each.rule, file.digest(*each)) for each in limits])
+        return () if file is None else tuple([file.spot(each.rule, file.digest(*each[:2])) for each in limits])
+
+    def _rule(self, limit: Limit) -> Rule:
+        return limit.own or self._rules[limit.rule]
 
     def begin(self, *limits: Limit) -> Admission:
         """Counts an attempt against all limits, or against none if one of them says to wait."""
@@ -289,12 +338,12 @@ class Throttle:
             now = self._clock.now()
             cells = [file.read(limit.rule, digest) for limit, digest in marks]
             if wait := self._longest_wait(marks, cells, now):
-                settled = [self._rules[limit.rule].settled(cell) for (limit, _), cell in zip(marks, cells, strict=True)]
+                settled = [self._rule(limit).settled(cell) for (limit, _), cell in zip(marks, cells, strict=True)]
                 depends = not self._longest_wait(marks, settled, now, told=False)
                 return Admission(self, ceil(wait / SECOND), depends=depends)
             tickets = []
             for (limit, digest), cell in zip(marks, cells, strict=True):
-                rule = self._rules[limit.rule]
+                rule = self._rule(limit)
                 after = rule.take(cell, now)
                 file.write(limit.rule, digest, after, rule.fresh)
                 tickets.append(_Ticket(limit, digest, cell, after))
@@ -318,17 +367,20 @@ class Throttle:
         wait = self._longest_wait(marks, cells, self._clock.now())
         return ceil(wait / SECOND) if wait else None
 
-    def failed(self, *limits: Limit) -> None:
-        """Counts a failure after `retry_after` allowed the attempt, whatever has happened since."""
+    def failed(self, *limits: Limit, times: int = 1) -> None:
+        """Counts failures after `retry_after` allowed the attempt, whatever has happened since."""
         file = self._file
         if file is None:
             return
         with file.locked():
             now = self._clock.now()
             for limit in limits:
-                rule = self._rules[limit.rule]
+                rule = self._rule(limit)
                 digest = file.digest(limit.rule, limit.subject)
-                file.write(limit.rule, digest, rule.fail(rule.take(file.read(limit.rule, digest), now)), rule.fresh)
+                cell = file.read(limit.rule, digest)
+                for _ in range(times):
+                    cell = rule.fail(rule.take(cell, now))
+                file.write(limit.rule, digest, cell, rule.fresh)
 
     def forgive(self, *limits: Limit) -> None:
         """Forgets the failures of these, as if an attempt had succeeded."""
@@ -337,7 +389,7 @@ class Throttle:
             return
         with file.locked():
             for limit in limits:
-                rule, digest = self._rules[limit.rule], file.digest(limit.rule, limit.subject)
+                rule, digest = self._rule(limit), file.digest(limit.rule, limit.subject)
                 cell = file.read(limit.rule, digest)
                 if cell != Cell():
                     file.write(limit.rule, digest, rule.succeed(rule.take(cell, cell.moment)), rule.fresh)
@@ -349,7 +401,7 @@ class Throttle:
             return
         with file.locked():
             for limit, digest, _, _ in tickets:
-                rule, cell = self._rules[limit.rule], file.read(limit.rule, digest)
+                rule, cell = self._rule(limit), file.read(limit.rule, digest)
                 if cell != Cell():
                     after = rule.succeed(cell) if succeeded else rule.fail(cell)
                     file.write(limit.rule, digest, after, rule.fresh)
@@ -392,7 +444,7 @@ class Throttle:
             return
         with file.locked():
             for limit, digest, before, after in tickets:
-                rule = self._rules[limit.rule]
+                rule = self._rule(limit)
                 cell = file.read(limit.rule, digest)
                 # Forgotten meanwhile: there is nothing to undo.
                 if cell != Cell():
@@ -404,7 +456,7 @@ class Throttle:
     ) -> int:
         longest, decisive = 0, ""
         for (limit, _), cell in zip(marks, cells, strict=True):
-            wait = self._rules[limit.rule].wait(cell, now)
+            wait = self._rule(limit).wait(cell, now)
             if wait > longest:
                 longest, decisive = wait, limit.rule
         if longest and told:

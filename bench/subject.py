@@ -60,6 +60,8 @@ class Subject:
             "GRANTLOG_PUBLIC_BURST": "1000000",
             "GRANTLOG_PUBLIC_RATE": "100000",
             "GRANTLOG_CLIENT_BURST": "10000",
+            "GRANTLOG_CLIENT_TOKENS_PER_MINUTE": "1000000",
+            "GRANTLOG_PERSON_TOKENS_PER_MINUTE": "1000000",
         } | self.environment
 
     @property

@@ -9,7 +9,8 @@ import msgspec
 from msgspec import UNSET, UnsetType
 from msgspec.structs import replace
 
-from domain import client_secret, cut_off, rotation
+from domain import client_limits, client_secret, cut_off, rotation
+from domain.client_limits import TokenLimitReached
 from domain.client_secret import SecretExpiredUsed, SecretIssued, SecretRevoked, SecretRotated, SecretVersion
 from domain.cut_off import ClientTokensEnded
 from domain.decision import Outcome, accept, refuse
@@ -47,10 +48,13 @@ class Attributes(msgspec.Struct, frozen=True, kw_only=True):
     refresh_token_lifetime: int | None | UnsetType = UNSET
     realm: str | UnsetType = UNSET
     allowed_origins: tuple[str, ...] | UnsetType = UNSET
+    tokens_per_minute: int | None | UnsetType = UNSET
 
 
 class Registered(Event, frozen=True, kw_only=True):
-    """A client came into being. Lifetimes are seconds; null leaves them to the server's settings."""
+    """A client came into being. Lifetimes are seconds; null leaves them, and how many tokens it may obtain for itself
+    a minute, to the server's settings.
+    """
 
     type = "client.registered"
     personal = ("owner",)
@@ -68,6 +72,7 @@ class Registered(Event, frozen=True, kw_only=True):
     allowed_origins: tuple[str, ...] = ()
     slug: str | None = None
     owner: str | None = None
+    tokens_per_minute: int | None = None
 
 
 class Updated(Event, frozen=True, kw_only=True):
@@ -127,6 +132,7 @@ EVENTS: tuple[type[Event], ...] = (
     Deleted,
     ClientTokensEnded,
     *rotation.EVENTS,
+    *client_limits.EVENTS,
 )
 
 # State ------------------------------------------------------------------------------------------------------------
@@ -145,6 +151,7 @@ class State(msgspec.Struct, frozen=True):
     require_pkce: bool = True
     access_token_lifetime: int | None = None
     refresh_token_lifetime: int | None = None
+    tokens_per_minute: int | None = None
     realm: str = "platform"
     allowed_origins: tuple[str, ...] = ()
     type: Type = "confidential"
@@ -281,7 +288,7 @@ def evolve(state: State, recorded: Recorded) -> State:
             return replace(state, windows=cut_off.added(state.windows, recorded))
         case RotationScheduled() | RotationUnscheduled() | RotationAnnounced():
             return replace(state, rotation=rotation.fold(state.rotation, recorded))
-        case SecretExpiredUsed() | AuthenticationFailed():
+        case SecretExpiredUsed() | AuthenticationFailed() | TokenLimitReached():
             return state
         case _:
             raise AssertionError(f"{recorded.type} is no event of a client")

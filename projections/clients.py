@@ -54,6 +54,7 @@ TABLE = Table(
     Column("access_token_lifetime", Integer),
     Column("refresh_token_lifetime", Integer),
     Column("allowed_origins", Text, nullable=False),
+    Column("tokens_per_minute", Integer),
     Column("owner", Text),
     Column("state", Text, nullable=False),
     Column("cutoff", BigInteger, nullable=False),
@@ -106,6 +107,7 @@ class Client(msgspec.Struct, frozen=True):
     access_token_lifetime: int | None
     refresh_token_lifetime: int | None
     allowed_origins: tuple[str, ...]
+    tokens_per_minute: int | None
     owner: str | None
     state: State
     created_at: Moment

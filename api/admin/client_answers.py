@@ -34,6 +34,7 @@ EXAMPLE: dict[str, Any] = {
     "refresh_token_lifetime": None,
     "realm": "platform",
     "allowed_origins": [],
+    "tokens_per_minute": None,
     "owner": "prints@partner.example",
     "slug": None,
     "type": "confidential",
@@ -57,6 +58,7 @@ class ClientBody(msgspec.Struct, frozen=True, kw_only=True):
     refresh_token_lifetime: int | None
     realm: str
     allowed_origins: tuple[str, ...]
+    tokens_per_minute: int | None
     owner: str | None
     slug: str | None
     type: client.Type

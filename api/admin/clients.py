@@ -22,6 +22,7 @@ from api.admin.members import (
     RedirectUris,
     RefreshLifetime,
     ScopeText,
+    TokensPerMinute,
     attributes,
     listed,
 )
@@ -71,6 +72,7 @@ class NewClient(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
     refresh_token_lifetime: RefreshLifetime | None = None
     realm: Realm = "platform"
     allowed_origins: Origins = []
+    tokens_per_minute: TokensPerMinute | None = None
     owner: Owner | None = None
     secret_lifetime: SecretLifetime | None = None
 
@@ -88,6 +90,7 @@ class ClientChanges(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
     refresh_token_lifetime: RefreshLifetime | None | UnsetType = UNSET
     realm: Realm | UnsetType = UNSET
     allowed_origins: Origins | UnsetType = UNSET
+    tokens_per_minute: TokensPerMinute | None | UnsetType = UNSET
     owner: Owner | None | UnsetType = UNSET
 
 

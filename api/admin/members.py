@@ -66,6 +66,15 @@ RefreshLifetime = Annotated[
         description="Seconds that a refresh token lives without use; null leaves it to the server's setting.",
     ),
 ]
+TokensPerMinute = Annotated[
+    int,
+    Meta(
+        ge=1,
+        le=registration.TOKENS_PER_MINUTE_MAXIMUM,
+        description="Tokens that the client may obtain for itself within a minute (`client_credentials`); null leaves "
+        "it to the server's setting.",
+    ),
+]
 Time = Annotated[str, Meta(description="RFC 3339, UTC, microseconds.")]
 
 

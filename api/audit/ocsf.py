@@ -54,6 +54,7 @@ TABLE: Mapping[str, Row] = {
     "session.ended": Row(AUTHENTICATION, 2, "Logoff"),
     "client.authentication_failed": Row(AUTHENTICATION, 1, "Logon", LOW, failure=True),
     "client.secret_expired_used": Row(AUTHENTICATION, 1, "Logon", MEDIUM, failure=True),
+    "client.token_limit_reached": Row(AUTHENTICATION, 4, "Service Ticket Request", MEDIUM, failure=True),
     "server.unknown_client_refused": Row(AUTHENTICATION, 1, "Logon", LOW, failure=True),
     "server.clients_refused": Row(AUTHENTICATION, 1, "Logon", LOW, failure=True),
     "grant.code_issued": Row(AUTHENTICATION, 3, "Authentication Ticket"),

@@ -40,6 +40,7 @@ def client() -> None:
 @click.option("--refresh-token-lifetime", type=int, metavar="SECONDS")
 @click.option("--realm", type=REALMS, default="platform", show_default=True)
 @click.option("--allowed-origin", "allowed_origins", multiple=True, metavar="ORIGIN", help="For browsers; repeatable.")
+@click.option("--tokens-per-minute", type=int, metavar="NUMBER", help="That it may obtain for itself.")
 @click.option("--owner", help="Who answers for it; sealed like all personal data.")
 @click.option("--secret-lifetime", type=int, metavar="SECONDS", help="When its first secret ends; never, if left out.")
 @output
@@ -171,6 +172,7 @@ async def members(here: Here, found: "Client") -> dict[str, Any]:
         "access_token_lifetime": found.access_token_lifetime,
         "refresh_token_lifetime": found.refresh_token_lifetime,
         "allowed_origins": found.allowed_origins,
+        "tokens_per_minute": found.tokens_per_minute,
         "owner": await here.ledger.unseal(found.owner),
         "created_at": moment(found.created_at),
         "updated_at": moment(found.updated_at),

@@ -16,7 +16,7 @@ from litestar import Request, Response, post
 from litestar.params import JSONBody
 from msgspec import Meta
 
-from api.admission import admit
+from api.admission import admit, charge
 from api.leaks import ending
 from api.leaks.targets import Target, grouped, merged
 from api.problems import Unprocessable
@@ -85,6 +85,8 @@ async def revoke_credentials(request: Request[Any, Any, Any], data: JSONBody[Cre
         raise Unprocessable(f"At most {MOST} credentials at a time.")
     came = origin(request.scope)
     found = await asyncio.to_thread(extract_all, data.credentials, here.format)
+    # The first was counted before anything was looked at.
+    charge(here, request.scope, "credentials", len(found.secrets) - 1)
     if len(found.secrets) > MOST:
         raise Unprocessable(f"At most {MOST:,} secrets at a time.")
     if len(_ENDING) >= WAITING:

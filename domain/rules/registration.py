@@ -26,6 +26,7 @@ SCOPES_TOGETHER = 4_096
 ORIGINS_MAXIMUM = 20
 SLUG_MAXIMUM = 64
 ACCESS_TOKEN_LIFETIME_MAXIMUM = 30 * 86_400
+TOKENS_PER_MINUTE_MAXIMUM = 1_000_000
 REFRESH_TOKEN_LIFETIME_MAXIMUM = 365 * 86_400
 
 DASHBOARD_GRANT_TYPES = ("password", "refresh_token")
@@ -95,6 +96,8 @@ def _lifetimes(client: State) -> Outcome | None:
     ):
         if seconds is not None and not 1 <= seconds <= maximum:
             return malformed(field, f"must be between 1 and {maximum} seconds")
+    if client.tokens_per_minute is not None and not 1 <= client.tokens_per_minute <= TOKENS_PER_MINUTE_MAXIMUM:
+        return malformed("tokens_per_minute", f"must be between 1 and {TOKENS_PER_MINUTE_MAXIMUM}")
     return None
 
 

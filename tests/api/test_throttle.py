@@ -16,6 +16,7 @@ from api.throttle import (
     Backoff,
     Bucket,
     Limit,
+    PerMinute,
     Throttle,
     client_authentication,
     group,
@@ -25,7 +26,7 @@ from api.throttle import (
     sign_in,
 )
 from api.throttle_file import WAYS, Cell, ThrottleFile
-from security.clock import HOUR, SECOND, ManualClock, SteadyClock
+from security.clock import HOUR, MINUTE, SECOND, ManualClock, SteadyClock
 
 SETTINGS = load({"GRANTLOG_ENVIRONMENT": "demo"}, dotenv=None)
 HOME, AWAY = "192.0.2.1", "198.51.100.7"
@@ -231,7 +232,7 @@ def test_without_another_clock_its_moments_are_those_that_all_workers_share_and_
         first.failed(*limits)
     assert second.retry_after(*limits) is not None
     file = ThrottleFile(tmp_path / FILE, SECTIONS)
-    assert abs(file.read("sign_in_pair", file.digest(*limits[0])).moment - SteadyClock().now()) < HOUR
+    assert abs(file.read("sign_in_pair", file.digest(*limits[0][:2])).moment - SteadyClock().now()) < HOUR
     for each in (first, second, file):
         each.close()
 
@@ -256,6 +257,53 @@ def test_it_can_be_switched_off(tmp_path):
     assert throttle.begin(*sign_in("platform", "paul", HOME)).retry_after is None
     assert not (tmp_path / FILE).exists()
     throttle.close()
+
+
+def test_so_many_a_minute_and_no_more_however_the_minutes_lie(throttle, clock):
+    own = Limit("tokens", "shop", PerMinute(10))
+
+    def get(times: int) -> int:
+        return [throttle.begin(own).retry_after is None for _ in range(times)].count(True)
+
+    clock.advance(0)
+    assert get(20) == 10
+    clock.advance(59)
+    assert get(20) == 0
+    # What came in the former minute counts less and less.
+    clock.advance(1)
+    assert get(20) == 0
+    assert throttle.begin(own).retry_after == 6
+    clock.advance(6)
+    assert get(20) == 1
+    clock.advance(24)
+    assert get(20) == 4
+    clock.advance(120)
+    assert get(20) == 10
+    # Another number for it counts at once.
+    assert throttle.begin(Limit("tokens", "shop", PerMinute(11))).retry_after is None
+
+
+def test_what_was_not_issued_after_all_does_not_count(throttle):
+    own = Limit("tokens", "shop", PerMinute(3))
+    for _ in range(10):
+        throttle.begin(own).take_back()
+    first = throttle.begin(own)
+    assert [throttle.begin(own).retry_after is None for _ in range(3)] == [True, True, False]
+    first.take_back()
+    assert throttle.begin(own).retry_after is None
+
+
+@given(st.integers(1, 50), st.lists(st.integers(0, 40 * SECOND), min_size=1, max_size=150))
+def test_whoever_waits_for_a_minutes_tokens_as_told_gets_one(most, pauses):
+    rule, cell, now = PerMinute(most), Cell(), 10 * HOUR
+    for pause in pauses:
+        now += pause
+        wait = rule.wait(cell, now)
+        assert 0 <= wait <= 2 * MINUTE
+        assert rule.wait(cell, now + wait) == 0
+        if not wait:
+            cell = rule.take(cell, now)
+            assert rule.give_back(cell).times == cell.times - 1
 
 
 RULES = st.one_of(

@@ -3,7 +3,9 @@
 import pytest
 
 from domain import client as client_page
+from domain import client_limits
 from domain.client import Attributes, AuthenticationFailed, Deleted, Disabled, Enabled, Updated
+from domain.client_limits import TokenLimitReached
 from domain.client_secret import SecretIssued
 from domain.refusal import InvalidClient, InvalidRequest, NotFound
 from domain.sealed import Sealed
@@ -77,6 +79,16 @@ def test_failures_are_recorded_as_counts() -> None:
     )
     assert outcome.events == (event,)
     assert after(event) == after()
+
+
+def test_a_limit_that_was_reached_is_recorded_as_a_count() -> None:
+    event = TokenLimitReached(limit=6_000, count=7, window_seconds=60)
+    outcome = client_limits.note_limit_reached(after(), now=NOW, limit=6_000, count=7, window_seconds=60)
+    assert outcome.events == (event,)
+    assert after(event) == after()
+    assert client_limits.note_limit_reached(client.INITIAL, now=NOW, limit=6_000).refusal.reason is NotFound.UNKNOWN
+    bad = client_limits.note_limit_reached(after(), now=NOW, limit=6_000, count=0)
+    assert bad.refusal.reason is InvalidRequest.MALFORMED
 
 
 @pytest.mark.parametrize(("count", "window"), [(0, 60), (1, -1), (10**12, 60)])

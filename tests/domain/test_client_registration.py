@@ -117,6 +117,8 @@ def test_a_slug_is_given_once() -> None:
         ("scope", ("pro file",)),
         ("scope", tuple(f"s{n}" for n in range(101))),
         ("access_token_lifetime", 0),
+        ("tokens_per_minute", 0),
+        ("tokens_per_minute", 1_000_001),
         ("access_token_lifetime", 10**9),
         ("refresh_token_lifetime", -1),
         ("realm", "elsewhere"),

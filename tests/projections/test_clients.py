@@ -40,6 +40,7 @@ def test_a_registered_client_is_found_with_all_that_it_registered(log: Log) -> N
         access_token_lifetime=300,
         refresh_token_lifetime=None,
         allowed_origins=("https://a.test",),
+        tokens_per_minute=None,
         owner="event-1|owner|s1.ada@example.test",
         state="enabled",
         created_at=NOW,

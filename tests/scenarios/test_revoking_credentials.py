@@ -3,7 +3,9 @@
 import asyncio
 from contextlib import suppress
 from hashlib import sha256
+from pathlib import Path
 
+import httpx
 import pytest
 from sqlalchemy import Connection, insert, select, update
 
@@ -15,13 +17,13 @@ from eventstore.ledger import Ledger
 from eventstore.reported import LEASE
 from eventstore.stored import reported_secrets as table
 from security.clock import SECOND
-from security.keyring import MasterKeyError
+from security.keyring import Keyring, MasterKeyError
 from security.tokens import Format, Kind
 from tests.scenarios.administration import ok, problem
 from tests.scenarios.asking import Scene
 from tests.scenarios.histories import lived
 from tests.scenarios.jobs import token
-from tests.scenarios.world import Client, World
+from tests.scenarios.world import Client, World, open_world
 
 pytestmark = pytest.mark.anyio
 
@@ -51,6 +53,24 @@ async def test_anybody_may_end_what_they_hold(world: World, scene: Scene, job: C
     problem(too_many, 422)
     many = " ".join(Format().mint(Kind.ACCESS_TOKEN).reveal() for _ in range(1001))
     problem(await stranger.post("/credentials/revoke", json={"credentials": [many]}), 422)
+
+
+async def test_a_report_counts_as_many_times_as_it_holds_secrets(
+    sqlite_url: str, tmp_path: Path, keyring: Keyring
+) -> None:
+    async with open_world(sqlite_url, tmp_path, keyring, public_burst=10, public_rate=1) as opened:
+
+        async def report(secrets: int, caller: httpx.AsyncClient = opened.client) -> int:
+            text = " ".join(Format().mint(Kind.ACCESS_TOKEN).reveal() for _ in range(secrets))
+            return (await caller.post("/credentials/revoke", json={"credentials": [text]})).status_code
+
+        assert [await report(secrets) for secrets in (4, 4, 1, 1, 1)] == [202] * 4 + [429]
+        opened.clock.advance(10)
+        # Whatever a report holds, there is an end of what it costs, and others go on.
+        assert [await report(900), await report(1)] == [202, 429]
+        assert await report(1, opened.caller("203.0.113.77")) == 202
+        opened.clock.advance(1)
+        assert await report(0) == 202
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,62 @@
+"""How many tokens are issued: to a client for itself, and for a person to a client, within a minute on this machine.
+
+A client's own loop must not fill the log, and nobody's loop may lock others out. So what people are given counts by
+person and client together, and never by the client alone.
+"""
+
+from functools import partial
+from typing import Any, Self
+
+from api.credential_memory import Caller
+from api.oauth_errors import Throttled
+from api.services import Services
+from api.throttle import Admission, Limit, PerMinute
+from domain import client_limits
+from eventstore.commands import Command, Origin
+
+SECTION = "tokens"
+TOO_MANY = "Too many tokens within a minute. Wait before the next one."
+
+
+class Counted:
+    """One request for tokens. What it counted is taken back where its block ends with a refusal or an error."""
+
+    def __init__(self, here: Services, caller: Caller) -> None:
+        self._here = here
+        self._caller = caller
+        self._admission: Admission | None = None
+
+    async def for_itself(self, origin: Origin) -> None:
+        """Counts a token that the client gets for itself; raises 429, which becomes a fact of the client, grouped."""
+        caller, settings = self._caller, self._here.settings
+        own = caller.client.tokens_per_minute
+        limit = settings.client_tokens_per_minute if own is None else own
+        admission = self._here.throttle.begin(Limit(SECTION, caller.client.client_id, PerMinute(limit)))
+        if admission.retry_after is not None:
+            make = partial(_reached, caller.stream, limit)
+            await self._here.tallies.note(caller.stream, "token_limit", make, origin)
+            raise Throttled(TOO_MANY, retry_after=admission.retry_after)
+        self._admission = admission
+
+    def for_person(self, account_id: str) -> None:
+        """Counts tokens that the client gets for a person, once however often the lock is had; raises 429."""
+        if self._admission is not None:
+            return
+        subject = f"{self._caller.client.client_id} {account_id}"
+        limit = Limit(SECTION, subject, PerMinute(self._here.settings.person_tokens_per_minute))
+        admission = self._here.throttle.begin(limit)
+        if admission.retry_after is not None:
+            raise Throttled(TOO_MANY, retry_after=admission.retry_after)
+        self._admission = admission
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, error: type[BaseException] | None, *_: object) -> None:
+        if error is not None and self._admission is not None:
+            self._admission.take_back()
+
+
+def _reached(stream: str, limit: int, count: int, seconds: int) -> Command:
+    facts: dict[str, Any] = {"limit": limit, "count": count, "window_seconds": seconds}
+    return Command(stream, client_limits.note_limit_reached, facts)
