@@ -26,8 +26,8 @@ from security.passwords import Overloaded as HasherOverloaded
 LONGEST_NAME = names.EMAIL_MAXIMUM
 
 REFUSED_AFTER = 0.05
-"""Seconds between a failed check and its answer, during which the failure is recorded. Failures of a known person are
-each a first fact that has to reach the disk, those of unknown ones share a count: without this, time would tell."""
+"""Seconds between a failed check and its answer, during which the failure is recorded. The first one under a name has
+to reach the disk, and further ones do not: without this, time would tell which names others have tried."""
 
 
 class WrongCredentials(Exception):

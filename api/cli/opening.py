@@ -133,7 +133,7 @@ def run(work: Callable[[Here], Awaitable[T]]) -> T:
     """Runs `work` with the ledger of the settings' database; every failure becomes a Failure with its exit code."""
     import asyncio
 
-    from eventstore.commands import DatabaseAway, InDoubt, Overloaded, WentBack
+    from eventstore.commands import DatabaseAway, InDoubt, Overloaded, WentBack, WrongClock
 
     settings = load_settings()
     require_schema(settings)
@@ -150,6 +150,8 @@ def run(work: Callable[[Here], Awaitable[T]]) -> T:
         raise unavailable(words) from None
     except WentBack as error:
         raise unavailable(str(error)) from None
+    except WrongClock as error:
+        raise unavailable(f"nothing is written while this machine's clock is off: {error}") from None
     except (DatabaseAway, Overloaded) as error:
         raise unavailable(f"the database does not answer ({error})") from None
 

@@ -54,7 +54,7 @@ def prepare(settings: "Settings", keyring: "Keyring") -> None:
     from api.starting import IssuerChanged, require_issuer
     from api.transparency.continuing import NotContinued, require_continuation
     from domain import server
-    from eventstore.commands import DatabaseAway
+    from eventstore.commands import DatabaseAway, WrongClock
     from eventstore.engines import reading
     from eventstore.ledger import Ledger
     from eventstore.rebuilding import Outdated, outdated
@@ -89,6 +89,8 @@ def prepare(settings: "Settings", keyring: "Keyring") -> None:
         raise unavailable(str(error)) from None
     except IssuerChanged as error:
         raise Failure(str(error)) from None
+    except WrongClock as error:
+        raise unavailable(f"nothing is written while this machine's clock is off: {error}") from None
     except DatabaseAway as error:
         raise unavailable(f"the database does not answer ({error})") from None
 

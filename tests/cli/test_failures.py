@@ -10,6 +10,7 @@ from typing import IO
 
 import pytest
 
+from security.clock import SECOND, SystemClock
 from security.keyring import new_master_key, parse_keyring
 from tests.cli.conftest import CommandLine
 
@@ -193,3 +194,20 @@ def test_a_secret_whose_file_finds_no_room_is_to_be_rotated(
     assert said.startswith("Error: the new secret could not be shown (No space left on device) and is lost")
     assert said.count("\n") == 1
     assert not file.exists()
+
+
+@pytest.mark.parametrize("seconds", [-3600, 3600])
+def test_a_command_writes_nothing_while_this_machines_clock_is_off(
+    cli: CommandLine, monkeypatch: pytest.MonkeyPatch, seconds: int
+) -> None:
+    cli.run("scope", "put", "profile", "See your name")
+    before = cli.events()
+    now = SystemClock.now
+    with monkeypatch.context() as off:
+        off.setattr(SystemClock, "now", lambda self: now(self) + seconds * SECOND)
+        # SQLite has no clock of its own: there, a clock that is behind the log's newest event is known to be wrong.
+        if seconds < 0 or not cli.database_url.startswith("sqlite"):
+            said = cli.run("scope", "put", "catalog", "See the catalog", exits=3).stderr
+            assert "nothing is written while this machine's clock is off: " in said
+            assert cli.events() == before
+    cli.run("scope", "put", "catalog", "See the catalog")

@@ -68,7 +68,8 @@ DECIDES_NOTHING: dict[str, frozenset[str]] = {
                 "grant_types",
                 "token_endpoint_auth_method",
             ),
-            *("require_pkce", "access_token_lifetime", "refresh_token_lifetime", "owner", "cutoff", "windows"),
+            *("require_pkce", "access_token_lifetime", "refresh_token_lifetime", "tokens_per_minute"),
+            *("owner", "cutoff", "windows"),
             *("created_at", "updated_at"),
         }
     ),
