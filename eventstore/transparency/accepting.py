@@ -49,4 +49,4 @@ def misfits(
             if len(found) > at_most:
                 raise NotAcceptable(f"more than {at_most} positions do not fit: this is another log") from None
         progress(index, size)
-    return found
+    return dict(sorted(found.items(), key=lambda each: int(each[0])))
