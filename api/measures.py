@@ -16,7 +16,9 @@ from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.multiprocess import MultiProcessCollector, mark_process_dead
 
 from api.metrics_directory import DIRECTORY
+from api.numbers import numbers_file
 
+numbers_file.use()
 # When a series began would be a second series for each of them, and nobody asks.
 disable_created_metrics()  # type: ignore[no-untyped-call]
 
@@ -222,8 +224,14 @@ class AtThisMoment:
 
 
 def _forget_the_dead(directory: Path) -> None:
-    """A worker that died waits for no password any more; what it counted still counts."""
-    for file in directory.glob("gauge_live*_*.db"):
+    """A worker that died waits for no password any more; what it counted still counts, and needs no more room."""
+    if not Path("/proc/self").exists():
+        return
+    for file in directory.glob("*_*.db"):
         pid = int(file.stem.rpartition("_")[2])
-        if not Path(f"/proc/{pid}").exists() and Path("/proc/self").exists():
+        if Path(f"/proc/{pid}").exists():
+            continue
+        if file.name.startswith("gauge_live"):
             mark_process_dead(pid, str(directory))  # type: ignore[no-untyped-call]
+        else:
+            numbers_file.release(file)

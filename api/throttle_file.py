@@ -18,6 +18,8 @@ from pathlib import Path
 from struct import Struct
 from typing import NamedTuple
 
+from api.numbers.allocating import allocate
+
 MAGIC = b"grantlog throttle 2\n".ljust(32, b"\0")
 HEAD = Struct("<32s32s32s")
 HEAD_SIZE = 128
@@ -79,11 +81,13 @@ class ThrottleFile:
         fcntl.flock(self._descriptor, fcntl.LOCK_EX)
         try:
             head = os.pread(self._descriptor, HEAD.size, 0)
-            if os.fstat(self._descriptor).st_size == self.size and head[:64] == MAGIC + boot:
-                return
             if os.fstat(self._descriptor).st_size > self.size:
                 # Cutting a file that another process has mapped would kill that process.
                 raise OSError("the throttle's file belongs to another version of the server; remove it")
+            was = os.fstat(self._descriptor).st_size
+            allocate(self._descriptor, self.size)
+            if was == self.size and head[:64] == MAGIC + boot:
+                return
             os.pwrite(self._descriptor, b"\0" * (self.size - HEAD_SIZE), HEAD_SIZE)
             os.pwrite(self._descriptor, HEAD.pack(MAGIC, boot, secrets.token_bytes(32)), 0)
         finally:
