@@ -26,9 +26,9 @@ from api.arrival import arrival
 from api.log_lines import trace
 from api.oauth_errors import OAuthError
 from api.problems import FieldError, Problem
-from eventstore.commands import DatabaseAway, Forged, InDoubt, WentBack, WrongClock
+from eventstore.asking.faults import away
+from eventstore.commands import DatabaseAway, DatabaseReadOnly, Forged, InDoubt, StorageFull, WentBack, WrongClock
 from eventstore.commands import Overloaded as LedgerOverloaded
-from eventstore.engines import is_away
 from security.keyring import MasterKeyError
 from security.passwords import Overloaded as PasswordsOverloaded
 
@@ -140,8 +140,8 @@ def to_problem(error: Exception, scope: Scope) -> Problem:
         return error
     if isinstance(error, msgspec.ValidationError):
         return invalid(error)
-    if isinstance(error, DatabaseAway | InDoubt) or is_away(error):
-        return _postponed(error)
+    if (meant := error if isinstance(error, DatabaseAway | InDoubt) else away(error)) is not None:
+        return _postponed(meant)
     if isinstance(error, LedgerOverloaded | PasswordsOverloaded):
         return problems.Unavailable()
     if isinstance(error, MasterKeyError):
@@ -164,8 +164,13 @@ def _postponed(error: Exception) -> Problem:
         case Forged():
             words = "The log is forged. Nothing is written."
             return problems.Unavailable(words, retry_after=FORGED_FOR, reason="log_forged")
+        case StorageFull():
+            words = "storage_full: there is no room to store anything. What is stored is answered for."
+            return problems.Unavailable(words, retry_after=10, reason="storage_full")
         case WrongClock():
             return problems.Unavailable("This server's clock is off. Try again.", retry_after=2)
+        case DatabaseReadOnly():
+            return problems.Unavailable("The database is read-only.", retry_after=2)
         case _:
             return problems.Unavailable("The database cannot be reached. Try again.", retry_after=2)
 

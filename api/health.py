@@ -90,11 +90,13 @@ async def _looked_at(here: Services) -> dict[str, str]:
     await here.ledger.settled()
     revision = await here.ledger.read(schema.current)
     needed = schema.newest()
+    read_only = await here.ledger.is_read_only()
+    keys = await here.ledger.read(key_problem, here.ledger.vault, here.keyring)
     return {
-        "database": "ok",
+        "database": "read-only: a standby, or set so" if read_only else "ok",
         "migrations": "ok" if revision == needed else f"at {revision}; run grantlog database upgrade for {needed}",
         "projections": await here.ledger.read(_projections),
-        "keys": await here.ledger.read(key_problem, here.ledger.vault, here.keyring) or "ok",
+        "keys": keys or "ok",
         "log": here.transparency.problem or "ok",
         "clock": await here.ledger.clock_fault() or "ok",
     }

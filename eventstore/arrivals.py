@@ -13,6 +13,7 @@ import psycopg
 import structlog
 from sqlalchemy.engine import make_url
 
+from eventstore.asking.connecting import arguments
 from eventstore.engines import is_sqlite
 from eventstore.recorder import CHANNEL
 
@@ -65,9 +66,7 @@ class Arrivals:
 
     async def _listen(self) -> None:
         """Rings for every append that PostgreSQL tells of; ends when the connection is lost, and `wait` begins anew."""
-        url = make_url(self._url)
-        _, parameters = url.get_dialect()().create_connect_args(url)
-        given: dict[str, Any] = dict(parameters)
+        given = arguments(make_url(self._url))
         try:
             async with await psycopg.AsyncConnection.connect(**given, autocommit=True) as connection:
                 await connection.execute(f"LISTEN {CHANNEL}")

@@ -1,16 +1,16 @@
 """Work beside the requests on PostgreSQL: one thread with a connection of its own, so that no request waits for it."""
 
-import asyncio
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from typing import Concatenate, ParamSpec, TypeVar
 
-from sqlalchemy import Connection, create_engine
-from sqlalchemy.engine import make_url
+from sqlalchemy import Connection
 from sqlalchemy.exc import SQLAlchemyError
 
-from eventstore.commands import DatabaseAway
-from eventstore.engines import is_away, reaching
+from eventstore.asking.faults import away
+from eventstore.asking.patience import Patience
+from eventstore.asking.threads import Threads, asks_over
+from eventstore.commands import DatabaseReadOnly
+from eventstore.engines import beside
 from eventstore.indexing_key import require_still
 from eventstore.mapper import LogMapper, attach
 
@@ -21,12 +21,11 @@ T = TypeVar("T")
 class Aside:
     """Runs one thing after the other, each in a transaction that does not hold the log's lock."""
 
-    def __init__(self, url: str, indexed_by: str, mapper: LogMapper | None = None) -> None:
+    def __init__(self, url: str, indexed_by: str, patience: Patience, mapper: LogMapper) -> None:
         self._indexed_by = indexed_by
-        self._engine = create_engine(url, pool_size=1, max_overflow=0, connect_args=reaching(make_url(url)))
-        if mapper is not None:
-            attach(self._engine, mapper)
-        self._thread = ThreadPoolExecutor(1, "aside")
+        self._engine = beside(url)
+        attach(self._engine, mapper)
+        self._thread = Threads(patience, 1, "aside")
 
     async def run(self, work: Callable[Concatenate[Connection, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Runs `work(connection, …)` and commits; raises `DatabaseAway`, after which nothing of it is stored."""
@@ -34,16 +33,20 @@ class Aside:
         def transact() -> T:
             try:
                 with self._engine.begin() as connection:
+                    asks_over(connection.connection.driver_connection)  # type: ignore[arg-type]
                     require_still(connection, self._indexed_by)
                     return work(connection, *args, **kwargs)
             except SQLAlchemyError as error:
-                if is_away(error):
-                    raise DatabaseAway(type(error).__name__) from error
-                raise
+                if (meant := away(error)) is None:
+                    raise
+                if isinstance(meant, DatabaseReadOnly):
+                    # Another server may be the one that takes it by now.
+                    self._engine.dispose()
+                raise meant from error
 
-        return await asyncio.get_running_loop().run_in_executor(self._thread, transact)
+        return await self._thread.run(transact)
 
-    def close(self) -> None:
+    async def close(self) -> None:
         """Waits for what is running and lets the connection go."""
-        self._thread.shutdown(wait=True)
+        await self._thread.close()
         self._engine.dispose()

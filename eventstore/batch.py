@@ -2,6 +2,8 @@
 
 from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass, field
+from threading import Lock
+from time import monotonic
 from typing import Any
 
 from sqlalchemy import Connection, bindparam, update
@@ -31,9 +33,13 @@ _Decided = tuple[str, Event] | Sweep
 """An event and its stream, or a sweep that is still to be carried out."""
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class Request:
-    """The commands of one caller, to be executed together, and how to answer."""
+    """The commands of one caller, to be executed together, and how to answer.
+
+    Whether it is still to be executed is settled between the writer, which may be a thread, and the clock: whoever
+    comes first.
+    """
 
     commands: tuple[Step, ...]
     origin: Origin
@@ -41,9 +47,34 @@ class Request:
     answer: Callable[[Executed[Any] | None, BaseException | None], None]
     sweeps: bool = field(init=False)
     """Whether it takes long, or must have a transaction for itself for another reason."""
+    since: float = field(init=False)
+    """When it came, or got ahead last, by the monotonic clock."""
+    late: "Callable[[Request], None]" = field(init=False)
+    """What is to be done when it has waited for too long."""
+    told: bool = field(init=False, default=False)
+    """Whether its caller has an answer."""
+    _begun: bool = field(init=False, default=False)
+    _settling: Lock = field(init=False, default_factory=Lock)
 
     def __post_init__(self) -> None:
         self.sweeps = any(isinstance(each, Sweep) or each.alone for each in self.commands)
+        self.since = monotonic()
+
+    def begin(self) -> bool:
+        """Whether it may be executed: from here on it is in a transaction. Its caller may have left meanwhile."""
+        with self._settling:
+            self._begun = not self.told
+            return self._begun
+
+    def leave(self) -> bool:
+        """Its caller waits no longer. Whether it is in a transaction; if not, it is never executed."""
+        with self._settling:
+            begun, self._begun = self._begun, False
+            self.told = True
+        return begun
+
+    def give_up(self) -> None:
+        self.late(self)
 
 
 class Batch:
@@ -131,7 +162,7 @@ class Batch:
         recorded: list[Recorded] = []
         for step in steps:
             if isinstance(step, Sweep):
-                self._sweep(step, request.origin)
+                self._sweep(step, request)
             else:
                 recorded.append(self._record(*step, request.origin))
         return outcomes, tuple(recorded)
@@ -196,7 +227,7 @@ class Batch:
             )
             self._folds[stream] = (evolve(stream, state, recorded), version + 1)
 
-    def _sweep(self, sweep: Sweep, origin: Origin) -> None:
+    def _sweep(self, sweep: Sweep, request: Request) -> None:
         """Carries a sweep out, one portion in memory at a time."""
         count = 0
         for portion in sweep.streams(View(self)):
@@ -209,8 +240,9 @@ class Batch:
                     raise AssertionError(f"a sweep was refused: {outcome.refusal.reason}")
                 self._require_sound(outcome)
                 for event in outcome.events:
-                    self._record(stream, event, origin)
+                    self._record(stream, event, request.origin)
             self.flush()
+            request.since = monotonic()
             del self._recorded[:-1]
             count += len(portion)
             if count > MANY:

@@ -91,6 +91,18 @@ class DatabaseAway(Exception):
     """
 
 
+class DatabaseSilent(DatabaseAway):
+    """The database has not answered for as long as anybody waits."""
+
+
+class DatabaseReadOnly(DatabaseAway):
+    """The database takes nothing at present: it is a standby, or its file may not be written."""
+
+
+class StorageFull(DatabaseAway):
+    """The database has no room for what was to be stored. What is stored can be read."""
+
+
 class WentBack(DatabaseAway):
     """The log is not the continuation of what this process has seen (503 until it is restarted); says why.
 

@@ -8,12 +8,13 @@ do meanwhile. On PostgreSQL a writer thread takes whatever waits. An idle server
 import asyncio
 import contextlib
 import threading
-from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from time import monotonic, sleep
 from typing import Any, Protocol, TypeVar
 
+from eventstore.asking.patience import Patience
+from eventstore.asking.queue import Queue, Running
 from eventstore.batch import Request
 from eventstore.commands import DatabaseAway, Overloaded
 from eventstore.engines import SQLITE_WAIT_MS
@@ -24,11 +25,6 @@ from eventstore.turns import Turn
 T = TypeVar("T")
 R = TypeVar("R")
 
-LARGEST_BATCH = 256
-"""Commands in one transaction. Beyond this a bigger batch gains nothing and only delays its first caller."""
-
-LONGEST_QUEUE = 4_096
-
 LOOK_AGAIN = 0.0005
 """Seconds between two attempts to get SQLite's lock. SQLite's own waiting grows to a tenth of a second."""
 
@@ -37,17 +33,6 @@ TAKEN_WITHIN = 0.05
 
 APART = 8
 """From so many commands on, a thread waits for a batch's commit. A smaller one is done sooner without it."""
-
-
-def _take(waiting: deque[Request], requests: list[Request]) -> None:
-    """Moves what waits to those of one transaction, up to the size of the largest. Who sweeps has one alone."""
-    while waiting and len(requests) < LARGEST_BATCH and not (requests and (requests[0].sweeps or waiting[0].sweeps)):
-        requests.append(waiting.popleft())
-
-
-def _answer(answers: Sequence[Answer]) -> None:
-    for request, executed, error in answers:
-        request.answer(executed, error)
 
 
 Ended = tuple[Sequence[Answer], Sequence[Request]]
@@ -80,10 +65,10 @@ class InlineCommitter:
     There a small batch is committed too. A larger one's commit, a lock that is taken and a sweep have a thread wait.
     """
 
-    def __init__(self, transactions: Transactions, turn: Turn) -> None:
+    def __init__(self, transactions: Transactions, turn: Turn, patience: Patience) -> None:
         self._transactions = transactions
         self._turn = turn
-        self._waiting: deque[Request] = deque()
+        self._waiting = Queue(patience)
         self._scheduled = False
         self._thread: asyncio.Future[None] | None = None
         """Is there while a batch is in a thread; the next one waits for it."""
@@ -92,9 +77,7 @@ class InlineCommitter:
 
     def submit(self, request: Request) -> None:
         """Queues a request for the next turn; raises `Overloaded`."""
-        if len(self._waiting) >= LONGEST_QUEUE:
-            raise Overloaded
-        self._waiting.append(request)
+        self._waiting.put(request)
         self._schedule()
 
     def _schedule(self) -> None:
@@ -105,7 +88,10 @@ class InlineCommitter:
     def _next(self) -> None:
         self._scheduled = False
         requests: list[Request] = []
-        _take(self._waiting, requests)
+        self._waiting.take(requests)
+        if not requests:
+            # All have been taken out meanwhile.
+            return
         if requests[0].sweeps:
             # However long it takes, tokens are validated meanwhile.
             self._in_thread(self._sweep, requests, self._reached)
@@ -155,7 +141,8 @@ class InlineCommitter:
     def _done(self, answers: Sequence[Answer], busy: Sequence[Request]) -> None:
         if busy:
             self._wait(list(busy))
-        _answer(answers)
+        for answer in answers:
+            self._waiting.tell(*answer)
         if self._waiting:
             self._schedule()
 
@@ -193,7 +180,7 @@ class InlineCommitter:
                 taken.set()
                 self._thread = None
                 # Others have come meanwhile.
-                _take(self._waiting, requests)
+                self._waiting.take(requests)
                 self._go_on(requests, begun)
 
         self._loop.call_soon_threadsafe(take)
@@ -239,10 +226,11 @@ class InlineCommitter:
 class ThreadCommitter:
     """PostgreSQL: one writer thread commits whatever waits when it becomes free."""
 
-    def __init__(self, transactions: Transactions) -> None:
+    def __init__(self, transactions: Transactions, patience: Patience) -> None:
         self._transactions = transactions
+        self._patience = patience
         self._loop = asyncio.get_running_loop()
-        self._waiting: deque[Request] = deque()
+        self._waiting = Queue(patience)
         self._wake = threading.Event()
         self._closing = False
         self._writer = ThreadPoolExecutor(1, "ledger")
@@ -250,9 +238,9 @@ class ThreadCommitter:
 
     def submit(self, request: Request) -> None:
         """Hands a request to the writer; raises `Overloaded`."""
-        if self._closing or len(self._waiting) >= LONGEST_QUEUE:
+        if self._closing:
             raise Overloaded
-        self._waiting.append(request)
+        self._waiting.put(request)
         self._wake.set()
 
     def _write(self) -> None:
@@ -261,14 +249,20 @@ class ThreadCommitter:
             self._wake.clear()
             while self._waiting:
                 requests: list[Request] = []
-                self._fill(requests)
-                answers, _ = _ended(requests, self._transactions.run, requests, self._fill)
-                self._loop.call_soon_threadsafe(_answer, answers)
+                self._waiting.take(requests)
+                running = Running(requests)
+                running.begin()
+                self._patience.hold(running)
+                answers, _ = _ended(requests, self._transactions.run, requests, self._waiting.take)
+                running.end()
+                self._patience.let_go(running)
+                self._loop.call_soon_threadsafe(self._answer, answers)
             if self._closing:
                 return
 
-    def _fill(self, requests: list[Request]) -> None:
-        _take(self._waiting, requests)
+    def _answer(self, answers: Sequence[Answer]) -> None:
+        for answer in answers:
+            self._waiting.tell(*answer)
 
     async def close(self) -> None:
         """Commits and answers what was accepted, and ends the thread."""

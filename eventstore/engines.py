@@ -6,46 +6,28 @@ from typing import Any
 
 from sqlalchemy import Connection, Engine, NullPool, StaticPool, create_engine, event
 from sqlalchemy.engine import URL, make_url
-from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
-from sqlalchemy.exc import TimeoutError as PoolTimeout
 
+from eventstore.asking.connecting import reaching
+from eventstore.asking.threads import asks_over
 from projections.prepared import translate
 
 CACHE_KIB = 6_144
 """Of pages that a connection to SQLite keeps for itself: the newest of each table and index; the system has all."""
 
-SQLITE_WAIT_MS = 10_000
-"""How long a writer waits in a thread for another process's write lock before the database counts as away."""
+SQLITE_WAIT_MS = 7_000
+"""How long a writer waits in a thread for another process's write lock before the database counts as away: a little
+less than callers wait."""
+
+READING_WAIT_MS = 1_000
+"""How long a read waits where it keeps the event loop waiting. Those who write keep nobody from reading."""
 
 WIPING_WAIT_MS = 50
 """How long the write-ahead log's emptying waits for those who read, while those who write wait for it."""
 
-
-REACHING = {
-    "connect_timeout": 5,
-    "keepalives_idle": 5,
-    "keepalives_interval": 5,
-    "keepalives_count": 3,
-    "tcp_user_timeout": 20_000,
-}
-"""How long PostgreSQL's machine may be silent, in seconds, the last in milliseconds. A machine that vanished closes no
-connection, and without these it would be waited for as long as the system repeats packets: a quarter of an hour."""
-
-
-PATIENCE_MS = {"lock_timeout": SQLITE_WAIT_MS, "idle_in_transaction_session_timeout": 3 * SQLITE_WAIT_MS}
+PATIENCE_MS = {"lock_timeout": SQLITE_WAIT_MS, "idle_in_transaction_session_timeout": 30_000}
 """How long a writer waits for the log's lock on PostgreSQL before the database counts as away, as on SQLite; and how
 long a process that has it may do nothing before PostgreSQL ends its transaction: one that was frozen keeps all others
 waiting."""
-
-
-def is_away(error: BaseException) -> bool:
-    """Whether the database does not answer, or has ended the connection over which it was asked.
-
-    PostgreSQL tells of the end in various ways: a transaction that was idle for too long ends as an internal error.
-    """
-    if isinstance(error, OperationalError | InterfaceError | PoolTimeout):
-        return True
-    return isinstance(error, DBAPIError) and error.connection_invalidated
 
 
 def is_sqlite(url: str | URL) -> bool:
@@ -73,9 +55,17 @@ def _sqlite(url: URL, on_begin: str | None, wait_ms: int, cache_kib: int = CACHE
     return engine
 
 
-def reaching(url: URL) -> dict[str, int]:
-    """`REACHING` as far as the URL does not say otherwise."""
-    return {name: value for name, value in REACHING.items() if name not in url.query}
+def _postgresql(url: URL, **options: Any) -> Engine:
+    engine = create_engine(url, connect_args=reaching(url), **options)
+
+    @event.listens_for(engine, "do_connect")
+    def connect(dialect: Any, _: Any, given: Any, named: Any) -> Any:
+        # SQLAlchemy asks for several things before it hands the connection out, and even these may get no answer.
+        driver = dialect.connect(*given, **named)
+        asks_over(driver)
+        return driver
+
+    return engine
 
 
 def writing(url: str) -> Engine:
@@ -83,14 +73,7 @@ def writing(url: str) -> Engine:
     parsed = make_url(url)
     if is_sqlite(parsed):
         return _sqlite(parsed, None, 0)
-    engine = create_engine(
-        parsed,
-        pool_size=1,
-        max_overflow=1,
-        pool_pre_ping=False,
-        isolation_level="AUTOCOMMIT",
-        connect_args=reaching(parsed),
-    )
+    engine = _postgresql(parsed, pool_size=1, max_overflow=1, pool_pre_ping=False, isolation_level="AUTOCOMMIT")
 
     @event.listens_for(engine, "connect")
     def configure(connection: Any, _: Any) -> None:
@@ -106,14 +89,13 @@ def reading(url: str, size: int) -> Engine:
     """An engine whose every statement is its own snapshot. `size` connections on PostgreSQL, one on SQLite."""
     parsed = make_url(url)
     if is_sqlite(parsed):
-        return _sqlite(parsed, None, SQLITE_WAIT_MS)
-    return create_engine(
-        parsed,
-        pool_size=size,
-        max_overflow=0,
-        isolation_level="AUTOCOMMIT",
-        connect_args=reaching(parsed),
-    )
+        return _sqlite(parsed, None, READING_WAIT_MS)
+    return _postgresql(parsed, pool_size=size, max_overflow=0, isolation_level="AUTOCOMMIT")
+
+
+def beside(url: str) -> Engine:
+    """An engine with one connection on PostgreSQL, for transactions that do not hold the log's lock."""
+    return _postgresql(make_url(url), pool_size=1, max_overflow=0)
 
 
 def empty_write_ahead_log(url: str) -> bool:
@@ -137,7 +119,7 @@ def migrating(url: str) -> Engine:
     parsed = make_url(url)
     if is_sqlite(parsed):
         return _sqlite(parsed, "BEGIN IMMEDIATE", SQLITE_WAIT_MS, cache_kib=262_144)
-    return create_engine(parsed, poolclass=NullPool, connect_args=reaching(parsed))
+    return _postgresql(parsed, poolclass=NullPool)
 
 
 @contextmanager
@@ -153,7 +135,7 @@ def snapshot(url: str) -> Iterator[Connection]:
 
 
 def _repeatable(url: URL) -> Engine:
-    return create_engine(url, poolclass=NullPool, isolation_level="REPEATABLE READ", connect_args=reaching(url))
+    return _postgresql(url, poolclass=NullPool, isolation_level="REPEATABLE READ")
 
 
 @contextmanager

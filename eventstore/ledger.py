@@ -10,9 +10,11 @@ from sqlalchemy.exc import OperationalError
 
 from domain.event import Moment, Recorded
 from domain.sealed import Sealed
+from eventstore import schema
 from eventstore.application import Log
 from eventstore.arrivals import Arrivals
 from eventstore.aside import Aside
+from eventstore.asking.patience import Patience
 from eventstore.batch import Request
 from eventstore.changes import Changes, newest, state_at
 from eventstore.clock_fault import clock_fault
@@ -51,10 +53,12 @@ class Ledger:
         self,
         log: Log,
         parts: Writing,
+        transactions: Transactions,
         committer: Committer,
         reader: Reader,
         clock: Clock,
         arrivals: Arrivals,
+        patience: Patience,
         aside: Aside | None = None,
         write_ahead: str | None = None,
     ) -> None:
@@ -67,8 +71,10 @@ class Ledger:
         self.clock = clock
         self.arrivals = arrivals
         self._states = parts.states
+        self._transactions = transactions
         self._committer = committer
         self._reader = reader
+        self._patience = patience
         self._aside = aside
         self._write_ahead = write_ahead
         # A process that was killed may have left something.
@@ -123,17 +129,18 @@ class Ledger:
             keyring.derivation_id,
             ring,
         )
+        patience = Patience()
         transactions = Transactions(log.recorder, parts, clock, on_commit)  # type: ignore[arg-type]
         if is_sqlite(url):
-            committer: Committer = InlineCommitter(transactions, Turn(url))
+            committer: Committer = InlineCommitter(transactions, Turn(url), patience)
             reader: Reader = InlineReader(read_engine, changes)
             aside = None
         else:
-            committer = ThreadCommitter(transactions)
-            reader = ThreadReader(read_engine, changes, read_threads)
-            aside = Aside(url, keyring.derivation_id, mapper)
+            committer = ThreadCommitter(transactions, patience)
+            reader = ThreadReader(read_engine, changes, patience, read_threads)
+            aside = Aside(url, keyring.derivation_id, patience, mapper)
         write_ahead = url if is_sqlite(url) else None
-        return cls(log, parts, committer, reader, clock, Arrivals(url), aside, write_ahead)
+        return cls(log, parts, transactions, committer, reader, clock, Arrivals(url), patience, aside, write_ahead)
 
     # -- writing ------------------------------------------------------------------------------------------------------
     @overload
@@ -291,6 +298,10 @@ class Ledger:
         """Position and time of the newest event."""
         return await self._reader.run(newest)
 
+    async def is_read_only(self) -> bool:
+        """Whether the database takes nothing at present. SQLite tells only whoever writes."""
+        return self._transactions.read_only or await self._reader.run(schema.is_read_only)
+
     async def clock_fault(self) -> str | None:
         """What is wrong with this machine's clock, in words; None if nothing is."""
         return await self._reader.run(clock_fault, self.clock)
@@ -300,8 +311,9 @@ class Ledger:
         await self._committer.close()
         await self.arrivals.close()
         if self._aside is not None:
-            self._aside.close()
-        self._reader.close()
+            await self._aside.close()
+        await self._reader.close()
+        self._patience.close()
         self.log.close()
         self.log.factory.datastore.engine.dispose()  # type: ignore[attr-defined]
 

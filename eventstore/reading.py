@@ -4,26 +4,24 @@ import asyncio
 import select
 import sqlite3
 from collections.abc import Callable, Hashable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from threading import get_ident
+from time import monotonic
 from typing import Any, Concatenate, ParamSpec, Protocol, TypeVar
 
 from sqlalchemy import Connection, Engine
 from sqlalchemy.exc import DBAPIError
 
+from eventstore.asking.faults import away
+from eventstore.asking.head_question import HeadQuestion
+from eventstore.asking.patience import Patience
+from eventstore.asking.threads import Threads, asks_over
 from eventstore.changes import Changes, newest
-from eventstore.commands import DatabaseAway
-from eventstore.engines import is_away
+from eventstore.commands import DatabaseAway, DatabaseSilent
 from eventstore.gathering import Gathering
-from eventstore.head_question import HeadQuestion
 
-ANSWERS_WITHIN = 10.0
-"""Seconds that a caller waits to be told how far the log has come. A frozen server closes no connection and its machine
-goes on acknowledging, so nothing but a clock of our own tells that it does not answer."""
-
-BESIDE = 2
-"""Connections that a `ThreadReader` needs beside those of its threads: to catch up, and to begin asking for the head.
-All others are kept, so that one that was lost could not be replaced if there were no place left for it."""
+BESIDE = 1
+"""Connections that a `ThreadReader` needs beside those of its threads: to catch up.
+All are kept, so that one that was lost could not be replaced if there were no place left for it."""
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -42,7 +40,7 @@ class Reader(Protocol):
 
     async def settled(self) -> None: ...
 
-    def close(self) -> None: ...
+    async def close(self) -> None: ...
 
 
 class InlineReader:
@@ -71,8 +69,8 @@ class InlineReader:
         try:
             return read(self._connection, *args, **kwargs)
         except DBAPIError as error:
-            if is_away(error):
-                raise DatabaseAway(type(error).__name__) from error
+            if (meant := away(error)) is not None:
+                raise meant from error
             raise
 
     async def settled(self) -> None:
@@ -108,7 +106,7 @@ class InlineReader:
     def _forget(self) -> None:
         self.is_settled = False
 
-    def close(self) -> None:
+    async def close(self) -> None:
         self._connection.close()
         self._engine.dispose()
 
@@ -120,17 +118,22 @@ class ThreadReader:
     keep the others busy.
     """
 
-    def __init__(self, engine: Engine, changes: Changes, threads: int) -> None:
+    def __init__(self, engine: Engine, changes: Changes, patience: Patience, threads: int) -> None:
         self._engine = engine
         self._changes = changes
-        self._threads = ThreadPoolExecutor(threads, "read")
-        self._catching_up = ThreadPoolExecutor(1, "catch up")
+        self._patience = patience
+        self._threads = Threads(patience, threads, "read")
+        self._catching_up = Threads(patience, 1, "catch up")
         self._kept: dict[int, Connection] = {}
         self._loop = asyncio.get_running_loop()
-        self._question = HeadQuestion(engine)
+        self._question = HeadQuestion(engine.url)
         self._waiting: list[asyncio.Future[None]] = []
+        self._asked: list[asyncio.Future[None]] = []
         self._asking: asyncio.Task[None] | None = None
-        self._patience: asyncio.TimerHandle | None = None
+        self._came = 0.0
+        """When the first of those came who wait for the next question."""
+        self.since = 0.0
+        """When the first of those came who wait for the question that is on its way."""
         self._at_once = threads
         self._gatherings: dict[Callable[..., Any], Gathering[Any, Any]] = {}
         self._confirmed = 0
@@ -139,7 +142,7 @@ class ThreadReader:
     async def run(self, read: Callable[Concatenate[Connection, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Runs the query in a thread; raises `DatabaseAway`."""
         self._changes.require_sound()
-        return await self._loop.run_in_executor(self._threads, self._read, read, args, kwargs)
+        return await self._threads.run(self._read, read, args, kwargs)
 
     async def find(self, read: Callable[[Connection, Sequence[K]], Mapping[K, T]], key: K) -> T | None:
         """What the query finds for this key, None for nothing; one query for all who ask meanwhile."""
@@ -158,14 +161,15 @@ class ThreadReader:
                 connection = None
             if connection is None:
                 connection = self._engine.connect()
+            asks_over(connection.connection.driver_connection)  # type: ignore[arg-type]
             found = read(connection, *args, **kwargs)
             if connection.in_transaction():
                 connection.rollback()
         except BaseException as error:
             if connection is not None:
                 connection.close()
-            if is_away(error):
-                raise DatabaseAway(type(error).__name__) from error
+            if (meant := away(error)) is not None:
+                raise meant from error
             raise
         self._kept[get_ident()] = connection
         return found
@@ -173,9 +177,11 @@ class ThreadReader:
     async def settled(self) -> None:
         """Waits for a read of the log's head that began after this call. All who wait meanwhile share that one read.
 
-        Raises `DatabaseAway`, also when there is no answer within `ANSWERS_WITHIN`.
+        Raises `DatabaseAway`, also when there is no answer in time.
         """
         waiter = self._loop.create_future()
+        if not self._waiting:
+            self._came = monotonic()
         self._waiting.append(waiter)
         if self._asking is None:
             self._asking = self._loop.create_task(self._ask())
@@ -183,28 +189,33 @@ class ThreadReader:
 
     async def _ask(self) -> None:
         # A task begins with the loop's next turn, so whoever arrived in this one is among those who wait.
+        this = asyncio.current_task()
         try:
-            while self._waiting:
+            while self._waiting and self._asking is this:
                 # Who comes from here on has to wait for the next question: this one is on its way.
                 asked, self._waiting = self._waiting, []
-                self._bear(asked)
+                self._asked = asked
+                self.since = self._came
+                self._patience.hold(self)
                 error: BaseException | None = None
                 try:
                     await self._follow()
                 except Exception as raised:
                     error = raised
-                for waiter in asked:
-                    if waiter.done():
-                        continue
-                    if error is None:
-                        waiter.set_result(None)
-                    else:
-                        waiter.set_exception(error)
+                _tell(asked, error)
         finally:
-            self._asking = None
-            if self._patience is not None:
-                self._patience.cancel()
-                self._patience = None
+            if self._asking is this:
+                self._asking = None
+                self._patience.let_go(self)
+
+    def give_up(self) -> None:
+        """Tells all who wait that there is no answer. Whoever comes next asks anew, over another connection."""
+        late, self._waiting = [*self._asked, *self._waiting], []
+        # Whenever it may end, the former question is nobody's any more.
+        self._asking = None
+        self._patience.let_go(self)
+        self._question.give_up()
+        _tell(late, DatabaseSilent("no answer in time"))
 
     async def _follow(self) -> None:
         """Asks how far the log has come and catches up. Raises `WentBack` where it is not that log any more."""
@@ -213,35 +224,32 @@ class ThreadReader:
         position = await self._question.ask()
         changes.require_reached(known, position)
         if position > changes.position:
-            await self._loop.run_in_executor(self._catching_up, self._read, changes.catch_up, (position,), {})
+            await self._catching_up.run(self._read, changes.catch_up, (position,), {}, since=self.since)
         elif self._question.connections != self._confirmed:
-            await self._loop.run_in_executor(self._catching_up, self._read, changes.confirm, (), {})
+            await self._catching_up.run(self._read, changes.confirm, (), {}, since=self.since)
         self._confirmed = self._question.connections
 
-    def _bear(self, asked: list[asyncio.Future[None]]) -> None:
-        """Begins to wait for the answer to a question."""
-        if self._patience is not None:
-            self._patience.cancel()
-        self._patience = self._loop.call_later(ANSWERS_WITHIN, self._give_up, asked)
-
-    def _give_up(self, asked: list[asyncio.Future[None]]) -> None:
-        """Tells who waits that there is no answer, and again whoever comes until there is one.
-
-        Nothing is cancelled: to ask anew would take another connection, to a server that answers nobody.
-        """
-        late, self._waiting = [*asked, *self._waiting], []
-        for waiter in late:
-            if not waiter.done():
-                waiter.set_exception(DatabaseAway("no answer in time"))
-        self._bear([])
-
-    def close(self) -> None:
-        self._question.close()
-        self._threads.shutdown(wait=True)
-        self._catching_up.shutdown(wait=True)
+    async def close(self) -> None:
+        if (asking := self._asking) is None:
+            self._question.close()
+        else:
+            self.give_up()
+            await asyncio.wait([asking])
+        await self._threads.close()
+        await self._catching_up.close()
         for connection in self._kept.values():
             connection.close()
         self._engine.dispose()
+
+
+def _tell(waiters: Sequence["asyncio.Future[None]"], error: BaseException | None) -> None:
+    for waiter in waiters:
+        if waiter.done():
+            continue
+        if error is None:
+            waiter.set_result(None)
+        else:
+            waiter.set_exception(error)
 
 
 def _has_gone(connection: Connection) -> bool:

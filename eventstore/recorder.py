@@ -12,7 +12,10 @@ from eventsourcing_sqlalchemy.recorders import SQLAlchemyApplicationRecorder
 from sqlalchemy import Connection, insert, select, text
 
 from domain.event import Moment, Recorded
+from eventstore.asking.faults import away
+from eventstore.asking.threads import asks_over
 from eventstore.clock_fault import DATABASE_TIME
+from eventstore.commands import DatabaseReadOnly
 from eventstore.mapper import LogMapper
 from eventstore.stored import events, head
 from projections.prepared import Prepared, translate
@@ -71,14 +74,19 @@ class LogRecorder(SQLAlchemyApplicationRecorder):
         if connection.dialect.name == "sqlite":
             # When the lock is refused there is nothing to be rolled back.
             _lock(connection, driver)
+        else:
+            asks_over(driver)
         try:
             transaction = connection.begin()
             yield _head(connection)._replace(is_fresh=is_fresh)
             transaction.rollback()
-        except BaseException:
+        except BaseException as error:
             self._kept = None
             with contextlib.suppress(Exception):
                 driver.rollback()
+            if isinstance(away(error), DatabaseReadOnly):
+                # Another server may be the one that takes it by now.
+                connection.invalidate()
             connection.close()
             raise
 

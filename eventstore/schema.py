@@ -55,6 +55,11 @@ def current(connection: Connection) -> str | None:
     return found
 
 
+def is_read_only(connection: Connection) -> bool:
+    """Whether it is a standby's, which takes nothing. SQLite does not tell."""
+    return connection.dialect.name == "postgresql" and bool(connection.scalar(text("SELECT pg_is_in_recovery()")))
+
+
 def _supported(connection: Connection) -> str | None:
     found = current(connection)
     if found is not None and found < FIRST:

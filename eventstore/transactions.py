@@ -9,10 +9,10 @@ import structlog
 from sqlalchemy.exc import IntegrityError, SQLAlchemyError
 
 from eventstore import indexing_key, searching
+from eventstore.asking.faults import away
 from eventstore.batch import Batch, Request
 from eventstore.clock_fault import require_clock
-from eventstore.commands import DatabaseAway, Executed, Forged, InDoubt, WrongClock
-from eventstore.engines import is_away
+from eventstore.commands import DatabaseAway, DatabaseReadOnly, Executed, Forged, InDoubt, WrongClock
 from eventstore.recorder import LockBusy, LogRecorder
 from eventstore.writing import Writing
 from security.clock import Clock
@@ -60,6 +60,8 @@ class Transactions:
         self._writing = writing
         self._clock = clock
         self._on_commit = on_commit
+        self.read_only = False
+        """Whether the database refused the last transaction because it takes nothing at present."""
 
     def run(self, requests: list[Request], more: More | None = None) -> tuple[list[Answer], Sequence[Request]]:
         """Executes the requests in one transaction: the answers for after it, and those for which the lock was busy.
@@ -69,6 +71,9 @@ class Transactions:
         Whatever breaks the transaction as a whole (a conflict with another process, an exception while rows were
         written) makes the requests be redone one by one, so that it harms only the one that caused it.
         """
+        requests[:] = [each for each in requests if not each.told]
+        if not requests:
+            return [], ()
         try:
             begun = self.begin()
         except LockBusy:
@@ -94,7 +99,9 @@ class Transactions:
         if isinstance(error, IntegrityError):
             self._look_beyond()
         if len(requests) == 1 or isinstance(error, Unknown | WrongClock):
-            return [(request, None, self._meaning(error)) for request in requests], ()
+            meant = self._meaning(error)
+            self.read_only = isinstance(meant, DatabaseReadOnly)
+            return [(request, None, meant) for request in requests], ()
         log.info("batch_redone", commands=len(requests), error=type(error).__name__)
         answers: list[Answer] = []
         for place, request in enumerate(requests):
@@ -114,9 +121,10 @@ class Transactions:
         raise AssertionError("a transaction swallows no exception")
 
     def decide(self, requests: list[Request], begun: Begun) -> Decided:
-        """Decides them in a transaction. Raises anything when nothing of it is left."""
+        """Decides those in a transaction whose callers still wait. Raises anything when nothing of it is left."""
         batch = begun.batch
         with begun.transaction as transaction:
+            requests[:] = [each for each in requests if each.begin()]
             batch.look_up(requests)
             answers = [_decided(batch, request) for request in requests]
             if batch.connection.dialect.name == "sqlite":
@@ -143,18 +151,18 @@ class Transactions:
     def keep(self, decided: Decided) -> tuple[list[Answer], Sequence[Request]]:
         """After the commit: what the batch learnt is what the process knows, and its answers may go out."""
         decided.batch.keep()
-        self._on_commit(len(decided.requests))
+        self.read_only = False
+        if decided.requests:
+            self._on_commit(len(decided.requests))
         return decided.answers, ()
 
     def _meaning(self, error: BaseException) -> BaseException:
         forged = self._writing.changes.forged
         if isinstance(error, IntegrityError) and forged is not None:
             return Forged(forged)
-        if isinstance(error, Unknown) or is_away(error):
-            away = DatabaseAway(type(error).__name__)
-            away.__cause__ = error
-            return away
-        return error
+        if isinstance(error, Unknown):
+            return unknown(error)
+        return away(error) or error
 
     def _look_beyond(self) -> None:
         """What stands where an event was to go, under the lock and past the head, was put there by nobody of ours."""
@@ -186,3 +194,10 @@ def _decided(batch: Batch, request: Request) -> Answer:
         if isinstance(error, SQLAlchemyError) or not unchanged:
             raise
         return request, None, error
+
+
+def unknown(error: Unknown) -> DatabaseAway:
+    """What a caller is told of whose command nobody knows whether it is stored."""
+    meant = DatabaseAway(type(error).__name__)
+    meant.__cause__ = error
+    return meant

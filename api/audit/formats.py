@@ -30,7 +30,6 @@ COLUMNS = (
     "data",
     "sealed",
     "erased",
-    "meaning",
 )
 
 
@@ -86,7 +85,6 @@ class Csv:
                 _encode(event.data).decode(),
                 " ".join(event.sealed),
                 " ".join(event.erased),
-                event.meaning,
             )
         )
 

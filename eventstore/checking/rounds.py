@@ -12,12 +12,13 @@ from sqlalchemy import Connection
 from sqlalchemy.exc import DBAPIError
 
 from eventstore import searching
+from eventstore.asking.faults import away
 from eventstore.checking import vault
 from eventstore.checking.differing import clear, differing
 from eventstore.checking.sums import Sums, Unlike
 from eventstore.checking.walks import STRETCH, Found, Walk, Walks
 from eventstore.commands import DatabaseAway, Overloaded
-from eventstore.engines import is_away, reading
+from eventstore.engines import reading
 from eventstore.hidden_tables import transaction
 from eventstore.ledger import Ledger
 from eventstore.mapper import authenticate
@@ -128,8 +129,8 @@ class Rounds:
                 found, done = way.step(connection, self._ledger.clock.now())
         except DBAPIError as error:
             self._close()
-            if is_away(error):
-                raise DatabaseAway(type(error).__name__) from error
+            if (meant := away(error)) is not None:
+                raise meant from error
             raise
         if not done:
             self._left.append(way)

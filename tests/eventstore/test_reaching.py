@@ -2,17 +2,15 @@
 
 import os
 import socket
-import threading
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
 from sqlalchemy import Engine
 from sqlalchemy.engine import URL, make_url
 
-from eventstore.aside import Aside
-from eventstore.engines import migrating, reading, writing
+from eventstore.engines import beside, migrating, reading, writing
+from tests.relay import relayed
 
 KEPT_ALIVE = {
     socket.SO_KEEPALIVE: (socket.SOL_SOCKET, 1),
@@ -22,33 +20,11 @@ KEPT_ALIVE = {
 }
 
 
-def _pass_on(source: socket.socket, target: socket.socket) -> None:
-    while octets := source.recv(65536):
-        target.sendall(octets)
-    target.shutdown(socket.SHUT_WR)
-
-
 @pytest.fixture
 def tcp_url(postgresql_url: str) -> Iterator[URL]:
-    """The same database over TCP, for one connection; the server itself listens on its socket file alone."""
-    url = make_url(postgresql_url)
-    directory = Path(str(url.query["host"]))
-    with socket.create_server(("127.0.0.1", 0)) as listening:
-        listening.settimeout(60)
-
-        def relay() -> None:
-            came, _ = listening.accept()
-            with came, socket.socket(socket.AF_UNIX) as server:
-                server.connect(str(directory / ".s.PGSQL.5432"))
-                back = threading.Thread(target=_pass_on, args=(server, came))
-                back.start()
-                _pass_on(came, server)
-                back.join()
-
-        relaying = threading.Thread(target=relay)
-        relaying.start()
-        yield url.set(host="127.0.0.1", port=listening.getsockname()[1]).difference_update_query(["host"])
-        relaying.join()
+    """The same database over TCP; the server itself listens on its socket file alone."""
+    with relayed(postgresql_url) as (_, url):
+        yield make_url(url)
 
 
 def options(engine: Engine) -> dict[Any, Any]:
@@ -66,7 +42,7 @@ def options(engine: Engine) -> dict[Any, Any]:
 
 @pytest.mark.parametrize(
     "opened",
-    [writing, lambda url: reading(url, 1), migrating, lambda url: Aside(url, "key")._engine],
+    [writing, lambda url: reading(url, 1), migrating, beside],
     ids=["writing", "reading", "migrating", "aside"],
 )
 def test_a_machine_that_is_silent_is_given_up_after_20_seconds(tcp_url: URL, opened: Callable[[str], Engine]) -> None:

@@ -8,8 +8,8 @@ from contextlib import suppress
 import pytest
 from sqlalchemy import Connection, NullPool, create_engine, text
 
-from eventstore import reading
-from eventstore.commands import DatabaseAway
+from eventstore.asking import patience as patience_module
+from eventstore.commands import DatabaseAway, DatabaseSilent
 from eventstore.ledger import Ledger
 from eventstore.reading import ThreadReader
 from eventstore.stored import head
@@ -94,7 +94,7 @@ async def test_a_connection_that_breaks_is_replaced(postgresql_ledger: Ledger) -
 async def test_so_it_is_when_every_thread_keeps_one(postgresql_ledger: Ledger) -> None:
     """As after a restart of the server: all are gone, and no thread gives its place back."""
     ledger = postgresql_ledger
-    everyone = threading.Barrier(ledger._reader._threads._max_workers, timeout=60)  # type: ignore[attr-defined]
+    everyone = threading.Barrier(ledger._reader._threads._threads._max_workers, timeout=60)  # type: ignore[attr-defined]
 
     async def each_has_one() -> None:
         def read(connection: Connection) -> None:
@@ -118,7 +118,7 @@ async def test_slow_reads_keep_nobody_from_learning_what_others_wrote(
 ) -> None:
     ledger, goes_on = postgresql_ledger, threading.Event()
     await ledger.execute(register("a"), origin=HERE)
-    threads = ledger._reader._threads._max_workers  # type: ignore[attr-defined]
+    threads = ledger._reader._threads._threads._max_workers  # type: ignore[attr-defined]
     slow = [asyncio.create_task(ledger.read(lambda _: goes_on.wait(60))) for _ in range(threads)]
     other = await Ledger.open(postgresql_url, keyring, clock)
     await other.execute(disable("a"), origin=HERE)
@@ -162,7 +162,9 @@ async def test_a_question_that_cannot_be_sent_is_the_databases_being_away(postgr
     assert isinstance(reader, ThreadReader)
     await reader.settled()
     # Busy with something else, as after an answer that nobody waited for, the connection takes no question.
-    reader._question._driver.pgconn.send_query(b"SELECT pg_sleep(60)")
+    connection = reader._question._connection
+    assert connection is not None
+    connection.pgconn.send_query(b"SELECT pg_sleep(60)")
     with pytest.raises(DatabaseAway):
         await reader.settled()
     await reader.settled()
@@ -171,27 +173,31 @@ async def test_a_question_that_cannot_be_sent_is_the_databases_being_away(postgr
 async def test_who_asks_a_server_that_does_not_answer_is_told_so_and_later_ones_are_answered(
     postgresql_ledger: Ledger, postgresql_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    reader = postgresql_ledger._reader
+    reader, patience = postgresql_ledger._reader, postgresql_ledger._patience
     assert isinstance(reader, ThreadReader)
     await reader.settled()
     engine = create_engine(postgresql_url, poolclass=NullPool)
     with engine.begin() as locking:
         # As if it were frozen: it is there, and says nothing.
         locking.execute(text(f"LOCK TABLE {head.name} IN ACCESS EXCLUSIVE MODE"))
-        monkeypatch.setattr(reading, "ANSWERS_WITHIN", 0.0)
-        with pytest.raises(DatabaseAway):
-            await reader.settled()
-        asking = reader._asking
-        with pytest.raises(DatabaseAway):
-            await reader.settled()
-        # Whoever comes waits for the question that was asked, and nobody asks another.
-        assert asking is not None
-        assert reader._asking is asking
-        monkeypatch.undo()
-        for _turn in range(3):
+        former = reader._question._connection
+        first = asyncio.create_task(reader.settled())
+        while not reader._asked:
             await asyncio.sleep(0)
+        second = asyncio.create_task(reader.settled())
+        while not reader._waiting:
+            await asyncio.sleep(0)
+        patience.look()
+        assert not first.done()
+        with monkeypatch.context() as impatient:
+            impatient.setattr(patience_module, "ANSWERS_WITHIN", 0.0)
+            patience.look()
+        for each in (first, second):
+            with pytest.raises(DatabaseSilent):
+                await each
     await reader.settled()
-    assert reader._patience is None
+    assert reader._question._connection is not former
+    engine.dispose()
 
 
 @pytest.fixture

@@ -68,6 +68,8 @@ async def start(database_url: str, tmp_path: Path, master_key: str) -> AsyncIter
         port = started.free_port()
         environment = {name: value for name, value in os.environ.items() if not name.startswith("GRANTLOG_")} | {
             "GRANTLOG_PORT": str(port),
+            # The log's own: that of the server inside this process.
+            "GRANTLOG_ISSUER": "http://127.0.0.1:8400",
             "GRANTLOG_HEALTH_PORT": "0",
             "GRANTLOG_WORKERS": str(workers),
             "GRANTLOG_DATABASE_URL": database_url,

@@ -32,7 +32,6 @@ MEMBERS = {
     "data",
     "sealed",
     "erased",
-    "meaning",
 }
 
 

@@ -9,6 +9,7 @@ import pytest
 from api import health, metrics
 from api.server.board import KEY, Board
 from eventstore.commands import DatabaseAway
+from tests.faults import read_only
 from tests.scenarios.world import World
 
 pytestmark = pytest.mark.anyio
@@ -96,6 +97,28 @@ async def test_a_database_that_does_not_answer_fails_readiness_within_a_bound(
     assert answer.json() == {"status": "failing", "checks": {"database": "does not answer"}, "workers": []}
     assert (await world.client.get("/health/ready")).status_code == 200
     assert await world.head() == before
+
+
+async def test_a_database_that_takes_nothing_is_away_and_readiness_says_why(world: World) -> None:
+    client = await world.register_client(grant_types=("client_credentials",), scope=("profile",))
+    ask: dict[str, Any] = {"url": "/oauth/token", "data": {"grant_type": "client_credentials"}, "auth": client.auth}
+    token = (await world.client.post(**ask)).json()["access_token"]
+    before = await world.head()
+    with read_only(world.services.ledger, world.settings.database_url):
+        while (answer := await world.client.post(**ask)).json()["error_description"] != "The database is read-only.":
+            # The connections that it had were ended.
+            assert answer.status_code == 503
+        assert answer.status_code == 503
+        assert answer.headers["retry-after"] == "2"
+        while (ready := await world.operators.get("/health/ready")).json()["checks"] == {"database": "does not answer"}:
+            pass
+        assert ready.status_code == 503
+        assert ready.json()["checks"]["database"] == "read-only: a standby, or set so"
+        known = await world.client.post("/oauth/introspect", data={"token": token}, auth=client.auth)
+        assert known.json()["active"] is True
+    assert (await world.client.post(**ask)).status_code == 200
+    assert (await world.client.get("/health/ready")).status_code == 200
+    assert (await world.types_after(before)).count("grant.tokens_issued") == 1
 
 
 @pytest.mark.parametrize("database", [never, away])

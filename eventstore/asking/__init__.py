@@ -1,0 +1,1 @@
+"""How the database is asked, and how long anybody waits for what it says."""

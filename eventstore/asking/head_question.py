@@ -1,0 +1,85 @@
+"""How far the log has come, asked of PostgreSQL by the event loop itself: no thread, one question for all who wait.
+
+A thread would have to be given the interpreter three times for one short answer.
+"""
+
+import asyncio
+
+from psycopg import AsyncConnection, Error, generators
+from psycopg.pq import ExecStatus
+from sqlalchemy import URL, select
+from sqlalchemy.dialects import postgresql
+
+from eventstore.asking import connecting, patience
+from eventstore.commands import DatabaseAway
+from eventstore.stored import head
+
+_NAME = b"grantlog_head"
+_SQL = str(select(head.c.position).where(head.c.id == 1).compile(
+    dialect=postgresql.dialect(), compile_kwargs={"literal_binds": True}  # type: ignore[no-untyped-call]
+))  # fmt: skip
+
+
+class HeadQuestion:
+    """Asks for the position of the newest event, one question at a time. It lives on one event loop.
+
+    A connection that broke, or that somebody gave up, is replaced with the next question. The driver waits for the
+    socket anew for every answer: an event loop may tell only once of an error that comes together with data.
+    """
+
+    def __init__(self, url: URL) -> None:
+        self._url = url
+        self._connection: AsyncConnection | None = None
+        self.connections = 0
+        """How many it has had: with each further one the answers may come from another server."""
+
+    async def ask(self) -> int:
+        """The position at a moment after this call; raises `DatabaseAway`."""
+        try:
+            connection = self._connection or await self._connect()
+        except (Error, TimeoutError) as error:
+            raise DatabaseAway(type(error).__name__) from error
+        try:
+            connection.pgconn.send_query_prepared(_NAME, None)
+            answer = (await connection.wait(generators.execute(connection.pgconn)))[0]
+            if answer.status != ExecStatus.TUPLES_OK or (value := answer.get_value(0, 0)) is None:
+                raise DatabaseAway("the position was not told")
+            return int(value)
+        except Exception as error:
+            self._drop(connection)
+            if isinstance(error, Error):
+                raise DatabaseAway(type(error).__name__) from error
+            raise
+
+    async def _connect(self) -> AsyncConnection:
+        async with asyncio.timeout(patience.ANSWERS_WITHIN):
+            connection = await AsyncConnection.connect(**connecting.arguments(self._url), autocommit=True)
+            connection.pgconn.send_prepare(_NAME, _SQL.encode())
+            try:
+                prepared = (await connection.wait(generators.execute(connection.pgconn)))[0]
+            except BaseException:
+                connection.pgconn.finish()
+                raise
+        if prepared.status != ExecStatus.COMMAND_OK:
+            connection.pgconn.finish()
+            raise DatabaseAway("the position cannot be asked for")
+        self._connection = connection
+        self.connections += 1
+        return connection
+
+    def _drop(self, connection: AsyncConnection) -> None:
+        if self._connection is connection:
+            self._connection = None
+        connection.pgconn.finish()
+
+    def give_up(self) -> None:
+        """Nobody waits for the answer any more: the connection is broken off and never used again."""
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            # Whoever asked over it reads its end, and closes it.
+            connecting.shut(connection)
+
+    def close(self) -> None:
+        """Lets the connection go. To be called when nothing is asked."""
+        if self._connection is not None:
+            self._drop(self._connection)

@@ -1,0 +1,65 @@
+"""The question for the log's head has an end, whatever the network does with it."""
+
+import asyncio
+import struct
+from collections.abc import Coroutine
+from typing import Any
+
+import pytest
+import uvloop
+from sqlalchemy.engine import make_url
+
+from eventstore.asking.head_question import HeadQuestion
+from eventstore.commands import DatabaseAway
+from tests.relay import relayed
+
+FAR_TOO_LONG = 30
+"""Seconds after which a question that should have ended at once counts as one that never ends."""
+
+
+def notice(words: str) -> bytes:
+    """A NoticeResponse of PostgreSQL's protocol."""
+    fields = b"SNOTICE\0C00000\0M" + words.encode() + b"\0\0"
+    return b"N" + struct.pack("!i", len(fields) + 4) + fields
+
+
+def on_uvloop(work: Coroutine[Any, Any, None]) -> None:
+    """As a server's worker runs."""
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(work)
+
+
+def test_a_connection_that_is_reset_as_it_speaks_ends_the_question(postgresql_url: str) -> None:
+    """The event loop is told once of an error that comes together with data, and the data may be no answer."""
+
+    async def ask(url: str) -> None:
+        question = HeadQuestion(make_url(url))
+        assert await question.ask() == 0
+        for _ in range(10):
+            relay.last_words = notice("the server goes down")
+            with pytest.raises(DatabaseAway):
+                await asyncio.wait_for(question.ask(), FAR_TOO_LONG)
+            assert await question.ask() == 0
+        question.close()
+
+    with relayed(postgresql_url) as (relay, url):
+        on_uvloop(ask(url))
+
+
+def test_a_question_that_was_given_up_ends_and_the_next_one_is_asked_elsewhere(postgresql_url: str) -> None:
+    async def ask(url: str) -> None:
+        question = HeadQuestion(make_url(url))
+        assert await question.ask() == 0
+        relay.swallows = True
+        asked = asyncio.ensure_future(question.ask())
+        await asyncio.to_thread(relay.swallowed.wait, FAR_TOO_LONG)
+        question.give_up()
+        relay.swallows = False
+        assert await question.ask() == 0
+        with pytest.raises(DatabaseAway):
+            await asyncio.wait_for(asked, FAR_TOO_LONG)
+        assert await question.ask() == 0
+        question.close()
+
+    with relayed(postgresql_url) as (relay, url):
+        on_uvloop(ask(url))
