@@ -51,7 +51,8 @@ class Deployment(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     database_url: Annotated[
         str,
         Meta(
-            description="SQLAlchemy URL of the database: `sqlite:///…` or `postgresql+psycopg://…`.",
+            description="URL of the database: `sqlite:///…` or `postgresql://…`, which may name several hosts, see "
+            "[operations](operations.md#several-postgresql-servers).",
             extra={"default": "`grantlog.db` in the data directory", **SECRET_IN_URL},
         ),
     ] = ""

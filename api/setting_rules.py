@@ -8,6 +8,7 @@ from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError
 
 from api.issuer import is_loopback
+from eventstore.asking.database_url import understood
 
 if TYPE_CHECKING:
     from api.settings import Settings
@@ -35,14 +36,11 @@ def fallbacks(settings: "Settings") -> dict[str, Any]:
     if not settings.issuer and is_loopback(settings.host):
         host = f"[{settings.host}]" if ":" in settings.host else settings.host
         derived["issuer"] = f"http://{host}:{settings.port}"
-    database_url = settings.database_url or f"sqlite:///{settings.data_dir.absolute() / 'grantlog.db'}"
-    if database_url.startswith("postgresql://"):
-        # The bare name means psycopg2 to SQLAlchemy; this server has psycopg 3.
-        database_url = database_url.replace("postgresql://", "postgresql+psycopg://", 1)
+    database_url = understood(settings.database_url or f"sqlite:///{settings.data_dir.absolute() / 'grantlog.db'}")
     derived["database_url"] = database_url
     if settings.checkpoint_file is None:
         derived["checkpoint_file"] = settings.data_dir / "checkpoint"
-    derived["migration_database_url"] = settings.migration_database_url or database_url
+    derived["migration_database_url"] = understood(settings.migration_database_url or database_url)
     if settings.home is None:
         derived["home"] = settings.environment == "demo"
     if settings.environment == "demo" and not settings.master_key and settings.master_key_file is None:
@@ -80,12 +78,17 @@ def _databases(settings: "Settings") -> Iterator[tuple[str, str]]:
         urls["migration_database_url"] = settings.migration_database_url
     for field, url in urls.items():
         try:
-            driver = make_url(url).drivername
+            parsed = make_url(url)
         except (ArgumentError, ValueError):
             yield field, "is not a database URL"
             continue
-        if driver not in DRIVERS:
+        if parsed.drivername not in DRIVERS:
             yield field, "must begin with sqlite:/// or postgresql+psycopg://"
+            continue
+        try:
+            parsed.get_dialect()().create_connect_args(parsed)
+        except (ArgumentError, ValueError):
+            yield field, "must have a port for each of its hosts, or none"
 
 
 def _master_key(settings: "Settings") -> Iterator[tuple[str, str]]:

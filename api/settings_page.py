@@ -51,6 +51,10 @@ def _text(value: Any) -> str:
     return str(value)
 
 
+TOLD = ("host", "port", "target_session_attrs")
+"""What is shown of the query of a database's URL: where it is."""
+
+
 def masked(settings: Settings, field: str) -> str:
     """A setting's value as text; of a secret only whether it is set, of a database URL everything but the password."""
     text = _text(getattr(settings, field))
@@ -59,7 +63,9 @@ def masked(settings: Settings, field: str) -> str:
         return MASKED if text else ""
     if concealed == "in_url" and text:
         # The query of a URL may hold a password as well as its user part.
-        return make_url(text).set(query={}).render_as_string(hide_password=True)
+        url = make_url(text)
+        told = {name: value for name, value in url.query.items() if name in TOLD}
+        return url.set(query=told).render_as_string(hide_password=True)
     return text
 
 

@@ -1,9 +1,11 @@
 """A real PostgreSQL server for one run of the tests, from the embedded wheel or else from the system's own binaries."""
 
+import contextlib
 import importlib.util
 import os
 import pwd
 import shutil
+import signal
 import subprocess
 from pathlib import Path
 from urllib.parse import quote
@@ -71,8 +73,10 @@ class PostgreSQL:
     `durable` makes it wait for the disk at every commit, as it does in production; measurements want that.
     """
 
-    def __init__(self, directory: Path, *, durable: bool = False) -> None:
+    def __init__(self, directory: Path, *, durable: bool = False, port: int | None = None) -> None:
         self._settings = SETTINGS if durable else SETTINGS | CARELESS
+        if port is not None:
+            self._settings = self._settings | {"listen_addresses": "127.0.0.1", "port": str(port)}
         self._directory = directory
         self._data = directory / "data"
         self._administering: psycopg.Connection | None = None
@@ -83,13 +87,51 @@ class PostgreSQL:
 
     def start(self) -> None:
         """Makes a cluster and starts it. Raises `Unavailable`, or `RuntimeError` with what the server said."""
+        user, binaries = self._prepared()
+        self._run(user, binaries / "initdb", "-D", self._data, "-U", "postgres", "-A", "trust", "-E", "UTF8", "-N",
+                  "--locale=C")  # fmt: skip
+        self._go(user, binaries)
+
+    def start_behind(self, primary: "PostgreSQL") -> None:
+        """Makes a standby of a running server and starts it; the primary then waits for it with every commit."""
+        user, binaries = self._prepared()
+        self._run(user, binaries / "pg_basebackup", "-D", self._data, "-R", "-c", "fast", "-d",
+                  f"host={primary._directory} port={primary.port} user=postgres application_name=standby")  # fmt: skip
+        self._go(user, binaries)
+        primary.administer("ALTER SYSTEM SET synchronous_standby_names = 'standby'", "SELECT pg_reload_conf()")
+
+    def promote(self) -> None:
+        """Makes a primary of a standby, whose own primary is gone."""
+        user = _unprivileged()
+        self._run(user, self._binaries(user) / "pg_ctl", "-w", "-D", self._data, "promote")
+
+    def kill(self) -> None:
+        """Ends it as a power cut would: the postmaster and all that it started, at once.
+
+        A backend that notices the postmaster's end while it waits for the standby shows others, for a moment, what it
+        has not acknowledged. So none of them runs on for even that long.
+        """
+        postmaster = int((self._data / "postmaster.pid").read_text().split()[0])
+        children = Path(f"/proc/{postmaster}/task/{postmaster}/children").read_text().split()
+        for number in (signal.SIGSTOP, signal.SIGKILL):
+            for process in (*map(int, children), postmaster):
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(process, number)
+        (self._data / "postmaster.pid").unlink()
+
+    @property
+    def port(self) -> int:
+        return int(self._settings.get("port", 5432))
+
+    def _prepared(self) -> tuple[int | None, Path]:
+        """The user to run as, who has the directory, and where the programs are."""
         self._directory.mkdir(parents=True, exist_ok=True)
         user = _unprivileged()
         if user is not None:
             os.chown(self._directory, user, -1)
-        binaries = self._binaries(user)
-        self._run(user, binaries / "initdb", "-D", self._data, "-U", "postgres", "-A", "trust", "-E", "UTF8", "-N",
-                  "--locale=C")  # fmt: skip
+        return user, self._binaries(user)
+
+    def _go(self, user: int | None, binaries: Path) -> None:
         settings = "".join(f"{name} = '{value}'\n" for name, value in self._settings.items())
         with (self._data / "postgresql.conf").open("a") as configuration:
             configuration.write(settings + f"unix_socket_directories = '{self._directory}'\n")
@@ -103,13 +145,14 @@ class PostgreSQL:
 
     def url(self, database: str) -> str:
         """The SQLAlchemy URL of one database, as the owner of everything."""
-        return f"postgresql+psycopg://postgres@/{database}?host={quote(str(self._directory))}"
+        port = f"&port={self.port}" if self.port != 5432 else ""
+        return f"postgresql+psycopg://postgres@/{database}?host={quote(str(self._directory))}{port}"
 
     def administer(self, *statements: str) -> None:
         """Runs statements that refuse to run inside a transaction, such as CREATE DATABASE."""
         if self._administering is None or self._administering.closed:
             self._administering = psycopg.connect(
-                host=str(self._directory), user="postgres", dbname="postgres", autocommit=True
+                host=str(self._directory), port=self.port, user="postgres", dbname="postgres", autocommit=True
             )
         for statement in statements:
             self._administering.execute(statement.encode())

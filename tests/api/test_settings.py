@@ -1,12 +1,15 @@
 """Settings: read from the environment and `.env`, faults that name the variable, nothing secret shown."""
 
 from pathlib import Path
+from urllib.parse import unquote
 
 import pytest
+from sqlalchemy.engine import make_url
 
 from api.setting_rules import SettingsError
 from api.settings import Settings, load, unknown_variables
 from api.settings_page import effective, masked, page, shown
+from eventstore.asking.connecting import arguments
 from eventstore.transparency.note import Signer
 from verifier.note import Cosigner
 
@@ -145,6 +148,41 @@ def test_trusted_proxies_and_switches_are_parsed():
 def test_plain_postgresql_means_psycopg_3():
     settings = read({**DEMO, "GRANTLOG_DATABASE_URL": "postgresql://grantlog@localhost/grantlog"})
     assert settings.database_url == "postgresql+psycopg://grantlog@localhost/grantlog"
+
+
+@pytest.mark.parametrize(
+    ("written", "host", "port"),
+    [
+        ("postgresql://app:p%40ss@a:1,b:2/grantlog?target_session_attrs=read-write", "a,b", "1,2"),
+        ("postgresql+psycopg://app:p%40ss@a,b:2/grantlog?target_session_attrs=read-write", "a,b", "5432,2"),
+        ("postgresql://app:p%40ss@[::1]:1,[::2]/grantlog?target_session_attrs=read-write", "::1,::2", "1,5432"),
+        ("postgresql://app:p%40ss@/grantlog?host=a,b&port=1,2&target_session_attrs=read-write", "a,b", "1,2"),
+        ("postgresql://app:p%40ss@/grantlog?host=a:1&host=b:2&target_session_attrs=read-write", "a,b", "1,2"),
+    ],
+)
+@pytest.mark.parametrize("field", ["database_url", "migration_database_url"])
+def test_a_database_may_be_on_several_hosts(written: str, host: str, port: str, field: str):
+    settings = read({**DEMO, f"GRANTLOG_{field.upper()}": written})
+    found = arguments(make_url(getattr(settings, field)))
+    assert {name: found[name] for name in ("host", "port", "user", "password", "dbname", "target_session_attrs")} == {
+        "host": host,
+        "port": port,
+        "user": "app",
+        "password": "p@ss",
+        "dbname": "grantlog",
+        "target_session_attrs": "read-write",
+    }
+    shown_as = unquote(masked(settings, field))
+    assert "p@ss" not in shown_as
+    assert host.partition(",")[0] in shown_as
+
+
+@pytest.mark.parametrize(
+    "written", ["postgresql://app@a:x,b:2/grantlog", "postgresql://app@/grantlog?host=a,b&port=1,2,3"]
+)
+def test_hosts_and_ports_that_do_not_match_are_refused(written: str):
+    (fault,) = faults({**DEMO, "GRANTLOG_DATABASE_URL": written})
+    assert fault == "GRANTLOG_DATABASE_URL: must have a port for each of its hosts, or none"
 
 
 def test_nothing_secret_is_shown():

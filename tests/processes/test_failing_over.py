@@ -1,0 +1,113 @@
+"""A primary that dies under load: its synchronous standby takes over, and nothing acknowledged is lost."""
+
+import asyncio
+import shutil
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import httpx
+import pytest
+from sqlalchemy import Connection, func, select
+
+from eventstore import schema
+from eventstore.asking.database_url import understood
+from eventstore.stored import events
+from tests.postgresql import PostgreSQL
+from tests.processes.conftest import Start
+from tests.scenarios.world import World
+from tests.started import free_port
+
+CALLERS = 8
+BEFORE_THE_KILL = 100
+
+pytestmark = pytest.mark.anyio
+
+
+@dataclass
+class Pair:
+    primary: PostgreSQL
+    standby: PostgreSQL
+
+    @property
+    def url(self) -> str:
+        """As an operator writes it."""
+        hosts = f"127.0.0.1:{self.primary.port},127.0.0.1:{self.standby.port}"
+        return f"postgresql://postgres@{hosts}/grantlog?target_session_attrs=read-write"
+
+
+@pytest.fixture
+def pair() -> Iterator[Pair]:
+    # Short, because the path of a socket may not exceed about a hundred characters, and open to PostgreSQL's user.
+    directory = Path(tempfile.mkdtemp(prefix="grantlog-pair-"))
+    directory.chmod(0o755)
+    found = Pair(
+        PostgreSQL(directory / "primary", durable=True, port=free_port()),
+        PostgreSQL(directory / "standby", durable=True, port=free_port()),
+    )
+    try:
+        found.primary.start()
+        found.primary.administer("CREATE DATABASE grantlog")
+        schema.upgrade(found.primary.url("grantlog"))
+        found.standby.start_behind(found.primary)
+        yield found
+    finally:
+        for server in (found.primary, found.standby):
+            server.stop()
+        shutil.rmtree(directory, ignore_errors=True)
+
+
+@pytest.fixture
+def database_url(pair: Pair) -> str:
+    return understood(pair.url)
+
+
+async def test_a_standby_takes_over_and_nothing_acknowledged_is_lost(world: World, start: Start, pair: Pair) -> None:
+    served = await start()
+    client = await world.register_client(grant_types=("client_credentials",), scope=("profile",))
+    acknowledged: list[str] = []
+    enough, over, again = asyncio.Event(), asyncio.Event(), asyncio.Event()
+
+    async def ask() -> None:
+        async with httpx.AsyncClient(base_url=served.base, timeout=60) as caller:
+            while not again.is_set():
+                answer = await caller.post("/oauth/token", data={"grant_type": "client_credentials"}, auth=client.auth)
+                if answer.status_code == 200:
+                    acknowledged.append(answer.json()["access_token"])
+                    if over.is_set():
+                        again.set()
+                else:
+                    assert answer.status_code == 503, answer.text
+                    assert int(answer.headers["retry-after"]) > 0
+                if len(acknowledged) >= BEFORE_THE_KILL:
+                    enough.set()
+
+    callers = [asyncio.create_task(ask()) for _ in range(CALLERS)]
+    await enough.wait()
+    pair.primary.kill()
+    async with httpx.AsyncClient(base_url=served.base, timeout=60) as caller:
+        # The standby alone takes nothing, and nobody is told that it did.
+        assert (await caller.get("/health/ready")).status_code == 503
+        before = len(acknowledged)
+        await asyncio.to_thread(pair.standby.promote)
+        over.set()
+        await asyncio.wait_for(asyncio.gather(*callers), 60)
+        assert len(acknowledged) > before
+        for token in acknowledged:
+            answer = await caller.post("/oauth/introspect", data={"token": token}, auth=client.auth)
+            assert answer.json()["active"] is True
+        while (await caller.get("/health/ready")).status_code != 200:
+            await asyncio.sleep(0.1)
+    with_nothing_between = await _read(world)
+    assert with_nothing_between[0] == with_nothing_between[1]
+
+
+async def _read(world: World) -> tuple[int, int]:
+    """How many events there are, and the newest one's position."""
+
+    def read(connection: Connection) -> tuple[int, int]:
+        count, newest = connection.execute(select(func.count(), func.max(events.c.id))).one()
+        return count, newest
+
+    return await world.services.ledger.read(read)
