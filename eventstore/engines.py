@@ -30,6 +30,17 @@ long a process that has it may do nothing before PostgreSQL ends its transaction
 waiting."""
 
 
+def in_words(error: BaseException, *urls: str) -> str:
+    """What the database or its driver said, in one line, without the passwords of these URLs."""
+    said = getattr(error, "orig", None) or error.__cause__ or error
+    text = " ".join(str(getattr(said, "orig", None) or said).split())
+    for url in urls:
+        password = make_url(url).password if url else None
+        if password:
+            text = text.replace(str(password), "***")
+    return text or type(said).__name__
+
+
 def is_sqlite(url: str | URL) -> bool:
     return make_url(url).get_backend_name() == "sqlite"
 

@@ -116,8 +116,13 @@ class Ledger:
                 file = DatabaseFile(write_engine.url) if is_sqlite(url) else None
                 changes = Changes(known, vault.forget, state=state_at(connection, known), file=file)
                 changes.catch_up(connection, position)
-        except OperationalError as error:
-            raise DatabaseAway(type(error).__name__) from error
+        except BaseException as error:
+            # Nobody else closes what has been connected to by now.
+            write_engine.dispose()
+            read_engine.dispose()
+            if isinstance(error, OperationalError):
+                raise DatabaseAway(type(error).__name__) from error
+            raise
         log = Log(write_engine, mapper)
         parts = Writing(
             log.events,

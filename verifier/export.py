@@ -18,6 +18,9 @@ from verifier.tree import CompactRange, leaf_hash
 from verifier.verdict import Fault, Outcome, Verdict
 
 _REPORT_EVERY = 8_192
+_CHECKPOINT = b'{"checkpoint":'
+
+NO_PROOF = "it carries no proof: it was made without proof=1, or it was cut off"
 
 
 class _Stretch(msgspec.Struct, rename={"first": "from", "last": "to"}):
@@ -57,7 +60,7 @@ class _Export:
         try:
             if line.startswith(b'{"gap":'):
                 return self._skip(self._gap.decode(line).gap)
-            if line.startswith(b'{"checkpoint":'):
+            if line.startswith(_CHECKPOINT):
                 self.note = self._trailer.decode(line).checkpoint
                 return None
         except (msgspec.DecodeError, UnicodeDecodeError, Malformed):
@@ -112,15 +115,23 @@ def verify_export(
             return Verdict("unverifiable", unusable.reason)
     sizes = {head.checkpoint.size: head.checkpoint.root for head in memory if isinstance(head, Head)}
     export = _Export()
-    fault = _read(export, lines, sizes, progress)
+    remaining = iter(lines)
+    fault = _read(export, remaining, sizes, progress)
+    if fault is not None and export.note is None and not _has_checkpoint(remaining):
+        # Whatever this is, nobody signed it: a list, an export without proof, or the first part of one.
+        return Verdict("unverifiable", NO_PROOF)
     if fault is not None:
         return Verdict("tampered", fault.reason, fault.position, fault.until, checked=export.records)
     if export.note is None:
-        return Verdict("unverifiable", "the export carries no proof: it was made without proof=1, or it was cut off")
+        return Verdict("unverifiable", NO_PROOF)
     head = open_head(export.note, keys, witnesses, "the export's checkpoint")
     if isinstance(head, Unfit):
         return head.verdict
     return _conclude(export, head, sizes, quorum)
+
+
+def _has_checkpoint(lines: Iterable[bytes]) -> bool:
+    return any(line.startswith(_CHECKPOINT) for line in lines)
 
 
 def _read(export: _Export, lines: Iterable[bytes], sizes: dict[int, bytes], progress: Progress) -> Fault | None:

@@ -106,7 +106,7 @@ def _of_the_vault(settings: "Settings") -> list[str]:
     from sqlalchemy.exc import DBAPIError
 
     from api.transparency.signing import origin_of
-    from eventstore.engines import reading
+    from eventstore.engines import in_words, reading
     from eventstore.transparency import log_key, published
     from eventstore.transparency.checkpoint import parse
     from security.vault import Vault
@@ -124,7 +124,7 @@ def _of_the_vault(settings: "Settings") -> list[str]:
             except ValueError:
                 raise Failure("the newest checkpoint cannot be read; pin the log's key with --key") from None
     except DBAPIError as error:
-        raise unavailable(f"the database does not answer ({type(error).__name__})") from None
+        raise unavailable(f"the database does not answer: {in_words(error, settings.database_url)}") from None
     finally:
         engine.dispose()
 

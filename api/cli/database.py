@@ -34,14 +34,15 @@ def upgrade_to_newest(settings: "Settings") -> None:
     from sqlalchemy.exc import DBAPIError
 
     from eventstore import schema
+    from eventstore.engines import in_words
     from security.private_files import make_private
 
     make_private(settings.data_dir)
     try:
         schema.upgrade(settings.database_url, settings.migration_database_url)
     except DBAPIError as error:
-        # The driver's message may repeat the URL's parts; the type says enough to know where to look.
-        raise unavailable(f"the migrations failed ({type(error.orig).__name__}); nothing was changed") from None
+        said = in_words(error, settings.database_url, settings.migration_database_url)
+        raise unavailable(f"the migrations failed, and nothing was changed: {said}") from None
 
 
 @database.command()

@@ -1,11 +1,13 @@
 """One event as a line that a person can read, or as a page. Sealed values are named and never opened."""
 
-from collections.abc import Iterator
+import re
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import msgspec
 import rich_click as click
 
+from api.audit.rendering import moments
 from api.cli.showing import text
 from domain.events import EVENTS
 
@@ -13,6 +15,7 @@ SEALED = "•sealed•"
 LONGEST = 60
 PERSONAL = {event.type: event.personal for event in EVENTS}
 _DIGEST = 64
+_STYLE = re.compile(r"(\x1b\[[0-9;]*m)")
 
 _COLOURS = (
     (("failed", "refused", "replayed", "denied", "expired_used", "unknown"), "red"),
@@ -21,8 +24,12 @@ _COLOURS = (
 )
 
 
-def line(stored: str) -> str:
-    """Position, time of day in UTC, type, stream, who, and what."""
+Named = Callable[[str], str | None]
+"""What a stream is called that nothing personal is told by: the name of a client."""
+
+
+def line(stored: str, named: Named = lambda _: None, width: int | None = None) -> str:
+    """Position, time of day in UTC, type, stream, who, and what; no longer than `width`."""
     event = msgspec.json.decode(stored)
     facts = " ".join(
         f"{click.style(name, dim=True)}={_short(value)}"
@@ -33,12 +40,26 @@ def line(stored: str) -> str:
         click.style(f"{event['position']:>6}", dim=True),
         click.style(event["time"][11:23], dim=True),
         click.style(f"{event['type']:<26}", fg=_colour(event["type"]), bold=True),
-        text(event["stream"]),
+        _called(event["stream"], named),
         click.style("by", dim=True),
-        _actor(event["actor"]),
+        _actor(event["actor"], named),
         facts,
     )
-    return " ".join(part for part in parts if part)
+    whole = " ".join(part for part in parts if part)
+    return whole if width is None else fitted(whole, width)
+
+
+def fitted(styled: str, width: int) -> str:
+    """As much of a styled line as has room, and a mark where something was left out."""
+    if len(click.unstyle(styled)) <= width:
+        return styled
+    shown, left = [], width - 1
+    for part in _STYLE.split(styled):
+        if not _STYLE.fullmatch(part):
+            part = part[:left]
+            left -= len(part)
+        shown.append(part)
+    return "".join(shown) + "…"
 
 
 def page(stored: str) -> str:
@@ -56,13 +77,22 @@ def page(stored: str) -> str:
 
 def _data(event: dict[str, Any]) -> dict[str, Any]:
     sealed = PERSONAL.get(event["type"], ())
-    return {name: SEALED if name in sealed and value else value for name, value in event["data"].items()}
+    data = {name: SEALED if name in sealed and value else value for name, value in event["data"].items()}
+    found: dict[str, Any] = moments(data)
+    return found
 
 
-def _actor(actor: dict[str, Any]) -> str:
+def _called(stream: str, named: Named) -> str:
+    name = named(stream)
+    return text(stream) if name is None else f"{text(stream.partition(':')[0])}:{text(name)}"
+
+
+def _actor(actor: dict[str, Any], named: Named = lambda _: None) -> str:
     credential = actor.get("credential") or {}
     means = " ".join(f"{name}={text(value)}" for name, value in credential.items())
-    return " ".join(part for part in (actor["kind"], text(actor["id"]) if actor.get("id") else "", means) if part)
+    name = named(f"client:{actor['id']}") if actor["kind"] == "client" else None
+    who = name or actor.get("id")
+    return " ".join(part for part in (actor["kind"], text(who) if who else "", means) if part)
 
 
 def _colour(tag: str) -> str:

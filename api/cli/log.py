@@ -1,7 +1,9 @@
 """`grantlog log …`: the events as they happen. Whoever may read the database sees them; what is sealed stays sealed."""
 
+import shutil
+import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
@@ -41,6 +43,8 @@ def tail(follow: bool, start: int | None, types: tuple[str, ...], raw: bool) -> 
     # Ctrl-C and a closed pipe are the usual ways to end this, and no failures.
     with suppress(KeyboardInterrupt, BrokenPipeError), _connected() as connection:
         position = (start if start is not None else max(1, _head(connection) - LAST + 1)) - 1
+        width = shutil.get_terminal_size().columns if sys.stdout.isatty() else None
+        named = _client_names(connection)
         while True:
             head = _head(connection)
             while position < head:
@@ -48,7 +52,7 @@ def tail(follow: bool, start: int | None, types: tuple[str, ...], raw: bool) -> 
                 stored = _between(connection, position, head, types)
                 position = stored[-1][0] if len(stored) == BATCH else head
                 for _, text in stored:
-                    click.echo(text if raw else line(text))
+                    click.echo(text if raw else line(text, named, width))
             if not follow:
                 return
             time.sleep(PAUSE)
@@ -73,7 +77,7 @@ def show(position: int, as_json: bool) -> None:
 def _connected() -> "Iterator[Connection]":
     from sqlalchemy.exc import DBAPIError
 
-    from eventstore.engines import reading
+    from eventstore.engines import in_words, reading
     from eventstore.mapper import authenticate
     from security.vault import Vault
 
@@ -85,9 +89,25 @@ def _connected() -> "Iterator[Connection]":
         with engine.connect() as connection:
             yield connection
     except DBAPIError as error:
-        raise unavailable(f"the database does not answer ({type(error).__name__})") from None
+        raise unavailable(f"the database does not answer: {in_words(error, settings.database_url)}") from None
     finally:
         engine.dispose()
+
+
+def _client_names(connection: "Connection") -> "Callable[[str], str | None]":
+    """What clients are called now, each asked for once. People's names are sealed, and stay so here."""
+    from projections import clients
+
+    known: dict[str, str | None] = {}
+
+    def named(stream: str) -> str | None:
+        category, _, client_id = stream.partition(":")
+        if category == "client" and stream not in known:
+            row = clients.by_id(connection, client_id)
+            known[stream] = None if row is None else row.client_name
+        return known.get(stream)
+
+    return named
 
 
 def _head(connection: "Connection") -> int:

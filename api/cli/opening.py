@@ -3,7 +3,7 @@
 import getpass
 import os
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from api.cli.failures import USAGE, Failure, refused, unavailable
@@ -116,7 +116,7 @@ def schema_is_current(settings: "Settings") -> bool:
     """Whether the migrations have run; raises Failure when the database does not answer or is too old for any."""
     from sqlalchemy.exc import DBAPIError
 
-    from eventstore.engines import is_sqlite
+    from eventstore.engines import in_words, is_sqlite
     from eventstore.schema import EarlierRevision, is_current
 
     if is_sqlite(settings.database_url) and not _sqlite_file_exists(settings.database_url):
@@ -126,7 +126,7 @@ def schema_is_current(settings: "Settings") -> bool:
     except EarlierRevision as error:
         raise unavailable(str(error)) from None
     except DBAPIError as error:
-        raise unavailable(f"the database does not answer ({type(error).__name__})") from None
+        raise unavailable(f"the database does not answer: {in_words(error, settings.database_url)}") from None
 
 
 def run(work: Callable[[Here], Awaitable[T]]) -> T:
@@ -134,6 +134,7 @@ def run(work: Callable[[Here], Awaitable[T]]) -> T:
     import asyncio
 
     from eventstore.commands import DatabaseAway, InDoubt, Overloaded, WentBack, WrongClock
+    from eventstore.engines import in_words
 
     settings = load_settings()
     require_schema(settings)
@@ -153,7 +154,7 @@ def run(work: Callable[[Here], Awaitable[T]]) -> T:
     except WrongClock as error:
         raise unavailable(f"nothing is written while this machine's clock is off: {error}") from None
     except (DatabaseAway, Overloaded) as error:
-        raise unavailable(f"the database does not answer ({error})") from None
+        raise unavailable(f"the database does not answer: {in_words(error, settings.database_url)}") from None
 
 
 class opened:
@@ -184,6 +185,7 @@ class opened:
         try:
             await ledger.read(prove_key, ledger.vault, self._keyring)
             await install(ledger, self._keyring, here.format, settings.issuer, here.origin)
+            here = await _as_served(here)
             await due_key.settle(ledger, here.origin)
         except Outdated as error:
             await ledger.close()
@@ -195,6 +197,16 @@ class opened:
 
     async def __aexit__(self, *_: object) -> None:
         await self._ledger.close()
+
+
+async def _as_served(here: Here) -> Here:
+    """With the issuer identifier under which this log is served: what it is called here may be another default."""
+    import msgspec
+
+    from domain import server
+
+    state: server.State = await here.ledger.state(server.STREAM)
+    return replace(here, settings=msgspec.structs.replace(here.settings, issuer=state.issuer or here.settings.issuer))
 
 
 def _sqlite_file_exists(url: str) -> bool:

@@ -136,7 +136,7 @@ def _opened() -> "tuple[Engine, Privacy, Moment, str | None]":
     """An engine as the role that owns the tables, and what replaying needs; raises Failure."""
     from sqlalchemy.exc import DBAPIError
 
-    from eventstore.engines import migrating
+    from eventstore.engines import in_words, migrating
     from eventstore.privacy import Privacy
     from eventstore.schema import server_role
     from security.blind_index import BlindIndex
@@ -153,6 +153,6 @@ def _opened() -> "tuple[Engine, Privacy, Moment, str | None]":
         with engine.connect() as connection:
             prove_key(connection, vault, keyring)
     except DBAPIError as error:
-        raise unavailable(f"the database does not answer ({type(error).__name__})") from None
+        raise unavailable(f"the database does not answer: {in_words(error, owner)}") from None
     privacy = Privacy(Sealer(vault), BlindIndex(keyring))
     return engine, privacy, SystemClock().now(), server_role(settings.database_url, owner)

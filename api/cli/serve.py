@@ -55,7 +55,7 @@ def prepare(settings: "Settings", keyring: "Keyring") -> None:
     from api.transparency.continuing import NotContinued, require_continuation
     from domain import server
     from eventstore.commands import DatabaseAway, WrongClock
-    from eventstore.engines import reading
+    from eventstore.engines import in_words, reading
     from eventstore.ledger import Ledger
     from eventstore.rebuilding import Outdated, outdated
     from projections import FOLLOWING, PROJECTIONS
@@ -68,7 +68,7 @@ def prepare(settings: "Settings", keyring: "Keyring") -> None:
             prove_key(connection, Vault(keyring), keyring)
             old = outdated(connection, (*PROJECTIONS, *FOLLOWING))
     except DBAPIError as error:
-        raise unavailable(f"the database does not answer ({type(error).__name__})") from None
+        raise unavailable(f"the database does not answer: {in_words(error, settings.database_url)}") from None
     finally:
         engine.dispose()
     if old:
@@ -92,7 +92,7 @@ def prepare(settings: "Settings", keyring: "Keyring") -> None:
     except WrongClock as error:
         raise unavailable(f"nothing is written while this machine's clock is off: {error}") from None
     except DatabaseAway as error:
-        raise unavailable(f"the database does not answer ({error})") from None
+        raise unavailable(f"the database does not answer: {in_words(error, settings.database_url)}") from None
 
 
 def start(settings: "Settings") -> int:

@@ -3,9 +3,11 @@
 import json
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from sqlalchemy import text
+from sqlalchemy.engine import make_url
 
 from api.settings import FIELDS
 from eventstore.engines import migrating
@@ -74,8 +76,22 @@ def test_a_database_that_does_not_answer_is_exit_code_3(cli: CommandLine) -> Non
         cli, environment={**cli.environment, "GRANTLOG_DATABASE_URL": "postgresql+psycopg://u:hunter2@127.0.0.1:1/x"}
     )
     said = away.run("client", "list", exits=3).stderr
-    assert "does not answer" in said
+    assert "does not answer: " in said
+    assert "refused" in said
     assert "hunter2" not in said
+
+
+def test_what_the_database_says_is_passed_on_without_its_password(cli: CommandLine, postgresql_url: str) -> None:
+    known = make_url(postgresql_url)
+
+    def says(**changed: Any) -> str:
+        url = known.set(**changed).render_as_string(hide_password=False)
+        other = replace(cli, environment={**cli.environment, "GRANTLOG_DATABASE_URL": url})
+        return other.run("client", "list", exits=3).stderr
+
+    assert 'database "nowhere" does not exist' in says(database="nowhere")
+    assert 'role "nobody" does not exist' in says(username="nobody", password="hunter2")
+    assert "hunter2" not in says(username="hunter2", password="hunter2")
 
 
 def test_settings_are_shown_with_their_meaning_and_no_secret(cli: CommandLine) -> None:

@@ -75,3 +75,11 @@ def test_what_can_be_no_issuer_is_refused(cli: CommandLine, url: str) -> None:
     before = cli.events()
     assert "URL: " in cli.run("issuer", "accept", url, exits=2).stderr
     assert cli.events() == before
+
+
+def test_addresses_are_those_under_which_the_log_is_served(cli: CommandLine) -> None:
+    """Not those of this shell's settings, which may be the defaults."""
+    cli.run("issuer", "accept", "https://id.example.net")
+    assert cli.environment["GRANTLOG_ISSUER"] != "https://id.example.net"
+    urls = [each["login_url"] for each in cli.json("dashboard", "list")]
+    assert urls == [f"https://id.example.net/dashboards/{slug}/login" for slug in ("administration", "client")]

@@ -54,6 +54,22 @@ def test_the_tail_can_be_of_some_types_alone(cli: CommandLine) -> None:
     }
 
 
+def test_a_line_fits_the_terminal_with_clients_by_name_and_times_as_times(cli: CommandLine) -> None:
+    client = cli.json("client", "register", "--name", "Nightly import", "--grant-type", "client_credentials")
+    stored = json.dumps(cli.events()[-1])
+    names = {f"client:{client['client_id']}": "Nightly import"}
+    assert "client:Nightly import by system" in click.unstyle(line(stored, names.get))
+    assert "client:Nightly import by system" in cli.run("log", "tail", "--no-follow").stdout
+    for width in (20, 60, 100):
+        shown = line(stored, names.get, width)
+        assert len(click.unstyle(shown)) == width
+        assert click.unstyle(shown).endswith("…")
+    whole = click.unstyle(line(stored, names.get))
+    assert click.unstyle(line(stored, names.get, len(whole))) == whole
+    event = {"type": "grant.token_revoked", "data": {"access_token": "0" * 64, "expires_at": 1_000_000, "by": "client"}}
+    assert "expires_at=1970-01-01T00:00:01.000000Z" in click.unstyle(line(json.dumps(json.loads(stored) | event)))
+
+
 def test_a_position_that_the_log_has_not_reached_is_refused(cli: CommandLine) -> None:
     assert "POSITION: the log has no event 4000 yet" in cli.refused("log", "show", "4000")
 

@@ -76,6 +76,23 @@ def test_a_broken_proof_is_a_finding(line: bytes, position: int) -> None:
     assert (verdict.outcome, verdict.position) == ("tampered", position)
 
 
+@pytest.mark.parametrize(
+    "lines",
+    [
+        LEAVES[4:7],
+        [b"position,id,type", b"1,x,client.registered"],
+        [b'{"items":[],"next":null}'],
+        [b"a diary"],
+        export([100, 101, 102])[:3],
+        [b"\x00\xff" * 50],
+    ],
+)
+def test_what_nobody_signed_is_not_called_tampered(lines: list[bytes]) -> None:
+    verdict = verify_export(lines, [KEY])
+    assert (verdict.outcome, verdict.exit_code) == ("unverifiable", 2)
+    assert "carries no proof" in verdict.reason
+
+
 def test_too_many_hashes_are_refused() -> None:
     lines = export([2])
     lines[0] = lines[0].replace(b'"]', b'","' + lines[0].split(b'"')[-2] + b'"]')
