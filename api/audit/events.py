@@ -10,7 +10,7 @@ from sqlalchemy import Connection
 
 from api.access import needing
 from api.audit.asking import READ, Auditor, auditor
-from api.audit.filters import Filters, filters
+from api.audit.filters import Filters, WithNames, filters
 from api.audit.rendering import Rendering, ShownEvent, unsealed
 from api.pagination import DEFAULT, After, Limit, Page, decode_cursor, encode_cursor
 from api.problems import Missing, Unavailable
@@ -35,6 +35,7 @@ EXAMPLE = {
     "data": {"reason": "person"},
     "sealed": ["ip", "user_agent"],
     "erased": [],
+    "meaning": "The grant ended with all its tokens: the person withdrew it.",
 }
 
 
@@ -54,26 +55,38 @@ async def up_to_date(asking: Auditor, given: Filters) -> int:
     return ledger.changes.position
 
 
-async def find(asking: Auditor, criteria: Criteria, limit: int, start: int | None) -> Stretch:
+async def wanted(asking: Auditor, given: Filters, head: int) -> tuple[Criteria, dict[str, str | None]]:
+    """What is looked for in the log up to `head`, and how the record tells it: people by their ids, not their names."""
+    ledger, whose = asking.here.ledger, None
+    asked = dict(given.asked)
+    if given.login:
+        whose = await ledger.look(given.people, ledger.privacy)
+        asked |= {"named_by": " ".join(given.login), "account_id": " ".join(whose) or asked["account_id"]}
+    return await ledger.read(given.criteria, ledger.privacy, head, whose), asked
+
+
+async def find(asking: Auditor, criteria: Criteria, limit: int, start: int | None, *, names: bool = False) -> Stretch:
     """Up to `limit` events from `start` on. A long search is done in turns, so that nobody else waits for all of it."""
     events: list[ShownEvent] = []
     resume: int | None = start
     while True:
-        stretch = await asking.here.ledger.read(_find, asking, criteria, limit - len(events), resume)
+        stretch = await asking.here.ledger.read(_find, asking, criteria, limit - len(events), resume, names)
         events += stretch.events
         resume = stretch.resume
         if resume is None or len(events) >= limit:
             return Stretch(events, resume)
 
 
-def _find(connection: Connection, asking: Auditor, criteria: Criteria, limit: int, start: int | None) -> Stretch:
+def _find(
+    connection: Connection, asking: Auditor, criteria: Criteria, limit: int, start: int | None, names: bool
+) -> Stretch:
     found = searching.search(connection, criteria, limit, start)
-    return Stretch(show(connection, asking, found.positions), found.resume)
+    return Stretch(show(connection, asking, found.positions, names=names), found.resume)
 
 
-def show(connection: Connection, asking: Auditor, positions: Sequence[int]) -> list[ShownEvent]:
+def show(connection: Connection, asking: Auditor, positions: Sequence[int], *, names: bool = False) -> list[ShownEvent]:
     """The events at these positions as this auditor may see them."""
-    rendering = Rendering(asking.here.ledger.privacy, connection, personal=asking.personal)
+    rendering = Rendering(asking.here.ledger.privacy, connection, personal=asking.personal, names=names)
     return [rendering.event(state) for state in searching.stored_forms(connection, positions)]
 
 
@@ -94,13 +107,13 @@ async def events(
     if after is not None:
         start, bound = decode_cursor(CURSOR, after, int, int)
         head = min(head, bound)
-    criteria = await asking.here.ledger.read(given.criteria, asking.here.ledger.privacy, head)
-    found = await find(asking, criteria, limit + 1, start)
+    criteria, asked = await wanted(asking, given, head)
+    found = await find(asking, criteria, limit + 1, start, names=given.with_names)
     shown = found.events[:limit]
     more = len(found.events) > limit
     await asking.record(
         "events",
-        given.asked | {"limit": str(limit), "after": after},
+        asked | {"limit": str(limit), "after": after},
         len(shown),
         unsealed=any(unsealed(event) for event in shown),
         address=given.address,
@@ -112,11 +125,12 @@ async def events(
 async def event(
     request: Request[Any, Any, Any],
     position: Annotated[int, PathParameter(ge=1, le=2**53 - 1, description="Its place in the log.")],
+    named: WithNames = "0",
 ) -> ShownEvent:
     """The event at a position; 404 beyond the head."""
     asking = auditor(request)
     await asking.here.ledger.settled()
-    shown = await asking.here.ledger.read(show, asking, [position])
+    shown = await asking.here.ledger.read(show, asking, [position], names=named == "1")
     await asking.record(
         "event", {"position": str(position)}, len(shown), unsealed=any(unsealed(each) for each in shown)
     )

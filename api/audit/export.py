@@ -11,7 +11,7 @@ from api.access import needing
 from api.arrival import arrival
 from api.audit import readings
 from api.audit.asking import READ, Auditor, auditor
-from api.audit.events import find, up_to_date
+from api.audit.events import find, up_to_date, wanted
 from api.audit.filters import Filters, filters
 from api.audit.formats import MEDIA_TYPES, Format, Writer, writer
 from api.audit.long_answers import LongAnswer, nothing
@@ -63,11 +63,11 @@ async def export(
     asking = auditor(request)
     checkpoint = await pinned(asking, format, given.order) if proof == "1" else None
     head = await up_to_date(asking, given)
-    criteria = await asking.here.ledger.read(given.criteria, asking.here.ledger.privacy, head)
+    criteria, asked = await wanted(asking, given, head)
     if checkpoint is None:
         writing = writer(format, asking.here.settings.issuer, running_version())
         media_type, extension = writing.media_type, writing.extension
-        parts = _written(asking, criteria, writing)
+        parts = _written(asking, criteria, writing, given.with_names)
     else:
         media_type, extension = MEDIA_TYPE, EXTENSION
         parts = proven(asking, criteria, checkpoint, AT_ONCE)
@@ -80,7 +80,7 @@ async def export(
     reading_id, _ = await readings.open_reading(
         asking,
         audit.open_export,
-        parameters=asking.words(given.asked | {"format": format} | ({} if checkpoint is None else {"proof": proof})),
+        parameters=asking.words(asked | {"format": format} | ({} if checkpoint is None else {"proof": proof})),
         address=given.address,
         unsealed=asking.personal and checkpoint is None,
     )
@@ -99,11 +99,11 @@ async def _told(asking: Auditor, parts: AsyncIterator[Part], reading_id: str) ->
         readings.close_export(asking, reading_id, count, complete=complete)
 
 
-async def _written(asking: Auditor, criteria: Criteria, writing: Writer) -> AsyncIterator[Part]:
+async def _written(asking: Auditor, criteria: Criteria, writing: Writer, names: bool) -> AsyncIterator[Part]:
     yield Part(writing.head, 0)
     start: int | None = None
     while True:
-        found = await find(asking, criteria, AT_ONCE, start)
+        found = await find(asking, criteria, AT_ONCE, start, names=names)
         yield Part(b"".join(writing.write(event) for event in found.events), len(found.events))
         start = found.resume
         if start is None:

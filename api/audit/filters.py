@@ -1,6 +1,7 @@
 """Which events are asked for: the filters of the search and of the export, alike."""
 
 import re
+from collections.abc import Mapping
 from typing import Annotated, Any, Literal, NamedTuple
 
 from litestar import Request
@@ -15,8 +16,11 @@ from api.audit.asking import PERSONAL
 from api.audit.rendering import BY_TAG
 from api.problems import InsufficientScope, Invalid
 from domain.event import Moment
+from domain.rules import registration
 from eventstore import searching
 from eventstore.mapper import UPCASTS
+from eventstore.present import people
+from eventstore.present.folds import Folds
 from eventstore.privacy import Privacy
 from eventstore.searching import Criteria, Name
 from eventstore.unsealing import address_key
@@ -60,6 +64,13 @@ Until = Annotated[
     str | None, QueryParameter(name="until", max_length=64, description="RFC 3339; events before this time.")
 ]
 From = Annotated[int | None, QueryParameter(name="from", description="Events at this position, 1 or more, or later.")]
+WithNames = Annotated[
+    Literal["0", "1"],
+    QueryParameter(
+        name="names",
+        description="`1`: each event has `names`, what its clients and (with `audit:personal`) people are called now.",
+    ),
+]
 Ordered = Annotated[Order, QueryParameter(name="order", description="Oldest or newest first.")]
 
 
@@ -69,6 +80,22 @@ def _id(name: str, of_what: str) -> Any:
 
 ClientId = Annotated[str | None, _id("client_id", "client, or that it caused")]
 AccountId = Annotated[str | None, _id("account_id", "person, or that they caused")]
+Username = Annotated[
+    str | None,
+    QueryParameter(
+        name="username",
+        max_length=256,
+        description="The same by the person's exact username, as it is now, in any realm. Needs `audit:personal`.",
+    ),
+]
+Email = Annotated[
+    str | None,
+    QueryParameter(
+        name="email",
+        max_length=256,
+        description="The same by the person's exact e-mail address, as it is now. Needs `audit:personal`.",
+    ),
+]
 GrantId = Annotated[str | None, _id("grant_id", "grant, or that were caused with it")]
 SecretId = Annotated[str | None, _id("secret_id", "client secret version, or that were caused with it")]
 
@@ -84,16 +111,34 @@ class Filters(NamedTuple):
     first: int
     order: Order
     asked: dict[str, str | None]
+    login: Mapping[people.Login, str]
+    with_names: bool
 
     @property
     def needs_index(self) -> bool:
-        return bool(self.types or self.names or self.address is not None)
+        return bool(self.types or self.names or self.login or self.address is not None)
 
-    def criteria(self, connection: Connection, privacy: Privacy, head: int) -> Criteria:
-        """The same for the log up to `head`."""
+    def people(self, folds: Folds, privacy: Privacy) -> tuple[str, ...]:
+        """The ids of those who have these login names now, one in each realm at most; none where nobody has."""
+        found = []
+        for realm in registration.REALMS:
+            matches = {
+                None if person is None else person.account_id
+                for field, text in self.login.items()
+                for person in (people.by_login(folds, privacy, field, realm, text),)
+            }
+            found += [each for each in matches if each is not None and len(matches) == 1]
+        return tuple(found)
+
+    def criteria(
+        self, connection: Connection, privacy: Privacy, head: int, whose: tuple[str, ...] | None = None
+    ) -> Criteria:
+        """The same for the log up to `head`. `whose` are the people with its login names, if it has any."""
         named: list[tuple[Name, ...]] = [((kind, value.encode()),) for kind, value in self.names]
         if self.types:
             named.append(tuple((Kind.TYPE, tag.encode()) for tag in self.types))
+        if whose is not None:
+            named.append(tuple((Kind.ACCOUNT, each.encode()) for each in whose))
         if self.address is not None:
             named.append(((Kind.ADDRESS, address_key(privacy, self.address)),))
         low, high = self.first, head
@@ -111,12 +156,15 @@ def filters(
     account_id: AccountId = None,
     grant_id: GrantId = None,
     secret_id: SecretId = None,
+    username: Username = None,
+    email: Email = None,
     ip: Address = None,
     request_id: RequestId = None,
     since: Since = None,
     until: Until = None,
     first: From = None,
     order: Ordered = "asc",
+    named: WithNames = "0",
 ) -> Filters:
     """Reads the filters of a request. Raises Invalid or InsufficientScope with the parameter at fault."""
     given = {
@@ -127,6 +175,10 @@ def filters(
         "request_id": request_id,
     }
     address = None if ip is None else _address(request, ip)
+    logins: dict[people.Login, str | None] = {"username": username, "email": email}
+    login: dict[people.Login, str] = {field: text for field, text in logins.items() if text is not None}
+    for field in login:
+        _needs_personal(request, field)
     asked: dict[str, str | None] = {
         "type": None if types is None else ",".join(types),
         **given,
@@ -134,6 +186,7 @@ def filters(
         "until": until,
         "from": None if first is None else str(first),
         "order": order,
+        "names": None if named == "0" else named,
     }
     return Filters(
         _types(types),
@@ -144,6 +197,8 @@ def filters(
         1 if first is None else position("from", first),
         order,
         asked,
+        login,
+        named == "1",
     )
 
 
@@ -173,10 +228,14 @@ def position(field: str, value: int) -> int:
     return value
 
 
+def _needs_personal(request: Request[Any, Any, Any], field: str) -> None:
+    if PERSONAL not in caller(request).scope:
+        raise InsufficientScope(PERSONAL, field=field)
+
+
 def _address(request: Request[Any, Any, Any], ip: str) -> str:
     """The address that is searched for. Whoever may not see addresses could find one by guessing it: 403 for them."""
-    if PERSONAL not in caller(request).scope:
-        raise InsufficientScope(PERSONAL, field="ip")
+    _needs_personal(request, "ip")
     address = normalise(ip)
     if address is None:
         raise Invalid.field("ip", "must be an IP address")

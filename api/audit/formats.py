@@ -30,6 +30,7 @@ COLUMNS = (
     "data",
     "sealed",
     "erased",
+    "meaning",
 )
 
 
@@ -85,6 +86,7 @@ class Csv:
                 _encode(event.data).decode(),
                 " ".join(event.sealed),
                 " ".join(event.erased),
+                event.meaning,
             )
         )
 

@@ -4,8 +4,11 @@ from collections.abc import Mapping
 from typing import Any, Literal
 
 import msgspec
+from msgspec import UNSET, UnsetType
 from sqlalchemy import Connection
 
+from api.audit.names import Names
+from api.audit.plain_words import meaning
 from domain.event import Event
 from domain.events import EVENTS
 from domain.sealed import Sealed
@@ -29,7 +32,11 @@ class ShownActor(msgspec.Struct, frozen=True):
 
 
 class ShownEvent(msgspec.Struct, frozen=True):
-    """An event. Personal values that are not shown are null, and their paths stand in `sealed` or `erased`."""
+    """An event. Personal values that are not shown are null, and their paths stand in `sealed` or `erased`.
+
+    `meaning` is a sentence. `names` are there when they were asked for: id → what it is called now, of clients and, for
+    readers with `audit:personal`, of people; null where nobody has a name any more.
+    """
 
     position: int
     id: str
@@ -44,6 +51,8 @@ class ShownEvent(msgspec.Struct, frozen=True):
     data: dict[str, Any]
     sealed: list[str]
     erased: list[str]
+    meaning: str
+    names: dict[str, str | None] | UnsetType = UNSET
 
 
 class _Leaf(msgspec.Struct):
@@ -68,10 +77,11 @@ _decode = msgspec.json.Decoder(_Leaf).decode
 class Rendering:
     """Shows stored events to one reader, within one read: the keys are in the database, and may be gone in the next."""
 
-    def __init__(self, privacy: Privacy, connection: Connection, *, personal: bool) -> None:
+    def __init__(self, privacy: Privacy, connection: Connection, *, personal: bool, names: bool = False) -> None:
         self._privacy = privacy
         self._connection = connection
         self._personal = personal
+        self._names = Names(privacy, connection, personal=personal) if names else None
         self._erased: dict[str, bool] = {}
 
     def event(self, state: str) -> ShownEvent:
@@ -106,6 +116,8 @@ class Rendering:
             data,
             sealed,
             erased,
+            meaning(leaf.type, data),
+            UNSET if self._names is None else self._names.of(leaf.stream, leaf.actor.kind, leaf.actor.id, data),
         )
 
     def state(self, state: Any) -> tuple[dict[str, Any], list[str], list[str]]:
@@ -191,4 +203,6 @@ def unsealed(event: ShownEvent) -> bool:
     """Whether a personal value stands in it in clear."""
     kind = BY_TAG.get(event.type)
     shown = kind is not None and any(event.data.get(field) is not None for field in kind.personal)
-    return shown or event.ip is not None or event.user_agent is not None
+    named = event.names or {}
+    people = any(name is not None for stream, name in named.items() if stream.startswith("account:"))
+    return shown or people or event.ip is not None or event.user_agent is not None

@@ -18,7 +18,7 @@ from api.arrival import arrival
 from api.audit import readings
 from api.audit.asking import READ, Auditor, auditor
 from api.audit.events import show
-from api.audit.filters import From, position
+from api.audit.filters import From, WithNames, position
 from api.audit.long_answers import LongAnswer, nothing
 from api.audit.rendering import ShownEvent
 from api.problems import Invalid, Unavailable
@@ -47,6 +47,7 @@ class Reader(NamedTuple):
     asking: Auditor
     digest: bytes
     reading_id: str
+    names: bool = False
 
 
 @get(
@@ -56,7 +57,7 @@ class Reader(NamedTuple):
     summary="Follow the log",
     media_type="text/event-stream",
 )
-async def stream(request: Request[Any, Any, Any], first: From = None) -> LongAnswer:
+async def stream(request: Request[Any, Any, Any], first: From = None, named: WithNames = "0") -> LongAnswer:
     """Every event from a position on, none left out, also the one that tells of this reading. Without a position, those
     that come after that one; `Last-Event-ID` goes before `from`.
     """
@@ -72,7 +73,7 @@ async def stream(request: Request[Any, Any, Any], first: From = None) -> LongAns
     if arrival(request.scope).head:
         return _answer(nothing())
     reading_id, own = await readings.open_reading(asking, audit.open_stream, first=begin + 1, unsealed=asking.personal)
-    reader = Reader(asking, caller(request).known.digest, reading_id)
+    reader = Reader(asking, caller(request).known.digest, reading_id, named == "1")
     return _answer(_messages(reader, own if last is None else begin))
 
 
@@ -139,7 +140,7 @@ async def _may_go_on(reader: Reader) -> bool:
 
 
 def _pull(connection: Connection, reader: Reader, last: int, upto: int) -> list[ShownEvent]:
-    return show(connection, reader.asking, range(last + 1, upto + 1))
+    return show(connection, reader.asking, range(last + 1, upto + 1), names=reader.names)
 
 
 def message(event: ShownEvent) -> bytes:

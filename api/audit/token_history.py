@@ -12,12 +12,13 @@ from sqlalchemy import Connection
 from api.access import needing
 from api.audit.asking import READ, Auditor, auditor
 from api.audit.events import EXAMPLE as EVENT_EXAMPLE
-from api.audit.plain_words import meaning
+from api.audit.filters import WithNames
 from api.audit.presented import RawSecret, Sha256, presented
 from api.audit.rendering import Rendering, ShownEvent, unsealed
 from api.problems import Invalid, Missing
-from domain import client, client_secret, usage
+from domain import client, client_secret, consent, session, usage
 from domain.event import Moment, Recorded
+from domain.grant_code import CodeIssued
 from domain.rules.validity import Reason
 from eventstore import issued, past, searching
 from eventstore.issued import Issued, Kind
@@ -25,7 +26,7 @@ from projections import clients
 from security.clock import format_rfc3339
 
 USES_AT_MOST = 200
-"""Grouped uses of a client secret that its history ends with, the newest ones."""
+"""Grouped uses that a history ends with, the newest ones."""
 
 
 class TokenHistoryQuestion(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
@@ -53,14 +54,12 @@ class SecretVersion(msgspec.Struct, frozen=True):
     version: int
 
 
-class ExplainedEvent(ShownEvent, frozen=True):
-    """An event, and what it means."""
-
-    meaning: str
-
-
 class TokenHistory(msgspec.Struct, frozen=True):
-    """What it is and how it stands now. `secret` authenticated the request that got it; of a secret it is itself."""
+    """What it is and how it stands now. `secret` authenticated the request that got it; of a secret it is itself.
+
+    `events` begin with the ground that it stands on (its client registered, the secret made, the sign-in, the consent)
+    and end with its newest uses.
+    """
 
     kind: Kind
     sha256: str
@@ -73,7 +72,7 @@ class TokenHistory(msgspec.Struct, frozen=True):
     scope: str | None
     issued_at: str
     expires_at: str | None
-    events: list[ExplainedEvent]
+    events: list[ShownEvent]
 
 
 EXAMPLE = {
@@ -88,7 +87,7 @@ EXAMPLE = {
     "scope": "profile catalog:read",
     "issued_at": "2026-01-31T11:00:00.000000Z",
     "expires_at": "2026-01-31T11:10:00.000000Z",
-    "events": [EVENT_EXAMPLE | {"meaning": "The grant ended with all its tokens: the person withdrew it."}],
+    "events": [EVENT_EXAMPLE],
 }
 
 
@@ -99,8 +98,12 @@ EXAMPLE = {
     tags=["Audit"],
     summary="The history of a token, code or secret",
 )
-async def token_history(request: Request[Any, Any, Any], data: JSONBody[TokenHistoryQuestion]) -> TokenHistory:
-    """Every event of its grant, and those of others that decided about it; for tokens long gone too. Unknown: 404."""
+async def token_history(
+    request: Request[Any, Any, Any], data: JSONBody[TokenHistoryQuestion], names: WithNames = "0"
+) -> TokenHistory:
+    """From the ground that it stands on through every event of its grant, and those of others that decided about it, to
+    its last use; for tokens long gone too. Unknown: 404.
+    """
     asking = auditor(request)
     await asking.here.ledger.settled()
     if data.id is None:
@@ -112,7 +115,7 @@ async def token_history(request: Request[Any, Any, Any], data: JSONBody[TokenHis
             raise Invalid.field("id", "give one of token, sha256 and id")
         asked = {"id": data.id}
         digest = await asking.here.ledger.read(_by_id, data.id)
-    history = None if digest is None else await asking.here.ledger.read(_history, asking, digest)
+    history = None if digest is None else await asking.here.ledger.read(_history, asking, digest, names == "1")
     shown = () if history is None else history.events
     await asking.record("token_history", asked, len(shown), unsealed=any(unsealed(event) for event in shown))
     if history is None:
@@ -131,15 +134,15 @@ def _by_id(connection: Connection, text: str) -> bytes | None:
     return issued.digest_of_secret_version(connection, text)
 
 
-def _history(connection: Connection, asking: Auditor, digest: bytes) -> TokenHistory | None:
+def _history(connection: Connection, asking: Auditor, digest: bytes, names: bool) -> TokenHistory | None:
     found = issued.find(connection, digest)
     if found is None:
         return None
     head = searching.newest(connection)
     judgement = past.judge(connection, found, head, asking.now)
-    positions = sorted({*_told(connection, found), *judgement.decided_by})
-    rendering = Rendering(asking.here.ledger.privacy, connection, personal=asking.personal)
-    shown = [_explained(rendering.event(state)) for state in searching.stored_forms(connection, positions)]
+    positions = sorted({*_ground(connection, found), *_told(connection, found), *judgement.decided_by})
+    rendering = Rendering(asking.here.ledger.privacy, connection, personal=asking.personal, names=names)
+    shown = [rendering.event(state) for state in searching.stored_forms(connection, positions)]
     named = None if found.client_id is None else clients.by_id(connection, found.client_id)
     expires_at = _expires_at(connection, found, head)
     return TokenHistory(
@@ -158,15 +161,29 @@ def _history(connection: Connection, asking: Auditor, digest: bytes) -> TokenHis
     )
 
 
-def _explained(event: ShownEvent) -> ExplainedEvent:
-    fields = {name: getattr(event, name) for name in event.__struct_fields__}
-    return ExplainedEvent(**fields, meaning=meaning(event.type, event.data))
+def _ground(connection: Connection, found: Issued) -> Iterator[int]:
+    """On what it was issued: its client, the secret that was shown, the person's sign-in and what they allowed."""
+    if found.client_id is not None:
+        for each in past.history(connection, client.stream(found.client_id), found.by.position):
+            made = isinstance(each.event, client_secret.SecretIssued | client_secret.SecretRotated)
+            if isinstance(each.event, client.Registered) or (made and each.event.secret_id == found.secret_id):
+                yield each.position
+    if found.account_id is None or found.kind in ("client_secret", "session"):
+        return
+    code = next((each.event for each in past.history(connection, found.by.stream)), None)
+    if isinstance(code, CodeIssued):
+        if code.session_id is not None:
+            sign_in = past.history(connection, session.stream(code.session_id), found.by.position)
+            yield from (each.position for each in sign_in if isinstance(each.event, session.Started))
+        consented = past.history(connection, consent.stream(code.account_id, code.client_id), found.by.position)
+        yield from (each.position for each in consented if isinstance(each.event, consent.Given | consent.Extended))
 
 
 def _told(connection: Connection, found: Issued) -> Iterator[int]:
-    """The positions of everything that was told of it."""
+    """The positions of everything that was told of it, its newest uses included."""
     if found.kind != "client_secret":
         yield from (each.position for each in past.history(connection, found.by.stream))
+        yield from past.newest_of(connection, usage.stream(found.sha256), USES_AT_MOST)
         return
     yield from (each.position for each in _of_secret(connection, found))
     yield from past.newest_of(connection, usage.stream(found.secret_id or ""), USES_AT_MOST)

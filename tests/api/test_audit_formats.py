@@ -56,6 +56,7 @@ def shown(event: type[Event], actor: ShownActor, *, personal: bool) -> ShownEven
         data=data,
         sealed=[path for path in sealed if not personal or path not in ("ip", "user_agent")],
         erased=[],
+        meaning=meaning(event.type, data),
     )
 
 

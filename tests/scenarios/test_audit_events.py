@@ -32,6 +32,7 @@ MEMBERS = {
     "data",
     "sealed",
     "erased",
+    "meaning",
 }
 
 
