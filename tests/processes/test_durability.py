@@ -58,7 +58,7 @@ async def test_a_reported_secret_that_a_killed_server_left_is_ended_by_the_next_
     issued = await world.client.post("/oauth/token", data={"grant_type": "client_credentials"}, auth=client.auth)
     token = issued.json()["access_token"]
     ledger, report = world.services.ledger, Report("a-report", None, [sha256(token.encode()).digest()])
-    await ledger.maintain(keep, report, ledger.clock.now() - LEASE)
+    await ledger.maintain(keep, ledger.vault, report, ledger.clock.now() - LEASE)
     served = await start()
     async with httpx.AsyncClient(base_url=served.base, timeout=60) as caller:
         while (await caller.post("/oauth/introspect", data={"token": token}, auth=client.auth)).json()["active"]:
