@@ -56,7 +56,9 @@ def test_every_stream_of_a_made_log_can_be_folded_and_every_kind_of_event_occurs
     states: dict[str, Any] = {}
     seen: set[str] = set()
     engine = reading(grown.database_url, 1)
-    authenticate(engine, Vault(parse_keyring(grown.environment["GRANTLOG_MASTER_KEY"])))
+    key = grown.environment["GRANTLOG_MASTER_KEY"]
+    assert key is not None
+    authenticate(engine, Vault(parse_keyring(key)))
     try:
         with engine.connect() as connection:
             told = searching.recorded_forms(connection, range(1, COUNT + 1))

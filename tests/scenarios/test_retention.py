@@ -5,7 +5,7 @@ from pathlib import Path
 
 import httpx
 import pytest
-from sqlalchemy import func, select, update
+from sqlalchemy import Connection, Update, func, select, update
 from sqlalchemy.engine import make_url
 
 from api.audit.retaining import Retention
@@ -149,6 +149,11 @@ async def test_a_held_month_waits_until_the_hold_is_released(world: World) -> No
     assert await enforced(world) == [month]
 
 
+def changed(connection: Connection, statement: Update) -> int:
+    """How many rows the statement changed."""
+    return connection.execute(statement).rowcount
+
+
 async def test_months_since_what_an_open_incident_is_about_wait_until_it_is_closed(world: World) -> None:
     await administering(world)
     before = month_of(world.clock.now())
@@ -161,7 +166,7 @@ async def test_months_since_what_an_open_incident_is_about_wait_until_it_is_clos
     made = ok(await admin.post("/leaks/contain", json={"secret": job.secret}))["incident_id"]
     # Whoever says so in the rows neither closes an incident nor makes what it is about younger.
     for forged in (update(incidents.TABLE).values(state="closed"), update(secrets.TABLE).values(created_at=2**50)):
-        await world.services.ledger.maintain(lambda connection, said=forged: connection.execute(said).rowcount)
+        await world.services.ledger.maintain(changed, forged)
     assert await enforced(world) == [before]
     assert await enforced(world) == []
     ok(await admin.post(f"/leaks/incidents/{made}/close", json={}))

@@ -1,18 +1,21 @@
 """Whose turn it is, and who has to go: the same for the same callers, whatever thread is the fastest."""
 
 from collections import Counter
+from typing import TypeVar
 
 from hypothesis import given
 from hypothesis import strategies as st
 
 from security.fair_queue import Asker, FairQueue
 
+T = TypeVar("T")
+
 
 def queue(running: int = 2, share: int = 1, room: int = 64) -> FairQueue[str]:
     return FairQueue(running=running, share=share, room=room)
 
 
-def order(waiting: FairQueue[str]) -> list[str]:
+def order(waiting: FairQueue[T]) -> list[T]:
     """Who has a turn, one after the other, each done before the next."""
     found = []
     while (turn := waiting.take()) is not None:

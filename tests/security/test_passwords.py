@@ -196,7 +196,7 @@ class Held:
         self._steps = Semaphore(0)
         self._arrived = Semaphore(0)
         self._matches = self.hasher._matches
-        self.hasher._matches = self._observed
+        self.hasher._matches = self._observed  # type: ignore[method-assign]
 
     def _observed(self, encoded: str, octets: bytes) -> bool:
         self.begun.append(octets.decode())

@@ -134,7 +134,7 @@ def test_time_goes_on_from_the_newest_event_and_nothing_is_written_until_the_mac
     assert machine.clock.now() == machine.machine.now()
 
 
-def test_a_process_that_was_stopped_between_two_readings_saw_no_jump(machine):
+def test_a_process_that_was_stopped_between_two_readings_saw_no_jump(machine: Machine) -> None:
     class Stopped:
         """The process is stopped for 10 seconds after each reading of the machine's clock."""
 
