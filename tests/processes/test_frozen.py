@@ -55,11 +55,10 @@ class TestPostgreSQL:
             relay[0].swallows = True
             asked = [asyncio.ensure_future(token(caller, client)) for _ in range(5)]
             asked += [asyncio.ensure_future(introspected(caller, client, known)) for _ in range(5)]
-            ready = asyncio.ensure_future(caller.get("/health/ready"))
-            for answer in await all_answered(*asked, ready):
+            asked.append(asyncio.ensure_future(caller.get("/health/ready")))
+            for answer in await all_answered(*asked):
                 assert answer.status_code == 503
                 assert int(answer.headers["retry-after"]) > 0
-            assert ready.result().json()["checks"] == {"database": "does not answer"}
             relay[0].forget()
             while (await token(caller, client)).status_code != 200:
                 pass
