@@ -186,7 +186,7 @@ class EventIndexing:
 
     def prepare(self, connection: Connection, recorded: Sequence[Recorded], unsealing: Unsealing) -> _Indexed:
         """What each event names. `Ledger.settled` has been awaited, so no erased person's key is still in memory."""
-        owners = self._owners(connection, recorded)
+        owners = self.owners(connection, recorded)
         rows: list[Row] = []
         for each in recorded:
             names = event_names.rows(each, unsealing.address(connection, each), owners.get(each.stream))
@@ -203,7 +203,7 @@ class EventIndexing:
             for account_id in each.erased:
                 event_index.forget_addresses(connection, account_id)
 
-    def _owners(self, connection: Connection, recorded: Sequence[Recorded]) -> Mapping[str, Owners]:
+    def owners(self, connection: Connection, recorded: Sequence[Recorded]) -> Mapping[str, Owners]:
         """Whose the streams are whose later events do not say it. A first event never changes, so it is remembered."""
         wanted = {each.stream for each in recorded if each.version > 1 and event_names.is_owned(each.stream)}
         if len(self._kept) >= OWNERS_KEPT:

@@ -5,7 +5,7 @@ memory and none is lost or told twice. The token is judged again before each pul
 stream.
 """
 
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Sequence
 from typing import Any, NamedTuple
 
 import msgspec
@@ -18,12 +18,16 @@ from api.arrival import arrival
 from api.audit import readings
 from api.audit.asking import READ, Auditor, auditor
 from api.audit.events import show
-from api.audit.filters import From, WithNames, position
+from api.audit.filters import Email, From, Username, WithNames, filters, position
 from api.audit.long_answers import LongAnswer, nothing
 from api.audit.rendering import ShownEvent
 from api.problems import Invalid, Unavailable
 from domain import audit
+from eventstore import searching
+from eventstore.following import EventIndexing
 from eventstore.ledger import Ledger
+from projections import event_names
+from projections.event_names import Kind, Name
 from security.clock import SECOND
 
 AT_ONCE = 100
@@ -48,6 +52,7 @@ class Reader(NamedTuple):
     digest: bytes
     reading_id: str
     names: bool = False
+    whose: frozenset[Name] | None = None
 
 
 @get(
@@ -57,11 +62,18 @@ class Reader(NamedTuple):
     summary="Follow the log",
     media_type="text/event-stream",
 )
-async def stream(request: Request[Any, Any, Any], first: From = None, named: WithNames = "0") -> LongAnswer:
+async def stream(
+    request: Request[Any, Any, Any],
+    first: From = None,
+    named: WithNames = "0",
+    username: Username = None,
+    email: Email = None,
+) -> LongAnswer:
     """Every event from a position on, none left out, also the one that tells of this reading. Without a position, those
-    that come after that one; `Last-Event-ID` goes before `from`.
+    that come after that one; `Last-Event-ID` goes before `from`. Of a person who is named, the events that name them.
     """
     asking = auditor(request)
+    whose = await _people(request, asking, username, email)
     if len(readings.FOLLOWING) >= STREAMS_AT_MOST:
         raise Unavailable("Too many streams are open.", retry_after=30)
     last = _last_seen(request)
@@ -73,7 +85,7 @@ async def stream(request: Request[Any, Any, Any], first: From = None, named: Wit
     if arrival(request.scope).head:
         return _answer(nothing())
     reading_id, own = await readings.open_reading(asking, audit.open_stream, first=begin + 1, unsealed=asking.personal)
-    reader = Reader(asking, caller(request).known.digest, reading_id, named == "1")
+    reader = Reader(asking, caller(request).known.digest, reading_id, named == "1", whose)
     return _answer(_messages(reader, own if last is None else begin))
 
 
@@ -139,8 +151,28 @@ async def _may_go_on(reader: Reader) -> bool:
     return known is not None and known.reason(ledger.clock.now()) == "active" and READ in known.terms.scope
 
 
+async def _people(
+    request: Request[Any, Any, Any], asking: Auditor, username: str | None, email: str | None
+) -> frozenset[Name] | None:
+    """What an event has to name, one of them; None where nobody was named."""
+    given = filters(request, username=username, email=email)
+    if not given.login:
+        return None
+    found = await asking.here.ledger.look(given.people, asking.here.ledger.privacy)
+    return frozenset((int(Kind.ACCOUNT), account_id.encode()) for account_id in found)
+
+
 def _pull(connection: Connection, reader: Reader, last: int, upto: int) -> list[ShownEvent]:
-    return show(connection, reader.asking, range(last + 1, upto + 1), names=reader.names)
+    positions: Sequence[int] = range(last + 1, upto + 1)
+    if reader.whose is not None:
+        recorded = searching.recorded_forms(connection, positions)
+        owners = EventIndexing().owners(connection, recorded)
+        positions = [
+            each.position
+            for each in recorded
+            if any(row[:2] in reader.whose for row in event_names.rows(each, None, owners.get(each.stream)))
+        ]
+    return show(connection, reader.asking, positions, names=reader.names)
 
 
 def message(event: ShownEvent) -> bytes:

@@ -28,6 +28,9 @@ from eventstore.reported import Report
 from security.extraction import LONGEST, MOST, extract_all
 from security.ids import new_id
 
+CHARACTERS = 16_384
+"""Of a text, that count as much as a secret does."""
+
 WAITING = 64
 """Requests whose secrets are being ended at a time; whoever comes later is told to come again."""
 
@@ -76,8 +79,8 @@ class Accepted(msgspec.Struct, frozen=True):
 )
 async def revoke_credentials(request: Request[Any, Any, Any], data: JSONBody[Credentials]) -> Response[Accepted]:
     """No authentication: who holds a secret may end it. Every secret in the texts ends, with one incident for each
-    client. An access token ends alone, a code or refresh token with its
-    grant, a client secret with every token that it authenticated, a browser session with its sign-in.
+    client. An access token ends alone, a code or refresh token with its grant, a client secret with every token that
+    it authenticated, a browser session with its sign-in.
     """
     here = services(request)
     admit(here, request.scope, "credentials")
@@ -85,8 +88,8 @@ async def revoke_credentials(request: Request[Any, Any, Any], data: JSONBody[Cre
         raise Unprocessable(f"At most {MOST} credentials at a time.")
     came = origin(request.scope)
     found = await asyncio.to_thread(extract_all, data.credentials, here.format)
-    # The first was counted before anything was looked at.
-    charge(here, request.scope, "credentials", len(found.secrets) - 1)
+    # The first was counted before anything was looked at. To look through a long text is work as well.
+    charge(here, request.scope, "credentials", max(len(found.secrets), found.characters // CHARACTERS) - 1)
     if len(found.secrets) > MOST:
         raise Unprocessable(f"At most {MOST:,} secrets at a time.")
     if len(_ENDING) >= WAITING:

@@ -106,3 +106,15 @@ async def test_a_tokens_history_goes_from_its_ground_to_its_last_use(world: Worl
     assert all(each["meaning"] for each in told["events"])
     registered = next(each for each in told["events"] if each["type"] == "client.registered")
     assert registered["names"] == {f"client:{scene.shop.client_id}": "Shop"}
+
+
+async def test_the_stream_can_be_of_a_person_alone(world: World, past: Past) -> None:
+    person = past.scene.person
+    asking = await administering(world)
+    by_id = await found(asking, account_id=person.account_id)
+    raw = asking.headers["authorization"].removeprefix("Bearer ")
+    async with EventSource(world, f"/audit/stream?from=1&email={person.email}", raw) as stream:
+        told = await stream.messages(len(by_id))
+    assert [each.id for each in told] == [each["position"] for each in by_id]
+    plain = await administering(world, "audit:read")
+    problem(await plain.get("/audit/stream", params={"username": "nobody"}), 403, field="username")
