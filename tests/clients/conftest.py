@@ -5,12 +5,12 @@ from dataclasses import dataclass
 import httpx
 import pytest
 
-from tests.processes.conftest import Served, Start, master_key, start, world
+from tests.processes.conftest import Served, Start, issuer, master_key, start, world
 from tests.scenarios.asking import APPROVE, CONSENT, SIGN_IN
 from tests.scenarios.browser import Browser
 from tests.scenarios.world import Client, Person, World
 
-__all__ = ["master_key", "start", "world"]
+__all__ = ["issuer", "master_key", "start", "world"]
 
 CALLBACK = "http://127.0.0.1:9400/callback"
 SCOPE = ("profile", "catalog:read")

@@ -46,7 +46,13 @@ def master_key() -> str:
 
 
 @pytest.fixture
-async def world(database_url: str, tmp_path: Path, master_key: str) -> AsyncIterator[World]:
+def issuer() -> str:
+    """That of the log, which is the address of the server that is started first."""
+    return f"http://127.0.0.1:{started.free_port()}"
+
+
+@pytest.fixture
+async def world(database_url: str, tmp_path: Path, master_key: str, issuer: str) -> AsyncIterator[World]:
     """A server inside this process over the same database and key, to prepare things and to look at the outcome."""
     from security.clock import SystemClock
 
@@ -55,21 +61,25 @@ async def world(database_url: str, tmp_path: Path, master_key: str) -> AsyncIter
         tmp_path / "inside",
         parse_keyring(master_key),
         SystemClock(),  # type: ignore[arg-type]
+        issuer=issuer,
     ) as opened:
         yield opened
 
 
 @pytest.fixture
-async def start(database_url: str, tmp_path: Path, master_key: str) -> AsyncIterator[Start]:
-    """Starts servers of that database, each on a port of its own; whatever still runs at the end is killed."""
+async def start(database_url: str, tmp_path: Path, master_key: str, issuer: str) -> AsyncIterator[Start]:
+    """Starts servers of that database, each on a port of its own and all under the log's issuer.
+
+    Whatever still runs at the end is killed.
+    """
     running: list[Served] = []
 
     async def begin(*, workers: int = 1) -> Served:
-        port = started.free_port()
+        port = started.free_port() if running else int(issuer.rpartition(":")[2])
         environment = {name: value for name, value in os.environ.items() if not name.startswith("GRANTLOG_")} | {
             "GRANTLOG_PORT": str(port),
             # The log's own: that of the server inside this process.
-            "GRANTLOG_ISSUER": "http://127.0.0.1:8400",
+            "GRANTLOG_ISSUER": issuer,
             "GRANTLOG_HEALTH_PORT": "0",
             "GRANTLOG_WORKERS": str(workers),
             "GRANTLOG_DATABASE_URL": database_url,
