@@ -30,6 +30,7 @@ class HeadQuestion:
     def __init__(self, url: URL) -> None:
         self._url = url
         self._connection: AsyncConnection | None = None
+        self._given_up = 0
         self.connections = 0
         """How many it has had: with each further one the answers may come from another server."""
 
@@ -52,6 +53,7 @@ class HeadQuestion:
             raise
 
     async def _connect(self) -> AsyncConnection:
+        given_up = self._given_up
         async with asyncio.timeout(patience.ANSWERS_WITHIN):
             connection = await AsyncConnection.connect(**connecting.arguments(self._url), autocommit=True)
             connection.pgconn.send_prepare(_NAME, _SQL.encode())
@@ -63,6 +65,10 @@ class HeadQuestion:
         if prepared.status != ExecStatus.COMMAND_OK:
             connection.pgconn.finish()
             raise DatabaseAway("the position cannot be asked for")
+        if given_up != self._given_up:
+            # It came too late. Whoever asked since has a connection of their own.
+            connection.pgconn.finish()
+            raise DatabaseAway("nobody waits any more")
         self._connection = connection
         self.connections += 1
         return connection
@@ -74,6 +80,7 @@ class HeadQuestion:
 
     def give_up(self) -> None:
         """Nobody waits for the answer any more: the connection is broken off and never used again."""
+        self._given_up += 1
         connection, self._connection = self._connection, None
         if connection is not None:
             # Whoever asked over it reads its end, and closes it.

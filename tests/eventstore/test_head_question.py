@@ -63,3 +63,20 @@ def test_a_question_that_was_given_up_ends_and_the_next_one_is_asked_elsewhere(p
 
     with relayed(postgresql_url) as (relay, url):
         on_uvloop(ask(url))
+
+
+def test_a_connection_that_came_too_late_is_closed(postgresql_url: str) -> None:
+    """Whoever asked meanwhile has another one."""
+
+    async def ask(url: str) -> None:
+        question = HeadQuestion(make_url(url))
+        late = asyncio.ensure_future(question.ask())
+        await asyncio.sleep(0)
+        question.give_up()
+        assert await question.ask() == 0
+        with pytest.raises(DatabaseAway):
+            await late
+        assert question.connections == 1
+        question.close()
+
+    on_uvloop(ask(postgresql_url))
