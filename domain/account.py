@@ -230,11 +230,19 @@ def disable(state: State, *, now: Moment, leaves_no_administrator: bool) -> Outc
     return people.last_administrator() if leaves_no_administrator else accept(Disabled())
 
 
-def enable(state: State, *, now: Moment) -> Outcome:
-    """Lets the person sign in again. A repeat changes nothing."""
+def enable(
+    state: State, *, now: Moment, role_scopes: Mapping[str, tuple[str, ...]], caller_scope: frozenset[str]
+) -> Outcome:
+    """Lets the person sign in again. A repeat changes nothing.
+
+    It gives them back what their roles allow, as `role_scopes` tells: `caller_scope` must hold the administrative ones.
+    """
     if not alive(state):
         return refuse(NotFound.UNKNOWN)
-    return accept() if state.enabled else accept(Enabled())
+    if state.enabled:
+        return accept()
+    refused = people.acting_as(state.roles, role_scopes=role_scopes, caller_scope=caller_scope, field="roles")
+    return refused or accept(Enabled())
 
 
 def erase(state: State, *, now: Moment, leaves_no_administrator: bool) -> Outcome:

@@ -17,7 +17,7 @@ from domain.decision import Outcome, accept, refuse
 from domain.event import Event, Moment, Recorded
 from domain.refusal import InvalidClient, NotFound
 from domain.rotation import Policy, RotationAnnounced, RotationScheduled, RotationUnscheduled
-from domain.rules import grouping
+from domain.rules import administrative_scope, grouping
 from domain.sealed import Sealed, sealed
 
 Type = Literal["confidential", "public", "dashboard"]
@@ -200,11 +200,17 @@ def disable(state: State, *, now: Moment) -> Outcome:
     return accept(Disabled()) if state.enabled else accept()
 
 
-def enable(state: State, *, now: Moment) -> Outcome:
-    """Lets new tokens be issued. A repeat changes nothing."""
+def enable(state: State, *, now: Moment, caller_scope: frozenset[str]) -> Outcome:
+    """Lets new tokens be issued. A repeat changes nothing.
+
+    Whoever was to do without the client's scopes has them again: `caller_scope` must hold the administrative ones.
+    """
     if not alive(state):
         return refuse(NotFound.UNKNOWN)
-    return accept() if state.enabled else accept(Enabled())
+    if state.enabled:
+        return accept()
+    refused = administrative_scope.handing_out(state.scope, caller_scope=caller_scope, field="scope")
+    return refused or accept(Enabled())
 
 
 def delete(state: State, *, now: Moment) -> Outcome:

@@ -10,7 +10,7 @@ from msgspec import UNSET, Meta, UnsetType
 from sqlalchemy import Connection
 
 from api import in_path
-from api.access import needing
+from api.access import caller, held, needing
 from api.admin import client_answers
 from api.admin.client_answers import EXAMPLE, ClientBody, RegisteredClient, SecretName, circumstances, gone
 from api.admin.members import (
@@ -244,8 +244,14 @@ async def disable_client(request: Request[Any, Any, Any], client_id: in_path.Cli
     summary="Enable a client",
 )
 async def enable_client(request: Request[Any, Any, Any], client_id: in_path.ClientId) -> Response[ClientBody]:
-    """Lets new tokens be issued; what was ended stays so. A repeat changes nothing."""
-    command = Command(client.stream(client_id), client.enable)
+    """Lets new tokens be issued; what was ended stays so. A repeat changes nothing. Whoever could not give the client's
+    administrative scopes cannot enable it.
+    """
+
+    def under_lock(view: View) -> Mapping[str, Any] | Refusal:
+        return gone(view, client_id) or {"caller_scope": held(services(request), view, caller(request)) or frozenset()}
+
+    command = Command(client.stream(client_id), client.enable, under_lock=under_lock)
     return await carry_out(request, command, reply=lambda view, _: _now(request, view, client_id))
 
 

@@ -252,8 +252,17 @@ async def disable_person(request: Request[Any, Any, Any], account_id: in_path.Ac
     summary="Enable a person",
 )
 async def enable_person(request: Request[Any, Any, Any], account_id: in_path.AccountId) -> Response[PersonBody]:
-    """Lets them sign in again; what was ended stays so. A repeat changes nothing."""
-    command = Command(account.stream(account_id), account.enable, under_lock=lambda view: gone(view, account_id) or {})
+    """Lets them sign in again; what was ended stays so. A repeat changes nothing. Whoever could not give the
+    administrative scopes that their roles allow cannot enable them.
+    """
+
+    def under_lock(view: View) -> Mapping[str, Any] | Refusal:
+        if refused := gone(view, account_id):
+            return refused
+        state: account.State = view.state(account.stream(account_id))
+        return role_facts(request, view, state.realm, state.roles)
+
+    command = Command(account.stream(account_id), account.enable, under_lock=under_lock)
     return await carry_out(request, command, reply=lambda view, _: _now(request, view, account_id))
 
 

@@ -141,15 +141,17 @@ def disable(client_id: str, as_json: bool) -> None:
 @as_json
 def enable(client_id: str, as_json: bool) -> None:
     """Let a client have new tokens; what was ended stays so."""
-    print_one(_switched(client_id, "enable"), as_json)
+    from domain.rules.administrative_scope import ADMINISTRATIVE_SCOPES
+
+    print_one(_switched(client_id, "enable", caller_scope=ADMINISTRATIVE_SCOPES), as_json)
 
 
-def _switched(client_id: str, verb: str) -> Mapping[str, Any]:
+def _switched(client_id: str, verb: str, **facts: Any) -> Mapping[str, Any]:
     async def work(here: Here) -> Mapping[str, Any]:
         from domain import client as clients
         from eventstore.commands import Command
 
-        await here.execute(Command(clients.stream(client_id), getattr(clients, verb)))
+        await here.execute(Command(clients.stream(client_id), getattr(clients, verb), facts))
         return await members(here, await find(here, client_id))
 
     return run(work)

@@ -47,6 +47,9 @@ REGISTERED = Registered(
 )
 
 
+ENABLING: dict[str, Any] = {"role_scopes": ROLE_SCOPES, "caller_scope": frozenset()}
+
+
 def after(*events, **changes):
     return given(account, STREAM, msgspec.structs.replace(REGISTERED, **changes), *events)
 
@@ -245,9 +248,18 @@ def test_the_last_administrator_stays_one() -> None:
 
 def test_disabling_cuts_off_and_enabling_revives_nothing() -> None:
     assert account.disable(after(), now=NOW, leaves_no_administrator=False).events == (Disabled(),)
-    assert account.enable(after(Disabled()), now=NOW).events == (Enabled(),)
+    assert account.enable(after(Disabled()), now=NOW, **ENABLING).events == (Enabled(),)
     state = after(Disabled(), Enabled())
     assert (state.enabled, state.cutoff) == (True, 2)
+
+
+def test_whoever_could_not_give_what_their_roles_allow_enables_nobody() -> None:
+    disabled = after(Disabled(), roles=("member", "administrator"))
+    for caller_scope in (frozenset(), frozenset({"people:write", "people:read"})):
+        outcome = account.enable(disabled, now=NOW, role_scopes=ROLE_SCOPES, caller_scope=caller_scope)
+        assert (outcome.events, outcome.refusal.reason) == ((), Forbidden.ADMINISTRATIVE_SCOPE)
+    everything = {"role_scopes": ROLE_SCOPES, "caller_scope": ADMINISTRATIVE_SCOPES}
+    assert account.enable(disabled, now=NOW, **everything).events == (Enabled(),)
 
 
 def test_erasing_forgets_the_person_and_keeps_the_facts() -> None:
@@ -255,14 +267,14 @@ def test_erasing_forgets_the_person_and_keeps_the_facts() -> None:
     state = after(Erased())
     assert (state.exists, state.erased, state.enabled, state.cutoff) == (True, True, False, 2)
     assert (state.username, state.email, state.name, state.password_hash) == (None, None, None, None)
-    assert account.enable(state, now=NOW).refusal.reason is NotFound.UNKNOWN
+    assert account.enable(state, now=NOW, **ENABLING).refusal.reason is NotFound.UNKNOWN
     assert account.change_profile(state, name="Ada", **CHANGING).refusal.reason is NotFound.UNKNOWN
 
 
 def test_repeats_change_nothing() -> None:
     for outcome in (
         account.disable(after(Disabled()), now=NOW, leaves_no_administrator=False),
-        account.enable(after(), now=NOW),
+        account.enable(after(), now=NOW, **ENABLING),
         account.erase(after(Erased()), now=NOW, leaves_no_administrator=False),
     ):
         assert (outcome.events, outcome.refusal) == ((), None)

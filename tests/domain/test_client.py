@@ -1,5 +1,7 @@
 """A client's life: disabled, enabled, deleted, its failures to authenticate."""
 
+from functools import partial
+
 import pytest
 
 from domain import client as client_page
@@ -7,7 +9,9 @@ from domain import client_limits
 from domain.client import Attributes, AuthenticationFailed, Deleted, Disabled, Enabled, Updated
 from domain.client_limits import TokenLimitReached
 from domain.client_secret import SecretIssued
-from domain.refusal import InvalidClient, InvalidRequest, NotFound
+from domain.decision import accept
+from domain.refusal import Forbidden, InvalidClient, InvalidRequest, NotFound
+from domain.rules.administrative_scope import ADMINISTRATIVE_SCOPES
 from domain.sealed import Sealed
 from tests.domain.history import NOW, given, loosely
 from tests.domain.test_client_registration import STREAM, registered
@@ -28,15 +32,27 @@ def test_a_client_is_what_it_was_registered_as() -> None:
     assert state.owner == Sealed("event-1", "owner", "sealed:ada@example.test")
 
 
+enable = partial(client.enable, caller_scope=frozenset())
+
+
+def test_whoever_could_not_give_its_scopes_does_not_enable_a_client() -> None:
+    powerful = after(Updated(new=Attributes(scope=("people:write", "keys:write"))), Disabled())
+    outcome = client.enable(powerful, now=NOW, caller_scope=frozenset({"clients:write", "people:write"}))
+    assert (outcome.events, outcome.refusal.reason) == ((), Forbidden.ADMINISTRATIVE_SCOPE)
+    assert client.enable(powerful, now=NOW, caller_scope=ADMINISTRATIVE_SCOPES).events == (Enabled(),)
+    # Of one that is enabled already it is no news.
+    assert enable(after(Updated(new=Attributes(scope=("keys:write",)))), now=NOW) == accept()
+
+
 def test_disabling_cuts_off_and_enabling_revives_nothing() -> None:
     assert client.disable(after(), now=NOW).events == (Disabled(),)
-    assert client.enable(after(Disabled()), now=NOW).events == (Enabled(),)
+    assert client.enable(after(Disabled()), now=NOW, caller_scope=frozenset()).events == (Enabled(),)
     state = after(Disabled(), Enabled())
     assert (state.enabled, state.cutoff) == (True, 3)
 
 
 @pytest.mark.parametrize(
-    ("verb", "events"), [(client.disable, (Disabled(),)), (client.enable, ()), (client.delete, (Deleted(),))]
+    ("verb", "events"), [(client.disable, (Disabled(),)), (enable, ()), (client.delete, (Deleted(),))]
 )
 def test_a_repeat_changes_nothing(verb, events) -> None:
     outcome = verb(after(*events), now=NOW)
@@ -49,7 +65,7 @@ def test_deleting_ends_everything() -> None:
     assert (state.deleted, state.enabled, state.cutoff) == (True, False, 3)
 
 
-@pytest.mark.parametrize("verb", [client.disable, client.enable])
+@pytest.mark.parametrize("verb", [client.disable, enable])
 @pytest.mark.parametrize("state", [client.INITIAL, after(Deleted())], ids=["unknown", "deleted"])
 def test_there_is_nothing_to_command_of_an_unknown_or_deleted_client(verb, state) -> None:
     assert verb(state, now=NOW).refusal.reason is NotFound.UNKNOWN

@@ -62,7 +62,7 @@ def disable(client_id: str) -> Command:
 
 
 def enable(client_id: str) -> Command:
-    return Command(f"client:{client_id}", client.enable)
+    return Command(f"client:{client_id}", client.enable, {"caller_scope": frozenset()})
 
 
 def broken(*_: object, **__: object) -> Outcome:

@@ -118,7 +118,9 @@ async def test_addresses_stand_there_as_blind_indexes_and_leave_with_the_person(
     assert (int(Kind.ADDRESS), key, 2) in await indexed(ledger)
     assert all(b"198.51.100.4" not in found for _, found, _ in await indexed(ledger))
     # Erased in the same stretch as another act of theirs, before anything of it was indexed.
-    await ledger.execute(Command("account:paul", account.enable), origin=paul)
+    await ledger.execute(
+        Command("account:paul", account.enable, {"role_scopes": {}, "caller_scope": frozenset()}), origin=paul
+    )
     await ledger.execute(Command("account:paul", account.erase, off), origin=HERE)
     await following.follow()
     addresses = {(key, position) for kind, key, position in await indexed(ledger) if kind == Kind.ADDRESS}

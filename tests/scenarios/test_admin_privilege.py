@@ -113,6 +113,28 @@ async def test_no_route_of_clients_hands_out_a_scope_that_the_caller_lacks(world
     ok(await lesser.post("/admin/clients", json=SERVICE | {"scope": "clients:read"}), 201)
 
 
+async def test_nobody_enables_what_may_do_more_than_they_may_give(world: World) -> None:
+    """Otherwise who kept a service's secret has its power back, whoever disabled it in a hurry."""
+    await world.define_role("administration", "keeper", "keys:write")
+    keeper = await world.register_person("eva", realm="administration", roles_of=("keeper",))
+    everybody = await administering(world)
+    lesser = await administering(world, "clients:write", "people:write")
+    service = ok(await everybody.post("/admin/clients", json=SERVICE | {"scope": "keys:write"}), 201)
+    paths = (f"/admin/clients/{service['client_id']}", f"/admin/people/{keeper.account_id}")
+    for path in paths:
+        # To end something is never a way to more.
+        ok(await lesser.post(f"{path}/disable"))
+    before = await world.head()
+    for path in paths:
+        problem(await lesser.post(f"{path}/enable"), 403, reason="administrative_scope")
+        problem(await lesser.post(f"{path[:-1]}/enable"), 404)
+    assert await world.head() == before
+    for path in paths:
+        assert ok(await everybody.post(f"{path}/enable"))["state"] == "enabled"
+        ok(await lesser.post(f"{path}/enable"))
+    assert await world.types_after(before) == ["client.enabled", "account.enabled"]
+
+
 async def test_third_parties_never_get_an_administrative_scope_from_anybody(world: World) -> None:
     admin = await administering(world)
     third = {

@@ -18,7 +18,7 @@ from tests.explore import ONE_FIXTURE_FOR_ALL
 from tests.scenarios.administration import administering, ok
 from tests.scenarios.asking import Scene
 from tests.scenarios.histories import Past, lived, rotate
-from tests.scenarios.world import SYSTEM, Client, World
+from tests.scenarios.world import ENABLES_CLIENT, ENABLES_PERSON, SYSTEM, Client, World
 
 pytestmark = pytest.mark.anyio
 
@@ -143,11 +143,11 @@ STEPS: dict[str, Callable[[History], Awaitable[None]]] = {
     "approve": lambda history: history.approve(),
     "revoke": lambda history: history.revoke(),
     "disable the client": lambda history: history.tell_client(client.disable),
-    "enable the client": lambda history: history.tell_client(client.enable),
+    "enable the client": lambda history: history.tell_client(client.enable, **ENABLES_CLIENT),
     "make a secret": lambda history: history.new_secret(),
     "end a secret": lambda history: history.end_secret(),
     "disable the person": lambda history: history.tell_person(account.disable, leaves_no_administrator=False),
-    "enable the person": lambda history: history.tell_person(account.enable),
+    "enable the person": lambda history: history.tell_person(account.enable, **ENABLES_PERSON),
     "change the password": lambda history: history.change_password(),
     "withdraw the consent": lambda history: history.withdraw(),
 }

@@ -18,6 +18,7 @@ from security.clock import SECOND, format_rfc3339, parse_rfc3339
 from tests.scenarios.administration import administering, ok, problem
 from tests.scenarios.asking import Scene
 from tests.scenarios.histories import Past, disable_client, erase, lived, rotate
+from tests.scenarios.world import ENABLES_CLIENT
 
 pytestmark = pytest.mark.anyio
 
@@ -68,7 +69,7 @@ async def test_at_the_instant_of_its_revocation_it_is_revoked(scene: Scene) -> N
 async def test_what_was_cut_off_stays_dead_when_its_client_is_enabled_again(scene: Scene) -> None:
     past = await lived(scene)
     position = await disable_client(scene.world, scene.shop)
-    await scene.world.execute(Command(client.stream(scene.shop.client_id), client.enable))
+    await scene.world.execute(Command(client.stream(scene.shop.client_id), client.enable, ENABLES_CLIENT))
     found = await asked(await administering(scene.world), past.tokens["refresh_token"])
     assert (found["reason"], found["decided_by"]) == ("client_disabled", [position])
 

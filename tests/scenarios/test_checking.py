@@ -30,7 +30,7 @@ from tests.scenarios.asking import Scene
 from tests.scenarios.histories import erase, lived
 from tests.scenarios.test_audit_replay import History
 from tests.scenarios.test_derived import ALL_STEPS, WAITS, settings_given
-from tests.scenarios.world import SYSTEM, World
+from tests.scenarios.world import ENABLES_CLIENT, ENABLES_PERSON, SYSTEM, World
 
 pytestmark = pytest.mark.anyio
 
@@ -250,11 +250,11 @@ async def test_a_key_that_is_gone_without_its_event_is_found(scene: Scene, gone:
 @given(seed=st.integers(0, 2**32))
 async def test_who_writes_meanwhile_raises_no_alarm(scene: Scene, seed: int) -> None:
     world, chance = scene.world, Random(seed)  # noqa: S311 - a reproducible history, no secret
-    for stream, verb in (
-        (client.stream(scene.shop.client_id), client.enable),
-        (account.stream(scene.person.account_id), account.enable),
+    for stream, verb, facts in (
+        (client.stream(scene.shop.client_id), client.enable, ENABLES_CLIENT),
+        (account.stream(scene.person.account_id), account.enable, ENABLES_PERSON),
     ):
-        await world.services.ledger.execute(Command(stream, verb), origin=SYSTEM)
+        await world.services.ledger.execute(Command(stream, verb, facts), origin=SYSTEM)
     fresh = await world.register_client(f"Shop {seed}")
     history = History(await lived(Scene(world, scene.person, fresh)), await administering(world), chance)
     before, done = await world.head(), False

@@ -4,7 +4,7 @@ import pytest
 
 from domain import client
 from tests.scenarios.dashboards import ADMINISTRATION, Platform, introspect, make_dashboard, make_platform
-from tests.scenarios.world import World
+from tests.scenarios.world import ENABLES_CLIENT, World
 
 
 @pytest.fixture
@@ -92,7 +92,7 @@ async def test_a_disabled_dashboard_refuses_everybody_alike(world, platform):
     assert (await at.call("GET", "")).status_code == 403
     assert await world.head() == before
 
-    await at.do(client.enable)
+    await at.do(client.enable, **ENABLES_CLIENT)
     assert (await at.login(platform.paul)).status_code == 200
     # What was cut off stays dead.
     assert (await at.refresh(cookie)).status_code == 401

@@ -21,7 +21,7 @@ from tests.scenarios.administration import administering
 from tests.scenarios.asking import Scene
 from tests.scenarios.histories import lived
 from tests.scenarios.test_audit_replay import STEPS, History
-from tests.scenarios.world import SYSTEM
+from tests.scenarios.world import ENABLES_CLIENT, ENABLES_PERSON, SYSTEM
 
 pytestmark = pytest.mark.anyio
 
@@ -145,8 +145,11 @@ async def test_a_predecessor_goes_on_whose_successor_was_cut_off(
 async def test_counts_are_what_every_token_says(scene: Scene, seed: int) -> None:
     chance = Random(seed)  # noqa: S311 - a reproducible history, no secret
     person = account.stream(scene.person.account_id)
-    for stream, verb in ((client.stream(scene.shop.client_id), client.enable), (person, account.enable)):
-        await scene.world.services.ledger.execute(Command(stream, verb), origin=SYSTEM)
+    for stream, verb, facts in (
+        (client.stream(scene.shop.client_id), client.enable, ENABLES_CLIENT),
+        (person, account.enable, ENABLES_PERSON),
+    ):
+        await scene.world.services.ledger.execute(Command(stream, verb, facts), origin=SYSTEM)
     fresh = await scene.world.register_client(f"Shop {seed}")
     mine = Scene(scene.world, scene.person, fresh)
     history = History(await lived(mine), await administering(scene.world), chance)

@@ -18,7 +18,7 @@ from tests.scenarios.asking import VERIFIER, Scene
 from tests.scenarios.dashboards import make_platform
 from tests.scenarios.histories import lived
 from tests.scenarios.jobs import token
-from tests.scenarios.world import SYSTEM, Client, World
+from tests.scenarios.world import ENABLES_CLIENT, SYSTEM, Client, World
 
 pytestmark = pytest.mark.anyio
 
@@ -199,9 +199,9 @@ async def test_whoever_asks_together_with_it_is_answered_by_themselves(world: Wo
     await doubt(world)
     head = await world.head()
     ledger, stream = world.services.ledger, client.stream(job.client_id)
-    asked = (client.disable, client.enable, client.disable, client.delete)
+    asked = ((client.disable, {}), (client.enable, ENABLES_CLIENT), (client.disable, {}), (client.delete, {}))
     answers = await asyncio.gather(
-        *(ledger.execute(Command(stream, verb), origin=SYSTEM) for verb in asked), return_exceptions=True
+        *(ledger.execute(Command(stream, verb, facts), origin=SYSTEM) for verb, facts in asked), return_exceptions=True
     )
     assert [type(each) is InDoubt for each in answers] == [False, True, False, False]
     assert await recorded_in_doubt(world, head) == ["client.disabled", "client.deleted"]

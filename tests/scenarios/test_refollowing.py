@@ -26,7 +26,7 @@ from tests.scenarios.dashboards import make_dashboard
 from tests.scenarios.histories import erase, lived
 from tests.scenarios.test_audit_replay import History
 from tests.scenarios.test_derived import ALL_STEPS, WAITS, settings_given
-from tests.scenarios.world import SYSTEM, World
+from tests.scenarios.world import ENABLES_CLIENT, ENABLES_PERSON, SYSTEM, World
 
 pytestmark = pytest.mark.anyio
 
@@ -58,8 +58,11 @@ async def live(scene: Scene, seed: int, steps: int = 12) -> History:
     """A shop's random history with cut-offs of everybody who takes part."""
     chance = Random(seed)  # noqa: S311 - a reproducible history, no secret
     person = account.stream(scene.person.account_id)
-    for stream, verb in ((client.stream(scene.shop.client_id), client.enable), (person, account.enable)):
-        await scene.world.services.ledger.execute(Command(stream, verb), origin=SYSTEM)
+    for stream, verb, facts in (
+        (client.stream(scene.shop.client_id), client.enable, ENABLES_CLIENT),
+        (person, account.enable, ENABLES_PERSON),
+    ):
+        await scene.world.services.ledger.execute(Command(stream, verb, facts), origin=SYSTEM)
     fresh = await scene.world.register_client(f"Shop {seed}")
     history = History(await lived(Scene(scene.world, scene.person, fresh)), await administering(scene.world), chance)
     for _ in range(steps):

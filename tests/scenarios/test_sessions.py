@@ -10,7 +10,7 @@ from eventstore.commands import Command
 from security.keyring import Keyring
 from tests.scenarios.asking import APPROVE, CONSENT, SIGN_IN, Scene, set_scene
 from tests.scenarios.browser import Browser
-from tests.scenarios.world import open_world
+from tests.scenarios.world import ENABLES_PERSON, open_world
 
 COOKIE = "grantlog-session-platform"
 FORM_COOKIE = "grantlog-form"
@@ -135,7 +135,7 @@ async def test_what_happens_to_the_account_ends_its_sessions(scene: Scene, verb:
 async def test_enabling_a_person_revives_no_session(scene: Scene) -> None:
     browser, stream = await scene.signed_in(), account.stream(scene.person.account_id)
     await scene.world.execute(Command(stream, account.disable, {"leaves_no_administrator": False}))
-    await scene.world.execute(Command(stream, account.enable))
+    await scene.world.execute(Command(stream, account.enable, ENABLES_PERSON))
     assert not await signed_in_still(scene, browser)
     assert await signed_in_still(scene, await scene.signed_in())
 

@@ -47,6 +47,10 @@ background.RECORD_EVERY = 3_600.0
 CHEAP = {"argon2_memory": 1_024, "argon2_time": 2}
 """Less than any installation may ask for. What a password check costs is none of a scenario's business."""
 
+ENABLES_CLIENT = {"caller_scope": ADMINISTRATIVE_SCOPES}
+ENABLES_PERSON = {"caller_scope": ADMINISTRATIVE_SCOPES, "role_scopes": dict[str, tuple[str, ...]]()}
+"""What `enable` of a client and of a person needs to know of somebody who may do everything."""
+
 PASSWORD = "a long and unguessable password"
 REDIRECT_URI = "https://shop.example/callback"
 
