@@ -22,6 +22,7 @@ from api.body_arrival import TooSlow
 from api.log_lines import trace
 from api.malformed import REFUSED
 from api.problems import Crashed, HeadTooLarge, Invalid, Problem, TargetTooLong, Unavailable
+from api.server import offered
 from api.server.callers import Callers
 from api.server.exchange import Exchange
 
@@ -106,7 +107,7 @@ class Connection(HttpToolsProtocol):
         self._fields_size = 0
         self._unread = 0
         self._expects = False
-        self._partial = self._in_head = False
+        self._partial = self._in_head = self._offers = False
         self._problem: Problem | None = None
         # Since when something has been so, by the worker's clock.
         self._half_since: float | None = None
@@ -194,21 +195,28 @@ class Connection(HttpToolsProtocol):
     def _parse(self, data: bytes | memoryview) -> None:
         try:
             self.parser.feed_data(data)
-        except httptools.HttpParserUpgrade:
+        except httptools.HttpParserUpgrade as upgrade:
             # We know no other protocol. The request is answered as what it is, and what follows it is not HTTP.
-            self._deaf = True
             if self._newest is not None:
                 self._newest.keep_alive = False
+            if self._offers:
+                self._offers = False
+                self.parser = offered.behind(self._fields, self)
+                self._parse(data[upgrade.args[0] :])
+            else:
+                self._deaf = True
             return
         except httptools.HttpParserError as error:
+            if self._deaf:
+                return
             problem = self._problem
             if problem is None and isinstance(error, httptools.HttpParserCallbackError):
                 log.error("request failed", **trace(error))
                 problem = Crashed()
             self._give_up(problem or Invalid("The request is not valid HTTP."))
             return
-        if self._in_head:
-            # One field is kept by the parser until it is complete.
+        if self._partial:
+            # One field is kept by the parser until it is complete, of a trailer too.
             self._unread += len(data)
             if self._unread > TARGET_LONGEST + FIELDS_LONGEST + SLICE:
                 self._give_up(HeadTooLarge())
@@ -261,7 +269,8 @@ class Connection(HttpToolsProtocol):
             raise self._stop_parsing(Invalid("The Host header is missing."))
         self._locate(scope)
         self._in_head = False
-        self._fields_size = 0
+        self._fields_size = self._unread = 0
+        self._offers = bool(self.parser.should_upgrade()) and offered.has_body(self._fields)
         if self._half_since is not None:
             self._half_since = self.shared.clock()
         self._accept(
@@ -305,10 +314,14 @@ class Connection(HttpToolsProtocol):
         scope["query_string"] = query
 
     def on_body(self, body: bytes) -> None:
+        self._unread = 0
         if self._newest is not None:
             self._newest.take(body)
 
     def on_message_complete(self) -> None:
+        if self._offers:
+            # Only the head is.
+            return
         self._partial = False
         if self._newest is not None:
             self._newest.end()

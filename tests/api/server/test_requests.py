@@ -186,6 +186,54 @@ async def test_another_protocol_is_not_spoken(server: Server) -> None:
     assert (line.statuses, line.field("connection"), line.over) == ([200], "close", True)
 
 
+H2C = b"Connection: Upgrade, HTTP2-Settings", b"Upgrade: h2c", b"HTTP2-Settings: AAMAAABk"
+
+
+@pytest.mark.parametrize("size", [1, 7, 10_000])
+@pytest.mark.parametrize(
+    "sent",
+    [
+        post(b"a=b&c=d", *H2C),
+        request(b"/echo", b"Transfer-Encoding: chunked", *H2C, method=b"POST") + b"4\r\na=b&\r\n3\r\nc=d\r\n0\r\n\r\n",
+    ],
+    ids=["length", "chunks"],
+)
+async def test_who_offers_another_protocol_beside_a_body_is_answered_about_that(
+    server: Server, app: App, sent: bytes, size: int
+) -> None:
+    """So do curl and Java over plain HTTP. A body that was passed over would be a command with nothing in it."""
+    line = Line(server)
+    # Nothing behind it is a request, and nothing of it comes into this one.
+    whole = sent + request(b"/early") + post(b"more")
+    for at in range(0, len(whole), size):
+        await line.send(whole[at : at + size])
+    assert (line.statuses, line.body, app.begun) == ([200], b"a=b&c=d", ["/echo"])
+    assert (line.field("connection"), line.over) == ("close", True)
+
+
+@pytest.mark.parametrize("endless", [b"0\r\nX-Endless: ", b"0\r\nX-", b"3;name="], ids=["value", "name", "extension"])
+@pytest.mark.parametrize("more", [(), H2C], ids=["plain", "offered"])
+async def test_nothing_in_a_body_that_is_not_the_body_is_endless(
+    server: Server, endless: bytes, more: tuple[bytes, ...]
+) -> None:
+    """The parser would keep it all, and copy it with each packet."""
+    line = Line(server)
+    await line.send(request(b"/echo", b"Transfer-Encoding: chunked", *more, method=b"POST") + b"3\r\nabc\r\n" + endless)
+    assert line.statuses == []
+    for _ in range(20):
+        await line.send(b"x" * 4096)
+    assert (line.statuses, line.over) == ([431], True)
+
+
+async def test_many_small_chunks_are_a_body(server: Server) -> None:
+    line = Line(server)
+    await line.send(request(b"/echo", b"Transfer-Encoding: chunked", method=b"POST"))
+    await line.send(b"1\r\nx\r\n" * 50_000 + b"0\r\n\r\n")
+    for _ in range(5):
+        await line.send(b"")
+    assert (line.statuses, len(line.body), line.over) == ([200], 50_000, False)
+
+
 @pytest.mark.parametrize(
     ("sent", "over"),
     [
