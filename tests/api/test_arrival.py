@@ -42,7 +42,10 @@ def test_the_nearest_hop_that_is_not_ours_is_the_client(headers, expected):
         ([("forwarded", "for=6.6.6.6, for=9.9.9.9;proto=https")], "9.9.9.9"),
         ([("forwarded", 'for="[2001:db8::1]:4711";by=10.0.0.1')], "2001:db8::1"),
         ([("forwarded", "for=unknown")], "10.0.0.1"),
-        ([("forwarded", 'for=6.6.6.6, for="x, for="[2001:db8::2]"')], "10.0.0.1"),
+        ([("forwarded", 'for=6.6.6.6, for="x, for="[2001:db8::2]"')], "2001:db8::2"),
+        ([("forwarded", 'for="x, for=9.9.9.9;by="_proxy"')], "9.9.9.9"),
+        ([("forwarded", 'for="x'), ("forwarded", 'for="[2001:db8::2]:80";proto="https"')], "2001:db8::2"),
+        ([("forwarded", 'for="x\\'), ("forwarded", 'for="9.9.9.9"')], "9.9.9.9"),
         # What a client invents in the header that the proxy passes on hides nothing.
         ([("forwarded", "for=9.9.9.9"), ("x-forwarded-for", "6.6.6.6")], "9.9.9.9"),
         ([("x-forwarded-for", "6.6.6.6")], "10.0.0.1"),
