@@ -30,6 +30,8 @@ class HeadQuestion:
     def __init__(self, url: URL) -> None:
         self._url = url
         self._connection: AsyncConnection | None = None
+        self._asked_over: AsyncConnection | None = None
+        """Over which an answer is waited for at this moment."""
         self._given_up = 0
         self.connections = 0
         """How many it has had: with each further one the answers may come from another server."""
@@ -40,6 +42,7 @@ class HeadQuestion:
             connection = self._connection or await self._connect()
         except (Error, TimeoutError) as error:
             raise DatabaseAway(type(error).__name__) from error
+        self._asked_over = connection
         try:
             connection.pgconn.send_query_prepared(_NAME, None)
             answer = (await connection.wait(generators.execute(connection.pgconn)))[0]
@@ -51,6 +54,9 @@ class HeadQuestion:
             if isinstance(error, Error):
                 raise DatabaseAway(type(error).__name__) from error
             raise
+        finally:
+            if self._asked_over is connection:
+                self._asked_over = None
 
     async def _connect(self) -> AsyncConnection:
         given_up = self._given_up
@@ -82,9 +88,13 @@ class HeadQuestion:
         """Nobody waits for the answer any more: the connection is broken off and never used again."""
         self._given_up += 1
         connection, self._connection = self._connection, None
-        if connection is not None:
+        if connection is None:
+            return
+        if connection is self._asked_over:
             # Whoever asked over it reads its end, and closes it.
             connecting.shut(connection)
+        else:
+            connection.pgconn.finish()
 
     def close(self) -> None:
         """Lets the connection go. To be called when nothing is asked."""

@@ -80,3 +80,17 @@ def test_a_connection_that_came_too_late_is_closed(postgresql_url: str) -> None:
         question.close()
 
     on_uvloop(ask(postgresql_url))
+
+
+def test_one_that_is_given_up_while_nothing_is_asked_is_closed_at_once(postgresql_url: str) -> None:
+    async def ask(url: str) -> None:
+        question = HeadQuestion(make_url(url))
+        assert await question.ask() == 0
+        former = question._connection
+        question.give_up()
+        assert former is not None
+        assert former.closed
+        assert await question.ask() == 0
+        question.close()
+
+    on_uvloop(ask(postgresql_url))
