@@ -181,6 +181,10 @@ class Parent:
             if pid == 0:
                 self._be_worker(post.number, parent)
             post.pid = pid
+        except OSError as error:
+            # No memory for another process, or no number. The others go on serving, and want their parent.
+            post.due = post.began + LONGEST_PAUSE
+            log.error("no worker can be started", reason=type(error).__name__, errno=error.errno)
         finally:
             signal.pthread_sigmask(signal.SIG_UNBLOCK, STOPPING)
 

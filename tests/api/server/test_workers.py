@@ -3,11 +3,13 @@
 import os
 import signal
 from collections.abc import Callable
+from errno import EAGAIN
 from pathlib import Path
 
 import pytest
 
 from api.server import board as boards
+from api.server import parent as parents
 from api.server.board import Board, Seen
 from api.server.parent import LIVED, Parent, Post
 
@@ -89,6 +91,32 @@ def test_workers_that_die_are_started_again_until_the_stop(tmp_path: Path) -> No
 
     assert Parent(2, work, Board(2), (), stop_within=1).run() == 0
     assert (begun.read_text().count("0"), begun.read_text().count("1")) == (5, 1)
+
+
+def test_a_system_that_has_no_room_for_a_worker_is_asked_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    begun, parent, fork, asked = tmp_path / "begun", os.getpid(), os.fork, []
+    monkeypatch.setattr(parents, "LONGEST_PAUSE", 0.05)
+
+    def crowded() -> int:
+        asked.append(None)
+        if len(asked) in (2, 4):
+            raise BlockingIOError(EAGAIN, "Resource temporarily unavailable")
+        return fork()
+
+    def work(number: int, started: Callable[[], None]) -> int:
+        started()
+        with begun.open("a") as file:
+            file.write(str(number))
+        if number == 1:
+            signal.pause()
+        if begun.read_text().count("0") > 2:
+            os.kill(parent, signal.SIGTERM)
+        return 7
+
+    monkeypatch.setattr(os, "fork", crowded)
+    assert Parent(2, work, Board(2), (), stop_within=1).run() == 0
+    # Whoever was there goes on, and whoever was missing comes later.
+    assert (begun.read_text().count("0"), begun.read_text().count("1")) == (3, 1)
 
 
 def test_a_server_that_never_started_ends() -> None:
