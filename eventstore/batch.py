@@ -98,7 +98,7 @@ class Batch:
         self._destroyed: list[str] = []
         self._newest: str | None = None
         writing.ring.settle(self.connection, self.position, clock)
-        writing.changes.continue_with(self.connection, self.position, doubted=locked.is_fresh)
+        writing.changes.continue_with(self.connection, self.position, locked.newest, doubted=locked.is_fresh)
         if writing.changes.forged is not None:
             raise Forged(writing.changes.forged)
 

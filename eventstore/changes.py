@@ -200,18 +200,22 @@ class Changes:
         if position < before.position:
             self.go_back(f"it had {before.position} events and has {position}", before)
 
-    def continue_with(self, connection: Connection, position: int, *, doubted: bool) -> None:
+    def continue_with(self, connection: Connection, position: int, newest: str | None, *, doubted: bool) -> None:
         """Has the process know the log up to the head under whose lock this is called. Raises `WentBack`.
 
-        Nobody else moves the head meanwhile, so that nothing can be known which is not there. `doubted` says that the
-        connection was made anew, which is when a position that did not move says least.
+        Nobody else moves the head meanwhile, so that nothing can be known which is not there. `newest` is the event
+        there, on SQLite. `doubted` says that the connection was made anew, which is when a position that did not move
+        says least.
         """
         known = self.known
         self.require_in_place()
         self.require_reached(known, position)
         if position > known.position:
             self.catch_up(connection, position)
-        elif doubted or self._file is not None:
+        elif self._file is not None:
+            self.require_sound()
+            self._compare(known, newest)
+        elif doubted:
             self.confirm(connection)
 
     def confirm(self, connection: Connection) -> None:

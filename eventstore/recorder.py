@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 from eventsourcing.persistence import EventStore, Notification, StoredEvent
 from eventsourcing_sqlalchemy.recorders import SQLAlchemyApplicationRecorder
-from sqlalchemy import Connection, insert, select, text
+from sqlalchemy import Connection, insert, outerjoin, select, text
 
 from domain.event import Moment, Recorded
 from eventstore.asking.faults import away
@@ -24,7 +24,13 @@ INSERT = Prepared(insert(events))
 CHANNEL = "grantlog_log"
 _NOTIFY = Prepared(text(f"NOTIFY {CHANNEL}"))
 
-_HEAD = Prepared(select(head.c.position, head.c.time, head.c.indexed_by).where(head.c.id == 1))
+_HEAD = Prepared(
+    select(head.c.position, head.c.time, head.c.indexed_by, events.c.state)
+    .select_from(outerjoin(head, events, events.c.id == head.c.position))
+    .where(head.c.id == 1)
+)
+"""On SQLite, whose file others may write to as they please: the newest event's bytes are compared each time."""
+
 _LOCK = (
     f"BEGIN; SELECT position, time, indexed_by, {DATABASE_TIME} FROM {head.name} "  # noqa: S608 - names of ours
     "WHERE id = 1 FOR UPDATE"
@@ -34,11 +40,15 @@ _NOTIFICATION = (events.c.id, events.c.originator_id, events.c.originator_versio
 _STORED = _NOTIFICATION[1:]
 
 
+NO_HEAD = "the log has no head"
+
+
 class Head(NamedTuple):
     """A transaction's connection, position and time of the newest event before it, and whose the blind indexes are.
 
     `database_time` is what the database's own clock showed, where it has one, at some moment before the lock was got.
     `is_fresh` says that the connection was made for this transaction: it may have led to another server than before.
+    `newest` is the stored form of the event at the position, on SQLite.
     """
 
     connection: Connection
@@ -47,6 +57,7 @@ class Head(NamedTuple):
     indexed_by: str | None = None
     database_time: Moment | None = None
     is_fresh: bool = False
+    newest: str | None = None
 
 
 class LockBusy(Exception):
@@ -166,14 +177,17 @@ def _head(connection: Connection) -> Head:
     """Takes the lock of the log's head, if it is not the database's own, and reads the head."""
     if connection.dialect.name == "sqlite":
         row = _HEAD.first(connection, {})
-    else:
-        cursor: Any = connection.connection.cursor()
-        # To begin and to lock in one message is a turn to the server less. Of several statements none can be prepared.
-        _run(connection, _LOCK, partial(cursor.execute, _LOCK, prepare=False))
-        cursor.nextset()
-        row = cursor.fetchone()
+        if row is not None:
+            position, moment, indexed_by, newest = row
+            return Head(connection, position, moment, indexed_by, newest=newest)
+        raise AssertionError(NO_HEAD)
+    cursor: Any = connection.connection.cursor()
+    # To begin and to lock in one message is a turn to the server less. Of several statements none can be prepared.
+    _run(connection, _LOCK, partial(cursor.execute, _LOCK, prepare=False))
+    cursor.nextset()
+    row = cursor.fetchone()
     if row is None:
-        raise AssertionError("the log has no head")
+        raise AssertionError(NO_HEAD)
     return Head(connection, *row)
 
 
