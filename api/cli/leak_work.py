@@ -12,6 +12,7 @@ RECORDED_AT_ONCE = 200
 
 if TYPE_CHECKING:
     from api.leaks.containing import Containment
+    from domain.decision import Refusal
     from domain.incident import Numbers
     from eventstore.view import View
     from projections.incidents import Incident
@@ -90,7 +91,7 @@ def masked(here: Here, words: str | None) -> str | None:
 
 async def tried(here: Here, wanted: "Sequence[Containment]") -> "Numbers":
     """What they would end together. That somebody asked is an event."""
-    from domain.decision import Refusal
+    from api.leaks.containing import tried_together
     from domain.incident import Numbers, added
     from security.clock import format_rfc3339
 
@@ -108,13 +109,7 @@ async def tried(here: Here, wanted: "Sequence[Containment]") -> "Numbers":
     address = None if target.gathered is None else target.gathered.address
 
     def under_lock(view: "View") -> "Mapping[str, Any] | Refusal":
-        count = 0
-        for each in wanted:
-            found = each.tried(view)
-            if isinstance(found, Refusal):
-                return found
-            count += found.tokens_ended
-        return {"count": count}
+        return tried_together(view, wanted)
 
     await _asked(here, "leak_containment_dry_run", words, 0, under_lock, address)
     return reduce(added, (each.numbers for each in wanted), Numbers())

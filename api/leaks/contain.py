@@ -14,7 +14,7 @@ from api.audit.asking import auditor
 from api.audit.filters import moment
 from api.audit.presented import Sha256, Text
 from api.idempotency import Reply, carry_out, commanding, first_answer
-from api.leaks.containing import Containment, Wanted
+from api.leaks.containing import Containment, Wanted, tried_together
 from api.leaks.finding import NAMING, Parts, find, misfit
 from api.leaks.targets import Target
 from api.masking import masking
@@ -209,13 +209,7 @@ async def _dry_run(
     }
 
     def under_lock(view: View) -> Mapping[str, Any] | Refusal:
-        count = 0
-        for each in containments:
-            found = each.tried(view)
-            if isinstance(found, Refusal):
-                return found
-            count += found.tokens_ended
-        return {"count": count}
+        return tried_together(view, containments)
 
     def reply(view: View, _: tuple[Recorded, ...]) -> Reply[Contained]:
         return Reply(_contained(view, containments, dry_run=True))

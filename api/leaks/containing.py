@@ -224,6 +224,17 @@ class Containment:
         return None
 
 
+def tried_together(view: View, containments: Sequence[Containment]) -> Mapping[str, Any] | Refusal:
+    """What the record of a dry run tells of several, after each was counted; or what one of them is refused for."""
+    count = 0
+    for each in containments:
+        found = each.tried(view)
+        if isinstance(found, Refusal):
+            return found
+        count += found.tokens_ended
+    return {"count": count}
+
+
 def _refused(command: Command, view: View) -> Refusal | None:
     """For what it would be refused by itself: no command of a containment depends on the others before it."""
     read = {} if command.under_lock is None else command.under_lock(view)
