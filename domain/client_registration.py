@@ -1,5 +1,7 @@
 """How a client comes to its attributes (RFC 7591 §2): registration and change, on the client's own stream."""
 
+from collections.abc import Collection
+
 from msgspec import UNSET, UnsetType
 from msgspec.structs import replace
 
@@ -101,7 +103,7 @@ def update(
     given = owner if isinstance(owner, str) else None
     if not new and not removed and given is None:
         return accept()
-    refused = _owner(owner) or _of_dashboard(state, caller_scope)
+    refused = _owner(owner) or _beyond(state, new.keys(), caller_scope)
     if refused is None and new:
         refused = registration.refusal(
             after,
@@ -117,9 +119,11 @@ def update(
     return accept(client.Updated(old=old, new=client.Attributes(**new), owner=given, owner_removed=removed))
 
 
-def _of_dashboard(state: client.State, caller_scope: frozenset[str]) -> Outcome | None:
-    """Whoever changes where a dashboard's tokens go could have them: they must be able to give what it may do."""
-    if state.type != "dashboard":
+def _beyond(state: client.State, changed: Collection[str], caller_scope: frozenset[str]) -> Outcome | None:
+    """Whoever changes where a dashboard's tokens go could have them, and a service's tokens are not theirs to lengthen:
+    they must be able to give what the client may do. How a service is called is anybody's to change.
+    """
+    if state.type != "dashboard" and set(changed) <= {"client_name"}:
         return None
     return administrative_scope.handing_out(state.scope, caller_scope=caller_scope, field="scope")
 

@@ -108,6 +108,17 @@ async def test_no_route_of_clients_hands_out_a_scope_that_the_caller_lacks(world
         body = problem(answer, 403, reason="administrative_scope")
         assert "client_secret" not in body
     assert await world.head() == before
+    for change in (
+        {"access_token_lifetime": 30 * 86_400},
+        {"tokens_per_minute": 1},
+        {"realm": "administration"},
+        {"allowed_origins": ["https://mine.example"]},
+        {"scope": ""},
+        {"client_name": "Mine", "token_endpoint_auth_method": "client_secret_post"},
+    ):
+        answer = await lesser.patch(f"/admin/clients/{powerful['client_id']}", json=change)
+        problem(answer, 403, reason="administrative_scope")
+    assert await world.head() == before
     # What was there already may stay, and what the caller holds may be given.
     ok(await lesser.patch(f"/admin/clients/{powerful['client_id']}", json={"client_name": "Renamed"}))
     ok(await lesser.post("/admin/clients", json=SERVICE | {"scope": "clients:read"}), 201)
