@@ -15,6 +15,7 @@ from zlib import crc32
 
 from sqlalchemy import Connection, bindparam, select
 
+from domain import session
 from domain.event import Moment, Recorded
 from domain.incident import Numbers
 from domain.sealed import Sealed
@@ -31,7 +32,6 @@ from eventstore.view import View
 from projections import event_index
 from projections.event_names import Kind
 from projections.grants import TABLE as GRANTS
-from projections.sessions import TABLE as SESSIONS
 
 USING = (
     "grant.code_issued",
@@ -67,16 +67,13 @@ _BEYOND = (
     .where(events.c.id > bindparam("b_after"), events.c.id <= bindparam("b_head"), events.c.topic.in_(_TOPICS))
     .order_by(events.c.id)
 )
-_LIVING = GRANTS.c.expires_at > bindparam("b_now"), GRANTS.c.ended_position.is_(None)
-_KEYS = select(GRANTS.c.started_position, GRANTS.c.account_id).where(
-    GRANTS.c.grant_id.in_(bindparam("b_grants", expanding=True)), *_LIVING
+_KEYS = select(GRANTS.c.started_position, GRANTS.c.account_id, GRANTS.c.grant_id).where(
+    GRANTS.c.grant_id.in_(bindparam("b_grants", expanding=True)),
+    GRANTS.c.expires_at > bindparam("b_now"),
+    GRANTS.c.ended_position.is_(None),
 )
 _NAMES = select(GRANTS.c.started_position, GRANTS.c.grant_id).where(
-    GRANTS.c.started_position.in_(bindparam("b_positions", expanding=True)), *_LIVING
-)
-
-_RUNNING = select(SESSIONS.c.session_id).where(
-    SESSIONS.c.session_id.in_(bindparam("b_sessions", expanding=True)), SESSIONS.c.expires_at > bindparam("b_now")
+    GRANTS.c.started_position.in_(bindparam("b_positions", expanding=True))
 )
 
 
@@ -90,6 +87,8 @@ class Gathered:
         self._reached = 0
         self._found: set[Key] = set()
         self._alive = array("Q")
+        # Grants of which the rows do not say that they live, and the events do.
+        self._hidden: set[str] = set()
         self._sessions: set[str] = set()
 
     async def gather(self, ledger: Ledger, index: Follower) -> None:
@@ -115,6 +114,7 @@ class Gathered:
         for portion in _portions(sorted(self._found)):
             await ledger.read(tally.look, portion, head, ledger.clock.now())
             await asyncio.sleep(0)
+        await ledger.read(tally.count, sorted(self._hidden), head, ledger.clock.now())
         return tally.numbers()
 
     def look(self, view: View, privacy: Privacy) -> Numbers:
@@ -124,20 +124,22 @@ class Gathered:
         self._alive = array("Q")
         for portion in _portions(sorted(self._found)):
             self._alive.extend(tally.look(connection, portion, view.head, view.now))
+        self._hidden = set(tally.count(connection, sorted(self._hidden), view.head, view.now))
         return tally.numbers()
 
     def streams(self, view: View) -> Iterator[Sequence[str]]:
         """The streams of the grants that are to end."""
         for portion in _portions(self._alive):
-            names = _names(view.connection, portion, view.now)
+            names = _names(view.connection, portion)
             yield [f"grant:{names[_position(key)]}" for key in portion]
+        yield [f"grant:{each}" for each in sorted(self._hidden)]
 
     def sessions(self, view: View) -> Iterator[Sequence[str]]:
         """The streams of the browser sessions that are to end."""
         known = sorted(self._sessions)
         for start in range(0, len(known), AT_ONCE):
-            part = {"b_sessions": known[start : start + AT_ONCE], "b_now": view.now}
-            yield [f"session:{each}" for each in sorted(view.connection.scalars(_RUNNING, part))]
+            streams = [session.stream(each) for each in known[start : start + AT_ONCE]]
+            yield [each for each in streams if _is_running(view.state(each), view.now)]
 
     # -- finding -------------------------------------------------------------------------------------------------------
     def _indexed(self, connection: Connection, ledger: Ledger, low: int, head: int) -> int | None:
@@ -190,8 +192,14 @@ class Gathered:
     def _take(self, connection: Connection, now: Moment, grants: Iterable[str]) -> None:
         names = list(dict.fromkeys(grants))
         for start in range(0, len(names), EVENTS_AT_ONCE):
-            part = {"b_grants": names[start : start + EVENTS_AT_ONCE], "b_now": now}
-            self._found.update(_key(*row) for row in connection.execute(_KEYS, part))
+            part = names[start : start + EVENTS_AT_ONCE]
+            rows = connection.execute(_KEYS, {"b_grants": part, "b_now": now}).all()
+            self._found.update(_key(started, account_id) for started, account_id, _ in rows)
+            # Whoever could change a row shall take no grant out of this: of what it says is over the events are asked.
+            known = self._hidden.union(row.grant_id for row in rows)
+            over = [each for each in part if each not in known]
+            lives = lives_of(connection, over, searching.newest(connection))
+            self._hidden.update(life.grant_id for life in lives if life.until > now)
 
 
 class _Tally:
@@ -204,9 +212,8 @@ class _Tally:
 
     def look(self, connection: Connection, keys: Sequence[Key], head: int, now: Moment) -> list[Key]:
         """Counts some more, and says which of them have anything alive."""
-        names = _names(connection, keys, now)
-        living = [life for life in lives_of(connection, list(names.values()), head) if life.until > now]
-        by_grant: dict[str, list[Life]] = {grant: list(of) for grant, of in groupby(living, lambda life: life.grant_id)}
+        names = _names(connection, keys)
+        by_grant = _living(connection, list(names.values()), head, now)
         alive = [key for key in keys if names.get(_position(key)) in by_grant]
         for key in alive:
             lives = by_grant[names[_position(key)]]
@@ -214,6 +221,15 @@ class _Tally:
             self._counts["tokens"] += len(lives)
             self._count_person(key >> _POSITION_BITS, lives[0].account_id)
         return alive
+
+    def count(self, connection: Connection, grants: Sequence[str], head: int, now: Moment) -> list[str]:
+        """The same of grants by name."""
+        by_grant = _living(connection, grants, head, now)
+        for lives in by_grant.values():
+            self._counts["grants"] += 1
+            self._counts["tokens"] += len(lives)
+            self._count_person(-1, lives[0].account_id)
+        return list(by_grant)
 
     def _count_person(self, group: int, account_id: str | None) -> None:
         if group != self._group:
@@ -252,7 +268,17 @@ def _portions(keys: Sequence[Key]) -> Iterator[Sequence[Key]]:
         yield keys[start : start + AT_ONCE]
 
 
-def _names(connection: Connection, keys: Sequence[Key], now: Moment) -> dict[int, str]:
-    """By where they began, the ids of those grants that have not ended."""
-    rows = connection.execute(_NAMES, {"b_positions": [_position(key) for key in keys], "b_now": now})
+def _is_running(state: session.State, now: Moment) -> bool:
+    return state.exists and not state.ended and state.expires > now
+
+
+def _living(connection: Connection, grants: Sequence[str], head: int, now: Moment) -> dict[str, list[Life]]:
+    """What of these grants is alive, by grant."""
+    living = [life for life in lives_of(connection, grants, head) if life.until > now]
+    return {grant: list(of) for grant, of in groupby(living, lambda life: life.grant_id)}
+
+
+def _names(connection: Connection, keys: Sequence[Key]) -> dict[int, str]:
+    """By where they began, the ids of grants."""
+    rows = connection.execute(_NAMES, {"b_positions": [_position(key) for key in keys]})
     return {row.started_position: row.grant_id for row in rows}

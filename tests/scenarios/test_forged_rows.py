@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import Table, insert, select, update
+from sqlalchemy import Table, delete, insert, select, update
 
 from projections import PROJECTIONS, grants, incidents, sessions, tokens
 from security.ids import new_id
@@ -22,7 +22,7 @@ from tests.scenarios.forged_rows import (
     refusals,
     sha256,
 )
-from tests.scenarios.world import World, open_world
+from tests.scenarios.world import ADDRESS, World, open_world
 
 pytestmark = pytest.mark.anyio
 
@@ -303,6 +303,33 @@ async def test_the_end_of_a_session_ends_no_grant_that_somebody_put_into_it(
         for raw in (actors.tokens["access"], foreign["access_token"])
     ]
     assert [each.json()["active"] for each in answers] == [False, True]
+
+
+@pytest.mark.parametrize("change", ["ended", "expired", "deleted"])
+async def test_no_row_takes_a_grant_or_session_out_of_the_end_of_an_address(
+    world: World, actors: Cast, database_url: str, change: str
+) -> None:
+    admin, before = await administering(world), await world.head()
+    table, sessions_table = grants.TABLE, sessions.TABLE
+    with intruding(database_url) as connection:
+        if change == "deleted":
+            connection.execute(delete(table))
+        elif change == "expired":
+            connection.execute(update(table).values(expires_at=1))
+            connection.execute(update(sessions_table).values(expires_at=1))
+        else:
+            connection.execute(update(table).values(ended_position=1))
+        connection.commit()
+    contained = ok(await admin.post("/leaks/contain", json={"address": ADDRESS}))["contained"]
+    ended = await world.events("grant.ended", after=before)
+    assert len(ended) == len({each.stream for each in ended}) == contained["grants_ended"] > 3
+    live = [each.stream for each in await world.events("session.started")]
+    over = [each.stream for each in await world.events("session.ended")]
+    assert sorted(over) == sorted(live)
+    for name in ("access", "refresh", "service"):
+        owner = actors.service if name == "service" else actors.scene.shop
+        found = await world.client.post("/oauth/introspect", data={"token": actors.tokens[name]}, auth=owner.auth)
+        assert found.json() == {"active": False}, name
 
 
 def fresh(world: World, database_url: str, keyring: Keyring) -> Any:
