@@ -95,6 +95,7 @@ def _issue(here: Services, asked: AuthorizationRequest, used: BrowserSession, co
         "session_id": used.session_id,
         "uri": asked.redirect_uri if asked.redirect_uri_given else None,
         "asked": asked.asked,
+        "resource": asked.resource,
         "challenge": asked.challenge,
         "code": code.hex,
         "lifetimes": here.lifetimes,
@@ -111,6 +112,7 @@ def _issue(here: Services, asked: AuthorizationRequest, used: BrowserSession, co
             secret_id=None,
             account_id=used.account.account_id,
             asked=asked.asked,
+            issuer=here.settings.issuer,
             with_consent=True,
         )
         return {"parties": standing}

@@ -8,7 +8,7 @@ from litestar.openapi.spec.enums import OpenAPIType
 from api.authorization_request import QUERY_MAXIMUM, RESPONSE_MODE, AnyName
 from api.client_authentication import LONGEST_ID
 from domain.grants import authorization_code
-from domain.rules import pkce, redirect_uri
+from domain.rules import audience, pkce, redirect_uri
 
 
 def _text(longest: int) -> Schema:
@@ -28,6 +28,10 @@ PARAMETERS = {
     ),
     "scope": ("Scope names with a space between; all the client's when left out.", _text(QUERY_MAXIMUM)),
     "state": (f"Comes back as it came. The whole query has at most {QUERY_MAXIMUM} bytes.", _text(QUERY_MAXIMUM)),
+    "resource": (
+        "What access tokens are to be for (RFC 8707 §2.1): the client's `resources` or the issuer; may be repeated.",
+        Schema(type=OpenAPIType.ARRAY, items=_text(audience.MAXIMUM), max_items=audience.URIS_MAXIMUM + 1),
+    ),
     "code_challenge": (
         "RFC 7636 §4.3; a client may have been registered without.",
         _text(pkce.CHALLENGE_LENGTH),

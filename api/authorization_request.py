@@ -18,7 +18,7 @@ from api.standing import ASKED_AT_MOST
 from domain import client
 from domain.grants import GRANTS, authorization_code
 from domain.refusal import InvalidScope
-from domain.rules import pkce, redirect_uri
+from domain.rules import audience, pkce, redirect_uri
 from domain.rules import scope as scopes
 from eventstore.present.scopes import existing
 
@@ -28,8 +28,8 @@ QUERY_MAXIMUM = 8192
 IN_QUERY = "-._~!$&'()*+,;=:@/?%"
 """What a query may hold beside letters and digits (RFC 3986 §3.4), as a browser may send it on."""
 
-REPEATABLE = frozenset({"resource"})
-"""RFC 8707 §2 lets it stand there more than once. It is not read."""
+RESOURCE = "resource"
+"""RFC 8707 §2.1 lets it stand there more than once."""
 
 RESPONSE_MODE = "query"
 
@@ -71,17 +71,22 @@ class Query:
     values: dict[str, str] = field(default_factory=dict)
     doubled: frozenset[str] = frozenset()
     state: str | None = None
+    resource: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class AuthorizationRequest:
-    """A request of a known client that names a redirect URI of its own. `asked` is None when no scope was named."""
+    """A request of a known client that names a redirect URI of its own.
+
+    `asked` is None when no scope was named, `resource` empty when no resource was.
+    """
 
     query: Query
     client: client.State
     redirect_uri: str
     redirect_uri_given: bool
     asked: tuple[str, ...] | None
+    resource: tuple[str, ...]
     challenge: str | None
     error: OAuthError | None
 
@@ -97,8 +102,10 @@ def read_query(octets: bytes) -> Query:
         raise TooLong(f"The address is longer than {QUERY_MAXIMUM} bytes.")
     values: dict[str, str] = {}
     doubled: set[str] = set()
+    resource: list[str] = []
     for name, value in strict_forms.pairs(octets):
-        if name in REPEATABLE:
+        if name == RESOURCE:
+            resource.append(value)
             continue
         if name in values:
             doubled.add(name)
@@ -106,7 +113,8 @@ def read_query(octets: bytes) -> Query:
     # A parameter without a value counts as not sent (RFC 6749 §3.1).
     given = {name: value for name, value in values.items() if value}
     state = None if "state" in doubled or "state" not in given else _encoded_state(octets)
-    return Query(quote(octets, safe=IN_QUERY), given, frozenset(doubled), state)
+    named = tuple(uri for uri in resource if uri)
+    return Query(quote(octets, safe=IN_QUERY), given, frozenset(doubled), state, named)
 
 
 def _encoded_state(octets: bytes) -> str | None:
@@ -123,13 +131,18 @@ async def read_request(here: Services, octets: bytes) -> AuthorizationRequest:
     asking = await _client(here, query)
     target = _target(asking, query)
     scope = scopes.parse(query.values.get("scope"))
-    fault = next(_faults(asking, query), None) or await _scope_fault(here, asking, scope)
+    fault = (
+        next(_faults(asking, query), None)
+        or await _scope_fault(here, asking, scope)
+        or _target_fault(here, asking, query.resource)
+    )
     return AuthorizationRequest(
         query=query,
         client=asking,
         redirect_uri=target,
         redirect_uri_given="redirect_uri" in query.values,
         asked=scope,
+        resource=query.resource,
         challenge=query.values.get("code_challenge"),
         error=fault,
     )
@@ -140,6 +153,11 @@ async def _scope_fault(here: Services, asking: client.State, asked: tuple[str, .
     known = await here.ledger.look(existing, {*asking.scope, *(asked or ())[:ASKED_AT_MOST]})
     found = scopes.granted(asked, within=asking.scope, known=known, roles=None)
     return oauth_errors.InvalidScope() if isinstance(found, InvalidScope) else None
+
+
+def _target_fault(here: Services, asking: client.State, resource: tuple[str, ...]) -> OAuthError | None:
+    refused = audience.requested(resource, client=asking, issuer=here.settings.issuer)
+    return None if refused is None else oauth_errors.from_refusal(refused)
 
 
 async def _client(here: Services, query: Query) -> client.State:

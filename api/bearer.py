@@ -47,6 +47,10 @@ async def judge(here: Services, raw: str | None, needed: Sequence[str]) -> Known
         known = await here.ledger.validation.find(digest(raw))
     if known is None or known.terms.kind != "access" or known.reason(here.ledger.clock.now()) != "active":
         raise Unauthenticated()
+    # A token that is for others was handed to them: it opens nothing here (RFC 8707 §2, RFC 9700 §2.3).
+    audience = known.terms.audience
+    if audience and here.settings.issuer not in audience:
+        raise Unauthenticated()
     for name in needed:
         if name not in known.terms.scope:
             raise InsufficientScope(name)

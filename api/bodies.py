@@ -35,8 +35,8 @@ STRICT = ("/admin", "/audit", "/leaks", "/credentials", "/dashboards")
 PARAMETERS = "query_parameters"
 """What a handler's `opt` calls the names of its query parameters."""
 
-SEVERAL = ("resource",)
-"""Parameters of OAuth requests that may stand there more than once (RFC 8707 §2). They are not read."""
+RESOURCE = "resource"
+"""The parameter of OAuth requests that may stand there more than once (RFC 8707 §2)."""
 
 FREE = ("scope", "token_type_hint", "client_ip", "client_user_agent")
 LONGEST_FREE = 16_384
@@ -92,14 +92,20 @@ async def read_body(scope: Scope, receive: Receive, limit: int) -> bytes:
         chunks.append(chunk)
 
 
-async def read_parameters(scope: Scope, receive: Receive, limit: int) -> dict[str, str]:
+class Parameters(dict[str, str]):
+    """The parameters of an OAuth request by name, each of which stands there once, and beside them `resource`."""
+
+    resource: tuple[str, ...] = ()
+
+
+async def read_parameters(scope: Scope, receive: Receive, limit: int) -> Parameters:
     """The parameters of an OAuth request, from a form or a JSON object of strings; empty ones count as not sent.
 
     Raises Invalid, TooLarge or WrongMediaType, which OAuth endpoints answer as `invalid_request`.
     """
     body = await read_body(scope, receive, limit)
     if not body:
-        return {}
+        return Parameters()
     given = _parameters(scope, body)
     # A short body holds no long parameter.
     if len(body) > LONGEST_FREE:
@@ -109,14 +115,21 @@ async def read_parameters(scope: Scope, receive: Receive, limit: int) -> dict[st
     return given
 
 
-def _parameters(scope: Scope, body: bytes) -> dict[str, str]:
+def _parameters(scope: Scope, body: bytes) -> Parameters:
     if encoding(scope, ("form", "json")) == "form":
-        return strict_forms.read(body, repeatable=SEVERAL, omit_empty=True)
+        given = Parameters(strict_forms.read(body, repeatable=(RESOURCE,), omit_empty=True))
+        # Most requests name none, and need not be read once more; its letters might stand there escaped.
+        if b"resource" in body or b"%" in body:
+            given.resource = tuple(value for name, value in strict_forms.pairs(body) if name == RESOURCE and value)
+        return given
     parameters = strict_json.read_object(body)
     for name, value in parameters.items():
         if not isinstance(value, str):
             raise Invalid.field(name if strict_json.NAME.fullmatch(name) else "body", "must be a string")
-    return {name: value for name, value in parameters.items() if value}
+    given = Parameters({name: value for name, value in parameters.items() if value})
+    if named := given.pop(RESOURCE, None):
+        given.resource = (named,)
+    return given
 
 
 class StrictRequest(Request[Any, Any, Any]):

@@ -11,7 +11,7 @@ from api.introspect import LONGEST_TOKEN
 from api.sign_in import LONGEST_NAME
 from api.token import LONGEST_CREDENTIAL
 from domain.grants import GRANTS
-from domain.rules import pkce, redirect_uri
+from domain.rules import audience, pkce, redirect_uri
 from security.passwords import MAX_BYTES
 
 GrantType = Annotated[
@@ -25,6 +25,13 @@ ScopeText = Annotated[str, Meta(description="Scope names with a space between.",
 Code = Annotated[str, Meta(description="For `authorization_code`.", max_length=LONGEST_CREDENTIAL)]
 RedirectUri = Annotated[
     str, Meta(description="As in the authorization request.", max_length=redirect_uri.PRESENTED_MAXIMUM)
+]
+Resource = Annotated[
+    str,
+    Meta(
+        description="What the access token is for (RFC 8707 §2.2): one of the client's `resources`, or the issuer.",
+        max_length=audience.MAXIMUM,
+    ),
 ]
 Verifier = Annotated[str, Meta(description="The PKCE verifier.", max_length=pkce.VERIFIER_MAXIMUM)]
 RefreshToken = Annotated[str, Meta(description="For `refresh_token`.", max_length=LONGEST_CREDENTIAL)]
@@ -53,10 +60,11 @@ ClientUserAgent = Annotated[str, Meta(description="The user agent that brought i
 
 
 class TokenParameters(Struct, kw_only=True):
-    """A token request (RFC 6749 §4.1.3, §4.3.2, §4.4.2, §6; RFC 7636 §4.5)."""
+    """A token request (RFC 6749 §4.1.3, §4.3.2, §4.4.2, §6; RFC 7636 §4.5; RFC 8707 §2.2)."""
 
     grant_type: GrantType
     scope: ScopeText | UnsetType = UNSET
+    resource: Resource | UnsetType = UNSET
     code: Code | UnsetType = UNSET
     redirect_uri: RedirectUri | UnsetType = UNSET
     code_verifier: Verifier | UnsetType = UNSET
@@ -101,7 +109,7 @@ class IntrospectionAnswer(Struct, kw_only=True):
     iat: int | UnsetType = UNSET
     sub: str | UnsetType = UNSET
     iss: str | UnsetType = UNSET
-    aud: str | UnsetType = UNSET
+    aud: str | list[str] | UnsetType = UNSET
     jti: str | UnsetType = UNSET
     grant_id: str | UnsetType = UNSET
 
@@ -136,7 +144,7 @@ HOT: tuple[HotEndpoint, ...] = (
         path="/oauth/introspect",
         operation_id="introspect",
         summary="Ask what a token is (RFC 7662)",
-        description="A client sees its own tokens; one with the scope `introspect` sees every access token.",
+        description="A client sees its own tokens and those for what it `serves`; with the scope `introspect`, all.",
         parameters=IntrospectionParameters,
         answers=(HotAnswer(status=200, description="What it is.", body=IntrospectionAnswer),),
         examples={"token": {"token": "(the token)"}},

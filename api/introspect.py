@@ -1,7 +1,7 @@
 """The introspection endpoint (RFC 7662)."""
 
 from functools import lru_cache, partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 
@@ -19,7 +19,9 @@ from eventstore.validation import Known, Terms
 from security.tokens import digest, has_checksum
 
 INTROSPECT = "introspect"
-"""The administrative scope that shows every access token; without it a client sees its own tokens alone."""
+"""The administrative scope that shows every access token; without it a client sees its own tokens, and access tokens
+for what it serves.
+"""
 
 NO_STORE = {"cache-control": "no-store"}
 INACTIVE = answer(200, b'{"active":false}', JSON, NO_STORE)
@@ -31,7 +33,8 @@ _encode = msgspec.json.Encoder().encode
 async def _post(scope: Scope, receive: Receive) -> Answer:
     here = services(scope)
     parameters = await read_parameters(scope, receive, here.settings.body_limit)
-    client_id, sees_all, actor = await _caller(here, scope, parameters)
+    asking = await _caller(here, scope, parameters)
+    client_id = asking.client_id
     raw = parameters.get("token")
     if not raw:
         raise InvalidRequest("token is missing.")
@@ -45,7 +48,7 @@ async def _post(scope: Scope, receive: Receive) -> Answer:
             return INACTIVE
         known = await here.ledger.validation.look_up(sha256)
     reason = "unknown" if known is None else known.reason(here.ledger.clock.now())
-    seen = sees_all if known is None else _visible(known, client_id, sees_all)
+    seen = asking.sees_all if known is None else _visible(known, asking)
     # Whoever may not see the token is no resource server of it: what they say about others would hide themselves.
     told, address = parameters.get("client_ip") if seen else None, arrival(scope).address
     if not here.token_uses.again(sha256, client_id, told or address, ended=reason != "active") and (
@@ -58,7 +61,7 @@ async def _post(scope: Scope, receive: Receive) -> Answer:
             None if reason == "active" else reason,
             via="introspection",
             address=address,
-            origin=partial(origin, scope, actor),
+            origin=partial(origin, scope, asking.actor),
             seen_by=client_id,
             told_ip=told,
             told_user_agent=None if agent is None else masking(*here.format.prefixes).text(agent),
@@ -72,15 +75,23 @@ async def _post(scope: Scope, receive: Receive) -> Answer:
     return Answer(200, _fields(len(body)), body)
 
 
-async def _caller(here: Services, scope: Scope, parameters: dict[str, str]) -> tuple[str, bool, Actor]:
-    """The client that asks, whether it sees every access token (RFC 7662 §2.1), and who it is for the log."""
+class _Asking(NamedTuple):
+    """The client that asks. It sees every access token (RFC 7662 §2.1), or those for what it serves (RFC 8707)."""
+
+    client_id: str
+    sees_all: bool
+    serves: tuple[str, ...]
+    actor: Actor
+
+
+async def _caller(here: Services, scope: Scope, parameters: dict[str, str]) -> _Asking:
     if fields(scope).get(b"authorization", b"")[:7].lower() == b"bearer ":
         # There may be another one, which is refused.
         authorization(scope)
         if "client_secret" in parameters:
             raise InvalidRequest(TWO_WAYS)
         known = await judge(here, bearer_token(scope), (INTROSPECT,))
-        return known.terms.client_id, True, actor_of(known)
+        return _Asking(known.terms.client_id, True, (), actor_of(known))
     caller = await authenticate(here, scope, parameters, "introspection")
     client, secret_id = caller.client, caller.secret_id
     if secret_id is None:
@@ -88,16 +99,17 @@ async def _caller(here: Services, scope: Scope, parameters: dict[str, str]) -> t
         raise InvalidClient()
     if not here.uses.again(secret_id, "introspection", arrival(scope).address):
         here.uses.note(client.client_id, secret_id, "introspection", origin(scope, caller.actor))
-    return client.client_id, INTROSPECT in client.scope, caller.actor
+    return _Asking(client.client_id, INTROSPECT in client.scope, client.serves, caller.actor)
 
 
-def _visible(known: Known, client_id: str | None, sees_all: bool) -> bool:
+def _visible(known: Known, asking: _Asking) -> bool:
     terms = known.terms
     if terms.kind == "code":
         return False
-    if terms.client_id == client_id:
+    if terms.client_id == asking.client_id:
         return True
-    return sees_all and terms.kind == "access"
+    # Nothing but an access token has an audience here.
+    return terms.kind == "access" if asking.sees_all else any(uri in asking.serves for uri in terms.audience)
 
 
 @lru_cache(maxsize=1_024)
@@ -114,7 +126,7 @@ def _common(terms: Terms, issuer: str) -> dict[str, Any]:
         "client_id": terms.client_id,
         "sub": terms.account_id or terms.client_id,
         "iss": issuer,
-        "aud": issuer,
+        "aud": _audience(terms, issuer),
     }
     if terms.username is not None:
         found["username"] = terms.username
@@ -123,6 +135,13 @@ def _common(terms: Terms, issuer: str) -> dict[str, Any]:
     else:
         found["token_type"] = "Bearer"  # noqa: S105 - likewise
     return found
+
+
+def _audience(terms: Terms, issuer: str) -> str | tuple[str, ...]:
+    """`aud` (RFC 7662 §2.2): one as text, several as a list."""
+    if not terms.audience:
+        return issuer
+    return terms.audience[0] if len(terms.audience) == 1 else terms.audience
 
 
 def _own(known: Known) -> bytes:

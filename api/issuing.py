@@ -92,6 +92,7 @@ async def execute(
                 secret_id=caller.secret_id,
                 account_id=person,
                 asked=request.scope,
+                issuer=here.settings.issuer,
                 with_consent=presented is not None,
             )
         }

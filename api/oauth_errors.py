@@ -1,4 +1,6 @@
-"""The errors of the OAuth endpoints: one class per code (RFC 6749 §4.1.2.1, §5.2; RFC 6750 §3.1; RFC 7009 §2.2.1)."""
+"""The errors of the OAuth endpoints: one class per code (RFC 6749 §4.1.2.1, §5.2; RFC 6750 §3.1; RFC 7009 §2.2.1;
+RFC 8707 §2).
+"""
 
 import re
 from collections.abc import Mapping
@@ -155,6 +157,13 @@ class InvalidScope(OAuthError):
     default = "The scope is unknown or may not be given to this client."
 
 
+class InvalidTarget(OAuthError):
+    """The client may not have a token for that resource, or has to say for which (RFC 8707 §2)."""
+
+    code = "invalid_target"
+    default = "This client may not have a token for that resource."
+
+
 class AccessDenied(OAuthError):
     """The person said no (RFC 6749 §4.1.2.1)."""
 
@@ -223,6 +232,7 @@ BY_REASON: dict[type[Reason], type[OAuthError]] = {
     reasons.InvalidGrant: InvalidGrant,
     reasons.UnauthorizedClient: UnauthorizedClient,
     reasons.InvalidScope: InvalidScope,
+    reasons.InvalidTarget: InvalidTarget,
     reasons.AccessDenied: AccessDenied,
     reasons.Forbidden: UnauthorizedClient,
     reasons.NotFound: InvalidRequest,

@@ -252,6 +252,7 @@ BY_REASON: dict[type[Reason], type[Problem]] = {
     reasons.InvalidGrant: Invalid,
     reasons.UnauthorizedClient: Denied,
     reasons.InvalidScope: Invalid,
+    reasons.InvalidTarget: Invalid,
     reasons.AccessDenied: Denied,
     reasons.Forbidden: Denied,
     reasons.NotFound: Missing,

@@ -33,6 +33,7 @@ def parties(
     secret_id: str | None,
     account_id: str | None,
     asked: tuple[str, ...] | None,
+    issuer: str,
     with_consent: bool = False,
 ) -> Parties:
     """Client, person, roles and scopes as they are now, for a decision about a grant."""
@@ -53,4 +54,5 @@ def parties(
         consent=consented,
         roles=roles,
         known=known_scopes(view, names),
+        issuer=issuer,
     )

@@ -1,12 +1,11 @@
 """The token endpoint (RFC 6749 §3.2): authenticates the client, decides by the grant type, answers after the commit."""
 
-from collections.abc import Mapping
 from types import ModuleType
 
 import msgspec
 
 from api.answers import JSON, Answer, Receive, Scope, raw_headers
-from api.bodies import read_parameters
+from api.bodies import Parameters, read_parameters
 from api.client_authentication import authenticate
 from api.issuing import execute, token_answer
 from api.oauth_endpoint import endpoint
@@ -52,7 +51,7 @@ async def _post(scope: Scope, receive: Receive) -> Answer:
     return Answer(200, (*FIELDS, (b"content-length", b"%d" % len(body))), body)
 
 
-def _request(module: ModuleType, parameters: Mapping[str, str]) -> Request:
+def _request(module: ModuleType, parameters: Parameters) -> Request:
     presented = None
     if module.CREDENTIAL is not None:
         raw = parameters.get(module.CREDENTIAL)
@@ -63,6 +62,7 @@ def _request(module: ModuleType, parameters: Mapping[str, str]) -> Request:
     challenge = None if verifier is None else pkce.transform(verifier)
     return Request(
         scope=scopes.parse(parameters.get("scope")),
+        resource=parameters.resource,
         presented=presented,
         redirect_uri=parameters.get("redirect_uri"),
         challenge=challenge,

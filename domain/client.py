@@ -49,11 +49,15 @@ class Attributes(msgspec.Struct, frozen=True, kw_only=True):
     realm: str | UnsetType = UNSET
     allowed_origins: tuple[str, ...] | UnsetType = UNSET
     tokens_per_minute: int | None | UnsetType = UNSET
+    resources: tuple[str, ...] | UnsetType = UNSET
+    serves: tuple[str, ...] | UnsetType = UNSET
 
 
 class Registered(Event, frozen=True, kw_only=True):
     """A client came into being. Lifetimes are seconds; null leaves them, and how many tokens it may obtain for itself
     a minute, to the server's settings.
+
+    It may ask for tokens that are for `resources` (RFC 8707 §2), and learn about all that are for what it `serves`.
     """
 
     type = "client.registered"
@@ -73,6 +77,8 @@ class Registered(Event, frozen=True, kw_only=True):
     slug: str | None = None
     owner: str | None = None
     tokens_per_minute: int | None = None
+    resources: tuple[str, ...] = ()
+    serves: tuple[str, ...] = ()
 
 
 class Updated(Event, frozen=True, kw_only=True):
@@ -154,6 +160,8 @@ class State(msgspec.Struct, frozen=True):
     tokens_per_minute: int | None = None
     realm: str = "platform"
     allowed_origins: tuple[str, ...] = ()
+    resources: tuple[str, ...] = ()
+    serves: tuple[str, ...] = ()
     type: Type = "confidential"
     slug: str | None = None
     owner: Sealed | None = None

@@ -41,6 +41,7 @@ class TokensIssued(Event, frozen=True, kw_only=True):
     """The grant's first tokens. Lifetimes in seconds; the grant can be refreshed for `refresh_ends_in` at most.
 
     `secret_id` and `secret_version` name the client secret that authenticated the request; `code` is the redeemed one.
+    `audience` is what the access token is for (RFC 8707 §2); empty where that is this server alone.
     """
 
     type = "grant.tokens_issued"
@@ -48,6 +49,7 @@ class TokensIssued(Event, frozen=True, kw_only=True):
     client_id: str
     account_id: str | None = None
     scope: str
+    audience: tuple[str, ...] = ()
     secret_id: str | None = None
     secret_version: int | None = None
     access_token: str
@@ -59,12 +61,16 @@ class TokensIssued(Event, frozen=True, kw_only=True):
 
 
 class TokensRefreshed(Event, frozen=True, kw_only=True):
-    """New tokens for a presented refresh token, which is accepted once more until `grace_ends_at` (RFC 6749 §6)."""
+    """New tokens for a presented refresh token, which is accepted once more until `grace_ends_at` (RFC 6749 §6).
+
+    `audience` is what the access token is for; empty where that is this server alone.
+    """
 
     type = "grant.tokens_refreshed"
     client_id: str
     account_id: str | None = None
     scope: str
+    audience: tuple[str, ...] = ()
     secret_id: str | None = None
     secret_version: int | None = None
     access_token: str
@@ -135,7 +141,8 @@ class Revoked(msgspec.Struct, frozen=True):
 class State(msgspec.Struct, frozen=True):
     """A grant after its events so far, of a size that does not grow with its refreshes.
 
-    `scope` is the original one; `ends_at` is when refreshing is over for good.
+    `scope` is the original one; `ends_at` is when refreshing is over for good. `resource` is what the authorization
+    named, and `audience` that of the first access token.
     """
 
     exists: bool = False
@@ -145,6 +152,8 @@ class State(msgspec.Struct, frozen=True):
     account_id: str | None = None
     session_id: str | None = None
     scope: tuple[str, ...] = ()
+    resource: tuple[str, ...] = ()
+    audience: tuple[str, ...] = ()
     position: int = 0
     started_at: Moment = 0
     code: Code | None = None
@@ -244,14 +253,24 @@ def _issued(state: State, recorded: Recorded) -> State:
     fields: dict[str, Any]
     if isinstance(event, CodeIssued):
         code = grant_code.issued(event, recorded)
-        fields = {"grant_type": "authorization_code", "code": code, "session_id": event.session_id}
+        fields = {
+            "grant_type": "authorization_code",
+            "code": code,
+            "session_id": event.session_id,
+            "resource": event.resource,
+        }
     else:
         refresh, ends_at = None, None
         if event.refresh_token is not None:
             expires_at = now + event.refresh_lifetime * SECOND
             refresh = Refresh(event.refresh_token, recorded.position, event.secret_id, now, expires_at)
             ends_at = now + event.refresh_ends_in * SECOND
-        fields = {"grant_type": event.grant_type, "refresh": refresh, "ends_at": ends_at}
+        fields = {
+            "grant_type": event.grant_type,
+            "refresh": refresh,
+            "ends_at": ends_at,
+            "audience": event.audience,
+        }
     return replace(
         state,
         **fields,

@@ -9,7 +9,8 @@ class CodeIssued(Event, frozen=True, kw_only=True):
     """The person approved: an authorization code was issued (RFC 6749 §4.1.2). `lifetime` in seconds.
 
     `asked` is the requested scope where it differs from the granted one; `redirect_uri_given` tells whether the request
-    named the redirect URI, so that the redemption has to repeat it (§4.1.3).
+    named the redirect URI, so that the redemption has to repeat it (§4.1.3). `resource` is what it named for the tokens
+    to be for (RFC 8707 §2.1); empty where it named nothing.
     """
 
     type = "grant.code_issued"
@@ -20,6 +21,7 @@ class CodeIssued(Event, frozen=True, kw_only=True):
     redirect_uri_given: bool = True
     scope: str
     asked: str | None = None
+    resource: tuple[str, ...] = ()
     code_challenge: str | None = None
     code: str
     lifetime: int

@@ -57,6 +57,15 @@ class InvalidScope(Reason):
     NOTHING_LEFT = "nothing_left"
 
 
+class InvalidTarget(Reason):
+    """RFC 8707 §2 `invalid_target`."""
+
+    OUTSIDE_CLIENT = "outside_client"
+    NOT_APPROVED = "not_approved"
+    SEVERAL = "several"
+    MISSING = "missing"
+
+
 class AccessDenied(Reason):
     """RFC 6749 §4.1.2.1 `access_denied`."""
 

@@ -33,7 +33,8 @@ TERMS = 10_000
 class Terms(msgspec.Struct, gc=False):
     """What tokens have in common that were issued alike, and the streams on which that depends.
 
-    `scope` is what was issued, less what the person's roles have lost since. `said` is room for what the API says of
+    `scope` is what was issued, less what the person's roles have lost since. `audience` is what an access token is for,
+    empty where that is this server alone. `said` is room for what the API says of
     all of them.
     """
 
@@ -42,6 +43,7 @@ class Terms(msgspec.Struct, gc=False):
     account_id: str | None
     secret_id: str | None
     scope: tuple[str, ...]
+    audience: tuple[str, ...]
     username: str | None
     streams: tuple[str, ...]
     said: bytes = b""
@@ -151,6 +153,7 @@ class Validation:
     def _known(self, folds: Folds, judged: tokens.Judged, as_of: int) -> Known:
         issued, standing, person = judged.issued, judged.standing, judged.person
         scope = grant.names_of(issued.by.event.scope)
+        audience = issued.by.event.audience if issued.kind == "access" else ()
         # Interned is what tokens of different terms have in common.
         client_id = intern(issued.client_id or "")
         secret_id = None if issued.secret_id is None else intern(issued.secret_id)
@@ -162,7 +165,9 @@ class Validation:
             allowed = {name for each in judged.roles for name in each.scopes}
             scope = tuple(name for name in scope if name in allowed)
             username = self._privacy.open(folds.connection, person.username)
-        terms = Terms(standing.token.kind, client_id, issued.account_id, secret_id, scope, username, tuple(streams))
+        terms = Terms(
+            standing.token.kind, client_id, issued.account_id, secret_id, scope, audience, username, tuple(streams)
+        )
         return Known(
             bytes.fromhex(issued.sha256),
             terms,

@@ -55,6 +55,8 @@ TABLE = Table(
     Column("refresh_token_lifetime", Integer),
     Column("allowed_origins", Text, nullable=False),
     Column("tokens_per_minute", Integer),
+    Column("resources", Text, nullable=False),
+    Column("serves", Text, nullable=False),
     Column("owner", Text),
     Column("state", Text, nullable=False),
     Column("cutoff", BigInteger, nullable=False),
@@ -72,7 +74,7 @@ HANDLES: tuple[type[Event], ...] = (
     cut_off.ClientTokensEnded,
 )
 
-_LISTS = ("redirect_uris", "grant_types", "scope", "allowed_origins")
+_LISTS = ("redirect_uris", "grant_types", "scope", "allowed_origins", "resources", "serves")
 
 _INSERT = insert(TABLE)
 _ONE = update(TABLE).where(TABLE.c.client_id == bindparam("b_client_id"))
@@ -108,6 +110,8 @@ class Client(msgspec.Struct, frozen=True):
     refresh_token_lifetime: int | None
     allowed_origins: tuple[str, ...]
     tokens_per_minute: int | None
+    resources: tuple[str, ...]
+    serves: tuple[str, ...]
     owner: str | None
     state: State
     created_at: Moment

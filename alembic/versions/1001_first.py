@@ -126,6 +126,8 @@ def upgrade() -> None:
         sa.Column("refresh_token_lifetime", sa.Integer(), nullable=True),
         sa.Column("allowed_origins", sa.Text(), nullable=False),
         sa.Column("tokens_per_minute", sa.Integer(), nullable=True),
+        sa.Column("resources", sa.Text(), nullable=False),
+        sa.Column("serves", sa.Text(), nullable=False),
         sa.Column("owner", sa.Text(), nullable=True),
         sa.Column("state", sa.Text(), nullable=False),
         sa.Column("cutoff", sa.BigInteger(), nullable=False),

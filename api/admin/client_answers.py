@@ -35,6 +35,8 @@ EXAMPLE: dict[str, Any] = {
     "realm": "platform",
     "allowed_origins": [],
     "tokens_per_minute": None,
+    "resources": ["https://catalog.example"],
+    "serves": [],
     "owner": "prints@partner.example",
     "slug": None,
     "type": "confidential",
@@ -59,6 +61,8 @@ class ClientBody(msgspec.Struct, frozen=True, kw_only=True):
     realm: str
     allowed_origins: tuple[str, ...]
     tokens_per_minute: int | None
+    resources: tuple[str, ...]
+    serves: tuple[str, ...]
     owner: str | None
     slug: str | None
     type: client.Type

@@ -21,7 +21,9 @@ from api.admin.members import (
     Realm,
     RedirectUris,
     RefreshLifetime,
+    Resources,
     ScopeText,
+    Serves,
     TokensPerMinute,
     attributes,
     listed,
@@ -73,6 +75,8 @@ class NewClient(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
     realm: Realm = "platform"
     allowed_origins: Origins = []
     tokens_per_minute: TokensPerMinute | None = None
+    resources: Resources = []
+    serves: Serves = []
     owner: Owner | None = None
     secret_lifetime: SecretLifetime | None = None
 
@@ -91,6 +95,8 @@ class ClientChanges(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
     realm: Realm | UnsetType = UNSET
     allowed_origins: Origins | UnsetType = UNSET
     tokens_per_minute: TokensPerMinute | None | UnsetType = UNSET
+    resources: Resources | UnsetType = UNSET
+    serves: Serves | UnsetType = UNSET
     owner: Owner | None | UnsetType = UNSET
 
 

@@ -19,6 +19,7 @@ from api.admin.members import (
     Origins,
     Realm,
     RefreshLifetime,
+    Resources,
     ScopeText,
     Time,
     attributes,
@@ -52,6 +53,7 @@ EXAMPLE: dict[str, Any] = {
     "client_name": "Client Dashboard",
     "realm": "platform",
     "allowed_origins": ["https://dashboard.example.com"],
+    "resources": ["https://catalog.example.com"],
     "scope": "profile catalog:read",
     "access_token_lifetime": 300,
     "refresh_token_lifetime": 43200,
@@ -60,7 +62,10 @@ EXAMPLE: dict[str, Any] = {
     "created_at": "2026-01-31T12:00:00.000000Z",
     "updated_at": "2026-01-31T12:00:00.000000Z",
 }
-MEMBERS = ("client_name", "realm", "allowed_origins", "scope", "access_token_lifetime", "refresh_token_lifetime")
+MEMBERS = (
+    *("client_name", "realm", "allowed_origins", "resources"),
+    *("scope", "access_token_lifetime", "refresh_token_lifetime"),
+)
 
 
 class DashboardChanges(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
@@ -69,6 +74,7 @@ class DashboardChanges(msgspec.Struct, forbid_unknown_fields=True, kw_only=True)
     client_name: ClientName | UnsetType = UNSET
     realm: Realm | UnsetType = UNSET
     allowed_origins: Origins | UnsetType = UNSET
+    resources: Resources | UnsetType = UNSET
     scope: ScopeText | UnsetType = UNSET
     access_token_lifetime: AccessLifetime | None | UnsetType = UNSET
     refresh_token_lifetime: RefreshLifetime | None | UnsetType = UNSET
@@ -100,6 +106,7 @@ class DashboardBody(msgspec.Struct, frozen=True, kw_only=True):
     client_name: str
     realm: str
     allowed_origins: tuple[str, ...]
+    resources: tuple[str, ...]
     scope: str
     access_token_lifetime: int | None
     refresh_token_lifetime: int | None

@@ -7,7 +7,7 @@ from msgspec import UNSET, Meta
 
 from api.pagination import Page, encode_cursor
 from domain import client
-from domain.rules import redirect_uri, registration, scope
+from domain.rules import audience, redirect_uri, registration, scope
 from projections import page as projected
 from security.clock import Moment, format_rfc3339
 
@@ -48,6 +48,21 @@ Origins = Annotated[
     Meta(
         max_length=registration.ORIGINS_MAXIMUM,
         description="Web origins whose pages may call the server from a browser.",
+    ),
+]
+Resources = Annotated[
+    list[Annotated[str, Meta(max_length=audience.MAXIMUM)]],
+    Meta(
+        max_length=audience.URIS_MAXIMUM,
+        description="Absolute URIs without fragment, of the resources that its tokens may be for (RFC 8707 §2);"
+        f" {audience.URIS_TOGETHER:,} characters together. With one, its tokens are for that unless it asks otherwise.",
+    ),
+]
+Serves = Annotated[
+    list[Annotated[str, Meta(max_length=audience.MAXIMUM)]],
+    Meta(
+        max_length=audience.URIS_MAXIMUM,
+        description="The resources that it is: it may introspect every access token that is for one of them.",
     ),
 ]
 AccessLifetime = Annotated[

@@ -41,6 +41,8 @@ def client() -> None:
 @click.option("--realm", type=REALMS, default="platform", show_default=True)
 @click.option("--allowed-origin", "allowed_origins", multiple=True, metavar="ORIGIN", help="For browsers; repeatable.")
 @click.option("--tokens-per-minute", type=int, metavar="NUMBER", help="That it may obtain for itself.")
+@click.option("--resource", "resources", multiple=True, metavar="URI", help="What its tokens may be for; repeatable.")
+@click.option("--serves", multiple=True, metavar="URI", help="What it is, to introspect tokens for it; repeatable.")
 @click.option("--owner", help="Who answers for it; sealed like all personal data.")
 @click.option("--secret-lifetime", type=int, metavar="SECONDS", help="When its first secret ends; never, if left out.")
 @output
@@ -175,6 +177,8 @@ async def members(here: Here, found: "Client") -> dict[str, Any]:
         "refresh_token_lifetime": found.refresh_token_lifetime,
         "allowed_origins": found.allowed_origins,
         "tokens_per_minute": found.tokens_per_minute,
+        "resources": found.resources,
+        "serves": found.serves,
         "owner": await here.ledger.unseal(found.owner),
         "created_at": moment(found.created_at),
         "updated_at": moment(found.updated_at),

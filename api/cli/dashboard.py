@@ -28,17 +28,23 @@ def dashboard() -> None:
     metavar="ORIGIN",
     help="Where its pages come from; repeatable, same-site with the issuer. A new dashboard has the issuer's own.",
 )
+@click.option(
+    "--resource",
+    "resources",
+    multiple=True,
+    metavar="URI",
+    help="What its tokens are for beside the server; repeatable.",
+)
 @click.option("--scope", metavar="NAMES", help="Scope names, separated by blanks.")
 @click.option("--access-token-lifetime", type=int, metavar="SECONDS")
 @click.option("--refresh-token-lifetime", type=int, metavar="SECONDS")
 @as_json
-def set_(slug: str, as_json: bool, scope: str | None, allowed_origins: tuple[str, ...], **named: Any) -> None:
+def set_(slug: str, as_json: bool, scope: str | None, **named: Any) -> None:
     """Make a dashboard, or change what is named of an existing one. Its secret stays in the server's vault."""
-    changes = {name: value for name, value in named.items() if value is not None}
+    # Nobody named what is None, and of what may be repeated the empty list.
+    changes = {name: value for name, value in named.items() if value not in (None, ())}
     if scope is not None:
         changes["scope"] = tuple(scope.split())
-    if allowed_origins:
-        changes["allowed_origins"] = allowed_origins
 
     async def work(here: Here) -> Mapping[str, Any]:
         from eventstore.present import clients

@@ -9,7 +9,7 @@ from domain.grants.facts import Lifetimes, Minted, Parties, Request
 from domain.grants.issuing import first_tokens
 from domain.grants.presented import dead, first_only, refuse_code
 from domain.refusal import AccessDenied, Conflict, InvalidGrant, InvalidRequest, UnauthorizedClient
-from domain.rules import caller, pkce, redirect_uri, scope
+from domain.rules import audience, caller, pkce, redirect_uri, scope
 
 GRANT_TYPE = "authorization_code"
 RESPONSE_TYPES: tuple[str, ...] = ("code",)
@@ -29,6 +29,7 @@ def issue_code(
     session_id: str | None,
     uri: str | None,
     asked: tuple[str, ...] | None,
+    resource: tuple[str, ...] = (),
     challenge: str | None,
     code: str,
     lifetimes: Lifetimes,
@@ -36,7 +37,8 @@ def issue_code(
     """Starts a grant with a code after the person approved (RFC 6749 §4.1.2).
 
     `uri` is the redirect URI of the request, None when it named none; `code` is the minted code's hex digest. The
-    consent must cover what is granted: it may have been withdrawn since the page was shown.
+    consent must cover what is granted: it may have been withdrawn since the page was shown. `resource` is what the
+    request named (RFC 8707 §2.1).
     """
     if state.exists:
         return refuse(Conflict.EXISTS)
@@ -46,6 +48,8 @@ def issue_code(
     target = _target(parties.client, uri, challenge)
     if isinstance(target, Refusal):
         return Outcome((), target)
+    if refused := audience.requested(resource, client=parties.client, issuer=parties.issuer):
+        return Outcome((), refused)
     granted = scope.granted(asked, within=parties.client.scope, known=parties.known, roles=parties.roles)
     if isinstance(granted, Reason):
         return refuse(granted, field="scope")
@@ -60,6 +64,7 @@ def issue_code(
             redirect_uri_given=uri is not None,
             scope=" ".join(granted),
             asked=None if asked is None or asked == granted else " ".join(asked),
+            resource=tuple(dict.fromkeys(resource)),
             code_challenge=challenge,
             code=code,
             lifetime=lifetimes.code,
@@ -117,12 +122,16 @@ def issue(
     )
     if isinstance(granted, Reason):
         return refuse(granted, field="scope")
+    target = audience.chosen(request.resource, client=parties.client, issuer=parties.issuer, approved=state.resource)
+    if isinstance(target, Refusal):
+        return Outcome((), target)
     return first_tokens(
         CodeRedeemed(),
         grant_type=GRANT_TYPE,
         parties=parties,
         secret=secret,
         scope=granted,
+        audience=target,
         minted=minted,
         lifetimes=lifetimes,
         code=code.sha256,

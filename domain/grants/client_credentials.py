@@ -1,12 +1,12 @@
 """The client credentials grant: a client acts for itself (RFC 6749 §4.4)."""
 
 from domain import grant
-from domain.decision import Outcome, Reason, refuse
+from domain.decision import Outcome, Reason, Refusal, refuse
 from domain.event import Moment
 from domain.grants.facts import Lifetimes, Minted, Parties, Request
 from domain.grants.issuing import first_tokens
 from domain.refusal import Conflict, UnauthorizedClient
-from domain.rules import caller, scope
+from domain.rules import audience, caller, scope
 
 GRANT_TYPE = "client_credentials"
 RESPONSE_TYPES: tuple[str, ...] = ()
@@ -29,11 +29,15 @@ def issue(
     granted = scope.granted(request.scope, within=client.scope, known=parties.known, roles=None)
     if isinstance(granted, Reason):
         return refuse(granted, field="scope")
+    target = audience.chosen(request.resource, client=client, issuer=parties.issuer)
+    if isinstance(target, Refusal):
+        return Outcome((), target)
     return first_tokens(
         grant_type=GRANT_TYPE,
         parties=parties,
         secret=secret,
         scope=granted,
+        audience=target,
         minted=minted,
         lifetimes=lifetimes,
         refreshable=False,

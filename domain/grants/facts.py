@@ -15,12 +15,13 @@ GRACE_MAXIMUM = 30
 class Request(msgspec.Struct, frozen=True):
     """A token request as parsed (RFC 6749 §4.1.3, §4.3.2, §4.4.2, §6).
 
-    `scope` is None when it was omitted. `presented` is the hex digest of the code or refresh token, `challenge` the
-    presented PKCE verifier after `pkce.transform`; neither secret comes this far. `password_cutoff` is the account's
-    cut-off of that name when the password was verified.
+    `scope` is None when it was omitted, `resource` empty (RFC 8707 §2.2). `presented` is the hex digest of the code or
+    refresh token, `challenge` the presented PKCE verifier after `pkce.transform`; neither secret comes this far.
+    `password_cutoff` is the account's cut-off of that name when the password was verified.
     """
 
     scope: tuple[str, ...] | None = None
+    resource: tuple[str, ...] = ()
     presented: str | None = None
     redirect_uri: str | None = None
     challenge: str | None = None
@@ -31,7 +32,8 @@ class Parties(msgspec.Struct, frozen=True):
     """Who stands behind a request, as the log says under the lock.
 
     `secret_id` is the secret version that authenticated the client before the lock; None for a public client. `known`
-    holds those names of the client's and the requested scope that exist. `roles` are the account's.
+    holds those names of the client's and the requested scope that exist. `roles` are the account's. `issuer` is this
+    server, as a token's audience names it.
     """
 
     client: Client
@@ -40,6 +42,7 @@ class Parties(msgspec.Struct, frozen=True):
     consent: Consent | None = None
     roles: tuple[Role, ...] = ()
     known: frozenset[str] = frozenset()
+    issuer: str = ""
 
 
 class Minted(msgspec.Struct, frozen=True):

@@ -2,13 +2,13 @@
 
 from domain import grant
 from domain.client_secret import SecretVersion
-from domain.decision import Outcome, Reason, accept, refuse
+from domain.decision import Outcome, Reason, Refusal, accept, refuse
 from domain.event import SECOND, Event, Moment
 from domain.grant import Ended, Refresh, RefreshReplayed, SuccessorReplaced, TokensRefreshed
 from domain.grants.facts import Issued, Lifetimes, Minted, Parties, Request
 from domain.grants.presented import dead, first_only, refuse_refresh
 from domain.refusal import InvalidGrant
-from domain.rules import caller, replay, scope
+from domain.rules import audience, caller, replay, scope
 
 GRANT_TYPE = "refresh_token"
 RESPONSE_TYPES: tuple[str, ...] = ()
@@ -46,8 +46,17 @@ def issue(
     )
     if isinstance(granted, Reason):
         return refuse(granted, field="scope")
+    target = audience.chosen(
+        request.resource,
+        client=parties.client,
+        issuer=parties.issuer,
+        approved=state.resource,
+        before=state.audience,
+    )
+    if isinstance(target, Refusal):
+        return Outcome((), target)
     return _refreshed(
-        state, token, granted, now=now, secret=secret, parties=parties, minted=minted, lifetimes=lifetimes
+        state, token, granted, target, now=now, secret=secret, parties=parties, minted=minted, lifetimes=lifetimes
     )
 
 
@@ -55,6 +64,7 @@ def _refreshed(
     state: grant.State,
     token: Refresh,
     granted: tuple[str, ...],
+    target: tuple[str, ...],
     *,
     now: Moment,
     secret: SecretVersion | None,
@@ -77,6 +87,7 @@ def _refreshed(
         client_id=state.client_id,
         account_id=state.account_id,
         scope=" ".join(granted),
+        audience=target,
         secret_id=None if secret is None else secret.secret_id,
         secret_version=None if secret is None else secret.version,
         access_token=minted.access,

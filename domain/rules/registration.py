@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from domain import names
 from domain.decision import Outcome, refuse
 from domain.refusal import InvalidRequest
-from domain.rules import administrative_scope, origin, redirect_uri
+from domain.rules import administrative_scope, audience, origin, redirect_uri
 
 if TYPE_CHECKING:
     from domain.client import State
@@ -72,7 +72,8 @@ def refusal(
         special = _dashboard(client, before, issuer)
     else:
         special = _grants(client, known_grant_types) or _redirect_uris(client)
-    if special := _plain(client) or special or scope_names(client.scope, known=known_scopes, field="scope"):
+    special = _plain(client) or special or audience.registered(client, issuer)
+    if special := special or scope_names(client.scope, known=known_scopes, field="scope"):
         return special
     given = [scope for scope in client.scope if scope not in before.scope]
     return administrative_scope.holding(

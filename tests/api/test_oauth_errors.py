@@ -27,6 +27,7 @@ def test_the_codes_are_those_of_the_rfcs():
         "invalid_grant",
         "invalid_request",
         "invalid_scope",
+        "invalid_target",
         "invalid_token",
         "request_not_supported",
         "request_uri_not_supported",

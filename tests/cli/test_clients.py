@@ -28,6 +28,18 @@ def test_a_registered_client_gets_a_secret_whose_digest_alone_is_recorded(cli: C
     assert "Olive" not in json.dumps(cli.events())
 
 
+def test_a_client_is_registered_with_the_resources_that_it_asks_for_and_serves(cli: CommandLine) -> None:
+    asked = ("--resource", "https://catalog.example", "--resource", "urn:example:prints")
+    made = cli.json(*SHOP, *asked, "--serves", "https://shop.example/api")
+    assert made["resources"] == ["https://catalog.example", "urn:example:prints"]
+    assert made["serves"] == ["https://shop.example/api"]
+    registered, _ = cli.newest(2)
+    assert {name: registered["data"][name] for name in ("resources", "serves")} == {
+        name: made[name] for name in ("resources", "serves")
+    }
+    assert "serves: must not name this server" in cli.refused(*SHOP, "--serves", ISSUER)
+
+
 def test_a_public_client_has_no_secret(cli: CommandLine) -> None:
     made = cli.json(*SHOP, "--public")
     assert made["type"] == "public"
@@ -159,6 +171,9 @@ def test_a_dashboard_is_made_then_changed(cli: CommandLine) -> None:
     assert "give --name and --realm" in cli.run("dashboard", "set", "stock", exits=1).stderr
     made = cli.json("dashboard", "set", "stock", "--name", "Stock", "--realm", "platform", "--scope", "profile")
     assert made["allowed_origins"] == [ISSUER]
+    changed = cli.json("dashboard", "set", "stock", "--resource", "https://stock.example")
+    assert (changed["resources"], changed["allowed_origins"]) == (["https://stock.example"], [ISSUER])
+    assert cli.newest()[0]["data"]["new"] == {"resources": ["https://stock.example"]}
     changed = cli.json("dashboard", "set", "stock", "--access-token-lifetime", "300")
     assert (changed["client_id"], changed["access_token_lifetime"]) == (made["client_id"], 300)
     assert cli.newest()[0]["data"]["new"] == {"access_token_lifetime": 300}

@@ -14,6 +14,7 @@ __all__ = ["issuer", "master_key", "start", "world"]
 
 CALLBACK = "http://127.0.0.1:9400/callback"
 SCOPE = ("profile", "catalog:read")
+RESOURCES = ("https://catalog.example/api", "https://prints.example/api")
 GRANTS = ("authorization_code", "refresh_token", "client_credentials")
 
 
@@ -54,7 +55,9 @@ def database_url(sqlite_url: str) -> str:
 async def stage(world: World, start: Start) -> Stage:  # noqa: F811 - fixtures of another folder
     await world.define_role("platform", "member", *SCOPE, default=True)
     person = await world.register_person("paula")
-    client = await world.register_client(grant_types=GRANTS, redirect_uris=(CALLBACK,), scope=SCOPE)
+    client = await world.register_client(
+        grant_types=GRANTS, redirect_uris=(CALLBACK,), scope=SCOPE, resources=RESOURCES
+    )
     public = await world.register_client(
         "Desktop", grant_types=GRANTS[:2], redirect_uris=(CALLBACK,), scope=SCOPE, public=True
     )

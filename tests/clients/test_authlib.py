@@ -10,7 +10,7 @@ from authlib.common.security import generate_token
 from authlib.oauth2.client import OAuth2Client
 from authlib.oauth2.rfc8414 import AuthorizationServerMetadata, get_well_known_url
 
-from tests.clients.conftest import CALLBACK, SCOPE, Stage
+from tests.clients.conftest import CALLBACK, RESOURCES, SCOPE, Stage
 
 
 @pytest.fixture
@@ -78,6 +78,32 @@ async def test_client_credentials(stage: Stage, http: httpx.Client) -> None:
     )
     assert await stage.is_active(token["access_token"])
     assert "refresh_token" not in token or token["refresh_token"]
+
+
+async def test_it_gets_a_token_for_each_resource_that_it_names(stage: Stage, http: httpx.Client) -> None:
+    """RFC 8707 §2: both at the authorization, one with the code, the other by refreshing."""
+    metadata = discover(http, stage.issuer)
+    client, basic = authlib(http, stage), httpx.BasicAuth(*stage.client.auth)
+    verifier = generate_token(64)
+    address, state = client.create_authorization_url(
+        metadata["authorization_endpoint"], code_verifier=verifier, resource=list(RESOURCES)
+    )
+    response = await stage.approve(address)
+    token_endpoint, introspection = metadata["token_endpoint"], metadata["introspection_endpoint"]
+    token = client.fetch_token(
+        token_endpoint,
+        authorization_response=response,
+        state=state,
+        code_verifier=verifier,
+        auth=basic,
+        resource=RESOURCES[0],
+    )
+    other = client.refresh_token(token_endpoint, token["refresh_token"], auth=basic, resource=RESOURCES[1])
+    for issued, resource in ((token["access_token"], RESOURCES[0]), (other["access_token"], RESOURCES[1])):
+        assert client.introspect_token(introspection, issued, auth=basic).json()["aud"] == resource
+    with pytest.raises(AuthlibBaseError) as refused:
+        client.refresh_token(token_endpoint, other["refresh_token"], auth=basic, resource="https://else.example")
+    assert refused.value.error == "invalid_target"
 
 
 async def test_it_understands_a_refusal(stage: Stage, http: httpx.Client) -> None:

@@ -127,6 +127,18 @@ def test_a_slug_is_given_once() -> None:
         ("allowed_origins", ("null",)),
         ("allowed_origins", ("https://a.example:443",)),
         ("allowed_origins", tuple(f"https://a{n}.example" for n in range(21))),
+        ("resources", ("catalog",)),
+        ("resources", ("/catalog",)),
+        ("resources", ("https://catalog.example#part",)),
+        ("resources", ("https://catalog.example", "https://catalog.example")),
+        ("resources", ("https://cat alog.example",)),
+        ("resources", ("https://catalog.example/\u00e9",)),
+        ("resources", ("https://catalog.example/" + "x" * 500,)),
+        ("resources", tuple(f"urn:example:{n}" for n in range(21))),
+        ("resources", tuple(f"urn:example:{n}" + "x" * 400 for n in range(3))),
+        ("serves", ("catalog",)),
+        ("serves", ("https://id.example.test",)),
+        ("serves", ("https://catalog.example", "HTTPS://id.example.test/")),
     ],
 )
 def test_what_cannot_stand_is_refused_with_its_field(field, value) -> None:
@@ -140,6 +152,7 @@ def test_what_cannot_stand_is_refused_with_its_field(field, value) -> None:
     [
         ("grant_types", Attributes(grant_types=("client_credentials",), redirect_uris=())),
         ("require_pkce", Attributes(require_pkce=False)),
+        ("serves", Attributes(serves=("https://catalog.example",))),
     ],
 )
 def test_a_public_client_may_not_do_what_takes_a_secret(field, attributes) -> None:
@@ -160,6 +173,7 @@ def test_an_owner_is_a_short_line(owner) -> None:
         ("allowed_origins", {"attributes": replace(DASHBOARD, allowed_origins=("https://elsewhere.test",))}),
         ("redirect_uris", {"attributes": replace(DASHBOARD, redirect_uris=("https://a.example/cb",))}),
         ("grant_types", {"attributes": replace(DASHBOARD, grant_types=("client_credentials",))}),
+        ("serves", {"attributes": replace(DASHBOARD, serves=("https://catalog.example",))}),
         ("token_endpoint_auth_method", {"attributes": replace(DASHBOARD, token_endpoint_auth_method="none")}),
     ],
 )
@@ -292,12 +306,23 @@ def test_the_largest_change_fits_into_a_stored_event() -> None:
     uris = tuple(f"https://{mark}.example/{n:02}" + "x" * 306 for mark in "ab" for n in range(50))
     scopes = tuple(f"{n:03}" + "s" * 37 for n in range(200))
     origins = tuple(f"https://{n:02}" + "o" * 245 for n in range(40))
+    lists = [tuple(f"urn:{mark}:{n:02}" + "r" * 52 for n in range(20)) for mark in "abcd"]
     facts = FACTS | {"known_scopes": frozenset(scopes)}
     before = registered(
-        client_name='"' * 200, redirect_uris=uris[:50], scope=scopes[:100], allowed_origins=origins[:20]
+        client_name='"' * 200,
+        redirect_uris=uris[:50],
+        scope=scopes[:100],
+        allowed_origins=origins[:20],
+        resources=lists[0],
+        serves=lists[1],
     )
     changes = Attributes(
-        client_name="\U0001f600" * 200, redirect_uris=uris[50:], scope=scopes[100:], allowed_origins=origins[20:]
+        client_name="\U0001f600" * 200,
+        redirect_uris=uris[50:],
+        scope=scopes[100:],
+        allowed_origins=origins[20:],
+        resources=lists[2],
+        serves=lists[3],
     )
     outcome = update(given(client, STREAM, before), changes=changes, owner="\U0001f600" * 200, **facts)
     assert 50_000 < len(msgspec.json.encode(outcome.events[0])) < 60_000

@@ -24,6 +24,8 @@ def settle(connection: Connection) -> None:
                 token_endpoint_auth_method="client_secret_basic",
                 require_pkce=True,
                 allowed_origins="[]",
+                resources="[]",
+                serves="[]",
                 state="enabled",
                 cutoff=0,
                 created_at=0,

@@ -22,7 +22,13 @@ def registered(name: str = "App", **changes) -> Registered:
 def test_a_registered_client_is_found_with_all_that_it_registered(log: Log) -> None:
     log.tell(
         "client:c1",
-        registered(owner="ada@example.test", access_token_lifetime=300, allowed_origins=("https://a.test",)),
+        registered(
+            owner="ada@example.test",
+            access_token_lifetime=300,
+            allowed_origins=("https://a.test",),
+            resources=("https://b.test", "urn:c"),
+            serves=("https://a.test/api",),
+        ),
     )
     found = clients.by_id(log.connection, "c1")
     assert found == clients.Client(
@@ -41,6 +47,8 @@ def test_a_registered_client_is_found_with_all_that_it_registered(log: Log) -> N
         refresh_token_lifetime=None,
         allowed_origins=("https://a.test",),
         tokens_per_minute=None,
+        resources=("https://b.test", "urn:c"),
+        serves=("https://a.test/api",),
         owner="event-1|owner|s1.ada@example.test",
         state="enabled",
         created_at=NOW,

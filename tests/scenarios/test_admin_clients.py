@@ -21,6 +21,8 @@ MEMBERS = {
     "realm",
     "allowed_origins",
     "tokens_per_minute",
+    "resources",
+    "serves",
     "owner",
     "slug",
     "type",
@@ -38,6 +40,8 @@ SHOP = {
     "access_token_lifetime": 300,
     "realm": "platform",
     "allowed_origins": ["https://shop.example"],
+    "resources": ["https://catalog.example", "urn:example:prints"],
+    "serves": ["https://shop.example/api"],
     "owner": "owner@shop.example",
 }
 
@@ -85,7 +89,7 @@ async def test_the_secret_authenticates(world: World, admin: httpx.AsyncClient) 
 
 
 async def test_a_public_client_has_no_secret(world: World, admin: httpx.AsyncClient) -> None:
-    made = ok(await admin.post("/admin/clients", json=SHOP | {"token_endpoint_auth_method": "none"}), 201)
+    made = ok(await admin.post("/admin/clients", json=SHOP | {"token_endpoint_auth_method": "none", "serves": []}), 201)
     assert made["type"] == "public"
     assert (made["client_secret"], made["client_secret_expires_at"], made["secret"]) == (None, None, None)
 

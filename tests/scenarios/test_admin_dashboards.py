@@ -25,6 +25,7 @@ def definition(world: World, **changes: Any) -> dict[str, Any]:
         "client_name": "Stock",
         "realm": "platform",
         "allowed_origins": [world.settings.issuer],
+        "resources": ["https://stock.example"],
         "scope": "profile",
         "access_token_lifetime": 300,
         "refresh_token_lifetime": 3600,

@@ -130,10 +130,13 @@ async def test_a_doubled_state_is_not_given_back(scene: Scene) -> None:
 
 
 async def test_resource_may_be_repeated(scene: Scene) -> None:
-    page = await (await scene.signed_in()).open(
-        scene.address() + "&resource=https://a.example&resource=https://b.example"
-    )
+    """RFC 8707 §2; of a client that may ask for none, each is refused."""
+    asking = await scene.world.register_client(resources=("https://a.example", "https://b.example"))
+    named = "&resource=https://a.example&resource=https://b.example"
+    page = await (await scene.signed_in()).open(scene.address(asking) + named)
     assert page.form(CONSENT).buttons == [APPROVE, DENY]
+    page = await (await scene.signed_in()).open(scene.address() + named)
+    assert error_of(page) == ("invalid_target", STATE)
 
 
 async def test_a_client_without_the_grant_is_told_so(scene: Scene) -> None:

@@ -65,10 +65,15 @@ async def test_a_basic_header_that_says_nothing_is_a_client_that_failed(world: W
 
 
 async def test_resources_may_be_several_and_anything_else_may_not(world: World) -> None:
-    """RFC 8707 §2.2 beside RFC 6749 §3.2."""
-    job = await world.register_client(grant_types=("client_credentials",))
-    body = "grant_type=client_credentials&resource=https://a.example&resource=https://b.example"
+    """RFC 8707 §2.2 beside RFC 6749 §3.2: several are no malformed request, and yet a token is for one alone."""
+    job = await world.register_client(
+        grant_types=("client_credentials",), resources=("https://a.example", "https://b.example")
+    )
+    body = "grant_type=client_credentials&resource=https://a.example&re%73ource=https://b.example"
     headers = {"content-type": "application/x-www-form-urlencoded"}
+    several = await world.client.post("/oauth/token", content=body, headers=headers, auth=job.auth)
+    refused(several, 400, "invalid_target")
+    body = "grant_type=client_credentials&resource=https://a.example&resource=https%3A%2F%2Fa.example"
     ok(await world.client.post("/oauth/token", content=body, headers=headers, auth=job.auth))
     ok(await world.client.post("/oauth/token", content=body + "&scope=profile", headers=headers, auth=job.auth))
     twice = await world.client.post("/oauth/token", content=body + "&scope=a&scope=b", headers=headers, auth=job.auth)
