@@ -1,63 +1,13 @@
-"""Who asks, and the event that every answer leaves behind: nobody reads the log unseen."""
+"""Whom a request to `/audit` comes from, and what they may see."""
 
-from typing import Any, NamedTuple
+from typing import Any
 
 from api.access import caller
-from api.masking import masking
-from api.services import Services, services
-from domain import audit
-from domain.event import Moment
-from eventstore.commands import Command, Origin
-from security.clock import day_of
-from security.tokens import digest
+from api.audit.answering.auditor import Auditor
+from api.services import services
 
 READ = "audit:read"
 PERSONAL = "audit:personal"
-
-
-class Auditor(NamedTuple):
-    """Somebody who may read the log. `personal` says that they may see personal values too."""
-
-    here: Services
-    origin: Origin
-    personal: bool
-
-    @property
-    def now(self) -> Moment:
-        return self.here.ledger.clock.now()
-
-    @property
-    def stream(self) -> str:
-        """Where their readings of today are told."""
-        return audit.stream(day_of(self.now))
-
-    def words(self, asked: dict[str, str | None]) -> dict[str, str]:
-        """What was asked as it may be recorded: a secret in the place of an id is masked."""
-        mask = masking(*self.here.format.prefixes).text
-        return {name: mask(value) for name, value in asked.items() if value is not None}
-
-    def unknown(self, text: str) -> str:
-        """What was asked for and is not there, as it may be recorded: it may be anything, also a secret."""
-        return f"sha256:{digest(text).hex()}"
-
-    async def record(
-        self,
-        question: audit.Question,
-        asked: dict[str, str | None],
-        count: int,
-        *,
-        unsealed: bool,
-        address: str | None = None,
-    ) -> None:
-        """Records an answer, which is sent after this: it is committed before anybody sees what they asked for."""
-        facts = {
-            "question": question,
-            "parameters": self.words(asked),
-            "address": address,
-            "count": count,
-            "unsealed": unsealed,
-        }
-        await self.here.ledger.execute(Command(self.stream, audit.read, facts), origin=self.origin)
 
 
 def auditor(request: Any) -> Auditor:

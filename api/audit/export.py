@@ -1,6 +1,7 @@
 """The log, or what filters leave of it, as a stream of records (`GET /audit/export`)."""
 
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
 from typing import Annotated, Any, Literal
 
 from litestar import Request, get
@@ -9,19 +10,13 @@ from litestar.params import QueryParameter
 
 from api.access import needing
 from api.arrival import arrival
-from api.audit import readings
-from api.audit.asking import READ, Auditor, auditor
-from api.audit.events import find, up_to_date, wanted
-from api.audit.filters import Filters, filters
-from api.audit.formats import MEDIA_TYPES, Format, Writer, writer
+from api.audit.answering.export import prepared
+from api.audit.answering.filters import Filters
+from api.audit.answering.proven_export import MEDIA_TYPE
+from api.audit.asking import READ, auditor
+from api.audit.filters import filters
+from api.audit.formats import MEDIA_TYPES, Format, Part
 from api.audit.long_answers import LongAnswer, nothing
-from api.audit.proven_export import EXTENSION, MEDIA_TYPE, Part, pinned, proven
-from api.starting import running_version
-from domain import audit
-from eventstore.searching import Criteria
-
-AT_ONCE = 250
-"""Events in memory at a time, whatever the length of the export."""
 
 TYPES = tuple(dict.fromkeys((*MEDIA_TYPES, MEDIA_TYPE)))
 """Media types that the answer may have: the format's, or the proven export's."""
@@ -60,54 +55,20 @@ async def export(
 
     With `proof=1` it goes up to the newest checkpoint, and ends in it.
     """
-    asking = auditor(request)
-    checkpoint = await pinned(asking, format, given.order) if proof == "1" else None
-    head = await up_to_date(asking, given)
-    criteria, asked = await wanted(asking, given, head)
-    if checkpoint is None:
-        writing = writer(format, asking.here.settings.issuer, running_version())
-        media_type, extension = writing.media_type, writing.extension
-        parts = _written(asking, criteria, writing, given.with_names)
-    else:
-        media_type, extension = MEDIA_TYPE, EXTENSION
-        parts = proven(asking, criteria, checkpoint, AT_ONCE)
+    wanted = await prepared(auditor(request), given, format, proof=proof == "1")
     headers = {
-        "content-type": f"{media_type}; charset=utf-8",
-        "content-disposition": f'attachment; filename="grantlog.{extension}"',
+        "content-type": f"{wanted.media_type}; charset=utf-8",
+        "content-disposition": f'attachment; filename="grantlog.{wanted.extension}"',
     }
     if arrival(request.scope).head:
         return LongAnswer(nothing(), headers=headers)
-    reading_id, _ = await readings.open_reading(
-        asking,
-        audit.open_export,
-        parameters=asking.words(asked | {"format": format} | ({} if checkpoint is None else {"proof": proof})),
-        address=given.address,
-        unsealed=asking.personal and checkpoint is None,
-    )
-    return LongAnswer(_told(asking, parts, reading_id), headers=headers)
+    return LongAnswer(_lines(await wanted.open()), headers=headers)
 
 
-async def _told(asking: Auditor, parts: AsyncIterator[Part], reading_id: str) -> AsyncGenerator[bytes, None]:
-    count, complete = 0, False
-    try:
+async def _lines(parts: AsyncGenerator[Part, None]) -> AsyncGenerator[bytes, None]:
+    async with aclosing(parts):
         async for part in parts:
-            if part.lines:
-                yield part.lines
-            count += part.records
-        complete = True
-    finally:
-        readings.close_export(asking, reading_id, count, complete=complete)
-
-
-async def _written(asking: Auditor, criteria: Criteria, writing: Writer, names: bool) -> AsyncIterator[Part]:
-    yield Part(writing.head, 0)
-    start: int | None = None
-    while True:
-        found = await find(asking, criteria, AT_ONCE, start, names=names)
-        yield Part(b"".join(writing.write(event) for event in found.events), len(found.events))
-        start = found.resume
-        if start is None:
-            return
+            yield part.lines
 
 
 ROUTES: list[Any] = [export]

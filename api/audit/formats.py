@@ -3,7 +3,7 @@
 import csv
 import io
 from collections.abc import Mapping
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, NamedTuple, Protocol
 
 import msgspec
 
@@ -32,6 +32,14 @@ COLUMNS = (
     "erased",
     "meaning",
 )
+
+
+class Part(NamedTuple):
+    """Some lines of an export, how many records are among them, and at which position it goes on; None at the end."""
+
+    lines: bytes
+    records: int
+    resume: int | None
 
 
 class Writer(Protocol):

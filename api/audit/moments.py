@@ -4,8 +4,8 @@ from typing import NamedTuple
 
 from sqlalchemy import Connection
 
-from api.audit.asking import Auditor
-from api.audit.filters import moment
+from api.audit.answering.auditor import Auditor
+from api.audit.answering.filters import moment
 from api.problems import Invalid
 from domain.event import Moment
 from eventstore import past, searching

@@ -5,7 +5,7 @@ from typing import Annotated, NamedTuple
 
 from msgspec import Meta
 
-from api.audit.asking import Auditor
+from api.audit.answering.auditor import Auditor
 from api.problems import Invalid
 from security import extraction
 from security.tokens import digest

@@ -9,7 +9,7 @@ from typing import Any
 
 import structlog
 
-from api.audit.asking import Auditor
+from api.audit.answering.auditor import Auditor
 from domain import audit
 from eventstore.commands import Command, DatabaseAway, Overloaded
 from security.ids import new_id

@@ -16,9 +16,11 @@ from api.access import caller, needing
 from api.answers import header
 from api.arrival import arrival
 from api.audit import readings
-from api.audit.asking import READ, Auditor, auditor
-from api.audit.events import show
-from api.audit.filters import Email, From, Username, WithNames, filters, position
+from api.audit.answering.auditor import Auditor
+from api.audit.answering.events import show
+from api.audit.answering.filters import position
+from api.audit.asking import READ, auditor
+from api.audit.filters import Email, From, Username, WithNames, filters
 from api.audit.long_answers import LongAnswer, nothing
 from api.audit.rendering import ShownEvent
 from api.problems import Invalid, Unavailable

@@ -46,22 +46,16 @@ def receipt(subject: str, output: Path | None) -> None:
 
 
 async def _receipt(here: Here, raw: str | None, subject: str) -> str:
-    from domain import server
-    from eventstore.commands import Command
+    from api.cli.reading.sources import diverged
     from eventstore.transparency import published
     from eventstore.transparency.divergence import Diverged
     from eventstore.transparency.leaves import read_authentic_leaves
-    from eventstore.transparency.standing import is_accepted
 
     position = int(subject) if raw is None else await here.ledger.read(_issued_at, here.format, raw)
     try:
         written = await here.ledger.read(published.receipt, position, read_authentic_leaves)
     except Diverged as found:
-        # From now on nothing is signed, and nothing issued, by any server.
-        state: server.State = await here.ledger.state(server.STREAM)
-        if not await here.ledger.read(is_accepted, found.position, state.accepted):
-            facts = {"reason": str(found), "position": found.position}
-            await here.execute(Command(server.STREAM, server.note_divergence, facts))
+        await diverged(here, found)
         raise Failure(f"no receipt can be given: {found}") from None
     if written is None:
         raise Failure(f"no checkpoint covers position {position}; a running server signs one within a second")

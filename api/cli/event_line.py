@@ -42,7 +42,7 @@ def line(stored: str, named: Named = lambda _: None, width: int | None = None) -
         click.style(f"{event['type']:<26}", fg=_colour(event["type"]), bold=True),
         _called(event["stream"], named),
         click.style("by", dim=True),
-        _actor(event["actor"], named),
+        who(event["actor"], named),
         facts,
     )
     whole = " ".join(part for part in parts if part)
@@ -66,12 +66,12 @@ def page(stored: str) -> str:
     """Everything that the event says, a member a line."""
     event = msgspec.json.decode(stored)
     shown = {name: event[name] for name in ("position", "id", "type", "stream", "version", "time")}
-    shown |= {"actor": _actor(event["actor"])}
+    shown |= {"actor": who(event["actor"])}
     shown |= {"request_id": event.get("request_id")}
     shown |= {name: SEALED if event.get(name) else None for name in ("ip", "user_agent")}
     lines = [f"{name:<12}{text(value)}" for name, value in shown.items()]
     lines.append("data")
-    lines += [f"  {name:<28}{_full(value)}" for name, value in _data(event).items()]
+    lines += [f"  {name:<28}{full(value)}" for name, value in _data(event).items()]
     return "\n".join(lines)
 
 
@@ -87,12 +87,13 @@ def _called(stream: str, named: Named) -> str:
     return text(stream) if name is None else f"{text(stream.partition(':')[0])}:{text(name)}"
 
 
-def _actor(actor: dict[str, Any], named: Named = lambda _: None) -> str:
+def who(actor: dict[str, Any], named: Named = lambda _: None) -> str:
+    """Who did it, and by what means."""
     credential = actor.get("credential") or {}
     means = " ".join(f"{name}={text(value)}" for name, value in credential.items())
     name = named(f"client:{actor['id']}") if actor["kind"] == "client" else None
-    who = name or actor.get("id")
-    return " ".join(part for part in (actor["kind"], text(who) if who else "", means) if part)
+    known = name or actor.get("id")
+    return " ".join(part for part in (actor["kind"], text(known) if known else "", means) if part)
 
 
 def _colour(tag: str) -> str:
@@ -101,20 +102,21 @@ def _colour(tag: str) -> str:
 
 
 def _short(value: Any) -> str:
-    whole = _full(value)
+    whole = full(value)
     if len(whole) == _DIGEST and all(character in "0123456789abcdef" for character in whole):
         return f"{whole[:8]}…"
     return whole if len(whole) <= LONGEST else f"{whole[: LONGEST - 1]}…"
 
 
-def _full(value: Any) -> str:
+def full(value: Any) -> str:
+    """A value in a line, structures with all that is in them."""
     return "".join(_plain(value))
 
 
 def _plain(value: Any) -> Iterator[str]:
     if isinstance(value, dict):
-        yield "{" + ", ".join(f"{text(name)}: {_full(inner)}" for name, inner in value.items()) + "}"
+        yield "{" + ", ".join(f"{text(name)}: {full(inner)}" for name, inner in value.items()) + "}"
     elif isinstance(value, list):
-        yield ",".join(map(_full, value))
+        yield ",".join(map(full, value))
     else:
         yield text(value)

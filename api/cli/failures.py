@@ -3,12 +3,15 @@
 import errno
 import sys
 from contextlib import suppress
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import rich_click as click
 
 from api.refusal_words import words
 from domain.decision import Refusal
+
+if TYPE_CHECKING:
+    from api.problems import Problem
 
 REFUSED = 1
 USAGE = 2
@@ -95,6 +98,13 @@ def refused(refusal: Refusal) -> Failure:
     """A refusal of the domain in words, led by the field at fault."""
     said = words(refusal) or refusal.reason.value.replace("_", " ")
     return Failure(f"{refusal.field}: {said}" if refusal.field else said)
+
+
+def of_problem(problem: "Problem") -> Failure:
+    """What the API would refuse, in its words, led by the field at fault."""
+    if problem.errors:
+        return Failure(f"{problem.errors[0].field}: {problem.errors[0].detail}")
+    return Failure(str(problem.detail))
 
 
 def unavailable(message: str) -> Failure:

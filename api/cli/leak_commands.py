@@ -1,6 +1,5 @@
 """`grantlog leaks investigate|contain|list|show|close|freeze|unfreeze`. A secret never stands among the arguments."""
 
-import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -10,10 +9,8 @@ import rich_click as click
 from api.cli.failures import REFUSED, Failure
 from api.cli.opening import Here, run
 from api.cli.showing import as_json, every, output, print_list, print_one, secret_file
-from api.cli.standard_input import read_all, read_line
-from security.extraction import LONGEST
+from api.cli.standard_input import read_secret, read_text, sha256
 
-SHA256 = click.option("--sha256", metavar="HEX", help="The SHA-256 of the secret, so that it need not be handed over.")
 COLUMNS = ("incident_id", "state", "source", "kind", "client_id", "account_id", "reported_at", "contained_at")
 ADDRESSES = ("ip", "count", "after_end", "first_at", "last_at", "told_by", "user_agents")
 
@@ -23,7 +20,7 @@ NONE = 3
 
 
 @click.command()
-@SHA256
+@sha256
 @as_json
 def investigate(sha256: str | None, as_json: bool) -> None:
     """Say what every secret in a text is and what came of it.
@@ -36,7 +33,7 @@ def investigate(sha256: str | None, as_json: bool) -> None:
     async def work(here: Here) -> Mapping[str, Any]:
         from api.cli.leak_work import investigated
 
-        return await investigated(here, text, _digest(sha256))
+        return await investigated(here, text, sha256)
 
     found = dict(run(work))
     items = found["items"] or [found]
@@ -97,7 +94,7 @@ def _some(count: int, one: str, many: str | None = None) -> str:
 
 
 @click.command()
-@SHA256
+@sha256
 @click.option("--client", "client_id", metavar="ID", help="Everything of this client.")
 @click.option("--account", "account_id", metavar="ID", help="Everything of this person.")
 @click.option("--secret-id", metavar="ID", help="What this secret version authenticated.")
@@ -128,8 +125,6 @@ def contain(
     asks: then the text is one line, and the answer the next.
     """
     given = {name: value for name, value in named.items() if value is not None}
-    if "sha256" in given:
-        _digest(given["sha256"])
     if not given:
         given = {"secret": read_text() if yes or dry_run else read_secret()}
 
@@ -245,30 +240,3 @@ def _incident(members: Mapping[str, Any], as_json: bool) -> Mapping[str, Any]:
     flat["secrets"] = len(flat["secrets"])
     means = " ".join(f"{name} {value}" for name, value in (by["credential"] or {}).items())
     return flat | {"reported_by": " ".join(filter(None, (by["kind"], by["id"], means)))} | numbers
-
-
-def read_text() -> str:
-    """A text from a pipe, or a secret from a person who does not see what they type."""
-    if sys.stdin.isatty():
-        return read_secret()
-    text = read_all(LONGEST)
-    if not text.strip():
-        raise click.UsageError("hand the text over on standard input, or name something else by an option")
-    return text
-
-
-def read_secret() -> str:
-    """The secret, from a pipe or from a person who does not see what they type."""
-    if not sys.stdin.isatty():
-        secret = read_line().strip()
-    else:
-        secret = click.prompt("Secret", hide_input=True, err=True).strip()
-    if not secret:
-        raise click.UsageError("hand the secret over on standard input, or name something else by an option")
-    return secret
-
-
-def _digest(text: str | None) -> str | None:
-    if text is not None and (len(text) != 64 or text.strip("0123456789abcdef")):
-        raise click.UsageError("--sha256 takes 64 lower-case hexadecimal digits")
-    return text

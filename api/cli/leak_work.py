@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from functools import reduce
 from typing import TYPE_CHECKING, Any
 
-from api.cli.failures import Failure
+from api.cli.failures import Failure, of_problem
 from api.cli.opening import Here
 
 RECORDED_AT_ONCE = 200
@@ -54,7 +54,7 @@ async def containments(
     """Containments, one for each client, that can be looked at and carried out; raises Failure that says what is wrong
     with the words.
     """
-    from api.audit.filters import moment
+    from api.audit.answering.filters import moment
     from api.leaks.containing import Containment, Wanted
     from api.leaks.finding import Parts, find, misfit
     from api.problems import Problem
@@ -68,7 +68,7 @@ async def containments(
         at = None if at is None else at // SECOND * SECOND
         targets = await find(Parts(ledger, here.format), named, at)
     except Problem as problem:
-        raise Failure(_words(problem)) from None
+        raise of_problem(problem) from None
     fault = misfit(targets, rotate=rotate, disable_client=disable_client, since=since is not None)
     if fault is not None:
         raise Failure(f"{fault[0]}: {fault[1]}")
@@ -177,9 +177,3 @@ async def _asked(
         facts["count"] = count
     stream = audit.stream(day_of(here.ledger.clock.now()))
     await here.execute(Command(stream, audit.read, facts, under_lock))
-
-
-def _words(problem: Any) -> str:
-    if problem.errors:
-        return f"{problem.errors[0].field}: {problem.errors[0].detail}"
-    return str(problem.detail)

@@ -5,7 +5,7 @@ import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import rich_click as click
 
@@ -79,21 +79,28 @@ def secret_file(path: Path | None) -> Iterator[Callable[[Mapping[str, Any], bool
             raise Failure("standard output is closed, where the new secret has to be shown: nothing was done", USAGE)
         yield _or_say_that_it_is_lost(print_one)
         return
+    with new_file(path) as stream:
+
+        def write(members: Mapping[str, Any], _: bool) -> None:
+            import msgspec
+
+            stream.write(msgspec.json.format(msgspec.json.encode(members), indent=2) + b"\n")
+            stream.flush()
+            os.fsync(stream.fileno())
+
+        yield _or_say_that_it_is_lost(write)
+
+
+@contextmanager
+def new_file(path: Path) -> Iterator[BinaryIO]:
+    """A file that only its owner can read, and that was not there before; it goes again when the command fails."""
     try:
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     except OSError as error:
         raise Failure(f"--output: {path} cannot be made: {error.strerror}") from None
     try:
         with os.fdopen(descriptor, "wb") as stream:
-
-            def write(members: Mapping[str, Any], _: bool) -> None:
-                import msgspec
-
-                stream.write(msgspec.json.format(msgspec.json.encode(members), indent=2) + b"\n")
-                stream.flush()
-                os.fsync(stream.fileno())
-
-            yield _or_say_that_it_is_lost(write)
+            yield stream
     except BaseException:
         path.unlink(missing_ok=True)
         raise

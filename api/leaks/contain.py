@@ -10,8 +10,8 @@ from msgspec import UNSET, Meta, UnsetType
 
 from api.access import caller
 from api.arrival import normalise
+from api.audit.answering.filters import moment
 from api.audit.asking import auditor
-from api.audit.filters import moment
 from api.audit.presented import Sha256, Text
 from api.idempotency import Reply, carry_out, commanding, first_answer
 from api.leaks.containing import Containment, Wanted, tried_together

@@ -12,7 +12,8 @@ from sqlalchemy import Connection
 from api import in_path
 from api.access import needing
 from api.admin.members import Time, listed, time, time_or_null
-from api.audit.asking import Auditor, auditor
+from api.audit.answering.auditor import Auditor
+from api.audit.asking import auditor
 from api.audit.rendering import ShownActor
 from api.idempotency import Reply, carry_out, commanding
 from api.masking import masking

@@ -10,11 +10,13 @@ from litestar.params import JSONBody
 from msgspec import Meta
 
 from api.access import needing
-from api.audit.asking import Auditor, auditor
+from api.audit.answering.auditor import Auditor
+from api.audit.asking import auditor
 from api.audit.presented import RawSecret, Sha256, Text
 from api.leaks import presented
 from api.leaks.investigating import Asked, Damaged, Investigated, Report, report
 from api.problems import Invalid, Unprocessable
+from api.services import Services, services
 from security.extraction import Extract, extract
 
 READ = "leaks:read"
@@ -105,16 +107,16 @@ async def investigate(request: Request[Any, Any, Any], data: JSONBody[Investigat
         questions = [
             _question(asking, f"items[{number}].", each.secret, each.sha256) for number, each in enumerate(data.items)
         ]
-        return Reports(await _answered(asking, questions))
+        return Reports(await _answered(request, asking, questions))
     if data.secret is None:
-        answers = await _answered(asking, [_question(asking, "", None, data.sha256)])
+        answers = await _answered(request, asking, [_question(asking, "", None, data.sha256)])
         return told(answers)
     if data.sha256 is not None:
         raise Invalid.field("secret", "give either the secret itself or its sha256")
     found = await presented.secrets_in(data.secret, asking.here.format)
     if len(found.secrets) > ITEMS:
         raise Unprocessable(f"At most {ITEMS:,} secrets at a time.")
-    return told(await _answered(asking, presented.questions(found, data.secret, asking.here.format)), found)
+    return told(await _answered(request, asking, presented.questions(found, data.secret, asking.here.format)), found)
 
 
 def told(answers: Sequence[Report], found: Extract | None = None) -> Investigated:
@@ -130,8 +132,10 @@ def told(answers: Sequence[Report], found: Extract | None = None) -> Investigate
     )
 
 
-async def _answered(asking: Auditor, questions: Sequence[presented.Presented]) -> list[Report]:
-    await settled(asking, [question.sha256 for question in questions])
+async def _answered(
+    request: Request[Any, Any, Any], asking: Auditor, questions: Sequence[presented.Presented]
+) -> list[Report]:
+    await settled(services(request), [question.sha256 for question in questions])
     answers = await _reports(asking, questions)
     await _record(asking, answers)
     return answers
@@ -145,9 +149,8 @@ def _question(asking: Auditor, where: str, raw: str | None, sha256: str | None) 
     return presented.Presented(sha256 or "", None)
 
 
-async def settled(asking: Auditor, digests: Sequence[str]) -> None:
+async def settled(here: Services, digests: Sequence[str]) -> None:
     """Brings what is counted of these secrets, and what is gathered, up to this moment."""
-    here = asking.here
     await here.uses.record(everything=True)
     await here.token_uses.record(of=[bytes.fromhex(each) for each in digests])
     await here.tallies.close_elapsed(everything=True)

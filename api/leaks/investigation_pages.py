@@ -8,7 +8,8 @@ from sqlalchemy import Connection
 
 from api import in_path
 from api.access import needing
-from api.audit.asking import Auditor, auditor
+from api.audit.answering.auditor import Auditor
+from api.audit.asking import auditor
 from api.audit.rendering import Rendering, ShownEvent, unsealed
 from api.leaks import uses
 from api.leaks.investigate import READ, TAGS, settled
@@ -17,6 +18,7 @@ from api.leaks.targets import of_secret
 from api.leaks.uses import Address
 from api.pagination import DEFAULT, After, Limit, Page, decode_cursor, encode_cursor
 from api.problems import Missing
+from api.services import services
 from domain.event import Moment
 from eventstore import issued, searching
 from eventstore.issued import Issued
@@ -44,10 +46,10 @@ class Concerned(msgspec.Struct, frozen=True):
     account_id: str
 
 
-async def _known(asking: Auditor, sha256: str, page: str) -> Issued:
+async def _known(request: Request[Any, Any, Any], asking: Auditor, sha256: str, page: str) -> Issued:
     if len(sha256) != 64 or sha256.strip("0123456789abcdef"):
         raise Missing("No such secret was ever issued here.")
-    await settled(asking, [sha256])
+    await settled(services(request), [sha256])
     found = await asking.here.ledger.read(issued.find, bytes.fromhex(sha256))
     await asking.record("leak_investigation", {"sha256": sha256, "page": page}, int(found is not None), unsealed=False)
     if found is None:
@@ -67,7 +69,7 @@ async def tokens_of(
     """In the order of their issue, dead or alive. `POST /leaks/investigate` says more of each by its digest."""
     asking = auditor(request)
     (position,) = decode_cursor("leak_tokens", after, int) or (0,)
-    found = await _known(asking, sha256, "tokens")
+    found = await _known(request, asking, sha256, "tokens")
     if found.kind == "client_secret":
         await asking.here.search_index.follow()
         return await asking.here.ledger.read(_tokens_of_secret, found, asking, position, limit)
@@ -153,7 +155,7 @@ async def events_of(
     """Everything that was caused with it, newest first; of a token, everything of its grant and what the grant did."""
     asking = auditor(request)
     (position,) = decode_cursor("leak_events", after, int) or (None,)
-    found = await _known(asking, sha256, "events")
+    found = await _known(request, asking, sha256, "events")
     await asking.here.search_index.follow()
     shown = await asking.here.ledger.read(_events, found, asking, position, limit)
     if any(unsealed(event) for event in shown.items):
@@ -188,7 +190,7 @@ async def addresses_of(
     """Those that tried it after its end first, then those that used it last. A token's stand in its report."""
     asking = auditor(request)
     (skip,) = decode_cursor("leak_addresses", after, int) or (0,)
-    found = await _known(asking, sha256, "addresses")
+    found = await _known(request, asking, sha256, "addresses")
     if found.kind != "client_secret" or found.secret_id is None:
         return Page([])
     ledger = asking.here.ledger
@@ -211,7 +213,7 @@ async def people_of(
     """Everybody who ever was concerned, in the order of their ids."""
     asking = auditor(request)
     (last,) = decode_cursor("leak_people", after, str) or (None,)
-    found = await _known(asking, sha256, "people")
+    found = await _known(request, asking, sha256, "people")
     if found.kind != "client_secret":
         return Page([] if found.account_id is None else [Concerned(found.account_id)])
     ids = await asking.here.ledger.read(

@@ -5,11 +5,11 @@ in them stays sealed. `docs/audit.md` describes the lines between them, and `gra
 """
 
 from collections.abc import AsyncIterator
-from typing import NamedTuple
 
 from sqlalchemy import Connection
 
-from api.audit.asking import Auditor
+from api.audit.answering.auditor import Auditor
+from api.audit.formats import Part
 from api.problems import Invalid, Unavailable
 from eventstore import searching
 from eventstore.searching import Criteria
@@ -21,13 +21,6 @@ from eventstore.transparency.published import StoredCheckpoint
 
 MEDIA_TYPE = "application/jsonl"
 EXTENSION = "proof.jsonl"
-
-
-class Part(NamedTuple):
-    """Some lines of an export, and how many records are among them."""
-
-    lines: bytes
-    records: int
 
 
 class _Tiles:
@@ -57,9 +50,8 @@ async def proven(
     """Records and gaps from the first position to the checkpoint's last, and the checkpoint."""
     tiles = _Tiles()
     export = ProvenExport(Hashes(tiles, checkpoint.size), checkpoint.note)
-    criteria = criteria._replace(high=min(criteria.high, checkpoint.size))
 
-    def part(connection: Connection, start: int | None) -> tuple[Part, int | None]:
+    def part(connection: Connection, start: int | None) -> Part:
         tiles.connection = connection
         found = searching.search(connection, criteria, at_once, start)
         states = searching.evidence(connection, found.positions)
@@ -68,7 +60,7 @@ async def proven(
             for position, state in zip(found.positions, states, strict=True)
             for line in export.record(position, state.encode())
         ]
-        return Part(b"".join(lines), len(states)), found.resume
+        return Part(b"".join(lines), len(states), found.resume)
 
     def end(connection: Connection) -> bytes:
         tiles.connection = connection
@@ -76,12 +68,13 @@ async def proven(
 
     start: int | None = None
     while True:
-        some, start = await asking.here.ledger.read(part, start)
+        some: Part = await asking.here.ledger.read(part, start)
+        start = some.resume
         await _told(asking, export)
         yield some
         if start is None:
             break
-    yield Part(await asking.here.ledger.read(end), 0)
+    yield Part(await asking.here.ledger.read(end), 0, None)
 
 
 async def _told(asking: Auditor, export: ProvenExport) -> None:
