@@ -153,10 +153,10 @@ def test_a_stream_is_shown_as_it_was(cli: CommandLine, shop: dict[str, str], pau
     assert shown.startswith(f"stream          {stream}\n")
     assert "Shop" in shown
     # Personal values are in the hand of whoever has the keys, unless they want them sealed.
-    person = cli.json("audit", "state", f"account:{paula['account_id']}")
+    person = cli.json("audit", "state", f"account:{paula['id']}")
     assert person["state"]["username"] == "paula"
     assert asked(cli)["unsealed"] is True
-    person = cli.json("audit", "state", f"account:{paula['account_id']}", "--sealed")
+    person = cli.json("audit", "state", f"account:{paula['id']}", "--sealed")
     assert person["state"]["username"] is None
     assert "state.username" in person["sealed"]
     assert asked(cli)["unsealed"] is False
