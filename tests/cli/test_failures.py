@@ -101,8 +101,7 @@ def test_an_argument_that_is_not_utf8_is_wrong_usage(cli: CommandLine, command: 
 @pytest.mark.parametrize(
     "command",
     [
-        ("leaks", "investigate"),
-        ("leaks", "contain", "--yes"),
+        ("leaks", "contain"),
         ("audit", "receipt", "-"),
         ("person", "add", "--username", "eve", "--password-stdin"),
         ("person", "set-password", "eve", "--password-stdin"),
@@ -122,7 +121,7 @@ def test_what_a_person_types_that_is_not_utf8_is_wrong_usage(cli: CommandLine) -
 
 def test_a_terminal_without_utf8_makes_no_difference(cli: CommandLine) -> None:
     done = subprocess.run(
-        [sys.executable, "-m", "api.cli", "leaks", "investigate"],
+        [sys.executable, "-m", "api.cli", "audit", "receipt", "-"],
         env=environment(cli) | {"LC_ALL": "C"},
         input=b"caf\xe9\n",
         capture_output=True,

@@ -70,6 +70,12 @@ def test_every_secret_in_a_text_is_looked_at_and_ended(cli: CommandLine, shop: d
     assert not any(dead["containment"].values())
 
 
+def test_a_text_need_not_be_utf8(cli: CommandLine, shop: dict[str, str]) -> None:
+    text = b"caf\xe9: " + shop["client_secret"].encode() + b"\xff\n"
+    assert shop["client_id"] in cli.run("leaks", "investigate", stdin=text, exits=1).stdout
+    assert shop["client_id"] in cli.run("audit", "history", stdin=text).stdout
+
+
 def test_a_text_without_a_secret_is_no_all_clear(cli: CommandLine) -> None:
     cli.run("client", "list")
     text = "two words of " + "x" * 3_099
