@@ -75,6 +75,7 @@ def retire(realm: str, name: str) -> None:
 
     async def work(here: Here) -> None:
         from domain import role as roles
+        from domain.rules.administrative_scope import ADMINISTRATIVE_SCOPES
         from eventstore.commands import Command
         from eventstore.present import people
         from eventstore.view import View
@@ -85,6 +86,7 @@ def retire(realm: str, name: str) -> None:
                 "in_use": view.look(people.having_role, realm, name),
             }
 
-        await here.execute(Command(roles.stream(realm, name), roles.retire, {}, under_lock))
+        facts = {"caller_scope": ADMINISTRATIVE_SCOPES}
+        await here.execute(Command(roles.stream(realm, name), roles.retire, facts, under_lock))
 
     run(work)
