@@ -41,6 +41,7 @@ from eventstore.ledger import Ledger
 from projections import derived, event_index
 from security.clock import Clock, SteadyClock, Timer
 from security.keyring import Keyring
+from security.password_strength import StrengthMeter
 from security.passwords import Hasher, Parameters
 from security.tokens import Format
 from security.watched_clock import WatchedClock
@@ -68,6 +69,7 @@ async def open_services(
             Parameters(settings.argon2_memory, settings.argon2_time, settings.argon2_parallelism),
             threads=settings.password_concurrency,
         ),
+        strength=StrengthMeter(),
         throttle=open_throttle(settings, steady, metrics.throttled),
         credentials=CredentialMemory(),
         tallies=Tallies(ledger, settings.grouped_window),
@@ -86,6 +88,7 @@ async def open_services(
 async def close_services(here: Services) -> None:
     """Finishes what was accepted and lets everything go."""
     here.hasher.close()
+    here.strength.close()
     await here.ledger.close()
     here.throttle.close()
 

@@ -20,6 +20,7 @@ from eventstore.commands import Origin
 from eventstore.following import Follower
 from eventstore.ledger import Ledger
 from security.keyring import Keyring
+from security.password_strength import StrengthMeter
 from security.passwords import Hasher
 from security.tokens import Format
 
@@ -41,6 +42,7 @@ class Services:
     keyring: Keyring
     format: Format
     hasher: Hasher
+    strength: StrengthMeter
     throttle: Throttle
     credentials: CredentialMemory
     tallies: Tallies

@@ -19,6 +19,8 @@ Failure = Literal["wrong_password", "no_password", "disabled", "wrong_realm", "i
 
 HASH_MAXIMUM = 512
 
+NOT_CURRENT = "is not the present password"
+
 # Facts ------------------------------------------------------------------------------------------------------------
 
 
@@ -68,18 +70,22 @@ def change_password(
     except_grant: str | None = None,
     role_scopes: Mapping[str, tuple[str, ...]],
     caller_scope: frozenset[str] | None,
+    verified: str | None = None,
 ) -> Outcome:
     """Sets a new password and cuts off every grant but `except_grant`.
 
-    Whoever sets another's password can sign in as them, and so needs the administrative scopes that their roles allow;
-    `caller_scope` is None when people change their own.
+    Whoever sets another's password can sign in as them, and so needs the administrative scopes that their roles allow.
+    `caller_scope` is None when people change their own: then the present one must have been right against the hash
+    that event `verified` holds, since a token that somebody found is not the person.
     """
     if not _alive(state):
         return refuse(NotFound.UNKNOWN)
-    refused = hash_problem(password_hash)
-    if not refused and caller_scope is not None:
+    if caller_scope is None:
+        refused = own_password(state, verified)
+    else:
         refused = people.acting_as(state.roles, role_scopes=role_scopes, caller_scope=caller_scope)
-    return refused or accept(PasswordChanged(password_hash=password_hash, except_grant=except_grant))
+    changed = PasswordChanged(password_hash=password_hash, except_grant=except_grant)
+    return refused or hash_problem(password_hash) or accept(changed)
 
 
 def rehash_password(state: State, *, now: Moment, password_hash: str, verified: str) -> Outcome:
@@ -117,6 +123,13 @@ def failure(state: State, *, realm: str, verified: str | None) -> Failure | None
     if state.password_hash.event_id != verified:
         return "wrong_password"
     return None if state.enabled else "disabled"
+
+
+def own_password(state: State, verified: str | None) -> Outcome | None:
+    """Refuses a person's own change when it is not their present password that was right, by the event of its hash."""
+    if state.password_hash is not None and state.password_hash.event_id == verified:
+        return None
+    return malformed("current_password", NOT_CURRENT)
 
 
 def hash_problem(password_hash: str | None) -> Outcome | None:

@@ -24,7 +24,10 @@ from security.fair_queue import Asker, FairQueue
 T = TypeVar("T")
 
 MIN_CHARACTERS = 8
+MAX_CHARACTERS = 128
 MAX_BYTES = 1024
+"""More than any password that may be set takes, however its letters are put together when it is typed."""
+
 _SALT_BYTES = 16
 _HASH_BYTES = 32
 
@@ -60,19 +63,22 @@ class Verification(NamedTuple):
 
 
 def unacceptable(password: str) -> Unacceptable | None:
-    """Why a text may not become a password: under 8 code points once normalised, or over 1024 bytes of UTF-8 as typed.
+    """Why a text may not become a password: under 8 code points once normalised, or over 128, as typed or normalised.
 
-    NIST SP 800-63B §5.1.1.2 counts code points, wants at least 8 of them, and forbids to cut a password short. The
-    upper bound is in bytes because it limits work; it also holds when a password is verified, the lower bound does not.
+    NIST SP 800-63B §5.1.1.2 counts code points, wants at least 8 and up to 64 of them, and forbids to cut a password
+    short. When a password is verified neither bound holds, but one in bytes, which limits work.
     """
     octets = _octets(password)
     if isinstance(octets, Unacceptable):
         return octets
-    return Unacceptable.TOO_SHORT if len(octets.decode()) < MIN_CHARACTERS else None
+    characters = len(octets.decode())
+    if max(characters, len(password)) > MAX_CHARACTERS:
+        return Unacceptable.TOO_LONG
+    return Unacceptable.TOO_SHORT if characters < MIN_CHARACTERS else None
 
 
 def _octets(password: str) -> bytes | Unacceptable:
-    """The bytes that are hashed: the NFKC form in UTF-8; or why there are none.
+    """The bytes that are hashed: the NFKC form in UTF-8; or why there are none, over 1024 bytes as typed.
 
     NIST SP 800-63B §5.1.1.2 has passwords normalised by NFKC or NFKD before they are hashed, since keyboards differ in
     how they put an accented letter together. Nothing is folded or stripped: letter case and blanks count.

@@ -11,8 +11,10 @@ from sqlalchemy import Connection
 from api import in_path
 from api.access import caller, held, needing
 from api.admin.members import listed
+from api.admin.own_password import verify_own
 from api.admin.people_bodies import (
     EXAMPLE,
+    UNKNOWN,
     NewPassword,
     NewPerson,
     PersonBody,
@@ -27,8 +29,9 @@ from api.admin.people_bodies import (
     taken,
 )
 from api.idempotency import Reply, carry_out, commanding, first_answer
-from api.new_password import check_password
+from api.new_password import check_password, check_strength
 from api.pagination import DEFAULT, After, Limit, Page
+from api.places import away
 from api.problems import Invalid, Missing
 from api.services import services
 from domain import account, account_sign_in
@@ -65,7 +68,9 @@ async def register_person(request: Request[Any, Any, Any], data: JSONBody[NewPer
     encoded = None
     if data.password is not None:
         check_password(data.password, here.settings.password_minimum)
-        encoded = await here.hasher.hash(data.password)
+        with away(request.scope):
+            await check_strength(here, data.password, (data.username, data.email, data.name))
+            encoded = await here.hasher.hash(data.password)
     account_id = new_id()
 
     def under_lock(view: View) -> Mapping[str, Any]:
@@ -201,21 +206,28 @@ async def erase_person(request: Request[Any, Any, Any], account_id: in_path.Acco
 async def set_password(
     request: Request[Any, Any, Any], account_id: in_path.AccountId, data: JSONBody[NewPassword]
 ) -> Response[None]:
-    """Ends every grant of theirs, save the one with which people change their own. Whoever sets another's password can
-    act as them, and so needs the administrative scopes that they may have.
+    """Ends every grant of theirs, save the one with which people change their own, for which `current_password` is
+    asked: wrong ones count as failed sign-ins. Whoever sets another's password can act as them, and so needs the
+    administrative scopes that they may have.
     """
     here, who = services(request), caller(request)
     check_password(data.password, here.settings.password_minimum)
     if (first := await first_answer(request)) is not None:
         return first
     # Asked before the costly hash, and again under the lock.
-    if not account.alive(await here.ledger.state(account.stream(account_id))):
-        raise Missing("There is no such person.")
+    person: account.State = await here.ledger.state(account.stream(account_id))
+    if not account.alive(person):
+        raise Missing(UNKNOWN)
     own = who.account_id == account_id
-    facts = {
-        "password_hash": await here.hasher.hash(data.password),
-        "except_grant": who.grant_id if own else None,
-    }
+    names = [await here.ledger.unseal(sealed) for sealed in (person.username, person.email, person.name)]
+    with away(request.scope):
+        verified = await verify_own(here, person.realm, names, data.current_password, who.origin) if own else None
+        await check_strength(here, data.password, names)
+        facts = {
+            "password_hash": await here.hasher.hash(data.password),
+            "except_grant": who.grant_id if own else None,
+            "verified": verified,
+        }
 
     def under_lock(view: View) -> Mapping[str, Any] | Refusal:
         if refused := gone(view, account_id):

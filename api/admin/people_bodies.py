@@ -23,7 +23,7 @@ from eventstore.present.folds import Folds
 from eventstore.view import View
 from projections import accounts
 from projections.page import cut
-from security.passwords import MAX_BYTES
+from security.passwords import MAX_BYTES, MAX_CHARACTERS
 
 EXAMPLE: dict[str, Any] = {
     "id": "4PfM8yWs6GjD1uHe9KaV3x",
@@ -43,7 +43,17 @@ Username = Annotated[
 ]
 Email = Annotated[str, Meta(max_length=names.EMAIL_MAXIMUM, description="Compared without regard to case (NFKC).")]
 Name = Annotated[str, Meta(max_length=names.DISPLAY_NAME_MAXIMUM, description="What people call them.")]
-Password = Annotated[str, Meta(max_length=MAX_BYTES, description="Taken in, never given out.")]
+Password = Annotated[
+    str,
+    Meta(max_length=MAX_CHARACTERS, description="Taken in, never given out. What is soon guessed is refused."),
+]
+CurrentPassword = Annotated[
+    str,
+    Meta(
+        max_length=MAX_BYTES,
+        description="The present password. Asked for when people change their own, and not looked at otherwise.",
+    ),
+]
 RoleNames = Annotated[
     list[Annotated[str, Meta(max_length=64)]],
     Meta(max_length=people.ROLES_MAXIMUM, description="Names of roles of the realm."),
@@ -74,9 +84,10 @@ class PersonChanges(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
 
 
 class NewPassword(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
-    """A password to be set."""
+    """A password to be set, and by people who change their own the present one."""
 
     password: Password
+    current_password: CurrentPassword | None = None
 
     def __repr__(self) -> str:
         return "NewPassword"

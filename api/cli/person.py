@@ -14,6 +14,8 @@ from api.cli.standard_input import read_line
 if TYPE_CHECKING:
     from projections.accounts import Account
 
+LOGIN_AND_NAME = ("username", "email", "name")
+
 password_option = click.option(
     "--password-stdin", is_flag=True, help="Read the password from standard input, one line, instead of asking for it."
 )
@@ -54,7 +56,10 @@ def add(roles: tuple[str, ...], password_stdin: bool, as_json: bool, **named: An
             return facts | view.look(people.taken, here.ledger.privacy, realm, **asked)
 
         account_id = new_id()
-        facts = named | {"password_hash": await hashed(here, password), "caller_scope": ADMINISTRATIVE_SCOPES}
+        facts = named | {
+            "password_hash": await hashed(here, password, *(named[field] for field in LOGIN_AND_NAME)),
+            "caller_scope": ADMINISTRATIVE_SCOPES,
+        }
         await here.execute(Command(account.stream(account_id), account.register, facts, under_lock))
         return await members(here, await find(here, account_id, None))
 
@@ -93,14 +98,18 @@ def set_password(who: str, realm: str, password_stdin: bool, as_json: bool) -> N
         from eventstore.view import View
 
         found = await find(here, who, realm)
+        shown = await members(here, found)
         stream = account.stream(found.account_id)
 
         def under_lock(view: View) -> Mapping[str, Any]:
             return {"role_scopes": view.look(roles.role_scopes, found.realm, view.state(stream).roles)}
 
-        facts = {"password_hash": await hashed(here, password), "caller_scope": ADMINISTRATIVE_SCOPES}
+        facts = {
+            "password_hash": await hashed(here, password, *(shown[field] for field in LOGIN_AND_NAME)),
+            "caller_scope": ADMINISTRATIVE_SCOPES,
+        }
         await here.execute(Command(stream, account_sign_in.change_password, facts, under_lock))
-        return await members(here, found)
+        return shown
 
     print_one(run(work), as_json)
 
@@ -113,14 +122,17 @@ def read_password(from_stdin: bool) -> str:
     return password
 
 
-async def hashed(here: Here, password: str) -> str:
-    """The password's hash; raises Failure for one that may not be set."""
-    from security.passwords import Hasher, Parameters, unacceptable
+async def hashed(here: Here, password: str, *names: str | None) -> str:
+    """The hash of a password for the person with these names; raises Failure for one that may not be set."""
+    from api.new_password import password_problem, platform_words, strength_problem
+    from security.password_strength import weakness
+    from security.passwords import Hasher, Parameters
 
-    least = here.settings.password_minimum
-    if unacceptable(password) or len(password) < least:
-        raise Failure(f"password: must have at least {least} characters and at most 1024 bytes")
     settings = here.settings
+    if problem := password_problem(password, settings.password_minimum):
+        raise Failure(f"password: {problem}")
+    if weak := weakness(password, (*names, *await platform_words(here.ledger, settings))):
+        raise Failure(f"password: {strength_problem(weak)}")
     hasher = Hasher(Parameters(settings.argon2_memory, settings.argon2_time, settings.argon2_parallelism), threads=1)
     try:
         return await hasher.hash(password)

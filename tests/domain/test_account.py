@@ -165,12 +165,27 @@ def test_a_name_of_somebody_else_is_refused() -> None:
 
 def test_a_new_password_cuts_off_all_but_the_grant_that_changed_it() -> None:
     outcome = account_sign_in.change_password(
-        after(), now=NOW, password_hash="$2", except_grant="g1", role_scopes={}, caller_scope=None
+        after(), now=NOW, password_hash="$2", except_grant="g1", role_scopes={}, caller_scope=None, verified="event-1"
     )
     assert outcome.events == (PasswordChanged(password_hash="$2", except_grant="g1"),)
     state = after(*outcome.events)
     assert (state.password_cutoff, state.password_except) == (2, "g1")
     assert state.password_hash == Sealed("event-2", "password_hash", "sealed:$2")
+
+
+@pytest.mark.parametrize(
+    ("state", "verified"),
+    [
+        (after(), None),
+        # Somebody was faster with the same old password.
+        (after(PasswordChanged(password_hash="$2")), "event-1"),
+        (after(password_hash=None), None),
+    ],
+)
+def test_nobody_changes_their_own_password_without_the_present_one(state, verified) -> None:
+    facts = {"now": NOW, "password_hash": "$3", "except_grant": "g1", "role_scopes": {}, "caller_scope": None}
+    refusal = account_sign_in.change_password(state, verified=verified, **facts).refusal
+    assert (refusal.reason, refusal.field) == (InvalidRequest.MALFORMED, "current_password")
 
 
 def test_the_next_change_ends_the_former_exception() -> None:

@@ -224,7 +224,8 @@ async def test_people_change_their_own_password_and_keep_the_grant_that_did(worl
     one, other = await sign_in(), await sign_in()
     path = f"/admin/people/{ada.account_id}"
     # They lack keys:write in this token, and may set their own password all the same.
-    ok(await one.post(f"{path}/password", json={"password": "quite another password"}), 204)
+    change = {"current_password": PASSWORD, "password": "quite another password"}
+    ok(await one.post(f"{path}/password", json=change), 204)
     (changed,) = await world.events("account.password_changed")
     assert changed.actor.credential == {"grant_id": changed.event.except_grant}
     problem(await other.patch(path, json={"name": "Ada"}), 401)

@@ -118,7 +118,7 @@ class History:
     async def change_password(self) -> None:
         encoded = await self.world.services.hasher.hash(self.scene.person.password)
         except_grant = self.chance.choice([None, *await self._acting()])
-        facts = {"password_hash": encoded, "except_grant": except_grant, "role_scopes": {}, "caller_scope": None}
+        facts = {"password_hash": encoded, "except_grant": except_grant, "role_scopes": {}, "caller_scope": frozenset()}
         await self.tell_person(account_sign_in.change_password, **facts)
 
     async def _acting(self) -> list[str]:

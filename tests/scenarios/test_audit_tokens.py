@@ -91,7 +91,7 @@ async def test_what_was_cut_off_stays_dead_when_its_client_is_enabled_again(scen
             lambda s: Command(
                 account.stream(s.person.account_id),
                 account_sign_in.change_password,
-                {"password_hash": "another", "role_scopes": {}, "caller_scope": None},
+                {"password_hash": "another", "role_scopes": {}, "caller_scope": frozenset()},
             ),
             "grant_ended",
         ),

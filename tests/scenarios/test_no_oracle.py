@@ -140,7 +140,7 @@ async def test_nobodys_name_costs_what_a_stored_hash_costs_whatever_its_paramete
 ) -> None:
     former, hasher = Hasher(parameters), scene.world.services.hasher
     changed = await former.hash(secrets.token_hex())
-    facts = {"password_hash": changed, "role_scopes": {}, "caller_scope": None}
+    facts = {"password_hash": changed, "role_scopes": {}, "caller_scope": frozenset()}
     former.close()
     stream = account.stream(scene.person.account_id)
     await scene.world.execute(Command(stream, account_sign_in.change_password, facts))

@@ -114,7 +114,7 @@ ENDS: list[Any] = [
     pytest.param(account.erase, {"leaves_no_administrator": False}, id="erased"),
     pytest.param(
         account_sign_in.change_password,
-        {"password_hash": "$argon2id$other", "role_scopes": {}, "caller_scope": None},
+        {"password_hash": "$argon2id$other", "role_scopes": {}, "caller_scope": frozenset()},
         id="password changed",
     ),
 ]

@@ -102,7 +102,7 @@ async def test_a_password_that_nobody_could_judge_was_no_wrong_one(
 
 async def test_who_signs_in_twice_at_once_while_the_hash_is_renewed_is_let_in_twice(scene: Scene) -> None:
     weak = Hasher(Parameters(memory=64, passes=2, lanes=1))
-    facts = {"password_hash": await weak.hash(scene.person.password), "role_scopes": {}, "caller_scope": None}
+    facts = {"password_hash": await weak.hash(scene.person.password), "role_scopes": {}, "caller_scope": frozenset()}
     weak.close()
     stream = account.stream(scene.person.account_id)
     await scene.world.execute(Command(stream, account_sign_in.change_password, facts))
@@ -120,7 +120,7 @@ async def test_a_password_that_is_changed_while_its_hash_is_renewed_opens_nothin
     stream = account.stream(scene.person.account_id)
 
     async def set_hash(encoded: str) -> None:
-        facts = {"password_hash": encoded, "role_scopes": {}, "caller_scope": None}
+        facts = {"password_hash": encoded, "role_scopes": {}, "caller_scope": frozenset()}
         await scene.world.execute(Command(stream, account_sign_in.change_password, facts))
 
     weak, genuine = Hasher(Parameters(memory=64, passes=2, lanes=1)), Hasher.hash
