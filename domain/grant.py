@@ -2,9 +2,9 @@
 
 The facts about its code stand in `domain.grant_code`, the verbs that issue in `domain.grants`, one file per grant_type.
 Here are the other facts, the state, and how a grant or one of its tokens ends. Digests are the lower-case hex SHA-256
-of whole secrets. The state holds the current refresh token and its predecessor and no history: whoever calls has found
-out, through the index of digests, that a presented secret belongs to this grant, so a refresh token that is neither of
-the two has been presented before.
+of whole secrets. The state holds the refresh tokens that can still be presented and no history: whoever calls has found
+out, through the index of digests, that a presented secret belongs to this grant, so a refresh token that is none of
+them has been presented before.
 """
 
 from functools import lru_cache
@@ -13,11 +13,12 @@ from typing import Any, Literal
 import msgspec
 from msgspec.structs import replace
 
-from domain import grant_code
+from domain import grant_code, succession
 from domain.decision import Outcome, accept, refuse
 from domain.event import SECOND, Event, Moment, Recorded
 from domain.grant_code import Code, CodeIssued, CodeRedeemed, CodeRefused, CodeReplayed
 from domain.refusal import InvalidGrant, NotFound
+from domain.succession import Refresh, Succession
 
 EndReason = Literal[
     "person",
@@ -81,10 +82,15 @@ class TokensRefreshed(Event, frozen=True, kw_only=True):
 
 
 class SuccessorReplaced(Event, frozen=True, kw_only=True):
-    """The predecessor came again in its grace: the successor, which nobody had used, is void and another follows."""
+    """Another refresh token than the newest came, which is good too: the newest, which nobody had used, has company.
+
+    It came again in its grace, or it is one of several that were handed out within one, of which the browser kept it.
+    `refresh_token` is the newest, `presented` the one that came; where that is not told, it is the one used before.
+    """
 
     type = "grant.successor_replaced"
     refresh_token: str
+    presented: str | None = None
 
 
 class RefreshReplayed(Event, frozen=True, kw_only=True):
@@ -121,16 +127,6 @@ class Ended(Event, frozen=True, kw_only=True):
     reason: EndReason
 
 
-class Refresh(msgspec.Struct, frozen=True):
-    """A refresh token, and the client secret version under which it was issued."""
-
-    sha256: str
-    position: int
-    secret_id: str | None
-    issued_at: Moment
-    expires_at: Moment
-
-
 class Revoked(msgspec.Struct, frozen=True):
     """An access token that was revoked alone and would not have expired yet."""
 
@@ -142,7 +138,8 @@ class State(msgspec.Struct, frozen=True):
     """A grant after its events so far, of a size that does not grow with its refreshes.
 
     `scope` is the original one; `ends_at` is when refreshing is over for good. `resource` is what the authorization
-    named, and `audience` that of the first access token.
+    named, and `audience` that of the first access token. `presented` is the refresh token that the next tokens are for,
+    where it is not the newest.
     """
 
     exists: bool = False
@@ -157,15 +154,19 @@ class State(msgspec.Struct, frozen=True):
     position: int = 0
     started_at: Moment = 0
     code: Code | None = None
-    refresh: Refresh | None = None
-    predecessor: Refresh | None = None
-    grace_ends_at: Moment | None = None
+    succession: Succession = Succession()
+    presented: str | None = None
     ends_at: Moment | None = None
     revoked: tuple[Revoked, ...] = ()
     refusals: int = 0
     replays: int = 0
     ended_at: Moment | None = None
     ended_reason: str | None = None
+
+    @property
+    def refresh(self) -> Refresh | None:
+        """The refresh token that was handed out last."""
+        return self.succession.newest
 
 
 INITIAL = State()
@@ -235,7 +236,7 @@ def evolve(state: State, recorded: Recorded) -> State:
             code = state.code
             return state if code is None else replace(state, code=replace(code, redeemed=True))
         case SuccessorReplaced():
-            return replace(state, refresh=None)
+            return replace(state, presented=event.presented or state.succession.used)
         case CodeReplayed() | RefreshReplayed():
             return replace(state, replays=state.replays + 1)
         case CodeRefused() | RefreshRefused():
@@ -260,14 +261,14 @@ def _issued(state: State, recorded: Recorded) -> State:
             "resource": event.resource,
         }
     else:
-        refresh, ends_at = None, None
+        succeeding, ends_at = Succession(), None
         if event.refresh_token is not None:
             expires_at = now + event.refresh_lifetime * SECOND
             refresh = Refresh(event.refresh_token, recorded.position, event.secret_id, now, expires_at)
-            ends_at = now + event.refresh_ends_in * SECOND
+            succeeding, ends_at = Succession((refresh,)), now + event.refresh_ends_in * SECOND
         fields = {
             "grant_type": event.grant_type,
-            "refresh": refresh,
+            "succession": succeeding,
             "ends_at": ends_at,
             "audience": event.audience,
         }
@@ -295,10 +296,14 @@ def _refreshed(state: State, event: TokensRefreshed, recorded: Recorded) -> Stat
     expires_at = now + event.refresh_lifetime * SECOND
     return replace(
         state,
-        refresh=Refresh(event.refresh_token, recorded.position, event.secret_id, now, expires_at),
-        # After a replacement there is no successor to step back: the same predecessor stays, with the same grace.
-        predecessor=state.refresh or state.predecessor,
-        grace_ends_at=event.grace_ends_at,
+        succession=succession.followed(
+            state.succession,
+            state.presented,
+            Refresh(event.refresh_token, recorded.position, event.secret_id, now, expires_at),
+            now=now,
+            grace_ends_at=event.grace_ends_at,
+        ),
+        presented=None,
         revoked=_unexpired(state.revoked, now),
     )
 

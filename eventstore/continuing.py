@@ -1,14 +1,15 @@
 """What a grant's next event changes of what is counted as alive, without looking back at all the earlier ones.
 
-Most of what was ever issued can only expire. An event that continues a grant touches its code, its newest refresh
-token and the one before; of everything else it is enough to know how long the longest of each secret version lives.
+Most of what was ever issued can only expire. An event that continues a grant touches its code and those refresh tokens
+that can still be presented; of everything else it is enough to know how long the longest of each secret version lives.
 """
 
 from collections.abc import Sequence
 
-from domain import grant, grant_code
+from domain import grant, grant_code, succession
 from domain.event import SECOND, Moment, Recorded
-from eventstore.lifespans import Cut, Life, Told
+from domain.succession import Succession
+from eventstore.lifespans import Cut, Life, Told, good_until, succeeded
 from projections.derived import NO_SECRET, Kind, Row
 
 _ACCESS, _REFRESH, _CODE, _GRANT, _NEWEST = map(int, Kind)
@@ -20,13 +21,15 @@ CONTINUING = (grant.TokensIssued, grant.TokensRefreshed, grant_code.CodeRedeemed
 class _Token:
     """A code or refresh token that an event may still end."""
 
-    __slots__ = ("issued_at", "kind", "secret_id", "until")
+    __slots__ = ("issued_at", "kind", "latest", "secret_id", "until")
 
-    def __init__(self, kind: int, secret_id: str, issued_at: Moment, until: Moment) -> None:
+    def __init__(self, kind: int, secret_id: str, issued_at: Moment, until: Moment, latest: Moment) -> None:
         self.kind = kind
         self.secret_id = secret_id
         self.issued_at = issued_at
         self.until = until
+        self.latest = latest
+        """When it expires, or was cut off: it never lives longer than that."""
 
     def end(self, at: Moment) -> None:
         self.until = min(self.until, at)
@@ -44,8 +47,9 @@ class Standing:
         "_longest",
         "_newest_at",
         "_newest_secret",
-        "_predecessor",
-        "_refresh",
+        "_presented",
+        "_refreshing",
+        "_succession",
         "account_id",
         "version",
     )
@@ -59,8 +63,10 @@ class Standing:
         self._longest: dict[str, tuple[Moment, Moment]] = {}
         """By secret version: when the last of what no event can end any more expires, and the newest's issue."""
         self._code: _Token | None = None
-        self._refresh: _Token | None = None
-        self._predecessor: _Token | None = None
+        self._succession = Succession()
+        self._presented: str | None = None
+        self._refreshing: dict[str, _Token] = {}
+        """Those of the succession."""
         self._cut: set[str] = set()
         """Secret versions whose newest was cut off: the grant does not count under them until they go on with it."""
         self._newest_secret = NO_SECRET
@@ -77,19 +83,17 @@ class Standing:
         for life in told.alive(cuts):
             standing._client_id, standing.account_id = life.client_id, life.account_id
             standing._take(life, told)
+        standing._succession, standing._presented = told.succession, told.presented
         return standing
 
     def _take(self, life: Life, told: Told) -> None:
         secret_id = life.secret_id or NO_SECRET
         until = 0
+        latest = life.until if life.cut else life.expires_at
         if life.kind == "code":
-            self._code = _Token(_CODE, secret_id, life.issued_at, life.until)
-        elif life.sha256 in (told.refresh, told.predecessor):
-            token = _Token(_REFRESH, secret_id, life.issued_at, life.until)
-            if life.sha256 == told.refresh:
-                self._refresh = token
-            if life.sha256 == told.predecessor:
-                self._predecessor = token
+            self._code = _Token(_CODE, secret_id, life.issued_at, life.until, latest)
+        elif told.succession.find(life.sha256) is not None:
+            self._refreshing[life.sha256] = _Token(_REFRESH, secret_id, life.issued_at, life.until, latest)
         else:
             until = life.until
         self._issued(secret_id, life.issued_at, until)
@@ -102,11 +106,10 @@ class Standing:
         self._cut.discard(secret_id)
         self._newest_secret, self._newest_at = secret_id, at
 
-    def _settle(self, token: _Token | None) -> None:
+    def _settle(self, token: _Token) -> None:
         """No event can end it any more."""
-        if token is not None:
-            until, newest = self._longest[token.secret_id]
-            self._longest[token.secret_id] = (max(until, token.until), newest)
+        until, newest = self._longest[token.secret_id]
+        self._longest[token.secret_id] = (max(until, token.until), newest)
 
     def is_of(self, client_id: str | None, account_id: str | None) -> bool:
         """Whether it is a grant of this client, and of this person, as far as they are given."""
@@ -123,39 +126,37 @@ class Standing:
         match event:
             case grant_code.CodeIssued():
                 self._client_id, self.account_id = event.client_id, event.account_id
-                self._code = _Token(_CODE, NO_SECRET, now, now + event.lifetime * SECOND)
+                until = now + event.lifetime * SECOND
+                self._code = _Token(_CODE, NO_SECRET, now, until, until)
                 self._issued(NO_SECRET, now, 0)
             case grant_code.CodeRedeemed():
                 if self._code is not None:
                     self._code.end(now)
             case grant.SuccessorReplaced():
-                if self._refresh is not None:
-                    self._refresh.end(now)
-                    self._settle(self._refresh)
-                self._refresh = self._predecessor
+                self._presented = event.presented or self._succession.used
             case grant.TokensRefreshed():
-                self._rotate(event.grace_ends_at or now, now)
-                self._tokens(event, now)
+                self._tokens(recorded)
             case grant.TokensIssued():
                 self._client_id, self.account_id = event.client_id, event.account_id
-                self._tokens(event, now)
+                self._tokens(recorded)
         self.version = recorded.version
 
-    def _rotate(self, grace_ends_at: Moment, now: Moment) -> None:
-        if self._predecessor is not None and self._predecessor is not self._refresh:
-            # Whoever used the successor showed that they had got it: the grace of the one before is over.
-            self._predecessor.end(now)
-            self._settle(self._predecessor)
-        if self._refresh is not None:
-            self._refresh.end(grace_ends_at)
-        self._predecessor = self._refresh
-
-    def _tokens(self, event: grant.TokensIssued | grant.TokensRefreshed, now: Moment) -> None:
+    def _tokens(self, recorded: Recorded) -> None:
+        event, now = recorded.event, recorded.time
+        before = self._succession
+        self._succession = succeeded(before, self._presented, recorded)
+        self._presented = None
+        for each in before.tokens:
+            token = self._refreshing[each.sha256]
+            good = succession.good(self._succession, each.sha256)
+            token.until = good_until(good, token.until, token.latest, now)
+            if self._succession.find(each.sha256) is None:
+                self._settle(self._refreshing.pop(each.sha256))
         secret_id = event.secret_id or NO_SECRET
         self._issued(secret_id, now, now + event.lifetime * SECOND)
         if event.refresh_token is not None:
             until = now + (event.refresh_lifetime or 0) * SECOND
-            self._refresh = _Token(_REFRESH, secret_id, now, until)
+            self._refreshing[event.refresh_token] = _Token(_REFRESH, secret_id, now, until, until)
 
     def rows(self, now: Moment) -> list[Row]:
         """What of it is counted at a moment, leaving out what no event can change. Moments never go back."""
@@ -167,7 +168,7 @@ class Standing:
         untils = {secret_id: until for secret_id, (until, _) in self._longest.items()}
         client_id, found = self._client_id, []
         ends: list[Moment] = []
-        for token in (self._code, self._refresh, None if self._predecessor is self._refresh else self._predecessor):
+        for token in (self._code, *self._refreshing.values()):
             if token is not None and token.until > now:
                 until, secret_id = token.until, token.secret_id
                 found.append((client_id, secret_id, token.kind, -(-until // SECOND), token.issued_at // SECOND))

@@ -8,9 +8,10 @@ from typing import Any, NamedTuple
 from msgspec import UNSET
 from sqlalchemy import Connection, bindparam, or_, select, true
 
-from domain import account, account_sign_in, client, client_secret, consent, cut_off, grant, grant_code
+from domain import account, account_sign_in, client, client_secret, consent, cut_off, grant, grant_code, succession
 from domain.event import SECOND, Moment, Recorded
 from domain.rules.validity import Kind
+from domain.succession import Good, Refresh, Succession
 from eventstore.mapper import decoder
 from eventstore.stored import ROW, events, named
 from projections.prepared import Prepared
@@ -60,13 +61,13 @@ def lives(history: Iterable[Recorded], cuts: Sequence[Cut] = ()) -> list[Life]:
 
 
 class Told:
-    """The lives of one grant as far as its events have been told, and its newest refresh token and the one before."""
+    """The lives of one grant as far as its events have been told, and which refresh tokens can still be presented."""
 
     def __init__(self) -> None:
         self.lives: dict[str, Life] = {}
         self.code_grant = False
-        self.refresh: str | None = None
-        self.predecessor: str | None = None
+        self.succession = Succession()
+        self.presented: str | None = None
 
     def tell(self, recorded: Recorded) -> None:
         """One more event of the grant."""
@@ -82,8 +83,7 @@ class Told:
             case grant.TokensIssued() | grant.TokensRefreshed():
                 self._tokens(recorded)
             case grant.SuccessorReplaced():
-                self._ends(event.refresh_token, now)
-                self.refresh = self.predecessor
+                self.presented = event.presented or self.succession.used
             case grant.TokenRevoked():
                 self._ends(event.access_token, now)
             case grant.Ended():
@@ -96,19 +96,20 @@ class Told:
 
     def _tokens(self, recorded: Recorded) -> None:
         event = recorded.event
-        if isinstance(event, grant.TokensRefreshed):
-            if self.predecessor is not None and self.predecessor != self.refresh:
-                # Whoever used the successor showed that they had got it: the grace of the one before is over.
-                self._ends(self.predecessor, recorded.time)
-            if self.refresh is not None:
-                self._ends(self.refresh, event.grace_ends_at or recorded.time)
-            self.predecessor = self.refresh
-        else:
-            self.code_grant = event.grant_type == "authorization_code"
         self._issued(recorded, "access", event.access_token, event.lifetime)
         if event.refresh_token is not None:
             self._issued(recorded, "refresh", event.refresh_token, event.refresh_lifetime or 0)
-            self.refresh = event.refresh_token
+        before = self.succession
+        self.succession = succeeded(before, self.presented, recorded)
+        self.presented = None
+        if isinstance(event, grant.TokensIssued):
+            self.code_grant = event.grant_type == "authorization_code"
+        for token in before.tokens:
+            life = self.lives[token.sha256]
+            until = good_until(
+                succession.good(self.succession, token.sha256), life.until, life.expires_at, recorded.time
+            )
+            self.lives[token.sha256] = life._replace(until=until)
 
     def _issued(self, recorded: Recorded, kind: Kind, sha256: str, lifetime: int) -> None:
         event, ends = recorded.event, recorded.time + lifetime * SECOND
@@ -129,6 +130,26 @@ class Told:
         life = self.lives.get(sha256)
         if life is not None and at < life.until:
             self.lives[sha256] = life._replace(until=at)
+
+
+def succeeded(before: Succession, presented: str | None, recorded: Recorded) -> Succession:
+    """The refresh tokens of a grant after the event that issued tokens, for the one that was presented."""
+    event, now = recorded.event, recorded.time
+    if event.refresh_token is None:
+        return before
+    expires_at = now + (event.refresh_lifetime or 0) * SECOND
+    token = Refresh(event.refresh_token, recorded.position, event.secret_id, now, expires_at)
+    if isinstance(event, grant.TokensIssued):
+        return Succession((token,))
+    return succession.followed(before, presented, token, now=now, grace_ends_at=event.grace_ends_at)
+
+
+def good_until(good: Good, until: Moment, expires_at: Moment, now: Moment) -> Moment:
+    """Until when a refresh token lives after another was used, which lived until a moment before, and would expire."""
+    if not good.rotated:
+        return until
+    # The branch that goes on may be another one from now on, and the window of the one left over a later one.
+    return min(until, now) if good.until is None else min(good.until, expires_at)
 
 
 def _cut(life: Life, cuts: Sequence[Cut], code_grant: bool) -> Life:

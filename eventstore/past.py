@@ -4,14 +4,14 @@ What decides is `domain.rules.validity`, the rule of live validation; here it is
 place of rows. Exact to the event: at the position that ended a token, and at its recorded time, it is dead already.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 from sqlalchemy import BigInteger, Connection, bindparam, select
 
-from domain import account, client, client_secret, consent, cut_off, grant, session
+from domain import account, client, client_secret, consent, cut_off, grant, session, succession
 from domain.event import Moment, Recorded
-from domain.grant import SuccessorReplaced, TokenRevoked, TokensRefreshed
+from domain.grant import TokenRevoked
 from domain.grant_code import CodeRedeemed
 from domain.rules import validity
 from domain.rules.validity import Reason
@@ -124,27 +124,15 @@ def _token(connection: Connection, issued: Issued, position: int, now: Moment) -
 
 
 def _own(issued: Issued, of_grant: Folded) -> tuple[validity.Token, int | None]:
-    """The token by itself, and the event that ended it: its revocation, redemption or successor."""
-    state: grant.State = of_grant.state
+    """The token by itself, and the event that ended it: its revocation, its redemption, or the refresh by which it was
+    used or left over.
+    """
     end: int | None = None
-    rotated = False
-    grace_ends_at = None
+    good = succession.Good(False)
     if issued.kind == "refresh":
-        # Between the replacement of a successor and the next one, the predecessor is the current one again.
-        current = state.refresh or state.predecessor
-        rotated = current is not None and current.sha256 != issued.sha256
-        if rotated and state.predecessor is not None and state.predecessor.sha256 == issued.sha256:
-            grace_ends_at = state.grace_ends_at
-        if rotated:
-            end = next(
-                (
-                    each.position
-                    for each in of_grant.history
-                    if each.position > issued.by.position
-                    and isinstance(each.event, TokensRefreshed | SuccessorReplaced)
-                ),
-                None,
-            )
+        good = succession.good(of_grant.state.succession, issued.sha256)
+        if good.rotated:
+            end = _rotation(issued, of_grant.history)
     else:
         end = next((each.position for each in of_grant.history if _ends(each, issued)), None)
     token = validity.Token(
@@ -152,11 +140,21 @@ def _own(issued: Issued, of_grant: Folded) -> tuple[validity.Token, int | None]:
         issued.by.position,
         issued.by.time,
         issued.expires_at or issued.by.time,
-        ended=end is not None and not rotated,
-        rotated=rotated,
-        grace_ends_at=grace_ends_at,
+        ended=end is not None and not good.rotated,
+        rotated=good.rotated,
+        grace_ends_at=good.until,
     )
     return token, end
+
+
+def _rotation(issued: Issued, told: Iterable[Recorded]) -> int | None:
+    """The position of the first event after which the refresh token is good for its window at most."""
+    state = grant.INITIAL
+    for recorded in told:
+        state = grant.evolve(state, recorded)
+        if recorded.position > issued.by.position and succession.good(state.succession, issued.sha256).rotated:
+            return recorded.position
+    return None
 
 
 def _ends(recorded: Recorded, issued: Issued) -> bool:

@@ -87,8 +87,12 @@ _REFRESH = (
         expires_at=_LATER,
     )
 )
-# Back to the predecessor, so that the refresh that follows leaves it where it was.
-_REPLACE = update(TABLE).where(_THIS).values(refresh_digest=TABLE.c.predecessor_digest)
+# The one that came takes its place, so that the refresh that follows leaves that as the one before.
+_REPLACE = (
+    update(TABLE)
+    .where(_THIS)
+    .values(refresh_digest=func.coalesce(bindparam("presented", type_=LargeBinary), TABLE.c.predecessor_digest))
+)
 _END = (
     update(TABLE)
     .where(_THIS)
@@ -110,7 +114,7 @@ def project(recorded: Recorded, indexes: Mapping[str, bytes]) -> Iterator[Write]
         case TokensRefreshed():
             yield Write(_REFRESH, _newest(recorded, grant_id) | {"grace_ends_at": event.grace_ends_at}, key)
         case SuccessorReplaced():
-            yield Write(_REPLACE, {"b_grant_id": grant_id}, key)
+            yield Write(_REPLACE, {"b_grant_id": grant_id, "presented": _digest(event.presented)}, key)
         case Ended():
             ended = {"ended_at": recorded.time, "ended_position": recorded.position, "ended_reason": event.reason}
             yield Write(_END, {"b_grant_id": grant_id, **ended}, key)

@@ -150,7 +150,7 @@ def _presented(
 
 def _beside_newest(told: Iterable[Recorded]) -> Iterator[tuple[Recorded, str | None]]:
     """Each event with the newest refresh token before it: of a refresh or its refusal, which names none, that is what
-    was presented. Where a successor was replaced, the one before it had come again.
+    was presented. Where a successor was replaced, that event names which one had come.
     """
     newest = predecessor = None
     for recorded in told:
@@ -161,7 +161,7 @@ def _beside_newest(told: Iterable[Recorded]) -> Iterator[tuple[Recorded, str | N
             case grant.TokensRefreshed():
                 newest, predecessor = recorded.event.refresh_token, newest
             case grant.SuccessorReplaced():
-                newest = predecessor
+                newest = recorded.event.presented or predecessor
 
 
 def _introspected(connection: Connection, privacy: Privacy, sha256: str) -> Iterator[Use]:

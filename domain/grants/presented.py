@@ -6,11 +6,12 @@ from types import MappingProxyType
 from domain import consent
 from domain.decision import Outcome, refuse
 from domain.event import Event, Moment
-from domain.grant import REFUSALS_RECORDED, Refresh, RefreshRefused, State
+from domain.grant import REFUSALS_RECORDED, RefreshRefused, State
 from domain.grant_code import Code, CodeRefused
 from domain.grants.facts import Parties
 from domain.refusal import InvalidGrant
 from domain.rules import validity
+from domain.succession import Refresh
 
 _REASONS: Mapping[str, InvalidGrant] = MappingProxyType(
     {

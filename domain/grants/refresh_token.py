@@ -4,11 +4,12 @@ from domain import grant
 from domain.client_secret import SecretVersion
 from domain.decision import Outcome, Reason, Refusal, accept, refuse
 from domain.event import SECOND, Event, Moment
-from domain.grant import Ended, Refresh, RefreshReplayed, SuccessorReplaced, TokensRefreshed
+from domain.grant import Ended, RefreshReplayed, SuccessorReplaced, TokensRefreshed
 from domain.grants.facts import Issued, Lifetimes, Minted, Parties, Request
 from domain.grants.presented import dead, first_only, refuse_refresh
 from domain.refusal import InvalidGrant
 from domain.rules import audience, caller, replay, scope
+from domain.succession import Refresh
 
 GRANT_TYPE = "refresh_token"
 RESPONSE_TYPES: tuple[str, ...] = ()
@@ -20,8 +21,9 @@ def issue(
 ) -> Outcome:
     """Refreshes: new tokens for the presented refresh token, whose digest the caller has found to be this grant's.
 
-    A token that was used before ends the grant, unless it is the predecessor within its grace: then its successor,
-    which nobody has used, is replaced. The former access token lives on until it expires.
+    A token that was used before ends the grant, unless it comes again within its grace while nobody has used what was
+    handed out for it: then the newest successor is replaced, and whichever of them comes next goes on. The former
+    access token lives on until it expires.
     """
     presented = request.presented
     if not state.exists or presented is None:
@@ -78,10 +80,12 @@ def _refreshed(
     replaced: tuple[Event, ...] = ()
     grace = lifetimes.of_grace(client)
     grace_ends_at = now + grace * SECOND if grace else None
-    if state.refresh is not None and token is not state.refresh:
-        replaced = (SuccessorReplaced(refresh_token=state.refresh.sha256),)
+    newest = state.refresh
+    if newest is not None and token is not newest:
+        replaced = (SuccessorReplaced(refresh_token=newest.sha256, presented=token.sha256),)
+    if token.grace_ends_at is not None:
         # The window began with the first use; coming again does not prolong it.
-        grace_ends_at = state.grace_ends_at
+        grace_ends_at = token.grace_ends_at
     idle = lifetimes.of_refresh(client)
     event = TokensRefreshed(
         client_id=state.client_id,

@@ -37,10 +37,10 @@ def grants_of(
 
 
 def _current(state: grant.State, sha256: str) -> OfGrant | None:
-    """What the fold itself knows of: the code, the refresh token in force, and the one before it."""
+    """What the fold itself knows of: the code, and the refresh tokens that can still be presented."""
     if state.code is not None and state.code.sha256 == sha256:
         return OfGrant("code", state.grant_id, state.account_id)
-    if any(each is not None and each.sha256 == sha256 for each in (state.refresh, state.predecessor)):
+    if state.succession.find(sha256) is not None:
         return OfGrant("refresh", state.grant_id, state.account_id)
     return None
 

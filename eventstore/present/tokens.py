@@ -8,7 +8,7 @@ from typing import NamedTuple, cast
 
 from sqlalchemy import func, select
 
-from domain import account, client, consent, grant, role
+from domain import account, client, consent, grant, role, succession
 from domain.grant import TokenRevoked
 from domain.rules import validity
 from eventstore.commands import Forged
@@ -115,25 +115,23 @@ def _grant(folds: Folds, found: _Found) -> grant.State:
 def _own(folds: Folds, found: _Found, state: grant.State) -> validity.Token:
     """The token by itself."""
     issued = found.issued
-    ended = rotated = False
+    ended = False
+    good = succession.Good(False)
     match issued.kind:
         case "code":
             ended = state.code is not None and state.code.redeemed
         case "refresh":
-            # Between the replacement of a successor and the next one, the predecessor is the current one again.
-            current = state.refresh or state.predecessor
-            rotated = current is None or current.sha256 != issued.sha256
+            good = succession.good(state.succession, issued.sha256)
         case _:
             ended = any(each.sha256 == issued.sha256 for each in state.revoked) or _was_revoked(folds, found)
-    in_grace = rotated and state.predecessor is not None and state.predecessor.sha256 == issued.sha256
     return validity.Token(
         cast(validity.Kind, issued.kind),
         issued.by.position,
         issued.by.time,
         issued.by.time if issued.expires_at is None else issued.expires_at,
         ended=ended,
-        rotated=rotated,
-        grace_ends_at=state.grace_ends_at if in_grace else None,
+        rotated=good.rotated,
+        grace_ends_at=good.until,
     )
 
 

@@ -1,18 +1,18 @@
-"""Any sequence of requests: at most one refresh token works, and whatever was used up ends the grant for good."""
+"""Any sequence of requests: one branch of refresh tokens goes on, and whatever was used up ends the grant for good."""
 
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 from msgspec.structs import replace
 
-from domain import grant
+from domain import grant, succession
 from domain.event import SECOND
 from domain.refusal import InvalidGrant
-from tests.domain.story import DASHBOARD, THIRD_PARTY, parties, redeemed, signed_in
+from tests.domain.story import DASHBOARD, THIRD_PARTY, digest, parties, redeemed, signed_in
 
 
 class Grant(RuleBasedStateMachine):
-    """Holds in a model of its own which refresh token is which, and compares."""
+    """Holds in a model of its own, the whole tree of refresh tokens, which of them is which, and compares."""
 
     @initialize(dashboard=st.booleans())
     def begin(self, dashboard):
@@ -21,43 +21,59 @@ class Grant(RuleBasedStateMachine):
         self.grace = 10 if dashboard else 0
         first = f"rt{self.story.minted}"
         self.issued = [first]
-        self.current = first
-        self.former = None
-        self.used_at = None
+        self.before = {first: None}
+        self.used = {}
+        self.went_on = None
         self.over = False
         self.absolute = self.story.now + 90 * 86_400 * SECOND
-        self.idle = self.story.now + 30 * 86_400 * SECOND
+        self.idle = {first: self.story.now + 30 * 86_400 * SECOND}
 
-    @rule(seconds=st.one_of(st.integers(0, 20), st.integers(0, 20 * 86_400)))
+    def line(self, name):
+        """The token and all before it, newest first."""
+        return [] if name is None else [name, *self.line(self.before[name])]
+
+    def is_good(self, name):
+        now, window = self.story.now, self.grace * SECOND
+        if any(before == name for each, before in self.before.items() if each in self.used):
+            return False
+        windows = [self.used[name] + window] if name in self.used else []
+        line = self.line(name)
+        if self.went_on is not None and self.went_on not in line:
+            parted = next(each for each in self.line(self.went_on) if each in line)
+            windows.append(self.used[parted] + window)
+        return all(now < end for end in windows)
+
+    @rule(seconds=st.one_of(st.integers(0, 4), st.integers(0, 20), st.integers(0, 20 * 86_400)))
     def wait(self, seconds):
         self.story.later(seconds)
 
     @rule(data=st.data())
     def present(self, data):
         name = data.draw(st.sampled_from(self.issued[-6:]))
-        was_over, now = self.over, self.story.now
-        in_grace = self.used_at is not None and now < self.used_at + self.grace * SECOND
+        was_over, now, good = self.over, self.story.now, self.is_good(name)
         outcome = self.story.refresh(name, self.by)
         reason = None if outcome.refusal is None else outcome.refusal.reason
-        if name != self.current and not (name == self.former and in_grace):
+        if not good:
             assert reason is InvalidGrant.REPLAYED
             self.over = True
         elif was_over:
             assert reason is InvalidGrant.ENDED
-        elif name == self.current and now >= min(self.idle, self.absolute):
+        elif now >= min(self.idle[name], self.absolute):
             assert reason is InvalidGrant.EXPIRED
         else:
             assert reason is None
-            if name == self.current:
-                self.former, self.used_at = name, now
-            self.current = f"rt{self.story.minted}"
-            self.issued.append(self.current)
-            self.idle = now + 30 * 86_400 * SECOND
+            assert ("grant.successor_replaced" in [each.type for each in outcome.events]) == (name != self.issued[-1])
+            if name not in self.used:
+                self.used[name], self.went_on = now, name
+            fresh = f"rt{self.story.minted}"
+            self.issued.append(fresh)
+            self.before[fresh] = name
+            self.idle[fresh] = now + 30 * 86_400 * SECOND
 
     @rule()
     def foreign_client(self):
         stranger = parties(replace(THIRD_PARTY, client_id="foreign"))
-        outcome = self.story.refresh(self.current, stranger)
+        outcome = self.story.refresh(self.issued[-1], stranger)
         assert outcome.refusal is not None
         assert outcome.refusal.reason is InvalidGrant.FOREIGN_CLIENT
 
@@ -103,6 +119,18 @@ class Grant(RuleBasedStateMachine):
         assert len(self.issued) == refreshed + 1
         assert replaced <= refreshed
         assert len(story.state.revoked) <= 5
+
+    @invariant()
+    def every_token_that_is_good_is_known_and_somebody_can_always_go_on(self):
+        story = getattr(self, "story", None)
+        if story is None:
+            return
+        good = {name for name in self.issued if self.is_good(name)}
+        assert good == {
+            name for name in self.issued if succession.good(story.state.succession, digest(name)).at(story.now)
+        }
+        assert any(name not in self.used for name in good)
+        assert len(story.state.succession.tokens) <= 2 * len(good) + 2
 
 
 TestGrant = Grant.TestCase

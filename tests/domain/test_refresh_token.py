@@ -7,6 +7,7 @@ from domain import consent, grant
 from domain.grant import Ended, RefreshRefused, RefreshReplayed, SuccessorReplaced, TokensRefreshed
 from domain.grants.facts import Lifetimes
 from domain.refusal import InvalidClient, InvalidGrant, InvalidScope, UnauthorizedClient
+from domain.succession import BRANCHES
 from tests.domain.story import (
     DASHBOARD,
     DAY,
@@ -121,7 +122,7 @@ def test_within_the_grace_the_unused_successor_is_replaced():
     story.later(9.999999)
     outcome = tab(story, "rt1")
     assert reason(outcome) is None
-    assert outcome.events[0] == SuccessorReplaced(refresh_token=digest("rt2"))
+    assert outcome.events[0] == SuccessorReplaced(refresh_token=digest("rt2"), presented=digest("rt1"))
     assert outcome.events[1].refresh_token == digest("rt3")
     assert reason(tab(story, "rt3")) is None
 
@@ -148,12 +149,79 @@ def test_coming_again_does_not_prolong_the_grace():
     assert story.state.ended_reason == "refresh_replay"
 
 
-def test_a_replaced_successor_is_void():
+@pytest.mark.parametrize("tabs", [2, 3, 6])
+@pytest.mark.parametrize("later", [0, 5, 3600])
+def test_whichever_answer_the_browser_kept_goes_on(tabs, later):
+    for kept in range(2, tabs + 2):
+        story = signed_in()
+        for _ in range(tabs):
+            assert reason(tab(story, "rt1")) is None
+        for _ in range(tabs):
+            assert reason(tab(story.later(later / tabs) if later < 10 else story, f"rt{kept}")) is None
+        assert reason(tab(story.later(later), f"rt{2 * tabs + 1}")) is None
+        assert story.state.ended_at is None
+
+
+def test_forty_rounds_of_six_tabs_however_the_answers_arrive():
+    story, kept = signed_in(), 1
+    for turn in range(40):
+        for _ in range(6):
+            assert reason(tab(story.later(0.5), f"rt{kept}")) is None
+        kept = story.minted - turn % 6
+    assert len(story.state.succession.tokens) < 20
+
+
+def test_an_answer_that_was_left_over_is_good_within_the_window_and_a_replay_after_it():
+    for later, expected in ((9.999999, None), (10, InvalidGrant.REPLAYED)):
+        story = signed_in()
+        tab(story, "rt1")
+        tab(story, "rt1")
+        assert reason(tab(story, "rt3")) is None
+        assert reason(tab(story.later(later), "rt2")) is expected
+        assert story.state.ended_reason == ("refresh_replay" if expected else None)
+
+
+def test_two_holders_cannot_go_on_side_by_side():
     story = signed_in()
     tab(story, "rt1")
     tab(story, "rt1")
-    assert reason(tab(story, "rt2")) is InvalidGrant.REPLAYED
+    one, other = "rt2", "rt3"
+    for _ in range(4):
+        assert reason(tab(story.later(1), one)) is None
+        one = f"rt{story.minted}"
+        assert reason(tab(story.later(1), other)) is None
+        other = f"rt{story.minted}"
+    # The window in which they parted has not been prolonged by what either of them did.
+    assert reason(tab(story.later(1), other)) is None
+    assert reason(tab(story.later(1), one)) is InvalidGrant.REPLAYED
     assert story.state.ended_reason == "refresh_replay"
+
+
+def test_a_used_successor_ends_the_grace_also_where_others_were_handed_out():
+    for used in ("rt2", "rt3"):
+        story = signed_in()
+        tab(story, "rt1")
+        tab(story, "rt1")
+        assert reason(tab(story, used)) is None
+        assert reason(tab(story, "rt1")) is InvalidGrant.REPLAYED
+        assert story.state.ended_reason == "refresh_replay"
+
+
+def test_a_page_in_a_loop_does_not_let_the_grant_grow():
+    story = signed_in()
+    for _ in range(300):
+        assert reason(tab(story, "rt1")) is None
+    assert len(story.state.succession.tokens) <= BRANCHES + 2
+    assert reason(tab(story, f"rt{story.minted}")) is None
+
+
+def test_an_event_that_does_not_say_what_was_presented_means_the_one_before():
+    story = signed_in()
+    tab(story, "rt1")
+    story.record(SuccessorReplaced(refresh_token=digest("rt2")))
+    story.record(replace(story.events[-2], refresh_token=digest("rt9")))
+    assert reason(tab(story, "rt9")) is None
+    assert reason(tab(story, "rt1")) is InvalidGrant.REPLAYED
 
 
 def test_once_the_successor_is_used_there_is_no_grace():
@@ -166,7 +234,9 @@ def test_once_the_successor_is_used_there_is_no_grace():
 def test_the_grace_never_exceeds_thirty_seconds():
     story = redeemed(lifetimes=Lifetimes(grace=3600))
     story.refresh("rt1")
-    assert story.state.grace_ends_at == story.now + 30_000_000
+    assert story.events[-1].grace_ends_at == story.now + 30_000_000
+    assert reason(story.later(29.999999).refresh("rt1")) is None
+    assert reason(story.later(0.000001).refresh("rt1")) is InvalidGrant.REPLAYED
 
 
 def test_there_is_no_grace_after_the_end():

@@ -7,7 +7,7 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from domain import grant, grant_code
+from domain import grant, grant_code, succession
 from domain.event import ANONYMOUS, SECOND, Event, Moment, Recorded
 from eventstore.continuing import Standing
 from eventstore.counting import difference, pieces
@@ -15,10 +15,11 @@ from eventstore.lifespans import lives
 
 SECRETS = (None, "first", "second")
 steps = st.tuples(
-    st.sampled_from(["refresh", "refresh in grace", "replace", "revoke"]),
+    st.sampled_from(["refresh", "refresh in grace", "again", "again", "again, as events told it", "revoke"]),
     st.sampled_from(SECRETS),
     st.sampled_from([0, 1, 29, 30, 31, 599, 600, 601, 3_000]),
     st.sampled_from([1, 60, 600]),
+    st.integers(0, 5),
 )
 
 
@@ -28,8 +29,7 @@ class Life:
     def __init__(self) -> None:
         self.told: list[Recorded] = []
         self.now: Moment = 1_000 * SECOND + 5
-        self.refresh = ""
-        self.predecessor: str | None = None
+        self.state = grant.INITIAL
         self.access = ""
         self._names = count()
 
@@ -46,32 +46,35 @@ class Life:
             version * 3, f"e{version}", "grant:g", version, self.now, ANONYMOUS, None, None, None, event
         )
         self.told.append(recorded)
+        self.state = grant.evolve(self.state, recorded)
         return recorded
 
     def issued(self, **given: Any) -> Event:
-        self.refresh = self.name()
         return grant.TokensIssued(
             grant_type="authorization_code", client_id="c", account_id="p", scope="s", access_token=self.newest(),
-            lifetime=600, refresh_token=self.refresh, refresh_lifetime=3_000, **given,
+            lifetime=600, refresh_token=self.name(), refresh_lifetime=3_000,
+            refresh_ends_in=90_000, **given,
         )  # fmt: skip
 
-    def refreshed(self, secret_id: str | None, lifetime: int, grace: int) -> Event:
-        self.predecessor, self.refresh = self.refresh, self.name()
+    def refreshed(self, secret_id: str | None, lifetime: int, grace_ends_at: Moment | None) -> Event:
         return grant.TokensRefreshed(
             client_id="c", account_id="p", scope="s", secret_id=secret_id, access_token=self.newest(),
-            lifetime=lifetime,
-            refresh_token=self.refresh, refresh_lifetime=3_000,
-            grace_ends_at=self.now + grace * SECOND if grace else None,
+            lifetime=lifetime, refresh_token=self.name(), refresh_lifetime=3_000, grace_ends_at=grace_ends_at,
         )  # fmt: skip
 
-    def events(self, step: str, secret_id: str | None, lifetime: int) -> list[Event]:
+    def events(self, step: str, secret_id: str | None, lifetime: int, which: int) -> list[Event]:
         if step == "revoke":
             return [grant.TokenRevoked(access_token=self.access, expires_at=0, by="client")]
-        if step == "replace" and self.predecessor is not None:
-            replaced = grant.SuccessorReplaced(refresh_token=self.refresh)
-            self.refresh = self.predecessor
-            return [replaced, self.refreshed(secret_id, lifetime, 30)]
-        return [self.refreshed(secret_id, lifetime, 30 if step == "refresh in grace" else 0)]
+        known = self.state.succession
+        good = [each for each in known.tokens if succession.good(known, each.sha256).at(self.now)]
+        newest, grace = good[-1], None if step == "refresh" else self.now + 30 * SECOND
+        assert newest is known.newest
+        presented = good[which % len(good)]
+        if not step.startswith("again") or presented is newest:
+            return [self.refreshed(secret_id, lifetime, grace)]
+        told = step == "again" or presented.sha256 != known.used
+        replaced = grant.SuccessorReplaced(refresh_token=newest.sha256, presented=presented.sha256 if told else None)
+        return [replaced, self.refreshed(secret_id, lifetime, presented.grace_ends_at or grace)]
 
 
 def rows(life: Life, standing: Standing, event: Event) -> tuple[Counter[Any], Counter[Any]]:
@@ -108,11 +111,11 @@ def test_it_changes_what_the_whole_history_says(by_code: bool, taken: list[Any],
         assert same(rows(life, standing, life.issued(secret_id="first", code=code.code)))
     else:
         assert same(rows(life, standing, life.issued()))
-    for number, (step, secret_id, later, lifetime) in enumerate(taken):
+    for number, (step, secret_id, later, lifetime, which) in enumerate(taken):
         life.now += later * SECOND
         if number == forgets_at:
             standing = Standing.of(life.told)
-        for event in life.events(step, secret_id, lifetime):
+        for event in life.events(step, secret_id, lifetime, which):
             if isinstance(event, grant.TokenRevoked):
                 # The end of a single token needs the history, and what was remembered is read anew.
                 life.tell(event)

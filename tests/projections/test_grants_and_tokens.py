@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 from sqlalchemy import Connection, Engine, create_engine, delete, func, insert, select, update
 
-from domain import account, client, consent, grant
+from domain import account, client, consent, grant, succession
 from domain.event import SECOND
 from domain.grant import Ended
 from domain.rules import validity
@@ -333,15 +333,14 @@ def test_a_code_that_nobody_redeemed_leaves_when_it_has_expired(connection):
 
 def expected(state, name, now, lifetime, token):
     """The verdict by folds, for a refresh token."""
-    current = state.refresh is not None and state.refresh.sha256 == digest(name)
-    former = state.predecessor is not None and state.predecessor.sha256 == digest(name)
+    good = succession.good(state.succession, digest(name))
     judged = validity.Token(
         "refresh",
         token.position,
         token.time,
         token.time + lifetime * SECOND,
-        rotated=not current,
-        grace_ends_at=state.grace_ends_at if former and not current else None,
+        rotated=good.rotated,
+        grace_ends_at=good.until,
     )
     dashboard = validity.of_client(DASHBOARD, "s1")
     person = validity.of_person(PAUL, None)
