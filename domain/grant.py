@@ -82,9 +82,9 @@ class TokensRefreshed(Event, frozen=True, kw_only=True):
 
 
 class SuccessorReplaced(Event, frozen=True, kw_only=True):
-    """Another refresh token than the newest came, which is good too: the newest, which nobody had used, has company.
+    """A refresh token other than the newest came and was accepted: nobody had used the newest, and another follows.
 
-    It came again in its grace, or it is one of several that were handed out within one, of which the browser kept it.
+    It came again in its grace, or it is one of several that were handed out within one, and the one that was kept.
     `refresh_token` is the newest, `presented` the one that came; where that is not told, it is the one used before.
     """
 

@@ -10,8 +10,12 @@
 
   const say = (id, text) => { element(id).textContent = text; };
 
+  // One call at a time over all tabs: each answer replaces the cookie that the next call sends.
+  const alone = (work) => (navigator.locks ? navigator.locks.request(`grantlog ${refresh}`, work) : work());
+
   // The body is read whatever the status, since a browser keeps the connection of one that nobody reads.
-  const call = async (url, method, { body, bearer } = {}) => {
+  const call = (url, method, given = {}) => alone(() => ask(url, method, given));
+  const ask = async (url, method, { body, bearer }) => {
     const headers = { Accept: "application/json", "X-Grantlog": "1" };
     if (body) headers["Content-Type"] = "application/json";
     if (bearer) headers.Authorization = `Bearer ${bearer}`;

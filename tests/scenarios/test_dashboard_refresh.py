@@ -75,17 +75,47 @@ async def test_ten_tabs_with_one_cookie_all_get_tokens(world, platform):
     assert len({each.stream for each in events}) == 1
     # The window began with the first of them and was prolonged by none.
     assert len({each.event.grace_ends_at for each in events if each.type == "grant.tokens_refreshed"}) == 1
-    current = events[-1].event.refresh_token
     for answer in answers:
         assert await active(world, platform, answer.json()["access_token"])
-    (last,) = [at.cookie(answer) for answer in answers if at_digest(world, at.cookie(answer)) == current]
-    assert (await at.refresh(last)).status_code == 200
+    # Each of their cookies is as good as any other, until one of them is used.
+    for answer in answers:
+        assert await active(world, platform, at.cookie(answer))
+    used, *others = (at.cookie(answer) for answer in answers)
+    assert (await at.refresh(used)).status_code == 200
+    world.clock.advance(10)
+    for left in others:
+        assert not await active(world, platform, left)
+    assert not await active(world, platform, cookie)
 
 
-def at_digest(world: World, raw: str) -> str:
-    secret = world.services.format.read(raw)
-    assert secret is not None
-    return secret.hex
+@pytest.mark.parametrize("tabs", [2, 3, 6])
+async def test_whichever_of_parallel_answers_the_browser_kept_it_stays_signed_in(world, platform, tabs):
+    at = platform.client
+    _, cookie = await at.sign_in(platform.paul)
+    before = await world.head()
+    for turn in range(40):
+        # Now and then a page is left alone for longer than any window.
+        world.clock.advance(3600 if turn % 8 == 7 else 1)
+        answers = await asyncio.gather(*(at.refresh(cookie) for _ in range(tabs)))
+        assert [answer.status_code for answer in answers] == [200] * tabs
+        cookie = at.cookie(answers[turn % tabs])
+    types = await world.types_after(before)
+    assert types.count("grant.tokens_refreshed") == 40 * tabs
+    assert set(types) == {"grant.tokens_refreshed", "grant.successor_replaced"}
+
+
+async def test_an_answer_that_was_left_over_is_a_replay_when_its_window_has_closed(world, platform):
+    at = platform.client
+    _, cookie = await at.sign_in(platform.paul)
+    left, kept = [at.cookie(await at.refresh(cookie)) for _ in range(2)]
+    went_on = at.cookie(await at.refresh(kept))
+    world.clock.advance(9)
+    assert (await at.refresh(left)).status_code == 200
+    world.clock.advance(1)
+    before = await world.head()
+    # The branch that was used last goes on; the other one is told apart from it now.
+    assert (await at.refresh(went_on)).status_code == 401
+    assert await world.types_after(before) == ["grant.refresh_replayed", "grant.ended"]
 
 
 async def test_a_second_tab_has_ten_seconds(world, platform):
