@@ -12,6 +12,7 @@ from api.arrival import Proxies
 from api.background import Background
 from api.bodies import StrictRequest, check_handlers, check_query, name_parameters
 from api.credential_memory import CredentialMemory
+from api.cross_origin.bearer import Pages
 from api.dashboards.secret import DashboardSecrets
 from api.error_answers import ErrorAnswers
 from api.hot_descriptions import HOT
@@ -166,4 +167,5 @@ def create(settings: Settings, keyring: Keyring, clock: Clock | None = None, app
         prefixes=(settings.token_prefix, *settings.former_token_prefixes),
         direct=shortcuts(app, (token, introspect, revoke)),
         measure=metrics.request,
+        pages=Pages(app),
     )

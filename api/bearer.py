@@ -14,6 +14,9 @@ from security.tokens import digest
 
 LONGEST_TOKEN = 1024
 
+CLIENT = "grantlog.bearer_client"
+"""Where the ASGI scope holds the id of the client to which the request's live token was issued, for CORS."""
+
 
 @dataclass(frozen=True, slots=True)
 class Bearer:
@@ -40,8 +43,9 @@ def bearer_token(scope: Scope) -> str | None:
     return fields[0][7:].strip()
 
 
-async def judge(here: Services, raw: str | None, needed: Sequence[str]) -> Known:
-    """The live access token; raises 401 `invalid_token` or 403 `insufficient_scope` (RFC 6750 §3.1)."""
+async def judge(here: Services, scope: Scope, needed: Sequence[str]) -> Known:
+    """The request's live access token; raises 401 `invalid_token` or 403 `insufficient_scope` (RFC 6750 §3.1)."""
+    raw = bearer_token(scope)
     known = None
     if raw is not None and 0 < len(raw) <= LONGEST_TOKEN:
         known = await here.ledger.validation.find(digest(raw))
@@ -51,6 +55,7 @@ async def judge(here: Services, raw: str | None, needed: Sequence[str]) -> Known
     audience = known.terms.audience
     if audience and here.settings.issuer not in audience:
         raise Unauthenticated()
+    scope[CLIENT] = known.terms.client_id
     for name in needed:
         if name not in known.terms.scope:
             raise InsufficientScope(name)
@@ -68,7 +73,7 @@ def actor_of(known: Known) -> Actor:
 async def authorize(connection: Any, *needed: str) -> Bearer:
     """The caller of a JSON API request, who must hold every scope named."""
     here = services(connection)
-    known = await judge(here, bearer_token(connection.scope), needed)
+    known = await judge(here, connection.scope, needed)
     came = origin(connection.scope, actor_of(known))
     if not here.token_uses.again(known.digest, None, came.ip, ended=False):
         here.token_uses.note(known.digest, known, None, via="api", address=came.ip, origin=lambda: came, seen_by=None)

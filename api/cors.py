@@ -1,8 +1,8 @@
 """Which web pages of other origins may call (Fetch Standard, "CORS protocol"): decisions only, headers included.
 
-Dashboards answer their own exact origins, with credentials. Token, revocation and metadata answer the origins that
-clients list, without. A preflight names no client, so there an origin counts that any enabled client lists; the request
-itself is judged by the client it is made for.
+Dashboards answer their own exact origins, with credentials. The JSON API, token, revocation and introspection answer
+the origins that clients list, without. A preflight names no client, so there an origin counts that any enabled client
+lists; the request itself is judged by the client it is made for. What is public anyway is for every page.
 """
 
 from collections.abc import Callable, Collection
@@ -10,10 +10,15 @@ from enum import Enum, auto
 from typing import NamedTuple
 
 VARY = {"vary": "Origin"}
-EXPOSED = "X-Request-Id, WWW-Authenticate, Retry-After"
+DASHBOARD_EXPOSED = "X-Request-Id, WWW-Authenticate, Retry-After"
+CLIENT_EXPOSED = "X-Request-Id, WWW-Authenticate, Retry-After, DPoP-Nonce, Location"
 PREFLIGHT_AGE = "600"
-CLIENT_HEADERS = "Authorization, Content-Type"
+CLIENT_HEADERS = "Authorization, DPoP, Content-Type, Idempotency-Key"
 DASHBOARD_HEADERS = "Authorization, Content-Type, X-Grantlog"
+BEARER_METHODS = ("DELETE", "GET", "HEAD", "PATCH", "POST", "PUT")
+EVERYBODY = {"access-control-allow-origin": "*", "access-control-expose-headers": "X-Request-Id, Retry-After"}
+"""What is public: it names nobody, needs no credentials, and is the same for all."""
+
 LONGEST_ORIGIN = 300
 
 
@@ -48,7 +53,8 @@ def _decide(origin: str | None, listed: Callable[[str], bool], *, credentials: b
         return Decision(Standing.ABSENT, dict(VARY))
     if not _listed(origin, listed):
         return Decision(Standing.FOREIGN, dict(VARY))
-    headers = {**VARY, "access-control-allow-origin": origin, "access-control-expose-headers": EXPOSED}
+    exposed = DASHBOARD_EXPOSED if credentials else CLIENT_EXPOSED
+    headers = {**VARY, "access-control-allow-origin": origin, "access-control-expose-headers": exposed}
     if credentials:
         headers["access-control-allow-credentials"] = "true"
     return Decision(Standing.ALLOWED, headers)
@@ -65,7 +71,7 @@ def for_client(origin: str | None, allowed_origins: Collection[str]) -> Decision
 
 
 def for_any_client(origin: str | None, listed: Callable[[str], bool]) -> Decision:
-    """Metadata, and answers before a client is known: `listed` tells whether any enabled client lists the origin."""
+    """An answer before a client is known: `listed` tells whether any enabled client lists the origin."""
     return _decide(origin, listed, credentials=False)
 
 
@@ -75,8 +81,13 @@ def preflight_for_dashboard(origin: str, allowed_origins: Collection[str], metho
 
 
 def preflight_for_client(origin: str, listed: Callable[[str], bool], methods: Collection[str]) -> Decision:
-    """The answer to a preflight of token, revocation or metadata; 204 either way, the headers say the rest."""
+    """The answer to a preflight of OAuth's endpoints; 204 either way, the headers say the rest."""
     return _preflight(for_any_client(origin, listed), methods, CLIENT_HEADERS)
+
+
+def preflight_for_bearer(origin: str, listed: Callable[[str], bool]) -> Decision:
+    """The answer to a preflight of the JSON API, likewise. It offers every method: a 405 is to be read as well."""
+    return preflight_for_client(origin, listed, BEARER_METHODS)
 
 
 def _preflight(decision: Decision, methods: Collection[str], headers: str) -> Decision:

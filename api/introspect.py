@@ -7,7 +7,7 @@ import msgspec
 
 from api.answers import JSON, Answer, Fields, Receive, Scope, answer, fields, fields_of
 from api.arrival import arrival
-from api.bearer import actor_of, bearer_token, judge
+from api.bearer import actor_of, judge
 from api.bodies import read_parameters
 from api.client_authentication import TWO_WAYS, authenticate, authorization
 from api.masking import masking
@@ -90,7 +90,7 @@ async def _caller(here: Services, scope: Scope, parameters: dict[str, str]) -> _
         authorization(scope)
         if "client_secret" in parameters:
             raise InvalidRequest(TWO_WAYS)
-        known = await judge(here, bearer_token(scope), (INTROSPECT,))
+        known = await judge(here, scope, (INTROSPECT,))
         return _Asking(known.terms.client_id, True, (), actor_of(known))
     caller = await authenticate(here, scope, parameters, "introspection")
     client, secret_id = caller.client, caller.secret_id
@@ -153,4 +153,4 @@ def _own(known: Known) -> bytes:
     return f'"exp":{expires},"iat":{issued},"jti":"{jti}","grant_id":"{known.grant_id}"}}'.encode()
 
 
-introspect = endpoint("/oauth/introspect", _post)
+introspect = endpoint("/oauth/introspect", _post, cors=True)

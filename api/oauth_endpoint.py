@@ -8,6 +8,7 @@ from litestar.handlers import ASGIRouteHandler
 from msgspec.structs import replace
 
 from api.answers import Answer, Receive, Scope, answer, header, raw_headers, send_answer
+from api.bearer import CLIENT as BEARER_CLIENT
 from api.client_authentication import CLIENT
 from api.cors import LONGEST_ORIGIN, VARY, Decision, for_any_client, for_client, is_preflight, preflight_for_client
 from api.error_answers import ErrorAnswers
@@ -88,6 +89,8 @@ async def _preflight(scope: Scope, origin: str) -> Decision:
 async def _origin(scope: Scope, origin: str) -> Decision:
     """What a page of another origin may see: decided by the request's client, or by all while there is none."""
     named: client.State | None = scope.get(CLIENT)
+    if named is None and (client_id := scope.get(BEARER_CLIENT)) is not None:
+        named = await services(scope).ledger.state(client.stream(client_id))
     if named is not None and named.exists:
         return for_client(origin, named.allowed_origins if named.enabled else ())
     return for_any_client(origin, await listed(services(scope), origin))

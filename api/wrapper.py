@@ -10,6 +10,7 @@ from api.access_log import AccessLog
 from api.answers import Answer, App, Fields, Message, Receive, Scope, Send
 from api.arrival import KEY, Arrival, Proxies
 from api.body_arrival import Arriving, Patience
+from api.cross_origin.bearer import Pages, concerns
 from api.error_answers import ErrorAnswers
 from api.log_lines import REQUEST_ID, trace
 from api.malformed import body_length, closes, malformed
@@ -65,6 +66,7 @@ class Wrapper:
         make_id: Callable[[], str] = lambda: ordered_id(_CLOCK.now()),
         direct: Mapping[str, Direct] | None = None,
         measure: Callable[[str | None, str, int | None, float], None] = lambda *_: None,
+        pages: Pages | None = None,
     ) -> None:
         self.app = app
         self.errors = errors
@@ -75,6 +77,7 @@ class Wrapper:
         self.access = AccessLog(Masker(*prefixes), self.direct)
         self.make_id = make_id
         self.measure = measure
+        self.pages = pages
         self.places = Places(in_flight, self.direct)
         self._busy: dict[str, tuple[list[tuple[bytes, bytes]], bytes]] = {}
         self._patience = Patience()
@@ -102,7 +105,8 @@ class Wrapper:
             return
         arrived = scope[KEY] = self.proxies.arrive(scope, self.make_id())
         place = scope[PLACE] = Place(self.places, line)
-        outgoing = Outgoing(send, arrived, self.always, scope, place)
+        pages = self.pages if concerns(path) else None
+        outgoing = Outgoing(send, arrived, self.always, scope, place, pages)
         if outgoing.head:
             scope["method"] = "GET"
         token = REQUEST_ID.set(arrived.request_id)
@@ -110,6 +114,10 @@ class Wrapper:
         try:
             if (problem := malformed(scope)) is not None:
                 await outgoing.answer(self.errors.answer(scope, problem))
+            elif pages is not None and (preflight := await pages.preflight(scope)) is not None:
+                # It says of pages what there is to say.
+                outgoing.pages = None
+                await outgoing.answer(preflight)
             else:
                 length = body_length(scope)
                 given = Arriving(receive, place, self._patience, length) if length != 0 else receive
@@ -137,6 +145,8 @@ class Wrapper:
         method: str = scope["method"]
         headers, body = self._busy_answer(scope, path)
         headers = [*headers, (b"x-request-id", arrived.request_id.encode("ascii"))]
+        if self.pages is not None and (concerns(path) or path in self.direct):
+            headers += await self.pages.fields(scope, 503)
         if closes(scope, 503):
             headers.append(CLOSE)
         await send({"type": "http.response.start", "status": 503, "headers": headers})
@@ -181,14 +191,20 @@ class Always:
 
 
 class Outgoing:
-    """The `send` of one request: adds the headers, keeps the status, and drops the body of an answer to HEAD."""
+    """The `send` of one request: adds the headers, keeps the status, and drops the body of an answer to HEAD.
 
-    __slots__ = ("_always", "_arrived", "_place", "_scope", "_send", "head", "status")
+    `pages` are asked which pages may read the answer, where that is not for the endpoint to say.
+    """
 
-    def __init__(self, send: Send, arrived: Arrival, always: Always, scope: Scope, place: Place) -> None:
+    __slots__ = ("_always", "_arrived", "_place", "_scope", "_send", "head", "pages", "status")
+
+    def __init__(
+        self, send: Send, arrived: Arrival, always: Always, scope: Scope, place: Place, pages: Pages | None = None
+    ) -> None:
         self._send = send
         self._arrived = arrived
         self._always = always
+        self.pages = pages
         self._place = place
         self._scope = scope
         self.head = scope["method"] == "HEAD"
@@ -212,6 +228,8 @@ class Outgoing:
         self._place.end()
         missing = self._always.missing(tuple([name for name, _ in given]))
         headers = [*given, *missing, (b"x-request-id", self._arrived.request_id.encode("ascii"))]
+        if self.pages is not None:
+            headers += await self.pages.fields(self._scope, status)
         if status >= 400 and closes(self._scope, status):
             headers.append(CLOSE)
         await self._send({**message, "status": status, "headers": headers})

@@ -172,7 +172,7 @@ def _without(tokens: Sequence[Refresh], gone: Collection[str]) -> list[Refresh]:
     for each in tokens:
         if each.sha256 not in gone:
             follows = each.follows
-            while follows in gone:
+            while follows is not None and follows in gone:
                 follows = before[follows]
             kept.append(each if follows == each.follows else replace(each, follows=follows))
     return kept

@@ -5,6 +5,7 @@ from typing import Any
 from litestar import Request, Response
 
 from api.admission import admit
+from api.answers import Scope
 from api.audit.asking import READ
 from api.bearer import bearer_token, judge
 from api.problems import Problem
@@ -21,15 +22,14 @@ REVALIDATED = "no-cache"
 async def admitted(request: Request[Any, Any, Any]) -> Services:
     """The services, for a caller who may be anybody; raises 429. Whoever may read the log itself is not slowed."""
     here = services(request)
-    raw = bearer_token(request.scope)
-    if raw is None or not await _reads_the_log(here, raw):
+    if bearer_token(request.scope) is None or not await _reads_the_log(here, request.scope):
         admit(here, request.scope)
     return here
 
 
-async def _reads_the_log(here: Services, raw: str) -> bool:
+async def _reads_the_log(here: Services, scope: Scope) -> bool:
     try:
-        await judge(here, raw, (READ,))
+        await judge(here, scope, (READ,))
     except Problem:
         return False
     return True

@@ -69,7 +69,7 @@ def test_a_preflight_asks_whether_any_client_lists_the_origin():
         "vary": "Origin",
         "access-control-allow-origin": ORIGIN,
         "access-control-allow-methods": "OPTIONS, POST",
-        "access-control-allow-headers": "Authorization, Content-Type",
+        "access-control-allow-headers": "Authorization, DPoP, Content-Type, Idempotency-Key",
         "access-control-max-age": "600",
     }
 

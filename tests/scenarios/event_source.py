@@ -22,11 +22,15 @@ class Message(NamedTuple):
 class EventSource:
     """One connection, driven as a server drives the app: `async with` opens it and breaks it off."""
 
-    def __init__(self, world: World, target: str, token: str, last_event_id: str | None = None) -> None:
+    def __init__(
+        self, world: World, target: str, token: str, last_event_id: str | None = None, *, origin: str | None = None
+    ) -> None:
         path, _, query = target.partition("?")
         headers = [(b"host", b"127.0.0.1:8400"), (b"authorization", f"Bearer {token}".encode())]
         if last_event_id is not None:
             headers.append((b"last-event-id", last_event_id.encode()))
+        if origin is not None:
+            headers.append((b"origin", origin.encode()))
         self.scope: dict[str, Any] = {
             "type": "http",
             "asgi": {"version": "3.0", "spec_version": "2.3"},

@@ -1,0 +1,1 @@
+"""Pages of other origins at the JSON API."""
