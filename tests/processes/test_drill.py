@@ -93,13 +93,14 @@ def directory(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def environment(module_database_url: str, directory: Path) -> dict[str, str]:
+def environment(module_database_url: str, tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     port = str(free_port())
     return {
         "GRANTLOG_PORT": port,
         "GRANTLOG_ISSUER": f"http://127.0.0.1:{port}",
         "GRANTLOG_DATABASE_URL": module_database_url,
-        "GRANTLOG_DATA_DIR": str(directory / "data"),
+        # Of each log its own: a node does not start on another one than it kept a checkpoint of.
+        "GRANTLOG_DATA_DIR": str(tmp_path_factory.mktemp("data")),
         "GRANTLOG_MASTER_KEY": new_master_key(),
         "GRANTLOG_LOG_ORIGIN": ORIGIN,
         "GRANTLOG_LOG_REQUESTS": "0",
