@@ -101,6 +101,8 @@ class Batch:
         writing.changes.continue_with(self.connection, self.position, locked.newest, doubted=locked.is_fresh)
         if writing.changes.forged is not None:
             raise Forged(writing.changes.forged)
+        # By the event itself, which nobody else could make, and not by the head's row.
+        self.now = writing.changes.newest_at or self.now
 
     def look_up(self, requests: Iterable[Request]) -> None:
         """Finds the grants of everything that these requests present, and loads them; versions where that is enough."""

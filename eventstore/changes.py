@@ -11,6 +11,7 @@ from sqlalchemy import ColumnElement, Connection, LargeBinary, bindparam, cast, 
 from domain.event import Moment
 from domain.events import DESTROYING
 from domain.streams import is_stateless
+from eventstore import searching
 from eventstore.commands import Forged, WentBack
 from eventstore.database_file import DatabaseFile
 from eventstore.mapper import decoder
@@ -88,6 +89,7 @@ class Changes:
         """Why nothing that this process remembers is true any more, in words. Once it is said, it stays said."""
         self.on_going_back: Callable[[str, Newest], None] = lambda reason, known: None
         """Is told when that is noticed, at once and on whichever thread, with what was known until then."""
+        self._timed: tuple[Newest, Moment | None] = Newest(0, None), None
         self.position = position
         self._file = file
         self.forged: int | None = None
@@ -96,6 +98,14 @@ class Changes:
         self._remembered = remembered
         self._changed: OrderedDict[str, int] = OrderedDict()
         self._lock = Lock()
+
+    @property
+    def newest_at(self) -> Moment | None:
+        """The time of the newest event that this process knows, as that event says; None where there is none."""
+        known, at = self.known, self._timed
+        if at[0] is not known:
+            at = self._timed = known, None if known.state is None else searching.time_of(known.state)
+        return at[1]
 
     def note(self, stream: str, position: int) -> None:
         """A stream got an event there."""

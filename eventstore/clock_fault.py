@@ -3,8 +3,9 @@
 from sqlalchemy import Connection, text
 
 from domain.event import Moment
+from eventstore import searching
 from eventstore.changes import newest
-from eventstore.commands import WrongClock
+from eventstore.commands import Forged, WrongClock
 from projections.prepared import Prepared
 from security.clock import Clock
 
@@ -25,8 +26,19 @@ def require_clock(clock: Clock, connection: Connection, newest_at: Moment, datab
 
 def clock_fault(connection: Connection, clock: Clock) -> str | None:
     """What is wrong with this machine's clock, in words; None if nothing is."""
-    _, newest_at = newest(connection)
+    newest_at = _newest_at(connection)
     return clock.fault(newest_at, _database_time(connection)) and clock.fault(newest_at, _database_time(connection))
+
+
+def _newest_at(connection: Connection) -> Moment:
+    """The time of the log's newest event, as the event says: what the head's row says is nobody's word for it."""
+    position, _ = newest(connection)
+    try:
+        state = searching.stored(connection, position)
+    except Forged:
+        # The log says so, and nothing is written behind it.
+        return 0
+    return 0 if state is None else searching.time_of(state)
 
 
 def _database_time(connection: Connection) -> Moment | None:

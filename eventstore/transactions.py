@@ -116,8 +116,9 @@ class Transactions:
         with contextlib.ExitStack() as transaction:
             locked = transaction.enter_context(self._recorder.appending())
             indexing_key.require(locked.indexed_by, self._writing.indexed_by)
-            require_clock(self._clock, locked.connection, locked.time, locked.database_time)
-            return Begun(Batch(self._writing, locked, self._clock.now), transaction.pop_all())
+            batch = Batch(self._writing, locked, self._clock.now)
+            require_clock(self._clock, locked.connection, batch.now, locked.database_time)
+            return Begun(batch, transaction.pop_all())
         raise AssertionError("a transaction swallows no exception")
 
     def decide(self, requests: list[Request], begun: Begun) -> Decided:

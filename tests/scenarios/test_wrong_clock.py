@@ -7,14 +7,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import text
+from sqlalchemy import text, update
 
 from eventstore import clock_fault, recorder
+from eventstore.stored import head
 from projections.prepared import Prepared
 from security.clock import SECOND, Moment, SteadyClock, SystemClock, Timer
 from security.keyring import Keyring
 from security.watched_clock import WatchedClock
 from tests.scenarios.asking import VERIFIER, set_scene
+from tests.scenarios.forged_rows import intruding
 from tests.scenarios.world import World, open_world
 
 pytestmark = pytest.mark.anyio
@@ -141,3 +143,23 @@ async def test_a_code_lives_a_minute_whatever_a_clock_did(nodes: Nodes, worlds: 
 
 async def a_job(world: World) -> Any:
     return await world.register_client("Job", grant_types=("client_credentials",), scope=("profile",))
+
+
+async def test_what_the_heads_row_says_moves_no_clock(worlds: tuple[World, World], database_url: str) -> None:
+    """Whoever may append can write there, and would end every token at once."""
+    first, second = worlds
+    job = await first.register_client("Job", grant_types=("client_credentials",), scope=("profile",))
+    asked = {"grant_type": "client_credentials"}
+    raw = (await first.client.post("/oauth/token", data=asked, auth=job.auth)).json()["access_token"]
+    for seconds in (366 * 86_400, -366 * 86_400):
+        known = (await first.events())[-1].time
+        with intruding(database_url) as connection:
+            connection.execute(update(head).values(time=head.c.time + seconds * SECOND))
+            connection.commit()
+        for world in (second, first):
+            assert await world.services.ledger.clock_fault() is None
+            answer = await world.client.post("/oauth/introspect", data={"token": raw}, auth=job.auth)
+            assert answer.json()["active"] is True
+            assert (await world.client.post("/oauth/token", data=asked, auth=job.auth)).status_code == 200
+            (*_, newest) = await world.events()
+            assert known <= newest.time < known + 60 * SECOND
