@@ -1,6 +1,8 @@
 """The dashboards' own pages: a name and a password are all that a browser ever sends, and no client is ever named."""
 
+import asyncio
 import json
+from typing import Any
 
 import pytest
 
@@ -113,6 +115,101 @@ async def test_two_tabs_that_refresh_at_once_both_stay_signed_in(demo: Demo, vis
         for page in (visitor.page, second):
             await page.wait_for_selector("#status:has-text('Your access was refreshed.')")
             assert await page.is_visible("#signed-in")
+
+
+REFRESHES = """async ([url, tabs, turns]) => {
+    const statuses = [];
+    for (let turn = 0; turn < turns; turn += 1) {
+        // Not by the page's own script, which would take turns.
+        const tab = () => fetch(url, { method: "POST", headers: { "X-Grantlog": "1" } });
+        const answers = Array.from({ length: tabs }, tab);
+        for (const answer of await Promise.all(answers)) {
+            await answer.text();
+            statuses.push(answer.status);
+        }
+    }
+    return statuses;
+}"""
+
+
+@pytest.mark.parametrize("tabs", [2, 3, 6])
+async def test_whichever_answer_the_browser_keeps_nobody_is_signed_out(demo: Demo, visit: Visit, tabs: int) -> None:
+    visitor = await visit()
+    await signed_in(visitor, "client", demo.person())
+    url = f"{demo.issuer}/dashboards/client/refresh"
+    assert await visitor.page.evaluate(REFRESHES, [url, tabs, 40]) == [200] * (tabs * 40)
+    await visitor.page.click("#refresh")
+    await visitor.page.wait_for_selector("#status:has-text('Your access was refreshed.')")
+
+
+async def test_a_page_holds_the_lock_while_its_cookie_is_on_the_way(demo: Demo, visit: Visit) -> None:
+    visitor = await visit()
+    await signed_in(visitor, "client", demo.person())
+    name = "grantlog /dashboards/client/refresh"
+    held = "name => navigator.locks.request(name, () => new Promise(done => { window.letGo = done; }))"
+    second = await visitor.context.new_page()
+    await second.goto(visitor.page.url)
+    await second.wait_for_selector("#signed-in:not([hidden])")
+    asked: list[str] = []
+    visitor.page.on("request", lambda request: asked.append(request.url))
+    holding = asyncio.ensure_future(second.evaluate(held, name))
+    # The pages' own policy lets nobody wait by what the browser would have to evaluate.
+    while not await second.evaluate("window.letGo !== undefined"):
+        await asyncio.sleep(0)
+    await visitor.page.click("#refresh")
+    while not await visitor.page.evaluate("navigator.locks.query().then(found => found.pending.length)"):
+        await asyncio.sleep(0)
+    assert asked == []
+    await second.evaluate("window.letGo()")
+    await holding
+    await visitor.page.wait_for_selector("#status:has-text('Your access was refreshed.')")
+    assert len(asked) == 1
+
+
+ELSEWHERE = """async ([issuer, token, path, method, body]) => {
+    const headers = { Authorization: `Bearer ${token}` };
+    if (body) headers["Content-Type"] = "application/json";
+    const answer = await fetch(issuer + path, { method, headers, body: body && JSON.stringify(body) });
+    const read = ["X-Request-Id", "WWW-Authenticate", "Location"].map((name) => answer.headers.get(name));
+    return [answer.status, await answer.json(), ...read];
+}"""
+SIGN_IN = """async ([issuer, slug, username, password]) => {
+    const answer = await fetch(`${issuer}/dashboards/${slug}/login`, {
+        method: "POST", credentials: "include", headers: { "Content-Type": "application/json" },
+        body: JSON.stringify({ username, password }),
+    });
+    return (await answer.json()).access_token;
+}"""
+
+
+async def test_a_page_on_another_port_administers_with_its_token_and_reads_why_not(demo: Demo, visit: Visit) -> None:
+    # The page that stands there allows itself to talk to nobody.
+    visitor = await visit(bypass_csp=True)
+    visitor.refused |= {401, 403, 404}
+    slug, ada = "administration", demo.ada
+    signing_in = {"username": ada.username, "password": ada.password}
+    administrator = demo.http.post(f"{demo.issuer}/dashboards/{slug}/login", json=signing_in).json()["access_token"]
+    before = demo.call("GET", f"/admin/dashboards/{slug}", token=administrator)
+    origins = [*before["allowed_origins"], demo.application]
+    demo.call("PATCH", f"/admin/dashboards/{slug}", {"allowed_origins": origins}, administrator)
+    await visitor.page.goto(demo.application)
+
+    token = await visitor.page.evaluate(SIGN_IN, [demo.issuer, slug, ada.username, ada.password])
+
+    async def ask(path: str, method: str = "GET", body: object = None, by: str = token) -> list[Any]:
+        answer: list[Any] = await visitor.page.evaluate(ELSEWHERE, [demo.issuer, by, path, method, body])
+        return answer
+
+    status, found, request_id, _, _ = await ask("/admin/clients?limit=1")
+    assert (status, len(found["items"]), bool(request_id)) == (200, 1, True)
+    status, made, _, _, location = await ask(
+        "/admin/clients", "POST", {"client_name": "Kites", "redirect_uris": ["https://kites.example/callback"]}
+    )
+    assert (status, location) == (201, f"/admin/clients/{made['client_id']}")
+    status, refused, _, challenge, _ = await ask("/admin/clients", by="glog_at_nonsense")
+    assert (status, refused["status"], challenge) == (401, 401, 'Bearer error="invalid_token"')
+    status, refused, *_ = await ask("/admin/nothing")
+    assert (status, refused["detail"]) == (404, "Nothing has this address.")
 
 
 async def test_the_keyboard_alone_is_enough(demo: Demo, visit: Visit) -> None:
