@@ -122,7 +122,7 @@ def contain(
 ) -> None:
     """End what leaked and all that came of it, in one transaction. Without an option that names something else, a text
     with the leaked secrets is read from standard input, or a secret is asked for. It first says what it would end, and
-    asks: then the text is one line, and the answer the next.
+    asks. Without `--yes` the text is therefore one line of standard input, and the answer the next line.
     """
     given = {name: value for name, value in named.items() if value is not None}
     if not given:
