@@ -29,7 +29,7 @@ from api.cli.verdicts import read_keys
     help="Where its key and its memory are kept. Whoever loses the memory can be shown an older log.",
 )
 @click.option("--host", default="127.0.0.1", show_default=True, metavar="ADDRESS", help="Address to listen on.")
-@click.option("--port", type=click.IntRange(0, 65535), default=8402, show_default=True, help="Port to listen on.")
+@click.option("--port", type=click.IntRange(0, 65535), default=8403, show_default=True, help="Port to listen on.")
 def witness(name: str, logs: tuple[str, ...], data_dir: Path, host: str, port: int) -> None:
     """Run a witness, away from the server whose log it watches, in somebody else's hands.
 
@@ -54,7 +54,9 @@ def witness(name: str, logs: tuple[str, ...], data_dir: Path, host: str, port: i
     try:
         listening = server(serving, host, port)
     except OSError as error:
-        raise Failure(f"cannot listen on {host}:{port}: {error.strerror}") from None
+        raise Failure(
+            f"cannot listen on {host}:{port}: {error.strerror}. Choose another with --host and --port"
+        ) from None
     with listening:
         click.echo(f"{cosigner.key}")
         click.echo(f"Listening on http://{host}:{listening.server_address[1]}/", err=True)

@@ -4,6 +4,7 @@ import json
 import os
 import re
 import signal
+import socket
 import subprocess
 import sys
 from hashlib import sha256
@@ -13,6 +14,8 @@ import httpx
 import pytest
 from sqlalchemy import text
 
+from api.cli.witness import witness
+from api.settings import FIELDS
 from eventstore.engines import migrating
 from eventstore.transparency import log_key, published
 from eventstore.transparency.following import Tree
@@ -264,6 +267,16 @@ class TestWitness:
         (tmp_path / "w").mkdir()
         (tmp_path / "w" / "witness.key").write_text("something else")
         assert "not a witness's private key" in cli.run("witness", "--name", "a", *given, exits=2).stderr
+
+    def test_beside_a_server_it_has_a_port_of_its_own_and_names_the_option(
+        self, cli: CommandLine, vkey: str, tmp_path: Path
+    ) -> None:
+        (port,) = (each.default for each in witness.params if each.name == "port")
+        assert port not in {field.default for field in FIELDS}
+        given = ("witness", "--name", "a", "--log", vkey, "--data-dir", str(tmp_path / "w"))
+        with socket.create_server(("127.0.0.1", 0)) as taken:
+            said = cli.run(*given, "--port", str(taken.getsockname()[1]), exits=1).stderr
+        assert "Choose another with --host and --port" in said
 
 
 def test_months_are_held_and_released(cli: CommandLine) -> None:
