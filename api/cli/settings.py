@@ -1,11 +1,15 @@
 """`grantlog settings`."""
 
 import os
+import re
 
 import rich_click as click
 
 from api.cli.opening import load_settings
 from api.cli.showing import as_json, print_json
+
+LINK = re.compile(r"\[([^]]+)\]\(([^)#]+)[^)]*\)")
+"""A link of docs/settings.md; on a terminal it is the page's path."""
 
 
 @click.command()
@@ -25,4 +29,5 @@ def settings(as_json: bool) -> None:
         value = each.value or "(unset)"
         default = each.default.replace("`", "") or "none"
         click.echo(f"{click.style(each.variable, bold=True)}={value}")
-        click.echo(f"    {each.meaning.replace('`', '')} Default: {default}.")
+        meaning = LINK.sub(r"docs/\2", each.meaning).replace("`", "")
+        click.echo(f"    {meaning} Default: {default}.")

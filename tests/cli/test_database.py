@@ -103,6 +103,8 @@ def test_settings_are_shown_with_their_meaning_and_no_secret(cli: CommandLine) -
     assert key not in result.output
     assert "GRANTLOG_MASTER_KEY=***" in result.stdout
     assert "Server processes. Default: 1." in result.stdout
+    assert "](" not in result.stdout
+    assert "see docs/operations.md" in result.stdout
     odd = replace(cli, environment={**cli.environment, "GRANTLOG_PROT": "1"})
     assert "GRANTLOG_PROT is no setting" in odd.run("settings").stderr
 
