@@ -83,8 +83,9 @@ def _data(event: dict[str, Any]) -> dict[str, Any]:
 
 
 def _called(stream: str, named: Named) -> str:
+    kind, colon, key = stream.partition(":")
     name = named(stream)
-    return text(stream) if name is None else f"{text(stream.partition(':')[0])}:{text(name)}"
+    return text(kind) + colon + (_short(key) if name is None else text(name))
 
 
 def who(actor: dict[str, Any], named: Named = lambda _: None) -> str:

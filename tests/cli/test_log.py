@@ -70,6 +70,11 @@ def test_a_line_fits_the_terminal_with_clients_by_name_and_times_as_times(cli: C
     assert "expires_at=1970-01-01T00:00:01.000000Z" in click.unstyle(line(json.dumps(json.loads(stored) | event)))
 
 
+def test_a_digest_that_names_a_stream_is_shortened_as_any_other() -> None:
+    event = json.loads(cli_event(kind="access")) | {"stream": "usage:" + "7e4eef4e" * 8}
+    assert " usage:7e4eef4e… by system" in click.unstyle(line(json.dumps(event)))
+
+
 def test_a_position_that_the_log_has_not_reached_is_refused(cli: CommandLine) -> None:
     assert "POSITION: the log has no event 4000 yet" in cli.refused("log", "show", "4000")
 
