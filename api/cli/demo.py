@@ -11,7 +11,7 @@ import rich_click as click
 from api.cli.database import upgrade_to_newest
 from api.cli.failures import unavailable
 from api.cli.opening import load_settings, open_keys, opened, schema_is_current
-from api.cli.serve import override, start, without_collections
+from api.cli.serve import override, require_free_port, start, without_collections
 from api.cli.serve import prepare as prepare_server
 
 if TYPE_CHECKING:
@@ -37,6 +37,7 @@ def demo(context: click.Context, port: int | None, demo_port: int | None) -> Non
     without_collections(context)
     override(environment="demo", port=port, demo_port=demo_port)
     settings = load_settings()
+    require_free_port(settings)
     make_private(settings.data_dir)
     keyring = open_keys(settings)
     if not schema_is_current(settings):

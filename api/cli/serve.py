@@ -95,6 +95,14 @@ def prepare(settings: "Settings", keyring: "Keyring") -> None:
         raise unavailable(f"the database does not answer: {in_words(error, settings.database_url)}") from None
 
 
+def require_free_port(settings: "Settings") -> None:
+    """Raises Failure where nobody can listen, so that this is told before anything is made or announced."""
+    from api.server.listening import is_taken
+
+    if is_taken(settings.host, settings.port):
+        raise Failure(_taken(settings.host, settings.port, "GRANTLOG_HOST and GRANTLOG_PORT"))
+
+
 def start(settings: "Settings") -> int:
     """Runs the server in this process's children; the exit code."""
     from api.metrics_directory import prepare_directory

@@ -146,6 +146,18 @@ def test_a_taken_port_of_the_third_party_is_a_warning(environment: dict[str, str
         assert server.stop() == 0
 
 
+def test_a_taken_port_is_told_before_anything_is_made_or_announced(environment: dict[str, str], tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", int(environment["GRANTLOG_PORT"]))):
+        refused = Running(("demo",), environment, tmp_path)
+        try:
+            assert refused.process.wait(PATIENCE) == 1
+        finally:
+            end(refused.process)
+    assert f"cannot listen on 127.0.0.1:{environment['GRANTLOG_PORT']}" in refused.printed
+    assert "Start here" not in refused.printed
+    assert not Path(environment["GRANTLOG_DATA_DIR"]).exists()
+
+
 def test_a_lost_file_is_exit_code_3_and_says_what_to_do(environment: dict[str, str], tmp_path: Path) -> None:
     with running("demo", environment=environment, directory=tmp_path) as server:
         server.stop()
