@@ -69,7 +69,7 @@ DECIDES_NOTHING: dict[str, frozenset[str]] = {
                 "token_endpoint_auth_method",
             ),
             *("require_pkce", "access_token_lifetime", "refresh_token_lifetime", "tokens_per_minute"),
-            *("owner", "cutoff", "windows"),
+            *("owner", "cutoff", "windows", "resources", "serves"),
             *("created_at", "updated_at"),
         }
     ),
