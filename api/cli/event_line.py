@@ -29,12 +29,16 @@ Named = Callable[[str], str | None]
 
 
 def line(stored: str, named: Named = lambda _: None, width: int | None = None) -> str:
-    """Position, time of day in UTC, type, stream, who, and what; no longer than `width`."""
+    """Position, time of day in UTC, type, stream, who, and what; no longer than `width`.
+
+    What `who` says of the credential is not said again.
+    """
     event = msgspec.json.decode(stored)
+    told = event["actor"].get("credential") or {}
     facts = " ".join(
         f"{click.style(name, dim=True)}={_short(value)}"
         for name, value in _data(event).items()
-        if value not in ((), [], {}, None)
+        if value not in ((), [], {}, None) and value != told.get(name)
     )
     parts = (
         click.style(f"{event['position']:>6}", dim=True),

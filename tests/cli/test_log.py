@@ -70,6 +70,14 @@ def test_a_line_fits_the_terminal_with_clients_by_name_and_times_as_times(cli: C
     assert "expires_at=1970-01-01T00:00:01.000000Z" in click.unstyle(line(json.dumps(json.loads(stored) | event)))
 
 
+def test_what_the_credential_told_is_not_told_again() -> None:
+    event = json.loads(cli_event(secret_id="s", client_id="c", kind="access"))
+    event["actor"] = {"kind": "client", "id": "c", "credential": {"secret_id": "s", "client_id": "another"}}
+    assert click.unstyle(line(json.dumps(event))).endswith(
+        "by client c secret_id=s client_id=another client_id=c kind=access"
+    )
+
+
 def test_a_digest_that_names_a_stream_is_shortened_as_any_other() -> None:
     event = json.loads(cli_event(kind="access")) | {"stream": "usage:" + "7e4eef4e" * 8}
     assert " usage:7e4eef4e… by system" in click.unstyle(line(json.dumps(event)))
