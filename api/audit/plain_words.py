@@ -75,6 +75,13 @@ def _times(data: Data) -> str:
     return "once" if count == 1 else f"{count} times"
 
 
+def _token_seen(data: Data) -> str:
+    ended = data.get("ended")
+    if ended is None:
+        return f"The token was used {_times(data)}{' more' if 'count' in data else ''}."
+    return f"The token was presented {_times(data)} after its end; it was dead already: {ended.replace('_', ' ')}."
+
+
 _SENTENCES: Mapping[str, Callable[[Data], str]] = {
     "grant.tokens_issued": _tokens_issued,
     "grant.tokens_refreshed": lambda data: f"A refresh token was used for new tokens{_version(data)}.",
@@ -86,6 +93,8 @@ _SENTENCES: Mapping[str, Callable[[Data], str]] = {
     "client.secret_rotated": _secret_rotated,
     "client.secret_revoked": _secret_revoked,
     "client.secret_expired_used": lambda data: f"The secret version was presented after its end, {_times(data)}.",
+    "usage.token_first_seen": _token_seen,
+    "usage.token_seen": _token_seen,
     "usage.seen": lambda data: f"The secret version was used {_times(data)} more.",
 }
 

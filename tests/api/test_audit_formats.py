@@ -171,6 +171,18 @@ def test_every_event_has_a_meaning_in_a_sentence(event: type[Event]) -> None:
     assert "\n" not in sentence
 
 
+def test_a_use_after_the_end_is_told_from_a_use() -> None:
+    used = meaning("usage.token_first_seen", {"ended": None})
+    assert used == "The token was used once."
+    assert meaning("usage.token_first_seen", {"ended": "revoked"}) == (
+        "The token was presented once after its end; it was dead already: revoked."
+    )
+    assert meaning("usage.token_seen", {"ended": "cut_off", "count": 3}) == (
+        "The token was presented 3 times after its end; it was dead already: cut off."
+    )
+    assert meaning("usage.token_seen", {"ended": None, "count": 3}) == "The token was used 3 times more."
+
+
 def test_every_reason_has_words_of_its_own() -> None:
     assert set(ENDED) == set(EndReason.__args__)  # type: ignore[attr-defined]
     assert set(REFUSED) == {reason.value for reason in InvalidGrant}
