@@ -42,21 +42,22 @@ class HeadQuestion:
             connection = self._connection or await self._connect()
         except (Error, TimeoutError) as error:
             raise DatabaseAway(type(error).__name__) from error
-        self._asked_over = connection
+        self._asked_over, answered = connection, False
         try:
             connection.pgconn.send_query_prepared(_NAME, None)
             answer = (await connection.wait(generators.execute(connection.pgconn)))[0]
             if answer.status != ExecStatus.TUPLES_OK or (value := answer.get_value(0, 0)) is None:
                 raise DatabaseAway("the position was not told")
+            answered = True
             return int(value)
-        except Exception as error:
-            self._drop(connection)
-            if isinstance(error, Error):
-                raise DatabaseAway(type(error).__name__) from error
-            raise
+        except Error as error:
+            raise DatabaseAway(type(error).__name__) from error
         finally:
             if self._asked_over is connection:
                 self._asked_over = None
+            # It may have been given up when its answer was there already.
+            if not answered or connection is not self._connection:
+                self._drop(connection)
 
     async def _connect(self) -> AsyncConnection:
         given_up = self._given_up

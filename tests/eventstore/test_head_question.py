@@ -1,12 +1,14 @@
 """The question for the log's head has an end, whatever the network does with it."""
 
 import asyncio
+import contextlib
 import struct
 from collections.abc import Coroutine
 from typing import Any
 
 import pytest
 import uvloop
+from psycopg import AsyncConnection
 from sqlalchemy.engine import make_url
 
 from eventstore.asking.head_question import HeadQuestion
@@ -90,6 +92,36 @@ def test_one_that_is_given_up_while_nothing_is_asked_is_closed_at_once(postgresq
         question.give_up()
         assert former is not None
         assert former.closed
+        assert await question.ask() == 0
+        question.close()
+
+    on_uvloop(ask(postgresql_url))
+
+
+@pytest.mark.parametrize("ending", ["given up", "cancelled"])
+def test_a_connection_whose_answer_nobody_waits_for_any_more_is_closed(
+    postgresql_url: str, monkeypatch: pytest.MonkeyPatch, ending: str
+) -> None:
+    """The answer is there already, and is not read yet."""
+    asked: list[AsyncConnection] = []
+    waits = AsyncConnection.wait
+
+    async def ask(url: str) -> None:
+        question = HeadQuestion(make_url(url))
+        assert await question.ask() == 0
+
+        async def wait(connection: AsyncConnection, generator: Any) -> Any:
+            answer = await waits(connection, generator)
+            asked.append(connection)
+            if ending == "cancelled":
+                raise asyncio.CancelledError
+            question.give_up()
+            return answer
+
+        with monkeypatch.context() as patch, contextlib.suppress(asyncio.CancelledError):
+            patch.setattr(AsyncConnection, "wait", wait)
+            assert await question.ask() == 0
+        assert [each.closed for each in asked] == [True]
         assert await question.ask() == 0
         question.close()
 
