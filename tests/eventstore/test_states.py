@@ -6,6 +6,7 @@ import pytest
 from msgspec.structs import replace
 
 from domain import client, grant, usage
+from domain.succession import Refresh, Succession
 from eventstore.commands import Command
 from eventstore.ledger import Ledger
 from eventstore.snapshots import Snapshots
@@ -36,7 +37,7 @@ async def test_many_are_read_together(ledger: Ledger, keyring: Keyring) -> None:
 
 async def test_a_grant_is_kept_as_long_as_something_goes_on_with_it(ledger: Ledger, keyring: Keyring) -> None:
     states, position = States(ledger.changes, Snapshots(keyring)), ledger.changes.position
-    going = grant.State(exists=True, refresh=grant.Refresh("a", 1, None, 0, 1))
+    going = grant.State(exists=True, succession=Succession((Refresh("a", 1, None, 0, 1),)))
     states.keep("grant:a", Folded(going, 1, position))
     states.keep("grant:b", Folded(grant.State(exists=True), 1, position))
     assert states.cached("grant:a") is not None

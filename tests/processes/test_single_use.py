@@ -33,6 +33,7 @@ async def issue_code(world: World, client: Client, person: Person) -> tuple[str,
             secret_id=None,
             account_id=person.account_id,
             asked=("profile",),
+            issuer=world.settings.issuer,
             with_consent=True,
         )
         return {"parties": found}
