@@ -35,7 +35,10 @@ OAUTH_ERRORS = {
     "unsupported_grant_type",
     "invalid_scope",
     "invalid_token",
+    "invalid_target",
 }
+"""RFC 6749 §5.2, RFC 6750 §3.1 and RFC 8707 §2."""
+
 DESCRIPTION = re.compile(r"[\x20\x21\x23-\x5b\x5d-\x7e]*")
 """RFC 6749 §5.2: the characters that `error_description` may hold."""
 
