@@ -11,7 +11,7 @@ Each step is a pass of a C function over the whole text: the time is linear in i
 import re
 from binascii import a2b_base64, a2b_qp
 from collections.abc import Iterable, Iterator
-from itertools import islice
+from itertools import islice, repeat
 from typing import NamedTuple
 
 from security.tokens import CHECKSUM_LENGTH, RANDOM_LENGTH, Format, Kind, Secret, has_checksum
@@ -30,7 +30,9 @@ _BUT_BACKSLASH = _AROUND_BREAKS[:-1]
 _ESCAPE = b"\\u00"
 _STANDARD = bytes.maketrans(b"-_", b"+/")
 _NOT_BASE64 = b" \t\n>|=\\"
-_ENCODED = re.compile(rb"[0-9A-Za-z+/]{56,}")
+_BASE64 = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz+/"
+_IS_BASE64 = bytes(b"01"[octet in _BASE64] for octet in range(256))
+_LONG_RUN = b"1" * 56
 """The shortest secret is 42 characters long, which base64 makes 56 of."""
 
 _PADDING = [b"A" * (4 + missing) for missing in range(4)]
@@ -54,7 +56,10 @@ class Extract(NamedTuple):
 
 
 def extract(text: str, format_: Format) -> Extract:
-    """Every secret with one of the format's prefixes, in the order in which they are found. Nothing of it is kept."""
+    """Every secret with one of the format's prefixes, in the order in which they are found. Nothing of it is kept.
+
+    With more than `MOST` of them, which no report may have, it looks for no others.
+    """
     octets = text.encode("utf-8", "surrogatepass")
     found: dict[str, Secret] = {}
     damaged: list[Damaged] = []
@@ -68,10 +73,12 @@ def extract(text: str, format_: Format) -> Extract:
                 raw = f"{prefix}_{each.decode()}"
                 if raw in found or each in wrong:
                     continue
-                if has_checksum(raw):
-                    found[raw] = Secret(raw, Kind(each[:2].decode()))
-                else:
+                if not has_checksum(raw):
                     wrong.add(each)
+                    continue
+                found[raw] = Secret(raw, Kind(each[:2].decode()))
+                if len(found) > MOST:
+                    return Extract(tuple(found.values()), (), len(text))
         damaged += _damaged(text, prefix, wrong)
     damaged.sort(key=lambda each: each.at)
     return Extract(tuple(found.values()), tuple(damaged[:MOST]), len(text))
@@ -129,9 +136,9 @@ def _joined(octets: bytes) -> Iterator[bytes]:
     if b"\n" not in octets or (b"\\" not in octets and b"%" not in octets):
         return
     lines = octets.split(b"\n")
-    yield b"".join([line.strip(_AROUND_BREAKS) for line in lines])
+    yield b"".join(map(bytes.strip, lines, repeat(_AROUND_BREAKS)))
     if b"\\\n" in octets:
-        yield b"".join([line.strip(_BUT_BACKSLASH) for line in lines])
+        yield b"".join(map(bytes.strip, lines, repeat(_BUT_BACKSLASH)))
 
 
 def _unescaped(octets: bytes) -> bytes:
@@ -159,8 +166,19 @@ def _decoded(octets: bytes) -> Iterator[bytes]:
     if _DIFF_MARKS.search(octets):
         texts.append(_DIFF_MARKS.sub(b"\n", octets))
     for text in texts:
-        runs = _ENCODED.findall(text.translate(_STANDARD, _NOT_BASE64))
+        runs = list(_long_runs(text.translate(_STANDARD, _NOT_BASE64)))
         # Each begins at a whole group and ends with what completes its last one, whatever is cut off at the start.
         whole = b"".join([run + _PADDING[-len(run) % 4] for run in runs])
         for start in range(4) if runs else ():
             yield a2b_base64(whole[start : start - 4])
+
+
+def _long_runs(octets: bytes) -> Iterator[bytes]:
+    """What of it may be a secret in base64. A regular expression would look at short runs from each of their places."""
+    marks = octets.translate(_IS_BASE64)
+    at = marks.find(_LONG_RUN)
+    while at >= 0:
+        end = marks.find(b"0", at + len(_LONG_RUN))
+        end = len(marks) if end < 0 else end
+        yield octets[at:end]
+        at = marks.find(_LONG_RUN, end)
