@@ -29,15 +29,13 @@ _AROUND_BREAKS = b" \t\r\n+->|=\\"
 _BUT_BACKSLASH = _AROUND_BREAKS[:-1]
 _ESCAPE = b"\\u00"
 _STANDARD = bytes.maketrans(b"-_", b"+/")
-_NOT_BASE64 = b" \t\n>|=\\"
+_NOT_BASE64 = b"\n>|=\\"
 _BASE64 = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz+/"
 _IS_BASE64 = bytes(b"01"[octet in _BASE64] for octet in range(256))
 _LONG_RUN = b"1" * 56
 """The shortest secret is 42 characters long, which base64 makes 56 of."""
 
 _PADDING = [b"A" * (4 + missing) for missing in range(4)]
-
-_DIFF_MARKS = re.compile(rb"\n[ \t]{0,8}[+-]")
 
 
 class Damaged(NamedTuple):
@@ -162,15 +160,14 @@ def _decoded(octets: bytes) -> Iterator[bytes]:
     Without what breaks its lines all words of a text run together, which only moves that place. A plus or minus at the
     beginning of a line may be a diff's or base64's own.
     """
-    texts = [octets]
-    if _DIFF_MARKS.search(octets):
-        texts.append(_DIFF_MARKS.sub(b"\n", octets))
-    for text in texts:
+    octets = octets.translate(None, b" \t")
+    whole = octets.replace(b"\n+", b"\n").replace(b"\n-", b"\n")
+    for text in dict.fromkeys((octets, whole)):
         runs = list(_long_runs(text.translate(_STANDARD, _NOT_BASE64)))
         # Each begins at a whole group and ends with what completes its last one, whatever is cut off at the start.
-        whole = b"".join([run + _PADDING[-len(run) % 4] for run in runs])
+        groups = b"".join([run + _PADDING[-len(run) % 4] for run in runs])
         for start in range(4) if runs else ():
-            yield a2b_base64(whole[start : start - 4])
+            yield a2b_base64(groups[start : start - 4])
 
 
 def _long_runs(octets: bytes) -> Iterator[bytes]:
