@@ -28,6 +28,8 @@ _KINDS = "|".join(kind.value for kind in Kind)
 _AROUND_BREAKS = b" \t\r\n+->|=\\"
 _BUT_BACKSLASH = _AROUND_BREAKS[:-1]
 _ESCAPE = b"\\u00"
+_TO_QUOTED = bytes.maketrans(b"%=\r", b"= \n")
+_BREAKS = bytes.maketrans(b"\r", b"\n")
 _STANDARD = bytes.maketrans(b"-_", b"+/")
 _NOT_BASE64 = b"\n>|=\\"
 _BASE64 = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz+/"
@@ -149,9 +151,7 @@ def _unescaped(octets: bytes) -> bytes:
         octets = octets.replace(b"\\\\", b"\\").replace(b"\\n", b"\n").replace(b"\\r", b"\n").replace(b"\\t", b" ")
     if b"%" not in octets and _ESCAPE not in octets:
         return octets
-    return a2b_qp(octets.replace(b"=", b" ").replace(b"\r", b"\n").replace(_ESCAPE, b"=").replace(b"%", b"=")).replace(
-        b"\r", b"\n"
-    )
+    return a2b_qp(octets.translate(_TO_QUOTED).replace(_ESCAPE, b"=")).translate(_BREAKS)
 
 
 def _decoded(octets: bytes) -> Iterator[bytes]:
