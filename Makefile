@@ -57,8 +57,9 @@ lock: dev  ## Pin the newest versions that pyproject.toml allows, with their has
 	$(UV_COMPILE) --upgrade --extra build --output-file requirements.lock
 	$(UV_COMPILE) --upgrade --extra build --extra dev --constraint requirements.lock --output-file requirements-dev.lock
 
-bench: dev  ## Measure both databases beside a constant answer of the same server (needs wrk)
+bench: dev  ## Measure both databases beside a constant answer of the same server (needs wrk), and the parts of a request
 	$(BIN)/python -m bench $(BENCH)
+	$(BIN)/python -m bench.inside $(filter --no-write,$(BENCH))
 
 bench-full: dev  ## Measure all that is promised about speed, behind ten million events too; takes most of an hour
 	$(BIN)/python -m bench.full $(BENCH)

@@ -41,6 +41,8 @@ EVERY = 0.001
 """Seconds of processor time between two samples."""
 
 PARTS: tuple[tuple[str, tuple[str, ...]], ...] = (
+    ("authenticated events: their MACs", ("security/mac.py", "eventstore/mac_keys.py")),
+    ("checked rows: the events that they are judged by", ("eventstore/present/",)),
     ("following the log, its tree", ("eventstore/following.py", "eventstore/transparency/")),
     ("recording uses", ("api/token_uses.py",)),
     ("transaction: beginning, and committing a small one", ("eventstore/recorder.py",)),
@@ -224,7 +226,7 @@ def _times(took: dict[str, list[float]]) -> Detail:
 
 
 def _shares(counts: dict[str, Counter[str]]) -> Detail:
-    shown = (TOKEN, KNOWN)
+    shown = (TOKEN, FIRST, KNOWN)
     rows = []
     for part, _ in PARTS:
         shares = [counts[work][part] / max(1, counts[work].total()) for work in shown]
