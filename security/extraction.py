@@ -118,7 +118,7 @@ def _undone(octets: bytes) -> Iterator[bytes]:
         for decoded in _decoded(text):
             yield from _unbroken(decoded)
             if b"%" in decoded or _ESCAPE in decoded:
-                yield _unescaped(decoded)
+                yield _characters(decoded)
 
 
 def _unbroken(octets: bytes) -> Iterator[bytes]:
@@ -142,15 +142,18 @@ def _joined(octets: bytes) -> Iterator[bytes]:
 
 
 def _unescaped(octets: bytes) -> bytes:
-    """Without JSON's escapes and without percent-encoding. No secret has a character beyond ASCII.
+    """Without JSON's escapes and without percent-encoding. No secret has a character beyond ASCII."""
+    if b"\\" in octets:
+        octets = octets.replace(b"\\\\", b"\\").replace(b"\\n", b"\n").replace(b"\\r", b"\n").replace(b"\\t", b" ")
+    return _characters(octets) if b"%" in octets or _ESCAPE in octets else octets
+
+
+def _characters(octets: bytes) -> bytes:
+    """The same for characters alone, without JSON's own names of line breaks.
 
     Quoted-printable (RFC 2045 §6.7) has the decoder in C that passes over what is no escape, so both become that. A
     true equals sign becomes a blank, which is as little part of a secret.
     """
-    if b"\\" in octets:
-        octets = octets.replace(b"\\\\", b"\\").replace(b"\\n", b"\n").replace(b"\\r", b"\n").replace(b"\\t", b" ")
-    if b"%" not in octets and _ESCAPE not in octets:
-        return octets
     return a2b_qp(octets.translate(_TO_QUOTED).replace(_ESCAPE, b"=")).translate(_BREAKS)
 
 
