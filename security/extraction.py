@@ -13,8 +13,10 @@ from binascii import a2b_base64, a2b_qp
 from collections.abc import Iterable, Iterator
 from itertools import islice, repeat
 from typing import NamedTuple
+from zlib import crc32
 
-from security.tokens import CHECKSUM_LENGTH, RANDOM_LENGTH, Format, Kind, Secret, has_checksum
+from security.base62 import six_digits
+from security.tokens import CHECKSUM_LENGTH, RANDOM_LENGTH, Format, Kind, Secret
 
 LONGEST = 1 << 20
 """Characters that a text may have."""
@@ -22,6 +24,7 @@ LONGEST = 1 << 20
 MOST = 1_000
 """Secrets that one report may name, and damaged ones that are told."""
 
+_RANDOM = slice(len("at_"), len("at_") + RANDOM_LENGTH)
 _BODY = f"[0-9A-Za-z]{{{RANDOM_LENGTH + CHECKSUM_LENGTH}}}"
 _KINDS = "|".join(kind.value for kind in Kind)
 
@@ -31,7 +34,7 @@ _ESCAPE = b"\\u00"
 _TO_QUOTED = bytes.maketrans(b"%=\r", b"= \n")
 _BREAKS = bytes.maketrans(b"\r", b"\n")
 _STANDARD = bytes.maketrans(b"-_", b"+/")
-_NOT_BASE64 = b"\n>|=\\"
+_NOT_BASE64 = b" \t\n>|=\\"
 _BASE64 = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz+/"
 _IS_BASE64 = bytes(b"01"[octet in _BASE64] for octet in range(256))
 _LONG_RUN = b"1" * 56
@@ -70,13 +73,13 @@ def extract(text: str, format_: Format) -> Extract:
         wrong: set[bytes] = set()
         for undone in _undone(octets):
             for each in dict.fromkeys(pattern.findall(undone)):
-                raw = f"{prefix}_{each.decode()}"
-                if raw in found or each in wrong:
+                if each in wrong:
                     continue
-                if not has_checksum(raw):
+                if six_digits(crc32(each[_RANDOM])).encode() != each[-CHECKSUM_LENGTH:]:
                     wrong.add(each)
                     continue
-                found[raw] = Secret(raw, Kind(each[:2].decode()))
+                raw = f"{prefix}_{each.decode()}"
+                found.setdefault(raw, Secret(raw, Kind(each[:2].decode())))
                 if len(found) > MOST:
                     return Extract(tuple(found.values()), (), len(text))
         damaged += _damaged(text, prefix, wrong)
@@ -163,10 +166,13 @@ def _decoded(octets: bytes) -> Iterator[bytes]:
     Without what breaks its lines all words of a text run together, which only moves that place. A plus or minus at the
     beginning of a line may be a diff's or base64's own.
     """
-    octets = octets.translate(None, b" \t")
-    whole = octets.replace(b"\n+", b"\n").replace(b"\n-", b"\n")
-    for text in dict.fromkeys((octets, whole)):
-        runs = list(_long_runs(text.translate(_STANDARD, _NOT_BASE64)))
+    flat = octets.translate(_STANDARD, _NOT_BASE64)
+    if _LONG_RUN not in flat.translate(_IS_BASE64):
+        return
+    lines = octets.translate(None, b" \t")
+    whole = lines.replace(b"\n+", b"\n").replace(b"\n-", b"\n").translate(_STANDARD, _NOT_BASE64)
+    for text in dict.fromkeys((flat, whole)):
+        runs = list(_long_runs(text))
         # Each begins at a whole group and ends with what completes its last one, whatever is cut off at the start.
         groups = b"".join([run + _PADDING[-len(run) % 4] for run in runs])
         for start in range(4) if runs else ():
