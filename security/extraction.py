@@ -13,10 +13,8 @@ from binascii import a2b_base64, a2b_qp
 from collections.abc import Iterable, Iterator
 from itertools import islice, repeat
 from typing import NamedTuple
-from zlib import crc32
 
-from security.base62 import six_digits
-from security.tokens import CHECKSUM_LENGTH, RANDOM_LENGTH, Format, Kind, Secret
+from security.tokens import CHECKSUM_LENGTH, RANDOM_LENGTH, Format, Kind, Secret, checksum
 
 LONGEST = 1 << 20
 """Characters that a text may have."""
@@ -75,7 +73,7 @@ def extract(text: str, format_: Format) -> Extract:
             for each in dict.fromkeys(pattern.findall(undone)):
                 if each in wrong:
                     continue
-                if six_digits(crc32(each[_RANDOM])).encode() != each[-CHECKSUM_LENGTH:]:
+                if checksum(each[_RANDOM]).encode() != each[-CHECKSUM_LENGTH:]:
                     wrong.add(each)
                     continue
                 raw = f"{prefix}_{each.decode()}"

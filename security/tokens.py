@@ -100,10 +100,15 @@ class Secret:
         raise TypeError("a secret cannot be serialised")
 
 
+def checksum(body: bytes) -> str:
+    """What a secret with this random part ends with."""
+    return six_digits(crc32(body))
+
+
 def has_checksum(raw: str) -> bool:
     """Whether a text ends as every secret of ours does, under whatever prefix. Nothing else was ever issued."""
-    body, checksum = raw[-_SECRET_LENGTH:-CHECKSUM_LENGTH], raw[-CHECKSUM_LENGTH:]
-    return len(body) == RANDOM_LENGTH and body.isascii() and checksum == six_digits(crc32(body.encode("ascii")))
+    body, end = raw[-_SECRET_LENGTH:-CHECKSUM_LENGTH], raw[-CHECKSUM_LENGTH:]
+    return len(body) == RANDOM_LENGTH and body.isascii() and end == checksum(body.encode("ascii"))
 
 
 class Format:
@@ -126,7 +131,7 @@ class Format:
     def mint(self, kind: Kind) -> Secret:
         """A new secret of that kind, from the system's generator."""
         body = characters(RANDOM_LENGTH)
-        return Secret(f"{self.prefix}_{kind.value}_{body}{six_digits(crc32(body.encode('ascii')))}", kind)
+        return Secret(f"{self.prefix}_{kind.value}_{body}{checksum(body.encode('ascii'))}", kind)
 
     def parse(self, raw: str) -> Kind | None:
         """The kind of a well-formed secret; None for another prefix or kind, another length, or a wrong checksum.
@@ -141,7 +146,7 @@ class Format:
             return None
         secret = raw[start:]
         body = secret[:RANDOM_LENGTH]
-        if not secret.isalnum() or secret[RANDOM_LENGTH:] != six_digits(crc32(body.encode("ascii"))):
+        if not secret.isalnum() or secret[RANDOM_LENGTH:] != checksum(body.encode("ascii")):
             return None
         return kind
 
