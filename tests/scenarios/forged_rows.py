@@ -163,7 +163,8 @@ def _browser(world: World, cookies: dict[str, str]) -> Browser:
 
 async def _who(browser: Browser) -> str | None:
     page = await browser.open("/account/grants?realm=platform")
-    return next((name for name in ("paul", "ada") if name in page.text), None)
+    # As the page shows a name: three letters alone stand in a form's random values now and then.
+    return next((name for name in ("paul", "ada") if f"<bdi>{name}</bdi>" in page.text), None)
 
 
 def _outcome(page: Page) -> Any:
@@ -172,7 +173,7 @@ def _outcome(page: Page) -> Any:
     paths = {form.action.partition("?")[0] for form in page.forms}
     if SIGN_IN in paths:
         return "sign in"
-    return ("asked", "May profile" in page.text, "evil" in page.text) if CONSENT in paths else page.status
+    return ("asked", "May profile" in page.text, "evil.example" in page.text) if CONSENT in paths else page.status
 
 
 # Who may write to the database ----------------------------------------------------------------------------------------
