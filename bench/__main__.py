@@ -5,9 +5,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from bench import machine, measuring, report, wrk
-
-PAGE = Path(__file__).parents[1] / "docs" / "performance.md"
+from bench import machine, measuring, pages, report, wrk
 
 
 def main() -> int:
@@ -32,7 +30,7 @@ def main() -> int:
         print(f"{result.failed} answers were no success: nothing was written", file=sys.stderr)
         return 1
     if options.write:
-        report.write(PAGE, report.page(result, facts, plan.rounds))
+        report.write(pages.PAGE, report.page(result, facts, plan.rounds))
     return 0
 
 

@@ -83,8 +83,8 @@ def main() -> int:
         if each.faults:
             print(f"not written into the documentation: {part.NAME}", file=sys.stderr)
         else:
-            pages.write(pages.PAGE, pages.full(part, each, facts, plan, today), pages.of_part(part))
-    pages.write(pages.PAGE, pages.machine(facts), pages.MACHINE)
+            pages.write(pages.DEVELOPERS, pages.full(part, each, facts, plan, today), pages.of_part(part))
+    pages.write(pages.DEVELOPERS, pages.machine(facts), pages.MACHINE)
     return 1 if faults else 0
 
 

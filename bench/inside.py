@@ -216,7 +216,7 @@ def main() -> int:
     print("\n".join(f"{name}: {value}" for name, value in facts.items()))
     if options.write:
         words = f"Medians of {options.rounds} rounds of {options.requests:,} requests, {AT_A_TIME} at a time."
-        pages.write(pages.PAGE, pages.part(MARKS, words, details, facts), MARKS)
+        pages.write(pages.DEVELOPERS, pages.part(MARKS, words, details, facts), MARKS)
     return 0
 
 

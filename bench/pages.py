@@ -10,6 +10,10 @@ from bench.findings import Detail, Finding, Found
 from bench.stage import FullPlan
 
 PAGE = Path(__file__).parents[1] / "docs" / "performance.md"
+"""For those who run a server."""
+
+DEVELOPERS = Path(__file__).parent / "README.md"
+"""For those who change it."""
 
 
 def markers(command: str) -> tuple[str, str]:

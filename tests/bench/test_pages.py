@@ -39,11 +39,13 @@ def test_only_what_stands_between_the_markers_is_written_anew(tmp_path: Path) ->
 
 
 def test_the_documentation_has_a_place_for_everything_that_is_written() -> None:
-    text = pages.PAGE.read_text()
-    commands = [pages.markers(command) for command in ("make bench", "make bench-full", "make bench-peer")]
-    for begin, end in (*commands, *map(pages.of_part, PARTS)):
-        assert text.count(begin) == text.count(end) == 1
-        assert text.index(begin) < text.index(end)
+    users = [pages.markers(command) for command in ("make bench", "make bench-peer")]
+    developers = [pages.MACHINE, pages.markers("python -m bench.inside"), *map(pages.of_part, PARTS)]
+    for page, marked in ((pages.PAGE, users), (pages.DEVELOPERS, developers)):
+        text = page.read_text()
+        for begin, end in marked:
+            assert text.count(begin) == text.count(end) == 1
+            assert text.index(begin) < text.index(end)
 
 
 def test_a_bound_is_kept_at_its_very_value() -> None:

@@ -1,4 +1,4 @@
-"""The README's tour does what it says: its blocks run as they stand and print what stands below them."""
+"""README's tour and docs/connecting.md do what they say: their blocks run as they stand and print what stands below."""
 
 import json
 import re
@@ -18,6 +18,7 @@ from tests.started import free_port, started
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
+CONNECTING = (ROOT / "docs" / "connecting.md").read_text(encoding="utf-8")
 PATIENCE = 120
 BREAK = "a block of the tour ends here"
 
@@ -30,8 +31,8 @@ class Block(NamedTuple):
 
 
 def section(heading: str) -> str:
-    """What stands below a heading."""
-    return README.partition(f"\n## {heading}\n")[2].partition("\n## ")[0]
+    """What stands below a heading of docs/connecting.md."""
+    return CONNECTING.partition(f"\n## {heading}\n")[2].partition("\n## ")[0]
 
 
 def fenced(text: str) -> list[tuple[str, str]]:
@@ -141,12 +142,13 @@ async def test_the_third_partys_program_gets_access(environment: dict[str, str],
 
 def test_the_tour_looks_at_something() -> None:
     blocks = tour()
-    assert len(blocks) >= 8
-    assert sum(bool(block.printed) for block in blocks) >= 7
+    assert len(blocks) >= 7
+    assert sum(bool(block.printed) for block in blocks) >= 6
 
 
 def test_what_the_documents_link_to_exists() -> None:
-    for document in (ROOT / "README.md", ROOT / "CHANGELOG.md", *(ROOT / "docs").rglob("*.md")):
+    rooms = (document for room in ("docs", "bench") for document in (ROOT / room).rglob("*.md"))
+    for document in (*ROOT.glob("*.md"), *(each for each in rooms if "node_modules" not in each.parts)):
         text = document.read_text(encoding="utf-8")
         for target in re.findall(r"\]\((?!https?:|#)([^)#]+)", text):
             assert (document.parent / target).exists(), f"{document.relative_to(ROOT)} links to {target}"
