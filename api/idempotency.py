@@ -5,7 +5,7 @@ is shown once. What was refused is not stored, since nothing was carried out.
 """
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from hmac import digest
 from typing import Any, Generic, NamedTuple, TypeVar
@@ -34,7 +34,9 @@ from api.services import Services, services
 from domain.decision import Reason, Refusal
 from domain.event import SECOND, Moment, Recorded
 from domain.sealed import Sealed
-from eventstore.commands import Command, Step
+from eventstore.command import Command
+from eventstore.commands import Command as Former
+from eventstore.commands import Step
 from eventstore.view import View
 from security.keyring import WrapBroken
 from security.vault import Answer
@@ -109,7 +111,7 @@ class _Stored(msgspec.Struct, frozen=True):
 
 async def carry_out(
     request: Request[Any, Any, Any],
-    first: Command,
+    first: Command[Any] | Former,
     *others: Step,
     reply: Callable[[View, tuple[Recorded, ...]], Reply[T]],
 ) -> Response[T]:
@@ -166,19 +168,19 @@ async def _execute(
     here: Services,
     who: Bearer,
     key: _Key | None,
-    commands: tuple[Command, *tuple[Step, ...]],
+    commands: tuple[Command[Any] | Former, *tuple[Step, ...]],
     reply: Callable[[View, tuple[Recorded, ...]], Reply[T]],
 ) -> Reply[T]:
     needed: str = request.route_handler.opt["scope"]
     first, *others = commands
 
-    def under_lock(view: View) -> Mapping[str, Any] | Refusal:
-        if refused := lost(here, view, who, needed):
-            return refused
+    def refused(view: View) -> Refusal | None:
+        if gone := lost(here, view, who, needed):
+            return gone
         # Between our look and the lock another process may have carried out the same.
         if key is not None and _kept(view.connection, here, key, view.now) is not None:
             return Refusal(Repeated.RUNNING)
-        return first.under_lock(view) if first.under_lock is not None else {}
+        return None
 
     def then(view: View, recorded: tuple[Recorded, ...]) -> Reply[T]:
         given = reply(view, recorded)
@@ -186,8 +188,7 @@ async def _execute(
             _store(here, view, key, given)
         return given
 
-    asked = msgspec.structs.replace(first, under_lock=under_lock)
-    executed = await here.ledger.execute(asked, *others, origin=who.origin, then=then)
+    executed = await here.ledger.execute(first.guarded(refused), *others, origin=who.origin, then=then)
     if executed.refusal is not None:
         raise _problem(executed.refusal, needed)
     if executed.value is None:

@@ -1,16 +1,16 @@
 """What a start checks and records: that the master key is this vault's, and with which settings the server runs."""
 
-from functools import partial
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 from api.key_proof import key_problem, put_proof
 from api.services import Services
 from api.settings_page import effective
+from commands import servers
 from domain import mac_key, server
 from domain.event import Actor
 from eventstore import due_key
-from eventstore.commands import Command, Origin
+from eventstore.commands import Origin, Step
 from eventstore.view import View
 from security.keyring import Keyring, MasterKeyError
 
@@ -64,17 +64,7 @@ async def record_start(here: Services, keyring: Keyring) -> None:
             raise MasterKeyError(problem)
         put_proof(view.connection, here.ledger.vault, keyring, view.now)
 
-    commands = [Command(server.STREAM, server.start, {"version": found, "settings": settings})]
+    started: list[Step] = [servers.start(found, settings)]
     if keys.active is None:
-        commands.append(Command(mac_key.STREAM, mac_key.tell, under_lock=partial(_first_key, here)))
-    await here.ledger.execute(
-        *commands,
-        origin=Origin(SYSTEM),
-        then=prove,
-    )
-
-
-def _first_key(here: Services, view: View) -> dict[str, Any]:
-    """The key that came with the log's first transaction, before anybody could tell of it."""
-    first = here.ledger.ring.writing(1)
-    return {"key_id": first.key_id, "first": first.first, "reason": "begun"}
+        started.append(servers.tell_of_first_mac_key(here.ledger.ring))
+    await here.ledger.execute(*started, origin=Origin(SYSTEM), then=prove)

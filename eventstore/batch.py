@@ -13,7 +13,10 @@ from domain.decision import Outcome, Refusal, accept
 from domain.event import Event, Moment, Recorded
 from domain.streams import is_stateless
 from eventstore.changes import MANY
-from eventstore.commands import Command, Executed, Forged, InDoubt, Origin, Step, Sweep
+from eventstore.command import Command, Sweep
+from eventstore.commands import Command as Former
+from eventstore.commands import Executed, Forged, InDoubt, Origin, Step
+from eventstore.commands import Sweep as FormerSweep
 from eventstore.engines import together
 from eventstore.present.folds import Folds
 from eventstore.present.grants import OfGrant, grants_of
@@ -29,7 +32,9 @@ from security import ids
 _MOVE_HEAD = Prepared(update(head).where(head.c.id == 1).values(position=bindparam("position"), time=bindparam("time")))
 
 
-_Decided = tuple[str, Event] | Sweep
+SWEEPS = (Sweep, FormerSweep)
+
+_Decided = tuple[str, Event] | Sweep[Any] | FormerSweep
 """An event and its stream, or a sweep that is still to be carried out."""
 
 
@@ -57,7 +62,7 @@ class Request:
     _settling: Lock = field(init=False, default_factory=Lock)
 
     def __post_init__(self) -> None:
-        self.sweeps = any(isinstance(each, Sweep) or each.alone for each in self.commands)
+        self.sweeps = any(isinstance(each, SWEEPS) or each.alone for each in self.commands)
         self.since = monotonic()
 
     def begin(self) -> bool:
@@ -108,7 +113,7 @@ class Batch:
         """Finds the grants of everything that these requests present, and loads them; versions where that is enough."""
         # The lock may have been waited for, and requests that came meanwhile are among these.
         self.now = max(self._clock(), self.now)
-        commands = [each for request in requests for each in request.commands if type(each) is Command]
+        commands = [each for request in requests for each in request.commands if not isinstance(each, SWEEPS)]
         stateless = {each.stream for each in commands if is_stateless(each.stream)}
         for stream, version in versions(self.connection, stateless).items():
             self._folds[stream] = (initial(stream), version)
@@ -146,8 +151,8 @@ class Batch:
 
         All or nothing: when one is refused, the events of those before it are dropped, and the refusal's own are kept.
         """
-        if len(request.commands) == 1 and type(request.commands[0]) is Command:
-            stream, outcome = self._decide(request.commands[0])
+        if len(request.commands) == 1 and not isinstance(only := request.commands[0], SWEEPS):
+            stream, outcome = self._decide(only)
             outcomes: tuple[Outcome, ...] = (outcome,)
             recorded = tuple([self._record(stream, event, request.origin) for event in outcome.events])
         else:
@@ -163,7 +168,7 @@ class Batch:
         outcomes, steps = self._decide_together(request)
         recorded: list[Recorded] = []
         for step in steps:
-            if isinstance(step, Sweep):
+            if isinstance(step, SWEEPS):
                 self._sweep(step, request)
             else:
                 recorded.append(self._record(*step, request.origin))
@@ -176,7 +181,7 @@ class Batch:
         outcomes: list[Outcome] = []
         try:
             for command in request.commands:
-                if isinstance(command, Sweep):
+                if isinstance(command, SWEEPS):
                     outcomes.append(accept())
                     events.append(command)
                     continue
@@ -191,21 +196,17 @@ class Batch:
         finally:
             self._folds, self.position = before, position
 
-    def _decide(self, command: Command) -> tuple[str, Outcome]:
-        stream, facts = command.stream, dict(command.facts)
+    def _decide(self, command: Command[Any] | Former) -> tuple[str, Outcome]:
+        stream, view = command.stream, View(self)
         if command.presented is not None and (found := self.grants[command.presented]) is not None:
             stream = f"grant:{found.grant_id}"
-        elif command.elsewhere is not None and (other := command.elsewhere(View(self))) is not None:
+        elif command.elsewhere is not None and (other := command.elsewhere(view)) is not None:
             stream = other
         elif command.starts and stream not in self._folds:
             self._folds[stream] = (initial(stream), 0)
-        if command.under_lock is not None:
-            read = command.under_lock(View(self))
-            if isinstance(read, Refusal):
-                return stream, Outcome((), read)
-            facts.update(read)
-        state, _ = self.folded(stream)
-        outcome = command.verb(state, now=self.now, **facts)
+        outcome = command.decide(self.folded(stream)[0], view)
+        if isinstance(outcome, Refusal):
+            return stream, Outcome((), outcome)
         self._require_sound(outcome)
         return stream, outcome
 
@@ -229,17 +230,17 @@ class Batch:
             )
             self._folds[stream] = (evolve(stream, state, recorded), version + 1)
 
-    def _sweep(self, sweep: Sweep, request: Request) -> None:
+    def _sweep(self, sweep: Sweep[Any] | FormerSweep, request: Request) -> None:
         """Carries a sweep out, one portion in memory at a time."""
-        count = 0
-        for portion in sweep.streams(View(self)):
+        count, view = 0, View(self)
+        for portion in sweep.streams(view):
             missing = [stream for stream in portion if stream not in self._folds]
             for stream, found in self._writing.states.read_all(self.connection, missing, self._start).items():
                 self._folds[stream] = (found.state, found.version)
             for stream in portion:
-                outcome = sweep.verb(self.folded(stream)[0], now=self.now, **sweep.facts)
-                if outcome.refusal is not None:
-                    raise AssertionError(f"a sweep was refused: {outcome.refusal.reason}")
+                outcome = sweep.decide(self.folded(stream)[0], view)
+                if isinstance(outcome, Refusal) or outcome.refusal is not None:
+                    raise AssertionError(f"a sweep was refused: {outcome}")
                 self._require_sound(outcome)
                 for event in outcome.events:
                     self._record(stream, event, request.origin)

@@ -1,55 +1,55 @@
 """What is asked of the ledger, and what it answers."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 import msgspec
 
 from domain.decision import Outcome, Refusal
 from domain.event import ANONYMOUS, Actor, Recorded
-
-if TYPE_CHECKING:
-    from eventstore.view import View
+from eventstore import command as typed
+from eventstore.view import View
 
 T = TypeVar("T")
 
 
 class Command(msgspec.Struct, frozen=True):
-    """One verb on one stream. `under_lock` reads again, under the append lock, what the caller had checked before it.
-
-    The ledger calls `verb(state, now=…, **facts, **under_lock(view))`. A refusal in the place of facts refuses the
-    command before the verb is asked. `starts` says that the stream's id was made for this command, so that nobody has
-    to look whether it has events; if it has, the append fails. `presented` is the digest of a code or token: the verb
-    is then about the grant to which it belongs, which is looked up under the lock, for all commands of a transaction at
-    once; `view.grant_of` tells what was found, and `stream` counts only when nothing was. `elsewhere` names, under the
-    lock, a stream to which the command goes in the place of `stream`, or None. `alone` says that nothing else may share
-    the transaction.
+    """The former shape of `eventstore.command.Command`, until nobody makes it any more: the ledger calls
+    `verb(state, now=…, **facts, **under_lock(view))`, and a refusal in the place of facts refuses the command.
     """
 
     stream: str
     verb: Callable[..., Outcome]
     facts: Mapping[str, Any] = msgspec.field(default_factory=dict)
-    under_lock: "Callable[[View], Mapping[str, Any] | Refusal] | None" = None
+    under_lock: Callable[[View], Mapping[str, Any] | Refusal] | None = None
     starts: bool = False
     presented: bytes | None = None
-    elsewhere: "Callable[[View], str | None] | None" = None
+    elsewhere: Callable[[View], str | None] | None = None
     alone: bool = False
+
+    def decide(self, state: Any, view: View) -> Outcome | Refusal:
+        read: Mapping[str, Any] | Refusal = {} if self.under_lock is None else self.under_lock(view)
+        if isinstance(read, Refusal):
+            return read
+        return self.verb(state, now=view.now, **{**self.facts, **read})
+
+    def guarded(self, refusal: Callable[[View], Refusal | None]) -> "Command":
+        read = self.under_lock or (lambda view: {})
+        return msgspec.structs.replace(self, under_lock=lambda view: refusal(view) or read(view))
 
 
 class Sweep(msgspec.Struct, frozen=True):
-    """One verb on any number of streams, in the transaction of the commands around it and after all of them were
-    decided. What came of it is not among what is `recorded`: only one portion of it is in memory at a time.
+    """The former shape of `eventstore.command.Sweep`."""
 
-    `streams` is asked under the lock, portion by portion. The verb may record nothing, but must not refuse, since what
-    came before has been written. A caller who sweeps has a transaction alone.
-    """
-
-    streams: "Callable[[View], Iterable[Sequence[str]]]"
+    streams: Callable[[View], Iterable[Sequence[str]]]
     verb: Callable[..., Outcome]
     facts: Mapping[str, Any] = msgspec.field(default_factory=dict)
 
+    def decide(self, state: Any, view: View) -> Outcome | Refusal:
+        return self.verb(state, now=view.now, **self.facts)
 
-Step = Command | Sweep
+
+Step = typed.Step | Command | Sweep
 """What is executed together, in order."""
 
 

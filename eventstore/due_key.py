@@ -5,17 +5,15 @@ vault, so that whoever opens the log next begins the key, even if the command th
 names the position that comes next: an older one that somebody puts back says nothing.
 """
 
-from functools import partial
-from typing import Any
-
 import msgspec
 from sqlalchemy import Connection
 
 from domain import log, mac_key
-from domain.decision import Refusal
+from domain.decision import Outcome, Refusal
 from domain.event import Recorded
 from domain.refusal import Conflict
-from eventstore.commands import Command, Origin
+from eventstore.command import Command
+from eventstore.commands import Origin
 from eventstore.ledger import Ledger
 from eventstore.mac_keys import Ring
 from eventstore.view import View
@@ -67,33 +65,37 @@ async def settle(ledger: Ledger, by: Origin) -> None:
     def over(view: View, _: tuple[Recorded, ...]) -> None:
         ledger.vault.delete_secret(view.connection, NAME)
 
-    commands = [begin(ledger.ring, due.reason)]
+    def begun(view: View) -> Refusal | None:
+        refused = still_due(view)
+        if refused is None:
+            # The very next event is under the new key, whichever it is.
+            ledger.ring.begin(view.connection, view.head, view.now)
+        return refused
+
+    commands: list[Command[mac_key.State] | Command[log.State]] = [begin(ledger.ring, due.reason)]
     if due.removal is not None:
-        facts = msgspec.structs.asdict(due.removal)
-        commands.insert(0, Command(log.STREAM, log.remove_forged, facts))
-    first = commands[0]
-    commands[0] = msgspec.structs.replace(first, under_lock=partial(_unless, still_due, ledger.ring, first.under_lock))
-    executed = await ledger.execute(*commands, origin=by, then=over)
+        commands.insert(0, _removed(due.removal))
+    executed = await ledger.execute(commands[0].guarded(begun), *commands[1:], origin=by, then=over)
     if executed.refusal is not None:
         await ledger.maintain(ledger.vault.delete_secret, NAME)
 
 
-def _unless(still_due: Any, ring: Ring, read: Any, view: View) -> Any:
-    refused = still_due(view)
-    if refused is not None:
-        return refused
-    # The very next event is under the new key, whichever it is.
-    ring.begin(view.connection, view.head, view.now)
-    return {} if read is None else read(view)
+def _removed(removal: Removal) -> Command[log.State]:
+    return Command(
+        log.STREAM,
+        lambda state, view: log.remove_forged(
+            state, now=view.now, first=removal.first, count=removal.count, sha256=removal.sha256
+        ),
+    )
 
 
-def begin(ring: Ring, reason: mac_key.Reason, origin: str | None = None) -> Command:
+def begin(ring: Ring, reason: mac_key.Reason, origin: str | None = None) -> Command[mac_key.State]:
     """Begins a key with the events of this command, unless the same transaction has begun one. It comes last: what is
     refused behind it would leave a key of which nobody was told.
     """
-    return Command(mac_key.STREAM, mac_key.begin, under_lock=partial(_begin, ring, reason, origin), alone=True)
 
+    def decide(state: mac_key.State, view: View) -> Outcome:
+        key = ring.beginning or ring.begin(view.connection, view.head, view.now, origin)
+        return mac_key.begin(state, now=view.now, key_id=key.key_id, first=key.first, reason=reason)
 
-def _begin(ring: Ring, reason: mac_key.Reason, origin: str | None, view: View) -> dict[str, Any]:
-    key = ring.beginning or ring.begin(view.connection, view.head, view.now, origin)
-    return {"key_id": key.key_id, "first": key.first, "reason": reason}
+    return Command(mac_key.STREAM, decide, alone=True)

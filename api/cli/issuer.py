@@ -26,10 +26,8 @@ def accept(url: str) -> None:
         raise Failure(f"URL: {problem}", USAGE)
 
     async def work(here: Here) -> bool:
-        from domain import server
-        from eventstore.commands import Command
+        from commands import servers
 
-        accepted = Command(server.STREAM, server.accept_issuer, {"issuer": url})
-        return bool((await here.ledger.execute(accepted, origin=here.origin)).recorded)
+        return bool((await here.execute(servers.accept_issuer(url))).recorded)
 
     click.echo(f"The server starts as {url} from now on." if run(work) else f"Nothing to do: it is {url} already.")

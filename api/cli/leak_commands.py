@@ -198,23 +198,23 @@ def close(incident_id: str, note: str | None, as_json: bool) -> None:
 @as_json
 def freeze(as_json: bool) -> None:
     """Suspend all issuance at once: no code and no token for anybody. Validation goes on."""
-    print_one(_switched("suspend_issuance"), as_json)
+    print_one(_switched(frozen=True), as_json)
 
 
 @click.command()
 @as_json
 def unfreeze(as_json: bool) -> None:
     """Resume issuance."""
-    print_one(_switched("resume_issuance"), as_json)
+    print_one(_switched(frozen=False), as_json)
 
 
-def _switched(verb: str) -> Mapping[str, Any]:
+def _switched(*, frozen: bool) -> Mapping[str, Any]:
     async def work(here: Here) -> Mapping[str, Any]:
         from api.cli.showing import moment
+        from commands import servers
         from domain import server
-        from eventstore.commands import Command
 
-        await here.execute(Command(server.STREAM, getattr(server, verb)))
+        await here.execute(servers.suspend_issuance() if frozen else servers.resume_issuance())
         state: server.State = await here.ledger.state(server.STREAM)
         return {"frozen": state.suspended_at is not None, "since": moment(state.suspended_at)}
 

@@ -30,8 +30,8 @@ def accept_divergence(yes: bool, as_json: bool) -> None:
 
 async def _accept(here: Here, yes: bool) -> dict[str, str | list[str] | None]:
     from api.transparency.continuing import kept_of
+    from commands import servers
     from domain import server
-    from eventstore.commands import Command
 
     state: server.State = await here.ledger.state(server.STREAM)
     kept = kept_of(here.settings)
@@ -44,7 +44,7 @@ async def _accept(here: Here, yes: bool) -> dict[str, str | list[str] | None]:
     click.echo(f"{reason}\nPositions that do not fit: {positions}", err=True)
     if not yes:
         click.confirm("Accept this?", abort=True, err=True)
-    await here.execute(Command(server.STREAM, server.accept_divergence, {"misfits": found, "reason": reason}))
+    await here.execute(servers.accept_divergence(reason, found))
     kept.forget_lost()
     return {"reason": reason, "accepted": list(found)}
 

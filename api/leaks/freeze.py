@@ -9,8 +9,8 @@ from api.access import needing
 from api.admin.members import Time, time_or_null
 from api.idempotency import Reply, carry_out, commanding
 from api.services import services
+from commands import servers
 from domain import server
-from eventstore.commands import Command
 from eventstore.view import View
 
 READ, WRITE = "leaks:read", "leaks:write"
@@ -36,7 +36,7 @@ async def freeze(request: Request[Any, Any, Any]) -> Response[Freeze]:
     """No code and no token is issued from now on, to anybody; what was issued is validated as ever. A repeat changes
     nothing.
     """
-    return await carry_out(request, Command(server.STREAM, server.suspend_issuance), reply=_reply)
+    return await carry_out(request, servers.suspend_issuance(), reply=_reply)
 
 
 @post(
@@ -48,7 +48,7 @@ async def freeze(request: Request[Any, Any, Any]) -> Response[Freeze]:
 )
 async def unfreeze(request: Request[Any, Any, Any]) -> Response[Freeze]:
     """Codes and tokens are issued again. A repeat changes nothing."""
-    return await carry_out(request, Command(server.STREAM, server.resume_issuance), reply=_reply)
+    return await carry_out(request, servers.resume_issuance(), reply=_reply)
 
 
 def _reply(view: View, _: object) -> Reply[Freeze]:

@@ -12,7 +12,7 @@ from domain import log_key, server
 from domain.decision import Refusal
 from domain.event import Recorded
 from eventstore import due_key
-from eventstore.commands import Command, Origin
+from eventstore.commands import Command, Origin, Step
 from eventstore.ledger import Ledger
 from eventstore.transparency import log_key as keys
 from eventstore.transparency.checkpoint import parse
@@ -96,8 +96,8 @@ async def _change(
     by: Origin,
     store: Any,
     under_lock: Any = None,
-    *further: Command,
-    before: Sequence[Command] = (),
+    *further: Step,
+    before: Sequence[Step] = (),
     **facts: Any,
 ) -> Refusal | None:
     facts |= {"key_id": key.verifier.key_id.hex(), "verifier_key": str(key.verifier)}

@@ -9,7 +9,7 @@ from verifier.database import SqliteSource
 from verifier.source import open_source
 from verifier.verdict import SourceError
 
-ROOMS = {"api", "demo", "domain", "eventstore", "projections", "security", "tests"}
+ROOMS = {"api", "commands", "demo", "domain", "eventstore", "projections", "security", "tests"}
 ROOM = Path(__file__).parent.parent.parent / "verifier"
 
 

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 import rich_click as click
 
 from api.audit.answering.auditor import Auditor
+from commands import servers
 from domain import server
-from eventstore.commands import Command
 from eventstore.following import EventIndexing, Follower
 from eventstore.transparency.standing import is_accepted
 
@@ -50,5 +50,4 @@ async def diverged(here: "Here", found: "Diverged") -> None:
     """Records what a command came upon, unless somebody accepted it: nothing is signed or issued by any server then."""
     state: server.State = await here.ledger.state(server.STREAM)
     if not await here.ledger.read(is_accepted, found.position, state.accepted):
-        facts = {"reason": str(found), "position": found.position}
-        await here.execute(Command(server.STREAM, server.note_divergence, facts))
+        await here.execute(servers.note_divergence(str(found), found.position))
