@@ -33,6 +33,7 @@ TEXTS = {
     "percent escapes": _filled("%67"),
     "base64": b64encode(os.urandom(LONGEST * 3 // 4)).decode(),
     "base64 in lines, escapes between": _filled(b64encode(os.urandom(57)).decode() + "\\n%0A\n"),
+    "the prefix in base64, escapes between": _filled(b64encode(b"glog_at_%" * 6).decode() + "\\n%0A\n"),
     "short runs of base64": _filled(b64encode(b"glog_cs_" * 6).decode() + ","),
     "everything by turns": _filled("%41\\u0041\n+A"),
     "line breaks": _filled("\n"),

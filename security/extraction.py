@@ -33,12 +33,11 @@ _TO_QUOTED = bytes.maketrans(b"%=\r", b"= \n")
 _BREAKS = bytes.maketrans(b"\r", b"\n")
 _STANDARD = bytes.maketrans(b"-_", b"+/")
 _NOT_BASE64 = b" \t\n>|=\\"
-_BASE64 = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz+/"
+_BASE64 = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz+/-_"
 _IS_BASE64 = bytes(b"01"[octet in _BASE64] for octet in range(256))
+_ALL_BUT_BASE64 = bytes(octet for octet in range(256) if octet not in _BASE64)
 _LONG_RUN = b"1" * 56
 """The shortest secret is 42 characters long, which base64 makes 56 of."""
-
-_PADDING = [b"A" * (4 + missing) for missing in range(4)]
 
 
 class Damaged(NamedTuple):
@@ -113,12 +112,12 @@ def _undone(octets: bytes) -> Iterator[bytes]:
     """
     octets = octets.replace(b"\r", b"\n")
     once = _unescaped(octets)
-    for text in dict.fromkeys((octets, once, _unescaped(once), *map(_unescaped, _joined(octets)))):
-        yield from _unbroken(text)
+    texts = (octets, once, _unescaped(once), *map(_unescaped, _joined(octets)))
+    yield from dict.fromkeys(each for text in dict.fromkeys(texts) for each in _unbroken(text))
     for text in dict.fromkeys((octets, once)):
         for decoded in _decoded(text):
             yield from _unbroken(decoded)
-            if b"%" in decoded or _ESCAPE in decoded:
+            if b"%" in decoded or b"\\" in decoded:
                 yield _characters(decoded)
 
 
@@ -146,7 +145,9 @@ def _unescaped(octets: bytes) -> bytes:
     """Without JSON's escapes and without percent-encoding. No secret has a character beyond ASCII."""
     if b"\\" in octets:
         octets = octets.replace(b"\\\\", b"\\").replace(b"\\n", b"\n").replace(b"\\r", b"\n").replace(b"\\t", b" ")
-    return _characters(octets) if b"%" in octets or _ESCAPE in octets else octets
+    if b"%" in octets or (b"\\" in octets and _ESCAPE in octets):
+        octets = _characters(octets).translate(_BREAKS)
+    return octets
 
 
 def _characters(octets: bytes) -> bytes:
@@ -155,34 +156,28 @@ def _characters(octets: bytes) -> bytes:
     Quoted-printable (RFC 2045 §6.7) has the decoder in C that passes over what is no escape, so both become that. A
     true equals sign becomes a blank, which is as little part of a secret.
     """
-    return a2b_qp(octets.translate(_TO_QUOTED).replace(_ESCAPE, b"=")).translate(_BREAKS)
+    return a2b_qp(octets.translate(_TO_QUOTED).replace(_ESCAPE, b"="))
 
 
 def _decoded(octets: bytes) -> Iterator[bytes]:
     """What base64 in the text stands for, at each of the four places where it may begin.
 
-    Without what breaks its lines all words of a text run together, which only moves that place. A plus or minus at the
+    Without what is no base64 all words of a text run together, which only moves that place. A plus or minus at the
     beginning of a line may be a diff's or base64's own.
     """
-    flat = octets.translate(_STANDARD, _NOT_BASE64)
-    if _LONG_RUN not in flat.translate(_IS_BASE64):
+    if _LONG_RUN not in octets.translate(_IS_BASE64, _NOT_BASE64):
         return
-    lines = octets.translate(None, b" \t")
-    whole = lines.replace(b"\n+", b"\n").replace(b"\n-", b"\n").translate(_STANDARD, _NOT_BASE64)
-    for text in dict.fromkeys((flat, whole)):
-        runs = list(_long_runs(text))
-        # Each begins at a whole group and ends with what completes its last one, whatever is cut off at the start.
-        groups = b"".join([run + _PADDING[-len(run) % 4] for run in runs])
-        for start in range(4) if runs else ():
-            yield a2b_base64(groups[start : start - 4])
-
-
-def _long_runs(octets: bytes) -> Iterator[bytes]:
-    """What of it may be a secret in base64. A regular expression would look at short runs from each of their places."""
-    marks = octets.translate(_IS_BASE64)
-    at = marks.find(_LONG_RUN)
-    while at >= 0:
-        end = marks.find(b"0", at + len(_LONG_RUN))
-        end = len(marks) if end < 0 else end
-        yield octets[at:end]
-        at = marks.find(_LONG_RUN, end)
+    texts = [octets.translate(_STANDARD, _ALL_BUT_BASE64)]
+    if b"+" in octets or b"-" in octets:
+        lines = octets.translate(None, b" \t")
+        if b"\n+" in lines or b"\n-" in lines:
+            whole = lines.replace(b"\n+", b"\n").replace(b"\n-", b"\n")
+            texts.append(whole.translate(_STANDARD, _ALL_BUT_BASE64))
+    for text in texts:
+        # The last group may be cut off; what completes it is no character of a secret.
+        decoded = a2b_base64(text + b"AAAA"[len(text) % 4 :])
+        yield decoded
+        # A character later is six bits further. To shift a number takes half the time of decoding once more.
+        number = int.from_bytes(decoded, "big")
+        for bits in (2, 4, 6):
+            yield (number << bits).to_bytes(len(decoded) + 1, "big")
