@@ -15,7 +15,7 @@ from api.credential_memory import CredentialMemory
 from api.cross_origin.bearer import Pages
 from api.dashboards.secret import DashboardSecrets
 from api.error_answers import ErrorAnswers
-from api.hot_descriptions import HOT
+from api.hot_descriptions import described
 from api.introspect import introspect
 from api.measures import Metrics
 from api.oauth_endpoint import shortcuts
@@ -109,7 +109,7 @@ def routed(settings: Settings) -> Litestar:
         request_class=StrictRequest,
         before_request=check_query,
         exception_handlers=errors.exception_handlers,
-        openapi_config=openapi_config(running_version(), HOT, issuer=settings.issuer),
+        openapi_config=openapi_config(running_version(), described(), issuer=settings.issuer),
         request_max_body_size=settings.body_limit,
         logging_config=None,
     )

@@ -197,7 +197,7 @@ def _faults(asking: client.State, query: Query) -> Iterator[OAuthError]:
     response_type = query.values.get("response_type")
     if response_type is None:
         yield oauth_errors.InvalidRequest("response_type is missing.")
-    if response_type not in {name for grant in GRANTS.values() for name in grant.RESPONSE_TYPES}:
+    if response_type not in {name for grant in GRANTS.values() for name in grant.response_types}:
         yield oauth_errors.UnsupportedResponseType()
     if query.values.get("response_mode", RESPONSE_MODE) != RESPONSE_MODE:
         yield oauth_errors.InvalidRequest("The only response_mode is query.")

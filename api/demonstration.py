@@ -202,7 +202,7 @@ async def _move(ledger: Ledger, kept: Demonstration, settings: Settings, origin:
                 "changes": client.Attributes(allowed_origins=tuple(origins)),
                 "caller_scope": ADMINISTRATIVE_SCOPES,
                 "known_scopes": frozenset[str](),
-                "known_grant_types": frozenset(GRANTS),
+                "grant_types": GRANTS,
                 "issuer": settings.issuer,
             }
             commands.append(Command(client.stream(found.client_id), client_registration.update, facts))

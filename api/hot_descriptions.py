@@ -1,8 +1,8 @@
 """What the document says of the token, introspection and revocation endpoints."""
 
-from typing import Annotated
+from typing import Annotated, Any
 
-from msgspec import UNSET, Meta, Struct, UnsetType
+from msgspec import UNSET, Meta, Struct, UnsetType, defstruct
 
 from api.bodies import LONGEST_FREE
 from api.client_authentication import LONGEST_ID, LONGEST_SECRET
@@ -14,15 +14,7 @@ from domain.grants import GRANTS
 from domain.rules import audience, pkce, redirect_uri
 from security.passwords import MAX_BYTES
 
-GrantType = Annotated[
-    str,
-    Meta(
-        description="A grant type of the metadata's `grant_types_supported`.",
-        extra_json_schema={"enum": list(GRANTS)},
-    ),
-]
 ScopeText = Annotated[str, Meta(description="Scope names with a space between.", max_length=LONGEST_FREE)]
-Code = Annotated[str, Meta(description="For `authorization_code`.", max_length=LONGEST_CREDENTIAL)]
 RedirectUri = Annotated[
     str, Meta(description="As in the authorization request.", max_length=redirect_uri.PRESENTED_MAXIMUM)
 ]
@@ -34,7 +26,6 @@ Resource = Annotated[
     ),
 ]
 Verifier = Annotated[str, Meta(description="The PKCE verifier.", max_length=pkce.VERIFIER_MAXIMUM)]
-RefreshToken = Annotated[str, Meta(description="For `refresh_token`.", max_length=LONGEST_CREDENTIAL)]
 Username = Annotated[str, Meta(description="For `password`, first-party dashboards only.", max_length=LONGEST_NAME)]
 Password = Annotated[str, Meta(description="For `password`, first-party dashboards only.", max_length=MAX_BYTES)]
 ClientId = Annotated[str, Meta(description="Client id, when not in the Authorization header.", max_length=LONGEST_ID)]
@@ -59,20 +50,27 @@ ClientIp = Annotated[
 ClientUserAgent = Annotated[str, Meta(description="The user agent that brought it.", max_length=LONGEST_FREE)]
 
 
-class TokenParameters(Struct, kw_only=True):
-    """A token request (RFC 6749 §4.1.3, §4.3.2, §4.4.2, §6; RFC 7636 §4.5; RFC 8707 §2.2)."""
-
-    grant_type: GrantType
-    scope: ScopeText | UnsetType = UNSET
-    resource: Resource | UnsetType = UNSET
-    code: Code | UnsetType = UNSET
-    redirect_uri: RedirectUri | UnsetType = UNSET
-    code_verifier: Verifier | UnsetType = UNSET
-    refresh_token: RefreshToken | UnsetType = UNSET
-    username: Username | UnsetType = UNSET
-    password: Password | UnsetType = UNSET
-    client_id: ClientId | UnsetType = UNSET
-    client_secret: ClientSecret | UnsetType = UNSET
+def token_parameters() -> type[Struct]:
+    """A token request: what RFC 6749, 7636 and 8707 have, and what the grant types state of themselves."""
+    name = Meta(
+        description="A grant type of the metadata's `grant_types_supported`.",
+        extra_json_schema={"enum": list(GRANTS)},
+    )
+    optional: dict[str, Any] = {"scope": ScopeText, "resource": Resource}
+    for grant in GRANTS.values():
+        if grant.credential is not None:
+            meaning = Meta(description=f"For `{grant.grant_type}`.", max_length=LONGEST_CREDENTIAL)
+            optional[grant.credential.parameter] = Annotated[str, meaning]
+        optional |= {name: Annotated[str, Meta(description=text)] for name, text in grant.parameters.items()}
+    optional |= {"redirect_uri": RedirectUri, "code_verifier": Verifier, "username": Username, "password": Password}
+    optional |= {"client_id": ClientId, "client_secret": ClientSecret}
+    return defstruct(
+        "TokenParameters",
+        [("grant_type", Annotated[str, name]), *((name, kind | UnsetType, UNSET) for name, kind in optional.items())],
+        namespace={"__doc__": "A token request (RFC 6749 §4.1.3, §4.3.2, §4.4.2, §6; RFC 7636 §4.5; RFC 8707 §2.2)."},
+        module=__name__,
+        kw_only=True,
+    )
 
 
 class TokenAnswer(Struct, kw_only=True):
@@ -127,19 +125,27 @@ class Done(Struct):
     """An empty object."""
 
 
-HOT: tuple[HotEndpoint, ...] = (
-    HotEndpoint(
+def described() -> tuple[HotEndpoint, ...]:
+    """The `@asgi` endpoints, of which the framework's own document knows nothing."""
+    return (_token(), *_OF_TOKENS)
+
+
+def _token() -> HotEndpoint:
+    return HotEndpoint(
         path="/oauth/token",
         operation_id="token",
         summary="Get tokens (RFC 6749 §3.2)",
         description="Every grant type. A refresh token is used once; presenting it again ends the whole grant.",
-        parameters=TokenParameters,
+        parameters=token_parameters(),
         answers=(HotAnswer(status=200, description="Tokens.", body=TokenAnswer),),
         examples={
             "service": {"grant_type": "client_credentials", "scope": "profile"},
             "refresh": {"grant_type": "refresh_token", "refresh_token": "(the refresh token)"},
         },
-    ),
+    )
+
+
+_OF_TOKENS = (
     HotEndpoint(
         path="/oauth/introspect",
         operation_id="introspect",
@@ -160,4 +166,3 @@ HOT: tuple[HotEndpoint, ...] = (
         examples={"token": {"token": "(the token)"}},
     ),
 )
-"""The `@asgi` endpoints, of which the framework's own document knows nothing."""

@@ -184,7 +184,7 @@ def registration(
             "attributes": attributes,
             "slug": slug,
             "caller_scope": ADMINISTRATIVE_SCOPES,
-            "known_grant_types": frozenset(GRANTS),
+            "grant_types": GRANTS,
             "issuer": issuer,
         },
         under_lock,

@@ -1,6 +1,5 @@
 """Issuing tokens: mints them, decides under the lock, and gives what was issued after the commit."""
 
-from types import ModuleType
 from typing import Any, NamedTuple
 
 from api.answers import Scope
@@ -13,17 +12,16 @@ from api.throttling.tokens import Counted
 from domain import client
 from domain.decision import Reason, Refusal
 from domain.event import Actor
-from domain.grants import client_credentials
-from domain.grants.facts import Issued, Minted, Request
+from domain.grant import names_of
+from domain.grants.facts import Credential, GrantType, Issued, Minted, Request, Subject
 from domain.refusal import InvalidGrant
 from domain.rules import caller as rules
 from eventstore.commands import Command
+from eventstore.present.grants import OfGrant
+from eventstore.present.tokens import judge
 from eventstore.view import View
 from security.ids import ordered_id
 from security.tokens import Kind, Secret
-
-KIND_OF = {"code": "code", "refresh_token": "refresh"}
-"""The kind of token row that each credential parameter names."""
 
 
 class Tokens(NamedTuple):
@@ -51,7 +49,7 @@ async def execute(
     here: Services,
     scope: Scope,
     caller: Caller,
-    module: ModuleType,
+    grant: GrantType,
     request: Request,
     account_id: str | None,
 ) -> Tokens:
@@ -60,29 +58,31 @@ async def execute(
     Raises the OAuth error of a refusal, whose events are committed all the same.
     """
     facts: dict[str, Any] = {"request": request, "lifetimes": here.lifetimes}
-    credential = module.CREDENTIAL
+    credential = grant.credential
     presented = None if credential is None else bytes.fromhex(request.presented or "")
+    goes_on = credential is not None and not credential.of_another
     actor = caller.actor if account_id is None else _person(account_id, caller)
     access = here.format.mint(Kind.ACCESS_TOKEN)
     refresh = None
-    if credential is not None or "refresh_token" in caller.client.grant_types:
+    if goes_on or "refresh_token" in caller.client.grant_types:
         refresh = here.format.mint(Kind.REFRESH_TOKEN)
     facts["minted"] = Minted(access.hex, None if refresh is None else refresh.hex)
 
     counted = Counted(here, caller)
-    if module is client_credentials:
+    if not goes_on and account_id is None:
         await counted.for_itself(origin(scope, actor))
 
     def under_lock(view: View) -> "dict[str, Any] | Refusal":
-        person = account_id
-        if presented is not None:
-            found = view.grant_of(presented)
-            if found is None or found.kind != KIND_OF[credential]:
+        person, subject = account_id, None
+        if credential is not None and presented is not None:
+            found = _presented(view, credential, presented)
+            if found is None:
                 # Whoever may not use this grant at all is told that, whatever they present (RFC 6749 §5.2).
                 asking = view.state(client.stream(caller.client.client_id))
-                admitted = rules.admitted(asking, caller.secret_id, module.GRANT_TYPE, view.now)
+                admitted = rules.admitted(asking, caller.secret_id, grant.grant_type, view.now)
                 return Refusal(admitted if isinstance(admitted, Reason) else InvalidGrant.UNKNOWN)
             person = found.account_id
+            subject = found if isinstance(found, Subject) else None
         if person is not None:
             counted.for_person(person)
         return suspended(view) or {
@@ -93,15 +93,18 @@ async def execute(
                 account_id=person,
                 asked=request.scope,
                 issuer=here.settings.issuer,
-                with_consent=presented is not None,
+                with_consent=goes_on,
+                subject=subject,
             )
         }
 
     # Only what starts a grant, or presents nothing that was ever issued, is about the grant of this id.
-    grant = f"grant:{ordered_id(here.ledger.clock.now())}"
+    stream = f"grant:{ordered_id(here.ledger.clock.now())}"
     with counted:
         executed = await here.ledger.execute(
-            Command(grant, module.issue, facts, under_lock, starts=presented is None, presented=presented),
+            Command(
+                stream, grant.issue, facts, under_lock, starts=not goes_on, presented=presented if goes_on else None
+            ),
             origin=origin(scope, actor, on_device=caller.client.on_device),
         )
         if executed.refusal is not None:
@@ -110,6 +113,18 @@ async def execute(
             raise told(executed.refusal, request, credential, caller.client.scope)
     issued: Issued = executed.outcomes[-1].result
     return Tokens(issued, access, refresh if issued.refresh else None)
+
+
+def _presented(view: View, credential: Credential, digest: bytes) -> OfGrant | Subject | None:
+    """What was stored under the digest; None where that is nothing, or something else than the grant type redeems."""
+    if not credential.of_another:
+        found = view.grant_of(digest)
+        return found if found is not None and found.kind == credential.kind else None
+    judged = view.look(judge, (digest,)).get(digest)
+    if judged is None or judged.issued.kind != credential.kind:
+        return None
+    by: Any = judged.issued.by.event
+    return Subject(judged.standing, by.client_id, by.account_id, names_of(by.scope))
 
 
 def _person(account_id: str, caller: Caller) -> Actor:

@@ -24,7 +24,7 @@ def document(issuer: str, scope_names: list[str]) -> dict[str, Any]:
         "introspection_endpoint": f"{issuer}/oauth/introspect",
         "revocation_endpoint": f"{issuer}/oauth/revoke",
         "scopes_supported": scope_names,
-        "response_types_supported": sorted({name for grant in GRANTS.values() for name in grant.RESPONSE_TYPES}),
+        "response_types_supported": sorted({name for grant in GRANTS.values() for name in grant.response_types}),
         "response_modes_supported": ["query"],
         "grant_types_supported": list(GRANTS),
         "token_endpoint_auth_methods_supported": METHODS,

@@ -9,10 +9,8 @@ from types import MappingProxyType
 
 from api import oauth_errors
 from domain.decision import Refusal
-from domain.grants.facts import Request
+from domain.grants.facts import Credential, Request
 from domain.refusal import InvalidGrant, InvalidScope
-
-_NAMES: Mapping[str, str] = MappingProxyType({"code": "code", "refresh_token": "refresh token"})
 
 _ENDED = "The grant of this {name} has ended."
 _WORDS: Mapping[InvalidGrant, str] = MappingProxyType(
@@ -33,24 +31,24 @@ _SCOPE = re.compile(r"[a-z0-9][a-z0-9:._/*+-]{0,127}")
 
 
 def told(
-    refusal: Refusal, request: Request, credential: str | None, client_scope: tuple[str, ...]
+    refusal: Refusal, request: Request, credential: Credential | None, client_scope: tuple[str, ...]
 ) -> oauth_errors.OAuthError:
-    """The error for a client that authenticated; `credential` is the parameter by which it presented something."""
+    """The error for a client that authenticated; `credential` is what it had to present."""
     match refusal.reason:
         case InvalidGrant() as reason:
-            return oauth_errors.InvalidGrant(_about_grant(reason, request, _NAMES.get(credential or "")))
+            return oauth_errors.InvalidGrant(_about_grant(reason, request, credential))
         case InvalidScope() as reason:
             return oauth_errors.InvalidScope(_about_scope(reason, request, client_scope))
     return oauth_errors.from_refusal(refusal)
 
 
-def _about_grant(reason: InvalidGrant, request: Request, name: str | None) -> str | None:
+def _about_grant(reason: InvalidGrant, request: Request, credential: Credential | None) -> str | None:
     if reason is InvalidGrant.VERIFIER:
         if request.challenge is None:
             return "code_verifier is missing."
         return "code_verifier does not belong to the code_challenge of the authorization request."
     words = _WORDS.get(reason)
-    return None if words is None or name is None else words.format(name=name)
+    return None if words is None or credential is None else words.format(name=credential.noun)
 
 
 def _about_scope(reason: InvalidScope, request: Request, client_scope: tuple[str, ...]) -> str | None:

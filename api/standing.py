@@ -4,7 +4,7 @@ from collections.abc import Iterable
 
 from domain import account, client, consent, role, scope, server
 from domain.decision import Refusal
-from domain.grants.facts import Parties
+from domain.grants.facts import Parties, Subject
 from domain.refusal import Unavailable
 from eventstore.view import View
 
@@ -35,6 +35,7 @@ def parties(
     asked: tuple[str, ...] | None,
     issuer: str,
     with_consent: bool = False,
+    subject: Subject | None = None,
 ) -> Parties:
     """Client, person, roles and scopes as they are now, for a decision about a grant."""
     asking: client.State = view.state(client.stream(client_id))
@@ -55,4 +56,5 @@ def parties(
         roles=roles,
         known=known_scopes(view, names),
         issuer=issuer,
+        subject=subject,
     )

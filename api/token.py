@@ -1,7 +1,5 @@
 """The token endpoint (RFC 6749 §3.2): authenticates the client, decides by the grant type, answers after the commit."""
 
-from types import ModuleType
-
 import msgspec
 
 from api.answers import JSON, Answer, Receive, Scope, raw_headers
@@ -13,7 +11,7 @@ from api.oauth_errors import InvalidRequest, OAuthError, UnsupportedGrantType
 from api.password_grant import password_grant
 from api.services import services
 from domain.grants import GRANTS, password
-from domain.grants.facts import Request
+from domain.grants.facts import GrantType, Request
 from domain.rules import pkce
 from domain.rules import scope as scopes
 from security.tokens import digest
@@ -32,17 +30,17 @@ async def _post(scope: Scope, receive: Receive) -> Answer:
     grant_type = parameters.get("grant_type")
     if not grant_type:
         raise InvalidRequest("grant_type is missing.")
-    module = GRANTS.get(grant_type)
-    if module is None or module is password:
+    grant = GRANTS.get(grant_type)
+    if grant is None or grant is password.GRANT:
         caller = await authenticate(here, scope, parameters, "token")
-        if module is None:
+        if grant is None:
             raise UnsupportedGrantType()
         name, secret = parameters.get("username"), parameters.get("password")
-        given = await password_grant(here, scope, caller, name, secret, _request(module, parameters))
+        given = await password_grant(here, scope, caller, name, secret, _request(grant, parameters))
     else:
         caller = await authenticate(here, scope, parameters, "token", is_checked_later=True)
         try:
-            given = await execute(here, scope, caller, module, _request(module, parameters), None)
+            given = await execute(here, scope, caller, grant, _request(grant, parameters), None)
         except OAuthError:
             # Whoever could not have authenticated is told that (RFC 6749 §5.2), and it becomes a fact.
             await authenticate(here, scope, parameters, "token")
@@ -51,12 +49,12 @@ async def _post(scope: Scope, receive: Receive) -> Answer:
     return Answer(200, (*FIELDS, (b"content-length", b"%d" % len(body))), body)
 
 
-def _request(module: ModuleType, parameters: Parameters) -> Request:
+def _request(grant: GrantType, parameters: Parameters) -> Request:
     presented = None
-    if module.CREDENTIAL is not None:
-        raw = parameters.get(module.CREDENTIAL)
+    if grant.credential is not None:
+        raw = parameters.get(grant.credential.parameter)
         if not raw:
-            raise InvalidRequest(f"{module.CREDENTIAL} is missing.")
+            raise InvalidRequest(f"{grant.credential.parameter} is missing.")
         presented = digest(raw).hex() if len(raw) <= LONGEST_CREDENTIAL else "0" * 64
     verifier = parameters.get("code_verifier")
     challenge = None if verifier is None else pkce.transform(verifier)
@@ -66,6 +64,7 @@ def _request(module: ModuleType, parameters: Parameters) -> Request:
         presented=presented,
         redirect_uri=parameters.get("redirect_uri"),
         challenge=challenge,
+        own={name: parameters[name] for name in grant.parameters if name in parameters},
     )
 
 

@@ -1,6 +1,6 @@
 """How a client comes to its attributes (RFC 7591 §2): registration and change, on the client's own stream."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 
 from msgspec import UNSET, UnsetType
 from msgspec.structs import replace
@@ -9,6 +9,7 @@ from domain import client, client_secret, names
 from domain.client_secret import SecretIssued
 from domain.decision import Outcome, accept, refuse
 from domain.event import Moment
+from domain.grants.facts import GrantType
 from domain.refusal import Conflict, NotFound
 from domain.rules import administrative_scope, registration
 from domain.rules.registration import malformed
@@ -29,13 +30,13 @@ def register(
     secret_lifetime: int | None = None,
     caller_scope: frozenset[str],
     known_scopes: frozenset[str],
-    known_grant_types: frozenset[str],
+    grant_types: Mapping[str, GrantType],
     issuer: str,
 ) -> Outcome:
     """Registers a client, or with a slug a dashboard (RFC 7591 §2).
 
     A confidential client needs its first secret's id and digest. `known_scopes` are those of the asked that are
-    defined, `known_grant_types` the registry's, and `caller_scope` is what the caller's token holds.
+    defined, `grant_types` the registry, and `caller_scope` is what the caller's token holds.
     """
     if state.exists:
         return refuse(Conflict.EXISTS)
@@ -55,7 +56,7 @@ def register(
             before=client.INITIAL,
             caller_scope=caller_scope,
             known_scopes=known_scopes,
-            known_grant_types=known_grant_types,
+            grant_types=grant_types,
             issuer=issuer,
         )
     )
@@ -85,7 +86,7 @@ def update(
     owner: str | None | UnsetType = UNSET,
     caller_scope: frozenset[str],
     known_scopes: frozenset[str],
-    known_grant_types: frozenset[str],
+    grant_types: Mapping[str, GrantType],
     issuer: str,
 ) -> Outcome:
     """Changes what differs. Name `owner` only if it does, as the sealed one cannot be compared; None removes it."""
@@ -110,7 +111,7 @@ def update(
             before=state,
             caller_scope=caller_scope,
             known_scopes=known_scopes | frozenset(state.scope),
-            known_grant_types=known_grant_types,
+            grant_types=grant_types,
             issuer=issuer,
         )
     if refused:

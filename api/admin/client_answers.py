@@ -135,6 +135,6 @@ def circumstances(request: Request[Any, Any, Any], view: View, named: Iterable[s
     return {
         "caller_scope": held(here, view, caller(request)) or frozenset(),
         "known_scopes": view.look(scopes.existing, asked),
-        "known_grant_types": frozenset(GRANTS),
+        "grant_types": GRANTS,
         "issuer": here.settings.issuer,
     }

@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from domain.events import EVENTS
+from domain.grants import GRANTS
 
 ENDED: Mapping[str, str] = {
     "person": "the person withdrew it",
@@ -36,17 +37,12 @@ REFUSED: Mapping[str, str] = {
 }
 """Why a code or refresh token was refused; the reasons are those of `domain.refusal.InvalidGrant`."""
 
-GRANTED: Mapping[str, str] = {
-    "authorization_code": "for its authorization code",
-    "client_credentials": "to the client for itself",
-    "password": "to a dashboard for the person's password",
-}
-
 Data = Mapping[str, Any]
 
 
 def _tokens_issued(data: Data) -> str:
-    how = GRANTED.get(data["grant_type"], f"by the grant {data['grant_type']}")
+    grant = GRANTS.get(data["grant_type"])
+    how = f"by the grant {data['grant_type']}" if grant is None else grant.granted
     return f"The first tokens were issued {how}{_version(data)}."
 
 

@@ -109,7 +109,7 @@ async def _change(here: Here, client_id: str, changes: dict[str, Any]) -> None:
     facts = {
         "changes": client.Attributes(**changes),
         "caller_scope": ADMINISTRATIVE_SCOPES,
-        "known_grant_types": frozenset(GRANTS),
+        "grant_types": GRANTS,
         "issuer": here.settings.issuer,
     }
 

@@ -37,7 +37,7 @@ async def refresh(request: Request[Any, Any, Any], slug: in_path.Slug) -> Respon
         raise SignInEnded(cookie.cleared(slug, issuer))
 
     async def grant(caller: Caller) -> Tokens:
-        return await execute(here, request.scope, caller, refresh_token, TokenRequest(presented=token.hex), None)
+        return await execute(here, request.scope, caller, refresh_token.GRANT, TokenRequest(presented=token.hex), None)
 
     try:
         return await perform(here, request, grant)

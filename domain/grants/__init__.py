@@ -1,13 +1,17 @@
-"""The grant types, one file each. What the server supports, admits and documents is read from `GRANTS`.
+"""The grant types, one file each. What the server supports, admits, registers and documents is read from `GRANTS`.
 
-Each module states `GRANT_TYPE`, the `RESPONSE_TYPES` that lead to it, the `CREDENTIAL` (the parameter with a secret
-that belongs to an existing grant, None where a request starts one), and `issue`, which decides a token request.
+Each module has a verb `issue`, which decides a token request, and states itself as `GRANT`, a `facts.GrantType`.
 """
 
-from types import ModuleType
-
 from domain.grants import authorization_code, client_credentials, password, refresh_token
+from domain.grants.facts import GrantType
 
-GRANTS: dict[str, ModuleType] = {
-    module.GRANT_TYPE: module for module in (authorization_code, refresh_token, client_credentials, password)
+GRANTS: dict[str, GrantType] = {
+    each.grant_type: each
+    for each in (
+        authorization_code.GRANT,
+        refresh_token.GRANT,
+        client_credentials.GRANT,
+        password.GRANT,
+    )
 }

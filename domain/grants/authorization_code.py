@@ -5,15 +5,14 @@ from domain.decision import Outcome, Reason, Refusal, accept, refuse
 from domain.event import Moment
 from domain.grant import Ended
 from domain.grant_code import Code, CodeIssued, CodeRedeemed, CodeReplayed
-from domain.grants.facts import Lifetimes, Minted, Parties, Request
+from domain.grants.facts import Credential, GrantType, Lifetimes, Minted, Parties, Request
 from domain.grants.issuing import first_tokens
 from domain.grants.presented import dead, first_only, refuse_code
 from domain.refusal import AccessDenied, Conflict, InvalidGrant, InvalidRequest, UnauthorizedClient
 from domain.rules import audience, caller, pkce, redirect_uri, scope
 
 GRANT_TYPE = "authorization_code"
-RESPONSE_TYPES: tuple[str, ...] = ("code",)
-CREDENTIAL: str | None = "code"
+RESPONSE_TYPES = ("code",)
 
 
 def pkce_required(asking: client.State) -> bool:
@@ -153,3 +152,12 @@ def _replayed(state: grant.State) -> Outcome:
     if state.ended_at is not None:
         return refuse(InvalidGrant.REPLAYED, *first_only(state, CodeReplayed()))
     return refuse(InvalidGrant.REPLAYED, CodeReplayed(), Ended(reason="code_replay"))
+
+
+GRANT = GrantType(
+    grant_type=GRANT_TYPE,
+    issue=issue,
+    granted="for its authorization code",
+    response_types=RESPONSE_TYPES,
+    credential=Credential("code", "code", "code"),
+)

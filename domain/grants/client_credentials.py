@@ -3,15 +3,12 @@
 from domain import grant
 from domain.decision import Outcome, Reason, Refusal, refuse
 from domain.event import Moment
-from domain.grants.facts import Lifetimes, Minted, Parties, Request
+from domain.grants.facts import GrantType, Lifetimes, Minted, Parties, Request
 from domain.grants.issuing import first_tokens
 from domain.refusal import Conflict, UnauthorizedClient
 from domain.rules import audience, caller, scope
 
 GRANT_TYPE = "client_credentials"
-RESPONSE_TYPES: tuple[str, ...] = ()
-CREDENTIAL: str | None = None
-"""The parameter with a secret that belongs to an existing grant; None where every request starts a grant."""
 
 
 def issue(
@@ -42,3 +39,6 @@ def issue(
         lifetimes=lifetimes,
         refreshable=False,
     )
+
+
+GRANT = GrantType(grant_type=GRANT_TYPE, issue=issue, granted="to the client for itself", confidential=True)

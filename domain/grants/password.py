@@ -3,14 +3,12 @@
 from domain import grant
 from domain.decision import Outcome, Reason, Refusal, refuse
 from domain.event import Moment
-from domain.grants.facts import Lifetimes, Minted, Parties, Request
+from domain.grants.facts import GrantType, Lifetimes, Minted, Parties, Request
 from domain.grants.issuing import first_tokens
 from domain.refusal import Conflict, InvalidGrant, UnauthorizedClient
 from domain.rules import audience, caller, scope
 
 GRANT_TYPE = "password"
-RESPONSE_TYPES: tuple[str, ...] = ()
-CREDENTIAL: str | None = None
 
 
 def issue(
@@ -47,3 +45,8 @@ def issue(
         minted=minted,
         lifetimes=lifetimes,
     )
+
+
+GRANT = GrantType(
+    grant_type=GRANT_TYPE, issue=issue, granted="to a dashboard for the person's password", first_party=True
+)

@@ -5,15 +5,13 @@ from domain.client_secret import SecretVersion
 from domain.decision import Outcome, Reason, Refusal, accept, refuse
 from domain.event import SECOND, Event, Moment
 from domain.grant import Ended, RefreshReplayed, SuccessorReplaced, TokensRefreshed
-from domain.grants.facts import Issued, Lifetimes, Minted, Parties, Request
+from domain.grants.facts import Credential, GrantType, Issued, Lifetimes, Minted, Parties, Request
 from domain.grants.presented import dead, first_only, refuse_refresh
 from domain.refusal import InvalidGrant
 from domain.rules import audience, caller, replay, scope
 from domain.succession import Refresh
 
 GRANT_TYPE = "refresh_token"
-RESPONSE_TYPES: tuple[str, ...] = ()
-CREDENTIAL: str | None = "refresh_token"
 
 
 def issue(
@@ -108,3 +106,11 @@ def _replayed(state: grant.State, presented: str) -> Outcome:
     if state.ended_at is not None:
         return refuse(InvalidGrant.REPLAYED, *first_only(state, replayed))
     return refuse(InvalidGrant.REPLAYED, replayed, Ended(reason="refresh_replay"))
+
+
+GRANT = GrantType(
+    grant_type=GRANT_TYPE,
+    issue=issue,
+    granted="for a refresh token",
+    credential=Credential("refresh_token", "refresh", "refresh token"),
+)

@@ -6,7 +6,7 @@ Every limit here is also what keeps an event below 65,535 bytes: a change states
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from domain import names
@@ -16,6 +16,7 @@ from domain.rules import administrative_scope, audience, origin, redirect_uri
 
 if TYPE_CHECKING:
     from domain.client import State
+    from domain.grants.facts import GrantType
 
 REALMS = ("administration", "platform")
 CLIENT_NAME_MAXIMUM = 200
@@ -64,14 +65,14 @@ def refusal(
     before: State,
     caller_scope: frozenset[str],
     known_scopes: frozenset[str],
-    known_grant_types: frozenset[str],
+    grant_types: Mapping[str, GrantType],
     issuer: str,
 ) -> Outcome | None:
     """Refuses the client as it would stand after the command; None when it may stand like that."""
     if client.type == "dashboard":
         special = _dashboard(client, before, issuer)
     else:
-        special = _grants(client, known_grant_types) or _redirect_uris(client)
+        special = _grants(client, grant_types) or _redirect_uris(client, grant_types)
     special = _plain(client) or special or audience.registered(client, issuer)
     if special := special or scope_names(client.scope, known=known_scopes, field="scope"):
         return special
@@ -134,24 +135,26 @@ def _dashboard(client: State, before: State, issuer: str) -> Outcome | None:
     return None
 
 
-def _grants(client: State, known_grant_types: frozenset[str]) -> Outcome | None:
-    # RFC 9700 §2.4 forbids the password grant; first-party dashboards alone have it.
-    registrable = known_grant_types - {"password"}
+def _grants(client: State, grant_types: Mapping[str, GrantType]) -> Outcome | None:
+    registrable = {name for name, grant in grant_types.items() if not grant.first_party}
     if not client.grant_types or len(set(client.grant_types)) != len(client.grant_types):
         return malformed("grant_types", "must name at least one grant, each once")
     if not registrable.issuperset(client.grant_types):
         return malformed("grant_types", "must be of " + ", ".join(sorted(registrable)))
-    if client.type == "public" and "client_credentials" in client.grant_types:
-        return malformed("grant_types", "client_credentials is for confidential clients (RFC 6749 §4.4)")
+    if client.type == "public":
+        for name in client.grant_types:
+            if grant_types[name].confidential:
+                return malformed("grant_types", f"{name} is for confidential clients")
     if client.type == "public" and not client.require_pkce:
         return malformed("require_pkce", "only a confidential client may do without PKCE (RFC 9700 §2.1.1)")
     return None
 
 
-def _redirect_uris(client: State) -> Outcome | None:
+def _redirect_uris(client: State, grant_types: Mapping[str, GrantType]) -> Outcome | None:
     uris = client.redirect_uris
-    if "authorization_code" in client.grant_types and not uris:
-        return malformed("redirect_uris", "authorization_code needs at least one")
+    redirected = next((name for name in client.grant_types if grant_types[name].response_types), None)
+    if redirected is not None and not uris:
+        return malformed("redirect_uris", f"{redirected} needs at least one")
     if len(uris) > REDIRECT_URIS_MAXIMUM or sum(map(len, uris)) > REDIRECT_URIS_TOGETHER:
         return malformed(
             "redirect_uris", f"must be at most {REDIRECT_URIS_MAXIMUM}, {REDIRECT_URIS_TOGETHER} characters together"

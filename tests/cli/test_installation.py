@@ -235,12 +235,13 @@ async def test_an_administrators_own_origins_stay_when_the_server_moves(ledger: 
     found = await ledger.read(clients.by_slug, "client")
     assert found is not None
     from domain import client, client_registration
+    from domain.grants import GRANTS
 
     facts = {
         "changes": client.Attributes(allowed_origins=("http://127.0.0.1:5000", ISSUER)),
         "caller_scope": frozenset[str](),
         "known_scopes": frozenset[str](),
-        "known_grant_types": frozenset[str](),
+        "grant_types": GRANTS,
         "issuer": ISSUER,
     }
     executed = await ledger.execute(

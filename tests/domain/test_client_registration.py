@@ -12,6 +12,7 @@ from domain import client as client_page
 from domain import client_registration
 from domain.client import Attributes, Registered, Updated
 from domain.client_secret import SecretIssued
+from domain.grants import GRANTS
 from domain.refusal import Conflict, Forbidden, InvalidRequest, NotFound
 from domain.rules.administrative_scope import ADMINISTRATIVE_SCOPES, is_administrative
 from tests.domain.history import NOW, given, loosely
@@ -26,7 +27,7 @@ FACTS: dict[str, Any] = {
     "now": NOW,
     "caller_scope": frozenset(),
     "known_scopes": KNOWN,
-    "known_grant_types": frozenset({"authorization_code", "refresh_token", "client_credentials", "password"}),
+    "grant_types": GRANTS,
     "issuer": "https://id.example.test",
 }
 SECRET: dict[str, Any] = {"secret_id": "s1", "secret_sha256": "ab" * 32}
@@ -192,12 +193,12 @@ def test_a_refusal_never_repeats_what_was_typed() -> None:
 
 SCOPES = st.lists(st.sampled_from(sorted(KNOWN)), unique=True, max_size=5).map(tuple)
 CALLERS = st.frozensets(st.sampled_from(sorted(KNOWN)))
-GRANTS = st.lists(
+GRANT_TYPES = st.lists(
     st.sampled_from(["authorization_code", "refresh_token", "client_credentials"]), unique=True, min_size=1
 ).map(tuple)
 
 
-@for_all(scope=SCOPES, caller=CALLERS, grants=GRANTS)
+@for_all(scope=SCOPES, caller=CALLERS, grants=GRANT_TYPES)
 def test_registration_hands_out_what_the_caller_has_and_to_services_alone(scope, caller, grants) -> None:
     attributes = replace(APP, scope=scope, grant_types=grants)
     outcome = register(client.INITIAL, attributes=attributes, **SECRET, **FACTS | {"caller_scope": caller})

@@ -15,11 +15,11 @@ def reason(outcome):
 
 def test_every_grant_type_is_a_file_that_states_itself():
     assert list(GRANTS) == ["authorization_code", "refresh_token", "client_credentials", "password"]
-    for name, module in GRANTS.items():
-        assert module.__name__ == f"domain.grants.{name}"
-        assert callable(module.issue)
-    assert [m.CREDENTIAL for m in GRANTS.values()] == ["code", "refresh_token", None, None]
-    assert [t for m in GRANTS.values() for t in m.RESPONSE_TYPES] == ["code"]
+    for name, each in GRANTS.items():
+        assert each.issue.__module__ == f"domain.grants.{name}"
+    presented = [None if each.credential is None else each.credential.parameter for each in GRANTS.values()]
+    assert presented == ["code", "refresh_token", None, None]
+    assert [name for each in GRANTS.values() for name in each.response_types] == ["code"]
 
 
 def test_client_credentials_never_give_a_refresh_token():

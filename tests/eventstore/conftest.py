@@ -11,6 +11,7 @@ from sqlalchemy.exc import OperationalError
 
 from domain import client, client_registration
 from domain.decision import Outcome
+from domain.grants import GRANTS
 from eventstore.batch import Request
 from eventstore.commands import Command, Origin, Overloaded
 from eventstore.ledger import Ledger
@@ -50,7 +51,7 @@ def register(client_id: str, **facts: object) -> Command:
             "secret_sha256": sha256(client_id.encode()).hexdigest(),
             "caller_scope": frozenset(),
             "known_scopes": frozenset(),
-            "known_grant_types": frozenset({"client_credentials", "authorization_code"}),
+            "grant_types": GRANTS,
             "issuer": "https://issuer.example",
         }
         | facts,

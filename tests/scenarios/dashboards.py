@@ -181,7 +181,7 @@ async def make_dashboard(
         "secret_sha256": secret.hex,
         "caller_scope": ADMINISTRATIVE_SCOPES,
         "known_scopes": frozenset(scope),
-        "known_grant_types": frozenset(GRANTS),
+        "grant_types": GRANTS,
         "issuer": world.settings.issuer,
     }
     command = Command(client.stream(client_id), client_registration.register, facts)

@@ -122,7 +122,7 @@ async def test_a_consent_is_for_whom_it_was_given_and_another_origin_asks_again(
     assert (await browser.open(scene.address())).parameters.keys() == {"code", "state", "iss"}
     changes = client.Attributes(redirect_uris=(scene.shop.redirect_uri, elsewhere))
     facts = {"changes": changes, "caller_scope": ADMINISTRATIVE_SCOPES, "known_scopes": frozenset[str]()}
-    facts |= {"known_grant_types": frozenset(GRANTS), "issuer": scene.world.settings.issuer}
+    facts |= {"grant_types": GRANTS, "issuer": scene.world.settings.issuer}
     await scene.world.execute(Command(client.stream(scene.shop.client_id), client_registration.update, facts))
     page = await browser.open(scene.address(redirect_uri=elsewhere))
     assert page.form(CONSENT).buttons == [APPROVE, DENY]

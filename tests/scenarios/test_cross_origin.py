@@ -217,7 +217,7 @@ async def test_an_origin_that_is_listed_no_more_reads_nothing(
         changes=client.Attributes(allowed_origins=(ELSEWHERE,)),
         caller_scope=ADMINISTRATIVE_SCOPES,
         known_scopes=frozenset(("clients:read", "audit:read")),
-        known_grant_types=frozenset(GRANTS),
+        grant_types=GRANTS,
         issuer=world.settings.issuer,
     )
     assert cors((await page.get("/admin/clients")).headers) == {}

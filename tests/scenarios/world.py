@@ -223,7 +223,7 @@ class World:
             "secret_id": new_id(),
             "secret_sha256": None if secret is None else secret.hex,
             "caller_scope": ADMINISTRATIVE_SCOPES,
-            "known_grant_types": frozenset(GRANTS),
+            "grant_types": GRANTS,
             "issuer": self.settings.issuer,
         }
         await self.execute(
