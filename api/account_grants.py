@@ -7,18 +7,15 @@ from litestar import Request, Response, get, post
 from litestar.params import JSONBody, QueryParameter
 
 from api.account import AccountForm, AnyRealm, account_token, require_genuine, sign_in_first, sign_out_action, signed_in
-from api.browser_session import BrowserSession, login_name, still_live
+from api.browser_session import BrowserSession, login_name
 from api.client_authentication import CLIENT_ID, LONGEST_ID
 from api.page_answers import page_answer, see_other
 from api.pages import AccountGrants, AllowedApplication, ScopeInWords
 from api.problems import Missing, from_refusal
 from api.services import Services, services
-from domain import client, consent
-from domain.decision import Refusal
-from domain.refusal import AccessDenied
-from eventstore.commands import Command
+from commands import approvals
+from domain import client
 from eventstore.present import consents, scopes
-from eventstore.view import View
 from projections import grants
 
 GRANTS = "/account/grants"
@@ -76,17 +73,11 @@ async def account_grants_withdraw(
     require_genuine(here, scope, used, data.csrf)
     if not CLIENT_ID.fullmatch(client_id):
         raise Missing("You have allowed no such application anything.")
-    executed = await here.ledger.execute(_withdrawal(used, client_id), origin=used.origin(scope))
+    withdrawn = approvals.withdraw(used.account.account_id, client_id, used.session_id)
+    executed = await here.ledger.execute(withdrawn, origin=used.origin(scope))
     if executed.refusal is not None:
         raise from_refusal(executed.refusal)
     return see_other(f"{GRANTS}?realm={used.realm}&done=withdrawn", used.cookies)
-
-
-def _withdrawal(used: BrowserSession, client_id: str) -> Command:
-    def under_lock(view: View) -> dict[str, Any] | Refusal:
-        return {} if still_live(view, used) else Refusal(AccessDenied.ACCOUNT)
-
-    return Command(consent.stream(used.account.account_id, client_id), consent.withdraw, {}, under_lock)
 
 
 async def _allowed(here: Services, used: BrowserSession) -> tuple[AllowedApplication, ...]:

@@ -24,7 +24,7 @@ from api.page_errors import error_page
 from api.revoke import revoke
 from api.routes import ROUTES
 from api.services import Services, lifetimes
-from api.settings import Settings
+from api.settings import Settings, log_origin
 from api.starting import SYSTEM, record_start, running_version
 from api.tallies import Tallies
 from api.throttle import open_throttle
@@ -32,7 +32,6 @@ from api.token import token
 from api.token_uses import TokenUses
 from api.transparency.continuing import require_continuation, watch
 from api.transparency.keeping import Transparency
-from api.transparency.signing import origin_of
 from api.uses import Uses
 from api.wrapper import Wrapper
 from eventstore.commands import Origin
@@ -58,7 +57,7 @@ async def open_services(
     steady: Timer = SteadyClock() if clock is None else clock
     clock = WatchedClock() if clock is None else clock
     metrics = metrics or Metrics()
-    origin = origin_of(settings)
+    origin = log_origin(settings)
     ledger = await Ledger.open(settings.database_url, keyring, clock, on_commit=metrics.batch, origin=origin)
     follower = Follower(ledger, EventIndexing(), Deriving())
     return Services(

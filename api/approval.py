@@ -1,26 +1,21 @@
 """What a person's approval comes to: the scope that they are asked for, the code that is issued (RFC 6749 §4.1.2)."""
 
-from typing import Any
-
 from litestar import Response
 
 from api import authorization_response, oauth_errors
 from api.answers import Scope
 from api.authorization_request import NOT_REGISTERED, SWITCHED_OFF, AuthorizationRequest, Unanswerable
-from api.browser_session import BrowserSession, still_live
+from api.browser_session import BrowserSession
 from api.page_answers import see_other
 from api.services import Services
-from api.standing import ASKED_AT_MOST, parties, suspended
-from domain import client, consent, role
+from commands import approvals
+from commands.grant_context import ASKED_AT_MOST
+from domain import consent, role
 from domain.decision import Refusal
-from domain.grants import authorization_code
 from domain.refusal import AccessDenied, InvalidClient, InvalidScope
 from domain.rules import scope as scope_rule
-from eventstore.commands import Command
 from eventstore.present import scopes
-from eventstore.view import View
-from security.ids import ordered_id
-from security.tokens import Kind, Secret
+from security.tokens import Kind
 
 PATH = "/oauth/authorize"
 
@@ -50,9 +45,21 @@ async def approve(
     transaction: there is no code without its consent, and no consent for a code that could not be issued.
     """
     code = here.format.mint(Kind.AUTHORIZATION_CODE)
-    commands = [] if shown is None else [_consent(asked, used, shown)]
-    commands.append(_issue(here, asked, used, code))
-    executed = await here.ledger.execute(*commands, origin=used.origin(scope))
+    approval = approvals.Approval(
+        account_id=used.account.account_id,
+        session_id=used.session_id,
+        client_id=asked.client.client_id,
+        asked=asked.asked,
+        resource=asked.resource,
+        uri=asked.redirect_uri if asked.redirect_uri_given else None,
+        redirect_uri=asked.redirect_uri,
+        challenge=asked.challenge,
+    )
+    given = [] if shown is None else [approvals.give(approval, shown)]
+    issued = approvals.issue_code(
+        approval, code.hex, at=here.ledger.clock.now(), issuer=here.settings.issuer, lifetimes=here.lifetimes
+    )
+    executed = await here.ledger.execute(*given, issued, origin=used.origin(scope))
     if executed.refusal is not None:
         return refused(here, asked, used, executed.refusal)
     return see_other(authorization_response.with_code(asked, code, here.settings.issuer), used.cookies)
@@ -76,45 +83,3 @@ def error_answer(
 ) -> Response[bytes]:
     """Back to the application with an error; only ever for a person who is signed in (RFC 9700 §4.11.2)."""
     return see_other(authorization_response.with_error(asked, error, here.settings.issuer), used.cookies)
-
-
-def _consent(asked: AuthorizationRequest, used: BrowserSession, shown: tuple[str, ...]) -> Command:
-    stream = consent.stream(used.account.account_id, asked.client.client_id)
-
-    def under_lock(view: View) -> dict[str, Any] | Refusal:
-        if not still_live(view, used):
-            return Refusal(AccessDenied.ACCOUNT)
-        state: client.State = view.state(client.stream(asked.client.client_id))
-        return {"within": state.scope, "registered": state.redirect_uris}
-
-    return Command(stream, consent.give, {"scope": shown, "redirect_uri": asked.redirect_uri}, under_lock)
-
-
-def _issue(here: Services, asked: AuthorizationRequest, used: BrowserSession, code: Secret) -> Command:
-    facts = {
-        "session_id": used.session_id,
-        "uri": asked.redirect_uri if asked.redirect_uri_given else None,
-        "asked": asked.asked,
-        "resource": asked.resource,
-        "challenge": asked.challenge,
-        "code": code.hex,
-        "lifetimes": here.lifetimes,
-    }
-
-    def under_lock(view: View) -> dict[str, Any] | Refusal:
-        if not still_live(view, used):
-            return Refusal(AccessDenied.ACCOUNT)
-        if refused := suspended(view):
-            return refused
-        standing = parties(
-            view,
-            client_id=asked.client.client_id,
-            secret_id=None,
-            account_id=used.account.account_id,
-            asked=asked.asked,
-            issuer=here.settings.issuer,
-            with_consent=True,
-        )
-        return {"parties": standing}
-
-    return Command(f"grant:{ordered_id(here.ledger.clock.now())}", authorization_code.issue_code, facts, under_lock)

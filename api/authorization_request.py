@@ -14,7 +14,7 @@ from api.client_authentication import CLIENT_ID
 from api.oauth_errors import OAuthError
 from api.problems import Problem
 from api.services import Services
-from api.standing import ASKED_AT_MOST
+from commands.grant_context import ASKED_AT_MOST
 from domain import client
 from domain.grants import GRANTS, authorization_code
 from domain.refusal import InvalidScope

@@ -7,7 +7,6 @@ cookie itself: telling the idle from the busy costs no write, and whoever finds 
 import hmac
 from base64 import urlsafe_b64encode
 from dataclasses import dataclass
-from typing import Any
 
 from litestar.datastructures import Cookie
 
@@ -15,13 +14,11 @@ from api.answers import Scope
 from api.cookies import clear_cookie, read_cookie, set_cookie
 from api.services import Services, origin
 from api.sign_in import Verified
-from domain import account, account_sign_in, session
-from domain.decision import Refusal
+from commands import sessions
+from domain import account, session
 from domain.event import SECOND, Actor, Moment
-from domain.refusal import AccessDenied
-from eventstore.commands import Command, Origin
-from eventstore.present import sessions
-from eventstore.view import View
+from eventstore.commands import Origin
+from eventstore.present.sessions import by_digest
 from security.ids import new_id
 from security.tokens import Kind, Secret, same
 
@@ -69,7 +66,7 @@ async def find_session(here: Services, scope: Scope, realm: str) -> BrowserSessi
     idle = here.settings.session_idle_lifetime
     if secret is None or secret.kind is not Kind.BROWSER_SESSION or used_at + idle <= now // SECOND:
         return None
-    found = await here.ledger.look(sessions.by_digest, secret.sha256)
+    found = await here.ledger.look(by_digest, secret.sha256)
     if found is None or found[1].realm != realm:
         return None
     session_id, state = found
@@ -90,18 +87,16 @@ async def start_session(here: Services, scope: Scope, realm: str, verified: Veri
     before = await find_session(here, scope, realm)
     secret = here.format.mint(Kind.BROWSER_SESSION)
     session_id, account_id = new_id(), verified.account.account_id
-
-    def under_lock(view: View) -> dict[str, Any] | Refusal:
-        person: account.State = view.state(account.stream(account_id))
-        if account_sign_in.failure(person, realm=realm, verified=verified.password) is not None:
-            return Refusal(AccessDenied.ACCOUNT)
-        return {"account_id": account_id}
-
-    facts = {"realm": realm, "sha256": secret.hex, "lifetime": here.settings.session_absolute_lifetime}
-    commands = [Command(session.stream(session_id), session.start, facts, under_lock)]
-    if before is not None:
-        commands.append(Command(session.stream(before.session_id), session.end, {"reason": "replaced"}))
-    executed = await here.ledger.execute(*commands, origin=origin(scope, _actor(account_id, session_id)))
+    started = sessions.start(
+        session_id,
+        account_id=account_id,
+        realm=realm,
+        verified=verified.password,
+        sha256=secret.hex,
+        lifetime=here.settings.session_absolute_lifetime,
+    )
+    replaced = [] if before is None else [sessions.end(before.session_id, "replaced")]
+    executed = await here.ledger.execute(started, *replaced, origin=origin(scope, _actor(account_id, session_id)))
     if executed.refusal is not None:
         return None
     return (_cookie(here, realm, secret, here.ledger.clock.now()),)
@@ -109,15 +104,8 @@ async def start_session(here: Services, scope: Scope, realm: str, verified: Veri
 
 async def end_session(here: Services, scope: Scope, ended: BrowserSession) -> Cookie:
     """Signs the person out; gives the cookie that takes the session's back."""
-    command = Command(session.stream(ended.session_id), session.end, {"reason": "signed_out"})
-    await here.ledger.execute(command, origin=ended.origin(scope))
+    await here.ledger.execute(sessions.end(ended.session_id, "signed_out"), origin=ended.origin(scope))
     return clear_cookie(NAME + ended.realm, here.settings.issuer)
-
-
-def still_live(view: View, used: BrowserSession) -> bool:
-    """Whether the session is live under the lock too, where what ended it meanwhile is seen."""
-    state: session.State = view.state(session.stream(used.session_id))
-    return session.is_live(state, view.state(account.stream(used.account.account_id)), view.now)
 
 
 async def login_name(here: Services, person: account.State) -> str:

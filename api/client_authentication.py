@@ -16,9 +16,10 @@ from api.leaks.suspecting import suspect
 from api.oauth_errors import InvalidClient as Refused
 from api.oauth_errors import InvalidRequest, Throttled
 from api.services import Services, origin
+from commands import failures
 from domain import client, client_secret, server, usage
 from domain.refusal import InvalidClient
-from eventstore.commands import Command, Origin
+from eventstore.commands import Origin
 from security.tokens import digest
 
 LONGEST_ID = 200
@@ -190,25 +191,17 @@ async def _record(
     dead = None if sha256 is None else client_secret.matching(state.secrets, sha256)
     if reason in (InvalidClient.SECRET_EXPIRED, InvalidClient.SECRET_REVOKED) and dead is not None:
         # Whoever presents it has it, and learns nothing.
-        make = partial(
-            _command,
-            client.stream(state.client_id),
-            client_secret.note_dead_use,
-            {"secret_id": dead.secret_id, "via": via},
-        )
+        make = partial(failures.dead_secret, state.client_id, dead.secret_id, via)
         first = await services.tallies.note(usage.stream(dead.secret_id), reason.value, make, here)
         if first and services.settings.dead_secret_incidents:
             await suspect(services.ledger, state.client_id, dead.secret_id, sha256, here)
         return
-    if reason is InvalidClient.UNKNOWN:
-        make = partial(_command, server.STREAM, server.note_unknown_client, {})
-    else:
-        stream = client.stream(state.client_id)
-        make = partial(_command, stream, client.note_failed_authentication, {"reason": reason.value})
-    rest = partial(_command, server.STREAM, server.note_clients, {})
+    known = partial(failures.client_authentication, state.client_id, reason)
     name = client_id if CLIENT_ID.fullmatch(client_id) else MALFORMED
-    await services.tallies.note_named(server.STREAM, name, make, rest, here)
-
-
-def _command(stream: str, verb: Any, facts: dict[str, Any], count: int, seconds: int) -> Command:
-    return Command(stream, verb, facts | {"count": count, "window_seconds": seconds})
+    await services.tallies.note_named(
+        server.STREAM,
+        name,
+        failures.unknown_client if reason is InvalidClient.UNKNOWN else known,
+        failures.clients,
+        here,
+    )

@@ -20,9 +20,9 @@ from api.csrf import FormToken, require_own_page
 from api.page_answers import see_other
 from api.problems import Invalid
 from api.services import Services, services
+from commands import approvals
 from domain import consent
 from domain.refusal import InvalidScope
-from eventstore.commands import Command
 
 Decision = Annotated[str, Meta(description="Which button it was.", extra_json_schema={"enum": ["approve", "deny"]})]
 
@@ -109,12 +109,9 @@ async def _deny(
     stream = consent.stream(used.account.account_id, asked.client.client_id)
     # A person can say no as often as they are asked, so repetitions are counted.
     reason = f"denied {' '.join(refused)}"
-    await here.tallies.note(stream, reason, partial(_denied, stream, refused), used.origin(scope))
+    make = partial(approvals.deny, used.account.account_id, asked.client.client_id, refused)
+    await here.tallies.note(stream, reason, make, used.origin(scope))
     return error_answer(here, asked, used, oauth_errors.AccessDenied("The person denied the request."))
-
-
-def _denied(stream: str, refused: tuple[str, ...], count: int, seconds: int) -> Command:
-    return Command(stream, consent.deny, {"scope": refused, "count": count, "window_seconds": seconds})
 
 
 def _again(asked: AuthorizationRequest) -> str:

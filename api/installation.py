@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 from api import issuer as issuers
 from api.dashboards.secret import vault_name
 from api.key_proof import put_proof
-from api.standing import known_scopes
+from commands.grant_context import known_scopes
 from domain import client, client_registration, role, scope
 from domain.event import Recorded
 from domain.grants import GRANTS

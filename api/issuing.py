@@ -7,8 +7,8 @@ from api.credential_memory import Caller
 from api.oauth_errors import from_refusal
 from api.refused_grants import told
 from api.services import Services, origin
-from api.standing import parties, suspended
 from api.throttling.tokens import Counted
+from commands.grant_context import parties, suspended
 from domain import client
 from domain.decision import Reason, Refusal
 from domain.event import Actor

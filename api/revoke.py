@@ -6,8 +6,7 @@ from api.client_authentication import authenticate
 from api.oauth_endpoint import endpoint
 from api.oauth_errors import InvalidRequest, from_refusal
 from api.services import origin, services
-from domain import grant
-from eventstore.commands import Command
+from commands import grants
 from eventstore.present import tokens
 from security.tokens import digest
 
@@ -26,17 +25,17 @@ async def _post(scope: Scope, receive: Receive) -> Answer:
         here.uses.note(caller.client.client_id, caller.secret_id, "revocation", origin(scope, caller.actor))
     # The hint is not needed: the digest alone finds whatever it is (RFC 7009 §2.1).
     found = await here.ledger.look(tokens.find, digest(raw)) if len(raw) <= LONGEST_TOKEN else None
-    if found is None:
+    if found is None or found.grant_id is None or found.expires_at is None:
         return DONE
-    facts = {
-        "client_id": caller.client.client_id,
-        "kind": found.kind,
-        "sha256": found.sha256,
-        "expires_at": found.expires_at,
-        "by": "client",
-    }
     executed = await here.ledger.execute(
-        Command(found.by.stream, grant.revoke_token, facts),
+        grants.revoke_token(
+            found.grant_id,
+            kind=found.kind,
+            sha256=found.sha256,
+            expires_at=found.expires_at,
+            by="client",
+            client_id=caller.client.client_id,
+        ),
         origin=origin(scope, caller.actor, on_device=caller.client.on_device),
     )
     if executed.refusal is not None:

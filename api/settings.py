@@ -4,6 +4,7 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_type_hints
+from urllib.parse import urlsplit
 
 import msgspec
 from dotenv import dotenv_values
@@ -322,6 +323,11 @@ class Settings(Deployment, frozen=True, kw_only=True, forbid_unknown_fields=True
 
 FIELDS: tuple[msgspec.structs.FieldInfo, ...] = msgspec.structs.fields(Settings)
 TYPES: Mapping[str, Any] = get_type_hints(Settings, include_extras=True)
+
+
+def log_origin(settings: Settings) -> str:
+    """The name that a new log gets: as set, or else the address under which it is published, without a scheme."""
+    return settings.log_origin or urlsplit(settings.issuer).netloc + "/log"
 
 
 def load(environ: Mapping[str, str] | None = None, dotenv: Path | None = Path(".env"), **given: Any) -> Settings:

@@ -5,18 +5,18 @@ and it takes the same time.
 """
 
 import asyncio
-from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from hashlib import sha256
 
 from api import throttle
 from api.services import Services
+from api.tallies import Make
 from api.throttling.sign_in import Typed, admitted, forgive
+from commands import failures, sessions
 from domain import account, account_sign_in, names, realm
-from domain.decision import Outcome
 from domain.sealed import Sealed
-from eventstore.commands import Command, DatabaseAway, Executed, Origin
+from eventstore.commands import DatabaseAway, Origin
 from eventstore.commands import Overloaded as LedgerOverloaded
 from eventstore.present import people
 from security.blind_index import normalise
@@ -100,10 +100,10 @@ async def _record(
     """By the name that was typed and not by the person: of a second name there is as much to be seen as of nobody's."""
     stream = realm.stream(typed.realm)
     if state is None or reason is None:
-        make = partial(_in_realm, stream, realm.note_unknown_user)
+        make: Make = partial(failures.unknown_user, typed.realm)
     else:
-        make = partial(_failed, account.stream(state.account_id), reason)
-    rest = partial(_in_realm, stream, realm.note_sign_ins)
+        make = partial(failures.sign_in, state.account_id, reason)
+    rest = partial(failures.sign_ins, typed.realm)
     # What was typed may be a password, and is not kept.
     name = sha256(typed.name.encode("utf-8", "surrogatepass")).hexdigest()
     await here.tallies.note_named(stream, name, make, rest, origin)
@@ -111,17 +111,8 @@ async def _record(
 
 async def note_failure(here: Services, account_id: str, reason: account_sign_in.Failure, origin: Origin) -> None:
     """Records that a sign-in of a known person failed: the first time at once, further ones from there as a count."""
-    stream = account.stream(account_id)
-    await here.tallies.note(stream, reason, partial(_failed, stream, reason), origin)
-
-
-def _in_realm(stream: str, verb: Callable[..., Outcome], count: int, seconds: int) -> Command:
-    return Command(stream, verb, {"count": count, "window_seconds": seconds})
-
-
-def _failed(stream: str, reason: str, count: int, seconds: int) -> Command:
-    facts = {"reason": reason, "count": count, "window_seconds": seconds}
-    return Command(stream, account_sign_in.note_failed_sign_in, facts)
+    make = partial(failures.sign_in, account_id, reason)
+    await here.tallies.note(account.stream(account_id), reason, make, origin)
 
 
 async def _rehash(
@@ -133,15 +124,13 @@ async def _rehash(
     it under the lock must see that.
     """
     encoded = await here.hasher.hash(password, asker)
-    stream = account.stream(state.account_id)
-    facts = {"password_hash": encoded, "verified": kept.event_id}
-    executed: Executed[None] = await here.ledger.execute(
-        Command(stream, account_sign_in.rehash_password, facts), origin=origin
+    executed = await here.ledger.execute(
+        sessions.rehash_password(state.account_id, encoded, kept.event_id), origin=origin
     )
     if executed.recorded:
         return executed.recorded[0].id
     # Somebody was faster: with the same, signing in at the same time, or with another password.
-    fresh: account.State = await here.ledger.state(stream)
+    fresh: account.State = await here.ledger.state(account.stream(state.account_id))
     if fresh.password_hash is None or fresh.password_cutoff != state.password_cutoff:
         return None
     return fresh.password_hash.event_id

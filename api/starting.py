@@ -6,10 +6,9 @@ from typing import Any
 from api.key_proof import key_problem, put_proof
 from api.services import Services
 from api.settings_page import effective
-from commands import servers
+from commands import mac_keys, servers
 from domain import mac_key, server
 from domain.event import Actor
-from eventstore import due_key
 from eventstore.commands import Origin, Step
 from eventstore.view import View
 from security.keyring import Keyring, MasterKeyError
@@ -46,7 +45,7 @@ async def record_start(here: Services, keyring: Keyring) -> None:
 
     Raises `MasterKeyError` when the vault was made with another key, and `IssuerChanged`.
     """
-    await due_key.settle(here.ledger, Origin(SYSTEM))
+    await mac_keys.settle(here.ledger, Origin(SYSTEM))
     settings: Any = effective(here.settings)
     keys: mac_key.State = await here.ledger.state(mac_key.STREAM)
     state: server.State = await here.ledger.state(server.STREAM)
@@ -66,5 +65,5 @@ async def record_start(here: Services, keyring: Keyring) -> None:
 
     started: list[Step] = [servers.start(found, settings)]
     if keys.active is None:
-        started.append(servers.tell_of_first_mac_key(here.ledger.ring))
+        started.append(mac_keys.tell_of_first(here.ledger.ring))
     await here.ledger.execute(*started, origin=Origin(SYSTEM), then=prove)

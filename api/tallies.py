@@ -17,7 +17,7 @@ from typing import NamedTuple
 from msgspec.structs import replace
 
 from domain.event import SECOND, Moment
-from eventstore.commands import Command, DatabaseAway, Origin, Overloaded
+from eventstore.commands import DatabaseAway, Origin, Overloaded, Step
 from eventstore.ledger import Ledger, may_be_repeated
 
 ADDRESSES = 20
@@ -41,7 +41,7 @@ _Key = tuple[str, str, str | None]
 REST = ""
 """The name of what is under none of the names that are told apart."""
 
-Make = Callable[[int, int], Command]
+Make = Callable[[int, int], Step]
 """Builds the command that records `count` occurrences within `window_seconds`."""
 
 
@@ -61,7 +61,7 @@ class _Window:
 class _Untold(NamedTuple):
     """What is to be recorded of a window that is closed, in one transaction."""
 
-    commands: tuple[Command, ...] = ()
+    commands: tuple[Step, ...] = ()
     origin: Origin = Origin()
 
 

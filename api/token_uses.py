@@ -16,10 +16,11 @@ from sqlalchemy import Connection
 
 from api.arrival import normalise
 from api.grouping import Due, Grouping, record
+from commands import uses
 from domain import usage
 from domain.event import Actor
 from eventstore import issued
-from eventstore.commands import Command, Origin
+from eventstore.commands import Origin, Step
 from eventstore.ledger import Ledger
 from eventstore.validation import Known
 
@@ -72,7 +73,7 @@ class _Use(msgspec.Struct, frozen=True, gc=False):
 class _First(NamedTuple):
     """What is known of a token when it is used first, until that is told."""
 
-    about: dict[str, Any]
+    token: uses.Token
     request_id: str | None
 
 
@@ -189,10 +190,10 @@ class TokenUses:
         told = []
         for each in due:
             first: _First | None = each.first
-            about = found.get(each.thing.digest) if first is None else first.about
-            if about is not None:
+            token = found.get(each.thing.digest) if first is None else first.token
+            if token is not None:
                 request_id = None if first is None else first.request_id
-                told.append((each, _command(each, about), each.thing.origin(request_id)))
+                told.append((each, _command(each, token), each.thing.origin(request_id)))
         await record(self._ledger, self._grouping, told)
 
     async def _look_up(self, limit: int) -> None:
@@ -207,9 +208,9 @@ class TokenUses:
             self._asked.extendleft(reversed(asked))
             raise
         for key, use, request_id in asked:
-            about = found.get(use.digest)
-            if about is not None and key not in self._counts:
-                self._grouping.begin(key, use, _First(about, request_id))
+            token = found.get(use.digest)
+            if token is not None and key not in self._counts:
+                self._grouping.begin(key, use, _First(token, request_id))
                 self._counts[key] += self._strangers.pop(key, 0)
 
 
@@ -218,41 +219,21 @@ def _actor(origin: Origin) -> tuple[str, str | None, tuple[tuple[str, str], ...]
     return actor.kind, actor.id, None if actor.credential is None else tuple(actor.credential.items())
 
 
-def _command(due: Due[_Use], about: dict[str, Any]) -> Command:
-    place = due.thing.place
-    facts = about | {
-        "via": place.via,
-        "seen_by": place.seen_by,
-        "told_ip": due.thing.told_ip,
-        "told_user_agent": place.told_user_agent,
-        "ended": place.ended,
-    }
-    if due.seconds:
-        facts |= {"count": due.number, "window_seconds": due.seconds}
-    return Command(usage.stream(due.thing.digest.hex()), usage.note_token, facts)
+def _command(due: Due[_Use], token: uses.Token) -> Step:
+    use, place = due.thing, due.thing.place
+    how = uses.How(place.via, place.seen_by, use.told_ip, place.told_user_agent, place.ended)
+    return uses.of_token(use.digest.hex(), token, how, due.number, due.seconds)
 
 
-def _about_known(token: Known) -> dict[str, Any]:
+def _about_known(token: Known) -> uses.Token:
     terms = token.terms
-    return {
-        "kind": terms.kind,
-        "client_id": terms.client_id,
-        "grant_id": token.grant_id,
-        "account_id": terms.account_id,
-        "secret_id": terms.secret_id,
-    }
+    return uses.Token(terms.kind, terms.client_id, token.grant_id, terms.account_id, terms.secret_id)
 
 
-def _about(connection: Connection, digests: Sequence[bytes]) -> dict[bytes, dict[str, Any]]:
+def _about(connection: Connection, digests: Sequence[bytes]) -> dict[bytes, uses.Token]:
     """What tokens are, by their digests; those that were never issued here are left out, and so are client secrets."""
     return {
-        digest: {
-            "kind": known.kind,
-            "client_id": known.client_id,
-            "grant_id": known.grant_id,
-            "account_id": known.account_id,
-            "secret_id": known.secret_id,
-        }
+        digest: uses.Token(known.kind, known.client_id, known.grant_id, known.account_id, known.secret_id)
         for digest, known in issued.find_all(connection, digests).items()
         if known.kind != "client_secret"
     }

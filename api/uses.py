@@ -7,8 +7,9 @@ ones as a count. What a killed server had not recorded yet is lost; a stopped on
 from typing import NamedTuple
 
 from api.grouping import Due, Grouping, record
+from commands import uses
 from domain import usage
-from eventstore.commands import Command, Origin
+from eventstore.commands import Origin, Step
 from eventstore.ledger import Ledger
 
 KEPT = 20_000
@@ -57,9 +58,6 @@ class Uses:
             await record(self._ledger, self._grouping, [(each, _command(each), each.thing.origin) for each in due])
 
 
-def _command(due: Due[_Use]) -> Command:
+def _command(due: Due[_Use]) -> Step:
     use = due.thing
-    stream, facts = usage.stream(use.secret_id), {"client_id": use.client_id, "via": use.via}
-    if due.seconds == 0:
-        return Command(stream, usage.note_first, facts)
-    return Command(stream, usage.note_more, facts | {"count": due.number, "window_seconds": due.seconds})
+    return uses.of_secret(use.secret_id, use.client_id, use.via, due.number, due.seconds)

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 from api.installation import install, registration
 from api.settings import Settings
-from api.transparency.signing import ensure_key
+from api.transparency.keeping import ensure_key
 from domain import account, client, consent, role, scope
 from domain.event import Actor, Moment
 from domain.rules.administrative_scope import ADMINISTRATIVE_SCOPES

@@ -1,11 +1,9 @@
 """The server: what starts it, what keeps it from issuing, and what was found about its log."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
-from domain import mac_key, server
-from domain.decision import Outcome
+from domain import server
 from eventstore.command import Command
-from eventstore.mac_keys import Ring
 from eventstore.view import View
 
 
@@ -14,16 +12,6 @@ def start(version: str, settings: Mapping[str, server.Setting]) -> Command[serve
     return Command(
         server.STREAM, lambda state, view: server.start(state, now=view.now, version=version, settings=dict(settings))
     )
-
-
-def tell_of_first_mac_key(ring: Ring) -> Command[mac_key.State]:
-    """Tells of the key that came with the log's first transaction, before anybody could tell of it."""
-
-    def decide(state: mac_key.State, view: View) -> Outcome:
-        first = ring.writing(1)
-        return mac_key.tell(state, now=view.now, key_id=first.key_id, first=first.first, reason="begun")
-
-    return Command(mac_key.STREAM, decide)
 
 
 def accept_issuer(issuer: str) -> Command[server.State]:
@@ -55,5 +43,15 @@ def accept_divergence(reason: str, misfits: Mapping[str, str] | None = None) -> 
         server.STREAM,
         lambda state, view: server.accept_divergence(
             state, now=view.now, misfits=None if misfits is None else dict(misfits), reason=reason
+        ),
+    )
+
+
+def note_difference(projection: str, key_sha256: str, stands: Callable[[View], bool]) -> Command[server.State]:
+    """A read model differs from the log, if it still `stands` so under the lock; `key_sha256` names the row."""
+    return Command(
+        server.STREAM,
+        lambda state, view: server.note_difference(
+            state, now=view.now, projection=projection, key_sha256=key_sha256, head=view.head, stands=stands(view)
         ),
     )

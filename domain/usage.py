@@ -6,7 +6,7 @@ Tokens name the version that authenticated, so their issue is a use already and 
 from typing import Literal
 
 import msgspec
-from msgspec.structs import replace
+from msgspec.structs import asdict, replace
 
 from domain.decision import Outcome, accept
 from domain.event import Event, Moment, Recorded
@@ -150,23 +150,39 @@ def note_token(
     *,
     now: Moment,
     kind: Kind,
+    client_id: str | None = None,
+    grant_id: str | None = None,
+    account_id: str | None = None,
+    secret_id: str | None = None,
     via: TokenVia,
+    seen_by: str | None = None,
+    told_ip: str | None = None,
+    told_user_agent: str | None = None,
+    ended: str | None = None,
     count: int = 1,
     window_seconds: int = 0,
-    **about: str | None,
 ) -> Outcome:
     """Records a first use of a token at once (window 0), or further ones as a count.
 
-    `about` holds the other members of the event; what a resource server tells is cut off at a length.
+    What a resource server tells is cut off at a length.
     """
-    for name in ("told_ip", "told_user_agent"):
-        told = about.get(name)
-        about[name] = None if told is None else told[:TOLD_MAXIMUM]
     if refused := grouping.problem(count, window_seconds):
         return refused
+    first = TokenFirstSeen(
+        kind=kind,
+        client_id=client_id,
+        grant_id=grant_id,
+        account_id=account_id,
+        secret_id=secret_id,
+        via=via,
+        seen_by=seen_by,
+        told_ip=None if told_ip is None else told_ip[:TOLD_MAXIMUM],
+        told_user_agent=None if told_user_agent is None else told_user_agent[:TOLD_MAXIMUM],
+        ended=ended,
+    )
     if window_seconds == 0:
-        return accept(TokenFirstSeen(kind=kind, via=via, **about))
-    return accept(TokenSeen(kind=kind, via=via, count=count, window_seconds=window_seconds, **about))
+        return accept(first)
+    return accept(TokenSeen(**asdict(first), count=count, window_seconds=window_seconds))
 
 
 # Fold -------------------------------------------------------------------------------------------------------------

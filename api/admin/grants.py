@@ -14,8 +14,7 @@ from api.idempotency import Reply, carry_out, commanding
 from api.pagination import DEFAULT, After, Limit, Page, decode_cursor
 from api.problems import Missing
 from api.services import Services, services
-from domain import grant
-from eventstore.commands import Command
+from commands.grants import end
 from projections import accounts, grants
 
 PATH = "/admin/grants"
@@ -103,8 +102,7 @@ async def read_grant(request: Request[Any, Any, Any], grant_id: in_path.GrantId)
 @delete(ONE, **commanding("grants:write"), tags=TAGS, summary="End a grant")
 async def end_grant(request: Request[Any, Any, Any], grant_id: in_path.GrantId) -> Response[None]:
     """With all its tokens, from the next request on. A repeat changes nothing."""
-    command = Command(f"grant:{grant_id}", grant.end, {"reason": "administrator"})
-    return await carry_out(request, command, reply=lambda view, _: Reply(None, 204))
+    return await carry_out(request, end(grant_id, "administrator"), reply=lambda view, _: Reply(None, 204))
 
 
 async def _list(

@@ -6,11 +6,11 @@ import structlog
 
 from api.services import Services
 from api.starting import SYSTEM
-from domain import server
+from commands.servers import note_difference
 from domain.event import Recorded
 from eventstore.checking.differing import differing, note
 from eventstore.checking.rounds import Difference, Rounds
-from eventstore.commands import Command, Forged, Origin
+from eventstore.commands import Forged, Origin
 from eventstore.view import View
 
 AFTER_START_S = 60.0
@@ -51,19 +51,17 @@ class Checking:
         ledger, name = self._here.ledger, difference.projection
         if name in await ledger.read(differing):
             return
-        facts = {"projection": name, "key_sha256": difference.key_sha256}
 
-        def under_lock(view: View) -> dict[str, object]:
+        def stands(view: View) -> bool:
             # Another process may have found the same meanwhile.
-            is_news = name not in differing(view.connection)
-            return {"stands": is_news and difference.stands(view.connection), "head": view.head}
+            return name not in differing(view.connection) and difference.stands(view.connection)
 
         def keep(view: View, recorded: tuple[Recorded, ...]) -> None:
             if recorded:
                 note(view.connection, name)
 
-        command = Command(server.STREAM, server.note_difference, facts, under_lock)
-        executed = await ledger.execute(command, origin=Origin(SYSTEM), then=keep)
+        noted = note_difference(name, difference.key_sha256, stands)
+        executed = await ledger.execute(noted, origin=Origin(SYSTEM), then=keep)
         if executed.recorded:
             log.critical("projections.differed", projection=name, key_sha256=difference.key_sha256)
 

@@ -5,13 +5,12 @@ event is written by a task of its own, which the server waits for when it stops.
 """
 
 import asyncio
-from typing import Any
 
 import structlog
 
 from api.audit.answering.auditor import Auditor
-from domain import audit
-from eventstore.commands import Command, DatabaseAway, Overloaded
+from commands import readings
+from eventstore.commands import DatabaseAway, Overloaded, Step
 from security.ids import new_id
 
 log = structlog.get_logger("api")
@@ -25,35 +24,41 @@ GIVE_UP_AFTER = 100
 _CLOSING: set[asyncio.Task[None]] = set()
 
 
-async def open_reading(asking: Auditor, verb: Any, **facts: Any) -> tuple[str, int]:
-    """Records that it begins; its id, and the position of that event."""
+async def open_export(asking: Auditor, parameters: dict[str, str], *, address: str | None, unsealed: bool) -> str:
+    """Records that an export begins; its id."""
     reading_id = new_id()
-    executed = await asking.here.ledger.execute(
-        Command(asking.stream, verb, {"reading_id": reading_id, **facts}), origin=asking.origin
-    )
+    opened = readings.open_export(asking.stream, reading_id, parameters, address=address, unsealed=unsealed)
+    await asking.here.ledger.execute(opened, origin=asking.origin)
+    return reading_id
+
+
+async def open_stream(asking: Auditor, first: int) -> tuple[str, int]:
+    """Records that somebody follows the log from position `first` on; an id, and the position of that event."""
+    reading_id = new_id()
+    opened = readings.open_stream(asking.stream, reading_id, first, unsealed=asking.personal)
+    executed = await asking.here.ledger.execute(opened, origin=asking.origin)
     return reading_id, executed.recorded[0].position
 
 
 def close_export(asking: Auditor, reading_id: str, count: int, *, complete: bool) -> None:
     """Sees to it that the end of an export is recorded."""
-    completion: audit.Completion = "complete" if complete else "broken_off"
-    _close(asking, audit.close_export, {"reading_id": reading_id, "count": count, "completion": completion})
+    _close(asking, readings.close_export(asking.stream, reading_id, count, complete=complete))
 
 
 def close_stream(asking: Auditor, reading_id: str, last: int, count: int) -> None:
     """Sees to it that the end of a stream is recorded."""
-    _close(asking, audit.close_stream, {"reading_id": reading_id, "last": last, "count": count})
+    _close(asking, readings.close_stream(asking.stream, reading_id, last, count))
 
 
-def _close(asking: Auditor, verb: Any, facts: dict[str, Any]) -> None:
-    task = asyncio.create_task(_record(asking, verb, facts))
+def _close(asking: Auditor, closed: Step) -> None:
+    task = asyncio.create_task(_record(asking, closed))
     _CLOSING.add(task)
     task.add_done_callback(_CLOSING.discard)
 
 
-async def _record(asking: Auditor, verb: Any, facts: dict[str, Any]) -> None:
+async def _record(asking: Auditor, closed: Step) -> None:
     try:
-        await asking.here.ledger.execute(Command(asking.stream, verb, facts), origin=asking.origin)
+        await asking.here.ledger.execute(closed, origin=asking.origin)
     except (DatabaseAway, Overloaded) as error:
         log.warning("the end of a reading is not recorded", error=type(error).__name__)
 

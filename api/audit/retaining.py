@@ -6,11 +6,9 @@ import structlog
 
 from api.services import Services
 from api.starting import SYSTEM
-from domain import origin_month
+from commands.retention import destroy_month
 from eventstore import origin_months
-from eventstore.commands import Command, InDoubt, Origin
-from eventstore.view import View
-from security.clock import end_of_month
+from eventstore.commands import InDoubt, Origin
 
 FORGOTTEN_AT_ONCE = 500
 """Rows of read models that leave in one transaction."""
@@ -36,14 +34,8 @@ class Retention:
                 await self._forget(each)
 
     async def _end(self, month: str, days: int) -> None:
-        facts = {"month": month, "ended_at": end_of_month(month), "retention_days": days}
-
-        def under_lock(view: View) -> dict[str, str | None]:
-            return {"waits_for": origin_months.waits_for(view, month)}
-
-        command = Command(origin_month.stream(month), origin_month.destroy, facts, under_lock)
         try:
-            executed = await self._here.ledger.execute(command, origin=Origin(SYSTEM))
+            executed = await self._here.ledger.execute(destroy_month(month, days), origin=Origin(SYSTEM))
         except InDoubt:
             # While the log has diverged nothing that it holds is destroyed.
             return

@@ -24,7 +24,6 @@ from api.audit.filters import Email, From, Username, WithNames, filters
 from api.audit.long_answers import LongAnswer, nothing
 from api.audit.rendering import ShownEvent
 from api.problems import Invalid, Unavailable
-from domain import audit
 from eventstore import searching
 from eventstore.following import EventIndexing
 from eventstore.ledger import Ledger
@@ -86,7 +85,7 @@ async def stream(
     begin = head if last is None else last
     if arrival(request.scope).head:
         return _answer(nothing())
-    reading_id, own = await readings.open_reading(asking, audit.open_stream, first=begin + 1, unsealed=asking.personal)
+    reading_id, own = await readings.open_stream(asking, begin + 1)
     reader = Reader(asking, caller(request).known.digest, reading_id, named == "1", whose)
     return _answer(_messages(reader, own if last is None else begin))
 

@@ -6,8 +6,8 @@ import rich_click as click
 
 from api.cli.opening import Here, run
 from api.cli.showing import as_json, moment, print_list, print_one
+from commands.retention import place_hold, release_hold
 from domain import hold as holds
-from eventstore.commands import Command
 
 
 @click.group()
@@ -28,8 +28,7 @@ def add(first: str, last: str, reason: str, as_json: bool) -> None:
         from security.ids import new_id
 
         hold_id = new_id()
-        facts = {"hold_id": hold_id, "first": first, "last": last, "reason": reason}
-        await here.execute(Command(holds.STREAM, holds.place, facts))
+        await here.execute(place_hold(hold_id, first, last, reason))
         gone = await here.ledger.read(destroyed)
         return {
             "hold_id": hold_id,
@@ -66,5 +65,5 @@ def list_(as_json: bool) -> None:
 @click.argument("hold_id")
 def release(hold_id: str) -> None:
     """End a hold; months that it alone kept beyond their retention end within minutes."""
-    run(lambda here: here.execute(Command(holds.STREAM, holds.release, {"hold_id": hold_id})))
+    run(lambda here: here.execute(release_hold(hold_id)))
     click.echo("the hold is released")

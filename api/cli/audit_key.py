@@ -35,7 +35,7 @@ def rotate_key(step: Literal["finish", "compromised"] | None, as_json: bool) -> 
 
 
 async def _keys(here: Here) -> log_key.State:
-    from api.transparency.signing import ensure_key
+    from api.transparency.keeping import ensure_key
 
     return await ensure_key(here.ledger, here.settings, here.origin)
 
@@ -46,15 +46,15 @@ async def shown(here: Here) -> dict[str, str | list[str] | None]:
 
 
 async def _rotate(here: Here, step: Literal["finish", "compromised"] | None) -> dict[str, str | list[str] | None]:
-    from api.transparency import signing
+    from commands import log_keys
 
     origin = str((await _keys(here)).origin)
     if step == "finish":
-        refusal = await signing.retire(here.ledger, origin, here.origin)
+        refusal = await log_keys.retire(here.ledger, origin, here.origin)
     elif step == "compromised":
-        refusal = await signing.revoke(here.ledger, origin, "compromised", here.origin)
+        refusal = await log_keys.revoke(here.ledger, origin, "compromised", here.origin)
     else:
-        refusal = await signing.rotate(here.ledger, origin, here.origin)
+        refusal = await log_keys.rotate(here.ledger, origin, here.origin)
     if refusal is not None:
         raise refused(refusal)
     return await shown(here)

@@ -105,7 +105,7 @@ def _of_the_vault(settings: "Settings") -> list[str]:
     """Read past the ledger: nothing is folded that somebody may have tampered with, and nothing is written."""
     from sqlalchemy.exc import DBAPIError
 
-    from api.transparency.signing import origin_of
+    from api.settings import log_origin
     from eventstore.engines import in_words, reading
     from eventstore.transparency import log_key, published
     from eventstore.transparency.checkpoint import parse
@@ -119,7 +119,7 @@ def _of_the_vault(settings: "Settings") -> list[str]:
             prove_key(connection, vault, keyring)
             newest = published.newest_signed(connection)
             try:
-                origin = origin_of(settings) if newest is None else parse(newest.note).origin
+                origin = log_origin(settings) if newest is None else parse(newest.note).origin
                 return [str(signer.verifier) for signer in log_key.signers(connection, vault, origin)]
             except ValueError:
                 raise Failure("the newest checkpoint cannot be read; pin the log's key with --key") from None

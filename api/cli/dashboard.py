@@ -99,7 +99,7 @@ async def _make(here: Here, slug: str, changes: dict[str, Any]) -> str:
 
 
 async def _change(here: Here, client_id: str, changes: dict[str, Any]) -> None:
-    from api.standing import known_scopes
+    from commands.grant_context import known_scopes
     from domain import client, client_registration
     from domain.grants import GRANTS
     from domain.rules.administrative_scope import ADMINISTRATIVE_SCOPES

@@ -72,7 +72,7 @@ def rotate_mac_key() -> None:
     """
 
     async def work(here: Here) -> str:
-        from eventstore.due_key import begin
+        from commands.mac_keys import begin
 
         await here.execute(begin(here.ledger.ring, "rotated"))
         return here.ledger.ring.writing(here.ledger.changes.position).key_id

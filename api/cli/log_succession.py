@@ -30,15 +30,15 @@ def succeed(checkpoint: Path | None, origin: str, as_json: bool) -> None:
 
 async def _succeed(here: Here, checkpoint: Path | None, origin: str) -> dict[str, str | list[str] | None]:
     from api.cli.audit_key import shown
-    from api.transparency import signing
     from api.transparency.continuing import kept_of
+    from commands import log_keys
 
     kept = kept_of(here.settings)
     note = kept.read() if checkpoint is None else checkpoint.read_text(encoding="utf-8")
     if note is None:
         raise Failure(f"--checkpoint: this node has kept none in {kept.path}", USAGE)
     try:
-        refusal = await signing.succeed(here.ledger, note, origin, here.origin)
+        refusal = await log_keys.succeed(here.ledger, note, origin, here.origin)
     except ValueError as error:
         raise Failure(f"the log cannot go on so: {error}") from None
     if refusal is not None:

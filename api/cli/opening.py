@@ -166,8 +166,8 @@ class opened:
 
     async def __aenter__(self) -> Here:
         from api.installation import install
-        from api.transparency.signing import origin_of
-        from eventstore import due_key
+        from api.settings import log_origin
+        from commands.mac_keys import settle
         from eventstore.commands import Origin
         from eventstore.ledger import Ledger
         from eventstore.rebuilding import Outdated
@@ -177,7 +177,7 @@ class opened:
 
         settings = self._settings
         try:
-            ledger = await Ledger.open(settings.database_url, self._keyring, SystemClock(), origin=origin_of(settings))
+            ledger = await Ledger.open(settings.database_url, self._keyring, SystemClock(), origin=log_origin(settings))
         except MasterKeyError as error:
             raise unavailable(str(error)) from None
         self._ledger = ledger
@@ -186,7 +186,7 @@ class opened:
             await ledger.read(prove_key, ledger.vault, self._keyring)
             await install(ledger, self._keyring, here.format, settings.issuer, here.origin)
             here = await _as_served(here)
-            await due_key.settle(ledger, here.origin)
+            await settle(ledger, here.origin)
         except Outdated as error:
             await ledger.close()
             raise unavailable(str(error)) from None

@@ -42,7 +42,7 @@ def put(realm: str, name: str, scope: str, default: bool, as_json: bool) -> None
     scopes = tuple(scope.split())
 
     async def work(here: Here) -> None:
-        from api.standing import known_scopes
+        from commands.grant_context import known_scopes
         from domain import role as roles
         from domain.rules.administrative_scope import ADMINISTRATIVE_SCOPES
         from eventstore.commands import Command

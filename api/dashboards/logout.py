@@ -11,11 +11,10 @@ from api.dashboards import cookie
 from api.dashboards.gate import Entered, Unguarded, admit, entered, other_methods
 from api.problems import Unauthenticated
 from api.services import Services, origin, services
-from domain import grant
+from commands.grants import end
 from domain.event import Actor
 from domain.rules import validity
 from eventstore import issued
-from eventstore.commands import Command
 from security.tokens import Kind, Secret
 
 
@@ -68,8 +67,7 @@ async def _grants(here: Services, scope: Scope, slug: str, passed: Entered) -> d
 async def _end(here: Services, scope: Scope, client_id: str, grant_id: str, account_id: str | None) -> None:
     """Ends one grant by the person whose sign-in it is."""
     actor = Actor("person", account_id, {"grant_id": grant_id})
-    facts = {"reason": "logout", "client_id": client_id}
-    executed = await here.ledger.execute(Command(f"grant:{grant_id}", grant.end, facts), origin=origin(scope, actor))
+    executed = await here.ledger.execute(end(grant_id, "logout", client_id=client_id), origin=origin(scope, actor))
     if executed.refusal is not None:
         raise AssertionError("the event that issued a token names a grant that is not its client's")
 

@@ -5,14 +5,14 @@ person and client together, and never by the client alone.
 """
 
 from functools import partial
-from typing import Any, Self
+from typing import Self
 
 from api.credential_memory import Caller
 from api.oauth_errors import Throttled
 from api.services import Services
 from api.throttle import Admission, Limit, PerMinute
-from domain import client_limits
-from eventstore.commands import Command, Origin
+from commands import failures
+from eventstore.commands import Origin
 
 SECTION = "tokens"
 TOO_MANY = "Too many tokens within a minute. Wait before the next one."
@@ -33,7 +33,7 @@ class Counted:
         limit = settings.client_tokens_per_minute if own is None else own
         admission = self._here.throttle.begin(Limit(SECTION, caller.client.client_id, PerMinute(limit)))
         if admission.retry_after is not None:
-            make = partial(_reached, caller.stream, limit)
+            make = partial(failures.token_limit, caller.client.client_id, limit)
             await self._here.tallies.note(caller.stream, "token_limit", make, origin)
             raise Throttled(TOO_MANY, retry_after=admission.retry_after)
         self._admission = admission
@@ -55,8 +55,3 @@ class Counted:
     def __exit__(self, error: type[BaseException] | None, *_: object) -> None:
         if error is not None and self._admission is not None:
             self._admission.take_back()
-
-
-def _reached(stream: str, limit: int, count: int, seconds: int) -> Command:
-    facts: dict[str, Any] = {"limit": limit, "count": count, "window_seconds": seconds}
-    return Command(stream, client_limits.note_limit_reached, facts)

@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING
 import httpx
 import structlog
 
-from api.settings import Settings
+from api.settings import Settings, log_origin
 from api.transparency.continuing import kept_of
-from api.transparency.signing import ensure_key
 from api.transparency.witnesses import configured
+from commands import log_keys
+from domain import log_key
 from eventstore.commands import DatabaseAway, Origin, Overloaded
 from eventstore.engines import is_sqlite
 from eventstore.ledger import Ledger
@@ -37,6 +38,14 @@ LOOK_EVERY = 1.0
 """Seconds between two looks for events that no server wrote."""
 
 log = structlog.get_logger("api")
+
+
+async def ensure_key(ledger: Ledger, settings: Settings, by: Origin) -> log_key.State:
+    """The log's keys, the first one made when there is none; another name than the settings say is told."""
+    state = await log_keys.ensure(ledger, log_origin(settings), by)
+    if settings.log_origin and settings.log_origin != state.origin:
+        log.error("the log has another name than the settings say", name=state.origin, setting=settings.log_origin)
+    return state
 
 
 class Transparency:

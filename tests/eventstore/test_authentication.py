@@ -10,13 +10,13 @@ from typing import Any
 import pytest
 from sqlalchemy import Engine, insert, select, text, update
 
+from commands.mac_keys import begin, settle
 from domain import mac_key
 from domain.client import Disabled
 from domain.client_secret import find as find_version
 from domain.event import Actor, Recorded
 from eventstore import due_key, past, searching
 from eventstore.commands import Forged
-from eventstore.due_key import begin
 from eventstore.engines import migrating
 from eventstore.ledger import Ledger
 from eventstore.mac_keys import PREFIX, MacKey, Ring
@@ -300,13 +300,13 @@ async def test_what_is_due_is_done_once_and_only_at_its_position(ledger: Ledger,
     removal = due_key.Removal(3, 1, "0" * 64)
     due = due_key.Due("forged", 3, removal)
     await ledger.maintain(due_key.put, ledger.vault, due, 0)
-    await due_key.settle(ledger, HERE)
-    await due_key.settle(ledger, HERE)
+    await settle(ledger, HERE)
+    await settle(ledger, HERE)
     told = await ledger.read(searching.recorded_forms, [3, 4])
     assert [each.type for each in told] == ["log.forged_removed", "mac_key.introduced"]
     assert ledger.ring.of(3) == ledger.ring.of(4) != ledger.ring.of(2)
     await ledger.maintain(due_key.put, ledger.vault, due, 0)
-    await due_key.settle(ledger, HERE)
+    await settle(ledger, HERE)
     assert (await ledger.head())[0] == 4
     assert await ledger.read(due_key.get, ledger.vault) is None
 

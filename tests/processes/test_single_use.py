@@ -25,7 +25,7 @@ async def issue_code(world: World, client: Client, person: Person) -> tuple[str,
     code, grant_id = world.services.format.mint(Kind.AUTHORIZATION_CODE), new_id()
 
     def under_lock(view: View) -> dict[str, Any]:
-        from api.standing import parties
+        from commands.grant_context import parties
 
         found = parties(
             view,

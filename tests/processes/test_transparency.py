@@ -6,7 +6,7 @@ from contextlib import closing
 import httpx
 from sqlalchemy import select
 
-from api.transparency import signing
+from commands import log_keys
 from domain import log_key
 from eventstore.transparency import keeping, witnesses
 from eventstore.transparency.tables import CHECKPOINTS
@@ -85,7 +85,7 @@ async def test_two_servers_never_sign_two_trees_of_one_size(world: World, start:
 async def test_a_rotation_by_one_process_holds_for_the_others_at_once(world: World, start: Start) -> None:
     servers = [await start(), await start()]
     (first,) = await trusted(world)
-    assert await signing.rotate(world.services.ledger, first.name, SYSTEM) is None
+    assert await log_keys.rotate(world.services.ledger, first.name, SYSTEM) is None
     rotated = await world.head()
     await world.define_scopes("one:more")
     second = (await trusted(world))[-1]
@@ -93,7 +93,7 @@ async def test_a_rotation_by_one_process_holds_for_the_others_at_once(world: Wor
         note = await covered(server.base, rotated)
         assert open_note(note, [first, second]).verified == (second, first)
         assert (await _vkey(server.base)) == second
-    assert await signing.revoke(world.services.ledger, first.name, "compromised", SYSTEM) is None
+    assert await log_keys.revoke(world.services.ledger, first.name, "compromised", SYSTEM) is None
     revoked = await world.head()
     third = (await trusted(world))[-1]
     for server in servers:

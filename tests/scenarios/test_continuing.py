@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from api.transparency import signing
 from api.transparency.continuing import NotContinued
+from commands import log_keys
 from domain import log_key, server
 from eventstore.commands import Command, DatabaseAway
 from eventstore.ledger import Ledger
@@ -111,7 +111,7 @@ async def test_an_older_database_is_refused_with_the_command_that_accepts_it(nod
     )
     assert f"`grantlog log succeed --checkpoint {node.checkpoint} --origin NAME`" in reason
     async with node.commands() as ledger:
-        assert await signing.succeed(ledger, node.checkpoint.read_text(), "login.example/log-2", SYSTEM) is None
+        assert await log_keys.succeed(ledger, node.checkpoint.read_text(), "login.example/log-2", SYSTEM) is None
     async with node.running() as world:
         state: log_key.State = await world.services.ledger.state(log_key.STREAM)
         assert state.origin == "login.example/log-2"

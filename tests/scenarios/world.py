@@ -19,8 +19,8 @@ from api.app import create, routed
 from api.server.listeners import ForOperators
 from api.services import Services
 from api.settings import Settings, load
-from api.standing import known_scopes
 from api.wrapper import Wrapper
+from commands.grant_context import known_scopes
 from domain import account, client, client_registration, role, scope
 from domain.event import Actor, Recorded
 from domain.grants import GRANTS

@@ -3,9 +3,10 @@
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from api.masking import masking
+from commands.readings import read
 from domain import audit
 from domain.event import Moment
-from eventstore.commands import Command, Origin
+from eventstore.commands import Origin
 from security.clock import day_of
 from security.tokens import digest
 
@@ -77,11 +78,5 @@ class Auditor(NamedTuple):
         address: str | None = None,
     ) -> None:
         """Records an answer, which is sent after this: it is committed before anybody sees what they asked for."""
-        facts = {
-            "question": question,
-            "parameters": self.words(asked),
-            "address": address,
-            "count": count,
-            "unsealed": unsealed,
-        }
-        await self.here.ledger.execute(Command(self.stream, audit.read, facts), origin=self.origin)
+        answered = read(self.stream, question, self.words(asked), count, unsealed=unsealed, address=address)
+        await self.here.ledger.execute(answered, origin=self.origin)

@@ -10,7 +10,6 @@ from api.audit.answering.filters import Filters
 from api.audit.answering.proven_export import EXTENSION, MEDIA_TYPE, pinned, proven
 from api.audit.formats import Format, Part, Writer, writer
 from api.starting import running_version
-from domain import audit
 from eventstore.searching import Criteria
 from eventstore.transparency.published import StoredCheckpoint
 
@@ -50,10 +49,9 @@ class Export(NamedTuple):
         end is recorded either way: see `readings.closed`.
         """
         asked = self.asked | {"format": self.format, "proof": None if self.checkpoint is None else "1"}
-        reading_id, _ = await readings.open_reading(
+        reading_id = await readings.open_export(
             self.asking,
-            audit.open_export,
-            parameters=self.asking.words(asked),
+            self.asking.words(asked),
             address=self.given.address,
             unsealed=self.asking.personal and self.checkpoint is None,
         )
