@@ -176,8 +176,14 @@ def _describe_answers(operation: dict[str, Any], handler: HTTPRouteHandler) -> N
             continue
         if media_types is not None:
             response["content"] = {name: {"schema": {"type": "string"}} for name in media_types}
-        if answer is not None and JSON in response.get("content", {}):
-            response["content"][JSON]["example"] = answer
+        content = response.get("content", {}).get(JSON)
+        if content is None:
+            continue
+        if "oneOf" in content["schema"]:
+            # The framework's word for a union; but one struct may have all members of another (JSON Schema §10.2.1).
+            content["schema"]["anyOf"] = content["schema"].pop("oneOf")
+        if answer is not None:
+            content["example"] = answer
 
 
 def _describe_refusals(operation: dict[str, Any], path: str, handler: HTTPRouteHandler) -> None:
