@@ -75,6 +75,9 @@ TABLE: Mapping[str, Row] = {
     "client.secret_issued": Row(ENTITY_MANAGEMENT, 3, "Update"),
     "client.secret_rotated": Row(ENTITY_MANAGEMENT, 3, "Update"),
     "client.secret_revoked": Row(ENTITY_MANAGEMENT, 3, "Update", LOW),
+    "client.rotation_scheduled": Row(ENTITY_MANAGEMENT, 3, "Update"),
+    "client.rotation_unscheduled": Row(ENTITY_MANAGEMENT, 3, "Update", LOW),
+    "client.rotation_announced": Row(ENTITY_MANAGEMENT, OTHER, "Rotation Announcement", LOW),
     "client.enabled": Row(ENTITY_MANAGEMENT, 8, "Enable"),
     "client.disabled": Row(ENTITY_MANAGEMENT, 9, "Disable", LOW),
     "client.deleted": Row(ENTITY_MANAGEMENT, 4, "Delete", LOW),
@@ -88,6 +91,7 @@ TABLE: Mapping[str, Row] = {
     "role.defined": Row(ENTITY_MANAGEMENT, 1, "Create", LOW),
     "role.changed": Row(ENTITY_MANAGEMENT, 3, "Update", LOW),
     "role.retired": Row(ENTITY_MANAGEMENT, 4, "Delete", LOW),
+    "server.started": Row(ENTITY_MANAGEMENT, 10, "Activate"),
     "server.issuer_accepted": Row(ENTITY_MANAGEMENT, 3, "Update", MEDIUM),
     "server.issuance_suspended": Row(ENTITY_MANAGEMENT, 12, "Suspend", MEDIUM),
     "server.issuance_resumed": Row(ENTITY_MANAGEMENT, 13, "Resume", LOW),
@@ -122,13 +126,10 @@ TABLE: Mapping[str, Row] = {
     "audit.stream_closed": Row(API_ACTIVITY, 2, "Read"),
 }
 
-FALLBACK = Row(API_ACTIVITY, OTHER, "Other")
-"""What has no row of its own is told as an activity of the server."""
-
 
 def record(event: ShownEvent, *, issuer: str, product_version: str) -> dict[str, Any]:
     """One record. Personal values stand in it as far as they do in the event that is given."""
-    row = TABLE.get(event.type, FALLBACK)
+    row = TABLE[event.type]
     category = row.class_uid // 1000
     found: dict[str, Any] = {
         "activity_id": row.activity_id,

@@ -26,9 +26,8 @@ one record of the [Open Cybersecurity Schema Framework](https://schema.ocsf.io/{
 
 
 def page() -> str:
-    """The page, its types in order, and last what a type without a row is told as."""
-    rows = [_row(f"`{tag}`", ocsf.TABLE[tag]) for tag in sorted(ocsf.TABLE)]
-    return HEAD + "".join([*rows, _row("any other", ocsf.FALLBACK)])
+    """The page, its types in order."""
+    return HEAD + "".join(_row(f"`{tag}`", ocsf.TABLE[tag]) for tag in sorted(ocsf.TABLE))
 
 
 def _row(name: str, row: ocsf.Row) -> str:

@@ -1,6 +1,5 @@
 """What an event means, in a sentence for somebody who knows nothing of OAuth or of Grantlog."""
 
-import inspect
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -99,10 +98,10 @@ def _first_sentence(text: str) -> str:
     return " ".join(text.split()).partition(". ")[0].removesuffix(".") + "."
 
 
-_GENERAL: Mapping[str, str] = {event.type: _first_sentence(inspect.getdoc(event) or event.type) for event in EVENTS}
+_GENERAL: Mapping[str, str] = {event.type: _first_sentence(event.__doc__ or "") for event in EVENTS}
 
 
 def meaning(tag: str, data: Data) -> str:
     """The sentence. What the event's own page says of it, where nothing in it makes a difference."""
     sentence = _SENTENCES.get(tag)
-    return _GENERAL.get(tag, tag) if sentence is None else sentence(data)
+    return _GENERAL[tag] if sentence is None else sentence(data)
