@@ -103,6 +103,6 @@ async def _again(here: Here, wanted: "list[Destination]", low: int, high: int | 
 
 
 def _destinations() -> "list[Destination]":
-    from api.notifications.subscriptions import destinations as configured
+    from api.notifications.channels import destinations as configured
 
     return configured(load_settings())

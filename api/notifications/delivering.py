@@ -6,10 +6,8 @@ from typing import NamedTuple
 
 import structlog
 
-from api.notifications.message import compose
-from api.notifications.sending import Failed, Send, to_mailbox, to_webhook
-from api.notifications.subscriptions import MAIL, destinations, webhooks
-from api.outgoing import Outgoing
+from api.notifications.channels import destinations, senders
+from api.notifications.message import Failed, compose
 from api.settings import Settings
 from domain.event import SECOND, Moment
 from eventstore.commands import DatabaseAway
@@ -58,13 +56,7 @@ class Notifier:
         self._mended_at: Moment | None = None
         self._attempts = settings.notification_attempts
         self._destinations = destinations(settings)
-        outgoing = Outgoing(allow_private=settings.allow_private_urls) if settings.webhooks else None
-        self._senders: dict[str, Send] = {}
-        if outgoing is not None:
-            for each in webhooks(settings):
-                self._senders[each.name] = to_webhook(each, outgoing, ledger.clock)
-        if settings.mail_host:
-            self._senders[MAIL] = to_mailbox(settings, ledger.clock)
+        self._senders = senders(settings, ledger.clock)
 
     @property
     def names(self) -> tuple[str, ...]:

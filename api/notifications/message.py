@@ -1,21 +1,18 @@
-"""What people are told: the event as an auditor without `audit:personal` sees it, and the same in a letter.
+"""What people are told, whatever the channel: the event as an auditor without `audit:personal` sees it.
 
 Nobody's personal data and no secret is in it: whoever may know more looks the event up by its position.
 """
 
-from datetime import UTC, datetime
-from email.message import EmailMessage
-from email.utils import format_datetime
+from collections.abc import Awaitable, Callable
 from typing import NamedTuple
 
 import msgspec
 from sqlalchemy import Connection
 
 from api.audit.rendering import Rendering, ShownEvent
-from domain.event import Moment
 from eventstore import searching
 from eventstore.privacy import Privacy
-from security.clock import SECOND
+from projections.outbox import TYPES
 
 
 class Payload(msgspec.Struct, frozen=True):
@@ -43,19 +40,29 @@ def compose(connection: Connection, privacy: Privacy, position: int) -> Message 
     return Message(event.id, msgspec.json.encode(Payload(event.type, event.time, event)), event)
 
 
-def letter(message: Message, issuer: str, sender: str, recipients: tuple[str, ...], now: Moment) -> EmailMessage:
-    """The same as an e-mail. Its Message-ID is made of the event's id, so that mail programs can tell repeats too."""
-    event = message.event
-    mail = EmailMessage()
-    mail["From"] = sender
-    mail["To"] = ", ".join(recipients)
-    mail["Subject"] = f"Grantlog: {event.type} at position {event.position}"
-    mail["Date"] = format_datetime(datetime.fromtimestamp(now // SECOND, UTC))
-    mail["Message-ID"] = f"<{event.id}@{sender.rpartition('@')[2]}>"
-    mail["Auto-Submitted"] = "auto-generated"
-    shown = msgspec.json.format(msgspec.json.encode(event), indent=2).decode()
-    mail.set_content(
-        f"{issuer} recorded {event.type} in {event.stream} at {event.time}.\n\n"
-        f"Look at it: {issuer}/audit/events/{event.position}\n\n{shown}\n"
-    )
-    return mail
+class Failed(NamedTuple):
+    """Why it was not delivered, in words that repeat nothing of the answer; `final` when there is no use in more."""
+
+    outcome: str
+    final: bool = False
+
+
+Send = Callable[[Message], Awaitable[Failed | None]]
+"""Tells the destination; None when it has taken the message."""
+
+
+class Wrong(ValueError):
+    """A setting cannot be used; the message says why and repeats nothing of it."""
+
+
+def chosen(patterns: tuple[str, ...]) -> frozenset[str]:
+    """The types that patterns stand for: a type, `noun.*`, or `*`; raises `Wrong` for one that stands for none."""
+    found: set[str] = set()
+    for pattern in patterns:
+        matching = {
+            type for type in TYPES if type == pattern or (pattern[-1:] == "*" and type.startswith(pattern[:-1]))
+        }
+        if not matching:
+            raise Wrong(f"names a type that nobody is told of; there are {', '.join(TYPES)}")
+        found |= matching
+    return frozenset(found)

@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from api.notifications.subscriptions import destinations, webhooks
+from api.notifications.channels import destinations
+from api.notifications.channels.webhook import webhooks
 from api.setting_rules import SettingsError
 from api.settings import Settings, load
 from api.settings_page import effective

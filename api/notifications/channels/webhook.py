@@ -1,8 +1,8 @@
-"""Who is told, of what and where: the webhooks and the mailbox of the settings."""
+"""The webhooks of the settings: a signed request for each event (Standard Webhooks)."""
 
 import os
-import re
 from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 from urllib.parse import urlsplit
@@ -11,18 +11,19 @@ import msgspec
 from msgspec import Meta, Struct
 from standardwebhooks.webhooks import EmptyWebhookSecretError, Webhook
 
-from projections.outbox import TYPES, Destination
+from api.notifications.channels.mail import NAME as MAIL
+from api.notifications.message import Failed, Message, Send, Wrong, chosen
+from api.outgoing import NoAnswer, NotAllowed, Outgoing
+from projections.outbox import Destination
+from security.clock import SECOND, Clock
 
 if TYPE_CHECKING:
     from api.settings import Settings
 
-MAIL = "mail"
-"""The name of the mailbox among the destinations."""
-
 SHORTEST_SECRET = 24
 """Bytes of a signing key (Standard Webhooks, "Signature scheme": 24 to 64)."""
 
-_MAILBOX = re.compile(r"[!-?A-~]+@[!-?A-~]+", re.ASCII)
+GONE = 410
 
 
 class Asked(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -48,8 +49,25 @@ class Subscription(Struct, frozen=True):
         return f"Subscription({self.name})"
 
 
-class Wrong(ValueError):
-    """A setting cannot be used; the message says why and repeats nothing of it."""
+def destinations(settings: "Settings") -> list[Destination]:
+    """The webhooks by name; raises `Wrong`."""
+    return [Destination(each.name, each.types) for each in webhooks(settings)]
+
+
+def senders(settings: "Settings", clock: Clock) -> dict[str, Send]:
+    """How to call each of them."""
+    if not settings.webhooks:
+        return {}
+    outgoing = Outgoing(allow_private=settings.allow_private_urls)
+    return {each.name: to_webhook(each, outgoing, clock) for each in webhooks(settings)}
+
+
+def faults(settings: "Settings") -> Iterator[tuple[str, str]]:
+    """What is wrong with `webhooks`."""
+    try:
+        webhooks(settings)
+    except Wrong as error:
+        yield "webhooks", str(error)
 
 
 def webhooks(settings: "Settings", environ: Mapping[str, str] = os.environ) -> list[Subscription]:
@@ -64,9 +82,8 @@ def webhooks(settings: "Settings", environ: Mapping[str, str] = os.environ) -> l
             '"types": ["incident.*"], "name": "pager"}'
         ) from None
     found = [_subscription(each, settings.allow_private_urls, environ) for each in asked]
-    names = [each.name for each in found]
-    if len(set(names)) < len(names) or MAIL in names:
-        raise Wrong(f"needs a `name` for each webhook that tells it from the others and is not `{MAIL}`")
+    if any(each.name == MAIL for each in found):
+        raise Wrong(f"needs a `name` for each webhook that is not `{MAIL}`")
     return found
 
 
@@ -111,44 +128,27 @@ def _keys(text: str) -> tuple[Webhook, ...]:
     return tuple(keys)
 
 
-def chosen(patterns: tuple[str, ...]) -> frozenset[str]:
-    """The types that patterns stand for: a type, `noun.*`, or `*`; raises `Wrong` for one that stands for none."""
-    found: set[str] = set()
-    for pattern in patterns:
-        matching = {
-            type for type in TYPES if type == pattern or (pattern[-1:] == "*" and type.startswith(pattern[:-1]))
+def to_webhook(subscription: Subscription, outgoing: Outgoing, clock: Clock) -> Send:
+    """Sends signed requests (Standard Webhooks, "Signature scheme"): every key that is in force signs."""
+
+    async def send(message: Message) -> Failed | None:
+        moment = clock.now() // SECOND
+        at, text = datetime.fromtimestamp(moment, UTC), message.body.decode()
+        headers = {
+            "Content-Type": "application/json",
+            "User-Agent": "Grantlog",
+            "webhook-id": message.id,
+            "webhook-timestamp": str(moment),
+            "webhook-signature": " ".join(key.sign(message.id, at, text) for key in subscription.keys),
         }
-        if not matching:
-            raise Wrong(f"names a type that nobody is told of; there are {', '.join(TYPES)}")
-        found |= matching
-    return frozenset(found)
+        try:
+            answer = await outgoing.send("POST", subscription.url, headers=headers, content=message.body, largest=None)
+        except NotAllowed:
+            return Failed("the address is private (GRANTLOG_ALLOW_PRIVATE_URLS)")
+        except NoAnswer as error:
+            return Failed(str(error))
+        if 200 <= answer.status < 300:
+            return None
+        return Failed(f"status {answer.status}", final=answer.status == GONE)
 
-
-def destinations(settings: "Settings") -> list[Destination]:
-    """Everybody who is told."""
-    found = [Destination(each.name, each.types) for each in webhooks(settings)]
-    if settings.mail_host:
-        found.append(Destination(MAIL, chosen(settings.mail_types)))
-    return found
-
-
-def faults(settings: "Settings") -> Iterator[tuple[str, str]]:
-    """What is wrong with the settings, as the field and the words that say what to do."""
-    try:
-        webhooks(settings)
-    except Wrong as error:
-        yield "webhooks", str(error)
-    if not settings.mail_host:
-        return
-    try:
-        chosen(settings.mail_types)
-    except Wrong as error:
-        yield "mail_types", str(error)
-    if not _MAILBOX.fullmatch(settings.mail_from):
-        yield "mail_from", "must be an e-mail address, since GRANTLOG_MAIL_HOST is set"
-    if not settings.mail_to or not all(_MAILBOX.fullmatch(each) for each in settings.mail_to):
-        yield "mail_to", "must be e-mail addresses separated by commas, since GRANTLOG_MAIL_HOST is set"
-    if bool(settings.mail_username) != bool(settings.mail_password):
-        yield "mail_password", "must be set together with GRANTLOG_MAIL_USERNAME"
-    if settings.mail_username and settings.mail_tls == "none":
-        yield "mail_tls", "must not be `none` with a password, which would be sent in clear"
+    return send

@@ -1,0 +1,97 @@
+"""The mailbox of the settings: one letter for each event, handed to the mail server."""
+
+import re
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from email.message import EmailMessage
+from email.utils import format_datetime
+from typing import TYPE_CHECKING
+
+import aiosmtplib
+import msgspec
+
+from api.notifications.message import Failed, Message, Send, Wrong, chosen
+from domain.event import Moment
+from projections.outbox import Destination
+from security.clock import SECOND, Clock
+
+if TYPE_CHECKING:
+    from api.settings import Settings
+
+NAME = "mail"
+"""Of the mailbox among the destinations."""
+
+TIMEOUT_S = 20.0
+_MAILBOX = re.compile(r"[!-?A-~]+@[!-?A-~]+", re.ASCII)
+
+
+def destinations(settings: "Settings") -> list[Destination]:
+    """The mailbox, where there is one."""
+    return [Destination(NAME, chosen(settings.mail_types))] if settings.mail_host else []
+
+
+def senders(settings: "Settings", clock: Clock) -> dict[str, Send]:
+    """How to hand letters to the mail server, if there is one."""
+    return {NAME: to_mailbox(settings, clock)} if settings.mail_host else {}
+
+
+def faults(settings: "Settings") -> Iterator[tuple[str, str]]:
+    """What is wrong with the `mail_…` settings."""
+    if not settings.mail_host:
+        return
+    try:
+        chosen(settings.mail_types)
+    except Wrong as error:
+        yield "mail_types", str(error)
+    if not _MAILBOX.fullmatch(settings.mail_from):
+        yield "mail_from", "must be an e-mail address, since GRANTLOG_MAIL_HOST is set"
+    if not settings.mail_to or not all(_MAILBOX.fullmatch(each) for each in settings.mail_to):
+        yield "mail_to", "must be e-mail addresses separated by commas, since GRANTLOG_MAIL_HOST is set"
+    if bool(settings.mail_username) != bool(settings.mail_password):
+        yield "mail_password", "must be set together with GRANTLOG_MAIL_USERNAME"
+    if settings.mail_username and settings.mail_tls == "none":
+        yield "mail_tls", "must not be `none` with a password, which would be sent in clear"
+
+
+def to_mailbox(settings: "Settings", clock: Clock) -> Send:
+    """Hands letters to the mail server of the settings (RFC 5321), which then is the one who keeps trying."""
+
+    async def send(message: Message) -> Failed | None:
+        mail = letter(message, settings.issuer, settings.mail_from, settings.mail_to, clock.now())
+        try:
+            refused, _ = await aiosmtplib.send(
+                mail,
+                hostname=settings.mail_host,
+                port=settings.mail_port,
+                username=settings.mail_username or None,
+                password=settings.mail_password or None,
+                use_tls=settings.mail_tls == "tls",
+                start_tls=settings.mail_tls == "starttls",
+                timeout=TIMEOUT_S,
+            )
+        except aiosmtplib.SMTPResponseException as error:
+            return Failed(f"mail server says {error.code}")
+        except (aiosmtplib.SMTPException, OSError, ValueError) as error:
+            return Failed(f"mail: {type(error).__name__}")
+        # Some have it: another attempt would send it to them again.
+        return Failed("the mail server refused a recipient", final=True) if refused else None
+
+    return send
+
+
+def letter(message: Message, issuer: str, sender: str, recipients: tuple[str, ...], now: Moment) -> EmailMessage:
+    """The same as an e-mail. Its Message-ID is made of the event's id, so that mail programs can tell repeats too."""
+    event = message.event
+    mail = EmailMessage()
+    mail["From"] = sender
+    mail["To"] = ", ".join(recipients)
+    mail["Subject"] = f"Grantlog: {event.type} at position {event.position}"
+    mail["Date"] = format_datetime(datetime.fromtimestamp(now // SECOND, UTC))
+    mail["Message-ID"] = f"<{event.id}@{sender.rpartition('@')[2]}>"
+    mail["Auto-Submitted"] = "auto-generated"
+    shown = msgspec.json.format(msgspec.json.encode(event), indent=2).decode()
+    mail.set_content(
+        f"{issuer} recorded {event.type} in {event.stream} at {event.time}.\n\n"
+        f"Look at it: {issuer}/audit/events/{event.position}\n\n{shown}\n"
+    )
+    return mail
