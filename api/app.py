@@ -14,13 +14,13 @@ from api.bodies import StrictRequest, check_handlers, check_query, name_paramete
 from api.credential_memory import CredentialMemory
 from api.cross_origin.bearer import Pages
 from api.dashboards.secret import DashboardSecrets
-from api.error_answers import ErrorAnswers
 from api.hot_descriptions import described
+from api.http.error_responses import EXCEPTION_HANDLERS
+from api.http.middleware import Middleware
 from api.introspect import introspect
 from api.measures import Metrics
 from api.oauth_endpoint import shortcuts
 from api.openapi import openapi_config
-from api.page_errors import error_page
 from api.revoke import revoke
 from api.routes import ROUTES
 from api.services import Services, lifetimes
@@ -33,7 +33,6 @@ from api.token_uses import TokenUses
 from api.transparency.continuing import require_continuation, watch
 from api.transparency.keeping import Transparency
 from api.uses import Uses
-from api.wrapper import Wrapper
 from eventstore.commands import Origin
 from eventstore.deriving import Deriving
 from eventstore.following import EventIndexing, Follower
@@ -95,7 +94,6 @@ async def close_services(here: Services) -> None:
 
 def routed(settings: Settings) -> Litestar:
     """The framework's app with every route and nothing behind them yet, which takes most of the time of a start."""
-    errors = ErrorAnswers(error_page)
 
     @asynccontextmanager
     async def lifespan(app: Litestar) -> AsyncIterator[None]:
@@ -107,24 +105,22 @@ def routed(settings: Settings) -> Litestar:
         lifespan=[lifespan],
         request_class=StrictRequest,
         before_request=check_query,
-        exception_handlers=errors.exception_handlers,
+        exception_handlers=EXCEPTION_HANDLERS,
         openapi_config=openapi_config(running_version(), described(), issuer=settings.issuer),
         request_max_body_size=settings.body_limit,
         logging_config=None,
     )
     check_handlers(app)
     name_parameters(app)
-    app.state.errors = errors
     return app
 
 
-def create(settings: Settings, keyring: Keyring, clock: Clock | None = None, app: Litestar | None = None) -> Wrapper:
+def create(settings: Settings, keyring: Keyring, clock: Clock | None = None, app: Litestar | None = None) -> Middleware:
     """The ASGI app. Its lifespan opens the database, records the start and runs the background tasks.
 
     `app` is what `routed` made of settings whose issuer and body limit are the same, when nothing else runs on it.
     """
     app = app or routed(settings)
-    errors: ErrorAnswers = app.state.errors
     metrics = Metrics()
 
     @asynccontextmanager
@@ -156,9 +152,8 @@ def create(settings: Settings, keyring: Keyring, clock: Clock | None = None, app
 
     app.state.running = running
     wrapped: Any = app
-    return Wrapper(
+    return Middleware(
         wrapped,
-        errors,
         proxies=Proxies(settings.trusted_proxies, settings.proxy_header),
         in_flight=settings.in_flight,
         secure=settings.issuer.startswith("https:"),

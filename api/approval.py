@@ -2,10 +2,11 @@
 
 from litestar import Response
 
-from api import authorization_response, oauth_errors
+from api import authorization_response
 from api.answers import Scope
 from api.authorization_request import NOT_REGISTERED, SWITCHED_OFF, AuthorizationRequest, Unanswerable
 from api.browser_session import BrowserSession
+from api.http.errors import HTTPError, oauth_error
 from api.page_answers import see_other
 from api.services import Services
 from commands import approvals
@@ -75,11 +76,11 @@ def refused(here: Services, asked: AuthorizationRequest, used: BrowserSession, r
             return see_other(f"{PATH}?{asked.query.text}")
     if refusal.field == "redirect_uri":
         raise Unanswerable(NOT_REGISTERED)
-    return error_answer(here, asked, used, oauth_errors.from_refusal(refusal))
+    return error_answer(here, asked, used, oauth_error(refusal))
 
 
 def error_answer(
-    here: Services, asked: AuthorizationRequest, used: BrowserSession, error: oauth_errors.OAuthError
+    here: Services, asked: AuthorizationRequest, used: BrowserSession, error: HTTPError
 ) -> Response[bytes]:
     """Back to the application with an error; only ever for a person who is signed in (RFC 9700 §4.11.2)."""
     return see_other(authorization_response.with_error(asked, error, here.settings.issuer), used.cookies)

@@ -9,10 +9,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from urllib.parse import quote
 
-from api import oauth_errors, strict_forms
+from api import strict_forms
 from api.client_authentication import CLIENT_ID
-from api.oauth_errors import OAuthError
-from api.problems import Problem
+from api.http import errors
+from api.http.errors import HTTPError
 from api.services import Services
 from commands.grant_context import ASKED_AT_MOST
 from domain import client
@@ -45,11 +45,8 @@ class AnyName(frozenset[str]):
         return True
 
 
-class Unanswerable(Problem):
+class Unanswerable(HTTPError):
     """A request that is answered by a page and never by a redirect."""
-
-    status = 400
-    error = "invalid_request"
 
     @property
     def title(self) -> str:
@@ -88,7 +85,7 @@ class AuthorizationRequest:
     asked: tuple[str, ...] | None
     resource: tuple[str, ...]
     challenge: str | None
-    error: OAuthError | None
+    error: HTTPError | None
 
     @property
     def asks_each_time(self) -> bool:
@@ -148,16 +145,16 @@ async def read_request(here: Services, octets: bytes) -> AuthorizationRequest:
     )
 
 
-async def _scope_fault(here: Services, asking: client.State, asked: tuple[str, ...] | None) -> OAuthError | None:
+async def _scope_fault(here: Services, asking: client.State, asked: tuple[str, ...] | None) -> HTTPError | None:
     """What is wrong with the scope whoever signs in. What a person's roles allow is another question."""
     known = await here.ledger.look(existing, {*asking.scope, *(asked or ())[:ASKED_AT_MOST]})
     found = scopes.granted(asked, within=asking.scope, known=known, roles=None)
-    return oauth_errors.InvalidScope() if isinstance(found, InvalidScope) else None
+    return errors.InvalidScope() if isinstance(found, InvalidScope) else None
 
 
-def _target_fault(here: Services, asking: client.State, resource: tuple[str, ...]) -> OAuthError | None:
+def _target_fault(here: Services, asking: client.State, resource: tuple[str, ...]) -> HTTPError | None:
     refused = audience.requested(resource, client=asking, issuer=here.settings.issuer)
-    return None if refused is None else oauth_errors.from_refusal(refused)
+    return None if refused is None else errors.oauth_error(refused)
 
 
 async def _client(here: Services, query: Query) -> client.State:
@@ -185,28 +182,28 @@ def _target(asking: client.State, query: Query) -> str:
     return target
 
 
-def _faults(asking: client.State, query: Query) -> Iterator[OAuthError]:
+def _faults(asking: client.State, query: Query) -> Iterator[HTTPError]:
     """What the application has to be told, the first thing first (RFC 6749 §4.1.2.1, RFC 7636 §4.4.1, RFC 9101 §7)."""
     if query.doubled:
-        yield oauth_errors.InvalidRequest("A parameter stands there twice.")
+        yield errors.InvalidRequest("A parameter stands there twice.")
     # Their content would decide about everything else, so nothing else is looked at.
     if "request" in query.values:
-        yield oauth_errors.RequestNotSupported()
+        yield errors.RequestNotSupported()
     if "request_uri" in query.values:
-        yield oauth_errors.RequestUriNotSupported()
+        yield errors.RequestUriNotSupported()
     response_type = query.values.get("response_type")
     if response_type is None:
-        yield oauth_errors.InvalidRequest("response_type is missing.")
+        yield errors.InvalidRequest("response_type is missing.")
     if response_type not in {name for grant in GRANTS.values() for name in grant.response_types}:
-        yield oauth_errors.UnsupportedResponseType()
+        yield errors.UnsupportedResponseType()
     if query.values.get("response_mode", RESPONSE_MODE) != RESPONSE_MODE:
-        yield oauth_errors.InvalidRequest("The only response_mode is query.")
+        yield errors.InvalidRequest("The only response_mode is query.")
     if authorization_code.GRANT_TYPE not in asking.grant_types:
-        yield oauth_errors.UnauthorizedClient()
+        yield errors.UnauthorizedClient()
     refused = pkce.requested(
         query.values.get("code_challenge"),
         query.values.get("code_challenge_method"),
         required=authorization_code.pkce_required(asking),
     )
     if refused is not None:
-        yield oauth_errors.from_refusal(refused)
+        yield errors.oauth_error(refused)

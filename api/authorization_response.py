@@ -3,7 +3,8 @@
 from urllib.parse import quote
 
 from api.authorization_request import AuthorizationRequest
-from api.oauth_errors import OAuthError
+from api.http.error_responses import parameters
+from api.http.errors import HTTPError
 from security.tokens import Secret
 
 
@@ -12,9 +13,9 @@ def with_code(request: AuthorizationRequest, code: Secret, issuer: str) -> str:
     return _location(request, [("code", code.reveal()), ("iss", issuer)])
 
 
-def with_error(request: AuthorizationRequest, error: OAuthError, issuer: str) -> str:
+def with_error(request: AuthorizationRequest, error: HTTPError, issuer: str) -> str:
     """Where the browser goes with an error (RFC 6749 §4.1.2.1)."""
-    return _location(request, error.parameters(iss=issuer))
+    return _location(request, [*parameters(error), ("iss", issuer)])
 
 
 def _location(request: AuthorizationRequest, parameters: list[tuple[str, str]]) -> str:

@@ -6,7 +6,6 @@ from litestar import Request, Response, get, post
 from litestar.openapi.datastructures import ResponseSpec
 from litestar.params import JSONBody
 
-from api import oauth_errors
 from api.admission import admit
 from api.answers import Scope
 from api.approval import PATH, approve, consented, error_answer, grantable
@@ -15,6 +14,7 @@ from api.authorization_parameters import OPT, AuthorizationOperation
 from api.authorization_request import AuthorizationRequest, read_request
 from api.browser_session import BrowserSession, find_session
 from api.consent_form import consent_page
+from api.http import errors
 from api.services import Services, services
 from api.sign_in_form import Place, SignInForm, sign_in, sign_in_page
 from domain import consent
@@ -67,7 +67,7 @@ async def _answer(here: Services, scope: Scope, asked: AuthorizationRequest, use
         return error_answer(here, asked, used, asked.error)
     granted = await grantable(here, asked, used)
     if isinstance(granted, InvalidScope):
-        return error_answer(here, asked, used, oauth_errors.InvalidScope())
+        return error_answer(here, asked, used, errors.InvalidScope())
     before = await consented(here, asked, used)
     # HEAD is safe (RFC 9110 §9.2.1) and gets no code: it is answered as if the person had still to be asked.
     if consent.covers(before, granted, asked.redirect_uri) and not asked.asks_each_time and not arrival(scope).head:

@@ -18,8 +18,7 @@ from litestar.types import Empty
 
 from api import strict_forms, strict_json
 from api.answers import Receive, Scope, fields, header_values
-from api.error_answers import invalid
-from api.problems import Invalid, TooLarge, WrongMediaType
+from api.http.errors import InvalidRequest, TooLarge, WrongMediaType, invalid_member
 
 Encoding = Literal["json", "form"]
 
@@ -80,7 +79,7 @@ async def read_body(scope: Scope, receive: Receive, limit: int) -> bytes:
     while True:
         message = await receive()
         if message["type"] == "http.disconnect":
-            raise Invalid("The request ended before its body was complete.")
+            raise InvalidRequest("The request ended before its body was complete.")
         chunk = message.get("body", b"")
         if not message.get("more_body", False):
             if size + len(chunk) > limit:
@@ -101,7 +100,7 @@ class Parameters(dict[str, str]):
 async def read_parameters(scope: Scope, receive: Receive, limit: int) -> Parameters:
     """The parameters of an OAuth request, from a form or a JSON object of strings; empty ones count as not sent.
 
-    Raises Invalid, TooLarge or WrongMediaType, which OAuth endpoints answer as `invalid_request`.
+    Raises InvalidRequest, TooLarge or WrongMediaType, which OAuth endpoints answer as `invalid_request`.
     """
     body = await read_body(scope, receive, limit)
     if not body:
@@ -111,7 +110,7 @@ async def read_parameters(scope: Scope, receive: Receive, limit: int) -> Paramet
     if len(body) > LONGEST_FREE:
         for name in FREE:
             if len(given.get(name, "")) > LONGEST_FREE:
-                raise Invalid.field(name, f"has more than {LONGEST_FREE} characters")
+                raise InvalidRequest.field(name, f"has more than {LONGEST_FREE} characters")
     return given
 
 
@@ -125,7 +124,7 @@ def _parameters(scope: Scope, body: bytes) -> Parameters:
     parameters = strict_json.read_object(body)
     for name, value in parameters.items():
         if not isinstance(value, str):
-            raise Invalid.field(name if strict_json.NAME.fullmatch(name) else "body", "must be a string")
+            raise InvalidRequest.field(name if strict_json.NAME.fullmatch(name) else "body", "must be a string")
     given = Parameters({name: value for name, value in parameters.items() if value})
     if named := given.pop(RESOURCE, None):
         given.resource = (named,)
@@ -181,7 +180,7 @@ class StrictRequest(Request[Any, Any, Any]):
         try:
             return msgspec.convert(parameters, kind, strict=False)
         except msgspec.ValidationError as error:
-            raise invalid(error) from None
+            raise invalid_member(error) from None
 
 
 async def check_query(request: Request[Any, Any, Any]) -> None:
@@ -199,7 +198,7 @@ async def check_query(request: Request[Any, Any, Any]) -> None:
     if known is not None and (unknown := given.keys() - known):
         name = min(unknown)
         words = f"is not known here; known are {', '.join(sorted(known))}" if known else "is not known here; none is"
-        raise Invalid.field(name if strict_forms.NAME.fullmatch(name) else "query", words)
+        raise InvalidRequest.field(name if strict_forms.NAME.fullmatch(name) else "query", words)
 
 
 def name_parameters(app: Litestar) -> None:

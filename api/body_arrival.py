@@ -5,23 +5,13 @@ from time import monotonic
 from typing import Any, Protocol
 
 from api.answers import Receive
-from api.problems import Problem, Unavailable
+from api.http.errors import TemporarilyUnavailable, TooSlow
 
 SECONDS = 30
 """How long a whole body may take to come. A megabyte does in that time over any line that people still use."""
 
 SWEEP = 1.0
 """Seconds between two looks at who is late."""
-
-
-class TooSlow(Problem):
-    """408, and the connection ends with it (RFC 9110 §15.5.9)."""
-
-    status = 408
-    error = "invalid_request"
-
-    def __init__(self, detail: str = "The request body did not come in time.") -> None:
-        super().__init__(detail)
 
 
 class Place(Protocol):
@@ -82,7 +72,7 @@ class Arriving:
     """The `receive` of one request. Waiting for the client is no work, so the place is free meanwhile.
 
     Otherwise a few connections that announce a body and send nothing would use up all places there are. Raises TooSlow,
-    and Unavailable when there is no place any more for what has come late.
+    and TemporarilyUnavailable when there is no place any more for what has come late.
 
     The server has a message more when a body has ended, and to ask it for that is another two changes of thread. So a
     body whose `length` was announced is complete as soon as that many bytes have come: the server takes no more.
@@ -124,5 +114,5 @@ class Arriving:
                 message["more_body"] = False
         self._complete = not message.get("more_body", False)
         if not self._place.come_back():
-            raise Unavailable()
+            raise TemporarilyUnavailable()
         return message

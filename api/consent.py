@@ -8,7 +8,6 @@ from litestar import Request, Response, post
 from litestar.params import JSONBody
 from msgspec import UNSET, Meta, UnsetType
 
-from api import oauth_errors
 from api.admission import admit
 from api.answers import Scope
 from api.approval import PATH, approve, consented, error_answer, grantable
@@ -17,6 +16,7 @@ from api.authorization_request import AuthorizationRequest, read_request
 from api.browser_session import BrowserSession, end_session, find_session
 from api.consent_form import consent_page, is_answer_to
 from api.csrf import FormToken, require_own_page
+from api.http import errors
 from api.page_answers import see_other
 from api.problems import Invalid
 from api.services import Services, services
@@ -96,7 +96,7 @@ async def _seen(request: Request[Any, Any, Any], token: str) -> Seen | Response[
         return error_answer(here, asked, used, asked.error)
     granted = await grantable(here, asked, used)
     if isinstance(granted, InvalidScope):
-        return error_answer(here, asked, used, oauth_errors.InvalidScope())
+        return error_answer(here, asked, used, errors.InvalidScope())
     if not is_answer_to(token, asked, used, granted):
         before = await consented(here, asked, used)
         return await consent_page(here, asked, used, granted, before, status=403)
@@ -111,7 +111,7 @@ async def _deny(
     reason = f"denied {' '.join(refused)}"
     make = partial(approvals.deny, used.account.account_id, asked.client.client_id, refused)
     await here.tallies.note(stream, reason, make, used.origin(scope))
-    return error_answer(here, asked, used, oauth_errors.AccessDenied("The person denied the request."))
+    return error_answer(here, asked, used, errors.AccessDenied("The person denied the request."))
 
 
 def _again(asked: AuthorizationRequest) -> str:

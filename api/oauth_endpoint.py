@@ -11,8 +11,8 @@ from api.answers import Answer, Receive, Scope, answer, header, raw_headers, sen
 from api.bearer import CLIENT as BEARER_CLIENT
 from api.client_authentication import CLIENT
 from api.cors import LONGEST_ORIGIN, VARY, Decision, for_any_client, for_client, is_preflight, preflight_for_client
-from api.error_answers import ErrorAnswers
-from api.oauth_errors import WrongMethod
+from api.http.error_responses import error_response
+from api.http.errors import WrongMethod
 from api.services import SERVICES, Services, services
 from domain import client
 from eventstore.present import clients
@@ -50,10 +50,10 @@ def endpoint(path: str, handle: Handle, *, cors: bool = False) -> Endpoint:
                 # RFC 9110 §9.3.7
                 return answer(204, b"", None, {"allow": ", ".join(METHODS), **VARY})
             if scope["method"] != "POST":
-                raise WrongMethod(*METHODS)
+                raise WrongMethod(METHODS)
             given = await handle(scope, receive)
         except Exception as error:
-            given = errors(scope).answer(scope, error)
+            given = error_response(scope, error)
         if not cors:
             return given
         if origin is None:
@@ -101,9 +101,3 @@ async def listed(here: Services, origin: str | None) -> Callable[[str], bool]:
     if origin is None or len(origin) > LONGEST_ORIGIN or not await here.ledger.look(clients.allow_origin, origin):
         return lambda _: False
     return origin.__eq__
-
-
-def errors(scope: Scope) -> ErrorAnswers:
-    """How this app says that something went wrong."""
-    found: ErrorAnswers = scope["litestar_app"].state.errors
-    return found

@@ -19,12 +19,12 @@ from litestar.openapi.plugins import JsonRenderPlugin, OpenAPIRenderPlugin
 from litestar.openapi.spec import Components, SecurityScheme, Server
 from litestar.routes import HTTPRoute
 
-from api.error_answers import vocabulary
 from api.form_targets import security_headers
 from api.hot_endpoints import JSON, REFERENCE, HotEndpoint, describe
+from api.http.error_responses import PROBLEM, vocabulary
+from api.http.errors import FieldError
 from api.openapi_bodies import describe_bodies, drop_unused
 from api.openapi_page import render
-from api.problems import MEDIA_TYPE, FieldError
 
 PATH = "/schema"
 
@@ -200,5 +200,5 @@ def _describe_refusals(operation: dict[str, Any], path: str, handler: HTTPRouteH
     schema = {"$ref": "#/components/schemas/ProblemBody"}
     responses["default"] = {
         "description": "Refused (RFC 9457): 400, 401, 403, 404, 409, 413, 415, 422, 429 or 503.",
-        "content": {MEDIA_TYPE: {"schema": schema, "example": PROBLEM_EXAMPLE}},
+        "content": {PROBLEM: {"schema": schema, "example": PROBLEM_EXAMPLE}},
     }

@@ -6,8 +6,7 @@ from typing import Any, TypeVar
 
 import msgspec
 
-from api.error_answers import invalid
-from api.problems import Invalid
+from api.http.errors import InvalidRequest, invalid_member
 
 T = TypeVar("T")
 
@@ -65,36 +64,36 @@ _decoder = json.JSONDecoder(
 
 
 def read(body: bytes) -> Any:
-    """The value. Raises Invalid with the member at fault, whose value it never repeats."""
+    """The value. Raises InvalidRequest with the member at fault, whose value it never repeats."""
     try:
         value = _decoder.decode(body.decode("utf-8"))
     except UnicodeDecodeError:
-        raise Invalid.field("body", "is not UTF-8") from None
+        raise InvalidRequest.field("body", "is not UTF-8") from None
     except RecursionError:
-        raise Invalid.field("body", "is nested too deeply") from None
+        raise InvalidRequest.field("body", "is nested too deeply") from None
     except json.JSONDecodeError as error:
-        raise Invalid.field("body", f"is not JSON: see character {error.pos}") from None
+        raise InvalidRequest.field("body", f"is not JSON: see character {error.pos}") from None
     _check(value)
     return value
 
 
 def read_object(body: bytes) -> dict[str, Any]:
-    """The value if it is an object, else Invalid."""
+    """The value if it is an object, else InvalidRequest."""
     value = read(body)
     if not isinstance(value, dict):
-        raise Invalid.field("body", "must be a JSON object")
+        raise InvalidRequest.field("body", "must be a JSON object")
     return value
 
 
 def decode(body: bytes, kind: type[T]) -> T:
-    """The value as that type, its numbers and strings taken as they are: `"5"` is no 5. Raises Invalid."""
+    """The value as that type, its numbers and strings taken as they are: `"5"` is no 5. Raises InvalidRequest."""
     read(body)
     try:
         return msgspec.json.decode(body, type=kind)
     except msgspec.ValidationError as error:
-        raise invalid(error) from None
+        raise invalid_member(error) from None
     except (msgspec.DecodeError, UnicodeDecodeError):
-        raise Invalid.field("body", "is not JSON") from None
+        raise InvalidRequest.field("body", "is not JSON") from None
 
 
 def _check(value: Any) -> None:
@@ -104,12 +103,12 @@ def _check(value: Any) -> None:
         current, path, depth = waiting.pop()
         match current:
             case _Fault():
-                raise Invalid.field(_field(path), current.detail)
+                raise InvalidRequest.field(_field(path), current.detail)
             case str():
                 _check_text(current, path)
             case dict() | list():
                 if depth >= DEPTH:
-                    raise Invalid.field(_field(path), "is nested too deeply")
+                    raise InvalidRequest.field(_field(path), "is nested too deeply")
                 if isinstance(current, dict):
                     for name, inner in current.items():
                         _check_text(name, path)
@@ -120,9 +119,9 @@ def _check(value: Any) -> None:
 
 def _check_text(text: str, path: str) -> None:
     if "\0" in text:
-        raise Invalid.field(_field(path), "holds a NUL character")
+        raise InvalidRequest.field(_field(path), "holds a NUL character")
     if not text.isascii() and any("\ud800" <= character <= "\udfff" for character in text):
-        raise Invalid.field(_field(path), "holds half a surrogate pair")
+        raise InvalidRequest.field(_field(path), "holds half a surrogate pair")
 
 
 def _member(path: str, name: str) -> str:

@@ -51,7 +51,7 @@ PARTS: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("reading the body", ("api/bodies.py",)),
     ("client authentication, throttle included", ("api/client_authentication.py",)),
     ("the endpoint itself: minting, command, answer", ("api/token.py", "api/introspect.py")),
-    ("HTTP layer: request id, checks, headers, sending, access log", ("api/wrapper.py", "api/access_log.py")),
+    ("HTTP layer: request id, checks, headers, sending, access log", ("api/http/middleware.py", "api/access_log.py")),
 )
 """By the files whose functions are at work; the first that has one of them has the sample."""
 

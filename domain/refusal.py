@@ -1,6 +1,6 @@
 """The closed lists of reasons for which commands are refused: a class is one error code on the wire."""
 
-from domain.decision import Reason
+from domain.decision import Reason, Refusal
 
 
 class InvalidRequest(Reason):
@@ -102,3 +102,19 @@ class Unavailable(Reason):
     """Nobody is given this at present: 503, RFC 6749 §4.1.2.1 `temporarily_unavailable`."""
 
     SUSPENDED = "suspended"
+
+
+_WORDS = {
+    "unknown": "there is nothing of that name or id",
+    "exists": "exists already",
+    "name_taken": "is taken",
+    "not_confidential": "a public client has no secret",
+    "ended": "has ended already",
+    "in_use": "is in use",
+    "last_administrator": "nobody would be left who can make administrators",
+}
+
+
+def words(refusal: Refusal) -> str | None:
+    """The refusal in words, to be led by the field at fault; None where its reason is all there is."""
+    return refusal.detail or _WORDS.get(refusal.reason.value)

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import rich_click as click
 
-from api.refusal_words import words
 from domain.decision import Refusal
+from domain.refusal import words
 
 if TYPE_CHECKING:
     from api.problems import Problem

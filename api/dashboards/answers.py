@@ -5,17 +5,17 @@ the browser for client credentials.
 """
 
 from collections.abc import Awaitable, Callable
-from typing import Any, NoReturn
+from typing import Any
 
 import msgspec
 from litestar import Request, Response
 from litestar.datastructures import Cookie
 
-from api import oauth_errors, problems
 from api.credential_memory import Caller, caller
 from api.dashboards import cookie
 from api.dashboards.gate import Disabled, entered
 from api.dashboards.secret import TRIES, NoLiveSecret
+from api.http.errors import InvalidClient, InvalidScope, SignInRefused
 from api.issuing import Tokens
 from api.services import Services
 from domain import client
@@ -37,7 +37,7 @@ class DashboardTokens(msgspec.Struct, frozen=True):
     scope: str
 
 
-class SignInEnded(problems.WrongCredentials):
+class SignInEnded(SignInRefused):
     """401: the cookie is missing, or what it held is worth nothing any more; then it is taken back at once."""
 
     def __init__(self, worthless: Cookie | None = None) -> None:
@@ -46,13 +46,10 @@ class SignInEnded(problems.WrongCredentials):
             self.headers["set-cookie"] = worthless.to_header(header="")
 
 
-class NothingAllowed(problems.Invalid):
-    """400 in RFC 6749's word for it: the person's roles leave none of the dashboard's scopes."""
+class NothingAllowed(InvalidScope):
+    """The person's roles leave none of the dashboard's scopes."""
 
-    error = "invalid_scope"
-
-    def __init__(self) -> None:
-        super().__init__("Your account may do nothing at this dashboard.")
+    default = "Your account may do nothing at this dashboard."
 
 
 Grant = Callable[[Caller], Awaitable[Tokens]]
@@ -61,7 +58,7 @@ Grant = Callable[[Caller], Awaitable[Tokens]]
 async def perform(here: Services, request: Request[Any, Any, Any], grant: Grant) -> Response[DashboardTokens]:
     """Performs a token request as the dashboard, with the secret of the moment, and answers with cookie and token.
 
-    Raises the refusals of the grant as OAuth errors.
+    Raises the refusals of the grant.
     """
     dashboard = entered(request).dashboard
     given = await _as_dashboard(here, dashboard, grant)
@@ -79,21 +76,14 @@ async def _as_dashboard(here: Services, dashboard: client.State, grant: Grant) -
         version = await here.dashboard_secrets.version(dashboard.client_id)
         try:
             return await grant(caller(dashboard, version.secret_id))
-        except oauth_errors.InvalidClient:
+        except InvalidClient:
             # The version, or the whole dashboard, ended between its authentication and the lock.
             state: client.State = await here.ledger.state(client.stream(dashboard.client_id))
             if not state.enabled:
                 raise Disabled() from None
+        except InvalidScope:
+            raise NothingAllowed() from None
     raise NoLiveSecret()
-
-
-def refused(error: oauth_errors.OAuthError) -> NoReturn:
-    """Raises the problem for a refusal that has one of its own here; any other is told as it is."""
-    if isinstance(error, oauth_errors.Throttled):
-        raise problems.Throttled(int(error.headers["retry-after"])) from None
-    if isinstance(error, oauth_errors.InvalidScope):
-        raise NothingAllowed() from None
-    raise error
 
 
 def _slug(dashboard: client.State) -> str:

@@ -60,7 +60,7 @@ class Unguarded(Denied):
 class Disabled(Denied):
     """403: an administrator has disabled the dashboard. Alike for everybody, since nothing else is looked at."""
 
-    error = "unauthorized_client"
+    code = "unauthorized_client"
 
     def __init__(self) -> None:
         super().__init__("This dashboard is disabled.", reason="dashboard_disabled")

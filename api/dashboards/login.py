@@ -8,12 +8,11 @@ from litestar.params import JSONBody
 
 from api import in_path
 from api.credential_memory import Caller
-from api.dashboards.answers import EXAMPLE, DashboardTokens, perform, refused
+from api.dashboards.answers import EXAMPLE, DashboardTokens, perform
 from api.dashboards.gate import admit, other_methods
+from api.http.errors import InvalidGrant, SignInRefused
 from api.issuing import Tokens
-from api.oauth_errors import InvalidGrant, OAuthError
 from api.password_grant import password_grant
-from api.problems import WrongCredentials
 from api.services import services
 from domain.grants.facts import Request as TokenRequest
 
@@ -57,9 +56,7 @@ async def login(
         return await perform(here, request, grant)
     except InvalidGrant:
         # Whether the password was wrong at first sight or the person was disabled a moment ago is nobody's business.
-        raise WrongCredentials() from None
-    except OAuthError as error:
-        refused(error)
+        raise SignInRefused() from None
 
 
 LOGIN = [*other_methods("/login", "POST"), login]

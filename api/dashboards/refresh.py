@@ -7,10 +7,10 @@ from litestar import Request, Response, post
 from api import in_path
 from api.credential_memory import Caller
 from api.dashboards import cookie
-from api.dashboards.answers import EXAMPLE, DashboardTokens, SignInEnded, perform, refused
+from api.dashboards.answers import EXAMPLE, DashboardTokens, SignInEnded, perform
 from api.dashboards.gate import admit_cookie, other_methods
+from api.http.errors import InvalidGrant
 from api.issuing import Tokens, execute
-from api.oauth_errors import InvalidGrant, OAuthError
 from api.services import services
 from domain.grants import refresh_token
 from domain.grants.facts import Request as TokenRequest
@@ -43,8 +43,6 @@ async def refresh(request: Request[Any, Any, Any], slug: in_path.Slug) -> Respon
         return await perform(here, request, grant)
     except InvalidGrant:
         raise SignInEnded(cookie.cleared(slug, issuer)) from None
-    except OAuthError as error:
-        refused(error)
 
 
 REFRESH = [*other_methods("/refresh", "POST"), refresh]

@@ -18,10 +18,17 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.server import ServerState
 
 from api.answers import App, Scope
-from api.body_arrival import TooSlow
+from api.http.errors import (
+    HeadTooLarge,
+    HTTPError,
+    InvalidRequest,
+    ServerError,
+    TargetTooLong,
+    TemporarilyUnavailable,
+    TooSlow,
+)
 from api.log_lines import trace
 from api.malformed import REFUSED
-from api.problems import Crashed, HeadTooLarge, Invalid, Problem, TargetTooLong, Unavailable
 from api.server import offered
 from api.server.callers import Callers
 from api.server.exchange import Exchange
@@ -108,7 +115,7 @@ class Connection(HttpToolsProtocol):
         self._unread = 0
         self._expects = False
         self._partial = self._in_head = self._offers = False
-        self._problem: Problem | None = None
+        self._problem: HTTPError | None = None
         # Since when something has been so, by the worker's clock.
         self._half_since: float | None = None
         self._quiet_since = 0.0
@@ -131,7 +138,7 @@ class Connection(HttpToolsProtocol):
         if self.shared.stopping:
             self._leave()
         elif not self.shared.callers.enter(self):
-            self._refuse(Unavailable(TOO_MANY))
+            self._refuse(TemporarilyUnavailable(TOO_MANY))
             # Nothing is kept for those who are too many, not even for a moment.
             self._problem = None
 
@@ -212,8 +219,8 @@ class Connection(HttpToolsProtocol):
             problem = self._problem
             if problem is None and isinstance(error, httptools.HttpParserCallbackError):
                 log.error("request failed", **trace(error))
-                problem = Crashed()
-            self._give_up(problem or Invalid("The request is not valid HTTP."))
+                problem = ServerError()
+            self._give_up(problem or InvalidRequest("The request is not valid HTTP."))
             return
         if self._partial:
             # One field is kept by the parser until it is complete, of a trailer too.
@@ -221,7 +228,7 @@ class Connection(HttpToolsProtocol):
             if self._unread > TARGET_LONGEST + FIELDS_LONGEST + SLICE:
                 self._give_up(HeadTooLarge())
 
-    def _give_up(self, problem: Problem) -> None:
+    def _give_up(self, problem: HTTPError) -> None:
         """Nothing more that comes on this connection can be understood."""
         newest = self._newest
         if self._in_head or not self._partial or newest is None:
@@ -232,7 +239,7 @@ class Connection(HttpToolsProtocol):
             self._deaf = True
             newest.fail(problem)
 
-    def _stop_parsing(self, problem: Problem) -> Exception:
+    def _stop_parsing(self, problem: HTTPError) -> Exception:
         self._problem = problem
         return ValueError(problem.detail)
 
@@ -266,7 +273,7 @@ class Connection(HttpToolsProtocol):
         version = self.parser.get_http_version()
         scope = self._scope(self.parser.get_method().decode("ascii"), version)
         if version == "1.1" and not any(name == b"host" for name, _ in self._fields):
-            raise self._stop_parsing(Invalid("The Host header is missing."))
+            raise self._stop_parsing(InvalidRequest("The Host header is missing."))
         self._locate(scope)
         self._in_head = False
         self._fields_size = self._unread = 0
@@ -304,10 +311,10 @@ class Connection(HttpToolsProtocol):
             try:
                 parsed = httptools.parse_url(target)
             except httptools.HttpParserError:
-                raise self._stop_parsing(Invalid("The target of the request is not valid.")) from None
+                raise self._stop_parsing(InvalidRequest("The target of the request is not valid.")) from None
             raw, query = parsed.path or b"/", parsed.query or b""
         if not raw.isascii() or raw[:1] != b"/":
-            raise self._stop_parsing(Invalid("The target of the request is not valid."))
+            raise self._stop_parsing(InvalidRequest("The target of the request is not valid."))
         path = raw.decode("ascii")
         scope["path"] = unquote(path) if "%" in path else path
         scope["raw_path"] = raw
@@ -364,7 +371,7 @@ class Connection(HttpToolsProtocol):
         if not self._waiting:
             self.read_on()
 
-    def _refuse(self, problem: Problem) -> None:
+    def _refuse(self, problem: HTTPError) -> None:
         """Answers what cannot be read, after everything before it, and reads no more."""
         self._deaf = True
         self._problem = problem

@@ -35,7 +35,7 @@ class Counted:
         if admission.retry_after is not None:
             make = partial(failures.token_limit, caller.client.client_id, limit)
             await self._here.tallies.note(caller.stream, "token_limit", make, origin)
-            raise Throttled(TOO_MANY, retry_after=admission.retry_after)
+            raise Throttled(admission.retry_after, TOO_MANY)
         self._admission = admission
 
     def for_person(self, account_id: str) -> None:
@@ -46,7 +46,7 @@ class Counted:
         limit = Limit(SECTION, subject, PerMinute(self._here.settings.person_tokens_per_minute))
         admission = self._here.throttle.begin(limit)
         if admission.retry_after is not None:
-            raise Throttled(TOO_MANY, retry_after=admission.retry_after)
+            raise Throttled(admission.retry_after, TOO_MANY)
         self._admission = admission
 
     def __enter__(self) -> Self:

@@ -14,9 +14,9 @@ from litestar.types import Receive, Scope, Send
 from api import strict_forms
 from api.answers import answer, send_answer
 from api.bodies import StrictRequest, check_handlers, check_query, encoding, read_body, read_parameters
-from api.error_answers import ErrorAnswers
+from api.http.error_responses import EXCEPTION_HANDLERS
+from api.http.middleware import Middleware
 from api.problems import Invalid, TooLarge, WrongMediaType
-from api.wrapper import Wrapper
 
 
 class Person(msgspec.Struct, forbid_unknown_fields=True):
@@ -62,18 +62,17 @@ async def token(scope: Scope, receive: Receive, send: Send) -> None:
 
 
 def client() -> TestClient[Any]:
-    errors = ErrorAnswers()
     app = Litestar(
         [add, rotate, login, form, listing, token],
         request_class=StrictRequest,
         before_request=check_query,
         request_max_body_size=2000,
-        exception_handlers=errors.exception_handlers,
+        exception_handlers=EXCEPTION_HANDLERS,
         logging_config=None,
         openapi_config=None,
     )
     check_handlers(app)
-    wrapper: Any = Wrapper(app, errors, log_requests=False)
+    wrapper: Any = Middleware(app, log_requests=False)
     return TestClient(wrapper, raise_server_exceptions=False)
 
 

@@ -7,9 +7,8 @@ import pytest
 
 from api import body_arrival, places
 from api.bodies import read_body
-from api.error_answers import ErrorAnswers
+from api.http.middleware import Middleware
 from api.places import Place
-from api.wrapper import Wrapper
 
 SLOW, QUICK = "/oauth/token", "/admin/quick"
 
@@ -49,7 +48,7 @@ class Call:
         return int(self.sent[0]["status"])
 
 
-async def all_have_left(wrapper: Wrapper) -> None:
+async def all_have_left(wrapper: Middleware) -> None:
     """Lets the event loop go round until no place is taken."""
     await asyncio.sleep(0)
     while wrapper.places.taken:
@@ -59,7 +58,7 @@ async def all_have_left(wrapper: Wrapper) -> None:
 @pytest.mark.anyio
 async def test_requests_whose_body_is_still_to_come_leave_their_place_to_others(monkeypatch):
     monkeypatch.setattr(places, "BODY_WITHIN", 0)
-    wrapper = Wrapper(reading, ErrorAnswers(), in_flight=1, log_requests=False)
+    wrapper = Middleware(reading, in_flight=1, log_requests=False)
     slow = []
     for _ in range(5):
         slow.append(Call(wrapper, SLOW))
@@ -75,7 +74,7 @@ async def test_requests_whose_body_is_still_to_come_leave_their_place_to_others(
 
 @pytest.mark.anyio
 async def test_requests_of_one_turn_do_not_all_find_the_same_place():
-    wrapper = Wrapper(reading, ErrorAnswers(), in_flight=2, log_requests=False)
+    wrapper = Middleware(reading, in_flight=2, log_requests=False)
     calls = [Call(wrapper, SLOW) for _ in range(5)]
     await asyncio.sleep(0)
     for each in calls:
@@ -86,7 +85,7 @@ async def test_requests_of_one_turn_do_not_all_find_the_same_place():
 @pytest.mark.anyio
 async def test_a_body_that_comes_late_finds_a_place_or_is_told_to_come_back(monkeypatch):
     monkeypatch.setattr(places, "BODY_WITHIN", 0)
-    wrapper = Wrapper(reading, ErrorAnswers(), in_flight=1, log_requests=False)
+    wrapper = Middleware(reading, in_flight=1, log_requests=False)
     late, later = Call(wrapper, SLOW), Call(wrapper, QUICK)
     assert await later.status() == 503
     await all_have_left(wrapper)
@@ -101,7 +100,7 @@ async def test_a_body_that_comes_late_finds_a_place_or_is_told_to_come_back(monk
 @pytest.mark.anyio
 async def test_a_body_that_does_not_come_ends_the_connection(monkeypatch):
     monkeypatch.setattr(body_arrival, "SECONDS", 0)
-    wrapper = Wrapper(reading, ErrorAnswers(), log_requests=False)
+    wrapper = Middleware(reading, log_requests=False)
     slow = Call(wrapper, SLOW)
     assert await slow.status() == 408
     assert (b"connection", b"close") in slow.sent[0]["headers"]

@@ -13,10 +13,10 @@ from litestar.types import Receive, Scope, Send
 
 from api.answers import answer, send_answer
 from api.bodies import StrictRequest
-from api.error_answers import ErrorAnswers
 from api.hot_endpoints import HotAnswer, HotEndpoint
+from api.http.error_responses import EXCEPTION_HANDLERS
+from api.http.middleware import Middleware
 from api.openapi import document, openapi_config
-from api.wrapper import Wrapper
 
 
 class Contact(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -105,7 +105,7 @@ def app() -> Litestar:
     return Litestar(
         [make, change, login, told_by_someone, things, token],
         request_class=StrictRequest,
-        exception_handlers=ErrorAnswers().exception_handlers,
+        exception_handlers=EXCEPTION_HANDLERS,
         openapi_config=openapi_config("1.2.3", [TOKEN]),
         logging_config=None,
     )
@@ -113,7 +113,7 @@ def app() -> Litestar:
 
 @pytest.fixture
 def http(app: Litestar) -> Iterator[TestClient[Any]]:
-    wrapper: Any = Wrapper(app, ErrorAnswers(), log_requests=False)
+    wrapper: Any = Middleware(app, log_requests=False)
     with TestClient(wrapper) as client:
         yield client
 

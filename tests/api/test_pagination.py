@@ -8,10 +8,10 @@ from hypothesis import strategies as st
 from litestar import Litestar, get
 from litestar.testing import TestClient
 
-from api.error_answers import ErrorAnswers
+from api.http.error_responses import EXCEPTION_HANDLERS
+from api.http.middleware import Middleware
 from api.pagination import DEFAULT, After, Limit, Page, decode_cursor, encode_cursor, page
 from api.problems import Invalid
-from api.wrapper import Wrapper
 
 KEYS = st.tuples(st.integers(-(2**63), 2**63 - 1), st.text(st.characters(codec="utf-8", exclude_characters="\0")))
 
@@ -26,9 +26,8 @@ def numbers(limit: Limit = DEFAULT, after: After = None) -> Page[str]:
 
 @pytest.fixture
 def http():
-    errors = ErrorAnswers()
-    app = Litestar([numbers], exception_handlers=errors.exception_handlers, logging_config=None, openapi_config=None)
-    with TestClient(Wrapper(app, errors, log_requests=False)) as client:
+    app = Litestar([numbers], exception_handlers=EXCEPTION_HANDLERS, logging_config=None, openapi_config=None)
+    with TestClient(Middleware(app, log_requests=False)) as client:
         yield client
 
 

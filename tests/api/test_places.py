@@ -7,9 +7,8 @@ import pytest
 
 from api import places
 from api.answers import Answer
-from api.error_answers import ErrorAnswers
+from api.http.middleware import Middleware
 from api.places import FEW, KEY, LONGEST_WAIT, Line, Place, Places, away
-from api.wrapper import Wrapper
 
 TOKEN = "/oauth/token"  # noqa: S105 - a path
 
@@ -147,9 +146,8 @@ async def test_a_long_line_is_told_to_come_back_and_nobody_else_is() -> None:
         await send({"type": "http.response.body", "body": b""})
 
     counted: list[Any] = []
-    wrapper = Wrapper(
+    wrapper = Middleware(
         app,
-        ErrorAnswers(),
         in_flight=10_000,
         direct={TOKEN: token},
         log_requests=False,
@@ -181,14 +179,14 @@ async def test_a_body_that_was_not_read_ends_the_connection_that_was_sent_away()
     async def app(scope: Any, receive: Any, send: Any) -> None:
         raise AssertionError("it was let in")
 
-    wrapper = Wrapper(app, ErrorAnswers(), in_flight=0, log_requests=False)
+    wrapper = Middleware(app, in_flight=0, log_requests=False)
     large = await ask(wrapper, "POST", TOKEN, (b"content-length", b"60000"))
     small = await ask(wrapper, "POST", TOKEN, (b"content-length", b"60"))
     assert (b"connection", b"close") in large[0]["headers"]
     assert (b"connection", b"close") not in small[0]["headers"]
 
 
-async def ask(wrapper: Wrapper, method: str, path: str, *headers: tuple[bytes, bytes]) -> list[dict[str, Any]]:
+async def ask(wrapper: Middleware, method: str, path: str, *headers: tuple[bytes, bytes]) -> list[dict[str, Any]]:
     sent: list[dict[str, Any]] = []
 
     async def receive() -> Any:

@@ -6,10 +6,10 @@ import pytest
 from litestar import Litestar, post
 from litestar.testing import TestClient
 
-from api.error_answers import ErrorAnswers
+from api.http.error_responses import EXCEPTION_HANDLERS
+from api.http.middleware import Middleware
 from api.malformed import SMALL_BODY
 from api.problems import Unauthenticated
-from api.wrapper import Wrapper
 
 
 @post("/admin/refused", sync_to_thread=False)
@@ -24,14 +24,13 @@ def accepted() -> None:
 
 @pytest.fixture
 def http() -> TestClient[Any]:
-    errors = ErrorAnswers()
     app = Litestar(
         [refused, accepted],
-        exception_handlers=errors.exception_handlers,
+        exception_handlers=EXCEPTION_HANDLERS,
         logging_config=None,
         openapi_config=None,
     )
-    wrapper: Any = Wrapper(app, errors, log_requests=False)
+    wrapper: Any = Middleware(app, log_requests=False)
     return TestClient(wrapper)
 
 

@@ -12,11 +12,11 @@ from litestar.types import Receive, Scope, Send
 
 from api import log_lines
 from api.arrival import Proxies, arrival
-from api.error_answers import ErrorAnswers
+from api.http.error_responses import EXCEPTION_HANDLERS
+from api.http.middleware import Middleware
 from api.malformed import malformed
 from api.oauth_errors import InvalidScope
 from api.problems import Clash, Denied, Throttled
-from api.wrapper import Wrapper
 from security.ids import is_id
 
 SECRET = "glog_at_" + "a1B2" * 9
@@ -71,15 +71,14 @@ def live() -> str:
     return "yes"
 
 
-def build(**options: Any) -> Wrapper:
-    errors = ErrorAnswers()
+def build(**options: Any) -> Middleware:
     app = Litestar(
         [echo, crash, taken, login, grants, token, revoke, half, live],
-        exception_handlers=errors.exception_handlers,
+        exception_handlers=EXCEPTION_HANDLERS,
         logging_config=None,
         openapi_config=None,
     )
-    return Wrapper(app, errors, **options)
+    return Middleware(app, **options)
 
 
 @pytest.fixture
@@ -252,7 +251,7 @@ def test_incoming_ids_and_addresses_count_only_from_trusted_proxies():
         assert is_id(http.get("/admin/echo/x", headers={"x-request-id": "a" * 65}).json()["request_id"])
 
 
-async def call(wrapper: Wrapper, path: str, send: Any) -> None:
+async def call(wrapper: Middleware, path: str, send: Any) -> None:
     scope = {
         "type": "http",
         "method": "GET",
@@ -273,7 +272,7 @@ async def call(wrapper: Wrapper, path: str, send: Any) -> None:
 async def test_too_many_at_once_are_told_to_come_back():
     inner: list[dict[str, Any]] = []
     outer: list[dict[str, Any]] = []
-    wrapper: Wrapper
+    wrapper: Middleware
 
     async def nested(scope: Any, receive: Any, send: Any) -> None:
         if scope["path"] == "/admin/first":
@@ -289,7 +288,7 @@ async def test_too_many_at_once_are_told_to_come_back():
 
         return send
 
-    wrapper = Wrapper(nested, ErrorAnswers(), in_flight=1, log_requests=False)
+    wrapper = Middleware(nested, in_flight=1, log_requests=False)
     await call(wrapper, "/admin/first", collect(outer))
     assert [message["status"] for message in inner if "status" in message] == [503, 200]
     assert dict(inner[0]["headers"])[b"retry-after"] == b"1"

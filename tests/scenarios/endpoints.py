@@ -12,7 +12,7 @@ from litestar import Litestar
 from litestar.routes import ASGIRoute, HTTPRoute
 
 from api.app import create
-from api.error_answers import Vocabulary, vocabulary
+from api.http.error_responses import Vocabulary, vocabulary
 from api.openapi import document
 from api.settings import load
 from security.keyring import new_master_key, parse_keyring

@@ -16,10 +16,10 @@ from sqlalchemy import Connection, select
 
 from api import background
 from api.app import create, routed
+from api.http.middleware import Middleware
 from api.server.listeners import ForOperators
 from api.services import Services
 from api.settings import Settings, load
-from api.wrapper import Wrapper
 from commands.grant_context import known_scopes
 from domain import account, client, client_registration, role, scope
 from domain.event import Actor, Recorded
@@ -93,7 +93,7 @@ class World:
     """The server, its clock and its log. `client` is a program on the network that keeps no cookies of anybody's, and
     `operators` one that comes over the listener for those who look after the server."""
 
-    def __init__(self, app: Wrapper, settings: Settings, clock: ManualClock) -> None:
+    def __init__(self, app: Middleware, settings: Settings, clock: ManualClock) -> None:
         self.app = app
         self.settings = settings
         self.clock = clock

@@ -7,10 +7,9 @@ from typing import Any
 
 from uvicorn.config import Config
 
-from api.error_answers import ErrorAnswers
+from api.http.middleware import Middleware
 from api.server.callers import Callers
 from api.server.connection import Connection, Shared
-from api.wrapper import Wrapper
 
 HOST = b"Host: grantlog.test\r\n"
 ANSWER = re.compile(rb"HTTP/1\.1 (\d{3}) ")
@@ -130,7 +129,7 @@ class Server:
     ) -> None:
         self.clock = Clock()
         self.shared = Shared(Callers(connections, share, trusts, self.clock), self.clock)
-        wrapper: Any = Wrapper(app, ErrorAnswers(), log_requests=False)
+        wrapper: Any = Middleware(app, log_requests=False)
         self.config = Config(
             wrapper, http=Connection, ws="none", loop="none", interface="asgi3", proxy_headers=False, log_config=None
         )

@@ -11,13 +11,13 @@ from api.answers import Answer, App, Fields, Message, Receive, Scope, Send
 from api.arrival import KEY, Arrival, Proxies
 from api.body_arrival import Arriving, Patience
 from api.cross_origin.bearer import Pages, concerns
-from api.error_answers import ErrorAnswers
+from api.http.error_responses import error_response
+from api.http.errors import TemporarilyUnavailable
 from api.log_lines import REQUEST_ID, trace
 from api.malformed import body_length, closes, malformed
 from api.masking import Masker
 from api.places import KEY as PLACE
 from api.places import Place, Places
-from api.problems import Unavailable
 from api.server.listeners import is_for_operators
 from security.clock import SystemClock
 from security.ids import ordered_id
@@ -43,8 +43,8 @@ log = structlog.get_logger("api")
 _CLOCK = SystemClock()
 
 
-class Wrapper:
-    """An ASGI app around an ASGI app.
+class Middleware:
+    """An ASGI app around an ASGI app: outside of the framework, since the busiest endpoints go past its routing.
 
     `in_flight` bounds the requests that wait for the start of their answer; a further one gets 503 with `Retry-After`,
     and so does one to a path in `direct` that would wait too long there (`api.places`). A stream that has begun is not
@@ -56,7 +56,6 @@ class Wrapper:
     def __init__(
         self,
         app: App,
-        errors: ErrorAnswers,
         *,
         proxies: Proxies | None = None,
         in_flight: int = 256,
@@ -69,7 +68,6 @@ class Wrapper:
         pages: Pages | None = None,
     ) -> None:
         self.app = app
-        self.errors = errors
         self.proxies = proxies or Proxies()
         self.always = Always((*HEADERS, STRICT_TRANSPORT) if secure else HEADERS)
         self.log_requests = log_requests
@@ -113,7 +111,7 @@ class Wrapper:
         began = perf_counter()
         try:
             if (problem := malformed(scope)) is not None:
-                await outgoing.answer(self.errors.answer(scope, problem))
+                await outgoing.answer(error_response(scope, problem))
             elif pages is not None and (preflight := await pages.preflight(scope)) is not None:
                 # It says of pages what there is to say.
                 outgoing.pages = None
@@ -159,7 +157,7 @@ class Wrapper:
     def _busy_answer(self, scope: Scope, path: str) -> tuple[list[tuple[bytes, bytes]], bytes]:
         found = self._busy.get(path)
         if found is None:
-            given = self.errors.answer(scope, Unavailable())
+            given = error_response(scope, TemporarilyUnavailable())
             found = [*given.headers, *self.always.missing(tuple([name for name, _ in given.headers]))], given.body
             # Answers to OAuth's endpoints say nothing of the request, so one does for all.
             if path in self.direct:
@@ -168,7 +166,7 @@ class Wrapper:
 
     async def _rescue(self, scope: Scope, outgoing: "Outgoing", error: Exception) -> None:
         if outgoing.status is None:
-            await outgoing.answer(self.errors.answer(scope, error))
+            await outgoing.answer(error_response(scope, error))
             return
         log.error("answer broken off", **trace(error))
         # The server has to cut the connection, or the client takes half an answer for a whole one. Its own words about

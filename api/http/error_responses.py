@@ -1,0 +1,262 @@
+"""How a refusal is told in the words of the place that was asked: OAuth's JSON, problem details (RFC 9457) or a page.
+
+Whatever else goes wrong, in the framework, in the database or in our own code, is one of `api.http.errors` first.
+"""
+
+import re
+from typing import Any, Literal
+
+import msgspec
+import structlog
+from litestar import Request, Response
+from litestar.exceptions import (
+    ClientException,
+    HTTPException,
+    MethodNotAllowedException,
+    NotAuthorizedException,
+    NotFoundException,
+    PermissionDeniedException,
+    ServiceUnavailableException,
+    TooManyRequestsException,
+    ValidationException,
+)
+from litestar.exceptions.http_exceptions import RequestEntityTooLarge
+
+from api.answers import JSON, Answer, Scope, answer, header
+from api.arrival import arrival
+from api.form_targets import security_headers
+from api.http import errors
+from api.http.errors import FieldError, HTTPError, TemporarilyUnavailable
+from api.log_lines import trace
+from api.pages import ErrorPage, render
+from eventstore.asking.faults import away
+from eventstore.commands import DatabaseAway, DatabaseReadOnly, Forged, InDoubt, StorageFull, WentBack, WrongClock
+from eventstore.commands import Overloaded as LedgerOverloaded
+from security.keyring import MasterKeyError
+from security.passwords import Overloaded as PasswordsOverloaded
+
+Vocabulary = Literal["oauth", "problem", "dashboard", "page"]
+
+PROBLEM = "application/problem+json"
+MACHINE = ("/admin", "/audit", "/leaks", "/credentials", "/log", "/health", "/metrics", "/schema", "/.well-known")
+PAGES = ("/oauth/authorize", "/account")
+MISSING_PARAMETER = re.compile(r"Missing required \w+ parameter '([\w.-]{1,64})'")
+OUTSIDE = re.compile(r"[^\x20-\x21\x23-\x5B\x5D-\x7E]")
+"""Characters that `error_description` must not hold (RFC 6749 §5.2)."""
+
+FORGED_FOR = 60
+"""Seconds after which a caller may ask again while a log is forged or has diverged: people have to see to it."""
+
+log = structlog.get_logger("api")
+
+
+def vocabulary(scope: Scope) -> Vocabulary:
+    """In whose words to answer: a handler's `opt={"answers": …}` decides, else the path, and last what is accepted."""
+    route_handler = scope.get("route_handler")
+    if route_handler is not None and (chosen := route_handler.opt.get("answers")):
+        found: Vocabulary = chosen
+        return found
+    path: str = scope["path"]
+    if _under(path, PAGES):
+        return "page"
+    if path.startswith("/oauth/"):
+        return "oauth"
+    if path.startswith("/dashboards/"):
+        # The sign-in page lives among the JSON endpoints; a browser says what it wants to see.
+        return "page" if path.count("/") == 2 and _wants_page(scope) else "dashboard"
+    if _under(path, MACHINE):
+        return "problem"
+    return "page" if _wants_page(scope) else "problem"
+
+
+def _wants_page(scope: Scope) -> bool:
+    return "text/html" in (header(scope, b"accept") or "")
+
+
+def _under(path: str, prefixes: tuple[str, ...]) -> bool:
+    return any(path == prefix or path.startswith(f"{prefix}/") for prefix in prefixes)
+
+
+def error_response(scope: Scope, error: Exception) -> Answer:
+    """The answer to a failed request. What no class of ours names is logged and becomes a 500 without detail."""
+    request_id = arrival(scope).request_id
+    told = to_http_error(error, scope)
+    if told is not error and told.status == 503:
+        # A known condition of every request while it lasts: a trace of each would drown what matters.
+        log.warning("request postponed", request_id=request_id, error=type(error).__name__)
+    elif told is not error and told.status >= 500:
+        log.error("request failed", request_id=request_id, **trace(error))
+    match vocabulary(scope):
+        case "oauth":
+            return as_oauth(told)
+        case "page":
+            return as_page(told, request_id)
+        case words:
+            return as_problem(told, request_id, with_code=words == "dashboard")
+
+
+def as_oauth(error: HTTPError) -> Answer:
+    """RFC 6749 §5.2, never to be stored. Members at fault stand in the description."""
+    body = dict(parameters(error))
+    headers = {**error.headers, "cache-control": "no-store", "pragma": "no-cache"}
+    return answer(error.status, msgspec.json.encode(body), JSON, headers)
+
+
+def parameters(error: HTTPError) -> list[tuple[str, str]]:
+    """The error as parameters of OAuth, in an answer or a redirect (RFC 6749 §4.1.2.1, §5.2)."""
+    pairs = [("error", error.code)]
+    if words := description("; ".join(f"{each.field}: {each.detail}" for each in error.errors) or error.detail or ""):
+        pairs.append(("error_description", words))
+    return pairs
+
+
+def description(text: str) -> str:
+    """Words reduced to the characters that RFC 6749 §5.2 allows: quotes become apostrophes, the rest is left out."""
+    return OUTSIDE.sub("", text.replace('"', "'").replace("…", "...").replace("\\", "/"))
+
+
+def as_problem(error: HTTPError, request_id: str | None, *, with_code: bool = False) -> Answer:
+    """RFC 9457 §3.1, never to be stored. Its type is `about:blank`: the status says it all (§4.2.1).
+
+    `with_code` adds OAuth's word, which `/dashboards/*` carries beside the rest.
+    """
+    body: dict[str, Any] = {
+        "type": "about:blank",
+        "title": error.title,
+        "status": error.status,
+        "detail": error.detail,
+    }
+    if error.errors:
+        body["errors"] = error.errors
+    if error.reason is not None:
+        body["reason"] = error.reason
+    if with_code:
+        body["error"] = error.code
+    body["request_id"] = request_id
+    if isinstance(error, errors.Throttled):
+        # A script of another origin need not read it from a header.
+        body["retry_after"] = error.retry_after
+    return answer(error.status, msgspec.json.encode(body), PROBLEM, {**error.headers, "cache-control": "no-store"})
+
+
+def as_page(error: HTTPError, request_id: str) -> Answer:
+    """A page for people, with the id of the request that they can tell whoever looks after the server."""
+    page = ErrorPage(title=error.title, explanation=error.detail or error.title, request_id=request_id)
+    return answer(error.status, render(page), "text/html; charset=utf-8", {**security_headers(), **error.headers})
+
+
+def _handle(request: Request[Any, Any, Any], error: Exception) -> Response[bytes]:
+    given = error_response(request.scope, error)
+    headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in given.headers}
+    # The framework adds the charset to text by itself.
+    media_type = headers.pop("content-type").partition(";")[0]
+    headers.pop("content-length", None)
+    return Response(given.body, status_code=given.status, headers=headers, media_type=media_type)
+
+
+EXCEPTION_HANDLERS: dict[Any, Any] = {HTTPException: _handle, Exception: _handle}
+"""What to hand to `Litestar(exception_handlers=…)`."""
+
+
+def to_http_error(error: Exception, scope: Scope) -> HTTPError:
+    """Any exception as the refusal that it amounts to."""
+    if isinstance(error, HTTPError):
+        return error
+    if isinstance(error, msgspec.ValidationError):
+        return errors.invalid_member(error)
+    if (meant := error if isinstance(error, DatabaseAway | InDoubt) else away(error)) is not None:
+        return _postponed(meant)
+    if isinstance(error, LedgerOverloaded | PasswordsOverloaded):
+        return TemporarilyUnavailable()
+    if isinstance(error, MasterKeyError):
+        # Another node has wrapped something with a key that this one was not given yet.
+        return TemporarilyUnavailable("A master key is missing on this server. Try again.", retry_after=2)
+    if isinstance(error, HTTPException):
+        return _from_framework(error, scope)
+    return errors.ServerError()
+
+
+def _postponed(error: Exception) -> HTTPError:
+    """What the log or its database is in no state for."""
+    match error:
+        case InDoubt():
+            words = "Nothing is issued at present, to anybody: the server's log has to be looked at."
+            return TemporarilyUnavailable(words, retry_after=FORGED_FOR, reason="log_diverged")
+        case WentBack():
+            words = "The log is not the one that this server knew. It answers again when its operator has restarted it."
+            return TemporarilyUnavailable(words, retry_after=10, reason="log_went_back")
+        case Forged():
+            words = "The log is forged. Nothing is written."
+            return TemporarilyUnavailable(words, retry_after=FORGED_FOR, reason="log_forged")
+        case StorageFull():
+            words = "storage_full: there is no room to store anything. What is stored is answered for."
+            return TemporarilyUnavailable(words, retry_after=10, reason="storage_full")
+        case WrongClock():
+            return TemporarilyUnavailable("This server's clock is off. Try again.", retry_after=2)
+        case DatabaseReadOnly():
+            return TemporarilyUnavailable("The database is read-only.", retry_after=2)
+        case _:
+            return TemporarilyUnavailable("The database cannot be reached. Try again.", retry_after=2)
+
+
+def _from_framework(error: HTTPException, scope: Scope) -> HTTPError:
+    headers = error.headers or {}
+    match error:
+        case ValidationException():
+            return _from_validation(error, scope)
+        case NotAuthorizedException():
+            return errors.InvalidToken()
+        case PermissionDeniedException():
+            return errors.AccessDenied("This is not allowed.")
+        case NotFoundException():
+            return errors.Missing("Nothing has this address.")
+        case MethodNotAllowedException():
+            return errors.WrongMethod(headers.get("allow", "").split(", "))
+        case RequestEntityTooLarge():
+            handler = scope.get("route_handler")
+            return errors.TooLarge(handler.resolve_request_max_body_size() if handler is not None else 0)
+        case TooManyRequestsException():
+            return errors.Throttled(int(headers.get("retry-after", "1")))
+        case ServiceUnavailableException():
+            return TemporarilyUnavailable()
+        case ClientException():
+            # The framework's own words may repeat what was sent.
+            return errors.InvalidRequest("The request is malformed.")
+        case _:
+            return errors.ServerError()
+
+
+def _from_validation(error: ValidationException, scope: Scope) -> HTTPError:
+    """Litestar's list of faults, each with the parameter's name; a missing parameter is told in words only."""
+    declared = _parameters(scope)
+    faults = []
+    for entry in error.extra or ():
+        if isinstance(entry, dict):
+            key = str(entry.get("key", "body"))
+            parameter = declared.get(key)
+            name = getattr(getattr(parameter, "kwarg_definition", None), "name", None) or key
+            if name == "data" or not errors.NAME.fullmatch(name):
+                name = "body"
+            faults.append(FieldError(name, _fault(str(entry.get("message", "")), parameter)))
+    if not faults and (match := MISSING_PARAMETER.search(error.detail)):
+        faults.append(FieldError(match[1], "is missing"))
+    return errors.InvalidRequest("The request is not valid.", errors=faults)
+
+
+def _fault(message: str, parameter: Any) -> str:
+    """The framework's words where they name what was expected; else the few values that there are to choose from."""
+    if "`" in message:
+        return errors.without_value(message)
+    if parameter is not None and parameter.is_literal:
+        return f"must be one of {', '.join(str(value) for value in parameter.args)}"
+    return "is missing or not valid"
+
+
+def _parameters(scope: Scope) -> dict[str, Any]:
+    """What the handler and its dependencies take, by the names that they have for it."""
+    handler = scope.get("route_handler")
+    if handler is None:
+        return {}
+    signatures = [handler.parsed_fn_signature]
+    signatures += [provider.parsed_fn_signature for provider in handler.resolve_dependencies().values()]
+    return {name: parameter for signature in signatures for name, parameter in signature.parameters.items()}

@@ -1,0 +1,354 @@
+"""Every way to refuse a request: a class for each code of OAuth (RFC 6749 §4.1.2.1, §5.2; RFC 6750 §3.1; RFC 8707 §2),
+and one for each further status of HTTP (RFC 9110 §15.5).
+
+Whoever refuses raises one of them, wherever that is. In which words it is told, as OAuth's JSON, as problem details or
+as a page, depends on the place that was asked (`api.http.error_responses`).
+"""
+
+import re
+from collections.abc import Iterable, Mapping
+from http import HTTPStatus
+
+import msgspec
+
+from domain import refusal as reasons
+from domain.decision import Reason, Refusal
+
+REALM = 'Basic realm="grantlog", charset="UTF-8"'
+
+
+class FieldError(msgspec.Struct, frozen=True):
+    """What is wrong with one member of a request. `field` is its name or path, `detail` never repeats its value."""
+
+    field: str
+    detail: str
+
+
+class HTTPError(Exception):
+    """A refusal on its way to the caller.
+
+    `code` is OAuth's word (RFC 6749 §5.2). `detail` and `errors` are public words, `default` what is said where nobody
+    says more. `reason` is a closed word for programs.
+    """
+
+    status: int = 400
+    code: str = "invalid_request"
+    default: str | None = None
+
+    def __init__(
+        self,
+        detail: str | None = None,
+        *,
+        errors: Iterable[FieldError] = (),
+        reason: str | None = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> None:
+        self.detail = detail or self.default
+        self.errors = tuple(errors)
+        self.reason = reason
+        self.headers: dict[str, str] = dict(headers or {})
+        super().__init__(self.detail)
+
+    @property
+    def title(self) -> str:
+        return HTTPStatus(self.status).phrase
+
+
+class InvalidRequest(HTTPError):
+    """400: the request is malformed, or members of it are missing, doubled or not valid (RFC 6749 §5.2)."""
+
+    @classmethod
+    def field(cls, field: str, detail: str) -> "InvalidRequest":
+        """One member is at fault."""
+        return cls("The request is not valid.", errors=(FieldError(field, detail),))
+
+
+class InvalidClient(HTTPError):
+    """Client authentication failed (RFC 6749 §5.2): 401, with a challenge of the scheme that the client used.
+
+    A client that sent its secret in the body gets the Basic challenge, since RFC 9110 §11.6.1 wants one in every 401.
+    """
+
+    status = 401
+    code = "invalid_client"
+    default = "Client authentication failed."
+
+    def __init__(self, detail: str | None = None) -> None:
+        super().__init__(detail, headers={"www-authenticate": REALM})
+
+
+class InvalidGrant(HTTPError):
+    """The code, refresh token or password is invalid, expired, ended or another client's (RFC 6749 §5.2)."""
+
+    code = "invalid_grant"
+    default = "The grant is not valid, has expired or was ended."
+
+
+class SignInRefused(InvalidGrant):
+    """401 of a dashboard's sign-in: the same for every cause, so that nothing is learnt about accounts."""
+
+    status = 401
+    default = "User name or password is wrong."
+
+    def __init__(self, detail: str | None = None) -> None:
+        # RFC 9110 §11.6.1 wants a challenge with every 401; a scheme of its own keeps browsers from asking themselves.
+        super().__init__(detail, headers={"www-authenticate": 'Bearer error="invalid_grant"'})
+
+
+class UnauthorizedClient(HTTPError):
+    """The client may not use this grant type or response type (RFC 6749 §4.1.2.1, §5.2)."""
+
+    code = "unauthorized_client"
+    default = "The client may not use this grant type."
+
+
+class UnsupportedGrantType(HTTPError):
+    """The server has no such grant type (RFC 6749 §5.2)."""
+
+    code = "unsupported_grant_type"
+    default = "The server does not know this grant type."
+
+
+class UnsupportedResponseType(HTTPError):
+    """The server has no such response type (RFC 6749 §4.1.2.1)."""
+
+    code = "unsupported_response_type"
+    default = "The only response type is code."
+
+
+class RequestNotSupported(HTTPError):
+    """The request came as a request object, which the server does not read (RFC 9101 §7)."""
+
+    code = "request_not_supported"
+    default = "Request objects are not supported."
+
+
+class RequestUriNotSupported(RequestNotSupported):
+    """The request names a request object by its URI, which the server does not fetch (RFC 9101 §7)."""
+
+    code = "request_uri_not_supported"
+
+
+class InvalidScope(HTTPError):
+    """The scope is unknown, malformed or exceeds what may be given (RFC 6749 §4.1.2.1, §5.2)."""
+
+    code = "invalid_scope"
+    default = "The scope is unknown or may not be given to this client."
+
+
+class InvalidTarget(HTTPError):
+    """The client may not have a token for that resource, or has to say for which (RFC 8707 §2)."""
+
+    code = "invalid_target"
+    default = "This client may not have a token for that resource."
+
+
+class InvalidToken(HTTPError):
+    """401: no bearer token, or none that is valid (RFC 6750 §3.1)."""
+
+    status = 401
+    code = "invalid_token"
+    default = "A valid access token is needed."
+
+    def __init__(self, detail: str | None = None) -> None:
+        super().__init__(detail, headers={"www-authenticate": 'Bearer error="invalid_token"'})
+
+
+class InsufficientScope(HTTPError):
+    """403: the token is valid and lacks a scope (RFC 6750 §3.1); `field` names the member that needs it."""
+
+    status = 403
+    code = "insufficient_scope"
+
+    def __init__(self, scope: str, *, field: str | None = None) -> None:
+        super().__init__(
+            f"The access token lacks the scope {scope}.",
+            errors=() if field is None else (FieldError(field, f"needs the scope {scope}"),),
+            headers={"www-authenticate": f'Bearer error="insufficient_scope", scope="{scope}"'},
+        )
+
+
+class AccessDenied(HTTPError):
+    """403 for another cause than the token's scope; in a redirect, the person said no (RFC 6749 §4.1.2.1)."""
+
+    status = 403
+    code = "access_denied"
+    default = "The request was denied."
+
+
+class Missing(HTTPError):
+    """404: nothing has this address or id."""
+
+    status = 404
+
+
+class WrongMethod(HTTPError):
+    """405, with `Allow` (RFC 9110 §15.5.6)."""
+
+    status = 405
+    default = "This address does not answer to that method."
+
+    def __init__(self, allow: Iterable[str]) -> None:
+        methods = set(allow)
+        # Whoever answers GET answers HEAD (RFC 9110 §9.3.2); the outermost layer sees to it.
+        if "GET" in methods:
+            methods.add("HEAD")
+        super().__init__(headers={"allow": ", ".join(sorted(methods))})
+
+
+class TooSlow(HTTPError):
+    """408, and the connection ends with it (RFC 9110 §15.5.9)."""
+
+    status = 408
+    default = "The request body did not come in time."
+
+
+class Clash(HTTPError):
+    """409: the name is taken or the state forbids it."""
+
+    status = 409
+
+
+class TooLarge(HTTPError):
+    """413: the body exceeds the limit, which is in bytes."""
+
+    status = 413
+
+    def __init__(self, limit: int) -> None:
+        super().__init__(f"The request body is larger than {limit} bytes.")
+
+
+class TargetTooLong(HTTPError):
+    """414: the target, path and query, exceeds the limit, which is in bytes (RFC 9110 §15.5.15)."""
+
+    status = 414
+
+    def __init__(self, limit: int) -> None:
+        super().__init__(f"The target of the request is longer than {limit} bytes.")
+
+
+class WrongMediaType(HTTPError):
+    """415, with `Accept` (RFC 9110 §15.5.16)."""
+
+    status = 415
+
+    def __init__(self, accepted: Iterable[str]) -> None:
+        names = ", ".join(accepted)
+        super().__init__(f"The request body must be {names}.", headers={"accept": names})
+
+
+class Unprocessable(HTTPError):
+    """422: well-formed, but it contradicts what was said before (an `Idempotency-Key` with another body) or a bound."""
+
+    status = 422
+
+
+class HeadTooLarge(HTTPError):
+    """431: too many header fields, or too large ones (RFC 6585 §5)."""
+
+    status = 431
+    default = "The header fields of the request are too many or too large."
+
+
+class Throttled(HTTPError):
+    """429: this caller has to wait, others need not; `retry_after` in whole seconds (RFC 6585 §4)."""
+
+    status = 429
+    code = "temporarily_unavailable"
+    default = "Too many attempts. Wait before the next one."
+
+    def __init__(self, retry_after: int, detail: str | None = None) -> None:
+        super().__init__(detail, headers={"retry-after": str(retry_after)})
+        self.retry_after = retry_after
+
+
+class ServerError(HTTPError):
+    """500: a fault of the server. The cause is in the log under the request id, never in the answer."""
+
+    status = 500
+    code = "server_error"
+    default = "Something went wrong on the server."
+
+
+class TemporarilyUnavailable(HTTPError):
+    """503: overloaded, or the database is away; `retry_after` in whole seconds."""
+
+    status = 503
+    code = "temporarily_unavailable"
+    default = "The server is busy. Try again."
+
+    def __init__(
+        self,
+        detail: str | None = None,
+        *,
+        retry_after: int = 1,
+        errors: Iterable[FieldError] = (),
+        reason: str | None = None,
+    ) -> None:
+        super().__init__(detail, errors=errors, reason=reason, headers={"retry-after": str(retry_after)})
+
+
+BY_REASON: dict[type[Reason], tuple[type[HTTPError], type[HTTPError]]] = {
+    reasons.InvalidRequest: (InvalidRequest, InvalidRequest),
+    reasons.InvalidClient: (InvalidClient, AccessDenied),
+    reasons.InvalidGrant: (InvalidGrant, InvalidRequest),
+    reasons.UnauthorizedClient: (UnauthorizedClient, AccessDenied),
+    reasons.InvalidScope: (InvalidScope, InvalidRequest),
+    reasons.InvalidTarget: (InvalidTarget, InvalidRequest),
+    reasons.AccessDenied: (AccessDenied, AccessDenied),
+    reasons.Forbidden: (UnauthorizedClient, AccessDenied),
+    reasons.NotFound: (InvalidRequest, Missing),
+    reasons.Conflict: (InvalidRequest, Clash),
+    reasons.Unavailable: (TemporarilyUnavailable, TemporarilyUnavailable),
+}
+"""What each closed list of reasons amounts to at OAuth's endpoints, and in the JSON API. Without its row: a bug."""
+
+
+def oauth_error(refusal: Refusal) -> HTTPError:
+    """A domain refusal at an endpoint of OAuth.
+
+    Why a client or a grant was refused stays in the log: an answer that tells a wrong secret from an unknown client,
+    or an expired code from a replayed one, helps whoever tries.
+    """
+    kind, _ = BY_REASON[type(refusal.reason)]
+    if isinstance(refusal.reason, reasons.InvalidClient | reasons.InvalidGrant):
+        return kind()
+    return kind(refusal.detail)
+
+
+def api_error(refusal: Refusal) -> HTTPError:
+    """A domain refusal in the JSON API, with its reason and the member at fault."""
+    if refusal.reason is reasons.InvalidGrant.CREDENTIALS:
+        return SignInRefused()
+    _, kind = BY_REASON[type(refusal.reason)]
+    detail = refusal.detail or "The request is refused."
+    errors = (FieldError(refusal.field, reasons.words(refusal) or detail),) if refusal.field is not None else ()
+    return kind(detail, errors=errors, reason=refusal.reason.value)
+
+
+NAME = re.compile(r"[\w.\[\]-]{1,100}")
+WORD = re.compile(r"[a-z][a-z_]{0,39}[0-9]{0,3}")
+"""What a member may be called. A name that was sent and is no such word may be a secret, and is not repeated."""
+
+
+def invalid_member(error: Exception, path: str | None = None) -> InvalidRequest:
+    """A msgspec error as a 400 that names the member: its path is turned from `$.a[0].b` to `a[0].b`."""
+    text, _, where = str(error).partition(" - at `")
+    field = path or where.removesuffix("`").removeprefix("key in ").removeprefix("$").lstrip(".")
+    parent = f"{field}." if field else ""
+    if match := re.search(r"Object (missing required|contains unknown) field `(.*)`$", text, re.DOTALL):
+        missing = match[1] == "missing required"
+        name = parent + match[2] if missing or WORD.fullmatch(match[2]) else ""
+        detail = "is missing" if missing else "is not known here"
+        return InvalidRequest.field(name if NAME.fullmatch(name) else field or "body", detail)
+    return InvalidRequest.field(field if NAME.fullmatch(field) else "body", without_value(text))
+
+
+def without_value(text: str) -> str:
+    """msgspec's words, without the value that two of its messages repeat."""
+    text = text.split(" - at `", 1)[0]
+    if text.startswith("Invalid enum value"):
+        return "is none of the allowed values"
+    if text.startswith("Invalid value"):
+        return "is not valid"
+    return text
