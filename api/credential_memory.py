@@ -4,12 +4,12 @@ What is remembered is the SHA-256 of what was presented, never the text itself, 
 state is the very one that the credentials were judged by.
 """
 
-from collections import OrderedDict
 from hashlib import sha256
 from typing import NamedTuple
 
 from domain import client
 from domain.event import Actor, Moment
+from security.lru import Lru
 
 KEPT = 4_096
 """Credentials that are remembered at a time. Beyond it the one that was judged first is judged anew."""
@@ -39,7 +39,7 @@ class CredentialMemory:
     """By the digest of an Authorization header: the caller whom it authenticated."""
 
     def __init__(self) -> None:
-        self._kept: OrderedDict[bytes, _Kept] = OrderedDict()
+        self._kept: Lru[bytes, _Kept] = Lru(KEPT)
 
     def find(self, key: bytes, now: Moment) -> Caller | None:
         """Whom the header authenticated when it was judged last; None when it has to be judged.
@@ -54,9 +54,7 @@ class CredentialMemory:
     def keep(self, key: bytes, found: Caller) -> None:
         """Remembers a header that authenticated; it stays right until the secret version's own end."""
         until = next((each.expires_at for each in found.client.secrets if each.secret_id == found.secret_id), None)
-        self._kept[key] = _Kept(found, until)
-        if len(self._kept) > KEPT:
-            self._kept.popitem(last=False)
+        self._kept.put(key, _Kept(found, until))
 
 
 def key_of(authorization: bytes) -> bytes:

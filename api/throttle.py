@@ -6,7 +6,7 @@ a person out of where they are at home. By client alone nothing is counted. An a
 beginning, so that many at once gain nothing, and a success takes that back: success never costs anything.
 """
 
-from collections import Counter, OrderedDict
+from collections import Counter
 from collections.abc import Callable, Mapping
 from functools import lru_cache
 from math import ceil
@@ -19,6 +19,7 @@ from api.arrival import parse_address
 from api.settings import Settings
 from api.throttle_file import Cell, Spot, ThrottleFile
 from security.clock import DAY, MINUTE, SECOND, Moment, SteadyClock, Timer
+from security.lru import Lru
 
 FILE = "throttle-1"
 LONGEST_KEPT = 300
@@ -317,7 +318,7 @@ class Throttle:
         self._on_wait = on_wait
         self.waiting: Counter[Limit] = Counter()
         """How many of this process wait for attempts under way."""
-        self._strangers: OrderedDict[bytes, Moment] = OrderedDict()
+        self._strangers: Lru[bytes, Moment] = Lru(STRANGERS)
         # Clients authenticate with every request, from a few addresses each.
         self._spots = lru_cache(maxsize=4096)(self._find_spots)
 
@@ -426,9 +427,7 @@ class Throttle:
         """Remembers for a while, in this process, that the log has nothing of this person's signing in from there."""
         if self._file is not None:
             digest = self._file.digest(AT_HOME, f"{group(address)} {realm} {name}")
-            self._strangers[digest] = self._clock.now() + STRANGER_FOR
-            if len(self._strangers) > STRANGERS:
-                self._strangers.popitem(last=False)
+            self._strangers.put(digest, self._clock.now() + STRANGER_FOR)
 
     def is_stranger(self, realm: str, name: str, address: str | None) -> bool:
         """Whether that is remembered."""

@@ -6,7 +6,7 @@ a killed server had not recorded yet is lost; a stopped one records everything.
 """
 
 import asyncio
-from collections import OrderedDict, deque
+from collections import deque
 from collections.abc import Callable, Collection, Sequence
 from time import perf_counter
 from typing import Any, NamedTuple
@@ -23,6 +23,7 @@ from eventstore import issued
 from eventstore.commands import Origin, Step
 from eventstore.ledger import Ledger
 from eventstore.validation import Known
+from security.lru import Lru
 
 KEPT = 200_000
 """Token and address together that are told apart at a time. Beyond it the oldest counts as new again."""
@@ -85,7 +86,7 @@ class TokenUses:
         self._grouping: Grouping[_Use] = Grouping(interval_seconds, interval_seconds, KEPT)
         self._counts = self._grouping.counts
         self._places: dict[_Place, _Place] = {}
-        self._strangers: OrderedDict[int, int] = OrderedDict()
+        self._strangers: Lru[int, int] = Lru(STRANGERS)
         self._asked: deque[tuple[int, _Use, str | None]] = deque()
         self._turn = asyncio.Lock()
 
@@ -132,9 +133,7 @@ class TokenUses:
         place = self._place(_Place(via, seen_by, ended, came.user_agent, agent, *_actor(came)))
         use = _Use(digest if token is None else token.digest, place, came.ip, told)
         if token is None:
-            self._strangers[key] = 0
-            if len(self._strangers) > STRANGERS:
-                self._strangers.popitem(last=False)
+            self._strangers.put(key, 0)
             self._asked.append((key, use, came.request_id))
         else:
             self._grouping.begin(key, use, _First(_about_known(token), came.request_id))

@@ -1,6 +1,5 @@
 """Folds of streams, kept between commands so that a long-lived stream costs no more than a young one."""
 
-from collections import OrderedDict
 from collections.abc import Collection, Iterable, Sequence
 from typing import Any, NamedTuple
 
@@ -16,6 +15,7 @@ from eventstore.present.folds import Folds
 from eventstore.snapshots import EVERY, Snapshots
 from eventstore.stored import ROW, events, named
 from projections.prepared import Prepared
+from security.lru import Lru
 
 LONG = EVERY
 """Events beyond which the rest of a stream is read on from its fold, where one was kept."""
@@ -88,8 +88,7 @@ class States:
     def __init__(self, changes: Changes, snapshots: Snapshots, size: int = 20_000) -> None:
         self._changes = changes
         self.snapshots = snapshots
-        self._size = size
-        self._kept: OrderedDict[str, Folded] = OrderedDict()
+        self._kept: Lru[str, Folded] = Lru(size)
 
     def cached(self, stream: str) -> Folded | None:
         """The fold if it is cached and still true at the known position."""
@@ -160,10 +159,7 @@ class States:
             return
         if not self._changes.holds(folded.as_of, stream):
             return
-        self._kept[stream] = folded
-        self._kept.move_to_end(stream)
-        if len(self._kept) > self._size:
-            self._kept.popitem(last=False)
+        self._kept.put(stream, folded)
 
     def _known(self, stream: str) -> Folded:
         # A stream is only ever added to, so a fold that no longer holds is still true of the events it has folded.

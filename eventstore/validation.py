@@ -1,6 +1,5 @@
 """Live validation of tokens: what the log says of one, kept as long as it says that nothing in it changed."""
 
-from collections import OrderedDict
 from collections.abc import Sequence
 from random import randrange
 from sys import intern
@@ -19,6 +18,7 @@ from eventstore.present.folds import Folds
 from eventstore.privacy import Privacy
 from eventstore.reading import Reader
 from eventstore.states import States
+from security.lru import Lru
 
 ABSENT = 20_000
 """Digests without a row that are remembered."""
@@ -95,7 +95,7 @@ class Validation:
         self._kept: dict[bytes, Known] = {}
         self._places: list[bytes] = []
         self._terms: dict[tuple[Any, ...], Terms] = {}
-        self._absent: OrderedDict[bytes, None] = OrderedDict()
+        self._absent: Lru[bytes, None] = Lru(ABSENT)
 
     async def find(self, digest: bytes) -> Known | None:
         """The token with this digest as of everything acknowledged before this call; None when it has no row."""
@@ -116,9 +116,7 @@ class Validation:
             return None
         known = await self._reader.find(self._load, digest)
         if known is None:
-            self._absent[digest] = None
-            if len(self._absent) > ABSENT:
-                self._absent.popitem(last=False)
+            self._absent.put(digest, None)
         elif self._changes.holds(known.as_of, known.grant, known.terms.streams):
             self._keep(known)
         return known

@@ -38,7 +38,7 @@ class BlindIndex:
 
     def index(self, field: str, realm: str, value: str) -> bytes:
         """32 bytes that are the same for all spellings of a value that `normalise` considers equal."""
-        key = self._keys.get((field, realm))
+        key = self._keys.used((field, realm))
         if key is None:
             if "\0" in field or "\0" in realm:
                 raise ValueError("neither a field nor a realm holds NUL, which keeps them apart")

@@ -1,50 +1,38 @@
-"""A bounded mapping that drops what was used longest ago. Several threads may use it."""
+"""The one bounded mapping, which drops what was used longest ago. Several threads may use it."""
 
 from collections import OrderedDict
 from threading import Lock
-from typing import Generic, TypeVar
+from typing import TypeVar
 
 Key = TypeVar("Key")
 Value = TypeVar("Value")
 
 
-class Lru(Generic[Key, Value]):
-    """At most `limit` entries, so that no caller can make the process grow."""
+class Lru(OrderedDict[Key, Value]):
+    """At most `limit` entries, so that no caller can make the process grow.
 
-    __slots__ = ("_entries", "_limit", "_lock")
+    `used` and `put` count as a use. What a dictionary does, such as `get`, costs what it does there and counts as none.
+    """
 
     def __init__(self, limit: int) -> None:
+        super().__init__()
         if limit < 1:
             raise ValueError("a cache holds at least one entry")
         self._limit = limit
-        self._entries: OrderedDict[Key, Value] = OrderedDict()
         self._lock = Lock()
 
-    def get(self, key: Key) -> Value | None:
+    def used(self, key: Key) -> Value | None:
         """The entry, now the most recently used; None when there is none."""
         with self._lock:
-            value = self._entries.get(key)
+            value = self.get(key)
             if value is not None:
-                self._entries.move_to_end(key)
+                self.move_to_end(key)
             return value
 
     def put(self, key: Key, value: Value) -> None:
         """Keep an entry, and drop the one used longest ago when there are too many."""
         with self._lock:
-            self._entries[key] = value
-            self._entries.move_to_end(key)
-            if len(self._entries) > self._limit:
-                self._entries.popitem(last=False)
-
-    def discard(self, key: Key) -> None:
-        """Drop an entry, if it is there."""
-        with self._lock:
-            self._entries.pop(key, None)
-
-    def clear(self) -> None:
-        """Drop everything."""
-        with self._lock:
-            self._entries.clear()
-
-    def __len__(self) -> int:
-        return len(self._entries)
+            self[key] = value
+            self.move_to_end(key)
+            if len(self) > self._limit:
+                self.popitem(last=False)

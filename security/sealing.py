@@ -161,7 +161,7 @@ class Sealer:
 
     def _kept(self, names: tuple[str, str | None]) -> _Slot | None:
         # A destruction is rare; deriving all others again after one is cheap.
-        slot = self._slots.get(names)
+        slot = self._slots.used(names)
         return slot if slot is not None and slot.generation == self.vault.generation else None
 
     def _provide(self, connection: Connection, names: tuple[str, str | None], moment: Moment) -> _Slot:

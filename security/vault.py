@@ -119,7 +119,7 @@ class Vault:
 
     def find(self, connection: Connection, subject: str) -> Found | None:
         """The key of a subject; None when it never had one here. ValueError for what cannot be a subject."""
-        kept = self._kept.get(subject)
+        kept = self._kept.used(subject)
         if kept is not None:
             return kept
         _check_subject(subject)
@@ -146,7 +146,7 @@ class Vault:
         self._unsettle(connection, subject)
         with self._lock:
             self.generation += 1
-            self._kept.discard(subject)
+            self._kept.pop(subject, None)
         self._overwrite(connection)
         row = connection.execute(_FIND_KEY, {"b_subject": subject}).first()
         connection.execute(

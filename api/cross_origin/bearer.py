@@ -21,6 +21,7 @@ from api.log_lines import trace
 from api.services import Services
 from domain import client
 from eventstore.present import clients
+from security.lru import Lru
 
 PATHS = ("/admin", "/audit", "/leaks")
 """What is asked with bearer tokens, and everything below it."""
@@ -52,7 +53,7 @@ class Pages:
 
     def __init__(self, app: Any) -> None:
         self._app = app
-        self._listed: dict[str, None] = {}
+        self._listed: Lru[str, None] = Lru(REMEMBERED)
         self._looks: set[asyncio.Task[bool]] = set()
 
     async def preflight(self, scope: Scope) -> Answer | None:
@@ -106,11 +107,10 @@ class Pages:
         await asyncio.wait((look,), timeout=WITHIN)
         if not look.done() or look.cancelled() or look.exception() is not None:
             return origin in self._listed
-        self._listed.pop(origin, None)
         if look.result():
-            self._listed[origin] = None
-            if len(self._listed) > REMEMBERED:
-                del self._listed[next(iter(self._listed))]
+            self._listed.put(origin, None)
+        else:
+            self._listed.pop(origin, None)
         return look.result()
 
     def _looked(self, look: asyncio.Task[bool]) -> None:

@@ -52,11 +52,11 @@ class DashboardSecrets:
                         self._digests.put(client_id, (newest, sha256))
                     return found
             # A rotation between the two reads leaves a vault that is newer than the state: both are read once more.
-            self._digests.discard(client_id)
+            self._digests.pop(client_id, None)
         raise NoLiveSecret()
 
     async def _digest(self, client_id: str, newest: str) -> str | None:
-        kept = self._digests.get(client_id)
+        kept = self._digests.used(client_id)
         if kept is not None and kept[0] == newest:
             return kept[1]
         return await self._ledger.read(self._in_vault, client_id)

@@ -1,0 +1,21 @@
+"""The one bounded mapping."""
+
+import pytest
+
+from security.lru import Lru
+
+
+def test_what_was_used_longest_ago_is_dropped():
+    kept = Lru[str, int](2)
+    kept.put("a", 1)
+    kept.put("b", 2)
+    assert kept.used("a") == 1
+    assert kept.get("b") == 2, "and to look is no use"
+    kept.put("c", 3)
+    assert dict(kept) == {"a": 1, "c": 3}
+    kept.put("a", 4)
+    kept.put("d", 5)
+    assert dict(kept) == {"a": 4, "d": 5}
+    assert kept.used("b") is None
+    with pytest.raises(ValueError, match="at least one"):
+        Lru[str, int](0)
