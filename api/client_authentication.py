@@ -2,25 +2,27 @@
 
 import re
 from base64 import b64decode
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache, partial
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 from urllib.parse import unquote_to_bytes
 
 from api import throttle
 from api.answers import fields, header_values
 from api.arrival import arrival
-from api.credential_memory import Caller, caller, key_of
+from api.credential_memory import Caller, caller
 from api.leaks.suspecting import suspect
 from api.oauth_errors import InvalidClient as Refused
-from api.oauth_errors import InvalidRequest, Throttled
+from api.oauth_errors import InvalidRequest, OAuthError, Throttled
 from api.services import Services, origin
 from commands import failures
 from domain import client, client_secret, server, usage
 from domain.refusal import InvalidClient
 from eventstore.commands import Origin
 from security.tokens import digest
+
+T = TypeVar("T")
 
 LONGEST_ID = 200
 CLIENT_ID = re.compile(rf"[\x21-\x7e]{{1,{LONGEST_ID}}}")
@@ -97,31 +99,36 @@ def _form_decoded(text: str) -> str:
     return unquote_to_bytes(text.replace("+", " ")).decode()
 
 
-async def authenticate(
+async def for_client(
     services: Services,
     scope: Any,
     parameters: Mapping[str, str],
     via: client_secret.Use,
-    *,
-    is_checked_later: bool = False,
-) -> Caller:
-    """The authenticated client, or 401 `invalid_client`. Failures against a known client become its facts, grouped.
+    work: Callable[[Caller], Awaitable[T]],
+) -> T:
+    """What `work` gives for the client that authenticates; 401 `invalid_client` if none does.
 
-    What is found here is checked again under the ledger's lock wherever something is issued. Who says that it will be
-    (`is_checked_later`), and asks here again if it is refused then, need not wait until the log was asked whether the
-    client has changed.
+    `work` looks at the client again under the ledger's lock. So a credential that was right a moment ago need not wait
+    until the log was asked whether the client has changed: it is, if the work is refused. Whoever could not have
+    authenticated is told that then (RFC 6749 §5.2), and it becomes a fact.
     """
-    header = fields(scope).get(b"authorization")
-    key = None if header is None else key_of(header)
-    found = None if key is None else services.credentials.find(key, services.ledger.clock.now())
-    if found is not None and _is_again(scope, parameters, found):
-        _admit(services, scope, found.client.client_id)
-        ledger = services.ledger
-        # What pages of other origins may see of the answer is decided here alone.
-        if is_checked_later and b"origin" not in fields(scope):
-            state = ledger.assumed(found.stream)
-        else:
-            state = ledger.known(found.stream) or await ledger.state(found.stream)
+    found = _remembered(services, scope, parameters)
+    # What pages of other origins may see of the answer is decided by the authentication alone.
+    if found is None or services.ledger.assumed(found.stream) is not found.client or b"origin" in fields(scope):
+        return await work(await authenticate(services, scope, parameters, via))
+    scope[CLIENT] = found.client
+    try:
+        return await work(found)
+    except OAuthError:
+        await authenticate(services, scope, parameters, via)
+        raise
+
+
+async def authenticate(services: Services, scope: Any, parameters: Mapping[str, str], via: client_secret.Use) -> Caller:
+    """The authenticated client, or 401 `invalid_client`. Failures against a known client become its facts, grouped."""
+    found = _remembered(services, scope, parameters)
+    if found is not None:
+        state = services.ledger.known(found.stream) or await services.ledger.state(found.stream)
         if state is found.client:
             scope[CLIENT] = state
             return found
@@ -135,12 +142,27 @@ async def authenticate(
     reason = _judge(state, given, sha256, services.ledger.clock.now())
     if not isinstance(reason, InvalidClient):
         judged = caller(state, reason)
-        if key is not None and given.method == "basic":
-            services.credentials.keep(key, judged)
+        if given.method == "basic":
+            services.credentials.keep(fields(scope)[b"authorization"], judged)
         return judged
     services.throttle.failed(*_limits(given.client_id, arrival(scope).address))
     await _record(services, given.client_id, state, sha256, reason, via, origin(scope))
     raise Refused()
+
+
+def _remembered(services: Services, scope: Any, parameters: Mapping[str, str]) -> Caller | None:
+    """Whom the Authorization header authenticated a moment ago, if the request brings nothing else that contradicts it
+    (RFC 6749 §2.3). Their state must be compared with the client's present one.
+    """
+    header = fields(scope).get(b"authorization")
+    found = None if header is None else services.credentials.find(header, services.ledger.clock.now())
+    if found is None or "client_secret" in parameters or len(fields(scope)) != len(scope["headers"]):
+        return None
+    client_id = found.client.client_id
+    if parameters.get("client_id", client_id) != client_id:
+        return None
+    _admit(services, scope, client_id)
+    return found
 
 
 def _admit(services: Services, scope: Any, client_id: str) -> None:
@@ -156,13 +178,6 @@ def _limits(client_id: str, address: str | None) -> throttle.Limits:
 
 
 _kept_limits = lru_cache(maxsize=4096)(throttle.client_authentication)
-
-
-def _is_again(scope: Any, parameters: Mapping[str, str], found: Caller) -> bool:
-    """Whether a request that brings a remembered header brings nothing that contradicts it (RFC 6749 §2.3)."""
-    if "client_secret" in parameters or len(fields(scope)) != len(scope["headers"]):
-        return False
-    return parameters.get("client_id", found.client.client_id) == found.client.client_id
 
 
 def _judge(state: client.State, given: Presented, sha256: str | None, now: int) -> InvalidClient | str | None:

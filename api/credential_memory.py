@@ -41,22 +41,17 @@ class CredentialMemory:
     def __init__(self) -> None:
         self._kept: Lru[bytes, _Kept] = Lru(KEPT)
 
-    def find(self, key: bytes, now: Moment) -> Caller | None:
+    def find(self, authorization: bytes, now: Moment) -> Caller | None:
         """Whom the header authenticated when it was judged last; None when it has to be judged.
 
         The caller's state must be compared with the client's present one.
         """
-        kept = self._kept.get(key)
+        kept = self._kept.get(sha256(authorization).digest())
         if kept is None or (kept.until is not None and now >= kept.until):
             return None
         return kept.caller
 
-    def keep(self, key: bytes, found: Caller) -> None:
+    def keep(self, authorization: bytes, found: Caller) -> None:
         """Remembers a header that authenticated; it stays right until the secret version's own end."""
         until = next((each.expires_at for each in found.client.secrets if each.secret_id == found.secret_id), None)
-        self._kept.put(key, _Kept(found, until))
-
-
-def key_of(authorization: bytes) -> bytes:
-    """Under which an Authorization header is remembered."""
-    return sha256(authorization).digest()
+        self._kept.put(sha256(authorization).digest(), _Kept(found, until))

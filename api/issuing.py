@@ -8,19 +8,9 @@ from api.oauth_errors import from_refusal
 from api.refused_grants import told
 from api.services import Services, origin
 from api.throttling.tokens import Counted
-from commands.grant_context import parties, suspended
-from domain import client
-from domain.decision import Reason, Refusal
+from commands import tokens
 from domain.event import Actor
-from domain.grant import names_of
-from domain.grants.facts import Credential, GrantType, Issued, Minted, Request, Subject
-from domain.refusal import InvalidGrant
-from domain.rules import caller as rules
-from eventstore.commands import Command
-from eventstore.present.grants import OfGrant
-from eventstore.present.tokens import judge
-from eventstore.view import View
-from security.ids import ordered_id
+from domain.grants.facts import GrantType, Issued, Minted, Request
 from security.tokens import Kind, Secret
 
 
@@ -45,86 +35,40 @@ def token_answer(given: Tokens, *, refresh_too: bool) -> dict[str, Any]:
     return members
 
 
-async def execute(
-    here: Services,
-    scope: Scope,
-    caller: Caller,
-    grant: GrantType,
-    request: Request,
-    account_id: str | None,
+async def issue(
+    here: Services, scope: Scope, caller: Caller, grant: GrantType, request: Request, account_id: str | None = None
 ) -> Tokens:
     """Carries out a token request. `account_id` is the person whose password was verified, for the password grant.
 
     Raises the OAuth error of a refusal, whose events are committed all the same.
     """
-    facts: dict[str, Any] = {"request": request, "lifetimes": here.lifetimes}
-    credential = grant.credential
-    presented = None if credential is None else bytes.fromhex(request.presented or "")
-    goes_on = credential is not None and not credential.of_another
+    client, goes_on = caller.client, grant.credential is not None and not grant.credential.of_another
     actor = caller.actor if account_id is None else _person(account_id, caller)
     access = here.format.mint(Kind.ACCESS_TOKEN)
-    refresh = None
-    if goes_on or "refresh_token" in caller.client.grant_types:
-        refresh = here.format.mint(Kind.REFRESH_TOKEN)
-    facts["minted"] = Minted(access.hex, None if refresh is None else refresh.hex)
-
+    refresh = here.format.mint(Kind.REFRESH_TOKEN) if goes_on or "refresh_token" in client.grant_types else None
     counted = Counted(here, caller)
     if not goes_on and account_id is None:
         await counted.for_itself(origin(scope, actor))
-
-    def under_lock(view: View) -> "dict[str, Any] | Refusal":
-        person, subject = account_id, None
-        if credential is not None and presented is not None:
-            found = _presented(view, credential, presented)
-            if found is None:
-                # Whoever may not use this grant at all is told that, whatever they present (RFC 6749 §5.2).
-                asking = view.state(client.stream(caller.client.client_id))
-                admitted = rules.admitted(asking, caller.secret_id, grant.grant_type, view.now)
-                return Refusal(admitted if isinstance(admitted, Reason) else InvalidGrant.UNKNOWN)
-            person = found.account_id
-            subject = found if isinstance(found, Subject) else None
-        if person is not None:
-            counted.for_person(person)
-        return suspended(view) or {
-            "parties": parties(
-                view,
-                client_id=caller.client.client_id,
-                secret_id=caller.secret_id,
-                account_id=person,
-                asked=request.scope,
-                issuer=here.settings.issuer,
-                with_consent=goes_on,
-                subject=subject,
-            )
-        }
-
-    # Only what starts a grant, or presents nothing that was ever issued, is about the grant of this id.
-    stream = f"grant:{ordered_id(here.ledger.clock.now())}"
+    command = tokens.issue(
+        grant,
+        request,
+        Minted(access.hex, None if refresh is None else refresh.hex),
+        client_id=client.client_id,
+        secret_id=caller.secret_id,
+        account_id=account_id,
+        at=here.ledger.clock.now(),
+        issuer=here.settings.issuer,
+        lifetimes=here.lifetimes,
+        admit_person=counted.for_person,
+    )
     with counted:
-        executed = await here.ledger.execute(
-            Command(
-                stream, grant.issue, facts, under_lock, starts=not goes_on, presented=presented if goes_on else None
-            ),
-            origin=origin(scope, actor, on_device=caller.client.on_device),
-        )
+        executed = await here.ledger.execute(command, origin=origin(scope, actor, on_device=client.on_device))
         if executed.refusal is not None:
             if caller.secret_id is None:
                 raise from_refusal(executed.refusal)
-            raise told(executed.refusal, request, credential, caller.client.scope)
+            raise told(executed.refusal, request, grant.credential, client.scope)
     issued: Issued = executed.outcomes[-1].result
     return Tokens(issued, access, refresh if issued.refresh else None)
-
-
-def _presented(view: View, credential: Credential, digest: bytes) -> OfGrant | Subject | None:
-    """What was stored under the digest; None where that is nothing, or something else than the grant type redeems."""
-    if not credential.of_another:
-        found = view.grant_of(digest)
-        return found if found is not None and found.kind == credential.kind else None
-    judged = view.look(judge, (digest,)).get(digest)
-    if judged is None or judged.issued.kind != credential.kind:
-        return None
-    by: Any = judged.issued.by.event
-    return Subject(judged.standing, by.client_id, by.account_id, names_of(by.scope))
 
 
 def _person(account_id: str, caller: Caller) -> Actor:

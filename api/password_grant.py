@@ -4,7 +4,7 @@ import msgspec
 
 from api.answers import Scope
 from api.credential_memory import Caller
-from api.issuing import Tokens, execute
+from api.issuing import Tokens, issue
 from api.oauth_errors import InvalidGrant, InvalidRequest, InvalidScope, Throttled, UnauthorizedClient
 from api.places import away
 from api.services import Services, origin
@@ -37,7 +37,7 @@ async def password_grant(
     account = verified.account
     request = msgspec.structs.replace(request, password_cutoff=account.password_cutoff)
     try:
-        return await execute(here, scope, caller, password.GRANT, request, account.account_id)
+        return await issue(here, scope, caller, password.GRANT, request, account.account_id)
     except InvalidScope:
         # The password was right and no guess, so the throttle has nothing against it; a refusal it is all the same.
         await note_failure(here, account.account_id, "invalid_scope", origin(scope))

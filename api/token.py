@@ -1,15 +1,18 @@
 """The token endpoint (RFC 6749 §3.2): authenticates the client, decides by the grant type, answers after the commit."""
 
+from functools import partial
+
 import msgspec
 
 from api.answers import JSON, Answer, Receive, Scope, raw_headers
 from api.bodies import Parameters, read_parameters
-from api.client_authentication import authenticate
-from api.issuing import execute, token_answer
+from api.client_authentication import for_client
+from api.credential_memory import Caller
+from api.issuing import Tokens, issue, token_answer
 from api.oauth_endpoint import endpoint
-from api.oauth_errors import InvalidRequest, OAuthError, UnsupportedGrantType
+from api.oauth_errors import InvalidRequest, UnsupportedGrantType
 from api.password_grant import password_grant
-from api.services import services
+from api.services import Services, services
 from domain.grants import GRANTS, password
 from domain.grants.facts import GrantType, Request
 from domain.rules import pkce
@@ -31,22 +34,21 @@ async def _post(scope: Scope, receive: Receive) -> Answer:
     if not grant_type:
         raise InvalidRequest("grant_type is missing.")
     grant = GRANTS.get(grant_type)
-    if grant is None or grant is password.GRANT:
-        caller = await authenticate(here, scope, parameters, "token")
-        if grant is None:
-            raise UnsupportedGrantType()
-        name, secret = parameters.get("username"), parameters.get("password")
-        given = await password_grant(here, scope, caller, name, secret, _request(grant, parameters))
-    else:
-        caller = await authenticate(here, scope, parameters, "token", is_checked_later=True)
-        try:
-            given = await execute(here, scope, caller, grant, _request(grant, parameters), None)
-        except OAuthError:
-            # Whoever could not have authenticated is told that (RFC 6749 §5.2), and it becomes a fact.
-            await authenticate(here, scope, parameters, "token")
-            raise
-    body = _encode(token_answer(given, refresh_too=True))
+    issued = await for_client(here, scope, parameters, "token", partial(_issue, here, scope, parameters, grant))
+    body = _encode(token_answer(issued, refresh_too=True))
     return Answer(200, (*FIELDS, (b"content-length", b"%d" % len(body))), body)
+
+
+async def _issue(
+    here: Services, scope: Scope, parameters: Parameters, grant: GrantType | None, caller: Caller
+) -> Tokens:
+    if grant is None:
+        raise UnsupportedGrantType()
+    request = _request(grant, parameters)
+    if grant is not password.GRANT:
+        return await issue(here, scope, caller, grant, request)
+    name, secret = parameters.get("username"), parameters.get("password")
+    return await password_grant(here, scope, caller, name, secret, request)
 
 
 def _request(grant: GrantType, parameters: Parameters) -> Request:

@@ -65,7 +65,7 @@ class Asking:
         self._app = app
         self._authorization = authorization.encode()
 
-    async def _ask(self, path: str, body: bytes) -> bytes:
+    async def ask(self, path: str, body: bytes) -> bytes:
         sent: list[Any] = []
 
         async def receive() -> Any:
@@ -99,7 +99,7 @@ class Asking:
 
         async def work() -> None:
             for body in waiting:
-                answers.append(await self._ask(path, body))
+                answers.append(await self.ask(path, body))
 
         await asyncio.gather(*(work() for _ in range(AT_A_TIME)))
         return answers

@@ -10,7 +10,7 @@ from api.dashboards import cookie
 from api.dashboards.answers import EXAMPLE, DashboardTokens, SignInEnded, perform
 from api.dashboards.gate import admit_cookie, other_methods
 from api.http.errors import InvalidGrant
-from api.issuing import Tokens, execute
+from api.issuing import Tokens, issue
 from api.services import services
 from domain.grants import refresh_token
 from domain.grants.facts import Request as TokenRequest
@@ -37,7 +37,7 @@ async def refresh(request: Request[Any, Any, Any], slug: in_path.Slug) -> Respon
         raise SignInEnded(cookie.cleared(slug, issuer))
 
     async def grant(caller: Caller) -> Tokens:
-        return await execute(here, request.scope, caller, refresh_token.GRANT, TokenRequest(presented=token.hex), None)
+        return await issue(here, request.scope, caller, refresh_token.GRANT, TokenRequest(presented=token.hex))
 
     try:
         return await perform(here, request, grant)

@@ -1,0 +1,178 @@
+"""`python -m bench.walk`: through which files one request walks, and how often it goes from one to another.
+
+A warm token request and a remembered introspection are traced in a running app on SQLite. A file counts that has a
+function of ours which is called; a call from a file of ours into another is a move. With `--write` the walk of the
+token request is drawn in `docs/architecture.md`.
+"""
+
+import argparse
+import asyncio
+import contextlib
+import os
+import sys
+import tempfile
+from collections.abc import Iterator
+from functools import lru_cache
+from pathlib import Path
+from types import FrameType
+from typing import Any, NamedTuple
+
+import uvloop
+
+from bench import databases, preparation
+from bench.inside import Asking, running, unheard
+from bench.pages import markers, write
+from bench.subject import Subject
+
+ROOT = Path(__file__).parents[1]
+PAGE = ROOT / "docs" / "architecture.md"
+ROOMS = ("api", "commands", "eventstore", "projections", "security", "domain")
+MARKS = markers("python -m bench.walk --write")
+TIMES = 9
+"""Requests of each kind that are traced. What goes on beside a request gets into some walks, and not into all."""
+
+WARM = 50
+TOKEN, KNOWN = "a token by client credentials", "an introspection of a token that is remembered"
+
+
+class Walk(NamedTuple):
+    """The files that a request entered, in order, and how many calls there were from one into another."""
+
+    files: tuple[str, ...]
+    calls: dict[tuple[str, str], int]
+
+    @property
+    def moves(self) -> int:
+        return sum(self.calls.values())
+
+
+@lru_cache(maxsize=10_000)
+def _ours(name: str) -> str | None:
+    """The file as it is called in the repository; None for what is not in one of our rooms."""
+    path = Path(name)
+    if not path.is_relative_to(ROOT):
+        return None
+    relative = path.relative_to(ROOT)
+    return str(relative) if relative.parts[0] in ROOMS else None
+
+
+class _Tracer:
+    def __init__(self) -> None:
+        self.files: dict[str, None] = {}
+        self.calls: dict[tuple[str, str], int] = {}
+        self._begun: set[FrameType] = set()
+
+    def __call__(self, frame: FrameType, event: str, _: object) -> None:
+        entered = _ours(frame.f_code.co_filename) if event == "call" else None
+        # A coroutine that goes on after it waited is not entered again.
+        if entered is None or frame in self._begun:
+            return
+        self._begun.add(frame)
+        self.files.setdefault(entered)
+        left = self._caller(frame)
+        if left is not None and left != entered:
+            self.calls[left, entered] = self.calls.get((left, entered), 0) + 1
+
+    def _caller(self, frame: FrameType) -> str | None:
+        before = frame.f_back
+        while before is not None and (found := _ours(before.f_code.co_filename)) is None:
+            before = before.f_back
+        return None if before is None else found
+
+
+@contextlib.contextmanager
+def _traced() -> Iterator[_Tracer]:
+    tracer = _Tracer()
+    sys.setprofile(tracer)
+    try:
+        yield tracer
+    finally:
+        sys.setprofile(None)
+
+
+async def _walk(asking: Asking, path: str, body: bytes) -> Walk:
+    """The shortest of several, since others do their work meanwhile."""
+    walks = []
+    for _ in range(TIMES):
+        await asyncio.sleep(0.05)
+        with _traced() as tracer:
+            await asking.ask(path, body)
+        walks.append(Walk(tuple(tracer.files), tracer.calls))
+    return min(walks, key=lambda each: (each.moves, len(each.files)))
+
+
+async def _walks(asking: Asking) -> dict[str, Walk]:
+    tokens = await asking.tokens(WARM)
+    await asking.all("/oauth/introspect", tokens)
+    await asking.all("/oauth/introspect", tokens)
+    return {
+        TOKEN: await _walk(asking, "/oauth/token", b"grant_type=client_credentials"),
+        KNOWN: await _walk(asking, "/oauth/introspect", tokens[0]),
+    }
+
+
+def drawn(walk: Walk) -> str:
+    """The walk as a diagram in Mermaid, a room a box."""
+    lines = ["```mermaid", "flowchart LR"]
+    for room in ROOMS:
+        lines.append(f"  subgraph {room}")
+        lines += [f"    {_id(file)}[{_label(file)}]" for file in walk.files if file.startswith(f"{room}/")]
+        lines.append("  end")
+    lines += [
+        f"  {_id(left)} -->{'' if count == 1 else f'|{count}|'} {_id(entered)}"
+        for (left, entered), count in walk.calls.items()
+    ]
+    return "\n".join([*lines, "```"])
+
+
+def _id(file: str) -> str:
+    return file.removesuffix(".py").replace("/", "_")
+
+
+def _label(file: str) -> str:
+    return file.partition("/")[2].removesuffix(".py")
+
+
+def _told(walks: dict[str, Walk]) -> list[str]:
+    return [f"{name}: {len(walk.files)} files, {walk.moves} moves from file to file" for name, walk in walks.items()]
+
+
+def main() -> int:
+    """0 when every answer was a success; otherwise it raises."""
+    parser = argparse.ArgumentParser(prog="python -m bench.walk", description=__doc__)
+    parser.add_argument("--write", action="store_true", help="draw it in docs/architecture.md")
+    parser.add_argument("--list", action="store_true", help="name every file and move")
+    options = parser.parse_args()
+    walks = _run()
+    print("\n".join(_told(walks)))
+    if options.list:
+        for walk in walks.values():
+            print("\n".join(["", *walk.files, *(f"{left} → {to}: {n}" for (left, to), n in walk.calls.items())]))
+    if options.write:
+        told = [f"- {each}." for each in _told(walks)]
+        write(PAGE, "\n".join([MARKS[0], "", *told, "", drawn(walks[TOKEN]), "", MARKS[1]]), MARKS)
+    return 0
+
+
+def _run() -> dict[str, Walk]:
+    with tempfile.TemporaryDirectory(prefix="grantlog-bench-") as name, contextlib.ExitStack() as opened:
+        directory = Path(name)
+        database = opened.enter_context(databases.sqlite(directory / "sqlite"))
+        subject = Subject(database, directory / "server")
+        preparation.upgrade(subject.environment)
+        service, _, _ = preparation.install(subject.environment)
+        os.environ |= subject.environment
+        with unheard():
+            from api.asgi import app
+
+            async def work() -> Any:
+                async with running(app):
+                    return await _walks(Asking(app, preparation.basic(*service)))
+
+            with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+                walks: dict[str, Walk] = runner.run(work())
+    return walks
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
