@@ -1,56 +1,109 @@
-"""The `eventsourcing` application underneath the ledger, with our mapper, recorder and engine."""
+"""The log as an `eventsourcing` application: what the ledger appends to, and what anybody opens with the library's API.
 
+    class Auditor(Application[str]):                        # eventsourcing.application
+        env = {"PERSISTENCE_MODULE": "eventstore.application:LogFactory", "SQLALCHEMY_URL": "…"}
+
+`docs/event-log.md` shows what it can be asked.
+"""
+
+from pathlib import Path
 from typing import Any
 
 from eventsourcing.application import Application
-from eventsourcing.persistence import Mapper
+from eventsourcing.persistence import AggregateRecorder, EventStore, Mapper, Transcoder
 from eventsourcing.utils import Environment
+from eventsourcing_sqlalchemy.datastore import SQLAlchemyDatastore
 from eventsourcing_sqlalchemy.factory import SQLAlchemyFactory
+from eventsourcing_sqlalchemy.models import EventRecord  # type: ignore[attr-defined]
 from sqlalchemy import Engine
 from sqlalchemy.orm import sessionmaker
 
+from eventstore.asking.database_url import understood
+from eventstore.engines import reading
+from eventstore.mac_keys import Ring
 from eventstore.mapper import LogMapper
 from eventstore.recorder import LogRecorder, LogStore
-from eventstore.stored import LogDatastore
+from eventstore.stored import EVENTS, events
+from security.keyring import VARIABLE, open_keyring
+from security.vault import Vault
+
+CONNECTIONS = 4
+"""That a reader has on PostgreSQL: the library's subscription listens on one and reads on others."""
+
+
+class LogRecord(EventRecord):  # type: ignore[misc]
+    """The table of events as the library's class of its rows."""
+
+    __table__ = events
+
+
+class LogDatastore(SQLAlchemyDatastore):
+    """The library's datastore over an engine of ours. It makes no table: migrations alone do."""
+
+    def __init__(self, *, url: str | None = None, engine: Engine | None = None, **_: Any) -> None:
+        if engine is None and url is not None:
+            engine = reading(understood(url), CONNECTIONS)
+        # A session maker instead of a URL: with a URL the library adds locks of its own and swallows a failed commit.
+        made = None if engine is None else sessionmaker(bind=engine, autoflush=False, expire_on_commit=False)
+        super().__init__(session_maker=made)
+
+    @classmethod
+    def define_record_class(cls, *_: Any, **__: Any) -> Any:
+        """The one that there is."""
+        return LogRecord
 
 
 class LogFactory(SQLAlchemyFactory):
-    """Builds the recorder over an engine that exists already; tables come from migrations alone."""
+    """Builds what a log is read with from the library's environment.
 
-    application_recorder_class = LogRecorder
+    It takes the library's `SQLALCHEMY_URL`, and the server's `GRANTLOG_MASTER_KEY` or `GRANTLOG_MASTER_KEY_FILE`, with
+    whose keys every event is verified. Whatever the application is called, the log's table is the log's.
+    """
 
-    def __init__(self, env: Environment, engine: Engine) -> None:
-        super().__init__(env)
-        # A session maker instead of a URL: with a URL the datastore adds locks of its own and swallows a failed commit.
-        self.datastore = LogDatastore(session_maker=sessionmaker(bind=engine, autoflush=False, expire_on_commit=False))
+    datastore_class = LogDatastore
+
+    def application_recorder(self) -> LogRecorder:
+        """Reads the log's table."""
+        return LogRecorder(self.datastore, events_table_name=EVENTS)
+
+    def mapper(self, transcoder: Transcoder | None = None, mapper_class: Any = None) -> Mapper[Any]:
+        """Reads and verifies events. Raises MasterKeyError."""
+        file = Path(self.env.get(f"{VARIABLE}_FILE") or "master.key")
+        keyring = open_keyring(self.env.get(VARIABLE), file, create=False)
+        return LogMapper(Ring(Vault(keyring)), self.datastore.engine)
+
+    def event_store(self, mapper: Any = None, recorder: AggregateRecorder | None = None) -> EventStore[Any]:
+        """Gives out what is authentic, as `Recorded`."""
+        return LogStore(mapper or self.mapper(), recorder or self.application_recorder())
+
+    def close(self) -> None:
+        """Lets the connections go."""
+        if isinstance(self.datastore.engine, Engine):
+            self.datastore.engine.dispose()
 
 
 class Log(Application[str]):
-    """The log as an eventsourcing application, named for its table `stored_events`."""
+    """The ledger's: over its engine, with its mapper."""
 
-    events: LogStore
-    name = "stored"
+    recorder: LogRecorder
     log_section_size = 1_000
 
     def __init__(self, engine: Engine, mapper: LogMapper) -> None:
         self._engine = engine
-        self._mapper = mapper
-        super().__init__(env={"CREATE_TABLE": "no"})
+        self._mapper = mapper.over(engine)
+        super().__init__()
 
     def construct_factory(self, env: Environment) -> Any:
         """The factory over our engine."""
-        return LogFactory(env, self._engine)
+        factory = LogFactory(env)
+        factory.datastore = LogDatastore(engine=self._engine)
+        return factory
 
     def construct_mapper(self) -> Mapper[str]:
-        """The msgspec mapper, whose topics are the events' tags."""
+        """The ledger's own, whose keys it holds."""
         return self._mapper
-
-    def construct_event_store(self) -> LogStore:
-        """The store that the ledger appends with."""
-        return LogStore(self.mapper, self.recorder)
 
     def close(self) -> None:
         """Lets the ledger's connection go too."""
-        recorder: Any = self.recorder
-        recorder.release()
+        self.recorder.release()
         super().close()

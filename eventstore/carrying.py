@@ -21,11 +21,11 @@ from eventstore import due_key
 from eventstore.commands import Forged
 from eventstore.due_key import Due
 from eventstore.mac_keys import Ring
-from eventstore.mapper import LogMapper, decoder
+from eventstore.mapper import LogMapper
 from eventstore.rebuilding import set_unmade
-from eventstore.recorder import INSERT
+from eventstore.recorder import INSERT, store
 from eventstore.replaying import STORED_HEAD
-from eventstore.stored import ROW, events, head
+from eventstore.stored import events, head
 from eventstore.transparency.tables import CHECKPOINTS, EDGE, TILES
 from projections import PROJECTIONS
 from security.vault import Vault
@@ -58,7 +58,7 @@ class Carried(NamedTuple):
 
 def write(connection: Connection, file: BinaryIO, progress: Progress = lambda done, goal: None) -> int:
     """Writes the whole log as this connection sees it, in one snapshot; how many events. Raises `Forged`."""
-    digest, text = sha256(), decoder(connection).text
+    digest, log = sha256(), store(connection)
 
     def line(content: bytes) -> None:
         digest.update(content)
@@ -72,11 +72,10 @@ def write(connection: Connection, file: BinaryIO, progress: Progress = lambda do
     done = 0
     while done < newest.position:
         until = min(done + BATCH, newest.position)
-        query = select(*ROW).where(events.c.id > done, events.c.id <= until).order_by(events.c.id)
-        for stored in connection.execute(query):
-            if stored[0] != done + 1:
+        for stored in log.recorder.rows_between(done, until):
+            if stored.id != done + 1:
                 break
-            line(text(stored).encode() + b"\n")
+            line(log.mapper.form(stored) + b"\n")
             done += 1
         if done != until:
             raise Forged(done + 1)

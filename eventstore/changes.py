@@ -3,10 +3,10 @@
 from collections import OrderedDict
 from collections.abc import Callable, Iterable
 from threading import Lock
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import structlog
-from sqlalchemy import ColumnElement, Connection, LargeBinary, bindparam, cast, func, select
+from sqlalchemy import Connection, bindparam, func, select
 
 from domain.event import Moment
 from domain.events import DESTROYING
@@ -14,8 +14,8 @@ from domain.streams import is_stateless
 from eventstore import searching
 from eventstore.commands import Forged, WentBack
 from eventstore.database_file import DatabaseFile
-from eventstore.mapper import decoder
-from eventstore.stored import ROW, events, head
+from eventstore.recorder import store
+from eventstore.stored import events, head
 from projections.prepared import Prepared
 
 _HEAD = Prepared(select(head.c.position, head.c.time).where(head.c.id == 1))
@@ -27,18 +27,6 @@ PORTION = 1_000
 """Events that are read and verified at a time."""
 
 log = structlog.get_logger("log")
-
-
-def _newer(state: ColumnElement[Any]) -> Prepared:
-    return Prepared(
-        select(*ROW[:-1], state)
-        .where(events.c.id > bindparam("known"), events.c.id <= bindparam("position"))
-        .order_by(events.c.id)
-    )
-
-
-_NEWER = {"postgresql": _newer(events.c.state), "sqlite": _newer(cast(events.c.state, LargeBinary))}
-"""SQLite keeps whatever bytes it is given, be they text or not."""
 
 
 class Newest(NamedTuple):
@@ -168,13 +156,13 @@ class Changes:
 
     def _verify(self, connection: Connection, known: int, until: int, many: bool) -> int:
         """One portion; how far it was authentic and without a gap."""
-        text_of, reached, text = decoder(connection).text, known, None
-        for row in _NEWER[connection.dialect.name].all(connection, {"known": known, "position": until}):
+        log, reached, form = store(connection), known, None
+        for row in log.recorder.rows_between(known, until):
             position, stream, version, topic, _ = row
             if position != reached + 1:
                 break
             try:
-                text = text_of(row)
+                form = log.mapper.form(row)
             except Forged:
                 break
             reached = position
@@ -184,7 +172,7 @@ class Changes:
                 self.note(stream, position)
         if many:
             self.forget(reached)
-        self.advance(reached, text)
+        self.advance(reached, None if form is None else form.decode())
         return reached
 
     def look_beyond(self, connection: Connection) -> None:

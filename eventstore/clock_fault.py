@@ -6,11 +6,9 @@ from domain.event import Moment
 from eventstore import searching
 from eventstore.changes import newest
 from eventstore.commands import Forged, WrongClock
+from eventstore.recorder import DATABASE_TIME
 from projections.prepared import Prepared
 from security.clock import Clock
-
-DATABASE_TIME = "CAST(extract(epoch FROM clock_timestamp()) * 1000000 AS bigint)"
-"""What PostgreSQL's own clock shows, in microseconds. SQLite has none: it is the machine's."""
 
 _ASK = Prepared(text(f"SELECT {DATABASE_TIME}"))
 

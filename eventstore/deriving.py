@@ -8,7 +8,7 @@ from collections import OrderedDict
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from sqlalchemy import Connection, bindparam, select
+from sqlalchemy import Connection
 
 from domain import account, grant, grant_code
 from domain.event import SECOND, Moment, Recorded
@@ -16,11 +16,10 @@ from eventstore.continuing import CONTINUING, Standing
 from eventstore.ending import cut, ended
 from eventstore.grant_histories import RECENT, history, recent
 from eventstore.lifespans import CutOffs, Parties
-from eventstore.mapper import decoder
 from eventstore.pending import Changes, Fresh, Pending
 from eventstore.privacy import Privacy
+from eventstore.recorder import store
 from eventstore.sighting import Places
-from eventstore.stored import ROW, events
 from eventstore.unsealing import Unsealing
 from projections import derived, event_index, sightings
 from projections.derived import NO_SECRET, Kind, Total
@@ -33,8 +32,6 @@ GRANTS_KEPT = 20_000
 _ACCESS = int(Kind.ACCESS)
 _CLOSING = (grant.TokenRevoked, grant.Ended)
 _ISSUING = (grant_code.CodeIssued, grant.TokensIssued, grant.TokensRefreshed)
-
-_NEXT = select(*ROW).where(events.c.id > bindparam("b_after"), events.c.id <= bindparam("b_last")).order_by(events.c.id)
 
 
 class Prepared(NamedTuple):
@@ -199,15 +196,14 @@ class Deriving:
 
 def catch_up(connection: Connection, privacy: Privacy, head: int) -> None:
     """Brings the counts up to the head within the caller's transaction, which holds the log's lock."""
-    model, recorded, unsealing = Deriving(), decoder(connection).recorded, Unsealing(privacy)
+    model, unsealing = Deriving(), Unsealing(privacy)
     while True:
         before = event_index.reached(connection, derived.NAME)
         if before >= head:
             return
         last = min(head, before + STEP)
-        rows = connection.execute(_NEXT, {"b_after": before, "b_last": last})
         unsealing.begin()
-        prepared = model.prepare(connection, [recorded(row) for row in rows.all()], unsealing)
+        prepared = model.prepare(connection, [*store(connection).between(before, last)], unsealing)
         if event_index.advance(connection, derived.NAME, before, last):
             model.keep(connection, [prepared])
 

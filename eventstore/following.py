@@ -3,21 +3,20 @@
 import asyncio
 import copy
 from collections.abc import Mapping, Sequence
+from itertools import chain
 from time import perf_counter
 from typing import Any, NamedTuple, Protocol, Self
 
-from sqlalchemy import Connection, bindparam, select
+from sqlalchemy import Connection
 
 from domain.account import Erased
 from domain.event import Recorded
 from eventstore.ledger import Ledger
-from eventstore.mapper import decoder
-from eventstore.stored import ROW, events
+from eventstore.recorder import store
 from eventstore.unsealing import Unsealing
 from projections import event_index, event_names
 from projections.event_names import Owners
 from projections.index_rows import Row
-from projections.prepared import Prepared
 
 BATCH = 128
 """Events in one step, which is one transaction. On SQLite the event loop waits for each half of it, a millisecond."""
@@ -27,13 +26,6 @@ REST = 1
 
 OWNERS_KEPT = 20_000
 """Streams whose first event is remembered for what it says about the later ones."""
-
-_NEXT = Prepared(
-    select(*ROW).where(events.c.id > bindparam("b_after"), events.c.id <= bindparam("b_last")).order_by(events.c.id)
-)
-_FIRST = select(*ROW).where(
-    events.c.originator_version == 1, events.c.originator_id.in_(bindparam("b_streams", expanding=True))
-)
 
 
 class Following(Protocol):
@@ -154,9 +146,7 @@ class Follower:
     def _prepare(self, connection: Connection, models: Sequence[Following], before: int, after: int) -> Stretch:
         recorded = self._ledger.recent.between(before, after)
         if recorded is None:
-            rows = _NEXT.all(connection, {"b_after": before, "b_last": after})
-            recorded_of = decoder(connection).recorded
-            recorded = [recorded_of(row) for row in rows]
+            recorded = [*store(connection).between(before, after)]
         self._unsealing.begin()
         prepared = [(model, model.prepare(connection, recorded, self._unsealing)) for model in models]
         return Stretch(before, after, prepared)
@@ -209,8 +199,7 @@ class EventIndexing:
         if len(self._kept) >= OWNERS_KEPT:
             self._kept.clear()
         missing = sorted(wanted - self._kept.keys())
-        if missing:
-            for row in connection.execute(_FIRST, {"b_streams": missing}):
-                recorded_first = decoder(connection).recorded(row)
-                self._kept[recorded_first.stream] = event_names.owners(recorded_first)
+        log = store(connection)
+        for row in chain.from_iterable(log.recorder.select_events_of(dict.fromkeys(missing, 0), limit=1).values()):
+            self._kept[row.originator_id] = event_names.owners(log.mapper.recorded(row))
         return {stream: self._kept[stream] for stream in wanted if stream in self._kept}

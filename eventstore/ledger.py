@@ -125,7 +125,6 @@ class Ledger:
             raise
         log = Log(write_engine, mapper)
         parts = Writing(
-            log.events,
             changes,
             States(changes, Snapshots(keyring)),
             Privacy(Sealer(vault), BlindIndex(keyring)),
@@ -135,7 +134,7 @@ class Ledger:
             ring,
         )
         patience = Patience()
-        transactions = Transactions(log.recorder, parts, clock, on_commit)  # type: ignore[arg-type]
+        transactions = Transactions(log.recorder, parts, clock, on_commit)
         if is_sqlite(url):
             committer: Committer = InlineCommitter(transactions, Turn(url), patience)
             reader: Reader = InlineReader(read_engine, changes)
@@ -320,7 +319,6 @@ class Ledger:
         await self._reader.close()
         self._patience.close()
         self.log.close()
-        self.log.factory.datastore.engine.dispose()  # type: ignore[attr-defined]
 
 
 def may_be_repeated(error: BaseException | None) -> bool:

@@ -4,19 +4,19 @@ The stored form is one JSON object, written once and never encoded again: its by
 transparency log. Tags are the topics; a tag that was retired is read through an upcast.
 
 Its last member, `mac`, authenticates it: under the key that is good for its position (`mac_keys`), over the log's name
-and the exact bytes without that member. **Whoever reads an event reads it through `decoder(connection)`**, which gives
-out nothing that does not verify:
+and the exact bytes without that member. **Whoever reads an event reads it through a mapper**, which gives out nothing
+that does not verify: through `recorder.store(connection)`, or, of a row that another query found,
 
     row = select(*ROW).where(...)                 # the five columns, in this order
     decoder(connection).recorded(row)             # the event, its columns compared with what it says
     decoder(connection).text(row)                 # the stored form, for who shows or hashes it
 
-Both raise `commands.Forged`, which names the position. A connection has a decoder when its engine was given one, by
+Both raise `commands.Forged`, which names the position. A connection has a mapper when its engine was given one, by
 `authenticate` or, in a process that has a ledger, by the ledger.
 """
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, Self
 
 import msgspec
 from eventsourcing.persistence import Mapper, StoredEvent
@@ -44,7 +44,7 @@ Row = Sequence[Any]
 
 _MEMBER = ',"mac":"'
 _MAC_BYTES = len(_MEMBER) + HEX_DIGITS + len('"}')
-_DECODER = "grantlog_decoder"
+_MAPPER = "grantlog_mapper"
 
 
 class _Leaf(msgspec.Struct, omit_defaults=True):
@@ -91,15 +91,25 @@ class EventTooLarge(Exception):
 
 
 class LogMapper(Mapper[str]):
-    """Encodes `Recorded` to the stored form and back. It keeps the library's interface and none of its transcoding."""
+    """The library's mapper: encodes `Recorded` to the stored form and back, with nothing of its transcoding.
 
-    def __init__(self, ring: Ring) -> None:
+    It reads what its `reader` reads: where an event does not verify, that is asked for keys which began meanwhile.
+    """
+
+    def __init__(self, ring: Ring, reader: Engine | Connection | None = None) -> None:
         self.ring = ring
+        self._reader = reader
         self._encoder = msgspec.json.Encoder()
         self._leaf = msgspec.json.Decoder(_RawLeaf)
         self._place = msgspec.json.Decoder(_Place)
         self._data: dict[str, msgspec.json.Decoder[Any]] = {e.type: msgspec.json.Decoder(e) for e in EVENTS}
         self._times: tuple[Moment, str] = (0, format_rfc3339(0))
+
+    def over(self, reader: Engine | Connection) -> Self:
+        """The same for another reader; they have the ring in common. To make it costs next to nothing."""
+        mapper = type(self).__new__(type(self))
+        mapper.__dict__ = {**self.__dict__, "_reader": reader}
+        return mapper
 
     def to_stored_event(self, domain_event: Any) -> StoredEvent:
         """The stored form of one recorded event; raises `EventTooLarge`."""
@@ -132,29 +142,31 @@ class LogMapper(Mapper[str]):
             raise EventTooLarge(f"{tag} takes {len(state)} bytes")
         return state
 
-    def to_domain_event(self, stored_event: StoredEvent) -> Any:
-        """Nobody reads past the decoder, which knows the position that the row is at."""
-        raise AssertionError("events are read by `decoder`")
+    def to_domain_event(self, stored_event: Any) -> Any:
+        """The event of a notification, or of a stored event that the recorder gave; raises `Forged`."""
+        return self.recorded(stored_event)
 
-    def is_authentic(self, position: int, state: str | bytes) -> bool:
+    def is_authentic(self, position: int, form: bytes) -> bool:
         """Whether that stored form was written for this position, as far as the ring knows."""
         key = self.ring.of(position)
-        form = state.encode() if isinstance(state, str) else state
         end = len(form) - _MAC_BYTES
         if key is None or end < 1:
             return False
         return form[end:] == b',"mac":"%b"}' % key.authenticator.mac(form[:end] + b"}").encode()
 
-    def text(self, row: Row, connection: Connection) -> str:
+    def form(self, row: Row) -> bytes:
         """The stored form of an authentic row; raises `Forged`."""
-        state = self._authenticated(row, connection)
-        place = self._place.decode(state)
-        self._compare(row, place)
-        return state
+        form = self._authenticated(row)
+        self._compare(row, self._place.decode(form))
+        return form
 
-    def recorded(self, row: Row, connection: Connection) -> Recorded:
+    def text(self, row: Row) -> str:
+        """The same as text."""
+        return self.form(row).decode()
+
+    def recorded(self, row: Row) -> Recorded:
         """The event of an authentic row; raises `Forged`."""
-        leaf = self._leaf.decode(self._authenticated(row, connection))
+        leaf = self._leaf.decode(self._authenticated(row))
         self._compare(row, leaf)
         return Recorded(
             leaf.position,
@@ -169,14 +181,23 @@ class LogMapper(Mapper[str]):
             self._event(leaf.type, leaf.data),
         )
 
-    def _authenticated(self, row: Row, connection: Connection) -> str:
-        position, state = row[0], row[4]
-        if not self.is_authentic(position, state):
+    def _authenticated(self, row: Row) -> bytes:
+        position, form = row[0], row[4]
+        if type(form) is str:
+            form = form.encode()
+        if not self.is_authentic(position, form):
             # Another process may have begun a key: the vault says so wherever the event under it is to be seen.
-            self.ring.load(connection)
-            if not self.is_authentic(position, state):
+            self._ask_for_keys()
+            if not self.is_authentic(position, form):
                 raise Forged(position)
-        return state if isinstance(state, str) else str(state, "utf-8")
+        return form  # type: ignore[no-any-return]
+
+    def _ask_for_keys(self) -> None:
+        if isinstance(self._reader, Engine):
+            with self._reader.connect() as connection:
+                self.ring.load(connection)
+        elif self._reader is not None:
+            self.ring.load(self._reader)
 
     @staticmethod
     def _compare(row: Row, form: "_Place | _RawLeaf") -> None:
@@ -193,35 +214,18 @@ class LogMapper(Mapper[str]):
         return event  # noqa: RET504 - the annotation tells the type checker what a decoder of Any gives
 
 
-class Decoder:
-    """What a connection reads events with."""
-
-    __slots__ = ("_connection", "_mapper")
-
-    def __init__(self, mapper: LogMapper, connection: Connection) -> None:
-        self._mapper = mapper
-        self._connection = connection
-
-    def recorded(self, row: Row) -> Recorded:
-        """The event of a row; raises `Forged`."""
-        return self._mapper.recorded(row, self._connection)
-
-    def text(self, row: Row) -> str:
-        """The stored form of a row; raises `Forged`."""
-        return self._mapper.text(row, self._connection)
-
-
-def decoder(connection: Connection) -> Decoder:
-    """The decoder of whatever this connection reads. KeyError when its engine was given none, which is a bug."""
-    return Decoder(connection.get_execution_options()[_DECODER], connection)
+def decoder(connection: Connection) -> LogMapper:
+    """The mapper of whatever this connection reads. KeyError when its engine was given none, which is a bug."""
+    mapper: LogMapper = connection.get_execution_options()[_MAPPER]
+    return mapper.over(connection)
 
 
 def attach(reader: Engine | Connection, mapper: LogMapper) -> None:
     """Has the connection, or those that the engine makes from now on, read events by this mapper."""
     if isinstance(reader, Engine):
-        reader.update_execution_options(**{_DECODER: mapper})
+        reader.update_execution_options(**{_MAPPER: mapper})
     else:
-        reader.execution_options(**{_DECODER: mapper})
+        reader.execution_options(**{_MAPPER: mapper})
 
 
 def authenticate(reader: Engine | Connection, vault: Vault) -> None:

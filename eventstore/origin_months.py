@@ -2,15 +2,14 @@
 
 from typing import NamedTuple
 
-from sqlalchemy import Connection, bindparam, select
+from sqlalchemy import Connection, select
 
 from domain import client, client_secret, hold, incident
 from domain.event import Moment
 from domain.origin_month import DAY
 from eventstore import searching
-from eventstore.mapper import decoder
 from eventstore.present import incidents
-from eventstore.stored import ROW, events
+from eventstore.recorder import store
 from eventstore.view import View
 from projections import derived, event_index, sightings
 from security.clock import end_of_month, month_of, parse_rfc3339
@@ -20,8 +19,6 @@ from security.vault_tables import KEYS
 _OF_MONTHS = (KEYS.c.subject >= ORIGIN, KEYS.c.subject < ORIGIN[:-1] + chr(ord(ORIGIN[-1]) + 1))
 _KEPT = select(KEYS.c.subject).where(*_OF_MONTHS, KEYS.c.destroyed_at.is_(None)).order_by(KEYS.c.subject)
 _DESTROYED = select(KEYS.c.subject).where(*_OF_MONTHS, KEYS.c.destroyed_at.is_not(None)).order_by(KEYS.c.subject)
-_FIRST = select(*ROW).where(events.c.originator_id == bindparam("b_stream"), events.c.originator_version == 1)
-_TOLD = select(*ROW).where(events.c.originator_id == bindparam("b_stream")).order_by(events.c.id)
 
 BEGINNING: Moment = 0
 """Before everything that a log can hold."""
@@ -90,9 +87,8 @@ def began_at(view: View, incident_id: str, about: incident.State) -> Moment:
         if version is not None:
             return version.created_at
     for stream in _streams(about):
-        row = connection.execute(_FIRST, {"b_stream": stream}).first()
-        if row is not None:
-            return decoder(connection).recorded(row).time
+        for first in store(connection).get(stream, limit=1):
+            return first.time
     return BEGINNING if about.reported_at is None else about.reported_at
 
 
@@ -102,7 +98,7 @@ def _streams(about: incident.State) -> list[str]:
 
 
 def _contained_since(connection: Connection, incident_id: str) -> Moment:
-    told = map(decoder(connection).recorded, connection.execute(_TOLD, {"b_stream": incident.stream(incident_id)}))
+    told = store(connection).get(incident.stream(incident_id))
     since = [each.event.since_at for each in told if isinstance(each.event, incident.Contained)]
     return min((BEGINNING if at is None else at for at in since), default=BEGINNING)
 

@@ -7,7 +7,7 @@ place of rows. Exact to the event: at the position that ended a token, and at it
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
-from sqlalchemy import BigInteger, Connection, bindparam, select
+from sqlalchemy import Connection
 
 from domain import account, client, client_secret, consent, cut_off, grant, session, succession
 from domain.event import Moment, Recorded
@@ -16,25 +16,9 @@ from domain.grant_code import CodeRedeemed
 from domain.rules import validity
 from domain.rules.validity import Reason
 from eventstore.issued import Issued
-from eventstore.mapper import decoder
+from eventstore.recorder import store
 from eventstore.searching import first_at
-from eventstore.states import evolve, initial
-from eventstore.stored import ROW, events, place
-from projections.prepared import Prepared
-
-_EVER = 2**63 - 1
-_OF_STREAM = events.c.originator_id == bindparam("b_stream")
-HISTORY = Prepared(
-    select(*ROW)
-    .where(_OF_STREAM, place <= bindparam("b_position", type_=BigInteger))
-    .order_by(events.c.originator_version)
-)
-_NEWEST = Prepared(
-    select(events.c.id)
-    .where(_OF_STREAM)
-    .order_by(events.c.originator_version.desc())
-    .limit(bindparam("b_limit", type_=BigInteger))
-)
+from eventstore.states import initial, project
 
 
 class Folded(NamedTuple):
@@ -54,28 +38,23 @@ class Judgement(NamedTuple):
 
 def history(connection: Connection, stream: str, position: int | None = None) -> Iterator[Recorded]:
     """A stream's events in order, up to a position."""
-    recorded = decoder(connection).recorded
-    for row in HISTORY.all(connection, {"b_stream": stream, "b_position": _EVER if position is None else position}):
-        yield recorded(row)
+    return store(connection).get(stream, stop=position)
 
 
 def exists(connection: Connection, stream: str) -> bool:
     """Whether the stream has any event."""
-    return connection.scalar(select(events.c.id).where(events.c.originator_id == stream).limit(1)) is not None
+    return bool(store(connection).recorder.select_events(stream, limit=1))
 
 
 def newest_of(connection: Connection, stream: str, limit: int) -> list[int]:
     """The positions of a stream's newest events."""
-    return [position for (position,) in _NEWEST.all(connection, {"b_stream": stream, "b_limit": limit})]
+    return [row[0] for row in store(connection).recorder.select_events(stream, desc=True, limit=limit)]
 
 
 def folded(connection: Connection, stream: str, position: int) -> Folded:
     """The stream as it stood at the position."""
-    state = initial(stream)
     told = tuple(history(connection, stream, position))
-    for recorded in told:
-        state = evolve(stream, state, recorded)
-    return Folded(state, len(told), told)
+    return Folded(project(initial(stream), told), len(told), told)
 
 
 def position_at(connection: Connection, moment: Moment, head: int) -> int:

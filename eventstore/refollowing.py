@@ -14,7 +14,6 @@ from sqlalchemy import (
     Connection,
     Engine,
     Table,
-    bindparam,
     func,
     select,
     true,
@@ -28,16 +27,14 @@ from eventstore.deriving import Deriving
 from eventstore.following import EventIndexing, Following
 from eventstore.fresh_tables import FreshTables, tables_of
 from eventstore.hidden_tables import hidden, hiding, lasting, transaction
-from eventstore.mapper import decoder
 from eventstore.origin_months import Ended
 from eventstore.privacy import Privacy
 from eventstore.rebuilding import Progress, Rebuilt, set_versions
-from eventstore.stored import ROW, events
+from eventstore.recorder import store
 from eventstore.unsealing import Unsealing
 from projections import derived, derived_people, event_index, sightings
 from projections.event_names import Kind
 from projections.index_rows import Row
-from projections.prepared import Prepared
 from projections.sightings import Sighting
 
 STEP = 2_000
@@ -51,10 +48,6 @@ MODELS: Mapping[str, tuple[tuple[ModuleType, ...], Callable[[], Following]]] = {
     derived.NAME: ((derived, derived_people, sightings), Deriving),
 }
 """By the name of the follower: the read models that it moves on, and what fills them."""
-
-_NEXT = Prepared(
-    select(*ROW).where(events.c.id > bindparam("b_after"), events.c.id <= bindparam("b_last")).order_by(events.c.id)
-)
 
 
 class Incomplete(Exception):
@@ -169,9 +162,7 @@ class Anew:
         """Within the caller's transaction."""
         while self.position < goal:
             last = min(goal, self.position + STEP)
-            rows = _NEXT.all(self._connection, {"b_after": self.position, "b_last": last})
-            recorded_of = decoder(self._connection).recorded
-            recorded = [recorded_of(row) for row in rows]
+            recorded = [*store(self._connection).between(self.position, last)]
             self._unsealing.begin()
             prepared = self._model.prepare(self._connection, recorded, self._unsealing)
             self._model.keep(self._connection, [prepared])

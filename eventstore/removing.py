@@ -11,19 +11,20 @@ from contextlib import contextmanager
 from hashlib import sha256
 from typing import Any, BinaryIO
 
-from sqlalchemy import Connection, Engine, LargeBinary, cast, delete, func, select, text, update
+from sqlalchemy import Connection, Engine, delete, func, select, text, update
 
 from eventstore import due_key
 from eventstore.changes import Changes, newest
 from eventstore.due_key import Due, Removal
-from eventstore.mapper import decoder
 from eventstore.rebuilding import set_unmade
-from eventstore.stored import ROW, events, head
+from eventstore.recorder import LogRecorder, store
+from eventstore.stored import events, head
 from eventstore.transparency.signed import signed_size
 from projections import PROJECTIONS
 from security.clock import Moment
 from security.vault import Vault
 
+_EVERY = 2**63 - 1
 _SQLITE_TRIGGER = "stored_events_no_delete"
 
 
@@ -46,7 +47,7 @@ def remove(engine: Engine, vault: Vault, file: BinaryIO, now: Moment) -> Removal
         if first is None:
             return None
         digest, count = sha256(), 0
-        for row in connection.execute(_rows(connection).where(events.c.id >= first).order_by(events.c.id)):
+        for row in LogRecorder.over(connection).select_notifications(first, _EVERY):
             line = _line(row)
             digest.update(line)
             file.write(line)
@@ -62,25 +63,19 @@ def remove(engine: Engine, vault: Vault, file: BinaryIO, now: Moment) -> Removal
     return removal
 
 
-def _rows(connection: Connection) -> Any:
-    # SQLite keeps whatever bytes it is given, be they text or not.
-    return select(*ROW[:-1], cast(ROW[-1], LargeBinary) if connection.dialect.name == "sqlite" else ROW[-1])
-
-
 def _line(row: Any) -> bytes:
     """A row as a line of JSON; a form that is no text in base64."""
     position, stream, version, topic, state = row
     told: dict[str, Any] = {"id": position, "originator_id": stream, "originator_version": version, "topic": topic}
     try:
-        told["state"] = state.decode() if isinstance(state, bytes) else state
+        told["state"] = state.decode()
     except UnicodeDecodeError:
         told["state_base64"] = b64encode(state).decode()
     return json.dumps(told, separators=(",", ":")).encode() + b"\n"
 
 
 def _time_at(connection: Connection, position: int) -> Moment:
-    row = connection.execute(select(*ROW).where(events.c.id == position)).first()
-    return 0 if row is None else decoder(connection).recorded(row).time
+    return next((each.time for each in store(connection).between(position - 1, position)), 0)
 
 
 @contextmanager

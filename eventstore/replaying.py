@@ -1,23 +1,22 @@
 """Reading the log back at full speed: stored forms to events, and events to the rows that they make."""
 
 import gc
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from types import ModuleType
 from typing import Any
 
 import msgspec
-from sqlalchemy import Connection, Executable, Table, bindparam, or_, select
+from sqlalchemy import Connection, Executable, Table
 
 from domain.event import Actor, Moment, Recorded
 from domain.events import EVENTS
-from eventstore.mapper import UPCASTS, Decoder, Row, decoder
+from eventstore.mapper import UPCASTS, LogMapper, Row, decoder
 from eventstore.privacy import Privacy
+from eventstore.recorder import store
 from eventstore.rows import Rows
-from eventstore.stored import ROW, events
 from eventstore.writing import handlers
 from projections import accounts, digests, tokens
-from projections.prepared import Prepared
 from projections.token_stretches import Leaf as TokenLeaf
 from projections.token_stretches import Stretch as TokenStretch
 from projections.write import Write
@@ -70,7 +69,7 @@ class _Decoders:
             self._decoders[event.type] = msgspec.json.Decoder(leaf).decode
         self._time: tuple[str, Moment] = ("", 0)
 
-    def recorded(self, given: Decoder, row: Row) -> Recorded:
+    def recorded(self, given: LogMapper, row: Row) -> Recorded:
         tag = row[3]
         decode = self._decoders.get(tag)
         if decode is None or tag in UPCASTS:
@@ -105,20 +104,13 @@ def _uncollected() -> Iterator[None]:
             gc.enable()
 
 
-def _query(tags: Collection[str]) -> Prepared:
-    query = select(*ROW).where(events.c.id > bindparam("b_after"), events.c.id <= bindparam("b_until"))
-    if len(tags) <= FEW:
-        query = query.where(or_(*(events.c.topic == tag for tag in sorted(tags))))
-    return Prepared(query.order_by(events.c.id))
-
-
 _OF_TOKENS = frozenset(event.type for event in tokens.HANDLES)
 _LEAVES = msgspec.json.Decoder(list[TokenLeaf])
 
 
 def _leaves(stored: Iterable[Row]) -> list[TokenLeaf]:
     """Decodes the events about tokens as one JSON array: cheaper than one after the other."""
-    found: list[TokenLeaf] = _LEAVES.decode(f"[{','.join([row[4] for row in stored if row[3] in _OF_TOKENS])}]")
+    found: list[TokenLeaf] = _LEAVES.decode(b"[%b]" % b",".join([row[4] for row in stored if row[3] in _OF_TOKENS]))
     return found
 
 
@@ -143,7 +135,8 @@ class Replay:
         one_by_one = [each for each in projections if each is not tokens or not folded]
         self._handlers: Mapping[str, tuple[ModuleType, ...]] = handlers(one_by_one)
         self._settlers = {id(each): each.settle for each in one_by_one if hasattr(each, "settle")}
-        self._query = _query(self._handlers.keys() | (_OF_TOKENS if folded else set()))
+        wanted = self._handlers.keys() | (_OF_TOKENS if folded else set())
+        self._topics = sorted(wanted) if len(wanted) <= FEW else ()
         self._privacy = privacy
         self._turn = turn
         self._now = now
@@ -161,12 +154,12 @@ class Replay:
     def read(self, connection: Connection, after: int, until: int) -> None:
         """Reads events `after` < position ≤ `until` and computes their rows, which wait for `write`."""
         with _uncollected():
-            given = decoder(connection)
+            log = store(connection)
+            verify = log.mapper.form
             for start in range(after, until, AT_ONCE):
-                bounds = {"b_after": start, "b_until": min(start + AT_ONCE, until)}
-                stored = self._query.all(connection, bounds)
+                stored = log.recorder.rows_between(start, min(start + AT_ONCE, until), self._topics)
                 for row in stored:
-                    given.text(row)
+                    verify(row)
                 if self._stretch is not None:
                     self._stretch.take(_leaves(stored))
                 self._project(connection, [each for each in stored if each[3] in self._handlers])

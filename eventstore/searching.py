@@ -12,6 +12,7 @@ from sqlalchemy import Connection, bindparam, select
 
 from domain.event import Moment, Recorded
 from eventstore.mapper import Row, decoder
+from eventstore.recorder import LogRecorder, rows_of
 from eventstore.stored import ROW, events, head
 from projections import event_index
 from projections.event_names import Kind
@@ -153,11 +154,7 @@ def _merge(lists: Sequence[_AnyOf], place: int, limit: int) -> tuple[list[int], 
 
 
 _HEAD = Prepared(select(head.c.position).where(head.c.id == 1))
-_AT = Prepared(select(*ROW).where(events.c.id == bindparam("b_position")))
 _AT_ALL = select(*ROW).where(events.c.id.in_(bindparam("b_positions", expanding=True)))
-
-
-_STRETCH = Prepared(select(*ROW).where(events.c.id >= bindparam("b_low"), events.c.id <= bindparam("b_high")))
 
 
 def newest(connection: Connection) -> int:
@@ -168,14 +165,12 @@ def newest(connection: Connection) -> int:
 
 def stored(connection: Connection, position: int) -> str | None:
     """The stored form of the event at a position; None where there is none. Raises `Forged`."""
-    row = _AT.first(connection, {"b_position": position})
-    return None if row is None else decoder(connection).text(row)
+    return next(iter(stored_forms(connection, (position,))), None)
 
 
 def recorded_at(connection: Connection, position: int) -> Recorded | None:
     """The event at a position; None where there is none. Raises `Forged`."""
-    row = _AT.first(connection, {"b_position": position})
-    return None if row is None else decoder(connection).recorded(row)
+    return next(iter(recorded_forms(connection, (position,))), None)
 
 
 def stored_forms(connection: Connection, positions: Sequence[int]) -> list[str]:
@@ -189,7 +184,7 @@ def stored_forms(connection: Connection, positions: Sequence[int]) -> list[str]:
 
 def evidence(connection: Connection, positions: Sequence[int]) -> list[str]:
     """The same whether they verify or not: for who holds each against the tree, which tells more than a MAC."""
-    return [row[4] for row in _rows(connection, positions)]
+    return [row[4].decode(errors="replace") for row in _rows(connection, positions)]
 
 
 def recorded_forms(connection: Connection, positions: Sequence[int]) -> list[Recorded]:
@@ -204,9 +199,9 @@ def _rows(connection: Connection, positions: Sequence[int]) -> list[Row]:
     low, high = min(positions[0], positions[-1]), max(positions[0], positions[-1])
     if high - low + 1 == len(positions):
         # Without filters the positions have no gap, and a stretch of the log is one read of its neighbours.
-        found = _STRETCH.all(connection, {"b_low": low, "b_high": high})
+        found: Sequence[Row] = LogRecorder.over(connection).rows_between(low - 1, high)
     else:
-        found = [tuple(row) for row in connection.execute(_AT_ALL, {"b_positions": positions})]
+        found = rows_of(connection.execute(_AT_ALL, {"b_positions": positions}).all())
     rows = {row[0]: row for row in found}
     return [rows[position] for position in positions if position in rows]
 

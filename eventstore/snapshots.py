@@ -13,8 +13,8 @@ from sqlalchemy import Connection, bindparam, delete, insert, select
 
 from domain.event import Recorded
 from domain.streams import AGGREGATES
-from eventstore.mapper import decoder
-from eventstore.stored import ROW, events, folds
+from eventstore.recorder import store
+from eventstore.stored import folds
 from projections.prepared import Prepared
 from security.row_macs import Derives, RowMacs
 
@@ -28,11 +28,6 @@ _THIS = folds.c.stream == bindparam("b_stream")
 _FIND = Prepared(select(folds.c.version, folds.c.position, folds.c.state, folds.c.mac).where(_THIS))
 _FORGET = Prepared(delete(folds).where(_THIS))
 _KEEP = Prepared(insert(folds))
-_LAST = Prepared(
-    select(*ROW).where(
-        events.c.originator_id == bindparam("stream"), events.c.originator_version == bindparam("version")
-    )
-)
 
 _encode = msgspec.json.Encoder().encode
 
@@ -69,10 +64,9 @@ class Snapshots:
         if row is None:
             return None
         version, position, text, mac = row
-        stored = _LAST.first(connection, {"stream": stream, "version": version})
-        if stored is None:
+        last = next(store(connection).get(stream, gt=version - 1, lte=version), None)
+        if last is None:
             return None
-        last = decoder(connection).recorded(stored)
         named = (stream, version, last.position, last.id, bytes(text))
         if last.position != position or not self._macs.holds(mac, _SHAPES[_kind(stream)], *named):
             return None

@@ -3,47 +3,23 @@
 from collections.abc import Collection, Iterable, Sequence
 from typing import Any, NamedTuple
 
-from sqlalchemy import ARRAY, BigInteger, Connection, Text, bindparam, column, func, select, true
+from sqlalchemy import Connection, bindparam, func, select, true
 
 from domain import grant
 from domain.event import Recorded
 from domain.streams import AGGREGATES, is_stateless
 from eventstore.changes import Changes, newest
 from eventstore.commands import Forged
-from eventstore.mapper import Row, decoder
+from eventstore.mapper import decoder
 from eventstore.present.folds import Folds
+from eventstore.recorder import store
 from eventstore.snapshots import EVERY, Snapshots
-from eventstore.stored import ROW, events, named
+from eventstore.stored import events, named
 from projections.prepared import Prepared
 from security.lru import Lru
 
 LONG = EVERY
 """Events beyond which the rest of a stream is read on from its fold, where one was kept."""
-
-_LATER_OF_ONE = (
-    select(*ROW)
-    .where(events.c.originator_id == bindparam("stream"), events.c.originator_version > bindparam("version"))
-    .order_by(events.c.originator_version)
-)
-_STORED = Prepared(_LATER_OF_ONE)
-_BEGINNING = Prepared(_LATER_OF_ONE.limit(LONG + 1))
-_WANTED = (
-    func.unnest(bindparam("streams", type_=ARRAY(Text)), bindparam("versions", type_=ARRAY(BigInteger)), type_=Text)
-    .table_valued(column("stream", Text), column("version", BigInteger))
-    .render_derived(name="wanted")
-)
-_LATER = (
-    select(*ROW)
-    .where(events.c.originator_id == _WANTED.c.stream, events.c.originator_version > _WANTED.c.version)
-    .order_by(events.c.originator_version)
-    .limit(LONG + 1)
-    .lateral("later")
-)
-STORED_OF_ALL = Prepared(
-    select(*[_LATER.c[column.name] for column in ROW])
-    .join_from(_WANTED, _LATER, true())
-    .order_by(_WANTED.c.stream, _LATER.c.originator_version)
-)
 
 _NEWEST = Prepared(select(func.max(events.c.originator_version)).where(events.c.originator_id == bindparam("stream")))
 _LAST = (
@@ -72,6 +48,16 @@ def initial(stream: str) -> Any:
 def evolve(stream: str, state: Any, recorded: Recorded) -> Any:
     """The state after one more event."""
     return AGGREGATES[stream.partition(":")[0]].evolve(state, recorded)
+
+
+def project(state: Any, recorded: Iterable[Any]) -> Any:
+    """The state of a stream after some more of its events, which is what the library's repository takes to `get` one:
+
+    `log.repository.get(stream, projector_func=project)`. Nothing of a stream without events is None.
+    """
+    for each in recorded:
+        state = evolve(each.stream, initial(each.stream) if state is None else state, each)
+    return state
 
 
 def versions(connection: Connection, streams: Collection[str]) -> dict[str, int]:
@@ -108,7 +94,7 @@ class States:
                 # Position first: an event that arrives between the two statements is noted as a change after `as_of`.
                 as_of, _ = newest(connection)
             known = self._known(stream)
-            rows = _BEGINNING.all(connection, {"stream": stream, "version": known.version})
+            rows = store(connection).recorder.select_events(stream, gt=known.version, limit=LONG + 1)
             found = self._read_on(connection, stream, known, rows, as_of)
             if found.version:
                 self.keep(stream, found)
@@ -133,14 +119,8 @@ class States:
     def read_all(self, connection: Connection, streams: Collection[str], as_of: int) -> dict[str, Folded]:
         """The folds of these streams, read together and not put into the cache: of so many that they would empty it."""
         known = {stream: self._known(stream) for stream in streams}
-        rows: dict[str, list[Row]] = {stream: [] for stream in streams}
-        if len(streams) < 2 or connection.dialect.name != "postgresql":
-            for stream, (_, version, _) in known.items():
-                rows[stream] = [*_BEGINNING.all(connection, {"stream": stream, "version": version})]
-        else:
-            wanted = {"streams": list(known), "versions": [version for _, version, _ in known.values()]}
-            for row in STORED_OF_ALL.all(connection, wanted):
-                rows[row[1]].append(row)
+        wanted = {stream: folded.version for stream, folded in known.items()}
+        rows = store(connection).recorder.select_events_of(wanted, limit=LONG + 1)
         return {
             stream: self._read_on(connection, stream, folded, rows[stream], as_of) for stream, folded in known.items()
         }
@@ -165,18 +145,18 @@ class States:
         # A stream is only ever added to, so a fold that no longer holds is still true of the events it has folded.
         return self._kept.get(stream) or Folded(initial(stream), 0, 0)
 
-    def _read_on(self, connection: Connection, stream: str, known: Folded, rows: Sequence[Row], as_of: int) -> Folded:
+    def _read_on(self, connection: Connection, stream: str, known: Folded, rows: Sequence[Any], as_of: int) -> Folded:
         """The fold of what is known, of the rows that follow it, and of what follows those where they are many."""
         if len(rows) <= LONG:
             return self._fold(connection, stream, known.state, known.version, rows, as_of)
         kept = self.snapshots.find(connection, stream)
         if kept is None or kept[1] <= known.version:
             kept = known.state, known.version
-        rows = _STORED.all(connection, {"stream": stream, "version": kept[1]})
+        rows = store(connection).recorder.select_events(stream, gt=kept[1])
         return self._fold(connection, stream, *kept, rows, as_of)
 
     def _fold(
-        self, connection: Connection, stream: str, state: Any, version: int, rows: Iterable[Row], as_of: int
+        self, connection: Connection, stream: str, state: Any, version: int, rows: Iterable[Any], as_of: int
     ) -> Folded:
         """Folds what verifies. What does not is as if it were not there, where this process has not come to it yet."""
         recorded_of = decoder(connection).recorded

@@ -1,7 +1,7 @@
 """Where the log stands: the table of events, and the head row whose lock orders every append."""
 
-from eventsourcing_sqlalchemy.datastore import SQLAlchemyDatastore
-from eventsourcing_sqlalchemy.models import EventRecord  # type: ignore[attr-defined]
+from typing import Any
+
 from sqlalchemy import (
     ARRAY,
     BigInteger,
@@ -18,7 +18,8 @@ from sqlalchemy import (
     func,
     literal_column,
 )
-from sqlalchemy.orm import Mapped, mapped_column
+from sqlalchemy.ext.compiler import compiles
+from sqlalchemy.sql.functions import FunctionElement
 
 from projections.schema import NAMING_CONVENTION
 
@@ -28,26 +29,6 @@ metadata = MetaData(naming_convention=NAMING_CONVENTION)
 
 POSITION = BigInteger().with_variant(Integer(), "sqlite")
 """SQLite makes only an INTEGER PRIMARY KEY the table's own row id, so that position costs no second index there."""
-
-
-class LogRecord(EventRecord):  # type: ignore[misc]
-    """One stored event: the recorder's five columns, with our dense position as `id` and the stored form as text."""
-
-    __abstract__ = True
-
-    id: Mapped[int] = mapped_column(POSITION, primary_key=True, autoincrement=False)
-    originator_id: Mapped[str] = mapped_column(Text, nullable=False)
-    originator_version: Mapped[int] = mapped_column(POSITION, nullable=False)
-    topic: Mapped[str] = mapped_column(Text, nullable=False)
-    state: Mapped[str] = mapped_column(Text, nullable=False)
-
-    __table_args__ = (Index("stream_version", "originator_id", "originator_version", unique=True),)
-
-
-class LogDatastore(SQLAlchemyDatastore):
-    """The library's datastore over an engine of ours and the text-shaped record."""
-
-    base_stored_event_record_cls = LogRecord
 
 
 events = Table(
@@ -61,8 +42,28 @@ events = Table(
     Index("ix_stored_events_stream", "originator_id", "originator_version", unique=True),
 )
 
-ROW = (events.c.id, events.c.originator_id, events.c.originator_version, events.c.topic, events.c.state)
-"""What `mapper.decoder` reads an event from: the stored form, and the columns that must say the same."""
+
+class _Form(FunctionElement[Any]):
+    """The stored form as it is. SQLite keeps whatever bytes it is given, be they text or not, and says them as such."""
+
+    type = Text()
+    inherit_cache = True
+
+
+@compiles(_Form)
+def _as_text(element: Any, compiler: Any, **given: Any) -> str:
+    text: str = compiler.process(element.clauses, **given)
+    return text
+
+
+@compiles(_Form, "sqlite")
+def _as_bytes(element: Any, compiler: Any, **given: Any) -> str:
+    return f"CAST({compiler.process(element.clauses, **given)} AS BLOB)"
+
+
+ROW = (*list(events.c)[:-1], _Form(events.c.state).label("state"))
+"""What `mapper.decoder` reads an event from: the stored form, as text or its bytes, and the columns that must say the
+same."""
 
 place = events.c.id + literal_column("0")
 """The position, for who reads a stream up to one. A stream is found by its own index and by nothing else: PostgreSQL,

@@ -10,7 +10,7 @@ from eventstore.changes import Changes
 from eventstore.mac_keys import Ring
 from eventstore.privacy import Privacy
 from eventstore.recent import Recent
-from eventstore.recorder import LogStore
+from eventstore.recorder import store
 from eventstore.rows import Rows
 from eventstore.states import States
 from projections import ONCE, PROJECTIONS
@@ -27,11 +27,10 @@ def handlers(projections: Iterable[ModuleType] = PROJECTIONS) -> Mapping[str, tu
 
 
 class Writing:
-    """What every batch shares: the library's event store, caches, sealing, the vault, and the projections."""
+    """What every batch shares: caches, sealing, the vault, and the projections."""
 
     def __init__(
         self,
-        store: LogStore,
         changes: Changes,
         states: States,
         privacy: Privacy,
@@ -40,7 +39,6 @@ class Writing:
         indexed_by: str,
         ring: Ring,
     ) -> None:
-        self.store = store
         self.ring = ring
         self.changes = changes
         self.states = states
@@ -54,7 +52,7 @@ class Writing:
         self, connection: Connection, recorded: Sequence[Recorded], indexes: Sequence[Mapping[str, bytes]]
     ) -> str:
         """Appends the events and writes their projection rows; the stored form of the last."""
-        newest = self.store.append(connection, recorded)
+        newest = store(connection).append(recorded)
         rows = Rows()
         for r, index in zip(recorded, indexes, strict=True):
             for projection in self._handlers.get(r.event.type, ()):

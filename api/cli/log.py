@@ -5,7 +5,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import rich_click as click
 
@@ -119,24 +119,19 @@ def _head(connection: "Connection") -> int:
 
 
 def _between(connection: "Connection", after: int, last: int, types: tuple[str, ...]) -> list[tuple[int, str]]:
-    """At most BATCH stored events of these types; of all, when none is named."""
-    from sqlalchemy import or_, select
-
+    """At most BATCH stored events of these types, each a tag or `noun.*`; of all, when none is named."""
+    from domain.events import EVENTS
     from eventstore.commands import Forged
-    from eventstore.mapper import decoder
-    from eventstore.stored import ROW, events
+    from eventstore.mapper import UPCASTS
+    from eventstore.recorder import store
 
-    query = select(*ROW).where(events.c.id > after, events.c.id <= last)
-    if types:
-        query = query.where(or_(*(_of_type(events.c.topic, each) for each in types)))
-    text = decoder(connection).text
+    tags = [*(event.type for event in EVENTS), *UPCASTS]
+    topics = [tag for tag in tags if tag in types or f"{tag.partition('.')[0]}.*" in types]
+    if types and not topics:
+        return []
+    log = store(connection)
+    rows = log.recorder.select_notifications(after, BATCH, last, topics, inclusive_of_start=False)
     try:
-        return [(row.id, text(row)) for row in connection.execute(query.order_by(events.c.id).limit(BATCH))]
+        return [(row.id, log.mapper.text(row)) for row in rows]
     except Forged as error:
         raise Failure(str(error), REFUSED) from None
-
-
-def _of_type(topic: Any, wanted: str) -> Any:
-    if wanted.endswith(".*"):
-        return topic.startswith(wanted[:-1], autoescape=True)
-    return topic == wanted

@@ -1,6 +1,7 @@
 """What the rows of some streams must be: their events, projected once more into tables of this process's own memory."""
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from itertools import chain
 from operator import attrgetter
 from types import ModuleType
 from typing import Any
@@ -10,10 +11,10 @@ from sqlalchemy.schema import CreateTable
 
 from domain.event import Recorded
 from eventstore.fresh_tables import tables_of
-from eventstore.mapper import decoder
 from eventstore.privacy import Privacy
+from eventstore.recorder import store
 from eventstore.rows import Rows
-from eventstore.stored import ROW, events
+from eventstore.stored import events
 from eventstore.writing import handlers
 from projections import PROJECTIONS, secrets
 
@@ -33,9 +34,6 @@ TABLES: Mapping[str, tuple[ModuleType, Table]] = {
 AT_ONCE = 200
 """Streams, or keys, of one question."""
 
-_OF_STREAMS = (
-    select(*ROW).where(events.c.originator_id.in_(bindparam("b_streams", expanding=True))).order_by(events.c.id)
-)
 _AT = select(events.c.id, events.c.originator_id).where(events.c.id.in_(bindparam("b_positions", expanding=True)))
 
 
@@ -145,12 +143,9 @@ class Expected:
         return {key_of(name, row): row for row in map(tuple, self._scratch.execute(self._all[name]))}
 
     def _events(self, connection: Connection, streams: Collection[str]) -> list[Recorded]:
-        wanted, recorded_of = sorted(streams), decoder(connection).recorded
-        found: list[Recorded] = []
-        for start in range(0, len(wanted), AT_ONCE):
-            rows = connection.execute(_OF_STREAMS, {"b_streams": wanted[start : start + AT_ONCE]})
-            found += map(recorded_of, rows)
-        return sorted(found, key=attrgetter("position"))
+        log = store(connection)
+        found = log.recorder.select_events_of(dict.fromkeys(sorted(streams), 0)).values()
+        return sorted(map(log.mapper.recorded, chain.from_iterable(found)), key=attrgetter("position"))
 
     def _indexes(self, connection: Connection, recorded: Recorded, realms: dict[str, str]) -> Mapping[str, bytes]:
         realm = getattr(recorded.event, "realm", None)

@@ -9,18 +9,16 @@ from sqlalchemy import Connection, bindparam, literal, select, tuple_
 
 from domain.event import Recorded
 from domain.events import DESTROYING
-from eventstore import origin_months
+from eventstore import origin_months, searching
 from eventstore.checking.expected import AT_ONCE
 from eventstore.following import EventIndexing
-from eventstore.mapper import decoder
 from eventstore.privacy import Privacy
-from eventstore.stored import ROW, events
+from eventstore.stored import events
 from eventstore.unsealing import Unsealing
 from projections import event_index
 from projections.event_names import Kind
 from projections.index_rows import Row
 
-_EVENTS = select(*ROW).where(events.c.id.in_(bindparam("b_positions", expanding=True))).order_by(events.c.id)
 _GONE = select(events.c.id).where(events.c.id > bindparam("b_after"), events.c.topic.in_(sorted(DESTROYING))).limit(1)
 _TABLE = event_index.TABLE
 Entry = tuple[int, bytes, int, bytes | None]
@@ -55,11 +53,10 @@ class Index:
 
     def named(self, connection: Connection, positions: Iterable[int]) -> set[Row]:
         """What the events at these positions name."""
-        wanted, recorded_of = sorted(set(positions)), decoder(connection).recorded
+        wanted = sorted(set(positions))
         found: set[Row] = set()
         for start in range(0, len(wanted), AT_ONCE):
-            rows = connection.execute(_EVENTS, {"b_positions": wanted[start : start + AT_ONCE]})
-            found |= self._named(connection, [recorded_of(row) for row in rows])
+            found |= self._named(connection, searching.recorded_forms(connection, wanted[start : start + AT_ONCE]))
         return found
 
     def _named(self, connection: Connection, recorded: Sequence[Recorded]) -> set[Row]:

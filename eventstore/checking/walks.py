@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Any, Protocol
 
-from sqlalchemy import Connection, bindparam, select
+from sqlalchemy import Connection
 
 from domain.event import Moment
 from eventstore import searching
@@ -12,19 +12,14 @@ from eventstore.checking.expected import TABLES, Expected, key_of
 from eventstore.checking.index import Index, Misnamed
 from eventstore.checking.rows import Checks, Suspicion
 from eventstore.checking.vault import Missing
-from eventstore.mapper import decoder
 from eventstore.privacy import Privacy
-from eventstore.stored import ROW, events
+from eventstore.recorder import store
 
 POSITIONS_OF_A_ROW = 4
 """So many are thought to be in a row of the index. Where there are more, fewer rows are looked at together."""
 
 STRETCH = 64
 """Events, or rows, of one step: a few milliseconds."""
-
-_NEXT = (
-    select(*ROW).where(events.c.id > bindparam("b_after"), events.c.id <= bindparam("b_until")).order_by(events.c.id)
-)
 
 Found = Suspicion | Misnamed | Missing
 
@@ -51,8 +46,7 @@ class AlongTheLog:
         goal = searching.newest(connection) if self._is_behind else self._begin
         after, until = self._after, min(self._after + self._stretch, goal)
         self._after = until
-        recorded_of = decoder(connection).recorded
-        recorded = [recorded_of(row) for row in connection.execute(_NEXT, {"b_after": after, "b_until": until})]
+        recorded = [*store(connection).between(after, until)]
         found: list[Found] = [
             *self._checks.begun(connection, recorded, now),
             *self._index.begun(connection, recorded),

@@ -1,12 +1,9 @@
 """The columns beside the stored form: what is looked for finds by them, and the tree says nothing of them."""
 
-from typing import Any
-
 import msgspec
-from sqlalchemy import BigInteger, Connection, LargeBinary, bindparam, cast, select
+from sqlalchemy import Connection
 
-from eventstore.stored import events
-from projections.prepared import Prepared
+from eventstore.recorder import LogRecorder
 
 
 class _Form(msgspec.Struct):
@@ -21,18 +18,6 @@ class _Form(msgspec.Struct):
 _decode = msgspec.json.Decoder(_Form).decode
 
 
-def _rows(state: Any) -> Prepared:
-    low, high = (bindparam(name, type_=BigInteger) for name in ("b_start", "b_end"))
-    return Prepared(
-        select(events.c.id, events.c.originator_id, events.c.originator_version, events.c.topic, state)
-        .where(events.c.id > low, events.c.id <= high)
-        .order_by(events.c.id)
-    )
-
-
-_ROWS = {"postgresql": _rows(events.c.state), "sqlite": _rows(cast(events.c.state, LargeBinary))}
-
-
 def misplaced(connection: Connection, start: int, end: int) -> int | None:
     """The first position from index `start` to before `end` whose row is filed under something else than its event.
 
@@ -40,8 +25,7 @@ def misplaced(connection: Connection, start: int, end: int) -> int | None:
     stream or type, though its bytes and therefore its leaf are what they were. What is not an event at all is left to
     the comparison of leaves.
     """
-    stretch = {"b_start": start, "b_end": end}
-    for position, stream, version, topic, state in _ROWS[connection.dialect.name].all(connection, stretch):
+    for position, stream, version, topic, state in LogRecorder.over(connection).rows_between(start, end):
         try:
             form = _decode(state)
         except (msgspec.DecodeError, UnicodeDecodeError):

@@ -3,12 +3,10 @@
 import json
 from collections.abc import Mapping
 from hashlib import sha256
-from typing import Any
 
-from sqlalchemy import BigInteger, Connection, LargeBinary, bindparam, cast, select
+from sqlalchemy import Connection
 
-from eventstore.stored import events
-from projections.prepared import Prepared
+from eventstore.recorder import LogRecorder
 
 Accepted = Mapping[str, str]
 """By position, in digits, the digest of what stands there."""
@@ -16,22 +14,11 @@ Accepted = Mapping[str, str]
 NOTHING: Accepted = {}
 
 
-def _row(state: Any) -> Prepared:
-    at = events.c.id == bindparam("b_position", type_=BigInteger)
-    return Prepared(select(events.c.originator_id, events.c.originator_version, events.c.topic, state).where(at))
-
-
-_ROW = {"postgresql": _row(events.c.state), "sqlite": _row(cast(events.c.state, LargeBinary))}
-
-
 def standing(connection: Connection, position: int) -> str:
     """SHA-256, in hex, over the columns of the event there and its bytes; empty where there is none."""
-    row = _ROW[connection.dialect.name].first(connection, {"b_position": position})
-    if row is None:
-        return ""
-    *columns, state = row
-    leaf = state.encode() if isinstance(state, str) else state or b""
-    return sha256(json.dumps(columns).encode() + b"\n" + leaf).hexdigest()
+    for _, *columns, state in LogRecorder.over(connection).rows_between(position - 1, position):
+        return sha256(json.dumps(columns).encode() + b"\n" + state).hexdigest()
+    return ""
 
 
 def is_accepted(connection: Connection, position: int | None, accepted: Accepted) -> bool:

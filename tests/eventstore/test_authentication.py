@@ -22,7 +22,7 @@ from eventstore.ledger import Ledger
 from eventstore.mac_keys import PREFIX, MacKey, Ring
 from eventstore.mapper import LogMapper
 from eventstore.replaying import Replay
-from eventstore.stored import ROW, events, head
+from eventstore.stored import events, head
 from eventstore.transparency.leaves import read_authentic_leaves
 from projections import PROJECTIONS
 from security.clock import ManualClock
@@ -51,7 +51,7 @@ async def other(database_url: str, keyring: Keyring, clock: ManualClock, ledger:
 
 
 async def row(ledger: Ledger, position: int) -> tuple[Any, ...]:
-    found = await ledger.read(lambda c: c.execute(select(*ROW).where(events.c.id == position)).one())
+    found = await ledger.read(lambda c: c.execute(select(events).where(events.c.id == position)).one())
     return tuple(found)
 
 

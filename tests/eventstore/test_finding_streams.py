@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from sqlalchemy import Connection, create_engine, insert, text
 
-from eventstore import grant_histories, lifespans, past, states
+from eventstore import grant_histories, lifespans, recorder, states
 from eventstore.stored import events, metadata
 from projections.prepared import Prepared
 from tests.databases import BACKENDS, Databases
@@ -39,21 +39,29 @@ def full(request: pytest.FixtureRequest, databases: Databases) -> Iterator[Conne
 
 @pytest.mark.parametrize(
     ("asked", "parameters"),
-    [(past.HISTORY, {}), (grant_histories.UP_TO, {"b_limit": grant_histories.WHOLE})],
+    [
+        (recorder.stream_events(frozenset({"stop"})), {"stream": "grant:7", "stop": MANY}),
+        (grant_histories.UP_TO, {"b_stream": "grant:7", "b_position": MANY, "b_limit": grant_histories.WHOLE}),
+    ],
     ids=["history", "newest"],
 )
 def test_a_stream_up_to_a_position_is_found_by_the_index_of_streams_alone(
-    full: Connection, asked: Prepared, parameters: dict[str, int]
+    full: Connection, asked: Prepared, parameters: dict[str, Any]
 ) -> None:
-    _is_by_stream(plan_of(full, asked.statement, {"b_stream": "grant:7", "b_position": MANY, **parameters}))
+    _is_by_stream(plan_of(full, asked.statement, parameters))
 
 
 # SQLite is asked for one stream after the other.
 @pytest.mark.parametrize("full", ["postgresql"], indirect=True)
 @pytest.mark.parametrize(
     ("asked", "parameters"),
-    [(states.NEWEST_OF_ALL, {}), (states.STORED_OF_ALL, {"versions": [0] * 256}), (lifespans.OF_MANY, {})],
-    ids=["versions", "events", "cut-offs"],
+    [
+        (states.NEWEST_OF_ALL, {}),
+        (recorder.EVENTS_OF_ALL, {"versions": [0] * 256, "limit": 10}),
+        (recorder.EVENTS_OF_ALL, {"versions": [0] * 256, "limit": None}),
+        (lifespans.OF_MANY, {}),
+    ],
+    ids=["versions", "events", "all-events", "cut-offs"],
 )
 def test_so_are_many_streams_at_once(full: Connection, asked: Prepared, parameters: dict[str, Any]) -> None:
     streams = [f"grant:{number}" for number in range(256)]
