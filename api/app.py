@@ -12,9 +12,9 @@ from api.arrival import Proxies
 from api.background import Background
 from api.bodies import StrictRequest, check_handlers, check_query, name_parameters
 from api.credential_memory import CredentialMemory
-from api.cross_origin.bearer import Pages
 from api.dashboards.secret import DashboardSecrets
 from api.hot_descriptions import described
+from api.http.cors import Pages
 from api.http.error_responses import EXCEPTION_HANDLERS
 from api.http.middleware import Middleware
 from api.introspect import introspect
@@ -152,6 +152,7 @@ def create(settings: Settings, keyring: Keyring, clock: Clock | None = None, app
 
     app.state.running = running
     wrapped: Any = app
+    direct = shortcuts(app, (token, introspect, revoke))
     return Middleware(
         wrapped,
         proxies=Proxies(settings.trusted_proxies, settings.proxy_header),
@@ -159,7 +160,7 @@ def create(settings: Settings, keyring: Keyring, clock: Clock | None = None, app
         secure=settings.issuer.startswith("https:"),
         log_requests=settings.log_requests,
         prefixes=(settings.token_prefix, *settings.former_token_prefixes),
-        direct=shortcuts(app, (token, introspect, revoke)),
+        direct=direct,
         measure=metrics.request,
-        pages=Pages(app),
+        pages=Pages(app, direct),
     )

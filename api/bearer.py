@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from api.answers import Scope, header_values
+from api.http.cors import CLIENT
 from api.problems import InsufficientScope, Unauthenticated
 from api.services import Services, origin, services
 from domain.event import Actor
@@ -13,9 +14,6 @@ from eventstore.validation import Known
 from security.tokens import digest
 
 LONGEST_TOKEN = 1024
-
-CLIENT = "grantlog.bearer_client"
-"""Where the ASGI scope holds the id of the client to which the request's live token was issued, for CORS."""
 
 
 @dataclass(frozen=True, slots=True)

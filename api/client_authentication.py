@@ -12,6 +12,7 @@ from api import throttle
 from api.answers import fields, header_values
 from api.arrival import arrival
 from api.credential_memory import Caller, caller
+from api.http.cors import CLIENT
 from api.leaks.suspecting import suspect
 from api.oauth_errors import InvalidClient as Refused
 from api.oauth_errors import InvalidRequest, OAuthError, Throttled
@@ -35,9 +36,6 @@ LONGEST_SECRET = 1024
 
 TWO_WAYS = "Two ways of client authentication at once."
 """RFC 6749 §2.3"""
-
-CLIENT = "grantlog.client"
-"""Where the ASGI scope holds the client that a request names, for what is decided after the answer (CORS)."""
 
 Method = Literal["basic", "post", "none"]
 

@@ -153,4 +153,4 @@ def _own(known: Known) -> bytes:
     return f'"exp":{expires},"iat":{issued},"jti":"{jti}","grant_id":"{known.grant_id}"}}'.encode()
 
 
-introspect = endpoint("/oauth/introspect", _post, cors=True)
+introspect = endpoint("/oauth/introspect", _post)

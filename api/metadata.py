@@ -4,7 +4,7 @@ from typing import Any
 
 from litestar import Request, Response, get, route
 
-from api.cors import CLIENT_HEADERS, EVERYBODY, PREFLIGHT_AGE
+from api.http.cors import CLIENT_HEADERS, EVERYBODY, PREFLIGHT_AGE
 from api.services import services
 from domain.grants import GRANTS
 from domain.rules import pkce

@@ -43,4 +43,4 @@ async def _post(scope: Scope, receive: Receive) -> Answer:
     return DONE
 
 
-revoke = endpoint("/oauth/revoke", _post, cors=True)
+revoke = endpoint("/oauth/revoke", _post)

@@ -70,4 +70,4 @@ def _request(grant: GrantType, parameters: Parameters) -> Request:
     )
 
 
-token = endpoint("/oauth/token", _post, cors=True)
+token = endpoint("/oauth/token", _post)

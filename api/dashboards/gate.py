@@ -19,7 +19,7 @@ from litestar.types import ASGIApp, Message, Method, Receive, Scope, Send
 
 from api import issuer
 from api.answers import header, raw_headers
-from api.cors import VARY, Decision, Standing, for_dashboard, is_preflight, preflight_for_dashboard
+from api.http.cors import VARY, Decision, Standing, for_dashboard, is_preflight, preflight_for_dashboard
 from api.problems import Denied, Missing, WrongMethod
 from api.services import Services, services
 from domain import client
@@ -31,7 +31,6 @@ CORS = "grantlog.dashboard_cors"
 
 ENTERED = "grantlog.dashboard"
 GUARD_HEADER = b"x-grantlog"
-PREFLIGHT = b"access-control-request-method"
 METHODS: frozenset[Method] = frozenset({"GET", "POST", "PUT", "PATCH", "DELETE"})
 
 
@@ -128,9 +127,8 @@ def other_methods(path: str, *methods: Method) -> list[HTTPRouteHandler]:
             raise Missing("There is no such dashboard.")
         if decision.standing is Standing.FOREIGN:
             raise _foreign(request)
-        origin = header(request.scope, b"origin")
-        if origin is not None and is_preflight("OPTIONS", origin, header(request.scope, PREFLIGHT)):
-            allowed = _allowed(services(request), dashboard)
+        if is_preflight(request.scope):
+            origin, allowed = header(request.scope, b"origin") or "", _allowed(services(request), dashboard)
             _scope(request)[CORS] = preflight_for_dashboard(origin, allowed, methods).headers
         offered = {*methods, "OPTIONS"} | ({"HEAD"} if "GET" in methods else set())
         return Response(None, headers={"allow": ", ".join(sorted(offered))})

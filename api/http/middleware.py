@@ -10,7 +10,7 @@ from api.access_log import AccessLog
 from api.answers import Answer, App, Fields, Message, Receive, Scope, Send
 from api.arrival import KEY, Arrival, Proxies
 from api.body_arrival import Arriving, Patience
-from api.cross_origin.bearer import Pages, concerns
+from api.http.cors import Pages
 from api.http.error_responses import error_response
 from api.http.errors import TemporarilyUnavailable
 from api.log_lines import REQUEST_ID, trace
@@ -103,7 +103,7 @@ class Middleware:
             return
         arrived = scope[KEY] = self.proxies.arrive(scope, self.make_id())
         place = scope[PLACE] = Place(self.places, line)
-        pages = self.pages if concerns(path) else None
+        pages = self._pages(path)
         outgoing = Outgoing(send, arrived, self.always, scope, place, pages)
         if outgoing.head:
             scope["method"] = "GET"
@@ -136,6 +136,9 @@ class Middleware:
             if self.log_requests:
                 self.access.line(arrived.request_id, method, path, outgoing.status, seconds)
 
+    def _pages(self, path: str) -> Pages | None:
+        return self.pages if self.pages is not None and self.pages.concern(path) else None
+
     async def _send_away(self, scope: Scope, send: Send, path: str) -> None:
         """503, as cheaply as can be: whatever it costs is taken from those who were let in."""
         began = perf_counter()
@@ -143,8 +146,8 @@ class Middleware:
         method: str = scope["method"]
         headers, body = self._busy_answer(scope, path)
         headers = [*headers, (b"x-request-id", arrived.request_id.encode("ascii"))]
-        if self.pages is not None and (concerns(path) or path in self.direct):
-            headers += await self.pages.fields(scope, 503)
+        if (pages := self._pages(path)) is not None:
+            headers += await pages.fields(scope, 503)
         if closes(scope, 503):
             headers.append(CLOSE)
         await send({"type": "http.response.start", "status": 503, "headers": headers})

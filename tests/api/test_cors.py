@@ -2,9 +2,8 @@
 
 import pytest
 
-from api.cors import (
+from api.http.cors import (
     Standing,
-    for_any_client,
     for_client,
     for_dashboard,
     is_preflight,
@@ -44,7 +43,7 @@ def test_any_other_origin_is_foreign_and_gets_nothing(origin):
         for_dashboard(origin, ALLOWED),
         for_client(origin, ALLOWED),
         preflight_for_dashboard(origin, ALLOWED, ["POST"]),
-        preflight_for_client(origin, ALLOWED.__contains__, ["POST"]),
+        preflight_for_client(origin, ALLOWED, ["POST"]),
     ]
     for decision in decisions:
         assert decision == (Standing.FOREIGN, {"vary": "Origin"})
@@ -53,7 +52,7 @@ def test_any_other_origin_is_foreign_and_gets_nothing(origin):
 
 
 def test_without_an_origin_the_answer_still_varies():
-    for decision in (for_dashboard(None, ALLOWED), for_client(None, ALLOWED), for_any_client(None, lambda _: True)):
+    for decision in (for_dashboard(None, ALLOWED), for_client(None, ALLOWED)):
         assert decision == (Standing.ABSENT, {"vary": "Origin"})
 
 
@@ -64,7 +63,7 @@ def test_a_clients_origin_gets_no_credentials():
 
 
 def test_a_preflight_asks_whether_any_client_lists_the_origin():
-    decision = preflight_for_client(ORIGIN, ALLOWED.__contains__, ["POST", "OPTIONS"])
+    decision = preflight_for_client(ORIGIN, ALLOWED, ["POST", "OPTIONS"])
     assert decision.headers == {
         "vary": "Origin",
         "access-control-allow-origin": ORIGIN,
@@ -80,8 +79,15 @@ def test_a_dashboards_preflight_admits_its_header():
     assert decision.headers["access-control-allow-credentials"] == "true"
 
 
-def test_what_a_preflight_is():
-    assert is_preflight("OPTIONS", ORIGIN, "POST")
-    assert not is_preflight("OPTIONS", ORIGIN, None)
-    assert not is_preflight("OPTIONS", None, "POST")
-    assert not is_preflight("POST", ORIGIN, "POST")
+@pytest.mark.parametrize(
+    ("method", "headers", "preflight"),
+    [
+        ("OPTIONS", {"origin": ORIGIN, "access-control-request-method": "POST"}, True),
+        ("OPTIONS", {"origin": ORIGIN}, False),
+        ("OPTIONS", {"access-control-request-method": "POST"}, False),
+        ("POST", {"origin": ORIGIN, "access-control-request-method": "POST"}, False),
+    ],
+)
+def test_is_preflight_wants_options_and_both_headers(method, headers, preflight):
+    scope = {"method": method, "headers": [(name.encode(), value.encode()) for name, value in headers.items()]}
+    assert is_preflight(scope) is preflight

@@ -1,1 +1,0 @@
-"""Pages of other origins at the JSON API."""

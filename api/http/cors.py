@@ -1,0 +1,207 @@
+"""Which web pages of other origins may call, and may read the answer (Fetch Standard, "CORS protocol").
+
+Dashboards answer their own exact origins, with credentials. OAuth's endpoints and the JSON API answer without, since a
+token is none that a browser adds by itself: the pages of the client or dashboard that is asking, as soon as it is
+known, and before that any page that an enabled one lists, which is to find out why it was refused. Nobody is turned
+away for an origin there: it says only who may read the answer. What is public anyway is for every page.
+"""
+
+import asyncio
+from collections.abc import Collection
+from enum import Enum, auto
+from typing import Any, NamedTuple
+
+import structlog
+
+from api.answers import Answer, Fields, Scope, answer, header, raw_headers
+from api.log_lines import trace
+from api.services import Services
+from domain import client
+from eventstore.present import clients
+from security.lru import Lru
+
+VARY = {"vary": "Origin"}
+DASHBOARD_EXPOSED = "X-Request-Id, WWW-Authenticate, Retry-After"
+CLIENT_EXPOSED = "X-Request-Id, WWW-Authenticate, Retry-After, DPoP-Nonce, Location"
+PREFLIGHT_AGE = "600"
+CLIENT_HEADERS = "Authorization, DPoP, Content-Type, Idempotency-Key"
+DASHBOARD_HEADERS = "Authorization, Content-Type, X-Grantlog"
+BEARER_METHODS = ("DELETE", "GET", "HEAD", "PATCH", "POST", "PUT")
+"""All of them: a 405 is to be read as well."""
+
+EVERYBODY = {"access-control-allow-origin": "*", "access-control-expose-headers": "X-Request-Id, Retry-After"}
+"""What is public: it names nobody, needs no credentials, and is the same for all."""
+
+BEARER_PATHS = ("/admin", "/audit", "/leaks")
+"""What is asked with bearer tokens, and everything below it."""
+
+LONGEST_ORIGIN = 300
+
+CLIENT = "grantlog.client"
+"""Where the ASGI scope holds the client that asks, as soon as it is known: its state, or its id."""
+
+REMEMBERED = 1_000
+"""Origins that were found to be listed, for answers that say that the log cannot be asked, or that there is no time."""
+
+ASKED_AT_ONCE = 8
+"""So many of those answers wait at most for a look at the log."""
+
+WITHIN = 1.0
+"""Seconds for a look. The answer is not kept for longer: it may well tell that the database is away."""
+
+log = structlog.get_logger("api")
+
+_BELOW = tuple(f"{path}/" for path in BEARER_PATHS)
+_ABSENT = raw_headers(VARY.items())
+
+
+class Standing(Enum):
+    """What a request's `Origin` means for the resource."""
+
+    ABSENT = auto()
+    """No browser page of another origin is asking, or none that says so."""
+    ALLOWED = auto()
+    FOREIGN = auto()
+    """An origin that is not listed, or `null`, which any sandboxed page can claim."""
+
+
+class Decision(NamedTuple):
+    """The standing, and the headers for whatever answer is given. They hold `Vary: Origin` in every case."""
+
+    standing: Standing
+    headers: dict[str, str]
+
+
+def is_preflight(scope: Scope) -> bool:
+    """Whether this is a CORS preflight: an OPTIONS with both headers. Any other OPTIONS is an ordinary request."""
+    if scope["method"] != "OPTIONS":
+        return False
+    return header(scope, b"origin") is not None and header(scope, b"access-control-request-method") is not None
+
+
+def for_dashboard(origin: str | None, allowed_origins: Collection[str]) -> Decision:
+    """A call to a dashboard: its origins are compared character by character. FOREIGN is to be refused unevaluated."""
+    return _decide(origin, allowed_origins, credentials=True)
+
+
+def for_client(origin: str | None, allowed_origins: Collection[str]) -> Decision:
+    """A call for a client. To a FOREIGN page its browser does not show the answer."""
+    return _decide(origin, allowed_origins, credentials=False)
+
+
+def _decide(origin: str | None, allowed: Collection[str], *, credentials: bool) -> Decision:
+    if origin is None:
+        return Decision(Standing.ABSENT, dict(VARY))
+    if origin == "null" or "*" in origin or len(origin) > LONGEST_ORIGIN or origin not in allowed:
+        return Decision(Standing.FOREIGN, dict(VARY))
+    exposed = DASHBOARD_EXPOSED if credentials else CLIENT_EXPOSED
+    headers = {**VARY, "access-control-allow-origin": origin, "access-control-expose-headers": exposed}
+    if credentials:
+        headers["access-control-allow-credentials"] = "true"
+    return Decision(Standing.ALLOWED, headers)
+
+
+def preflight_for_dashboard(origin: str, allowed_origins: Collection[str], methods: Collection[str]) -> Decision:
+    """The answer to a dashboard's preflight; 204 if ALLOWED, 403 if not."""
+    return _preflight(for_dashboard(origin, allowed_origins), methods, DASHBOARD_HEADERS)
+
+
+def preflight_for_client(origin: str, allowed_origins: Collection[str], methods: Collection[str]) -> Decision:
+    """The answer to any other preflight; 204 either way, the headers say the rest."""
+    return _preflight(for_client(origin, allowed_origins), methods, CLIENT_HEADERS)
+
+
+def _preflight(decision: Decision, methods: Collection[str], headers: str) -> Decision:
+    if decision.standing is not Standing.ALLOWED:
+        return decision
+    granted = {
+        **decision.headers,
+        "access-control-allow-methods": ", ".join(sorted(methods)),
+        "access-control-allow-headers": headers,
+        "access-control-max-age": PREFLIGHT_AGE,
+    }
+    del granted["access-control-expose-headers"]
+    return Decision(decision.standing, granted)
+
+
+class Pages:
+    """Decides for one app, whose services are there once it has started, about the JSON API and OAuth's endpoints.
+
+    It does so where an answer leaves, so that it holds for whatever is answered and whoever answers: a refusal before
+    the framework has seen the request, a fault, a stream. `posted` are the paths of OAuth's endpoints.
+    """
+
+    def __init__(self, app: Any, posted: Collection[str] = ()) -> None:
+        self._app = app
+        self._posted = frozenset(each for path in posted for each in (path, f"{path}/"))
+        self._listed: Lru[str, None] = Lru(REMEMBERED)
+        self._looks: set[asyncio.Task[bool]] = set()
+
+    def concern(self, path: str) -> bool:
+        """Whether the path is one of those about which it is decided here."""
+        return path in self._posted or path.startswith(_BELOW) or path in BEARER_PATHS
+
+    async def preflight(self, scope: Scope) -> Answer | None:
+        """The answer to a preflight; None for any other request.
+
+        It names no client, and the path may be one that there is not: the request itself finds that out.
+        """
+        if not is_preflight(scope):
+            return None
+        origin = header(scope, b"origin") or ""
+        methods = ("POST",) if scope["path"] in self._posted else BEARER_METHODS
+        return answer(204, b"", None, preflight_for_client(origin, await self._if_listed(origin), methods).headers)
+
+    async def fields(self, scope: Scope, status: int) -> Fields:
+        """What an answer with this status says of pages."""
+        origin = header(scope, b"origin")
+        if origin is None:
+            return _ABSENT
+        return raw_headers(for_client(origin, await self._allowed(scope, origin, status)).headers.items())
+
+    async def _allowed(self, scope: Scope, origin: str, status: int) -> Collection[str]:
+        asking: client.State | str | None = scope.get(CLIENT)
+        if isinstance(asking, client.State) and asking.exists:
+            return asking.allowed_origins if asking.enabled else ()
+        if not isinstance(asking, str) or status == 503:
+            return await self._if_listed(origin, without_delay=status == 503)
+        try:
+            # The client was enabled when its token was looked at: a request that disabled it is told so.
+            state: client.State = await self._services.ledger.state(client.stream(asking))
+        except Exception as error:
+            # What was done is done, and is to be told to whom it can.
+            log.warning("which pages a client has is not known", **trace(error))
+            return ()
+        return state.allowed_origins
+
+    @property
+    def _services(self) -> Services:
+        found: Services = self._app.state.services
+        return found
+
+    async def _if_listed(self, origin: str, *, without_delay: bool = False) -> tuple[str, ...]:
+        """The origin if an enabled dashboard or client lists it; as is remembered where the log cannot be asked."""
+        return (origin,) if await self._is_listed(origin, without_delay) else ()
+
+    async def _is_listed(self, origin: str, without_delay: bool) -> bool:
+        if len(origin) > LONGEST_ORIGIN:
+            return False
+        if without_delay and (origin in self._listed or len(self._looks) >= ASKED_AT_ONCE):
+            return origin in self._listed
+        look = asyncio.ensure_future(self._services.ledger.look(clients.allow_origin, origin))
+        self._looks.add(look)
+        look.add_done_callback(self._looked)
+        await asyncio.wait((look,), timeout=WITHIN)
+        if not look.done() or look.cancelled() or look.exception() is not None:
+            return origin in self._listed
+        if look.result():
+            self._listed.put(origin, None)
+        else:
+            self._listed.pop(origin, None)
+        return look.result()
+
+    def _looked(self, look: asyncio.Task[bool]) -> None:
+        self._looks.discard(look)
+        if not look.cancelled():
+            # Nobody may be waiting for it any more.
+            look.exception()
