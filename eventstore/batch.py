@@ -4,7 +4,7 @@ from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass, field
 from threading import Lock
 from time import monotonic
-from typing import Any
+from typing import Any, Concatenate, ParamSpec, TypeVar
 
 from sqlalchemy import Connection, bindparam, update
 
@@ -28,6 +28,9 @@ from eventstore.view import View
 from eventstore.writing import Writing
 from projections.prepared import Prepared
 from security import ids
+
+P = ParamSpec("P")
+T = TypeVar("T")
 
 _MOVE_HEAD = Prepared(update(head).where(head.c.id == 1).values(position=bindparam("position"), time=bindparam("time")))
 
@@ -82,12 +85,12 @@ class Request:
         self.late(self)
 
 
-class Batch:
+class Batch(View):
     """One transaction of the log, under the head row's lock. Not thread-safe; it lives as long as the transaction."""
 
     def __init__(self, writing: Writing, locked: Head, clock: Callable[[], Moment]) -> None:
         self._writing = writing
-        self.connection = locked.connection
+        self._connection = locked.connection
         self.position = locked.position
         self._clock = clock
         self.now: Moment = locked.time
@@ -96,14 +99,14 @@ class Batch:
         self._pending: list[Recorded] = []
         self._recorded: list[Recorded] = []
         self._indexes: list[Any] = []
-        self.grants: dict[bytes, OfGrant | None] = {}
+        self._grants: dict[bytes, OfGrant | None] = {}
         self.touched: dict[str, int] = {}
         self._long: dict[str, tuple[Any, Recorded]] = {}
         self._swept = False
         self._destroyed: list[str] = []
         self._newest: str | None = None
-        writing.ring.settle(self.connection, self.position, clock)
-        writing.changes.continue_with(self.connection, self.position, locked.newest, doubted=locked.is_fresh)
+        writing.ring.settle(self._connection, self.position, clock)
+        writing.changes.continue_with(self._connection, self.position, locked.newest, doubted=locked.is_fresh)
         if writing.changes.forged is not None:
             raise Forged(writing.changes.forged)
         # By the event itself, which nobody else could make, and not by the head's row.
@@ -115,11 +118,20 @@ class Batch:
         self.now = max(self._clock(), self.now)
         commands = [each for request in requests for each in request.commands if not isinstance(each, SWEEPS)]
         stateless = {each.stream for each in commands if is_stateless(each.stream)}
-        for stream, version in versions(self.connection, stateless).items():
+        for stream, version in versions(self._connection, stateless).items():
             self._folds[stream] = (initial(stream), version)
         presented = [each.presented for each in commands if each.presented is not None]
         if presented:
-            self.grants = grants_of(self.folds(), presented, self._load_all)
+            self._grants = grants_of(self.folds(), presented, self._load_all)
+
+    @property
+    def head(self) -> int:
+        return self.position
+
+    @property
+    def connection(self) -> Connection:
+        self.flush()
+        return self._connection
 
     @property
     def last(self) -> Recorded | None:
@@ -132,19 +144,27 @@ class Batch:
         found = self._folds.get(stream)
         if found is None:
             if is_stateless(stream):
-                state, version = initial(stream), versions(self.connection, (stream,))[stream]
+                state, version = initial(stream), versions(self._connection, (stream,))[stream]
             else:
-                state, version, _ = self._writing.states.load(self.connection, stream, self._start)
+                state, version, _ = self._writing.states.load(self._connection, stream, self._start)
             found = self._folds[stream] = (state, version)
         return found
 
     def _load_all(self, streams: Collection[str]) -> None:
-        self._writing.states.load_all(self.connection, streams, self._start)
+        self._writing.states.load_all(self._connection, streams, self._start)
 
     def folds(self) -> Folds:
         """Rows and folds as they stand now, for a look at the present."""
-        self.flush()
-        return Folds(self.connection, lambda stream: self.folded(stream)[0])
+        return Folds(self.connection, self.state)
+
+    def state(self, stream: str) -> Any:
+        return self.folded(stream)[0]
+
+    def grant_of(self, presented: bytes) -> OfGrant | None:
+        return self._grants[presented]
+
+    def look(self, at: Callable[Concatenate[Folds, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
+        return at(self.folds(), *args, **kwargs)
 
     def run(self, request: Request) -> Executed[Any]:
         """Decides every command of one caller, in order, and collects its events.
@@ -161,7 +181,7 @@ class Batch:
         value = None
         if refusal is None and request.then is not None:
             self.flush()
-            value = request.then(View(self), recorded)
+            value = request.then(self, recorded)
         return Executed(outcomes, recorded, refusal, value)
 
     def _run_together(self, request: Request) -> tuple[tuple[Outcome, ...], tuple[Recorded, ...]]:
@@ -197,14 +217,14 @@ class Batch:
             self._folds, self.position = before, position
 
     def _decide(self, command: Command[Any] | Former) -> tuple[str, Outcome]:
-        stream, view = command.stream, View(self)
-        if command.presented is not None and (found := self.grants[command.presented]) is not None:
+        stream = command.stream
+        if command.presented is not None and (found := self._grants[command.presented]) is not None:
             stream = f"grant:{found.grant_id}"
-        elif command.elsewhere is not None and (other := command.elsewhere(view)) is not None:
+        elif command.elsewhere is not None and (other := command.elsewhere(self)) is not None:
             stream = other
         elif command.starts and stream not in self._folds:
             self._folds[stream] = (initial(stream), 0)
-        outcome = command.decide(self.folded(stream)[0], view)
+        outcome = command.decide(self.folded(stream)[0], self)
         if isinstance(outcome, Refusal):
             return stream, Outcome((), outcome)
         self._require_sound(outcome)
@@ -232,13 +252,13 @@ class Batch:
 
     def _sweep(self, sweep: Sweep[Any] | FormerSweep, request: Request) -> None:
         """Carries a sweep out, one portion in memory at a time."""
-        count, view = 0, View(self)
-        for portion in sweep.streams(view):
+        count = 0
+        for portion in sweep.streams(self):
             missing = [stream for stream in portion if stream not in self._folds]
-            for stream, found in self._writing.states.read_all(self.connection, missing, self._start).items():
+            for stream, found in self._writing.states.read_all(self._connection, missing, self._start).items():
                 self._folds[stream] = (found.state, found.version)
             for stream in portion:
-                outcome = sweep.decide(self.folded(stream)[0], view)
+                outcome = sweep.decide(self.folded(stream)[0], self)
                 if isinstance(outcome, Refusal) or outcome.refusal is not None:
                     raise AssertionError(f"a sweep was refused: {outcome}")
                 self._require_sound(outcome)
@@ -263,9 +283,9 @@ class Batch:
         indexes: Any = {}
         if event.personal:
             realm = getattr(event, "realm", None) or getattr(state, "realm", None) or ""
-            event, indexes = privacy.seal_event(self.connection, event, stream, event_id, realm, self.now)
+            event, indexes = privacy.seal_event(self._connection, event, stream, event_id, realm, self.now)
         person = None if origin.on_device is None else _person(origin.on_device, state, event)
-        ip, agent = privacy.seal_origin(self.connection, origin, event_id, self.now, person)
+        ip, agent = privacy.seal_origin(self._connection, origin, event_id, self.now, person)
         self.position += 1
         recorded = Recorded(
             self.position,
@@ -285,7 +305,7 @@ class Batch:
             self._long[stream] = (self._folds[stream][0], recorded)
         if event.destroys_key:
             self._destroyed.append(stream)
-            self._writing.vault.destroy(self.connection, stream, self.now)
+            self._writing.vault.destroy(self._connection, stream, self.now)
         self._pending.append(recorded)
         self._recorded.append(recorded)
         self._indexes.append(indexes)
@@ -295,35 +315,38 @@ class Batch:
     def flush(self) -> None:
         """Appends what was collected and writes its projection rows."""
         if self._pending:
-            with together(self.connection):
+            with together(self._connection):
                 self._write()
 
     def _write(self) -> None:
         pending, indexes = self._pending, self._indexes
         if pending:
             self._pending, self._indexes = [], []
-            self._newest = self._writing.append(self.connection, pending, indexes)
+            self._newest = self._writing.append(self._connection, pending, indexes)
 
-    def write(self) -> None:
-        """Flushes and moves the head, so that nothing is left to be done but the commit."""
-        if self.position != self._written:
-            with together(self.connection):
+    def write_early(self) -> None:
+        """On SQLite, flushes and moves the head: the commit may be another thread's, the statements are this one's.
+
+        PostgreSQL gets all in one message with the commit.
+        """
+        if self.position != self._written and self._connection.dialect.name == "sqlite":
+            with together(self._connection):
                 self._move()
 
     def finish(self, commit: Callable[[Connection], None]) -> None:
         """Writes what is not written yet and commits; on PostgreSQL in one message to the server."""
         if self.position == self._written:
-            commit(self.connection)
+            commit(self._connection)
             return
-        with together(self.connection):
+        with together(self._connection):
             self._move()
-            commit(self.connection)
+            commit(self._connection)
 
     def _move(self) -> None:
         self._write()
         for state, last in self._long.values():
-            self._writing.states.snapshots.keep(self.connection, state, last)
-        _MOVE_HEAD.run(self.connection, ({"position": self.position, "time": self.now},))
+            self._writing.states.snapshots.keep(self._connection, state, last)
+        _MOVE_HEAD.run(self._connection, ({"position": self.position, "time": self.now},))
         self._written = self.position
 
     def keep(self) -> None:

@@ -128,9 +128,7 @@ class Transactions:
             requests[:] = [each for each in requests if each.begin()]
             batch.look_up(requests)
             answers = [_decided(batch, request) for request in requests]
-            if batch.connection.dialect.name == "sqlite":
-                # The commit may be another thread's, the statements are this one's. PostgreSQL gets all in one message.
-                batch.write()
+            batch.write_early()
             return Decided(requests, answers, batch, transaction.pop_all())
         raise AssertionError("a transaction swallows no exception")
 
