@@ -6,8 +6,11 @@ A guard runs before the body is read, so that 401 and 403 come before anything i
 
 from typing import Any
 
+from litestar import Request
+
 from api.bearer import Bearer, authorize
-from api.services import Services
+from api.services import Services, services
+from commands.callers import Caller
 from domain.decision import Reason, Refusal
 from eventstore.view import View
 
@@ -35,9 +38,10 @@ async def guard(connection: Any, handler: Any) -> None:
     connection.scope[KEY] = await authorize(connection, handler.opt["scope"])
 
 
-def caller(request: Any) -> Bearer:
+def caller(request: Request[Any, Any, Any]) -> Bearer:
     """Whom the guard let in."""
-    found: Bearer = request.scope[KEY]
+    scope: Any = request.scope
+    found: Bearer = scope[KEY]
     return found
 
 
@@ -47,6 +51,12 @@ def held(here: Services, view: View, who: Bearer) -> frozenset[str] | None:
     if known is None or known.reason(view.now) != "active":
         return None
     return frozenset(known.terms.scope)
+
+
+def caller_scope(request: Request[Any, Any, Any]) -> Caller:
+    """What the caller may do, for whoever asks under the lock."""
+    here, who = services(request), caller(request)
+    return lambda view: held(here, view, who) or frozenset()
 
 
 def lost(here: Services, view: View, who: Bearer, needed: str) -> Refusal | None:

@@ -13,6 +13,7 @@ from api.background import Background
 from api.bodies import StrictRequest, check_handlers, check_query, name_parameters
 from api.credential_memory import CredentialMemory
 from api.dashboards.secret import DashboardSecrets
+from api.dependencies import DEPENDENCIES
 from api.hot_descriptions import described
 from api.http.cors import Pages
 from api.http.error_responses import EXCEPTION_HANDLERS
@@ -104,6 +105,7 @@ def routed(settings: Settings) -> Litestar:
         ROUTES,
         lifespan=[lifespan],
         request_class=StrictRequest,
+        dependencies=DEPENDENCIES,
         before_request=check_query,
         exception_handlers=EXCEPTION_HANDLERS,
         openapi_config=openapi_config(running_version(), described(), issuer=settings.issuer),

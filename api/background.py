@@ -12,10 +12,11 @@ from api.audit.checking import Checking
 from api.audit.retaining import Retention
 from api.leaks import credentials
 from api.notifications.delivering import Notifier
-from api.rotating import rotate_due
 from api.services import Services
+from api.starting import SYSTEM
+from commands import client_secrets
 from domain.event import Moment
-from eventstore.commands import DatabaseAway, Overloaded
+from eventstore.commands import DatabaseAway, Origin, Overloaded
 from projections import derived, derived_people, grants, sessions, tokens
 from security.vault import Vault
 
@@ -98,7 +99,8 @@ class Background:
         await self._services.follower.keep_up()
 
     async def _rotate(self) -> None:
-        await rotate_due(self._services)
+        here = self._services
+        await client_secrets.rotate_due(here.ledger, here.format, Origin(SYSTEM))
 
     async def _prune(self) -> None:
         here = self._services

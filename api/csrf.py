@@ -11,12 +11,11 @@ from typing import Annotated
 from litestar.datastructures import Cookie
 from msgspec import Meta
 
-from api import issuer
 from api.answers import Scope, header_values
 from api.cookies import clear_cookie, read_cookie, set_cookie
 from api.problems import Denied
 from api.services import Services
-from domain.rules.origin import by_issuers_name
+from domain.rules import origin
 from security.ids import new_id
 from security.tokens import same
 
@@ -69,9 +68,9 @@ def require_own_page(here: Services, scope: Scope) -> None:
         # `none` is what the person did themselves, such as loading a page again.
         own = all(verdict in ("same-origin", "none") for verdict in verdicts)
     else:
-        own = all(given == issuer.origin(here.settings.issuer) for given in header_values(scope, b"origin"))
+        own = all(given == origin.of_issuer(here.settings.issuer) for given in header_values(scope, b"origin"))
     if not own:
         given = header_values(scope, b"origin")
-        named = by_issuers_name(given[0], here.settings.issuer) if given else None
+        named = origin.by_issuers_name(given[0], here.settings.issuer) if given else None
         again = "Open the page itself and try again." if named is None else f"Open the page at {named} and try again."
         raise Denied(f"This form was sent from another site, so nothing was done. {again}")

@@ -11,13 +11,17 @@ from typing import Any
 import msgspec
 from sqlalchemy import Connection
 
-from api import issuer as issuers
-from api.installation import ADMINISTRATION_SCOPES, ADMINISTRATOR, DASHBOARDS, PLATFORM_SCOPES, registration
+from api.installation import ADMINISTRATION_SCOPES, ADMINISTRATOR, DASHBOARDS, PLATFORM_SCOPES
 from api.settings import Settings
-from domain import account, client, client_registration
-from domain.grants import GRANTS
+from commands import client_secrets
+from commands import clients as client_commands
+from commands.callers import operator
+from domain import account, client
+from domain.client_registration import Registration
+from domain.client_secret import NewSecret
+from domain.rules import origin as origins
 from domain.rules.administrative_scope import ADMINISTRATIVE_SCOPES
-from eventstore.commands import Command, Origin
+from eventstore.commands import Command, Origin, Step
 from eventstore.ledger import Ledger
 from eventstore.present import clients as dashboards
 from eventstore.present import people, roles
@@ -26,7 +30,7 @@ from projections import clients
 from security.ids import new_id
 from security.passwords import Hasher
 from security.private_files import make_private
-from security.tokens import Format, Kind
+from security.tokens import Format
 
 FILE = "demo.json"
 DRAFT = "demo.json.draft"
@@ -120,22 +124,27 @@ async def prepare(ledger: Ledger, settings: Settings, format: Format, hasher: Ha
 
 
 async def _make(ledger: Ledger, settings: Settings, format: Format, hasher: Hasher, origin: Origin) -> None:
-    paperboat, service = format.mint(Kind.CLIENT_SECRET), format.mint(Kind.CLIENT_SECRET)
+    paperboat, service = client_secrets.mint(format), client_secrets.mint(format)
     made = _at(
         Demonstration(
             issuer="",
             administrator=Person("ada", "ada@example.test", _password(), ADMINISTRATOR.realm),
             person=Person("paul", "paul@example.test", _password(), "platform"),
             dashboards={},
-            third_party=ThirdParty(new_id(), paperboat.reveal(), "", " ".join(PLATFORM_SCOPES)),
-            service=Service(new_id(), service.reveal(), " ".join(ADMINISTRATION_SCOPES)),
+            third_party=ThirdParty(new_id(), paperboat[0].reveal(), "", " ".join(PLATFORM_SCOPES)),
+            service=Service(new_id(), service[0].reveal(), " ".join(ADMINISTRATION_SCOPES)),
         ),
         settings,
     )
+
+    def registering(client_id: str, attributes: client.Attributes, secret: NewSecret) -> Step:
+        registration = Registration(attributes=attributes, secret=secret)
+        return client_commands.register(client_id, registration, issuer=settings.issuer, by=operator)
+
     commands = [
         await _register(ledger, made.administrator, "Ada Byron", (ADMINISTRATOR.name,), hasher),
         await _register(ledger, made.person, "Paul Baker", None, hasher),
-        registration(
+        registering(
             made.third_party.client_id,
             client.Attributes(
                 client_name=THIRD_PARTY_NAME,
@@ -143,18 +152,16 @@ async def _make(ledger: Ledger, settings: Settings, format: Format, hasher: Hash
                 grant_types=("authorization_code", "refresh_token"),
                 scope=tuple(PLATFORM_SCOPES),
             ),
-            paperboat,
-            settings.issuer,
+            paperboat[1],
         ),
-        registration(
+        registering(
             made.service.client_id,
             client.Attributes(
                 client_name="Demo service",
                 grant_types=("client_credentials",),
                 scope=tuple(ADMINISTRATION_SCOPES),
             ),
-            service,
-            settings.issuer,
+            service[1],
         ),
     ]
     _write(settings.data_dir / DRAFT, made)
@@ -192,20 +199,18 @@ async def _register(
 async def _move(ledger: Ledger, kept: Demonstration, settings: Settings, origin: Origin) -> None:
     """Follows the server to another port or issuer: the dashboards' own origin, and the addresses in the file."""
     moved = _at(kept, settings)
-    former, now = issuers.origin(kept.issuer), issuers.origin(settings.issuer)
+    former, now = origins.of_issuer(kept.issuer), origins.of_issuer(settings.issuer)
     commands = []
     for dashboard in DASHBOARDS if former != now else ():
         found = await ledger.look(dashboards.by_slug, dashboard.slug)
         if found is not None and former in found.allowed_origins:
-            origins = dict.fromkeys(now if each == former else each for each in found.allowed_origins)
-            facts = {
-                "changes": client.Attributes(allowed_origins=tuple(origins)),
-                "caller_scope": ADMINISTRATIVE_SCOPES,
-                "known_scopes": frozenset[str](),
-                "grant_types": GRANTS,
-                "issuer": settings.issuer,
-            }
-            commands.append(Command(client.stream(found.client_id), client_registration.update, facts))
+            listed = dict.fromkeys(now if each == former else each for each in found.allowed_origins)
+            changes = client.Attributes(allowed_origins=tuple(listed))
+            commands.append(
+                client_commands.update(
+                    found.client_id, changes, privacy=ledger.privacy, issuer=settings.issuer, by=operator
+                )
+            )
     if commands:
         await ledger.execute(*commands, origin=origin)
     _write(settings.data_dir / FILE, moved)
@@ -213,7 +218,7 @@ async def _move(ledger: Ledger, kept: Demonstration, settings: Settings, origin:
 
 def _at(kept: Demonstration, settings: Settings) -> Demonstration:
     """The same people and clients at the addresses of these settings."""
-    here = issuers.origin(settings.issuer)
+    here = origins.of_issuer(settings.issuer)
     third_party = msgspec.structs.replace(
         kept.third_party, redirect_uri=f"http://127.0.0.1:{settings.demo_port}/callback"
     )

@@ -109,91 +109,108 @@ class _Stored(msgspec.Struct, frozen=True):
     personal: tuple[str, ...] = ()
 
 
+class Once:
+    """Carries out commands of the caller whom the route's guard let in, once for each key."""
+
+    def __init__(self, request: Request[Any, Any, Any]) -> None:
+        self._request = request
+        self._services = services(request)
+        self._who = caller(request)
+
+    async def carry_out(
+        self,
+        first: Command[Any] | Former,
+        *others: Step,
+        reply: Callable[[View, tuple[Recorded, ...]], Reply[T]],
+    ) -> Response[T]:
+        """Executes the commands, and gives what `reply` makes of it inside the transaction.
+
+        Under the lock the caller's token and scope are asked for once more. Raises the problem that a refusal amounts
+        to, 409 while the same key is in hand, 422 for the same key with another body.
+        """
+        key = await self._key()
+        if key is None:
+            return _response(await self._execute(None, (first, *others), reply))
+        place = (id(self._services.ledger), key.digest)
+        if place in _in_hand:
+            raise Clash(_RUNNING, reason=Repeated.RUNNING)
+        _in_hand.add(place)
+        try:
+            found = await self._first(key)
+            return _response(await self._execute(key, (first, *others), reply)) if found is None else found
+        finally:
+            _in_hand.discard(place)
+
+    async def first_answer(self) -> Response[Any] | None:
+        """The answer of a command that was carried out under this key before; None when there was none.
+
+        For handlers that look at something before they call `carry_out`: what they would find is not what counts.
+        """
+        key = await self._key()
+        return None if key is None else await self._first(key)
+
+    async def _first(self, key: _Key) -> Response[Any] | None:
+        return await self._services.ledger.read(_first, self._services, self._who, key)
+
+    async def _key(self) -> _Key | None:
+        request, actor = self._request, self._who.origin.actor
+        values = header_values(request.scope, HEADER.lower().encode())
+        if not values:
+            return None
+        if len(values) > 1 or not _KEY.fullmatch(values[0]):
+            raise Invalid.field(HEADER, f"must stand once and have 1 to {LONGEST} printable ASCII characters")
+        bound = [actor.kind, actor.id, request.method, request.scope["path"], values[0]]
+        # The query counts as a part of the body: it says what to do, and another one is another command.
+        body = request.scope["query_string"] + b"\0" + await request.body()
+        # Keyed, because a body may hold a password: its plain digest would be enough to try a dictionary against.
+        secret = self._services.keyring.derive(_PURPOSE)
+        return _Key(digest(secret, msgspec.json.encode(bound), "sha256"), digest(secret, body, "sha256"))
+
+    async def _execute(
+        self,
+        key: _Key | None,
+        commands: tuple[Command[Any] | Former, *tuple[Step, ...]],
+        reply: Callable[[View, tuple[Recorded, ...]], Reply[T]],
+    ) -> Reply[T]:
+        needed: str = self._request.route_handler.opt["scope"]
+        here, who = self._services, self._who
+        first, *others = commands
+
+        def refused(view: View) -> Refusal | None:
+            if gone := lost(here, view, who, needed):
+                return gone
+            # Between our look and the lock another process may have carried out the same.
+            if key is not None and _kept(view.connection, here, key, view.now) is not None:
+                return Refusal(Repeated.RUNNING)
+            return None
+
+        def then(view: View, recorded: tuple[Recorded, ...]) -> Reply[T]:
+            given = reply(view, recorded)
+            if key is not None:
+                _store(here, view, key, given)
+            return given
+
+        executed = await here.ledger.execute(first.guarded(refused), *others, origin=who.origin, then=then)
+        if executed.refusal is not None:
+            raise _problem(executed.refusal, needed)
+        if executed.value is None:
+            raise AssertionError("what was not refused has an answer")
+        return executed.value
+
+
 async def carry_out(
     request: Request[Any, Any, Any],
     first: Command[Any] | Former,
     *others: Step,
     reply: Callable[[View, tuple[Recorded, ...]], Reply[T]],
 ) -> Response[T]:
-    """Executes the commands for the caller whom the route's guard let in, and gives what `reply` makes of it.
-
-    `reply` runs inside the transaction. Under the lock the caller's token and scope are asked for once more. Raises the
-    problem that a refusal amounts to, 409 while the same key is in hand, 422 for the same key with another body.
-    """
-    here, who = services(request), caller(request)
-    key = await _key(request, who)
-    if key is None:
-        return _response(await _execute(request, here, who, None, (first, *others), reply))
-    place = (id(here.ledger), key.digest)
-    if place in _in_hand:
-        raise Clash(_RUNNING, reason=Repeated.RUNNING)
-    _in_hand.add(place)
-    try:
-        found = await here.ledger.read(_first, here, who, key)
-        if found is not None:
-            return found
-        return _response(await _execute(request, here, who, key, (first, *others), reply))
-    finally:
-        _in_hand.discard(place)
+    """The same for a handler that has the request."""
+    return await Once(request).carry_out(first, *others, reply=reply)
 
 
 async def first_answer(request: Request[Any, Any, Any]) -> Response[Any] | None:
-    """The answer of a command that was carried out under this key before; None when there was none.
-
-    For handlers that look at something before they call `carry_out`: what they would find by now is not what counts.
-    """
-    here = services(request)
-    who = caller(request)
-    key = await _key(request, who)
-    return None if key is None else await here.ledger.read(_first, here, who, key)
-
-
-async def _key(request: Request[Any, Any, Any], who: Bearer) -> _Key | None:
-    values = header_values(request.scope, HEADER.lower().encode())
-    if not values:
-        return None
-    if len(values) > 1 or not _KEY.fullmatch(values[0]):
-        raise Invalid.field(HEADER, f"must stand once and have 1 to {LONGEST} printable ASCII characters")
-    actor = who.origin.actor
-    bound = [actor.kind, actor.id, request.method, request.scope["path"], values[0]]
-    # The query counts as a part of the body: it says what to do, and another one is another command.
-    body = request.scope["query_string"] + b"\0" + await request.body()
-    # Keyed, because a body may hold a password: its plain digest would be enough to try a dictionary against.
-    secret = services(request).keyring.derive(_PURPOSE)
-    return _Key(digest(secret, msgspec.json.encode(bound), "sha256"), digest(secret, body, "sha256"))
-
-
-async def _execute(
-    request: Request[Any, Any, Any],
-    here: Services,
-    who: Bearer,
-    key: _Key | None,
-    commands: tuple[Command[Any] | Former, *tuple[Step, ...]],
-    reply: Callable[[View, tuple[Recorded, ...]], Reply[T]],
-) -> Reply[T]:
-    needed: str = request.route_handler.opt["scope"]
-    first, *others = commands
-
-    def refused(view: View) -> Refusal | None:
-        if gone := lost(here, view, who, needed):
-            return gone
-        # Between our look and the lock another process may have carried out the same.
-        if key is not None and _kept(view.connection, here, key, view.now) is not None:
-            return Refusal(Repeated.RUNNING)
-        return None
-
-    def then(view: View, recorded: tuple[Recorded, ...]) -> Reply[T]:
-        given = reply(view, recorded)
-        if key is not None:
-            _store(here, view, key, given)
-        return given
-
-    executed = await here.ledger.execute(first.guarded(refused), *others, origin=who.origin, then=then)
-    if executed.refusal is not None:
-        raise _problem(executed.refusal, needed)
-    if executed.value is None:
-        raise AssertionError("what was not refused has an answer")
-    return executed.value
+    """The same for a handler that has the request."""
+    return await Once(request).first_answer()
 
 
 def _problem(refusal: Refusal, needed: str) -> Problem:

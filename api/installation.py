@@ -3,26 +3,25 @@
 Nothing here is special afterwards. What an administrator changes or removes stays as they left it.
 """
 
-from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-from api import issuer as issuers
-from api.dashboards.secret import vault_name
 from api.key_proof import put_proof
-from commands.grant_context import known_scopes
-from domain import client, client_registration, role, scope
+from commands import client_secrets, clients, roles, scopes
+from commands.callers import operator
+from domain import client
+from domain.client_registration import Registration
+from domain.client_secret import NewSecret
 from domain.event import Recorded
-from domain.grants import GRANTS
-from domain.rules.administrative_scope import ADMINISTRATIVE_SCOPES
-from eventstore.commands import Command, Origin
+from domain.rules import origin as origins
+from eventstore.commands import Origin, Step
 from eventstore.ledger import Ledger
-from eventstore.present import clients as present
 from eventstore.rebuilding import Outdated, outdated
 from eventstore.view import View
-from projections import PROJECTIONS, scopes
+from projections import PROJECTIONS
+from projections import scopes as scope_rows
 from security.ids import new_id
 from security.keyring import Keyring
-from security.tokens import Format, Kind, Secret
+from security.tokens import Format, Secret
 
 PLATFORM_SCOPES = {
     "profile": "See your name",
@@ -91,24 +90,23 @@ async def install(ledger: Ledger, keyring: Keyring, format: Format, issuer: str,
     Several processes may start at once: what decides is whether the slugs are free under the lock, so that all but
     one are refused as a whole and leave nothing. Raises `Outdated` when there is a log whose rows are yet to be made.
     """
-    if await ledger.read(scopes.find, MARK) is not None:
+    if await ledger.read(scope_rows.find, MARK) is not None:
         return False
     if old := await ledger.read(outdated, PROJECTIONS):
         # The log was carried here: it has its clients, and a second installation could not be rebuilt beside them.
         raise Outdated(old)
-    commands = [*_scopes(), *_roles()]
+    commands: list[Step] = [*_scopes(), *_roles()]
     secrets: dict[str, Secret] = {}
     for dashboard in DASHBOARDS:
-        client_id, secret = new_id(), format.mint(Kind.CLIENT_SECRET)
+        client_id, (secret, made) = new_id(), client_secrets.mint(format)
         secrets[client_id] = secret
-        commands.append(_dashboard(dashboard, client_id, secret, issuer))
+        commands.append(_dashboard(dashboard, client_id, made, issuer))
 
     def keep(view: View, _: tuple[Recorded, ...]) -> None:
         # From the first wrap on, another master key is noticed.
         put_proof(view.connection, ledger.vault, keyring, view.now)
         for client_id, secret in secrets.items():
-            value = secret.reveal().encode("ascii")
-            ledger.vault.put_secret(view.connection, vault_name(client_id), value, view.now)
+            client_secrets.keep_in_vault(ledger.vault, view, client_id, secret)
 
     executed = await ledger.execute(*commands, origin=origin, then=keep)
     if executed.refusal is None:
@@ -118,74 +116,24 @@ async def install(ledger: Ledger, keyring: Keyring, format: Format, issuer: str,
     return False
 
 
-def _scopes() -> list[Command]:
+def _scopes() -> list[Step]:
     described = PLATFORM_SCOPES | ADMINISTRATION_SCOPES
-    return [
-        Command(
-            scope.stream(name),
-            scope.put,
-            {"name": name, "description": description, "caller_scope": ADMINISTRATIVE_SCOPES},
-        )
-        for name, description in described.items()
-    ]
+    return [scopes.put(name, description, by=operator) for name, description in described.items()]
 
 
-def _roles() -> list[Command]:
+def _roles() -> list[Step]:
     return [
-        Command(
-            role.stream(each.realm, each.name),
-            role.put,
-            {
-                "realm": each.realm,
-                "name": each.name,
-                "scopes": each.scopes,
-                "default": each.default,
-                "caller_scope": ADMINISTRATIVE_SCOPES,
-                "known_scopes": frozenset(each.scopes),
-            },
-        )
+        roles.put(each.realm, each.name, scopes_allowed=each.scopes, default=each.default, by=operator)
         for each in ROLES
     ]
 
 
-def _dashboard(dashboard: Dashboard, client_id: str, secret: Secret, issuer: str) -> Command:
+def _dashboard(dashboard: Dashboard, client_id: str, secret: NewSecret, issuer: str) -> Step:
     attributes = client.Attributes(
         client_name=dashboard.client_name,
         realm=dashboard.realm,
         scope=dashboard.scopes,
-        allowed_origins=(issuers.origin(issuer),),
+        allowed_origins=(origins.of_issuer(issuer),),
     )
-    return registration(client_id, attributes, secret, issuer, slug=dashboard.slug)
-
-
-def registration(
-    client_id: str,
-    attributes: client.Attributes,
-    secret: Secret | None,
-    issuer: str,
-    *,
-    slug: str | None = None,
-    **facts: Any,
-) -> Command:
-    """The command that registers a client, or with a slug a dashboard, by the system's own hand."""
-    named = attributes.scope if isinstance(attributes.scope, tuple) else ()
-
-    def under_lock(view: View) -> Mapping[str, Any]:
-        taken = slug is not None and view.look(present.by_slug, slug) is not None
-        return {"known_scopes": known_scopes(view, named), "slug_taken": taken}
-
-    if secret is not None:
-        facts |= {"secret_id": new_id(), "secret_sha256": secret.hex}
-    return Command(
-        client.stream(client_id),
-        client_registration.register,
-        facts
-        | {
-            "attributes": attributes,
-            "slug": slug,
-            "caller_scope": ADMINISTRATIVE_SCOPES,
-            "grant_types": GRANTS,
-            "issuer": issuer,
-        },
-        under_lock,
-    )
+    registration = Registration(attributes=attributes, slug=dashboard.slug, secret=secret)
+    return clients.register(client_id, registration, issuer=issuer, by=operator)

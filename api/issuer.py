@@ -48,12 +48,3 @@ def fault(issuer: str) -> str | None:
 def is_secure(issuer: str) -> bool:
     """Whether cookies may be marked `Secure` and named `__Host-` (RFC 6265bis §4.1.3.2)."""
     return issuer.startswith("https://")
-
-
-def origin(issuer: str) -> str:
-    """The web origin of the issuer, as browsers write it in `Origin` (RFC 6454 §6.2): the default port left out."""
-    parts = urlsplit(issuer)
-    host = parts.hostname or ""
-    literal = f"[{host}]" if ":" in host else host
-    default = {"http": 80, "https": 443}[parts.scheme]
-    return f"{parts.scheme}://{literal}" + (f":{parts.port}" if parts.port not in (None, default) else "")

@@ -4,19 +4,22 @@ import asyncio
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-from api.installation import install, registration
+from api.installation import install
 from api.settings import Settings
 from api.transparency.keeping import ensure_key
-from domain import account, client, consent, role, scope
+from commands import client_secrets, clients, roles, scopes
+from commands.callers import operator
+from domain import account, client, consent
+from domain.client_registration import Registration
 from domain.event import Actor, Moment
 from domain.rules.administrative_scope import ADMINISTRATIVE_SCOPES
-from eventstore.commands import Command, Executed, Origin
+from eventstore.commands import Command, Executed, Origin, Step
 from eventstore.ledger import Ledger
 from eventstore.view import View
 from security.clock import ManualClock
 from security.ids import new_id
 from security.keyring import Keyring
-from security.tokens import Format, Kind
+from security.tokens import Format
 
 SERVICES = 20
 SHOPS = 5
@@ -49,20 +52,11 @@ async def found(settings: Settings, keyring: Keyring, now: Moment) -> Parties:
         await install(ledger, keyring, Format(settings.token_prefix), settings.issuer, BY)
         await ensure_key(ledger, settings, BY)
         for name in SCOPES:
-            await _execute(
-                ledger,
-                Command(
-                    scope.stream(name),
-                    scope.put,
-                    {"name": name, "description": f"Use {name}", "caller_scope": ADMINISTRATIVE_SCOPES},
-                ),
-            )
+            await _execute(ledger, scopes.put(name, f"Use {name}", by=operator))
         services = [await _client(ledger, settings, number, ("client_credentials",)) for number in range(SERVICES)]
         both = ("authorization_code", "refresh_token")
         shops = [await _client(ledger, settings, SERVICES + number, both) for number in range(SHOPS)]
-        facts: dict[str, Any] = {"realm": "platform", "name": ROLE, "scopes": SCOPES, "default": True}
-        facts |= {"caller_scope": ADMINISTRATIVE_SCOPES, "known_scopes": frozenset(SCOPES)}
-        await _execute(ledger, Command(role.stream("platform", ROLE), role.put, facts))
+        await _execute(ledger, roles.put("platform", ROLE, scopes_allowed=SCOPES, default=True, by=operator))
         allowed = {"scope": SCOPES, "redirect_uri": CALLBACK, "within": SCOPES, "registered": (CALLBACK,)}
         # At the same time, so that they share transactions.
         people = list(await asyncio.gather(*(_person(ledger, number) for number in range(PEOPLE))))
@@ -79,16 +73,16 @@ async def found(settings: Settings, keyring: Keyring, now: Moment) -> Parties:
 
 
 async def _client(ledger: Ledger, settings: Settings, number: int, grant_types: tuple[str, ...]) -> Party:
-    client_id, secret = new_id(), Format(settings.token_prefix).mint(Kind.CLIENT_SECRET)
+    client_id, (_, secret) = new_id(), client_secrets.mint(Format(settings.token_prefix))
     attributes = client.Attributes(
         client_name=f"Made {number}",
         scope=SCOPES,
         grant_types=grant_types,
         redirect_uris=(CALLBACK,) if "authorization_code" in grant_types else (),
     )
-    await _execute(ledger, registration(client_id, attributes, secret, settings.issuer))
-    state: client.State = await ledger.state(client.stream(client_id))
-    return Party(client_id, state.secrets[0].secret_id)
+    registration = Registration(attributes=attributes, secret=secret)
+    await _execute(ledger, clients.register(client_id, registration, issuer=settings.issuer, by=operator))
+    return Party(client_id, secret.secret_id)
 
 
 async def _person(ledger: Ledger, number: int) -> str:
@@ -110,7 +104,7 @@ async def _person(ledger: Ledger, number: int) -> str:
     return account_id
 
 
-async def _execute(ledger: Ledger, command: Command) -> Executed[None]:
+async def _execute(ledger: Ledger, command: Step) -> Executed[None]:
     executed: Executed[None] = await ledger.execute(command, origin=BY)
     if executed.refusal is not None:
         raise AssertionError(f"what was to be made was refused: {executed.refusal}")

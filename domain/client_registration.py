@@ -1,64 +1,44 @@
 """How a client comes to its attributes (RFC 7591 §2): registration and change, on the client's own stream."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection
 
+import msgspec
 from msgspec import UNSET, UnsetType
 from msgspec.structs import replace
 
 from domain import client, client_secret, names
-from domain.client_secret import SecretIssued
+from domain.client_secret import NewSecret, SecretIssued
 from domain.decision import Outcome, accept, refuse
 from domain.event import Moment
-from domain.grants.facts import GrantType
 from domain.refusal import Conflict, NotFound
-from domain.rules import administrative_scope, registration
-from domain.rules.registration import malformed
+from domain.rules import administrative_scope
+from domain.rules import registration as rules
+from domain.rules.registration import Circumstances, malformed
 
 OWNER_MAXIMUM = 200
 
 
-def register(
-    state: client.State,
-    *,
-    now: Moment,
-    attributes: client.Attributes,
-    owner: str | None = None,
-    slug: str | None = None,
-    slug_taken: bool = False,
-    secret_id: str | None = None,
-    secret_sha256: str | None = None,
-    secret_lifetime: int | None = None,
-    caller_scope: frozenset[str],
-    known_scopes: frozenset[str],
-    grant_types: Mapping[str, GrantType],
-    issuer: str,
-) -> Outcome:
-    """Registers a client, or with a slug a dashboard (RFC 7591 §2).
+class Registration(msgspec.Struct, frozen=True, kw_only=True):
+    """What a client comes with, or with a slug a dashboard. A confidential one needs its first secret."""
 
-    A confidential client needs its first secret's id and digest. `known_scopes` are those of the asked that are
-    defined, `grant_types` the registry, and `caller_scope` is what the caller's token holds.
-    """
+    attributes: client.Attributes
+    owner: str | None = None
+    slug: str | None = None
+    secret: NewSecret | None = None
+
+
+def register(state: client.State, *, now: Moment, registration: Registration, circumstances: Circumstances) -> Outcome:
+    """Registers a client (RFC 7591 §2)."""
     if state.exists:
         return refuse(Conflict.EXISTS)
-    if slug_taken:
+    if circumstances.slug_taken:
         return refuse(Conflict.NAME_TAKEN, field="slug")
-    candidate = replace(client.INITIAL, **client.named(attributes), slug=slug, type="confidential")
-    if slug is not None:
-        grants = registration.DASHBOARD_GRANT_TYPES if attributes.grant_types is UNSET else candidate.grant_types
-        candidate = replace(candidate, type="dashboard", grant_types=grants)
-    elif _is_public(candidate.token_endpoint_auth_method):
-        candidate = replace(candidate, type="public")
+    owner, slug, secret = registration.owner, registration.slug, registration.secret
+    candidate = _candidate(registration.attributes, slug)
     refused = (
         _owner(owner)
-        or client_secret.seconds("secret_lifetime", secret_lifetime, least=1)
-        or registration.refusal(
-            candidate,
-            before=client.INITIAL,
-            caller_scope=caller_scope,
-            known_scopes=known_scopes,
-            grant_types=grant_types,
-            issuer=issuer,
-        )
+        or client_secret.seconds("secret_lifetime", None if secret is None else secret.lifetime, least=1)
+        or rules.refusal(candidate, before=client.INITIAL, circumstances=circumstances)
     )
     if refused:
         return refused
@@ -70,12 +50,19 @@ def register(
     )
     if candidate.type == "public":
         return accept(registered)
-    if secret_id is None or secret_sha256 is None:
+    if secret is None:
         raise ValueError("a confidential client needs its first secret")
-    return accept(
-        registered,
-        SecretIssued(secret_id=secret_id, version=1, sha256=secret_sha256, lifetime=secret_lifetime),
-    )
+    issued = SecretIssued(secret_id=secret.secret_id, version=1, sha256=secret.sha256, lifetime=secret.lifetime)
+    return accept(registered, issued)
+
+
+def _candidate(attributes: client.Attributes, slug: str | None) -> client.State:
+    candidate = replace(client.INITIAL, **client.named(attributes), slug=slug, type="confidential")
+    if slug is not None:
+        grants = rules.DASHBOARD_GRANT_TYPES if attributes.grant_types is UNSET else candidate.grant_types
+        return replace(candidate, type="dashboard", grant_types=grants)
+    public = candidate.token_endpoint_auth_method == "none"  # noqa: S105 - a method by its RFC 7591 name
+    return replace(candidate, type="public") if public else candidate
 
 
 def update(
@@ -84,10 +71,7 @@ def update(
     now: Moment,
     changes: client.Attributes,
     owner: str | None | UnsetType = UNSET,
-    caller_scope: frozenset[str],
-    known_scopes: frozenset[str],
-    grant_types: Mapping[str, GrantType],
-    issuer: str,
+    circumstances: Circumstances,
 ) -> Outcome:
     """Changes what differs. Name `owner` only if it does, as the sealed one cannot be compared; None removes it."""
     if not client.alive(state):
@@ -104,16 +88,10 @@ def update(
     given = owner if isinstance(owner, str) else None
     if not new and not removed and given is None:
         return accept()
-    refused = _owner(owner) or _beyond(state, new.keys(), caller_scope)
+    refused = _owner(owner) or _beyond(state, new.keys(), circumstances.caller_scope)
     if refused is None and new:
-        refused = registration.refusal(
-            after,
-            before=state,
-            caller_scope=caller_scope,
-            known_scopes=known_scopes | frozenset(state.scope),
-            grant_types=grant_types,
-            issuer=issuer,
-        )
+        known = circumstances.known_scopes | frozenset(state.scope)
+        refused = rules.refusal(after, before=state, circumstances=replace(circumstances, known_scopes=known))
     if refused:
         return refused
     old = client.Attributes(**{name: getattr(state, name) for name in new})
@@ -132,7 +110,3 @@ def _beyond(state: client.State, changed: Collection[str], caller_scope: frozens
 def _owner(owner: str | None | UnsetType) -> Outcome | None:
     problem = names.text_problem(owner, OWNER_MAXIMUM) if isinstance(owner, str) else None
     return malformed("owner", problem) if problem else None
-
-
-def _is_public(method: str) -> bool:
-    return method == "none"

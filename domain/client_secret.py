@@ -100,6 +100,14 @@ class SecretVersion(msgspec.Struct, frozen=True):
     not_before: Moment | None = None
 
 
+class NewSecret(msgspec.Struct, frozen=True):
+    """A secret that was made: its digest, and how many seconds it lives; None never ends."""
+
+    secret_id: str
+    sha256: str
+    lifetime: int | None = None
+
+
 # Verbs ------------------------------------------------------------------------------------------------------------
 
 
@@ -107,9 +115,7 @@ def rotate(
     state: State,
     *,
     now: Moment,
-    secret_id: str,
-    secret_sha256: str,
-    secret_lifetime: int | None = None,
+    new: NewSecret,
     others_expire_in: int | None = None,
     not_before_in: int | None = None,
     caller_scope: frozenset[str],
@@ -122,18 +128,18 @@ def rotate(
         return refuse(NotFound.UNKNOWN)
     if state.type == "public":
         return refuse(Conflict.NOT_CONFIDENTIAL)
-    refused = seconds("secret_lifetime", secret_lifetime, least=1) or seconds("others_expire_in", others_expire_in)
-    secret_lifetime, others_expire_in = rotation.defaults(state, secret_lifetime, others_expire_in)
-    refused = refused or _early(state, now, not_before_in, secret_lifetime, others_expire_in)
+    refused = seconds("secret_lifetime", new.lifetime, least=1) or seconds("others_expire_in", others_expire_in)
+    lifetime, others_expire_in = rotation.defaults(state, new.lifetime, others_expire_in)
+    refused = refused or _early(state, now, not_before_in, lifetime, others_expire_in)
     # Whoever learns a service's secret can act with all its scopes: to show it is to hand them out.
     if not refused and "client_credentials" in state.grant_types:
         refused = administrative_scope.handing_out(state.scope, caller_scope=caller_scope, field="scope")
     return refused or accept(
         SecretRotated(
-            secret_id=secret_id,
+            secret_id=new.secret_id,
             version=state.secrets_issued + 1,
-            sha256=secret_sha256,
-            lifetime=secret_lifetime,
+            sha256=new.sha256,
+            lifetime=lifetime,
             others_expire_in=others_expire_in,
             not_before_in=not_before_in or None,
         )

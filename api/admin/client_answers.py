@@ -1,25 +1,16 @@
-"""How a client is answered, and what a decision about one needs to know under the lock."""
+"""How a client is answered."""
 
-from collections.abc import Iterable
 from typing import Annotated, Any, Literal
 
 import msgspec
-from litestar import Request
 from msgspec import Meta
 from sqlalchemy import Connection
 
-from api.access import caller, held
 from api.admin.members import Time, time
 from api.problems import Missing
-from api.services import Services, services
 from domain import client
-from domain.decision import Refusal
 from domain.event import Moment
-from domain.grants import GRANTS
-from domain.refusal import NotFound
-from domain.rules import registration
-from eventstore.present import scopes
-from eventstore.view import View
+from eventstore.privacy import Privacy
 from projections import clients
 
 EXAMPLE: dict[str, Any] = {
@@ -88,17 +79,17 @@ class RegisteredClient(ClientBody, frozen=True, kw_only=True):
     secret: SecretName | None
 
 
-def client_body(here: Services, connection: Connection, row: clients.Client) -> ClientBody:
+def client_body(privacy: Privacy, connection: Connection, row: clients.Client) -> ClientBody:
     """The answer about a client that is not deleted."""
-    return ClientBody(**client_members(here, connection, row))
+    return ClientBody(**client_members(privacy, connection, row))
 
 
-def client_members(here: Services, connection: Connection, row: clients.Client) -> dict[str, Any]:
+def client_members(privacy: Privacy, connection: Connection, row: clients.Client) -> dict[str, Any]:
     """The members of that answer."""
     same = {name: getattr(row, name) for name in ClientBody.__struct_fields__}
     return same | {
         "scope": " ".join(row.scope),
-        "owner": here.ledger.privacy.open(connection, row.owner),
+        "owner": privacy.open(connection, row.owner),
         "created_at": time(row.created_at),
         "updated_at": time(row.updated_at),
     }
@@ -112,29 +103,11 @@ def find(connection: Connection, client_id: str) -> clients.Client:
     return row
 
 
-def read(connection: Connection, here: Services, client_id: str) -> ClientBody:
+def read(connection: Connection, privacy: Privacy, client_id: str) -> ClientBody:
     """A client as it stands; raises Missing."""
-    return client_body(here, connection, find(connection, client_id))
+    return client_body(privacy, connection, find(connection, client_id))
 
 
 def expiry(expires_at: Moment | None) -> int:
     """When a secret ends, as RFC 7591 §3.2.1 has it: seconds since 1970, or 0."""
     return 0 if expires_at is None else expires_at // 1_000_000
-
-
-def gone(view: View, client_id: str) -> Refusal | None:
-    """The refusal of a command to a client that does not exist or is deleted."""
-    state: client.State = view.state(client.stream(client_id))
-    return None if client.alive(state) else Refusal(NotFound.UNKNOWN, "There is no such client.")
-
-
-def circumstances(request: Request[Any, Any, Any], view: View, named: Iterable[str]) -> dict[str, Any]:
-    """The facts that every decision about a client's attributes needs; `named` are the scopes that were asked for."""
-    here = services(request)
-    asked = list(named)[: registration.SCOPES_MAXIMUM]
-    return {
-        "caller_scope": held(here, view, caller(request)) or frozenset(),
-        "known_scopes": view.look(scopes.existing, asked),
-        "grant_types": GRANTS,
-        "issuer": here.settings.issuer,
-    }

@@ -1,33 +1,33 @@
 """A client's secret versions: seeing what each is used for, rotating, ending one."""
 
-from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
 import msgspec
-from litestar import Request, Response, delete, get, post
+from litestar import Response, delete, get, post
 from litestar.params import JSONBody, QueryParameter
 from msgspec import Meta
 from sqlalchemy import Connection
 
 from api import in_path
-from api.access import caller, held, needing
+from api.access import needing
 from api.admin import client_answers
-from api.admin.client_answers import SecretName, gone
+from api.admin.client_answers import SecretName
 from api.admin.clients import SecretLifetime
 from api.admin.members import Time, listed, time, time_or_null
-from api.dashboards.secret import vault_name
-from api.idempotency import Reply, carry_out, commanding
+from api.dependencies import Part
+from api.idempotency import Once, Reply, commanding
 from api.pagination import DEFAULT, After, Limit, Page, decode_cursor
 from api.problems import Missing
-from api.services import services
-from domain import client, client_secret
-from domain.decision import Refusal
+from api.uses import Uses
+from commands import client_secrets as commands
+from commands.callers import Caller
+from domain import client_secret
 from domain.event import Recorded
-from eventstore.commands import Command
+from eventstore.following import Follower
+from eventstore.ledger import Ledger
 from eventstore.view import View
 from projections import secrets
-from security.ids import new_id
-from security.tokens import Kind
+from security.tokens import Format
 
 PATH = "/admin/clients/{client_id:str}/secrets"
 ONE = PATH + "/{secret_id:str}"
@@ -98,31 +98,38 @@ class Rotated(msgspec.Struct, frozen=True, kw_only=True):
     summary="List a client's secret versions",
 )
 async def list_secrets(
-    request: Request[Any, Any, Any], client_id: in_path.ClientId, limit: Limit = DEFAULT, after: After = None
+    client_id: in_path.ClientId,
+    ledger: Part[Ledger],
+    uses: Part[Uses],
+    derived: Part[Follower],
+    limit: Limit = DEFAULT,
+    after: After = None,
 ) -> Page[SecretBody]:
     """Oldest first, with their uses, and whether anybody would miss one."""
-    here = services(request)
     (version,) = decode_cursor("secrets", after, int) or (None,)
-    await here.uses.record(everything=True)
-    await here.derived.follow()
-    now = here.ledger.clock.now()
+    await uses.record(everything=True)
+    await derived.follow()
+    now = ledger.clock.now()
 
     def read(connection: Connection) -> Page[SecretBody]:
         client_answers.find(connection, client_id)
         return listed("secrets", secrets.of_client(connection, client_id, now, after=version, limit=limit), secret_body)
 
-    return await here.ledger.read(read)
+    return await ledger.read(read)
 
 
 @get(ONE, **needing("clients:read", answer=EXAMPLE), tags=TAGS, summary="Read a secret version")
 async def read_secret(
-    request: Request[Any, Any, Any], client_id: in_path.ClientId, secret_id: in_path.SecretId
+    client_id: in_path.ClientId,
+    secret_id: in_path.SecretId,
+    ledger: Part[Ledger],
+    uses: Part[Uses],
+    derived: Part[Follower],
 ) -> SecretBody:
     """Its end and its uses."""
-    here = services(request)
-    await here.uses.record(everything=True)
-    await here.derived.follow()
-    now = here.ledger.clock.now()
+    await uses.record(everything=True)
+    await derived.follow()
+    now = ledger.clock.now()
 
     def read(connection: Connection) -> SecretBody:
         client_answers.find(connection, client_id)
@@ -131,7 +138,7 @@ async def read_secret(
             raise Missing("There is no such secret version.")
         return secret_body(found)
 
-    return await here.ledger.read(read)
+    return await ledger.read(read)
 
 
 @post(
@@ -149,58 +156,45 @@ async def read_secret(
     summary="Rotate a client's secret",
 )
 async def rotate_secret(
-    request: Request[Any, Any, Any],
     client_id: in_path.ClientId,
+    ledger: Part[Ledger],
+    token_format: Part[Format],
+    by: Part[Caller],
+    once: Part[Once],
     data: JSONBody[Rotation] = Rotation(),  # noqa: B008 - frozen.
 ) -> Response[Rotated]:
     """Adds a version beside the others and says when they end. A dashboard's new secret goes to the server alone and is
     used from the next sign-in on, so `client_secret` is null.
     """
-    here = services(request)
-    secret_id, secret = new_id(), here.format.mint(Kind.CLIENT_SECRET)
-    facts = {
-        "secret_id": secret_id,
-        "secret_sha256": secret.hex,
-        "secret_lifetime": data.secret_lifetime,
-        "others_expire_in": data.others_expire_in,
-        "not_before_in": data.not_before_in,
-    }
-
-    def under_lock(view: View) -> Mapping[str, Any] | Refusal:
-        return gone(view, client_id) or {"caller_scope": held(here, view, caller(request)) or frozenset()}
+    secret, new = commands.mint(token_format, data.secret_lifetime)
 
     def reply(view: View, _: tuple[Recorded, ...]) -> Reply[Rotated]:
-        state: client.State = view.state(client.stream(client_id))
-        made = next(version for version in state.secrets if version.secret_id == secret_id)
-        shown: str | None = secret.reveal()
-        if state.type == "dashboard":
-            here.ledger.vault.put_secret(view.connection, vault_name(client_id), secret.reveal().encode(), view.now)
-            shown = None
+        version, shown = commands.made(ledger.vault, view, client_id, secret)
         body = Rotated(
             client_secret=shown,
-            client_secret_expires_at=client_answers.expiry(made.expires_at),
-            secret=SecretName(secret_id, made.version),
+            client_secret_expires_at=client_answers.expiry(version.expires_at),
+            secret=SecretName(version.secret_id, version.version),
         )
-        return Reply(body, 201, f"/admin/clients/{client_id}/secrets/{secret_id}")
+        return Reply(body, 201, f"/admin/clients/{client_id}/secrets/{new.secret_id}")
 
-    command = Command(client.stream(client_id), client_secret.rotate, facts, under_lock)
-    return await carry_out(request, command, reply=reply)
+    command = commands.rotate(
+        client_id, new, others_expire_in=data.others_expire_in, not_before_in=data.not_before_in, by=by
+    )
+    return await once.carry_out(command, reply=reply)
 
 
 @delete(ONE, **commanding("clients:write"), tags=TAGS, summary="End a secret version")
 async def end_secret(
-    request: Request[Any, Any, Any],
     client_id: in_path.ClientId,
     secret_id: in_path.SecretId,
+    once: Part[Once],
     tokens: Annotated[
         Literal["keep", "revoke"],
         QueryParameter(description="Whether the tokens that it authenticated live on, or end with it."),
     ] = "keep",
 ) -> Response[None]:
     """Nobody can authenticate with it any more. A repeat changes nothing."""
-    facts = {"secret_id": secret_id, "tokens": tokens}
-    command = Command(client.stream(client_id), client_secret.revoke, facts, lambda view: gone(view, client_id) or {})
-    return await carry_out(request, command, reply=lambda view, _: Reply(None, 204))
+    return await once.carry_out(commands.revoke(client_id, secret_id, tokens), reply=lambda view, _: Reply(None, 204))
 
 
 def secret_body(row: secrets.Secret) -> SecretBody:

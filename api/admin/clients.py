@@ -1,18 +1,18 @@
 """Clients: registering them (RFC 7591 names), reading, changing, disabling and deleting."""
 
-from collections.abc import Mapping
+from collections.abc import Callable
 from typing import Annotated, Any
 
 import msgspec
-from litestar import Request, Response, delete, get, patch, post
+from litestar import Response, delete, get, patch, post
 from litestar.params import JSONBody, QueryParameter
 from msgspec import UNSET, Meta, UnsetType
 from sqlalchemy import Connection
 
 from api import in_path
-from api.access import caller, held, needing
+from api.access import needing
 from api.admin import client_answers
-from api.admin.client_answers import EXAMPLE, ClientBody, RegisteredClient, SecretName, circumstances, gone
+from api.admin.client_answers import EXAMPLE, ClientBody, RegisteredClient, SecretName
 from api.admin.members import (
     AccessLifetime,
     ClientName,
@@ -28,19 +28,22 @@ from api.admin.members import (
     attributes,
     listed,
 )
-from api.dashboards.secret import vault_name
-from api.idempotency import Reply, carry_out, commanding
+from api.dependencies import Part
+from api.idempotency import Once, Reply, commanding
 from api.pagination import DEFAULT, After, Limit, Page, decode_cursor
-from api.services import services
+from api.settings import Settings
+from commands import client_secrets
+from commands import clients as commands
+from commands.callers import Caller
 from domain import client, client_registration, client_secret
-from domain.decision import Refusal
+from domain.client_registration import Registration
 from domain.event import Recorded
-from domain.rules import registration
-from eventstore.commands import Command
+from domain.rules import registration as rules
+from eventstore.ledger import Ledger
 from eventstore.view import View
 from projections import clients, secrets
 from security.ids import new_id
-from security.tokens import Kind
+from security.tokens import Format
 
 PATH = "/admin/clients"
 ONE = "/admin/clients/{client_id:str}"
@@ -104,7 +107,7 @@ Contains = Annotated[
     str | None,
     QueryParameter(
         name="q",
-        max_length=registration.CLIENT_NAME_MAXIMUM,
+        max_length=rules.CLIENT_NAME_MAXIMUM,
         description="Clients whose name contains this, whatever its case.",
     ),
 ]
@@ -126,33 +129,34 @@ Sorted = Annotated[clients.Sort, QueryParameter(name="sort", description="By wha
     tags=TAGS,
     summary="Register a client",
 )
-async def register_client(request: Request[Any, Any, Any], data: JSONBody[NewClient]) -> Response[RegisteredClient]:
+async def register_client(
+    data: JSONBody[NewClient],
+    ledger: Part[Ledger],
+    settings: Part[Settings],
+    token_format: Part[Format],
+    by: Part[Caller],
+    once: Part[Once],
+) -> Response[RegisteredClient]:
     """The answer shows the client's secret, and no later one does."""
-    here = services(request)
-    client_id, secret_id = new_id(), new_id()
-    asked = attributes(data)
-    public = data.token_endpoint_auth_method == "none"  # noqa: S105 - a method by its RFC 7591 name
-    secret = None if public else here.format.mint(Kind.CLIENT_SECRET)
-    facts: dict[str, Any] = {"attributes": asked, "owner": data.owner}
-    if secret is not None:
-        facts |= {"secret_id": secret_id, "secret_sha256": secret.hex, "secret_lifetime": data.secret_lifetime}
-
-    def under_lock(view: View) -> Mapping[str, Any]:
-        return circumstances(request, view, asked.scope or ())
+    client_id, asked = new_id(), attributes(data)
+    secret = made = None
+    if asked.token_endpoint_auth_method != "none":  # noqa: S105 - a method by its RFC 7591 name
+        secret, made = client_secrets.mint(token_format, data.secret_lifetime)
 
     def reply(view: View, _: tuple[Recorded, ...]) -> Reply[RegisteredClient]:
-        members = client_answers.client_members(here, view.connection, view.query(client_answers.find, client_id))
-        made = None if secret is None else view.query(secrets.by_id, secret_id, view.now)
+        row = view.query(client_answers.find, client_id)
+        version = None if made is None else view.query(secrets.by_id, made.secret_id, view.now)
         body = RegisteredClient(
-            **members,
+            **client_answers.client_members(ledger.privacy, view.connection, row),
             client_secret=None if secret is None else secret.reveal(),
-            client_secret_expires_at=None if made is None else client_answers.expiry(made.expires_at),
-            secret=None if made is None else SecretName(secret_id, made.version),
+            client_secret_expires_at=None if version is None else client_answers.expiry(version.expires_at),
+            secret=None if version is None else SecretName(version.secret_id, version.version),
         )
         return Reply(body, 201, f"{PATH}/{client_id}")
 
-    command = Command(client.stream(client_id), client_registration.register, facts, under_lock)
-    return await carry_out(request, command, reply=reply)
+    registration = Registration(attributes=asked, owner=data.owner, secret=made)
+    command = commands.register(client_id, registration, issuer=settings.issuer, by=by)
+    return await once.carry_out(command, reply=reply)
 
 
 @get(
@@ -162,30 +166,28 @@ async def register_client(request: Request[Any, Any, Any], data: JSONBody[NewCli
     summary="List clients",
 )
 async def list_clients(
-    request: Request[Any, Any, Any],
+    ledger: Part[Ledger],
     contains: Contains = None,
     sort: Sorted = "created_at",
     limit: Limit = DEFAULT,
     after: After = None,
 ) -> Page[ClientBody]:
     """Every client that is not deleted, dashboards among them, in the order of registration unless `sort` says more."""
-    here = services(request)
     # The cursor of one order means nothing in another.
     kind = f"clients {sort}"
     last = decode_cursor(kind, after, *((int,) if sort.endswith("created_at") else (str, int)))
 
     def read(connection: Connection) -> Page[ClientBody]:
         found = clients.search(connection, contains=contains or "", sort=sort, after=last, limit=limit)
-        return listed(kind, found, lambda row: client_answers.client_body(here, connection, row))
+        return listed(kind, found, lambda row: client_answers.client_body(ledger.privacy, connection, row))
 
-    return await here.ledger.read(read)
+    return await ledger.read(read)
 
 
 @get(ONE, **needing("clients:read", answer=EXAMPLE), tags=TAGS, summary="Read a client")
-async def read_client(request: Request[Any, Any, Any], client_id: in_path.ClientId) -> ClientBody:
+async def read_client(client_id: in_path.ClientId, ledger: Part[Ledger]) -> ClientBody:
     """A deleted client is unknown here; the log keeps its facts."""
-    here = services(request)
-    return await here.ledger.read(client_answers.read, here, client_id)
+    return await ledger.read(client_answers.read, ledger.privacy, client_id)
 
 
 @patch(
@@ -195,38 +197,29 @@ async def read_client(request: Request[Any, Any, Any], client_id: in_path.Client
     summary="Change a client",
 )
 async def change_client(
-    request: Request[Any, Any, Any], client_id: in_path.ClientId, data: JSONBody[ClientChanges]
+    client_id: in_path.ClientId,
+    data: JSONBody[ClientChanges],
+    ledger: Part[Ledger],
+    settings: Part[Settings],
+    by: Part[Caller],
+    once: Part[Once],
 ) -> Response[ClientBody]:
     """A merge patch (RFC 7396). A change of realm ends every token so far. A dashboard keeps to a dashboard's rules."""
-    here = services(request)
-    changes = attributes(data)
-
-    def under_lock(view: View) -> Mapping[str, Any] | Refusal:
-        if refused := gone(view, client_id):
-            return refused
-        state: client.State = view.state(client.stream(client_id))
-        owner = data.owner
-        # What is sealed cannot be compared by the verb, and a repeat is to be no event.
-        if owner is not UNSET and owner == here.ledger.privacy.open(view.connection, state.owner):
-            owner = UNSET
-        named = changes.scope if isinstance(changes.scope, tuple) else ()
-        return circumstances(request, view, named) | {"owner": owner}
-
-    command = Command(client.stream(client_id), client_registration.update, {"changes": changes}, under_lock)
-    return await carry_out(request, command, reply=lambda view, _: _now(request, view, client_id))
+    command = commands.update(
+        client_id, attributes(data), owner=data.owner, privacy=ledger.privacy, issuer=settings.issuer, by=by
+    )
+    return await once.carry_out(command, reply=_now(ledger, client_id))
 
 
 @delete(ONE, **commanding("clients:write"), tags=TAGS, summary="Delete a client")
-async def delete_client(request: Request[Any, Any, Any], client_id: in_path.ClientId) -> Response[None]:
+async def delete_client(client_id: in_path.ClientId, ledger: Part[Ledger], once: Part[Once]) -> Response[None]:
     """For good, with every token; the log keeps its facts."""
-    vault = services(request).ledger.vault
 
     def reply(view: View, _: tuple[Recorded, ...]) -> Reply[None]:
-        vault.delete_secret(view.connection, vault_name(client_id))
+        ledger.vault.delete_secret(view.connection, client_secrets.vault_name(client_id))
         return Reply(None, 204)
 
-    command = Command(client.stream(client_id), client.delete, under_lock=lambda view: gone(view, client_id) or {})
-    return await carry_out(request, command, reply=reply)
+    return await once.carry_out(commands.delete(client_id), reply=reply)
 
 
 @post(
@@ -236,10 +229,9 @@ async def delete_client(request: Request[Any, Any, Any], client_id: in_path.Clie
     status_code=200,
     summary="Disable a client",
 )
-async def disable_client(request: Request[Any, Any, Any], client_id: in_path.ClientId) -> Response[ClientBody]:
+async def disable_client(client_id: in_path.ClientId, ledger: Part[Ledger], once: Part[Once]) -> Response[ClientBody]:
     """Ends every token so far, for good, and lets no new one be issued. A repeat changes nothing."""
-    command = Command(client.stream(client_id), client.disable)
-    return await carry_out(request, command, reply=lambda view, _: _now(request, view, client_id))
+    return await once.carry_out(commands.disable(client_id), reply=_now(ledger, client_id))
 
 
 @post(
@@ -249,20 +241,17 @@ async def disable_client(request: Request[Any, Any, Any], client_id: in_path.Cli
     status_code=200,
     summary="Enable a client",
 )
-async def enable_client(request: Request[Any, Any, Any], client_id: in_path.ClientId) -> Response[ClientBody]:
+async def enable_client(
+    client_id: in_path.ClientId, ledger: Part[Ledger], by: Part[Caller], once: Part[Once]
+) -> Response[ClientBody]:
     """Lets new tokens be issued; what was ended stays so. A repeat changes nothing. Whoever could not give the client's
     administrative scopes cannot enable it.
     """
-
-    def under_lock(view: View) -> Mapping[str, Any] | Refusal:
-        return gone(view, client_id) or {"caller_scope": held(services(request), view, caller(request)) or frozenset()}
-
-    command = Command(client.stream(client_id), client.enable, under_lock=under_lock)
-    return await carry_out(request, command, reply=lambda view, _: _now(request, view, client_id))
+    return await once.carry_out(commands.enable(client_id, by=by), reply=_now(ledger, client_id))
 
 
-def _now(request: Request[Any, Any, Any], view: View, client_id: str) -> Reply[ClientBody]:
-    return Reply(client_answers.read(view.connection, services(request), client_id))
+def _now(ledger: Ledger, client_id: str) -> Callable[[View, object], Reply[ClientBody]]:
+    return lambda view, _: Reply(client_answers.read(view.connection, ledger.privacy, client_id))
 
 
 ROUTES: list[Any] = [

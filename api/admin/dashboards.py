@@ -1,10 +1,9 @@
 """Dashboards: first-party clients with a slug, whose secret only the server holds."""
 
-from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
 import msgspec
-from litestar import Request, Response, get, patch, put
+from litestar import Response, get, patch, put
 from litestar.openapi.datastructures import ResponseSpec
 from litestar.params import JSONBody
 from msgspec import UNSET, Meta, UnsetType
@@ -12,7 +11,6 @@ from sqlalchemy import Connection
 
 from api import in_path
 from api.access import needing
-from api.admin.client_answers import circumstances
 from api.admin.members import (
     AccessLifetime,
     ClientName,
@@ -26,26 +24,26 @@ from api.admin.members import (
     listed,
     time,
 )
-from api.dashboards.secret import vault_name
-from api.idempotency import Reply, carry_out, commanding
+from api.dependencies import Part
+from api.idempotency import Once, Reply, commanding
 from api.pagination import DEFAULT, After, Limit, Page, decode_cursor
-from api.problems import Clash, Invalid, Missing
-from api.services import Services, services
-from domain import client, client_registration
-from domain.decision import Refusal
+from api.problems import Invalid, Missing
+from api.settings import Settings
+from commands import client_secrets
+from commands import clients as commands
+from commands.callers import Caller
 from domain.event import Recorded
-from domain.refusal import Conflict
-from eventstore.commands import Command
+from eventstore.ledger import Ledger
 from eventstore.present import clients as present
 from eventstore.view import View
 from projections import clients
 from security.ids import new_id
-from security.tokens import Kind
+from security.tokens import Format
 
 PATH = "/admin/dashboards"
 ONE = "/admin/dashboards/{slug:str}"
 TAGS = ["Dashboards"]
-ATTEMPTS = 3
+UNKNOWN = "There is no such dashboard."
 
 EXAMPLE: dict[str, Any] = {
     "slug": "client",
@@ -124,23 +122,33 @@ class DashboardBody(msgspec.Struct, frozen=True, kw_only=True):
     responses={201: ResponseSpec(DashboardBody, description="The dashboard was made.")},
 )
 async def put_dashboard(
-    request: Request[Any, Any, Any], slug: in_path.Slug, data: JSONBody[DashboardDefinition]
+    slug: in_path.Slug,
+    data: JSONBody[DashboardDefinition],
+    ledger: Part[Ledger],
+    settings: Part[Settings],
+    token_format: Part[Format],
+    by: Part[Caller],
+    once: Part[Once],
 ) -> Response[DashboardBody]:
     """Origins must be same-site with the issuer, since the cookie is SameSite=Strict. Its secret is made here and stays
     with the server. A change of realm ends every token so far. Whoever could not give what it may do changes nothing.
     """
-    for _ in range(ATTEMPTS):
-        found = await services(request).ledger.look(present.by_slug, slug)
-        try:
-            if found is None:
-                return await _make(request, slug, data)
-            await _check_fixed(request, slug, data)
-            return await _change(request, slug, found.client_id, data)
-        except Clash as clash:
-            # Somebody made or deleted it in between: look again.
-            if clash.reason != Conflict.NAME_TAKEN:
-                raise
-    raise Clash("The dashboard is being changed by others. Try again.")
+    row = await ledger.read(clients.by_slug, slug)
+    known = _body(settings, row) if row is not None else None
+    for name in FIXED:
+        given = getattr(data, name)
+        if given not in (UNSET, slug if name == "slug" else getattr(known, name, UNSET)):
+            raise Invalid.field(name, "cannot be changed or chosen by this; leave it out")
+    client_id, (secret, made) = new_id(), client_secrets.mint(token_format)
+
+    def reply(view: View, recorded: tuple[Recorded, ...]) -> Reply[DashboardBody]:
+        body = _read(view.connection, settings, slug)
+        if client_secrets.keep_if_made(ledger.vault, view, client_id, secret):
+            return Reply(body, 201, f"{PATH}/{slug}")
+        return Reply(body)
+
+    command = commands.put_dashboard(client_id, slug, attributes(data), secret=made, issuer=settings.issuer, by=by)
+    return await once.carry_out(command, reply=reply)
 
 
 @patch(
@@ -150,62 +158,19 @@ async def put_dashboard(
     summary="Change some of a dashboard",
 )
 async def patch_dashboard(
-    request: Request[Any, Any, Any], slug: in_path.Slug, data: JSONBody[DashboardChanges]
+    slug: in_path.Slug,
+    data: JSONBody[DashboardChanges],
+    ledger: Part[Ledger],
+    settings: Part[Settings],
+    by: Part[Caller],
+    once: Part[Once],
 ) -> Response[DashboardBody]:
     """A merge patch (RFC 7396): `null` for a lifetime leaves it to the server's setting."""
-    found = await services(request).ledger.look(present.by_slug, slug)
+    found = await ledger.look(present.by_slug, slug)
     if found is None:
-        raise Missing("There is no such dashboard.")
-    return await _change(request, slug, found.client_id, data)
-
-
-async def _check_fixed(request: Request[Any, Any, Any], slug: str, data: DashboardDefinition) -> None:
-    here = services(request)
-    known = await here.ledger.read(_read, here, slug)
-    for name in FIXED:
-        if getattr(data, name) not in (UNSET, getattr(known, name)):
-            raise Invalid.field(name, "cannot be changed by this; leave it out")
-
-
-async def _make(request: Request[Any, Any, Any], slug: str, data: DashboardDefinition) -> Response[DashboardBody]:
-    for name in ("client_name", "realm"):
-        if getattr(data, name) is UNSET:
-            raise Invalid.field(name, "is required of a new dashboard")
-    for name in FIXED:
-        if getattr(data, name) is not UNSET and (name, data.slug) != ("slug", slug):
-            raise Invalid.field(name, "cannot be chosen; leave it out")
-    here = services(request)
-    client_id, secret = new_id(), here.format.mint(Kind.CLIENT_SECRET)
-    asked = attributes(data)
-
-    def under_lock(view: View) -> Mapping[str, Any]:
-        taken = view.look(present.by_slug, slug) is not None
-        return circumstances(request, view, asked.scope if isinstance(asked.scope, tuple) else ()) | {
-            "slug_taken": taken
-        }
-
-    def reply(view: View, _: tuple[Recorded, ...]) -> Reply[DashboardBody]:
-        here.ledger.vault.put_secret(view.connection, vault_name(client_id), secret.reveal().encode(), view.now)
-        return Reply(_read(view.connection, here, slug), 201, f"{PATH}/{slug}")
-
-    facts = {"attributes": asked, "slug": slug, "secret_id": new_id(), "secret_sha256": secret.hex}
-    command = Command(client.stream(client_id), client_registration.register, facts, under_lock)
-    return await carry_out(request, command, reply=reply)
-
-
-async def _change(
-    request: Request[Any, Any, Any], slug: str, client_id: str, data: DashboardChanges
-) -> Response[DashboardBody]:
-    here = services(request)
-    changes = attributes(data)
-
-    def under_lock(view: View) -> Mapping[str, Any] | Refusal:
-        if not client.alive(view.state(client.stream(client_id))):
-            return Refusal(Conflict.NAME_TAKEN)
-        return circumstances(request, view, changes.scope if isinstance(changes.scope, tuple) else ())
-
-    command = Command(client.stream(client_id), client_registration.update, {"changes": changes}, under_lock)
-    return await carry_out(request, command, reply=lambda view, _: Reply(_read(view.connection, here, slug)))
+        raise Missing(UNKNOWN)
+    command = commands.update(found.client_id, attributes(data), privacy=ledger.privacy, issuer=settings.issuer, by=by)
+    return await once.carry_out(command, reply=lambda view, _: Reply(_read(view.connection, settings, slug)))
 
 
 @get(
@@ -215,36 +180,34 @@ async def _change(
     summary="List dashboards",
 )
 async def list_dashboards(
-    request: Request[Any, Any, Any], limit: Limit = DEFAULT, after: After = None
+    ledger: Part[Ledger], settings: Part[Settings], limit: Limit = DEFAULT, after: After = None
 ) -> Page[DashboardBody]:
     """In the order of their making."""
-    here = services(request)
     (position,) = decode_cursor("dashboards", after, int) or (None,)
-    found = await here.ledger.read(clients.dashboards, after=position, limit=limit)
-    return listed("dashboards", found, lambda row: _body(here, row))
+    found = await ledger.read(clients.dashboards, after=position, limit=limit)
+    return listed("dashboards", found, lambda row: _body(settings, row))
 
 
 @get(ONE, **needing("clients:read", answer=EXAMPLE), tags=TAGS, summary="Read a dashboard")
-async def read_dashboard(request: Request[Any, Any, Any], slug: in_path.Slug) -> DashboardBody:
+async def read_dashboard(slug: in_path.Slug, ledger: Part[Ledger], settings: Part[Settings]) -> DashboardBody:
     """By its slug."""
-    here = services(request)
-    return await here.ledger.read(_read, here, slug)
+    return await ledger.read(_read, settings, slug)
 
 
-def _read(connection: Connection, here: Services, slug: str) -> DashboardBody:
+def _read(connection: Connection, settings: Settings, slug: str) -> DashboardBody:
     row = clients.by_slug(connection, slug)
     if row is None:
-        raise Missing("There is no such dashboard.")
-    return _body(here, row)
+        raise Missing(UNKNOWN)
+    return _body(settings, row)
 
 
-def _body(here: Services, row: clients.Client) -> DashboardBody:
+def _body(settings: Settings, row: clients.Client) -> DashboardBody:
     same = {name: getattr(row, name) for name in DashboardBody.__struct_fields__ if name != "login_url"}
     return DashboardBody(
         **same
         | {
             "scope": " ".join(row.scope),
-            "login_url": f"{here.settings.issuer}/dashboards/{row.slug}/login",
+            "login_url": f"{settings.issuer}/dashboards/{row.slug}/login",
             "created_at": time(row.created_at),
             "updated_at": time(row.updated_at),
         }

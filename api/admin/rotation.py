@@ -3,7 +3,7 @@
 from typing import Annotated, Any
 
 import msgspec
-from litestar import Request, Response, delete, get, put
+from litestar import Response, delete, get, put
 from litestar.params import JSONBody
 from msgspec import Meta
 
@@ -11,12 +11,12 @@ from api import in_path
 from api.access import needing
 from api.admin import client_answers
 from api.admin.members import Time, time_or_null
-from api.idempotency import Reply, carry_out, commanding
+from api.dependencies import Part
+from api.idempotency import Once, Reply, commanding
 from api.problems import Missing
-from api.services import services
+from commands import client_secrets
 from domain import client, rotation
-from eventstore.commands import Command
-from eventstore.view import View
+from eventstore.ledger import Ledger
 
 PATH = "/admin/clients/{client_id:str}/rotation"
 TAGS = ["Client secrets"]
@@ -52,11 +52,10 @@ class RotationBody(msgspec.Struct, frozen=True, kw_only=True):
 
 
 @get(PATH, **needing("clients:read", answer=EXAMPLE), tags=TAGS, summary="Read a client's rotation policy")
-async def read_rotation(request: Request[Any, Any, Any], client_id: in_path.ClientId) -> RotationBody:
+async def read_rotation(client_id: in_path.ClientId, ledger: Part[Ledger]) -> RotationBody:
     """404 where there is none."""
-    here = services(request)
-    await here.ledger.read(client_answers.find, client_id)
-    state: client.State = await here.ledger.state(client.stream(client_id))
+    await ledger.read(client_answers.find, client_id)
+    state: client.State = await ledger.state(client.stream(client_id))
     if state.rotation is None:
         raise Missing("The client has no rotation policy.")
     return _body(state)
@@ -71,24 +70,22 @@ async def read_rotation(request: Request[Any, Any, Any], client_id: in_path.Clie
     summary="Set a client's rotation policy",
 )
 async def set_rotation(
-    request: Request[Any, Any, Any], client_id: in_path.ClientId, data: JSONBody[Rotation]
+    client_id: in_path.ClientId, data: JSONBody[Rotation], once: Part[Once]
 ) -> Response[RotationBody]:
     """Versions made from now on end by themselves after their age and the overlap. The end of a version's time is
     announced as an event; a dashboard's secret is then rotated by the server, any other by whoever runs the client.
     """
-    facts = {"maximum_age": data.maximum_age, "overlap": data.overlap, "warning": data.warning}
-
-    def reply(view: View, _: object) -> Reply[RotationBody]:
-        return Reply(_body(view.state(client.stream(client_id))))
-
-    return await carry_out(request, Command(client.stream(client_id), rotation.set_policy, facts), reply=reply)
+    command = client_secrets.set_rotation_policy(
+        client_id, maximum_age=data.maximum_age, overlap=data.overlap, warning=data.warning
+    )
+    return await once.carry_out(command, reply=lambda view, _: Reply(_body(view.state(client.stream(client_id)))))
 
 
 @delete(PATH, **commanding("clients:write"), tags=TAGS, summary="Remove a client's rotation policy")
-async def remove_rotation(request: Request[Any, Any, Any], client_id: in_path.ClientId) -> Response[None]:
+async def remove_rotation(client_id: in_path.ClientId, once: Part[Once]) -> Response[None]:
     """Versions that have an end keep it. A repeat changes nothing."""
-    command = Command(client.stream(client_id), rotation.remove_policy)
-    return await carry_out(request, command, reply=lambda view, _: Reply(None, 204))
+    command = client_secrets.remove_rotation_policy(client_id)
+    return await once.carry_out(command, reply=lambda view, _: Reply(None, 204))
 
 
 def _body(state: client.State) -> RotationBody:

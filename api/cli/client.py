@@ -13,6 +13,7 @@ from api.cli.opening import Here, run
 from api.cli.showing import as_json, every, moment, output, print_list, print_one, secret_file
 
 if TYPE_CHECKING:
+    from eventstore.commands import Step
     from projections.clients import Client
 
 REALMS = click.Choice(["platform", "administration"])
@@ -77,23 +78,33 @@ def register(
         hand_over(run(work), as_json)
 
 
-async def registered(here: Here, attributes: Mapping[str, Any], *, has_secret: bool, **facts: Any) -> Mapping[str, Any]:
+async def registered(
+    here: Here,
+    attributes: Mapping[str, Any],
+    *,
+    has_secret: bool,
+    owner: str | None = None,
+    secret_lifetime: int | None = None,
+) -> Mapping[str, Any]:
     """Registers a client; its members, with the secret that is now shown for the only time."""
-    from api.installation import registration
-    from domain.client import Attributes
+    from commands import client_secrets, clients
+    from commands.callers import operator
+    from domain import client
+    from domain.client_registration import Registration
     from security.ids import new_id
-    from security.tokens import Kind
 
     client_id = new_id()
-    secret = here.format.mint(Kind.CLIENT_SECRET) if has_secret else None
-    await here.execute(registration(client_id, Attributes(**attributes), secret, here.settings.issuer, **facts))
+    secret, made = client_secrets.mint(here.format, secret_lifetime) if has_secret else (None, None)
+    registration = Registration(attributes=client.Attributes(**attributes), owner=owner, secret=made)
+    await here.execute(clients.register(client_id, registration, issuer=here.settings.issuer, by=operator))
     shown = await members(here, await find(here, client_id))
     if secret is None:
         return shown
-    lifetime = facts.get("secret_lifetime")
+    state: client.State = await here.ledger.state(client.stream(client_id))
+    expires_at = state.secrets[0].expires_at
     return shown | {
         "client_secret": secret.reveal(),
-        "client_secret_expires_at": 0 if lifetime is None else here.ledger.clock.now() // 1_000_000 + lifetime,
+        "client_secret_expires_at": 0 if expires_at is None else expires_at // 1_000_000,
     }
 
 
@@ -135,7 +146,9 @@ def show(client_id: str, as_json: bool) -> None:
 @as_json
 def disable(client_id: str, as_json: bool) -> None:
     """Let a client do nothing more, and end all its tokens for good."""
-    print_one(_switched(client_id, "disable"), as_json)
+    from commands import clients
+
+    print_one(_done(client_id, clients.disable(client_id)), as_json)
 
 
 @client.command()
@@ -143,17 +156,15 @@ def disable(client_id: str, as_json: bool) -> None:
 @as_json
 def enable(client_id: str, as_json: bool) -> None:
     """Let a client have new tokens; what was ended stays so."""
-    from domain.rules.administrative_scope import ADMINISTRATIVE_SCOPES
+    from commands import clients
+    from commands.callers import operator
 
-    print_one(_switched(client_id, "enable", caller_scope=ADMINISTRATIVE_SCOPES), as_json)
+    print_one(_done(client_id, clients.enable(client_id, by=operator)), as_json)
 
 
-def _switched(client_id: str, verb: str, **facts: Any) -> Mapping[str, Any]:
+def _done(client_id: str, command: "Step") -> Mapping[str, Any]:
     async def work(here: Here) -> Mapping[str, Any]:
-        from domain import client as clients
-        from eventstore.commands import Command
-
-        await here.execute(Command(clients.stream(client_id), getattr(clients, verb), facts))
+        await here.execute(command)
         return await members(here, await find(here, client_id))
 
     return run(work)

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import rich_click as click
 
@@ -14,6 +14,7 @@ from api.cli.showing import as_json, every, moment, output, print_one, secret_fi
 if TYPE_CHECKING:
     from domain.client import State
     from domain.rotation import Policy
+    from eventstore.commands import Step
 
 DAY = 86_400
 
@@ -40,45 +41,38 @@ DAY = 86_400
 )
 @output
 @as_json
-def rotate_secret(client_id: str, output: Path | None, as_json: bool, **when: int | None) -> None:
+def rotate_secret(
+    client_id: str,
+    others_expire_in: int | None,
+    secret_lifetime: int | None,
+    not_before_in: int | None,
+    output: Path | None,
+    as_json: bool,
+) -> None:
     """Give a client a new secret, shown once. A dashboard's goes into the vault and is in force at once."""
 
     async def work(here: Here) -> Mapping[str, Any]:
-        return await rotated(here, client_id, when)
+        from commands import client_secrets
+        from commands.callers import operator
+
+        secret, new = client_secrets.mint(here.format, secret_lifetime)
+        command = client_secrets.rotate(
+            client_id, new, others_expire_in=others_expire_in, not_before_in=not_before_in, by=operator
+        )
+        made: list[client_secrets.Made] = []
+        await here.execute(
+            command,
+            then=lambda view, _: made.append(client_secrets.made(here.ledger.vault, view, client_id, secret)),
+        )
+        ((version, shown),) = made
+        named = {"client_id": client_id, "secret_id": version.secret_id, "version": version.version}
+        if shown is None:
+            return named
+        times = {name: moment(getattr(version, name)) for name in ("not_before", "expires_at")}
+        return named | {"client_secret": shown} | times
 
     with secret_file(output) as hand_over:
         hand_over(run(work), as_json)
-
-
-async def rotated(here: Here, client_id: str, when: Mapping[str, int | None]) -> Mapping[str, Any]:
-    """Rotates; the new version's members, with the secret unless the server itself is the one who needs it.
-
-    `when` has `others_expire_in`, `secret_lifetime` and `not_before_in`, in seconds from now.
-    """
-    from api.dashboards.secret import vault_name
-    from domain import client as clients
-    from domain import client_secret
-    from domain.rules.administrative_scope import ADMINISTRATIVE_SCOPES
-    from eventstore.commands import Command
-    from eventstore.view import View
-    from security.ids import new_id
-    from security.tokens import Kind
-
-    secret, secret_id, stream = here.format.mint(Kind.CLIENT_SECRET), new_id(), clients.stream(client_id)
-    facts = {"secret_id": secret_id, "secret_sha256": secret.hex, "caller_scope": ADMINISTRATIVE_SCOPES, **when}
-
-    def keep(view: View, _: object) -> None:
-        if view.state(stream).type == "dashboard":
-            value = secret.reveal().encode("ascii")
-            here.ledger.vault.put_secret(view.connection, vault_name(client_id), value, view.now)
-
-    await here.execute(Command(stream, client_secret.rotate, facts), then=keep)
-    dashboard = (await here.ledger.state(stream)).type == "dashboard"
-    newest = (await versions(here, client_id))[-1]
-    shown = {"client_id": client_id, "secret_id": newest["id"], "version": newest["version"]}
-    if dashboard:
-        return shown
-    return shown | {"client_secret": secret.reveal()} | {name: newest[name] for name in ("not_before", "expires_at")}
 
 
 @click.command("end-secret")
@@ -92,16 +86,13 @@ async def rotated(here: Here, client_id: str, when: Mapping[str, int | None]) ->
     help="Whether the tokens that it authenticated live on, or end with it.",
 )
 @as_json
-def end_secret(client_id: str, secret_id: str, tokens: str, as_json: bool) -> None:
+def end_secret(client_id: str, secret_id: str, tokens: Literal["keep", "revoke"], as_json: bool) -> None:
     """End a version of a client's secret, by the id that `client show` tells. `leaks contain` also tells of a leak."""
 
     async def work(here: Here) -> Mapping[str, Any]:
-        from domain import client as clients
-        from domain import client_secret
-        from eventstore.commands import Command
+        from commands import client_secrets
 
-        facts = {"secret_id": secret_id, "tokens": tokens}
-        await here.execute(Command(clients.stream(client_id), client_secret.revoke, facts))
+        await here.execute(client_secrets.revoke(client_id, secret_id, tokens))
         return next(each for each in await versions(here, client_id) if each["id"] == secret_id)
 
     print_one(run(work), as_json)
@@ -179,32 +170,26 @@ def show_rotation(client_id: str, as_json: bool) -> None:
     help="How early the end of its time is announced, to `grantlog notifications destinations`.",
 )
 @as_json
-def set_rotation(client_id: str, as_json: bool, **policy: int) -> None:
+def set_rotation(client_id: str, maximum_age: int, overlap: int, warning: int, as_json: bool) -> None:
     """Set a client's rotation policy. The server rotates a dashboard's secret itself, and warns of any other."""
-    from domain import rotation as rotations
+    from commands import client_secrets
 
-    print_one(_changed(client_id, rotations.set_policy, policy), as_json)
+    command = client_secrets.set_rotation_policy(client_id, maximum_age=maximum_age, overlap=overlap, warning=warning)
+    print_one(run(lambda here: _changed(here, client_id, command)), as_json)
 
 
 @rotation.command("remove")
 @click.argument("client_id")
 def remove_rotation(client_id: str) -> None:
     """Remove a client's rotation policy. Versions that have an end keep it."""
-    from domain import rotation as rotations
+    from commands import client_secrets
 
-    _changed(client_id, rotations.remove_policy, {})
+    run(lambda here: here.execute(client_secrets.remove_rotation_policy(client_id)))
 
 
-def _changed(client_id: str, verb: Any, facts: Mapping[str, int]) -> Mapping[str, Any]:
-    async def work(here: Here) -> Mapping[str, Any]:
-        from domain import client as clients
-        from eventstore.commands import Command
-
-        await here.execute(Command(clients.stream(client_id), verb, facts))
-        state = await _state(here, client_id)
-        return {} if state.rotation is None else _policy(state)
-
-    return run(work)
+async def _changed(here: Here, client_id: str, command: "Step") -> Mapping[str, Any]:
+    await here.execute(command)
+    return _policy(await _state(here, client_id))
 
 
 async def _state(here: Here, client_id: str) -> "State":

@@ -6,7 +6,6 @@ from typing import Any
 import rich_click as click
 
 from api.cli.client import REALMS, members
-from api.cli.failures import Failure
 from api.cli.finding_client import find
 from api.cli.opening import Here, run
 from api.cli.showing import as_json, every, print_list, print_one
@@ -47,15 +46,26 @@ def set_(slug: str, as_json: bool, scope: str | None, **named: Any) -> None:
         changes["scope"] = tuple(scope.split())
 
     async def work(here: Here) -> Mapping[str, Any]:
-        from eventstore.present import clients
+        from commands import client_secrets, clients
+        from commands.callers import operator
+        from domain.client import Attributes
+        from domain.rules import origin
+        from eventstore.present.clients import by_slug
+        from eventstore.view import View
+        from security.ids import new_id
 
-        found = await here.ledger.look(clients.by_slug, slug)
-        if found is None:
-            client_id = await _make(here, slug, changes)
-        else:
-            client_id = found.client_id
-            await _change(here, client_id, changes)
-        return await members(here, await find(here, client_id))
+        issuer = here.settings.issuer
+        if await here.ledger.look(by_slug, slug) is None:
+            changes.setdefault("allowed_origins", (origin.of_issuer(issuer),))
+        client_id, (secret, made) = new_id(), client_secrets.mint(here.format)
+
+        def keep(view: View, _: object) -> None:
+            client_secrets.keep_if_made(here.ledger.vault, view, client_id, secret)
+
+        command = clients.put_dashboard(client_id, slug, Attributes(**changes), secret=made, issuer=issuer, by=operator)
+        await here.execute(command, then=keep)
+        found = await here.ledger.look(by_slug, slug)
+        return await members(here, await find(here, client_id if found is None else found.client_id))
 
     print_one(run(work), as_json)
 
@@ -73,47 +83,3 @@ def list_(as_json: bool) -> None:
         return [await members(here, each) | {"login_url": url} for each, url in zip(found, urls, strict=True)]
 
     print_list(run(work), ("slug", "client_name", "realm", "state", "login_url"), as_json)
-
-
-async def _make(here: Here, slug: str, changes: dict[str, Any]) -> str:
-    from api import issuer
-    from api.dashboards.secret import vault_name
-    from api.installation import registration
-    from domain.client import Attributes
-    from eventstore.view import View
-    from security.ids import new_id
-    from security.tokens import Kind
-
-    missing = [option for option, name in (("--name", "client_name"), ("--realm", "realm")) if name not in changes]
-    if missing:
-        raise Failure(f"there is no dashboard {slug} yet: to make it, give {' and '.join(missing)}")
-    client_id, secret = new_id(), here.format.mint(Kind.CLIENT_SECRET)
-    attributes = Attributes(**{"allowed_origins": (issuer.origin(here.settings.issuer),), **changes})
-
-    def keep(view: View, _: object) -> None:
-        value = secret.reveal().encode("ascii")
-        here.ledger.vault.put_secret(view.connection, vault_name(client_id), value, view.now)
-
-    await here.execute(registration(client_id, attributes, secret, here.settings.issuer, slug=slug), then=keep)
-    return client_id
-
-
-async def _change(here: Here, client_id: str, changes: dict[str, Any]) -> None:
-    from commands.grant_context import known_scopes
-    from domain import client, client_registration
-    from domain.grants import GRANTS
-    from domain.rules.administrative_scope import ADMINISTRATIVE_SCOPES
-    from eventstore.commands import Command
-    from eventstore.view import View
-
-    facts = {
-        "changes": client.Attributes(**changes),
-        "caller_scope": ADMINISTRATIVE_SCOPES,
-        "grant_types": GRANTS,
-        "issuer": here.settings.issuer,
-    }
-
-    def under_lock(view: View) -> Mapping[str, Any]:
-        return {"known_scopes": known_scopes(view, changes.get("scope", ()))}
-
-    await here.execute(Command(client.stream(client_id), client_registration.update, facts, under_lock))

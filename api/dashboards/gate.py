@@ -17,13 +17,12 @@ from litestar.handlers import BaseRouteHandler, HTTPRouteHandler
 from litestar.middleware import ASGIMiddleware
 from litestar.types import ASGIApp, Message, Method, Receive, Scope, Send
 
-from api import issuer
 from api.answers import header, raw_headers
 from api.http.cors import VARY, Decision, Standing, for_dashboard, is_preflight, preflight_for_dashboard
 from api.problems import Denied, Missing, WrongMethod
 from api.services import Services, services
 from domain import client
-from domain.rules.origin import by_issuers_name
+from domain.rules import origin
 from eventstore.present import clients
 
 CORS = "grantlog.dashboard_cors"
@@ -96,8 +95,8 @@ async def admit(connection: ASGIConnection[Any, Any, Any, Any], _: BaseRouteHand
 
 
 def _foreign(connection: ASGIConnection[Any, Any, Any, Any]) -> Foreign:
-    origin = header(connection.scope, b"origin") or ""
-    return Foreign(by_issuers_name(origin, services(connection).settings.issuer))
+    named = header(connection.scope, b"origin") or ""
+    return Foreign(origin.by_issuers_name(named, services(connection).settings.issuer))
 
 
 async def admit_cookie(connection: ASGIConnection[Any, Any, Any, Any], handler: BaseRouteHandler) -> None:
@@ -157,7 +156,7 @@ async def _find(here: Services, slug: str) -> client.State | None:
 def _allowed(here: Services, dashboard: client.State | None) -> tuple[str, ...]:
     if dashboard is None:
         return ()
-    return (*dashboard.allowed_origins, issuer.origin(here.settings.issuer))
+    return (*dashboard.allowed_origins, origin.of_issuer(here.settings.issuer))
 
 
 def _scope(connection: ASGIConnection[Any, Any, Any, Any]) -> dict[str, Any]:

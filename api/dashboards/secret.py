@@ -7,6 +7,7 @@ log has no newer version: a rotation by any worker shows in the client's state, 
 from sqlalchemy import Connection
 
 from api.problems import Unavailable
+from commands.client_secrets import vault_name
 from domain import client
 from domain.client_secret import SecretVersion
 from eventstore.ledger import Ledger
@@ -64,8 +65,3 @@ class DashboardSecrets:
     def _in_vault(self, connection: Connection, client_id: str) -> str | None:
         stored = self._ledger.vault.get_secret(connection, vault_name(client_id))
         return None if stored is None else digest(stored.value.decode("ascii")).hex()
-
-
-def vault_name(client_id: str) -> str:
-    """Under which name the vault keeps a dashboard's secret."""
-    return f"dashboard:{client_id}"

@@ -7,9 +7,9 @@ from typing import Any, NamedTuple
 
 from sqlalchemy import Connection
 
-from api.dashboards.secret import vault_name
 from api.leaks.finding import open_incident
 from api.leaks.targets import Target, blast_radius, numbers, secrets_ended
+from commands.client_secrets import vault_name
 from domain import account, client, client_secret, cut_off, grant, incident, session
 from domain.decision import Refusal
 from domain.event import SECOND, Moment
@@ -200,8 +200,7 @@ class Containment:
             ends.append(Command(stream, cut_off.end_client_tokens, {}, self._since))
         if wanted.secret is not None:
             made = {
-                "secret_id": self.secret_id,
-                "secret_sha256": wanted.secret.hex,
+                "new": client_secret.NewSecret(self.secret_id, wanted.secret.hex),
                 "caller_scope": wanted.caller_scope,
             }
             ends.append(Command(stream, client_secret.rotate, made))

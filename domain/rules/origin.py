@@ -35,6 +35,15 @@ def problem(origin: str) -> str | None:
     return None
 
 
+def of_issuer(issuer: str) -> str:
+    """The web origin of the issuer, as browsers write it in `Origin` (RFC 6454 §6.2): the default port left out."""
+    parts = urlsplit(issuer)
+    host = parts.hostname or ""
+    literal = f"[{host}]" if ":" in host else host
+    default = {"http": 80, "https": 443}[parts.scheme]
+    return f"{parts.scheme}://{literal}" + (f":{parts.port}" if parts.port not in (None, default) else "")
+
+
 def same_site(origin: str, issuer: str) -> bool:
     """Whether the issuer's SameSite=Strict cookie travels with requests from this origin (RFC 6265bis §5.2).
 

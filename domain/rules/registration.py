@@ -9,6 +9,8 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
+import msgspec
+
 from domain import names
 from domain.decision import Outcome, refuse
 from domain.refusal import InvalidRequest
@@ -39,6 +41,20 @@ _RESERVED_SLUG = re.compile(r"form|session-.*")
 _SLUG = re.compile(rf"[a-z0-9]([a-z0-9-]{{0,{SLUG_MAXIMUM - 2}}}[a-z0-9])?")
 
 
+class Circumstances(msgspec.Struct, frozen=True, kw_only=True):
+    """What a client is judged by beside its own attributes, as things stand under the lock.
+
+    `caller_scope` is what the caller's token holds, `known_scopes` are those of the asked that are defined, and
+    `grant_types` is the registry.
+    """
+
+    caller_scope: frozenset[str]
+    known_scopes: frozenset[str]
+    grant_types: Mapping[str, GrantType]
+    issuer: str
+    slug_taken: bool = False
+
+
 def malformed(field: str, detail: str) -> Outcome:
     """The refusal of one member."""
     return refuse(InvalidRequest.MALFORMED, detail=detail, field=field)
@@ -59,27 +75,19 @@ def scope_names(scopes: Sequence[str], *, known: frozenset[str], field: str) -> 
     return None
 
 
-def refusal(
-    client: State,
-    *,
-    before: State,
-    caller_scope: frozenset[str],
-    known_scopes: frozenset[str],
-    grant_types: Mapping[str, GrantType],
-    issuer: str,
-) -> Outcome | None:
+def refusal(client: State, *, before: State, circumstances: Circumstances) -> Outcome | None:
     """Refuses the client as it would stand after the command; None when it may stand like that."""
     if client.type == "dashboard":
-        special = _dashboard(client, before, issuer)
+        special = _dashboard(client, before, circumstances.issuer)
     else:
-        special = _grants(client, grant_types) or _redirect_uris(client, grant_types)
-    special = _plain(client) or special or audience.registered(client, issuer)
-    if special := special or scope_names(client.scope, known=known_scopes, field="scope"):
+        special = _grants(client, circumstances.grant_types) or _redirect_uris(client, circumstances.grant_types)
+    special = _plain(client) or special or audience.registered(client, circumstances.issuer)
+    if special := special or scope_names(client.scope, known=circumstances.known_scopes, field="scope"):
         return special
     given = [scope for scope in client.scope if scope not in before.scope]
     return administrative_scope.holding(
         client.scope, type=client.type, realm=client.realm, grant_types=client.grant_types, field="scope"
-    ) or administrative_scope.handing_out(given, caller_scope=caller_scope, field="scope")
+    ) or administrative_scope.handing_out(given, caller_scope=circumstances.caller_scope, field="scope")
 
 
 def _plain(client: State) -> Outcome | None:

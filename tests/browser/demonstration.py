@@ -11,7 +11,7 @@ from typing import Any
 
 import httpx
 
-from api.dashboards.secret import vault_name
+from commands.client_secrets import vault_name
 from eventstore.engines import reading
 from security.keyring import parse_keyring
 from security.vault import Vault

@@ -168,7 +168,7 @@ def test_disable_and_enable_are_facts_and_a_repeat_is_none(cli: CommandLine) -> 
 
 
 def test_a_dashboard_is_made_then_changed(cli: CommandLine) -> None:
-    assert "give --name and --realm" in cli.run("dashboard", "set", "stock", exits=1).stderr
+    assert "client_name: is required of a new dashboard" in cli.run("dashboard", "set", "stock", exits=1).stderr
     made = cli.json("dashboard", "set", "stock", "--name", "Stock", "--realm", "platform", "--scope", "profile")
     assert made["allowed_origins"] == [ISSUER]
     changed = cli.json("dashboard", "set", "stock", "--resource", "https://stock.example")

@@ -12,13 +12,16 @@ import msgspec
 import pytest
 
 from api import demonstration
-from api.dashboards.secret import vault_name
 from api.demonstration import DRAFT, FILE, Demonstration, Lost, prepare, present
 from api.installation import ADMINISTRATION_SCOPES, install
 from api.settings import Settings, load
+from commands import clients as client_commands
+from commands.callers import operator
+from commands.client_secrets import vault_name
+from domain import client
 from domain.event import Actor
 from domain.rules.administrative_scope import ADMINISTRATIVE_SCOPES
-from eventstore.commands import Command, Origin
+from eventstore.commands import Origin
 from eventstore.ledger import Ledger
 from eventstore.present import people
 from eventstore.schema import upgrade
@@ -234,19 +237,9 @@ async def test_an_administrators_own_origins_stay_when_the_server_moves(ledger: 
     await prepared(ledger, settings)
     found = await ledger.read(clients.by_slug, "client")
     assert found is not None
-    from domain import client, client_registration
-    from domain.grants import GRANTS
-
-    facts = {
-        "changes": client.Attributes(allowed_origins=("http://127.0.0.1:5000", ISSUER)),
-        "caller_scope": frozenset[str](),
-        "known_scopes": frozenset[str](),
-        "grant_types": GRANTS,
-        "issuer": ISSUER,
-    }
-    executed = await ledger.execute(
-        Command(client.stream(found.client_id), client_registration.update, facts), origin=HERE
-    )
+    changes = client.Attributes(allowed_origins=("http://127.0.0.1:5000", ISSUER))
+    changing = client_commands.update(found.client_id, changes, privacy=ledger.privacy, issuer=ISSUER, by=operator)
+    executed = await ledger.execute(changing, origin=HERE)
     assert executed.refusal is None
     moved_to = load(
         {}, None, environment="demo", database_url=settings.database_url, data_dir=settings.data_dir, port=9400

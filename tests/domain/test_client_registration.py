@@ -11,26 +11,39 @@ from msgspec.structs import replace
 from domain import client as client_page
 from domain import client_registration
 from domain.client import Attributes, Registered, Updated
-from domain.client_secret import SecretIssued
+from domain.client_registration import Registration
+from domain.client_secret import NewSecret, SecretIssued
 from domain.grants import GRANTS
 from domain.refusal import Conflict, Forbidden, InvalidRequest, NotFound
 from domain.rules.administrative_scope import ADMINISTRATIVE_SCOPES, is_administrative
+from domain.rules.registration import Circumstances
 from tests.domain.history import NOW, given, loosely
 
 client = loosely(client_page)
-register = loosely(client_registration).register
-update = loosely(client_registration).update
 
 STREAM = "client:c1"
 KNOWN = ADMINISTRATIVE_SCOPES | {"profile", "catalog:read"}
-FACTS: dict[str, Any] = {
-    "now": NOW,
-    "caller_scope": frozenset(),
-    "known_scopes": KNOWN,
-    "grant_types": GRANTS,
-    "issuer": "https://id.example.test",
-}
-SECRET: dict[str, Any] = {"secret_id": "s1", "secret_sha256": "ab" * 32}
+WITHIN = Circumstances(
+    caller_scope=frozenset(),
+    known_scopes=KNOWN,
+    grant_types=GRANTS,
+    issuer="https://id.example.test",
+)
+SECRET: dict[str, Any] = {"secret": NewSecret("s1", "ab" * 32)}
+
+
+def register(state, within=WITHIN, **asked) -> Any:
+    return client_registration.register(state, now=NOW, registration=Registration(**asked), circumstances=within)
+
+
+def update(state, within=WITHIN, **changed) -> Any:
+    return client_registration.update(state, now=NOW, circumstances=within, **changed)
+
+
+def called(*scopes: str) -> Circumstances:
+    return replace(WITHIN, caller_scope=frozenset(scopes))
+
+
 APP = Attributes(
     client_name="An app",
     redirect_uris=("https://app.example.test/cb",),
@@ -67,7 +80,7 @@ def app(**changes):
 
 
 def test_a_confidential_client_comes_with_its_first_secret() -> None:
-    outcome = register(client.INITIAL, attributes=APP, owner="ada@example.test", **SECRET, **FACTS)
+    outcome = register(client.INITIAL, attributes=APP, owner="ada@example.test", **SECRET)
     assert outcome.events == (
         registered(scope=("profile", "catalog:read"), owner="ada@example.test"),
         SecretIssued(secret_id="s1", version=1, sha256="ab" * 32),
@@ -76,22 +89,22 @@ def test_a_confidential_client_comes_with_its_first_secret() -> None:
 
 def test_a_public_client_has_no_secret() -> None:
     attributes = replace(APP, token_endpoint_auth_method="none")
-    (event,) = register(client.INITIAL, attributes=attributes, **FACTS).events
+    (event,) = register(client.INITIAL, attributes=attributes).events
     assert event.client_type == "public"
 
 
 def test_a_dashboard_has_a_slug_and_the_grants_of_dashboards() -> None:
-    facts = FACTS | {"caller_scope": frozenset({"clients:read"})}
-    event, _ = register(client.INITIAL, attributes=DASHBOARD, slug="board", **SECRET, **facts).events
+    within = called("clients:read")
+    event, _ = register(client.INITIAL, within, attributes=DASHBOARD, slug="board", **SECRET).events
     assert (event.client_type, event.slug, event.grant_types) == ("dashboard", "board", ("password", "refresh_token"))
 
 
 def test_a_client_is_registered_once() -> None:
-    assert register(app(), attributes=APP, **SECRET, **FACTS).refusal.reason is Conflict.EXISTS
+    assert register(app(), attributes=APP, **SECRET).refusal.reason is Conflict.EXISTS
 
 
 def test_a_slug_is_given_once() -> None:
-    outcome = register(client.INITIAL, attributes=DASHBOARD, slug="board", slug_taken=True, **SECRET, **FACTS)
+    outcome = register(client.INITIAL, replace(WITHIN, slug_taken=True), attributes=DASHBOARD, slug="board", **SECRET)
     assert (outcome.refusal.reason, outcome.refusal.field) == (Conflict.NAME_TAKEN, "slug")
 
 
@@ -143,7 +156,7 @@ def test_a_slug_is_given_once() -> None:
     ],
 )
 def test_what_cannot_stand_is_refused_with_its_field(field, value) -> None:
-    outcome = register(client.INITIAL, attributes=replace(APP, **{field: value}), **SECRET, **FACTS)
+    outcome = register(client.INITIAL, attributes=replace(APP, **{field: value}), **SECRET)
     assert (outcome.refusal.reason, outcome.refusal.field) == (InvalidRequest.MALFORMED, field)
     assert outcome.events == ()
 
@@ -158,12 +171,12 @@ def test_what_cannot_stand_is_refused_with_its_field(field, value) -> None:
 )
 def test_a_public_client_may_not_do_what_takes_a_secret(field, attributes) -> None:
     public = replace(APP, token_endpoint_auth_method="none", **client.named(attributes))
-    assert register(client.INITIAL, attributes=public, **FACTS).refusal.field == field
+    assert register(client.INITIAL, attributes=public).refusal.field == field
 
 
 @pytest.mark.parametrize("owner", ["", "x" * 201, "a\x00b"])
 def test_an_owner_is_a_short_line(owner) -> None:
-    assert register(client.INITIAL, attributes=APP, owner=owner, **SECRET, **FACTS).refusal.field == "owner"
+    assert register(client.INITIAL, attributes=APP, owner=owner, **SECRET).refusal.field == "owner"
 
 
 @pytest.mark.parametrize(
@@ -179,14 +192,14 @@ def test_an_owner_is_a_short_line(owner) -> None:
     ],
 )
 def test_a_dashboard_is_what_dashboards_are(field, changes) -> None:
-    facts = FACTS | SECRET | {"caller_scope": ADMINISTRATIVE_SCOPES, "attributes": DASHBOARD, "slug": "board"}
-    assert register(client.INITIAL, **facts | changes).refusal.field == field
+    asked = SECRET | {"attributes": DASHBOARD, "slug": "board"} | changes
+    assert register(client.INITIAL, called(*ADMINISTRATIVE_SCOPES), **asked).refusal.field == field
 
 
 def test_a_refusal_never_repeats_what_was_typed() -> None:
     typed = "hunter2-hunter2"
     for attributes in (replace(APP, scope=(typed,)), replace(APP, redirect_uris=(typed,)), replace(APP, realm=typed)):
-        assert typed not in register(client.INITIAL, attributes=attributes, **SECRET, **FACTS).refusal.detail
+        assert typed not in register(client.INITIAL, attributes=attributes, **SECRET).refusal.detail
 
 
 # Administrative scopes --------------------------------------------------------------------------------------------
@@ -201,7 +214,7 @@ GRANT_TYPES = st.lists(
 @for_all(scope=SCOPES, caller=CALLERS, grants=GRANT_TYPES)
 def test_registration_hands_out_what_the_caller_has_and_to_services_alone(scope, caller, grants) -> None:
     attributes = replace(APP, scope=scope, grant_types=grants)
-    outcome = register(client.INITIAL, attributes=attributes, **SECRET, **FACTS | {"caller_scope": caller})
+    outcome = register(client.INITIAL, called(*caller), attributes=attributes, **SECRET)
     asked = {name for name in scope if is_administrative(name)}
     if asked and grants != ("client_credentials",):
         assert outcome.refusal.reason is Forbidden.THIRD_PARTY
@@ -214,7 +227,7 @@ def test_registration_hands_out_what_the_caller_has_and_to_services_alone(scope,
 @for_all(before=SCOPES, after=SCOPES, caller=CALLERS)
 def test_who_changes_a_service_could_give_it_what_it_had_and_has(before, after, caller) -> None:
     service = app(grant_types=("client_credentials",), redirect_uris=(), scope=before)
-    outcome = update(service, changes=Attributes(scope=after), **FACTS | {"caller_scope": caller})
+    outcome = update(service, called(*caller), changes=Attributes(scope=after))
     concerned = {name for name in (*before, *after) if is_administrative(name)}
     if after == before or concerned <= caller:
         assert outcome.refusal is None
@@ -225,8 +238,8 @@ def test_who_changes_a_service_could_give_it_what_it_had_and_has(before, after, 
 @for_all(scope=SCOPES, realm=st.sampled_from(["administration", "platform"]))
 def test_administrative_scopes_go_to_dashboards_of_administration_alone(scope, realm) -> None:
     attributes = replace(DASHBOARD, scope=scope, realm=realm)
-    facts = FACTS | {"caller_scope": ADMINISTRATIVE_SCOPES}
-    outcome = register(client.INITIAL, attributes=attributes, slug="board", **SECRET, **facts)
+    within = called(*ADMINISTRATIVE_SCOPES)
+    outcome = register(client.INITIAL, within, attributes=attributes, slug="board", **SECRET)
     forbidden = realm == "platform" and any(is_administrative(name) for name in scope)
     assert (outcome.refusal is not None) is forbidden
 
@@ -240,7 +253,7 @@ def test_administrative_scopes_go_to_dashboards_of_administration_alone(scope, r
 )
 def test_a_service_with_administrative_scopes_cannot_become_a_third_party(changes) -> None:
     service = app(grant_types=("client_credentials",), redirect_uris=(), scope=("people:write",))
-    outcome = update(service, changes=changes, **FACTS | {"caller_scope": ADMINISTRATIVE_SCOPES})
+    outcome = update(service, called(*ADMINISTRATIVE_SCOPES), changes=changes)
     assert outcome.refusal.reason is Forbidden.THIRD_PARTY
 
 
@@ -253,13 +266,13 @@ def test_a_dashboard_with_administrative_scopes_cannot_move_to_another_realm() -
         grant_types=("password", "refresh_token"),
         scope=("people:write",),
     )
-    outcome = update(board, changes=Attributes(realm="platform"), **FACTS | {"caller_scope": ADMINISTRATIVE_SCOPES})
+    outcome = update(board, called(*ADMINISTRATIVE_SCOPES), changes=Attributes(realm="platform"))
     assert outcome.refusal.reason is Forbidden.THIRD_PARTY
 
 
 def test_whoever_lacks_a_scope_may_still_change_other_things_about_its_holder() -> None:
     service = app(grant_types=("client_credentials",), redirect_uris=(), scope=("people:write",))
-    assert update(service, changes=Attributes(client_name="Another name"), **FACTS).refusal is None
+    assert update(service, changes=Attributes(client_name="Another name")).refusal is None
 
 
 # update -----------------------------------------------------------------------------------------------------------
@@ -267,7 +280,7 @@ def test_whoever_lacks_a_scope_may_still_change_other_things_about_its_holder() 
 
 def test_a_change_states_old_and_new_of_what_differs() -> None:
     changes = Attributes(client_name="Another", scope=("profile",), access_token_lifetime=60)
-    outcome = update(app(), changes=changes, **FACTS)
+    outcome = update(app(), changes=changes)
     assert outcome.events == (
         Updated(
             old=Attributes(client_name="An app", access_token_lifetime=None),
@@ -277,16 +290,14 @@ def test_a_change_states_old_and_new_of_what_differs() -> None:
 
 
 def test_no_difference_is_no_event() -> None:
-    outcome = update(app(), changes=Attributes(client_name="An app"), owner=None, **FACTS)
+    outcome = update(app(), changes=Attributes(client_name="An app"), owner=None)
     assert (outcome.events, outcome.refusal) == ((), None)
 
 
 def test_an_owner_is_replaced_and_removed() -> None:
     owned = app(owner="ada@example.test")
-    assert update(owned, changes=Attributes(), owner="bob@example.test", **FACTS).events == (
-        Updated(owner="bob@example.test"),
-    )
-    removal = update(owned, changes=Attributes(), owner=None, **FACTS).events
+    assert update(owned, changes=Attributes(), owner="bob@example.test").events == (Updated(owner="bob@example.test"),)
+    removal = update(owned, changes=Attributes(), owner=None).events
     assert removal == (Updated(owner_removed=True),)
     assert given(client, STREAM, registered(owner="ada@example.test"), *removal).owner is None
 
@@ -294,13 +305,13 @@ def test_an_owner_is_replaced_and_removed() -> None:
 @pytest.mark.parametrize(("before", "after"), [("none", "client_secret_post"), ("client_secret_basic", "none")])
 def test_a_client_stays_public_or_confidential(before, after) -> None:
     state = app(client_type="public" if before == "none" else "confidential", token_endpoint_auth_method=before)
-    outcome = update(state, changes=Attributes(token_endpoint_auth_method=after), **FACTS)
+    outcome = update(state, changes=Attributes(token_endpoint_auth_method=after))
     assert outcome.refusal.field == "token_endpoint_auth_method"
 
 
 def test_what_is_gone_or_never_was_cannot_be_changed() -> None:
     for state in (client.INITIAL, given(client, STREAM, registered(), client.Deleted())):
-        assert update(state, changes=Attributes(client_name="New"), **FACTS).refusal.reason is NotFound.UNKNOWN
+        assert update(state, changes=Attributes(client_name="New")).refusal.reason is NotFound.UNKNOWN
 
 
 def test_the_largest_change_fits_into_a_stored_event() -> None:
@@ -308,7 +319,7 @@ def test_the_largest_change_fits_into_a_stored_event() -> None:
     scopes = tuple(f"{n:03}" + "s" * 37 for n in range(200))
     origins = tuple(f"https://{n:02}" + "o" * 245 for n in range(40))
     lists = [tuple(f"urn:{mark}:{n:02}" + "r" * 52 for n in range(20)) for mark in "abcd"]
-    facts = FACTS | {"known_scopes": frozenset(scopes)}
+    within = replace(WITHIN, known_scopes=frozenset(scopes))
     before = registered(
         client_name='"' * 200,
         redirect_uris=uris[:50],
@@ -325,5 +336,5 @@ def test_the_largest_change_fits_into_a_stored_event() -> None:
         resources=lists[2],
         serves=lists[3],
     )
-    outcome = update(given(client, STREAM, before), changes=changes, owner="\U0001f600" * 200, **facts)
+    outcome = update(given(client, STREAM, before), within, changes=changes, owner="\U0001f600" * 200)
     assert 50_000 < len(msgspec.json.encode(outcome.events[0])) < 60_000

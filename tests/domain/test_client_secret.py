@@ -8,7 +8,7 @@ from msgspec.structs import replace
 from domain import client as client_page
 from domain import client_secret as secret_page
 from domain.client import Deleted, Disabled
-from domain.client_secret import SecretExpiredUsed, SecretIssued, SecretRevoked, SecretRotated
+from domain.client_secret import NewSecret, SecretExpiredUsed, SecretIssued, SecretRevoked, SecretRotated
 from domain.event import SECOND
 from domain.refusal import Conflict, Forbidden, InvalidClient, InvalidRequest, NotFound
 from domain.rotation import RotationScheduled
@@ -19,7 +19,7 @@ client, client_secret = loosely(client_page), loosely(secret_page)
 
 ONE, TWO, THREE = "11" * 32, "22" * 32, "33" * 32
 ISSUED = SecretIssued(secret_id="s1", version=1, sha256=ONE)
-NEW: dict[str, Any] = {"secret_id": "s2", "secret_sha256": TWO, "caller_scope": frozenset()}
+NEW: dict[str, Any] = {"new": NewSecret("s2", TWO), "caller_scope": frozenset()}
 
 
 def rotated(others_expire_in=None, **changes):
@@ -49,7 +49,7 @@ def test_a_rotation_never_prolongs_an_end() -> None:
 
 
 def test_versions_are_numbered_on() -> None:
-    outcome = client_secret.rotate(after(rotated()), now=NOW, **NEW | {"secret_id": "s3"})
+    outcome = client_secret.rotate(after(rotated()), now=NOW, **NEW | {"new": NewSecret("s3", THREE)})
     assert outcome.events[0].version == 3
 
 
@@ -58,9 +58,12 @@ def test_a_version_may_have_an_end_of_its_own() -> None:
     assert state.secrets[1].expires_at == NOW + 60 * SECOND
 
 
-@pytest.mark.parametrize("field", ["others_expire_in", "secret_lifetime"])
-def test_spans_are_not_negative(field) -> None:
-    outcome = client_secret.rotate(after(), now=NOW, **NEW | {field: -1})
+@pytest.mark.parametrize(
+    ("field", "asked"),
+    [("others_expire_in", {"others_expire_in": -1}), ("secret_lifetime", {"new": NewSecret("s2", TWO, -1)})],
+)
+def test_spans_are_not_negative(field, asked) -> None:
+    outcome = client_secret.rotate(after(), now=NOW, **NEW | asked)
     assert (outcome.refusal.reason, outcome.refusal.field) == (InvalidRequest.MALFORMED, field)
 
 

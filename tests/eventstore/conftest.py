@@ -9,11 +9,15 @@ import pytest
 from sqlalchemy import Connection
 from sqlalchemy.exc import OperationalError
 
-from domain import client, client_registration
+from commands import clients
+from commands.callers import operator
+from domain import client
+from domain.client_registration import Registration
+from domain.client_secret import NewSecret
 from domain.decision import Outcome
-from domain.grants import GRANTS
 from eventstore.batch import Request
-from eventstore.commands import Command, Origin, Overloaded
+from eventstore.command import Command
+from eventstore.commands import Origin, Overloaded
 from eventstore.ledger import Ledger
 from eventstore.recorder import LogRecorder
 from eventstore.transactions import Transactions
@@ -40,30 +44,20 @@ async def ledger(database_url: str, keyring: Keyring, clock: ManualClock) -> Asy
     await opened.close()
 
 
-def register(client_id: str, **facts: object) -> Command:
+def register(client_id: str, owner: str | None = None) -> Command[client.State]:
     """A command that registers a client which needs nothing else to exist."""
-    return Command(
-        f"client:{client_id}",
-        client_registration.register,
-        {
-            "attributes": client.Attributes(client_name="A client", grant_types=("client_credentials",)),
-            "secret_id": f"secret-{client_id}",
-            "secret_sha256": sha256(client_id.encode()).hexdigest(),
-            "caller_scope": frozenset(),
-            "known_scopes": frozenset(),
-            "grant_types": GRANTS,
-            "issuer": "https://issuer.example",
-        }
-        | facts,
-    )
+    attributes = client.Attributes(client_name="A client", grant_types=("client_credentials",))
+    secret = NewSecret(f"secret-{client_id}", sha256(client_id.encode()).hexdigest())
+    registration = Registration(attributes=attributes, owner=owner, secret=secret)
+    return clients.register(client_id, registration, issuer="https://issuer.example", by=operator)
 
 
-def disable(client_id: str) -> Command:
-    return Command(f"client:{client_id}", client.disable)
+def disable(client_id: str) -> Command[client.State]:
+    return clients.disable(client_id)
 
 
-def enable(client_id: str) -> Command:
-    return Command(f"client:{client_id}", client.enable, {"caller_scope": frozenset()})
+def enable(client_id: str) -> Command[client.State]:
+    return clients.enable(client_id, by=operator)
 
 
 def broken(*_: object, **__: object) -> Outcome:

@@ -9,7 +9,7 @@ import pytest
 
 from domain.event import Recorded
 from eventstore.changes import Newest
-from eventstore.commands import Command, DatabaseAway, WentBack
+from eventstore.commands import DatabaseAway, Step, WentBack
 from eventstore.ledger import Ledger
 from eventstore.view import View
 from security.clock import ManualClock
@@ -40,7 +40,7 @@ async def running(older: str, database_url: str, keyring: Keyring, clock: Manual
     await opened.close()
 
 
-async def refused(ledger: Ledger, *commands: Command) -> str:
+async def refused(ledger: Ledger, *commands: Step) -> str:
     """Why the ledger executes nothing. While connections break it is the database that is away, and nothing happens."""
     for _ in range(10):
         try:

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from sqlalchemy import Connection, event, select
 
-from domain import client, client_registration
+from domain import client
 from domain.decision import Outcome, refuse
 from domain.refusal import Conflict, NotFound
 from eventstore import states
@@ -152,11 +152,10 @@ async def test_a_later_command_of_a_batch_sees_the_earlier_ones_events(ledger: L
 async def test_a_query_under_the_lock_sees_rows_of_the_same_batch(ledger: Ledger) -> None:
     seen: list[object] = []
 
-    def look(view: View) -> dict[str, object]:
+    def look(view: View) -> None:
         seen.append(view.query(clients.by_id, "a"))
-        return {}
 
-    looking = Command("client:b", client_registration.register, register("b").facts, look)
+    looking = register("b").guarded(look)
     await asyncio.gather(ledger.execute(register("a"), origin=HERE), ledger.execute(looking, origin=HERE))
     assert seen[-1] is not None
 

@@ -6,15 +6,15 @@ from typing import Any
 
 import httpx
 
-from api.dashboards.secret import vault_name
-from domain import client, client_registration, client_secret
+from commands import client_secrets, clients
+from commands.callers import operator
+from domain import client
+from domain.client_registration import Registration
 from domain.event import Recorded
-from domain.grants import GRANTS
-from domain.rules.administrative_scope import ADMINISTRATIVE_SCOPES
-from eventstore.commands import Command
+from eventstore.commands import Step
 from eventstore.view import View
 from security.ids import new_id
-from security.tokens import Kind, Secret
+from security.tokens import Secret
 from tests.scenarios.world import Person, World
 
 PAGE = "http://127.0.0.1:3000"
@@ -47,22 +47,15 @@ class Dashboard:
     # -- commands -----------------------------------------------------------------------------------------------------
     async def rotate(self, others_expire_in: int | None = None) -> Secret:
         """A new secret version, in the log and in the vault."""
-        secret, secret_id = self.world.services.format.mint(Kind.CLIENT_SECRET), new_id()
-        facts = {
-            "secret_id": secret_id,
-            "secret_sha256": secret.hex,
-            "others_expire_in": others_expire_in,
-            "caller_scope": ADMINISTRATIVE_SCOPES,
-        }
-        await self.world.execute(
-            Command(self.stream, client_secret.rotate, facts), then=keeping(self.world, self.client_id, secret)
-        )
+        secret, new = client_secrets.mint(self.world.services.format)
+        command = client_secrets.rotate(self.client_id, new, others_expire_in=others_expire_in, by=operator)
+        await self.world.execute(command, then=keeping(self.world, self.client_id, secret))
         self.secrets.append(secret)
-        self.secret_ids.append(secret_id)
+        self.secret_ids.append(new.secret_id)
         return secret
 
-    async def do(self, verb: Any, **facts: Any) -> None:
-        await self.world.execute(Command(self.stream, verb, facts))
+    async def do(self, command: Step) -> None:
+        await self.world.execute(command)
 
     # -- the page's script --------------------------------------------------------------------------------------------
     async def call(
@@ -149,7 +142,7 @@ def keeping(world: World, client_id: str, secret: Secret) -> Any:
 
     def keep(view: View, _: tuple[Recorded, ...]) -> None:
         value = secret.reveal().encode("ascii")
-        world.services.ledger.vault.put_secret(view.connection, vault_name(client_id), value, view.now)
+        world.services.ledger.vault.put_secret(view.connection, client_secrets.vault_name(client_id), value, view.now)
 
     return keep
 
@@ -167,26 +160,17 @@ async def make_dashboard(
     """A dashboard whose pages stand on `origin` (the issuer's own where none is named)."""
     await world.define_scopes(*scope)
     origin = origin or world.settings.issuer
-    client_id, secret, secret_id = new_id(), world.services.format.mint(Kind.CLIENT_SECRET), new_id()
+    client_id, (secret, made) = new_id(), client_secrets.mint(world.services.format)
     asked = client.Attributes(
         realm=realm,
         scope=tuple(scope),
         allowed_origins=(origin,) if origins is None else tuple(origins),
         **{"client_name": f"The {slug} dashboard"} | attributes,
     )
-    facts = {
-        "attributes": asked,
-        "slug": slug,
-        "secret_id": secret_id,
-        "secret_sha256": secret.hex,
-        "caller_scope": ADMINISTRATIVE_SCOPES,
-        "known_scopes": frozenset(scope),
-        "grant_types": GRANTS,
-        "issuer": world.settings.issuer,
-    }
-    command = Command(client.stream(client_id), client_registration.register, facts)
+    registration = Registration(attributes=asked, slug=slug, secret=made)
+    command = clients.register(client_id, registration, issuer=world.settings.issuer, by=operator)
     await world.execute(command, then=keeping(world, client_id, secret))
-    return Dashboard(world, slug, client_id, origin, secret, secret_id)
+    return Dashboard(world, slug, client_id, origin, secret, made.secret_id)
 
 
 class Platform:

@@ -9,12 +9,14 @@ from typing import Any
 from sqlalchemy import Column, Connection, LargeBinary, Table, Text, insert, select, update
 from sqlalchemy.exc import DBAPIError
 
-from api.rotating import rotate_due
-from domain import client, client_secret, rotation, session
-from eventstore.commands import Command
+from api.starting import SYSTEM
+from commands import client_secrets
+from commands.callers import operator
+from commands.client_secrets import rotate_due
+from domain import rotation, session
+from eventstore.commands import Command, Origin
 from eventstore.engines import migrating
-from security.ids import new_id
-from security.tokens import Kind, digest
+from security.tokens import digest
 from tests.scenarios.asking import CONSENT, SIGN_IN, Scene, set_scene
 from tests.scenarios.browser import Browser, Page
 from tests.scenarios.dashboards import Dashboard, make_dashboard
@@ -87,11 +89,9 @@ async def _own(world: World, owner: Client) -> str:
 
 async def _rotated(world: World, owner: Client) -> str:
     """A secret version that was made and revoked."""
-    secret, secret_id = world.services.format.mint(Kind.CLIENT_SECRET), new_id()
-    stream = client.stream(owner.client_id)
-    facts = {"secret_id": secret_id, "secret_sha256": secret.hex, "caller_scope": frozenset()}
-    await world.execute(Command(stream, client_secret.rotate, facts))
-    await world.execute(Command(stream, client_secret.revoke, {"secret_id": secret_id}))
+    secret, new = client_secrets.mint(world.services.format)
+    await world.execute(client_secrets.rotate(owner.client_id, new, by=operator))
+    await world.execute(client_secrets.revoke(owner.client_id, new.secret_id))
     return secret.reveal()
 
 
@@ -125,7 +125,7 @@ async def decisions(world: World, on: Cast) -> Decisions:
     answer = await caller.options("/oauth/token", headers=preflight)
     found["preflight"] = answer.headers.get("access-control-allow-origin")
     before = await world.head()
-    await rotate_due(world.services)
+    await rotate_due(world.services.ledger, world.services.format, Origin(SYSTEM))
     found["rotation"] = await world.types_after(before)
     return found
 

@@ -3,11 +3,11 @@
 from dataclasses import dataclass
 from typing import Any
 
-from domain import account, client, client_secret
-from domain.rules.administrative_scope import ADMINISTRATIVE_SCOPES
+from commands import client_secrets, clients
+from commands.callers import operator
+from domain import account
 from eventstore.commands import Command
-from security.ids import new_id
-from security.tokens import Kind, Secret
+from security.tokens import Secret
 from tests.scenarios.asking import APPROVE, CONSENT, Scene
 from tests.scenarios.browser import Browser
 from tests.scenarios.world import Client, World
@@ -54,20 +54,14 @@ async def lived(scene: Scene) -> Past:
 
 async def rotate(world: World, of: Client, **when: int) -> tuple[Secret, str]:
     """A new secret of a client, and the id of its version. `when` is the beginning and the ends, in seconds."""
-    secret, secret_id = world.services.format.mint(Kind.CLIENT_SECRET), new_id()
-    facts = {
-        "secret_id": secret_id,
-        "secret_sha256": secret.hex,
-        "caller_scope": ADMINISTRATIVE_SCOPES,
-        **when,
-    }
-    await world.execute(Command(client.stream(of.client_id), client_secret.rotate, facts))
-    return secret, secret_id
+    secret, new = client_secrets.mint(world.services.format, when.pop("secret_lifetime", None))
+    await world.execute(client_secrets.rotate(of.client_id, new, by=operator, **when))
+    return secret, new.secret_id
 
 
 async def disable_client(world: World, of: Client) -> int:
     """The position of the event."""
-    return (await world.execute(Command(client.stream(of.client_id), client.disable))).recorded[-1].position
+    return (await world.execute(clients.disable(of.client_id))).recorded[-1].position
 
 
 async def erase(world: World, account_id: str) -> int:

@@ -4,8 +4,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from domain import client, client_registration, role
-from domain.grants import GRANTS
+from domain import client, role
 from domain.rules.administrative_scope import ADMINISTRATIVE_SCOPES
 from eventstore.commands import Command
 from tests.scenarios.asking import APPROVE, AUTHORIZE, CONSENT, DENY, SIGN_IN, SIGN_OUT, STATE, Scene, error_of
@@ -121,9 +120,7 @@ async def test_a_consent_is_for_whom_it_was_given_and_another_origin_asks_again(
     await scene.approved(browser, scene.address())
     assert (await browser.open(scene.address())).parameters.keys() == {"code", "state", "iss"}
     changes = client.Attributes(redirect_uris=(scene.shop.redirect_uri, elsewhere))
-    facts = {"changes": changes, "caller_scope": ADMINISTRATIVE_SCOPES, "known_scopes": frozenset[str]()}
-    facts |= {"grant_types": GRANTS, "issuer": scene.world.settings.issuer}
-    await scene.world.execute(Command(client.stream(scene.shop.client_id), client_registration.update, facts))
+    await scene.world.execute(scene.world.changing(scene.shop.client_id, changes))
     page = await browser.open(scene.address(redirect_uri=elsewhere))
     assert page.form(CONSENT).buttons == [APPROVE, DENY]
     page = await browser.press(page, CONSENT, APPROVE)

@@ -8,10 +8,9 @@ import httpx
 import pytest
 
 from api import problems
-from domain import client, client_registration
-from domain.grants import GRANTS
-from domain.rules.administrative_scope import ADMINISTRATIVE_SCOPES
-from eventstore.commands import Command, DatabaseAway
+from commands import clients
+from domain import client
+from eventstore.commands import DatabaseAway
 from tests.scenarios.dashboards import Dashboard, make_dashboard
 from tests.scenarios.endpoints import Endpoint, endpoints
 from tests.scenarios.event_source import EventSource
@@ -132,7 +131,7 @@ async def test_a_clients_token_is_for_the_pages_that_the_client_lists(world: Wor
         answer = await world.client.get("/admin/clients", headers={"origin": origin, **bearer})
         assert (answer.status_code, cors(answer.headers)) == (200, expected)
     # A client that may do nothing any more has no token; of its pages nothing is known but what others list.
-    await world.execute(Command(client.stream(service.client_id), client.disable))
+    await world.execute(clients.disable(service.client_id))
     answer = await world.client.get("/admin/clients", headers={"origin": PAGE, **bearer})
     assert (answer.status_code, cors(answer.headers)) == (401, READABLE)
 
@@ -212,14 +211,8 @@ async def test_an_origin_that_is_listed_no_more_reads_nothing(
     world: World, administration: Dashboard, page: httpx.AsyncClient
 ) -> None:
     assert cors((await page.get("/admin/clients")).headers) == READABLE
-    await administration.do(
-        client_registration.update,
-        changes=client.Attributes(allowed_origins=(ELSEWHERE,)),
-        caller_scope=ADMINISTRATIVE_SCOPES,
-        known_scopes=frozenset(("clients:read", "audit:read")),
-        grant_types=GRANTS,
-        issuer=world.settings.issuer,
-    )
+    changes = client.Attributes(allowed_origins=(ELSEWHERE,))
+    await administration.do(world.changing(administration.client_id, changes))
     assert cors((await page.get("/admin/clients")).headers) == {}
     assert cors((await world.client.get("/admin/clients", headers={"origin": PAGE})).headers) == {}
 

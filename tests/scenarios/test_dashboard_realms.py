@@ -2,9 +2,10 @@
 
 import pytest
 
-from domain import client
+from commands import clients
+from commands.callers import operator
 from tests.scenarios.dashboards import ADMINISTRATION, Platform, introspect, make_dashboard, make_platform
-from tests.scenarios.world import ENABLES_CLIENT, World
+from tests.scenarios.world import World
 
 
 @pytest.fixture
@@ -76,7 +77,7 @@ async def test_an_unknown_dashboard_is_404_everywhere(world, platform):
 async def test_a_disabled_dashboard_refuses_everybody_alike(world, platform):
     at = platform.client
     access, cookie = await at.sign_in(platform.paul)
-    await at.do(client.disable)
+    await at.do(clients.disable(at.client_id))
     before = await world.head()
     answers = [
         await at.login(platform.paul),
@@ -92,7 +93,7 @@ async def test_a_disabled_dashboard_refuses_everybody_alike(world, platform):
     assert (await at.call("GET", "")).status_code == 403
     assert await world.head() == before
 
-    await at.do(client.enable, **ENABLES_CLIENT)
+    await at.do(clients.enable(at.client_id, by=operator))
     assert (await at.login(platform.paul)).status_code == 200
     # What was cut off stays dead.
     assert (await at.refresh(cookie)).status_code == 401
@@ -101,7 +102,7 @@ async def test_a_disabled_dashboard_refuses_everybody_alike(world, platform):
 async def test_a_deleted_dashboard_is_gone_and_its_slug_is_free(world, platform):
     at = platform.client
     _, cookie = await at.sign_in(platform.paul)
-    await at.do(client.delete)
+    await at.do(clients.delete(at.client_id))
     assert (await at.login(platform.paul)).status_code == 404
     assert (await at.refresh(cookie)).status_code == 404
     successor = await make_dashboard(world, "client")

@@ -6,7 +6,9 @@ from typing import Any
 import httpx
 import pytest
 
-from api.rotating import rotate_due
+from api.starting import SYSTEM
+from commands.client_secrets import rotate_due
+from eventstore.commands import Origin
 from tests.scenarios.administration import administering, ok, problem
 from tests.scenarios.dashboards import make_platform
 from tests.scenarios.histories import rotate
@@ -58,11 +60,11 @@ async def test_the_end_of_a_versions_time_is_announced_once_and_the_next_one_ove
     admin = await admin_of(world)
     ok(await admin.put(f"/admin/clients/{job.client_id}/rotation", json=POLICY))
     world.clock.advance(75 * DAY)
-    await rotate_due(world.services)
+    await rotate_due(world.services.ledger, world.services.format, Origin(SYSTEM))
     assert await world.events("client.rotation_announced") == ()
     world.clock.advance(2 * DAY)
     for _ in range(2):
-        await rotate_due(world.services)
+        await rotate_due(world.services.ledger, world.services.format, Origin(SYSTEM))
     (announced,) = await world.events("client.rotation_announced")
     assert announced.event.version == 1
     admin = await admin_of(world)
@@ -83,8 +85,8 @@ async def test_a_dashboards_secret_rotates_by_itself_with_nobody_noticing(world:
     ok(await admin.put(f"/admin/clients/{client_id}/rotation", json=POLICY))
     for turn in range(3):
         world.clock.advance(90 * DAY)
-        await rotate_due(world.services)
-        await rotate_due(world.services)
+        await rotate_due(world.services.ledger, world.services.format, Origin(SYSTEM))
+        await rotate_due(world.services.ledger, world.services.format, Origin(SYSTEM))
         assert len(await world.events("client.secret_rotated", stream=f"client:{client_id}")) == turn + 1
         login = await world.client.post("/dashboards/client/login", json=platform.paul.typed)
         assert login.status_code == 200, login.text

@@ -20,21 +20,21 @@ from api.http.middleware import Middleware
 from api.server.listeners import ForOperators
 from api.services import Services
 from api.settings import Settings, load
-from commands.grant_context import known_scopes
-from domain import account, client, client_registration, role, scope
+from commands import client_secrets, clients, roles, scopes
+from commands.callers import operator
+from domain import account, client
+from domain.client_registration import Registration
 from domain.event import Actor, Recorded
-from domain.grants import GRANTS
 from domain.rules.administrative_scope import ADMINISTRATIVE_SCOPES
-from eventstore.commands import Command, Executed, Origin
+from eventstore.commands import Command, Executed, Origin, Step
 from eventstore.mapper import decoder
-from eventstore.present import roles
+from eventstore.present import roles as present
 from eventstore.stored import ROW
 from eventstore.stored import events as stored_events
 from eventstore.view import View
 from security.clock import ManualClock
 from security.ids import new_id
 from security.keyring import Keyring
-from security.tokens import Kind
 from tests.scenarios.browser import Browser
 
 SYSTEM = Origin(Actor("system", None, {"user": "tests"}))
@@ -121,7 +121,7 @@ class World:
             await opened.aclose()
 
     # -- facts --------------------------------------------------------------------------------------------------------
-    async def execute(self, *commands: Command, origin: Origin = SYSTEM, **given: Any) -> Executed[Any]:
+    async def execute(self, *commands: Step, origin: Origin = SYSTEM, **given: Any) -> Executed[Any]:
         """Executes commands that must be accepted."""
         executed = await self.services.ledger.execute(*commands, origin=origin, **given)
         assert executed.refusal is None, executed.refusal
@@ -152,20 +152,12 @@ class World:
     async def define_scopes(self, *names: str) -> None:
         """Scopes, each with the description `May <name>`."""
         for name in names:
-            facts = {"name": name, "description": f"May {name}", "caller_scope": ADMINISTRATIVE_SCOPES}
-            await self.execute(Command(scope.stream(name), scope.put, facts))
+            await self.execute(scopes.put(name, f"May {name}", by=operator))
 
-    async def define_role(self, realm: str, name: str, *scopes: str, default: bool = False) -> None:
+    async def define_role(self, realm: str, name: str, *allowed: str, default: bool = False) -> None:
         """A role and the scopes that it names."""
-        await self.define_scopes(*scopes)
-        facts = {"realm": realm, "name": name, "scopes": scopes, "default": default}
-        await self.execute(
-            Command(
-                role.stream(realm, name),
-                role.put,
-                facts | {"caller_scope": ADMINISTRATIVE_SCOPES, "known_scopes": frozenset(scopes)},
-            )
-        )
+        await self.define_scopes(*allowed)
+        await self.execute(roles.put(realm, name, scopes_allowed=allowed, default=default, by=operator))
 
     async def register_person(
         self,
@@ -188,8 +180,8 @@ class World:
         }
 
         def under_lock(view: View) -> dict[str, Any]:
-            names = tuple(roles_of) or view.look(roles.defaults, realm)
-            return {"roles": names, "role_scopes": view.look(roles.role_scopes, realm, names)}
+            names = tuple(roles_of) or view.look(present.defaults, realm)
+            return {"roles": names, "role_scopes": view.look(present.role_scopes, realm, names)}
 
         await self.execute(Command(account.stream(account_id), account.register, facts, under_lock))
         return Person(account_id, realm, username, password)
@@ -209,7 +201,7 @@ class World:
         if redirect_uris is None:
             redirect_uris = (REDIRECT_URI,) if "authorization_code" in grant_types else ()
         client_id = new_id()
-        secret = None if public else self.services.format.mint(Kind.CLIENT_SECRET)
+        secret, made = (None, None) if public else client_secrets.mint(self.services.format)
         asked = client.Attributes(
             client_name=name,
             grant_types=tuple(grant_types),
@@ -218,24 +210,15 @@ class World:
             token_endpoint_auth_method="none" if public else "client_secret_basic",
             **attributes,
         )
-        facts = {
-            "attributes": asked,
-            "secret_id": new_id(),
-            "secret_sha256": None if secret is None else secret.hex,
-            "caller_scope": ADMINISTRATIVE_SCOPES,
-            "grant_types": GRANTS,
-            "issuer": self.settings.issuer,
-        }
-        await self.execute(
-            Command(
-                client.stream(client_id),
-                client_registration.register,
-                facts,
-                lambda view: {"known_scopes": known_scopes(view, scope)},
-            )
-        )
+        registration = Registration(attributes=asked, secret=made)
+        await self.execute(clients.register(client_id, registration, issuer=self.settings.issuer, by=operator))
         raw = None if secret is None else secret.reveal()
         return Client(client_id, raw, redirect_uris[0] if redirect_uris else "")
+
+    def changing(self, client_id: str, changes: client.Attributes) -> Step:
+        """The command that changes a client."""
+        privacy, issuer = self.services.ledger.privacy, self.settings.issuer
+        return clients.update(client_id, changes, privacy=privacy, issuer=issuer, by=operator)
 
     async def token(self, *scopes: str) -> str:
         """An access token with these scopes, of a service client made for it (`client_credentials`)."""
