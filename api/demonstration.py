@@ -3,29 +3,26 @@
 import fcntl
 import os
 import secrets
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import msgspec
 from sqlalchemy import Connection
 
 from api.installation import ADMINISTRATION_SCOPES, ADMINISTRATOR, DASHBOARDS, PLATFORM_SCOPES
 from api.settings import Settings
-from commands import client_secrets
+from commands import client_secrets, people
 from commands import clients as client_commands
 from commands.callers import operator
-from domain import account, client
+from domain import client
 from domain.client_registration import Registration
 from domain.client_secret import NewSecret
 from domain.rules import origin as origins
-from domain.rules.administrative_scope import ADMINISTRATIVE_SCOPES
-from eventstore.commands import Command, Origin, Step
+from eventstore.commands import Origin, Step
 from eventstore.ledger import Ledger
 from eventstore.present import clients as dashboards
-from eventstore.present import people, roles
-from eventstore.view import View
+from eventstore.present.people import by_login
 from projections import clients
 from security.ids import new_id
 from security.passwords import Hasher
@@ -118,7 +115,7 @@ async def prepare(ledger: Ledger, settings: Settings, format: Format, hasher: Ha
                 await _move(ledger, kept, settings, origin)
                 (directory / DRAFT).unlink(missing_ok=True)
                 return
-        if await ledger.look(people.by_login, ledger.privacy, "username", ADMINISTRATOR.realm, "ada") is not None:
+        if await ledger.look(by_login, ledger.privacy, "username", ADMINISTRATOR.realm, "ada") is not None:
             raise Lost(_lost(settings))
         await _make(ledger, settings, format, hasher, origin)
 
@@ -176,24 +173,16 @@ async def _make(ledger: Ledger, settings: Settings, format: Format, hasher: Hash
 
 async def _register(
     ledger: Ledger, person: Person, name: str, role_names: tuple[str, ...] | None, hasher: Hasher
-) -> Command:
-    password_hash = await hasher.hash(person.password)
-
-    def under_lock(view: View) -> Mapping[str, Any]:
-        given = view.look(roles.defaults, person.realm) if role_names is None else role_names
-        names = {"username": person.username, "email": person.email}
-        facts = {"roles": given, "role_scopes": view.look(roles.role_scopes, person.realm, given)}
-        return facts | view.look(people.taken, ledger.privacy, person.realm, **names)
-
-    facts = {
-        "realm": person.realm,
-        "username": person.username,
-        "email": person.email,
-        "name": name,
-        "password_hash": password_hash,
-        "caller_scope": ADMINISTRATIVE_SCOPES,
-    }
-    return Command(account.stream(new_id()), account.register, facts, under_lock)
+) -> Step:
+    registered = people.NewPerson(
+        realm=person.realm,
+        username=person.username,
+        email=person.email,
+        name=name,
+        password_hash=await hasher.hash(person.password),
+        roles=role_names,
+    )
+    return people.register(new_id(), registered, privacy=ledger.privacy, by=operator)
 
 
 async def _move(ledger: Ledger, kept: Demonstration, settings: Settings, origin: Origin) -> None:

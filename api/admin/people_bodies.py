@@ -1,26 +1,21 @@
-"""What is sent about a person, how one is answered, and what a decision about one needs to know under the lock."""
+"""What is sent about a person, and how one is answered."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable
 from typing import Annotated, Any, Literal
 
 import msgspec
-from litestar import Request
 from msgspec import UNSET, Meta, UnsetType
 from sqlalchemy import Connection
 
-from api.access import caller, held
 from api.admin.members import Realm, Time, listed, time
 from api.pagination import Page, decode_cursor
 from api.problems import Missing
-from api.services import Services, services
-from domain import account, names
-from domain.decision import Refusal
-from domain.refusal import NotFound
+from commands.people import UNKNOWN
+from domain import names
 from domain.rules import people
 from eventstore.present import people as present
-from eventstore.present import roles
 from eventstore.present.folds import Folds
-from eventstore.view import View
+from eventstore.privacy import Privacy
 from projections import accounts
 from projections.page import cut
 from security.passwords import MAX_BYTES, MAX_CHARACTERS
@@ -35,8 +30,6 @@ EXAMPLE: dict[str, Any] = {
     "state": "enabled",
     "created_at": "2026-01-31T12:00:00.000000Z",
 }
-UNKNOWN = "There is no such person."
-
 
 Username = Annotated[
     str, Meta(max_length=names.USERNAME_MAXIMUM, description="Without @; compared without regard to case (NFKC).")
@@ -106,9 +99,9 @@ class PersonBody(msgspec.Struct, frozen=True, kw_only=True):
     created_at: Time
 
 
-def person_body(here: Services, connection: Connection, row: accounts.Account) -> PersonBody:
+def person_body(privacy: Privacy, connection: Connection, row: accounts.Account) -> PersonBody:
     """The answer about a person who is not erased, names opened on the connection that the row was read on."""
-    clear = here.ledger.privacy.open
+    clear = privacy.open
     assert row.state != "erased"  # noqa: S101 - tells the type checker what every caller has seen to
     return PersonBody(
         id=row.account_id,
@@ -122,12 +115,12 @@ def person_body(here: Services, connection: Connection, row: accounts.Account) -
     )
 
 
-def read(connection: Connection, here: Services, account_id: str) -> PersonBody:
+def read(connection: Connection, privacy: Privacy, account_id: str) -> PersonBody:
     """A person as they stand; raises Missing for an erased one too."""
     row = accounts.by_id(connection, account_id)
     if row is None or row.state == "erased":
         raise Missing(UNKNOWN)
-    return person_body(here, connection, row)
+    return person_body(privacy, connection, row)
 
 
 def decode_position(after: str | None) -> int | None:
@@ -138,7 +131,7 @@ def decode_position(after: str | None) -> int | None:
 
 def finding(
     folds: Folds,
-    here: Services,
+    privacy: Privacy,
     realms: Iterable[str],
     *,
     username: str | None,
@@ -151,9 +144,7 @@ def finding(
     names: dict[present.Login, str | None] = {"username": username, "email": email}
     for realm in realms:
         matches = [
-            present.by_login(folds, here.ledger.privacy, field, realm, text)
-            for field, text in names.items()
-            if text is not None
+            present.by_login(folds, privacy, field, realm, text) for field, text in names.items() if text is not None
         ]
         first = matches[0]
         if first is None or any(each != first for each in matches):
@@ -163,43 +154,4 @@ def finding(
             found.append(row)
     found.sort(key=lambda row: row.position)
     rows = cut(found, limit, lambda row: row.position)
-    return listed("people", rows, lambda row: person_body(here, folds.connection, row))
-
-
-def gone(view: View, account_id: str) -> Refusal | None:
-    """The refusal of a command to a person who does not exist or is erased."""
-    state: account.State = view.state(account.stream(account_id))
-    return None if account.alive(state) else Refusal(NotFound.UNKNOWN, UNKNOWN)
-
-
-def taken(
-    here: Services, view: View, realm: str, *, username: str | None, email: str | None, but: str | None = None
-) -> dict[str, bool]:
-    """Whether somebody else in the realm has these login names, as the facts of an account's verbs."""
-    return view.look(present.taken, here.ledger.privacy, realm, username=username, email=email, but=but)
-
-
-def role_facts(request: Request[Any, Any, Any], view: View, realm: str, given: Sequence[str]) -> dict[str, Any]:
-    """What the roles allow, and what the caller may give. Of more roles than are allowed, the first."""
-    return {
-        "role_scopes": view.look(roles.role_scopes, realm, given[: 2 * people.ROLES_MAXIMUM]),
-        "caller_scope": held(services(request), view, caller(request)) or frozenset(),
-    }
-
-
-def new_names(
-    here: Services, view: View, account_id: str, given: Mapping[str, Any]
-) -> tuple[dict[str, str], tuple[account.Personal, ...]]:
-    """Of the names in a merge patch those that differ from what the person has, and those that are taken away.
-
-    What is sealed cannot be compared by the verb, and a repeat is to be no event.
-    """
-    state: account.State = view.state(account.stream(account_id))
-    changed = {
-        field: text
-        for field, text in given.items()
-        if isinstance(text, str) and text != here.ledger.privacy.open(view.connection, getattr(state, field))
-    }
-    fields: tuple[account.Personal, ...] = ("username", "email", "name")
-    removed = tuple(field for field in fields if given.get(field, UNSET) is None)
-    return changed, removed
+    return listed("people", rows, lambda row: person_body(privacy, folds.connection, row))

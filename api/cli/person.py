@@ -14,8 +14,6 @@ from api.cli.standard_input import read_line
 if TYPE_CHECKING:
     from projections.accounts import Account
 
-LOGIN_AND_NAME = ("username", "email", "name")
-
 password_option = click.option(
     "--password-stdin", is_flag=True, help="Read the password from standard input, one line, instead of asking for it."
 )
@@ -34,33 +32,33 @@ def person() -> None:
 @click.option("--role", "roles", multiple=True, metavar="ROLE", help="Repeatable; the realm's defaults if left out.")
 @password_option
 @as_json
-def add(roles: tuple[str, ...], password_stdin: bool, as_json: bool, **named: Any) -> None:
+def add(
+    realm: str,
+    username: str | None,
+    email: str | None,
+    name: str | None,
+    roles: tuple[str, ...],
+    password_stdin: bool,
+    as_json: bool,
+) -> None:
     """Add a person. The password is asked for, or read from standard input."""
     password = read_password(password_stdin)
 
     async def work(here: Here) -> Mapping[str, Any]:
-        from domain import account
-        from domain.rules.administrative_scope import ADMINISTRATIVE_SCOPES
-        from eventstore.commands import Command
-        from eventstore.present import people
-        from eventstore.present import roles as known
-        from eventstore.view import View
+        from commands import people
+        from commands.callers import operator
         from security.ids import new_id
 
-        realm = named["realm"]
-
-        def under_lock(view: View) -> Mapping[str, Any]:
-            given = roles or view.look(known.defaults, realm)
-            asked = {field: named[field] or None for field in ("username", "email")}
-            facts = {"roles": given, "role_scopes": view.look(known.role_scopes, realm, given)}
-            return facts | view.look(people.taken, here.ledger.privacy, realm, **asked)
-
         account_id = new_id()
-        facts = named | {
-            "password_hash": await hashed(here, password, *(named[field] for field in LOGIN_AND_NAME)),
-            "caller_scope": ADMINISTRATIVE_SCOPES,
-        }
-        await here.execute(Command(account.stream(account_id), account.register, facts, under_lock))
+        person = people.NewPerson(
+            realm=realm,
+            username=username,
+            email=email,
+            name=name,
+            roles=roles or None,
+            password_hash=await hashed(here, password, username, email, name),
+        )
+        await here.execute(people.register(account_id, person, privacy=here.ledger.privacy, by=operator))
         return await members(here, await find(here, account_id, None))
 
     print_one(run(work), as_json)
@@ -91,24 +89,13 @@ def set_password(who: str, realm: str, password_stdin: bool, as_json: bool) -> N
     password = read_password(password_stdin)
 
     async def work(here: Here) -> Mapping[str, Any]:
-        from domain import account, account_sign_in
-        from domain.rules.administrative_scope import ADMINISTRATIVE_SCOPES
-        from eventstore.commands import Command
-        from eventstore.present import roles
-        from eventstore.view import View
+        from commands import people
+        from commands.callers import operator
 
         found = await find(here, who, realm)
         shown = await members(here, found)
-        stream = account.stream(found.account_id)
-
-        def under_lock(view: View) -> Mapping[str, Any]:
-            return {"role_scopes": view.look(roles.role_scopes, found.realm, view.state(stream).roles)}
-
-        facts = {
-            "password_hash": await hashed(here, password, *(shown[field] for field in LOGIN_AND_NAME)),
-            "caller_scope": ADMINISTRATIVE_SCOPES,
-        }
-        await here.execute(Command(stream, account_sign_in.change_password, facts, under_lock))
+        encoded = await hashed(here, password, *(shown[field] for field in ("username", "email", "name")))
+        await here.execute(people.set_password(found.account_id, encoded, by=operator))
         return shown
 
     print_one(run(work), as_json)
@@ -124,19 +111,22 @@ def read_password(from_stdin: bool) -> str:
 
 async def hashed(here: Here, password: str, *names: str | None) -> str:
     """The hash of a password for the person with these names; raises Failure for one that may not be set."""
-    from api.new_password import password_problem, platform_words, strength_problem
-    from security.password_strength import weakness
+    from commands import passwords
+    from security.password_strength import StrengthMeter
     from security.passwords import Hasher, Parameters
 
     settings = here.settings
-    if problem := password_problem(password, settings.password_minimum):
-        raise Failure(f"password: {problem}")
-    if weak := weakness(password, (*names, *await platform_words(here.ledger, settings))):
-        raise Failure(f"password: {strength_problem(weak)}")
     hasher = Hasher(Parameters(settings.argon2_memory, settings.argon2_time, settings.argon2_parallelism), threads=1)
+    strength = StrengthMeter()
     try:
+        problem = passwords.password_problem(password, settings.password_minimum) or await passwords.weakness_problem(
+            password, names, ledger=here.ledger, issuer=settings.issuer, strength=strength
+        )
+        if problem:
+            raise Failure(f"password: {problem}")
         return await hasher.hash(password)
     finally:
+        strength.close()
         hasher.close()
 
 

@@ -53,15 +53,23 @@ def _is_named(folds: Folds, privacy: Privacy, state: account.State, field: Login
     return privacy.index(field, realm, clear) == index
 
 
+class Taken(NamedTuple):
+    """Which login names somebody else has."""
+
+    username: bool
+    email: bool
+
+
 def taken(
     folds: Folds, privacy: Privacy, realm: str, *, username: str | None, email: str | None, but: str | None = None
-) -> dict[str, bool]:
-    """Whether somebody else in the realm has these login names, as the facts of an account's verbs."""
-    names: dict[Login, str | None] = {"username": username, "email": email}
-    found = {
-        field: None if name is None else by_login(folds, privacy, field, realm, name) for field, name in names.items()
-    }
-    return {f"{field}_taken": other is not None and other.account_id != but for field, other in found.items()}
+) -> Taken:
+    """Whether somebody else in the realm has these login names."""
+
+    def found(field: Login, name: str | None) -> bool:
+        other = None if name is None else by_login(folds, privacy, field, realm, name)
+        return other is not None and other.account_id != but
+
+    return Taken(found("username", username), found("email", email))
 
 
 def having_role(folds: Folds, realm: str, name: str) -> bool:

@@ -3,7 +3,7 @@
 import pytest
 
 from api import demonstration
-from api.new_password import PLATFORM, password_problem, strength_problem
+from commands.passwords import PLATFORM, password_problem, strength_problem
 from security.password_strength import Weakness, weakness
 
 

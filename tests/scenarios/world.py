@@ -20,18 +20,16 @@ from api.http.middleware import Middleware
 from api.server.listeners import ForOperators
 from api.services import Services
 from api.settings import Settings, load
-from commands import client_secrets, clients, roles, scopes
+from commands import client_secrets, clients, people, roles, scopes
 from commands.callers import operator
-from domain import account, client
+from domain import client
 from domain.client_registration import Registration
 from domain.event import Actor, Recorded
 from domain.rules.administrative_scope import ADMINISTRATIVE_SCOPES
-from eventstore.commands import Command, Executed, Origin, Step
+from eventstore.commands import Executed, Origin, Step
 from eventstore.mapper import decoder
-from eventstore.present import roles as present
 from eventstore.stored import ROW
 from eventstore.stored import events as stored_events
-from eventstore.view import View
 from security.clock import ManualClock
 from security.ids import new_id
 from security.keyring import Keyring
@@ -169,21 +167,14 @@ class World:
     ) -> Person:
         """A person with these roles, or their realm's default ones."""
         account_id = new_id()
-        facts = {
-            "realm": realm,
-            "username": username,
-            "email": f"{username}@example.test",
-            "password_hash": await self.services.hasher.hash(password),
-            "caller_scope": ADMINISTRATIVE_SCOPES,
-            "username_taken": False,
-            "email_taken": False,
-        }
-
-        def under_lock(view: View) -> dict[str, Any]:
-            names = tuple(roles_of) or view.look(present.defaults, realm)
-            return {"roles": names, "role_scopes": view.look(present.role_scopes, realm, names)}
-
-        await self.execute(Command(account.stream(account_id), account.register, facts, under_lock))
+        person = people.NewPerson(
+            realm=realm,
+            username=username,
+            email=f"{username}@example.test",
+            password_hash=await self.services.hasher.hash(password),
+            roles=tuple(roles_of) or None,
+        )
+        await self.execute(people.register(account_id, person, privacy=self.services.ledger.privacy, by=operator))
         return Person(account_id, realm, username, password)
 
     async def register_client(

@@ -4,13 +4,10 @@ from collections.abc import Iterable
 from unicodedata import normalize
 from urllib.parse import urlsplit
 
-from api.problems import Invalid
-from api.services import Services
-from api.settings import Settings
 from domain.rules.registration import REALMS
 from eventstore.ledger import Ledger
 from projections import clients
-from security.password_strength import Weakness
+from security.password_strength import StrengthMeter, Weakness
 from security.passwords import MAX_CHARACTERS, Unacceptable, unacceptable
 
 _WORDS = {
@@ -48,17 +45,12 @@ def password_problem(password: str, minimum: int) -> str | None:
     return None
 
 
-def check_password(password: str, minimum: int, field: str = "password") -> None:
-    """Raises Invalid, which never repeats the password."""
-    if problem := password_problem(password, minimum):
-        raise Invalid.field(field, problem)
-
-
-async def check_strength(here: Services, password: str, names: Iterable[str | None], field: str = "password") -> None:
-    """Raises Invalid for what is soon guessed of the person with these `names`; the hasher's Overloaded."""
-    known = (*names, *await platform_words(here.ledger, here.settings))
-    if (weakness := await here.strength.weakness(password, known)) is not None:
-        raise Invalid.field(field, strength_problem(weakness))
+async def weakness_problem(
+    password: str, names: Iterable[str | None], *, ledger: Ledger, issuer: str, strength: StrengthMeter
+) -> str | None:
+    """Why it would soon be guessed of the person with these `names`. Raises the meter's Overloaded."""
+    weakness = await strength.weakness(password, (*names, *await platform_words(ledger, issuer)))
+    return None if weakness is None else strength_problem(weakness)
 
 
 def strength_problem(weakness: Weakness) -> str:
@@ -66,8 +58,8 @@ def strength_problem(weakness: Weakness) -> str:
     return f"is too easy to guess: {_WHY[weakness]}. {ADVICE}"
 
 
-async def platform_words(ledger: Ledger, settings: Settings) -> tuple[str, ...]:
+async def platform_words(ledger: Ledger, issuer: str) -> tuple[str, ...]:
     """What a guesser of this installation's passwords would try first: its host, realms and dashboards."""
     page = await ledger.read(clients.dashboards, limit=DASHBOARDS)
     named = [word for each in page.items for word in (each.slug, each.client_name) if word]
-    return (*PLATFORM, urlsplit(settings.issuer).hostname or "", *named)
+    return (*PLATFORM, urlsplit(issuer).hostname or "", *named)
