@@ -3,18 +3,19 @@
 from typing import Annotated, Any, Literal
 
 import msgspec
-from litestar import Request, Response, delete, get
+from litestar import Response, delete, get
 from litestar.params import QueryParameter
 from sqlalchemy import Connection
 
 from api import in_path
 from api.access import needing
 from api.admin.members import Time, listed, time, time_or_null
-from api.idempotency import Reply, carry_out, commanding
+from api.dependencies import Part
+from api.idempotency import Once, Reply, commanding
 from api.pagination import DEFAULT, After, Limit, Page, decode_cursor
 from api.problems import Missing
-from api.services import Services, services
 from commands.grants import end
+from eventstore.ledger import Ledger
 from projections import accounts, grants
 
 PATH = "/admin/grants"
@@ -62,14 +63,14 @@ class GrantBody(msgspec.Struct, frozen=True, kw_only=True):
     summary="List grants",
 )
 async def list_grants(
-    request: Request[Any, Any, Any],
+    ledger: Part[Ledger],
     client_id: ClientId = None,
     account_id: AccountId = None,
     limit: Limit = DEFAULT,
     after: After = None,
 ) -> Page[GrantBody]:
     """The newest first."""
-    return await _list(services(request), client_id, account_id, limit, after)
+    return await _list(ledger, client_id, account_id, limit, after)
 
 
 @get(
@@ -79,43 +80,41 @@ async def list_grants(
     summary="List a person's grants",
 )
 async def list_grants_of_person(
-    request: Request[Any, Any, Any], account_id: in_path.AccountId, limit: Limit = DEFAULT, after: After = None
+    account_id: in_path.AccountId, ledger: Part[Ledger], limit: Limit = DEFAULT, after: After = None
 ) -> Page[GrantBody]:
     """The newest first."""
-    here = services(request)
-    person = await here.ledger.read(accounts.by_id, account_id)
+    person = await ledger.read(accounts.by_id, account_id)
     if person is None or person.state == "erased":
         raise Missing("There is no such person.")
-    return await _list(here, None, account_id, limit, after)
+    return await _list(ledger, None, account_id, limit, after)
 
 
 @get(ONE, **needing("grants:read", answer=EXAMPLE), tags=TAGS, summary="Read a grant")
-async def read_grant(request: Request[Any, Any, Any], grant_id: in_path.GrantId) -> GrantBody:
+async def read_grant(grant_id: in_path.GrantId, ledger: Part[Ledger]) -> GrantBody:
     """What ended long ago is in the log alone."""
-    here = services(request)
-    found = await here.ledger.read(grants.by_id, grant_id, here.ledger.clock.now())
+    found = await ledger.read(grants.by_id, grant_id, ledger.clock.now())
     if found is None:
         raise Missing("There is no such grant.")
     return _body(found)
 
 
 @delete(ONE, **commanding("grants:write"), tags=TAGS, summary="End a grant")
-async def end_grant(request: Request[Any, Any, Any], grant_id: in_path.GrantId) -> Response[None]:
+async def end_grant(grant_id: in_path.GrantId, once: Part[Once]) -> Response[None]:
     """With all its tokens, from the next request on. A repeat changes nothing."""
-    return await carry_out(request, end(grant_id, "administrator"), reply=lambda view, _: Reply(None, 204))
+    return await once.carry_out(end(grant_id, "administrator"), reply=lambda view, _: Reply(None, 204))
 
 
 async def _list(
-    here: Services, client_id: str | None, account_id: str | None, limit: int, after: str | None
+    ledger: Ledger, client_id: str | None, account_id: str | None, limit: int, after: str | None
 ) -> Page[GrantBody]:
     (position,) = decode_cursor("grants", after, int) or (None,)
-    now = here.ledger.clock.now()
+    now = ledger.clock.now()
 
     def read(connection: Connection) -> Page[GrantBody]:
         found = grants.page(connection, now, client_id=client_id, account_id=account_id, after=position, limit=limit)
         return listed("grants", found, _body)
 
-    return await here.ledger.read(read)
+    return await ledger.read(read)
 
 
 def _body(row: grants.Grant) -> GrantBody:

@@ -1,27 +1,27 @@
 """Roles: what their people may have, in one realm."""
 
-from collections.abc import Mapping
 from typing import Annotated, Any
 
 import msgspec
-from litestar import Request, Response, delete, get, put
+from litestar import Response, delete, get, put
 from litestar.openapi.datastructures import ResponseSpec
 from litestar.params import JSONBody
 from msgspec import UNSET, Meta, UnsetType
 from sqlalchemy import Connection
 
 from api import in_path
-from api.access import caller, held, needing
+from api.access import needing
 from api.admin.members import Realm, ScopeName, listed
-from api.idempotency import Reply, carry_out, commanding
+from api.dependencies import Part
+from api.idempotency import Once, Reply, commanding
 from api.pagination import DEFAULT, After, Limit, Page, decode_cursor
 from api.problems import Invalid, Missing
-from api.services import services
+from commands import roles as commands
+from commands.callers import Caller
 from domain import role
 from domain.event import Recorded
 from domain.rules import registration
-from eventstore.commands import Command
-from eventstore.present import people, scopes
+from eventstore.ledger import Ledger
 from eventstore.view import View
 from projections import roles
 
@@ -63,18 +63,16 @@ class RoleBody(msgspec.Struct, frozen=True):
     tags=TAGS,
     summary="List roles",
 )
-async def list_roles(request: Request[Any, Any, Any], limit: Limit = DEFAULT, after: After = None) -> Page[RoleBody]:
+async def list_roles(ledger: Part[Ledger], limit: Limit = DEFAULT, after: After = None) -> Page[RoleBody]:
     """Of every realm, by realm and name."""
-    here = services(request)
     last = decode_cursor("roles", after, str, str)
-    found = await here.ledger.read(roles.page, after=last, limit=limit)
-    return listed("roles", found, _body)
+    return listed("roles", await ledger.read(roles.page, after=last, limit=limit), _body)
 
 
 @get(ONE, **needing("people:read", answer=EXAMPLE), tags=TAGS, summary="Read a role")
-async def read_role(request: Request[Any, Any, Any], realm: in_path.Realm, name: in_path.RoleName) -> RoleBody:
+async def read_role(realm: in_path.Realm, name: in_path.RoleName, ledger: Part[Ledger]) -> RoleBody:
     """By its realm and name."""
-    return await services(request).ledger.read(_read, realm, name)
+    return await ledger.read(_read, realm, name)
 
 
 @put(
@@ -85,23 +83,18 @@ async def read_role(request: Request[Any, Any, Any], realm: in_path.Realm, name:
     responses={201: ResponseSpec(RoleBody, description="The role was defined.")},
 )
 async def put_role(
-    request: Request[Any, Any, Any], realm: in_path.Realm, name: in_path.RoleName, data: JSONBody[RoleDefinition]
+    realm: in_path.Realm,
+    name: in_path.RoleName,
+    data: JSONBody[RoleDefinition],
+    by: Part[Caller],
+    once: Part[Once],
 ) -> Response[RoleBody]:
     """Nobody changes a role that holds an administrative scope which they lack, or gives it one. Who can make
     administrators by this role alone keeps it.
     """
-    here = services(request)
     for field, given, meant in (("realm", data.realm, realm), ("name", data.name, name)):
         if given is not UNSET and given != meant:
             raise Invalid.field(field, f"must be the {field} in the address")
-    facts = {"realm": realm, "name": name, "scopes": tuple(data.scopes), "default": data.default}
-
-    def under_lock(view: View) -> Mapping[str, Any]:
-        return {
-            "caller_scope": held(here, view, caller(request)) or frozenset(),
-            "known_scopes": view.look(scopes.existing, data.scopes),
-            "leaves_no_administrator": view.look(people.is_last_administrators_role, realm, name),
-        }
 
     def reply(view: View, recorded: tuple[Recorded, ...]) -> Reply[RoleBody]:
         body = _read(view.connection, realm, name)
@@ -109,23 +102,16 @@ async def put_role(
             return Reply(body, 201, f"{PATH}/{realm}/{name}")
         return Reply(body)
 
-    command = Command(role.stream(realm, name), role.put, facts, under_lock)
-    return await carry_out(request, command, reply=reply)
+    command = commands.put(realm, name, scopes_allowed=tuple(data.scopes), default=data.default, by=by)
+    return await once.carry_out(command, reply=reply)
 
 
 @delete(ONE, **commanding("people:write"), tags=TAGS, summary="Retire a role")
-async def retire_role(request: Request[Any, Any, Any], realm: in_path.Realm, name: in_path.RoleName) -> Response[None]:
+async def retire_role(
+    realm: in_path.Realm, name: in_path.RoleName, by: Part[Caller], once: Part[Once]
+) -> Response[None]:
     """Only one that nobody has."""
-
-    def under_lock(view: View) -> Mapping[str, Any]:
-        return {
-            "caller_scope": held(services(request), view, caller(request)) or frozenset(),
-            "leaves_no_administrator": view.look(people.is_last_administrators_role, realm, name),
-            "in_use": view.look(people.having_role, realm, name),
-        }
-
-    command = Command(role.stream(realm, name), role.retire, under_lock=under_lock)
-    return await carry_out(request, command, reply=lambda view, _: Reply(None, 204))
+    return await once.carry_out(commands.retire(realm, name, by=by), reply=lambda view, _: Reply(None, 204))
 
 
 def _read(connection: Connection, realm: str, name: str) -> RoleBody:

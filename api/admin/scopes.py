@@ -1,6 +1,5 @@
 """Scopes (RFC 6749 §3.3) and what the consent page says of each."""
 
-from collections.abc import Mapping
 from typing import Annotated, Any
 from urllib.parse import quote, unquote_to_bytes
 
@@ -12,16 +11,17 @@ from msgspec import UNSET, Meta, UnsetType
 from sqlalchemy import Connection
 
 from api import in_path
-from api.access import caller, held, needing
+from api.access import needing
 from api.admin.members import ScopeName, listed
-from api.idempotency import Reply, carry_out, commanding
+from api.dependencies import Part
+from api.idempotency import Once, Reply, commanding
 from api.pagination import DEFAULT, After, Limit, Page, decode_cursor
 from api.problems import Invalid, Missing
-from api.services import services
+from commands import scopes as commands
+from commands.callers import Caller
 from domain import scope
 from domain.event import Recorded
-from eventstore.commands import Command
-from eventstore.present import clients, roles
+from eventstore.ledger import Ledger
 from eventstore.view import View
 from projections import scopes
 
@@ -60,18 +60,17 @@ class ScopeBody(msgspec.Struct, frozen=True):
     tags=TAGS,
     summary="List scopes",
 )
-async def list_scopes(request: Request[Any, Any, Any], limit: Limit = DEFAULT, after: After = None) -> Page[ScopeBody]:
+async def list_scopes(ledger: Part[Ledger], limit: Limit = DEFAULT, after: After = None) -> Page[ScopeBody]:
     """By name."""
-    here = services(request)
     (last,) = decode_cursor("scopes", after, str) or (None,)
-    found = await here.ledger.read(scopes.page, after=last, limit=limit)
+    found = await ledger.read(scopes.page, after=last, limit=limit)
     return listed("scopes", found, lambda row: ScopeBody(row.name, row.description))
 
 
 @get(ONE, **needing("clients:read", answer=EXAMPLE), tags=TAGS, summary="Read a scope")
-async def read_scope(request: Request[Any, Any, Any], name: in_path.ScopeName) -> ScopeBody:
+async def read_scope(request: Request[Any, Any, Any], name: in_path.ScopeName, ledger: Part[Ledger]) -> ScopeBody:
     """By its name."""
-    return await services(request).ledger.read(_read, _named(request))
+    return await ledger.read(_read, _named(request))
 
 
 @put(
@@ -82,15 +81,16 @@ async def read_scope(request: Request[Any, Any, Any], name: in_path.ScopeName) -
     responses={201: ResponseSpec(ScopeBody, description="The scope was defined.")},
 )
 async def put_scope(
-    request: Request[Any, Any, Any], name: in_path.ScopeName, data: JSONBody[ScopeDefinition]
+    request: Request[Any, Any, Any],
+    name: in_path.ScopeName,
+    data: JSONBody[ScopeDefinition],
+    by: Part[Caller],
+    once: Part[Once],
 ) -> Response[ScopeBody]:
     """The families of the administrative scopes are reserved."""
-    here, named = services(request), _named(request)
+    named = _named(request)
     if data.name is not UNSET and data.name != named:
         raise Invalid.field("name", "must be the name in the address")
-
-    def under_lock(view: View) -> Mapping[str, Any]:
-        return {"caller_scope": held(here, view, caller(request)) or frozenset()}
 
     def reply(view: View, recorded: tuple[Recorded, ...]) -> Reply[ScopeBody]:
         body = _read(view.connection, named)
@@ -98,21 +98,13 @@ async def put_scope(
             return Reply(body, 201, f"{PATH}/{quote(named, safe=SAFE)}")
         return Reply(body)
 
-    facts = {"name": named, "description": data.description}
-    command = Command(scope.stream(named), scope.put, facts, under_lock)
-    return await carry_out(request, command, reply=reply)
+    return await once.carry_out(commands.put(named, data.description, by=by), reply=reply)
 
 
 @delete(ONE, **commanding("clients:write"), tags=TAGS, summary="Retire a scope")
-async def retire_scope(request: Request[Any, Any, Any], name: in_path.ScopeName) -> Response[None]:
+async def retire_scope(request: Request[Any, Any, Any], name: in_path.ScopeName, once: Part[Once]) -> Response[None]:
     """Only one that no client and no role names any more."""
-    named = _named(request)
-
-    def under_lock(view: View) -> Mapping[str, Any]:
-        return {"in_use": view.look(clients.naming_scope, named) or view.look(roles.naming_scope, named)}
-
-    command = Command(scope.stream(named), scope.retire, under_lock=under_lock)
-    return await carry_out(request, command, reply=lambda view, _: Reply(None, 204))
+    return await once.carry_out(commands.retire(_named(request)), reply=lambda view, _: Reply(None, 204))
 
 
 def _named(request: Request[Any, Any, Any]) -> str:

@@ -41,29 +41,11 @@ def put(realm: str, name: str, scope: str, default: bool, as_json: bool) -> None
     """Define a role, or change it to this."""
     scopes = tuple(scope.split())
 
-    async def work(here: Here) -> None:
-        from commands.grant_context import known_scopes
-        from domain import role as roles
-        from domain.rules.administrative_scope import ADMINISTRATIVE_SCOPES
-        from eventstore.commands import Command
-        from eventstore.present import people
-        from eventstore.view import View
+    from commands import roles
+    from commands.callers import operator
 
-        facts = {
-            "realm": realm,
-            "name": name,
-            "scopes": scopes,
-            "default": default,
-            "caller_scope": ADMINISTRATIVE_SCOPES,
-        }
-
-        def under_lock(view: View) -> Mapping[str, Any]:
-            last = view.look(people.is_last_administrators_role, realm, name)
-            return {"known_scopes": known_scopes(view, scopes), "leaves_no_administrator": last}
-
-        await here.execute(Command(roles.stream(realm, name), roles.put, facts, under_lock))
-
-    run(work)
+    command = roles.put(realm, name, scopes_allowed=scopes, default=default, by=operator)
+    run(lambda here: here.execute(command))
     print_one({"realm": realm, "name": name, "scopes": scopes, "default": default}, as_json)
 
 
@@ -73,20 +55,7 @@ def put(realm: str, name: str, scope: str, default: bool, as_json: bool) -> None
 def retire(realm: str, name: str) -> None:
     """End a role that nobody has."""
 
-    async def work(here: Here) -> None:
-        from domain import role as roles
-        from domain.rules.administrative_scope import ADMINISTRATIVE_SCOPES
-        from eventstore.commands import Command
-        from eventstore.present import people
-        from eventstore.view import View
+    from commands import roles
+    from commands.callers import operator
 
-        def under_lock(view: View) -> Mapping[str, Any]:
-            return {
-                "leaves_no_administrator": view.look(people.is_last_administrators_role, realm, name),
-                "in_use": view.look(people.having_role, realm, name),
-            }
-
-        facts = {"caller_scope": ADMINISTRATIVE_SCOPES}
-        await here.execute(Command(roles.stream(realm, name), roles.retire, facts, under_lock))
-
-    run(work)
+    run(lambda here: here.execute(roles.retire(realm, name, by=operator)))

@@ -38,15 +38,10 @@ def put(name: str, description: str, as_json: bool) -> None:
     DESCRIPTION completes "It asks to:" in a person's words, such as "See your orders".
     """
 
-    async def work(here: Here) -> None:
-        from domain import scope as scopes
-        from domain.rules.administrative_scope import ADMINISTRATIVE_SCOPES
-        from eventstore.commands import Command
+    from commands import scopes
+    from commands.callers import operator
 
-        facts = {"name": name, "description": description, "caller_scope": ADMINISTRATIVE_SCOPES}
-        await here.execute(Command(scopes.stream(name), scopes.put, facts))
-
-    run(work)
+    run(lambda here: here.execute(scopes.put(name, description, by=operator)))
     print_one({"name": name, "description": description}, as_json)
 
 
@@ -55,15 +50,6 @@ def put(name: str, description: str, as_json: bool) -> None:
 def retire(name: str) -> None:
     """End a scope that no client and no role names any more."""
 
-    async def work(here: Here) -> None:
-        from domain import scope as scopes
-        from eventstore.commands import Command
-        from eventstore.present import clients, roles
-        from eventstore.view import View
+    from commands import scopes
 
-        def under_lock(view: View) -> Mapping[str, Any]:
-            return {"in_use": view.look(clients.naming_scope, name) or view.look(roles.naming_scope, name)}
-
-        await here.execute(Command(scopes.stream(name), scopes.retire, {}, under_lock))
-
-    run(work)
+    run(lambda here: here.execute(scopes.retire(name)))
