@@ -5,7 +5,6 @@ from collections.abc import Awaitable, Callable
 from functools import partial
 
 import structlog
-from sqlalchemy import Connection
 
 from api.audit import readings
 from api.audit.checking import Checking
@@ -16,6 +15,7 @@ from api.services import Services
 from api.starting import SYSTEM
 from commands import client_secrets
 from domain.event import Moment
+from eventstore.asking import Connection
 from eventstore.commands import DatabaseAway, Origin, Overloaded
 from projections import derived, derived_people, grants, sessions, tokens
 from security.vault import Vault

@@ -8,7 +8,6 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import msgspec
-from sqlalchemy import Connection
 
 from api.installation import ADMINISTRATION_SCOPES, ADMINISTRATOR, DASHBOARDS, PLATFORM_SCOPES
 from api.settings import Settings
@@ -19,6 +18,7 @@ from domain import client
 from domain.client_registration import Registration
 from domain.client_secret import NewSecret
 from domain.rules import origin as origins
+from eventstore.asking import Connection
 from eventstore.commands import Origin, Step
 from eventstore.ledger import Ledger
 from eventstore.present import clients as dashboards

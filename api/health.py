@@ -6,13 +6,13 @@ from typing import Any, Literal
 
 import msgspec
 from litestar import Request, Response, get
-from sqlalchemy import Connection
 
 from api.key_proof import key_problem
 from api.server.board import KEY, Board, Seen
 from api.server.listeners import is_for_operators
 from api.services import Services, services
 from eventstore import schema
+from eventstore.asking import Connection
 from eventstore.checking.differing import differing
 from eventstore.commands import DatabaseAway, Forged, WentBack
 from eventstore.rebuilding import outdated

@@ -14,7 +14,6 @@ import msgspec
 from litestar import Request, Response
 from litestar.openapi.spec import Operation, Parameter, Schema
 from litestar.openapi.spec.enums import OpenAPIType
-from sqlalchemy import Connection
 
 from api.access import Lost, caller, lost, needing
 from api.answers import header_values
@@ -34,6 +33,7 @@ from api.services import Services, services
 from domain.decision import Reason, Refusal
 from domain.event import SECOND, Moment, Recorded
 from domain.sealed import Sealed
+from eventstore.asking import Connection
 from eventstore.command import Command
 from eventstore.commands import Command as Former
 from eventstore.commands import Step

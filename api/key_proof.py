@@ -1,8 +1,7 @@
 """By what a wrong master key shows before anything is written with it: a named secret that it must open."""
 
-from sqlalchemy import Connection
-
 from eventstore import indexing_key
+from eventstore.asking import Connection
 from eventstore.mac_keys import WRONG_KEY
 from security.clock import Moment
 from security.keyring import Keyring, MasterKeyError, WrapBroken

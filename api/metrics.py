@@ -5,7 +5,6 @@ from contextlib import suppress
 from typing import Any
 
 from litestar import Request, Response, get
-from sqlalchemy import Connection
 
 from api.arrival import Arrival, Proxies, arrival
 from api.health import ANSWERS_WITHIN
@@ -13,6 +12,7 @@ from api.problems import Missing
 from api.server.listeners import is_for_operators
 from api.services import services
 from api.starting import running_version
+from eventstore.asking import Connection
 from eventstore.commands import DatabaseAway
 from eventstore.transparency import published
 from projections import derived, event_index

@@ -4,16 +4,13 @@ from collections.abc import Callable, Iterator
 from ipaddress import ip_network
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy.engine import make_url
-from sqlalchemy.exc import ArgumentError
-
 from api.issuer import is_loopback
+from eventstore import asking
 from eventstore.asking.database_url import understood
 
 if TYPE_CHECKING:
     from api.settings import Settings
 
-DRIVERS = ("sqlite", "sqlite+pysqlite", "postgresql", "postgresql+psycopg")
 
 NO_MASTER_KEY = (
     "is missing. In production every key in the database is wrapped by a master key that is kept elsewhere. Make "
@@ -77,18 +74,8 @@ def _databases(settings: "Settings") -> Iterator[tuple[str, str]]:
     if settings.migration_database_url != settings.database_url:
         urls["migration_database_url"] = settings.migration_database_url
     for field, url in urls.items():
-        try:
-            parsed = make_url(url)
-        except (ArgumentError, ValueError):
-            yield field, "is not a database URL"
-            continue
-        if parsed.drivername not in DRIVERS:
-            yield field, "must begin with sqlite:/// or postgresql+psycopg://"
-            continue
-        try:
-            parsed.get_dialect()().create_connect_args(parsed)
-        except (ArgumentError, ValueError):
-            yield field, "must have a port for each of its hosts, or none"
+        if text := asking.problem(url):
+            yield field, text
 
 
 def _master_key(settings: "Settings") -> Iterator[tuple[str, str]]:

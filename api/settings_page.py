@@ -4,10 +4,10 @@ from pathlib import Path
 from typing import Any, Literal, get_args, get_origin
 
 import msgspec
-from sqlalchemy.engine import make_url
 
 from api.setting_texts import variable
 from api.settings import FIELDS, TYPES, Settings
+from eventstore import asking
 
 MASKED = "***"
 HEAD = """# Settings
@@ -51,10 +51,6 @@ def _text(value: Any) -> str:
     return str(value)
 
 
-TOLD = ("host", "port", "target_session_attrs")
-"""What is shown of the query of a database's URL: where it is."""
-
-
 def masked(settings: Settings, field: str) -> str:
     """A setting's value as text; of a secret only whether it is set, of a database URL everything but the password."""
     text = _text(getattr(settings, field))
@@ -62,10 +58,7 @@ def masked(settings: Settings, field: str) -> str:
     if concealed == "all":
         return MASKED if text else ""
     if concealed == "in_url" and text:
-        # The query of a URL may hold a password as well as its user part.
-        url = make_url(text)
-        told = {name: value for name, value in url.query.items() if name in TOLD}
-        return url.set(query=told).render_as_string(hide_password=True)
+        return asking.shown(text)
     return text
 
 

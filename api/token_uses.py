@@ -12,7 +12,6 @@ from time import perf_counter
 from typing import Any, NamedTuple
 
 import msgspec
-from sqlalchemy import Connection
 
 from api.arrival import normalise
 from api.grouping import Due, Grouping, record
@@ -20,6 +19,7 @@ from commands import uses
 from domain import usage
 from domain.event import Actor
 from eventstore import issued
+from eventstore.asking import Connection
 from eventstore.commands import Origin, Step
 from eventstore.ledger import Ledger
 from eventstore.validation import Known

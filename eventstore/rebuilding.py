@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from types import ModuleType
 from typing import Any, NamedTuple
 
-from sqlalchemy import Connection, Engine, delete, insert, select, update
+from sqlalchemy import Connection, Engine, delete, func, insert, select, update
 
 from domain.event import Moment
 from eventstore.checking.differing import DIFFERS
@@ -142,6 +142,11 @@ def set_unmade(connection: Connection, projections: Sequence[ModuleType]) -> Non
 def _set_version(connection: Connection, name: str, version: int) -> None:
     connection.execute(delete(projection_versions).where(projection_versions.c.name == name))
     connection.execute(insert(projection_versions), {"name": name, "version": version})
+
+
+def count(connection: Connection, projection: ModuleType) -> int:
+    """How many rows it has."""
+    return connection.execute(select(func.count()).select_from(projection.TABLE)).scalar_one()
 
 
 def outdated(connection: Connection, projections: Sequence[ModuleType]) -> list[str]:

@@ -4,12 +4,12 @@ from typing import Annotated, Any, Literal
 
 import msgspec
 from msgspec import Meta
-from sqlalchemy import Connection
 
 from api.admin.members import Time, time
 from api.problems import Missing
 from domain import client
 from domain.event import Moment
+from eventstore.asking import Connection
 from eventstore.privacy import Privacy
 from projections import clients
 

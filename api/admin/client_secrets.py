@@ -6,7 +6,6 @@ import msgspec
 from litestar import Response, delete, get, post
 from litestar.params import JSONBody, QueryParameter
 from msgspec import Meta
-from sqlalchemy import Connection
 
 from api import in_path
 from api.access import needing
@@ -23,6 +22,7 @@ from commands import client_secrets as commands
 from commands.callers import Caller
 from domain import client_secret
 from domain.event import Recorded
+from eventstore.asking import Connection
 from eventstore.following import Follower
 from eventstore.ledger import Ledger
 from eventstore.view import View

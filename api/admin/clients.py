@@ -7,7 +7,6 @@ import msgspec
 from litestar import Response, delete, get, patch, post
 from litestar.params import JSONBody, QueryParameter
 from msgspec import UNSET, Meta, UnsetType
-from sqlalchemy import Connection
 
 from api import in_path
 from api.access import needing
@@ -39,6 +38,7 @@ from domain import client, client_registration, client_secret
 from domain.client_registration import Registration
 from domain.event import Recorded
 from domain.rules import registration as rules
+from eventstore.asking import Connection
 from eventstore.ledger import Ledger
 from eventstore.view import View
 from projections import clients, secrets

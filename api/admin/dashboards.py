@@ -7,7 +7,6 @@ from litestar import Response, get, patch, put
 from litestar.openapi.datastructures import ResponseSpec
 from litestar.params import JSONBody
 from msgspec import UNSET, Meta, UnsetType
-from sqlalchemy import Connection
 
 from api import in_path
 from api.access import needing
@@ -33,6 +32,7 @@ from commands import client_secrets
 from commands import clients as commands
 from commands.callers import Caller
 from domain.event import Recorded
+from eventstore.asking import Connection
 from eventstore.ledger import Ledger
 from eventstore.present import clients as present
 from eventstore.view import View

@@ -5,7 +5,6 @@ from typing import Annotated, Any, Literal
 import msgspec
 from litestar import Response, delete, get
 from litestar.params import QueryParameter
-from sqlalchemy import Connection
 
 from api import in_path
 from api.access import needing
@@ -15,6 +14,7 @@ from api.idempotency import Once, Reply, commanding
 from api.pagination import DEFAULT, After, Limit, Page, decode_cursor
 from api.problems import Missing
 from commands.grants import end
+from eventstore.asking import Connection
 from eventstore.ledger import Ledger
 from projections import accounts, grants
 

@@ -6,7 +6,6 @@ from typing import Annotated, Any
 from litestar import Request, Response, delete, get, patch, post
 from litestar.params import JSONBody, QueryParameter
 from msgspec import UNSET
-from sqlalchemy import Connection
 
 from api import in_path
 from api.access import needing
@@ -34,6 +33,7 @@ from commands.callers import Caller
 from domain import account
 from domain.event import Recorded
 from domain.rules import registration
+from eventstore.asking import Connection
 from eventstore.ledger import Ledger
 from eventstore.view import View
 from projections import accounts

@@ -5,7 +5,6 @@ from typing import Annotated, Any, Literal
 
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
-from sqlalchemy import Connection
 
 from api.admin.members import Realm, Time, listed, time
 from api.pagination import Page, decode_cursor
@@ -13,6 +12,7 @@ from api.problems import Missing
 from commands.people import UNKNOWN
 from domain import names
 from domain.rules import people
+from eventstore.asking import Connection
 from eventstore.present import people as present
 from eventstore.present.folds import Folds
 from eventstore.privacy import Privacy

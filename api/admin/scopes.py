@@ -8,7 +8,6 @@ from litestar import Request, Response, delete, get, put
 from litestar.openapi.datastructures import ResponseSpec
 from litestar.params import JSONBody
 from msgspec import UNSET, Meta, UnsetType
-from sqlalchemy import Connection
 
 from api import in_path
 from api.access import needing
@@ -21,6 +20,7 @@ from commands import scopes as commands
 from commands.callers import Caller
 from domain import scope
 from domain.event import Recorded
+from eventstore.asking import Connection
 from eventstore.ledger import Ledger
 from eventstore.view import View
 from projections import scopes

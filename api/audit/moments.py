@@ -2,13 +2,12 @@
 
 from typing import NamedTuple
 
-from sqlalchemy import Connection
-
 from api.audit.answering.auditor import Auditor
 from api.audit.answering.filters import moment
 from api.problems import Invalid
 from domain.event import Moment
 from eventstore import past, searching
+from eventstore.asking import Connection
 
 
 class Point(NamedTuple):

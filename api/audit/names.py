@@ -3,9 +3,8 @@
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from sqlalchemy import Connection
-
 from domain import account, client
+from eventstore.asking import Connection
 from eventstore.privacy import Privacy
 from projections import accounts, clients
 

@@ -5,13 +5,13 @@ from typing import Any, Literal
 
 import msgspec
 from msgspec import UNSET, UnsetType
-from sqlalchemy import Connection
 
 from api.audit.names import Names
 from api.audit.plain_words import meaning
 from domain.event import Event
 from domain.events import EVENTS
 from domain.sealed import Sealed
+from eventstore.asking import Connection
 from eventstore.privacy import Privacy
 from security.clock import format_rfc3339
 from security.sealing import SealBroken

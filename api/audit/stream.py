@@ -10,7 +10,6 @@ from typing import Any, NamedTuple
 
 import msgspec
 from litestar import Request, get
-from sqlalchemy import Connection
 
 from api.access import caller, needing
 from api.answers import header
@@ -25,6 +24,7 @@ from api.audit.long_answers import LongAnswer, nothing
 from api.audit.rendering import ShownEvent
 from api.problems import Invalid, Unavailable
 from eventstore import searching
+from eventstore.asking import Connection
 from eventstore.following import EventIndexing
 from eventstore.ledger import Ledger
 from projections import event_names

@@ -12,8 +12,7 @@ from api.cli.standard_input import read_line
 from api.cli.verdicts import demanded, end_with, needed, pinned_keys, read_keys, read_text, witness_keys
 
 if TYPE_CHECKING:
-    from sqlalchemy import Connection
-
+    from eventstore.asking import Connection
     from security.tokens import Format
 
 

@@ -9,8 +9,8 @@ from typing import IO, TYPE_CHECKING, Any
 
 import rich_click as click
 
-from api.cli.failures import USAGE, Failure, unavailable
-from api.cli.opening import load_settings, open_keys, prove_key, require_schema
+from api.cli.failures import USAGE, Failure
+from api.cli.opening import connected, load_settings, open_keys, prove_key, require_schema
 from api.cli.progress import Bar
 from api.cli.showing import as_json
 from api.cli.verdicts import demanded, end_with, needed, pinned_keys, read_keys, read_text, witness_keys
@@ -103,30 +103,21 @@ def _own(keys: list["Key"]) -> tuple[str, list["Key"]]:
 
 def _of_the_vault(settings: "Settings") -> list[str]:
     """Read past the ledger: nothing is folded that somebody may have tampered with, and nothing is written."""
-    from sqlalchemy.exc import DBAPIError
-
     from api.settings import log_origin
-    from eventstore.engines import in_words, reading
     from eventstore.transparency import log_key, published
     from eventstore.transparency.checkpoint import parse
     from security.vault import Vault
 
     keyring = open_keys(settings)
     vault = Vault(keyring)
-    engine = reading(settings.database_url, 1)
-    try:
-        with engine.connect() as connection:
-            prove_key(connection, vault, keyring)
-            newest = published.newest_signed(connection)
-            try:
-                origin = log_origin(settings) if newest is None else parse(newest.note).origin
-                return [str(signer.verifier) for signer in log_key.signers(connection, vault, origin)]
-            except ValueError:
-                raise Failure("the newest checkpoint cannot be read; pin the log's key with --key") from None
-    except DBAPIError as error:
-        raise unavailable(f"the database does not answer: {in_words(error, settings.database_url)}") from None
-    finally:
-        engine.dispose()
+    with connected(settings) as connection:
+        prove_key(connection, vault, keyring)
+        newest = published.newest_signed(connection)
+        try:
+            origin = log_origin(settings) if newest is None else parse(newest.note).origin
+            return [str(signer.verifier) for signer in log_key.signers(connection, vault, origin)]
+        except ValueError:
+            raise Failure("the newest checkpoint cannot be read; pin the log's key with --key") from None
 
 
 def _verify(source: str, keys: list["Key"], demands: dict[str, Any], token: str | None) -> "Verdict":

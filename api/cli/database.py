@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 import rich_click as click
 
 from api.cli.failures import UNAVAILABLE, unavailable
-from api.cli.opening import UPGRADE, load_settings, schema_is_current
+from api.cli.opening import UPGRADE, connected, load_settings, schema_is_current
 from api.cli.showing import as_json, moment, print_one
 
 if TYPE_CHECKING:
@@ -31,9 +31,8 @@ def upgrade() -> None:
 
 def upgrade_to_newest(settings: "Settings") -> None:
     """Runs the migrations; raises Failure when the database does not let it."""
-    from sqlalchemy.exc import DBAPIError
-
     from eventstore import schema
+    from eventstore.asking import DBAPIError
     from eventstore.engines import in_words
     from security.private_files import make_private
 
@@ -69,15 +68,8 @@ def status(as_json: bool) -> None:
 def _log(settings: "Settings", current: bool) -> Mapping[str, Any]:
     if not current:
         return {"position": None, "time": None}
-    from sqlalchemy import select
+    from eventstore.changes import newest
 
-    from eventstore.engines import reading
-    from eventstore.stored import head
-
-    engine = reading(settings.database_url, 1)
-    try:
-        with engine.connect() as connection:
-            position, time = connection.execute(select(head.c.position, head.c.time).where(head.c.id == 1)).one()
-    finally:
-        engine.dispose()
+    with connected(settings) as connection:
+        position, time = newest(connection)
     return {"position": position, "time": moment(time) if position else None}

@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING
 
 import rich_click as click
 
-from api.cli.failures import REFUSED, Failure, unavailable
-from api.cli.opening import load_settings, open_keys, require_schema
+from api.cli.failures import REFUSED, Failure
+from api.cli.opening import connected, load_settings, open_keys, require_schema
 from api.cli.showing import as_json
 
 if TYPE_CHECKING:
-    from sqlalchemy import Connection
+    from eventstore.asking import Connection
 
 LAST = 10
 BATCH = 500
@@ -39,14 +39,15 @@ def log() -> None:
 def tail(follow: bool, start: int | None, types: tuple[str, ...], raw: bool) -> None:
     """Show the last events, and each further one as it happens."""
     from api.cli.event_line import line
+    from eventstore.searching import newest
 
     # Ctrl-C and a closed pipe are the usual ways to end this, and no failures.
     with suppress(KeyboardInterrupt, BrokenPipeError), _connected() as connection:
-        position = (start if start is not None else max(1, _head(connection) - LAST + 1)) - 1
+        position = (start if start is not None else max(1, newest(connection) - LAST + 1)) - 1
         width = shutil.get_terminal_size().columns if sys.stdout.isatty() else None
         named = _client_names(connection)
         while True:
-            head = _head(connection)
+            head = newest(connection)
             while position < head:
                 # What the filter passes over is not looked at again.
                 stored = _between(connection, position, head, types)
@@ -75,23 +76,12 @@ def show(position: int, as_json: bool) -> None:
 
 @contextmanager
 def _connected() -> "Iterator[Connection]":
-    from sqlalchemy.exc import DBAPIError
-
-    from eventstore.engines import in_words, reading
-    from eventstore.mapper import authenticate
     from security.vault import Vault
 
     settings = load_settings()
     require_schema(settings)
-    engine = reading(settings.database_url, 1)
-    authenticate(engine, Vault(open_keys(settings)))
-    try:
-        with engine.connect() as connection:
-            yield connection
-    except DBAPIError as error:
-        raise unavailable(f"the database does not answer: {in_words(error, settings.database_url)}") from None
-    finally:
-        engine.dispose()
+    with connected(settings, Vault(open_keys(settings))) as connection:
+        yield connection
 
 
 def _client_names(connection: "Connection") -> "Callable[[str], str | None]":
@@ -108,14 +98,6 @@ def _client_names(connection: "Connection") -> "Callable[[str], str | None]":
         return known.get(stream)
 
     return named
-
-
-def _head(connection: "Connection") -> int:
-    from sqlalchemy import select
-
-    from eventstore.stored import head
-
-    return connection.scalar(select(head.c.position).where(head.c.id == 1)) or 0
 
 
 def _between(connection: "Connection", after: int, last: int, types: tuple[str, ...]) -> list[tuple[int, str]]:

@@ -8,7 +8,7 @@ import rich_click as click
 
 from api.cli.failures import Failure, unavailable
 from api.cli.log import log as log
-from api.cli.opening import Here, load_settings, open_keys, prove_key, require_schema, run
+from api.cli.opening import Here, connected, load_settings, open_keys, prove_key, require_schema, run
 from api.cli.progress import Bar
 
 
@@ -104,22 +104,15 @@ def privacy_of(keyring: Any, vault: Any) -> Any:
 
 def _prove(settings: Any, vault: Any) -> None:
     """Has the verifier, which shares no code with the server, look at what is here now."""
-    from sqlalchemy import select
-
-    from eventstore.engines import reading
-    from eventstore.mapper import authenticate
-    from eventstore.transparency.tables import CHECKPOINTS
+    from eventstore.transparency import published
     from verifier.note import Key
     from verifier.source import open_source
     from verifier.verify import verify
 
-    engine = reading(settings.database_url, 1)
-    authenticate(engine, vault)
-    with engine.connect() as connection:
+    with connected(settings, vault) as connection:
         keys = _verifier_keys(connection)
-        signed = connection.scalar(select(CHECKPOINTS.c.size).limit(1)) is not None
-    engine.dispose()
-    if not signed or not keys:
+        signed = published.newest_signed(connection)
+    if signed is None or not keys:
         click.echo("the log has no checkpoint yet, so there is nothing to prove it by")
         return
     with Bar("verify") as bar:

@@ -2,7 +2,8 @@
 
 import getpass
 import os
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -10,9 +11,8 @@ from api.cli.failures import USAGE, Failure, refused, unavailable
 from domain.event import Actor, Recorded
 
 if TYPE_CHECKING:
-    from sqlalchemy import Connection
-
     from api.settings import Settings
+    from eventstore.asking import Connection
     from eventstore.commands import Executed, Origin, Step
     from eventstore.ledger import Ledger
     from eventstore.view import View
@@ -97,6 +97,25 @@ def open_keys(settings: "Settings") -> "Keyring":
         raise unavailable(_sentence(error)) from None
 
 
+@contextmanager
+def connected(settings: "Settings", vault: "Vault | None" = None) -> "Iterator[Connection]":
+    """A connection past the ledger, which only reads; events are decoded with the keys of `vault`. Raises Failure."""
+    from eventstore.asking import DBAPIError
+    from eventstore.engines import in_words, reading
+    from eventstore.mapper import authenticate
+
+    engine = reading(settings.database_url, 1)
+    if vault is not None:
+        authenticate(engine, vault)
+    try:
+        with engine.connect() as connection:
+            yield connection
+    except DBAPIError as error:
+        raise unavailable(f"the database does not answer: {in_words(error, settings.database_url)}") from None
+    finally:
+        engine.dispose()
+
+
 def prove_key(connection: "Connection", vault: "Vault", keyring: "Keyring") -> None:
     """Raises Failure when the vault was made with another master key."""
     from api.key_proof import key_problem
@@ -114,12 +133,12 @@ def require_schema(settings: "Settings") -> None:
 
 def schema_is_current(settings: "Settings") -> bool:
     """Whether the migrations have run; raises Failure when the database does not answer or is too old for any."""
-    from sqlalchemy.exc import DBAPIError
-
-    from eventstore.engines import in_words, is_sqlite
+    from eventstore.asking import DBAPIError, is_missing
+    from eventstore.engines import in_words
     from eventstore.schema import EarlierRevision, is_current
 
-    if is_sqlite(settings.database_url) and not _sqlite_file_exists(settings.database_url):
+    # A look must not make the file that it looks for.
+    if is_missing(settings.database_url):
         return False
     try:
         return is_current(settings.database_url)
@@ -207,14 +226,6 @@ async def _as_served(here: Here) -> Here:
 
     state: server.State = await here.ledger.state(server.STREAM)
     return replace(here, settings=msgspec.structs.replace(here.settings, issuer=state.issuer or here.settings.issuer))
-
-
-def _sqlite_file_exists(url: str) -> bool:
-    """A look must not make the file that it looks for."""
-    from sqlalchemy.engine import make_url
-
-    name = make_url(url).database
-    return name is not None and os.path.exists(name)
 
 
 def _sentence(error: Exception) -> str:

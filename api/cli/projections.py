@@ -12,8 +12,7 @@ from api.cli.progress import Bar
 from api.cli.showing import as_json, print_json, print_list
 
 if TYPE_CHECKING:
-    from sqlalchemy import Engine
-
+    from eventstore.asking import Engine
     from eventstore.privacy import Privacy
     from security.clock import Moment
 
@@ -30,10 +29,8 @@ def projections() -> None:
 @as_json
 def list_(as_json: bool) -> None:
     """Every projection, its rows, and whether its rows were made by its present definition."""
-    from sqlalchemy import func, select
-
     from eventstore.checking.differing import differing
-    from eventstore.rebuilding import outdated
+    from eventstore.rebuilding import count, outdated
 
     engine, _, _, _ = _opened()
     with engine.connect() as connection:
@@ -42,7 +39,7 @@ def list_(as_json: bool) -> None:
             {
                 "name": name,
                 "version": module.VERSION,
-                "rows": connection.scalar(select(func.count()).select_from(module.TABLE)),
+                "rows": count(connection, module),
                 "rebuild_needed": name in old,
             }
             for name, module in _named().items()
@@ -134,8 +131,7 @@ def _chosen(given: Sequence[str]) -> tuple[tuple[ModuleType, ...], tuple[str, ..
 
 def _opened() -> "tuple[Engine, Privacy, Moment, str | None]":
     """An engine as the role that owns the tables, and what replaying needs; raises Failure."""
-    from sqlalchemy.exc import DBAPIError
-
+    from eventstore.asking import DBAPIError
     from eventstore.engines import in_words, migrating
     from eventstore.privacy import Privacy
     from eventstore.schema import server_role

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import rich_click as click
 
 from api.cli.failures import Failure, unavailable
-from api.cli.opening import load_settings, open_keys, opened, prove_key, require_schema
+from api.cli.opening import connected, load_settings, open_keys, opened, prove_key, require_schema
 
 if TYPE_CHECKING:
     import socket
@@ -49,28 +49,20 @@ def prepare(settings: "Settings", keyring: "Keyring") -> None:
     """Proves the key and the issuer, and installs what an empty database gets; raises Failure."""
     import asyncio
 
-    from sqlalchemy.exc import DBAPIError
-
     from api.starting import IssuerChanged, require_issuer
     from api.transparency.continuing import NotContinued, require_continuation
     from domain import server
     from eventstore.commands import DatabaseAway, WrongClock
-    from eventstore.engines import in_words, reading
+    from eventstore.engines import in_words
     from eventstore.ledger import Ledger
     from eventstore.rebuilding import Outdated, outdated
     from projections import FOLLOWING, PROJECTIONS
     from security.clock import SystemClock
     from security.vault import Vault
 
-    engine = reading(settings.database_url, 1)
-    try:
-        with engine.connect() as connection:
-            prove_key(connection, Vault(keyring), keyring)
-            old = outdated(connection, (*PROJECTIONS, *FOLLOWING))
-    except DBAPIError as error:
-        raise unavailable(f"the database does not answer: {in_words(error, settings.database_url)}") from None
-    finally:
-        engine.dispose()
+    with connected(settings) as connection:
+        prove_key(connection, Vault(keyring), keyring)
+        old = outdated(connection, (*PROJECTIONS, *FOLLOWING))
     if old:
         raise unavailable(str(Outdated(old)))
 

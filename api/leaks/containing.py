@@ -5,8 +5,6 @@ from functools import partial
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
-from sqlalchemy import Connection
-
 from api.leaks.finding import open_incident
 from api.leaks.targets import Target, blast_radius, numbers, secrets_ended
 from commands.client_secrets import vault_name
@@ -16,6 +14,7 @@ from domain.event import SECOND, Moment
 from domain.incident import Numbers
 from domain.refusal import Conflict
 from eventstore import searching
+from eventstore.asking import Connection
 from eventstore.commands import Command, Step, Sweep
 from eventstore.deriving import Deriving, catch_up
 from eventstore.following import EventIndexing, Follower

@@ -3,12 +3,11 @@
 from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import Connection
-
 from api.leaks.containing import Containment, Wanted
 from api.leaks.targets import Alone, Target, of_secret
 from domain.incident import Source
 from eventstore import issued
+from eventstore.asking import Connection
 from eventstore.commands import Origin
 from eventstore.issued import Issued
 from eventstore.ledger import Ledger

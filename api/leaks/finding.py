@@ -3,8 +3,6 @@
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
-from sqlalchemy import Connection
-
 from api.arrival import normalise
 from api.leaks import presented
 from api.leaks.gathered import Gathered
@@ -14,6 +12,7 @@ from domain import account, client
 from domain.event import Moment
 from domain.incident import Leaked
 from eventstore import issued
+from eventstore.asking import Connection
 from eventstore.ledger import Ledger
 from eventstore.present import incidents
 from eventstore.present.folds import Folds

@@ -7,7 +7,6 @@ import msgspec
 from litestar import Request, Response, get, post
 from litestar.params import JSONBody, QueryParameter
 from msgspec import Meta
-from sqlalchemy import Connection
 
 from api import in_path
 from api.access import needing
@@ -22,6 +21,7 @@ from api.problems import Missing
 from domain import incident
 from domain.event import SECOND, Recorded
 from domain.incident import Leaked, Numbers
+from eventstore.asking import Connection
 from eventstore.commands import Command
 from eventstore.view import View
 from projections import incidents

@@ -4,7 +4,6 @@ from typing import Annotated, Any
 
 import msgspec
 from msgspec import Meta
-from sqlalchemy import Connection
 
 from api.admin.members import Time, time, time_or_null
 from api.leaks import uses
@@ -13,6 +12,7 @@ from api.leaks.uses import Address, ResourceServer, Uses
 from domain.event import Moment
 from domain.incident import Numbers
 from eventstore import issued, past
+from eventstore.asking import Connection
 from eventstore.issued import Issued
 from eventstore.lifespans import Life
 from eventstore.living import lives_of

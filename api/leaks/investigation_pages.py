@@ -4,7 +4,6 @@ from typing import Any
 
 import msgspec
 from litestar import Request, get
-from sqlalchemy import Connection
 
 from api import in_path
 from api.access import needing
@@ -21,6 +20,7 @@ from api.problems import Missing
 from api.services import services
 from domain.event import Moment
 from eventstore import issued, searching
+from eventstore.asking import Connection
 from eventstore.issued import Issued
 from eventstore.living import lives_of
 from eventstore.searching import Criteria

@@ -4,13 +4,13 @@ from collections.abc import Iterable, Iterator
 from typing import Any, NamedTuple
 
 import msgspec
-from sqlalchemy import Connection
 
 from api.admin.members import Time, time
 from domain import grant, grant_code, usage
 from domain.event import Moment, Recorded
 from domain.sealed import Sealed
 from eventstore import past, searching
+from eventstore.asking import Connection
 from eventstore.issued import Issued
 from eventstore.lifespans import Life
 from eventstore.privacy import Privacy

@@ -7,10 +7,10 @@ from collections.abc import Awaitable, Callable
 from typing import NamedTuple
 
 import msgspec
-from sqlalchemy import Connection
 
 from api.audit.rendering import Rendering, ShownEvent
 from eventstore import searching
+from eventstore.asking import Connection
 from eventstore.privacy import Privacy
 from projections.outbox import TYPES
 

@@ -4,12 +4,11 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from typing import NamedTuple
 
-from sqlalchemy import Connection
-
 from api import throttle
 from api.services import Services
 from api.throttle import Admission
 from domain import account
+from eventstore.asking import Connection
 from eventstore.privacy import Privacy
 from eventstore.searching import Criteria, newest, search
 from eventstore.unsealing import address_key

@@ -4,10 +4,10 @@ import contextlib
 from functools import partial
 
 import structlog
-from sqlalchemy import Connection
 
 from api.settings import Settings
 from domain import log_key, server
+from eventstore.asking import Connection
 from eventstore.changes import Newest, state_at
 from eventstore.commands import Forged
 from eventstore.ledger import Ledger

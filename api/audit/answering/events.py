@@ -3,14 +3,13 @@
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from sqlalchemy import Connection
-
 from api.audit.answering.auditor import Auditor
 from api.audit.answering.filters import Filters
 from api.audit.rendering import Rendering, ShownEvent, unsealed
 from api.pagination import Page, decode_cursor, encode_cursor
 from api.problems import Unavailable
 from eventstore import searching
+from eventstore.asking import Connection
 from eventstore.searching import Criteria
 
 CURSOR = "events"

@@ -4,14 +4,13 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Literal, NamedTuple
 
-from sqlalchemy import Connection
-
 from api.arrival import normalise
 from api.audit.rendering import BY_TAG
 from api.problems import Invalid
 from domain.event import Moment
 from domain.rules import registration
 from eventstore import searching
+from eventstore.asking import Connection
 from eventstore.mapper import UPCASTS
 from eventstore.present import people
 from eventstore.present.folds import Folds

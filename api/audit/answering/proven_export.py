@@ -6,12 +6,11 @@ in them stays sealed. `docs/audit.md` describes the lines between them, and `gra
 
 from collections.abc import AsyncIterator
 
-from sqlalchemy import Connection
-
 from api.audit.answering.auditor import Auditor
 from api.audit.formats import Part
 from api.problems import Invalid, Unavailable
 from eventstore import searching
+from eventstore.asking import Connection
 from eventstore.searching import Criteria
 from eventstore.transparency import published
 from eventstore.transparency.divergence import Diverged

@@ -3,7 +3,6 @@
 from typing import Any, NamedTuple
 
 import msgspec
-from sqlalchemy import Connection
 
 from api.audit.answering.auditor import Auditor
 from api.audit.moments import Point, point
@@ -11,6 +10,7 @@ from api.audit.rendering import Rendering
 from api.problems import Missing
 from domain.streams import AGGREGATES, category
 from eventstore import past
+from eventstore.asking import Connection
 
 
 class State(msgspec.Struct, frozen=True):

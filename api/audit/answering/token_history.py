@@ -3,7 +3,6 @@
 from collections.abc import Iterator
 
 import msgspec
-from sqlalchemy import Connection
 
 from api.audit.answering.auditor import Auditor
 from api.audit.presented import presented
@@ -14,6 +13,7 @@ from domain.event import Moment, Recorded
 from domain.grant_code import CodeIssued
 from domain.rules.validity import Reason
 from eventstore import issued, past, searching
+from eventstore.asking import Connection
 from eventstore.issued import Issued, Kind
 from projections import clients
 from security.clock import format_rfc3339

@@ -1,13 +1,13 @@
 """Was this token valid at that moment, and why."""
 
 import msgspec
-from sqlalchemy import Connection
 
 from api.audit.answering.auditor import Auditor
 from api.audit.moments import Point, point
 from api.audit.presented import presented
 from domain.rules.validity import Reason
 from eventstore import issued, past
+from eventstore.asking import Connection
 from eventstore.issued import Kind
 from eventstore.past import Judgement
 from security.clock import format_rfc3339
