@@ -13,11 +13,11 @@ from api.answers import fields, header_values
 from api.arrival import arrival
 from api.credential_memory import Caller, caller
 from api.http.cors import CLIENT
-from api.leaks.suspecting import suspect
 from api.oauth_errors import InvalidClient as Refused
 from api.oauth_errors import InvalidRequest, OAuthError, Throttled
 from api.services import Services, origin
 from commands import failures
+from commands.incidents import suspect
 from domain import client, client_secret, server, usage
 from domain.refusal import InvalidClient
 from eventstore.commands import Origin

@@ -4,7 +4,7 @@ Reported → identified → contained → closed. What an incident tells about p
 """
 
 from collections.abc import Sequence
-from typing import Any, Literal
+from typing import Literal
 
 import msgspec
 from msgspec.structs import replace
@@ -197,10 +197,18 @@ def add_secrets(state: State, *, now: Moment, secrets: Sequence[Leaked]) -> Outc
     return accept(*(SecretsAdded(secrets=new[at : at + TOGETHER]) for at in range(0, len(new), TOGETHER)))
 
 
-def tell(state: State, *, now: Moment, evidence: str | None = None, **reported: Any) -> Outcome:
+def tell(
+    state: State,
+    *,
+    now: Moment,
+    source: Source,
+    evidence: str | None = None,
+    sha256: str | None = None,
+    kind: str | None = None,
+) -> Outcome:
     """Opens the incident, as `report` does; of one that exists, records what else is said of it."""
     if not state.exists:
-        return report(state, now=now, evidence=evidence, **reported)
+        return report(state, now=now, source=source, evidence=evidence, sha256=sha256, kind=kind)
     return accept() if evidence is None else add_evidence(state, now=now, evidence=evidence)
 
 

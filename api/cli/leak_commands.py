@@ -178,17 +178,10 @@ def close(incident_id: str, note: str | None, as_json: bool) -> None:
 
     async def work(here: Here) -> Mapping[str, Any]:
         from api.cli.leak_work import masked
-        from api.leaks.incidents import said
-        from domain import incident
-        from eventstore.commands import Command
+        from commands import incidents
 
         await _found(here, incident_id)
-        facts = {"note": masked(here, note)}
-
-        def under_lock(view: Any) -> Mapping[str, Any]:
-            return {"said": said(view, here.ledger.privacy, incident_id)}
-
-        await here.execute(Command(incident.stream(incident_id), incident.close, facts, under_lock))
+        await here.execute(incidents.close(incident_id, masked(here, note), here.ledger.privacy))
         return await _found(here, incident_id)
 
     print_one(_incident(run(work), as_json), as_json)

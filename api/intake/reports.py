@@ -12,12 +12,12 @@ from api.leaks.containing import Containment, Wanted
 from api.leaks.targets import Target, of_secret
 from api.masking import masking
 from api.services import Services, origin
-from domain import incident
+from commands import incidents
 from domain.event import Actor
 from domain.incident import Source
 from domain.refusal import Conflict
 from eventstore import issued
-from eventstore.commands import Command, DatabaseAway, Origin, Overloaded, Step
+from eventstore.commands import DatabaseAway, Origin, Overloaded, Step
 from security.base62 import ALPHABET
 from security.extraction import extract
 from security.ids import LENGTH
@@ -88,7 +88,7 @@ async def _take(here: Services, finding: Finding, source: Source, contain: Conta
         return False
     found = await here.ledger.read(issued.find, digest(finding.raw))
     target = None if found is None else await here.ledger.read(of_secret, found)
-    commands = _commands(here, finding, source, kind, target, ends=kind.value in contain)
+    commands = _commands(here, finding, source, target, ends=kind.value in contain)
     executed = await here.ledger.execute(*commands, origin=by)
     if executed.refusal is not None and executed.refusal.reason is not Conflict.EXISTS:
         raise AssertionError(f"a finding was refused: {executed.refusal.reason}")
@@ -96,29 +96,18 @@ async def _take(here: Services, finding: Finding, source: Source, contain: Conta
 
 
 def _commands(
-    here: Services, finding: Finding, source: Source, kind: Kind, target: Target | None, *, ends: bool
+    here: Services, finding: Finding, source: Source, target: Target | None, *, ends: bool
 ) -> tuple[Step, ...]:
     incident_id = _incident_id(source, finding)
-    stream = incident.stream(incident_id)
-    facts = {
-        "source": source,
-        "evidence": evidence(here.format, finding),
-        "sha256": digest(finding.raw).hex(),
-        "kind": None if target is None or not target.leaked else target.leaked[0].kind,
-    }
-    reported = Command(stream, incident.report, facts)
+    kind = None if target is None or not target.leaked else target.leaked[0].kind
+    said = incidents.Report(source, evidence(here.format, finding), digest(finding.raw).hex(), kind)
+    reported = incidents.report(incident_id, said)
     if target is None:
         return (reported,)
     if ends:
         return (reported, *Containment(here.ledger, target, Wanted(), incident_id).commands())
-    about = {
-        "target": target.kind,
-        "client_id": target.client_id,
-        "account_id": target.account_id,
-        "secret_id": target.secret_id,
-        "grant_id": target.grant_id,
-    }
-    return (reported, Command(stream, incident.identify, about))
+    about = incidents.About(target.kind, target.client_id, target.account_id, target.secret_id, target.grant_id)
+    return (reported, incidents.identify(incident_id, about))
 
 
 def evidence(format_: Format, finding: Finding) -> str:

@@ -18,11 +18,11 @@ from api.idempotency import Reply, carry_out, commanding
 from api.masking import masking
 from api.pagination import DEFAULT, After, Limit, Page, decode_cursor
 from api.problems import Missing
+from commands.incidents import close
 from domain import incident
 from domain.event import SECOND, Recorded
 from domain.incident import Leaked, Numbers
 from eventstore.asking import Connection
-from eventstore.commands import Command
 from eventstore.view import View
 from projections import incidents
 from security.sealing import SealBroken
@@ -168,13 +168,8 @@ async def close_incident(
         return Reply(body, personal=("evidence", "note"))
 
     note = None if data.note is None else masking(*here.format.prefixes).text(data.note)
-
-    def under_lock(view: View) -> dict[str, Any]:
-        return {"said": said(view, here.ledger.privacy, incident_id)}
-
-    command = Command(incident.stream(incident_id), incident.close, {"note": note}, under_lock)
     try:
-        answer = await carry_out(request, command, reply=reply)
+        answer = await carry_out(request, close(incident_id, note, here.ledger.privacy), reply=reply)
     except Missing:
         await _record_one(asking, incident_id, None)
         raise
@@ -182,13 +177,6 @@ async def close_incident(
         # Nothing was closed, and still somebody was shown an incident.
         await _record_one(asking, incident_id, body)
     return answer
-
-
-def said(view: View, privacy: Any, incident_id: str) -> str | None:
-    """The note with which the incident was closed; None for none, and where it can be read no more."""
-    state: incident.State = view.state(incident.stream(incident_id))
-    found: str | None = None if state.note is None else privacy.open(view.connection, state.note)
-    return found
 
 
 def shown(connection: Connection, privacy: Any, *, personal: bool) -> Callable[[incidents.Incident], IncidentBody]:

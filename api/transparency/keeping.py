@@ -13,6 +13,7 @@ from api.settings import Settings, log_origin
 from api.transparency.continuing import kept_of
 from api.transparency.witnesses import configured
 from commands import log_keys
+from commands.servers import note_divergence
 from domain import log_key
 from eventstore.commands import DatabaseAway, Origin, Overloaded
 from eventstore.engines import is_sqlite
@@ -100,6 +101,7 @@ class Transparency:
             ledger,
             tree,
             ledger.clock,
+            note_divergence,
             witnesses=asked,
             quorum=quorum,
             by=by,

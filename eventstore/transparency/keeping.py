@@ -10,7 +10,7 @@ import structlog
 from sqlalchemy import Connection
 
 from domain import server
-from eventstore.commands import Command, DatabaseAway, Origin, Overloaded
+from eventstore.commands import DatabaseAway, Origin, Overloaded, Step
 from eventstore.transparency import published
 from eventstore.transparency.divergence import Diverged
 from eventstore.transparency.following import Tree
@@ -46,7 +46,7 @@ class Ledger(Protocol):
 
     async def state(self, stream: str) -> Any: ...
 
-    async def execute(self, *commands: Command, origin: Origin) -> Any: ...
+    async def execute(self, *commands: Step, origin: Origin) -> Any: ...
 
     async def read(self, query: Callable[Concatenate[Connection, P], T], *args: P.args, **kwargs: P.kwargs) -> T: ...
 
@@ -56,6 +56,7 @@ class Ledger(Protocol):
 class Keeper:
     """One per process. Several may run: each step of the tree is taken by one of them. What it records is done `by`.
 
+    A divergence is recorded by the command that `note` makes of what was found and where, `commands.servers` has it.
     The newest checkpoint is `kept` outside the database, by every process for its node. `seconds` is a steady clock's.
     """
 
@@ -64,6 +65,7 @@ class Keeper:
         ledger: Ledger,
         tree: Tree,
         clock: Clock,
+        note: Callable[[str, int | None], Step],
         *,
         witnesses: Witnesses | None = None,
         quorum: int = 0,
@@ -76,6 +78,7 @@ class Keeper:
         self._ledger = ledger
         self._tree = tree
         self._clock = clock
+        self._note = note
         self._witnesses = witnesses
         self._quorum = quorum
         self._by = by or Origin()
@@ -172,9 +175,8 @@ class Keeper:
 
     async def _record(self, found: Diverged) -> None:
         self._unrecorded = found
-        facts = {"reason": str(found), "position": found.position}
         try:
-            await self._ledger.execute(Command(server.STREAM, server.note_divergence, facts), origin=self._by)
+            await self._ledger.execute(self._note(str(found), found.position), origin=self._by)
         except (DatabaseAway, Overloaded) as error:
             # Until it is, the others come to it by themselves, in their own round.
             log.warning("transparency.not_recorded", reason=type(error).__name__)

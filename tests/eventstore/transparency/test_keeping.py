@@ -4,6 +4,7 @@ import httpx
 import pytest
 from sqlalchemy import text
 
+from commands.servers import note_divergence
 from eventstore.engines import migrating
 from eventstore.ledger import Ledger
 from eventstore.transparency import log_key, published
@@ -44,7 +45,7 @@ class Place:
 
 
 async def test_the_tree_of_real_events_is_verified(ledger: Ledger, clock: ManualClock, database_url: str) -> None:
-    keeper = Keeper(ledger, Tree(ORIGIN, signing, clock, largest_step=2), clock)
+    keeper = Keeper(ledger, Tree(ORIGIN, signing, clock, largest_step=2), clock, note_divergence)
     assert not await keeper.step()
     for name in ("a", "b", "c"):
         await ledger.execute(register(name), origin=HERE)
@@ -64,7 +65,11 @@ async def test_the_tree_of_real_events_is_verified(ledger: Ledger, clock: Manual
 
 async def test_a_checkpoint_is_shown_with_its_cosignatures(ledger: Ledger, clock: ManualClock, tmp_path: Path) -> None:
     keeper = Keeper(
-        ledger, Tree(ORIGIN, signing, clock, witnessed=True), clock, witnesses=Place(tmp_path / "memory").asking()
+        ledger,
+        Tree(ORIGIN, signing, clock, witnessed=True),
+        clock,
+        note_divergence,
+        witnesses=Place(tmp_path / "memory").asking(),
     )
     for name in ("a", "b"):
         await ledger.execute(register(name), origin=HERE)
@@ -81,7 +86,9 @@ async def test_a_witness_that_is_away_is_an_alarm_and_asked_again(
 ) -> None:
     place = Place(tmp_path / "memory")
     place.away = True
-    keeper = Keeper(ledger, Tree(ORIGIN, signing, clock, witnessed=True), clock, witnesses=place.asking())
+    keeper = Keeper(
+        ledger, Tree(ORIGIN, signing, clock, witnessed=True), clock, note_divergence, witnesses=place.asking()
+    )
     await ledger.execute(register("a"), origin=HERE)
     await keeper.step()
     shown = await ledger.read(published.newest)
@@ -102,7 +109,7 @@ async def test_a_witness_that_is_away_is_an_alarm_and_asked_again(
 async def test_over_a_tree_that_was_not_signed_nothing_is_signed_and_it_is_said(
     ledger: Ledger, clock: ManualClock, database_url: str
 ) -> None:
-    keeper = Keeper(ledger, Tree(ORIGIN, signing, clock), clock)
+    keeper = Keeper(ledger, Tree(ORIGIN, signing, clock), clock, note_divergence)
     await ledger.execute(register("a"), origin=HERE)
     await keeper.step()
     engine = migrating(database_url)
@@ -123,7 +130,7 @@ async def test_the_signing_key_lies_in_the_vault_and_rotates(ledger: Ledger, clo
     await ledger.maintain(log_key.introduce, vault, first, clock.now())
     await ledger.maintain(log_key.introduce, vault, second, clock.now())
     assert await ledger.read(log_key.signers, vault, ORIGIN) == [second, first]
-    keeper = Keeper(ledger, Tree(ORIGIN, log_key.from_vault(vault, ORIGIN), clock), clock)
+    keeper = Keeper(ledger, Tree(ORIGIN, log_key.from_vault(vault, ORIGIN), clock), clock, note_divergence)
     await ledger.execute(register("a"), origin=HERE)
     await keeper.step()
     newest = await ledger.read(published.newest)

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import text
 
+from commands.servers import note_divergence
 from eventstore.engines import migrating
 from eventstore.ledger import Ledger
 from eventstore.transparency import published
@@ -83,7 +84,9 @@ class TestTheKeeper:
             real(given)
 
         monkeypatch.setattr(kept, "write", write)
-        keeper = Keeper(ledger, Tree(ORIGIN, signing, clock), clock, kept=kept, seconds=lambda: seconds[0])
+        keeper = Keeper(
+            ledger, Tree(ORIGIN, signing, clock), clock, note_divergence, kept=kept, seconds=lambda: seconds[0]
+        )
         for number in range(6):
             await ledger.execute(register(f"{number}"), origin=HERE)
             await keeper.step()
@@ -101,7 +104,7 @@ class TestTheKeeper:
     async def test_what_the_databases_owner_put_there_is_not_kept(
         self, ledger: Ledger, clock: ManualClock, kept: Kept, database_url: str
     ) -> None:
-        keeper = Keeper(ledger, Tree(ORIGIN, signing, clock), clock, kept=kept, seconds=lambda: 0.0)
+        keeper = Keeper(ledger, Tree(ORIGIN, signing, clock), clock, note_divergence, kept=kept, seconds=lambda: 0.0)
         await ledger.execute(register("a"), origin=HERE)
         keeper._keep_at = 1.0
         await keeper.step()
@@ -125,7 +128,9 @@ class TestTheKeeper:
 
         monkeypatch.setattr(kept, "write", full)
         seconds = [0.0]
-        keeper = Keeper(ledger, Tree(ORIGIN, signing, clock), clock, kept=kept, seconds=lambda: seconds[0])
+        keeper = Keeper(
+            ledger, Tree(ORIGIN, signing, clock), clock, note_divergence, kept=kept, seconds=lambda: seconds[0]
+        )
         for name in ("a", "b"):
             await ledger.execute(register(name), origin=HERE)
             await keeper.step()

@@ -3,6 +3,7 @@ from collections.abc import Callable
 import pytest
 from sqlalchemy import text
 
+from commands.servers import note_divergence
 from domain import server
 from eventstore.commands import Command, DatabaseAway
 from eventstore.ledger import Ledger
@@ -47,7 +48,7 @@ class Rests:
 
 @pytest.fixture
 def keeper(ledger: Ledger, clock: ManualClock) -> Keeper:
-    return Keeper(ledger, Tree(ORIGIN, signing, clock), clock)
+    return Keeper(ledger, Tree(ORIGIN, signing, clock), clock, note_divergence)
 
 
 async def grown(ledger: Ledger, keeper: Keeper) -> int:
@@ -112,7 +113,7 @@ async def test_what_one_process_has_found_holds_for_the_others_until_somebody_ac
     await rounds(ledger, keeper).run()
     await ledger.execute(disable("grown 1"), origin=HERE)
     for _ in ("another process", "this one after a restart"):
-        other = Keeper(ledger, Tree(ORIGIN, signing, clock), clock)
+        other = Keeper(ledger, Tree(ORIGIN, signing, clock), clock, note_divergence)
         await other.run()
         assert other.diverged == keeper.diverged
         assert await ledger.read(published.size) == size
@@ -121,7 +122,7 @@ async def test_what_one_process_has_found_holds_for_the_others_until_somebody_ac
     state: server.State = await ledger.state(server.STREAM)
     facts = {"misfits": await ledger.read(misfits, read_leaves, state.accepted, 1)}
     await ledger.execute(Command(server.STREAM, server.accept_divergence, facts), origin=HERE)
-    for each in (other, Keeper(ledger, Tree(ORIGIN, signing, clock), clock)):
+    for each in (other, Keeper(ledger, Tree(ORIGIN, signing, clock), clock, note_divergence)):
         await each.reconsider()
         going = rounds(ledger, each)
         for _ in range(0, await ledger.read(published.size), 5):
