@@ -6,25 +6,28 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 import structlog
-from litestar import Litestar
+from litestar import Litestar, Request
+from litestar.di import Provide
 
+from api.access import caller, caller_scope
 from api.arrival import Proxies
+from api.audit.asking import auditor
 from api.background import Background
 from api.bodies import StrictRequest, check_handlers, check_query, name_parameters
 from api.credential_memory import CredentialMemory
 from api.dashboards.secret import DashboardSecrets
-from api.dependencies import DEPENDENCIES
 from api.hot_descriptions import described
 from api.http.cors import Pages
 from api.http.error_responses import EXCEPTION_HANDLERS
 from api.http.middleware import Middleware
+from api.idempotency import Once
 from api.introspect import introspect
 from api.measures import Metrics
 from api.oauth_endpoint import shortcuts
 from api.openapi import openapi_config
 from api.revoke import revoke
 from api.routes import ROUTES
-from api.services import Services, lifetimes
+from api.services import Services, lifetimes, services
 from api.settings import Settings, log_origin
 from api.starting import SYSTEM, record_start, running_version
 from api.tallies import Tallies
@@ -47,6 +50,27 @@ from security.tokens import Format
 from security.watched_clock import WatchedClock
 
 log = structlog.get_logger("api")
+
+
+def _part(name: str) -> Provide:
+    def provide(request: Request[Any, Any, Any]) -> Any:
+        return getattr(services(request), name)
+
+    return Provide(provide, sync_to_thread=False)
+
+
+PARTS = ("ledger", "settings", "hasher", "strength", "uses", "derived", "follower", "search_index", "transparency")
+DEPENDENCIES = {name: _part(name) for name in PARTS} | {
+    # A query has a parameter of the short name.
+    "token_format": _part("format"),
+    "who": Provide(caller, sync_to_thread=False),
+    "by": Provide(caller_scope, sync_to_thread=False),
+    "once": Provide(Once, sync_to_thread=False),
+    "asking": Provide(auditor, sync_to_thread=False),
+}
+"""What handlers take by name. `who` is whom the route's guard let in, `by` what they may do under the lock, `once` what
+carries out commands of theirs, and `asking` the same caller where they read the log.
+"""
 
 
 async def open_services(

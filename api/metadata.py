@@ -2,12 +2,14 @@
 
 from typing import Any
 
-from litestar import Request, Response, get, route
+from litestar import Response, get, route
 
+from api.dependencies import Injected
 from api.http.cors import CLIENT_HEADERS, EVERYBODY, PREFLIGHT_AGE
-from api.services import services
+from api.settings import Settings
 from domain.grants import GRANTS
 from domain.rules import pkce
+from eventstore.ledger import Ledger
 from eventstore.present import scopes
 
 PATH = "/.well-known/oauth-authorization-server"
@@ -56,12 +58,11 @@ async def metadata_options() -> Response[None]:
 
 
 @get(PATH, tags=["Protocol"], summary="Authorization server metadata (RFC 8414)")
-async def metadata(request: Request[Any, Any, Any]) -> Response[Any]:
+async def metadata(ledger: Injected[Ledger], settings: Injected[Settings]) -> Response[Any]:
     """What this server supports. Public, for pages of every origin too."""
-    here = services(request)
-    names = list(await here.ledger.look(scopes.all_of))
+    names = list(await ledger.look(scopes.all_of))
     headers = {"cache-control": "max-age=60", **EVERYBODY}
-    return Response(document(here.settings.issuer, names), headers=headers)
+    return Response(document(settings.issuer, names), headers=headers)
 
 
 # The framework gives a path an OPTIONS of its own as soon as its first handler has none, and that one would stay.

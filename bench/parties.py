@@ -1,21 +1,19 @@
 """Clients and people of a made log. The ledger's own commands register them, so that what refers to them is true."""
 
 import asyncio
-from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from api.installation import install
 from api.settings import Settings
 from api.transparency.keeping import ensure_key
-from commands import client_secrets, clients, roles, scopes
+from commands import client_secrets, clients, people, roles, scopes
 from commands.callers import operator
-from domain import account, client, consent
+from domain import client, consent
 from domain.client_registration import Registration
 from domain.event import Actor, Moment
-from domain.rules.administrative_scope import ADMINISTRATIVE_SCOPES
-from eventstore.commands import Command, Executed, Origin, Step
+from eventstore.command import Command
+from eventstore.commands import Executed, Origin, Step
 from eventstore.ledger import Ledger
-from eventstore.view import View
 from security.clock import ManualClock
 from security.ids import new_id
 from security.keyring import Keyring
@@ -57,17 +55,12 @@ async def found(settings: Settings, keyring: Keyring, now: Moment) -> Parties:
         both = ("authorization_code", "refresh_token")
         shops = [await _client(ledger, settings, SERVICES + number, both) for number in range(SHOPS)]
         await _execute(ledger, roles.put("platform", ROLE, scopes_allowed=SCOPES, default=True, by=operator))
-        allowed = {"scope": SCOPES, "redirect_uri": CALLBACK, "within": SCOPES, "registered": (CALLBACK,)}
         # At the same time, so that they share transactions.
-        people = list(await asyncio.gather(*(_person(ledger, number) for number in range(PEOPLE))))
+        accounts = list(await asyncio.gather(*(_person(ledger, number) for number in range(PEOPLE))))
         await asyncio.gather(
-            *(
-                _execute(ledger, Command(consent.stream(account_id, shop.client_id), consent.give, allowed))
-                for account_id in people
-                for shop in shops
-            )
+            *(_execute(ledger, _consent(account_id, shop.client_id)) for account_id in accounts for shop in shops)
         )
-        return Parties(services, shops, people)
+        return Parties(services, shops, accounts)
     finally:
         await ledger.close()
 
@@ -87,21 +80,20 @@ async def _client(ledger: Ledger, settings: Settings, number: int, grant_types: 
 
 async def _person(ledger: Ledger, number: int) -> str:
     account_id = new_id()
-
-    def under_lock(view: View) -> Mapping[str, Any]:
-        return {"role_scopes": {ROLE: SCOPES}, "username_taken": False, "email_taken": False}
-
-    facts = {
-        "realm": "platform",
-        "username": f"made{number}",
-        "email": f"made{number}@example.test",
-        "name": "Made Up",
-        "password_hash": None,
-        "roles": (ROLE,),
-        "caller_scope": ADMINISTRATIVE_SCOPES,
-    }
-    await _execute(ledger, Command(account.stream(account_id), account.register, facts, under_lock))
+    person = people.NewPerson(
+        realm="platform", username=f"made{number}", email=f"made{number}@example.test", name="Made Up", roles=(ROLE,)
+    )
+    await _execute(ledger, people.register(account_id, person, privacy=ledger.privacy, by=operator))
     return account_id
+
+
+def _consent(account_id: str, client_id: str) -> Command[consent.State]:
+    return Command(
+        consent.stream(account_id, client_id),
+        lambda state, view: consent.give(
+            state, now=view.now, scope=SCOPES, redirect_uri=CALLBACK, within=SCOPES, registered=(CALLBACK,)
+        ),
+    )
 
 
 async def _execute(ledger: Ledger, command: Step) -> Executed[None]:

@@ -13,7 +13,7 @@ from api.admin import client_answers
 from api.admin.client_answers import SecretName
 from api.admin.clients import SecretLifetime
 from api.admin.members import Time, listed, time, time_or_null
-from api.dependencies import Part
+from api.dependencies import Injected
 from api.idempotency import Once, Reply, commanding
 from api.pagination import DEFAULT, After, Limit, Page, decode_cursor
 from api.problems import Missing
@@ -99,9 +99,9 @@ class Rotated(msgspec.Struct, frozen=True, kw_only=True):
 )
 async def list_secrets(
     client_id: in_path.ClientId,
-    ledger: Part[Ledger],
-    uses: Part[Uses],
-    derived: Part[Follower],
+    ledger: Injected[Ledger],
+    uses: Injected[Uses],
+    derived: Injected[Follower],
     limit: Limit = DEFAULT,
     after: After = None,
 ) -> Page[SecretBody]:
@@ -122,9 +122,9 @@ async def list_secrets(
 async def read_secret(
     client_id: in_path.ClientId,
     secret_id: in_path.SecretId,
-    ledger: Part[Ledger],
-    uses: Part[Uses],
-    derived: Part[Follower],
+    ledger: Injected[Ledger],
+    uses: Injected[Uses],
+    derived: Injected[Follower],
 ) -> SecretBody:
     """Its end and its uses."""
     await uses.record(everything=True)
@@ -157,10 +157,10 @@ async def read_secret(
 )
 async def rotate_secret(
     client_id: in_path.ClientId,
-    ledger: Part[Ledger],
-    token_format: Part[Format],
-    by: Part[Caller],
-    once: Part[Once],
+    ledger: Injected[Ledger],
+    token_format: Injected[Format],
+    by: Injected[Caller],
+    once: Injected[Once],
     data: JSONBody[Rotation] = Rotation(),  # noqa: B008 - frozen.
 ) -> Response[Rotated]:
     """Adds a version beside the others and says when they end. A dashboard's new secret goes to the server alone and is
@@ -187,7 +187,7 @@ async def rotate_secret(
 async def end_secret(
     client_id: in_path.ClientId,
     secret_id: in_path.SecretId,
-    once: Part[Once],
+    once: Injected[Once],
     tokens: Annotated[
         Literal["keep", "revoke"],
         QueryParameter(description="Whether the tokens that it authenticated live on, or end with it."),

@@ -27,7 +27,7 @@ from api.admin.members import (
     attributes,
     listed,
 )
-from api.dependencies import Part
+from api.dependencies import Injected
 from api.idempotency import Once, Reply, commanding
 from api.pagination import DEFAULT, After, Limit, Page, decode_cursor
 from api.settings import Settings
@@ -131,11 +131,11 @@ Sorted = Annotated[clients.Sort, QueryParameter(name="sort", description="By wha
 )
 async def register_client(
     data: JSONBody[NewClient],
-    ledger: Part[Ledger],
-    settings: Part[Settings],
-    token_format: Part[Format],
-    by: Part[Caller],
-    once: Part[Once],
+    ledger: Injected[Ledger],
+    settings: Injected[Settings],
+    token_format: Injected[Format],
+    by: Injected[Caller],
+    once: Injected[Once],
 ) -> Response[RegisteredClient]:
     """The answer shows the client's secret, and no later one does."""
     client_id, asked = new_id(), attributes(data)
@@ -166,7 +166,7 @@ async def register_client(
     summary="List clients",
 )
 async def list_clients(
-    ledger: Part[Ledger],
+    ledger: Injected[Ledger],
     contains: Contains = None,
     sort: Sorted = "created_at",
     limit: Limit = DEFAULT,
@@ -185,7 +185,7 @@ async def list_clients(
 
 
 @get(ONE, **needing("clients:read", answer=EXAMPLE), tags=TAGS, summary="Read a client")
-async def read_client(client_id: in_path.ClientId, ledger: Part[Ledger]) -> ClientBody:
+async def read_client(client_id: in_path.ClientId, ledger: Injected[Ledger]) -> ClientBody:
     """A deleted client is unknown here; the log keeps its facts."""
     return await ledger.read(client_answers.read, ledger.privacy, client_id)
 
@@ -199,10 +199,10 @@ async def read_client(client_id: in_path.ClientId, ledger: Part[Ledger]) -> Clie
 async def change_client(
     client_id: in_path.ClientId,
     data: JSONBody[ClientChanges],
-    ledger: Part[Ledger],
-    settings: Part[Settings],
-    by: Part[Caller],
-    once: Part[Once],
+    ledger: Injected[Ledger],
+    settings: Injected[Settings],
+    by: Injected[Caller],
+    once: Injected[Once],
 ) -> Response[ClientBody]:
     """A merge patch (RFC 7396). A change of realm ends every token so far. A dashboard keeps to a dashboard's rules."""
     command = commands.update(
@@ -212,7 +212,7 @@ async def change_client(
 
 
 @delete(ONE, **commanding("clients:write"), tags=TAGS, summary="Delete a client")
-async def delete_client(client_id: in_path.ClientId, ledger: Part[Ledger], once: Part[Once]) -> Response[None]:
+async def delete_client(client_id: in_path.ClientId, ledger: Injected[Ledger], once: Injected[Once]) -> Response[None]:
     """For good, with every token; the log keeps its facts."""
 
     def reply(view: View, _: tuple[Recorded, ...]) -> Reply[None]:
@@ -229,7 +229,9 @@ async def delete_client(client_id: in_path.ClientId, ledger: Part[Ledger], once:
     status_code=200,
     summary="Disable a client",
 )
-async def disable_client(client_id: in_path.ClientId, ledger: Part[Ledger], once: Part[Once]) -> Response[ClientBody]:
+async def disable_client(
+    client_id: in_path.ClientId, ledger: Injected[Ledger], once: Injected[Once]
+) -> Response[ClientBody]:
     """Ends every token so far, for good, and lets no new one be issued. A repeat changes nothing."""
     return await once.carry_out(commands.disable(client_id), reply=_now(ledger, client_id))
 
@@ -242,7 +244,7 @@ async def disable_client(client_id: in_path.ClientId, ledger: Part[Ledger], once
     summary="Enable a client",
 )
 async def enable_client(
-    client_id: in_path.ClientId, ledger: Part[Ledger], by: Part[Caller], once: Part[Once]
+    client_id: in_path.ClientId, ledger: Injected[Ledger], by: Injected[Caller], once: Injected[Once]
 ) -> Response[ClientBody]:
     """Lets new tokens be issued; what was ended stays so. A repeat changes nothing. Whoever could not give the client's
     administrative scopes cannot enable it.

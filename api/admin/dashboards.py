@@ -23,7 +23,7 @@ from api.admin.members import (
     listed,
     time,
 )
-from api.dependencies import Part
+from api.dependencies import Injected
 from api.idempotency import Once, Reply, commanding
 from api.pagination import DEFAULT, After, Limit, Page, decode_cursor
 from api.problems import Invalid, Missing
@@ -124,11 +124,11 @@ class DashboardBody(msgspec.Struct, frozen=True, kw_only=True):
 async def put_dashboard(
     slug: in_path.Slug,
     data: JSONBody[DashboardDefinition],
-    ledger: Part[Ledger],
-    settings: Part[Settings],
-    token_format: Part[Format],
-    by: Part[Caller],
-    once: Part[Once],
+    ledger: Injected[Ledger],
+    settings: Injected[Settings],
+    token_format: Injected[Format],
+    by: Injected[Caller],
+    once: Injected[Once],
 ) -> Response[DashboardBody]:
     """Origins must be same-site with the issuer, since the cookie is SameSite=Strict. Its secret is made here and stays
     with the server. A change of realm ends every token so far. Whoever could not give what it may do changes nothing.
@@ -160,10 +160,10 @@ async def put_dashboard(
 async def patch_dashboard(
     slug: in_path.Slug,
     data: JSONBody[DashboardChanges],
-    ledger: Part[Ledger],
-    settings: Part[Settings],
-    by: Part[Caller],
-    once: Part[Once],
+    ledger: Injected[Ledger],
+    settings: Injected[Settings],
+    by: Injected[Caller],
+    once: Injected[Once],
 ) -> Response[DashboardBody]:
     """A merge patch (RFC 7396): `null` for a lifetime leaves it to the server's setting."""
     found = await ledger.look(present.by_slug, slug)
@@ -180,7 +180,7 @@ async def patch_dashboard(
     summary="List dashboards",
 )
 async def list_dashboards(
-    ledger: Part[Ledger], settings: Part[Settings], limit: Limit = DEFAULT, after: After = None
+    ledger: Injected[Ledger], settings: Injected[Settings], limit: Limit = DEFAULT, after: After = None
 ) -> Page[DashboardBody]:
     """In the order of their making."""
     (position,) = decode_cursor("dashboards", after, int) or (None,)
@@ -189,7 +189,7 @@ async def list_dashboards(
 
 
 @get(ONE, **needing("clients:read", answer=EXAMPLE), tags=TAGS, summary="Read a dashboard")
-async def read_dashboard(slug: in_path.Slug, ledger: Part[Ledger], settings: Part[Settings]) -> DashboardBody:
+async def read_dashboard(slug: in_path.Slug, ledger: Injected[Ledger], settings: Injected[Settings]) -> DashboardBody:
     """By its slug."""
     return await ledger.read(_read, settings, slug)
 

@@ -23,7 +23,7 @@ from api.admin.people_bodies import (
     read,
 )
 from api.bearer import Bearer
-from api.dependencies import Part
+from api.dependencies import Injected
 from api.idempotency import Once, Reply, commanding
 from api.pagination import DEFAULT, After, Limit, Page
 from api.places import away
@@ -55,7 +55,11 @@ TAGS = ["People"]
     summary="Make a person known",
 )
 async def register_person(
-    request: Request[Any, Any, Any], data: JSONBody[NewPerson], ledger: Part[Ledger], by: Part[Caller], once: Part[Once]
+    request: Request[Any, Any, Any],
+    data: JSONBody[NewPerson],
+    ledger: Injected[Ledger],
+    by: Injected[Caller],
+    once: Injected[Once],
 ) -> Response[PersonBody]:
     """Without `roles` they get their realm's default ones. Nobody can give a role that allows an administrative scope
     which they lack.
@@ -89,7 +93,7 @@ async def register_person(
     summary="List or find people",
 )
 async def list_people(
-    ledger: Part[Ledger],
+    ledger: Injected[Ledger],
     username: Annotated[str | None, QueryParameter(max_length=256, description="Exactly this username.")] = None,
     email: Annotated[str | None, QueryParameter(max_length=256, description="Exactly this e-mail address.")] = None,
     realm: Annotated[
@@ -118,7 +122,7 @@ async def list_people(
 
 
 @get(ONE, **needing("people:read", answer=EXAMPLE), tags=TAGS, summary="Read a person")
-async def read_person(account_id: in_path.AccountId, ledger: Part[Ledger]) -> PersonBody:
+async def read_person(account_id: in_path.AccountId, ledger: Injected[Ledger]) -> PersonBody:
     """An erased person is unknown here; the log keeps the facts."""
     return await ledger.read(read, ledger.privacy, account_id)
 
@@ -132,10 +136,10 @@ async def read_person(account_id: in_path.AccountId, ledger: Part[Ledger]) -> Pe
 async def change_person(
     account_id: in_path.AccountId,
     data: JSONBody[PersonChanges],
-    ledger: Part[Ledger],
-    who: Part[Bearer],
-    by: Part[Caller],
-    once: Part[Once],
+    ledger: Injected[Ledger],
+    who: Injected[Bearer],
+    by: Injected[Caller],
+    once: Injected[Once],
 ) -> Response[PersonBody]:
     """A merge patch (RFC 7396), all of it or nothing. Nobody changes a person who may do more than they may give. The
     last enabled administrator stays one.
@@ -148,7 +152,7 @@ async def change_person(
 
 
 @delete(ONE, **commanding("people:write"), tags=TAGS, summary="Erase a person")
-async def erase_person(account_id: in_path.AccountId, once: Part[Once]) -> Response[None]:
+async def erase_person(account_id: in_path.AccountId, once: Injected[Once]) -> Response[None]:
     """Their names can never be read again, by anybody; what happened stays in the log. Every token of theirs ends."""
     return await once.carry_out(commands.erase(account_id), reply=lambda view, _: Reply(None, 204))
 
@@ -164,10 +168,10 @@ async def set_password(
     request: Request[Any, Any, Any],
     account_id: in_path.AccountId,
     data: JSONBody[NewPassword],
-    ledger: Part[Ledger],
-    who: Part[Bearer],
-    by: Part[Caller],
-    once: Part[Once],
+    ledger: Injected[Ledger],
+    who: Injected[Bearer],
+    by: Injected[Caller],
+    once: Injected[Once],
 ) -> Response[None]:
     """Ends every grant of theirs, save the one with which people change their own, for which `current_password` is
     asked: wrong ones count as failed sign-ins. Whoever sets another's password can act as them, and so needs the
@@ -202,7 +206,9 @@ async def set_password(
     status_code=200,
     summary="Disable a person",
 )
-async def disable_person(account_id: in_path.AccountId, ledger: Part[Ledger], once: Part[Once]) -> Response[PersonBody]:
+async def disable_person(
+    account_id: in_path.AccountId, ledger: Injected[Ledger], once: Injected[Once]
+) -> Response[PersonBody]:
     """Ends every token so far, for good, and lets them sign in no more. A repeat changes nothing."""
     return await once.carry_out(commands.disable(account_id), reply=_now(ledger, account_id))
 
@@ -215,7 +221,7 @@ async def disable_person(account_id: in_path.AccountId, ledger: Part[Ledger], on
     summary="Enable a person",
 )
 async def enable_person(
-    account_id: in_path.AccountId, ledger: Part[Ledger], by: Part[Caller], once: Part[Once]
+    account_id: in_path.AccountId, ledger: Injected[Ledger], by: Injected[Caller], once: Injected[Once]
 ) -> Response[PersonBody]:
     """Lets them sign in again; what was ended stays so. A repeat changes nothing. Whoever could not give the
     administrative scopes that their roles allow cannot enable them.

@@ -11,7 +11,7 @@ from msgspec import UNSET, Meta, UnsetType
 from api import in_path
 from api.access import needing
 from api.admin.members import Realm, ScopeName, listed
-from api.dependencies import Part
+from api.dependencies import Injected
 from api.idempotency import Once, Reply, commanding
 from api.pagination import DEFAULT, After, Limit, Page, decode_cursor
 from api.problems import Invalid, Missing
@@ -63,14 +63,14 @@ class RoleBody(msgspec.Struct, frozen=True):
     tags=TAGS,
     summary="List roles",
 )
-async def list_roles(ledger: Part[Ledger], limit: Limit = DEFAULT, after: After = None) -> Page[RoleBody]:
+async def list_roles(ledger: Injected[Ledger], limit: Limit = DEFAULT, after: After = None) -> Page[RoleBody]:
     """Of every realm, by realm and name."""
     last = decode_cursor("roles", after, str, str)
     return listed("roles", await ledger.read(roles.page, after=last, limit=limit), _body)
 
 
 @get(ONE, **needing("people:read", answer=EXAMPLE), tags=TAGS, summary="Read a role")
-async def read_role(realm: in_path.Realm, name: in_path.RoleName, ledger: Part[Ledger]) -> RoleBody:
+async def read_role(realm: in_path.Realm, name: in_path.RoleName, ledger: Injected[Ledger]) -> RoleBody:
     """By its realm and name."""
     return await ledger.read(_read, realm, name)
 
@@ -86,8 +86,8 @@ async def put_role(
     realm: in_path.Realm,
     name: in_path.RoleName,
     data: JSONBody[RoleDefinition],
-    by: Part[Caller],
-    once: Part[Once],
+    by: Injected[Caller],
+    once: Injected[Once],
 ) -> Response[RoleBody]:
     """Nobody changes a role that holds an administrative scope which they lack, or gives it one. Who can make
     administrators by this role alone keeps it.
@@ -108,7 +108,7 @@ async def put_role(
 
 @delete(ONE, **commanding("people:write"), tags=TAGS, summary="Retire a role")
 async def retire_role(
-    realm: in_path.Realm, name: in_path.RoleName, by: Part[Caller], once: Part[Once]
+    realm: in_path.Realm, name: in_path.RoleName, by: Injected[Caller], once: Injected[Once]
 ) -> Response[None]:
     """Only one that nobody has."""
     return await once.carry_out(commands.retire(realm, name, by=by), reply=lambda view, _: Reply(None, 204))

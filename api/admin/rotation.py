@@ -11,7 +11,7 @@ from api import in_path
 from api.access import needing
 from api.admin import client_answers
 from api.admin.members import Time, time_or_null
-from api.dependencies import Part
+from api.dependencies import Injected
 from api.idempotency import Once, Reply, commanding
 from api.problems import Missing
 from commands import client_secrets
@@ -52,7 +52,7 @@ class RotationBody(msgspec.Struct, frozen=True, kw_only=True):
 
 
 @get(PATH, **needing("clients:read", answer=EXAMPLE), tags=TAGS, summary="Read a client's rotation policy")
-async def read_rotation(client_id: in_path.ClientId, ledger: Part[Ledger]) -> RotationBody:
+async def read_rotation(client_id: in_path.ClientId, ledger: Injected[Ledger]) -> RotationBody:
     """404 where there is none."""
     await ledger.read(client_answers.find, client_id)
     state: client.State = await ledger.state(client.stream(client_id))
@@ -70,7 +70,7 @@ async def read_rotation(client_id: in_path.ClientId, ledger: Part[Ledger]) -> Ro
     summary="Set a client's rotation policy",
 )
 async def set_rotation(
-    client_id: in_path.ClientId, data: JSONBody[Rotation], once: Part[Once]
+    client_id: in_path.ClientId, data: JSONBody[Rotation], once: Injected[Once]
 ) -> Response[RotationBody]:
     """Versions made from now on end by themselves after their age and the overlap. The end of a version's time is
     announced as an event; a dashboard's secret is then rotated by the server, any other by whoever runs the client.
@@ -82,7 +82,7 @@ async def set_rotation(
 
 
 @delete(PATH, **commanding("clients:write"), tags=TAGS, summary="Remove a client's rotation policy")
-async def remove_rotation(client_id: in_path.ClientId, once: Part[Once]) -> Response[None]:
+async def remove_rotation(client_id: in_path.ClientId, once: Injected[Once]) -> Response[None]:
     """Versions that have an end keep it. A repeat changes nothing."""
     command = client_secrets.remove_rotation_policy(client_id)
     return await once.carry_out(command, reply=lambda view, _: Reply(None, 204))

@@ -12,7 +12,7 @@ from msgspec import UNSET, Meta, UnsetType
 from api import in_path
 from api.access import needing
 from api.admin.members import ScopeName, listed
-from api.dependencies import Part
+from api.dependencies import Injected
 from api.idempotency import Once, Reply, commanding
 from api.pagination import DEFAULT, After, Limit, Page, decode_cursor
 from api.problems import Invalid, Missing
@@ -60,7 +60,7 @@ class ScopeBody(msgspec.Struct, frozen=True):
     tags=TAGS,
     summary="List scopes",
 )
-async def list_scopes(ledger: Part[Ledger], limit: Limit = DEFAULT, after: After = None) -> Page[ScopeBody]:
+async def list_scopes(ledger: Injected[Ledger], limit: Limit = DEFAULT, after: After = None) -> Page[ScopeBody]:
     """By name."""
     (last,) = decode_cursor("scopes", after, str) or (None,)
     found = await ledger.read(scopes.page, after=last, limit=limit)
@@ -68,7 +68,7 @@ async def list_scopes(ledger: Part[Ledger], limit: Limit = DEFAULT, after: After
 
 
 @get(ONE, **needing("clients:read", answer=EXAMPLE), tags=TAGS, summary="Read a scope")
-async def read_scope(request: Request[Any, Any, Any], name: in_path.ScopeName, ledger: Part[Ledger]) -> ScopeBody:
+async def read_scope(request: Request[Any, Any, Any], name: in_path.ScopeName, ledger: Injected[Ledger]) -> ScopeBody:
     """By its name."""
     return await ledger.read(_read, _named(request))
 
@@ -84,8 +84,8 @@ async def put_scope(
     request: Request[Any, Any, Any],
     name: in_path.ScopeName,
     data: JSONBody[ScopeDefinition],
-    by: Part[Caller],
-    once: Part[Once],
+    by: Injected[Caller],
+    once: Injected[Once],
 ) -> Response[ScopeBody]:
     """The families of the administrative scopes are reserved."""
     named = _named(request)
@@ -102,7 +102,9 @@ async def put_scope(
 
 
 @delete(ONE, **commanding("clients:write"), tags=TAGS, summary="Retire a scope")
-async def retire_scope(request: Request[Any, Any, Any], name: in_path.ScopeName, once: Part[Once]) -> Response[None]:
+async def retire_scope(
+    request: Request[Any, Any, Any], name: in_path.ScopeName, once: Injected[Once]
+) -> Response[None]:
     """Only one that no client and no role names any more."""
     return await once.carry_out(commands.retire(_named(request)), reply=lambda view, _: Reply(None, 204))
 

@@ -2,6 +2,8 @@
 
 from typing import Any
 
+from litestar import Request
+
 from api.access import caller
 from api.audit.answering.auditor import Auditor
 from api.services import services
@@ -10,7 +12,7 @@ READ = "audit:read"
 PERSONAL = "audit:personal"
 
 
-def auditor(request: Any) -> Auditor:
+def auditor(request: Request[Any, Any, Any]) -> Auditor:
     """Whom the route's guard let in."""
     who = caller(request)
     return Auditor(services(request), who.origin, PERSONAL in who.scope)

@@ -2,16 +2,18 @@
 
 from typing import Annotated, Any
 
-from litestar import Request, get
+from litestar import get
 from litestar.di import NamedDependency, Provide
 from litestar.params import PathParameter
 
 from api.access import needing
+from api.audit.answering.auditor import Auditor
 from api.audit.answering.events import page, show
 from api.audit.answering.filters import Filters
-from api.audit.asking import READ, auditor
+from api.audit.asking import READ
 from api.audit.filters import WithNames, filters
 from api.audit.rendering import ShownEvent, unsealed
+from api.dependencies import Injected
 from api.pagination import DEFAULT, After, Limit, Page
 from api.problems import Missing
 
@@ -41,20 +43,19 @@ EXAMPLE = {
     summary="Search the log",
 )
 async def events(
-    request: Request[Any, Any, Any], given: NamedDependency[Filters], limit: Limit = DEFAULT, after: After = None
+    asking: Injected[Auditor], given: NamedDependency[Filters], limit: Limit = DEFAULT, after: After = None
 ) -> Page[ShownEvent]:
     """Events that match every filter. A list covers the log as it stood when its first page was asked for."""
-    return await page(auditor(request), given, limit, after)
+    return await page(asking, given, limit, after)
 
 
 @get("/audit/events/{position:int}", **needing(READ, answer=EXAMPLE), tags=["Audit"], summary="One event")
 async def event(
-    request: Request[Any, Any, Any],
+    asking: Injected[Auditor],
     position: Annotated[int, PathParameter(ge=1, le=2**53 - 1, description="Its place in the log.")],
     named: WithNames = "0",
 ) -> ShownEvent:
     """The event at a position; 404 beyond the head."""
-    asking = auditor(request)
     await asking.here.ledger.settled()
     shown = await asking.here.ledger.read(show, asking, [position], names=named == "1")
     await asking.record(

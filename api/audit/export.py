@@ -10,13 +10,15 @@ from litestar.params import QueryParameter
 
 from api.access import needing
 from api.arrival import arrival
+from api.audit.answering.auditor import Auditor
 from api.audit.answering.export import prepared
 from api.audit.answering.filters import Filters
 from api.audit.answering.proven_export import MEDIA_TYPE
-from api.audit.asking import READ, auditor
+from api.audit.asking import READ
 from api.audit.filters import filters
 from api.audit.formats import MEDIA_TYPES, Format, Part
 from api.audit.long_answers import LongAnswer, nothing
+from api.dependencies import Injected
 
 TYPES = tuple(dict.fromkeys((*MEDIA_TYPES, MEDIA_TYPE)))
 """Media types that the answer may have: the format's, or the proven export's."""
@@ -47,6 +49,7 @@ WithProof = Annotated[
 )
 async def export(
     request: Request[Any, Any, Any],
+    asking: Injected[Auditor],
     given: NamedDependency[Filters],
     format: Chosen = "jsonl",
     proof: WithProof = "0",
@@ -55,7 +58,7 @@ async def export(
 
     With `proof=1` it goes up to the newest checkpoint, and ends in it.
     """
-    wanted = await prepared(auditor(request), given, format, proof=proof == "1")
+    wanted = await prepared(asking, given, format, proof=proof == "1")
     headers = {
         "content-type": f"{wanted.media_type}; charset=utf-8",
         "content-disposition": f'attachment; filename="grantlog.{wanted.extension}"',

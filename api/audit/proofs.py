@@ -2,11 +2,13 @@
 
 from typing import Annotated, Any
 
-from litestar import Request, Response, get
+from litestar import Response, get
 from litestar.params import PathParameter
 
 from api.access import needing
-from api.audit.asking import READ, auditor
+from api.audit.answering.auditor import Auditor
+from api.audit.asking import READ
+from api.dependencies import Injected
 from api.problems import Missing, Unavailable
 from eventstore.transparency import published
 from eventstore.transparency.divergence import Diverged
@@ -27,7 +29,7 @@ UNTIL_MENDED = 60
     media_type=TEXT,
 )
 async def proof(
-    request: Request[Any, Any, Any],
+    asking: Injected[Auditor],
     position: Annotated[int, PathParameter(ge=1, le=2**53 - 1, description="The event's place in the log.")],
 ) -> Response[bytes]:
     """A C2SP tlog-proof: the event's stored form, its path through the tree, and the newest checkpoint.
@@ -36,7 +38,6 @@ async def proof(
     which follows the log within a second. 503 when event and tree do not fit together any more: the receipt would prove
     nothing, and the log is signed no more.
     """
-    asking = auditor(request)
     receipt, diverged = None, None
     try:
         receipt = await asking.here.ledger.read(published.receipt, position, read_authentic_leaves)

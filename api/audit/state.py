@@ -2,12 +2,14 @@
 
 from typing import Annotated, Any
 
-from litestar import Request, get
+from litestar import get
 from litestar.params import PathParameter, QueryParameter
 
 from api.access import needing
+from api.audit.answering.auditor import Auditor
 from api.audit.answering.state import State, state_of
-from api.audit.asking import READ, auditor
+from api.audit.asking import READ
+from api.dependencies import Injected
 
 LONGEST_STREAM = 300
 
@@ -35,9 +37,9 @@ EXAMPLE = {
     tags=["Audit"],
     summary="An aggregate as it was",
 )
-async def state(request: Request[Any, Any, Any], stream: Stream, at: At = None, position: Position = None) -> State:
+async def state(asking: Injected[Auditor], stream: Stream, at: At = None, position: Position = None) -> State:
     """The fold of a stream at a moment or a position; 404 when the stream has no events at all, before or after."""
-    return await state_of(auditor(request), stream.removeprefix("/"), at, position)
+    return await state_of(asking, stream.removeprefix("/"), at, position)
 
 
 ROUTES: list[Any] = [state]

@@ -11,17 +11,19 @@ from typing import Any, NamedTuple
 import msgspec
 from litestar import Request, get
 
-from api.access import caller, needing
+from api.access import needing
 from api.answers import header
 from api.arrival import arrival
 from api.audit import readings
 from api.audit.answering.auditor import Auditor
 from api.audit.answering.events import show
 from api.audit.answering.filters import position
-from api.audit.asking import READ, auditor
+from api.audit.asking import READ
 from api.audit.filters import Email, From, Username, WithNames, filters
 from api.audit.long_answers import LongAnswer, nothing
 from api.audit.rendering import ShownEvent
+from api.bearer import Bearer
+from api.dependencies import Injected
 from api.problems import Invalid, Unavailable
 from eventstore import searching
 from eventstore.asking import Connection
@@ -65,6 +67,8 @@ class Reader(NamedTuple):
 )
 async def stream(
     request: Request[Any, Any, Any],
+    asking: Injected[Auditor],
+    who: Injected[Bearer],
     first: From = None,
     named: WithNames = "0",
     username: Username = None,
@@ -73,7 +77,6 @@ async def stream(
     """Every event from a position on, none left out, also the one that tells of this reading. Without a position, those
     that come after that one; `Last-Event-ID` goes before `from`. Of a person who is named, the events that name them.
     """
-    asking = auditor(request)
     whose = await _people(request, asking, username, email)
     if len(readings.FOLLOWING) >= STREAMS_AT_MOST:
         raise Unavailable("Too many streams are open.", retry_after=30)
@@ -86,7 +89,7 @@ async def stream(
     if arrival(request.scope).head:
         return _answer(nothing())
     reading_id, own = await readings.open_stream(asking, begin + 1)
-    reader = Reader(asking, caller(request).known.digest, reading_id, named == "1", whose)
+    reader = Reader(asking, who.known.digest, reading_id, named == "1", whose)
     return _answer(_messages(reader, own if last is None else begin))
 
 

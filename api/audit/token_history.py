@@ -3,17 +3,19 @@
 from typing import Annotated, Any
 
 import msgspec
-from litestar import Request, post
+from litestar import post
 from litestar.params import JSONBody
 from msgspec import Meta
 
 from api.access import needing
 from api.audit.answering import token_history as answering
+from api.audit.answering.auditor import Auditor
 from api.audit.answering.token_history import TokenHistory
-from api.audit.asking import READ, auditor
+from api.audit.asking import READ
 from api.audit.events import EXAMPLE as EVENT_EXAMPLE
 from api.audit.filters import WithNames
 from api.audit.presented import RawSecret, Sha256
+from api.dependencies import Injected
 
 
 class TokenHistoryQuestion(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
@@ -58,12 +60,12 @@ EXAMPLE = {
     summary="The history of a token, code or secret",
 )
 async def token_history(
-    request: Request[Any, Any, Any], data: JSONBody[TokenHistoryQuestion], names: WithNames = "0"
+    asking: Injected[Auditor], data: JSONBody[TokenHistoryQuestion], names: WithNames = "0"
 ) -> TokenHistory:
     """From the ground that it stands on through every event of its grant, and those of others that decided about it, to
     its last use; for tokens long gone too. Unknown: 404.
     """
-    return await answering.token_history(auditor(request), data.token, data.sha256, data.id, names=names == "1")
+    return await answering.token_history(asking, data.token, data.sha256, data.id, names=names == "1")
 
 
 ROUTES: list[Any] = [token_history]

@@ -3,15 +3,17 @@
 from typing import Annotated, Any
 
 import msgspec
-from litestar import Request, post
+from litestar import post
 from litestar.params import JSONBody
 from msgspec import Meta
 
 from api.access import needing
 from api.audit.answering import token_state as answering
+from api.audit.answering.auditor import Auditor
 from api.audit.answering.token_state import TokenState
-from api.audit.asking import READ, auditor
+from api.audit.asking import READ
 from api.audit.presented import RawSecret, Sha256
+from api.dependencies import Injected
 
 
 class TokenStateQuestion(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
@@ -49,9 +51,9 @@ EXAMPLE = {
     tags=["Audit"],
     summary="Whether a token was valid at a moment, and why",
 )
-async def token_state(request: Request[Any, Any, Any], data: JSONBody[TokenStateQuestion]) -> TokenState:
+async def token_state(asking: Injected[Auditor], data: JSONBody[TokenStateQuestion]) -> TokenState:
     """Judges the token by the log as it stood. At the recorded instant of its revocation it is already revoked."""
-    return await answering.token_state(auditor(request), data.token, data.sha256, data.at, data.position)
+    return await answering.token_state(asking, data.token, data.sha256, data.at, data.position)
 
 
 ROUTES: list[Any] = [token_state]

@@ -3,14 +3,15 @@
 from typing import Any
 
 import msgspec
-from litestar import Request, Response, get, post
+from litestar import Response, get, post
 
 from api.access import needing
 from api.admin.members import Time, time_or_null
-from api.idempotency import Reply, carry_out, commanding
-from api.services import services
+from api.dependencies import Injected
+from api.idempotency import Once, Reply, commanding
 from commands import servers
 from domain import server
+from eventstore.ledger import Ledger
 from eventstore.view import View
 
 READ, WRITE = "leaks:read", "leaks:write"
@@ -26,17 +27,17 @@ class Freeze(msgspec.Struct, frozen=True):
 
 
 @get("/leaks/freeze", **needing(READ, answer=EXAMPLE), tags=TAGS, summary="Whether issuance is suspended")
-async def read_freeze(request: Request[Any, Any, Any]) -> Freeze:
+async def read_freeze(ledger: Injected[Ledger]) -> Freeze:
     """While it is, whoever asks for a code or token is told `temporarily_unavailable`."""
-    return _freeze(await services(request).ledger.state(server.STREAM))
+    return _freeze(await ledger.state(server.STREAM))
 
 
 @post("/leaks/freeze", status_code=200, **commanding(WRITE, answer=EXAMPLE), tags=TAGS, summary="Suspend all issuance")
-async def freeze(request: Request[Any, Any, Any]) -> Response[Freeze]:
+async def freeze(once: Injected[Once]) -> Response[Freeze]:
     """No code and no token is issued from now on, to anybody; what was issued is validated as ever. A repeat changes
     nothing.
     """
-    return await carry_out(request, servers.suspend_issuance(), reply=_reply)
+    return await once.carry_out(servers.suspend_issuance(), reply=_reply)
 
 
 @post(
@@ -46,9 +47,9 @@ async def freeze(request: Request[Any, Any, Any]) -> Response[Freeze]:
     tags=TAGS,
     summary="Resume issuance",
 )
-async def unfreeze(request: Request[Any, Any, Any]) -> Response[Freeze]:
+async def unfreeze(once: Injected[Once]) -> Response[Freeze]:
     """Codes and tokens are issued again. A repeat changes nothing."""
-    return await carry_out(request, servers.resume_issuance(), reply=_reply)
+    return await once.carry_out(servers.resume_issuance(), reply=_reply)
 
 
 def _reply(view: View, _: object) -> Reply[Freeze]:

@@ -5,13 +5,16 @@ Hashes are public: they tell nothing of the events, whose ids nobody can guess. 
 
 from typing import Annotated, Any
 
-from litestar import Request, Response, get
+from litestar import Response, get
 from litestar.params import PathParameter
 
 from api.access import needing
-from api.audit.asking import READ, auditor
+from api.audit.answering.auditor import Auditor
+from api.audit.asking import READ
+from api.dependencies import Injected
 from api.log.publishing import A_WHILE, BYTES, FOR_EVER, admitted, file
 from api.problems import Missing
+from eventstore.ledger import Ledger
 from eventstore.transparency import published, tiles
 from eventstore.transparency.leaves import read_authentic_leaves
 
@@ -37,27 +40,25 @@ Rest = Annotated[
 ]
 
 
-@get("/log/tile/{level:str}/{rest:path}", tags=["Log"], summary="A tile of hashes", media_type=BYTES)
+@get("/log/tile/{level:str}/{rest:path}", guards=[admitted], tags=["Log"], summary="A tile of hashes", media_type=BYTES)
 async def tile(
-    request: Request[Any, Any, Any],
+    ledger: Injected[Ledger],
     level: Level,
     rest: Rest,
 ) -> Response[bytes]:
     """Consecutive hashes of 32 bytes: 256 of them, or as many as a partial tile's path says."""
-    here = await admitted(request)
     address = tiles.parse_path(f"{level}{rest}")
     if address is None or address.level is None:
         raise Missing(NO_TILE)
-    hashes = await here.ledger.read(published.tile, address.level, address.number, address.width)
+    hashes = await ledger.read(published.tile, address.level, address.number, address.width)
     if hashes is None:
         raise Missing(NO_TILE)
     return file(hashes, BYTES, FOR_EVER if address.width == tiles.WIDTH else A_WHILE)
 
 
 @get("/log/tile/entries/{rest:path}", **needing(READ), tags=["Log"], summary="A bundle of events", media_type=BYTES)
-async def entries(request: Request[Any, Any, Any], rest: Rest) -> Response[bytes]:
+async def entries(asking: Injected[Auditor], rest: Rest) -> Response[bytes]:
     """The stored forms of 256 events, or of as many as the path says, each behind its length in two bytes."""
-    asking = auditor(request)
     address = tiles.parse_path(f"entries{rest}")
     bundle = None
     if address is not None:
