@@ -16,7 +16,6 @@ from api.background import Background
 from api.bodies import StrictRequest, check_handlers, check_query, name_parameters
 from api.credential_memory import CredentialMemory
 from api.dashboards.secret import DashboardSecrets
-from api.hot_descriptions import described
 from api.http.cors import Pages
 from api.http.error_responses import EXCEPTION_HANDLERS
 from api.http.middleware import Middleware
@@ -24,7 +23,8 @@ from api.idempotency import Once
 from api.introspect import introspect
 from api.measures import Metrics
 from api.oauth_endpoint import shortcuts
-from api.openapi import openapi_config
+from api.openapi.document import openapi_config
+from api.openapi.hot_endpoints import described
 from api.revoke import revoke
 from api.routes import ROUTES
 from api.services import Services, lifetimes, services

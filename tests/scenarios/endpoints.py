@@ -13,7 +13,7 @@ from litestar.routes import ASGIRoute, HTTPRoute
 
 from api.app import create
 from api.http.error_responses import Vocabulary, vocabulary
-from api.openapi import document
+from api.openapi.document import document
 from api.settings import load
 from security.keyring import new_master_key, parse_keyring
 

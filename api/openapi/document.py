@@ -6,7 +6,7 @@ look, which bodies a handler takes beside JSON, or reads by itself (`opt={"body"
 on the request (`opt={"media_types": …}`).
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from copy import deepcopy
 from typing import Any
 
@@ -19,14 +19,15 @@ from litestar.openapi.plugins import JsonRenderPlugin, OpenAPIRenderPlugin
 from litestar.openapi.spec import Components, SecurityScheme, Server
 from litestar.routes import HTTPRoute
 
+from api.answers import JSON
 from api.form_targets import security_headers
-from api.hot_endpoints import JSON, REFERENCE, HotEndpoint, describe
 from api.http.error_responses import PROBLEM, vocabulary
 from api.http.errors import FieldError
-from api.openapi_bodies import describe_bodies, drop_unused
-from api.openapi_page import render
+from api.openapi.hot_endpoints import FORM, REFERENCE, HotEndpoint, describe
+from api.openapi.reference_page import render
 
 PATH = "/schema"
+MERGE_PATCH = "application/merge-patch+json"
 
 
 class ProblemBody(msgspec.Struct, frozen=True, kw_only=True):
@@ -149,16 +150,16 @@ def finish(app: Litestar, generated: dict[str, Any], hot: Sequence[HotEndpoint])
         for path, method, handler in _operations(app)
         if method in finished["paths"].get(path, ())
     ]
-    describe_bodies(finished, [(operation, method, handler) for operation, _, method, handler in known])
+    _describe_bodies(finished, [(operation, method, handler) for operation, _, method, handler in known])
     for operation, path, _, handler in known:
         _describe_answers(operation, handler)
         _describe_refusals(operation, path, handler)
     for endpoint in hot:
         operation, components = describe(endpoint)
         schemas |= components
-        finished["paths"].setdefault(endpoint.path, {})[endpoint.method] = operation
+        finished["paths"].setdefault(endpoint.path, {})["post"] = operation
     finished["paths"] = dict(sorted(finished["paths"].items()))
-    drop_unused(finished)
+    _drop_unused(finished)
     return finished
 
 
@@ -202,3 +203,65 @@ def _describe_refusals(operation: dict[str, Any], path: str, handler: HTTPRouteH
         "description": "Refused (RFC 9457): 400, 401, 403, 404, 409, 413, 415, 422, 429 or 503.",
         "content": {PROBLEM: {"schema": schema, "example": PROBLEM_EXAMPLE}},
     }
+
+
+def _describe_bodies(
+    document: dict[str, Any], operations: Iterable[tuple[dict[str, Any], str, HTTPRouteHandler]]
+) -> None:
+    """Tells in each of the operations, given with its method and its handler, which body it takes.
+
+    The framework's account of a struct leaves out what stands further in: how long an element of a list may be, or that
+    unknown members are refused. What reads the bodies is msgspec, and so it is msgspec that tells of them here.
+    """
+    taking = [(*each, kind) for each in operations if (kind := _kind(each[2])) is not None]
+    # All at once, since names of structs that are alike are told apart only within one call.
+    described, components = msgspec.json.schema_components([each[3] for each in taking], ref_template=REFERENCE)
+    for (operation, method, handler, _), schema in zip(taking, described, strict=True):
+        operation["requestBody"] = _body(method, handler, schema)
+    document["components"]["schemas"] |= components
+
+
+def _drop_unused(document: dict[str, Any]) -> None:
+    """Takes out the schemas that nothing refers to, such as those that the framework had made of the bodies."""
+    schemas = document["components"]["schemas"]
+    used: set[str] = set()
+    waiting = list(_references(document["paths"]))
+    while waiting:
+        name = waiting.pop()
+        if name not in used:
+            used.add(name)
+            waiting += _references(schemas[name])
+    document["components"]["schemas"] = {name: schema for name, schema in schemas.items() if name in used}
+
+
+def _kind(handler: HTTPRouteHandler) -> Any:
+    """The type of a handler's body: what its `opt={"body": …}` says if it reads it by itself; None for no body."""
+    declared = handler.parsed_fn_signature.parameters.get("data")
+    return handler.opt.get("body", None if declared is None else declared.annotation)
+
+
+def _body(method: str, handler: HTTPRouteHandler, schema: dict[str, Any]) -> dict[str, Any]:
+    accepted = handler.opt.get("bodies", ("json",))
+    told: dict[str, Any] = {"schema": schema}
+    if (example := handler.opt.get("example")) is not None:
+        told["example"] = example
+    content = {}
+    if "json" in accepted:
+        content[JSON] = told
+    if "form" in accepted:
+        content[FORM] = told
+    if method == "patch":
+        content[MERGE_PATCH] = told
+    declared = handler.parsed_fn_signature.parameters.get("data")
+    return {"required": declared is None or not declared.has_default, "content": content}
+
+
+def _references(node: Any) -> Iterator[str]:
+    """Names of the schemas that a part of the document refers to."""
+    if isinstance(node, dict):
+        if isinstance(reference := node.get("$ref"), str):
+            yield reference.rpartition("/")[2]
+        node = list(node.values())
+    if isinstance(node, list):
+        for inner in node:
+            yield from _references(inner)

@@ -1,0 +1,191 @@
+"""Describes the `@asgi` endpoints, since the framework knows nothing of what such a handler reads and answers."""
+
+from collections.abc import Mapping
+from typing import Annotated, Any
+
+import msgspec
+from msgspec import UNSET, Meta, Struct, UnsetType, defstruct
+
+from api.answers import JSON
+from api.bodies import LONGEST_FREE
+from api.client_authentication import LONGEST_ID, LONGEST_SECRET
+from api.introspect import LONGEST_TOKEN
+from api.sign_in import LONGEST_NAME
+from api.token import LONGEST_CREDENTIAL
+from domain.grants import GRANTS
+from domain.rules import audience, pkce, redirect_uri
+from security.passwords import MAX_BYTES
+
+REFERENCE = "#/components/schemas/{name}"
+FORM = "application/x-www-form-urlencoded"
+
+
+class HotEndpoint(Struct, frozen=True, kw_only=True):
+    """A hot endpoint as the document tells it.
+
+    `parameters` is a struct whose fields are the form's parameters, or the members of a JSON object, with their meaning
+    in `Meta(description=…)`; `answer` the struct that it encodes with 200, and `told` what that means. `examples` are
+    request bodies by name.
+    """
+
+    path: str
+    summary: str
+    description: str
+    parameters: Any
+    answer: Any
+    told: str
+    examples: Mapping[str, Mapping[str, str]]
+    security: tuple[Mapping[str, tuple[str, ...]], ...] = ({"client": ()}, {})
+
+
+class OAuthErrorBody(Struct, frozen=True, rename={"code": "error", "detail": "error_description"}):
+    """RFC 6749 §5.2."""
+
+    code: str
+    detail: str | UnsetType = UNSET
+
+
+def describe(endpoint: HotEndpoint) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The endpoint's operation object and the schemas that it refers to (OpenAPI 3.1 §4.8.10)."""
+    types = [endpoint.parameters, endpoint.answer, OAuthErrorBody]
+    (parameters, answer, error), components = msgspec.json.schema_components(types, ref_template=REFERENCE)
+    examples = {name: {"value": dict(value)} for name, value in endpoint.examples.items()}
+    content = {"schema": parameters, "examples": examples}
+    operation = {
+        "tags": ["OAuth"],
+        "summary": endpoint.summary,
+        "description": endpoint.description,
+        "operationId": endpoint.path.rpartition("/")[2],
+        "security": [{name: list(scopes) for name, scopes in entry.items()} for entry in endpoint.security],
+        "requestBody": {"required": True, "content": {FORM: content, JSON: content}},
+        "responses": {
+            "200": {"description": endpoint.told, "content": {JSON: {"schema": answer}}},
+            "default": {"description": "Refused (RFC 6749 §5.2).", "content": {JSON: {"schema": error}}},
+        },
+    }
+    return operation, components
+
+
+def text(description: str, longest: int) -> Any:
+    """A parameter that need not be there."""
+    return Annotated[str, Meta(description=description, max_length=longest)] | UnsetType
+
+
+CLIENT: dict[str, Any] = {
+    "client_id": text("Client id, when not in the Authorization header.", LONGEST_ID),
+    "client_secret": text("Client secret, when not in the Authorization header.", LONGEST_SECRET),
+}
+TOKEN = Annotated[str, Meta(description="The token.", max_length=LONGEST_TOKEN)]
+HINT = text("`access_token` or `refresh_token`; a wrong one does no harm.", LONGEST_FREE)
+FIRST_PARTY = "For `password`, first-party dashboards only."
+RESOURCE = "What the access token is for (RFC 8707 §2.2): one of the client's `resources`, or the issuer."
+VISIBLE = "A client sees its own tokens and those for what it `serves`; with the scope `introspect`, all."
+ENDS = "An access token ends alone, a refresh token with its grant. Unknown tokens are answered alike."
+CLIENT_IP = "The address from which the token came to you. Not heeded where you may not see the token."
+
+
+def _parameters(name: str, told: str, required: tuple[str, Any], optional: dict[str, Any]) -> type[Struct]:
+    fields: list[Any] = [required, *((each, kind, UNSET) for each, kind in (optional | CLIENT).items())]
+    return defstruct(name, fields, namespace={"__doc__": told}, module=__name__, kw_only=True)
+
+
+def token_parameters() -> type[Struct]:
+    """A token request: what RFC 6749, 7636 and 8707 have, and what the grant types state of themselves."""
+    kind = Meta(
+        description="A grant type of the metadata's `grant_types_supported`.",
+        extra_json_schema={"enum": list(GRANTS)},
+    )
+    optional: dict[str, Any] = {
+        "scope": text("Scope names with a space between.", LONGEST_FREE),
+        "resource": text(RESOURCE, audience.MAXIMUM),
+    }
+    for grant in GRANTS.values():
+        if grant.credential is not None:
+            optional[grant.credential.parameter] = text(f"For `{grant.grant_type}`.", LONGEST_CREDENTIAL)
+        own = {name: Annotated[str, Meta(description=words)] | UnsetType for name, words in grant.parameters.items()}
+        optional |= own
+    optional |= {
+        "redirect_uri": text("As in the authorization request.", redirect_uri.PRESENTED_MAXIMUM),
+        "code_verifier": text("The PKCE verifier.", pkce.VERIFIER_MAXIMUM),
+        "username": text(FIRST_PARTY, LONGEST_NAME),
+        "password": text(FIRST_PARTY, MAX_BYTES),
+    }
+    told = "A token request (RFC 6749 §4.1.3, §4.3.2, §4.4.2, §6; RFC 7636 §4.5; RFC 8707 §2.2)."
+    return _parameters("TokenParameters", told, ("grant_type", Annotated[str, kind]), optional)
+
+
+class TokenAnswer(Struct, kw_only=True):
+    """RFC 6749 §5.1. `expires_in` is in seconds; `scope` is always stated."""
+
+    access_token: str
+    token_type: str
+    expires_in: int
+    scope: str
+    refresh_token: str | UnsetType = UNSET
+
+
+class IntrospectionAnswer(Struct, kw_only=True):
+    """RFC 7662 §2.2. Of a token that is not active, or not yours to see, it is `active` alone."""
+
+    active: bool
+    scope: str | UnsetType = UNSET
+    client_id: str | UnsetType = UNSET
+    username: str | UnsetType = UNSET
+    token_type: str | UnsetType = UNSET
+    token_use: str | UnsetType = UNSET
+    exp: int | UnsetType = UNSET
+    iat: int | UnsetType = UNSET
+    sub: str | UnsetType = UNSET
+    iss: str | UnsetType = UNSET
+    aud: str | list[str] | UnsetType = UNSET
+    jti: str | UnsetType = UNSET
+    grant_id: str | UnsetType = UNSET
+
+
+class Done(Struct):
+    """An empty object."""
+
+
+def described() -> tuple[HotEndpoint, ...]:
+    """The `@asgi` endpoints, of which the framework's own document knows nothing."""
+    seen = {
+        "token_type_hint": HINT,
+        "client_ip": text(CLIENT_IP, LONGEST_FREE),
+        "client_user_agent": text("The user agent that brought it.", LONGEST_FREE),
+    }
+    about = "RFC 7662 §2.1, and what a resource server may tell of the person at its door."
+    introspection = _parameters("IntrospectionParameters", about, ("token", TOKEN), seen)
+    revocation = _parameters("RevocationParameters", "RFC 7009 §2.1.", ("token", TOKEN), {"token_type_hint": HINT})
+    return (
+        HotEndpoint(
+            path="/oauth/token",
+            summary="Get tokens (RFC 6749 §3.2)",
+            description="Every grant type. A refresh token is used once; presenting it again ends the whole grant.",
+            parameters=token_parameters(),
+            answer=TokenAnswer,
+            told="Tokens.",
+            examples={
+                "service": {"grant_type": "client_credentials", "scope": "profile"},
+                "refresh": {"grant_type": "refresh_token", "refresh_token": "(the refresh token)"},
+            },
+        ),
+        HotEndpoint(
+            path="/oauth/introspect",
+            summary="Ask what a token is (RFC 7662)",
+            description=VISIBLE,
+            parameters=introspection,
+            answer=IntrospectionAnswer,
+            told="What it is.",
+            examples={"token": {"token": "(the token)"}},
+            security=({"client": ()}, {"bearer": ("introspect",)}, {}),
+        ),
+        HotEndpoint(
+            path="/oauth/revoke",
+            summary="End a token (RFC 7009)",
+            description=ENDS,
+            parameters=revocation,
+            answer=Done,
+            told="It is over, if it was yours.",
+            examples={"token": {"token": "(the token)"}},
+        ),
+    )
