@@ -13,11 +13,13 @@ from sqlalchemy.exc import OperationalError
 from api import tallies
 from api.tallies import Tallies
 from domain import client
-from eventstore.commands import Command, DatabaseAway, Origin
+from eventstore.command import Command
+from eventstore.commands import DatabaseAway, Origin
 from eventstore.ledger import Ledger
 from eventstore.stored import events
 from eventstore.transactions import Begun, Transactions
 from security.clock import ManualClock
+from tests.any_command import any_command
 from tests.eventstore.conftest import HERE, commits_of_which_nobody_knows, register
 
 pytestmark = pytest.mark.anyio
@@ -42,7 +44,7 @@ def lose_the_first(ledger: Ledger, patch: pytest.MonkeyPatch) -> tuple[list[Any]
     """The first that is executed from now on waits for the event, and is lost then; with the list of all."""
     real, given, goes_on = ledger.execute, [], asyncio.Event()
 
-    async def execute(*commands: Command, origin: Origin) -> Any:
+    async def execute(*commands: Command[Any], origin: Origin) -> Any:
         given.append(commands)
         if len(given) == 1:
             await goes_on.wait()
@@ -59,9 +61,9 @@ async def counted(ledger: Ledger) -> Tallies:
     return Tallies(ledger, WINDOW)
 
 
-def failed(count: int, seconds: int) -> Command:
+def failed(count: int, seconds: int) -> Command[Any]:
     facts = {"reason": "wrong_secret", "count": count, "window_seconds": seconds}
-    return Command("client:a", client.note_failed_authentication, facts)
+    return any_command("client:a", client.note_failed_authentication, facts)
 
 
 async def fail(counted: Tallies, address: str = "192.0.2.1") -> bool:

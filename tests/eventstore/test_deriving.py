@@ -6,7 +6,7 @@ from domain import client, cut_off
 from domain.decision import Outcome, accept
 from domain.event import Actor, Moment
 from domain.grant import Ended, TokensIssued
-from eventstore.commands import Command, Origin
+from eventstore.commands import Origin
 from eventstore.deriving import Deriving
 from eventstore.following import Follower
 from eventstore.ledger import Ledger
@@ -14,6 +14,7 @@ from projections import blast_radius
 from projections.blast_radius import Derived
 from security.clock import ManualClock
 from security.tokens import digest
+from tests.any_command import any_command
 from tests.eventstore.conftest import HERE, register
 
 pytestmark = pytest.mark.anyio
@@ -44,7 +45,7 @@ def ended(state: object, *, now: Moment) -> Outcome:
 
 async def give(ledger: Ledger, when: str, people: range) -> None:
     commands = [
-        Command(f"grant:{when}-{n}", issued, {"account_id": f"person-{n}", "token": f"{when} {n}"}, starts=True)
+        any_command(f"grant:{when}-{n}", issued, {"account_id": f"person-{n}", "token": f"{when} {n}"}, starts=True)
         for n in people
     ]
     await ledger.execute(*commands, origin=Origin(Actor("client", "shop")))
@@ -64,15 +65,15 @@ async def test_everybody_counts_who_still_has_something_older(ledger: Ledger, cl
     await give(ledger, "late", range(PEOPLE + 10))
     assert (await radius(ledger)).people == PEOPLE + 10
     assert (await radius(ledger, since)).people == PEOPLE + 10
-    cut = Command(SHOP, cut_off.end_client_tokens, {"first": first, "since_at": since})
+    cut = any_command(SHOP, cut_off.end_client_tokens, {"first": first, "since_at": since})
     await ledger.execute(cut, origin=HERE)
     left = await radius(ledger)
     assert (left.people, left.access_tokens.live) == (PEOPLE, PEOPLE)
     assert (await radius(ledger, since)).people == 0
-    await ledger.execute(Command("grant:early-0", ended), origin=HERE)
+    await ledger.execute(any_command("grant:early-0", ended), origin=HERE)
     assert (await radius(ledger)).people == PEOPLE - 1
     # After a cut-off of everything only what was issued later is theirs.
-    await ledger.execute(Command(SHOP, cut_off.end_client_tokens), origin=HERE)
+    await ledger.execute(any_command(SHOP, cut_off.end_client_tokens), origin=HERE)
     assert (await radius(ledger)).people == 0
     await give(ledger, "again", range(3))
     assert (await radius(ledger)).people == 3
@@ -87,5 +88,5 @@ async def test_who_has_a_dead_new_token_and_a_living_old_one_is_no_recent_case(
     since = clock.now()
     await give(ledger, "late", range(1))
     assert (await radius(ledger, since)).people == 1
-    await ledger.execute(Command("grant:late-0", ended), origin=HERE)
+    await ledger.execute(any_command("grant:late-0", ended), origin=HERE)
     assert ((await radius(ledger)).people, (await radius(ledger, since)).people) == (1, 0)

@@ -10,7 +10,7 @@ from domain import account
 from domain.event import Actor
 from domain.rules.administrative_scope import ADMINISTRATIVE_SCOPES
 from eventstore import searching
-from eventstore.commands import Command, Origin
+from eventstore.commands import Origin
 from eventstore.deriving import Deriving
 from eventstore.following import REST, EventIndexing, Follower
 from eventstore.ledger import Ledger
@@ -19,6 +19,7 @@ from projections import derived, event_index
 from projections.event_names import Kind
 from security.clock import ManualClock
 from security.keyring import Keyring
+from tests.any_command import any_command
 from tests.eventstore.conftest import HERE, disable, register
 
 pytestmark = pytest.mark.anyio
@@ -109,9 +110,9 @@ async def test_addresses_stand_there_as_blind_indexes_and_leave_with_the_person(
         "email_taken": False,
     }
     paul = Origin(Actor("person", "paul"), ip="198.51.100.4")
-    await ledger.execute(Command("account:paul", account.register, facts), origin=HERE)
+    await ledger.execute(any_command("account:paul", account.register, facts), origin=HERE)
     off = {"leaves_no_administrator": False}
-    await ledger.execute(Command("account:paul", account.disable, off), origin=paul)
+    await ledger.execute(any_command("account:paul", account.disable, off), origin=paul)
     following = follower(ledger)
     await following.follow()
     key = address_key(ledger.privacy, "198.51.100.4")
@@ -119,9 +120,9 @@ async def test_addresses_stand_there_as_blind_indexes_and_leave_with_the_person(
     assert all(b"198.51.100.4" not in found for _, found, _ in await indexed(ledger))
     # Erased in the same stretch as another act of theirs, before anything of it was indexed.
     await ledger.execute(
-        Command("account:paul", account.enable, {"role_scopes": {}, "caller_scope": frozenset()}), origin=paul
+        any_command("account:paul", account.enable, {"role_scopes": {}, "caller_scope": frozenset()}), origin=paul
     )
-    await ledger.execute(Command("account:paul", account.erase, off), origin=HERE)
+    await ledger.execute(any_command("account:paul", account.erase, off), origin=HERE)
     await following.follow()
     addresses = {(key, position) for kind, key, position in await indexed(ledger) if kind == Kind.ADDRESS}
     # Those from which others acted on the person stay.

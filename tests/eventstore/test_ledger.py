@@ -11,7 +11,7 @@ from domain import client
 from domain.decision import Outcome, refuse
 from domain.refusal import Conflict, NotFound
 from eventstore import states
-from eventstore.commands import Command, DatabaseAway, Origin, Overloaded, WrongClock
+from eventstore.commands import DatabaseAway, Origin, Overloaded, WrongClock
 from eventstore.ledger import Ledger, may_be_repeated
 from eventstore.stored import events
 from eventstore.transactions import Unknown
@@ -20,6 +20,7 @@ from projections import clients, event_index
 from projections.event_names import Kind
 from security.clock import ManualClock
 from security.keyring import Keyring
+from tests.any_command import any_command
 from tests.eventstore.conftest import HERE, broken, disable, enable, refuse_the_third, register
 
 pytestmark = pytest.mark.anyio
@@ -115,7 +116,7 @@ async def test_a_refusals_own_events_are_committed_and_the_others_are_not(ledger
         return refuse(Conflict.ENDED, client.Disabled())
 
     await ledger.execute(register("a"), origin=HERE)
-    executed = await ledger.execute(register("b"), Command("client:a", refused), origin=HERE)
+    executed = await ledger.execute(register("b"), any_command("client:a", refused), origin=HERE)
     assert executed.refusal is not None
     assert executed.refusal.reason is Conflict.ENDED
     assert await types(ledger) == ["client.registered", "client.secret_issued", "client.disabled"]
@@ -163,7 +164,7 @@ async def test_a_query_under_the_lock_sees_rows_of_the_same_batch(ledger: Ledger
 async def test_an_exception_in_a_verb_harms_only_its_caller(ledger: Ledger) -> None:
     results = await asyncio.gather(
         ledger.execute(register("a"), origin=HERE),
-        ledger.execute(Command("client:b", broken), origin=HERE),
+        ledger.execute(any_command("client:b", broken), origin=HERE),
         ledger.execute(register("c"), origin=HERE),
         return_exceptions=True,
     )
@@ -289,7 +290,7 @@ async def test_commands_of_many_are_executed_by_one_call(ledger: Ledger) -> None
 
 
 async def test_one_that_fails_harms_none_of_the_others(ledger: Ledger) -> None:
-    failing = Command("client:b", broken)
+    failing = any_command("client:b", broken)
     first, second, third = await ledger.execute_each([(register("a"), HERE), (failing, HERE), (register("c"), HERE)])
     assert (first, type(second), third) == (None, ZeroDivisionError, None)
     assert {form["stream"] for form in await stored(ledger)} == {"client:a", "client:c"}

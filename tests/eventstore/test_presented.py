@@ -12,12 +12,13 @@ from domain.decision import Outcome, Refusal, accept
 from domain.event import Moment
 from domain.grant import Ended, TokensIssued, TokensRefreshed
 from domain.refusal import InvalidGrant
-from eventstore.commands import Command
+from eventstore.command import Command
 from eventstore.ledger import Ledger
 from eventstore.view import View
 from projections import digests, tokens
 from security.clock import ManualClock
 from security.keyring import Keyring
+from tests.any_command import any_command
 from tests.eventstore.conftest import HERE
 
 pytestmark = pytest.mark.anyio
@@ -27,7 +28,7 @@ def digest(name: str) -> bytes:
     return sha256(name.encode()).digest()
 
 
-def begin(name: str) -> Command:
+def begin(name: str) -> Command[Any]:
     """Starts the grant `name` with an access token and a refresh token of its own."""
     event = TokensIssued(
         grant_type="password",
@@ -40,7 +41,7 @@ def begin(name: str) -> Command:
         refresh_lifetime=3_600,
         refresh_ends_in=7_200,
     )
-    return Command(f"grant:{name}", lambda state, now: accept(event), starts=True)
+    return any_command(f"grant:{name}", lambda state, now: accept(event), starts=True)
 
 
 def refreshed(state: grant.State, *, now: Moment, name: str) -> Outcome:
@@ -56,11 +57,11 @@ def refreshed(state: grant.State, *, now: Moment, name: str) -> Outcome:
     return accept(event, result=state)
 
 
-def refresh(name: str) -> Command:
-    return Command("grant:nobody", refreshed, {"name": name}, presented=digest(f"{name} refresh"))
+def refresh(name: str) -> Command[Any]:
+    return any_command("grant:nobody", refreshed, {"name": name}, presented=digest(f"{name} refresh"))
 
 
-def end(token: str) -> Command:
+def end(token: str) -> Command[Any]:
     """Ends the grant of a token, by what was found of it."""
 
     def under_lock(view: View) -> dict[str, Any] | Refusal:
@@ -70,7 +71,7 @@ def end(token: str) -> Command:
     def verb(state: grant.State, *, now: Moment, found: Any) -> Outcome:
         return accept(Ended(reason="client"), result=(found, state))
 
-    return Command("grant:nobody", verb, {}, under_lock, presented=digest(token))
+    return any_command("grant:nobody", verb, {}, under_lock, presented=digest(token))
 
 
 async def test_each_command_of_a_batch_is_about_the_grant_of_what_it_presents(ledger: Ledger) -> None:

@@ -7,12 +7,12 @@ from msgspec.structs import replace
 
 from domain import client, grant, usage
 from domain.succession import Refresh, Succession
-from eventstore.commands import Command
 from eventstore.ledger import Ledger
 from eventstore.snapshots import Snapshots
 from eventstore.states import Folded, States
 from security.clock import ManualClock
 from security.keyring import Keyring
+from tests.any_command import any_command
 from tests.eventstore.conftest import HERE, disable, register
 
 pytestmark = pytest.mark.anyio
@@ -54,7 +54,7 @@ async def test_two_processes_record_uses_of_the_same_tokens_though_neither_knows
     facts = {"client_id": "c", "via": "introspection"}
     versions = []
     for process in (ledger, other, ledger):
-        uses = [Command(stream, usage.note_first, facts) for stream in (*streams, streams[0])]
+        uses = [any_command(stream, usage.note_first, facts) for stream in (*streams, streams[0])]
         executed = await asyncio.gather(*(process.execute(each, origin=HERE) for each in uses))
         versions.append([each.recorded[0].version for each in executed])
     assert versions == [[1, 1, 1, 2], [3, 2, 2, 4], [5, 3, 3, 6]]
@@ -65,6 +65,6 @@ async def test_two_processes_record_uses_of_the_same_tokens_though_neither_knows
         assert all(process.changes.holds(0, stream) for stream in streams)
     # Who asks all the same is told the truth.
     assert (await other.state(streams[0])).count == (await ledger.state(streams[0])).count == 6
-    await other.execute(Command(streams[0], usage.note_first, facts), origin=HERE)
+    await other.execute(any_command(streams[0], usage.note_first, facts), origin=HERE)
     assert (await ledger.state(streams[0])).count == 7
     await other.close()

@@ -10,11 +10,11 @@ from domain.decision import Outcome, Refusal, accept, refuse
 from domain.event import Event, Moment, Recorded
 from domain.refusal import Conflict
 from eventstore import batch
-from eventstore.commands import Command, Sweep
 from eventstore.ledger import Ledger
 from eventstore.view import View
 from security.clock import ManualClock
 from security.keyring import Keyring
+from tests.any_command import any_command, any_sweep
 from tests.eventstore.conftest import HERE, broken, disable, enable, register
 
 pytestmark = pytest.mark.anyio
@@ -27,7 +27,7 @@ def in_portions(view: View) -> Iterator[Sequence[str]]:
         yield [client.stream(name) for name in NAMES[start : start + 5]]
 
 
-SWEEP = Sweep(in_portions, client.disable)
+SWEEP = any_sweep(in_portions, client.disable)
 
 
 @pytest.fixture(params=(10_000, 7), ids=("remembered one by one", "too many to remember"), autouse=True)
@@ -78,7 +78,7 @@ async def test_another_process_sees_it_too(
 @pytest.mark.usefixtures("clients")
 async def test_a_refusal_beside_it_leaves_everything_as_it_was(ledger: Ledger) -> None:
     head, _ = await ledger.head()
-    for commands in ((Command("client:first", no), SWEEP), (SWEEP, Command("client:first", no))):
+    for commands in ((any_command("client:first", no), SWEEP), (SWEEP, any_command("client:first", no))):
         refused = await ledger.execute(*commands, origin=HERE)
         assert refused.refusal == Refusal(Conflict.ENDED)
     assert ((await ledger.head())[0], await enabled(ledger)) == (head, [True] * 12)
@@ -98,7 +98,7 @@ def until_the_last(state: client.State, *, now: Moment) -> Outcome:
 async def test_a_bug_in_the_middle_of_it_leaves_everything_as_it_was(ledger: Ledger, verb: object) -> None:
     head, _ = await ledger.head()
     with pytest.raises((AssertionError, ZeroDivisionError)):
-        await ledger.execute(disable("first"), Sweep(in_portions, verb), origin=HERE)  # type: ignore[arg-type]
+        await ledger.execute(disable("first"), any_sweep(in_portions, verb), origin=HERE)  # type: ignore[arg-type]
     assert ((await ledger.head())[0], await enabled(ledger)) == (head, [True] * 12)
     await ledger.execute(SWEEP, origin=HERE)
     assert await enabled(ledger) == [False] * 12
@@ -114,7 +114,7 @@ async def test_whoever_comes_at_the_same_time_is_before_it_or_after_it(ledger: L
     def nothing(state: client.State, *, now: Moment) -> Outcome:
         return accept(*tuple[Event, ...]())
 
-    asked = [Command("client:first", nothing)] * 3
+    asked = [any_command("client:first", nothing)] * 3
     before = [ledger.execute(each, origin=HERE, then=note) for each in asked]
     after = [ledger.execute(each, origin=HERE, then=note) for each in asked]
     await asyncio.gather(*before, ledger.execute(SWEEP, origin=HERE), *after)

@@ -9,13 +9,14 @@ from sqlalchemy.engine import make_url
 
 from domain import account
 from domain.rules.administrative_scope import ADMINISTRATIVE_SCOPES
-from eventstore.commands import Command, Origin
+from eventstore.commands import Origin
 from eventstore.engines import snapshot
 from eventstore.ledger import Ledger
 from security.clock import ManualClock
 from security.keyring import Keyring
 from security.vault import Answer
 from security.vault_tables import ANSWERS, KEYS, SECRETS
+from tests.any_command import any_command
 from tests.eventstore.conftest import register
 
 pytestmark = pytest.mark.anyio
@@ -46,13 +47,13 @@ async def stored(ledger: Ledger, which: Select[tuple[bytes]]) -> bytes:
 
 async def pauls_key(ledger: Ledger) -> bytes:
     """The wrap of the key of Paul, who is registered."""
-    await ledger.execute(Command("account:paul", account.register, PAUL), origin=HERE)
+    await ledger.execute(any_command("account:paul", account.register, PAUL), origin=HERE)
     return await stored(ledger, select(KEYS.c.wrapped).where(KEYS.c.subject == "account:paul"))
 
 
 async def erase(ledger: Ledger) -> None:
     facts = {"leaves_no_administrator": False}
-    await ledger.execute(Command("account:paul", account.erase, facts), origin=HERE)
+    await ledger.execute(any_command("account:paul", account.erase, facts), origin=HERE)
 
 
 def readable(url: str, wrap: bytes) -> set[str]:

@@ -11,11 +11,12 @@ from api.notifications.delivering import Notifier
 from api.settings import Settings, load
 from domain import incident
 from domain.event import Actor
-from eventstore.commands import Command, Origin
+from eventstore.commands import Origin
 from eventstore.ledger import Ledger
 from security.clock import ManualClock, SystemClock
 from security.ids import new_id
 from security.keyring import Keyring, new_master_key, parse_keyring
+from tests.any_command import any_command
 from tests.notifications.receiver import SECRET, Receiver, receiving
 
 SOMEBODY = Origin(Actor("system", None, {"user": "tests"}), "request-1", "192.0.2.7", "a browser")
@@ -78,7 +79,9 @@ async def report(ledger: Ledger, count: int = 1) -> list[int]:
     """So many incidents; the positions of their events."""
     found = []
     for _ in range(count):
-        command = Command(incident.stream(new_id()), incident.report, {"source": "administrator", "evidence": EVIDENCE})
+        command = any_command(
+            incident.stream(new_id()), incident.report, {"source": "administrator", "evidence": EVIDENCE}
+        )
         executed = await ledger.execute(command, origin=SOMEBODY)
         found += [each.position for each in executed.recorded]
     return found

@@ -13,13 +13,13 @@ from api.notifications.delivering import FIRST_DELAY, LEASE, LONGEST_DELAY, Noti
 from api.notifications.message import Message
 from domain import incident, rotation
 from domain.event import SECOND
-from eventstore.commands import Command
 from eventstore.engines import migrating
 from eventstore.ledger import Ledger
 from eventstore.privacy import Privacy
 from eventstore.rebuilding import Rebuild
 from projections import PROJECTIONS, outbox
 from security.clock import ManualClock
+from tests.any_command import any_command
 from tests.eventstore.conftest import register
 from tests.notifications.conftest import EVIDENCE, SOMEBODY, report
 from tests.notifications.receiver import Receiver
@@ -66,7 +66,10 @@ async def test_the_end_of_a_secrets_time_is_told_before_it_comes(
     told = []
     for warning in (0, rotation.DAY, rotation.DAY):
         policy = {"maximum_age": rotation.DAY, "overlap": 0, "warning": warning}
-        commands = (Command("client:shop", rotation.set_policy, policy), Command("client:shop", rotation.announce))
+        commands = (
+            any_command("client:shop", rotation.set_policy, policy),
+            any_command("client:shop", rotation.announce),
+        )
         await ledger.execute(*commands, origin=SOMEBODY)
         await notifier.distribute()
         told.append(await notifier.deliver("pager"))
@@ -237,7 +240,7 @@ async def test_an_event_that_is_not_committed_is_told_to_nobody(ledger: Ledger) 
     def fail(*_: object) -> None:
         raise ZeroDivisionError
 
-    command = Command(incident.stream("x"), incident.report, {"source": "policy"})
+    command = any_command(incident.stream("x"), incident.report, {"source": "policy"})
     with pytest.raises(ZeroDivisionError):
         await ledger.execute(command, origin=SOMEBODY, then=fail)
     assert not await ledger.read(outbox.is_waiting)

@@ -4,7 +4,7 @@ import httpx
 import pytest
 
 from domain import client, client_secret
-from eventstore.commands import Command
+from tests.any_command import any_command
 from tests.processes.conftest import Start
 from tests.scenarios.world import World
 
@@ -37,7 +37,7 @@ async def test_a_disabled_clients_tokens_are_dead_everywhere_at_once(world: Worl
         token = issued.json()["access_token"]
         seen = await caller.post("/oauth/introspect", data={"token": token}, auth=viewer.auth)
         assert seen.json()["active"] is True
-        await world.execute(Command(client.stream(owner.client_id), verb))  # type: ignore[arg-type]
+        await world.execute(any_command(client.stream(owner.client_id), verb))  # type: ignore[arg-type]
         seen = await caller.post("/oauth/introspect", data={"token": token}, auth=viewer.auth)
         assert seen.json() == {"active": False}
         refused = await caller.post("/oauth/token", data={"grant_type": "client_credentials"}, auth=owner.auth)
@@ -58,7 +58,7 @@ async def test_a_secret_that_ended_elsewhere_issues_nothing_and_its_use_is_a_fac
     async with httpx.AsyncClient(base_url=served.base, auth=owner.auth, timeout=60) as caller:
         kept = await caller.post("/oauth/token", data={"grant_type": "client_credentials"})
         assert kept.status_code == 200
-        await world.execute(Command(stream, client_secret.revoke, {"secret_id": version.secret_id}))
+        await world.execute(any_command(stream, client_secret.revoke, {"secret_id": version.secret_id}))
         refused = await caller.post("/oauth/token", data=form)
     assert (refused.status_code, refused.json()["error"]) == (401, "invalid_client")
     used = [each.event for each in await world.events() if isinstance(each.event, client_secret.SecretExpiredUsed)]

@@ -9,10 +9,10 @@ import httpx
 from domain import consent
 from domain.grants import authorization_code
 from domain.rules import pkce
-from eventstore.commands import Command
 from eventstore.view import View
 from security.ids import new_id
 from security.tokens import Kind
+from tests.any_command import any_command
 from tests.processes.conftest import Start
 from tests.scenarios.world import Client, Person, World
 
@@ -39,7 +39,7 @@ async def issue_code(world: World, client: Client, person: Person) -> tuple[str,
         return {"parties": found}
 
     await world.execute(
-        Command(
+        any_command(
             consent.stream(person.account_id, client.client_id),
             consent.give,
             {
@@ -49,7 +49,7 @@ async def issue_code(world: World, client: Client, person: Person) -> tuple[str,
                 "registered": (client.redirect_uri,),
             },
         ),
-        Command(
+        any_command(
             f"grant:{grant_id}",
             authorization_code.issue_code,
             {

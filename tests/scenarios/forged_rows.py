@@ -14,9 +14,10 @@ from commands import client_secrets
 from commands.callers import operator
 from commands.client_secrets import rotate_due
 from domain import rotation, session
-from eventstore.commands import Command, Origin
+from eventstore.commands import Origin
 from eventstore.engines import migrating
 from security.tokens import digest
+from tests.any_command import any_command
 from tests.scenarios.asking import CONSENT, SIGN_IN, Scene, set_scene
 from tests.scenarios.browser import Browser, Page
 from tests.scenarios.dashboards import Dashboard, make_dashboard
@@ -68,10 +69,10 @@ async def cast(world: World) -> Cast:
     ended = await scene.signed_in()
     made.browsers["ended"] = ended.cookies
     started = (await world.events("session.started"))[-1]
-    await world.execute(Command(started.stream, session.end, {"reason": "signed_out"}))
+    await world.execute(any_command(started.stream, session.end, {"reason": "signed_out"}))
     made.dead_secret = await _rotated(world, service)
     policy = {"maximum_age": 90 * DAY, "overlap": DAY, "warning": 14 * DAY}
-    await world.execute(Command(made.dashboard.stream, rotation.set_policy, policy))
+    await world.execute(any_command(made.dashboard.stream, rotation.set_policy, policy))
     return made
 
 

@@ -6,8 +6,8 @@ from typing import Any
 from commands import client_secrets, clients
 from commands.callers import operator
 from domain import account
-from eventstore.commands import Command
 from security.tokens import Secret
+from tests.any_command import any_command
 from tests.scenarios.asking import APPROVE, CONSENT, Scene
 from tests.scenarios.browser import Browser
 from tests.scenarios.world import Client, World
@@ -67,4 +67,4 @@ async def disable_client(world: World, of: Client) -> int:
 async def erase(world: World, account_id: str) -> int:
     """The position of the event."""
     facts = {"leaves_no_administrator": False}
-    return (await world.execute(Command(account.stream(account_id), account.erase, facts))).recorded[-1].position
+    return (await world.execute(any_command(account.stream(account_id), account.erase, facts))).recorded[-1].position

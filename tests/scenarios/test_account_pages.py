@@ -5,8 +5,8 @@ from typing import Any
 import pytest
 
 from domain import client
-from eventstore.commands import Command
 from security.keyring import new_master_key
+from tests.any_command import any_command
 from tests.scenarios.asking import APPROVE, CONSENT, DENY, Scene
 from tests.scenarios.browser import Page
 from tests.scenarios.dashboards import make_platform
@@ -132,7 +132,7 @@ async def test_withdrawing_what_was_never_given_is_404(scene: Scene, client_id: 
 async def test_an_application_that_is_gone_can_still_be_withdrawn(scene: Scene) -> None:
     browser = await scene.signed_in()
     await scene.approved(browser)
-    await scene.world.execute(Command(client.stream(scene.shop.client_id), client.delete))
+    await scene.world.execute(any_command(client.stream(scene.shop.client_id), client.delete))
     page = await browser.open(GRANTS)
     assert "Shop" in page.text
     assert "Withdrawn." in (await browser.press(page, WITHDRAW)).text

@@ -10,7 +10,8 @@ from litestar.routes import HTTPRoute
 from commands.client_secrets import vault_name
 from domain import client
 from domain.rules.administrative_scope import ADMINISTRATIVE_SCOPES
-from eventstore.commands import Command
+from eventstore.command import Command
+from tests.any_command import any_command
 from tests.scenarios.administration import EVERYTHING, administering, ok, problem
 from tests.scenarios.world import PASSWORD, SYSTEM, World
 
@@ -70,8 +71,8 @@ async def test_what_a_token_loses_before_the_lock_it_may_no_more(world: World, m
     ledger = world.services.ledger
     execute = ledger.execute
 
-    async def overtaken(*commands: Command, **given: Any) -> Any:
-        await execute(Command(client.stream(service.client_id), client.disable), origin=SYSTEM)
+    async def overtaken(*commands: Command[Any], **given: Any) -> Any:
+        await execute(any_command(client.stream(service.client_id), client.disable), origin=SYSTEM)
         return await execute(*commands, **given)
 
     monkeypatch.setattr(ledger, "execute", overtaken)

@@ -9,8 +9,8 @@ import pytest
 
 from domain import client, incident
 from domain.rules.administrative_scope import ADMINISTRATIVE_SCOPES
-from eventstore.commands import Command
 from security.clock import format_rfc3339
+from tests.any_command import any_command
 from tests.scenarios.administration import administering, ok, problem
 from tests.scenarios.asking import Scene
 from tests.scenarios.histories import lived, rotate
@@ -270,9 +270,9 @@ async def test_an_event_with_a_moment_that_cannot_be_written_keeps_no_other_from
     """There may be some in older logs."""
     admin, beyond = await administering(world), -62_135_596_860_000_000
     await world.execute(
-        Command("incident:i", incident.report, {"source": "administrator"}),
-        Command("incident:i", incident.identify, {"target": "client", "client_id": "c"}),
-        Command("incident:i", incident.contain, {"numbers": incident.Numbers(), "since_at": beyond}),
+        any_command("incident:i", incident.report, {"source": "administrator"}),
+        any_command("incident:i", incident.identify, {"target": "client", "client_id": "c"}),
+        any_command("incident:i", incident.contain, {"numbers": incident.Numbers(), "since_at": beyond}),
     )
     *_, contained = await everything(admin, type="incident.*", order="asc")
     assert contained["data"]["since_at"] == beyond
@@ -332,6 +332,6 @@ async def test_who_may_not_read_reads_nothing_and_leaves_no_reading(world: World
 async def test_a_disabled_clients_events_name_it_still(world: World) -> None:
     asking = await administering(world)
     shop = await world.register_client()
-    await world.execute(Command(client.stream(shop.client_id), client.disable))
+    await world.execute(any_command(client.stream(shop.client_id), client.disable))
     types = [each["type"] for each in await everything(asking, client_id=shop.client_id)]
     assert types == ["client.registered", "client.secret_issued", "client.disabled"]

@@ -7,7 +7,7 @@ import httpx
 import pytest
 
 from domain import account
-from eventstore.commands import Command
+from tests.any_command import any_command
 from tests.scenarios.administration import administering, ok, problem
 from tests.scenarios.asking import Scene
 from tests.scenarios.event_source import EventSource
@@ -63,7 +63,7 @@ async def test_names_beside_ids_are_what_each_is_called_now(world: World, past: 
     assert last.event.unsealed is False
     await found(asking, type="consent.given", names=1)
     assert (await world.events("audit.read"))[-1].event.unsealed is True
-    erase = Command(account.stream(scene.person.account_id), account.erase, {"leaves_no_administrator": False})
+    erase = any_command(account.stream(scene.person.account_id), account.erase, {"leaves_no_administrator": False})
     await world.execute(erase)
     assert (await found(asking, type="consent.given", names=1))[0]["names"] == {person: None, shop: "Shop"}
 

@@ -4,8 +4,9 @@ import pytest
 
 from domain import account
 from domain.event import Actor
-from eventstore.commands import Command, Origin
+from eventstore.commands import Origin
 from projections.sightings import newest
+from tests.any_command import any_command
 from tests.scenarios.administration import administering, ok, problem
 from tests.scenarios.asking import VERIFIER, Scene
 from tests.scenarios.dashboards import make_dashboard
@@ -55,7 +56,7 @@ async def test_who_may_not_see_addresses_cannot_find_one_by_guessing(world: Worl
 async def test_what_was_erased_is_gone_for_everybody_and_cannot_be_searched_for(scene: Scene) -> None:
     world, person = scene.world, scene.person
     home = Origin(Actor("person", person.account_id, {}), ip="203.0.113.77")
-    disable = Command(account.stream(person.account_id), account.disable, {"leaves_no_administrator": False})
+    disable = any_command(account.stream(person.account_id), account.disable, {"leaves_no_administrator": False})
     await world.execute(disable, origin=home)
     seeing = await administering(world, "audit:read", "audit:personal")
     assert await everything(seeing, ip="203.0.113.77", account_id=person.account_id)

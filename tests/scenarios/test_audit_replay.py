@@ -11,9 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from domain import account, account_sign_in, client, client_secret, consent
-from eventstore.commands import Command
 from security.clock import format_rfc3339
 from security.tokens import digest
+from tests.any_command import any_command
 from tests.explore import ONE_FIXTURE_FOR_ALL
 from tests.scenarios.administration import administering, ok
 from tests.scenarios.asking import Scene
@@ -73,7 +73,7 @@ class History:
 
     async def tell(self, stream: str, verb: Any, **facts: Any) -> None:
         """A command, whether it is accepted or not."""
-        await self.world.services.ledger.execute(Command(stream, verb, facts), origin=SYSTEM)
+        await self.world.services.ledger.execute(any_command(stream, verb, facts), origin=SYSTEM)
 
     async def tell_client(self, verb: Any, **facts: Any) -> None:
         await self.tell(client.stream(self.scene.shop.client_id), verb, **facts)

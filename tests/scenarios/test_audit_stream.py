@@ -11,8 +11,8 @@ import pytest
 
 from api.audit import readings, stream
 from domain import client
-from eventstore.commands import Command
 from security.keyring import Keyring
+from tests.any_command import any_command
 from tests.scenarios.administration import administering, ok, problem
 from tests.scenarios.event_source import EventSource
 from tests.scenarios.world import ADDRESS, World, open_world
@@ -174,7 +174,7 @@ async def test_it_ends_with_the_right_to_read(world: World) -> None:
     token = await world.token("audit:read")
     (issued,) = await world.events("grant.tokens_issued")
     async with EventSource(world, "/audit/stream", token) as source:
-        await world.execute(Command(client.stream(issued.event.client_id), client.disable))
+        await world.execute(any_command(client.stream(issued.event.client_id), client.disable))
         assert await source.message() is None
     async with EventSource(world, "/audit/stream", await world.token("audit:read")) as source:
         world.clock.advance(600)

@@ -9,12 +9,13 @@ import pytest
 from sqlalchemy import select
 
 from domain import account, account_sign_in, client, client_secret, consent
-from eventstore.commands import Command
+from eventstore.command import Command
 from eventstore.engines import migrating
 from eventstore.present import tokens as present
 from eventstore.stored import head
 from projections import digests, sessions, tokens
 from security.clock import SECOND, format_rfc3339, parse_rfc3339
+from tests.any_command import any_command
 from tests.scenarios.administration import administering, ok, problem
 from tests.scenarios.asking import Scene
 from tests.scenarios.histories import Past, disable_client, erase, lived, rotate
@@ -43,7 +44,7 @@ async def just_before_and_at(past: Past, asking: httpx.AsyncClient, raw: str, po
     return (await asked(asking, raw, at=before))["reason"], at["reason"]
 
 
-async def ended_by(past: Past, command: Command, raw: str) -> tuple[str, str]:
+async def ended_by(past: Past, command: Command[Any], raw: str) -> tuple[str, str]:
     """The reasons before and after a command, which comes a minute after everything else."""
     asking = await administering(past.world)
     past.world.clock.advance(60)
@@ -69,7 +70,7 @@ async def test_at_the_instant_of_its_revocation_it_is_revoked(scene: Scene) -> N
 async def test_what_was_cut_off_stays_dead_when_its_client_is_enabled_again(scene: Scene) -> None:
     past = await lived(scene)
     position = await disable_client(scene.world, scene.shop)
-    await scene.world.execute(Command(client.stream(scene.shop.client_id), client.enable, ENABLES_CLIENT))
+    await scene.world.execute(any_command(client.stream(scene.shop.client_id), client.enable, ENABLES_CLIENT))
     found = await asked(await administering(scene.world), past.tokens["refresh_token"])
     assert (found["reason"], found["decided_by"]) == ("client_disabled", [position])
 
@@ -77,25 +78,29 @@ async def test_what_was_cut_off_stays_dead_when_its_client_is_enabled_again(scen
 @pytest.mark.parametrize(
     ("make", "reason"),
     [
-        (lambda s: Command(client.stream(s.shop.client_id), client.disable), "client_disabled"),
-        (lambda s: Command(client.stream(s.shop.client_id), client.delete), "client_deleted"),
+        (lambda s: any_command(client.stream(s.shop.client_id), client.disable), "client_disabled"),
+        (lambda s: any_command(client.stream(s.shop.client_id), client.delete), "client_deleted"),
         (
-            lambda s: Command(account.stream(s.person.account_id), account.disable, {"leaves_no_administrator": False}),
+            lambda s: any_command(
+                account.stream(s.person.account_id), account.disable, {"leaves_no_administrator": False}
+            ),
             "person_disabled",
         ),
         (
-            lambda s: Command(account.stream(s.person.account_id), account.erase, {"leaves_no_administrator": False}),
+            lambda s: any_command(
+                account.stream(s.person.account_id), account.erase, {"leaves_no_administrator": False}
+            ),
             "person_erased",
         ),
         (
-            lambda s: Command(
+            lambda s: any_command(
                 account.stream(s.person.account_id),
                 account_sign_in.change_password,
                 {"password_hash": "another", "role_scopes": {}, "caller_scope": frozenset()},
             ),
             "grant_ended",
         ),
-        (lambda s: Command(consent.stream(s.person.account_id, s.shop.client_id), consent.withdraw), "grant_ended"),
+        (lambda s: any_command(consent.stream(s.person.account_id, s.shop.client_id), consent.withdraw), "grant_ended"),
     ],
 )
 async def test_what_others_decided_is_found_on_their_streams(scene: Scene, make: Any, reason: str) -> None:
@@ -108,7 +113,7 @@ async def test_a_secret_version_takes_its_tokens_with_it(scene: Scene) -> None:
     asking = await administering(scene.world)
     history = ok(await asking.post("/audit/token-history", json={"token": past.tokens["access_token"]}))
     facts = {"secret_id": history["secret"]["id"], "tokens": "revoke"}
-    command = Command(client.stream(scene.shop.client_id), client_secret.revoke, facts)
+    command = any_command(client.stream(scene.shop.client_id), client_secret.revoke, facts)
     assert await ended_by(past, command, past.tokens["access_token"]) == ("active", "secret_ended")
 
 
@@ -285,7 +290,7 @@ async def test_a_client_secret_has_a_history_with_its_rotations_and_ends(scene: 
     found = await asked(asking, shop.secret)
     assert (found["reason"], found["decided_by"]) == ("expired", [rotation])
     facts = {"secret_id": secret_id}
-    revoked = await world.execute(Command(client.stream(shop.client_id), client_secret.revoke, facts))
+    revoked = await world.execute(any_command(client.stream(shop.client_id), client_secret.revoke, facts))
     found = await asked(asking, second.reveal())
     assert (found["kind"], found["reason"]) == ("client_secret", "revoked")
     assert found["decided_by"] == [revoked.recorded[0].position]
@@ -324,7 +329,7 @@ async def test_a_browsers_session_is_known_after_it_ended(scene: Scene) -> None:
     asking = await administering(world)
     told = ok(await asking.post("/audit/token-history", json={"sha256": sha}))
     assert (told["kind"], told["state"], told["account_id"]) == ("session", "active", scene.person.account_id)
-    disabled = Command(account.stream(scene.person.account_id), account.disable, {"leaves_no_administrator": False})
+    disabled = any_command(account.stream(scene.person.account_id), account.disable, {"leaves_no_administrator": False})
     await world.execute(disabled)
     assert ok(await asking.post("/audit/token-state", json={"sha256": sha}))["reason"] == "person_disabled"
 

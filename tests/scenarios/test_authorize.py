@@ -6,7 +6,7 @@ import pytest
 
 from domain import client, role
 from domain.rules.administrative_scope import ADMINISTRATIVE_SCOPES
-from eventstore.commands import Command
+from tests.any_command import any_command
 from tests.scenarios.asking import APPROVE, AUTHORIZE, CONSENT, DENY, SIGN_IN, SIGN_OUT, STATE, Scene, error_of
 
 LOOPBACK = "http://127.0.0.1/callback"
@@ -204,7 +204,7 @@ async def test_an_approval_is_of_what_was_shown(scene: Scene) -> None:
     shown = await browser.open(scene.address())
     definition = {"realm": "platform", "name": "guest", "scopes": ("profile", "catalog:read")}
     grown = {"caller_scope": ADMINISTRATIVE_SCOPES, "known_scopes": frozenset(definition["scopes"])}
-    await scene.world.execute(Command(role.stream("platform", "guest"), role.put, definition | grown))
+    await scene.world.execute(any_command(role.stream("platform", "guest"), role.put, definition | grown))
     before = await scene.world.head()
     page = await browser.press(shown, CONSENT, APPROVE)
     assert page.status == 403

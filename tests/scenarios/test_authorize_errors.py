@@ -3,7 +3,7 @@
 import pytest
 
 from domain import client
-from eventstore.commands import Command
+from tests.any_command import any_command
 from tests.scenarios.asking import APPROVE, AUTHORIZE, CONSENT, DENY, SIGN_IN, SIGN_OUT, STATE, Scene, error_of
 
 FORM = "application/x-www-form-urlencoded"
@@ -61,12 +61,12 @@ async def test_a_doubled_client_or_address_is_answered_by_a_page(scene: Scene, n
 async def test_a_disabled_or_deleted_client_is_answered_by_a_page(scene: Scene) -> None:
     browser, stream = await scene.signed_in(), client.stream(scene.shop.client_id)
     asked = await browser.open(scene.address())
-    await scene.world.execute(Command(stream, client.disable))
+    await scene.world.execute(any_command(stream, client.disable))
     before = await scene.world.head()
     assert (await browser.open(scene.address())).status == 400
     assert (await browser.press(asked, CONSENT, APPROVE)).status == 400
     assert await scene.world.head() == before
-    await scene.world.execute(Command(stream, client.delete))
+    await scene.world.execute(any_command(stream, client.delete))
     assert (await browser.open(scene.address())).status == 400
 
 

@@ -14,9 +14,9 @@ from urllib.parse import urlencode
 import pytest
 
 from domain import incident
-from eventstore.commands import Command
 from security.ids import new_id
 from security.keyring import Keyring
+from tests.any_command import any_command
 from tests.scenarios.administration import EVERYTHING
 from tests.scenarios.asking import APPROVE, CHALLENGE, CONSENT, SIGN_IN
 from tests.scenarios.browser import Browser, Page
@@ -98,7 +98,7 @@ async def _opened(url: str, directory: Path, keyring: Keyring) -> AsyncIterator[
         assert issued.status_code == 200
         grant = (await world.events("grant.tokens_issued"))[-1]
         incident_id = new_id()
-        await world.execute(Command(incident.stream(incident_id), incident.report, {"source": "administrator"}))
+        await world.execute(any_command(incident.stream(incident_id), incident.report, {"source": "administrator"}))
         named = {
             "client_id": shop.client_id,
             "secret_id": secret_id,

@@ -16,7 +16,6 @@ from domain.streams import AGGREGATES
 from eventstore.checking.differing import clear, differing
 from eventstore.checking.expected import CATEGORIES, OWNERS, SUMMED, TABLES
 from eventstore.checking.rounds import Difference, Rounds
-from eventstore.commands import Command
 from eventstore.engines import migrating
 from eventstore.fresh_tables import tables_of
 from eventstore.rebuilding import Rebuild
@@ -25,6 +24,7 @@ from projections import FOLLOWING, PROJECTIONS, event_index, grants, outbox, sco
 from projections.event_names import Kind
 from security.clock import SECOND
 from security.vault_tables import KEYS
+from tests.any_command import any_command
 from tests.scenarios.administration import administering, ok
 from tests.scenarios.asking import Scene
 from tests.scenarios.histories import erase, lived
@@ -254,7 +254,7 @@ async def test_who_writes_meanwhile_raises_no_alarm(scene: Scene, seed: int) -> 
         (client.stream(scene.shop.client_id), client.enable, ENABLES_CLIENT),
         (account.stream(scene.person.account_id), account.enable, ENABLES_PERSON),
     ):
-        await world.services.ledger.execute(Command(stream, verb, facts), origin=SYSTEM)
+        await world.services.ledger.execute(any_command(stream, verb, facts), origin=SYSTEM)
     fresh = await world.register_client(f"Shop {seed}")
     history = History(await lived(Scene(world, scene.person, fresh)), await administering(world), chance)
     before, done = await world.head(), False
@@ -285,7 +285,7 @@ async def test_months_that_ended_and_people_who_were_erased_raise_no_alarm(scene
     world = await everything_happened(scene)
     await erase(world, scene.person.account_id)
     (leak,) = await world.events("incident.reported")
-    await world.execute(Command(leak.stream, incident.close))
+    await world.execute(any_command(leak.stream, incident.close))
     assert await found_by_a_round(world) == []
     world.clock.advance(500 * 86_400)
     await Retention(world.services).enforce()

@@ -10,12 +10,13 @@ import pytest
 from api.transparency.continuing import NotContinued
 from commands import log_keys
 from domain import log_key, server
-from eventstore.commands import Command, DatabaseAway
+from eventstore.commands import DatabaseAway
 from eventstore.ledger import Ledger
 from eventstore.transparency.checkpoint import parse
 from eventstore.transparency.kept import Kept
 from security.clock import ManualClock
 from security.keyring import Keyring
+from tests.any_command import any_command
 from tests.databases import Databases
 from tests.scenarios.world import SYSTEM, World, open_world
 
@@ -185,7 +186,7 @@ class TestWhatNoCheckpointCovers:
         assert lost.read_lost() is not None
         async with node.commands() as ledger:
             facts = {"reason": reason}
-            await ledger.execute(Command(server.STREAM, server.accept_divergence, facts), origin=SYSTEM)
+            await ledger.execute(any_command(server.STREAM, server.accept_divergence, facts), origin=SYSTEM)
         async with node.running() as world:
             assert (await world.client.get("/health/ready")).status_code == 200
         assert lost.read_lost() is None

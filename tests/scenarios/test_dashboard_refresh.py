@@ -7,7 +7,7 @@ import pytest
 
 from domain import account
 from domain.event import SECOND
-from eventstore.commands import Command
+from tests.any_command import any_command
 from tests.scenarios.dashboards import Platform, make_platform
 from tests.scenarios.world import World
 
@@ -180,7 +180,7 @@ async def test_ends_from_elsewhere_end_the_sign_in(world, platform):
     at = platform.client
     _, cookie = await at.sign_in(platform.paul)
     await world.execute(
-        Command(account.stream(platform.paul.account_id), account.disable, {"leaves_no_administrator": False})
+        any_command(account.stream(platform.paul.account_id), account.disable, {"leaves_no_administrator": False})
     )
     answer = await at.refresh(cookie)
     assert answer.status_code == 401

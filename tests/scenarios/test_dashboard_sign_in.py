@@ -8,8 +8,8 @@ import pytest
 
 from api import sign_in
 from domain import account
-from eventstore.commands import Command
 from security.passwords import Hasher
+from tests.any_command import any_command
 from tests.scenarios.dashboards import (
     PLATFORM,
     Platform,
@@ -108,7 +108,7 @@ async def test_over_tls_the_cookie_is_bound_to_the_host(world, platform):
 async def test_all_wrong_credentials_are_one_answer_and_cost_one_verification(world, platform, monkeypatch):
     disabled = await world.register_person("dora")
     await world.execute(
-        Command(account.stream(disabled.account_id), account.disable, {"leaves_no_administrator": False})
+        any_command(account.stream(disabled.account_id), account.disable, {"leaves_no_administrator": False})
     )
     verified = Counter[str]()
     genuine = Hasher.verify

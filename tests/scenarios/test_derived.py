@@ -10,12 +10,12 @@ from hypothesis import strategies as st
 
 from domain import account, client, cut_off
 from eventstore import deriving
-from eventstore.commands import Command
 from eventstore.past import position_at
 from projections import blast_radius
 from projections.blast_radius import Derived
 from security.clock import SECOND
 from security.tokens import digest
+from tests.any_command import any_command
 from tests.explore import ONE_FIXTURE_FOR_ALL
 from tests.scenarios.administration import administering
 from tests.scenarios.asking import Scene
@@ -150,7 +150,7 @@ async def test_counts_are_what_every_token_says(scene: Scene, seed: int) -> None
         (client.stream(scene.shop.client_id), client.enable, ENABLES_CLIENT),
         (person, account.enable, ENABLES_PERSON),
     ):
-        await scene.world.services.ledger.execute(Command(stream, verb, facts), origin=SYSTEM)
+        await scene.world.services.ledger.execute(any_command(stream, verb, facts), origin=SYSTEM)
     fresh = await scene.world.register_client(f"Shop {seed}")
     mine = Scene(scene.world, scene.person, fresh)
     history = History(await lived(mine), await administering(scene.world), chance)

@@ -9,9 +9,10 @@ from sqlalchemy import text
 from domain import client, incident, server, session
 from domain.event import Event
 from domain.events import EVENTS
-from eventstore.commands import Command, InDoubt
+from eventstore.commands import InDoubt
 from eventstore.transparency.accepting import misfits
 from eventstore.transparency.leaves import read_leaves
+from tests.any_command import any_command
 from tests.processes.hostile import unprotected
 from tests.scenarios.administration import administering, ok
 from tests.scenarios.asking import VERIFIER, Scene
@@ -33,7 +34,7 @@ async def admin(world: World) -> httpx.AsyncClient:
 
 async def doubt(world: World) -> None:
     """What a server records that notices something, be it this one or another."""
-    await world.execute(Command(server.STREAM, server.note_divergence, {"reason": REASON, "position": 3}))
+    await world.execute(any_command(server.STREAM, server.note_divergence, {"reason": REASON, "position": 3}))
 
 
 def refused(answer: httpx.Response) -> None:
@@ -70,7 +71,7 @@ async def test_no_token_for_anything(scene: Scene, job: Client) -> None:
         refused_by_oauth(await world.client.post("/oauth/token", data=body, auth=scene.shop.auth))
     assert "grant.ended" not in await recorded_in_doubt(world, head)
     # Neither is used up by it.
-    await world.execute(Command(server.STREAM, server.accept_divergence, {}))
+    await world.execute(any_command(server.STREAM, server.accept_divergence, {}))
     for body in (refresh, redeem):
         ok(await world.client.post("/oauth/token", data=body, auth=scene.shop.auth))
 
@@ -174,13 +175,13 @@ async def test_it_is_accepted_by_name_and_then_it_is_over(world: World, job: Cli
     refused_by_oauth(await token(world, job))
     found = await ledger.read(misfits, read_leaves, {}, 9)
     assert list(found) == ["3"]
-    await world.execute(Command(server.STREAM, server.accept_divergence, {"misfits": found}))
+    await world.execute(any_command(server.STREAM, server.accept_divergence, {"misfits": found}))
     ok(await token(world, job))
     while (await world.client.get("/health/ready")).status_code != 200:
         await asyncio.sleep(0.02)
     (accepted,) = await world.events("server.divergence_accepted", after=3)
     assert (accepted.event.reason, accepted.event.misfits) == (REASON, found)
-    again = await ledger.execute(Command(server.STREAM, server.accept_divergence, {}), origin=SYSTEM)
+    again = await ledger.execute(any_command(server.STREAM, server.accept_divergence, {}), origin=SYSTEM)
     assert again.refusal is not None
 
 
@@ -201,7 +202,8 @@ async def test_whoever_asks_together_with_it_is_answered_by_themselves(world: Wo
     ledger, stream = world.services.ledger, client.stream(job.client_id)
     asked = ((client.disable, {}), (client.enable, ENABLES_CLIENT), (client.disable, {}), (client.delete, {}))
     answers = await asyncio.gather(
-        *(ledger.execute(Command(stream, verb, facts), origin=SYSTEM) for verb, facts in asked), return_exceptions=True
+        *(ledger.execute(any_command(stream, verb, facts), origin=SYSTEM) for verb, facts in asked),
+        return_exceptions=True,
     )
     assert [type(each) is InDoubt for each in answers] == [False, True, False, False]
     assert await recorded_in_doubt(world, head) == ["client.disabled", "client.deleted"]

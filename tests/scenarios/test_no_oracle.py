@@ -10,9 +10,9 @@ from argon2 import extract_parameters
 from api import tallies
 from api.throttle import FORGET
 from domain import account, account_sign_in, client
-from eventstore.commands import Command
 from security.clock import SECOND
 from security.passwords import Hasher, Parameters
+from tests.any_command import any_command
 from tests.scenarios.asking import SIGN_IN, Scene
 from tests.scenarios.world import World
 
@@ -27,7 +27,9 @@ async def strangers_names(scene: Scene) -> dict[str, tuple[str, str]]:
     world = scene.world
     elsewhere = await world.register_person("ada", realm="administration")
     off = await world.register_person("paula")
-    await world.execute(Command(account.stream(off.account_id), account.disable, {"leaves_no_administrator": False}))
+    await world.execute(
+        any_command(account.stream(off.account_id), account.disable, {"leaves_no_administrator": False})
+    )
     return {
         "known": (scene.person.username, "wrong password"),
         "in capitals": (scene.person.username.upper(), "wrong password"),
@@ -110,7 +112,7 @@ async def test_the_log_grows_alike_whichever_client_fails_to_authenticate(
     shop, off, public = [
         await world.register_client(name, public=name == "Public") for name in ("Shop", "Off", "Public")
     ]
-    await world.execute(Command(client.stream(off.client_id), client.disable))
+    await world.execute(any_command(client.stream(off.client_id), client.disable))
     found = {}
     for n, (client_id, secret) in enumerate(
         (
@@ -143,7 +145,7 @@ async def test_nobodys_name_costs_what_a_stored_hash_costs_whatever_its_paramete
     facts = {"password_hash": changed, "role_scopes": {}, "caller_scope": frozenset()}
     former.close()
     stream = account.stream(scene.person.account_id)
-    await scene.world.execute(Command(stream, account_sign_in.change_password, facts))
+    await scene.world.execute(any_command(stream, account_sign_in.change_password, facts))
     verified: list[str] = []
 
     def observed(encoded: str, octets: bytes) -> bool:

@@ -12,13 +12,13 @@ from sqlalchemy import ColumnElement, Connection, Engine, Table, delete, func, i
 
 from domain import account, client
 from eventstore import refollowing
-from eventstore.commands import Command
 from eventstore.comparing import Compared
 from eventstore.engines import migrating
 from eventstore.fresh_tables import PREFIX, tables_of
 from eventstore.refollowing import MODELS, Incomplete, Refollowing
 from projections import derived, event_index, sightings
 from projections.event_names import Kind
+from tests.any_command import any_command
 from tests.explore import ONE_FIXTURE_FOR_ALL
 from tests.scenarios.administration import administering
 from tests.scenarios.asking import Scene
@@ -62,7 +62,7 @@ async def live(scene: Scene, seed: int, steps: int = 12) -> History:
         (client.stream(scene.shop.client_id), client.enable, ENABLES_CLIENT),
         (person, account.enable, ENABLES_PERSON),
     ):
-        await scene.world.services.ledger.execute(Command(stream, verb, facts), origin=SYSTEM)
+        await scene.world.services.ledger.execute(any_command(stream, verb, facts), origin=SYSTEM)
     fresh = await scene.world.register_client(f"Shop {seed}")
     history = History(await lived(Scene(scene.world, scene.person, fresh)), await administering(scene.world), chance)
     for _ in range(steps):
@@ -177,7 +177,7 @@ async def test_a_copy_that_lost_a_row_is_not_swapped_in(
 
 async def test_erased_people_stay_erased(scene: Scene, engine: Engine) -> None:
     await live(scene, 11)
-    gone = Command(account.stream(scene.person.account_id), account.erase, {"leaves_no_administrator": False})
+    gone = any_command(account.stream(scene.person.account_id), account.erase, {"leaves_no_administrator": False})
     await scene.world.services.ledger.execute(gone, origin=SYSTEM)
     await scene.world.services.follower.follow()
     assert differing(proved(scene.world, engine)) == []

@@ -12,7 +12,6 @@ from api.audit.retaining import Retention
 from domain import hold, incident
 from domain.event import SECOND
 from eventstore import origin_months
-from eventstore.commands import Command
 from eventstore.engines import migrating
 from eventstore.refollowing import MODELS, Refollowing
 from projections import event_index, incidents, secrets, sightings
@@ -20,6 +19,7 @@ from projections.event_names import Kind
 from security.clock import DAY, ManualClock, month_of, parse_rfc3339
 from security.keyring import Keyring
 from security.vault_tables import KEYS
+from tests.any_command import any_command
 from tests.scenarios.administration import administering, ok
 from tests.scenarios.asking import Scene
 from tests.scenarios.dashboards import make_dashboard
@@ -140,12 +140,12 @@ async def test_a_held_month_waits_until_the_hold_is_released(world: World) -> No
     await administering(world)
     month = month_of(world.clock.now())
     facts = {"hold_id": "one", "first": month, "last": month, "reason": "asked by a court for Ada"}
-    await world.execute(Command(hold.STREAM, hold.place, facts))
+    await world.execute(any_command(hold.STREAM, hold.place, facts))
     assert "Ada" not in str(await world.events("hold.*"))
     await later(world, 500)
     assert await enforced(world) == []
     assert (await origin_keys(world))[f"origin:{month}"]
-    await world.execute(Command(hold.STREAM, hold.release, {"hold_id": "one"}))
+    await world.execute(any_command(hold.STREAM, hold.release, {"hold_id": "one"}))
     assert await enforced(world) == [month]
 
 
@@ -178,7 +178,7 @@ async def test_what_is_not_identified_keeps_no_month_before_its_report(world: Wo
     month = month_of(world.clock.now())
     await later(world, 500)
     unknown = {"source": "administrator", "evidence": None, "sha256": None, "kind": None}
-    await world.execute(Command(incident.stream("odd"), incident.report, unknown))
+    await world.execute(any_command(incident.stream("odd"), incident.report, unknown))
     assert await enforced(world) == [month]
 
 

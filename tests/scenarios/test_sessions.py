@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 
 from domain import account, account_sign_in
-from eventstore.commands import Command
 from security.keyring import Keyring
+from tests.any_command import any_command
 from tests.scenarios.asking import APPROVE, CONSENT, SIGN_IN, Scene, set_scene
 from tests.scenarios.browser import Browser
 from tests.scenarios.world import ENABLES_PERSON, open_world
@@ -124,7 +124,7 @@ ENDS: list[Any] = [
 async def test_what_happens_to_the_account_ends_its_sessions(scene: Scene, verb: Any, facts: dict[str, Any]) -> None:
     browser = await scene.signed_in()
     page = await browser.open(scene.address())
-    await scene.world.execute(Command(account.stream(scene.person.account_id), verb, facts))
+    await scene.world.execute(any_command(account.stream(scene.person.account_id), verb, facts))
     before = await scene.world.head()
     page = await browser.press(page, CONSENT, APPROVE)
     assert page.form(SIGN_IN).fields["password"] == ""
@@ -134,8 +134,8 @@ async def test_what_happens_to_the_account_ends_its_sessions(scene: Scene, verb:
 
 async def test_enabling_a_person_revives_no_session(scene: Scene) -> None:
     browser, stream = await scene.signed_in(), account.stream(scene.person.account_id)
-    await scene.world.execute(Command(stream, account.disable, {"leaves_no_administrator": False}))
-    await scene.world.execute(Command(stream, account.enable, ENABLES_PERSON))
+    await scene.world.execute(any_command(stream, account.disable, {"leaves_no_administrator": False}))
+    await scene.world.execute(any_command(stream, account.enable, ENABLES_PERSON))
     assert not await signed_in_still(scene, browser)
     assert await signed_in_still(scene, await scene.signed_in())
 

@@ -8,8 +8,8 @@ import pytest
 from sqlalchemy import text
 
 from domain import log_key, server
-from eventstore.commands import Command
 from eventstore.transparency import published
+from tests.any_command import any_command
 from tests.processes.hostile import unprotected
 from tests.scenarios.world import SYSTEM, World
 from verifier.note import Cosigner, Key, open_note, parse_checkpoint
@@ -166,7 +166,7 @@ async def diverged(world: World, position: int) -> None:
     assert (ready.status_code, ready.json()["checks"]["log"]) == (503, reason)
     assert "grantlog_log_diverged 1.0" in (await world.operators.get("/metrics")).text.splitlines()
     before = await world.services.ledger.read(published.size)
-    await world.execute(Command(server.STREAM, server.suspend_issuance))
+    await world.execute(any_command(server.STREAM, server.suspend_issuance))
     assert await followed(world) == before < await world.head()
 
 

@@ -5,7 +5,7 @@ from sqlalchemy import text
 
 from commands.servers import note_divergence
 from domain import server
-from eventstore.commands import Command, DatabaseAway
+from eventstore.commands import DatabaseAway
 from eventstore.ledger import Ledger
 from eventstore.transparency import published
 from eventstore.transparency.accepting import misfits
@@ -14,6 +14,7 @@ from eventstore.transparency.keeping import Keeper
 from eventstore.transparency.leaves import read_leaves
 from eventstore.transparency.rounds import AWAY_S, LEAST_REST_S, Rounds
 from security.clock import ManualClock
+from tests.any_command import any_command
 from tests.eventstore.conftest import HERE, disable, register
 from tests.processes.hostile import unprotected
 from tests.verifier.published_log import ORIGIN, signing
@@ -121,7 +122,7 @@ async def test_what_one_process_has_found_holds_for_the_others_until_somebody_ac
     assert other.diverged is not None
     state: server.State = await ledger.state(server.STREAM)
     facts = {"misfits": await ledger.read(misfits, read_leaves, state.accepted, 1)}
-    await ledger.execute(Command(server.STREAM, server.accept_divergence, facts), origin=HERE)
+    await ledger.execute(any_command(server.STREAM, server.accept_divergence, facts), origin=HERE)
     for each in (other, Keeper(ledger, Tree(ORIGIN, signing, clock), clock, note_divergence)):
         await each.reconsider()
         going = rounds(ledger, each)
