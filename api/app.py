@@ -38,10 +38,10 @@ from api.transparency.continuing import require_continuation, watch
 from api.transparency.keeping import Transparency
 from api.uses import Uses
 from eventstore.commands import Origin
-from eventstore.deriving import Deriving
 from eventstore.following import EventIndexing, Follower
 from eventstore.ledger import Ledger
-from projections import derived, event_index
+from eventstore.sighting import Sightings
+from projections import event_index, sightings
 from security.clock import Clock, SteadyClock, Timer
 from security.keyring import Keyring
 from security.password_strength import StrengthMeter
@@ -59,7 +59,7 @@ def _part(name: str) -> Provide:
     return Provide(provide, sync_to_thread=False)
 
 
-PARTS = ("ledger", "settings", "hasher", "strength", "uses", "derived", "follower", "search_index", "transparency")
+PARTS = ("ledger", "settings", "hasher", "strength", "uses", "sightings", "follower", "search_index", "transparency")
 DEPENDENCIES = {name: _part(name) for name in PARTS} | {
     # A query has a parameter of the short name.
     "token_format": _part("format"),
@@ -83,7 +83,7 @@ async def open_services(
     metrics = metrics or Metrics()
     origin = log_origin(settings)
     ledger = await Ledger.open(settings.database_url, keyring, clock, on_commit=metrics.batch, origin=origin)
-    follower = Follower(ledger, EventIndexing(), Deriving())
+    follower = Follower(ledger, EventIndexing(), Sightings())
     return Services(
         settings=settings,
         ledger=ledger,
@@ -102,7 +102,7 @@ async def open_services(
         lifetimes=lifetimes(settings),
         follower=follower,
         search_index=follower.only(event_index.NAME),
-        derived=follower.only(derived.NAME),
+        sightings=follower.only(sightings.NAME),
         metrics=metrics,
         dashboard_secrets=DashboardSecrets(ledger),
         transparency=Transparency(ledger, settings),

@@ -17,7 +17,7 @@ from commands import client_secrets
 from domain.event import Moment
 from eventstore.asking import Connection
 from eventstore.commands import DatabaseAway, Origin, Overloaded
-from projections import derived, derived_people, grants, sessions, tokens
+from projections import grants, sessions, tokens
 from security.vault import Vault
 
 FOLLOW_EVERY = 0.1
@@ -107,9 +107,6 @@ class Background:
         before, limit = here.ledger.clock.now(), here.settings.prune_batch
         for prune in (tokens.prune, grants.prune, sessions.prune, _answers(here.ledger.vault)):
             while await here.ledger.maintain(prune, before, limit) >= limit:
-                await asyncio.sleep(0)
-        for prune in (derived.prune, derived_people.prune):
-            while await here.ledger.follow(prune, before, limit) >= limit:
                 await asyncio.sleep(0)
 
 

@@ -15,7 +15,7 @@ from api.starting import running_version
 from eventstore.asking import Connection
 from eventstore.commands import DatabaseAway
 from eventstore.transparency import published
-from projections import derived, event_index
+from projections import event_index, sightings
 
 TEXT = "text/plain; version=0.0.4"
 """The framework adds the charset."""
@@ -31,7 +31,7 @@ def _may_see(networks: tuple[str, ...], arrived: Arrival) -> bool:
 def _followed(connection: Connection) -> dict[str, int]:
     """How far the read models that follow the log have come, and the tree over it."""
     return (
-        dict.fromkeys((event_index.NAME, derived.NAME), 0)
+        dict.fromkeys((event_index.NAME, sightings.NAME), 0)
         | event_index.progress(connection)
         | {TREE: published.size(connection)}
     )

@@ -51,7 +51,7 @@ class Services:
     lifetimes: Lifetimes
     follower: Follower
     search_index: Follower
-    derived: Follower
+    sightings: Follower
     metrics: "Metrics"
     dashboard_secrets: DashboardSecrets
     transparency: Transparency

@@ -74,14 +74,6 @@ def without_indexes(engine: Engine, table: str) -> Iterator[None]:
                 connection.execute(text(definition))
 
 
-def vacuum(engine: Engine, *tables: str) -> None:
-    """What PostgreSQL does by itself when rows come and go at a server's pace: room for new ones, and statistics."""
-    if engine.dialect.name == "sqlite":
-        return
-    with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
-        connection.execute(text(f"VACUUM ANALYZE {', '.join(tables)}"))
-
-
 def tidy(engine: Engine) -> None:
     """What a database does by itself in a quiet hour: statistics, and the write-ahead log put in its place."""
     if engine.dialect.name == "sqlite":

@@ -23,7 +23,6 @@ from domain import log_key
 from domain.event import SECOND, Actor, Moment, Recorded
 from eventstore import searching
 from eventstore.commands import Origin
-from eventstore.deriving import Deriving
 from eventstore.engines import migrating
 from eventstore.following import EventIndexing, Following
 from eventstore.mac_keys import Ring
@@ -32,12 +31,13 @@ from eventstore.past import folded
 from eventstore.privacy import Privacy
 from eventstore.rebuilding import Rebuild
 from eventstore.rows import Rows
+from eventstore.sighting import Sightings
 from eventstore.stored import head
 from eventstore.transparency import log_key as keys
 from eventstore.transparency.following import Tree
 from eventstore.transparency.leaves import read_leaves
 from eventstore.unsealing import Unsealing, address_key, agent_key
-from projections import PROJECTIONS, derived, derived_people, event_index, grants, tokens
+from projections import PROJECTIONS, event_index, grants, tokens
 from security.blind_index import BlindIndex
 from security.clock import DAY, ManualClock, SystemClock
 from security.ids import new_id, ordered_id
@@ -59,9 +59,6 @@ PORTION = 1_000
 """Events that read models take at a time."""
 
 PRUNED_AT_A_TIME = 100_000
-
-VACUUMED_AFTER = 10
-"""Batches. Each has counts of living tokens come and go; left where they are, the dead ones slow down the pruning."""
 
 ADDRESSES = 250
 AGENT = "Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0"
@@ -104,7 +101,7 @@ class Growing:
         ring = Ring(vault)
         self._mapper = LogMapper(ring)
         attach(engine, self._mapper)
-        self._models: tuple[Following, ...] = (EventIndexing(), Deriving())
+        self._models: tuple[Following, ...] = (EventIndexing(), Sightings())
         self._made, self._goal, self._until = made, goal, until
         with engine.begin() as connection:
             ring.load(connection)
@@ -158,7 +155,6 @@ class Growing:
             last = self._leaves[1][-1:]
             self._leaves = (self.position - count - len(last), [*last, *(form.state for form in stored)])
             self._tree.follow(connection, self._remembered)
-            self._prune(connection, derived.prune, derived_people.prune)
 
     def _put_grants(self, connection: Connection, recorded: Sequence[Recorded]) -> None:
         """Rows of grants, less those of services that have expired by the last event: pruning takes those away."""
@@ -213,7 +209,7 @@ class Growing:
             lambda done, goal: say(f"replayed {done:,} of {goal:,}")
         )
         with self._engine.begin() as connection:
-            self._prune(connection, tokens.prune, grants.prune, derived.prune, derived_people.prune)
+            self._prune(connection, tokens.prune, grants.prune)
 
 
 def grow(settings: Settings, keyring: Keyring, count: int, say: Say = lambda words: None) -> None:
@@ -228,8 +224,6 @@ def grow(settings: Settings, keyring: Keyring, count: int, say: Say = lambda wor
         with bulk.without_indexes(engine, event_index.TABLE.name):
             while growing.position < count:
                 growing.step()
-                if growing.position // BATCH % VACUUMED_AFTER == 0:
-                    bulk.vacuum(engine, derived.LIVES.name, derived_people.LIVES.name)
                 say(f"made {growing.position:,} of {count:,}")
         growing.finish(say)
         bulk.tidy(engine)

@@ -10,17 +10,18 @@ from typing import NamedTuple
 
 from sqlalchemy import Connection, update
 
+from domain import account
 from domain.event import Actor, Event, Moment, Recorded
 from domain.grant import TokensIssued
 from domain.grant_code import CodeIssued, CodeRedeemed
 from eventstore.commands import Origin
-from eventstore.deriving import Deriving
 from eventstore.engines import migrating
 from eventstore.following import EventIndexing, Follower
 from eventstore.ledger import Ledger
 from eventstore.mapper import LogMapper, authenticate
 from eventstore.recorder import INSERT
 from eventstore.replaying import Replay
+from eventstore.sighting import Sightings
 from eventstore.stored import head
 from projections import PROJECTIONS
 from security.clock import SECOND, SystemClock
@@ -64,23 +65,25 @@ class _Writing:
         self._told = position + ADDRESSES_TOLD
         self._mapper = LogMapper(ledger.ring)
         self._lifetimes = lifetimes
-        self._people = [new_id()]
+        self._people: list[str] = []
         self._number = 0
 
     def rows(self, connection: Connection, now: Moment, people: int) -> Iterator[dict[str, object]]:
         """The rows of a hundred more tokens."""
         for _ in range(OWN):
-            yield from self._grant(connection, now, self._alone())
+            yield from self._happened(connection, now, _new_grant(now), self._alone())
         for _ in range(PAIRS):
-            if len(self._people) < people:
+            if len(self._people) < max(1, people):
                 self._people.append(new_id())
+                known = iter([(NOBODY.actor, account.Registered(realm="platform"))])
+                yield from self._happened(connection, now, account.stream(self._people[-1]), known)
             self._number += 1
-            yield from self._grant(connection, now, self._allowed(self._people[self._number % len(self._people)]))
+            allowed = self._allowed(self._people[self._number % len(self._people)])
+            yield from self._happened(connection, now, _new_grant(now), allowed)
 
-    def _grant(
-        self, connection: Connection, now: Moment, happened: Iterator[tuple[Actor, Event]]
+    def _happened(
+        self, connection: Connection, now: Moment, stream: str, happened: Iterator[tuple[Actor, Event]]
     ) -> Iterator[dict[str, object]]:
-        stream = f"grant:{ordered_id(now)}"
         for version, (actor, event) in enumerate(happened, 1):
             self._position += 1
             event_id = new_id()
@@ -142,6 +145,10 @@ class _Writing:
         )
 
 
+def _new_grant(now: Moment) -> str:
+    return f"grant:{ordered_id(now)}"
+
+
 def _digest() -> str:
     return digest(new_id()).hex()
 
@@ -158,7 +165,7 @@ async def _write(url: str, master_key: str, leaked: Leaked, tokens: int, seconds
     await ledger.close()
     # Another one, which has seen nothing of the log as it was before.
     ledger = await Ledger.open(url, parse_keyring(master_key), SystemClock())
-    follower, done = Follower(ledger, EventIndexing(), Deriving(), batch=5_000), False
+    follower, done = Follower(ledger, EventIndexing(), Sightings(), batch=5_000), False
     while not done:
         done = await follower.follow(steps=10)
         say(f"{follower.position:,} of {ledger.changes.position:,} events followed")

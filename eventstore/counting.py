@@ -1,40 +1,228 @@
-"""What is counted of a grant's lives."""
+"""What came of a client's secrets, counted: what is alive, and how much was ever issued.
 
-from collections import Counter
-from collections.abc import Iterable, Sequence
+Of a million tokens this takes seconds, so it is asked in one snapshot, before the lock and beside everything else. What
+is alive is then kept up with the log: whoever has had anything since is judged by the log's events, once as they stood
+when it was counted and once as they stand now, and the difference is added. Under the lock only that is left to do, for
+the few events that came last. What expires while all this goes on counts as alive but where it is judged.
+"""
 
+import json
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+from sqlalchemy import Connection, bindparam, select, text
+
+from domain import account, account_sign_in, client, client_secret, consent, cut_off, grant, grant_code
 from domain.event import Moment
-from eventstore.lifespans import Life
-from projections.derived import NO_SECRET, Kind, Piece
+from eventstore import searching
+from eventstore.ledger import Ledger
+from eventstore.living import Descendant, State, grants_of, of_grants, states_at
+from eventstore.past import folded
+from eventstore.stored import events
+from eventstore.view import View
+from projections import blast_radius, event_index
+from projections.blast_radius import Alive, Of
+from projections.event_names import Kind
+from projections.grants import TABLE as GRANTS
 
-_KINDS = {"access": Kind.ACCESS, "refresh": Kind.REFRESH, "code": Kind.CODE}
+FEW = 200
+"""Where no more events than these came meanwhile, the next ones may be left for under the lock."""
+
+ROUNDS = 20
+"""How often what came meanwhile is added, while it is more than so few."""
+
+AT_ONCE = 1_000
+"""Grants that one statement names."""
+
+_OF_GRANTS = frozenset(
+    event.type
+    for event in (
+        grant_code.CodeIssued,
+        grant_code.CodeRedeemed,
+        grant.TokensIssued,
+        grant.TokensRefreshed,
+        grant.SuccessorReplaced,
+        grant.TokenRevoked,
+        grant.Ended,
+    )
+)
+_OF_PEOPLE = frozenset(
+    event.type
+    for event in (
+        account.Disabled,
+        account.Enabled,
+        account.Erased,
+        account_sign_in.PasswordChanged,
+        cut_off.AccountTokensEnded,
+        consent.Withdrawn,
+    )
+)
+_OF_CLIENTS = frozenset(
+    event.type
+    for event in (
+        client.Disabled,
+        client.Enabled,
+        client.Deleted,
+        client.Updated,
+        cut_off.ClientTokensEnded,
+        client_secret.SecretRevoked,
+    )
+)
+_SINCE = (
+    select(events.c.originator_id, events.c.topic)
+    .where(
+        events.c.id > bindparam("b_after"),
+        events.c.id <= bindparam("b_head"),
+        events.c.topic.in_(sorted(_OF_GRANTS | _OF_PEOPLE | _OF_CLIENTS)),
+    )
+    .distinct()
+)
 
 
-def pieces(found: Sequence[Life], now: Moment) -> list[Piece]:
-    """The pieces of one grant's lives at a moment: its codes and tokens, and the grant itself."""
-    made = [
-        Piece(life.client_id, life.secret_id or NO_SECRET, _KINDS[life.kind], life.until, life.issued_at)
-        for life in found
-        if life.until > now
-    ]
-    if not made:
-        return []
-    newest: dict[str, Life] = {}
-    for life in found:
-        newest[life.secret_id or NO_SECRET] = life
-    for secret_id, last in newest.items():
-        until = max(each.until for each in found if (each.secret_id or NO_SECRET) == secret_id)
-        if secret_id != NO_SECRET and not last.cut and until > now:
-            made.append(Piece(last.client_id, secret_id, Kind.GRANT, until, last.issued_at))
-    last = found[-1]
-    if not last.cut:
-        until = max(life.until for life in found if not life.cut)
-        made.append(Piece(last.client_id, last.secret_id or NO_SECRET, Kind.NEWEST, until, last.issued_at))
-    return made
+class Counting:
+    """What is alive of something, as far as the log has been looked at."""
+
+    def __init__(self, of: Of) -> None:
+        self._of = of
+        self._position = 0
+        self._at: Moment = 0
+        self._state: client.State = client.INITIAL
+        self.alive = Alive()
+
+    async def count(self, ledger: Ledger) -> None:
+        """Counts, up to where the log stands when that is done, or a few events behind. Holds no lock."""
+        await ledger.read_long(self._begin, ledger.clock.now())
+        for _ in range(ROUNDS):
+            await ledger.settled()
+            head, reached = ledger.changes.position, self._position
+            if head > reached:
+                await ledger.read_long(self._go_on, head, ledger.clock.now())
+            if head - reached <= FEW:
+                return
+
+    def look(self, view: View) -> Alive:
+        """The same under the lock, up to the newest event."""
+        self._go_on(view.connection, view.head, view.now, view.state)
+        return self.alive
+
+    def _begin(self, connection: Connection, now: Moment) -> None:
+        """Counts everything in one snapshot."""
+        of, position = self._of, searching.newest(connection)
+        self._state = folded(connection, client.stream(of.client_id), position).state
+        found = blast_radius.alive(connection, of, self._state, now)
+        left = blast_radius.left_out(connection, of, now)
+        self.alive = found.plus(self._judged(connection, self._states(connection, position), left, position, now))
+        self._position, self._at = position, now
+
+    def _go_on(self, connection: Connection, head: int, now: Moment, state: State | None = None) -> None:
+        """Adds what came up to `head`."""
+        if head <= self._position:
+            return
+        since = connection.execute(_SINCE, {"b_after": self._position, "b_head": head}).all()
+        own = client.stream(self._of.client_id)
+        if any(stream == own for stream, _ in since):
+            # Somebody cut it off meanwhile: of what was counted hardly anything is left.
+            self._begin(connection, now)
+            return
+        concerned = self._concerned(connection, since)
+        before = self._judged(connection, self._states(connection, self._position), concerned, self._position, self._at)
+        after = self._judged(connection, state or self._states(connection, head), concerned, head, now)
+        self.alive = self.alive.plus(after).minus(before)
+        self._position = head
+
+    def _states(self, connection: Connection, position: int) -> State:
+        state, own = states_at(connection, position), client.stream(self._of.client_id)
+        return lambda stream: self._state if stream == own else state(stream)
+
+    def _concerned(self, connection: Connection, since: Sequence[Any]) -> list[str]:
+        """The grants of everybody who had anything: a person's together, since each of them counts once."""
+        grants = [stream.partition(":")[2] for stream, topic in since if topic in _OF_GRANTS]
+        people = {stream.split(":")[1] for stream, topic in since if topic in _OF_PEOPLE}
+        found: dict[str, None] = {}
+        for start in range(0, len(grants), AT_ONCE):
+            query = select(GRANTS.c.grant_id, GRANTS.c.account_id).where(
+                GRANTS.c.grant_id.in_(grants[start : start + AT_ONCE]), GRANTS.c.client_id == self._of.client_id
+            )
+            for grant_id, account_id in connection.execute(query):
+                found[grant_id] = None
+                if account_id is not None:
+                    people.add(account_id)
+        known = sorted(people)
+        for start in range(0, len(known), AT_ONCE):
+            part = known[start : start + AT_ONCE]
+            found.update(dict.fromkeys(grants_of(connection, part, self._at, self._of.client_id)))
+        return list(found)
+
+    def _judged(self, connection: Connection, state: State, grants: Sequence[str], position: int, now: Moment) -> Alive:
+        return counted(of_grants(connection, state, grants, position, now), self._is_asked_about)
+
+    def _is_asked_about(self, each: Descendant) -> bool:
+        of = self._of
+        return (
+            each.client_id == of.client_id
+            and (of.secret_ids is None or each.secret_id in of.secret_ids)
+            and each.issued_at >= of.first_at
+        )
 
 
-def difference(before: Iterable[Piece], after: Iterable[Piece]) -> list[tuple[Piece, int]]:
-    """How often each piece came or went."""
-    counted: Counter[Piece] = Counter(after)
-    counted.subtract(Counter(before))
-    return [(piece, number) for piece, number in counted.items() if number]
+def counted(found: Sequence[Descendant], wanted: Callable[[Descendant], bool] = lambda each: True) -> Alive:
+    """What of these is alive."""
+    alive = [each for each in found if each.alive and wanted(each)]
+    return Alive(
+        len({each.grant_id for each in alive} - {""}),
+        sum(each.kind == "code" for each in alive),
+        sum(each.kind == "access" for each in alive),
+        sum(each.kind == "refresh" for each in alive),
+        len({each.account_id for each in alive} - {None}),
+    )
+
+
+# Ever issued ------------------------------------------------------------------------------------------------------
+
+
+class Issued(NamedTuple):
+    """How much was ever issued, dead or alive."""
+
+    grants: int = 0
+    codes: int = 0
+    access_tokens: int = 0
+    refresh_tokens: int = 0
+
+
+_EVERY = 2**62
+_NAMED = "topic IN ('grant.tokens_issued', 'grant.tokens_refreshed')"
+_FROM = {
+    "sqlite": f"FROM json_each(:positions) CROSS JOIN stored_events ON stored_events.id = value WHERE {_NAMED}",
+    "postgresql": f"FROM stored_events WHERE id = ANY(CAST(:positions AS bigint[])) AND {_NAMED}",
+}
+_ACCOUNT = {
+    "sqlite": "json_extract(state, '$.data.account_id')",
+    "postgresql": "state::json -> 'data' ->> 'account_id'",
+}
+_HAS = {"sqlite": 'instr(state, \'"{}":"\') > 0', "postgresql": 'strpos(state, \'"{}":"\') > 0'}
+
+
+def issued(connection: Connection, secret_id: str) -> Issued:
+    """All that a secret version ever authenticated, as far as the search index has come. The events themselves tell it,
+    since the rows of what is over are gone. A code is the version's that redeemed it.
+    """
+    dialect = connection.dialect.name
+    codes, refresh = (f"CASE WHEN {_HAS[dialect].format(name)} THEN 1 END" for name in ("code", "refresh_token"))
+    columns = f"count(DISTINCT originator_id), count({codes}), count(*), count({refresh})"
+    query = f"SELECT {columns} {_FROM[dialect]}"  # noqa: S608 - names of ours
+    return Issued(*connection.execute(text(query), {"positions": _named(connection, secret_id)}).one())
+
+
+def people(connection: Connection, secret_id: str, after: str | None, limit: int) -> list[str]:
+    """At most `limit` ids of people on whose behalf a secret version ever authenticated, in the order of their ids."""
+    dialect = connection.dialect.name
+    known = f"SELECT DISTINCT {_ACCOUNT[dialect]} AS id {_FROM[dialect]} AND {_HAS[dialect].format('account_id')}"
+    query = f"SELECT id FROM ({known}) AS known WHERE id > :after ORDER BY id LIMIT :limit"  # noqa: S608 - as above
+    given = {"positions": _named(connection, secret_id), "after": after or "", "limit": limit}
+    return list(connection.scalars(text(query), given))
+
+
+def _named(connection: Connection, secret_id: str) -> Any:
+    """The positions of the events that name a version."""
+    found = event_index.positions(connection, Kind.SECRET, secret_id.encode(), 1, _EVERY, _EVERY, descending=False)
+    return found if connection.dialect.name == "postgresql" else json.dumps(found)

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from sqlalchemy import Connection, Engine, NullPool, StaticPool, create_engine, event
+from sqlalchemy import Connection, Engine, NullPool, Pool, QueuePool, StaticPool, create_engine, event
 from sqlalchemy.engine import URL, make_url
 
 from eventstore.asking.connecting import reaching
@@ -45,8 +45,10 @@ def is_sqlite(url: str | URL) -> bool:
     return make_url(url).get_backend_name() == "sqlite"
 
 
-def _sqlite(url: URL, on_begin: str | None, wait_ms: int, cache_kib: int = CACHE_KIB) -> Engine:
-    engine = create_engine(url, poolclass=StaticPool, connect_args={"check_same_thread": False})
+def _sqlite(
+    url: URL, on_begin: str | None, wait_ms: int, cache_kib: int = CACHE_KIB, poolclass: type[Pool] = StaticPool
+) -> Engine:
+    engine = create_engine(url, poolclass=poolclass, connect_args={"check_same_thread": False})
 
     @event.listens_for(engine, "connect")
     def configure(connection: Any, _: Any) -> None:
@@ -137,7 +139,7 @@ def migrating(url: str) -> Engine:
 def snapshot(url: str) -> Iterator[Connection]:
     """A connection whose every statement sees the database as it was at the first one."""
     parsed = make_url(url)
-    engine = _sqlite(parsed, "BEGIN", SQLITE_WAIT_MS) if is_sqlite(parsed) else _repeatable(parsed)
+    engine = _sqlite(parsed, "BEGIN", SQLITE_WAIT_MS) if is_sqlite(parsed) else _repeatable(parsed, poolclass=NullPool)
     try:
         with engine.connect() as connection:
             yield connection
@@ -145,8 +147,16 @@ def snapshot(url: str) -> Iterator[Connection]:
         engine.dispose()
 
 
-def _repeatable(url: URL) -> Engine:
-    return _postgresql(url, poolclass=NullPool, isolation_level="REPEATABLE READ")
+def snapshots(url: str, size: int) -> Engine:
+    """An engine with at most `size` such connections, for as many threads."""
+    parsed = make_url(url)
+    if is_sqlite(parsed):
+        return _sqlite(parsed, "BEGIN", SQLITE_WAIT_MS, poolclass=QueuePool)
+    return _repeatable(parsed, pool_size=size, max_overflow=0, pool_pre_ping=True)
+
+
+def _repeatable(url: URL, **options: Any) -> Engine:
+    return _postgresql(url, isolation_level="REPEATABLE READ", **options)
 
 
 @contextmanager

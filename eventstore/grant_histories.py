@@ -1,6 +1,6 @@
 """The events of grants, read from their streams: of one, or of many together."""
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Sequence
 
 import msgspec
 from sqlalchemy import BigInteger, Connection, bindparam, select, text
@@ -18,28 +18,12 @@ RECENT = 50
 
 _encode = msgspec.json.Encoder().encode
 
-_RANGE = Prepared(
-    select(*ROW).where(
-        events.c.originator_id == bindparam("b_stream"),
-        events.c.originator_version.between(bindparam("b_low"), bindparam("b_high")),
-    )
-)
+_FIRST = Prepared(select(*ROW).where(events.c.originator_id == bindparam("b_stream"), events.c.originator_version == 1))
 UP_TO = Prepared(
     select(*ROW)
     .where(events.c.originator_id == bindparam("b_stream"), place <= bindparam("b_position", type_=BigInteger))
     .order_by(events.c.originator_version.desc())
     .limit(bindparam("b_limit", type_=BigInteger))
-)
-# One question for all of them. What is asked for each is bounded, so that the index of streams is what answers it.
-_RANGES = Prepared(
-    text(
-        "SELECT found.* FROM json_to_recordset(CAST(:b_ranges AS json))"
-        " AS wanted (b_stream text, b_low bigint, b_high bigint)"
-        " CROSS JOIN LATERAL (SELECT id, originator_id, originator_version, topic, state FROM stored_events"
-        " WHERE originator_id = wanted.b_stream"
-        " AND originator_version BETWEEN wanted.b_low AND wanted.b_high"
-        " ORDER BY originator_version LIMIT 1000) AS found"
-    )
 )
 _NEWEST = Prepared(
     select(*ROW)
@@ -58,22 +42,14 @@ _NEWEST_OF_ALL = Prepared(
 
 
 def history(connection: Connection, grant_id: str, position: int, limit: int = WHOLE) -> list[Recorded]:
-    """The newest events of a grant up to a position, at most `limit`, oldest first."""
-    wanted = {"b_stream": f"grant:{grant_id}", "b_position": position, "b_limit": limit}
+    """The events of a grant up to a position, oldest first: the first one and at most `limit` of the newest."""
+    stream = f"grant:{grant_id}"
+    rows = UP_TO.all(connection, {"b_stream": stream, "b_position": position, "b_limit": limit})
     recorded = decoder(connection).recorded
-    return [recorded(row) for row in reversed(UP_TO.all(connection, wanted))]
-
-
-def recent(connection: Connection, before: Mapping[str, int], limit: int) -> dict[str, list[Recorded]]:
-    """Of each grant's stream the newest events before one of its versions, at most `limit`, oldest first."""
-    ranges = [
-        {"b_stream": stream, "b_low": version - limit, "b_high": version - 1} for stream, version in before.items()
-    ]
-    if connection.dialect.name == "postgresql":
-        rows = _RANGES.all(connection, {"b_ranges": _encode(ranges).decode()}) if ranges else []
-    else:
-        rows = [row for each in ranges for row in _RANGE.all(connection, each)]
-    return _by_stream(connection, before, rows)
+    found = [recorded(row) for row in reversed(rows)]
+    if found and found[0].version > 1:
+        found = [recorded(row) for row in _FIRST.all(connection, {"b_stream": stream})] + found
+    return found
 
 
 def histories(connection: Connection, grants: Collection[str], position: int) -> dict[str, list[Recorded]]:

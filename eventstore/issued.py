@@ -1,15 +1,17 @@
 """What a secret is, by its digest: the event that issued it, even if nothing else about it is left."""
 
 from collections.abc import Mapping, Sequence
-from typing import Literal, NamedTuple
+from typing import Literal, NamedTuple, cast
 
 from sqlalchemy import Connection, select
 
-from domain import session
+from domain import session, succession
 from domain.client_secret import SecretIssued, SecretRotated
 from domain.event import SECOND, Event, Moment, Recorded
 from domain.grant import TokensIssued, TokensRefreshed
 from domain.grant_code import CodeIssued
+from domain.rules import validity
+from domain.succession import Succession
 from eventstore.searching import recorded_at
 from projections import digests, secrets, tokens
 
@@ -97,6 +99,22 @@ def all_of(recorded: Recorded) -> list[Issued]:
 
 def _issued(sha256: str, kind: Kind, recorded: Recorded, lifetime: int | None) -> Issued:
     return Issued(sha256, kind, recorded, None if lifetime is None else recorded.time + lifetime * SECOND)
+
+
+def as_token(found: Issued, refreshing: Succession, *, ended: bool) -> validity.Token:
+    """A code or token by itself. `ended` says whether it was redeemed or revoked alone; of a refresh token the
+    succession of its grant tells that it was used.
+    """
+    good = succession.good(refreshing, found.sha256) if found.kind == "refresh" else succession.Good(False)
+    return validity.Token(
+        cast(validity.Kind, found.kind),
+        found.by.position,
+        found.by.time,
+        found.by.time if found.expires_at is None else found.expires_at,
+        ended=ended,
+        rotated=good.rotated,
+        grace_ends_at=good.until,
+    )
 
 
 def digest_of_jti(connection: Connection, jti: str) -> bytes | None:

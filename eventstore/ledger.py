@@ -22,6 +22,7 @@ from eventstore.commands import DatabaseAway, Executed, Origin, Overloaded, Step
 from eventstore.committer import Committer, InlineCommitter, ThreadCommitter
 from eventstore.database_file import DatabaseFile
 from eventstore.engines import empty_write_ahead_log, is_sqlite, reading, writing
+from eventstore.long_reads import LongReads
 from eventstore.mac_keys import Ring
 from eventstore.mapper import LogMapper, attach
 from eventstore.present.folds import Folds
@@ -59,6 +60,7 @@ class Ledger:
         clock: Clock,
         arrivals: Arrivals,
         patience: Patience,
+        long_reads: LongReads,
         aside: Aside | None = None,
         write_ahead: str | None = None,
     ) -> None:
@@ -75,6 +77,7 @@ class Ledger:
         self._committer = committer
         self._reader = reader
         self._patience = patience
+        self._long_reads = long_reads
         self._aside = aside
         self._write_ahead = write_ahead
         # A process that was killed may have left something.
@@ -144,7 +147,10 @@ class Ledger:
             reader = ThreadReader(read_engine, changes, patience, read_threads)
             aside = Aside(url, keyring.derivation_id, patience, mapper)
         write_ahead = url if is_sqlite(url) else None
-        return cls(log, parts, transactions, committer, reader, clock, Arrivals(url), patience, aside, write_ahead)
+        long_reads = LongReads(url, patience, mapper)
+        return cls(
+            log, parts, transactions, committer, reader, clock, Arrivals(url), patience, long_reads, aside, write_ahead
+        )
 
     # -- writing ------------------------------------------------------------------------------------------------------
     @overload
@@ -256,6 +262,11 @@ class Ledger:
         """Runs `query(connection, …)` outside any transaction of the writer's, for what is shown: no row decides."""
         return await self._reader.run(query, *args, **kwargs)
 
+    async def read_long(self, query: Callable[Concatenate[Connection, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """The same of a query that takes seconds: in one snapshot, while nobody waits, on SQLite neither."""
+        await self._reader.settled()
+        return await self._long_reads.run(query, *args, **kwargs)
+
     async def look(self, at: Callable[Concatenate[Folds, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Runs a look at the present, see `eventstore.present`, as of everything acknowledged before this call."""
         if not self._reader.is_settled:
@@ -316,6 +327,7 @@ class Ledger:
         await self.arrivals.close()
         if self._aside is not None:
             await self._aside.close()
+        await self._long_reads.close()
         await self._reader.close()
         self._patience.close()
         self.log.close()

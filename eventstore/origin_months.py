@@ -11,7 +11,7 @@ from eventstore import searching
 from eventstore.present import incidents
 from eventstore.recorder import store
 from eventstore.view import View
-from projections import derived, event_index, sightings
+from projections import event_index, sightings
 from security.clock import end_of_month, month_of, parse_rfc3339
 from security.sealing import ORIGIN
 from security.vault_tables import KEYS
@@ -114,5 +114,5 @@ def forget_addresses(connection: Connection, month: Ended, limit: int) -> int:
 
 def forget_sightings(connection: Connection, month: Ended, limit: int) -> int:
     """Takes them from the uses of client secrets too, which stay as counts; at most `limit` rows, and how many."""
-    event_index.hold(connection, derived.NAME)
+    event_index.hold(connection, sightings.NAME)
     return sightings.forget_month(connection, month.month, limit)

@@ -15,7 +15,8 @@ from domain.grant import TokenRevoked
 from domain.grant_code import CodeRedeemed
 from domain.rules import validity
 from domain.rules.validity import Reason
-from eventstore.issued import Issued
+from domain.succession import Succession
+from eventstore.issued import Issued, as_token
 from eventstore.recorder import store
 from eventstore.searching import first_at
 from eventstore.states import initial, project
@@ -106,24 +107,12 @@ def _own(issued: Issued, of_grant: Folded) -> tuple[validity.Token, int | None]:
     """The token by itself, and the event that ended it: its revocation, its redemption, or the refresh by which it was
     used or left over.
     """
-    end: int | None = None
-    good = succession.Good(False)
+    refreshing: Succession = of_grant.state.succession
     if issued.kind == "refresh":
-        good = succession.good(of_grant.state.succession, issued.sha256)
-        if good.rotated:
-            end = _rotation(issued, of_grant.history)
-    else:
-        end = next((each.position for each in of_grant.history if _ends(each, issued)), None)
-    token = validity.Token(
-        issued.kind,  # type: ignore[arg-type]
-        issued.by.position,
-        issued.by.time,
-        issued.expires_at or issued.by.time,
-        ended=end is not None and not good.rotated,
-        rotated=good.rotated,
-        grace_ends_at=good.until,
-    )
-    return token, end
+        token = as_token(issued, refreshing, ended=False)
+        return token, _rotation(issued, of_grant.history) if token.rotated else None
+    end = next((each.position for each in of_grant.history if _ends(each, issued)), None)
+    return as_token(issued, refreshing, ended=end is not None), end
 
 
 def _rotation(issued: Issued, told: Iterable[Recorded]) -> int | None:

@@ -10,7 +10,6 @@ from types import ModuleType
 from typing import Any
 
 from sqlalchemy import (
-    ColumnElement,
     Connection,
     Engine,
     Table,
@@ -20,10 +19,8 @@ from sqlalchemy import (
     tuple_,
 )
 
-from domain.event import SECOND, Moment
 from eventstore import origin_months, searching
 from eventstore.comparing import Compared, compared
-from eventstore.deriving import Deriving
 from eventstore.following import EventIndexing, Following
 from eventstore.fresh_tables import FreshTables, tables_of
 from eventstore.hidden_tables import hidden, hiding, lasting, transaction
@@ -31,8 +28,9 @@ from eventstore.origin_months import Ended
 from eventstore.privacy import Privacy
 from eventstore.rebuilding import Progress, Rebuilt, set_versions
 from eventstore.recorder import store
+from eventstore.sighting import Sightings
 from eventstore.unsealing import Unsealing
-from projections import derived, derived_people, event_index, sightings
+from projections import event_index, sightings
 from projections.event_names import Kind
 from projections.index_rows import Row
 from projections.sightings import Sighting
@@ -45,7 +43,7 @@ COPIED = 50_000
 
 MODELS: Mapping[str, tuple[tuple[ModuleType, ...], Callable[[], Following]]] = {
     event_index.NAME: ((event_index,), EventIndexing),
-    derived.NAME: ((derived, derived_people, sightings), Deriving),
+    sightings.NAME: ((sightings,), Sightings),
 }
 """By the name of the follower: the read models that it moves on, and what fills them."""
 
@@ -61,15 +59,12 @@ class Incomplete(Exception):
 class Refollowing:
     """One follower's read models, made anew. `engine` connects as the role that owns the tables."""
 
-    def __init__(
-        self, engine: Engine, name: str, privacy: Privacy, now: Moment, *, server_role: str | None = None
-    ) -> None:
+    def __init__(self, engine: Engine, name: str, privacy: Privacy, *, server_role: str | None = None) -> None:
         self._engine = engine
         self._name = name
         self._projections, self._model = MODELS[name]
         self._tables = [table for each in self._projections for table in tables_of(each)]
         self._privacy = privacy
-        self._now = now
         self._server_role = server_role
 
     def rebuild(self, progress: Progress = lambda done, goal: None) -> Rebuilt:
@@ -103,7 +98,7 @@ class Refollowing:
             return Rebuilt(goal, 0)
 
     def compare(self, progress: Progress = lambda done, goal: None) -> list[Compared]:
-        """Follows to where the live rows stand and compares them, in one snapshot; rows that may be pruned left out."""
+        """Follows to where the live rows stand and compares them, in one snapshot."""
         with self._opened() as connection:
             following = Anew(connection, self._model(), self._privacy)
             self._catch_up(connection, following, self._reached, progress)
@@ -146,7 +141,7 @@ class Refollowing:
             connection.exec_driver_sql(f"DROP TABLE {schema}.{quote(table.name)}")
 
     def _compared(self, connection: Connection, table: Table) -> Compared:
-        return compared(str(table.name), *sides(connection, table, self._now))
+        return compared(str(table.name), *sides(connection, table))
 
 
 class Anew:
@@ -197,15 +192,15 @@ def _counted(connection: Connection, table: Table) -> int:
     return connection.scalar(select(func.count()).select_from(table)) or 0
 
 
-def sides(connection: Connection, table: Table, now: Moment) -> tuple[Iterator[tuple[Any, ...]], ...]:
-    """The rows of a table and those of the hidden one of its name, in one order; what may be pruned by now left out."""
-    return tuple(_rows(connection, side(connection, table), now) for side in (lasting, hidden))
+def sides(connection: Connection, table: Table) -> tuple[Iterator[tuple[Any, ...]], ...]:
+    """The rows of a table and those of the hidden one of its name, in one order."""
+    return tuple(_rows(connection, side(connection, table)) for side in (lasting, hidden))
 
 
-def _rows(connection: Connection, table: Table, now: Moment) -> Iterator[tuple[Any, ...]]:
+def _rows(connection: Connection, table: Table) -> Iterator[tuple[Any, ...]]:
     key = list(table.primary_key.columns)
     rest = [column for column in table.columns if not column.primary_key]
-    query = select(*key, *rest).where(_lasting(table, now)).order_by(*key)
+    query = select(*key, *rest).order_by(*key)
     rows = (tuple(row) for row in connection.execute(query))
     if table.name == event_index.TABLE.name:
         # Which positions share a row is chance: it depends on how far a follower came with one step.
@@ -234,15 +229,3 @@ def _summed_up(rows: Iterator[tuple[Any, ...]], months: set[str]) -> Iterator[tu
         else:
             yield each
     yield from sorted(sightings.without_places(ended), key=lambda each: each[:5])
-
-
-def _lasting(table: Table, now: Moment) -> ColumnElement[bool]:
-    """The rows that say something: counts of nothing and of what is over may be there or not."""
-    columns, seconds = table.columns, now // SECOND
-    if table.name in (derived.LIVES.name, derived_people.LIVES.name):
-        return (columns["count"] != 0) & (columns["until"] > seconds)
-    if table.name == derived.DAYS.name:
-        return (columns["count"] != 0) & (columns["day"] > seconds // derived.SECONDS_OF_DAY)
-    if table.name == derived_people.PEOPLE.name:
-        return columns["until"] > now
-    return true()

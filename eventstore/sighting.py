@@ -1,12 +1,14 @@
-"""Which event tells of a use of a client secret version, and from where."""
+"""Which event tells of a use of a client secret version, and from where: what `projections.sightings` follows."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
 
 from sqlalchemy import Connection
 
-from domain import client_secret, grant, usage
+from domain import account, client_secret, grant, usage
 from domain.event import Recorded
 from eventstore.unsealing import ADDRESS, AGENT, Unsealing
+from projections import sightings
 from projections.sightings import NOBODY, Sighting
 from security.clock import month_of
 
@@ -64,3 +66,34 @@ def _told(recorded: Recorded) -> tuple[str, int, int] | None:
         case client_secret.SecretExpiredUsed():
             return event.secret_id, 0, event.count
     return None
+
+
+class Prepared(NamedTuple):
+    """What a portion of the log becomes."""
+
+    places: Places
+    erased: list[str]
+
+
+class Sightings:
+    """The follower's model."""
+
+    name = sightings.NAME
+
+    def prepare(self, connection: Connection, recorded: Sequence[Recorded], unsealing: Unsealing) -> Prepared:
+        """The uses that a portion of the log tells of."""
+        places = Places()
+        for each in recorded:
+            places.look(connection, unsealing, each)
+        erased = [each.stream.partition(":")[2] for each in recorded if isinstance(each.event, account.Erased)]
+        return Prepared(places, erased)
+
+    def keep(self, connection: Connection, prepared: Sequence[Prepared]) -> None:
+        """Writes them, neighbours together. Erasures come last: they take away places of this very stretch too."""
+        places = Places()
+        for each in prepared:
+            places.add(each.places)
+        sightings.add(connection, places)
+        for each in prepared:
+            for account_id in each.erased:
+                sightings.forget(connection, account_id)

@@ -6,8 +6,6 @@ from projections import (
     accounts,
     clients,
     consents,
-    derived,
-    derived_people,
     digests,
     event_index,
     grants,
@@ -38,7 +36,7 @@ PROJECTIONS: tuple[ModuleType, ...] = (
 )
 """Every read model that is written in the log's own transaction, each with `VERSION`, `HANDLES` and `project`."""
 
-FOLLOWING: tuple[ModuleType, ...] = (event_index, derived, derived_people, sightings)
+FOLLOWING: tuple[ModuleType, ...] = (event_index, sightings)
 """Those that follow the log a moment later, each with `VERSION` and `NAME`, its row in the table `followers`."""
 
 ONCE: tuple[ModuleType, ...] = (outbox,)

@@ -1,108 +1,157 @@
-"""The questions that `projections.derived` answers: what came of a client secret, and how much of it is alive now."""
+"""How much of what a client or its secret versions were given is alive, as far as rows can tell, whatever its size.
 
-from collections import Counter
-from collections.abc import Iterable, Sequence
+Rows cannot tell of people whose refresh tokens parted into branches, nor of those with cut-offs since a moment: all
+that these people have of the client is left out, and `left_out` names their grants: of those the log is asked.
+"""
+
+from operator import add, sub
 from typing import Any, NamedTuple
 
-from sqlalchemy import Connection, func, select
+from sqlalchemy import ColumnElement, Connection, and_, case, func, literal_column, not_, or_, select
 
+from domain import client
 from domain.event import SECOND, Moment
-from projections import derived_people
-from projections.derived import DAYS, LIVES, NO_SECRET, SECONDS_OF_DAY, TOTALS, Kind
+from projections.accounts import TABLE as ACCOUNTS
+from projections.consents import TABLE as CONSENTS
+from projections.grants import TABLE as GRANTS
+from projections.tokens import TABLE as TOKENS
 
 
-class Count(NamedTuple):
-    """How many there ever were, and how many are alive."""
+class Alive(NamedTuple):
+    """What is alive, and on behalf of how many people. A grant counts that has anything alive of what is counted."""
 
-    total: int = 0
-    live: int = 0
-
-
-class Derived(NamedTuple):
-    """What came of something, and how many people that concerns who have something alive of it."""
-
-    grants: Count = Count()
-    codes: Count = Count()
-    access_tokens: Count = Count()
-    refresh_tokens: Count = Count()
+    grants: int = 0
+    codes: int = 0
+    access_tokens: int = 0
+    refresh_tokens: int = 0
     people: int = 0
 
     @property
-    def tokens_live(self) -> int:
-        """Tokens and codes that are alive."""
-        return self.codes.live + self.access_tokens.live + self.refresh_tokens.live
+    def tokens(self) -> int:
+        """Tokens and codes."""
+        return self.codes + self.access_tokens + self.refresh_tokens
+
+    def plus(self, other: "Alive") -> "Alive":
+        return Alive(*map(add, self, other))
+
+    def minus(self, other: "Alive") -> "Alive":
+        return Alive(*map(sub, self, other))
 
 
-def of_secret(
-    connection: Connection, client_id: str, secret_id: str, now: Moment, since: Moment | None = None
-) -> Derived:
-    """What one secret version authenticated. `since` narrows what is alive to what was issued since that second."""
-    live = _live(connection, client_id, secret_id, now, since)
+class Of(NamedTuple):
+    """What is asked about: everything of a client, or what some of its secret versions authenticated; issued since that
+    second.
+    """
+
+    client_id: str
+    secret_ids: tuple[str, ...] | None = None
+    since: Moment | None = None
+
+    @property
+    def first_at(self) -> Moment:
+        return 0 if self.since is None else self.since // SECOND * SECOND
+
+
+_BRANCHED = literal_column("branched") == literal_column("1")
+
+
+def alive(connection: Connection, of: Of, state: client.State, now: Moment) -> Alive:
+    """What is alive by the rows, but for what is `left_out`; `state` is the client's fold."""
+    if not state.exists or state.deleted or not state.enabled:
+        return Alive()
+    kinds = [func.coalesce(func.sum(case((TOKENS.c.kind == kind, 1), else_=0)), 0) for kind in _KINDS]
+    grants = func.count(GRANTS.c.started_position.distinct())
+    query = select(grants, *kinds, func.count(TOKENS.c.account_id.distinct())).select_from(_JOINED)
+    special = _special_people(of.client_id)
     row = connection.execute(
-        select(TOTALS).where(TOTALS.c.client_id == client_id, TOTALS.c.secret_id == secret_id)
-    ).first()
-    total = (0, 0, 0, 0) if row is None else (row.grants, row.codes, row.access_tokens, row.refresh_tokens)
-    return Derived(
-        Count(total[0], live.get(Kind.GRANT, 0)),
-        Count(total[1], 0),
-        Count(total[2], live.get(Kind.ACCESS, 0)),
-        Count(total[3], live.get(Kind.REFRESH, 0)),
-        derived_people.alive(connection, client_id, (secret_id,), now, since),
+        query.where(
+            *_issued(of, state, now),
+            _lives(now),
+            func.coalesce(GRANTS.c.branched, 0) == 0,
+            or_(TOKENS.c.account_id.is_(None), and_(TOKENS.c.account_id.not_in(special), _is_not_cut_off())),
+        )
+    ).one()
+    return Alive(*map(int, row))
+
+
+def left_out(connection: Connection, of: Of, now: Moment) -> list[str]:
+    """The grants of the client that `alive` leaves out, as far as something of them may be alive."""
+    branched = select(GRANTS.c.grant_id).where(GRANTS.c.client_id == of.client_id, GRANTS.c.expires_at > now, _BRANCHED)
+    theirs = select(GRANTS.c.grant_id).where(
+        GRANTS.c.account_id.in_(_special_people(of.client_id)),
+        GRANTS.c.client_id == of.client_id,
+        GRANTS.c.expires_at > now,
     )
+    return list(dict.fromkeys([*connection.scalars(branched), *connection.scalars(theirs)]))
 
 
-def of_secrets(
-    connection: Connection, client_id: str, secret_ids: Sequence[str], now: Moment, since: Moment | None = None
-) -> Derived:
-    """What several versions of one client's secret authenticated. A grant of more than one counts for each of them."""
-    found = [of_secret(connection, client_id, each, now, since) for each in secret_ids]
-    if len(found) < 2:
-        return found[0] if found else Derived()
-    kinds: Iterable[Any] = zip(*(each[:4] for each in found), strict=True)
-    grants, codes, access, refresh = (
-        Count(sum(each.total for each in kind), sum(each.live for each in kind)) for kind in kinds
+_KINDS = ("code", "access", "refresh")
+# Nothing is asked of the joined rows that would say that there are any, or SQLite might begin with those.
+_JOINED = (
+    TOKENS.outerjoin(GRANTS, GRANTS.c.grant_id == TOKENS.c.grant_id)
+    .outerjoin(ACCOUNTS, ACCOUNTS.c.account_id == TOKENS.c.account_id)
+    .outerjoin(CONSENTS, and_(CONSENTS.c.account_id == TOKENS.c.account_id, CONSENTS.c.client_id == TOKENS.c.client_id))
+)
+
+
+def _special_people(client_id: str) -> Any:
+    branched = select(GRANTS.c.account_id).where(
+        GRANTS.c.client_id == client_id, GRANTS.c.account_id.is_not(None), _BRANCHED
     )
-    people = derived_people.alive(connection, client_id, secret_ids, now, since)
-    return Derived(grants, codes, access, refresh, people)
+    return branched.union(select(ACCOUNTS.c.account_id).where(ACCOUNTS.c.windows != ""))
 
 
-def of_client(connection: Connection, client_id: str, now: Moment, since: Moment | None = None) -> Derived:
-    """What a client was given, by whichever secret or none."""
-    live = _live(connection, client_id, None, now, since)
-    rows = connection.execute(select(TOTALS).where(TOTALS.c.client_id == client_id)).all()
-    whole = next((row for row in rows if row.secret_id == NO_SECRET), None)
-    return Derived(
-        Count(0 if whole is None else whole.grants, live.get(Kind.NEWEST, 0)),
-        Count(0 if whole is None else whole.codes, live.get(Kind.CODE, 0)),
-        Count(sum(row.access_tokens for row in rows), live.get(Kind.ACCESS, 0)),
-        Count(sum(row.refresh_tokens for row in rows), live.get(Kind.REFRESH, 0)),
-        derived_people.alive(connection, client_id, None, now, since),
-    )
-
-
-def _live(
-    connection: Connection, client_id: str, secret_id: str | None, now: Moment, since: Moment | None
-) -> dict[int, int]:
-    """What is alive, by kind: of later days by their sums, of today and since a moment by the second."""
-    second = now // SECOND
-    following = second // SECONDS_OF_DAY + 1
-    lives = select(LIVES.c.kind, func.sum(LIVES.c.count)).where(LIVES.c.client_id == client_id)
-    # Kinds and versions are named, so that an index leads to the seconds of each.
-    lives = lives.where(LIVES.c.kind.in_([int(kind) for kind in Kind]), LIVES.c.until > second)
-    versions = [secret_id] if secret_id is not None else _versions(connection, client_id)
-    lives = lives.where(LIVES.c.secret_id.in_(versions)).group_by(LIVES.c.kind)
-    if since is not None:
-        return {kind: int(found) for kind, found in connection.execute(lives.where(LIVES.c.issued >= since // SECOND))}
-    days = select(DAYS.c.kind, func.sum(DAYS.c.count)).where(DAYS.c.client_id == client_id, DAYS.c.day >= following)
-    days = days.where(DAYS.c.secret_id.in_(versions)).group_by(DAYS.c.kind)
-    found: Counter[int] = Counter()
-    for query in (lives.where(LIVES.c.until < following * SECONDS_OF_DAY), days):
-        for kind, number in connection.execute(query):
-            found[kind] += int(number)
+def _issued(of: Of, state: client.State, now: Moment) -> list[ColumnElement[bool]]:
+    """What was issued that the client's cut-offs leave and that has not expired."""
+    position, secret_id = TOKENS.c.position, TOKENS.c.secret_id
+    cutoffs = {each.secret_id: each.tokens_cutoff for each in state.secrets}
+    floors = [each.last for each in state.windows if each.first == 0 and each.secret_id is None]
+    if of.secret_ids:
+        floors.append(min(cutoffs.get(each, 0) for each in of.secret_ids))
+    found = [
+        TOKENS.c.client_id == of.client_id,
+        position >= max(state.cutoff, *floors, 0),
+        TOKENS.c.expires_at > now,
+        TOKENS.c.issued_at >= of.first_at,
+    ]
+    if of.secret_ids is not None:
+        found.append(secret_id.in_(of.secret_ids))
+    found += [
+        or_(secret_id.is_distinct_from(version), position >= cutoff)
+        for version, cutoff in cutoffs.items()
+        if cutoff and (of.secret_ids is None or version in of.secret_ids)
+    ]
+    for window in state.windows:
+        within = and_(position >= window.first, position < window.last)
+        if window.secret_id is not None:
+            within = and_(within, func.coalesce(secret_id, "") == window.secret_id)
+        found.append(not_(within))
     return found
 
 
-def _versions(connection: Connection, client_id: str) -> list[str]:
-    """The secret versions of a client of which anything came, and the one that stands for none."""
-    known = connection.scalars(select(TOTALS.c.secret_id).where(TOTALS.c.client_id == client_id))
-    return sorted({NO_SECRET, *known})
+def _lives(now: Moment) -> ColumnElement[bool]:
+    """What did not end by itself, with its grant or by a successor."""
+    digest = TOKENS.c.digest
+    return and_(
+        TOKENS.c.ended_position.is_(None),
+        func.coalesce(GRANTS.c.ended_position, 0) == 0,
+        or_(
+            TOKENS.c.kind != "refresh",
+            digest == GRANTS.c.refresh_digest,
+            and_(digest == GRANTS.c.predecessor_digest, func.coalesce(GRANTS.c.grace_ends_at, 0) > now),
+        ),
+    )
+
+
+def _is_not_cut_off() -> ColumnElement[bool]:
+    """What the person's cut-offs leave, and those of their consent, where the grant rests on one."""
+    position = TOKENS.c.position
+    return and_(
+        func.coalesce(ACCOUNTS.c.state, "erased") == "enabled",
+        position >= func.coalesce(ACCOUNTS.c.cutoff, 0),
+        or_(position >= func.coalesce(ACCOUNTS.c.password_cutoff, 0), TOKENS.c.grant_id == ACCOUNTS.c.password_except),
+        or_(
+            func.coalesce(GRANTS.c.grant_type, "") != "authorization_code",
+            position >= func.coalesce(CONSENTS.c.cutoff, 0),
+        ),
+    )

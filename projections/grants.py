@@ -10,6 +10,7 @@ from sqlalchemy import (
     Index,
     LargeBinary,
     Row,
+    SmallInteger,
     Table,
     Text,
     bindparam,
@@ -32,6 +33,7 @@ from projections.schema import ROW_POSITION, metadata
 from projections.write import Write
 
 _A_PERSONS = text("account_id IS NOT NULL")
+_BRANCHED = text("branched = 1")
 
 TABLE = Table(
     "grants",
@@ -52,6 +54,7 @@ TABLE = Table(
     Column("refresh_digest", LargeBinary(32)),
     Column("predecessor_digest", LargeBinary(32)),
     Column("grace_ends_at", BigInteger),
+    Column("branched", SmallInteger, nullable=False),
     Column("ended_at", BigInteger),
     Column("ended_position", BigInteger),
     Column("ended_reason", Text),
@@ -59,8 +62,11 @@ TABLE = Table(
     # Most grants of a busy server are clients' own, and nobody asks for those by a person.
     Index(None, "account_id", "started_position", postgresql_where=_A_PERSONS, sqlite_where=_A_PERSONS),
     Index(None, "expires_at"),
+    Index(None, "client_id", postgresql_where=_BRANCHED, sqlite_where=_BRANCHED),
 )
-"""`expires_at` is when its last code or token expires; `secret_id` and `last_position` are its newest tokens'."""
+"""`expires_at` is when its last code or token expires; `secret_id` and `last_position` are its newest tokens'.
+`branched` says that a refresh token came again, so that others than the two that stand here may be good: the log
+knows which."""
 
 VERSION = 1
 HORIZON = "expires_at"
@@ -91,7 +97,9 @@ _REFRESH = (
 _REPLACE = (
     update(TABLE)
     .where(_THIS)
-    .values(refresh_digest=func.coalesce(bindparam("presented", type_=LargeBinary), TABLE.c.predecessor_digest))
+    .values(
+        refresh_digest=func.coalesce(bindparam("presented", type_=LargeBinary), TABLE.c.predecessor_digest), branched=1
+    )
 )
 _END = (
     update(TABLE)
@@ -139,6 +147,7 @@ def _started(recorded: Recorded, grant_id: str, grant_type: str) -> dict[str, An
         "refresh_digest": None if code else _digest(event.refresh_token),
         "predecessor_digest": None,
         "grace_ends_at": None,
+        "branched": 0,
         "ended_at": None,
         "ended_position": None,
         "ended_reason": None,

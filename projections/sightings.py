@@ -25,13 +25,11 @@ from sqlalchemy import (
 from sqlalchemy.dialects import postgresql, sqlite
 
 from domain.event import Moment
-from projections import derived
 from projections.prepared import Prepared
 from projections.schema import metadata
 
 VERSION = 1
-NAME = derived.NAME
-"""Both are written in the same step."""
+NAME = "sightings"
 
 NOBODY = ""
 """In the place of a person: the client itself, or somebody unknown."""

@@ -47,9 +47,11 @@ TABLE = Table(
     Column("prune_at", BigInteger, nullable=False),
     Column("ended_position", BigInteger),
     Index(None, "prune_at"),
+    Index(None, "client_id", "position"),
 )
 """On SQLite rows stand in the order of their issue and only an index is sorted by digest: a new digest belongs anywhere
-among the others, and a place in an index takes a fraction of the pages that one among the rows would take."""
+among the others, and a place in an index takes a fraction of the pages that one among the rows would take. What a
+client has is counted by the index of clients, see `projections.blast_radius`."""
 
 VERSION = 1
 HORIZON = "prune_at"

@@ -164,77 +164,6 @@ def upgrade() -> None:
         op.f("ix_deliveries_destination_dead_due_at"), "deliveries", ["destination", "dead", "due_at"], unique=False
     )
     op.create_table(
-        "derived_lives",
-        sa.Column("client_id", sa.Text(), nullable=False),
-        sa.Column("secret_id", sa.Text(), nullable=False),
-        sa.Column("kind", sa.SmallInteger(), autoincrement=False, nullable=False),
-        sa.Column("until", sa.BigInteger(), autoincrement=False, nullable=False),
-        sa.Column("issued", sa.BigInteger(), autoincrement=False, nullable=False),
-        sa.Column("count", sa.BigInteger(), nullable=False),
-        sa.PrimaryKeyConstraint("client_id", "secret_id", "kind", "until", "issued", name=op.f("pk_derived_lives")),
-        sqlite_with_rowid=False,
-    )
-    op.create_index(op.f("ix_derived_lives_until"), "derived_lives", ["until"], unique=False)
-    op.create_table(
-        "derived_people",
-        sa.Column("account_id", sa.Text(), nullable=False),
-        sa.Column("client_id", sa.Text(), nullable=False),
-        sa.Column("secret_id", sa.Text(), nullable=False),
-        sa.Column("issued_at", sa.BigInteger(), nullable=False),
-        sa.Column("until", sa.BigInteger(), nullable=False),
-        sa.PrimaryKeyConstraint("account_id", "client_id", "secret_id", name=op.f("pk_derived_people")),
-        sqlite_with_rowid=False,
-    )
-    op.create_index(
-        op.f("ix_derived_people_client_id_secret_id_until"),
-        "derived_people",
-        ["client_id", "secret_id", "until"],
-        unique=False,
-    )
-    op.create_table(
-        "derived_days",
-        sa.Column("client_id", sa.Text(), nullable=False),
-        sa.Column("secret_id", sa.Text(), nullable=False),
-        sa.Column("kind", sa.SmallInteger(), autoincrement=False, nullable=False),
-        sa.Column("day", sa.BigInteger(), autoincrement=False, nullable=False),
-        sa.Column("count", sa.BigInteger(), nullable=False),
-        sa.PrimaryKeyConstraint("client_id", "secret_id", "kind", "day", name=op.f("pk_derived_days")),
-        sqlite_with_rowid=False,
-    )
-    op.create_table(
-        "derived_people_lives",
-        sa.Column("client_id", sa.Text(), nullable=False),
-        sa.Column("secret_id", sa.Text(), nullable=False),
-        sa.Column("cuts", sa.BigInteger(), autoincrement=False, nullable=False),
-        sa.Column("account_id", sa.Text(), nullable=False),
-        sa.Column("until", sa.BigInteger(), autoincrement=False, nullable=False),
-        sa.Column("issued", sa.BigInteger(), autoincrement=False, nullable=False),
-        sa.Column("count", sa.BigInteger(), nullable=False),
-        sa.PrimaryKeyConstraint(
-            "client_id",
-            "secret_id",
-            "cuts",
-            "account_id",
-            "until",
-            "issued",
-            name=op.f("pk_derived_people_lives"),
-        ),
-        sqlite_with_rowid=False,
-    )
-    op.create_index(op.f("ix_derived_people_lives_until"), "derived_people_lives", ["until"], unique=False)
-    op.create_table(
-        "derived_totals",
-        sa.Column("client_id", sa.Text(), nullable=False),
-        sa.Column("secret_id", sa.Text(), nullable=False),
-        sa.Column("grants", sa.BigInteger(), nullable=False),
-        sa.Column("codes", sa.BigInteger(), nullable=False),
-        sa.Column("access_tokens", sa.BigInteger(), nullable=False),
-        sa.Column("refresh_tokens", sa.BigInteger(), nullable=False),
-        sa.Column("cuts", sa.BigInteger(), server_default=sa.text("0"), nullable=False),
-        sa.PrimaryKeyConstraint("client_id", "secret_id", name=op.f("pk_derived_totals")),
-        sqlite_with_rowid=False,
-    )
-    op.create_table(
         "digests",
         sa.Column("digest", sa.LargeBinary(length=32), nullable=False),
         sa.Column("position", sa.BigInteger(), nullable=False),
@@ -286,6 +215,7 @@ def upgrade() -> None:
         sa.Column("refresh_digest", sa.LargeBinary(length=32), nullable=True),
         sa.Column("predecessor_digest", sa.LargeBinary(length=32), nullable=True),
         sa.Column("grace_ends_at", sa.BigInteger(), nullable=True),
+        sa.Column("branched", sa.SmallInteger(), nullable=False),
         sa.Column("ended_at", sa.BigInteger(), nullable=True),
         sa.Column("ended_position", sa.BigInteger(), nullable=True),
         sa.Column("ended_reason", sa.Text(), nullable=True),
@@ -305,6 +235,14 @@ def upgrade() -> None:
         op.f("ix_grants_client_id_started_position"), "grants", ["client_id", "started_position"], unique=False
     )
     op.create_index(op.f("ix_grants_expires_at"), "grants", ["expires_at"], unique=False)
+    op.create_index(
+        op.f("ix_grants_client_id"),
+        "grants",
+        ["client_id"],
+        unique=False,
+        postgresql_where=sa.text("branched = 1"),
+        sqlite_where=sa.text("branched = 1"),
+    )
     op.create_table(
         "incidents",
         sa.Column("incident_id", sa.Text(), nullable=False),
@@ -444,6 +382,7 @@ def upgrade() -> None:
         sa.Column("ended_position", sa.BigInteger(), nullable=True),
         sa.PrimaryKeyConstraint("digest", name=op.f("pk_tokens")),
     )
+    op.create_index(op.f("ix_tokens_client_id_position"), "tokens", ["client_id", "position"], unique=False)
     op.create_index(op.f("ix_tokens_prune_at"), "tokens", ["prune_at"], unique=False)
     op.create_table(
         "vault_answers",

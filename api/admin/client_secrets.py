@@ -101,14 +101,14 @@ async def list_secrets(
     client_id: in_path.ClientId,
     ledger: Injected[Ledger],
     uses: Injected[Uses],
-    derived: Injected[Follower],
+    sightings: Injected[Follower],
     limit: Limit = DEFAULT,
     after: After = None,
 ) -> Page[SecretBody]:
     """Oldest first, with their uses, and whether anybody would miss one."""
     (version,) = decode_cursor("secrets", after, int) or (None,)
     await uses.record(everything=True)
-    await derived.follow()
+    await sightings.follow()
     now = ledger.clock.now()
 
     def read(connection: Connection) -> Page[SecretBody]:
@@ -124,11 +124,11 @@ async def read_secret(
     secret_id: in_path.SecretId,
     ledger: Injected[Ledger],
     uses: Injected[Uses],
-    derived: Injected[Follower],
+    sightings: Injected[Follower],
 ) -> SecretBody:
     """Its end and its uses."""
     await uses.record(everything=True)
-    await derived.follow()
+    await sightings.follow()
     now = ledger.clock.now()
 
     def read(connection: Connection) -> SecretBody:

@@ -100,11 +100,11 @@ def end_secret(client_id: str, secret_id: str, tokens: Literal["keep", "revoke"]
 
 async def versions(here: Here, client_id: str) -> list[dict[str, Any]]:
     """A client's secret versions under the names of the API, oldest first."""
-    from eventstore.deriving import Deriving
     from eventstore.following import Follower
+    from eventstore.sighting import Sightings
     from projections import secrets
 
-    await Follower(here.ledger, Deriving()).follow()
+    await Follower(here.ledger, Sightings()).follow()
     now = here.ledger.clock.now()
     found = await every(lambda after: here.ledger.read(secrets.of_client, client_id, now, after=after, limit=200))
     return [

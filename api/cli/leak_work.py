@@ -24,7 +24,7 @@ async def investigated(here: Here, text: str | None, sha256: str | None) -> Mapp
 
     from api.leaks import presented
     from api.leaks.investigate import told
-    from api.leaks.investigating import Asked, report
+    from api.leaks.investigating import Asked, answered
     from security.extraction import extract
 
     found = None if text is None else extract(text, here.format)
@@ -37,7 +37,7 @@ async def investigated(here: Here, text: str | None, sha256: str | None) -> Mapp
     answers = []
     for question in questions:
         asked = Asked(question.sha256, question.kind, question.problem, head, now, True)
-        answers.append(await ledger.read(report, ledger.privacy, asked))
+        answers.append(await answered(ledger, asked, counts=True))
     foreign = questions[0].problem is not None
     for start in range(0, len(questions), RECORDED_AT_ONCE):
         part = questions[start : start + RECORDED_AT_ONCE]
@@ -153,10 +153,10 @@ async def incident(here: Here, found: "Incident") -> Mapping[str, Any]:
 
 
 async def _counts(here: Here) -> None:
-    from eventstore.deriving import Deriving
-    from eventstore.following import Follower
+    from eventstore.following import EventIndexing, Follower
+    from eventstore.sighting import Sightings
 
-    await Follower(here.ledger, Deriving()).follow()
+    await Follower(here.ledger, EventIndexing(), Sightings()).follow()
 
 
 async def _asked(

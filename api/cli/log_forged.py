@@ -57,7 +57,7 @@ def remove_forged(file: Path) -> None:
         Rebuild(engine, PROJECTIONS, privacy, now, server_role=role).run(bar)
     for name in MODELS:
         with Bar(name) as bar:
-            Refollowing(engine, name, privacy, now, server_role=role).rebuild(bar)
+            Refollowing(engine, name, privacy, server_role=role).rebuild(bar)
     run(begin_what_is_due)
     click.echo(f"{removal.count:,} rows from position {removal.first:,} on are in {file}")
     click.echo(f"sha256 {removal.sha256}")

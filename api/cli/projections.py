@@ -68,7 +68,7 @@ def rebuild(names: tuple[str, ...]) -> None:
     for name in following:
         try:
             with Bar(name) as progress:
-                done = Refollowing(engine, name, privacy, now, server_role=role).rebuild(progress)
+                done = Refollowing(engine, name, privacy, server_role=role).rebuild(progress)
         except Incomplete as error:
             raise Failure(f"{name}: {error}", REFUSED) from None
         click.echo(f"{name}: rebuilt up to position {done.position:,}")
@@ -90,7 +90,7 @@ def verify(names: tuple[str, ...], as_json: bool) -> None:
             compared += Comparison(engine, written, privacy, now).run(progress)
     for name in following:
         with Bar(name) as progress:
-            compared += Refollowing(engine, name, privacy, now).compare(progress)
+            compared += Refollowing(engine, name, privacy).compare(progress)
     if as_json:
         print_json([each._asdict() for each in compared])
     else:

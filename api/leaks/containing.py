@@ -6,7 +6,7 @@ from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from api.leaks.finding import open_incident
-from api.leaks.targets import Target, blast_radius, numbers, secrets_ended
+from api.leaks.targets import Target, concerned, numbers, secrets_ended
 from commands.client_secrets import vault_name
 from domain import account, client, client_secret, cut_off, grant, incident, session
 from domain.decision import Refusal
@@ -16,7 +16,7 @@ from domain.refusal import Conflict
 from eventstore import searching
 from eventstore.asking import Connection
 from eventstore.commands import Command, Step, Sweep
-from eventstore.deriving import Deriving, catch_up
+from eventstore.counting import Counting, counted
 from eventstore.following import EventIndexing, Follower
 from eventstore.ledger import Ledger
 from eventstore.living import AT_ONCE
@@ -66,6 +66,8 @@ class Containment:
         self.secret_id = new_id()
         self.numbers = Numbers()
         self._first = 0
+        of = target.counted(wanted.since)
+        self._counting = None if of is None else Counting(of)
 
     @property
     def known_id(self) -> str | None:
@@ -73,11 +75,11 @@ class Containment:
         return None if self.incident_id == self._own_id else self.incident_id
 
     async def prepare(self) -> None:
-        """Brings up to now what is looked at, so that little of that is left for under the lock."""
+        """Counts and looks up, so that only what comes meanwhile is left for under the lock."""
         if self.target.gathered is not None:
             await self.target.gathered.gather(self._ledger, Follower(self._ledger, EventIndexing()))
-        elif self.target.is_counted:
-            await Follower(self._ledger, Deriving()).follow()
+        elif self._counting is not None:
+            await self._counting.count(self._ledger)
 
     async def count(self) -> None:
         """Counts for a dry run what takes long, so that nobody waits for the lock meanwhile."""
@@ -100,9 +102,10 @@ class Containment:
         if self.target.gathered is not None:
             self.numbers = self.target.gathered.look(view, self._ledger.privacy)
             return self.numbers
-        if self.target.is_counted:
-            catch_up(view.connection, self._ledger.privacy, view.head)
-        found = view.query(blast_radius, self.target, view.head, view.now, since)
+        floor = 0 if since is None else since // SECOND * SECOND
+        found = counted(concerned(view, self.target), lambda each: each.issued_at >= floor)
+        if self._counting is not None:
+            found = found.plus(self._counting.look(view))
         self._first = 0 if since is None else view.query(first_since, since, view.head)
         self.numbers = numbers(found, secrets_ended(view, self.target))
         return self.numbers

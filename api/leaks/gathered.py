@@ -22,8 +22,7 @@ from domain.sealed import Sealed
 from eventstore import searching
 from eventstore.following import Follower
 from eventstore.ledger import Ledger
-from eventstore.lifespans import Life
-from eventstore.living import AT_ONCE, lives_of
+from eventstore.living import AT_ONCE, Descendant, State, of_grants, states_at
 from eventstore.mapper import decoder
 from eventstore.privacy import Privacy
 from eventstore.stored import ROW, events
@@ -109,17 +108,20 @@ class Gathered:
 
     async def count(self, ledger: Ledger) -> Numbers:
         """What an end of them would end now. Holds no lock."""
-        head, tally = ledger.changes.position, _Tally()
+        head = ledger.changes.position
         await ledger.read(self._beyond, ledger.privacy, head, ledger.clock.now())
+        return await ledger.read_long(self._count, head, ledger.clock.now())
+
+    def _count(self, connection: Connection, head: int, now: Moment) -> Numbers:
+        tally = _Tally(states_at(connection, head))
         for portion in _portions(sorted(self._found)):
-            await ledger.read(tally.look, portion, head, ledger.clock.now())
-            await asyncio.sleep(0)
-        await ledger.read(tally.count, sorted(self._hidden), head, ledger.clock.now())
+            tally.look(connection, portion, head, now)
+        tally.count(connection, sorted(self._hidden), head, now)
         return tally.numbers()
 
     def look(self, view: View, privacy: Privacy) -> Numbers:
         """The same under the lock, up to the newest event. `streams` are then those of which anything is alive."""
-        connection, tally = view.connection, _Tally()
+        connection, tally = view.connection, _Tally(view.state)
         self._beyond(connection, privacy, view.head, view.now)
         self._alive = array("Q")
         for portion in _portions(sorted(self._found)):
@@ -198,14 +200,15 @@ class Gathered:
             # Whoever could change a row shall take no grant out of this: of what it says is over the events are asked.
             known = self._hidden.union(row.grant_id for row in rows)
             over = [each for each in part if each not in known]
-            lives = lives_of(connection, over, searching.newest(connection))
-            self._hidden.update(life.grant_id for life in lives if life.until > now)
+            head = searching.newest(connection)
+            self._hidden.update(_living(connection, states_at(connection, head), over, head, now))
 
 
 class _Tally:
     """Counts what is alive of grants that come in the order of their keys."""
 
-    def __init__(self) -> None:
+    def __init__(self, state: State) -> None:
+        self._state = state
         self._counts: Counter[str] = Counter()
         self._group = -1
         self._people: set[str] = set()
@@ -213,7 +216,7 @@ class _Tally:
     def look(self, connection: Connection, keys: Sequence[Key], head: int, now: Moment) -> list[Key]:
         """Counts some more, and says which of them have anything alive."""
         names = _names(connection, keys)
-        by_grant = _living(connection, list(names.values()), head, now)
+        by_grant = _living(connection, self._state, list(names.values()), head, now)
         alive = [key for key in keys if names.get(_position(key)) in by_grant]
         for key in alive:
             lives = by_grant[names[_position(key)]]
@@ -224,7 +227,7 @@ class _Tally:
 
     def count(self, connection: Connection, grants: Sequence[str], head: int, now: Moment) -> list[str]:
         """The same of grants by name."""
-        by_grant = _living(connection, grants, head, now)
+        by_grant = _living(connection, self._state, grants, head, now)
         for lives in by_grant.values():
             self._counts["grants"] += 1
             self._counts["tokens"] += len(lives)
@@ -272,10 +275,12 @@ def _is_running(state: session.State, now: Moment) -> bool:
     return state.exists and not state.ended and state.expires > now
 
 
-def _living(connection: Connection, grants: Sequence[str], head: int, now: Moment) -> dict[str, list[Life]]:
+def _living(
+    connection: Connection, state: State, grants: Sequence[str], head: int, now: Moment
+) -> dict[str, list[Descendant]]:
     """What of these grants is alive, by grant."""
-    living = [life for life in lives_of(connection, grants, head) if life.until > now]
-    return {grant: list(of) for grant, of in groupby(living, lambda life: life.grant_id)}
+    living = [each for each in of_grants(connection, state, grants, head, now) if each.alive]
+    return {grant: list(of) for grant, of in groupby(living, lambda each: each.grant_id)}
 
 
 def _names(connection: Connection, keys: Sequence[Key]) -> dict[int, str]:

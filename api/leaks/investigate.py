@@ -2,11 +2,11 @@
 
 import asyncio
 from collections.abc import Sequence
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import msgspec
 from litestar import Request, post
-from litestar.params import JSONBody
+from litestar.params import JSONBody, QueryParameter
 from msgspec import Meta
 
 from api.access import needing
@@ -14,7 +14,7 @@ from api.audit.answering.auditor import Auditor
 from api.audit.asking import auditor
 from api.audit.presented import RawSecret, Sha256, Text
 from api.leaks import presented
-from api.leaks.investigating import Asked, Damaged, Investigated, Report, report
+from api.leaks.investigating import Asked, Damaged, Investigated, Report, answered
 from api.problems import Invalid, Unprocessable
 from api.services import Services, services
 from security.extraction import Extract, extract
@@ -67,6 +67,11 @@ EXAMPLE: dict[str, Any] = {
 ANSWER: dict[str, Any] = EXAMPLE | {"items": [EXAMPLE], "damaged": [], "characters": 44}
 
 
+Counts = Annotated[
+    Literal[0, 1], QueryParameter(name="counts", description="0: `derived` and `containment` are null, at once.")
+]
+
+
 class Found(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
     """The string that was found, or its digest, so that it need not be sent."""
 
@@ -95,28 +100,33 @@ class Reports(msgspec.Struct, frozen=True):
     tags=TAGS,
     summary="What a leaked secret is and what came of it",
 )
-async def investigate(request: Request[Any, Any, Any], data: JSONBody[Investigation]) -> Investigated | Reports:
+async def investigate(
+    request: Request[Any, Any, Any], data: JSONBody[Investigation], counts: Counts = 1
+) -> Investigated | Reports:
     """By any text that holds it, whatever surrounds or encodes it, or by its SHA-256; or up to 1,000 in `items`, each
-    by itself. Also of expired and pruned ones. The counts are exact to the second, and those of `containment` are what
-    `POST /leaks/contain` would report. What is none of ours has `kind` null and says in `problem` what is wrong.
+    by itself. Also of expired and pruned ones. The counts are exact, and those of `containment` are what
+    `POST /leaks/contain` would report; of a million tokens they take seconds, and `counts=0` answers at once without
+    them. What is none of ours has `kind` null and says in `problem` what is wrong.
     """
     asking = auditor(request)
+    wanted = bool(counts)
     if data.items is not None:
         if data.secret is not None or data.sha256 is not None:
             raise Invalid.field("items", "give one secret, or several in items")
         questions = [
             _question(asking, f"items[{number}].", each.secret, each.sha256) for number, each in enumerate(data.items)
         ]
-        return Reports(await _answered(request, asking, questions))
+        return Reports(await _answered(request, asking, questions, counts=wanted))
     if data.secret is None:
-        answers = await _answered(request, asking, [_question(asking, "", None, data.sha256)])
+        answers = await _answered(request, asking, [_question(asking, "", None, data.sha256)], counts=wanted)
         return told(answers)
     if data.sha256 is not None:
         raise Invalid.field("secret", "give either the secret itself or its sha256")
     found = await presented.secrets_in(data.secret, asking.here.format)
     if len(found.secrets) > ITEMS:
         raise Unprocessable(f"At most {ITEMS:,} secrets at a time.")
-    return told(await _answered(request, asking, presented.questions(found, data.secret, asking.here.format)), found)
+    questions = presented.questions(found, data.secret, asking.here.format)
+    return told(await _answered(request, asking, questions, counts=wanted), found)
 
 
 def told(answers: Sequence[Report], found: Extract | None = None) -> Investigated:
@@ -133,10 +143,10 @@ def told(answers: Sequence[Report], found: Extract | None = None) -> Investigate
 
 
 async def _answered(
-    request: Request[Any, Any, Any], asking: Auditor, questions: Sequence[presented.Presented]
+    request: Request[Any, Any, Any], asking: Auditor, questions: Sequence[presented.Presented], *, counts: bool
 ) -> list[Report]:
     await settled(services(request), [question.sha256 for question in questions])
-    answers = await _reports(asking, questions)
+    answers = await _reports(asking, questions, counts=counts)
     await _record(asking, answers)
     return answers
 
@@ -150,20 +160,20 @@ def _question(asking: Auditor, where: str, raw: str | None, sha256: str | None) 
 
 
 async def settled(here: Services, digests: Sequence[str]) -> None:
-    """Brings what is counted of these secrets, and what is gathered, up to this moment."""
+    """Brings what is known of the uses of these secrets, and what is gathered, up to this moment."""
     await here.uses.record(everything=True)
     await here.token_uses.record(of=[bytes.fromhex(each) for each in digests])
     await here.tallies.close_elapsed(everything=True)
-    await here.derived.follow()
+    await here.follower.follow()
 
 
-async def _reports(asking: Auditor, questions: Sequence[presented.Presented]) -> list[Report]:
+async def _reports(asking: Auditor, questions: Sequence[presented.Presented], *, counts: bool) -> list[Report]:
     """The answers in order. The same string is often found in many places, and is looked at once."""
     found: dict[presented.Presented, Report] = {}
     distinct = list(dict.fromkeys(questions))
     for start in range(0, len(distinct), TOGETHER):
         part = distinct[start : start + TOGETHER]
-        reports = await asyncio.gather(*(_report(asking, question) for question in part))
+        reports = await asyncio.gather(*(_report(asking, question, counts=counts) for question in part))
         found.update(zip(part, reports, strict=True))
         if len(distinct) > TOGETHER:
             # Nobody else waits for a thousand answers.
@@ -171,11 +181,11 @@ async def _reports(asking: Auditor, questions: Sequence[presented.Presented]) ->
     return [found[question] for question in questions]
 
 
-async def _report(asking: Auditor, question: presented.Presented) -> Report:
+async def _report(asking: Auditor, question: presented.Presented, *, counts: bool) -> Report:
     ledger = asking.here.ledger
     head = ledger.changes.position
     asked = Asked(question.sha256, question.kind, question.problem, head, asking.now, asking.personal)
-    return await ledger.read(report, ledger.privacy, asked)
+    return await answered(ledger, asked, counts=counts)
 
 
 async def _record(asking: Auditor, answers: list[Report]) -> None:

@@ -1,24 +1,26 @@
 """What a leaked secret is and what came of it, from its digest alone; also of one that was pruned long ago."""
 
-from typing import Annotated, Any
+import asyncio
+from typing import Annotated, Any, NamedTuple
 
 import msgspec
 from msgspec import Meta
 
 from api.admin.members import Time, time, time_or_null
 from api.leaks import uses
-from api.leaks.targets import Target, blast_radius, counted, numbers, of_secret
+from api.leaks.targets import numbers, of_secret
 from api.leaks.uses import Address, ResourceServer, Uses
 from domain.event import Moment
 from domain.incident import Numbers
-from eventstore import issued, past
+from eventstore import counting, issued, past
 from eventstore.asking import Connection
+from eventstore.counting import Counting, counted
 from eventstore.issued import Issued
-from eventstore.lifespans import Life
-from eventstore.living import lives_of
+from eventstore.ledger import Ledger
+from eventstore.living import Descendant, of_grants, states_at
 from eventstore.privacy import Privacy
 from projections import clients, secrets
-from projections.blast_radius import Count, Derived
+from projections.blast_radius import Alive, Of
 
 
 class SecretVersion(msgspec.Struct, frozen=True):
@@ -48,7 +50,7 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     """What it is, who used it and what ending it would end. Everything is null or empty for what is not ours.
 
     `problem` says what is wrong with a string that is none of ours, and never what would be right. `client_owner` and
-    addresses are shown to readers with `audit:personal`.
+    addresses are shown to readers with `audit:personal`. `derived` and `containment` are null without counts.
     """
 
     sha256: str
@@ -68,8 +70,8 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     uses_after_end: int = 0
     addresses: list[Address] = []
     resource_servers: list[ResourceServer] = []
-    derived: CameOfIt = CameOfIt(Came(0, 0), Came(0, 0), Came(0, 0), Came(0, 0))
-    containment: Numbers = Numbers()
+    derived: CameOfIt | None = CameOfIt(Came(0, 0), Came(0, 0), Came(0, 0), Came(0, 0))
+    containment: Numbers | None = Numbers()
 
 
 class Damaged(msgspec.Struct, frozen=True):
@@ -101,23 +103,50 @@ class Asked(msgspec.Struct, frozen=True):
     personal: bool
 
 
-def report(connection: Connection, privacy: Privacy, asked: Asked) -> Report:
-    """The answer about one secret."""
-    found = None if asked.problem is not None else issued.find(connection, bytes.fromhex(asked.sha256))
+class Radius(NamedTuple):
+    """What came of a client secret: all that was ever issued, and what of it is alive."""
+
+    issued: counting.Issued
+    alive: Alive
+
+
+async def answered(ledger: Ledger, asked: Asked, *, counts: bool) -> Report:
+    """The answer about one secret. Without `counts` it says nothing of what came of it, and takes no time for that."""
+    radius, of = None, await ledger.read(_counted, asked) if counts else None
+    if of is not None and of.secret_ids:
+        alive = Counting(of)
+        came, _ = await asyncio.gather(ledger.read_long(counting.issued, of.secret_ids[0]), alive.count(ledger))
+        radius = Radius(came, alive.alive)
+    report = await ledger.read(_reported, ledger.privacy, asked, radius)
+    return report if counts else msgspec.structs.replace(report, derived=None, containment=None)
+
+
+def _found(connection: Connection, asked: Asked) -> Issued | None:
+    return None if asked.problem is not None else issued.find(connection, bytes.fromhex(asked.sha256))
+
+
+def _counted(connection: Connection, asked: Asked) -> Of | None:
+    found = _found(connection, asked)
+    return None if found is None else of_secret(connection, found).counted(None)
+
+
+def _reported(connection: Connection, privacy: Privacy, asked: Asked, radius: Radius | None) -> Report:
+    found = _found(connection, asked)
     if found is None:
         state = None if asked.problem is not None else "unknown"
         return Report(sha256=asked.sha256, kind=asked.kind, problem=asked.problem, state=state)
-    target = of_secret(connection, found)
     if found.kind == "client_secret":
-        return _of_client_secret(connection, privacy, asked, found, target)
-    return _of_token(connection, privacy, asked, found, target)
+        return _of_client_secret(connection, privacy, asked, found, radius)
+    return _of_token(connection, privacy, asked, found)
 
 
-def _of_client_secret(connection: Connection, privacy: Privacy, asked: Asked, found: Issued, target: Target) -> Report:
-    radius = blast_radius(connection, target, asked.head, asked.now)
+def _of_client_secret(
+    connection: Connection, privacy: Privacy, asked: Asked, found: Issued, radius: Radius | None
+) -> Report:
     row = secrets.by_id(connection, found.secret_id or "", asked.now)
     owner = None if found.client_id is None else clients.by_id(connection, found.client_id)
     alive = row is not None and row.state in ("active", "expiring")
+    ever, living = radius or Radius(counting.Issued(), Alive())
     return _report(
         connection,
         privacy,
@@ -126,8 +155,8 @@ def _of_client_secret(connection: Connection, privacy: Privacy, asked: Asked, fo
         state=_secret_state(row, owner, asked.now),
         expires_at=found.expires_at if row is None else row.expires_at,
         used=uses.of_client_secret(connection, privacy, found.secret_id or "", personal=asked.personal),
-        came=radius,
-        containment=numbers(radius, int(alive and owner is not None and owner.state != "deleted")),
+        came=_came(ever, living),
+        containment=numbers(living, int(alive and owner is not None and owner.state != "deleted")),
     )
 
 
@@ -142,33 +171,33 @@ def _secret_state(row: secrets.Secret | None, owner: clients.Client | None, now:
     return "active" if begun else "not_yet_issued"
 
 
-def _of_token(connection: Connection, privacy: Privacy, asked: Asked, found: Issued, target: Target) -> Report:
-    named = (found.grant_id,) if found.grant_id is not None else target.grants
-    everything = lives_of(connection, named, asked.head)
-    own = next((life for life in everything if life.sha256 == found.sha256), None)
+def _of_token(connection: Connection, privacy: Privacy, asked: Asked, found: Issued) -> Report:
+    named = of_secret(connection, found).grants
+    everything = of_grants(connection, states_at(connection, asked.head), named, asked.head, asked.now)
+    came = [] if found.kind == "access" else came_of(found, everything)
     told = [] if found.grant_id is None else list(past.history(connection, found.by.stream, asked.head))
     return _report(
         connection,
         privacy,
         asked,
         found,
-        state=_token_state(connection, asked, found),
+        state=past.judge(connection, found, asked.head, asked.now).reason,
         expires_at=found.expires_at,
-        used=uses.of_token(connection, privacy, found, told, own, personal=asked.personal),
-        came=counted(came_of(found, everything), asked.now) if found.kind != "access" else Derived(),
-        containment=numbers(counted(everything, asked.now), 0),
+        used=uses.of_token(connection, privacy, found, told, personal=asked.personal),
+        came=_came(counted([each._replace(alive=True) for each in came]), counted(came)),
+        containment=numbers(counted(everything), 0),
     )
 
 
-def came_of(found: Issued, everything: list[Life]) -> list[Life]:
+def came_of(found: Issued, everything: list[Descendant]) -> list[Descendant]:
     """Those of its grant's codes and tokens that were issued for it, or for what had been."""
     if found.kind == "session":
         return everything
-    return [life for life in everything if life.position > found.by.position]
+    return [each for each in everything if each.position > found.by.position]
 
 
-def _token_state(connection: Connection, asked: Asked, found: Issued) -> str:
-    return past.judge(connection, found, asked.head, asked.now).reason
+def _came(ever: counting.Issued | Alive, living: Alive) -> CameOfIt:
+    return CameOfIt(*(Came(*each) for each in zip(ever[:4], living[:4], strict=True)))
 
 
 def _report(
@@ -180,7 +209,7 @@ def _report(
     state: str,
     expires_at: Moment | None,
     used: Uses,
-    came: Derived,
+    came: CameOfIt,
     containment: Numbers,
 ) -> Report:
     owner = None if found.client_id is None else clients.by_id(connection, found.client_id)
@@ -201,14 +230,9 @@ def _report(
         uses_after_end=used.after_end,
         addresses=used.addresses,
         resource_servers=used.resource_servers,
-        derived=CameOfIt(*(_came(each) for each in came[:4])),
+        derived=came,
         containment=containment,
     )
-
-
-def _came(found: Any) -> Came:
-    count: Count = found
-    return Came(count.total, count.live)
 
 
 def _version(found: Issued) -> SecretVersion | None:

@@ -19,12 +19,11 @@ from api.pagination import DEFAULT, After, Limit, Page, decode_cursor, encode_cu
 from api.problems import Missing
 from api.services import services
 from domain.event import Moment
-from eventstore import issued, searching
+from eventstore import counting, issued, searching
 from eventstore.asking import Connection
 from eventstore.issued import Issued
-from eventstore.living import lives_of
+from eventstore.living import of_grants, states_at
 from eventstore.searching import Criteria
-from projections import derived_people
 from projections.event_names import Kind
 from security.clock import format_rfc3339
 
@@ -107,22 +106,23 @@ def _search(connection: Connection, criteria: Criteria, limit: int) -> tuple[lis
 
 def _tokens_of_grant(connection: Connection, found: Issued, asking: Auditor, after: int, limit: int) -> Page[Token]:
     target = of_secret(connection, found)
-    everything = came_of(found, lives_of(connection, target.grants, asking.here.ledger.changes.position))
-    later = sorted((life for life in everything if life.position > after), key=lambda life: life.position)
+    head = asking.here.ledger.changes.position
+    everything = came_of(found, of_grants(connection, states_at(connection, head), target.grants, head, asking.now))
+    later = sorted((each for each in everything if each.position > after), key=lambda each: each.position)
     # The tokens of one event stay together: a cursor is a position.
     shown = later[:limit]
     while len(shown) < len(later) and later[len(shown)].position == shown[-1].position:
         shown.append(later[len(shown)])
     items = [
         Token(
-            kind=life.kind,
-            sha256=life.sha256,
-            grant_id=life.grant_id,
-            account_id=life.account_id,
-            issued_at=format_rfc3339(life.issued_at),
-            expires_at=format_rfc3339(life.expires_at),
+            kind=each.kind,
+            sha256=each.sha256,
+            grant_id=each.grant_id,
+            account_id=each.account_id,
+            issued_at=format_rfc3339(each.issued_at),
+            expires_at=format_rfc3339(each.expires_at),
         )
-        for life in shown
+        for each in shown
     ]
     more = len(shown) < len(later)
     return Page(items, encode_cursor("leak_tokens", (shown[-1].position,)) if more else None)
@@ -216,9 +216,8 @@ async def people_of(
     found = await _known(request, asking, sha256, "people")
     if found.kind != "client_secret":
         return Page([] if found.account_id is None else [Concerned(found.account_id)])
-    ids = await asking.here.ledger.read(
-        derived_people.page, found.client_id or "", found.secret_id, after=last, limit=limit
-    )
+    await asking.here.search_index.follow()
+    ids = await asking.here.ledger.read_long(counting.people, found.secret_id or "", last, limit + 1)
     following = encode_cursor("leak_people", (ids[limit - 1],)) if len(ids) > limit else None
     return Page([Concerned(each) for each in ids[:limit]], following)
 

@@ -1,8 +1,7 @@
 """What a containment is about: a secret version, a client, a person, an address, or the grant of a single token."""
 
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from itertools import chain
-from operator import add
 from typing import NamedTuple, TypeVar
 
 from sqlalchemy import Connection, select
@@ -10,18 +9,15 @@ from sqlalchemy import Connection, select
 from api.leaks.gathered import Gathered
 from domain import client, incident
 from domain.client_secret import ended
-from domain.event import SECOND, Moment
+from domain.event import Moment
 from domain.grant_code import CodeIssued
 from domain.incident import Leaked, Numbers
-from eventstore.ending import grants_of
 from eventstore.issued import Issued
-from eventstore.lifespans import Life
-from eventstore.living import lives_of
+from eventstore.living import Descendant, grants_of, of_grants
 from eventstore.mapper import decoder
 from eventstore.stored import ROW, events
 from eventstore.view import View
-from projections import blast_radius as radius
-from projections.blast_radius import Count, Derived
+from projections.blast_radius import Alive, Of
 from projections.grants import TABLE as GRANTS
 
 T = TypeVar("T")
@@ -56,10 +52,11 @@ class Target(NamedTuple):
         """Whether facts about a client or person end all of it, which can spare what is older."""
         return self.kind in ("client", "account") or bool(self.secret_ids and not self.grants and not self.alone)
 
-    @property
-    def is_counted(self) -> bool:
-        """Whether what comes of it is counted, of which there may be a million: of anything else one looks."""
-        return bool(self.secret_ids) or self.kind == "client"
+    def counted(self, since: Moment | None) -> Of | None:
+        """What of it is counted, of which there may be a million; None where one looks at each."""
+        if self.client_id is None or not (self.secret_ids or self.kind == "client"):
+            return None
+        return Of(self.client_id, None if self.kind == "client" else self.secret_ids, since)
 
     @property
     def secret_id(self) -> str | None:
@@ -140,72 +137,33 @@ def of_session(connection: Connection, session_id: str, account_id: str | None) 
 # What it would end ------------------------------------------------------------------------------------------------
 
 
-def blast_radius(
-    connection: Connection, target: Target, head: int, now: Moment, since: Moment | None = None
-) -> Derived:
-    """All that a containment concerns, with what of it is alive. What is counted has been brought up to `head`."""
-    if target.kind == "client" and target.client_id is not None:
-        return radius.of_client(connection, target.client_id, now, since)
+def concerned(view: View, target: Target) -> list[Descendant]:
+    """The codes and tokens that a containment concerns beside those that are counted: each of them is looked at."""
+    connection, state, head, now = view.connection, view.state, view.head, view.now
     if target.kind == "account" and target.account_id is not None:
-        named = [grant_id for grant_id, _ in grants_of(connection, target.account_id, head, now)]
-        return counted(lives_of(connection, named, head), now, since)
-    found = radius.of_secrets(connection, target.client_id or "", target.secret_ids, now, since)
-    for part in _looked_at(connection, target, head):
-        found = _sum(found, counted(part, now, since))
-    return found
-
-
-def _looked_at(connection: Connection, target: Target, head: int) -> Iterator[list[Life]]:
-    """The codes and tokens of single grants, and those that end alone; without what its secret versions answer for."""
-    if target.grants:
-        lives = lives_of(connection, target.grants, head)
-        yield [life for life in lives if life.secret_id not in target.secret_ids]
+        return of_grants(connection, state, grants_of(connection, [target.account_id], now), head, now)
+    found = of_grants(connection, state, target.grants, head, now)
     if target.alone:
         digests = {each.sha256 for each in target.alone}
-        lives = lives_of(connection, tuple(dict.fromkeys(each.grant_id for each in target.alone)), head)
+        named = tuple(dict.fromkeys(each.grant_id for each in target.alone))
         # No grant ends with them.
-        yield [
-            life._replace(grant_id="")
-            for life in lives
-            if life.sha256 in digests and life.secret_id not in target.secret_ids
+        found += [
+            each._replace(grant_id="")
+            for each in of_grants(connection, state, named, head, now)
+            if each.sha256 in digests
         ]
+    # What its secret versions answer for is counted.
+    return [each for each in found if each.secret_id not in target.secret_ids]
 
 
-def _sum(first: Derived, second: Derived) -> Derived:
-    return Derived(
-        Count(*map(add, first.grants, second.grants)),
-        Count(*map(add, first.codes, second.codes)),
-        Count(*map(add, first.access_tokens, second.access_tokens)),
-        Count(*map(add, first.refresh_tokens, second.refresh_tokens)),
-        first.people + second.people,
-    )
-
-
-def counted(found: Sequence[Life], now: Moment, since: Moment | None = None) -> Derived:
-    """The lives as counts. `since` narrows what is alive to what was issued since that second."""
-    floor = 0 if since is None else since // SECOND * SECOND
-    living = [life for life in found if life.until > now and life.issued_at >= floor]
-
-    def of(kind: str) -> Count:
-        return Count(sum(life.kind == kind for life in found), sum(life.kind == kind for life in living))
-
-    return Derived(
-        Count(len({life.grant_id for life in found} - {""}), len({life.grant_id for life in living} - {""})),
-        of("code"),
-        of("access"),
-        of("refresh"),
-        len({life.account_id for life in living if life.account_id is not None}),
-    )
-
-
-def numbers(found: Derived, secrets_ended: int) -> Numbers:
+def numbers(found: Alive, secrets_ended: int) -> Numbers:
     """What a containment reports."""
-    return Numbers(secrets_ended, found.grants.live, found.tokens_live, found.people)
+    return Numbers(secrets_ended, found.grants, found.tokens, found.people)
 
 
 def secrets_ended(view: View, target: Target) -> int:
     """How many secret versions it ends that live."""
-    if target.client_id is None or not target.is_counted:
+    if target.client_id is None or target.counted(None) is None:
         return 0
     state: client.State = view.state(client.stream(target.client_id))
     return living_secrets(state, None if target.kind == "client" else target.secret_ids, view.now)

@@ -12,7 +12,6 @@ from domain.sealed import Sealed
 from eventstore import past, searching
 from eventstore.asking import Connection
 from eventstore.issued import Issued
-from eventstore.lifespans import Life
 from eventstore.privacy import Privacy
 from projections import sightings
 from security.sealing import SealBroken
@@ -103,12 +102,11 @@ def of_token(
     privacy: Privacy,
     found: Issued,
     told: Iterable[Recorded],
-    life: Life | None,
     *,
     personal: bool,
 ) -> Uses:
     """The uses of a token, code or session. `told` are its grant's events."""
-    uses = [*_presented(connection, privacy, found, told, life), *_introspected(connection, privacy, found.sha256)]
+    uses = [*_presented(connection, privacy, found, told), *_introspected(connection, privacy, found.sha256)]
     if not uses:
         return Uses(None, None, 0, [], [])
     return Uses(
@@ -120,14 +118,13 @@ def of_token(
     )
 
 
-def _presented(
-    connection: Connection, privacy: Privacy, found: Issued, told: Iterable[Recorded], life: Life | None
-) -> Iterator[Use]:
+def _presented(connection: Connection, privacy: Privacy, found: Issued, told: Iterable[Recorded]) -> Iterator[Use]:
     """Where a code or refresh token was presented, by what came of it."""
     for recorded, newest in _beside_newest(told):
         if recorded.position <= found.by.position:
             continue
-        dead = life is not None and recorded.time > life.until
+        # What was accepted was alive.
+        dead = False
         match recorded.event:
             case grant.TokensRefreshed() if newest == found.sha256:
                 pass

@@ -16,17 +16,14 @@ from eventstore.fresh_tables import tables_of
 from eventstore.hidden_tables import hiding, transaction
 from eventstore.privacy import Privacy
 from eventstore.replaying import Replay
-from projections import derived, event_index, secrets
-
-SLACK: Moment = 300_000_000
-"""Microseconds. What leaves so soon may have left: another node's clock decides about that."""
+from projections import event_index, secrets, sightings
 
 STEP = 500
 """Events of one portion."""
 
 
 _TABLES = (
-    *((module, table) for module in refollowing.MODELS[derived.NAME][0] for table in tables_of(module)),
+    *((module, table) for module in refollowing.MODELS[sightings.NAME][0] for table in tables_of(module)),
     (secrets, secrets.USES),
 )
 
@@ -54,26 +51,26 @@ class Sums:
     def passing(self) -> Iterator[list[Unlike]]:
         """One pass: yields nothing after each portion, and last what differs."""
         with hiding(self._url, [table for _, table in _TABLES] + [secrets.TABLE], self._privacy.vault) as connection:
-            following = refollowing.Anew(connection, refollowing.MODELS[derived.NAME][1](), self._privacy)
+            following = refollowing.Anew(connection, refollowing.MODELS[sightings.NAME][1](), self._privacy)
             replay = Replay((secrets,), self._privacy, lambda statement: statement, self._now())
             counted, more = 0, True
             while more:
                 with transaction(connection, snapshot=True):
-                    reached, head = event_index.reached(connection, derived.NAME), searching.newest(connection)
+                    reached, head = event_index.reached(connection, sightings.NAME), searching.newest(connection)
                     until = min(head, counted + STEP)
                     following.follow(min(reached, until))
                     replay.step(connection, counted, until)
                     counted, more = until, until < head
                 yield []
             with transaction(connection, snapshot=True):
-                following.follow(event_index.reached(connection, derived.NAME))
+                following.follow(event_index.reached(connection, sightings.NAME))
                 replay.step(connection, counted, searching.newest(connection))
                 yield self._unlike(connection)
 
     def _unlike(self, connection: Connection) -> list[Unlike]:
-        now, found = self._now() + SLACK, []
+        found = []
         for module, table in _TABLES:
-            differs_at = compared(table.name, *refollowing.sides(connection, table, now)).differs_at
+            differs_at = compared(table.name, *refollowing.sides(connection, table)).differs_at
             if differs_at is not None:
                 found.append(Unlike(module.__name__.rpartition(".")[2], differs_at))
         return found

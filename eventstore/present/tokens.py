@@ -4,15 +4,15 @@ Whether it lives is judged by the folds of its grant, client, person and consent
 """
 
 from collections.abc import Sequence
-from typing import NamedTuple, cast
+from typing import NamedTuple
 
 from sqlalchemy import func, select
 
-from domain import account, client, consent, grant, role, succession
+from domain import account, client, consent, grant, role
 from domain.grant import TokenRevoked
 from domain.rules import validity
 from eventstore.commands import Forged
-from eventstore.issued import Issued, all_of
+from eventstore.issued import Issued, all_of, as_token
 from eventstore.mapper import decoder
 from eventstore.present.folds import Folds
 from eventstore.searching import recorded_at
@@ -116,23 +116,11 @@ def _own(folds: Folds, found: _Found, state: grant.State) -> validity.Token:
     """The token by itself."""
     issued = found.issued
     ended = False
-    good = succession.Good(False)
-    match issued.kind:
-        case "code":
-            ended = state.code is not None and state.code.redeemed
-        case "refresh":
-            good = succession.good(state.succession, issued.sha256)
-        case _:
-            ended = any(each.sha256 == issued.sha256 for each in state.revoked) or _was_revoked(folds, found)
-    return validity.Token(
-        cast(validity.Kind, issued.kind),
-        issued.by.position,
-        issued.by.time,
-        issued.by.time if issued.expires_at is None else issued.expires_at,
-        ended=ended,
-        rotated=good.rotated,
-        grace_ends_at=good.until,
-    )
+    if issued.kind == "code":
+        ended = state.code is not None and state.code.redeemed
+    elif issued.kind == "access":
+        ended = any(each.sha256 == issued.sha256 for each in state.revoked) or _was_revoked(folds, found)
+    return as_token(issued, state.succession, ended=ended)
 
 
 def _was_revoked(folds: Folds, found: _Found) -> bool:

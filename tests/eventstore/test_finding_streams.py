@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from sqlalchemy import Connection, create_engine, insert, text
 
-from eventstore import grant_histories, lifespans, recorder, states
+from eventstore import grant_histories, recorder, states
 from eventstore.stored import events, metadata
 from projections.prepared import Prepared
 from tests.databases import BACKENDS, Databases
@@ -59,9 +59,8 @@ def test_a_stream_up_to_a_position_is_found_by_the_index_of_streams_alone(
         (states.NEWEST_OF_ALL, {}),
         (recorder.EVENTS_OF_ALL, {"versions": [0] * 256, "limit": 10}),
         (recorder.EVENTS_OF_ALL, {"versions": [0] * 256, "limit": None}),
-        (lifespans.OF_MANY, {}),
     ],
-    ids=["versions", "events", "all-events", "cut-offs"],
+    ids=["versions", "events", "all-events"],
 )
 def test_so_are_many_streams_at_once(full: Connection, asked: Prepared, parameters: dict[str, Any]) -> None:
     streams = [f"grant:{number}" for number in range(256)]

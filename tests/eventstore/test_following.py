@@ -11,11 +11,11 @@ from domain.event import Actor
 from domain.rules.administrative_scope import ADMINISTRATIVE_SCOPES
 from eventstore import searching
 from eventstore.commands import Origin
-from eventstore.deriving import Deriving
 from eventstore.following import REST, EventIndexing, Follower
 from eventstore.ledger import Ledger
+from eventstore.sighting import Sightings
 from eventstore.unsealing import Unsealing, address_key
-from projections import derived, event_index
+from projections import event_index, sightings
 from projections.event_names import Kind
 from security.clock import ManualClock
 from security.keyring import Keyring
@@ -129,24 +129,20 @@ async def test_addresses_stand_there_as_blind_indexes_and_leave_with_the_person(
     assert addresses == {(address_key(ledger.privacy, "192.0.2.7"), 1), (address_key(ledger.privacy, "192.0.2.7"), 4)}
 
 
-async def derived_rows(ledger: Ledger) -> list[Any]:
-    return list(await ledger.read(lambda c: c.execute(select(derived.TOTALS)).all()))
-
-
 async def test_models_at_the_same_place_move_together_and_one_behind_catches_up_first(ledger: Ledger) -> None:
     await write(ledger, "a", 5)
     await follower(ledger).follow()
     await write(ledger, "b", 5)
-    both = Follower(ledger, EventIndexing(), Deriving(), batch=7)
-    counts, index = both.only(derived.NAME), both.only(event_index.NAME)
+    both = Follower(ledger, EventIndexing(), Sightings(), batch=7)
+    places, index = both.only(sightings.NAME), both.only(event_index.NAME)
     # For the one that is ahead nothing has to be read of what the other one still lacks.
     assert await index.follow(steps=3)
     assert index.position == 30
-    assert await counts.follow(steps=5)
-    assert await ledger.read(event_index.progress) == {event_index.NAME: 30, derived.NAME: 30}
+    assert await places.follow(steps=5)
+    assert await ledger.read(event_index.progress) == {event_index.NAME: 30, sightings.NAME: 30}
     await write(ledger, "c", 2)
     assert await both.follow(steps=1)
-    assert await ledger.read(event_index.progress) == {event_index.NAME: 36, derived.NAME: 36}
+    assert await ledger.read(event_index.progress) == {event_index.NAME: 36, sightings.NAME: 36}
     assert await indexed(ledger) == await computed(ledger)
 
 

@@ -9,10 +9,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from domain import account, client, cut_off
-from eventstore import deriving
+from eventstore.counting import Counting, issued
 from eventstore.past import position_at
-from projections import blast_radius
-from projections.blast_radius import Derived
+from eventstore.view import View
+from projections.blast_radius import Alive, Of
 from security.clock import SECOND
 from security.tokens import digest
 from tests.any_command import any_command
@@ -52,15 +52,16 @@ async def end_tokens(history: History) -> None:
 ALL_STEPS: dict[str, Callable[[History], Awaitable[None]]] = {**STEPS, "end tokens": end_tokens}
 
 
-class Alive:
+class Living:
     """What is alive by looking at every token that there ever was."""
 
     def __init__(self) -> None:
         self.kinds: dict[str, int] = {"access": 0, "refresh": 0, "code": 0}
+        self.grants: set[str] = set()
         self.people: set[str] = set()
 
     @classmethod
-    async def of(cls, history: History, secret_id: str | None, since: int = 0) -> "Alive":
+    async def of(cls, history: History, secret_id: str | None, since: int = 0) -> "Living":
         found, ledger = cls(), history.world.services.ledger
         for raw in set(history.raw):
             known = await ledger.validation.find(digest(raw))
@@ -68,55 +69,59 @@ class Alive:
                 continue
             if secret_id in (None, known.terms.secret_id) and known.issued_at >= since // SECOND * SECOND:
                 found.kinds[known.terms.kind] += 1
+                found.grants.add(known.grant_id)
                 found.people.add(known.terms.account_id or "")
         return found
 
 
-def counted(found: Derived) -> dict[str, int]:
-    return {"access": found.access_tokens.live, "refresh": found.refresh_tokens.live, "code": found.codes.live}
+def kinds(found: Alive) -> dict[str, int]:
+    return {"access": found.access_tokens, "refresh": found.refresh_tokens, "code": found.codes}
 
 
-async def compare(history: History) -> None:
+async def compare(history: History, counting: Counting | None = None) -> None:
+    """Counts anew, and with `counting`, which has counted before, by what has happened since."""
     services = history.world.services
-    await services.derived.follow()
+    await services.follower.follow()
     client_id, now = history.scene.shop.client_id, services.ledger.clock.now()
     state: client.State = await services.ledger.state(client.stream(client_id))
-    person: account.State = await services.ledger.state(account.stream(history.scene.person.account_id))
-    of_client = await services.ledger.read(blast_radius.of_client, client_id, now)
-    # Since the beginning of time is everything, and is counted without the sums of days.
-    assert await services.ledger.read(blast_radius.of_client, client_id, now, 0) == of_client
-    alive = await Alive.of(history, None)
-    assert counted(of_client) == alive.kinds
-    assert of_client.people == len(alive.people)
+
+    async def alive(secret_ids: tuple[str, ...] | None, since: int | None = None) -> Alive:
+        made = Counting(Of(client_id, secret_ids, since))
+        await made.count(services.ledger)
+        return made.alive
+
+    of_client, every = await alive(None), await Living.of(history, None)
+    assert kinds(of_client) == every.kinds
+    assert (of_client.grants, of_client.people) == (len(every.grants), len(every.people))
+    if counting is not None:
+        assert await under_lock(history, counting) == of_client
     for ago in WAITS:
         since = now - ago * SECOND
-        lately = await services.ledger.read(blast_radius.of_client, client_id, now, since)
-        alive_since = await Alive.of(history, None, since)
-        assert (counted(lately), lately.people) == (alive_since.kinds, len(alive_since.people))
-    issued = {kind: sum(raw.startswith(f"glog_{kind}_") for raw in set(history.raw)) for kind in ("ac", "at", "rt")}
-    assert of_client.codes.total == issued["ac"]
-    assert (of_client.access_tokens.total, of_client.refresh_tokens.total) == (issued["at"], issued["rt"])
-    together = 0
+        lately, living = await alive(None, since), await Living.of(history, None, since)
+        assert (kinds(lately), lately.people) == (living.kinds, len(living.people))
+    ever = []
     for version in state.secrets:
-        of_secret = await services.ledger.read(blast_radius.of_secret, client_id, version.secret_id, now)
-        one = await Alive.of(history, version.secret_id)
-        assert counted(of_secret) == one.kinds
-        assert of_secret.people == len(one.people)
-        # A cut-off since a moment ends a grant whose newest tokens it hits, though an older one may live on.
-        if not state.windows and not person.windows:
-            assert (of_secret.grants.live > 0) == (sum(one.kinds.values()) > 0)
-        together += of_secret.access_tokens.total
-    assert together == of_client.access_tokens.total
+        of_secret, one = await alive((version.secret_id,)), await Living.of(history, version.secret_id)
+        assert kinds(of_secret) == one.kinds
+        assert (of_secret.grants, of_secret.people) == (len(one.grants), len(one.people))
+        ever.append(await services.ledger.read_long(issued, version.secret_id))
+    given = {kind: sum(raw.startswith(f"glog_{kind}_") for raw in set(history.raw)) for kind in ("at", "rt")}
+    assert sum(each.access_tokens for each in ever) == given["at"]
+    assert sum(each.refresh_tokens for each in ever) == given["rt"]
+
+
+async def under_lock(history: History, counting: Counting) -> Alive:
+    """What it says within a transaction that nobody else can write beside."""
+
+    def look(view: View, _: object) -> Alive:
+        return counting.look(view)
+
+    return (await history.world.services.ledger.execute(origin=SYSTEM, then=look)).value  # type: ignore[return-value]
 
 
 @pytest.mark.parametrize("whose", ["the client's", "a secret's", "the person's"])
-@pytest.mark.parametrize("remembered", [True, False])
-async def test_a_predecessor_goes_on_whose_successor_was_cut_off(
-    scene: Scene, whose: str, remembered: bool, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_a_predecessor_goes_on_whose_successor_was_cut_off(scene: Scene, whose: str) -> None:
     """The successor is dead already when it is replaced: it is not taken off a second time."""
-    if not remembered:
-        monkeypatch.setattr(deriving, "GRANTS_KEPT", 0)
     world, services = scene.world, scene.world.services
     history = History(await lived(scene), await administering(world), Random(0))  # noqa: S311 - no secret
     first = history.past.tokens["refresh_token"]
@@ -136,7 +141,7 @@ async def test_a_predecessor_goes_on_whose_successor_was_cut_off(
         history.keep(await history.past.refresh(first))
         await compare(history)
     # The one before, in its grace, and both that were handed out for it since: either may be the one that was kept.
-    assert (await Alive.of(history, None)).kinds["refresh"] == 3
+    assert (await Living.of(history, None)).kinds["refresh"] == 3
     world.clock.advance(31)
     await compare(history)
 
@@ -154,7 +159,12 @@ async def test_counts_are_what_every_token_says(scene: Scene, seed: int) -> None
     fresh = await scene.world.register_client(f"Shop {seed}")
     mine = Scene(scene.world, scene.person, fresh)
     history = History(await lived(mine), await administering(scene.world), chance)
+    counting = Counting(Of(fresh.client_id))
     for _ in range(12):
-        scene.world.clock.advance(chance.choice(WAITS))
+        # What expires while it is counted need not be taken off, so it begins anew where time has passed.
+        scene.world.clock.advance(waited := chance.choice(WAITS))
+        if waited or chance.random() < 0.3:
+            counting = Counting(Of(fresh.client_id))
+            await counting.count(scene.world.services.ledger)
         await chance.choice(list(ALL_STEPS.values()))(history)
-        await compare(history)
+        await compare(history, counting)

@@ -82,7 +82,7 @@ async def proved(world: World, keyring: Keyring) -> None:
         await services.follower.follow()
         now = ledger.clock.now()
         compared = Comparison(engine, PROJECTIONS, ledger.privacy, now).run()
-        compared += [each for name in MODELS for each in Refollowing(engine, name, ledger.privacy, now).compare()]
+        compared += [each for name in MODELS for each in Refollowing(engine, name, ledger.privacy).compare()]
         assert [each.table for each in compared if each.differs_at is not None] == []
     finally:
         engine.dispose()

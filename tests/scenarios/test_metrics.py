@@ -48,7 +48,7 @@ async def test_a_look_at_it_commits_nothing(world: World) -> None:
 
 async def test_how_far_whatever_follows_the_log_lags_behind(world: World) -> None:
     client = await world.register_client(grant_types=("client_credentials",), scope=("profile",))
-    behind = {"event_index": 7, "derived": 3}
+    behind = {"event_index": 7, "sightings": 3}
 
     def fall_back(connection: Connection, head: int) -> None:
         for name, events in behind.items():

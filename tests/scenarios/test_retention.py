@@ -211,7 +211,7 @@ async def test_read_models_keep_nothing_of_the_addresses_and_are_what_a_replay_m
     engine = migrating(world.settings.database_url)
     try:
         for name in MODELS:
-            compared = Refollowing(engine, name, world.services.ledger.privacy, world.clock.now()).compare()
+            compared = Refollowing(engine, name, world.services.ledger.privacy).compare()
             assert [one.table for one in compared if one.differs_at is not None] == []
     finally:
         engine.dispose()

@@ -2,16 +2,14 @@
 
 import pytest
 
-from domain import client, cut_off
+from domain import account, client, cut_off
 from domain.decision import Outcome, accept
 from domain.event import Actor, Moment
 from domain.grant import Ended, TokensIssued
 from eventstore.commands import Origin
-from eventstore.deriving import Deriving
-from eventstore.following import Follower
+from eventstore.counting import Counting
 from eventstore.ledger import Ledger
-from projections import blast_radius
-from projections.blast_radius import Derived
+from projections.blast_radius import Alive, Of
 from security.clock import ManualClock
 from security.tokens import digest
 from tests.any_command import any_command
@@ -43,7 +41,12 @@ def ended(state: object, *, now: Moment) -> Outcome:
     return accept(Ended(reason="person"))
 
 
+def known(state: account.State, *, now: Moment) -> Outcome:
+    return accept() if state.exists else accept(account.Registered(realm="platform"))
+
+
 async def give(ledger: Ledger, when: str, people: range) -> None:
+    await ledger.execute(*(any_command(account.stream(f"person-{n}"), known) for n in people), origin=HERE)
     commands = [
         any_command(f"grant:{when}-{n}", issued, {"account_id": f"person-{n}", "token": f"{when} {n}"}, starts=True)
         for n in people
@@ -51,9 +54,10 @@ async def give(ledger: Ledger, when: str, people: range) -> None:
     await ledger.execute(*commands, origin=Origin(Actor("client", "shop")))
 
 
-async def radius(ledger: Ledger, since: Moment | None = None) -> Derived:
-    await Follower(ledger, Deriving()).follow()
-    return await ledger.read(blast_radius.of_client, "shop", ledger.clock.now(), since)
+async def radius(ledger: Ledger, since: Moment | None = None) -> Alive:
+    counting = Counting(Of("shop", None, since))
+    await counting.count(ledger)
+    return counting.alive
 
 
 async def test_everybody_counts_who_still_has_something_older(ledger: Ledger, clock: ManualClock) -> None:
@@ -68,7 +72,7 @@ async def test_everybody_counts_who_still_has_something_older(ledger: Ledger, cl
     cut = any_command(SHOP, cut_off.end_client_tokens, {"first": first, "since_at": since})
     await ledger.execute(cut, origin=HERE)
     left = await radius(ledger)
-    assert (left.people, left.access_tokens.live) == (PEOPLE, PEOPLE)
+    assert (left.people, left.access_tokens) == (PEOPLE, PEOPLE)
     assert (await radius(ledger, since)).people == 0
     await ledger.execute(any_command("grant:early-0", ended), origin=HERE)
     assert (await radius(ledger)).people == PEOPLE - 1
