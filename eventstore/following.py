@@ -80,11 +80,6 @@ class Follower:
         """How far it had come when this process looked last."""
         return min(self._positions[name] for name in self._wanted)
 
-    @property
-    def lag(self) -> int:
-        """Events that it had not followed yet when this process looked last."""
-        return max(0, self._ledger.changes.position - self.position)
-
     async def follow(self, *, steps: int | None = None, hurry: bool = True) -> bool:
         """Follows up to everything acknowledged before this call, in so many steps at most; whether it got there.
 

@@ -94,11 +94,6 @@ class Vault:
         self.overwritten = 0
         """Rises with whatever is overwritten here, and with every destruction elsewhere that becomes known."""
 
-    def subject_key(self, connection: Connection, subject: str, *, create: bool, now: Moment) -> bytes | None:
-        """The 32 bytes of a subject's key, made if missing and `create` is set; None if destroyed or never made."""
-        found = self.provide(connection, subject, now) if create else self.find(connection, subject)
-        return found.key if found else None
-
     def provide(self, connection: Connection, subject: str, now: Moment) -> Found:
         """The key of a subject, made when it never had one; when several processes make it at once, one key wins.
 

@@ -28,10 +28,6 @@ class TokenStateQuestion(msgspec.Struct, forbid_unknown_fields=True, kw_only=Tru
     ) = None
 
 
-QUESTION = {
-    "sha256": "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08",
-    "at": "2026-01-31T14:02:07.000000Z",
-}
 EXAMPLE = {
     "active": False,
     "reason": "revoked",

@@ -1,12 +1,12 @@
 """The client credentials grant: a client acts for itself (RFC 6749 §4.4)."""
 
 from domain import grant
-from domain.decision import Outcome, Reason, Refusal, refuse
+from domain.decision import Outcome, Reason, refuse
 from domain.event import Moment
 from domain.grants.facts import GrantType, Lifetimes, Minted, Parties, Request
-from domain.grants.issuing import first_tokens
+from domain.grants.issuing import begin
 from domain.refusal import Conflict, UnauthorizedClient
-from domain.rules import audience, caller, scope
+from domain.rules import caller
 
 GRANT_TYPE = "client_credentials"
 
@@ -23,18 +23,12 @@ def issue(
         return refuse(secret)
     if secret is None:
         return refuse(UnauthorizedClient.GRANT_TYPE, detail="client_credentials is for confidential clients")
-    granted = scope.granted(request.scope, within=client.scope, known=parties.known, roles=None)
-    if isinstance(granted, Reason):
-        return refuse(granted, field="scope")
-    target = audience.chosen(request.resource, client=client, issuer=parties.issuer)
-    if isinstance(target, Refusal):
-        return Outcome((), target)
-    return first_tokens(
+    return begin(
+        request,
         grant_type=GRANT_TYPE,
         parties=parties,
         secret=secret,
-        scope=granted,
-        audience=target,
+        roles=None,
         minted=minted,
         lifetimes=lifetimes,
         refreshable=False,

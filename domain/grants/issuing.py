@@ -1,10 +1,45 @@
 """Issuing: the event of a grant's first tokens, alike for every grant type but `refresh_token`."""
 
+from collections.abc import Sequence
+
 from domain.client_secret import SecretVersion
-from domain.decision import Outcome, accept
+from domain.decision import Outcome, Reason, Refusal, accept, refuse
 from domain.event import Event
 from domain.grant import TokensIssued
-from domain.grants.facts import Issued, Lifetimes, Minted, Parties
+from domain.grants.facts import Issued, Lifetimes, Minted, Parties, Request
+from domain.role import State as Role
+from domain.rules import audience as audiences
+from domain.rules import scope as scopes
+
+
+def begin(
+    request: Request,
+    *,
+    grant_type: str,
+    parties: Parties,
+    secret: SecretVersion | None,
+    roles: Sequence[Role] | None,
+    minted: Minted,
+    lifetimes: Lifetimes,
+    refreshable: bool = True,
+) -> Outcome:
+    """Starts a grant with what was asked for, as far as the client and the person's `roles` allow it."""
+    granted = scopes.granted(request.scope, within=parties.client.scope, known=parties.known, roles=roles)
+    if isinstance(granted, Reason):
+        return refuse(granted, field="scope")
+    target = audiences.chosen(request.resource, client=parties.client, issuer=parties.issuer)
+    if isinstance(target, Refusal):
+        return Outcome((), target)
+    return first_tokens(
+        grant_type=grant_type,
+        parties=parties,
+        secret=secret,
+        scope=granted,
+        audience=target,
+        minted=minted,
+        lifetimes=lifetimes,
+        refreshable=refreshable,
+    )
 
 
 def first_tokens(

@@ -1,12 +1,12 @@
 """The password grant (RFC 6749 §4.3), fenced: RFC 9700 §2.4 forbids it, first-party dashboards alone may use it."""
 
 from domain import grant
-from domain.decision import Outcome, Reason, Refusal, refuse
+from domain.decision import Outcome, Reason, refuse
 from domain.event import Moment
 from domain.grants.facts import GrantType, Lifetimes, Minted, Parties, Request
-from domain.grants.issuing import first_tokens
+from domain.grants.issuing import begin
 from domain.refusal import Conflict, InvalidGrant, UnauthorizedClient
-from domain.rules import audience, caller, scope
+from domain.rules import caller
 
 GRANT_TYPE = "password"
 
@@ -30,18 +30,12 @@ def issue(
         return refuse(InvalidGrant.CREDENTIALS)
     if account.realm != client.realm or account.password_cutoff != request.password_cutoff:
         return refuse(InvalidGrant.CREDENTIALS)
-    granted = scope.granted(request.scope, within=client.scope, known=parties.known, roles=parties.roles)
-    if isinstance(granted, Reason):
-        return refuse(granted, field="scope")
-    target = audience.chosen(request.resource, client=client, issuer=parties.issuer)
-    if isinstance(target, Refusal):
-        return Outcome((), target)
-    return first_tokens(
+    return begin(
+        request,
         grant_type=GRANT_TYPE,
         parties=parties,
         secret=secret,
-        scope=granted,
-        audience=target,
+        roles=parties.roles,
         minted=minted,
         lifetimes=lifetimes,
     )

@@ -17,20 +17,14 @@ from eventstore.checking import vault
 from eventstore.checking.differing import clear, differing
 from eventstore.checking.sums import Sums, Unlike
 from eventstore.checking.walks import STRETCH, Found, Walk, Walks
-from eventstore.commands import DatabaseAway, Overloaded
 from eventstore.engines import reading
 from eventstore.hidden_tables import transaction
 from eventstore.ledger import Ledger
 from eventstore.mapper import authenticate
+from eventstore.rounds import go_round
 
 REST = 49
 """How many times as long as a step took nothing is done after it, so that all of it costs two percent of a core."""
-
-LEAST_REST_S = 0.02
-"""Rest even when a step took no time that could be measured."""
-
-AWAY_S = 1.0
-"""Rest when the database is away."""
 
 
 class Difference(NamedTuple):
@@ -88,16 +82,9 @@ class Rounds:
 
     async def run(self) -> None:
         """Goes round until cancelled."""
-        while True:
-            began = self._now()
-            try:
-                await self.step()
-            except (DatabaseAway, Overloaded):
-                await self._sleep(AWAY_S)
-                continue
-            await self._sleep(max(LEAST_REST_S, self._rest * (self._now() - began)))
+        await go_round(self.step, self._rest, now=self._now, sleep=self._sleep)
 
-    async def step(self) -> None:
+    async def step(self) -> bool:
         """One stretch of one way. What looks wrong there is told."""
         loop = asyncio.get_running_loop()
         if self._began is None:
@@ -106,6 +93,7 @@ class Rounds:
             await self._tell(difference)
         if not self._left:
             await self._end_round()
+        return True
 
     async def _end_round(self) -> None:
         if not self._keys_were_missing and vault.NAME in await self._ledger.read(differing):

@@ -11,7 +11,7 @@ from time import perf_counter
 from typing import Any, Protocol
 
 from domain import server
-from eventstore.commands import DatabaseAway, Overloaded
+from eventstore.rounds import go_round
 from eventstore.transparency import published
 from eventstore.transparency.comparing import compare
 from eventstore.transparency.divergence import Diverged
@@ -27,12 +27,6 @@ STRETCH_IN_THREADS = WIDTH
 
 REST = 99
 """How many times as long as a stretch took nothing is done after it, so that it costs one percent of a core."""
-
-LEAST_REST_S = 0.02
-"""Rest even when a stretch took no time that could be measured."""
-
-AWAY_S = 1.0
-"""Rest when the database is away, or when there is no tree yet."""
 
 
 class Keeper(Protocol):
@@ -73,13 +67,9 @@ class Rounds:
 
     async def run(self) -> None:
         """Goes round until cancelled, or until the log has diverged."""
-        while self._keeper.diverged is None:
-            began = self._now()
-            try:
-                compared = await self.step()
-            except (DatabaseAway, Overloaded):
-                compared = False
-            await self._sleep(max(LEAST_REST_S, REST * (self._now() - began)) if compared else AWAY_S)
+        await go_round(
+            self.step, REST, now=self._now, sleep=self._sleep, is_over=lambda: self._keeper.diverged is not None
+        )
 
     async def step(self) -> bool:
         """One stretch; whether there was one. The keeper is told of what does not fit."""

@@ -54,10 +54,8 @@ async def test_it_comes_to_the_head_in_bounded_steps(ledger: Ledger) -> None:
     following = follower(ledger)
     assert await following.follow(steps=2) is False
     assert following.position == 14
-    assert following.lag == 60 - 14
     assert await following.follow() is True
     assert following.position == 60
-    assert following.lag == 0
     assert await indexed(ledger) == await computed(ledger)
     assert await ledger.read(event_index.progress) == {event_index.NAME: 60}
 

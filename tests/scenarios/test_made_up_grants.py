@@ -7,13 +7,13 @@ import httpx
 import pytest
 
 from domain import grant
-from domain.decision import Outcome, Reason, Refusal, refuse
+from domain.decision import Outcome, Reason, refuse
 from domain.event import Moment
 from domain.grants import GRANTS, refresh_token
 from domain.grants.facts import Credential, GrantType, Lifetimes, Minted, Parties, Request
-from domain.grants.issuing import first_tokens
+from domain.grants.issuing import begin
 from domain.refusal import InvalidGrant
-from domain.rules import audience, caller, scope, validity
+from domain.rules import caller, validity
 from tests.scenarios.administration import administering
 from tests.scenarios.asking import Scene, set_scene
 from tests.scenarios.world import Client, World
@@ -28,16 +28,12 @@ def _first(parties: Parties, request: Request, name: str, now: Moment, minted: M
     secret = caller.admitted(parties.client, parties.secret_id, name, now)
     if isinstance(secret, Reason):
         return refuse(secret)
-    granted = scope.granted(request.scope, within=parties.client.scope, known=parties.known, roles=None)
-    target = audience.chosen(request.resource, client=parties.client, issuer=parties.issuer)
-    if isinstance(granted, Reason) or isinstance(target, Refusal):
-        return refuse(InvalidGrant.UNKNOWN)
-    return first_tokens(
+    return begin(
+        request,
         grant_type=name,
         parties=parties,
         secret=secret,
-        scope=granted,
-        audience=target,
+        roles=None,
         minted=minted,
         lifetimes=given,
         refreshable=False,

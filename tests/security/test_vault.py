@@ -26,9 +26,15 @@ def statements(engine):
     return seen
 
 
+def subject_key(safe, connection, subject, *, create, now):
+    """The 32 bytes of a subject's key, made if missing and `create` is set; None if destroyed or never made."""
+    found = safe.provide(connection, subject, now) if create else safe.find(connection, subject)
+    return found.key if found else None
+
+
 def key(engine, safe, subject=ADA, *, create=False):
     with engine.begin() as connection:
-        return safe.subject_key(connection, subject, create=create, now=NOW)
+        return subject_key(safe, connection, subject, create=create, now=NOW)
 
 
 # --- Subject keys -----------------------------------------------------------------------------------------------------
@@ -91,8 +97,8 @@ def test_the_memory_is_bounded(engine, ring):
 
 def test_a_key_that_was_rolled_back_is_forgotten(engine, safe, elsewhere):
     with engine.connect() as connection:
-        dropped = safe.subject_key(connection, ADA, create=True, now=NOW)
-        assert safe.subject_key(connection, ADA, create=False, now=NOW) == dropped
+        dropped = subject_key(safe, connection, ADA, create=True, now=NOW)
+        assert subject_key(safe, connection, ADA, create=False, now=NOW) == dropped
         connection.rollback()
     assert key(engine, safe) is None
     made = key(engine, safe, create=True)
@@ -103,10 +109,10 @@ def test_a_key_that_was_rolled_back_is_forgotten(engine, safe, elsewhere):
 def test_a_key_of_a_savepoint_that_was_rolled_back_is_forgotten(engine, safe, elsewhere):
     with engine.begin() as connection:
         savepoint = connection.begin_nested()
-        dropped = safe.subject_key(connection, ADA, create=True, now=NOW)
+        dropped = subject_key(safe, connection, ADA, create=True, now=NOW)
         savepoint.rollback()
-        assert safe.subject_key(connection, ADA, create=False, now=NOW) is None
-        made = safe.subject_key(connection, ADA, create=True, now=NOW)
+        assert subject_key(safe, connection, ADA, create=False, now=NOW) is None
+        made = subject_key(safe, connection, ADA, create=True, now=NOW)
     assert made != dropped
     assert key(engine, safe) == key(engine, elsewhere) == made
 
@@ -157,14 +163,14 @@ def test_destruction_shows_within_its_own_transaction(engine, safe):
     key(engine, safe)
     with engine.begin() as connection:
         safe.destroy(connection, ADA, LATER)
-        assert safe.subject_key(connection, ADA, create=True, now=LATER) is None
+        assert subject_key(safe, connection, ADA, create=True, now=LATER) is None
 
 
 def test_a_destruction_that_was_rolled_back_did_not_happen(engine, safe):
     made = key(engine, safe, create=True)
     with engine.connect() as connection:
         safe.destroy(connection, ADA, LATER)
-        assert safe.subject_key(connection, ADA, create=False, now=LATER) is None
+        assert subject_key(safe, connection, ADA, create=False, now=LATER) is None
         connection.rollback()
     assert key(engine, safe) == made
 

@@ -7,12 +7,13 @@ from commands.servers import note_divergence
 from domain import server
 from eventstore.commands import DatabaseAway
 from eventstore.ledger import Ledger
+from eventstore.rounds import AWAY_S, LEAST_REST_S
 from eventstore.transparency import published
 from eventstore.transparency.accepting import misfits
 from eventstore.transparency.following import Tree
 from eventstore.transparency.keeping import Keeper
 from eventstore.transparency.leaves import read_leaves
-from eventstore.transparency.rounds import AWAY_S, LEAST_REST_S, Rounds
+from eventstore.transparency.rounds import Rounds
 from security.clock import ManualClock
 from tests.any_command import any_command
 from tests.eventstore.conftest import HERE, disable, register
