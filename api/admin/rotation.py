@@ -54,6 +54,11 @@ class RotationBody(msgspec.Struct, frozen=True, kw_only=True):
 @get(PATH, **needing("clients:read", answer=EXAMPLE), tags=TAGS, summary="Read a client's rotation policy")
 async def read_rotation(client_id: in_path.ClientId, ledger: Injected[Ledger]) -> RotationBody:
     """404 where there is none."""
+    return await policy_of(ledger, client_id)
+
+
+async def policy_of(ledger: Ledger, client_id: str) -> RotationBody:
+    """A client's policy; raises Missing."""
     await ledger.read(client_answers.find, client_id)
     state: client.State = await ledger.state(client.stream(client_id))
     if state.rotation is None:

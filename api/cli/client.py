@@ -8,13 +8,11 @@ import rich_click as click
 
 from api.cli.client_secrets import COMMANDS as SECRETS
 from api.cli.client_secrets import versions
-from api.cli.finding_client import find
 from api.cli.opening import Here, run
-from api.cli.showing import as_json, every, moment, output, print_list, print_one, secret_file
+from api.cli.showing import as_json, every, output, print_list, print_one, secret_file
 
 if TYPE_CHECKING:
     from eventstore.commands import Step
-    from projections.clients import Client
 
 REALMS = click.Choice(["platform", "administration"])
 VERSIONS = (
@@ -97,7 +95,7 @@ async def registered(
     secret, made = client_secrets.mint(here.format, secret_lifetime) if has_secret else (None, None)
     registration = Registration(attributes=client.Attributes(**attributes), owner=owner, secret=made)
     await here.execute(clients.register(client_id, registration, issuer=here.settings.issuer, by=operator))
-    shown = await members(here, await find(here, client_id))
+    shown = await members(here, client_id)
     if secret is None:
         return shown
     state: client.State = await here.ledger.state(client.stream(client_id))
@@ -117,7 +115,7 @@ def list_(as_json: bool) -> None:
         from projections import clients
 
         found = await every(lambda after: here.ledger.read(clients.page, after=after, limit=200))
-        return [await members(here, each) for each in found]
+        return [await members(here, each.client_id) for each in found]
 
     print_list(run(work), COLUMNS, as_json)
 
@@ -129,7 +127,7 @@ def show(client_id: str, as_json: bool) -> None:
     """Show a client and its secret versions; the secrets themselves are not kept."""
 
     async def work(here: Here) -> Mapping[str, Any]:
-        return await members(here, await find(here, client_id)) | {"secrets": await versions(here, client_id)}
+        return await members(here, client_id) | {"secrets": await versions(here, client_id)}
 
     shown = dict(run(work))
     if as_json:
@@ -165,35 +163,18 @@ def enable(client_id: str, as_json: bool) -> None:
 def _done(client_id: str, command: "Step") -> Mapping[str, Any]:
     async def work(here: Here) -> Mapping[str, Any]:
         await here.execute(command)
-        return await members(here, await find(here, client_id))
+        return await members(here, client_id)
 
     return run(work)
 
 
-async def members(here: Here, found: "Client") -> dict[str, Any]:
-    """A client under the names of the API."""
-    return {
-        "client_id": found.client_id,
-        "client_name": found.client_name,
-        "type": found.type,
-        "slug": found.slug,
-        "state": found.state,
-        "realm": found.realm,
-        "redirect_uris": found.redirect_uris,
-        "grant_types": found.grant_types,
-        "scope": " ".join(found.scope),
-        "token_endpoint_auth_method": found.token_endpoint_auth_method,
-        "require_pkce": found.require_pkce,
-        "access_token_lifetime": found.access_token_lifetime,
-        "refresh_token_lifetime": found.refresh_token_lifetime,
-        "allowed_origins": found.allowed_origins,
-        "tokens_per_minute": found.tokens_per_minute,
-        "resources": found.resources,
-        "serves": found.serves,
-        "owner": await here.ledger.unseal(found.owner),
-        "created_at": moment(found.created_at),
-        "updated_at": moment(found.updated_at),
-    }
+async def members(here: Here, client_id: str) -> dict[str, Any]:
+    """A client as the API shows it; raises Missing."""
+    from msgspec.structs import asdict
+
+    from api.admin import client_answers
+
+    return asdict(await here.ledger.read(client_answers.read, here.ledger.privacy, client_id))
 
 
 for command in SECRETS:

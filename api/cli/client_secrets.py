@@ -6,14 +6,10 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import rich_click as click
 
-from api.cli.failures import Failure
-from api.cli.finding_client import find
 from api.cli.opening import Here, run
 from api.cli.showing import as_json, every, moment, output, print_one, secret_file
 
 if TYPE_CHECKING:
-    from domain.client import State
-    from domain.rotation import Policy
     from eventstore.commands import Step
 
 DAY = 86_400
@@ -100,6 +96,9 @@ def end_secret(client_id: str, secret_id: str, tokens: Literal["keep", "revoke"]
 
 async def versions(here: Here, client_id: str) -> list[dict[str, Any]]:
     """A client's secret versions under the names of the API, oldest first."""
+    from msgspec.structs import asdict
+
+    from api.admin.client_secrets import secret_body
     from eventstore.following import Follower
     from eventstore.sighting import Sightings
     from projections import secrets
@@ -107,21 +106,7 @@ async def versions(here: Here, client_id: str) -> list[dict[str, Any]]:
     await Follower(here.ledger, Sightings()).follow()
     now = here.ledger.clock.now()
     found = await every(lambda after: here.ledger.read(secrets.of_client, client_id, now, after=after, limit=200))
-    return [
-        {
-            "id": each.secret_id,
-            "version": each.version,
-            "state": each.state,
-            "created_at": moment(each.created_at),
-            "not_before": moment(each.not_before),
-            "expires_at": moment(each.expires_at),
-            "last_used_at": moment(each.last_used_at),
-            "use_count": each.use_count,
-            "safe_to_retire": each.safe_to_retire,
-            "safe_to_retire_reason": each.safe_to_retire_reason,
-        }
-        for each in found
-    ]
+    return [asdict(secret_body(each)) for each in found]
 
 
 # On schedule ------------------------------------------------------------------------------------------------------
@@ -138,10 +123,7 @@ def rotation() -> None:
 def show_rotation(client_id: str, as_json: bool) -> None:
     """Show a client's rotation policy, in seconds, and when its newest secret is due."""
 
-    async def work(here: Here) -> Mapping[str, Any]:
-        return _policy(await _state(here, client_id))
-
-    print_one(run(work), as_json)
+    print_one(run(lambda here: _policy(here, client_id)), as_json)
 
 
 @rotation.command("set")
@@ -189,28 +171,15 @@ def remove_rotation(client_id: str) -> None:
 
 async def _changed(here: Here, client_id: str, command: "Step") -> Mapping[str, Any]:
     await here.execute(command)
-    return _policy(await _state(here, client_id))
+    return await _policy(here, client_id)
 
 
-async def _state(here: Here, client_id: str) -> "State":
-    from domain import client as clients
+async def _policy(here: Here, client_id: str) -> Mapping[str, Any]:
+    from msgspec.structs import asdict
 
-    await find(here, client_id)
-    state: State = await here.ledger.state(clients.stream(client_id))
-    return state
+    from api.admin.rotation import policy_of
 
-
-def _policy(state: "State") -> Mapping[str, Any]:
-    policy: Policy | None = state.rotation
-    if policy is None:
-        raise Failure("client_id: the client has no rotation policy")
-    newest = state.secrets[-1] if state.secrets else None
-    return {
-        "maximum_age": policy.maximum_age,
-        "overlap": policy.overlap,
-        "warning": policy.warning,
-        "due_at": None if newest is None else moment(policy.due_at(newest)),
-    }
+    return asdict(await policy_of(here.ledger, client_id))
 
 
 COMMANDS: tuple[click.Command, ...] = (rotate_secret, end_secret, rotation)

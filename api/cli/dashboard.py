@@ -6,7 +6,6 @@ from typing import Any
 import rich_click as click
 
 from api.cli.client import REALMS, members
-from api.cli.finding_client import find
 from api.cli.opening import Here, run
 from api.cli.showing import as_json, every, print_list, print_one
 
@@ -65,7 +64,7 @@ def set_(slug: str, as_json: bool, scope: str | None, **named: Any) -> None:
         command = clients.put_dashboard(client_id, slug, Attributes(**changes), secret=made, issuer=issuer, by=operator)
         await here.execute(command, then=keep)
         found = await here.ledger.look(by_slug, slug)
-        return await members(here, await find(here, client_id if found is None else found.client_id))
+        return await members(here, client_id if found is None else found.client_id)
 
     print_one(run(work), as_json)
 
@@ -80,6 +79,6 @@ def list_(as_json: bool) -> None:
 
         found = await every(lambda after: here.ledger.read(clients.dashboards, after=after, limit=200))
         urls = [f"{here.settings.issuer}/dashboards/{each.slug}/login" for each in found]
-        return [await members(here, each) | {"login_url": url} for each, url in zip(found, urls, strict=True)]
+        return [await members(here, each.client_id) | {"login_url": url} for each, url in zip(found, urls, strict=True)]
 
     print_list(run(work), ("slug", "client_name", "realm", "state", "login_url"), as_json)

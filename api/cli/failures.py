@@ -74,8 +74,11 @@ def _failure(error: Exception) -> Failure | None:
             return Failure(f"{what}: {why}", USAGE)
         case UnicodeDecodeError():
             return Failure("what it was given to read is not UTF-8 text", USAGE)
+    from api.problems import Problem
     from security.keyring import MasterKeyError, WrapBroken
 
+    if isinstance(error, Problem):
+        return of_problem(error)
     if isinstance(error, MasterKeyError | WrapBroken):
         return unavailable(str(error))
     if getattr(getattr(error, "orig", None), "sqlstate", None) == _NOT_ALLOWED:

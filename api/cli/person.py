@@ -1,18 +1,15 @@
 """`grantlog person …`."""
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import rich_click as click
 
 from api.cli.client import REALMS
 from api.cli.failures import Failure
 from api.cli.opening import Here, run
-from api.cli.showing import as_json, every, moment, print_list, print_one
+from api.cli.showing import as_json, every, print_list, print_one
 from api.cli.standard_input import read_line
-
-if TYPE_CHECKING:
-    from projections.accounts import Account
 
 password_option = click.option(
     "--password-stdin", is_flag=True, help="Read the password from standard input, one line, instead of asking for it."
@@ -59,7 +56,7 @@ def add(
             password_hash=await hashed(here, password, username, email, name),
         )
         await here.execute(people.register(account_id, person, privacy=here.ledger.privacy, by=operator))
-        return await members(here, await find(here, account_id, None))
+        return await members(here, account_id)
 
     print_one(run(work), as_json)
 
@@ -74,7 +71,7 @@ def list_(realm: str | None, as_json: bool) -> None:
         from projections import accounts
 
         found = await every(lambda after: here.ledger.read(accounts.page, realm=realm, after=after, limit=200))
-        return [await members(here, each) for each in found]
+        return [await members(here, each.account_id) for each in found]
 
     print_list(run(work), ("id", "realm", "username", "email", "name", "roles", "state"), as_json)
 
@@ -92,10 +89,10 @@ def set_password(who: str, realm: str, password_stdin: bool, as_json: bool) -> N
         from commands import people
         from commands.callers import operator
 
-        found = await find(here, who, realm)
-        shown = await members(here, found)
+        account_id = await find(here, who, realm)
+        shown = await members(here, account_id)
         encoded = await hashed(here, password, *(shown[field] for field in ("username", "email", "name")))
-        await here.execute(people.set_password(found.account_id, encoded, by=operator))
+        await here.execute(people.set_password(account_id, encoded, by=operator))
         return shown
 
     print_one(run(work), as_json)
@@ -130,30 +127,24 @@ async def hashed(here: Here, password: str, *names: str | None) -> str:
         hasher.close()
 
 
-async def find(here: Here, who: str, realm: str | None) -> "Account":
-    """A person by id, or with a realm by login name; raises Failure when there is none."""
+async def find(here: Here, who: str, realm: str) -> str:
+    """A person's id, by that or by a login name of the realm; raises Failure when there is none."""
     from eventstore.present import people
     from projections import accounts
 
-    found = await here.ledger.read(accounts.by_id, who)
-    if found is None and realm is not None:
-        field: people.Login = "email" if "@" in who else "username"
-        state = await here.ledger.look(people.by_login, here.ledger.privacy, field, realm, who)
-        found = None if state is None else await here.ledger.read(accounts.by_id, state.account_id)
-    if found is None or found.state == "erased":
-        raise Failure("WHO: there is no such person" + (f" in the realm {realm}" if realm else ""))
-    return found
+    if await here.ledger.read(accounts.by_id, who) is not None:
+        return who
+    field: people.Login = "email" if "@" in who else "username"
+    found = await here.ledger.look(people.by_login, here.ledger.privacy, field, realm, who)
+    if found is None:
+        raise Failure(f"WHO: there is no such person in the realm {realm}")
+    return found.account_id
 
 
-async def members(here: Here, found: "Account") -> dict[str, Any]:
-    """A person under the names of the API."""
-    return {
-        "id": found.account_id,
-        "realm": found.realm,
-        "username": await here.ledger.unseal(found.username),
-        "email": await here.ledger.unseal(found.email),
-        "name": await here.ledger.unseal(found.name),
-        "roles": found.roles,
-        "state": found.state,
-        "created_at": moment(found.created_at),
-    }
+async def members(here: Here, account_id: str) -> dict[str, Any]:
+    """A person as the API shows them; raises Missing, for an erased one too."""
+    from msgspec.structs import asdict
+
+    from api.admin import people_bodies
+
+    return asdict(await here.ledger.read(people_bodies.read, here.ledger.privacy, account_id))

@@ -52,7 +52,7 @@ def test_a_refusal_names_the_field_and_changes_nothing(cli: CommandLine) -> None
     assert "redirect_uris: authorization_code needs at least one" in cli.refused("client", "register", "--name", "Shop")
     assert "scope: names scopes that do not exist" in cli.refused(*SHOP[:-1], "no:such")
     assert "administrative scopes go to clients" in cli.refused(*SHOP[:-1], "audit:read")
-    assert "client_id: there is no such client" in cli.refused("client", "show", "nobody")
+    assert "There is no such client." in cli.refused("client", "show", "nobody")
 
 
 def test_wrong_usage_exits_with_2(cli: CommandLine) -> None:
@@ -134,7 +134,7 @@ def test_a_rotation_policy_that_cannot_be_is_refused(cli: CommandLine) -> None:
     assert "maximum_age: must be between 86400 and" in refused(client_id, "5")
     assert "overlap: must be between 0 and the maximum age" in refused(client_id, "86400")
     assert refused(public, "7776000")
-    assert "there is no such client" in cli.refused("client", "rotation", "show", "nobody")
+    assert "There is no such client." in cli.refused("client", "rotation", "show", "nobody")
     cli.run("client", "rotation", "set", client_id, exits=2)
 
 
