@@ -302,9 +302,10 @@ async def test_it_rests_so_long_that_all_workers_take_two_percent_of_a_core(worl
         pass
 
     class Timed(Rounds):
-        async def step(self) -> None:
+        async def step(self) -> bool:
             nonlocal elapsed
             elapsed += 0.25 * (1 + len(rests))
+            return True
 
     async def sleep(seconds: float) -> None:
         rests.append(seconds)
