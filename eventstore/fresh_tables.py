@@ -1,6 +1,6 @@
 """Fresh tables beside the live ones: their shape under other names, and the projections' statements turned to them."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from types import ModuleType
 from typing import Any
 
@@ -22,7 +22,8 @@ def tables_of(projection: ModuleType) -> tuple[Table, ...]:
 
 
 class FreshTables:
-    """The fresh twins of some projections' tables. `generation` keeps the names of their indexes apart for ever."""
+    """The fresh twins of some projections' tables. `generation` keeps the names of their indexes and keys apart for
+    ever, so that none is ever renamed."""
 
     def __init__(self, projections: Iterable[ModuleType], generation: int) -> None:
         self.live: tuple[Table, ...] = tuple(table for projection in projections for table in tables_of(projection))
@@ -34,12 +35,11 @@ class FreshTables:
             twin = table.to_metadata(self._metadata, name=PREFIX + table.name)
             self._twins[table] = twin
             self._twins |= {column: twin.columns[column.name] for column in table.columns}
-            for index in twin.indexes:
-                index.name = quoted_name(f"{index.name}_{generation}", None)
-            for constraint in twin.constraints:
-                # A copied key keeps its resolved name, which on PostgreSQL is taken by the live table's.
-                if constraint.name is not None and PREFIX not in str(constraint.name):
-                    constraint.name = PREFIX + str(constraint.name)
+            # On PostgreSQL the names themselves are taken by what the live table has.
+            parts: tuple[Any, ...] = (*twin.indexes, *twin.constraints)
+            for named in parts:
+                if named.name is not None:
+                    named.name = quoted_name(f"{named.name}_{generation}", None)
 
     def twin(self, table: Table) -> Table:
         """The fresh table of a live one."""
@@ -93,22 +93,5 @@ class FreshTables:
         for table in self.live:
             connection.execute(text(f"DROP TABLE {quote(table.name)}"))
             connection.execute(text(f"ALTER TABLE {quote(PREFIX + table.name)} RENAME TO {quote(table.name)}"))
-        if connection.dialect.name == "postgresql":
-            self._rename_constraints(connection)
         if server_role is not None:
             grant_to_server(connection, self.live, server_role)
-
-    def _rename_constraints(self, connection: Connection) -> None:
-        """Gives primary keys and unique constraints their own names back, so that the next twins find theirs free."""
-        quote = connection.dialect.identifier_preparer.quote
-        inspector = inspect(connection)
-        for table in self.live:
-            names: Sequence[Any] = [
-                inspector.get_pk_constraint(table.name)["name"],
-                *(each["name"] for each in inspector.get_unique_constraints(table.name)),
-            ]
-            for name in names:
-                if name and PREFIX in name:
-                    wanted = quote(name.replace(PREFIX, "", 1))
-                    rename = f"ALTER TABLE {quote(table.name)} RENAME CONSTRAINT {quote(name)} TO {wanted}"
-                    connection.execute(text(rename))

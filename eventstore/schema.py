@@ -17,17 +17,17 @@ MIGRATIONS = Path(__file__).resolve().parent.parent / "alembic"
 APPEND_ONLY = frozenset({"stored_events"})
 """Tables of which PostgreSQL's server role may only read and insert rows."""
 
-FIRST = "1001"
-"""The first revision that is carried on. Databases before it hold events without a MAC, which nobody could trust."""
+FIRST = "1003"
+"""The first revision. Databases before it were made before the first release, and no migration leads on from there."""
 
 
 class EarlierRevision(Exception):
-    """The database was made before `FIRST`, and no migration leads from there to here."""
+    """The database was made before `FIRST`."""
 
     def __init__(self, revision: str) -> None:
         super().__init__(
-            f"the database is at revision {revision}, of a version before the first release: its events bear no MAC, "
-            "so that this version cannot tell true ones from forged ones; serve from a new database"
+            f"the database is at revision {revision}, of a version before the first release, from which nothing leads "
+            "here; serve from a new database"
         )
 
 

@@ -1,16 +1,41 @@
-"""The log and its head, the projections, the vault."""
+"""The log and its head, the projections, the vault; and the database itself refuses to rewrite the log."""
 
 import sqlalchemy as sa
 from alembic import op
 
-revision = "1001"
+revision = "1003"
 down_revision = None
 branch_labels = None
 depends_on = None
 
+REFUSAL = "the log is append-only"
+
+SQLITE = (
+    f"""CREATE TRIGGER stored_events_no_update BEFORE UPDATE ON stored_events
+    BEGIN SELECT RAISE(ABORT, '{REFUSAL}'); END""",
+    # A DELETE without WHERE, which is how SQLite truncates, fires this for each row too.
+    f"""CREATE TRIGGER stored_events_no_delete BEFORE DELETE ON stored_events
+    BEGIN SELECT RAISE(ABORT, '{REFUSAL}'); END""",
+    # INSERT OR REPLACE removes the former row without firing a DELETE trigger; so it must not come that far.
+    f"""CREATE TRIGGER stored_events_no_replacement BEFORE INSERT ON stored_events
+    WHEN EXISTS (SELECT 1 FROM stored_events WHERE id = NEW.id)
+      OR EXISTS (SELECT 1 FROM stored_events
+                 WHERE originator_id = NEW.originator_id AND originator_version = NEW.originator_version)
+    BEGIN SELECT RAISE(ABORT, '{REFUSAL}'); END""",  # noqa: S608 - the only value is the constant above
+)
+
+POSTGRESQL = (
+    f"""CREATE FUNCTION refuse_to_rewrite_the_log() RETURNS trigger LANGUAGE plpgsql AS
+    $$ BEGIN RAISE EXCEPTION '{REFUSAL}'; END $$""",
+    """CREATE TRIGGER stored_events_no_change BEFORE UPDATE OR DELETE ON stored_events
+    FOR EACH ROW EXECUTE FUNCTION refuse_to_rewrite_the_log()""",
+    """CREATE TRIGGER stored_events_no_truncate BEFORE TRUNCATE ON stored_events
+    FOR EACH STATEMENT EXECUTE FUNCTION refuse_to_rewrite_the_log()""",
+)
+
 
 def upgrade() -> None:
-    """Makes every table."""
+    """Makes every table, and the triggers on the log's."""
     op.create_table(
         "log_head",
         sa.Column("id", sa.SmallInteger(), autoincrement=False, nullable=False),
@@ -419,3 +444,5 @@ def upgrade() -> None:
     )
     op.create_index(op.f("ix_vault_secrets_key_id"), "vault_secrets", ["key_id"], unique=False)
     op.execute("INSERT INTO log_head (id, position, time) VALUES (1, 0, 0)")
+    for statement in SQLITE if op.get_bind().dialect.name == "sqlite" else POSTGRESQL:
+        op.execute(statement)
