@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Generic, NamedTuple, TypeVar
 
 from domain.event import SECOND, Moment
-from eventstore.commands import Origin, Step
+from eventstore.commands import Origin, Single
 from eventstore.ledger import Ledger, may_be_repeated
 
 Thing = TypeVar("Thing")
@@ -157,7 +157,7 @@ def _seconds(since: Moment, now: Moment) -> int:
     return max(1, (now - since) // SECOND)
 
 
-async def record(ledger: Ledger, grouping: Grouping[Thing], told: Sequence[tuple[Due[Thing], Step, Origin]]) -> None:
+async def record(ledger: Ledger, grouping: Grouping[Thing], told: Sequence[tuple[Due[Thing], Single, Origin]]) -> None:
     """Records what is due. Gives back what could not be recorded, and only that, and raises the first error then."""
     errors = await ledger.execute_each([(command, origin) for _, command, origin in told])
     # What may have been committed, because the database went meanwhile, is not told again, as the ledger does nothing

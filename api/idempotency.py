@@ -34,9 +34,7 @@ from domain.decision import Reason, Refusal
 from domain.event import SECOND, Moment, Recorded
 from domain.sealed import Sealed
 from eventstore.asking import Connection
-from eventstore.command import Command
-from eventstore.commands import Command as Former
-from eventstore.commands import Step
+from eventstore.commands import Single, Step
 from eventstore.view import View
 from security.keyring import WrapBroken
 from security.vault import Answer
@@ -119,7 +117,7 @@ class Once:
 
     async def carry_out(
         self,
-        first: Command[Any] | Former,
+        first: Single,
         *others: Step,
         reply: Callable[[View, tuple[Recorded, ...]], Reply[T]],
     ) -> Response[T]:
@@ -169,7 +167,7 @@ class Once:
     async def _execute(
         self,
         key: _Key | None,
-        commands: tuple[Command[Any] | Former, *tuple[Step, ...]],
+        commands: tuple[Single, *tuple[Step, ...]],
         reply: Callable[[View, tuple[Recorded, ...]], Reply[T]],
     ) -> Reply[T]:
         needed: str = self._request.route_handler.opt["scope"]
@@ -200,7 +198,7 @@ class Once:
 
 async def carry_out(
     request: Request[Any, Any, Any],
-    first: Command[Any] | Former,
+    first: Single,
     *others: Step,
     reply: Callable[[View, tuple[Recorded, ...]], Reply[T]],
 ) -> Response[T]:

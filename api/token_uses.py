@@ -20,7 +20,7 @@ from domain import usage
 from domain.event import Actor
 from eventstore import issued
 from eventstore.asking import Connection
-from eventstore.commands import Origin, Step
+from eventstore.commands import Origin, Single
 from eventstore.ledger import Ledger
 from eventstore.validation import Known
 from security.lru import Lru
@@ -218,7 +218,7 @@ def _actor(origin: Origin) -> tuple[str, str | None, tuple[tuple[str, str], ...]
     return actor.kind, actor.id, None if actor.credential is None else tuple(actor.credential.items())
 
 
-def _command(due: Due[_Use], token: uses.Token) -> Step:
+def _command(due: Due[_Use], token: uses.Token) -> Single:
     use, place = due.thing, due.thing.place
     how = uses.How(place.via, place.seen_by, use.told_ip, place.told_user_agent, place.ended)
     return uses.of_token(use.digest.hex(), token, how, due.number, due.seconds)

@@ -9,7 +9,7 @@ from typing import NamedTuple
 from api.grouping import Due, Grouping, record
 from commands import uses
 from domain import usage
-from eventstore.commands import Origin, Step
+from eventstore.commands import Origin, Single
 from eventstore.ledger import Ledger
 
 KEPT = 20_000
@@ -58,6 +58,6 @@ class Uses:
             await record(self._ledger, self._grouping, [(each, _command(each), each.thing.origin) for each in due])
 
 
-def _command(due: Due[_Use]) -> Step:
+def _command(due: Due[_Use]) -> Single:
     use = due.thing
     return uses.of_secret(use.secret_id, use.client_id, use.via, due.number, due.seconds)

@@ -14,9 +14,7 @@ from domain.event import Event, Moment, Recorded
 from domain.streams import is_stateless
 from eventstore.changes import MANY
 from eventstore.command import Command, Sweep
-from eventstore.commands import Command as Former
 from eventstore.commands import Executed, Forged, InDoubt, Origin, Step
-from eventstore.commands import Sweep as FormerSweep
 from eventstore.engines import together
 from eventstore.present.folds import Folds
 from eventstore.present.grants import OfGrant, grants_of
@@ -35,9 +33,7 @@ T = TypeVar("T")
 _MOVE_HEAD = Prepared(update(head).where(head.c.id == 1).values(position=bindparam("position"), time=bindparam("time")))
 
 
-SWEEPS = (Sweep, FormerSweep)
-
-_Decided = tuple[str, Event] | Sweep[Any] | FormerSweep
+_Decided = tuple[str, Event] | Sweep[Any]
 """An event and its stream, or a sweep that is still to be carried out."""
 
 
@@ -65,7 +61,7 @@ class Request:
     _settling: Lock = field(init=False, default_factory=Lock)
 
     def __post_init__(self) -> None:
-        self.sweeps = any(isinstance(each, SWEEPS) or each.alone for each in self.commands)
+        self.sweeps = any(isinstance(each, Sweep) or each.alone for each in self.commands)
         self.since = monotonic()
 
     def begin(self) -> bool:
@@ -116,7 +112,7 @@ class Batch(View):
         """Finds the grants of everything that these requests present, and loads them; versions where that is enough."""
         # The lock may have been waited for, and requests that came meanwhile are among these.
         self.now = max(self._clock(), self.now)
-        commands = [each for request in requests for each in request.commands if not isinstance(each, SWEEPS)]
+        commands = [each for request in requests for each in request.commands if not isinstance(each, Sweep)]
         stateless = {each.stream for each in commands if is_stateless(each.stream)}
         for stream, version in versions(self._connection, stateless).items():
             self._folds[stream] = (initial(stream), version)
@@ -171,7 +167,7 @@ class Batch(View):
 
         All or nothing: when one is refused, the events of those before it are dropped, and the refusal's own are kept.
         """
-        if len(request.commands) == 1 and not isinstance(only := request.commands[0], SWEEPS):
+        if len(request.commands) == 1 and not isinstance(only := request.commands[0], Sweep):
             stream, outcome = self._decide(only)
             outcomes: tuple[Outcome, ...] = (outcome,)
             recorded = tuple([self._record(stream, event, request.origin) for event in outcome.events])
@@ -188,7 +184,7 @@ class Batch(View):
         outcomes, steps = self._decide_together(request)
         recorded: list[Recorded] = []
         for step in steps:
-            if isinstance(step, SWEEPS):
+            if isinstance(step, Sweep):
                 self._sweep(step, request)
             else:
                 recorded.append(self._record(*step, request.origin))
@@ -201,7 +197,7 @@ class Batch(View):
         outcomes: list[Outcome] = []
         try:
             for command in request.commands:
-                if isinstance(command, SWEEPS):
+                if isinstance(command, Sweep):
                     outcomes.append(accept())
                     events.append(command)
                     continue
@@ -216,7 +212,7 @@ class Batch(View):
         finally:
             self._folds, self.position = before, position
 
-    def _decide(self, command: Command[Any] | Former) -> tuple[str, Outcome]:
+    def _decide(self, command: Command[Any]) -> tuple[str, Outcome]:
         stream = command.stream
         if command.presented is not None and (found := self._grants[command.presented]) is not None:
             stream = f"grant:{found.grant_id}"
@@ -250,7 +246,7 @@ class Batch(View):
             )
             self._folds[stream] = (evolve(stream, state, recorded), version + 1)
 
-    def _sweep(self, sweep: Sweep[Any] | FormerSweep, request: Request) -> None:
+    def _sweep(self, sweep: Sweep[Any], request: Request) -> None:
         """Carries a sweep out, one portion in memory at a time."""
         count = 0
         for portion in sweep.streams(self):

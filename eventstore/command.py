@@ -1,7 +1,7 @@
 """What the ledger is asked to do: a command on one stream, a sweep over many. The room `commands` alone makes them."""
 
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any, Generic, TypeVar
+from typing import Generic, TypeVar
 
 import msgspec
 
@@ -46,7 +46,3 @@ class Sweep(msgspec.Struct, Generic[S], frozen=True):
 
     streams: Callable[[View], Iterable[Sequence[str]]]
     decide: Callable[[S, View], Outcome | Refusal]
-
-
-Step = Command[Any] | Sweep[Any]
-"""What is executed together, in order."""

@@ -1,55 +1,20 @@
-"""What is asked of the ledger, and what it answers."""
+"""What is asked of the ledger, and what it answers. Who makes what is asked is the room `commands`."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Generic, TypeVar
 
 import msgspec
 
 from domain.decision import Outcome, Refusal
 from domain.event import ANONYMOUS, Actor, Recorded
-from eventstore import command as typed
-from eventstore.view import View
+from eventstore.command import Command, Sweep
 
 T = TypeVar("T")
 
 
-class Command(msgspec.Struct, frozen=True):
-    """The former shape of `eventstore.command.Command`, until nobody makes it any more: the ledger calls
-    `verb(state, now=…, **facts, **under_lock(view))`, and a refusal in the place of facts refuses the command.
-    """
+Single = Command[Any]
+"""A command on one stream, whatever the state there is."""
 
-    stream: str
-    verb: Callable[..., Outcome]
-    facts: Mapping[str, Any] = msgspec.field(default_factory=dict)
-    under_lock: Callable[[View], Mapping[str, Any] | Refusal] | None = None
-    starts: bool = False
-    presented: bytes | None = None
-    elsewhere: Callable[[View], str | None] | None = None
-    alone: bool = False
-
-    def decide(self, state: Any, view: View) -> Outcome | Refusal:
-        read: Mapping[str, Any] | Refusal = {} if self.under_lock is None else self.under_lock(view)
-        if isinstance(read, Refusal):
-            return read
-        return self.verb(state, now=view.now, **{**self.facts, **read})
-
-    def guarded(self, refusal: Callable[[View], Refusal | None]) -> "Command":
-        read = self.under_lock or (lambda view: {})
-        return msgspec.structs.replace(self, under_lock=lambda view: refusal(view) or read(view))
-
-
-class Sweep(msgspec.Struct, frozen=True):
-    """The former shape of `eventstore.command.Sweep`."""
-
-    streams: Callable[[View], Iterable[Sequence[str]]]
-    verb: Callable[..., Outcome]
-    facts: Mapping[str, Any] = msgspec.field(default_factory=dict)
-
-    def decide(self, state: Any, view: View) -> Outcome | Refusal:
-        return self.verb(state, now=view.now, **self.facts)
-
-
-Step = typed.Step | Command | Sweep
+Step = Command[Any] | Sweep[Any]
 """What is executed together, in order."""
 
 

@@ -18,7 +18,7 @@ from eventstore.asking.patience import Patience
 from eventstore.batch import Request
 from eventstore.changes import Changes, newest, state_at
 from eventstore.clock_fault import clock_fault
-from eventstore.commands import DatabaseAway, Executed, Origin, Overloaded, Step
+from eventstore.commands import DatabaseAway, Executed, Origin, Overloaded, Single, Step
 from eventstore.committer import Committer, InlineCommitter, ThreadCommitter
 from eventstore.database_file import DatabaseFile
 from eventstore.engines import empty_write_ahead_log, is_sqlite, reading, writing
@@ -188,7 +188,7 @@ class Ledger:
         self._committer.submit(Request(commands, origin, then, answer))
         return await future
 
-    async def execute_each(self, asked: Sequence[tuple[Step, Origin]]) -> list[BaseException | None]:
+    async def execute_each(self, asked: Sequence[tuple[Single, Origin]]) -> list[BaseException | None]:
         """Executes commands of which none depends on another, and returns when what came of all of them is on disk.
 
         They cost less than as many calls. Raises nothing: tells for each, in their order, the error that kept it from

@@ -1,6 +1,6 @@
 """What the commands of `grantlog leaks` do with the ledger; the same as the API does."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import reduce
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +12,7 @@ RECORDED_AT_ONCE = 200
 
 if TYPE_CHECKING:
     from api.leaks.containing import Containment
+    from domain.audit import Question
     from domain.decision import Refusal
     from domain.incident import Numbers
     from eventstore.view import View
@@ -107,11 +108,7 @@ async def tried(here: Here, wanted: "Sequence[Containment]") -> "Numbers":
     if wanted[0].wanted.since is not None:
         words["since"] = format_rfc3339(wanted[0].wanted.since)
     address = None if target.gathered is None else target.gathered.address
-
-    def under_lock(view: "View") -> "Mapping[str, Any] | Refusal":
-        return tried_together(view, wanted)
-
-    await _asked(here, "leak_containment_dry_run", words, 0, under_lock, address)
+    await _asked(here, "leak_containment_dry_run", words, lambda view: tried_together(view, wanted), address=address)
     return reduce(added, (each.numbers for each in wanted), Numbers())
 
 
@@ -161,19 +158,16 @@ async def _counts(here: Here) -> None:
 
 async def _asked(
     here: Here,
-    question: str,
+    question: "Question",
     words: Mapping[str, str],
-    count: int,
-    under_lock: Any = None,
+    count: "int | Callable[[View], int | Refusal]",
+    *,
     address: str | None = None,
 ) -> None:
+    from commands.readings import read
     from domain import audit
-    from eventstore.commands import Command
     from security.clock import day_of
 
-    facts: dict[str, Any] = {"question": question, "parameters": dict(words), "address": address}
-    facts["unsealed"] = question == "leak_investigation"
-    if under_lock is None:
-        facts["count"] = count
     stream = audit.stream(day_of(here.ledger.clock.now()))
-    await here.execute(Command(stream, audit.read, facts, under_lock))
+    unsealed = question == "leak_investigation"
+    await here.execute(read(stream, question, words, count, unsealed=unsealed, address=address))

@@ -20,11 +20,10 @@ from api.leaks.targets import Target
 from api.masking import masking
 from api.problems import Invalid, Missing
 from api.services import services
+from commands.readings import read
 from domain import audit, incident
-from domain.decision import Refusal
 from domain.event import SECOND, Moment, Recorded
 from domain.incident import Leaked, Numbers
-from eventstore.commands import Command
 from eventstore.view import View
 from security.tokens import Kind
 
@@ -202,19 +201,18 @@ async def _dry_run(
         "sha256": target.sha256,
         "since": data.since,
     }
-    facts = {
-        "question": "leak_containment_dry_run",
-        "parameters": asking.words(asked),
-        "address": None if data.address is None else normalise(data.address),
-    }
-
-    def under_lock(view: View) -> Mapping[str, Any] | Refusal:
-        return tried_together(view, containments)
+    tried = read(
+        asking.stream,
+        "leak_containment_dry_run",
+        asking.words(asked),
+        lambda view: tried_together(view, containments),
+        address=None if data.address is None else normalise(data.address),
+    )
 
     def reply(view: View, _: tuple[Recorded, ...]) -> Reply[Contained]:
         return Reply(_contained(view, containments, dry_run=True))
 
-    return await carry_out(request, Command(asking.stream, audit.read, facts, under_lock), reply=reply)
+    return await carry_out(request, tried, reply=reply)
 
 
 async def _tell_missing(request: Request[Any, Any, Any], named: Mapping[str, str], *, dry_run: bool) -> None:

@@ -1,21 +1,21 @@
 """A containment as commands: cut-offs, an optional rotation, and the incident that tells of them. One transaction."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from functools import partial
-from types import MappingProxyType
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from api.leaks.finding import open_incident
 from api.leaks.targets import Target, concerned, numbers, secrets_ended
-from commands.client_secrets import vault_name
-from domain import account, client, client_secret, cut_off, grant, incident, session
+from commands import client_secrets, clients, containment, grants, incidents, sessions
+from domain import account, client, incident, session
+from domain.client_secret import NewSecret
 from domain.decision import Refusal
 from domain.event import SECOND, Moment
 from domain.incident import Numbers
 from domain.refusal import Conflict
 from eventstore import searching
 from eventstore.asking import Connection
-from eventstore.commands import Command, Step, Sweep
+from eventstore.commands import Single, Step
 from eventstore.counting import Counting, counted
 from eventstore.following import EventIndexing, Follower
 from eventstore.ledger import Ledger
@@ -23,8 +23,6 @@ from eventstore.living import AT_ONCE
 from eventstore.view import View
 from security.ids import new_id
 from security.tokens import Secret
-
-_LEAKED: Mapping[str, Any] = MappingProxyType({"reason": "secret_leak"})
 
 
 class Wanted(NamedTuple):
@@ -39,9 +37,9 @@ class Wanted(NamedTuple):
 class Containment:
     """One containment: its commands, and after them what it ended and the secret that it made.
 
-    Without an `incident_id` it opens an incident, of which `report` says more. With `goes_on` it goes on with an open
-    one about the same, if there is any under the lock, and adds to its evidence; only then `incident_id` is certain.
-    `only_alive` refuses it where nothing is left to end.
+    Without an `incident_id` it opens an incident, which `source` reports with `evidence`. With `goes_on` it goes on
+    with an open one about the same, if there is any under the lock, and adds to its evidence; only then `incident_id`
+    is certain. `only_alive` refuses it where nothing is left to end.
     """
 
     def __init__(
@@ -53,7 +51,8 @@ class Containment:
         *,
         goes_on: bool = False,
         only_alive: bool = False,
-        **report: Any,
+        source: incident.Source = "administrator",
+        evidence: str | None = None,
     ) -> None:
         self._ledger = ledger
         self.target = target
@@ -62,7 +61,8 @@ class Containment:
         self._goes_on = goes_on
         self._only_alive = only_alive
         self.incident_id = self._own_id = incident_id or new_id()
-        self.report = report
+        self._source: incident.Source = source
+        self._evidence = evidence
         self.secret_id = new_id()
         self.numbers = Numbers()
         self._first = 0
@@ -90,10 +90,9 @@ class Containment:
         """What a dry run tells, after `count`; or what the run would be refused for."""
         self._elsewhere(view)
         found = self.look(view) if self.target.gathered is None else self.numbers
-        for step in self._ends():
-            if isinstance(step, Command) and (refused := _refused(step, view)) is not None:
-                return refused
-        return found
+        # No command of a containment depends on the others before it.
+        refusals = (containment.refused(step, view) for step in self._ends())
+        return next((each for each in refusals if each is not None), found)
 
     # -- before --------------------------------------------------------------------------------------------------------
     def look(self, view: View) -> Numbers:
@@ -110,30 +109,34 @@ class Containment:
         self.numbers = numbers(found, secrets_ended(view, self.target))
         return self.numbers
 
-    def commands(self) -> tuple[Command, *tuple[Step, ...]]:
+    def commands(self) -> tuple[Single, *tuple[Step, ...]]:
         """In the order of their facts: reported, identified, what ends, contained."""
-        stream = incident.stream(self._own_id)
-        target = self.target
-        about = {
-            "target": target.kind,
-            "client_id": target.client_id,
-            "account_id": target.account_id,
-            "secret_id": target.secret_id,
-            "grant_id": target.grant_id,
-        }
-        then = (*self._ends(), Command(stream, incident.contain, {}, self._result, elsewhere=self._there))
+        target, own_id = self.target, self._own_id
+        about = incidents.About(target.kind, target.client_id, target.account_id, target.secret_id, target.grant_id)
+        result = incidents.contained(
+            own_id,
+            lambda: self.numbers,
+            since=self.wanted.since,
+            rotated=self.wanted.secret is not None,
+            client_disabled=self.wanted.disable_client,
+            elsewhere=self._there,
+        )
+        then: tuple[Step, ...] = (*self._ends(), result)
         if not self._opens:
-            return Command(stream, incident.identify, about, self._looked), *then
-        reported = {**self.report, "sha256": target.sha256, "kind": target.leaked[0].kind if target.leaked else None}
+            return incidents.identify(own_id, about).guarded(self._looked), *then
+        first: Single = incidents.tell(own_id, self._report(), elsewhere=self._elsewhere, looked=self._looked)
+        identified: Step = incidents.identify(own_id, about, elsewhere=self._there)
+        more = [incidents.add_secrets(own_id, target.leaked, elsewhere=self._there)] if target.leaked else []
+        rest: tuple[Step, ...] = (identified, *more, *then)
+        return first, *rest
+
+    def _report(self) -> incidents.Report:
+        target, evidence = self.target, self._evidence
         if target.gathered is not None:
             # An address is personal, and stands where everything that is told of an incident is sealed.
-            where, evidence = f"Address {target.gathered.address}", reported.get("evidence")
-            reported["evidence"] = where if evidence is None else f"{where}: {evidence}"
-        first = Command(stream, incident.tell, reported, self._looked, starts=True, elsewhere=self._elsewhere)
-        identified = Command(stream, incident.identify, about, elsewhere=self._there)
-        more = Command(stream, incident.add_secrets, {"secrets": target.leaked}, elsewhere=self._there)
-        rest: tuple[Step, ...] = (identified, more, *then) if target.leaked else (identified, *then)
-        return first, *rest
+            where = f"Address {target.gathered.address}"
+            evidence = where if evidence is None else f"{where}: {evidence}"
+        return incidents.Report(self._source, evidence, target.sha256, target.leaked[0].kind if target.leaked else None)
 
     def _elsewhere(self, view: View) -> str | None:
         """The stream of the incident that this goes on with: looked up here, since another may have just opened it."""
@@ -144,10 +147,10 @@ class Containment:
     def _there(self, _: View) -> str | None:
         return None if self.known_id is None else incident.stream(self.known_id)
 
-    def _looked(self, view: View) -> Mapping[str, Any] | Refusal:
+    def _looked(self, view: View) -> Refusal | None:
         if self.look(view) == Numbers() and self._only_alive and not self._session_lives(view):
             return Refusal(Conflict.ENDED)
-        return {}
+        return None
 
     def _session_lives(self, view: View) -> bool:
         for session_id in self.target.session_ids:
@@ -156,62 +159,47 @@ class Containment:
                 return True
         return False
 
-    def _result(self, view: View) -> Mapping[str, Any]:
-        return {
-            "numbers": self.numbers,
-            "since_at": self.wanted.since,
-            "rotated": self.wanted.secret is not None,
-            "client_disabled": self.wanted.disable_client,
-        }
-
     def _ends(self) -> list[Step]:
         target = self.target
         if target.gathered is not None:
-            sessions = Sweep(target.gathered.sessions, session.end, _LEAKED)
-            return [sessions, Sweep(target.gathered.streams, grant.end, _LEAKED)]
+            return [containment.end_sessions(target.gathered.sessions), containment.end_grants(target.gathered.streams)]
         if target.kind == "account" and target.account_id is not None:
-            stream = account.stream(target.account_id)
-            return [Command(stream, cut_off.end_account_tokens, {}, self._since)]
+            return [containment.end_account_tokens(target.account_id, self._since)]
         return [*self._single_ends(), *self._client_ends()]
 
     def _single_ends(self) -> Iterator[Step]:
         target = self.target
         for each in target.alone:
-            alone = {"client_id": None, "kind": "access", "sha256": each.sha256, "expires_at": each.expires_at}
-            yield Command(f"grant:{each.grant_id}", grant.revoke_token, alone | {"by": "system"})
+            yield grants.revoke_token(
+                each.grant_id, kind="access", sha256=each.sha256, expires_at=each.expires_at, by="system"
+            )
         for session_id in target.session_ids:
-            yield Command(session.stream(session_id), session.end, _LEAKED)
+            yield sessions.end(session_id, "secret_leak")
         if target.session_ids or len(target.grants) > AT_ONCE:
-            yield Sweep(partial(_streams, target.grants), grant.end, _LEAKED)
+            yield containment.end_grants(partial(_streams, target.grants))
         else:
-            yield from (Command(f"grant:{each}", grant.end, _LEAKED) for each in target.grants)
+            yield from (grants.end(each, "secret_leak") for each in target.grants)
 
     def _client_ends(self) -> list[Step]:
-        target, wanted = self.target, self.wanted
-        if target.client_id is None:
+        target, wanted, client_id = self.target, self.wanted, self.target.client_id
+        if client_id is None:
             return []
-        stream = client.stream(target.client_id)
         ends: list[Step] = []
         for secret_id in target.secret_ids:
-            tokens = "revoke" if wanted.since is None else "keep"
-            ends.append(Command(stream, client_secret.contain, {"secret_id": secret_id, "tokens": tokens}))
+            ends.append(containment.end_secret(client_id, secret_id, "revoke" if wanted.since is None else "keep"))
             if wanted.since is not None:
-                ends.append(Command(stream, cut_off.end_client_tokens, {"secret_id": secret_id}, self._since))
+                ends.append(containment.end_client_tokens(client_id, self._since, secret_id=secret_id))
         if target.kind == "client":
-            ends.append(Command(stream, client_secret.revoke_all))
-            ends.append(Command(stream, cut_off.end_client_tokens, {}, self._since))
+            ends += containment.end_secrets(client_id), containment.end_client_tokens(client_id, self._since)
         if wanted.secret is not None:
-            made = {
-                "new": client_secret.NewSecret(self.secret_id, wanted.secret.hex),
-                "caller_scope": wanted.caller_scope,
-            }
-            ends.append(Command(stream, client_secret.rotate, made))
+            new = NewSecret(self.secret_id, wanted.secret.hex)
+            ends.append(client_secrets.rotate(client_id, new, by=lambda _: wanted.caller_scope))
         if wanted.disable_client:
-            ends.append(Command(stream, client.disable))
+            ends.append(clients.disable(client_id))
         return ends
 
-    def _since(self, view: View) -> Mapping[str, Any]:
-        return {"first": self._first, "since_at": self.wanted.since}
+    def _since(self) -> containment.Since:
+        return containment.Since(self._first, self.wanted.since)
 
     # -- within the transaction ----------------------------------------------------------------------------------------
     def hand_over(self, view: View) -> str | None:
@@ -221,27 +209,21 @@ class Containment:
             return None
         if view.state(client.stream(client_id)).type != "dashboard":
             return secret.reveal()
-        self._ledger.vault.put_secret(view.connection, vault_name(client_id), secret.reveal().encode(), view.now)
+        client_secrets.keep_in_vault(self._ledger.vault, view, client_id, secret)
         return None
 
 
-def tried_together(view: View, containments: Sequence[Containment]) -> Mapping[str, Any] | Refusal:
-    """What the record of a dry run tells of several, after each was counted; or what one of them is refused for."""
+def tried_together(view: View, containments: Sequence[Containment]) -> int | Refusal:
+    """How many tokens several would end, after each was counted, for the record of a dry run; or what one of them is
+    refused for.
+    """
     count = 0
     for each in containments:
         found = each.tried(view)
         if isinstance(found, Refusal):
             return found
         count += found.tokens_ended
-    return {"count": count}
-
-
-def _refused(command: Command, view: View) -> Refusal | None:
-    """For what it would be refused by itself: no command of a containment depends on the others before it."""
-    read = {} if command.under_lock is None else command.under_lock(view)
-    if isinstance(read, Refusal):
-        return read
-    return command.verb(view.state(command.stream), now=view.now, **command.facts, **read).refusal
+    return count
 
 
 def _streams(grants: Sequence[str], _: View) -> Iterator[Sequence[str]]:

@@ -1,0 +1,74 @@
+"""Ends what leaked: sessions, grants and tokens, secret versions, and with a cut-off all that came of them."""
+
+from collections.abc import Callable, Iterable, Sequence
+from typing import Literal, NamedTuple
+
+from domain import account, client, client_secret, cut_off, grant, session
+from domain.decision import Outcome, Refusal
+from domain.event import Moment
+from eventstore.command import Command, Sweep
+from eventstore.commands import Step
+from eventstore.view import View
+
+Streams = Callable[[View], Iterable[Sequence[str]]]
+"""Gives, under the lock, the streams that end, portion by portion."""
+
+
+class Since(NamedTuple):
+    """From where on tokens end: the `first` position, and the moment that was named; everything so far without one."""
+
+    first: int = 0
+    at: Moment | None = None
+
+
+def end_account_tokens(account_id: str, since: Callable[[], Since]) -> Command[account.State]:
+    """Ends a person's tokens and sessions. `since` is asked under the lock."""
+
+    def decide(state: account.State, view: View) -> Outcome:
+        first, at = since()
+        return cut_off.end_account_tokens(state, now=view.now, first=first, since_at=at)
+
+    return Command(account.stream(account_id), decide)
+
+
+def end_client_tokens(
+    client_id: str, since: Callable[[], Since], *, secret_id: str | None = None
+) -> Command[client.State]:
+    """Ends a client's tokens, or those that one version authenticated. `since` is asked under the lock."""
+
+    def decide(state: client.State, view: View) -> Outcome:
+        first, at = since()
+        return cut_off.end_client_tokens(state, now=view.now, first=first, since_at=at, secret_id=secret_id)
+
+    return Command(client.stream(client_id), decide)
+
+
+def end_secret(client_id: str, secret_id: str, tokens: Literal["keep", "revoke"]) -> Command[client.State]:
+    """Ends a secret version, which may be forgotten by now."""
+    return Command(
+        client.stream(client_id),
+        lambda state, view: client_secret.contain(state, now=view.now, secret_id=secret_id, tokens=tokens),
+    )
+
+
+def end_secrets(client_id: str) -> Command[client.State]:
+    """Ends every secret version of a client, and none of their tokens."""
+    return Command(client.stream(client_id), lambda state, view: client_secret.revoke_all(state, now=view.now))
+
+
+def end_grants(streams: Streams) -> Sweep[grant.State]:
+    """Ends grants with all their tokens."""
+    return Sweep(streams, lambda state, view: grant.end(state, now=view.now, reason="secret_leak"))
+
+
+def end_sessions(streams: Streams) -> Sweep[session.State]:
+    """Signs people out of browsers."""
+    return Sweep(streams, lambda state, view: session.end(state, now=view.now, reason="secret_leak"))
+
+
+def refused(step: Step, view: View) -> Refusal | None:
+    """For what a command would be refused by itself; a sweep is never."""
+    if isinstance(step, Sweep):
+        return None
+    outcome = step.decide(view.state(step.stream), view)
+    return outcome if isinstance(outcome, Refusal) else outcome.refusal
