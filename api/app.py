@@ -3,6 +3,7 @@
 import gc
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import fields
 from typing import Any
 
 import structlog
@@ -21,6 +22,7 @@ from api.http.error_responses import EXCEPTION_HANDLERS
 from api.http.middleware import Middleware
 from api.idempotency import Once
 from api.introspect import introspect
+from api.leaks.investigate import settling
 from api.measures import Metrics
 from api.oauth_endpoint import shortcuts
 from api.openapi.document import openapi_config
@@ -59,17 +61,18 @@ def _part(name: str) -> Provide:
     return Provide(provide, sync_to_thread=False)
 
 
-PARTS = ("ledger", "settings", "hasher", "strength", "uses", "sightings", "follower", "search_index", "transparency")
-DEPENDENCIES = {name: _part(name) for name in PARTS} | {
-    # A query has a parameter of the short name.
-    "token_format": _part("format"),
+DEPENDENCIES = {
+    # A query has a parameter of the name `format`.
+    **{"token_format" if each.name == "format" else each.name: _part(each.name) for each in fields(Services)},
     "who": Provide(caller, sync_to_thread=False),
     "by": Provide(caller_scope, sync_to_thread=False),
     "once": Provide(Once, sync_to_thread=False),
     "asking": Provide(auditor, sync_to_thread=False),
+    "settle": Provide(settling, sync_to_thread=False),
 }
 """What handlers take by name. `who` is whom the route's guard let in, `by` what they may do under the lock, `once` what
-carries out commands of theirs, and `asking` the same caller where they read the log.
+carries out commands of theirs, `asking` the same caller where they read the log, and `settle` brings what is known of
+a secret up to this moment.
 """
 
 

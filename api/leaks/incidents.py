@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable
 from typing import Annotated, Any, Literal
 
 import msgspec
-from litestar import Request, Response, get, post
+from litestar import Response, get, post
 from litestar.params import JSONBody, QueryParameter
 from msgspec import Meta
 
@@ -12,9 +12,9 @@ from api import in_path
 from api.access import needing
 from api.admin.members import Time, listed, time, time_or_null
 from api.audit.answering.auditor import Auditor
-from api.audit.asking import auditor
 from api.audit.rendering import ShownActor
-from api.idempotency import Reply, carry_out, commanding
+from api.dependencies import Injected
+from api.idempotency import Once, Reply, commanding
 from api.masking import masking
 from api.pagination import DEFAULT, After, Limit, Page, decode_cursor
 from api.problems import Missing
@@ -102,10 +102,9 @@ class Closing(msgspec.Struct, forbid_unknown_fields=True, frozen=True, kw_only=T
     summary="List incidents",
 )
 async def list_incidents(
-    request: Request[Any, Any, Any], stage: State = None, limit: Limit = DEFAULT, after: After = None
+    asking: Injected[Auditor], stage: State = None, limit: Limit = DEFAULT, after: After = None
 ) -> Page[IncidentBody]:
     """The newest first."""
-    asking = auditor(request)
     (position,) = decode_cursor("incidents", after, int) or (None,)
 
     def read(connection: Connection) -> Page[IncidentBody]:
@@ -119,9 +118,8 @@ async def list_incidents(
 
 
 @get(ONE, **needing(READ, answer=EXAMPLE), tags=TAGS, summary="Read an incident")
-async def read_incident(request: Request[Any, Any, Any], incident_id: in_path.IncidentId) -> IncidentBody:
+async def read_incident(asking: Injected[Auditor], incident_id: in_path.IncidentId) -> IncidentBody:
     """Its events stand in the audit log, on the stream `incident:` and its id."""
-    asking = auditor(request)
 
     def read(connection: Connection) -> IncidentBody | None:
         found = incidents.by_id(connection, incident_id)
@@ -150,12 +148,12 @@ async def _record_one(asking: Auditor, incident_id: str, body: IncidentBody | No
     summary="Close an incident",
 )
 async def close_incident(
-    request: Request[Any, Any, Any],
+    asking: Injected[Auditor],
+    once: Injected[Once],
     incident_id: in_path.IncidentId,
     data: JSONBody[Closing] = Closing(),  # noqa: B008 - nothing in it is ever changed.
 ) -> Response[IncidentBody]:
     """Contained or not: it may have been a false alarm. A repeat changes nothing; with another note it is 409."""
-    asking = auditor(request)
     here, unchanged = asking.here, []
 
     def reply(view: View, recorded: tuple[Recorded, ...]) -> Reply[IncidentBody]:
@@ -169,7 +167,7 @@ async def close_incident(
 
     note = None if data.note is None else masking(*here.format.prefixes).text(data.note)
     try:
-        answer = await carry_out(request, close(incident_id, note, here.ledger.privacy), reply=reply)
+        answer = await once.carry_out(close(incident_id, note, here.ledger.privacy), reply=reply)
     except Missing:
         await _record_one(asking, incident_id, None)
         raise

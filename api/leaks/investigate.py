@@ -1,7 +1,7 @@
 """`POST /leaks/investigate`: what a string that somebody found is, who used it and what came of it."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Annotated, Any, Literal
 
 import msgspec
@@ -11,12 +11,12 @@ from msgspec import Meta
 
 from api.access import needing
 from api.audit.answering.auditor import Auditor
-from api.audit.asking import auditor
 from api.audit.presented import RawSecret, Sha256, Text
+from api.dependencies import Injected
 from api.leaks import presented
 from api.leaks.investigating import Asked, Damaged, Investigated, Report, answered
 from api.problems import Invalid, Unprocessable
-from api.services import Services, services
+from api.services import services
 from security.extraction import Extract, extract
 
 READ = "leaks:read"
@@ -24,6 +24,8 @@ TAGS = ["Leaks"]
 ITEMS = 1_000
 TOGETHER = 2
 """Secrets that are looked at together: half of the threads that read, so that others' questions need not wait."""
+
+Settle = Callable[[Sequence[str]], Awaitable[None]]
 
 RECORDED_AT_ONCE = 200
 """Digests that one event of an investigation names."""
@@ -101,14 +103,13 @@ class Reports(msgspec.Struct, frozen=True):
     summary="What a leaked secret is and what came of it",
 )
 async def investigate(
-    request: Request[Any, Any, Any], data: JSONBody[Investigation], counts: Counts = 1
+    asking: Injected[Auditor], settle: Injected[Settle], data: JSONBody[Investigation], counts: Counts = 1
 ) -> Investigated | Reports:
     """By any text that holds it, whatever surrounds or encodes it, or by its SHA-256; or up to 1,000 in `items`, each
     by itself. Also of expired and pruned ones. The counts are exact, and those of `containment` are what
     `POST /leaks/contain` would report; of a million tokens they take seconds, and `counts=0` answers at once without
     them. What is none of ours has `kind` null and says in `problem` what is wrong.
     """
-    asking = auditor(request)
     wanted = bool(counts)
     if data.items is not None:
         if data.secret is not None or data.sha256 is not None:
@@ -116,9 +117,9 @@ async def investigate(
         questions = [
             _question(asking, f"items[{number}].", each.secret, each.sha256) for number, each in enumerate(data.items)
         ]
-        return Reports(await _answered(request, asking, questions, counts=wanted))
+        return Reports(await _answered(settle, asking, questions, counts=wanted))
     if data.secret is None:
-        answers = await _answered(request, asking, [_question(asking, "", None, data.sha256)], counts=wanted)
+        answers = await _answered(settle, asking, [_question(asking, "", None, data.sha256)], counts=wanted)
         return told(answers)
     if data.sha256 is not None:
         raise Invalid.field("secret", "give either the secret itself or its sha256")
@@ -126,7 +127,7 @@ async def investigate(
     if len(found.secrets) > ITEMS:
         raise Unprocessable(f"At most {ITEMS:,} secrets at a time.")
     questions = presented.questions(found, data.secret, asking.here.format)
-    return told(await _answered(request, asking, questions, counts=wanted), found)
+    return told(await _answered(settle, asking, questions, counts=wanted), found)
 
 
 def told(answers: Sequence[Report], found: Extract | None = None) -> Investigated:
@@ -143,9 +144,9 @@ def told(answers: Sequence[Report], found: Extract | None = None) -> Investigate
 
 
 async def _answered(
-    request: Request[Any, Any, Any], asking: Auditor, questions: Sequence[presented.Presented], *, counts: bool
+    settle: Settle, asking: Auditor, questions: Sequence[presented.Presented], *, counts: bool
 ) -> list[Report]:
-    await settled(services(request), [question.sha256 for question in questions])
+    await settle([question.sha256 for question in questions])
     answers = await _reports(asking, questions, counts=counts)
     await _record(asking, answers)
     return answers
@@ -159,12 +160,17 @@ def _question(asking: Auditor, where: str, raw: str | None, sha256: str | None) 
     return presented.Presented(sha256 or "", None)
 
 
-async def settled(here: Services, digests: Sequence[str]) -> None:
-    """Brings what is known of the uses of these secrets, and what is gathered, up to this moment."""
-    await here.uses.record(everything=True)
-    await here.token_uses.record(of=[bytes.fromhex(each) for each in digests])
-    await here.tallies.close_elapsed(everything=True)
-    await here.follower.follow()
+def settling(request: Request[Any, Any, Any]) -> Settle:
+    """Brings what is known of the uses of secrets, and what is gathered, up to this moment."""
+    here = services(request)
+
+    async def settle(digests: Sequence[str]) -> None:
+        await here.uses.record(everything=True)
+        await here.token_uses.record(of=[bytes.fromhex(each) for each in digests])
+        await here.tallies.close_elapsed(everything=True)
+        await here.follower.follow()
+
+    return settle
 
 
 async def _reports(asking: Auditor, questions: Sequence[presented.Presented], *, counts: bool) -> list[Report]:

@@ -3,21 +3,20 @@
 from typing import Any
 
 import msgspec
-from litestar import Request, get
+from litestar import get
 
 from api import in_path
 from api.access import needing
 from api.audit.answering.auditor import Auditor
-from api.audit.asking import auditor
 from api.audit.rendering import Rendering, ShownEvent, unsealed
+from api.dependencies import Injected
 from api.leaks import uses
-from api.leaks.investigate import READ, TAGS, settled
+from api.leaks.investigate import READ, TAGS, Settle
 from api.leaks.investigating import came_of
 from api.leaks.targets import of_secret
 from api.leaks.uses import Address
 from api.pagination import DEFAULT, After, Limit, Page, decode_cursor, encode_cursor
 from api.problems import Missing
-from api.services import services
 from domain.event import Moment
 from eventstore import counting, issued, searching
 from eventstore.asking import Connection
@@ -45,10 +44,10 @@ class Concerned(msgspec.Struct, frozen=True):
     account_id: str
 
 
-async def _known(request: Request[Any, Any, Any], asking: Auditor, sha256: str, page: str) -> Issued:
+async def _known(settle: Settle, asking: Auditor, sha256: str, page: str) -> Issued:
     if len(sha256) != 64 or sha256.strip("0123456789abcdef"):
         raise Missing("No such secret was ever issued here.")
-    await settled(services(request), [sha256])
+    await settle([sha256])
     found = await asking.here.ledger.read(issued.find, bytes.fromhex(sha256))
     await asking.record("leak_investigation", {"sha256": sha256, "page": page}, int(found is not None), unsealed=False)
     if found is None:
@@ -63,12 +62,15 @@ async def _known(request: Request[Any, Any, Any], asking: Auditor, sha256: str, 
     summary="The codes and tokens that came of a leaked secret",
 )
 async def tokens_of(
-    request: Request[Any, Any, Any], sha256: in_path.Digest, limit: Limit = DEFAULT, after: After = None
+    asking: Injected[Auditor],
+    settle: Injected[Settle],
+    sha256: in_path.Digest,
+    limit: Limit = DEFAULT,
+    after: After = None,
 ) -> Page[Token]:
     """In the order of their issue, dead or alive. `POST /leaks/investigate` says more of each by its digest."""
-    asking = auditor(request)
     (position,) = decode_cursor("leak_tokens", after, int) or (0,)
-    found = await _known(request, asking, sha256, "tokens")
+    found = await _known(settle, asking, sha256, "tokens")
     if found.kind == "client_secret":
         await asking.here.search_index.follow()
         return await asking.here.ledger.read(_tokens_of_secret, found, asking, position, limit)
@@ -150,12 +152,15 @@ def _time(moment: Moment | None) -> str | None:
     summary="The events that a leaked secret authenticated",
 )
 async def events_of(
-    request: Request[Any, Any, Any], sha256: in_path.Digest, limit: Limit = DEFAULT, after: After = None
+    asking: Injected[Auditor],
+    settle: Injected[Settle],
+    sha256: in_path.Digest,
+    limit: Limit = DEFAULT,
+    after: After = None,
 ) -> Page[ShownEvent]:
     """Everything that was caused with it, newest first; of a token, everything of its grant and what the grant did."""
-    asking = auditor(request)
     (position,) = decode_cursor("leak_events", after, int) or (None,)
-    found = await _known(request, asking, sha256, "events")
+    found = await _known(settle, asking, sha256, "events")
     await asking.here.search_index.follow()
     shown = await asking.here.ledger.read(_events, found, asking, position, limit)
     if any(unsealed(event) for event in shown.items):
@@ -185,12 +190,15 @@ def _events(connection: Connection, found: Issued, asking: Auditor, before: int 
     summary="The addresses that used a leaked client secret",
 )
 async def addresses_of(
-    request: Request[Any, Any, Any], sha256: in_path.Digest, limit: Limit = DEFAULT, after: After = None
+    asking: Injected[Auditor],
+    settle: Injected[Settle],
+    sha256: in_path.Digest,
+    limit: Limit = DEFAULT,
+    after: After = None,
 ) -> Page[Address]:
     """Those that tried it after its end first, then those that used it last. A token's stand in its report."""
-    asking = auditor(request)
     (skip,) = decode_cursor("leak_addresses", after, int) or (0,)
-    found = await _known(request, asking, sha256, "addresses")
+    found = await _known(settle, asking, sha256, "addresses")
     if found.kind != "client_secret" or found.secret_id is None:
         return Page([])
     ledger = asking.here.ledger
@@ -208,12 +216,15 @@ async def addresses_of(
     summary="The people on whose behalf a leaked client secret was used",
 )
 async def people_of(
-    request: Request[Any, Any, Any], sha256: in_path.Digest, limit: Limit = DEFAULT, after: After = None
+    asking: Injected[Auditor],
+    settle: Injected[Settle],
+    sha256: in_path.Digest,
+    limit: Limit = DEFAULT,
+    after: After = None,
 ) -> Page[Concerned]:
     """Everybody who ever was concerned, in the order of their ids."""
-    asking = auditor(request)
     (last,) = decode_cursor("leak_people", after, str) or (None,)
-    found = await _known(request, asking, sha256, "people")
+    found = await _known(settle, asking, sha256, "people")
     if found.kind != "client_secret":
         return Page([] if found.account_id is None else [Concerned(found.account_id)])
     await asking.here.search_index.follow()
