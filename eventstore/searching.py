@@ -5,7 +5,7 @@ asked for. Nothing here looks at an event; the texts of the events that were fou
 """
 
 from bisect import bisect_left
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import NamedTuple
 
 from sqlalchemy import Connection, bindparam, select
@@ -187,10 +187,10 @@ def evidence(connection: Connection, positions: Sequence[int]) -> list[str]:
     return [row[4].decode(errors="replace") for row in _rows(connection, positions)]
 
 
-def recorded_forms(connection: Connection, positions: Sequence[int]) -> list[Recorded]:
-    """The same as events."""
+def recorded_forms(connection: Connection, positions: Sequence[int], types: Collection[str] = ()) -> list[Recorded]:
+    """The same as events; of these types alone, when any is named."""
     recorded = decoder(connection).recorded
-    return [recorded(row) for row in _rows(connection, positions)]
+    return [recorded(row) for row in _rows(connection, positions) if not types or row[3] in types]
 
 
 def _rows(connection: Connection, positions: Sequence[int]) -> list[Row]:

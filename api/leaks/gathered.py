@@ -13,24 +13,21 @@ from itertools import groupby
 from typing import Any
 from zlib import crc32
 
-from sqlalchemy import Connection, bindparam, select
-
 from domain import session
 from domain.event import Moment, Recorded
 from domain.incident import Numbers
 from domain.sealed import Sealed
 from eventstore import searching
+from eventstore.asking import Connection
 from eventstore.following import Follower
 from eventstore.ledger import Ledger
 from eventstore.living import AT_ONCE, Descendant, State, of_grants, states_at
-from eventstore.mapper import decoder
 from eventstore.privacy import Privacy
-from eventstore.stored import ROW, events
+from eventstore.recorder import store
 from eventstore.unsealing import Unsealing, address_key
 from eventstore.view import View
-from projections import event_index
+from projections import event_index, grants
 from projections.event_names import Kind
-from projections.grants import TABLE as GRANTS
 
 USING = (
     "grant.code_issued",
@@ -59,21 +56,6 @@ Key = int
 """A grant in eight bytes: where it began, under a few bits that bring the grants of one person together."""
 
 _POSITION_BITS = 40
-
-_OF_ADDRESS = select(*ROW).where(events.c.id.in_(bindparam("b_positions", expanding=True)), events.c.topic.in_(_TOPICS))
-_BEYOND = (
-    select(*ROW)
-    .where(events.c.id > bindparam("b_after"), events.c.id <= bindparam("b_head"), events.c.topic.in_(_TOPICS))
-    .order_by(events.c.id)
-)
-_KEYS = select(GRANTS.c.started_position, GRANTS.c.account_id, GRANTS.c.grant_id).where(
-    GRANTS.c.grant_id.in_(bindparam("b_grants", expanding=True)),
-    GRANTS.c.expires_at > bindparam("b_now"),
-    GRANTS.c.ended_position.is_(None),
-)
-_NAMES = select(GRANTS.c.started_position, GRANTS.c.grant_id).where(
-    GRANTS.c.started_position.in_(bindparam("b_positions", expanding=True))
-)
 
 
 class Gathered:
@@ -154,9 +136,7 @@ class Gathered:
 
     def _named(self, connection: Connection, privacy: Privacy, positions: Sequence[int]) -> Iterator[str]:
         """The grants that these events name, all of which were caused from the address or tell of it."""
-        recorded = decoder(connection).recorded
-        for row in connection.execute(_OF_ADDRESS, {"b_positions": positions}):
-            use = recorded(row)
+        for use in searching.recorded_forms(connection, positions, _TOPICS):
             if use.type in BROWSING:
                 self._browse(use)
             if use.type == "session.started":
@@ -174,9 +154,7 @@ class Gathered:
         """Takes what the events beyond the index say, by their seals."""
         after, unsealing, wanted = max(self._reached, self._first - 1), Unsealing(privacy), set()
         key = address_key(privacy, self.address)
-        recorded_of = decoder(connection).recorded
-        for row in connection.execute(_BEYOND, {"b_after": after, "b_head": head}):
-            recorded = recorded_of(row)
+        for recorded in store(connection).between(after, head, _TOPICS):
             told = unsealing.told(connection, recorded)
             if (unsealing.address(connection, recorded) if told is None else told) == key:
                 self._browse(recorded)
@@ -191,14 +169,14 @@ class Gathered:
         elif recorded.type == "grant.code_issued" and event.session_id is not None:
             self._sessions.add(event.session_id)
 
-    def _take(self, connection: Connection, now: Moment, grants: Iterable[str]) -> None:
-        names = list(dict.fromkeys(grants))
+    def _take(self, connection: Connection, now: Moment, named: Iterable[str]) -> None:
+        names = list(dict.fromkeys(named))
         for start in range(0, len(names), EVENTS_AT_ONCE):
             part = names[start : start + EVENTS_AT_ONCE]
-            rows = connection.execute(_KEYS, {"b_grants": part, "b_now": now}).all()
+            rows = grants.going_on(connection, part, now)
             self._found.update(_key(started, account_id) for started, account_id, _ in rows)
             # Whoever could change a row shall take no grant out of this: of what it says is over the events are asked.
-            known = self._hidden.union(row.grant_id for row in rows)
+            known = self._hidden.union(grant_id for _, _, grant_id in rows)
             over = [each for each in part if each not in known]
             head = searching.newest(connection)
             self._hidden.update(_living(connection, states_at(connection, head), over, head, now))
@@ -246,8 +224,8 @@ class _Tally:
 
 
 def _few_beyond(connection: Connection, after: int, head: int) -> bool:
-    beyond = _BEYOND.with_only_columns(events.c.id).order_by(None).limit(FEW + 1)
-    return len(connection.scalars(beyond, {"b_after": after, "b_head": head}).all()) <= FEW
+    recorder = store(connection).recorder
+    return len(recorder.select_notifications(after, FEW + 1, head, _TOPICS, inclusive_of_start=False)) <= FEW
 
 
 def _grant_of(recorded: Recorded) -> str | None:
@@ -285,5 +263,4 @@ def _living(
 
 def _names(connection: Connection, keys: Sequence[Key]) -> dict[int, str]:
     """By where they began, the ids of grants."""
-    rows = connection.execute(_NAMES, {"b_positions": [_position(key) for key in keys]})
-    return {row.started_position: row.grant_id for row in rows}
+    return grants.begun_at(connection, [_position(key) for key in keys])

@@ -4,21 +4,19 @@ from collections.abc import Collection, Iterable, Sequence
 from itertools import chain
 from typing import NamedTuple, TypeVar
 
-from sqlalchemy import Connection, select
-
 from api.leaks.gathered import Gathered
 from domain import client, incident
 from domain.client_secret import ended
 from domain.event import Moment
 from domain.grant_code import CodeIssued
 from domain.incident import Leaked, Numbers
+from eventstore import searching
+from eventstore.asking import Connection
 from eventstore.issued import Issued
 from eventstore.living import Descendant, grants_of, of_grants
-from eventstore.mapper import decoder
-from eventstore.stored import ROW, events
 from eventstore.view import View
+from projections import grants
 from projections.blast_radius import Alive, Of
-from projections.grants import TABLE as GRANTS
 
 T = TypeVar("T")
 
@@ -124,9 +122,7 @@ def _distinct(parts: Iterable[Iterable[T]]) -> tuple[T, ...]:
 
 def of_session(connection: Connection, session_id: str, account_id: str | None) -> tuple[str, ...]:
     """The grants that were allowed in a browser session, as the event that began each of them says."""
-    query = select(*ROW).join(GRANTS, GRANTS.c.started_position == events.c.id)
-    query = query.where(GRANTS.c.account_id == account_id, GRANTS.c.session_id == session_id)
-    told = map(decoder(connection).recorded, connection.execute(query.order_by(events.c.id)).all())
+    told = searching.recorded_forms(connection, grants.begun_in(connection, session_id, account_id))
     return tuple(
         each.stream.partition(":")[2]
         for each in told
