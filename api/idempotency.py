@@ -196,21 +196,6 @@ class Once:
         return executed.value
 
 
-async def carry_out(
-    request: Request[Any, Any, Any],
-    first: Single,
-    *others: Step,
-    reply: Callable[[View, tuple[Recorded, ...]], Reply[T]],
-) -> Response[T]:
-    """The same for a handler that has the request."""
-    return await Once(request).carry_out(first, *others, reply=reply)
-
-
-async def first_answer(request: Request[Any, Any, Any]) -> Response[Any] | None:
-    """The same for a handler that has the request."""
-    return await Once(request).first_answer()
-
-
 def _problem(refusal: Refusal, needed: str) -> Problem:
     match refusal.reason:
         case Lost.TOKEN:

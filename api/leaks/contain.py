@@ -4,28 +4,30 @@ from collections.abc import Mapping, Sequence
 from typing import Annotated, Any
 
 import msgspec
-from litestar import Request, Response, post
+from litestar import Response, post
 from litestar.params import JSONBody
 from msgspec import UNSET, Meta, UnsetType
 
-from api.access import caller
 from api.arrival import normalise
+from api.audit.answering.auditor import Auditor
 from api.audit.answering.filters import moment
-from api.audit.asking import auditor
 from api.audit.presented import Sha256, Text
-from api.idempotency import Reply, carry_out, commanding, first_answer
+from api.bearer import Bearer
+from api.dependencies import Injected
+from api.idempotency import Once, Reply, commanding
 from api.leaks.containing import Containment, Wanted, tried_together
 from api.leaks.finding import NAMING, Parts, find, misfit
 from api.leaks.targets import Target
 from api.masking import masking
 from api.problems import Invalid, Missing
-from api.services import services
+from api.token_uses import TokenUses
 from commands.readings import read
 from domain import audit, incident
 from domain.event import SECOND, Moment, Recorded
 from domain.incident import Leaked, Numbers
+from eventstore.ledger import Ledger
 from eventstore.view import View
-from security.tokens import Kind
+from security.tokens import Format, Kind
 
 WRITE = "leaks:write"
 Id = Annotated[str, Meta(min_length=1, max_length=128)]
@@ -117,56 +119,62 @@ EXAMPLE = {
     tags=["Leaks"],
     summary="End what leaked, and what came of it",
 )
-async def contain(request: Request[Any, Any, Any], data: JSONBody[Containing]) -> Response[Contained]:
+async def contain(
+    data: JSONBody[Containing],
+    ledger: Injected[Ledger],
+    token_format: Injected[Format],
+    token_uses: Injected[TokenUses],
+    asking: Injected[Auditor],
+    who: Injected[Bearer],
+    once: Injected[Once],
+) -> Response[Contained]:
     """A client secret ends with every token that it authenticated, a client or person with all of theirs, a token with
     its grant, an address with every grant and every sign-in that was used from there. Of several secrets in a text all
     end, with one incident for each client. `since` leaves alive what was
     issued before, of an address what was used from there only before. One transaction, whatever its size; nothing
     revives what it ended. An incident is opened, or an open one about the same goes on.
     """
-    if (first := await first_answer(request)) is not None:
+    if (first := await once.first_answer()) is not None:
         return first
-    here = services(request)
     since = _since(data)
     named = {name: value for name in NAMING if (value := getattr(data, name)) is not None}
     if data.address is not None:
         # What was used from there a moment ago is about to be recorded.
-        await here.token_uses.record(everything=True)
+        await token_uses.record(everything=True)
     try:
-        targets = await find(Parts(here.ledger, here.format), named, since)
+        targets = await find(Parts(ledger, token_format), named, since)
     except Missing:
-        await _tell_missing(request, named, dry_run=data.dry_run)
+        await _tell_missing(asking, named, dry_run=data.dry_run)
         raise
     _fits(data, targets)
-    containments = [_containment(request, data, target, since) for target in targets]
+    containments = [_containment(ledger, token_format, who, data, target, since) for target in targets]
     for each in containments:
         await each.prepare()
     if data.dry_run:
         for each in containments:
             await each.count()
-        return await _dry_run(request, containments, data)
+        return await _dry_run(asking, once, containments, data)
 
     def reply(view: View, _: tuple[Recorded, ...]) -> Reply[Contained]:
         return Reply(_contained(view, containments, dry_run=False))
 
     opening, *others = containments[0].commands()
     others += [step for each in containments[1:] for step in each.commands()]
-    return await carry_out(request, opening, *others, reply=reply)
+    return await once.carry_out(opening, *others, reply=reply)
 
 
 def _containment(
-    request: Request[Any, Any, Any], data: Containing, target: Target, since: Moment | None
+    ledger: Ledger, format: Format, who: Bearer, data: Containing, target: Target, since: Moment | None
 ) -> Containment:
-    here = services(request)
     rotated = data.rotate and target.client_id is not None
     wanted = Wanted(
         since,
-        here.format.mint(Kind.CLIENT_SECRET) if rotated else None,
+        format.mint(Kind.CLIENT_SECRET) if rotated else None,
         data.disable_client and target.client_id is not None,
-        caller(request).scope,
+        who.scope,
     )
-    evidence = None if data.evidence is None else masking(*here.format.prefixes).text(data.evidence)
-    return Containment(here.ledger, target, wanted, goes_on=True, source="administrator", evidence=evidence)
+    evidence = None if data.evidence is None else masking(*format.prefixes).text(data.evidence)
+    return Containment(ledger, target, wanted, goes_on=True, source="administrator", evidence=evidence)
 
 
 def _contained(view: View, containments: Sequence[Containment], *, dry_run: bool) -> Contained:
@@ -191,9 +199,9 @@ def _contained(view: View, containments: Sequence[Containment], *, dry_run: bool
 
 
 async def _dry_run(
-    request: Request[Any, Any, Any], containments: Sequence[Containment], data: Containing
+    asking: Auditor, once: Once, containments: Sequence[Containment], data: Containing
 ) -> Response[Contained]:
-    asking, target = auditor(request), containments[0].target
+    target = containments[0].target
     asked = {
         "client_id": target.client_id,
         "account_id": target.account_id,
@@ -212,12 +220,11 @@ async def _dry_run(
     def reply(view: View, _: tuple[Recorded, ...]) -> Reply[Contained]:
         return Reply(_contained(view, containments, dry_run=True))
 
-    return await carry_out(request, tried, reply=reply)
+    return await once.carry_out(tried, reply=reply)
 
 
-async def _tell_missing(request: Request[Any, Any, Any], named: Mapping[str, str], *, dry_run: bool) -> None:
+async def _tell_missing(asking: Auditor, named: Mapping[str, str], *, dry_run: bool) -> None:
     """To ask for what there is not is a fact too."""
-    asking = auditor(request)
     asked: dict[str, str | None] = {name: asking.unknown(value) for name, value in named.items()}
     question: audit.Question = "leak_containment_dry_run" if dry_run else "leak_containment"
     await asking.record(question, asked, 0, unsealed=False)
