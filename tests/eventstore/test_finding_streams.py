@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from sqlalchemy import Connection, create_engine, insert, text
 
-from eventstore import grant_histories, recorder, states
+from eventstore import recorder, states
 from eventstore.stored import events, metadata
 from projections.prepared import Prepared
 from tests.databases import BACKENDS, Databases
@@ -41,7 +41,7 @@ def full(request: pytest.FixtureRequest, databases: Databases) -> Iterator[Conne
     ("asked", "parameters"),
     [
         (recorder.stream_events(frozenset({"stop"})), {"stream": "grant:7", "stop": MANY}),
-        (grant_histories.UP_TO, {"b_stream": "grant:7", "b_position": MANY, "b_limit": grant_histories.WHOLE}),
+        (recorder.stream_events(frozenset({"stop", "limit"}), True), {"stream": "grant:7", "stop": MANY, "limit": 9}),
     ],
     ids=["history", "newest"],
 )
