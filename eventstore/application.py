@@ -10,7 +10,15 @@ from pathlib import Path
 from typing import Any
 
 from eventsourcing.application import Application
-from eventsourcing.persistence import AggregateRecorder, EventStore, Mapper, Transcoder
+from eventsourcing.persistence import (
+    AggregateRecorder,
+    EventStore,
+    Mapper,
+    ProgrammingError,
+    Tracking,
+    TrackingRecorder,
+    Transcoder,
+)
 from eventsourcing.utils import Environment
 from eventsourcing_sqlalchemy.datastore import SQLAlchemyDatastore
 from eventsourcing_sqlalchemy.factory import SQLAlchemyFactory
@@ -24,6 +32,7 @@ from eventstore.mac_keys import Ring
 from eventstore.mapper import LogMapper
 from eventstore.recorder import LogRecorder, LogStore
 from eventstore.stored import EVENTS, events
+from projections import event_index
 from security.keyring import VARIABLE, open_keyring
 from security.vault import Vault
 
@@ -53,6 +62,22 @@ class LogDatastore(SQLAlchemyDatastore):
         return LogRecord
 
 
+class Followers(TrackingRecorder):
+    """How far each read model has come that follows the log, by its name: `wait("event_index", position)`."""
+
+    def __init__(self, engine: Any) -> None:
+        self._engine = engine
+
+    def max_tracking_id(self, application_name: str) -> int | None:
+        """The position that it has reached."""
+        with self._engine.connect() as connection:
+            return event_index.progress(connection).get(application_name)
+
+    def insert_tracking(self, tracking: Tracking) -> None:
+        """A follower moves its own row, by `event_index.advance`, with what it writes."""
+        raise ProgrammingError("followers track themselves")
+
+
 class LogFactory(SQLAlchemyFactory):
     """Builds what a log is read with from the library's environment.
 
@@ -65,6 +90,10 @@ class LogFactory(SQLAlchemyFactory):
     def application_recorder(self) -> LogRecorder:
         """Reads the log's table."""
         return LogRecorder(self.datastore, events_table_name=EVENTS)
+
+    def tracking_recorder(self, tracking_recorder_class: Any = None) -> Any:
+        """Tells how far the servers' followers have come."""
+        return Followers(self.datastore.engine)
 
     def mapper(self, transcoder: Transcoder | None = None, mapper_class: Any = None) -> Mapper[Any]:
         """Reads and verifies events. Raises MasterKeyError."""

@@ -6,7 +6,7 @@ from threading import Lock
 from typing import NamedTuple
 
 import structlog
-from sqlalchemy import Connection, bindparam, func, select
+from sqlalchemy import Connection, func, select
 
 from domain.event import Moment
 from domain.events import DESTROYING
@@ -14,12 +14,11 @@ from domain.streams import is_stateless
 from eventstore import searching
 from eventstore.commands import Forged, WentBack
 from eventstore.database_file import DatabaseFile
-from eventstore.recorder import store
+from eventstore.recorder import LogRecorder, store
 from eventstore.stored import events, head
 from projections.prepared import Prepared
 
 _HEAD = Prepared(select(head.c.position, head.c.time).where(head.c.id == 1))
-_STATE = Prepared(select(events.c.state).where(events.c.id == bindparam("position")))
 _BEYOND = Prepared(select(func.min(events.c.id)).where(events.c.id > select(head.c.position).scalar_subquery()))
 MANY = 10_000
 
@@ -44,8 +43,8 @@ def newest(connection: Connection) -> tuple[int, Moment]:
 
 def state_at(connection: Connection, position: int) -> str | None:
     """The stored form of the event there; None where there is none."""
-    row = _STATE.first(connection, {"position": position})
-    return None if row is None else row[0]
+    rows = LogRecorder.over(connection).rows_between(position - 1, position)
+    return rows[0].state.decode(errors="replace") if rows else None
 
 
 class Changes:

@@ -11,8 +11,8 @@ from typing import NamedTuple
 from sqlalchemy import Connection, bindparam, select
 
 from domain.event import Moment, Recorded
-from eventstore.mapper import Row, decoder
-from eventstore.recorder import LogRecorder, rows_of
+from eventstore.mapper import decoder
+from eventstore.recorder import EventRow, LogRecorder, rows_of
 from eventstore.stored import ROW, events, head
 from projections import event_index
 from projections.event_names import Kind
@@ -179,27 +179,28 @@ def stored_forms(connection: Connection, positions: Sequence[int]) -> list[str]:
     Raises `Forged`.
     """
     text = decoder(connection).text
-    return [text(row) for row in _rows(connection, positions)]
+    return [text(row) for row in rows_at(connection, positions)]
 
 
 def evidence(connection: Connection, positions: Sequence[int]) -> list[str]:
     """The same whether they verify or not: for who holds each against the tree, which tells more than a MAC."""
-    return [row[4].decode(errors="replace") for row in _rows(connection, positions)]
+    return [row[4].decode(errors="replace") for row in rows_at(connection, positions)]
 
 
 def recorded_forms(connection: Connection, positions: Sequence[int], types: Collection[str] = ()) -> list[Recorded]:
     """The same as events; of these types alone, when any is named."""
     recorded = decoder(connection).recorded
-    return [recorded(row) for row in _rows(connection, positions) if not types or row[3] in types]
+    return [recorded(row) for row in rows_at(connection, positions) if not types or row[3] in types]
 
 
-def _rows(connection: Connection, positions: Sequence[int]) -> list[Row]:
+def rows_at(connection: Connection, positions: Sequence[int]) -> list[EventRow]:
+    """The rows at these positions, in their order, whether they verify or not."""
     if not positions:
         return []
     low, high = min(positions[0], positions[-1]), max(positions[0], positions[-1])
     if high - low + 1 == len(positions):
         # Without filters the positions have no gap, and a stretch of the log is one read of its neighbours.
-        found: Sequence[Row] = LogRecorder.over(connection).rows_between(low - 1, high)
+        found = LogRecorder.over(connection).rows_between(low - 1, high)
     else:
         found = rows_of(connection.execute(_AT_ALL, {"b_positions": positions}).all())
     rows = {row[0]: row for row in found}

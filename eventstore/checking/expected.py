@@ -6,15 +6,15 @@ from operator import attrgetter
 from types import ModuleType
 from typing import Any
 
-from sqlalchemy import Connection, MetaData, StaticPool, Table, UniqueConstraint, bindparam, create_engine, select
+from sqlalchemy import Connection, MetaData, StaticPool, Table, UniqueConstraint, create_engine, select
 from sqlalchemy.schema import CreateTable
 
 from domain.event import Recorded
+from eventstore import searching
 from eventstore.fresh_tables import tables_of
 from eventstore.privacy import Privacy
 from eventstore.recorder import store
 from eventstore.rows import Rows
-from eventstore.stored import events
 from eventstore.writing import handlers
 from projections import PROJECTIONS, secrets
 
@@ -33,8 +33,6 @@ TABLES: Mapping[str, tuple[ModuleType, Table]] = {
 
 AT_ONCE = 200
 """Streams, or keys, of one question."""
-
-_AT = select(events.c.id, events.c.originator_id).where(events.c.id.in_(bindparam("b_positions", expanding=True)))
 
 
 _KEYS: Mapping[str, tuple[int, ...]] = {
@@ -92,8 +90,8 @@ def streams_at(connection: Connection, positions: Iterable[int]) -> dict[int, st
     wanted = sorted(set(positions))
     found: dict[int, str] = {}
     for start in range(0, len(wanted), AT_ONCE):
-        rows = connection.execute(_AT, {"b_positions": wanted[start : start + AT_ONCE]})
-        found |= {position: stream for position, stream in rows}
+        rows = searching.rows_at(connection, wanted[start : start + AT_ONCE])
+        found |= {row.id: row.originator_id for row in rows}
     return found
 
 

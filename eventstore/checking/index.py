@@ -5,7 +5,7 @@ from hashlib import sha256
 from typing import NamedTuple
 
 import msgspec
-from sqlalchemy import Connection, bindparam, literal, select, tuple_
+from sqlalchemy import Connection, literal, select, tuple_
 
 from domain.event import Recorded
 from domain.events import DESTROYING
@@ -13,13 +13,12 @@ from eventstore import origin_months, searching
 from eventstore.checking.expected import AT_ONCE
 from eventstore.following import EventIndexing
 from eventstore.privacy import Privacy
-from eventstore.stored import events
+from eventstore.recorder import LogRecorder
 from eventstore.unsealing import Unsealing
 from projections import event_index
 from projections.event_names import Kind
 from projections.index_rows import Row
 
-_GONE = select(events.c.id).where(events.c.id > bindparam("b_after"), events.c.topic.in_(sorted(DESTROYING))).limit(1)
 _TABLE = event_index.TABLE
 Entry = tuple[int, bytes, int, bytes | None]
 """A row of the index: kind, key, the last of several positions, and how far before it the others are."""
@@ -108,6 +107,7 @@ def _is_there(connection: Connection, found: Misnamed) -> bool:
 
 def _may_leave(connection: Connection, position: int, reached: int) -> bool:
     """Whether an address is about to leave the index: its month has ended, or somebody's end is yet to be followed."""
-    if connection.execute(_GONE, {"b_after": reached}).first() is not None:
+    recorder = LogRecorder.over(connection)
+    if recorder.select_notifications(reached, 1, topics=sorted(DESTROYING), inclusive_of_start=False):
         return True
     return any(each.first <= position <= each.last for each in origin_months.ended(connection))

@@ -17,6 +17,7 @@ from domain.event import Actor, Recorded
 from domain.events import EVENTS
 from domain.streams import AGGREGATES
 from eventstore.commands import Forged
+from eventstore.following import EventIndexing, Follower
 from eventstore.ledger import Ledger
 from eventstore.recorder import store
 from eventstore.states import evolve, initial, project
@@ -130,3 +131,11 @@ async def test_subscription_hears_what_the_ledger_appends(running: Ledger, log: 
 async def test_nobody_appends_through_the_library(log: Application[str]) -> None:
     with pytest.raises(AssertionError, match="only the ledger"):
         log.events.put([])
+
+
+async def test_tracking_recorder_waits_for_a_follower(running: Ledger, log: Application[str]) -> None:
+    followers = log.factory.tracking_recorder()
+    assert followers.max_tracking_id("event_index") is None
+    await Follower(running, EventIndexing()).follow()
+    followers.wait("event_index", 5)
+    assert followers.max_tracking_id("event_index") == 5
