@@ -1,6 +1,9 @@
-"""The token endpoint (RFC 6749 §3.2): authenticates the client, decides by the grant type, answers after the commit."""
+"""The token endpoint (RFC 6749 §3.2), from a request's parameters to its answer: the client authenticates, its grant
+type decides under the ledger's lock, and what was issued is told after the commit. Dashboards are issued to here too.
+"""
 
 from functools import partial
+from typing import Any, NamedTuple
 
 import msgspec
 
@@ -8,16 +11,29 @@ from api.answers import JSON, Answer, Receive, Scope, raw_headers
 from api.bodies import Parameters, read_parameters
 from api.client_authentication import for_client
 from api.credential_memory import Caller
-from api.issuing import Tokens, issue, token_answer
 from api.oauth_endpoint import endpoint
-from api.oauth_errors import InvalidRequest, UnsupportedGrantType
-from api.password_grant import password_grant
-from api.services import Services, services
+from api.oauth_errors import (
+    InvalidGrant,
+    InvalidRequest,
+    InvalidScope,
+    Throttled,
+    UnauthorizedClient,
+    UnsupportedGrantType,
+    from_refusal,
+)
+from api.places import away
+from api.refused_grants import told
+from api.services import Services, origin, services
+from api.sign_in import WrongCredentials, note_failure, verify
+from api.throttling.sign_in import Wait
+from api.throttling.tokens import Counted
+from commands import tokens
+from domain.event import Actor
 from domain.grants import GRANTS, password
-from domain.grants.facts import GrantType, Request
+from domain.grants.facts import GrantType, Issued, Minted, Request
 from domain.rules import pkce
 from domain.rules import scope as scopes
-from security.tokens import digest
+from security.tokens import Kind, Secret, digest
 
 FIELDS = raw_headers({"cache-control": "no-store", "pragma": "no-cache", "content-type": JSON}.items())
 """Of every token answer (RFC 6749 §5.1)."""
@@ -27,28 +43,35 @@ LONGEST_CREDENTIAL = 1024
 _encode = msgspec.json.Encoder().encode
 
 
+class Tokens(NamedTuple):
+    """What a token request was given. `refresh` is None where the client may have none."""
+
+    issued: Issued
+    access: Secret
+    refresh: Secret | None
+
+
 async def _post(scope: Scope, receive: Receive) -> Answer:
     here = services(scope)
     parameters = await read_parameters(scope, receive, here.settings.body_limit)
     grant_type = parameters.get("grant_type")
     if not grant_type:
         raise InvalidRequest("grant_type is missing.")
-    grant = GRANTS.get(grant_type)
-    issued = await for_client(here, scope, parameters, "token", partial(_issue, here, scope, parameters, grant))
-    body = _encode(token_answer(issued, refresh_too=True))
+    work = partial(_perform, here, scope, parameters, GRANTS.get(grant_type))
+    body = _encode(token_answer(await for_client(here, scope, parameters, "token", work), refresh_too=True))
     return Answer(200, (*FIELDS, (b"content-length", b"%d" % len(body))), body)
 
 
-async def _issue(
+async def _perform(
     here: Services, scope: Scope, parameters: Parameters, grant: GrantType | None, caller: Caller
 ) -> Tokens:
     if grant is None:
         raise UnsupportedGrantType()
     request = _request(grant, parameters)
-    if grant is not password.GRANT:
-        return await issue(here, scope, caller, grant, request)
-    name, secret = parameters.get("username"), parameters.get("password")
-    return await password_grant(here, scope, caller, name, secret, request)
+    if grant is password.GRANT:
+        name, secret = parameters.get("username"), parameters.get("password")
+        return await password_grant(here, scope, caller, name, secret, request)
+    return await issue(here, scope, caller, grant, request)
 
 
 def _request(grant: GrantType, parameters: Parameters) -> Request:
@@ -68,6 +91,92 @@ def _request(grant: GrantType, parameters: Parameters) -> Request:
         challenge=challenge,
         own={name: parameters[name] for name in grant.parameters if name in parameters},
     )
+
+
+async def password_grant(
+    here: Services, scope: Scope, caller: Caller, username: str | None, secret: str | None, request: Request
+) -> Tokens:
+    """Tokens for the person of the dashboard's realm whose password it is (RFC 6749 §4.3, docs/decisions/0002).
+
+    Raises the OAuth error of a refusal.
+    """
+    if caller.client.type != "dashboard":
+        raise UnauthorizedClient("The password grant is for first-party dashboards.")
+    if not username or not secret:
+        raise InvalidRequest("username or password is missing.")
+    try:
+        with away(scope):
+            verified = await verify(here, caller.client.realm, username, secret, origin(scope))
+    except WrongCredentials:
+        raise InvalidGrant("User name or password is wrong.") from None
+    except Wait as wait:
+        raise Throttled(retry_after=wait.seconds) from None
+    account = verified.account
+    request = msgspec.structs.replace(request, password_cutoff=account.password_cutoff)
+    try:
+        return await issue(here, scope, caller, password.GRANT, request, account.account_id)
+    except InvalidScope:
+        # The password was right and no guess, so the throttle has nothing against it; a refusal it is all the same.
+        await note_failure(here, account.account_id, "invalid_scope", origin(scope))
+        raise
+
+
+async def issue(
+    here: Services, scope: Scope, caller: Caller, grant: GrantType, request: Request, account_id: str | None = None
+) -> Tokens:
+    """Carries out a token request. `account_id` is the person whose password was verified, for the password grant.
+
+    Raises the OAuth error of a refusal, whose events are committed all the same.
+    """
+    client, goes_on = caller.client, grant.credential is not None and not grant.credential.of_another
+    access = here.format.mint(Kind.ACCESS_TOKEN)
+    refresh = here.format.mint(Kind.REFRESH_TOKEN) if goes_on or "refresh_token" in client.grant_types else None
+    actor = caller.actor if account_id is None else _person(account_id, caller)
+    by = origin(scope, actor, on_device=client.on_device)
+    counted = Counted(here, caller)
+    if not goes_on and account_id is None:
+        await counted.for_itself(by)
+    command = tokens.issue(
+        grant,
+        request,
+        Minted(access.hex, None if refresh is None else refresh.hex),
+        client_id=client.client_id,
+        secret_id=caller.secret_id,
+        account_id=account_id,
+        at=here.ledger.clock.now(),
+        issuer=here.settings.issuer,
+        lifetimes=here.lifetimes,
+        admit_person=counted.for_person,
+    )
+    with counted:
+        executed = await here.ledger.execute(command, origin=by)
+        if executed.refusal is not None:
+            if caller.secret_id is None:
+                raise from_refusal(executed.refusal)
+            raise told(executed.refusal, request, grant.credential, client.scope)
+    issued: Issued = executed.outcomes[-1].result
+    return Tokens(issued, access, refresh if issued.refresh else None)
+
+
+def _person(account_id: str, caller: Caller) -> Actor:
+    """A person who signs in through a dashboard: they act with their password, the dashboard with its secret."""
+    credential = {"client_id": caller.client.client_id}
+    if caller.secret_id is not None:
+        credential["secret_id"] = caller.secret_id
+    return Actor("person", account_id, credential)
+
+
+def token_answer(given: Tokens, *, refresh_too: bool) -> dict[str, Any]:
+    """The members of a token answer (RFC 6749 §5.1)."""
+    members = {
+        "access_token": given.access.reveal(),
+        "token_type": "Bearer",
+        "expires_in": given.issued.expires_in,
+        "scope": " ".join(given.issued.scope),
+    }
+    if refresh_too and given.refresh is not None:
+        members["refresh_token"] = given.refresh.reveal()
+    return members
 
 
 token = endpoint("/oauth/token", _post)

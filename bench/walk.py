@@ -1,8 +1,9 @@
 """`python -m bench.walk`: through which files one request walks, and how often it goes from one to another.
 
-A warm token request and a remembered introspection are traced in a running app on SQLite. A file counts that has a
-function of ours which is called; a call from a file of ours into another is a move. With `--write` the walk of the
-token request is drawn in `docs/architecture.md`.
+A warm token request and a remembered introspection are traced in a running app on SQLite. A call from a file of ours
+into another is a move. A call that comes back without having gone on into a further file is a leaf: whoever reads
+along takes it at its word, so each number is told without leaves, and with them. `--write` draws the walk of the token
+request in `docs/architecture.md`.
 """
 
 import argparse
@@ -11,6 +12,7 @@ import contextlib
 import os
 import sys
 import tempfile
+from collections import Counter
 from collections.abc import Iterator
 from functools import lru_cache
 from pathlib import Path
@@ -35,15 +37,28 @@ WARM = 50
 TOKEN, KNOWN = "a token by client credentials", "an introspection of a token that is remembered"
 
 
-class Walk(NamedTuple):
-    """The files that a request entered, in order, and how many calls there were from one into another."""
+class Call(NamedTuple):
+    """One call of a function of ours: out of which file, into which, and whether it goes on into a further one."""
 
-    files: tuple[str, ...]
-    calls: dict[tuple[str, str], int]
+    left: str | None
+    entered: str
+    goes_on: bool
 
     @property
-    def moves(self) -> int:
-        return sum(self.calls.values())
+    def is_move(self) -> bool:
+        return self.left not in (None, self.entered)
+
+
+class Walk(tuple[Call, ...]):
+    """The calls of one request, in order."""
+
+    def files(self, *, leaves: bool) -> list[str]:
+        """The files that it enters, those among them that only hold leaves with `leaves` alone."""
+        return list(dict.fromkeys(call.entered for call in self if leaves or call.goes_on))
+
+    def moves(self, *, leaves: bool) -> Counter[tuple[str | None, str]]:
+        """How many calls there are from one file into another."""
+        return Counter((call.left, call.entered) for call in self if call.is_move and (leaves or call.goes_on))
 
 
 @lru_cache(maxsize=10_000)
@@ -58,26 +73,29 @@ def _ours(name: str) -> str | None:
 
 class _Tracer:
     def __init__(self) -> None:
-        self.files: dict[str, None] = {}
-        self.calls: dict[tuple[str, str], int] = {}
-        self._begun: set[FrameType] = set()
+        self._begun: dict[FrameType, tuple[str | None, str]] = {}
+        self._going_on: set[FrameType] = set()
 
     def __call__(self, frame: FrameType, event: str, _: object) -> None:
         entered = _ours(frame.f_code.co_filename) if event == "call" else None
         # A coroutine that goes on after it waited is not entered again.
         if entered is None or frame in self._begun:
             return
-        self._begun.add(frame)
-        self.files.setdefault(entered)
-        left = self._caller(frame)
-        if left is not None and left != entered:
-            self.calls[left, entered] = self.calls.get((left, entered), 0) + 1
-
-    def _caller(self, frame: FrameType) -> str | None:
         before = frame.f_back
-        while before is not None and (found := _ours(before.f_code.co_filename)) is None:
+        while before is not None and (left := _ours(before.f_code.co_filename)) is None:
             before = before.f_back
-        return None if before is None else found
+        self._begun[frame] = (None if before is None else left, entered)
+        if before is not None and left != entered:
+            self._go_on(before)
+
+    def _go_on(self, frame: FrameType | None) -> None:
+        """From this call, and so from those that led to it, the walk goes on into another file."""
+        while frame is not None and frame not in self._going_on:
+            self._going_on.add(frame)
+            frame = frame.f_back
+
+    def walk(self) -> Walk:
+        return Walk(Call(*told, frame in self._going_on) for frame, told in self._begun.items())
 
 
 @contextlib.contextmanager
@@ -97,8 +115,8 @@ async def _walk(asking: Asking, path: str, body: bytes) -> Walk:
         await asyncio.sleep(0.05)
         with _traced() as tracer:
             await asking.ask(path, body)
-        walks.append(Walk(tuple(tracer.files), tracer.calls))
-    return min(walks, key=lambda each: (each.moves, len(each.files)))
+        walks.append(tracer.walk())
+    return min(walks, key=len)
 
 
 async def _walks(asking: Asking) -> dict[str, Walk]:
@@ -116,11 +134,14 @@ def drawn(walk: Walk) -> str:
     lines = ["```mermaid", "flowchart LR"]
     for room in ROOMS:
         lines.append(f"  subgraph {room}")
-        lines += [f"    {_id(file)}[{_label(file)}]" for file in walk.files if file.startswith(f"{room}/")]
+        lines += [
+            f"    {_id(file)}[{_label(file)}]" for file in walk.files(leaves=False) if file.startswith(f"{room}/")
+        ]
         lines.append("  end")
     lines += [
         f"  {_id(left)} -->{'' if count == 1 else f'|{count}|'} {_id(entered)}"
-        for (left, entered), count in walk.calls.items()
+        for (left, entered), count in walk.moves(leaves=False).items()
+        if left is not None
     ]
     return "\n".join([*lines, "```"])
 
@@ -134,7 +155,11 @@ def _label(file: str) -> str:
 
 
 def _told(walks: dict[str, Walk]) -> list[str]:
-    return [f"{name}: {len(walk.files)} files, {walk.moves} moves from file to file" for name, walk in walks.items()]
+    return [
+        f"{name}: {len(walk.files(leaves=False))} files and {walk.moves(leaves=False).total()} moves, "
+        f"with leaves {len(walk.files(leaves=True))} and {walk.moves(leaves=True).total()}"
+        for name, walk in walks.items()
+    ]
 
 
 def main() -> int:
@@ -147,7 +172,8 @@ def main() -> int:
     print("\n".join(_told(walks)))
     if options.list:
         for walk in walks.values():
-            print("\n".join(["", *walk.files, *(f"{left} → {to}: {n}" for (left, to), n in walk.calls.items())]))
+            moves = walk.moves(leaves=True).items()
+            print("\n".join(["", *walk.files(leaves=False), "", *(f"{left} → {to}: {n}" for (left, to), n in moves)]))
     if options.write:
         told = [f"- {each}." for each in _told(walks)]
         write(PAGE, "\n".join([MARKS[0], "", *told, "", drawn(walks[TOKEN]), "", MARKS[1]]), MARKS)

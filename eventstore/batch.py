@@ -1,6 +1,7 @@
 """Commands that share one transaction: for each one load, decide, collect; then append and project all at once."""
 
 from collections.abc import Callable, Collection, Iterable
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from threading import Lock
 from time import monotonic
@@ -87,6 +88,8 @@ class Batch(View):
     def __init__(self, writing: Writing, locked: Head, clock: Callable[[], Moment]) -> None:
         self._writing = writing
         self._connection = locked.connection
+        # SQLite has nobody to wait for.
+        self._together = together if locked.connection.dialect.name == "postgresql" else nullcontext
         self.position = locked.position
         self._clock = clock
         self.now: Moment = locked.time
@@ -311,7 +314,7 @@ class Batch(View):
     def flush(self) -> None:
         """Appends what was collected and writes its projection rows."""
         if self._pending:
-            with together(self._connection):
+            with self._together(self._connection):
                 self._write()
 
     def _write(self) -> None:
@@ -326,7 +329,7 @@ class Batch(View):
         PostgreSQL gets all in one message with the commit.
         """
         if self.position != self._written and self._connection.dialect.name == "sqlite":
-            with together(self._connection):
+            with self._together(self._connection):
                 self._move()
 
     def finish(self, commit: Callable[[Connection], None]) -> None:
@@ -334,7 +337,7 @@ class Batch(View):
         if self.position == self._written:
             commit(self._connection)
             return
-        with together(self._connection):
+        with self._together(self._connection):
             self._move()
             commit(self._connection)
 

@@ -13,11 +13,10 @@ from security.clock import Clock
 _ASK = Prepared(text(f"SELECT {DATABASE_TIME}"))
 
 
-def require_clock(clock: Clock, connection: Connection, newest_at: Moment, database: Moment | None) -> None:
-    """Raises `WrongClock`. `database` is what came with the log's lock."""
-    if clock.fault(newest_at, database) is None:
-        return
-    # The lock may have been waited for after that clock was read, or this process was stopped: it is asked once more.
+def require_clock(clock: Clock, connection: Connection, newest_at: Moment) -> None:
+    """Raises `WrongClock`, unless the fault that was found was none: the lock may have been waited for after the
+    database's clock was read, or this process was stopped.
+    """
     if found := clock.fault(newest_at, _database_time(connection)):
         raise WrongClock(found)
 

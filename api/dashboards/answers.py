@@ -16,8 +16,8 @@ from api.dashboards import cookie
 from api.dashboards.gate import Disabled, entered
 from api.dashboards.secret import TRIES, NoLiveSecret
 from api.http.errors import InvalidClient, InvalidScope, SignInRefused
-from api.issuing import Tokens
 from api.services import Services
+from api.token import Tokens
 from domain import client
 
 EXAMPLE = {

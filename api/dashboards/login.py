@@ -11,9 +11,8 @@ from api.credential_memory import Caller
 from api.dashboards.answers import EXAMPLE, DashboardTokens, perform
 from api.dashboards.gate import admit, other_methods
 from api.http.errors import InvalidGrant, SignInRefused
-from api.issuing import Tokens
-from api.password_grant import password_grant
 from api.services import services
+from api.token import Tokens, password_grant
 from domain.grants.facts import Request as TokenRequest
 
 

@@ -10,8 +10,8 @@ from api.dashboards import cookie
 from api.dashboards.answers import EXAMPLE, DashboardTokens, SignInEnded, perform
 from api.dashboards.gate import admit_cookie, other_methods
 from api.http.errors import InvalidGrant
-from api.issuing import Tokens, issue
 from api.services import services
+from api.token import Tokens, issue
 from domain.grants import refresh_token
 from domain.grants.facts import Request as TokenRequest
 
