@@ -8,7 +8,7 @@ UV_COMPILE := $(BIN)/uv --quiet pip compile pyproject.toml --universal --python-
 	--generate-hashes --no-emit-index-url --custom-compile-command 'make lock'
 
 # The rooms that hold code, as far as they exist.
-CODE := $(patsubst %/,%,$(sort $(dir $(wildcard $(addsuffix /*.py,api commands demo docs domain eventstore projections security verifier bench tests)))))
+CODE := $(patsubst %/,%,$(sort $(dir $(wildcard $(addsuffix /*.py,api cli commands demo docs domain eventstore projections security verifier bench tests)))))
 OPENID_CLIENT := tests/openid_client
 PEER := bench/peer
 NODE_READY := $(if $(and $(shell command -v node),$(shell command -v npm),$(wildcard $(OPENID_CLIENT)/package.json)),$(OPENID_CLIENT)/node_modules/.ready)

@@ -1,8 +1,8 @@
-"""Runs migrations over the connection that `eventstore.schema` hands in."""
+"""Runs migrations over the connection that `eventstore.database.schema` hands in."""
 
 from alembic import context
 
-from eventstore.schema import metadata
+from eventstore.database.schema import metadata
 
 connection = context.config.attributes["connection"]
 context.configure(

@@ -1,1 +1,1 @@
-"""The HTTP server: composition root, one file per endpoint, pages, command line."""
+"""The HTTP server: composition root, one file per endpoint, pages."""

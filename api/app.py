@@ -10,53 +10,50 @@ import structlog
 from litestar import Litestar, Request
 from litestar.di import Provide
 
-from api.access import caller, caller_scope
-from api.arrival import Proxies
-from api.audit.asking import auditor
+from api.audit.permission import auditor
 from api.background import Background
-from api.bodies import StrictRequest, check_handlers, check_query, name_parameters
-from api.credential_memory import CredentialMemory
+from api.config.settings import Settings, log_origin
 from api.dashboards.secret import DashboardSecrets
+from api.http.bearer import caller, caller_scope
+from api.http.bodies import StrictRequest, check_handlers, check_query, name_parameters
 from api.http.cors import Pages
 from api.http.error_responses import EXCEPTION_HANDLERS
+from api.http.idempotency import Once
 from api.http.middleware import Middleware
-from api.idempotency import Once
-from api.introspect import introspect
+from api.http.request_context import Proxies
 from api.leaks.investigate import settling
-from api.measures import Metrics
-from api.oauth_endpoint import shortcuts
+from api.log.continuity import require_continuation, watch
+from api.log.keeper import Transparency
+from api.oauth.credential_cache import CredentialCache
+from api.oauth.endpoint import shortcuts
+from api.oauth.introspection import introspect
+from api.oauth.revocation import revoke
+from api.oauth.token import token
 from api.openapi.document import openapi_config
 from api.openapi.hot_endpoints import described
-from api.revoke import revoke
 from api.routes import ROUTES
-from api.services import Services, lifetimes, services
-from api.settings import Settings, log_origin
-from api.starting import SYSTEM, record_start, running_version
-from api.tallies import Tallies
-from api.throttle import open_throttle
-from api.token import token
-from api.token_uses import TokenUses
-from api.transparency.continuing import require_continuation, watch
-from api.transparency.keeping import Transparency
-from api.uses import Uses
+from api.server.metrics import Metrics
+from api.services import Services, lifetimes, services_of
+from api.startup import SYSTEM, record_start, running_version
+from api.throttling.tallies import Tallies
+from api.throttling.throttle import open_throttle
+from api.throttling.windowed_counter import SecretUses, TokenUses
 from eventstore.commands import Origin
-from eventstore.following import EventIndexing, Follower
 from eventstore.ledger import Ledger
-from eventstore.sighting import Sightings
+from eventstore.projecting.catch_up import CatchUpSubscription, EventIndexing
+from eventstore.projecting.sightings import Sightings
 from projections import event_index, sightings
-from security.clock import Clock, SteadyClock, Timer
+from security.clock import Clock, SteadyClock, Timer, WatchedClock
 from security.keyring import Keyring
-from security.password_strength import StrengthMeter
-from security.passwords import Hasher, Parameters
+from security.passwords import Hasher, Parameters, StrengthMeter
 from security.tokens import Format
-from security.watched_clock import WatchedClock
 
 log = structlog.get_logger("api")
 
 
 def _part(name: str) -> Provide:
     def provide(request: Request[Any, Any, Any]) -> Any:
-        return getattr(services(request), name)
+        return getattr(services_of(request), name)
 
     return Provide(provide, sync_to_thread=False)
 
@@ -86,7 +83,7 @@ async def open_services(
     metrics = metrics or Metrics()
     origin = log_origin(settings)
     ledger = await Ledger.open(settings.database_url, keyring, clock, on_commit=metrics.batch, origin=origin)
-    follower = Follower(ledger, EventIndexing(), Sightings())
+    follower = CatchUpSubscription(ledger, EventIndexing(), Sightings())
     return Services(
         settings=settings,
         ledger=ledger,
@@ -98,9 +95,9 @@ async def open_services(
         ),
         strength=StrengthMeter(),
         throttle=open_throttle(settings, steady, metrics.throttled),
-        credentials=CredentialMemory(),
+        credentials=CredentialCache(),
         tallies=Tallies(ledger, settings.grouped_window),
-        uses=Uses(ledger, settings.usage_flush_interval, settings.grouped_window),
+        uses=SecretUses(ledger, settings.usage_flush_interval, settings.grouped_window),
         token_uses=TokenUses(ledger, settings.token_usage_interval),
         lifetimes=lifetimes(settings),
         follower=follower,
@@ -112,12 +109,12 @@ async def open_services(
     )
 
 
-async def close_services(here: Services) -> None:
+async def close_services(services: Services) -> None:
     """Finishes what was accepted and lets everything go."""
-    here.hasher.close()
-    here.strength.close()
-    await here.ledger.close()
-    here.throttle.close()
+    services.hasher.close()
+    services.strength.close()
+    await services.ledger.close()
+    services.throttle.close()
 
 
 def routed(settings: Settings) -> Litestar:
@@ -154,17 +151,17 @@ def create(settings: Settings, keyring: Keyring, clock: Clock | None = None, app
 
     @asynccontextmanager
     async def running(app: Litestar) -> AsyncIterator[None]:
-        here = await open_services(settings, keyring, clock, metrics)
-        app.state.services = here
+        services = await open_services(settings, keyring, clock, metrics)
+        app.state.services = services
         try:
-            await require_continuation(here.ledger, settings)
-            watch(here.ledger, settings)
-            await record_start(here, keyring)
-            await here.transparency.start(Origin(SYSTEM))
+            await require_continuation(services.ledger, settings)
+            watch(services.ledger, settings)
+            await record_start(services, keyring)
+            await services.transparency.start(Origin(SYSTEM))
         except BaseException:
-            await close_services(here)
+            await close_services(services)
             raise
-        background = Background(here)
+        background = Background(services)
         background.start()
         # What lives from here to the end need not be looked at by every collection.
         gc.collect()
@@ -176,8 +173,8 @@ def create(settings: Settings, keyring: Keyring, clock: Clock | None = None, app
             yield
         finally:
             await background.stop()
-            await here.transparency.stop()
-            await close_services(here)
+            await services.transparency.stop()
+            await close_services(services)
 
     app.state.running = running
     wrapped: Any = app

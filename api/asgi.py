@@ -1,8 +1,8 @@
 """The app as an ASGI server loads it: `api.asgi:app`, from the environment's settings."""
 
 from api.app import create
-from api.log_lines import configure
-from api.settings import load
+from api.config.settings import load
+from api.http.log_lines import configure
 from security.keyring import open_keyring
 
 settings = load()

@@ -1,4 +1,4 @@
-"""What a process does beside answering: recording grouped facts, following the log, letting expired rows go."""
+"""What a process does beside answering: recording grouped facts, following the log, checking, rotating, forgetting."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -6,19 +6,127 @@ from functools import partial
 
 import structlog
 
-from api.audit import readings
-from api.audit.checking import Checking
-from api.audit.retaining import Retention
-from api.leaks import credentials
+from api.audit.queries import auditor
+from api.leaks import revoke
 from api.notifications.delivering import Notifier
 from api.services import Services
-from api.starting import SYSTEM
+from api.startup import SYSTEM
 from commands import client_secrets
-from domain.event import Moment
-from eventstore.asking import Connection
-from eventstore.commands import DatabaseAway, Origin, Overloaded
+from commands.retention import destroy_month
+from commands.servers import note_difference
+from domain.event import Moment, Recorded
+from eventstore import origin_months
+from eventstore.commands import DatabaseAway, Forged, InDoubt, Origin, Overloaded
+from eventstore.database import Connection
+from eventstore.projecting.check_rounds import Difference, Rounds
+from eventstore.projecting.rebuild import differing, note
+from eventstore.view import View
 from projections import grants, sessions, tokens
 from security.vault import Vault
+
+# The read models held against the log for as long as a process lives, and what is told when one of them differs.
+
+AFTER_START_S = 60.0
+"""Seconds before the first step: a server that starts has other things to do."""
+
+AGAIN_AFTER_S = 5.0
+"""Seconds until it goes on after something unforeseen."""
+
+log = structlog.get_logger("api")
+
+
+class Checking:
+    """One per process."""
+
+    def __init__(self, services: Services) -> None:
+        self._here = services
+        settings = services.settings
+        self.rounds = Rounds(services.ledger, settings.database_url, self.tell, workers=settings.workers)
+
+    async def run(self) -> None:
+        """Goes round until cancelled."""
+        try:
+            await asyncio.sleep(AFTER_START_S)
+            while True:
+                try:
+                    await self.rounds.run()
+                except Forged as error:
+                    # Others say so and refuse it; the way through the rest of the log goes on.
+                    log.critical("projections.not_compared", reason=str(error))
+                except Exception:
+                    log.exception("the comparison of projections with the log has stopped for a moment")
+                await asyncio.sleep(AGAIN_AFTER_S)
+        finally:
+            self.rounds.close()
+
+    async def tell(self, difference: Difference) -> None:
+        """Records a difference, once until its read model was made anew; raises the alarm where it stands."""
+        ledger, name = self._here.ledger, difference.projection
+        if name in await ledger.read(differing):
+            return
+
+        def stands(view: View) -> bool:
+            # Another process may have found the same meanwhile.
+            return name not in differing(view.connection) and difference.stands(view.connection)
+
+        def keep(view: View, recorded: tuple[Recorded, ...]) -> None:
+            if recorded:
+                note(view.connection, name)
+
+        noted = note_difference(name, difference.key_sha256, stands)
+        executed = await ledger.execute(noted, origin=Origin(SYSTEM), then=keep)
+        if executed.recorded:
+            log.critical("projections.differed", projection=name, key_sha256=difference.key_sha256)
+
+    async def measure(self) -> None:
+        """Tells what it found and how long a round takes, for `/metrics`."""
+        found = await self._here.ledger.read(differing)
+        self._here.metrics.compared(len(found), self.rounds.round_seconds)
+
+
+# Addresses and user agents end after their retention, month by month, unless something keeps a month.
+
+FORGOTTEN_AT_ONCE = 500
+"""Rows of read models that leave in one transaction."""
+
+
+class Retention:
+    """One per process; any number may be at it at once."""
+
+    def __init__(self, services: Services) -> None:
+        self._here = services
+        self._forgotten: set[str] = set()
+        self._said: dict[str, str | None] = {}
+
+    async def enforce(self) -> None:
+        """Ends every month that is due and that nothing keeps, and what read models have left of those that ended."""
+        ledger, days = self._here.ledger, self._here.settings.address_retention
+        for month in await ledger.read(origin_months.due, ledger.clock.now(), days):
+            await self._end(month, days)
+        for each in await ledger.read(origin_months.ended):
+            if each.month not in self._forgotten:
+                await self._forget(each)
+
+    async def _end(self, month: str, days: int) -> None:
+        try:
+            executed = await self._here.ledger.execute(destroy_month(month, days), origin=Origin(SYSTEM))
+        except InDoubt:
+            # While the log has diverged nothing that it holds is destroyed.
+            return
+        if executed.refusal is None:
+            log.info("audit.addresses_ended", month=month)
+        elif self._said.get(month) != executed.refusal.detail:
+            # Whoever reads the lines is told once, and again when something else keeps it.
+            self._said[month] = executed.refusal.detail
+            log.info("audit.addresses_kept", month=month, reason=executed.refusal.detail)
+
+    async def _forget(self, month: origin_months.Ended) -> None:
+        ledger = self._here.ledger
+        for forget in (origin_months.forget_addresses, origin_months.forget_sightings):
+            while await ledger.follow(forget, month, FORGOTTEN_AT_ONCE):
+                await asyncio.sleep(0)
+        self._forgotten.add(month.month)
+
 
 FOLLOW_EVERY = 0.1
 """Seconds. What follows the log is that far behind it at most, as long as it keeps pace."""
@@ -44,8 +152,6 @@ RETAIN_EVERY = 600.0
 WIPE_EVERY = 1.0
 """Seconds. What was destroyed in the vault is readable in SQLite's files that long, or as long as readers are busy."""
 
-log = structlog.get_logger("api")
-
 
 class Background:
     """The process's own tasks; `start` them with the app, `stop` them before the ledger closes."""
@@ -64,7 +170,7 @@ class Background:
             asyncio.create_task(_every(RECORD_EVERY, self._services.token_uses.record)),
             asyncio.create_task(_every(FOLLOW_EVERY, self._follow)),
             asyncio.create_task(_every(settings.prune_interval, self._prune)),
-            asyncio.create_task(_every(RESUME_EVERY, partial(credentials.resume, self._services.ledger))),
+            asyncio.create_task(_every(RESUME_EVERY, partial(revoke.resume, self._services.ledger))),
             asyncio.create_task(_every(ROTATE_EVERY, self._rotate)),
             asyncio.create_task(checking.run()),
             asyncio.create_task(_every(MEASURE_EVERY, checking.measure)),
@@ -80,8 +186,8 @@ class Background:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         await self._services.ledger.arrivals.close()
-        await readings.closed()
-        await credentials.ended()
+        await auditor.closed()
+        await revoke.ended()
         try:
             await self._services.uses.record(everything=True)
             await self._services.token_uses.record(everything=True)
@@ -99,14 +205,14 @@ class Background:
         await self._services.follower.keep_up()
 
     async def _rotate(self) -> None:
-        here = self._services
-        await client_secrets.rotate_due(here.ledger, here.format, Origin(SYSTEM))
+        services = self._services
+        await client_secrets.rotate_due(services.ledger, services.format, Origin(SYSTEM))
 
     async def _prune(self) -> None:
-        here = self._services
-        before, limit = here.ledger.clock.now(), here.settings.prune_batch
-        for prune in (tokens.prune, grants.prune, sessions.prune, _answers(here.ledger.vault)):
-            while await here.ledger.maintain(prune, before, limit) >= limit:
+        services = self._services
+        before, limit = services.ledger.clock.now(), services.settings.prune_batch
+        for prune in (tokens.prune, grants.prune, sessions.prune, _answers(services.ledger.vault)):
+            while await services.ledger.maintain(prune, before, limit) >= limit:
                 await asyncio.sleep(0)
 
 

@@ -2,19 +2,26 @@
 
 from typing import Any
 
-from api import admin, audit, intake, leaks, log, metadata
-from api.account import account, account_sign_in, account_sign_in_posted, account_sign_out, account_sign_out_posted
-from api.account_grants import account_grants, account_grants_withdraw
-from api.authorize import authorize, authorize_sign_in
-from api.consent import authorize_consent, authorize_sign_out
+from api import admin, audit, leaks
 from api.dashboards.router import dashboards
-from api.health import live, ready
-from api.home import home
-from api.introspect import introspect
-from api.metrics import metrics
-from api.revoke import revoke
-from api.static_files import static
-from api.token import token
+from api.log import publishing
+from api.oauth import metadata
+from api.oauth.authorize import authorize, authorize_consent, authorize_sign_in, authorize_sign_out
+from api.oauth.introspection import introspect
+from api.oauth.revocation import revoke
+from api.oauth.token import token
+from api.pages.account import (
+    account,
+    account_grants,
+    account_grants_withdraw,
+    account_sign_in,
+    account_sign_in_posted,
+    account_sign_out,
+    account_sign_out_posted,
+)
+from api.pages.home import home
+from api.pages.templates import static
+from api.server.monitoring import live, metrics, ready
 
 PAGES: list[Any] = [
     home,
@@ -43,8 +50,7 @@ ROUTES: list[Any] = [
     dashboards,
     *admin.ROUTES,
     *audit.ROUTES,
-    *log.ROUTES,
-    *intake.ROUTES,
+    *publishing.ROUTES,
     *leaks.ROUTES,
     *PAGES,
 ]

@@ -3,30 +3,28 @@
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from api.answers import header
-from api.arrival import arrival
-from api.credential_memory import CredentialMemory
+from api.config.settings import Settings
 from api.dashboards.secret import DashboardSecrets
-from api.masking import masking
-from api.settings import Settings
-from api.tallies import Tallies
-from api.throttle import Throttle
-from api.token_uses import TokenUses
-from api.transparency.keeping import Transparency
-from api.uses import Uses
+from api.http.request_context import request_context
+from api.http.responses import header
+from api.log.keeper import Transparency
+from api.oauth.credential_cache import CredentialCache
+from api.throttling.tallies import Tallies
+from api.throttling.throttle import Throttle
+from api.throttling.windowed_counter import SecretUses, TokenUses
 from domain.event import ANONYMOUS, Actor
 from domain.grants.facts import Lifetimes
 from eventstore.commands import Origin
-from eventstore.following import Follower
 from eventstore.ledger import Ledger
+from eventstore.projecting.catch_up import CatchUpSubscription
 from security.keyring import Keyring
-from security.password_strength import StrengthMeter
-from security.passwords import Hasher
+from security.masking import masking
+from security.passwords import Hasher, StrengthMeter
 from security.tokens import Format
 
 if TYPE_CHECKING:
     # Its library may be loaded only once the workers' directory is named, and the command line loads this page earlier.
-    from api.measures import Metrics
+    from api.server.metrics import Metrics
 
 USER_AGENT_LONGEST = 256
 SERVICES = "grantlog.services"
@@ -44,20 +42,20 @@ class Services:
     hasher: Hasher
     strength: StrengthMeter
     throttle: Throttle
-    credentials: CredentialMemory
+    credentials: CredentialCache
     tallies: Tallies
-    uses: Uses
+    uses: SecretUses
     token_uses: TokenUses
     lifetimes: Lifetimes
-    follower: Follower
-    search_index: Follower
-    sightings: Follower
+    follower: CatchUpSubscription
+    search_index: CatchUpSubscription
+    sightings: CatchUpSubscription
     metrics: "Metrics"
     dashboard_secrets: DashboardSecrets
     transparency: Transparency
 
 
-def services(connection: Any) -> Services:
+def services_of(connection: Any) -> Services:
     """The services of the app that a request or an ASGI scope belongs to."""
     scope = connection if isinstance(connection, dict) else connection.scope
     found: Services | None = scope.get(SERVICES)
@@ -80,8 +78,8 @@ def lifetimes(settings: Settings) -> Lifetimes:
 
 def origin(scope: Any, actor: Actor = ANONYMOUS, *, on_device: str | None = None) -> Origin:
     """Who asks and from where, for the events that a request causes."""
-    arrived = arrival(scope)
+    arrived = request_context(scope)
     agent = header(scope, b"user-agent")
     if agent is not None:
-        agent = masking(*services(scope).format.prefixes).text(agent)[:USER_AGENT_LONGEST]
+        agent = masking(*services_of(scope).format.prefixes).text(agent)[:USER_AGENT_LONGEST]
     return Origin(actor, arrived.request_id, arrived.address, agent, on_device)

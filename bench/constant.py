@@ -8,7 +8,7 @@ from typing import Any
 
 from litestar import Litestar, post
 
-from api.server.listening import listen
+from api.server.sockets import listen
 from api.server.worker import Listener, Terms, Worker, run
 
 ANSWER: dict[str, str | int | bool] = {

@@ -15,28 +15,27 @@ from typing import Any
 
 from sqlalchemy import Connection, Engine, select, update
 
-from api.cli.opening import open_keys
-from api.settings import Settings, load
+from api.config.settings import Settings, load
 from bench import bulk, parties
 from bench.lives import Happening, Lives
+from cli.services import open_keys
 from domain import log_key
 from domain.event import SECOND, Actor, Moment, Recorded
-from eventstore import searching
+from eventstore import search
 from eventstore.commands import Origin
-from eventstore.engines import migrating
-from eventstore.following import EventIndexing, Following
-from eventstore.mac_keys import Ring
+from eventstore.database.engines import migrating
+from eventstore.keys.mac_keys import Ring
+from eventstore.keys.personal_data import PersonalData, Unsealing, address_key, agent_key
 from eventstore.mapper import LogMapper, attach
-from eventstore.past import folded
-from eventstore.privacy import Privacy
-from eventstore.rebuilding import Rebuild
-from eventstore.rows import Rows
-from eventstore.sighting import Sightings
+from eventstore.projecting.catch_up import EventIndexing, Following
+from eventstore.projecting.live import Rows
+from eventstore.projecting.rebuild import Rebuild
+from eventstore.projecting.sightings import Sightings
 from eventstore.stored import head
+from eventstore.time_travel import folded
 from eventstore.transparency import log_key as keys
-from eventstore.transparency.following import Tree
-from eventstore.transparency.leaves import read_leaves
-from eventstore.unsealing import Unsealing, address_key, agent_key
+from eventstore.transparency.published import read_leaves
+from eventstore.transparency.tree import Tree
 from projections import PROJECTIONS, event_index, grants, tokens
 from security.blind_index import BlindIndex
 from security.clock import DAY, ManualClock, SystemClock
@@ -69,7 +68,7 @@ Say = Callable[[str], None]
 class Known(Unsealing):
     """Knows of the events made here what was sealed in them, and so need not open it."""
 
-    def __init__(self, privacy: Privacy, first: int) -> None:
+    def __init__(self, privacy: PersonalData, first: int) -> None:
         super().__init__(privacy)
         self._first = first
         self._known = [address_key(privacy, _address(place)) for place in range(ADDRESSES)]
@@ -97,7 +96,7 @@ class Growing:
     def __init__(self, engine: Engine, keyring: Keyring, made: parties.Parties, goal: int, until: Moment) -> None:
         vault = Vault(keyring)
         self._engine = engine
-        self._privacy = Privacy(Sealer(vault), BlindIndex(keyring))
+        self._privacy = PersonalData(Sealer(vault), BlindIndex(keyring))
         ring = Ring(vault)
         self._mapper = LogMapper(ring)
         attach(engine, self._mapper)
@@ -122,7 +121,7 @@ class Growing:
         with self._engine.begin() as connection:
             while self._tree.follow(connection, read_leaves).more:
                 pass
-            stored = searching.recorded_forms(connection, range(1, self.position + 1))
+            stored = search.recorded_forms(connection, range(1, self.position + 1))
             self._follow(connection, 0, stored)
             self._leaves = (self.position - 1, read_leaves(connection, self.position - 1, 1))
             # Keys that are made and used in one transaction are looked up with every use.

@@ -41,17 +41,20 @@ EVERY = 0.001
 """Seconds of processor time between two samples."""
 
 PARTS: tuple[tuple[str, tuple[str, ...]], ...] = (
-    ("authenticated events: their MACs", ("security/mac.py", "eventstore/mac_keys.py")),
+    ("authenticated events: their MACs", ("security/mac.py", "eventstore/keys/mac_keys.py")),
     ("checked rows: the events that they are judged by", ("eventstore/present/",)),
-    ("following the log, its tree", ("eventstore/following.py", "eventstore/transparency/")),
-    ("recording uses", ("api/token_uses.py",)),
+    ("following the log, its tree", ("eventstore/projecting/catch_up.py", "eventstore/transparency/")),
+    ("recording uses", ("api/throttling/windowed_counter.py",)),
     ("transaction: beginning, and committing a small one", ("eventstore/recorder.py",)),
-    ("events and rows", ("eventstore/writing.py",)),
+    ("events and rows", ("eventstore/projecting/live.py",)),
     ("decision, sealing, state", ("eventstore/batch.py", "eventstore/transactions.py")),
-    ("reading the body", ("api/bodies.py",)),
-    ("client authentication, throttle included", ("api/client_authentication.py",)),
-    ("the endpoint itself: minting, command, answer", ("api/token.py", "api/introspect.py")),
-    ("HTTP layer: request id, checks, headers, sending, access log", ("api/http/middleware.py", "api/access_log.py")),
+    ("reading the body", ("api/http/bodies.py",)),
+    ("client authentication, throttle included", ("api/oauth/client_authentication.py",)),
+    ("the endpoint itself: minting, command, answer", ("api/oauth/token.py", "api/oauth/introspection.py")),
+    (
+        "HTTP layer: request id, checks, headers, sending, access log",
+        ("api/http/middleware.py", "api/http/log_lines.py"),
+    ),
 )
 """By the files whose functions are at work; the first that has one of them has the sample."""
 

@@ -12,16 +12,15 @@ from sqlalchemy import Connection, update
 
 from domain import account
 from domain.event import Actor, Event, Moment, Recorded
-from domain.grant import TokensIssued
-from domain.grant_code import CodeIssued, CodeRedeemed
+from domain.grant import CodeIssued, CodeRedeemed, TokensIssued
 from eventstore.commands import Origin
-from eventstore.engines import migrating
-from eventstore.following import EventIndexing, Follower
+from eventstore.database.engines import migrating
 from eventstore.ledger import Ledger
 from eventstore.mapper import LogMapper, authenticate
+from eventstore.projecting.catch_up import CatchUpSubscription, EventIndexing
+from eventstore.projecting.replay import Replay
+from eventstore.projecting.sightings import Sightings
 from eventstore.recorder import INSERT
-from eventstore.replaying import Replay
-from eventstore.sighting import Sightings
 from eventstore.stored import head
 from projections import PROJECTIONS
 from security.clock import SECOND, SystemClock
@@ -165,7 +164,7 @@ async def _write(url: str, master_key: str, leaked: Leaked, tokens: int, seconds
     await ledger.close()
     # Another one, which has seen nothing of the log as it was before.
     ledger = await Ledger.open(url, parse_keyring(master_key), SystemClock())
-    follower, done = Follower(ledger, EventIndexing(), Sightings(), batch=5_000), False
+    follower, done = CatchUpSubscription(ledger, EventIndexing(), Sightings(), batch=5_000), False
     while not done:
         done = await follower.follow(steps=10)
         say(f"{follower.position:,} of {ledger.changes.position:,} events followed")

@@ -8,8 +8,7 @@ from typing import NamedTuple
 from bench.parties import Parties, Party
 from domain import usage
 from domain.event import SECOND, Actor, Event, Moment
-from domain.grant import TokenRevoked, TokensIssued, TokensRefreshed
-from domain.grant_code import CodeIssued, CodeRedeemed
+from domain.grant import CodeIssued, CodeRedeemed, TokenRevoked, TokensIssued, TokensRefreshed
 from security.clock import DAY
 from security.ids import ordered_id
 

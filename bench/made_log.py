@@ -12,15 +12,14 @@ from sqlalchemy import Connection, update
 
 from domain import audit, usage
 from domain.event import SECOND, Actor, Event, Moment, Recorded
-from domain.grant import TokenRevoked, TokensIssued, TokensRefreshed
-from domain.grant_code import CodeIssued, CodeRedeemed
+from domain.grant import CodeIssued, CodeRedeemed, TokenRevoked, TokensIssued, TokensRefreshed
 from eventstore.commands import Origin
-from eventstore.engines import migrating
-from eventstore.mac_keys import Ring
+from eventstore.database.engines import migrating
+from eventstore.database.schema import upgrade
+from eventstore.keys.mac_keys import Ring
+from eventstore.keys.personal_data import PersonalData
 from eventstore.mapper import LogMapper
-from eventstore.privacy import Privacy
 from eventstore.recorder import INSERT
-from eventstore.schema import upgrade
 from eventstore.stored import head
 from security.blind_index import BlindIndex
 from security.clock import DAY
@@ -198,7 +197,7 @@ def make(url: str, keyring: Keyring, count: int, now: Moment) -> None:
     upgrade(url)
     engine = migrating(url)
     vault = Vault(keyring)
-    privacy, ring = Privacy(Sealer(vault), BlindIndex(keyring)), Ring(vault)
+    privacy, ring = PersonalData(Sealer(vault), BlindIndex(keyring)), Ring(vault)
     life = _Life(now - LASTED)
     happening, mapper = iter(life), LogMapper(ring)
     versions: dict[str, int] = {}
@@ -218,7 +217,7 @@ def make(url: str, keyring: Keyring, count: int, now: Moment) -> None:
 
 def _row(
     connection: Connection,
-    privacy: Privacy,
+    privacy: PersonalData,
     mapper: LogMapper,
     versions: dict[str, int],
     position: int,

@@ -3,13 +3,13 @@
 import asyncio
 from typing import NamedTuple
 
-from api.installation import install
-from api.settings import Settings
-from api.transparency.keeping import ensure_key
+from api.config.installation import install
+from api.config.settings import Settings
+from api.log.keeper import ensure_key
 from commands import client_secrets, clients, people, roles, scopes
 from commands.callers import operator
 from domain import client, consent
-from domain.client_registration import Registration
+from domain.client import Registration
 from domain.event import Actor, Moment
 from eventstore.command import Command
 from eventstore.commands import Executed, Origin, Step

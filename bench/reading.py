@@ -18,13 +18,12 @@ from sqlalchemy import Engine
 from bench import databases, machine
 from bench.made_log import make
 from eventstore.application import LogDatastore
-from eventstore.engines import migrating, reading
-from eventstore.following import BATCH, EventIndexing
+from eventstore.database.engines import migrating, reading
+from eventstore.keys.personal_data import PersonalData, Unsealing
 from eventstore.mapper import authenticate
-from eventstore.privacy import Privacy
+from eventstore.projecting.catch_up import BATCH, EventIndexing
 from eventstore.recorder import LogRecorder, notifications, store
 from eventstore.stored import EVENTS
-from eventstore.unsealing import Unsealing
 from projections import event_index
 from security.blind_index import BlindIndex
 from security.clock import SystemClock
@@ -102,7 +101,7 @@ def _each(work: Callable[[], object]) -> float:
 def _followed(url: str, keyring: Keyring, vault: Vault, size: int) -> float:
     engine: Engine = migrating(url)
     authenticate(engine, vault)
-    model, unsealing = EventIndexing(), Unsealing(Privacy(Sealer(vault), BlindIndex(keyring)))
+    model, unsealing = EventIndexing(), Unsealing(PersonalData(Sealer(vault), BlindIndex(keyring)))
     with engine.connect() as connection:
         start = event_index.reached(connection, model.name)
     began = time.process_time()

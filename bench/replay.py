@@ -17,7 +17,7 @@ from typing import NamedTuple
 from bench import databases, machine, made_log, replayed
 from bench.refreshing import refresh
 from bench.replayed import Log
-from eventstore.schema import upgrade
+from eventstore.database.schema import upgrade
 from security.clock import SystemClock
 from security.keyring import Keyring, new_master_key, parse_keyring
 

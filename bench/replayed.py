@@ -8,18 +8,18 @@ from typing import NamedTuple
 
 from sqlalchemy import Engine
 
-from api.audit.formats import writer
+from api.audit.queries.export import writer
 from api.audit.rendering import Rendering
-from eventstore import searching
-from eventstore.carrying import read, write
-from eventstore.engines import migrating, reading, snapshot
-from eventstore.privacy import Privacy
-from eventstore.rebuilding import Rebuild
-from eventstore.schema import upgrade
-from eventstore.searching import Criteria
-from eventstore.transparency.following import Tree
-from eventstore.transparency.leaves import read_leaves
+from eventstore import search
+from eventstore.database.engines import migrating, reading, snapshot
+from eventstore.database.schema import upgrade
+from eventstore.export_import import read, write
+from eventstore.keys.personal_data import PersonalData
+from eventstore.projecting.rebuild import Rebuild
+from eventstore.search import Criteria
 from eventstore.transparency.note import Signer
+from eventstore.transparency.published import read_leaves
+from eventstore.transparency.tree import Tree
 from projections import digests, tokens
 from security.blind_index import BlindIndex
 from security.clock import SystemClock
@@ -50,8 +50,8 @@ class Log(NamedTuple):
         return migrating(self.url)
 
     @property
-    def privacy(self) -> Privacy:
-        return Privacy(Sealer(Vault(self.keyring)), BlindIndex(self.keyring))
+    def privacy(self) -> PersonalData:
+        return PersonalData(Sealer(Vault(self.keyring)), BlindIndex(self.keyring))
 
 
 class WrongResult(Exception):
@@ -123,7 +123,7 @@ def tree_built(log: Log) -> int:
             more = tree.follow(connection, read_leaves).more
     engine.dispose()
     with reading(log.url, 1).connect() as connection:
-        return searching.newest(connection)
+        return search.newest(connection)
 
 
 def verified(log: Log) -> int:
@@ -158,11 +158,11 @@ def written_as_jsonl(log: Log) -> int:
     count = 0
     start: int | None = 1
     with reading(log.url, 1).connect() as connection:
-        criteria = Criteria((), 1, min(EXPORTED, searching.newest(connection)))
+        criteria = Criteria((), 1, min(EXPORTED, search.newest(connection)))
         while start is not None:
-            found = searching.search(connection, criteria, AT_ONCE, start)
+            found = search.search(connection, criteria, AT_ONCE, start)
             rendering = Rendering(privacy, connection, personal=False)
-            states = searching.stored_forms(connection, found.positions)
+            states = search.stored_forms(connection, found.positions)
             count += b"".join(writing.write(rendering.event(state)) for state in states).count(b"\n")
             start = found.resume
     return count

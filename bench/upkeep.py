@@ -8,7 +8,7 @@ from bench import asking, preparation
 from bench.server import Server
 from bench.subject import INTROSPECTION, REVOKED, Subject
 from domain.event import SECOND
-from eventstore.engines import reading
+from eventstore.database.engines import reading
 from eventstore.stored import head
 from eventstore.transparency import published
 from projections import event_index

@@ -4,7 +4,7 @@ from typing import Literal, NamedTuple
 
 from commands.callers import Caller, operator
 from commands.clients import gone
-from domain import client, client_secret, rotation
+from domain import client, client_secret
 from domain.client_secret import NewSecret, SecretVersion
 from domain.decision import Outcome, accept
 from domain.event import Recorded
@@ -100,7 +100,7 @@ def set_rotation_policy(client_id: str, *, maximum_age: int, overlap: int, warni
     """Sets how old a secret may become, how long it overlaps with the next, and how early that is announced."""
     return Command(
         client.stream(client_id),
-        lambda state, view: rotation.set_policy(
+        lambda state, view: client_secret.set_policy(
             state, now=view.now, maximum_age=maximum_age, overlap=overlap, warning=warning
         ),
     )
@@ -108,12 +108,12 @@ def set_rotation_policy(client_id: str, *, maximum_age: int, overlap: int, warni
 
 def remove_rotation_policy(client_id: str) -> Command[client.State]:
     """Lets the secrets become as old as they like."""
-    return Command(client.stream(client_id), lambda state, view: rotation.remove_policy(state, now=view.now))
+    return Command(client.stream(client_id), lambda state, view: client_secret.remove_policy(state, now=view.now))
 
 
 def announce_rotation(client_id: str) -> Command[client.State]:
     """Warns that the newest secret is about to be too old."""
-    return Command(client.stream(client_id), lambda state, view: rotation.announce(state, now=view.now))
+    return Command(client.stream(client_id), lambda state, view: client_secret.announce(state, now=view.now))
 
 
 async def rotate_due(ledger: Ledger, format: Format, origin: Origin) -> None:
@@ -132,7 +132,7 @@ async def _rotate_when_due(ledger: Ledger, client_id: str, format: Format, origi
     secret, new = mint(format)
 
     def decide(state: client.State, view: View) -> Outcome:
-        if not rotation.is_due(state, view.now):
+        if not client_secret.is_due(state, view.now):
             return accept()
         return client_secret.rotate(state, now=view.now, new=new, caller_scope=operator(view))
 

@@ -3,8 +3,8 @@
 from msgspec import UNSET, UnsetType
 
 from commands.callers import Caller
-from domain import client, client_registration
-from domain.client_registration import Registration
+from domain import client
+from domain.client import Registration
 from domain.client_secret import NewSecret
 from domain.decision import Outcome, Refusal
 from domain.grants import GRANTS
@@ -12,9 +12,9 @@ from domain.refusal import NotFound
 from domain.rules import registration as rules
 from domain.rules.registration import Circumstances, malformed
 from eventstore.command import Command
+from eventstore.keys.personal_data import PersonalData
 from eventstore.present import clients as present
 from eventstore.present import scopes
-from eventstore.privacy import Privacy
 from eventstore.view import View
 
 NEEDED = ("client_name", "realm")
@@ -27,7 +27,7 @@ def register(client_id: str, registration: Registration, *, issuer: str, by: Cal
     def decide(state: client.State, view: View) -> Outcome:
         taken = registration.slug is not None and view.look(present.by_slug, registration.slug) is not None
         circumstances = _circumstances(view, registration.attributes, issuer, by, slug_taken=taken)
-        return client_registration.register(state, now=view.now, registration=registration, circumstances=circumstances)
+        return client.register(state, now=view.now, registration=registration, circumstances=circumstances)
 
     return Command(client.stream(client_id), decide)
 
@@ -37,7 +37,7 @@ def update(
     changes: client.Attributes,
     *,
     owner: str | None | UnsetType = UNSET,
-    privacy: Privacy,
+    privacy: PersonalData,
     issuer: str,
     by: Caller,
 ) -> Command[client.State]:
@@ -46,7 +46,7 @@ def update(
     def decide(state: client.State, view: View) -> Outcome | Refusal:
         # What is sealed cannot be compared by the verb, and a repeat is to be no event.
         same = owner is not UNSET and owner == privacy.open(view.connection, state.owner)
-        return gone(state) or client_registration.update(
+        return gone(state) or client.update(
             state,
             now=view.now,
             changes=changes,
@@ -69,12 +69,12 @@ def put_dashboard(
     def decide(state: client.State, view: View) -> Outcome:
         circumstances = _circumstances(view, attributes, issuer, by)
         if state.exists:
-            return client_registration.update(state, now=view.now, changes=attributes, circumstances=circumstances)
+            return client.update(state, now=view.now, changes=attributes, circumstances=circumstances)
         for name in NEEDED:
             if getattr(attributes, name) is UNSET:
                 return malformed(name, "is required of a new dashboard")
         registration = Registration(attributes=attributes, slug=slug, secret=secret)
-        return client_registration.register(state, now=view.now, registration=registration, circumstances=circumstances)
+        return client.register(state, now=view.now, registration=registration, circumstances=circumstances)
 
     return Command(client.stream(client_id), decide, elsewhere=existing)
 

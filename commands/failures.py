@@ -4,7 +4,7 @@
 
 from typing import cast
 
-from domain import account, account_sign_in, client, client_limits, client_secret, realm, server
+from domain import account, client, client_secret, realm, server
 from domain.refusal import InvalidClient
 from eventstore.command import Command
 
@@ -51,17 +51,17 @@ def token_limit(client_id: str, limit: int, count: int, seconds: int) -> Command
     """A client was refused tokens beyond its `limit` a minute."""
     return Command(
         client.stream(client_id),
-        lambda state, view: client_limits.note_limit_reached(
+        lambda state, view: client.note_limit_reached(
             state, now=view.now, limit=limit, count=count, window_seconds=seconds
         ),
     )
 
 
-def sign_in(account_id: str, reason: account_sign_in.Failure, count: int, seconds: int) -> Command[account.State]:
+def sign_in(account_id: str, reason: account.Failure, count: int, seconds: int) -> Command[account.State]:
     """A known person could not sign in."""
     return Command(
         account.stream(account_id),
-        lambda state, view: account_sign_in.note_failed_sign_in(
+        lambda state, view: account.note_failed_sign_in(
             state, now=view.now, reason=reason, count=count, window_seconds=seconds
         ),
     )

@@ -11,9 +11,9 @@ from domain.incident import Leaked, Numbers
 from domain.refusal import Conflict
 from eventstore.command import Command
 from eventstore.commands import Origin
+from eventstore.keys.personal_data import PersonalData
 from eventstore.ledger import Ledger
 from eventstore.present import incidents
-from eventstore.privacy import Privacy
 from eventstore.view import View
 from security.ids import new_id
 
@@ -114,7 +114,7 @@ def contained(
     )
 
 
-def close(incident_id: str, note: str | None, privacy: Privacy) -> Command[incident.State]:
+def close(incident_id: str, note: str | None, privacy: PersonalData) -> Command[incident.State]:
     """Closes an incident, contained or not. With another note than before it is refused."""
     return Command(
         incident.stream(incident_id),

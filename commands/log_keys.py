@@ -13,10 +13,9 @@ from eventstore.command import Command
 from eventstore.commands import Origin, Step
 from eventstore.ledger import Ledger
 from eventstore.transparency import log_key as keys
-from eventstore.transparency.checkpoint import parse
-from eventstore.transparency.following import holds
-from eventstore.transparency.leaves import read_authentic_leaves
-from eventstore.transparency.note import Signer, base64_of, signatures_of, text_of
+from eventstore.transparency.note import Signer, base64_of, parse_checkpoint, signatures_of, text_of
+from eventstore.transparency.published import read_authentic_leaves
+from eventstore.transparency.tree import holds
 from eventstore.view import View
 from security.vault import Vault
 
@@ -77,7 +76,7 @@ async def succeed(ledger: Ledger, note: str, origin: str, by: Origin) -> Refusal
     `note` is the newest checkpoint known from before the loss. ValueError when it cannot be read, or when none of the
     keys in the vault has signed it.
     """
-    head = parse(note)
+    head = parse_checkpoint(note)
 
     def known(connection: Connection) -> bool:
         signers = keys.signers(connection, ledger.vault, head.origin)

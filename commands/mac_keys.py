@@ -1,16 +1,16 @@
 """The keys that authenticate events. What becomes due outside the ledger is noted in the vault, see
-`eventstore.due_key`, and settled by whoever opens the log next.
+`eventstore.keys.due_key`, and settled by whoever opens the log next.
 """
 
 from domain import log, mac_key
 from domain.decision import Outcome, Refusal
 from domain.event import Recorded
 from domain.refusal import Conflict
-from eventstore import due_key
 from eventstore.command import Command
 from eventstore.commands import Origin
+from eventstore.keys import due_key
+from eventstore.keys.mac_keys import Ring
 from eventstore.ledger import Ledger
-from eventstore.mac_keys import Ring
 from eventstore.view import View
 
 

@@ -7,8 +7,7 @@ from urllib.parse import urlsplit
 from domain.rules.registration import REALMS
 from eventstore.ledger import Ledger
 from projections import clients
-from security.password_strength import StrengthMeter, Weakness
-from security.passwords import MAX_CHARACTERS, Unacceptable, unacceptable
+from security.passwords import MAX_CHARACTERS, StrengthMeter, Unacceptable, Weakness, unacceptable
 
 _WORDS = {
     Unacceptable.TOO_LONG: f"must have at most {MAX_CHARACTERS} characters",

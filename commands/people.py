@@ -6,13 +6,13 @@ import msgspec
 from msgspec import UNSET, UnsetType
 
 from commands.callers import Caller
-from domain import account, account_sign_in
+from domain import account
 from domain.decision import Outcome, Refusal
 from domain.refusal import NotFound
 from domain.rules import people as rules
 from eventstore.command import Command
+from eventstore.keys.personal_data import PersonalData
 from eventstore.present import people, roles
-from eventstore.privacy import Privacy
 from eventstore.view import View
 
 UNKNOWN = "There is no such person."
@@ -41,7 +41,7 @@ class Names(msgspec.Struct, frozen=True, kw_only=True):
     name: str | None | UnsetType = UNSET
 
 
-def register(account_id: str, person: NewPerson, *, privacy: Privacy, by: Caller) -> Command[account.State]:
+def register(account_id: str, person: NewPerson, *, privacy: PersonalData, by: Caller) -> Command[account.State]:
     """Makes a person known."""
 
     def decide(state: account.State, view: View) -> Outcome:
@@ -65,7 +65,7 @@ def register(account_id: str, person: NewPerson, *, privacy: Privacy, by: Caller
     return Command(account.stream(account_id), decide)
 
 
-def change_names(account_id: str, names: Names, *, privacy: Privacy, by: Caller | None) -> Command[account.State]:
+def change_names(account_id: str, names: Names, *, privacy: PersonalData, by: Caller | None) -> Command[account.State]:
     """Changes the names that differ. `by` is None when people change their own."""
 
     def decide(state: account.State, view: View) -> Outcome | Refusal:
@@ -120,7 +120,7 @@ def set_password(account_id: str, password_hash: str, *, by: Caller) -> Command[
         account.stream(account_id),
         lambda state, view: (
             gone(state)
-            or account_sign_in.change_password(
+            or account.change_password(
                 state,
                 now=view.now,
                 password_hash=password_hash,
@@ -141,7 +141,7 @@ def set_own_password(
         account.stream(account_id),
         lambda state, view: (
             gone(state)
-            or account_sign_in.change_password(
+            or account.change_password(
                 state,
                 now=view.now,
                 password_hash=password_hash,

@@ -1,6 +1,6 @@
 """A person's sign-in at the server itself: beginning, renewed password hash, end."""
 
-from domain import account, account_sign_in, session
+from domain import account, session
 from domain.decision import Outcome, Refusal
 from domain.refusal import AccessDenied
 from eventstore.command import Command
@@ -17,7 +17,7 @@ def start(
 
     def decide(state: session.State, view: View) -> Outcome | Refusal:
         person: account.State = view.state(account.stream(account_id))
-        if account_sign_in.failure(person, realm=realm, verified=verified) is not None:
+        if account.failure(person, realm=realm, verified=verified) is not None:
             return Refusal(AccessDenied.ACCOUNT)
         return session.start(state, now=view.now, account_id=account_id, realm=realm, sha256=sha256, lifetime=lifetime)
 
@@ -39,7 +39,7 @@ def rehash_password(account_id: str, password_hash: str, verified: str) -> Comma
     """Keeps a stronger hash of the password that was right against the one in event `verified`."""
     return Command(
         account.stream(account_id),
-        lambda state, view: account_sign_in.rehash_password(
+        lambda state, view: account.rehash_password(
             state, now=view.now, password_hash=password_hash, verified=verified
         ),
     )

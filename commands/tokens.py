@@ -3,15 +3,14 @@
 from collections.abc import Callable
 
 from commands.grant_context import parties, suspended
-from domain import client, grant, grant_code
+from domain import client, grant
 from domain.decision import Outcome, Reason, Refusal
 from domain.event import Moment
+from domain.grants import issuing
 from domain.grants.facts import Credential, GrantType, Lifetimes, Minted, Request, Subject
 from domain.refusal import InvalidGrant
-from domain.rules import caller
 from eventstore.command import Command
-from eventstore.present.grants import OfGrant
-from eventstore.present.tokens import judge
+from eventstore.present.tokens import OfGrant, judge
 from eventstore.view import View
 from security.ids import ordered_id
 
@@ -45,7 +44,7 @@ def issue(
             if found is None:
                 # Whoever may not use this grant at all is told that, whatever they present (RFC 6749 §5.2).
                 asking = view.state(client.stream(client_id))
-                admitted = caller.admitted(asking, secret_id, grant_type.grant_type, view.now)
+                admitted = issuing.admitted(asking, secret_id, grant_type.grant_type, view.now)
                 return Refusal(admitted if isinstance(admitted, Reason) else InvalidGrant.UNKNOWN)
             person = found.account_id
             subject = found if isinstance(found, Subject) else None
@@ -82,6 +81,6 @@ def _presented(view: View, credential: Credential, digest: bytes) -> OfGrant | S
     if judged is None or judged.issued.kind != credential.kind:
         return None
     by = judged.issued.by.event
-    if not isinstance(by, grant.TokensIssued | grant.TokensRefreshed | grant_code.CodeIssued):
+    if not isinstance(by, grant.TokensIssued | grant.TokensRefreshed | grant.CodeIssued):
         return None
     return Subject(judged.standing, by.client_id, by.account_id, grant.names_of(by.scope))

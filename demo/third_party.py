@@ -1,10 +1,4 @@
-"""An ordinary third-party web application that asks people for access to their account at an OAuth 2.0 server.
-
-    python -m demo.third_party --config FILE
-
-FILE is a JSON object (`-` reads it from standard input): see `demo.authorization.Config`. Secrets come that way
-because everybody on the machine can read the command line of a process. Once it listens, it prints its address.
-"""
+"""An ordinary third-party web application that asks people for access to their account at an OAuth 2.0 server."""
 
 import argparse
 import hmac
@@ -14,6 +8,7 @@ import signal
 import socketserver
 import sys
 import threading
+from collections import OrderedDict
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from http.cookies import CookieError, SimpleCookie
@@ -25,8 +20,52 @@ from wsgiref.simple_server import WSGIRequestHandler, WSGIServer
 import jinja2
 import msgspec
 
-from demo.authorization import Authorization, Config, Token, Trouble
-from demo.sessions import Session, Sessions
+from demo.authorization import Authorization, Config, Pending, Token, Trouble
+
+# What the demo application remembers about browsers: in memory, gone when it stops.
+
+SESSIONS = 1000
+
+
+@dataclass(frozen=True)
+class Session:
+    """What the application remembers about one browser. `trouble`, `done` and `answer` are for the next page only."""
+
+    csrf: str
+    pending: Pending | None = None
+    token: Token | None = None
+    trouble: Trouble | None = None
+    done: str | None = None
+    answer: dict[str, Any] | None = None
+
+
+class Sessions:
+    """Sessions in memory by a random id; the one unused for longest goes first."""
+
+    def __init__(self) -> None:
+        self.kept: OrderedDict[str, Session] = OrderedDict()
+        self.lock = threading.Lock()
+
+    def find(self, key: str | None) -> Session:
+        with self.lock:
+            if key is None or key not in self.kept:
+                return Session(csrf=secrets.token_urlsafe(16))
+            self.kept.move_to_end(key)
+            return self.kept[key]
+
+    def keep(self, former: str | None, session: Session, *, fresh: bool) -> str:
+        """Remembers the session, under a new id where `fresh`, and gives its id."""
+        with self.lock:
+            known = former is not None and former in self.kept
+            key = former if former is not None and known and not fresh else secrets.token_urlsafe(32)
+            if former is not None and known and fresh:
+                del self.kept[former]
+            self.kept[key] = session
+            self.kept.move_to_end(key)
+            while len(self.kept) > SESSIONS:
+                self.kept.popitem(last=False)
+            return key
+
 
 ROOM = Path(__file__).parent
 COOKIE = "paperboat"

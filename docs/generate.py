@@ -4,13 +4,13 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from api import events_page, secret_scanning_page, settings_page
-from api.audit import ocsf_page
+from api.config import settings_page
+from docs import reference
 
 PAGES: dict[str, Callable[[], str]] = {
-    "events.md": events_page.page,
-    "ocsf.md": ocsf_page.page,
-    "secret-scanning.md": secret_scanning_page.page,
+    "events.md": reference.events,
+    "ocsf.md": reference.ocsf_classes,
+    "secret-scanning.md": reference.secret_scanning,
     "settings.md": settings_page.page,
 }
 

@@ -1,5 +1,7 @@
 """The catalogue: every type of event, each tag once. Retired tags stay here as comments and are never used again."""
 
+from types import ModuleType
+
 from domain import (
     account,
     audit,
@@ -43,3 +45,40 @@ EVENTS: tuple[type[Event], ...] = (
 
 DESTROYING: frozenset[str] = frozenset(event.type for event in EVENTS if event.destroys_key)
 """The types with which the key that has the stream's name is destroyed in the vault."""
+
+
+# Which aggregate's page tells of a stream: the part of its name before the first colon decides.
+
+AGGREGATES: dict[str, ModuleType] = {
+    "client": client,
+    "account": account,
+    "consent": consent,
+    "grant": grant,
+    "session": session,
+    "scope": scope,
+    "role": role,
+    "usage": usage,
+    "realm": realm,
+    "audit": audit,
+    "server": server,
+    "log": log,
+    "log_key": log_key,
+    "mac_key": mac_key,
+    "incident": incident,
+    "hold": hold,
+    "origin": origin_month,
+}
+"""Category → page, each with `INITIAL`, `EVENTS` and `evolve`, and `STATELESS` where no verb looks at the state."""
+
+
+def category(stream: str) -> str:
+    """The category of a stream, as in `AGGREGATES`."""
+    return stream.partition(":")[0]
+
+
+_STATELESS = frozenset(name for name, page in AGGREGATES.items() if getattr(page, "STATELESS", False))
+
+
+def is_stateless(stream: str) -> bool:
+    """Whether no verb looks at the state of such a stream. It is never folded, and only its newest version matters."""
+    return category(stream) in _STATELESS

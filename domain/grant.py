@@ -1,10 +1,6 @@
 """A grant: one authorization with all that ever came of it, from the code or the first token to its end.
 
-The facts about its code stand in `domain.grant_code`, the verbs that issue in `domain.grants`, one file per grant_type.
-Here are the other facts, the state, and how a grant or one of its tokens ends. Digests are the lower-case hex SHA-256
-of whole secrets. The state holds the refresh tokens that can still be presented and no history: whoever calls has found
-out, through the index of digests, that a presented secret belongs to this grant, so a refresh token that is none of
-them has been presented before.
+Stream `grant:<grant_id>`.
 """
 
 from functools import lru_cache
@@ -13,12 +9,85 @@ from typing import Any, Literal
 import msgspec
 from msgspec.structs import replace
 
-from domain import grant_code, succession
+from domain import succession
 from domain.decision import Outcome, accept, refuse
 from domain.event import SECOND, Event, Moment, Recorded
-from domain.grant_code import Code, CodeIssued, CodeRedeemed, CodeRefused, CodeReplayed
 from domain.refusal import InvalidGrant, NotFound
 from domain.succession import Refresh, Succession
+
+# A grant's authorization code (RFC 6749 §4.1.2): its facts and its state. They stand in the grant's stream.
+
+
+class CodeIssued(Event, frozen=True, kw_only=True):
+    """The person approved: an authorization code was issued (RFC 6749 §4.1.2). `lifetime` in seconds.
+
+    `asked` is the requested scope where it differs from the granted one; `redirect_uri_given` tells whether the request
+    named the redirect URI, so that the redemption has to repeat it (§4.1.3). `resource` is what it named for the tokens
+    to be for (RFC 8707 §2.1); empty where it named nothing.
+    """
+
+    type = "grant.code_issued"
+    client_id: str
+    account_id: str
+    session_id: str | None = None
+    redirect_uri: str
+    redirect_uri_given: bool = True
+    scope: str
+    asked: str | None = None
+    resource: tuple[str, ...] = ()
+    code_challenge: str | None = None
+    code: str
+    lifetime: int
+
+
+class CodeRefused(Event, frozen=True, kw_only=True):
+    """A redemption of the code was refused and changed nothing, for one of the reasons of `invalid_grant`."""
+
+    type = "grant.code_refused"
+    in_doubt = True
+    reason: str
+
+
+class CodeRedeemed(Event, frozen=True, kw_only=True):
+    """The code was redeemed; the tokens follow in the next event."""
+
+    type = "grant.code_redeemed"
+
+
+class CodeReplayed(Event, frozen=True, kw_only=True):
+    """The redeemed code was presented again by its client with the right verifier (RFC 6749 §4.1.2)."""
+
+    type = "grant.code_replayed"
+    in_doubt = True
+
+
+class Code(msgspec.Struct, frozen=True):
+    """The grant's authorization code."""
+
+    sha256: str
+    redirect_uri: str
+    redirect_uri_given: bool
+    challenge: str | None
+    position: int
+    issued_at: Moment
+    expires_at: Moment
+    redeemed: bool = False
+
+
+def issued(event: CodeIssued, recorded: Recorded) -> Code:
+    """The code of a `grant.code_issued` event."""
+    return Code(
+        event.code,
+        event.redirect_uri,
+        event.redirect_uri_given,
+        event.code_challenge,
+        recorded.position,
+        recorded.time,
+        recorded.time + event.lifetime * SECOND,
+    )
+
+
+# A grant: one authorization with all that ever came of it, from the code or the first token to its end.
 
 EndReason = Literal[
     "person",
@@ -213,7 +282,10 @@ def goes_on(state: State) -> bool:
 
 
 EVENTS: tuple[type[Event], ...] = (
-    *grant_code.EVENTS,
+    CodeIssued,
+    CodeRefused,
+    CodeRedeemed,
+    CodeReplayed,
     TokensIssued,
     TokensRefreshed,
     SuccessorReplaced,
@@ -253,7 +325,7 @@ def _issued(state: State, recorded: Recorded) -> State:
     event, now = recorded.event, recorded.time
     fields: dict[str, Any]
     if isinstance(event, CodeIssued):
-        code = grant_code.issued(event, recorded)
+        code = issued(event, recorded)
         fields = {
             "grant_type": "authorization_code",
             "code": code,

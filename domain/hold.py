@@ -10,10 +10,9 @@ import msgspec
 from msgspec.structs import replace
 
 from domain.decision import Outcome, accept, refuse
-from domain.event import Event, Moment, Recorded
+from domain.event import Event, Moment, Recorded, Sealed, sealed
 from domain.refusal import NotFound
 from domain.rules.registration import malformed
-from domain.sealed import Sealed, sealed
 
 STREAM = "hold"
 REASON_MAXIMUM = 1_000

@@ -10,10 +10,9 @@ import msgspec
 from msgspec.structs import replace
 
 from domain.decision import Outcome, accept, refuse
-from domain.event import Event, Moment, Recorded
+from domain.event import Event, Moment, Recorded, Sealed, sealed
 from domain.refusal import Conflict, NotFound
 from domain.rules.registration import malformed
-from domain.sealed import Sealed, sealed
 
 Source = Literal["administrator", "command_line", "github", "gitlab", "public_revocation", "policy"]
 Status = Literal["reported", "identified", "contained", "closed"]

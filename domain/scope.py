@@ -5,11 +5,10 @@ import re
 import msgspec
 from msgspec.structs import replace
 
-from domain import names
 from domain.decision import Outcome, accept, refuse
 from domain.event import Event, Moment, Recorded
 from domain.refusal import Conflict, Forbidden, NotFound
-from domain.rules import administrative_scope
+from domain.rules import administrative_scope, names
 from domain.rules.registration import malformed
 
 DESCRIPTION_MAXIMUM = 300

@@ -26,9 +26,9 @@ from eventsourcing_sqlalchemy.models import EventRecord  # type: ignore[attr-def
 from sqlalchemy import Engine
 from sqlalchemy.orm import sessionmaker
 
-from eventstore.asking.database_url import understood
-from eventstore.engines import reading
-from eventstore.mac_keys import Ring
+from eventstore.database.connecting import understood
+from eventstore.database.engines import reading
+from eventstore.keys.mac_keys import Ring
 from eventstore.mapper import LogMapper
 from eventstore.recorder import LogRecorder, LogStore
 from eventstore.stored import EVENTS, events

@@ -12,19 +12,18 @@ from sqlalchemy import Connection, bindparam, update
 from domain import server
 from domain.decision import Outcome, Refusal, accept
 from domain.event import Event, Moment, Recorded
-from domain.streams import is_stateless
+from domain.events import is_stateless
 from eventstore.changes import MANY
 from eventstore.command import Command, Sweep
 from eventstore.commands import Executed, Forged, InDoubt, Origin, Step
-from eventstore.engines import together
+from eventstore.database.engines import together
 from eventstore.present.folds import Folds
-from eventstore.present.grants import OfGrant, grants_of
+from eventstore.present.tokens import OfGrant, grants_of
+from eventstore.projecting.live import Writing
 from eventstore.recorder import Head
-from eventstore.snapshots import EVERY
-from eventstore.states import Folded, evolve, initial, versions
+from eventstore.repository import EVERY, Versioned, evolve, initial, versions
 from eventstore.stored import head
 from eventstore.view import View
-from eventstore.writing import Writing
 from projections.prepared import Prepared
 from security import ids
 
@@ -362,7 +361,7 @@ class Batch(View):
         self._writing.recent.add(self._recorded)
         for stream in self.touched:
             state, version = self._folds[stream]
-            states.keep(stream, Folded(state, version, self.position))
+            states.keep(stream, Versioned(state, version, self.position))
 
 
 def _person(client_id: str, state: Any, event: Any) -> str | None:

@@ -1,19 +1,18 @@
 """Which streams changed lately, so that nothing cached can be staler than the log, and whether it is still that log."""
 
 from collections import OrderedDict
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from threading import Lock
 from typing import NamedTuple
 
 import structlog
 from sqlalchemy import Connection, func, select
 
-from domain.event import Moment
-from domain.events import DESTROYING
-from domain.streams import is_stateless
-from eventstore import searching
+from domain.event import Moment, Recorded
+from domain.events import DESTROYING, is_stateless
+from eventstore import search
 from eventstore.commands import Forged, WentBack
-from eventstore.database_file import DatabaseFile
+from eventstore.database.engines import DatabaseFile
 from eventstore.recorder import LogRecorder, store
 from eventstore.stored import events, head
 from projections.prepared import Prepared
@@ -91,7 +90,7 @@ class Changes:
         """The time of the newest event that this process knows, as that event says; None where there is none."""
         known, at = self.known, self._timed
         if at[0] is not known:
-            at = self._timed = known, None if known.state is None else searching.time_of(known.state)
+            at = self._timed = known, None if known.state is None else search.time_of(known.state)
         return at[1]
 
     def note(self, stream: str, position: int) -> None:
@@ -238,3 +237,38 @@ class Changes:
         if known.state is not None and known.state != state:
             what = "is missing" if state is None else "is another one than before"
             self.go_back(f"the event at position {known.position} {what}", known)
+
+
+# What this process appended lately, for those who read right behind it: nothing is fetched and decoded again.
+
+KEPT = 2_048
+"""Events, and up to twice as many: more than a follower is behind in a process that keeps pace."""
+
+
+class Recent:
+    """The newest events of this process, as they are stored. Any thread may ask while the writer adds."""
+
+    def __init__(self, kept: int = KEPT) -> None:
+        self._kept = kept
+        self._events: list[Recorded] = []
+
+    def add(self, events: Sequence[Recorded]) -> None:
+        """Events that are committed, in the order of the log. What another process wrote between is not known here."""
+        known = self._events
+        if not events:
+            return
+        # Whoever reads meanwhile has a list to which something comes at its end, or one that is changed no more.
+        if known and known[-1].position + 1 != events[0].position:
+            self._events = list(events)
+        elif len(known) < 2 * self._kept:
+            known.extend(events)
+        else:
+            self._events = [*known[-self._kept :], *events]
+
+    def between(self, after: int, last: int) -> Sequence[Recorded] | None:
+        """Every event with `after` < position ≤ `last`; None when they are not all known here."""
+        known = self._events
+        if not known or known[0].position > after + 1 or known[-1].position < last:
+            return None
+        first = after + 1 - known[0].position
+        return known[first : first + last - after]

@@ -1,26 +1,94 @@
-"""Group commit: commands that wait at the same time share one transaction.
-
-On SQLite the fastest place for it is inline, once per turn of the event loop, as long as no other process holds the
-write lock; when one does, the batch waits in a thread. A thread waits for the disk too where others have something to
-do meanwhile. On PostgreSQL a writer thread takes whatever waits. An idle server commits at once either way.
-"""
+"""Group commit: commands that wait at the same time share one transaction."""
 
 import asyncio
 import contextlib
 import threading
+from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
 from time import monotonic, sleep
 from typing import Any, Protocol, TypeVar
 
-from eventstore.asking.patience import Patience
-from eventstore.asking.queue import Queue, Running
 from eventstore.batch import Request
-from eventstore.commands import DatabaseAway, Overloaded
-from eventstore.engines import SQLITE_WAIT_MS
+from eventstore.commands import DatabaseAway, DatabaseSilent, Executed, Overloaded
+from eventstore.database.engines import SQLITE_WAIT_MS
+from eventstore.database.fair_lock import FairLock
+from eventstore.database.threads import Patience, Work
 from eventstore.recorder import LockBusy
-from eventstore.transactions import Answer, Begun, Decided, Transactions
-from eventstore.turns import Turn
+from eventstore.transactions import Answer, Begun, Decided, Transactions, Unknown, unknown
+
+# What waits for its transaction, and what becomes of it when it has waited as long as its caller does.
+
+LARGEST_BATCH = 256
+"""Commands in one transaction. Beyond this a bigger batch gains nothing and only delays its first caller."""
+
+LONGEST_QUEUE = 4_096
+
+
+class Queue:
+    """Requests in the order in which they came. They are put in by the event loop, and taken by any one thread.
+
+    What has waited for too long is taken out and never executed, and its caller is told so. What is in a transaction by
+    then may be stored or not: its caller is told that nobody knows, and it is not done again.
+    """
+
+    def __init__(self, patience: Patience) -> None:
+        self._patience = patience
+        self._waiting: deque[Request] = deque()
+
+    def __bool__(self) -> bool:
+        return bool(self._waiting)
+
+    def put(self, request: Request) -> None:
+        """Raises `Overloaded`."""
+        if len(self._waiting) >= LONGEST_QUEUE:
+            raise Overloaded
+        request.late = self._late
+        self._waiting.append(request)
+        self._patience.hold(request)
+
+    def take(self, requests: list[Request]) -> None:
+        """Moves what waits to those of one transaction, up to the size of the largest. Who sweeps has one alone."""
+        # What is late may be taken out at any moment.
+        with suppress(IndexError):
+            while len(requests) < LARGEST_BATCH and not (requests and (requests[0].sweeps or self._waiting[0].sweeps)):
+                requests.append(self._waiting.popleft())
+
+    def tell(self, request: Request, executed: Executed[Any] | None, error: BaseException | None) -> None:
+        """Answers a caller, once. On the event loop's thread only."""
+        self._patience.let_go(request)
+        if not request.told:
+            request.told = True
+            request.answer(executed, error)
+
+    def _late(self, request: Request) -> None:
+        with suppress(ValueError):
+            self._waiting.remove(request)
+        self._patience.let_go(request)
+        if request.told:
+            return
+        begun = request.leave()
+        request.answer(None, unknown(Unknown()) if begun else DatabaseSilent("taken out of the queue"))
+
+
+class Running(Work):
+    """A transaction of these requests in a thread. One that gets no answer for too long is broken off.
+
+    Each portion of a sweep has as long as others have for everything.
+    """
+
+    def __init__(self, requests: list[Request]) -> None:
+        super().__init__()
+        self._requests = requests
+
+    def give_up(self) -> None:
+        moved = max((each.since for each in tuple(self._requests) if each.sweeps), default=0.0)
+        if moved > self.since:
+            self.since = moved
+        else:
+            self.break_off()
+
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -65,7 +133,7 @@ class InlineCommitter:
     There a small batch is committed too. A larger one's commit, a lock that is taken and a sweep have a thread wait.
     """
 
-    def __init__(self, transactions: Transactions, turn: Turn, patience: Patience) -> None:
+    def __init__(self, transactions: Transactions, turn: FairLock, patience: Patience) -> None:
         self._transactions = transactions
         self._turn = turn
         self._waiting = Queue(patience)

@@ -12,17 +12,17 @@ from typing import Any, NamedTuple
 
 from sqlalchemy import Connection, bindparam, select, text
 
-from domain import account, account_sign_in, client, client_secret, consent, cut_off, grant, grant_code
+from domain import account, client, client_secret, consent, cut_off, grant
 from domain.event import Moment
-from eventstore import searching
+from eventstore import search
 from eventstore.ledger import Ledger
 from eventstore.living import Descendant, State, grants_of, of_grants, states_at
-from eventstore.past import folded
 from eventstore.stored import events
+from eventstore.time_travel import folded
 from eventstore.view import View
 from projections import blast_radius, event_index
 from projections.blast_radius import Alive, Of
-from projections.event_names import Kind
+from projections.event_names import NameKind
 from projections.grants import TABLE as GRANTS
 
 FEW = 200
@@ -37,8 +37,8 @@ AT_ONCE = 1_000
 _OF_GRANTS = frozenset(
     event.type
     for event in (
-        grant_code.CodeIssued,
-        grant_code.CodeRedeemed,
+        grant.CodeIssued,
+        grant.CodeRedeemed,
         grant.TokensIssued,
         grant.TokensRefreshed,
         grant.SuccessorReplaced,
@@ -52,7 +52,7 @@ _OF_PEOPLE = frozenset(
         account.Disabled,
         account.Enabled,
         account.Erased,
-        account_sign_in.PasswordChanged,
+        account.PasswordChanged,
         cut_off.AccountTokensEnded,
         consent.Withdrawn,
     )
@@ -107,7 +107,7 @@ class Counting:
 
     def _begin(self, connection: Connection, now: Moment) -> None:
         """Counts everything in one snapshot."""
-        of, position = self._of, searching.newest(connection)
+        of, position = self._of, search.newest(connection)
         self._state = folded(connection, client.stream(of.client_id), position).state
         found = blast_radius.alive(connection, of, self._state, now)
         left = blast_radius.left_out(connection, of, now)
@@ -224,5 +224,5 @@ def people(connection: Connection, secret_id: str, after: str | None, limit: int
 
 def _named(connection: Connection, secret_id: str) -> Any:
     """The positions of the events that name a version."""
-    found = event_index.positions(connection, Kind.SECRET, secret_id.encode(), 1, _EVERY, _EVERY, descending=False)
+    found = event_index.positions(connection, NameKind.SECRET, secret_id.encode(), 1, _EVERY, _EVERY, descending=False)
     return found if connection.dialect.name == "postgresql" else json.dumps(found)

@@ -8,11 +8,10 @@ from sqlalchemy import Connection, select
 from domain import session, succession
 from domain.client_secret import SecretIssued, SecretRotated
 from domain.event import SECOND, Event, Moment, Recorded
-from domain.grant import TokensIssued, TokensRefreshed
-from domain.grant_code import CodeIssued
+from domain.grant import CodeIssued, TokensIssued, TokensRefreshed
 from domain.rules import validity
 from domain.succession import Succession
-from eventstore.searching import recorded_at
+from eventstore.search import recorded_at
 from projections import digests, secrets, tokens
 
 Kind = Literal["access", "refresh", "code", "client_secret", "session"]
@@ -21,7 +20,7 @@ JTI_HEX = 32
 """Hex digits of a token's `jti`: the first half of its digest."""
 
 
-class Issued(NamedTuple):
+class IssuanceRecord(NamedTuple):
     """A secret and the event that issued it. `expires_at` is as that event says; later ones may bring it forward."""
 
     sha256: str
@@ -52,12 +51,12 @@ class Issued(NamedTuple):
         return found
 
 
-def find(connection: Connection, digest: bytes) -> Issued | None:
+def find(connection: Connection, digest: bytes) -> IssuanceRecord | None:
     """The secret with this digest; None when it was never issued here."""
     return find_all(connection, (digest,)).get(digest)
 
 
-def find_all(connection: Connection, sha256s: Sequence[bytes]) -> dict[bytes, Issued]:
+def find_all(connection: Connection, sha256s: Sequence[bytes]) -> dict[bytes, IssuanceRecord]:
     """The same of many, by their digests; those that were never issued here are left out."""
     found = _at_places(connection, tokens.positions(connection, sha256s))
     # A row that leads to an event which issued no such secret counts as none.
@@ -65,12 +64,12 @@ def find_all(connection: Connection, sha256s: Sequence[bytes]) -> dict[bytes, Is
     return found | _at_places(connection, digests.find_all(connection, missing))
 
 
-def _at_places(connection: Connection, places: Mapping[bytes, int]) -> dict[bytes, Issued]:
+def _at_places(connection: Connection, places: Mapping[bytes, int]) -> dict[bytes, IssuanceRecord]:
     found = {digest: issued_at(connection, position, digest.hex()) for digest, position in places.items()}
     return {digest: each for digest, each in found.items() if each is not None}
 
 
-def issued_at(connection: Connection, position: int, sha256: str) -> Issued | None:
+def issued_at(connection: Connection, position: int, sha256: str) -> IssuanceRecord | None:
     """The secret with this digest that the event at a position issued; None when it issued no such one."""
     recorded = recorded_at(connection, position)
     if recorded is None:
@@ -78,7 +77,7 @@ def issued_at(connection: Connection, position: int, sha256: str) -> Issued | No
     return next((each for each in all_of(recorded) if each.sha256 == sha256), None)
 
 
-def all_of(recorded: Recorded) -> list[Issued]:
+def all_of(recorded: Recorded) -> list[IssuanceRecord]:
     """Every secret that an event issued."""
     event: Event = recorded.event
     match event:
@@ -97,11 +96,11 @@ def all_of(recorded: Recorded) -> list[Issued]:
             return []
 
 
-def _issued(sha256: str, kind: Kind, recorded: Recorded, lifetime: int | None) -> Issued:
-    return Issued(sha256, kind, recorded, None if lifetime is None else recorded.time + lifetime * SECOND)
+def _issued(sha256: str, kind: Kind, recorded: Recorded, lifetime: int | None) -> IssuanceRecord:
+    return IssuanceRecord(sha256, kind, recorded, None if lifetime is None else recorded.time + lifetime * SECOND)
 
 
-def as_token(found: Issued, refreshing: Succession, *, ended: bool) -> validity.Token:
+def as_token(found: IssuanceRecord, refreshing: Succession, *, ended: bool) -> validity.Token:
     """A code or token by itself. `ended` says whether it was redeemed or revoked alone; of a refresh token the
     succession of its grant tells that it was used.
     """

@@ -8,35 +8,31 @@ from typing import Any, Concatenate, ParamSpec, Self, TypeVar, overload
 from sqlalchemy import Connection
 from sqlalchemy.exc import OperationalError
 
-from domain.event import Moment, Recorded
-from domain.sealed import Sealed
-from eventstore import schema
+from domain.event import Moment, Recorded, Sealed
 from eventstore.application import Log
-from eventstore.arrivals import Arrivals
-from eventstore.aside import Aside
-from eventstore.asking.patience import Patience
+from eventstore.background_writer import BackgroundWriter
 from eventstore.batch import Request
-from eventstore.changes import Changes, newest, state_at
-from eventstore.clock_fault import clock_fault
+from eventstore.changes import Changes, Recent, newest, state_at
 from eventstore.commands import DatabaseAway, Executed, Origin, Overloaded, Single, Step
 from eventstore.committer import Committer, InlineCommitter, ThreadCommitter
-from eventstore.database_file import DatabaseFile
-from eventstore.engines import empty_write_ahead_log, is_sqlite, reading, writing
-from eventstore.long_reads import LongReads
-from eventstore.mac_keys import Ring
+from eventstore.database import schema
+from eventstore.database.clock_fault import clock_fault
+from eventstore.database.engines import DatabaseFile, empty_write_ahead_log, is_sqlite, reading, writing
+from eventstore.database.fair_lock import FairLock
+from eventstore.database.long_reads import LongReads
+from eventstore.database.threads import Patience
+from eventstore.keys.mac_keys import Ring
+from eventstore.keys.personal_data import PersonalData
 from eventstore.mapper import LogMapper, attach
+from eventstore.notifications import Notifications
 from eventstore.present.folds import Folds
-from eventstore.privacy import Privacy
+from eventstore.projecting.live import Writing
 from eventstore.reading import BESIDE, InlineReader, Reader, ThreadReader
-from eventstore.recent import Recent
-from eventstore.snapshots import Snapshots
-from eventstore.states import Folded, States
+from eventstore.repository import Repository, Snapshots, Versioned
 from eventstore.transactions import Transactions, Unknown
-from eventstore.transparency.signed import signed_size
-from eventstore.turns import Turn
+from eventstore.transparency.log_key import signed_size
 from eventstore.validation import Validation
 from eventstore.view import View
-from eventstore.writing import Writing
 from security.blind_index import BlindIndex
 from security.clock import Clock
 from security.keyring import Keyring
@@ -58,10 +54,10 @@ class Ledger:
         committer: Committer,
         reader: Reader,
         clock: Clock,
-        arrivals: Arrivals,
+        arrivals: Notifications,
         patience: Patience,
         long_reads: LongReads,
-        aside: Aside | None = None,
+        aside: BackgroundWriter | None = None,
         write_ahead: str | None = None,
     ) -> None:
         self.log = log
@@ -129,8 +125,8 @@ class Ledger:
         log = Log(write_engine, mapper)
         parts = Writing(
             changes,
-            States(changes, Snapshots(keyring)),
-            Privacy(Sealer(vault), BlindIndex(keyring)),
+            Repository(changes, Snapshots(keyring)),
+            PersonalData(Sealer(vault), BlindIndex(keyring)),
             vault,
             Recent(),
             keyring.derivation_id,
@@ -139,17 +135,27 @@ class Ledger:
         patience = Patience()
         transactions = Transactions(log.recorder, parts, clock, on_commit)
         if is_sqlite(url):
-            committer: Committer = InlineCommitter(transactions, Turn(url), patience)
+            committer: Committer = InlineCommitter(transactions, FairLock(url), patience)
             reader: Reader = InlineReader(read_engine, changes)
             aside = None
         else:
             committer = ThreadCommitter(transactions, patience)
             reader = ThreadReader(read_engine, changes, patience, read_threads)
-            aside = Aside(url, keyring.derivation_id, patience, mapper)
+            aside = BackgroundWriter(url, keyring.derivation_id, patience, mapper)
         write_ahead = url if is_sqlite(url) else None
         long_reads = LongReads(url, patience, mapper)
         return cls(
-            log, parts, transactions, committer, reader, clock, Arrivals(url), patience, long_reads, aside, write_ahead
+            log,
+            parts,
+            transactions,
+            committer,
+            reader,
+            clock,
+            Notifications(url),
+            patience,
+            long_reads,
+            aside,
+            write_ahead,
         )
 
     # -- writing ------------------------------------------------------------------------------------------------------
@@ -306,7 +312,7 @@ class Ledger:
         """A personal value in clear, from a state or a row; None for none, and once its subject was erased."""
         return None if value is None else await self._reader.run(self.privacy.open, value)
 
-    def _load(self, connection: Connection, stream: str) -> Folded:
+    def _load(self, connection: Connection, stream: str) -> Versioned:
         return self._states.load(connection, stream)
 
     async def head(self) -> tuple[int, Moment]:

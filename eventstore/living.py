@@ -1,9 +1,6 @@
-"""The codes and tokens of grants, each judged by the one rule of validity, from the events of the log.
+"""The codes and tokens of grants, each judged by the one rule of validity, from the events of the log."""
 
-Rows only say which grants there are; `state` gives the folds of clients, people and consents that decide with them.
-"""
-
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from functools import cache
 from typing import Any, NamedTuple
 
@@ -12,10 +9,42 @@ from sqlalchemy import Connection, select
 from domain import account, client, consent, grant
 from domain.event import Moment, Recorded
 from domain.rules import validity
-from eventstore import past
-from eventstore.grant_histories import histories
-from eventstore.issued import Issued, all_of, as_token
+from eventstore import time_travel
+from eventstore.issued import IssuanceRecord, all_of, as_token
+from eventstore.recorder import store
 from projections.grants import TABLE as GRANTS
+
+# The events of grants, read from their streams: of one, or of many together.
+
+WHOLE = 5_000
+"""Events of a grant that anything looks back on."""
+
+RECENT = 50
+"""Events that are read of each of many grants; few have more, and those are read one by one."""
+
+
+def history(connection: Connection, grant_id: str, position: int, limit: int = WHOLE) -> list[Recorded]:
+    """The events of a grant up to a position, oldest first: the first one and at most `limit` of the newest."""
+    log, stream = store(connection), f"grant:{grant_id}"
+    found = [*log.get(stream, desc=True, limit=limit, stop=position)][::-1]
+    if found and found[0].version > 1:
+        found[:0] = log.get(stream, lte=1)
+    return found
+
+
+def histories(connection: Connection, grants: Collection[str], position: int) -> dict[str, list[Recorded]]:
+    """The same as `history` of each of these grants, by its id; of a few hundred at a time."""
+    log = store(connection)
+    found = log.recorder.select_events_of({f"grant:{grant_id}": 0 for grant_id in grants}, limit=RECENT + 1)
+    told: dict[str, list[Recorded]] = {}
+    for grant_id in grants:
+        rows = found[f"grant:{grant_id}"]
+        if len(rows) > RECENT:
+            told[grant_id] = history(connection, grant_id, position)
+        else:
+            told[grant_id] = [log.mapper.recorded(row) for row in rows if row.id <= position]
+    return told
+
 
 State = Callable[[str], Any]
 """The fold of a stream."""
@@ -41,7 +70,7 @@ class Descendant(NamedTuple):
 
 def states_at(connection: Connection, position: int) -> State:
     """The folds of streams as they stood at a position, each read once."""
-    return cache(lambda stream: past.folded(connection, stream, position).state)
+    return cache(lambda stream: time_travel.folded(connection, stream, position).state)
 
 
 def of_grants(
@@ -58,7 +87,7 @@ def of_grants(
 def _of_grant(told: Sequence[Recorded], state: State, now: Moment) -> Iterator[Descendant]:
     folded: grant.State = grant.INITIAL
     revoked: set[str] = set()
-    issued: list[Issued] = []
+    issued: list[IssuanceRecord] = []
     for recorded in told:
         folded = grant.evolve(folded, recorded)
         issued += all_of(recorded)
@@ -85,7 +114,7 @@ def _of_grant(told: Sequence[Recorded], state: State, now: Moment) -> Iterator[D
         )
 
 
-def _redeemed(issued: Issued, folded: grant.State) -> bool:
+def _redeemed(issued: IssuanceRecord, folded: grant.State) -> bool:
     return issued.kind == "code" and folded.code is not None and folded.code.redeemed
 
 
@@ -103,7 +132,7 @@ class _Deciding:
             self._person = validity.of_person(state(account.stream(folded.account_id)), consented)
         self._of_secret: dict[str | None, validity.Client] = {}
 
-    def standing(self, token: validity.Token, issued: Issued) -> validity.Standing:
+    def standing(self, token: validity.Token, issued: IssuanceRecord) -> validity.Standing:
         secret_id = None if issued.kind == "code" else issued.secret_id
         of_client = self._of_secret.get(secret_id)
         if of_client is None:

@@ -25,7 +25,7 @@ from sqlalchemy import Connection, Engine
 from domain.event import Actor, Event, Moment, Recorded
 from domain.events import EVENTS
 from eventstore.commands import Forged
-from eventstore.mac_keys import Ring
+from eventstore.keys.mac_keys import Ring
 from security.clock import format_rfc3339, parse_rfc3339
 from security.mac import HEX_DIGITS
 from security.vault import Vault

@@ -7,7 +7,7 @@ from sqlalchemy import Connection, select
 from domain import client, client_secret, hold, incident
 from domain.event import Moment
 from domain.origin_month import DAY
-from eventstore import searching
+from eventstore import search
 from eventstore.present import incidents
 from eventstore.recorder import store
 from eventstore.view import View
@@ -46,13 +46,13 @@ def destroyed(connection: Connection) -> list[str]:
 def ended(connection: Connection) -> list[Ended]:
     """The same with where each stands in the log."""
     months = destroyed(connection)
-    head = searching.newest(connection) if months else 0
+    head = search.newest(connection) if months else 0
     return [_stretch(connection, month, head) for month in months]
 
 
 def _stretch(connection: Connection, month: str, head: int) -> Ended:
-    first = searching.first_at(connection, parse_rfc3339(f"{month}-01T00:00:00Z"), head)
-    return Ended(month, first, searching.first_at(connection, end_of_month(month), head) - 1)
+    first = search.first_at(connection, parse_rfc3339(f"{month}-01T00:00:00Z"), head)
+    return Ended(month, first, search.first_at(connection, end_of_month(month), head) - 1)
 
 
 # What keeps a month -----------------------------------------------------------------------------------------------

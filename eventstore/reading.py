@@ -11,13 +11,12 @@ from typing import Any, Concatenate, ParamSpec, Protocol, TypeVar
 from sqlalchemy import Connection, Engine
 from sqlalchemy.exc import DBAPIError
 
-from eventstore.asking.faults import away
-from eventstore.asking.head_question import HeadQuestion
-from eventstore.asking.patience import Patience
-from eventstore.asking.threads import Threads, asks_over
+from eventstore.batched_reads import BatchedReads
 from eventstore.changes import Changes, newest
 from eventstore.commands import DatabaseAway, DatabaseSilent
-from eventstore.gathering import Gathering
+from eventstore.database.faults import away
+from eventstore.database.head_question import HeadQuestion
+from eventstore.database.threads import Patience, Threads, asks_over
 
 BESIDE = 1
 """Connections that a `ThreadReader` needs beside those of its threads: to catch up.
@@ -135,7 +134,7 @@ class ThreadReader:
         self.since = 0.0
         """When the first of those came who wait for the question that is on its way."""
         self._at_once = threads
-        self._gatherings: dict[Callable[..., Any], Gathering[Any, Any]] = {}
+        self._gatherings: dict[Callable[..., Any], BatchedReads[Any, Any]] = {}
         self._confirmed = 0
         self.is_settled = False
 
@@ -148,7 +147,7 @@ class ThreadReader:
         """What the query finds for this key, None for nothing; one query for all who ask meanwhile."""
         gathering = self._gatherings.get(read)
         if gathering is None:
-            gathering = self._gatherings[read] = Gathering(lambda keys: self.run(read, keys), self._at_once)
+            gathering = self._gatherings[read] = BatchedReads(lambda keys: self.run(read, keys), self._at_once)
         return await gathering.find(key)
 
     def _read(self, read: Callable[..., T], args: Any, kwargs: Any) -> T:

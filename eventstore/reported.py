@@ -35,7 +35,7 @@ _LEAVE = update(table).where(_THIS).values(sealed=bindparam("b_sealed"))
 _DONE = delete(table).where(_THIS)
 
 
-class Report(NamedTuple):
+class ReportedSecret(NamedTuple):
     """What one request reported: the SHA-256 of each secret that is still to be ended.
 
     `attempts` is how often the report was taken up again.
@@ -57,14 +57,14 @@ def _seal(vault: Vault, report_id: str, request_id: str | None, digests: Sequenc
     return vault.seal_row(table.name, report_id, content)
 
 
-def _opened(vault: Vault, report_id: str, sealed: bytes, attempts: int) -> Report:
+def _opened(vault: Vault, report_id: str, sealed: bytes, attempts: int) -> ReportedSecret:
     content = msgspec.msgpack.decode(vault.open_row(table.name, report_id, sealed), type=_Content)
     octets = content.digests
     digests = [octets[start : start + DIGEST_BYTES] for start in range(0, len(octets), DIGEST_BYTES)]
-    return Report(report_id, content.request_id, digests, attempts)
+    return ReportedSecret(report_id, content.request_id, digests, attempts)
 
 
-def keep(connection: Connection, vault: Vault, report: Report, now: Moment) -> None:
+def keep(connection: Connection, vault: Vault, report: ReportedSecret, now: Moment) -> None:
     """Remembers a report. It is its process's own for the time of a lease."""
     row = {
         "report_id": report.report_id,
@@ -80,7 +80,7 @@ def is_due(connection: Connection, now: Moment) -> bool:
     return connection.execute(_IS_DUE, {"b_now": now}).first() is not None
 
 
-def take_up(connection: Connection, vault: Vault, now: Moment, limit: int) -> list[Report]:
+def take_up(connection: Connection, vault: Vault, now: Moment, limit: int) -> list[ReportedSecret]:
     """At most `limit` reports that nobody is at, those that have waited longest first. Under the log's lock.
 
     One that was not written here is removed. One whose master key is not given waits until it is.
@@ -99,7 +99,7 @@ def take_up(connection: Connection, vault: Vault, now: Moment, limit: int) -> li
     return found
 
 
-def leave(connection: Connection, vault: Vault, report: Report, digests: Sequence[bytes]) -> None:
+def leave(connection: Connection, vault: Vault, report: ReportedSecret, digests: Sequence[bytes]) -> None:
     """Keeps of a report what could not be ended, until the lease is over; forgets it when that is nothing."""
     if digests:
         sealed = _seal(vault, report.report_id, report.request_id, digests)

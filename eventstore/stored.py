@@ -21,7 +21,7 @@ from sqlalchemy import (
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.functions import FunctionElement
 
-from projections.schema import NAMING_CONVENTION
+from projections.tables import NAMING_CONVENTION
 
 EVENTS = "stored_events"
 
@@ -120,7 +120,7 @@ folds = Table(
     Column("state", LargeBinary, nullable=False),
     Column("mac", LargeBinary, nullable=False),
 )
-"""Folds of long streams, see `eventstore.snapshots`: what stands there may be gone at any time."""
+"""Folds of long streams, see `eventstore.repository`: what stands there may be gone at any time."""
 
 reported_secrets = Table(
     "reported_secrets",

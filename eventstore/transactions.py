@@ -8,13 +8,14 @@ import msgspec
 import structlog
 from sqlalchemy.exc import IntegrityError, SQLAlchemyError
 
-from eventstore import indexing_key, searching
-from eventstore.asking.faults import away
+from eventstore import search
 from eventstore.batch import Batch, Request
-from eventstore.clock_fault import require_clock
 from eventstore.commands import DatabaseAway, DatabaseReadOnly, Executed, Forged, InDoubt, WrongClock
+from eventstore.database.clock_fault import require_clock
+from eventstore.database.faults import away
+from eventstore.keys import key_proof
+from eventstore.projecting.live import Writing
 from eventstore.recorder import LockBusy, LogRecorder
-from eventstore.writing import Writing
 from security.clock import Clock
 
 log = structlog.get_logger(__name__)
@@ -116,7 +117,7 @@ class Transactions:
         with contextlib.ExitStack() as transaction:
             locked = transaction.enter_context(self._recorder.appending())
             if locked.indexed_by is not None:
-                indexing_key.require(locked.indexed_by, self._writing.indexed_by)
+                key_proof.require(locked.indexed_by, self._writing.indexed_by)
             batch = Batch(self._writing, locked, self._clock.now)
             if self._clock.fault(batch.now, locked.database_time) is not None:
                 require_clock(self._clock, locked.connection, batch.now)
@@ -176,7 +177,7 @@ class Transactions:
         found: list[str | None] = []
         try:
             with self._recorder.appending() as locked:
-                found.append(searching.stored(locked.connection, batch.last.position))
+                found.append(search.stored(locked.connection, batch.last.position))
         except Exception:
             # What was read is true, even if the transaction that read it ends badly.
             if not found:

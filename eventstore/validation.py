@@ -13,11 +13,11 @@ from domain import account, client, consent, grant, role
 from domain.event import Moment
 from domain.rules import validity
 from eventstore.changes import Changes
+from eventstore.keys.personal_data import PersonalData
 from eventstore.present import tokens
 from eventstore.present.folds import Folds
-from eventstore.privacy import Privacy
 from eventstore.reading import Reader
-from eventstore.states import States
+from eventstore.repository import Repository
 from security.lru import Lru
 
 ABSENT = 20_000
@@ -86,7 +86,9 @@ class Validation:
     long ago that its row is gone. Nobody can name a secret before it is made, since there are 178 random bits in it.
     """
 
-    def __init__(self, reader: Reader, changes: Changes, privacy: Privacy, states: States, size: int = TOKENS) -> None:
+    def __init__(
+        self, reader: Reader, changes: Changes, privacy: PersonalData, states: Repository, size: int = TOKENS
+    ) -> None:
         self._reader = reader
         self._changes = changes
         self._privacy = privacy

@@ -10,7 +10,7 @@ from domain.event import Moment
 
 if TYPE_CHECKING:
     from eventstore.present.folds import Folds
-    from eventstore.present.grants import OfGrant
+    from eventstore.present.tokens import OfGrant
 
 P = ParamSpec("P")
 T = TypeVar("T")

@@ -22,12 +22,10 @@ from sqlalchemy import (
     update,
 )
 
-from domain import account, account_sign_in, cut_off
+from domain import account, cut_off
 from domain.event import Event, Moment, Recorded
-from projections import lists, sealed, windows
-from projections.page import Page, cut
-from projections.schema import metadata
-from projections.write import Write
+from projections import tables
+from projections.tables import RowPage, Write, cut, metadata
 
 VERSION = 1
 
@@ -57,7 +55,7 @@ TABLE = Table(
 HANDLES: tuple[type[Event], ...] = (
     account.Registered,
     account.ProfileChanged,
-    account_sign_in.PasswordChanged,
+    account.PasswordChanged,
     account.RolesChanged,
     account.Disabled,
     account.Enabled,
@@ -88,7 +86,7 @@ _ERASE = _ONE.values(
     updated_at=bindparam("b_at"),
 )
 _CUT_OFF = _ONE.values(cutoff=bindparam("b_position"))
-_WINDOWS = windows.statements(TABLE, _ONE)
+_WINDOWS = tables.statements(TABLE, _ONE)
 _PASSWORD_CUT_OFF = _ONE.values(password_cutoff=bindparam("b_position"), password_except=bindparam("b_grant_id"))
 
 State = Literal["enabled", "disabled", "erased"]
@@ -121,12 +119,12 @@ def project(recorded: Recorded, indexes: Mapping[str, bytes]) -> Iterator[Write]
             yield Write(_INSERT, _registered(account_id, recorded, indexes), key)
         case account.ProfileChanged():
             for field in ("username", "email", "name"):
-                value = sealed.reference(recorded, field)
+                value = tables.reference(recorded, field)
                 if value is not None or field in event.removed:
                     index = {"b_index": indexes.get(field)} if field in _INDEXED else {}
                     yield Write(_SET[field], where | index | {"b_value": value}, key)
         case account.RolesChanged():
-            yield Write(_SET["roles"], where | {"b_value": lists.text(event.new)}, key)
+            yield Write(_SET["roles"], where | {"b_value": tables.list_text(event.new)}, key)
         case account.Enabled() | account.Disabled():
             state = "enabled" if isinstance(event, account.Enabled) else "disabled"
             yield Write(_SET["state"], where | {"b_value": state}, key)
@@ -141,10 +139,10 @@ def _cut_offs(account_id: str, recorded: Recorded, key: str) -> Iterator[Write]:
     match event:
         case account.Disabled() | account.Erased():
             yield Write(_CUT_OFF, at, key)
-        case account_sign_in.PasswordChanged(except_grant=grant_id):
+        case account.PasswordChanged(except_grant=grant_id):
             yield Write(_PASSWORD_CUT_OFF, at | {"b_grant_id": grant_id}, key)
         case cut_off.AccountTokensEnded():
-            yield windows.write(_WINDOWS, recorded, {"b_account_id": account_id}, key)
+            yield tables.write_windows(_WINDOWS, recorded, {"b_account_id": account_id}, key)
 
 
 def _registered(account_id: str, recorded: Recorded, indexes: Mapping[str, bytes]) -> dict[str, Any]:
@@ -152,13 +150,13 @@ def _registered(account_id: str, recorded: Recorded, indexes: Mapping[str, bytes
         "account_id": account_id,
         "position": recorded.position,
         "realm": recorded.event.realm,
-        "username": sealed.reference(recorded, "username"),
-        "email": sealed.reference(recorded, "email"),
-        "name": sealed.reference(recorded, "name"),
+        "username": tables.reference(recorded, "username"),
+        "email": tables.reference(recorded, "email"),
+        "name": tables.reference(recorded, "name"),
         # Replayed after an erasure there is no key to compute an index with.
         "username_index": indexes.get("username"),
         "email_index": indexes.get("email"),
-        "roles": lists.text(recorded.event.roles),
+        "roles": tables.list_text(recorded.event.roles),
         "state": "enabled",
         "cutoff": 0,
         "password_cutoff": 0,
@@ -200,7 +198,7 @@ def id_nearest(connection: Connection, field: str, index: bytes, realm: str) -> 
 
 def page(
     connection: Connection, *, realm: str | None = None, after: int | None = None, limit: int = 50
-) -> Page[Account, int]:
+) -> RowPage[Account, int]:
     """People who are not erased, in the order of their registration; `after` is a `position`."""
     query = select(*_COLUMNS).where(TABLE.c.state != "erased", TABLE.c.position > (after or 0))
     if realm is not None:
@@ -212,7 +210,7 @@ def page(
 def ids_with_role(connection: Connection, realm: str, role: str) -> Iterator[str]:
     """Whom the rows of a realm give this role, one after the other, disabled people included."""
     query = select(TABLE.c.account_id).where(
-        TABLE.c.realm == realm, TABLE.c.state != "erased", lists.may_hold(TABLE.c.roles, role)
+        TABLE.c.realm == realm, TABLE.c.state != "erased", tables.may_hold(TABLE.c.roles, role)
     )
     yield from connection.scalars(query.order_by(TABLE.c.position))
 
@@ -224,4 +222,4 @@ def _first(connection: Connection, *conditions: ColumnElement[bool]) -> Account 
 
 def _account(row: Row[Any]) -> Account:
     fields = dict(row._mapping)
-    return Account(**fields | {"roles": lists.values(fields["roles"])})
+    return Account(**fields | {"roles": tables.list_values(fields["roles"])})

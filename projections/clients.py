@@ -25,13 +25,12 @@ from sqlalchemy import (
     update,
 )
 
-from domain import client, cut_off, names
+from domain import client, cut_off
 from domain.event import Event, Moment, Recorded
-from projections import lists, sealed, windows
-from projections.page import Page
-from projections.page import cut as cut_page
-from projections.schema import metadata
-from projections.write import Write
+from domain.rules import names
+from projections import tables
+from projections.tables import RowPage, Write, metadata
+from projections.tables import cut as cut_page
 
 VERSION = 1
 
@@ -84,7 +83,7 @@ _SET = {
 }
 _SET["client_name"] = _SET["client_name"].values(name_key=bindparam("b_key"))
 _CUT_OFF = _ONE.values(cutoff=bindparam("b_position"))
-_WINDOWS = windows.statements(TABLE, _ONE)
+_WINDOWS = tables.statements(TABLE, _ONE)
 # The slug becomes free for another dashboard.
 _DELETE = _ONE.values(state="deleted", slug=None, updated_at=bindparam("b_at"))
 
@@ -133,7 +132,7 @@ def project(recorded: Recorded, indexes: Mapping[str, bytes]) -> Iterator[Write]
             for field, value in client.named(event.new).items():
                 yield Write(_SET[field], where | _changed(field, value), key)
             if event.owner is not None or event.owner_removed:
-                yield Write(_SET["owner"], where | {"b_value": sealed.reference(recorded, "owner")}, key)
+                yield Write(_SET["owner"], where | {"b_value": tables.reference(recorded, "owner")}, key)
             if event.new.realm is not UNSET:
                 yield cut
         case client.Enabled():
@@ -145,7 +144,7 @@ def project(recorded: Recorded, indexes: Mapping[str, bytes]) -> Iterator[Write]
             yield Write(_DELETE, where, key)
             yield cut
         case cut_off.ClientTokensEnded():
-            yield windows.write(_WINDOWS, recorded, {"b_client_id": client_id}, key)
+            yield tables.write_windows(_WINDOWS, recorded, {"b_client_id": client_id}, key)
 
 
 def _changed(field: str, value: Any) -> dict[str, Any]:
@@ -167,7 +166,7 @@ def _registered(client_id: str, recorded: Recorded) -> dict[str, Any]:
         "position": recorded.position,
         "type": event.client_type,
         "slug": event.slug,
-        "owner": sealed.reference(recorded, "owner"),
+        "owner": tables.reference(recorded, "owner"),
         "state": "enabled",
         "cutoff": 0,
         "windows": "",
@@ -177,12 +176,12 @@ def _registered(client_id: str, recorded: Recorded) -> dict[str, Any]:
 
 
 def _stored(field: str, value: Any) -> Any:
-    return lists.text(value) if field in _LISTS else value
+    return tables.list_text(value) if field in _LISTS else value
 
 
 def _client(row: Row[Any]) -> Client:
     fields = dict(row._mapping)
-    return Client(**fields | {field: lists.values(fields[field]) for field in _LISTS})
+    return Client(**fields | {field: tables.list_values(fields[field]) for field in _LISTS})
 
 
 _COLUMNS = tuple(TABLE.c[field] for field in Client.__struct_fields__)
@@ -199,7 +198,7 @@ def by_slug(connection: Connection, slug: str) -> Client | None:
     return _first(connection, select(*_COLUMNS).where(TABLE.c.slug == slug))
 
 
-def page(connection: Connection, *, after: int | None = None, limit: int = 50) -> Page[Client, int]:
+def page(connection: Connection, *, after: int | None = None, limit: int = 50) -> RowPage[Client, int]:
     """Clients that are not deleted, in the order of their registration; `after` is a `position`."""
     return _page(connection, select(*_COLUMNS), after, limit)
 
@@ -209,7 +208,7 @@ Sort = Literal["created_at", "-created_at", "client_name", "-client_name"]
 
 def search(
     connection: Connection, *, contains: str = "", sort: Sort = "created_at", after: Any = None, limit: int = 50
-) -> Page[Client, Any]:
+) -> RowPage[Client, Any]:
     """Clients that are not deleted and whose name contains a text.
 
     `after` is the key of the last one: its `position`, and before it, where it is sorted by name, the name.
@@ -231,7 +230,7 @@ def search(
     return cut_page(rows, limit, lambda row: (row.position,) if len(columns) == 1 else (row.client_name, row.position))
 
 
-def dashboards(connection: Connection, *, after: int | None = None, limit: int = 50) -> Page[Client, int]:
+def dashboards(connection: Connection, *, after: int | None = None, limit: int = 50) -> RowPage[Client, int]:
     """Dashboards that are not deleted, in the order of their registration; `after` is a `position`."""
     return _page(connection, select(*_COLUMNS).where(TABLE.c.type == "dashboard"), after, limit)
 
@@ -244,13 +243,15 @@ def id_by_slug(connection: Connection, slug: str) -> str | None:
 
 def may_allow_origin(connection: Connection, origin: str) -> list[str]:
     """The enabled clients that may be called from this origin."""
-    query = select(TABLE.c.client_id).where(TABLE.c.state == "enabled", lists.may_hold(TABLE.c.allowed_origins, origin))
+    query = select(TABLE.c.client_id).where(
+        TABLE.c.state == "enabled", tables.may_hold(TABLE.c.allowed_origins, origin)
+    )
     return list(connection.scalars(query))
 
 
 def may_name_scope(connection: Connection, scope: str) -> list[str]:
     """The clients that are not deleted and may have this scope."""
-    query = select(TABLE.c.client_id).where(TABLE.c.state != "deleted", lists.may_hold(TABLE.c.scope, scope))
+    query = select(TABLE.c.client_id).where(TABLE.c.state != "deleted", tables.may_hold(TABLE.c.scope, scope))
     return list(connection.scalars(query))
 
 
@@ -259,7 +260,7 @@ def _first(connection: Connection, query: Select[Any], **given: str) -> Client |
     return None if row is None else _client(row)
 
 
-def _page(connection: Connection, query: Select[Any], after: int | None, limit: int) -> Page[Client, int]:
+def _page(connection: Connection, query: Select[Any], after: int | None, limit: int) -> RowPage[Client, int]:
     query = query.where(TABLE.c.state != "deleted", TABLE.c.position > (after or 0))
     rows = connection.execute(query.order_by(TABLE.c.position).limit(limit + 1))
     return cut_page([_client(row) for row in rows], limit, lambda found: found.position)

@@ -23,9 +23,8 @@ from sqlalchemy import (
 
 from domain import account, consent
 from domain.event import Event, Moment, Recorded
-from projections import lists
-from projections.schema import metadata
-from projections.write import Write
+from projections import tables
+from projections.tables import Write, metadata
 
 VERSION = 1
 
@@ -88,9 +87,9 @@ def project(recorded: Recorded, indexes: Mapping[str, bytes]) -> Iterator[Write]
     match event:
         case consent.Given(scope=scope):
             yield Write(_INSERT, where, key)
-            yield Write(_GIVE, where | {"b_scope": lists.text(scope)}, key)
+            yield Write(_GIVE, where | {"b_scope": tables.list_text(scope)}, key)
         case consent.Extended(scope=scope):
-            yield Write(_EXTEND, where | {"b_scope": lists.text(scope)}, key)
+            yield Write(_EXTEND, where | {"b_scope": tables.list_text(scope)}, key)
         case consent.Withdrawn():
             yield Write(_WITHDRAW, where | {"b_position": recorded.position}, key)
 
@@ -113,4 +112,4 @@ def clients_of(connection: Connection, account_id: str, limit: int) -> list[tupl
 
 
 def _consent(row: Row[Any]) -> Consent:
-    return Consent(row.account_id, row.client_id, lists.values(row.scope), row.given_at, row.updated_at)
+    return Consent(row.account_id, row.client_id, tables.list_values(row.scope), row.given_at, row.updated_at)

@@ -25,11 +25,10 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects import postgresql, sqlite
 
-from projections import index_rows
-from projections.event_names import Kind
-from projections.index_rows import Row
+from projections import event_names
+from projections.event_names import NameKind, Row
 from projections.prepared import Prepared
-from projections.schema import metadata
+from projections.tables import metadata
 
 VERSION = 1
 NAME = "event_index"
@@ -45,8 +44,8 @@ TABLE = Table(
     Index(
         "ix_event_positions_addresses",
         "position",
-        sqlite_where=Column("kind", SmallInteger) == int(Kind.ADDRESS),
-        postgresql_where=Column("kind", SmallInteger) == int(Kind.ADDRESS),
+        sqlite_where=Column("kind", SmallInteger) == int(NameKind.ADDRESS),
+        postgresql_where=Column("kind", SmallInteger) == int(NameKind.ADDRESS),
     ),
     sqlite_with_rowid=False,
 )
@@ -79,16 +78,16 @@ _BEGIN: Mapping[str, Any] = {
     "postgresql": postgresql.insert(FOLLOWERS).on_conflict_do_nothing(),
 }
 _ACTED = select(TABLE.c.position, TABLE.c.before).where(
-    TABLE.c.kind == int(Kind.PERSON_ACTING), TABLE.c.key == bindparam("b_person")
+    TABLE.c.kind == int(NameKind.PERSON_ACTING), TABLE.c.key == bindparam("b_person")
 )
 _FORGET = delete(TABLE).where(
-    TABLE.c.kind == int(Kind.ADDRESS), TABLE.c.position.in_(bindparam("b_positions", expanding=True))
+    TABLE.c.kind == int(NameKind.ADDRESS), TABLE.c.position.in_(bindparam("b_positions", expanding=True))
 )
 _FORGOTTEN_AT_ONCE = 500
 _BEYOND = (
     select(TABLE.c.key, TABLE.c.position, TABLE.c.before)
     .where(
-        TABLE.c.kind == int(Kind.ADDRESS),
+        TABLE.c.kind == int(NameKind.ADDRESS),
         TABLE.c.position >= bindparam("b_first"),
         TABLE.c.position <= bindparam("b_last"),
     )
@@ -96,22 +95,24 @@ _BEYOND = (
 )
 _ADDRESSES = _BEYOND.limit(bindparam("b_limit"))
 _FORGET_ROW = delete(TABLE).where(
-    TABLE.c.kind == int(Kind.ADDRESS), TABLE.c.key == bindparam("b_key"), TABLE.c.position == bindparam("b_position")
+    TABLE.c.kind == int(NameKind.ADDRESS),
+    TABLE.c.key == bindparam("b_key"),
+    TABLE.c.position == bindparam("b_position"),
 )
 
 
 def add(connection: Connection, found: Iterable[Row]) -> None:
     """Writes the positions of what events name; all that is said of an event is to be among them."""
     rows = sorted(found)
-    acting, address = int(Kind.PERSON_ACTING), int(Kind.ADDRESS)
+    acting, address = int(NameKind.PERSON_ACTING), int(NameKind.ADDRESS)
     alone = {(address, position) for kind, _, position in rows if kind == acting}
-    index_rows.insert(connection, index_rows.joined(rows, alone))
+    event_names.insert(connection, event_names.joined(rows, alone))
 
 
 def forget_addresses(connection: Connection, account_id: str) -> None:
     """Removes the addresses from which a person acted."""
     rows = connection.execute(_ACTED, {"b_person": account_id.encode()})
-    acted = [position for last, before in rows for position in index_rows.positions(last, before)]
+    acted = [position for last, before in rows for position in event_names.positions(last, before)]
     for start in range(0, len(acted), _FORGOTTEN_AT_ONCE):
         connection.execute(_FORGET, {"b_positions": acted[start : start + _FORGOTTEN_AT_ONCE]})
 
@@ -120,18 +121,18 @@ def forget_stretch(connection: Connection, first: int, last: int, limit: int) ->
     """Removes the addresses of events `first` ≤ position ≤ `last`, about `limit` rows at a time; how many."""
     ending = {"b_first": first, "b_last": last, "b_limit": limit}
     # A row that ends behind the stretch may have begun within it. Few do, and all of them go with the first rows.
-    beyond = {"b_first": last + 1, "b_last": last + index_rows.FARTHEST}
+    beyond = {"b_first": last + 1, "b_last": last + event_names.FARTHEST}
     rows = [*connection.execute(_ADDRESSES, ending), *connection.execute(_BEYOND, beyond)]
     rewritten, kept = [], []
     for key, position, before in rows:
-        all_ = index_rows.positions(position, before)
+        all_ = event_names.positions(position, before)
         left = [each for each in all_ if not first <= each <= last]
         if len(left) < len(all_):
             rewritten.append({"b_key": key, "b_position": position})
-            kept += [(int(Kind.ADDRESS), bytes(key), each) for each in left]
+            kept += [(int(NameKind.ADDRESS), bytes(key), each) for each in left]
     if rewritten:
         connection.execute(_FORGET_ROW, rewritten)
-        index_rows.insert(connection, index_rows.joined(sorted(kept), ()))
+        event_names.insert(connection, event_names.joined(sorted(kept), ()))
     return len(rewritten)
 
 
@@ -188,17 +189,17 @@ _IN_A_ROW = 64
 def apart(rows: Iterable[tuple[Any, ...]]) -> Iterator[Row]:
     """The same with a position in each row, in the same order."""
     for kind, key, last, before in rows:
-        for position in index_rows.positions(last, before):
+        for position in event_names.positions(last, before):
             yield kind, bytes(key), position
 
 
 def positions(
-    connection: Connection, kind: Kind, key: bytes, low: int, high: int, limit: int, *, descending: bool
+    connection: Connection, kind: NameKind, key: bytes, low: int, high: int, limit: int, *, descending: bool
 ) -> list[int]:
     """At most `limit` positions from `low` to `high`, both inclusive, that name this."""
     statement = DESCENDING if descending else ASCENDING
     # A row that ends beyond `high` may have begun before it.
-    first, last = low, high + index_rows.FARTHEST
+    first, last = low, high + event_names.FARTHEST
     at_once = 2 + limit // _IN_A_ROW
     found: list[int] = []
     while True:
@@ -206,7 +207,7 @@ def positions(
             connection, {"b_kind": int(kind), "b_key": key, "b_low": first, "b_high": last, "b_limit": at_once}
         )
         for end, before in rows:
-            within = [each for each in index_rows.positions(end, before) if low <= each <= high]
+            within = [each for each in event_names.positions(end, before) if low <= each <= high]
             found += reversed(within) if descending else within
             if len(found) >= limit:
                 return found[:limit]

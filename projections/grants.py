@@ -24,13 +24,10 @@ from sqlalchemy import (
 )
 
 from domain.event import SECOND, Event, Moment, Recorded
-from domain.grant import Ended, SuccessorReplaced, TokensIssued, TokensRefreshed
-from domain.grant_code import CodeIssued
+from domain.grant import CodeIssued, Ended, SuccessorReplaced, TokensIssued, TokensRefreshed
 from domain.rules import validity
 from projections import joined
-from projections.page import Page, cut
-from projections.schema import ROW_POSITION, metadata
-from projections.write import Write
+from projections.tables import ROW_POSITION, RowPage, Write, cut, metadata
 
 _A_PERSONS = text("account_id IS NOT NULL")
 _BRANCHED = text("branched = 1")
@@ -215,7 +212,7 @@ def page(
     account_id: str | None = None,
     after: int | None = None,
     limit: int = 50,
-) -> Page[Grant, int]:
+) -> RowPage[Grant, int]:
     """Grants as they stand at `now`, the newest first; `after` is a `position`."""
     query = _ALL.order_by(TABLE.c.started_position.desc()).limit(limit + 1)
     if client_id is not None:

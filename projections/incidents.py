@@ -22,10 +22,8 @@ from sqlalchemy import (
 
 from domain import incident
 from domain.event import Actor, Event, Moment, Recorded
-from projections import sealed
-from projections.page import Page, cut
-from projections.schema import metadata
-from projections.write import Write
+from projections import tables
+from projections.tables import RowPage, Write, cut, metadata
 
 VERSION = 1
 
@@ -138,13 +136,13 @@ def project(recorded: Recorded, indexes: Mapping[str, bytes]) -> Iterator[Write]
             found = {f"b_{name}": getattr(event, name) for name in incident.Identified.__struct_fields__}
             yield Write(_IDENTIFY, where | found, key)
         case incident.EvidenceAdded():
-            more = {"b_evidence": sealed.reference(recorded, "evidence")}
+            more = {"b_evidence": tables.reference(recorded, "evidence")}
             yield Write(_ADD_EVIDENCE, where | more, key)
         case incident.Contained():
             numbers = {f"b_{name}": getattr(event.numbers, name) for name in _NUMBERS}
             yield Write(_CONTAIN, where | numbers | {"b_at": recorded.time}, key)
         case incident.Closed():
-            note = sealed.reference(recorded, "note")
+            note = tables.reference(recorded, "note")
             yield Write(_CLOSE, where | {"b_at": recorded.time, "b_note": note}, key)
 
 
@@ -160,7 +158,7 @@ def _reported(incident_id: str, recorded: Recorded) -> dict[str, Any]:
         "position": recorded.position,
         "state": "reported",
         "source": event.source,
-        "evidence": sealed.reference(recorded, "evidence"),
+        "evidence": tables.reference(recorded, "evidence"),
         "reported_by": msgspec.json.encode(recorded.actor).decode(),
         "reported_at": recorded.time,
         "sha256": event.sha256,
@@ -194,7 +192,7 @@ def by_id(connection: Connection, incident_id: str) -> Incident | None:
 
 def page(
     connection: Connection, *, state: str | None = None, after: int | None = None, limit: int = 50
-) -> Page[Incident, int]:
+) -> RowPage[Incident, int]:
     """Incidents, the newest first; `after` is a `position`."""
     query = select(TABLE).order_by(TABLE.c.position.desc()).limit(limit + 1)
     if state is not None:

@@ -10,7 +10,7 @@ from projections.accounts import TABLE as ACCOUNTS
 from projections.clients import TABLE as CLIENTS
 from projections.consents import TABLE as CONSENTS
 from projections.secrets import TABLE as SECRETS
-from projections.windows import parse
+from projections.tables import parse_windows
 
 DECIDING = (
     CLIENTS.c.state.label("client_state"),
@@ -40,7 +40,7 @@ def parties(rows: FromClause, *, client_id: Column[Any], account_id: Column[Any]
 def client(row: Row[Any], secret_id: str | None) -> validity.Client:
     """The client's part of a joined row; a client without a row is gone."""
     state: Literal["enabled", "disabled", "deleted"] = row.client_state or "deleted"
-    windows = parse(row.client_windows)
+    windows = parse_windows(row.client_windows)
     return validity.Client(
         state,
         row.client_cutoff or 0,
@@ -60,5 +60,5 @@ def person(row: Row[Any], account_id: str | None, grant_type: str) -> validity.P
         row.password_cutoff or 0,
         row.password_except,
         (row.consent_cutoff or 0) if grant_type == "authorization_code" else 0,
-        cut_off.of_all(parse(row.account_windows)),
+        cut_off.of_all(parse_windows(row.account_windows)),
     )

@@ -29,14 +29,11 @@ from sqlalchemy import (
 )
 
 from domain import incident
-from domain.client_secret import SecretExpiredUsed
+from domain.client_secret import RotationAnnounced, SecretExpiredUsed
 from domain.event import Event, Moment, Recorded
-from domain.grant import RefreshReplayed
-from domain.grant_code import CodeReplayed
-from domain.rotation import RotationAnnounced
+from domain.grant import CodeReplayed, RefreshReplayed
 from domain.server import DivergenceAccepted, IssuanceResumed, IssuanceSuspended, LogDiverged, ProjectionDiffered
-from projections.schema import ROW_POSITION, metadata
-from projections.write import Write
+from projections.tables import ROW_POSITION, Write, metadata
 
 TABLE = Table(
     "outbox",

@@ -22,10 +22,8 @@ from sqlalchemy import (
 
 from domain import role
 from domain.event import Event, Recorded
-from projections import lists
-from projections.page import Page, cut
-from projections.schema import metadata
-from projections.write import Write
+from projections import tables
+from projections.tables import RowPage, Write, cut, metadata
 
 VERSION = 1
 
@@ -63,10 +61,10 @@ def project(recorded: Recorded, indexes: Mapping[str, bytes]) -> Iterator[Write]
     where = {"b_realm": realm, "b_name": name}
     match event:
         case role.Defined():
-            row = {"realm": realm, "name": name, "scopes": lists.text(event.scopes), "is_default": event.default}
+            row = {"realm": realm, "name": name, "scopes": tables.list_text(event.scopes), "is_default": event.default}
             yield Write(_INSERT, row, key)
         case role.Changed():
-            new = {"b_scopes": lists.text(event.new.scopes), "b_default": event.new.default}
+            new = {"b_scopes": tables.list_text(event.new.scopes), "b_default": event.new.default}
             yield Write(_UPDATE, where | new, key)
         case role.Retired():
             yield Write(_DELETE, where, key)
@@ -80,7 +78,7 @@ def find(connection: Connection, realm: str, name: str) -> Role | None:
 
 def page(
     connection: Connection, *, after: tuple[str, str] | None = None, limit: int = 50
-) -> Page[Role, tuple[str, str]]:
+) -> RowPage[Role, tuple[str, str]]:
     """Roles of all realms; `after` is a realm and a name."""
     query = select(TABLE)
     if after is not None:
@@ -97,9 +95,9 @@ def names_of(connection: Connection, realm: str) -> tuple[str, ...]:
 
 def may_name_scope(connection: Connection, scope: str) -> list[tuple[str, str]]:
     """Realm and name of the roles that may allow this scope."""
-    query = select(TABLE.c.realm, TABLE.c.name).where(lists.may_hold(TABLE.c.scopes, scope))
+    query = select(TABLE.c.realm, TABLE.c.name).where(tables.may_hold(TABLE.c.scopes, scope))
     return [(row.realm, row.name) for row in connection.execute(query)]
 
 
 def _role(row: Row[Any]) -> Role:
-    return Role(row.realm, row.name, lists.values(row.scopes), row.is_default)
+    return Role(row.realm, row.name, tables.list_values(row.scopes), row.is_default)

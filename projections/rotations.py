@@ -19,11 +19,10 @@ from sqlalchemy import (
 )
 from sqlalchemy import update as update_
 
-from domain import client, client_secret, rotation
+from domain import client, client_secret
 from domain.event import SECOND, Event, Moment, Recorded
 from projections.clients import TABLE as CLIENTS
-from projections.schema import metadata
-from projections.write import Write
+from projections.tables import Write, metadata
 
 VERSION = 1
 
@@ -39,9 +38,9 @@ TABLE = Table(
 """`made_at` is that of the newest version; `announced` says whether it was announced that its time is over."""
 
 HANDLES: tuple[type[Event], ...] = (
-    rotation.RotationScheduled,
-    rotation.RotationUnscheduled,
-    rotation.RotationAnnounced,
+    client_secret.RotationScheduled,
+    client_secret.RotationUnscheduled,
+    client_secret.RotationAnnounced,
     client_secret.SecretIssued,
     client_secret.SecretRotated,
     client.Deleted,
@@ -59,7 +58,7 @@ def project(recorded: Recorded, indexes: Mapping[str, bytes]) -> Iterator[Write]
     event, client_id = recorded.event, recorded.stream.partition(":")[2]
     key, where = ("rotations", client_id), {"b_client_id": client_id}
     match event:
-        case rotation.RotationScheduled():
+        case client_secret.RotationScheduled():
             row = {
                 "client_id": client_id,
                 "maximum_age": event.maximum_age,
@@ -69,9 +68,9 @@ def project(recorded: Recorded, indexes: Mapping[str, bytes]) -> Iterator[Write]
             }
             yield Write(_DELETE, where, key)
             yield Write(_INSERT, row, key)
-        case rotation.RotationUnscheduled() | client.Deleted():
+        case client_secret.RotationUnscheduled() | client.Deleted():
             yield Write(_DELETE, where, key)
-        case rotation.RotationAnnounced():
+        case client_secret.RotationAnnounced():
             yield Write(_ANNOUNCED, where, key)
         case client_secret.SecretIssued() | client_secret.SecretRotated():
             yield Write(_MADE, where | {"b_at": recorded.time}, key)

@@ -7,9 +7,7 @@ from sqlalchemy import Column, Connection, Table, Text, bindparam, delete, inser
 
 from domain import scope
 from domain.event import Event, Recorded
-from projections.page import Page, cut
-from projections.schema import metadata
-from projections.write import Write
+from projections.tables import RowPage, Write, cut, metadata
 
 VERSION = 1
 
@@ -54,7 +52,7 @@ def find(connection: Connection, name: str) -> Scope | None:
     return None if row is None else Scope(*row)
 
 
-def page(connection: Connection, *, after: str | None = None, limit: int = 50) -> Page[Scope, str]:
+def page(connection: Connection, *, after: str | None = None, limit: int = 50) -> RowPage[Scope, str]:
     """Scopes by name; `after` is a name."""
     query = select(TABLE) if after is None else select(TABLE).where(TABLE.c.name > after)
     rows = connection.execute(query.order_by(TABLE.c.name).limit(limit + 1))

@@ -25,10 +25,8 @@ from sqlalchemy import (
 
 from domain import client_secret, grant, usage
 from domain.event import SECOND, Event, Moment, Recorded
-from projections.page import Page, cut
-from projections.schema import metadata
 from projections.sightings import TABLE as SIGHTINGS
-from projections.write import Write
+from projections.tables import RowPage, Write, cut, metadata
 
 VERSION = 1
 
@@ -171,7 +169,7 @@ def _use(secret_id: str, count: int, recorded: Recorded) -> Write:
 
 def of_client(
     connection: Connection, client_id: str, now: Moment, *, after: int | None = None, limit: int = 50
-) -> Page[Secret, int]:
+) -> RowPage[Secret, int]:
     """A client's versions, oldest first; `after` is a `version`."""
     live = _live(connection, client_id, now)
     query = _query().where(TABLE.c.client_id == client_id, TABLE.c.version > (after or 0))

@@ -6,8 +6,7 @@ from sqlalchemy import BigInteger, Column, Connection, LargeBinary, Table, Text,
 
 from domain import session
 from domain.event import SECOND, Event, Moment, Recorded
-from projections.schema import metadata
-from projections.write import Write
+from projections.tables import Write, metadata
 
 VERSION = 1
 

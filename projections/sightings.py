@@ -26,7 +26,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 
 from domain.event import Moment
 from projections.prepared import Prepared
-from projections.schema import metadata
+from projections.tables import metadata
 
 VERSION = 1
 NAME = "sightings"

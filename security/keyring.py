@@ -1,10 +1,4 @@
-"""The master keys: what everything in the vault is wrapped with, and where the keys of the blind indexes come from.
-
-Several keys can be in force at once, so that the master key can be changed while the server runs. The **first** is
-the active one and wraps everything new; all of them unwrap. Derived keys come from the **last**, the oldest, because
-they must not change while there is anything in the database that was made with them. To rotate: put the new key in
-front, restart, rewrap the vault; then drop the old key and rebuild the projections, whose blind indexes change with it.
-"""
+"""The master keys: what everything in the vault is wrapped with, and where the keys of the blind indexes come from."""
 
 import binascii
 import os
@@ -18,8 +12,16 @@ from typing import NoReturn
 
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
-from security.hkdf import hkdf_sha256
+# HKDF with SHA-256 (RFC 5869): one strong key makes many, none of which tells anything about the others.
+
+
+def hkdf_sha256(key: bytes, *, salt: bytes | None, info: bytes, length: int = 32) -> bytes:
+    """Extract and expand. `info` keeps purposes apart (RFC 5869 §3.2); no salt means a salt of zeros (§2.2)."""
+    return HKDF(algorithm=SHA256(), length=length, salt=salt, info=info).derive(key)
+
 
 VARIABLE = "GRANTLOG_MASTER_KEY"
 KEY_BYTES = 32

@@ -17,10 +17,10 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from sqlalchemy import Connection
 
 from security.clock import Moment, day_of, month_of
-from security.drawn_ahead import drawn_ahead
-from security.hkdf import hkdf_sha256
+from security.ids import drawn_ahead
+from security.keyring import hkdf_sha256
 from security.lru import Lru
-from security.vault import Found, Vault
+from security.vault import Vault, VaultEntry
 
 SCHEME = "s1"
 ORIGIN = "origin:"
@@ -180,7 +180,7 @@ class Sealer:
             raise SealBroken("the vault never had a key for a sealed text: does it belong to this log?")
         return self._derive(names, keys, generation)
 
-    def _derive(self, names: tuple[str, str | None], keys: Sequence[Found], generation: int) -> _Slot:
+    def _derive(self, names: tuple[str, str | None], keys: Sequence[VaultEntry], generation: int) -> _Slot:
         head = ".".join((SCHEME, *(name for name in names if name is not None)))
         associated = b"grantlog seal\0" + head.encode()
         own, month = keys[0].key, (keys[1].key if len(keys) == 2 else None)

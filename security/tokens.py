@@ -13,7 +13,7 @@ from hmac import compare_digest
 from typing import NoReturn
 from zlib import crc32
 
-from security.base62 import characters, six_digits
+from security.ids import characters, six_digits
 
 DEFAULT_PREFIX = "glog"
 RANDOM_LENGTH = 30

@@ -1,15 +1,4 @@
-"""The vault: the one mutable store beside the log. It holds keys and secrets, each wrapped by a master key.
-
-Subjects whose data is sealed have a key each; so has every month in which requests came (`origin:<YYYY-MM>`).
-Destroying one is how a person, or the addresses of a month, are erased from a log that nobody may change. A destroyed
-key leaves its row behind, so that it is never made again.
-
-All methods work in the caller's transaction: what happens here is committed or dropped together with the event that
-tells it. Unwrapped keys are kept in memory. One that a transaction of this process made or destroyed is kept only when
-that transaction has ended and the row was read again, since it may have been rolled back. **Other processes do not
-notice a destruction by themselves**: whoever reads in the log that a subject was erased calls `forget(subject)`, in
-every process, the one that destroyed the key included (a reader of its own may still have seen the older row).
-"""
+"""The vault: the one mutable store beside the log. It holds keys and secrets, each wrapped by a master key."""
 
 import os
 import re
@@ -17,14 +6,84 @@ from dataclasses import dataclass, field
 from threading import Lock
 from typing import Any, NamedTuple
 
-from sqlalchemy import Connection, RootTransaction, bindparam, delete, select
+from sqlalchemy import ColumnElement, Connection, RootTransaction, Table, bindparam, delete, func, or_, select, update
 
-from security import rewrapping, vault_tables
+from security import vault_tables
 from security.clock import Moment
 from security.keyring import KEY_BYTES, Keyring
 from security.lru import Lru
-from security.row_macs import RowMacs
+from security.mac import RowMacs
 from security.vault_tables import ANSWERS, KEYS, SECRETS
+
+# Wrapping the vault anew with the active master key, so that the others can be dropped.
+
+
+class _Wraps(NamedTuple):
+    """Where a table keeps its wraps, and for which purpose a row's wrap was made."""
+
+    table: Table
+    name: str
+    wrapped: str
+    purpose_of: Any
+
+    def left(self, keyring: Keyring) -> ColumnElement[bool]:
+        """The rows whose wrap another key made. Destroyed keys have none, and two ranges let the index find these."""
+        column = self.table.c.key_id
+        return or_(column < keyring.active_id, column > keyring.active_id)
+
+
+_ALL = (
+    _Wraps(KEYS, "subject", "wrapped", lambda row: vault_tables.key_purpose(row.subject)),
+    _Wraps(SECRETS, "name", "wrapped", lambda row: vault_tables.secret_purpose(row.name)),
+    _Wraps(
+        ANSWERS,
+        "key_hash",
+        "answer",
+        lambda row: vault_tables.answer_purpose(row.key_hash, row.body_hash, row.status, row.expires_at),
+    ),
+)
+
+
+def rewrap(connection: Connection, keyring: Keyring, batch: int) -> int:
+    """Wraps up to `batch` values of each table anew with the active master key; how many were not yet.
+
+    Call it, a transaction each, until it gives 0; only then may the older master keys be dropped. Raises
+    `MasterKeyError` when a key is missing.
+    """
+    vault_tables.overwrite_deleted(connection)
+    return sum(_rewrap(connection, keyring, place, batch) for place in _ALL)
+
+
+def is_rewrapped(connection: Connection, keyring: Keyring) -> bool:
+    """Whether everything in the vault is wrapped with the active master key."""
+    return not any(
+        connection.execute(select(each.table.c[each.name]).where(each.left(keyring)).limit(1)).first() for each in _ALL
+    )
+
+
+def sample(connection: Connection, keyring: Keyring) -> None:
+    """Opens one key and one named secret of each master key that wraps any; raises MasterKeyError or WrapBroken."""
+    for table, name, wrapped, purpose_of in _ALL[:2]:
+        chosen = select(func.min(table.c[name])).where(table.c.key_id.is_not(None)).group_by(table.c.key_id)
+        for row in connection.execute(select(table).where(table.c[name].in_(chosen))):
+            keyring.unwrap(purpose_of(row), row._mapping[wrapped])
+
+
+def _rewrap(connection: Connection, keyring: Keyring, place: _Wraps, batch: int) -> int:
+    table, name, wrapped, purpose_of = place
+    rows = connection.execute(select(table).where(place.left(keyring)).limit(batch)).all()
+    changes = []
+    for row in rows:
+        values, purpose = row._mapping, purpose_of(row)
+        fresh = keyring.wrap(purpose, keyring.unwrap(purpose, values[wrapped]))
+        changes.append({"b_name": values[name], "b_was": values[wrapped], wrapped: fresh, "key_id": keyring.active_id})
+    if changes:
+        # What somebody replaced or destroyed in the meantime stays as they left it.
+        connection.execute(
+            update(table).where(table.c[name] == bindparam("b_name"), table.c[wrapped] == bindparam("b_was")), changes
+        )
+    return len(rows)
+
 
 metadata = vault_tables.metadata
 
@@ -53,7 +112,7 @@ _PRUNE_ANSWERS = delete(ANSWERS).where(
 )
 
 
-class Found(NamedTuple):
+class VaultEntry(NamedTuple):
     """A subject's key, None when destroyed. What is not `settled` may still be rolled back and must not be kept."""
 
     key: bytes | None
@@ -73,7 +132,7 @@ class Stored:
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class StoredAnswer:
     """An answer that a command was given, its HTTP status, and the digest of the body it was given for."""
 
     body_hash: bytes
@@ -86,7 +145,7 @@ class Vault:
 
     def __init__(self, keyring: Keyring, *, keep: int = 8192) -> None:
         self._keyring = keyring
-        self._kept: Lru[str, Found] = Lru(keep)
+        self._kept: Lru[str, VaultEntry] = Lru(keep)
         self._unsettled: dict[str, set[RootTransaction]] = {}
         self._lock = Lock()
         self.generation = 0
@@ -94,7 +153,7 @@ class Vault:
         self.overwritten = 0
         """Rises with whatever is overwritten here, and with every destruction elsewhere that becomes known."""
 
-    def provide(self, connection: Connection, subject: str, now: Moment) -> Found:
+    def provide(self, connection: Connection, subject: str, now: Moment) -> VaultEntry:
         """The key of a subject, made when it never had one; when several processes make it at once, one key wins.
 
         A destroyed key stays destroyed. ValueError for what cannot be a subject.
@@ -112,7 +171,7 @@ class Vault:
             raise RuntimeError("the vault needs an isolation level that shows rows committed meanwhile: READ COMMITTED")
         return found
 
-    def find(self, connection: Connection, subject: str) -> Found | None:
+    def find(self, connection: Connection, subject: str) -> VaultEntry | None:
         """The key of a subject; None when it never had one here. ValueError for what cannot be a subject."""
         kept = self._kept.used(subject)
         if kept is not None:
@@ -124,7 +183,7 @@ class Vault:
         if row is None:
             return None
         key = None if row.wrapped is None else self._keyring.unwrap(vault_tables.key_purpose(subject), row.wrapped)
-        found = Found(key, settled)
+        found = VaultEntry(key, settled)
         if settled:
             with self._lock:
                 if generation == self.generation:
@@ -154,7 +213,7 @@ class Vault:
         with self._lock:
             self.generation += 1
             self.overwritten += 1
-            self._kept.put(subject, Found(None, True))
+            self._kept.put(subject, VaultEntry(None, True))
 
     def put_secret(self, connection: Connection, name: str, value: bytes, now: Moment) -> int:
         """Store a secret under a name in place of the former one; its version."""
@@ -186,7 +245,7 @@ class Vault:
         return connection.execute(_DELETE_SECRET, {"b_name": name}).rowcount > 0
 
     def put_answer(
-        self, connection: Connection, key_hash: bytes, answer: Answer, *, now: Moment, expires_at: Moment
+        self, connection: Connection, key_hash: bytes, answer: StoredAnswer, *, now: Moment, expires_at: Moment
     ) -> bool:
         """Keep the answer to a command under its idempotency key's digest, unless one is kept that is still good.
 
@@ -201,7 +260,7 @@ class Vault:
         } | self._wrap(purpose, answer.content, "answer")
         return connection.execute(vault_tables.put_answer(connection), row | {"b_now": now}).first() is not None
 
-    def get_answer(self, connection: Connection, key_hash: bytes, now: Moment) -> Answer | None:
+    def get_answer(self, connection: Connection, key_hash: bytes, now: Moment) -> StoredAnswer | None:
         """The answer kept under that digest; None when there is none or its time is over.
 
         The caller compares `body_hash`: another body under the same key is a mistake of the client. Raises WrapBroken
@@ -211,7 +270,7 @@ class Vault:
         if row is None:
             return None
         purpose = vault_tables.answer_purpose(key_hash, row.body_hash, row.status, row.expires_at)
-        return Answer(row.body_hash, row.status, self._keyring.unwrap(purpose, row.answer))
+        return StoredAnswer(row.body_hash, row.status, self._keyring.unwrap(purpose, row.answer))
 
     def row_macs(self, table: str) -> RowMacs:
         """What makes and verifies the MACs of a table's rows."""
@@ -237,7 +296,7 @@ class Vault:
     def rewrap(self, connection: Connection, batch: int) -> int:
         """Wraps up to `batch` values of each table anew with the active master key; how many were not yet."""
         self._overwrite(connection)
-        return rewrapping.rewrap(connection, self._keyring, batch)
+        return rewrap(connection, self._keyring, batch)
 
     def _overwrite(self, connection: Connection) -> None:
         vault_tables.overwrite_deleted(connection)

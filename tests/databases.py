@@ -145,6 +145,6 @@ def _name(url: str) -> str:
 
 def _migrate(url: str) -> None:
     # Imported late: tests of the domain need no database, and should not wait for its libraries.
-    from eventstore.schema import upgrade
+    from eventstore.database.schema import upgrade
 
     upgrade(url)

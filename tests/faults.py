@@ -7,7 +7,7 @@ from typing import Any
 from sqlalchemy import text
 from sqlalchemy.engine import make_url
 
-from eventstore.engines import is_sqlite, migrating
+from eventstore.database.engines import is_sqlite, migrating
 from eventstore.ledger import Ledger
 
 

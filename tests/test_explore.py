@@ -37,9 +37,9 @@ class Suite:
 
     def run(self, *command: str) -> "subprocess.CompletedProcess[str]":
         self._seen.write_text("")
-        here = ("-p", "no:xdist", "-p", "no:cacheprovider", "--rootdir", str(self._folder), str(self._folder))
+        services = ("-p", "no:xdist", "-p", "no:cacheprovider", "--rootdir", str(self._folder), str(self._folder))
         return subprocess.run(
-            [sys.executable, "-m", *command, *here],
+            [sys.executable, "-m", *command, *services],
             cwd=self._folder,
             env={"PYTHONPATH": str(ROOT)},
             capture_output=True,

@@ -68,6 +68,8 @@ def test_children_are_gone_whose_parent_ended_by_itself() -> None:
 
 
 def test_every_test_starts_its_processes_so() -> None:
-    here = Path(__file__).parent
-    own = [each for each in here.rglob("*.py") if each.parent != here and "subprocess.Popen(" in each.read_text()]
+    services = Path(__file__).parent
+    own = [
+        each for each in services.rglob("*.py") if each.parent != services and "subprocess.Popen(" in each.read_text()
+    ]
     assert own == []

@@ -10,12 +10,11 @@ from collections.abc import Iterable, Iterator, Sequence
 
 import msgspec
 
-from verifier.head import Head, Unfit, open_head
 from verifier.note import Key, Malformed, decode64
 from verifier.source import Progress, no_progress
 from verifier.stored_form import Order, Row
 from verifier.tree import CompactRange, leaf_hash
-from verifier.verdict import Fault, Outcome, Verdict
+from verifier.verdict import Fault, Head, Outcome, Unfit, Verdict, open_head
 
 _REPORT_EVERY = 8_192
 _CHECKPOINT = b'{"checkpoint":'

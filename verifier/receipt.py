@@ -4,11 +4,10 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from verifier.head import Unfit, open_head
 from verifier.note import Key, Malformed, decode64
 from verifier.stored_form import Order, Row
 from verifier.tree import included, leaf_hash
-from verifier.verdict import Verdict
+from verifier.verdict import Unfit, Verdict, open_head
 
 _HEADER = "c2sp.org/tlog-proof@v1"
 _INDEX = re.compile(r"index (0|[1-9][0-9]{0,18})", re.ASCII)

@@ -1,10 +1,260 @@
-"""Where published artefacts come from: a database, or a server."""
+"""Reads a log's published artefacts from a database or from a server."""
 
+import sqlite3
+import time
 from collections.abc import Callable, Iterator, Sequence
-from typing import Protocol
+from pathlib import Path
+from typing import Any, Protocol
+from urllib.parse import quote
+
+import httpx
+import psycopg
 
 from verifier.stored_form import Row
+from verifier.tree import HASH_BYTES, WIDTH
 from verifier.verdict import SourceError
+
+# The log read straight from its database, past the server and its protections.
+
+_NEWEST = "SELECT note FROM log_checkpoints WHERE published IS NOT NULL ORDER BY size DESC LIMIT 1"
+_SIZES = "SELECT size FROM log_checkpoints ORDER BY size"
+_FETCHED = 2_000
+
+
+class SqliteSource:
+    """An SQLite file, opened read-only and read in one snapshot."""
+
+    def __init__(self, path: str) -> None:
+        if not Path(path).is_file():
+            raise SourceError(f"there is no database at {path}")
+        try:
+            self._connection = sqlite3.connect(f"file:{quote(str(Path(path).absolute()))}?mode=ro", uri=True)
+            self._connection.isolation_level = None
+            # Whoever tampered need not have written UTF-8, and this must be a finding and not a crash.
+            self._connection.text_factory = lambda raw: raw.decode("utf-8", "replace")
+            self._connection.execute("BEGIN")
+        except sqlite3.Error as error:
+            raise SourceError(f"the database cannot be opened: {error}") from error
+
+    def newest(self) -> str | None:
+        row = self._one(_NEWEST)
+        return None if row is None else _text(row)
+
+    def sizes(self) -> Sequence[int]:
+        return [size for (size,) in self._all(_SIZES)]
+
+    def note(self, size: int) -> str:
+        row = self._one("SELECT note FROM log_checkpoints WHERE size = ?", size)
+        return _text(row)
+
+    def rows(self, size: int) -> Iterator[Row] | None:
+        statement = (
+            "SELECT id, CAST(state AS BLOB), originator_id, originator_version, topic FROM stored_events ORDER BY id"
+        )
+        return map(Row._make, self._all(statement))
+
+    def tile(self, level: int, number: int, width: int) -> bytes | None:
+        row = self._one("SELECT hashes FROM log_tiles WHERE level = ? AND number = ?", level, number)
+        return _first(row, width)
+
+    def close(self) -> None:
+        self._connection.close()
+
+    def _one(self, statement: str, *values: int) -> Any:
+        return next(self._all(statement, *values), None)
+
+    def _all(self, statement: str, *values: int) -> Iterator[Any]:
+        try:
+            yield from self._connection.execute(statement, values)
+        except sqlite3.Error as error:
+            raise SourceError(f"the database cannot be read: {error}") from error
+
+
+class PostgresqlSource:
+    """A PostgreSQL database, read in one read-only snapshot with a cursor on the server."""
+
+    def __init__(self, url: str) -> None:
+        scheme, _, rest = url.partition("://")
+        try:
+            self._connection = psycopg.connect(f"{scheme.partition('+')[0]}://{rest}", connect_timeout=10)
+            self._connection.isolation_level = psycopg.IsolationLevel.REPEATABLE_READ
+            self._connection.read_only = True
+        except psycopg.Error as error:
+            raise SourceError(f"the database cannot be reached: {type(error).__name__}") from error
+
+    def newest(self) -> str | None:
+        row = self._one(_NEWEST)
+        return None if row is None else _text(row)
+
+    def sizes(self) -> Sequence[int]:
+        try:
+            return [size for (size,) in self._connection.execute(_SIZES)]
+        except psycopg.Error as error:
+            raise _unreadable(error) from error
+
+    def note(self, size: int) -> str:
+        row = self._one("SELECT note FROM log_checkpoints WHERE size = %s", size)
+        return _text(row)
+
+    def rows(self, size: int) -> Iterator[Row] | None:
+        return self._rows()
+
+    def tile(self, level: int, number: int, width: int) -> bytes | None:
+        row = self._one("SELECT hashes FROM log_tiles WHERE level = %s AND number = %s", level, number)
+        return _first(row, width)
+
+    def close(self) -> None:
+        self._connection.close()
+
+    def _rows(self) -> Iterator[Row]:
+        statement = (
+            "SELECT id, convert_to(state, 'UTF8'), originator_id, originator_version, topic"
+            " FROM stored_events ORDER BY id"
+        )
+        try:
+            with self._connection.cursor("events", binary=True) as cursor:
+                cursor.itersize = _FETCHED
+                cursor.execute(statement)
+                yield from map(Row._make, cursor)
+        except psycopg.Error as error:
+            raise _unreadable(error) from error
+
+    def _one(self, statement: str, *values: int) -> Any:
+        try:
+            return self._connection.execute(statement, values, binary=True).fetchone()
+        except psycopg.Error as error:
+            raise _unreadable(error) from error
+
+
+def _first(row: Any, width: int) -> bytes | None:
+    if row is None or not isinstance(row[0], bytes) or len(row[0]) < width * HASH_BYTES:
+        return None
+    return row[0][: width * HASH_BYTES]
+
+
+def _text(row: Any) -> str:
+    return row[0] if row is not None and isinstance(row[0], str) else ""
+
+
+def _unreadable(error: psycopg.Error) -> SourceError:
+    return SourceError(f"the database cannot be read: {error}")
+
+
+# The log read from a server, over the paths of C2SP tlog-tiles.
+
+_TIMEOUT_S = 30.0
+_ATTEMPTS = 3
+_LONGEST_WAIT_S = 60
+_WAITS = 20
+"""How often one file is waited for when the server says that it is asked too fast."""
+
+
+class ServerSource:
+    """A server by its address; `…/log` is where it publishes. `transport` and `sleep` are for tests."""
+
+    def __init__(
+        self,
+        url: str,
+        token: str | None = None,
+        transport: httpx.BaseTransport | None = None,
+        sleep: Callable[[float], None] = time.sleep,
+    ) -> None:
+        url = url.rstrip("/")
+        self._prefix = url if url.endswith("/log") else url + "/log"
+        self._entries = token is not None
+        self._sleep = sleep
+        headers = {} if token is None else {"Authorization": f"Bearer {token}"}
+        self._client = httpx.Client(headers=headers, timeout=_TIMEOUT_S, transport=transport)
+
+    def newest(self) -> str | None:
+        found = self._get("checkpoint")
+        if found is None:
+            return None
+        try:
+            return found.decode()
+        except UnicodeDecodeError:
+            return ""
+
+    def sizes(self) -> Sequence[int]:
+        return ()
+
+    def note(self, size: int) -> str:
+        raise SourceError("a server shows its newest checkpoint only")
+
+    def rows(self, size: int) -> Iterator[Row] | None:
+        return self._rows(size) if self._entries else None
+
+    def tile(self, level: int, number: int, width: int) -> bytes | None:
+        tile = self._get(f"tile/{level}/{path_of(number)}", width)
+        return None if tile is None or len(tile) < width * HASH_BYTES else tile[: width * HASH_BYTES]
+
+    def close(self) -> None:
+        self._client.close()
+
+    def _rows(self, size: int) -> Iterator[Row]:
+        for start in range(0, size, WIDTH):
+            width = min(WIDTH, size - start)
+            bundle = self._get(f"tile/entries/{path_of(start // WIDTH)}", width)
+            entries = [] if bundle is None else split_entries(bundle)[:width]
+            yield from (Row(position, leaf) for position, leaf in enumerate(entries, start + 1))
+            if len(entries) < width:
+                return
+
+    def _get(self, path: str, width: int = WIDTH) -> bytes | None:
+        # A partial tile may be gone once the full one exists, which begins with it (tlog-tiles, "Partial Tiles").
+        for suffix in (f".p/{width}", "") if width < WIDTH else ("",):
+            found = self._fetch(f"{self._prefix}/{path}{suffix}")
+            if found is not None:
+                return found
+        return None
+
+    def _fetch(self, url: str) -> bytes | None:
+        failure = ""
+        for _ in range(_ATTEMPTS):
+            try:
+                response = self._patiently(url)
+            except httpx.HTTPError as error:
+                failure = type(error).__name__
+                continue
+            if response.status_code == 200:
+                return response.content
+            if response.status_code == 404:
+                return None
+            failure = f"status {response.status_code}"
+            if response.status_code < 500 and response.status_code != 429:
+                break
+        raise SourceError(f"the server did not hand out {url}: {failure}")
+
+    def _patiently(self, url: str) -> httpx.Response:
+        """Asks as fast as the server allows (RFC 6585 §4)."""
+        for _ in range(_WAITS):
+            response = self._client.get(url)
+            after = response.headers.get("retry-after", "")
+            if response.status_code != 429 or not after.isdigit() or int(after) > _LONGEST_WAIT_S:
+                break
+            self._sleep(int(after))
+        return response
+
+
+def path_of(number: int) -> str:
+    """The number of a tile as path elements: 1234067 is `x001/x234/067`."""
+    path = f"{number % 1000:03d}"
+    while number := number // 1000:
+        path = f"x{number % 1000:03d}/{path}"
+    return path
+
+
+def split_entries(bundle: bytes) -> list[bytes]:
+    """The entries of a bundle, as far as it is whole (tlog-tiles, "Log entries")."""
+    entries, at = [], 0
+    while at + 2 <= len(bundle):
+        end = at + 2 + int.from_bytes(bundle[at : at + 2], "big")
+        if end > len(bundle):
+            break
+        entries.append(bundle[at + 2 : end])
+        at = end
+    return entries
+
 
 Progress = Callable[[int, int], None]
 """(events done, events in all), called every few thousand events and at the end."""
@@ -43,10 +293,7 @@ def open_source(place: str, token: str | None = None) -> Source:
     """
     scheme, separator, _ = place.partition("://")
     if scheme in ("http", "https"):
-        from verifier.server import ServerSource
-
         return ServerSource(place, token)
-    from verifier.database import PostgresqlSource, SqliteSource
 
     if scheme.startswith("postgres"):
         return PostgresqlSource(place)

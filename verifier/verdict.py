@@ -1,7 +1,12 @@
-"""What an auditor is told in the end."""
+"""What an auditor is told in the end, and the signed head that everything is measured against."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
+
+from verifier.note import BadSignature, Checkpoint, Key, Malformed, open_note, parse_checkpoint
+
+# What an auditor is told in the end.
 
 Outcome = Literal["verified", "tampered", "unverifiable"]
 
@@ -49,3 +54,59 @@ class Fault:
 
 class SourceError(Exception):
     """A source that cannot be read: nothing is proved, neither way."""
+
+
+# The checkpoint that everything is measured against, and whether the pinned keys vouch for it.
+
+
+@dataclass(frozen=True, slots=True)
+class Head:
+    """A checkpoint signed by a pinned key, and the known witnesses that cosigned it."""
+
+    checkpoint: Checkpoint
+    cosigned_by: tuple[Key, ...]
+
+    @property
+    def witnesses(self) -> tuple[str, ...]:
+        return tuple(key.name for key in self.cosigned_by)
+
+
+@dataclass(frozen=True, slots=True)
+class Unfit:
+    """Why a checkpoint cannot be believed. `foreign`: no pinned key claims it, so it may be somebody else's."""
+
+    outcome: Outcome
+    reason: str
+    foreign: bool = False
+
+    @property
+    def verdict(self) -> Verdict:
+        return Verdict(self.outcome, self.reason)
+
+
+def open_head(
+    note: str, keys: Sequence[Key], witnesses: Sequence[Key] = (), what: str = "the checkpoint"
+) -> Head | Unfit:
+    """Opens a checkpoint, unless it is not what a log with one of these keys would sign.
+
+    Another log's checkpoint proves nothing. One of this log that the pinned key did not sign is a finding: either
+    somebody else signed it, or the log's key was rotated and the auditor has to learn the new one out of band.
+    """
+    try:
+        opened = open_note(note, [*keys, *witnesses])
+        checkpoint = parse_checkpoint(opened.text)
+    except Malformed as error:
+        return Unfit("tampered", f"{what} cannot be read: {error}")
+    except BadSignature as error:
+        return Unfit("tampered", f"{what} was changed after it was signed: {error}")
+    known = [key for key in keys if key.name == checkpoint.origin]
+    if not known:
+        names = ", ".join(key.name for key in keys)
+        return Unfit(
+            "unverifiable", f"{what} is of the log {checkpoint.origin}, and the pinned key is of {names}", True
+        )
+    if not opened.verified_by(known):
+        signers = ", ".join(f"{name}+{key_id}" for name, key_id in opened.signed_by)
+        pinned = ", ".join(f"{key.name}+{key.id.hex()}" for key in known)
+        return Unfit("tampered", f"{what} is not signed by the pinned key {pinned}, but by {signers}", True)
+    return Head(checkpoint, opened.verified_by(witnesses))

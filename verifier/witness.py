@@ -1,10 +1,14 @@
 """A witness: cosigns a log's checkpoints as long as each extends the one before (C2SP tlog-witness)."""
 
+import os
 import re
-from collections.abc import Callable, Mapping, Sequence
+import sqlite3
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from typing import NamedTuple
 
-from verifier.memory import Held, Memory
 from verifier.note import (
     BadSignature,
     Checkpoint,
@@ -16,7 +20,78 @@ from verifier.note import (
     open_note,
     parse_checkpoint,
 )
-from verifier.tree import consistent
+from verifier.tree import EMPTY_ROOT, consistent
+
+# What a witness must never forget: the newest checkpoint it has cosigned, for each log.
+
+_WAIT_S = 10.0
+_TABLES = """
+CREATE TABLE IF NOT EXISTS cosigned (
+    origin TEXT PRIMARY KEY, size INTEGER NOT NULL, root BLOB NOT NULL, note TEXT NOT NULL
+);
+CREATE TABLE IF NOT EXISTS evidence (
+    origin TEXT NOT NULL, size INTEGER NOT NULL, root BLOB NOT NULL, note TEXT NOT NULL,
+    PRIMARY KEY (origin, size, root)
+);
+"""
+
+
+class Remembered(NamedTuple):
+    """The newest cosigned checkpoint of a log: the empty tree before the first."""
+
+    size: int
+    root: bytes
+
+
+class Memory:
+    """A file that survives the process, the power and a second process on the same file.
+
+    One transaction holds the file's write lock from reading the newest checkpoint to replacing it, and it is on disk
+    before the answer is sent (tlog-witness: "must be performed atomically").
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        with closing(self._connect()) as connection:
+            connection.executescript(_TABLES)
+
+    @contextmanager
+    def hold(self) -> Iterator["Held"]:
+        """The lock; what was put while it was held is on disk once the block is left without an exception."""
+        with closing(self._connect()) as connection:
+            connection.execute("BEGIN IMMEDIATE")
+            yield Held(connection)
+            connection.execute("COMMIT")
+
+    def _connect(self) -> sqlite3.Connection:
+        connection = sqlite3.connect(self._path, timeout=_WAIT_S, isolation_level=None)
+        connection.execute("PRAGMA synchronous = EXTRA")
+        return connection
+
+
+class Held:
+    """The memory while its lock is held."""
+
+    def __init__(self, connection: sqlite3.Connection) -> None:
+        self._connection = connection
+
+    def newest(self, origin: str) -> Remembered:
+        row = self._connection.execute("SELECT size, root FROM cosigned WHERE origin = ?", (origin,)).fetchone()
+        return Remembered(0, EMPTY_ROOT) if row is None else Remembered(*row)
+
+    def put(self, origin: str, size: int, root: bytes, note: str) -> None:
+        """Takes the place of the log's newest checkpoint."""
+        self._connection.execute("INSERT OR REPLACE INTO cosigned VALUES (?, ?, ?, ?)", (origin, size, root, note))
+
+    def put_evidence(self, origin: str, size: int, root: bytes, note: str) -> None:
+        """Keeps a checkpoint that the log has signed and that was not shown to extend the newest one."""
+        self._connection.execute("INSERT OR IGNORE INTO evidence VALUES (?, ?, ?, ?)", (origin, size, root, note))
+
+    def evidence(self, origin: str) -> list[str]:
+        """The notes that were kept as evidence against a log."""
+        rows = self._connection.execute("SELECT note FROM evidence WHERE origin = ? ORDER BY size, root", (origin,))
+        return [note for (note,) in rows]
+
 
 MOST_PROOF_LINES = 63
 LARGEST_REQUEST = 256 * 1024
@@ -24,7 +99,7 @@ LARGEST_REQUEST = 256 * 1024
 _OLD = re.compile(r"old (0|[1-9][0-9]{0,18})", re.ASCII)
 
 
-class Answer(NamedTuple):
+class WitnessReply(NamedTuple):
     """An HTTP answer: status, content type, body."""
 
     status: int
@@ -38,12 +113,12 @@ class _Request(NamedTuple):
     note: str
 
 
-def _plain(status: int, reason: str) -> Answer:
-    return Answer(status, "text/plain; charset=utf-8", reason.encode() + b"\n")
+def _plain(status: int, reason: str) -> WitnessReply:
+    return WitnessReply(status, "text/plain; charset=utf-8", reason.encode() + b"\n")
 
 
-def _conflict(size: int) -> Answer:
-    return Answer(409, "text/x.tlog.size", b"%d\n" % size)
+def _conflict(size: int) -> WitnessReply:
+    return WitnessReply(409, "text/x.tlog.size", b"%d\n" % size)
 
 
 class Witness:
@@ -58,7 +133,7 @@ class Witness:
         self._memory = memory
         self._now = now
 
-    def add_checkpoint(self, body: bytes) -> Answer:
+    def add_checkpoint(self, body: bytes) -> WitnessReply:
         """Answers POST …/add-checkpoint: 200, 400, 403, 404, 409 or 422, in the specification's order of checks."""
         try:
             request = _parse(body)
@@ -78,10 +153,10 @@ class Witness:
             if refusal is not None:
                 return refusal
             held.put(checkpoint.origin, checkpoint.size, checkpoint.root, request.note)
-        return Answer(200, "text/plain; charset=utf-8", self._cosigner.cosign(text, self._now()).encode())
+        return WitnessReply(200, "text/plain; charset=utf-8", self._cosigner.cosign(text, self._now()).encode())
 
 
-def _refusal(held: Held, request: _Request, checkpoint: Checkpoint) -> Answer | None:
+def _refusal(held: Held, request: _Request, checkpoint: Checkpoint) -> WitnessReply | None:
     newest = held.newest(checkpoint.origin)
     if request.old != newest.size:
         return _conflict(newest.size)
@@ -122,3 +197,71 @@ def _parse(body: bytes) -> _Request:
     if any(len(hash_) != 32 for hash_ in hashes):
         raise Malformed("a proof line is not the base64 of 32 bytes")
     return _Request(int(old[1]), hashes, note)
+
+
+# The witness over HTTP, with nothing but Python's own library, so that anyone can run one anywhere.
+
+_PATIENCE_S = 10.0
+
+
+class _Handler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    timeout = _PATIENCE_S
+    server_version = "grantlog-witness"
+    sys_version = ""
+    witness: Witness
+
+    def do_POST(self) -> None:
+        body = self._body()
+        if body is None:
+            self.close_connection = True
+            self._answer(
+                WitnessReply(400, "text/plain; charset=utf-8", b"a body of known and reasonable length is needed\n")
+            )
+        elif self.path.split("?")[0].endswith("/add-checkpoint"):
+            self._answer(self.witness.add_checkpoint(body))
+        else:
+            self._answer(WitnessReply(404, "text/plain; charset=utf-8", b"only add-checkpoint is here\n"))
+
+    def _body(self) -> bytes | None:
+        length = self.headers.get("Content-Length", "")
+        if not length.isdigit() or int(length) > LARGEST_REQUEST:
+            return None
+        return self.rfile.read(int(length))
+
+    def _answer(self, answer: WitnessReply) -> None:
+        self.send_response(answer.status)
+        self.send_header("Content-Type", answer.content_type)
+        self.send_header("Content-Length", str(len(answer.body)))
+        if self.close_connection:
+            self.send_header("Connection", "close")
+        self.end_headers()
+        self.wfile.write(answer.body)
+
+    def log_message(self, format: str, *args: object) -> None:
+        """Says nothing: whoever runs a witness sees what it cosigned in its memory."""
+
+
+def server(witness: Witness, host: str, port: int) -> ThreadingHTTPServer:
+    """A bound server that does not serve yet: `serve_forever()` runs it, `shutdown()` from another thread ends it."""
+    handler = type("Handler", (_Handler,), {"witness": witness})
+    return ThreadingHTTPServer((host, port), handler)
+
+
+def load_or_create_key(path: Path, name: str) -> Cosigner:
+    """The witness's private key from its file, which only its owner may read; made when there is none.
+
+    Raises `Malformed` when the file holds something else, and ValueError when it holds the key of another name.
+    """
+    if path.exists():
+        cosigner = Cosigner.parse(path.read_text(encoding="utf-8"))
+        if cosigner.name != name:
+            raise ValueError(f"the key in that file is of {cosigner.name}")
+        return cosigner
+    cosigner = Cosigner(name, os.urandom(32))
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+        file.write(cosigner.reveal() + "\n")
+        file.flush()
+        os.fsync(file.fileno())
+    return cosigner

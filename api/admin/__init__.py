@@ -2,12 +2,11 @@
 
 from typing import Any
 
-from api.admin import client_secrets, clients, dashboards, grants, people, roles, rotation, scopes
+from api.admin import client_secrets, clients, dashboards, grants, people, roles, scopes
 
 ROUTES: list[Any] = [
     *clients.ROUTES,
     *client_secrets.ROUTES,
-    *rotation.ROUTES,
     *dashboards.ROUTES,
     *people.ROUTES,
     *scopes.ROUTES,

@@ -3,28 +3,28 @@
 from typing import Annotated, Any, Literal
 
 import msgspec
-from litestar import Response, delete, get, post
+from litestar import Response, delete, get, post, put
 from litestar.params import JSONBody, QueryParameter
 from msgspec import Meta
 
-from api import in_path
-from api.access import needing
-from api.admin import client_answers
-from api.admin.client_answers import SecretName
+from api.admin import schemas
 from api.admin.clients import SecretLifetime
-from api.admin.members import Time, listed, time, time_or_null
+from api.admin.schemas import SecretName, Time, listed, time, time_or_null
 from api.dependencies import Injected
-from api.idempotency import Once, Reply, commanding
-from api.pagination import DEFAULT, After, Limit, Page, decode_cursor
-from api.problems import Missing
-from api.uses import Uses
+from api.http import path_params
+from api.http.bearer import needing
+from api.http.idempotency import Once, Reply, commanding
+from api.http.pagination import DEFAULT, After, Limit, Page, decode_cursor
+from api.http.problems import Missing
+from api.throttling.windowed_counter import SecretUses
+from commands import client_secrets
 from commands import client_secrets as commands
 from commands.callers import Caller
-from domain import client_secret
+from domain import client, client_secret
 from domain.event import Recorded
-from eventstore.asking import Connection
-from eventstore.following import Follower
+from eventstore.database import Connection
 from eventstore.ledger import Ledger
+from eventstore.projecting.catch_up import CatchUpSubscription
 from eventstore.view import View
 from projections import secrets
 from security.tokens import Format
@@ -98,10 +98,10 @@ class Rotated(msgspec.Struct, frozen=True, kw_only=True):
     summary="List a client's secret versions",
 )
 async def list_secrets(
-    client_id: in_path.ClientId,
+    client_id: path_params.ClientId,
     ledger: Injected[Ledger],
-    uses: Injected[Uses],
-    sightings: Injected[Follower],
+    uses: Injected[SecretUses],
+    sightings: Injected[CatchUpSubscription],
     limit: Limit = DEFAULT,
     after: After = None,
 ) -> Page[SecretBody]:
@@ -112,7 +112,7 @@ async def list_secrets(
     now = ledger.clock.now()
 
     def read(connection: Connection) -> Page[SecretBody]:
-        client_answers.find(connection, client_id)
+        schemas.find_client(connection, client_id)
         return listed("secrets", secrets.of_client(connection, client_id, now, after=version, limit=limit), secret_body)
 
     return await ledger.read(read)
@@ -120,11 +120,11 @@ async def list_secrets(
 
 @get(ONE, **needing("clients:read", answer=EXAMPLE), tags=TAGS, summary="Read a secret version")
 async def read_secret(
-    client_id: in_path.ClientId,
-    secret_id: in_path.SecretId,
+    client_id: path_params.ClientId,
+    secret_id: path_params.SecretId,
     ledger: Injected[Ledger],
-    uses: Injected[Uses],
-    sightings: Injected[Follower],
+    uses: Injected[SecretUses],
+    sightings: Injected[CatchUpSubscription],
 ) -> SecretBody:
     """Its end and its uses."""
     await uses.record(everything=True)
@@ -132,7 +132,7 @@ async def read_secret(
     now = ledger.clock.now()
 
     def read(connection: Connection) -> SecretBody:
-        client_answers.find(connection, client_id)
+        schemas.find_client(connection, client_id)
         found = secrets.by_id(connection, secret_id, now)
         if found is None or found.client_id != client_id:
             raise Missing("There is no such secret version.")
@@ -156,7 +156,7 @@ async def read_secret(
     summary="Rotate a client's secret",
 )
 async def rotate_secret(
-    client_id: in_path.ClientId,
+    client_id: path_params.ClientId,
     ledger: Injected[Ledger],
     token_format: Injected[Format],
     by: Injected[Caller],
@@ -172,7 +172,7 @@ async def rotate_secret(
         version, shown = commands.made(ledger.vault, view, client_id, secret)
         body = Rotated(
             client_secret=shown,
-            client_secret_expires_at=client_answers.expiry(version.expires_at),
+            client_secret_expires_at=schemas.secret_expiry(version.expires_at),
             secret=SecretName(version.secret_id, version.version),
         )
         return Reply(body, 201, f"/admin/clients/{client_id}/secrets/{new.secret_id}")
@@ -185,8 +185,8 @@ async def rotate_secret(
 
 @delete(ONE, **commanding("clients:write"), tags=TAGS, summary="End a secret version")
 async def end_secret(
-    client_id: in_path.ClientId,
-    secret_id: in_path.SecretId,
+    client_id: path_params.ClientId,
+    secret_id: path_params.SecretId,
     once: Injected[Once],
     tokens: Annotated[
         Literal["keep", "revoke"],
@@ -213,4 +213,101 @@ def secret_body(row: secrets.Secret) -> SecretBody:
     )
 
 
-ROUTES: list[Any] = [list_secrets, read_secret, rotate_secret, end_secret]
+# A client's rotation policy: how old its newest secret may become, how long versions overlap, when to warn.
+
+ROTATION_PATH = "/admin/clients/{client_id:str}/rotation"
+ROTATION_EXAMPLE: dict[str, Any] = {
+    "maximum_age": 7_776_000,
+    "overlap": 604_800,
+    "warning": 1_209_600,
+    "due_at": "2026-05-01T12:00:00.000000Z",
+}
+
+
+class RotationPolicy(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
+    """The policy, in seconds."""
+
+    maximum_age: Annotated[
+        int,
+        Meta(ge=client_secret.DAY, le=client_secret.AGE_MAXIMUM, description="How long a version may be the newest."),
+    ]
+    overlap: Annotated[
+        int, Meta(ge=0, le=client_secret.AGE_MAXIMUM, description="How long the former versions live after a rotation.")
+    ] = 7 * client_secret.DAY
+    warning: Annotated[
+        int, Meta(ge=0, le=client_secret.AGE_MAXIMUM, description="How early the end of its time is announced.")
+    ] = 14 * client_secret.DAY
+
+
+class RotationBody(msgspec.Struct, frozen=True, kw_only=True):
+    """The policy, and when the newest version has reached its age."""
+
+    maximum_age: int
+    overlap: int
+    warning: int
+    due_at: Time | None
+
+
+@get(
+    ROTATION_PATH,
+    **needing("clients:read", answer=ROTATION_EXAMPLE),
+    tags=TAGS,
+    summary="Read a client's rotation policy",
+)
+async def read_rotation(client_id: path_params.ClientId, ledger: Injected[Ledger]) -> RotationBody:
+    """404 where there is none."""
+    return await policy_of(ledger, client_id)
+
+
+async def policy_of(ledger: Ledger, client_id: str) -> RotationBody:
+    """A client's policy; raises Missing."""
+    await ledger.read(schemas.find_client, client_id)
+    state: client.State = await ledger.state(client.stream(client_id))
+    if state.rotation is None:
+        raise Missing("The client has no rotation policy.")
+    return _body(state)
+
+
+@put(
+    ROTATION_PATH,
+    **commanding(
+        "clients:write",
+        example={"maximum_age": 7_776_000, "overlap": 604_800, "warning": 1_209_600},
+        answer=ROTATION_EXAMPLE,
+    ),
+    tags=TAGS,
+    summary="Set a client's rotation policy",
+)
+async def set_rotation(
+    client_id: path_params.ClientId, data: JSONBody[RotationPolicy], once: Injected[Once]
+) -> Response[RotationBody]:
+    """Versions made from now on end by themselves after their age and the overlap. The end of a version's time is
+    announced as an event; a dashboard's secret is then rotated by the server, any other by whoever runs the client.
+    """
+    command = client_secrets.set_rotation_policy(
+        client_id, maximum_age=data.maximum_age, overlap=data.overlap, warning=data.warning
+    )
+    return await once.carry_out(command, reply=lambda view, _: Reply(_body(view.state(client.stream(client_id)))))
+
+
+@delete(ROTATION_PATH, **commanding("clients:write"), tags=TAGS, summary="Remove a client's rotation policy")
+async def remove_rotation(client_id: path_params.ClientId, once: Injected[Once]) -> Response[None]:
+    """Versions that have an end keep it. A repeat changes nothing."""
+    command = client_secrets.remove_rotation_policy(client_id)
+    return await once.carry_out(command, reply=lambda view, _: Reply(None, 204))
+
+
+def _body(state: client.State) -> RotationBody:
+    policy = state.rotation
+    if policy is None:
+        raise AssertionError("a policy that was set is there")
+    newest = state.secrets[-1] if state.secrets else None
+    return RotationBody(
+        maximum_age=policy.maximum_age,
+        overlap=policy.overlap,
+        warning=policy.warning,
+        due_at=time_or_null(None if newest is None else policy.due_at(newest)),
+    )
+
+
+ROUTES: list[Any] = [list_secrets, read_secret, rotate_secret, end_secret, read_rotation, set_rotation, remove_rotation]

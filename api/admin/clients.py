@@ -8,37 +8,40 @@ from litestar import Response, delete, get, patch, post
 from litestar.params import JSONBody, QueryParameter
 from msgspec import UNSET, Meta, UnsetType
 
-from api import in_path
-from api.access import needing
-from api.admin import client_answers
-from api.admin.client_answers import EXAMPLE, ClientBody, RegisteredClient, SecretName
-from api.admin.members import (
+from api.admin import schemas
+from api.admin.schemas import (
+    CLIENT_EXAMPLE,
     AccessLifetime,
+    ClientBody,
     ClientName,
     GrantTypes,
     Origins,
     Realm,
     RedirectUris,
     RefreshLifetime,
+    RegisteredClient,
     Resources,
     ScopeText,
+    SecretName,
     Serves,
     TokensPerMinute,
     attributes,
     listed,
 )
+from api.config.settings import Settings
 from api.dependencies import Injected
-from api.idempotency import Once, Reply, commanding
-from api.pagination import DEFAULT, After, Limit, Page, decode_cursor
-from api.settings import Settings
+from api.http import path_params
+from api.http.bearer import needing
+from api.http.idempotency import Once, Reply, commanding
+from api.http.pagination import DEFAULT, After, Limit, Page, decode_cursor
 from commands import client_secrets
 from commands import clients as commands
 from commands.callers import Caller
-from domain import client, client_registration, client_secret
-from domain.client_registration import Registration
+from domain import client, client_secret
+from domain.client import Registration
 from domain.event import Recorded
 from domain.rules import registration as rules
-from eventstore.asking import Connection
+from eventstore.database import Connection
 from eventstore.ledger import Ledger
 from eventstore.view import View
 from projections import clients, secrets
@@ -52,7 +55,7 @@ TAGS = ["Clients"]
 Owner = Annotated[
     str,
     Meta(
-        max_length=client_registration.OWNER_MAXIMUM,
+        max_length=client.OWNER_MAXIMUM,
         description="Who answers for the client, such as an e-mail address; kept sealed.",
     ),
 ]
@@ -118,8 +121,10 @@ Sorted = Annotated[clients.Sort, QueryParameter(name="sort", description="By wha
     PATH,
     **commanding(
         "clients:write",
-        example={name: EXAMPLE[name] for name in ("client_name", "redirect_uris", "grant_types", "scope", "owner")},
-        answer=EXAMPLE
+        example={
+            name: CLIENT_EXAMPLE[name] for name in ("client_name", "redirect_uris", "grant_types", "scope", "owner")
+        },
+        answer=CLIENT_EXAMPLE
         | {
             "client_secret": "glog_cs_…",
             "client_secret_expires_at": 0,
@@ -144,12 +149,12 @@ async def register_client(
         secret, made = client_secrets.mint(token_format, data.secret_lifetime)
 
     def reply(view: View, _: tuple[Recorded, ...]) -> Reply[RegisteredClient]:
-        row = view.query(client_answers.find, client_id)
+        row = view.query(schemas.find_client, client_id)
         version = None if made is None else view.query(secrets.by_id, made.secret_id, view.now)
         body = RegisteredClient(
-            **client_answers.client_members(ledger.privacy, view.connection, row),
+            **schemas.client_members(ledger.privacy, view.connection, row),
             client_secret=None if secret is None else secret.reveal(),
-            client_secret_expires_at=None if version is None else client_answers.expiry(version.expires_at),
+            client_secret_expires_at=None if version is None else schemas.secret_expiry(version.expires_at),
             secret=None if version is None else SecretName(version.secret_id, version.version),
         )
         return Reply(body, 201, f"{PATH}/{client_id}")
@@ -161,7 +166,7 @@ async def register_client(
 
 @get(
     PATH,
-    **needing("clients:read", answer={"items": [EXAMPLE], "next": None}),
+    **needing("clients:read", answer={"items": [CLIENT_EXAMPLE], "next": None}),
     tags=TAGS,
     summary="List clients",
 )
@@ -179,25 +184,25 @@ async def list_clients(
 
     def read(connection: Connection) -> Page[ClientBody]:
         found = clients.search(connection, contains=contains or "", sort=sort, after=last, limit=limit)
-        return listed(kind, found, lambda row: client_answers.client_body(ledger.privacy, connection, row))
+        return listed(kind, found, lambda row: schemas.client_body(ledger.privacy, connection, row))
 
     return await ledger.read(read)
 
 
-@get(ONE, **needing("clients:read", answer=EXAMPLE), tags=TAGS, summary="Read a client")
-async def read_client(client_id: in_path.ClientId, ledger: Injected[Ledger]) -> ClientBody:
+@get(ONE, **needing("clients:read", answer=CLIENT_EXAMPLE), tags=TAGS, summary="Read a client")
+async def read_client(client_id: path_params.ClientId, ledger: Injected[Ledger]) -> ClientBody:
     """A deleted client is unknown here; the log keeps its facts."""
-    return await ledger.read(client_answers.read, ledger.privacy, client_id)
+    return await ledger.read(schemas.read_client, ledger.privacy, client_id)
 
 
 @patch(
     ONE,
-    **commanding("clients:write", example={"client_name": "Prints", "owner": None}, answer=EXAMPLE),
+    **commanding("clients:write", example={"client_name": "Prints", "owner": None}, answer=CLIENT_EXAMPLE),
     tags=TAGS,
     summary="Change a client",
 )
 async def change_client(
-    client_id: in_path.ClientId,
+    client_id: path_params.ClientId,
     data: JSONBody[ClientChanges],
     ledger: Injected[Ledger],
     settings: Injected[Settings],
@@ -212,7 +217,9 @@ async def change_client(
 
 
 @delete(ONE, **commanding("clients:write"), tags=TAGS, summary="Delete a client")
-async def delete_client(client_id: in_path.ClientId, ledger: Injected[Ledger], once: Injected[Once]) -> Response[None]:
+async def delete_client(
+    client_id: path_params.ClientId, ledger: Injected[Ledger], once: Injected[Once]
+) -> Response[None]:
     """For good, with every token; the log keeps its facts."""
 
     def reply(view: View, _: tuple[Recorded, ...]) -> Reply[None]:
@@ -224,13 +231,13 @@ async def delete_client(client_id: in_path.ClientId, ledger: Injected[Ledger], o
 
 @post(
     ONE + "/disable",
-    **commanding("clients:write", answer=EXAMPLE | {"state": "disabled"}),
+    **commanding("clients:write", answer=CLIENT_EXAMPLE | {"state": "disabled"}),
     tags=TAGS,
     status_code=200,
     summary="Disable a client",
 )
 async def disable_client(
-    client_id: in_path.ClientId, ledger: Injected[Ledger], once: Injected[Once]
+    client_id: path_params.ClientId, ledger: Injected[Ledger], once: Injected[Once]
 ) -> Response[ClientBody]:
     """Ends every token so far, for good, and lets no new one be issued. A repeat changes nothing."""
     return await once.carry_out(commands.disable(client_id), reply=_now(ledger, client_id))
@@ -238,13 +245,13 @@ async def disable_client(
 
 @post(
     ONE + "/enable",
-    **commanding("clients:write", answer=EXAMPLE),
+    **commanding("clients:write", answer=CLIENT_EXAMPLE),
     tags=TAGS,
     status_code=200,
     summary="Enable a client",
 )
 async def enable_client(
-    client_id: in_path.ClientId, ledger: Injected[Ledger], by: Injected[Caller], once: Injected[Once]
+    client_id: path_params.ClientId, ledger: Injected[Ledger], by: Injected[Caller], once: Injected[Once]
 ) -> Response[ClientBody]:
     """Lets new tokens be issued; what was ended stays so. A repeat changes nothing. Whoever could not give the client's
     administrative scopes cannot enable it.
@@ -253,7 +260,7 @@ async def enable_client(
 
 
 def _now(ledger: Ledger, client_id: str) -> Callable[[View, object], Reply[ClientBody]]:
-    return lambda view, _: Reply(client_answers.read(view.connection, ledger.privacy, client_id))
+    return lambda view, _: Reply(schemas.read_client(view.connection, ledger.privacy, client_id))
 
 
 ROUTES: list[Any] = [

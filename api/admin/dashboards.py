@@ -8,9 +8,7 @@ from litestar.openapi.datastructures import ResponseSpec
 from litestar.params import JSONBody
 from msgspec import UNSET, Meta, UnsetType
 
-from api import in_path
-from api.access import needing
-from api.admin.members import (
+from api.admin.schemas import (
     AccessLifetime,
     ClientName,
     Origins,
@@ -23,16 +21,18 @@ from api.admin.members import (
     listed,
     time,
 )
+from api.config.settings import Settings
 from api.dependencies import Injected
-from api.idempotency import Once, Reply, commanding
-from api.pagination import DEFAULT, After, Limit, Page, decode_cursor
-from api.problems import Invalid, Missing
-from api.settings import Settings
+from api.http import path_params
+from api.http.bearer import needing
+from api.http.idempotency import Once, Reply, commanding
+from api.http.pagination import DEFAULT, After, Limit, Page, decode_cursor
+from api.http.problems import Invalid, Missing
 from commands import client_secrets
 from commands import clients as commands
 from commands.callers import Caller
 from domain.event import Recorded
-from eventstore.asking import Connection
+from eventstore.database import Connection
 from eventstore.ledger import Ledger
 from eventstore.present import clients as present
 from eventstore.view import View
@@ -122,7 +122,7 @@ class DashboardBody(msgspec.Struct, frozen=True, kw_only=True):
     responses={201: ResponseSpec(DashboardBody, description="The dashboard was made.")},
 )
 async def put_dashboard(
-    slug: in_path.Slug,
+    slug: path_params.Slug,
     data: JSONBody[DashboardDefinition],
     ledger: Injected[Ledger],
     settings: Injected[Settings],
@@ -158,7 +158,7 @@ async def put_dashboard(
     summary="Change some of a dashboard",
 )
 async def patch_dashboard(
-    slug: in_path.Slug,
+    slug: path_params.Slug,
     data: JSONBody[DashboardChanges],
     ledger: Injected[Ledger],
     settings: Injected[Settings],
@@ -189,7 +189,9 @@ async def list_dashboards(
 
 
 @get(ONE, **needing("clients:read", answer=EXAMPLE), tags=TAGS, summary="Read a dashboard")
-async def read_dashboard(slug: in_path.Slug, ledger: Injected[Ledger], settings: Injected[Settings]) -> DashboardBody:
+async def read_dashboard(
+    slug: path_params.Slug, ledger: Injected[Ledger], settings: Injected[Settings]
+) -> DashboardBody:
     """By its slug."""
     return await ledger.read(_read, settings, slug)
 

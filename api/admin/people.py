@@ -1,43 +1,89 @@
 """People: making them known, finding, changing, disabling and erasing them, and their passwords."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Annotated, Any
 
 from litestar import Request, Response, delete, get, patch, post
 from litestar.params import JSONBody, QueryParameter
 from msgspec import UNSET
 
-from api import in_path
-from api.access import needing
-from api.admin.members import listed
-from api.admin.own_password import check_length, hashed, verify_own
-from api.admin.people_bodies import (
-    EXAMPLE,
+from api.admin.schemas import (
+    PERSON_EXAMPLE,
     NewPassword,
     NewPerson,
     PersonBody,
     PersonChanges,
     decode_position,
-    finding,
+    listed,
     person_body,
-    read,
+    person_finding,
 )
-from api.bearer import Bearer
+from api.admin.schemas import read_person as schemas_read_person
 from api.dependencies import Injected
-from api.idempotency import Once, Reply, commanding
-from api.pagination import DEFAULT, After, Limit, Page
-from api.places import away
-from api.problems import Invalid, Missing
+from api.http import path_params
+from api.http.bearer import Bearer, needing
+from api.http.idempotency import Once, Reply, commanding
+from api.http.load_shedding import away
+from api.http.pagination import DEFAULT, After, Limit, Page
+from api.http.problems import Invalid, Missing, Throttled
+from api.oauth.person_authentication import WrongCredentials, verify
+from api.services import services_of
+from api.throttling.password_attempts import Wait
+from commands import passwords
 from commands import people as commands
 from commands.callers import Caller
 from domain import account
 from domain.event import Recorded
 from domain.rules import registration
-from eventstore.asking import Connection
+from eventstore.commands import Origin
+from eventstore.database import Connection
 from eventstore.ledger import Ledger
 from eventstore.view import View
 from projections import accounts
 from security.ids import new_id
+
+# Passwords that are set over the JSON API. For one's own the present one is asked for, since whoever found a token is
+# not the person.
+
+FIELD = "current_password"
+
+
+def check_length(request: Request[Any, Any, Any], password: str) -> None:
+    """Raises Invalid, which never repeats the password."""
+    if problem := passwords.password_problem(password, services_of(request).settings.password_minimum):
+        raise Invalid.field("password", problem)
+
+
+async def hashed(request: Request[Any, Any, Any], password: str, names: Sequence[str | None]) -> str:
+    """Its hash. Raises Invalid for what is soon guessed of the person with these `names`; the hasher's Overloaded."""
+    services = services_of(request)
+    problem = await passwords.weakness_problem(
+        password, names, ledger=services.ledger, issuer=services.settings.issuer, strength=services.strength
+    )
+    if problem:
+        raise Invalid.field("password", problem)
+    return await services.hasher.hash(password)
+
+
+async def verify_own(
+    request: Request[Any, Any, Any], realm: str, names: Sequence[str | None], password: str | None, origin: Origin
+) -> str:
+    """The event with the hash against which a person's present password is right, to be compared again under the lock.
+
+    `names` are theirs, login names first. A wrong one is what a wrong sign-in under their name is, to the throttle and
+    in the log. Raises Invalid without the right one, Throttled, and the hasher's Overloaded.
+    """
+    if password is None:
+        raise Invalid.field(FIELD, "is needed to change one's own password")
+    name = next(filter(None, names), "")
+    try:
+        verified = await verify(services_of(request), realm, name, password, origin)
+    except WrongCredentials:
+        raise Invalid.field(FIELD, account.NOT_CURRENT) from None
+    except Wait as wait:
+        raise Throttled(wait.seconds) from None
+    return verified.password
+
 
 PATH = "/admin/people"
 ONE = "/admin/people/{account_id:str}"
@@ -49,7 +95,7 @@ TAGS = ["People"]
     **commanding(
         "people:write",
         example={"realm": "platform", "username": "paul", "email": "paul@example.test", "password": "a long sentence"},
-        answer=EXAMPLE,
+        answer=PERSON_EXAMPLE,
     ),
     tags=TAGS,
     summary="Make a person known",
@@ -80,7 +126,7 @@ async def register_person(
     )
 
     def reply(view: View, _: tuple[Recorded, ...]) -> Reply[PersonBody]:
-        body = read(view.connection, ledger.privacy, account_id)
+        body = schemas_read_person(view.connection, ledger.privacy, account_id)
         return Reply(body, 201, f"{PATH}/{account_id}", subject=account.stream(account_id))
 
     return await once.carry_out(commands.register(account_id, person, privacy=ledger.privacy, by=by), reply=reply)
@@ -88,7 +134,7 @@ async def register_person(
 
 @get(
     PATH,
-    **needing("people:read", answer={"items": [EXAMPLE], "next": None}),
+    **needing("people:read", answer={"items": [PERSON_EXAMPLE], "next": None}),
     tags=TAGS,
     summary="List or find people",
 )
@@ -118,23 +164,23 @@ async def list_people(
         return await ledger.read(query)
     names = {"username": username, "email": email}
     realms = registration.REALMS if realm is None else (realm,)
-    return await ledger.look(finding, ledger.privacy, realms, **names, after=position, limit=limit)
+    return await ledger.look(person_finding, ledger.privacy, realms, **names, after=position, limit=limit)
 
 
-@get(ONE, **needing("people:read", answer=EXAMPLE), tags=TAGS, summary="Read a person")
-async def read_person(account_id: in_path.AccountId, ledger: Injected[Ledger]) -> PersonBody:
+@get(ONE, **needing("people:read", answer=PERSON_EXAMPLE), tags=TAGS, summary="Read a person")
+async def read_person(account_id: path_params.AccountId, ledger: Injected[Ledger]) -> PersonBody:
     """An erased person is unknown here; the log keeps the facts."""
-    return await ledger.read(read, ledger.privacy, account_id)
+    return await ledger.read(schemas_read_person, ledger.privacy, account_id)
 
 
 @patch(
     ONE,
-    **commanding("people:write", example={"name": "Paul", "roles": ["member"]}, answer=EXAMPLE),
+    **commanding("people:write", example={"name": "Paul", "roles": ["member"]}, answer=PERSON_EXAMPLE),
     tags=TAGS,
     summary="Change a person",
 )
 async def change_person(
-    account_id: in_path.AccountId,
+    account_id: path_params.AccountId,
     data: JSONBody[PersonChanges],
     ledger: Injected[Ledger],
     who: Injected[Bearer],
@@ -152,7 +198,7 @@ async def change_person(
 
 
 @delete(ONE, **commanding("people:write"), tags=TAGS, summary="Erase a person")
-async def erase_person(account_id: in_path.AccountId, once: Injected[Once]) -> Response[None]:
+async def erase_person(account_id: path_params.AccountId, once: Injected[Once]) -> Response[None]:
     """Their names can never be read again, by anybody; what happened stays in the log. Every token of theirs ends."""
     return await once.carry_out(commands.erase(account_id), reply=lambda view, _: Reply(None, 204))
 
@@ -166,7 +212,7 @@ async def erase_person(account_id: in_path.AccountId, once: Injected[Once]) -> R
 )
 async def set_password(
     request: Request[Any, Any, Any],
-    account_id: in_path.AccountId,
+    account_id: path_params.AccountId,
     data: JSONBody[NewPassword],
     ledger: Injected[Ledger],
     who: Injected[Bearer],
@@ -201,13 +247,13 @@ async def set_password(
 
 @post(
     ONE + "/disable",
-    **commanding("people:write", answer=EXAMPLE | {"state": "disabled"}),
+    **commanding("people:write", answer=PERSON_EXAMPLE | {"state": "disabled"}),
     tags=TAGS,
     status_code=200,
     summary="Disable a person",
 )
 async def disable_person(
-    account_id: in_path.AccountId, ledger: Injected[Ledger], once: Injected[Once]
+    account_id: path_params.AccountId, ledger: Injected[Ledger], once: Injected[Once]
 ) -> Response[PersonBody]:
     """Ends every token so far, for good, and lets them sign in no more. A repeat changes nothing."""
     return await once.carry_out(commands.disable(account_id), reply=_now(ledger, account_id))
@@ -215,13 +261,13 @@ async def disable_person(
 
 @post(
     ONE + "/enable",
-    **commanding("people:write", answer=EXAMPLE),
+    **commanding("people:write", answer=PERSON_EXAMPLE),
     tags=TAGS,
     status_code=200,
     summary="Enable a person",
 )
 async def enable_person(
-    account_id: in_path.AccountId, ledger: Injected[Ledger], by: Injected[Caller], once: Injected[Once]
+    account_id: path_params.AccountId, ledger: Injected[Ledger], by: Injected[Caller], once: Injected[Once]
 ) -> Response[PersonBody]:
     """Lets them sign in again; what was ended stays so. A repeat changes nothing. Whoever could not give the
     administrative scopes that their roles allow cannot enable them.
@@ -231,7 +277,7 @@ async def enable_person(
 
 def _now(ledger: Ledger, account_id: str) -> Callable[[View, object], Reply[PersonBody]]:
     def reply(view: View, _: object) -> Reply[PersonBody]:
-        body = read(view.connection, ledger.privacy, account_id)
+        body = schemas_read_person(view.connection, ledger.privacy, account_id)
         return Reply(body, subject=account.stream(account_id))
 
     return reply

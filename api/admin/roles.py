@@ -8,19 +8,19 @@ from litestar.openapi.datastructures import ResponseSpec
 from litestar.params import JSONBody
 from msgspec import UNSET, Meta, UnsetType
 
-from api import in_path
-from api.access import needing
-from api.admin.members import Realm, ScopeName, listed
+from api.admin.schemas import Realm, ScopeName, listed
 from api.dependencies import Injected
-from api.idempotency import Once, Reply, commanding
-from api.pagination import DEFAULT, After, Limit, Page, decode_cursor
-from api.problems import Invalid, Missing
+from api.http import path_params
+from api.http.bearer import needing
+from api.http.idempotency import Once, Reply, commanding
+from api.http.pagination import DEFAULT, After, Limit, Page, decode_cursor
+from api.http.problems import Invalid, Missing
 from commands import roles as commands
 from commands.callers import Caller
 from domain import role
 from domain.event import Recorded
 from domain.rules import registration
-from eventstore.asking import Connection
+from eventstore.database import Connection
 from eventstore.ledger import Ledger
 from eventstore.view import View
 from projections import roles
@@ -70,7 +70,7 @@ async def list_roles(ledger: Injected[Ledger], limit: Limit = DEFAULT, after: Af
 
 
 @get(ONE, **needing("people:read", answer=EXAMPLE), tags=TAGS, summary="Read a role")
-async def read_role(realm: in_path.Realm, name: in_path.RoleName, ledger: Injected[Ledger]) -> RoleBody:
+async def read_role(realm: path_params.Realm, name: path_params.RoleName, ledger: Injected[Ledger]) -> RoleBody:
     """By its realm and name."""
     return await ledger.read(_read, realm, name)
 
@@ -83,8 +83,8 @@ async def read_role(realm: in_path.Realm, name: in_path.RoleName, ledger: Inject
     responses={201: ResponseSpec(RoleBody, description="The role was defined.")},
 )
 async def put_role(
-    realm: in_path.Realm,
-    name: in_path.RoleName,
+    realm: path_params.Realm,
+    name: path_params.RoleName,
     data: JSONBody[RoleDefinition],
     by: Injected[Caller],
     once: Injected[Once],
@@ -108,7 +108,7 @@ async def put_role(
 
 @delete(ONE, **commanding("people:write"), tags=TAGS, summary="Retire a role")
 async def retire_role(
-    realm: in_path.Realm, name: in_path.RoleName, by: Injected[Caller], once: Injected[Once]
+    realm: path_params.Realm, name: path_params.RoleName, by: Injected[Caller], once: Injected[Once]
 ) -> Response[None]:
     """Only one that nobody has."""
     return await once.carry_out(commands.retire(realm, name, by=by), reply=lambda view, _: Reply(None, 204))

@@ -9,18 +9,18 @@ from litestar.openapi.datastructures import ResponseSpec
 from litestar.params import JSONBody
 from msgspec import UNSET, Meta, UnsetType
 
-from api import in_path
-from api.access import needing
-from api.admin.members import ScopeName, listed
+from api.admin.schemas import ScopeName, listed
 from api.dependencies import Injected
-from api.idempotency import Once, Reply, commanding
-from api.pagination import DEFAULT, After, Limit, Page, decode_cursor
-from api.problems import Invalid, Missing
+from api.http import path_params
+from api.http.bearer import needing
+from api.http.idempotency import Once, Reply, commanding
+from api.http.pagination import DEFAULT, After, Limit, Page, decode_cursor
+from api.http.problems import Invalid, Missing
 from commands import scopes as commands
 from commands.callers import Caller
 from domain import scope
 from domain.event import Recorded
-from eventstore.asking import Connection
+from eventstore.database import Connection
 from eventstore.ledger import Ledger
 from eventstore.view import View
 from projections import scopes
@@ -68,7 +68,9 @@ async def list_scopes(ledger: Injected[Ledger], limit: Limit = DEFAULT, after: A
 
 
 @get(ONE, **needing("clients:read", answer=EXAMPLE), tags=TAGS, summary="Read a scope")
-async def read_scope(request: Request[Any, Any, Any], name: in_path.ScopeName, ledger: Injected[Ledger]) -> ScopeBody:
+async def read_scope(
+    request: Request[Any, Any, Any], name: path_params.ScopeName, ledger: Injected[Ledger]
+) -> ScopeBody:
     """By its name."""
     return await ledger.read(_read, _named(request))
 
@@ -82,7 +84,7 @@ async def read_scope(request: Request[Any, Any, Any], name: in_path.ScopeName, l
 )
 async def put_scope(
     request: Request[Any, Any, Any],
-    name: in_path.ScopeName,
+    name: path_params.ScopeName,
     data: JSONBody[ScopeDefinition],
     by: Injected[Caller],
     once: Injected[Once],
@@ -103,7 +105,7 @@ async def put_scope(
 
 @delete(ONE, **commanding("clients:write"), tags=TAGS, summary="Retire a scope")
 async def retire_scope(
-    request: Request[Any, Any, Any], name: in_path.ScopeName, once: Injected[Once]
+    request: Request[Any, Any, Any], name: path_params.ScopeName, once: Injected[Once]
 ) -> Response[None]:
     """Only one that no client and no role names any more."""
     return await once.carry_out(commands.retire(_named(request)), reply=lambda view, _: Reply(None, 204))

@@ -2,14 +2,11 @@
 
 from typing import Any
 
-from api.audit import events, export, proofs, state, stream, token_history, token_state
+from api.audit import event_search, exports, stream, token_questions
 
 ROUTES: list[Any] = [
-    *events.ROUTES,
-    *token_history.ROUTES,
-    *token_state.ROUTES,
-    *state.ROUTES,
-    *export.ROUTES,
+    *event_search.ROUTES,
+    *token_questions.ROUTES,
+    *exports.ROUTES,
     *stream.ROUTES,
-    *proofs.ROUTES,
 ]

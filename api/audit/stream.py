@@ -11,26 +11,25 @@ from typing import Any, NamedTuple
 import msgspec
 from litestar import Request, get
 
-from api.access import needing
-from api.answers import header
-from api.arrival import arrival
-from api.audit import readings
-from api.audit.answering.auditor import Auditor
-from api.audit.answering.events import show
-from api.audit.answering.filters import position
-from api.audit.asking import READ
-from api.audit.filters import Email, From, Username, WithNames, filters
-from api.audit.long_answers import LongAnswer, nothing
+from api.audit.event_search import Email, From, Username, WithNames, filters
+from api.audit.exports import LongAnswer, nothing
+from api.audit.permission import READ
+from api.audit.queries import auditor
+from api.audit.queries.auditor import Auditor
+from api.audit.queries.filters import position
+from api.audit.queries.search import show
 from api.audit.rendering import ShownEvent
-from api.bearer import Bearer
 from api.dependencies import Injected
-from api.problems import Invalid, Unavailable
-from eventstore import searching
-from eventstore.asking import Connection
-from eventstore.following import EventIndexing
+from api.http.bearer import Bearer, needing
+from api.http.problems import Invalid, Unavailable
+from api.http.request_context import request_context
+from api.http.responses import header
+from eventstore import search
+from eventstore.database import Connection
 from eventstore.ledger import Ledger
+from eventstore.projecting.catch_up import EventIndexing
 from projections import event_names
-from projections.event_names import Kind, Name
+from projections.event_names import Name, NameKind
 from security.clock import SECOND
 
 AT_ONCE = 100
@@ -78,17 +77,17 @@ async def stream(
     that come after that one; `Last-Event-ID` goes before `from`. Of a person who is named, the events that name them.
     """
     whose = await _people(request, asking, username, email)
-    if len(readings.FOLLOWING) >= STREAMS_AT_MOST:
+    if len(auditor.FOLLOWING) >= STREAMS_AT_MOST:
         raise Unavailable("Too many streams are open.", retry_after=30)
     last = _last_seen(request)
     if last is None and first is not None:
         last = position("from", first) - 1
-    await asking.here.ledger.settled()
-    head = asking.here.ledger.changes.position
+    await asking.sources.ledger.settled()
+    head = asking.sources.ledger.changes.position
     begin = head if last is None else last
-    if arrival(request.scope).head:
+    if request_context(request.scope).head:
         return _answer(nothing())
-    reading_id, own = await readings.open_stream(asking, begin + 1)
+    reading_id, own = await auditor.open_stream(asking, begin + 1)
     reader = Reader(asking, who.known.digest, reading_id, named == "1", whose)
     return _answer(_messages(reader, own if last is None else begin))
 
@@ -112,13 +111,13 @@ def _last_seen(request: Request[Any, Any, Any]) -> int | None:
 
 
 async def _messages(reader: Reader, last: int) -> AsyncGenerator[bytes, None]:
-    ledger, count = reader.asking.here.ledger, 0
-    if len(readings.FOLLOWING) >= STREAMS_AT_MOST:
+    ledger, count = reader.asking.sources.ledger, 0
+    if len(auditor.FOLLOWING) >= STREAMS_AT_MOST:
         # Others were faster since the handler looked: the reader is told to come back, with nothing lost.
-        readings.close_stream(reader.asking, reader.reading_id, last, 0)
+        auditor.close_stream(reader.asking, reader.reading_id, last, 0)
         yield FULL
         return
-    readings.FOLLOWING.add(reader.reading_id)
+    auditor.FOLLOWING.add(reader.reading_id)
     beaten = ledger.clock.now()
     try:
         yield RECONNECT_AFTER
@@ -143,12 +142,12 @@ async def _messages(reader: Reader, last: int) -> AsyncGenerator[bytes, None]:
                 yield HEART_BEAT
             await ledger.arrivals.wait(since)
     finally:
-        readings.FOLLOWING.discard(reader.reading_id)
-        readings.close_stream(reader.asking, reader.reading_id, last, count)
+        auditor.FOLLOWING.discard(reader.reading_id)
+        auditor.close_stream(reader.asking, reader.reading_id, last, count)
 
 
 async def _may_go_on(reader: Reader) -> bool:
-    ledger: Ledger = reader.asking.here.ledger
+    ledger: Ledger = reader.asking.sources.ledger
     if ledger.arrivals.closed:
         return False
     known = await ledger.validation.find(reader.digest)
@@ -162,14 +161,14 @@ async def _people(
     given = filters(request, username=username, email=email)
     if not given.login:
         return None
-    found = await asking.here.ledger.look(given.people, asking.here.ledger.privacy)
-    return frozenset((int(Kind.ACCOUNT), account_id.encode()) for account_id in found)
+    found = await asking.sources.ledger.look(given.people, asking.sources.ledger.privacy)
+    return frozenset((int(NameKind.ACCOUNT), account_id.encode()) for account_id in found)
 
 
 def _pull(connection: Connection, reader: Reader, last: int, upto: int) -> list[ShownEvent]:
     positions: Sequence[int] = range(last + 1, upto + 1)
     if reader.whose is not None:
-        recorded = searching.recorded_forms(connection, positions)
+        recorded = search.recorded_forms(connection, positions)
         owners = EventIndexing().owners(connection, recorded)
         positions = [
             each.position

@@ -17,10 +17,10 @@ from litestar.handlers import BaseRouteHandler, HTTPRouteHandler
 from litestar.middleware import ASGIMiddleware
 from litestar.types import ASGIApp, Message, Method, Receive, Scope, Send
 
-from api.answers import header, raw_headers
-from api.http.cors import VARY, Decision, Standing, for_dashboard, is_preflight, preflight_for_dashboard
-from api.problems import Denied, Missing, WrongMethod
-from api.services import Services, services
+from api.http.cors import VARY, CorsDecision, OriginStanding, for_dashboard, is_preflight, preflight_for_dashboard
+from api.http.problems import Denied, Missing, WrongMethod
+from api.http.responses import header, raw_headers
+from api.services import Services, services_of
 from domain import client
 from domain.rules import origin
 from eventstore.present import clients
@@ -86,17 +86,17 @@ async def admit(connection: ASGIConnection[Any, Any, Any, Any], _: BaseRouteHand
     dashboard, decision = await _look(connection)
     if dashboard is None:
         raise Missing("There is no such dashboard.")
-    if decision.standing is Standing.FOREIGN:
+    if decision.standing is OriginStanding.FOREIGN:
         raise _foreign(connection)
     if not dashboard.enabled:
         raise Disabled()
-    guarded = decision.standing is Standing.ALLOWED or header(connection.scope, GUARD_HEADER) == "1"
+    guarded = decision.standing is OriginStanding.ALLOWED or header(connection.scope, GUARD_HEADER) == "1"
     _scope(connection)[ENTERED] = Entered(dashboard, guarded)
 
 
 def _foreign(connection: ASGIConnection[Any, Any, Any, Any]) -> Foreign:
     named = header(connection.scope, b"origin") or ""
-    return Foreign(origin.by_issuers_name(named, services(connection).settings.issuer))
+    return Foreign(origin.by_issuers_name(named, services_of(connection).settings.issuer))
 
 
 async def admit_cookie(connection: ASGIConnection[Any, Any, Any, Any], handler: BaseRouteHandler) -> None:
@@ -124,10 +124,10 @@ def other_methods(path: str, *methods: Method) -> list[HTTPRouteHandler]:
         dashboard, decision = await _look(request)
         if dashboard is None:
             raise Missing("There is no such dashboard.")
-        if decision.standing is Standing.FOREIGN:
+        if decision.standing is OriginStanding.FOREIGN:
             raise _foreign(request)
         if is_preflight(request.scope):
-            origin, allowed = header(request.scope, b"origin") or "", _allowed(services(request), dashboard)
+            origin, allowed = header(request.scope, b"origin") or "", _allowed(services_of(request), dashboard)
             _scope(request)[CORS] = preflight_for_dashboard(origin, allowed, methods).headers
         offered = {*methods, "OPTIONS"} | ({"HEAD"} if "GET" in methods else set())
         return Response(None, headers={"allow": ", ".join(sorted(offered))})
@@ -140,23 +140,23 @@ def other_methods(path: str, *methods: Method) -> list[HTTPRouteHandler]:
     return [preflight, wrong_method]
 
 
-async def _look(connection: ASGIConnection[Any, Any, Any, Any]) -> tuple[client.State | None, Decision]:
+async def _look(connection: ASGIConnection[Any, Any, Any, Any]) -> tuple[client.State | None, CorsDecision]:
     """The dashboard and what the request's origin is to it; from here on its answer has the headers for that."""
-    here = services(connection)
-    dashboard = await _find(here, connection.path_params["slug"])
-    decision = for_dashboard(header(connection.scope, b"origin"), _allowed(here, dashboard))
+    services = services_of(connection)
+    dashboard = await _find(services, connection.path_params["slug"])
+    decision = for_dashboard(header(connection.scope, b"origin"), _allowed(services, dashboard))
     _scope(connection)[CORS] = decision.headers
     return dashboard, decision
 
 
-async def _find(here: Services, slug: str) -> client.State | None:
-    return await here.ledger.look(clients.by_slug, slug)
+async def _find(services: Services, slug: str) -> client.State | None:
+    return await services.ledger.look(clients.by_slug, slug)
 
 
-def _allowed(here: Services, dashboard: client.State | None) -> tuple[str, ...]:
+def _allowed(services: Services, dashboard: client.State | None) -> tuple[str, ...]:
     if dashboard is None:
         return ()
-    return (*dashboard.allowed_origins, origin.of_issuer(here.settings.issuer))
+    return (*dashboard.allowed_origins, origin.of_issuer(services.settings.issuer))
 
 
 def _scope(connection: ASGIConnection[Any, Any, Any, Any]) -> dict[str, Any]:

@@ -4,11 +4,11 @@ The secret lives in the vault and never leaves the process. What is kept here is
 log has no newer version: a rotation by any worker shows in the client's state, and the vault is asked again.
 """
 
-from api.problems import Unavailable
+from api.http.problems import Unavailable
 from commands.client_secrets import vault_name
 from domain import client
 from domain.client_secret import SecretVersion
-from eventstore.asking import Connection
+from eventstore.database import Connection
 from eventstore.ledger import Ledger
 from security.lru import Lru
 from security.tokens import digest

@@ -13,8 +13,8 @@ from typing import Any, NamedTuple
 
 import structlog
 
-from api.answers import Answer, Fields, Scope, answer, header, raw_headers
-from api.log_lines import trace
+from api.http.log_lines import trace
+from api.http.responses import Answer, Fields, Scope, answer, header, raw_headers
 from api.services import Services
 from domain import client
 from eventstore.present import clients
@@ -55,7 +55,7 @@ _BELOW = tuple(f"{path}/" for path in BEARER_PATHS)
 _ABSENT = raw_headers(VARY.items())
 
 
-class Standing(Enum):
+class OriginStanding(Enum):
     """What a request's `Origin` means for the resource."""
 
     ABSENT = auto()
@@ -65,10 +65,10 @@ class Standing(Enum):
     """An origin that is not listed, or `null`, which any sandboxed page can claim."""
 
 
-class Decision(NamedTuple):
+class CorsDecision(NamedTuple):
     """The standing, and the headers for whatever answer is given. They hold `Vary: Origin` in every case."""
 
-    standing: Standing
+    standing: OriginStanding
     headers: dict[str, str]
 
 
@@ -79,40 +79,40 @@ def is_preflight(scope: Scope) -> bool:
     return header(scope, b"origin") is not None and header(scope, b"access-control-request-method") is not None
 
 
-def for_dashboard(origin: str | None, allowed_origins: Collection[str]) -> Decision:
+def for_dashboard(origin: str | None, allowed_origins: Collection[str]) -> CorsDecision:
     """A call to a dashboard: its origins are compared character by character. FOREIGN is to be refused unevaluated."""
     return _decide(origin, allowed_origins, credentials=True)
 
 
-def for_client(origin: str | None, allowed_origins: Collection[str]) -> Decision:
+def for_client(origin: str | None, allowed_origins: Collection[str]) -> CorsDecision:
     """A call for a client. To a FOREIGN page its browser does not show the answer."""
     return _decide(origin, allowed_origins, credentials=False)
 
 
-def _decide(origin: str | None, allowed: Collection[str], *, credentials: bool) -> Decision:
+def _decide(origin: str | None, allowed: Collection[str], *, credentials: bool) -> CorsDecision:
     if origin is None:
-        return Decision(Standing.ABSENT, dict(VARY))
+        return CorsDecision(OriginStanding.ABSENT, dict(VARY))
     if origin == "null" or "*" in origin or len(origin) > LONGEST_ORIGIN or origin not in allowed:
-        return Decision(Standing.FOREIGN, dict(VARY))
+        return CorsDecision(OriginStanding.FOREIGN, dict(VARY))
     exposed = DASHBOARD_EXPOSED if credentials else CLIENT_EXPOSED
     headers = {**VARY, "access-control-allow-origin": origin, "access-control-expose-headers": exposed}
     if credentials:
         headers["access-control-allow-credentials"] = "true"
-    return Decision(Standing.ALLOWED, headers)
+    return CorsDecision(OriginStanding.ALLOWED, headers)
 
 
-def preflight_for_dashboard(origin: str, allowed_origins: Collection[str], methods: Collection[str]) -> Decision:
+def preflight_for_dashboard(origin: str, allowed_origins: Collection[str], methods: Collection[str]) -> CorsDecision:
     """The answer to a dashboard's preflight; 204 if ALLOWED, 403 if not."""
     return _preflight(for_dashboard(origin, allowed_origins), methods, DASHBOARD_HEADERS)
 
 
-def preflight_for_client(origin: str, allowed_origins: Collection[str], methods: Collection[str]) -> Decision:
+def preflight_for_client(origin: str, allowed_origins: Collection[str], methods: Collection[str]) -> CorsDecision:
     """The answer to any other preflight; 204 either way, the headers say the rest."""
     return _preflight(for_client(origin, allowed_origins), methods, CLIENT_HEADERS)
 
 
-def _preflight(decision: Decision, methods: Collection[str], headers: str) -> Decision:
-    if decision.standing is not Standing.ALLOWED:
+def _preflight(decision: CorsDecision, methods: Collection[str], headers: str) -> CorsDecision:
+    if decision.standing is not OriginStanding.ALLOWED:
         return decision
     granted = {
         **decision.headers,
@@ -121,7 +121,7 @@ def _preflight(decision: Decision, methods: Collection[str], headers: str) -> De
         "access-control-max-age": PREFLIGHT_AGE,
     }
     del granted["access-control-expose-headers"]
-    return Decision(decision.standing, granted)
+    return CorsDecision(decision.standing, granted)
 
 
 class Pages:

@@ -22,16 +22,16 @@ from litestar.exceptions import (
 )
 from litestar.exceptions.http_exceptions import RequestEntityTooLarge
 
-from api.answers import JSON, Answer, Scope, answer, header
-from api.arrival import arrival
-from api.form_targets import security_headers
 from api.http import errors
 from api.http.errors import FieldError, HTTPError, TemporarilyUnavailable
-from api.log_lines import trace
-from api.pages import ErrorPage, render
-from eventstore.asking.faults import away
+from api.http.log_lines import trace
+from api.http.request_context import request_context
+from api.http.responses import JSON, Answer, Scope, answer, header
+from api.pages.csp import security_headers
+from api.pages.templates import ErrorPage, render
 from eventstore.commands import DatabaseAway, DatabaseReadOnly, Forged, InDoubt, StorageFull, WentBack, WrongClock
 from eventstore.commands import Overloaded as LedgerOverloaded
+from eventstore.database.faults import away
 from security.keyring import MasterKeyError
 from security.passwords import Overloaded as PasswordsOverloaded
 
@@ -79,7 +79,7 @@ def _under(path: str, prefixes: tuple[str, ...]) -> bool:
 
 def error_response(scope: Scope, error: Exception) -> Answer:
     """The answer to a failed request. What no class of ours names is logged and becomes a 500 without detail."""
-    request_id = arrival(scope).request_id
+    request_id = request_context(scope).request_id
     told = to_http_error(error, scope)
     if told is not error and told.status == 503:
         # A known condition of every request while it lasts: a trace of each would drown what matters.

@@ -6,21 +6,20 @@ from time import perf_counter
 
 import structlog
 
-from api.access_log import AccessLog
-from api.answers import Answer, App, Fields, Message, Receive, Scope, Send
-from api.arrival import KEY, Arrival, Proxies
-from api.body_arrival import Arriving, Patience
+from api.http.body_timeout import Arriving, Patience
 from api.http.cors import Pages
 from api.http.error_responses import error_response
 from api.http.errors import TemporarilyUnavailable
-from api.log_lines import REQUEST_ID, trace
-from api.malformed import body_length, closes, malformed
-from api.masking import Masker
-from api.places import KEY as PLACE
-from api.places import Place, Places
+from api.http.load_shedding import KEY as PLACE
+from api.http.load_shedding import LoadShedding, Slot
+from api.http.log_lines import REQUEST_ID, AccessLog, trace
+from api.http.request_checks import body_length, closes, malformed
+from api.http.request_context import KEY, Proxies, RequestContext
+from api.http.responses import Answer, App, Fields, Message, Receive, Scope, Send
 from api.server.listeners import is_for_operators
 from security.clock import SystemClock
 from security.ids import ordered_id
+from security.masking import Masker
 
 Direct = Callable[[Scope, Receive], Awaitable[Answer]]
 """An endpoint that is asked for its whole answer and sends nothing itself."""
@@ -47,10 +46,10 @@ class Middleware:
     """An ASGI app around an ASGI app: outside of the framework, since the busiest endpoints go past its routing.
 
     `in_flight` bounds the requests that wait for the start of their answer; a further one gets 503 with `Retry-After`,
-    and so does one to a path in `direct` that would wait too long there (`api.places`). A stream that has begun is not
-    counted, nor is a request whose body is still to come. The liveness probe, which an overloaded server must still
-    pass, is always let in, and so are those who look after the server. Requests to a path in `direct` go to that
-    endpoint instead, which has the same scope to work with.
+    and so does one to a path in `direct` that would wait too long there (`api.http.load_shedding`). A stream that has
+    begun is not counted, nor is a request whose body is still to come. The liveness probe, which an overloaded server
+    must still pass, is always let in, and so are those who look after the server. Requests to a path in `direct` go to
+    that endpoint instead, which has the same scope to work with.
     """
 
     def __init__(
@@ -76,7 +75,7 @@ class Middleware:
         self.make_id = make_id
         self.measure = measure
         self.pages = pages
-        self.places = Places(in_flight, self.direct)
+        self.places = LoadShedding(in_flight, self.direct)
         self._busy: dict[str, tuple[list[tuple[bytes, bytes]], bytes]] = {}
         self._patience = Patience()
 
@@ -102,9 +101,9 @@ class Middleware:
             await self._send_away(scope, send, path)
             return
         arrived = scope[KEY] = self.proxies.arrive(scope, self.make_id())
-        place = scope[PLACE] = Place(self.places, line)
+        place = scope[PLACE] = Slot(self.places, line)
         pages = self._pages(path)
-        outgoing = Outgoing(send, arrived, self.always, scope, place, pages)
+        outgoing = SentResponse(send, arrived, self.always, scope, place, pages)
         if outgoing.head:
             scope["method"] = "GET"
         token = REQUEST_ID.set(arrived.request_id)
@@ -167,7 +166,7 @@ class Middleware:
                 self._busy[path] = found
         return found
 
-    async def _rescue(self, scope: Scope, outgoing: "Outgoing", error: Exception) -> None:
+    async def _rescue(self, scope: Scope, outgoing: "SentResponse", error: Exception) -> None:
         if outgoing.status is None:
             await outgoing.answer(error_response(scope, error))
             return
@@ -191,7 +190,7 @@ class Always:
         return tuple(field for field in self._fields if field[0] not in own)
 
 
-class Outgoing:
+class SentResponse:
     """The `send` of one request: adds the headers, keeps the status, and drops the body of an answer to HEAD.
 
     `pages` are asked which pages may read the answer, where that is not for the endpoint to say.
@@ -200,7 +199,7 @@ class Outgoing:
     __slots__ = ("_always", "_arrived", "_place", "_scope", "_send", "head", "pages", "status")
 
     def __init__(
-        self, send: Send, arrived: Arrival, always: Always, scope: Scope, place: Place, pages: Pages | None = None
+        self, send: Send, arrived: RequestContext, always: Always, scope: Scope, place: Slot, pages: Pages | None = None
     ) -> None:
         self._send = send
         self._arrived = arrived

@@ -1,14 +1,14 @@
-"""Leaked secrets: what they are, what came of them, and ending all of it; one file a question or command."""
+"""Leaked secrets: what they are, what came of them, ending all of it, and reports by services that found them."""
 
 from typing import Any
 
-from api.leaks import contain, credentials, freeze, incidents, investigate, investigation_pages
+from api.leaks import contain, github, gitlab, incidents, investigate, revoke
 
 ROUTES: list[Any] = [
     *investigate.ROUTES,
-    *investigation_pages.ROUTES,
     *contain.ROUTES,
     *incidents.ROUTES,
-    *freeze.ROUTES,
-    *credentials.ROUTES,
+    *revoke.ROUTES,
+    *github.ROUTES,
+    *gitlab.ROUTES,
 ]

@@ -4,29 +4,31 @@ from collections.abc import Mapping, Sequence
 from typing import Annotated, Any
 
 import msgspec
-from litestar import Response, post
+from litestar import Response, get, post
 from litestar.params import JSONBody
 from msgspec import UNSET, Meta, UnsetType
 
-from api.arrival import normalise
-from api.audit.answering.auditor import Auditor
-from api.audit.answering.filters import moment
-from api.audit.presented import Sha256, Text
-from api.bearer import Bearer
+from api.admin.schemas import Time, time_or_null
+from api.audit.queries.auditor import Auditor
+from api.audit.queries.filters import moment
+from api.audit.queries.history import Sha256, Text
 from api.dependencies import Injected
-from api.idempotency import Once, Reply, commanding
-from api.leaks.containing import Containment, Wanted, tried_together
-from api.leaks.finding import NAMING, Parts, find, misfit
+from api.http.bearer import Bearer, needing
+from api.http.idempotency import Once, Reply, commanding
+from api.http.problems import Invalid, Missing
+from api.http.request_context import normalise
+from api.leaks.containment import Containment, Wanted, tried_together
+from api.leaks.resolve import NAMING, Parts, find, misfit
 from api.leaks.targets import Target
-from api.masking import masking
-from api.problems import Invalid, Missing
-from api.token_uses import TokenUses
+from api.throttling.windowed_counter import TokenUses
+from commands import servers
 from commands.readings import read
-from domain import audit, incident
+from domain import audit, incident, server
 from domain.event import SECOND, Moment, Recorded
 from domain.incident import Leaked, Numbers
 from eventstore.ledger import Ledger
 from eventstore.view import View
+from security.masking import masking
 from security.tokens import Format, Kind
 
 WRITE = "leaks:write"
@@ -243,4 +245,58 @@ def _fits(data: Containing, targets: Sequence[Target]) -> None:
         raise Invalid.field(*fault)
 
 
-ROUTES: list[Any] = [contain]
+# The worst hour: nothing is issued to anybody until it is lifted. Validation goes on.
+
+READ, FREEZE_WRITE = "leaks:read", "leaks:write"
+TAGS = ["Leaks"]
+FREEZE_EXAMPLE = {"frozen": True, "since": "2026-02-01T02:58:00.000000Z"}
+
+
+class Freeze(msgspec.Struct, frozen=True):
+    """Whether issuance is suspended, and since when."""
+
+    frozen: bool
+    since: Time | None
+
+
+@get("/leaks/freeze", **needing(READ, answer=FREEZE_EXAMPLE), tags=TAGS, summary="Whether issuance is suspended")
+async def read_freeze(ledger: Injected[Ledger]) -> Freeze:
+    """While it is, whoever asks for a code or token is told `temporarily_unavailable`."""
+    return _freeze(await ledger.state(server.STREAM))
+
+
+@post(
+    "/leaks/freeze",
+    status_code=200,
+    **commanding(FREEZE_WRITE, answer=FREEZE_EXAMPLE),
+    tags=TAGS,
+    summary="Suspend all issuance",
+)
+async def freeze(once: Injected[Once]) -> Response[Freeze]:
+    """No code and no token is issued from now on, to anybody; what was issued is validated as ever. A repeat changes
+    nothing.
+    """
+    return await once.carry_out(servers.suspend_issuance(), reply=_reply)
+
+
+@post(
+    "/leaks/unfreeze",
+    status_code=200,
+    **commanding(FREEZE_WRITE, answer={"frozen": False, "since": None}),
+    tags=TAGS,
+    summary="Resume issuance",
+)
+async def unfreeze(once: Injected[Once]) -> Response[Freeze]:
+    """Codes and tokens are issued again. A repeat changes nothing."""
+    return await once.carry_out(servers.resume_issuance(), reply=_reply)
+
+
+def _reply(view: View, _: object) -> Reply[Freeze]:
+    return Reply(_freeze(view.state(server.STREAM)))
+
+
+def _freeze(state: server.State) -> Freeze:
+    return Freeze(state.suspended_at is not None, time_or_null(state.suspended_at))
+
+
+ROUTES: list[Any] = [contain, read_freeze, freeze, unfreeze]

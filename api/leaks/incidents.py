@@ -8,23 +8,23 @@ from litestar import Response, get, post
 from litestar.params import JSONBody, QueryParameter
 from msgspec import Meta
 
-from api import in_path
-from api.access import needing
-from api.admin.members import Time, listed, time, time_or_null
-from api.audit.answering.auditor import Auditor
+from api.admin.schemas import Time, listed, time, time_or_null
+from api.audit.queries.auditor import Auditor
 from api.audit.rendering import ShownActor
 from api.dependencies import Injected
-from api.idempotency import Once, Reply, commanding
-from api.masking import masking
-from api.pagination import DEFAULT, After, Limit, Page, decode_cursor
-from api.problems import Missing
+from api.http import path_params
+from api.http.bearer import needing
+from api.http.idempotency import Once, Reply, commanding
+from api.http.pagination import DEFAULT, After, Limit, Page, decode_cursor
+from api.http.problems import Missing
 from commands.incidents import close
 from domain import incident
 from domain.event import SECOND, Recorded
 from domain.incident import Leaked, Numbers
-from eventstore.asking import Connection
+from eventstore.database import Connection
 from eventstore.view import View
 from projections import incidents
+from security.masking import masking
 from security.sealing import SealBroken
 
 READ, WRITE = "leaks:read", "leaks:write"
@@ -109,23 +109,25 @@ async def list_incidents(
 
     def read(connection: Connection) -> Page[IncidentBody]:
         found = incidents.page(connection, state=stage, after=position, limit=limit)
-        return listed("incidents", found, shown(connection, asking.here.ledger.privacy, personal=asking.personal))
+        return listed("incidents", found, shown(connection, asking.sources.ledger.privacy, personal=asking.personal))
 
-    page = await asking.here.ledger.read(read)
+    page = await asking.sources.ledger.read(read)
     told = any(each.evidence or each.note for each in page.items)
     await asking.record("incidents", {"state": stage}, len(page.items), unsealed=told)
     return page
 
 
 @get(ONE, **needing(READ, answer=EXAMPLE), tags=TAGS, summary="Read an incident")
-async def read_incident(asking: Injected[Auditor], incident_id: in_path.IncidentId) -> IncidentBody:
+async def read_incident(asking: Injected[Auditor], incident_id: path_params.IncidentId) -> IncidentBody:
     """Its events stand in the audit log, on the stream `incident:` and its id."""
 
     def read(connection: Connection) -> IncidentBody | None:
         found = incidents.by_id(connection, incident_id)
-        return None if found is None else shown(connection, asking.here.ledger.privacy, personal=asking.personal)(found)
+        return (
+            None if found is None else shown(connection, asking.sources.ledger.privacy, personal=asking.personal)(found)
+        )
 
-    body = await asking.here.ledger.read(read)
+    body = await asking.sources.ledger.read(read)
     await _record_one(asking, incident_id, body)
     if body is None:
         raise Missing("There is no such incident.")
@@ -150,24 +152,24 @@ async def _record_one(asking: Auditor, incident_id: str, body: IncidentBody | No
 async def close_incident(
     asking: Injected[Auditor],
     once: Injected[Once],
-    incident_id: in_path.IncidentId,
+    incident_id: path_params.IncidentId,
     data: JSONBody[Closing] = Closing(),  # noqa: B008 - nothing in it is ever changed.
 ) -> Response[IncidentBody]:
     """Contained or not: it may have been a false alarm. A repeat changes nothing; with another note it is 409."""
-    here, unchanged = asking.here, []
+    services, unchanged = asking.sources, []
 
     def reply(view: View, recorded: tuple[Recorded, ...]) -> Reply[IncidentBody]:
         found = view.query(incidents.by_id, incident_id)
         if found is None:
             raise AssertionError("what was closed is there")
-        body = shown(view.connection, here.ledger.privacy, personal=asking.personal)(found)
+        body = shown(view.connection, services.ledger.privacy, personal=asking.personal)(found)
         if not recorded:
             unchanged.append(body)
         return Reply(body, personal=("evidence", "note"))
 
-    note = None if data.note is None else masking(*here.format.prefixes).text(data.note)
+    note = None if data.note is None else masking(*services.format.prefixes).text(data.note)
     try:
-        answer = await once.carry_out(close(incident_id, note, here.ledger.privacy), reply=reply)
+        answer = await once.carry_out(close(incident_id, note, services.ledger.privacy), reply=reply)
     except Missing:
         await _record_one(asking, incident_id, None)
         raise

@@ -5,18 +5,30 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import Annotated, Any, Literal
 
 import msgspec
-from litestar import Request, post
+from litestar import Request, get, post
 from litestar.params import JSONBody, QueryParameter
 from msgspec import Meta
 
-from api.access import needing
-from api.audit.answering.auditor import Auditor
-from api.audit.presented import RawSecret, Sha256, Text
+from api.audit.queries.auditor import Auditor
+from api.audit.queries.history import RawSecret, Sha256, Text
+from api.audit.rendering import Rendering, ShownEvent, unsealed
 from api.dependencies import Injected
-from api.leaks import presented
-from api.leaks.investigating import Asked, Damaged, Investigated, Report, answered
-from api.problems import Invalid, Unprocessable
-from api.services import services
+from api.http import path_params
+from api.http.bearer import needing
+from api.http.pagination import DEFAULT, After, Limit, Page, decode_cursor, encode_cursor
+from api.http.problems import Invalid, Missing, Unprocessable
+from api.leaks import investigation, resolve
+from api.leaks.investigation import Address, Damaged, Investigated, InvestigatedSecret, Report, answered, came_of
+from api.leaks.targets import of_secret
+from api.services import services_of
+from domain.event import Moment
+from eventstore import counting, issued, search
+from eventstore.database import Connection
+from eventstore.issued import IssuanceRecord
+from eventstore.living import of_grants, states_at
+from eventstore.search import Criteria
+from projections.event_names import NameKind
+from security.clock import format_rfc3339
 from security.extraction import Extract, extract
 
 READ = "leaks:read"
@@ -74,7 +86,7 @@ Counts = Annotated[
 ]
 
 
-class Found(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
+class InvestigationQuestion(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
     """The string that was found, or its digest, so that it need not be sent."""
 
     secret: RawSecret | None = None
@@ -86,7 +98,7 @@ class Investigation(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
 
     secret: Text | None = None
     sha256: Sha256 | None = None
-    items: Annotated[list[Found], Meta(min_length=1, max_length=ITEMS)] | None = None
+    items: Annotated[list[InvestigationQuestion], Meta(min_length=1, max_length=ITEMS)] | None = None
 
 
 class Reports(msgspec.Struct, frozen=True):
@@ -123,10 +135,10 @@ async def investigate(
         return told(answers)
     if data.sha256 is not None:
         raise Invalid.field("secret", "give either the secret itself or its sha256")
-    found = await presented.secrets_in(data.secret, asking.here.format)
+    found = await resolve.secrets_in(data.secret, asking.sources.format)
     if len(found.secrets) > ITEMS:
         raise Unprocessable(f"At most {ITEMS:,} secrets at a time.")
-    questions = presented.questions(found, data.secret, asking.here.format)
+    questions = resolve.questions(found, data.secret, asking.sources.format)
     return told(await _answered(settle, asking, questions, counts=wanted), found)
 
 
@@ -138,13 +150,13 @@ def told(answers: Sequence[Report], found: Extract | None = None) -> Investigate
     return Investigated(
         **first,
         items=tuple(answers) if found.secrets else (),
-        damaged=tuple(Damaged(presented.KINDS[each.kind], each.at) for each in found.damaged),
+        damaged=tuple(Damaged(resolve.KINDS[each.kind], each.at) for each in found.damaged),
         characters=found.characters,
     )
 
 
 async def _answered(
-    settle: Settle, asking: Auditor, questions: Sequence[presented.Presented], *, counts: bool
+    settle: Settle, asking: Auditor, questions: Sequence[resolve.Candidate], *, counts: bool
 ) -> list[Report]:
     await settle([question.sha256 for question in questions])
     answers = await _reports(asking, questions, counts=counts)
@@ -152,30 +164,30 @@ async def _answered(
     return answers
 
 
-def _question(asking: Auditor, where: str, raw: str | None, sha256: str | None) -> presented.Presented:
+def _question(asking: Auditor, where: str, raw: str | None, sha256: str | None) -> resolve.Candidate:
     if (raw is None) == (sha256 is None):
         raise Invalid.field(f"{where}secret", "give either the secret itself or its sha256")
     if raw is not None:
-        return presented.questions(extract(raw, asking.here.format), raw, asking.here.format)[0]
-    return presented.Presented(sha256 or "", None)
+        return resolve.questions(extract(raw, asking.sources.format), raw, asking.sources.format)[0]
+    return resolve.Candidate(sha256 or "", None)
 
 
 def settling(request: Request[Any, Any, Any]) -> Settle:
     """Brings what is known of the uses of secrets, and what is gathered, up to this moment."""
-    here = services(request)
+    services = services_of(request)
 
     async def settle(digests: Sequence[str]) -> None:
-        await here.uses.record(everything=True)
-        await here.token_uses.record(of=[bytes.fromhex(each) for each in digests])
-        await here.tallies.close_elapsed(everything=True)
-        await here.follower.follow()
+        await services.uses.record(everything=True)
+        await services.token_uses.record(of=[bytes.fromhex(each) for each in digests])
+        await services.tallies.close_elapsed(everything=True)
+        await services.follower.follow()
 
     return settle
 
 
-async def _reports(asking: Auditor, questions: Sequence[presented.Presented], *, counts: bool) -> list[Report]:
+async def _reports(asking: Auditor, questions: Sequence[resolve.Candidate], *, counts: bool) -> list[Report]:
     """The answers in order. The same string is often found in many places, and is looked at once."""
-    found: dict[presented.Presented, Report] = {}
+    found: dict[resolve.Candidate, Report] = {}
     distinct = list(dict.fromkeys(questions))
     for start in range(0, len(distinct), TOGETHER):
         part = distinct[start : start + TOGETHER]
@@ -187,10 +199,10 @@ async def _reports(asking: Auditor, questions: Sequence[presented.Presented], *,
     return [found[question] for question in questions]
 
 
-async def _report(asking: Auditor, question: presented.Presented, *, counts: bool) -> Report:
-    ledger = asking.here.ledger
+async def _report(asking: Auditor, question: resolve.Candidate, *, counts: bool) -> Report:
+    ledger = asking.sources.ledger
     head = ledger.changes.position
-    asked = Asked(question.sha256, question.kind, question.problem, head, asking.now, asking.personal)
+    asked = InvestigatedSecret(question.sha256, question.kind, question.problem, head, asking.now, asking.personal)
     return await answered(ledger, asked, counts=counts)
 
 
@@ -206,4 +218,224 @@ async def _record(asking: Auditor, answers: list[Report]) -> None:
         await asking.record("leak_investigation", asked, found, unsealed=personal)
 
 
-ROUTES: list[Any] = [investigate]
+# What came of a leaked secret and who is concerned, in pages; a secret is named by its digest.
+
+
+class Token(msgspec.Struct, frozen=True, kw_only=True):
+    """A code or token that came of a secret."""
+
+    kind: str
+    sha256: str
+    grant_id: str | None
+    account_id: str | None
+    issued_at: str
+    expires_at: str | None
+
+
+class Concerned(msgspec.Struct, frozen=True):
+    """A person on whose behalf something was issued."""
+
+    account_id: str
+
+
+async def _known(settle: Settle, asking: Auditor, sha256: str, page: str) -> IssuanceRecord:
+    if len(sha256) != 64 or sha256.strip("0123456789abcdef"):
+        raise Missing("No such secret was ever issued here.")
+    await settle([sha256])
+    found = await asking.sources.ledger.read(issued.find, bytes.fromhex(sha256))
+    await asking.record("leak_investigation", {"sha256": sha256, "page": page}, int(found is not None), unsealed=False)
+    if found is None:
+        raise Missing("No such secret was ever issued here.")
+    return found
+
+
+@get(
+    "/leaks/investigate/{sha256:str}/tokens",
+    **needing(READ),
+    tags=TAGS,
+    summary="The codes and tokens that came of a leaked secret",
+)
+async def tokens_of(
+    asking: Injected[Auditor],
+    settle: Injected[Settle],
+    sha256: path_params.Digest,
+    limit: Limit = DEFAULT,
+    after: After = None,
+) -> Page[Token]:
+    """In the order of their issue, dead or alive. `POST /leaks/investigate` says more of each by its digest."""
+    (position,) = decode_cursor("leak_tokens", after, int) or (0,)
+    found = await _known(settle, asking, sha256, "tokens")
+    if found.kind == "client_secret":
+        await asking.sources.search_index.follow()
+        return await asking.sources.ledger.read(_tokens_of_secret, found, asking, position, limit)
+    return await asking.sources.ledger.read(_tokens_of_grant, found, asking, position, limit)
+
+
+_ISSUING = tuple((NameKind.TYPE, tag) for tag in (b"grant.tokens_issued", b"grant.tokens_refreshed"))
+
+
+def _tokens_of_secret(
+    connection: Connection, found: IssuanceRecord, asking: Auditor, after: int, limit: int
+) -> Page[Token]:
+    secret = ((NameKind.SECRET, (found.secret_id or "").encode()),)
+    criteria = Criteria((secret, _ISSUING), after + 1, asking.sources.ledger.changes.position)
+    positions, more = _search(connection, criteria, limit)
+    events = search.recorded_forms(connection, positions[:limit])
+    items = [
+        _token(each)
+        for event in events
+        if getattr(event.event, "secret_id", None) == found.secret_id
+        for each in issued.all_of(event)
+    ]
+    return Page(items, encode_cursor("leak_tokens", (positions[limit - 1],)) if more else None)
+
+
+def _search(connection: Connection, criteria: Criteria, limit: int) -> tuple[list[int], bool]:
+    found: list[int] = []
+    start: int | None = None
+    while len(found) <= limit:
+        part = search.search(connection, criteria, limit + 1 - len(found), start)
+        found += part.positions
+        if part.resume is None:
+            break
+        start = part.resume
+    return found, len(found) > limit
+
+
+def _tokens_of_grant(
+    connection: Connection, found: IssuanceRecord, asking: Auditor, after: int, limit: int
+) -> Page[Token]:
+    target = of_secret(connection, found)
+    head = asking.sources.ledger.changes.position
+    everything = came_of(found, of_grants(connection, states_at(connection, head), target.grants, head, asking.now))
+    later = sorted((each for each in everything if each.position > after), key=lambda each: each.position)
+    # The tokens of one event stay together: a cursor is a position.
+    shown = later[:limit]
+    while len(shown) < len(later) and later[len(shown)].position == shown[-1].position:
+        shown.append(later[len(shown)])
+    items = [
+        Token(
+            kind=each.kind,
+            sha256=each.sha256,
+            grant_id=each.grant_id,
+            account_id=each.account_id,
+            issued_at=format_rfc3339(each.issued_at),
+            expires_at=format_rfc3339(each.expires_at),
+        )
+        for each in shown
+    ]
+    more = len(shown) < len(later)
+    return Page(items, encode_cursor("leak_tokens", (shown[-1].position,)) if more else None)
+
+
+def _token(each: IssuanceRecord) -> Token:
+    return Token(
+        kind=each.kind,
+        sha256=each.sha256,
+        grant_id=each.grant_id,
+        account_id=each.account_id,
+        issued_at=format_rfc3339(each.by.time),
+        expires_at=_time(each.expires_at),
+    )
+
+
+def _time(moment: Moment | None) -> str | None:
+    return None if moment is None else format_rfc3339(moment)
+
+
+@get(
+    "/leaks/investigate/{sha256:str}/events",
+    **needing(READ),
+    tags=TAGS,
+    summary="The events that a leaked secret authenticated",
+)
+async def events_of(
+    asking: Injected[Auditor],
+    settle: Injected[Settle],
+    sha256: path_params.Digest,
+    limit: Limit = DEFAULT,
+    after: After = None,
+) -> Page[ShownEvent]:
+    """Everything that was caused with it, newest first; of a token, everything of its grant and what the grant did."""
+    (position,) = decode_cursor("leak_events", after, int) or (None,)
+    found = await _known(settle, asking, sha256, "events")
+    await asking.sources.search_index.follow()
+    shown = await asking.sources.ledger.read(_events, found, asking, position, limit)
+    if any(unsealed(event) for event in shown.items):
+        asked: dict[str, str | None] = {"sha256": sha256, "page": "events"}
+        await asking.record("leak_investigation", asked, len(shown.items), unsealed=True)
+    return shown
+
+
+def _events(
+    connection: Connection, found: IssuanceRecord, asking: Auditor, before: int | None, limit: int
+) -> Page[ShownEvent]:
+    if found.kind == "client_secret":
+        name = (NameKind.SECRET, (found.secret_id or "").encode())
+    elif found.grant_id is not None:
+        name = (NameKind.GRANT, found.grant_id.encode())
+    else:
+        name = (NameKind.ACCOUNT, (found.account_id or "").encode())
+    high = asking.sources.ledger.changes.position if before is None else before - 1
+    positions, more = _search(connection, Criteria(((name,),), 1, high, descending=True), limit)
+    rendering = Rendering(asking.sources.ledger.privacy, connection, personal=asking.personal)
+    shown = [rendering.event(state) for state in search.stored_forms(connection, positions[:limit])]
+    return Page(shown, encode_cursor("leak_events", (positions[limit - 1],)) if more else None)
+
+
+@get(
+    "/leaks/investigate/{sha256:str}/addresses",
+    **needing(READ),
+    tags=TAGS,
+    summary="The addresses that used a leaked client secret",
+)
+async def addresses_of(
+    asking: Injected[Auditor],
+    settle: Injected[Settle],
+    sha256: path_params.Digest,
+    limit: Limit = DEFAULT,
+    after: After = None,
+) -> Page[Address]:
+    """Those that tried it after its end first, then those that used it last. A token's stand in its report."""
+    (skip,) = decode_cursor("leak_addresses", after, int) or (0,)
+    found = await _known(settle, asking, sha256, "addresses")
+    if found.kind != "client_secret" or found.secret_id is None:
+        return Page([])
+    ledger = asking.sources.ledger
+    shown = await ledger.read(
+        investigation.page_of,
+        ledger.privacy,
+        found.secret_id,
+        personal=asking.personal,
+        limit=limit + 1,
+        skip=max(0, skip),
+    )
+    following = encode_cursor("leak_addresses", (skip + limit,)) if len(shown) > limit else None
+    return Page(shown[:limit], following)
+
+
+@get(
+    "/leaks/investigate/{sha256:str}/people",
+    **needing(READ),
+    tags=TAGS,
+    summary="The people on whose behalf a leaked client secret was used",
+)
+async def people_of(
+    asking: Injected[Auditor],
+    settle: Injected[Settle],
+    sha256: path_params.Digest,
+    limit: Limit = DEFAULT,
+    after: After = None,
+) -> Page[Concerned]:
+    """Everybody who ever was concerned, in the order of their ids."""
+    (last,) = decode_cursor("leak_people", after, str) or (None,)
+    found = await _known(settle, asking, sha256, "people")
+    if found.kind != "client_secret":
+        return Page([] if found.account_id is None else [Concerned(found.account_id)])
+    await asking.sources.search_index.follow()
+    ids = await asking.sources.ledger.read_long(counting.people, found.secret_id or "", last, limit + 1)
+    following = encode_cursor("leak_people", (ids[limit - 1],)) if len(ids) > limit else None
+    return Page([Concerned(each) for each in ids[:limit]], following)
+
+
+ROUTES: list[Any] = [investigate, tokens_of, events_of, addresses_of, people_of]

@@ -4,15 +4,15 @@ from collections.abc import Collection, Iterable, Sequence
 from itertools import chain
 from typing import NamedTuple, TypeVar
 
-from api.leaks.gathered import Gathered
+from api.leaks.address_target import AddressTarget
 from domain import client, incident
 from domain.client_secret import ended
 from domain.event import Moment
-from domain.grant_code import CodeIssued
+from domain.grant import CodeIssued
 from domain.incident import Leaked, Numbers
-from eventstore import searching
-from eventstore.asking import Connection
-from eventstore.issued import Issued
+from eventstore import search
+from eventstore.database import Connection
+from eventstore.issued import IssuanceRecord
 from eventstore.living import Descendant, grants_of, of_grants
 from eventstore.view import View
 from projections import grants
@@ -43,7 +43,7 @@ class Target(NamedTuple):
     session_ids: tuple[str, ...] = ()
     leaked: tuple[Leaked, ...] = ()
     alone: tuple[Alone, ...] = ()
-    gathered: Gathered | None = None
+    gathered: AddressTarget | None = None
 
     @property
     def cuts_off(self) -> bool:
@@ -72,7 +72,7 @@ class Target(NamedTuple):
         return self.leaked[0].sha256 if self.leaked else None
 
 
-def of_secret(connection: Connection, found: Issued) -> Target:
+def of_secret(connection: Connection, found: IssuanceRecord) -> Target:
     """What is to end when this secret leaked."""
     leaked = (Leaked(found.sha256, found.kind),)
     if found.kind == "client_secret":
@@ -122,7 +122,7 @@ def _distinct(parts: Iterable[Iterable[T]]) -> tuple[T, ...]:
 
 def of_session(connection: Connection, session_id: str, account_id: str | None) -> tuple[str, ...]:
     """The grants that were allowed in a browser session, as the event that began each of them says."""
-    told = searching.recorded_forms(connection, grants.begun_in(connection, session_id, account_id))
+    told = search.recorded_forms(connection, grants.begun_in(connection, session_id, account_id))
     return tuple(
         each.stream.partition(":")[2]
         for each in told

@@ -6,9 +6,9 @@ from typing import NamedTuple
 
 import structlog
 
+from api.config.settings import Settings
 from api.notifications.channels import destinations, senders
 from api.notifications.message import Failed, compose
-from api.settings import Settings
 from domain.event import SECOND, Moment
 from eventstore.commands import DatabaseAway
 from eventstore.ledger import Ledger

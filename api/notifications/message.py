@@ -9,9 +9,9 @@ from typing import NamedTuple
 import msgspec
 
 from api.audit.rendering import Rendering, ShownEvent
-from eventstore import searching
-from eventstore.asking import Connection
-from eventstore.privacy import Privacy
+from eventstore import search
+from eventstore.database import Connection
+from eventstore.keys.personal_data import PersonalData
 from projections.outbox import TYPES
 
 
@@ -31,9 +31,9 @@ class Message(NamedTuple):
     event: ShownEvent
 
 
-def compose(connection: Connection, privacy: Privacy, position: int) -> Message | None:
+def compose(connection: Connection, privacy: PersonalData, position: int) -> Message | None:
     """The notification of the event at this position; None when the log has none there."""
-    state = searching.stored(connection, position)
+    state = search.stored(connection, position)
     if state is None:
         return None
     event = Rendering(privacy, connection, personal=False).event(state)

@@ -1,10 +1,4 @@
-"""The OpenAPI document at `/schema/openapi.json` and its page at `/schema`, which loads nothing from elsewhere.
-
-The framework writes the document from the handlers. What it cannot know is added here: the hot endpoints, how refusals
-look, which bodies a handler takes beside JSON, or reads by itself (`opt={"body": …}`), the examples that it gives
-(`opt={"example": …}` for the body, `opt={"answer": …}` for the answer), and which types an answer has when that depends
-on the request (`opt={"media_types": …}`).
-"""
+"""The OpenAPI document at `/schema/openapi.json` and its page at `/schema`, which loads nothing from elsewhere."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from copy import deepcopy
@@ -19,12 +13,12 @@ from litestar.openapi.plugins import JsonRenderPlugin, OpenAPIRenderPlugin
 from litestar.openapi.spec import Components, SecurityScheme, Server
 from litestar.routes import HTTPRoute
 
-from api.answers import JSON
-from api.form_targets import security_headers
 from api.http.error_responses import PROBLEM, vocabulary
 from api.http.errors import FieldError
+from api.http.responses import JSON
 from api.openapi.hot_endpoints import FORM, REFERENCE, HotEndpoint, describe
 from api.openapi.reference_page import render
+from api.pages.csp import security_headers
 
 PATH = "/schema"
 MERGE_PATCH = "application/merge-patch+json"

@@ -6,12 +6,12 @@ from typing import Annotated, Any
 import msgspec
 from msgspec import UNSET, Meta, Struct, UnsetType, defstruct
 
-from api.answers import JSON
-from api.bodies import LONGEST_FREE
-from api.client_authentication import LONGEST_ID, LONGEST_SECRET
-from api.introspect import LONGEST_TOKEN
-from api.sign_in import LONGEST_NAME
-from api.token import LONGEST_CREDENTIAL
+from api.http.bodies import LONGEST_FREE
+from api.http.responses import JSON
+from api.oauth.client_authentication import LONGEST_ID, LONGEST_SECRET
+from api.oauth.introspection import LONGEST_TOKEN
+from api.oauth.person_authentication import LONGEST_NAME
+from api.oauth.token import LONGEST_CREDENTIAL
 from domain.grants import GRANTS
 from domain.rules import audience, pkce, redirect_uri
 from security.passwords import MAX_BYTES

@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 from markupsafe import Markup, escape
 
-from api.pages import TEMPLATES
+from api.pages.templates import TEMPLATES
 
 METHODS = ("get", "post", "put", "patch", "delete")
 OTHER = "Further operations"

@@ -4,14 +4,18 @@ Every worker says once in a while that its event loop turns and what it found wh
 can tell of all, and a probe that reaches one of them is an answer about the server.
 """
 
+import asyncio
 import mmap
 import struct
 import time
 import zlib
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Literal
 
 import msgspec
+import structlog
+
+from api.http.log_lines import trace
 
 State = Literal["starting", "ready", "failing", "stuck", "down"]
 
@@ -32,7 +36,7 @@ ASLEEP_AFTER = 3.0
 """Seconds without a sign of life until nobody leaves a connection to a worker any more."""
 
 
-class Told(msgspec.Struct, frozen=True):
+class WorkerReport(msgspec.Struct, frozen=True):
     """What a worker says of itself."""
 
     state: Literal["starting", "ready", "failing"]
@@ -47,7 +51,7 @@ class Seen(msgspec.Struct, frozen=True):
     checks: dict[str, str]
 
 
-NOTHING = Told("starting", {})
+NOTHING = WorkerReport("starting", {})
 
 
 class Board:
@@ -103,16 +107,16 @@ class Seat:
     def tell(self, pid: int, checks: Mapping[str, str]) -> None:
         """What the worker found when it examined itself."""
         failed = {name: found[:200] for name, found in checks.items() if found != "ok"}
-        told = Told("failing" if failed else "ready", failed)
+        told = WorkerReport("failing" if failed else "ready", failed)
         if len(msgspec.json.encode(told)) > SEAT - HEAD.size - HOLDS.size:
-            told = Told("failing", dict.fromkeys(sorted(failed)[:40], "more than there is room for"))
+            told = WorkerReport("failing", dict.fromkeys(sorted(failed)[:40], "more than there is room for"))
         self._write(pid, told)
 
     def beat(self, pid: int) -> None:
         """A sign of life."""
         self._memory[self._at : self._at + HEAD.size] = HEAD.pack(pid, time.monotonic(), *self._said)
 
-    def _write(self, pid: int, told: Told) -> None:
+    def _write(self, pid: int, told: WorkerReport) -> None:
         text = msgspec.json.encode(told)
         self._said = len(text), zlib.crc32(text)
         start = self._at + HEAD.size + HOLDS.size
@@ -127,7 +131,43 @@ class Seat:
         start = self._at + HEAD.size + HOLDS.size
         text = self._memory[start : start + length]
         # Half of it may be new already, while it is being written.
-        told = msgspec.json.decode(text, type=Told) if length and zlib.crc32(text) == crc else NOTHING
+        told = msgspec.json.decode(text, type=WorkerReport) if length and zlib.crc32(text) == crc else NOTHING
         if now - beat > STUCK_AFTER and told.state != "starting":
             return Seen(pid, "stuck", {})
         return Seen(pid, told.state, told.checks)
+
+
+# A worker's reports to the others: that it is alive, and whether it is in order.
+
+EVERY = 2
+"""Signs of life, one a second, from one examination to the next."""
+
+log = structlog.get_logger("server")
+
+
+class Reporting:
+    """Tells a seat what `examine` finds, again and again; process `pid` sits there."""
+
+    def __init__(self, seat: Seat, pid: int, examine: Callable[[], Awaitable[Mapping[str, str]]]) -> None:
+        self._seat = seat
+        self._pid = pid
+        self._examine = examine
+        self._beats = 0
+        self._task: asyncio.Task[None] | None = None
+
+    def begin(self) -> None:
+        """The worker has started. Until it says otherwise it is in order: it would not have started else."""
+        self._seat.tell(self._pid, {})
+
+    def beat(self) -> None:
+        """To be called about once a second, in the event loop."""
+        self._seat.beat(self._pid)
+        self._beats += 1
+        if self._beats % EVERY == 0 and (self._task is None or self._task.done()):
+            self._task = asyncio.create_task(self._report())
+
+    async def _report(self) -> None:
+        try:
+            self._seat.tell(self._pid, await self._examine())
+        except Exception as error:
+            log.error("examination failed", **trace(error))

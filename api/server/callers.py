@@ -7,8 +7,8 @@ has more than a part, and others find room.
 from collections.abc import Callable
 from typing import Protocol
 
-from api.arrival import normalise
-from api.throttle import group
+from api.http.request_context import normalise
+from api.throttling.throttle import group
 
 HALF_SENT = 4
 """One connection in so many may hold a half-sent request for longer than `AT_ONCE`."""

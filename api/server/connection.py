@@ -17,7 +17,6 @@ from uvicorn.protocols.http.flow_control import FlowControl
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.server import ServerState
 
-from api.answers import App, Scope
 from api.http.errors import (
     HeadTooLarge,
     HTTPError,
@@ -27,9 +26,10 @@ from api.http.errors import (
     TemporarilyUnavailable,
     TooSlow,
 )
-from api.log_lines import trace
-from api.malformed import REFUSED
-from api.server import offered
+from api.http.log_lines import trace
+from api.http.request_checks import REFUSED
+from api.http.responses import App, Scope
+from api.server import exchange
 from api.server.callers import Callers
 from api.server.exchange import Exchange
 
@@ -40,7 +40,7 @@ HEAD_WITHIN = 15.0
 """Seconds for the head of a request, from its first byte on, and for the first byte on a new connection."""
 
 BODY_WITHIN = 30.0
-"""Seconds for the rest of a body that nobody waits for any more. `api.body_arrival` has the time for others."""
+"""Seconds for the rest of a body that nobody waits for any more. `api.http.body_timeout` has the time for others."""
 
 TAKEN_WITHIN = 60.0
 """Seconds in which a client has to take some of an answer that waits for it."""
@@ -145,9 +145,9 @@ class Connection(HttpToolsProtocol):
     def connection_lost(self, exc: Exception | None) -> None:
         self.connections.discard(self)
         self.shared.callers.leave(self)
-        for exchange in (self._answering, *self._waiting):
-            if exchange is not None:
-                exchange.leave()
+        for each in (self._answering, *self._waiting):
+            if each is not None:
+                each.leave()
         self._waiting.clear()
         self._held = b""
         self._deaf = True
@@ -208,7 +208,7 @@ class Connection(HttpToolsProtocol):
                 self._newest.keep_alive = False
             if self._offers:
                 self._offers = False
-                self.parser = offered.behind(self._fields, self)
+                self.parser = exchange.behind(self._fields, self)
                 self._parse(data[upgrade.args[0] :])
             else:
                 self._deaf = True
@@ -277,7 +277,7 @@ class Connection(HttpToolsProtocol):
         self._locate(scope)
         self._in_head = False
         self._fields_size = self._unread = 0
-        self._offers = bool(self.parser.should_upgrade()) and offered.has_body(self._fields)
+        self._offers = bool(self.parser.should_upgrade()) and exchange.has_body(self._fields)
         if self._half_since is not None:
             self._half_since = self.shared.clock()
         self._accept(

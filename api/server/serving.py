@@ -7,14 +7,13 @@ from typing import Any
 
 import structlog
 
-from api.health import examine
-from api.server.board import KEY, Board
+from api.config.settings import Settings
+from api.server.board import KEY, Board, Reporting
 from api.server.listeners import ForOperators
-from api.server.listening import room_for
+from api.server.monitoring import examine
 from api.server.parent import Parent
-from api.server.reporting import Reporting
+from api.server.sockets import room_for
 from api.server.worker import Listener, Terms, Worker, run
-from api.settings import Settings
 
 NAME = "grantlog"
 """What answers say in `Server`."""

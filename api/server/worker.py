@@ -12,11 +12,11 @@ import structlog
 import uvloop
 from uvicorn.config import Config
 
-from api.answers import App, Message
-from api.log_lines import trace
-from api.server.accepting import Accepting
+from api.http.log_lines import trace
+from api.http.responses import App, Message
 from api.server.callers import Callers
 from api.server.connection import Connection, Shared
+from api.server.sockets import Accepting
 
 SWEEP = 1.0
 """Seconds between two looks at what has taken too long."""

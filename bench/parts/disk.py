@@ -7,7 +7,7 @@ from sqlalchemy import Connection, text
 from bench import preparation, upkeep
 from bench.findings import Detail, Finding, Found
 from bench.stage import Stage
-from eventstore.engines import reading
+from eventstore.database.engines import reading
 
 NAME = "disk"
 TITLE = "Bytes on disk"

@@ -14,7 +14,7 @@ from bench.pacing import share
 from bench.server import Server
 from bench.stage import Stage
 from bench.subject import Subject
-from eventstore.engines import reading
+from eventstore.database.engines import reading
 from eventstore.stored import events, head
 
 NAME = "history"

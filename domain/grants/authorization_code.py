@@ -3,13 +3,13 @@
 from domain import account, client, consent, grant
 from domain.decision import Outcome, Reason, Refusal, accept, refuse
 from domain.event import Moment
-from domain.grant import Ended
-from domain.grant_code import Code, CodeIssued, CodeRedeemed, CodeReplayed
+from domain.grant import Code, CodeIssued, CodeRedeemed, CodeReplayed, Ended
+from domain.grants import issuing
 from domain.grants.facts import Credential, GrantType, Lifetimes, Minted, Parties, Request
 from domain.grants.issuing import first_tokens
 from domain.grants.presented import dead, first_only, refuse_code
 from domain.refusal import AccessDenied, Conflict, InvalidGrant, InvalidRequest, UnauthorizedClient
-from domain.rules import audience, caller, pkce, redirect_uri, scope
+from domain.rules import audience, pkce, redirect_uri, scope
 
 GRANT_TYPE = "authorization_code"
 RESPONSE_TYPES = ("code",)
@@ -104,7 +104,7 @@ def issue(
     code, client_id = state.code, parties.client.client_id
     if code is None:
         return refuse(InvalidGrant.UNKNOWN)
-    secret = caller.admitted(parties.client, parties.secret_id, GRANT_TYPE, now)
+    secret = issuing.admitted(parties.client, parties.secret_id, GRANT_TYPE, now)
     if isinstance(secret, Reason):
         return refuse(secret)
     unproven = _unproven(state, code, client_id, request)

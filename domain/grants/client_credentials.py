@@ -3,10 +3,10 @@
 from domain import grant
 from domain.decision import Outcome, Reason, refuse
 from domain.event import Moment
+from domain.grants import issuing
 from domain.grants.facts import GrantType, Lifetimes, Minted, Parties, Request
 from domain.grants.issuing import begin
 from domain.refusal import Conflict, UnauthorizedClient
-from domain.rules import caller
 
 GRANT_TYPE = "client_credentials"
 
@@ -18,7 +18,7 @@ def issue(
     if state.exists:
         return refuse(Conflict.EXISTS)
     client = parties.client
-    secret = caller.admitted(client, parties.secret_id, GRANT_TYPE, now)
+    secret = issuing.admitted(client, parties.secret_id, GRANT_TYPE, now)
     if isinstance(secret, Reason):
         return refuse(secret)
     if secret is None:

@@ -1,15 +1,37 @@
-"""Issuing: the event of a grant's first tokens, alike for every grant type but `refresh_token`."""
+"""Issues a grant's first tokens, alike for every grant type but `refresh_token`, to a caller who may use it."""
 
 from collections.abc import Sequence
 
+from domain.client import State, barred, live_secret
 from domain.client_secret import SecretVersion
 from domain.decision import Outcome, Reason, Refusal, accept, refuse
-from domain.event import Event
+from domain.event import Event, Moment
 from domain.grant import TokensIssued
 from domain.grants.facts import Issued, Lifetimes, Minted, Parties, Request
+from domain.refusal import InvalidClient, UnauthorizedClient
 from domain.role import State as Role
 from domain.rules import audience as audiences
 from domain.rules import scope as scopes
+
+# The caller: whether the client, as it stands under the lock, may use a grant type with the secret that it showed.
+
+
+def authenticated(client: State, secret_id: str | None, now: Moment) -> SecretVersion | InvalidClient | None:
+    """The secret version that authenticated, None for a public client, or why it fails now (RFC 6749 §3.2.1)."""
+    if (client.type == "public") != (secret_id is None):
+        return barred(client) or InvalidClient.METHOD
+    return barred(client) if secret_id is None else live_secret(client, secret_id, now)
+
+
+def admitted(client: State, secret_id: str | None, grant_type: str, now: Moment) -> SecretVersion | Reason | None:
+    """As `authenticated`, and the client must be registered for the grant type (RFC 6749 §5.2)."""
+    found = authenticated(client, secret_id, now)
+    if isinstance(found, InvalidClient):
+        return found
+    return found if grant_type in client.grant_types else UnauthorizedClient.GRANT_TYPE
+
+
+# Issuing: the event of a grant's first tokens, alike for every grant type but `refresh_token`.
 
 
 def begin(

@@ -3,10 +3,10 @@
 from domain import grant
 from domain.decision import Outcome, Reason, refuse
 from domain.event import Moment
+from domain.grants import issuing
 from domain.grants.facts import GrantType, Lifetimes, Minted, Parties, Request
 from domain.grants.issuing import begin
 from domain.refusal import Conflict, InvalidGrant, UnauthorizedClient
-from domain.rules import caller
 
 GRANT_TYPE = "password"
 
@@ -23,7 +23,7 @@ def issue(
     client, account = parties.client, parties.account
     if client.exists and client.type != "dashboard":
         return refuse(UnauthorizedClient.PASSWORD_GRANT, detail="the password grant is for first-party dashboards")
-    secret = caller.admitted(client, parties.secret_id, GRANT_TYPE, now)
+    secret = issuing.admitted(client, parties.secret_id, GRANT_TYPE, now)
     if isinstance(secret, Reason):
         return refuse(secret)
     if account is None or not account.exists or not account.enabled or account.erased:

@@ -6,8 +6,7 @@ from types import MappingProxyType
 from domain import consent
 from domain.decision import Outcome, refuse
 from domain.event import Event, Moment
-from domain.grant import REFUSALS_RECORDED, RefreshRefused, State
-from domain.grant_code import Code, CodeRefused
+from domain.grant import REFUSALS_RECORDED, Code, CodeRefused, RefreshRefused, State
 from domain.grants.facts import Parties
 from domain.refusal import InvalidGrant
 from domain.rules import validity
@@ -33,7 +32,7 @@ _REASONS: Mapping[str, InvalidGrant] = MappingProxyType(
 def dead(state: State, credential: Code | Refresh, parties: Parties, now: Moment) -> InvalidGrant | None:
     """Why the credential is worth nothing any more, by the same rule that validates tokens; None while it lives.
 
-    Whether it has been used before is another question: see `domain.rules.replay`.
+    Whether it has been used before is another question: see `domain.grants.refresh_token`.
     """
     secret_id = credential.secret_id if isinstance(credential, Refresh) else None
     token = validity.Token(

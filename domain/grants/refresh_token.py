@@ -1,15 +1,23 @@
 """The refresh token grant: each refresh token is used once and followed by another (RFC 6749 §6, RFC 9700 §4.14.2)."""
 
-from domain import grant
+from domain import grant, succession
 from domain.client_secret import SecretVersion
 from domain.decision import Outcome, Reason, Refusal, accept, refuse
 from domain.event import SECOND, Event, Moment
-from domain.grant import Ended, RefreshReplayed, SuccessorReplaced, TokensRefreshed
+from domain.grant import Ended, RefreshReplayed, State, SuccessorReplaced, TokensRefreshed
+from domain.grants import issuing
 from domain.grants.facts import Credential, GrantType, Issued, Lifetimes, Minted, Parties, Request
 from domain.grants.presented import dead, first_only, refuse_refresh
 from domain.refusal import InvalidGrant
-from domain.rules import audience, caller, replay, scope
+from domain.rules import audience, scope
 from domain.succession import Refresh
+
+
+def accepted(state: State, sha256: str, now: Moment) -> Refresh | None:
+    """The token with this digest, where it may be presented; None for any other, which is a replay."""
+    token = state.succession.find(sha256)
+    return token if succession.good(state.succession, sha256).at(now) else None
+
 
 GRANT_TYPE = "refresh_token"
 
@@ -26,12 +34,12 @@ def issue(
     presented = request.presented
     if not state.exists or presented is None:
         return refuse(InvalidGrant.UNKNOWN)
-    secret = caller.admitted(parties.client, parties.secret_id, GRANT_TYPE, now)
+    secret = issuing.admitted(parties.client, parties.secret_id, GRANT_TYPE, now)
     if isinstance(secret, Reason):
         return refuse(secret)
     if parties.client.client_id != state.client_id:
         return refuse_refresh(state, InvalidGrant.FOREIGN_CLIENT)
-    token = replay.accepted(state, presented, now)
+    token = accepted(state, presented, now)
     if token is None:
         return _replayed(state, presented)
     lifeless = dead(state, token, parties, now)

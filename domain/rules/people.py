@@ -2,10 +2,9 @@
 
 from collections.abc import Mapping, Sequence
 
-from domain import names
 from domain.decision import Outcome, refuse
 from domain.refusal import Conflict
-from domain.rules import administrative_scope, registration
+from domain.rules import administrative_scope, names, registration
 from domain.rules.registration import malformed
 
 ROLES_MAXIMUM = 50

@@ -11,10 +11,9 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from domain import names
 from domain.decision import Outcome, refuse
 from domain.refusal import InvalidRequest
-from domain.rules import administrative_scope, audience, origin, redirect_uri
+from domain.rules import administrative_scope, audience, names, origin, redirect_uri
 
 if TYPE_CHECKING:
     from domain.client import State

@@ -6,12 +6,12 @@ A row leads from a blind index to a stream. The name that the stream holds, seal
 from collections.abc import Iterator
 from typing import Literal, NamedTuple
 
-from domain import account, role
+from domain import account, role, session
 from domain.rules import administrative_scope
+from eventstore.keys.personal_data import PersonalData
 from eventstore.present import roles
 from eventstore.present.folds import Folds
-from eventstore.privacy import Privacy
-from projections import accounts
+from projections import accounts, sessions
 
 Login = Literal["username", "email"]
 
@@ -19,7 +19,7 @@ ADMINISTRATION = "administration"
 """The realm of those who can make administrators."""
 
 
-def by_login(folds: Folds, privacy: Privacy, field: Login, realm: str, name: str) -> account.State | None:
+def by_login(folds: Folds, privacy: PersonalData, field: Login, realm: str, name: str) -> account.State | None:
     """The person in the realm who signs in with this name, enabled or not."""
     index = privacy.index(field, realm, name)
     account_id = accounts.id_by_index(folds.connection, field, index, realm)
@@ -36,7 +36,7 @@ class Nearest(NamedTuple):
     neighbour: account.State | None
 
 
-def nearest(folds: Folds, privacy: Privacy, field: Login, realm: str, name: str) -> Nearest:
+def nearest(folds: Folds, privacy: PersonalData, field: Login, realm: str, name: str) -> Nearest:
     """The same with whoever stands in for them where there is nobody: then there is as much to be done."""
     index = privacy.index(field, realm, name)
     account_id = accounts.id_nearest(folds.connection, field, index, realm)
@@ -46,7 +46,9 @@ def nearest(folds: Folds, privacy: Privacy, field: Login, realm: str, name: str)
     return Nearest(state if _is_named(folds, privacy, state, field, realm, index) else None, state)
 
 
-def _is_named(folds: Folds, privacy: Privacy, state: account.State, field: Login, realm: str, index: bytes) -> bool:
+def _is_named(
+    folds: Folds, privacy: PersonalData, state: account.State, field: Login, realm: str, index: bytes
+) -> bool:
     clear = privacy.open(folds.connection, getattr(state, field))
     if clear is None or state.realm != realm or not account.alive(state):
         return False
@@ -61,7 +63,7 @@ class Taken(NamedTuple):
 
 
 def taken(
-    folds: Folds, privacy: Privacy, realm: str, *, username: str | None, email: str | None, but: str | None = None
+    folds: Folds, privacy: PersonalData, realm: str, *, username: str | None, email: str | None, but: str | None = None
 ) -> Taken:
     """Whether somebody else in the realm has these login names."""
 
@@ -106,3 +108,15 @@ def _with_role(folds: Folds, realm: str, name: str) -> Iterator[account.State]:
         state: account.State = folds.state(account.stream(account_id))
         if account.alive(state) and state.realm == realm and name in state.roles:
             yield state
+
+
+# Browser sessions, found by the digest of their secret: the row says which stream to ask, nothing else.
+
+
+def by_digest(folds: Folds, sha256: bytes) -> tuple[str, session.State] | None:
+    """Id and fold of the session with this secret, over or not; None when there is none or its row was pruned."""
+    session_id = sessions.id_by_digest(folds.connection, sha256)
+    if session_id is None:
+        return None
+    state: session.State = folds.state(session.stream(session_id))
+    return (session_id, state) if state.exists and state.sha256 == sha256.hex() else None

@@ -1,9 +1,6 @@
-"""Tokens and codes. A row says at which position one was issued; the event there says everything else about it.
+"""Tokens and codes. A row says at which position one was issued; the event there says everything else about it."""
 
-Whether it lives is judged by the folds of its grant, client, person and consent, by the rule that also judges the past.
-"""
-
-from collections.abc import Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import NamedTuple
 
 from sqlalchemy import func, select
@@ -11,14 +8,60 @@ from sqlalchemy import func, select
 from domain import account, client, consent, grant, role
 from domain.grant import TokenRevoked
 from domain.rules import validity
+from eventstore import issued
 from eventstore.commands import Forged
-from eventstore.issued import Issued, all_of, as_token
+from eventstore.issued import IssuanceRecord, Kind, all_of, as_token
 from eventstore.mapper import decoder
 from eventstore.present.folds import Folds
-from eventstore.searching import recorded_at
+from eventstore.search import recorded_at
 from eventstore.stored import ROW, events
 from projections import tokens
-from projections.by_digest import ByDigest
+from projections.digests import ByDigest
+
+# The grants of presented codes and tokens: a row says which stream to ask, and the stream whether it knows them.
+
+
+class OfGrant(NamedTuple):
+    """To which grant a code or token belongs."""
+
+    kind: Kind
+    grant_id: str
+    account_id: str | None
+
+
+def grants_of(
+    folds: Folds, digests: Sequence[bytes], load: Callable[[Collection[str]], None]
+) -> dict[bytes, OfGrant | None]:
+    """The grants of codes and tokens, even of those whose rows were pruned: their replay is still to be noticed.
+
+    `load` is told the streams that will be asked for, so that they are read together.
+    """
+    rows = tokens.grants_of(folds.connection, digests)
+    load({f"grant:{grant_id}" for _, grant_id in rows})
+    known: dict[bytes, OfGrant | None] = {}
+    for digest, grant_id in rows:
+        known[digest] = _current(folds.state(f"grant:{grant_id}"), digest.hex())
+    for digest in digests:
+        if known.get(digest) is None:
+            known[digest] = _by_event(folds, digest)
+    return known
+
+
+def _current(state: grant.State, sha256: str) -> OfGrant | None:
+    """What the fold itself knows of: the code, and the refresh tokens that can still be presented."""
+    if state.code is not None and state.code.sha256 == sha256:
+        return OfGrant("code", state.grant_id, state.account_id)
+    if state.succession.find(sha256) is not None:
+        return OfGrant("refresh", state.grant_id, state.account_id)
+    return None
+
+
+def _by_event(folds: Folds, digest: bytes) -> OfGrant | None:
+    found = issued.find(folds.connection, digest)
+    if found is None or found.grant_id is None:
+        return None
+    return OfGrant(found.kind, found.grant_id, found.account_id)
+
 
 _OF_STREAM = events.alias("of_stream")
 _NEWEST = (
@@ -39,7 +82,7 @@ class Judged(NamedTuple):
     person's.
     """
 
-    issued: Issued
+    issued: IssuanceRecord
     grant_type: str
     standing: validity.Standing
     person: account.State | None
@@ -49,12 +92,12 @@ class Judged(NamedTuple):
 class _Found(NamedTuple):
     """`ended_position` is where the row says that it ended alone; `newest` is the newest version of its stream."""
 
-    issued: Issued
+    issued: IssuanceRecord
     ended_position: int | None
     newest: int
 
 
-def find(folds: Folds, digest: bytes) -> Issued | None:
+def find(folds: Folds, digest: bytes) -> IssuanceRecord | None:
     """The token or code with this digest whose row is there, as the event that issued it tells; None for no such."""
     found = _named(folds, (digest,)).get(digest)
     return None if found is None else found.issued

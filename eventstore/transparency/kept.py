@@ -15,7 +15,7 @@ from types import ModuleType
 import msgspec
 
 from domain.event import Moment
-from eventstore.transparency.checkpoint import Checkpoint, parse
+from eventstore.transparency.note import Checkpoint, parse_checkpoint
 
 fcntl: ModuleType | None
 try:
@@ -58,7 +58,7 @@ class Kept:
 
     def write(self, note: str) -> None:
         """Keeps a newer checkpoint, or one of the log under another name. An older one changes nothing."""
-        head = parse(note)
+        head = parse_checkpoint(note)
         self.path.parent.mkdir(parents=True, exist_ok=True)
         with self._alone():
             before = head_of(self.read())
@@ -96,7 +96,7 @@ class Kept:
 def head_of(note: str | None) -> Checkpoint | None:
     """What a note says; None for none, and for what is no checkpoint."""
     try:
-        return None if note is None else parse(note)
+        return None if note is None else parse_checkpoint(note)
     except ValueError:
         return None
 

@@ -5,7 +5,8 @@ from collections.abc import Callable, Sequence
 
 from sqlalchemy import Connection
 
-from eventstore.transparency.note import Signer
+from eventstore.transparency import published
+from eventstore.transparency.note import Signer, parse_checkpoint, signatures_of, text_of
 from security.clock import Moment
 from security.vault import Vault
 
@@ -70,3 +71,21 @@ def succeed(connection: Connection, vault: Vault, key: Signer, now: Moment) -> N
     """Makes it the only key, and its name the log's."""
     replace(connection, vault, key, now)
     vault.put_secret(connection, NAME, key.name.encode(), now)
+
+
+# How far the log was signed: up to there somebody who has the keys verified every event.
+
+
+def signed_size(connection: Connection, vault: Vault) -> int:
+    """The size that the newest checkpoint states, if one of the log's own keys signed it; else 0."""
+    newest = published.newest_signed(connection)
+    if newest is None:
+        return 0
+    try:
+        head = parse_checkpoint(newest.note)
+        text, signatures = text_of(newest.note), signatures_of(newest.note)
+    except ValueError:
+        return 0
+    known = signers(connection, vault, head.origin)
+    genuine = any(signer.verifier.verifies(text, each) for signer in known for each in signatures)
+    return head.size if genuine else 0

@@ -160,3 +160,29 @@ def _decode(text: str) -> bytes:
         return b""
     # Bits that do not count would let one signature be written in several ways.
     return value if base64_of(value) == text else b""
+
+
+# Checkpoints: the signed head of the tree (C2SP tlog-checkpoint).
+
+
+class Checkpoint(NamedTuple):
+    """What a checkpoint says: which log, how many leaves, and the root over them."""
+
+    origin: str
+    size: int
+    root: bytes
+
+    @property
+    def text(self) -> str:
+        """The note's text. We sign no extension lines: nobody could audit them."""
+        return f"{self.origin}\n{self.size}\n{base64_of(self.root)}\n"
+
+    def signed(self, signers: Sequence[Signer]) -> str:
+        """The signed note, with one signature for each of the log's keys."""
+        return sign(self.text, signers)
+
+
+def parse_checkpoint(note: str) -> Checkpoint:
+    """Reads a note that we signed ourselves. What others signed is the verifier's business."""
+    origin, size, root = text_of(note).split("\n")[:3]
+    return Checkpoint(origin, int(size), base64.b64decode(root, validate=True))

@@ -1,17 +1,50 @@
-"""What the log publishes, read from the database by any node: tiles, entry bundles, checkpoints, receipts."""
+"""What the log publishes, read from the database by any node: leaves, tiles, entry bundles, checkpoints, receipts."""
 
+from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
 from sqlalchemy import Connection, bindparam, select, update
 
 from eventstore.commands import Forged
-from eventstore.transparency import proof, tiles
-from eventstore.transparency.checkpoint import parse
+from eventstore.mapper import decoder
+from eventstore.recorder import EventRow, LogRecorder
+from eventstore.transparency import merkle, proof
 from eventstore.transparency.divergence import Diverged
-from eventstore.transparency.leaves import ReadLeaves
 from eventstore.transparency.merkle import leaf_hash
-from eventstore.transparency.note import Signature, add_signatures
+from eventstore.transparency.note import Signature, add_signatures, parse_checkpoint
 from eventstore.transparency.tables import CHECKPOINTS, EDGE, TILES
+
+# The leaves: the exact bytes of the stored events, in order of position.
+
+ReadLeaves = Callable[[Connection, int, int], Sequence[bytes]]
+"""(connection, index of the first, at most how many) → leaves without a gap; fewer where the log ends or has a gap."""
+
+
+def read_authentic_leaves(connection: Connection, start: int, limit: int) -> Sequence[bytes]:
+    """The same, and none from the first on that does not verify: what is signed or served."""
+    form, leaves = decoder(connection).form, []
+    for row in _neighbours(connection, start, limit):
+        try:
+            leaves.append(form(row))
+        except Forged:
+            break
+    return leaves
+
+
+def read_leaves(connection: Connection, start: int, limit: int) -> Sequence[bytes]:
+    """Leaves from the index `start` on: an event's index is its position less one."""
+    return [row.state for row in _neighbours(connection, start, limit)]
+
+
+def _neighbours(connection: Connection, start: int, limit: int) -> Iterator[EventRow]:
+    """What stands in the table from there on, up to the first gap."""
+    for expected, row in enumerate(LogRecorder.over(connection).rows_between(start, start + limit), start + 1):
+        if row.id != expected:
+            return
+        yield row
+
+
+# What the log publishes, read from the database by any node: tiles, entry bundles, checkpoints, receipts.
 
 _TILE = select(TILES.c.hashes).where(
     TILES.c.level == bindparam("b_level"),
@@ -36,10 +69,10 @@ class StoredCheckpoint(NamedTuple):
     published: int | None
 
 
-def tile(connection: Connection, level: int, number: int, width: int = tiles.WIDTH) -> bytes | None:
+def tile(connection: Connection, level: int, number: int, width: int = merkle.WIDTH) -> bytes | None:
     """The first `width` hashes of a tile; None when the tree has not come so far."""
     hashes: bytes | None = connection.scalar(_TILE, {"b_level": level, "b_number": number, "b_width": width})
-    return None if hashes is None else bytes(hashes[: width * tiles.HASH_BYTES])
+    return None if hashes is None else bytes(hashes[: width * merkle.HASH_BYTES])
 
 
 def reader(connection: Connection) -> proof.ReadTile:
@@ -48,7 +81,7 @@ def reader(connection: Connection) -> proof.ReadTile:
     def read(level: int, number: int, width: int) -> bytes:
         hashes = tile(connection, level, number, width)
         if hashes is None:
-            raise LookupError(f"{tiles.tile_path(level, number, width)} is missing")
+            raise LookupError(f"{merkle.tile_path(level, number, width)} is missing")
         return hashes
 
     return read
@@ -56,13 +89,13 @@ def reader(connection: Connection) -> proof.ReadTile:
 
 def entry_bundle(connection: Connection, number: int, width: int, read_leaves: ReadLeaves) -> bytes | None:
     """An entry bundle; None when the tree does not have that many leaves yet. Raises `Forged` where one is missing."""
-    start = number * tiles.WIDTH
+    start = number * merkle.WIDTH
     if start + width > size(connection):
         return None
     leaves = read_leaves(connection, start, width)
     if len(leaves) != width:
         raise Forged(start + len(leaves) + 1)
-    return tiles.encode_entries(leaves)
+    return merkle.encode_entries(leaves)
 
 
 def size(connection: Connection) -> int:
@@ -118,7 +151,7 @@ def receipt(connection: Connection, position: int, read_leaves: ReadLeaves) -> s
         raise Diverged(f"the stored tree of {head.size} leaves has a gap: {error}", position) from error
     if not leaves or leaf_hash(leaves[0]) != known:
         raise Diverged.at(position)
-    if proof.root(index, head.size, known, path) != parse(head.note).root:
+    if proof.root(index, head.size, known, path) != parse_checkpoint(head.note).root:
         raise Diverged(f"the stored tree of {head.size} leaves is not the one that was signed", position)
     return proof.receipt(index, path, head.note, leaves[0])
 

@@ -17,7 +17,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects import postgresql, sqlite
 
-from projections.schema import NAMING_CONVENTION, ROW_POSITION
+from projections.tables import NAMING_CONVENTION, ROW_POSITION
 
 metadata = MetaData(naming_convention=NAMING_CONVENTION)
 

@@ -7,8 +7,15 @@ from typing import Literal, NamedTuple, Protocol
 
 import httpx
 
-from eventstore.transparency.checkpoint import parse
-from eventstore.transparency.note import Signature, VerifierKey, base64_of, signatures, signatures_of, text_of
+from eventstore.transparency.note import (
+    Signature,
+    VerifierKey,
+    base64_of,
+    parse_checkpoint,
+    signatures,
+    signatures_of,
+    text_of,
+)
 
 TIMEOUT_S = 0.5
 """How long a checkpoint waits for its witnesses before it is shown without them."""
@@ -47,7 +54,7 @@ class Alarm(NamedTuple):
     detail: str
 
 
-class Asked(NamedTuple):
+class WitnessAnswers(NamedTuple):
     """What came of asking all witnesses."""
 
     cosignatures: tuple[Signature, ...]
@@ -63,10 +70,10 @@ class Witnesses:
         self._timeout_s = timeout_s
         self._seen: dict[str, int] = {}
 
-    async def ask(self, note: str, proofs: Proofs) -> Asked:
+    async def ask(self, note: str, proofs: Proofs) -> WitnessAnswers:
         """Asks all of them at once, and waits for none beyond the timeout. Never raises for what a witness does."""
         answers = await asyncio.gather(*(self._ask(witness, note, proofs) for witness in self._witnesses))
-        return Asked(
+        return WitnessAnswers(
             tuple(signature for answer in answers if isinstance(answer, list) for signature in answer),
             tuple(answer for answer in answers if isinstance(answer, Alarm)),
         )
@@ -84,7 +91,7 @@ class Witnesses:
             return Alarm(witness.key.name, "away", type(error).__name__)
 
     async def _converse(self, witness: Witness, note: str, proofs: Proofs) -> list[Signature] | Alarm:
-        name, size = witness.key.name, parse(note).size
+        name, size = witness.key.name, parse_checkpoint(note).size
         old = min(self._seen.get(name, 0), size)
         for _ in range(_ATTEMPTS):
             status, body = await self._post(witness, request(old, await proofs.consistency(old, size), note))

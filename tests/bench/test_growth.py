@@ -5,13 +5,13 @@ from typing import Any
 import pytest
 from sqlalchemy import select
 
-from api.settings import load
+from api.config.settings import load
 from bench import growth, parties
 from domain import grant
-from eventstore import searching
-from eventstore.engines import reading
+from eventstore import search
+from eventstore.database.engines import reading
 from eventstore.mapper import authenticate
-from eventstore.states import evolve, initial
+from eventstore.repository import evolve, initial
 from eventstore.stored import head
 from projections import event_index, tokens
 from security.keyring import new_master_key, parse_keyring
@@ -61,7 +61,7 @@ def test_every_stream_of_a_made_log_can_be_folded_and_every_kind_of_event_occurs
     authenticate(engine, Vault(parse_keyring(key)))
     try:
         with engine.connect() as connection:
-            told = searching.recorded_forms(connection, range(1, COUNT + 1))
+            told = search.recorded_forms(connection, range(1, COUNT + 1))
     finally:
         engine.dispose()
     for recorded in told:

@@ -12,7 +12,7 @@ from typing import Any
 import httpx
 
 from commands.client_secrets import vault_name
-from eventstore.engines import reading
+from eventstore.database.engines import reading
 from security.keyring import parse_keyring
 from security.vault import Vault
 from tests.cli.processes import running

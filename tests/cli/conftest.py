@@ -12,9 +12,9 @@ import pytest
 from click.testing import CliRunner, Result
 from sqlalchemy import select
 
-from api.cli import main
-from api.cli.opening import system_user
-from eventstore.engines import reading
+from cli import main
+from cli.services import system_user
+from eventstore.database.engines import reading
 from eventstore.stored import events
 from security.keyring import new_master_key
 

@@ -24,7 +24,7 @@ class Running:
         self._files = [directory / "stdout", directory / "stderr"]
         with self._files[0].open("ab") as out, self._files[1].open("ab") as err:
             self.process = start(
-                [sys.executable, "-m", "api.cli", *arguments],
+                [sys.executable, "-m", "cli", *arguments],
                 env=os.environ | environment | {"PYTHONPATH": str(Path(__file__).parents[2])},
                 # There is no `.env` here that could add to the settings.
                 cwd=directory,

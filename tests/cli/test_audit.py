@@ -14,13 +14,13 @@ import httpx
 import pytest
 from sqlalchemy import text
 
-from api.cli.witness import witness
-from api.settings import FIELDS
-from eventstore.engines import migrating
+from api.config.settings import FIELDS
+from cli.witness import witness
+from eventstore.database.engines import migrating
 from eventstore.transparency import log_key, published
-from eventstore.transparency.following import Tree
 from eventstore.transparency.kept import Kept, Lost
-from eventstore.transparency.leaves import read_leaves
+from eventstore.transparency.published import read_leaves
+from eventstore.transparency.tree import Tree
 from security.clock import SystemClock
 from security.keyring import parse_keyring
 from security.vault import Vault
@@ -240,7 +240,7 @@ class TestWitness:
     def test_it_cosigns_what_grows_and_refuses_what_does_not(self, cli: CommandLine, vkey: str, tmp_path: Path) -> None:
         arguments = ("--name", "witness.example", "--log", vkey, "--data-dir", str(tmp_path / "w"), "--port", "0")
         with started(
-            [sys.executable, "-m", "api.cli", "witness", *arguments],
+            [sys.executable, "-m", "cli", "witness", *arguments],
             cwd=tmp_path,
             env=os.environ | {"PYTHONPATH": str(Path(__file__).parents[2])},
             stdout=subprocess.PIPE,

@@ -12,8 +12,8 @@ from typing import Any
 
 import pytest
 
-from api.audit.answering import export as exporting
-from api.cli.reading import work
+from api.audit.queries import export as exporting
+from cli import audit_answers
 from tests.cli.conftest import CommandLine
 from tests.cli.test_audit import ORIGIN, followed, tamper
 from verifier.export import verify_export
@@ -221,7 +221,7 @@ def test_wrong_filters_are_refused_in_the_words_of_the_api(cli: CommandLine, sho
 def test_a_list_longer_than_a_page_is_read_page_by_page(
     cli: CommandLine, shop: dict[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(work, "LARGEST", 7)
+    monkeypatch.setattr(audit_answers, "LARGEST", 7)
     head = len(cli.events())
     result = cli.run("audit", "events", "--limit", "1000", "--json")
     # What was recorded meanwhile is no part of the list.
@@ -287,7 +287,7 @@ def test_an_export_that_breaks_off_leaves_no_file_and_says_so_in_the_log(
         raise OSError(28, os.strerror(28))
 
     monkeypatch.setattr(exporting, "AT_ONCE", 7)
-    monkeypatch.setattr("api.cli.progress.Bar.__call__", no_room)
+    monkeypatch.setattr("cli.output.Bar.__call__", no_room)
     file = tmp_path / "export.jsonl"
     assert "No space left" in cli.run("audit", "export", "--output", str(file), exits=2).stderr
     assert not file.exists()
@@ -336,7 +336,7 @@ def test_a_reader_who_goes_away_ends_it_quietly(cli: CommandLine, shop: dict[str
         reader, writer = os.pipe()
         os.close(reader)
         done = subprocess.run(
-            [sys.executable, "-m", "api.cli", "audit", *arguments],
+            [sys.executable, "-m", "cli", "audit", *arguments],
             env=os.environ | given | {"PYTHONPATH": os.pathsep.join(sys.path)},
             stdin=subprocess.DEVNULL,
             stdout=writer,

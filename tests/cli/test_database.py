@@ -9,8 +9,8 @@ import pytest
 from sqlalchemy import text
 from sqlalchemy.engine import make_url
 
-from api.settings import FIELDS
-from eventstore.engines import migrating
+from api.config.settings import FIELDS
+from eventstore.database.engines import migrating
 from security.keyring import new_master_key
 from tests.cli.conftest import CommandLine
 

@@ -18,7 +18,7 @@ from tests.cli.conftest import CommandLine
 def told(cli: CommandLine, output: IO[bytes], *arguments: str) -> tuple[int, str]:
     """The exit code of a command that writes there, and what stands on standard error."""
     done = subprocess.run(
-        [sys.executable, "-m", "api.cli", *arguments],
+        [sys.executable, "-m", "cli", *arguments],
         env=environment(cli),
         stdout=output,
         stderr=subprocess.PIPE,
@@ -121,7 +121,7 @@ def test_what_a_person_types_that_is_not_utf8_is_wrong_usage(cli: CommandLine) -
 
 def test_a_terminal_without_utf8_makes_no_difference(cli: CommandLine) -> None:
     done = subprocess.run(
-        [sys.executable, "-m", "api.cli", "audit", "receipt", "-"],
+        [sys.executable, "-m", "cli", "audit", "receipt", "-"],
         env=environment(cli) | {"LC_ALL": "C"},
         input=b"caf\xe9\n",
         capture_output=True,
@@ -160,7 +160,7 @@ def test_no_secret_is_made_that_could_be_shown_to_nobody(cli: CommandLine) -> No
     register = [
         sys.executable,
         "-m",
-        "api.cli",
+        "cli",
         "client",
         "register",
         "--name",

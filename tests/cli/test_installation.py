@@ -11,10 +11,10 @@ from typing import Any
 import msgspec
 import pytest
 
-from api import demonstration
-from api.demonstration import DRAFT, FILE, Demonstration, Lost, prepare, present
-from api.installation import ADMINISTRATION_SCOPES, install
-from api.settings import Settings, load
+from api.config import demonstration
+from api.config.demonstration import DRAFT, FILE, Demonstration, Lost, prepare, present
+from api.config.installation import ADMINISTRATION_SCOPES, install
+from api.config.settings import Settings, load
 from commands import clients as client_commands
 from commands.callers import operator
 from commands.client_secrets import vault_name
@@ -22,9 +22,9 @@ from domain import client
 from domain.event import Actor
 from domain.rules.administrative_scope import ADMINISTRATIVE_SCOPES
 from eventstore.commands import Origin
+from eventstore.database.schema import upgrade
 from eventstore.ledger import Ledger
 from eventstore.present import people
-from eventstore.schema import upgrade
 from eventstore.stored import events
 from projections import clients, secrets
 from security.clock import ManualClock

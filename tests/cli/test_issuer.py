@@ -5,9 +5,9 @@ from typing import Any
 import pytest
 
 from api.app import create
-from api.cli.opening import load_settings, open_keys
-from api.cli.serve import prepare
-from api.starting import IssuerChanged
+from api.startup import IssuerChanged
+from cli.serve import prepare
+from cli.services import load_settings, open_keys
 from tests.cli.conftest import ISSUER, CommandLine
 
 MOVED = "https://moved.example"
@@ -44,7 +44,7 @@ def test_what_starts_workers_says_what_to_do_and_the_accepted_one_is_the_only_on
 ) -> None:
     import asyncio
 
-    from api.cli.failures import Failure
+    from cli.failures import Failure
 
     asyncio.run(started(monkeypatch, ISSUER))
 

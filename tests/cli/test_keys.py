@@ -7,9 +7,9 @@ from dataclasses import replace
 import pytest
 
 from eventstore.commands import DatabaseAway
-from eventstore.engines import migrating
-from eventstore.following import EventIndexing, Follower
+from eventstore.database.engines import migrating
 from eventstore.ledger import Ledger
+from eventstore.projecting.catch_up import CatchUpSubscription, EventIndexing
 from security.clock import SystemClock
 from security.keyring import new_master_key, parse_keyring
 from security.vault import Vault
@@ -74,7 +74,7 @@ def test_whoever_has_the_retired_key_writes_nothing_any_more(cli: CommandLine) -
             for name in names:
                 await ledger.execute(register(name), origin=HERE)
             with pytest.raises(DatabaseAway) if not names else contextlib.nullcontext():
-                await Follower(ledger, EventIndexing()).follow()
+                await CatchUpSubscription(ledger, EventIndexing()).follow()
         finally:
             await ledger.close()
 

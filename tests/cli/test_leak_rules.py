@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from api.cli import main
+from cli import main
 from security.scanning import RULES
 from security.tokens import Format, Kind
 

@@ -9,7 +9,7 @@ import sys
 
 import rich_click as click
 
-from api.cli.event_line import line
+from cli.event_line import line
 from tests.cli.conftest import CommandLine
 from tests.started import PATIENCE, started
 
@@ -102,7 +102,7 @@ def test_the_tail_goes_on_as_events_happen_and_ends_with_the_interrupt(cli: Comm
     cli.run("client", "list")
     environment = os.environ | {name: value for name, value in cli.environment.items() if value is not None}
     with started(
-        [sys.executable, "-m", "api.cli", "log", "tail"],
+        [sys.executable, "-m", "cli", "log", "tail"],
         env=environment | {"PYTHONPATH": os.pathsep.join(sys.path)},
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,

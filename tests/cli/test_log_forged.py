@@ -8,7 +8,7 @@ import pytest
 from sqlalchemy import insert, text, update
 from sqlalchemy.exc import DBAPIError
 
-from eventstore.engines import migrating
+from eventstore.database.engines import migrating
 from eventstore.stored import events, head
 from tests.cli.conftest import CommandLine
 
@@ -74,7 +74,7 @@ def test_a_removal_that_was_killed_is_told_by_whoever_opens_the_log_next(
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr("api.cli.log_forged.run", killed)
+        patch.setattr("cli.log.run", killed)
         cli.run("log", "remove-forged", str(tmp_path / "forged.jsonl"), exits=1)
     assert len(cli.events()) == first - 1
     cli.run("scope", "put", "films:read", "See films")

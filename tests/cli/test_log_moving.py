@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from eventstore.rebuilding import Rebuild
+from eventstore.projecting.rebuild import Rebuild
 from projections import PROJECTIONS
 from security.keyring import new_master_key, parse_keyring
 from tests.cli.conftest import CommandLine

@@ -7,10 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from eventstore.engines import migrating
+from eventstore.database.engines import migrating
 from eventstore.transparency import published
-from eventstore.transparency.checkpoint import parse
-from eventstore.transparency.note import base64_of
+from eventstore.transparency.note import base64_of, parse_checkpoint
 from tests.cli.conftest import CommandLine
 from tests.cli.processes import running
 from tests.cli.test_audit import ORIGIN, followed
@@ -56,7 +55,7 @@ def test_the_new_log_names_the_head_of_the_old_one(restored: Restored) -> None:
     assert alarm.startswith("TAMPERED: the log has shrunk")
     before = len(older.events())
     vkey = restored.succeed()
-    lost = parse(kept.read_text())
+    lost = parse_checkpoint(kept.read_text())
     succeeded, introduced, activated, retired, authenticating = older.newest(5)
     assert succeeded["position"] == before + 2, "the loss is accepted first"
     assert succeeded["type"] == "log_key.succeeded"
@@ -82,7 +81,7 @@ def test_it_is_verified_by_the_new_key_and_refused_by_the_old_one_alone(restored
     # A process that was running all the while still knows the former name.
     newest = followed(older)
     assert open_note(newest, [new]).verified == (new,)
-    assert parse(newest).origin == NAME
+    assert parse_checkpoint(newest).origin == NAME
     assert [name for name, _ in open_note(newest, []).signed_by] == [NAME]
     size = len(older.events())
     assert older.run("audit", "verify").stdout.startswith(f"VERIFIED: all {size} events")
@@ -94,7 +93,7 @@ def test_what_was_signed_before_stays_and_can_be_verified(restored: Restored) ->
     older = restored.older
     vkey = restored.succeed()
     followed(older)
-    within = parse(restored.within.read_text())
+    within = parse_checkpoint(restored.within.read_text())
     engine = migrating(older.database_url)
     with engine.connect() as connection:
         stored = published.of_size(connection, within.size)
@@ -113,7 +112,7 @@ def test_a_copy_that_went_on_under_its_old_name_is_no_longer_the_log_that_was(re
     for name in ("one", "two", "three"):
         restored.older.run("scope", "put", f"{name}:read", "Something else")
     followed(restored.older)
-    assert parse(restored.kept.read_text()).size < len(restored.older.events())
+    assert parse_checkpoint(restored.kept.read_text()).size < len(restored.older.events())
     restored.succeed()
     assert restored.older.newest(5)[0]["type"] == "log_key.succeeded"
 
@@ -136,7 +135,7 @@ def test_it_is_refused_where_nothing_was_lost_or_nothing_is_proved(restored: Res
         kept = restored.within
     elif harm == "not ours":
         text = kept.read_text()
-        kept.write_text(text.replace(f"\n{parse(text).size}\n", "\n999\n"))
+        kept.write_text(text.replace(f"\n{parse_checkpoint(text).size}\n", "\n999\n"))
     elif harm == "cut":
         kept.write_text(kept.read_text()[:40])
     else:

@@ -7,8 +7,9 @@ import pytest
 from sqlalchemy import text
 from sqlalchemy.engine import make_url
 
-from eventstore import refollowing, schema
-from eventstore.engines import migrating
+from eventstore.database import schema
+from eventstore.database.engines import migrating
+from eventstore.projecting import refollow
 from tests.cli.conftest import CommandLine
 
 
@@ -68,7 +69,7 @@ def test_what_follows_the_log_with_another_definition_keeps_the_server_from_star
 
 def test_rows_that_were_lost_on_the_way_are_not_swapped_in(cli: CommandLine, monkeypatch: pytest.MonkeyPatch) -> None:
     cli.run("client", "list")
-    monkeypatch.setattr(refollowing, "copy_rows", lambda *_: None)
+    monkeypatch.setattr(refollow, "copy_rows", lambda *_: None)
     failed = cli.run("projections", "rebuild", "event_index", exits=1)
     assert failed.stdout == ""
     assert re.search(

@@ -18,8 +18,7 @@ import httpx
 import pytest
 
 from demo.authorization import Authorization, Config
-from demo.sessions import SESSIONS, Session, Sessions
-from demo.third_party import ThirdParty, read_config, shorten
+from demo.third_party import SESSIONS, Session, Sessions, ThirdParty, read_config, shorten
 from tests.started import PATIENCE, started
 
 ISSUER = "https://id.example.test"

@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 import pytest
 
-from api.cli import main
+from cli import main
 from tests.verifier.published_log import KEY, PublishedLog
 
 PAGE = (Path(__file__).parents[2] / "docs" / "audit.md").read_text(encoding="utf-8")

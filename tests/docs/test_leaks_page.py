@@ -7,8 +7,8 @@ from pathlib import Path
 import click
 import pytest
 
-from api.cli import main
-from api.leaks.investigating import Report
+from api.leaks.investigation import Report
+from cli import main
 from tests.docs.test_readme import BREAK, PATIENCE, fenced, pattern
 from tests.docs.test_readme import environment as environment
 

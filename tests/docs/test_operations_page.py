@@ -3,7 +3,7 @@
 import re
 from pathlib import Path
 
-from api.measures import ALARMS, Metrics
+from api.server.metrics import ALARMS, Metrics
 
 PAGE = (Path(__file__).parents[2] / "docs" / "operations.md").read_text(encoding="utf-8")
 TABLE = {line for line in PAGE.splitlines() if line.startswith("| `grantlog_")}

@@ -70,7 +70,7 @@ def environment(tmp_path: Path) -> Iterator[dict[str, str]]:
     """A demo that is being served, and a directory that looks like a checkout after `make run`."""
     command = tmp_path / ".venv" / "bin" / "grantlog"
     command.parent.mkdir(parents=True)
-    command.write_text(f'#!/bin/sh\nPYTHONPATH="{ROOT}" exec "{sys.executable}" -m api.cli "$@"\n')
+    command.write_text(f'#!/bin/sh\nPYTHONPATH="{ROOT}" exec "{sys.executable}" -m cli "$@"\n')
     command.chmod(command.stat().st_mode | stat.S_IXUSR)
     environment = {
         "GRANTLOG_DATA_DIR": str(tmp_path / "data"),

@@ -8,12 +8,22 @@ from hypothesis import given as for_all
 from hypothesis import strategies as st
 
 from domain import account as account_page
-from domain import account_sign_in as sign_in_page
-from domain.account import Disabled, Enabled, Erased, ProfileChanged, Registered, RolesChanged
-from domain.account_sign_in import Failure, PasswordChanged, PasswordRehashed, SignInFailed
+from domain import account as sign_in_page
+from domain.account import (
+    Disabled,
+    Enabled,
+    Erased,
+    Failure,
+    PasswordChanged,
+    PasswordRehashed,
+    ProfileChanged,
+    Registered,
+    RolesChanged,
+    SignInFailed,
+)
+from domain.event import Sealed
 from domain.refusal import Conflict, Forbidden, InvalidRequest, NotFound
 from domain.rules.administrative_scope import ADMINISTRATIVE_SCOPES
-from domain.sealed import Sealed
 from tests.domain.history import NOW, given, loosely
 
 account, account_sign_in = loosely(account_page), loosely(sign_in_page)

@@ -4,8 +4,7 @@ import pytest
 from msgspec.structs import replace
 
 from domain import consent
-from domain.grant import Ended, TokensIssued
-from domain.grant_code import CodeIssued, CodeRefused, CodeReplayed
+from domain.grant import CodeIssued, CodeRefused, CodeReplayed, Ended, TokensIssued
 from domain.refusal import (
     AccessDenied,
     Conflict,

@@ -7,9 +7,8 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from api import events_page
-from domain.events import EVENTS
-from domain.streams import AGGREGATES
+from docs import reference
+from domain.events import AGGREGATES, EVENTS
 from tests.golden import examples, files
 
 BY_TAG = {event.type: event for event in EVENTS}
@@ -85,4 +84,4 @@ def test_a_fold_takes_every_golden_event_in_any_state(golden) -> None:
 
 def test_the_page_of_events_is_the_catalogues() -> None:
     page = Path(__file__).parents[2] / "docs" / "events.md"
-    assert page.read_text(encoding="utf-8") == events_page.page(), "run `make docs`"
+    assert page.read_text(encoding="utf-8") == reference.events(), "run `make docs`"

@@ -5,14 +5,13 @@ from functools import partial
 import pytest
 
 from domain import client as client_page
-from domain import client_limits
-from domain.client import Attributes, AuthenticationFailed, Deleted, Disabled, Enabled, Updated
-from domain.client_limits import TokenLimitReached
+from domain import client as domain_client
+from domain.client import Attributes, AuthenticationFailed, Deleted, Disabled, Enabled, TokenLimitReached, Updated
 from domain.client_secret import SecretIssued
 from domain.decision import accept
+from domain.event import Sealed
 from domain.refusal import Forbidden, InvalidClient, InvalidRequest, NotFound
 from domain.rules.administrative_scope import ADMINISTRATIVE_SCOPES
-from domain.sealed import Sealed
 from tests.domain.history import NOW, given, loosely
 from tests.domain.test_client_registration import STREAM, registered
 
@@ -99,11 +98,11 @@ def test_failures_are_recorded_as_counts() -> None:
 
 def test_a_limit_that_was_reached_is_recorded_as_a_count() -> None:
     event = TokenLimitReached(limit=6_000, count=7, window_seconds=60)
-    outcome = client_limits.note_limit_reached(after(), now=NOW, limit=6_000, count=7, window_seconds=60)
+    outcome = domain_client.note_limit_reached(after(), now=NOW, limit=6_000, count=7, window_seconds=60)
     assert outcome.events == (event,)
     assert after(event) == after()
-    assert client_limits.note_limit_reached(client.INITIAL, now=NOW, limit=6_000).refusal.reason is NotFound.UNKNOWN
-    bad = client_limits.note_limit_reached(after(), now=NOW, limit=6_000, count=0)
+    assert domain_client.note_limit_reached(client.INITIAL, now=NOW, limit=6_000).refusal.reason is NotFound.UNKNOWN
+    bad = domain_client.note_limit_reached(after(), now=NOW, limit=6_000, count=0)
     assert bad.refusal.reason is InvalidRequest.MALFORMED
 
 

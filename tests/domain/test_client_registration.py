@@ -9,9 +9,8 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from domain import client as client_page
-from domain import client_registration
-from domain.client import Attributes, Registered, Updated
-from domain.client_registration import Registration
+from domain import client as domain_client
+from domain.client import Attributes, Registered, Registration, Updated
 from domain.client_secret import NewSecret, SecretIssued
 from domain.grants import GRANTS
 from domain.refusal import Conflict, Forbidden, InvalidRequest, NotFound
@@ -33,11 +32,11 @@ SECRET: dict[str, Any] = {"secret": NewSecret("s1", "ab" * 32)}
 
 
 def register(state, within=WITHIN, **asked) -> Any:
-    return client_registration.register(state, now=NOW, registration=Registration(**asked), circumstances=within)
+    return domain_client.register(state, now=NOW, registration=Registration(**asked), circumstances=within)
 
 
 def update(state, within=WITHIN, **changed) -> Any:
-    return client_registration.update(state, now=NOW, circumstances=within, **changed)
+    return domain_client.update(state, now=NOW, circumstances=within, **changed)
 
 
 def called(*scopes: str) -> Circumstances:

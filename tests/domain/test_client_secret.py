@@ -8,10 +8,16 @@ from msgspec.structs import replace
 from domain import client as client_page
 from domain import client_secret as secret_page
 from domain.client import Deleted, Disabled
-from domain.client_secret import NewSecret, SecretExpiredUsed, SecretIssued, SecretRevoked, SecretRotated
+from domain.client_secret import (
+    NewSecret,
+    RotationScheduled,
+    SecretExpiredUsed,
+    SecretIssued,
+    SecretRevoked,
+    SecretRotated,
+)
 from domain.event import SECOND
 from domain.refusal import Conflict, Forbidden, InvalidClient, InvalidRequest, NotFound
-from domain.rotation import RotationScheduled
 from tests.domain.history import NOW, given, loosely
 from tests.domain.test_client_registration import STREAM, registered
 

@@ -4,8 +4,7 @@ import pytest
 from hypothesis import given as for_all
 from hypothesis import strategies as st
 
-from domain import names
-from domain.rules import origin
+from domain.rules import names, origin
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ from sqlalchemy.exc import OperationalError
 from commands import clients
 from commands.callers import operator
 from domain import client
-from domain.client_registration import Registration
+from domain.client import Registration
 from domain.client_secret import NewSecret
 from domain.decision import Outcome
 from eventstore.batch import Request

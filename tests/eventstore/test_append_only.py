@@ -4,7 +4,7 @@ import pytest
 from sqlalchemy import select, text
 from sqlalchemy.exc import DBAPIError
 
-from eventstore.engines import is_sqlite, migrating
+from eventstore.database.engines import is_sqlite, migrating
 from eventstore.ledger import Ledger
 from eventstore.stored import events
 from tests.eventstore.conftest import HERE, register

@@ -15,15 +15,16 @@ from domain import mac_key
 from domain.client import Disabled
 from domain.client_secret import find as find_version
 from domain.event import Actor, Recorded
-from eventstore import due_key, past, searching
+from eventstore import search, time_travel
 from eventstore.commands import Forged
-from eventstore.engines import migrating
+from eventstore.database.engines import migrating
+from eventstore.keys import due_key
+from eventstore.keys.mac_keys import PREFIX, MacKey, Ring
 from eventstore.ledger import Ledger
-from eventstore.mac_keys import PREFIX, MacKey, Ring
 from eventstore.mapper import LogMapper
-from eventstore.replaying import Replay
+from eventstore.projecting.replay import Replay
 from eventstore.stored import events, head
-from eventstore.transparency.leaves import read_authentic_leaves
+from eventstore.transparency.published import read_authentic_leaves
 from projections import PROJECTIONS
 from security.clock import ManualClock
 from security.keyring import Keyring, new_master_key, parse_keyring
@@ -94,7 +95,7 @@ async def count(ledger: Ledger) -> int:
 async def test_what_the_server_wrote_verifies_everywhere(ledger: Ledger, other: Ledger) -> None:
     await ledger.execute(register("a"), origin=HERE)
     await other.execute(disable("a"), origin=HERE)
-    assert len(await ledger.read(searching.recorded_forms, range(1, 4))) == 3
+    assert len(await ledger.read(search.recorded_forms, range(1, 4))) == 3
     assert len(await ledger.read(read_authentic_leaves, 0, 10)) == 3
     assert (await ledger.state("client:a")).enabled is False
 
@@ -119,13 +120,13 @@ async def test_no_column_can_be_altered(
     tamper(engine, f"UPDATE stored_events SET {column} = :v WHERE id = 3", v=value)  # noqa: S608 - a test's own words
     at = 9 if column == "id" else 3
     with pytest.raises(Forged) as found:
-        await ledger.read(searching.recorded_at, at)
+        await ledger.read(search.recorded_at, at)
     assert found.value.position == at
     with pytest.raises(Forged):
-        await ledger.read(searching.stored_forms, [at])
+        await ledger.read(search.stored_forms, [at])
     stream = "client:b" if column == "originator_id" else "client:a"
     with pytest.raises(Forged):
-        await ledger.read(lambda c: list(past.history(c, stream)))
+        await ledger.read(lambda c: list(time_travel.history(c, stream)))
     assert len(await ledger.read(read_authentic_leaves, 0, 10)) == 2
     restarted = await Ledger.open(database_url, keyring, clock)
     try:
@@ -219,14 +220,14 @@ async def test_a_retired_key_makes_nothing_at_the_head_and_still_verifies_its_ow
     await ledger.execute(register("a"), origin=HERE)
     former = ledger.ring.writing(2)
     await ledger.execute(begin(ledger.ring, "rotated"), origin=HERE)
-    told = await ledger.read(searching.recorded_at, 3)
+    told = await ledger.read(search.recorded_at, 3)
     assert told is not None
     assert (told.type, told.event.first) == ("mac_key.introduced", 3)
     assert ledger.ring.writing(4).key_id != former.key_id
     # A process that was running all the while learns of the key by the event under it.
     await other.execute(disable("a"), origin=HERE)
     assert [each.key_id for each in other.ring.keys] == [former.key_id, ledger.ring.writing(4).key_id]
-    assert len(await other.read(searching.recorded_forms, range(1, 5))) == 4
+    assert len(await other.read(search.recorded_forms, range(1, 5))) == 4
     last = await row(ledger, 4)
     form = forged_like(last, 5, type="client.enabled", data={})
     unsigned = form[4].replace(f',"mac":"{"0" * 32}"', "").encode()
@@ -246,7 +247,7 @@ async def test_two_processes_write_while_keys_begin(ledger: Ledger, other: Ledge
     assert len(state.keys) == 4
     position = (await ledger.head())[0]
     for each in (ledger, other):
-        assert len(await each.read(searching.recorded_forms, range(1, position + 1))) == position
+        assert len(await each.read(search.recorded_forms, range(1, position + 1))) == position
 
 
 async def test_a_key_that_was_rolled_back_is_forgotten(ledger: Ledger, engine: Engine) -> None:
@@ -259,7 +260,7 @@ async def test_a_key_that_was_rolled_back_is_forgotten(ledger: Ledger, engine: E
         await ledger.execute(begin(ledger.ring, "rotated"), origin=HERE, then=fail)
     await ledger.execute(disable("a"), origin=HERE)
     assert len(ledger.ring.keys) == 1
-    assert len(await ledger.read(searching.recorded_forms, range(1, 4))) == 3
+    assert len(await ledger.read(search.recorded_forms, range(1, 4))) == 3
 
 
 async def test_a_new_master_key_changes_no_mac(database_url: str, clock: ManualClock) -> None:
@@ -275,7 +276,7 @@ async def test_a_new_master_key_changes_no_mac(database_url: str, clock: ManualC
     alone = await Ledger.open(database_url, parse_keyring(new), clock)
     try:
         assert await row(alone, 1) == before
-        assert await alone.read(searching.stored, 1) == before[4]
+        assert await alone.read(search.stored, 1) == before[4]
         await alone.execute(disable("a"), origin=HERE)
         assert not (await alone.state("client:a")).enabled
     finally:
@@ -302,7 +303,7 @@ async def test_what_is_due_is_done_once_and_only_at_its_position(ledger: Ledger,
     await ledger.maintain(due_key.put, ledger.vault, due, 0)
     await settle(ledger, HERE)
     await settle(ledger, HERE)
-    told = await ledger.read(searching.recorded_forms, [3, 4])
+    told = await ledger.read(search.recorded_forms, [3, 4])
     assert [each.type for each in told] == ["log.forged_removed", "mac_key.introduced"]
     assert ledger.ring.of(3) == ledger.ring.of(4) != ledger.ring.of(2)
     await ledger.maintain(due_key.put, ledger.vault, due, 0)

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from sqlalchemy import Connection, create_engine, insert, text
 
-from eventstore import recorder, states
+from eventstore import recorder, repository
 from eventstore.stored import events, metadata
 from projections.prepared import Prepared
 from tests.databases import BACKENDS, Databases
@@ -56,7 +56,7 @@ def test_a_stream_up_to_a_position_is_found_by_the_index_of_streams_alone(
 @pytest.mark.parametrize(
     ("asked", "parameters"),
     [
-        (states.NEWEST_OF_ALL, {}),
+        (repository.NEWEST_OF_ALL, {}),
         (recorder.EVENTS_OF_ALL, {"versions": [0] * 256, "limit": 10}),
         (recorder.EVENTS_OF_ALL, {"versions": [0] * 256, "limit": None}),
     ],

@@ -10,14 +10,14 @@ from sqlalchemy import Connection, event, select
 from domain import client
 from domain.decision import Outcome, refuse
 from domain.refusal import Conflict, NotFound
-from eventstore import states
+from eventstore import repository
 from eventstore.commands import DatabaseAway, Origin, Overloaded, WrongClock
 from eventstore.ledger import Ledger, may_be_repeated
 from eventstore.stored import events
 from eventstore.transactions import Unknown
 from eventstore.view import View
 from projections import clients, event_index
-from projections.event_names import Kind
+from projections.event_names import NameKind
 from security.clock import ManualClock
 from security.keyring import Keyring
 from tests.any_command import any_command
@@ -262,13 +262,13 @@ async def test_what_another_process_added_is_folded_onto_what_is_known(
         assert (await other.state("client:a")).enabled is True
         await ledger.execute(disable("a"), origin=HERE)
         folded: list[int] = []
-        real = states.evolve
+        real = repository.evolve
 
         def evolve(stream: str, state: Any, recorded: Any) -> Any:
             folded.append(recorded.version)
             return real(stream, state, recorded)
 
-        monkeypatch.setattr(states, "evolve", evolve)
+        monkeypatch.setattr(repository, "evolve", evolve)
         assert (await other.state("client:a")).enabled is False
         assert folded == [43]
     finally:
@@ -324,6 +324,6 @@ async def test_what_follows_the_log_is_written_whole_or_not_at_all(ledger: Ledge
 
     with pytest.raises(ZeroDivisionError):
         await ledger.follow(fill, True)
-    assert await ledger.read(event_index.positions, Kind.CLIENT, b"x", 0, 9, 9, descending=False) == []
+    assert await ledger.read(event_index.positions, NameKind.CLIENT, b"x", 0, 9, 9, descending=False) == []
     assert await ledger.follow(fill, fails=False) == 7
-    assert await ledger.read(event_index.positions, Kind.CLIENT, b"x", 0, 9, 9, descending=False) == [1]
+    assert await ledger.read(event_index.positions, NameKind.CLIENT, b"x", 0, 9, 9, descending=False) == [1]

@@ -14,13 +14,12 @@ from sqlalchemy import create_engine, text
 
 from domain import client
 from domain.event import Actor, Recorded
-from domain.events import EVENTS
-from domain.streams import AGGREGATES
+from domain.events import AGGREGATES, EVENTS
 from eventstore.commands import Forged
-from eventstore.following import EventIndexing, Follower
 from eventstore.ledger import Ledger
+from eventstore.projecting.catch_up import CatchUpSubscription, EventIndexing
 from eventstore.recorder import store
-from eventstore.states import evolve, initial, project
+from eventstore.repository import evolve, initial, project
 from security.clock import ManualClock
 from security.keyring import VARIABLE, new_master_key, parse_keyring
 from tests.eventstore.conftest import HERE, disable, enable, register
@@ -136,6 +135,6 @@ async def test_nobody_appends_through_the_library(log: Application[str]) -> None
 async def test_tracking_recorder_waits_for_a_follower(running: Ledger, log: Application[str]) -> None:
     followers = log.factory.tracking_recorder()
     assert followers.max_tracking_id("event_index") is None
-    await Follower(running, EventIndexing()).follow()
+    await CatchUpSubscription(running, EventIndexing()).follow()
     followers.wait("event_index", 5)
     assert followers.max_tracking_id("event_index") == 5

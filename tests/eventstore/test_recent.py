@@ -2,7 +2,7 @@
 
 from domain.event import ANONYMOUS, Recorded
 from domain.scope import Defined
-from eventstore.recent import Recent
+from eventstore.changes import Recent
 
 
 def recorded(*positions: int) -> list[Recorded]:

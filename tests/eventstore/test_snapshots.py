@@ -11,8 +11,7 @@ from domain import client
 from eventstore.commands import Forged
 from eventstore.ledger import Ledger
 from eventstore.mapper import Row, decoder
-from eventstore.snapshots import EVERY, Snapshots
-from eventstore.states import States
+from eventstore.repository import EVERY, Repository, Snapshots
 from eventstore.stored import ROW, events, folds
 from security.keyring import Keyring, new_master_key, parse_keyring
 from tests.eventstore.conftest import HERE, disable, enable, register
@@ -23,7 +22,7 @@ STREAM, OTHER = client.stream("long"), client.stream("other")
 BEYOND = 40
 
 
-class Counting(States):
+class Counting(Repository):
     """How many events are folded."""
 
     folded = 0

@@ -11,15 +11,16 @@ import pytest
 from sqlalchemy import select, text
 from sqlalchemy.engine import make_url
 
-from eventstore import committer, engines
+from eventstore import committer
 from eventstore.commands import DatabaseAway
 from eventstore.committer import APART
-from eventstore.engines import migrating
+from eventstore.database import engines
+from eventstore.database.engines import migrating
+from eventstore.database.fair_lock import FairLock
 from eventstore.ledger import Ledger
 from eventstore.recorder import LockBusy
 from eventstore.stored import head
 from eventstore.transactions import Begun, Transactions
-from eventstore.turns import Turn
 from security.clock import ManualClock
 from security.keyring import Keyring
 from tests.eventstore.conftest import HERE, register
@@ -115,7 +116,7 @@ async def test_a_lock_that_is_never_given_back_is_a_database_that_is_away(
         with pytest.raises(DatabaseAway):
             await ledger.execute(register("c"), origin=HERE)
         # Who gave up keeps nobody from trying.
-        assert (another := Turn(sqlite_url)).take()
+        assert (another := FairLock(sqlite_url)).take()
         another.close()
     assert (await ledger.execute(register("c"), origin=HERE)).refusal is None
     engine.dispose()
@@ -188,7 +189,7 @@ async def test_nobody_takes_the_lock_out_of_turn(
 ) -> None:
     """SQLite's lock is free all the time, but another process has waited for it longer."""
     ledger = await Ledger.open(sqlite_url, keyring, clock)
-    other = Turn(sqlite_url)
+    other = FairLock(sqlite_url)
     assert other.take()
     asked = [asyncio.create_task(ledger.execute(register(f"c{n}"), origin=HERE)) for n in range(callers)]
     for _ in range(100):

@@ -10,11 +10,11 @@ from sqlalchemy.engine import make_url
 from domain import account
 from domain.rules.administrative_scope import ADMINISTRATIVE_SCOPES
 from eventstore.commands import Origin
-from eventstore.engines import snapshot
+from eventstore.database.engines import snapshot
 from eventstore.ledger import Ledger
 from security.clock import ManualClock
 from security.keyring import Keyring
-from security.vault import Answer
+from security.vault import StoredAnswer
 from security.vault_tables import ANSWERS, KEYS, SECRETS
 from tests.any_command import any_command
 from tests.eventstore.conftest import register
@@ -117,7 +117,7 @@ async def test_what_another_process_erased_or_left_behind_is_wiped(
 
 async def test_an_answer_is_in_no_file_after_its_time(ledger: Ledger, sqlite_url: str, clock: ManualClock) -> None:
     now = clock.now()
-    answer = Answer(b"body", 200, b"a secret that is shown once")
+    answer = StoredAnswer(b"body", 200, b"a secret that is shown once")
     await ledger.maintain(ledger.vault.put_answer, b"key", answer, now=now, expires_at=now + 1)
     wrap = await stored(ledger, select(ANSWERS.c.answer))
     await ledger.wipe()

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
+from api.config.settings import Settings, load
 from api.notifications.delivering import Notifier
-from api.settings import Settings, load
 from domain import incident
 from domain.event import Actor
 from eventstore.commands import Origin

@@ -5,11 +5,11 @@ from typing import Any
 
 import pytest
 
+from api.config.setting_rules import SettingsError
+from api.config.settings import Settings, load
 from api.notifications import channels
 from api.notifications.delivering import Notifier, Told
 from api.notifications.message import Failed, Message, Send
-from api.setting_rules import SettingsError
-from api.settings import Settings, load
 from eventstore.ledger import Ledger
 from projections.outbox import Destination
 from security.clock import Clock, ManualClock

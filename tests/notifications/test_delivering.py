@@ -11,12 +11,12 @@ from sqlalchemy import Connection, Engine, insert, update
 from api.notifications import delivering, message
 from api.notifications.delivering import FIRST_DELAY, LEASE, LONGEST_DELAY, Notifier, Told, delay
 from api.notifications.message import Message
-from domain import incident, rotation
+from domain import client_secret, incident
 from domain.event import SECOND
-from eventstore.engines import migrating
+from eventstore.database.engines import migrating
+from eventstore.keys.personal_data import PersonalData
 from eventstore.ledger import Ledger
-from eventstore.privacy import Privacy
-from eventstore.rebuilding import Rebuild
+from eventstore.projecting.rebuild import Rebuild
 from projections import PROJECTIONS, outbox
 from security.clock import ManualClock
 from tests.any_command import any_command
@@ -64,11 +64,11 @@ async def test_the_end_of_a_secrets_time_is_told_before_it_comes(
     notifier = notifier_of({"pager": receiver.url}, "client.rotation_announced")
     await ledger.execute(register("shop"), origin=SOMEBODY)
     told = []
-    for warning in (0, rotation.DAY, rotation.DAY):
-        policy = {"maximum_age": rotation.DAY, "overlap": 0, "warning": warning}
+    for warning in (0, client_secret.DAY, client_secret.DAY):
+        policy = {"maximum_age": client_secret.DAY, "overlap": 0, "warning": warning}
         commands = (
-            any_command("client:shop", rotation.set_policy, policy),
-            any_command("client:shop", rotation.announce),
+            any_command("client:shop", client_secret.set_policy, policy),
+            any_command("client:shop", client_secret.announce),
         )
         await ledger.execute(*commands, origin=SOMEBODY)
         await notifier.distribute()
@@ -129,7 +129,7 @@ async def test_an_event_of_which_no_message_can_be_made_ends_as_a_dead_letter_an
     notifier = notifier_of({"pager": receiver.url}, notification_attempts=2)
     poison, *others = await report(ledger, 3)
 
-    def compose(connection: Connection, privacy: Privacy, position: int) -> Message | None:
+    def compose(connection: Connection, privacy: PersonalData, position: int) -> Message | None:
         return 1 // 0 if position == poison else message.compose(connection, privacy, position)  # type: ignore[return-value]
 
     monkeypatch.setattr(delivering, "compose", compose)

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from api.outgoing import NoAnswer, NotAllowed, Outgoing, is_public
+from api.http.outgoing_requests import NoAnswer, NotAllowed, OutgoingRequests, is_public
 from tests.notifications.receiver import Receiver
 
 pytestmark = pytest.mark.anyio
@@ -51,14 +51,16 @@ def resolves_to(monkeypatch: pytest.MonkeyPatch) -> Any:
 async def test_loopback_in_any_spelling_is_not_called(receiver: Receiver, host: str) -> None:
     url = f"http://{host}:{receiver.url.rpartition(':')[2]}"
     with pytest.raises(NotAllowed):
-        await Outgoing(allow_private=False).send("POST", url, headers={})
+        await OutgoingRequests(allow_private=False).send("POST", url, headers={})
     assert receiver.requests == []
 
 
 async def test_a_name_with_one_private_address_is_not_called(receiver: Receiver, resolves_to: Any) -> None:
     resolves_to("8.8.8.8", "127.0.0.1")
     with pytest.raises(NotAllowed):
-        await Outgoing(allow_private=False).send("POST", receiver.url.replace("127.0.0.1", "hooks.example"), headers={})
+        await OutgoingRequests(allow_private=False).send(
+            "POST", receiver.url.replace("127.0.0.1", "hooks.example"), headers={}
+        )
 
 
 async def test_a_name_is_resolved_once_and_the_connection_goes_to_the_answer(
@@ -66,7 +68,7 @@ async def test_a_name_is_resolved_once_and_the_connection_goes_to_the_answer(
 ) -> None:
     asked = resolves_to("127.0.0.1")
     url = receiver.url.replace("127.0.0.1", "hooks.example")
-    answer = await Outgoing(allow_private=True).send("POST", url, headers={}, content=b"x")
+    answer = await OutgoingRequests(allow_private=True).send("POST", url, headers={}, content=b"x")
     assert answer.status == 401
     # Whatever asks again gets an address, not the name.
     assert asked.count("hooks.example") == 1
@@ -79,12 +81,12 @@ async def test_who_does_not_answer_or_answers_too_much_is_given_up(receiver: Rec
         silent.listen()
         url = f"http://127.0.0.1:{silent.getsockname()[1]}/"
         with pytest.raises(NoAnswer):
-            await Outgoing(allow_private=True, timeout=0.05).send("POST", url, headers={})
+            await OutgoingRequests(allow_private=True, timeout=0.05).send("POST", url, headers={})
 
 
 async def test_a_server_without_a_valid_certificate_is_told_nothing(receiver: Receiver) -> None:
     with pytest.raises(NoAnswer):
-        await Outgoing(allow_private=True).send(
+        await OutgoingRequests(allow_private=True).send(
             "POST", receiver.url.replace("http:", "https:"), headers={}, content=b"news"
         )
     assert receiver.requests == []
@@ -92,10 +94,10 @@ async def test_a_server_without_a_valid_certificate_is_told_nothing(receiver: Re
 
 async def test_an_unknown_name_is_no_answer() -> None:
     with pytest.raises(NoAnswer):
-        await Outgoing(allow_private=True).send("GET", "https://nobody.invalid/", headers={})
+        await OutgoingRequests(allow_private=True).send("GET", "https://nobody.invalid/", headers={})
 
 
 def test_certificates_are_verified() -> None:
-    outgoing = Outgoing(allow_private=False)
+    outgoing = OutgoingRequests(allow_private=False)
     assert outgoing.tls.verify_mode is ssl.CERT_REQUIRED
     assert outgoing.tls.check_hostname

@@ -6,11 +6,11 @@ from typing import Any
 
 import pytest
 
+from api.config.setting_rules import SettingsError
+from api.config.settings import Settings, load
+from api.config.settings_page import effective
 from api.notifications.channels import destinations
 from api.notifications.channels.webhook import webhooks
-from api.setting_rules import SettingsError
-from api.settings import Settings, load
-from api.settings_page import effective
 from projections.outbox import TYPES
 from tests.notifications.receiver import SECRET
 

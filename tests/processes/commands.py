@@ -11,7 +11,7 @@ from typing import Any
 def run(directory: Path, environment: dict[str, str], *arguments: str) -> subprocess.CompletedProcess[str]:
     """What became of a command, whatever it was."""
     return subprocess.run(
-        [sys.executable, "-m", "api.cli", *arguments],
+        [sys.executable, "-m", "cli", *arguments],
         cwd=directory,
         env=os.environ | environment | {"PYTHONPATH": str(Path(__file__).parents[2])},
         capture_output=True,

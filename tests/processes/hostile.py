@@ -7,11 +7,11 @@ from dataclasses import dataclass
 
 from sqlalchemy import Connection, text
 
-from eventstore.engines import migrating
+from eventstore.database.engines import migrating
 from eventstore.transparency import log_key
-from eventstore.transparency.following import Tree
-from eventstore.transparency.leaves import read_leaves
 from eventstore.transparency.merkle import leaf_hash
+from eventstore.transparency.published import read_leaves
+from eventstore.transparency.tree import Tree
 from security.clock import SystemClock
 from security.keyring import parse_keyring
 from security.vault import Vault

@@ -26,10 +26,9 @@ from tests.processes import hostile
 from tests.processes.commands import command_line, run
 from tests.processes.hostile import Attack, KeyHolder, unprotected
 from tests.started import free_port
-from verifier.memory import Memory
 from verifier.note import Cosigner, Key
-from verifier.witness import Witness
-from verifier.witness_server import server as witness_server
+from verifier.witness import Memory, Witness
+from verifier.witness import server as witness_server
 
 ORIGIN = "drill.example/log"
 COSIGNER = Cosigner("witness.example/drill", bytes(range(32)))

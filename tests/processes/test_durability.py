@@ -6,7 +6,7 @@ from hashlib import sha256
 import httpx
 from sqlalchemy import func, select
 
-from eventstore.reported import LEASE, Report, keep
+from eventstore.reported import LEASE, ReportedSecret, keep
 from eventstore.stored import events
 from tests.processes.conftest import Start
 from tests.scenarios.world import World
@@ -57,7 +57,7 @@ async def test_a_reported_secret_that_a_killed_server_left_is_ended_by_the_next_
     client = await world.register_client(grant_types=("client_credentials",), scope=("profile",))
     issued = await world.client.post("/oauth/token", data={"grant_type": "client_credentials"}, auth=client.auth)
     token = issued.json()["access_token"]
-    ledger, report = world.services.ledger, Report("a-report", None, [sha256(token.encode()).digest()])
+    ledger, report = world.services.ledger, ReportedSecret("a-report", None, [sha256(token.encode()).digest()])
     await ledger.maintain(keep, ledger.vault, report, ledger.clock.now() - LEASE)
     served = await start()
     async with httpx.AsyncClient(base_url=served.base, timeout=60) as caller:

@@ -11,8 +11,8 @@ import httpx
 import pytest
 from sqlalchemy import Connection, func, select
 
-from eventstore import schema
-from eventstore.asking.database_url import understood
+from eventstore.database import schema
+from eventstore.database.connecting import understood
 from eventstore.stored import events
 from tests.postgresql import PostgreSQL
 from tests.processes.conftest import Start

@@ -9,7 +9,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from eventstore.schema import upgrade
+from eventstore.database.schema import upgrade
 from tests.processes.conftest import Start
 from tests.scenarios.world import World
 from tests.small_disk import SmallDisk, small_disk

@@ -8,9 +8,8 @@ import pytest
 from sqlalchemy import Connection, create_engine, select
 
 from domain.event import ANONYMOUS, Event, Moment, Recorded
-from eventstore.rows import Rows
-from eventstore.writing import handlers
-from projections.schema import metadata
+from eventstore.projecting.live import Rows, handlers
+from projections.tables import metadata
 from tests.domain.history import NOW
 
 

@@ -3,7 +3,7 @@
 import pytest
 from sqlalchemy import Column, Integer, LargeBinary, MetaData, Table, create_engine, insert, select
 
-from projections.by_digest import ByDigest
+from projections.digests import ByDigest
 from tests.databases import BACKENDS, Backend, Databases
 
 TABLE = Table(

@@ -13,13 +13,13 @@ from domain.event import SECOND
 from domain.grant import Ended
 from domain.rules import validity
 from eventstore import stored
-from eventstore.mac_keys import Ring
+from eventstore.keys.mac_keys import Ring
 from eventstore.mapper import LogMapper, attach, decoder
 from eventstore.present.folds import Folds
 from eventstore.present.tokens import judge
-from eventstore.rows import Rows
+from eventstore.projecting.live import Rows
 from projections import accounts, clients, consents, grants, secrets, tokens
-from projections.schema import metadata
+from projections.tables import metadata
 from security import vault
 from security.keyring import new_master_key, parse_keyring
 from tests.domain.story import (
@@ -152,10 +152,10 @@ def test_a_row_for_each_secret(connection):
 def test_several_are_found_in_one_query(connection):
     write(connection, redeemed())
     digests = [bytes.fromhex(digest(name)) for name in ("code", "at1", "rt1")]
-    here = folds(connection)
-    assert judge(here, []) == {}
-    together = judge(here, [*digests, bytes(32)])
-    assert together == {each: found for each in digests for found in judge(here, [each]).values()}
+    services = folds(connection)
+    assert judge(services, []) == {}
+    together = judge(services, [*digests, bytes(32)])
+    assert together == {each: found for each in digests for found in judge(services, [each]).values()}
     assert sorted(together) == sorted(digests)
 
 

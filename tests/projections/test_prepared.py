@@ -7,7 +7,7 @@ import pytest
 from sqlalchemy import Connection, bindparam, case, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
-from eventstore.engines import migrating, together
+from eventstore.database.engines import migrating, together
 from projections import grants, secrets, tokens
 from projections.prepared import Prepared
 

@@ -1,7 +1,6 @@
 """Scopes, roles, consents and sessions; and that a replay in one batch gives the rows that single steps gave."""
 
-from domain.account import Disabled, Erased, ProfileChanged, Registered
-from domain.account_sign_in import PasswordChanged
+from domain.account import Disabled, Erased, PasswordChanged, ProfileChanged, Registered
 from domain.client import Attributes, Updated
 from domain.client_secret import SecretRevoked
 from domain.consent import Denied, Extended, Given, Withdrawn
@@ -13,7 +12,7 @@ from domain.scope import Changed, Defined, Retired
 from domain.session import Ended, Started
 from domain.usage import Seen
 from projections import consents, roles, scopes, sessions
-from projections.sealed import parse
+from projections.tables import parse_sealed
 from tests.domain.history import NOW
 from tests.projections.conftest import Log
 from tests.projections.test_clients import registered
@@ -83,10 +82,10 @@ def test_sessions(log: Log) -> None:
 
 
 def test_a_sealed_reference_can_be_taken_apart() -> None:
-    value = parse("event-1|owner|s1.client:c1.2026-11.abc")
+    value = parse_sealed("event-1|owner|s1.client:c1.2026-11.abc")
     assert value is not None
     assert (value.event_id, value.field, value.text) == ("event-1", "owner", "s1.client:c1.2026-11.abc")
-    assert parse(None) is None
+    assert parse_sealed(None) is None
 
 
 def test_a_replay_in_one_batch_gives_the_same_rows(log: Log) -> None:

@@ -9,7 +9,7 @@ import httpx
 from commands import client_secrets, clients
 from commands.callers import operator
 from domain import client
-from domain.client_registration import Registration
+from domain.client import Registration
 from domain.event import Recorded
 from eventstore.commands import Step
 from eventstore.view import View

@@ -9,13 +9,13 @@ from typing import Any
 from sqlalchemy import Column, Connection, LargeBinary, Table, Text, insert, select, update
 from sqlalchemy.exc import DBAPIError
 
-from api.starting import SYSTEM
+from api.startup import SYSTEM
 from commands import client_secrets
 from commands.callers import operator
 from commands.client_secrets import rotate_due
-from domain import rotation, session
+from domain import client_secret, session
 from eventstore.commands import Origin
-from eventstore.engines import migrating
+from eventstore.database.engines import migrating
 from security.tokens import digest
 from tests.any_command import any_command
 from tests.scenarios.asking import CONSENT, SIGN_IN, Scene, set_scene
@@ -72,7 +72,7 @@ async def cast(world: World) -> Cast:
     await world.execute(any_command(started.stream, session.end, {"reason": "signed_out"}))
     made.dead_secret = await _rotated(world, service)
     policy = {"maximum_age": 90 * DAY, "overlap": DAY, "warning": 14 * DAY}
-    await world.execute(any_command(made.dashboard.stream, rotation.set_policy, policy))
+    await world.execute(any_command(made.dashboard.stream, client_secret.set_policy, policy))
     return made
 
 

@@ -11,7 +11,7 @@ from cryptography.hazmat.primitives.asymmetric.ec import ECDSA, SECP256R1, gener
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
-from api.leaks import credentials
+from api.leaks import revoke
 from security.ids import new_id
 from tests.scenarios.watching import Flows, Step
 
@@ -164,7 +164,7 @@ async def given_back(flows: Flows) -> None:
     for body in ({"credentials": raws}, {"credentials": [raws]}, {"credentials": {found.secret: found.token}}):
         answer = await flows.program.post("/credentials/revoke", json=body)
         assert answer.status_code in (202, 400), answer.text
-    await credentials.ended()
+    await revoke.ended()
 
 
 LEAKS: tuple[Step, ...] = (investigated, contained, as_user_agents, misnamed, reported, given_back)

@@ -93,21 +93,21 @@ async def test_what_cannot_stand_is_400_with_its_name_and_no_event(
 
 
 async def test_people_are_found_exactly_in_one_realm_or_all(world: World, admin: httpx.AsyncClient) -> None:
-    here = await make(admin)
+    services = await make(admin)
     there = await make(admin, realm="administration")
 
     async def found(**query: Any) -> list[str]:
         return [item["id"] for item in ok(await admin.get("/admin/people", params=query))["items"]]
 
-    assert await found(username="pAUL") == [here["id"], there["id"]]
+    assert await found(username="pAUL") == [services["id"], there["id"]]
     assert await found(username="paul", realm="administration") == [there["id"]]
-    assert await found(email="paul@example.test", realm="platform") == [here["id"]]
+    assert await found(email="paul@example.test", realm="platform") == [services["id"]]
     assert await found(username="paul", email="else@example.test") == []
     assert await found(username="pau") == []
-    assert await found(realm="platform") == [here["id"]]
+    assert await found(realm="platform") == [services["id"]]
     problem(await admin.get("/admin/people", params={"realm": "nowhere"}), 400, field="realm")
     first = ok(await admin.get("/admin/people", params={"username": "paul", "limit": 1}))
-    assert [item["id"] for item in first["items"]] == [here["id"]]
+    assert [item["id"] for item in first["items"]] == [services["id"]]
     assert await found(username="paul", limit=1, after=first["next"]) == [there["id"]]
 
 

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from domain import account, account_sign_in, client, client_secret, consent
+from domain import account, client, client_secret, consent
 from security.clock import format_rfc3339
 from security.tokens import digest
 from tests.any_command import any_command
@@ -119,7 +119,7 @@ class History:
         encoded = await self.world.services.hasher.hash(self.scene.person.password)
         except_grant = self.chance.choice([None, *await self._acting()])
         facts = {"password_hash": encoded, "except_grant": except_grant, "role_scopes": {}, "caller_scope": frozenset()}
-        await self.tell_person(account_sign_in.change_password, **facts)
+        await self.tell_person(account.change_password, **facts)
 
     async def _acting(self) -> list[str]:
         """The newest grant with which somebody could act now: no other one can be spared by a change of password."""

@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 
-from api.audit import readings, stream
+from api.audit import stream
+from api.audit.queries import auditor
 from domain import client
 from security.keyring import Keyring
 from tests.any_command import any_command
@@ -48,7 +49,7 @@ async def test_head_opens_no_reading_and_ends_at_once(world: World, path: str) -
     assert (answer.status_code, answer.content) == (200, b"")
     assert answer.headers["content-type"].startswith(("text/event-stream", "text/csv"))
     assert await world.events("audit.*", after=before) == ()
-    assert set() == readings.FOLLOWING
+    assert set() == auditor.FOLLOWING
 
 
 async def test_none_is_lost_or_doubled_under_concurrent_writers_in_two_processes(
@@ -104,7 +105,7 @@ async def test_its_beginning_and_its_end_are_events(world: World) -> None:
     begin = await world.head()
     async with EventSource(world, "/audit/stream?from=1", token) as source:
         await source.messages(3)
-    await readings.closed()
+    await auditor.closed()
     opened, closed = await world.events("audit.*", after=begin)
     assert (opened.type, closed.type) == ("audit.stream_opened", "audit.stream_closed")
     assert (opened.event.first, opened.event.unsealed) == (1, False)
@@ -123,11 +124,11 @@ async def test_readers_who_come_at_the_same_time_are_not_more_than_there_are_pla
     await asyncio.gather(*(each.__aenter__() for each in sources))
     admitted = [each for each in sources if each.started["status"] == 200]
     told = [str(await each.block()) for each in admitted]
-    assert len(readings.FOLLOWING) == 2
+    assert len(auditor.FOLLOWING) == 2
     assert sorted(told) == sorted(["retry: 2000"] * 2 + ["retry: 30000"] * (len(admitted) - 2))
     for each in sources:
         await each.__aexit__()
-    await readings.closed()
+    await auditor.closed()
     types = [each.type for each in await world.events("audit.*", after=begin)]
     assert types.count("audit.stream_opened") == types.count("audit.stream_closed") == len(admitted)
 
@@ -236,7 +237,7 @@ async def test_an_export_leaves_an_event_at_its_beginning_and_one_at_its_end(wor
     asking = await administering(world, *READER)
     begin = await world.head()
     answer = await asking.get("/audit/export", params={"format": "ocsf", "ip": ADDRESS})
-    await readings.closed()
+    await auditor.closed()
     opened, closed = await world.events("audit.*", after=begin)
     assert (opened.type, closed.type) == ("audit.export_opened", "audit.export_closed")
     assert opened.event.parameters == {"order": "asc", "format": "ocsf"}
@@ -254,7 +255,7 @@ async def test_an_export_that_is_broken_off_says_so_and_is_never_in_memory_whole
     async with EventSource(world, "/audit/export", token) as source:
         chunk = await source._next()
         assert chunk["body"].count(b"\n") == 250
-    await readings.closed()
+    await auditor.closed()
     (closed,) = await world.events("audit.export_closed", after=begin)
     assert closed.event.completion == "broken_off"
     assert closed.event.count < begin

@@ -8,9 +8,9 @@ import httpx
 import pytest
 from sqlalchemy import select
 
-from domain import account, account_sign_in, client, client_secret, consent
+from domain import account, client, client_secret, consent
 from eventstore.command import Command
-from eventstore.engines import migrating
+from eventstore.database.engines import migrating
 from eventstore.present import tokens as present
 from eventstore.stored import head
 from projections import digests, sessions, tokens
@@ -95,7 +95,7 @@ async def test_what_was_cut_off_stays_dead_when_its_client_is_enabled_again(scen
         (
             lambda s: any_command(
                 account.stream(s.person.account_id),
-                account_sign_in.change_password,
+                account.change_password,
                 {"password_hash": "another", "role_scopes": {}, "caller_scope": frozenset()},
             ),
             "grant_ended",

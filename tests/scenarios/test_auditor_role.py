@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from api.installation import install
+from api.config.installation import install
 from security.keyring import Keyring
 from tests.scenarios.endpoints import Endpoint, endpoints
 from tests.scenarios.event_source import EventSource
@@ -63,8 +63,8 @@ def _address(endpoint: Endpoint) -> bytes:
 async def auditor(module_sqlite_url: str, tmp_path_factory: Any, keyring: Keyring) -> AsyncIterator[Auditor]:
     data = tmp_path_factory.mktemp("auditor")
     async with open_world(module_sqlite_url, data, keyring, throttle=False) as world:
-        here = world.services
-        assert await install(here.ledger, keyring, here.format, world.settings.issuer, SYSTEM)
+        services = world.services
+        assert await install(services.ledger, keyring, services.format, world.settings.issuer, SYSTEM)
         person = await world.register_person("vera", realm="administration", roles_of=("auditor",))
         answer = await world.client.post(
             "/dashboards/administration/login",

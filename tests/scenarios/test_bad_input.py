@@ -223,12 +223,12 @@ async def test_names_in_paths(target: Target, endpoint: Endpoint) -> None:
 @pytest.mark.parametrize("path", paths())
 async def test_wrong_methods(target: Target, path: str) -> None:
     head = await target.world.head()
-    here = {each.method: each for each in endpoints() if each.path == path}
-    right = {method for method, each in here.items() if each.operation is not None or each.answers != "dashboard"}
+    services = {each.method: each for each in endpoints() if each.path == path}
+    right = {method for method, each in services.items() if each.operation is not None or each.answers != "dashboard"}
     for method in (*METHODS, "TRACE", "PROPFIND", "x" * 300):
         if method in right or (method == "HEAD" and "GET" in right):
             continue
-        some = here.get(method, next(iter(here.values())))
+        some = services.get(method, next(iter(services.values())))
         answer = await target.send(method, target.path(path), target.headers(some))
         if method == "HEAD":
             assert answer.status in (404, 405), (path, answer)

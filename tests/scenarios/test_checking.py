@@ -9,19 +9,16 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from sqlalchemy import Boolean, Connection, LargeBinary, Table, Text, UniqueConstraint, delete, insert, select, update
 
-from api.audit.checking import Checking
-from api.audit.retaining import Retention
+from api.background import Checking, Retention
 from domain import account, client, incident, usage
-from domain.streams import AGGREGATES
-from eventstore.checking.differing import clear, differing
-from eventstore.checking.expected import CATEGORIES, OWNERS, SUMMED, TABLES
-from eventstore.checking.rounds import Difference, Rounds
-from eventstore.engines import migrating
-from eventstore.fresh_tables import tables_of
-from eventstore.rebuilding import Rebuild
-from eventstore.refollowing import MODELS
+from domain.events import AGGREGATES
+from eventstore.database.engines import migrating
+from eventstore.projecting.check_rounds import Difference, Rounds
+from eventstore.projecting.checks import CATEGORIES, OWNERS, SUMMED, TABLES
+from eventstore.projecting.rebuild import Rebuild, clear, differing, tables_of
+from eventstore.projecting.refollow import MODELS
 from projections import FOLLOWING, PROJECTIONS, event_index, grants, outbox, scopes, tokens
-from projections.event_names import Kind
+from projections.event_names import NameKind
 from security.vault_tables import KEYS
 from tests.any_command import any_command
 from tests.scenarios.administration import administering, ok
@@ -154,7 +151,7 @@ def any_row(connection: Connection, table: Table) -> dict[str, Any]:
     query = select(table)
     if table.name == event_index.TABLE.name:
         # Of few requests there is more than one event, and so the one before is about something else.
-        query = query.where(table.c.kind == int(Kind.REQUEST), table.c.before.is_(None))
+        query = query.where(table.c.kind == int(NameKind.REQUEST), table.c.before.is_(None))
     found = connection.execute(query.limit(1)).mappings().first()
     assert found is not None, f"nothing stands in {table.name}"
     return dict(found)

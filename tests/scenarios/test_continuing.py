@@ -7,13 +7,13 @@ from pathlib import Path
 
 import pytest
 
-from api.transparency.continuing import NotContinued
+from api.log.continuity import NotContinued
 from commands import log_keys
 from domain import log_key, server
 from eventstore.commands import DatabaseAway
 from eventstore.ledger import Ledger
-from eventstore.transparency.checkpoint import parse
 from eventstore.transparency.kept import Kept
+from eventstore.transparency.note import parse_checkpoint
 from security.clock import ManualClock
 from security.keyring import Keyring
 from tests.any_command import any_command
@@ -52,7 +52,7 @@ class Node:
 
     @property
     def kept_size(self) -> int:
-        return parse(self.checkpoint.read_text()).size if self.checkpoint.exists() else 0
+        return parse_checkpoint(self.checkpoint.read_text()).size if self.checkpoint.exists() else 0
 
     async def refusal(self) -> str:
         """Why it does not start; nothing is written by that."""
@@ -116,7 +116,7 @@ async def test_an_older_database_is_refused_with_the_command_that_accepts_it(nod
     async with node.running() as world:
         state: log_key.State = await world.services.ledger.state(log_key.STREAM)
         assert state.origin == "login.example/log-2"
-        while parse(node.checkpoint.read_text()).origin != state.origin:
+        while parse_checkpoint(node.checkpoint.read_text()).origin != state.origin:
             await asyncio.sleep(0.02)
 
 

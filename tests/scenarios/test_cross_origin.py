@@ -7,7 +7,7 @@ from typing import Any
 import httpx
 import pytest
 
-from api import problems
+from api.http import problems
 from commands import clients
 from domain import client
 from eventstore.commands import DatabaseAway

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from api import sign_in
+from api.oauth import person_authentication
 from domain import account
 from security.passwords import Hasher
 from tests.any_command import any_command
@@ -216,7 +216,9 @@ async def test_a_failure_takes_as_long_to_record_as_one_that_is_merely_counted(p
     for typed in ({"username": "nobody"}, {"username": "nobody"}, {"username": "paul"}, {"username": "paul"}):
         answer = await platform.client.call("POST", "/login", json=typed | {"password": "wrong"})
         assert answer.status_code == 401
-    assert [seconds for seconds in waited if seconds == sign_in.REFUSED_AFTER] == [sign_in.REFUSED_AFTER] * 4
+    assert [seconds for seconds in waited if seconds == person_authentication.REFUSED_AFTER] == [
+        person_authentication.REFUSED_AFTER
+    ] * 4
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from domain import account, client, cut_off
 from eventstore.counting import Counting, issued
-from eventstore.past import position_at
+from eventstore.time_travel import position_at
 from eventstore.view import View
 from projections.blast_radius import Alive, Of
 from security.clock import SECOND

@@ -10,8 +10,8 @@ from domain import client, incident, server, session
 from domain.event import Event
 from domain.events import EVENTS
 from eventstore.commands import InDoubt
-from eventstore.transparency.accepting import misfits
-from eventstore.transparency.leaves import read_leaves
+from eventstore.transparency.comparison import misfits
+from eventstore.transparency.published import read_leaves
 from tests.any_command import any_command
 from tests.processes.hostile import unprotected
 from tests.scenarios.administration import administering, ok

@@ -183,16 +183,16 @@ async def test_an_inserted_row_is_no_token(world: World, actors: Cast, database_
             connection.execute(insert(tokens.TABLE), new | {"scope": "people:write clients:write"})
         connection.commit()
     async with fresh(world, database_url, keyring) as other:
-        for here in (world, other):
+        for services in (world, other):
             for secret in forged.values():
-                caller = here.caller(headers={"authorization": f"Bearer {secret.reveal()}"})
+                caller = services.caller(headers={"authorization": f"Bearer {secret.reveal()}"})
                 assert (await caller.get("/admin/clients")).status_code == 401
-                answer = await here.client.post(
+                answer = await services.client.post(
                     "/oauth/introspect", data={"token": secret.reveal()}, auth=actors.scene.shop.auth
                 )
                 assert answer.json() == {"active": False}
                 data = {"grant_type": "refresh_token", "refresh_token": secret.reveal()}
-                answer = await here.client.post("/oauth/token", data=data, auth=actors.scene.shop.auth)
+                answer = await services.client.post("/oauth/token", data=data, auth=actors.scene.shop.auth)
                 assert answer.json()["error"] == "invalid_grant"
         # Nothing was taken for a replay of what the grant that the row names had given before.
         assert await other.events("grant.ended") == ()
@@ -214,8 +214,8 @@ async def test_nothing_revives_a_token(world: World, actors: Cast, database_url:
         connection.execute(update(grants.TABLE).values(refresh_digest=rotated, predecessor_digest=None))
         connection.commit()
     async with fresh(world, database_url, keyring) as other:
-        for here in (world, other):
-            await as_ever(here, actors, expected, "revived")
+        for services in (world, other):
+            await as_ever(services, actors, expected, "revived")
 
 
 async def test_a_session_moves_to_nobody(world: World, actors: Cast, database_url: str, keyring: Keyring) -> None:
@@ -231,8 +231,8 @@ async def test_a_session_moves_to_nobody(world: World, actors: Cast, database_ur
         connection.execute(insert(sessions.TABLE), row | again)
         connection.commit()
     async with fresh(world, database_url, keyring) as other:
-        for here in (world, other):
-            await as_ever(here, actors, expected, "moved")
+        for services in (world, other):
+            await as_ever(services, actors, expected, "moved")
     with intruding(database_url) as connection:
         # The browser whose session is over would have the other's.
         connection.execute(sessions.TABLE.delete().where(sessions.TABLE.c.session_id != row["session_id"]))
@@ -258,13 +258,13 @@ async def test_a_name_leads_to_nobody_else(world: World, actors: Cast, database_
         connection.execute(update(accounts).where(accounts.c.account_id == theirs["account_id"]).values(**taken))
         connection.commit()
     async with fresh(world, database_url, keyring) as fresh_one:
-        for here in (world, fresh_one):
+        for services in (world, fresh_one):
             body = {"username": actors.scene.person.username, "password": other.password}
-            answer = await here.caller().post(
-                f"/dashboards/{actors.dashboard.slug}/login", json=body, headers={"origin": here.settings.issuer}
+            answer = await services.caller().post(
+                f"/dashboards/{actors.dashboard.slug}/login", json=body, headers={"origin": services.settings.issuer}
             )
             assert answer.status_code == 401
-            found = await decisions(here, actors)
+            found = await decisions(services, actors)
             assert set(refusals(found)) - set(refusals(expected)) == {"sign-in"}
 
 

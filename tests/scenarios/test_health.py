@@ -6,7 +6,7 @@ from typing import Any, NoReturn
 
 import pytest
 
-from api import health, metrics
+from api.server import monitoring
 from api.server.board import KEY, Board
 from eventstore.commands import DatabaseAway
 from tests.faults import read_only
@@ -89,7 +89,7 @@ async def test_a_database_that_does_not_answer_fails_readiness_within_a_bound(
 ) -> None:
     before = await world.head()
     with monkeypatch.context() as patched:
-        patched.setattr(health, "ANSWERS_WITHIN", 0.0)
+        patched.setattr(monitoring, "ANSWERS_WITHIN", 0.0)
         patched.setattr(world.services.ledger, reading, database)
         answer = await world.operators.get("/health/ready")
     assert answer.status_code == 503
@@ -126,7 +126,7 @@ async def test_the_numbers_are_told_without_the_database(
     world: World, monkeypatch: pytest.MonkeyPatch, database: Any
 ) -> None:
     with monkeypatch.context() as patched:
-        patched.setattr(metrics, "ANSWERS_WITHIN", 0.0)
+        patched.setattr(monitoring, "ANSWERS_WITHIN", 0.0)
         patched.setattr(world.services.ledger, "read", database)
         answer = await world.operators.get("/metrics")
     assert answer.status_code == 200

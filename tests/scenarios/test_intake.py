@@ -11,8 +11,8 @@ from cryptography.hazmat.primitives.asymmetric.ec import ECDSA, SECP256R1, gener
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
-from api.intake import reports
-from api.intake.reports import FINDINGS_AT_MOST, Finding, evidence
+from api.leaks import reports
+from api.leaks.reports import FINDINGS_AT_MOST, Finding, evidence
 from domain import incident
 from eventstore.mapper import MAX_BYTES
 from security.keyring import Keyring

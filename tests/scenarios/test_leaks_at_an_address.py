@@ -6,14 +6,14 @@ from typing import Any
 import httpx
 import pytest
 
-from api.leaks import gathered
-from api.leaks.gathered import Gathered
+from api.leaks import address_target
+from api.leaks.address_target import AddressTarget
 from domain.event import SECOND
 from eventstore import batch, living
-from eventstore.comparing import Comparison
-from eventstore.engines import migrating
+from eventstore.database.engines import migrating
 from eventstore.ledger import Ledger
-from eventstore.refollowing import MODELS, Refollowing
+from eventstore.projecting.compare import Comparison
+from eventstore.projecting.refollow import MODELS, Refollowing
 from projections import PROJECTIONS
 from security.clock import format_rfc3339
 from security.keyring import Keyring
@@ -33,10 +33,10 @@ HERE = {"address": THERE}
 def portions(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """What a million grants are to the server: more than it holds at a time, wherever it looks."""
     if request.param:
-        for module, name in ((gathered, "EVENTS_AT_ONCE"), (gathered, "AT_ONCE"), (living, "AT_ONCE")):
+        for module, name in ((address_target, "EVENTS_AT_ONCE"), (address_target, "AT_ONCE"), (living, "AT_ONCE")):
             monkeypatch.setattr(module, name, 2)
         monkeypatch.setattr(batch, "MANY", 3)
-        monkeypatch.setattr(gathered, "FEW", 0)
+        monkeypatch.setattr(address_target, "FEW", 0)
 
 
 @pytest.fixture
@@ -235,13 +235,13 @@ async def test_what_came_after_the_look_is_ended_too(
 ) -> None:
     """Between the look through the index and the lock somebody asks from there once more."""
     await give(world, job, THERE)
-    look, late = Gathered.gather, list[str]()
+    look, late = AddressTarget.gather, list[str]()
 
-    async def gather_slowly(self: Gathered, *given: Any) -> None:
+    async def gather_slowly(self: AddressTarget, *given: Any) -> None:
         await look(self, *given)
         late.extend(await give(world, job, THERE, 2))
 
-    monkeypatch.setattr(Gathered, "gather", gather_slowly)
+    monkeypatch.setattr(AddressTarget, "gather", gather_slowly)
     done = ok(await admin.post("/leaks/contain", json=HERE))
     assert done["contained"] == NOTHING | {"grants_ended": 3, "tokens_ended": 3}
     assert [await active(world, server, raw) for raw in late] == [False, False]

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from api.bodies import FREE, LONGEST_FREE
+from api.http.bodies import FREE, LONGEST_FREE
 from tests.scenarios.endpoints import described
 from tests.scenarios.spoiling import resolved
 from tests.scenarios.world import World

@@ -9,11 +9,11 @@ import pytest
 from domain import grant
 from domain.decision import Outcome, Reason, refuse
 from domain.event import Moment
-from domain.grants import GRANTS, refresh_token
+from domain.grants import GRANTS, issuing, refresh_token
 from domain.grants.facts import Credential, GrantType, Lifetimes, Minted, Parties, Request
 from domain.grants.issuing import begin
 from domain.refusal import InvalidGrant
-from domain.rules import caller, validity
+from domain.rules import validity
 from tests.scenarios.administration import administering
 from tests.scenarios.asking import Scene, set_scene
 from tests.scenarios.world import Client, World
@@ -25,7 +25,7 @@ REFRESHED = ("authorization_code", "refresh_token")
 
 
 def _first(parties: Parties, request: Request, name: str, now: Moment, minted: Minted, given: Lifetimes) -> Outcome:
-    secret = caller.admitted(parties.client, parties.secret_id, name, now)
+    secret = issuing.admitted(parties.client, parties.secret_id, name, now)
     if isinstance(secret, Reason):
         return refuse(secret)
     return begin(

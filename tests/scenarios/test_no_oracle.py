@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 from argon2 import extract_parameters
 
-from api import tallies
-from api.throttle import FORGET
-from domain import account, account_sign_in, client
+from api.throttling import tallies
+from api.throttling.throttle import FORGET
+from domain import account, client
 from security.clock import SECOND
 from security.passwords import Hasher, Parameters
 from tests.any_command import any_command
@@ -145,7 +145,7 @@ async def test_nobodys_name_costs_what_a_stored_hash_costs_whatever_its_paramete
     facts = {"password_hash": changed, "role_scopes": {}, "caller_scope": frozenset()}
     former.close()
     stream = account.stream(scene.person.account_id)
-    await scene.world.execute(any_command(stream, account_sign_in.change_password, facts))
+    await scene.world.execute(any_command(stream, account.change_password, facts))
     verified: list[str] = []
 
     def observed(encoded: str, octets: bytes) -> bool:

@@ -13,10 +13,10 @@ import structlog
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
-from api.log_lines import configure
+from api.http.log_lines import configure
 from api.notifications.delivering import Notifier
-from eventstore import carrying
-from eventstore.engines import snapshot
+from eventstore import export_import
+from eventstore.database.engines import snapshot
 from eventstore.mapper import authenticate
 from projections import outbox
 from security.clock import ManualClock, SystemClock
@@ -142,7 +142,7 @@ def search_carried(url: str, watch: Watch, keyring: Keyring) -> None:
     file = io.BytesIO()
     with snapshot(url) as connection:
         authenticate(connection, Vault(keyring))
-        carrying.write(connection, file)
+        export_import.write(connection, file)
     content = file.getvalue()
     assert content
     assert [value for value in watch.secrets | watch.personal if holds(content, value)] == []

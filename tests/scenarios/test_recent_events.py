@@ -2,7 +2,7 @@
 
 import pytest
 
-from eventstore import searching
+from eventstore import search
 from tests.scenarios.asking import Scene
 from tests.scenarios.world import World
 
@@ -18,6 +18,6 @@ async def test_it_is_what_the_log_holds(world: World, scene: Scene) -> None:
         # The second is a replay, which ends the grant.
         await world.client.post("/oauth/token", data=data, auth=scene.shop.auth)
     head = (await ledger.head())[0]
-    stored = await ledger.read(searching.recorded_forms, range(before + 1, head + 1))
+    stored = await ledger.read(search.recorded_forms, range(before + 1, head + 1))
     assert {each.type for each in stored} >= {"grant.tokens_refreshed", "grant.refresh_replayed", "grant.ended"}
     assert ledger.recent.between(before, head) == stored

@@ -11,13 +11,13 @@ from hypothesis import strategies as st
 from sqlalchemy import Connection, Engine, Table, delete, func, inspect, select, update
 
 from domain import account, client
-from eventstore import refollowing
-from eventstore.comparing import Compared
-from eventstore.engines import migrating
-from eventstore.fresh_tables import PREFIX, tables_of
-from eventstore.refollowing import MODELS, Incomplete, Refollowing
+from eventstore.database.engines import migrating
+from eventstore.projecting import refollow
+from eventstore.projecting.compare import Compared
+from eventstore.projecting.rebuild import PREFIX, tables_of
+from eventstore.projecting.refollow import MODELS, Incomplete, Refollowing
 from projections import event_index, sightings
-from projections.event_names import Kind
+from projections.event_names import NameKind
 from tests.any_command import any_command
 from tests.explore import ONE_FIXTURE_FOR_ALL
 from tests.scenarios.administration import administering
@@ -107,7 +107,7 @@ async def test_followed_once_more_every_history_comes_to_the_rows_that_are_there
 async def test_rows_that_were_tampered_with_are_named_and_a_rebuild_mends_them(scene: Scene, engine: Engine) -> None:
     await live(scene, 7)
     with engine.begin() as connection:
-        typed = event_index.TABLE.c.kind == int(Kind.TYPE)
+        typed = event_index.TABLE.c.kind == int(NameKind.TYPE)
         newest = connection.scalar(select(event_index.TABLE.c.position).where(typed).order_by(
             event_index.TABLE.c.position.desc()).limit(1))  # fmt: skip
         connection.execute(delete(event_index.TABLE).where(typed, event_index.TABLE.c.position == newest))
@@ -137,7 +137,7 @@ async def test_no_row_is_lost_where_one_portion_ends_and_the_next_begins(
     most = max(rows.values())
     assert most > 3
     # With None the last row is the last of a whole portion too, and nothing comes after it.
-    monkeypatch.setattr(refollowing, "COPIED", portion or most)
+    monkeypatch.setattr(refollow, "COPIED", portion or most)
     anew(scene.world, engine, name).rebuild()
     assert counted(engine, name) == rows
     assert differing(proved(scene.world, engine)) == []
@@ -148,7 +148,7 @@ async def test_a_copy_that_lost_a_row_is_not_swapped_in(
     scene: Scene, engine: Engine, name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await live(scene, 7)
-    copy, lost = refollowing.copy_rows, []
+    copy, lost = refollow.copy_rows, []
 
     def copy_but_one(connection: Connection, table: Table, target: Table) -> None:
         copy(connection, table, target)
@@ -158,7 +158,7 @@ async def test_a_copy_that_lost_a_row_is_not_swapped_in(
             lost.append(table.name)
             connection.execute(delete(target).where(*(column == each for column, each in zip(key, first, strict=True))))
 
-    monkeypatch.setattr(refollowing, "copy_rows", copy_but_one)
+    monkeypatch.setattr(refollow, "copy_rows", copy_but_one)
     with pytest.raises(Incomplete, match=r"was to get \d+ rows and got \d+") as refused:
         anew(scene.world, engine, name).rebuild()
     assert f"stay: {lost[0]} was to get" in str(refused.value)
@@ -183,14 +183,14 @@ async def test_what_happens_while_rows_are_swapped_is_in_the_new_ones(
 ) -> None:
     await live(scene, 5)
     world, copying, go_on = scene.world, threading.Event(), threading.Event()
-    copy = refollowing.copy_rows
+    copy = refollow.copy_rows
 
     def held(*given: object) -> None:
         copying.set()
         assert go_on.wait(60)
         copy(*given)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(refollowing, "copy_rows", held)
+    monkeypatch.setattr(refollow, "copy_rows", held)
     rebuilding = asyncio.create_task(asyncio.to_thread(anew(world, engine, name).rebuild))
     await asyncio.to_thread(copying.wait, 60)
     await live(scene, 6)

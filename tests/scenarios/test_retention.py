@@ -8,14 +8,14 @@ import pytest
 from sqlalchemy import Connection, Update, func, select, update
 from sqlalchemy.engine import make_url
 
-from api.audit.retaining import Retention
+from api.background import Retention
 from domain import hold, incident
 from domain.event import SECOND
 from eventstore import origin_months
-from eventstore.engines import migrating
-from eventstore.refollowing import MODELS, Refollowing
+from eventstore.database.engines import migrating
+from eventstore.projecting.refollow import MODELS, Refollowing
 from projections import event_index, incidents, secrets, sightings
-from projections.event_names import Kind
+from projections.event_names import NameKind
 from security.clock import DAY, ManualClock, month_of, parse_rfc3339
 from security.keyring import Keyring
 from security.vault_tables import KEYS
@@ -199,7 +199,7 @@ async def test_read_models_keep_nothing_of_the_addresses_and_are_what_a_replay_m
 
     (each,) = [one for one in await world.services.ledger.read(origin_months.ended) if one.month == month]
     kept = select(func.count()).where(
-        event_index.TABLE.c.kind == int(Kind.ADDRESS), event_index.TABLE.c.position <= each.last
+        event_index.TABLE.c.kind == int(NameKind.ADDRESS), event_index.TABLE.c.position <= each.last
     )
     assert await world.services.ledger.read(lambda connection: connection.scalar(kept)) == 0
     assert await world.services.ledger.read(sightings.summary, secret_id) == before

@@ -9,7 +9,7 @@ import httpx
 import pytest
 from sqlalchemy import Connection, insert, select, update
 
-from api.leaks import credentials, ending
+from api.leaks import revoke
 from api.leaks.targets import Target
 from eventstore import reported
 from eventstore.commands import DatabaseAway, Origin
@@ -37,7 +37,7 @@ async def test_anybody_may_end_what_they_hold(world: World, scene: Scene, job: C
         answer = await stranger.post("/credentials/revoke", json={"credentials": list(found)})
         accepted = len({each for each in found if each.startswith("glog_")})
         assert (answer.status_code, answer.json()) == (202, {"accepted": accepted, "damaged": 0})
-        await credentials.ended()
+        await revoke.ended()
 
     await report(access, "unknown", past.tokens["refresh_token"], access)
     kinds = [each.type for each in await world.events("incident.*")]
@@ -87,7 +87,7 @@ async def test_what_surrounds_a_secret_keeps_it_from_nothing(world: World, job: 
     raw = ok(await token(world, job))["access_token"]
     answer = await world.client.post("/credentials/revoke", json={"credentials": [around.format(raw)]})
     assert (answer.status_code, answer.json()) == (202, {"accepted": 1, "damaged": 0})
-    await credentials.ended()
+    await revoke.ended()
     assert await ended_tokens(world) == [digest(raw)]
 
 
@@ -97,7 +97,7 @@ async def test_secrets_of_one_client_in_a_report_are_one_incident(world: World, 
     text = f"{past.tokens['refresh_token']}\n" + "\n".join(tokens) + f"\nsecret={job.secret} {tokens[0][:-1]}?"
     answer = await world.client.post("/credentials/revoke", json={"credentials": [text, tokens[1]]})
     assert answer.json() == {"accepted": 5, "damaged": 0}
-    await credentials.ended()
+    await revoke.ended()
     assert len(await world.events("incident.reported")) == 2
     (added,) = await world.events("incident.secrets_added")
     assert {each.sha256 for each in added.event.secrets} <= {digest(each).hex() for each in (*tokens, job.secret or "")}
@@ -107,7 +107,7 @@ async def test_secrets_of_one_client_in_a_report_are_one_incident(world: World, 
         assert asked.json() == {"active": False}
     head = await world.head()
     await world.client.post("/credentials/revoke", json={"credentials": [text]})
-    await credentials.ended()
+    await revoke.ended()
     assert await world.head() == head
 
 
@@ -116,21 +116,21 @@ async def test_the_answer_waits_for_nothing_that_depends_on_what_was_sent(
 ) -> None:
     raw, looked, go_on = ok(await token(world, job))["access_token"], list[bytes](), asyncio.Event()
 
-    genuine = ending.end
+    genuine = revoke.end
 
     async def slow(ledger: Ledger, target: Target, came: Origin) -> str | None:
         looked.append(bytes.fromhex(target.sha256 or ""))
         await go_on.wait()
         return await genuine(ledger, target, came)
 
-    monkeypatch.setattr(ending, "end", slow)
+    monkeypatch.setattr(revoke, "end", slow)
     unissued = Format().mint(Kind.ACCESS_TOKEN).reveal()
     answers = [await world.client.post("/credentials/revoke", json={"credentials": [sent]}) for sent in (raw, unissued)]
     assert [(each.status_code, each.json()) for each in answers] == [(202, {"accepted": 1, "damaged": 0})] * 2
     assert len({tuple(sorted(set(each.headers) - {"x-request-id"})) for each in answers}) == 1
     assert await world.events("incident.*") == ()
     go_on.set()
-    await credentials.ended()
+    await revoke.ended()
     assert looked == [sha256(raw.encode()).digest()]
     assert len(await world.events("grant.token_revoked")) == 1
 
@@ -146,7 +146,7 @@ async def waiting(world: World) -> dict[bytes, int]:
 async def resumed(world: World, seconds: float = LEASE // SECOND) -> None:
     """What any process does by and by."""
     world.clock.advance(seconds)
-    await credentials.resume(world.services.ledger)
+    await revoke.resume(world.services.ledger)
 
 
 def digest(raw: str) -> bytes:
@@ -167,13 +167,13 @@ async def test_what_a_killed_process_had_accepted_is_ended_by_another(
         raise asyncio.CancelledError
 
     with monkeypatch.context() as dying:
-        dying.setattr(ending, "end", killed)
+        dying.setattr(revoke, "end", killed)
         answer = await world.client.post("/credentials/revoke", json={"credentials": [raw, "none of ours"]})
         assert answer.status_code == 202
         assert await waiting(world) == {digest(raw): 0}
         await reached.wait()
     with suppress(asyncio.CancelledError):
-        await credentials.ended()
+        await revoke.ended()
     await resumed(world, LEASE // SECOND - 1)
     assert await ended_tokens(world) == []
     await resumed(world, 1)
@@ -189,17 +189,17 @@ async def test_what_cannot_be_ended_now_is_later_and_keeps_no_other_alive(
 ) -> None:
     raws = [ok(await token(world, job))["access_token"] for _ in range(4)]
     first, second, third, fourth = map(digest, raws)
-    genuine, faulty = ending.end, {second}
+    genuine, faulty = revoke.end, {second}
 
     async def end(ledger: Ledger, target: Target, came: Origin) -> str | None:
         if faulty & {bytes.fromhex(each.sha256) for each in target.leaked}:
             raise fault
         return await genuine(ledger, target, came)
 
-    monkeypatch.setattr(ending, "end", end)
+    monkeypatch.setattr(revoke, "end", end)
     answer = await world.client.post("/credentials/revoke", json={"credentials": [*raws, raws[0]]})
     assert (answer.status_code, answer.json()) == (202, {"accepted": 4, "damaged": 0})
-    await credentials.ended()
+    await revoke.ended()
     assert await ended_tokens(world) == [first, third, fourth]
     for attempts in (1, 2):
         await resumed(world, attempts * LEASE // SECOND)
@@ -207,7 +207,7 @@ async def test_what_cannot_be_ended_now_is_later_and_keeps_no_other_alive(
     # One that does not end holds up nobody else's.
     last = ok(await token(world, job))["access_token"]
     await world.client.post("/credentials/revoke", json={"credentials": [last]})
-    await credentials.ended()
+    await revoke.ended()
     assert (await ended_tokens(world))[-1] == digest(last)
     faulty.clear()
     await resumed(world, 4 * LEASE // SECOND)
@@ -227,7 +227,7 @@ async def test_a_report_that_is_done_and_cannot_be_forgotten_does_nothing_a_seco
         failing.setattr(reported, "leave", broken)
         await world.client.post("/credentials/revoke", json={"credentials": [raw]})
         # What stops a server waits for this, and must hear of no fault.
-        await credentials.ended()
+        await revoke.ended()
     assert await waiting(world) == {digest(raw): 0}
     before = await world.head()
     await resumed(world)
@@ -239,11 +239,11 @@ async def test_what_never_ends_is_given_up(world: World, job: Client, monkeypatc
     async def end(ledger: Ledger, target: Target, came: Origin) -> str | None:
         raise ZeroDivisionError
 
-    monkeypatch.setattr(ending, "end", end)
-    monkeypatch.setattr(credentials, "ATTEMPTS", 2)
+    monkeypatch.setattr(revoke, "end", end)
+    monkeypatch.setattr(revoke, "ATTEMPTS", 2)
     raw = ok(await token(world, job))["access_token"]
     await world.client.post("/credentials/revoke", json={"credentials": [raw]})
-    await credentials.ended()
+    await revoke.ended()
     await resumed(world, 3_600)
     assert await waiting(world) == {digest(raw): 1}
     await resumed(world, 3_600)
@@ -254,7 +254,7 @@ async def test_while_the_database_is_away_nothing_is_accepted_and_little_is_trie
     world: World, job: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     clients = [job]
-    for number in range(credentials.AWAY_AT_MOST):
+    for number in range(revoke.AWAY_AT_MOST):
         made = await world.register_client(f"Job {number}", grant_types=("client_credentials",), scope=("profile",))
         clients.append(made)
     raws, tried = [ok(await token(world, each))["access_token"] for each in clients for _ in range(2)], list[Target]()
@@ -271,10 +271,10 @@ async def test_while_the_database_is_away_nothing_is_accepted_and_little_is_trie
         tried.append(target)
         raise DatabaseAway
 
-    monkeypatch.setattr(ending, "end", end)
+    monkeypatch.setattr(revoke, "end", end)
     assert (await world.client.post("/credentials/revoke", json={"credentials": raws})).status_code == 202
-    await credentials.ended()
-    assert len(tried) == credentials.AWAY_AT_MOST
+    await revoke.ended()
+    assert len(tried) == revoke.AWAY_AT_MOST
     assert set(await waiting(world)) == set(map(digest, raws))
 
 
@@ -287,13 +287,13 @@ async def test_no_more_are_under_way_than_there_is_room_for(
         await go_on.wait()
         return None
 
-    monkeypatch.setattr(ending, "end", slow)
-    monkeypatch.setattr(credentials, "WAITING", 4)
+    monkeypatch.setattr(revoke, "end", slow)
+    monkeypatch.setattr(revoke, "WAITING", 4)
     report = {"credentials": [raw]}
     answers = await asyncio.gather(*(world.client.post("/credentials/revoke", json=report) for _ in range(10)))
     assert sorted(answer.status_code for answer in answers) == [202] * 4 + [503] * 6
     go_on.set()
-    await credentials.ended()
+    await revoke.ended()
     assert await waiting(world) == {}
 
 
@@ -302,8 +302,12 @@ async def test_a_report_that_somebody_wrote_or_altered_ends_nothing(world: World
     ledger = world.services.ledger
     raws = [ok(await token(world, job))["access_token"] for _ in range(3)]
     genuine, moved, plain = (digest(raw) for raw in raws)
-    await ledger.maintain(reported.keep, ledger.vault, reported.Report("moved", None, [moved]), world.clock.now())
-    await ledger.maintain(reported.keep, ledger.vault, reported.Report("genuine", None, [genuine]), world.clock.now())
+    await ledger.maintain(
+        reported.keep, ledger.vault, reported.ReportedSecret("moved", None, [moved]), world.clock.now()
+    )
+    await ledger.maintain(
+        reported.keep, ledger.vault, reported.ReportedSecret("genuine", None, [genuine]), world.clock.now()
+    )
 
     def alter(connection: Connection) -> None:
         connection.execute(update(table).where(table.c.report_id == "moved").values(report_id="elsewhere"))

@@ -6,7 +6,7 @@ from typing import Any
 import httpx
 import pytest
 
-from api.starting import SYSTEM
+from api.startup import SYSTEM
 from commands.client_secrets import rotate_due
 from eventstore.commands import Origin
 from tests.scenarios.administration import administering, ok, problem

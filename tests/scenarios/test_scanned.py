@@ -9,8 +9,8 @@ from secrets import token_hex
 
 import pytest
 
-from eventstore import carrying
-from eventstore.engines import snapshot
+from eventstore import export_import
+from eventstore.database.engines import snapshot
 from eventstore.mapper import authenticate
 from security.clock import ManualClock
 from security.keyring import Keyring
@@ -49,7 +49,7 @@ async def leave(url: str, directory: Path, keyring: Keyring, log: io.StringIO) -
     file = io.BytesIO()
     with snapshot(url) as connection:
         authenticate(connection, Vault(keyring))
-        carrying.write(connection, file)
+        export_import.write(connection, file)
     left |= {"carried": file.getvalue(), "log": log.getvalue().encode()}
     left |= {f"database-{name}": content for name, content in database(url)}
     return left

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from domain import account, account_sign_in
+from domain import account
 from security.keyring import Keyring
 from tests.any_command import any_command
 from tests.scenarios.asking import APPROVE, CONSENT, SIGN_IN, Scene, set_scene
@@ -113,7 +113,7 @@ ENDS: list[Any] = [
     pytest.param(account.disable, {"leaves_no_administrator": False}, id="disabled"),
     pytest.param(account.erase, {"leaves_no_administrator": False}, id="erased"),
     pytest.param(
-        account_sign_in.change_password,
+        account.change_password,
         {"password_hash": "$argon2id$other", "role_scopes": {}, "caller_scope": frozenset()},
         id="password changed",
     ),

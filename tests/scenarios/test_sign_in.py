@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from domain import account, account_sign_in
+from domain import account
 from eventstore.commands import DatabaseAway
 from eventstore.commands import Overloaded as LedgerOverloaded
 from security.fair_queue import Asker
@@ -106,7 +106,7 @@ async def test_who_signs_in_twice_at_once_while_the_hash_is_renewed_is_let_in_tw
     facts = {"password_hash": await weak.hash(scene.person.password), "role_scopes": {}, "caller_scope": frozenset()}
     weak.close()
     stream = account.stream(scene.person.account_id)
-    await scene.world.execute(any_command(stream, account_sign_in.change_password, facts))
+    await scene.world.execute(any_command(stream, account.change_password, facts))
     browsers = [scene.world.browser() for _ in range(4)]
     pages = [await browser.open(scene.address()) for browser in browsers]
     opened = [browser.press(page, SIGN_IN, **scene.person.typed) for browser, page in zip(browsers, pages, strict=True)]
@@ -122,7 +122,7 @@ async def test_a_password_that_is_changed_while_its_hash_is_renewed_opens_nothin
 
     async def set_hash(encoded: str) -> None:
         facts = {"password_hash": encoded, "role_scopes": {}, "caller_scope": frozenset()}
-        await scene.world.execute(any_command(stream, account_sign_in.change_password, facts))
+        await scene.world.execute(any_command(stream, account.change_password, facts))
 
     weak, genuine = Hasher(Parameters(memory=64, passes=2, lanes=1)), Hasher.hash
     await set_hash(await weak.hash(scene.person.password))

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from api import token_uses
+from api.throttling import windowed_counter
 from domain import usage
 from domain.event import Actor
 from eventstore.batch import Request
@@ -51,7 +51,7 @@ async def uses(world: World, after: int = 0) -> list[tuple[str, str, Any, Any]]:
 async def test_many_new_tokens_are_each_told_once(
     world: World, service: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(token_uses, "AT_ONCE", 7)
+    monkeypatch.setattr(windowed_counter, "AT_ONCE", 7)
     raw = await issued(world, service, 30)
     assert all([await introspect(world, service, each) for each in raw])
     assert await uses(world) == []
@@ -130,8 +130,8 @@ async def test_a_first_use_says_who_asked_and_a_count_is_of_many_requests(world:
 async def test_strangers_are_looked_up_a_few_at_a_time_and_never_told(
     world: World, service: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(token_uses, "LOOKED_UP", 2)
-    monkeypatch.setattr(token_uses, "ASKED", 5)
+    monkeypatch.setattr(windowed_counter, "LOOKED_UP", 2)
+    monkeypatch.setattr(windowed_counter, "ASKED", 5)
     (dead,) = await issued(world, service, 1)
     world.clock.advance(7 * 86_400)
     while await world.services.ledger.maintain(tokens.prune, world.clock.now(), 100):

@@ -14,7 +14,7 @@ from tests.processes.hostile import unprotected
 from tests.scenarios.world import SYSTEM, World
 from verifier.note import Cosigner, Key, open_note, parse_checkpoint
 from verifier.receipt import check_receipt
-from verifier.server import ServerSource, split_entries
+from verifier.source import ServerSource, split_entries
 from verifier.tree import CompactRange, leaf_hash
 from verifier.verify import verify
 

@@ -9,12 +9,12 @@ from typing import Any
 import pytest
 from sqlalchemy import text, update
 
-from eventstore import clock_fault, recorder
+from eventstore import recorder
+from eventstore.database import clock_fault
 from eventstore.stored import head
 from projections.prepared import Prepared
-from security.clock import SECOND, Moment, SteadyClock, SystemClock, Timer
+from security.clock import SECOND, Moment, SteadyClock, SystemClock, Timer, WatchedClock
 from security.keyring import Keyring
-from security.watched_clock import WatchedClock
 from tests.scenarios.asking import VERIFIER, set_scene
 from tests.scenarios.forged_rows import intruding
 from tests.scenarios.world import World, open_world

@@ -16,14 +16,14 @@ from sqlalchemy import Connection, select
 
 from api import background
 from api.app import create, routed
+from api.config.settings import Settings, load
 from api.http.middleware import Middleware
 from api.server.listeners import ForOperators
 from api.services import Services
-from api.settings import Settings, load
 from commands import client_secrets, clients, people, roles, scopes
 from commands.callers import operator
 from domain import client
-from domain.client_registration import Registration
+from domain.client import Registration
 from domain.event import Actor, Recorded
 from domain.rules.administrative_scope import ADMINISTRATIVE_SCOPES
 from eventstore.commands import Executed, Origin, Step

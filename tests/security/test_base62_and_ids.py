@@ -8,39 +8,39 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from security import base62, ids
+from security import ids
 
 
 def test_every_character_is_drawn_equally_often():
-    drawn = Counter(base62.characters(62 * 4000))
-    assert set(drawn) == set(base62.ALPHABET)
+    drawn = Counter(ids.characters(62 * 4000))
+    assert set(drawn) == set(ids.ALPHABET)
     # Chi-squared with 61 degrees of freedom stays under 160 in all but one of 10¹⁰ runs; a plain modulo exceeds it.
     assert sum((count - 4000) ** 2 / 4000 for count in drawn.values()) < 160
 
 
 @given(st.integers(0, 500))
 def test_as_many_characters_as_asked_for(count):
-    assert len(base62.characters(count)) == count
+    assert len(ids.characters(count)) == count
 
 
 def test_characters_are_drawn_again_when_too_many_were_thrown_away(monkeypatch):
     rounds = iter([b"\xff" * 100, b"\x00\xff", b"\x01\x3d"])
-    monkeypatch.setattr("security.base62.os.urandom", lambda size: next(rounds))
-    assert base62.characters(3) == "01z"
+    monkeypatch.setattr("security.ids.os.urandom", lambda size: next(rounds))
+    assert ids.characters(3) == "01z"
 
 
 @given(st.integers(0, 62**6 - 1))
 def test_six_digits_count_in_base_62(number):
-    digits = base62.six_digits(number)
+    digits = ids.six_digits(number)
     value = 0
     for digit in digits:
-        value = value * 62 + base62.ALPHABET.index(digit)
+        value = value * 62 + ids.ALPHABET.index(digit)
     assert (len(digits), value) == (6, number)
 
 
 @pytest.mark.parametrize(("number", "digits"), [(0, "000000"), (61, "00000z"), (62, "000010"), (2**32 - 1, "4gfFC3")])
 def test_six_digits_of_known_numbers(number, digits):
-    assert base62.six_digits(number) == digits
+    assert ids.six_digits(number) == digits
 
 
 def test_the_published_check_value_of_crc_32():
@@ -63,7 +63,7 @@ def test_other_text_is_no_id(text):
     ("number", "digits"), [(0, "0000000"), (62**6, "1000000"), (62**7 - 1, "zzzzzzz"), (62**7 + 1, "0000001")]
 )
 def test_seven_digits_are_the_last_seven(number, digits):
-    assert base62.seven_digits(number) == digits
+    assert ids.seven_digits(number) == digits
 
 
 @given(st.integers(0, 62**7 - 1), st.integers(0, 62**7 - 1))
@@ -80,19 +80,19 @@ def test_ordered_ids_of_one_moment_are_unique():
 
 
 def test_names_drawn_ahead_are_never_handed_out_twice():
-    made = [base62.names(15) for _ in range(5_000)]
+    made = [ids.names(15) for _ in range(5_000)]
     assert len(set(made)) == 5_000
     assert {len(name) for name in made} == {15}
 
 
 def test_a_forked_process_draws_its_own():
-    base62.names(15)
+    ids.names(15)
     reading, writing = os.pipe()
     child = os.fork()
     if child == 0:
-        os.write(writing, base62.names(15).encode())
+        os.write(writing, ids.names(15).encode())
         os._exit(0)
     os.waitpid(child, 0)
-    assert os.read(reading, 15).decode() != base62.names(15)
+    assert os.read(reading, 15).decode() != ids.names(15)
     os.close(reading)
     os.close(writing)

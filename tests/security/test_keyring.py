@@ -11,11 +11,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from security.hkdf import hkdf_sha256
 from security.keyring import (
     Keyring,
     MasterKeyError,
     WrapBroken,
+    hkdf_sha256,
     key_id_of,
     new_master_key,
     open_keyring,

@@ -11,9 +11,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from security import password_strength
-from security.password_strength import LOOKALIKES, MANY, StrengthMeter, Weakness, weakness
-from security.passwords import Overloaded
+from security import passwords
+from security.passwords import LOOKALIKES, MANY, Overloaded, StrengthMeter, Weakness, weakness
 
 PAUL = ("paul", "paul.baker@example.test", "Paul Åström-Baker", None)
 
@@ -78,13 +77,13 @@ def test_many_lookalikes_are_looked_at_in_parts_of_which_one_that_is_good_will_d
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     looked: list[str] = []
-    genuine = password_strength._look
+    genuine = passwords._look
 
     def look(text: str, words: list[str]) -> Weakness | None:
         looked.append(text)
         return genuine(text, words)
 
-    monkeypatch.setattr(password_strength, "_look", look)
+    monkeypatch.setattr(passwords, "_look", look)
     few, many = "".join(sorted(LOOKALIKES)[:MANY]), "".join(sorted(LOOKALIKES))
     assert weakness(few + "a" * 66) is None
     assert weakness("a" * 24 + many + "a" * 40) is None
@@ -119,7 +118,7 @@ async def test_passwords_beyond_the_room_are_turned_away_and_those_within_it_are
         begun.set()
         assert goes_on.wait(30)
 
-    monkeypatch.setattr(password_strength, "weakness", slow)
+    monkeypatch.setattr(passwords, "weakness", slow)
     meter = StrengthMeter(waiting=2)
     try:
         first = asyncio.create_task(meter.weakness("one"))
@@ -154,7 +153,7 @@ def test_words_are_told_apart_whoever_asks_at_the_same_time() -> None:
     assert asyncio.run(ask()) == [None] * len(words)
 
 
-@pytest.mark.parametrize("module", ["api.app", "api.cli", "api.cli.person"])
+@pytest.mark.parametrize("module", ["api.app", "cli", "cli.person"])
 def test_the_lists_are_loaded_with_the_first_password_and_not_before(module: str) -> None:
     program = f"import sys, {module}; sys.exit('zxcvbn' in sys.modules)"
     subprocess.run([sys.executable, "-c", program], check=True, timeout=60)

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from security import tokens
-from security.base62 import ALPHABET, six_digits
+from security.ids import ALPHABET, six_digits
 from security.tokens import Format, Kind, Secret
 
 kinds = st.sampled_from(list(Kind))

@@ -10,7 +10,7 @@ from sqlalchemy.exc import IntegrityError
 
 from security import vault
 from security.keyring import Keyring, MasterKeyError, WrapBroken
-from security.vault import Answer, Stored, Vault
+from security.vault import Stored, StoredAnswer, Vault
 from security.vault_tables import ANSWERS, KEYS, SECRETS
 
 NOW = 1_767_225_600_000_000
@@ -253,8 +253,8 @@ def test_one_name_does_not_open_anothers_secret(engine, safe):
 
 # --- Answers ----------------------------------------------------------------------------------------------------------
 
-FIRST = Answer(b"b" * 32, 201, b'{"id": 1}')
-SECOND = Answer(b"c" * 32, 409, b'{"id": 2}')
+FIRST = StoredAnswer(b"b" * 32, 201, b'{"id": 1}')
+SECOND = StoredAnswer(b"c" * 32, 409, b'{"id": 2}')
 
 
 def test_the_first_answer_stands_until_its_time_is_over(engine, safe, elsewhere):

@@ -2,8 +2,17 @@
 
 import pytest
 
-from security.clock import HOUR, MINUTE, SECOND, ManualClock, Moment, SteadyClock, SystemClock
-from security.watched_clock import BELIEVED_AFTER, WatchedClock
+from security.clock import (
+    BELIEVED_AFTER,
+    HOUR,
+    MINUTE,
+    SECOND,
+    ManualClock,
+    Moment,
+    SteadyClock,
+    SystemClock,
+    WatchedClock,
+)
 
 
 class Machine:

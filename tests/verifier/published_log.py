@@ -10,9 +10,9 @@ from sqlalchemy.pool import NullPool
 
 from eventstore import stored
 from eventstore.transparency import tables
-from eventstore.transparency.following import Tree
-from eventstore.transparency.leaves import read_leaves
 from eventstore.transparency.note import Signer
+from eventstore.transparency.published import read_leaves
+from eventstore.transparency.tree import Tree
 from security.clock import ManualClock
 from verifier.note import Key
 from verifier.source import open_source

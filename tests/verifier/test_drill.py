@@ -7,8 +7,8 @@ from contextlib import closing
 import pytest
 from sqlalchemy import text
 
-from eventstore.transparency.checkpoint import Checkpoint
 from eventstore.transparency.merkle import EMPTY_ROOT, leaf_hash
+from eventstore.transparency.note import Checkpoint
 from tests.verifier.published_log import KEY, ORIGIN, SIGNER, PublishedLog, check, event, events
 from verifier.note import Cosigner
 from verifier.source import open_source

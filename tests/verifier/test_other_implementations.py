@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from sqlalchemy import text
 
 from eventstore.transparency import proof, published
-from eventstore.transparency.checkpoint import Checkpoint, parse
-from eventstore.transparency.leaves import read_leaves
+from eventstore.transparency.note import Checkpoint, parse_checkpoint
+from eventstore.transparency.published import read_leaves
 from tests.eventstore.transparency.memory_tree import tree_of
 from tests.verifier.published_log import KEY, ORIGIN, SIGNER, PublishedLog, event
 from verifier.note import Cosigner
@@ -48,7 +48,7 @@ def test_metamorphic_reads_checkpoints_with_cosignatures(log: PublishedLog) -> N
     older, newer = log.grow(300), log.grow(77)
     newer += Cosigner("witness.example", bytes(32)).cosign(newer.split("\n\n")[0] + "\n", 1)
     head = metamorphic_log.checkpoint_verify(newer, VKEYS)
-    assert (head.origin, head.size, head.root) == (ORIGIN, 377, parse(newer).root)
+    assert (head.origin, head.size, head.root) == (ORIGIN, 377, parse_checkpoint(newer).root)
     with log.engine.connect() as connection:
         hashes = proof.Hashes(published.reader(connection), 377)
         (leaf,) = read_leaves(connection, 299, 1)

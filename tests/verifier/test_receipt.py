@@ -1,8 +1,8 @@
 import pytest
 
 from eventstore.transparency import published
-from eventstore.transparency.leaves import read_leaves
 from eventstore.transparency.note import Signer
+from eventstore.transparency.published import read_leaves
 from tests.verifier.published_log import KEY, PublishedLog
 from verifier.note import Cosigner, Key
 from verifier.receipt import check_receipt, parse_receipt

@@ -5,8 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from verifier.database import SqliteSource
-from verifier.source import open_source
+from verifier.source import SqliteSource, open_source
 from verifier.verdict import SourceError
 
 ROOMS = {"api", "commands", "demo", "domain", "eventstore", "projections", "security", "tests"}

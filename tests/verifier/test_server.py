@@ -7,10 +7,10 @@ import pytest
 from sqlalchemy import Connection
 
 from eventstore.transparency import published
-from eventstore.transparency.leaves import read_leaves
-from eventstore.transparency.tiles import WIDTH, parse_path
+from eventstore.transparency.merkle import WIDTH, parse_path
+from eventstore.transparency.published import read_leaves
 from tests.verifier.published_log import KEY, PublishedLog, events
-from verifier.server import ServerSource
+from verifier.source import ServerSource
 from verifier.verdict import SourceError
 from verifier.verify import verify
 

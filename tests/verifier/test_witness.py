@@ -9,17 +9,14 @@ from threading import Barrier, Thread
 
 import pytest
 
-from eventstore.transparency.checkpoint import Checkpoint
-from eventstore.transparency.note import Signer
+from eventstore.transparency.note import Checkpoint, Signer
 from eventstore.transparency.proof import consistency
 from eventstore.transparency.witnesses import request
 from tests.eventstore.transparency.memory_tree import MemoryTree, mth, tree_of
 from tests.verifier.published_log import KEY, ORIGIN, SIGNER
-from verifier.memory import Memory
 from verifier.note import Cosigner, Malformed, open_note
 from verifier.tree import EMPTY_ROOT
-from verifier.witness import Answer, Witness
-from verifier.witness_server import load_or_create_key, server
+from verifier.witness import Memory, Witness, WitnessReply, load_or_create_key, server
 
 LEAVES = [b"%d" % i for i in range(40)]
 OTHER = [b"other %d" % i for i in range(40)]
@@ -95,11 +92,11 @@ def test_404_for_a_log_that_it_does_not_know(witness: Witness) -> None:
 
 
 def test_409_tells_the_size_that_was_cosigned_last(witness: Witness) -> None:
-    assert witness.add_checkpoint(request(3, [], note(5))) == Answer(409, "text/x.tlog.size", b"0\n")
+    assert witness.add_checkpoint(request(3, [], note(5))) == WitnessReply(409, "text/x.tlog.size", b"0\n")
     witness.add_checkpoint(body(0, 5))
-    assert witness.add_checkpoint(body(0, 8)) == Answer(409, "text/x.tlog.size", b"5\n")
+    assert witness.add_checkpoint(body(0, 8)) == WitnessReply(409, "text/x.tlog.size", b"5\n")
     # A log that has shrunk is told what it once was.
-    assert witness.add_checkpoint(body(0, 3)) == Answer(409, "text/x.tlog.size", b"5\n")
+    assert witness.add_checkpoint(body(0, 3)) == WitnessReply(409, "text/x.tlog.size", b"5\n")
 
 
 def test_409_for_another_tree_of_the_same_size(witness: Witness) -> None:

@@ -9,7 +9,7 @@ from projections.outbox import Destination
 from security.clock import Clock
 
 if TYPE_CHECKING:
-    from api.settings import Settings
+    from api.config.settings import Settings
 
 
 class Channel(Protocol):

@@ -16,7 +16,7 @@ from projections.outbox import Destination
 from security.clock import SECOND, Clock
 
 if TYPE_CHECKING:
-    from api.settings import Settings
+    from api.config.settings import Settings
 
 NAME = "mail"
 """Of the mailbox among the destinations."""

@@ -11,14 +11,14 @@ import msgspec
 from msgspec import Meta, Struct
 from standardwebhooks.webhooks import EmptyWebhookSecretError, Webhook
 
+from api.http.outgoing_requests import NoAnswer, NotAllowed, OutgoingRequests
 from api.notifications.channels.mail import NAME as MAIL
 from api.notifications.message import Failed, Message, Send, Wrong, chosen
-from api.outgoing import NoAnswer, NotAllowed, Outgoing
 from projections.outbox import Destination
 from security.clock import SECOND, Clock
 
 if TYPE_CHECKING:
-    from api.settings import Settings
+    from api.config.settings import Settings
 
 SHORTEST_SECRET = 24
 """Bytes of a signing key (Standard Webhooks, "Signature scheme": 24 to 64)."""
@@ -58,7 +58,7 @@ def senders(settings: "Settings", clock: Clock) -> dict[str, Send]:
     """How to call each of them."""
     if not settings.webhooks:
         return {}
-    outgoing = Outgoing(allow_private=settings.allow_private_urls)
+    outgoing = OutgoingRequests(allow_private=settings.allow_private_urls)
     return {each.name: to_webhook(each, outgoing, clock) for each in webhooks(settings)}
 
 
@@ -128,7 +128,7 @@ def _keys(text: str) -> tuple[Webhook, ...]:
     return tuple(keys)
 
 
-def to_webhook(subscription: Subscription, outgoing: Outgoing, clock: Clock) -> Send:
+def to_webhook(subscription: Subscription, outgoing: OutgoingRequests, clock: Clock) -> Send:
     """Sends signed requests (Standard Webhooks, "Signature scheme"): every key that is in force signs."""
 
     async def send(message: Message) -> Failed | None:

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from api.bodies import read_body
+from api.http.bodies import read_body
 from tests.api.server.line import Server
 
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from api.arrival import Proxies
+from api.http.request_context import Proxies
 from api.server.callers import AT_ONCE
 from tests.api.server.conftest import App
 from tests.api.server.line import Line, Server, request

@@ -7,13 +7,13 @@ import pytest
 from sqlalchemy import text
 
 from commands.servers import note_divergence
-from eventstore.engines import migrating
+from eventstore.database.engines import migrating
 from eventstore.ledger import Ledger
 from eventstore.transparency import published
-from eventstore.transparency.checkpoint import Checkpoint, parse
-from eventstore.transparency.following import Tree
-from eventstore.transparency.keeping import KEEP_EVERY_S, Keeper
+from eventstore.transparency.keeper import KEEP_EVERY_S, Keeper
 from eventstore.transparency.kept import Kept, Lost, digest
+from eventstore.transparency.note import Checkpoint, parse_checkpoint
+from eventstore.transparency.tree import Tree
 from security.clock import ManualClock
 from tests.eventstore.conftest import HERE, register
 from tests.verifier.published_log import ORIGIN, signing
@@ -137,4 +137,4 @@ class TestTheKeeper:
             seconds[0] += 2
         newest = await ledger.read(published.newest)
         assert newest is not None
-        assert parse(newest.note).size == (await ledger.head())[0]
+        assert parse_checkpoint(newest.note).size == (await ledger.head())[0]

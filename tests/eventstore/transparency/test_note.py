@@ -2,8 +2,17 @@ import base64
 
 import pytest
 
-from eventstore.transparency.checkpoint import Checkpoint, parse
-from eventstore.transparency.note import Signer, VerifierKey, add_signatures, is_key_name, sign, signatures, text_of
+from eventstore.transparency.note import (
+    Checkpoint,
+    Signer,
+    VerifierKey,
+    add_signatures,
+    is_key_name,
+    parse_checkpoint,
+    sign,
+    signatures,
+    text_of,
+)
 from tests.eventstore.transparency.vectors import (
     BAD_VKEYS,
     EMPTY,
@@ -86,4 +95,4 @@ def test_a_checkpoint_is_three_lines_and_is_read_back() -> None:
     # C2SP tlog-checkpoint, "Note text".
     checkpoint = Checkpoint("PeterNeumann", 0, EMPTY)
     assert checkpoint.text == "PeterNeumann\n0\n47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU=\n"
-    assert parse(checkpoint.signed([PETER])) == checkpoint
+    assert parse_checkpoint(checkpoint.signed([PETER])) == checkpoint

@@ -2,8 +2,8 @@ import pytest
 
 from eventstore.transparency import published
 from eventstore.transparency.divergence import Diverged
-from eventstore.transparency.leaves import read_leaves
-from eventstore.transparency.tiles import encode_entries
+from eventstore.transparency.merkle import encode_entries
+from eventstore.transparency.published import read_leaves
 from tests.verifier.published_log import KEY, PublishedLog, events
 from verifier.receipt import check_receipt
 

@@ -2,15 +2,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from eventstore.transparency.tiles import (
-    Address,
-    encode_entries,
-    entries_path,
-    parse_path,
-    tile_path,
-    width_in,
-)
-from verifier.server import path_of, split_entries
+from eventstore.transparency.merkle import Address, encode_entries, entries_path, parse_path, tile_path, width_in
+from verifier.source import path_of, split_entries
 
 
 def test_the_specifications_path() -> None:

@@ -5,15 +5,14 @@ from pathlib import Path
 import httpx
 import pytest
 
-from eventstore.transparency.checkpoint import Checkpoint
-from eventstore.transparency.note import VerifierKey, add_signatures
+from eventstore.transparency.note import Checkpoint, VerifierKey, add_signatures
 from eventstore.transparency.proof import consistency
-from eventstore.transparency.witnesses import Asked, Witness, Witnesses
+from eventstore.transparency.witnesses import Witness, WitnessAnswers, Witnesses
 from tests.eventstore.transparency.memory_tree import mth, tree_of
 from tests.verifier.published_log import KEY, ORIGIN, SIGNER
 from verifier import witness as serving
-from verifier.memory import Memory
 from verifier.note import Cosigner, open_note
+from verifier.witness import Memory
 
 LEAVES = [b"%d" % i for i in range(300)]
 OTHER = [b"other %d" % i for i in range(300)]
@@ -96,10 +95,10 @@ async def test_what_a_witness_has_seen_is_remembered_or_asked(tmp_path: Path) ->
 async def test_a_checkpoint_that_another_process_overtook_is_no_alarm(tmp_path: Path) -> None:
     asking = witnesses({"first": answering(remembering(tmp_path / "1"))})
     await asking.ask(note(9), TreeOf(9))
-    assert await asking.ask(note(5), TreeOf(9)) == Asked((), ())
+    assert await asking.ask(note(5), TreeOf(9)) == WitnessAnswers((), ())
 
 
-def kinds(asked: Asked) -> list[str]:
+def kinds(asked: WitnessAnswers) -> list[str]:
     assert asked.cosignatures == ()
     return [alarm.kind for alarm in asked.alarms]
 

@@ -1,0 +1,374 @@
+"""What the administration's bodies are made of: members with their limits, clients, people."""
+
+from collections.abc import Callable, Iterable
+from typing import Annotated, Any, Literal, TypeVar
+
+import msgspec
+from msgspec import UNSET, Meta, UnsetType
+
+from api.http.pagination import Page, decode_cursor, encode_cursor
+from api.http.problems import Missing
+from commands.people import UNKNOWN
+from domain import client
+from domain.event import Moment as EventMoment
+from domain.rules import audience, names, people, redirect_uri, registration, scope
+from eventstore.database import Connection
+from eventstore.keys.personal_data import PersonalData
+from eventstore.present import people as present
+from eventstore.present.folds import Folds
+from projections import accounts, clients
+from projections import tables as projected
+from projections.tables import cut
+from security.clock import Moment, format_rfc3339
+from security.passwords import MAX_BYTES, MAX_CHARACTERS
+
+# Members that several bodies of the administration share, with their limits and what they mean.
+
+T = TypeVar("T")
+R = TypeVar("R")
+
+Realm = Annotated[
+    str,
+    Meta(
+        max_length=32,
+        description="The population that it is for: `administration` or `platform`.",
+        extra_json_schema={"enum": list(registration.REALMS)},
+    ),
+]
+ScopeText = Annotated[
+    str,
+    Meta(
+        max_length=registration.SCOPES_TOGETHER + registration.SCOPES_MAXIMUM,
+        description="Names of scopes with spaces between (RFC 6749 §3.3).",
+    ),
+]
+ScopeName = Annotated[str, Meta(max_length=128)]
+ClientName = Annotated[
+    str, Meta(max_length=registration.CLIENT_NAME_MAXIMUM, description="What people see on the consent page.")
+]
+RedirectUris = Annotated[
+    list[Annotated[str, Meta(max_length=redirect_uri.MAXIMUM)]],
+    Meta(
+        max_length=registration.REDIRECT_URIS_MAXIMUM,
+        description="Absolute, without fragment; https, or http on a loopback address, or a private scheme with a dot.",
+    ),
+]
+GrantTypes = Annotated[
+    list[Annotated[str, Meta(max_length=64)]], Meta(max_length=16, description="As the metadata names them (RFC 7591).")
+]
+Origins = Annotated[
+    list[Annotated[str, Meta(max_length=255)]],
+    Meta(
+        max_length=registration.ORIGINS_MAXIMUM,
+        description="Web origins whose pages may call the server from a browser.",
+    ),
+]
+Resources = Annotated[
+    list[Annotated[str, Meta(max_length=audience.MAXIMUM)]],
+    Meta(
+        max_length=audience.URIS_MAXIMUM,
+        description="Absolute URIs without fragment, of the resources that its tokens may be for (RFC 8707 §2);"
+        f" {audience.URIS_TOGETHER:,} characters together. With one, its tokens are for that unless it asks otherwise.",
+    ),
+]
+Serves = Annotated[
+    list[Annotated[str, Meta(max_length=audience.MAXIMUM)]],
+    Meta(
+        max_length=audience.URIS_MAXIMUM,
+        description="The resources that it is: it may introspect every access token that is for one of them.",
+    ),
+]
+AccessLifetime = Annotated[
+    int,
+    Meta(
+        ge=1,
+        le=registration.ACCESS_TOKEN_LIFETIME_MAXIMUM,
+        description="Seconds that an access token lives; null leaves it to the server's setting.",
+    ),
+]
+RefreshLifetime = Annotated[
+    int,
+    Meta(
+        ge=1,
+        le=registration.REFRESH_TOKEN_LIFETIME_MAXIMUM,
+        description="Seconds that a refresh token lives without use; null leaves it to the server's setting.",
+    ),
+]
+TokensPerMinute = Annotated[
+    int,
+    Meta(
+        ge=1,
+        le=registration.TOKENS_PER_MINUTE_MAXIMUM,
+        description="Tokens that the client may obtain for itself within a minute (`client_credentials`); null leaves "
+        "it to the server's setting.",
+    ),
+]
+Time = Annotated[str, Meta(description="RFC 3339, UTC, microseconds.")]
+
+
+def time(moment: Moment) -> str:
+    """A moment as answers show it."""
+    return format_rfc3339(moment)
+
+
+def time_or_null(moment: Moment | None) -> str | None:
+    """The same where there may be none."""
+    return None if moment is None else format_rfc3339(moment)
+
+
+def attributes(body: Any) -> client.Attributes:
+    """What a body names of a client's attributes, by their RFC 7591 names."""
+    given: dict[str, Any] = {name: getattr(body, name, UNSET) for name in client.Attributes.__struct_fields__}
+    if isinstance(given["scope"], str):
+        given["scope"] = scope.parse(given["scope"]) or ()
+    named: dict[str, Any] = {name: tuple(value) if isinstance(value, list) else value for name, value in given.items()}
+    return client.Attributes(**named)
+
+
+def listed(kind: str, found: projected.RowPage[R, Any], item: Callable[[R], T]) -> Page[T]:
+    """A page of a read model as it is answered. `kind` names the list in its cursors."""
+    after = None
+    if found.next is not None:
+        after = encode_cursor(kind, found.next if isinstance(found.next, tuple) else (found.next,))
+    return Page([item(row) for row in found.items], after)
+
+
+# How a client is answered.
+
+CLIENT_EXAMPLE: dict[str, Any] = {
+    "client_id": "2Yt0kQm4VdLw8sRz1XbN6c",
+    "client_name": "Photo Prints",
+    "redirect_uris": ["https://prints.example/callback"],
+    "grant_types": ["authorization_code", "refresh_token"],
+    "scope": "profile catalog:read",
+    "token_endpoint_auth_method": "client_secret_basic",
+    "require_pkce": True,
+    "access_token_lifetime": 300,
+    "refresh_token_lifetime": None,
+    "realm": "platform",
+    "allowed_origins": [],
+    "tokens_per_minute": None,
+    "resources": ["https://catalog.example"],
+    "serves": [],
+    "owner": "prints@partner.example",
+    "slug": None,
+    "type": "confidential",
+    "state": "enabled",
+    "created_at": "2026-01-31T12:00:00.000000Z",
+    "updated_at": "2026-01-31T12:00:00.000000Z",
+}
+
+
+class ClientBody(msgspec.Struct, frozen=True, kw_only=True):
+    """A client (RFC 7591 §2). `slug` is a dashboard's; lifetimes are seconds, null where the server's setting holds."""
+
+    client_id: str
+    client_name: str
+    redirect_uris: tuple[str, ...]
+    grant_types: tuple[str, ...]
+    scope: str
+    token_endpoint_auth_method: client.AuthMethod
+    require_pkce: bool
+    access_token_lifetime: int | None
+    refresh_token_lifetime: int | None
+    realm: str
+    allowed_origins: tuple[str, ...]
+    tokens_per_minute: int | None
+    resources: tuple[str, ...]
+    serves: tuple[str, ...]
+    owner: str | None
+    slug: str | None
+    type: client.Type
+    state: Literal["enabled", "disabled"]
+    created_at: Time
+    updated_at: Time
+
+
+class SecretName(msgspec.Struct, frozen=True):
+    """Which secret version it is, without the secret."""
+
+    id: str
+    version: int
+
+
+class RegisteredClient(ClientBody, frozen=True, kw_only=True):
+    """A client and its first secret, which no later answer shows again; null for a public client."""
+
+    client_secret: str | None
+    client_secret_expires_at: Annotated[
+        int | None, Meta(description="Seconds since 1970; 0 is never (RFC 7591 §3.2.1).")
+    ]
+    secret: SecretName | None
+
+
+def client_body(privacy: PersonalData, connection: Connection, row: clients.Client) -> ClientBody:
+    """The answer about a client that is not deleted."""
+    return ClientBody(**client_members(privacy, connection, row))
+
+
+def client_members(privacy: PersonalData, connection: Connection, row: clients.Client) -> dict[str, Any]:
+    """The members of that answer."""
+    same = {name: getattr(row, name) for name in ClientBody.__struct_fields__}
+    return same | {
+        "scope": " ".join(row.scope),
+        "owner": privacy.open(connection, row.owner),
+        "created_at": time(row.created_at),
+        "updated_at": time(row.updated_at),
+    }
+
+
+def find_client(connection: Connection, client_id: str) -> clients.Client:
+    """The row of a client; raises Missing when there is none or it is deleted."""
+    row = clients.by_id(connection, client_id)
+    if row is None or row.state == "deleted":
+        raise Missing("There is no such client.")
+    return row
+
+
+def read_client(connection: Connection, privacy: PersonalData, client_id: str) -> ClientBody:
+    """A client as it stands; raises Missing."""
+    return client_body(privacy, connection, find_client(connection, client_id))
+
+
+def secret_expiry(expires_at: EventMoment | None) -> int:
+    """When a secret ends, as RFC 7591 §3.2.1 has it: seconds since 1970, or 0."""
+    return 0 if expires_at is None else expires_at // 1_000_000
+
+
+# What is sent about a person, and how one is answered.
+
+PERSON_EXAMPLE: dict[str, Any] = {
+    "id": "4PfM8yWs6GjD1uHe9KaV3x",
+    "realm": "platform",
+    "username": "paul",
+    "email": "paul@example.test",
+    "name": "Paul",
+    "roles": ["member"],
+    "state": "enabled",
+    "created_at": "2026-01-31T12:00:00.000000Z",
+}
+
+Username = Annotated[
+    str, Meta(max_length=names.USERNAME_MAXIMUM, description="Without @; compared without regard to case (NFKC).")
+]
+Email = Annotated[str, Meta(max_length=names.EMAIL_MAXIMUM, description="Compared without regard to case (NFKC).")]
+Name = Annotated[str, Meta(max_length=names.DISPLAY_NAME_MAXIMUM, description="What people call them.")]
+Password = Annotated[
+    str,
+    Meta(max_length=MAX_CHARACTERS, description="Taken in, never given out. What is soon guessed is refused."),
+]
+CurrentPassword = Annotated[
+    str,
+    Meta(
+        max_length=MAX_BYTES,
+        description="The present password. Asked for when people change their own, and not looked at otherwise.",
+    ),
+]
+RoleNames = Annotated[
+    list[Annotated[str, Meta(max_length=64)]],
+    Meta(max_length=people.ROLES_MAXIMUM, description="Names of roles of the realm."),
+]
+
+
+class NewPerson(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
+    """A person to be made known, by a username, an e-mail address or both. Without a password they cannot sign in."""
+
+    realm: Realm
+    username: Username | None = None
+    email: Email | None = None
+    name: Name | None = None
+    password: Password | None = None
+    roles: RoleNames | None = None
+
+    def __repr__(self) -> str:
+        return "NewPerson"
+
+
+class PersonChanges(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
+    """A merge patch (RFC 7396): what is not named stays, null takes a name away."""
+
+    username: Username | None | UnsetType = UNSET
+    email: Email | None | UnsetType = UNSET
+    name: Name | None | UnsetType = UNSET
+    roles: RoleNames | UnsetType = UNSET
+
+
+class NewPassword(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
+    """A password to be set, and by people who change their own the present one."""
+
+    password: Password
+    current_password: CurrentPassword | None = None
+
+    def __repr__(self) -> str:
+        return "NewPassword"
+
+
+class PersonBody(msgspec.Struct, frozen=True, kw_only=True):
+    """A person."""
+
+    id: str
+    realm: str
+    username: str | None
+    email: str | None
+    name: str | None
+    roles: tuple[str, ...]
+    state: Literal["enabled", "disabled"]
+    created_at: Time
+
+
+def person_body(privacy: PersonalData, connection: Connection, row: accounts.Account) -> PersonBody:
+    """The answer about a person who is not erased, names opened on the connection that the row was read on."""
+    clear = privacy.open
+    assert row.state != "erased"  # noqa: S101 - tells the type checker what every caller has seen to
+    return PersonBody(
+        id=row.account_id,
+        realm=row.realm,
+        username=clear(connection, row.username),
+        email=clear(connection, row.email),
+        name=clear(connection, row.name),
+        roles=row.roles,
+        state=row.state,
+        created_at=time(row.created_at),
+    )
+
+
+def read_person(connection: Connection, privacy: PersonalData, account_id: str) -> PersonBody:
+    """A person as they stand; raises Missing for an erased one too."""
+    row = accounts.by_id(connection, account_id)
+    if row is None or row.state == "erased":
+        raise Missing(UNKNOWN)
+    return person_body(privacy, connection, row)
+
+
+def decode_position(after: str | None) -> int | None:
+    """The position in a cursor of the list of people."""
+    key: tuple[int] | None = decode_cursor("people", after, int)
+    return None if key is None else key[0]
+
+
+def person_finding(
+    folds: Folds,
+    privacy: PersonalData,
+    realms: Iterable[str],
+    *,
+    username: str | None,
+    email: str | None,
+    after: int | None,
+    limit: int,
+) -> Page[PersonBody]:
+    """Whoever has exactly these login names, by their blind indexes: at most one person in each realm."""
+    found = []
+    names: dict[present.Login, str | None] = {"username": username, "email": email}
+    for realm in realms:
+        matches = [
+            present.by_login(folds, privacy, field, realm, text) for field, text in names.items() if text is not None
+        ]
+        first = matches[0]
+        if first is None or any(each != first for each in matches):
+            continue
+        row = accounts.by_id(folds.connection, first.account_id)
+        if row is not None and row.position > (after or 0):
+            found.append(row)
+    found.sort(key=lambda row: row.position)
+    rows = cut(found, limit, lambda row: row.position)
+    return listed("people", rows, lambda row: person_body(privacy, folds.connection, row))

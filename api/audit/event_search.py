@@ -1,0 +1,178 @@
+"""Searches the log (`GET /audit/events`) and shows one event of it."""
+
+from typing import Annotated, Any, Literal
+
+from litestar import Request, get
+from litestar.di import NamedDependency, Provide
+from litestar.openapi.spec import Schema
+from litestar.openapi.spec.enums import OpenAPIType
+from litestar.params import PathParameter, QueryParameter
+
+from api.audit.permission import PERSONAL, READ
+from api.audit.queries.auditor import Auditor
+from api.audit.queries.filters import LONGEST_ID, TYPES_AT_MOST, Filters, Order, read_filters
+from api.audit.queries.search import page, show
+from api.audit.rendering import ShownEvent, unsealed
+from api.dependencies import Injected
+from api.http.bearer import caller, needing
+from api.http.pagination import DEFAULT, After, Limit, Page
+from api.http.problems import InsufficientScope, Missing
+
+# The filters of the search and of the export as a request gives them.
+
+TypeFilter = Annotated[
+    list[str] | None,
+    QueryParameter(
+        name="type",
+        description="A type such as `grant.ended`, or `grant.*` for all of a kind. May be repeated.",
+        # Checked below, where it can be said what is wrong. The framework tells of a null, which no query can hold.
+        schema_extra={
+            "one_of": None,
+            "type": OpenAPIType.ARRAY,
+            "items": Schema(type=OpenAPIType.STRING, max_length=LONGEST_ID),
+            "max_items": TYPES_AT_MOST,
+        },
+    ),
+]
+Address = Annotated[
+    str | None,
+    QueryParameter(name="ip", max_length=64, description="The network address of the caller. Needs `audit:personal`."),
+]
+RequestId = Annotated[
+    str | None, QueryParameter(name="request_id", max_length=LONGEST_ID, description="The `X-Request-Id`.")
+]
+Since = Annotated[
+    str | None, QueryParameter(name="since", max_length=64, description="RFC 3339; events at this time or later.")
+]
+Until = Annotated[
+    str | None, QueryParameter(name="until", max_length=64, description="RFC 3339; events before this time.")
+]
+From = Annotated[int | None, QueryParameter(name="from", description="Events at this position, 1 or more, or later.")]
+WithNames = Annotated[
+    Literal["0", "1"],
+    QueryParameter(
+        name="names",
+        description="`1`: each event has `names`, what its clients and (with `audit:personal`) people are called now.",
+    ),
+]
+Ordered = Annotated[Order, QueryParameter(name="order", description="Oldest or newest first.")]
+
+
+def _id(name: str, of_what: str) -> Any:
+    return QueryParameter(name=name, max_length=LONGEST_ID, description=f"Events that name this {of_what}.")
+
+
+ClientId = Annotated[str | None, _id("client_id", "client, or that it caused")]
+AccountId = Annotated[str | None, _id("account_id", "person, or that they caused")]
+Username = Annotated[
+    str | None,
+    QueryParameter(
+        name="username",
+        max_length=256,
+        description="The same by the person's exact username, as it is now, in any realm. Needs `audit:personal`.",
+    ),
+]
+Email = Annotated[
+    str | None,
+    QueryParameter(
+        name="email",
+        max_length=256,
+        description="The same by the person's exact e-mail address, as it is now. Needs `audit:personal`.",
+    ),
+]
+GrantId = Annotated[str | None, _id("grant_id", "grant, or that were caused with it")]
+SecretId = Annotated[str | None, _id("secret_id", "client secret version, or that were caused with it")]
+
+
+def filters(
+    request: Request[Any, Any, Any],
+    types: TypeFilter = None,
+    client_id: ClientId = None,
+    account_id: AccountId = None,
+    grant_id: GrantId = None,
+    secret_id: SecretId = None,
+    username: Username = None,
+    email: Email = None,
+    ip: Address = None,
+    request_id: RequestId = None,
+    since: Since = None,
+    until: Until = None,
+    first: From = None,
+    order: Ordered = "asc",
+    named: WithNames = "0",
+) -> Filters:
+    """Reads the filters of a request. Raises Invalid or InsufficientScope with the parameter at fault."""
+    # Whoever may not see a value could find it by guessing: they learn nothing of whether it is one.
+    for field, value in (("ip", ip), ("username", username), ("email", email)):
+        if value is not None and PERSONAL not in caller(request).scope:
+            raise InsufficientScope(PERSONAL, field=field)
+    return read_filters(
+        types=types,
+        client_id=client_id,
+        account_id=account_id,
+        grant_id=grant_id,
+        secret_id=secret_id,
+        username=username,
+        email=email,
+        ip=ip,
+        request_id=request_id,
+        since=since,
+        until=until,
+        first=first,
+        order=order,
+        names=named == "1",
+    )
+
+
+# Searching the log (`GET /audit/events`) and looking at one event of it.
+
+EXAMPLE = {
+    "position": 4711,
+    "id": "6Qd0xwzq7Zy1mYw8sVbN2c",
+    "type": "grant.ended",
+    "stream": "grant:2Yt0kQm4VdLw8sRz1XbN6c",
+    "version": 4,
+    "time": "2026-01-31T12:00:00.000000Z",
+    "actor": {"kind": "person", "id": "5Hc9pTn3WfKe7uJx0ZaQ4r", "credential": {"grant_id": "2Yt0kQm4VdLw8sRz1XbN6c"}},
+    "request_id": "7nXq2VbT0cLhR5dKw9PzEs",
+    "ip": None,
+    "user_agent": None,
+    "data": {"reason": "person"},
+    "sealed": ["ip", "user_agent"],
+    "erased": [],
+    "meaning": "The grant ended with all its tokens: the person withdrew it.",
+}
+
+
+@get(
+    "/audit/events",
+    **needing(READ, repeatable=("type",), answer={"items": [EXAMPLE], "next": None}),
+    dependencies={"given": Provide(filters, sync_to_thread=False)},
+    tags=["Audit"],
+    summary="Search the log",
+)
+async def events(
+    asking: Injected[Auditor], given: NamedDependency[Filters], limit: Limit = DEFAULT, after: After = None
+) -> Page[ShownEvent]:
+    """Events that match every filter. A list covers the log as it stood when its first page was asked for."""
+    return await page(asking, given, limit, after)
+
+
+@get("/audit/events/{position:int}", **needing(READ, answer=EXAMPLE), tags=["Audit"], summary="One event")
+async def event(
+    asking: Injected[Auditor],
+    position: Annotated[int, PathParameter(ge=1, le=2**53 - 1, description="Its place in the log.")],
+    named: WithNames = "0",
+) -> ShownEvent:
+    """The event at a position; 404 beyond the head."""
+    await asking.sources.ledger.settled()
+    shown = await asking.sources.ledger.read(show, asking, [position], names=named == "1")
+    await asking.record(
+        "event", {"position": str(position)}, len(shown), unsealed=any(unsealed(each) for each in shown)
+    )
+    if not shown:
+        raise Missing("The log has no event at this position.")
+    return shown[0]
+
+
+ROUTES: list[Any] = [events, event]

@@ -1,0 +1,149 @@
+"""Who asks, and the event that every answer leaves behind: nobody reads the log unseen."""
+
+import asyncio
+from typing import TYPE_CHECKING, NamedTuple, Protocol
+
+import structlog
+
+from commands import readings
+from commands.readings import read
+from domain import audit
+from domain.event import Moment
+from eventstore.commands import DatabaseAway, Origin, Overloaded, Step
+from security.clock import day_of
+from security.ids import new_id
+from security.masking import masking
+from security.tokens import digest
+
+if TYPE_CHECKING:
+    from api.config.settings import Settings
+    from eventstore.ledger import Ledger
+    from eventstore.projecting.catch_up import CatchUpSubscription
+    from eventstore.transparency.divergence import Diverged
+    from security.tokens import Format
+
+
+class Alarm(Protocol):
+    """Whoever is told that the log does not fit its tree."""
+
+    async def diverge(self, found: "Diverged", /) -> None: ...
+
+
+class Sources(Protocol):
+    """What answers are made of. A server has it among its services, a command for as long as it runs."""
+
+    @property
+    def settings(self) -> "Settings": ...
+
+    @property
+    def ledger(self) -> "Ledger": ...
+
+    @property
+    def format(self) -> "Format": ...
+
+    @property
+    def search_index(self) -> "CatchUpSubscription": ...
+
+    @property
+    def transparency(self) -> Alarm: ...
+
+
+class Auditor(NamedTuple):
+    """Somebody who may read the log. `personal` says that they may see personal values too."""
+
+    sources: Sources
+    origin: Origin
+    personal: bool
+
+    @property
+    def now(self) -> Moment:
+        return self.sources.ledger.clock.now()
+
+    @property
+    def stream(self) -> str:
+        """Where their readings of today are told."""
+        return audit.stream(day_of(self.now))
+
+    def words(self, asked: dict[str, str | None]) -> dict[str, str]:
+        """What was asked as it may be recorded: a secret in the place of an id is masked."""
+        mask = masking(*self.sources.format.prefixes).text
+        return {name: mask(value) for name, value in asked.items() if value is not None}
+
+    def unknown(self, text: str) -> str:
+        """What was asked for and is not there, as it may be recorded: it may be anything, also a secret."""
+        return f"sha256:{digest(text).hex()}"
+
+    async def record(
+        self,
+        question: audit.Question,
+        asked: dict[str, str | None],
+        count: int,
+        *,
+        unsealed: bool,
+        address: str | None = None,
+    ) -> None:
+        """Records an answer, which is sent after this: it is committed before anybody sees what they asked for."""
+        answered = read(self.stream, question, self.words(asked), count, unsealed=unsealed, address=address)
+        await self.sources.ledger.execute(answered, origin=self.origin)
+
+
+# Readings that take a while, exports and streams: an event when they begin, and one when they are over.
+
+log = structlog.get_logger("api")
+
+FOLLOWING: set[str] = set()
+"""Ids of the streams that this process serves."""
+
+GIVE_UP_AFTER = 100
+"""Looks, of 10 ms each, that a stopping server waits for: a reader who takes nothing must not keep it from stopping."""
+
+_CLOSING: set[asyncio.Task[None]] = set()
+
+
+async def open_export(asking: Auditor, parameters: dict[str, str], *, address: str | None, unsealed: bool) -> str:
+    """Records that an export begins; its id."""
+    reading_id = new_id()
+    opened = readings.open_export(asking.stream, reading_id, parameters, address=address, unsealed=unsealed)
+    await asking.sources.ledger.execute(opened, origin=asking.origin)
+    return reading_id
+
+
+async def open_stream(asking: Auditor, first: int) -> tuple[str, int]:
+    """Records that somebody follows the log from position `first` on; an id, and the position of that event."""
+    reading_id = new_id()
+    opened = readings.open_stream(asking.stream, reading_id, first, unsealed=asking.personal)
+    executed = await asking.sources.ledger.execute(opened, origin=asking.origin)
+    return reading_id, executed.recorded[0].position
+
+
+def close_export(asking: Auditor, reading_id: str, count: int, *, complete: bool) -> None:
+    """Sees to it that the end of an export is recorded."""
+    _close(asking, readings.close_export(asking.stream, reading_id, count, complete=complete))
+
+
+def close_stream(asking: Auditor, reading_id: str, last: int, count: int) -> None:
+    """Sees to it that the end of a stream is recorded."""
+    _close(asking, readings.close_stream(asking.stream, reading_id, last, count))
+
+
+def _close(asking: Auditor, closed: Step) -> None:
+    task = asyncio.create_task(_record(asking, closed))
+    _CLOSING.add(task)
+    task.add_done_callback(_CLOSING.discard)
+
+
+async def _record(asking: Auditor, closed: Step) -> None:
+    try:
+        await asking.sources.ledger.execute(closed, origin=asking.origin)
+    except (DatabaseAway, Overloaded) as error:
+        log.warning("the end of a reading is not recorded", error=type(error).__name__)
+
+
+async def closed() -> None:
+    """Returns when the streams are over and every end is recorded. The bell that wakes them has been closed."""
+    for _ in range(GIVE_UP_AFTER):
+        if not FOLLOWING:
+            break
+        await asyncio.sleep(0.01)
+    while _CLOSING:
+        await asyncio.gather(*_CLOSING)

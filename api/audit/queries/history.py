@@ -1,0 +1,319 @@
+"""What an aggregate, a token, a code or a secret was at a moment, and all that ever happened with it."""
+
+import re
+from collections.abc import Iterator
+from typing import Annotated, Any, NamedTuple
+
+import msgspec
+from msgspec import Meta
+
+from api.audit.queries.auditor import Auditor
+from api.audit.queries.filters import Point, point
+from api.audit.rendering import Rendering, ShownEvent, unsealed
+from api.http.problems import Invalid, Missing
+from domain import client, client_secret, consent, session, usage
+from domain.event import Moment, Recorded
+from domain.events import AGGREGATES, category
+from domain.grant import CodeIssued
+from domain.rules.validity import Reason
+from eventstore import issued, search, time_travel
+from eventstore.database import Connection
+from eventstore.issued import IssuanceRecord, Kind
+from eventstore.time_travel import Judgement
+from projections import clients
+from security import extraction
+from security.clock import format_rfc3339
+from security.tokens import digest
+
+# The secret that a question is about: as it was found, as its digest, or by an id. The raw text goes no further.
+
+LONGEST = 1_024
+LONGEST_TEXT = extraction.LONGEST
+
+RawSecret = Annotated[
+    str, Meta(min_length=1, max_length=LONGEST, description="A token, code or client secret. Only its digest is kept.")
+]
+Text = Annotated[
+    str,
+    Meta(
+        min_length=1,
+        max_length=LONGEST_TEXT,
+        description="Any text: every secret in it is found, whatever surrounds or encodes it. Only digests are kept.",
+    ),
+]
+Sha256 = Annotated[
+    str,
+    Meta(
+        min_length=64,
+        max_length=64,
+        pattern="^[0-9a-f]{64}$",
+        description="The lower-case hex SHA-256 of the whole secret.",
+    ),
+]
+
+_HEX = re.compile(r"[0-9a-f]{64}")
+
+
+class PresentedSecret(NamedTuple):
+    """`asked` is what the record says of it: nothing of a text that is no secret of ours, for it may be a password."""
+
+    sha256: str
+    asked: dict[str, str | None]
+
+
+def presented(asking: Auditor, raw: str | None, sha256: str | None, *, or_else: str = "") -> PresentedSecret:
+    """The digest of what was presented; exactly one of the two is needed. `or_else` says what else there is to give."""
+    if (raw is None) == (sha256 is None):
+        raise Invalid.field("token", f"give either the secret itself or its sha256{or_else}")
+    if raw is not None:
+        found = digest(raw).hex()
+        ours = asking.sources.format.parse(raw) is not None
+        return PresentedSecret(found, {"sha256": found if ours else None, "token": None if ours else "unknown"})
+    if sha256 is None or _HEX.fullmatch(sha256) is None:
+        raise Invalid.field("sha256", "must be 64 lower-case hexadecimal digits")
+    return PresentedSecret(sha256, {"sha256": sha256})
+
+
+# Any aggregate as it was.
+
+
+class State(msgspec.Struct, frozen=True):
+    """The aggregate after `version` events. `sealed` and `erased` name personal values that are not shown."""
+
+    stream: str
+    version: int
+    as_of_position: int
+    state: dict[str, Any]
+    sealed: list[str]
+    erased: list[str]
+
+
+class _Shown(NamedTuple):
+    state: State
+    unsealed: bool
+
+
+async def state_of(asking: Auditor, name: str, at: str | None, position: int | None) -> State:
+    """The fold of a stream at a moment or a position, and the event that it was asked for. Raises Missing when the
+    stream has no events at all, before or after.
+    """
+    where = await point(asking, at, position)
+    shown = await asking.sources.ledger.read(_shown, asking, name, where)
+    asked = {
+        # A name that is none may be anything, such as what somebody pasted by mistake.
+        "stream": "unknown" if shown is None else name,
+        "at": at,
+        "position": None if position is None else str(position),
+    }
+    await asking.record("state", asked, int(shown is not None), unsealed=shown is not None and shown.unsealed)
+    if shown is None:
+        raise Missing("There is no such stream.")
+    return shown.state
+
+
+def _shown(connection: Connection, asking: Auditor, stream: str, where: Point) -> _Shown | None:
+    if category(stream) not in AGGREGATES or not time_travel.exists(connection, stream):
+        return None
+    folded = time_travel.folded(connection, stream, where.position)
+    rendering = Rendering(asking.sources.ledger.privacy, connection, personal=asking.personal)
+    members, sealed, erased = rendering.state(folded.state)
+    return _Shown(
+        State(stream, folded.version, where.position, members, sealed, erased),
+        rendering.shows_personal(folded.state, sealed, erased),
+    )
+
+
+# All that ever happened with a token, code or secret.
+
+USES_AT_MOST = 200
+"""Grouped uses that a history ends with, the newest ones."""
+
+
+class SecretVersion(msgspec.Struct, frozen=True):
+    """A version of a client's secret."""
+
+    id: str
+    version: int
+
+
+class TokenHistory(msgspec.Struct, frozen=True):
+    """What it is and how it stands now. `secret` authenticated the request that got it; of a secret it is itself.
+
+    `events` begin with the ground that it stands on (its client registered, the secret made, the sign-in, the consent)
+    and end with its newest uses.
+    """
+
+    kind: Kind
+    sha256: str
+    state: Reason
+    client_id: str | None
+    client_name: str | None
+    secret: SecretVersion | None
+    account_id: str | None
+    grant_id: str | None
+    scope: str | None
+    issued_at: str
+    expires_at: str | None
+    events: list[ShownEvent]
+
+
+async def token_history(
+    asking: Auditor, token: str | None, sha256: str | None, id: str | None, *, names: bool
+) -> TokenHistory:
+    """The history of a secret, by itself, its digest or an id, and the event that it was asked for. Raises Missing when
+    no such secret was ever issued here.
+    """
+    await asking.sources.ledger.settled()
+    if id is None:
+        about = presented(asking, token, sha256, or_else=", or an id")
+        digest: bytes | None = bytes.fromhex(about.sha256)
+        asked = about.asked
+    else:
+        if token is not None or sha256 is not None:
+            raise Invalid.field("id", "give one of token, sha256 and id")
+        asked = {"id": id}
+        digest = await asking.sources.ledger.read(_by_id, id)
+    history = None if digest is None else await asking.sources.ledger.read(_history, asking, digest, names)
+    shown = () if history is None else history.events
+    await asking.record("token_history", asked, len(shown), unsealed=any(unsealed(event) for event in shown))
+    if history is None:
+        raise Missing("No such secret was ever issued here.")
+    return history
+
+
+def _by_id(connection: Connection, text: str) -> bytes | None:
+    """The digest of what an id names: a token by its `jti`, else the first secret of a grant, session or version."""
+    if len(text) == issued.JTI_HEX and not text.strip("0123456789abcdef"):
+        return issued.digest_of_jti(connection, text)
+    for kind in ("grant", "session"):
+        first = next(iter(list(time_travel.history(connection, f"{kind}:{text}"))), None)
+        if first is not None:
+            return bytes.fromhex(issued.all_of(first)[0].sha256)
+    return issued.digest_of_secret_version(connection, text)
+
+
+def _history(connection: Connection, asking: Auditor, digest: bytes, names: bool) -> TokenHistory | None:
+    found = issued.find(connection, digest)
+    if found is None:
+        return None
+    head = search.newest(connection)
+    judgement = time_travel.judge(connection, found, head, asking.now)
+    positions = sorted({*_ground(connection, found), *_told(connection, found), *judgement.decided_by})
+    rendering = Rendering(asking.sources.ledger.privacy, connection, personal=asking.personal, names=names)
+    shown = [rendering.event(state) for state in search.stored_forms(connection, positions)]
+    named = None if found.client_id is None else clients.by_id(connection, found.client_id)
+    expires_at = _expires_at(connection, found, head)
+    return TokenHistory(
+        found.kind,
+        found.sha256,
+        judgement.reason,
+        found.client_id,
+        None if named is None else named.client_name,
+        _secret(found),
+        found.account_id,
+        found.grant_id,
+        getattr(found.by.event, "scope", None),
+        format_rfc3339(found.by.time),
+        None if expires_at is None else format_rfc3339(expires_at),
+        shown,
+    )
+
+
+def _ground(connection: Connection, found: IssuanceRecord) -> Iterator[int]:
+    """On what it was issued: its client, the secret that was shown, the person's sign-in and what they allowed."""
+    if found.client_id is not None:
+        for each in time_travel.history(connection, client.stream(found.client_id), found.by.position):
+            made = isinstance(each.event, client_secret.SecretIssued | client_secret.SecretRotated)
+            if isinstance(each.event, client.Registered) or (made and each.event.secret_id == found.secret_id):
+                yield each.position
+    if found.account_id is None or found.kind in ("client_secret", "session"):
+        return
+    code = next((each.event for each in time_travel.history(connection, found.by.stream)), None)
+    if isinstance(code, CodeIssued):
+        if code.session_id is not None:
+            sign_in = time_travel.history(connection, session.stream(code.session_id), found.by.position)
+            yield from (each.position for each in sign_in if isinstance(each.event, session.Started))
+        consented = time_travel.history(connection, consent.stream(code.account_id, code.client_id), found.by.position)
+        yield from (each.position for each in consented if isinstance(each.event, consent.Given | consent.Extended))
+
+
+def _told(connection: Connection, found: IssuanceRecord) -> Iterator[int]:
+    """The positions of everything that was told of it, its newest uses included."""
+    if found.kind != "client_secret":
+        yield from (each.position for each in time_travel.history(connection, found.by.stream))
+        yield from time_travel.newest_of(connection, usage.stream(found.sha256), USES_AT_MOST)
+        return
+    yield from (each.position for each in _of_secret(connection, found))
+    yield from time_travel.newest_of(connection, usage.stream(found.secret_id or ""), USES_AT_MOST)
+
+
+def _of_secret(connection: Connection, found: IssuanceRecord) -> Iterator[Recorded]:
+    """What the client's stream tells of a secret version, the rotations that set its end and the client's own ends."""
+    for each in time_travel.history(connection, found.by.stream):
+        event = each.event
+        if isinstance(event, client_secret.SecretRotated) and each.position > found.by.position:
+            concerned = event.others_expire_in is not None
+        elif isinstance(event, client.Registered | client.Disabled | client.Enabled | client.Deleted):
+            concerned = True
+        else:
+            concerned = getattr(event, "secret_id", None) == found.secret_id
+        if concerned:
+            yield each
+
+
+def _secret(found: IssuanceRecord) -> SecretVersion | None:
+    event = found.by.event
+    version = getattr(event, "version" if found.kind == "client_secret" else "secret_version", None)
+    return None if found.secret_id is None or version is None else SecretVersion(found.secret_id, version)
+
+
+def _expires_at(connection: Connection, found: IssuanceRecord, head: int) -> Moment | None:
+    """When it ends by itself; a later rotation may have brought a client secret's end forward."""
+    if found.kind != "client_secret":
+        return found.expires_at
+    state: client.State = time_travel.folded(connection, found.by.stream, head).state
+    version = client_secret.find(state.secrets, found.secret_id or "")
+    return found.expires_at if version is None else version.expires_at
+
+
+# Was this token valid at that moment, and why.
+
+
+class TokenState(msgspec.Struct, frozen=True):
+    """`decided_by` are the positions of the events that decide it; `as_of_position` is how far the log was read.
+
+    A version of a client's secret that does not work yet is `not_yet_issued`.
+    """
+
+    active: bool
+    reason: Reason
+    kind: Kind | None
+    decided_by: list[int]
+    at: str
+    as_of_position: int
+
+
+async def token_state(
+    asking: Auditor, token: str | None, sha256: str | None, at: str | None, position: int | None
+) -> TokenState:
+    """Judges a token by the log as it stood, and records that somebody asked."""
+    about = presented(asking, token, sha256)
+    where = await point(asking, at, position)
+    kind, judgement = await asking.sources.ledger.read(_judge, bytes.fromhex(about.sha256), where)
+    asked = about.asked | {"at": at, "position": None if position is None else str(position)}
+    await asking.record("token_state", asked, int(kind is not None), unsealed=False)
+    return TokenState(
+        judgement.reason == "active",
+        judgement.reason,
+        kind,
+        list(judgement.decided_by),
+        format_rfc3339(where.at),
+        where.position,
+    )
+
+
+def _judge(connection: Connection, digest: bytes, where: Point) -> tuple[Kind | None, Judgement]:
+    found = issued.find(connection, digest)
+    if found is None:
+        return None, Judgement("unknown", ())
+    return found.kind, time_travel.judge(connection, found, where.position, where.at)

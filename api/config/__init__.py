@@ -1,0 +1,1 @@
+"""Configuration: the settings, what they must satisfy, and what an installation begins with."""

@@ -1,0 +1,280 @@
+"""The demo's people and clients, and `demo.json`, the one place where their passwords and secrets can be read."""
+
+import fcntl
+import os
+import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import msgspec
+
+from api.config.installation import ADMINISTRATION_SCOPES, ADMINISTRATOR, DASHBOARDS, PLATFORM_SCOPES
+from api.config.settings import Settings
+from commands import client_secrets, people
+from commands import clients as client_commands
+from commands.callers import operator
+from domain import client
+from domain.client import Registration
+from domain.client_secret import NewSecret
+from domain.rules import origin as origins
+from eventstore.commands import Origin, Step
+from eventstore.database import Connection
+from eventstore.ledger import Ledger
+from eventstore.present import clients as dashboards
+from eventstore.present.people import by_login
+from projections import clients
+from security.ids import new_id
+from security.passwords import Hasher
+from security.private_files import make_private
+from security.tokens import Format
+
+FILE = "demo.json"
+DRAFT = "demo.json.draft"
+"""The file until its people and clients are committed, so that a process that is killed then loses no secret."""
+
+THIRD_PARTY_NAME = "Paperboat"
+# No letter or digit that is easily taken for another one: people type these.
+_ALPHABET = "abcdefghjkmnpqrstuvwxyz23456789"
+
+
+class Person(msgspec.Struct):
+    """Somebody who can sign in."""
+
+    username: str
+    email: str
+    password: str
+    realm: str
+
+
+class Dashboard(msgspec.Struct):
+    """Where a dashboard's people sign in."""
+
+    slug: str
+    login_url: str
+    origin: str
+
+
+class ThirdParty(msgspec.Struct):
+    """The demo's third-party application, as it was registered."""
+
+    client_id: str
+    client_secret: str
+    redirect_uri: str
+    scope: str
+
+
+class Service(msgspec.Struct):
+    """The client that obtains administrator tokens by client_credentials."""
+
+    client_id: str
+    client_secret: str
+    scope: str
+
+
+class Demonstration(msgspec.Struct):
+    """The content of `demo.json`."""
+
+    issuer: str
+    administrator: Person
+    person: Person
+    dashboards: dict[str, Dashboard]
+    third_party: ThirdParty
+    service: Service
+
+    def __repr__(self) -> str:
+        """Nothing of what it holds."""
+        return "Demonstration()"
+
+
+class Lost(Exception):
+    """The demo's people exist, and the file with their passwords does not. The message says what to do."""
+
+
+def present(connection: Connection, settings: Settings) -> bool:
+    """Whether there is nothing to do: the file belongs to this database and names the addresses of these settings."""
+    kept = _read(settings.data_dir / FILE)
+    return kept is not None and _is_there(connection, kept) and kept == _at(kept, settings)
+
+
+def read(settings: Settings) -> Demonstration:
+    """The file's content after `prepare`."""
+    kept = _read(settings.data_dir / FILE)
+    if kept is None:
+        raise Lost(_lost(settings))
+    return kept
+
+
+async def prepare(ledger: Ledger, settings: Settings, format: Format, hasher: Hasher, origin: Origin) -> None:
+    """Makes the demo's people and clients unless they exist, and brings the file in line. Raises Lost."""
+    directory = settings.data_dir
+    with _alone(directory):
+        for name in (FILE, DRAFT):
+            kept = _read(directory / name)
+            if kept is not None and await ledger.read(_is_there, kept):
+                await _move(ledger, kept, settings, origin)
+                (directory / DRAFT).unlink(missing_ok=True)
+                return
+        if await ledger.look(by_login, ledger.privacy, "username", ADMINISTRATOR.realm, "ada") is not None:
+            raise Lost(_lost(settings))
+        await _make(ledger, settings, format, hasher, origin)
+
+
+async def _make(ledger: Ledger, settings: Settings, format: Format, hasher: Hasher, origin: Origin) -> None:
+    paperboat, service = client_secrets.mint(format), client_secrets.mint(format)
+    made = _at(
+        Demonstration(
+            issuer="",
+            administrator=Person("ada", "ada@example.test", _password(), ADMINISTRATOR.realm),
+            person=Person("paul", "paul@example.test", _password(), "platform"),
+            dashboards={},
+            third_party=ThirdParty(new_id(), paperboat[0].reveal(), "", " ".join(PLATFORM_SCOPES)),
+            service=Service(new_id(), service[0].reveal(), " ".join(ADMINISTRATION_SCOPES)),
+        ),
+        settings,
+    )
+
+    def registering(client_id: str, attributes: client.Attributes, secret: NewSecret) -> Step:
+        registration = Registration(attributes=attributes, secret=secret)
+        return client_commands.register(client_id, registration, issuer=settings.issuer, by=operator)
+
+    commands = [
+        await _register(ledger, made.administrator, "Ada Byron", (ADMINISTRATOR.name,), hasher),
+        await _register(ledger, made.person, "Paul Baker", None, hasher),
+        registering(
+            made.third_party.client_id,
+            client.Attributes(
+                client_name=THIRD_PARTY_NAME,
+                redirect_uris=(made.third_party.redirect_uri,),
+                grant_types=("authorization_code", "refresh_token"),
+                scope=tuple(PLATFORM_SCOPES),
+            ),
+            paperboat[1],
+        ),
+        registering(
+            made.service.client_id,
+            client.Attributes(
+                client_name="Demo service",
+                grant_types=("client_credentials",),
+                scope=tuple(ADMINISTRATION_SCOPES),
+            ),
+            service[1],
+        ),
+    ]
+    _write(settings.data_dir / DRAFT, made)
+    executed = await ledger.execute(*commands, origin=origin)
+    if executed.refusal is not None:
+        (settings.data_dir / DRAFT).unlink()
+        refusal = executed.refusal
+        raise Lost(f"the demo does not fit into this database: {refusal.field or refusal.reason.value}")
+    os.replace(settings.data_dir / DRAFT, settings.data_dir / FILE)
+    _settle(settings.data_dir)
+
+
+async def _register(
+    ledger: Ledger, person: Person, name: str, role_names: tuple[str, ...] | None, hasher: Hasher
+) -> Step:
+    registered = people.NewPerson(
+        realm=person.realm,
+        username=person.username,
+        email=person.email,
+        name=name,
+        password_hash=await hasher.hash(person.password),
+        roles=role_names,
+    )
+    return people.register(new_id(), registered, privacy=ledger.privacy, by=operator)
+
+
+async def _move(ledger: Ledger, kept: Demonstration, settings: Settings, origin: Origin) -> None:
+    """Follows the server to another port or issuer: the dashboards' own origin, and the addresses in the file."""
+    moved = _at(kept, settings)
+    former, now = origins.of_issuer(kept.issuer), origins.of_issuer(settings.issuer)
+    commands = []
+    for dashboard in DASHBOARDS if former != now else ():
+        found = await ledger.look(dashboards.by_slug, dashboard.slug)
+        if found is not None and former in found.allowed_origins:
+            listed = dict.fromkeys(now if each == former else each for each in found.allowed_origins)
+            changes = client.Attributes(allowed_origins=tuple(listed))
+            commands.append(
+                client_commands.update(
+                    found.client_id, changes, privacy=ledger.privacy, issuer=settings.issuer, by=operator
+                )
+            )
+    if commands:
+        await ledger.execute(*commands, origin=origin)
+    _write(settings.data_dir / FILE, moved)
+
+
+def _at(kept: Demonstration, settings: Settings) -> Demonstration:
+    """The same people and clients at the addresses of these settings."""
+    services = origins.of_issuer(settings.issuer)
+    third_party = msgspec.structs.replace(
+        kept.third_party, redirect_uri=f"http://127.0.0.1:{settings.demo_port}/callback"
+    )
+    dashboards = {
+        each.slug: Dashboard(each.slug, f"{settings.issuer}/dashboards/{each.slug}/login", services)
+        for each in DASHBOARDS
+    }
+    return msgspec.structs.replace(kept, issuer=settings.issuer, third_party=third_party, dashboards=dashboards)
+
+
+def _is_there(connection: Connection, kept: Demonstration) -> bool:
+    return clients.by_id(connection, kept.third_party.client_id) is not None
+
+
+def _lost(settings: Settings) -> str:
+    begin_anew = (
+        f"move {settings.data_dir} away" if settings.database_url.startswith("sqlite") else "give it an empty database"
+    )
+    return (
+        f"The demo's people and clients are in the database, but {settings.data_dir / FILE}, where alone their "
+        f"passwords and secrets stood, is missing or unreadable. Put it back, or begin anew: {begin_anew} and start "
+        f"again. To keep this log, give new secrets with `grantlog person set-password` and `grantlog client "
+        f"rotate-secret`, and run `grantlog serve`."
+    )
+
+
+def _password() -> str:
+    """Four groups of four: 79 bits."""
+    return "-".join("".join(secrets.choice(_ALPHABET) for _ in range(4)) for _ in range(4))
+
+
+def _read(path: Path) -> Demonstration | None:
+    try:
+        return msgspec.json.decode(path.read_bytes(), type=Demonstration)
+    except (FileNotFoundError, msgspec.DecodeError):
+        return None
+
+
+def _write(path: Path, content: Demonstration) -> None:
+    """Appears complete and for its owner's eyes alone, or not at all."""
+    text = msgspec.json.format(msgspec.json.encode(content), indent=2) + b"\n"
+    draft = path.with_name(f"{path.name}.{secrets.token_hex(8)}")
+    descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    try:
+        with os.fdopen(descriptor, "wb") as stream:
+            stream.write(text)
+            stream.flush()
+            os.fsync(stream.fileno())
+        os.replace(draft, path)
+    finally:
+        draft.unlink(missing_ok=True)
+    _settle(path.parent)
+
+
+def _settle(directory: Path) -> None:
+    """A rename is on disk when its directory is."""
+    descriptor = os.open(directory, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+@contextmanager
+def _alone(directory: Path) -> Iterator[None]:
+    """One process at a time prepares the demo of a directory; the lock ends with the process."""
+    make_private(directory)
+    with (directory / "demo.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield

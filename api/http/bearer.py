@@ -1,0 +1,142 @@
+"""Bearer tokens (RFC 6750): who calls the JSON API, and what they may; each route names the scope that it needs."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from litestar import Request
+
+from api.http.cors import CLIENT
+from api.http.problems import InsufficientScope, Unauthenticated
+from api.http.responses import Scope, header_values
+from api.services import Services, origin, services_of
+from commands.callers import Caller
+from domain.decision import Reason, Refusal
+from domain.event import Actor
+from eventstore.commands import Origin
+from eventstore.validation import Known
+from eventstore.view import View
+from security.tokens import digest
+
+# Bearer tokens (RFC 6750): who calls the JSON API, and what they may.
+
+LONGEST_TOKEN = 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Bearer:
+    """An authorised caller. `scope` is what the token may still do; `origin` goes into every event of the request."""
+
+    known: Known
+    scope: frozenset[str]
+    origin: Origin
+
+    @property
+    def grant_id(self) -> str:
+        return self.known.grant_id
+
+    @property
+    def account_id(self) -> str | None:
+        return self.known.terms.account_id
+
+
+def bearer_token(scope: Scope) -> str | None:
+    """The token of the Authorization header (RFC 6750 §2.1); None when there is none or more than one."""
+    fields = header_values(scope, b"authorization")
+    if len(fields) != 1 or fields[0][:7].lower() != "bearer ":
+        return None
+    return fields[0][7:].strip()
+
+
+async def judge(services: Services, scope: Scope, needed: Sequence[str]) -> Known:
+    """The request's live access token; raises 401 `invalid_token` or 403 `insufficient_scope` (RFC 6750 §3.1)."""
+    raw = bearer_token(scope)
+    known = None
+    if raw is not None and 0 < len(raw) <= LONGEST_TOKEN:
+        known = await services.ledger.validation.find(digest(raw))
+    if known is None or known.terms.kind != "access" or known.reason(services.ledger.clock.now()) != "active":
+        raise Unauthenticated()
+    # A token that is for others was handed to them: it opens nothing here (RFC 8707 §2, RFC 9700 §2.3).
+    audience = known.terms.audience
+    if audience and services.settings.issuer not in audience:
+        raise Unauthenticated()
+    scope[CLIENT] = known.terms.client_id
+    for name in needed:
+        if name not in known.terms.scope:
+            raise InsufficientScope(name)
+    return known
+
+
+def actor_of(known: Known) -> Actor:
+    """The person for whom a token acts, or its client, acting with the grant."""
+    terms, credential = known.terms, {"grant_id": known.grant_id}
+    if terms.account_id is not None:
+        return Actor("person", terms.account_id, credential)
+    return Actor("client", terms.client_id, credential)
+
+
+async def authorize(connection: Any, *needed: str) -> Bearer:
+    """The caller of a JSON API request, who must hold every scope named."""
+    services = services_of(connection)
+    known = await judge(services, connection.scope, needed)
+    came = origin(connection.scope, actor_of(known))
+    if not services.token_uses.again(known.digest, None, came.ip, ended=False):
+        services.token_uses.note(
+            known.digest, known, None, via="api", address=came.ip, origin=lambda: came, seen_by=None
+        )
+    return Bearer(known, frozenset(known.terms.scope), came)
+
+
+# Who may call a route of the JSON API: each route names the scope that it needs, and everything else follows from it.
+
+KEY = "grantlog.caller"
+
+
+class Lost(Reason):
+    """What the caller's token lost between the guard and the lock: 401 `invalid_token` or 403 `insufficient_scope`."""
+
+    TOKEN = "token"  # noqa: S105 - a reason
+    SCOPE = "scope"
+
+
+def needing(scope: str, **opt: Any) -> dict[str, Any]:
+    """Keyword arguments of a route whose callers must hold this scope (RFC 6750 §3.1); `opt` goes into the route's."""
+    return {
+        "opt": {"scope": scope, **opt},
+        "guards": [guard],
+        "security": [{"bearer": [scope]}],
+    }
+
+
+async def guard(connection: Any, handler: Any) -> None:
+    """Lets holders of the route's scope in; raises 401 or 403 for others."""
+    connection.scope[KEY] = await authorize(connection, handler.opt["scope"])
+
+
+def caller(request: Request[Any, Any, Any]) -> Bearer:
+    """Whom the guard let in."""
+    scope: Any = request.scope
+    found: Bearer = scope[KEY]
+    return found
+
+
+def held(services: Services, view: View, who: Bearer) -> frozenset[str] | None:
+    """What the caller's token may do as things stand under the lock; None when it is dead by now."""
+    known = view.look(services.ledger.validation.load, who.known.digest)
+    if known is None or known.reason(view.now) != "active":
+        return None
+    return frozenset(known.terms.scope)
+
+
+def caller_scope(request: Request[Any, Any, Any]) -> Caller:
+    """What the caller may do, for whoever asks under the lock."""
+    services, who = services_of(request), caller(request)
+    return lambda view: held(services, view, who) or frozenset()
+
+
+def lost(services: Services, view: View, who: Bearer, needed: str) -> Refusal | None:
+    """Why the caller, whom the guard had let in, may not go on; None when they may."""
+    scope = held(services, view, who)
+    if scope is None:
+        return Refusal(Lost.TOKEN)
+    return None if needed in scope else Refusal(Lost.SCOPE)

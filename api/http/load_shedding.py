@@ -1,0 +1,179 @@
+"""The places of the requests that wait for their answer: how many there are, and how long a further one would wait.
+
+What a server can bear depends on the machine, its disk and the work, so no number of requests is right everywhere. A
+number bounds memory. What callers notice is time, and that is what requests to the busiest endpoints are let in by.
+"""
+
+import asyncio
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from time import perf_counter
+from typing import Any
+
+from api.http.responses import Scope
+
+LONGEST_WAIT = 0.15
+"""Seconds. Who would have to wait longer in a line is told to come back instead."""
+
+FEW = 64
+"""So many may wait in a line however slow its answers are: they show how slow."""
+
+SAMPLE = 0.1
+"""Seconds between two readings of the pace, at least: answers come in groups, as they are committed."""
+
+FEWEST = 16
+"""Answers between two readings of the pace, at least."""
+
+WEIGHT = 0.25
+"""Of a new sample in the pace: one pause, for a lone slow read or a disk that stalls, makes nobody be sent away."""
+
+SLOWEST = LONGEST_WAIT / FEW
+"""Seconds for each answer. A pace beyond it would say no more, and would be remembered for longer."""
+
+BODY_WITHIN = 0.1
+"""Seconds for which a place is kept for a body that is on its way. Small ones have arrived with the request."""
+
+KEY = "grantlog.place"
+
+
+class Line:
+    """The requests to one endpoint, which all cost about the same, and the pace at which they are answered.
+
+    The pace is measured while more than half of `FEW` wait, since an idle server says nothing about how fast it can be.
+    `clock` counts seconds.
+    """
+
+    __slots__ = ("_answered", "_clock", "_since", "pace", "taken")
+
+    def __init__(self, clock: Callable[[], float] = perf_counter) -> None:
+        self._clock = clock
+        self._since: float | None = None
+        self._answered = 0
+        self.taken = 0
+        self.pace = 0.0
+        """Seconds for each answer."""
+
+    @property
+    def is_long(self) -> bool:
+        """Whether one more would have to wait too long, where `FEW` wait already."""
+        return self.taken * self.pace > LONGEST_WAIT
+
+    def answered(self) -> None:
+        """One of those who wait is answered; it still has its place."""
+        if self.taken <= FEW // 2:
+            self._since = None
+            return
+        self._answered += 1
+        if self._since is None:
+            self._since, self._answered = self._clock(), 0
+        elif self._answered >= FEWEST:
+            now = self._clock()
+            if now - self._since >= SAMPLE:
+                sample = min((now - self._since) / self._answered, SLOWEST)
+                self.pace += WEIGHT * (sample - self.pace)
+                self._since, self._answered = now, 0
+
+
+class LoadShedding:
+    """All places of a process, `bound` of them, with a line for each of the `paths` that are asked for most."""
+
+    def __init__(self, bound: int, paths: Iterable[str] = (), clock: Callable[[], float] = perf_counter) -> None:
+        self.bound = bound
+        self.taken = 0
+        self.lines = {path: Line(clock) for path in paths}
+        self._leaving: list[Slot] = []
+
+    def are_short(self, line: Line | None) -> bool:
+        """Whether a further request would find no place, or too long a line."""
+        return self.taken >= self.bound or (line is not None and line.taken >= FEW and line.is_long)
+
+    def leave_soon(self, place: "Slot") -> None:
+        """Lets go of the place in a moment, `BODY_WITHIN` at most, unless it is taken again before.
+
+        Were the places of bodies free at once, all requests that come together would find room.
+        """
+        if not self._leaving:
+            asyncio.get_running_loop().call_later(BODY_WITHIN, self._let_go)
+        self._leaving.append(place)
+
+    def _let_go(self) -> None:
+        leaving, self._leaving = self._leaving, []
+        for place in leaving:
+            place.let_go()
+
+
+class Slot:
+    """A request's place. It is held from the request's arrival to the start of its answer, but not while it waits for
+    what is no work of the event loop or the database: its own body, or a password's hash. Who makes one has it."""
+
+    __slots__ = ("_away", "_held", "_line", "_over", "_places")
+
+    def __init__(self, places: LoadShedding, line: Line | None) -> None:
+        self._places = places
+        self._line = line
+        self._away = self._over = False
+        self._held = True
+        places.taken += 1
+        if line is not None:
+            line.taken += 1
+
+    def take(self) -> None:
+        """Takes the place again, unless the answer has begun."""
+        self._away = False
+        if not self._held and not self._over:
+            self._held = True
+            self._places.taken += 1
+            if self._line is not None:
+                self._line.taken += 1
+
+    def leave(self) -> None:
+        """Gives it back in a moment, if it has not been taken again by then."""
+        if self._held and not self._away:
+            self._away = True
+            self._places.leave_soon(self)
+
+    def come_back(self) -> bool:
+        """Takes it again; False when it had been given back and there is none by now."""
+        if self._held:
+            self._away = False
+            return True
+        if not self._over and self._places.are_short(self._line):
+            return False
+        self.take()
+        return True
+
+    def let_go(self) -> None:
+        """Gives it back now, if it was left."""
+        if self._away:
+            self._away = False
+            if self._held:
+                self._free()
+
+    def end(self) -> None:
+        """The answer has begun, or there will be none."""
+        self._over = True
+        if self._held:
+            if self._line is not None:
+                self._line.answered()
+            self._free()
+
+    def _free(self) -> None:
+        self._held = False
+        self._places.taken -= 1
+        if self._line is not None:
+            self._line.taken -= 1
+
+
+@contextmanager
+def away(scope: Scope) -> Iterator[None]:
+    """For as long as the block lasts the request waits for something slow that others do not wait behind."""
+    place: Any = scope.get(KEY)
+    if place is None:
+        yield
+        return
+    place.leave()
+    try:
+        yield
+    finally:
+        # It was let in, and what was slow is behind it.
+        place.take()

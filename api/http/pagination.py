@@ -1,0 +1,77 @@
+"""Lists in pages: `{"items": […], "next": cursor or null}`, with `?limit=` and `?after=`.
+
+A cursor is the key of the last item, not an offset, so a page never shifts while others write. It is opaque to clients
+and needs no signature: it only says where to go on among what the caller may see anyway, and it is checked like any
+other parameter.
+"""
+
+from base64 import urlsafe_b64decode, urlsafe_b64encode
+from collections.abc import Callable, Sequence
+from typing import Annotated, Any, Generic, TypeVar
+
+import msgspec
+from litestar.params import QueryParameter
+
+from api.http.problems import Invalid
+
+T = TypeVar("T")
+R = TypeVar("R")
+Key = tuple[int | str, ...]
+
+DEFAULT = 50
+LARGEST = 200
+LONGEST_CURSOR = 2048
+
+Limit = Annotated[int, QueryParameter(name="limit", ge=1, le=LARGEST, description="How many items a page has at most.")]
+"""How a handler declares it: `limit: Limit = DEFAULT`."""
+
+After = Annotated[
+    str | None, QueryParameter(name="after", max_length=LONGEST_CURSOR, description="The `next` of the page before.")
+]
+"""How a handler declares it: `after: After = None`."""
+
+
+class Page(msgspec.Struct, Generic[T], frozen=True):
+    """One page. `next` is what `?after=` takes for the following one, null on the last."""
+
+    items: list[T]
+    next: str | None = None
+
+
+def encode_cursor(kind: str, key: Key) -> str:
+    """The cursor of a list's item. `kind` names the list, so that the cursor of one is refused by another."""
+    return urlsafe_b64encode(msgspec.json.encode([kind, *key])).rstrip(b"=").decode("ascii")
+
+
+def decode_cursor(kind: str, cursor: str | None, *types: type[int] | type[str]) -> Any:
+    """The key that a cursor holds, as a tuple of these types; None for no cursor. Raises Invalid for any other text."""
+    if cursor is None:
+        return None
+    refused = Invalid.field("after", "is not a cursor of this list")
+    if len(cursor) > LONGEST_CURSOR or not cursor.isascii():
+        raise refused
+    try:
+        octets = urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4))
+        values = msgspec.json.decode(octets, type=list[int | str])
+    except (ValueError, msgspec.DecodeError):
+        raise refused from None
+    key = tuple(values[1:])
+    # Decoders pass over characters that are not theirs: only the very text that was given out is taken back.
+    if values[:1] != [kind] or len(key) != len(types) or encode_cursor(kind, key) != cursor:
+        raise refused
+    for value, kind_of_value in zip(key, types, strict=True):
+        if type(value) is not kind_of_value or not _storable(value):
+            raise refused
+    return key
+
+
+def _storable(value: int | str) -> bool:
+    """Whether a database takes the value: 64 bits, and no NUL, which PostgreSQL has no text for."""
+    return -(2**63) <= value < 2**63 if isinstance(value, int) else "\0" not in value
+
+
+def page(rows: Sequence[R], limit: int, *, kind: str, key: Callable[[R], Key], item: Callable[[R], T]) -> Page[T]:
+    """A page of at most `limit` items out of `limit + 1` rows, the further row telling only that there are more."""
+    shown = rows[:limit]
+    more = len(rows) > limit
+    return Page([item(row) for row in shown], encode_cursor(kind, key(shown[-1])) if more and shown else None)

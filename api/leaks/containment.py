@@ -1,0 +1,236 @@
+"""A containment as commands: cut-offs, an optional rotation, and the incident that tells of them. One transaction."""
+
+from collections.abc import Iterator, Sequence
+from functools import partial
+from typing import NamedTuple
+
+from api.leaks.resolve import open_incident
+from api.leaks.targets import Target, concerned, numbers, secrets_ended
+from commands import client_secrets, clients, containment, grants, incidents, sessions
+from domain import account, client, incident, session
+from domain.client_secret import NewSecret
+from domain.decision import Refusal
+from domain.event import SECOND, Moment
+from domain.incident import Numbers
+from domain.refusal import Conflict
+from eventstore import search
+from eventstore.commands import Single, Step
+from eventstore.counting import Counting, counted
+from eventstore.database import Connection
+from eventstore.ledger import Ledger
+from eventstore.living import AT_ONCE
+from eventstore.projecting.catch_up import CatchUpSubscription, EventIndexing
+from eventstore.view import View
+from security.ids import new_id
+from security.tokens import Secret
+
+
+class Wanted(NamedTuple):
+    """What to do besides ending it. `since` is a moment; `secret` is the new one of a rotation."""
+
+    since: Moment | None = None
+    secret: Secret | None = None
+    disable_client: bool = False
+    caller_scope: frozenset[str] = frozenset()
+
+
+class Containment:
+    """One containment: its commands, and after them what it ended and the secret that it made.
+
+    Without an `incident_id` it opens an incident, which `source` reports with `evidence`. With `goes_on` it goes on
+    with an open one about the same, if there is any under the lock, and adds to its evidence; only then `incident_id`
+    is certain. `only_alive` refuses it where nothing is left to end.
+    """
+
+    def __init__(
+        self,
+        ledger: Ledger,
+        target: Target,
+        wanted: Wanted,
+        incident_id: str | None = None,
+        *,
+        goes_on: bool = False,
+        only_alive: bool = False,
+        source: incident.Source = "administrator",
+        evidence: str | None = None,
+    ) -> None:
+        self._ledger = ledger
+        self.target = target
+        self.wanted = wanted
+        self._opens = incident_id is None
+        self._goes_on = goes_on
+        self._only_alive = only_alive
+        self.incident_id = self._own_id = incident_id or new_id()
+        self._source: incident.Source = source
+        self._evidence = evidence
+        self.secret_id = new_id()
+        self.numbers = Numbers()
+        self._first = 0
+        of = target.counted(wanted.since)
+        self._counting = None if of is None else Counting(of)
+
+    @property
+    def known_id(self) -> str | None:
+        """The incident that it goes on with, after a look under the lock."""
+        return None if self.incident_id == self._own_id else self.incident_id
+
+    async def prepare(self) -> None:
+        """Counts and looks up, so that only what comes meanwhile is left for under the lock."""
+        if self.target.gathered is not None:
+            await self.target.gathered.gather(self._ledger, CatchUpSubscription(self._ledger, EventIndexing()))
+        elif self._counting is not None:
+            await self._counting.count(self._ledger)
+
+    async def count(self) -> None:
+        """Counts for a dry run what takes long, so that nobody waits for the lock meanwhile."""
+        if self.target.gathered is not None:
+            self.numbers = await self.target.gathered.count(self._ledger)
+
+    def tried(self, view: View) -> Numbers | Refusal:
+        """What a dry run tells, after `count`; or what the run would be refused for."""
+        self._elsewhere(view)
+        found = self.look(view) if self.target.gathered is None else self.numbers
+        # No command of a containment depends on the others before it.
+        refusals = (containment.refused(step, view) for step in self._ends())
+        return next((each for each in refusals if each is not None), found)
+
+    # -- before --------------------------------------------------------------------------------------------------------
+    def look(self, view: View) -> Numbers:
+        """Counts, under the lock, what is about to end."""
+        since = self.wanted.since
+        if self.target.gathered is not None:
+            self.numbers = self.target.gathered.look(view, self._ledger.privacy)
+            return self.numbers
+        floor = 0 if since is None else since // SECOND * SECOND
+        found = counted(concerned(view, self.target), lambda each: each.issued_at >= floor)
+        if self._counting is not None:
+            found = found.plus(self._counting.look(view))
+        self._first = 0 if since is None else view.query(first_since, since, view.head)
+        self.numbers = numbers(found, secrets_ended(view, self.target))
+        return self.numbers
+
+    def commands(self) -> tuple[Single, *tuple[Step, ...]]:
+        """In the order of their facts: reported, identified, what ends, contained."""
+        target, own_id = self.target, self._own_id
+        about = incidents.About(target.kind, target.client_id, target.account_id, target.secret_id, target.grant_id)
+        result = incidents.contained(
+            own_id,
+            lambda: self.numbers,
+            since=self.wanted.since,
+            rotated=self.wanted.secret is not None,
+            client_disabled=self.wanted.disable_client,
+            elsewhere=self._there,
+        )
+        then: tuple[Step, ...] = (*self._ends(), result)
+        if not self._opens:
+            return incidents.identify(own_id, about).guarded(self._looked), *then
+        first: Single = incidents.tell(own_id, self._report(), elsewhere=self._elsewhere, looked=self._looked)
+        identified: Step = incidents.identify(own_id, about, elsewhere=self._there)
+        more = [incidents.add_secrets(own_id, target.leaked, elsewhere=self._there)] if target.leaked else []
+        rest: tuple[Step, ...] = (identified, *more, *then)
+        return first, *rest
+
+    def _report(self) -> incidents.Report:
+        target, evidence = self.target, self._evidence
+        if target.gathered is not None:
+            # An address is personal, and stands where everything that is told of an incident is sealed.
+            where = f"Address {target.gathered.address}"
+            evidence = where if evidence is None else f"{where}: {evidence}"
+        return incidents.Report(self._source, evidence, target.sha256, target.leaked[0].kind if target.leaked else None)
+
+    def _elsewhere(self, view: View) -> str | None:
+        """The stream of the incident that this goes on with: looked up here, since another may have just opened it."""
+        known = view.look(open_incident, self.target) if self._goes_on else None
+        self.incident_id = known or self._own_id
+        return self._there(view)
+
+    def _there(self, _: View) -> str | None:
+        return None if self.known_id is None else incident.stream(self.known_id)
+
+    def _looked(self, view: View) -> Refusal | None:
+        if self.look(view) == Numbers() and self._only_alive and not self._session_lives(view):
+            return Refusal(Conflict.ENDED)
+        return None
+
+    def _session_lives(self, view: View) -> bool:
+        for session_id in self.target.session_ids:
+            state: session.State = view.state(session.stream(session_id))
+            if session.is_live(state, view.state(account.stream(state.account_id)), view.now):
+                return True
+        return False
+
+    def _ends(self) -> list[Step]:
+        target = self.target
+        if target.gathered is not None:
+            return [containment.end_sessions(target.gathered.sessions), containment.end_grants(target.gathered.streams)]
+        if target.kind == "account" and target.account_id is not None:
+            return [containment.end_account_tokens(target.account_id, self._since)]
+        return [*self._single_ends(), *self._client_ends()]
+
+    def _single_ends(self) -> Iterator[Step]:
+        target = self.target
+        for each in target.alone:
+            yield grants.revoke_token(
+                each.grant_id, kind="access", sha256=each.sha256, expires_at=each.expires_at, by="system"
+            )
+        for session_id in target.session_ids:
+            yield sessions.end(session_id, "secret_leak")
+        if target.session_ids or len(target.grants) > AT_ONCE:
+            yield containment.end_grants(partial(_streams, target.grants))
+        else:
+            yield from (grants.end(each, "secret_leak") for each in target.grants)
+
+    def _client_ends(self) -> list[Step]:
+        target, wanted, client_id = self.target, self.wanted, self.target.client_id
+        if client_id is None:
+            return []
+        ends: list[Step] = []
+        for secret_id in target.secret_ids:
+            ends.append(containment.end_secret(client_id, secret_id, "revoke" if wanted.since is None else "keep"))
+            if wanted.since is not None:
+                ends.append(containment.end_client_tokens(client_id, self._since, secret_id=secret_id))
+        if target.kind == "client":
+            ends += containment.end_secrets(client_id), containment.end_client_tokens(client_id, self._since)
+        if wanted.secret is not None:
+            new = NewSecret(self.secret_id, wanted.secret.hex)
+            ends.append(client_secrets.rotate(client_id, new, by=lambda _: wanted.caller_scope))
+        if wanted.disable_client:
+            ends.append(clients.disable(client_id))
+        return ends
+
+    def _since(self) -> containment.Since:
+        return containment.Since(self._first, self.wanted.since)
+
+    # -- within the transaction ----------------------------------------------------------------------------------------
+    def hand_over(self, view: View) -> str | None:
+        """The new secret for whoever asked; a dashboard's goes to the server alone, and is in force at once."""
+        secret, client_id = self.wanted.secret, self.target.client_id
+        if secret is None or client_id is None:
+            return None
+        if view.state(client.stream(client_id)).type != "dashboard":
+            return secret.reveal()
+        client_secrets.keep_in_vault(self._ledger.vault, view, client_id, secret)
+        return None
+
+
+def tried_together(view: View, containments: Sequence[Containment]) -> int | Refusal:
+    """How many tokens several would end, after each was counted, for the record of a dry run; or what one of them is
+    refused for.
+    """
+    count = 0
+    for each in containments:
+        found = each.tried(view)
+        if isinstance(found, Refusal):
+            return found
+        count += found.tokens_ended
+    return count
+
+
+def _streams(grants: Sequence[str], _: View) -> Iterator[Sequence[str]]:
+    for start in range(0, len(grants), AT_ONCE):
+        yield [f"grant:{each}" for each in grants[start : start + AT_ONCE]]
+
+
+def first_since(connection: Connection, since: Moment, head: int) -> int:
+    """The first position that a containment since a moment ends. Whole seconds, as what is alive is counted."""
+    return search.first_at(connection, since // SECOND * SECOND, head)

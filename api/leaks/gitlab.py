@@ -1,0 +1,96 @@
+"""`POST /leaks/gitlab`: the token revocation API that a GitLab calls about secrets which it detected."""
+
+from typing import Annotated, Any
+
+import msgspec
+from litestar import Request, get, post
+from msgspec import Meta
+
+from api.http import strict_parsing
+from api.http.bodies import Encoding, encoding, read_body
+from api.http.problems import Denied, Invalid, Unauthenticated
+from api.http.responses import header_values
+from api.leaks.reports import FINDINGS_AT_MOST, Finding, reporter, take
+from api.services import Services, services_of
+from api.throttling.rates import admit
+from security.scanning import type_name
+from security.tokens import Kind, same
+
+JSON_ONLY: tuple[Encoding, ...] = ("json",)
+
+Text = Annotated[str, Meta(max_length=4_000)]
+
+TYPES = tuple(f"gitleaks_rule_id_{type_name(kind).replace('_', '-')}" for kind in Kind)
+"""What GitLab calls our kinds: the rule ids of `grantlog leaks rules --format gitleaks`."""
+
+EVERY_KIND = frozenset(kind.value for kind in Kind)
+
+
+class Detected(msgspec.Struct, frozen=True):
+    """A secret that GitLab asks to be ended, and where it was found."""
+
+    type: Text
+    token: Text
+    location: Text | None = None
+
+
+Detections = Annotated[list[Detected], Meta(max_length=FINDINGS_AT_MOST)]
+
+
+class Revocable(msgspec.Struct, frozen=True):
+    """The types that may be sent."""
+
+    types: tuple[str, ...]
+
+
+EXAMPLE = {
+    "type": "gitleaks_rule_id_grantlog-access-token",
+    "token": "glog_at_…",
+    "location": "https://gitlab.example/…",
+}
+
+
+@get("/leaks/gitlab/types", tags=["Leaks"], summary="The types of secrets that GitLab may ask to be ended")
+async def types(request: Request[Any, Any, Any]) -> Revocable:
+    """`GET /v1/revocable_token_types` of GitLab's token revocation API; the shared token stands in `Authorization`."""
+    _admitted(request)
+    return Revocable(TYPES)
+
+
+@post(
+    "/leaks/gitlab",
+    status_code=204,
+    opt={"body": Detections, "example": [EXAMPLE]},
+    tags=["Leaks"],
+    summary="GitLab asks that secrets which it detected be ended",
+)
+async def gitlab(request: Request[Any, Any, Any]) -> None:
+    """`POST /v1/revoke_tokens` of GitLab's token revocation API: a JSON array. Each secret of ours opens an incident
+    and is ended with all that came of it. A repeat changes nothing. An unknown type is a 400, and nothing is done.
+    """
+    services = _admitted(request)
+    body = await read_body(request.scope, request.receive, services.settings.list_body_limit)
+    encoding(request.scope, JSON_ONLY)
+    detected = strict_parsing.decode_json(body, Detections)
+    for number, each in enumerate(detected):
+        if each.type not in TYPES:
+            raise Invalid.field(f"[{number}].type", "is none of the types of GET /leaks/gitlab/types")
+    findings = [Finding(each.token, each.location or "") for each in detected]
+    await take(services, findings, "gitlab", EVERY_KIND, reporter(request, "gitlab"))
+
+
+def _admitted(request: Request[Any, Any, Any]) -> Services:
+    services = services_of(request)
+    admit(services, request.scope, "gitlab")
+    expected, given = services.settings.gitlab_token, header_values(request.scope, b"authorization")
+    if not given:
+        raise Unauthenticated("The token that is shared with GitLab is needed.")
+    if not expected:
+        raise Denied("This server takes no reports from GitLab.")
+    # GitLab sends the bare token; what stands between it and us may insist on a scheme.
+    if len(given) != 1 or not same(given[0].removeprefix("Bearer ").strip(), expected):
+        raise Unauthenticated("The token is not the one that is shared with GitLab.")
+    return services
+
+
+ROUTES: list[Any] = [types, gitlab]

@@ -1,0 +1,488 @@
+"""What a leaked secret is, who used it and what came of it, from its digest alone, even of one pruned long ago."""
+
+import asyncio
+from collections.abc import Iterable, Iterator
+from typing import Annotated, Any, NamedTuple
+
+import msgspec
+from msgspec import Meta
+
+from api.admin.schemas import Time, time, time_or_null
+from api.leaks.targets import numbers, of_secret
+from domain import grant, usage
+from domain.event import Moment, Recorded, Sealed
+from domain.incident import Numbers
+from eventstore import counting, issued, search, time_travel
+from eventstore.counting import Counting, counted
+from eventstore.database import Connection
+from eventstore.issued import IssuanceRecord
+from eventstore.keys.personal_data import PersonalData
+from eventstore.ledger import Ledger
+from eventstore.living import Descendant, of_grants, states_at
+from projections import clients, secrets, sightings
+from projections.blast_radius import Alive, Of
+from security.sealing import SealBroken
+
+# Who used a leaked secret, from where and when; what was tried after its end comes first.
+
+ADDRESSES = 100
+"""Addresses that an answer has; there is a page for the rest."""
+
+USES = 2_000
+"""Grouped uses of a token that are looked at, the newest."""
+
+DEAD = frozenset({"expired", "ended", "client_cut_off", "person_cut_off", "secret_cut_off", "consent_withdrawn"})
+"""Reasons for a refusal that say that what was presented was over."""
+
+
+class Address(msgspec.Struct, frozen=True, kw_only=True):
+    """An address that used the secret `count` times, `after_end` of them when it was dead. `ip` and user agents are
+    null and empty for readers without `audit:personal`, and once erased. `told_by` is the resource server that says so.
+    """
+
+    ip: str | None
+    first_at: Time
+    last_at: Time
+    count: int
+    after_end: int
+    user_agents: list[str]
+    told_by: str | None
+
+
+class ResourceServer(msgspec.Struct, frozen=True, kw_only=True):
+    """A client that asked about the token."""
+
+    client_id: str
+    first_at: Time
+    last_at: Time
+    count: int
+
+
+class Use(NamedTuple):
+    """Uses from one place, in clear."""
+
+    ip: str | None
+    user_agent: str | None
+    told_by: str | None
+    first_at: Moment
+    last_at: Moment
+    uses: int
+    after_end: int
+    seen_by: str | None = None
+
+
+class Uses(NamedTuple):
+    """A secret's uses altogether. Those after its end count apart from those before."""
+
+    first_at: Moment | None
+    last_at: Moment | None
+    after_end: int
+    addresses: list[Address]
+    resource_servers: list[ResourceServer]
+
+
+def of_client_secret(connection: Connection, privacy: PersonalData, secret_id: str, *, personal: bool) -> Uses:
+    """The uses of a client secret version."""
+    found = sightings.summary(connection, secret_id)
+    shown = page_of(connection, privacy, secret_id, personal=personal)
+    return Uses(found.first_at, found.last_at, found.uses_after_end, shown, [])
+
+
+def page_of(
+    connection: Connection,
+    privacy: PersonalData,
+    secret_id: str,
+    *,
+    personal: bool,
+    limit: int = ADDRESSES,
+    skip: int = 0,
+) -> list[Address]:
+    """Some of the addresses of a client secret version; each address and user agent together is one."""
+    return [
+        Address(
+            ip=_open(connection, privacy, row.ip) if personal else None,
+            first_at=time(row.first_at),
+            last_at=time(row.last_at),
+            count=row.uses + row.uses_after_end,
+            after_end=row.uses_after_end,
+            user_agents=_agents([_open(connection, privacy, row.user_agent)]) if personal else [],
+            told_by=None,
+        )
+        for row in sightings.newest(connection, secret_id, limit, skip)
+    ]
+
+
+def of_token(
+    connection: Connection,
+    privacy: PersonalData,
+    found: IssuanceRecord,
+    told: Iterable[Recorded],
+    *,
+    personal: bool,
+) -> Uses:
+    """The uses of a token, code or session. `told` are its grant's events."""
+    uses = [*_presented(connection, privacy, found, told), *_introspected(connection, privacy, found.sha256)]
+    if not uses:
+        return Uses(None, None, 0, [], [])
+    return Uses(
+        min(use.first_at for use in uses),
+        max(use.last_at for use in uses),
+        sum(use.after_end for use in uses),
+        _addresses(uses, personal=personal),
+        _resource_servers(uses),
+    )
+
+
+def _presented(
+    connection: Connection, privacy: PersonalData, found: IssuanceRecord, told: Iterable[Recorded]
+) -> Iterator[Use]:
+    """Where a code or refresh token was presented, by what came of it."""
+    for recorded, newest in _beside_newest(told):
+        if recorded.position <= found.by.position:
+            continue
+        # What was accepted was alive.
+        dead = False
+        match recorded.event:
+            case grant.TokensRefreshed() if newest == found.sha256:
+                pass
+            case grant.CodeRedeemed() if found.kind == "code":
+                pass
+            case grant.RefreshReplayed(refresh_token=sha256) if sha256 == found.sha256:
+                dead = True
+            case grant.CodeReplayed() if found.kind == "code":
+                dead = True
+            case grant.CodeRefused(reason=reason) if found.kind == "code":
+                dead = reason in DEAD
+            case grant.RefreshRefused(reason=reason) if newest == found.sha256 and reason in DEAD:
+                dead = True
+            case _:
+                continue
+        ip = _open(connection, privacy, _sealed(recorded, "ip"))
+        agent = _open(connection, privacy, _sealed(recorded, "user_agent"))
+        yield Use(ip, agent, None, recorded.time, recorded.time, 1, int(dead))
+
+
+def _beside_newest(told: Iterable[Recorded]) -> Iterator[tuple[Recorded, str | None]]:
+    """Each event with the newest refresh token before it: of a refresh or its refusal, which names none, that is what
+    was presented. Where a successor was replaced, that event names which one had come.
+    """
+    newest = predecessor = None
+    for recorded in told:
+        yield recorded, newest
+        match recorded.event:
+            case grant.TokensIssued():
+                newest = recorded.event.refresh_token
+            case grant.TokensRefreshed():
+                newest, predecessor = recorded.event.refresh_token, newest
+            case grant.SuccessorReplaced():
+                newest = recorded.event.presented or predecessor
+
+
+def _introspected(connection: Connection, privacy: PersonalData, sha256: str) -> Iterator[Use]:
+    positions = time_travel.newest_of(connection, usage.stream(sha256), USES)
+    for recorded in search.recorded_forms(connection, sorted(positions)):
+        event: Any = recorded.event
+        count = getattr(event, "count", 1)
+        told = event.told_ip is not None
+        holder = Sealed(recorded.id, "told_ip", event.told_ip) if told else _sealed(recorded, "ip")
+        agent = (
+            Sealed(recorded.id, "told_user_agent", event.told_user_agent)
+            if event.told_user_agent is not None
+            else None
+            if told
+            else _sealed(recorded, "user_agent")
+        )
+        yield Use(
+            _open(connection, privacy, holder),
+            _open(connection, privacy, agent),
+            event.seen_by if told else None,
+            recorded.time,
+            recorded.time,
+            count,
+            count if event.ended is not None else 0,
+            event.seen_by,
+        )
+
+
+def _addresses(uses: Iterable[Use], *, personal: bool) -> list[Address]:
+    places: dict[tuple[str | None, str | None], list[Use]] = {}
+    for use in uses:
+        places.setdefault((use.ip, use.told_by), []).append(use)
+    shown = [
+        Address(
+            ip=ip if personal else None,
+            first_at=time(min(use.first_at for use in each)),
+            last_at=time(max(use.last_at for use in each)),
+            count=sum(use.uses for use in each),
+            after_end=sum(use.after_end for use in each),
+            user_agents=_agents([use.user_agent for use in each]) if personal else [],
+            told_by=told_by,
+        )
+        for (ip, told_by), each in places.items()
+    ]
+    shown.sort(key=lambda each: each.last_at, reverse=True)
+    shown.sort(key=lambda each: each.after_end == 0)
+    return shown[:ADDRESSES]
+
+
+def _resource_servers(uses: Iterable[Use]) -> list[ResourceServer]:
+    seen: dict[str, list[Use]] = {}
+    for use in uses:
+        if use.seen_by is not None:
+            seen.setdefault(use.seen_by, []).append(use)
+    return [
+        ResourceServer(
+            client_id=client_id,
+            first_at=time(min(use.first_at for use in each)),
+            last_at=time(max(use.last_at for use in each)),
+            count=sum(use.uses for use in each),
+        )
+        for client_id, each in sorted(seen.items())
+    ]
+
+
+def _agents(found: Iterable[str | None]) -> list[str]:
+    return sorted({agent for agent in found if agent is not None})
+
+
+def _sealed(recorded: Recorded, field: str) -> Sealed | None:
+    text = getattr(recorded, field)
+    return None if text is None else Sealed(recorded.id, field, text)
+
+
+def _open(connection: Connection, privacy: PersonalData, value: Sealed | str | None) -> str | None:
+    try:
+        return privacy.open(connection, value)
+    except SealBroken:
+        return None
+
+
+# What a leaked secret is and what came of it, from its digest alone; also of one that was pruned long ago.
+
+
+class SecretVersion(msgspec.Struct, frozen=True):
+    """A version of a client's secret."""
+
+    id: str
+    version: int
+
+
+class Came(msgspec.Struct, frozen=True):
+    """What came of it: ever issued, and how many are alive."""
+
+    total: int
+    live: int
+
+
+class CameOfIt(msgspec.Struct, frozen=True):
+    """The blast radius by kind."""
+
+    grants: Came
+    codes: Came
+    access_tokens: Came
+    refresh_tokens: Came
+
+
+class Report(msgspec.Struct, frozen=True, kw_only=True):
+    """What it is, who used it and what ending it would end. Everything is null or empty for what is not ours.
+
+    `problem` says what is wrong with a string that is none of ours, and never what would be right. `client_owner` and
+    addresses are shown to readers with `audit:personal`. `derived` and `containment` are null without counts.
+    """
+
+    sha256: str
+    kind: Annotated[str | None, Meta(description="Null for what is not ours.")]
+    problem: str | None = None
+    state: Annotated[str | None, Meta(description="As in `POST /audit/token-state`.")] = None
+    client_id: str | None = None
+    client_name: str | None = None
+    client_owner: str | None = None
+    secret: SecretVersion | None = None
+    account_id: str | None = None
+    grant_id: str | None = None
+    issued_at: Time | None = None
+    expires_at: Time | None = None
+    first_used_at: Time | None = None
+    last_used_at: Time | None = None
+    uses_after_end: int = 0
+    addresses: list[Address] = []
+    resource_servers: list[ResourceServer] = []
+    derived: CameOfIt | None = CameOfIt(Came(0, 0), Came(0, 0), Came(0, 0), Came(0, 0))
+    containment: Numbers | None = Numbers()
+
+
+class Damaged(msgspec.Struct, frozen=True):
+    """What has our form and a wrong checksum, and at which character of the text it begins."""
+
+    kind: str
+    at: int
+
+
+class Investigated(Report, frozen=True, kw_only=True):
+    """What is known of the first secret that was found, and in `items` of each, in their order.
+
+    Without any, `kind` is null: that is no all-clear, since nobody knows what else the text may hold.
+    """
+
+    items: tuple[Report, ...] = ()
+    damaged: tuple[Damaged, ...] = ()
+    characters: Annotated[int | None, Meta(description="Of the text; null where a digest was given.")] = None
+
+
+class InvestigatedSecret(msgspec.Struct, frozen=True):
+    """What is asked, where the log and the clock stand, and whether personal values are shown."""
+
+    sha256: str
+    kind: str | None
+    problem: str | None
+    head: int
+    now: Moment
+    personal: bool
+
+
+class Radius(NamedTuple):
+    """What came of a client secret: all that was ever issued, and what of it is alive."""
+
+    issued: counting.Issued
+    alive: Alive
+
+
+async def answered(ledger: Ledger, asked: InvestigatedSecret, *, counts: bool) -> Report:
+    """The answer about one secret. Without `counts` it says nothing of what came of it, and takes no time for that."""
+    radius, of = None, await ledger.read(_counted, asked) if counts else None
+    if of is not None and of.secret_ids:
+        alive = Counting(of)
+        came, _ = await asyncio.gather(ledger.read_long(counting.issued, of.secret_ids[0]), alive.count(ledger))
+        radius = Radius(came, alive.alive)
+    report = await ledger.read(_reported, ledger.privacy, asked, radius)
+    return report if counts else msgspec.structs.replace(report, derived=None, containment=None)
+
+
+def _found(connection: Connection, asked: InvestigatedSecret) -> IssuanceRecord | None:
+    return None if asked.problem is not None else issued.find(connection, bytes.fromhex(asked.sha256))
+
+
+def _counted(connection: Connection, asked: InvestigatedSecret) -> Of | None:
+    found = _found(connection, asked)
+    return None if found is None else of_secret(connection, found).counted(None)
+
+
+def _reported(
+    connection: Connection, privacy: PersonalData, asked: InvestigatedSecret, radius: Radius | None
+) -> Report:
+    found = _found(connection, asked)
+    if found is None:
+        state = None if asked.problem is not None else "unknown"
+        return Report(sha256=asked.sha256, kind=asked.kind, problem=asked.problem, state=state)
+    if found.kind == "client_secret":
+        return _of_client_secret(connection, privacy, asked, found, radius)
+    return _of_token(connection, privacy, asked, found)
+
+
+def _of_client_secret(
+    connection: Connection,
+    privacy: PersonalData,
+    asked: InvestigatedSecret,
+    found: IssuanceRecord,
+    radius: Radius | None,
+) -> Report:
+    row = secrets.by_id(connection, found.secret_id or "", asked.now)
+    owner = None if found.client_id is None else clients.by_id(connection, found.client_id)
+    alive = row is not None and row.state in ("active", "expiring")
+    ever, living = radius or Radius(counting.Issued(), Alive())
+    return _report(
+        connection,
+        privacy,
+        asked,
+        found,
+        state=_secret_state(row, owner, asked.now),
+        expires_at=found.expires_at if row is None else row.expires_at,
+        used=of_client_secret(connection, privacy, found.secret_id or "", personal=asked.personal),
+        came=_came(ever, living),
+        containment=numbers(living, int(alive and owner is not None and owner.state != "deleted")),
+    )
+
+
+def _secret_state(row: secrets.Secret | None, owner: clients.Client | None, now: Moment) -> str:
+    if owner is None or owner.state == "deleted":
+        return "client_deleted"
+    if row is not None and row.state in ("revoked", "expired"):
+        return row.state
+    if owner.state == "disabled":
+        return "client_disabled"
+    begun = row is None or row.not_before is None or row.not_before <= now
+    return "active" if begun else "not_yet_issued"
+
+
+def _of_token(
+    connection: Connection, privacy: PersonalData, asked: InvestigatedSecret, found: IssuanceRecord
+) -> Report:
+    named = of_secret(connection, found).grants
+    everything = of_grants(connection, states_at(connection, asked.head), named, asked.head, asked.now)
+    came = [] if found.kind == "access" else came_of(found, everything)
+    told = [] if found.grant_id is None else list(time_travel.history(connection, found.by.stream, asked.head))
+    return _report(
+        connection,
+        privacy,
+        asked,
+        found,
+        state=time_travel.judge(connection, found, asked.head, asked.now).reason,
+        expires_at=found.expires_at,
+        used=of_token(connection, privacy, found, told, personal=asked.personal),
+        came=_came(counted([each._replace(alive=True) for each in came]), counted(came)),
+        containment=numbers(counted(everything), 0),
+    )
+
+
+def came_of(found: IssuanceRecord, everything: list[Descendant]) -> list[Descendant]:
+    """Those of its grant's codes and tokens that were issued for it, or for what had been."""
+    if found.kind == "session":
+        return everything
+    return [each for each in everything if each.position > found.by.position]
+
+
+def _came(ever: counting.Issued | Alive, living: Alive) -> CameOfIt:
+    return CameOfIt(*(Came(*each) for each in zip(ever[:4], living[:4], strict=True)))
+
+
+def _report(
+    connection: Connection,
+    privacy: PersonalData,
+    asked: InvestigatedSecret,
+    found: IssuanceRecord,
+    *,
+    state: str,
+    expires_at: Moment | None,
+    used: Uses,
+    came: CameOfIt,
+    containment: Numbers,
+) -> Report:
+    owner = None if found.client_id is None else clients.by_id(connection, found.client_id)
+    return Report(
+        sha256=found.sha256,
+        kind=found.kind,
+        state=state,
+        client_id=found.client_id,
+        client_name=None if owner is None else owner.client_name,
+        client_owner=privacy.open(connection, owner.owner) if owner is not None and asked.personal else None,
+        secret=_version(found),
+        account_id=found.account_id,
+        grant_id=found.grant_id,
+        issued_at=time(found.by.time),
+        expires_at=time_or_null(expires_at),
+        first_used_at=time_or_null(used.first_at),
+        last_used_at=time_or_null(used.last_at),
+        uses_after_end=used.after_end,
+        addresses=used.addresses,
+        resource_servers=used.resource_servers,
+        derived=came,
+        containment=containment,
+    )
+
+
+def _version(found: IssuanceRecord) -> SecretVersion | None:
+    event: Any = found.by.event
+    if found.kind == "client_secret":
+        return SecretVersion(event.secret_id, event.version)
+    version = getattr(event, "secret_version", None)
+    return None if version is None else SecretVersion(event.secret_id, version)

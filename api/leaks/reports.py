@@ -1,0 +1,149 @@
+"""What becomes of a secret that somebody reports as found in the open: an incident, and by policy its end."""
+
+import re
+from collections.abc import Container, Iterable
+from hashlib import sha256
+from math import ceil
+from typing import Any, NamedTuple
+
+import msgspec
+
+from api.leaks.containment import Containment, Wanted
+from api.leaks.targets import Target, of_secret
+from api.services import Services, origin
+from commands import incidents
+from domain.event import Actor
+from domain.incident import Source
+from domain.refusal import Conflict
+from eventstore import issued
+from eventstore.commands import DatabaseAway, Origin, Overloaded, Step
+from security.extraction import extract
+from security.ids import ALPHABET, LENGTH
+from security.masking import masking
+from security.tokens import Format, Kind, digest
+
+FINDINGS_AT_MOST = 10_000
+"""In one report."""
+
+EVIDENCE_VALUE = 2_000
+"""Characters that one of the four parts of the evidence may have as it stands there, in JSON."""
+
+ESCAPED = 6
+"""Characters that one becomes in JSON at most: `\\u0000` (RFC 8259 §7)."""
+
+_BLOB = re.compile(r"https://[^/]+/(?P<repository>[^/]+/[^/]+)/(?:blob|commit|raw)/(?P<commit>[0-9a-f]{40,64})\b")
+
+
+class Finding(NamedTuple):
+    """A string that was found, and where: its address and, in GitHub's words, what sort of place that is."""
+
+    raw: str
+    url: str = ""
+    place: str = ""
+
+
+def reporter(connection: Any, source: Source) -> Origin:
+    """Who reports: no person and no client of ours, but somebody who has proved to be that service."""
+    return origin(connection.scope, Actor("system", None, {"intake": source}))
+
+
+async def take(
+    services: Services, findings: Iterable[Finding], source: Source, contain: Container[str], by: Origin
+) -> list[bool]:
+    """Opens an incident for each that has our format, and ends what is alive if its kind is among `contain`.
+
+    True for what was issued here, dead or alive. What goes wrong with one is raised when all the others were taken, so
+    that whoever reports comes again: the same finding once more does nothing.
+    """
+    ours, failed = [], None
+    for finding in findings:
+        try:
+            ours.append(await _take_all(services, finding, source, contain, by))
+        except (DatabaseAway, Overloaded):
+            raise
+        except Exception as error:
+            # A bug about one must not keep the others alive.
+            failed = error
+    if failed is not None:
+        raise failed
+    return ours
+
+
+async def _take_all(services: Services, finding: Finding, source: Source, contain: Container[str], by: Origin) -> bool:
+    """Every secret in what was found, whatever is around it; whether one of them was issued here."""
+    found = [
+        await _take(services, finding._replace(raw=secret.reveal()), source, contain, by)
+        for secret in extract(finding.raw, services.format).secrets
+    ]
+    return any(found)
+
+
+async def _take(services: Services, finding: Finding, source: Source, contain: Container[str], by: Origin) -> bool:
+    """The same finding once more does nothing: the incident's id follows from it, and under the lock a stream begins
+    only once.
+    """
+    kind = services.format.parse(finding.raw)
+    if kind is None:
+        return False
+    found = await services.ledger.read(issued.find, digest(finding.raw))
+    target = None if found is None else await services.ledger.read(of_secret, found)
+    commands = _commands(services, finding, source, target, ends=kind.value in contain)
+    executed = await services.ledger.execute(*commands, origin=by)
+    if executed.refusal is not None and executed.refusal.reason is not Conflict.EXISTS:
+        raise AssertionError(f"a finding was refused: {executed.refusal.reason}")
+    return found is not None
+
+
+def _commands(
+    services: Services, finding: Finding, source: Source, target: Target | None, *, ends: bool
+) -> tuple[Step, ...]:
+    incident_id = _incident_id(source, finding)
+    kind = None if target is None or not target.leaked else target.leaked[0].kind
+    said = incidents.Report(source, evidence(services.format, finding), digest(finding.raw).hex(), kind)
+    reported = incidents.report(incident_id, said)
+    if target is None:
+        return (reported,)
+    if ends:
+        return (reported, *Containment(services.ledger, target, Wanted(), incident_id).commands())
+    about = incidents.About(target.kind, target.client_id, target.account_id, target.secret_id, target.grant_id)
+    return (reported, incidents.identify(incident_id, about))
+
+
+def evidence(format_: Format, finding: Finding) -> str:
+    """Where it was found, as JSON; repository and commit as far as the address tells. No secret of ours is in it."""
+    where = _BLOB.match(finding.url)
+    told = {
+        "url": finding.url,
+        "source": finding.place,
+        "repository": where["repository"] if where else "",
+        "commit": where["commit"] if where else "",
+    }
+    cleaned = {name: _cleaned(format_, text, finding.raw) for name, text in told.items() if text}
+    return msgspec.json.encode(cleaned).decode()
+
+
+def _cleaned(format_: Format, text: str, raw: str) -> str:
+    """Without secrets, which an address may well hold; only then cut, so that none is left in halves."""
+    text = text.replace(raw, format_.mask(raw))
+    for kind in Kind:
+        text = re.sub(format_.pattern(kind), lambda match: format_.mask(match[0]), text)
+    return _cut(masking(*format_.prefixes).text(text))
+
+
+def _cut(text: str) -> str:
+    """As much of it as has `EVIDENCE_VALUE` characters in JSON, whatever they are."""
+    text = text[:EVIDENCE_VALUE]
+    while (over := len(msgspec.json.encode(text).decode()) - len('""') - EVIDENCE_VALUE) > 0:
+        text = text[: -ceil(over / ESCAPED)]
+    return text
+
+
+def _incident_id(source: Source, finding: Finding) -> str:
+    """The same for the same finding, and for nobody to guess who does not know the secret."""
+    parts = (source, digest(finding.raw).hex(), finding.url, finding.place)
+    number = int.from_bytes(sha256("\0".join(parts).encode()).digest(), "big")
+    characters = []
+    for _ in range(LENGTH):
+        number, digit = divmod(number, 62)
+        characters.append(ALPHABET[digit])
+    return "".join(characters)

@@ -1,0 +1,175 @@
+"""Resolves what is to end, by whichever name it is known: text, digest, client, person, version, address."""
+
+import asyncio
+import re
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+from api.http.problems import Invalid, Missing, Unprocessable
+from api.http.request_context import normalise
+from api.leaks.address_target import AddressTarget
+from api.leaks.targets import Target, of_secret, together
+from domain import account, client
+from domain.event import Moment
+from domain.incident import Leaked
+from eventstore import issued
+from eventstore.database import Connection
+from eventstore.ledger import Ledger
+from eventstore.present import incidents
+from eventstore.present.folds import Folds
+from security.extraction import MOST, Extract, extract
+from security.tokens import RANDOM_LENGTH, Format, Kind, digest
+
+# A string that somebody found: whether it is one of ours, and if not, what is wrong with it. Never a correction.
+
+KINDS = {
+    Kind.ACCESS_TOKEN: "access",
+    Kind.REFRESH_TOKEN: "refresh",
+    Kind.AUTHORIZATION_CODE: "code",
+    Kind.CLIENT_SECRET: "client_secret",
+    Kind.BROWSER_SESSION: "session",
+    Kind.DEVICE_CODE: "device_code",
+    Kind.INITIAL_ACCESS_TOKEN: "initial_access_token",
+}
+"""The kinds of secrets as the API names them."""
+
+INLINE = 4_096
+"""Characters that are looked through at once: less work than to hand them to a thread."""
+
+_HEAD = re.compile(r"([a-z]{2})_(.*)", re.DOTALL)
+_LENGTH = RANDOM_LENGTH + 6
+
+
+class Candidate(NamedTuple):
+    """`kind` is what the format says, None where it is none of ours; `problem` says why it is not."""
+
+    sha256: str
+    kind: str | None
+    problem: str | None = None
+
+
+async def secrets_in(text: str, format: Format) -> Extract:
+    """Every secret of ours in it. A long text is looked through in a thread."""
+    return extract(text, format) if len(text) <= INLINE else await asyncio.to_thread(extract, text, format)
+
+
+def nothing_in(text: str, format: Format) -> str:
+    """Why a text names no secret: what is wrong with a single word, or that in so many characters none was found.
+
+    It is no all-clear: who knows what else it may be.
+    """
+    if text.split() == [text]:
+        return _problem(text, format)
+    return f"no Grantlog secret in {len(text):,} characters"
+
+
+def questions(found: Extract, text: str, format: Format) -> list[Candidate]:
+    """What is to be asked about a text: each secret in it, or what is wrong with all of it."""
+    if found.secrets:
+        return [Candidate(each.hex, None if each.kind is None else KINDS[each.kind]) for each in found.secrets]
+    return [Candidate(digest(text).hex(), None, nothing_in(text, format))]
+
+
+def _problem(raw: str, format: Format) -> str:
+    head = f"{format.prefix}_"
+    if not raw.startswith(head):
+        return "does not begin like a secret of this server"
+    parts = _HEAD.fullmatch(raw[len(head) :])
+    if parts is None or parts[1] not in {kind.value for kind in Kind}:
+        return "its kind is unknown"
+    if len(parts[2]) != _LENGTH:
+        return f"has {len(parts[2])} characters after its kind, not {_LENGTH}"
+    if not (parts[2].isascii() and parts[2].isalnum()):
+        return "has a character that no secret has"
+    return "its checksum differs: it was mistyped or altered"
+
+
+# What is to end, by whichever name it is known: the secret, its digest, a client, a person, a version, an address.
+
+NAMING = ("secret", "sha256", "client_id", "account_id", "secret_id", "address")
+"""The names under which a target is asked for; exactly one is given."""
+
+
+class Parts(NamedTuple):
+    """What it takes to look something up."""
+
+    ledger: Ledger
+    format: Format
+
+
+async def find(parts: Parts, named: Mapping[str, str], since: Moment | None) -> list[Target]:
+    """The target of one of the names above; of a text with several secrets one for each client.
+
+    Raises the problem that says what is wrong with it.
+    """
+    if len(named) != 1:
+        raise Invalid.field(list(named)[1] if named else "secret", "give exactly one of " + ", ".join(NAMING))
+    ((name, value),) = named.items()
+    match name:
+        case "secret":
+            return await _of_text(parts, value)
+        case "sha256":
+            return _or_missing(await parts.ledger.read(issued_targets, (bytes.fromhex(value),)), "secret")
+        case "secret_id":
+            return _or_missing([await parts.ledger.read(of_secret_version, value)], "secret version")
+        case "client_id":
+            known: client.State = await parts.ledger.state(client.stream(value))
+            return _or_missing([Target("client", client_id=value) if known.exists else None], "client")
+        case "account_id":
+            person: account.State = await parts.ledger.state(account.stream(value))
+            return _or_missing([Target("account", account_id=value) if person.exists else None], "person")
+    address = normalise(value)
+    if address is None:
+        raise Invalid.field("address", "must be an IP address")
+    return [Target("address", gathered=AddressTarget(address, since))]
+
+
+async def _of_text(parts: Parts, text: str) -> list[Target]:
+    found = (await secrets_in(text, parts.format)).secrets
+    if not found:
+        raise Invalid.field("secret", nothing_in(text, parts.format))
+    if len(found) > MOST:
+        raise Unprocessable(f"At most {MOST:,} secrets at a time.")
+    targets = await parts.ledger.read(issued_targets, [each.sha256 for each in found])
+    return _or_missing(targets, "secret")
+
+
+def issued_targets(connection: Connection, digests: Sequence[bytes]) -> list[Target]:
+    """The targets of those of the digests that were issued here, one for each client."""
+    found = issued.find_all(connection, digests)
+    return together([of_secret(connection, found[digest]) for digest in digests if digest in found])
+
+
+def _or_missing(targets: Sequence[Target | None], what: str) -> list[Target]:
+    found = [target for target in targets if target is not None]
+    if not found:
+        raise Missing(f"There is no such {what}.")
+    return found
+
+
+def misfit(targets: Sequence[Target], *, rotate: bool, disable_client: bool, since: bool) -> tuple[str, str] | None:
+    """What is asked for besides and has nothing to be done to: the member and why; None when all fits."""
+    if (rotate or disable_client) and all(target.client_id is None for target in targets):
+        return "rotate" if rotate else "disable_client", "needs a client, and this names none"
+    if since and not all(target.kind == "address" or target.cuts_off for target in targets):
+        return "since", "means nothing for a single token: its grant ends as a whole"
+    return None
+
+
+def open_incident(folds: Folds, target: Target) -> str | None:
+    """The id of the incident that a containment of this goes on with."""
+    if target.leaked:
+        return incidents.open_about(folds, sha256=[each.sha256 for each in target.leaked])
+    if target.kind == "address":
+        return None
+    return incidents.open_about(folds, client_id=target.client_id, account_id=target.account_id, target=target.kind)
+
+
+def of_secret_version(connection: Connection, secret_id: str) -> Target | None:
+    """The target of a version's id; None when there is none."""
+    digest = issued.digest_of_secret_version(connection, secret_id)
+    found = None if digest is None else issued.find(connection, digest)
+    if found is None or found.kind != "client_secret" or found.secret_id != secret_id:
+        return None
+    leaked = (Leaked(found.sha256, "client_secret"),)
+    return Target("secret_version", found.client_id, secret_ids=(secret_id,), leaked=leaked)

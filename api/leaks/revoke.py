@@ -1,0 +1,211 @@
+"""`POST /credentials/revoke`: whoever holds a secret may end it. Nobody learns from it whether it was one."""
+
+import asyncio
+from collections import deque
+from collections.abc import Sequence
+from typing import Annotated, Any
+
+import msgspec
+import structlog
+from litestar import Request, Response, post
+from litestar.params import JSONBody
+from msgspec import Meta
+
+from api.http.problems import Unprocessable
+from api.leaks.containment import Containment, Wanted
+from api.leaks.targets import Alone, Target, grouped, merged, of_secret
+from api.services import origin, services_of
+from api.throttling.rates import admit, charge
+from domain.incident import Source
+from eventstore import issued
+from eventstore import reported as eventstore_reported
+from eventstore.commands import DatabaseAway, Origin, Overloaded
+from eventstore.database import Connection
+from eventstore.issued import IssuanceRecord
+from eventstore.ledger import Ledger
+from eventstore.reported import ReportedSecret
+from security.extraction import LONGEST, MOST, extract_all
+from security.ids import new_id
+
+# Ends secrets for somebody who holds them and is asked nothing else; what lived is told of as an incident.
+
+
+def reported(connection: Connection, digests: Sequence[bytes]) -> list[Target]:
+    """What these secrets are, each by itself; nothing for those that were never issued."""
+    found = issued.find_all(connection, digests)
+    return [_alone(connection, found[digest]) for digest in digests if digest in found]
+
+
+def _alone(connection: Connection, found: IssuanceRecord) -> Target:
+    """An access token ends alone (RFC 7009 §2.1)."""
+    target = of_secret(connection, found)
+    if found.kind != "access" or found.grant_id is None or found.expires_at is None:
+        return target
+    return target._replace(grants=(), alone=(Alone(found.grant_id, found.sha256, found.expires_at),))
+
+
+async def end(ledger: Ledger, target: Target, origin: Origin, source: Source = "public_revocation") -> str | None:
+    """Ends what is alive of it, in one transaction with its incident, whose id is returned.
+
+    None, and nothing is recorded, where all is dead already: nobody fills the log with repeats.
+    """
+    containment = Containment(ledger, target, Wanted(), source=source, only_alive=True)
+    await containment.prepare()
+    executed: Any = await ledger.execute(*containment.commands(), origin=origin)
+    return None if executed.refusal is not None else containment.incident_id
+
+
+CHARACTERS = 16_384
+"""Of a text, that count as much as a secret does."""
+
+WAITING = 64
+"""Requests whose secrets are being ended at a time; whoever comes later is told to come again."""
+
+AWAY_AT_MOST = 3
+"""Secrets of a report, one after the other, for which the database is tried in vain before the rest is left."""
+
+TOGETHER = 10
+"""Reports that are taken up again at a time."""
+
+ATTEMPTS = 50
+"""How often a report is taken up again, in two days, before what is left of it is given up."""
+
+log = structlog.get_logger("api")
+
+_ENDING: set[asyncio.Task[None]] = set()
+
+
+class Credentials(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
+    """Texts with secrets in them, whatever surrounds or encodes these."""
+
+    credentials: Annotated[
+        list[Annotated[str, Meta(max_length=LONGEST)]],
+        Meta(
+            description=f"At most {MOST}, with at most so many secrets in all; more are refused with 422.",
+            extra_json_schema={"maxItems": MOST},
+        ),
+    ]
+
+
+class Accepted(msgspec.Struct, frozen=True):
+    """What anybody can see by its looks: how many secrets have our form and checksum, issued or not, and how many have
+    the form alone.
+    """
+
+    accepted: int
+    damaged: int
+
+
+@post(
+    "/credentials/revoke",
+    status_code=202,
+    opt={"example": {"credentials": ["glog_at_…"]}, "answer": {"accepted": 1, "damaged": 0}, "lists": True},
+    security=[{}],
+    tags=["Leaks"],
+    summary="End secrets that somebody found",
+)
+async def revoke_credentials(request: Request[Any, Any, Any], data: JSONBody[Credentials]) -> Response[Accepted]:
+    """No authentication: who holds a secret may end it. Every secret in the texts ends, with one incident for each
+    client. An access token ends alone, a code or refresh token with its grant, a client secret with every token that
+    it authenticated, a browser session with its sign-in.
+    """
+    services = services_of(request)
+    admit(services, request.scope, "credentials")
+    if len(data.credentials) > MOST:
+        raise Unprocessable(f"At most {MOST} credentials at a time.")
+    came = origin(request.scope)
+    found = await asyncio.to_thread(extract_all, data.credentials, services.format)
+    # The first was counted before anything was looked at. To look through a long text is work as well.
+    charge(services, request.scope, "credentials", max(len(found.secrets), found.characters // CHARACTERS) - 1)
+    if len(found.secrets) > MOST:
+        raise Unprocessable(f"At most {MOST:,} secrets at a time.")
+    if len(_ENDING) >= WAITING:
+        raise Overloaded
+    if found.secrets:
+        digests = [each.sha256 for each in found.secrets]
+        await _accepted(services.ledger, ReportedSecret(new_id(), came.request_id, digests), came)
+    return Response(Accepted(len(found.secrets), len(found.damaged)), status_code=202)
+
+
+async def _accepted(ledger: Ledger, report: ReportedSecret, came: Origin) -> None:
+    """Returns when the report is on the disk, and raises what keeps it from there. What follows is a task's own."""
+    kept = asyncio.get_running_loop().create_future()
+    task = asyncio.create_task(_take(ledger, report, came, kept))
+    _ENDING.add(task)
+    task.add_done_callback(_ENDING.discard)
+    await kept
+
+
+async def _take(ledger: Ledger, report: ReportedSecret, came: Origin, kept: "asyncio.Future[None]") -> None:
+    try:
+        await ledger.maintain(eventstore_reported.keep, ledger.vault, report, ledger.clock.now())
+    except Exception as error:
+        if not kept.done():
+            kept.set_exception(error)
+        return
+    # Whoever reported may have gone meanwhile.
+    if not kept.done():
+        kept.set_result(None)
+    # The answer goes first.
+    await asyncio.sleep(0)
+    await _end_all(ledger, report, came)
+
+
+async def resume(ledger: Ledger) -> None:
+    """Takes up what was accepted and could not be ended: its process was killed, or something failed."""
+    while await ledger.read(eventstore_reported.is_due, ledger.clock.now()):
+        for report in await ledger.maintain(eventstore_reported.take_up, ledger.vault, ledger.clock.now(), TOGETHER):
+            # Who reported is not remembered, only with which request.
+            await _end_all(ledger, report, Origin(request_id=report.request_id))
+
+
+async def _end_all(ledger: Ledger, report: ReportedSecret, came: Origin) -> None:
+    """Ends what it can. The rest waits for `resume`."""
+    try:
+        left = await _end_together(ledger, await ledger.read(reported, report.digests), came)
+    except (DatabaseAway, Overloaded):
+        left = list(report.digests)
+    if left and report.attempts >= ATTEMPTS:
+        log.error("reported secrets are given up", secrets=len(left), request_id=report.request_id)
+        left = []
+    elif left:
+        log.warning("reported secrets have to wait", secrets=len(left), attempts=report.attempts)
+    try:
+        await ledger.maintain(eventstore_reported.leave, ledger.vault, report, left)
+    except Exception as error:
+        # To end them again, when the lease is over, changes nothing.
+        log.warning("a report is kept although it is done", reason=type(error).__name__)
+
+
+async def _end_together(ledger: Ledger, targets: Sequence[Target], came: Origin) -> list[bytes]:
+    """Ends those of one client by one incident; the digests of what could not be ended.
+
+    No fault about one secret keeps the others alive: those of its client are then ended one by one.
+    """
+    left: list[bytes] = []
+    away, waiting = 0, deque(grouped(targets))
+    while waiting:
+        several = waiting.popleft()
+        try:
+            if away < AWAY_AT_MOST:
+                await end(ledger, merged(several), came)
+                away = 0
+                continue
+        except (DatabaseAway, Overloaded):
+            away += 1
+        except Exception:
+            if len(several) > 1:
+                waiting.extendleft([each] for each in reversed(several))
+                continue
+            log.exception("a reported secret was not ended", sha256=several[0].sha256)
+        left += [bytes.fromhex(secret.sha256) for target in several for secret in target.leaked]
+    return left
+
+
+async def ended() -> None:
+    """Returns when everything that was accepted has ended or waits for `resume`."""
+    while _ENDING:
+        await asyncio.gather(*_ENDING)
+
+
+ROUTES: list[Any] = [revoke_credentials]

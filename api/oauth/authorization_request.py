@@ -1,0 +1,284 @@
+"""The authorization request (RFC 6749 §4.1.1): read, checked and made into a value, the same way at every step.
+
+Two kinds of faults come of it. Where no redirect URI can be trusted, `Unanswerable` is raised and becomes a page, and
+nobody is redirected anywhere (RFC 6749 §4.1.2.1). Every other fault stands in the request's `error`, for the
+application, which is told once the person has signed in (RFC 9700 §4.11.2).
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from urllib.parse import quote
+
+from litestar.openapi.spec import Operation, Parameter, Schema
+from litestar.openapi.spec.enums import OpenAPIType
+
+from api.http import errors, strict_parsing
+from api.http.error_responses import parameters
+from api.http.errors import HTTPError
+from api.oauth.client_authentication import CLIENT_ID, LONGEST_ID
+from api.services import Services
+from commands.grant_context import ASKED_AT_MOST
+from domain import client
+from domain.grants import GRANTS, authorization_code
+from domain.refusal import InvalidScope
+from domain.rules import audience, pkce, redirect_uri
+from domain.rules import scope as scopes
+from eventstore.present.scopes import existing
+from security.tokens import Secret
+
+QUERY_MAXIMUM = 8192
+"""Bytes of the whole query, `state` included: what goes back has to fit into a Location header."""
+
+IN_QUERY = "-._~!$&'()*+,;=:@/?%"
+"""What a query may hold beside letters and digits (RFC 3986 §3.4), as a browser may send it on."""
+
+RESOURCE = "resource"
+"""RFC 8707 §2.1 lets it stand there more than once."""
+
+RESPONSE_MODE = "query"
+
+UNKNOWN = "The application that sent you here is not known to this server."
+SWITCHED_OFF = "The application that sent you here has been switched off."
+NOT_REGISTERED = "The application that sent you here wants you back at an address that it has not registered."
+
+
+class AnyName(frozenset[str]):
+    """Holds every name: which parameters may be repeated is decided here, since the answer depends on the client."""
+
+    def __contains__(self, name: object) -> bool:
+        return True
+
+
+class Unanswerable(HTTPError):
+    """A request that is answered by a page and never by a redirect."""
+
+    @property
+    def title(self) -> str:
+        return "This request cannot be answered"
+
+
+class TooLong(Unanswerable):
+    """The same for a query beyond `QUERY_MAXIMUM` (RFC 9110 §15.5.15)."""
+
+    status = 414
+
+
+@dataclass(frozen=True, slots=True)
+class Query:
+    """The parameters as they came. `state` is kept in its encoded form, to be given back octet by octet."""
+
+    text: str
+    """The query itself, fit to stand behind a `?` in a form's address or a redirect to this server."""
+    values: dict[str, str] = field(default_factory=dict)
+    doubled: frozenset[str] = frozenset()
+    state: str | None = None
+    resource: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class AuthorizationRequest:
+    """A request of a known client that names a redirect URI of its own.
+
+    `asked` is None when no scope was named, `resource` empty when no resource was.
+    """
+
+    query: Query
+    client: client.State
+    redirect_uri: str
+    redirect_uri_given: bool
+    asked: tuple[str, ...] | None
+    resource: tuple[str, ...]
+    challenge: str | None
+    error: HTTPError | None
+
+    @property
+    def asks_each_time(self) -> bool:
+        """Whether a given consent does not count: any program could pose as a client like this (RFC 8252 §8.6)."""
+        return self.client.type == "public" and redirect_uri.private_or_loopback(self.redirect_uri)
+
+
+def read_query(octets: bytes) -> Query:
+    """The parameters of a query; raises TooLong, and Invalid for what is not form-encoded."""
+    if len(octets) > QUERY_MAXIMUM:
+        raise TooLong(f"The address is longer than {QUERY_MAXIMUM} bytes.")
+    values: dict[str, str] = {}
+    doubled: set[str] = set()
+    resource: list[str] = []
+    for name, value in strict_parsing.form_pairs(octets):
+        if name == RESOURCE:
+            resource.append(value)
+            continue
+        if name in values:
+            doubled.add(name)
+        values[name] = value
+    # A parameter without a value counts as not sent (RFC 6749 §3.1).
+    given = {name: value for name, value in values.items() if value}
+    state = None if "state" in doubled or "state" not in given else _encoded_state(octets)
+    named = tuple(uri for uri in resource if uri)
+    return Query(quote(octets, safe=IN_QUERY), given, frozenset(doubled), state, named)
+
+
+def _encoded_state(octets: bytes) -> str | None:
+    for part in octets.split(b"&"):
+        name, _, value = part.partition(b"=")
+        if dict(strict_parsing.form_pairs(name)) == {"state": ""}:
+            return quote(value, safe=IN_QUERY)
+    return None
+
+
+async def read_request(services: Services, octets: bytes) -> AuthorizationRequest:
+    """The request that a query makes; raises Unanswerable where there is nobody to answer to."""
+    query = read_query(octets)
+    asking = await _client(services, query)
+    target = _target(asking, query)
+    scope = scopes.parse(query.values.get("scope"))
+    fault = (
+        next(_faults(asking, query), None)
+        or await _scope_fault(services, asking, scope)
+        or _target_fault(services, asking, query.resource)
+    )
+    return AuthorizationRequest(
+        query=query,
+        client=asking,
+        redirect_uri=target,
+        redirect_uri_given="redirect_uri" in query.values,
+        asked=scope,
+        resource=query.resource,
+        challenge=query.values.get("code_challenge"),
+        error=fault,
+    )
+
+
+async def _scope_fault(services: Services, asking: client.State, asked: tuple[str, ...] | None) -> HTTPError | None:
+    """What is wrong with the scope whoever signs in. What a person's roles allow is another question."""
+    known = await services.ledger.look(existing, {*asking.scope, *(asked or ())[:ASKED_AT_MOST]})
+    found = scopes.granted(asked, within=asking.scope, known=known, roles=None)
+    return errors.InvalidScope() if isinstance(found, InvalidScope) else None
+
+
+def _target_fault(services: Services, asking: client.State, resource: tuple[str, ...]) -> HTTPError | None:
+    refused = audience.requested(resource, client=asking, issuer=services.settings.issuer)
+    return None if refused is None else errors.oauth_error(refused)
+
+
+async def _client(services: Services, query: Query) -> client.State:
+    client_id = query.values.get("client_id")
+    if "client_id" in query.doubled:
+        raise Unanswerable("The application that sent you here named itself twice.")
+    if client_id is None:
+        raise Unanswerable("The application that sent you here did not say which one it is.")
+    if not CLIENT_ID.fullmatch(client_id):
+        raise Unanswerable(UNKNOWN)
+    found: client.State = await services.ledger.state(client.stream(client_id))
+    if not client.alive(found):
+        raise Unanswerable(UNKNOWN)
+    if not found.enabled:
+        raise Unanswerable(SWITCHED_OFF)
+    return found
+
+
+def _target(asking: client.State, query: Query) -> str:
+    if "redirect_uri" in query.doubled:
+        raise Unanswerable("The application that sent you here named two addresses to go back to.")
+    target = redirect_uri.chosen(asking.redirect_uris, query.values.get("redirect_uri"))
+    if target is None:
+        raise Unanswerable(NOT_REGISTERED)
+    return target
+
+
+def _faults(asking: client.State, query: Query) -> Iterator[HTTPError]:
+    """What the application has to be told, the first thing first (RFC 6749 §4.1.2.1, RFC 7636 §4.4.1, RFC 9101 §7)."""
+    if query.doubled:
+        yield errors.InvalidRequest("A parameter stands there twice.")
+    # Their content would decide about everything else, so nothing else is looked at.
+    if "request" in query.values:
+        yield errors.RequestNotSupported()
+    if "request_uri" in query.values:
+        yield errors.RequestUriNotSupported()
+    response_type = query.values.get("response_type")
+    if response_type is None:
+        yield errors.InvalidRequest("response_type is missing.")
+    if response_type not in {name for grant in GRANTS.values() for name in grant.response_types}:
+        yield errors.UnsupportedResponseType()
+    if query.values.get("response_mode", RESPONSE_MODE) != RESPONSE_MODE:
+        yield errors.InvalidRequest("The only response_mode is query.")
+    if authorization_code.GRANT_TYPE not in asking.grant_types:
+        yield errors.UnauthorizedClient()
+    refused = pkce.requested(
+        query.values.get("code_challenge"),
+        query.values.get("code_challenge_method"),
+        required=authorization_code.pkce_required(asking),
+    )
+    if refused is not None:
+        yield errors.oauth_error(refused)
+
+
+# The authorization response (RFC 6749 §4.1.2): a redirect to the application with code or error, `state` and `iss`.
+
+
+def with_code(request: AuthorizationRequest, code: Secret, issuer: str) -> str:
+    """Where the browser goes after an approval."""
+    return _location(request, [("code", code.reveal()), ("iss", issuer)])
+
+
+def with_error(request: AuthorizationRequest, error: HTTPError, issuer: str) -> str:
+    """Where the browser goes with an error (RFC 6749 §4.1.2.1)."""
+    return _location(request, [*parameters(error), ("iss", issuer)])
+
+
+def _location(request: AuthorizationRequest, parameters: list[tuple[str, str]]) -> str:
+    pairs = [f"{name}={quote(value, safe='')}" for name, value in parameters]
+    if request.query.state is not None:
+        # As it came and not decoded and encoded anew: whatever the application's own notion of `+` and `%` is.
+        pairs.append(f"state={request.query.state}")
+    uri = request.redirect_uri
+    # A query that the redirect URI has already is kept (RFC 6749 §3.1.2).
+    joint = "?" if "?" not in uri else "" if uri.endswith(("?", "&")) else "&"
+    return uri + joint + "&".join(pairs)
+
+
+# What the OpenAPI document tells of an authorization request's parameters, which are read by rules of their own.
+
+
+def _text(longest: int) -> Schema:
+    return Schema(type=OpenAPIType.STRING, max_length=longest)
+
+
+def _one_of(*words: str) -> Schema:
+    return Schema(type=OpenAPIType.STRING, enum=list(words))
+
+
+PARAMETERS = {
+    "response_type": ("`code`.", _one_of(*authorization_code.RESPONSE_TYPES)),
+    "client_id": ("Who asks.", _text(LONGEST_ID)),
+    "redirect_uri": (
+        "Where to go back to; may be left out where the client has registered a single one.",
+        _text(redirect_uri.PRESENTED_MAXIMUM),
+    ),
+    "scope": ("Scope names with a space between; all the client's when left out.", _text(QUERY_MAXIMUM)),
+    "state": (f"Comes back as it came. The whole query has at most {QUERY_MAXIMUM} bytes.", _text(QUERY_MAXIMUM)),
+    "resource": (
+        "What access tokens are to be for (RFC 8707 §2.1): the client's `resources` or the issuer; may be repeated.",
+        Schema(type=OpenAPIType.ARRAY, items=_text(audience.MAXIMUM), max_items=audience.URIS_MAXIMUM + 1),
+    ),
+    "code_challenge": (
+        "RFC 7636 §4.3; a client may have been registered without.",
+        _text(pkce.CHALLENGE_LENGTH),
+    ),
+    "code_challenge_method": ("`S256`.", _one_of(*pkce.METHODS)),
+    "response_mode": ("`query`.", _one_of(RESPONSE_MODE)),
+}
+
+OPT = {"repeatable": AnyName()}
+"""For handlers of such a request: none of its parameters is refused before it is known whom to tell."""
+
+
+@dataclass
+class AuthorizationOperation(Operation):
+    """An operation whose query is an authorization request."""
+
+    def __post_init__(self) -> None:
+        self.parameters = [
+            Parameter(name=name, param_in="query", description=text, schema=schema)
+            for name, (text, schema) in PARAMETERS.items()
+        ]

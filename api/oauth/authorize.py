@@ -1,0 +1,316 @@
+"""The authorization endpoint (RFC 6749 §3.1): signs the person in if need be, asks them if need be, and answers."""
+
+from functools import partial
+from typing import Annotated, Any
+
+import msgspec
+from litestar import Request, Response, get, post
+from litestar.openapi.datastructures import ResponseSpec
+from litestar.params import JSONBody
+from msgspec import UNSET, Meta, UnsetType
+
+from api.http import errors
+from api.http.errors import HTTPError, oauth_error
+from api.http.problems import Invalid
+from api.http.request_context import request_context
+from api.http.responses import Scope
+from api.oauth import authorization_request
+from api.oauth.authorization_request import (
+    NOT_REGISTERED,
+    OPT,
+    SWITCHED_OFF,
+    AuthorizationOperation,
+    AuthorizationRequest,
+    Unanswerable,
+    read_request,
+)
+from api.pages.browser_session import BrowserSession, end_session, find_session, login_name
+from api.pages.csp import destination
+from api.pages.csrf import FormToken, form_token, is_genuine, require_own_page
+from api.pages.sign_in import FormTarget, SignInForm, sign_in, sign_in_page
+from api.pages.templates import Consent, ScopeInWords, page_answer, see_other
+from api.services import Services, services_of
+from api.throttling.rates import admit
+from commands import approvals
+from commands.grant_context import ASKED_AT_MOST
+from domain import consent, role
+from domain.decision import Refusal
+from domain.refusal import AccessDenied, InvalidClient, InvalidScope
+from domain.rules import scope as scope_rule
+from eventstore.present import scopes
+from security.tokens import Kind
+
+# What a person's approval comes to: the scope that they are asked for, the code that is issued (RFC 6749 §4.1.2).
+
+PATH = "/oauth/authorize"
+
+
+async def grantable(
+    services: Services, asked: AuthorizationRequest, used: BrowserSession
+) -> tuple[str, ...] | InvalidScope:
+    """What the client would get from this person: asked for ∩ the client's ∩ what the person's roles allow."""
+    names = {*asked.client.scope, *(asked.asked or ())[:ASKED_AT_MOST]}
+    known = await services.ledger.look(scopes.existing, names)
+    roles: list[role.State] = [
+        await services.ledger.state(role.stream(used.realm, name)) for name in used.account.roles
+    ]
+    return scope_rule.granted(asked.asked, within=asked.client.scope, known=known, roles=roles)
+
+
+async def consented(services: Services, asked: AuthorizationRequest, used: BrowserSession) -> consent.State:
+    """What this person has allowed this client so far."""
+    found: consent.State = await services.ledger.state(consent.stream(used.account.account_id, asked.client.client_id))
+    return found
+
+
+async def approve(
+    services: Services, scope: Scope, asked: AuthorizationRequest, used: BrowserSession, shown: tuple[str, ...] | None
+) -> Response[bytes]:
+    """Issues a code and sends the browser back with it.
+
+    `shown` is the scope that the person has just approved, None where an earlier consent stands. Both facts are one
+    transaction: there is no code without its consent, and no consent for a code that could not be issued.
+    """
+    code = services.format.mint(Kind.AUTHORIZATION_CODE)
+    approval = approvals.Approval(
+        account_id=used.account.account_id,
+        session_id=used.session_id,
+        client_id=asked.client.client_id,
+        asked=asked.asked,
+        resource=asked.resource,
+        uri=asked.redirect_uri if asked.redirect_uri_given else None,
+        redirect_uri=asked.redirect_uri,
+        challenge=asked.challenge,
+    )
+    given = [] if shown is None else [approvals.give(approval, shown)]
+    issued = approvals.issue_code(
+        approval,
+        code.hex,
+        at=services.ledger.clock.now(),
+        issuer=services.settings.issuer,
+        lifetimes=services.lifetimes,
+    )
+    executed = await services.ledger.execute(*given, issued, origin=used.origin(scope))
+    if executed.refusal is not None:
+        return refused(services, asked, used, executed.refusal)
+    return see_other(authorization_request.with_code(asked, code, services.settings.issuer), used.cookies)
+
+
+def refused(services: Services, asked: AuthorizationRequest, used: BrowserSession, refusal: Refusal) -> Response[bytes]:
+    """What changed between the look and the lock, told as if it had been seen at the look."""
+    match refusal.reason:
+        case InvalidClient():
+            raise Unanswerable(SWITCHED_OFF)
+        case AccessDenied():
+            # The sign-in or the consent has ended meanwhile: the same request now asks for what is missing.
+            return see_other(f"{PATH}?{asked.query.text}")
+    if refusal.field == "redirect_uri":
+        raise Unanswerable(NOT_REGISTERED)
+    return error_answer(services, asked, used, oauth_error(refusal))
+
+
+def error_answer(
+    services: Services, asked: AuthorizationRequest, used: BrowserSession, error: HTTPError
+) -> Response[bytes]:
+    """Back to the application with an error; only ever for a person who is signed in (RFC 9700 §4.11.2)."""
+    return see_other(authorization_request.with_error(asked, error, services.settings.issuer), used.cookies)
+
+
+# The consent page (RFC 6749 §4.1.1): what the application asks for, shown and bound to the form that answers it.
+
+
+async def consent_page(
+    services: Services,
+    asked: AuthorizationRequest,
+    used: BrowserSession,
+    granted: tuple[str, ...],
+    before: consent.State,
+    *,
+    status: int = 200,
+) -> Response[bytes]:
+    """The question. `granted` is what an approval gives, `before` what the person has allowed already."""
+    words = await services.ledger.look(scopes.descriptions, granted)
+    page = Consent(
+        action=f"{PATH}/consent?{asked.query.text}",
+        sign_out_action=f"{PATH}/sign-out?{asked.query.text}",
+        csrf=form_token(used.form_secret, *_purpose(asked, granted)),
+        application=asked.client.client_name,
+        scopes=tuple(ScopeInWords(name, words.get(name, name), name in before.scope) for name in granted),
+        destination=destination(asked.redirect_uri),
+        username=await login_name(services, used.account),
+    )
+    return page_answer(page, status=status, form_action=(asked.redirect_uri,), cookies=used.cookies)
+
+
+def is_answer_to(token: str, asked: AuthorizationRequest, used: BrowserSession, granted: tuple[str, ...]) -> bool:
+    """Whether the form was posted from a page of this session that showed this client, target and scope."""
+    return is_genuine(token, used.form_secret, *_purpose(asked, granted))
+
+
+def _purpose(asked: AuthorizationRequest, granted: tuple[str, ...]) -> tuple[str, ...]:
+    # What a person saw is what they approve: if their roles grew since, the page's token fits no longer.
+    return "consent", asked.client.client_id, asked.redirect_uri, " ".join(granted)
+
+
+# The answer to the consent page: approve, deny, or "not you?" (RFC 6749 §4.1.1, §4.1.2.1).
+
+Decision = Annotated[str, Meta(description="Which button it was.", extra_json_schema={"enum": ["approve", "deny"]})]
+
+
+class ConsentForm(msgspec.Struct, frozen=True):
+    """What the page's buttons post."""
+
+    decision: Decision | UnsetType = UNSET
+    csrf: FormToken = ""
+
+
+class SignOutForm(msgspec.Struct, frozen=True):
+    """What "not you?" posts."""
+
+    csrf: FormToken = ""
+
+
+@post(
+    f"{PATH}/consent",
+    status_code=303,
+    tags=["Pages"],
+    summary="The consent form of an authorization request",
+    media_type="text/html",
+    opt={**OPT, "bodies": ("form",)},
+    operation_class=AuthorizationOperation,
+)
+async def authorize_consent(request: Request[Any, Any, Any], data: JSONBody[ConsentForm]) -> Response[bytes]:
+    """Back to the application with a code, or with `access_denied`."""
+    seen = await _seen(request, data.csrf)
+    if isinstance(seen, Response):
+        return seen
+    services, scope, (asked, used, granted) = services_of(request), request.scope, seen
+    if data.decision == "approve":
+        return await approve(services, scope, asked, used, granted)
+    if data.decision == "deny":
+        return await _deny(services, scope, asked, used, granted)
+    raise Invalid.field("decision", "must be approve or deny")
+
+
+@post(
+    f"{PATH}/sign-out",
+    status_code=303,
+    tags=["Pages"],
+    summary="Signs out for somebody else to answer the request",
+    media_type="text/html",
+    opt={**OPT, "bodies": ("form",)},
+    operation_class=AuthorizationOperation,
+)
+async def authorize_sign_out(request: Request[Any, Any, Any], data: JSONBody[SignOutForm]) -> Response[bytes]:
+    """Back to the same request, which now begins with the sign-in."""
+    seen = await _seen(request, data.csrf)
+    if isinstance(seen, Response):
+        return seen
+    services, (asked, used, _) = services_of(request), seen
+    return see_other(_again(asked), [await end_session(services, request.scope, used)])
+
+
+Seen = tuple[AuthorizationRequest, BrowserSession, tuple[str, ...]]
+
+
+async def _seen(request: Request[Any, Any, Any], token: str) -> Seen | Response[bytes]:
+    """What the person saw when they clicked; or the answer, when that is not what there is to see now."""
+    services, scope = services_of(request), request.scope
+    admit(services, scope)
+    require_own_page(services, scope)
+    asked = await read_request(services, scope["query_string"])
+    used = await find_session(services, scope, asked.client.realm)
+    if used is None:
+        return see_other(_again(asked))
+    if asked.error is not None:
+        return error_answer(services, asked, used, asked.error)
+    granted = await grantable(services, asked, used)
+    if isinstance(granted, InvalidScope):
+        return error_answer(services, asked, used, errors.InvalidScope())
+    if not is_answer_to(token, asked, used, granted):
+        before = await consented(services, asked, used)
+        return await consent_page(services, asked, used, granted, before, status=403)
+    return asked, used, granted
+
+
+async def _deny(
+    services: Services, scope: Scope, asked: AuthorizationRequest, used: BrowserSession, refused: tuple[str, ...]
+) -> Response[bytes]:
+    stream = consent.stream(used.account.account_id, asked.client.client_id)
+    # A person can say no as often as they are asked, so repetitions are counted.
+    reason = f"denied {' '.join(refused)}"
+    make = partial(approvals.deny, used.account.account_id, asked.client.client_id, refused)
+    await services.tallies.note(stream, reason, make, used.origin(scope))
+    return error_answer(services, asked, used, errors.AccessDenied("The person denied the request."))
+
+
+def _again(asked: AuthorizationRequest) -> str:
+    return f"{PATH}?{asked.query.text}"
+
+
+ANSWERS = {
+    303: ResponseSpec(None, description="Back to the application, with `code` or `error`, `state` and `iss`."),
+}
+
+
+@get(
+    PATH,
+    tags=["Protocol"],
+    summary="Authorization endpoint (RFC 6749 §3.1, RFC 7636, RFC 9207)",
+    media_type="text/html",
+    opt=OPT,
+    operation_class=AuthorizationOperation,
+    responses=ANSWERS,
+)
+async def authorize(request: Request[Any, Any, Any]) -> Response[bytes]:
+    """Leads a person through sign-in and consent. An unknown client or redirect URI is answered by a page, 400."""
+    services, scope = services_of(request), request.scope
+    admit(services, scope)
+    asked = await read_request(services, scope["query_string"])
+    used = await find_session(services, scope, asked.client.realm)
+    if used is None:
+        return sign_in_page(services, scope, _place(asked))
+    return await _answer(services, scope, asked, used)
+
+
+@post(
+    f"{PATH}/sign-in",
+    status_code=303,
+    tags=["Pages"],
+    summary="The sign-in form of an authorization request",
+    media_type="text/html",
+    opt={**OPT, "bodies": ("form",)},
+    operation_class=AuthorizationOperation,
+)
+async def authorize_sign_in(request: Request[Any, Any, Any], data: JSONBody[SignInForm]) -> Response[bytes]:
+    """Leads back to the request, now with a session; or shows the form again."""
+    services, scope = services_of(request), request.scope
+    admit(services, scope)
+    asked = await read_request(services, scope["query_string"])
+    return await sign_in(services, scope, _place(asked), data, f"{PATH}?{asked.query.text}")
+
+
+async def _answer(
+    services: Services, scope: Scope, asked: AuthorizationRequest, used: BrowserSession
+) -> Response[bytes]:
+    if asked.error is not None:
+        return error_answer(services, asked, used, asked.error)
+    granted = await grantable(services, asked, used)
+    if isinstance(granted, InvalidScope):
+        return error_answer(services, asked, used, errors.InvalidScope())
+    before = await consented(services, asked, used)
+    # HEAD is safe (RFC 9110 §9.2.1) and gets no code: it is answered as if the person had still to be asked.
+    if (
+        consent.covers(before, granted, asked.redirect_uri)
+        and not asked.asks_each_time
+        and not request_context(scope).head
+    ):
+        return await approve(services, scope, asked, used, None)
+    return await consent_page(services, asked, used, granted, before)
+
+
+def _place(asked: AuthorizationRequest) -> FormTarget:
+    # A sign-in may lead straight to the application, and browsers hold the whole chain to `form-action`.
+    action = f"{PATH}/sign-in?{asked.query.text}"
+    name = asked.client.client_name
+    return FormTarget(action, asked.client.realm, name, (asked.redirect_uri,), faulty=asked.error is not None)

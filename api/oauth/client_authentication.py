@@ -1,0 +1,222 @@
+"""Client authentication (RFC 6749 §2.3): Basic, in the body, or none for public clients."""
+
+import re
+from base64 import b64decode
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from functools import lru_cache, partial
+from typing import Any, Literal, TypeVar
+from urllib.parse import unquote_to_bytes
+
+from api.http.cors import CLIENT
+from api.http.oauth_errors import InvalidClient as Refused
+from api.http.oauth_errors import InvalidRequest, OAuthError, Throttled
+from api.http.request_context import request_context
+from api.http.responses import fields, header_values
+from api.oauth.credential_cache import Caller, caller
+from api.services import Services, origin
+from api.throttling import throttle
+from commands import failures
+from commands.incidents import suspect
+from domain import client, client_secret, server, usage
+from domain.refusal import InvalidClient
+from eventstore.commands import Origin
+from security.tokens import digest
+
+T = TypeVar("T")
+
+LONGEST_ID = 200
+CLIENT_ID = re.compile(rf"[\x21-\x7e]{{1,{LONGEST_ID}}}")
+"""What can be a client id at all. Ours are shorter; anything else is unknown without a look at the database."""
+
+MALFORMED = " "
+"""The name under which everything is counted that cannot be a client id."""
+
+LONGEST_SECRET = 1024
+
+TWO_WAYS = "Two ways of client authentication at once."
+"""RFC 6749 §2.3"""
+
+Method = Literal["basic", "post", "none"]
+
+
+@dataclass(frozen=True, slots=True)
+class PresentedCredentials:
+    """What a request says about its client. `secret` is None where it presents none."""
+
+    method: Method
+    client_id: str
+    secret: str | None
+
+    def __repr__(self) -> str:
+        return f"Presented({self.method})"
+
+
+def authorization(scope: Any) -> str | None:
+    """The Authorization header; raises `invalid_request` when there are more (RFC 6749 §2.3, RFC 6750 §3.1)."""
+    values = header_values(scope, b"authorization")
+    if len(values) > 1:
+        raise InvalidRequest("More than one Authorization header.")
+    return values[0] if values else None
+
+
+def presented(scope: Any, parameters: Mapping[str, str]) -> PresentedCredentials:
+    """Reads the client's credentials; raises `invalid_request` when there are two kinds of them (RFC 6749 §2.3)."""
+    field = authorization(scope)
+    client_id, secret = parameters.get("client_id"), parameters.get("client_secret")
+    if field is not None and field[:6].lower() == "basic ":
+        name, password = _basic(field[6:])
+        if secret is not None:
+            raise InvalidRequest(TWO_WAYS)
+        if client_id is not None and client_id != name:
+            raise InvalidRequest("client_id in the body differs from the one in the Authorization header.")
+        return PresentedCredentials("basic", name, password)
+    if field is not None and secret is not None:
+        raise InvalidRequest(TWO_WAYS)
+    if client_id is None:
+        raise Refused()
+    if secret is not None:
+        return PresentedCredentials("post", client_id, secret)
+    return PresentedCredentials("none", client_id, None)
+
+
+def _basic(encoded: str) -> tuple[str, str]:
+    """Id and secret, each form-encoded before they were joined (RFC 6749 §2.3.1, RFC 7617 §2)."""
+    try:
+        pair = b64decode(encoded.strip(), validate=True).decode()
+        name, colon, password = pair.partition(":")
+        if not colon:
+            raise Refused()
+        return _form_decoded(name), _form_decoded(password)
+    except ValueError:
+        # No Base64, characters that Base64 does not know, or no UTF-8.
+        raise Refused() from None
+
+
+def _form_decoded(text: str) -> str:
+    return unquote_to_bytes(text.replace("+", " ")).decode()
+
+
+async def for_client(
+    services: Services,
+    scope: Any,
+    parameters: Mapping[str, str],
+    via: client_secret.Use,
+    work: Callable[[Caller], Awaitable[T]],
+) -> T:
+    """What `work` gives for the client that authenticates; 401 `invalid_client` if none does.
+
+    `work` looks at the client again under the ledger's lock. So a credential that was right a moment ago need not wait
+    until the log was asked whether the client has changed: it is, if the work is refused. Whoever could not have
+    authenticated is told that then (RFC 6749 §5.2), and it becomes a fact.
+    """
+    found = _remembered(services, scope, parameters)
+    # What pages of other origins may see of the answer is decided by the authentication alone.
+    if found is None or services.ledger.assumed(found.stream) is not found.client or b"origin" in fields(scope):
+        return await work(await authenticate(services, scope, parameters, via))
+    scope[CLIENT] = found.client
+    try:
+        return await work(found)
+    except OAuthError:
+        await authenticate(services, scope, parameters, via)
+        raise
+
+
+async def authenticate(services: Services, scope: Any, parameters: Mapping[str, str], via: client_secret.Use) -> Caller:
+    """The authenticated client, or 401 `invalid_client`. Failures against a known client become its facts, grouped."""
+    found = _remembered(services, scope, parameters)
+    if found is not None:
+        state = services.ledger.known(found.stream) or await services.ledger.state(found.stream)
+        if state is found.client:
+            scope[CLIENT] = state
+            return found
+    given = presented(scope, parameters)
+    _admit(services, scope, given.client_id)
+    state = client.INITIAL
+    if CLIENT_ID.fullmatch(given.client_id):
+        state = await services.ledger.state(client.stream(given.client_id))
+        scope[CLIENT] = state
+    sha256 = None if given.secret is None or len(given.secret) > LONGEST_SECRET else digest(given.secret).hex()
+    reason = _judge(state, given, sha256, services.ledger.clock.now())
+    if not isinstance(reason, InvalidClient):
+        judged = caller(state, reason)
+        if given.method == "basic":
+            services.credentials.keep(fields(scope)[b"authorization"], judged)
+        return judged
+    services.throttle.failed(*_limits(given.client_id, request_context(scope).address))
+    await _record(services, given.client_id, state, sha256, reason, via, origin(scope))
+    raise Refused()
+
+
+def _remembered(services: Services, scope: Any, parameters: Mapping[str, str]) -> Caller | None:
+    """Whom the Authorization header authenticated a moment ago, if the request brings nothing else that contradicts it
+    (RFC 6749 §2.3). Their state must be compared with the client's present one.
+    """
+    header = fields(scope).get(b"authorization")
+    found = None if header is None else services.credentials.find(header, services.ledger.clock.now())
+    if found is None or "client_secret" in parameters or len(fields(scope)) != len(scope["headers"]):
+        return None
+    client_id = found.client.client_id
+    if parameters.get("client_id", client_id) != client_id:
+        return None
+    _admit(services, scope, client_id)
+    return found
+
+
+def _admit(services: Services, scope: Any, client_id: str) -> None:
+    """Raises 429 for a caller that failed too often."""
+    wait = services.throttle.retry_after(*_limits(client_id, request_context(scope).address))
+    if wait:
+        raise Throttled(retry_after=wait)
+
+
+def _limits(client_id: str, address: str | None) -> throttle.Limits:
+    known = len(client_id) <= LONGEST_ID
+    return _kept_limits(client_id, address) if known else throttle.client_authentication(client_id, address)
+
+
+_kept_limits = lru_cache(maxsize=4096)(throttle.client_authentication)
+
+
+def _judge(
+    state: client.State, given: PresentedCredentials, sha256: str | None, now: int
+) -> InvalidClient | str | None:
+    """The id of the secret version that authenticates, None for a public client, or why it fails."""
+    if not state.exists:
+        return InvalidClient.UNKNOWN
+    if (state.type == "public") != (given.method == "none"):
+        return client.barred(state) or InvalidClient.METHOD
+    if given.method == "none":
+        return client.barred(state)
+    if sha256 is None:
+        return client.barred(state) or InvalidClient.WRONG_SECRET
+    found = client.authenticate(state, sha256, now)
+    return found if isinstance(found, InvalidClient) else found.secret_id
+
+
+async def _record(
+    services: Services,
+    client_id: str,
+    state: client.State,
+    sha256: str | None,
+    reason: InvalidClient,
+    via: client_secret.Use,
+    origin: Origin,
+) -> None:
+    dead = None if sha256 is None else client_secret.matching(state.secrets, sha256)
+    if reason in (InvalidClient.SECRET_EXPIRED, InvalidClient.SECRET_REVOKED) and dead is not None:
+        # Whoever presents it has it, and learns nothing.
+        make = partial(failures.dead_secret, state.client_id, dead.secret_id, via)
+        first = await services.tallies.note(usage.stream(dead.secret_id), reason.value, make, origin)
+        if first and services.settings.dead_secret_incidents:
+            await suspect(services.ledger, state.client_id, dead.secret_id, sha256, origin)
+        return
+    known = partial(failures.client_authentication, state.client_id, reason)
+    name = client_id if CLIENT_ID.fullmatch(client_id) else MALFORMED
+    await services.tallies.note_named(
+        server.STREAM,
+        name,
+        failures.unknown_client if reason is InvalidClient.UNKNOWN else known,
+        failures.clients,
+        origin,
+    )

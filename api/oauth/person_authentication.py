@@ -1,0 +1,137 @@
+"""Verifying a person by login name and password, alike for dashboards and for the server's own pages.
+
+Unknown user, wrong password, wrong realm and disabled person are told apart in the log alone: the answer is the same,
+and it takes the same time.
+"""
+
+import asyncio
+from dataclasses import dataclass
+from functools import partial
+from hashlib import sha256
+
+from api.services import Services
+from api.throttling import throttle
+from api.throttling.password_attempts import Typed, admitted, forgive
+from api.throttling.tallies import Make
+from commands import failures, sessions
+from domain import account, realm
+from domain.event import Sealed
+from domain.rules import names
+from eventstore.commands import DatabaseAway, Origin
+from eventstore.commands import Overloaded as LedgerOverloaded
+from eventstore.present import people
+from security.blind_index import normalise
+from security.fair_queue import Asker
+from security.passwords import Overloaded as HasherOverloaded
+
+LONGEST_NAME = names.EMAIL_MAXIMUM
+
+REFUSED_AFTER = 0.05
+"""Seconds between a failed check and its answer, during which the failure is recorded. The first one under a name has
+to reach the disk, and further ones do not: without this, time would tell which names others have tried."""
+
+
+class WrongCredentials(Exception):
+    """The person is not who they say, or may not sign in here."""
+
+
+@dataclass(frozen=True, slots=True)
+class Verified:
+    """Who it is. `password` is the event with the hash that was verified, to be compared again under the lock."""
+
+    account: account.State
+    password: str
+
+
+async def verify(services: Services, realm_name: str, name: str, password: str, origin: Origin) -> Verified:
+    """The person of this realm whose password it is. Raises `WrongCredentials`, `Wait`, and the hasher's `Overloaded`.
+
+    `name` is a username or an e-mail address; failures become facts, grouped by what was typed and by address.
+    """
+    # In the very form under which people are found, so that no spelling of a name counts anew.
+    typed = Typed(realm_name, normalise(name[:LONGEST_NAME]), origin.ip)
+    attempt = await admitted(services, typed, partial(_find, services, realm_name, name))
+    asker = Asker(throttle.group(origin.ip), f"{realm_name} {typed.name}")
+    try:
+        state, neighbour = await _find(services, realm_name, name)
+        kept = None if state is None else state.password_hash
+        like = None if neighbour is None else neighbour.password_hash
+        encoded = await services.ledger.unseal(kept or like)
+        result = await services.hasher.verify(encoded if kept else None, password, asker, like=encoded)
+    except (DatabaseAway, LedgerOverloaded, HasherOverloaded):
+        # Nobody has judged the password, so it was not a wrong one.
+        attempt.take_back()
+        raise
+    except BaseException:
+        # Whoever goes away gains nothing by it.
+        attempt.failed()
+        raise
+    verified = kept.event_id if result.ok and kept is not None else None
+    reason = None if state is None else account.failure(state, realm=realm_name, verified=verified)
+    if state is None or reason is not None or kept is None:
+        attempt.failed()
+        await asyncio.gather(_record(services, typed, state, reason, origin), asyncio.sleep(REFUSED_AFTER))
+        raise WrongCredentials
+    attempt.succeeded()
+    await forgive(services, typed, state)
+    renewed = await _rehash(services, state, kept, password, origin, asker) if result.needs_rehash else None
+    return Verified(state, renewed or kept.event_id)
+
+
+async def _find(services: Services, realm_name: str, name: str) -> tuple[account.State | None, account.State | None]:
+    """Whose name it is, and whose password hash the check is to cost as much as.
+
+    What a stored hash costs depends on the settings of its day. A name that nobody has costs what that of some person
+    does, and always the same one's: neither is there more to do for it, nor less.
+    """
+    # A full-width @ folds to an ordinary one, so the folded form decides which kind of name it is.
+    is_long, name = len(name) > LONGEST_NAME, name[:LONGEST_NAME]
+    field: people.Login = "email" if "@" in names.canonical(name) else "username"
+    found, neighbour = await services.ledger.look(people.nearest, services.ledger.privacy, field, realm_name, name)
+    return (None if is_long else found), neighbour
+
+
+async def _record(
+    services: Services,
+    typed: Typed,
+    state: account.State | None,
+    reason: account.Failure | None,
+    origin: Origin,
+) -> None:
+    """By the name that was typed and not by the person: of a second name there is as much to be seen as of nobody's."""
+    stream = realm.stream(typed.realm)
+    if state is None or reason is None:
+        make: Make = partial(failures.unknown_user, typed.realm)
+    else:
+        make = partial(failures.sign_in, state.account_id, reason)
+    rest = partial(failures.sign_ins, typed.realm)
+    # What was typed may be a password, and is not kept.
+    name = sha256(typed.name.encode("utf-8", "surrogatepass")).hexdigest()
+    await services.tallies.note_named(stream, name, make, rest, origin)
+
+
+async def note_failure(services: Services, account_id: str, reason: account.Failure, origin: Origin) -> None:
+    """Records that a sign-in of a known person failed: the first time at once, further ones from there as a count."""
+    make = partial(failures.sign_in, account_id, reason)
+    await services.tallies.note(account.stream(account_id), reason, make, origin)
+
+
+async def _rehash(
+    services: Services, state: account.State, kept: Sealed, password: str, origin: Origin, asker: Asker
+) -> str | None:
+    """Keeps the same password under the stronger parameters now in force; the event with its present hash.
+
+    None when the password has been changed meanwhile: the one that was verified is none any more, and whoever compares
+    it under the lock must see that.
+    """
+    encoded = await services.hasher.hash(password, asker)
+    executed = await services.ledger.execute(
+        sessions.rehash_password(state.account_id, encoded, kept.event_id), origin=origin
+    )
+    if executed.recorded:
+        return executed.recorded[0].id
+    # Somebody was faster: with the same, signing in at the same time, or with another password.
+    fresh: account.State = await services.ledger.state(account.stream(state.account_id))
+    if fresh.password_hash is None or fresh.password_cutoff != state.password_cutoff:
+        return None
+    return fresh.password_hash.event_id

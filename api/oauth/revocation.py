@@ -1,0 +1,46 @@
+"""The revocation endpoint (RFC 7009)."""
+
+from api.http.bodies import read_parameters
+from api.http.oauth_errors import InvalidRequest, from_refusal
+from api.http.responses import JSON, Answer, Receive, Scope, answer
+from api.oauth.client_authentication import authenticate
+from api.oauth.endpoint import endpoint
+from api.services import origin, services_of
+from commands import grants
+from eventstore.present import tokens
+from security.tokens import digest
+
+LONGEST_TOKEN = 1024
+DONE = answer(200, b"{}", JSON, {"cache-control": "no-store"})
+
+
+async def _post(scope: Scope, receive: Receive) -> Answer:
+    services = services_of(scope)
+    parameters = await read_parameters(scope, receive, services.settings.body_limit)
+    caller = await authenticate(services, scope, parameters, "revocation")
+    raw = parameters.get("token")
+    if not raw:
+        raise InvalidRequest("token is missing.")
+    if caller.secret_id is not None:
+        services.uses.note(caller.client.client_id, caller.secret_id, "revocation", origin(scope, caller.actor))
+    # The hint is not needed: the digest alone finds whatever it is (RFC 7009 §2.1).
+    found = await services.ledger.look(tokens.find, digest(raw)) if len(raw) <= LONGEST_TOKEN else None
+    if found is None or found.grant_id is None or found.expires_at is None:
+        return DONE
+    executed = await services.ledger.execute(
+        grants.revoke_token(
+            found.grant_id,
+            kind=found.kind,
+            sha256=found.sha256,
+            expires_at=found.expires_at,
+            by="client",
+            client_id=caller.client.client_id,
+        ),
+        origin=origin(scope, caller.actor, on_device=caller.client.on_device),
+    )
+    if executed.refusal is not None:
+        raise from_refusal(executed.refusal)
+    return DONE
+
+
+revoke = endpoint("/oauth/revoke", _post)

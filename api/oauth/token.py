@@ -1,0 +1,182 @@
+"""The token endpoint (RFC 6749 §3.2), from a request's parameters to its answer: the client authenticates, its grant
+type decides under the ledger's lock, and what was issued is told after the commit. Dashboards are issued to here too.
+"""
+
+from functools import partial
+from typing import Any, NamedTuple
+
+import msgspec
+
+from api.http.bodies import Parameters, read_parameters
+from api.http.load_shedding import away
+from api.http.oauth_errors import (
+    InvalidGrant,
+    InvalidRequest,
+    InvalidScope,
+    Throttled,
+    UnauthorizedClient,
+    UnsupportedGrantType,
+    from_refusal,
+)
+from api.http.responses import JSON, Answer, Receive, Scope, raw_headers
+from api.oauth.client_authentication import for_client
+from api.oauth.credential_cache import Caller
+from api.oauth.endpoint import endpoint
+from api.oauth.issuing import told
+from api.oauth.person_authentication import WrongCredentials, note_failure, verify
+from api.services import Services, origin, services_of
+from api.throttling.password_attempts import Wait
+from api.throttling.rates import Counted
+from commands import tokens
+from domain.event import Actor
+from domain.grants import GRANTS, password
+from domain.grants.facts import GrantType, Issued, Minted, Request
+from domain.rules import pkce
+from domain.rules import scope as scopes
+from security.tokens import Kind, Secret, digest
+
+FIELDS = raw_headers({"cache-control": "no-store", "pragma": "no-cache", "content-type": JSON}.items())
+"""Of every token answer (RFC 6749 §5.1)."""
+
+LONGEST_CREDENTIAL = 1024
+
+_encode = msgspec.json.Encoder().encode
+
+
+class Tokens(NamedTuple):
+    """What a token request was given. `refresh` is None where the client may have none."""
+
+    issued: Issued
+    access: Secret
+    refresh: Secret | None
+
+
+async def _post(scope: Scope, receive: Receive) -> Answer:
+    services = services_of(scope)
+    parameters = await read_parameters(scope, receive, services.settings.body_limit)
+    grant_type = parameters.get("grant_type")
+    if not grant_type:
+        raise InvalidRequest("grant_type is missing.")
+    work = partial(_perform, services, scope, parameters, GRANTS.get(grant_type))
+    body = _encode(token_answer(await for_client(services, scope, parameters, "token", work), refresh_too=True))
+    return Answer(200, (*FIELDS, (b"content-length", b"%d" % len(body))), body)
+
+
+async def _perform(
+    services: Services, scope: Scope, parameters: Parameters, grant: GrantType | None, caller: Caller
+) -> Tokens:
+    if grant is None:
+        raise UnsupportedGrantType()
+    request = _request(grant, parameters)
+    if grant is password.GRANT:
+        name, secret = parameters.get("username"), parameters.get("password")
+        return await password_grant(services, scope, caller, name, secret, request)
+    return await issue(services, scope, caller, grant, request)
+
+
+def _request(grant: GrantType, parameters: Parameters) -> Request:
+    presented = None
+    if grant.credential is not None:
+        raw = parameters.get(grant.credential.parameter)
+        if not raw:
+            raise InvalidRequest(f"{grant.credential.parameter} is missing.")
+        presented = digest(raw).hex() if len(raw) <= LONGEST_CREDENTIAL else "0" * 64
+    verifier = parameters.get("code_verifier")
+    challenge = None if verifier is None else pkce.transform(verifier)
+    return Request(
+        scope=scopes.parse(parameters.get("scope")),
+        resource=parameters.resource,
+        presented=presented,
+        redirect_uri=parameters.get("redirect_uri"),
+        challenge=challenge,
+        own={name: parameters[name] for name in grant.parameters if name in parameters},
+    )
+
+
+async def password_grant(
+    services: Services, scope: Scope, caller: Caller, username: str | None, secret: str | None, request: Request
+) -> Tokens:
+    """Tokens for the person of the dashboard's realm whose password it is (RFC 6749 §4.3, docs/decisions/0002).
+
+    Raises the OAuth error of a refusal.
+    """
+    if caller.client.type != "dashboard":
+        raise UnauthorizedClient("The password grant is for first-party dashboards.")
+    if not username or not secret:
+        raise InvalidRequest("username or password is missing.")
+    try:
+        with away(scope):
+            verified = await verify(services, caller.client.realm, username, secret, origin(scope))
+    except WrongCredentials:
+        raise InvalidGrant("User name or password is wrong.") from None
+    except Wait as wait:
+        raise Throttled(retry_after=wait.seconds) from None
+    account = verified.account
+    request = msgspec.structs.replace(request, password_cutoff=account.password_cutoff)
+    try:
+        return await issue(services, scope, caller, password.GRANT, request, account.account_id)
+    except InvalidScope:
+        # The password was right and no guess, so the throttle has nothing against it; a refusal it is all the same.
+        await note_failure(services, account.account_id, "invalid_scope", origin(scope))
+        raise
+
+
+async def issue(
+    services: Services, scope: Scope, caller: Caller, grant: GrantType, request: Request, account_id: str | None = None
+) -> Tokens:
+    """Carries out a token request. `account_id` is the person whose password was verified, for the password grant.
+
+    Raises the OAuth error of a refusal, whose events are committed all the same.
+    """
+    client, goes_on = caller.client, grant.credential is not None and not grant.credential.of_another
+    access = services.format.mint(Kind.ACCESS_TOKEN)
+    refresh = services.format.mint(Kind.REFRESH_TOKEN) if goes_on or "refresh_token" in client.grant_types else None
+    actor = caller.actor if account_id is None else _person(account_id, caller)
+    by = origin(scope, actor, on_device=client.on_device)
+    counted = Counted(services, caller)
+    if not goes_on and account_id is None:
+        await counted.for_itself(by)
+    command = tokens.issue(
+        grant,
+        request,
+        Minted(access.hex, None if refresh is None else refresh.hex),
+        client_id=client.client_id,
+        secret_id=caller.secret_id,
+        account_id=account_id,
+        at=services.ledger.clock.now(),
+        issuer=services.settings.issuer,
+        lifetimes=services.lifetimes,
+        admit_person=counted.for_person,
+    )
+    with counted:
+        executed = await services.ledger.execute(command, origin=by)
+        if executed.refusal is not None:
+            if caller.secret_id is None:
+                raise from_refusal(executed.refusal)
+            raise told(executed.refusal, request, grant.credential, client.scope)
+    issued: Issued = executed.outcomes[-1].result
+    return Tokens(issued, access, refresh if issued.refresh else None)
+
+
+def _person(account_id: str, caller: Caller) -> Actor:
+    """A person who signs in through a dashboard: they act with their password, the dashboard with its secret."""
+    credential = {"client_id": caller.client.client_id}
+    if caller.secret_id is not None:
+        credential["secret_id"] = caller.secret_id
+    return Actor("person", account_id, credential)
+
+
+def token_answer(given: Tokens, *, refresh_too: bool) -> dict[str, Any]:
+    """The members of a token answer (RFC 6749 §5.1)."""
+    members = {
+        "access_token": given.access.reveal(),
+        "token_type": "Bearer",
+        "expires_in": given.issued.expires_in,
+        "scope": " ".join(given.issued.scope),
+    }
+    if refresh_too and given.refresh is not None:
+        members["refresh_token"] = given.refresh.reveal()
+    return members
+
+
+token = endpoint("/oauth/token", _post)

@@ -1,0 +1,267 @@
+"""A person's own pages: sign in, see that one is, sign out, and take back what one has allowed."""
+
+from typing import Annotated, Any
+from urllib.parse import quote
+
+import msgspec
+from litestar import Request, Response, get, post
+from litestar.params import JSONBody, QueryParameter
+
+from api.http.problems import Denied, Invalid, Missing, from_refusal
+from api.http.responses import Scope
+from api.oauth.client_authentication import CLIENT_ID, LONGEST_ID
+from api.pages.browser_session import BrowserSession, end_session, find_session, login_name
+from api.pages.csrf import FormToken, form_token, is_genuine, require_own_page
+from api.pages.sign_in import FormTarget, SignInForm, sign_in, sign_in_page
+from api.pages.templates import (
+    AccountGrants,
+    AllowedApplication,
+    ScopeInWords,
+    SignedIn,
+    SignedOut,
+    SignOut,
+    page_answer,
+    see_other,
+)
+from api.services import Services, services_of
+from api.throttling.rates import admit
+from commands import approvals
+from domain import client
+from domain.rules.registration import REALMS
+from eventstore.present import clients, scopes
+from projections import grants
+
+ACCOUNT = "/account"
+SIGN_IN = "/account/sign-in"
+SIGN_OUT = "/account/sign-out"
+DESTINATIONS = {"account": ACCOUNT, "grants": "/account/grants"}
+"""Where a sign-in may lead, by the word that the address holds: never an address of somebody else's choosing."""
+
+PLATFORM = "platform"
+PURPOSE = "account"
+
+_OF_REALM = QueryParameter(
+    name="realm", description="Whose session: the population it is of.", schema_extra={"enum": list(REALMS)}
+)
+Realm = Annotated[str, _OF_REALM]
+AnyRealm = Annotated[str | None, _OF_REALM]
+Destination = Annotated[
+    str, QueryParameter(name="to", description="Where it leads.", schema_extra={"enum": list(DESTINATIONS)})
+]
+
+
+class AccountForm(msgspec.Struct, frozen=True):
+    """What the buttons of these pages post."""
+
+    csrf: FormToken = ""
+
+
+def account_token(used: BrowserSession) -> str:
+    """The token of every form on the account pages."""
+    return form_token(used.form_secret, PURPOSE)
+
+
+def require_genuine(services: Services, scope: Scope, used: BrowserSession, token: str) -> None:
+    """Raises 403 unless the form was posted from a page of this very session."""
+    require_own_page(services, scope)
+    if not is_genuine(token, used.form_secret, PURPOSE):
+        raise Denied("This page was no longer current, so nothing was done. Load it again.")
+
+
+async def signed_in(services: Services, scope: Scope, realm: str | None) -> BrowserSession | None:
+    """Who is signed in: to the realm that is named, else to any, platform first."""
+    if realm is not None:
+        return await find_session(services, scope, known_realm(realm))
+    for each in sorted(REALMS, key=PLATFORM.__ne__):
+        if (found := await find_session(services, scope, each)) is not None:
+            return found
+    return None
+
+
+def known_realm(realm: str) -> str:
+    """The realm; raises 400 for one that there is not."""
+    if realm not in REALMS:
+        raise Invalid.field("realm", "is none of " + ", ".join(REALMS))
+    return realm
+
+
+def sign_in_first(realm: str | None, destination: str) -> Response[bytes]:
+    """To the sign-in, and from there back."""
+    return see_other(f"{SIGN_IN}?realm={known_realm(realm or PLATFORM)}&to={destination}")
+
+
+def sign_out_action(used: BrowserSession) -> str:
+    """Where the sign-out button of a session posts."""
+    return f"{SIGN_OUT}?realm={used.realm}"
+
+
+@get(ACCOUNT, tags=["Pages"], summary="This browser's session", media_type="text/html")
+async def account(request: Request[Any, Any, Any], realm: AnyRealm = None) -> Response[bytes]:
+    """Who is signed in here, and since when; without a session, the sign-in."""
+    services = services_of(request)
+    used = await signed_in(services, request.scope, realm)
+    if used is None:
+        return sign_in_first(realm, "account")
+    page = SignedIn(
+        username=await login_name(services, used.account),
+        realm=used.realm,
+        since=used.started_at,
+        sign_out_action=sign_out_action(used),
+        csrf=account_token(used),
+    )
+    return page_answer(page, cookies=used.cookies)
+
+
+@get(SIGN_IN, tags=["Pages"], summary="The sign-in page", media_type="text/html")
+async def account_sign_in(
+    request: Request[Any, Any, Any], realm: Realm = PLATFORM, to: Destination = "account"
+) -> Response[bytes]:
+    """The form; whoever is signed in already goes on."""
+    services = services_of(request)
+    admit(services, request.scope)
+    place, onward = _place(realm, to)
+    if await find_session(services, request.scope, realm) is not None:
+        return see_other(onward)
+    return sign_in_page(services, request.scope, place)
+
+
+@post(
+    SIGN_IN,
+    status_code=303,
+    tags=["Pages"],
+    summary="The sign-in form",
+    media_type="text/html",
+    opt={"bodies": ("form",)},
+)
+async def account_sign_in_posted(
+    request: Request[Any, Any, Any],
+    data: JSONBody[SignInForm],
+    realm: Realm = PLATFORM,
+    to: Destination = "account",
+) -> Response[bytes]:
+    """Signs in and goes on; or shows the form again."""
+    services = services_of(request)
+    admit(services, request.scope)
+    place, onward = _place(realm, to)
+    return await sign_in(services, request.scope, place, data, onward)
+
+
+@get(SIGN_OUT, tags=["Pages"], summary="The question before a sign-out", media_type="text/html")
+async def account_sign_out(request: Request[Any, Any, Any], realm: AnyRealm = None) -> Response[bytes]:
+    """A link alone ends no session."""
+    services = services_of(request)
+    used = await signed_in(services, request.scope, realm)
+    if used is None:
+        return sign_in_first(realm, "account")
+    page = SignOut(
+        action=sign_out_action(used),
+        csrf=account_token(used),
+        username=await login_name(services, used.account),
+        realm=used.realm,
+    )
+    return page_answer(page, cookies=used.cookies)
+
+
+@post(SIGN_OUT, status_code=200, tags=["Pages"], summary="Signs out", media_type="text/html", opt={"bodies": ("form",)})
+async def account_sign_out_posted(
+    request: Request[Any, Any, Any], data: JSONBody[AccountForm], realm: Realm = PLATFORM
+) -> Response[bytes]:
+    """Ends the session and takes its cookie back. What applications were allowed stays."""
+    services, scope = services_of(request), request.scope
+    used = await find_session(services, scope, known_realm(realm))
+    page = SignedOut(continue_url=f"{SIGN_IN}?realm={realm}")
+    if used is None:
+        return page_answer(page)
+    require_genuine(services, scope, used, data.csrf)
+    return page_answer(page, cookies=[await end_session(services, scope, used)])
+
+
+def _place(realm: str, to: str) -> tuple[FormTarget, str]:
+    if to not in DESTINATIONS:
+        raise Invalid.field("to", "is none of " + ", ".join(DESTINATIONS))
+    return FormTarget(f"{SIGN_IN}?realm={known_realm(realm)}&to={to}", realm), f"{DESTINATIONS[to]}?realm={realm}"
+
+
+# What a person has allowed, and how they take it back: a withdrawal is a cut-off for every token that rests on it.
+
+GRANTS = "/account/grants"
+WITHDRAW = "/account/grants/withdraw"
+APPLICATIONS = 200
+"""Applications on the page."""
+
+NOTICES = {"withdrawn": "Withdrawn. That application may not act for you any more."}
+
+Done = Annotated[str | None, QueryParameter(name="done", max_length=32, description="What was just done: `withdrawn`.")]
+ClientId = Annotated[
+    str,
+    # What is longer is no application, which is 404.
+    QueryParameter(name="client_id", description="The application's id.", schema_extra={"max_length": LONGEST_ID}),
+]
+
+
+@get(GRANTS, tags=["Pages"], summary="What a person has allowed", media_type="text/html")
+async def account_grants(request: Request[Any, Any, Any], realm: AnyRealm = None, done: Done = None) -> Response[bytes]:
+    """Each application with what it may do; without a session, the sign-in."""
+    services = services_of(request)
+    used = await signed_in(services, request.scope, realm)
+    if used is None:
+        return sign_in_first(realm, "grants")
+    page = AccountGrants(
+        username=await login_name(services, used.account),
+        realm=used.realm,
+        grants=await _allowed(services, used),
+        sign_out_action=sign_out_action(used),
+        csrf=account_token(used),
+        notice=None if done is None else NOTICES.get(done),
+    )
+    return page_answer(page, cookies=used.cookies)
+
+
+@post(
+    WITHDRAW,
+    status_code=303,
+    tags=["Pages"],
+    summary="Withdraws what an application was allowed",
+    media_type="text/html",
+    opt={"bodies": ("form",)},
+)
+async def account_grants_withdraw(
+    request: Request[Any, Any, Any],
+    data: JSONBody[AccountForm],
+    client_id: ClientId,
+    realm: AnyRealm = None,
+) -> Response[bytes]:
+    """Takes everything back that this application was allowed; its tokens are dead from the next request on."""
+    services, scope = services_of(request), request.scope
+    used = await signed_in(services, scope, realm)
+    if used is None:
+        return sign_in_first(realm, "grants")
+    require_genuine(services, scope, used, data.csrf)
+    if not CLIENT_ID.fullmatch(client_id):
+        raise Missing("You have allowed no such application anything.")
+    withdrawn = approvals.withdraw(used.account.account_id, client_id, used.session_id)
+    executed = await services.ledger.execute(withdrawn, origin=used.origin(scope))
+    if executed.refusal is not None:
+        raise from_refusal(executed.refusal)
+    return see_other(f"{GRANTS}?realm={used.realm}&done=withdrawn", used.cookies)
+
+
+async def _allowed(services: Services, used: BrowserSession) -> tuple[AllowedApplication, ...]:
+    account_id = used.account.account_id
+    given = await services.ledger.look(clients.given_by, account_id, limit=APPLICATIONS)
+    words = await services.ledger.look(scopes.descriptions, [name for each in given for name in each.scope])
+    last_used = await services.ledger.read(grants.last_used, account_id)
+    return tuple([await _application(services, used, each, words, last_used.get(each.client_id)) for each in given])
+
+
+async def _application(
+    services: Services, used: BrowserSession, given: clients.Given, words: dict[str, str], last_used: int | None
+) -> AllowedApplication:
+    allowed: client.State = await services.ledger.state(client.stream(given.client_id))
+    return AllowedApplication(
+        application=allowed.client_name,
+        scopes=tuple(ScopeInWords(name, words.get(name, name), True) for name in given.scope),
+        since=given.given_at,
+        last_used=last_used,
+        withdraw_action=f"{WITHDRAW}?realm={used.realm}&client_id={quote(given.client_id, safe='')}",
+    )

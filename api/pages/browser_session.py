@@ -1,0 +1,139 @@
+"""A person's browser session at the server: one cookie for each realm, a secret whose digest alone is stored.
+
+How long a session may last at all stands in its first event. When it was last used stands, sealed by the server, in the
+cookie itself: telling the idle from the busy costs no write, and whoever finds an old cookie cannot revive it.
+"""
+
+import hmac
+from base64 import urlsafe_b64encode
+from dataclasses import dataclass
+
+from litestar.datastructures import Cookie
+
+from api.http.cookies import clear_cookie, read_cookie, set_cookie
+from api.http.responses import Scope
+from api.oauth.person_authentication import Verified
+from api.services import Services, origin
+from commands import sessions
+from domain import account, session
+from domain.event import SECOND, Actor, Moment
+from eventstore.commands import Origin
+from eventstore.present.people import by_digest
+from security.ids import new_id
+from security.tokens import Kind, Secret, same
+
+NAME = "grantlog-session-"
+RENEW_AFTER = 60
+"""Seconds after which a used cookie is given anew with a later time; a tenth of the idle lifetime if that is less."""
+
+
+@dataclass(frozen=True, slots=True)
+class BrowserSession:
+    """A live session. `cookies` are to be set with the answer: the renewed one, when it is due."""
+
+    session_id: str
+    account: account.State
+    started_at: Moment
+    secret: Secret
+    cookies: tuple[Cookie, ...] = ()
+
+    @property
+    def realm(self) -> str:
+        return self.account.realm
+
+    @property
+    def form_secret(self) -> str:
+        """What this session's form tokens are made from."""
+        return self.secret.reveal()
+
+    def origin(self, scope: Scope) -> Origin:
+        """The person, acting with this session."""
+        return origin(scope, _actor(self.account.account_id, self.session_id))
+
+
+def _actor(account_id: str, session_id: str) -> Actor:
+    return Actor("person", account_id, {"session_id": session_id})
+
+
+async def find_session(services: Services, scope: Scope, realm: str) -> BrowserSession | None:
+    """Who is signed in to this realm with this browser, as of everything acknowledged before; None for nobody."""
+    value = read_cookie(scope, NAME + realm, services.settings.issuer)
+    if value is None:
+        return None
+    now = services.ledger.clock.now()
+    raw, used_at = _opened(services, value)
+    secret = services.format.read(raw)
+    idle = services.settings.session_idle_lifetime
+    if secret is None or secret.kind is not Kind.BROWSER_SESSION or used_at + idle <= now // SECOND:
+        return None
+    found = await services.ledger.look(by_digest, secret.sha256)
+    if found is None or found[1].realm != realm:
+        return None
+    session_id, state = found
+    person: account.State = await services.ledger.state(account.stream(state.account_id))
+    if not session.is_live(state, person, now):
+        return None
+    due = used_at + min(RENEW_AFTER, idle // 10) <= now // SECOND
+    return BrowserSession(
+        session_id, person, state.started_at, secret, (_cookie(services, realm, secret, now),) if due else ()
+    )
+
+
+async def start_session(services: Services, scope: Scope, realm: str, verified: Verified) -> tuple[Cookie, ...] | None:
+    """Signs the verified person in, with a new secret whatever the browser sent, and ends the session it had.
+
+    Gives the cookies to set; None when the person may not sign in any more, as the log says under the lock.
+    """
+    before = await find_session(services, scope, realm)
+    secret = services.format.mint(Kind.BROWSER_SESSION)
+    session_id, account_id = new_id(), verified.account.account_id
+    started = sessions.start(
+        session_id,
+        account_id=account_id,
+        realm=realm,
+        verified=verified.password,
+        sha256=secret.hex,
+        lifetime=services.settings.session_absolute_lifetime,
+    )
+    replaced = [] if before is None else [sessions.end(before.session_id, "replaced")]
+    executed = await services.ledger.execute(started, *replaced, origin=origin(scope, _actor(account_id, session_id)))
+    if executed.refusal is not None:
+        return None
+    return (_cookie(services, realm, secret, services.ledger.clock.now()),)
+
+
+async def end_session(services: Services, scope: Scope, ended: BrowserSession) -> Cookie:
+    """Signs the person out; gives the cookie that takes the session's back."""
+    await services.ledger.execute(sessions.end(ended.session_id, "signed_out"), origin=ended.origin(scope))
+    return clear_cookie(NAME + ended.realm, services.settings.issuer)
+
+
+async def login_name(services: Services, person: account.State) -> str:
+    """The name under which people recognise their own account."""
+    return (
+        await services.ledger.unseal(person.username)
+        or await services.ledger.unseal(person.email)
+        or await services.ledger.unseal(person.name)
+        or person.account_id
+    )
+
+
+def _cookie(services: Services, realm: str, secret: Secret, now: Moment) -> Cookie:
+    used_at = str(now // SECOND)
+    value = f"{secret.reveal()}.{used_at}.{_seal(services, secret, used_at)}"
+    return set_cookie(NAME + realm, value, services.settings.issuer)
+
+
+def _opened(services: Services, value: str) -> tuple[str, int]:
+    """The raw secret and the second of its last use; an empty text where the seal is not ours."""
+    parts = value.split(".")
+    if len(parts) != 3 or not value.isascii():
+        return "", 0
+    raw, used_at, seal = parts
+    return (raw, int(used_at)) if same(seal, _seal(services, Secret(raw), used_at)) else ("", 0)
+
+
+def _seal(services: Services, secret: Secret, used_at: str) -> str:
+    key = services.keyring.derive("browser-session last use")
+    mac = hmac.digest(key, secret.sha256 + used_at.encode(), "sha256")
+    return urlsafe_b64encode(mac[:16]).rstrip(b"=").decode()

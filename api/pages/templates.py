@@ -1,0 +1,305 @@
+"""Pages that people see: one struct per page with exactly what its template needs.
+
+Nothing here knows requests or routes beyond the links that stand in the templates. Values are escaped by the template
+engine, and a value that a template asks for but its struct does not have is an error, never an empty string.
+"""
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Annotated, Any, ClassVar, NamedTuple
+
+import jinja2
+import msgspec
+from litestar import Request, Response, get
+from litestar.datastructures import Cookie
+from litestar.params import PathParameter, QueryParameter
+
+from api.http.problems import Missing
+from api.http.responses import header_values
+from api.pages.csp import security_headers
+from domain.event import Moment
+
+ROOM = Path(__file__).parents[1]
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+class HtmlPage(msgspec.Struct, frozen=True, kw_only=True):
+    """One page. `template` is its file; `script` says that it has a script file, which may call the server."""
+
+    template: ClassVar[str]
+    script: ClassVar[bool] = False
+
+
+class DashboardLink(msgspec.Struct, frozen=True):
+    """A dashboard's sign-in page as the home page offers it. `url` is a path on this server."""
+
+    name: str
+    realm: str
+    url: str
+
+
+class Home(HtmlPage, frozen=True, kw_only=True):
+    """The way in. `third_party` is the demo application's address, where one runs; `lists` is off in production."""
+
+    template: ClassVar[str] = "home.html"
+    issuer: str
+    dashboards: tuple[DashboardLink, ...]
+    third_party: str | None = None
+    lists: bool = True
+
+
+class SignIn(HtmlPage, frozen=True, kw_only=True):
+    """The form with `username`, `password` and `csrf` (RFC 6749 §4.1.1 leaves its looks to the server).
+
+    `application` is the name of the client that asks, None where a person signs in for themselves. `username` is what
+    was typed before, so that a wrong password need not cost it; it is shown to who typed it and kept nowhere. `faulty`
+    says that the application asks for what it cannot have, so that nobody types a password in the hope of it.
+    """
+
+    template: ClassVar[str] = "sign_in.html"
+    action: str
+    csrf: str
+    realm: str
+    application: str | None = None
+    username: str = ""
+    error: str | None = None
+    faulty: bool = False
+
+
+class ScopeInWords(msgspec.Struct, frozen=True):
+    """A scope as people read it. `allowed` marks what this person has already given to this application."""
+
+    name: str
+    description: str
+    allowed: bool = False
+
+
+class Consent(HtmlPage, frozen=True, kw_only=True):
+    """The question that a person answers with `decision` = `approve` or `deny` (RFC 6749 §4.1.1, RFC 9700 §4.15).
+
+    `destination` is where the answer goes, in words: see `form_targets.destination`.
+    """
+
+    template: ClassVar[str] = "consent.html"
+    action: str
+    sign_out_action: str
+    csrf: str
+    application: str
+    scopes: tuple[ScopeInWords, ...]
+    destination: str
+    username: str
+
+
+class ErrorPage(HtmlPage, frozen=True, kw_only=True):
+    """What went wrong, where nothing can or may be sent back to the application (RFC 6749 §4.1.2.1)."""
+
+    template: ClassVar[str] = "error.html"
+    title: str
+    explanation: str
+    request_id: str
+
+
+class SignedIn(HtmlPage, frozen=True, kw_only=True):
+    """This browser's session at the server."""
+
+    template: ClassVar[str] = "signed_in.html"
+    username: str
+    realm: str
+    since: Moment
+    sign_out_action: str
+    csrf: str
+
+
+class SignOut(HtmlPage, frozen=True, kw_only=True):
+    """The question before a sign-out that was asked for by a link: a link alone must not end a session."""
+
+    template: ClassVar[str] = "sign_out.html"
+    action: str
+    csrf: str
+    username: str
+    realm: str
+
+
+class SignedOut(HtmlPage, frozen=True, kw_only=True):
+    """After the sign-out. `continue_url` is a path on this server that leads to a sign-in form."""
+
+    template: ClassVar[str] = "signed_out.html"
+    continue_url: str
+
+
+class AllowedApplication(msgspec.Struct, frozen=True):
+    """An application that may act for the person, since when, and when it last did."""
+
+    application: str
+    scopes: tuple[ScopeInWords, ...]
+    since: Moment
+    last_used: Moment | None
+    withdraw_action: str
+
+
+class AccountGrants(HtmlPage, frozen=True, kw_only=True):
+    """What a person has allowed. `notice` tells what their last click did."""
+
+    template: ClassVar[str] = "account_grants.html"
+    username: str
+    realm: str
+    grants: tuple[AllowedApplication, ...]
+    sign_out_action: str
+    csrf: str
+    notice: str | None = None
+
+
+class Dashboard(HtmlPage, frozen=True, kw_only=True):
+    """A working sign-in page of a first-party dashboard.
+
+    `resume` says that the browser sent the dashboard's cookie, so that the page may try to go on where it left off.
+    `error` is for the answer to a form that a browser without JavaScript posted to the page itself.
+    """
+
+    template: ClassVar[str] = "dashboard.html"
+    script: ClassVar[bool] = True
+    slug: str
+    name: str
+    realm: str
+    resume: bool = False
+    error: str = ""
+
+
+DASHBOARD_NEEDS_SCRIPT = "You are not signed in, and what you typed was not looked at: this page needs JavaScript."
+
+
+class StaticFile(NamedTuple):
+    """A file as it is served. `etag` is the strong entity tag with its quotes (RFC 9110 §8.8.3)."""
+
+    body: bytes
+    media_type: str
+    etag: str
+
+
+STATIC_MEDIA_TYPES = {
+    "grantlog.css": "text/css; charset=utf-8",
+    "grantlog.svg": "image/svg+xml",
+    "dashboard.js": "text/javascript; charset=utf-8",
+}
+
+
+def load_static(name: str, media_type: str) -> StaticFile:
+    body = (ROOM / "static" / name).read_bytes()
+    return StaticFile(body, media_type, f'"{hashlib.sha256(body).hexdigest()[:20]}"')
+
+
+STATIC = {name: load_static(name, media_type) for name, media_type in STATIC_MEDIA_TYPES.items()}
+
+
+def static_file(name: str) -> StaticFile | None:
+    """One of the files that the pages use, read when the server started; None for every other name."""
+    return STATIC.get(name)
+
+
+def static_url(name: str) -> str:
+    """The address of a static file. Its query is the content's hash, so a changed file is never taken from a cache."""
+    return f"/static/{name}?v={STATIC[name].etag.strip(chr(34))}"
+
+
+def to_datetime(moment: Moment) -> datetime:
+    return EPOCH + timedelta(microseconds=moment)
+
+
+def rfc3339(moment: Moment) -> str:
+    """RFC 3339 §5.6 in UTC with microseconds."""
+    return to_datetime(moment).isoformat(timespec="microseconds").replace("+00:00", "Z")
+
+
+def readable(moment: Moment) -> str:
+    """A moment for people: `5 March 2026, 14:02 UTC`."""
+    return f"{to_datetime(moment):%-d %B %Y, %H:%M} UTC"
+
+
+def compile_templates() -> dict[str, jinja2.Template]:
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(ROOM / "templates"),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        auto_reload=False,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters |= {"rfc3339": rfc3339, "readable": readable}
+    environment.globals["static_url"] = static_url
+    return {name: environment.get_template(name) for name in environment.list_templates()}
+
+
+TEMPLATES = compile_templates()
+
+
+def render(page: HtmlPage) -> bytes:
+    """The page as UTF-8 HTML. Raises jinja2.UndefinedError when template and struct disagree."""
+    values: dict[str, Any] = {name: getattr(page, name) for name in page.__struct_fields__}
+    return TEMPLATES[page.template].render(values).encode()
+
+
+# Pages and redirects as answers: a page with its own headers, a redirect as 303, each with the cookies it sets.
+
+
+def page_answer(
+    page: HtmlPage,
+    *,
+    status: int = 200,
+    form_action: Sequence[str] = (),
+    cookies: Sequence[Cookie] = (),
+    headers: Mapping[str, str] | None = None,
+) -> Response[bytes]:
+    """The page as HTML. `form_action` are redirect URIs to which its forms may lead (see `security_headers`)."""
+    return Response(
+        render(page),
+        status_code=status,
+        # The framework adds the charset to text by itself.
+        media_type="text/html",
+        headers={**security_headers(form_action, script=page.script), **(headers or {})},
+        cookies=list(cookies),
+    )
+
+
+def see_other(location: str, cookies: Sequence[Cookie] = ()) -> Response[bytes]:
+    """A redirect that a browser follows with GET, so that no form is ever posted on (RFC 9700 §4.12).
+
+    `location` is visible ASCII: a redirect URI with parameters, or a path on this server.
+    """
+    return Response(
+        b"",
+        status_code=303,
+        headers={"location": location, "cache-control": "no-store"},
+        cookies=list(cookies),
+        media_type="text/html",
+    )
+
+
+# The files that pages use: one style sheet, an icon, the dashboards' script.
+
+IMMUTABLE = "public, max-age=31536000, immutable"
+REVALIDATED = "no-cache"
+
+
+LONGEST = 128
+
+Name = Annotated[str, PathParameter(max_length=LONGEST, description="The file's name.")]
+Version = Annotated[str, QueryParameter(name="v", max_length=LONGEST, description="The hash of its content.")]
+
+
+@get("/static/{name:str}", tags=["Pages"], summary="A file that pages use")
+async def static(request: Request[Any, Any, Any], name: Name, v: Version = "") -> Response[bytes]:
+    """304 for who has it already (RFC 9110 §13.1.2). With its hash in `v` it may be kept for good (RFC 8246)."""
+    found = static_file(name)
+    if found is None:
+        raise Missing("There is no such file.")
+    cache = IMMUTABLE if v == found.etag.strip('"') else REVALIDATED
+    headers = {"etag": found.etag, "cache-control": cache}
+    given = ",".join(header_values(request.scope, b"if-none-match"))
+    # Weak comparison, as If-None-Match wants it (RFC 9110 §13.1.2).
+    known = {tag.strip().removeprefix("W/") for tag in given.split(",")}
+    if found.etag in known or given.strip() == "*":
+        return Response(b"", status_code=304, headers=headers)
+    media_type, _, _ = found.media_type.partition(";")
+    return Response(found.body, headers=headers, media_type=media_type)

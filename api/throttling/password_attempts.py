@@ -1,0 +1,125 @@
+"""Whether a password may be tried: by account and address, by address, and by account from where it is not at home."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import NamedTuple
+
+from api.services import Services
+from api.throttling import throttle
+from api.throttling.throttle import Admission
+from domain import account
+from eventstore.database import Connection
+from eventstore.keys.personal_data import PersonalData, address_key
+from eventstore.search import Criteria, newest, search
+from projections.event_names import NameKind
+from security.blind_index import normalise
+
+LOOK_AGAIN = 0.02
+"""Seconds between two looks whether attempts that are under way are over."""
+
+PATIENCE = 500
+"""Looks, after which there has been enough waiting for those."""
+
+WAITING = 16
+"""Attempts that one process has wait so, for one account from one address."""
+
+SIGNED_IN = ("session.started", "grant.tokens_issued")
+"""What tells that somebody was there and had a right password."""
+
+
+class Wait(Exception):
+    """Too many failures; `seconds` until the next attempt is looked at."""
+
+    def __init__(self, seconds: int) -> None:
+        super().__init__()
+        self.seconds = seconds
+
+
+class Typed(NamedTuple):
+    """Where somebody wants to sign in, under which name (normalised), and from where."""
+
+    realm: str
+    name: str
+    address: str | None
+
+
+Find = Callable[[], Awaitable[tuple[account.State | None, account.State | None]]]
+"""Whose name it is, and who stands in for them where it is nobody's."""
+
+
+async def admitted(services: Services, typed: Typed, find: Find) -> Admission:
+    """Counts an attempt; raises `Wait`."""
+    wait = await _begin(services, typed)
+    if (
+        wait.retry_after is not None
+        and not services.throttle.is_at_home(*typed)
+        and await _comes_home(services, typed, find)
+    ):
+        services.throttle.come_home(*typed)
+        wait = await _begin(services, typed)
+    if wait.retry_after is not None:
+        raise Wait(wait.retry_after)
+    return wait
+
+
+async def forgive(services: Services, typed: Typed, state: account.State) -> None:
+    """After a success: what failed before from there is forgotten under each name of theirs, and they are at home."""
+    services.throttle.come_home(*typed)
+    for sealed in (state.username, state.email):
+        name = await services.ledger.unseal(sealed)
+        if name is not None and (other := normalise(name)) != typed.name:
+            services.throttle.forgive(throttle.sign_in(typed.realm, other, typed.address)[0])
+            services.throttle.come_home(typed.realm, other, typed.address)
+
+
+async def _begin(services: Services, typed: Typed) -> Admission:
+    """Waits for those under way where everything depends on them: whoever is right several times at once is let in."""
+    limits = throttle.sign_in(*typed)
+    if not services.throttle.is_at_home(*typed):
+        limits += throttle.sign_in_elsewhere(typed.realm, typed.name)
+    attempt = services.throttle.begin(*limits)
+    waiting = services.throttle.waiting
+    if not attempt.depends or waiting[limits[0]] >= WAITING:
+        return attempt
+    waiting[limits[0]] += 1
+    try:
+        for _ in range(PATIENCE):
+            await asyncio.sleep(LOOK_AGAIN)
+            attempt = services.throttle.begin(*limits)
+            if not attempt.depends:
+                break
+    finally:
+        waiting[limits[0]] -= 1
+        if not waiting[limits[0]]:
+            del waiting[limits[0]]
+    return attempt
+
+
+async def _comes_home(services: Services, typed: Typed, find: Find) -> bool:
+    """Whether the log tells that the person has signed in from there, and whether that makes a difference.
+
+    As much is looked up for a name that nobody has.
+    """
+    if typed.address is None or services.throttle.retry_after(*throttle.sign_in(*typed)) is not None:
+        return False
+    if services.throttle.is_stranger(*typed):
+        return False
+    found, stand_in = await find()
+    if stand_in is None:
+        return False
+    ledger = services.ledger
+    known = await ledger.read(_has_signed_in, ledger.privacy, stand_in.account_id, typed.address)
+    if not known or found is None:
+        services.throttle.note_stranger(*typed)
+        return False
+    return True
+
+
+def _has_signed_in(connection: Connection, privacy: PersonalData, account_id: str, address: str) -> bool:
+    filters = (
+        ((NameKind.PERSON_ACTING, account_id.encode()),),
+        ((NameKind.ADDRESS, address_key(privacy, address)),),
+        tuple((NameKind.TYPE, name.encode()) for name in SIGNED_IN),
+    )
+    head = newest(connection)
+    return bool(search(connection, Criteria(filters, 1, head, descending=True), 1).positions)

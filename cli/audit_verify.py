@@ -1,0 +1,340 @@
+"""`grantlog audit verify|receipt|check-receipt`: the log held against its signed checkpoint by independent code."""
+
+import re
+import sys
+from collections.abc import Callable, Sequence
+from contextlib import closing
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Any
+
+import rich_click as click
+
+from cli.failures import USAGE, Failure
+from cli.output import Bar, as_json, print_json, text
+from cli.services import CommandServices, connected, load_settings, open_keys, prove_key, require_schema, run
+from cli.standard_input import read_line
+
+if TYPE_CHECKING:
+    from api.config.settings import Settings
+    from eventstore.database import Connection
+    from security.tokens import Format
+    from verifier.note import Key
+    from verifier.verdict import Verdict
+
+
+# What the commands that verify have in common: pinned keys, and a verdict that nobody can misread.
+
+COLOURS = {"verified": "green", "tampered": "red", "unverifiable": "yellow"}
+
+pinned_keys: Callable[[Any], Any] = click.option(
+    "--key",
+    "keys",
+    multiple=True,
+    metavar="KEY|FILE",
+    help="The log's verifier key, or a file that holds it; repeat it for the keys before and after a rotation.",
+)
+witness_keys: Callable[[Any], Any] = click.option(
+    "--witness",
+    "witnesses",
+    multiple=True,
+    metavar="KEY|FILE",
+    help="A witness's verifier key; repeatable.",
+)
+demanded: Callable[[Any], Any] = click.option(
+    "--quorum",
+    type=click.IntRange(0),
+    metavar="K",
+    help="How many of the witnesses must have cosigned; all of them unless you say so.",
+)
+
+
+def read_keys(given: Sequence[str], option: str) -> list["Key"]:
+    """Verifier keys as they stand on the command line or in files, one a line. Raises Failure."""
+    from verifier.note import Key, Malformed
+
+    found = []
+    for each in given:
+        for line in read_text(each, option).split() if "+" not in each else (each,):
+            try:
+                found.append(Key.parse(line))
+            except Malformed as error:
+                raise Failure(f"{option}: {error}", USAGE) from None
+    return found
+
+
+def read_text(name: str, option: str) -> str:
+    """What a file holds; Failure when it cannot be read as text."""
+    try:
+        return Path(name).read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "is not text"
+        raise Failure(f"{option}: {name}: {reason}", USAGE) from None
+
+
+def needed(quorum: int | None, witnesses: Sequence[Any]) -> int:
+    """How many witnesses must have cosigned; Failure when there are not so many."""
+    if quorum is None:
+        return len(witnesses)
+    if quorum > len(witnesses):
+        raise Failure(f"--quorum: {quorum} cannot be demanded of {len(witnesses)} witnesses; name them", USAGE)
+    return quorum
+
+
+def end_with(verdict: "Verdict", as_json: bool) -> None:
+    """Prints the verdict and ends with its exit code."""
+    from verifier.note import encode64
+
+    shown: dict[str, Any] = {
+        "verdict": verdict.outcome,
+        "reason": verdict.reason,
+        "position": verdict.position,
+        "until": verdict.until,
+        "origin": verdict.origin,
+        "size": verdict.size,
+        "root": None if verdict.root is None else encode64(verdict.root),
+        "checked": verdict.checked,
+        "pending": verdict.pending,
+        "cosigned_by": list(verdict.cosigned_by),
+    }
+    if as_json:
+        print_json(shown)
+    else:
+        _print(shown)
+    raise SystemExit(verdict.exit_code)
+
+
+def _print(shown: dict[str, Any]) -> None:
+    word = click.style(str(shown["verdict"]).upper(), fg=COLOURS[shown["verdict"]], bold=True)
+    click.echo(f"{word}: {text(shown['reason'])}")
+    position, until = shown["position"], shown["until"]
+    if position is not None:
+        what = "first misfit" if shown["verdict"] == "tampered" else "position"
+        click.echo(f"{what:<14}{position if until is None else f'somewhere from {position} to {until}'}")
+    if shown["origin"] is not None:
+        click.echo(f"{'log':<14}{text(shown['origin'])}")
+        click.echo(f"{'size':<14}{shown['size']}")
+        click.echo(f"{'root':<14}{shown['root']}")
+        click.echo(f"{'cosigned by':<14}{text(shown['cosigned_by'])}")
+
+
+# `grantlog audit verify`: the whole log against its signed checkpoint, by code that shares nothing with the server.
+
+SQLITE = b"SQLite format 3\x00"
+LONGEST_TOKEN = 1024
+
+
+@click.command()
+@click.argument("source", required=False)
+@pinned_keys
+@click.option(
+    "--checkpoint",
+    "checkpoints",
+    multiple=True,
+    metavar="FILE",
+    help="A checkpoint that you kept from before; repeatable. Only it or witnesses show a history signed anew.",
+)
+@witness_keys
+@demanded
+@click.option(
+    "--token-file",
+    type=click.File(),
+    metavar="FILE",
+    help="Holds an access token with audit:read, for a server's URL; without one only its tree is checked. - is stdin.",
+)
+@as_json
+def verify(
+    source: str | None,
+    keys: tuple[str, ...],
+    checkpoints: tuple[str, ...],
+    witnesses: tuple[str, ...],
+    quorum: int | None,
+    token_file: IO[str] | None,
+    as_json: bool,
+) -> None:
+    """Verify the log from its first event to its last.
+
+    SOURCE is a server's URL, a database's URL, an SQLite file, or an export made with `proof=1` (- for standard input);
+    without it, this server's own database. Exit code 0: verified. 1: tampered, and the first position that does not
+    fit is named. 2: it could not be verified, so nothing is proved.
+    """
+    from verifier.verdict import SourceError, Verdict
+
+    cosigners = read_keys(witnesses, "--witness")
+    demands: dict[str, Any] = {
+        "kept": [read_text(file, "--checkpoint") for file in checkpoints],
+        "witnesses": cosigners,
+        "quorum": needed(quorum, cosigners),
+    }
+    try:
+        if source is None:
+            source, trusted = _own(read_keys(keys, "--key"))
+        else:
+            trusted = _pinned(keys)
+        verdict = _verify(source, trusted, demands, None if token_file is None else _token(token_file))
+    except SourceError as error:
+        verdict = Verdict("unverifiable", str(error))
+    except Failure as failure:
+        # This command's exit code says one thing only: what is known about the log. Here it is nothing.
+        raise Failure(str(failure), USAGE) from None
+    end_with(verdict, as_json)
+
+
+def _pinned(keys: Sequence[str]) -> list["Key"]:
+    if not keys:
+        raise Failure("--key: name the log's verifier key, which its operator gave you on another way than this source")
+    return read_keys(keys, "--key")
+
+
+def _token(file: IO[str]) -> str:
+    """What the file holds; Failure when it is not one word, which a failed command before this one leaves there."""
+    text = file.read(LONGEST_TOKEN + 1).strip()
+    if not re.fullmatch(rf"[!-~]{{1,{LONGEST_TOKEN}}}", text):
+        raise Failure("--token-file: there is no access token in it")
+    return text
+
+
+def _own(keys: list["Key"]) -> tuple[str, list["Key"]]:
+    """This server's database; unless keys are pinned, those of its vault, which whoever holds the master key trusts."""
+    settings = load_settings()
+    require_schema(settings)
+    return settings.database_url, keys or read_keys(_of_the_vault(settings), "the vault")
+
+
+def _of_the_vault(settings: "Settings") -> list[str]:
+    """Read past the ledger: nothing is folded that somebody may have tampered with, and nothing is written."""
+    from api.config.settings import log_origin
+    from eventstore.transparency import log_key, published
+    from eventstore.transparency.note import parse_checkpoint
+    from security.vault import Vault
+
+    keyring = open_keys(settings)
+    vault = Vault(keyring)
+    with connected(settings) as connection:
+        prove_key(connection, vault, keyring)
+        newest = published.newest_signed(connection)
+        try:
+            origin = log_origin(settings) if newest is None else parse_checkpoint(newest.note).origin
+            return [str(signer.verifier) for signer in log_key.signers(connection, vault, origin)]
+        except ValueError:
+            raise Failure("the newest checkpoint cannot be read; pin the log's key with --key") from None
+
+
+def _verify(source: str, keys: list["Key"], demands: dict[str, Any], token: str | None) -> "Verdict":
+    from verifier.export import verify_export
+    from verifier.source import open_source
+    from verifier.verify import verify as verify_log
+
+    with Bar("verify") as progress:
+        if source == "-":
+            return verify_export(sys.stdin.buffer, keys, progress=progress, **demands)
+        if _is_export(source):
+            with Path(source).open("rb") as lines:
+                return verify_export(lines, keys, progress=progress, **demands)
+        with closing(open_source(source, token)) as opened:
+            return verify_log(opened, keys, progress=progress, **demands)
+
+
+def _is_export(source: str) -> bool:
+    path = Path(source)
+    if "://" in source or not path.is_file():
+        return False
+    with path.open("rb") as file:
+        return file.read(len(SQLITE)) not in (SQLITE, b"")
+
+
+# `grantlog audit receipt` and `check-receipt`: that one event is in the log, shown without log and server.
+
+
+@click.command()
+@click.argument("subject", metavar="POSITION|-")
+@click.option(
+    "--output",
+    type=click.Path(path_type=Path, dir_okay=False),
+    metavar="FILE",
+    help="Write the receipt to this file instead of standard output.",
+)
+def receipt(subject: str, output: Path | None) -> None:
+    """Write a receipt for the event at POSITION.
+
+    With - it is for the event that issued the token, code or secret on standard input, which is read there so that it
+    stands in no list of processes and no history of a shell.
+    """
+    if subject != "-" and not (subject.isascii() and subject.isdigit() and 0 < int(subject) < 2**53):
+        raise click.UsageError("POSITION must be a position of the log, or - for a token on standard input")
+    raw = read_line().strip() if subject == "-" else None
+    written = run(lambda services: _receipt(services, raw, subject))
+    if output is None:
+        click.echo(written, nl=False)
+        return
+    try:
+        output.write_text(written, encoding="utf-8")
+    except OSError as error:
+        raise Failure(f"--output: {output}: {error.strerror}") from None
+    click.echo(f"Written to {output}.", err=True)
+
+
+async def _receipt(services: CommandServices, raw: str | None, subject: str) -> str:
+    from cli.audit_answers import diverged
+    from eventstore.transparency import published
+    from eventstore.transparency.divergence import Diverged
+    from eventstore.transparency.published import read_authentic_leaves
+
+    position = int(subject) if raw is None else await services.ledger.read(_issued_at, services.format, raw)
+    try:
+        written = await services.ledger.read(published.receipt, position, read_authentic_leaves)
+    except Diverged as found:
+        await diverged(services, found)
+        raise Failure(f"no receipt can be given: {found}") from None
+    if written is None:
+        raise Failure(f"no checkpoint covers position {position}; a running server signs one within a second")
+    return written
+
+
+def _issued_at(connection: "Connection", format: "Format", raw: str) -> int:
+    from eventstore import issued
+    from security.tokens import digest
+
+    if format.parse(raw) is None:
+        raise Failure("standard input holds no secret of this server, or one with a typing error")
+    found = issued.find(connection, digest(raw))
+    if found is None:
+        raise Failure("this server never issued that secret")
+    return found.by.position
+
+
+@click.command(name="check-receipt")
+@click.argument("file", metavar="FILE")
+@pinned_keys
+@witness_keys
+@demanded
+@as_json
+def check_receipt(
+    file: str, keys: tuple[str, ...], witnesses: tuple[str, ...], quorum: int | None, as_json: bool
+) -> None:
+    """Check a receipt, with no server and no database, and show the event that it proves.
+
+    Exit code 0: the event is in the log. 1: the receipt is false. 2: it could not be checked.
+    """
+    from verifier.note import Malformed
+    from verifier.receipt import check_receipt as check
+    from verifier.receipt import parse_receipt
+
+    if not keys:
+        raise Failure("--key: name the log's verifier key", USAGE)
+    cosigners = read_keys(witnesses, "--witness")
+    text = read_text(file, "FILE")
+    verdict = check(text, read_keys(keys, "--key"), witnesses=cosigners, quorum=needed(quorum, cosigners))
+    if verdict.outcome == "verified" and not as_json:
+        try:
+            _show(parse_receipt(text).extra)
+        except Malformed:
+            raise AssertionError("a receipt that was verified can be read") from None
+    end_with(verdict, as_json)
+
+
+def _show(event: bytes | None) -> None:
+    from cli.event_line import page
+
+    if event is not None:
+        click.echo(page(event.decode()))
+        click.echo()

@@ -1,0 +1,396 @@
+"""`grantlog client …` and `grantlog bootstrap`: clients, dashboards included, and versions of their secrets."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import rich_click as click
+
+from cli.failures import Failure
+from cli.output import as_json, every, moment, output, print_list, print_one, secret_file
+from cli.services import CommandServices, run
+
+if TYPE_CHECKING:
+    from eventstore.commands import Step
+
+
+# `grantlog client rotate-secret|end-secret|rotation …`: versions of a client's secret, by hand and on schedule.
+
+DAY = 86_400
+
+
+@click.command("rotate-secret")
+@click.argument("client_id")
+@click.option(
+    "--others-expire-in",
+    type=int,
+    metavar="SECONDS",
+    help="When the former secrets end: 0 is now; left out, as the rotation policy says, or never.",
+)
+@click.option(
+    "--secret-lifetime",
+    type=int,
+    metavar="SECONDS",
+    help="When the new one ends; left out, as the rotation policy says, or never.",
+)
+@click.option(
+    "--not-before-in",
+    type=int,
+    metavar="SECONDS",
+    help="When the new one begins to work: now, if left out. The others must last as long.",
+)
+@output
+@as_json
+def rotate_secret(
+    client_id: str,
+    others_expire_in: int | None,
+    secret_lifetime: int | None,
+    not_before_in: int | None,
+    output: Path | None,
+    as_json: bool,
+) -> None:
+    """Give a client a new secret, shown once. A dashboard's goes into the vault and is in force at once."""
+
+    async def work(services: CommandServices) -> Mapping[str, Any]:
+        from commands import client_secrets
+        from commands.callers import operator
+
+        secret, new = client_secrets.mint(services.format, secret_lifetime)
+        command = client_secrets.rotate(
+            client_id, new, others_expire_in=others_expire_in, not_before_in=not_before_in, by=operator
+        )
+        made: list[client_secrets.Made] = []
+        await services.execute(
+            command,
+            then=lambda view, _: made.append(client_secrets.made(services.ledger.vault, view, client_id, secret)),
+        )
+        ((version, shown),) = made
+        named = {"client_id": client_id, "secret_id": version.secret_id, "version": version.version}
+        if shown is None:
+            return named
+        times = {name: moment(getattr(version, name)) for name in ("not_before", "expires_at")}
+        return named | {"client_secret": shown} | times
+
+    with secret_file(output) as hand_over:
+        hand_over(run(work), as_json)
+
+
+@click.command("end-secret")
+@click.argument("client_id")
+@click.argument("secret_id")
+@click.option(
+    "--tokens",
+    type=click.Choice(["keep", "revoke"]),
+    default="keep",
+    show_default=True,
+    help="Whether the tokens that it authenticated live on, or end with it.",
+)
+@as_json
+def end_secret(client_id: str, secret_id: str, tokens: Literal["keep", "revoke"], as_json: bool) -> None:
+    """End a version of a client's secret, by the id that `client show` tells. `leaks contain` also tells of a leak."""
+
+    async def work(services: CommandServices) -> Mapping[str, Any]:
+        from commands import client_secrets
+
+        await services.execute(client_secrets.revoke(client_id, secret_id, tokens))
+        return next(each for each in await versions(services, client_id) if each["id"] == secret_id)
+
+    print_one(run(work), as_json)
+
+
+async def versions(services: CommandServices, client_id: str) -> list[dict[str, Any]]:
+    """A client's secret versions under the names of the API, oldest first."""
+    from msgspec.structs import asdict
+
+    from api.admin.client_secrets import secret_body
+    from eventstore.projecting.catch_up import CatchUpSubscription
+    from eventstore.projecting.sightings import Sightings
+    from projections import secrets
+
+    await CatchUpSubscription(services.ledger, Sightings()).follow()
+    now = services.ledger.clock.now()
+    found = await every(lambda after: services.ledger.read(secrets.of_client, client_id, now, after=after, limit=200))
+    return [asdict(secret_body(each)) for each in found]
+
+
+# On schedule ------------------------------------------------------------------------------------------------------
+
+
+@click.group()
+def rotation() -> None:
+    """How old a client's newest secret may become, and who is warned when."""
+
+
+@rotation.command("show")
+@click.argument("client_id")
+@as_json
+def show_rotation(client_id: str, as_json: bool) -> None:
+    """Show a client's rotation policy, in seconds, and when its newest secret is due."""
+
+    print_one(run(lambda services: _policy(services, client_id)), as_json)
+
+
+@rotation.command("set")
+@click.argument("client_id")
+@click.option(
+    "--maximum-age",
+    type=int,
+    required=True,
+    metavar="SECONDS",
+    help="How long a version may be the newest; a day at least.",
+)
+@click.option(
+    "--overlap",
+    type=int,
+    default=7 * DAY,
+    show_default=True,
+    metavar="SECONDS",
+    help="How long the former versions live after a rotation.",
+)
+@click.option(
+    "--warning",
+    type=int,
+    default=14 * DAY,
+    show_default=True,
+    metavar="SECONDS",
+    help="How early the end of its time is announced, to `grantlog notifications destinations`.",
+)
+@as_json
+def set_rotation(client_id: str, maximum_age: int, overlap: int, warning: int, as_json: bool) -> None:
+    """Set a client's rotation policy. The server rotates a dashboard's secret itself, and warns of any other."""
+    from commands import client_secrets
+
+    command = client_secrets.set_rotation_policy(client_id, maximum_age=maximum_age, overlap=overlap, warning=warning)
+    print_one(run(lambda services: _changed(services, client_id, command)), as_json)
+
+
+@rotation.command("remove")
+@click.argument("client_id")
+def remove_rotation(client_id: str) -> None:
+    """Remove a client's rotation policy. Versions that have an end keep it."""
+    from commands import client_secrets
+
+    run(lambda services: services.execute(client_secrets.remove_rotation_policy(client_id)))
+
+
+async def _changed(services: CommandServices, client_id: str, command: "Step") -> Mapping[str, Any]:
+    await services.execute(command)
+    return await _policy(services, client_id)
+
+
+async def _policy(services: CommandServices, client_id: str) -> Mapping[str, Any]:
+    from msgspec.structs import asdict
+
+    from api.admin.client_secrets import policy_of
+
+    return asdict(await policy_of(services.ledger, client_id))
+
+
+COMMANDS: tuple[click.Command, ...] = (rotate_secret, end_secret, rotation)
+
+
+# `grantlog client …`: clients, dashboards included.
+
+REALMS = click.Choice(["platform", "administration"])
+VERSIONS = (
+    *("version", "id", "state", "created_at", "not_before", "expires_at", "last_used_at", "use_count"),
+    "safe_to_retire_reason",
+)
+COLUMNS = ("client_id", "client_name", "type", "state", "realm", "scope")
+
+
+@click.group()
+def client() -> None:
+    """Register clients and rotate their secrets."""
+
+
+@client.command()
+@click.option("--name", "client_name", required=True, help="Name that people see.")
+@click.option("--grant-type", "grant_types", multiple=True, default=("authorization_code",), show_default=True)
+@click.option("--redirect-uri", "redirect_uris", multiple=True, metavar="URI", help="Where answers go; repeatable.")
+@click.option("--scope", default="", metavar="NAMES", help="Scope names, separated by blanks.")
+@click.option("--auth-method", type=click.Choice(["client_secret_basic", "client_secret_post", "none"]))
+@click.option("--public", is_flag=True, help="A client that cannot keep a secret: --auth-method none.")
+@click.option("--no-pkce", is_flag=True, help="Let a confidential client of old do without PKCE.")
+@click.option("--access-token-lifetime", type=int, metavar="SECONDS")
+@click.option("--refresh-token-lifetime", type=int, metavar="SECONDS")
+@click.option("--realm", type=REALMS, default="platform", show_default=True)
+@click.option("--allowed-origin", "allowed_origins", multiple=True, metavar="ORIGIN", help="For browsers; repeatable.")
+@click.option("--tokens-per-minute", type=int, metavar="NUMBER", help="That it may obtain for itself.")
+@click.option("--resource", "resources", multiple=True, metavar="URI", help="What its tokens may be for; repeatable.")
+@click.option("--serves", multiple=True, metavar="URI", help="What it is, to introspect tokens for it; repeatable.")
+@click.option("--owner", help="Who answers for it; sealed like all personal data.")
+@click.option("--secret-lifetime", type=int, metavar="SECONDS", help="When its first secret ends; never, if left out.")
+@output
+@as_json
+def register(
+    scope: str,
+    auth_method: str | None,
+    public: bool,
+    no_pkce: bool,
+    owner: str | None,
+    secret_lifetime: int | None,
+    output: Path | None,
+    as_json: bool,
+    **named: Any,
+) -> None:
+    """Register a client. Its secret is shown once."""
+    if public and auth_method not in (None, "none"):
+        raise click.UsageError("--public is --auth-method none")
+    method = "none" if public else auth_method or "client_secret_basic"
+    attributes = named | {
+        "scope": tuple(scope.split()),
+        "token_endpoint_auth_method": method,
+        "require_pkce": not no_pkce,
+    }
+
+    async def work(services: CommandServices) -> Mapping[str, Any]:
+        return await registered(
+            services, attributes, has_secret=method != "none", owner=owner, secret_lifetime=secret_lifetime
+        )
+
+    with secret_file(output) as hand_over:
+        hand_over(run(work), as_json)
+
+
+async def registered(
+    services: CommandServices,
+    attributes: Mapping[str, Any],
+    *,
+    has_secret: bool,
+    owner: str | None = None,
+    secret_lifetime: int | None = None,
+) -> Mapping[str, Any]:
+    """Registers a client; its members, with the secret that is now shown for the only time."""
+    from commands import client_secrets, clients
+    from commands.callers import operator
+    from domain import client
+    from domain.client import Registration
+    from security.ids import new_id
+
+    client_id = new_id()
+    secret, made = client_secrets.mint(services.format, secret_lifetime) if has_secret else (None, None)
+    registration = Registration(attributes=client.Attributes(**attributes), owner=owner, secret=made)
+    await services.execute(clients.register(client_id, registration, issuer=services.settings.issuer, by=operator))
+    shown = await members(services, client_id)
+    if secret is None:
+        return shown
+    state: client.State = await services.ledger.state(client.stream(client_id))
+    expires_at = state.secrets[0].expires_at
+    return shown | {
+        "client_secret": secret.reveal(),
+        "client_secret_expires_at": 0 if expires_at is None else expires_at // 1_000_000,
+    }
+
+
+@client.command("list")
+@as_json
+def list_(as_json: bool) -> None:
+    """List clients in the order of their registration."""
+
+    async def work(services: CommandServices) -> list[Mapping[str, Any]]:
+        from projections import clients
+
+        found = await every(lambda after: services.ledger.read(clients.page, after=after, limit=200))
+        return [await members(services, each.client_id) for each in found]
+
+    print_list(run(work), COLUMNS, as_json)
+
+
+@client.command()
+@click.argument("client_id")
+@as_json
+def show(client_id: str, as_json: bool) -> None:
+    """Show a client and its secret versions; the secrets themselves are not kept."""
+
+    async def work(services: CommandServices) -> Mapping[str, Any]:
+        return await members(services, client_id) | {"secrets": await versions(services, client_id)}
+
+    shown = dict(run(work))
+    if as_json:
+        print_one(shown, as_json)
+        return
+    secrets = shown.pop("secrets")
+    print_one(shown, as_json)
+    click.echo()
+    print_list(secrets, VERSIONS, as_json)
+
+
+@client.command()
+@click.argument("client_id")
+@as_json
+def disable(client_id: str, as_json: bool) -> None:
+    """Let a client do nothing more, and end all its tokens for good."""
+    from commands import clients
+
+    print_one(_done(client_id, clients.disable(client_id)), as_json)
+
+
+@client.command()
+@click.argument("client_id")
+@as_json
+def enable(client_id: str, as_json: bool) -> None:
+    """Let a client have new tokens; what was ended stays so."""
+    from commands import clients
+    from commands.callers import operator
+
+    print_one(_done(client_id, clients.enable(client_id, by=operator)), as_json)
+
+
+def _done(client_id: str, command: "Step") -> Mapping[str, Any]:
+    async def work(services: CommandServices) -> Mapping[str, Any]:
+        await services.execute(command)
+        return await members(services, client_id)
+
+    return run(work)
+
+
+async def members(services: CommandServices, client_id: str) -> dict[str, Any]:
+    """A client as the API shows it; raises Missing."""
+    from msgspec.structs import asdict
+
+    from api.admin import schemas
+
+    return asdict(await services.ledger.read(schemas.read_client, services.ledger.privacy, client_id))
+
+
+for command in COMMANDS:
+    client.add_command(command)
+
+
+# `grantlog bootstrap`.
+
+
+@click.command()
+@click.option("--name", default="Administration service", show_default=True, help="The client's name.")
+@click.option("--again", is_flag=True, help="Make one although there is one already.")
+@output
+@as_json
+def bootstrap(name: str, again: bool, output: Path | None, as_json: bool) -> None:
+    """Make the first service client, which holds every administrative scope.
+
+    It obtains administrator tokens by client_credentials. Its secret is shown once. The first person who may administer
+    is made with `grantlog person add --realm administration --role administrator`.
+    """
+
+    async def work(services: CommandServices) -> Mapping[str, Any]:
+        from api.config.installation import ADMINISTRATION_SCOPES
+        from projections import clients
+
+        known = await every(lambda after: services.ledger.read(clients.page, after=after, limit=200))
+        former = [each.client_id for each in known if each.type == "confidential" and "clients:write" in each.scope]
+        if former and not again:
+            raise Failure(
+                f"there is a service client already: {former[0]}. If its secret is lost, run "
+                f"`grantlog client rotate-secret {former[0]}`; to make another one all the same, add --again"
+            )
+        attributes = {
+            "client_name": name,
+            "grant_types": ("client_credentials",),
+            "scope": tuple(ADMINISTRATION_SCOPES),
+        }
+        made = await registered(services, attributes, has_secret=True)
+        return {member: made[member] for member in ("client_id", "client_secret", "scope")}
+
+    with secret_file(output) as hand_over:
+        hand_over(run(work), as_json)

@@ -1,0 +1,127 @@
+"""One event as a line that a person can read, or as a page. Sealed values are named and never opened."""
+
+import re
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import msgspec
+import rich_click as click
+
+from api.audit.rendering import moments
+from cli.output import text
+from domain.events import EVENTS
+
+SEALED = "•sealed•"
+LONGEST = 60
+PERSONAL = {event.type: event.personal for event in EVENTS}
+_DIGEST = 64
+_STYLE = re.compile(r"(\x1b\[[0-9;]*m)")
+
+_COLOURS = (
+    (("failed", "refused", "replayed", "denied", "expired_used", "unknown"), "red"),
+    (("ended", "revoked", "disabled", "deleted", "erased", "withdrawn", "retired"), "yellow"),
+    (("issued", "refreshed", "redeemed", "started", "given", "extended"), "green"),
+)
+
+
+Named = Callable[[str], str | None]
+"""What a stream is called that nothing personal is told by: the name of a client."""
+
+
+def line(stored: str, named: Named = lambda _: None, width: int | None = None) -> str:
+    """Position, time of day in UTC, type, stream, who, and what; no longer than `width`.
+
+    What `who` says of the credential is not said again.
+    """
+    event = msgspec.json.decode(stored)
+    told = event["actor"].get("credential") or {}
+    facts = " ".join(
+        f"{click.style(name, dim=True)}={_short(value)}"
+        for name, value in _data(event).items()
+        if value not in ((), [], {}, None) and value != told.get(name)
+    )
+    parts = (
+        click.style(f"{event['position']:>6}", dim=True),
+        click.style(event["time"][11:23], dim=True),
+        click.style(f"{event['type']:<26}", fg=_colour(event["type"]), bold=True),
+        _called(event["stream"], named),
+        click.style("by", dim=True),
+        who(event["actor"], named),
+        facts,
+    )
+    whole = " ".join(part for part in parts if part)
+    return whole if width is None else fitted(whole, width)
+
+
+def fitted(styled: str, width: int) -> str:
+    """As much of a styled line as has room, and a mark where something was left out."""
+    if len(click.unstyle(styled)) <= width:
+        return styled
+    shown, left = [], width - 1
+    for part in _STYLE.split(styled):
+        if not _STYLE.fullmatch(part):
+            part = part[:left]
+            left -= len(part)
+        shown.append(part)
+    return "".join(shown) + "…"
+
+
+def page(stored: str) -> str:
+    """Everything that the event says, a member a line."""
+    event = msgspec.json.decode(stored)
+    shown = {name: event[name] for name in ("position", "id", "type", "stream", "version", "time")}
+    shown |= {"actor": who(event["actor"])}
+    shown |= {"request_id": event.get("request_id")}
+    shown |= {name: SEALED if event.get(name) else None for name in ("ip", "user_agent")}
+    lines = [f"{name:<12}{text(value)}" for name, value in shown.items()]
+    lines.append("data")
+    lines += [f"  {name:<28}{full(value)}" for name, value in _data(event).items()]
+    return "\n".join(lines)
+
+
+def _data(event: dict[str, Any]) -> dict[str, Any]:
+    sealed = PERSONAL.get(event["type"], ())
+    data = {name: SEALED if name in sealed and value else value for name, value in event["data"].items()}
+    found: dict[str, Any] = moments(data)
+    return found
+
+
+def _called(stream: str, named: Named) -> str:
+    kind, colon, key = stream.partition(":")
+    name = named(stream)
+    return text(kind) + colon + (_short(key) if name is None else text(name))
+
+
+def who(actor: dict[str, Any], named: Named = lambda _: None) -> str:
+    """Who did it, and by what means."""
+    credential = actor.get("credential") or {}
+    means = " ".join(f"{name}={text(value)}" for name, value in credential.items())
+    name = named(f"client:{actor['id']}") if actor["kind"] == "client" else None
+    known = name or actor.get("id")
+    return " ".join(part for part in (actor["kind"], text(known) if known else "", means) if part)
+
+
+def _colour(tag: str) -> str:
+    verb = tag.partition(".")[2]
+    return next((colour for words, colour in _COLOURS if any(word in verb for word in words)), "cyan")
+
+
+def _short(value: Any) -> str:
+    whole = full(value)
+    if len(whole) == _DIGEST and all(character in "0123456789abcdef" for character in whole):
+        return f"{whole[:8]}…"
+    return whole if len(whole) <= LONGEST else f"{whole[: LONGEST - 1]}…"
+
+
+def full(value: Any) -> str:
+    """A value in a line, structures with all that is in them."""
+    return "".join(_plain(value))
+
+
+def _plain(value: Any) -> Iterator[str]:
+    if isinstance(value, dict):
+        yield "{" + ", ".join(f"{text(name)}: {full(inner)}" for name, inner in value.items()) + "}"
+    elif isinstance(value, list):
+        yield ",".join(map(full, value))
+    else:
+        yield text(value)

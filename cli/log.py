@@ -1,0 +1,410 @@
+"""`grantlog log …`: the events as they happen, a whole log on its way, and what is done about one that does not fit."""
+
+import os
+import shutil
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import rich_click as click
+
+from cli.failures import REFUSED, USAGE, Failure, refused, unavailable
+from cli.output import Bar, as_json, print_one
+from cli.services import CommandServices, connected, load_settings, open_keys, prove_key, require_schema, run
+
+if TYPE_CHECKING:
+    from domain import server
+    from eventstore.database import Connection
+
+
+# `grantlog log …`: the events as they happen. Whoever may read the database sees them; what is sealed stays sealed.
+
+LAST = 10
+BATCH = 500
+PAUSE = 0.2
+"""Seconds between two looks. Positions are dense and in the order of the commits, so a look can miss nothing."""
+POSITION = click.IntRange(1, 2**63 - 1)
+"""What the database can count to."""
+
+raw = click.option("--json", "raw", is_flag=True, help="Print the stored form itself: one JSON object a line.")
+
+
+@click.group()
+def log() -> None:
+    """Watch and read the log of events."""
+
+
+@log.command()
+@click.option("--follow/--no-follow", "-f", default=True, show_default=True, help="Go on as events happen, or end.")
+@click.option("--from", "start", type=POSITION, metavar="N", help=f"Begin at position N; else {LAST} back.")
+@click.option("--type", "types", multiple=True, metavar="TYPE", help="Only this type, or `client.*`; repeatable.")
+@raw
+def tail(follow: bool, start: int | None, types: tuple[str, ...], raw: bool) -> None:
+    """Show the last events, and each further one as it happens."""
+    from cli.event_line import line
+    from eventstore.search import newest
+
+    # Ctrl-C and a closed pipe are the usual ways to end this, and no failures.
+    with suppress(KeyboardInterrupt, BrokenPipeError), _connected() as connection:
+        position = (start if start is not None else max(1, newest(connection) - LAST + 1)) - 1
+        width = shutil.get_terminal_size().columns if sys.stdout.isatty() else None
+        named = _client_names(connection)
+        while True:
+            head = newest(connection)
+            while position < head:
+                # What the filter passes over is not looked at again.
+                stored = _between(connection, position, head, types)
+                position = stored[-1][0] if len(stored) == BATCH else head
+                for _, text in stored:
+                    click.echo(text if raw else line(text, named, width))
+            if not follow:
+                return
+            time.sleep(PAUSE)
+
+
+@log.command()
+@click.argument("position", type=POSITION)
+@as_json
+def show(position: int, as_json: bool) -> None:
+    """Show the event at POSITION with everything that it says."""
+    from cli.event_line import page
+
+    with _connected() as connection:
+        stored = _between(connection, position - 1, position, ())
+    if not stored:
+        raise Failure(f"POSITION: the log has no event {position} yet")
+    text = stored[0][1]
+    click.echo(text if as_json else page(text))
+
+
+@contextmanager
+def _connected() -> "Iterator[Connection]":
+    from security.vault import Vault
+
+    settings = load_settings()
+    require_schema(settings)
+    with connected(settings, Vault(open_keys(settings))) as connection:
+        yield connection
+
+
+def _client_names(connection: "Connection") -> "Callable[[str], str | None]":
+    """What clients are called now, each asked for once. People's names are sealed, and stay so here."""
+    from projections import clients
+
+    known: dict[str, str | None] = {}
+
+    def named(stream: str) -> str | None:
+        category, _, client_id = stream.partition(":")
+        if category == "client" and stream not in known:
+            row = clients.by_id(connection, client_id)
+            known[stream] = None if row is None else row.client_name
+        return known.get(stream)
+
+    return named
+
+
+def _between(connection: "Connection", after: int, last: int, types: tuple[str, ...]) -> list[tuple[int, str]]:
+    """At most BATCH stored events of these types, each a tag or `noun.*`; of all, when none is named."""
+    from domain.events import EVENTS
+    from eventstore.commands import Forged
+    from eventstore.mapper import UPCASTS
+    from eventstore.recorder import store
+
+    tags = [*(event.type for event in EVENTS), *UPCASTS]
+    topics = [tag for tag in tags if tag in types or f"{tag.partition('.')[0]}.*" in types]
+    if types and not topics:
+        return []
+    log = store(connection)
+    rows = log.recorder.select_notifications(after, BATCH, last, topics, inclusive_of_start=False)
+    try:
+        return [(row.id, log.mapper.text(row)) for row in rows]
+    except Forged as error:
+        raise Failure(str(error), REFUSED) from None
+
+
+# `grantlog log export` and `grantlog log import`: a whole log on its way to another database.
+
+
+@log.command(name="export")
+@click.argument("file", type=click.Path(path_type=Path, dir_okay=False))
+def export(file: Path) -> None:
+    """Write the whole log to a new FILE: events, proofs, checkpoints and the vault, whose keys stay wrapped.
+
+    Keep the file as you keep the database. It is of no use without the master key.
+    """
+    from eventstore.commands import Forged
+    from eventstore.database.engines import snapshot
+    from eventstore.export_import import write
+    from eventstore.mapper import authenticate
+    from security.vault import Vault
+
+    settings = load_settings()
+    require_schema(settings)
+    keyring = open_keys(settings)
+    try:
+        descriptor = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    except FileExistsError:
+        raise Failure(f"{file} is there already") from None
+    with os.fdopen(descriptor, "wb") as sink, snapshot(settings.database_url) as connection, Bar("export") as bar:
+        authenticate(connection, Vault(keyring))
+        try:
+            count = write(connection, sink, bar)
+        except Forged as error:
+            raise Failure(f"{error}: nothing that can be trusted was written") from None
+        sink.flush()
+        os.fsync(sink.fileno())
+    click.echo(f"{count:,} events are in {file}")
+
+
+@log.command(name="import")
+@click.argument("file", type=click.Path(path_type=Path, dir_okay=False, exists=True))
+def import_(file: Path) -> None:
+    """Bring an exported log into this database, which must be migrated and empty, and prove that it is whole.
+
+    Positions, proofs and checkpoints stay what they were; erasures in the log are applied to the vault again.
+    When it is broken off after the events are here, `grantlog projections rebuild` does what is left.
+    """
+    from eventstore.database.engines import migrating
+    from eventstore.database.schema import server_role
+    from eventstore.export_import import NotALog, read
+    from eventstore.projecting.rebuild import Rebuild
+    from projections import PROJECTIONS
+    from security.clock import SystemClock
+    from security.vault import Vault
+
+    settings = load_settings()
+    require_schema(settings)
+    keyring = open_keys(settings)
+    owner = settings.migration_database_url or settings.database_url
+    engine, vault, now = migrating(owner), Vault(keyring), SystemClock().now()
+    try:
+        with file.open("rb") as source, Bar("import") as bar:
+            carried = read(engine, vault, source, now, bar, lambda connection: _prove_keys(connection, vault, keyring))
+    except NotALog as error:
+        raise Failure(str(error)) from None
+    with Bar("projections") as bar:
+        role = server_role(settings.database_url, owner)
+        Rebuild(engine, PROJECTIONS, privacy_of(keyring, vault), now, server_role=role).run(bar)
+    click.echo(f"{carried.events:,} events are here; {carried.erased} erasures were applied again")
+    _prove(settings, vault)
+    run(begin_what_is_due)
+
+
+async def begin_what_is_due(_: CommandServices) -> None:
+    """Who opens the log begins the MAC key that is due, and tells of it."""
+
+
+def _prove_keys(connection: Any, vault: Any, keyring: Any) -> None:
+    """Raises Failure unless the master keys are those of the vault that was carried here, and all of them."""
+    from security.keyring import MasterKeyError, WrapBroken
+    from security.vault import sample
+
+    prove_key(connection, vault, keyring)
+    try:
+        sample(connection, keyring)
+    except (MasterKeyError, WrapBroken) as error:
+        raise unavailable(str(error)) from None
+
+
+def privacy_of(keyring: Any, vault: Any) -> Any:
+    """What seals and finds with these keys."""
+    from eventstore.keys.personal_data import PersonalData
+    from security.blind_index import BlindIndex
+    from security.sealing import Sealer
+
+    return PersonalData(Sealer(vault), BlindIndex(keyring))
+
+
+def _prove(settings: Any, vault: Any) -> None:
+    """Has the verifier, which shares no code with the server, look at what is here now."""
+    from eventstore.transparency import published
+    from verifier.note import Key
+    from verifier.source import open_source
+    from verifier.verify import verify
+
+    with connected(settings, vault) as connection:
+        keys = _verifier_keys(connection)
+        signed = published.newest_signed(connection)
+    if signed is None or not keys:
+        click.echo("the log has no checkpoint yet, so there is nothing to prove it by")
+        return
+    with Bar("verify") as bar:
+        verdict = verify(open_source(settings.database_url), [Key.parse(key) for key in keys], progress=bar)
+    if verdict.exit_code:
+        raise Failure(f"the log does not verify: {verdict.reason}", verdict.exit_code)
+    click.echo(f"verified up to position {verdict.checked:,}")
+
+
+def _verifier_keys(connection: Any) -> list[str]:
+    from domain.log_key import STREAM, Introduced
+    from eventstore.time_travel import history
+
+    events = (recorded.event for recorded in history(connection, STREAM))
+    return [event.verifier_key for event in events if isinstance(event, Introduced)]
+
+
+# `grantlog log succeed`: how a log goes on after its database was put back to an older copy.
+
+
+@log.command()
+@click.option(
+    "--checkpoint",
+    type=click.Path(path_type=Path, dir_okay=False, exists=True),
+    help="The newest checkpoint known from before the restore.  [the one that this node kept]",
+)
+@click.option("--origin", required=True, metavar="NAME", help="The log's new name, which it never had before.")
+@as_json
+def succeed(checkpoint: Path | None, origin: str, as_json: bool) -> None:
+    """Go on under a new name and key after a restore, naming the head that the log had.
+
+    What the log held beyond this copy is lost, and auditors and witnesses rightly refuse it under its former name. The
+    new log begins with the old one's events and tells in an event which checkpoint it cannot fulfil. The former key
+    signs nothing more; give the new one to auditors and witnesses.
+    """
+    print_one(run(lambda services: _succeed(services, checkpoint, origin)), as_json)
+
+
+async def _succeed(
+    services: CommandServices, checkpoint: Path | None, origin: str
+) -> dict[str, str | list[str] | None]:
+    from api.log.continuity import kept_of
+    from cli.audit import shown
+    from commands import log_keys
+
+    kept = kept_of(services.settings)
+    note = kept.read() if checkpoint is None else checkpoint.read_text(encoding="utf-8")
+    if note is None:
+        raise Failure(f"--checkpoint: this node has kept none in {kept.path}", USAGE)
+    try:
+        refusal = await log_keys.succeed(services.ledger, note, origin, services.origin)
+    except ValueError as error:
+        raise Failure(f"the log cannot go on so: {error}") from None
+    if refusal is not None:
+        raise refused(refusal)
+    return await shown(services)
+
+
+# `grantlog log accept-divergence`: how a server goes on after somebody has understood why its log does not fit.
+
+
+@log.command(name="accept-divergence")
+@click.option("--yes", is_flag=True, help="Do not ask.")
+@as_json
+def accept_divergence(yes: bool, as_json: bool) -> None:
+    """Accept what does not fit in the log, and have the servers issue and sign again.
+
+    Also after the log went back under a server, as in a fail-over to a standby that lacked the newest events. Compares
+    the whole log with its tree, shows every position that does not fit, and records who accepted which. Do so
+    when you know what was changed, by whom, and what that may have led to. Auditors go on finding those positions; this
+    event tells them the rest. It is an alarm again when anything else is changed, or the same once more.
+    """
+    print_one(run(lambda services: _accept(services, yes)), as_json)
+
+
+async def _accept(services: CommandServices, yes: bool) -> dict[str, str | list[str] | None]:
+    from api.log.continuity import kept_of
+    from commands import servers
+    from domain import server
+
+    state: server.State = await services.ledger.state(server.STREAM)
+    kept = kept_of(services.settings)
+    lost = kept.read_lost()
+    reason = state.diverged.reason if state.diverged is not None else lost.reason if lost is not None else None
+    if reason is None:
+        raise Failure("nothing has diverged")
+    found = await _misfits(services, state)
+    positions = ", ".join(found) or "none any more"
+    click.echo(f"{reason}\nPositions that do not fit: {positions}", err=True)
+    if not yes:
+        click.confirm("Accept this?", abort=True, err=True)
+    await services.execute(servers.accept_divergence(reason, found))
+    kept.forget_lost()
+    return {"reason": reason, "accepted": list(found)}
+
+
+async def _misfits(services: CommandServices, state: "server.State") -> dict[str, str]:
+    from domain.server import MISFITS_MAXIMUM
+    from eventstore.transparency.comparison import NotAcceptable, misfits
+    from eventstore.transparency.published import read_leaves
+
+    with Bar("compare") as bar:
+        try:
+            return await services.ledger.read(misfits, read_leaves, state.accepted, MISFITS_MAXIMUM, bar)
+        except NotAcceptable as error:
+            raise Failure(
+                f"{error}. That cannot be accepted: put the database back from a backup, and see `grantlog log succeed`"
+            ) from None
+
+
+# `grantlog log remove-forged` and `grantlog log rotate-mac-key`: what is done about events that nobody here wrote.
+
+
+@log.command(name="remove-forged")
+@click.argument("file", type=click.Path(path_type=Path, dir_okay=False))
+def remove_forged(file: Path) -> None:
+    """Save the events that do not verify to a new FILE and take them out of the database.
+
+    Stop the servers. On PostgreSQL name the role that owns the tables in GRANTLOG_MIGRATION_DATABASE_URL. Everything
+    from the first event on that does not verify is removed, the read models are made again, a new MAC key begins, and
+    the next event, `log.forged_removed`, names the file's digest. Find out how somebody came to write to the database
+    before the servers are started again: FILE says what they wanted.
+    """
+    from eventstore.database.engines import migrating
+    from eventstore.database.schema import server_role
+    from eventstore.keys.forged import remove
+    from eventstore.mapper import authenticate
+    from eventstore.projecting.rebuild import Rebuild
+    from eventstore.projecting.refollow import MODELS, Refollowing
+    from projections import PROJECTIONS
+    from security.clock import SystemClock
+    from security.vault import Vault
+
+    settings = load_settings()
+    require_schema(settings)
+    keyring = open_keys(settings)
+    owner = settings.migration_database_url or settings.database_url
+    engine, vault, now = migrating(owner), Vault(keyring), SystemClock().now()
+    authenticate(engine, vault)
+    try:
+        descriptor = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    except FileExistsError:
+        raise Failure(f"{file} is there already") from None
+    removal = None
+    try:
+        with os.fdopen(descriptor, "wb") as sink:
+            removal = remove(engine, vault, sink, now)
+            os.fsync(sink.fileno())
+    finally:
+        if removal is None:
+            file.unlink()
+    if removal is None:
+        raise Failure("nothing in the log is forged")
+    role, privacy = server_role(settings.database_url, owner), privacy_of(keyring, vault)
+    with Bar("projections") as bar:
+        Rebuild(engine, PROJECTIONS, privacy, now, server_role=role).run(bar)
+    for name in MODELS:
+        with Bar(name) as bar:
+            Refollowing(engine, name, privacy, server_role=role).rebuild(bar)
+    run(begin_what_is_due)
+    click.echo(f"{removal.count:,} rows from position {removal.first:,} on are in {file}")
+    click.echo(f"sha256 {removal.sha256}")
+
+
+@log.command(name="rotate-mac-key")
+def rotate_mac_key() -> None:
+    """Authenticate events by a new key from now on, in every server at once.
+
+    Former keys stay in the vault: events are verified by the key of their own time. One that has leaked makes nothing
+    at the head any more.
+    """
+
+    async def work(services: CommandServices) -> str:
+        from commands.mac_keys import begin
+
+        await services.execute(begin(services.ledger.ring, "rotated"))
+        return services.ledger.ring.writing(services.ledger.changes.position).key_id
+
+    click.echo(f"the log's MAC key is {run(work)} now")

@@ -1,0 +1,237 @@
+"""What a command works with: settings, master key, and a ledger that its writes go through as anybody's do."""
+
+import getpass
+import os
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from cli.failures import USAGE, Failure, refused, unavailable
+from domain.event import Actor, Recorded
+
+if TYPE_CHECKING:
+    from api.config.settings import Settings
+    from eventstore.commands import Executed, Origin, Step
+    from eventstore.database import Connection
+    from eventstore.ledger import Ledger
+    from eventstore.view import View
+    from security.keyring import Keyring
+    from security.tokens import Format
+    from security.vault import Vault
+
+T = TypeVar("T")
+
+UPGRADE = "run `grantlog database upgrade`"
+_KEY_VARIABLES = ("GRANTLOG_MASTER_KEY", "GRANTLOG_DATABASE_URL", "GRANTLOG_MIGRATION_DATABASE_URL")
+
+
+def system_user() -> str:
+    """Who runs this command, by the operating system's name for them, or by number where there is no name."""
+    try:
+        return getpass.getuser()[:64]
+    except (KeyError, OSError):
+        return f"uid {os.getuid()}"
+
+
+def actor() -> Actor:
+    """The actor of everything that the command line does."""
+    return Actor("system", None, {"user": system_user()})
+
+
+@dataclass(frozen=True, slots=True)
+class CommandServices:
+    """The parts that a command uses while it runs."""
+
+    settings: "Settings"
+    ledger: "Ledger"
+    format: "Format"
+    origin: "Origin"
+
+    async def execute(
+        self, *commands: "Step", then: "Callable[[View, tuple[Recorded, ...]], None]" = lambda _, __: None
+    ) -> "Executed[None]":
+        """Carries the commands out; raises Failure when one is refused."""
+        executed = await self.ledger.execute(*commands, origin=self.origin, then=then)
+        if executed.refusal is not None:
+            raise refused(executed.refusal)
+        return executed
+
+
+def load_settings(**given: Any) -> "Settings":
+    """The settings in force; raises Failure that names every variable at fault."""
+    from api.config.setting_rules import SettingsError
+    from api.config.settings import load
+
+    try:
+        return load(**given)
+    except SettingsError as error:
+        if not given and (settings := _of_the_demo()) is not None:
+            return settings
+        keys = all(fault.partition(":")[0].removesuffix("_FILE") in _KEY_VARIABLES for fault in error.faults)
+        message = "the settings cannot be used\n  " + "\n  ".join(error.faults)
+        raise (unavailable(message) if keys else Failure(message, USAGE)) from None
+
+
+def _of_the_demo() -> "Settings | None":
+    """The settings with which the demo of this data directory runs, so that its log can be watched without more ado."""
+    from api.config.setting_rules import SettingsError
+    from api.config.settings import load
+
+    try:
+        settings = load(environment="demo")
+    except SettingsError:
+        return None
+    file = settings.master_key_file
+    return settings if not os.environ.get("GRANTLOG_ENVIRONMENT") and file is not None and file.is_file() else None
+
+
+def open_keys(settings: "Settings") -> "Keyring":
+    """The master keys; in the demo they are made when missing. Raises Failure that says what to do."""
+    from security.keyring import MasterKeyError, open_keyring
+
+    file = settings.master_key_file or settings.data_dir / "master.key"
+    try:
+        return open_keyring(settings.master_key, file, create=settings.environment == "demo")
+    except (MasterKeyError, OSError) as error:
+        raise unavailable(_sentence(error)) from None
+
+
+@contextmanager
+def connected(settings: "Settings", vault: "Vault | None" = None) -> "Iterator[Connection]":
+    """A connection past the ledger, which only reads; events are decoded with the keys of `vault`. Raises Failure."""
+    from eventstore.database import DBAPIError
+    from eventstore.database.engines import in_words, reading
+    from eventstore.mapper import authenticate
+
+    engine = reading(settings.database_url, 1)
+    if vault is not None:
+        authenticate(engine, vault)
+    try:
+        with engine.connect() as connection:
+            yield connection
+    except DBAPIError as error:
+        raise unavailable(f"the database does not answer: {in_words(error, settings.database_url)}") from None
+    finally:
+        engine.dispose()
+
+
+def prove_key(connection: "Connection", vault: "Vault", keyring: "Keyring") -> None:
+    """Raises Failure when the vault was made with another master key."""
+    from eventstore.keys.key_proof import key_problem
+
+    problem = key_problem(connection, vault, keyring)
+    if problem:
+        raise unavailable(problem)
+
+
+def require_schema(settings: "Settings") -> None:
+    """Raises Failure unless the database answers and has the tables that this version needs."""
+    if not schema_is_current(settings):
+        raise unavailable(f"the database lacks what this version needs: {UPGRADE}")
+
+
+def schema_is_current(settings: "Settings") -> bool:
+    """Whether the migrations have run; raises Failure when the database does not answer or is too old for any."""
+    from eventstore.database import DBAPIError, is_missing
+    from eventstore.database.engines import in_words
+    from eventstore.database.schema import EarlierRevision, is_current
+
+    # A look must not make the file that it looks for.
+    if is_missing(settings.database_url):
+        return False
+    try:
+        return is_current(settings.database_url)
+    except EarlierRevision as error:
+        raise unavailable(str(error)) from None
+    except DBAPIError as error:
+        raise unavailable(f"the database does not answer: {in_words(error, settings.database_url)}") from None
+
+
+def run(work: Callable[[CommandServices], Awaitable[T]]) -> T:
+    """Runs `work` with the ledger of the settings' database; every failure becomes a Failure with its exit code."""
+    import asyncio
+
+    from eventstore.commands import DatabaseAway, InDoubt, Overloaded, WentBack, WrongClock
+    from eventstore.database.engines import in_words
+
+    settings = load_settings()
+    require_schema(settings)
+    keyring = open_keys(settings)
+
+    async def inside() -> T:
+        async with opened(settings, keyring) as services:
+            return await work(services)
+
+    try:
+        return asyncio.run(inside())
+    except InDoubt:
+        words = "the log has diverged and has to be looked at: see `grantlog log accept-divergence`"
+        raise unavailable(words) from None
+    except WentBack as error:
+        raise unavailable(str(error)) from None
+    except WrongClock as error:
+        raise unavailable(f"nothing is written while this machine's clock is off: {error}") from None
+    except (DatabaseAway, Overloaded) as error:
+        raise unavailable(f"the database does not answer: {in_words(error, settings.database_url)}") from None
+
+
+class opened:
+    """`async with opened(settings, keyring) as here`: the ledger, proven to have the right key and installed."""
+
+    def __init__(self, settings: "Settings", keyring: "Keyring") -> None:
+        self._settings = settings
+        self._keyring = keyring
+
+    async def __aenter__(self) -> CommandServices:
+        from api.config.installation import install
+        from api.config.settings import log_origin
+        from commands.mac_keys import settle
+        from eventstore.commands import Origin
+        from eventstore.ledger import Ledger
+        from eventstore.projecting.rebuild import Outdated
+        from security.clock import SystemClock
+        from security.keyring import MasterKeyError
+        from security.tokens import Format
+
+        settings = self._settings
+        try:
+            ledger = await Ledger.open(settings.database_url, self._keyring, SystemClock(), origin=log_origin(settings))
+        except MasterKeyError as error:
+            raise unavailable(str(error)) from None
+        self._ledger = ledger
+        services = CommandServices(
+            settings, ledger, Format(settings.token_prefix, settings.former_token_prefixes), Origin(actor())
+        )
+        try:
+            await ledger.read(prove_key, ledger.vault, self._keyring)
+            await install(ledger, self._keyring, services.format, settings.issuer, services.origin)
+            services = await _as_served(services)
+            await settle(ledger, services.origin)
+        except Outdated as error:
+            await ledger.close()
+            raise unavailable(str(error)) from None
+        except BaseException:
+            await ledger.close()
+            raise
+        return services
+
+    async def __aexit__(self, *_: object) -> None:
+        await self._ledger.close()
+
+
+async def _as_served(services: CommandServices) -> CommandServices:
+    """With the issuer identifier under which this log is served: what it is called here may be another default."""
+    import msgspec
+
+    from domain import server
+
+    state: server.State = await services.ledger.state(server.STREAM)
+    return replace(
+        services, settings=msgspec.structs.replace(services.settings, issuer=state.issuer or services.settings.issuer)
+    )
+
+
+def _sentence(error: Exception) -> str:
+    # An OSError's own words hold the path, which the person who runs the command knows anyway.
+    return str(error)

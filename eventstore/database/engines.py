@@ -1,0 +1,199 @@
+"""Engines of the two databases: one that writes, one that reads outside the writer's transaction."""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from sqlalchemy import Connection, Engine, NullPool, Pool, QueuePool, StaticPool, create_engine, event
+from sqlalchemy.engine import URL, make_url
+
+from eventstore.database.connecting import reaching
+from eventstore.database.threads import asks_over
+from projections.prepared import translate
+
+CACHE_KIB = 6_144
+"""Of pages that a connection to SQLite keeps for itself: the newest of each table and index; the system has all."""
+
+SQLITE_WAIT_MS = 7_000
+"""How long a writer waits in a thread for another process's write lock before the database counts as away: a little
+less than callers wait."""
+
+READING_WAIT_MS = 1_000
+"""How long a read waits where it keeps the event loop waiting. Those who write keep nobody from reading."""
+
+WIPING_WAIT_MS = 50
+"""How long the write-ahead log's emptying waits for those who read, while those who write wait for it."""
+
+PATIENCE_MS = {"lock_timeout": SQLITE_WAIT_MS, "idle_in_transaction_session_timeout": 30_000}
+"""How long a writer waits for the log's lock on PostgreSQL before the database counts as away, as on SQLite; and how
+long a process that has it may do nothing before PostgreSQL ends its transaction: one that was frozen keeps all others
+waiting."""
+
+
+def in_words(error: BaseException, *urls: str) -> str:
+    """What the database or its driver said, in one line, without the passwords of these URLs."""
+    said = getattr(error, "orig", None) or error.__cause__ or error
+    text = " ".join(str(getattr(said, "orig", None) or said).split())
+    for url in urls:
+        password = make_url(url).password if url else None
+        if password:
+            text = text.replace(str(password), "***")
+    return text or type(said).__name__
+
+
+def is_sqlite(url: str | URL) -> bool:
+    return make_url(url).get_backend_name() == "sqlite"
+
+
+def _sqlite(
+    url: URL, on_begin: str | None, wait_ms: int, cache_kib: int = CACHE_KIB, poolclass: type[Pool] = StaticPool
+) -> Engine:
+    engine = create_engine(url, poolclass=poolclass, connect_args={"check_same_thread": False})
+
+    @event.listens_for(engine, "connect")
+    def configure(connection: Any, _: Any) -> None:
+        # WAL is set here, before the first BEGIN IMMEDIATE: inside a transaction the mode cannot change.
+        connection.isolation_level = None
+        # While another process changes the mode or recovers the log, even this has to wait.
+        lasting = ("journal_mode=WAL", "synchronous=FULL", f"cache_size=-{cache_kib}")
+        for pragma in (f"busy_timeout={SQLITE_WAIT_MS}", *lasting, f"busy_timeout={wait_ms}"):
+            connection.execute(f"PRAGMA {pragma}").fetchall()
+
+    if on_begin:
+
+        @event.listens_for(engine, "begin")
+        def begin(connection: Any) -> None:
+            connection.exec_driver_sql(on_begin)
+
+    return engine
+
+
+def _postgresql(url: URL, **options: Any) -> Engine:
+    engine = create_engine(url, connect_args=reaching(url), **options)
+
+    @event.listens_for(engine, "do_connect")
+    def connect(dialect: Any, _: Any, given: Any, named: Any) -> Any:
+        # SQLAlchemy asks for several things before it hands the connection out, and even these may get no answer.
+        driver = dialect.connect(*given, **named)
+        asks_over(driver)
+        return driver
+
+    return engine
+
+
+def writing(url: str) -> Engine:
+    """The ledger's engine; who has it begins and commits. On SQLite a lock that is held is refused at once."""
+    parsed = make_url(url)
+    if is_sqlite(parsed):
+        return _sqlite(parsed, None, 0)
+    engine = _postgresql(parsed, pool_size=1, max_overflow=1, pool_pre_ping=False, isolation_level="AUTOCOMMIT")
+
+    @event.listens_for(engine, "connect")
+    def configure(connection: Any, _: Any) -> None:
+        before, connection.autocommit = connection.autocommit, True
+        for setting, milliseconds in PATIENCE_MS.items():
+            connection.execute(f"SET {setting} = {milliseconds}")
+        connection.autocommit = before
+
+    return engine
+
+
+def reading(url: str, size: int) -> Engine:
+    """An engine whose every statement is its own snapshot. `size` connections on PostgreSQL, one on SQLite."""
+    parsed = make_url(url)
+    if is_sqlite(parsed):
+        return _sqlite(parsed, None, READING_WAIT_MS)
+    return _postgresql(parsed, pool_size=size, max_overflow=0, isolation_level="AUTOCOMMIT")
+
+
+def beside(url: str) -> Engine:
+    """An engine with one connection on PostgreSQL, for transactions that do not hold the log's lock."""
+    return _postgresql(make_url(url), pool_size=1, max_overflow=0)
+
+
+def empty_write_ahead_log(url: str) -> bool:
+    """Has SQLite bring its write-ahead log into the database and empty it; False while others keep it busy.
+
+    Waits for the disk. A writer waits for it no longer than `WIPING_WAIT_MS` and what came during the first part.
+    """
+    engine = _sqlite(make_url(url), None, WIPING_WAIT_MS)
+    try:
+        with engine.connect() as connection:
+            # This first part, which is nearly all of the work, keeps nobody waiting.
+            connection.exec_driver_sql("PRAGMA wal_checkpoint(PASSIVE)").close()
+            busy: int = connection.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)").scalar_one()
+    finally:
+        engine.dispose()
+    return not busy
+
+
+def migrating(url: str) -> Engine:
+    """A short-lived engine for migrations and administration of the schema."""
+    parsed = make_url(url)
+    if is_sqlite(parsed):
+        return _sqlite(parsed, "BEGIN IMMEDIATE", SQLITE_WAIT_MS, cache_kib=262_144)
+    return _postgresql(parsed, poolclass=NullPool)
+
+
+@contextmanager
+def snapshot(url: str) -> Iterator[Connection]:
+    """A connection whose every statement sees the database as it was at the first one."""
+    parsed = make_url(url)
+    engine = _sqlite(parsed, "BEGIN", SQLITE_WAIT_MS) if is_sqlite(parsed) else _repeatable(parsed, poolclass=NullPool)
+    try:
+        with engine.connect() as connection:
+            yield connection
+    finally:
+        engine.dispose()
+
+
+def snapshots(url: str, size: int) -> Engine:
+    """An engine with at most `size` such connections, for as many threads."""
+    parsed = make_url(url)
+    if is_sqlite(parsed):
+        return _sqlite(parsed, "BEGIN", SQLITE_WAIT_MS, poolclass=QueuePool)
+    return _repeatable(parsed, pool_size=size, max_overflow=0, pool_pre_ping=True)
+
+
+def _repeatable(url: URL, **options: Any) -> Engine:
+    return _postgresql(url, isolation_level="REPEATABLE READ", **options)
+
+
+@contextmanager
+def together(connection: Connection) -> Iterator[None]:
+    """What the block sends through driver cursors goes out together and is waited for at its end; it reads nothing.
+
+    Errors are SQLAlchemy's own, and come at the end of the block. SQLite has nobody to wait for.
+    """
+    if connection.dialect.name != "postgresql":
+        yield
+        return
+    driver: Any = connection.connection.driver_connection
+    try:
+        with driver.pipeline():
+            yield
+    except Exception as error:
+        translate(connection, "a pipeline", error)
+
+
+# Whether SQLite's file is still the one that was opened: who has it open goes on with it, whatever is put there.
+
+
+class DatabaseFile:
+    """The file of an SQLite database. Looking at it takes about a microsecond."""
+
+    def __init__(self, url: URL) -> None:
+        self._path = os.path.abspath(url.database or "")
+        self._opened = self._identity()
+
+    def was_replaced(self) -> bool:
+        """Whether another file has its name by now, or none: what is written would go where nobody looks for it."""
+        return self._identity() != self._opened
+
+    def _identity(self) -> tuple[int, int] | None:
+        try:
+            found = os.stat(self._path)
+        except FileNotFoundError:
+            return None
+        return found.st_dev, found.st_ino

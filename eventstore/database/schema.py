@@ -1,0 +1,129 @@
+"""The schema of both databases. Migrations are the only thing that ever makes a table."""
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from sqlalchemy import Connection, MetaData, Table, inspect, text
+from sqlalchemy.engine import make_url
+
+from eventstore import stored
+from eventstore.database.engines import is_sqlite, migrating
+from eventstore.transparency import tables as transparency
+from projections import tables as projections_schema
+from security import vault
+
+MIGRATIONS = Path(__file__).resolve().parents[2] / "alembic"
+
+APPEND_ONLY = frozenset({"stored_events"})
+"""Tables of which PostgreSQL's server role may only read and insert rows."""
+
+FIRST = "1003"
+"""The first revision. Databases before it were made before the first release, and no migration leads on from there."""
+
+
+class EarlierRevision(Exception):
+    """The database was made before `FIRST`."""
+
+    def __init__(self, revision: str) -> None:
+        super().__init__(
+            f"the database is at revision {revision}, of a version before the first release, from which nothing leads "
+            "here; serve from a new database"
+        )
+
+
+GROWING = frozenset({"log_tiles", "log_checkpoints", "log_edge"})
+"""Tables of which it may also replace rows, and remove none: tiles grow, checkpoints gather cosignatures."""
+
+
+def metadata() -> Sequence[MetaData]:
+    """Every table that the server uses: the log and its tree, the projections, the vault."""
+    import projections  # noqa: F401 - importing the package declares the tables of every projection
+
+    return (stored.metadata, transparency.metadata, projections_schema.metadata, vault.metadata)
+
+
+def newest() -> str:
+    """The revision that this code needs. Revisions are numbered, so that no library is needed to name the newest."""
+    return max(path.name.partition("_")[0] for path in (MIGRATIONS / "versions").glob("[0-9]*.py"))
+
+
+def current(connection: Connection) -> str | None:
+    """The revision that the database has; None for an empty one."""
+    if not inspect(connection).has_table("alembic_version"):
+        return None
+    found: str | None = connection.scalar(text("SELECT version_num FROM alembic_version"))
+    return found
+
+
+def is_read_only(connection: Connection) -> bool:
+    """Whether it is a standby's, which takes nothing. SQLite does not tell."""
+    return connection.dialect.name == "postgresql" and bool(connection.scalar(text("SELECT pg_is_in_recovery()")))
+
+
+def _supported(connection: Connection) -> str | None:
+    found = current(connection)
+    if found is not None and found < FIRST:
+        raise EarlierRevision(found)
+    return found
+
+
+def is_current(url: str) -> bool:
+    """Whether the database has every table in the shape that this code needs. Raises `EarlierRevision`."""
+    engine = migrating(url)
+    try:
+        with engine.connect() as connection:
+            return _supported(connection) == newest()
+    finally:
+        engine.dispose()
+
+
+def upgrade(url: str, owner_url: str | None = None) -> None:
+    """Brings the database to the newest revision.
+
+    On PostgreSQL `owner_url` names the role that owns the tables; the role of `url` then gets only what the server
+    needs: it may read and insert events, and never change or remove one. Without `owner_url` one role does both.
+    Raises `EarlierRevision`.
+    """
+    from alembic import command
+    from alembic.config import Config
+
+    config = Config()
+    config.set_main_option("script_location", str(MIGRATIONS))
+    engine = migrating(owner_url or url)
+    try:
+        with engine.begin() as connection:
+            if not is_sqlite(url):
+                # Two nodes that start at once must not migrate at once.
+                connection.execute(text("SELECT pg_advisory_xact_lock(7209061)"))
+            _supported(connection)
+            config.attributes["connection"] = connection
+            command.upgrade(config, "head")
+            role = server_role(url, owner_url)
+            if role is not None:
+                every = [table for tables in metadata() for table in tables.tables.values()]
+                grant_to_server(connection, every, role)
+                to = connection.dialect.identifier_preparer.quote(role)
+                connection.execute(text(f"GRANT SELECT ON alembic_version TO {to}"))
+    finally:
+        engine.dispose()
+
+
+def server_role(url: str, owner_url: str | None) -> str | None:
+    """The role that needs rights granted: on PostgreSQL that of `url`, when another one owns the tables."""
+    role = make_url(url).username
+    if not owner_url or is_sqlite(url) or not role or role == make_url(owner_url).username:
+        return None
+    return role
+
+
+def grant_to_server(connection: Connection, tables: Iterable[Table], role: str) -> None:
+    """Gives the server's role what it needs on these tables and nothing more."""
+    quote = connection.dialect.identifier_preparer.quote
+    to = quote(role)
+    for table in tables:
+        name = quote(table.name)
+        connection.execute(text(f"REVOKE ALL ON {name} FROM {to}"))
+        rights = "SELECT, INSERT"
+        if table.name not in APPEND_ONLY:
+            rights += ", UPDATE" if table.name in GROWING else ", UPDATE, DELETE"
+        connection.execute(text(f"GRANT {rights} ON {name} TO {to}"))

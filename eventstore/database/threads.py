@@ -1,0 +1,170 @@
+"""Threads that ask PostgreSQL, and how long anybody waits for what a database says."""
+
+import asyncio
+import threading
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from time import monotonic
+from typing import Any, Protocol, TypeVar
+
+from eventstore.commands import DatabaseSilent
+from eventstore.database.connecting import Driver, shut
+
+# Nobody waits for the database longer than a caller does, whatever the database does.
+
+ANSWERS_WITHIN = 8.0
+"""Seconds that a caller waits. A request has its answer within 10, and has other things to do than to ask."""
+
+LOOK_EVERY = 0.25
+"""Seconds between two looks at what is waited for."""
+
+
+class Awaited(Protocol):
+    """Something that is waited for `since` a moment of the monotonic clock."""
+
+    since: float
+
+    def give_up(self) -> None:
+        """Is called on the event loop, again and again while it is held and has been waited for too long."""
+
+
+class Patience:
+    """Looks at all that is waited for and gives up what takes too long. It lives on one event loop.
+
+    What is held may be let go of by any thread, and before it is due by anybody.
+    """
+
+    def __init__(self) -> None:
+        self._held: dict[Awaited, None] = {}
+        self._loop = asyncio.get_running_loop()
+        self._next = self._loop.call_later(LOOK_EVERY, self._look_again)
+
+    def hold(self, awaited: Awaited) -> None:
+        self._held[awaited] = None
+
+    def let_go(self, awaited: Awaited) -> None:
+        self._held.pop(awaited, None)
+
+    def look(self) -> None:
+        """Gives up what has been waited for too long."""
+        late = monotonic() - ANSWERS_WITHIN
+        # A copy is made in one step, whatever other threads do meanwhile.
+        for awaited in list(self._held):
+            if awaited.since <= late:
+                awaited.give_up()
+
+    def _look_again(self) -> None:
+        self._next = self._loop.call_later(LOOK_EVERY, self._look_again)
+        self.look()
+
+    def close(self) -> None:
+        """Looks no more."""
+        self._next.cancel()
+
+
+# Threads that ask PostgreSQL, none of whose callers waits for longer than patience lasts.
+
+T = TypeVar("T")
+
+_this_thread = threading.local()
+
+
+class Work:
+    """What one thread does with the database, and over which connection it does it at this moment."""
+
+    def __init__(self) -> None:
+        self.since = monotonic()
+        self._lock = threading.Lock()
+        self._driver: Driver | None = None
+
+    def begin(self) -> None:
+        """Is this thread's work from here on, so that `asks_over` is about it."""
+        _this_thread.work = self
+
+    def end(self) -> None:
+        """Asks nothing any more. The connection may be another work's from here on."""
+        _this_thread.work = None
+        with self._lock:
+            self._driver = None
+
+    def uses(self, driver: Driver) -> None:
+        with self._lock:
+            self._driver = driver
+
+    def break_off(self) -> None:
+        """Ends the waiting of the thread; nothing where it does not wait for an answer."""
+        # It may go on to wait for something else, and then has as long again.
+        self.since = monotonic()
+        with self._lock:
+            if self._driver is not None:
+                shut(self._driver)
+
+
+def asks_over(driver: Driver) -> None:
+    """Tells over which connection this thread asks from here on, should somebody want to break it off."""
+    work: Work | None = getattr(_this_thread, "work", None)
+    if work is not None:
+        work.uses(driver)
+
+
+class _Asked(Work):
+    """Work that a caller waits for."""
+
+    job: "Future[None]"
+
+    def __init__(self, waiter: "asyncio.Future[Any]") -> None:
+        super().__init__()
+        self.waiter = waiter
+
+    def tell(self, found: Any, error: BaseException | None) -> None:
+        if self.waiter.done():
+            return
+        if error is None:
+            self.waiter.set_result(found)
+        else:
+            self.waiter.set_exception(error)
+
+    def give_up(self) -> None:
+        # What no thread has begun is never begun.
+        self.job.cancel()
+        self.tell(None, DatabaseSilent("no answer in time"))
+        self.break_off()
+
+
+class Threads:
+    """So many threads, for calls from one event loop. A call that takes too long is given up with `DatabaseSilent`."""
+
+    def __init__(self, patience: Patience, size: int, name: str) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._patience = patience
+        self._threads = ThreadPoolExecutor(size, name)
+
+    async def run(self, call: Callable[..., T], *given: Any, since: float | None = None) -> T:
+        """Runs `call(*given)` in a thread. Its caller waits since now, if no earlier moment is told."""
+        asked = _Asked(self._loop.create_future())
+        if since is not None:
+            asked.since = since
+        asked.job = self._threads.submit(self._do, asked, call, given)
+        self._patience.hold(asked)
+        # Who gives up has it cancelled, and who has done it is done.
+        asked.job.add_done_callback(lambda _: self._patience.let_go(asked))
+        try:
+            found: T = await asked.waiter
+        except asyncio.CancelledError:
+            asked.job.cancel()
+            raise
+        return found
+
+    def _do(self, asked: _Asked, call: Callable[..., Any], given: tuple[Any, ...]) -> None:
+        found, error = None, None
+        asked.begin()
+        try:
+            found = call(*given)
+        except BaseException as raised:
+            error = raised
+        asked.end()
+        self._loop.call_soon_threadsafe(asked.tell, found, error)
+
+    async def close(self) -> None:
+        """Waits for what is running, as long as patience lasts."""
+        await self._loop.run_in_executor(None, self._threads.shutdown)

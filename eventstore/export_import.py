@@ -1,0 +1,213 @@
+"""Carrying a whole log from one database to another: SQLite to PostgreSQL as it grows up, and back.
+
+The file is JSON, one object a line: a head line, the rows of the vault (still wrapped by the master key), of tiles and
+checkpoints, then every event's stored form byte for byte, and an end line with the digest of all before it. Positions,
+proofs and checkpoints stay what they are. Whoever has the file and the master key has the log.
+"""
+
+import json
+from base64 import b64decode, b64encode
+from collections.abc import Callable, Iterable, Iterator
+from hashlib import sha256
+from itertools import chain
+from typing import Any, BinaryIO, NamedTuple
+
+import msgspec
+from sqlalchemy import Connection, Engine, LargeBinary, Table, insert, select, update
+
+from domain.event import Moment
+from domain.events import DESTROYING
+from eventstore.commands import Forged
+from eventstore.keys import due_key
+from eventstore.keys.due_key import Due
+from eventstore.keys.mac_keys import Ring
+from eventstore.mapper import LogMapper
+from eventstore.projecting.rebuild import set_unmade
+from eventstore.projecting.replay import STORED_HEAD
+from eventstore.recorder import INSERT, store
+from eventstore.stored import events, head
+from eventstore.transparency.tables import CHECKPOINTS, EDGE, TILES
+from projections import PROJECTIONS
+from security.vault import Vault
+from security.vault_tables import KEYS, SECRETS
+
+FORMAT = "grantlog-log/1"
+BATCH = 2_000
+"""Events at a time: even the largest that there can be fit into one statement."""
+
+COLUMNS = tuple(str(column.key) for column in events.columns)
+EVENT = b'{"position":'
+"""How the line of an event begins, and no other."""
+
+CARRIED: tuple[Table, ...] = (KEYS, SECRETS, TILES, CHECKPOINTS, EDGE)
+"""Besides the events. Projections are computed again, and answers to repeated commands live a day only."""
+
+Progress = Callable[[int, int], None]
+
+
+class NotALog(Exception):
+    """The file is none of ours, was cut off or altered, or does not fit where it is to go."""
+
+
+class Carried(NamedTuple):
+    """How many events, and the erasures of people and of months that were applied again."""
+
+    events: int
+    erased: int
+
+
+def write(connection: Connection, file: BinaryIO, progress: Progress = lambda done, goal: None) -> int:
+    """Writes the whole log as this connection sees it, in one snapshot; how many events. Raises `Forged`."""
+    digest, log = sha256(), store(connection)
+
+    def line(content: bytes) -> None:
+        digest.update(content)
+        file.write(content)
+
+    newest = connection.execute(select(head.c.position, head.c.time).where(head.c.id == 1)).one()
+    line(_encoded({"format": FORMAT, "position": newest.position, "time": newest.time}))
+    for table in CARRIED:
+        for row in connection.execute(select(table).order_by(*table.primary_key.columns)).mappings():
+            line(_encoded({"table": table.name, "row": _out(table, dict(row))}))
+    done = 0
+    while done < newest.position:
+        until = min(done + BATCH, newest.position)
+        for stored in log.recorder.rows_between(done, until):
+            if stored.id != done + 1:
+                break
+            line(log.mapper.form(stored) + b"\n")
+            done += 1
+        if done != until:
+            raise Forged(done + 1)
+        progress(done, newest.position)
+    file.write(_encoded({"end": newest.position, "sha256": digest.hexdigest()}))
+    return int(newest.position)
+
+
+def read(
+    engine: Engine,
+    vault: Vault,
+    file: Iterable[bytes],
+    now: Moment,
+    progress: Progress = lambda done, goal: None,
+    prove: Callable[[Connection], None] = lambda connection: None,
+) -> Carried:
+    """Brings a written log into a migrated database that holds none, in one transaction; raises `NotALog`.
+
+    `prove` looks at the vault before any event is read, and raises when its keys are not to be had. Every event is
+    verified under the keys that came with it. Erasures in the log
+    are applied to the vault again: the copy of the vault may be older than they are. The projections are left to be
+    rebuilt, and noted as such.
+    """
+    with engine.begin() as connection:
+        if connection.scalar(select(head.c.position).where(head.c.id == 1)) != 0:
+            raise NotALog("the database has a log already; a log is carried into an empty one")
+        lines = _checked(file)
+        first = next(lines, None)
+        opening = _members(first) if first is not None and not first.startswith(EVENT) else {}
+        if opening.get("format") != FORMAT:
+            raise NotALog("this is not the export of a log, or one of another version")
+        event = _fill(connection, lines)
+        prove(connection)
+        ring = Ring(vault)
+        ring.load(connection)
+        done, erased = _append(connection, LogMapper(ring), chain(event, lines), opening["position"], progress)
+        if done != opening["position"]:
+            raise NotALog(f"the file says that it holds {opening['position']} events and holds {done}")
+        connection.execute(
+            update(head).where(head.c.id == 1).values(position=opening["position"], time=opening["time"])
+        )
+        for stream in erased:
+            vault.destroy(connection, stream, now)
+        set_unmade(connection, PROJECTIONS)
+        # The keys of the events are in the file, and whoever had the file may have had them.
+        due_key.put(connection, vault, Due("imported", done + 1), now)
+    for stream in erased:
+        vault.forget(stream)
+    return Carried(done, len(erased))
+
+
+def _fill(connection: Connection, lines: Iterator[bytes]) -> list[bytes]:
+    """Fills the tables besides the events'; the line that came after, of the first event, if there is one."""
+    tables = {table.name: table for table in CARRIED}
+    for line in lines:
+        if line.startswith(EVENT):
+            return [line]
+        given = _members(line)
+        table = tables.get(given.get("table", ""))
+        if table is None:
+            raise NotALog("a line is neither an event nor a row of a table that a log has")
+        connection.execute(insert(table), _in(table, given["row"]))
+    return []
+
+
+def _append(
+    connection: Connection, mapper: LogMapper, lines: Iterable[bytes], goal: int, progress: Progress
+) -> tuple[int, list[str]]:
+    rows: list[tuple[Any, ...]] = []
+    erased: list[str] = []
+    done = 0
+    for line in lines:
+        try:
+            form = STORED_HEAD.decode(line)
+        except msgspec.DecodeError:
+            raise NotALog(f"what follows position {done} is not an event") from None
+        done += 1
+        if form.position != done:
+            raise NotALog(f"the event after position {done - 1} says that it is at {form.position}")
+        if not mapper.is_authentic(done, line.rstrip(b"\n")):
+            raise NotALog(f"the event at position {done} is not authentic")
+        if form.type in DESTROYING:
+            erased.append(form.stream)
+        rows.append((done, form.stream, form.version, form.type, line.rstrip(b"\n").decode()))
+        if len(rows) == BATCH:
+            INSERT.run_all(connection, COLUMNS, rows)
+            rows.clear()
+            progress(done, goal)
+    if rows:
+        INSERT.run_all(connection, COLUMNS, rows)
+    progress(done, goal)
+    return done, erased
+
+
+def _checked(file: Iterable[bytes]) -> Iterator[bytes]:
+    """The lines before the end line, which must be there and tell their digest."""
+    digest = sha256()
+    for line in file:
+        if line.startswith(b'{"end":'):
+            try:
+                ended = json.loads(line)
+            except ValueError:
+                break
+            if ended.get("sha256") != digest.hexdigest():
+                raise NotALog("the file is not what was written: its digest differs")
+            return
+        if not line.endswith(b"\n"):
+            break
+        digest.update(line)
+        yield line
+    raise NotALog("the file was cut off: it has no end")
+
+
+def _members(line: bytes) -> dict[str, Any]:
+    """What a line that is no event's holds; nothing when it is not an object of JSON."""
+    try:
+        return msgspec.json.decode(line, type=dict[str, Any])
+    except msgspec.DecodeError:
+        return {}
+
+
+def _encoded(members: dict[str, Any]) -> bytes:
+    return json.dumps(members, separators=(",", ":")).encode() + b"\n"
+
+
+def _binary(table: Table) -> set[str]:
+    return {column.name for column in table.columns if isinstance(column.type, LargeBinary)}
+
+
+def _out(table: Table, row: dict[str, Any]) -> dict[str, Any]:
+    return row | {name: b64encode(row[name]).decode() for name in _binary(table) if row[name] is not None}
+
+
+def _in(table: Table, row: dict[str, Any]) -> dict[str, Any]:
+    return row | {name: b64decode(row[name]) for name in _binary(table) if row[name] is not None}

@@ -1,0 +1,199 @@
+"""Read models that follow the log instead of being written with it: from their own position to the log's head."""
+
+import asyncio
+import copy
+from collections.abc import Mapping, Sequence
+from itertools import chain
+from time import perf_counter
+from typing import Any, NamedTuple, Protocol, Self
+
+from sqlalchemy import Connection
+
+from domain.account import Erased
+from domain.event import Recorded
+from eventstore.keys.personal_data import Unsealing
+from eventstore.ledger import Ledger
+from eventstore.recorder import store
+from projections import event_index, event_names
+from projections.event_names import Owners, Row
+
+BATCH = 128
+"""Events in one step, which is one transaction. On SQLite the event loop waits for each half of it, a millisecond."""
+
+REST = 1
+"""How many looks a process leaves out after another one moved the models on: one of them follows, the others wait."""
+
+OWNERS_KEPT = 20_000
+"""Streams whose first event is remembered for what it says about the later ones."""
+
+
+class Following(Protocol):
+    """A read model that follows the log."""
+
+    @property
+    def name(self) -> str: ...
+
+    def prepare(self, connection: Connection, recorded: Sequence[Recorded], unsealing: Unsealing) -> Any:
+        """Computes what a portion of the log becomes, outside any transaction.
+
+        Portions come in the order of the log, but what was prepared may be thrown away and be prepared again.
+        """
+
+    def keep(self, connection: Connection, prepared: Sequence[Any]) -> None:
+        """Writes what portions became, in the transaction that moves the follower on."""
+
+
+class Stretch(NamedTuple):
+    """Events `before` < position ≤ `after`, and what they become for each model that stands at `before`."""
+
+    before: int
+    after: int
+    prepared: Sequence[tuple[Following, Any]]
+
+
+class CatchUpSubscription:
+    """Brings read models up to the log. Any number of processes may: each stretch is written by one of them.
+
+    Models that stand at the same place are moved on together, so that an event is read and decoded once for all.
+    """
+
+    def __init__(self, ledger: Ledger, *models: Following, batch: int = BATCH) -> None:
+        self._ledger = ledger
+        self._models = models
+        self._wanted = frozenset(model.name for model in models)
+        self._batch = batch
+        self._unsealing = Unsealing(ledger.privacy)
+        self._turn = asyncio.Lock()
+        self._positions = dict.fromkeys(self._wanted, 0)
+        self._left: dict[str, int] = {}
+        self._resting = 0
+
+    def only(self, name: str) -> Self:
+        """The same follower for those who wait for one model only; the others may stay behind."""
+        alone = copy.copy(self)
+        alone._wanted = frozenset((name,))
+        return alone
+
+    @property
+    def position(self) -> int:
+        """How far it had come when this process looked last."""
+        return min(self._positions[name] for name in self._wanted)
+
+    async def follow(self, *, steps: int | None = None, hurry: bool = True) -> bool:
+        """Follows up to everything acknowledged before this call, in so many steps at most; whether it got there.
+
+        Without `hurry` it leaves the event loop to others for as long after each step as the step took.
+        """
+        await self._ledger.settled()
+        goal = self._ledger.changes.position
+        while self.position < goal:
+            if steps is not None:
+                if steps == 0:
+                    return False
+                steps -= 1
+            began = perf_counter()
+            async with self._turn:
+                if self.position < goal:
+                    await self._step(goal)
+            if not hurry:
+                await asyncio.sleep(perf_counter() - began)
+        return True
+
+    async def keep_up(self) -> None:
+        """Follows, unless another process does: then it only looks now and then whether that one still does.
+
+        To be called again and again, at equal intervals.
+        """
+        if self._resting:
+            self._resting -= 1
+            return
+        await self._ledger.settled()
+        if self.position >= self._ledger.changes.position:
+            return
+        await self._look()
+        moved = any(self._positions[name] != left for name, left in self._left.items())
+        self._left.update(self._positions)
+        if moved:
+            self._resting = REST
+        else:
+            await self.follow(hurry=False)
+
+    async def _look(self) -> None:
+        found = await self._ledger.read(event_index.progress)
+        self._positions.update((name, found.get(name, 0)) for name in self._positions)
+
+    async def _step(self, goal: int) -> None:
+        # Another process may have moved them on since this one looked last.
+        await self._look()
+        before = self.position
+        if before >= goal:
+            return
+        models = [model for model in self._models if self._positions[model.name] == before]
+        # Models that are ahead wait until the others have caught up with them.
+        last = min(goal, before + self._batch, *(ahead for ahead in self._positions.values() if ahead > before))
+        stretch = await self._ledger.read(self._prepare, models, before, last)
+        await asyncio.sleep(0)
+        for name in await self._ledger.follow(self._keep, stretch):
+            # One that another process moved on at the same time is looked at again by the next step.
+            self._positions[name] = self._left[name] = max(self._positions[name], last)
+
+    def _prepare(self, connection: Connection, models: Sequence[Following], before: int, after: int) -> Stretch:
+        recorded = self._ledger.recent.between(before, after)
+        if recorded is None:
+            recorded = [*store(connection).between(before, after)]
+        self._unsealing.begin()
+        prepared = [(model, model.prepare(connection, recorded, self._unsealing)) for model in models]
+        return Stretch(before, after, prepared)
+
+    def _keep(self, connection: Connection, stretch: Stretch) -> list[str]:
+        """Writes the stretch for those models that nobody else moved on meanwhile; their names."""
+        moved = []
+        for model, prepared in stretch.prepared:
+            if event_index.advance(connection, model.name, stretch.before, stretch.after):
+                model.keep(connection, (prepared,))
+                moved.append(model.name)
+        return moved
+
+
+class _Indexed(NamedTuple):
+    rows: list[Row]
+    erased: list[str]
+
+
+class EventIndexing:
+    """Fills `projections.event_index`. The addresses of callers are unsealed here and become blind indexes."""
+
+    name = event_index.NAME
+
+    def __init__(self) -> None:
+        self._kept: dict[str, Owners] = {}
+
+    def prepare(self, connection: Connection, recorded: Sequence[Recorded], unsealing: Unsealing) -> _Indexed:
+        """What each event names. `Ledger.settled` has been awaited, so no erased person's key is still in memory."""
+        owners = self.owners(connection, recorded)
+        rows: list[Row] = []
+        for each in recorded:
+            names = event_names.rows(each, unsealing.address(connection, each), owners.get(each.stream))
+            if (person := unsealing.person(each)) is not None:
+                names.append(event_names.forgotten_with(person, each.position))
+            told = unsealing.told(connection, each)
+            rows += names if told is None else {*names, *event_names.told(each, told)}
+        return _Indexed(rows, [each.stream.partition(":")[2] for each in recorded if type(each.event) is Erased])
+
+    def keep(self, connection: Connection, prepared: Sequence[_Indexed]) -> None:
+        """Writes the rows. Erasures come last: they take away addresses of this very stretch too."""
+        event_index.add(connection, [row for each in prepared for row in each.rows])
+        for each in prepared:
+            for account_id in each.erased:
+                event_index.forget_addresses(connection, account_id)
+
+    def owners(self, connection: Connection, recorded: Sequence[Recorded]) -> Mapping[str, Owners]:
+        """Whose the streams are whose later events do not say it. A first event never changes, so it is remembered."""
+        wanted = {each.stream for each in recorded if each.version > 1 and event_names.is_owned(each.stream)}
+        if len(self._kept) >= OWNERS_KEPT:
+            self._kept.clear()
+        missing = sorted(wanted - self._kept.keys())
+        log = store(connection)
+        for row in chain.from_iterable(log.recorder.select_events_of(dict.fromkeys(missing, 0), limit=1).values()):
+            self._kept[row.originator_id] = event_names.owners(log.mapper.recorded(row))
+        return {stream: self._kept[stream] for stream in wanted if stream in self._kept}

@@ -1,0 +1,376 @@
+"""Goes round the read models in a running server: is every row what the log says, and is every row there?
+
+A step of each way in turn, and a long rest after each, so that nobody notices the cost.
+"""
+
+import asyncio
+from collections import deque
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from hashlib import sha256
+from secrets import randbelow
+from time import perf_counter
+from typing import Any, NamedTuple, Protocol
+
+from sqlalchemy import Connection
+from sqlalchemy.exc import DBAPIError
+
+from domain.event import Moment
+from eventstore import search
+from eventstore.database.engines import reading
+from eventstore.database.faults import away
+from eventstore.keys.personal_data import PersonalData
+from eventstore.ledger import Ledger
+from eventstore.mapper import authenticate
+from eventstore.projecting import checks, refollow
+from eventstore.projecting.checks import TABLES, Checks, Expected, Index, Misnamed, Missing, Suspicion, key_of
+from eventstore.projecting.compare import compared
+from eventstore.projecting.rebuild import clear, differing, hiding, tables_of, transaction
+from eventstore.projecting.replay import Replay
+from eventstore.recorder import store
+from eventstore.rounds import go_round
+from projections import event_index, secrets, sightings
+
+# Read models whose rows come of many streams, followed once more from the log's beginning and compared as a whole.
+
+STEP = 500
+"""Events of one portion."""
+
+
+_TABLES = (
+    *((module, table) for module in refollow.MODELS[sightings.NAME][0] for table in tables_of(module)),
+    (secrets, secrets.USES),
+)
+
+
+class Unlike(NamedTuple):
+    """A table that is not what the log makes of it, and the first key that differs."""
+
+    projection: str
+    key: str
+
+    @property
+    def key_sha256(self) -> str:
+        """Names the row to whoever has it."""
+        return sha256(f"{self.projection}\0{self.key}".encode()).hexdigest()
+
+
+class Sums:
+    """Passes over the log, one after the other."""
+
+    def __init__(self, url: str, privacy: PersonalData, now: Callable[[], Moment]) -> None:
+        self._url = url
+        self._privacy = privacy
+        self._now = now
+
+    def passing(self) -> Iterator[list[Unlike]]:
+        """One pass: yields nothing after each portion, and last what differs."""
+        with hiding(self._url, [table for _, table in _TABLES] + [secrets.TABLE], self._privacy.vault) as connection:
+            following = refollow.Anew(connection, refollow.MODELS[sightings.NAME][1](), self._privacy)
+            replay = Replay((secrets,), self._privacy, lambda statement: statement, self._now())
+            counted, more = 0, True
+            while more:
+                with transaction(connection, snapshot=True):
+                    reached, head = event_index.reached(connection, sightings.NAME), search.newest(connection)
+                    until = min(head, counted + STEP)
+                    following.follow(min(reached, until))
+                    replay.step(connection, counted, until)
+                    counted, more = until, until < head
+                yield []
+            with transaction(connection, snapshot=True):
+                following.follow(event_index.reached(connection, sightings.NAME))
+                replay.step(connection, counted, search.newest(connection))
+                yield self._unlike(connection)
+
+    def _unlike(self, connection: Connection) -> list[Unlike]:
+        found = []
+        for module, table in _TABLES:
+            differs_at = compared(table.name, *refollow.sides(connection, table)).differs_at
+            if differs_at is not None:
+                found.append(Unlike(module.__name__.rpartition(".")[2], differs_at))
+        return found
+
+
+# The ways through log and read models, each a stretch at a time and from its end to its beginning again.
+
+POSITIONS_OF_A_ROW = 4
+"""So many are thought to be in a row of the index. Where there are more, fewer rows are looked at together."""
+
+STRETCH = 64
+"""Events, or rows, of one step: a few milliseconds."""
+
+Found = Suspicion | Misnamed | Missing
+
+
+class Walk(Protocol):
+    """`step` looks at one stretch, and says what looked wrong there and whether it was the last of a round."""
+
+    def step(self, connection: Connection, now: Moment) -> tuple[list[Found], bool]: ...
+
+
+class AlongTheLog:
+    """Every event, from a position on and around: the rows of what begins there, what it names, and its keys."""
+
+    def __init__(self, checks: Checks, index: Index, begin: int, stretch: int) -> None:
+        self._checks = checks
+        self._index = index
+        self._stretch = stretch
+        self._begin = self._after = begin
+        self._is_behind = True
+        """Whether it is on the way from where it begins to the head, and not yet from the first event to there."""
+
+    def step(self, connection: Connection, now: Moment) -> tuple[list[Found], bool]:
+        """Looks at the next events."""
+        goal = search.newest(connection) if self._is_behind else self._begin
+        after, until = self._after, min(self._after + self._stretch, goal)
+        self._after = until
+        recorded = [*store(connection).between(after, until)]
+        found: list[Found] = [
+            *self._checks.begun(connection, recorded, now),
+            *self._index.begun(connection, recorded),
+            *checks.begun(connection, recorded),
+        ]
+        if until < goal:
+            return found, False
+        if self._is_behind and self._begin:
+            self._is_behind, self._after = False, 0
+            return found, False
+        self._is_behind, self._after = True, self._begin
+        return found, True
+
+
+class AlongATable:
+    """Every row of one table that is written with the log, in the order of its key."""
+
+    def __init__(self, checks: Checks, name: str, stretch: int) -> None:
+        self._checks = checks
+        self._name = name
+        self._stretch = stretch
+        self._after: tuple[Any, ...] | None = None
+
+    def step(self, connection: Connection, now: Moment) -> tuple[list[Found], bool]:
+        """Looks at the next rows."""
+        found = checks.next_rows(connection, self._name, self._after, self._stretch)
+        done = len(found) < self._stretch
+        self._after = None if done else key_of(self._name, found[-1])
+        return [*self._checks.standing(connection, self._name, found, now)], done
+
+
+class AlongTheIndex:
+    """Every row of the search index."""
+
+    def __init__(self, index: Index, stretch: int) -> None:
+        self._index = index
+        self._stretch = stretch
+        self._after: tuple[int, bytes, int] | None = None
+
+    def step(self, connection: Connection, now: Moment) -> tuple[list[Found], bool]:
+        """Looks at the next rows."""
+        found = checks.next_entries(connection, self._after, self._stretch)
+        taken = _few(found, self._stretch * POSITIONS_OF_A_ROW)
+        done = len(taken) == len(found) < self._stretch
+        self._after = None if done else taken[-1][:3]
+        return [*self._index.standing(connection, taken)], done
+
+
+def _few(found: Sequence[checks.Entry], positions: int) -> Sequence[checks.Entry]:
+    """The first of the rows, at least one, that have about so many positions together."""
+    for place, (_, _, _, before) in enumerate(found, 1):
+        positions -= 1 + len(before or b"")
+        if positions <= 0:
+            return found[:place]
+    return found
+
+
+class AlongTheVault:
+    """Every destroyed key."""
+
+    def __init__(self, stretch: int) -> None:
+        self._stretch = stretch
+        self._after = ""
+
+    def step(self, connection: Connection, now: Moment) -> tuple[list[Found], bool]:
+        """Looks at the next keys."""
+        found, after = checks.destroyed(connection, self._after, self._stretch)
+        self._after = after or ""
+        return [*found], after is None
+
+
+class Walks:
+    """All of them, and how what they found is judged."""
+
+    def __init__(self, privacy: PersonalData, begin: int, stretch: int = STRETCH) -> None:
+        self._expected = Expected(privacy)
+        self._checks = Checks(self._expected)
+        self._index = Index(privacy)
+        self.all: Sequence[Walk] = (
+            AlongTheLog(self._checks, self._index, begin, stretch),
+            *(AlongATable(self._checks, name, stretch) for name in TABLES),
+            AlongTheIndex(self._index, stretch),
+            AlongTheVault(stretch),
+        )
+
+    def stands(self, connection: Connection, found: Found, now: Moment) -> bool:
+        """Whether it is so, asked under the log's lock."""
+        if isinstance(found, Suspicion):
+            return self._checks.stands(connection, found, now)
+        if isinstance(found, Misnamed):
+            return self._index.stands(connection, found)
+        return checks.stands(connection, found)
+
+    def close(self) -> None:
+        """Lets the memory go."""
+        self._expected.close()
+
+
+REST = 49
+"""How many times as long as a step took nothing is done after it, so that all of it costs two percent of a core."""
+
+
+class Difference(NamedTuple):
+    """A read model that is not what the log says. `key_sha256` names the row, `position` is the log's head then."""
+
+    projection: str
+    key_sha256: str
+    stands: Callable[[Connection], bool]
+
+
+class Rounds:
+    """One per process; none knows where the others are, and `workers` of them share the two percent.
+
+    `tell` records a difference, if it stands under the log's lock. `begin` chooses where in the log the first round
+    begins: at random, so that the end of a long log is read by servers that never live for a whole round. `now`
+    (seconds) and `sleep` are a clock's.
+    """
+
+    def __init__(
+        self,
+        ledger: Ledger,
+        url: str,
+        tell: Callable[[Difference], Awaitable[None]],
+        *,
+        workers: int = 1,
+        stretch: int = STRETCH,
+        begin: Callable[[int], int] = randbelow,
+        now: Callable[[], float] = perf_counter,
+        sleep: Callable[[float], Awaitable[object]] = asyncio.sleep,
+    ) -> None:
+        self._ledger = ledger
+        self._url = url
+        self._tell = tell
+        self._rest = (REST + 1) * workers - 1
+        self._stretch = stretch
+        self._begin = begin
+        self._now = now
+        self._sleep = sleep
+        self._thread = ThreadPoolExecutor(1, "checking")
+        self._connection: Connection | None = None
+        self._walks: Walks | None = None
+        self._left: deque[Walk | Iterator[list[Unlike]]] = deque()
+        self._keys_were_missing = False
+        self._began: float | None = None
+        self._took: float | None = None
+        self.rounds = 0
+        """Rounds that came to their end."""
+
+    @property
+    def round_seconds(self) -> float:
+        """How long the last whole round took; until there was one, how long the first is under way."""
+        if self._took is not None:
+            return self._took
+        return 0.0 if self._began is None else self._now() - self._began
+
+    async def run(self) -> None:
+        """Goes round until cancelled."""
+        await go_round(self.step, self._rest, now=self._now, sleep=self._sleep)
+
+    async def step(self) -> bool:
+        """One stretch of one way. What looks wrong there is told."""
+        loop = asyncio.get_running_loop()
+        if self._began is None:
+            self._began = self._now()
+        for difference in await loop.run_in_executor(self._thread, self._look):
+            await self._tell(difference)
+        if not self._left:
+            await self._end_round()
+        return True
+
+    async def _end_round(self) -> None:
+        if not self._keys_were_missing and checks.NAME in await self._ledger.read(differing):
+            await self._ledger.maintain(clear, checks.NAME)
+        self.rounds += 1
+        now = self._now()
+        self._took, self._began = now - (self._began or now), now
+
+    def _look(self) -> list[Difference]:
+        try:
+            connection = self._opened()
+            if not self._left:
+                self._start(connection)
+            way = self._left.popleft()
+            if isinstance(way, Iterator):
+                unlike = next(way, None)
+                if unlike is not None:
+                    self._left.append(way)
+                return [_certain(each) for each in unlike or ()]
+            with transaction(connection, snapshot=True):
+                found, done = way.step(connection, self._ledger.clock.now())
+        except DBAPIError as error:
+            self._close()
+            if (meant := away(error)) is not None:
+                raise meant from error
+            raise
+        if not done:
+            self._left.append(way)
+        self._keys_were_missing |= any(isinstance(each, checks.Missing) for each in found)
+        return [self._doubted(each) for each in found]
+
+    def _doubted(self, found: Found) -> Difference:
+        walks = self._walks
+        if walks is None:
+            raise AssertionError("what was found was found on a walk")
+
+        def stands(connection: Connection) -> bool:
+            return walks.stands(connection, found, self._ledger.clock.now())
+
+        return Difference(found.projection, found.key_sha256, stands)
+
+    def _opened(self) -> Connection:
+        if self._connection is None:
+            engine = reading(self._url, 1)
+            authenticate(engine, self._ledger.vault)
+            self._connection = engine.connect()
+        return self._connection
+
+    def _start(self, connection: Connection) -> None:
+        if self._walks is None:
+            size = search.newest(connection)
+            self._walks = Walks(self._ledger.privacy, self._begin(size) if size else 0, self._stretch)
+        self._keys_were_missing = False
+        sums = Sums(self._url, self._ledger.privacy, self._ledger.clock.now)
+        self._left.extend((*self._walks.all, sums.passing()))
+
+    def _close(self) -> None:
+        """After an error: the round begins anew, where the walks stand."""
+        for way in self._left:
+            close: Any = getattr(way, "close", None)
+            if close is not None:
+                close()
+        self._left.clear()
+        if self._connection is not None:
+            engine = self._connection.engine
+            self._connection.close()
+            engine.dispose()
+            self._connection = None
+
+    def close(self) -> None:
+        """Waits for what is running and lets the database go."""
+        self._thread.submit(self._close).result()
+        self._thread.shutdown(wait=True)
+        if self._walks is not None:
+            self._walks.close()
+
+
+def _certain(unlike: Unlike) -> Difference:
+    """What was compared in one snapshot needs no second look."""
+    return Difference(unlike.projection, unlike.key_sha256, lambda connection: True)

@@ -1,0 +1,455 @@
+"""Checks rows of read models, of the search index and of the vault against what their events make of them."""
+
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from hashlib import sha256
+from itertools import chain
+from operator import attrgetter
+from types import ModuleType
+from typing import Any, NamedTuple
+
+import msgspec
+from sqlalchemy import (
+    Connection,
+    MetaData,
+    StaticPool,
+    Table,
+    UniqueConstraint,
+    bindparam,
+    create_engine,
+    literal,
+    select,
+    tuple_,
+)
+from sqlalchemy.schema import CreateTable
+
+from domain.event import SECOND, Moment, Recorded
+from domain.events import DESTROYING
+from eventstore import origin_months, search
+from eventstore.keys.personal_data import PersonalData, Unsealing
+from eventstore.projecting.catch_up import EventIndexing
+from eventstore.projecting.live import Rows, handlers
+from eventstore.projecting.rebuild import tables_of
+from eventstore.recorder import LogRecorder, store
+from eventstore.stored import events
+from projections import PROJECTIONS, digests, event_index, secrets, tokens
+from projections.event_names import NameKind
+from projections.event_names import Row as EventNamesRow
+from security.sealing import subjects_of
+from security.vault_tables import KEYS
+
+# What the rows of some streams must be: their events, projected once more into tables of this process's own memory.
+
+Key = tuple[Any, ...]
+Row = tuple[Any, ...]
+
+SUMMED: frozenset[str] = frozenset((str(secrets.USES.name),))
+"""Tables whose rows come of many streams: they are compared as a whole, by `eventstore.projecting.check_rounds`."""
+
+TABLES: Mapping[str, tuple[ModuleType, Table]] = {
+    str(table.name): (module, table)
+    for module in PROJECTIONS
+    for table in tables_of(module)
+    if table.name not in SUMMED
+}
+
+AT_ONCE = 200
+"""Streams, or keys, of one question."""
+
+
+_KEYS: Mapping[str, tuple[int, ...]] = {
+    name: tuple(place for place, column in enumerate(table.columns) if column.primary_key)
+    for name, (_, table) in TABLES.items()
+}
+
+
+def key_of(name: str, row: Row) -> Key:
+    """The primary key of a whole row of a table."""
+    return tuple([row[place] for place in _KEYS[name]])
+
+
+def owners(connection: Connection, name: str, rows: Sequence[Row]) -> list[tuple[str, ...]]:
+    """Of each row of a table the streams by which it must be explained; none where its event is missing."""
+    _, table = TABLES[name]
+    told = [dict(zip(table.columns.keys(), row, strict=True)) for row in rows]
+    if name == "digests":
+        streams = streams_at(connection, [each["position"] for each in told])
+        return [(streams[each["position"]],) if each["position"] in streams else () for each in told]
+    return [OWNERS[name](each) for each in told]
+
+
+OWNERS: Mapping[str, Any] = {
+    "clients": lambda row: (f"client:{row['client_id']}",),
+    "secrets": lambda row: (f"client:{row['client_id']}",),
+    "rotations": lambda row: (f"client:{row['client_id']}",),
+    "accounts": lambda row: (f"account:{row['account_id']}",),
+    "consents": lambda row: (f"consent:{row['account_id']}:{row['client_id']}", f"account:{row['account_id']}"),
+    "sessions": lambda row: (f"session:{row['session_id']}",),
+    "scopes": lambda row: (f"scope:{row['name']}",),
+    "roles": lambda row: (f"role:{row['realm']}:{row['name']}",),
+    "grants": lambda row: (f"grant:{row['grant_id']}",),
+    "tokens": lambda row: (f"grant:{row['grant_id']}",),
+    "incidents": lambda row: (f"incident:{row['incident_id']}",),
+    "incident_secrets": lambda row: (f"incident:{row['incident_id']}",),
+    # By the position that the row names.
+    "digests": None,
+}
+"""By table, whose events make a row."""
+
+CATEGORIES = frozenset(("client", "account", "consent", "session", "scope", "role", "grant", "incident"))
+"""The categories of these streams."""
+
+
+def beside(stream: str) -> tuple[str, ...]:
+    """A stream, and others whose events change its rows too."""
+    category, _, rest = stream.partition(":")
+    # Whoever is erased allows nothing any more.
+    return (stream, f"account:{rest.partition(':')[0]}") if category == "consent" else (stream,)
+
+
+def streams_at(connection: Connection, positions: Iterable[int]) -> dict[int, str]:
+    """The streams of the events at these positions."""
+    wanted = sorted(set(positions))
+    found: dict[int, str] = {}
+    for start in range(0, len(wanted), AT_ONCE):
+        rows = search.rows_at(connection, wanted[start : start + AT_ONCE])
+        found |= {row.id: row.originator_id for row in rows}
+    return found
+
+
+class Expected:
+    """The tables in memory. Not thread-safe."""
+
+    def __init__(self, privacy: PersonalData) -> None:
+        self._privacy = privacy
+        self._handlers = handlers()
+        engine = create_engine("sqlite://", poolclass=StaticPool, connect_args={"check_same_thread": False})
+        self._scratch = engine.connect()
+        made = MetaData()
+        self._tables = {}
+        for module in PROJECTIONS:
+            for table in tables_of(module):
+                twin = self._tables[table.name] = table.to_metadata(made)
+                # Other streams' rows are not here to be in each other's way.
+                twin.constraints = {each for each in twin.constraints if not isinstance(each, UniqueConstraint)}
+                self._scratch.execute(CreateTable(twin))
+        self._all = {name: select(twin) for name, twin in self._tables.items()}
+        self._scratch.commit()
+
+    def close(self) -> None:
+        """Lets the memory go."""
+        self._scratch.close()
+
+    def rows(self, connection: Connection, streams: Collection[str]) -> dict[str, dict[Key, Row]]:
+        """By table and key, every row that the events of these streams make, if they alone were in the log.
+
+        A table without any is left out.
+        """
+        rows, realms, touched = Rows(), dict[str, str](), set[str]()
+        for recorded in self._events(connection, streams):
+            indexes = self._indexes(connection, recorded, realms)
+            for projection in self._handlers.get(recorded.type, ()):
+                for write in projection.project(recorded, indexes):
+                    rows.add(write)
+                    statement: Any = write.statement
+                    touched.add(statement.table.name)
+        try:
+            rows.flush(self._scratch)
+            return {name: self._found(name) for name in TABLES if name in touched}
+        finally:
+            self._scratch.rollback()
+
+    def _found(self, name: str) -> dict[Key, Row]:
+        return {key_of(name, row): row for row in map(tuple, self._scratch.execute(self._all[name]))}
+
+    def _events(self, connection: Connection, streams: Collection[str]) -> list[Recorded]:
+        log = store(connection)
+        found = log.recorder.select_events_of(dict.fromkeys(sorted(streams), 0)).values()
+        return sorted(map(log.mapper.recorded, chain.from_iterable(found)), key=attrgetter("position"))
+
+    def _indexes(self, connection: Connection, recorded: Recorded, realms: dict[str, str]) -> Mapping[str, bytes]:
+        realm = getattr(recorded.event, "realm", None)
+        if realm is not None:
+            realms[recorded.stream] = realm
+        if not recorded.event.personal:
+            return {}
+        return self._privacy.indexes(connection, recorded.event, recorded.id, realms.get(recorded.stream, ""))
+
+
+# Rows that are written with the log, held against what its events make of them.
+
+SLACK: Moment = 300 * SECOND
+"""A row that leaves so soon may have left: another node's clock decides about that."""
+
+
+class Suspicion(NamedTuple):
+    """A row that looked wrong, and the streams by which that is judged. `name` is the table's."""
+
+    name: str
+    key: Key
+    streams: tuple[str, ...]
+
+    @property
+    def projection(self) -> str:
+        """The read model, by the name under which it is rebuilt."""
+        return TABLES[self.name][0].__name__.rpartition(".")[2]
+
+    @property
+    def key_sha256(self) -> str:
+        """Names the row to whoever has it, and tells nobody else anything."""
+        return sha256(msgspec.json.encode((self.name, *self.key))).hexdigest()
+
+
+class Checks:
+    """Compares. What it finds is a suspicion until `stands` says so under the log's lock."""
+
+    def __init__(self, expected: Expected) -> None:
+        self._expected = expected
+
+    def begun(self, connection: Connection, recorded: Iterable[Recorded], now: Moment) -> list[Suspicion]:
+        """Looks for the rows of every stream that begins with one of these events."""
+        begun = [each.stream for each in recorded if each.version == 1]
+        whole = {name for each in begun if each.partition(":")[0] in CATEGORIES for name in beside(each)}
+        made = self._expected.rows(connection, whole)
+        found = []
+        for name, rows in made.items():
+            for key in self._differing(connection, name, rows, rows.keys(), made, now):
+                named = owners(connection, name, [rows[key]])[0]
+                found.append(Suspicion(name, key, named))
+        return found
+
+    def standing(self, connection: Connection, name: str, rows: Sequence[Row], now: Moment) -> list[Suspicion]:
+        """Looks for what explains rows of a table."""
+        streams = owners(connection, name, rows)
+        made = self._expected.rows(connection, {each for named in streams for each in named})
+        by_key = {key_of(name, row): named for row, named in zip(rows, streams, strict=True)}
+        wrong = self._differing(connection, name, made.get(name, {}), by_key.keys(), made, now)
+        return [Suspicion(name, key, by_key[key]) for key in wrong]
+
+    def stands(self, connection: Connection, suspicion: Suspicion, now: Moment) -> bool:
+        """Whether it is so, asked under the log's lock, where rows and events belong together."""
+        name, key, streams = suspicion
+        made = self._expected.rows(connection, streams)
+        return bool(self._differing(connection, name, made.get(name, {}), (key,), made, now))
+
+    def _differing(
+        self,
+        connection: Connection,
+        name: str,
+        expected: Mapping[Key, Row],
+        keys: Collection[Key],
+        made: Mapping[str, Mapping[Key, Row]],
+        now: Moment,
+    ) -> list[Key]:
+        live = rows_at(connection, name, keys)
+        wrong = [key for key in keys if expected.get(key) != live.get(key)]
+        if not wrong:
+            return []
+        if name == "digests":
+            return [key for key in wrong if not _is_kept(key, live.get(key), made.get("tokens", {}), now)]
+        horizon = getattr(TABLES[name][0], "HORIZON", None)
+        if horizon is None:
+            return wrong
+        place = TABLES[name][1].columns.keys().index(horizon)
+        gone = {key for key in wrong if key not in live and expected[key][place] < now + SLACK}
+        lost = set(gone) if name != "tokens" else gone & _kept(connection, {key: expected[key] for key in gone})
+        return [key for key in wrong if key not in lost]
+
+
+def _is_kept(key: Key, live: Row | None, made: Mapping[Key, Row], now: Moment) -> bool:
+    """Whether a digest is that of a token whose row may have left."""
+    token = made.get(key)
+    if token is None or live is None:
+        return False
+    told = dict(zip(tokens.COLUMNS, token, strict=True))
+    return bool(told["position"] == live[1] and told[tokens.HORIZON] < now + SLACK)
+
+
+def _kept(connection: Connection, made: Mapping[Key, Row]) -> set[Key]:
+    """Those of the tokens whose digests are kept where their rows have left."""
+    place = tokens.COLUMNS.index("position")
+    kept = digests.find_all(connection, [key[0] for key in made])
+    return {key for key, row in made.items() if kept.get(key[0]) == row[place]}
+
+
+def rows_at(connection: Connection, name: str, keys: Iterable[Key]) -> dict[Key, Row]:
+    """The live rows with these keys."""
+    _, table = TABLES[name]
+    wanted = list(keys)
+    own = tuple_(*table.primary_key.columns)
+    found: dict[Key, Row] = {}
+    for start in range(0, len(wanted), AT_ONCE):
+        query = select(table).where(own.in_(wanted[start : start + AT_ONCE]))
+        found |= {key_of(name, row): row for row in map(tuple, connection.execute(query))}
+    return found
+
+
+def next_rows(connection: Connection, name: str, after: Key | None, limit: int) -> list[Row]:
+    """Some rows of a table in the order of its key, behind one."""
+    _, table = TABLES[name]
+    key = list(table.primary_key.columns)
+    query = select(table).order_by(*key).limit(limit)
+    if after is not None:
+        query = query.where(tuple_(*key) > tuple_(*after))
+    return [tuple(row) for row in connection.execute(query)]
+
+
+# The search index held against what events name, and the events against the index.
+
+_TABLE = event_index.TABLE
+Entry = tuple[int, bytes, int, bytes | None]
+"""A row of the index: kind, key, the last of several positions, and how far before it the others are."""
+
+_KEY = list(_TABLE.primary_key.columns)
+
+
+class Misnamed(NamedTuple):
+    """An entry of the index that looked wrong: it is there and should not be, or the other way round."""
+
+    kind: int
+    key: bytes
+    position: int
+
+    @property
+    def projection(self) -> str:
+        """The read model, by the name under which it is rebuilt."""
+        return event_index.NAME
+
+    @property
+    def key_sha256(self) -> str:
+        """Names the entry to whoever has it, and tells nobody else anything."""
+        return sha256(msgspec.json.encode(tuple(self))).hexdigest()
+
+
+class Index:
+    """Compares. What it finds is a suspicion until `stands` says so while nobody writes."""
+
+    def __init__(self, privacy: PersonalData) -> None:
+        self._privacy = privacy
+
+    def named(self, connection: Connection, positions: Iterable[int]) -> set[EventNamesRow]:
+        """What the events at these positions name."""
+        wanted = sorted(set(positions))
+        found: set[EventNamesRow] = set()
+        for start in range(0, len(wanted), AT_ONCE):
+            found |= self._named(connection, search.recorded_forms(connection, wanted[start : start + AT_ONCE]))
+        return found
+
+    def _named(self, connection: Connection, recorded: Sequence[Recorded]) -> set[EventNamesRow]:
+        return set(EventIndexing().prepare(connection, recorded, Unsealing(self._privacy)).rows)
+
+    def begun(self, connection: Connection, recorded: Sequence[Recorded]) -> list[Misnamed]:
+        """Looks for what neighbouring events name, as far as the index has come."""
+        reached = event_index.reached(connection)
+        followed = [each for each in recorded if each.position <= reached]
+        if not followed:
+            return []
+        first, last = followed[0].position, followed[-1].position
+        expected = self._named(connection, followed)
+        live: set[EventNamesRow] = set()
+        for kind, key in {(kind, key) for kind, key, _ in expected}:
+            found = event_index.positions(
+                connection, NameKind(kind), key, first, last, last - first + 1, descending=False
+            )
+            live.update((kind, key, position) for position in found)
+        return [Misnamed(*each) for each in sorted(expected ^ live)]
+
+    def standing(self, connection: Connection, rows: Sequence[Entry]) -> list[Misnamed]:
+        """Looks for what explains rows of the index."""
+        live = set(event_index.apart(rows))
+        return [Misnamed(*each) for each in sorted(live - self.named(connection, (each[2] for each in live)))]
+
+    def stands(self, connection: Connection, found: Misnamed) -> bool:
+        """Whether it is so, asked under the log's lock. What an erasure is about to take away may be still there."""
+        event_index.hold(connection, event_index.NAME)
+        reached = event_index.reached(connection)
+        if found.position > reached:
+            return bool(_is_there(connection, found))
+        is_named = tuple(found) in self.named(connection, (found.position,))
+        if is_named == _is_there(connection, found):
+            return False
+        return is_named or found.kind != int(NameKind.ADDRESS) or not _may_leave(connection, found.position, reached)
+
+
+def next_entries(connection: Connection, after: tuple[int, bytes, int] | None, limit: int) -> list[Entry]:
+    """Some rows of the index in the order of its key, behind one."""
+    query = select(_TABLE).order_by(*_KEY).limit(limit)
+    if after is not None:
+        query = query.where(tuple_(*_KEY) > tuple_(*map(literal, after)))
+    return [(row.kind, bytes(row.key), row.position, row.before) for row in connection.execute(query)]
+
+
+def _is_there(connection: Connection, found: Misnamed) -> bool:
+    at = found.position
+    return bool(event_index.positions(connection, NameKind(found.kind), found.key, at, at, 1, descending=False))
+
+
+def _may_leave(connection: Connection, position: int, reached: int) -> bool:
+    """Whether an address is about to leave the index: its month has ended, or somebody's end is yet to be followed."""
+    recorder = LogRecorder.over(connection)
+    if recorder.select_notifications(reached, 1, topics=sorted(DESTROYING), inclusive_of_start=False):
+        return True
+    return any(each.first <= position <= each.last for each in origin_months.ended(connection))
+
+
+# The vault's keys held against the log: none is destroyed or missing without the event that says so.
+
+NAME = "vault_keys"
+
+_PRESENT = select(KEYS.c.subject).where(
+    KEYS.c.subject.in_(bindparam("b_subjects", expanding=True)), KEYS.c.wrapped.is_not(None)
+)
+_TOLD = select(events.c.originator_id).where(
+    events.c.originator_id.in_(bindparam("b_subjects", expanding=True)), events.c.topic.in_(sorted(DESTROYING))
+)
+_DESTROYED = (
+    select(KEYS.c.subject)
+    .where(KEYS.c.subject > bindparam("b_after"), KEYS.c.wrapped.is_(None))
+    .order_by(KEYS.c.subject)
+    .limit(bindparam("b_limit"))
+)
+
+
+class Missing(NamedTuple):
+    """A key that cannot be had, though nothing says that it was destroyed."""
+
+    subject: str
+
+    @property
+    def projection(self) -> str:
+        """The vault is no read model, and no rebuild brings a key back."""
+        return NAME
+
+    @property
+    def key_sha256(self) -> str:
+        """Names the subject to whoever knows it."""
+        return sha256(self.subject.encode()).hexdigest()
+
+
+def begun(connection: Connection, recorded: Iterable[Recorded]) -> list[Missing]:
+    """Looks for the keys under which these events are sealed."""
+    wanted: set[str] = set()
+    for each in recorded:
+        for text in (each.ip, each.user_agent, *(getattr(each.event, name) for name in each.event.personal)):
+            if text is not None:
+                wanted.update(subjects_of(text))
+    return _missing(connection, wanted)
+
+
+def destroyed(connection: Connection, after: str, limit: int) -> tuple[list[Missing], str | None]:
+    """Looks for the events of destroyed keys, behind one; where to go on, None at the end."""
+    subjects = connection.scalars(_DESTROYED, {"b_after": after, "b_limit": limit}).all()
+    return _missing(connection, subjects), subjects[-1] if len(subjects) == limit else None
+
+
+def stands(connection: Connection, missing: Missing) -> bool:
+    """Whether it is so, asked under the log's lock."""
+    return bool(_missing(connection, (missing.subject,)))
+
+
+def _missing(connection: Connection, subjects: Iterable[str]) -> list[Missing]:
+    wanted = sorted(subjects)
+    left: set[str] = set(wanted)
+    for query in (_PRESENT, _TOLD):
+        for start in range(0, len(wanted), AT_ONCE):
+            left -= set(connection.scalars(query, {"b_subjects": wanted[start : start + AT_ONCE]}))
+    return [Missing(subject) for subject in sorted(left)]

@@ -1,0 +1,349 @@
+"""Rebuilds read models: the whole log into fresh tables beside the live ones, which are then swapped in at once."""
+
+import os
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from types import ModuleType
+from typing import Any, NamedTuple
+
+from sqlalchemy import (
+    Connection,
+    Engine,
+    Executable,
+    MetaData,
+    Table,
+    delete,
+    func,
+    insert,
+    inspect,
+    select,
+    text,
+    update,
+)
+from sqlalchemy.schema import CreateTable
+from sqlalchemy.sql import quoted_name, visitors
+
+from domain.event import Moment
+from eventstore.database.engines import reading
+from eventstore.database.schema import grant_to_server
+from eventstore.keys.personal_data import PersonalData
+from eventstore.mapper import authenticate
+from eventstore.projecting.replay import Replay, names
+from eventstore.stored import head, projection_versions, rebuilds
+from projections import digests
+from projections.tables import metadata as live_metadata
+from security.vault import Vault
+
+# Fresh tables beside the live ones: their shape under other names, and the projections' statements turned to them.
+
+PREFIX = "fresh_"
+
+
+def tables_of(projection: ModuleType) -> tuple[Table, ...]:
+    """Every table that a projection's file declares."""
+    tables: tuple[Table, ...] = getattr(projection, "TABLES", (projection.TABLE,))
+    return tables
+
+
+class FreshTables:
+    """The fresh twins of some projections' tables. `generation` keeps the names of their indexes and keys apart for
+    ever, so that none is ever renamed."""
+
+    def __init__(self, projections: Iterable[ModuleType], generation: int) -> None:
+        self.live: tuple[Table, ...] = tuple(table for projection in projections for table in tables_of(projection))
+        self.generation = generation
+        self._metadata = MetaData(naming_convention=live_metadata.naming_convention)
+        self._turned: dict[Executable, Executable] = {}
+        self._twins: dict[Any, Any] = {}
+        for table in self.live:
+            twin = table.to_metadata(self._metadata, name=PREFIX + table.name)
+            self._twins[table] = twin
+            self._twins |= {column: twin.columns[column.name] for column in table.columns}
+            # On PostgreSQL the names themselves are taken by what the live table has.
+            parts: tuple[Any, ...] = (*twin.indexes, *twin.constraints)
+            for named in parts:
+                if named.name is not None:
+                    named.name = quoted_name(f"{named.name}_{generation}", None)
+
+    def twin(self, table: Table) -> Table:
+        """The fresh table of a live one."""
+        found: Table = self._twins[table]
+        return found
+
+    @property
+    def settled(self) -> Table | None:
+        """The fresh table of digests, where it is among them."""
+        found: Table | None = self._twins.get(digests.TABLE)
+        return found
+
+    def turned(self, statement: Executable) -> Executable:
+        """A projection's statement, about the fresh tables instead of the live ones."""
+        found = self._turned.get(statement)
+        if found is None:
+            given: Any = statement
+            found = self._turned[statement] = visitors.replacement_traverse(given, {}, self._replace)
+        return found
+
+    def _replace(self, element: Any, **_: Any) -> Any:
+        return self._twins.get(element) if getattr(element, "__visit_name__", "") in ("table", "column") else None
+
+    def exist(self, connection: Connection) -> bool:
+        """Whether a rebuild that was broken off left them all."""
+        present = set(inspect(connection).get_table_names())
+        return all(PREFIX + table.name in present for table in self.live)
+
+    def create(self, connection: Connection) -> None:
+        """Makes them empty and without indexes, whatever was left of an earlier rebuild."""
+        self.drop(connection)
+        for table in self.live:
+            # Without indexes: one that is made when all rows are there costs a fraction of one that grows with them.
+            connection.execute(CreateTable(self._twins[table]))
+
+    def index(self, connection: Connection) -> None:
+        """Makes their indexes, when they are nearly full."""
+        for table in self.live:
+            for index in self._twins[table].indexes:
+                index.create(connection, checkfirst=True)
+
+    def drop(self, connection: Connection) -> None:
+        """Removes them."""
+        quote = connection.dialect.identifier_preparer.quote
+        for table in self.live:
+            connection.execute(text(f"DROP TABLE IF EXISTS {quote(PREFIX + table.name)}"))
+
+    def swap_in(self, connection: Connection, server_role: str | None) -> None:
+        """Puts them in the live ones' place, within the caller's transaction."""
+        quote = connection.dialect.identifier_preparer.quote
+        for table in self.live:
+            connection.execute(text(f"DROP TABLE {quote(table.name)}"))
+            connection.execute(text(f"ALTER TABLE {quote(PREFIX + table.name)} RENAME TO {quote(table.name)}"))
+        if server_role is not None:
+            grant_to_server(connection, self.live, server_role)
+
+
+# Tables that one connection alone sees, under the names of lasting ones, and both beside each other.
+
+_SNAPSHOT = "BEGIN ISOLATION LEVEL REPEATABLE READ"
+
+
+@contextmanager
+def hiding(url: str, tables: Iterable[Table], vault: Vault) -> Iterator[Connection]:
+    """A connection for which these tables are empty. It reads events with the keys of that vault."""
+    engine = reading(url, 1)
+    authenticate(engine, vault)
+    try:
+        with engine.connect() as connection:
+            for table in tables:
+                twin = table.to_metadata(MetaData(naming_convention=table.metadata.naming_convention))
+                made = str(CreateTable(twin).compile(connection))
+                connection.exec_driver_sql(made.replace("CREATE TABLE", "CREATE TEMPORARY TABLE", 1))
+                for index in twin.indexes:
+                    index.create(connection)
+            yield connection
+    finally:
+        engine.dispose()
+
+
+def hidden(connection: Connection, table: Table) -> Table:
+    """The temporary table of that name."""
+    return table.to_metadata(MetaData(), schema="temp" if _is_sqlite(connection) else "pg_temp")
+
+
+def lasting(connection: Connection, table: Table) -> Table:
+    """The lasting table of that name, for a connection that has a temporary one too."""
+    schema = "main" if _is_sqlite(connection) else connection.scalar(text("SELECT current_schema()"))
+    return table.to_metadata(MetaData(), schema=schema)
+
+
+@contextmanager
+def transaction(connection: Connection, *, writes: bool = False, snapshot: bool = False) -> Iterator[None]:
+    """One transaction of a connection whose every statement is one of its own otherwise.
+
+    `writes` takes the lock at once where there is only one; `snapshot` sees one state of the database throughout.
+    """
+    begin = "BEGIN"
+    if writes and _is_sqlite(connection):
+        begin = "BEGIN IMMEDIATE"
+    # On SQLite every transaction has one.
+    if snapshot and not _is_sqlite(connection):
+        begin = _SNAPSHOT
+    connection.exec_driver_sql(begin)
+    try:
+        yield
+    except BaseException:
+        connection.exec_driver_sql("ROLLBACK")
+        raise
+    connection.exec_driver_sql("COMMIT")
+
+
+def _is_sqlite(connection: Connection) -> bool:
+    return connection.dialect.name == "sqlite"
+
+
+# Which read models were found to differ from the log: noted in the database, until they are made anew.
+
+DIFFERS = -1
+"""Noted in the place of the version with which rows were made."""
+
+_NOTED = select(projection_versions.c.name).where(projection_versions.c.version == DIFFERS)
+
+
+def differing(connection: Connection) -> list[str]:
+    """The names of those, in their order."""
+    return sorted(connection.scalars(_NOTED))
+
+
+def note(connection: Connection, name: str) -> None:
+    """Notes one. A rebuild of it notes its version again."""
+    connection.execute(delete(projection_versions).where(projection_versions.c.name == name))
+    connection.execute(insert(projection_versions), {"name": name, "version": DIFFERS})
+
+
+def clear(connection: Connection, name: str) -> None:
+    """Takes the note back where a whole round found nothing any more and nothing can be rebuilt."""
+    noted = projection_versions.c.name == name, projection_versions.c.version == DIFFERS
+    connection.execute(delete(projection_versions).where(*noted))
+
+
+Progress = Callable[[int, int], None]
+"""Is told how far the rebuild has come, and how far it has to go."""
+
+
+UNMADE = 0
+"""Noted as the version of rows that are yet to be made from events which are in the log already."""
+
+
+class Outdated(Exception):
+    """Rows are missing or of another definition than this code's; the message names the command that makes them."""
+
+    def __init__(self, names: Sequence[str]) -> None:
+        command = f"grantlog projections rebuild {' '.join(names)}"
+        super().__init__(f"rows are missing, or were made by another definition than this version's: run `{command}`")
+
+
+class Rebuilt(NamedTuple):
+    """Up to which position, from which position on (0, or where an earlier run was broken off)."""
+
+    position: int
+    resumed_from: int
+
+
+class Rebuild:
+    """One rebuild of some projections. `engine` connects as the role that owns the tables."""
+
+    def __init__(
+        self,
+        engine: Engine,
+        projections: Sequence[ModuleType],
+        privacy: PersonalData,
+        now: Moment,
+        *,
+        server_role: str | None = None,
+    ) -> None:
+        self._engine = engine
+        self._projections = tuple(projections)
+        self._privacy = privacy
+        self._now = now
+        self._server_role = server_role
+        self._name = " ".join(names(projections))
+        self._macs = privacy.vault.row_macs(rebuilds.name)
+        authenticate(engine, privacy.vault)
+
+    def run(self, progress: Progress = lambda done, goal: None) -> Rebuilt:
+        """Replays, and swaps the fresh tables in under the log's lock, when what is left of the log is short."""
+        position, fresh = self._begin()
+        resumed_from = position
+        replay = Replay(self._projections, self._privacy, fresh.turned, self._now, fresh.settled)
+        # Reading needs no lock: what is in the log stays as it is.
+        log = reading(self._engine.url.render_as_string(hide_password=False), 1)
+        authenticate(log, self._privacy.vault)
+        try:
+            while True:
+                with log.connect() as connection:
+                    goal = connection.scalar(select(head.c.position).where(head.c.id == 1)) or 0
+                    if goal - position <= replay.step_events:
+                        break
+                    after, position = position, min(position + replay.step_events, goal)
+                    replay.read(connection, after, position)
+                with self._engine.begin() as connection:
+                    replay.write(connection)
+                    self._note(connection, position, fresh.generation)
+                progress(position, goal)
+        finally:
+            log.dispose()
+        with self._engine.begin() as connection:
+            fresh.index(connection)
+        with self._engine.begin() as connection:
+            goal = connection.scalar(select(head.c.position).where(head.c.id == 1).with_for_update()) or 0
+            replay.step(connection, position, goal)
+            fresh.swap_in(connection, self._server_role)
+            connection.execute(delete(rebuilds).where(rebuilds.c.name == self._name))
+            set_versions(connection, self._projections)
+        progress(goal, goal)
+        return Rebuilt(goal, resumed_from)
+
+    def _begin(self) -> tuple[int, FreshTables]:
+        with self._engine.begin() as connection:
+            row = connection.execute(select(rebuilds).where(rebuilds.c.name == self._name)).first()
+            if row is not None:
+                fresh = FreshTables(self._projections, row.generation)
+                kept = self._macs.holds(row.mac, row.name, row.position, row.generation, row.versions)
+                if kept and row.versions == _versions(self._projections) and fresh.exist(connection):
+                    return row.position, fresh
+                connection.execute(delete(rebuilds).where(rebuilds.c.name == self._name))
+            # At random, since the indexes of an earlier rebuild keep their names as long as their table lives.
+            generation = int.from_bytes(os.urandom(5))
+            fresh = FreshTables(self._projections, generation)
+            fresh.create(connection)
+            connection.execute(insert(rebuilds), self._row(0, generation))
+            return 0, fresh
+
+    def _note(self, connection: Connection, position: int, generation: int) -> None:
+        row = self._row(position, generation)
+        connection.execute(update(rebuilds).where(rebuilds.c.name == self._name).values(row))
+
+    def _row(self, position: int, generation: int) -> dict[str, Any]:
+        versions = _versions(self._projections)
+        mac = self._macs.of(self._name, position, generation, versions)
+        row = {"name": self._name, "position": position, "generation": generation}
+        return row | {"versions": versions, "mac": mac}
+
+
+def _versions(projections: Sequence[ModuleType]) -> str:
+    return " ".join(str(each.VERSION) for each in projections)
+
+
+def set_versions(connection: Connection, projections: Sequence[ModuleType]) -> None:
+    """Notes with which definition each projection's rows were made."""
+    for name, projection in zip(names(projections), projections, strict=True):
+        _set_version(connection, name, projection.VERSION)
+
+
+def set_unmade(connection: Connection, projections: Sequence[ModuleType]) -> None:
+    """Notes that rows are missing, in the very transaction that brings events without them."""
+    for name in names(projections):
+        _set_version(connection, name, UNMADE)
+
+
+def _set_version(connection: Connection, name: str, version: int) -> None:
+    connection.execute(delete(projection_versions).where(projection_versions.c.name == name))
+    connection.execute(insert(projection_versions), {"name": name, "version": version})
+
+
+def count(connection: Connection, projection: ModuleType) -> int:
+    """How many rows it has."""
+    return connection.execute(select(func.count()).select_from(projection.TABLE)).scalar_one()
+
+
+def outdated(connection: Connection, projections: Sequence[ModuleType]) -> list[str]:
+    """The projections whose rows are missing or were made by another definition than this code's.
+
+    A projection without a note was made with its first definition. One that was found to differ from the log is not
+    among them: a server goes on with it, and says so.
+    """
+    noted = {row.name: row.version for row in connection.execute(select(projection_versions))}
+    return [
+        name
+        for name, projection in zip(names(projections), projections, strict=True)
+        if noted.get(name, 1) not in (projection.VERSION, DIFFERS)
+    ]

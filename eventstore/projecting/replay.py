@@ -1,0 +1,198 @@
+"""Reading the log back at full speed: stored forms to events, and events to the rows that they make."""
+
+import gc
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from types import ModuleType
+from typing import Any
+
+import msgspec
+from sqlalchemy import Connection, Executable, Table
+
+from domain.event import Actor, Moment, Recorded
+from domain.events import EVENTS
+from eventstore.keys.personal_data import PersonalData
+from eventstore.mapper import UPCASTS, LogMapper, Row, decoder
+from eventstore.projecting.live import Rows, handlers
+from eventstore.recorder import store
+from projections import accounts, digests, tokens
+from projections.tables import Write
+from projections.tokens import Leaf as TokenLeaf
+from projections.tokens import Stretch as TokenStretch
+from security.clock import parse_rfc3339
+
+STEP = 50_000
+"""Events in one transaction. On SQLite the server waits with every write while the rows of a step are written."""
+
+LONG_STEP = 250_000
+"""The same where tokens alone are replayed, whose rows are few and soon written."""
+
+AT_ONCE = 500
+"""Events in memory at a time, as text: so few that the processor need not fetch them from memory again and again."""
+
+FEW = 16
+"""So many types are chosen by the database; it would take longer over more than reading every event."""
+
+
+class _Head(msgspec.Struct, gc=False):
+    position: int
+    type: str
+    stream: str
+    version: int
+
+
+STORED_HEAD = msgspec.json.Decoder(_Head)
+"""Reads of a stored form where it stands and what it is, and passes over the rest."""
+
+
+class _Decoders:
+    """One decoder for each type, which reads the whole stored form in a single pass."""
+
+    def __init__(self) -> None:
+        self._decoders: dict[str, Any] = {}
+        for event in EVENTS:
+            leaf = msgspec.defstruct(
+                "Leaf",
+                [
+                    ("position", int),
+                    ("id", str),
+                    ("stream", str),
+                    ("version", int),
+                    ("time", str),
+                    ("actor", Actor),
+                    ("data", event),
+                    ("request_id", str | None, None),
+                ],
+                gc=False,
+            )
+            self._decoders[event.type] = msgspec.json.Decoder(leaf).decode
+        self._time: tuple[str, Moment] = ("", 0)
+
+    def recorded(self, given: LogMapper, row: Row) -> Recorded:
+        tag = row[3]
+        decode = self._decoders.get(tag)
+        if decode is None or tag in UPCASTS:
+            return given.recorded(row)
+        leaf = decode(row[4])
+        # Events of one batch share one time.
+        if leaf.time != self._time[0]:
+            self._time = (leaf.time, parse_rfc3339(leaf.time))
+        return Recorded(
+            leaf.position,
+            leaf.id,
+            leaf.stream,
+            leaf.version,
+            self._time[1],
+            leaf.actor,
+            leaf.request_id,
+            None,
+            None,
+            leaf.data,
+        )
+
+
+@contextmanager
+def _uncollected() -> Iterator[None]:
+    """Nothing here refers to itself, and what waits to be written would be walked over and over."""
+    was_enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_enabled:
+            gc.enable()
+
+
+_OF_TOKENS = frozenset(event.type for event in tokens.HANDLES)
+_LEAVES = msgspec.json.Decoder(list[TokenLeaf])
+
+
+def _leaves(stored: Iterable[Row]) -> list[TokenLeaf]:
+    """Decodes the events about tokens as one JSON array: cheaper than one after the other."""
+    found: list[TokenLeaf] = _LEAVES.decode(b"[%b]" % b",".join([row[4] for row in stored if row[3] in _OF_TOKENS]))
+    return found
+
+
+class Replay:
+    """Replays stretches of the log into the tables of some projections.
+
+    `turn` maps a projection's statement to the one to execute; `settle` (of the projection, where it has one) says what
+    becomes of a row that would have been pruned by now. `settled` is the table of `projections.digests` to fill.
+    """
+
+    def __init__(
+        self,
+        projections: Sequence[ModuleType],
+        privacy: PersonalData,
+        turn: Callable[[Executable], Executable],
+        now: Moment,
+        settled: Table | None = None,
+    ) -> None:
+        # Nine of ten rows of a replay are tokens. A log with retired tags is read event by event all the same.
+        folded = tokens in projections and settled is not None and not UPCASTS
+        self._stretch = TokenStretch(turn, settled, now) if folded and settled is not None else None
+        one_by_one = [each for each in projections if each is not tokens or not folded]
+        self._handlers: Mapping[str, tuple[ModuleType, ...]] = handlers(one_by_one)
+        self._settlers = {id(each): each.settle for each in one_by_one if hasattr(each, "settle")}
+        wanted = self._handlers.keys() | (_OF_TOKENS if folded else set())
+        self._topics = sorted(wanted) if len(wanted) <= FEW else ()
+        self._privacy = privacy
+        self._turn = turn
+        self._now = now
+        self._decoders = _Decoders()
+        self._realms: dict[str, str] = {}
+        self._rows = Rows()
+        self.step_events = STEP if any(each is not digests for each in one_by_one) else LONG_STEP
+        """How many events one transaction should hold."""
+
+    def step(self, connection: Connection, after: int, until: int) -> None:
+        """Replays events `after` < position ≤ `until` within the caller's transaction."""
+        self.read(connection, after, until)
+        self.write(connection)
+
+    def read(self, connection: Connection, after: int, until: int) -> None:
+        """Reads events `after` < position ≤ `until` and computes their rows, which wait for `write`."""
+        with _uncollected():
+            log = store(connection)
+            verify = log.mapper.form
+            for start in range(after, until, AT_ONCE):
+                stored = log.recorder.rows_between(start, min(start + AT_ONCE, until), self._topics)
+                for row in stored:
+                    verify(row)
+                if self._stretch is not None:
+                    self._stretch.take(_leaves(stored))
+                self._project(connection, [each for each in stored if each[3] in self._handlers])
+
+    def write(self, connection: Connection) -> None:
+        """Writes the rows of everything that was read since the last call, within the caller's transaction."""
+        if self._stretch is not None:
+            self._stretch.write(connection)
+        self._rows.flush(connection)
+
+    def _project(self, connection: Connection, stored: Iterable[Row]) -> None:
+        turn, add, given = self._turn, self._rows.add, decoder(connection)
+        for row in stored:
+            recorded = self._decoders.recorded(given, row)
+            indexes = self._indexes(connection, recorded) if recorded.event.personal else {}
+            for projection in self._handlers[row[3]]:
+                settle = self._settlers.get(id(projection))
+                for write in projection.project(recorded, indexes):
+                    settled = write if settle is None else settle(write, self._now)
+                    add(Write(turn(settled.statement), settled.params, settled.key, settled.add))
+
+    def _indexes(self, connection: Connection, recorded: Recorded) -> Mapping[str, bytes]:
+        realm = getattr(recorded.event, "realm", None)
+        if realm is not None:
+            self._realms[recorded.stream] = realm
+        else:
+            realm = self._realms.get(recorded.stream) or self._realm(connection, recorded.stream)
+        return self._privacy.indexes(connection, recorded.event, recorded.id, realm)
+
+    def _realm(self, connection: Connection, stream: str) -> str:
+        row = accounts.by_id(connection, stream.partition(":")[2])
+        return "" if row is None else row.realm
+
+
+def names(projections: Iterable[ModuleType]) -> list[str]:
+    """The projections' names: those of their files."""
+    return [projection.__name__.rpartition(".")[2] for projection in projections]

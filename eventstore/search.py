@@ -1,0 +1,232 @@
+"""Search by merging the index: every filter is a sorted list of positions, and what all of them hold is the answer.
+
+A list is read in stretches from where the others have come to, so that a rare name costs what is rare, whatever else is
+asked for. Nothing here looks at an event; the texts of the events that were found are read by their position.
+"""
+
+from bisect import bisect_left
+from collections.abc import Collection, Sequence
+from typing import NamedTuple
+
+from sqlalchemy import Connection, bindparam, select
+
+from domain.event import Moment, Recorded
+from eventstore.mapper import decoder
+from eventstore.recorder import EventRow, LogRecorder, rows_of
+from eventstore.stored import ROW, events, head
+from projections import event_index
+from projections.event_names import NameKind
+from projections.prepared import Prepared
+from security.clock import parse_rfc3339
+
+FIRST_STRETCH = 32
+LONGEST_STRETCH = 1_024
+READS_AT_ONCE = 64
+"""Stretches that one call reads before it says how far it came: nobody else waits long for it."""
+
+Name = tuple[NameKind, bytes]
+
+
+class Criteria(NamedTuple):
+    """What is asked for: events that name one of each of `filters`, at positions `low` to `high`, both inclusive."""
+
+    filters: tuple[tuple[Name, ...], ...]
+    low: int
+    high: int
+    descending: bool = False
+
+
+class SearchResult(NamedTuple):
+    """Positions in the order that was asked for, and where to go on; None when there is nothing beyond."""
+
+    positions: list[int]
+    resume: int | None
+
+
+class _Enough(Exception):
+    """The reads of one call are used up."""
+
+
+class _Budget:
+    def __init__(self, reads: int) -> None:
+        self._reads = reads
+
+    def spend(self) -> None:
+        if self._reads == 0:
+            raise _Enough
+        self._reads -= 1
+
+
+class _Positions:
+    """The positions of one name. Direction is hidden: descending, a position counts as its negative."""
+
+    def __init__(self, connection: Connection, name: Name, criteria: Criteria, budget: _Budget) -> None:
+        self._connection = connection
+        self._kind, self._key = name
+        self._criteria = criteria
+        self._budget = budget
+        self._read: list[int] = []
+        self._complete = False
+        self._stretch = FIRST_STRETCH
+
+    def seek(self, place: int) -> int | None:
+        """The first place at or behind `place`; None when there is none. Places asked for never go back."""
+        if self._read and place <= self._read[-1]:
+            return self._read[bisect_left(self._read, place)]
+        if self._complete:
+            return None
+        near = bool(self._read) and place <= self._read[-1] + LONGEST_STRETCH
+        self._stretch = min(self._stretch * 2, LONGEST_STRETCH) if near else FIRST_STRETCH
+        self._fetch(place)
+        return self._read[0] if self._read else None
+
+    def _fetch(self, place: int) -> None:
+        self._budget.spend()
+        criteria, descending = self._criteria, self._criteria.descending
+        low, high = (criteria.low, -place) if descending else (place, criteria.high)
+        found = event_index.positions(
+            self._connection, self._kind, self._key, low, high, self._stretch, descending=descending
+        )
+        self._complete = len(found) < self._stretch
+        self._read = [-position for position in found] if descending else found
+
+
+class _AnyOf:
+    """Places that are in at least one of several lists: the types that a pattern stands for."""
+
+    def __init__(self, lists: Sequence[_Positions]) -> None:
+        self._lists = lists
+
+    def seek(self, place: int) -> int | None:
+        found = [each for each in (one.seek(place) for one in self._lists) if each is not None]
+        return min(found) if found else None
+
+
+def search(connection: Connection, criteria: Criteria, limit: int, start: int | None = None) -> SearchResult:
+    """At most `limit` positions, from `start` on; without filters that is simply the next ones.
+
+    Call it again with `resume` as `start` while it is not None and more are wanted.
+    """
+    begin = (criteria.high if criteria.descending else criteria.low) if start is None else start
+    if begin > criteria.high or begin < criteria.low:
+        return SearchResult([], None)
+    if not criteria.filters:
+        return _every(criteria, begin, limit)
+    # Each list is read at least twice, or a call with more lists than reads would never come anywhere.
+    budget = _Budget(max(READS_AT_ONCE, 2 * sum(len(alternatives) for alternatives in criteria.filters)))
+    lists = [
+        _AnyOf([_Positions(connection, name, criteria, budget) for name in alternatives])
+        for alternatives in criteria.filters
+    ]
+    sign = -1 if criteria.descending else 1
+    places, reached = _merge(lists, sign * begin, limit)
+    return SearchResult([sign * place for place in places], None if reached is None else sign * reached)
+
+
+def _every(criteria: Criteria, begin: int, limit: int) -> SearchResult:
+    if criteria.descending:
+        last = max(criteria.low, begin - limit + 1)
+        return SearchResult(list(range(begin, last - 1, -1)), last - 1 if last > criteria.low else None)
+    last = min(criteria.high, begin + limit - 1)
+    return SearchResult(list(range(begin, last + 1)), last + 1 if last < criteria.high else None)
+
+
+def _merge(lists: Sequence[_AnyOf], place: int, limit: int) -> tuple[list[int], int | None]:
+    """Leapfrog: each list in turn jumps to where the others are; where all meet is a match."""
+    matches: list[int] = []
+    agreed = 0
+    turn = 0
+    try:
+        while len(matches) < limit:
+            found = lists[turn].seek(place)
+            if found is None:
+                return matches, None
+            agreed = agreed + 1 if found == place else 1
+            place = found
+            if agreed == len(lists):
+                matches.append(place)
+                place += 1
+                agreed = 0
+            turn = (turn + 1) % len(lists)
+    except _Enough:
+        pass
+    return matches, place
+
+
+_HEAD = Prepared(select(head.c.position).where(head.c.id == 1))
+_AT_ALL = select(*ROW).where(events.c.id.in_(bindparam("b_positions", expanding=True)))
+
+
+def newest(connection: Connection) -> int:
+    """The log's head."""
+    row = _HEAD.first(connection, {})
+    return 0 if row is None else row[0]
+
+
+def stored(connection: Connection, position: int) -> str | None:
+    """The stored form of the event at a position; None where there is none. Raises `Forged`."""
+    return next(iter(stored_forms(connection, (position,))), None)
+
+
+def recorded_at(connection: Connection, position: int) -> Recorded | None:
+    """The event at a position; None where there is none. Raises `Forged`."""
+    return next(iter(recorded_forms(connection, (position,))), None)
+
+
+def stored_forms(connection: Connection, positions: Sequence[int]) -> list[str]:
+    """The stored forms at these positions, in their order; a position without an event is passed over.
+
+    Raises `Forged`.
+    """
+    text = decoder(connection).text
+    return [text(row) for row in rows_at(connection, positions)]
+
+
+def evidence(connection: Connection, positions: Sequence[int]) -> list[str]:
+    """The same whether they verify or not: for who holds each against the tree, which tells more than a MAC."""
+    return [row[4].decode(errors="replace") for row in rows_at(connection, positions)]
+
+
+def recorded_forms(connection: Connection, positions: Sequence[int], types: Collection[str] = ()) -> list[Recorded]:
+    """The same as events; of these types alone, when any is named."""
+    recorded = decoder(connection).recorded
+    return [recorded(row) for row in rows_at(connection, positions) if not types or row[3] in types]
+
+
+def rows_at(connection: Connection, positions: Sequence[int]) -> list[EventRow]:
+    """The rows at these positions, in their order, whether they verify or not."""
+    if not positions:
+        return []
+    low, high = min(positions[0], positions[-1]), max(positions[0], positions[-1])
+    if high - low + 1 == len(positions):
+        # Without filters the positions have no gap, and a stretch of the log is one read of its neighbours.
+        found = LogRecorder.over(connection).rows_between(low - 1, high)
+    else:
+        found = rows_of(connection.execute(_AT_ALL, {"b_positions": positions}).all())
+    rows = {row[0]: row for row in found}
+    return [rows[position] for position in positions if position in rows]
+
+
+def first_at(connection: Connection, moment: Moment, head_position: int) -> int:
+    """The first position whose time is not before `moment`, one beyond the head if there is none.
+
+    Time never runs against position, so a few events tell, whatever the length of the log.
+    """
+    low, high = 1, head_position + 1
+    while low < high:
+        middle = (low + high) // 2
+        state = stored(connection, middle)
+        if state is not None and time_of(state) < moment:
+            low = middle + 1
+        else:
+            high = middle
+    return low
+
+
+_MARK = '"time":"'
+
+
+def time_of(state: str) -> Moment:
+    """The time of a stored form. It stands before anything that a caller could have chosen but the stream's name."""
+    start = state.index(_MARK) + len(_MARK)
+    return parse_rfc3339(state[start : start + 27])

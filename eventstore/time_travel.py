@@ -1,0 +1,235 @@
+"""The log as it stood: streams folded up to a position, and whether a secret was good for anything there, and why.
+
+What decides is `domain.rules.validity`, the rule of live validation; here it is given folds that stop early in the
+place of rows. Exact to the event: at the position that ended a token, and at its recorded time, it is dead already.
+"""
+
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any, NamedTuple
+
+from sqlalchemy import Connection
+
+from domain import account, client, client_secret, consent, cut_off, grant, session, succession
+from domain.event import Moment, Recorded
+from domain.grant import CodeRedeemed, TokenRevoked
+from domain.rules import validity
+from domain.rules.validity import Reason
+from domain.succession import Succession
+from eventstore.issued import IssuanceRecord, as_token
+from eventstore.recorder import store
+from eventstore.repository import initial, project
+from eventstore.search import first_at
+
+
+class Folded(NamedTuple):
+    """A stream up to a position: its state, how many events made it, and those events."""
+
+    state: Any
+    version: int
+    history: tuple[Recorded, ...]
+
+
+class Judgement(NamedTuple):
+    """Whether it was alive, why, and the positions of the events that decide it."""
+
+    reason: Reason
+    decided_by: tuple[int, ...]
+
+
+def history(connection: Connection, stream: str, position: int | None = None) -> Iterator[Recorded]:
+    """A stream's events in order, up to a position."""
+    return store(connection).get(stream, stop=position)
+
+
+def exists(connection: Connection, stream: str) -> bool:
+    """Whether the stream has any event."""
+    return bool(store(connection).recorder.select_events(stream, limit=1))
+
+
+def newest_of(connection: Connection, stream: str, limit: int) -> list[int]:
+    """The positions of a stream's newest events."""
+    return [row[0] for row in store(connection).recorder.select_events(stream, desc=True, limit=limit)]
+
+
+def folded(connection: Connection, stream: str, position: int) -> Folded:
+    """The stream as it stood at the position."""
+    told = tuple(history(connection, stream, position))
+    return Folded(project(initial(stream), told), len(told), told)
+
+
+def position_at(connection: Connection, moment: Moment, head: int) -> int:
+    """The newest position whose time is not after `moment`; 0 when everything came later."""
+    return first_at(connection, moment + 1, head) - 1
+
+
+def judge(connection: Connection, issued: IssuanceRecord, position: int, now: Moment) -> Judgement:
+    """How the secret stood at a position of the log, at the time `now`."""
+    if issued.by.position > position or now < issued.by.time:
+        return Judgement("not_yet_issued", (issued.by.position,))
+    match issued.kind:
+        case "client_secret":
+            return _client_secret(connection, issued, position, now)
+        case "session":
+            return _session(connection, issued, position, now)
+        case _:
+            return _token(connection, issued, position, now)
+
+
+# Tokens and codes -------------------------------------------------------------------------------------------------
+
+
+def _token(connection: Connection, issued: IssuanceRecord, position: int, now: Moment) -> Judgement:
+    of_grant = folded(connection, issued.by.stream, position)
+    state: grant.State = of_grant.state
+    of_client = folded(connection, client.stream(state.client_id), position)
+    of_person = of_consent = None
+    person = None
+    if state.account_id is not None:
+        of_person = folded(connection, account.stream(state.account_id), position)
+        if state.grant_type == "authorization_code":
+            of_consent = folded(connection, consent.stream(state.account_id, state.client_id), position)
+        person = validity.of_person(of_person.state, None if of_consent is None else of_consent.state)
+    secret_id = None if issued.kind == "code" else issued.secret_id
+    token, own_end = _own(issued, of_grant)
+    standing = validity.Standing(
+        token, state.grant_id, validity.of_client(of_client.state, secret_id), person, state.ended_at
+    )
+    reason = validity.reason(standing, now)
+    cause = validity.cause(standing, now)
+    if cause == "active":
+        alive = [issued.by.position, _registered(of_client), _registered(of_person), _registered(of_consent)]
+        return Judgement(reason, _positions(alive))
+    return Judgement(reason, _positions([_decisive(cause, standing, issued, own_end, of_grant)]))
+
+
+def _own(issued: IssuanceRecord, of_grant: Folded) -> tuple[validity.Token, int | None]:
+    """The token by itself, and the event that ended it: its revocation, its redemption, or the refresh by which it was
+    used or left over.
+    """
+    refreshing: Succession = of_grant.state.succession
+    if issued.kind == "refresh":
+        token = as_token(issued, refreshing, ended=False)
+        return token, _rotation(issued, of_grant.history) if token.rotated else None
+    end = next((each.position for each in of_grant.history if _ends(each, issued)), None)
+    return as_token(issued, refreshing, ended=end is not None), end
+
+
+def _rotation(issued: IssuanceRecord, told: Iterable[Recorded]) -> int | None:
+    """The position of the first event after which the refresh token is good for its window at most."""
+    state = grant.INITIAL
+    for recorded in told:
+        state = grant.evolve(state, recorded)
+        if recorded.position > issued.by.position and succession.good(state.succession, issued.sha256).rotated:
+            return recorded.position
+    return None
+
+
+def _ends(recorded: Recorded, issued: IssuanceRecord) -> bool:
+    event = recorded.event
+    if issued.kind == "code":
+        return isinstance(event, CodeRedeemed)
+    return isinstance(event, TokenRevoked) and event.access_token == issued.sha256
+
+
+def _decisive(
+    cause: validity.Cause, standing: validity.Standing, issued: IssuanceRecord, own_end: int | None, of_grant: Folded
+) -> int | None:
+    person = standing.person
+    match cause:
+        case "revoked" | "redeemed" | "rotated":
+            return own_end
+        case "grant_ended":
+            return next((each.position for each in of_grant.history if isinstance(each.event, grant.Ended)), None)
+        case "client_disabled" | "client_deleted":
+            return standing.client.cutoff
+        case "secret_ended":
+            cut = cut_off.cutting(standing.client.secret_windows, standing.token.position)
+            return cut or standing.client.secret_cutoff
+        case "contained":
+            position = standing.token.position
+            windows = (*standing.client.windows, *(() if person is None else person.windows))
+            return cut_off.cutting(windows, position)
+        case "person_disabled" | "person_erased":
+            return None if person is None else person.cutoff
+        case "password_changed":
+            return None if person is None else person.password_cutoff
+        case "consent_withdrawn":
+            return None if person is None else person.consent_cutoff
+        case _:
+            return issued.by.position
+
+
+def _registered(part: Folded | None) -> int | None:
+    """The event that brought a party into the state in which it can act: made, or enabled again."""
+    if part is None:
+        return None
+    beginnings = (client.Registered, client.Enabled, account.Registered, account.Enabled, consent.Given)
+    return next((each.position for each in reversed(part.history) if isinstance(each.event, beginnings)), None)
+
+
+def _positions(found: Sequence[int | None]) -> tuple[int, ...]:
+    return tuple(sorted({position for position in found if position}))
+
+
+# Client secrets and sessions --------------------------------------------------------------------------------------
+
+
+def _client_secret(connection: Connection, issued: IssuanceRecord, position: int, now: Moment) -> Judgement:
+    of_client = folded(connection, issued.by.stream, position)
+    state: client.State = of_client.state
+    version = client_secret.find(state.secrets, issued.secret_id or "")
+    last = {type(each.event): each.position for each in of_client.history}
+    if state.deleted:
+        return Judgement("client_deleted", _positions([last.get(client.Deleted)]))
+    if version is None or version.revoked:
+        revoked = [
+            each.position
+            for each in of_client.history
+            if isinstance(each.event, client_secret.SecretRevoked) and each.event.secret_id == issued.secret_id
+        ]
+        return Judgement("revoked" if revoked else "expired", _positions(revoked[:1] or [issued.by.position]))
+    if version.expires_at is not None and version.expires_at <= now:
+        return Judgement("expired", _positions([_ending_rotation(of_client, issued, version) or issued.by.position]))
+    if not state.enabled:
+        return Judgement("client_disabled", _positions([last.get(client.Disabled)]))
+    if client_secret.unusable(version, now) is not None:
+        # It is there and does not work yet: the closed list has no word that comes closer.
+        return Judgement("not_yet_issued", (issued.by.position,))
+    return Judgement("active", _positions([issued.by.position, _registered(of_client)]))
+
+
+def _ending_rotation(of_client: Folded, issued: IssuanceRecord, version: client_secret.SecretVersion) -> int | None:
+    """The rotation that brought the version's end forward."""
+    if version.expires_at == issued.expires_at:
+        return None
+    return next(
+        (
+            each.position
+            for each in of_client.history
+            if each.position > issued.by.position
+            and isinstance(each.event, client_secret.SecretRotated)
+            and each.event.others_expire_in is not None
+            and each.time + each.event.others_expire_in * 1_000_000 == version.expires_at
+        ),
+        None,
+    )
+
+
+def _session(connection: Connection, issued: IssuanceRecord, position: int, now: Moment) -> Judgement:
+    of_session = folded(connection, issued.by.stream, position)
+    state: session.State = of_session.state
+    of_person = folded(connection, account.stream(state.account_id), position)
+    person: account.State = of_person.state
+    if state.ended:
+        return Judgement("revoked", _positions([of_session.history[-1].position]))
+    if person.erased:
+        return Judgement("person_erased", (person.cutoff,))
+    if not person.enabled or state.started < person.cutoff:
+        return Judgement("person_disabled", _positions([person.cutoff]))
+    if state.started < person.password_cutoff:
+        return Judgement("revoked", _positions([person.password_cutoff]))
+    if cut := cut_off.cutting(cut_off.of_all(person.windows), state.started):
+        return Judgement("revoked", (cut,))
+    if state.expires <= now:
+        return Judgement("expired", (issued.by.position,))
+    return Judgement("active", _positions([issued.by.position, _registered(of_person)]))

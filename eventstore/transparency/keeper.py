@@ -1,0 +1,232 @@
+"""Keeps the tree up with the log in a running server, and has witnesses asked. No request ever waits for it."""
+
+import asyncio
+from collections.abc import Callable, Sequence
+from math import inf
+from time import monotonic
+from typing import Any, Concatenate, ParamSpec, Protocol, TypeVar
+
+import structlog
+from sqlalchemy import Connection
+
+from domain import server
+from eventstore.commands import DatabaseAway, Origin, Overloaded, Step
+from eventstore.transparency import published
+from eventstore.transparency.divergence import Diverged, is_accepted
+from eventstore.transparency.kept import Kept
+from eventstore.transparency.published import ReadLeaves, read_leaves
+from eventstore.transparency.tree import Tree
+from eventstore.transparency.witnesses import Alarm, Witnesses
+from security.clock import SECOND, Clock
+
+INTERVAL_S = 0.25
+"""How often the log is looked at. With the witnesses' timeout a committed event is covered within a second."""
+
+KEEP_EVERY_S = 1.0
+"""Seconds between two writes of the checkpoint that is kept outside the database."""
+
+REST = 3
+"""How many looks a process leaves out after another one was faster: one of them follows, the others stand by."""
+
+STEP = 512
+"""Leaves in one step of a server: a step on SQLite runs between two turns of the event loop."""
+
+ASK_AGAIN = 60 * SECOND
+"""When a witness was away and the log does not grow, the newest checkpoint is shown to it again after this time."""
+
+log = structlog.get_logger(__name__)
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+class Ledger(Protocol):
+    """What the keeper needs of the ledger."""
+
+    async def state(self, stream: str) -> Any: ...
+
+    async def execute(self, *commands: Step, origin: Origin) -> Any: ...
+
+    async def read(self, query: Callable[Concatenate[Connection, P], T], *args: P.args, **kwargs: P.kwargs) -> T: ...
+
+    async def maintain(self, work: Callable[Concatenate[Connection, P], T], *args: P.args, **kwargs: P.kwargs) -> T: ...
+
+
+class Keeper:
+    """One per process. Several may run: each step of the tree is taken by one of them. What it records is done `by`.
+
+    A divergence is recorded by the command that `note` makes of what was found and where, `commands.servers` has it.
+    The newest checkpoint is `kept` outside the database, by every process for its node. `seconds` is a steady clock's.
+    """
+
+    def __init__(
+        self,
+        ledger: Ledger,
+        tree: Tree,
+        clock: Clock,
+        note: Callable[[str, int | None], Step],
+        *,
+        witnesses: Witnesses | None = None,
+        quorum: int = 0,
+        by: Origin | None = None,
+        kept: Kept | None = None,
+        seconds: Callable[[], float] = monotonic,
+        leaves: ReadLeaves = read_leaves,
+        interval_s: float = INTERVAL_S,
+    ) -> None:
+        self._ledger = ledger
+        self._tree = tree
+        self._clock = clock
+        self._note = note
+        self._witnesses = witnesses
+        self._quorum = quorum
+        self._by = by or Origin()
+        self._kept = kept
+        self._seconds = seconds
+        self._keep_at = -inf
+        self._kept_note: str | None = None
+        self._leaves = leaves
+        self._interval_s = interval_s
+        self._ask_again: int | None = None
+        self._beaten = False
+        self.alarms: dict[str, Alarm] = {}
+        """By witness, what is wrong with it at the moment."""
+        self.short = False
+        """Whether fewer witnesses than demanded have cosigned the checkpoint that this process published last."""
+        self.diverged: str | None = None
+        """Why the log cannot be signed any more. Readiness must fail, and nobody may hear that all is well."""
+        self._unrecorded: Diverged | None = None
+
+    async def run(self) -> None:
+        """Follows until cancelled, or until the log has diverged."""
+        while self.diverged is None:
+            try:
+                more = await self.step()
+            except (DatabaseAway, Overloaded) as error:
+                log.warning("transparency.waiting", reason=type(error).__name__)
+                more = False
+            await asyncio.sleep(0 if more else self._interval_s * (REST if self._beaten else 1))
+
+    async def step(self) -> bool:
+        """One step of the tree, and its witnesses when it has reached the head; whether the log goes on behind it."""
+        # A log that went back is told as such, by this first question, and not as one that somebody has changed.
+        state: server.State = await self._ledger.state(server.STREAM)
+        try:
+            if state.diverged is not None:
+                self._learn(state.diverged)
+                return False
+            growth = await self._ledger.read(self._tree.grow, self._leaves, state.accepted)
+        except Diverged as found:
+            await self.diverge(found)
+        # Others may have found it meanwhile.
+        if self.diverged is not None:
+            return False
+        await self._keep()
+        self._beaten = False
+        if growth is not None:
+            self._beaten = await self._ledger.maintain(self._tree.keep, growth) is None
+            if self._beaten:
+                return False
+            self._tree.remember(growth.checkpoint)
+            if growth.more:
+                return True
+        if self._witnesses is not None:
+            await self._have_witnessed(self._witnesses)
+        return False
+
+    async def _keep(self) -> None:
+        if self._kept is None or self._seconds() < self._keep_at:
+            return
+        self._keep_at = self._seconds() + KEEP_EVERY_S
+        note = await self._ledger.read(self._tree.newest)
+        if note is None or note == self._kept_note:
+            return
+        try:
+            await asyncio.to_thread(self._kept.write, note)
+        except OSError as error:
+            log.warning("transparency.checkpoint_not_kept", file=str(self._kept.path), error=type(error).__name__)
+        else:
+            self._kept_note = note
+
+    async def diverge(self, found: Diverged) -> None:
+        """Nothing is signed from now on, whoever noticed, and nothing issued by any process, since the log tells all.
+
+        What was accepted is no divergence.
+        """
+        if self.diverged is not None:
+            return
+        accepted = (await self._ledger.state(server.STREAM)).accepted
+        if await self._ledger.read(is_accepted, found.position, accepted) or self.diverged is not None:
+            return
+        self.diverged = str(found)
+        log.critical("transparency.diverged", reason=self.diverged)
+        await self._record(found)
+
+    async def reconsider(self) -> None:
+        """After a divergence: records it if that has failed so far, and goes on once somebody has accepted it."""
+        if self._unrecorded is not None:
+            await self._record(self._unrecorded)
+            return
+        state: server.State = await self._ledger.state(server.STREAM)
+        if state.diverged is None:
+            log.warning("transparency.accepted", reason=self.diverged)
+            self.diverged = None
+
+    async def _record(self, found: Diverged) -> None:
+        self._unrecorded = found
+        try:
+            await self._ledger.execute(self._note(str(found), found.position), origin=self._by)
+        except (DatabaseAway, Overloaded) as error:
+            # Until it is, the others come to it by themselves, in their own round.
+            log.warning("transparency.not_recorded", reason=type(error).__name__)
+        else:
+            self._unrecorded = None
+
+    def _learn(self, divergence: server.Divergence) -> None:
+        """Another process has noticed it, or this one before its start."""
+        self.diverged = divergence.reason
+        log.critical("transparency.diverged", reason=self.diverged)
+
+    async def _have_witnessed(self, witnesses: Witnesses) -> None:
+        newest = await self._ledger.read(published.newest_signed)
+        if newest is None or (newest.published is not None and not self._is_due()):
+            return
+        asked = await witnesses.ask(newest.note, _StoredTree(self._ledger))
+        self._ask_again = self._clock.now() + ASK_AGAIN if asked.alarms else None
+        self._tell(asked.alarms)
+        shown = await self._ledger.maintain(published.publish, newest.size, list(asked.cosignatures), self._clock.now())
+        self._count(witnesses.cosigned(shown.note))
+
+    def _is_due(self) -> bool:
+        return self._ask_again is not None and self._clock.now() >= self._ask_again
+
+    def _tell(self, alarms: Sequence[Alarm]) -> None:
+        """Logs what began and what ended, and not what goes on."""
+        now = {alarm.witness: alarm for alarm in alarms}
+        for name, alarm in now.items():
+            if name not in self.alarms or self.alarms[name].kind != alarm.kind:
+                log.error("transparency.witness_alarm", **alarm._asdict())
+        for name in self.alarms.keys() - now.keys():
+            log.info("transparency.witness_back", witness=name)
+        self.alarms = now
+
+    def _count(self, cosignatures: int) -> None:
+        short = cosignatures < self._quorum
+        if short and not self.short:
+            log.error("transparency.too_few_witnesses", cosigned=cosignatures, demanded=self._quorum)
+        self.short = short
+
+
+class _StoredTree:
+    """The proofs that witnesses ask for, read from the stored tiles."""
+
+    def __init__(self, ledger: Ledger) -> None:
+        self._ledger: Any = ledger
+
+    async def size(self) -> int:
+        size: int = await self._ledger.read(published.size)
+        return size
+
+    async def consistency(self, old: int, new: int) -> Sequence[bytes]:
+        proof: Sequence[bytes] = await self._ledger.read(published.consistency, old, new)
+        return proof

@@ -1,0 +1,332 @@
+"""The pages say what their structs hold, escape what people typed, and load and run nothing but the server's own."""
+
+import re
+from html.parser import HTMLParser
+
+import jinja2
+import msgspec
+import pytest
+
+from api.pages import templates
+from api.pages.csp import destination, security_headers
+from api.pages.templates import render, static_file
+
+SINCE = 1_772_700_000_123_456
+SCOPES = (
+    templates.ScopeInWords("profile", "See your name"),
+    templates.ScopeInWords("catalog:read", "Look at the catalog", allowed=True),
+)
+SAMPLES: dict[str, templates.HtmlPage] = {
+    "home": templates.Home(
+        issuer="https://id.example.test",
+        dashboards=(templates.DashboardLink("Client Dashboard", "platform", "/dashboards/client"),),
+        third_party="http://127.0.0.1:8401/",
+    ),
+    "sign_in": templates.SignIn(
+        action="/oauth/authorize/sign-in?state=a%26b&x=1",
+        csrf="token-c",
+        realm="platform",
+        application="Paperboat",
+        username="paul",
+        error="Wrong.",
+    ),
+    "sign_in_alone": templates.SignIn(action="/sign-in", csrf="token-c", realm="platform"),
+    "consent": templates.Consent(
+        action="/oauth/authorize/consent?x=1",
+        sign_out_action="/sign-out",
+        csrf="token-c",
+        application="Paperboat",
+        scopes=SCOPES,
+        destination="reader.example.test",
+        username="paul",
+    ),
+    "error": templates.ErrorPage(title="Unknown application", explanation="Nothing was sent.", request_id="4f0OQ2b8"),
+    "signed_in": templates.SignedIn(
+        username="paul", realm="platform", since=SINCE, sign_out_action="/sign-out", csrf="token-c"
+    ),
+    "sign_out": templates.SignOut(action="/sign-out", csrf="token-c", username="paul", realm="platform"),
+    "signed_out": templates.SignedOut(continue_url="/account/grants"),
+    "account_grants": templates.AccountGrants(
+        username="paul",
+        realm="platform",
+        sign_out_action="/sign-out",
+        csrf="token-c",
+        notice="Withdrawn.",
+        grants=(
+            templates.AllowedApplication("Paperboat", SCOPES, SINCE, SINCE + 60_000_000, "/account/grants/a"),
+            templates.AllowedApplication("Harbour", SCOPES[:1], SINCE, None, "/account/grants/b"),
+        ),
+    ),
+    "account_grants_empty": templates.AccountGrants(
+        username="paul", realm="platform", sign_out_action="/sign-out", csrf="token-c", grants=()
+    ),
+    "dashboard": templates.Dashboard(slug="client", name="Client Dashboard", realm="platform", resume=True),
+}
+
+
+class Document(HTMLParser):
+    """Every start tag with its attributes, and the text, of one page."""
+
+    def __init__(self, page: bytes) -> None:
+        super().__init__()
+        self.tags: list[tuple[str, dict[str, str | None]]] = []
+        self.text = ""
+        self.feed(page.decode())
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, dict(attrs)))
+
+    def handle_data(self, data: str) -> None:
+        self.text += data
+
+    def all(self, tag: str) -> list[dict[str, str | None]]:
+        return [attributes for name, attributes in self.tags if name == tag]
+
+
+@pytest.fixture(params=SAMPLES)
+def document(request: pytest.FixtureRequest) -> Document:
+    return Document(render(SAMPLES[request.param]))
+
+
+def test_every_page_struct_and_every_template_is_sampled() -> None:
+    kinds = {type(page) for page in SAMPLES.values()}
+    assert kinds == set(templates.HtmlPage.__subclasses__())
+    assert {kind.template for kind in kinds} | {"sheet.html"} == set(templates.TEMPLATES)
+
+
+def test_pages_say_their_language_title_and_width(document: Document) -> None:
+    assert document.all("html") == [{"lang": "en"}]
+    assert len(document.all("title")) == len(document.all("h1")) == len(document.all("main")) == 1
+    assert {"name": "viewport", "content": "width=device-width, initial-scale=1"} in document.all("meta")
+
+
+def test_nothing_inline_and_nothing_foreign(document: Document) -> None:
+    for tag, attributes in document.tags:
+        assert tag != "style"
+        assert "style" not in attributes
+        assert not [name for name in attributes if name.startswith("on")]
+        if tag == "script":
+            assert attributes["src"]
+        for name in ("src", "href") if tag in ("script", "link", "img") else ():
+            assert (attributes.get(name) or "/static/").startswith("/static/")
+
+
+def test_every_visible_input_has_a_label_and_ids_are_unique(document: Document) -> None:
+    labels = [attributes["for"] for attributes in document.all("label")]
+    visible = [attributes["id"] for attributes in document.all("input") if attributes.get("type") != "hidden"]
+    assert len(labels) == len(visible)
+    assert set(labels) == set(visible)
+    ids = [attributes["id"] for _, attributes in document.tags if "id" in attributes]
+    assert len(ids) == len(set(ids))
+    for _, attributes in document.tags:
+        for name in ("aria-describedby", "aria-labelledby"):
+            assert attributes.get(name) in (None, *ids)
+
+
+def test_every_form_posts_and_carries_the_csrf_token(document: Document) -> None:
+    forms = document.all("form")
+    assert all(form["method"] == "post" and form["action"] for form in forms)
+    if not any(script for script in document.all("script")):
+        tokens = [field for field in document.all("input") if field["name"] == "csrf"]
+        assert tokens == [{"type": "hidden", "name": "csrf", "value": "token-c"}] * len(forms)
+
+
+def test_forms_lie_in_no_paragraph(document: Document) -> None:
+    """A form inside a paragraph ends it in every browser, which tears the line apart."""
+    for sample in SAMPLES.values():
+        for paragraph in re.findall(r"<p[ >].*?</p>", render(sample).decode(), re.DOTALL):
+            assert "<form" not in paragraph
+
+
+HOSTILE = "<script>alert(1)</script>\"' onfocus=x {{ 7*7 }} &amp; \u202e"
+
+
+@pytest.mark.parametrize("name", SAMPLES)
+def test_hostile_values_stay_text(name: str) -> None:
+    sample = SAMPLES[name]
+
+    def hostile(value: object) -> object:
+        if isinstance(value, str):
+            return HOSTILE
+        if isinstance(value, tuple):
+            return tuple(hostile(item) for item in value)
+        if isinstance(value, msgspec.Struct):
+            fields = {field: hostile(getattr(value, field)) for field in value.__struct_fields__}
+            return type(value)(**fields)
+        return value
+
+    page = hostile(sample)
+    assert isinstance(page, templates.HtmlPage)
+    before, after = Document(render(sample)), Document(render(page))
+    assert [tag for tag, _ in before.tags] == [tag for tag, _ in after.tags]
+    assert [set(attributes) for _, attributes in before.tags] == [set(attributes) for _, attributes in after.tags]
+    assert b"<script>alert" not in render(page)
+    assert b"49" not in re.sub(rb"\?v=[0-9a-f]+", b"", render(page))
+
+
+def test_sign_in_tells_who_asks_and_never_fills_the_password() -> None:
+    document = Document(render(SAMPLES["sign_in"]))
+    assert "Paperboat" in document.text
+    fields = {field["name"]: field for field in document.all("input")}
+    assert set(fields) == {"csrf", "username", "password"}
+    assert fields["username"]["value"] == "paul"
+    assert fields["username"]["autocomplete"] == "username"
+    assert "value" not in fields["password"]
+    assert fields["password"]["autocomplete"] == "current-password"
+    assert {"class": "note alarm", "role": "alert", "id": "error"} in document.all("p")
+    assert document.all("form")[0]["action"] == "/oauth/authorize/sign-in?state=a%26b&x=1"
+
+
+def test_sign_in_without_an_application_names_none() -> None:
+    document = Document(render(SAMPLES["sign_in_alone"]))
+    assert "application" not in document.text
+    assert not [paragraph for paragraph in document.all("p") if paragraph.get("role") == "alert"]
+
+
+def test_consent_shows_what_where_and_who_and_offers_both_decisions() -> None:
+    document = Document(render(SAMPLES["consent"]))
+    for words in ("Paperboat", "See your name", "profile", "Look at the catalog", "reader.example.test", "paul"):
+        assert words in document.text
+    assert document.text.count("already allowed") == 1
+    decisions = [button["value"] for button in document.all("button") if button.get("name") == "decision"]
+    assert decisions == ["approve", "deny"]
+
+
+def test_grants_name_the_application_on_each_withdraw_button() -> None:
+    document = Document(render(SAMPLES["account_grants"]))
+    assert "Withdraw what Paperboat may do" in document.text
+    assert "5 March 2026, 08:40 UTC" in document.text
+    assert "never" in document.text
+    assert {"datetime": "2026-03-05T08:40:00.123456Z"} in document.all("time")
+    actions = [form["action"] for form in document.all("form")]
+    assert actions == ["/sign-out", "/account/grants/a", "/account/grants/b"]
+
+
+def test_dashboard_posts_to_itself_where_no_script_runs() -> None:
+    page = render(
+        templates.Dashboard(slug="client", name="C", realm="platform", error=templates.DASHBOARD_NEEDS_SCRIPT)
+    )
+    document = Document(page)
+    assert document.all("form")[0]["action"] == "/dashboards/client"
+    assert templates.DASHBOARD_NEEDS_SCRIPT in document.text
+    assert len(document.all("noscript")) == len(document.all("script")) == 1
+
+
+def test_dashboard_script_keeps_tokens_out_of_storage() -> None:
+    script = (static_file("dashboard.js") or pytest.fail("missing")).body.decode()
+    assert '"X-Grantlog": "1"' in script
+    assert 'credentials: "same-origin"' in script
+    for storage in ("localStorage", "sessionStorage", "indexedDB", "document.cookie", "innerHTML", "console."):
+        assert storage not in script
+
+
+def test_a_template_that_asks_for_more_than_its_struct_has_is_an_error() -> None:
+    template = templates.TEMPLATES["error.html"]
+    with pytest.raises(jinja2.UndefinedError):
+        template.render(title="t", explanation="e")
+
+
+def test_policy_admits_nothing_but_the_servers_own_style_and_images() -> None:
+    assert security_headers() == {
+        "Content-Security-Policy": "default-src 'none'; style-src 'self'; img-src 'self'; form-action 'self'; "
+        "frame-ancestors 'none'; base-uri 'none'",
+        "Referrer-Policy": "same-origin",
+        "Cache-Control": "no-store",
+        "X-Content-Type-Options": "nosniff",
+    }
+
+
+def test_policy_admits_scripts_and_calls_only_where_asked() -> None:
+    policy = security_headers(script=True)["Content-Security-Policy"]
+    assert "; script-src 'self'; connect-src 'self'; form-action 'self'; " in policy
+    assert "unsafe" not in policy
+
+
+@pytest.mark.parametrize(
+    ("uri", "source"),
+    [
+        ("https://app.example.test/callback?x=1", "https://app.example.test"),
+        ("https://APP.example.test:8443/cb", "https://app.example.test:8443"),
+        ("http://127.0.0.1:51004/callback", "http://127.0.0.1:51004"),
+        ("http://[::1]:51004/callback", "http:"),
+        ("https://bücher.example/cb", "https://xn--bcher-kva.example"),
+        ("com.example.app:/oauth/done", "com.example.app:"),
+        ("https://my_shop.example/cb", "https:"),
+        ("http://sh%6fp.example/cb", "http:"),
+    ],
+)
+def test_policy_admits_the_redirect_target(uri: str, source: str) -> None:
+    policy = security_headers([uri, uri])["Content-Security-Policy"]
+    assert f"; form-action 'self' {source}; " in policy
+
+
+@pytest.mark.parametrize(
+    "uri",
+    ["https://a.test; script-src *", "https://a.test, default-src *", "https://*/", "https://a.test:99999/", "/path"],
+)
+def test_a_target_cannot_add_to_the_policy(uri: str) -> None:
+    assert security_headers([uri]) == security_headers()
+
+
+@pytest.mark.parametrize(
+    ("uri", "words"),
+    [
+        ("https://reader.example.test/callback", "reader.example.test"),
+        ("https://reader.example.test:8443/callback", "reader.example.test:8443"),
+        ("https://reader.example.test@evil.example/callback", "evil.example"),
+        ("https://gооgle.example/cb", "xn--ggle-55da.example"),
+        ("http://127.0.0.1:8401/callback", "this device (127.0.0.1:8401)"),
+        ("http://localhost:8401/callback", "this device (localhost:8401)"),
+        ("http://[::1]:8401/callback", "this device ([::1]:8401)"),
+        ("com.example.app:/done", "an app on this device (com.example.app)"),
+    ],
+)
+def test_destination_is_what_a_person_can_check(uri: str, words: str) -> None:
+    assert destination(uri) == words
+
+
+def test_static_files_are_a_closed_list_with_entity_tags() -> None:
+    style = static_file("grantlog.css")
+    assert style is not None
+    assert style.media_type == "text/css; charset=utf-8"
+    assert re.fullmatch(r'"[0-9a-f]{20}"', style.etag)
+    assert style.etag.strip('"') in render(SAMPLES["error"]).decode()
+    for name in ("../pages.py", "", "sheet.html", "grantlog.css/", "/etc/passwd"):
+        assert static_file(name) is None
+
+
+def test_style_sheet_and_logo_load_nothing() -> None:
+    for name in ("grantlog.css", "grantlog.svg"):
+        body = (static_file(name) or pytest.fail("missing")).body.decode()
+        assert not re.search(r"url\(|@import|<script|<style|style=|href=", body)
+
+
+def luminance(colour: str) -> float:
+    channels = [int(colour[place : place + 2], 16) / 255 for place in (1, 3, 5)]
+    linear = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in channels]
+    return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
+
+
+def contrast(one: str, other: str) -> float:
+    dark, light = sorted((luminance(one), luminance(other)))
+    return (light + 0.05) / (dark + 0.05)
+
+
+@pytest.mark.parametrize("scheme", [0, 1], ids=["light", "dark"])
+def test_colours_have_the_contrast_that_wcag_aa_asks_for(scheme: int) -> None:
+    css = (static_file("grantlog.css") or pytest.fail("missing")).body.decode()
+    palette = dict(re.findall(r"--([a-z-]+): (#[0-9a-f]{6});", re.findall(r":root \{.*?\}", css, re.DOTALL)[scheme]))
+    text = [
+        ("ink", "sheet"),
+        ("ink", "desk"),
+        ("ink", "field"),
+        ("quiet", "sheet"),
+        ("quiet", "desk"),
+        ("key", "sheet"),
+    ]
+    text += [("key-strong", "sheet"), ("on-key", "key"), ("on-key", "key-strong"), ("alarm", "alarm-sheet")]
+    text += [("alarm", "sheet"), ("key", "done-sheet"), ("key-strong", "done-sheet")]
+    for front, back in text:
+        assert contrast(palette[front], palette[back]) >= 4.5, (front, back)
+    for front, back in [("edge", "field"), ("edge", "sheet"), ("key", "sheet"), ("key", "desk")]:
+        assert contrast(palette[front], palette[back]) >= 3, (front, back)

@@ -1,0 +1,241 @@
+"""A database that answers nothing keeps no caller waiting, and what a caller was told is what becomes of it."""
+
+import asyncio
+import threading
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import contextmanager, suppress
+from typing import Any
+
+import pytest
+from sqlalchemy import Connection, select, text
+
+from eventstore.commands import DatabaseAway, DatabaseReadOnly, DatabaseSilent
+from eventstore.committer import LONGEST_QUEUE
+from eventstore.database import threads as patience_module
+from eventstore.database.engines import is_sqlite, migrating
+from eventstore.ledger import Ledger, may_be_repeated
+from eventstore.stored import head
+from eventstore.transactions import Transactions
+from security.clock import ManualClock
+from security.keyring import Keyring
+from tests.eventstore.conftest import HERE, register
+from tests.faults import read_only
+from tests.relay import Relay, relayed
+
+pytestmark = pytest.mark.anyio
+
+
+@pytest.fixture
+def lose_patience(monkeypatch: pytest.MonkeyPatch) -> Callable[[Ledger], None]:
+    """As if everything that waits at this moment had waited for too long."""
+
+    def look(ledger: Ledger) -> None:
+        with monkeypatch.context() as impatient:
+            impatient.setattr(patience_module, "ANSWERS_WITHIN", 0.0)
+            ledger._patience.look()
+
+    # Nobody else's clock takes part.
+    monkeypatch.setattr(patience_module, "ANSWERS_WITHIN", 3600.0)
+    return look
+
+
+@contextmanager
+def locked(url: str) -> Iterator[None]:
+    """Another process has the log's lock and does nothing."""
+    engine = migrating(url)
+    with engine.begin() as another:
+        if not is_sqlite(url):
+            another.execute(select(head).with_for_update())
+        yield
+    engine.dispose()
+
+
+async def turns(until: Callable[[], Any]) -> None:
+    while not until():
+        await asyncio.sleep(0)
+
+
+async def test_what_waited_for_too_long_is_taken_out_and_never_executed(
+    ledger: Ledger, database_url: str, lose_patience: Callable[[Ledger], None]
+) -> None:
+    """Those that wait for the lock, and those that wait behind them."""
+    queue: Any = ledger._committer._waiting  # type: ignore[attr-defined]
+    with locked(database_url):
+        first = asyncio.create_task(ledger.execute(register("first"), origin=HERE))
+        await turns(lambda: ledger._patience._held)
+        await turns(lambda: not queue)
+        late = [asyncio.create_task(ledger.execute(register(f"late{n}"), origin=HERE)) for n in range(3)]
+        await turns(lambda: len(queue._waiting) == 3)
+        lose_patience(ledger)
+        for each in (first, *late):
+            with pytest.raises(DatabaseSilent) as told:
+                await each
+            assert may_be_repeated(told.value)
+        assert not queue
+    again = await ledger.execute(register("again"), origin=HERE)
+    assert [each.position for each in again.recorded] == [1, 2]
+    assert (await ledger.head())[0] == 2
+
+
+async def test_those_taken_out_leave_their_places_to_others(
+    ledger: Ledger, database_url: str, lose_patience: Callable[[Ledger], None]
+) -> None:
+    queue: Any = ledger._committer._waiting  # type: ignore[attr-defined]
+    with locked(database_url):
+        asked = [asyncio.create_task(ledger.execute(register("a"), origin=HERE))]
+        await turns(lambda: ledger._patience._held)
+        await turns(lambda: not queue)
+        asked += [asyncio.create_task(ledger.execute(register("b"), origin=HERE)) for _ in range(LONGEST_QUEUE)]
+        await turns(lambda: len(queue._waiting) == LONGEST_QUEUE)
+        lose_patience(ledger)
+        assert {type(each) for each in await asyncio.gather(*asked, return_exceptions=True)} == {DatabaseSilent}
+        asked = [asyncio.create_task(ledger.execute(register("c"), origin=HERE))]
+        await turns(lambda: queue)
+    assert (await asked[0]).refusal is None
+
+
+async def test_of_what_is_in_the_transaction_nobody_knows_and_it_is_not_done_again(
+    ledger: Ledger, lose_patience: Callable[[Ledger], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its transaction breaks after that, and is not redone for the one whose caller has been told."""
+    real, goes_on, begun = Transactions.commit, threading.Event(), threading.Event()
+
+    def commit(self: Transactions, decided: Any) -> None:
+        if not begun.is_set():
+            begun.set()
+            assert goes_on.wait(60)
+            with decided.transaction:
+                raise ZeroDivisionError
+        real(self, decided)
+
+    monkeypatch.setattr(Transactions, "commit", commit)
+    # So many that SQLite's commit is a thread's too.
+    asked = [asyncio.create_task(ledger.execute(register(f"c{n}"), origin=HERE)) for n in range(8)]
+    await turns(begun.is_set)
+    lose_patience(ledger)
+    for each in asked:
+        with pytest.raises(DatabaseAway) as told:
+            await each
+        assert not may_be_repeated(told.value)
+    goes_on.set()
+    again = await ledger.execute(register("again"), origin=HERE)
+    assert [each.position for each in again.recorded] == [1, 2]
+
+
+async def test_what_was_stored_after_its_caller_had_left_is_known(
+    ledger: Ledger, lose_patience: Callable[[Ledger], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real, goes_on, begun = Transactions.commit, threading.Event(), threading.Event()
+
+    def commit(self: Transactions, decided: Any) -> None:
+        real(self, decided)
+        begun.set()
+        assert goes_on.wait(60)
+
+    monkeypatch.setattr(Transactions, "commit", commit)
+    asked = [asyncio.create_task(ledger.execute(register(f"c{n}"), origin=HERE)) for n in range(8)]
+    await turns(begun.is_set)
+    lose_patience(ledger)
+    assert {type(each) for each in await asyncio.gather(*asked, return_exceptions=True)} == {DatabaseAway}
+    goes_on.set()
+    with suppress(DatabaseAway):
+        # The connection may have been broken off.
+        await ledger.execute(register("last"), origin=HERE)
+    assert (await ledger.state("client:c7")).enabled
+
+
+# -- PostgreSQL, frozen ------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+async def through(postgresql_url: str, keyring: Keyring, clock: ManualClock) -> AsyncIterator[tuple[Ledger, Relay]]:
+    """A ledger with all its connections open, and the network between it and the server."""
+    with relayed(postgresql_url) as (relay, url):
+        opened = await Ledger.open(url, keyring, clock, read_threads=1)
+        await opened.execute(register("before"), origin=HERE)
+        await opened.settled()
+        await opened.read(lambda connection: connection.scalar(text("SELECT 1")))
+        await opened.follow(lambda connection: connection.scalar(text("SELECT 1")))
+        yield opened, relay
+        relay.swallows = False
+        await opened.close()
+
+
+def ask(connection: Connection) -> int | None:
+    found: int | None = connection.scalar(text("SELECT 7"))
+    return found
+
+
+ASKING: dict[str, Callable[[Ledger], Any]] = {
+    "settled": lambda ledger: ledger.settled(),
+    "read": lambda ledger: ledger.read(ask),
+    "follow": lambda ledger: ledger.follow(ask),
+    "execute": lambda ledger: ledger.execute(register("meanwhile"), origin=HERE),
+}
+
+
+@pytest.mark.parametrize("asking", list(ASKING))
+async def test_a_network_that_swallows_everything_keeps_nobody_waiting(
+    through: tuple[Ledger, Relay],
+    asking: str,
+    lose_patience: Callable[[Ledger], None],
+) -> None:
+    ledger, relay = through
+    relay.swallows = True
+    asked = asyncio.ensure_future(ASKING[asking](ledger))
+    await asyncio.to_thread(relay.swallowed.wait, 60)
+    lose_patience(ledger)
+    with pytest.raises(DatabaseAway):
+        await asked
+
+
+async def test_a_write_that_was_swallowed_is_not_done_again(
+    through: tuple[Ledger, Relay], lose_patience: Callable[[Ledger], None]
+) -> None:
+    ledger, relay = through
+    relay.swallows = True
+    asked = asyncio.ensure_future(ledger.execute(register("meanwhile"), origin=HERE))
+    await asyncio.to_thread(relay.swallowed.wait, 60)
+    lose_patience(ledger)
+    with pytest.raises(DatabaseAway):
+        await asked
+    relay.forget()
+    executed = await ledger.execute(register("after"), origin=HERE)
+    assert [each.position for each in executed.recorded] == [3, 4]
+
+
+async def test_who_waits_for_a_thread_is_told_too(
+    through: tuple[Ledger, Relay], lose_patience: Callable[[Ledger], None]
+) -> None:
+    ledger, relay = through
+    read: list[Connection] = []
+    relay.swallows = True
+    asked = [asyncio.ensure_future(ledger.read(ask)), asyncio.ensure_future(ledger.read(read.append))]
+    await asyncio.to_thread(relay.swallowed.wait, 60)
+    lose_patience(ledger)
+    assert {type(each) for each in await asyncio.gather(*asked, return_exceptions=True)} == {DatabaseSilent}
+    relay.forget()
+    assert await ledger.read(ask) == 7
+    assert read == []
+
+
+# -- Databases that take nothing ---------------------------------------------------------------------------------------
+
+
+async def test_a_database_that_takes_nothing_is_away_until_it_takes_something(
+    ledger: Ledger, database_url: str
+) -> None:
+    await ledger.execute(register("before"), origin=HERE)
+    assert not await ledger.is_read_only()
+    with read_only(ledger, database_url):
+        for asked in (ledger.settled(), ledger.execute(register("meanwhile"), origin=HERE)):
+            # Connections that were open have been ended.
+            with suppress(DatabaseAway):
+                await asked
+        with pytest.raises(DatabaseReadOnly):
+            await ledger.execute(register("meanwhile"), origin=HERE)
+        assert await ledger.is_read_only()
+        assert (await ledger.state("client:before")).enabled
+    executed = await ledger.execute(register("after"), origin=HERE)
+    assert [each.position for each in executed.recorded] == [3, 4]
+    assert not await ledger.is_read_only()

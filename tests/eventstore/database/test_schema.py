@@ -1,0 +1,102 @@
+"""Migrations make what the code declares, on both databases; PostgreSQL's server role can do no more than it needs."""
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from alembic.autogenerate import compare_metadata
+from alembic.migration import MigrationContext
+from sqlalchemy import inspect, select, text
+from sqlalchemy.engine import make_url
+from sqlalchemy.exc import ProgrammingError
+
+from eventstore.database import schema
+from eventstore.database.engines import migrating
+from eventstore.ledger import Ledger
+from eventstore.stored import events
+from security.clock import ManualClock
+from security.keyring import Keyring
+from tests.eventstore.conftest import HERE, disable, register
+
+pytestmark = pytest.mark.anyio
+
+
+def test_migrations_and_models_agree(database_url: str) -> None:
+    engine = migrating(database_url)
+    try:
+        with engine.connect() as connection:
+            context = MigrationContext.configure(connection, opts={"compare_type": True})
+            declared: Any = schema.metadata()
+            assert compare_metadata(context, declared) == []
+    finally:
+        engine.dispose()
+
+
+def test_an_empty_database_is_brought_to_the_newest_revision(empty_database_url: str) -> None:
+    assert not schema.is_current(empty_database_url)
+    schema.upgrade(empty_database_url)
+    assert schema.is_current(empty_database_url)
+    schema.upgrade(empty_database_url)
+    assert schema.is_current(empty_database_url)
+
+
+@pytest.mark.parametrize("work", [schema.is_current, schema.upgrade])
+def test_a_database_from_before_the_first_release_is_refused(
+    empty_database_url: str, work: Callable[[str], object]
+) -> None:
+    engine = migrating(empty_database_url)
+    try:
+        with engine.begin() as connection:
+            connection.execute(text("CREATE TABLE alembic_version (version_num VARCHAR(32) NOT NULL)"))
+            connection.execute(text("INSERT INTO alembic_version VALUES ('0007')"))
+        with pytest.raises(schema.EarlierRevision, match=r"revision 0007.*serve from a new database"):
+            work(empty_database_url)
+        assert inspect(engine).get_table_names() == ["alembic_version"]
+    finally:
+        engine.dispose()
+
+
+@pytest.fixture
+def server_url(postgresql_url: str) -> str:
+    """The same database as a role that owns nothing; the migration grants it what a server needs."""
+    role = "grantlog_server"
+    engine = migrating(postgresql_url)
+    with engine.begin() as connection:
+        if connection.scalar(text("SELECT 1 FROM pg_roles WHERE rolname = :role"), {"role": role}) is None:
+            connection.execute(text(f"CREATE ROLE {role} LOGIN PASSWORD 'a-password'"))
+    engine.dispose()
+    url = make_url(postgresql_url).set(username=role, password="a-password").render_as_string(hide_password=False)
+    schema.upgrade(url, postgresql_url)
+    return url
+
+
+async def test_the_servers_role_serves_and_cannot_rewrite_the_log(
+    server_url: str, keyring: Keyring, clock: ManualClock
+) -> None:
+    ledger = await Ledger.open(server_url, keyring, clock)
+    await ledger.execute(register("a", owner="owner@example.test"), origin=HERE)
+    await ledger.execute(disable("a"), origin=HERE)
+    assert (await ledger.state("client:a")).enabled is False
+    await ledger.close()
+    engine = migrating(server_url)
+    try:
+        with engine.connect() as connection:
+            before = connection.execute(select(events)).all()
+            connection.rollback()
+            for statement in (
+                "UPDATE stored_events SET state = '{}'",
+                "DELETE FROM stored_events",
+                "TRUNCATE stored_events",
+                "DROP TABLE stored_events",
+                "ALTER TABLE stored_events DISABLE TRIGGER ALL",
+                "DROP TRIGGER stored_events_no_change ON stored_events",
+                "CREATE OR REPLACE FUNCTION refuse_to_rewrite_the_log() RETURNS trigger LANGUAGE plpgsql AS"
+                " $$ BEGIN RETURN NEW; END $$",
+                "SET session_replication_role = replica",
+            ):
+                with pytest.raises(ProgrammingError):
+                    connection.execute(text(statement))
+                connection.rollback()
+            assert connection.execute(select(events)).all() == before
+    finally:
+        engine.dispose()

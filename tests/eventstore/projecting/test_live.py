@@ -1,0 +1,60 @@
+"""Waiting rows are sent once: what was sent, or failed on its way, leaves nothing behind for the next transaction."""
+
+from collections.abc import Iterator
+
+import pytest
+from sqlalchemy import Column, Connection, Integer, MetaData, Table, Text, bindparam, create_engine, insert, update
+from sqlalchemy.exc import IntegrityError
+
+from eventstore.projecting.live import Rows
+from projections.tables import Write
+
+TABLE = Table("counted", MetaData(), Column("name", Text, primary_key=True), Column("count", Integer, nullable=False))
+INSERT = insert(TABLE).values(name=bindparam("name"), count=bindparam("count"))
+RAISE = update(TABLE).where(TABLE.c.name == bindparam("b_name")).values(count=TABLE.c.count + bindparam("more"))
+
+
+@pytest.fixture
+def connection() -> Iterator[Connection]:
+    engine = create_engine("sqlite://")
+    with engine.connect() as opened:
+        TABLE.create(opened)
+        yield opened
+    engine.dispose()
+
+
+def made(name: str) -> Write:
+    return Write(INSERT, {"name": name, "count": 0}, name)
+
+
+def raised(name: str) -> Write:
+    return Write(RAISE, {"b_name": name, "more": 1}, name, add=("more",))
+
+
+def counts(connection: Connection) -> dict[str, int]:
+    return {name: count for name, count in connection.execute(TABLE.select())}
+
+
+def test_what_was_sent_is_not_sent_again_nor_counted_into_what_comes_later(connection: Connection) -> None:
+    rows = Rows()
+    for write in (made("a"), raised("a"), raised("a")):
+        rows.add(write)
+    rows.flush(connection)
+    assert counts(connection) == {"a": 2}
+    rows.flush(connection)
+    assert counts(connection) == {"a": 2}
+    rows.add(raised("a"))
+    rows.flush(connection)
+    assert counts(connection) == {"a": 3}
+
+
+def test_what_failed_is_not_left_for_the_next_transaction(connection: Connection) -> None:
+    rows = Rows()
+    rows.add(made("a"))
+    rows.flush(connection)
+    rows.add(made("a"))
+    with pytest.raises(IntegrityError):
+        rows.flush(connection)
+    rows.add(made("b"))
+    rows.flush(connection)
+    assert counts(connection) == {"a": 0, "b": 0}

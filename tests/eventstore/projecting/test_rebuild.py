@@ -1,0 +1,193 @@
+"""A rebuild gives the rows that are there already, swaps them in at once, and goes on where it was broken off."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sqlalchemy import Connection, Engine, Row, inspect, select, text, update
+
+from eventstore.database.engines import migrating
+from eventstore.projecting import replay
+from eventstore.projecting.compare import Comparison
+from eventstore.projecting.rebuild import Rebuild, outdated
+from eventstore.stored import rebuilds
+from projections import PROJECTIONS, clients, digests, grants, tokens
+from security.clock import SECOND
+from security.keyring import Keyring
+from tests.scenarios.asking import set_scene
+from tests.scenarios.conftest import keyring as keyring
+from tests.scenarios.world import World, open_world
+
+
+async def lively(world: World) -> None:
+    """Something of everything: people, clients, rotated and refused secrets, tokens alive, revoked and long expired."""
+    await world.define_role("platform", "viewer", "profile", default=True)
+    await world.register_person("paul")
+    shop = await world.register_client(grant_types=("client_credentials",), scope=("profile",))
+    raw = []
+    for turn in range(30):
+        answer = await world.client.post("/oauth/token", data={"grant_type": "client_credentials"}, auth=shop.auth)
+        raw.append(answer.json()["access_token"])
+        if turn == 15:
+            world.clock.advance(3600)
+    await world.client.post("/oauth/revoke", data={"token": raw[-1]}, auth=shop.auth)
+    await world.client.post("/oauth/token", data={"grant_type": "client_credentials"}, auth=(shop.client_id, "wrong"))
+
+
+@pytest.fixture
+def engine(database_url: str) -> Engine:
+    return migrating(database_url)
+
+
+async def test_replayed_rows_are_the_live_ones_and_a_rebuild_changes_nothing(
+    database_url: str, tmp_path: Path, keyring: Keyring, engine: Engine
+) -> None:
+    async with open_world(database_url, tmp_path, keyring) as world:
+        await lively(world)
+        now, privacy = world.clock.now(), world.services.ledger.privacy
+        compared = Comparison(engine, PROJECTIONS, privacy, now).run()
+        assert [each for each in compared if each.live != each.replayed or each.differs_at] == []
+        assert sum(each.rows for each in compared) > 30
+        token = await world.client.post("/oauth/token", data={"grant_type": "client_credentials"})
+        assert token.status_code == 401
+
+        head = await world.head()
+        for _ in range(2):
+            rebuilt = Rebuild(engine, PROJECTIONS, privacy, now).run()
+            assert rebuilt.position >= head
+            assert rebuilt.resumed_from == 0
+        assert [each for each in Comparison(engine, PROJECTIONS, privacy, now).run() if each.differs_at] == []
+        assert not [name for name in inspect(engine).get_table_names() if name.startswith("fresh_")]
+
+        # The server that was there all the time goes on with the new tables.
+        raw = await world.token("profile")
+        shop = await world.register_client("Another", grant_types=("client_credentials",), scope=("introspect",))
+        seen = await world.client.post("/oauth/introspect", data={"token": raw}, auth=shop.auth)
+        assert seen.json()["active"] is True
+    engine.dispose()
+
+
+async def test_the_first_row_that_was_tampered_with_is_named(
+    database_url: str, tmp_path: Path, keyring: Keyring, engine: Engine
+) -> None:
+    async with open_world(database_url, tmp_path, keyring) as world:
+        await lively(world)
+        with engine.begin() as connection:
+            digest = connection.scalar(select(tokens.TABLE.c.digest).order_by(tokens.TABLE.c.digest.desc()).limit(1))
+            changed = update(tokens.TABLE).where(tokens.TABLE.c.digest == digest)
+            connection.execute(changed.values(scope="everything", prune_at=world.clock.now() * 2))
+            connection.execute(
+                text("DELETE FROM grants WHERE started_position = (SELECT max(started_position) FROM grants)")
+            )
+        compared = {
+            each.table: each
+            for each in Comparison(engine, PROJECTIONS, world.services.ledger.privacy, world.clock.now()).run()
+        }
+        assert digest is not None
+        assert compared["tokens"].differs_at == digest.hex()
+        assert compared["tokens"].live != compared["tokens"].replayed
+        assert compared["grants"].differs_at is not None
+        assert compared["clients"].differs_at is None
+
+        Rebuild(engine, PROJECTIONS, world.services.ledger.privacy, world.clock.now()).run()
+        mended = Comparison(engine, PROJECTIONS, world.services.ledger.privacy, world.clock.now()).run()
+        assert [each for each in mended if each.differs_at] == []
+    engine.dispose()
+
+
+async def test_a_rebuild_that_was_killed_goes_on_where_it_was(
+    database_url: str, tmp_path: Path, keyring: Keyring, engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(replay, "STEP", 10)
+    async with open_world(database_url, tmp_path, keyring) as world:
+        await lively(world)
+        privacy, now = world.services.ledger.privacy, world.clock.now()
+
+        class Killed(Exception):
+            pass
+
+        def kill(done: int, goal: int) -> None:
+            if done >= 20:
+                raise Killed
+
+        with pytest.raises(Killed):
+            Rebuild(engine, PROJECTIONS, privacy, now).run(kill)
+        rebuilt = Rebuild(engine, PROJECTIONS, privacy, now).run()
+        assert rebuilt.resumed_from == 20
+        assert [each for each in Comparison(engine, PROJECTIONS, privacy, now).run() if each.differs_at] == []
+    engine.dispose()
+
+
+@pytest.mark.parametrize("altered", [{"position": 30}, {"mac": b""}], ids=str)
+async def test_a_rebuild_of_which_somebody_says_that_it_has_come_farther_begins_anew(
+    database_url: str,
+    tmp_path: Path,
+    keyring: Keyring,
+    engine: Engine,
+    monkeypatch: pytest.MonkeyPatch,
+    altered: dict[str, Any],
+) -> None:
+    monkeypatch.setattr(replay, "STEP", 10)
+    async with open_world(database_url, tmp_path, keyring) as world:
+        await lively(world)
+        privacy, now = world.services.ledger.privacy, world.clock.now()
+
+        def kill(done: int, goal: int) -> None:
+            raise ZeroDivisionError
+
+        with pytest.raises(ZeroDivisionError):
+            Rebuild(engine, PROJECTIONS, privacy, now).run(kill)
+        with engine.begin() as connection:
+            connection.execute(update(rebuilds).values(altered))
+        rebuilt = Rebuild(engine, PROJECTIONS, privacy, now).run()
+        assert rebuilt.resumed_from == 0
+        assert [each for each in Comparison(engine, PROJECTIONS, privacy, now).run() if each.differs_at] == []
+    engine.dispose()
+
+
+async def test_a_changed_definition_is_noticed_until_its_rows_are_rebuilt(
+    database_url: str, tmp_path: Path, keyring: Keyring, engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with open_world(database_url, tmp_path, keyring) as world:
+        await lively(world)
+        monkeypatch.setattr(clients, "VERSION", 2)
+        with engine.connect() as connection:
+            assert outdated(connection, PROJECTIONS) == ["clients"]
+        Rebuild(engine, (clients,), world.services.ledger.privacy, world.clock.now()).run()
+        with engine.connect() as connection:
+            assert outdated(connection, (clients, grants)) == []
+    engine.dispose()
+
+
+@pytest.mark.parametrize("step", [1, 3, 1_000])
+async def test_tokens_folded_by_the_stretch_are_the_rows_that_the_server_wrote_one_by_one(
+    database_url: str, tmp_path: Path, keyring: Keyring, engine: Engine, monkeypatch: pytest.MonkeyPatch, step: int
+) -> None:
+    """Codes that are redeemed and that are not, refreshes, and a revocation, within one step and across two."""
+    monkeypatch.setattr(replay, "LONG_STEP", step)
+    async with open_world(database_url, tmp_path, keyring) as world:
+        scene = await set_scene(world)
+        for _ in range(20):
+            await world.token("profile")
+        browser = await scene.signed_in()
+        first = await scene.redeem(await scene.approved(browser))
+        await browser.open(scene.address())
+        again = {"grant_type": "refresh_token", "refresh_token": first["refresh_token"]}
+        second = await world.client.post("/oauth/token", data=again, auth=scene.shop.auth)
+        revoked = {"token": second.json()["access_token"]}
+        await world.client.post("/oauth/revoke", data=revoked, auth=scene.shop.auth)
+
+        together, privacy = (tokens, digests), world.services.ledger.privacy
+        for later in (0, 3_600, 40 * 86_400):
+            now = world.clock.now() + later * SECOND
+            compared = Comparison(engine, together, privacy, now).run()
+            assert [each for each in compared if each.differs_at] == []
+            assert compared[-1].rows > 30
+        kinds = {row.kind: row for row in await world.services.ledger.read(_tokens)}
+        assert kinds.keys() == {"access", "refresh", "code"}
+    engine.dispose()
+
+
+def _tokens(connection: Connection) -> Sequence[Row[Any]]:
+    return connection.execute(select(tokens.TABLE)).all()

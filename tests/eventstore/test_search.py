@@ -1,0 +1,230 @@
+"""Merging the index: the answer is that of looking at every event, and no filter reads more than its own stretch."""
+
+import re
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from sqlalchemy import Connection, Engine, create_engine, delete, select, text
+
+from eventstore import search
+from eventstore.search import Criteria, Name
+from eventstore.stored import metadata as log_metadata
+from projections import event_index
+from projections.event_names import NameKind
+from projections.tables import metadata
+from tests.databases import BACKENDS, Databases
+from tests.eventstore.plans import plan_of
+from tests.explore import ONE_FIXTURE_FOR_ALL
+
+HEAD = 60
+KEYS = (b"a", b"b", b"c")
+
+
+@pytest.fixture(scope="module", params=BACKENDS)
+def engine(request: pytest.FixtureRequest, databases: Databases) -> Iterator[Engine]:
+    url = databases.create(request.param, migrated=False)
+    made = create_engine(url, **({"paramstyle": "named"} if request.param == "sqlite" else {}))
+    metadata.create_all(made)
+    log_metadata.create_all(made)
+    yield made
+    made.dispose()
+    databases.drop(url)
+
+
+def everything(connection: Connection, criteria: Criteria, limit: int) -> list[int]:
+    """All that a search finds, asked for piece by piece."""
+    found: list[int] = []
+    start: int | None = None
+    while True:
+        piece = search.search(connection, criteria, limit, start)
+        assert len(piece.positions) <= limit
+        found += piece.positions
+        if piece.resume is None:
+            return found
+        start = piece.resume
+
+
+NAMED = [NameKind.CLIENT, NameKind.TYPE, NameKind.ADDRESS, NameKind.PERSON_ACTING]
+names = st.tuples(st.sampled_from(NAMED), st.sampled_from(KEYS))
+
+
+def follow(connection: Connection, log: list[frozenset[Name]], steps: list[int]) -> None:
+    """Writes the log's index as a follower does: a portion with each step, of which these are the sizes, in turn."""
+    done, turn = 0, 0
+    while done < len(log):
+        size = steps[turn % len(steps)]
+        portion = enumerate(log[done : done + size], done + 1)
+        event_index.add(connection, ((*name, position) for position, named in portion for name in named))
+        done, turn = done + size, turn + 1
+
+
+@settings(max_examples=60, suppress_health_check=ONE_FIXTURE_FOR_ALL)
+@given(
+    log=st.lists(st.frozensets(names, max_size=6), max_size=HEAD),
+    filters=st.lists(st.lists(names, min_size=1, max_size=3, unique=True), max_size=3),
+    low=st.integers(1, HEAD),
+    high=st.integers(0, HEAD),
+    descending=st.booleans(),
+    limit=st.integers(1, 70),
+    stretch=st.sampled_from([1, 2, 7, 32]),
+    steps=st.lists(st.integers(1, HEAD), min_size=1, max_size=4),
+)
+def test_a_search_finds_what_looking_at_every_event_finds(
+    engine: Engine,
+    log: list[frozenset[Name]],
+    filters: list[list[Name]],
+    low: int,
+    high: int,
+    descending: bool,
+    limit: int,
+    stretch: int,
+    steps: list[int],
+) -> None:
+    criteria = Criteria(tuple(tuple(each) for each in filters), low, min(high, len(log)), descending)
+    expected = [
+        position
+        for position, named in enumerate(log, 1)
+        if criteria.low <= position <= criteria.high and all(named & set(any_of) for any_of in filters)
+    ]
+    with pytest.MonkeyPatch.context() as patch, engine.connect() as connection:
+        patch.setattr(search, "FIRST_STRETCH", stretch)
+        patch.setattr(search, "READS_AT_ONCE", 1)
+        follow(connection, log, steps)
+        assert everything(connection, criteria, limit) == (expected[::-1] if descending else expected)
+        connection.rollback()
+
+
+@settings(max_examples=40, suppress_health_check=ONE_FIXTURE_FOR_ALL)
+@given(
+    log=st.lists(st.frozensets(names, max_size=6), max_size=HEAD),
+    steps=st.lists(st.integers(1, HEAD), min_size=1, max_size=4),
+)
+def test_of_an_erased_person_the_addresses_of_their_own_acts_leave_and_no_others(
+    engine: Engine, log: list[frozenset[Name]], steps: list[int]
+) -> None:
+    theirs = {position for position, named in enumerate(log, 1) if (NameKind.PERSON_ACTING, b"a") in named}
+    with engine.connect() as connection:
+        follow(connection, log, steps)
+        event_index.forget_addresses(connection, "a")
+        for kind in NAMED:
+            for key in KEYS:
+                expected = [
+                    position
+                    for position, named in enumerate(log, 1)
+                    if (kind, key) in named and not (kind is NameKind.ADDRESS and position in theirs)
+                ]
+                found = event_index.positions(connection, kind, key, 1, HEAD, HEAD, descending=False)
+                assert found == expected
+        connection.rollback()
+
+
+def test_events_that_are_followed_together_share_a_row_for_what_they_name_in_common(engine: Engine) -> None:
+    with engine.connect() as connection:
+        event_index.add(connection, ((NameKind.TYPE, b"common", n) for n in (*range(1, 301), 1_000)))
+        rows = connection.execute(select(event_index.TABLE.c.position).order_by(event_index.TABLE.c.position))
+        assert list(rows.scalars()) == [256, 300, 1_000]
+        all_of_them = event_index.positions(connection, NameKind.TYPE, b"common", 1, 2_000, 2_000, descending=False)
+        assert all_of_them == [*range(1, 301), 1_000]
+        connection.rollback()
+
+
+def test_a_rare_name_costs_little_beside_a_common_one(engine: Engine) -> None:
+    with engine.connect() as connection:
+        common, rare = (NameKind.TYPE, b"common"), (NameKind.CLIENT, b"rare")
+        event_index.add(connection, ((*common, n) for n in range(1, 20_001)))
+        event_index.add(connection, ((*rare, n) for n in range(5_000, 20_001, 5_000)))
+        statements: list[str] = []
+        reads = _count_reads(connection, statements)
+        criteria = Criteria(((common,), (rare,)), 1, 20_000)
+        assert everything(connection, criteria, 50) == [5_000, 10_000, 15_000, 20_000]
+        assert reads() < 12
+        connection.rollback()
+
+
+def _count_reads(connection: Connection, calls: list[str]) -> Any:
+    original = event_index.positions
+    patch = pytest.MonkeyPatch()
+
+    def counted(*args: Any, **given: Any) -> list[int]:
+        calls.append("read")
+        return original(*args, **given)
+
+    patch.setattr(event_index, "positions", counted)
+
+    def reads() -> int:
+        patch.undo()
+        return len(calls)
+
+    return reads
+
+
+# Query plans ------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def full(engine: Engine) -> Iterator[Connection]:
+    """An index that is large enough for a planner to have a choice."""
+    with engine.connect() as connection:
+        for kind in (
+            NameKind.CLIENT,
+            NameKind.ACCOUNT,
+            NameKind.GRANT,
+            NameKind.SECRET,
+            NameKind.ADDRESS,
+            NameKind.REQUEST,
+            NameKind.TYPE,
+        ):
+            event_index.add(connection, ((kind, b"%d" % (n % 50), n) for n in range(1, 10_001)))
+        connection.execute(text("ANALYZE event_positions"))
+        yield connection
+        connection.execute(delete(event_index.TABLE))
+        connection.commit()
+
+
+@pytest.mark.parametrize("descending", [False, True])
+@pytest.mark.parametrize(
+    "kind",
+    [
+        NameKind.CLIENT,
+        NameKind.ACCOUNT,
+        NameKind.GRANT,
+        NameKind.SECRET,
+        NameKind.ADDRESS,
+        NameKind.REQUEST,
+        NameKind.TYPE,
+    ],
+)
+def test_a_filter_reads_a_range_of_the_primary_key_and_sorts_nothing(
+    full: Connection, kind: NameKind, descending: bool
+) -> None:
+    statement = (event_index.DESCENDING if descending else event_index.ASCENDING).statement
+    plan = plan_of(full, statement, {"b_kind": int(kind), "b_key": b"7", "b_low": 100, "b_high": 9_000, "b_limit": 32})
+    if full.dialect.name == "sqlite":
+        assert re.search(
+            r"SEARCH event_positions USING PRIMARY KEY \(kind=\? AND key=\? AND position>\? AND position<\?\)", plan
+        )
+        assert "SCAN" not in plan
+    else:
+        assert re.search(r"Index (Only )?Scan( Backward)? using pk_event_positions", plan)
+        assert "Seq Scan" not in plan
+    assert "TEMP B-TREE" not in plan
+    assert "Sort" not in plan
+
+
+def test_a_moment_is_found_by_looking_at_few_events(engine: Engine) -> None:
+    looked: list[int] = []
+
+    def stored(_: Any, position: int) -> str:
+        looked.append(position)
+        return f'{{"position":{position},"time":"2026-01-01T00:00:00.{position // 2:06d}Z"}}'
+
+    start = search.time_of(stored(None, 0))
+    with pytest.MonkeyPatch.context() as patch, engine.connect() as connection:
+        patch.setattr(search, "stored", stored)
+        for moment, expected in ((0, 1), (1, 2), (2, 4), (400_000, 800_000), (10**9, 1_000_001)):
+            looked.clear()
+            assert search.first_at(connection, start + moment, 1_000_000) == expected
+            assert len(looked) <= 21

@@ -1,0 +1,149 @@
+from pathlib import Path
+
+import httpx
+import pytest
+from sqlalchemy import text
+
+from commands.servers import note_divergence
+from eventstore.database.engines import migrating
+from eventstore.ledger import Ledger
+from eventstore.transparency import log_key, published
+from eventstore.transparency.keeper import ASK_AGAIN, Keeper
+from eventstore.transparency.note import VerifierKey
+from eventstore.transparency.tree import Tree
+from eventstore.transparency.witnesses import Witness, Witnesses
+from security.clock import SECOND, ManualClock
+from tests.eventstore.conftest import HERE, register
+from tests.verifier.published_log import KEY, ORIGIN, signing
+from verifier import witness as serving
+from verifier.note import Cosigner, Key, open_note
+from verifier.source import open_source
+from verifier.verify import verify
+from verifier.witness import Memory
+
+pytestmark = pytest.mark.anyio
+
+COSIGNER = Cosigner("witness.example/w1", bytes(range(32)))
+
+
+class Place:
+    """A witness that can go away and come back."""
+
+    def __init__(self, path: Path) -> None:
+        self.witness = serving.Witness(COSIGNER, [KEY], Memory(path), lambda: 1_767_225_600)
+        self.away = False
+
+    def asking(self) -> Witnesses:
+        def handle(request: httpx.Request) -> httpx.Response:
+            if self.away:
+                raise httpx.ConnectError("away")
+            answer = self.witness.add_checkpoint(request.content)
+            return httpx.Response(answer.status, content=answer.body)
+
+        client = httpx.AsyncClient(transport=httpx.MockTransport(handle))
+        return Witnesses([Witness("https://witness.example", VerifierKey.parse(str(COSIGNER.key)))], client)
+
+
+async def test_the_tree_of_real_events_is_verified(ledger: Ledger, clock: ManualClock, database_url: str) -> None:
+    keeper = Keeper(ledger, Tree(ORIGIN, signing, clock, largest_step=2), clock, note_divergence)
+    assert not await keeper.step()
+    for name in ("a", "b", "c"):
+        await ledger.execute(register(name), origin=HERE)
+    head, _ = await ledger.head()
+    steps = 1
+    while await keeper.step():
+        steps += 1
+    assert steps == head // 2 + 1
+    newest = await ledger.read(published.newest)
+    assert newest is not None
+    assert newest.size == head
+    source = open_source(database_url)
+    verdict = verify(source, [KEY])
+    source.close()
+    assert (verdict.outcome, verdict.checked) == ("verified", head)
+
+
+async def test_a_checkpoint_is_shown_with_its_cosignatures(ledger: Ledger, clock: ManualClock, tmp_path: Path) -> None:
+    keeper = Keeper(
+        ledger,
+        Tree(ORIGIN, signing, clock, witnessed=True),
+        clock,
+        note_divergence,
+        witnesses=Place(tmp_path / "memory").asking(),
+    )
+    for name in ("a", "b"):
+        await ledger.execute(register(name), origin=HERE)
+        await keeper.step()
+        newest = await ledger.read(published.newest)
+        assert newest is not None
+        assert newest.size == (await ledger.head())[0]
+        assert open_note(newest.note, [KEY, COSIGNER.key]).verified == (KEY, COSIGNER.key)
+    assert keeper.alarms == {}
+
+
+async def test_a_witness_that_is_away_is_an_alarm_and_asked_again(
+    ledger: Ledger, clock: ManualClock, tmp_path: Path
+) -> None:
+    place = Place(tmp_path / "memory")
+    place.away = True
+    keeper = Keeper(
+        ledger, Tree(ORIGIN, signing, clock, witnessed=True), clock, note_divergence, witnesses=place.asking()
+    )
+    await ledger.execute(register("a"), origin=HERE)
+    await keeper.step()
+    shown = await ledger.read(published.newest)
+    assert shown is not None
+    assert [alarm.kind for alarm in keeper.alarms.values()] == ["away"]
+    place.away = False
+    await keeper.step()
+    assert keeper.alarms != {}
+    clock.advance(ASK_AGAIN / SECOND)
+    await keeper.step()
+    newest = await ledger.read(published.newest)
+    assert newest is not None
+    assert keeper.alarms == {}
+    assert newest.published == shown.published
+    assert open_note(newest.note, [COSIGNER.key]).verified == (COSIGNER.key,)
+
+
+async def test_over_a_tree_that_was_not_signed_nothing_is_signed_and_it_is_said(
+    ledger: Ledger, clock: ManualClock, database_url: str
+) -> None:
+    keeper = Keeper(ledger, Tree(ORIGIN, signing, clock), clock, note_divergence)
+    await ledger.execute(register("a"), origin=HERE)
+    await keeper.step()
+    engine = migrating(database_url)
+    with engine.begin() as connection:
+        connection.execute(text("UPDATE log_tiles SET hashes = :zero, width = 1"), {"zero": bytes(32)})
+    engine.dispose()
+    await ledger.execute(register("b"), origin=HERE)
+    assert not await keeper.step()
+    assert keeper.diverged is not None
+    # And following ends for good.
+    await keeper.run()
+
+
+async def test_the_signing_key_lies_in_the_vault_and_rotates(ledger: Ledger, clock: ManualClock) -> None:
+    vault = ledger.vault
+    assert await ledger.read(log_key.signers, vault, ORIGIN) == []
+    first, second, third = (log_key.fresh(ORIGIN) for _ in range(3))
+    await ledger.maintain(log_key.introduce, vault, first, clock.now())
+    await ledger.maintain(log_key.introduce, vault, second, clock.now())
+    assert await ledger.read(log_key.signers, vault, ORIGIN) == [second, first]
+    keeper = Keeper(ledger, Tree(ORIGIN, log_key.from_vault(vault, ORIGIN), clock), clock, note_divergence)
+    await ledger.execute(register("a"), origin=HERE)
+    await keeper.step()
+    newest = await ledger.read(published.newest)
+    assert newest is not None
+    for signer in (first, second):
+        key = Key.parse(str(signer.verifier))
+        assert open_note(newest.note, [key]).verified == (key,)
+    await ledger.maintain(log_key.retire, vault, ORIGIN, clock.now())
+    assert await ledger.read(log_key.signers, vault, ORIGIN) == [second]
+    await ledger.maintain(log_key.replace, vault, third, clock.now())
+    await ledger.execute(register("b"), origin=HERE)
+    await keeper.step()
+    newest = await ledger.read(published.newest)
+    assert newest is not None
+    assert [name for name, _ in open_note(newest.note, []).signed_by] == [ORIGIN]
+    assert open_note(newest.note, [Key.parse(str(third.verifier))]).verified != ()

@@ -1,0 +1,106 @@
+"""Secrets in what callers say and in what is logged: masked, however they got there."""
+
+from base64 import b64encode, urlsafe_b64encode
+from itertools import product
+from time import process_time
+from urllib.parse import unquote
+
+import pytest
+
+from security.masking import ENCODED_AT_MOST, masking
+from security.tokens import Format, Kind
+
+PREFIXES = pytest.mark.parametrize("prefix", ["glog", "ab", "x7777777777777zz"])
+
+
+@PREFIXES
+@pytest.mark.parametrize("encode", [b64encode, urlsafe_b64encode])
+def test_base64_of_a_secret_is_masked_wherever_it_begins_and_ends(prefix, encode):
+    for kind in Kind:
+        secret = Format(prefix).mint(kind).reveal()
+        for before in range(7):
+            for behind in ("", "~", "?~", "?>?>"):
+                text = encode(f"{'?' * before}{secret}{behind}".encode()).decode()
+                for shown in (text, f"client/1.0 {text}", f"/a/{text}", text[: -(len(behind) + 24)]):
+                    assert masking(prefix).text(shown).endswith("***"), (kind, before, shown)
+                    assert text[:8] not in masking(prefix).text(shown)
+
+
+def percent_encoded(text: str, times: int, characters: str = "") -> str:
+    """The text with these characters, or all, percent-encoded, and the percent signs again and again."""
+    for _ in range(times):
+        text = "".join(f"%{ord(each):02x}" if each in (characters or text) else each for each in text)
+        characters = "%"
+    return text
+
+
+@PREFIXES
+@pytest.mark.parametrize("characters", ["_", "", "234567abcdefABCDEF", "xyzXYZ"])
+def test_a_secret_that_was_percent_encoded_is_masked_however_often(prefix, characters):
+    for _ in range(8):
+        secret = Format(prefix).mint(Kind.CLIENT_SECRET).reveal()
+        for times in range(ENCODED_AT_MOST + 1):
+            text = percent_encoded(secret, times, characters)
+            assert masking(prefix).text(f"/x%0A{text}/y%2F") == f"/x%0A{prefix}_cs_***/y%2F"
+
+
+DEPTHS = list(product(range(ENCODED_AT_MOST + 1), repeat=2))
+
+
+@PREFIXES
+def test_secrets_are_masked_at_every_depth_at_once(prefix):
+    first, second = (Format(prefix).mint(kind).reveal() for kind in (Kind.ACCESS_TOKEN, Kind.CLIENT_SECRET))
+    for between, depths in product((" and ", "&next=https%3A%2F%2Fé%C3%a9%252F%20"), DEPTHS):
+        text = between.join(map(percent_encoded, (first, second), depths, "__"))
+        assert masking(prefix).text(text) == f"{prefix}_at_***{between}{prefix}_cs_***"
+
+
+@PREFIXES
+def test_nothing_of_a_secret_is_left_where_another_begins_right_behind_it(prefix):
+    secrets = [Format(prefix).mint(kind).reveal() for kind in (Kind.ACCESS_TOKEN, Kind.CLIENT_SECRET)]
+    for depths in DEPTHS:
+        shown = masking(prefix).text("".join(map(percent_encoded, secrets, depths, "__")))
+        for _ in range(ENCODED_AT_MOST):
+            assert not any(secret[-20:] in shown for secret in secrets)
+            shown = unquote(shown)
+
+
+def test_masking_takes_no_longer_for_a_character_of_a_long_text_than_of_a_short_one():
+    unit = percent_encoded(Format("glog").mint(Kind.ACCESS_TOKEN).reveal(), 4, "_") + "%25%zz%2525 "
+
+    def seconds(times: int) -> float:
+        began = process_time()
+        masking("glog").text(unit * times)
+        return process_time() - began
+
+    short = min(seconds(100) for _ in range(5))
+    assert min(seconds(1600) for _ in range(3)) < 16 * 4 * short
+
+
+def test_a_secret_is_masked_where_it_stands():
+    secret = Format("glog").mint(Kind.ACCESS_TOKEN).reveal()
+    assert masking("glog").text(f"curl/8 {secret} x") == "curl/8 glog_at_*** x"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/142.0.0.0 Safari/537.36",
+        "python-httpx/0.28.1",
+        "glog_cli/2",
+        b64encode(b"anything else at all").decode(),
+        b64encode(b"glog_at_work and more").decode(),
+        "ab" * 40,
+        "100%",
+        "/a%20b%zz%",
+        "",
+    ],
+)
+def test_other_texts_stay_as_they_are(text):
+    assert masking("glog").text(text) == text
+
+
+def test_secrets_of_a_former_prefix_are_masked_too() -> None:
+    former, present = Format("old").mint(Kind.CLIENT_SECRET).reveal(), Format("new").mint(Kind.ACCESS_TOKEN).reveal()
+    assert masking("new", "old").text(f"{former} {present}") == "old_cs_*** new_at_***"
+    assert masking("new", "old").text(b64encode(f"id:{former}".encode()).decode()) == "***"
