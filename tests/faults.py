@@ -15,7 +15,7 @@ from eventstore.ledger import Ledger
 def read_only(ledger: Ledger, url: str) -> Iterator[None]:
     """The database itself refuses whatever would change it, until the block ends."""
     if is_sqlite(url):
-        engine: Any = ledger.log.recorder.datastore.engine  # type: ignore[attr-defined]
+        engine: Any = ledger.log.recorder.datastore.engine
         with engine.connect() as connection:
             connection.exec_driver_sql("PRAGMA query_only = 1").close()
             yield

@@ -1,6 +1,7 @@
 """A forged event at the head, from the refusal to the way out."""
 
 import json
+import sys
 from hashlib import sha256
 from pathlib import Path
 
@@ -74,7 +75,7 @@ def test_a_removal_that_was_killed_is_told_by_whoever_opens_the_log_next(
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr("cli.log.run", killed)
+        patch.setattr(sys.modules["cli.log"], "run", killed)
         cli.run("log", "remove-forged", str(tmp_path / "forged.jsonl"), exits=1)
     assert len(cli.events()) == first - 1
     cli.run("scope", "put", "films:read", "See films")

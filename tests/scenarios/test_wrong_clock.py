@@ -48,8 +48,8 @@ class Nodes:
         self._steady.passed += seconds
         for machine in self.machines:
             machine.passed += seconds
-        told = f"({clock_fault.DATABASE_TIME} + {round(self._steady.passed * SECOND)})"
-        self._patch.setattr(recorder, "_LOCK", self._lock.replace(clock_fault.DATABASE_TIME, told))
+        told = f"({recorder.DATABASE_TIME} + {round(self._steady.passed * SECOND)})"
+        self._patch.setattr(recorder, "_LOCK", self._lock.replace(recorder.DATABASE_TIME, told))
         self._patch.setattr(clock_fault, "_ASK", Prepared(text(f"SELECT {told}")))
 
 

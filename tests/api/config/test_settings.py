@@ -13,7 +13,7 @@ from eventstore.database.connecting import arguments
 from eventstore.transparency.note import Signer
 from verifier.note import Cosigner
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 DEMO = {"GRANTLOG_ENVIRONMENT": "demo"}
 KEY = "a-master-key-that-nobody-may-see"
 PRODUCTION = {"GRANTLOG_MASTER_KEY": KEY, "GRANTLOG_ISSUER": "https://login.example.com"}
