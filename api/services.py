@@ -5,8 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 from api.config.settings import Settings
 from api.dashboards.secret import DashboardSecrets
-from api.http.request_context import request_context
-from api.http.responses import header
+from api.http.request_context import header, request_context
 from api.log.keeper import Transparency
 from api.oauth.credential_cache import CredentialCache
 from api.throttling.tallies import Tallies

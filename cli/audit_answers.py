@@ -17,8 +17,8 @@ from api.audit.queries.export import prepared
 from api.audit.queries.filters import read_filters
 from api.audit.queries.history import State
 from api.audit.queries.search import page
+from api.http.errors import HTTPError, Missing
 from api.http.pagination import LARGEST
-from api.http.problems import Missing, Problem
 from api.leaks.resolve import nothing_in
 from cli.event_line import full, who
 from cli.failures import Failure, of_problem
@@ -229,5 +229,5 @@ def first_secret(text: str, format: "SecretFormat") -> str:
 def _in_words() -> Iterator[None]:
     try:
         yield
-    except Problem as problem:
+    except HTTPError as problem:
         raise of_problem(problem) from None

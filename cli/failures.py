@@ -11,7 +11,7 @@ from domain.decision import Refusal
 from domain.refusal import words
 
 if TYPE_CHECKING:
-    from api.http.problems import Problem
+    from api.http.errors import HTTPError
 
 REFUSED = 1
 USAGE = 2
@@ -74,10 +74,10 @@ def _failure(error: Exception) -> Failure | None:
             return Failure(f"{what}: {why}", USAGE)
         case UnicodeDecodeError():
             return Failure("what it was given to read is not UTF-8 text", USAGE)
-    from api.http.problems import Problem
+    from api.http.errors import HTTPError
     from security.keyring import MasterKeyError, WrapBroken
 
-    if isinstance(error, Problem):
+    if isinstance(error, HTTPError):
         return of_problem(error)
     if isinstance(error, MasterKeyError | WrapBroken):
         return unavailable(str(error))
@@ -103,7 +103,7 @@ def refused(refusal: Refusal) -> Failure:
     return Failure(f"{refusal.field}: {said}" if refusal.field else said)
 
 
-def of_problem(problem: "Problem") -> Failure:
+def of_problem(problem: "HTTPError") -> Failure:
     """What the API would refuse, in its words, led by the field at fault."""
     if problem.errors:
         return Failure(f"{problem.errors[0].field}: {problem.errors[0].detail}")

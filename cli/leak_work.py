@@ -62,7 +62,7 @@ async def containments(
     with the words.
     """
     from api.audit.queries.filters import moment
-    from api.http.problems import Problem
+    from api.http.errors import HTTPError
     from api.leaks.containment import Containment, Wanted
     from api.leaks.resolve import Parts, find, misfit
     from domain.event import SECOND
@@ -74,7 +74,7 @@ async def containments(
         at = moment("since", since)
         at = None if at is None else at // SECOND * SECOND
         targets = await find(Parts(ledger, services.format), named, at)
-    except Problem as problem:
+    except HTTPError as problem:
         raise of_problem(problem) from None
     fault = misfit(targets, rotate=rotate, disable_client=disable_client, since=since is not None)
     if fault is not None:

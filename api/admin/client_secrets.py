@@ -13,9 +13,9 @@ from api.admin.schemas import SecretName, Time, listed, time, time_or_null
 from api.dependencies import Injected
 from api.http import path_params
 from api.http.bearer import needing
+from api.http.errors import Missing
 from api.http.idempotency import Once, Reply, commanding
 from api.http.pagination import DEFAULT, After, Limit, Page, decode_cursor
-from api.http.problems import Missing
 from api.throttling.windowed_counter import SecretUses
 from commands import client_secrets
 from commands import client_secrets as commands

@@ -25,9 +25,9 @@ from api.config.settings import Settings
 from api.dependencies import Injected
 from api.http import path_params
 from api.http.bearer import needing
+from api.http.errors import InvalidRequest, Missing
 from api.http.idempotency import Once, Reply, commanding
 from api.http.pagination import DEFAULT, After, Limit, Page, decode_cursor
-from api.http.problems import Invalid, Missing
 from commands import client_secrets
 from commands import clients as commands
 from commands.callers import Caller
@@ -138,7 +138,7 @@ async def put_dashboard(
     for name in FIXED:
         given = getattr(data, name)
         if given not in (UNSET, slug if name == "slug" else getattr(known, name, UNSET)):
-            raise Invalid.field(name, "cannot be changed or chosen by this; leave it out")
+            raise InvalidRequest.field(name, "cannot be changed or chosen by this; leave it out")
     client_id, (secret, made) = new_id(), client_secrets.mint(token_format)
 
     def reply(view: View, recorded: tuple[Recorded, ...]) -> Reply[DashboardBody]:

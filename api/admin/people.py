@@ -22,10 +22,10 @@ from api.admin.schemas import read_person as schemas_read_person
 from api.dependencies import Injected
 from api.http import path_params
 from api.http.bearer import Bearer, needing
+from api.http.errors import InvalidRequest, Missing, Throttled
 from api.http.idempotency import Once, Reply, commanding
 from api.http.load_shedding import away
 from api.http.pagination import DEFAULT, After, Limit, Page
-from api.http.problems import Invalid, Missing, Throttled
 from api.oauth.person_authentication import WrongCredentials, verify
 from api.services import services_of
 from api.throttling.password_attempts import Wait
@@ -51,7 +51,7 @@ FIELD = "current_password"
 def check_length(request: Request[Any, Any, Any], password: str) -> None:
     """Raises Invalid, which never repeats the password."""
     if problem := passwords.password_problem(password, services_of(request).settings.password_minimum):
-        raise Invalid.field("password", problem)
+        raise InvalidRequest.field("password", problem)
 
 
 async def hashed(request: Request[Any, Any, Any], password: str, names: Sequence[str | None]) -> str:
@@ -61,7 +61,7 @@ async def hashed(request: Request[Any, Any, Any], password: str, names: Sequence
         password, names, ledger=services.ledger, issuer=services.settings.issuer, strength=services.strength
     )
     if problem:
-        raise Invalid.field("password", problem)
+        raise InvalidRequest.field("password", problem)
     return await services.hasher.hash(password)
 
 
@@ -74,12 +74,12 @@ async def verify_own(
     in the log. Raises Invalid without the right one, Throttled, and the hasher's Overloaded.
     """
     if password is None:
-        raise Invalid.field(FIELD, "is needed to change one's own password")
+        raise InvalidRequest.field(FIELD, "is needed to change one's own password")
     name = next(filter(None, names), "")
     try:
         verified = await verify(services_of(request), realm, name, password, origin)
     except WrongCredentials:
-        raise Invalid.field(FIELD, account.NOT_CURRENT) from None
+        raise InvalidRequest.field(FIELD, account.NOT_CURRENT) from None
     except Wait as wait:
         raise Throttled(wait.seconds) from None
     return verified.password
@@ -154,7 +154,7 @@ async def list_people(
     """In the order of their registration, without erased people. Names are compared as they are at sign-in."""
     position = decode_position(after)
     if realm is not None and realm not in registration.REALMS:
-        raise Invalid.field("realm", "must be one of " + ", ".join(registration.REALMS))
+        raise InvalidRequest.field("realm", "must be one of " + ", ".join(registration.REALMS))
     if username is None and email is None:
 
         def query(connection: Connection) -> Page[PersonBody]:

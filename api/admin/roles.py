@@ -12,9 +12,9 @@ from api.admin.schemas import Realm, ScopeName, listed
 from api.dependencies import Injected
 from api.http import path_params
 from api.http.bearer import needing
+from api.http.errors import InvalidRequest, Missing
 from api.http.idempotency import Once, Reply, commanding
 from api.http.pagination import DEFAULT, After, Limit, Page, decode_cursor
-from api.http.problems import Invalid, Missing
 from commands import roles as commands
 from commands.callers import Caller
 from domain import role
@@ -94,7 +94,7 @@ async def put_role(
     """
     for field, given, meant in (("realm", data.realm, realm), ("name", data.name, name)):
         if given is not UNSET and given != meant:
-            raise Invalid.field(field, f"must be the {field} in the address")
+            raise InvalidRequest.field(field, f"must be the {field} in the address")
 
     def reply(view: View, recorded: tuple[Recorded, ...]) -> Reply[RoleBody]:
         body = _read(view.connection, realm, name)

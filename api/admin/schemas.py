@@ -6,8 +6,8 @@ from typing import Annotated, Any, Literal, TypeVar
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
+from api.http.errors import Missing
 from api.http.pagination import Page, decode_cursor, encode_cursor
-from api.http.problems import Missing
 from commands.people import UNKNOWN
 from domain import client
 from domain.event import Moment as EventMoment

@@ -13,9 +13,9 @@ from api.admin.schemas import ScopeName, listed
 from api.dependencies import Injected
 from api.http import path_params
 from api.http.bearer import needing
+from api.http.errors import InvalidRequest, Missing
 from api.http.idempotency import Once, Reply, commanding
 from api.http.pagination import DEFAULT, After, Limit, Page, decode_cursor
-from api.http.problems import Invalid, Missing
 from commands import scopes as commands
 from commands.callers import Caller
 from domain import scope
@@ -92,7 +92,7 @@ async def put_scope(
     """The families of the administrative scopes are reserved."""
     named = _named(request)
     if data.name is not UNSET and data.name != named:
-        raise Invalid.field("name", "must be the name in the address")
+        raise InvalidRequest.field("name", "must be the name in the address")
 
     def reply(view: View, recorded: tuple[Recorded, ...]) -> Reply[ScopeBody]:
         body = _read(view.connection, named)

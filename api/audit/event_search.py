@@ -15,8 +15,8 @@ from api.audit.queries.search import page, show
 from api.audit.rendering import ShownEvent, unsealed
 from api.dependencies import Injected
 from api.http.bearer import caller, needing
+from api.http.errors import InsufficientScope, Missing
 from api.http.pagination import DEFAULT, After, Limit, Page
-from api.http.problems import InsufficientScope, Missing
 
 # The filters of the search and of the export as a request gives them.
 

@@ -17,7 +17,7 @@ from api.audit.queries.export import MEDIA_TYPE, MEDIA_TYPES, Format, Part, prep
 from api.audit.queries.filters import Filters
 from api.dependencies import Injected
 from api.http.bearer import needing
-from api.http.problems import Missing, Unavailable
+from api.http.errors import Missing, TemporarilyUnavailable
 from api.http.request_context import request_context
 from eventstore.transparency import published
 from eventstore.transparency.divergence import Diverged
@@ -155,7 +155,9 @@ async def proof(
         await asking.sources.transparency.diverge(found)
     await asking.record("proof", {"position": str(position)}, 0 if receipt is None else 1, unsealed=False)
     if diverged is not None:
-        raise Unavailable(f"No receipt can be given: {diverged}.", retry_after=UNTIL_MENDED, reason="log_diverged")
+        raise TemporarilyUnavailable(
+            f"No receipt can be given: {diverged}.", retry_after=UNTIL_MENDED, reason="log_diverged"
+        )
     if receipt is None:
         raise Missing("No checkpoint covers this position yet.")
     return Response(receipt.encode(), media_type=TEXT)

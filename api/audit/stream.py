@@ -21,9 +21,8 @@ from api.audit.queries.search import show
 from api.audit.rendering import ShownEvent
 from api.dependencies import Injected
 from api.http.bearer import Bearer, needing
-from api.http.problems import Invalid, Unavailable
-from api.http.request_context import request_context
-from api.http.responses import header
+from api.http.errors import InvalidRequest, TemporarilyUnavailable
+from api.http.request_context import header, request_context
 from eventstore import search
 from eventstore.database import Connection
 from eventstore.ledger import Ledger
@@ -78,7 +77,7 @@ async def stream(
     """
     whose = await _people(request, asking, username, email)
     if len(auditor.FOLLOWING) >= STREAMS_AT_MOST:
-        raise Unavailable("Too many streams are open.", retry_after=30)
+        raise TemporarilyUnavailable("Too many streams are open.", retry_after=30)
     last = _last_seen(request)
     if last is None and first is not None:
         last = position("from", first) - 1
@@ -106,7 +105,7 @@ def _last_seen(request: Request[Any, Any, Any]) -> int | None:
     if text is None or text == "":
         return None
     if not text.isascii() or not text.isdigit() or len(text) > 16:
-        raise Invalid.field("Last-Event-ID", "must be the position of an event")
+        raise InvalidRequest.field("Last-Event-ID", "must be the position of an event")
     return int(text)
 
 

@@ -18,8 +18,9 @@ from litestar.middleware import ASGIMiddleware
 from litestar.types import ASGIApp, Message, Method, Receive, Scope, Send
 
 from api.http.cors import VARY, CorsDecision, OriginStanding, for_dashboard, is_preflight, preflight_for_dashboard
-from api.http.problems import Denied, Missing, WrongMethod
-from api.http.responses import header, raw_headers
+from api.http.errors import AccessDenied, Missing, WrongMethod
+from api.http.request_context import header
+from api.http.responses import raw_headers
 from api.services import Services, services_of
 from domain import client
 from domain.rules import origin
@@ -40,7 +41,7 @@ class Entered(NamedTuple):
     guarded: bool
 
 
-class Foreign(Denied):
+class Foreign(AccessDenied):
     """403: the page that calls is none of the dashboard's. `named` is how it would have to be opened."""
 
     def __init__(self, named: str | None = None) -> None:
@@ -48,14 +49,14 @@ class Foreign(Denied):
         super().__init__(f"This dashboard does not answer pages of that origin.{also}", reason="foreign_origin")
 
 
-class Unguarded(Denied):
+class Unguarded(AccessDenied):
     """403: the cookie came with neither an allowed `Origin` nor the header that no foreign page can send unasked."""
 
     def __init__(self) -> None:
         super().__init__("Send the header X-Grantlog: 1 with the cookie.", reason="unguarded_cookie")
 
 
-class Disabled(Denied):
+class Disabled(AccessDenied):
     """403: an administrator has disabled the dashboard. Alike for everybody, since nothing else is looked at."""
 
     code = "unauthorized_client"

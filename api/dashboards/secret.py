@@ -4,7 +4,7 @@ The secret lives in the vault and never leaves the process. What is kept here is
 log has no newer version: a rotation by any worker shows in the client's state, and the vault is asked again.
 """
 
-from api.http.problems import Unavailable
+from api.http.errors import TemporarilyUnavailable
 from commands.client_secrets import vault_name
 from domain import client
 from domain.client_secret import SecretVersion
@@ -19,7 +19,7 @@ KEPT = 256
 TRIES = 2
 
 
-class NoLiveSecret(Unavailable):
+class NoLiveSecret(TemporarilyUnavailable):
     """503: every version that the vault could show has ended. It says so to everybody, before credentials are read."""
 
     def __init__(self) -> None:

@@ -13,9 +13,8 @@ from api.dashboards.secret import TRIES, NoLiveSecret
 from api.http import path_params
 from api.http.bearer import bearer_token
 from api.http.cookies import cookie_name, read_cookie
-from api.http.errors import InvalidClient, InvalidGrant, InvalidScope, SignInRefused
-from api.http.problems import Unauthenticated
-from api.http.responses import Scope
+from api.http.errors import InvalidClient, InvalidGrant, InvalidScope, InvalidToken, SignInRefused
+from api.http.request_context import Scope
 from api.oauth.credential_cache import Caller, caller
 from api.oauth.token import Tokens, issue, password_grant
 from api.services import Services, origin, services_of
@@ -253,7 +252,7 @@ async def logout(request: Request[Any, Any, Any], slug: path_params.Slug) -> Res
     passed = entered(request)
     found = await _grants(services, request.scope, slug, passed)
     if not found:
-        raise Unauthenticated("Send the access token or the cookie of the sign-in that is to end.")
+        raise InvalidToken("Send the access token or the cookie of the sign-in that is to end.")
     for grant_id, account_id in found.items():
         await _end(services, request.scope, passed.dashboard.client_id, grant_id, account_id)
     return Response(None, status_code=204, cookies=[cleared(slug, services.settings.issuer)])

@@ -7,8 +7,8 @@ from typing import Any
 from litestar import Request
 
 from api.http.cors import CLIENT
-from api.http.problems import InsufficientScope, Unauthenticated
-from api.http.responses import Scope, header_values
+from api.http.errors import InsufficientScope, InvalidToken
+from api.http.request_context import Scope, header_values
 from api.services import Services, origin, services_of
 from commands.callers import Caller
 from domain.decision import Reason, Refusal
@@ -55,11 +55,11 @@ async def judge(services: Services, scope: Scope, needed: Sequence[str]) -> Know
     if raw is not None and 0 < len(raw) <= LONGEST_TOKEN:
         known = await services.ledger.validation.find(digest(raw))
     if known is None or known.terms.kind != "access" or known.reason(services.ledger.clock.now()) != "active":
-        raise Unauthenticated()
+        raise InvalidToken()
     # A token that is for others was handed to them: it opens nothing here (RFC 8707 §2, RFC 9700 §2.3).
     audience = known.terms.audience
     if audience and services.settings.issuer not in audience:
-        raise Unauthenticated()
+        raise InvalidToken()
     scope[CLIENT] = known.terms.client_id
     for name in needed:
         if name not in known.terms.scope:

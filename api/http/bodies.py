@@ -18,7 +18,7 @@ from litestar.types import Empty
 
 from api.http import strict_parsing
 from api.http.errors import InvalidRequest, TooLarge, WrongMediaType, invalid_member
-from api.http.responses import Receive, Scope, fields, header_values
+from api.http.request_context import Receive, Scope, fields, header_values
 
 Encoding = Literal["json", "form"]
 

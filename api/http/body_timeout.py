@@ -5,7 +5,7 @@ from time import monotonic
 from typing import Any, Protocol
 
 from api.http.errors import TemporarilyUnavailable, TooSlow
-from api.http.responses import Receive
+from api.http.request_context import Receive
 
 SECONDS = 30
 """How long a whole body may take to come. A megabyte does in that time over any line that people still use."""

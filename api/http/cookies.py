@@ -2,7 +2,7 @@
 
 from litestar.datastructures import Cookie
 
-from api.http.responses import Scope, header_values
+from api.http.request_context import Scope, header_values
 from domain.rules import issuer
 
 HOST_ONLY = "__Host-"

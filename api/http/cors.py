@@ -14,7 +14,8 @@ from typing import Any, NamedTuple
 import structlog
 
 from api.http.log_lines import trace
-from api.http.responses import Answer, Fields, Scope, answer, header, raw_headers
+from api.http.request_context import Scope, header
+from api.http.responses import Fields, RawResponse, raw_headers, raw_response
 from api.services import Services
 from domain import client
 from eventstore.present import clients
@@ -141,7 +142,7 @@ class Pages:
         """Whether the path is one of those about which it is decided here."""
         return path in self._posted or path.startswith(_BELOW) or path in BEARER_PATHS
 
-    async def preflight(self, scope: Scope) -> Answer | None:
+    async def preflight(self, scope: Scope) -> RawResponse | None:
         """The answer to a preflight; None for any other request.
 
         It names no client, and the path may be one that there is not: the request itself finds that out.
@@ -150,7 +151,9 @@ class Pages:
             return None
         origin = header(scope, b"origin") or ""
         methods = ("POST",) if scope["path"] in self._posted else BEARER_METHODS
-        return answer(204, b"", None, preflight_for_client(origin, await self._if_listed(origin), methods).headers)
+        return raw_response(
+            204, b"", None, preflight_for_client(origin, await self._if_listed(origin), methods).headers
+        )
 
     async def fields(self, scope: Scope, status: int) -> Fields:
         """What an answer with this status says of pages."""

@@ -25,8 +25,8 @@ from litestar.exceptions.http_exceptions import RequestEntityTooLarge
 from api.http import errors
 from api.http.errors import FieldError, HTTPError, TemporarilyUnavailable
 from api.http.log_lines import trace
-from api.http.request_context import request_context
-from api.http.responses import JSON, Answer, Scope, answer, header
+from api.http.request_context import Scope, header, request_context
+from api.http.responses import JSON, RawResponse, raw_response
 from api.pages.csp import security_headers
 from api.pages.templates import ErrorPage, render
 from eventstore.commands import DatabaseAway, DatabaseReadOnly, Forged, InDoubt, StorageFull, WentBack, WrongClock
@@ -77,7 +77,7 @@ def _under(path: str, prefixes: tuple[str, ...]) -> bool:
     return any(path == prefix or path.startswith(f"{prefix}/") for prefix in prefixes)
 
 
-def error_response(scope: Scope, error: Exception) -> Answer:
+def error_response(scope: Scope, error: Exception) -> RawResponse:
     """The answer to a failed request. What no class of ours names is logged and becomes a 500 without detail."""
     request_id = request_context(scope).request_id
     told = to_http_error(error, scope)
@@ -95,11 +95,11 @@ def error_response(scope: Scope, error: Exception) -> Answer:
             return as_problem(told, request_id, with_code=words == "dashboard")
 
 
-def as_oauth(error: HTTPError) -> Answer:
+def as_oauth(error: HTTPError) -> RawResponse:
     """RFC 6749 §5.2, never to be stored. Members at fault stand in the description."""
     body = dict(parameters(error))
     headers = {**error.headers, "cache-control": "no-store", "pragma": "no-cache"}
-    return answer(error.status, msgspec.json.encode(body), JSON, headers)
+    return raw_response(error.status, msgspec.json.encode(body), JSON, headers)
 
 
 def parameters(error: HTTPError) -> list[tuple[str, str]]:
@@ -115,7 +115,7 @@ def description(text: str) -> str:
     return OUTSIDE.sub("", text.replace('"', "'").replace("…", "...").replace("\\", "/"))
 
 
-def as_problem(error: HTTPError, request_id: str | None, *, with_code: bool = False) -> Answer:
+def as_problem(error: HTTPError, request_id: str | None, *, with_code: bool = False) -> RawResponse:
     """RFC 9457 §3.1, never to be stored. Its type is `about:blank`: the status says it all (§4.2.1).
 
     `with_code` adds OAuth's word, which `/dashboards/*` carries beside the rest.
@@ -136,13 +136,15 @@ def as_problem(error: HTTPError, request_id: str | None, *, with_code: bool = Fa
     if isinstance(error, errors.Throttled):
         # A script of another origin need not read it from a header.
         body["retry_after"] = error.retry_after
-    return answer(error.status, msgspec.json.encode(body), PROBLEM, {**error.headers, "cache-control": "no-store"})
+    return raw_response(
+        error.status, msgspec.json.encode(body), PROBLEM, {**error.headers, "cache-control": "no-store"}
+    )
 
 
-def as_page(error: HTTPError, request_id: str) -> Answer:
+def as_page(error: HTTPError, request_id: str) -> RawResponse:
     """A page for people, with the id of the request that they can tell whoever looks after the server."""
     page = ErrorPage(title=error.title, explanation=error.detail or error.title, request_id=request_id)
-    return answer(error.status, render(page), "text/html; charset=utf-8", {**security_headers(), **error.headers})
+    return raw_response(error.status, render(page), "text/html; charset=utf-8", {**security_headers(), **error.headers})
 
 
 def _handle(request: Request[Any, Any, Any], error: Exception) -> Response[bytes]:

@@ -17,17 +17,17 @@ from litestar.openapi.spec.enums import OpenAPIType
 
 from api.audit.permission import PERSONAL
 from api.http.bearer import Bearer, Lost, caller, lost, needing
-from api.http.problems import (
+from api.http.errors import (
     Clash,
+    HTTPError,
     InsufficientScope,
-    Invalid,
+    InvalidRequest,
+    InvalidToken,
     Missing,
-    Problem,
-    Unauthenticated,
     Unprocessable,
-    from_refusal,
+    api_error,
 )
-from api.http.responses import header_values
+from api.http.request_context import header_values
 from api.services import Services, services_of
 from domain.decision import Reason, Refusal
 from domain.event import SECOND, Moment, Recorded, Sealed
@@ -154,7 +154,7 @@ class Once:
         if not values:
             return None
         if len(values) > 1 or not _KEY.fullmatch(values[0]):
-            raise Invalid.field(HEADER, f"must stand once and have 1 to {LONGEST} printable ASCII characters")
+            raise InvalidRequest.field(HEADER, f"must stand once and have 1 to {LONGEST} printable ASCII characters")
         bound = [actor.kind, actor.id, request.method, request.scope["path"], values[0]]
         # The query counts as a part of the body: it says what to do, and another one is another command.
         body = request.scope["query_string"] + b"\0" + await request.body()
@@ -194,15 +194,15 @@ class Once:
         return executed.value
 
 
-def _problem(refusal: Refusal, needed: str) -> Problem:
+def _problem(refusal: Refusal, needed: str) -> HTTPError:
     match refusal.reason:
         case Lost.TOKEN:
-            return Unauthenticated()
+            return InvalidToken()
         case Lost.SCOPE:
             return InsufficientScope(needed)
         case Repeated.RUNNING:
             return Clash(_RUNNING, reason=Repeated.RUNNING)
-    return from_refusal(refusal)
+    return api_error(refusal)
 
 
 def _response(given: Reply[T]) -> Response[T]:

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from time import perf_counter
 from typing import Any
 
-from api.http.responses import Scope
+from api.http.request_context import Scope
 
 LONGEST_WAIT = 0.15
 """Seconds. Who would have to wait longer in a line is told to come back instead."""

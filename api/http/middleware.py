@@ -14,14 +14,14 @@ from api.http.load_shedding import KEY as PLACE
 from api.http.load_shedding import LoadShedding, Slot
 from api.http.log_lines import REQUEST_ID, AccessLog, trace
 from api.http.request_checks import body_length, closes, malformed
-from api.http.request_context import KEY, Proxies, RequestContext
-from api.http.responses import Answer, App, Fields, Message, Receive, Scope, Send
+from api.http.request_context import KEY, App, Message, Proxies, Receive, RequestContext, Scope, Send
+from api.http.responses import Fields, RawResponse
 from api.server.listeners import is_for_operators
 from security.clock import SystemClock
 from security.ids import ordered_id
 from security.masking import Masker
 
-Direct = Callable[[Scope, Receive], Awaitable[Answer]]
+Direct = Callable[[Scope, Receive], Awaitable[RawResponse]]
 """An endpoint that is asked for its whole answer and sends nothing itself."""
 
 HEADERS: Fields = (
@@ -218,7 +218,7 @@ class SentResponse:
         else:
             await self._send(message)
 
-    async def answer(self, given: Answer) -> None:
+    async def answer(self, given: RawResponse) -> None:
         """Sends a whole answer."""
         await self._start(given.status, given.headers, {"type": "http.response.start"})
         await self._send({"type": "http.response.body", "body": b"" if self.head else given.body})

@@ -12,7 +12,7 @@ from typing import Annotated, Any, Generic, TypeVar
 import msgspec
 from litestar.params import QueryParameter
 
-from api.http.problems import Invalid
+from api.http.errors import InvalidRequest
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -47,7 +47,7 @@ def decode_cursor(kind: str, cursor: str | None, *types: type[int] | type[str]) 
     """The key that a cursor holds, as a tuple of these types; None for no cursor. Raises Invalid for any other text."""
     if cursor is None:
         return None
-    refused = Invalid.field("after", "is not a cursor of this list")
+    refused = InvalidRequest.field("after", "is not a cursor of this list")
     if len(cursor) > LONGEST_CURSOR or not cursor.isascii():
         raise refused
     try:

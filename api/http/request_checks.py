@@ -5,8 +5,8 @@ from functools import lru_cache
 from http import HTTPStatus
 from urllib.parse import unquote_to_bytes
 
-from api.http.problems import Invalid, Problem
-from api.http.responses import Scope, fields
+from api.http.errors import HTTPError, InvalidRequest
+from api.http.request_context import Scope, fields
 
 HOST = re.compile(rb"(?:[0-9A-Za-z._~%!$&'()*+,;=-]+|\[[0-9A-Fa-f:.]{2,45}\])(?::([0-9]{0,5}))?")
 CONTROL = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]")
@@ -48,16 +48,16 @@ def _leaves_body(scope: Scope) -> bool:
     return False
 
 
-def malformed(scope: Scope) -> Problem | None:
+def malformed(scope: Scope) -> HTTPError | None:
     """What is so malformed that the framework would stumble over it or a database refuse it, as a 400; else None.
 
     What the server could not even read comes with its own answer.
     """
-    refused: Problem | None = scope.get(REFUSED)
+    refused: HTTPError | None = scope.get(REFUSED)
     if refused is not None:
         return refused
     if fault := _path_fault(scope) or _query_fault(scope["query_string"]) or _head_fault(scope):
-        return Invalid(fault)
+        return InvalidRequest(fault)
     return None
 
 

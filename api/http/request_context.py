@@ -2,6 +2,7 @@
 whether it wants the answer itself or only what stands before it."""
 
 import re
+from collections.abc import Awaitable, Callable, Mapping, MutableMapping
 from functools import lru_cache
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 from typing import Any, Literal
@@ -9,8 +10,14 @@ from typing import Any, Literal
 import msgspec
 import structlog
 
-from api.http.responses import Scope, fields, header_values
 from security.clock import HOUR, Moment, SteadyClock, Timer
+
+# A dict whose members depend on its type; the framework and the server each have types of their own for it.
+Scope = Any
+Message = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[Any]]
+Send = Callable[[Any], Awaitable[None]]
+App = Callable[[Any, Any, Any], Awaitable[None]]
 
 log = structlog.get_logger("api")
 
@@ -18,6 +25,8 @@ Header = Literal["x-forwarded-for", "forwarded"]
 """Where a proxy writes for whom it asks: the common header, or the one of RFC 7239."""
 
 KEY = "grantlog.arrival"
+FIELDS = "grantlog.fields"
+"""Where the scope holds what `fields` put together."""
 REQUEST_ID = re.compile(r"[A-Za-z0-9._~+/=-]{1,64}", re.ASCII)
 """Ids that proxies make: UUIDs, ULIDs, trace ids, base64. Anything else could not stand in a header or a log line."""
 
@@ -44,6 +53,31 @@ def request_context(scope: Any) -> RequestContext:
     """The arrival of the request that an ASGI scope belongs to."""
     found: RequestContext = scope[KEY]
     return found
+
+
+def fields(scope: Scope) -> Mapping[bytes, bytes]:
+    """A request's header fields by lower-case name, of a repeated one the last; put together once for a request."""
+    found: Mapping[bytes, bytes] | None = scope.get(FIELDS)
+    if found is None:
+        found = scope[FIELDS] = dict(scope["headers"])
+    return found
+
+
+def header(scope: Scope, name: bytes) -> str | None:
+    """The last value of a request's header field, as latin-1 text, which every octet has (RFC 9110 §5.5)."""
+    value = fields(scope).get(name)
+    return None if value is None else value.decode("latin-1")
+
+
+def header_values(scope: Scope, name: bytes) -> list[str]:
+    """Every value of a header field in the order of arrival."""
+    given = fields(scope)
+    value = given.get(name)
+    if value is None:
+        return []
+    if len(given) == len(scope["headers"]):
+        return [value.decode("latin-1")]
+    return [each.decode("latin-1") for field, each in scope["headers"] if field == name]
 
 
 class Proxies:

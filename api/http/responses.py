@@ -1,29 +1,20 @@
 """An answer as plain data: what hot endpoints and the outermost layer send without a framework response."""
 
-from collections.abc import Awaitable, Callable, Iterable, Mapping, MutableMapping
-from typing import Any
+from collections.abc import Iterable, Mapping
 
 import msgspec
 
-# A dict whose members depend on its type; the framework and the server each have types of their own for it.
-Scope = Any
-Message = MutableMapping[str, Any]
-Receive = Callable[[], Awaitable[Any]]
-Send = Callable[[Any], Awaitable[None]]
-App = Callable[[Any, Any, Any], Awaitable[None]]
+from api.http.request_context import Send
 
 Headers = Mapping[str, str]
 JSON = "application/json"
-
-FIELDS = "grantlog.fields"
-"""Where the scope holds what `fields` put together."""
 
 
 Fields = tuple[tuple[bytes, bytes], ...]
 """Header fields with lower-case names."""
 
 
-class Answer(msgspec.Struct, frozen=True, gc=False):
+class RawResponse(msgspec.Struct, frozen=True, gc=False):
     """Status, header fields, and the whole body."""
 
     status: int
@@ -31,9 +22,9 @@ class Answer(msgspec.Struct, frozen=True, gc=False):
     body: bytes
 
 
-def answer(status: int, body: bytes, media_type: str | None, headers: Headers | None = None) -> Answer:
+def raw_response(status: int, body: bytes, media_type: str | None, headers: Headers | None = None) -> RawResponse:
     """An answer with its `Content-Type` and `Content-Length` (RFC 9110 §8.3, §8.6); 204 and 304 carry neither."""
-    return Answer(status, fields_of(None if status in (204, 304) else len(body), media_type, headers), body)
+    return RawResponse(status, fields_of(None if status in (204, 304) else len(body), media_type, headers), body)
 
 
 def fields_of(length: int | None, media_type: str | None, headers: Headers | None = None) -> Fields:
@@ -56,32 +47,7 @@ def raw_headers(headers: Iterable[tuple[str, str]]) -> Fields:
     return tuple(fields)
 
 
-async def send_answer(send: Send, given: Answer) -> None:
+async def send_response(send: Send, given: RawResponse) -> None:
     """Send it in two messages."""
     await send({"type": "http.response.start", "status": given.status, "headers": list(given.headers)})
     await send({"type": "http.response.body", "body": given.body})
-
-
-def fields(scope: Scope) -> Mapping[bytes, bytes]:
-    """A request's header fields by lower-case name, of a repeated one the last; put together once for a request."""
-    found: Mapping[bytes, bytes] | None = scope.get(FIELDS)
-    if found is None:
-        found = scope[FIELDS] = dict(scope["headers"])
-    return found
-
-
-def header(scope: Scope, name: bytes) -> str | None:
-    """The last value of a request's header field, as latin-1 text, which every octet has (RFC 9110 §5.5)."""
-    value = fields(scope).get(name)
-    return None if value is None else value.decode("latin-1")
-
-
-def header_values(scope: Scope, name: bytes) -> list[str]:
-    """Every value of a header field in the order of arrival."""
-    given = fields(scope)
-    value = given.get(name)
-    if value is None:
-        return []
-    if len(given) == len(scope["headers"]):
-        return [value.decode("latin-1")]
-    return [each.decode("latin-1") for field, each in scope["headers"] if field == name]

@@ -9,7 +9,6 @@ from urllib.parse import unquote_to_bytes
 import msgspec
 
 from api.http.errors import InvalidRequest, invalid_member
-from api.http.problems import Invalid
 
 # `application/x-www-form-urlencoded`, in bodies and in queries: each parameter once, and nothing guessed.
 
@@ -24,10 +23,10 @@ NAME = re.compile(r"[a-z][a-z_]{0,39}[0-9]{0,3}")
 def form_pairs(text: bytes) -> Iterator[tuple[str, str]]:
     """Names and values in order. Raises Invalid for what is no form encoding, no UTF-8, or holds a NUL."""
     if not text.isascii() or BROKEN.search(text):
-        raise Invalid.field("body", "is not form-encoded")
+        raise InvalidRequest.field("body", "is not form-encoded")
     parts = text.split(b"&")
     if len(parts) > PARAMETERS:
-        raise Invalid.field("body", f"has more than {PARAMETERS} parameters")
+        raise InvalidRequest.field("body", f"has more than {PARAMETERS} parameters")
     for part in parts:
         if part:
             name, _, value = part.partition(b"=")
@@ -50,7 +49,7 @@ def read_form(text: bytes, *, repeatable: Collection[str] = (), omit_empty: bool
         if name in repeatable:
             continue
         if name in seen:
-            raise Invalid.field(_form_field(name), "stands there twice")
+            raise InvalidRequest.field(_form_field(name), "stands there twice")
         seen.add(name)
         if value or not omit_empty:
             result[name] = value
@@ -84,9 +83,9 @@ def _decode(octets: bytes, name: str) -> str:
     try:
         text = octets.decode("utf-8")
     except UnicodeDecodeError:
-        raise Invalid.field(_form_field(name), "is not UTF-8") from None
+        raise InvalidRequest.field(_form_field(name), "is not UTF-8") from None
     if "\0" in text:
-        raise Invalid.field(_form_field(name), "holds a NUL character")
+        raise InvalidRequest.field(_form_field(name), "holds a NUL character")
     return text
 
 

@@ -14,8 +14,8 @@ from api.audit.queries.filters import moment
 from api.audit.queries.history import Sha256, Text
 from api.dependencies import Injected
 from api.http.bearer import Bearer, needing
+from api.http.errors import InvalidRequest, Missing
 from api.http.idempotency import Once, Reply, commanding
-from api.http.problems import Invalid, Missing
 from api.http.request_context import normalise
 from api.leaks.containment import Containment, Wanted, tried_together
 from api.leaks.resolve import NAMING, Parts, find, misfit
@@ -242,7 +242,7 @@ def _fits(data: Containing, targets: Sequence[Target]) -> None:
     """What is asked for besides must have something to be done to."""
     fault = misfit(targets, rotate=data.rotate, disable_client=data.disable_client, since=data.since is not None)
     if fault is not None:
-        raise Invalid.field(*fault)
+        raise InvalidRequest.field(*fault)
 
 
 # The worst hour: nothing is issued to anybody until it is lifted. Validation goes on.

@@ -18,9 +18,9 @@ from msgspec import Meta
 
 from api.http import strict_parsing
 from api.http.bodies import Encoding, encoding, read_body
+from api.http.errors import AccessDenied, InvalidToken, TemporarilyUnavailable
 from api.http.outgoing_requests import NoAnswer, NotAllowed, OutgoingRequests
-from api.http.problems import Denied, Unauthenticated, Unavailable
-from api.http.responses import header
+from api.http.request_context import header
 from api.leaks.reports import FINDINGS_AT_MOST, Finding, reporter, take
 from api.services import Services, services_of
 from api.throttling.rates import admit
@@ -195,16 +195,16 @@ async def github(request: Request[Any, Any, Any]) -> list[Label]:
 async def _check_signature(request: Request[Any, Any, Any], services: Services, body: bytes) -> None:
     identifier, signature = header(request.scope, IDENTIFIER), header(request.scope, SIGNATURE)
     if not identifier or not signature:
-        raise Unauthenticated("The report must be signed by GitHub.")
+        raise InvalidToken("The report must be signed by GitHub.")
     keys = _keys(request, services)
     if keys is None:
-        raise Denied("This server takes no reports from GitHub.")
+        raise AccessDenied("This server takes no reports from GitHub.")
     try:
         key = await keys.find(identifier)
     except NoKeys:
-        raise Unavailable("GitHub's public keys cannot be had. Try again.", retry_after=60) from None
+        raise TemporarilyUnavailable("GitHub's public keys cannot be had. Try again.", retry_after=60) from None
     if key is None or not signed(key, signature, body):
-        raise Denied("The signature is not GitHub's.")
+        raise AccessDenied("The signature is not GitHub's.")
 
 
 def _keys(request: Request[Any, Any, Any], services: Services) -> GithubKeys | None:

@@ -8,8 +8,8 @@ from msgspec import Meta
 
 from api.http import strict_parsing
 from api.http.bodies import Encoding, encoding, read_body
-from api.http.problems import Denied, Invalid, Unauthenticated
-from api.http.responses import header_values
+from api.http.errors import AccessDenied, InvalidRequest, InvalidToken
+from api.http.request_context import header_values
 from api.leaks.reports import FINDINGS_AT_MOST, Finding, reporter, take
 from api.services import Services, services_of
 from api.throttling.rates import admit
@@ -74,7 +74,7 @@ async def gitlab(request: Request[Any, Any, Any]) -> None:
     detected = strict_parsing.decode_json(body, Detections)
     for number, each in enumerate(detected):
         if each.type not in TYPES:
-            raise Invalid.field(f"[{number}].type", "is none of the types of GET /leaks/gitlab/types")
+            raise InvalidRequest.field(f"[{number}].type", "is none of the types of GET /leaks/gitlab/types")
     findings = [Finding(each.token, each.location or "") for each in detected]
     await take(services, findings, "gitlab", EVERY_KIND, reporter(request, "gitlab"))
 
@@ -84,12 +84,12 @@ def _admitted(request: Request[Any, Any, Any]) -> Services:
     admit(services, request.scope, "gitlab")
     expected, given = services.settings.gitlab_token, header_values(request.scope, b"authorization")
     if not given:
-        raise Unauthenticated("The token that is shared with GitLab is needed.")
+        raise InvalidToken("The token that is shared with GitLab is needed.")
     if not expected:
-        raise Denied("This server takes no reports from GitLab.")
+        raise AccessDenied("This server takes no reports from GitLab.")
     # GitLab sends the bare token; what stands between it and us may insist on a scheme.
     if len(given) != 1 or not same(given[0].removeprefix("Bearer ").strip(), expected):
-        raise Unauthenticated("The token is not the one that is shared with GitLab.")
+        raise InvalidToken("The token is not the one that is shared with GitLab.")
     return services
 
 

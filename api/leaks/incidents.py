@@ -14,9 +14,9 @@ from api.audit.rendering import ShownActor
 from api.dependencies import Injected
 from api.http import path_params
 from api.http.bearer import needing
+from api.http.errors import Missing
 from api.http.idempotency import Once, Reply, commanding
 from api.http.pagination import DEFAULT, After, Limit, Page, decode_cursor
-from api.http.problems import Missing
 from commands.incidents import close
 from domain import incident
 from domain.event import SECOND, Recorded

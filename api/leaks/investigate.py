@@ -15,8 +15,8 @@ from api.audit.rendering import Rendering, ShownEvent, unsealed
 from api.dependencies import Injected
 from api.http import path_params
 from api.http.bearer import needing
+from api.http.errors import InvalidRequest, Missing, Unprocessable
 from api.http.pagination import DEFAULT, After, Limit, Page, decode_cursor, encode_cursor
-from api.http.problems import Invalid, Missing, Unprocessable
 from api.leaks import investigation, resolve
 from api.leaks.investigation import Address, Damaged, Investigated, InvestigatedSecret, Report, answered, came_of
 from api.leaks.targets import of_secret
@@ -125,7 +125,7 @@ async def investigate(
     wanted = bool(counts)
     if data.items is not None:
         if data.secret is not None or data.sha256 is not None:
-            raise Invalid.field("items", "give one secret, or several in items")
+            raise InvalidRequest.field("items", "give one secret, or several in items")
         questions = [
             _question(asking, f"items[{number}].", each.secret, each.sha256) for number, each in enumerate(data.items)
         ]
@@ -134,7 +134,7 @@ async def investigate(
         answers = await _answered(settle, asking, [_question(asking, "", None, data.sha256)], counts=wanted)
         return told(answers)
     if data.sha256 is not None:
-        raise Invalid.field("secret", "give either the secret itself or its sha256")
+        raise InvalidRequest.field("secret", "give either the secret itself or its sha256")
     found = await resolve.secrets_in(data.secret, asking.sources.format)
     if len(found.secrets) > ITEMS:
         raise Unprocessable(f"At most {ITEMS:,} secrets at a time.")
@@ -166,7 +166,7 @@ async def _answered(
 
 def _question(asking: Auditor, where: str, raw: str | None, sha256: str | None) -> resolve.Candidate:
     if (raw is None) == (sha256 is None):
-        raise Invalid.field(f"{where}secret", "give either the secret itself or its sha256")
+        raise InvalidRequest.field(f"{where}secret", "give either the secret itself or its sha256")
     if raw is not None:
         return resolve.questions(extract(raw, asking.sources.format), raw, asking.sources.format)[0]
     return resolve.Candidate(sha256 or "", None)

@@ -5,7 +5,7 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
-from api.http.problems import Invalid, Missing, Unprocessable
+from api.http.errors import InvalidRequest, Missing, Unprocessable
 from api.http.request_context import normalise
 from api.leaks.address_target import AddressTarget
 from api.leaks.targets import Target, of_secret, together
@@ -103,7 +103,7 @@ async def find(parts: Parts, named: Mapping[str, str], since: Moment | None) -> 
     Raises the problem that says what is wrong with it.
     """
     if len(named) != 1:
-        raise Invalid.field(list(named)[1] if named else "secret", "give exactly one of " + ", ".join(NAMING))
+        raise InvalidRequest.field(list(named)[1] if named else "secret", "give exactly one of " + ", ".join(NAMING))
     ((name, value),) = named.items()
     match name:
         case "secret":
@@ -120,14 +120,14 @@ async def find(parts: Parts, named: Mapping[str, str], since: Moment | None) -> 
             return _or_missing([Target("account", account_id=value) if person.exists else None], "person")
     address = normalise(value)
     if address is None:
-        raise Invalid.field("address", "must be an IP address")
+        raise InvalidRequest.field("address", "must be an IP address")
     return [Target("address", gathered=AddressTarget(address, since))]
 
 
 async def _of_text(parts: Parts, text: str) -> list[Target]:
     found = (await secrets_in(text, parts.format)).secrets
     if not found:
-        raise Invalid.field("secret", nothing_in(text, parts.format))
+        raise InvalidRequest.field("secret", nothing_in(text, parts.format))
     if len(found) > MOST:
         raise Unprocessable(f"At most {MOST:,} secrets at a time.")
     targets = await parts.ledger.read(issued_targets, [each.sha256 for each in found])

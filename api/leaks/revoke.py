@@ -11,7 +11,7 @@ from litestar import Request, Response, post
 from litestar.params import JSONBody
 from msgspec import Meta
 
-from api.http.problems import Unprocessable
+from api.http.errors import Unprocessable
 from api.leaks.containment import Containment, Wanted
 from api.leaks.targets import Alone, Target, grouped, merged, of_secret
 from api.services import origin, services_of

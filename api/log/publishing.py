@@ -10,7 +10,7 @@ from api.audit.permission import READ
 from api.audit.queries.auditor import Auditor
 from api.dependencies import Injected
 from api.http.bearer import bearer_token, judge, needing
-from api.http.problems import Missing, Problem, Unavailable
+from api.http.errors import HTTPError, Missing, TemporarilyUnavailable
 from api.services import services_of
 from api.throttling.rates import admit
 from domain import log_key
@@ -32,7 +32,7 @@ async def admitted(connection: Any, _: object) -> None:
     """A guard that lets anybody in, at a rate; raises 429. Whoever may read the log itself is not slowed."""
     services = services_of(connection)
     if bearer_token(connection.scope) is not None:
-        with suppress(Problem):
+        with suppress(HTTPError):
             await judge(services, connection.scope, (READ,))
             return
     admit(services, connection.scope)
@@ -56,7 +56,7 @@ async def vkey(ledger: Injected[Ledger]) -> Response[bytes]:
     """
     state: log_key.State = await ledger.state(log_key.STREAM)
     if state.verifier_key is None:
-        raise Unavailable("The log has no key yet.")
+        raise TemporarilyUnavailable("The log has no key yet.")
     return file(f"{state.verifier_key}\n".encode(), TEXT, REVALIDATED)
 
 

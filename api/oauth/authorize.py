@@ -10,10 +10,8 @@ from litestar.params import JSONBody
 from msgspec import UNSET, Meta, UnsetType
 
 from api.http import errors
-from api.http.errors import HTTPError, oauth_error
-from api.http.problems import Invalid
-from api.http.request_context import request_context
-from api.http.responses import Scope
+from api.http.errors import HTTPError, InvalidRequest, oauth_error
+from api.http.request_context import Scope, request_context
 from api.oauth import authorization_request
 from api.oauth.authorization_request import (
     NOT_REGISTERED,
@@ -189,7 +187,7 @@ async def authorize_consent(request: Request[Any, Any, Any], data: JSONBody[Cons
         return await approve(services, scope, asked, used, granted)
     if data.decision == "deny":
         return await _deny(services, scope, asked, used, granted)
-    raise Invalid.field("decision", "must be approve or deny")
+    raise InvalidRequest.field("decision", "must be approve or deny")
 
 
 @post(

@@ -9,10 +9,9 @@ from typing import Any, Literal, TypeVar
 from urllib.parse import unquote_to_bytes
 
 from api.http.cors import CLIENT
-from api.http.oauth_errors import InvalidClient as Refused
-from api.http.oauth_errors import InvalidRequest, OAuthError, Throttled
-from api.http.request_context import request_context
-from api.http.responses import fields, header_values
+from api.http.errors import HTTPError, InvalidRequest, Throttled
+from api.http.errors import InvalidClient as Refused
+from api.http.request_context import fields, header_values, request_context
 from api.oauth.credential_cache import Caller, caller
 from api.services import Services, origin
 from api.throttling import throttle
@@ -117,7 +116,7 @@ async def for_client(
     scope[CLIENT] = found.client
     try:
         return await work(found)
-    except OAuthError:
+    except HTTPError:
         await authenticate(services, scope, parameters, via)
         raise
 

@@ -8,14 +8,15 @@ from litestar.handlers import ASGIRouteHandler
 
 from api.http.error_responses import error_response
 from api.http.errors import WrongMethod
-from api.http.responses import Answer, Receive, Scope, answer, send_answer
+from api.http.request_context import Receive, Scope
+from api.http.responses import RawResponse, raw_response, send_response
 from api.services import SERVICES
 
 METHODS = ("OPTIONS", "POST")
-OFFERED = answer(204, b"", None, {"allow": ", ".join(METHODS)})
+OFFERED = raw_response(204, b"", None, {"allow": ", ".join(METHODS)})
 """RFC 9110 §9.3.7"""
 
-Handle = Callable[[Scope, Receive], Awaitable[Answer]]
+Handle = Callable[[Scope, Receive], Awaitable[RawResponse]]
 
 
 class Endpoint(NamedTuple):
@@ -30,9 +31,9 @@ def endpoint(path: str, handle: Handle) -> Endpoint:
     """A POST endpoint of OAuth."""
 
     async def serve(scope: Any, receive: Any, send: Any) -> None:
-        await send_answer(send, await answered(scope, receive))
+        await send_response(send, await answered(scope, receive))
 
-    async def answered(scope: Scope, receive: Receive) -> Answer:
+    async def answered(scope: Scope, receive: Receive) -> RawResponse:
         try:
             if scope["method"] == "POST":
                 return await handle(scope, receive)
@@ -53,7 +54,7 @@ def shortcuts(app: Any, endpoints: Iterable[Endpoint]) -> dict[str, Handle]:
     found: dict[str, Any] = {}
 
     def direct(path: str, answered: Handle) -> Handle:
-        def call(scope: Scope, receive: Receive) -> Awaitable[Answer]:
+        def call(scope: Scope, receive: Receive) -> Awaitable[RawResponse]:
             # What the framework would have put there for its handlers, as far as ours ask for it.
             scope["litestar_app"], scope["path_template"] = app, path
             scope[SERVICES] = found.get(SERVICES) or found.setdefault(SERVICES, app.state.services)

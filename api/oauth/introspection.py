@@ -7,9 +7,9 @@ import msgspec
 
 from api.http.bearer import actor_of, judge
 from api.http.bodies import read_parameters
-from api.http.oauth_errors import InvalidClient, InvalidRequest
-from api.http.request_context import request_context
-from api.http.responses import JSON, Answer, Fields, Receive, Scope, answer, fields, fields_of
+from api.http.errors import InvalidClient, InvalidRequest
+from api.http.request_context import Receive, Scope, fields, request_context
+from api.http.responses import JSON, Fields, RawResponse, fields_of, raw_response
 from api.oauth.client_authentication import TWO_WAYS, authenticate, authorization
 from api.oauth.endpoint import endpoint
 from api.services import Services, origin, services_of
@@ -24,13 +24,13 @@ for what it serves.
 """
 
 NO_STORE = {"cache-control": "no-store"}
-INACTIVE = answer(200, b'{"active":false}', JSON, NO_STORE)
+INACTIVE = raw_response(200, b'{"active":false}', JSON, NO_STORE)
 LONGEST_TOKEN = 1024
 
 _encode = msgspec.json.Encoder().encode
 
 
-async def _post(scope: Scope, receive: Receive) -> Answer:
+async def _post(scope: Scope, receive: Receive) -> RawResponse:
     services = services_of(scope)
     parameters = await read_parameters(scope, receive, services.settings.body_limit)
     asking = await _caller(services, scope, parameters)
@@ -72,7 +72,7 @@ async def _post(scope: Scope, receive: Receive) -> Answer:
     if not terms.said:
         terms.said = _encode(_common(terms, services.settings.issuer))[:-1] + b","
     body = terms.said + _own(known)
-    return Answer(200, _fields(len(body)), body)
+    return RawResponse(200, _fields(len(body)), body)
 
 
 class _Asking(NamedTuple):

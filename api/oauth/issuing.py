@@ -4,7 +4,7 @@ import re
 from collections.abc import Mapping
 from types import MappingProxyType
 
-from api.http import oauth_errors
+from api.http import errors
 from domain.decision import Refusal
 from domain.grants.facts import Credential, Request
 from domain.refusal import InvalidGrant, InvalidScope
@@ -29,14 +29,14 @@ _SCOPE = re.compile(r"[a-z0-9][a-z0-9:._/*+-]{0,127}")
 
 def told(
     refusal: Refusal, request: Request, credential: Credential | None, client_scope: tuple[str, ...]
-) -> oauth_errors.OAuthError:
+) -> errors.HTTPError:
     """The error for a client that authenticated; `credential` is what it had to present."""
     match refusal.reason:
         case InvalidGrant() as reason:
-            return oauth_errors.InvalidGrant(_about_grant(reason, request, credential))
+            return errors.InvalidGrant(_about_grant(reason, request, credential))
         case InvalidScope() as reason:
-            return oauth_errors.InvalidScope(_about_scope(reason, request, client_scope))
-    return oauth_errors.from_refusal(refusal)
+            return errors.InvalidScope(_about_scope(reason, request, client_scope))
+    return errors.oauth_error(refusal)
 
 
 def _about_grant(reason: InvalidGrant, request: Request, credential: Credential | None) -> str | None:

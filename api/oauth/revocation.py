@@ -1,8 +1,9 @@
 """The revocation endpoint (RFC 7009)."""
 
 from api.http.bodies import read_parameters
-from api.http.oauth_errors import InvalidRequest, from_refusal
-from api.http.responses import JSON, Answer, Receive, Scope, answer
+from api.http.errors import InvalidRequest, oauth_error
+from api.http.request_context import Receive, Scope
+from api.http.responses import JSON, RawResponse, raw_response
 from api.oauth.client_authentication import authenticate
 from api.oauth.endpoint import endpoint
 from api.services import origin, services_of
@@ -11,10 +12,10 @@ from eventstore.present import tokens
 from security.tokens import digest
 
 LONGEST_TOKEN = 1024
-DONE = answer(200, b"{}", JSON, {"cache-control": "no-store"})
+DONE = raw_response(200, b"{}", JSON, {"cache-control": "no-store"})
 
 
-async def _post(scope: Scope, receive: Receive) -> Answer:
+async def _post(scope: Scope, receive: Receive) -> RawResponse:
     services = services_of(scope)
     parameters = await read_parameters(scope, receive, services.settings.body_limit)
     caller = await authenticate(services, scope, parameters, "revocation")
@@ -39,7 +40,7 @@ async def _post(scope: Scope, receive: Receive) -> Answer:
         origin=origin(scope, caller.actor, on_device=caller.client.on_device),
     )
     if executed.refusal is not None:
-        raise from_refusal(executed.refusal)
+        raise oauth_error(executed.refusal)
     return DONE
 
 

@@ -8,17 +8,18 @@ from typing import Any, NamedTuple
 import msgspec
 
 from api.http.bodies import Parameters, read_parameters
-from api.http.load_shedding import away
-from api.http.oauth_errors import (
+from api.http.errors import (
     InvalidGrant,
     InvalidRequest,
     InvalidScope,
     Throttled,
     UnauthorizedClient,
     UnsupportedGrantType,
-    from_refusal,
+    oauth_error,
 )
-from api.http.responses import JSON, Answer, Receive, Scope, raw_headers
+from api.http.load_shedding import away
+from api.http.request_context import Receive, Scope
+from api.http.responses import JSON, RawResponse, raw_headers
 from api.oauth.client_authentication import for_client
 from api.oauth.credential_cache import Caller
 from api.oauth.endpoint import endpoint
@@ -51,7 +52,7 @@ class Tokens(NamedTuple):
     refresh: Secret | None
 
 
-async def _post(scope: Scope, receive: Receive) -> Answer:
+async def _post(scope: Scope, receive: Receive) -> RawResponse:
     services = services_of(scope)
     parameters = await read_parameters(scope, receive, services.settings.body_limit)
     grant_type = parameters.get("grant_type")
@@ -59,7 +60,7 @@ async def _post(scope: Scope, receive: Receive) -> Answer:
         raise InvalidRequest("grant_type is missing.")
     work = partial(_perform, services, scope, parameters, GRANTS.get(grant_type))
     body = _encode(token_answer(await for_client(services, scope, parameters, "token", work), refresh_too=True))
-    return Answer(200, (*FIELDS, (b"content-length", b"%d" % len(body))), body)
+    return RawResponse(200, (*FIELDS, (b"content-length", b"%d" % len(body))), body)
 
 
 async def _perform(
@@ -152,7 +153,7 @@ async def issue(
         executed = await services.ledger.execute(command, origin=by)
         if executed.refusal is not None:
             if caller.secret_id is None:
-                raise from_refusal(executed.refusal)
+                raise oauth_error(executed.refusal)
             raise told(executed.refusal, request, grant.credential, client.scope)
     issued: Issued = executed.outcomes[-1].result
     return Tokens(issued, access, refresh if issued.refresh else None)

@@ -7,8 +7,8 @@ import msgspec
 from litestar import Request, Response, get, post
 from litestar.params import JSONBody, QueryParameter
 
-from api.http.problems import Denied, Invalid, Missing, from_refusal
-from api.http.responses import Scope
+from api.http.errors import AccessDenied, InvalidRequest, Missing, api_error
+from api.http.request_context import Scope
 from api.oauth.client_authentication import CLIENT_ID, LONGEST_ID
 from api.pages.browser_session import BrowserSession, end_session, find_session, login_name
 from api.pages.csrf import FormToken, form_token, is_genuine, require_own_page
@@ -65,7 +65,7 @@ def require_genuine(services: Services, scope: Scope, used: BrowserSession, toke
     """Raises 403 unless the form was posted from a page of this very session."""
     require_own_page(services, scope)
     if not is_genuine(token, used.form_secret, PURPOSE):
-        raise Denied("This page was no longer current, so nothing was done. Load it again.")
+        raise AccessDenied("This page was no longer current, so nothing was done. Load it again.")
 
 
 async def signed_in(services: Services, scope: Scope, realm: str | None) -> BrowserSession | None:
@@ -81,7 +81,7 @@ async def signed_in(services: Services, scope: Scope, realm: str | None) -> Brow
 def known_realm(realm: str) -> str:
     """The realm; raises 400 for one that there is not."""
     if realm not in REALMS:
-        raise Invalid.field("realm", "is none of " + ", ".join(REALMS))
+        raise InvalidRequest.field("realm", "is none of " + ", ".join(REALMS))
     return realm
 
 
@@ -178,7 +178,7 @@ async def account_sign_out_posted(
 
 def _place(realm: str, to: str) -> tuple[FormTarget, str]:
     if to not in DESTINATIONS:
-        raise Invalid.field("to", "is none of " + ", ".join(DESTINATIONS))
+        raise InvalidRequest.field("to", "is none of " + ", ".join(DESTINATIONS))
     return FormTarget(f"{SIGN_IN}?realm={known_realm(realm)}&to={to}", realm), f"{DESTINATIONS[to]}?realm={realm}"
 
 
@@ -242,7 +242,7 @@ async def account_grants_withdraw(
     withdrawn = approvals.withdraw(used.account.account_id, client_id, used.session_id)
     executed = await services.ledger.execute(withdrawn, origin=used.origin(scope))
     if executed.refusal is not None:
-        raise from_refusal(executed.refusal)
+        raise api_error(executed.refusal)
     return see_other(f"{GRANTS}?realm={used.realm}&done=withdrawn", used.cookies)
 
 

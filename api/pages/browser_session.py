@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from litestar.datastructures import Cookie
 
 from api.http.cookies import clear_cookie, read_cookie, set_cookie
-from api.http.responses import Scope
+from api.http.request_context import Scope
 from api.oauth.person_authentication import Verified
 from api.services import Services, origin
 from commands import sessions

@@ -12,8 +12,8 @@ from litestar.datastructures import Cookie
 from msgspec import Meta
 
 from api.http.cookies import clear_cookie, read_cookie, set_cookie
-from api.http.problems import Denied
-from api.http.responses import Scope, header_values
+from api.http.errors import AccessDenied
+from api.http.request_context import Scope, header_values
 from api.services import Services
 from domain.rules import origin
 from security.ids import new_id
@@ -73,4 +73,4 @@ def require_own_page(services: Services, scope: Scope) -> None:
         given = header_values(scope, b"origin")
         named = origin.by_issuers_name(given[0], services.settings.issuer) if given else None
         again = "Open the page itself and try again." if named is None else f"Open the page at {named} and try again."
-        raise Denied(f"This form was sent from another site, so nothing was done. {again}")
+        raise AccessDenied(f"This form was sent from another site, so nothing was done. {again}")

@@ -10,7 +10,7 @@ from litestar.datastructures import Cookie
 from msgspec import Meta
 
 from api.http.load_shedding import away
-from api.http.responses import Scope
+from api.http.request_context import Scope
 from api.oauth.person_authentication import LONGEST_NAME, WrongCredentials, verify
 from api.pages.browser_session import start_session
 from api.pages.csrf import (

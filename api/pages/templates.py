@@ -16,8 +16,8 @@ from litestar import Request, Response, get
 from litestar.datastructures import Cookie
 from litestar.params import PathParameter, QueryParameter
 
-from api.http.problems import Missing
-from api.http.responses import header_values
+from api.http.errors import Missing
+from api.http.request_context import header_values
 from api.pages.csp import security_headers
 from domain.event import Moment
 

@@ -28,7 +28,7 @@ from api.http.errors import (
 )
 from api.http.log_lines import trace
 from api.http.request_checks import REFUSED
-from api.http.responses import App, Scope
+from api.http.request_context import App, Scope
 from api.server import exchange
 from api.server.callers import Callers
 from api.server.exchange import Exchange

@@ -8,9 +8,9 @@ import httptools
 import structlog
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE
 
+from api.http.errors import HTTPError
 from api.http.log_lines import trace
-from api.http.problems import Problem
-from api.http.responses import App, Message, Scope
+from api.http.request_context import App, Message, Scope
 
 if TYPE_CHECKING:
     from api.server.connection import Connection
@@ -101,7 +101,7 @@ class Exchange:
         self._pieces: list[bytes] = []
         self._size = 0
         self._told = False
-        self._fault: Problem | None = None
+        self._fault: HTTPError | None = None
         self._waiter: asyncio.Future[None] | None = None
         self._head = b""
         # The outermost layer of the app makes a GET of HEAD.
@@ -127,7 +127,7 @@ class Exchange:
         self.whole = True
         self._wake()
 
-    def fail(self, problem: Problem) -> None:
+    def fail(self, problem: HTTPError) -> None:
         """No more of the body comes, or nothing that could be read. Whoever waits for it is told."""
         self._fault = problem
         self.keep_alive = False

@@ -6,9 +6,9 @@ be able to reach; the main one says whether the server is in order, and no more.
 
 from typing import Any
 
-from api.http.problems import Missing
+from api.http.errors import Missing
 from api.http.request_checks import REFUSED
-from api.http.responses import App, Receive, Scope, Send
+from api.http.request_context import App, Receive, Scope, Send
 
 FOR_OPERATORS = "grantlog.for_operators"
 """Where a scope says that its request came in over the listener for operators."""

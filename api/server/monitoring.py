@@ -8,7 +8,7 @@ from typing import Any, Literal
 import msgspec
 from litestar import Request, Response, get
 
-from api.http.problems import Missing
+from api.http.errors import Missing
 from api.http.request_context import Proxies, RequestContext, request_context
 from api.server.board import KEY, Board, Seen
 from api.server.listeners import is_for_operators

@@ -13,7 +13,7 @@ import uvloop
 from uvicorn.config import Config
 
 from api.http.log_lines import trace
-from api.http.responses import App, Message
+from api.http.request_context import App, Message
 from api.server.callers import Callers
 from api.server.connection import Connection, Shared
 from api.server.sockets import Accepting

@@ -3,10 +3,9 @@
 from functools import partial
 from typing import Self
 
-from api.http.oauth_errors import Throttled as OauthErrorsThrottled
-from api.http.problems import Throttled
-from api.http.request_context import request_context
-from api.http.responses import Scope
+from api.http.errors import Throttled
+from api.http.errors import Throttled as OauthErrorsThrottled
+from api.http.request_context import Scope, request_context
 from api.oauth.credential_cache import Caller
 from api.services import Services
 from api.throttling import throttle

@@ -7,7 +7,7 @@ from typing import Any
 import httpx
 import pytest
 
-from api.http import problems
+from api.http import errors
 from commands import clients
 from domain import client
 from eventstore.commands import DatabaseAway
@@ -167,7 +167,7 @@ async def test_a_stream_says_it_before_it_begins(world: World, token: str) -> No
 
 @pytest.mark.parametrize(
     ("error", "status"),
-    [(LookupError("a bug"), 500), (DatabaseAway("gone"), 503), (problems.Throttled(3), 429)],
+    [(LookupError("a bug"), 500), (DatabaseAway("gone"), 503), (errors.Throttled(3), 429)],
 )
 async def test_a_fault_can_be_read(
     world: World, page: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch, error: Exception, status: int

@@ -13,7 +13,7 @@ from api.audit.queries.auditor import Auditor
 from api.audit.queries.filters import Filters
 from api.audit.queries.search import STEPS_AT_MOST, find, up_to_date, wanted
 from api.audit.rendering import ShownEvent
-from api.http.problems import Invalid, Unavailable
+from api.http.errors import InvalidRequest, TemporarilyUnavailable
 from api.startup import running_version
 from eventstore import search
 from eventstore.database import Connection
@@ -203,12 +203,12 @@ class _Tiles:
 async def pinned(asking: Auditor, form: str, order: str) -> StoredCheckpoint:
     """The checkpoint that the whole export is proved under; raises Invalid where a proof cannot be had."""
     if form != "jsonl":
-        raise Invalid.field("proof", "is for the format jsonl: a proof is about stored forms")
+        raise InvalidRequest.field("proof", "is for the format jsonl: a proof is about stored forms")
     if order != "asc":
-        raise Invalid.field("proof", "needs the order asc: a proof runs along the log")
+        raise InvalidRequest.field("proof", "needs the order asc: a proof runs along the log")
     newest = await asking.sources.ledger.read(published.newest)
     if newest is None:
-        raise Unavailable("The log has no checkpoint yet.", retry_after=1)
+        raise TemporarilyUnavailable("The log has no checkpoint yet.", retry_after=1)
     return newest
 
 

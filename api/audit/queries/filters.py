@@ -6,7 +6,7 @@ from typing import Literal, NamedTuple
 
 from api.audit.queries.auditor import Auditor
 from api.audit.rendering import BY_TAG
-from api.http.problems import Invalid
+from api.http.errors import InvalidRequest
 from api.http.request_context import normalise
 from domain.event import Moment
 from domain.rules import registration
@@ -144,13 +144,13 @@ def moment(field: str, text: str | None) -> Moment | None:
     try:
         return parse_rfc3339(text[:-6] + "+" + text[-5:] if text[-6:-5] == " " else text)
     except ValueError:
-        raise Invalid.field(field, "must be an RFC 3339 date-time such as 2026-01-31T12:00:00Z") from None
+        raise InvalidRequest.field(field, "must be an RFC 3339 date-time such as 2026-01-31T12:00:00Z") from None
 
 
 def position(field: str, value: int) -> int:
     """A position of the log. Checked here, because the framework would name the parameter by another name."""
     if not 1 <= value <= POSITION_MAXIMUM:
-        raise Invalid.field(field, "must be a position of the log, 1 or more")
+        raise InvalidRequest.field(field, "must be a position of the log, 1 or more")
     return value
 
 
@@ -158,13 +158,13 @@ def _address(ip: str) -> str:
     """The address that is searched for."""
     address = normalise(ip)
     if address is None:
-        raise Invalid.field("ip", "must be an IP address")
+        raise InvalidRequest.field("ip", "must be an IP address")
     return address
 
 
 def _checked(name: str, value: str) -> str:
     if _ID.fullmatch(value) is None:
-        raise Invalid.field(name, "is no id")
+        raise InvalidRequest.field(name, "is no id")
     return value
 
 
@@ -173,11 +173,11 @@ def _types(patterns: Sequence[str] | None) -> tuple[str, ...]:
     if patterns is None:
         return ()
     if len(patterns) > TYPES_AT_MOST:
-        raise Invalid.field("type", f"may be repeated {TYPES_AT_MOST} times")
+        raise InvalidRequest.field("type", f"may be repeated {TYPES_AT_MOST} times")
     found: dict[str, None] = {}
     for pattern in patterns:
         if len(pattern) > LONGEST_ID or _PATTERN.fullmatch(pattern) is None:
-            raise Invalid.field("type", "must be a type such as grant.ended, or a pattern such as grant.*")
+            raise InvalidRequest.field("type", "must be a type such as grant.ended, or a pattern such as grant.*")
         prefix = pattern.removesuffix("*")
         matching = [tag for tag in (*BY_TAG, *UPCASTS) if tag.startswith(prefix)] if prefix != pattern else [pattern]
         found |= dict.fromkeys(matching or [pattern])
@@ -217,10 +217,10 @@ def _point(connection: Connection, head: int, at: Moment | None, position: int |
     if position is not None:
         state = search.stored(connection, position)
         if state is None or position > head:
-            raise Invalid.field("position", "is beyond the newest event")
+            raise InvalidRequest.field("position", "is beyond the newest event")
         time = search.time_of(state)
         if at is not None and at < time:
-            raise Invalid.field("at", "is before the event at this position")
+            raise InvalidRequest.field("at", "is before the event at this position")
         return Point(position, time if at is None else at)
     if at is None:
         return Point(head, now)

@@ -10,7 +10,7 @@ from msgspec import Meta
 from api.audit.queries.auditor import Auditor
 from api.audit.queries.filters import Point, point
 from api.audit.rendering import Rendering, ShownEvent, unsealed
-from api.http.problems import Invalid, Missing
+from api.http.errors import InvalidRequest, Missing
 from domain import client, client_secret, consent, session, usage
 from domain.event import Moment, Recorded
 from domain.events import AGGREGATES, category
@@ -64,13 +64,13 @@ class PresentedSecret(NamedTuple):
 def presented(asking: Auditor, raw: str | None, sha256: str | None, *, or_else: str = "") -> PresentedSecret:
     """The digest of what was presented; exactly one of the two is needed. `or_else` says what else there is to give."""
     if (raw is None) == (sha256 is None):
-        raise Invalid.field("token", f"give either the secret itself or its sha256{or_else}")
+        raise InvalidRequest.field("token", f"give either the secret itself or its sha256{or_else}")
     if raw is not None:
         found = digest(raw).hex()
         ours = asking.sources.format.parse(raw) is not None
         return PresentedSecret(found, {"sha256": found if ours else None, "token": None if ours else "unknown"})
     if sha256 is None or _HEX.fullmatch(sha256) is None:
-        raise Invalid.field("sha256", "must be 64 lower-case hexadecimal digits")
+        raise InvalidRequest.field("sha256", "must be 64 lower-case hexadecimal digits")
     return PresentedSecret(sha256, {"sha256": sha256})
 
 
@@ -170,7 +170,7 @@ async def token_history(
         asked = about.asked
     else:
         if token is not None or sha256 is not None:
-            raise Invalid.field("id", "give one of token, sha256 and id")
+            raise InvalidRequest.field("id", "give one of token, sha256 and id")
         asked = {"id": id}
         digest = await asking.sources.ledger.read(_by_id, id)
     history = None if digest is None else await asking.sources.ledger.read(_history, asking, digest, names)

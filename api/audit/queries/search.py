@@ -6,8 +6,8 @@ from typing import NamedTuple
 from api.audit.queries.auditor import Auditor
 from api.audit.queries.filters import Filters
 from api.audit.rendering import Rendering, ShownEvent, unsealed
+from api.http.errors import TemporarilyUnavailable
 from api.http.pagination import Page, decode_cursor, encode_cursor
-from api.http.problems import Unavailable
 from eventstore import search
 from eventstore.database import Connection
 from eventstore.search import Criteria
@@ -31,7 +31,9 @@ async def up_to_date(asking: Auditor, given: Filters, steps: int | None) -> int:
     """
     ledger = asking.sources.ledger
     if given.needs_index and not await asking.sources.search_index.follow(steps=steps):
-        raise Unavailable("The search index is being built. Ask for positions, or try again later.", retry_after=30)
+        raise TemporarilyUnavailable(
+            "The search index is being built. Ask for positions, or try again later.", retry_after=30
+        )
     await ledger.settled()
     return ledger.changes.position
 

@@ -14,9 +14,9 @@ from litestar.types import Receive, Scope, Send
 from api.http import strict_parsing
 from api.http.bodies import StrictRequest, check_handlers, check_query, encoding, read_body, read_parameters
 from api.http.error_responses import EXCEPTION_HANDLERS
+from api.http.errors import InvalidRequest, TooLarge, WrongMediaType
 from api.http.middleware import Middleware
-from api.http.problems import Invalid, TooLarge, WrongMediaType
-from api.http.responses import answer, send_answer
+from api.http.responses import raw_response, send_response
 
 
 class Person(msgspec.Struct, forbid_unknown_fields=True):
@@ -58,7 +58,7 @@ def listing(kinds: Annotated[list[str] | None, QueryParameter(name="type")] = No
 @asgi("/oauth/token", copy_scope=False)
 async def token(scope: Scope, receive: Receive, send: Send) -> None:
     parameters = await read_parameters(scope, receive, 1000)
-    await send_answer(send, answer(200, json.dumps(parameters).encode(), "application/json"))
+    await send_response(send, raw_response(200, json.dumps(parameters).encode(), "application/json"))
 
 
 def client() -> TestClient[Any]:
@@ -190,7 +190,7 @@ BAD_FORMS = [
 
 @pytest.mark.parametrize(("body", "field"), BAD_FORMS)
 def test_bad_forms_are_refused(body, field):
-    with pytest.raises(Invalid) as caught:
+    with pytest.raises(InvalidRequest) as caught:
         strict_parsing.read_form(body)
     assert caught.value.errors[0].field == field
     with client() as http:
@@ -239,7 +239,7 @@ async def test_a_body_in_pieces_is_put_together_and_a_broken_one_refused():
     assert await receive_from(list(pieces), 3) == b"abc"
     with pytest.raises(TooLarge):
         await receive_from(list(pieces), 2)
-    with pytest.raises(Invalid):
+    with pytest.raises(InvalidRequest):
         await receive_from([pieces[0], {"type": "http.disconnect"}], 3)
 
 

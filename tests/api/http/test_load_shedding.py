@@ -8,7 +8,7 @@ import pytest
 from api.http import load_shedding
 from api.http.load_shedding import FEW, KEY, LONGEST_WAIT, Line, LoadShedding, Slot, away
 from api.http.middleware import Middleware
-from api.http.responses import Answer
+from api.http.responses import RawResponse
 
 TOKEN = "/oauth/token"  # noqa: S105 - a path
 
@@ -137,9 +137,9 @@ def test_a_request_that_nobody_let_in_can_be_away_too() -> None:
 async def test_a_long_line_is_told_to_come_back_and_nobody_else_is() -> None:
     asked: list[str] = []
 
-    async def token(scope: Any, receive: Any) -> Answer:
+    async def token(scope: Any, receive: Any) -> RawResponse:
         asked.append(scope["path"])
-        return Answer(200, (), b"")
+        return RawResponse(200, (), b"")
 
     async def app(scope: Any, receive: Any, send: Any) -> None:
         await send({"type": "http.response.start", "status": 200, "headers": []})

@@ -12,9 +12,8 @@ from litestar.types import Receive, Scope, Send
 
 from api.http import log_lines
 from api.http.error_responses import EXCEPTION_HANDLERS
+from api.http.errors import AccessDenied, Clash, InvalidScope, Throttled
 from api.http.middleware import Middleware
-from api.http.oauth_errors import InvalidScope
-from api.http.problems import Clash, Denied, Throttled
 from api.http.request_checks import malformed
 from api.http.request_context import Proxies, request_context
 from security.ids import is_id
@@ -47,7 +46,7 @@ def login() -> None:
 
 @get("/account/grants", sync_to_thread=False)
 def grants() -> None:
-    raise Denied("Not yours.")
+    raise AccessDenied("Not yours.")
 
 
 @asgi("/oauth/token", copy_scope=False)

@@ -9,9 +9,9 @@ from litestar import Litestar, get
 from litestar.testing import TestClient
 
 from api.http.error_responses import EXCEPTION_HANDLERS
+from api.http.errors import InvalidRequest
 from api.http.middleware import Middleware
 from api.http.pagination import DEFAULT, After, Limit, Page, decode_cursor, encode_cursor, page
-from api.http.problems import Invalid
 
 KEYS = st.tuples(st.integers(-(2**63), 2**63 - 1), st.text(st.characters(codec="utf-8", exclude_characters="\0")))
 
@@ -69,7 +69,7 @@ def test_a_cursor_holds_its_key(key):
 def test_no_text_does_worse_than_a_400(text):
     try:
         assert encode_cursor("list", decode_cursor("list", text, int, str)) == text
-    except Invalid as problem:
+    except InvalidRequest as problem:
         field = problem.errors[0].field
     else:
         field = "after"
@@ -79,5 +79,5 @@ def test_no_text_does_worse_than_a_400(text):
 @pytest.mark.parametrize("key", [(2**63,), ("a\0b",), (True,), (1.5,), (None,), ([],)])
 def test_values_that_no_database_takes_are_refused(key):
     forged = encode_cursor("list", key)
-    with pytest.raises(Invalid):
+    with pytest.raises(InvalidRequest):
         decode_cursor("list", forged, type(key[0]) if isinstance(key[0], str) else int)

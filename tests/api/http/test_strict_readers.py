@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from api.http import strict_parsing
-from api.http.problems import Invalid
+from api.http.errors import InvalidRequest
 
 
 @given(
@@ -43,7 +43,7 @@ def test_every_value_within_the_limits_is_read_back(value):
 def test_no_octets_do_worse_than_a_400(body):
     readers: list[Any] = [strict_parsing.read_json, strict_parsing.read_json_object, strict_parsing.read_form]
     for read in readers:
-        with suppress(Invalid):
+        with suppress(InvalidRequest):
             read(body)
 
 

@@ -7,14 +7,14 @@ from litestar import Litestar, post
 from litestar.testing import TestClient
 
 from api.http.error_responses import EXCEPTION_HANDLERS
+from api.http.errors import InvalidToken
 from api.http.middleware import Middleware
-from api.http.problems import Unauthenticated
 from api.http.request_checks import SMALL_BODY
 
 
 @post("/admin/refused", sync_to_thread=False)
 def refused() -> None:
-    raise Unauthenticated()
+    raise InvalidToken()
 
 
 @post("/admin/accepted", sync_to_thread=False)

@@ -14,7 +14,7 @@ from litestar.types import Receive, Scope, Send
 from api.http.bodies import StrictRequest
 from api.http.error_responses import EXCEPTION_HANDLERS
 from api.http.middleware import Middleware
-from api.http.responses import answer, send_answer
+from api.http.responses import raw_response, send_response
 from api.openapi.document import document, openapi_config
 from api.openapi.hot_endpoints import HotEndpoint
 
@@ -69,7 +69,7 @@ def things() -> str:
 
 @asgi("/oauth/token", copy_scope=False)
 async def token(scope: Scope, receive: Receive, send: Send) -> None:
-    await send_answer(send, answer(200, b"{}", "application/json"))
+    await send_response(send, raw_response(200, b"{}", "application/json"))
 
 
 class TokenParameters(msgspec.Struct):
