@@ -18,8 +18,6 @@ from eventstore.validation import Known
 from eventstore.view import View
 from security.tokens import digest
 
-# Bearer tokens (RFC 6750): who calls the JSON API, and what they may.
-
 LONGEST_TOKEN = 1024
 
 

@@ -17,7 +17,7 @@ from litestar.routes import HTTPRoute
 from litestar.types import Empty
 
 from api.http import strict_parsing
-from api.http.errors import InvalidRequest, TooLarge, WrongMediaType, invalid_member
+from api.http.errors import InvalidRequest, TooLarge, WrongMediaType, invalid_member, name_to_tell
 from api.http.request_context import Receive, Scope, fields, header_values
 
 Encoding = Literal["json", "form"]
@@ -126,7 +126,7 @@ def _parameters(scope: Scope, body: bytes) -> Parameters:
     parameters = strict_parsing.read_json_object(body)
     for name, value in parameters.items():
         if not isinstance(value, str):
-            raise InvalidRequest.field(name if strict_parsing.NAME.fullmatch(name) else "body", "must be a string")
+            raise InvalidRequest.field(name_to_tell(name), "must be a string")
     given = Parameters({name: value for name, value in parameters.items() if value})
     if named := given.pop(RESOURCE, None):
         given.resource = (named,)
@@ -200,7 +200,7 @@ async def check_query(request: Request[Any, Any, Any]) -> None:
     if known is not None and (unknown := given.keys() - known):
         name = min(unknown)
         words = f"is not known here; known are {', '.join(sorted(known))}" if known else "is not known here; none is"
-        raise InvalidRequest.field(name if strict_parsing.NAME.fullmatch(name) else "query", words)
+        raise InvalidRequest.field(name_to_tell(name, "query"), words)
 
 
 def name_parameters(app: Litestar) -> None:

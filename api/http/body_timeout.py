@@ -2,9 +2,10 @@
 
 import asyncio
 from time import monotonic
-from typing import Any, Protocol
+from typing import Any
 
 from api.http.errors import TemporarilyUnavailable, TooSlow
+from api.http.load_shedding import Slot
 from api.http.request_context import Receive
 
 SECONDS = 30
@@ -12,16 +13,6 @@ SECONDS = 30
 
 SWEEP = 1.0
 """Seconds between two looks at who is late."""
-
-
-class HeldSlot(Protocol):
-    """A request's place among those that the server is working on."""
-
-    def leave(self) -> None:
-        """Gives it back in a moment."""
-
-    def come_back(self) -> bool:
-        """Takes it again; False when it was given back and there is none left."""
 
 
 class Patience:
@@ -80,7 +71,7 @@ class Arriving:
 
     __slots__ = ("_complete", "_deadline", "_missing", "_patience", "_place", "_receive")
 
-    def __init__(self, receive: Receive, place: HeldSlot, patience: Patience, length: int | None) -> None:
+    def __init__(self, receive: Receive, place: Slot, patience: Patience, length: int | None) -> None:
         self._receive = receive
         self._place = place
         self._patience = patience

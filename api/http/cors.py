@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import structlog
 
 from api.http.log_lines import trace
-from api.http.request_context import Scope, header
+from api.http.request_context import Scope, fields, header
 from api.http.responses import Fields, RawResponse, raw_headers, raw_response
 from api.services import Services
 from domain import client
@@ -53,7 +53,8 @@ WITHIN = 1.0
 log = structlog.get_logger("api")
 
 _BELOW = tuple(f"{path}/" for path in BEARER_PATHS)
-_ABSENT = raw_headers(VARY.items())
+NO_PAGE = raw_headers(VARY.items())
+"""What an answer says to a caller that is no page of another origin."""
 
 
 class OriginStanding(Enum):
@@ -75,9 +76,8 @@ class CorsDecision(NamedTuple):
 
 def is_preflight(scope: Scope) -> bool:
     """Whether this is a CORS preflight: an OPTIONS with both headers. Any other OPTIONS is an ordinary request."""
-    if scope["method"] != "OPTIONS":
-        return False
-    return header(scope, b"origin") is not None and header(scope, b"access-control-request-method") is not None
+    given = fields(scope) if scope["method"] == "OPTIONS" else ()
+    return b"origin" in given and b"access-control-request-method" in given
 
 
 def for_dashboard(origin: str | None, allowed_origins: Collection[str]) -> CorsDecision:
@@ -142,13 +142,11 @@ class Pages:
         """Whether the path is one of those about which it is decided here."""
         return path in self._posted or path.startswith(_BELOW) or path in BEARER_PATHS
 
-    async def preflight(self, scope: Scope) -> RawResponse | None:
-        """The answer to a preflight; None for any other request.
+    async def preflight(self, scope: Scope) -> RawResponse:
+        """The answer to a preflight.
 
         It names no client, and the path may be one that there is not: the request itself finds that out.
         """
-        if not is_preflight(scope):
-            return None
         origin = header(scope, b"origin") or ""
         methods = ("POST",) if scope["path"] in self._posted else BEARER_METHODS
         return raw_response(
@@ -159,7 +157,7 @@ class Pages:
         """What an answer with this status says of pages."""
         origin = header(scope, b"origin")
         if origin is None:
-            return _ABSENT
+            return NO_PAGE
         return raw_headers(for_client(origin, await self._allowed(scope, origin, status)).headers.items())
 
     async def _allowed(self, scope: Scope, origin: str, status: int) -> Collection[str]:

@@ -328,7 +328,11 @@ def api_error(refusal: Refusal) -> HTTPError:
 
 NAME = re.compile(r"[\w.\[\]-]{1,100}")
 WORD = re.compile(r"[a-z][a-z_]{0,39}[0-9]{0,3}")
-"""What a member may be called. A name that was sent and is no such word may be a secret, and is not repeated."""
+
+
+def name_to_tell(sent: str, otherwise: str = "body") -> str:
+    """A name that was sent, if it is a word as all of ours are: any other may be a secret, and is not repeated."""
+    return sent if WORD.fullmatch(sent) else otherwise
 
 
 def invalid_member(error: Exception, path: str | None = None) -> InvalidRequest:

@@ -7,14 +7,14 @@ from time import perf_counter
 import structlog
 
 from api.http.body_timeout import Arriving, Patience
-from api.http.cors import Pages
+from api.http.cors import NO_PAGE, Pages, is_preflight
 from api.http.error_responses import error_response
 from api.http.errors import TemporarilyUnavailable
-from api.http.load_shedding import KEY as PLACE
+from api.http.load_shedding import KEY as SLOT
 from api.http.load_shedding import LoadShedding, Slot
 from api.http.log_lines import REQUEST_ID, AccessLog, trace
-from api.http.request_checks import body_length, closes, malformed
-from api.http.request_context import KEY, App, Message, Proxies, Receive, RequestContext, Scope, Send
+from api.http.request_checks import body_length, check, closes
+from api.http.request_context import KEY, App, Message, Proxies, Receive, RequestContext, Scope, Send, header
 from api.http.responses import Fields, RawResponse
 from api.server.listeners import is_for_operators
 from security.clock import SystemClock
@@ -75,7 +75,7 @@ class Middleware:
         self.make_id = make_id
         self.measure = measure
         self.pages = pages
-        self.places = LoadShedding(in_flight, self.direct)
+        self.load = LoadShedding(in_flight, self.direct)
         self._busy: dict[str, tuple[list[tuple[bytes, bytes]], bytes]] = {}
         self._patience = Patience()
 
@@ -96,55 +96,58 @@ class Middleware:
 
     async def _http(self, scope: Scope, receive: Receive, send: Send) -> None:
         path: str = scope["path"]
-        line = self.places.lines.get(path)
-        if self.places.are_short(line) and path != LIVE and not is_for_operators(scope):
+        line = self.load.lines.get(path)
+        if self.load.are_short(line) and path != LIVE and not is_for_operators(scope):
             await self._send_away(scope, send, path)
             return
-        arrived = scope[KEY] = self.proxies.arrive(scope, self.make_id())
-        place = scope[PLACE] = Slot(self.places, line)
-        pages = self._pages(path)
-        outgoing = SentResponse(send, arrived, self.always, scope, place, pages)
-        if outgoing.head:
+        context = scope[KEY] = self.proxies.arrive(scope, self.make_id())
+        slot = scope[SLOT] = Slot(self.load, line)
+        response = SentResponse(send, context, self.always, scope, slot, self._pages(path))
+        if response.head:
             scope["method"] = "GET"
-        token = REQUEST_ID.set(arrived.request_id)
+        token = REQUEST_ID.set(context.request_id)
         began = perf_counter()
         try:
-            if (problem := malformed(scope)) is not None:
-                await outgoing.answer(error_response(scope, problem))
-            elif pages is not None and (preflight := await pages.preflight(scope)) is not None:
-                # It says of pages what there is to say.
-                outgoing.pages = None
-                await outgoing.answer(preflight)
-            else:
-                length = body_length(scope)
-                given = Arriving(receive, place, self._patience, length) if length != 0 else receive
-                endpoint = self.direct.get(path)
-                if endpoint is None:
-                    await self.app(scope, given, outgoing)
-                else:
-                    await outgoing.answer(await endpoint(scope, given))
+            await self._answer(scope, receive, response)
         except Exception as error:
-            await self._rescue(scope, outgoing, error)
+            await self._rescue(scope, response, error)
         finally:
-            if outgoing.status is None:
-                place.end()
+            if response.status is None:
+                slot.end()
             REQUEST_ID.reset(token)
-            method = "HEAD" if outgoing.head else scope["method"]
+            method = "HEAD" if response.head else scope["method"]
             seconds = perf_counter() - began
-            self.measure(scope.get("path_template"), method, outgoing.status, seconds)
+            self.measure(scope.get("path_template"), method, response.status, seconds)
             if self.log_requests:
-                self.access.line(arrived.request_id, method, path, outgoing.status, seconds)
+                self.access.line(context.request_id, method, path, response.status, seconds)
+
+    async def _answer(self, scope: Scope, receive: Receive, response: "SentResponse") -> None:
+        """Has the request checked and handled; raises whatever it is refused with."""
+        check(scope)
+        if response.pages is not None and is_preflight(scope):
+            preflight = await response.pages.preflight(scope)
+            # It says of pages what there is to say.
+            response.pages = None
+            await response.answer(preflight)
+            return
+        length = body_length(scope)
+        given = Arriving(receive, scope[SLOT], self._patience, length) if length != 0 else receive
+        endpoint = self.direct.get(scope["path"])
+        if endpoint is None:
+            await self.app(scope, given, response)
+        else:
+            await response.answer(await endpoint(scope, given))
 
     def _pages(self, path: str) -> Pages | None:
-        return self.pages if self.pages is not None and self.pages.concern(path) else None
+        return self.pages if self.pages is not None and (path in self.direct or self.pages.concern(path)) else None
 
     async def _send_away(self, scope: Scope, send: Send, path: str) -> None:
         """503, as cheaply as can be: whatever it costs is taken from those who were let in."""
         began = perf_counter()
-        arrived = scope[KEY] = self.proxies.arrive(scope, self.make_id())
+        context = scope[KEY] = self.proxies.arrive(scope, self.make_id())
         method: str = scope["method"]
         headers, body = self._busy_answer(scope, path)
-        headers = [*headers, (b"x-request-id", arrived.request_id.encode("ascii"))]
+        headers = [*headers, (b"x-request-id", context.request_id.encode("ascii"))]
         if (pages := self._pages(path)) is not None:
             headers += await pages.fields(scope, 503)
         if closes(scope, 503):
@@ -154,7 +157,7 @@ class Middleware:
         seconds = perf_counter() - began
         self.measure(path if path in self.direct else None, method, 503, seconds)
         if self.log_requests:
-            self.access.line(arrived.request_id, method, path, 503, seconds)
+            self.access.line(context.request_id, method, path, 503, seconds)
 
     def _busy_answer(self, scope: Scope, path: str) -> tuple[list[tuple[bytes, bytes]], bytes]:
         found = self._busy.get(path)
@@ -166,9 +169,9 @@ class Middleware:
                 self._busy[path] = found
         return found
 
-    async def _rescue(self, scope: Scope, outgoing: "SentResponse", error: Exception) -> None:
-        if outgoing.status is None:
-            await outgoing.answer(error_response(scope, error))
+    async def _rescue(self, scope: Scope, response: "SentResponse", error: Exception) -> None:
+        if response.status is None:
+            await response.answer(error_response(scope, error))
             return
         log.error("answer broken off", **trace(error))
         # The server has to cut the connection, or the client takes half an answer for a whole one. Its own words about
@@ -196,16 +199,16 @@ class SentResponse:
     `pages` are asked which pages may read the answer, where that is not for the endpoint to say.
     """
 
-    __slots__ = ("_always", "_arrived", "_place", "_scope", "_send", "head", "pages", "status")
+    __slots__ = ("_always", "_context", "_slot", "_scope", "_send", "head", "pages", "status")
 
     def __init__(
-        self, send: Send, arrived: RequestContext, always: Always, scope: Scope, place: Slot, pages: Pages | None = None
+        self, send: Send, context: RequestContext, always: Always, scope: Scope, slot: Slot, pages: Pages | None = None
     ) -> None:
         self._send = send
-        self._arrived = arrived
+        self._context = context
         self._always = always
         self.pages = pages
-        self._place = place
+        self._slot = slot
         self._scope = scope
         self.head = scope["method"] == "HEAD"
         self.status: int | None = None
@@ -225,11 +228,13 @@ class SentResponse:
 
     async def _start(self, status: int, given: Fields, message: Message) -> None:
         self.status = status
-        self._place.end()
+        self._slot.end()
         missing = self._always.missing(tuple([name for name, _ in given]))
-        headers = [*given, *missing, (b"x-request-id", self._arrived.request_id.encode("ascii"))]
+        headers = [*given, *missing, (b"x-request-id", self._context.request_id.encode("ascii"))]
         if self.pages is not None:
-            headers += await self.pages.fields(self._scope, status)
+            headers += (
+                NO_PAGE if header(self._scope, b"origin") is None else await self.pages.fields(self._scope, status)
+            )
         if status >= 400 and closes(self._scope, status):
             headers.append(CLOSE)
         await self._send({**message, "status": status, "headers": headers})

@@ -48,17 +48,16 @@ def _leaves_body(scope: Scope) -> bool:
     return False
 
 
-def malformed(scope: Scope) -> HTTPError | None:
-    """What is so malformed that the framework would stumble over it or a database refuse it, as a 400; else None.
+def check(scope: Scope) -> None:
+    """Raises InvalidRequest for what the framework would stumble over or a database refuse.
 
-    What the server could not even read comes with its own answer.
+    What the server could not even read comes with its own refusal.
     """
     refused: HTTPError | None = scope.get(REFUSED)
     if refused is not None:
-        return refused
+        raise refused
     if fault := _path_fault(scope) or _query_fault(scope["query_string"]) or _head_fault(scope):
-        return InvalidRequest(fault)
-    return None
+        raise InvalidRequest(fault)
 
 
 def _head_fault(scope: Scope) -> str | None:

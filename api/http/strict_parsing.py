@@ -8,7 +8,7 @@ from urllib.parse import unquote_to_bytes
 
 import msgspec
 
-from api.http.errors import InvalidRequest, invalid_member
+from api.http.errors import WORD, InvalidRequest, invalid_member, name_to_tell
 
 # `application/x-www-form-urlencoded`, in bodies and in queries: each parameter once, and nothing guessed.
 
@@ -16,12 +16,10 @@ PARAMETERS = 100
 """Parameters that are read. No request of any protocol here has more than two dozen."""
 
 BROKEN = re.compile(rb"%(?![0-9A-Fa-f]{2})")
-NAME = re.compile(r"[a-z][a-z_]{0,39}[0-9]{0,3}")
-"""A name that may be repeated in an answer: a word, as all of ours are, and nothing that could be a secret."""
 
 
 def form_pairs(text: bytes) -> Iterator[tuple[str, str]]:
-    """Names and values in order. Raises Invalid for what is no form encoding, no UTF-8, or holds a NUL."""
+    """Names and values in order. Raises InvalidRequest for what is no form encoding, no UTF-8, or holds a NUL."""
     if not text.isascii() or BROKEN.search(text):
         raise InvalidRequest.field("body", "is not form-encoded")
     parts = text.split(b"&")
@@ -49,7 +47,7 @@ def read_form(text: bytes, *, repeatable: Collection[str] = (), omit_empty: bool
         if name in repeatable:
             continue
         if name in seen:
-            raise InvalidRequest.field(_form_field(name), "stands there twice")
+            raise InvalidRequest.field(name_to_tell(name), "stands there twice")
         seen.add(name)
         if value or not omit_empty:
             result[name] = value
@@ -83,14 +81,10 @@ def _decode(octets: bytes, name: str) -> str:
     try:
         text = octets.decode("utf-8")
     except UnicodeDecodeError:
-        raise InvalidRequest.field(_form_field(name), "is not UTF-8") from None
+        raise InvalidRequest.field(name_to_tell(name), "is not UTF-8") from None
     if "\0" in text:
-        raise InvalidRequest.field(_form_field(name), "holds a NUL character")
+        raise InvalidRequest.field(name_to_tell(name), "holds a NUL character")
     return text
-
-
-def _form_field(name: str) -> str:
-    return name if NAME.fullmatch(name) else "body"
 
 
 # JSON as RFC 8259 and I-JSON (RFC 7493) mean it: what two readers could understand differently is refused.
@@ -210,7 +204,7 @@ def _check_text(text: str, path: str) -> None:
 
 def _member(path: str, name: str) -> str:
     # A name that nobody would give a member is not repeated.
-    if not NAME.fullmatch(name):
+    if not WORD.fullmatch(name):
         return path
     return f"{path}.{name}" if path else name
 

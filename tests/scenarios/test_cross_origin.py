@@ -201,7 +201,7 @@ async def test_while_the_log_cannot_be_asked_it_is_what_was_known_before(
 async def test_a_request_that_finds_no_place_is_told_so(
     world: World, administration: Dashboard, monkeypatch: pytest.MonkeyPatch, path: str
 ) -> None:
-    monkeypatch.setattr(world.app.places, "bound", 0)
+    monkeypatch.setattr(world.app.load, "bound", 0)
     for origin, expected in ((PAGE, READABLE), (FOREIGN, {})):
         answer = await world.client.post(path, headers={"origin": origin})
         assert (answer.status_code, cors(answer.headers)) == (503, expected)

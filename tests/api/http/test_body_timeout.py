@@ -7,7 +7,7 @@ import pytest
 
 from api.http import body_timeout, load_shedding
 from api.http.bodies import read_body
-from api.http.load_shedding import Slot
+from api.http.load_shedding import LoadShedding, Slot
 from api.http.middleware import Middleware
 
 SLOW, QUICK = "/oauth/token", "/admin/quick"
@@ -51,7 +51,7 @@ class Call:
 async def all_have_left(wrapper: Middleware) -> None:
     """Lets the event loop go round until no place is taken."""
     await asyncio.sleep(0)
-    while wrapper.places.taken:
+    while wrapper.load.taken:
         await asyncio.sleep(0)
 
 
@@ -69,7 +69,7 @@ async def test_requests_whose_body_is_still_to_come_leave_their_place_to_others(
     for each in slow:
         each.body.set_result(b"ok")
         assert await each.status() == 200
-    assert wrapper.places.taken == 0
+    assert wrapper.load.taken == 0
 
 
 @pytest.mark.anyio
@@ -89,12 +89,12 @@ async def test_a_body_that_comes_late_finds_a_place_or_is_told_to_come_back(monk
     late, later = Call(wrapper, SLOW), Call(wrapper, QUICK)
     assert await later.status() == 503
     await all_have_left(wrapper)
-    other = Slot(wrapper.places, None)
+    other = Slot(wrapper.load, None)
     late.body.set_result(b"ok")
     assert await late.status() == 503
     assert dict(late.sent[0]["headers"])[b"retry-after"] == b"1"
     other.end()
-    assert wrapper.places.taken == 0
+    assert wrapper.load.taken == 0
 
 
 @pytest.mark.anyio
@@ -105,7 +105,12 @@ async def test_a_body_that_does_not_come_ends_the_connection(monkeypatch):
     assert await slow.status() == 408
     assert (b"connection", b"close") in slow.sent[0]["headers"]
     assert b'"error":"invalid_request"' in slow.sent[1]["body"]
-    assert wrapper.places.taken == 0
+    assert wrapper.load.taken == 0
+
+
+def anywhere() -> Slot:
+    """A slot where there is always room."""
+    return Slot(LoadShedding(1), None)
 
 
 class Piecemeal:
@@ -118,19 +123,10 @@ class Piecemeal:
         return {"type": "http.request", "body": next(self._pieces), "more_body": True}
 
 
-class Anywhere:
-    """A place that is always there."""
-
-    def leave(self) -> None: ...
-
-    def come_back(self) -> bool:
-        return True
-
-
 @pytest.mark.anyio
 @pytest.mark.parametrize("pieces", [(b"a=b&c=d",), (b"a=b", b"&c=", b"d"), (b"", b"a=b&c=d")])
 async def test_the_server_is_not_asked_for_more_than_was_announced(pieces):
-    arriving = body_timeout.Arriving(Piecemeal(*pieces), Anywhere(), body_timeout.Patience(), 7)
+    arriving = body_timeout.Arriving(Piecemeal(*pieces), anywhere(), body_timeout.Patience(), 7)
     assert await read_body({"headers": [(b"content-length", b"7")]}, arriving, 1000) == b"a=b&c=d"
 
 
@@ -142,7 +138,7 @@ async def test_a_body_of_unknown_length_is_read_to_its_end():
     async def receive() -> dict[str, Any]:
         return next(messages)
 
-    arriving = body_timeout.Arriving(receive, Anywhere(), body_timeout.Patience(), None)
+    arriving = body_timeout.Arriving(receive, anywhere(), body_timeout.Patience(), None)
     assert await read_body({"headers": [(b"transfer-encoding", b"chunked")]}, arriving, 1000) == b"a=b"
 
 
@@ -155,7 +151,7 @@ async def test_news_that_the_client_has_gone_may_take_as_long_as_it_likes(monkey
     async def receive() -> dict[str, Any]:
         return next(messages, None) or await gone
 
-    arriving = body_timeout.Arriving(receive, Anywhere(), body_timeout.Patience(), None)
+    arriving = body_timeout.Arriving(receive, anywhere(), body_timeout.Patience(), None)
     # What is there already is taken, however late it is.
     assert (await arriving())["body"] == b"ok"
     waiting = asyncio.create_task(arriving())

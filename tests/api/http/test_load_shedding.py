@@ -154,7 +154,7 @@ async def test_a_long_line_is_told_to_come_back_and_nobody_else_is() -> None:
         make_id=iter("abcdefgh").__next__,
         measure=lambda *given: counted.append(given[:3]),
     )
-    line = wrapper.places.lines[TOKEN]
+    line = wrapper.load.lines[TOKEN]
     line.pace, line.taken = LONGEST_WAIT / 100, 101
     first, second = await ask(wrapper, "POST", TOKEN), await ask(wrapper, "POST", TOKEN)
     assert asked == []

@@ -1,5 +1,6 @@
 """The outermost layer: ids, addresses, headers, log lines, and answers where the framework would have failed."""
 
+import contextlib
 import io
 import json
 from typing import Annotated, Any
@@ -12,9 +13,9 @@ from litestar.types import Receive, Scope, Send
 
 from api.http import log_lines
 from api.http.error_responses import EXCEPTION_HANDLERS
-from api.http.errors import AccessDenied, Clash, InvalidScope, Throttled
+from api.http.errors import AccessDenied, Clash, InvalidRequest, InvalidScope, Throttled
 from api.http.middleware import Middleware
-from api.http.request_checks import malformed
+from api.http.request_checks import check
 from api.http.request_context import Proxies, request_context
 from security.ids import is_id
 
@@ -223,8 +224,9 @@ def test_what_the_framework_would_stumble_over_is_a_400(path, headers):
 )
 def test_what_decides_stands_there_once(name, values, well_formed):
     headers = [(name, value) for value in values]
-    found = malformed({"path": "/", "query_string": b"", "headers": headers})
-    assert (found is None) is well_formed
+    wanted = contextlib.nullcontext() if well_formed else pytest.raises(InvalidRequest)
+    with wanted:
+        check({"path": "/", "query_string": b"", "headers": headers})
 
 
 def test_a_valid_path_of_any_script_passes():
@@ -292,7 +294,7 @@ async def test_too_many_at_once_are_told_to_come_back():
     assert [message["status"] for message in inner if "status" in message] == [503, 200]
     assert dict(inner[0]["headers"])[b"retry-after"] == b"1"
     assert outer[0]["status"] == 200
-    assert wrapper.places.taken == 0
+    assert wrapper.load.taken == 0
     await call(wrapper, "/admin/later", collect(outer))
     assert outer[-2]["status"] == 200
 
