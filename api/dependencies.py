@@ -1,7 +1,8 @@
 """How handlers take what they use: `ledger: Injected[Ledger]` in the signature is all there is to it.
 
-The names are in `api.app`. The hot endpoints (tokens, introspection, revocation, dashboards) are no handlers of the
-framework's and read `services` themselves: to resolve a name costs more than they have.
+The names are in `api.app`. A handler that names one pays 5 µs for it, and 0.1 ms for several, which the framework
+resolves as tasks beside each other. So the hot endpoints (tokens, introspection, revocation, dashboards) read
+`services` themselves, as do the pages, whose sessions need most of them.
 """
 
 from typing import Annotated, TypeVar

@@ -1,22 +1,20 @@
 """The way in: the dashboards, the demo's third party, the documentation."""
 
-from typing import Any
+from litestar import Response, get
 
-from litestar import Request, Response, get
-
+from api.config.settings import Settings
+from api.dependencies import Injected
 from api.pages.templates import DashboardLink, Home, page_answer
-from api.services import services_of
+from eventstore.ledger import Ledger
 from projections import clients
 
 
 @get("/", tags=["Pages"], summary="The way in", media_type="text/html")
-async def home(request: Request[Any, Any, Any]) -> Response[bytes]:
+async def home(ledger: Injected[Ledger], settings: Injected[Settings]) -> Response[bytes]:
     """Links to everything that a person can do here; in production none unless `GRANTLOG_HOME` says so."""
-    services = services_of(request)
-    settings = services.settings
     if not settings.home:
         return page_answer(Home(issuer=settings.issuer, dashboards=(), lists=False))
-    found = await services.ledger.read(clients.dashboards)
+    found = await ledger.read(clients.dashboards)
     page = Home(
         issuer=settings.issuer,
         dashboards=tuple(
