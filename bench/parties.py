@@ -3,11 +3,11 @@
 import asyncio
 from typing import NamedTuple
 
-from api.config.installation import install
 from api.config.settings import Settings
 from api.log.keeper import ensure_key
 from commands import client_secrets, clients, people, roles, scopes
 from commands.callers import operator
+from commands.installation import install
 from domain import client, consent
 from domain.client import Registration
 from domain.event import Actor, Moment

@@ -374,7 +374,7 @@ def bootstrap(name: str, again: bool, output: Path | None, as_json: bool) -> Non
     """
 
     async def work(services: CommandServices) -> Mapping[str, Any]:
-        from api.config.installation import ADMINISTRATION_SCOPES
+        from commands.installation import ADMINISTRATION_SCOPES
         from projections import clients
 
         known = await every(lambda after: services.ledger.read(clients.page, after=after, limit=200))

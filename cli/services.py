@@ -184,8 +184,8 @@ class opened:
         self._keyring = keyring
 
     async def __aenter__(self) -> CommandServices:
-        from api.config.installation import install
         from api.config.settings import log_origin
+        from commands.installation import install
         from commands.mac_keys import settle
         from eventstore.commands import Origin
         from eventstore.ledger import Ledger

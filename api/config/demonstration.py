@@ -9,11 +9,11 @@ from pathlib import Path
 
 import msgspec
 
-from api.config.installation import ADMINISTRATION_SCOPES, ADMINISTRATOR, DASHBOARDS, PLATFORM_SCOPES
 from api.config.settings import Settings
 from commands import client_secrets, people
 from commands import clients as client_commands
 from commands.callers import operator
+from commands.installation import ADMINISTRATION_SCOPES, ADMINISTRATOR, DASHBOARDS, PLATFORM_SCOPES
 from domain import client
 from domain.client import Registration
 from domain.client_secret import NewSecret
