@@ -5,8 +5,8 @@ it uses (a ledger, a vault, a format of secrets): never a request, settings or s
 
 - **It gives a command** (or several, for one transaction), named by its verb: `clients.disable(client_id)`. Whoever
   asked has it executed, since HTTP keeps its answer in the same transaction and others put several commands into one.
-- **It is `async`, executes and gives what was made**, where secrets, hashing or several steps belong to the thing:
-  `tokens.issue(…)`. Then it takes `ledger` and `origin`, and raises `Refused` or gives the outcome.
+- **It is `async` and executes**, where several steps belong to the thing: `log_keys.rotate(…)`. Then it takes `ledger`
+  and an `Origin`, and gives the refusal, if there was one.
 
 `decide(state, view)` of a command calls one verb of the domain with its parameters by their names, so that the types
 are checked from the handler to the verb. What was looked at before the lock is read again there through `view`.
