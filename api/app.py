@@ -24,7 +24,7 @@ from api.http.request_context import Proxies
 from api.leaks.investigate import settling
 from api.log.continuity import require_continuation, watch
 from api.log.keeper import Transparency
-from api.oauth.credential_cache import CredentialCache
+from api.oauth.client_authentication import CredentialCache
 from api.oauth.endpoint import shortcuts
 from api.oauth.introspection import introspect
 from api.oauth.revocation import revoke

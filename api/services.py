@@ -7,7 +7,6 @@ from api.config.settings import Settings
 from api.dashboards.secret import DashboardSecrets
 from api.http.request_context import header, request_context
 from api.log.keeper import Transparency
-from api.oauth.credential_cache import CredentialCache
 from api.throttling.tallies import Tallies
 from api.throttling.throttle import Throttle
 from api.throttling.windowed_counter import SecretUses, TokenUses
@@ -22,6 +21,8 @@ from security.passwords import Hasher, StrengthMeter
 from security.tokens import Format
 
 if TYPE_CHECKING:
+    from api.oauth.client_authentication import CredentialCache
+
     # Its library may be loaded only once the workers' directory is named, and the command line loads this page earlier.
     from api.server.metrics import Metrics
 
@@ -41,7 +42,7 @@ class Services:
     hasher: Hasher
     strength: StrengthMeter
     throttle: Throttle
-    credentials: CredentialCache
+    credentials: "CredentialCache"
     tallies: Tallies
     uses: SecretUses
     token_uses: TokenUses

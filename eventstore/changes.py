@@ -1,18 +1,18 @@
 """Which streams changed lately, so that nothing cached can be staler than the log, and whether it is still that log."""
 
+import os
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Sequence
 from threading import Lock
 from typing import NamedTuple
 
 import structlog
-from sqlalchemy import Connection, func, select
+from sqlalchemy import URL, Connection, func, select
 
 from domain.event import Moment, Recorded
 from domain.events import DESTROYING, is_stateless
 from eventstore import search
 from eventstore.commands import Forged, WentBack
-from eventstore.database.engines import DatabaseFile
 from eventstore.recorder import LogRecorder, store
 from eventstore.stored import events, head
 from projections.prepared import Prepared
@@ -65,7 +65,7 @@ class Changes:
         remembered: int = 100_000,
         *,
         state: str | None = None,
-        file: DatabaseFile | None = None,
+        file: "DatabaseFile | None" = None,
     ) -> None:
         self.destroyed = destroyed
         """Is told each stream whose key was destroyed, by whichever process: it must be forgotten here too."""
@@ -272,3 +272,24 @@ class Recent:
             return None
         first = after + 1 - known[0].position
         return known[first : first + last - after]
+
+
+class DatabaseFile:
+    """The file of an SQLite database, to see whether it is still the one that was opened: who has it open goes on with
+    it, whatever is put there. Looking takes about a microsecond.
+    """
+
+    def __init__(self, url: URL) -> None:
+        self._path = os.path.abspath(url.database or "")
+        self._opened = self._identity()
+
+    def was_replaced(self) -> bool:
+        """Whether another file has its name by now, or none: what is written would go where nobody looks for it."""
+        return self._identity() != self._opened
+
+    def _identity(self) -> tuple[int, int] | None:
+        try:
+            found = os.stat(self._path)
+        except FileNotFoundError:
+            return None
+        return found.st_dev, found.st_ino

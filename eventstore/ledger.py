@@ -12,12 +12,12 @@ from domain.event import Moment, Recorded, Sealed
 from eventstore.application import Log
 from eventstore.background_writer import BackgroundWriter
 from eventstore.batch import Request
-from eventstore.changes import Changes, Recent, newest, state_at
+from eventstore.changes import Changes, DatabaseFile, Recent, newest, state_at
 from eventstore.commands import DatabaseAway, Executed, Origin, Overloaded, Single, Step
 from eventstore.committer import Committer, InlineCommitter, ThreadCommitter
 from eventstore.database import schema
 from eventstore.database.clock_fault import clock_fault
-from eventstore.database.engines import DatabaseFile, empty_write_ahead_log, is_sqlite, reading, writing
+from eventstore.database.engines import empty_write_ahead_log, is_sqlite, reading, writing
 from eventstore.database.fair_lock import FairLock
 from eventstore.database.long_reads import LongReads
 from eventstore.database.threads import Patience

@@ -15,7 +15,7 @@ from api.http.bearer import bearer_token
 from api.http.cookies import cookie_name, read_cookie
 from api.http.errors import InvalidClient, InvalidGrant, InvalidScope, InvalidToken, SignInRefused
 from api.http.request_context import Scope
-from api.oauth.credential_cache import Caller, caller
+from api.oauth.client_authentication import Caller, caller
 from api.oauth.token import Tokens, issue, password_grant
 from api.services import Services, origin, services_of
 from commands.grants import end

@@ -1,25 +1,27 @@
 """Client authentication (RFC 6749 §2.3): Basic, in the body, or none for public clients."""
 
+import hashlib
 import re
 from base64 import b64decode
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache, partial
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal, NamedTuple, TypeVar
 from urllib.parse import unquote_to_bytes
 
 from api.http.cors import CLIENT
 from api.http.errors import HTTPError, InvalidRequest, Throttled
 from api.http.errors import InvalidClient as Refused
 from api.http.request_context import fields, header_values, request_context
-from api.oauth.credential_cache import Caller, caller
 from api.services import Services, origin
 from api.throttling import throttle
 from commands import failures
 from commands.incidents import suspect
 from domain import client, client_secret, server, usage
+from domain.event import Actor, Moment
 from domain.refusal import InvalidClient
 from eventstore.commands import Origin
+from security.lru import Lru
 from security.tokens import digest
 
 T = TypeVar("T")
@@ -36,7 +38,25 @@ LONGEST_SECRET = 1024
 TWO_WAYS = "Two ways of client authentication at once."
 """RFC 6749 §2.3"""
 
+KEPT = 4_096
+"""Credentials that are remembered at a time. Beyond it the one that was judged first is judged anew."""
+
 Method = Literal["basic", "post", "none"]
+
+
+class Caller(NamedTuple):
+    """An authenticated client; `secret_id` is None for a public one. `actor` is who it is for the log."""
+
+    client: client.State
+    secret_id: str | None
+    actor: Actor
+    stream: str
+
+
+def caller(state: client.State, secret_id: str | None) -> Caller:
+    """The client as it acts with that secret version."""
+    credential = None if secret_id is None else {"secret_id": secret_id}
+    return Caller(state, secret_id, Actor("client", state.client_id, credential), client.stream(state.client_id))
 
 
 @dataclass(frozen=True, slots=True)
@@ -219,3 +239,34 @@ async def _record(
         failures.clients,
         origin,
     )
+
+
+class _Kept(NamedTuple):
+    caller: Caller
+    until: Moment | None
+
+
+class CredentialCache:
+    """Credentials that were found right a moment ago: who authenticates again need not be taken apart again.
+
+    What is remembered is the SHA-256 of the Authorization header, never the text itself, and it counts only while the
+    client's state is the very one that the credentials were judged by.
+    """
+
+    def __init__(self) -> None:
+        self._kept: Lru[bytes, _Kept] = Lru(KEPT)
+
+    def find(self, authorization: bytes, now: Moment) -> Caller | None:
+        """Whom the header authenticated when it was judged last; None when it has to be judged.
+
+        The caller's state must be compared with the client's present one.
+        """
+        kept = self._kept.get(hashlib.sha256(authorization).digest())
+        if kept is None or (kept.until is not None and now >= kept.until):
+            return None
+        return kept.caller
+
+    def keep(self, authorization: bytes, found: Caller) -> None:
+        """Remembers a header that authenticated; it stays right until the secret version's own end."""
+        until = next((each.expires_at for each in found.client.secrets if each.secret_id == found.secret_id), None)
+        self._kept.put(hashlib.sha256(authorization).digest(), _Kept(found, until))

@@ -20,11 +20,10 @@ from api.http.errors import (
 from api.http.load_shedding import away
 from api.http.request_context import Receive, Scope
 from api.http.responses import JSON, RawResponse, raw_headers
-from api.oauth.client_authentication import for_client
-from api.oauth.credential_cache import Caller
+from api.oauth.client_authentication import Caller, for_client
 from api.oauth.endpoint import endpoint
-from api.oauth.issuing import told
 from api.oauth.person_authentication import WrongCredentials, note_failure, verify
+from api.oauth.refused_grants import told
 from api.services import Services, origin, services_of
 from api.throttling.password_attempts import Wait
 from api.throttling.rates import Counted

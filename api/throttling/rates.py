@@ -6,7 +6,7 @@ from typing import Self
 from api.http.errors import Throttled
 from api.http.errors import Throttled as OauthErrorsThrottled
 from api.http.request_context import Scope, request_context
-from api.oauth.credential_cache import Caller
+from api.oauth.client_authentication import Caller
 from api.services import Services
 from api.throttling import throttle
 from api.throttling.throttle import Admission, Limit, PerMinute

@@ -1,4 +1,7 @@
-"""Issues tokens: mints them, decides under the lock, and gives what was issued after the commit."""
+"""Why a token request was refused, told to the client that proved who it is, about its own codes and tokens alone.
+
+Everybody else learns the error code and nothing more: whoever tries what they found must not hear how close they came.
+"""
 
 import re
 from collections.abc import Mapping
