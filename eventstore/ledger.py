@@ -10,17 +10,17 @@ from sqlalchemy.exc import OperationalError
 
 from domain.event import Moment, Recorded, Sealed
 from eventstore.application import Log
-from eventstore.background_writer import BackgroundWriter
 from eventstore.batch import Request
 from eventstore.changes import Changes, DatabaseFile, Recent, newest, state_at
 from eventstore.commands import DatabaseAway, Executed, Origin, Overloaded, Single, Step
 from eventstore.committer import Committer, InlineCommitter, ThreadCommitter
 from eventstore.database import schema
+from eventstore.database.background import BackgroundWriter, LongReads
 from eventstore.database.clock_fault import clock_fault
 from eventstore.database.engines import empty_write_ahead_log, is_sqlite, reading, writing
 from eventstore.database.fair_lock import FairLock
-from eventstore.database.long_reads import LongReads
 from eventstore.database.threads import Patience
+from eventstore.keys.key_proof import require_still
 from eventstore.keys.mac_keys import Ring
 from eventstore.keys.personal_data import PersonalData
 from eventstore.mapper import LogMapper, attach
@@ -141,7 +141,7 @@ class Ledger:
         else:
             committer = ThreadCommitter(transactions, patience)
             reader = ThreadReader(read_engine, changes, patience, read_threads)
-            aside = BackgroundWriter(url, keyring.derivation_id, patience, mapper)
+            aside = BackgroundWriter(url, patience, mapper, partial(require_still, own=keyring.derivation_id))
         write_ahead = url if is_sqlite(url) else None
         long_reads = LongReads(url, patience, mapper)
         return cls(

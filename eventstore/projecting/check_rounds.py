@@ -17,6 +17,7 @@ from sqlalchemy.exc import DBAPIError
 
 from domain.event import Moment
 from eventstore import search
+from eventstore.database.background import go_round
 from eventstore.database.engines import reading
 from eventstore.database.faults import away
 from eventstore.keys.personal_data import PersonalData
@@ -28,7 +29,6 @@ from eventstore.projecting.compare import compared
 from eventstore.projecting.rebuild import clear, differing, hiding, tables_of, transaction
 from eventstore.projecting.replay import Replay
 from eventstore.recorder import store
-from eventstore.rounds import go_round
 from projections import event_index, secrets, sightings
 
 # Read models whose rows come of many streams, followed once more from the log's beginning and compared as a whole.

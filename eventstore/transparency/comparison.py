@@ -9,7 +9,7 @@ from typing import Any, Protocol
 from sqlalchemy import Connection
 
 from domain import server
-from eventstore.rounds import go_round
+from eventstore.database.background import go_round
 from eventstore.transparency import published
 from eventstore.transparency.divergence import NOTHING, Accepted, Diverged, is_accepted, misplaced, standing
 from eventstore.transparency.merkle import HASH_BYTES, WIDTH, fold, leaf_hash, split, width_in

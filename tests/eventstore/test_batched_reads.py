@@ -5,8 +5,8 @@ from collections.abc import Mapping, Sequence
 
 import pytest
 
-from eventstore.batched_reads import MOST, BatchedReads
 from eventstore.commands import DatabaseAway
+from eventstore.reading import MOST, BatchedReads
 
 pytestmark = pytest.mark.anyio
 

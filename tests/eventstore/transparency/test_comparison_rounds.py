@@ -6,8 +6,8 @@ from sqlalchemy import text
 from commands.servers import note_divergence
 from domain import server
 from eventstore.commands import DatabaseAway
+from eventstore.database.background import AWAY_S, LEAST_REST_S
 from eventstore.ledger import Ledger
-from eventstore.rounds import AWAY_S, LEAST_REST_S
 from eventstore.transparency import published
 from eventstore.transparency.comparison import Rounds, misfits
 from eventstore.transparency.keeper import Keeper

@@ -1,0 +1,113 @@
+"""Work that no request waits for: in threads with connections of their own, or round after round with rests between."""
+
+from collections.abc import Awaitable, Callable
+from contextlib import AbstractContextManager
+from time import monotonic
+from typing import Concatenate, ParamSpec, TypeVar
+
+from sqlalchemy import Connection, Engine
+from sqlalchemy.exc import SQLAlchemyError
+
+from eventstore.commands import DatabaseAway, DatabaseReadOnly, Overloaded
+from eventstore.database.engines import beside, snapshots
+from eventstore.database.faults import away
+from eventstore.database.threads import ANSWERS_WITHIN, Patience, Threads, asks_over
+from eventstore.mapper import LogMapper, attach
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+AT_ONCE = 2
+"""Long reads at a time, each over a connection of its own."""
+
+LONGEST = 30.0
+"""Seconds after which one is given up, those included in which it waits for its turn."""
+
+LEAST_REST_S = 0.02
+"""Rest between two steps even when a step took no time that could be measured."""
+
+AWAY_S = 1.0
+"""Rest when the database is away, or when there was nothing to do."""
+
+
+class _Beside:
+    """Some threads, each with a connection of this engine while it works."""
+
+    def __init__(self, engine: Engine, patience: Patience, mapper: LogMapper, threads: int, name: str) -> None:
+        self._engine = engine
+        attach(engine, mapper)
+        self._threads = Threads(patience, threads, name)
+
+    def _within(self, opened: Callable[[], AbstractContextManager[Connection]], work: Callable[[Connection], T]) -> T:
+        try:
+            with opened() as connection:
+                if connection.dialect.name == "postgresql":
+                    asks_over(connection.connection.driver_connection)  # type: ignore[arg-type]
+                return work(connection)
+        except SQLAlchemyError as error:
+            if (meant := away(error)) is None:
+                raise
+            if isinstance(meant, DatabaseReadOnly):
+                # Another server may be the one that takes it by now.
+                self._engine.dispose()
+            raise meant from error
+
+    async def close(self) -> None:
+        """Waits for what is running and lets the connections go."""
+        await self._threads.close()
+        self._engine.dispose()
+
+
+class LongReads(_Beside):
+    """Runs queries that take seconds, on any of the two databases: each in a snapshot."""
+
+    def __init__(self, url: str, patience: Patience, mapper: LogMapper) -> None:
+        super().__init__(snapshots(url, AT_ONCE), patience, mapper, AT_ONCE, "long read")
+
+    async def run(self, read: Callable[Concatenate[Connection, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """What the query finds; raises `DatabaseAway`."""
+
+        def within() -> T:
+            return self._within(self._engine.connect, lambda connection: read(connection, *args, **kwargs))
+
+        return await self._threads.run(within, since=monotonic() + LONGEST - ANSWERS_WITHIN)
+
+
+class BackgroundWriter(_Beside):
+    """Runs one thing after the other on PostgreSQL, each in a transaction that does not hold the log's lock.
+
+    `may_write` raises, in that transaction, when this process may not write any more.
+    """
+
+    def __init__(
+        self, url: str, patience: Patience, mapper: LogMapper, may_write: Callable[[Connection], None]
+    ) -> None:
+        super().__init__(beside(url), patience, mapper, 1, "aside")
+        self._may_write = may_write
+
+    async def run(self, work: Callable[Concatenate[Connection, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """Runs `work(connection, …)` and commits; raises `DatabaseAway`, after which nothing of it is stored."""
+
+        def write(connection: Connection) -> T:
+            self._may_write(connection)
+            return work(connection, *args, **kwargs)
+
+        return await self._threads.run(lambda: self._within(self._engine.begin, write))
+
+
+async def go_round(
+    step: Callable[[], Awaitable[bool]],
+    rest: float,
+    *,
+    now: Callable[[], float],
+    sleep: Callable[[float], Awaitable[object]],
+    is_over: Callable[[], bool] = lambda: False,
+) -> None:
+    """Steps until cancelled or over. A step says whether there was anything to do; `rest` is a multiple of its time."""
+    while not is_over():
+        began = now()
+        try:
+            stepped = await step()
+        except (DatabaseAway, Overloaded):
+            stepped = False
+        await sleep(max(LEAST_REST_S, rest * (now() - began)) if stepped else AWAY_S)
