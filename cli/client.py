@@ -13,184 +13,7 @@ from cli.services import CommandServices, run
 if TYPE_CHECKING:
     from eventstore.commands import Step
 
-
-# `grantlog client rotate-secret|end-secret|rotation …`: versions of a client's secret, by hand and on schedule.
-
 DAY = 86_400
-
-
-@click.command("rotate-secret")
-@click.argument("client_id")
-@click.option(
-    "--others-expire-in",
-    type=int,
-    metavar="SECONDS",
-    help="When the former secrets end: 0 is now; left out, as the rotation policy says, or never.",
-)
-@click.option(
-    "--secret-lifetime",
-    type=int,
-    metavar="SECONDS",
-    help="When the new one ends; left out, as the rotation policy says, or never.",
-)
-@click.option(
-    "--not-before-in",
-    type=int,
-    metavar="SECONDS",
-    help="When the new one begins to work: now, if left out. The others must last as long.",
-)
-@output
-@as_json
-def rotate_secret(
-    client_id: str,
-    others_expire_in: int | None,
-    secret_lifetime: int | None,
-    not_before_in: int | None,
-    output: Path | None,
-    as_json: bool,
-) -> None:
-    """Give a client a new secret, shown once. A dashboard's goes into the vault and is in force at once."""
-
-    async def work(services: CommandServices) -> Mapping[str, Any]:
-        from commands import client_secrets
-        from commands.callers import operator
-
-        secret, new = client_secrets.mint(services.format, secret_lifetime)
-        command = client_secrets.rotate(
-            client_id, new, others_expire_in=others_expire_in, not_before_in=not_before_in, by=operator
-        )
-        made: list[client_secrets.Made] = []
-        await services.execute(
-            command,
-            then=lambda view, _: made.append(client_secrets.made(services.ledger.vault, view, client_id, secret)),
-        )
-        ((version, shown),) = made
-        named = {"client_id": client_id, "secret_id": version.secret_id, "version": version.version}
-        if shown is None:
-            return named
-        times = {name: moment(getattr(version, name)) for name in ("not_before", "expires_at")}
-        return named | {"client_secret": shown} | times
-
-    with secret_file(output) as hand_over:
-        hand_over(run(work), as_json)
-
-
-@click.command("end-secret")
-@click.argument("client_id")
-@click.argument("secret_id")
-@click.option(
-    "--tokens",
-    type=click.Choice(["keep", "revoke"]),
-    default="keep",
-    show_default=True,
-    help="Whether the tokens that it authenticated live on, or end with it.",
-)
-@as_json
-def end_secret(client_id: str, secret_id: str, tokens: Literal["keep", "revoke"], as_json: bool) -> None:
-    """End a version of a client's secret, by the id that `client show` tells. `leaks contain` also tells of a leak."""
-
-    async def work(services: CommandServices) -> Mapping[str, Any]:
-        from commands import client_secrets
-
-        await services.execute(client_secrets.revoke(client_id, secret_id, tokens))
-        return next(each for each in await versions(services, client_id) if each["id"] == secret_id)
-
-    print_one(run(work), as_json)
-
-
-async def versions(services: CommandServices, client_id: str) -> list[dict[str, Any]]:
-    """A client's secret versions under the names of the API, oldest first."""
-    from msgspec.structs import asdict
-
-    from api.admin.client_secrets import secret_body
-    from eventstore.projecting.catch_up import CatchUpSubscription
-    from eventstore.projecting.sightings import Sightings
-    from projections import secrets
-
-    await CatchUpSubscription(services.ledger, Sightings()).follow()
-    now = services.ledger.clock.now()
-    found = await every(lambda after: services.ledger.read(secrets.of_client, client_id, now, after=after, limit=200))
-    return [asdict(secret_body(each)) for each in found]
-
-
-# On schedule ------------------------------------------------------------------------------------------------------
-
-
-@click.group()
-def rotation() -> None:
-    """How old a client's newest secret may become, and who is warned when."""
-
-
-@rotation.command("show")
-@click.argument("client_id")
-@as_json
-def show_rotation(client_id: str, as_json: bool) -> None:
-    """Show a client's rotation policy, in seconds, and when its newest secret is due."""
-
-    print_one(run(lambda services: _policy(services, client_id)), as_json)
-
-
-@rotation.command("set")
-@click.argument("client_id")
-@click.option(
-    "--maximum-age",
-    type=int,
-    required=True,
-    metavar="SECONDS",
-    help="How long a version may be the newest; a day at least.",
-)
-@click.option(
-    "--overlap",
-    type=int,
-    default=7 * DAY,
-    show_default=True,
-    metavar="SECONDS",
-    help="How long the former versions live after a rotation.",
-)
-@click.option(
-    "--warning",
-    type=int,
-    default=14 * DAY,
-    show_default=True,
-    metavar="SECONDS",
-    help="How early the end of its time is announced, to `grantlog notifications destinations`.",
-)
-@as_json
-def set_rotation(client_id: str, maximum_age: int, overlap: int, warning: int, as_json: bool) -> None:
-    """Set a client's rotation policy. The server rotates a dashboard's secret itself, and warns of any other."""
-    from commands import client_secrets
-
-    command = client_secrets.set_rotation_policy(client_id, maximum_age=maximum_age, overlap=overlap, warning=warning)
-    print_one(run(lambda services: _changed(services, client_id, command)), as_json)
-
-
-@rotation.command("remove")
-@click.argument("client_id")
-def remove_rotation(client_id: str) -> None:
-    """Remove a client's rotation policy. Versions that have an end keep it."""
-    from commands import client_secrets
-
-    run(lambda services: services.execute(client_secrets.remove_rotation_policy(client_id)))
-
-
-async def _changed(services: CommandServices, client_id: str, command: "Step") -> Mapping[str, Any]:
-    await services.execute(command)
-    return await _policy(services, client_id)
-
-
-async def _policy(services: CommandServices, client_id: str) -> Mapping[str, Any]:
-    from msgspec.structs import asdict
-
-    from api.admin.client_secrets import policy_of
-
-    return asdict(await policy_of(services.ledger, client_id))
-
-
-COMMANDS: tuple[click.Command, ...] = (rotate_secret, end_secret, rotation)
-
-
-# `grantlog client …`: clients, dashboards included.
-
 REALMS = click.Choice(["platform", "administration"])
 VERSIONS = (
     *("version", "id", "state", "created_at", "not_before", "expires_at", "last_used_at", "use_count"),
@@ -237,50 +60,36 @@ def register(
     """Register a client. Its secret is shown once."""
     if public and auth_method not in (None, "none"):
         raise click.UsageError("--public is --auth-method none")
-    method = "none" if public else auth_method or "client_secret_basic"
-    attributes = named | {
+    named |= {
         "scope": tuple(scope.split()),
-        "token_endpoint_auth_method": method,
+        "token_endpoint_auth_method": "none" if public else auth_method or "client_secret_basic",
         "require_pkce": not no_pkce,
     }
-
-    async def work(services: CommandServices) -> Mapping[str, Any]:
-        return await registered(
-            services, attributes, has_secret=method != "none", owner=owner, secret_lifetime=secret_lifetime
-        )
-
     with secret_file(output) as hand_over:
-        hand_over(run(work), as_json)
+        hand_over(run(lambda services: registered(services, named, owner=owner, lifetime=secret_lifetime)), as_json)
 
 
 async def registered(
-    services: CommandServices,
-    attributes: Mapping[str, Any],
-    *,
-    has_secret: bool,
-    owner: str | None = None,
-    secret_lifetime: int | None = None,
+    services: CommandServices, attributes: Mapping[str, Any], *, owner: str | None = None, lifetime: int | None = None
 ) -> Mapping[str, Any]:
     """Registers a client; its members, with the secret that is now shown for the only time."""
+    from api.admin.schemas import secret_expiry
     from commands import client_secrets, clients
     from commands.callers import operator
-    from domain import client
-    from domain.client import Registration
+    from domain.client import Attributes, State, stream
     from security.ids import new_id
 
     client_id = new_id()
-    secret, made = client_secrets.mint(services.format, secret_lifetime) if has_secret else (None, None)
-    registration = Registration(attributes=client.Attributes(**attributes), owner=owner, secret=made)
+    registration, secret = client_secrets.registration(
+        Attributes(**attributes), services.format, owner=owner, lifetime=lifetime
+    )
     await services.execute(clients.register(client_id, registration, issuer=services.settings.issuer, by=operator))
     shown = await members(services, client_id)
     if secret is None:
         return shown
-    state: client.State = await services.ledger.state(client.stream(client_id))
-    expires_at = state.secrets[0].expires_at
-    return shown | {
-        "client_secret": secret.reveal(),
-        "client_secret_expires_at": 0 if expires_at is None else expires_at // 1_000_000,
-    }
+    state: State = await services.ledger.state(stream(client_id))
+    expires_at = secret_expiry(state.secrets[0].expires_at)
+    return shown | {"client_secret": secret.reveal(), "client_secret_expires_at": expires_at}
 
 
 @client.command("list")
@@ -354,11 +163,173 @@ async def members(services: CommandServices, client_id: str) -> dict[str, Any]:
     return asdict(await services.ledger.read(schemas.read_client, services.ledger.privacy, client_id))
 
 
-for command in COMMANDS:
-    client.add_command(command)
+# Secrets ----------------------------------------------------------------------------------------------------------
 
 
-# `grantlog bootstrap`.
+@client.command("rotate-secret")
+@click.argument("client_id")
+@click.option(
+    "--others-expire-in",
+    type=int,
+    metavar="SECONDS",
+    help="When the former secrets end: 0 is now; left out, as the rotation policy says, or never.",
+)
+@click.option(
+    "--secret-lifetime",
+    type=int,
+    metavar="SECONDS",
+    help="When the new one ends; left out, as the rotation policy says, or never.",
+)
+@click.option(
+    "--not-before-in",
+    type=int,
+    metavar="SECONDS",
+    help="When the new one begins to work: now, if left out. The others must last as long.",
+)
+@output
+@as_json
+def rotate_secret(
+    client_id: str,
+    others_expire_in: int | None,
+    secret_lifetime: int | None,
+    not_before_in: int | None,
+    output: Path | None,
+    as_json: bool,
+) -> None:
+    """Give a client a new secret, shown once. A dashboard's goes into the vault and is in force at once."""
+
+    async def work(services: CommandServices) -> Mapping[str, Any]:
+        from commands import client_secrets
+        from commands.callers import operator
+
+        secret, new = client_secrets.mint(services.format, secret_lifetime)
+        command = client_secrets.rotate(
+            client_id, new, others_expire_in=others_expire_in, not_before_in=not_before_in, by=operator
+        )
+        version, shown = await services.make(
+            command, then=lambda view, _: client_secrets.made(services.ledger.vault, view, client_id, secret)
+        )
+        named = {"client_id": client_id, "secret_id": version.secret_id, "version": version.version}
+        if shown is None:
+            return named
+        times = {name: moment(getattr(version, name)) for name in ("not_before", "expires_at")}
+        return named | {"client_secret": shown} | times
+
+    with secret_file(output) as hand_over:
+        hand_over(run(work), as_json)
+
+
+@client.command("end-secret")
+@click.argument("client_id")
+@click.argument("secret_id")
+@click.option(
+    "--tokens",
+    type=click.Choice(["keep", "revoke"]),
+    default="keep",
+    show_default=True,
+    help="Whether the tokens that it authenticated live on, or end with it.",
+)
+@as_json
+def end_secret(client_id: str, secret_id: str, tokens: Literal["keep", "revoke"], as_json: bool) -> None:
+    """End a version of a client's secret, by the id that `client show` tells. `leaks contain` also tells of a leak."""
+
+    async def work(services: CommandServices) -> Mapping[str, Any]:
+        from commands import client_secrets
+
+        await services.execute(client_secrets.revoke(client_id, secret_id, tokens))
+        return next(each for each in await versions(services, client_id) if each["id"] == secret_id)
+
+    print_one(run(work), as_json)
+
+
+async def versions(services: CommandServices, client_id: str) -> list[dict[str, Any]]:
+    """A client's secret versions under the names of the API, oldest first."""
+    from msgspec.structs import asdict
+
+    from api.admin.client_secrets import secret_body
+    from eventstore.projecting.catch_up import CatchUpSubscription
+    from eventstore.projecting.sightings import Sightings
+    from projections import secrets
+
+    await CatchUpSubscription(services.ledger, Sightings()).follow()
+    now = services.ledger.clock.now()
+    found = await every(lambda after: services.ledger.read(secrets.of_client, client_id, now, after=after, limit=200))
+    return [asdict(secret_body(each)) for each in found]
+
+
+# On schedule ------------------------------------------------------------------------------------------------------
+
+
+@client.group()
+def rotation() -> None:
+    """How old a client's newest secret may become, and who is warned when."""
+
+
+@rotation.command("show")
+@click.argument("client_id")
+@as_json
+def show_rotation(client_id: str, as_json: bool) -> None:
+    """Show a client's rotation policy, in seconds, and when its newest secret is due."""
+    print_one(run(lambda services: _policy(services, client_id)), as_json)
+
+
+@rotation.command("set")
+@click.argument("client_id")
+@click.option(
+    "--maximum-age",
+    type=int,
+    required=True,
+    metavar="SECONDS",
+    help="How long a version may be the newest; a day at least.",
+)
+@click.option(
+    "--overlap",
+    type=int,
+    default=7 * DAY,
+    show_default=True,
+    metavar="SECONDS",
+    help="How long the former versions live after a rotation.",
+)
+@click.option(
+    "--warning",
+    type=int,
+    default=14 * DAY,
+    show_default=True,
+    metavar="SECONDS",
+    help="How early the end of its time is announced, to `grantlog notifications destinations`.",
+)
+@as_json
+def set_rotation(client_id: str, maximum_age: int, overlap: int, warning: int, as_json: bool) -> None:
+    """Set a client's rotation policy. The server rotates a dashboard's secret itself, and warns of any other."""
+    from commands import client_secrets
+
+    command = client_secrets.set_rotation_policy(client_id, maximum_age=maximum_age, overlap=overlap, warning=warning)
+    print_one(run(lambda services: _changed(services, client_id, command)), as_json)
+
+
+@rotation.command("remove")
+@click.argument("client_id")
+def remove_rotation(client_id: str) -> None:
+    """Remove a client's rotation policy. Versions that have an end keep it."""
+    from commands import client_secrets
+
+    run(lambda services: services.execute(client_secrets.remove_rotation_policy(client_id)))
+
+
+async def _changed(services: CommandServices, client_id: str, command: "Step") -> Mapping[str, Any]:
+    await services.execute(command)
+    return await _policy(services, client_id)
+
+
+async def _policy(services: CommandServices, client_id: str) -> Mapping[str, Any]:
+    from msgspec.structs import asdict
+
+    from api.admin.client_secrets import policy_of
+
+    return asdict(await policy_of(services.ledger, client_id))
+
+
+# The first one ----------------------------------------------------------------------------------------------------
 
 
 @click.command()
@@ -389,7 +360,7 @@ def bootstrap(name: str, again: bool, output: Path | None, as_json: bool) -> Non
             "grant_types": ("client_credentials",),
             "scope": tuple(ADMINISTRATION_SCOPES),
         }
-        made = await registered(services, attributes, has_secret=True)
+        made = await registered(services, attributes)
         return {member: made[member] for member in ("client_id", "client_secret", "scope")}
 
     with secret_file(output) as hand_over:

@@ -58,13 +58,13 @@ def set_(slug: str, as_json: bool, scope: str | None, **named: Any) -> None:
             changes.setdefault("allowed_origins", (origin.of_issuer(issuer),))
         client_id, (secret, made) = new_id(), client_secrets.mint(services.format)
 
-        def keep(view: View, _: object) -> None:
+        def keep(view: View, _: object) -> str:
             client_secrets.keep_if_made(services.ledger.vault, view, client_id, secret)
+            found = view.look(by_slug, slug)
+            return client_id if found is None else found.client_id
 
         command = clients.put_dashboard(client_id, slug, Attributes(**changes), secret=made, issuer=issuer, by=operator)
-        await services.execute(command, then=keep)
-        found = await services.ledger.look(by_slug, slug)
-        return await members(services, client_id if found is None else found.client_id)
+        return await members(services, await services.make(command, then=keep))
 
     print_one(run(work), as_json)
 

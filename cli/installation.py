@@ -182,7 +182,7 @@ def accept(url: str) -> None:
     async def work(services: CommandServices) -> bool:
         from commands import servers
 
-        return bool((await services.execute(servers.accept_issuer(url))).recorded)
+        return bool(await services.execute(servers.accept_issuer(url)))
 
     click.echo(f"The server starts as {url} from now on." if run(work) else f"Nothing to do: it is {url} already.")
 

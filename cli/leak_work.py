@@ -133,7 +133,7 @@ async def carried_out(services: CommandServices, wanted: "Sequence[Containment]"
     # Whoever was shown the dry run may have thought about it for a while.
     for each in wanted:
         await each.prepare()
-    await services.execute(*(step for each in wanted for step in each.commands()), then=then)
+    await services.make(*(step for each in wanted for step in each.commands()), then=then)
     items = [
         {"incident_id": each.incident_id, "client_id": each.target.client_id, "account_id": each.target.account_id}
         | msgspec.to_builtins(each.numbers)

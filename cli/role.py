@@ -54,7 +54,6 @@ def put(realm: str, name: str, scope: str, default: bool, as_json: bool) -> None
 @click.argument("name")
 def retire(realm: str, name: str) -> None:
     """End a role that nobody has."""
-
     from commands import roles
     from commands.callers import operator
 

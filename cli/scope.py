@@ -37,7 +37,6 @@ def put(name: str, description: str, as_json: bool) -> None:
 
     DESCRIPTION completes "It asks to:" in a person's words, such as "See your orders".
     """
-
     from commands import scopes
     from commands.callers import operator
 
@@ -49,7 +48,6 @@ def put(name: str, description: str, as_json: bool) -> None:
 @click.argument("name")
 def retire(name: str) -> None:
     """End a scope that no client and no role names any more."""
-
     from commands import scopes
 
     run(lambda services: services.execute(scopes.retire(name)))

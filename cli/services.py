@@ -12,7 +12,7 @@ from domain.event import Actor, Recorded
 
 if TYPE_CHECKING:
     from api.config.settings import Settings
-    from eventstore.commands import Executed, Origin, Step
+    from eventstore.commands import Origin, Step
     from eventstore.database import Connection
     from eventstore.ledger import Ledger
     from eventstore.view import View
@@ -48,14 +48,18 @@ class CommandServices:
     format: "Format"
     origin: "Origin"
 
-    async def execute(
-        self, *commands: "Step", then: "Callable[[View, tuple[Recorded, ...]], None]" = lambda _, __: None
-    ) -> "Executed[None]":
-        """Carries the commands out; raises Failure when one is refused."""
-        executed = await self.ledger.execute(*commands, origin=self.origin, then=then)
+    async def execute(self, *commands: "Step") -> "tuple[Recorded, ...]":
+        """Carries the commands out and gives what was recorded; raises Failure when one is refused."""
+        return await self.make(*commands, then=lambda _, recorded: recorded)
+
+    async def make(self, *commands: "Step", then: "Callable[[View, tuple[Recorded, ...]], T]") -> T:
+        """The same, and gives what `then` makes of it within the transaction."""
+        executed = await self.ledger.execute(*commands, origin=self.origin, then=lambda *made: (then(*made),))
         if executed.refusal is not None:
             raise refused(executed.refusal)
-        return executed
+        if executed.value is None:
+            raise AssertionError("what was not refused has been made")
+        return executed.value[0]
 
 
 def load_settings(**given: Any) -> "Settings":

@@ -5,6 +5,7 @@ from typing import Literal, NamedTuple
 from commands.callers import Caller, operator
 from commands.clients import gone
 from domain import client, client_secret
+from domain.client import Registration
 from domain.client_secret import NewSecret, SecretVersion
 from domain.decision import Outcome, accept
 from domain.event import Recorded
@@ -22,6 +23,16 @@ def mint(format: Format, lifetime: int | None = None) -> tuple[Secret, NewSecret
     """A secret, and what the log learns of it."""
     secret = format.mint(Kind.CLIENT_SECRET)
     return secret, NewSecret(new_id(), secret.hex, lifetime)
+
+
+def registration(
+    attributes: client.Attributes, format: Format, *, owner: str | None = None, lifetime: int | None = None
+) -> tuple[Registration, Secret | None]:
+    """What a client is registered with, and its first secret in clear, which a public one does not have."""
+    if attributes.token_endpoint_auth_method == "none":  # noqa: S105 - a method by its RFC 7591 name
+        return Registration(attributes=attributes, owner=owner), None
+    secret, made = mint(format, lifetime)
+    return Registration(attributes=attributes, owner=owner, secret=made), secret
 
 
 def vault_name(client_id: str) -> str:

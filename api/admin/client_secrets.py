@@ -17,7 +17,6 @@ from api.http.errors import Missing
 from api.http.idempotency import Once, Reply, commanding
 from api.http.pagination import DEFAULT, After, Limit, Page, decode_cursor
 from api.throttling.windowed_counter import SecretUses
-from commands import client_secrets
 from commands import client_secrets as commands
 from commands.callers import Caller
 from domain import client, client_secret
@@ -284,7 +283,7 @@ async def set_rotation(
     """Versions made from now on end by themselves after their age and the overlap. The end of a version's time is
     announced as an event; a dashboard's secret is then rotated by the server, any other by whoever runs the client.
     """
-    command = client_secrets.set_rotation_policy(
+    command = commands.set_rotation_policy(
         client_id, maximum_age=data.maximum_age, overlap=data.overlap, warning=data.warning
     )
     return await once.carry_out(command, reply=lambda view, _: Reply(_body(view.state(client.stream(client_id)))))
@@ -293,7 +292,7 @@ async def set_rotation(
 @delete(ROTATION_PATH, **commanding("clients:write"), tags=TAGS, summary="Remove a client's rotation policy")
 async def remove_rotation(client_id: path_params.ClientId, once: Injected[Once]) -> Response[None]:
     """Versions that have an end keep it. A repeat changes nothing."""
-    command = client_secrets.remove_rotation_policy(client_id)
+    command = commands.remove_rotation_policy(client_id)
     return await once.carry_out(command, reply=lambda view, _: Reply(None, 204))
 
 

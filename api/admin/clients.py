@@ -38,7 +38,6 @@ from commands import client_secrets
 from commands import clients as commands
 from commands.callers import Caller
 from domain import client, client_secret
-from domain.client import Registration
 from domain.event import Recorded
 from domain.rules import registration as rules
 from eventstore.database import Connection
@@ -143,13 +142,14 @@ async def register_client(
     once: Injected[Once],
 ) -> Response[RegisteredClient]:
     """The answer shows the client's secret, and no later one does."""
-    client_id, asked = new_id(), attributes(data)
-    secret = made = None
-    if asked.token_endpoint_auth_method != "none":  # noqa: S105 - a method by its RFC 7591 name
-        secret, made = client_secrets.mint(token_format, data.secret_lifetime)
+    client_id = new_id()
+    registration, secret = client_secrets.registration(
+        attributes(data), token_format, owner=data.owner, lifetime=data.secret_lifetime
+    )
 
     def reply(view: View, _: tuple[Recorded, ...]) -> Reply[RegisteredClient]:
         row = view.query(schemas.find_client, client_id)
+        made = registration.secret
         version = None if made is None else view.query(secrets.by_id, made.secret_id, view.now)
         body = RegisteredClient(
             **schemas.client_members(ledger.privacy, view.connection, row),
@@ -159,7 +159,6 @@ async def register_client(
         )
         return Reply(body, 201, f"{PATH}/{client_id}")
 
-    registration = Registration(attributes=asked, owner=data.owner, secret=made)
     command = commands.register(client_id, registration, issuer=settings.issuer, by=by)
     return await once.carry_out(command, reply=reply)
 

@@ -7,6 +7,7 @@ from litestar import Request, Response, delete, get, patch, post
 from litestar.params import JSONBody, QueryParameter
 from msgspec import UNSET
 
+from api.admin import schemas
 from api.admin.schemas import (
     PERSON_EXAMPLE,
     NewPassword,
@@ -18,7 +19,6 @@ from api.admin.schemas import (
     person_body,
     person_finding,
 )
-from api.admin.schemas import read_person as schemas_read_person
 from api.dependencies import Injected
 from api.http import path_params
 from api.http.bearer import Bearer, needing
@@ -41,49 +41,6 @@ from eventstore.ledger import Ledger
 from eventstore.view import View
 from projections import accounts
 from security.ids import new_id
-
-# Passwords that are set over the JSON API. For one's own the present one is asked for, since whoever found a token is
-# not the person.
-
-FIELD = "current_password"
-
-
-def check_length(request: Request[Any, Any, Any], password: str) -> None:
-    """Raises Invalid, which never repeats the password."""
-    if problem := passwords.password_problem(password, services_of(request).settings.password_minimum):
-        raise InvalidRequest.field("password", problem)
-
-
-async def hashed(request: Request[Any, Any, Any], password: str, names: Sequence[str | None]) -> str:
-    """Its hash. Raises Invalid for what is soon guessed of the person with these `names`; the hasher's Overloaded."""
-    services = services_of(request)
-    problem = await passwords.weakness_problem(
-        password, names, ledger=services.ledger, issuer=services.settings.issuer, strength=services.strength
-    )
-    if problem:
-        raise InvalidRequest.field("password", problem)
-    return await services.hasher.hash(password)
-
-
-async def verify_own(
-    request: Request[Any, Any, Any], realm: str, names: Sequence[str | None], password: str | None, origin: Origin
-) -> str:
-    """The event with the hash against which a person's present password is right, to be compared again under the lock.
-
-    `names` are theirs, login names first. A wrong one is what a wrong sign-in under their name is, to the throttle and
-    in the log. Raises Invalid without the right one, Throttled, and the hasher's Overloaded.
-    """
-    if password is None:
-        raise InvalidRequest.field(FIELD, "is needed to change one's own password")
-    name = next(filter(None, names), "")
-    try:
-        verified = await verify(services_of(request), realm, name, password, origin)
-    except WrongCredentials:
-        raise InvalidRequest.field(FIELD, account.NOT_CURRENT) from None
-    except Wait as wait:
-        raise Throttled(wait.seconds) from None
-    return verified.password
-
 
 PATH = "/admin/people"
 ONE = "/admin/people/{account_id:str}"
@@ -112,9 +69,9 @@ async def register_person(
     """
     encoded = None
     if data.password is not None:
-        check_length(request, data.password)
+        _check_length(request, data.password)
         with away(request.scope):
-            encoded = await hashed(request, data.password, (data.username, data.email, data.name))
+            encoded = await _hashed(request, data.password, (data.username, data.email, data.name))
     account_id = new_id()
     person = commands.NewPerson(
         realm=data.realm,
@@ -126,7 +83,7 @@ async def register_person(
     )
 
     def reply(view: View, _: tuple[Recorded, ...]) -> Reply[PersonBody]:
-        body = schemas_read_person(view.connection, ledger.privacy, account_id)
+        body = schemas.read_person(view.connection, ledger.privacy, account_id)
         return Reply(body, 201, f"{PATH}/{account_id}", subject=account.stream(account_id))
 
     return await once.carry_out(commands.register(account_id, person, privacy=ledger.privacy, by=by), reply=reply)
@@ -170,7 +127,7 @@ async def list_people(
 @get(ONE, **needing("people:read", answer=PERSON_EXAMPLE), tags=TAGS, summary="Read a person")
 async def read_person(account_id: path_params.AccountId, ledger: Injected[Ledger]) -> PersonBody:
     """An erased person is unknown here; the log keeps the facts."""
-    return await ledger.read(schemas_read_person, ledger.privacy, account_id)
+    return await ledger.read(schemas.read_person, ledger.privacy, account_id)
 
 
 @patch(
@@ -223,7 +180,7 @@ async def set_password(
     asked: wrong ones count as failed sign-ins. Whoever sets another's password can act as them, and so needs the
     administrative scopes that they may have.
     """
-    check_length(request, data.password)
+    _check_length(request, data.password)
     if (first := await once.first_answer()) is not None:
         return first
     # Asked before the costly hash, and again under the lock.
@@ -233,15 +190,15 @@ async def set_password(
     names = [await ledger.unseal(sealed) for sealed in (person.username, person.email, person.name)]
     with away(request.scope):
         if who.account_id == account_id:
-            verified = await verify_own(request, person.realm, names, data.current_password, who.origin)
+            verified = await _verify_own(request, person.realm, names, data.current_password, who.origin)
             command = commands.set_own_password(
                 account_id,
-                await hashed(request, data.password, names),
+                await _hashed(request, data.password, names),
                 verified=verified,
                 except_grant=who.grant_id,
             )
         else:
-            command = commands.set_password(account_id, await hashed(request, data.password, names), by=by)
+            command = commands.set_password(account_id, await _hashed(request, data.password, names), by=by)
     return await once.carry_out(command, reply=lambda view, _: Reply(None, 204))
 
 
@@ -275,9 +232,47 @@ async def enable_person(
     return await once.carry_out(commands.enable(account_id, by=by), reply=_now(ledger, account_id))
 
 
+def _check_length(request: Request[Any, Any, Any], password: str) -> None:
+    """Raises InvalidRequest, which never repeats the password."""
+    if problem := passwords.password_problem(password, services_of(request).settings.password_minimum):
+        raise InvalidRequest.field("password", problem)
+
+
+async def _hashed(request: Request[Any, Any, Any], password: str, names: Sequence[str | None]) -> str:
+    """Its hash. Raises InvalidRequest for what is soon guessed of the person with these `names`, and Overloaded."""
+    services = services_of(request)
+    problem = await passwords.weakness_problem(
+        password, names, ledger=services.ledger, issuer=services.settings.issuer, strength=services.strength
+    )
+    if problem:
+        raise InvalidRequest.field("password", problem)
+    return await services.hasher.hash(password)
+
+
+async def _verify_own(
+    request: Request[Any, Any, Any], realm: str, names: Sequence[str | None], password: str | None, origin: Origin
+) -> str:
+    """The event with the hash against which a person's present password is right, to be compared again under the lock:
+    it is asked for when they change it, since whoever found a token is not the person.
+
+    `names` are theirs, login names first. A wrong one is what a wrong sign-in under their name is, to the throttle and
+    in the log. Raises InvalidRequest without the right one, Throttled, and the hasher's Overloaded.
+    """
+    if password is None:
+        raise InvalidRequest.field("current_password", "is needed to change one's own password")
+    name = next(filter(None, names), "")
+    try:
+        verified = await verify(services_of(request), realm, name, password, origin)
+    except WrongCredentials:
+        raise InvalidRequest.field("current_password", account.NOT_CURRENT) from None
+    except Wait as wait:
+        raise Throttled(wait.seconds) from None
+    return verified.password
+
+
 def _now(ledger: Ledger, account_id: str) -> Callable[[View, object], Reply[PersonBody]]:
     def reply(view: View, _: object) -> Reply[PersonBody]:
-        body = schemas_read_person(view.connection, ledger.privacy, account_id)
+        body = schemas.read_person(view.connection, ledger.privacy, account_id)
         return Reply(body, subject=account.stream(account_id))
 
     return reply

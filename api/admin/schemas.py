@@ -10,7 +10,6 @@ from api.http.errors import Missing
 from api.http.pagination import Page, decode_cursor, encode_cursor
 from commands.people import UNKNOWN
 from domain import client
-from domain.event import Moment as EventMoment
 from domain.rules import audience, names, people, redirect_uri, registration, scope
 from eventstore.database import Connection
 from eventstore.keys.personal_data import PersonalData
@@ -230,7 +229,7 @@ def read_client(connection: Connection, privacy: PersonalData, client_id: str) -
     return client_body(privacy, connection, find_client(connection, client_id))
 
 
-def secret_expiry(expires_at: EventMoment | None) -> int:
+def secret_expiry(expires_at: Moment | None) -> int:
     """When a secret ends, as RFC 7591 §3.2.1 has it: seconds since 1970, or 0."""
     return 0 if expires_at is None else expires_at // 1_000_000
 
