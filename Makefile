@@ -61,7 +61,7 @@ bench: dev  ## Measure both databases beside a constant answer of the same serve
 	$(BIN)/python -m bench $(BENCH)
 	$(BIN)/python -m bench.inside $(filter --no-write,$(BENCH))
 
-bench-full: dev  ## Measure all that is promised about speed, behind ten million events too; takes most of an hour
+bench-full: dev  ## Measure all that is promised about speed, behind ten million events too (needs wrk and oha); takes most of an hour
 	$(BIN)/python -m bench.full $(BENCH)
 
 bench-peer: dev $(PEER)/node_modules/.ready  ## Measure node-oidc-provider beside it, on the same PostgreSQL (needs wrk and node)

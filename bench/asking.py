@@ -1,7 +1,7 @@
 """Requests from this process over connections that stay open: the caller decides when each of them is sent.
 
-wrk makes the load wherever a load is all that is wanted. Here is what it cannot do: send each request exactly once,
-send at given moments, and look at the answers.
+wrk and oha make the load wherever a load is all that is wanted. Here is what they cannot do: send each request exactly
+once, follow one with another, and look at the answers.
 """
 
 import asyncio
@@ -56,8 +56,6 @@ class Connection(asyncio.Protocol):
     def __init__(self) -> None:
         self.answered: Callable[[Answer], None] = lambda answer: None
         self.open = False
-        self.due = 0.0
-        """When the request that is on its way was to be sent; for the caller's use."""
         self.busy = False
         self.port = 0
         """The connection's own port."""

@@ -80,3 +80,9 @@ class Found(NamedTuple):
 
 def _number(value: float, digits: int) -> str:
     return f"{value:,.{digits}f}"
+
+
+def share(values: list[float], part: float) -> float:
+    """The value below which that part of them lies; 0 of none."""
+    ordered = sorted(values)
+    return ordered[min(len(ordered) - 1, int(len(ordered) * part))] if ordered else 0.0

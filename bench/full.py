@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from types import ModuleType
 
-from bench import databases, machine, pages, wrk
+from bench import databases, machine, oha, pages, wrk
 from bench.findings import Found
 from bench.parts import (
     alone,
@@ -45,11 +45,11 @@ PARTS: tuple[ModuleType, ...] = (
 
 
 def main() -> int:
-    """0 when everything was answered well, whether or not bounds were kept; 1 when not, or when wrk is missing."""
+    """0 when everything was answered well, whether or not bounds were kept; 1 when not, or without load generators."""
     options = _options()
     plan = _plan(options)
     try:
-        load = wrk.check()
+        load = f"{wrk.check()}, {oha.check()}"
     except wrk.Missing as missing:
         print(missing, file=sys.stderr)
         return 1

@@ -69,7 +69,6 @@ class InvalidTarget(Reason):
 class AccessDenied(Reason):
     """RFC 6749 §4.1.2.1 `access_denied`."""
 
-    PERSON = "person"
     ACCOUNT = "account"
     CONSENT = "consent"
 

@@ -9,8 +9,7 @@ from sqlalchemy import select
 
 from bench import asking, preparation, upkeep
 from bench.asking import Connection
-from bench.findings import Finding, Found, at_most
-from bench.pacing import share
+from bench.findings import Finding, Found, at_most, share
 from bench.server import Server
 from bench.stage import Stage
 from bench.subject import Subject

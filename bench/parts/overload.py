@@ -1,8 +1,7 @@
 """Four times the peak rate offered: what is shed, what is accepted, and whether memory stays bounded."""
 
-from bench import asking, pacing, processes
+from bench import oha, processes
 from bench.findings import Finding, Found, at_least, at_most
-from bench.parts import latency
 from bench.parts.rates import MEMORY
 from bench.stage import Stage
 from bench.subject import CLIENT_CREDENTIALS
@@ -23,15 +22,13 @@ def measure(stage: Stage) -> Found:
             peak = stage.peak(subject, over, CLIENT_CREDENTIALS)
             stage.say(f"{subject.name}: {TIMES * peak:.0f} requests/s for {stage.plan.overload} s")
             with processes.watching(over.workers) as watched:
-                found = asking.run(
-                    pacing.pace(
-                        over.port,
-                        latency.requests(subject, over.port, CLIENT_CREDENTIALS),
-                        rate=TIMES * peak,
-                        seconds=stage.plan.overload,
-                        connections=CONNECTIONS,
-                        queue=False,
-                    )
+                found = oha.run(
+                    over.port,
+                    subject.load(CLIENT_CREDENTIALS, over, stage.plan.codes),
+                    rate=TIMES * peak,
+                    seconds=stage.plan.overload,
+                    connections=CONNECTIONS,
+                    since_due=False,
                 )
         name = subject.name
         answered = sum(found.statuses.values())
@@ -42,10 +39,7 @@ def measure(stage: Stage) -> Found:
             Finding("share of answers that are 503", name, found.shed),
             Finding("share of what was due that found no connection", name, found.unsent / (answered + found.unsent)),
             Finding("memory of the worker, at most", name, watched.memory, "MiB", MEMORY, digits=0),
-            Finding("sender late, p99", name, found.late, "ms", digits=1),
         ]
-        if found.broken:
+        if found.failed:
             faults.append(f"{name}: under overload answers were {found.statuses}")
-        if found.without_retry_after:
-            faults.append(f"{name}: {found.without_retry_after} refusals had no Retry-After")
     return Found(findings, faults=faults)

@@ -8,8 +8,7 @@ from datetime import datetime
 from hashlib import sha256
 
 from bench import asking, lanes, preparation, processes, upkeep
-from bench.findings import Finding, Found, at_most
-from bench.pacing import share
+from bench.findings import Finding, Found, at_most, share
 from bench.parts import latency
 from bench.server import Server
 from bench.stage import Stage
