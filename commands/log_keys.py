@@ -2,8 +2,6 @@
 
 from collections.abc import Callable, Sequence
 
-from sqlalchemy import Connection
-
 from commands.mac_keys import begin
 from commands.servers import accept_divergence
 from domain import log_key
@@ -11,6 +9,7 @@ from domain.decision import Outcome, Refusal
 from domain.event import Moment, Recorded
 from eventstore.command import Command
 from eventstore.commands import Origin, Step
+from eventstore.database import Connection
 from eventstore.ledger import Ledger
 from eventstore.transparency import log_key as keys
 from eventstore.transparency.note import Signer, base64_of, parse_checkpoint, signatures_of, text_of

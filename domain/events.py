@@ -23,32 +23,6 @@ from domain import (
 )
 from domain.event import Event
 
-EVENTS: tuple[type[Event], ...] = (
-    *client.EVENTS,
-    *account.EVENTS,
-    *consent.EVENTS,
-    *grant.EVENTS,
-    *session.EVENTS,
-    *scope.EVENTS,
-    *role.EVENTS,
-    *usage.EVENTS,
-    *realm.EVENTS,
-    *audit.EVENTS,
-    *server.EVENTS,
-    *log.EVENTS,
-    *log_key.EVENTS,
-    *mac_key.EVENTS,
-    *incident.EVENTS,
-    *hold.EVENTS,
-    *origin_month.EVENTS,
-)
-
-DESTROYING: frozenset[str] = frozenset(event.type for event in EVENTS if event.destroys_key)
-"""The types with which the key that has the stream's name is destroyed in the vault."""
-
-
-# Which aggregate's page tells of a stream: the part of its name before the first colon decides.
-
 AGGREGATES: dict[str, ModuleType] = {
     "client": client,
     "account": account,
@@ -68,7 +42,14 @@ AGGREGATES: dict[str, ModuleType] = {
     "hold": hold,
     "origin": origin_month,
 }
-"""Category → page, each with `INITIAL`, `EVENTS` and `evolve`, and `STATELESS` where no verb looks at the state."""
+"""Which page tells of a stream, by the part of its name before the first colon. Each has `INITIAL`, `EVENTS` and
+`evolve`, and `STATELESS` where no verb looks at the state.
+"""
+
+EVENTS: tuple[type[Event], ...] = tuple(event for page in AGGREGATES.values() for event in page.EVENTS)
+
+DESTROYING: frozenset[str] = frozenset(event.type for event in EVENTS if event.destroys_key)
+"""The types with which the key that has the stream's name is destroyed in the vault."""
 
 
 def category(stream: str) -> str:
