@@ -77,7 +77,7 @@ def rebuild(names: tuple[str, ...]) -> None:
 @as_json
 def verify(names: tuple[str, ...], as_json: bool) -> None:
     """Prove that the live rows are what the log says; exit code 1 and the first row that differs if they are not."""
-    from eventstore.projecting.compare import Comparison
+    from eventstore.projecting.rebuild import Comparison
     from eventstore.projecting.refollow import Refollowing
 
     engine, privacy, now, _ = _opened()

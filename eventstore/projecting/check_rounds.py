@@ -25,8 +25,7 @@ from eventstore.ledger import Ledger
 from eventstore.mapper import authenticate
 from eventstore.projecting import checks, refollow
 from eventstore.projecting.checks import TABLES, Checks, Expected, Index, Misnamed, Missing, Suspicion, key_of
-from eventstore.projecting.compare import compared
-from eventstore.projecting.rebuild import clear, differing, hiding, tables_of, transaction
+from eventstore.projecting.rebuild import clear, compared, differing, hiding, tables_of, transaction
 from eventstore.projecting.replay import Replay
 from eventstore.recorder import store
 from projections import event_index, secrets, sightings

@@ -23,11 +23,12 @@ from eventstore import origin_months, search
 from eventstore.keys.personal_data import PersonalData, Unsealing
 from eventstore.origin_months import Ended
 from eventstore.projecting.catch_up import EventIndexing, Following
-from eventstore.projecting.compare import Compared, compared
 from eventstore.projecting.rebuild import (
+    Compared,
     FreshTables,
     Progress,
     Rebuilt,
+    compared,
     hidden,
     hiding,
     lasting,

@@ -12,7 +12,7 @@ from domain.event import SECOND
 from eventstore import batch, living
 from eventstore.database.engines import migrating
 from eventstore.ledger import Ledger
-from eventstore.projecting.compare import Comparison
+from eventstore.projecting.rebuild import Comparison
 from eventstore.projecting.refollow import MODELS, Refollowing
 from projections import PROJECTIONS
 from security.clock import format_rfc3339

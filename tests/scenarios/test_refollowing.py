@@ -13,8 +13,7 @@ from sqlalchemy import Connection, Engine, Table, delete, func, inspect, select,
 from domain import account, client
 from eventstore.database.engines import migrating
 from eventstore.projecting import refollow
-from eventstore.projecting.compare import Compared
-from eventstore.projecting.rebuild import PREFIX, tables_of
+from eventstore.projecting.rebuild import PREFIX, Compared, tables_of
 from eventstore.projecting.refollow import MODELS, Incomplete, Refollowing
 from projections import event_index, sightings
 from projections.event_names import NameKind

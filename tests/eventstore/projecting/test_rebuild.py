@@ -9,8 +9,7 @@ from sqlalchemy import Connection, Engine, Row, inspect, select, text, update
 
 from eventstore.database.engines import migrating
 from eventstore.projecting import replay
-from eventstore.projecting.compare import Comparison
-from eventstore.projecting.rebuild import Rebuild, outdated
+from eventstore.projecting.rebuild import Comparison, Rebuild, outdated
 from eventstore.stored import rebuilds
 from projections import PROJECTIONS, clients, digests, grants, tokens
 from security.clock import SECOND
