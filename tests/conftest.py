@@ -1,8 +1,10 @@
 """What every test can rely on: a real database of either kind, an environment of its own, and in CI no skipping."""
 
 import faulthandler
+import gc
 import os
 import shutil
+import sys
 from collections.abc import Generator, Iterator
 from pathlib import Path
 
@@ -28,11 +30,25 @@ def _is_worker(config: pytest.Config) -> bool:
 
 def pytest_configure(config: pytest.Config) -> None:
     config.stash[_said] = os.dup(2)
+    # Or else each process, of hundreds, would compile our modules again.
+    sys.dont_write_bytecode = False
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
     if not _is_worker(config):
         # A developer's own settings must not decide how a test ends.
         for name in [name for name in os.environ if name.startswith("GRANTLOG_") and name != "GRANTLOG_CI"]:
             del os.environ[name]
         os.environ[RUN] = str(new_directory())
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_collection() -> Generator[None]:
+    # What is loaded and collected stays: nothing is to be found in it, now or later.
+    gc.disable()
+    try:
+        return (yield)
+    finally:
+        gc.freeze()
+        gc.enable()
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:

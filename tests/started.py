@@ -11,6 +11,8 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from tests.fork_server import Forked
+
 PATIENCE = 60
 """Seconds to wait for what takes one or two on an idle machine."""
 
@@ -55,7 +57,10 @@ def start(command: Sequence[str | Path], **given: Any) -> "subprocess.Popen[Any]
         return subprocess.Popen(command, start_new_session=True, **given)
 
 
-def end(process: "subprocess.Popen[Any]") -> None:
+Process = subprocess.Popen[Any] | Forked
+
+
+def end(process: Process) -> None:
     """Ends it as a power cut would: no handler runs, in it or in its children. It may have ended by itself."""
     with contextlib.suppress(ProcessLookupError):
         os.killpg(process.pid, signal.SIGKILL)

@@ -15,6 +15,7 @@ from commands.client_secrets import vault_name
 from eventstore.database.engines import reading
 from security.keyring import parse_keyring
 from security.vault import Vault
+from tests import plain_http
 from tests.cli.processes import running
 from tests.started import PATIENCE, free_port
 
@@ -107,7 +108,7 @@ def demonstration(directory: Path, database_url: str | None = None) -> Iterator[
     }
     with (
         running("demo", environment=environment, directory=directory) as server,
-        httpx.Client(trust_env=False, timeout=PATIENCE) as http,
+        plain_http.client() as http,
     ):
         made = json.loads((directory / "data" / "demo.json").read_text())
         application = f"http://127.0.0.1:{environment['GRANTLOG_DEMO_PORT']}"
@@ -121,5 +122,5 @@ def demonstration(directory: Path, database_url: str | None = None) -> Iterator[
 
 def _wait_for(application: str) -> None:
     # The server may be ready first. Every retry waits twice as long as the one before.
-    with httpx.Client(transport=httpx.HTTPTransport(retries=7), timeout=PATIENCE) as client:
+    with httpx.Client(transport=httpx.HTTPTransport(retries=7, verify=plain_http.NO_TLS), timeout=PATIENCE) as client:
         assert "Paperboat" in client.get(application).text

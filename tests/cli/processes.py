@@ -10,27 +10,39 @@ from pathlib import Path
 
 import httpx
 
-from tests.started import PATIENCE, end, free_port, start
+from tests import plain_http
+from tests.fork_server import Forked
+from tests.started import PATIENCE, Process, end, free_port, start
 
 
 class Running:
-    """One process and its children. What it prints goes to files, so that no pipe can fill up."""
+    """One process and its children. What it prints goes to files, so that no pipe can fill up.
 
-    def __init__(self, arguments: tuple[str, ...], environment: Mapping[str, str], directory: Path) -> None:
+    `anew` for tests of the start itself, where not even Python runs yet.
+    """
+
+    def __init__(
+        self, arguments: tuple[str, ...], environment: Mapping[str, str], directory: Path, anew: bool = False
+    ) -> None:
         self.port = int(environment["GRANTLOG_PORT"])
         # Several servers at the same time would be in each other's way.
         environment = {"GRANTLOG_HEALTH_PORT": str(free_port())} | dict(environment)
         self.health_port = int(environment["GRANTLOG_HEALTH_PORT"])
         self._files = [directory / "stdout", directory / "stderr"]
         with self._files[0].open("ab") as out, self._files[1].open("ab") as err:
-            self.process = start(
-                [sys.executable, "-m", "cli", *arguments],
-                env=os.environ | environment | {"PYTHONPATH": str(Path(__file__).parents[2])},
-                # There is no `.env` here that could add to the settings.
-                cwd=directory,
-                stdin=subprocess.DEVNULL,
-                stdout=out,
-                stderr=err,
+            env = os.environ | environment | {"PYTHONPATH": str(Path(__file__).parents[2])}
+            # There is no `.env` in this folder that could add to the settings.
+            self.process: Process = (
+                start(
+                    [sys.executable, "-m", "cli", *arguments],
+                    env=env,
+                    cwd=directory,
+                    stdin=subprocess.DEVNULL,
+                    stdout=out,
+                    stderr=err,
+                )
+                if anew
+                else Forked(arguments, env, directory, out, err)
             )
 
     @property
@@ -50,11 +62,11 @@ class Running:
         raise AssertionError(f"the server did not become ready: {self.printed}")
 
     def get(self, path: str) -> httpx.Response:
-        return httpx.get(f"http://127.0.0.1:{self.port}{path}", trust_env=False)
+        return plain_http.get(f"http://127.0.0.1:{self.port}{path}")
 
     def look(self, path: str) -> httpx.Response:
         """The same over the listener for those who look after the server."""
-        return httpx.get(f"http://127.0.0.1:{self.health_port}{path}", trust_env=False)
+        return plain_http.get(f"http://127.0.0.1:{self.health_port}{path}")
 
     @property
     def workers(self) -> list[int]:
@@ -69,9 +81,11 @@ class Running:
 
 
 @contextlib.contextmanager
-def running(*arguments: str, environment: Mapping[str, str], directory: Path, ready: int = 200) -> Iterator[Running]:
+def running(
+    *arguments: str, environment: Mapping[str, str], directory: Path, ready: int = 200, anew: bool = False
+) -> Iterator[Running]:
     """A server that is ready, or says that it is not, and gone afterwards whatever happened."""
-    server = Running(arguments, environment, directory)
+    server = Running(arguments, environment, directory, anew)
     try:
         yield server.wait_until_ready(ready)
     finally:

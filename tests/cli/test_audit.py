@@ -10,7 +10,6 @@ import sys
 from hashlib import sha256
 from pathlib import Path
 
-import httpx
 import pytest
 from sqlalchemy import text
 
@@ -24,6 +23,7 @@ from eventstore.transparency.tree import Tree
 from security.clock import SystemClock
 from security.keyring import parse_keyring
 from security.vault import Vault
+from tests import plain_http
 from tests.cli.conftest import CommandLine
 from tests.started import PATIENCE, started
 from verifier.note import Key, open_note
@@ -250,10 +250,10 @@ class TestWitness:
             key = process.stdout.readline().strip()
             base = process.stderr.readline().split()[-1]
             note = followed(cli)
-            answer = httpx.post(f"{base}add-checkpoint", content=f"old 0\n\n{note}", trust_env=False)
+            answer = plain_http.post(f"{base}add-checkpoint", content=f"old 0\n\n{note}")
             assert answer.status_code == 200
             assert open_note(note + answer.text, [Key.parse(key)]).verified
-            again = httpx.post(f"{base}add-checkpoint", content=f"old 0\n\n{note}", trust_env=False)
+            again = plain_http.post(f"{base}add-checkpoint", content=f"old 0\n\n{note}")
             assert (again.status_code, again.text) == (409, f"{len(cli.events())}\n")
             process.send_signal(signal.SIGTERM)
             process.communicate(timeout=PATIENCE)

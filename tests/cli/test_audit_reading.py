@@ -4,8 +4,6 @@ import csv
 import io
 import json
 import os
-import subprocess
-import sys
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -14,6 +12,7 @@ import pytest
 
 from api.audit.queries import export as exporting
 from cli import audit_answers
+from tests import fork_server
 from tests.cli.conftest import CommandLine
 from tests.cli.test_audit import ORIGIN, followed, tamper
 from verifier.export import verify_export
@@ -335,16 +334,9 @@ def test_a_reader_who_goes_away_ends_it_quietly(cli: CommandLine, shop: dict[str
         arguments = [digest(shop["client_secret"]) if each == "SECRET" else each for each in command]
         reader, writer = os.pipe()
         os.close(reader)
-        done = subprocess.run(
-            [sys.executable, "-m", "cli", "audit", *arguments],
-            env=os.environ | given | {"PYTHONPATH": os.pathsep.join(sys.path)},
-            stdin=subprocess.DEVNULL,
-            stdout=writer,
-            stderr=subprocess.PIPE,
-            timeout=60,
-        )
-        os.close(writer)
-        assert (done.stderr, done.returncode) == (b"", 1)
+        with os.fdopen(writer, "wb") as nobody:
+            done = fork_server.run(("audit", *arguments), os.environ | given, Path.cwd(), nobody)
+        assert (done.stderr, done.returncode) == ("", 1)
         if command == ("export",):
             opened, closed = cli.newest(2)
             assert closed["data"]["reading_id"] == opened["data"]["reading_id"]

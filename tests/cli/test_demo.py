@@ -13,6 +13,7 @@ from typing import Any
 import httpx
 import pytest
 
+from tests import plain_http
 from tests.cli.processes import Running, running
 from tests.started import PATIENCE, end, free_port
 
@@ -40,17 +41,16 @@ def read(environment: dict[str, str]) -> dict[str, Any]:
 
 
 def token(server: Running, member: dict[str, str]) -> httpx.Response:
-    return httpx.post(
+    return plain_http.post(
         f"http://127.0.0.1:{server.port}/oauth/token",
         data={"grant_type": "client_credentials"},
         auth=(member["client_id"], member["client_secret"]),
-        trust_env=False,
     )
 
 
 def third_party_answers(environment: dict[str, str]) -> bool:
     for _ in range(PATIENCE * 2):
-        transport = httpx.HTTPTransport(retries=3)
+        transport = httpx.HTTPTransport(retries=3, verify=plain_http.NO_TLS)
         with suppress(httpx.TransportError), httpx.Client(transport=transport, trust_env=False) as client:
             return "Paperboat" in client.get(f"http://127.0.0.1:{environment['GRANTLOG_DEMO_PORT']}/").text
     return False

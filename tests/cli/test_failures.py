@@ -12,19 +12,13 @@ import pytest
 
 from security.clock import SECOND, SystemClock
 from security.keyring import new_master_key, parse_keyring
+from tests import fork_server
 from tests.cli.conftest import CommandLine
 
 
 def told(cli: CommandLine, output: IO[bytes], *arguments: str) -> tuple[int, str]:
     """The exit code of a command that writes there, and what stands on standard error."""
-    done = subprocess.run(
-        [sys.executable, "-m", "cli", *arguments],
-        env=environment(cli),
-        stdout=output,
-        stderr=subprocess.PIPE,
-        text=True,
-        timeout=60,
-    )
+    done = fork_server.run(arguments, environment(cli), Path.cwd(), output)
     return done.returncode, done.stderr
 
 

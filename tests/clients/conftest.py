@@ -2,9 +2,9 @@
 
 from dataclasses import dataclass
 
-import httpx
 import pytest
 
+from tests import plain_http
 from tests.processes.conftest import Served, Start, issuer, master_key, start, world
 from tests.scenarios.asking import APPROVE, CONSENT, SIGN_IN
 from tests.scenarios.browser import Browser
@@ -29,7 +29,7 @@ class Stage:
 
     async def approve(self, address: str) -> str:
         """Opens the address that a client leads to, signs in, approves; where the browser is sent then."""
-        async with httpx.AsyncClient(base_url=self.issuer, timeout=60, trust_env=False) as connection:
+        async with plain_http.caller(self.issuer) as connection:
             browser = Browser(connection)
             page = await browser.open(address)
             page = await browser.press(page, SIGN_IN, username=self.person.username, password=self.person.password)
@@ -39,7 +39,7 @@ class Stage:
 
     async def is_active(self, token: str) -> bool:
         """What the server says of a token to the client that got it."""
-        async with httpx.AsyncClient(base_url=self.issuer, timeout=60, trust_env=False) as connection:
+        async with plain_http.caller(self.issuer) as connection:
             answer = await connection.post("/oauth/introspect", data={"token": token}, auth=self.client.auth)
             active: bool = answer.json()["active"]
             return active

@@ -10,12 +10,13 @@ from authlib.common.security import generate_token
 from authlib.oauth2.client import OAuth2Client
 from authlib.oauth2.rfc8414 import AuthorizationServerMetadata, get_well_known_url
 
+from tests import plain_http
 from tests.clients.conftest import CALLBACK, RESOURCES, SCOPE, Stage
 
 
 @pytest.fixture
 def http() -> Iterator[httpx.Client]:
-    with httpx.Client(timeout=60, trust_env=False) as opened:
+    with plain_http.client() as opened:
         yield opened
 
 

@@ -2,16 +2,15 @@
 
 import json
 import re
-import stat
 import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-import httpx
 import pytest
 
+from tests import fork_server, plain_http
 from tests.cli.processes import running
 from tests.scenarios.browser import Browser
 from tests.started import free_port, started
@@ -70,8 +69,7 @@ def environment(tmp_path: Path) -> Iterator[dict[str, str]]:
     """A demo that is being served, and a directory that looks like a checkout after `make run`."""
     command = tmp_path / ".venv" / "bin" / "grantlog"
     command.parent.mkdir(parents=True)
-    command.write_text(f'#!/bin/sh\nPYTHONPATH="{ROOT}" exec "{sys.executable}" -m cli "$@"\n')
-    command.chmod(command.stat().st_mode | stat.S_IXUSR)
+    fork_server.script(command)
     environment = {
         "GRANTLOG_DATA_DIR": str(tmp_path / "data"),
         "GRANTLOG_PORT": str(free_port()),
@@ -129,7 +127,7 @@ async def test_the_third_partys_program_gets_access(environment: dict[str, str],
     ) as process:
         process.stdout.readline()
         address = process.stdout.readline().strip()
-        async with httpx.AsyncClient(base_url=issuer, trust_env=False) as client:
+        async with plain_http.caller(issuer) as client:
             browser = Browser(client)
             page = await browser.open(address)
             typed = {"username": person["username"], "password": person["password"]}

@@ -3,21 +3,15 @@
 import json
 import os
 import subprocess
-import sys
 from pathlib import Path
 from typing import Any
+
+from tests import fork_server
 
 
 def run(directory: Path, environment: dict[str, str], *arguments: str) -> subprocess.CompletedProcess[str]:
     """What became of a command, whatever it was."""
-    return subprocess.run(
-        [sys.executable, "-m", "cli", *arguments],
-        cwd=directory,
-        env=os.environ | environment | {"PYTHONPATH": str(Path(__file__).parents[2])},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    return fork_server.run(arguments, os.environ | environment, directory)
 
 
 def command_line(directory: Path, environment: dict[str, str], *arguments: str) -> Any:

@@ -3,8 +3,6 @@
 import asyncio
 import os
 import signal
-import subprocess
-import sys
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +11,8 @@ import httpx
 import pytest
 
 from security.keyring import new_master_key, parse_keyring
-from tests import started
+from tests import plain_http, started
+from tests.fork_server import Forked
 from tests.scenarios.world import World, open_world
 
 READY_WITHIN = 60
@@ -24,7 +23,7 @@ READY_WITHIN = 60
 class Served:
     """One `grantlog serve` and where it listens."""
 
-    process: subprocess.Popen[bytes]
+    process: Forked
     base: str
 
     def kill(self) -> None:
@@ -88,14 +87,7 @@ async def start(database_url: str, tmp_path: Path, master_key: str, issuer: str)
             "GRANTLOG_LOG_REQUESTS": "0",
         }
         log = (tmp_path / f"server-{len(running)}.log").open("wb")
-        process = started.start(
-            [Path(sys.executable).with_name("grantlog"), "serve"],
-            env=environment,
-            cwd=tmp_path,
-            stdin=subprocess.DEVNULL,
-            stdout=log,
-            stderr=log,
-        )
+        process = Forked(["serve"], environment, tmp_path, log, log)
         log.close()
         served = Served(process, f"http://127.0.0.1:{port}")
         running.append(served)
@@ -108,7 +100,7 @@ async def start(database_url: str, tmp_path: Path, master_key: str, issuer: str)
 
 
 async def _ready(served: Served, log: Path) -> None:
-    async with httpx.AsyncClient(base_url=served.base) as caller:
+    async with plain_http.caller(served.base) as caller:
         for _ in range(READY_WITHIN * 20):
             if served.process.poll() is not None:
                 break

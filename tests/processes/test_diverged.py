@@ -7,6 +7,7 @@ from pathlib import Path
 
 import httpx
 
+from tests import plain_http
 from tests.cli.processes import Running, running
 from tests.processes import hostile
 from tests.processes.commands import command_line
@@ -35,7 +36,7 @@ def answers(server: Running, client: dict[str, str], path: str, **form: str) -> 
     """Several, each over a connection of its own, so that both workers are asked."""
     auth = (client["client_id"], client["client_secret"])
     url = f"http://127.0.0.1:{server.port}{path}"
-    return [httpx.post(url, data=form, auth=auth, trust_env=False, timeout=60) for _ in range(8)]
+    return [plain_http.post(url, data=form, auth=auth) for _ in range(8)]
 
 
 def statuses(server: Running, client: dict[str, str]) -> set[int]:

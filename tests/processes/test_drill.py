@@ -20,6 +20,7 @@ import pymerkle
 import pytest
 
 from security.keyring import new_master_key
+from tests import plain_http
 from tests.cli.processes import running
 from tests.databases import Databases
 from tests.processes import hostile
@@ -154,7 +155,7 @@ def _serve(environment: dict[str, str], directory: Path, client: dict[str, Any],
     """Lets the server issue so many tokens, and stops it; the cosigned checkpoint that covers them."""
     with running("serve", environment=environment, directory=directory) as server:
         base = f"http://127.0.0.1:{server.port}"
-        with httpx.Client(base_url=base, trust_env=False, timeout=60) as caller:
+        with plain_http.client(base) as caller:
             for _ in range(tokens):
                 answer = caller.post(
                     "/oauth/token",
@@ -240,7 +241,7 @@ class TestTheOperatorHasTheLogsKey:
             assert (code, verdict["verdict"], verdict["cosigned_by"]) == (2, "unverifiable", [])
             forged = hostile.newest_note(url)
             body = f"old {drilled.size}\n\n{forged}".encode()
-            answer = httpx.post(f"{witness}/add-checkpoint", content=body, trust_env=False)
+            answer = plain_http.post(f"{witness}/add-checkpoint", content=body)
             assert answer.status_code in (400, 409, 422), "the witness cosigns no second history"
 
 

@@ -8,6 +8,7 @@ from sqlalchemy import func, select
 
 from eventstore.reported import LEASE, ReportedSecret, keep
 from eventstore.stored import events
+from tests import plain_http
 from tests.processes.conftest import Start
 from tests.scenarios.world import World
 
@@ -22,7 +23,7 @@ async def test_a_killed_server_loses_no_acknowledged_token(world: World, start: 
     enough = asyncio.Event()
 
     async def ask_until_it_dies() -> None:
-        async with httpx.AsyncClient(base_url=served.base, timeout=60) as caller:
+        async with plain_http.caller(served.base) as caller:
             while True:
                 try:
                     answer = await caller.post(
@@ -41,7 +42,7 @@ async def test_a_killed_server_loses_no_acknowledged_token(world: World, start: 
     await asyncio.gather(*callers)
 
     again = await start()
-    async with httpx.AsyncClient(base_url=again.base, timeout=60) as caller:
+    async with plain_http.caller(again.base) as caller:
         for token in acknowledged:
             answer = await caller.post("/oauth/introspect", data={"token": token}, auth=client.auth)
             assert answer.json()["active"] is True
@@ -60,7 +61,7 @@ async def test_a_reported_secret_that_a_killed_server_left_is_ended_by_the_next_
     ledger, report = world.services.ledger, ReportedSecret("a-report", None, [sha256(token.encode()).digest()])
     await ledger.maintain(keep, ledger.vault, report, ledger.clock.now() - LEASE)
     served = await start()
-    async with httpx.AsyncClient(base_url=served.base, timeout=60) as caller:
+    async with plain_http.caller(served.base) as caller:
         while (await caller.post("/oauth/introspect", data={"token": token}, auth=client.auth)).json()["active"]:
             await asyncio.sleep(0.1)
     assert [each.event.source for each in await world.events("incident.reported")] == ["public_revocation"]
@@ -69,7 +70,7 @@ async def test_a_reported_secret_that_a_killed_server_left_is_ended_by_the_next_
 async def test_a_stopped_server_answers_what_it_accepted_and_ends_cleanly(world: World, start: Start) -> None:
     served = await start()
     client = await world.register_client(grant_types=("client_credentials",), scope=("profile",))
-    async with httpx.AsyncClient(base_url=served.base, timeout=60) as caller:
+    async with plain_http.caller(served.base) as caller:
         first = await caller.post("/oauth/token", data={"grant_type": "client_credentials"}, auth=client.auth)
         assert first.status_code == 200
         asked = [

@@ -7,13 +7,13 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-import httpx
 import pytest
 from sqlalchemy import Connection, func, select
 
 from eventstore.database import schema
 from eventstore.database.connecting import understood
 from eventstore.stored import events
+from tests import plain_http
 from tests.postgresql import PostgreSQL
 from tests.processes.conftest import Start
 from tests.scenarios.world import World
@@ -70,7 +70,7 @@ async def test_a_standby_takes_over_and_nothing_acknowledged_is_lost(world: Worl
     enough, over, again = asyncio.Event(), asyncio.Event(), asyncio.Event()
 
     async def ask() -> None:
-        async with httpx.AsyncClient(base_url=served.base, timeout=60) as caller:
+        async with plain_http.caller(served.base) as caller:
             while not again.is_set():
                 answer = await caller.post("/oauth/token", data={"grant_type": "client_credentials"}, auth=client.auth)
                 if answer.status_code == 200:
@@ -86,7 +86,7 @@ async def test_a_standby_takes_over_and_nothing_acknowledged_is_lost(world: Worl
     callers = [asyncio.create_task(ask()) for _ in range(CALLERS)]
     await enough.wait()
     pair.primary.kill()
-    async with httpx.AsyncClient(base_url=served.base, timeout=60) as caller:
+    async with plain_http.caller(served.base) as caller:
         # The standby alone takes nothing, and nobody is told that it did.
         assert (await caller.get("/health/ready")).status_code == 503
         before = len(acknowledged)

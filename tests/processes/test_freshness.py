@@ -1,9 +1,9 @@
 """A token that was revoked is refused by the very next request, whichever process gets it."""
 
-import httpx
 import pytest
 
 from domain import client, client_secret
+from tests import plain_http
 from tests.any_command import any_command
 from tests.processes.conftest import Start
 from tests.scenarios.world import World
@@ -15,8 +15,8 @@ async def test_no_worker_accepts_a_token_after_its_revocation_was_acknowledged(w
     first, second = await start(), await start()
     owner = await world.register_client(grant_types=("client_credentials",), scope=("profile",))
     async with (
-        httpx.AsyncClient(base_url=first.base, auth=owner.auth, timeout=60) as one,
-        httpx.AsyncClient(base_url=second.base, auth=owner.auth, timeout=60) as other,
+        plain_http.caller(first.base, auth=owner.auth) as one,
+        plain_http.caller(second.base, auth=owner.auth) as other,
     ):
         for turn in range(CYCLES):
             issuing, using = (one, other) if turn % 2 else (other, one)
@@ -32,7 +32,7 @@ async def test_a_disabled_clients_tokens_are_dead_everywhere_at_once(world: Worl
     served = await start()
     owner = await world.register_client(grant_types=("client_credentials",), scope=("profile",))
     viewer = await world.register_client(grant_types=("client_credentials",), scope=("introspect",))
-    async with httpx.AsyncClient(base_url=served.base, timeout=60) as caller:
+    async with plain_http.caller(served.base) as caller:
         issued = await caller.post("/oauth/token", data={"grant_type": "client_credentials"}, auth=owner.auth)
         token = issued.json()["access_token"]
         seen = await caller.post("/oauth/introspect", data={"token": token}, auth=viewer.auth)
@@ -55,7 +55,7 @@ async def test_a_secret_that_ended_elsewhere_issues_nothing_and_its_use_is_a_fac
     owner = await world.register_client(grant_types=("client_credentials", "refresh_token"), scope=("profile",))
     stream = client.stream(owner.client_id)
     (version,) = (await world.services.ledger.state(stream)).secrets
-    async with httpx.AsyncClient(base_url=served.base, auth=owner.auth, timeout=60) as caller:
+    async with plain_http.caller(served.base, auth=owner.auth) as caller:
         kept = await caller.post("/oauth/token", data={"grant_type": "client_credentials"})
         assert kept.status_code == 200
         await world.execute(any_command(stream, client_secret.revoke, {"secret_id": version.secret_id}))

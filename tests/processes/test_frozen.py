@@ -10,6 +10,7 @@ import httpx
 import pytest
 from sqlalchemy.engine import make_url
 
+from tests import plain_http
 from tests.processes.conftest import Start
 from tests.relay import Relay, relayed
 from tests.scenarios.world import Client, World
@@ -49,7 +50,7 @@ class TestPostgreSQL:
         """Also behind what was asked first. When it is back, so is everything, and nothing was done meanwhile."""
         served = await start()
         client = await world.register_client(grant_types=("client_credentials",), scope=("profile",))
-        async with httpx.AsyncClient(base_url=served.base, timeout=60) as caller:
+        async with plain_http.caller(served.base) as caller:
             known = (await token(caller, client)).json()["access_token"]
             before = await world.head()
             relay[0].swallows = True
@@ -78,7 +79,7 @@ class TestSQLite:
         """Another process has the lock for long. What only reads is answered as ever."""
         served = await start()
         client = await world.register_client(grant_types=("client_credentials",), scope=("profile",))
-        async with httpx.AsyncClient(base_url=served.base, timeout=60) as caller:
+        async with plain_http.caller(served.base) as caller:
             known = (await token(caller, client)).json()["access_token"]
             with closing(sqlite3.connect(str(make_url(database_url).database), isolation_level=None)) as another:
                 another.execute("BEGIN IMMEDIATE")

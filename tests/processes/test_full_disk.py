@@ -10,6 +10,7 @@ import httpx
 import pytest
 
 from eventstore.database.schema import upgrade
+from tests import plain_http
 from tests.processes.conftest import Start
 from tests.scenarios.world import World
 from tests.small_disk import SmallDisk, small_disk
@@ -59,7 +60,7 @@ async def test_a_full_disk_kills_nothing(world: World, start: Start, disk: Small
     async def token(caller: httpx.AsyncClient) -> httpx.Response:
         return await caller.post("/oauth/token", data={"grant_type": "client_credentials"}, auth=client.auth)
 
-    async with httpx.AsyncClient(base_url=served.base, timeout=60) as caller:
+    async with plain_http.caller(served.base) as caller:
         known = (await token(caller)).json()["access_token"]
         disk.fill()
         while (refused := await token(caller)).status_code == 200:
@@ -73,9 +74,9 @@ async def test_a_full_disk_kills_nothing(world: World, start: Start, disk: Small
         # Each over a connection of its own, so that either worker gets some.
         for _ in range(8):
             for path in PATHS:
-                async with httpx.AsyncClient(base_url=served.base, timeout=60) as another:
+                async with plain_http.caller(served.base) as another:
                     assert (await another.get(path)).status_code in (200, 400, 401, 404)
-            async with httpx.AsyncClient(base_url=served.base, timeout=60) as another:
+            async with plain_http.caller(served.base) as another:
                 await another.post("/oauth/token", data={"grant_type": "client_credentials"}, auth=("nobody", "wrong"))
                 answer = await another.post("/oauth/introspect", data={"token": known}, auth=client.auth)
                 assert answer.json()["active"] is True
@@ -91,7 +92,7 @@ async def test_a_full_disk_kills_nothing(world: World, start: Start, disk: Small
 async def test_a_worker_that_dies_on_a_full_disk_is_replaced(world: World, start: Start, disk: SmallDisk) -> None:
     served = await start()
     client = await world.register_client(grant_types=("client_credentials",), scope=("profile",))
-    async with httpx.AsyncClient(base_url=served.base, timeout=60) as caller:
+    async with plain_http.caller(served.base) as caller:
         answer = await caller.post("/oauth/token", data={"grant_type": "client_credentials"}, auth=client.auth)
     known = answer.json()["access_token"]
     disk.fill()
@@ -99,12 +100,12 @@ async def test_a_worker_that_dies_on_a_full_disk_is_replaced(world: World, start
     os.kill(before, signal.SIGKILL)
     while True:
         try:
-            async with httpx.AsyncClient(base_url=served.base, timeout=60) as caller:
+            async with plain_http.caller(served.base) as caller:
                 answer = await caller.post("/oauth/introspect", data={"token": known}, auth=client.auth)
         except httpx.TransportError:
             await asyncio.sleep(0.1)
             continue
         assert answer.json()["active"] is True
         break
-    async with httpx.AsyncClient(base_url=served.base, timeout=60) as caller:
+    async with plain_http.caller(served.base) as caller:
         assert (await caller.get("/metrics")).status_code == 200

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import httpx
 
+from tests import plain_http
 from tests.cli.processes import Running, running
 from tests.databases import Databases
 from tests.processes import hostile
@@ -21,7 +22,7 @@ class Caller:
         self._base = f"http://127.0.0.1:{server.port}"
 
     def post(self, path: str, **form: str) -> httpx.Response:
-        return httpx.post(f"{self._base}{path}", data=form, auth=self._auth, trust_env=False, timeout=60)
+        return plain_http.post(f"{self._base}{path}", data=form, auth=self._auth)
 
     def token(self) -> str:
         answer = self.post("/oauth/token", grant_type="client_credentials")

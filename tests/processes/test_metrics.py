@@ -8,6 +8,7 @@ from pathlib import Path
 import httpx
 import pytest
 
+from tests import plain_http
 from tests.processes.conftest import Start
 from tests.scenarios.world import World
 from tests.started import PATIENCE
@@ -17,7 +18,7 @@ LIVE = 'grantlog_requests_total{method="GET",route="/health/live",status="2xx"}'
 
 
 async def _counted(base: str) -> float:
-    async with httpx.AsyncClient(base_url=base, timeout=60) as caller:
+    async with plain_http.caller(base) as caller:
         text = (await caller.get("/metrics")).text
     return next((float(line.rpartition(" ")[2]) for line in text.splitlines() if line.startswith(LIVE)), 0.0)
 
@@ -38,7 +39,7 @@ def _workers(parent: int) -> list[int]:
 async def _ask(base: str) -> None:
     # A connection of its own for each request, so that every worker gets some.
     for _ in range(REQUESTS):
-        async with httpx.AsyncClient(base_url=base, timeout=60) as caller:
+        async with plain_http.caller(base) as caller:
             assert (await caller.get("/health/live")).status_code == 200
 
 

@@ -12,6 +12,7 @@ from domain.rules import pkce
 from eventstore.view import View
 from security.ids import new_id
 from security.tokens import Kind
+from tests import plain_http
 from tests.any_command import any_command
 from tests.processes.conftest import Start
 from tests.scenarios.world import Client, Person, World
@@ -74,7 +75,7 @@ async def person_and_client(world: World) -> tuple[Person, Client]:
 
 async def ask_all(bases: list[str], client: Client, parameters: dict[str, str]) -> list[httpx.Response]:
     """The same token request from everywhere at once, at each server in turn."""
-    callers = [httpx.AsyncClient(base_url=base) for base in bases]
+    callers = [plain_http.caller(base) for base in bases]
     try:
         return await asyncio.gather(
             *(
@@ -116,7 +117,7 @@ async def test_fifty_redemptions_of_one_code_at_two_servers_give_tokens_once(wor
     }
     token = next(each.json()["access_token"] for each in answers if each.status_code == 200)
     for served in (first, second):
-        async with httpx.AsyncClient(base_url=served.base) as caller:
+        async with plain_http.caller(served.base) as caller:
             answer = await caller.post("/oauth/introspect", data={"token": token}, auth=client.auth)
             assert answer.json() == {"active": False}
 

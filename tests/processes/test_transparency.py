@@ -3,13 +3,13 @@
 import asyncio
 from contextlib import closing
 
-import httpx
 from sqlalchemy import select
 
 from commands import log_keys
 from domain import log_key
 from eventstore.transparency import keeper, witnesses
 from eventstore.transparency.tables import CHECKPOINTS
+from tests import plain_http
 from tests.processes.conftest import Start
 from tests.scenarios.world import SYSTEM, Client, World
 from verifier.note import Key, open_note, parse_checkpoint
@@ -26,7 +26,7 @@ async def trusted(world: World) -> list[Key]:
 
 
 async def ask_for_tokens(base: str, client: Client, count: int) -> None:
-    async with httpx.AsyncClient(base_url=base, timeout=60) as caller:
+    async with plain_http.caller(base) as caller:
         for _ in range(count):
             answer = await caller.post("/oauth/token", data={"grant_type": "client_credentials"}, auth=client.auth)
             assert answer.status_code == 200, answer.text
@@ -34,7 +34,7 @@ async def ask_for_tokens(base: str, client: Client, count: int) -> None:
 
 async def covered(base: str, size: int) -> str:
     """The first checkpoint of that server that covers so many events."""
-    async with httpx.AsyncClient(base_url=base, timeout=60) as caller:
+    async with plain_http.caller(base) as caller:
         for _ in range(1_200):
             answer = await caller.get("/log/checkpoint")
             if answer.status_code == 200 and int(answer.text.split("\n")[1]) >= size:
@@ -55,7 +55,7 @@ async def test_two_servers_never_sign_two_trees_of_one_size(world: World, start:
     done = asyncio.Event()
 
     async def watch(base: str) -> None:
-        async with httpx.AsyncClient(base_url=base, timeout=60) as caller:
+        async with plain_http.caller(base) as caller:
             while not done.is_set():
                 answer = await caller.get("/log/checkpoint")
                 if answer.status_code == 200:
@@ -103,5 +103,5 @@ async def test_a_rotation_by_one_process_holds_for_the_others_at_once(world: Wor
 
 
 async def _vkey(base: str) -> Key:
-    async with httpx.AsyncClient(base_url=base, timeout=60) as caller:
+    async with plain_http.caller(base) as caller:
         return Key.parse((await caller.get("/log/vkey")).text)

@@ -4,6 +4,7 @@ import asyncio
 import io
 import json
 import logging
+from collections.abc import Sequence
 from pathlib import Path
 from secrets import token_hex
 from typing import Any
@@ -29,7 +30,7 @@ from tests.scenarios.asking import set_scene
 from tests.scenarios.dashboards import make_dashboard
 from tests.scenarios.leak_flows import GITLAB_TOKEN, published
 from tests.scenarios.secret_flows import STEPS, exported
-from tests.scenarios.traces import database, forms, holds
+from tests.scenarios.traces import database, forms, found, holds
 from tests.scenarios.watching import Flows, Step, Watch
 from tests.scenarios.world import World, open_world
 
@@ -55,6 +56,20 @@ def test_the_search_finds_every_form() -> None:
         assert holds(b"x" + form + b"y", value), form
     assert holds(b"...PAULA@EXAMPLE.TEST", "paula@example.test", any_case=True)
     assert not holds(b"glog_at_a&b", value)
+
+
+@given(
+    texts=st.lists(st.binary(max_size=40), min_size=1, max_size=4),
+    at=st.integers(0, 3),
+    value=st.text("aé &<", min_size=6, max_size=24),
+    chosen=st.integers(0, 20),
+)
+def test_all_at_once_is_found_what_each_text_holds(texts: list[bytes], at: int, value: str, chosen: int) -> None:
+    written = sorted(forms(value))
+    texts[at % len(texts)] += written[chosen % len(written)]
+    for any_case in (False, True):
+        held = {number for number, text in enumerate(texts) if holds(text, value, any_case=any_case)}
+        assert {number for number, _ in found(texts, [value], any_case=any_case)} == held
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
@@ -109,7 +124,7 @@ async def play(url: str, directory: Path, keyring: Keyring, log: io.StringIO, or
         await search(url, watch, log)
         assert {each["type"] for each in receiver.taken} >= {"incident.contained", "client.secret_expired_used"}
         sent = json.dumps([receiver.taken, receiver.requests]).encode()
-        assert [value for value in watch.secrets | watch.personal if holds(sent, value)] == []
+        assert [*found([sent], watch.secrets | watch.personal)] == []
     search_carried(url, watch, keyring)
 
 
@@ -145,7 +160,7 @@ def search_carried(url: str, watch: Watch, keyring: Keyring) -> None:
         export_import.write(connection, file)
     content = file.getvalue()
     assert content
-    assert [value for value in watch.secrets | watch.personal if holds(content, value)] == []
+    assert [*found([content], watch.secrets | watch.personal)] == []
 
 
 async def prepare(world: Any, watch: Watch, unique: Any) -> Flows:
@@ -166,14 +181,13 @@ async def prepare(world: Any, watch: Watch, unique: Any) -> Flows:
 
 
 async def search(url: str, watch: Watch, log: io.StringIO) -> None:
-    found = [
-        (name, value, form)
-        for name, content in database(url)
-        for value in watch.secrets | watch.personal
-        if (form := holds(content, value, any_case=value in watch.personal))
-    ]
-    assert found == []
+    parts = dict(database(url))
+    assert [(list(parts)[number], value) for number, value in kept(watch, list(parts.values()))] == []
     written = log.getvalue().encode()
     assert written
-    assert [value for value in watch.secrets | watch.personal if holds(written, value)] == []
+    assert [*found([written], watch.secrets | watch.personal)] == []
     assert watch.leaks() == []
+
+
+def kept(watch: Watch, texts: Sequence[bytes]) -> list[tuple[int, str]]:
+    return [*found(texts, watch.secrets), *found(texts, watch.personal, any_case=True)]

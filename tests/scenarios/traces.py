@@ -3,15 +3,20 @@
 import json
 import sqlite3
 from base64 import b64encode
-from collections.abc import Iterator
+from bisect import bisect_right
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing
 from functools import lru_cache
 from html import escape
+from itertools import accumulate
 from pathlib import Path
 from urllib.parse import quote, quote_plus
 
 import psycopg
 from psycopg import sql
+
+SEPARATOR = b"\n\xff\xfe\n"
+"""Stands in no form of any value."""
 
 
 @lru_cache(maxsize=4096)
@@ -46,6 +51,28 @@ def holds(haystack: bytes, value: str, *, any_case: bool = False) -> bytes | Non
         if form in haystack or (any_case and form.lower() in lowered):
             return form
     return None
+
+
+STEP = 8
+"""Octets. A form of at least twice as many holds, wherever it stands, one stretch that begins at a multiple of it."""
+
+
+def found(texts: Sequence[bytes], values: Iterable[str], *, any_case: bool = False) -> Iterator[tuple[int, str]]:
+    """The texts by their numbers, and the values that stand in them in any form. Faster than looking for each in each.
+
+    All are one text, whose stretches are known: a form none of whose stretches is among them is not looked for.
+    """
+    whole = SEPARATOR.join(texts)
+    whole = whole.lower() if any_case else whole
+    stretches = {whole[at : at + STEP] for at in range(0, len(whole), STEP)}
+    begins = list(accumulate((len(text) + len(SEPARATOR) for text in texts), initial=0))
+    for value in values:
+        for form in {each.lower() if any_case else each for each in forms(value)}:
+            if len(form) < 2 * STEP or any(form[at : at + STEP] in stretches for at in range(STEP)):
+                at = whole.find(form)
+                while at >= 0:
+                    yield bisect_right(begins, at) - 1, value
+                    at = whole.find(form, at + 1)
 
 
 def database(url: str) -> Iterator[tuple[str, bytes]]:

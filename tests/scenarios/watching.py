@@ -10,7 +10,7 @@ import httpx
 from tests.scenarios.asking import APPROVE, CONSENT, SIGN_IN, VERIFIER, Scene
 from tests.scenarios.browser import Browser
 from tests.scenarios.dashboards import Dashboard
-from tests.scenarios.traces import holds
+from tests.scenarios.traces import found
 from tests.scenarios.world import Client, Person, World
 
 PERSONAL = ("/admin/", "/audit/", "/leaks/", "/oauth/introspect", "/account/", "/oauth/authorize")
@@ -71,9 +71,8 @@ class Watch:
         """Answers that say what they should not."""
         return [
             (answer.what, value)
-            for answer in self.answers
-            for value in (self.secrets if answer.personal else self.secrets | self.personal) - answer.allowed
-            if holds(answer.text, value)
+            for number, value in found([answer.text for answer in self.answers], self.secrets | self.personal)
+            if value not in (answer := self.answers[number]).allowed and (value in self.secrets or not answer.personal)
         ]
 
 

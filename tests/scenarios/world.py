@@ -3,10 +3,12 @@
 Actors are made by commands on the ledger, so that a scenario depends on no endpoint but the ones it is about.
 """
 
+import gc
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import httpx
@@ -14,6 +16,7 @@ from litestar import Litestar
 from msgspec.structs import replace
 from sqlalchemy import Connection, select
 
+from api import app as starting
 from api import background
 from api.app import create, routed
 from api.config.settings import Settings, load
@@ -38,6 +41,9 @@ from tests.scenarios.browser import Browser
 SYSTEM = Origin(Actor("system", None, {"user": "tests"}))
 ADDRESS = "192.0.2.7"
 """The address of everybody who names no other."""
+
+starting.gc = SimpleNamespace(collect=int, freeze=int, set_threshold=gc.set_threshold)  # type: ignore[assignment]
+"""A start goes through all that is in memory, which takes longer than most scenarios."""
 
 background.RECORD_EVERY = 3_600.0
 """What is counted is recorded when a scenario says so, so that no fact comes between those that it looks at."""
