@@ -16,15 +16,19 @@ from cryptography.hazmat.primitives.serialization import load_pem_public_key
 from litestar import Request, post
 from msgspec import Meta
 
+from api.config.settings import Settings
+from api.dependencies import Injected
 from api.http import strict_parsing
 from api.http.bodies import Encoding, encoding, read_body
 from api.http.errors import AccessDenied, InvalidToken, TemporarilyUnavailable
 from api.http.outgoing_requests import NoAnswer, NotAllowed, OutgoingRequests
 from api.http.request_context import header
 from api.leaks.reports import FINDINGS_AT_MOST, Finding, reporter, take
-from api.services import Services, services_of
 from api.throttling.rates import admit
+from api.throttling.throttle import Throttle
+from eventstore.ledger import Ledger
 from security.clock import SECOND, Clock, Moment
+from security.tokens import Format
 
 # The public keys with which GitHub signs its reports of leaked secrets, from a pinned file or from GitHub.
 
@@ -173,30 +177,35 @@ EXAMPLE = {
     tags=["Leaks"],
     summary="GitHub reports secrets that it found in public",
 )
-async def github(request: Request[Any, Any, Any]) -> list[Label]:
+async def github(
+    request: Request[Any, Any, Any],
+    ledger: Injected[Ledger],
+    settings: Injected[Settings],
+    token_format: Injected[Format],
+    throttle: Injected[Throttle],
+) -> list[Label]:
     """A JSON array of matches, signed in `Github-Public-Key-Identifier` and `Github-Public-Key-Signature` over the raw
     body. Each secret of ours opens an incident; those of the kinds in `GRANTLOG_LEAKS_CONTAIN` are ended with all
     that came of them. A repeated delivery changes nothing. Without a signature the answer is 401, with a wrong one 403.
     """
-    services = services_of(request)
-    admit(services, request.scope, "github")
-    body = await read_body(request.scope, request.receive, services.settings.list_body_limit)
-    await _check_signature(request, services, body)
+    admit(throttle, request.scope, "github")
+    body = await read_body(request.scope, request.receive, settings.list_body_limit)
+    await _check_signature(request, _keys(request, settings, ledger.clock), body)
     encoding(request.scope, JSON_ONLY)
     matches = strict_parsing.decode_json(body, Matches)
     findings = [Finding(match.token, match.url or "", match.source or "") for match in matches]
-    taken = await take(services, findings, "github", services.settings.leaks_contain, reporter(request, "github"))
+    by = reporter(request, "github")
+    taken = await take(ledger, token_format, findings, "github", settings.leaks_contain, by)
     return [
         Label(match.token, match.type, "true_positive" if ours else "false_positive")
         for match, ours in zip(matches, taken, strict=True)
     ]
 
 
-async def _check_signature(request: Request[Any, Any, Any], services: Services, body: bytes) -> None:
+async def _check_signature(request: Request[Any, Any, Any], keys: GithubKeys | None, body: bytes) -> None:
     identifier, signature = header(request.scope, IDENTIFIER), header(request.scope, SIGNATURE)
     if not identifier or not signature:
         raise InvalidToken("The report must be signed by GitHub.")
-    keys = _keys(request, services)
     if keys is None:
         raise AccessDenied("This server takes no reports from GitHub.")
     try:
@@ -207,15 +216,14 @@ async def _check_signature(request: Request[Any, Any, Any], services: Services, 
         raise AccessDenied("The signature is not GitHub's.")
 
 
-def _keys(request: Request[Any, Any, Any], services: Services) -> GithubKeys | None:
+def _keys(request: Request[Any, Any, Any], settings: Settings, clock: Clock) -> GithubKeys | None:
     """The keys of this process, made when the first report comes; None where the settings name none."""
-    settings, state = services.settings, request.app.state
+    state = request.app.state
     if not settings.github_keys_url and settings.github_keys_file is None:
         return None
     found: GithubKeys | None = state.get("github_keys")
     if found is None:
         outgoing = OutgoingRequests(allow_private=settings.allow_private_urls, timeout=FETCH_TIMEOUT_S)
-        clock = services.ledger.clock
         found = GithubKeys(settings.github_keys_url, settings.github_keys_file, clock, outgoing)
         state.github_keys = found
     return found

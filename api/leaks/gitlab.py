@@ -6,15 +6,18 @@ import msgspec
 from litestar import Request, get, post
 from msgspec import Meta
 
+from api.config.settings import Settings
+from api.dependencies import Injected
 from api.http import strict_parsing
 from api.http.bodies import Encoding, encoding, read_body
 from api.http.errors import AccessDenied, InvalidRequest, InvalidToken
 from api.http.request_context import header_values
 from api.leaks.reports import FINDINGS_AT_MOST, Finding, reporter, take
-from api.services import Services, services_of
 from api.throttling.rates import admit
+from api.throttling.throttle import Throttle
+from eventstore.ledger import Ledger
 from security.scanning import type_name
-from security.tokens import Kind, same
+from security.tokens import Format, Kind, same
 
 JSON_ONLY: tuple[Encoding, ...] = ("json",)
 
@@ -51,9 +54,11 @@ EXAMPLE = {
 
 
 @get("/leaks/gitlab/types", tags=["Leaks"], summary="The types of secrets that GitLab may ask to be ended")
-async def types(request: Request[Any, Any, Any]) -> Revocable:
+async def types(
+    request: Request[Any, Any, Any], settings: Injected[Settings], throttle: Injected[Throttle]
+) -> Revocable:
     """`GET /v1/revocable_token_types` of GitLab's token revocation API; the shared token stands in `Authorization`."""
-    _admitted(request)
+    _require_admission(request, settings, throttle)
     return Revocable(TYPES)
 
 
@@ -64,25 +69,30 @@ async def types(request: Request[Any, Any, Any]) -> Revocable:
     tags=["Leaks"],
     summary="GitLab asks that secrets which it detected be ended",
 )
-async def gitlab(request: Request[Any, Any, Any]) -> None:
+async def gitlab(
+    request: Request[Any, Any, Any],
+    ledger: Injected[Ledger],
+    settings: Injected[Settings],
+    token_format: Injected[Format],
+    throttle: Injected[Throttle],
+) -> None:
     """`POST /v1/revoke_tokens` of GitLab's token revocation API: a JSON array. Each secret of ours opens an incident
     and is ended with all that came of it. A repeat changes nothing. An unknown type is a 400, and nothing is done.
     """
-    services = _admitted(request)
-    body = await read_body(request.scope, request.receive, services.settings.list_body_limit)
+    _require_admission(request, settings, throttle)
+    body = await read_body(request.scope, request.receive, settings.list_body_limit)
     encoding(request.scope, JSON_ONLY)
     detected = strict_parsing.decode_json(body, Detections)
     for number, each in enumerate(detected):
         if each.type not in TYPES:
             raise InvalidRequest.field(f"[{number}].type", "is none of the types of GET /leaks/gitlab/types")
     findings = [Finding(each.token, each.location or "") for each in detected]
-    await take(services, findings, "gitlab", EVERY_KIND, reporter(request, "gitlab"))
+    await take(ledger, token_format, findings, "gitlab", EVERY_KIND, reporter(request, "gitlab"))
 
 
-def _admitted(request: Request[Any, Any, Any]) -> Services:
-    services = services_of(request)
-    admit(services, request.scope, "gitlab")
-    expected, given = services.settings.gitlab_token, header_values(request.scope, b"authorization")
+def _require_admission(request: Request[Any, Any, Any], settings: Settings, throttle: Throttle) -> None:
+    admit(throttle, request.scope, "gitlab")
+    expected, given = settings.gitlab_token, header_values(request.scope, b"authorization")
     if not given:
         raise InvalidToken("The token that is shared with GitLab is needed.")
     if not expected:
@@ -90,7 +100,6 @@ def _admitted(request: Request[Any, Any, Any]) -> Services:
     # GitLab sends the bare token; what stands between it and us may insist on a scheme.
     if len(given) != 1 or not same(given[0].removeprefix("Bearer ").strip(), expected):
         raise InvalidToken("The token is not the one that is shared with GitLab.")
-    return services
 
 
 ROUTES: list[Any] = [types, gitlab]

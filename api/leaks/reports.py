@@ -10,13 +10,14 @@ import msgspec
 
 from api.leaks.containment import Containment, Wanted
 from api.leaks.targets import Target, of_secret
-from api.services import Services, origin
+from api.services import origin
 from commands import incidents
 from domain.event import Actor
 from domain.incident import Source
 from domain.refusal import Conflict
 from eventstore import issued
 from eventstore.commands import DatabaseAway, Origin, Overloaded, Step
+from eventstore.ledger import Ledger
 from security.extraction import extract
 from security.ids import ALPHABET, LENGTH
 from security.masking import masking
@@ -48,7 +49,7 @@ def reporter(connection: Any, source: Source) -> Origin:
 
 
 async def take(
-    services: Services, findings: Iterable[Finding], source: Source, contain: Container[str], by: Origin
+    ledger: Ledger, format: Format, findings: Iterable[Finding], source: Source, contain: Container[str], by: Origin
 ) -> list[bool]:
     """Opens an incident for each that has our format, and ends what is alive if its kind is among `contain`.
 
@@ -58,7 +59,7 @@ async def take(
     ours, failed = [], None
     for finding in findings:
         try:
-            ours.append(await _take_all(services, finding, source, contain, by))
+            ours.append(await _take_all(ledger, format, finding, source, contain, by))
         except (DatabaseAway, Overloaded):
             raise
         except Exception as error:
@@ -69,42 +70,46 @@ async def take(
     return ours
 
 
-async def _take_all(services: Services, finding: Finding, source: Source, contain: Container[str], by: Origin) -> bool:
+async def _take_all(
+    ledger: Ledger, format: Format, finding: Finding, source: Source, contain: Container[str], by: Origin
+) -> bool:
     """Every secret in what was found, whatever is around it; whether one of them was issued here."""
     found = [
-        await _take(services, finding._replace(raw=secret.reveal()), source, contain, by)
-        for secret in extract(finding.raw, services.format).secrets
+        await _take(ledger, format, finding._replace(raw=secret.reveal()), source, contain, by)
+        for secret in extract(finding.raw, format).secrets
     ]
     return any(found)
 
 
-async def _take(services: Services, finding: Finding, source: Source, contain: Container[str], by: Origin) -> bool:
+async def _take(
+    ledger: Ledger, format: Format, finding: Finding, source: Source, contain: Container[str], by: Origin
+) -> bool:
     """The same finding once more does nothing: the incident's id follows from it, and under the lock a stream begins
     only once.
     """
-    kind = services.format.parse(finding.raw)
+    kind = format.parse(finding.raw)
     if kind is None:
         return False
-    found = await services.ledger.read(issued.find, digest(finding.raw))
-    target = None if found is None else await services.ledger.read(of_secret, found)
-    commands = _commands(services, finding, source, target, ends=kind.value in contain)
-    executed = await services.ledger.execute(*commands, origin=by)
+    found = await ledger.read(issued.find, digest(finding.raw))
+    target = None if found is None else await ledger.read(of_secret, found)
+    commands = _commands(ledger, format, finding, source, target, ends=kind.value in contain)
+    executed = await ledger.execute(*commands, origin=by)
     if executed.refusal is not None and executed.refusal.reason is not Conflict.EXISTS:
         raise AssertionError(f"a finding was refused: {executed.refusal.reason}")
     return found is not None
 
 
 def _commands(
-    services: Services, finding: Finding, source: Source, target: Target | None, *, ends: bool
+    ledger: Ledger, format: Format, finding: Finding, source: Source, target: Target | None, *, ends: bool
 ) -> tuple[Step, ...]:
     incident_id = _incident_id(source, finding)
     kind = None if target is None or not target.leaked else target.leaked[0].kind
-    said = incidents.Report(source, evidence(services.format, finding), digest(finding.raw).hex(), kind)
+    said = incidents.Report(source, evidence(format, finding), digest(finding.raw).hex(), kind)
     reported = incidents.report(incident_id, said)
     if target is None:
         return (reported,)
     if ends:
-        return (reported, *Containment(services.ledger, target, Wanted(), incident_id).commands())
+        return (reported, *Containment(ledger, target, Wanted(), incident_id).commands())
     about = incidents.About(target.kind, target.client_id, target.account_id, target.secret_id, target.grant_id)
     return (reported, incidents.identify(incident_id, about))
 

@@ -11,11 +11,13 @@ from litestar import Request, Response, post
 from litestar.params import JSONBody
 from msgspec import Meta
 
+from api.dependencies import Injected
 from api.http.errors import Unprocessable
 from api.leaks.containment import Containment, Wanted
 from api.leaks.targets import Alone, Target, grouped, merged, of_secret
-from api.services import origin, services_of
+from api.services import origin
 from api.throttling.rates import admit, charge
+from api.throttling.throttle import Throttle
 from domain.incident import Source
 from eventstore import issued
 from eventstore import reported as eventstore_reported
@@ -26,6 +28,7 @@ from eventstore.ledger import Ledger
 from eventstore.reported import ReportedSecret
 from security.extraction import LONGEST, MOST, extract_all
 from security.ids import new_id
+from security.tokens import Format
 
 # Ends secrets for somebody who holds them and is asked nothing else; what lived is told of as an incident.
 
@@ -104,26 +107,31 @@ class Accepted(msgspec.Struct, frozen=True):
     tags=["Leaks"],
     summary="End secrets that somebody found",
 )
-async def revoke_credentials(request: Request[Any, Any, Any], data: JSONBody[Credentials]) -> Response[Accepted]:
+async def revoke_credentials(
+    request: Request[Any, Any, Any],
+    data: JSONBody[Credentials],
+    ledger: Injected[Ledger],
+    token_format: Injected[Format],
+    throttle: Injected[Throttle],
+) -> Response[Accepted]:
     """No authentication: who holds a secret may end it. Every secret in the texts ends, with one incident for each
     client. An access token ends alone, a code or refresh token with its grant, a client secret with every token that
     it authenticated, a browser session with its sign-in.
     """
-    services = services_of(request)
-    admit(services, request.scope, "credentials")
+    admit(throttle, request.scope, "credentials")
     if len(data.credentials) > MOST:
         raise Unprocessable(f"At most {MOST} credentials at a time.")
     came = origin(request.scope)
-    found = await asyncio.to_thread(extract_all, data.credentials, services.format)
+    found = await asyncio.to_thread(extract_all, data.credentials, token_format)
     # The first was counted before anything was looked at. To look through a long text is work as well.
-    charge(services, request.scope, "credentials", max(len(found.secrets), found.characters // CHARACTERS) - 1)
+    charge(throttle, request.scope, "credentials", max(len(found.secrets), found.characters // CHARACTERS) - 1)
     if len(found.secrets) > MOST:
         raise Unprocessable(f"At most {MOST:,} secrets at a time.")
     if len(_ENDING) >= WAITING:
         raise Overloaded
     if found.secrets:
         digests = [each.sha256 for each in found.secrets]
-        await _accepted(services.ledger, ReportedSecret(new_id(), came.request_id, digests), came)
+        await _accepted(ledger, ReportedSecret(new_id(), came.request_id, digests), came)
     return Response(Accepted(len(found.secrets), len(found.damaged)), status_code=202)
 
 

@@ -35,7 +35,7 @@ async def admitted(connection: Any, _: object) -> None:
         with suppress(HTTPError):
             await judge(services, connection.scope, (READ,))
             return
-    admit(services, connection.scope)
+    admit(services.throttle, connection.scope)
 
 
 def file(content: bytes, media_type: str, cache: str) -> Response[bytes]:

@@ -214,7 +214,7 @@ Seen = tuple[AuthorizationRequest, BrowserSession, tuple[str, ...]]
 async def _seen(request: Request[Any, Any, Any], token: str) -> Seen | Response[bytes]:
     """What the person saw when they clicked; or the answer, when that is not what there is to see now."""
     services, scope = services_of(request), request.scope
-    admit(services, scope)
+    admit(services.throttle, scope)
     require_own_page(services, scope)
     asked = await read_request(services, scope["query_string"])
     used = await find_session(services, scope, asked.client.realm)
@@ -263,7 +263,7 @@ ANSWERS = {
 async def authorize(request: Request[Any, Any, Any]) -> Response[bytes]:
     """Leads a person through sign-in and consent. An unknown client or redirect URI is answered by a page, 400."""
     services, scope = services_of(request), request.scope
-    admit(services, scope)
+    admit(services.throttle, scope)
     asked = await read_request(services, scope["query_string"])
     used = await find_session(services, scope, asked.client.realm)
     if used is None:
@@ -283,7 +283,7 @@ async def authorize(request: Request[Any, Any, Any]) -> Response[bytes]:
 async def authorize_sign_in(request: Request[Any, Any, Any], data: JSONBody[SignInForm]) -> Response[bytes]:
     """Leads back to the request, now with a session; or shows the form again."""
     services, scope = services_of(request), request.scope
-    admit(services, scope)
+    admit(services.throttle, scope)
     asked = await read_request(services, scope["query_string"])
     return await sign_in(services, scope, _place(asked), data, f"{PATH}?{asked.query.text}")
 

@@ -118,7 +118,7 @@ async def account_sign_in(
 ) -> Response[bytes]:
     """The form; whoever is signed in already goes on."""
     services = services_of(request)
-    admit(services, request.scope)
+    admit(services.throttle, request.scope)
     place, onward = _place(realm, to)
     if await find_session(services, request.scope, realm) is not None:
         return see_other(onward)
@@ -141,7 +141,7 @@ async def account_sign_in_posted(
 ) -> Response[bytes]:
     """Signs in and goes on; or shows the form again."""
     services = services_of(request)
-    admit(services, request.scope)
+    admit(services.throttle, request.scope)
     place, onward = _place(realm, to)
     return await sign_in(services, request.scope, place, data, onward)
 

@@ -4,32 +4,30 @@ from functools import partial
 from typing import Self
 
 from api.http.errors import Throttled
-from api.http.errors import Throttled as OauthErrorsThrottled
 from api.http.request_context import Scope, request_context
 from api.oauth.client_authentication import Caller
 from api.services import Services
-from api.throttling import throttle
-from api.throttling.throttle import Admission, Limit, PerMinute
+from api.throttling.throttle import Admission, Limit, PerMinute, Throttle, public
 from commands import failures
 from eventstore.commands import Origin
 
 # Admission to what anybody may call: so many requests of one address at once, and so many a second in the long run.
 
 
-def admit(services: Services, scope: Scope, apart: str = "") -> None:
+def admit(throttle: Throttle, scope: Scope, apart: str = "") -> None:
     """Counts a request to a public endpoint; raises 429 with `Retry-After` when its address has made too many.
 
     Endpoints that name something `apart` are counted by themselves: a flood elsewhere does not silence them.
     """
-    admission = services.throttle.begin(*throttle.public(request_context(scope).address, apart))
+    admission = throttle.begin(*public(request_context(scope).address, apart))
     if admission.retry_after is not None:
         raise Throttled(admission.retry_after)
 
 
-def charge(services: Services, scope: Scope, apart: str, more: int) -> None:
+def charge(throttle: Throttle, scope: Scope, apart: str, more: int) -> None:
     """Counts so many more for a request that was let in and turned out to hold the work of several."""
     if more > 0:
-        services.throttle.failed(*throttle.public(request_context(scope).address, apart), times=more)
+        throttle.failed(*public(request_context(scope).address, apart), times=more)
 
 
 # How many tokens are issued: to a client for itself, and for a person to a client, within a minute on this machine.
@@ -55,7 +53,7 @@ class Counted:
         if admission.retry_after is not None:
             make = partial(failures.token_limit, caller.client.client_id, limit)
             await self._here.tallies.note(caller.stream, "token_limit", make, origin)
-            raise OauthErrorsThrottled(admission.retry_after, TOO_MANY)
+            raise Throttled(admission.retry_after, TOO_MANY)
         self._admission = admission
 
     def for_person(self, account_id: str) -> None:
@@ -66,7 +64,7 @@ class Counted:
         limit = Limit(SECTION, subject, PerMinute(self._here.settings.person_tokens_per_minute))
         admission = self._here.throttle.begin(limit)
         if admission.retry_after is not None:
-            raise OauthErrorsThrottled(admission.retry_after, TOO_MANY)
+            raise Throttled(admission.retry_after, TOO_MANY)
         self._admission = admission
 
     def __enter__(self) -> Self:
