@@ -3,6 +3,6 @@
 `middleware` gives it its id and headers, sends it away when there is no room (`load_shedding`) and bounds its body's
 arrival (`body_timeout`); `request_context` is what is known of it, `request_checks` refuses what is malformed, `cors`
 says which pages may read the answer. A handler reads its parameters strictly (`bodies`, `strict_parsing`) for callers
-whom `access` lets in, and what it gives is one of the `responses`. Whatever it raises is one of the `errors`, which
+whom `bearer` lets in, and what it gives is one of the `responses`. Whatever it raises is one of the `errors`, which
 `error_responses` tells in the words of the place.
 """

@@ -1,5 +1,5 @@
-"""What is known of a request before anybody looks at what it asks for: its id, the address it came from, and
-whether it wants the answer itself or only what stands before it."""
+"""What is known of a request before anybody looks at what it asks for: its header fields, its id, the address it came
+from, and whether it wants the answer itself or only what stands before it."""
 
 import re
 from collections.abc import Awaitable, Callable, Mapping, MutableMapping
@@ -24,9 +24,10 @@ log = structlog.get_logger("api")
 Header = Literal["x-forwarded-for", "forwarded"]
 """Where a proxy writes for whom it asks: the common header, or the one of RFC 7239."""
 
-KEY = "grantlog.arrival"
+KEY = "grantlog.request_context"
 FIELDS = "grantlog.fields"
 """Where the scope holds what `fields` put together."""
+
 REQUEST_ID = re.compile(r"[A-Za-z0-9._~+/=-]{1,64}", re.ASCII)
 """Ids that proxies make: UUIDs, ULIDs, trace ids, base64. Anything else could not stand in a header or a log line."""
 
@@ -50,7 +51,7 @@ class RequestContext(msgspec.Struct, frozen=True):
 
 
 def request_context(scope: Any) -> RequestContext:
-    """The arrival of the request that an ASGI scope belongs to."""
+    """What is known of the request that an ASGI scope belongs to."""
     found: RequestContext = scope[KEY]
     return found
 

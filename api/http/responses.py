@@ -1,4 +1,4 @@
-"""An answer as plain data: what hot endpoints and the outermost layer send without a framework response."""
+"""Responses as plain data: what hot endpoints and the middleware send without a framework response."""
 
 from collections.abc import Iterable, Mapping
 
