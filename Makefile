@@ -19,8 +19,8 @@ PYTEST ?=
 EXPLORE ?=
 # Options for the benchmarks, for example: make bench-full BENCH='--only latency,freshness --quick'
 BENCH ?=
-# How many processes share the tests.
-JOBS ?= 2
+# How many processes share the tests: one more than there are processors, since some of them wait for a server.
+JOBS ?= $(shell expr $$(nproc 2>/dev/null || echo 1) + 1)
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
@@ -35,7 +35,7 @@ run: $(VENV)/.runtime  ## Install what is needed, make the demo and serve it on 
 dev: $(VENV)/.development  ## Make the virtual environment with everything that tests and checks need
 
 test: dev $(NODE_READY)  ## Run all tests, on SQLite and on a PostgreSQL that they start themselves
-	$(BIN)/python -m pytest -n $(JOBS) --dist loadscope --max-worker-restart 1 $(PYTEST)
+	$(BIN)/python -m pytest -n $(JOBS) --dist loadscope --no-loadscope-reorder --max-worker-restart 1 $(PYTEST)
 
 explore: dev $(NODE_READY)  ## Run the property tests with ever new examples, for ten minutes; EXPLORE='--rounds 20'
 	$(BIN)/python -m tests.explore $(EXPLORE) $(PYTEST)

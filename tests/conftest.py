@@ -15,6 +15,11 @@ from tests.explore import register_profiles
 
 CI = os.environ.get("GRANTLOG_CI") == "1"
 RUN = "PYTEST_GRANTLOG_RUN"
+LONG = (
+    *("tests/browser/", "tests/docs/", "tests/processes/"),
+    *("test_forged_rows.py", "test_no_secret.py", "test_scanned.py"),
+)
+"""Modules that take longest, mostly because they wait for servers."""
 
 # The same examples in every run: a red one is about the change, not about luck.
 register_profiles()
@@ -49,6 +54,11 @@ def pytest_collection() -> Generator[None]:
     finally:
         gc.freeze()
         gc.enable()
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begins with what takes longest, so that no process has it still before it when the others are done."""
+    items.sort(key=lambda item: not any(part in item.nodeid for part in LONG))
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:

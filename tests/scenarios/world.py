@@ -42,7 +42,7 @@ SYSTEM = Origin(Actor("system", None, {"user": "tests"}))
 ADDRESS = "192.0.2.7"
 """The address of everybody who names no other."""
 
-starting.gc = SimpleNamespace(collect=int, freeze=int, set_threshold=gc.set_threshold)  # type: ignore[assignment]
+starting.gc = SimpleNamespace(collect=int, freeze=int, set_threshold=gc.set_threshold)  # type: ignore[attr-defined, assignment]
 """A start goes through all that is in memory, which takes longer than most scenarios."""
 
 background.RECORD_EVERY = 3_600.0
