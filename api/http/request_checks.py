@@ -16,7 +16,7 @@ SINGLE = frozenset((b"host", b"origin"))
 """Fields of which a request has one at most, and which decide what it may do (RFC 9112 §3.2, RFC 6454 §7.3)."""
 
 REFUSED = "grantlog.refused"
-"""Where a scope says why the server refuses the request, whatever it asks for: a `Problem`."""
+"""Where a scope says why the server refuses the request, whatever it asks for: an `HTTPError`."""
 
 SMALL_BODY = 4096
 """Bodies up to this size have arrived with the head of the request: the server can go on to the next one after them."""
