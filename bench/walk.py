@@ -133,11 +133,9 @@ def drawn(walk: Walk) -> str:
     """The walk as a diagram in Mermaid, a room a box."""
     lines = ["```mermaid", "flowchart LR"]
     for room in ROOMS:
-        lines.append(f"  subgraph {room}")
-        lines += [
-            f"    {_id(file)}[{_label(file)}]" for file in walk.files(leaves=False) if file.startswith(f"{room}/")
-        ]
-        lines.append("  end")
+        entered = [file for file in walk.files(leaves=False) if file.startswith(f"{room}/")]
+        if entered:
+            lines += [f"  subgraph {room}", *(f"    {_id(file)}[{_label(file)}]" for file in entered), "  end"]
     lines += [
         f"  {_id(left)} -->{'' if count == 1 else f'|{count}|'} {_id(entered)}"
         for (left, entered), count in walk.moves(leaves=False).items()
