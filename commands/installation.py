@@ -95,7 +95,12 @@ async def install(ledger: Ledger, keyring: Keyring, format: Format, issuer: str,
     if old := await ledger.read(outdated, PROJECTIONS):
         # The log was carried here: it has its clients, and a second installation could not be rebuilt beside them.
         raise Outdated(old)
-    commands: list[Step] = [*_scopes(), *_roles()]
+    described = PLATFORM_SCOPES | ADMINISTRATION_SCOPES
+    commands: list[Step] = [scopes.put(name, words, by=operator) for name, words in described.items()]
+    commands += [
+        roles.put(each.realm, each.name, scopes_allowed=each.scopes, default=each.default, by=operator)
+        for each in ROLES
+    ]
     secrets: dict[str, Secret] = {}
     for dashboard in DASHBOARDS:
         client_id, (secret, made) = new_id(), client_secrets.mint(format)
@@ -114,18 +119,6 @@ async def install(ledger: Ledger, keyring: Keyring, format: Format, issuer: str,
     if executed.refusal.field != "slug":
         raise AssertionError(f"the installation contradicts the rules: {executed.refusal.detail}")
     return False
-
-
-def _scopes() -> list[Step]:
-    described = PLATFORM_SCOPES | ADMINISTRATION_SCOPES
-    return [scopes.put(name, description, by=operator) for name, description in described.items()]
-
-
-def _roles() -> list[Step]:
-    return [
-        roles.put(each.realm, each.name, scopes_allowed=each.scopes, default=each.default, by=operator)
-        for each in ROLES
-    ]
 
 
 def _dashboard(dashboard: Dashboard, client_id: str, secret: NewSecret, issuer: str) -> Step:

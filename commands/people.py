@@ -114,28 +114,18 @@ def change_roles(account_id: str, given: tuple[str, ...], *, by: Caller) -> Comm
     )
 
 
-def set_password(account_id: str, password_hash: str, *, by: Caller) -> Command[account.State]:
-    """Sets another's password and ends every grant of theirs."""
-    return Command(
-        account.stream(account_id),
-        lambda state, view: (
-            gone(state)
-            or account.change_password(
-                state,
-                now=view.now,
-                password_hash=password_hash,
-                role_scopes=_role_scopes(view, state.realm, state.roles),
-                caller_scope=by(view),
-            )
-        ),
-    )
-
-
-def set_own_password(
-    account_id: str, password_hash: str, *, verified: str, except_grant: str | None
+def set_password(
+    account_id: str,
+    password_hash: str,
+    *,
+    by: Caller | None,
+    verified: str | None = None,
+    except_grant: str | None = None,
 ) -> Command[account.State]:
-    """Sets one's own and ends every grant but the one with which it is set. `verified` is the event with the hash
-    against which the present password was right.
+    """Sets a password and ends every grant but one's own `except_grant`.
+
+    `by` is None when people change their own: `verified` is then the event with the hash against which the present one
+    was right.
     """
     return Command(
         account.stream(account_id),
@@ -147,8 +137,8 @@ def set_own_password(
                 password_hash=password_hash,
                 except_grant=except_grant,
                 verified=verified,
-                role_scopes={},
-                caller_scope=None,
+                role_scopes=_role_scopes(view, state.realm, state.roles),
+                caller_scope=None if by is None else by(view),
             )
         ),
     )

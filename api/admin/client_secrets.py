@@ -9,7 +9,7 @@ from msgspec import Meta
 
 from api.admin import schemas
 from api.admin.clients import SecretLifetime
-from api.admin.schemas import SecretName, Time, listed, time, time_or_null
+from api.admin.schemas import SecretName, Time, listed, time_or_null
 from api.dependencies import Injected
 from api.http import path_params
 from api.http.bearer import needing
@@ -20,7 +20,7 @@ from api.throttling.windowed_counter import SecretUses
 from commands import client_secrets as commands
 from commands.callers import Caller
 from domain import client, client_secret
-from domain.event import Recorded
+from domain.event import Moment, Recorded
 from eventstore.database import Connection
 from eventstore.ledger import Ledger
 from eventstore.projecting.catch_up import CatchUpSubscription
@@ -106,9 +106,7 @@ async def list_secrets(
 ) -> Page[SecretBody]:
     """Oldest first, with their uses, and whether anybody would miss one."""
     (version,) = decode_cursor("secrets", after, int) or (None,)
-    await uses.record(everything=True)
-    await sightings.follow()
-    now = ledger.clock.now()
+    now = await _used_until(ledger, uses, sightings)
 
     def read(connection: Connection) -> Page[SecretBody]:
         schemas.find_client(connection, client_id)
@@ -126,9 +124,7 @@ async def read_secret(
     sightings: Injected[CatchUpSubscription],
 ) -> SecretBody:
     """Its end and its uses."""
-    await uses.record(everything=True)
-    await sightings.follow()
-    now = ledger.clock.now()
+    now = await _used_until(ledger, uses, sightings)
 
     def read(connection: Connection) -> SecretBody:
         schemas.find_client(connection, client_id)
@@ -196,20 +192,16 @@ async def end_secret(
     return await once.carry_out(commands.revoke(client_id, secret_id, tokens), reply=lambda view, _: Reply(None, 204))
 
 
+async def _used_until(ledger: Ledger, uses: SecretUses, sightings: CatchUpSubscription) -> Moment:
+    """This moment, up to which every use is known from here on."""
+    await uses.record(everything=True)
+    await sightings.follow()
+    return ledger.clock.now()
+
+
 def secret_body(row: secrets.Secret) -> SecretBody:
     """The answer about a version."""
-    return SecretBody(
-        id=row.secret_id,
-        version=row.version,
-        state=row.state,
-        created_at=time(row.created_at),
-        not_before=time_or_null(row.not_before),
-        expires_at=time_or_null(row.expires_at),
-        last_used_at=time_or_null(row.last_used_at),
-        use_count=row.use_count,
-        safe_to_retire=row.safe_to_retire,
-        safe_to_retire_reason=row.safe_to_retire_reason,
-    )
+    return schemas.shown(SecretBody, row, "created_at", "not_before", "expires_at", "last_used_at", id=row.secret_id)
 
 
 # A client's rotation policy: how old its newest secret may become, how long versions overlap, when to warn.

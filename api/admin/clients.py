@@ -148,11 +148,13 @@ async def register_client(
     )
 
     def reply(view: View, _: tuple[Recorded, ...]) -> Reply[RegisteredClient]:
-        row = view.query(schemas.find_client, client_id)
         made = registration.secret
         version = None if made is None else view.query(secrets.by_id, made.secret_id, view.now)
-        body = RegisteredClient(
-            **schemas.client_members(ledger.privacy, view.connection, row),
+        body = schemas.client_body(
+            RegisteredClient,
+            ledger.privacy,
+            view.connection,
+            view.query(schemas.find_client, client_id),
             client_secret=None if secret is None else secret.reveal(),
             client_secret_expires_at=None if version is None else schemas.secret_expiry(version.expires_at),
             secret=None if version is None else SecretName(version.secret_id, version.version),
@@ -183,7 +185,7 @@ async def list_clients(
 
     def read(connection: Connection) -> Page[ClientBody]:
         found = clients.search(connection, contains=contains or "", sort=sort, after=last, limit=limit)
-        return listed(kind, found, lambda row: schemas.client_body(ledger.privacy, connection, row))
+        return listed(kind, found, lambda row: schemas.client_body(ClientBody, ledger.privacy, connection, row))
 
     return await ledger.read(read)
 

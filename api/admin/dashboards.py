@@ -19,7 +19,7 @@ from api.admin.schemas import (
     Time,
     attributes,
     listed,
-    time,
+    shown,
 )
 from api.config.settings import Settings
 from api.dependencies import Injected
@@ -204,16 +204,8 @@ def _read(connection: Connection, settings: Settings, slug: str) -> DashboardBod
 
 
 def _body(settings: Settings, row: clients.Client) -> DashboardBody:
-    same = {name: getattr(row, name) for name in DashboardBody.__struct_fields__ if name != "login_url"}
-    return DashboardBody(
-        **same
-        | {
-            "scope": " ".join(row.scope),
-            "login_url": f"{settings.issuer}/dashboards/{row.slug}/login",
-            "created_at": time(row.created_at),
-            "updated_at": time(row.updated_at),
-        }
-    )
+    url = f"{settings.issuer}/dashboards/{row.slug}/login"
+    return shown(DashboardBody, row, "created_at", "updated_at", scope=" ".join(row.scope), login_url=url)
 
 
 ROUTES: list[Any] = [put_dashboard, patch_dashboard, list_dashboards, read_dashboard]

@@ -6,7 +6,7 @@ import msgspec
 from litestar import Response, delete, get
 from litestar.params import QueryParameter
 
-from api.admin.schemas import Time, listed, time, time_or_null
+from api.admin.schemas import Time, listed, shown
 from api.dependencies import Injected
 from api.http import path_params
 from api.http.bearer import needing
@@ -118,18 +118,7 @@ async def _list(
 
 
 def _body(row: grants.Grant) -> GrantBody:
-    return GrantBody(
-        grant_id=row.grant_id,
-        grant_type=row.grant_type,
-        client_id=row.client_id,
-        account_id=row.account_id,
-        scope=row.scope,
-        state=row.state,
-        started_at=time(row.started_at),
-        last_used_at=time(row.last_used_at),
-        ended_at=time_or_null(row.ended_at),
-        ended_reason=row.ended_reason,
-    )
+    return shown(GrantBody, row, "started_at", "last_used_at", "ended_at")
 
 
 ROUTES: list[Any] = [list_grants, list_grants_of_person, read_grant, end_grant]

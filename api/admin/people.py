@@ -188,17 +188,19 @@ async def set_password(
     if not account.alive(person):
         raise Missing(commands.UNKNOWN)
     names = [await ledger.unseal(sealed) for sealed in (person.username, person.email, person.name)]
+    own = who.account_id == account_id
     with away(request.scope):
-        if who.account_id == account_id:
+        verified = None
+        if own:
             verified = await _verify_own(request, person.realm, names, data.current_password, who.origin)
-            command = commands.set_own_password(
-                account_id,
-                await _hashed(request, data.password, names),
-                verified=verified,
-                except_grant=who.grant_id,
-            )
-        else:
-            command = commands.set_password(account_id, await _hashed(request, data.password, names), by=by)
+        encoded = await _hashed(request, data.password, names)
+    command = commands.set_password(
+        account_id,
+        encoded,
+        by=None if own else by,
+        verified=verified,
+        except_grant=who.grant_id if own else None,
+    )
     return await once.carry_out(command, reply=lambda view, _: Reply(None, 204))
 
 

@@ -25,6 +25,7 @@ from security.passwords import MAX_BYTES, MAX_CHARACTERS
 
 T = TypeVar("T")
 R = TypeVar("R")
+S = TypeVar("S", bound=msgspec.Struct)
 
 Realm = Annotated[
     str,
@@ -115,6 +116,12 @@ def time_or_null(moment: Moment | None) -> str | None:
     return None if moment is None else format_rfc3339(moment)
 
 
+def shown(kind: type[S], row: object, *times: str, **members: Any) -> S:
+    """A body of this kind whose members are those of a row, `times` as answers show them, but for the `members`."""
+    same = {name: getattr(row, name) for name in kind.__struct_fields__ if name not in members}
+    return kind(**same | {name: time_or_null(same[name]) for name in times}, **members)
+
+
 def attributes(body: Any) -> client.Attributes:
     """What a body names of a client's attributes, by their RFC 7591 names."""
     given: dict[str, Any] = {name: getattr(body, name, UNSET) for name in client.Attributes.__struct_fields__}
@@ -183,6 +190,9 @@ class ClientBody(msgspec.Struct, frozen=True, kw_only=True):
     updated_at: Time
 
 
+C = TypeVar("C", bound=ClientBody)
+
+
 class SecretName(msgspec.Struct, frozen=True):
     """Which secret version it is, without the secret."""
 
@@ -200,20 +210,10 @@ class RegisteredClient(ClientBody, frozen=True, kw_only=True):
     secret: SecretName | None
 
 
-def client_body(privacy: PersonalData, connection: Connection, row: clients.Client) -> ClientBody:
+def client_body(kind: type[C], privacy: PersonalData, connection: Connection, row: clients.Client, **more: Any) -> C:
     """The answer about a client that is not deleted."""
-    return ClientBody(**client_members(privacy, connection, row))
-
-
-def client_members(privacy: PersonalData, connection: Connection, row: clients.Client) -> dict[str, Any]:
-    """The members of that answer."""
-    same = {name: getattr(row, name) for name in ClientBody.__struct_fields__}
-    return same | {
-        "scope": " ".join(row.scope),
-        "owner": privacy.open(connection, row.owner),
-        "created_at": time(row.created_at),
-        "updated_at": time(row.updated_at),
-    }
+    owner = privacy.open(connection, row.owner)
+    return shown(kind, row, "created_at", "updated_at", scope=" ".join(row.scope), owner=owner, **more)
 
 
 def find_client(connection: Connection, client_id: str) -> clients.Client:
@@ -226,7 +226,7 @@ def find_client(connection: Connection, client_id: str) -> clients.Client:
 
 def read_client(connection: Connection, privacy: PersonalData, client_id: str) -> ClientBody:
     """A client as it stands; raises Missing."""
-    return client_body(privacy, connection, find_client(connection, client_id))
+    return client_body(ClientBody, privacy, connection, find_client(connection, client_id))
 
 
 def secret_expiry(expires_at: Moment | None) -> int:
@@ -317,18 +317,8 @@ class PersonBody(msgspec.Struct, frozen=True, kw_only=True):
 
 def person_body(privacy: PersonalData, connection: Connection, row: accounts.Account) -> PersonBody:
     """The answer about a person who is not erased, names opened on the connection that the row was read on."""
-    clear = privacy.open
-    assert row.state != "erased"  # noqa: S101 - tells the type checker what every caller has seen to
-    return PersonBody(
-        id=row.account_id,
-        realm=row.realm,
-        username=clear(connection, row.username),
-        email=clear(connection, row.email),
-        name=clear(connection, row.name),
-        roles=row.roles,
-        state=row.state,
-        created_at=time(row.created_at),
-    )
+    names = {name: privacy.open(connection, getattr(row, name)) for name in ("username", "email", "name")}
+    return shown(PersonBody, row, "created_at", id=row.account_id, **names)
 
 
 def read_person(connection: Connection, privacy: PersonalData, account_id: str) -> PersonBody:

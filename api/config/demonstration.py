@@ -16,7 +16,6 @@ from commands.callers import operator
 from commands.installation import ADMINISTRATION_SCOPES, ADMINISTRATOR, DASHBOARDS, PLATFORM_SCOPES
 from domain import client
 from domain.client import Registration
-from domain.client_secret import NewSecret
 from domain.rules import origin as origins
 from eventstore.commands import Origin, Step
 from eventstore.database import Connection
@@ -121,44 +120,38 @@ async def prepare(ledger: Ledger, settings: Settings, format: Format, hasher: Ha
 
 
 async def _make(ledger: Ledger, settings: Settings, format: Format, hasher: Hasher, origin: Origin) -> None:
-    paperboat, service = client_secrets.mint(format), client_secrets.mint(format)
+    (paperboat, first), (service, second) = client_secrets.mint(format), client_secrets.mint(format)
     made = _at(
         Demonstration(
             issuer="",
             administrator=Person("ada", "ada@example.test", _password(), ADMINISTRATOR.realm),
             person=Person("paul", "paul@example.test", _password(), "platform"),
             dashboards={},
-            third_party=ThirdParty(new_id(), paperboat[0].reveal(), "", " ".join(PLATFORM_SCOPES)),
-            service=Service(new_id(), service[0].reveal(), " ".join(ADMINISTRATION_SCOPES)),
+            third_party=ThirdParty(new_id(), paperboat.reveal(), "", " ".join(PLATFORM_SCOPES)),
+            service=Service(new_id(), service.reveal(), " ".join(ADMINISTRATION_SCOPES)),
         ),
         settings,
     )
-
-    def registering(client_id: str, attributes: client.Attributes, secret: NewSecret) -> Step:
-        registration = Registration(attributes=attributes, secret=secret)
-        return client_commands.register(client_id, registration, issuer=settings.issuer, by=operator)
-
+    third_party = client.Attributes(
+        client_name=THIRD_PARTY_NAME,
+        redirect_uris=(made.third_party.redirect_uri,),
+        grant_types=("authorization_code", "refresh_token"),
+        scope=tuple(PLATFORM_SCOPES),
+    )
+    of_service = client.Attributes(
+        client_name="Demo service", grant_types=("client_credentials",), scope=tuple(ADMINISTRATION_SCOPES)
+    )
     commands = [
         await _register(ledger, made.administrator, "Ada Byron", (ADMINISTRATOR.name,), hasher),
         await _register(ledger, made.person, "Paul Baker", None, hasher),
-        registering(
-            made.third_party.client_id,
-            client.Attributes(
-                client_name=THIRD_PARTY_NAME,
-                redirect_uris=(made.third_party.redirect_uri,),
-                grant_types=("authorization_code", "refresh_token"),
-                scope=tuple(PLATFORM_SCOPES),
-            ),
-            paperboat[1],
-        ),
-        registering(
-            made.service.client_id,
-            client.Attributes(
-                client_name="Demo service",
-                grant_types=("client_credentials",),
-                scope=tuple(ADMINISTRATION_SCOPES),
-            ),
-            service[1],
+        *(
+            client_commands.register(
+                client_id, Registration(attributes=attributes, secret=secret), issuer=settings.issuer, by=operator
+            )
+            for client_id, attributes, secret in (
+                (made.third_party.client_id, third_party, first),
+                (made.service.client_id, of_service, second),
+            )
         ),
     ]
     _write(settings.data_dir / DRAFT, made)
