@@ -53,7 +53,7 @@ class CommandServices:
         return await self.make(*commands, then=lambda _, recorded: recorded)
 
     async def make(self, *commands: "Step", then: "Callable[[View, tuple[Recorded, ...]], T]") -> T:
-        """The same, and gives what `then` makes of it within the transaction."""
+        """Carries them out and gives what `then` makes of it within the transaction; raises Failure likewise."""
         executed = await self.ledger.execute(*commands, origin=self.origin, then=lambda *made: (then(*made),))
         if executed.refusal is not None:
             raise refused(executed.refusal)

@@ -1,4 +1,4 @@
-"""Who has something done, as far as rules ask: nobody hands out an administrative scope that they lack."""
+"""Callers of commands, as far as rules ask: nobody hands out an administrative scope that they lack."""
 
 from collections.abc import Callable
 
@@ -6,9 +6,9 @@ from domain.rules.administrative_scope import ADMINISTRATIVE_SCOPES
 from eventstore.view import View
 
 Caller = Callable[[View], frozenset[str]]
-"""What the caller may do as things stand under the lock."""
+"""Gives the scopes that the caller holds as things stand under the lock."""
 
 
 def operator(_: View) -> frozenset[str]:
-    """Whoever runs the server and its command line, and the server itself: nothing could be kept from them."""
+    """Gives every administrative scope: to the operator at the command line, and to the server itself."""
     return ADMINISTRATIVE_SCOPES

@@ -20,7 +20,7 @@ from security.vault import Vault
 
 
 def mint(format: Format, lifetime: int | None = None) -> tuple[Secret, NewSecret]:
-    """A secret, and what the log learns of it."""
+    """Makes a secret, in clear and as the log learns of it."""
     secret = format.mint(Kind.CLIENT_SECRET)
     return secret, NewSecret(new_id(), secret.hex, lifetime)
 
@@ -28,7 +28,7 @@ def mint(format: Format, lifetime: int | None = None) -> tuple[Secret, NewSecret
 def registration(
     attributes: client.Attributes, format: Format, *, owner: str | None = None, lifetime: int | None = None
 ) -> tuple[Registration, Secret | None]:
-    """What a client is registered with, and its first secret in clear, which a public one does not have."""
+    """Puts together what a client is registered with, and gives its first secret in clear; None for a public one."""
     if attributes.token_endpoint_auth_method == "none":  # noqa: S105 - a method by its RFC 7591 name
         return Registration(attributes=attributes, owner=owner), None
     secret, made = mint(format, lifetime)
@@ -36,7 +36,7 @@ def registration(
 
 
 def vault_name(client_id: str) -> str:
-    """Under which name the vault keeps a dashboard's secret."""
+    """Names a dashboard's secret in the vault."""
     return f"dashboard:{client_id}"
 
 
@@ -46,7 +46,7 @@ def keep_in_vault(vault: Vault, view: View, client_id: str, secret: Secret) -> N
 
 
 def keep_if_made(vault: Vault, view: View, client_id: str, secret: Secret) -> bool:
-    """The same after a dashboard was put, which may have been there under another id; whether it was made."""
+    """Keeps the secret of a dashboard that was put, unless that was there under another id; whether it was made."""
     state: client.State = view.state(client.stream(client_id))
     if state.exists:
         keep_in_vault(vault, view, client_id, secret)
@@ -61,7 +61,7 @@ class Made(NamedTuple):
 
 
 def made(vault: Vault, view: View, client_id: str, secret: Secret) -> Made:
-    """What a rotation made, within its transaction. A dashboard's secret goes into the vault, and it is not shown."""
+    """Gives what a rotation made, within its transaction. The secret of a dashboard goes into the vault, unshown."""
     state: client.State = view.state(client.stream(client_id))
     if state.type == "dashboard":
         keep_in_vault(vault, view, client_id, secret)

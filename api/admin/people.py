@@ -255,7 +255,7 @@ async def _verify_own(
     request: Request[Any, Any, Any], realm: str, names: Sequence[str | None], password: str | None, origin: Origin
 ) -> str:
     """The event with the hash against which a person's present password is right, to be compared again under the lock:
-    it is asked for when they change it, since whoever found a token is not the person.
+    it is asked for when they change it, since a token that somebody found is not the person.
 
     `names` are theirs, login names first. A wrong one is what a wrong sign-in under their name is, to the throttle and
     in the log. Raises InvalidRequest without the right one, Throttled, and the hasher's Overloaded.

@@ -112,12 +112,12 @@ def time(moment: Moment) -> str:
 
 
 def time_or_null(moment: Moment | None) -> str | None:
-    """The same where there may be none."""
+    """Shows a moment; None for none."""
     return None if moment is None else format_rfc3339(moment)
 
 
 def shown(kind: type[S], row: object, *times: str, **members: Any) -> S:
-    """A body of this kind whose members are those of a row, `times` as answers show them, but for the `members`."""
+    """Makes a body of a row: its `times` as answers show them, and `members` in the place of its own."""
     same = {name: getattr(row, name) for name in kind.__struct_fields__ if name not in members}
     return kind(**same | {name: time_or_null(same[name]) for name in times}, **members)
 
@@ -345,7 +345,7 @@ def person_finding(
     after: int | None,
     limit: int,
 ) -> Page[PersonBody]:
-    """Whoever has exactly these login names, by their blind indexes: at most one person in each realm."""
+    """Finds people by exactly these login names, by their blind indexes: at most one in each realm."""
     found = []
     names: dict[present.Login, str | None] = {"username": username, "email": email}
     for realm in realms:
