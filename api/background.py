@@ -7,7 +7,7 @@ from functools import partial
 import structlog
 
 from api.audit.queries import auditor
-from api.leaks import revoke
+from api.leaks import revoke, settling
 from api.notifications.delivering import Notifier
 from api.services import Services
 from api.startup import SYSTEM
@@ -171,6 +171,7 @@ class Background:
             asyncio.create_task(_every(FOLLOW_EVERY, self._follow)),
             asyncio.create_task(_every(settings.prune_interval, self._prune)),
             asyncio.create_task(_every(RESUME_EVERY, partial(revoke.resume, self._services.ledger))),
+            asyncio.create_task(_every(RESUME_EVERY, partial(settling.resume, self._services.ledger))),
             asyncio.create_task(_every(ROTATE_EVERY, self._rotate)),
             asyncio.create_task(checking.run()),
             asyncio.create_task(_every(MEASURE_EVERY, checking.measure)),
@@ -188,6 +189,7 @@ class Background:
         await self._services.ledger.arrivals.close()
         await auditor.closed()
         await revoke.ended()
+        await settling.stop()
         try:
             await self._services.uses.record(everything=True)
             await self._services.token_uses.record(everything=True)

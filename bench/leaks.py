@@ -85,9 +85,9 @@ def main() -> int:
     options = _options()
     with tempfile.TemporaryDirectory(prefix="grantlog-bench-") as name:
         directory = Path(name)
-        # PostgreSQL runs as a user of its own, who has to get in.
-        directory.chmod(0o755)
         for opened in _databases(directory):
+            # PostgreSQL runs as a user of its own, who has to get in. A server keeps its directory to itself.
+            directory.chmod(0o755)
             with opened as database:
                 for each in measure(database, directory, options, _say):
                     name = f"{database.name}: {each.what}"

@@ -124,6 +124,8 @@ async def carried_out(services: CommandServices, wanted: "Sequence[Containment]"
     """Ends it; what was ended of the first client, with the new secret where there is one to hand over, and of each."""
     import msgspec
 
+    from api.leaks import settling
+
     secrets: list[Mapping[str, str]] = []
 
     def then(view: "View", _: object) -> None:
@@ -133,7 +135,10 @@ async def carried_out(services: CommandServices, wanted: "Sequence[Containment]"
     # Whoever was shown the dry run may have thought about it for a while.
     for each in wanted:
         await each.prepare()
+        await each.end_at_once(services.execute)
     await services.make(*(step for each in wanted for step in each.commands()), then=then)
+    if any(each.target.gathered is not None for each in wanted):
+        await settling.settle(services.ledger)
     items = [
         {"incident_id": each.incident_id, "client_id": each.target.client_id, "account_id": each.target.account_id}
         | msgspec.to_builtins(each.numbers)

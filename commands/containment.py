@@ -3,9 +3,10 @@
 from collections.abc import Callable, Iterable, Sequence
 from typing import Literal, NamedTuple
 
-from domain import account, client, client_secret, cut_off, grant, session
-from domain.decision import Outcome, Refusal
+from domain import account, client, client_secret, cut_off, ended_grants, grant, incident, session
+from domain.decision import Outcome, Refusal, accept
 from domain.event import Moment
+from domain.incident import Numbers
 from eventstore.command import Command, Sweep
 from eventstore.commands import Step
 from eventstore.view import View
@@ -61,9 +62,36 @@ def end_grants(streams: Streams) -> Sweep[grant.State]:
     return Sweep(streams, lambda state, view: grant.end(state, now=view.now, reason="secret_leak"))
 
 
-def end_sessions(streams: Streams) -> Sweep[session.State]:
-    """Signs people out of browsers."""
-    return Sweep(streams, lambda state, view: session.end(state, now=view.now, reason="secret_leak"))
+def end_together(
+    decide: Callable[[ended_grants.State, View], Outcome],
+) -> Command[ended_grants.State]:
+    """Ends by one fact the grants and sessions that are found under the lock. Its transaction is its own."""
+    return Command(ended_grants.STREAM, decide, alone=True)
+
+
+def tell_end(stream: str) -> Command[grant.State] | Command[session.State]:
+    """Has the stream of a grant or session tell that it ended together with others."""
+    if stream.startswith("session:"):
+        return Command[session.State](stream, lambda state, view: session.settle(state, now=view.now))
+    return Command[grant.State](stream, lambda state, view: grant.settle(state, now=view.now))
+
+
+def settle(incident_id: str) -> Command[ended_grants.State]:
+    """Records that every stream has told."""
+    return Command(
+        ended_grants.STREAM, lambda state, view: ended_grants.settle(state, now=view.now, incident_id=incident_id)
+    )
+
+
+def contained_at_last(incident_id: str, numbers: Numbers) -> Command[incident.State]:
+    """Records a containment whose process was lost before it could say what it had ended."""
+
+    def decide(state: incident.State, view: View) -> Outcome:
+        if state.status in ("contained", "closed"):
+            return accept()
+        return incident.contain(state, now=view.now, numbers=numbers)
+
+    return Command(incident.stream(incident_id), decide)
 
 
 def refused(step: Step, view: View) -> Refusal | None:

@@ -7,6 +7,7 @@ from domain import (
     audit,
     client,
     consent,
+    ended_grants,
     grant,
     hold,
     incident,
@@ -28,6 +29,7 @@ AGGREGATES: dict[str, ModuleType] = {
     "account": account,
     "consent": consent,
     "grant": grant,
+    "grants": ended_grants,
     "session": session,
     "scope": scope,
     "role": role,
@@ -50,6 +52,9 @@ EVENTS: tuple[type[Event], ...] = tuple(event for page in AGGREGATES.values() fo
 
 DESTROYING: frozenset[str] = frozenset(event.type for event in EVENTS if event.destroys_key)
 """The types with which the key that has the stream's name is destroyed in the vault."""
+
+ENDING_MANY: frozenset[str] = frozenset((ended_grants.EndedTogether.type,))
+"""The types of which each may change what is known of any number of other streams."""
 
 
 def category(stream: str) -> str:

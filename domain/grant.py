@@ -208,7 +208,8 @@ class State(msgspec.Struct, frozen=True):
 
     `scope` is the original one; `ends_at` is when refreshing is over for good. `resource` is what the authorization
     named, and `audience` that of the first access token. `presented` is the refresh token that the next tokens are for,
-    where it is not the newest.
+    where it is not the newest. `ended_together` is where the log says that it ended with others, until its own stream
+    says so too.
     """
 
     exists: bool = False
@@ -231,6 +232,15 @@ class State(msgspec.Struct, frozen=True):
     replays: int = 0
     ended_at: Moment | None = None
     ended_reason: str | None = None
+    ended_together: int | None = None
+
+    @property
+    def is_over(self) -> bool:
+        return self.ended_at is not None
+
+    def over(self, at: Moment, position: int) -> "State":
+        """The grant after it ended together with others, by the event at a position."""
+        return replace(self, ended_at=at, ended_reason="secret_leak", ended_together=position)
 
     @property
     def refresh(self) -> Refresh | None:
@@ -275,6 +285,11 @@ def end(
     return accept(Ended(reason=reason))
 
 
+def settle(state: State, *, now: Moment) -> Outcome:
+    """Has the grant's own stream tell that it ended together with others. A repeat records nothing."""
+    return accept() if state.ended_together is None else accept(Ended(reason="secret_leak"))
+
+
 def goes_on(state: State) -> bool:
     """Whether there is a code or a refresh token that goes on with the grant."""
     redeemable = state.code is not None and not state.code.redeemed
@@ -317,7 +332,7 @@ def evolve(state: State, recorded: Recorded) -> State:
             revoked = (*_unexpired(state.revoked, now), Revoked(event.access_token, event.expires_at))
             return replace(state, revoked=revoked)
         case Ended():
-            return replace(state, ended_at=now, ended_reason=event.reason)
+            return replace(state, ended_at=now, ended_reason=event.reason, ended_together=None)
     raise AssertionError(f"{type(event).__name__} is not a grant's event")
 
 

@@ -67,6 +67,20 @@ class State(msgspec.Struct, frozen=True):
     started: int = 0
     started_at: Moment = 0
     proved_at: Moment = 0
+    ended_together: int | None = None
+
+    @property
+    def position(self) -> int:
+        """Where it began."""
+        return self.started
+
+    @property
+    def is_over(self) -> bool:
+        return self.ended
+
+    def over(self, at: Moment, position: int) -> "State":
+        """The session after it ended together with others, by the event at a position."""
+        return replace(self, ended=True, ended_together=position)
 
 
 INITIAL = State()
@@ -95,6 +109,11 @@ def end(state: State, *, now: Moment, reason: EndReason) -> Outcome:
     if not state.exists:
         return refuse(NotFound.UNKNOWN)
     return accept() if state.ended else accept(Ended(reason=reason))
+
+
+def settle(state: State, *, now: Moment) -> Outcome:
+    """Has the session's own stream tell that it ended together with others. A repeat records nothing."""
+    return accept() if state.ended_together is None else accept(Ended(reason="secret_leak"))
 
 
 def is_live(state: State, person: account.State, now: Moment) -> bool:
@@ -129,6 +148,6 @@ def evolve(state: State, recorded: Recorded) -> State:
         case SteppedUp():
             return replace(state, proved_at=recorded.time)
         case Ended():
-            return replace(state, ended=True)
+            return replace(state, ended=True, ended_together=None)
         case _:
             raise AssertionError(f"{recorded.type} is no event of a session")

@@ -12,7 +12,7 @@ from sqlalchemy import Connection, bindparam, update
 from domain import server
 from domain.decision import Outcome, Refusal, accept
 from domain.event import Event, Moment, Recorded
-from domain.events import is_stateless
+from domain.events import ENDING_MANY, is_stateless
 from eventstore.changes import MANY
 from eventstore.command import Command, Sweep
 from eventstore.commands import Executed, Forged, InDoubt, Origin, Step
@@ -100,7 +100,7 @@ class Batch(View):
         self._grants: dict[bytes, OfGrant | None] = {}
         self.touched: dict[str, int] = {}
         self._long: dict[str, tuple[Any, Recorded]] = {}
-        self._swept = False
+        self._ends_many = False
         self._destroyed: list[str] = []
         self._newest: str | None = None
         writing.ring.settle(self._connection, self.position, clock)
@@ -268,7 +268,7 @@ class Batch(View):
             count += len(portion)
             if count > MANY:
                 # Too many to be remembered one by one: after the commit nothing that was cached holds any more.
-                self._swept = True
+                self._ends_many = True
                 for stream in portion:
                     del self._folds[stream]
                     self.touched.pop(stream, None)
@@ -276,6 +276,7 @@ class Batch(View):
     # -- collecting ---------------------------------------------------------------------------------------------------
     def _record(self, stream: str, event: Event, origin: Origin) -> Recorded:
         state, version = self.folded(stream)
+        self._ends_many = self._ends_many or event.type in ENDING_MANY
         event_id = ids.event_id()
         privacy = self._writing.privacy
         indexes: Any = {}
@@ -355,7 +356,7 @@ class Batch(View):
         for stream, position in self.touched.items():
             if self._folds[stream][1] > 1 and not is_stateless(stream):
                 changes.note(stream, position)
-        if self._swept:
+        if self._ends_many:
             changes.forget(self.position)
         changes.advance(self.position, self._newest)
         self._writing.recent.add(self._recorded)

@@ -10,7 +10,7 @@ import structlog
 from sqlalchemy import URL, Connection, func, select
 
 from domain.event import Moment, Recorded
-from domain.events import DESTROYING, is_stateless
+from domain.events import DESTROYING, ENDING_MANY, is_stateless
 from eventstore import search
 from eventstore.commands import Forged, WentBack
 from eventstore.recorder import LogRecorder, store
@@ -154,7 +154,7 @@ class Changes:
 
     def _verify(self, connection: Connection, known: int, until: int, many: bool) -> int:
         """One portion; how far it was authentic and without a gap."""
-        log, reached, form = store(connection), known, None
+        log, reached, form, forgets = store(connection), known, None, many
         for row in log.recorder.rows_between(known, until):
             position, stream, version, topic, _ = row
             if position != reached + 1:
@@ -164,11 +164,13 @@ class Changes:
             except Forged:
                 break
             reached = position
+            # Those that ended together are not noted one by one either.
+            forgets = forgets or topic in ENDING_MANY
             if topic in DESTROYING:
                 self.destroyed(stream)
             if version > 1 and not many and not is_stateless(stream):
                 self.note(stream, position)
-        if many:
+        if forgets:
             self.forget(reached)
         self.advance(reached, None if form is None else form.decode())
         return reached

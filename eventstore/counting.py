@@ -12,8 +12,9 @@ from typing import Any, NamedTuple
 
 from sqlalchemy import Connection, bindparam, select, text
 
-from domain import account, client, client_secret, consent, cut_off, grant
+from domain import account, client, client_secret, consent, cut_off, ended_grants, grant
 from domain.event import Moment
+from domain.events import ENDING_MANY
 from eventstore import search
 from eventstore.ledger import Ledger
 from eventstore.living import Descendant, State, grants_of, of_grants, states_at
@@ -73,7 +74,7 @@ _SINCE = (
     .where(
         events.c.id > bindparam("b_after"),
         events.c.id <= bindparam("b_head"),
-        events.c.topic.in_(sorted(_OF_GRANTS | _OF_PEOPLE | _OF_CLIENTS)),
+        events.c.topic.in_(sorted(_OF_GRANTS | _OF_PEOPLE | _OF_CLIENTS | ENDING_MANY)),
     )
     .distinct()
 )
@@ -109,7 +110,9 @@ class Counting:
         """Counts everything in one snapshot."""
         of, position = self._of, search.newest(connection)
         self._state = folded(connection, client.stream(of.client_id), position).state
-        found = blast_radius.alive(connection, of, self._state, now)
+        unsettled = folded(connection, ended_grants.STREAM, position).state.unsettled
+        over: frozenset[int] = frozenset().union(*(each.began for each in unsettled))
+        found = blast_radius.alive(connection, of, self._state, over, now)
         left = blast_radius.left_out(connection, of, now)
         self.alive = found.plus(self._judged(connection, self._states(connection, position), left, position, now))
         self._position, self._at = position, now
@@ -120,8 +123,8 @@ class Counting:
             return
         since = connection.execute(_SINCE, {"b_after": self._position, "b_head": head}).all()
         own = client.stream(self._of.client_id)
-        if any(stream == own for stream, _ in since):
-            # Somebody cut it off meanwhile: of what was counted hardly anything is left.
+        if any(stream in (own, ended_grants.STREAM) for stream, _ in since):
+            # Somebody cut it off meanwhile, or a set of grants: of what was counted hardly anything may be left.
             self._begin(connection, now)
             return
         concerned = self._concerned(connection, since)
@@ -199,7 +202,8 @@ _ACCOUNT = {
     "sqlite": "json_extract(state, '$.data.account_id')",
     "postgresql": "state::json -> 'data' ->> 'account_id'",
 }
-_HAS = {"sqlite": 'instr(state, \'"{}":"\') > 0', "postgresql": 'strpos(state, \'"{}":"\') > 0'}
+_HAS = {"sqlite": 'instr(state, \'"{}":"{}\') > 0', "postgresql": 'strpos(state, \'"{}":"{}\') > 0'}
+_FOR_ITSELF = ("grant_type", "client_credentials")
 
 
 def issued(connection: Connection, secret_id: str) -> Issued:
@@ -207,16 +211,19 @@ def issued(connection: Connection, secret_id: str) -> Issued:
     since the rows of what is over are gone. A code is the version's that redeemed it.
     """
     dialect = connection.dialect.name
-    codes, refresh = (f"CASE WHEN {_HAS[dialect].format(name)} THEN 1 END" for name in ("code", "refresh_token"))
-    columns = f"count(DISTINCT originator_id), count({codes}), count(*), count({refresh})"
-    query = f"SELECT {columns} {_FROM[dialect]}"  # noqa: S608 - names of ours
+    # What a client got for itself has neither, and to look through its whole text for them takes longest.
+    has = f"topic = '{grant.TokensIssued.type}' AND NOT {_HAS[dialect].format(*_FOR_ITSELF)} AND "
+    codes = has + _HAS[dialect].format("code", "")
+    refresh = f"topic = '{grant.TokensRefreshed.type}' OR {has}{_HAS[dialect].format('refresh_token', '')}"
+    columns = ("DISTINCT originator_id", f"CASE WHEN {codes} THEN 1 END", "*", f"CASE WHEN {refresh} THEN 1 END")
+    query = f"SELECT {', '.join(f'count({each})' for each in columns)} {_FROM[dialect]}"  # noqa: S608 - names of ours
     return Issued(*connection.execute(text(query), {"positions": _named(connection, secret_id)}).one())
 
 
 def people(connection: Connection, secret_id: str, after: str | None, limit: int) -> list[str]:
     """At most `limit` ids of people on whose behalf a secret version ever authenticated, in the order of their ids."""
     dialect = connection.dialect.name
-    known = f"SELECT DISTINCT {_ACCOUNT[dialect]} AS id {_FROM[dialect]} AND {_HAS[dialect].format('account_id')}"
+    known = f"SELECT DISTINCT {_ACCOUNT[dialect]} AS id {_FROM[dialect]} AND {_HAS[dialect].format('account_id', '')}"
     query = f"SELECT id FROM ({known}) AS known WHERE id > :after ORDER BY id LIMIT :limit"  # noqa: S608 - as above
     given = {"positions": _named(connection, secret_id), "after": after or "", "limit": limit}
     return list(connection.scalars(text(query), given))

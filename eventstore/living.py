@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 from sqlalchemy import Connection, select
 
-from domain import account, client, consent, grant
+from domain import account, client, consent, ended_grants, grant
 from domain.event import Moment, Recorded
 from domain.rules import validity
 from eventstore import time_travel
@@ -95,6 +95,7 @@ def _of_grant(told: Sequence[Recorded], state: State, now: Moment) -> Iterator[D
             revoked.add(recorded.event.access_token)
     if not issued:
         return
+    folded = ended_grants.applied(state(ended_grants.STREAM), folded)
     deciding = _Deciding(folded, state)
     for each in issued:
         ended = each.sha256 in revoked if each.kind == "access" else _redeemed(each, folded)

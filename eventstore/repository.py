@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import msgspec
 from sqlalchemy import Connection, bindparam, delete, func, insert, select, true
 
-from domain import grant
+from domain import ended_grants, grant
 from domain.event import Recorded
 from domain.events import AGGREGATES, is_stateless
 from eventstore.changes import Changes, newest
@@ -162,10 +162,20 @@ class Repository:
                 as_of, _ = newest(connection)
             known = self._known(stream)
             rows = store(connection).recorder.select_events(stream, gt=known.version, limit=LONG + 1)
-            found = self._read_on(connection, stream, known, rows, as_of)
+            found = self._as_it_stands(connection, stream, self._read_on(connection, stream, known, rows, as_of))
             if found.version:
                 self.keep(stream, found)
         return found
+
+    def _as_it_stands(self, connection: Connection, stream: str, found: Versioned) -> Versioned:
+        """The fold of a grant or session that may have ended together with others, of which its own stream is silent.
+
+        A set that ends makes every fold that was cached void (`Changes`), so what is cached has been asked about it.
+        """
+        if not ended_grants.concerns(stream):
+            return found
+        ended: ended_grants.State = self.load(connection, ended_grants.STREAM, found.as_of).state
+        return found._replace(state=ended_grants.applied(ended, found.state)) if ended.unsettled else found
 
     def seen(self, connection: Connection) -> Folds:
         """Every fold as a reader's connection sees it, at least as new as what this process knows."""
@@ -188,9 +198,8 @@ class Repository:
         known = {stream: self._known(stream) for stream in streams}
         wanted = {stream: folded.version for stream, folded in known.items()}
         rows = store(connection).recorder.select_events_of(wanted, limit=LONG + 1)
-        return {
-            stream: self._read_on(connection, stream, folded, rows[stream], as_of) for stream, folded in known.items()
-        }
+        found = {stream: self._read_on(connection, stream, at, rows[stream], as_of) for stream, at in known.items()}
+        return {stream: self._as_it_stands(connection, stream, folded) for stream, folded in found.items()}
 
     def keep(self, stream: str, folded: Versioned) -> None:
         """Remembers a fold unless the stream has changed since it was computed, or nobody asks for it.

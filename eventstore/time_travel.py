@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 from sqlalchemy import Connection
 
-from domain import account, client, client_secret, consent, cut_off, grant, session, succession
+from domain import account, client, client_secret, consent, cut_off, ended_grants, grant, session, succession
 from domain.event import Moment, Recorded
 from domain.grant import CodeRedeemed, TokenRevoked
 from domain.rules import validity
@@ -54,7 +54,10 @@ def newest_of(connection: Connection, stream: str, limit: int) -> list[int]:
 def folded(connection: Connection, stream: str, position: int) -> Folded:
     """The stream as it stood at the position."""
     told = tuple(history(connection, stream, position))
-    return Folded(project(initial(stream), told), len(told), told)
+    state = project(initial(stream), told)
+    if ended_grants.concerns(stream):
+        state = ended_grants.applied(folded(connection, ended_grants.STREAM, position).state, state)
+    return Folded(state, len(told), told)
 
 
 def position_at(connection: Connection, moment: Moment, head: int) -> int:
@@ -139,7 +142,8 @@ def _decisive(
         case "revoked" | "redeemed" | "rotated":
             return own_end
         case "grant_ended":
-            return next((each.position for each in of_grant.history if isinstance(each.event, grant.Ended)), None)
+            own = (each.position for each in of_grant.history if isinstance(each.event, grant.Ended))
+            return next(own, of_grant.state.ended_together)
         case "client_disabled" | "client_deleted":
             return standing.client.cutoff
         case "secret_ended":
@@ -221,7 +225,7 @@ def _session(connection: Connection, issued: IssuanceRecord, position: int, now:
     of_person = folded(connection, account.stream(state.account_id), position)
     person: account.State = of_person.state
     if state.ended:
-        return Judgement("revoked", _positions([of_session.history[-1].position]))
+        return Judgement("revoked", _positions([state.ended_together or of_session.history[-1].position]))
     if person.erased:
         return Judgement("person_erased", (person.cutoff,))
     if not person.enabled or state.started < person.cutoff:

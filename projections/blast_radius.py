@@ -4,10 +4,25 @@ Rows cannot tell of people whose refresh tokens parted into branches, nor of tho
 that these people have of the client is left out, and `left_out` names their grants: of those the log is asked.
 """
 
+import json
+from collections.abc import Collection, Iterator
 from operator import add, sub
 from typing import Any, NamedTuple
 
-from sqlalchemy import ColumnElement, Connection, and_, case, func, literal_column, not_, or_, select
+from sqlalchemy import (
+    ARRAY,
+    BigInteger,
+    ColumnElement,
+    Connection,
+    and_,
+    case,
+    func,
+    literal,
+    literal_column,
+    not_,
+    or_,
+    select,
+)
 
 from domain import client
 from domain.event import SECOND, Moment
@@ -55,8 +70,10 @@ class Of(NamedTuple):
 _BRANCHED = literal_column("branched") == literal_column("1")
 
 
-def alive(connection: Connection, of: Of, state: client.State, now: Moment) -> Alive:
-    """What is alive by the rows, but for what is `left_out`; `state` is the client's fold."""
+def alive(connection: Connection, of: Of, state: client.State, over: Collection[int], now: Moment) -> Alive:
+    """What is alive by the rows, but for what is `left_out`; `state` is the client's fold, and grants that began at the
+    positions in `over` have ended though their rows do not say so yet.
+    """
     if not state.exists or state.deleted or not state.enabled:
         return Alive()
     kinds = [func.coalesce(func.sum(case((TOKENS.c.kind == kind, 1), else_=0)), 0) for kind in _KINDS]
@@ -68,6 +85,7 @@ def alive(connection: Connection, of: Of, state: client.State, now: Moment) -> A
             *_issued(of, state, now),
             _lives(now),
             func.coalesce(GRANTS.c.branched, 0) == 0,
+            *_not_among(connection, over),
             or_(TOKENS.c.account_id.is_(None), and_(TOKENS.c.account_id.not_in(special), _is_not_cut_off())),
         )
     ).one()
@@ -92,6 +110,16 @@ _JOINED = (
     .outerjoin(ACCOUNTS, ACCOUNTS.c.account_id == TOKENS.c.account_id)
     .outerjoin(CONSENTS, and_(CONSENTS.c.account_id == TOKENS.c.account_id, CONSENTS.c.client_id == TOKENS.c.client_id))
 )
+
+
+def _not_among(connection: Connection, over: Collection[int]) -> Iterator[ColumnElement[bool]]:
+    if not over:
+        return
+    if connection.dialect.name == "postgresql":
+        each = func.unnest(literal(sorted(over), ARRAY(BigInteger))).table_valued("value").render_derived()
+    else:
+        each = func.json_each(json.dumps(sorted(over))).table_valued("value")
+    yield func.coalesce(GRANTS.c.started_position, 0).not_in(select(each.c.value))
 
 
 def _special_people(client_id: str) -> Any:

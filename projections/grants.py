@@ -1,6 +1,6 @@
 """Grants: who allowed what to whom, since when, and whether anything of it can still be alive."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from typing import Any, Literal, NamedTuple
 
 from sqlalchemy import (
@@ -232,28 +232,6 @@ def begun_in(connection: Connection, session_id: str, account_id: str | None) ->
     """Where the person's grants began that were allowed in a browser session."""
     query = _OF_SESSION.where(TABLE.c.account_id == account_id, TABLE.c.session_id == session_id)
     return list(connection.scalars(query))
-
-
-_GOING_ON = select(TABLE.c.started_position, TABLE.c.account_id, TABLE.c.grant_id).where(
-    TABLE.c.grant_id.in_(bindparam("b_grants", expanding=True)),
-    TABLE.c.expires_at > bindparam("b_now"),
-    TABLE.c.ended_position.is_(None),
-)
-
-
-def going_on(connection: Connection, grants: Sequence[str], now: Moment) -> list[tuple[int, str | None, str]]:
-    """Of those of these grants that have neither ended nor expired: where they began, whose they are, and their ids."""
-    return [tuple(row) for row in connection.execute(_GOING_ON, {"b_grants": grants, "b_now": now})]
-
-
-_NAMES = select(TABLE.c.started_position, TABLE.c.grant_id).where(
-    TABLE.c.started_position.in_(bindparam("b_positions", expanding=True))
-)
-
-
-def begun_at(connection: Connection, positions: Sequence[int]) -> dict[int, str]:
-    """The ids of the grants that began at these positions."""
-    return {position: grant_id for position, grant_id in connection.execute(_NAMES, {"b_positions": positions})}
 
 
 def last_used(connection: Connection, account_id: str) -> dict[str, Moment]:

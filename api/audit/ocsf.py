@@ -112,6 +112,8 @@ TABLE: Mapping[str, ClassRow] = {
     "incident.evidence_added": ClassRow(ENTITY_MANAGEMENT, 3, "Update", LOW),
     "incident.contained": ClassRow(ENTITY_MANAGEMENT, 3, "Update", HIGH),
     "incident.closed": ClassRow(ENTITY_MANAGEMENT, 3, "Update", LOW),
+    "grants.ended_together": ClassRow(AUTHENTICATION, 2, "Logoff", HIGH),
+    "grants.settled": ClassRow(ENTITY_MANAGEMENT, 3, "Update", LOW),
     "hold.placed": ClassRow(ENTITY_MANAGEMENT, 1, "Create", LOW),
     "hold.released": ClassRow(ENTITY_MANAGEMENT, 4, "Delete", LOW),
     "origin.month_destroyed": ClassRow(ENTITY_MANAGEMENT, 4, "Delete", LOW),

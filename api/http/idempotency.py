@@ -137,6 +137,13 @@ class Once:
         finally:
             _in_hand.discard(place)
 
+    async def ahead(self, first: Single, *others: Step) -> tuple[Recorded, ...]:
+        """Executes what must be in force before the command that is answered can be made; says what was recorded.
+
+        Under the lock the caller's token and scope are asked for, as for any command.
+        """
+        return (await self._execute(None, (first, *others), lambda _, recorded: Reply(recorded))).content
+
     async def first_answer(self) -> Response[Any] | None:
         """The answer of a command that was carried out under this key before; None when there was none.
 

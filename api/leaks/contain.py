@@ -17,6 +17,7 @@ from api.http.bearer import Bearer, needing
 from api.http.errors import InvalidRequest, Missing
 from api.http.idempotency import Once, Reply, commanding
 from api.http.request_context import normalise
+from api.leaks import settling
 from api.leaks.containment import Containment, Wanted, tried_together
 from api.leaks.resolve import NAMING, Parts, find, misfit
 from api.leaks.targets import Target
@@ -133,8 +134,9 @@ async def contain(
     """A client secret ends with every token that it authenticated, a client or person with all of theirs, a token with
     its grant, an address with every grant and every sign-in that was used from there. Of several secrets in a text all
     end, with one incident for each client. `since` leaves alive what was
-    issued before, of an address what was used from there only before. One transaction, whatever its size; nothing
-    revives what it ended. An incident is opened, or an open one about the same goes on.
+    issued before, of an address what was used from there only before. All of it is dead at once, whatever its size, and
+    nothing revives it; of an address the grants' own `grant.ended` events follow. An incident is opened, or an open one
+    about the same goes on.
     """
     if (first := await once.first_answer()) is not None:
         return first
@@ -160,9 +162,14 @@ async def contain(
     def reply(view: View, _: tuple[Recorded, ...]) -> Reply[Contained]:
         return Reply(_contained(view, containments, dry_run=False))
 
+    for each in containments:
+        await each.end_at_once(once.ahead)
     opening, *others = containments[0].commands()
     others += [step for each in containments[1:] for step in each.commands()]
-    return await once.carry_out(opening, *others, reply=reply)
+    answer = await once.carry_out(opening, *others, reply=reply)
+    if data.address is not None:
+        settling.begin(ledger)
+    return answer
 
 
 def _containment(

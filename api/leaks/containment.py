@@ -1,6 +1,6 @@
 """A containment as commands: cut-offs, an optional rotation, and the incident that tells of them. One transaction."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from functools import partial
 from typing import NamedTuple
 
@@ -10,7 +10,7 @@ from commands import client_secrets, clients, containment, grants, incidents, se
 from domain import account, client, incident, session
 from domain.client_secret import NewSecret
 from domain.decision import Refusal
-from domain.event import SECOND, Moment
+from domain.event import SECOND, Moment, Recorded
 from domain.incident import Numbers
 from domain.refusal import Conflict
 from eventstore import search
@@ -23,6 +23,9 @@ from eventstore.projecting.catch_up import CatchUpSubscription, EventIndexing
 from eventstore.view import View
 from security.ids import new_id
 from security.tokens import Secret
+
+Execute = Callable[..., Awaitable[tuple[Recorded, ...]]]
+"""Carries commands out for whoever contains, and says what was recorded."""
 
 
 class Wanted(NamedTuple):
@@ -84,7 +87,18 @@ class Containment:
     async def count(self) -> None:
         """Counts for a dry run what takes long, so that nobody waits for the lock meanwhile."""
         if self.target.gathered is not None:
-            self.numbers = await self.target.gathered.count(self._ledger)
+            self.numbers = await self.target.gathered.tried(self._ledger)
+
+    async def end_at_once(self, execute: Execute) -> None:
+        """Ends what was used from an address before it is counted. What that was is left for `commands` to tell."""
+        gathered = self.target.gathered
+        if gathered is None:
+            return
+        end = containment.end_together(
+            lambda state, view: gathered.end(state, view, self._ledger.privacy, self.incident_id)
+        )
+        recorded = await execute(*self._opening(), end)
+        self.numbers = await gathered.numbers(self._ledger, recorded[0].position - 1, recorded[0].time)
 
     def tried(self, view: View) -> Numbers | Refusal:
         """What a dry run tells, after `count`; or what the run would be refused for."""
@@ -99,7 +113,6 @@ class Containment:
         """Counts, under the lock, what is about to end."""
         since = self.wanted.since
         if self.target.gathered is not None:
-            self.numbers = self.target.gathered.look(view, self._ledger.privacy)
             return self.numbers
         floor = 0 if since is None else since // SECOND * SECOND
         found = counted(concerned(view, self.target), lambda each: each.issued_at >= floor)
@@ -110,24 +123,30 @@ class Containment:
         return self.numbers
 
     def commands(self) -> tuple[Single, *tuple[Step, ...]]:
-        """In the order of their facts: reported, identified, what ends, contained."""
-        target, own_id = self.target, self._own_id
-        about = incidents.About(target.kind, target.client_id, target.account_id, target.secret_id, target.grant_id)
+        """In the order of their facts: reported, identified, what ends, contained; of an address the last alone."""
         result = incidents.contained(
-            own_id,
+            self._own_id,
             lambda: self.numbers,
             since=self.wanted.since,
             rotated=self.wanted.secret is not None,
             client_disabled=self.wanted.disable_client,
             elsewhere=self._there,
         )
-        then: tuple[Step, ...] = (*self._ends(), result)
+        if self.target.gathered is not None:
+            return (result,)
+        first, *opening = self._opening()
+        rest: tuple[Step, ...] = (*opening, *self._ends(), result)
+        return first, *rest
+
+    def _opening(self) -> tuple[Single, *tuple[Step, ...]]:
+        target, own_id = self.target, self._own_id
+        about = incidents.About(target.kind, target.client_id, target.account_id, target.secret_id, target.grant_id)
         if not self._opens:
-            return incidents.identify(own_id, about).guarded(self._looked), *then
+            return (incidents.identify(own_id, about).guarded(self._looked),)
         first: Single = incidents.tell(own_id, self._report(), elsewhere=self._elsewhere, looked=self._looked)
         identified: Step = incidents.identify(own_id, about, elsewhere=self._there)
         more = [incidents.add_secrets(own_id, target.leaked, elsewhere=self._there)] if target.leaked else []
-        rest: tuple[Step, ...] = (identified, *more, *then)
+        rest: tuple[Step, ...] = (identified, *more)
         return first, *rest
 
     def _report(self) -> incidents.Report:
@@ -162,7 +181,7 @@ class Containment:
     def _ends(self) -> list[Step]:
         target = self.target
         if target.gathered is not None:
-            return [containment.end_sessions(target.gathered.sessions), containment.end_grants(target.gathered.streams)]
+            return []
         if target.kind == "account" and target.account_id is not None:
             return [containment.end_account_tokens(target.account_id, self._since)]
         return [*self._single_ends(), *self._client_ends()]

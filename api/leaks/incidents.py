@@ -18,9 +18,10 @@ from api.http.errors import Missing
 from api.http.idempotency import Once, Reply, commanding
 from api.http.pagination import DEFAULT, After, Limit, Page, decode_cursor
 from commands.incidents import close
-from domain import incident
+from domain import ended_grants, incident
 from domain.event import SECOND, Recorded
 from domain.incident import Leaked, Numbers
+from eventstore import search, time_travel
 from eventstore.database import Connection
 from eventstore.view import View
 from projections import incidents
@@ -49,6 +50,7 @@ EXAMPLE: dict[str, Any] = {
     "grant_id": None,
     "contained": {"secrets_ended": 1, "grants_ended": 311, "tokens_ended": 631, "people_affected": 298},
     "contained_at": "2026-02-01T02:59:10.000000Z",
+    "settled": True,
     "seconds_to_containment": 70,
     "closed_at": None,
     "note": None,
@@ -63,6 +65,7 @@ State = Annotated[
 class IncidentBody(msgspec.Struct, frozen=True, kw_only=True):
     """An incident. `contained` is null until something was ended; `evidence` and `note` need `audit:personal`.
 
+    `settled` says that each grant has the `ended` event that follows where an address was contained; null until then.
     `evidence` is all that was said of it, one below the other.
     """
 
@@ -81,6 +84,7 @@ class IncidentBody(msgspec.Struct, frozen=True, kw_only=True):
     grant_id: str | None
     contained: Numbers | None
     contained_at: Time | None
+    settled: bool | None
     seconds_to_containment: int | None
     closed_at: Time | None
     note: str | None
@@ -181,6 +185,8 @@ async def close_incident(
 
 def shown(connection: Connection, privacy: Any, *, personal: bool) -> Callable[[incidents.Incident], IncidentBody]:
     """How one reader sees incidents."""
+    ended: ended_grants.State = time_travel.folded(connection, ended_grants.STREAM, search.newest(connection)).state
+    unsettled = {each.incident_id for each in ended.unsettled}
 
     def opened(value: str | None) -> str | None:
         try:
@@ -210,6 +216,7 @@ def shown(connection: Connection, privacy: Any, *, personal: bool) -> Callable[[
             grant_id=row.grant_id,
             contained=None if row.contained_at is None else row.numbers,
             contained_at=time_or_null(row.contained_at),
+            settled=None if row.contained_at is None else row.incident_id not in unsettled,
             seconds_to_containment=after,
             closed_at=time_or_null(row.closed_at),
             note=opened(row.note),

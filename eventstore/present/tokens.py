@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 from sqlalchemy import func, select
 
-from domain import account, client, consent, grant, role
+from domain import account, client, consent, ended_grants, grant, role
 from domain.grant import TokenRevoked
 from domain.rules import validity
 from eventstore import issued
@@ -150,7 +150,7 @@ def _grant(folds: Folds, found: _Found) -> grant.State:
     by = found.issued.by
     # Most grants are no more than the event that is at hand.
     if by.version == found.newest == 1:
-        return grant.evolve(grant.INITIAL, by)
+        return ended_grants.applied(folds.state(ended_grants.STREAM), grant.evolve(grant.INITIAL, by))
     state: grant.State = folds.state(by.stream)
     return state
 

@@ -6,10 +6,12 @@ from typing import Any
 import httpx
 import pytest
 
-from api.leaks import address_target
+from api.leaks import address_target, settling
 from api.leaks.address_target import AddressTarget
+from domain import ended_grants
 from domain.event import SECOND
-from eventstore import batch, living
+from eventstore import address_uses, living
+from eventstore.commands import DatabaseAway
 from eventstore.database.engines import migrating
 from eventstore.ledger import Ledger
 from eventstore.projecting.rebuild import Comparison
@@ -33,9 +35,11 @@ HERE = {"address": THERE}
 def portions(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """What a million grants are to the server: more than it holds at a time, wherever it looks."""
     if request.param:
-        for module, name in ((address_target, "EVENTS_AT_ONCE"), (address_target, "AT_ONCE"), (living, "AT_ONCE")):
-            monkeypatch.setattr(module, name, 2)
-        monkeypatch.setattr(batch, "MANY", 3)
+        for module in (address_uses, living, settling):
+            monkeypatch.setattr(module, "AT_ONCE", 2)
+        monkeypatch.setattr(address_target, "EVENTS_AT_ONCE", 2)
+        monkeypatch.setattr(settling, "LOOKED_AT", 3)
+        monkeypatch.setattr(ended_grants, "TOGETHER", 4)
         monkeypatch.setattr(address_target, "FEW", 0)
 
 
@@ -69,6 +73,7 @@ async def contain(admin: httpx.AsyncClient, **asked: Any) -> Any:
 
 
 async def ended(world: World, after: int) -> list[str]:
+    await settling.settle(world.services.ledger)
     found = [each for each in await world.events("grant.ended", after=after)]
     assert {each.event.reason for each in found} <= {"secret_leak"}
     return [each.stream for each in found]
@@ -104,9 +109,11 @@ async def test_what_was_started_or_used_from_there_ends(
     alive = [await active(world, server, raw) for raw in (*started, used, safe)]
     assert alive == [False] * 6 + [True]
     types = [each.type for each in await world.events(after=before) if each.stream.startswith(("incident", "grant"))]
-    assert types == ["incident.reported", "incident.identified", *["grant.ended"] * 6, "incident.contained"]
+    together = types.count("grants.ended_together")
+    assert types[: 2 + together] == ["incident.reported", "incident.identified", *["grants.ended_together"] * together]
+    assert sorted(types[2 + together :]) == [*["grant.ended"] * 6, "grants.settled", "incident.contained"]
     (incident,) = ok(await admin.get("/leaks/incidents"))["items"]
-    assert incident["evidence"] == f"Address {THERE}"
+    assert (incident["evidence"], incident["settled"]) == (f"Address {THERE}", True)
     assert THERE not in str(await world.events(after=before))
     # The past is as it was, and the end has its reason.
     for raw in (started[0], used):
@@ -175,6 +182,7 @@ async def test_who_signed_in_there_has_to_sign_in_again(
     assert "code" in (await idle.open(scene.address())).parameters
     before = await world.head()
     await contain(admin, **HERE)
+    await settling.settle(world.services.ledger)
     assert [each.event.reason for each in await world.events("session.ended", after=before)] == ["secret_leak"]
     asked = await idle.open(scene.address())
     assert asked.status == 200
@@ -265,6 +273,84 @@ async def test_every_worker_knows_it_when_it_is_answered(
             assert {found.reason(world.clock.now()) for found in known if found} == {"grant_ended"}
     finally:
         await other.close()
+
+
+@pytest.fixture
+def unsettled(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nobody goes on behind the fact: its process was killed."""
+    monkeypatch.setattr(settling, "begin", lambda ledger: None)
+
+
+async def test_the_one_fact_is_obeyed_everywhere_until_it_is_settled(
+    world: World, scene: Scene, admin: httpx.AsyncClient, job: Client, keyring: Keyring, unsettled: None
+) -> None:
+    raws = await give(world, job, THERE, 5)
+    browser = world.browser(THERE)
+    page = await browser.open(f"/account/sign-in?realm={scene.person.realm}")
+    await browser.press(page, "/account/sign-in", username=scene.person.username, password=scene.person.password)
+    tokens = await scene.redeem(await browser.press(await browser.open(scene.address()), CONSENT, APPROVE))
+    before, then = await world.head(), format_rfc3339(world.clock.now())
+    world.clock.advance(1)
+    assert await contain(admin, **HERE) == NOTHING | {"grants_ended": 6, "tokens_ended": 7, "people_affected": 1}
+    assert not await world.events("grant.ended", after=before)
+    (incident,) = ok(await admin.get("/leaks/incidents"))["items"]
+    assert (incident["state"], incident["settled"]) == ("contained", False)
+    # Another worker, that has seen nothing of it.
+    other = await Ledger.open(world.settings.database_url, keyring, world.clock)
+    try:
+        for raw in (*raws, tokens["access_token"], tokens["refresh_token"]):
+            for ledger in (world.services.ledger, other):
+                known = await ledger.validation.find(digest(raw))
+                assert known is not None
+                assert known.reason(world.clock.now()) == "grant_ended"
+            asked = {"token": raw}
+            now = format_rfc3339(world.clock.now())
+            assert ok(await admin.post("/audit/token-state", json=asked | {"at": then}))["reason"] == "active"
+            told = ok(await admin.post("/audit/token-state", json=asked | {"at": now}))
+            assert (told["reason"], told["active"]) == ("grant_ended", False)
+            (decisive,) = told["decided_by"]
+            assert [each.type for each in await world.events(after=decisive - 1)][0] == "grants.ended_together"
+    finally:
+        await other.close()
+    data = {"grant_type": "refresh_token", "refresh_token": tokens["refresh_token"]}
+    assert (await world.client.post("/oauth/token", data=data, auth=scene.shop.auth)).json()["error"] == "invalid_grant"
+    assert any("sign-in" in form.action for form in (await browser.open(scene.address())).forms)
+    # What it ended is no more counted, and nothing ends twice.
+    found = ok(await admin.post("/leaks/investigate", json={"secret": job.secret}))
+    assert found["derived"]["access_tokens"] == {"total": 5, "live": 0}
+    assert await contain(admin, **HERE) == NOTHING
+    # Not while somebody may still be at it.
+    await settling.resume(world.services.ledger)
+    assert not await world.events("grant.ended", after=before)
+    world.clock.advance(121)
+    await settling.resume(world.services.ledger)
+    assert len(await world.events("grant.ended", after=before)) == 6
+    assert len(await world.events("session.ended", after=before)) == 1
+    assert len(await world.events("grants.settled", after=before)) == 1
+    admin = await administering(world)
+    assert {each["settled"] for each in ok(await admin.get("/leaks/incidents"))["items"]} == {True}
+    await proved(world, keyring)
+
+
+async def test_a_containment_that_was_killed_before_it_could_count_is_counted_later(
+    world: World, admin: httpx.AsyncClient, job: Client, server: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    raws = await give(world, job, THERE, 3)
+
+    async def killed(*given: object) -> None:
+        raise DatabaseAway
+
+    with monkeypatch.context() as patched:
+        patched.setattr(AddressTarget, "numbers", killed)
+        problem(await admin.post("/leaks/contain", json=HERE), 503)
+    assert [await active(world, server, raw) for raw in raws] == [False] * 3
+    (incident,) = ok(await admin.get("/leaks/incidents"))["items"]
+    assert (incident["state"], incident["settled"]) == ("identified", None)
+    world.clock.advance(121)
+    await settling.resume(world.services.ledger)
+    (incident,) = ok(await (await administering(world)).get("/leaks/incidents"))["items"]
+    assert (incident["state"], incident["settled"]) == ("contained", True)
+    assert incident["contained"] == NOTHING | {"grants_ended": 3, "tokens_ended": 3}
 
 
 async def test_others_go_on_while_it_is_contained(world: World, admin: httpx.AsyncClient, job: Client) -> None:

@@ -134,7 +134,7 @@ async def test_no_row_is_lost_where_one_portion_ends_and_the_next_begins(
     anew(scene.world, engine, name).rebuild()
     rows = counted(engine, name)
     most = max(rows.values())
-    assert most > 3
+    assert most > 1
     # With None the last row is the last of a whole portion too, and nothing comes after it.
     monkeypatch.setattr(refollow, "COPIED", portion or most)
     anew(scene.world, engine, name).rebuild()
