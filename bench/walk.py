@@ -30,7 +30,7 @@ ROOT = Path(__file__).parents[1]
 PAGE = ROOT / "docs" / "architecture.md"
 ROOMS = ("api", "commands", "eventstore", "projections", "security", "domain")
 MARKS = markers("python -m bench.walk --write")
-TIMES = 9
+TIMES = 31
 """Requests of each kind that are traced. What goes on beside a request gets into some walks, and not into all."""
 
 WARM = 50
