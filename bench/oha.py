@@ -12,6 +12,9 @@ from typing import Any
 
 from bench.wrk import Load, Missing
 
+UNDER_WAY = "aborted due to deadline"
+"""What oha calls a request whose answer had not come when the time was over."""
+
 
 @dataclass(frozen=True, slots=True)
 class Paced:
@@ -56,7 +59,7 @@ def run(port: int, load: Load, *, rate: float, seconds: int, connections: int, s
         "oha",
         *("--no-tui", "--output-format", "json", "--stats-success-breakdown"),
         *(("--latency-correction",) if since_due else ()),
-        *("-q", f"{rate:.0f}", "-z", f"{seconds}s", "-w", "-c", str(connections)),
+        *("-q", f"{rate:.0f}", "-z", f"{seconds}s", "-c", str(connections)),
         *("-m", "POST", "-T", "application/x-www-form-urlencoded", "-H", f"authorization: {load.authorization}"),
         *("-Z", str(load.file), f"http://127.0.0.1:{port}{load.path}"),
     ]
@@ -67,8 +70,8 @@ def run(port: int, load: Load, *, rate: float, seconds: int, connections: int, s
 def paced(said: dict[str, Any], rate: float, seconds: int) -> Paced:
     """What oha's own account says of a load at this rate."""
     statuses = {int(status): count for status, count in said["statusCodeDistribution"].items()}
-    broken = sum(said["errorDistribution"].values())
-    sent = sum(statuses.values()) + broken
+    lost = said["errorDistribution"]
+    sent, broken = sum(statuses.values()) + sum(lost.values()), sum(lost.values()) - lost.get(UNDER_WAY, 0)
     succeeded = said["latencyPercentilesSuccessful"]
     return Paced(
         offered=rate,
