@@ -60,7 +60,7 @@ def _costs(url: str, keyring: Keyring) -> Iterator[tuple[str, float]]:
     ours = LogRecorder(datastore, events_table_name=EVENTS)
     with engine.connect() as connection:
         log = store(connection)
-        query = notifications(False, frozenset(("start", "limit", "stop")))
+        query = notifications(True, False, True)
         yield (
             "the driver's rows",
             _portions(lambda after: query.all(connection, {"start": after, "stop": after + AT_ONCE, "limit": AT_ONCE})),

@@ -115,12 +115,12 @@ def _bound(name: str) -> Any:
 
 
 @lru_cache(256)
-def notifications(inclusive: bool, bounds: frozenset[str], topics: tuple[str, ...] = ()) -> Prepared:
-    """The query of `select_notifications`, for those of its arguments that are given."""
+def notifications(start: bool, inclusive: bool, stop: bool, topics: tuple[str, ...] = ()) -> Prepared:
+    """The query of `select_notifications`, by which of its arguments are given."""
     query = select(*ROW).order_by(events.c.id).limit(_bound("limit"))
-    if "start" in bounds:
+    if start:
         query = query.where(events.c.id >= _bound("start") if inclusive else events.c.id > _bound("start"))
-    if "stop" in bounds:
+    if stop:
         query = query.where(events.c.id <= _bound("stop"))
     if topics:
         query = query.where(or_(*(events.c.topic == topic for topic in topics)))
@@ -128,17 +128,17 @@ def notifications(inclusive: bool, bounds: frozenset[str], topics: tuple[str, ..
 
 
 @lru_cache(64)
-def stream_events(bounds: frozenset[str], desc: bool = False) -> Prepared:
+def stream_events(gt: bool, lte: bool, desc: bool, limit: bool, stop: bool) -> Prepared:
     """The same of `select_events`."""
     version = events.c.originator_version
     query = select(*ROW).where(events.c.originator_id == bindparam("stream"))
-    if "gt" in bounds:
+    if gt:
         query = query.where(version > _bound("gt"))
-    if "lte" in bounds:
+    if lte:
         query = query.where(version <= _bound("lte"))
-    if "stop" in bounds:
+    if stop:
         query = query.where(place <= _bound("stop"))
-    if "limit" in bounds:
+    if limit:
         query = query.limit(_bound("limit"))
     return Prepared(query.order_by(version.desc() if desc else version))
 
@@ -233,7 +233,19 @@ class LogRecorder(SQLAlchemyApplicationRecorder):
         if connection is None:
             raise AssertionError("only the ledger appends, in a transaction that holds the log's lock")
         rows = cast(Sequence[EventRow], stored_events)
-        INSERT.run(connection, [each._asdict() | {"state": each.state.decode()} for each in rows])
+        INSERT.run(
+            connection,
+            [
+                {
+                    "id": id_,
+                    "originator_id": stream,
+                    "originator_version": version,
+                    "topic": topic,
+                    "state": form.decode(),
+                }
+                for id_, stream, version, topic, form in rows
+            ],
+        )
         if connection.dialect.name == "postgresql":
             _NOTIFY.run(connection, ({},))
         return [each.id for each in rows]
@@ -249,10 +261,8 @@ class LogRecorder(SQLAlchemyApplicationRecorder):
         stop: int | None = None,
     ) -> list[EventRow]:
         """One stream's events in order of their version; with `stop` no further than to that position."""
-        given = {"gt": gt, "lte": lte, "limit": limit, "stop": stop}
-        bounds = {name: value for name, value in given.items() if value is not None}
-        query = stream_events(frozenset(bounds), desc)
-        return self._rows(query, {"stream": originator_id, **bounds})
+        query = stream_events(gt is not None, lte is not None, desc, limit is not None, stop is not None)
+        return self._rows(query, {"stream": originator_id, "gt": gt, "lte": lte, "limit": limit, "stop": stop})
 
     def select_events_of(self, wanted: Mapping[str, int], limit: int | None = None) -> dict[str, list[EventRow]]:
         """The same of many streams, of each what follows a version of it; one question on PostgreSQL."""
@@ -274,10 +284,8 @@ class LogRecorder(SQLAlchemyApplicationRecorder):
         inclusive_of_start: bool = True,
     ) -> list[EventRow]:
         """The log from `start` to `stop`, both included unless said otherwise, in order of position."""
-        given = {"start": start, "limit": limit, "stop": stop}
-        bounds = {name: value for name, value in given.items() if value is not None}
-        query = notifications(inclusive_of_start, frozenset(bounds), tuple(topics))
-        return self._rows(query, bounds)
+        query = notifications(start is not None, inclusive_of_start, stop is not None, tuple(topics))
+        return self._rows(query, {"start": start, "limit": limit, "stop": stop})
 
     def rows_between(self, after: int, until: int, topics: Sequence[str] = ()) -> Sequence[EventRow]:
         """The log's rows `after` < position ≤ `until`, whether they verify or not: the mapper tells."""

@@ -14,7 +14,7 @@ from eventstore.changes import Changes, newest
 from eventstore.commands import Forged
 from eventstore.mapper import decoder
 from eventstore.present.folds import Folds
-from eventstore.recorder import store
+from eventstore.recorder import LogRecorder, store
 from eventstore.stored import events, folds, named
 from projections.prepared import Prepared
 from security.lru import Lru
@@ -161,7 +161,7 @@ class Repository:
                 # Position first: an event that arrives between the two statements is noted as a change after `as_of`.
                 as_of, _ = newest(connection)
             known = self._known(stream)
-            rows = store(connection).recorder.select_events(stream, gt=known.version, limit=LONG + 1)
+            rows = LogRecorder.over(connection).select_events(stream, gt=known.version, limit=LONG + 1)
             found = self._as_it_stands(connection, stream, self._read_on(connection, stream, known, rows, as_of))
             if found.version:
                 self.keep(stream, found)
@@ -197,7 +197,7 @@ class Repository:
         """The folds of these streams, read together and not put into the cache: of so many that they would empty it."""
         known = {stream: self._known(stream) for stream in streams}
         wanted = {stream: folded.version for stream, folded in known.items()}
-        rows = store(connection).recorder.select_events_of(wanted, limit=LONG + 1)
+        rows = LogRecorder.over(connection).select_events_of(wanted, limit=LONG + 1)
         found = {stream: self._read_on(connection, stream, at, rows[stream], as_of) for stream, at in known.items()}
         return {stream: self._as_it_stands(connection, stream, folded) for stream, folded in found.items()}
 
@@ -230,7 +230,7 @@ class Repository:
         kept = self.snapshots.find(connection, stream)
         if kept is None or kept[1] <= known.version:
             kept = known.state, known.version
-        rows = store(connection).recorder.select_events(stream, gt=kept[1])
+        rows = LogRecorder.over(connection).select_events(stream, gt=kept[1])
         return self._fold(connection, stream, *kept, rows, as_of)
 
     def _fold(

@@ -40,8 +40,8 @@ def full(request: pytest.FixtureRequest, databases: Databases) -> Iterator[Conne
 @pytest.mark.parametrize(
     ("asked", "parameters"),
     [
-        (recorder.stream_events(frozenset({"stop"})), {"stream": "grant:7", "stop": MANY}),
-        (recorder.stream_events(frozenset({"stop", "limit"}), True), {"stream": "grant:7", "stop": MANY, "limit": 9}),
+        (recorder.stream_events(False, False, False, False, True), {"stream": "grant:7", "stop": MANY}),
+        (recorder.stream_events(False, False, True, True, True), {"stream": "grant:7", "stop": MANY, "limit": 9}),
     ],
     ids=["history", "newest"],
 )
