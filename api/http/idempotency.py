@@ -112,6 +112,7 @@ class Once:
         self._request = request
         self._services = services_of(request)
         self._who = caller(request)
+        self._is_ahead = False
 
     async def carry_out(
         self,
@@ -140,9 +141,12 @@ class Once:
     async def ahead(self, first: Single, *others: Step) -> tuple[Recorded, ...]:
         """Executes what must be in force before the command that is answered can be made; says what was recorded.
 
-        Under the lock the caller's token and scope are asked for, as for any command.
+        Under the lock the caller's token and scope are asked for, as for any command, and not again by what follows:
+        the caller's own token may be among what this ended.
         """
-        return (await self._execute(None, (first, *others), lambda _, recorded: Reply(recorded))).content
+        given = await self._execute(None, (first, *others), lambda _, recorded: Reply(recorded))
+        self._is_ahead = True
+        return given.content
 
     async def first_answer(self) -> Response[Any] | None:
         """The answer of a command that was carried out under this key before; None when there was none.
@@ -180,7 +184,7 @@ class Once:
         first, *others = commands
 
         def refused(view: View) -> Refusal | None:
-            if gone := lost(services, view, who, needed):
+            if not self._is_ahead and (gone := lost(services, view, who, needed)):
                 return gone
             # Between our look and the lock another process may have carried out the same.
             if key is not None and _kept(view.connection, services, key, view.now) is not None:

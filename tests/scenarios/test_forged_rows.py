@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 from sqlalchemy import Table, delete, insert, select, update
 
+from api.leaks import settling
 from projections import PROJECTIONS, grants, incidents, sessions, tokens
 from security.ids import new_id
 from security.keyring import Keyring
@@ -321,6 +322,7 @@ async def test_no_row_takes_a_grant_or_session_out_of_the_end_of_an_address(
             connection.execute(update(table).values(ended_position=1))
         connection.commit()
     contained = ok(await admin.post("/leaks/contain", json={"address": ADDRESS}))["contained"]
+    await settling.settle(world.services.ledger)
     ended = await world.events("grant.ended", after=before)
     assert len(ended) == len({each.stream for each in ended}) == contained["grants_ended"] > 3
     live = [each.stream for each in await world.events("session.started")]

@@ -353,6 +353,16 @@ async def test_a_containment_that_was_killed_before_it_could_count_is_counted_la
     assert incident["contained"] == NOTHING | {"grants_ended": 3, "tokens_ended": 3}
 
 
+async def test_whoever_contains_the_address_that_they_sit_at_is_answered(world: World, job: Client) -> None:
+    data = {"grant_type": "client_credentials", "scope": "leaks:write"}
+    security = await world.register_client("Security", grant_types=("client_credentials",), scope=("leaks:write",))
+    caller = world.caller(THERE)
+    token = ok(await caller.post("/oauth/token", data=data, auth=security.auth))["access_token"]
+    caller.headers["authorization"] = f"Bearer {token}"
+    assert ok(await caller.post("/leaks/contain", json=HERE))["contained"]["grants_ended"] == 1
+    problem(await caller.post("/leaks/contain", json=HERE), 401)
+
+
 async def test_others_go_on_while_it_is_contained(world: World, admin: httpx.AsyncClient, job: Client) -> None:
     await give(world, job, THERE, 6)
     done, others = await asyncio.gather(contain(admin, **HERE), give(world, job, ELSEWHERE, 8))
