@@ -10,7 +10,7 @@ from urllib.parse import urlencode
 
 import httpx
 
-from bench import preparation, server, wrk
+from bench import asking, preparation, server, wrk
 from bench.databases import Database
 from bench.preparation import Prepared
 from bench.server import Server
@@ -93,6 +93,15 @@ class Subject:
             bodies = [preparation.exchange(code) for code in preparation.codes(running, prepared, codes)]
             return self._load("/oauth/token", "once.lua", bodies, prepared.shop)
         return self._load("/oauth/introspect", "request.lua", self.introspected(work), prepared.service)
+
+    def requests(self, work: str, port: int) -> list[bytes]:
+        """The requests of issuing or introspecting tokens, ready to be sent one by one."""
+        if work == CLIENT_CREDENTIALS:
+            path, bodies = "/oauth/token", ["grant_type=client_credentials"]
+        else:
+            path, bodies = "/oauth/introspect", self.introspected(work)
+        authorization = self.prepared.service
+        return [asking.request(port, "POST", path, authorization=authorization, body=body) for body in bodies]
 
     def introspected(self, work: str) -> list[str]:
         """The bodies of introspection requests."""

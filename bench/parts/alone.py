@@ -15,7 +15,6 @@ from sqlalchemy.engine import make_url
 from bench import asking, upkeep
 from bench.databases import Database
 from bench.findings import Finding, Found, at_most
-from bench.parts import latency
 from bench.server import Server
 from bench.stage import Stage
 from bench.subject import CLIENT_CREDENTIALS, INTROSPECTION, Subject
@@ -49,8 +48,8 @@ def measure(stage: Stage) -> Found:
 
 
 def _took(stage: Stage, subject: Subject, over: Server, commit: Callable[[], None]) -> list[list[float]]:
-    token = latency.requests(subject, over.port, CLIENT_CREDENTIALS)
-    known = latency.requests(subject, over.port, INTROSPECTION)[: stage.plan.alone]
+    token = subject.requests(CLIENT_CREDENTIALS, over.port)
+    known = subject.requests(INTROSPECTION, over.port)[: stage.plan.alone]
     nothing = asking.request(stage.constant.port, "POST", "/", body="nothing=at-all")
     took: list[list[float]] = [[], [], [], []]
     # The first introspection of a token has a fact recorded, and is not what is measured here.

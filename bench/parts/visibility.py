@@ -9,7 +9,6 @@ from hashlib import sha256
 
 from bench import asking, lanes, preparation, processes, upkeep
 from bench.findings import Finding, Found, at_most, share
-from bench.parts import latency
 from bench.server import Server
 from bench.stage import Stage
 from bench.subject import CLIENT_CREDENTIALS, Subject
@@ -76,7 +75,7 @@ async def _follow(stage: Stage, subject: Subject, over: Server) -> tuple[list[st
         writer = opened[0][0]
         same = processes.holder(over.workers, over.port, writer.port)
         readers = await _readers(over, sent)
-        issue = latency.requests(subject, over.port, CLIENT_CREDENTIALS)[0]
+        issue = subject.requests(CLIENT_CREDENTIALS, over.port)[0]
         issued = []
         for _ in range(stage.plan.visible):
             answer = await writer.ask(issue)
