@@ -56,6 +56,18 @@ def states(url: str) -> list[bytes]:
         engine.dispose()
 
 
+def newest(url: str, kind: str) -> int:
+    """The position of the newest event of the streams whose names begin so."""
+    engine = migrating(url)
+    try:
+        with engine.connect() as connection:
+            newest = text("SELECT max(id) FROM stored_events WHERE originator_id LIKE :streams")
+            position: int = connection.scalar(newest, {"streams": f"{kind}%"})
+            return position
+    finally:
+        engine.dispose()
+
+
 def newest_note(url: str) -> str:
     """The newest checkpoint as it lies there now."""
     engine = migrating(url)

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 from sqlalchemy import Connection, Engine, create_engine, delete, func, insert, select, update
 
-from domain import account, client, consent, grant, succession
+from domain import account, client, consent, ended_grants, grant, succession
 from domain.event import SECOND
 from domain.grant import Ended
 from domain.rules import validity
@@ -96,6 +96,7 @@ PARTIES = {
     "account:paul": PAUL,
     "role:platform:member": MEMBER,
     "consent:paul:third": CONSENTED,
+    ended_grants.STREAM: ended_grants.INITIAL,
 }
 
 
