@@ -80,7 +80,7 @@ def test_examples_are_the_same_unless_one_explores(suite: Suite) -> None:
 
 
 @pytest.mark.parametrize("suite", [">= 0"], indirect=True)
-def test_it_goes_on_for_as_many_rounds_as_one_wants_and_only_with_properties(suite: Suite) -> None:
+def test_rounds_go_on_as_asked_and_only_with_properties(suite: Suite) -> None:
     done = suite.run("tests.explore", "--rounds", "3")
     assert done.returncode == 0
     assert [line.split(":")[0] for line in done.stdout.splitlines() if line.startswith("round")] == [

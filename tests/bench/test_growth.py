@@ -52,7 +52,7 @@ def test_a_made_log_is_accepted_by_all_who_check_logs(grown: CommandLine) -> Non
         engine.dispose()
 
 
-def test_every_stream_of_a_made_log_can_be_folded_and_every_kind_of_event_occurs(grown: CommandLine) -> None:
+def test_every_stream_of_a_made_log_folds_and_every_kind_occurs(grown: CommandLine) -> None:
     states: dict[str, Any] = {}
     seen: set[str] = set()
     engine = reading(grown.database_url, 1)

@@ -38,7 +38,7 @@ def test_only_what_stands_between_the_markers_is_written_anew(tmp_path: Path) ->
     assert path.read_text() == text
 
 
-def test_the_documentation_has_a_place_for_everything_that_is_written() -> None:
+def test_documentation_has_a_place_for_everything_written() -> None:
     users = [pages.markers(command) for command in ("make bench", "make bench-peer")]
     developers = [pages.MACHINE, pages.markers("python -m bench.inside"), *map(pages.of_part, PARTS)]
     for page, marked in ((pages.PAGE, users), (pages.DEVELOPERS, developers)):

@@ -9,7 +9,7 @@ from tests.databases import BACKENDS
 pytestmark = pytest.mark.parametrize("demo", BACKENDS, indirect=True, scope="module")
 
 
-async def test_the_application_shows_the_token_answer_refreshes_and_revokes_it(demo: Demo, visit: Visit) -> None:
+async def test_client_shows_the_token_answer_refreshes_and_revokes(demo: Demo, visit: Visit) -> None:
     visitor = await visit()
     await visitor.connect(demo.person())
     assert await visitor.text("h1") == "Allow Paperboat to act for you?"

@@ -31,7 +31,7 @@ async def signed_in(visitor: Visitor, slug: str, person: Person) -> None:
 
 
 @pytest.mark.parametrize("slug", SCOPE)
-async def test_sign_in_refresh_and_sign_out_without_a_client_on_the_wire(demo: Demo, visit: Visit, slug: str) -> None:
+async def test_sign_in_refresh_sign_out_without_a_client_on_the_wire(demo: Demo, visit: Visit, slug: str) -> None:
     hidden = spellings(*demo.hidden(slug))
     visitor = await visit()
     await signed_in(visitor, slug, owner(demo, slug))
@@ -94,7 +94,7 @@ async def test_what_ada_got_registers_a_client_and_rotates_its_secret(demo: Demo
     assert rotated["secret"]["version"] == 2
 
 
-async def test_the_token_is_in_no_storage_and_the_cookie_out_of_reach_of_scripts(demo: Demo, visit: Visit) -> None:
+async def test_token_is_in_no_storage_and_cookie_is_http_only(demo: Demo, visit: Visit) -> None:
     visitor = await visit()
     await signed_in(visitor, "client", demo.person())
     (cookie,) = await visitor.context.cookies()
@@ -182,7 +182,7 @@ SIGN_IN = """async ([issuer, slug, username, password]) => {
 }"""
 
 
-async def test_a_page_on_another_port_administers_with_its_token_and_reads_why_not(demo: Demo, visit: Visit) -> None:
+async def test_page_on_another_port_administers_with_its_token(demo: Demo, visit: Visit) -> None:
     # The page that stands there allows itself to talk to nobody.
     visitor = await visit(bypass_csp=True)
     visitor.refused |= {401, 403, 404}

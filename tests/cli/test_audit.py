@@ -151,9 +151,7 @@ def test_a_file_without_a_token_is_named(cli: CommandLine, vkey: str, held: str)
     assert "--token-file" in result.stderr
 
 
-def test_after_a_compromise_the_old_key_alone_proves_nothing_and_both_do(
-    cli: CommandLine, vkey: str, tmp_path: Path
-) -> None:
+def test_after_compromise_the_old_key_needs_the_new_one_too(cli: CommandLine, vkey: str, tmp_path: Path) -> None:
     kept = tmp_path / "kept"
     kept.write_text(followed(cli))
     new = cli.json("audit", "rotate-key", "--compromised")["verifier_key"]
@@ -268,7 +266,7 @@ class TestWitness:
         (tmp_path / "w" / "witness.key").write_text("something else")
         assert "not a witness's private key" in cli.run("witness", "--name", "a", *given, exits=2).stderr
 
-    def test_beside_a_server_it_has_a_port_of_its_own_and_names_the_option(
+    def test_witness_beside_a_server_has_its_own_port_and_option(
         self, cli: CommandLine, vkey: str, tmp_path: Path
     ) -> None:
         (port,) = (each.default for each in witness.params if each.name == "port")
@@ -296,7 +294,7 @@ def test_months_are_held_and_released(cli: CommandLine) -> None:
     assert "month" in cli.refused("audit", "hold", "add", "--first", "soon", "--last", "2026-01", "--reason", "x")
 
 
-def test_a_log_that_went_back_is_accepted_where_no_checkpoint_was_lost(cli: CommandLine, vkey: str) -> None:
+def test_rolled_back_log_is_accepted_if_no_checkpoint_was_lost(cli: CommandLine, vkey: str) -> None:
     followed(cli)
     kept = Kept(Path(cli.environment["GRANTLOG_DATA_DIR"] or "") / "checkpoint")
     kept.write_lost(Lost("the log went back: it had 9 events and has 7", 9, None, 1))

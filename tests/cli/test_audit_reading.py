@@ -279,7 +279,7 @@ def test_an_export_goes_to_a_new_file_of_ones_own(cli: CommandLine, paula: dict[
     assert "unsealed" not in cli.newest(2)[0]["data"]
 
 
-def test_an_export_that_breaks_off_leaves_no_file_and_says_so_in_the_log(
+def test_export_that_breaks_off_leaves_no_file_and_logs_it(
     cli: CommandLine, shop: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def no_room(*_: object) -> None:
@@ -316,7 +316,7 @@ def test_an_export_with_a_proof_is_verified_and_stays_sealed(
     assert cli.run("audit", "verify", str(part), "--key", vkey).stdout.startswith("VERIFIED")
 
 
-def test_a_record_that_does_not_fit_is_exported_as_it_stands_and_is_an_alarm(cli: CommandLine) -> None:
+def test_mismatched_record_is_exported_as_is_and_raises_an_alarm(cli: CommandLine) -> None:
     vkey = cli.json("audit", "key")["verifier_key"]
     followed(cli)
     tamper(cli, """UPDATE stored_events SET state = replace(state, '"version":', '"version": ') WHERE id = 2""")

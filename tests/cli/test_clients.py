@@ -15,7 +15,7 @@ def digest(secret: str) -> str:
     return sha256(secret.encode()).hexdigest()
 
 
-def test_a_registered_client_gets_a_secret_whose_digest_alone_is_recorded(cli: CommandLine) -> None:
+def test_registered_client_secret_is_recorded_as_a_digest_only(cli: CommandLine) -> None:
     made = cli.json(*SHOP, "--owner", "Olive Owner")
     registered, issued = cli.newest(2)
     assert registered["type"] == "client.registered"
@@ -28,7 +28,7 @@ def test_a_registered_client_gets_a_secret_whose_digest_alone_is_recorded(cli: C
     assert "Olive" not in json.dumps(cli.events())
 
 
-def test_a_client_is_registered_with_the_resources_that_it_asks_for_and_serves(cli: CommandLine) -> None:
+def test_client_is_registered_with_its_resources(cli: CommandLine) -> None:
     asked = ("--resource", "https://catalog.example", "--resource", "urn:example:prints")
     made = cli.json(*SHOP, *asked, "--serves", "https://shop.example/api")
     assert made["resources"] == ["https://catalog.example", "urn:example:prints"]
@@ -61,13 +61,13 @@ def test_wrong_usage_exits_with_2(cli: CommandLine) -> None:
     cli.run("no-such-command", exits=2)
 
 
-def test_the_list_has_the_dashboards_and_what_was_registered_since(cli: CommandLine) -> None:
+def test_list_has_the_dashboards_and_registered_clients(cli: CommandLine) -> None:
     made = cli.json(*SHOP)
     assert [each["slug"] for each in cli.json("client", "list")] == ["administration", "client", None]
     assert made["client_id"] in cli.run("client", "list").stdout
 
 
-def test_a_rotation_shows_the_new_secret_once_and_ends_the_others_as_told(cli: CommandLine) -> None:
+def test_rotate_secret_shows_the_new_once_and_ends_the_others(cli: CommandLine) -> None:
     client_id = cli.json(*SHOP)["client_id"]
     rotated = cli.json("client", "rotate-secret", client_id, "--others-expire-in", "0")
     (event,) = cli.newest()
@@ -198,7 +198,7 @@ def test_a_dashboards_secret_is_shown_to_nobody(cli: CommandLine) -> None:
     assert cli.newest()[0]["data"]["version"] == rotated["version"] == 2
 
 
-def test_bootstrap_makes_one_service_client_with_every_administrative_scope(cli: CommandLine) -> None:
+def test_bootstrap_makes_one_service_with_every_admin_scope(cli: CommandLine) -> None:
     made = cli.json("bootstrap")
     registered, issued = cli.newest(2)
     assert set(registered["data"]["scope"]) == ADMINISTRATIVE_SCOPES

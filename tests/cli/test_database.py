@@ -40,7 +40,7 @@ def test_upgrade_makes_the_tables_and_then_has_nothing_to_do(empty: CommandLine)
     assert empty.json("database", "status")["position"] == len(empty.events()) > 0
 
 
-def test_a_database_of_an_unreleased_version_is_refused_with_the_reason(empty: CommandLine) -> None:
+def test_database_of_an_unreleased_version_is_refused_and_why(empty: CommandLine) -> None:
     engine = migrating(empty.database_url)
     with engine.begin() as connection:
         connection.execute(text("CREATE TABLE alembic_version (version_num VARCHAR(32) NOT NULL)"))
@@ -50,7 +50,7 @@ def test_a_database_of_an_unreleased_version_is_refused_with_the_reason(empty: C
         assert "of a version before the first release" in empty.run(*command, exits=3).stderr
 
 
-def test_another_master_key_is_noticed_before_anything_is_written(cli: CommandLine) -> None:
+def test_other_master_key_is_noticed_before_any_write(cli: CommandLine) -> None:
     cli.run("client", "list")
     before = cli.events()
     other = replace(cli, environment={**cli.environment, "GRANTLOG_MASTER_KEY": new_master_key()})
@@ -81,7 +81,7 @@ def test_a_database_that_does_not_answer_is_exit_code_3(cli: CommandLine) -> Non
     assert "hunter2" not in said
 
 
-def test_what_the_database_says_is_passed_on_without_its_password(cli: CommandLine, postgresql_url: str) -> None:
+def test_database_error_is_passed_on_without_its_password(cli: CommandLine, postgresql_url: str) -> None:
     known = make_url(postgresql_url)
 
     def says(**changed: Any) -> str:

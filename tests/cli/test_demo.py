@@ -56,9 +56,7 @@ def third_party_answers(environment: dict[str, str]) -> bool:
     return False
 
 
-def test_the_demo_starts_twice_with_the_same_secrets_and_stops_with_0(
-    environment: dict[str, str], tmp_path: Path
-) -> None:
+def test_demo_starts_twice_with_the_same_secrets_and_exits_0(environment: dict[str, str], tmp_path: Path) -> None:
     with open_to_everybody(), running("demo", environment=environment, directory=tmp_path) as server:
         made = read(environment)
         assert_private(Path(environment["GRANTLOG_DATA_DIR"]))
@@ -146,7 +144,7 @@ def test_a_taken_port_of_the_third_party_is_a_warning(environment: dict[str, str
         assert server.stop() == 0
 
 
-def test_a_taken_port_is_told_before_anything_is_made_or_announced(environment: dict[str, str], tmp_path: Path) -> None:
+def test_taken_port_is_reported_before_anything_is_made(environment: dict[str, str], tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", int(environment["GRANTLOG_PORT"]))):
         refused = Running(("demo",), environment, tmp_path)
         try:

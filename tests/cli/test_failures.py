@@ -57,7 +57,7 @@ def test_a_file_that_cannot_be_opened_is_named(cli: CommandLine, tmp_path: Path)
     assert f"{tmp_path / 'file'}: File exists" in elsewhere.run("demo", exits=2).stderr
 
 
-def test_a_position_beyond_what_the_database_counts_to_is_wrong_usage(cli: CommandLine) -> None:
+def test_position_beyond_the_databases_range_is_wrong_usage(cli: CommandLine) -> None:
     cli.run("client", "list")
     assert "the log has no event" in cli.refused("log", "show", str(2**63 - 1))
     for command in (("log", "show"), ("log", "tail", "--no-follow", "--from")):
@@ -190,7 +190,7 @@ def test_a_secret_whose_file_finds_no_room_is_to_be_rotated(
 
 
 @pytest.mark.parametrize("seconds", [-3600, 3600])
-def test_a_command_writes_nothing_while_this_machines_clock_is_off(
+def test_command_writes_nothing_while_the_clock_is_off(
     cli: CommandLine, monkeypatch: pytest.MonkeyPatch, seconds: int
 ) -> None:
     cli.run("scope", "put", "profile", "See your name")

@@ -64,7 +64,7 @@ async def prepared(ledger: Ledger, settings: Settings, keyring: Keyring = KEYRIN
     return demonstration.read(settings)
 
 
-async def test_an_empty_database_gets_scopes_roles_and_dashboards_by_the_systems_user(ledger: Ledger) -> None:
+async def test_empty_database_gets_scopes_roles_and_dashboards(ledger: Ledger) -> None:
     assert await install(ledger, KEYRING, DEFAULT, ISSUER, HERE)
     found = await stored(ledger)
     assert Counter(event["type"] for event in found) == {
@@ -77,7 +77,7 @@ async def test_an_empty_database_gets_scopes_roles_and_dashboards_by_the_systems
     assert set(ADMINISTRATION_SCOPES) == ADMINISTRATIVE_SCOPES
 
 
-async def test_roles_are_there_for_each_kind_of_work_and_the_default_one_sees_no_log(ledger: Ledger) -> None:
+async def test_roles_exist_per_task_and_the_default_sees_no_log(ledger: Ledger) -> None:
     await install(ledger, KEYRING, DEFAULT, ISSUER, HERE)
     found = {
         event["data"]["name"]: (set(event["data"]["scopes"]), event["data"]["default"])
@@ -97,7 +97,7 @@ async def test_roles_are_there_for_each_kind_of_work_and_the_default_one_sees_no
     }
 
 
-async def test_the_dashboards_secrets_are_in_the_vault_and_nowhere_else(ledger: Ledger) -> None:
+async def test_dashboard_secrets_are_in_the_vault_and_nowhere_else(ledger: Ledger) -> None:
     await install(ledger, KEYRING, DEFAULT, ISSUER, HERE)
     log = json.dumps(await stored(ledger))
     for slug in ("administration", "client"):
@@ -178,7 +178,7 @@ async def test_the_file_of_another_log_does_not_open_this_one(ledger: Ledger, se
         await prepared(ledger, settings)
 
 
-async def test_beside_an_empty_database_the_file_of_another_log_is_replaced(
+async def test_demo_file_of_another_log_is_replaced_on_empty_database(
     ledger: Ledger, settings: Settings, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     elsewhere = load({}, None, environment="demo", data_dir=tmp_path_factory.mktemp("other"))
@@ -200,7 +200,7 @@ def of_another_log(made: Demonstration) -> Demonstration:
     )
 
 
-async def test_a_process_that_was_killed_after_its_commit_loses_no_secret(ledger: Ledger, settings: Settings) -> None:
+async def test_process_killed_after_its_commit_loses_no_secret(ledger: Ledger, settings: Settings) -> None:
     made = await prepared(ledger, settings)
     (settings.data_dir / FILE).rename(settings.data_dir / DRAFT)
     assert await prepared(ledger, settings) == made
@@ -233,7 +233,7 @@ async def test_another_port_moves_the_addresses_and_keeps_the_secrets(ledger: Le
     assert found.allowed_origins == ("http://127.0.0.1:9400",)
 
 
-async def test_an_administrators_own_origins_stay_when_the_server_moves(ledger: Ledger, settings: Settings) -> None:
+async def test_administrators_own_origins_stay_when_the_server_moves(ledger: Ledger, settings: Settings) -> None:
     await prepared(ledger, settings)
     found = await ledger.read(clients.by_slug, "client")
     assert found is not None

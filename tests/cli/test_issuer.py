@@ -39,9 +39,7 @@ async def test_a_worker_starts_under_the_issuer_that_its_log_knows(
     assert cli.events() == before
 
 
-def test_what_starts_workers_says_what_to_do_and_the_accepted_one_is_the_only_one(
-    cli: CommandLine, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_workers_accept_the_configured_issuer_and_no_other(cli: CommandLine, monkeypatch: pytest.MonkeyPatch) -> None:
     import asyncio
 
     from cli.failures import Failure

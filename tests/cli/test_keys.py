@@ -44,7 +44,7 @@ def test_a_new_master_key_takes_over_and_the_old_one_goes(cli: CommandLine) -> N
     before.run("person", "list", exits=3)
 
 
-def test_a_key_is_retired_only_with_the_new_one_alone_and_everything_wrapped_by_it(cli: CommandLine) -> None:
+def test_key_is_retired_only_after_everything_is_rewrapped(cli: CommandLine) -> None:
     old, new = new_master_key(), new_master_key()
     add(with_keys(cli, old), "paula")
     both, after = with_keys(cli, new, old), with_keys(cli, new)

@@ -54,7 +54,7 @@ def test_the_tail_can_be_of_some_types_alone(cli: CommandLine) -> None:
     }
 
 
-def test_a_line_fits_the_terminal_with_clients_by_name_and_times_as_times(cli: CommandLine) -> None:
+def test_line_fits_the_terminal_with_client_names_and_times(cli: CommandLine) -> None:
     client = cli.json("client", "register", "--name", "Nightly import", "--grant-type", "client_credentials")
     stored = json.dumps(cli.events()[-1])
     names = {f"client:{client['client_id']}": "Nightly import"}
@@ -98,7 +98,7 @@ def cli_event(**data: str) -> str:
     return json.dumps(head | {"time": "2026-01-01T00:00:00.000000Z", "actor": {"kind": "system"}, "data": data})
 
 
-def test_the_tail_goes_on_as_events_happen_and_ends_with_the_interrupt(cli: CommandLine) -> None:
+def test_tail_follows_events_and_ends_with_the_interrupt(cli: CommandLine) -> None:
     cli.run("client", "list")
     environment = os.environ | {name: value for name, value in cli.environment.items() if value is not None}
     with started(

@@ -65,7 +65,7 @@ def test_forged_events_stop_everything_until_they_are_removed(cli: CommandLine, 
     engine.dispose()
 
 
-def test_a_removal_that_was_killed_is_told_by_whoever_opens_the_log_next(
+def test_killed_removal_is_reported_when_the_log_is_opened_next(
     cli: CommandLine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     people(cli)

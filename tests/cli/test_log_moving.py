@@ -82,9 +82,7 @@ def refused_import(cli: CommandLine, file: Path, exits: int) -> str:
     return line
 
 
-def test_a_log_is_refused_with_another_master_key_and_taken_with_its_own(
-    cli: CommandLine, other: CommandLine, tmp_path: Path
-) -> None:
+def test_log_needs_its_own_master_key_for_import(cli: CommandLine, other: CommandLine, tmp_path: Path) -> None:
     file = exported(cli, tmp_path)
     assert "master key" in refused_import(with_keys(other, new_master_key()), file, exits=3)
     # The same id does not make it the same key.
@@ -110,7 +108,7 @@ class Killed(BaseException):
     """As it is with a signal, nothing of ours runs after it."""
 
 
-def test_an_import_killed_before_its_projections_keeps_everybody_waiting_for_a_rebuild(
+def test_import_killed_before_projections_demands_a_rebuild(
     cli: CommandLine, other: CommandLine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def killed(*_: object) -> None:
@@ -165,7 +163,7 @@ def test_a_line_that_no_log_has_is_refused_in_words(
 
 
 @pytest.mark.parametrize("harm", ["cut", "altered", "missing", "foreign"])
-def test_a_file_that_is_not_what_was_written_leaves_the_database_empty(
+def test_import_of_an_altered_file_leaves_the_database_empty(
     cli: CommandLine, other: CommandLine, tmp_path: Path, harm: str
 ) -> None:
     people(cli)

@@ -75,7 +75,7 @@ def test_the_new_log_names_the_head_of_the_old_one(restored: Restored) -> None:
     assert (shown["origin"], shown["retired"]) == (NAME, [restored.vkey])
 
 
-def test_it_is_verified_by_the_new_key_and_refused_by_the_old_one_alone(restored: Restored) -> None:
+def test_successor_verifies_by_the_new_key_not_by_the_old_alone(restored: Restored) -> None:
     older = restored.older
     new = Key.parse(restored.succeed())
     # A process that was running all the while still knows the former name.
@@ -108,7 +108,7 @@ def test_what_was_signed_before_stays_and_can_be_verified(restored: Restored) ->
     assert older.run(*both, "--checkpoint", str(restored.kept), exits=1).stdout.startswith("TAMPERED")
 
 
-def test_a_copy_that_went_on_under_its_old_name_is_no_longer_the_log_that_was(restored: Restored) -> None:
+def test_copy_under_its_old_name_is_no_longer_the_same_log(restored: Restored) -> None:
     for name in ("one", "two", "three"):
         restored.older.run("scope", "put", f"{name}:read", "Something else")
     followed(restored.older)
@@ -129,7 +129,7 @@ def test_a_server_goes_on_under_the_new_name(restored: Restored, tmp_path: Path)
 
 
 @pytest.mark.parametrize("harm", ["held", "not ours", "cut", "unnamed", "its own name"])
-def test_it_is_refused_where_nothing_was_lost_or_nothing_is_proved(restored: Restored, harm: str) -> None:
+def test_succession_is_refused_without_a_loss_or_a_proof(restored: Restored, harm: str) -> None:
     kept, name = restored.kept, NAME
     if harm == "held":
         kept = restored.within

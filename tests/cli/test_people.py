@@ -10,7 +10,7 @@ PASSWORD = "correct horse battery staple"
 EVE = ("person", "add", "--username", "eve", "--email", "eve@example.test", "--password-stdin")
 
 
-def test_a_person_gets_the_realms_default_roles_and_nothing_personal_is_in_the_log(cli: CommandLine) -> None:
+def test_person_gets_default_roles_and_logs_nothing_personal(cli: CommandLine) -> None:
     made = cli.json(*EVE, "--name", "Eve Example", stdin=f"{PASSWORD}\n")
     assert (made["username"], made["roles"], made["state"]) == ("eve", ["member"], "enabled")
     (event,) = cli.newest()
@@ -79,7 +79,7 @@ def test_people_are_listed_by_realm(cli: CommandLine) -> None:
     assert "eve@example.test" in cli.run("person", "list").stdout
 
 
-def test_a_scope_is_defined_described_anew_and_retired_when_nobody_names_it(cli: CommandLine) -> None:
+def test_scope_is_defined_redescribed_and_retired_when_unused(cli: CommandLine) -> None:
     cli.run("scope", "put", "orders:read", "See your orders")
     assert cli.newest()[0]["type"] == "scope.defined"
     cli.run("scope", "put", "orders:read", "See what you ordered")
@@ -93,7 +93,7 @@ def test_a_scope_is_defined_described_anew_and_retired_when_nobody_names_it(cli:
     assert "own scopes stay" in cli.refused("scope", "retire", "clients:read")
 
 
-def test_a_role_is_defined_and_changed_and_stays_while_people_have_it(cli: CommandLine) -> None:
+def test_role_is_defined_and_changed_and_stays_while_assigned(cli: CommandLine) -> None:
     cli.run("role", "put", "platform", "buyer", "--scope", "profile", "--default")
     assert cli.newest()[0]["data"] == {"realm": "platform", "name": "buyer", "scopes": ["profile"], "default": True}
     cli.run("role", "put", "platform", "buyer", "--scope", "profile catalog:read")
@@ -103,7 +103,7 @@ def test_a_role_is_defined_and_changed_and_stays_while_people_have_it(cli: Comma
     assert "scopes:" in cli.refused("role", "put", "platform", "spy", "--scope", "audit:read")
 
 
-def test_the_last_administrators_role_cannot_lose_what_makes_administrators(cli: CommandLine) -> None:
+def test_last_administrators_role_keeps_its_admin_scope(cli: CommandLine) -> None:
     cli.run(
         "person", "add", "--realm", "administration", "--username", "ann", "--role", "administrator",
         "--password-stdin", stdin=PASSWORD,

@@ -45,7 +45,7 @@ def test_a_row_that_differs_is_named_and_a_rebuild_mends_it(cli: CommandLine) ->
     assert [each["differs_at"] for each in compared] == [None] * len(compared)
 
 
-def test_rows_of_another_definition_keep_the_server_from_starting(cli: CommandLine) -> None:
+def test_rows_of_another_version_keep_the_server_from_starting(cli: CommandLine) -> None:
     cli.run("client", "list")
     engine = migrating(cli.database_url)
     with engine.begin() as connection:
@@ -56,7 +56,7 @@ def test_rows_of_another_definition_keep_the_server_from_starting(cli: CommandLi
     assert not any(each["rebuild_needed"] for each in cli.json("projections", "list"))
 
 
-def test_what_follows_the_log_with_another_definition_keeps_the_server_from_starting_too(cli: CommandLine) -> None:
+def test_followers_of_another_version_keep_the_server_from_start(cli: CommandLine) -> None:
     cli.run("client", "list")
     engine = migrating(cli.database_url)
     with engine.begin() as connection:

@@ -147,9 +147,7 @@ def test_connect_asks_as_rfc_6749_and_7636_say(browser: Browser) -> None:
     assert request["scope"] == CONFIG.scope
 
 
-def test_callback_redeems_the_code_with_the_verifier_and_shows_shortened_tokens(
-    browser: Browser, server: AuthorizationServer
-) -> None:
+def test_callback_redeems_the_code_and_shows_shortened_tokens(browser: Browser, server: AuthorizationServer) -> None:
     request = browser.connect()
     before = browser.cookie
     page = browser.call_back(code="code-1", state=request["state"], iss=ISSUER)
@@ -315,7 +313,7 @@ def test_a_large_form_is_not_read(connected: Browser) -> None:
     assert connected.status == 413
 
 
-def test_sessions_are_bounded_and_drop_the_one_unused_for_longest() -> None:
+def test_sessions_are_bounded_and_evict_the_least_recently_used() -> None:
     sessions = Sessions()
     first = sessions.keep(None, Session(csrf="first"), fresh=False)
     second = sessions.keep(None, Session(csrf="second"), fresh=False)
@@ -328,7 +326,7 @@ def test_sessions_are_bounded_and_drop_the_one_unused_for_longest() -> None:
     assert "chosen by the browser" not in sessions.kept
 
 
-def test_tokens_are_shown_by_their_ends_and_short_ones_not_at_all() -> None:
+def test_tokens_are_shown_by_their_ends_and_short_ones_never() -> None:
     assert shorten(ACCESS) == "glog_at_aaa…aaaa"
     assert shorten("short-secret") == "…"
 

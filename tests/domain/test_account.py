@@ -114,7 +114,7 @@ def test_a_person_is_registered_once() -> None:
     before=st.lists(st.sampled_from(sorted(ROLE_SCOPES)), unique=True).map(tuple),
     caller=st.frozensets(st.sampled_from(sorted(ADMINISTRATIVE_SCOPES))),
 )
-def test_nobody_gives_a_role_that_allows_more_administration_than_they_have(roles, before, caller) -> None:
+def test_assigning_a_role_needs_the_admin_scopes_it_allows(roles, before, caller) -> None:
     def lacking(given_roles):
         allowed = {scope for role in given_roles for scope in ROLE_SCOPES[role]}
         return (allowed & ADMINISTRATIVE_SCOPES) - caller
@@ -173,7 +173,7 @@ def test_a_name_of_somebody_else_is_refused() -> None:
 # Passwords --------------------------------------------------------------------------------------------------------
 
 
-def test_a_new_password_cuts_off_all_but_the_grant_that_changed_it() -> None:
+def test_new_password_cuts_off_all_but_the_grant_that_changed_it() -> None:
     outcome = account_sign_in.change_password(
         after(), now=NOW, password_hash="$2", except_grant="g1", role_scopes={}, caller_scope=None, verified="event-1"
     )
@@ -192,7 +192,7 @@ def test_a_new_password_cuts_off_all_but_the_grant_that_changed_it() -> None:
         (after(password_hash=None), None),
     ],
 )
-def test_nobody_changes_their_own_password_without_the_present_one(state, verified) -> None:
+def test_own_password_change_needs_the_present_one(state, verified) -> None:
     facts = {"now": NOW, "password_hash": "$3", "except_grant": "g1", "role_scopes": {}, "caller_scope": None}
     refusal = account_sign_in.change_password(state, verified=verified, **facts).refusal
     assert (refusal.reason, refusal.field) == (InvalidRequest.MALFORMED, "current_password")
@@ -203,7 +203,7 @@ def test_the_next_change_ends_the_former_exception() -> None:
     assert (state.password_cutoff, state.password_except) == (3, None)
 
 
-def test_nobody_sets_the_password_of_somebody_who_may_do_more_than_they() -> None:
+def test_setting_a_password_needs_all_that_its_owner_may_do() -> None:
     state = after(roles=("reader",))
     facts = {"now": NOW, "password_hash": "$2", "role_scopes": ROLE_SCOPES}
     refused = account_sign_in.change_password(state, caller_scope=frozenset({"people:write"}), **facts)
@@ -211,7 +211,7 @@ def test_nobody_sets_the_password_of_somebody_who_may_do_more_than_they() -> Non
     assert account_sign_in.change_password(state, caller_scope=frozenset({"clients:read"}), **facts).refusal is None
 
 
-def test_a_stronger_hash_cuts_off_nothing_and_never_brings_an_old_password_back() -> None:
+def test_rehash_cuts_off_nothing_and_revives_no_old_password() -> None:
     outcome = account_sign_in.rehash_password(after(), now=NOW, password_hash="$1b", verified="event-1")
     assert outcome.events == (PasswordRehashed(password_hash="$1b"),)
     assert after(*outcome.events).password_cutoff == 0
@@ -232,7 +232,7 @@ def test_a_stronger_hash_cuts_off_nothing_and_never_brings_an_old_password_back(
         (after(PasswordChanged(password_hash="$2")), "administration", "event-1", "wrong_password"),
     ],
 )
-def test_what_was_verified_before_the_lock_is_asked_again_under_it(state, realm, verified, failure) -> None:
+def test_password_verified_before_the_lock_is_checked_under_it(state, realm, verified, failure) -> None:
     assert account_sign_in.failure(state, realm=realm, verified=verified) == failure
 
 
@@ -278,7 +278,7 @@ def test_disabling_cuts_off_and_enabling_revives_nothing() -> None:
     assert (state.enabled, state.cutoff) == (True, 2)
 
 
-def test_whoever_could_not_give_what_their_roles_allow_enables_nobody() -> None:
+def test_enabling_an_account_needs_the_scopes_of_its_roles() -> None:
     disabled = after(Disabled(), roles=("member", "administrator"))
     for caller_scope in (frozenset(), frozenset({"people:write", "people:read"})):
         outcome = account.enable(disabled, now=NOW, role_scopes=ROLE_SCOPES, caller_scope=caller_scope)

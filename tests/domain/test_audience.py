@@ -37,7 +37,7 @@ def test_what_nobody_names_is_the_clients_only_one_or_the_server(by, expected) -
     assert audiences(story) == [expected, expected]
 
 
-def test_what_the_authorization_named_is_kept_and_the_code_redeemed_for_it() -> None:
+def test_authorized_resource_is_kept_and_code_redeemed_for_it() -> None:
     story = Story()
     story.code(BOTH, resource=(PRINTS, PRINTS))
     assert story.events[0].resource == story.state.resource == (PRINTS,)
@@ -47,7 +47,7 @@ def test_what_the_authorization_named_is_kept_and_the_code_redeemed_for_it() -> 
     assert story.state.audience == (PRINTS,)
 
 
-def test_of_several_approved_the_redemption_names_one_and_refreshing_the_others() -> None:
+def test_code_names_one_of_the_resources_refreshes_the_others() -> None:
     story = Story()
     story.code(BOTH, resource=(CATALOG, PRINTS))
     assert reason(story.later(1).redeem(BOTH)) is InvalidTarget.MISSING
@@ -71,7 +71,7 @@ def test_what_a_refresh_may_not_name_changes_nothing() -> None:
     assert story.state == before
 
 
-def test_where_nothing_was_named_before_a_refresh_may_name_whatever_is_the_clients() -> None:
+def test_refresh_without_a_resource_may_name_any_of_the_clients() -> None:
     story = Story()
     story.code(BOTH)
     story.later(1).redeem(BOTH)
@@ -116,7 +116,7 @@ def test_a_client_that_acts_for_itself(resource, expected) -> None:
     assert (audiences(story) or [reason(outcome)]) == [expected]
 
 
-def test_a_dashboards_tokens_are_for_the_server_and_for_all_its_resources() -> None:
+def test_dashboard_tokens_are_for_the_server_and_its_resources() -> None:
     by = parties(replace(DASHBOARD, resources=(CATALOG, PRINTS)), issuer=ISSUER)
     story = Story()
     story.sign_in(by)

@@ -39,7 +39,7 @@ def test_a_code_names_who_what_and_where_to():
     assert reason(story.code()) is Conflict.EXISTS
 
 
-def test_roles_narrow_silently_and_the_event_keeps_what_was_asked():
+def test_roles_narrow_scope_and_the_event_keeps_what_was_asked():
     story = Story()
     by = parties(roles=(replace(MEMBER, scopes=("profile",)),))
     assert reason(story.code(by, asked=("profile", "catalog:read"))) is None
@@ -80,7 +80,7 @@ def test_redeeming_issues_tokens_and_names_the_secret_version():
     assert (event.lifetime, event.refresh_lifetime, event.refresh_ends_in) == (600, 30 * 86_400, 90 * 86_400)
 
 
-def test_the_answer_states_scope_lifetime_and_whether_there_is_a_refresh_token():
+def test_answer_states_scope_lifetime_and_refresh_token():
     story = Story()
     own = replace(THIRD_PARTY, grant_types=("authorization_code",), access_token_lifetime=120)
     story.code(parties(own))
@@ -100,7 +100,7 @@ def test_the_answer_states_scope_lifetime_and_whether_there_is_a_refresh_token()
         (parties(replace(THIRD_PARTY, client_id="foreign")), {}, InvalidGrant.FOREIGN_CLIENT),
     ],
 )
-def test_what_proves_nothing_is_refused_recorded_and_ends_nothing(by, request_, expected):
+def test_code_without_proof_is_refused_recorded_and_ends_nothing(by, request_, expected):
     for story in (Story(), redeemed()):
         if not story.events:
             story.code()
@@ -110,7 +110,7 @@ def test_what_proves_nothing_is_refused_recorded_and_ends_nothing(by, request_, 
         assert story.state.ended_at is None
 
 
-def test_refusals_of_one_code_are_bounded_and_the_right_one_still_passes():
+def test_refusals_of_a_code_are_bounded_and_the_right_one_passes():
     story = Story()
     story.code()
     for _ in range(20):
@@ -127,7 +127,7 @@ def test_a_code_without_challenge_refuses_a_verifier():
     assert reason(story.redeem(older, challenge=None)) is None
 
 
-def test_a_redirect_uri_that_was_not_named_may_be_left_out_but_not_be_another():
+def test_unnamed_redirect_uri_may_be_omitted_but_not_differ():
     story = Story()
     story.code(uri=None)
     assert reason(story.redeem(redirect_uri="https://else.example.test/")) is InvalidGrant.REDIRECT_URI

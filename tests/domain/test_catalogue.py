@@ -26,7 +26,7 @@ def test_a_tag_is_a_noun_and_a_verb_in_the_past(event) -> None:
     assert any(word.endswith("ed") or word in ("given", "withdrawn", "seen", "read") for word in verb.split("_")), verb
 
 
-def test_tags_are_neither_renamed_nor_dropped_nor_forgotten_in_the_list() -> None:
+def test_tags_are_neither_renamed_nor_dropped_nor_unlisted() -> None:
     assert sorted(BY_TAG) == files.tags(), "a new tag is added by `python -m tests.golden`; an old one never changes"
 
 
@@ -38,7 +38,7 @@ def test_every_page_of_an_aggregate_is_in_the_catalogue() -> None:
 
 
 @pytest.mark.parametrize("event", EVENTS, ids=lambda event: event.type)
-def test_personal_values_are_told_of_clients_and_people_and_by_who_asks_or_gives_reasons(event) -> None:
+def test_personal_values_belong_to_clients_people_or_actors(event) -> None:
     if event.personal:
         assert event.type.partition(".")[0] in ("client", "account", "audit", "hold", "incident", "usage")
     assert set(event.hidden) <= set(event.personal) <= {field.name for field in msgspec.structs.fields(event)}

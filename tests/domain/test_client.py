@@ -34,7 +34,7 @@ def test_a_client_is_what_it_was_registered_as() -> None:
 enable = partial(client.enable, caller_scope=frozenset())
 
 
-def test_whoever_could_not_give_its_scopes_does_not_enable_a_client() -> None:
+def test_enabling_a_client_needs_the_scopes_it_has() -> None:
     powerful = after(Updated(new=Attributes(scope=("people:write", "keys:write"))), Disabled())
     outcome = client.enable(powerful, now=NOW, caller_scope=frozenset({"clients:write", "people:write"}))
     assert (outcome.events, outcome.refusal.reason) == ((), Forbidden.ADMINISTRATIVE_SCOPE)
@@ -66,7 +66,7 @@ def test_deleting_ends_everything() -> None:
 
 @pytest.mark.parametrize("verb", [client.disable, enable])
 @pytest.mark.parametrize("state", [client.INITIAL, after(Deleted())], ids=["unknown", "deleted"])
-def test_there_is_nothing_to_command_of_an_unknown_or_deleted_client(verb, state) -> None:
+def test_unknown_or_deleted_client_takes_no_command(verb, state) -> None:
     assert verb(state, now=NOW).refusal.reason is NotFound.UNKNOWN
 
 

@@ -211,7 +211,7 @@ GRANT_TYPES = st.lists(
 
 
 @for_all(scope=SCOPES, caller=CALLERS, grants=GRANT_TYPES)
-def test_registration_hands_out_what_the_caller_has_and_to_services_alone(scope, caller, grants) -> None:
+def test_registration_grants_own_scopes_and_to_services_alone(scope, caller, grants) -> None:
     attributes = replace(APP, scope=scope, grant_types=grants)
     outcome = register(client.INITIAL, called(*caller), attributes=attributes, **SECRET)
     asked = {name for name in scope if is_administrative(name)}
@@ -235,7 +235,7 @@ def test_who_changes_a_service_could_give_it_what_it_had_and_has(before, after, 
 
 
 @for_all(scope=SCOPES, realm=st.sampled_from(["administration", "platform"]))
-def test_administrative_scopes_go_to_dashboards_of_administration_alone(scope, realm) -> None:
+def test_admin_scopes_go_to_administration_dashboards_alone(scope, realm) -> None:
     attributes = replace(DASHBOARD, scope=scope, realm=realm)
     within = called(*ADMINISTRATIVE_SCOPES)
     outcome = register(client.INITIAL, within, attributes=attributes, slug="board", **SECRET)
@@ -250,13 +250,13 @@ def test_administrative_scopes_go_to_dashboards_of_administration_alone(scope, r
         Attributes(grant_types=("authorization_code",), redirect_uris=("https://a.example/cb",)),
     ],
 )
-def test_a_service_with_administrative_scopes_cannot_become_a_third_party(changes) -> None:
+def test_service_with_admin_scopes_cannot_become_third_party(changes) -> None:
     service = app(grant_types=("client_credentials",), redirect_uris=(), scope=("people:write",))
     outcome = update(service, called(*ADMINISTRATIVE_SCOPES), changes=changes)
     assert outcome.refusal.reason is Forbidden.THIRD_PARTY
 
 
-def test_a_dashboard_with_administrative_scopes_cannot_move_to_another_realm() -> None:
+def test_dashboard_with_admin_scopes_cannot_change_its_realm() -> None:
     board = app(
         client_type="dashboard",
         slug="board",
@@ -269,7 +269,7 @@ def test_a_dashboard_with_administrative_scopes_cannot_move_to_another_realm() -
     assert outcome.refusal.reason is Forbidden.THIRD_PARTY
 
 
-def test_whoever_lacks_a_scope_may_still_change_other_things_about_its_holder() -> None:
+def test_change_needs_no_scope_that_it_leaves_as_it_is() -> None:
     service = app(grant_types=("client_credentials",), redirect_uris=(), scope=("people:write",))
     assert update(service, changes=Attributes(client_name="Another name")).refusal is None
 

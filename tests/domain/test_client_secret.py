@@ -82,7 +82,7 @@ def test_a_deleted_client_gets_no_secret() -> None:
     assert client_secret.rotate(after(Deleted()), now=NOW, **NEW).refusal.reason is NotFound.UNKNOWN
 
 
-def test_nobody_is_shown_the_secret_of_a_service_that_may_do_more_than_they() -> None:
+def test_secret_of_a_mightier_service_is_shown_to_nobody() -> None:
     service = after(grant_types=("client_credentials",), redirect_uris=(), scope=("people:write",))
     assert client_secret.rotate(service, now=NOW, **NEW).refusal.reason is Forbidden.ADMINISTRATIVE_SCOPE
     facts = NEW | {"caller_scope": frozenset({"people:write"})}
@@ -100,7 +100,7 @@ def lasting(lifetime):
     return given(client, STREAM, registered(), replace(ISSUED, lifetime=lifetime))
 
 
-def test_a_version_begins_no_later_than_the_others_end_by_themselves() -> None:
+def test_version_begins_no_later_than_the_others_expire() -> None:
     assert later(lasting(60), 60) is None
     assert later(lasting(60), 60, others_expire_in=3600) is None
     for when in ({}, {"others_expire_in": 3600}):
@@ -121,7 +121,7 @@ def test_a_version_that_has_ended_does_not_count() -> None:
     assert later(after(rotated(0, lifetime=60)), 61).field == "not_before_in"
 
 
-def test_a_version_that_has_not_begun_counts_from_its_own_beginning_on() -> None:
+def test_version_not_yet_begun_counts_from_its_not_before() -> None:
     begun = rotated(120, lifetime=300, not_before_in=120)
     assert later(after(begun), 300) is None
     assert later(after(begun), 301).field == "not_before_in"
@@ -131,7 +131,7 @@ def test_a_version_that_has_not_begun_counts_from_its_own_beginning_on() -> None
     assert later(gap, 0) is None
 
 
-def test_under_a_policy_a_version_begins_while_the_others_overlap() -> None:
+def test_policy_version_begins_while_the_others_overlap() -> None:
     policy = RotationScheduled(maximum_age=86_400, overlap=3600, warning=0)
     assert later(after(policy), 3600) is None
     assert later(after(policy), 3601).field == "not_before_in"
@@ -209,7 +209,7 @@ def test_the_use_of_a_dead_version_is_recorded(end, ended) -> None:
     assert outcome.events == (SecretExpiredUsed(secret_id="s1", ended=ended, via="token", count=3, window_seconds=60),)
 
 
-def test_versions_are_forgotten_only_long_after_the_last_token_of_theirs() -> None:
+def test_versions_are_forgotten_long_after_their_last_token() -> None:
     later = NOW + client_secret.FORGOTTEN_AFTER
     third = rotated(secret_id="s3", version=3, sha256=THREE)
     assert [v.secret_id for v in after(rotated(0), (later - 1, third)).secrets] == ["s1", "s2", "s3"]

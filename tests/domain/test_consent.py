@@ -59,13 +59,13 @@ def test_it_is_for_the_origin_that_it_was_given_for(uri: str, origin: str) -> No
     assert consent.covers(both, ("profile",), SHOP)
 
 
-def test_an_origin_that_the_client_has_lost_is_forgotten_with_the_next_extension() -> None:
+def test_lost_origin_is_forgotten_with_the_next_extension() -> None:
     asked = ASKED | {"redirect_uri": OTHER, "registered": (OTHER,)}
     outcome = consent.give(after(GIVEN), scope=("profile",), **asked)
     assert not consent.covers(after(GIVEN, *outcome.events), ("profile",), SHOP)
 
 
-def test_what_the_client_has_lost_meanwhile_is_forgotten_with_the_next_extension() -> None:
+def test_lost_scope_is_forgotten_with_the_next_extension() -> None:
     outcome = consent.give(after(GIVEN), scope=("catalog:read",), **ASKED | {"within": ("catalog:read",)})
     assert outcome.events == (Extended(added=("catalog:read",), scope=("catalog:read",), origins=ORIGINS),)
     assert not consent.covers(after(GIVEN, *outcome.events), ("profile",), SHOP)
@@ -85,7 +85,7 @@ def test_a_withdrawal_cuts_off_and_a_new_consent_revives_nothing() -> None:
     assert (again.scope, again.given, again.cutoff) == (("catalog:read",), True, 2)
 
 
-def test_a_repeated_withdrawal_changes_nothing_and_one_of_nothing_is_unknown() -> None:
+def test_withdrawal_repeated_is_a_noop_and_of_nothing_is_unknown() -> None:
     outcome = consent.withdraw(after(GIVEN, Withdrawn()), now=NOW)
     assert (outcome.events, outcome.refusal) == ((), None)
     assert consent.withdraw(consent.INITIAL, now=NOW).refusal.reason is NotFound.UNKNOWN

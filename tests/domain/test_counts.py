@@ -66,7 +66,7 @@ def test_a_count_is_a_count(verb, facts) -> None:
     assert verb(None, now=NOW, **facts).refusal.reason is InvalidRequest.MALFORMED
 
 
-def test_a_start_states_its_settings_and_the_old_values_of_what_changed() -> None:
+def test_started_event_states_settings_and_changed_old_values() -> None:
     first = server.start(
         server.INITIAL, now=NOW, version="1", build="abc", settings={"port": 8400, "host": "::1"}
     ).events

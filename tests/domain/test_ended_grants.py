@@ -17,7 +17,7 @@ def after(*events: Event) -> ended_grants.State:
     return state
 
 
-def test_positions_are_told_by_their_distances_in_as_many_events_as_it_takes(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_positions_are_stored_as_distances_in_enough_events(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(ended_grants, "TOGETHER", 2)
     outcome = ended_grants.end_together(ended_grants.INITIAL, now=NOW, incident_id="i", began=[9, 4, 11, 4])
     assert outcome.events == (

@@ -39,7 +39,7 @@ def test_an_expired_access_token_needs_no_revocation():
     assert "grant.token_revoked" not in story.types
 
 
-def test_revoked_tokens_are_forgotten_when_they_would_have_expired():
+def test_revoked_tokens_are_forgotten_at_their_expiry():
     story = redeemed()
     revoke(story, "access", "at1")
     assert len(story.state.revoked) == 1

@@ -37,7 +37,7 @@ def test_the_first_key_is_active_at_once_and_names_the_log() -> None:
     assert log_key.begin(state, now=NOW, **key(2)).refusal.reason == Conflict.EXISTS
 
 
-def test_a_rotation_lets_the_former_key_sign_beside_until_it_is_retired() -> None:
+def test_rotation_lets_the_former_key_cosign_until_retired() -> None:
     rotated = log_key.rotate(after(*made(1)), now=NOW, **key(2))
     assert rotated.events == made(2)
     state = after(*made(1), *rotated.events)
@@ -50,7 +50,7 @@ def test_a_rotation_lets_the_former_key_sign_beside_until_it_is_retired() -> Non
     assert log_key.rotate(state, now=NOW, **key(3)).events == made(3)
 
 
-def test_a_compromised_key_ends_at_once_with_whatever_signs_beside_it() -> None:
+def test_compromised_key_ends_at_once_with_its_cosigners() -> None:
     outcome = log_key.revoke(after(*made(1), *made(2)), now=NOW, **key(3), reason="compromised")
     assert outcome.events == (
         *made(3),
@@ -102,7 +102,7 @@ def made_under(number: int, name: str) -> tuple[Introduced, Activated]:
     return Introduced(**key(number, name)), Activated(key_id=f"{number:08x}")
 
 
-def test_a_log_that_lost_its_head_goes_on_under_another_name_and_says_what_was_lost() -> None:
+def test_log_that_lost_its_head_gets_a_new_name_and_says_why() -> None:
     outcome = succeed(after(*made(1)))
     assert outcome.events == (
         Succeeded(origin="log.example/second", **LOST),
@@ -114,7 +114,7 @@ def test_a_log_that_lost_its_head_goes_on_under_another_name_and_says_what_was_l
     assert not any(state.in_standing("beside"))
 
 
-def test_no_former_key_signs_beside_the_successor_not_even_one_of_a_rotation_under_way() -> None:
+def test_no_former_key_signs_beside_the_successor() -> None:
     state = after(*made(1), *made(2))
     outcome = succeed(state)
     assert outcome.events[-2:] == (Retired(key_id="00000001"), Retired(key_id="00000002"))
@@ -135,7 +135,7 @@ def test_a_log_succeeds_another_as_often_as_it_is_put_back() -> None:
     assert succeed(state, 5, "log.example/third").refusal.reason == InvalidRequest.MALFORMED
 
 
-def test_a_log_that_still_has_what_the_checkpoint_covers_needs_no_other_name() -> None:
+def test_log_that_has_its_checkpoint_needs_no_new_name() -> None:
     outcome = succeed(after(*made(1)), held=True)
     assert (outcome.refusal.reason, outcome.events) == (Conflict.EXISTS, ())
 
@@ -147,7 +147,7 @@ def test_a_name_that_the_log_has_or_had_is_not_given_again(name) -> None:
     assert (refused.reason, refused.field) == (Conflict.NAME_TAKEN, "origin")
 
 
-def test_only_a_checkpoint_of_the_log_itself_can_be_what_was_lost() -> None:
+def test_only_the_logs_own_checkpoint_can_be_what_was_lost() -> None:
     refused = succeed(after(*made(1)), predecessor="another.example/log").refusal
     assert (refused.reason, refused.field) == (InvalidRequest.MALFORMED, "checkpoint")
 

@@ -25,7 +25,7 @@ def test_no_text_is_a_username_and_an_e_mail_address_at_once(text) -> None:
 
 
 @for_all(st.text(max_size=80))
-def test_what_is_accepted_survives_blanks_being_stripped_from_what_is_typed(text) -> None:
+def test_accepted_names_survive_stripping_of_blanks(text) -> None:
     if names.username_problem(text) is None:
         assert names.canonical(text) == names.canonical(text).strip()
 

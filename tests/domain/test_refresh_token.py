@@ -171,7 +171,7 @@ def test_forty_rounds_of_six_tabs_however_the_answers_arrive():
     assert len(story.state.succession.tokens) < 20
 
 
-def test_an_answer_that_was_left_over_is_good_within_the_window_and_a_replay_after_it():
+def test_unused_successor_has_grace_in_its_window_then_is_replay():
     for later, expected in ((9.999999, None), (10, InvalidGrant.REPLAYED)):
         story = signed_in()
         tab(story, "rt1")
@@ -197,7 +197,7 @@ def test_two_holders_cannot_go_on_side_by_side():
     assert story.state.ended_reason == "refresh_replay"
 
 
-def test_a_used_successor_ends_the_grace_also_where_others_were_handed_out():
+def test_used_successor_ends_the_grace_despite_other_successors():
     for used in ("rt2", "rt3"):
         story = signed_in()
         tab(story, "rt1")
@@ -215,7 +215,7 @@ def test_a_page_in_a_loop_does_not_let_the_grant_grow():
     assert reason(tab(story, f"rt{story.minted}")) is None
 
 
-def test_an_event_that_does_not_say_what_was_presented_means_the_one_before():
+def test_event_without_presented_digest_means_the_previous_token():
     story = signed_in()
     tab(story, "rt1")
     story.record(SuccessorReplaced(refresh_token=digest("rt2")))

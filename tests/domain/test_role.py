@@ -80,7 +80,7 @@ NAMES = st.lists(st.sampled_from(sorted(ADMINISTRATIVE_SCOPES | {"profile"})), u
     default=st.booleans(),
     caller=st.frozensets(st.sampled_from(sorted(ADMINISTRATIVE_SCOPES))),
 )
-def test_nobody_lets_a_role_allow_more_administration_than_they_have(before, after_, default, caller) -> None:
+def test_changing_a_role_needs_the_admin_scopes_it_allows(before, after_, default, caller) -> None:
     facts = FACTS | {"scopes": after_, "default": default, "caller_scope": caller}
     outcome = role.put(after(scopes=before), **facts)
     same = (after_, default) == (before, False)
@@ -90,7 +90,7 @@ def test_nobody_lets_a_role_allow_more_administration_than_they_have(before, aft
         assert outcome.refusal.reason is Forbidden.ADMINISTRATIVE_SCOPE
 
 
-def test_a_role_that_all_administrators_owe_it_to_keeps_that_scope() -> None:
+def test_last_administrators_role_keeps_its_admin_scope() -> None:
     last = after(scopes=("people:write",))
     facts = FACTS | {"leaves_no_administrator": True}
     assert role.put(last, **facts | {"scopes": ("profile",)}).refusal.reason is Conflict.LAST_ADMINISTRATOR
@@ -102,7 +102,7 @@ def test_a_role_that_all_administrators_owe_it_to_keeps_that_scope() -> None:
 RETIRING: dict[str, Any] = {"now": NOW, "caller_scope": ADMINISTRATIVE_SCOPES}
 
 
-def test_nobody_retires_a_role_that_allows_more_than_they_may_give() -> None:
+def test_retiring_a_role_needs_the_scopes_it_allows() -> None:
     refusal = role.retire(after(), now=NOW, caller_scope=frozenset({"people:write"})).refusal
     assert refusal.reason is Forbidden.ADMINISTRATIVE_SCOPE
 

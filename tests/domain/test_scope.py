@@ -61,7 +61,7 @@ def test_names_of_administrative_families_are_reserved(name) -> None:
 
 
 @pytest.mark.parametrize("name", sorted(ADMINISTRATIVE_SCOPES))
-def test_administrative_scopes_are_described_by_who_has_them_and_never_retired(name) -> None:
+def test_admin_scopes_are_described_by_holders_and_never_retired(name) -> None:
     facts = FACTS | {"name": name}
     assert scope.put(scope.INITIAL, **facts).refusal.reason is Forbidden.ADMINISTRATIVE_SCOPE
     assert scope.put(scope.INITIAL, **facts | {"caller_scope": frozenset({name})}).refusal is None

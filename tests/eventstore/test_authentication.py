@@ -144,7 +144,7 @@ async def test_a_replay_refuses_what_does_not_verify(ledger: Ledger, engine: Eng
 
 
 @pytest.mark.parametrize("move", [True, False], ids=["head moved", "past the head"])
-async def test_a_forged_event_at_the_head_is_obeyed_by_nobody_and_nothing_is_written_behind_it(
+async def test_forged_event_at_the_head_is_obeyed_by_nobody(
     ledger: Ledger,
     other: Ledger,
     engine: Engine,
@@ -214,7 +214,7 @@ async def test_the_key_alone_makes_no_event_for_another_log(
     await ledger.close()
 
 
-async def test_a_retired_key_makes_nothing_at_the_head_and_still_verifies_its_own(
+async def test_retired_key_makes_no_new_mac_and_still_verifies_its_own(
     ledger: Ledger, other: Ledger, engine: Engine
 ) -> None:
     await ledger.execute(register("a"), origin=HERE)
@@ -312,7 +312,7 @@ async def test_what_is_due_is_done_once_and_only_at_its_position(ledger: Ledger,
     assert await ledger.read(due_key.get, ledger.vault) is None
 
 
-async def test_a_command_that_is_alone_shares_its_transaction_with_nobody(
+async def test_lone_command_shares_its_transaction_with_nobody(
     database_url: str, keyring: Keyring, clock: ManualClock
 ) -> None:
     sizes: list[int] = []
@@ -337,7 +337,7 @@ PINNED = (
 )
 
 
-def test_the_mac_is_hmac_sha256_over_the_name_with_its_length_and_the_form() -> None:
+def test_mac_is_hmac_sha256_over_name_length_and_stored_form() -> None:
     """Against the standard library, so that the two halves that are kept are put together as RFC 2104 has it."""
     key, name, form = bytes(range(32)), "log.example/é", b'{"position":1}'
     bound = len(name.encode()).to_bytes(8) + name.encode()

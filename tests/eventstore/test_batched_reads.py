@@ -45,7 +45,7 @@ async def test_who_asks_together_is_answered_by_one_read() -> None:
     assert await gathering.find(5) == "value 5"
 
 
-async def test_who_asks_while_reads_are_on_their_way_waits_for_a_later_one() -> None:
+async def test_read_asked_during_a_batch_waits_for_the_next_one() -> None:
     reads = Reads()
     gathering = BatchedReads(reads.read, AT_ONCE)
     reads.may_end.clear()

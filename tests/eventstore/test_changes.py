@@ -5,7 +5,7 @@ from collections import OrderedDict
 from eventstore.changes import Changes
 
 
-def test_a_change_that_was_told_of_stands_when_an_older_one_is_told_of_later() -> None:
+def test_told_change_stands_when_an_older_one_is_told_later() -> None:
     """A commit is heard of by the reader, with what another process wrote behind it, before its writer notes it."""
     changes = Changes(0, destroyed=lambda _: None)
     changes.note("grant:a", 9)

@@ -20,7 +20,7 @@ from tests.eventstore.conftest import HERE, register
 pytestmark = pytest.mark.anyio
 
 
-async def test_a_batch_that_fails_is_redone_one_by_one_and_nothing_twice(
+async def test_failed_batch_is_redone_one_by_one_and_nothing_twice(
     sqlite_url: str, keyring: Keyring, clock: ManualClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """On the way, another process takes the lock in the middle of the redoing."""
@@ -92,7 +92,7 @@ async def test_a_database_that_goes_while_it_commits_is_away(ledger: Ledger, mon
     assert (await ledger.execute(register("a"), origin=HERE)).refusal is None
 
 
-async def test_who_comes_while_the_disk_writes_is_in_the_next_transaction(
+async def test_command_during_a_disk_write_is_in_the_next_transaction(
     sqlite_url: str, keyring: Keyring, clock: ManualClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The event loop goes on meanwhile, and what is being committed is nobody's knowledge yet."""

@@ -83,9 +83,7 @@ async def test_everybody_counts_who_still_has_something_older(ledger: Ledger, cl
     assert (await radius(ledger)).people == 3
 
 
-async def test_who_has_a_dead_new_token_and_a_living_old_one_is_no_recent_case(
-    ledger: Ledger, clock: ManualClock
-) -> None:
+async def test_dead_new_and_living_old_token_is_no_recent_case(ledger: Ledger, clock: ManualClock) -> None:
     await ledger.execute(register("shop"), origin=HERE)
     await give(ledger, "early", range(1))
     clock.advance(HOUR)

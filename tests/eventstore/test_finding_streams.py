@@ -45,7 +45,7 @@ def full(request: pytest.FixtureRequest, databases: Databases) -> Iterator[Conne
     ],
     ids=["history", "newest"],
 )
-def test_a_stream_up_to_a_position_is_found_by_the_index_of_streams_alone(
+def test_stream_up_to_a_position_is_found_by_its_index_alone(
     full: Connection, asked: Prepared, parameters: dict[str, Any]
 ) -> None:
     _is_by_stream(plan_of(full, asked.statement, parameters))

@@ -110,7 +110,7 @@ async def test_it_stays_so_when_the_newer_database_is_back(
         await running.settled()
 
 
-async def test_another_history_of_the_same_length_is_noticed_by_its_newest_event(
+async def test_other_history_of_equal_length_shows_in_its_newest_event(
     running: Ledger, older: str, database_url: str, databases: Databases, keyring: Keyring, clock: ManualClock
 ) -> None:
     """Another node has written onto the older copy as much as was lost."""

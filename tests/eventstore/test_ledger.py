@@ -56,7 +56,7 @@ async def test_events_are_stored_with_dense_positions_and_versions(ledger: Ledge
     assert await ledger.head() == (5, ledger.clock.now())
 
 
-async def test_the_stored_form_is_the_contracts_leaf_and_its_personal_values_are_sealed(ledger: Ledger) -> None:
+async def test_stored_form_is_the_leaf_and_personal_values_are_sealed(ledger: Ledger) -> None:
     await ledger.execute(register("a", owner="owner@example.test"), origin=HERE)
     first = (await stored(ledger))[0]
     assert list(first) == [
@@ -93,9 +93,7 @@ async def test_time_never_runs_against_position(ledger: Ledger, clock: ManualClo
     assert times[3] > times[2]
 
 
-async def test_a_clock_far_behind_the_newest_event_writes_nothing_until_it_is_there(
-    ledger: Ledger, clock: ManualClock
-) -> None:
+async def test_clock_behind_the_newest_event_writes_nothing(ledger: Ledger, clock: ManualClock) -> None:
     await ledger.execute(register("a"), origin=HERE)
     before = await stored(ledger)
     clock.advance(-60)
@@ -111,7 +109,7 @@ async def test_a_clock_far_behind_the_newest_event_writes_nothing_until_it_is_th
     assert (await ledger.state("client:a")).enabled is False
 
 
-async def test_a_refusals_own_events_are_committed_and_the_others_are_not(ledger: Ledger) -> None:
+async def test_refusal_commits_its_own_events_and_no_others(ledger: Ledger) -> None:
     def refused(state: client.State, **_: object) -> Outcome:
         return refuse(Conflict.ENDED, client.Disabled())
 
@@ -124,7 +122,7 @@ async def test_a_refusals_own_events_are_committed_and_the_others_are_not(ledger
     assert (await ledger.state("client:b")).exists is False
 
 
-async def test_a_callers_later_command_sees_what_the_earlier_one_decided(ledger: Ledger) -> None:
+async def test_later_command_of_a_caller_sees_the_earlier_decision(ledger: Ledger) -> None:
     executed = await ledger.execute(register("a"), disable("a"), disable("a"), origin=HERE)
     assert executed.refusal is None
     assert await types(ledger) == ["client.registered", "client.secret_issued", "client.disabled"]
@@ -172,7 +170,7 @@ async def test_an_exception_in_a_verb_harms_only_its_caller(ledger: Ledger) -> N
     assert len(await stored(ledger)) == 4
 
 
-async def test_an_exception_while_rows_are_written_drops_that_caller_alone(ledger: Ledger) -> None:
+async def test_exception_while_writing_rows_drops_that_caller_alone(ledger: Ledger) -> None:
     def then(view: View, recorded: object) -> None:
         assert view.query(clients.by_id, "b") is not None
         raise ZeroDivisionError
@@ -225,7 +223,7 @@ async def test_two_processes_append_to_one_dense_log(
     assert len(forms) == 82
 
 
-async def test_a_command_sees_under_the_lock_what_another_process_wrote_before(
+async def test_command_under_the_lock_sees_another_process_writes(
     ledger: Ledger, database_url: str, keyring: Keyring, clock: ManualClock
 ) -> None:
     other = await Ledger.open(database_url, keyring, clock)

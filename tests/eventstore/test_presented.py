@@ -74,7 +74,7 @@ def end(token: str) -> Command[Any]:
     return any_command("grant:nobody", verb, {}, under_lock, presented=digest(token))
 
 
-async def test_each_command_of_a_batch_is_about_the_grant_of_what_it_presents(ledger: Ledger) -> None:
+async def test_each_command_of_a_batch_reads_the_grant_it_presents(ledger: Ledger) -> None:
     await asyncio.gather(*(ledger.execute(begin(name), origin=HERE) for name in "abc"))
     presented = ("c access", "a refresh", "never issued", "b access")
     results = await asyncio.gather(*(ledger.execute(end(token), origin=HERE) for token in presented))

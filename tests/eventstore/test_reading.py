@@ -37,7 +37,7 @@ async def cut_off(ledger: Ledger) -> None:
         await asyncio.sleep(0)
 
 
-async def test_everybody_who_asks_sees_what_another_process_had_written(
+async def test_every_reader_sees_what_another_process_had_written(
     ledger: Ledger, database_url: str, keyring: Keyring, clock: ManualClock
 ) -> None:
     await ledger.execute(register("a"), origin=HERE)
@@ -65,7 +65,7 @@ async def test_a_file_that_cannot_be_read_is_a_database_that_is_away(
     await ledger.close()
 
 
-async def test_who_asks_while_a_question_is_on_its_way_waits_for_the_next_one(postgresql_ledger: Ledger) -> None:
+async def test_reader_during_a_head_question_waits_for_the_next_one(postgresql_ledger: Ledger) -> None:
     ledger = postgresql_ledger
     reader = ledger._reader
     assert isinstance(reader, ThreadReader)
@@ -157,7 +157,7 @@ async def test_what_broke_in_the_middle_is_not_read_again(postgresql_ledger: Led
     assert await ledger.read(lambda connection: connection.scalar(text("SELECT 1"))) == 1
 
 
-async def test_a_question_that_cannot_be_sent_is_the_databases_being_away(postgresql_ledger: Ledger) -> None:
+async def test_unsendable_head_question_means_the_database_is_away(postgresql_ledger: Ledger) -> None:
     reader = postgresql_ledger._reader
     assert isinstance(reader, ThreadReader)
     await reader.settled()
@@ -170,7 +170,7 @@ async def test_a_question_that_cannot_be_sent_is_the_databases_being_away(postgr
     await reader.settled()
 
 
-async def test_who_asks_a_server_that_does_not_answer_is_told_so_and_later_ones_are_answered(
+async def test_silent_database_is_an_error_and_later_readers_succeed(
     postgresql_ledger: Ledger, postgresql_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     reader, patience = postgresql_ledger._reader, postgresql_ledger._patience

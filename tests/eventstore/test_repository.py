@@ -45,7 +45,7 @@ async def test_a_grant_is_kept_as_long_as_something_goes_on_with_it(ledger: Ledg
     assert states.cached("grant:a") is None
 
 
-async def test_two_processes_record_uses_of_the_same_tokens_though_neither_knows_what_was_recorded(
+async def test_two_processes_record_uses_of_the_same_tokens(
     ledger: Ledger, database_url: str, keyring: Keyring, clock: ManualClock
 ) -> None:
     other = await Ledger.open(database_url, keyring, clock)

@@ -102,7 +102,7 @@ def test_a_search_finds_what_looking_at_every_event_finds(
     log=st.lists(st.frozensets(names, max_size=6), max_size=HEAD),
     steps=st.lists(st.integers(1, HEAD), min_size=1, max_size=4),
 )
-def test_of_an_erased_person_the_addresses_of_their_own_acts_leave_and_no_others(
+def test_erasure_removes_the_addresses_of_own_acts_and_no_others(
     engine: Engine, log: list[frozenset[Name]], steps: list[int]
 ) -> None:
     theirs = {position for position, named in enumerate(log, 1) if (NameKind.PERSON_ACTING, b"a") in named}
@@ -121,7 +121,7 @@ def test_of_an_erased_person_the_addresses_of_their_own_acts_leave_and_no_others
         connection.rollback()
 
 
-def test_events_that_are_followed_together_share_a_row_for_what_they_name_in_common(engine: Engine) -> None:
+def test_events_followed_together_share_a_row_per_name(engine: Engine) -> None:
     with engine.connect() as connection:
         event_index.add(connection, ((NameKind.TYPE, b"common", n) for n in (*range(1, 301), 1_000)))
         rows = connection.execute(select(event_index.TABLE.c.position).order_by(event_index.TABLE.c.position))
@@ -197,9 +197,7 @@ def full(engine: Engine) -> Iterator[Connection]:
         NameKind.TYPE,
     ],
 )
-def test_a_filter_reads_a_range_of_the_primary_key_and_sorts_nothing(
-    full: Connection, kind: NameKind, descending: bool
-) -> None:
+def test_filter_reads_a_primary_key_range_and_sorts_nothing(full: Connection, kind: NameKind, descending: bool) -> None:
     statement = (event_index.DESCENDING if descending else event_index.ASCENDING).statement
     plan = plan_of(full, statement, {"b_kind": int(kind), "b_key": b"7", "b_low": 100, "b_high": 9_000, "b_limit": 32})
     if full.dialect.name == "sqlite":

@@ -112,7 +112,7 @@ async def test_another_streams_row_and_another_keys_are_not_believed(ledger: Led
     assert states.folded == EVERY + BEYOND
 
 
-async def test_a_fold_of_events_that_a_restore_took_back_is_not_believed(ledger: Ledger, keyring: Keyring) -> None:
+async def test_snapshot_of_events_that_a_restore_removed_is_ignored(ledger: Ledger, keyring: Keyring) -> None:
     """It is of the same stream, version and position, and has its right MAC; but another event stands there."""
     expected = await grow(ledger, "long", EVERY + BEYOND)
 

@@ -46,7 +46,7 @@ async def enabled(ledger: Ledger) -> list[bool]:
 
 
 @pytest.mark.usefixtures("clients")
-async def test_it_stands_where_it_was_asked_for_and_tells_only_of_the_commands(ledger: Ledger) -> None:
+async def test_sweep_stands_where_asked_and_returns_only_commands(ledger: Ledger) -> None:
     head, _ = await ledger.head()
     assert await enabled(ledger) == [True] * 12
     done = await ledger.execute(disable("first"), SWEEP, disable("last"), origin=HERE, then=lambda view, _: view.head)

@@ -26,7 +26,7 @@ class Rows:
         return Known(digest, terms, f"grant:{digest.hex()}", 0, 10, 10, None, self.as_of)
 
 
-async def test_of_a_few_more_tokens_than_are_remembered_most_are_remembered() -> None:
+async def test_slightly_over_capacity_most_tokens_stay_remembered() -> None:
     """Were the oldest forgotten for the newest, each token in turn would have been forgotten just before."""
     rows = Rows()
     validation = Validation(rows, Changes(0, lambda _: None), None, None, size=REMEMBERED)  # type: ignore[arg-type]
@@ -56,7 +56,7 @@ async def test_a_token_that_is_looked_up_again_takes_no_second_place() -> None:
 
 
 @pytest.mark.parametrize(("now", "reason"), [(5, "active"), (10, "active"), (19, "active"), (20, "expired")])
-def test_a_token_that_is_there_was_issued_whatever_the_clock_says(now: int, reason: str) -> None:
+def test_existing_token_was_issued_whatever_the_clock_says(now: int, reason: str) -> None:
     """Another node's clock may be ahead, and its newest event has the time that ours gives to what comes after it."""
     terms = Terms("access", "client", None, None, (), (), None, ("client:client",))
     assert Known(bytes(32), terms, "grant:g", 10, 20, 20, None, 0).reason(now) == reason

@@ -45,7 +45,7 @@ def refused(monkeypatch: pytest.MonkeyPatch) -> threading.Event:
     return found
 
 
-async def test_who_comes_while_another_process_holds_the_lock_is_in_the_same_transaction(
+async def test_command_waiting_for_the_lock_joins_the_transaction(
     postgresql_url: str, keyring: Keyring, clock: ManualClock
 ) -> None:
     sizes: list[int] = []
@@ -69,7 +69,7 @@ async def test_who_comes_while_another_process_holds_the_lock_is_in_the_same_tra
 
 
 @pytest.mark.parametrize("callers", [1, APART])
-async def test_who_finds_the_lock_taken_waits_for_it_while_the_event_loop_goes_on(
+async def test_taken_lock_is_awaited_while_the_event_loop_goes_on(
     sqlite_url: str, keyring: Keyring, clock: ManualClock, refused: threading.Event, callers: int
 ) -> None:
     ledger = await Ledger.open(sqlite_url, keyring, clock)
@@ -86,7 +86,7 @@ async def test_who_finds_the_lock_taken_waits_for_it_while_the_event_loop_goes_o
     await ledger.close()
 
 
-async def test_an_event_loop_that_is_busy_does_not_keep_the_lock_from_others(
+async def test_busy_event_loop_does_not_keep_the_lock_from_others(
     sqlite_url: str, keyring: Keyring, clock: ManualClock, refused: threading.Event
 ) -> None:
     ledger = await Ledger.open(sqlite_url, keyring, clock)
@@ -106,7 +106,7 @@ async def test_an_event_loop_that_is_busy_does_not_keep_the_lock_from_others(
     await ledger.close()
 
 
-async def test_a_lock_that_is_never_given_back_is_a_database_that_is_away(
+async def test_lock_never_given_back_means_the_database_is_away(
     sqlite_url: str, keyring: Keyring, clock: ManualClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(committer, "SQLITE_WAIT_MS", 0)

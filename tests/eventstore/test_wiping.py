@@ -73,7 +73,7 @@ async def test_the_key_of_an_erased_person_is_in_no_file(ledger: Ledger, sqlite_
     assert (await ledger.state("account:paul")).erased
 
 
-async def test_a_key_that_was_only_in_the_write_ahead_log_is_in_no_file(ledger: Ledger, sqlite_url: str) -> None:
+async def test_key_only_in_the_write_ahead_log_is_in_no_file(ledger: Ledger, sqlite_url: str) -> None:
     wrap = await pauls_key(ledger)
     assert readable(sqlite_url, wrap) == {"-wal"}
     await erase(ledger)
@@ -126,7 +126,7 @@ async def test_an_answer_is_in_no_file_after_its_time(ledger: Ledger, sqlite_url
     assert readable(sqlite_url, wrap) == set()
 
 
-async def test_the_write_ahead_log_is_left_alone_where_nothing_was_overwritten(
+async def test_write_ahead_log_is_kept_where_nothing_was_overwritten(
     ledger: Ledger, sqlite_url: str, clock: ManualClock
 ) -> None:
     # The first event begins the log's MAC key, which is put into the vault.

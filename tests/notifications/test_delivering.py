@@ -37,7 +37,7 @@ async def undelivered(ledger: Ledger, *, dead_only: bool = False) -> list[outbox
     return await ledger.read(outbox.undelivered, dead_only=dead_only, limit=100)
 
 
-async def test_an_incident_is_told_with_a_signature_and_without_anything_personal(
+async def test_incident_message_is_signed_and_holds_nothing_personal(
     ledger: Ledger, receiver: Receiver, notifier_of: Made
 ) -> None:
     notifier = notifier_of({"pager": receiver.url})
@@ -81,7 +81,7 @@ async def test_the_end_of_a_secrets_time_is_told_before_it_comes(
     assert announced["data"]["data"]["due_at"]
 
 
-async def test_a_receiver_that_fails_or_is_away_gets_everything_in_the_end(
+async def test_failing_receiver_gets_every_message_in_the_end(
     ledger: Ledger, receiver: Receiver, notifier_of: Made, clock: ManualClock
 ) -> None:
     notifier = notifier_of({"pager": receiver.url})
@@ -103,7 +103,7 @@ async def test_a_receiver_that_fails_or_is_away_gets_everything_in_the_end(
     assert await undelivered(ledger) == []
 
 
-async def test_after_the_last_attempt_it_is_a_dead_letter_which_can_be_revived(
+async def test_last_failed_attempt_makes_a_dead_letter_to_revive(
     ledger: Ledger, receiver: Receiver, notifier_of: Made, clock: ManualClock
 ) -> None:
     notifier = notifier_of({"pager": receiver.url}, notification_attempts=2)
@@ -123,7 +123,7 @@ async def test_after_the_last_attempt_it_is_a_dead_letter_which_can_be_revived(
     assert await undelivered(ledger) == []
 
 
-async def test_an_event_of_which_no_message_can_be_made_ends_as_a_dead_letter_and_holds_up_no_other(
+async def test_event_without_a_message_is_a_dead_letter_alone(
     ledger: Ledger, receiver: Receiver, notifier_of: Made, clock: ManualClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     notifier = notifier_of({"pager": receiver.url}, notification_attempts=2)
@@ -176,7 +176,7 @@ async def test_two_processes_deliver_each_event_once(
     assert sorted(each["data"]["position"] for each in receiver.taken) == positions
 
 
-async def test_what_a_process_took_and_did_not_finish_is_taken_again_after_its_lease(
+async def test_message_leased_by_a_dead_process_is_taken_again(
     ledger: Ledger, receiver: Receiver, notifier_of: Made, clock: ManualClock
 ) -> None:
     notifier = notifier_of({"pager": receiver.url})
@@ -194,7 +194,7 @@ async def test_what_a_process_took_and_did_not_finish_is_taken_again_after_its_l
     assert (left.attempts, left.dead, left.outcome) == (2, False, "status 500")
 
 
-async def test_everybody_hears_what_they_asked_for_and_waits_for_nobody(
+async def test_subscribers_get_what_they_asked_for_independently(
     ledger: Ledger, receiver: Receiver, notifier_of: Made
 ) -> None:
     both = notifier_of({"pager": receiver.url, "away": "http://127.0.0.1:9/"})
@@ -207,7 +207,7 @@ async def test_everybody_hears_what_they_asked_for_and_waits_for_nobody(
     assert await other.deliver("grants") == Told(0, 0)
 
 
-async def test_nothing_is_kept_when_nobody_listens_and_nothing_is_told_that_is_no_incident(
+async def test_outbox_stays_empty_without_listeners_or_incidents(
     ledger: Ledger, receiver: Receiver, notifier_of: Made
 ) -> None:
     await report(ledger)
@@ -284,7 +284,7 @@ async def test_who_alters_a_delivery_keeps_nobody_from_being_told(
     assert await notifier.deliver("pager") == Told(0, 0)
 
 
-async def test_of_what_nobody_is_told_nobody_is_told_by_an_inserted_row(
+async def test_inserted_row_of_an_unsubscribed_event_sends_nothing(
     ledger: Ledger, receiver: Receiver, notifier_of: Made
 ) -> None:
     notifier = notifier_of({"pager": receiver.url})

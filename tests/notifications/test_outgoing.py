@@ -63,9 +63,7 @@ async def test_a_name_with_one_private_address_is_not_called(receiver: Receiver,
         )
 
 
-async def test_a_name_is_resolved_once_and_the_connection_goes_to_the_answer(
-    receiver: Receiver, resolves_to: Any
-) -> None:
+async def test_name_is_resolved_once_and_connected_to_that_address(receiver: Receiver, resolves_to: Any) -> None:
     asked = resolves_to("127.0.0.1")
     url = receiver.url.replace("127.0.0.1", "hooks.example")
     answer = await OutgoingRequests(allow_private=True).send("POST", url, headers={}, content=b"x")

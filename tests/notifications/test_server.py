@@ -41,7 +41,7 @@ async def replay(scene: Scene) -> list[str]:
     return [*tokens, answer.parameters["code"], again.parameters["code"], str(scene.shop.secret)]
 
 
-async def test_replays_are_told_and_a_server_that_starts_tells_what_another_left(
+async def test_replay_is_sent_and_a_new_server_sends_what_was_left(
     database_url: str, tmp_path: Path, keyring: Keyring, clock: ManualClock, receiver: Receiver, secret_file: Path
 ) -> None:
     webhooks = json.dumps([{"url": receiver.url, "secret_file": str(secret_file), "name": "pager"}])

@@ -42,7 +42,7 @@ def test_a_webhook_hears_everything_unless_it_asks_for_less(tmp_path: Path, env:
     assert some.types == {"grant.code_replayed", "grant.refresh_replayed", "incident.closed"}
 
 
-def test_a_secret_file_may_hold_the_next_key_beside_the_present_one(tmp_path: Path) -> None:
+def test_secret_file_may_hold_the_next_key_beside_the_present(tmp_path: Path) -> None:
     (tmp_path / "keys").write_text(f"{SECRET}\n{SECRET[:-4]}aaaa\n")
     found = settings(tmp_path, webhooks=[{"url": URL, "secret_file": str(tmp_path / "keys")}])
     (each,) = webhooks(found)

@@ -213,7 +213,7 @@ def test_the_first_position_that_does_not_fit_is_named(drilled: Drilled, attack:
         assert others_find_it(drilled, url)
 
 
-def test_an_event_and_its_hash_are_found_by_the_checkpoints_around_it(drilled: Drilled) -> None:
+def test_event_and_its_hash_are_found_by_nearby_checkpoints(drilled: Drilled) -> None:
     with drilled.attacked(hostile.change_and_recompute_its_hash) as url:
         code, verdict = drilled.verify(url)
         assert (code, verdict["verdict"]) == (1, "tampered")
@@ -246,7 +246,7 @@ class TestTheOperatorHasTheLogsKey:
 
 
 class TestAnOlderDatabase:
-    def test_it_looks_right_by_itself_and_not_beside_a_newer_checkpoint(self, drilled: Drilled) -> None:
+    def test_rewritten_log_fails_beside_a_newer_checkpoint_only(self, drilled: Drilled) -> None:
         assert drilled.verify(drilled.older_url, kept=drilled.older)[0] == 0
         code, verdict = drilled.verify(drilled.older_url, kept=drilled.newest)
         assert (code, verdict["verdict"]) == (1, "tampered")
@@ -260,7 +260,7 @@ class TestAnOlderDatabase:
             assert (code, verdict["verdict"], verdict["position"]) == (1, "tampered", MIDDLE)
             assert others_find_it(drilled, url)
 
-    def test_a_server_that_is_started_on_it_learns_it_from_its_witness(self, drilled: Drilled) -> None:
+    def test_server_started_on_it_learns_it_from_its_witness(self, drilled: Drilled) -> None:
         url = drilled.databases.copy(drilled.older_url)
         folder = drilled.directory / f"restored-{os.path.basename(url.partition('?')[0])}"
         folder.mkdir()

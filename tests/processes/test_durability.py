@@ -54,7 +54,7 @@ async def test_a_killed_server_loses_no_acknowledged_token(world: World, start: 
     assert len(issued) >= len(acknowledged)
 
 
-async def test_a_reported_secret_that_a_killed_server_left_is_ended_by_the_next_one(world: World, start: Start) -> None:
+async def test_reported_secret_of_a_killed_server_is_ended_by_the_next(world: World, start: Start) -> None:
     client = await world.register_client(grant_types=("client_credentials",), scope=("profile",))
     issued = await world.client.post("/oauth/token", data={"grant_type": "client_credentials"}, auth=client.auth)
     token = issued.json()["access_token"]
@@ -67,7 +67,7 @@ async def test_a_reported_secret_that_a_killed_server_left_is_ended_by_the_next_
     assert [each.event.source for each in await world.events("incident.reported")] == ["public_revocation"]
 
 
-async def test_a_stopped_server_answers_what_it_accepted_and_ends_cleanly(world: World, start: Start) -> None:
+async def test_stopped_server_answers_what_it_accepted_and_exits_0(world: World, start: Start) -> None:
     served = await start()
     client = await world.register_client(grant_types=("client_credentials",), scope=("profile",))
     async with plain_http.caller(served.base) as caller:

@@ -11,7 +11,7 @@ from tests.scenarios.world import World
 CYCLES = 100
 
 
-async def test_no_worker_accepts_a_token_after_its_revocation_was_acknowledged(world: World, start: Start) -> None:
+async def test_no_worker_accepts_a_token_after_its_acknowledged_end(world: World, start: Start) -> None:
     first, second = await start(), await start()
     owner = await world.register_client(grant_types=("client_credentials",), scope=("profile",))
     async with (
@@ -47,7 +47,7 @@ async def test_a_disabled_clients_tokens_are_dead_everywhere_at_once(world: Worl
 @pytest.mark.parametrize(
     "form", [{"grant_type": "client_credentials"}, {"grant_type": "refresh_token", "refresh_token": "unknown"}]
 )
-async def test_a_secret_that_ended_elsewhere_issues_nothing_and_its_use_is_a_fact(
+async def test_secret_ended_elsewhere_issues_nothing_and_use_is_a_fact(
     world: World, start: Start, form: dict[str, str]
 ) -> None:
     """The process remembers that the secret was right, and has heard nothing since."""

@@ -85,7 +85,7 @@ def test_no_worker_answers_or_writes_from_what_it_remembers(
         databases.drop(older)
 
 
-def test_no_server_starts_on_an_older_database_until_that_is_accepted(
+def test_server_refuses_an_older_database_until_accepted(
     environment: dict[str, str], database_url: str, databases: Databases, tmp_path: Path
 ) -> None:
     kept = tmp_path / "elsewhere" / "kept"

@@ -60,7 +60,7 @@ async def test_the_numbers_of_two_workers_are_told_together(world: World, start:
 
 
 @pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
-async def test_a_new_start_begins_at_nothing_and_leaves_other_servers_alone(world: World, start: Start) -> None:
+async def test_new_start_begins_at_zero_and_spares_other_servers(world: World, start: Start) -> None:
     first = await start()
     await _ask(first.base)
     await _reaches(first.base, REQUESTS)

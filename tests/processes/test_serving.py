@@ -70,7 +70,7 @@ def until_both_are_ready(server: Running) -> None:
     assert sorted(each["pid"] for each in seen) == sorted(server.workers)
 
 
-def test_workers_killed_again_and_again_are_replaced_and_every_request_is_answered(server: Running) -> None:
+def test_killed_workers_are_replaced_and_requests_answered(server: Running) -> None:
     killed = 0
     while killed < 12:
         for pid in server.workers:
@@ -83,7 +83,7 @@ def test_workers_killed_again_and_again_are_replaced_and_every_request_is_answer
     assert server.stop() == 0
 
 
-def test_while_one_worker_is_away_the_other_takes_all_connections(server: Running) -> None:
+def test_other_worker_takes_all_connections_while_one_is_away(server: Running) -> None:
     until_both_are_ready(server)
     os.kill(server.workers[0], signal.SIGKILL)
     for _ in range(50):
@@ -103,9 +103,7 @@ def test_workers_have_about_as_many_connections_each(server: Running) -> None:
     assert min(held[pid] for pid in server.workers) >= 4
 
 
-def test_a_worker_that_is_told_to_stop_answers_what_it_has_and_is_replaced(
-    environment: dict[str, str], tmp_path: Path
-) -> None:
+def test_worker_told_to_stop_answers_its_requests_first(environment: dict[str, str], tmp_path: Path) -> None:
     environment |= {"GRANTLOG_WORKERS": "1"}
     body = b"grant_type=client_credentials&client_id=nobody&client_secret=nothing"
     with running("serve", environment=environment, directory=tmp_path) as server:
@@ -137,7 +135,7 @@ def test_workers_end_with_their_parent_whatever_ended_it(server: Running) -> Non
         assert probe.connect_ex(("127.0.0.1", server.port)) != 0
 
 
-def test_requests_that_come_together_and_in_chunks_are_answered_in_their_order(server: Running) -> None:
+def test_pipelined_and_chunked_requests_are_answered_in_order(server: Running) -> None:
     form = b"Host: a\r\nContent-Type: application/x-www-form-urlencoded\r\n"
     with connect(server) as connection:
         connection.sendall(

@@ -92,7 +92,7 @@ def statuses(answers: list[httpx.Response]) -> Counter[tuple[int, str | None]]:
     return Counter((each.status_code, each.json().get("error")) for each in answers)
 
 
-async def test_fifty_redemptions_of_one_code_at_two_servers_give_tokens_once(world: World, start: Start) -> None:
+async def test_50_redemptions_of_a_code_at_two_servers_give_one_answer(world: World, start: Start) -> None:
     first, second = await asyncio.gather(start(), start())
     person, client = await person_and_client(world)
     code, grant_id = await issue_code(world, client, person)
@@ -122,7 +122,7 @@ async def test_fifty_redemptions_of_one_code_at_two_servers_give_tokens_once(wor
             assert answer.json() == {"active": False}
 
 
-async def test_fifty_refreshes_of_one_token_at_two_servers_succeed_once(world: World, start: Start) -> None:
+async def test_50_refreshes_of_a_token_at_two_servers_succeed_once(world: World, start: Start) -> None:
     first, second = await asyncio.gather(start(), start())
     person, client = await person_and_client(world)
     code, grant_id = await issue_code(world, client, person)

@@ -19,7 +19,7 @@ def registered(name: str = "App", **changes) -> Registered:
     return Registered(**facts | changes)
 
 
-def test_a_registered_client_is_found_with_all_that_it_registered(log: Log) -> None:
+def test_registered_client_is_found_with_all_its_metadata(log: Log) -> None:
     log.tell(
         "client:c1",
         registered(

@@ -230,7 +230,7 @@ def test_folds_decide_for_tokens_and_no_row_does(connection, stream, state, expe
         (accounts.TABLE, None, "ended"),
     ],
 )
-def test_what_is_shown_of_a_grant_follows_the_rows_of_its_parties(connection, table, values, expected):
+def test_grant_view_follows_the_rows_of_client_and_person(connection, table, values, expected):
     story = redeemed()
     write(connection, story)
     connection.execute(delete(table) if values is None else update(table).values(**values))
@@ -307,7 +307,7 @@ def test_a_shorter_lifetime_does_not_hide_an_older_token(connection):
     assert grants.by_id(connection, "g1", story.now + 60 * SECOND).state == "active"
 
 
-def test_pruning_goes_in_small_batches_and_keeps_what_can_still_matter(connection):
+def test_pruning_goes_in_small_batches_and_keeps_live_rows(connection):
     story = redeemed()
     for number in range(1, 5):
         story.refresh(f"rt{number}")

@@ -58,7 +58,7 @@ def test_many_updates_at_once(connection: Connection, kind: str, parameters: lis
     assert one_by_one != [tuple(row.values()) for row in ROWS]
 
 
-def test_bytes_nothing_and_awkward_text_come_back_as_they_were_given(connection: Connection) -> None:
+def test_bytes_none_and_awkward_text_round_trip(connection: Connection) -> None:
     row = dict.fromkeys((column.key for column in grants.TABLE.c), None)
     row |= {"grant_type": "password", "client_id": "a\\x41 \N{SNOWMAN} \"'", "scope": "a b", "started_at": 1}
     row |= {"last_used_at": 1, "last_position": 1, "expires_at": 1, "branched": 0}

@@ -56,7 +56,7 @@ def test_states_of_versions(log: Log) -> None:
     assert states(log) == {1: "expiring", 2: "revoked"}
 
 
-def test_a_rotation_ends_all_others_of_that_client_and_prolongs_none(log: Log) -> None:
+def test_rotation_ends_the_clients_other_versions_prolongs_none(log: Log) -> None:
     log.tell("client:other", SecretIssued(secret_id="other", version=1, sha256="99" * 32))
     log.tell("client:c1", ISSUED, rotated(2, 60), rotated(3, 3600), rotated(4, None), rotated(5, 0, lifetime=9))
     ends = [secret.expires_at for secret in secrets.of_client(log.connection, "c1", NOW).items]
@@ -106,7 +106,7 @@ def test_a_version_may_go_when_nobody_has_used_it_for_long(log: Log, used, now, 
     assert (one(log, "s1", now).safe_to_retire, one(log, "s1", now).safe_to_retire_reason) == (safe, reason)
 
 
-def test_a_version_that_has_not_begun_may_not_go_however_long_nobody_used_it(log: Log) -> None:
+def test_version_not_yet_begun_may_not_go_though_unused(log: Log) -> None:
     month = 30 * 86_400
     log.tell("client:c1", ISSUED, rotated(2, not_before_in=month))
 
@@ -132,7 +132,7 @@ def test_a_version_that_outlasts_all_others_may_not_go(log: Log) -> None:
     assert one(log, "s2", later).safe_to_retire_reason == reason
 
 
-def test_the_only_live_version_may_never_go_and_an_ended_one_has_gone(log: Log) -> None:
+def test_only_live_version_may_never_go_and_an_ended_one_is_gone(log: Log) -> None:
     log.tell("client:c1", ISSUED, rotated(2), SecretRevoked(secret_id="s1", tokens="keep"))
     later = NOW + 99 * DAY
     assert one(log, "s1", later).safe_to_retire

@@ -58,7 +58,7 @@ async def test_a_link_ends_no_session(scene: Scene) -> None:
     assert await scene.world.types_after(before) == ["session.ended"]
 
 
-async def test_a_cookie_that_was_copied_is_worthless_after_the_sign_out(scene: Scene) -> None:
+async def test_copied_cookie_is_worthless_after_sign_out(scene: Scene) -> None:
     browser = await scene.signed_in()
     copied = browser.cookies[COOKIE]
     await browser.press(await browser.open("/account"), SIGN_OUT)
@@ -74,7 +74,7 @@ async def test_signing_out_twice_does_no_harm(scene: Scene) -> None:
     assert (await browser.press(page, SIGN_OUT)).status == 200
 
 
-async def test_a_person_sees_what_they_allowed_and_withdraws_it_at_once(scene: Scene) -> None:
+async def test_person_sees_consents_and_withdraws_one_at_once(scene: Scene) -> None:
     browser = await scene.signed_in()
     assert "No application may act for you" in (await browser.open(GRANTS)).text
     tokens = await scene.redeem(await scene.approved(browser))

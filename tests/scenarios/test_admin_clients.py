@@ -52,9 +52,7 @@ async def admin(world: World) -> httpx.AsyncClient:
     return await administering(world, "clients:read", "clients:write")
 
 
-async def test_registering_shows_the_secret_once_and_records_neither_it_nor_the_owner(
-    world: World, admin: httpx.AsyncClient
-) -> None:
+async def test_registration_shows_the_secret_once_and_records_neither(world: World, admin: httpx.AsyncClient) -> None:
     before = await world.head()
     answer = await admin.post("/admin/clients", json=SHOP)
     made = ok(answer, 201)

@@ -83,7 +83,7 @@ async def test_origins_must_be_same_site_with_the_issuer(world: World, admin: ht
 
 
 @pytest.mark.parametrize("slug", ["form", "session-platform", "session-administration", "session-x"])
-async def test_no_dashboard_has_the_name_of_one_of_the_servers_own_cookies(
+async def test_no_dashboard_cookie_has_the_name_of_a_server_cookie(
     world: World, admin: httpx.AsyncClient, slug: str
 ) -> None:
     before = await world.head()
@@ -115,9 +115,7 @@ async def test_it_is_a_client_too_and_keeps_to_a_dashboards_rules(world: World, 
     problem(await admin.patch(path, json={"allowed_origins": ["https://x.example"]}), 400, field="allowed_origins")
 
 
-async def test_a_deleted_dashboard_leaves_its_slug_and_nothing_in_the_vault(
-    world: World, admin: httpx.AsyncClient
-) -> None:
+async def test_deleted_dashboard_leaves_its_slug_and_an_empty_vault(world: World, admin: httpx.AsyncClient) -> None:
     first = ok(await admin.put(PATH, json=definition(world)), 201)
     ok(await admin.delete(f"/admin/clients/{first['client_id']}"), 204)
     problem(await admin.get(PATH), 404)
@@ -135,7 +133,7 @@ async def test_two_who_make_the_same_dashboard_at_once_make_one(world: World, ad
     assert await world.types_after(before) == ["client.registered", "client.secret_issued"]
 
 
-async def test_what_get_gives_put_takes_and_what_it_does_not_name_stays(world: World, admin: httpx.AsyncClient) -> None:
+async def test_put_takes_what_get_gives_and_keeps_unnamed_members(world: World, admin: httpx.AsyncClient) -> None:
     made = ok(await admin.put(PATH, json=definition(world)), 201)
     before = await world.head()
     assert ok(await admin.put(PATH, json=made)) == made
@@ -175,7 +173,7 @@ async def test_a_merge_patch_changes_some_of_it(world: World, admin: httpx.Async
         {"client_name": "Mine"},
     ],
 )
-async def test_nobody_changes_a_dashboard_who_could_not_give_what_it_may_do(
+async def test_changing_a_dashboard_needs_the_scopes_it_has(
     world: World, admin: httpx.AsyncClient, change: dict[str, Any]
 ) -> None:
     """With an origin of their own they would have an administrator's token."""

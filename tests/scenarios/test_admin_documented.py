@@ -6,7 +6,7 @@ from tests.scenarios.administration import ok
 from tests.scenarios.world import World
 
 
-async def test_every_administrative_route_is_documented_with_its_scope_and_answers(world: World) -> None:
+async def test_every_admin_route_is_documented_with_scope_and_answers(world: World) -> None:
     document = ok(await world.client.get("/schema/openapi.json"))
     told = 0
     for route in world.app.app.routes:  # type: ignore[attr-defined]

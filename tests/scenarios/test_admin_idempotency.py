@@ -27,9 +27,7 @@ def answers(connection: Connection) -> list[Any]:
     return list(connection.execute(select(ANSWERS)))
 
 
-async def test_a_repeat_commits_nothing_and_gives_the_first_answer_without_its_secret(
-    world: World, admin: httpx.AsyncClient
-) -> None:
+async def test_repeat_commits_nothing_and_answers_without_the_secret(world: World, admin: httpx.AsyncClient) -> None:
     first = await admin.post("/admin/clients", json=JOB, headers=KEY)
     made = ok(first, 201)
     assert made["client_secret"] is not None
@@ -44,7 +42,7 @@ async def test_a_repeat_commits_nothing_and_gives_the_first_answer_without_its_s
     assert await world.types_after(before) == ["client.updated"]
 
 
-async def test_what_is_stored_can_be_read_by_nobody_and_holds_no_secret(world: World, admin: httpx.AsyncClient) -> None:
+async def test_stored_answer_is_unreadable_and_holds_no_secret(world: World, admin: httpx.AsyncClient) -> None:
     body = b'{"realm": "platform", "username": "paul", "password": "a guessable password"}'
     given = await admin.post("/admin/people", content=body, headers=KEY | {"content-type": "application/json"})
     made = ok(given, 201)
@@ -126,9 +124,7 @@ async def test_an_erased_person_is_in_no_stored_answer(world: World, admin: http
     assert "paul" not in str(body)
 
 
-async def test_what_has_become_of_a_person_meanwhile_is_not_the_first_answers_business(
-    world: World, admin: httpx.AsyncClient
-) -> None:
+async def test_repeat_is_answered_though_the_person_changed_meanwhile(world: World, admin: httpx.AsyncClient) -> None:
     made = ok(await admin.post("/admin/people", json={"realm": "platform", "username": "paul"}), 201)
     body = {"password": "another long and unguessable sentence"}
     ok(await admin.post(f"/admin/people/{made['id']}/password", json=body, headers=KEY), 204)
@@ -196,9 +192,7 @@ async def test_puts_and_patches_are_kept_too(world: World, admin: httpx.AsyncCli
     assert await world.head() == before
 
 
-async def test_an_answer_that_was_altered_is_not_given_and_nothing_is_done_again(
-    world: World, admin: httpx.AsyncClient
-) -> None:
+async def test_altered_answer_is_not_given_and_nothing_is_redone(world: World, admin: httpx.AsyncClient) -> None:
     ok(await admin.post("/admin/clients", json=JOB, headers=KEY), 201)
     before = await world.head()
     longer = update(ANSWERS).values(expires_at=ANSWERS.c.expires_at + 1)

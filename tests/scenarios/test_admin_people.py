@@ -36,9 +36,7 @@ async def make(admin: httpx.AsyncClient, **changes: Any) -> dict[str, Any]:
     return made
 
 
-async def test_a_person_is_made_known_and_nothing_personal_is_recorded_in_clear(
-    world: World, admin: httpx.AsyncClient
-) -> None:
+async def test_person_is_created_and_nothing_personal_is_in_clear(world: World, admin: httpx.AsyncClient) -> None:
     before = await world.head()
     answer = await admin.post("/admin/people", json=PAUL)
     made = ok(answer, 201)
@@ -201,7 +199,7 @@ async def test_lists_open_every_name(world: World, admin: httpx.AsyncClient) -> 
     assert ok(await admin.get("/admin/people", params={"after": page["next"]})) == {"items": made[2:], "next": None}
 
 
-async def test_a_running_server_lets_no_file_of_sqlite_keep_the_key_of_an_erased_person(
+async def test_no_sqlite_file_keeps_the_key_of_an_erased_person(
     sqlite_url: str, tmp_path: Path, keyring: Keyring, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(background, "WIPE_EVERY", 0.0)

@@ -31,7 +31,7 @@ def _parts(components: Any) -> Iterator[Any]:
         yield f"/{part}" if isinstance(part, str) else part
 
 
-async def test_every_route_refuses_whoever_lacks_its_scope_before_it_looks_at_anything(world: World) -> None:
+async def test_every_route_checks_its_scope_before_anything_else(world: World) -> None:
     routes = list(administrative_routes(world))
     assert len(routes) > 25
     callers = {
@@ -85,7 +85,7 @@ async def test_what_a_token_loses_before_the_lock_it_may_no_more(world: World, m
 SERVICE = {"client_name": "Job", "grant_types": ["client_credentials"], "scope": "people:write"}
 
 
-async def test_no_route_of_clients_hands_out_a_scope_that_the_caller_lacks(world: World) -> None:
+async def test_no_client_route_grants_a_scope_that_the_caller_lacks(world: World) -> None:
     all_of_it = await administering(world)
     lesser = await administering(world, "clients:read", "clients:write")
     powerful = ok(await all_of_it.post("/admin/clients", json=SERVICE), 201)
@@ -147,7 +147,7 @@ async def test_nobody_enables_what_may_do_more_than_they_may_give(world: World) 
     assert await world.types_after(before) == ["client.enabled", "account.enabled"]
 
 
-async def test_third_parties_never_get_an_administrative_scope_from_anybody(world: World) -> None:
+async def test_third_party_never_gets_an_admin_scope_from_anybody(world: World) -> None:
     admin = await administering(world)
     third = {
         "client_name": "Shop",
@@ -167,7 +167,7 @@ async def test_third_parties_never_get_an_administrative_scope_from_anybody(worl
     problem(await admin.patch(f"/admin/clients/{job['client_id']}", json=change), 403, reason="third_party")
 
 
-async def test_no_route_of_people_and_roles_hands_out_a_scope_that_the_caller_lacks(world: World) -> None:
+async def test_no_person_or_role_route_grants_a_scope_the_caller_lacks(world: World) -> None:
     await world.define_role("administration", "keeper", "keys:write")
     await world.define_role("administration", "reader", "people:read")
     keeper = await world.register_person("eva", realm="administration", roles_of=("keeper",))
@@ -201,7 +201,7 @@ async def test_no_route_of_people_and_roles_hands_out_a_scope_that_the_caller_la
     ok(await lesser.patch(f"/admin/people/{ada['id']}", json={"name": "Ada", "roles": []}))
 
 
-async def test_people_change_their_own_password_and_keep_the_grant_that_did(world: World) -> None:
+async def test_people_change_their_own_password_and_keep_that_grant(world: World) -> None:
     await world.define_role("administration", "administrator", "people:write", "keys:write")
     ada = await world.register_person("ada", realm="administration", roles_of=("administrator",))
     admin = await administering(world)

@@ -63,7 +63,7 @@ async def test_rotation_lets_the_others_live_for_as_long_as_it_says(
     assert [item["state"] for item in await versions(admin, job)] == ["expired", "active"]
 
 
-async def test_rotation_without_a_body_keeps_the_others_and_zero_ends_them(
+async def test_rotation_without_body_keeps_the_others_and_0_ends_them(
     world: World, admin: httpx.AsyncClient, job: Client
 ) -> None:
     path = f"/admin/clients/{job.client_id}/secrets"

@@ -84,7 +84,7 @@ def names(event: dict[str, Any], filters: dict[str, Any], owners: dict[str, dict
     return all(checks[name]() for name in filters)
 
 
-async def test_every_combination_of_filters_finds_what_looking_at_every_event_finds(scene: Scene) -> None:
+async def test_filter_combinations_find_what_a_full_scan_finds(scene: Scene) -> None:
     past = await lived(scene)
     await past.refresh()
     await past.refresh()
@@ -152,7 +152,7 @@ async def test_what_is_malformed_is_told_by_its_name(world: World, query: str, f
     problem(await asking.get(f"/audit/events?{query}"), 400, field=field)
 
 
-async def test_a_misspelt_filter_is_refused_and_does_not_find_everything(world: World) -> None:
+async def test_misspelt_filter_is_refused_and_does_not_find_everything(world: World) -> None:
     asking = await administering(world)
     for path in ("/audit/events", "/audit/export", "/audit/stream"):
         told = problem(await asking.get(f"{path}?clientid=x"), 400, field="clientid")
@@ -222,7 +222,7 @@ async def test_times_are_exact_and_the_end_is_exclusive(world: World) -> None:
     assert await found(since=moments[1].replace("Z", "+00:00"), until=moments[1]) == []
 
 
-async def test_an_event_has_every_member_and_one_is_found_by_its_position(world: World) -> None:
+async def test_event_has_every_member_and_is_found_by_its_position(world: World) -> None:
     asking = await administering(world)
     first = ok(await asking.get("/audit/events/1"))
     assert set(first) == MEMBERS
@@ -252,9 +252,7 @@ async def test_moments_in_data_are_rfc_3339(scene: Scene) -> None:
 
 
 @pytest.mark.parametrize("at", ["0001-01-01T00:00:00+00:01", "9999-12-31T23:59:59-00:01"])
-async def test_a_moment_that_cannot_be_written_is_refused_wherever_one_may_stand(
-    world: World, job: Client, at: str
-) -> None:
+async def test_unwritable_moment_is_refused_in_every_parameter(world: World, job: Client, at: str) -> None:
     admin = await administering(world)
     before = await world.head()
     body = {"client_id": job.client_id, "since": at}
@@ -266,7 +264,7 @@ async def test_a_moment_that_cannot_be_written_is_refused_wherever_one_may_stand
     assert [each.type for each in await world.events(after=before)] == []
 
 
-async def test_an_event_with_a_moment_that_cannot_be_written_keeps_no_other_from_being_read(world: World) -> None:
+async def test_event_with_an_unwritable_moment_hides_no_other_event(world: World) -> None:
     """There may be some in older logs."""
     admin, beyond = await administering(world), -62_135_596_860_000_000
     await world.execute(
@@ -284,7 +282,7 @@ async def test_an_event_with_a_moment_that_cannot_be_written_keeps_no_other_from
 # Who watched ------------------------------------------------------------------------------------------------------
 
 
-async def test_every_answer_is_one_event_that_says_who_asked_what_and_how_much_they_saw(world: World) -> None:
+async def test_every_answer_is_an_event_with_actor_filter_and_count(world: World) -> None:
     seeing = await administering(world, "audit:read", "audit:personal")
     head = await world.head()
     found = ok(await seeing.get("/audit/events", params={"ip": ADDRESS, "order": "desc", "limit": 2}))

@@ -27,7 +27,7 @@ async def found(asking: httpx.AsyncClient, **asked: Any) -> list[dict[str, Any]]
     return items
 
 
-async def test_every_event_says_what_it_means_in_lists_exports_and_the_stream(world: World, past: Past) -> None:
+async def test_events_have_plain_words_in_lists_exports_and_the_stream(world: World, past: Past) -> None:
     asking = await administering(world)
     listed = await found(asking)
     assert len(listed) > 10
@@ -68,7 +68,7 @@ async def test_names_beside_ids_are_what_each_is_called_now(world: World, past: 
     assert (await found(asking, type="consent.given", names=1))[0]["names"] == {person: None, shop: "Shop"}
 
 
-async def test_people_are_found_by_their_names_and_the_record_holds_their_ids(world: World, past: Past) -> None:
+async def test_people_are_found_by_name_and_the_record_holds_their_ids(world: World, past: Past) -> None:
     person = past.scene.person
     asking = await administering(world)
     by_id = await found(asking, account_id=person.account_id)

@@ -53,7 +53,7 @@ async def test_who_may_not_see_addresses_cannot_find_one_by_guessing(world: Worl
     assert await world.events("audit.*", after=before) == ()
 
 
-async def test_what_was_erased_is_gone_for_everybody_and_cannot_be_searched_for(scene: Scene) -> None:
+async def test_erased_values_are_gone_and_cannot_be_searched_for(scene: Scene) -> None:
     world, person = scene.world, scene.person
     home = Origin(Actor("person", person.account_id, {}), ip="203.0.113.77")
     disable = any_command(account.stream(person.account_id), account.disable, {"leaves_no_administrator": False})
@@ -70,7 +70,7 @@ async def test_what_was_erased_is_gone_for_everybody_and_cannot_be_searched_for(
     assert disabled["erased"] == ["ip"]
 
 
-async def test_an_address_that_a_resource_server_told_is_found_until_its_person_is_erased(scene: Scene) -> None:
+async def test_address_from_a_resource_server_is_found_until_erasure(scene: Scene) -> None:
     world, past = scene.world, await lived(scene)
     told = {"token": past.tokens["access_token"], "client_ip": "203.0.113.78"}
     ok(await world.client.post("/oauth/introspect", data=told, auth=scene.shop.auth))
@@ -82,7 +82,7 @@ async def test_an_address_that_a_resource_server_told_is_found_until_its_person_
     assert await everything(seeing, ip="203.0.113.78") == []
 
 
-async def test_the_address_of_a_persons_own_device_is_theirs_whatever_program_asked_there(scene: Scene) -> None:
+async def test_device_address_is_its_persons_whatever_program_asked(scene: Scene) -> None:
     world, person, home = scene.world, scene.person, "203.0.113.200"
     phone = world.caller(home)
     app = await world.register_client("Phone", public=True)
@@ -111,7 +111,7 @@ async def test_the_address_of_a_persons_own_device_is_theirs_whatever_program_as
     assert (left.account_id, left.address, left.ip, left.user_agent, left.uses) == ("", b"", None, None, 2)
 
 
-async def test_who_presents_what_was_stolen_is_not_taken_for_whom_it_was_stolen_from(scene: Scene) -> None:
+async def test_presenter_of_a_stolen_token_is_not_taken_for_its_owner(scene: Scene) -> None:
     world, past = scene.world, await lived(scene)
     foreign = await world.register_client("Foreign", public=True)
     stolen = {"grant_type": "refresh_token", "refresh_token": past.tokens["refresh_token"]}
@@ -123,7 +123,7 @@ async def test_who_presents_what_was_stolen_is_not_taken_for_whom_it_was_stolen_
     assert [each["type"] for each in await everything(seeing, ip="203.0.113.66")] == ["grant.refresh_refused"]
 
 
-async def test_the_address_of_a_server_that_asks_for_somebody_is_its_own(scene: Scene) -> None:
+async def test_address_of_an_asking_resource_server_is_its_own(scene: Scene) -> None:
     await lived(scene)
     await erase(scene.world, scene.person.account_id)
     seeing = await administering(scene.world, "audit:read", "audit:personal")

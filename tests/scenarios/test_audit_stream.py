@@ -52,7 +52,7 @@ async def test_head_opens_no_reading_and_ends_at_once(world: World, path: str) -
     assert set() == auditor.FOLLOWING
 
 
-async def test_none_is_lost_or_doubled_under_concurrent_writers_in_two_processes(
+async def test_stream_loses_and_doubles_none_under_two_processes(
     world: World, database_url: str, tmp_path: Path, keyring: Keyring
 ) -> None:
     token = await world.token(*READER)
@@ -88,7 +88,7 @@ async def test_without_a_position_it_begins_now(world: World) -> None:
     assert message.data["stream"] == "scope:after:0"
 
 
-async def test_a_stream_from_a_position_on_leaves_out_nothing_not_even_itself(world: World) -> None:
+async def test_stream_from_a_position_omits_nothing_not_even_itself(world: World) -> None:
     token = await world.token(*READER)
     begin = await world.head()
     first, second = f"/audit/stream?from={begin + 1}", "/audit/stream"
@@ -114,9 +114,7 @@ async def test_its_beginning_and_its_end_are_events(world: World) -> None:
     assert closed.actor == opened.actor
 
 
-async def test_readers_who_come_at_the_same_time_are_not_more_than_there_are_places(
-    world: World, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_concurrent_readers_are_bounded_by_the_places(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(stream, "STREAMS_AT_MOST", 2)
     token = await world.token(*READER)
     begin = await world.head()
@@ -233,7 +231,7 @@ async def test_an_export_heeds_the_filters_of_the_search(world: World) -> None:
         assert [int(row["position"]) for row in rows] == [each["position"] for each in found]
 
 
-async def test_an_export_leaves_an_event_at_its_beginning_and_one_at_its_end(world: World) -> None:
+async def test_export_records_an_event_at_its_start_and_its_end(world: World) -> None:
     asking = await administering(world, *READER)
     begin = await world.head()
     answer = await asking.get("/audit/export", params={"format": "ocsf", "ip": ADDRESS})
@@ -248,7 +246,7 @@ async def test_an_export_leaves_an_event_at_its_beginning_and_one_at_its_end(wor
     assert closed.event.reading_id == opened.event.reading_id
 
 
-async def test_an_export_that_is_broken_off_says_so_and_is_never_in_memory_whole(world: World) -> None:
+async def test_export_broken_off_says_so_and_is_never_whole_in_memory(world: World) -> None:
     token = await world.token(*READER)
     await write(world, "many", 600)
     begin = await world.head()

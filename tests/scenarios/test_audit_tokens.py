@@ -67,7 +67,7 @@ async def test_at_the_instant_of_its_revocation_it_is_revoked(scene: Scene) -> N
         assert (await asked(asking, raw, position=position))["reason"] == reason
 
 
-async def test_what_was_cut_off_stays_dead_when_its_client_is_enabled_again(scene: Scene) -> None:
+async def test_cut_off_tokens_stay_dead_when_the_client_is_enabled(scene: Scene) -> None:
     past = await lived(scene)
     position = await disable_client(scene.world, scene.shop)
     await scene.world.execute(any_command(client.stream(scene.shop.client_id), client.enable, ENABLES_CLIENT))
@@ -117,7 +117,7 @@ async def test_a_secret_version_takes_its_tokens_with_it(scene: Scene) -> None:
     assert await ended_by(past, command, past.tokens["access_token"]) == ("active", "secret_ended")
 
 
-async def test_codes_and_refresh_tokens_are_used_up_by_the_event_that_used_them(scene: Scene) -> None:
+async def test_codes_and_refresh_tokens_are_used_up_by_their_event(scene: Scene) -> None:
     past = await lived(scene)
     first = past.tokens["refresh_token"]
     await past.refresh()
@@ -168,9 +168,7 @@ async def test_a_living_token_names_everything_that_keeps_it_alive(scene: Scene)
     assert streams == {"grant", "client", "account", "consent"}
 
 
-async def test_an_answer_about_this_moment_waits_for_what_is_being_written_and_stays_what_it_was(
-    scene: Scene, database_url: str
-) -> None:
+async def test_answer_about_now_waits_for_pending_writes_and_stays(scene: Scene, database_url: str) -> None:
     past, engine = await lived(scene), migrating(database_url)
     asking = await administering(scene.world)
     raw, now = past.tokens["access_token"], format_rfc3339(scene.world.clock.now())
@@ -228,7 +226,7 @@ async def test_a_malformed_question_is_refused(scene: Scene, body: dict[str, Any
 # History ----------------------------------------------------------------------------------------------------------
 
 
-async def test_a_history_tells_who_got_it_through_what_and_all_that_came_of_it(scene: Scene) -> None:
+async def test_history_tells_who_got_a_token_how_and_its_descendants(scene: Scene) -> None:
     past = await lived(scene)
     first = past.tokens
     await past.refresh()
@@ -271,7 +269,7 @@ async def test_a_history_is_found_by_an_id_too(scene: Scene) -> None:
     problem(await asking.post("/audit/token-history", json={"id": "nobody", "sha256": "0" * 64}), 400, field="id")
 
 
-async def test_a_client_secret_has_a_history_with_its_rotations_and_ends(scene: Scene) -> None:
+async def test_client_secret_history_has_rotations_and_ends(scene: Scene) -> None:
     world, shop = scene.world, scene.shop
     assert shop.secret is not None
     second, secret_id = await rotate(world, shop, others_expire_in=60)
@@ -364,7 +362,7 @@ async def test_history_and_state_outlive_the_rows_of_tokens(scene: Scene) -> Non
     assert by_jti["sha256"] == told["sha256"]
 
 
-async def test_a_used_refresh_token_that_was_pruned_long_ago_still_ends_its_grant(scene: Scene) -> None:
+async def test_pruned_used_refresh_token_still_ends_its_grant(scene: Scene) -> None:
     past = await lived(scene)
     first = past.tokens["refresh_token"]
     for _ in range(3):

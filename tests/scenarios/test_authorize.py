@@ -12,7 +12,7 @@ from tests.scenarios.asking import APPROVE, AUTHORIZE, CONSENT, DENY, SIGN_IN, S
 LOOPBACK = "http://127.0.0.1/callback"
 
 
-async def test_a_person_signs_in_approves_and_the_application_gets_its_tokens(scene: Scene) -> None:
+async def test_person_signs_in_consents_and_the_client_gets_tokens(scene: Scene) -> None:
     world, browser = scene.world, scene.world.browser()
     before = await world.head()
     page = await browser.open(scene.address(scope="profile"))
@@ -103,7 +103,7 @@ async def test_the_redirect_uri_keeps_its_own_query(scene: Scene) -> None:
     assert page.location.startswith("https://q.example/cb?shop=1&x=%20&code=")
 
 
-async def test_a_single_redirect_uri_may_be_left_out_and_of_two_one_must_be_named(scene: Scene) -> None:
+async def test_redirect_uri_may_be_omitted_only_if_it_is_the_only_one(scene: Scene) -> None:
     browser = await scene.signed_in()
     page = await scene.approved(browser, scene.address(redirect_uri=None))
     assert page.location.startswith(scene.shop.redirect_uri)
@@ -114,7 +114,7 @@ async def test_a_single_redirect_uri_may_be_left_out_and_of_two_one_must_be_name
     assert (await browser.open(scene.address(two, redirect_uri=""))).status == 400
 
 
-async def test_a_consent_is_for_whom_it_was_given_and_another_origin_asks_again(scene: Scene) -> None:
+async def test_consent_is_per_origin_and_another_origin_asks_again(scene: Scene) -> None:
     elsewhere = "https://elsewhere.example/callback"
     browser = await scene.signed_in()
     await scene.approved(browser, scene.address())
@@ -131,7 +131,7 @@ async def test_a_consent_is_for_whom_it_was_given_and_another_origin_asks_again(
         assert (await browser.open(scene.address(redirect_uri=uri))).parameters.keys() == {"code", "state", "iss"}
 
 
-async def test_a_given_consent_is_remembered_and_more_is_asked_for_anew(scene: Scene) -> None:
+async def test_consent_is_remembered_and_more_is_asked_for_anew(scene: Scene) -> None:
     browser = await scene.signed_in()
     await scene.approved(browser, scene.address(scope="profile"))
     before = await scene.world.head()

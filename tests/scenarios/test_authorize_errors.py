@@ -113,7 +113,7 @@ async def test_every_other_error_goes_back_but_only_after_the_sign_in(
     assert await scene.world.types_after(before) == ["session.started"]
 
 
-async def test_where_a_person_has_a_session_the_application_is_told_at_once(scene: Scene) -> None:
+async def test_error_redirects_at_once_where_a_session_exists(scene: Scene) -> None:
     browser = await scene.signed_in()
     await scene.approved(browser, scene.address())
     before = await scene.world.head()

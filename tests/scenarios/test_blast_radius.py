@@ -130,7 +130,7 @@ async def compare(world: World, admin: httpx.AsyncClient, client_id: str) -> Non
         assert sorted(listed) == sorted(export.tokens(version["secret_id"]))
 
 
-async def test_it_is_the_same_after_everything_that_can_happen_to_a_secret(scene: Scene) -> None:
+async def test_it_is_the_same_after_everything_a_secret_undergoes(scene: Scene) -> None:
     world, admin = scene.world, await administering(scene.world)
     first = await lived(scene)
     second = await lived(scene)
@@ -160,7 +160,7 @@ ROTATIONS = 50
 CLIENTS = 8
 
 
-async def test_eight_clients_ask_on_while_their_secrets_rotate_fifty_times(world: World) -> None:
+async def test_8_clients_ask_on_while_their_secrets_rotate_50_times(world: World) -> None:
     admin = await administering(world)
     clients = [
         await world.register_client(f"Job {number}", grant_types=("client_credentials",), scope=("profile",))

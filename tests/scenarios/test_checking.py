@@ -166,7 +166,7 @@ def replace(connection: Connection, table: Table, rows: Any, by: Any) -> None:
 
 
 @pytest.mark.parametrize("tampering", TAMPERING)
-async def test_a_row_that_somebody_tampered_with_is_found_within_one_round(scene: Scene, tampering: str) -> None:
+async def test_tampered_row_is_found_within_one_round(scene: Scene, tampering: str) -> None:
     world = await everything_happened(scene)
     undo: dict[str, tuple[Table, dict[str, Any], tuple[dict[str, Any], ...]]] = {}
     assert await found_by_a_round(world) == []
@@ -190,7 +190,7 @@ async def test_a_row_that_somebody_tampered_with_is_found_within_one_round(scene
     assert await found_by_a_round(world) == []
 
 
-async def test_a_difference_is_an_alarm_until_its_read_model_is_rebuilt(scene: Scene) -> None:
+async def test_difference_is_an_alarm_until_its_model_is_rebuilt(scene: Scene) -> None:
     world = scene.world
     change(world, lambda connection: connection.execute(insert(scopes.TABLE).values(name="all", description="")))
     before = await world.head()
@@ -276,7 +276,7 @@ async def test_who_writes_meanwhile_raises_no_alarm(scene: Scene, seed: int) -> 
     assert await world.events("server.projection_differed", after=before) == ()
 
 
-async def test_months_that_ended_and_people_who_were_erased_raise_no_alarm(scene: Scene) -> None:
+async def test_ended_months_and_erased_people_raise_no_alarm(scene: Scene) -> None:
     world = await everything_happened(scene)
     await erase(world, scene.person.account_id)
     (leak,) = await world.events("incident.reported")
@@ -292,7 +292,7 @@ async def test_months_that_ended_and_people_who_were_erased_raise_no_alarm(scene
 
 
 @pytest.mark.parametrize("workers", [1, 4])
-async def test_it_rests_so_long_that_all_workers_take_two_percent_of_a_core(world: World, workers: int) -> None:
+async def test_checker_rests_so_that_workers_take_2_percent_of_a_core(world: World, workers: int) -> None:
     elapsed, rests = 0.0, []
 
     class Enough(Exception):

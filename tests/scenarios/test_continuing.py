@@ -102,7 +102,7 @@ async def test_it_starts_again_on_its_own_database(node: Node) -> None:
         assert (await world.client.get("/health/ready")).status_code == 200
 
 
-async def test_an_older_database_is_refused_with_the_command_that_accepts_it(node: Node, older: str) -> None:
+async def test_older_database_is_refused_with_the_accepting_command(node: Node, older: str) -> None:
     await node.grow("two:more")
     node.databases.put_back(older, node.url)
     reason = await node.refusal()

@@ -63,9 +63,7 @@ def path_of(each: Endpoint) -> str:
     return re.sub(r"\{[^}]*\}", "x", each.path.replace("{position}", "1"))
 
 
-async def test_without_a_token_any_listed_page_reads_why_at_every_endpoint(
-    world: World, administration: Dashboard
-) -> None:
+async def test_listed_page_reads_errors_everywhere_without_a_token(world: World, administration: Dashboard) -> None:
     assert len(BEARER) > 40
     before = await world.head()
     for each in BEARER:
@@ -104,7 +102,7 @@ async def test_a_preflight_at_every_endpoint_and_where_there_is_none(world: Worl
     assert await world.head() == before
 
 
-async def test_with_a_token_the_pages_of_its_dashboard_read_every_answer_and_no_others(
+async def test_page_reads_every_answer_to_its_dashboards_token_only(
     world: World, page: httpx.AsyncClient, token: str
 ) -> None:
     bearer = {"authorization": f"Bearer {token}"}
@@ -181,7 +179,7 @@ async def test_a_fault_can_be_read(
     assert cors(answer.headers) == READABLE
 
 
-async def test_while_the_log_cannot_be_asked_it_is_what_was_known_before(
+async def test_origins_known_before_hold_while_the_log_is_away(
     world: World, page: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async def away(*_: Any) -> None:
@@ -217,7 +215,7 @@ async def test_an_origin_that_is_listed_no_more_reads_nothing(
     assert cors((await world.client.get("/admin/clients", headers={"origin": PAGE})).headers) == {}
 
 
-async def test_introspection_lets_a_clients_pages_read_and_metadata_every_page(world: World, token: str) -> None:
+async def test_introspection_is_for_client_origins_metadata_for_all(world: World, token: str) -> None:
     reader = await world.register_client("Reader", allowed_origins=(ELSEWHERE,))
     asked: dict[str, Any] = {"data": {"token": token}, "headers": {"origin": ELSEWHERE}}
     answer = await world.client.post("/oauth/introspect", auth=reader.auth, **asked)

@@ -63,7 +63,7 @@ async def test_so_will_one_whose_row_has_been_removed(world, platform):
     assert (await at.refresh(cookie)).status_code == 401
 
 
-async def test_a_cookie_that_another_tab_has_refreshed_still_names_the_sign_in(world, platform):
+async def test_cookie_refreshed_by_another_tab_names_the_same_grant(world, platform):
     at = platform.client
     _, cookie = await at.sign_in(platform.paul)
     answer = await at.refresh(cookie)

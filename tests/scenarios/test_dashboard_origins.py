@@ -186,7 +186,7 @@ async def test_other_methods_are_405(world, platform, method, path):
         assert answer.headers["allow"] == ", ".join(sorted({method, "OPTIONS"}))
 
 
-async def test_a_page_of_this_machine_by_another_name_is_told_which_one_to_use(world, platform):
+async def test_loopback_page_by_another_name_is_told_the_right_one(world, platform):
     answer = await platform.client.login(platform.paul, origin="http://localhost:3000")
     assert answer.status_code == 403
     assert "open it as http://127.0.0.1:3000" in answer.json()["detail"]

@@ -39,7 +39,7 @@ async def test_the_page_goes_on_where_the_cookie_is_there(platform):
     assert 'data-resume="no"' in elsewhere.text
 
 
-async def test_without_javascript_the_form_is_answered_and_not_evaluated(world, platform):
+async def test_form_without_javascript_is_answered_and_not_evaluated(world, platform):
     before = await world.head()
     for body in (
         {"username": "paul", "password": platform.paul.password},

@@ -45,7 +45,7 @@ async def test_pauls_cookie_opens_nothing_of_the_administration(world, platform)
     assert (await platform.client.refresh(cookie)).status_code == 200
 
 
-async def test_a_platform_persons_credentials_do_not_reach_the_administration(world, platform):
+async def test_platform_credentials_are_refused_by_administration(world, platform):
     access, cookie = await platform.client.sign_in(platform.paul)
     before = await world.head()
     for name in (platform.client.cookie_name, platform.administration.cookie_name):

@@ -89,7 +89,7 @@ async def test_ten_tabs_with_one_cookie_all_get_tokens(world, platform):
 
 
 @pytest.mark.parametrize("tabs", [2, 3, 6])
-async def test_whichever_of_parallel_answers_the_browser_kept_it_stays_signed_in(world, platform, tabs):
+async def test_any_of_parallel_refresh_answers_keeps_one_signed_in(world, platform, tabs):
     at = platform.client
     _, cookie = await at.sign_in(platform.paul)
     before = await world.head()
@@ -104,7 +104,7 @@ async def test_whichever_of_parallel_answers_the_browser_kept_it_stays_signed_in
     assert set(types) == {"grant.tokens_refreshed", "grant.successor_replaced"}
 
 
-async def test_an_answer_that_was_left_over_is_a_replay_when_its_window_has_closed(world, platform):
+async def test_unused_refresh_answer_is_a_replay_after_its_window(world, platform):
     at = platform.client
     _, cookie = await at.sign_in(platform.paul)
     left, kept = [at.cookie(await at.refresh(cookie)) for _ in range(2)]

@@ -136,7 +136,7 @@ async def test_a_version_that_expires_ends_while_it_is_kept(world, platform):
     await assert_says_what_to_do(world, at, platform.paul, cookie)
 
 
-async def test_a_rotation_between_authentication_and_lock_costs_nobody_their_sign_in(world, platform, monkeypatch):
+async def test_rotation_between_authentication_and_lock_fails_nobody(world, platform, monkeypatch):
     at = platform.client
     _, cookie = await at.sign_in(platform.paul)
     genuine = DashboardSecrets.version

@@ -25,7 +25,7 @@ async def platform(world: World) -> Platform:
     return await make_platform(world)
 
 
-async def test_a_sign_in_gives_a_token_and_puts_the_refresh_token_into_the_cookie(world, platform):
+async def test_sign_in_gives_a_token_and_the_refresh_token_as_cookie(world, platform):
     before = await world.head()
     answer = await platform.client.login(platform.paul)
     assert answer.status_code == 200
@@ -105,7 +105,7 @@ async def test_over_tls_the_cookie_is_bound_to_the_host(world, platform):
 # -- refusals ---------------------------------------------------------------------------------------------------------
 
 
-async def test_all_wrong_credentials_are_one_answer_and_cost_one_verification(world, platform, monkeypatch):
+async def test_wrong_credentials_are_one_answer_and_one_verification(world, platform, monkeypatch):
     disabled = await world.register_person("dora")
     await world.execute(
         any_command(account.stream(disabled.account_id), account.disable, {"leaves_no_administrator": False})
@@ -204,7 +204,7 @@ async def test_no_spelling_of_a_name_counts_anew(world, platform, name):
     assert statuses == [401] * free + [429] * (len(spellings) - free)
 
 
-async def test_a_failure_takes_as_long_to_record_as_one_that_is_merely_counted(platform, monkeypatch):
+async def test_recorded_failure_takes_as_long_as_a_counted_one(platform, monkeypatch):
     waited: list[float] = []
     genuine = asyncio.sleep
 
@@ -273,7 +273,7 @@ async def test_who_may_nothing_here_gets_nothing_and_that_is_a_fact(world, platf
     assert failed.request_id == answer.headers["x-request-id"]
 
 
-async def test_a_right_password_without_scope_is_counted_and_is_no_guess(world, platform):
+async def test_right_password_without_scope_is_counted_as_no_guess(world, platform):
     idle = await idle_person(world)
     before = await world.head()
     for _ in range(40):
@@ -286,7 +286,7 @@ async def test_a_right_password_without_scope_is_counted_and_is_no_guess(world, 
 
 
 @pytest.mark.parametrize("scope", ["unheard:of", "clients:read"])
-async def test_at_the_token_endpoint_a_scope_that_is_refused_is_a_fact_too(world, platform, scope):
+async def test_scope_refused_at_the_token_endpoint_is_an_event_too(world, platform, scope):
     at, given = platform.client, {"grant_type": "password", "scope": scope, **platform.paul.typed}
     before = await world.head()
     answer = await world.client.post("/oauth/token", data=given, auth=(at.client_id, at.secrets[-1].reveal()))

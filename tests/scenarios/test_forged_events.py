@@ -62,7 +62,7 @@ def refused(answer: httpx.Response) -> None:
     assert answer.json()["error"] == "temporarily_unavailable"
 
 
-async def test_a_forged_secret_opens_nothing_and_nothing_is_written_behind_it(world: World, scene: Scene) -> None:
+async def test_forged_secret_opens_nothing_and_stops_all_writing(world: World, scene: Scene) -> None:
     job = await world.register_client("Job", grant_types=("client_credentials",))
     issued = (await token(world, job)).json()["access_token"]
     secret = world.services.format.mint(Kind.CLIENT_SECRET)
@@ -83,7 +83,7 @@ async def test_a_forged_secret_opens_nothing_and_nothing_is_written_behind_it(wo
     await stopped_at(world, position)
 
 
-async def test_a_forged_token_with_every_administrative_scope_is_no_token(world: World, scene: Scene) -> None:
+async def test_forged_token_with_every_admin_scope_is_no_token(world: World, scene: Scene) -> None:
     admin = await administering(world)
     client_id = (await admin.get("/admin/clients")).json()["items"][0]["client_id"]
     raw = world.services.format.mint(Kind.ACCESS_TOKEN)

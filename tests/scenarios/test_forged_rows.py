@@ -147,7 +147,7 @@ async def test_what_stands_in_other_columns_decides_nothing(
 
 
 @pytest.mark.parametrize("name", sorted(LEADS))
-async def test_where_a_row_leads_nowhere_there_is_a_refusal_and_nobody_gets_more(
+async def test_row_that_leads_nowhere_is_refused_and_grants_nothing(
     world: World, actors: Cast, database_url: str, name: str
 ) -> None:
     expected = await decisions(world, actors)
@@ -285,9 +285,7 @@ async def test_a_closed_incident_is_not_gone_on_with(world: World, actors: Cast,
     assert ok(await admin.post("/leaks/contain", json=about))["incident_id"] not in (first, second)
 
 
-async def test_the_end_of_a_session_ends_no_grant_that_somebody_put_into_it(
-    world: World, actors: Cast, database_url: str
-) -> None:
+async def test_session_end_spares_a_grant_inserted_into_it(world: World, actors: Cast, database_url: str) -> None:
     admin = await administering(world)
     other = await world.register_person("mallory")
     browser = await actors.scene.signed_in(other)
@@ -307,7 +305,7 @@ async def test_the_end_of_a_session_ends_no_grant_that_somebody_put_into_it(
 
 
 @pytest.mark.parametrize("change", ["ended", "expired", "deleted"])
-async def test_no_row_takes_a_grant_or_session_out_of_the_end_of_an_address(
+async def test_no_row_exempts_a_grant_or_session_from_an_address_end(
     world: World, actors: Cast, database_url: str, change: str
 ) -> None:
     admin, before = await administering(world), await world.head()

@@ -56,7 +56,7 @@ async def test_a_success_clears_ones_own_failures_under_each_name(scene: Scene, 
         assert (await types(scene, scene.world.browser(), name, scene.person.password)).status == 200
 
 
-async def test_guessing_from_many_addresses_is_slow_and_the_person_is_let_in_from_home(scene: Scene) -> None:
+async def test_guessing_from_many_addresses_is_slow_but_home_gets_in(scene: Scene) -> None:
     assert (await types(scene, scene.world.browser(), **typed(scene))).status == 200
     assert await guess(scene, scene.person.username, 24) == [401] * 20 + [429] * 4
     for _ in range(3):
@@ -79,7 +79,7 @@ async def test_a_name_that_nobody_has_is_slowed_alike(scene: Scene) -> None:
     assert (await types(scene, scene.world.browser(), "nobody", "a wrong guess")).status == 429
 
 
-async def test_home_is_known_from_the_log_after_the_machine_was_started_anew(scene: Scene, tmp_path: Path) -> None:
+async def test_home_is_known_from_the_log_after_a_restart(scene: Scene, tmp_path: Path) -> None:
     assert (await types(scene, scene.world.browser(), **typed(scene))).status == 200
     await scene.world.services.follower.follow()
     await guess(scene, scene.person.username, 24)

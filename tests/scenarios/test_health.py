@@ -44,9 +44,7 @@ async def test_the_main_port_says_whether_and_nothing_more(world: World, monkeyp
     assert (await world.operators.get("/health/ready")).json()["checks"] == {"database": "does not answer"}
 
 
-async def test_a_worker_that_is_not_in_order_fails_the_probe_that_reached_another(
-    world: World, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_unready_worker_fails_a_probe_that_reached_another(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     board = Board(3)
     # The app may be used by others afterwards.
     monkeypatch.setattr(world.app.app.state, KEY, board, raising=False)  # type: ignore[attr-defined]
@@ -84,7 +82,7 @@ async def test_their_listener_has_nothing_else(world: World) -> None:
 
 @pytest.mark.parametrize("reading", READS)
 @pytest.mark.parametrize("database", [never, away])
-async def test_a_database_that_does_not_answer_fails_readiness_within_a_bound(
+async def test_silent_database_fails_readiness_within_a_bound(
     world: World, monkeypatch: pytest.MonkeyPatch, database: Any, reading: str
 ) -> None:
     before = await world.head()
@@ -99,7 +97,7 @@ async def test_a_database_that_does_not_answer_fails_readiness_within_a_bound(
     assert await world.head() == before
 
 
-async def test_a_database_that_takes_nothing_is_away_and_readiness_says_why(world: World) -> None:
+async def test_read_only_database_is_away_and_readiness_says_why(world: World) -> None:
     client = await world.register_client(grant_types=("client_credentials",), scope=("profile",))
     ask: dict[str, Any] = {"url": "/oauth/token", "data": {"grant_type": "client_credentials"}, "auth": client.auth}
     token = (await world.client.post(**ask)).json()["access_token"]

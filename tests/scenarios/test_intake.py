@@ -162,7 +162,7 @@ async def test_a_repeated_delivery_changes_nothing(world: World) -> None:
     assert (await incidents(world)).count("incident.reported") == 1
 
 
-async def test_a_client_secret_is_only_reported_unless_the_setting_says_more(world: World) -> None:
+async def test_client_secret_is_only_reported_by_default(world: World) -> None:
     client, _ = await issue(world)
     assert (await deliver(world, report(client.auth[1]))).json()[0]["label"] == "true_positive"
     assert await incidents(world) == ["incident.reported", "incident.identified"]
@@ -324,7 +324,7 @@ async def test_gitlab_ends_what_it_names(world: World) -> None:
 
 
 @pytest.mark.parametrize("given", [None, "", "wrong", "Bearer wrong", GITLAB_TOKEN[:-1]])
-async def test_whoever_does_not_share_gitlabs_token_learns_and_changes_nothing(world: World, given: str | None) -> None:
+async def test_wrong_gitlab_token_learns_and_changes_nothing(world: World, given: str | None) -> None:
     _, raw = await issue(world)
     before = await world.head()
     headers = {} if given is None else {"authorization": given}

@@ -64,7 +64,7 @@ async def test_what_is_asked_by_digest_has_the_same_members(admin: httpx.AsyncCl
     assert several["items"] == by_text["items"]
 
 
-async def test_several_secrets_end_together_with_one_incident_for_each_client(
+async def test_secrets_end_together_with_one_incident_per_client(
     world: World, admin: httpx.AsyncClient, scene: Scene, job: Client
 ) -> None:
     past = await lived(scene)

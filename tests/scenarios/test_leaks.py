@@ -82,7 +82,7 @@ async def test_a_client_secret_by_itself_or_by_its_digest(world: World, admin: h
     assert (await look(admin, secret=job.secret))["containment"]["tokens_ended"] == 0
 
 
-async def test_what_is_not_ours_is_told_what_is_wrong_with_it_and_leaves_no_trace(
+async def test_foreign_text_is_told_what_is_wrong_and_leaves_no_trace(
     world: World, admin: httpx.AsyncClient, job: Client
 ) -> None:
     secret = job.secret or ""
@@ -202,7 +202,7 @@ async def test_of_a_deleted_client_nothing_is_left_to_end(world: World, admin: h
     assert numbers == [incident.Numbers()] * 2
 
 
-async def test_each_call_is_an_event_also_one_that_finds_or_changes_nothing(
+async def test_each_call_is_an_event_even_one_that_changes_nothing(
     world: World, admin: httpx.AsyncClient, job: Client
 ) -> None:
     made = ok(await admin.post("/leaks/contain", json={"client_id": job.client_id}))["incident_id"]
@@ -275,7 +275,7 @@ async def test_since_a_moment(world: World, scene: Scene) -> None:
         assert (await world.client.post("/oauth/token", data=data, auth=auth)).is_success is alive
 
 
-async def test_a_token_ends_with_its_grant_and_its_use_after_the_end_is_told_first(
+async def test_token_ends_with_its_grant_and_use_after_is_told_first(
     world: World, admin: httpx.AsyncClient, scene: Scene
 ) -> None:
     past = await lived(scene)
@@ -325,7 +325,7 @@ async def test_while_it_is_frozen_nothing_is_issued(world: World, admin: httpx.A
     ]
 
 
-async def test_the_dashboards_own_secret_is_contained_with_nobody_noticing(world: World) -> None:
+async def test_dashboard_secret_is_contained_with_nobody_noticing(world: World) -> None:
     platform = await make_platform(world)
     admin = await administering(world)
     dashboards = ok(await admin.get("/admin/dashboards"))["items"]
@@ -357,7 +357,7 @@ async def test_pages(world: World, admin: httpx.AsyncClient, job: Client) -> Non
     problem(await admin.get("/leaks/investigate/x/events"), 404)
 
 
-async def test_a_secret_version_that_was_rotated_away_is_seen_when_it_is_tried(
+async def test_use_of_a_rotated_away_secret_version_is_seen(
     world: World, admin: httpx.AsyncClient, job: Client
 ) -> None:
     ok(await token(world, job))

@@ -191,7 +191,7 @@ async def test_who_signed_in_there_has_to_sign_in_again(
     await proved(world, keyring)
 
 
-async def test_a_session_that_was_used_from_there_ends_wherever_it_began(
+async def test_session_used_from_the_address_ends_wherever_it_began(
     world: World, scene: Scene, admin: httpx.AsyncClient
 ) -> None:
     browser = world.browser(ELSEWHERE)
@@ -207,7 +207,7 @@ async def test_a_session_that_was_used_from_there_ends_wherever_it_began(
         assert any("sign-in" in form.action for form in asked.forms)
 
 
-async def test_nobody_hides_behind_an_address_that_they_tell_of_a_token_which_is_not_for_them(
+async def test_nobody_hides_behind_an_address_told_of_a_foreign_token(
     world: World, admin: httpx.AsyncClient, job: Client, server: Client
 ) -> None:
     """Somebody has stolen a token, and asks as a client of their own whether it still lives."""
@@ -332,7 +332,7 @@ async def test_the_one_fact_is_obeyed_everywhere_until_it_is_settled(
     await proved(world, keyring)
 
 
-async def test_a_containment_that_was_killed_before_it_could_count_is_counted_later(
+async def test_containment_killed_before_its_count_is_counted_later(
     world: World, admin: httpx.AsyncClient, job: Client, server: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     raws = await give(world, job, THERE, 3)
@@ -353,7 +353,7 @@ async def test_a_containment_that_was_killed_before_it_could_count_is_counted_la
     assert incident["contained"] == NOTHING | {"grants_ended": 3, "tokens_ended": 3}
 
 
-async def test_whoever_contains_the_address_that_they_sit_at_is_answered(world: World, job: Client) -> None:
+async def test_whoever_contains_their_own_address_is_answered(world: World, job: Client) -> None:
     data = {"grant_type": "client_credentials", "scope": "leaks:write"}
     security = await world.register_client("Security", grant_types=("client_credentials",), scope=("leaks:write",))
     caller = world.caller(THERE)

@@ -13,7 +13,7 @@ pytestmark = pytest.mark.anyio
 
 
 @pytest.mark.parametrize("path", ["/oauth/token", "/oauth/introspect", "/oauth/revoke"])
-async def test_parameters_without_a_limit_of_their_own_have_the_stated_one(world: World, path: str) -> None:
+async def test_parameters_without_their_own_limit_have_the_general_one(world: World, path: str) -> None:
     shop = await world.register_client(grant_types=("client_credentials",))
     properties = resolved(described()["paths"][path]["post"]["requestBody"]["content"]["application/json"]["schema"])
     names = [name for name in FREE if name in properties["properties"]]

@@ -72,7 +72,7 @@ async def test_the_log_grows_alike_whoever_fails_to_sign_in(scene: Scene, *, fro
     assert set(map(tuple, found.values())) == {(1, 1, 1, 2)}, found
 
 
-async def test_names_of_every_kind_at_once_are_told_apart_alike_and_up_to_a_limit(
+async def test_concurrent_names_of_all_kinds_look_alike_up_to_a_limit(
     scene: Scene, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(tallies, "NAMES", 2)
@@ -106,9 +106,7 @@ async def test_so_are_addresses(scene: Scene, monkeypatch: pytest.MonkeyPatch) -
 
 
 @pytest.mark.parametrize("from_one_address", [False, True])
-async def test_the_log_grows_alike_whichever_client_fails_to_authenticate(
-    world: World, *, from_one_address: bool
-) -> None:
+async def test_log_grows_alike_whichever_client_fails_to_authenticate(world: World, *, from_one_address: bool) -> None:
     shop, off, public = [
         await world.register_client(name, public=name == "Public") for name in ("Shop", "Off", "Public")
     ]
@@ -137,7 +135,7 @@ async def test_the_log_grows_alike_whichever_client_fails_to_authenticate(
 
 
 @pytest.mark.parametrize("parameters", [Parameters(64, 3, 1), Parameters(65_536, 4, 2)])
-async def test_nobodys_name_costs_what_a_stored_hash_costs_whatever_its_parameters(
+async def test_unknown_name_costs_as_much_as_any_stored_hash(
     scene: Scene, monkeypatch: pytest.MonkeyPatch, parameters: Parameters
 ) -> None:
     former, hasher = Hasher(parameters), scene.world.services.hasher

@@ -41,7 +41,7 @@ def path(who: Person) -> str:
     return f"/admin/people/{who.account_id}/password"
 
 
-async def test_the_present_password_changes_it_and_the_grant_that_did_lives_on(
+async def test_present_password_changes_it_and_its_grant_lives_on(
     world: World, board: Dashboard, ada: Person, sign_in: SignIn
 ) -> None:
     one, other = await sign_in(), await sign_in()
@@ -69,7 +69,7 @@ async def test_without_the_present_password_nothing_changes(
     assert (await board.login(ada)).status_code == 200
 
 
-async def test_a_wrong_present_password_is_a_failed_sign_in_to_the_log_and_to_the_throttle(
+async def test_wrong_present_password_is_a_throttled_failed_sign_in(
     world: World, board: Dashboard, ada: Person, sign_in: SignIn
 ) -> None:
     one = await sign_in()
@@ -100,7 +100,7 @@ async def test_a_wrong_present_password_is_a_failed_sign_in_to_the_log_and_to_th
     ok(await one.post(path(ada), json={"password": NEW, "current_password": PASSWORD}), 204)
 
 
-async def test_failures_at_the_sign_in_count_here_and_a_right_present_password_forgives_them(
+async def test_failed_sign_ins_count_and_the_present_password_resets(
     world: World, board: Dashboard, ada: Person, sign_in: SignIn
 ) -> None:
     one = await sign_in()
@@ -112,9 +112,7 @@ async def test_failures_at_the_sign_in_count_here_and_a_right_present_password_f
     assert (await board.login(ada, password=NEW)).status_code == 200
 
 
-async def test_of_two_changes_at_once_by_the_same_password_one_is_refused(
-    world: World, ada: Person, sign_in: SignIn
-) -> None:
+async def test_of_two_changes_by_the_same_password_one_is_refused(world: World, ada: Person, sign_in: SignIn) -> None:
     callers = [await sign_in(), await sign_in()]
     before = await world.head()
     answers = await asyncio.gather(
@@ -128,7 +126,7 @@ async def test_of_two_changes_at_once_by_the_same_password_one_is_refused(
     assert (await world.types_after(before)).count("account.password_changed") == 1
 
 
-async def test_a_repeat_under_the_same_key_is_answered_alike_though_the_password_is_another_by_now(
+async def test_repeat_by_idempotency_key_is_answered_after_the_change(
     world: World, ada: Person, sign_in: SignIn
 ) -> None:
     one = await sign_in()
@@ -171,9 +169,7 @@ PLATFORM = "a name of the person or of this server"
     ],
 )
 @pytest.mark.usefixtures("board")
-async def test_what_is_soon_guessed_is_refused_with_the_reason_and_changes_nothing(
-    world: World, password: str, why: str
-) -> None:
+async def test_guessable_password_is_refused_with_its_reason(world: World, password: str, why: str) -> None:
     admin = await administering(world)
     made = ok(await admin.post("/admin/people", json=EVE | {"roles": []}), 201)
     before = await world.head()
@@ -205,7 +201,7 @@ async def test_a_persons_own_new_password_is_measured_too(world: World, ada: Per
     assert await world.head() == before
 
 
-async def test_when_too_many_are_being_measured_it_is_503_and_nothing_changes(
+async def test_too_many_measured_at_once_is_503_and_changes_nothing(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     admin = await administering(world)

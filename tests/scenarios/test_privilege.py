@@ -60,7 +60,7 @@ def test_every_route_is_public_on_purpose_or_needs_a_scope() -> None:
             assert endpoint.guarded, str(endpoint)
 
 
-def test_every_scope_of_a_route_is_an_administrative_one_and_documented() -> None:
+def test_every_route_scope_is_administrative_and_documented() -> None:
     for endpoint in SCOPED:
         assert endpoint.scope in ADMINISTRATIVE_SCOPES
         assert endpoint.operation is not None, str(endpoint)

@@ -44,7 +44,7 @@ async def test_a_public_client_introspects_nothing(world: World) -> None:
 
 
 @pytest.mark.parametrize("asked", [{"grant_type": "authorization_code", "code": "x"}, {"refresh_token": "x"}])
-async def test_a_client_without_the_grant_is_told_so_whatever_it_presents(world: World, asked: dict[str, str]) -> None:
+async def test_client_without_the_grant_type_is_told_so_in_any_case(world: World, asked: dict[str, str]) -> None:
     job = await world.register_client("Job", grant_types=("client_credentials",))
     shop = await world.register_client()
     before = await world.head()
@@ -56,7 +56,7 @@ async def test_a_client_without_the_grant_is_told_so_whatever_it_presents(world:
 
 @pytest.mark.parametrize("path", ["/oauth/token", "/oauth/introspect", "/oauth/revoke"])
 @pytest.mark.parametrize("basic", [b"\xff\xfe", "é:é".encode(), b"=", b"a", b"", b"//79", b"YTpi YTpi", b"YWI="])
-async def test_a_basic_header_that_says_nothing_is_a_client_that_failed(world: World, path: str, basic: bytes) -> None:
+async def test_malformed_basic_header_is_a_failed_client(world: World, path: str, basic: bytes) -> None:
     data = {"grant_type": "client_credentials", "token": "any"}
     headers = [(b"authorization", b"Basic " + basic)]
     answer = await world.client.post(path, data=data, headers=headers)
@@ -107,7 +107,7 @@ async def redeemed(scene: Scene, page: Page, client: Client | None = None, **cha
     )
 
 
-async def test_an_authenticated_client_is_told_which_rule_failed_about_its_own_code(scene: Scene) -> None:
+async def test_authenticated_client_is_told_which_rule_its_code_failed(scene: Scene) -> None:
     browser = await scene.signed_in()
     page = await scene.approved(browser, scene.address())
     other = await scene.world.register_client("Other")
@@ -135,7 +135,7 @@ async def test_an_authenticated_client_is_told_which_rule_failed_about_its_own_c
     assert answer.json()["error_description"] == "The grant of this refresh token has ended."
 
 
-async def test_an_authenticated_client_is_told_which_scope_it_may_not_have(world: World) -> None:
+async def test_authenticated_client_is_told_which_scope_it_lacks(world: World) -> None:
     job = await world.register_client("Job", grant_types=("client_credentials",), scope=("profile",))
 
     async def said(scope: str) -> str | None:
@@ -150,7 +150,7 @@ async def test_an_authenticated_client_is_told_which_scope_it_may_not_have(world
     assert "Hunter2" not in (await said("Hunter2!") or "")
 
 
-async def test_a_public_client_learns_nothing_since_anybody_can_name_it(scene: Scene) -> None:
+async def test_public_client_is_told_no_reason_as_anybody_can_name_it(scene: Scene) -> None:
     app = await scene.world.register_client("App", public=True)
     browser = await scene.signed_in()
     page = await scene.approved(browser, scene.address(app))

@@ -87,7 +87,7 @@ async def test_where_there_is_no_proof_none_is_promised(world: World, query: dic
     assert await world.head() == head
 
 
-async def test_a_changed_record_is_exported_as_it_stands_and_raises_the_alarm(world: World) -> None:
+async def test_changed_record_is_exported_as_is_and_raises_the_alarm(world: World) -> None:
     bearer = await auditors(world)
     await followed(world)
     resting(world)

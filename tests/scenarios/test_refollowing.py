@@ -73,7 +73,7 @@ async def live(scene: Scene, seed: int, steps: int = 12) -> History:
     return history
 
 
-async def test_so_it_is_after_erasures_of_people_who_used_a_dashboards_secret(scene: Scene, engine: Engine) -> None:
+async def test_refollowing_agrees_after_erasures_of_dashboard_people(scene: Scene, engine: Engine) -> None:
     world, other = scene.world, await scene.world.register_person("paula")
     dashboard = await make_dashboard(world, "stock", scope=("profile",))
     for number, person in enumerate((scene.person, other, scene.person)):
@@ -91,9 +91,7 @@ async def test_so_it_is_after_erasures_of_people_who_used_a_dashboards_secret(sc
 
 @settings(max_examples=6, suppress_health_check=ONE_FIXTURE_FOR_ALL)
 @given(seed=st.integers(0, 2**32))
-async def test_followed_once_more_every_history_comes_to_the_rows_that_are_there(
-    scene: Scene, engine: Engine, seed: int
-) -> None:
+async def test_refollowing_every_history_gives_the_rows_that_exist(scene: Scene, engine: Engine, seed: int) -> None:
     await live(scene, seed)
     compared = proved(scene.world, engine)
     assert differing(compared) == []
@@ -103,7 +101,7 @@ async def test_followed_once_more_every_history_comes_to_the_rows_that_are_there
     assert differing(proved(scene.world, engine)) == []
 
 
-async def test_rows_that_were_tampered_with_are_named_and_a_rebuild_mends_them(scene: Scene, engine: Engine) -> None:
+async def test_tampered_rows_are_named_and_a_rebuild_mends_them(scene: Scene, engine: Engine) -> None:
     await live(scene, 7)
     with engine.begin() as connection:
         typed = event_index.TABLE.c.kind == int(NameKind.TYPE)
@@ -127,7 +125,7 @@ def counted(engine: Engine, name: str) -> dict[str, int]:
 
 @pytest.mark.parametrize("name", sorted(MODELS))
 @pytest.mark.parametrize("portion", [1, 2, None])
-async def test_no_row_is_lost_where_one_portion_ends_and_the_next_begins(
+async def test_no_row_is_lost_between_two_portions(
     scene: Scene, engine: Engine, name: str, portion: int | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await live(scene, 7)

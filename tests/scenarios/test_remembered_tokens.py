@@ -50,9 +50,7 @@ async def test_tokens_that_were_issued_alike_are_told_apart(world: World, job: C
     assert (later["iat"], later["exp"]) == (int(str(one["iat"])) + 5, int(str(one["exp"])) + 5)
 
 
-async def test_who_may_not_see_it_learns_nothing_from_what_others_were_told(
-    world: World, job: Client, resource: Client
-) -> None:
+async def test_unauthorized_caller_learns_nothing_from_the_cache(world: World, job: Client, resource: Client) -> None:
     raw = await issued(world, job)
     stranger = await world.register_client("Stranger", grant_types=("client_credentials",), scope=("profile",))
     own = await introspect(world, job, raw)
@@ -61,7 +59,7 @@ async def test_who_may_not_see_it_learns_nothing_from_what_others_were_told(
     assert await introspect(world, resource, raw) == own
 
 
-async def test_it_expires_and_is_there_from_its_issue_on_whatever_the_clock_says(world: World, job: Client) -> None:
+async def test_cached_token_expires_and_exists_from_its_issue_on(world: World, job: Client) -> None:
     raw = await issued(world, job)
     lifetime = world.settings.access_token_lifetime
     assert (await introspect(world, job, raw))["active"] is True

@@ -51,7 +51,7 @@ def target_refused(answer: httpx.Response) -> None:
         ((CATALOG,), {"resource": "(issuer)"}, None, ()),
     ],
 )
-async def test_a_token_is_for_one_resource_and_introspection_says_which(
+async def test_token_is_for_one_resource_and_introspection_names_it(
     world: World, resources: tuple[str, ...], data: dict[str, str], aud: str | None, recorded: tuple[str, ...]
 ) -> None:
     job, issuer = await job_for(world, *resources), world.settings.issuer
@@ -63,7 +63,7 @@ async def test_a_token_is_for_one_resource_and_introspection_says_which(
 
 
 @pytest.mark.parametrize("resource", [PRINTS, "catalog", CATALOG + "/", CATALOG + " " + CATALOG, "x" * 20_000])
-async def test_what_a_client_may_not_ask_for_is_an_invalid_target_and_no_fact(world: World, resource: str) -> None:
+async def test_unregistered_resource_is_invalid_target_and_no_event(world: World, resource: str) -> None:
     job = await job_for(world, CATALOG)
     before = await world.head()
     answer = await asked(world, job, grant_type="client_credentials", resource=resource)
@@ -74,7 +74,7 @@ async def test_what_a_client_may_not_ask_for_is_an_invalid_target_and_no_fact(wo
     assert await world.head() == before
 
 
-async def test_tokens_for_different_resources_are_told_apart_when_they_are_remembered(world: World) -> None:
+async def test_cached_tokens_of_different_resources_are_told_apart(world: World) -> None:
     job = await job_for(world, CATALOG, PRINTS)
     raws = {resource: await issued(world, job, resource=resource) for resource in (CATALOG, PRINTS)}
     for _ in range(2):
@@ -146,7 +146,7 @@ async def test_the_servers_own_api_takes_tokens_for_itself_alone(world: World) -
     assert ok(answers[1])["active"] is True
 
 
-async def test_a_dashboards_tokens_are_for_the_server_and_its_resources(world: World) -> None:
+async def test_dashboard_tokens_are_for_the_server_and_its_resources(world: World) -> None:
     await world.define_role("administration", "administrator", "clients:read", default=True)
     ada = await world.register_person("ada", realm="administration")
     board = await make_dashboard(
@@ -160,7 +160,7 @@ async def test_a_dashboards_tokens_are_for_the_server_and_its_resources(world: W
         ok(await world.client.get("/admin/clients", headers={"authorization": f"Bearer {raw}"}))
 
 
-async def test_who_serves_a_resource_sees_the_access_tokens_for_it_and_no_others(scene: Scene) -> None:
+async def test_resource_server_sees_the_access_tokens_for_it_only(scene: Scene) -> None:
     world = scene.world
     shop = await world.register_client(resources=(CATALOG, PRINTS))
     server = await world.register_client("Catalog", grant_types=("client_credentials",), serves=(CATALOG,))

@@ -64,7 +64,7 @@ async def signs_in(world: World, scene: Scene, address: str) -> httpx.AsyncClien
     return browser.client
 
 
-async def test_a_person_of_500_days_ago_signs_in_and_is_found_and_shown_while_addresses_of_then_are_gone(
+async def test_person_of_500_days_ago_signs_in_without_old_addresses(
     scene: Scene,
 ) -> None:
     world = scene.world
@@ -124,7 +124,7 @@ async def test_every_proof_still_verifies(scene: Scene) -> None:
         assert check_receipt(text, [key]).outcome == "verified"
 
 
-async def test_a_month_is_kept_until_all_of_it_is_older_than_the_retention(world: World) -> None:
+async def test_month_is_kept_until_all_of_it_exceeds_the_retention(world: World) -> None:
     world.clock.set(parse_rfc3339("2026-01-31T23:00:00Z"))
     await administering(world)
     january_over = parse_rfc3339("2026-02-01T00:00:00Z")
@@ -154,7 +154,7 @@ def changed(connection: Connection, statement: Update) -> int:
     return connection.execute(statement).rowcount
 
 
-async def test_months_since_what_an_open_incident_is_about_wait_until_it_is_closed(world: World) -> None:
+async def test_months_since_an_open_incidents_facts_wait_for_its_close(world: World) -> None:
     await administering(world)
     before = month_of(world.clock.now())
     await later(world, 60)
@@ -182,7 +182,7 @@ async def test_what_is_not_identified_keeps_no_month_before_its_report(world: Wo
     assert await enforced(world) == [month]
 
 
-async def test_read_models_keep_nothing_of_the_addresses_and_are_what_a_replay_makes(scene: Scene) -> None:
+async def test_read_models_keep_no_addresses_and_equal_a_replay(scene: Scene) -> None:
     world, dashboard = scene.world, await make_dashboard(scene.world, "stock", scope=("profile",))
     phone = world.caller(THEN)
     _, cookie = await dashboard.sign_in(scene.person, by=phone)

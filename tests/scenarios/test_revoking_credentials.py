@@ -111,7 +111,7 @@ async def test_secrets_of_one_client_in_a_report_are_one_incident(world: World, 
     assert await world.head() == head
 
 
-async def test_the_answer_waits_for_nothing_that_depends_on_what_was_sent(
+async def test_answer_waits_for_nothing_that_depends_on_the_report(
     world: World, job: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     raw, looked, go_on = ok(await token(world, job))["access_token"], list[bytes](), asyncio.Event()
@@ -184,7 +184,7 @@ async def test_what_a_killed_process_had_accepted_is_ended_by_another(
 
 
 @pytest.mark.parametrize("fault", [ZeroDivisionError(), MasterKeyError("missing")])
-async def test_what_cannot_be_ended_now_is_later_and_keeps_no_other_alive(
+async def test_undone_revocation_is_retried_and_holds_up_no_other(
     world: World, job: Client, monkeypatch: pytest.MonkeyPatch, fault: Exception
 ) -> None:
     raws = [ok(await token(world, job))["access_token"] for _ in range(4)]
@@ -215,7 +215,7 @@ async def test_what_cannot_be_ended_now_is_later_and_keeps_no_other_alive(
     assert await waiting(world) == {}
 
 
-async def test_a_report_that_is_done_and_cannot_be_forgotten_does_nothing_a_second_time(
+async def test_report_done_but_not_forgotten_does_nothing_again(
     world: World, job: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     raw = ok(await token(world, job))["access_token"]
@@ -250,7 +250,7 @@ async def test_what_never_ends_is_given_up(world: World, job: Client, monkeypatc
     assert await waiting(world) == {}
 
 
-async def test_while_the_database_is_away_nothing_is_accepted_and_little_is_tried(
+async def test_without_a_database_nothing_is_accepted_and_little_tried(
     world: World, job: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     clients = [job]

@@ -54,9 +54,7 @@ async def test_a_policy_is_set_read_and_removed(world: World, job: Client) -> No
     problem(refused, 409, reason="not_confidential")
 
 
-async def test_the_end_of_a_versions_time_is_announced_once_and_the_next_one_overlaps(
-    world: World, job: Client
-) -> None:
+async def test_version_expiry_is_announced_once_and_the_next_overlaps(world: World, job: Client) -> None:
     admin = await admin_of(world)
     ok(await admin.put(f"/admin/clients/{job.client_id}/rotation", json=POLICY))
     world.clock.advance(75 * DAY)
@@ -77,7 +75,7 @@ async def test_the_end_of_a_versions_time_is_announced_once_and_the_next_one_ove
     assert (await token(world, job), await token(world, job, made["client_secret"])) == (401, 200)
 
 
-async def test_a_dashboards_secret_rotates_by_itself_with_nobody_noticing(world: World) -> None:
+async def test_dashboard_secret_rotates_by_itself_unnoticed(world: World) -> None:
     platform = await make_platform(world)
     admin = await admin_of(world)
     listed = ok(await admin.get("/admin/dashboards"))["items"]

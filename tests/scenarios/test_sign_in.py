@@ -21,7 +21,7 @@ from tests.scenarios.world import open_world
 COOKIE = "grantlog-session-platform"
 
 
-async def test_a_wrong_password_keeps_the_name_and_is_a_fact_without_it(scene: Scene) -> None:
+async def test_wrong_password_keeps_the_name_and_its_event_omits_it(scene: Scene) -> None:
     browser = scene.world.browser()
     page = await browser.open(scene.address())
     for password in ("wrong one", scene.person.password + " ", "x" * 5000):
@@ -37,7 +37,7 @@ async def test_a_wrong_password_keeps_the_name_and_is_a_fact_without_it(scene: S
     assert COOKIE not in browser.cookies
 
 
-async def test_nothing_tells_an_unknown_name_from_a_wrong_password_or_a_disabled_person(scene: Scene) -> None:
+async def test_unknown_name_wrong_password_and_disabled_look_alike(scene: Scene) -> None:
     other = await scene.world.register_person("ada", realm="administration")
     off = await scene.world.register_person("paula")
     facts = {"leaves_no_administrator": False}
@@ -101,7 +101,7 @@ async def test_a_password_that_nobody_could_judge_was_no_wrong_one(
     assert await scene.world.events("account.sign_in_failed") == ()
 
 
-async def test_who_signs_in_twice_at_once_while_the_hash_is_renewed_is_let_in_twice(scene: Scene) -> None:
+async def test_simultaneous_sign_ins_during_a_rehash_both_succeed(scene: Scene) -> None:
     weak = Hasher(Parameters(memory=64, passes=2, lanes=1))
     facts = {"password_hash": await weak.hash(scene.person.password), "role_scopes": {}, "caller_scope": frozenset()}
     weak.close()
@@ -115,9 +115,7 @@ async def test_who_signs_in_twice_at_once_while_the_hash_is_renewed_is_let_in_tw
     assert len(await scene.world.events("session.started")) == 4
 
 
-async def test_a_password_that_is_changed_while_its_hash_is_renewed_opens_nothing(
-    scene: Scene, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_password_changed_during_its_rehash_opens_nothing(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
     stream = account.stream(scene.person.account_id)
 
     async def set_hash(encoded: str) -> None:

@@ -29,7 +29,7 @@ async def refreshed(world: World, shop: Client, token: str) -> httpx.Response:
     return await world.client.post("/oauth/token", data=given, auth=shop.auth)
 
 
-async def test_a_client_gets_so_many_tokens_for_itself_and_then_429_which_is_a_fact(world: World, job: Client) -> None:
+async def test_client_beyond_its_token_limit_gets_429_and_an_event(world: World, job: Client) -> None:
     answers = await asyncio.gather(*[own_token(world, job) for _ in range(8)])
     assert sorted(answer.status_code for answer in answers) == [200] * 5 + [429] * 3
     assert len(await world.events("grant.tokens_issued")) == 5

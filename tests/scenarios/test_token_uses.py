@@ -89,7 +89,7 @@ async def test_whoever_asks_for_one_token_has_all_of_that_one_recorded(world: Wo
     assert await uses(world, head) == [of_one, of_new, of_other]
 
 
-async def test_what_was_accepted_before_the_ledger_had_enough_is_told_once(
+async def test_uses_accepted_before_the_ledger_filled_are_told_once(
     world: World, service: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     raw = await issued(world, service, 5)
@@ -113,7 +113,7 @@ async def test_what_was_accepted_before_the_ledger_had_enough_is_told_once(
     assert await uses(world) == first
 
 
-async def test_a_first_use_says_who_asked_and_a_count_is_of_many_requests(world: World, service: Client) -> None:
+async def test_first_use_says_who_asked_and_a_count_is_of_many(world: World, service: Client) -> None:
     (raw,) = await issued(world, service, 1)
     for _ in range(2):
         await introspect(world, service, raw, client_ip="2001:0DB8::1", client_user_agent="x" * 300)

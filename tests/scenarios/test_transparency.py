@@ -136,7 +136,7 @@ async def test_the_verifier_reads_the_running_server(world: World) -> None:
     assert (verdict.outcome, verdict.size, verdict.checked) == ("verified", size, 0)
 
 
-async def test_a_log_that_was_rewritten_is_not_served_as_if_nothing_happened(world: World) -> None:
+async def test_rewritten_log_is_not_served_as_if_nothing_happened(world: World) -> None:
     assert (await world.client.get("/health/ready")).status_code == 200
     keeper = world.services.transparency.keeper
     assert keeper is not None
@@ -180,7 +180,7 @@ async def test_a_changed_event_is_noticed_by_the_server_itself(world: World) -> 
     await diverged(world, 2)
 
 
-async def test_of_a_changed_event_no_receipt_is_handed_out_and_the_alarm_is_raised(world: World) -> None:
+async def test_changed_event_gets_no_receipt_and_raises_the_alarm(world: World) -> None:
     bearer = {"authorization": f"Bearer {await world.token('audit:read')}"}
     size = await followed(world)
     change(world, '"position":2', '"position":9')

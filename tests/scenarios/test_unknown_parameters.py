@@ -11,7 +11,7 @@ from tests.scenarios.world import World
 pytestmark = pytest.mark.anyio
 
 
-async def test_an_unknown_query_parameter_is_refused_on_every_endpoint_of_the_json_api(world: World) -> None:
+async def test_unknown_query_parameter_is_refused_on_json_endpoints(world: World) -> None:
     """A filter with a typing error in its name would find everything."""
     admin = await administering(world)
     strict = ("/admin", "/audit", "/leaks/in", "/leaks/contain", "/leaks/freeze")

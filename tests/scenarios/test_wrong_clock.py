@@ -80,7 +80,7 @@ async def issue(world: World, job: Any) -> Any:
 
 
 @pytest.mark.parametrize("by", [3600, -3600, 3, -3])
-async def test_a_machine_whose_clock_is_off_writes_nothing_and_the_others_go_on(
+async def test_machine_with_a_wrong_clock_writes_nothing_others_go_on(
     nodes: Nodes, worlds: tuple[World, World], by: float
 ) -> None:
     astray, right = worlds

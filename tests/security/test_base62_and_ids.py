@@ -23,7 +23,7 @@ def test_as_many_characters_as_asked_for(count):
     assert len(ids.characters(count)) == count
 
 
-def test_characters_are_drawn_again_when_too_many_were_thrown_away(monkeypatch):
+def test_characters_are_redrawn_when_too_many_were_rejected(monkeypatch):
     rounds = iter([b"\xff" * 100, b"\x00\xff", b"\x01\x3d"])
     monkeypatch.setattr("security.ids.os.urandom", lambda size: next(rounds))
     assert ids.characters(3) == "01z"

@@ -172,7 +172,7 @@ def test_more_damage_than_is_told_hides_no_secret() -> None:
     assert [each.reveal() for each in looked_at.secrets] == [SECRET]
 
 
-def test_with_more_secrets_than_a_report_may_have_no_others_are_looked_for() -> None:
+def test_extraction_stops_one_beyond_the_most_of_a_report() -> None:
     text = " ".join(tokens.mint(Kind.ACCESS_TOKEN).reveal() for _ in range(MOST + 500))
     assert found(text) == text.split()[: MOST + 1]
 

@@ -96,7 +96,7 @@ def test_a_wrap_cut_short_is_refused():
             ring.unwrap("here", wrapped[:length])
 
 
-def test_rotation_wraps_with_the_first_key_and_still_unwraps_the_others():
+def test_rotation_wraps_with_the_first_key_and_unwraps_by_all():
     old, new = os.urandom(32), os.urandom(32)
     before, during, after = Keyring({"old": old}), Keyring({"new": new, "old": old}), Keyring({"new": new})
     wrapped = before.wrap("here", b"secret")

@@ -15,7 +15,7 @@ PREFIXES = pytest.mark.parametrize("prefix", ["glog", "ab", "x7777777777777zz"])
 
 @PREFIXES
 @pytest.mark.parametrize("encode", [b64encode, urlsafe_b64encode])
-def test_base64_of_a_secret_is_masked_wherever_it_begins_and_ends(prefix, encode):
+def test_base64_of_a_secret_is_masked_at_every_offset(prefix, encode):
     for kind in Kind:
         secret = Format(prefix).mint(kind).reveal()
         for before in range(7):
@@ -36,7 +36,7 @@ def percent_encoded(text: str, times: int, characters: str = "") -> str:
 
 @PREFIXES
 @pytest.mark.parametrize("characters", ["_", "", "234567abcdefABCDEF", "xyzXYZ"])
-def test_a_secret_that_was_percent_encoded_is_masked_however_often(prefix, characters):
+def test_secret_percent_encoded_any_number_of_times_is_masked(prefix, characters):
     for _ in range(8):
         secret = Format(prefix).mint(Kind.CLIENT_SECRET).reveal()
         for times in range(ENCODED_AT_MOST + 1):
@@ -56,7 +56,7 @@ def test_secrets_are_masked_at_every_depth_at_once(prefix):
 
 
 @PREFIXES
-def test_nothing_of_a_secret_is_left_where_another_begins_right_behind_it(prefix):
+def test_adjacent_secrets_are_masked_without_remainder(prefix):
     secrets = [Format(prefix).mint(kind).reveal() for kind in (Kind.ACCESS_TOKEN, Kind.CLIENT_SECRET)]
     for depths in DEPTHS:
         shown = masking(prefix).text("".join(map(percent_encoded, secrets, depths, "__")))
@@ -65,7 +65,7 @@ def test_nothing_of_a_secret_is_left_where_another_begins_right_behind_it(prefix
             shown = unquote(shown)
 
 
-def test_masking_takes_no_longer_for_a_character_of_a_long_text_than_of_a_short_one():
+def test_masking_time_is_linear_in_the_length_of_the_text():
     unit = percent_encoded(Format("glog").mint(Kind.ACCESS_TOKEN).reveal(), 4, "_") + "%25%zz%2525 "
 
     def seconds(times: int) -> float:

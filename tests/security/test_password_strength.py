@@ -57,7 +57,7 @@ def test_a_few_words_or_a_few_random_characters_will_do(password: str) -> None:
 @pytest.mark.parametrize(
     "known", ["Quillfeather", "ＱＵＩＬＬＦＥＡＴＨＥＲ", "x_quillfeather-y", "quillfeather@mail.example"]
 )
-def test_a_word_is_known_by_whatever_holds_it_and_however_it_is_written(known: str) -> None:
+def test_word_is_recognized_inside_others_and_in_any_spelling(known: str) -> None:
     assert weakness("Quillfeather7", ()) is not Weakness.KNOWN
     assert weakness("Quillfeather7", [None, "", known]) is Weakness.KNOWN
 
@@ -68,12 +68,12 @@ def test_of_parts_that_are_all_weak_the_first_tells_why() -> None:
     assert weakness("".join(reversed(parts))) is Weakness.REPEAT
 
 
-def test_what_stands_behind_the_first_72_characters_makes_nothing_better() -> None:
+def test_characters_beyond_the_72nd_make_nothing_stronger() -> None:
     assert weakness("a" * 72 + "gx7r-p2mq-9vtk") is Weakness.REPEAT
     assert weakness("a" * 58 + "gx7r-p2mq-9vtk") is None
 
 
-def test_many_lookalikes_are_looked_at_in_parts_of_which_one_that_is_good_will_do(
+def test_lookalikes_are_measured_in_parts_and_one_good_suffices(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     looked: list[str] = []
@@ -109,7 +109,7 @@ def test_names_do_not_stay_in_the_library() -> None:
     assert "user_inputs" not in RANKED_DICTIONARIES
 
 
-async def test_passwords_beyond_the_room_are_turned_away_and_those_within_it_are_not(
+async def test_passwords_beyond_the_capacity_are_rejected_others_not(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     begun, goes_on = Event(), Event()
@@ -154,6 +154,6 @@ def test_words_are_told_apart_whoever_asks_at_the_same_time() -> None:
 
 
 @pytest.mark.parametrize("module", ["api.app", "cli", "cli.person"])
-def test_the_lists_are_loaded_with_the_first_password_and_not_before(module: str) -> None:
+def test_word_lists_are_loaded_with_the_first_password(module: str) -> None:
     program = f"import sys, {module}; sys.exit('zxcvbn' in sys.modules)"
     subprocess.run([sys.executable, "-c", program], check=True, timeout=60)

@@ -53,7 +53,7 @@ async def test_the_right_password_matches_and_others_do_not(hasher):
         assert await hasher.verify(encoded, wrong) == (False, False)
 
 
-async def test_the_hash_is_argon2id_with_the_parameters_and_a_fresh_salt():
+async def test_hash_is_argon2id_with_its_parameters_and_a_fresh_salt():
     hasher = Hasher()
     one, other = await hasher.hash("correct horse"), await hasher.hash("correct horse")
     hasher.close()
@@ -81,7 +81,7 @@ async def test_an_unacceptable_password_is_never_hashed(hasher, password):
     assert password not in str(refused.value)
 
 
-async def test_a_password_shorter_than_the_bound_of_today_still_verifies(hasher):
+async def test_password_shorter_than_the_minimum_still_verifies(hasher):
     old = hasher._argon2.hash(b"short")
     assert (await hasher.verify(old, "short")).ok
 
@@ -108,7 +108,7 @@ async def test_who_cannot_match_costs_one_full_hash_too(hasher, monkeypatch, enc
     assert extract_parameters(against) == extract_parameters(await hasher.hash("correct horse"))
 
 
-async def test_raised_parameters_ask_for_a_new_hash_of_the_right_password_only(hasher):
+async def test_raised_parameters_rehash_the_right_password_only(hasher):
     encoded = await hasher.hash("correct horse")
     for stronger in (Parameters(128, 2, 1), Parameters(64, 3, 1)):
         raised = Hasher(stronger)
@@ -141,7 +141,7 @@ def crowded(monkeypatch):
     hasher.close()
 
 
-async def test_beyond_the_waiting_room_the_server_says_that_it_is_overloaded(crowded):
+async def test_full_waiting_room_makes_the_server_overloaded(crowded):
     hasher, held = crowded
     accepted = [asyncio.ensure_future(hasher.verify(None, "correct horse")) for _ in range(2)]
     await asyncio.sleep(0)
@@ -152,7 +152,7 @@ async def test_beyond_the_waiting_room_the_server_says_that_it_is_overloaded(cro
     assert await hasher.verify(None, "correct horse") == (False, False)
 
 
-async def test_hanging_up_does_not_make_room_while_the_thread_still_works(crowded):
+async def test_disconnect_frees_no_place_while_the_thread_works(crowded):
     hasher, held = crowded
     running, queued = (asyncio.ensure_future(hasher.verify(None, "correct horse")) for _ in range(2))
     await asyncio.sleep(0)
@@ -235,7 +235,7 @@ async def test_a_right_password_waits_behind_no_storm_from_elsewhere():
     held.hasher.close()
 
 
-async def test_an_address_has_half_of_the_threads_and_others_find_one_free():
+async def test_address_has_half_of_the_threads_and_others_find_one():
     held = Held(threads=4)
     storm = [held.ask("storm", str(n), f"wrong {n}") for n in range(10)]
     assert await held.until_begun(2) == ["wrong 0", "wrong 1"]
@@ -260,7 +260,7 @@ async def test_a_full_room_has_place_for_who_comes_from_elsewhere():
     held.hasher.close()
 
 
-async def test_who_hangs_up_before_their_turn_makes_room_and_costs_nothing():
+async def test_disconnect_while_waiting_frees_the_place_at_no_cost():
     held = Held(threads=1, waiting=1)
     running, queued = held.ask("a", "paul", "first"), held.ask("b", "paul", "second")
     await held.until_begun(1)

@@ -21,7 +21,7 @@ def modes(directory: Path) -> dict[str, int]:
     return {path.name: S_IMODE(path.stat().st_mode) for path in (directory, *sorted(directory.rglob("*")))}
 
 
-def test_what_is_made_meanwhile_is_private_and_the_umask_is_as_before_afterwards(tmp_path):
+def test_files_made_meanwhile_are_private_and_umask_is_restored(tmp_path):
     with private_files():
         (tmp_path / "file").touch()
         (tmp_path / "folder").mkdir()
@@ -34,7 +34,7 @@ def test_a_new_directory_is_private(tmp_path):
     assert modes(tmp_path / "deep") | {"deep": 0} == {"deep": 0, "data": 0o700}
 
 
-def test_one_that_is_there_becomes_private_with_what_is_ours_in_it_and_nothing_else_is_touched(tmp_path):
+def test_existing_file_becomes_private_and_no_other_is_touched(tmp_path):
     data, elsewhere = tmp_path / "data", tmp_path / "elsewhere"
     for folder in (data, data / "metrics", elsewhere):
         folder.mkdir()

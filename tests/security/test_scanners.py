@@ -49,7 +49,7 @@ def test_a_wrong_checksum_is_passed_over_by_who_can_compute_it(scanner: Scanner,
     assert scanner.scan(tree) == ({} if scanner.checks_checksum else dict.fromkeys(Kind, 4))
 
 
-def test_what_is_longer_shorter_or_of_another_prefix_is_none_of_ours(scanner: Scanner, tmp_path: Path) -> None:
+def test_other_lengths_and_prefixes_are_not_matched(scanner: Scanner, tmp_path: Path) -> None:
     tree = tmp_path / "tree"
     tree.mkdir()
     raw = DEFAULT.mint(Kind.ACCESS_TOKEN).reveal()

@@ -130,7 +130,7 @@ def test_destroying_either_key_ends_where_a_request_came_from(sealer, safe, conn
     assert Sealer(Vault(safe._keyring)).open(connection, made, EVENT, "ip") is None
 
 
-def test_a_persons_own_fields_end_with_the_person_and_outlive_every_month(sealer, safe, connection):
+def test_own_fields_end_with_the_person_and_outlive_every_month(sealer, safe, connection):
     made = sealed(sealer, connection)
     from_there(sealer, connection)
     safe.destroy(connection, "origin:2026-01", FEBRUARY)
@@ -176,7 +176,7 @@ def test_what_is_said_about_an_erased_person_is_erased_at_once(sealer, safe, con
     assert sealer.open(connection, made, EVENT, "email") is None
 
 
-def test_keys_of_a_transaction_that_was_rolled_back_seal_nothing_later(sealer, connection, elsewhere):
+def test_keys_of_a_rolled_back_transaction_seal_nothing_later(sealer, connection, elsewhere):
     sealer.seal(connection, ADA, JANUARY, EVENT, "email", "dropped")
     connection.rollback()
     assert Sealer(elsewhere).open(connection, sealed(sealer, connection), EVENT, "email") == "ada@example.test"

@@ -295,7 +295,7 @@ def test_old_answers_leave_in_batches_the_oldest_first(engine, safe):
 # --- Another master key -----------------------------------------------------------------------------------------------
 
 
-def test_everything_is_rewrapped_in_batches_and_the_old_key_can_go(engine):
+def test_rewrap_goes_in_batches_and_the_old_key_can_go(engine):
     old, new = os.urandom(32), os.urandom(32)
     before, during = Vault(Keyring({"old": old})), Vault(Keyring({"new": new, "old": old}))
     keys = {f"account:{number}": key(engine, before, f"account:{number}", create=True) for number in range(7)}

@@ -41,7 +41,7 @@ def machine() -> Machine:
 
 @pytest.mark.parametrize("database", [False, True])
 @pytest.mark.parametrize(("by", "words"), [(3600, "ahead"), (3, "ahead"), (-3, "be?[hc]"), (-3600, "be?[hc]|back")])
-def test_nothing_is_written_while_the_clock_is_off_and_time_goes_on(machine, database, by, words):
+def test_nothing_is_written_while_the_clock_is_off_but_time_runs(machine, database, by, words):
     assert machine.fault(database=database) is None
     machine.machine.advance(by)
     for second in range(1, 11):
@@ -82,7 +82,7 @@ def test_small_steps_never_add_up_to_a_fault(machine):
     assert machine.clock.now() == machine.machine.now()
 
 
-def test_a_jump_that_holds_for_a_minute_is_believed_where_nothing_contradicts(machine):
+def test_jump_that_holds_a_minute_uncontradicted_is_believed(machine):
     machine.machine.advance(3600)
     assert machine.fault() is not None
     machine.advance(59)
@@ -111,7 +111,7 @@ def test_the_database_is_believed_rather_than_a_jump_that_holds(machine):
     assert machine.fault(database=True) is None
 
 
-def test_a_database_whose_clock_jumps_together_with_the_machines_is_no_witness(machine):
+def test_database_clock_that_jumps_with_ours_is_no_witness(machine):
     assert machine.fault(database=True) is None
     for each in (machine.machine, machine.database):
         each.advance(3600)
@@ -123,7 +123,7 @@ def test_a_database_whose_clock_jumps_together_with_the_machines_is_no_witness(m
     assert machine.fault(database=True) is None
 
 
-def test_a_process_that_began_with_a_wrong_clock_takes_over_the_right_one_at_once(machine):
+def test_process_begun_with_a_wrong_clock_takes_over_a_right_one(machine):
     machine.machine.advance(3600)
     clock = WatchedClock(machine.machine, machine.steady)
     assert clock.fault(0, machine.database.now()) == "3600 s ahead of the database's clock"
@@ -133,7 +133,7 @@ def test_a_process_that_began_with_a_wrong_clock_takes_over_the_right_one_at_onc
 
 
 @pytest.mark.parametrize("database", [False, True])
-def test_time_goes_on_from_the_newest_event_and_nothing_is_written_until_the_machine_is_there(machine, database):
+def test_time_runs_from_the_newest_event_and_writing_waits(machine, database):
     newest = machine.began + HOUR
     for minute in range(60):
         assert machine.fault(newest, database=database) == f"{3600 - 60 * minute} s behind the newest event"
@@ -143,7 +143,7 @@ def test_time_goes_on_from_the_newest_event_and_nothing_is_written_until_the_mac
     assert machine.clock.now() == machine.machine.now()
 
 
-def test_a_process_that_was_stopped_between_two_readings_saw_no_jump(machine: Machine) -> None:
+def test_process_stopped_between_two_readings_saw_no_jump(machine: Machine) -> None:
     class Stopped:
         """The process is stopped for 10 seconds after each reading of the machine's clock."""
 
@@ -157,7 +157,7 @@ def test_a_process_that_was_stopped_between_two_readings_saw_no_jump(machine: Ma
         assert clock.fault(0) is None
 
 
-def test_the_steady_clock_is_the_machines_own_and_shared_by_its_processes():
+def test_steady_clock_is_the_machines_and_shared_by_processes():
     told = [SteadyClock().now() for _ in range(3)]
     assert told == sorted(told)
     assert told[-1] - told[0] < MINUTE

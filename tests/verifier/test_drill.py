@@ -123,7 +123,7 @@ def test_an_event_in_front_of_the_first(log: PublishedLog) -> None:
     assert check(log).position == 1
 
 
-def test_an_event_and_its_hash_are_found_by_the_checkpoints_around_it(log: PublishedLog) -> None:
+def test_event_and_its_hash_are_found_by_nearby_checkpoints(log: PublishedLog) -> None:
     log.grow(299, 1, 400)
     change_note(log, 300)
     forge_tile(log, 300)
@@ -132,7 +132,7 @@ def test_an_event_and_its_hash_are_found_by_the_checkpoints_around_it(log: Publi
     assert "300 events" in verdict.reason
 
 
-def test_without_older_checkpoints_the_tile_above_tells_the_stretch(log: PublishedLog) -> None:
+def test_missing_checkpoints_leave_the_stretch_to_the_tile_above(log: PublishedLog) -> None:
     log.grow(700)
     change_note(log, 300)
     forge_tile(log, 300)

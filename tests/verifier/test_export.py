@@ -131,7 +131,7 @@ def test_witnesses_can_be_demanded() -> None:
     assert verify_export(export([1], note=cosigned), [KEY], witnesses=[witness.key], quorum=1).exit_code == 0
 
 
-def test_the_writer_refuses_records_out_of_order_and_beyond_its_checkpoint() -> None:
+def test_writer_refuses_disorder_and_records_past_checkpoint() -> None:
     writer = ProvenExport(TREE.hashes(), NOTE)
     list(writer.record(5, LEAVES[4]))
     for position in (5, 4, 601):

@@ -224,7 +224,7 @@ def test_a_witness_that_cannot_be_used_is_pointed_out(value, words):
     assert "user:word" not in fault
 
 
-def test_no_more_cosignatures_are_demanded_than_there_are_witnesses():
+def test_cosignatures_demanded_are_at_most_the_witnesses():
     (fault,) = faults({**DEMO, "GRANTLOG_WITNESSES": WITNESS, "GRANTLOG_WITNESS_QUORUM": "2"})
     assert fault.startswith("GRANTLOG_WITNESS_QUORUM: ")
 

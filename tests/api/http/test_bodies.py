@@ -225,7 +225,7 @@ def test_a_large_body_is_413_with_or_without_its_length():
 
 
 @pytest.mark.anyio
-async def test_a_body_in_pieces_is_put_together_and_a_broken_one_refused():
+async def test_chunked_body_is_joined_and_a_broken_one_refused():
     async def receive_from(messages: list[dict[str, Any]], limit: int) -> bytes:
         async def receive() -> dict[str, Any]:
             return messages.pop(0)
@@ -243,7 +243,7 @@ async def test_a_body_in_pieces_is_put_together_and_a_broken_one_refused():
         await receive_from([pieces[0], {"type": "http.disconnect"}], 3)
 
 
-def test_doubled_query_parameters_are_refused_unless_they_may_repeat():
+def test_repeated_query_parameter_is_refused_unless_allowed():
     with client() as http:
         assert http.get("/admin/list?type=a&type=b").json() == ["a", "b"]
         doubled = http.get("/admin/list?limit=1&limit=2")

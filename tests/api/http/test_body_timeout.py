@@ -56,7 +56,7 @@ async def all_have_left(wrapper: Middleware) -> None:
 
 
 @pytest.mark.anyio
-async def test_requests_whose_body_is_still_to_come_leave_their_place_to_others(monkeypatch):
+async def test_request_with_a_pending_body_leaves_its_slot_to_others(monkeypatch):
     monkeypatch.setattr(load_shedding, "BODY_WITHIN", 0)
     wrapper = Middleware(reading, in_flight=1, log_requests=False)
     slow = []
@@ -83,7 +83,7 @@ async def test_requests_of_one_turn_do_not_all_find_the_same_place():
 
 
 @pytest.mark.anyio
-async def test_a_body_that_comes_late_finds_a_place_or_is_told_to_come_back(monkeypatch):
+async def test_late_body_gets_a_slot_or_503_with_retry_after(monkeypatch):
     monkeypatch.setattr(load_shedding, "BODY_WITHIN", 0)
     wrapper = Middleware(reading, in_flight=1, log_requests=False)
     late, later = Call(wrapper, SLOW), Call(wrapper, QUICK)
@@ -143,7 +143,7 @@ async def test_a_body_of_unknown_length_is_read_to_its_end():
 
 
 @pytest.mark.anyio
-async def test_news_that_the_client_has_gone_may_take_as_long_as_it_likes(monkeypatch):
+async def test_disconnect_may_be_awaited_without_a_timeout(monkeypatch):
     monkeypatch.setattr(body_timeout, "SECONDS", 0)
     gone: asyncio.Future[dict[str, Any]] = asyncio.get_running_loop().create_future()
     messages = iter([{"type": "http.request", "body": b"ok"}])

@@ -62,7 +62,7 @@ def test_as_many_wait_as_are_answered_in_the_longest_wait(seconds: float) -> Non
     assert crowd.lets_in()
 
 
-def test_the_bound_follows_a_server_that_becomes_slower_and_faster_again() -> None:
+def test_limit_follows_a_server_that_slows_down_and_recovers() -> None:
     crowd = Crowd()
     crowd.come(200)
     crowd.answer(20_000, 0.0001)
@@ -92,7 +92,7 @@ def test_one_pause_sends_nobody_away() -> None:
         crowd.answer(1, 0.0003)
 
 
-def test_slow_answers_one_after_the_other_say_nothing_about_a_line() -> None:
+def test_slow_sequential_answers_do_not_count_as_queueing() -> None:
     crowd = Crowd()
     for _ in range(20_000):
         crowd.come(1)
@@ -175,7 +175,7 @@ async def test_a_long_line_is_told_to_come_back_and_nobody_else_is() -> None:
 
 
 @pytest.mark.anyio
-async def test_a_body_that_was_not_read_ends_the_connection_that_was_sent_away() -> None:
+async def test_shed_request_with_an_unread_body_closes_the_connection() -> None:
     async def app(scope: Any, receive: Any, send: Any) -> None:
         raise AssertionError("it was let in")
 

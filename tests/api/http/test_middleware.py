@@ -241,7 +241,7 @@ def test_secrets_in_a_path_are_masked_and_queries_are_not_logged(lines):
     assert told(lines)[-1]["path"] == "/admin/glog_at_***"
 
 
-def test_incoming_ids_and_addresses_count_only_from_trusted_proxies():
+def test_request_id_and_address_count_from_trusted_proxies_only():
     sent = {"x-request-id": "abc-123", "x-forwarded-for": "9.9.9.9"}
     with client(peer="10.0.0.1") as http:
         seen = http.get("/admin/echo/x", headers=sent).json()

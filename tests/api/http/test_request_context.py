@@ -52,7 +52,7 @@ def test_the_nearest_hop_that_is_not_ours_is_the_client(headers, expected):
         ([], "10.0.0.1"),
     ],
 )
-def test_a_proxy_that_writes_the_other_header_is_believed_that_one_alone(headers, expected):
+def test_proxy_header_forwarded_is_believed_alone(headers, expected):
     assert origin("10.0.0.1", *headers, header="forwarded") == expected
     assert origin("8.8.8.8", *headers, header="forwarded") == "8.8.8.8"
 
@@ -94,7 +94,7 @@ def test_head_is_told_from_get_behind_proxies_too(networks: tuple[str, ...]) -> 
 
 
 @given(st.lists(st.text(st.characters(codec="latin-1"), max_size=40), max_size=5))
-def test_no_header_of_a_client_can_name_an_address_that_no_proxy_saw(values):
+def test_no_header_of_a_client_names_an_address_no_proxy_saw(values):
     # Whatever stands before it, what the proxy appended decides, or nothing does.
     chain = [*values, "9.9.9.9"]
     fields = [(b"x-forwarded-for", ",".join(chain).encode("latin-1"))]

@@ -48,7 +48,7 @@ def keys_from(url: str, clock: ManualClock, *, file: Path | None = None, private
     return GithubKeys(url, file, clock, OutgoingRequests(allow_private=private, timeout=5))
 
 
-async def test_they_are_fetched_once_and_again_for_an_unknown_id_once_a_minute() -> None:
+async def test_fetched_once_and_for_an_unknown_key_id_once_a_minute() -> None:
     clock = ManualClock()
     async with publishing(ok(published())) as publisher:
         keys = keys_from(publisher.url, clock)
@@ -77,7 +77,7 @@ async def test_those_known_stay_while_github_is_away() -> None:
         assert await keys.find(SAMPLE_ID) is not None
 
 
-async def test_a_key_that_github_has_withdrawn_is_believed_for_an_hour_at_most() -> None:
+async def test_withdrawn_github_key_is_believed_for_an_hour_at_most() -> None:
     clock = ManualClock()
     async with publishing(ok(published())) as publisher:
         keys = keys_from(publisher.url, clock)
@@ -101,7 +101,7 @@ async def test_a_key_that_github_has_withdrawn_is_believed_for_an_hour_at_most()
         ok(b" " * 300_000 + b'{"public_keys": []}'),
     ],
 )
-async def test_an_answer_that_holds_no_keys_says_nothing_about_a_signature(answer: bytes) -> None:
+async def test_answer_without_keys_says_nothing_about_a_signature(answer: bytes) -> None:
     async with publishing(answer) as publisher:
         with pytest.raises(NoKeys):
             await keys_from(publisher.url, ManualClock()).find(KEY_ID)

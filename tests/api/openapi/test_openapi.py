@@ -136,7 +136,7 @@ def test_bodies_are_described_as_they_are_read(app):
     assert login_body["required"] is False
 
 
-def test_a_body_that_a_handler_reads_by_itself_is_described_as_it_says(app):
+def test_body_read_by_its_handler_is_described_as_it_says(app):
     body = document(app)["paths"]["/leaks/someone"]["post"]["requestBody"]
     (content,) = body["content"].values()
     assert body["required"] is True
@@ -189,7 +189,7 @@ def test_it_is_served_as_it_is_made(app, http):
 
 
 @pytest.mark.parametrize("path", ["/schema", "/schema/"])
-def test_the_page_loads_nothing_from_elsewhere_and_runs_no_script(http, path):
+def test_page_loads_nothing_foreign_and_runs_no_script(http, path):
     page = http.get(path)
     assert page.headers["content-type"] == "text/html; charset=utf-8"
     assert not re.search(r"(?:src|href)=\"(?!/)", page.text)

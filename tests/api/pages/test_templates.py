@@ -183,7 +183,7 @@ def test_sign_in_without_an_application_names_none() -> None:
     assert not [paragraph for paragraph in document.all("p") if paragraph.get("role") == "alert"]
 
 
-def test_consent_shows_what_where_and_who_and_offers_both_decisions() -> None:
+def test_consent_shows_client_scopes_person_and_both_decisions() -> None:
     document = Document(render(SAMPLES["consent"]))
     for words in ("Paperboat", "See your name", "profile", "Look at the catalog", "reader.example.test", "paul"):
         assert words in document.text
@@ -220,13 +220,13 @@ def test_dashboard_script_keeps_tokens_out_of_storage() -> None:
         assert storage not in script
 
 
-def test_a_template_that_asks_for_more_than_its_struct_has_is_an_error() -> None:
+def test_template_that_uses_an_undefined_field_is_an_error() -> None:
     template = templates.TEMPLATES["error.html"]
     with pytest.raises(jinja2.UndefinedError):
         template.render(title="t", explanation="e")
 
 
-def test_policy_admits_nothing_but_the_servers_own_style_and_images() -> None:
+def test_csp_admits_only_the_servers_own_styles_and_images() -> None:
     assert security_headers() == {
         "Content-Security-Policy": "default-src 'none'; style-src 'self'; img-src 'self'; form-action 'self'; "
         "frame-ancestors 'none'; base-uri 'none'",

@@ -104,7 +104,7 @@ async def test_the_app_learns_that_the_client_has_gone(server: Server, app: App)
     assert (len(server.shared.connections), len(server.shared.callers), server.shared.tasks) == (0, 0, set())
 
 
-async def test_a_stop_lets_what_was_begun_be_answered_and_begins_no_more(server: Server, app: App) -> None:
+async def test_stop_answers_requests_in_progress_and_begins_no_more(server: Server, app: App) -> None:
     idle, busy, feed, half = Line(server), Line(server), Line(server), Line(server)
     await idle.send(request(b"/early"))
     await busy.send(request(b"/wait") + request(b"/early"))

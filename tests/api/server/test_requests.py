@@ -54,7 +54,7 @@ async def test_a_packet_full_of_requests_is_not_taken_apart_at_once(server: Serv
     assert not line.wire.paused
 
 
-async def test_a_body_behind_a_request_that_waits_comes_to_the_right_one(server: Server, app: App) -> None:
+async def test_body_behind_a_waiting_request_reaches_the_right_one(server: Server, app: App) -> None:
     line = Line(server)
     body = b"x" * 20_000
     await line.send(request(b"/wait") + post(body) + request(b"/early"))
@@ -65,7 +65,7 @@ async def test_a_body_behind_a_request_that_waits_comes_to_the_right_one(server:
     assert body in line.wire.written
 
 
-async def test_a_body_in_chunks_is_put_together_and_its_trailer_is_no_head(server: Server, app: App) -> None:
+async def test_chunked_body_is_joined_and_its_trailer_is_no_head(server: Server, app: App) -> None:
     line = Line(server)
     head = request(b"/echo", b"Transfer-Encoding: chunked", method=b"POST")
     await line.send(head + b"3;name=value\r\nabc\r\n")
@@ -198,7 +198,7 @@ H2C = b"Connection: Upgrade, HTTP2-Settings", b"Upgrade: h2c", b"HTTP2-Settings:
     ],
     ids=["length", "chunks"],
 )
-async def test_who_offers_another_protocol_beside_a_body_is_answered_about_that(
+async def test_upgrade_offer_is_ignored_and_its_body_is_answered(
     server: Server, app: App, sent: bytes, size: int
 ) -> None:
     """So do curl and Java over plain HTTP. A body that was passed over would be a command with nothing in it."""
@@ -253,7 +253,7 @@ async def test_the_connection_ends_where_the_client_said_so(server: Server, sent
     assert line.field("connection") == ("close" if over else None)
 
 
-async def test_who_is_refused_may_finish_what_it_sends_and_not_for_ever(server: Server) -> None:
+async def test_refused_client_may_finish_sending_within_a_limit(server: Server) -> None:
     line = Line(server)
     await line.send(request(b"/" + LONG))
     # An end at once would take the answer away from who is still sending.

@@ -11,7 +11,7 @@ pytestmark = pytest.mark.anyio
 MOMENT = 0.01
 
 
-async def test_an_idle_connection_is_closed_after_75_seconds_and_not_before(server: Server) -> None:
+async def test_idle_connection_is_closed_after_75_seconds_not_before(server: Server) -> None:
     assert connection.KEEP_ALIVE == 75
     line = Line(server)
     await line.send(request(b"/early"))

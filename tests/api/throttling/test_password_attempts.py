@@ -46,7 +46,7 @@ def test_who_has_to_wait_for_failures_is_not(throttle):
     assert (refused.retry_after, refused.depends) == (1, False)
 
 
-def test_an_address_that_failed_too_often_waits_whatever_is_under_way(throttle):
+def test_address_that_failed_too_often_waits_whatever_runs(throttle):
     for n in range(30):
         throttle.begin(*sign_in("platform", f"user{n}", HOME))
     refused = throttle.begin(*sign_in("platform", "another", HOME))
@@ -72,7 +72,7 @@ def test_what_is_forgiven_is_that_account_from_that_address(throttle):
     assert throttle.begin(*sign_in("platform", "paul", AWAY)).retry_after == 1
 
 
-def test_success_of_one_account_gives_an_address_no_more_attempts_at_others(throttle):
+def test_success_of_one_account_frees_no_attempts_at_others(throttle):
     for n in range(29):
         throttle.begin(*sign_in("platform", f"user{n}", HOME)).failed()
     for _ in range(50):
@@ -81,7 +81,7 @@ def test_success_of_one_account_gives_an_address_no_more_attempts_at_others(thro
     assert throttle.begin(*sign_in("platform", "another", HOME)).retry_after == 2
 
 
-def test_ending_an_attempt_twice_or_after_it_was_forgotten_changes_nothing(throttle, clock):
+def test_attempt_ended_twice_or_after_being_forgotten_is_a_noop(throttle, clock):
     limits = sign_in("platform", "paul", HOME)
     attempt, late = throttle.begin(*limits), throttle.begin(*limits)
     for _ in range(9):
@@ -96,7 +96,7 @@ def test_ending_an_attempt_twice_or_after_it_was_forgotten_changes_nothing(throt
     assert throttle.begin(*limits).retry_after is not None
 
 
-def test_a_person_from_elsewhere_has_twenty_attempts_and_then_one_in_half_a_minute(throttle, clock):
+def test_person_from_elsewhere_has_20_attempts_then_one_per_30_s(throttle, clock):
     for n in range(20):
         elsewhere = sign_in("platform", "paul", f"198.51.100.{n}") + sign_in_elsewhere("platform", "paul")
         throttle.begin(*elsewhere).failed()
@@ -109,7 +109,7 @@ def test_a_person_from_elsewhere_has_twenty_attempts_and_then_one_in_half_a_minu
     assert throttle.begin(*new).retry_after == 30
 
 
-def test_where_somebody_is_at_home_is_known_by_all_workers_and_nothing_of_it_is_readable(tmp_path, throttle, clock):
+def test_home_addresses_are_known_to_all_workers_and_unreadable(tmp_path, throttle, clock):
     other = Throttle(ThrottleFile(tmp_path / "t", SECTIONS), rules(SETTINGS), clock)
     assert not other.is_at_home("platform", "paul", HOME)
     throttle.come_home("platform", "paul", HOME)

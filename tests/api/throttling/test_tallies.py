@@ -78,7 +78,7 @@ async def told(ledger: Ledger) -> list[tuple[int, int, bool]]:
     return [(each["data"].get("count", 1), each["data"].get("window_seconds", 0), "ip" in each) for each in forms]
 
 
-async def test_the_first_is_told_at_once_and_the_rest_as_a_count_before_the_next_first(
+async def test_first_is_recorded_at_once_the_rest_as_a_count(
     ledger: Ledger, clock: ManualClock, counted: Tallies
 ) -> None:
     assert [await fail(counted) for _ in range(3)] == [True, False, False]
@@ -90,7 +90,7 @@ async def test_the_first_is_told_at_once_and_the_rest_as_a_count_before_the_next
     assert len(await told(ledger)) == 3
 
 
-async def test_those_who_come_together_at_a_windows_end_open_one_window(
+async def test_concurrent_occurrences_at_a_window_end_open_one_window(
     ledger: Ledger, clock: ManualClock, counted: Tallies, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Else the subject would seem to have ever more addresses, and in the end none of them would be told."""
@@ -121,7 +121,7 @@ async def test_when_too_many_windows_are_open_the_oldest_is_told_early(
     assert not await fail(counted, "192.0.2.3")
 
 
-async def test_a_count_that_the_database_does_not_take_is_recorded_when_it_is_back(
+async def test_count_the_database_refused_is_recorded_when_it_is_back(
     ledger: Ledger, clock: ManualClock, counted: Tallies
 ) -> None:
     assert [await fail(counted) for _ in range(3)] == [True, False, False]
@@ -138,7 +138,7 @@ async def test_a_count_that_the_database_does_not_take_is_recorded_when_it_is_ba
     assert (await told(ledger))[3:] == [(1, 1, True)]
 
 
-async def test_what_closes_early_while_the_database_is_away_waits_up_to_a_limit(
+async def test_early_closed_counts_wait_up_to_a_limit_without_database(
     ledger: Ledger, counted: Tallies, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(tallies, "WAITING", 1)
@@ -153,7 +153,7 @@ async def test_what_closes_early_while_the_database_is_away_waits_up_to_a_limit(
     assert (await ledger.head())[0] == head + 1
 
 
-async def test_a_first_fact_that_the_database_does_not_take_is_recorded_by_the_next_occurrence(
+async def test_refused_first_fact_is_recorded_by_the_next_occurrence(
     ledger: Ledger, clock: ManualClock, counted: Tallies
 ) -> None:
     for _ in range(2):
@@ -167,7 +167,7 @@ async def test_a_first_fact_that_the_database_does_not_take_is_recorded_by_the_n
 
 
 @pytest.mark.parametrize("closes_while_away", [False, True])
-async def test_a_first_fact_that_nobody_recorded_is_recorded_at_the_windows_end_before_the_count(
+async def test_unrecorded_first_fact_is_recorded_at_the_window_end(
     ledger: Ledger, clock: ManualClock, counted: Tallies, *, closes_while_away: bool
 ) -> None:
     for address in ("192.0.2.1", "192.0.2.1", "192.0.2.2"):
@@ -185,7 +185,7 @@ async def test_a_first_fact_that_nobody_recorded_is_recorded_at_the_windows_end_
     assert len(await told(ledger)) == 3
 
 
-async def test_who_comes_when_the_former_count_cannot_be_recorded_is_recorded_after_it(
+async def test_occurrence_after_an_unrecordable_count_comes_after_it(
     ledger: Ledger, clock: ManualClock, counted: Tallies
 ) -> None:
     assert [await fail(counted) for _ in range(2)] == [True, False]
@@ -198,7 +198,7 @@ async def test_who_comes_when_the_former_count_cannot_be_recorded_is_recorded_af
     assert await told(ledger) == [(1, 0, True), (1, WINDOW, True), (1, 0, True), (2, 1, True)]
 
 
-async def test_no_count_is_recorded_while_its_first_fact_may_still_fail(
+async def test_count_waits_while_its_first_fact_may_still_fail(
     ledger: Ledger, counted: Tallies, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The first command is lost, and those after it would not be."""
@@ -216,7 +216,7 @@ async def test_no_count_is_recorded_while_its_first_fact_may_still_fail(
     assert await told(ledger) == [(1, 0, True), (1, 1, True)]
 
 
-async def test_a_first_fact_is_not_lost_when_its_window_makes_room_before_it_fails(
+async def test_first_fact_survives_its_window_being_evicted(
     ledger: Ledger, counted: Tallies, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(tallies, "OPEN", 1)
@@ -232,7 +232,7 @@ async def test_a_first_fact_is_not_lost_when_its_window_makes_room_before_it_fai
     assert await told(ledger) == [(1, 0, True), (1, 0, True)]
 
 
-async def test_a_count_that_may_have_been_committed_is_not_recorded_again(ledger: Ledger, counted: Tallies) -> None:
+async def test_count_that_may_be_committed_is_not_recorded_again(ledger: Ledger, counted: Tallies) -> None:
     for _ in range(3):
         await fail(counted)
     with commits_of_which_nobody_knows(), pytest.raises(DatabaseAway):

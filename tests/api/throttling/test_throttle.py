@@ -44,7 +44,7 @@ def throttle(tmp_path: Path, clock: ManualClock) -> Iterator[Throttle]:
     opened.close()
 
 
-def test_five_sign_ins_are_free_then_the_delay_doubles_up_to_a_minute(throttle, clock):
+def test_sign_in_delay_doubles_after_5_up_to_a_minute(throttle, clock):
     limits = sign_in("platform", "paul", HOME)
     for _ in range(5):
         assert throttle.begin(*limits).retry_after is None
@@ -65,7 +65,7 @@ def test_failures_are_forgotten_after_a_quarter_of_an_hour(throttle, clock):
         assert throttle.begin(*limits).retry_after is None
 
 
-def test_one_address_may_fail_thirty_times_and_then_once_in_two_seconds(throttle, clock):
+def test_address_may_fail_30_times_then_once_in_2_seconds(throttle, clock):
     for n in range(30):
         assert throttle.begin(*sign_in("platform", f"user{n}", HOME)).retry_after is None
     assert throttle.begin(*sign_in("platform", "another", HOME)).retry_after == 2
@@ -74,7 +74,7 @@ def test_one_address_may_fail_thirty_times_and_then_once_in_two_seconds(throttle
     assert throttle.begin(*sign_in("platform", "a third", HOME)).retry_after == 2
 
 
-def test_public_endpoints_allow_three_hundred_and_then_twenty_a_second(throttle, clock):
+def test_public_endpoints_allow_300_then_20_a_second(throttle, clock):
     for _ in range(300):
         assert throttle.begin(*public(HOME)).retry_after is None
     assert throttle.begin(*public(HOME)).retry_after == 1
@@ -84,7 +84,7 @@ def test_public_endpoints_allow_three_hundred_and_then_twenty_a_second(throttle,
     assert throttle.begin(*public(HOME)).retry_after == 1
 
 
-def test_a_client_is_slowed_per_address_and_the_address_as_a_whole(throttle):
+def test_client_is_slowed_per_address_and_the_address_as_a_whole(throttle):
     for _ in range(10):
         assert throttle.begin(*client_authentication("a", HOME)).retry_after is None
     assert throttle.begin(*client_authentication("a", HOME)).retry_after == 1
@@ -224,7 +224,7 @@ def test_a_file_of_another_layout_is_not_cut(tmp_path):
     assert (tmp_path / "t").stat().st_size == size
 
 
-def test_without_another_clock_its_moments_are_those_that_all_workers_share_and_nobody_sets(tmp_path):
+def test_default_clock_is_steady_and_shared_by_all_workers(tmp_path):
     given = load({"GRANTLOG_ENVIRONMENT": "demo", "GRANTLOG_DATA_DIR": str(tmp_path)}, dotenv=None)
     first, second = open_throttle(given), open_throttle(given)
     limits = sign_in("platform", "paul", HOME)
@@ -330,7 +330,7 @@ def test_whoever_waits_as_told_gets_in(rule, cell, now):
 
 
 @given(st.integers(1, 50), st.integers(1, 10 * SECOND), MOMENTS, st.integers(1, 200))
-def test_those_who_fail_all_at_once_wait_no_longer_than_one_who_did(burst, interval, now, failures):
+def test_simultaneous_failures_wait_no_longer_than_one(burst, interval, now, failures):
     rule, cell = Bucket(burst, interval), Cell()
     for _ in range(burst + failures):
         cell = rule.take(cell, now)

@@ -31,7 +31,7 @@ async def told(ledger: Ledger) -> list[str]:
     return sorted(each.removeprefix("usage:") for each in streams)
 
 
-async def test_what_was_accepted_before_the_ledger_had_enough_is_told_once(
+async def test_uses_accepted_before_the_ledger_filled_are_told_once(
     ledger: Ledger, uses: SecretUses, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     refuse_the_third(ledger, monkeypatch)
@@ -42,7 +42,7 @@ async def test_what_was_accepted_before_the_ledger_had_enough_is_told_once(
     assert await told(ledger) == SECRETS
 
 
-async def test_of_several_transactions_only_what_was_lost_is_told_again(
+async def test_of_several_transactions_only_the_lost_is_told_again(
     ledger: Ledger, uses: SecretUses, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The database is away for one transaction, and again for one of those that take its place."""

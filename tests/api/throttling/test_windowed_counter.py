@@ -32,7 +32,7 @@ def made(interval: int = 10, forget: int = 10, kept: int = 100) -> Grouping[str]
     return Grouping(interval, forget, kept)
 
 
-def test_the_first_is_told_at_once_and_the_others_when_the_interval_is_over() -> None:
+def test_first_is_told_at_once_the_others_after_the_interval() -> None:
     found = made()
     for _ in range(5):
         happened(found, "a")
@@ -92,7 +92,7 @@ def test_what_could_not_be_told_comes_first_next_time() -> None:
     assert told(found, 101) == [("a", 1, 0), ("b", 1, 0), ("c", 1, 0)]
 
 
-def test_beyond_what_is_kept_the_oldest_is_told_and_counts_as_new() -> None:
+def test_beyond_its_capacity_the_oldest_is_told_and_counts_anew() -> None:
     found = made(kept=3)
     for thing in ("a", "a", "b", "c"):
         happened(found, thing)

@@ -31,7 +31,7 @@ def on_uvloop(work: Coroutine[Any, Any, None]) -> None:
         runner.run(work)
 
 
-def test_a_connection_that_is_reset_as_it_speaks_ends_the_question(postgresql_url: str) -> None:
+def test_connection_reset_while_asking_ends_the_question(postgresql_url: str) -> None:
     """The event loop is told once of an error that comes together with data, and the data may be no answer."""
 
     async def ask(url: str) -> None:
@@ -48,7 +48,7 @@ def test_a_connection_that_is_reset_as_it_speaks_ends_the_question(postgresql_ur
         on_uvloop(ask(url))
 
 
-def test_a_question_that_was_given_up_ends_and_the_next_one_is_asked_elsewhere(postgresql_url: str) -> None:
+def test_cancelled_question_ends_and_the_next_asks_elsewhere(postgresql_url: str) -> None:
     async def ask(url: str) -> None:
         question = HeadQuestion(make_url(url))
         assert await question.ask() == 0
@@ -84,7 +84,7 @@ def test_a_connection_that_came_too_late_is_closed(postgresql_url: str) -> None:
     on_uvloop(ask(postgresql_url))
 
 
-def test_one_that_is_given_up_while_nothing_is_asked_is_closed_at_once(postgresql_url: str) -> None:
+def test_connection_given_up_while_idle_is_closed_at_once(postgresql_url: str) -> None:
     async def ask(url: str) -> None:
         question = HeadQuestion(make_url(url))
         assert await question.ask() == 0
@@ -99,7 +99,7 @@ def test_one_that_is_given_up_while_nothing_is_asked_is_closed_at_once(postgresq
 
 
 @pytest.mark.parametrize("ending", ["given up", "cancelled"])
-def test_a_connection_whose_answer_nobody_waits_for_any_more_is_closed(
+def test_connection_whose_answer_nobody_awaits_is_closed(
     postgresql_url: str, monkeypatch: pytest.MonkeyPatch, ending: str
 ) -> None:
     """The answer is there already, and is not read yet."""

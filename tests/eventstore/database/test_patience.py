@@ -55,7 +55,7 @@ async def turns(until: Callable[[], Any]) -> None:
         await asyncio.sleep(0)
 
 
-async def test_what_waited_for_too_long_is_taken_out_and_never_executed(
+async def test_command_that_waited_too_long_is_never_executed(
     ledger: Ledger, database_url: str, lose_patience: Callable[[Ledger], None]
 ) -> None:
     """Those that wait for the lock, and those that wait behind them."""
@@ -94,7 +94,7 @@ async def test_those_taken_out_leave_their_places_to_others(
     assert (await asked[0]).refusal is None
 
 
-async def test_of_what_is_in_the_transaction_nobody_knows_and_it_is_not_done_again(
+async def test_command_in_the_transaction_is_in_doubt_and_not_redone(
     ledger: Ledger, lose_patience: Callable[[Ledger], None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Its transaction breaks after that, and is not redone for the one whose caller has been told."""
@@ -222,9 +222,7 @@ async def test_who_waits_for_a_thread_is_told_too(
 # -- Databases that take nothing ---------------------------------------------------------------------------------------
 
 
-async def test_a_database_that_takes_nothing_is_away_until_it_takes_something(
-    ledger: Ledger, database_url: str
-) -> None:
+async def test_database_that_refuses_writes_is_away_until_it_takes_one(ledger: Ledger, database_url: str) -> None:
     await ledger.execute(register("before"), origin=HERE)
     assert not await ledger.is_read_only()
     with read_only(ledger, database_url):

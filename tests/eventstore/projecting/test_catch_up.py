@@ -95,7 +95,7 @@ async def test_an_idle_follower_writes_nothing(ledger: Ledger) -> None:
     assert begun == []
 
 
-async def test_addresses_stand_there_as_blind_indexes_and_leave_with_the_person(ledger: Ledger) -> None:
+async def test_addresses_are_blind_indexes_and_leave_with_the_person(ledger: Ledger) -> None:
     facts: dict[str, Any] = {
         "realm": "platform",
         "username": "paul",
@@ -127,7 +127,7 @@ async def test_addresses_stand_there_as_blind_indexes_and_leave_with_the_person(
     assert addresses == {(address_key(ledger.privacy, "192.0.2.7"), 1), (address_key(ledger.privacy, "192.0.2.7"), 4)}
 
 
-async def test_models_at_the_same_place_move_together_and_one_behind_catches_up_first(ledger: Ledger) -> None:
+async def test_models_at_one_position_move_together_after_catching_up(ledger: Ledger) -> None:
     await write(ledger, "a", 5)
     await follower(ledger).follow()
     await write(ledger, "b", 5)
@@ -144,7 +144,7 @@ async def test_models_at_the_same_place_move_together_and_one_behind_catches_up_
     assert await indexed(ledger) == await computed(ledger)
 
 
-async def test_a_process_stands_by_while_another_one_follows_and_takes_over_when_it_stops(ledger: Ledger) -> None:
+async def test_standby_follower_takes_over_when_the_other_stops(ledger: Ledger) -> None:
     one, two = follower(ledger), follower(ledger)
     await write(ledger, "a", 1)
     await two.keep_up()

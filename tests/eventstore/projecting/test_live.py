@@ -35,7 +35,7 @@ def counts(connection: Connection) -> dict[str, int]:
     return {name: count for name, count in connection.execute(TABLE.select())}
 
 
-def test_what_was_sent_is_not_sent_again_nor_counted_into_what_comes_later(connection: Connection) -> None:
+def test_rows_already_sent_are_neither_resent_nor_counted_again(connection: Connection) -> None:
     rows = Rows()
     for write in (made("a"), raised("a"), raised("a")):
         rows.add(write)

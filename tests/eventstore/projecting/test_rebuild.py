@@ -39,7 +39,7 @@ def engine(database_url: str) -> Engine:
     return migrating(database_url)
 
 
-async def test_replayed_rows_are_the_live_ones_and_a_rebuild_changes_nothing(
+async def test_replayed_rows_are_the_live_ones_and_rebuild_keeps_them(
     database_url: str, tmp_path: Path, keyring: Keyring, engine: Engine
 ) -> None:
     async with open_world(database_url, tmp_path, keyring) as world:
@@ -119,7 +119,7 @@ async def test_a_rebuild_that_was_killed_goes_on_where_it_was(
 
 
 @pytest.mark.parametrize("altered", [{"position": 30}, {"mac": b""}], ids=str)
-async def test_a_rebuild_of_which_somebody_says_that_it_has_come_farther_begins_anew(
+async def test_rebuild_with_a_tampered_position_begins_anew(
     database_url: str,
     tmp_path: Path,
     keyring: Keyring,
@@ -145,7 +145,7 @@ async def test_a_rebuild_of_which_somebody_says_that_it_has_come_farther_begins_
     engine.dispose()
 
 
-async def test_a_changed_definition_is_noticed_until_its_rows_are_rebuilt(
+async def test_changed_version_is_noticed_until_its_rows_are_rebuilt(
     database_url: str, tmp_path: Path, keyring: Keyring, engine: Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async with open_world(database_url, tmp_path, keyring) as world:
@@ -160,7 +160,7 @@ async def test_a_changed_definition_is_noticed_until_its_rows_are_rebuilt(
 
 
 @pytest.mark.parametrize("step", [1, 3, 1_000])
-async def test_tokens_folded_by_the_stretch_are_the_rows_that_the_server_wrote_one_by_one(
+async def test_tokens_folded_in_bulk_are_the_rows_written_one_by_one(
     database_url: str, tmp_path: Path, keyring: Keyring, engine: Engine, monkeypatch: pytest.MonkeyPatch, step: int
 ) -> None:
     """Codes that are redeemed and that are not, refreshes, and a revocation, within one step and across two."""

@@ -21,7 +21,7 @@ def once_round(log: PublishedLog, at_most: int = 100, leaves: ReadLeaves = read_
     return visited
 
 
-def test_a_round_goes_through_the_whole_log_and_no_stretch_beyond_its_tile(log: PublishedLog) -> None:
+def test_round_covers_the_whole_log_and_never_exceeds_a_tile(log: PublishedLog) -> None:
     assert once_round(log) == [0]
     log.grow(300)
     assert once_round(log) == [0, 100, 200, 256]
@@ -103,7 +103,7 @@ def forge_tile(log: PublishedLog, level: int, number: int, at: int, hash_: bytes
         connection.execute(text("UPDATE log_tiles SET hashes = :h WHERE level = :l AND number = :n"), {**of, "h": new})
 
 
-def test_a_tile_that_was_forged_with_its_event_contradicts_the_tile_above(log: PublishedLog) -> None:
+def test_tile_forged_with_its_event_contradicts_the_tile_above(log: PublishedLog) -> None:
     log.grow(600)
     forge(log, 300, "{}")
     with pytest.raises(Diverged, match="tile 1 of level 0") as caught:

@@ -106,7 +106,7 @@ async def test_a_change_behind_the_edge_ends_the_signing(
     assert await ledger.read(published.size) == size
 
 
-async def test_what_one_process_has_found_holds_for_the_others_until_somebody_accepts_it(
+async def test_divergence_of_one_process_holds_for_all_until_accepted(
     ledger: Ledger, keeper: Keeper, clock: ManualClock, database_url: str
 ) -> None:
     size = await grown(ledger, keeper)
@@ -137,7 +137,7 @@ async def test_what_one_process_has_found_holds_for_the_others_until_somebody_ac
     assert other.diverged is None
 
 
-async def test_a_divergence_that_cannot_be_recorded_yet_is_recorded_as_soon_as_it_can(
+async def test_divergence_not_yet_recordable_is_recorded_when_it_can(
     ledger: Ledger, keeper: Keeper, clock: ManualClock, database_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await grown(ledger, keeper)

@@ -106,7 +106,7 @@ async def test_a_witness_that_is_away_is_an_alarm_and_asked_again(
     assert open_note(newest.note, [COSIGNER.key]).verified == (COSIGNER.key,)
 
 
-async def test_over_a_tree_that_was_not_signed_nothing_is_signed_and_it_is_said(
+async def test_keeper_refuses_to_sign_over_an_unsigned_tree(
     ledger: Ledger, clock: ManualClock, database_url: str
 ) -> None:
     keeper = Keeper(ledger, Tree(ORIGIN, signing, clock), clock, note_divergence)

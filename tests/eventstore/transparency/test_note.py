@@ -28,7 +28,7 @@ from verifier.note import Cosigner
 PETER = Signer("PeterNeumann", base64.b64decode(PETER_SEED)[1:])
 
 
-def test_the_note_of_the_reference_implementation_is_made_to_the_byte() -> None:
+def test_note_equals_the_reference_implementation_byte_for_byte() -> None:
     assert str(PETER.verifier) == PETER_VKEY
     assert sign(NOTE_TEXT, [PETER]) == f"{NOTE_TEXT}\n{PETER_LINE}"
 

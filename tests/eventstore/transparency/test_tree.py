@@ -150,7 +150,7 @@ def test_over_a_log_that_is_another_nothing_is_signed(log: PublishedLog, size: i
 
 @pytest.mark.parametrize("size", [10, 256, 300])
 @pytest.mark.parametrize("upto", [0, 5, 20])
-def test_a_tree_that_was_built_anew_over_other_events_is_not_signed(log: PublishedLog, size: int, upto: int) -> None:
+def test_tree_rebuilt_over_other_events_is_not_signed(log: PublishedLog, size: int, upto: int) -> None:
     tree = Tree(ORIGIN, signing, log.clock)
     log.append(events(size))
     step(log, tree)

@@ -147,7 +147,7 @@ async def test_a_witness_that_fails_is_an_alarm_and_no_more(handler: Handler, ki
     assert len(asked.cosignatures) == 1
 
 
-async def test_a_witness_that_never_answers_is_waited_for_no_longer_than_the_timeout() -> None:
+async def test_silent_witness_is_awaited_no_longer_than_the_timeout() -> None:
     class Silence(httpx.AsyncBaseTransport):
         async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
             await asyncio.Event().wait()
