@@ -38,7 +38,7 @@ from api.startup import SYSTEM, record_start, running_version
 from api.throttling.tallies import Tallies
 from api.throttling.throttle import open_throttle
 from api.throttling.windowed_counter import SecretUses, TokenUses
-from eventstore.commands import Origin
+from eventstore.execution import Origin
 from eventstore.ledger import Ledger
 from eventstore.projecting.catch_up import CatchUpSubscription, EventIndexing
 from eventstore.projecting.sightings import Sightings

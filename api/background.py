@@ -16,8 +16,8 @@ from commands.retention import destroy_month
 from commands.servers import note_difference
 from domain.event import Moment, Recorded
 from eventstore import origin_months
-from eventstore.commands import DatabaseAway, Forged, InDoubt, Origin, Overloaded
 from eventstore.database import Connection
+from eventstore.execution import DatabaseAway, Forged, InDoubt, Origin, Overloaded
 from eventstore.projecting.check_rounds import Difference, Rounds
 from eventstore.projecting.rebuild import differing, note
 from eventstore.view import View

@@ -12,7 +12,7 @@ from api.throttling.throttle import Throttle
 from api.throttling.windowed_counter import SecretUses, TokenUses
 from domain.event import ANONYMOUS, Actor
 from domain.grants.facts import Lifetimes
-from eventstore.commands import Origin
+from eventstore.execution import Origin
 from eventstore.ledger import Ledger
 from eventstore.projecting.catch_up import CatchUpSubscription
 from security.keyring import Keyring

@@ -8,7 +8,7 @@ from api.services import Services
 from commands import mac_keys, servers
 from domain import mac_key, server
 from domain.event import Actor
-from eventstore.commands import Origin, Step
+from eventstore.execution import Origin, Step
 from eventstore.keys.key_proof import key_problem, put_proof
 from eventstore.view import View
 from security.keyring import Keyring, MasterKeyError

@@ -22,8 +22,8 @@ from cli.services import open_keys
 from domain import log_key
 from domain.event import SECOND, Actor, Moment, Recorded
 from eventstore import search
-from eventstore.commands import Origin
 from eventstore.database.engines import migrating
+from eventstore.execution import Origin
 from eventstore.keys.mac_keys import Ring
 from eventstore.keys.personal_data import PersonalData, Unsealing, address_key, agent_key
 from eventstore.mapper import LogMapper, attach

@@ -42,7 +42,7 @@ EVERY = 0.001
 
 PARTS: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("authenticated events: their MACs", ("security/mac.py", "eventstore/keys/mac_keys.py")),
-    ("checked rows: the events that they are judged by", ("eventstore/present/",)),
+    ("checked rows: the events that they are judged by", ("eventstore/present.py", "eventstore/issued.py")),
     ("following the log, its tree", ("eventstore/projecting/catch_up.py", "eventstore/transparency/")),
     ("recording uses", ("api/throttling/windowed_counter.py",)),
     ("transaction: beginning, and committing a small one", ("eventstore/recorder.py",)),

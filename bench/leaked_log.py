@@ -13,8 +13,8 @@ from sqlalchemy import Connection, update
 from domain import account
 from domain.event import Actor, Event, Moment, Recorded
 from domain.grant import CodeIssued, CodeRedeemed, TokensIssued
-from eventstore.commands import Origin
 from eventstore.database.engines import migrating
+from eventstore.execution import Origin
 from eventstore.ledger import Ledger
 from eventstore.mapper import LogMapper, authenticate
 from eventstore.projecting.catch_up import CatchUpSubscription, EventIndexing

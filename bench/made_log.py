@@ -13,9 +13,9 @@ from sqlalchemy import Connection, update
 from domain import audit, usage
 from domain.event import SECOND, Actor, Event, Moment, Recorded
 from domain.grant import CodeIssued, CodeRedeemed, TokenRevoked, TokensIssued, TokensRefreshed
-from eventstore.commands import Origin
 from eventstore.database.engines import migrating
 from eventstore.database.schema import upgrade
+from eventstore.execution import Origin
 from eventstore.keys.mac_keys import Ring
 from eventstore.keys.personal_data import PersonalData
 from eventstore.mapper import LogMapper

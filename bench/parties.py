@@ -12,7 +12,7 @@ from domain import client, consent
 from domain.client import Registration
 from domain.event import Actor, Moment
 from eventstore.command import Command
-from eventstore.commands import Executed, Origin, Step
+from eventstore.execution import Executed, Origin, Step
 from eventstore.ledger import Ledger
 from security.clock import ManualClock
 from security.ids import new_id

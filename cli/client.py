@@ -11,7 +11,7 @@ from cli.output import as_json, every, moment, output, print_list, print_one, se
 from cli.services import CommandServices, run
 
 if TYPE_CHECKING:
-    from eventstore.commands import Step
+    from eventstore.execution import Step
 
 DAY = 86_400
 REALMS = click.Choice(["platform", "administration"])

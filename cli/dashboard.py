@@ -49,18 +49,18 @@ def set_(slug: str, as_json: bool, scope: str | None, **named: Any) -> None:
         from commands.callers import operator
         from domain.client import Attributes
         from domain.rules import origin
-        from eventstore.present.clients import by_slug
+        from eventstore.present import dashboard_by_slug
         from eventstore.view import View
         from security.ids import new_id
 
         issuer = services.settings.issuer
-        if await services.ledger.look(by_slug, slug) is None:
+        if await services.ledger.look(dashboard_by_slug, slug) is None:
             changes.setdefault("allowed_origins", (origin.of_issuer(issuer),))
         client_id, (secret, made) = new_id(), client_secrets.mint(services.format)
 
         def keep(view: View, _: object) -> str:
             client_secrets.keep_if_made(services.ledger.vault, view, client_id, secret)
-            found = view.look(by_slug, slug)
+            found = view.look(dashboard_by_slug, slug)
             return client_id if found is None else found.client_id
 
         command = clients.put_dashboard(client_id, slug, Attributes(**changes), secret=made, issuer=issuer, by=operator)

@@ -128,13 +128,13 @@ async def hashed(services: CommandServices, password: str, *names: str | None) -
 
 async def find(services: CommandServices, who: str, realm: str) -> str:
     """A person's id, by that or by a login name of the realm; raises Failure when there is none."""
-    from eventstore.present import people
+    from eventstore import present
     from projections import accounts
 
     if await services.ledger.read(accounts.by_id, who) is not None:
         return who
-    field: people.Login = "email" if "@" in who else "username"
-    found = await services.ledger.look(people.by_login, services.ledger.privacy, field, realm, who)
+    field: present.Login = "email" if "@" in who else "username"
+    found = await services.ledger.look(present.person_by_login, services.ledger.privacy, field, realm, who)
     if found is None:
         raise Failure(f"WHO: there is no such person in the realm {realm}")
     return found.account_id

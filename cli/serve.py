@@ -52,8 +52,8 @@ def prepare(settings: "Settings", keyring: "Keyring") -> None:
     from api.log.continuity import NotContinued, require_continuation
     from api.startup import IssuerChanged, require_issuer
     from domain import server
-    from eventstore.commands import DatabaseAway, WrongClock
     from eventstore.database.engines import in_words
+    from eventstore.execution import DatabaseAway, WrongClock
     from eventstore.ledger import Ledger
     from eventstore.projecting.rebuild import Outdated, outdated
     from projections import FOLLOWING, PROJECTIONS

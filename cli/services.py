@@ -12,8 +12,8 @@ from domain.event import Actor, Recorded
 
 if TYPE_CHECKING:
     from api.config.settings import Settings
-    from eventstore.commands import Origin, Step
     from eventstore.database import Connection
+    from eventstore.execution import Origin, Step
     from eventstore.ledger import Ledger
     from eventstore.view import View
     from security.keyring import Keyring
@@ -156,8 +156,8 @@ def run(work: Callable[[CommandServices], Awaitable[T]]) -> T:
     """Runs `work` with the ledger of the settings' database; every failure becomes a Failure with its exit code."""
     import asyncio
 
-    from eventstore.commands import DatabaseAway, InDoubt, Overloaded, WentBack, WrongClock
     from eventstore.database.engines import in_words
+    from eventstore.execution import DatabaseAway, InDoubt, Overloaded, WentBack, WrongClock
 
     settings = load_settings()
     require_schema(settings)
@@ -191,7 +191,7 @@ class opened:
         from api.config.settings import log_origin
         from commands.installation import install
         from commands.mac_keys import settle
-        from eventstore.commands import Origin
+        from eventstore.execution import Origin
         from eventstore.ledger import Ledger
         from eventstore.projecting.rebuild import Outdated
         from security.clock import SystemClock

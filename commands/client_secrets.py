@@ -10,7 +10,7 @@ from domain.client_secret import NewSecret, SecretVersion
 from domain.decision import Outcome, accept
 from domain.event import Recorded
 from eventstore.command import Command
-from eventstore.commands import Origin
+from eventstore.execution import Origin
 from eventstore.ledger import Ledger
 from eventstore.view import View
 from projections import rotations

@@ -11,10 +11,9 @@ from domain.grants import GRANTS
 from domain.refusal import NotFound
 from domain.rules import registration as rules
 from domain.rules.registration import Circumstances, malformed
+from eventstore import present
 from eventstore.command import Command
 from eventstore.keys.personal_data import PersonalData
-from eventstore.present import clients as present
-from eventstore.present import scopes
 from eventstore.view import View
 
 NEEDED = ("client_name", "realm")
@@ -25,7 +24,7 @@ def register(client_id: str, registration: Registration, *, issuer: str, by: Cal
     """Registers a client (RFC 7591 §2), or with a slug a dashboard."""
 
     def decide(state: client.State, view: View) -> Outcome:
-        taken = registration.slug is not None and view.look(present.by_slug, registration.slug) is not None
+        taken = registration.slug is not None and view.look(present.dashboard_by_slug, registration.slug) is not None
         circumstances = _circumstances(view, registration.attributes, issuer, by, slug_taken=taken)
         return client.register(state, now=view.now, registration=registration, circumstances=circumstances)
 
@@ -63,7 +62,7 @@ def put_dashboard(
     """Changes the dashboard of this slug, or makes it under this id and with this secret where there is none."""
 
     def existing(view: View) -> str | None:
-        found = view.look(present.by_slug, slug)
+        found = view.look(present.dashboard_by_slug, slug)
         return None if found is None else client.stream(found.client_id)
 
     def decide(state: client.State, view: View) -> Outcome:
@@ -108,7 +107,7 @@ def _circumstances(
     asked = attributes.scope if isinstance(attributes.scope, tuple) else ()
     return Circumstances(
         caller_scope=by(view),
-        known_scopes=view.look(scopes.existing, asked[: rules.SCOPES_MAXIMUM]),
+        known_scopes=view.look(present.existing_scopes, asked[: rules.SCOPES_MAXIMUM]),
         grant_types=GRANTS,
         issuer=issuer,
         slug_taken=slug_taken,

@@ -8,7 +8,7 @@ from domain.decision import Outcome, Refusal, accept
 from domain.event import Moment
 from domain.incident import Numbers
 from eventstore.command import Command, Sweep
-from eventstore.commands import Step
+from eventstore.execution import Step
 from eventstore.view import View
 
 Streams = Callable[[View], Iterable[Sequence[str]]]

@@ -9,11 +9,11 @@ from domain.decision import Outcome, Refusal
 from domain.event import Moment
 from domain.incident import Leaked, Numbers
 from domain.refusal import Conflict
+from eventstore import present
 from eventstore.command import Command
-from eventstore.commands import Origin
+from eventstore.execution import Origin
 from eventstore.keys.personal_data import PersonalData
 from eventstore.ledger import Ledger
-from eventstore.present import incidents
 from eventstore.view import View
 from security.ids import new_id
 
@@ -126,12 +126,12 @@ def close(incident_id: str, note: str | None, privacy: PersonalData) -> Command[
 
 async def suspect(ledger: Ledger, client_id: str, secret_id: str, sha256: str | None, origin: Origin) -> None:
     """Opens an incident about a secret version that was presented after its end, unless one is open already."""
-    if sha256 is None or await ledger.look(incidents.open_about, sha256=(sha256,)) is not None:
+    if sha256 is None or await ledger.look(present.open_incident_about, sha256=(sha256,)) is not None:
         return
 
     def known(view: View) -> Refusal | None:
         # Whoever has it tries it more than once at a time.
-        return None if view.look(incidents.open_about, sha256=(sha256,)) is None else Refusal(Conflict.EXISTS)
+        return None if view.look(present.open_incident_about, sha256=(sha256,)) is None else Refusal(Conflict.EXISTS)
 
     incident_id = new_id()
     opened = report(incident_id, Report("policy", sha256=sha256, kind="client_secret"), starts=True)

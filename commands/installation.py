@@ -12,7 +12,7 @@ from domain.client import Registration
 from domain.client_secret import NewSecret
 from domain.event import Recorded
 from domain.rules import origin as origins
-from eventstore.commands import Origin, Step
+from eventstore.execution import Origin, Step
 from eventstore.keys.key_proof import put_proof
 from eventstore.ledger import Ledger
 from eventstore.projecting.rebuild import Outdated, outdated

@@ -8,8 +8,8 @@ from domain import log_key
 from domain.decision import Outcome, Refusal
 from domain.event import Moment, Recorded
 from eventstore.command import Command
-from eventstore.commands import Origin, Step
 from eventstore.database import Connection
+from eventstore.execution import Origin, Step
 from eventstore.ledger import Ledger
 from eventstore.transparency import log_key as keys
 from eventstore.transparency.note import Signer, base64_of, parse_checkpoint, signatures_of, text_of

@@ -7,7 +7,7 @@ from domain.decision import Outcome, Refusal
 from domain.event import Recorded
 from domain.refusal import Conflict
 from eventstore.command import Command
-from eventstore.commands import Origin
+from eventstore.execution import Origin
 from eventstore.keys import due_key
 from eventstore.keys.mac_keys import Ring
 from eventstore.ledger import Ledger

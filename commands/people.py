@@ -10,9 +10,9 @@ from domain import account
 from domain.decision import Outcome, Refusal
 from domain.refusal import NotFound
 from domain.rules import people as rules
+from eventstore import present
 from eventstore.command import Command
 from eventstore.keys.personal_data import PersonalData
-from eventstore.present import people, roles
 from eventstore.view import View
 
 UNKNOWN = "There is no such person."
@@ -45,8 +45,8 @@ def register(account_id: str, person: NewPerson, *, privacy: PersonalData, by: C
     """Makes a person known."""
 
     def decide(state: account.State, view: View) -> Outcome:
-        given = view.look(roles.defaults, person.realm) if person.roles is None else person.roles
-        taken = view.look(people.taken, privacy, person.realm, username=person.username, email=person.email)
+        given = view.look(present.default_roles, person.realm) if person.roles is None else person.roles
+        taken = view.look(present.taken_logins, privacy, person.realm, username=person.username, email=person.email)
         return account.register(
             state,
             now=view.now,
@@ -79,7 +79,7 @@ def change_names(account_id: str, names: Names, *, privacy: PersonalData, by: Ca
             and text != privacy.open(view.connection, getattr(state, field))
         }
         username, email = changed.get("username"), changed.get("email")
-        taken = view.look(people.taken, privacy, state.realm, username=username, email=email, but=account_id)
+        taken = view.look(present.taken_logins, privacy, state.realm, username=username, email=email, but=account_id)
         return account.change_profile(
             state,
             now=view.now,
@@ -108,7 +108,7 @@ def change_roles(account_id: str, given: tuple[str, ...], *, by: Caller) -> Comm
                 roles=given,
                 role_scopes=_role_scopes(view, state.realm, tuple(dict.fromkeys((*state.roles, *given)))),
                 caller_scope=by(view),
-                leaves_no_administrator=view.look(people.is_last_administrator, account_id),
+                leaves_no_administrator=view.look(present.is_last_administrator, account_id),
             )
         ),
     )
@@ -151,7 +151,7 @@ def disable(account_id: str) -> Command[account.State]:
         lambda state, view: (
             gone(state)
             or account.disable(
-                state, now=view.now, leaves_no_administrator=view.look(people.is_last_administrator, account_id)
+                state, now=view.now, leaves_no_administrator=view.look(present.is_last_administrator, account_id)
             )
         ),
     )
@@ -180,7 +180,7 @@ def erase(account_id: str) -> Command[account.State]:
         lambda state, view: (
             gone(state)
             or account.erase(
-                state, now=view.now, leaves_no_administrator=view.look(people.is_last_administrator, account_id)
+                state, now=view.now, leaves_no_administrator=view.look(present.is_last_administrator, account_id)
             )
         ),
     )
@@ -193,4 +193,4 @@ def gone(state: account.State) -> Refusal | None:
 
 def _role_scopes(view: View, realm: str, given: tuple[str, ...]) -> Mapping[str, tuple[str, ...]]:
     # Of more roles than are allowed, the first: the verb refuses them all.
-    return view.look(roles.role_scopes, realm, given[: 2 * rules.ROLES_MAXIMUM])
+    return view.look(present.role_scopes, realm, given[: 2 * rules.ROLES_MAXIMUM])

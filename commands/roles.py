@@ -2,8 +2,8 @@
 
 from commands.callers import Caller
 from domain import role
+from eventstore import present
 from eventstore.command import Command
-from eventstore.present import people, scopes
 
 
 def put(realm: str, name: str, *, scopes_allowed: tuple[str, ...], default: bool, by: Caller) -> Command[role.State]:
@@ -18,8 +18,8 @@ def put(realm: str, name: str, *, scopes_allowed: tuple[str, ...], default: bool
             scopes=scopes_allowed,
             default=default,
             caller_scope=by(view),
-            known_scopes=view.look(scopes.existing, scopes_allowed),
-            leaves_no_administrator=view.look(people.is_last_administrators_role, realm, name),
+            known_scopes=view.look(present.existing_scopes, scopes_allowed),
+            leaves_no_administrator=view.look(present.is_last_administrators_role, realm, name),
         ),
     )
 
@@ -32,7 +32,7 @@ def retire(realm: str, name: str, *, by: Caller) -> Command[role.State]:
             state,
             now=view.now,
             caller_scope=by(view),
-            leaves_no_administrator=view.look(people.is_last_administrators_role, realm, name),
-            in_use=view.look(people.having_role, realm, name),
+            leaves_no_administrator=view.look(present.is_last_administrators_role, realm, name),
+            in_use=view.look(present.has_person_with_role, realm, name),
         ),
     )

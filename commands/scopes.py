@@ -2,8 +2,8 @@
 
 from commands.callers import Caller
 from domain import scope
+from eventstore import present
 from eventstore.command import Command
-from eventstore.present import clients, roles
 
 
 def put(name: str, description: str, *, by: Caller) -> Command[scope.State]:
@@ -21,6 +21,6 @@ def retire(name: str) -> Command[scope.State]:
         lambda state, view: scope.retire(
             state,
             now=view.now,
-            in_use=view.look(clients.naming_scope, name) or view.look(roles.naming_scope, name),
+            in_use=view.look(present.has_client_with_scope, name) or view.look(present.has_role_with_scope, name),
         ),
     )

@@ -10,7 +10,7 @@ from domain.grants import issuing
 from domain.grants.facts import Credential, GrantType, Lifetimes, Minted, Request, Subject
 from domain.refusal import InvalidGrant
 from eventstore.command import Command
-from eventstore.present.tokens import OfGrant, judge
+from eventstore.issued import OfGrant, judge
 from eventstore.view import View
 from security.ids import ordered_id
 

@@ -2,8 +2,6 @@
 
 from collections.abc import Callable, Collection, Iterable
 from contextlib import nullcontext
-from dataclasses import dataclass, field
-from threading import Lock
 from time import monotonic
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
@@ -15,15 +13,14 @@ from domain.event import Event, Moment, Recorded
 from domain.events import ENDING_MANY, is_stateless
 from eventstore.changes import MANY
 from eventstore.command import Command, Sweep
-from eventstore.commands import Executed, Forged, InDoubt, Origin, Step
 from eventstore.database.engines import together
-from eventstore.present.folds import Folds
-from eventstore.present.tokens import OfGrant, grants_of
+from eventstore.execution import Executed, Forged, InDoubt, Origin, Request
+from eventstore.issued import OfGrant, grants_of
 from eventstore.projecting.live import Writing
 from eventstore.recorder import Head
 from eventstore.repository import EVERY, Versioned, evolve, initial, versions
 from eventstore.stored import head
-from eventstore.view import View
+from eventstore.view import Folds, View
 from projections.prepared import Prepared
 from security import ids
 
@@ -35,50 +32,6 @@ _MOVE_HEAD = Prepared(update(head).where(head.c.id == 1).values(position=bindpar
 
 _Decided = tuple[str, Event] | Sweep[Any]
 """An event and its stream, or a sweep that is still to be carried out."""
-
-
-@dataclass(slots=True, eq=False)
-class Request:
-    """The commands of one caller, to be executed together, and how to answer.
-
-    Whether it is still to be executed is settled between the writer, which may be a thread, and the clock: whoever
-    comes first.
-    """
-
-    commands: tuple[Step, ...]
-    origin: Origin
-    then: Callable[[View, tuple[Recorded, ...]], Any] | None
-    answer: Callable[[Executed[Any] | None, BaseException | None], None]
-    sweeps: bool = field(init=False)
-    """Whether it takes long, or must have a transaction for itself for another reason."""
-    since: float = field(init=False)
-    """When it came, or got ahead last, by the monotonic clock."""
-    late: "Callable[[Request], None]" = field(init=False)
-    """What is to be done when it has waited for too long."""
-    told: bool = field(init=False, default=False)
-    """Whether its caller has an answer."""
-    _begun: bool = field(init=False, default=False)
-    _settling: Lock = field(init=False, default_factory=Lock)
-
-    def __post_init__(self) -> None:
-        self.sweeps = any(isinstance(each, Sweep) or each.alone for each in self.commands)
-        self.since = monotonic()
-
-    def begin(self) -> bool:
-        """Whether it may be executed: from here on it is in a transaction. Its caller may have left meanwhile."""
-        with self._settling:
-            self._begun = not self.told
-            return self._begun
-
-    def leave(self) -> bool:
-        """Its caller waits no longer. Whether it is in a transaction; if not, it is never executed."""
-        with self._settling:
-            begun, self._begun = self._begun, False
-            self.told = True
-        return begun
-
-    def give_up(self) -> None:
-        self.late(self)
 
 
 class Batch(View):

@@ -10,11 +10,10 @@ from contextlib import suppress
 from time import monotonic, sleep
 from typing import Any, Protocol, TypeVar
 
-from eventstore.batch import Request
-from eventstore.commands import DatabaseAway, DatabaseSilent, Executed, Overloaded
 from eventstore.database.engines import SQLITE_WAIT_MS
 from eventstore.database.fair_lock import FairLock
 from eventstore.database.threads import Patience, Work
+from eventstore.execution import DatabaseAway, DatabaseSilent, Executed, Overloaded, Request
 from eventstore.recorder import LockBusy
 from eventstore.transactions import Answer, Begun, Decided, Transactions, Unknown, unknown
 

@@ -17,7 +17,7 @@ from sqlalchemy import Connection, Engine, LargeBinary, Table, insert, select, u
 
 from domain.event import Moment
 from domain.events import DESTROYING
-from eventstore.commands import Forged
+from eventstore.execution import Forged
 from eventstore.keys import due_key
 from eventstore.keys.due_key import Due
 from eventstore.keys.mac_keys import Ring

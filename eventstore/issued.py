@@ -1,18 +1,26 @@
-"""What a secret is, by its digest: the event that issued it, even if nothing else about it is left."""
+"""Secrets by their digests: the event that issued one, even if nothing else is left, and what is true of it now.
 
-from collections.abc import Mapping, Sequence
+A row says at which position a token or code was issued; the event there says everything else about it.
+"""
+
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Literal, NamedTuple, cast
 
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection, func, select
 
-from domain import session, succession
+from domain import account, client, consent, ended_grants, grant, role, session, succession
 from domain.client_secret import SecretIssued, SecretRotated
 from domain.event import SECOND, Event, Moment, Recorded
-from domain.grant import CodeIssued, TokensIssued, TokensRefreshed
+from domain.grant import CodeIssued, TokenRevoked, TokensIssued, TokensRefreshed
 from domain.rules import validity
 from domain.succession import Succession
+from eventstore.execution import Forged
+from eventstore.mapper import decoder
 from eventstore.search import recorded_at
+from eventstore.stored import ROW, events
+from eventstore.view import Folds
 from projections import digests, secrets, tokens
+from projections.digests import ByDigest
 
 Kind = Literal["access", "refresh", "code", "client_secret", "session"]
 
@@ -132,3 +140,163 @@ def digest_of_secret_version(connection: Connection, secret_id: str) -> bytes | 
     """The digest of a client secret version."""
     found = connection.scalar(select(secrets.TABLE.c.sha256).where(secrets.TABLE.c.secret_id == secret_id))
     return None if found is None else bytes(found)
+
+
+# The present of tokens and codes, see `eventstore.present`.
+
+
+# The grants of presented codes and tokens: a row says which stream to ask, and the stream whether it knows them.
+
+
+class OfGrant(NamedTuple):
+    """To which grant a code or token belongs."""
+
+    kind: Kind
+    grant_id: str
+    account_id: str | None
+
+
+def grants_of(
+    folds: Folds, digests: Sequence[bytes], load: Callable[[Collection[str]], None]
+) -> dict[bytes, OfGrant | None]:
+    """The grants of codes and tokens, even of those whose rows were pruned: their replay is still to be noticed.
+
+    `load` is told the streams that will be asked for, so that they are read together.
+    """
+    rows = tokens.grants_of(folds.connection, digests)
+    load({f"grant:{grant_id}" for _, grant_id in rows})
+    known: dict[bytes, OfGrant | None] = {}
+    for digest, grant_id in rows:
+        known[digest] = _current(folds.state(f"grant:{grant_id}"), digest.hex())
+    for digest in digests:
+        if known.get(digest) is None:
+            known[digest] = _by_event(folds, digest)
+    return known
+
+
+def _current(state: grant.State, sha256: str) -> OfGrant | None:
+    """What the fold itself knows of: the code, and the refresh tokens that can still be presented."""
+    if state.code is not None and state.code.sha256 == sha256:
+        return OfGrant("code", state.grant_id, state.account_id)
+    if state.succession.find(sha256) is not None:
+        return OfGrant("refresh", state.grant_id, state.account_id)
+    return None
+
+
+def _by_event(folds: Folds, digest: bytes) -> OfGrant | None:
+    found = find(folds.connection, digest)
+    if found is None or found.grant_id is None:
+        return None
+    return OfGrant(found.kind, found.grant_id, found.account_id)
+
+
+_OF_STREAM = events.alias("of_stream")
+_NEWEST = (
+    select(func.max(_OF_STREAM.c.originator_version))
+    .where(_OF_STREAM.c.originator_id == events.c.originator_id)
+    .scalar_subquery()
+)
+_NAMING = ByDigest(
+    select(tokens.TABLE.c.digest, tokens.TABLE.c.ended_position, _NEWEST, *ROW).join_from(
+        tokens.TABLE, events, events.c.id == tokens.TABLE.c.position
+    ),
+    tokens.TABLE.c.digest,
+)
+
+
+class Judged(NamedTuple):
+    """A token with all that decides about it. `person` is None where the client acts for itself, and `roles` are the
+    person's.
+    """
+
+    issued: IssuanceRecord
+    grant_type: str
+    standing: validity.Standing
+    person: account.State | None
+    roles: tuple[role.State, ...]
+
+
+class _Found(NamedTuple):
+    """`ended_position` is where the row says that it ended alone; `newest` is the newest version of its stream."""
+
+    issued: IssuanceRecord
+    ended_position: int | None
+    newest: int
+
+
+def find_token(folds: Folds, digest: bytes) -> IssuanceRecord | None:
+    """The token or code with this digest whose row is there, as the event that issued it tells; None for no such."""
+    found = _named(folds, (digest,)).get(digest)
+    return None if found is None else found.issued
+
+
+def judge(folds: Folds, digests: Sequence[bytes]) -> dict[bytes, Judged]:
+    """Those of the digests that have a row, each with its standing."""
+    return {digest: _judged(folds, found) for digest, found in _named(folds, digests).items()}
+
+
+def _named(folds: Folds, digests: Sequence[bytes]) -> dict[bytes, _Found]:
+    found: dict[bytes, _Found] = {}
+    recorded_of = decoder(folds.connection).recorded
+    for digest, ended_position, newest, *row in _NAMING.all(folds.connection, digests):
+        try:
+            recorded = recorded_of(row)
+        except Forged:
+            # Of the others that were asked about with it, nothing is wrong.
+            continue
+        sha256 = bytes(digest).hex()
+        # A row that leads to an event which issued no such secret leads nowhere.
+        issued = next((each for each in all_of(recorded) if each.sha256 == sha256), None)
+        if issued is not None and issued.kind in ("access", "refresh", "code"):
+            found[bytes(digest)] = _Found(issued, ended_position, newest)
+    return found
+
+
+def _judged(folds: Folds, found: _Found) -> Judged:
+    issued, state = found.issued, _grant(folds, found)
+    person: account.State | None = None
+    consented: consent.State | None = None
+    roles: tuple[role.State, ...] = ()
+    if state.account_id is not None:
+        person = folds.state(account.stream(state.account_id))
+        roles = tuple([folds.state(role.stream(person.realm, name)) for name in person.roles])
+        if state.grant_type == "authorization_code":
+            consented = folds.state(consent.stream(state.account_id, state.client_id))
+    secret_id = None if issued.kind == "code" else issued.secret_id
+    standing = validity.Standing(
+        _own(folds, found, state),
+        state.grant_id,
+        validity.of_client(folds.state(client.stream(state.client_id)), secret_id),
+        None if person is None else validity.of_person(person, consented),
+        state.ended_at,
+    )
+    return Judged(issued, state.grant_type, standing, person, roles)
+
+
+def _grant(folds: Folds, found: _Found) -> grant.State:
+    by = found.issued.by
+    # Most grants are no more than the event that is at hand.
+    if by.version == found.newest == 1:
+        return ended_grants.applied(folds.state(ended_grants.STREAM), grant.evolve(grant.INITIAL, by))
+    state: grant.State = folds.state(by.stream)
+    return state
+
+
+def _own(folds: Folds, found: _Found, state: grant.State) -> validity.Token:
+    """The token by itself."""
+    issued = found.issued
+    ended = False
+    if issued.kind == "code":
+        ended = state.code is not None and state.code.redeemed
+    elif issued.kind == "access":
+        ended = any(each.sha256 == issued.sha256 for each in state.revoked) or _was_revoked(folds, found)
+    return as_token(issued, state.succession, ended=ended)
+
+
+def _was_revoked(folds: Folds, found: _Found) -> bool:
+    """Whether the event that the row names revoked it alone: the fold forgets that once the token has expired."""
+    if found.ended_position is None:
+        return False
+    recorded = recorded_at(folds.connection, found.ended_position)
+    event = None if recorded is None else recorded.event
+    return isinstance(event, TokenRevoked) and event.access_token == found.issued.sha256

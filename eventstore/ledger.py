@@ -10,9 +10,7 @@ from sqlalchemy.exc import OperationalError
 
 from domain.event import Moment, Recorded, Sealed
 from eventstore.application import Log
-from eventstore.batch import Request
 from eventstore.changes import Changes, DatabaseFile, Recent, newest, state_at
-from eventstore.commands import DatabaseAway, Executed, Origin, Overloaded, Single, Step
 from eventstore.committer import Committer, InlineCommitter, ThreadCommitter
 from eventstore.database import schema
 from eventstore.database.background import BackgroundWriter, LongReads
@@ -20,19 +18,19 @@ from eventstore.database.clock_fault import clock_fault
 from eventstore.database.engines import empty_write_ahead_log, is_sqlite, reading, writing
 from eventstore.database.fair_lock import FairLock
 from eventstore.database.threads import Patience
+from eventstore.execution import DatabaseAway, Executed, Origin, Overloaded, Request, Single, Step
 from eventstore.keys.key_proof import require_still
 from eventstore.keys.mac_keys import Ring
 from eventstore.keys.personal_data import PersonalData
 from eventstore.mapper import LogMapper, attach
 from eventstore.notifications import Notifications
-from eventstore.present.folds import Folds
 from eventstore.projecting.live import Writing
 from eventstore.reading import BESIDE, InlineReader, Reader, ThreadReader
 from eventstore.repository import Repository, Snapshots, Versioned
 from eventstore.transactions import Transactions, Unknown
 from eventstore.transparency.log_key import signed_size
 from eventstore.validation import Validation
-from eventstore.view import View
+from eventstore.view import Folds, View
 from security.blind_index import BlindIndex
 from security.clock import Clock
 from security.keyring import Keyring

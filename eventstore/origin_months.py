@@ -7,8 +7,7 @@ from sqlalchemy import Connection, select
 from domain import client, client_secret, hold, incident
 from domain.event import Moment
 from domain.origin_month import DAY
-from eventstore import search
-from eventstore.present import incidents
+from eventstore import present, search
 from eventstore.recorder import store
 from eventstore.view import View
 from projections import event_index, sightings
@@ -64,7 +63,7 @@ def waits_for(view: View, month: str) -> str | None:
     held = holds.over(month)
     if held is not None:
         return f"the hold {held} names this month"
-    for incident_id, about in view.look(incidents.unclosed):
+    for incident_id, about in view.look(present.unclosed_incidents):
         if month_of(began_at(view, incident_id, about)) <= month:
             return f"the incident {incident_id} is open, and what it is about is as old as this month"
     return None

@@ -12,10 +12,10 @@ from sqlalchemy import Connection, Engine
 from sqlalchemy.exc import DBAPIError
 
 from eventstore.changes import Changes, newest
-from eventstore.commands import DatabaseAway, DatabaseSilent
 from eventstore.database.faults import away
 from eventstore.database.head_question import HeadQuestion
 from eventstore.database.threads import Patience, Threads, asks_over
+from eventstore.execution import DatabaseAway, DatabaseSilent
 
 BESIDE = 1
 """Connections that a `ThreadReader` needs beside those of its threads: to catch up.

@@ -33,9 +33,9 @@ from sqlalchemy import (
 )
 
 from domain.event import Moment, Recorded
-from eventstore.commands import DatabaseReadOnly
 from eventstore.database.faults import away
 from eventstore.database.threads import asks_over
+from eventstore.execution import DatabaseReadOnly
 from eventstore.mapper import LogMapper, decoder
 from eventstore.stored import EVENTS, ROW, events, head, place
 from projections.prepared import Prepared, translate

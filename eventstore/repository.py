@@ -11,11 +11,11 @@ from domain import ended_grants, grant
 from domain.event import Recorded
 from domain.events import AGGREGATES, is_stateless
 from eventstore.changes import Changes, newest
-from eventstore.commands import Forged
+from eventstore.execution import Forged
 from eventstore.mapper import decoder
-from eventstore.present.folds import Folds
 from eventstore.recorder import LogRecorder, store
 from eventstore.stored import events, folds, named
+from eventstore.view import Folds
 from projections.prepared import Prepared
 from security.lru import Lru
 from security.mac import Derives, RowMacs

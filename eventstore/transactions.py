@@ -9,10 +9,10 @@ import structlog
 from sqlalchemy.exc import IntegrityError, SQLAlchemyError
 
 from eventstore import search
-from eventstore.batch import Batch, Request
-from eventstore.commands import DatabaseAway, DatabaseReadOnly, Executed, Forged, InDoubt, WrongClock
+from eventstore.batch import Batch
 from eventstore.database.clock_fault import require_clock
 from eventstore.database.faults import away
+from eventstore.execution import DatabaseAway, DatabaseReadOnly, Executed, Forged, InDoubt, Request, WrongClock
 from eventstore.keys import key_proof
 from eventstore.projecting.live import Writing
 from eventstore.recorder import LockBusy, LogRecorder

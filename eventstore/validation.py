@@ -12,12 +12,12 @@ from sqlalchemy import Connection
 from domain import account, client, consent, grant, role
 from domain.event import Moment
 from domain.rules import validity
+from eventstore import issued
 from eventstore.changes import Changes
 from eventstore.keys.personal_data import PersonalData
-from eventstore.present import tokens
-from eventstore.present.folds import Folds
 from eventstore.reading import Reader
 from eventstore.repository import Repository
+from eventstore.view import Folds
 from security.lru import Lru
 
 ABSENT = 20_000
@@ -148,9 +148,9 @@ class Validation:
     def _judge(self, folds: Folds, digests: Sequence[bytes]) -> dict[bytes, Known]:
         # Every connection sees at least this much. What comes after it counts as a change, even where it is seen.
         as_of = self._changes.position
-        return {digest: self._known(folds, each, as_of) for digest, each in tokens.judge(folds, digests).items()}
+        return {digest: self._known(folds, each, as_of) for digest, each in issued.judge(folds, digests).items()}
 
-    def _known(self, folds: Folds, judged: tokens.Judged, as_of: int) -> Known:
+    def _known(self, folds: Folds, judged: issued.Judged, as_of: int) -> Known:
         issued, standing, person = judged.issued, judged.standing, judged.person
         scope = grant.names_of(issued.by.event.scope)
         audience = issued.by.event.audience if issued.kind == "access" else ()

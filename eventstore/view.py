@@ -1,4 +1,4 @@
-"""What a command may look at while it holds the append lock."""
+"""What a command may look at while it holds the append lock, and what any look at the present may."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
@@ -9,11 +9,21 @@ from sqlalchemy import Connection
 from domain.event import Moment
 
 if TYPE_CHECKING:
-    from eventstore.present.folds import Folds
-    from eventstore.present.tokens import OfGrant
+    from eventstore.issued import OfGrant
 
 P = ParamSpec("P")
 T = TypeVar("T")
+
+
+class Folds:
+    """Rows and folds as one connection sees them; inside a transaction of the writer's, with what it has decided."""
+
+    __slots__ = ("connection", "state")
+
+    def __init__(self, connection: Connection, state: Callable[[str], Any]) -> None:
+        self.connection = connection
+        self.state = state
+        """A stream's fold; the aggregate's INITIAL when it has no events."""
 
 
 class View(ABC):
@@ -42,7 +52,7 @@ class View(ABC):
         """A stream's fold; the aggregate's INITIAL when it has no events."""
 
     @abstractmethod
-    def look(self, at: Callable[Concatenate["Folds", P], T], *args: P.args, **kwargs: P.kwargs) -> T:
+    def look(self, at: Callable[Concatenate[Folds, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Runs a look at the present, see `eventstore.present`, with everything decided so far."""
 
     def query(self, read: Callable[Concatenate[Connection, P], T], *args: P.args, **kwargs: P.kwargs) -> T:

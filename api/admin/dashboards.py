@@ -32,9 +32,9 @@ from commands import client_secrets
 from commands import clients as commands
 from commands.callers import Caller
 from domain.event import Recorded
+from eventstore import present
 from eventstore.database import Connection
 from eventstore.ledger import Ledger
-from eventstore.present import clients as present
 from eventstore.view import View
 from projections import clients
 from security.ids import new_id
@@ -166,7 +166,7 @@ async def patch_dashboard(
     once: Injected[Once],
 ) -> Response[DashboardBody]:
     """A merge patch (RFC 7396): `null` for a lifetime leaves it to the server's setting."""
-    found = await ledger.look(present.by_slug, slug)
+    found = await ledger.look(present.dashboard_by_slug, slug)
     if found is None:
         raise Missing(UNKNOWN)
     command = commands.update(found.client_id, attributes(data), privacy=ledger.privacy, issuer=settings.issuer, by=by)

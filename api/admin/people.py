@@ -35,8 +35,8 @@ from commands.callers import Caller
 from domain import account
 from domain.event import Recorded
 from domain.rules import registration
-from eventstore.commands import Origin
 from eventstore.database import Connection
+from eventstore.execution import Origin
 from eventstore.ledger import Ledger
 from eventstore.view import View
 from projections import accounts

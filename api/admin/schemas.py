@@ -11,10 +11,10 @@ from api.http.pagination import Page, decode_cursor, encode_cursor
 from commands.people import UNKNOWN
 from domain import client
 from domain.rules import audience, names, people, redirect_uri, registration, scope
+from eventstore import present
 from eventstore.database import Connection
 from eventstore.keys.personal_data import PersonalData
-from eventstore.present import people as present
-from eventstore.present.folds import Folds
+from eventstore.view import Folds
 from projections import accounts, clients
 from projections import tables as projected
 from projections.tables import cut
@@ -350,7 +350,9 @@ def person_finding(
     names: dict[present.Login, str | None] = {"username": username, "email": email}
     for realm in realms:
         matches = [
-            present.by_login(folds, privacy, field, realm, text) for field, text in names.items() if text is not None
+            present.person_by_login(folds, privacy, field, realm, text)
+            for field, text in names.items()
+            if text is not None
         ]
         first = matches[0]
         if first is None or any(each != first for each in matches):

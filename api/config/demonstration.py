@@ -17,11 +17,11 @@ from commands.installation import ADMINISTRATION_SCOPES, ADMINISTRATOR, DASHBOAR
 from domain import client
 from domain.client import Registration
 from domain.rules import origin as origins
-from eventstore.commands import Origin, Step
+from eventstore import present as dashboards
 from eventstore.database import Connection
+from eventstore.execution import Origin, Step
 from eventstore.ledger import Ledger
-from eventstore.present import clients as dashboards
-from eventstore.present.people import by_login
+from eventstore.present import person_by_login
 from projections import clients
 from security.ids import new_id
 from security.passwords import Hasher
@@ -114,7 +114,7 @@ async def prepare(ledger: Ledger, settings: Settings, format: Format, hasher: Ha
                 await _move(ledger, kept, settings, origin)
                 (directory / DRAFT).unlink(missing_ok=True)
                 return
-        if await ledger.look(by_login, ledger.privacy, "username", ADMINISTRATOR.realm, "ada") is not None:
+        if await ledger.look(person_by_login, ledger.privacy, "username", ADMINISTRATOR.realm, "ada") is not None:
             raise Lost(_lost(settings))
         await _make(ledger, settings, format, hasher, origin)
 
@@ -184,7 +184,7 @@ async def _move(ledger: Ledger, kept: Demonstration, settings: Settings, origin:
     former, now = origins.of_issuer(kept.issuer), origins.of_issuer(settings.issuer)
     commands = []
     for dashboard in DASHBOARDS if former != now else ():
-        found = await ledger.look(dashboards.by_slug, dashboard.slug)
+        found = await ledger.look(dashboards.dashboard_by_slug, dashboard.slug)
         if found is not None and former in found.allowed_origins:
             listed = dict.fromkeys(now if each == former else each for each in found.allowed_origins)
             changes = client.Attributes(allowed_origins=tuple(listed))

@@ -24,7 +24,7 @@ from api.http.responses import raw_headers
 from api.services import Services, services_of
 from domain import client
 from domain.rules import origin
-from eventstore.present import clients
+from eventstore import present
 
 CORS = "grantlog.dashboard_cors"
 """Where the ASGI scope holds the CORS headers that every answer to this request carries, refusals too."""
@@ -151,7 +151,7 @@ async def _look(connection: ASGIConnection[Any, Any, Any, Any]) -> tuple[client.
 
 
 async def _find(services: Services, slug: str) -> client.State | None:
-    return await services.ledger.look(clients.by_slug, slug)
+    return await services.ledger.look(present.dashboard_by_slug, slug)
 
 
 def _allowed(services: Services, dashboard: client.State | None) -> tuple[str, ...]:

@@ -25,7 +25,6 @@ from domain.grants import refresh_token
 from domain.grants.facts import Request as TokenRequest
 from domain.rules import issuer, validity
 from eventstore import issued
-from eventstore.present import tokens
 from security.tokens import Format, Kind, Secret
 
 # The cookie that holds a dashboard's refresh token: out of reach of scripts, of other sites and of other hosts.
@@ -53,7 +52,7 @@ def read(scope: Scope, slug: str, issuer_url: str, format: Format) -> Secret | N
 
 async def holding(services: Services, slug: str, token: Secret) -> Cookie:
     """The cookie with a refresh token that was just issued; the browser drops it when the token expires."""
-    found = await services.ledger.look(tokens.find, token.sha256)
+    found = await services.ledger.look(issued.find_token, token.sha256)
     ends_at = None if found is None else found.expires_at
     left = 0 if ends_at is None else max(0, (ends_at - services.ledger.clock.now()) // SECOND)
     return _cookie(slug, token.reveal(), services.settings.issuer, left)

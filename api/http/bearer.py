@@ -13,7 +13,7 @@ from api.services import Services, origin, services_of
 from commands.callers import Caller
 from domain.decision import Reason, Refusal
 from domain.event import Actor
-from eventstore.commands import Origin
+from eventstore.execution import Origin
 from eventstore.validation import Known
 from eventstore.view import View
 from security.tokens import digest

@@ -18,7 +18,7 @@ from api.http.request_context import Scope, fields, header
 from api.http.responses import Fields, RawResponse, raw_headers, raw_response
 from api.services import Services
 from domain import client
-from eventstore.present import clients
+from eventstore import present
 from security.lru import Lru
 
 VARY = {"vary": "Origin"}
@@ -189,7 +189,7 @@ class Pages:
             return False
         if without_delay and (origin in self._listed or len(self._looks) >= ASKED_AT_ONCE):
             return origin in self._listed
-        look = asyncio.ensure_future(self._services.ledger.look(clients.allow_origin, origin))
+        look = asyncio.ensure_future(self._services.ledger.look(present.is_origin_allowed, origin))
         self._looks.add(look)
         look.add_done_callback(self._looked)
         await asyncio.wait((look,), timeout=WITHIN)

@@ -29,9 +29,9 @@ from api.http.request_context import Scope, header, request_context
 from api.http.responses import JSON, RawResponse, raw_response
 from api.pages.csp import security_headers
 from api.pages.templates import ErrorPage, render
-from eventstore.commands import DatabaseAway, DatabaseReadOnly, Forged, InDoubt, StorageFull, WentBack, WrongClock
-from eventstore.commands import Overloaded as LedgerOverloaded
 from eventstore.database.faults import away
+from eventstore.execution import DatabaseAway, DatabaseReadOnly, Forged, InDoubt, StorageFull, WentBack, WrongClock
+from eventstore.execution import Overloaded as LedgerOverloaded
 from security.keyring import MasterKeyError
 from security.passwords import Overloaded as PasswordsOverloaded
 

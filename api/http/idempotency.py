@@ -31,8 +31,8 @@ from api.http.request_context import header_values
 from api.services import Services, services_of
 from domain.decision import Reason, Refusal
 from domain.event import SECOND, Moment, Recorded, Sealed
-from eventstore.commands import Single, Step
 from eventstore.database import Connection
+from eventstore.execution import Single, Step
 from eventstore.view import View
 from security.keyring import WrapBroken
 from security.vault import StoredAnswer

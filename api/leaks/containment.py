@@ -14,9 +14,9 @@ from domain.event import SECOND, Moment, Recorded
 from domain.incident import Numbers
 from domain.refusal import Conflict
 from eventstore import search
-from eventstore.commands import Single, Step
 from eventstore.counting import Counting, counted
 from eventstore.database import Connection
+from eventstore.execution import Single, Step
 from eventstore.ledger import Ledger
 from eventstore.living import AT_ONCE
 from eventstore.projecting.catch_up import CatchUpSubscription, EventIndexing

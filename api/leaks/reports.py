@@ -16,7 +16,7 @@ from domain.event import Actor
 from domain.incident import Source
 from domain.refusal import Conflict
 from eventstore import issued
-from eventstore.commands import DatabaseAway, Origin, Overloaded, Step
+from eventstore.execution import DatabaseAway, Origin, Overloaded, Step
 from eventstore.ledger import Ledger
 from security.extraction import extract
 from security.ids import ALPHABET, LENGTH

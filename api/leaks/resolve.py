@@ -12,11 +12,10 @@ from api.leaks.targets import Target, of_secret, together
 from domain import account, client
 from domain.event import Moment
 from domain.incident import Leaked
-from eventstore import issued
+from eventstore import issued, present
 from eventstore.database import Connection
 from eventstore.ledger import Ledger
-from eventstore.present import incidents
-from eventstore.present.folds import Folds
+from eventstore.view import Folds
 from security.extraction import MOST, Extract, extract
 from security.tokens import RANDOM_LENGTH, Format, Kind, digest
 
@@ -159,10 +158,12 @@ def misfit(targets: Sequence[Target], *, rotate: bool, disable_client: bool, sin
 def open_incident(folds: Folds, target: Target) -> str | None:
     """The id of the incident that a containment of this goes on with."""
     if target.leaked:
-        return incidents.open_about(folds, sha256=[each.sha256 for each in target.leaked])
+        return present.open_incident_about(folds, sha256=[each.sha256 for each in target.leaked])
     if target.kind == "address":
         return None
-    return incidents.open_about(folds, client_id=target.client_id, account_id=target.account_id, target=target.kind)
+    return present.open_incident_about(
+        folds, client_id=target.client_id, account_id=target.account_id, target=target.kind
+    )
 
 
 def of_secret_version(connection: Connection, secret_id: str) -> Target | None:

@@ -21,8 +21,8 @@ from api.throttling.throttle import Throttle
 from domain.incident import Source
 from eventstore import issued
 from eventstore import reported as eventstore_reported
-from eventstore.commands import DatabaseAway, Origin, Overloaded
 from eventstore.database import Connection
+from eventstore.execution import DatabaseAway, Origin, Overloaded
 from eventstore.issued import IssuanceRecord
 from eventstore.ledger import Ledger
 from eventstore.reported import ReportedSecret

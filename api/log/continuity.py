@@ -8,8 +8,8 @@ import structlog
 from api.config.settings import Settings
 from domain import log_key, server
 from eventstore.changes import Newest, state_at
-from eventstore.commands import Forged
 from eventstore.database import Connection
+from eventstore.execution import Forged
 from eventstore.ledger import Ledger
 from eventstore.transparency import published
 from eventstore.transparency.divergence import Diverged

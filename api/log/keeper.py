@@ -15,8 +15,8 @@ from api.log.continuity import kept_of
 from commands import log_keys
 from commands.servers import note_divergence
 from domain import log_key
-from eventstore.commands import DatabaseAway, Origin, Overloaded
 from eventstore.database.engines import is_sqlite
+from eventstore.execution import DatabaseAway, Origin, Overloaded
 from eventstore.ledger import Ledger
 from eventstore.transparency import log_key as keys
 from eventstore.transparency.comparison import STRETCH, STRETCH_IN_THREADS, Rounds

@@ -23,7 +23,7 @@ from domain.grants import GRANTS, authorization_code
 from domain.refusal import InvalidScope
 from domain.rules import audience, pkce, redirect_uri
 from domain.rules import scope as scopes
-from eventstore.present.scopes import existing
+from eventstore.present import existing_scopes
 from security.tokens import Secret
 
 QUERY_MAXIMUM = 8192
@@ -151,7 +151,7 @@ async def read_request(services: Services, octets: bytes) -> AuthorizationReques
 
 async def _scope_fault(services: Services, asking: client.State, asked: tuple[str, ...] | None) -> HTTPError | None:
     """What is wrong with the scope whoever signs in. What a person's roles allow is another question."""
-    known = await services.ledger.look(existing, {*asking.scope, *(asked or ())[:ASKED_AT_MOST]})
+    known = await services.ledger.look(existing_scopes, {*asking.scope, *(asked or ())[:ASKED_AT_MOST]})
     found = scopes.granted(asked, within=asking.scope, known=known, roles=None)
     return errors.InvalidScope() if isinstance(found, InvalidScope) else None
 

@@ -35,7 +35,7 @@ from domain import consent, role
 from domain.decision import Refusal
 from domain.refusal import AccessDenied, InvalidClient, InvalidScope
 from domain.rules import scope as scope_rule
-from eventstore.present import scopes
+from eventstore import present
 from security.tokens import Kind
 
 # What a person's approval comes to: the scope that they are asked for, the code that is issued (RFC 6749 §4.1.2).
@@ -48,7 +48,7 @@ async def grantable(
 ) -> tuple[str, ...] | InvalidScope:
     """What the client would get from this person: asked for ∩ the client's ∩ what the person's roles allow."""
     names = {*asked.client.scope, *(asked.asked or ())[:ASKED_AT_MOST]}
-    known = await services.ledger.look(scopes.existing, names)
+    known = await services.ledger.look(present.existing_scopes, names)
     roles: list[role.State] = [
         await services.ledger.state(role.stream(used.realm, name)) for name in used.account.roles
     ]
@@ -127,7 +127,7 @@ async def consent_page(
     status: int = 200,
 ) -> Response[bytes]:
     """The question. `granted` is what an approval gives, `before` what the person has allowed already."""
-    words = await services.ledger.look(scopes.descriptions, granted)
+    words = await services.ledger.look(present.scope_descriptions, granted)
     page = Consent(
         action=f"{PATH}/consent?{asked.query.text}",
         sign_out_action=f"{PATH}/sign-out?{asked.query.text}",

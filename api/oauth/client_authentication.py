@@ -20,7 +20,7 @@ from commands.incidents import suspect
 from domain import client, client_secret, server, usage
 from domain.event import Actor, Moment
 from domain.refusal import InvalidClient
-from eventstore.commands import Origin
+from eventstore.execution import Origin
 from security.lru import Lru
 from security.tokens import digest
 

@@ -9,8 +9,8 @@ from api.dependencies import Injected
 from api.http.cors import CLIENT_HEADERS, EVERYBODY, PREFLIGHT_AGE
 from domain.grants import GRANTS
 from domain.rules import pkce
+from eventstore import present
 from eventstore.ledger import Ledger
-from eventstore.present import scopes
 
 PATH = "/.well-known/oauth-authorization-server"
 CONFIDENTIAL = ["client_secret_basic", "client_secret_post"]
@@ -60,7 +60,7 @@ async def metadata_options() -> Response[None]:
 @get(PATH, tags=["Protocol"], summary="Authorization server metadata (RFC 8414)")
 async def metadata(ledger: Injected[Ledger], settings: Injected[Settings]) -> Response[Any]:
     """What this server supports. Public, for pages of every origin too."""
-    names = list(await ledger.look(scopes.all_of))
+    names = list(await ledger.look(present.all_scopes))
     headers = {"cache-control": "max-age=60", **EVERYBODY}
     return Response(document(settings.issuer, names), headers=headers)
 

@@ -17,9 +17,9 @@ from commands import failures, sessions
 from domain import account, realm
 from domain.event import Sealed
 from domain.rules import names
-from eventstore.commands import DatabaseAway, Origin
-from eventstore.commands import Overloaded as LedgerOverloaded
-from eventstore.present import people
+from eventstore import present
+from eventstore.execution import DatabaseAway, Origin
+from eventstore.execution import Overloaded as LedgerOverloaded
 from security.blind_index import normalise
 from security.fair_queue import Asker
 from security.passwords import Overloaded as HasherOverloaded
@@ -86,8 +86,10 @@ async def _find(services: Services, realm_name: str, name: str) -> tuple[account
     """
     # A full-width @ folds to an ordinary one, so the folded form decides which kind of name it is.
     is_long, name = len(name) > LONGEST_NAME, name[:LONGEST_NAME]
-    field: people.Login = "email" if "@" in names.canonical(name) else "username"
-    found, neighbour = await services.ledger.look(people.nearest, services.ledger.privacy, field, realm_name, name)
+    field: present.Login = "email" if "@" in names.canonical(name) else "username"
+    found, neighbour = await services.ledger.look(
+        present.nearest_person, services.ledger.privacy, field, realm_name, name
+    )
     return (None if is_long else found), neighbour
 
 

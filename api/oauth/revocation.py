@@ -8,7 +8,7 @@ from api.oauth.client_authentication import authenticate
 from api.oauth.endpoint import endpoint
 from api.services import origin, services_of
 from commands import grants
-from eventstore.present import tokens
+from eventstore import issued
 from security.tokens import digest
 
 LONGEST_TOKEN = 1024
@@ -25,7 +25,7 @@ async def _post(scope: Scope, receive: Receive) -> RawResponse:
     if caller.secret_id is not None:
         services.uses.note(caller.client.client_id, caller.secret_id, "revocation", origin(scope, caller.actor))
     # The hint is not needed: the digest alone finds whatever it is (RFC 7009 §2.1).
-    found = await services.ledger.look(tokens.find, digest(raw)) if len(raw) <= LONGEST_TOKEN else None
+    found = await services.ledger.look(issued.find_token, digest(raw)) if len(raw) <= LONGEST_TOKEN else None
     if found is None or found.grant_id is None or found.expires_at is None:
         return DONE
     executed = await services.ledger.execute(

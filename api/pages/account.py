@@ -28,7 +28,7 @@ from api.throttling.rates import admit
 from commands import approvals
 from domain import client
 from domain.rules.registration import REALMS
-from eventstore.present import clients, scopes
+from eventstore import present
 from projections import grants
 
 ACCOUNT = "/account"
@@ -248,14 +248,14 @@ async def account_grants_withdraw(
 
 async def _allowed(services: Services, used: BrowserSession) -> tuple[AllowedApplication, ...]:
     account_id = used.account.account_id
-    given = await services.ledger.look(clients.given_by, account_id, limit=APPLICATIONS)
-    words = await services.ledger.look(scopes.descriptions, [name for each in given for name in each.scope])
+    given = await services.ledger.look(present.consents_of, account_id, limit=APPLICATIONS)
+    words = await services.ledger.look(present.scope_descriptions, [name for each in given for name in each.scope])
     last_used = await services.ledger.read(grants.last_used, account_id)
     return tuple([await _application(services, used, each, words, last_used.get(each.client_id)) for each in given])
 
 
 async def _application(
-    services: Services, used: BrowserSession, given: clients.Given, words: dict[str, str], last_used: int | None
+    services: Services, used: BrowserSession, given: present.GivenConsent, words: dict[str, str], last_used: int | None
 ) -> AllowedApplication:
     allowed: client.State = await services.ledger.state(client.stream(given.client_id))
     return AllowedApplication(

@@ -17,8 +17,8 @@ from api.services import Services, origin
 from commands import sessions
 from domain import account, session
 from domain.event import SECOND, Actor, Moment
-from eventstore.commands import Origin
-from eventstore.present.people import by_digest
+from eventstore.execution import Origin
+from eventstore.present import session_by_digest
 from security.ids import new_id
 from security.tokens import Kind, Secret, same
 
@@ -66,7 +66,7 @@ async def find_session(services: Services, scope: Scope, realm: str) -> BrowserS
     idle = services.settings.session_idle_lifetime
     if secret is None or secret.kind is not Kind.BROWSER_SESSION or used_at + idle <= now // SECOND:
         return None
-    found = await services.ledger.look(by_digest, secret.sha256)
+    found = await services.ledger.look(session_by_digest, secret.sha256)
     if found is None or found[1].realm != realm:
         return None
     session_id, state = found

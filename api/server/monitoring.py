@@ -14,8 +14,8 @@ from api.server.board import KEY, Board, Seen
 from api.server.listeners import is_for_operators
 from api.services import Services, services_of
 from api.startup import running_version
-from eventstore.commands import DatabaseAway, Forged, WentBack
 from eventstore.database import Connection, schema
+from eventstore.execution import DatabaseAway, Forged, WentBack
 from eventstore.keys.key_proof import key_problem
 from eventstore.projecting.rebuild import differing, outdated
 from eventstore.transparency import published

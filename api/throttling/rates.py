@@ -9,7 +9,7 @@ from api.oauth.client_authentication import Caller
 from api.services import Services
 from api.throttling.throttle import Admission, Limit, PerMinute, Throttle, public
 from commands import failures
-from eventstore.commands import Origin
+from eventstore.execution import Origin
 
 # Admission to what anybody may call: so many requests of one address at once, and so many a second in the long run.
 

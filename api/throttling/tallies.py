@@ -17,7 +17,7 @@ from typing import NamedTuple
 from msgspec.structs import replace
 
 from domain.event import SECOND, Moment
-from eventstore.commands import DatabaseAway, Origin, Overloaded, Step
+from eventstore.execution import DatabaseAway, Origin, Overloaded, Step
 from eventstore.ledger import Ledger, may_be_repeated
 
 ADDRESSES = 20

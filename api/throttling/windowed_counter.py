@@ -13,8 +13,8 @@ from commands import uses
 from domain import usage
 from domain.event import SECOND, Actor, Moment
 from eventstore import issued
-from eventstore.commands import Origin, Single
 from eventstore.database import Connection
+from eventstore.execution import Origin, Single
 from eventstore.ledger import Ledger, may_be_repeated
 from eventstore.validation import Known
 from security.lru import Lru

@@ -5,7 +5,7 @@ from sqlalchemy import Connection, text
 from domain.event import Moment
 from eventstore import search
 from eventstore.changes import newest
-from eventstore.commands import Forged, WrongClock
+from eventstore.execution import Forged, WrongClock
 from eventstore.recorder import DATABASE_TIME
 from projections.prepared import Prepared
 from security.clock import Clock

@@ -6,7 +6,7 @@ import psycopg
 from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
-from eventstore.commands import DatabaseAway, DatabaseReadOnly, StorageFull
+from eventstore.execution import DatabaseAway, DatabaseReadOnly, StorageFull
 
 READ_ONLY = "25006"
 """PostgreSQL's `read_only_sql_transaction`: a standby, or a primary that was set so."""

@@ -12,8 +12,8 @@ from psycopg.pq import ExecStatus
 from sqlalchemy import URL, select
 from sqlalchemy.dialects import postgresql
 
-from eventstore.commands import DatabaseAway
 from eventstore.database import connecting, threads
+from eventstore.execution import DatabaseAway
 from eventstore.stored import head
 
 _NAME = "grantlog_head"

@@ -7,8 +7,8 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from time import monotonic
 from typing import Any, Protocol, TypeVar
 
-from eventstore.commands import DatabaseSilent
 from eventstore.database.connecting import Driver, shut
+from eventstore.execution import DatabaseSilent
 
 # Nobody waits for the database longer than a caller does, whatever the database does.
 

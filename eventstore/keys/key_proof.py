@@ -2,8 +2,8 @@
 
 from sqlalchemy import Connection, select, update
 
-from eventstore.commands import DatabaseAway
 from eventstore.database import Connection as DatabaseConnection
+from eventstore.execution import DatabaseAway
 from eventstore.keys.mac_keys import WRONG_KEY
 from eventstore.stored import head
 from projections.prepared import Prepared

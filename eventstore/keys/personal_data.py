@@ -6,7 +6,7 @@ import msgspec
 from sqlalchemy import Connection
 
 from domain.event import Event, Moment, Recorded, Sealed
-from eventstore.commands import Origin
+from eventstore.execution import Origin
 from projections.event_names import ADDRESS_KEY_BYTES
 from projections.tables import parse_sealed
 from security.blind_index import BlindIndex

@@ -10,7 +10,7 @@ import structlog
 from sqlalchemy import Connection
 
 from domain import server
-from eventstore.commands import DatabaseAway, Origin, Overloaded, Step
+from eventstore.execution import DatabaseAway, Origin, Overloaded, Step
 from eventstore.transparency import published
 from eventstore.transparency.divergence import Diverged, is_accepted
 from eventstore.transparency.kept import Kept

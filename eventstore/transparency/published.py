@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 from sqlalchemy import Connection, bindparam, select, update
 
-from eventstore.commands import Forged
+from eventstore.execution import Forged
 from eventstore.mapper import decoder
 from eventstore.recorder import EventRow, LogRecorder
 from eventstore.transparency import merkle, proof

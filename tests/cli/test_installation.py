@@ -21,10 +21,10 @@ from commands.installation import ADMINISTRATION_SCOPES, install
 from domain import client
 from domain.event import Actor
 from domain.rules.administrative_scope import ADMINISTRATIVE_SCOPES
-from eventstore.commands import Origin
 from eventstore.database.schema import upgrade
+from eventstore.execution import Origin
 from eventstore.ledger import Ledger
-from eventstore.present import people
+from eventstore.present import person_by_login
 from eventstore.stored import events
 from projections import clients, secrets
 from security.clock import ManualClock
@@ -157,7 +157,7 @@ async def test_nothing_secret_or_personal_of_the_demo_is_in_the_log(ledger: Ledg
 async def test_the_demos_roles(ledger: Ledger, settings: Settings) -> None:
     made = await prepared(ledger, settings)
     for person, expected in ((made.administrator, "administrator"), (made.person, "member")):
-        found = await ledger.look(people.by_login, ledger.privacy, "username", person.realm, person.username)
+        found = await ledger.look(person_by_login, ledger.privacy, "username", person.realm, person.username)
         assert found is not None
         assert found.roles == (expected,)
 

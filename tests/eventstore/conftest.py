@@ -15,9 +15,8 @@ from domain import client
 from domain.client import Registration
 from domain.client_secret import NewSecret
 from domain.decision import Outcome
-from eventstore.batch import Request
 from eventstore.command import Command
-from eventstore.commands import Origin, Overloaded
+from eventstore.execution import Origin, Overloaded, Request
 from eventstore.ledger import Ledger
 from eventstore.recorder import LogRecorder
 from eventstore.transactions import Transactions

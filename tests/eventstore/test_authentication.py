@@ -16,8 +16,8 @@ from domain.client import Disabled
 from domain.client_secret import find as find_version
 from domain.event import Actor, Recorded
 from eventstore import search, time_travel
-from eventstore.commands import Forged
 from eventstore.database.engines import migrating
+from eventstore.execution import Forged
 from eventstore.keys import due_key
 from eventstore.keys.mac_keys import PREFIX, MacKey, Ring
 from eventstore.ledger import Ledger

@@ -8,8 +8,8 @@ import pytest
 from sqlalchemy import Connection
 from sqlalchemy.exc import OperationalError
 
-from eventstore.commands import DatabaseAway
 from eventstore.committer import APART
+from eventstore.execution import DatabaseAway
 from eventstore.ledger import Ledger
 from eventstore.recorder import LockBusy, LogRecorder
 from eventstore.transactions import Transactions

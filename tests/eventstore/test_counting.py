@@ -6,8 +6,8 @@ from domain import account, client, cut_off
 from domain.decision import Outcome, accept
 from domain.event import Actor, Moment
 from domain.grant import Ended, TokensIssued
-from eventstore.commands import Origin
 from eventstore.counting import Counting
+from eventstore.execution import Origin
 from eventstore.ledger import Ledger
 from projections.blast_radius import Alive, Of
 from security.clock import ManualClock

@@ -9,7 +9,7 @@ import pytest
 
 from domain.event import Recorded
 from eventstore.changes import Newest
-from eventstore.commands import DatabaseAway, Step, WentBack
+from eventstore.execution import DatabaseAway, Step, WentBack
 from eventstore.ledger import Ledger
 from eventstore.view import View
 from security.clock import ManualClock

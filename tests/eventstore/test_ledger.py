@@ -11,7 +11,7 @@ from domain import client
 from domain.decision import Outcome, refuse
 from domain.refusal import Conflict, NotFound
 from eventstore import repository
-from eventstore.commands import DatabaseAway, Origin, Overloaded, WrongClock
+from eventstore.execution import DatabaseAway, Origin, Overloaded, WrongClock
 from eventstore.ledger import Ledger, may_be_repeated
 from eventstore.stored import events
 from eventstore.transactions import Unknown

@@ -8,8 +8,8 @@ from contextlib import suppress
 import pytest
 from sqlalchemy import Connection, NullPool, create_engine, text
 
-from eventstore.commands import DatabaseAway, DatabaseSilent
 from eventstore.database import threads as patience_module
+from eventstore.execution import DatabaseAway, DatabaseSilent
 from eventstore.ledger import Ledger
 from eventstore.reading import ThreadReader
 from eventstore.stored import head

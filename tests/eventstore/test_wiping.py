@@ -9,8 +9,8 @@ from sqlalchemy.engine import make_url
 
 from domain import account
 from domain.rules.administrative_scope import ADMINISTRATIVE_SCOPES
-from eventstore.commands import Origin
 from eventstore.database.engines import snapshot
+from eventstore.execution import Origin
 from eventstore.ledger import Ledger
 from security.clock import ManualClock
 from security.keyring import Keyring

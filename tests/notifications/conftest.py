@@ -11,7 +11,7 @@ from api.config.settings import Settings, load
 from api.notifications.delivering import Notifier
 from domain import incident
 from domain.event import Actor
-from eventstore.commands import Origin
+from eventstore.execution import Origin
 from eventstore.ledger import Ledger
 from security.clock import ManualClock, SystemClock
 from security.ids import new_id

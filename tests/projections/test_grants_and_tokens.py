@@ -13,11 +13,11 @@ from domain.event import SECOND
 from domain.grant import Ended
 from domain.rules import validity
 from eventstore import stored
+from eventstore.issued import judge
 from eventstore.keys.mac_keys import Ring
 from eventstore.mapper import LogMapper, attach, decoder
-from eventstore.present.folds import Folds
-from eventstore.present.tokens import judge
 from eventstore.projecting.live import Rows
+from eventstore.view import Folds
 from projections import accounts, clients, consents, grants, secrets, tokens
 from projections.tables import metadata
 from security import vault

@@ -11,7 +11,7 @@ from commands.callers import operator
 from domain import client
 from domain.client import Registration
 from domain.event import Recorded
-from eventstore.commands import Step
+from eventstore.execution import Step
 from eventstore.view import View
 from security.ids import new_id
 from security.tokens import Secret

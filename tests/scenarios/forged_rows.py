@@ -14,8 +14,8 @@ from commands import client_secrets
 from commands.callers import operator
 from commands.client_secrets import rotate_due
 from domain import client_secret, session
-from eventstore.commands import Origin
 from eventstore.database.engines import migrating
+from eventstore.execution import Origin
 from security.tokens import digest
 from tests.any_command import any_command
 from tests.scenarios.asking import CONSENT, SIGN_IN, Scene, set_scene

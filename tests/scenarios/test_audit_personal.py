@@ -4,7 +4,7 @@ import pytest
 
 from domain import account
 from domain.event import Actor
-from eventstore.commands import Origin
+from eventstore.execution import Origin
 from projections.sightings import newest
 from tests.any_command import any_command
 from tests.scenarios.administration import administering, ok, problem

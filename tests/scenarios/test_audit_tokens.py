@@ -9,9 +9,9 @@ import pytest
 from sqlalchemy import select
 
 from domain import account, client, client_secret, consent
+from eventstore import issued as present
 from eventstore.command import Command
 from eventstore.database.engines import migrating
-from eventstore.present import tokens as present
 from eventstore.stored import head
 from projections import digests, sessions, tokens
 from security.clock import SECOND, format_rfc3339, parse_rfc3339
@@ -350,7 +350,7 @@ async def test_history_and_state_outlive_the_rows_of_tokens(scene: Scene) -> Non
     scene.world.clock.advance(YEAR)
     await prune_everything(past)
     digest = sha256(raw.encode()).digest()
-    assert await scene.world.services.ledger.look(present.find, digest) is None
+    assert await scene.world.services.ledger.look(present.find_token, digest) is None
     assert await scene.world.services.ledger.read(digests.find, digest) is not None
     asking = await administering(scene.world)
     told = ok(await asking.post("/audit/token-history", json={"token": raw}))
@@ -370,7 +370,7 @@ async def test_pruned_used_refresh_token_still_ends_its_grant(scene: Scene) -> N
         assert "access_token" in await past.refresh()
     await prune_everything(past)
     digest = sha256(first.encode()).digest()
-    assert await scene.world.services.ledger.look(present.find, digest) is None
+    assert await scene.world.services.ledger.look(present.find_token, digest) is None
     assert (await past.refresh(first))["error"] == "invalid_grant"
     (ended,) = await scene.world.events("grant.ended")
     assert ended.event.reason == "refresh_replay"

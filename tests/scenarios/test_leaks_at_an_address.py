@@ -11,8 +11,8 @@ from api.leaks.address_target import AddressTarget
 from domain import ended_grants
 from domain.event import SECOND
 from eventstore import address_uses, living
-from eventstore.commands import DatabaseAway
 from eventstore.database.engines import migrating
+from eventstore.execution import DatabaseAway
 from eventstore.ledger import Ledger
 from eventstore.projecting.rebuild import Comparison
 from eventstore.projecting.refollow import MODELS, Refollowing

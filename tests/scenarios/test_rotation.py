@@ -8,7 +8,7 @@ import pytest
 
 from api.startup import SYSTEM
 from commands.client_secrets import rotate_due
-from eventstore.commands import Origin
+from eventstore.execution import Origin
 from tests.scenarios.administration import administering, ok, problem
 from tests.scenarios.dashboards import make_platform
 from tests.scenarios.histories import rotate

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from domain import account
-from eventstore.commands import DatabaseAway
-from eventstore.commands import Overloaded as LedgerOverloaded
+from eventstore.execution import DatabaseAway
+from eventstore.execution import Overloaded as LedgerOverloaded
 from security.fair_queue import Asker
 from security.keyring import Keyring
 from security.passwords import Hasher, Parameters, Verification

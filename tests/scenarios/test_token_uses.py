@@ -8,8 +8,7 @@ import pytest
 from api.throttling import windowed_counter
 from domain import usage
 from domain.event import Actor
-from eventstore.batch import Request
-from eventstore.commands import DatabaseAway, Origin, Overloaded
+from eventstore.execution import DatabaseAway, Origin, Overloaded, Request
 from projections import tokens
 from security.tokens import Kind, digest
 from tests.scenarios.world import Client, World

@@ -29,7 +29,7 @@ from domain import client
 from domain.client import Registration
 from domain.event import Actor, Recorded
 from domain.rules.administrative_scope import ADMINISTRATIVE_SCOPES
-from eventstore.commands import Executed, Origin, Step
+from eventstore.execution import Executed, Origin, Step
 from eventstore.mapper import decoder
 from eventstore.stored import ROW
 from eventstore.stored import events as stored_events

@@ -9,7 +9,7 @@ from commands import readings
 from commands.readings import read
 from domain import audit
 from domain.event import Moment
-from eventstore.commands import DatabaseAway, Origin, Overloaded, Step
+from eventstore.execution import DatabaseAway, Origin, Overloaded, Step
 from security.clock import day_of
 from security.ids import new_id
 from security.masking import masking

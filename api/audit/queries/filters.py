@@ -10,13 +10,12 @@ from api.http.errors import InvalidRequest
 from api.http.request_context import normalise
 from domain.event import Moment
 from domain.rules import registration
-from eventstore import search, time_travel
+from eventstore import present, search, time_travel
 from eventstore.database import Connection
 from eventstore.keys.personal_data import PersonalData, address_key
 from eventstore.mapper import UPCASTS
-from eventstore.present import people
-from eventstore.present.folds import Folds
 from eventstore.search import Criteria, Name
+from eventstore.view import Folds
 from projections.event_names import NameKind
 from security.clock import parse_rfc3339
 
@@ -41,7 +40,7 @@ class Filters(NamedTuple):
     first: int
     order: Order
     asked: dict[str, str | None]
-    login: Mapping[people.Login, str]
+    login: Mapping[present.Login, str]
     with_names: bool
 
     @property
@@ -55,7 +54,7 @@ class Filters(NamedTuple):
             matches = {
                 None if person is None else person.account_id
                 for field, text in self.login.items()
-                for person in (people.by_login(folds, privacy, field, realm, text),)
+                for person in (present.person_by_login(folds, privacy, field, realm, text),)
             }
             found += [each for each in matches if each is not None and len(matches) == 1]
         return tuple(found)
@@ -104,7 +103,7 @@ def read_filters(
         "secret_id": secret_id,
         "request_id": request_id,
     }
-    logins: dict[people.Login, str | None] = {"username": username, "email": email}
+    logins: dict[present.Login, str | None] = {"username": username, "email": email}
     asked: dict[str, str | None] = {
         "type": None if types is None else ",".join(types),
         **given,

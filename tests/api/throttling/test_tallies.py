@@ -14,7 +14,7 @@ from api.throttling import tallies
 from api.throttling.tallies import Tallies
 from domain import client
 from eventstore.command import Command
-from eventstore.commands import DatabaseAway, Origin
+from eventstore.execution import DatabaseAway, Origin
 from eventstore.ledger import Ledger
 from eventstore.stored import events
 from eventstore.transactions import Begun, Transactions

@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 from sqlalchemy import Connection, select, text
 
-from eventstore.commands import DatabaseAway, DatabaseReadOnly, DatabaseSilent
 from eventstore.committer import LONGEST_QUEUE
 from eventstore.database import threads as patience_module
 from eventstore.database.engines import is_sqlite, migrating
+from eventstore.execution import DatabaseAway, DatabaseReadOnly, DatabaseSilent
 from eventstore.ledger import Ledger, may_be_repeated
 from eventstore.stored import head
 from eventstore.transactions import Transactions

@@ -10,7 +10,7 @@ from domain import account
 from domain.event import Actor
 from domain.rules.administrative_scope import ADMINISTRATIVE_SCOPES
 from eventstore import search
-from eventstore.commands import Origin
+from eventstore.execution import Origin
 from eventstore.keys.personal_data import Unsealing, address_key
 from eventstore.ledger import Ledger
 from eventstore.projecting.catch_up import REST, CatchUpSubscription, EventIndexing

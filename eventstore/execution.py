@@ -1,5 +1,9 @@
-"""What is asked of the ledger, and what it answers. Who makes what is asked is the room `commands`."""
+"""What is asked of the ledger, by whom, and what came of it. Who makes what is asked is the room `commands`."""
 
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from threading import Lock
+from time import monotonic
 from typing import Any, Generic, TypeVar
 
 import msgspec
@@ -7,6 +11,7 @@ import msgspec
 from domain.decision import Outcome, Refusal
 from domain.event import ANONYMOUS, Actor, Recorded
 from eventstore.command import Command, Sweep
+from eventstore.view import View
 
 T = TypeVar("T")
 
@@ -39,6 +44,50 @@ class Executed(msgspec.Struct, Generic[T], frozen=True):
     recorded: tuple[Recorded, ...]
     refusal: Refusal | None = None
     value: T | None = None
+
+
+@dataclass(slots=True, eq=False)
+class Request:
+    """The commands of one caller, to be executed together, and how to answer.
+
+    Whether it is still to be executed is settled between the writer, which may be a thread, and the clock: whoever
+    comes first.
+    """
+
+    commands: tuple[Step, ...]
+    origin: Origin
+    then: Callable[[View, tuple[Recorded, ...]], Any] | None
+    answer: Callable[[Executed[Any] | None, BaseException | None], None]
+    sweeps: bool = field(init=False)
+    """Whether it takes long, or must have a transaction for itself for another reason."""
+    since: float = field(init=False)
+    """When it came, or got ahead last, by the monotonic clock."""
+    late: Callable[["Request"], None] = field(init=False)
+    """What is to be done when it has waited for too long."""
+    told: bool = field(init=False, default=False)
+    """Whether its caller has an answer."""
+    _begun: bool = field(init=False, default=False)
+    _settling: Lock = field(init=False, default_factory=Lock)
+
+    def __post_init__(self) -> None:
+        self.sweeps = any(isinstance(each, Sweep) or each.alone for each in self.commands)
+        self.since = monotonic()
+
+    def begin(self) -> bool:
+        """Whether it may be executed: from here on it is in a transaction. Its caller may have left meanwhile."""
+        with self._settling:
+            self._begun = not self.told
+            return self._begun
+
+    def leave(self) -> bool:
+        """Its caller waits no longer. Whether it is in a transaction; if not, it is never executed."""
+        with self._settling:
+            begun, self._begun = self._begun, False
+            self.told = True
+        return begun
+
+    def give_up(self) -> None:
+        self.late(self)
 
 
 class Overloaded(Exception):

@@ -1,0 +1,269 @@
+"""The present as the log proves it: a row is a hint where to look, and the events decide (docs/decisions).
+
+Whoever can write to the database can write a row of a projection, and no row is signed. Whatever decides something
+therefore takes nothing from a row but the way to the events: the position of the one that issued a secret, or the
+stream that a name or a digest leads to. What is true of it then, and whether it has ended, the fold of that stream
+says. A row that leads nowhere, or to something else, counts as no row.
+
+Lists of what somebody is shown, and counts, are read from the rows as they are.
+"""
+
+from collections.abc import Collection, Iterable, Iterator
+from typing import Literal, NamedTuple
+
+from domain import account, client, consent, incident, role, scope, session
+from domain.event import Moment
+from domain.rules import administrative_scope
+from eventstore.keys.personal_data import PersonalData
+from eventstore.view import Folds
+from projections import accounts, clients, consents, incidents, roles, scopes, sessions
+
+# Clients, by a dashboard's slug, by an origin or by a scope.
+
+
+def dashboard_by_slug(folds: Folds, slug: str) -> client.State | None:
+    """The dashboard of this slug, enabled or not."""
+    client_id = clients.id_by_slug(folds.connection, slug)
+    if client_id is None:
+        return None
+    state: client.State = folds.state(client.stream(client_id))
+    return state if client.alive(state) and state.slug == slug else None
+
+
+def is_origin_allowed(folds: Folds, origin: str) -> bool:
+    """Whether some enabled client may be called from this origin: for requests that name no client (CORS)."""
+    found = clients.may_allow_origin(folds.connection, origin)
+    states = (_client(folds, each) for each in found)
+    return any(client.barred(state) is None and origin in state.allowed_origins for state in states)
+
+
+def has_client_with_scope(folds: Folds, scope: str) -> bool:
+    """Whether a client that is not deleted has this scope."""
+    found = clients.may_name_scope(folds.connection, scope)
+    return any(client.alive(state) and scope in state.scope for state in (_client(folds, each) for each in found))
+
+
+def _client(folds: Folds, client_id: str) -> client.State:
+    state: client.State = folds.state(client.stream(client_id))
+    return state
+
+
+# What a person allows: a row says whom, the stream what.
+
+
+class GivenConsent(NamedTuple):
+    """A consent that stands. `given_at` is for showing."""
+
+    client_id: str
+    scope: tuple[str, ...]
+    given_at: Moment
+
+
+def consents_of(folds: Folds, account_id: str, *, limit: int) -> list[GivenConsent]:
+    """All that a person allows, by client; `limit` of them at most."""
+    found = []
+    for client_id, given_at in consents.clients_of(folds.connection, account_id, limit):
+        state: consent.State = folds.state(consent.stream(account_id, client_id))
+        if state.given:
+            found.append(GivenConsent(client_id, state.scope, given_at))
+    return found
+
+
+# People, by what they sign in with: the name that the stream holds, sealed, must have the blind index of the row.
+
+
+Login = Literal["username", "email"]
+
+ADMINISTRATION = "administration"
+"""The realm of those who can make administrators."""
+
+
+def person_by_login(folds: Folds, privacy: PersonalData, field: Login, realm: str, name: str) -> account.State | None:
+    """The person in the realm who signs in with this name, enabled or not."""
+    index = privacy.index(field, realm, name)
+    account_id = accounts.id_by_index(folds.connection, field, index, realm)
+    if account_id is None:
+        return None
+    state: account.State = folds.state(account.stream(account_id))
+    return state if _is_named(folds, privacy, state, field, realm, index) else None
+
+
+class NearestPerson(NamedTuple):
+    """Whose name it is, if it is anybody's, and whoever stands there when names are put in order."""
+
+    found: account.State | None
+    neighbour: account.State | None
+
+
+def nearest_person(folds: Folds, privacy: PersonalData, field: Login, realm: str, name: str) -> NearestPerson:
+    """The same with whoever stands in for them where there is nobody: then there is as much to be done."""
+    index = privacy.index(field, realm, name)
+    account_id = accounts.id_nearest(folds.connection, field, index, realm)
+    if account_id is None:
+        return NearestPerson(None, None)
+    state: account.State = folds.state(account.stream(account_id))
+    return NearestPerson(state if _is_named(folds, privacy, state, field, realm, index) else None, state)
+
+
+def _is_named(
+    folds: Folds, privacy: PersonalData, state: account.State, field: Login, realm: str, index: bytes
+) -> bool:
+    clear = privacy.open(folds.connection, getattr(state, field))
+    if clear is None or state.realm != realm or not account.alive(state):
+        return False
+    return privacy.index(field, realm, clear) == index
+
+
+class TakenLogins(NamedTuple):
+    """Which login names somebody else has."""
+
+    username: bool
+    email: bool
+
+
+def taken_logins(
+    folds: Folds, privacy: PersonalData, realm: str, *, username: str | None, email: str | None, but: str | None = None
+) -> TakenLogins:
+    """Whether somebody else in the realm has these login names."""
+
+    def found(field: Login, name: str | None) -> bool:
+        other = None if name is None else person_by_login(folds, privacy, field, realm, name)
+        return other is not None and other.account_id != but
+
+    return TakenLogins(found("username", username), found("email", email))
+
+
+def has_person_with_role(folds: Folds, realm: str, name: str) -> bool:
+    """Whether anybody in the realm has this role, disabled people included."""
+    return any(True for _ in _people_with_role(folds, realm, name))
+
+
+def is_last_administrator(folds: Folds, account_id: str) -> bool:
+    """Whether this person alone is an administrator: the fact `leaves_no_administrator` of an account's verbs."""
+    found = {each.account_id for each in _administrators(folds)}
+    return found == {account_id}
+
+
+def is_last_administrators_role(folds: Folds, realm: str, name: str) -> bool:
+    """Whether all administrators owe it to this role: the fact `leaves_no_administrator` of a role's verbs."""
+    if realm != ADMINISTRATION or not any(True for _ in _administrators(folds)):
+        return False
+    return not any(True for _ in _administrators(folds, without_role=name))
+
+
+def _administrators(folds: Folds, without_role: str | None = None) -> Iterator[account.State]:
+    """Enabled people who can make administrators, by another role than the one that is not counted."""
+    realm = ADMINISTRATION
+    for each in roles_of(folds, realm):
+        if administrative_scope.PEOPLE_WRITE in each.scopes and each.name != without_role:
+            yield from (person for person in _people_with_role(folds, realm, each.name) if person.enabled)
+
+
+def _people_with_role(folds: Folds, realm: str, name: str) -> Iterator[account.State]:
+    stream = role.stream(realm, name)
+    if not folds.state(stream).exists:
+        return
+    for account_id in accounts.ids_with_role(folds.connection, realm, name):
+        state: account.State = folds.state(account.stream(account_id))
+        if account.alive(state) and state.realm == realm and name in state.roles:
+            yield state
+
+
+# Browser sessions, found by the digest of their secret: the row says which stream to ask, nothing else.
+
+
+def session_by_digest(folds: Folds, sha256: bytes) -> tuple[str, session.State] | None:
+    """Id and fold of the session with this secret, over or not; None when there is none or its row was pruned."""
+    session_id = sessions.id_by_digest(folds.connection, sha256)
+    if session_id is None:
+        return None
+    state: session.State = folds.state(session.stream(session_id))
+    return (session_id, state) if state.exists and state.sha256 == sha256.hex() else None
+
+
+# Roles.
+
+
+def roles_of(folds: Folds, realm: str) -> Iterator[role.State]:
+    """Every role of a realm, by name."""
+    for name in roles.names_of(folds.connection, realm):
+        state: role.State = folds.state(role.stream(realm, name))
+        if state.exists:
+            yield state
+
+
+def default_roles(folds: Folds, realm: str) -> tuple[str, ...]:
+    """The roles of people who are made without any."""
+    return tuple(each.name for each in roles_of(folds, realm) if each.default)
+
+
+def role_scopes(folds: Folds, realm: str, names: Iterable[str]) -> dict[str, tuple[str, ...]]:
+    """What each of the named roles allows; those that do not exist are missing."""
+    found: dict[str, role.State] = {name: folds.state(role.stream(realm, name)) for name in sorted(set(names))}
+    return {name: state.scopes for name, state in found.items() if state.exists}
+
+
+def has_role_with_scope(folds: Folds, scope: str) -> bool:
+    """Whether a role allows this scope."""
+    return any(
+        scope in folds.state(role.stream(realm, name)).scopes
+        for realm, name in roles.may_name_scope(folds.connection, scope)
+    )
+
+
+# Scopes.
+
+
+def existing_scopes(folds: Folds, names: Iterable[str]) -> frozenset[str]:
+    """Those of the names that are defined."""
+    return frozenset(name for name in names if folds.state(scope.stream(name)).exists)
+
+
+def all_scopes(folds: Folds) -> tuple[str, ...]:
+    """Every scope, by name."""
+    named = scopes.names(folds.connection)
+    return tuple(name for name in named if folds.state(scope.stream(name)).exists)
+
+
+def scope_descriptions(folds: Folds, names: Iterable[str]) -> dict[str, str]:
+    """What to tell a person of each of the named scopes; those that do not exist are missing."""
+    found: dict[str, scope.State] = {name: folds.state(scope.stream(name)) for name in sorted(set(names))}
+    return {name: state.description for name, state in found.items() if state.exists}
+
+
+# Incidents.
+
+
+def open_incident_about(
+    folds: Folds,
+    *,
+    sha256: Collection[str] = (),
+    client_id: str | None = None,
+    account_id: str | None = None,
+    target: incident.Target | None = None,
+) -> str | None:
+    """The id of the newest incident that is open and about this: one of the digests, or a target of that client or
+    person.
+    """
+
+    def about(state: incident.State) -> bool:
+        if not state.exists or state.status == "closed":
+            return False
+        if sha256:
+            return not state.secrets.isdisjoint(sha256)
+        return (
+            state.target == target and client_id in (None, state.client_id) and account_id in (None, state.account_id)
+        )
+
+    found = incidents.ids_open_about(
+        folds.connection, sha256=sha256, client_id=client_id, account_id=account_id, target=target
+    )
+    return next((each for each in found if about(folds.state(incident.stream(each)))), None)
+
+
+def unclosed_incidents(folds: Folds) -> Iterator[tuple[str, incident.State]]:
+    """Every incident that is not closed, with its id, the oldest first."""
+    for each in incidents.ids(folds.connection):
+        state: incident.State = folds.state(incident.stream(each))
+        if state.exists and state.status != "closed":
+            yield each, state
