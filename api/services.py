@@ -11,7 +11,7 @@ from api.throttling.tallies import Tallies
 from api.throttling.throttle import Throttle
 from api.throttling.windowed_counter import SecretUses, TokenUses
 from domain.event import ANONYMOUS, Actor
-from domain.grants.facts import Lifetimes
+from domain.grants.grant_type import Lifetimes
 from eventstore.execution import Origin
 from eventstore.ledger import Ledger
 from eventstore.projecting.catch_up import CatchUpSubscription

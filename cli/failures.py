@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 import rich_click as click
 
 from domain.decision import Refusal
-from domain.refusal import words
 
 if TYPE_CHECKING:
     from api.http.errors import HTTPError
@@ -99,7 +98,7 @@ def _give_up_output() -> None:
 
 def refused(refusal: Refusal) -> Failure:
     """A refusal of the domain in words, led by the field at fault."""
-    said = words(refusal) or refusal.reason.value.replace("_", " ")
+    said = refusal.words or refusal.reason.value.replace("_", " ")
     return Failure(f"{refusal.field}: {said}" if refusal.field else said)
 
 

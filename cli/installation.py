@@ -174,7 +174,7 @@ def accept(url: str) -> None:
     refused by those who look, and dashboards have origins of their own to be put right. A server that is given another
     one than its log knows does not start.
     """
-    from domain.rules import issuer as issuers
+    from domain.rules import origin as issuers
 
     if problem := issuers.fault(url):
         raise Failure(f"URL: {problem}", USAGE)

@@ -5,11 +5,10 @@ import msgspec
 from commands.grant_context import parties, suspended
 from commands.sessions import is_live
 from domain import client, consent, grant
-from domain.decision import Outcome, Refusal
+from domain.decision import AccessDenied, Outcome, Refusal
 from domain.event import Moment
 from domain.grants import authorization_code
-from domain.grants.facts import Lifetimes
-from domain.refusal import AccessDenied
+from domain.grants.grant_type import Lifetimes
 from eventstore.command import Command
 from eventstore.view import View
 from security.ids import ordered_id

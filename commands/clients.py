@@ -6,11 +6,10 @@ from commands.callers import Caller
 from domain import client
 from domain.client import Registration
 from domain.client_secret import NewSecret
-from domain.decision import Outcome, Refusal
+from domain.decision import NotFound, Outcome, Refusal, malformed
 from domain.grants import GRANTS
-from domain.refusal import NotFound
 from domain.rules import registration as rules
-from domain.rules.registration import Circumstances, malformed
+from domain.rules.registration import Circumstances
 from eventstore import present
 from eventstore.command import Command
 from eventstore.keys.personal_data import PersonalData

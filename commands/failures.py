@@ -5,7 +5,7 @@
 from typing import cast
 
 from domain import account, client, client_secret, realm, server
-from domain.refusal import InvalidClient
+from domain.decision import InvalidClient
 from eventstore.command import Command
 
 

@@ -3,9 +3,8 @@
 from collections.abc import Iterable
 
 from domain import account, client, consent, role, scope, server
-from domain.decision import Refusal
-from domain.grants.facts import Parties, Subject
-from domain.refusal import Unavailable
+from domain.decision import Refusal, Unavailable
+from domain.grants.grant_type import Parties, Subject
 from eventstore.view import View
 
 ASKED_AT_MOST = 100

@@ -5,10 +5,9 @@ from collections.abc import Callable, Sequence
 import msgspec
 
 from domain import incident
-from domain.decision import Outcome, Refusal
+from domain.decision import Conflict, Outcome, Refusal
 from domain.event import Moment
 from domain.incident import Leaked, Numbers
-from domain.refusal import Conflict
 from eventstore import present
 from eventstore.command import Command
 from eventstore.execution import Origin

@@ -3,9 +3,8 @@
 """
 
 from domain import log, mac_key
-from domain.decision import Outcome, Refusal
+from domain.decision import Conflict, Outcome, Refusal
 from domain.event import Recorded
-from domain.refusal import Conflict
 from eventstore.command import Command
 from eventstore.execution import Origin
 from eventstore.keys import due_key

@@ -7,8 +7,7 @@ from msgspec import UNSET, UnsetType
 
 from commands.callers import Caller
 from domain import account
-from domain.decision import Outcome, Refusal
-from domain.refusal import NotFound
+from domain.decision import NotFound, Outcome, Refusal
 from domain.rules import people as rules
 from eventstore import present
 from eventstore.command import Command

@@ -1,8 +1,7 @@
 """A person's sign-in at the server itself: beginning, renewed password hash, end."""
 
 from domain import account, session
-from domain.decision import Outcome, Refusal
-from domain.refusal import AccessDenied
+from domain.decision import AccessDenied, Outcome, Refusal
 from eventstore.command import Command
 from eventstore.view import View
 

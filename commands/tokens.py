@@ -4,11 +4,9 @@ from collections.abc import Callable
 
 from commands.grant_context import parties, suspended
 from domain import client, grant
-from domain.decision import Outcome, Reason, Refusal
+from domain.decision import InvalidGrant, Outcome, Reason, Refusal
 from domain.event import Moment
-from domain.grants import issuing
-from domain.grants.facts import Credential, GrantType, Lifetimes, Minted, Request, Subject
-from domain.refusal import InvalidGrant
+from domain.grants.grant_type import Credential, GrantType, Lifetimes, Minted, Request, Subject, admitted
 from eventstore.command import Command
 from eventstore.issued import OfGrant, judge
 from eventstore.view import View
@@ -44,8 +42,8 @@ def issue(
             if found is None:
                 # Whoever may not use this grant at all is told that, whatever they present (RFC 6749 §5.2).
                 asking = view.state(client.stream(client_id))
-                admitted = issuing.admitted(asking, secret_id, grant_type.grant_type, view.now)
-                return Refusal(admitted if isinstance(admitted, Reason) else InvalidGrant.UNKNOWN)
+                found_secret = admitted(asking, secret_id, grant_type.grant_type, view.now)
+                return Refusal(found_secret if isinstance(found_secret, Reason) else InvalidGrant.UNKNOWN)
             person = found.account_id
             subject = found if isinstance(found, Subject) else None
         if person is not None:

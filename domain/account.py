@@ -13,11 +13,9 @@ from msgspec.structs import replace
 
 from domain import cut_off
 from domain.cut_off import AccountTokensEnded
-from domain.decision import Outcome, accept, refuse
+from domain.decision import Conflict, NotFound, Outcome, accept, counted, malformed, refuse
 from domain.event import Event, Moment, Recorded, Sealed, sealed
-from domain.refusal import Conflict, NotFound
-from domain.rules import grouping, people
-from domain.rules.registration import malformed
+from domain.rules import people, registration
 
 # How a person proves who they are: the password's facts and the failures to give it.
 
@@ -108,9 +106,7 @@ def note_failed_sign_in(
     """Records failures: the first at once (window 0), later ones as a count."""
     if not state.exists:
         return refuse(NotFound.UNKNOWN)
-    return grouping.problem(count, window_seconds) or accept(
-        SignInFailed(reason=reason, count=count, window_seconds=window_seconds)
-    )
+    return counted(SignInFailed(reason=reason, count=count, window_seconds=window_seconds))
 
 
 # Questions --------------------------------------------------------------------------------------------------------
@@ -274,7 +270,7 @@ def register(
     if state.exists:
         return refuse(Conflict.EXISTS)
     refused = (
-        people.realm(realm)
+        registration.realm(realm)
         or people.login_names(username, email)
         or people.names_taken(username=username_taken, email=email_taken)
         or people.profile(username=username, email=email, name=name)

@@ -26,12 +26,11 @@ from domain.client_secret import (
     SecretVersion,
 )
 from domain.cut_off import ClientTokensEnded
-from domain.decision import Outcome, accept, refuse
+from domain.decision import Conflict, InvalidClient, NotFound, Outcome, accept, counted, malformed, refuse
 from domain.event import Event, Moment, Recorded, Sealed, sealed
-from domain.refusal import Conflict, InvalidClient, NotFound
-from domain.rules import administrative_scope, grouping, names
+from domain.rules import administrative_scope, people
 from domain.rules import registration as rules
-from domain.rules.registration import Circumstances, malformed
+from domain.rules.registration import Circumstances
 
 # How many tokens a client may obtain for itself.
 
@@ -58,9 +57,7 @@ def note_limit_reached(state: State, *, now: Moment, limit: int, count: int = 1,
     """Records refusals: the first at once (window 0), later ones as a count."""
     if not state.exists:
         return refuse(NotFound.UNKNOWN)
-    return grouping.problem(count, window_seconds) or accept(
-        TokenLimitReached(limit=limit, count=count, window_seconds=window_seconds)
-    )
+    return counted(TokenLimitReached(limit=limit, count=count, window_seconds=window_seconds))
 
 
 Type = Literal["confidential", "public", "dashboard"]
@@ -238,7 +235,7 @@ def note_failed_authentication(
     """Records failures against a known client: the first at once (window 0), later ones as a count."""
     if not state.exists:
         return refuse(NotFound.UNKNOWN)
-    return grouping.problem(count, window_seconds) or accept(
+    return counted(
         AuthenticationFailed(reason=reason, count=count, window_seconds=window_seconds, address_limited=address_limited)
     )
 
@@ -445,5 +442,5 @@ def _beyond(state: State, changed: Collection[str], caller_scope: frozenset[str]
 
 
 def _owner(owner: str | None | UnsetType) -> Outcome | None:
-    problem = names.text_problem(owner, OWNER_MAXIMUM) if isinstance(owner, str) else None
+    problem = people.text_problem(owner, OWNER_MAXIMUM) if isinstance(owner, str) else None
     return malformed("owner", problem) if problem else None

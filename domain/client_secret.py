@@ -11,11 +11,9 @@ from typing import TYPE_CHECKING, Any, Literal
 import msgspec
 from msgspec.structs import replace
 
-from domain.decision import Outcome, accept, refuse
+from domain.decision import Conflict, InvalidClient, NotFound, Outcome, accept, counted, malformed, refuse
 from domain.event import SECOND, Event, Moment, Recorded
-from domain.refusal import Conflict, InvalidClient, NotFound
-from domain.rules import administrative_scope, grouping
-from domain.rules.registration import malformed
+from domain.rules import administrative_scope
 
 if TYPE_CHECKING:
     from domain.client import State
@@ -344,7 +342,7 @@ def note_dead_use(
     if version is None:
         return refuse(NotFound.UNKNOWN)
     reason: Literal["expired", "revoked"] = "revoked" if version.revoked else "expired"
-    return grouping.problem(count, window_seconds) or accept(
+    return counted(
         SecretExpiredUsed(secret_id=secret_id, ended=reason, via=via, count=count, window_seconds=window_seconds)
     )
 

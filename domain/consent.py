@@ -5,10 +5,8 @@ from collections.abc import Sequence
 import msgspec
 from msgspec.structs import replace
 
-from domain.decision import Outcome, accept, refuse
+from domain.decision import NotFound, Outcome, accept, counted, refuse
 from domain.event import Event, Moment, Recorded
-from domain.refusal import NotFound
-from domain.rules import grouping
 from domain.rules import redirect_uri as uris
 
 
@@ -110,9 +108,7 @@ def give(
 
 def deny(state: State, *, now: Moment, scope: tuple[str, ...], count: int = 1, window_seconds: int = 0) -> Outcome:
     """Records that the person said no."""
-    return grouping.problem(count, window_seconds) or accept(
-        Denied(scope=scope, count=count, window_seconds=window_seconds)
-    )
+    return counted(Denied(scope=scope, count=count, window_seconds=window_seconds))
 
 
 def withdraw(state: State, *, now: Moment) -> Outcome:

@@ -10,9 +10,8 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from domain.decision import Outcome, accept, refuse
+from domain.decision import NotFound, Outcome, accept, refuse
 from domain.event import Event, Moment, Recorded
-from domain.refusal import NotFound
 
 if TYPE_CHECKING:
     from domain import account, client

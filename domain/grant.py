@@ -10,9 +10,8 @@ import msgspec
 from msgspec.structs import replace
 
 from domain import succession
-from domain.decision import Outcome, accept, refuse
+from domain.decision import InvalidGrant, NotFound, Outcome, accept, refuse
 from domain.event import SECOND, Event, Moment, Recorded
-from domain.refusal import InvalidGrant, NotFound
 from domain.succession import Refresh, Succession
 
 # A grant's authorization code (RFC 6749 §4.1.2): its facts and its state. They stand in the grant's stream.

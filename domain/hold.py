@@ -9,10 +9,8 @@ import re
 import msgspec
 from msgspec.structs import replace
 
-from domain.decision import Outcome, accept, refuse
+from domain.decision import NotFound, Outcome, accept, malformed, refuse
 from domain.event import Event, Moment, Recorded, Sealed, sealed
-from domain.refusal import NotFound
-from domain.rules.registration import malformed
 
 STREAM = "hold"
 REASON_MAXIMUM = 1_000

@@ -9,10 +9,8 @@ from typing import Literal
 import msgspec
 from msgspec.structs import replace
 
-from domain.decision import Outcome, accept, refuse
+from domain.decision import Conflict, NotFound, Outcome, accept, malformed, refuse
 from domain.event import Event, Moment, Recorded, Sealed, sealed
-from domain.refusal import Conflict, NotFound
-from domain.rules.registration import malformed
 
 Source = Literal["administrator", "command_line", "github", "gitlab", "public_revocation", "policy"]
 Status = Literal["reported", "identified", "contained", "closed"]

@@ -10,10 +10,8 @@ from typing import Literal
 import msgspec
 from msgspec.structs import replace
 
-from domain.decision import Outcome, accept, refuse
+from domain.decision import Conflict, NotFound, Outcome, accept, malformed, refuse
 from domain.event import Event, Moment, Recorded
-from domain.refusal import Conflict, NotFound
-from domain.rules.registration import malformed
 
 STREAM = "log_key"
 LONGEST_KEY = 512

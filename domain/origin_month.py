@@ -8,9 +8,8 @@ from typing import Literal
 
 import msgspec
 
-from domain.decision import Outcome, accept, refuse
+from domain.decision import Conflict, Outcome, accept, refuse
 from domain.event import SECOND, Event, Moment, Recorded
-from domain.refusal import Conflict
 
 DAY: Moment = 86_400 * SECOND
 

@@ -3,11 +3,8 @@
 import msgspec
 from msgspec.structs import replace
 
-from domain.decision import Outcome, accept
+from domain.decision import Outcome, counted
 from domain.event import Event, Moment, Recorded
-from domain.rules import grouping, registration
-
-REALMS = registration.REALMS
 
 
 def stream(realm: str) -> str:
@@ -57,14 +54,12 @@ INITIAL = State()
 
 def note_unknown_user(state: State, *, now: Moment, count: int = 1, window_seconds: int = 0) -> Outcome:
     """Records failures: the first at once (window 0), later ones as a count."""
-    return grouping.problem(count, window_seconds) or accept(
-        UnknownUserRefused(count=count, window_seconds=window_seconds)
-    )
+    return counted(UnknownUserRefused(count=count, window_seconds=window_seconds))
 
 
 def note_sign_ins(state: State, *, now: Moment, count: int = 1, window_seconds: int = 0) -> Outcome:
     """The same for those that are counted together, whoever they were about."""
-    return grouping.problem(count, window_seconds) or accept(SignInsRefused(count=count, window_seconds=window_seconds))
+    return counted(SignInsRefused(count=count, window_seconds=window_seconds))
 
 
 # Fold -------------------------------------------------------------------------------------------------------------

@@ -5,11 +5,9 @@ import re
 import msgspec
 from msgspec.structs import replace
 
-from domain.decision import Outcome, accept, refuse
+from domain.decision import Conflict, Forbidden, NotFound, Outcome, accept, malformed, refuse
 from domain.event import Event, Moment, Recorded
-from domain.refusal import Conflict, Forbidden, NotFound
 from domain.rules import administrative_scope, registration
-from domain.rules.registration import malformed
 
 NAME_MAXIMUM = 64
 
@@ -135,8 +133,8 @@ def _refusal(
     caller_scope: frozenset[str],
     known_scopes: frozenset[str],
 ) -> Outcome | None:
-    if realm not in registration.REALMS:
-        return malformed("realm", "must be one of " + ", ".join(registration.REALMS))
+    if refused := registration.realm(realm):
+        return refused
     if not _NAME.fullmatch(name):
         return malformed(
             "name", f"must have 1 to {NAME_MAXIMUM} lower-case letters, digits, dots, hyphens and underscores"

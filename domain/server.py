@@ -3,11 +3,8 @@
 import msgspec
 from msgspec.structs import replace
 
-from domain.decision import Outcome, accept, refuse
+from domain.decision import NotFound, Outcome, accept, counted, malformed, refuse
 from domain.event import Event, Moment, Recorded
-from domain.refusal import NotFound
-from domain.rules import grouping
-from domain.rules.registration import malformed
 
 STREAM = "server"
 SETTINGS_MAXIMUM = 24_000
@@ -188,14 +185,12 @@ def accept_issuer(state: State, *, now: Moment, issuer: str) -> Outcome:
 
 def note_unknown_client(state: State, *, now: Moment, count: int = 1, window_seconds: int = 0) -> Outcome:
     """Records failures: the first at once (window 0), later ones as a count."""
-    return grouping.problem(count, window_seconds) or accept(
-        UnknownClientRefused(count=count, window_seconds=window_seconds)
-    )
+    return counted(UnknownClientRefused(count=count, window_seconds=window_seconds))
 
 
 def note_clients(state: State, *, now: Moment, count: int = 1, window_seconds: int = 0) -> Outcome:
     """The same for those that are counted together, whoever they said they were."""
-    return grouping.problem(count, window_seconds) or accept(ClientsRefused(count=count, window_seconds=window_seconds))
+    return counted(ClientsRefused(count=count, window_seconds=window_seconds))
 
 
 def suspend_issuance(state: State, *, now: Moment) -> Outcome:

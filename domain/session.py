@@ -6,9 +6,8 @@ import msgspec
 from msgspec.structs import replace
 
 from domain import account, cut_off
-from domain.decision import Outcome, accept, refuse
+from domain.decision import Conflict, NotFound, Outcome, accept, refuse
 from domain.event import SECOND, Event, Moment, Recorded
-from domain.refusal import Conflict, NotFound
 
 EndReason = Literal["signed_out", "expired", "account", "administrator", "replaced", "secret_leak"]
 Method = Literal["password"]

@@ -8,9 +8,8 @@ from typing import Literal
 import msgspec
 from msgspec.structs import asdict, replace
 
-from domain.decision import Outcome, accept
+from domain.decision import Outcome, accept, counted
 from domain.event import Event, Moment, Recorded
-from domain.rules import grouping
 
 Via = Literal["introspection", "revocation", "other"]
 TokenVia = Literal["introspection", "api"]
@@ -140,9 +139,7 @@ def note_first(state: State, *, now: Moment, client_id: str, via: Via) -> Outcom
 
 def note_more(state: State, *, now: Moment, client_id: str, via: Via, count: int, window_seconds: int) -> Outcome:
     """Records further uses as a count."""
-    return grouping.problem(count, window_seconds) or accept(
-        Seen(client_id=client_id, via=via, count=count, window_seconds=window_seconds)
-    )
+    return counted(Seen(client_id=client_id, via=via, count=count, window_seconds=window_seconds))
 
 
 def note_token(
@@ -166,8 +163,6 @@ def note_token(
 
     What a resource server tells is cut off at a length.
     """
-    if refused := grouping.problem(count, window_seconds):
-        return refused
     first = TokenFirstSeen(
         kind=kind,
         client_id=client_id,
@@ -180,9 +175,8 @@ def note_token(
         told_user_agent=None if told_user_agent is None else told_user_agent[:TOLD_MAXIMUM],
         ended=ended,
     )
-    if window_seconds == 0:
-        return accept(first)
-    return accept(TokenSeen(**asdict(first), count=count, window_seconds=window_seconds))
+    noted = counted(TokenSeen(**asdict(first), count=count, window_seconds=window_seconds))
+    return accept(first) if noted.refusal is None and window_seconds == 0 else noted
 
 
 # Fold -------------------------------------------------------------------------------------------------------------

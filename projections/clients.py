@@ -27,7 +27,7 @@ from sqlalchemy import (
 
 from domain import client, cut_off
 from domain.event import Event, Moment, Recorded
-from domain.rules import names
+from domain.rules import people
 from projections import tables
 from projections.tables import RowPage, Write, metadata
 from projections.tables import cut as cut_page
@@ -154,7 +154,7 @@ def _changed(field: str, value: Any) -> dict[str, Any]:
 
 def name_key(name: str) -> bytes:
     """By what names of clients are sorted and searched: without regard to case and width."""
-    return names.canonical(name).encode()
+    return people.canonical(name).encode()
 
 
 def _registered(client_id: str, recorded: Recorded) -> dict[str, Any]:

@@ -9,8 +9,8 @@ from msgspec import UNSET, Meta, UnsetType
 from api.http.errors import Missing
 from api.http.pagination import Page, decode_cursor, encode_cursor
 from commands.people import UNKNOWN
-from domain import client
-from domain.rules import audience, names, people, redirect_uri, registration, scope
+from domain import client, scope
+from domain.rules import audience, people, redirect_uri, registration
 from eventstore import present
 from eventstore.database import Connection
 from eventstore.keys.personal_data import PersonalData
@@ -248,10 +248,10 @@ PERSON_EXAMPLE: dict[str, Any] = {
 }
 
 Username = Annotated[
-    str, Meta(max_length=names.USERNAME_MAXIMUM, description="Without @; compared without regard to case (NFKC).")
+    str, Meta(max_length=people.USERNAME_MAXIMUM, description="Without @; compared without regard to case (NFKC).")
 ]
-Email = Annotated[str, Meta(max_length=names.EMAIL_MAXIMUM, description="Compared without regard to case (NFKC).")]
-Name = Annotated[str, Meta(max_length=names.DISPLAY_NAME_MAXIMUM, description="What people call them.")]
+Email = Annotated[str, Meta(max_length=people.EMAIL_MAXIMUM, description="Compared without regard to case (NFKC).")]
+Name = Annotated[str, Meta(max_length=people.DISPLAY_NAME_MAXIMUM, description="What people call them.")]
 Password = Annotated[
     str,
     Meta(max_length=MAX_CHARACTERS, description="Taken in, never given out. What is soon guessed is refused."),

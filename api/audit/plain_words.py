@@ -34,7 +34,7 @@ REFUSED: Mapping[str, str] = {
     "secret_cut_off": "the client secret behind it had been ended with all its tokens",
     "consent_withdrawn": "the person had withdrawn their consent",
 }
-"""Why a code or refresh token was refused; the reasons are those of `domain.refusal.InvalidGrant`."""
+"""Why a code or refresh token was refused; the reasons are those of `domain.decision.InvalidGrant`."""
 
 Data = Mapping[str, Any]
 

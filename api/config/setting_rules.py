@@ -5,7 +5,7 @@ from ipaddress import ip_network
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-from domain.rules.issuer import is_loopback
+from domain.rules.origin import is_loopback
 from eventstore import database
 from eventstore.database.connecting import understood
 from eventstore.transparency.note import COSIGNATURE_V1, VerifierKey

@@ -11,7 +11,7 @@ from dotenv import dotenv_values
 from msgspec import Meta, Struct
 
 from api.config.setting_rules import SettingsError, cross_check, fallbacks
-from domain.rules import issuer as issuers
+from domain.rules import origin as issuers
 
 # How a setting is written in the environment: the name of its variable, and the text that stands for its value.
 

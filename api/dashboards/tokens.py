@@ -22,8 +22,9 @@ from commands.grants import end
 from domain import client
 from domain.event import SECOND, Actor
 from domain.grants import refresh_token
-from domain.grants.facts import Request as TokenRequest
-from domain.rules import issuer, validity
+from domain.grants.grant_type import Request as TokenRequest
+from domain.rules import validity
+from domain.rules.origin import is_secure
 from eventstore import issued
 from security.tokens import Format, Kind, Secret
 
@@ -69,7 +70,7 @@ def _cookie(slug: str, value: str, issuer_url: str, max_age: int) -> Cookie:
         value=value,
         max_age=max_age,
         path="/",
-        secure=issuer.is_secure(issuer_url),
+        secure=is_secure(issuer_url),
         httponly=True,
         samesite="Strict",  # type: ignore[arg-type]  # spelled as the contract has it; browsers take either
     )

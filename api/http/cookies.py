@@ -3,7 +3,7 @@
 from litestar.datastructures import Cookie
 
 from api.http.request_context import Scope, header_values
-from domain.rules import issuer
+from domain.rules import origin
 
 HOST_ONLY = "__Host-"
 """Browsers take a cookie of this prefix only from the host itself, over TLS, for all paths (RFC 6265bis §4.1.3.2)."""
@@ -11,7 +11,7 @@ HOST_ONLY = "__Host-"
 
 def cookie_name(name: str, issuer_url: str) -> str:
     """The name on the wire. On plain http, which only a loopback issuer has, the prefix could not be."""
-    return HOST_ONLY + name if issuer.is_secure(issuer_url) else name
+    return HOST_ONLY + name if origin.is_secure(issuer_url) else name
 
 
 def read_cookie(scope: Scope, name: str, issuer_url: str) -> str | None:
@@ -31,7 +31,7 @@ def set_cookie(name: str, value: str, issuer_url: str) -> Cookie:
         key=cookie_name(name, issuer_url),
         value=value,
         path="/",
-        secure=issuer.is_secure(issuer_url),
+        secure=origin.is_secure(issuer_url),
         httponly=True,
         samesite="lax",
     )

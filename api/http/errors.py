@@ -11,7 +11,7 @@ from http import HTTPStatus
 
 import msgspec
 
-from domain import refusal as reasons
+from domain import decision as reasons
 from domain.decision import Reason, Refusal
 
 REALM = 'Basic realm="grantlog", charset="UTF-8"'
@@ -322,7 +322,7 @@ def api_error(refusal: Refusal) -> HTTPError:
         return SignInRefused()
     _, kind = BY_REASON[type(refusal.reason)]
     detail = refusal.detail or "The request is refused."
-    errors = (FieldError(refusal.field, reasons.words(refusal) or detail),) if refusal.field is not None else ()
+    errors = (FieldError(refusal.field, refusal.words or detail),) if refusal.field is not None else ()
     return kind(detail, errors=errors, reason=refusal.reason.value)
 
 

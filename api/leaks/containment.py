@@ -9,10 +9,9 @@ from api.leaks.targets import Target, concerned, numbers, secrets_ended
 from commands import client_secrets, clients, containment, grants, incidents, sessions
 from domain import account, client, incident, session
 from domain.client_secret import NewSecret
-from domain.decision import Refusal
+from domain.decision import Conflict, Refusal
 from domain.event import SECOND, Moment, Recorded
 from domain.incident import Numbers
-from domain.refusal import Conflict
 from eventstore import search
 from eventstore.counting import Counting, counted
 from eventstore.database import Connection

@@ -12,9 +12,9 @@ from api.leaks.containment import Containment, Wanted
 from api.leaks.targets import Target, of_secret
 from api.services import origin
 from commands import incidents
+from domain.decision import Conflict
 from domain.event import Actor
 from domain.incident import Source
-from domain.refusal import Conflict
 from eventstore import issued
 from eventstore.execution import DatabaseAway, Origin, Overloaded, Step
 from eventstore.ledger import Ledger

@@ -19,10 +19,10 @@ from api.oauth.client_authentication import CLIENT_ID, LONGEST_ID
 from api.services import Services
 from commands.grant_context import ASKED_AT_MOST
 from domain import client
+from domain import scope as scopes
+from domain.decision import InvalidScope
 from domain.grants import GRANTS, authorization_code
-from domain.refusal import InvalidScope
 from domain.rules import audience, pkce, redirect_uri
-from domain.rules import scope as scopes
 from eventstore.present import existing_scopes
 from security.tokens import Secret
 

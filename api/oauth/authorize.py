@@ -32,9 +32,8 @@ from api.throttling.rates import admit
 from commands import approvals
 from commands.grant_context import ASKED_AT_MOST
 from domain import consent, role
-from domain.decision import Refusal
-from domain.refusal import AccessDenied, InvalidClient, InvalidScope
-from domain.rules import scope as scope_rule
+from domain import scope as scope_rule
+from domain.decision import AccessDenied, InvalidClient, InvalidScope, Refusal
 from eventstore import present
 from security.tokens import Kind
 

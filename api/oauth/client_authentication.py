@@ -18,8 +18,8 @@ from api.throttling import throttle
 from commands import failures
 from commands.incidents import suspect
 from domain import client, client_secret, server, usage
+from domain.decision import InvalidClient
 from domain.event import Actor, Moment
-from domain.refusal import InvalidClient
 from eventstore.execution import Origin
 from security.lru import Lru
 from security.tokens import digest

@@ -16,7 +16,7 @@ from api.throttling.tallies import Make
 from commands import failures, sessions
 from domain import account, realm
 from domain.event import Sealed
-from domain.rules import names
+from domain.rules import people
 from eventstore import present
 from eventstore.execution import DatabaseAway, Origin
 from eventstore.execution import Overloaded as LedgerOverloaded
@@ -24,7 +24,7 @@ from security.blind_index import normalise
 from security.fair_queue import Asker
 from security.passwords import Overloaded as HasherOverloaded
 
-LONGEST_NAME = names.EMAIL_MAXIMUM
+LONGEST_NAME = people.EMAIL_MAXIMUM
 
 REFUSED_AFTER = 0.05
 """Seconds between a failed check and its answer, during which the failure is recorded. The first one under a name has
@@ -86,7 +86,7 @@ async def _find(services: Services, realm_name: str, name: str) -> tuple[account
     """
     # A full-width @ folds to an ordinary one, so the folded form decides which kind of name it is.
     is_long, name = len(name) > LONGEST_NAME, name[:LONGEST_NAME]
-    field: present.Login = "email" if "@" in names.canonical(name) else "username"
+    field: present.Login = "email" if "@" in people.canonical(name) else "username"
     found, neighbour = await services.ledger.look(
         present.nearest_person, services.ledger.privacy, field, realm_name, name
     )

@@ -8,9 +8,8 @@ from collections.abc import Mapping
 from types import MappingProxyType
 
 from api.http import errors
-from domain.decision import Refusal
-from domain.grants.facts import Credential, Request
-from domain.refusal import InvalidGrant, InvalidScope
+from domain.decision import InvalidGrant, InvalidScope, Refusal
+from domain.grants.grant_type import Credential, Request
 
 _ENDED = "The grant of this {name} has ended."
 _WORDS: Mapping[InvalidGrant, str] = MappingProxyType(

@@ -28,11 +28,11 @@ from api.services import Services, origin, services_of
 from api.throttling.password_attempts import Wait
 from api.throttling.rates import Counted
 from commands import tokens
+from domain import scope as scopes
 from domain.event import Actor
 from domain.grants import GRANTS, password
-from domain.grants.facts import GrantType, Issued, Minted, Request
+from domain.grants.grant_type import GrantType, Issued, Minted, Request
 from domain.rules import pkce
-from domain.rules import scope as scopes
 from security.tokens import Kind, Secret, digest
 
 FIELDS = raw_headers({"cache-control": "no-store", "pragma": "no-cache", "content-type": JSON}.items())

@@ -1,17 +1,11 @@
 """The grant types, one file each. What the server supports, admits, registers and documents is read from `GRANTS`.
 
-Each module has a verb `issue`, which decides a token request, and states itself as `GRANT`, a `facts.GrantType`.
+Each module has a verb `issue`, which decides a token request, and states itself as `GRANT`, a `GrantType`.
 """
 
 from domain.grants import authorization_code, client_credentials, password, refresh_token
-from domain.grants.facts import GrantType
+from domain.grants.grant_type import GrantType
 
 GRANTS: dict[str, GrantType] = {
-    each.grant_type: each
-    for each in (
-        authorization_code.GRANT,
-        refresh_token.GRANT,
-        client_credentials.GRANT,
-        password.GRANT,
-    )
+    each.GRANT.grant_type: each.GRANT for each in (authorization_code, refresh_token, client_credentials, password)
 }

@@ -1,15 +1,34 @@
 """The authorization code grant (RFC 6749 §4.1): a person approves, a code passes their browser, its client redeems."""
 
-from domain import account, client, consent, grant
-from domain.decision import Outcome, Reason, Refusal, accept, refuse
+from domain import account, client, consent, grant, scope
+from domain.decision import (
+    AccessDenied,
+    Conflict,
+    InvalidGrant,
+    InvalidRequest,
+    Outcome,
+    Reason,
+    Refusal,
+    UnauthorizedClient,
+    accept,
+    refuse,
+)
 from domain.event import Moment
 from domain.grant import Code, CodeIssued, CodeRedeemed, CodeReplayed, Ended
-from domain.grants import issuing
-from domain.grants.facts import Credential, GrantType, Lifetimes, Minted, Parties, Request
-from domain.grants.issuing import first_tokens
-from domain.grants.presented import dead, first_only, refuse_code
-from domain.refusal import AccessDenied, Conflict, InvalidGrant, InvalidRequest, UnauthorizedClient
-from domain.rules import audience, pkce, redirect_uri, scope
+from domain.grants.grant_type import (
+    Credential,
+    GrantType,
+    Lifetimes,
+    Minted,
+    Parties,
+    Request,
+    admitted,
+    dead,
+    first_only,
+    first_tokens,
+    refuse_code,
+)
+from domain.rules import audience, pkce, redirect_uri
 
 GRANT_TYPE = "authorization_code"
 RESPONSE_TYPES = ("code",)
@@ -104,7 +123,7 @@ def issue(
     code, client_id = state.code, parties.client.client_id
     if code is None:
         return refuse(InvalidGrant.UNKNOWN)
-    secret = issuing.admitted(parties.client, parties.secret_id, GRANT_TYPE, now)
+    secret = admitted(parties.client, parties.secret_id, GRANT_TYPE, now)
     if isinstance(secret, Reason):
         return refuse(secret)
     unproven = _unproven(state, code, client_id, request)

@@ -1,12 +1,9 @@
 """The client credentials grant: a client acts for itself (RFC 6749 §4.4)."""
 
 from domain import grant
-from domain.decision import Outcome, Reason, refuse
+from domain.decision import Conflict, Outcome, Reason, UnauthorizedClient, refuse
 from domain.event import Moment
-from domain.grants import issuing
-from domain.grants.facts import GrantType, Lifetimes, Minted, Parties, Request
-from domain.grants.issuing import begin
-from domain.refusal import Conflict, UnauthorizedClient
+from domain.grants.grant_type import GrantType, Lifetimes, Minted, Parties, Request, admitted, begin
 
 GRANT_TYPE = "client_credentials"
 
@@ -18,7 +15,7 @@ def issue(
     if state.exists:
         return refuse(Conflict.EXISTS)
     client = parties.client
-    secret = issuing.admitted(client, parties.secret_id, GRANT_TYPE, now)
+    secret = admitted(client, parties.secret_id, GRANT_TYPE, now)
     if isinstance(secret, Reason):
         return refuse(secret)
     if secret is None:

@@ -1,12 +1,9 @@
 """The password grant (RFC 6749 §4.3), fenced: RFC 9700 §2.4 forbids it, first-party dashboards alone may use it."""
 
 from domain import grant
-from domain.decision import Outcome, Reason, refuse
+from domain.decision import Conflict, InvalidGrant, Outcome, Reason, UnauthorizedClient, refuse
 from domain.event import Moment
-from domain.grants import issuing
-from domain.grants.facts import GrantType, Lifetimes, Minted, Parties, Request
-from domain.grants.issuing import begin
-from domain.refusal import Conflict, InvalidGrant, UnauthorizedClient
+from domain.grants.grant_type import GrantType, Lifetimes, Minted, Parties, Request, admitted, begin
 
 GRANT_TYPE = "password"
 
@@ -23,7 +20,7 @@ def issue(
     client, account = parties.client, parties.account
     if client.exists and client.type != "dashboard":
         return refuse(UnauthorizedClient.PASSWORD_GRANT, detail="the password grant is for first-party dashboards")
-    secret = issuing.admitted(client, parties.secret_id, GRANT_TYPE, now)
+    secret = admitted(client, parties.secret_id, GRANT_TYPE, now)
     if isinstance(secret, Reason):
         return refuse(secret)
     if account is None or not account.exists or not account.enabled or account.erased:

@@ -1,15 +1,24 @@
 """The refresh token grant: each refresh token is used once and followed by another (RFC 6749 §6, RFC 9700 §4.14.2)."""
 
-from domain import grant, succession
+from domain import grant, scope, succession
 from domain.client_secret import SecretVersion
-from domain.decision import Outcome, Reason, Refusal, accept, refuse
+from domain.decision import InvalidGrant, Outcome, Reason, Refusal, accept, refuse
 from domain.event import SECOND, Event, Moment
 from domain.grant import Ended, RefreshReplayed, State, SuccessorReplaced, TokensRefreshed
-from domain.grants import issuing
-from domain.grants.facts import Credential, GrantType, Issued, Lifetimes, Minted, Parties, Request
-from domain.grants.presented import dead, first_only, refuse_refresh
-from domain.refusal import InvalidGrant
-from domain.rules import audience, scope
+from domain.grants.grant_type import (
+    Credential,
+    GrantType,
+    Issued,
+    Lifetimes,
+    Minted,
+    Parties,
+    Request,
+    admitted,
+    dead,
+    first_only,
+    refuse_refresh,
+)
+from domain.rules import audience
 from domain.succession import Refresh
 
 
@@ -34,7 +43,7 @@ def issue(
     presented = request.presented
     if not state.exists or presented is None:
         return refuse(InvalidGrant.UNKNOWN)
-    secret = issuing.admitted(parties.client, parties.secret_id, GRANT_TYPE, now)
+    secret = admitted(parties.client, parties.secret_id, GRANT_TYPE, now)
     if isinstance(secret, Reason):
         return refuse(secret)
     if parties.client.client_id != state.client_id:

@@ -5,8 +5,7 @@ They open the server's own API. Nobody gives one away that they lack, and no thi
 
 from collections.abc import Iterable, Sequence
 
-from domain.decision import Outcome, refuse
-from domain.refusal import Forbidden
+from domain.decision import Forbidden, Outcome, refuse
 
 FAMILIES = frozenset({"clients", "people", "grants", "audit", "leaks", "keys"})
 

@@ -10,8 +10,7 @@ import re
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from domain.decision import Outcome, Refusal, refuse
-from domain.refusal import InvalidRequest, InvalidTarget
+from domain.decision import InvalidTarget, Outcome, Refusal, malformed
 
 if TYPE_CHECKING:
     from domain.client import State
@@ -31,12 +30,12 @@ def registered(client: State, issuer: str) -> Outcome | None:
     """Refuses lists of resources that cannot stand in a registration."""
     for field, uris in (("resources", client.resources), ("serves", client.serves)):
         if problem := _problem(uris):
-            return _malformed(field, problem)
+            return malformed(field, problem)
     if client.serves and client.type != "confidential":
-        return _malformed("serves", "is for confidential clients: nobody else may introspect tokens (RFC 7662 §2.1)")
+        return malformed("serves", "is for confidential clients: nobody else may introspect tokens (RFC 7662 §2.1)")
     ours = _compared(issuer)
     if any(_compared(uri) == ours for uri in client.serves):
-        return _malformed("serves", "must not name this server, which serves itself")
+        return malformed("serves", "must not name this server, which serves itself")
     return None
 
 
@@ -104,7 +103,3 @@ def _problem(uris: Sequence[str]) -> str | None:
 def _compared(uri: str) -> str:
     """As those compare URIs who take the slash at the end, and the case, for nothing."""
     return uri.rstrip("/").lower()
-
-
-def _malformed(field: str, detail: str) -> Outcome:
-    return refuse(InvalidRequest.MALFORMED, detail=detail, field=field)

@@ -1,8 +1,54 @@
-"""Web origins that may call from a browser (RFC 6454 §6.1): their form, and which are same-site with the issuer."""
+"""Where the server is and who may call it: the issuer identifier, and web origins (RFC 6454 §6.1) beside its own."""
 
 import ipaddress
 import re
 from urllib.parse import urlsplit
+
+# The issuer identifier: the URL by which clients know this server.
+
+PRINTABLE = re.compile(r"[!-~]+")
+"""A URL is visible ASCII (RFC 3986 §2); anything else is refused before it is split."""
+
+
+def is_loopback(host: str | None) -> bool:
+    """Whether a host name or address literal means this very machine (RFC 8252 §7.3, RFC 6761 §6.3)."""
+    if host is None:
+        return False
+    address = _address(host.strip("[]"))
+    return host.lower() == "localhost" or (address is not None and address.is_loopback)
+
+
+def fault(issuer: str) -> str | None:
+    """What is wrong with an issuer identifier by RFC 8414 §2, in words for the operator; None when it may be used.
+
+    Plain http is allowed on loopback only, where nobody else can listen.
+    """
+    if not PRINTABLE.fullmatch(issuer) or "\\" in issuer:
+        return "must be a URL of visible ASCII characters"
+    if "?" in issuer or "#" in issuer:
+        return "must have no query and no fragment (RFC 8414 §2)"
+    try:
+        parts = urlsplit(issuer)
+        host, _ = parts.hostname, parts.port
+    except ValueError:
+        return "is not a URL"
+    if parts.scheme not in ("http", "https") or not host:
+        return "must be a URL such as https://login.example.com"
+    if "@" in parts.netloc:
+        return "must not carry a user name or password"
+    if parts.scheme == "http" and not is_loopback(host):
+        return "must use https (RFC 8414 §2); plain http is allowed on a loopback address only"
+    if parts.path:
+        return "must end after the host and port: clients compare it character by character and add paths to it"
+    return None
+
+
+def is_secure(issuer: str) -> bool:
+    """Whether cookies may be marked `Secure` and named `__Host-` (RFC 6265bis §4.1.3.2)."""
+    return issuer.startswith("https://")
+
+
+# Web origins that may call from a browser: their form, and which are same-site with the issuer.
 
 MAXIMUM = 255
 
@@ -14,14 +60,6 @@ _REGISTRIES = frozenset(
 )
 
 
-def is_loopback(host: str) -> bool:
-    """`localhost` and the loopback addresses, IPv6 without its brackets."""
-    if host == "localhost" or host.endswith(".localhost"):
-        return True
-    address = _address(host)
-    return address is not None and address.is_loopback
-
-
 def problem(origin: str) -> str | None:
     """Why this is no origin as a browser would send it, or one that neither https nor the loopback address protects."""
     form = _ORIGIN.fullmatch(origin)
@@ -30,7 +68,7 @@ def problem(origin: str) -> str | None:
     scheme, port = form["scheme"], form["port"]
     if (scheme, port) in (("https", "443"), ("http", "80")) or (port and int(port) > 65535):
         return "must not name the default port or one that does not exist"
-    if scheme == "http" and not is_loopback(form["host"].strip("[]")):
+    if scheme == "http" and not _is_local(form["host"]):
         return "must be https, or http on a loopback address"
     return None
 
@@ -73,10 +111,14 @@ def by_issuers_name(origin: str, issuer: str) -> str | None:
         home, host, port = ours.hostname or "", theirs.hostname or "", theirs.port
     except ValueError:
         return None
-    if theirs.scheme != ours.scheme or home == host or not (is_loopback(home) and is_loopback(host)):
+    if theirs.scheme != ours.scheme or home == host or not (_is_local(home) and _is_local(host)):
         return None
     name = f"[{home}]" if ":" in home else home
     return f"{ours.scheme}://{name}" + (f":{port}" if port is not None else "")
+
+
+def _is_local(host: str) -> bool:
+    return host.endswith(".localhost") or is_loopback(host)
 
 
 def _site(host: str) -> str | None:

@@ -1,11 +1,71 @@
-"""What holds for people: their names, their roles, and that an administrator is always left."""
+"""What holds for people: what they may be called, which roles they get, and that an administrator is always left."""
 
+import re
+import unicodedata
 from collections.abc import Mapping, Sequence
 
-from domain.decision import Outcome, refuse
-from domain.refusal import Conflict
-from domain.rules import administrative_scope, names, registration
-from domain.rules.registration import malformed
+from domain.decision import Conflict, Outcome, malformed, refuse
+from domain.rules import administrative_scope
+
+# Login names: an e-mail address or a username, compared after NFKC and case folding.
+
+USERNAME_MAXIMUM = 64
+EMAIL_MAXIMUM = 254
+DISPLAY_NAME_MAXIMUM = 200
+
+_BIDIRECTIONAL = frozenset({"LRE", "RLE", "LRO", "RLO", "PDF", "LRI", "RLI", "FSI", "PDI"})
+
+_EMAIL = re.compile(r"[^\s@]{1,64}@[^\s@.]+(\.[^\s@.]+)*")
+
+
+def canonical(name: str) -> str:
+    """The form under which two login names are one: Unicode's compatibility caseless match (D146), composed."""
+    folded = unicodedata.normalize("NFKC", unicodedata.normalize("NFD", name).casefold()).casefold()
+    return unicodedata.normalize("NFKC", folded)
+
+
+def text_problem(text: str, maximum: int) -> str | None:
+    """Why `text` cannot stand where a person reads it: empty, too long, blank at an end, or with control characters."""
+    if not text.strip():
+        return "must not be empty"
+    if len(text) > maximum:
+        return f"must have at most {maximum} characters"
+    if text != text.strip():
+        return "must not begin or end with a blank"
+    # Controls, surrogates and unassigned code points; format characters (Cf) stay, some scripts need them.
+    if any(unicodedata.category(character) in ("Cc", "Cs", "Cn", "Zl", "Zp") for character in text):
+        return "must not contain control characters"
+    # Whoever reads it would see other letters in another order than those that are compared (UAX #9).
+    if any(unicodedata.bidirectional(character) in _BIDIRECTIONAL for character in text):
+        return "must not contain bidirectional controls"
+    return None
+
+
+def username_problem(username: str) -> str | None:
+    """Why this is no username. The canonical form counts: a full-width @ folds to an ordinary one."""
+    problem = text_problem(username, USERNAME_MAXIMUM)
+    if problem:
+        return problem
+    form = canonical(username)
+    if "@" in form:
+        return "must not contain @"
+    if any(character.isspace() or unicodedata.category(character) == "Cf" for character in form):
+        return "must not contain blanks or invisible characters"
+    return None
+
+
+def email_problem(email: str) -> str | None:
+    """Why this is no e-mail address. Only the shape counts: one @, no blanks, no empty label (RFC 5321 §4.5.3.1)."""
+    problem = text_problem(email, EMAIL_MAXIMUM)
+    if problem:
+        return problem
+    form = canonical(email)
+    if not _EMAIL.fullmatch(form) or any(unicodedata.category(character) == "Cf" for character in form):
+        return "must be an e-mail address"
+    return None
+
+
+# People in a realm.
 
 ROLES_MAXIMUM = 50
 
@@ -13,16 +73,9 @@ RoleScopes = Mapping[str, tuple[str, ...]]
 """Role → what it allows, for those of the roles in question that exist in the realm."""
 
 
-def realm(name: str) -> Outcome | None:
-    """Refuses a realm that there is not."""
-    return (
-        None if name in registration.REALMS else malformed("realm", "must be one of " + ", ".join(registration.REALMS))
-    )
-
-
 def login_names(username: object | None, email: object | None) -> Outcome | None:
     """Refuses a person who could not say who they are."""
-    return malformed("username", "a person needs a username or an e-mail address") if not (username or email) else None
+    return None if username or email else malformed("username", "a person needs a username or an e-mail address")
 
 
 def names_taken(*, username: bool, email: bool) -> Outcome | None:
@@ -35,9 +88,9 @@ def names_taken(*, username: bool, email: bool) -> Outcome | None:
 def profile(*, username: str | None, email: str | None, name: str | None) -> Outcome | None:
     """Refuses names that cannot stand; None is nothing to check."""
     for field, problem in (
-        ("username", names.username_problem(username) if username is not None else None),
-        ("email", names.email_problem(email) if email is not None else None),
-        ("name", names.text_problem(name, names.DISPLAY_NAME_MAXIMUM) if name is not None else None),
+        ("username", username_problem(username) if username is not None else None),
+        ("email", email_problem(email) if email is not None else None),
+        ("name", text_problem(name, DISPLAY_NAME_MAXIMUM) if name is not None else None),
     ):
         if problem:
             return malformed(field, problem)

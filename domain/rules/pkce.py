@@ -5,8 +5,7 @@ import hashlib
 import hmac
 import re
 
-from domain.decision import Refusal
-from domain.refusal import InvalidRequest
+from domain.decision import InvalidRequest, Refusal
 
 METHODS = ("S256",)
 

@@ -1,9 +1,10 @@
 """Redirect URIs: what may be registered, what a request may name (RFC 6749 §3.1.2, RFC 8252 §7, RFC 9700 §2.1)."""
 
-import ipaddress
 import re
 from collections.abc import Sequence
 from urllib.parse import SplitResult, urlsplit
+
+from domain.rules.origin import is_loopback
 
 MAXIMUM = 1024
 """Characters. The URI stands in events and in a Location header, together with a code and a state."""
@@ -47,7 +48,7 @@ def _scheme_problem(parts: SplitResult) -> str | None:
             return "must name a host"
         if "*" in parts.hostname:
             return "must name one host: each redirect URI is compared as it is (RFC 9700 §2.1)"
-        if parts.scheme == "http" and not _is_loopback(parts.hostname):
+        if parts.scheme == "http" and not is_loopback(parts.hostname):
             return "must be https, or http on a loopback address"
         return None
     # RFC 8252 §7.1: the reversed name of a domain that the application's maker controls, hence the dot. This also keeps
@@ -99,14 +100,5 @@ def private_or_loopback(uri: str) -> bool:
     """Whether any program on the machine could receive it, so that consent is asked each time (RFC 8252 §8.6)."""
     parts = urlsplit(uri)
     if parts.scheme == "http":
-        return _is_loopback(parts.hostname or "")
+        return is_loopback(parts.hostname)
     return parts.scheme != "https"
-
-
-def _is_loopback(host: str) -> bool:
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False

@@ -11,13 +11,12 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from domain.decision import Outcome, refuse
-from domain.refusal import InvalidRequest
-from domain.rules import administrative_scope, audience, names, origin, redirect_uri
+from domain.decision import Outcome, malformed
+from domain.rules import administrative_scope, audience, origin, people, redirect_uri
 
 if TYPE_CHECKING:
     from domain.client import State
-    from domain.grants.facts import GrantType
+    from domain.grants.grant_type import GrantType
 
 REALMS = ("administration", "platform")
 CLIENT_NAME_MAXIMUM = 200
@@ -54,9 +53,9 @@ class Circumstances(msgspec.Struct, frozen=True, kw_only=True):
     slug_taken: bool = False
 
 
-def malformed(field: str, detail: str) -> Outcome:
-    """The refusal of one member."""
-    return refuse(InvalidRequest.MALFORMED, detail=detail, field=field)
+def realm(name: str) -> Outcome | None:
+    """Refuses a realm that there is not."""
+    return None if name in REALMS else malformed("realm", "must be one of " + ", ".join(REALMS))
 
 
 def scope_names(scopes: Sequence[str], *, known: frozenset[str], field: str) -> Outcome | None:
@@ -90,12 +89,10 @@ def refusal(client: State, *, before: State, circumstances: Circumstances) -> Ou
 
 
 def _plain(client: State) -> Outcome | None:
-    problem = names.text_problem(client.client_name, CLIENT_NAME_MAXIMUM)
+    problem = people.text_problem(client.client_name, CLIENT_NAME_MAXIMUM)
     if problem:
         return malformed("client_name", problem)
-    if client.realm not in REALMS:
-        return malformed("realm", "must be one of " + ", ".join(REALMS))
-    return _lifetimes(client) or _origins(client.allowed_origins)
+    return realm(client.realm) or _lifetimes(client) or _origins(client.allowed_origins)
 
 
 def _lifetimes(client: State) -> Outcome | None:

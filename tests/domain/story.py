@@ -12,7 +12,7 @@ from domain.client_secret import SecretVersion
 from domain.decision import Outcome
 from domain.event import ANONYMOUS, SECOND, Event, Moment, Recorded
 from domain.grants import authorization_code, client_credentials, password, refresh_token
-from domain.grants.facts import Lifetimes, Minted, Parties, Request
+from domain.grants.grant_type import Lifetimes, Minted, Parties, Request
 from domain.rules import pkce, redirect_uri
 
 DAY = 86_400

@@ -21,8 +21,8 @@ from domain.account import (
     RolesChanged,
     SignInFailed,
 )
+from domain.decision import Conflict, Forbidden, InvalidRequest, NotFound
 from domain.event import Sealed
-from domain.refusal import Conflict, Forbidden, InvalidRequest, NotFound
 from domain.rules.administrative_scope import ADMINISTRATIVE_SCOPES
 from tests.domain.history import NOW, given, loosely
 

@@ -3,9 +3,8 @@
 import pytest
 from msgspec.structs import replace
 
-from domain.decision import Refusal
+from domain.decision import InvalidTarget, Refusal
 from domain.grant import TokensIssued, TokensRefreshed
-from domain.refusal import InvalidTarget
 from domain.rules import audience
 from tests.domain.story import DASHBOARD, SERVICE, THIRD_PARTY, Story, parties
 

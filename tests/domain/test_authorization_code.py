@@ -4,8 +4,7 @@ import pytest
 from msgspec.structs import replace
 
 from domain import consent
-from domain.grant import CodeIssued, CodeRefused, CodeReplayed, Ended, TokensIssued
-from domain.refusal import (
+from domain.decision import (
     AccessDenied,
     Conflict,
     InvalidClient,
@@ -14,6 +13,7 @@ from domain.refusal import (
     InvalidScope,
     UnauthorizedClient,
 )
+from domain.grant import CodeIssued, CodeRefused, CodeReplayed, Ended, TokensIssued
 from domain.rules import pkce
 from tests.domain.story import CALLBACK, MEMBER, PAUL, PUBLIC, THIRD_PARTY, VERIFIER, Story, digest, parties, redeemed
 

@@ -8,9 +8,8 @@ from domain import client as client_page
 from domain import client as domain_client
 from domain.client import Attributes, AuthenticationFailed, Deleted, Disabled, Enabled, TokenLimitReached, Updated
 from domain.client_secret import SecretIssued
-from domain.decision import accept
+from domain.decision import Forbidden, InvalidClient, InvalidRequest, NotFound, accept
 from domain.event import Sealed
-from domain.refusal import Forbidden, InvalidClient, InvalidRequest, NotFound
 from domain.rules.administrative_scope import ADMINISTRATIVE_SCOPES
 from tests.domain.history import NOW, given, loosely
 from tests.domain.test_client_registration import STREAM, registered

@@ -12,8 +12,8 @@ from domain import client as client_page
 from domain import client as domain_client
 from domain.client import Attributes, Registered, Registration, Updated
 from domain.client_secret import NewSecret, SecretIssued
+from domain.decision import Conflict, Forbidden, InvalidRequest, NotFound
 from domain.grants import GRANTS
-from domain.refusal import Conflict, Forbidden, InvalidRequest, NotFound
 from domain.rules.administrative_scope import ADMINISTRATIVE_SCOPES, is_administrative
 from domain.rules.registration import Circumstances
 from tests.domain.history import NOW, given, loosely

@@ -16,8 +16,8 @@ from domain.client_secret import (
     SecretRevoked,
     SecretRotated,
 )
+from domain.decision import Conflict, Forbidden, InvalidClient, InvalidRequest, NotFound
 from domain.event import SECOND
-from domain.refusal import Conflict, Forbidden, InvalidClient, InvalidRequest, NotFound
 from tests.domain.history import NOW, given, loosely
 from tests.domain.test_client_registration import STREAM, registered
 

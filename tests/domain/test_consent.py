@@ -6,7 +6,7 @@ import pytest
 
 from domain import consent as consent_page
 from domain.consent import Denied, Extended, Given, Withdrawn
-from domain.refusal import NotFound
+from domain.decision import NotFound
 from tests.domain.history import NOW, given, loosely
 
 consent = loosely(consent_page)

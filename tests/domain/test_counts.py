@@ -5,7 +5,7 @@ import pytest
 from domain import realm as realm_page
 from domain import server as server_page
 from domain import usage as usage_page
-from domain.refusal import InvalidRequest
+from domain.decision import InvalidRequest
 from tests.domain.history import NOW, given, loosely
 
 realm, server, usage = loosely(realm_page), loosely(server_page), loosely(usage_page)

@@ -11,7 +11,7 @@ from domain import session as session_page
 from domain.client import Deleted
 from domain.client_secret import SecretIssued, SecretRevoked, SecretRotated
 from domain.cut_off import AccountTokensEnded, ClientTokensEnded, Window
-from domain.refusal import NotFound
+from domain.decision import NotFound
 from domain.rules import validity as validity_page
 from domain.server import IssuanceResumed, IssuanceSuspended
 from tests.domain.history import NOW, given, loosely, record

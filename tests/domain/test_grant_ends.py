@@ -3,8 +3,8 @@
 import pytest
 
 from domain import grant
+from domain.decision import InvalidGrant, NotFound
 from domain.event import ANONYMOUS, SECOND, Recorded
-from domain.refusal import InvalidGrant, NotFound
 from tests.domain.story import DAY, Story, digest, redeemed
 
 

@@ -6,8 +6,8 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 from msgspec.structs import replace
 
 from domain import grant, succession
+from domain.decision import InvalidGrant
 from domain.event import SECOND
-from domain.refusal import InvalidGrant
 from tests.domain.story import DASHBOARD, THIRD_PARTY, digest, parties, redeemed, signed_in
 
 

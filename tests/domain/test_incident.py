@@ -3,8 +3,8 @@
 import pytest
 
 from domain import incident as incident_page
+from domain.decision import Conflict, InvalidRequest, NotFound
 from domain.incident import Closed, Contained, EvidenceAdded, Identified, Numbers, Reported
-from domain.refusal import Conflict, InvalidRequest, NotFound
 from tests.domain.history import NOW, given, loosely
 
 incident = loosely(incident_page)

@@ -5,8 +5,8 @@ from typing import Any
 import pytest
 
 from domain import log_key as log_key_page
+from domain.decision import Conflict, InvalidRequest, NotFound
 from domain.log_key import Activated, Introduced, Retired, Revoked, Succeeded
-from domain.refusal import Conflict, InvalidRequest, NotFound
 from tests.domain.history import NOW, given, loosely
 
 log_key = loosely(log_key_page)

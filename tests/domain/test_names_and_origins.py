@@ -4,30 +4,30 @@ import pytest
 from hypothesis import given as for_all
 from hypothesis import strategies as st
 
-from domain.rules import names, origin
+from domain.rules import origin, people
 
 
 @pytest.mark.parametrize(
     ("one", "other"), [("Ada", "ada"), ("ﬁona", "FIONA"), ("Ａda", "ada"), ("STRASSE", "straße"), ("e\u0301", "é")]
 )
 def test_names_are_one_whatever_their_case_or_width(one, other) -> None:
-    assert names.canonical(one) == names.canonical(other)
+    assert people.canonical(one) == people.canonical(other)
 
 
 @for_all(st.text(max_size=20))
 def test_the_canonical_form_is_its_own_canonical_form(text) -> None:
-    assert names.canonical(names.canonical(text)) == names.canonical(text)
+    assert people.canonical(people.canonical(text)) == people.canonical(text)
 
 
 @for_all(st.text(max_size=80))
 def test_no_text_is_a_username_and_an_e_mail_address_at_once(text) -> None:
-    assert names.username_problem(text) is not None or names.email_problem(text) is not None
+    assert people.username_problem(text) is not None or people.email_problem(text) is not None
 
 
 @for_all(st.text(max_size=80))
 def test_accepted_names_survive_stripping_of_blanks(text) -> None:
-    if names.username_problem(text) is None:
-        assert names.canonical(text) == names.canonical(text).strip()
+    if people.username_problem(text) is None:
+        assert people.canonical(text) == people.canonical(text).strip()
 
 
 @pytest.mark.parametrize(
@@ -35,21 +35,21 @@ def test_accepted_names_survive_stripping_of_blanks(text) -> None:
 )
 def test_no_name_holds_a_bidirectional_control(control) -> None:
     for text in (f"Shop {control}gro.elpmaxe", f"{control}Shop"):
-        assert names.text_problem(text, 100) == "must not contain bidirectional controls"
+        assert people.text_problem(text, 100) == "must not contain bidirectional controls"
     # What scripts that run from right to left need is no control of others.
-    assert names.text_problem("חנות \u200f(1)", 100) is None
+    assert people.text_problem("חנות \u200f(1)", 100) is None
 
 
 @pytest.mark.parametrize("username", ["ada", "Ada.Lovelace", "zoë", "李雷", "a-b_c+d"])
 def test_usernames(username) -> None:
-    assert names.username_problem(username) is None
+    assert people.username_problem(username) is None
 
 
 @pytest.mark.parametrize(
     "email", ["ada@example.test", "a.b+c@sub.example.test", "postmaster@localhost", "jörg@müller.de"]
 )
 def test_e_mail_addresses(email) -> None:
-    assert names.email_problem(email) is None
+    assert people.email_problem(email) is None
 
 
 @pytest.mark.parametrize(

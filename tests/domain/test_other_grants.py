@@ -4,8 +4,8 @@ import pytest
 from msgspec.structs import replace
 
 from domain.client_secret import SecretVersion
+from domain.decision import Conflict, InvalidClient, InvalidGrant, InvalidScope, UnauthorizedClient
 from domain.grants import GRANTS
-from domain.refusal import Conflict, InvalidClient, InvalidGrant, InvalidScope, UnauthorizedClient
 from tests.domain.story import DASHBOARD, PAUL, PUBLIC, SERVICE, START, THIRD_PARTY, Story, digest, parties
 
 

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from domain.refusal import InvalidRequest
+from domain.decision import InvalidRequest
 from domain.rules import pkce
 
 # RFC 7636 appendix B.

@@ -4,9 +4,9 @@ import pytest
 from msgspec.structs import replace
 
 from domain import consent, grant
+from domain.decision import InvalidClient, InvalidGrant, InvalidScope, UnauthorizedClient
 from domain.grant import Ended, RefreshRefused, RefreshReplayed, SuccessorReplaced, TokensRefreshed
-from domain.grants.facts import Lifetimes
-from domain.refusal import InvalidClient, InvalidGrant, InvalidScope, UnauthorizedClient
+from domain.grants.grant_type import Lifetimes
 from domain.succession import BRANCHES
 from tests.domain.story import (
     DASHBOARD,

@@ -4,9 +4,9 @@ import pytest
 
 from domain import hold as hold_page
 from domain import origin_month as month_page
+from domain.decision import Conflict, InvalidRequest, NotFound
 from domain.hold import Placed, Released
 from domain.origin_month import DAY, MonthDestroyed
-from domain.refusal import Conflict, InvalidRequest, NotFound
 from tests.domain.history import NOW, given, loosely
 
 hold, origin_month = loosely(hold_page), loosely(month_page)

@@ -7,7 +7,7 @@ from hypothesis import given as for_all
 from hypothesis import strategies as st
 
 from domain import role as role_page
-from domain.refusal import Conflict, Forbidden, InvalidRequest, NotFound
+from domain.decision import Conflict, Forbidden, InvalidRequest, NotFound
 from domain.role import Changed, Defined, Definition, Retired
 from domain.rules.administrative_scope import ADMINISTRATIVE_SCOPES
 from tests.domain.history import NOW, given, loosely

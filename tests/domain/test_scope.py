@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from domain import scope as scope_page
-from domain.refusal import Conflict, Forbidden, InvalidRequest, NotFound
+from domain.decision import Conflict, Forbidden, InvalidRequest, NotFound
 from domain.rules.administrative_scope import ADMINISTRATIVE_SCOPES
 from domain.scope import Changed, Defined, Retired
 from tests.domain.history import NOW, given, loosely

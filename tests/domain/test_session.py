@@ -4,8 +4,8 @@ import pytest
 
 from domain import account
 from domain import session as session_page
+from domain.decision import Conflict, NotFound
 from domain.event import SECOND
-from domain.refusal import Conflict, NotFound
 from domain.session import Ended, Started, SteppedUp
 from tests.domain.history import NOW, given, loosely
 

@@ -8,8 +8,7 @@ import pytest
 from sqlalchemy import Connection, event, select
 
 from domain import client
-from domain.decision import Outcome, refuse
-from domain.refusal import Conflict, NotFound
+from domain.decision import Conflict, NotFound, Outcome, refuse
 from eventstore import repository
 from eventstore.execution import DatabaseAway, Origin, Overloaded, WrongClock
 from eventstore.ledger import Ledger, may_be_repeated

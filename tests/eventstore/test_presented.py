@@ -8,10 +8,9 @@ import pytest
 from sqlalchemy import Connection, delete
 
 from domain import grant
-from domain.decision import Outcome, Refusal, accept
+from domain.decision import InvalidGrant, Outcome, Refusal, accept
 from domain.event import Moment
 from domain.grant import Ended, TokensIssued, TokensRefreshed
-from domain.refusal import InvalidGrant
 from eventstore.command import Command
 from eventstore.ledger import Ledger
 from eventstore.view import View

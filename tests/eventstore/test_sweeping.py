@@ -6,9 +6,8 @@ from collections.abc import Iterator, Sequence
 import pytest
 
 from domain import client
-from domain.decision import Outcome, Refusal, accept, refuse
+from domain.decision import Conflict, Outcome, Refusal, accept, refuse
 from domain.event import Event, Moment, Recorded
-from domain.refusal import Conflict
 from eventstore import batch
 from eventstore.ledger import Ledger
 from eventstore.view import View

@@ -7,12 +7,10 @@ import httpx
 import pytest
 
 from domain import grant
-from domain.decision import Outcome, Reason, refuse
+from domain.decision import InvalidGrant, Outcome, Reason, refuse
 from domain.event import Moment
-from domain.grants import GRANTS, issuing, refresh_token
-from domain.grants.facts import Credential, GrantType, Lifetimes, Minted, Parties, Request
-from domain.grants.issuing import begin
-from domain.refusal import InvalidGrant
+from domain.grants import GRANTS, refresh_token
+from domain.grants.grant_type import Credential, GrantType, Lifetimes, Minted, Parties, Request, admitted, begin
 from domain.rules import validity
 from tests.scenarios.administration import administering
 from tests.scenarios.asking import Scene, set_scene
@@ -25,7 +23,7 @@ REFRESHED = ("authorization_code", "refresh_token")
 
 
 def _first(parties: Parties, request: Request, name: str, now: Moment, minted: Minted, given: Lifetimes) -> Outcome:
-    secret = issuing.admitted(parties.client, parties.secret_id, name, now)
+    secret = admitted(parties.client, parties.secret_id, name, now)
     if isinstance(secret, Reason):
         return refuse(secret)
     return begin(

@@ -19,10 +19,10 @@ from api.audit.plain_words import ENDED, REFUSED, meaning
 from api.audit.queries import export
 from api.audit.rendering import ShownActor, ShownEvent, moments
 from docs import reference
+from domain.decision import InvalidGrant
 from domain.event import Event
 from domain.events import EVENTS
 from domain.grant import EndReason
-from domain.refusal import InvalidGrant
 from tests.golden import examples
 
 ISSUER = "https://issuer.example"

@@ -16,7 +16,7 @@ from api.http import errors
 from api.http.error_responses import as_oauth, as_problem, error_response, parameters, to_http_error, vocabulary
 from api.http.errors import FieldError, HTTPError, api_error, invalid_member, oauth_error
 from api.http.request_context import KEY, RequestContext
-from domain import refusal as reasons
+from domain import decision as reasons
 from domain.decision import Reason, Refusal
 from security.keyring import MasterKeyError
 

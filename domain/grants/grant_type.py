@@ -1,0 +1,296 @@
+"""What a grant type is: what it states of itself, what its decision is given, and what all of them decide alike."""
+
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
+from typing import Protocol
+
+import msgspec
+
+from domain import consent
+from domain import scope as scope_rule
+from domain.account import State as Account
+from domain.client import State as Client
+from domain.client import barred, live_secret
+from domain.client_secret import SecretVersion
+from domain.consent import State as Consent
+from domain.decision import InvalidClient, InvalidGrant, Outcome, Reason, Refusal, UnauthorizedClient, accept, refuse
+from domain.event import Event, Moment
+from domain.grant import REFUSALS_RECORDED, Code, CodeRefused, RefreshRefused, TokensIssued
+from domain.grant import State as Grant
+from domain.role import State as Role
+from domain.rules import audience as audience_rule
+from domain.rules import validity
+from domain.succession import Refresh
+
+DAY = 86_400
+GRACE_MAXIMUM = 30
+"""Seconds. A longer window would let a stolen refresh token pass for a lost answer."""
+
+
+class Request(msgspec.Struct, frozen=True):
+    """A token request as parsed (RFC 6749 §4.1.3, §4.3.2, §4.4.2, §6).
+
+    `scope` is None when it was omitted, `resource` empty (RFC 8707 §2.2). `presented` is the hex digest of the code or
+    refresh token, `challenge` the presented PKCE verifier after `pkce.transform`; neither secret comes this far.
+    `password_cutoff` is the account's cut-off of that name when the password was verified. `own` holds those of the
+    grant type's own parameters that were sent.
+    """
+
+    scope: tuple[str, ...] | None = None
+    resource: tuple[str, ...] = ()
+    presented: str | None = None
+    redirect_uri: str | None = None
+    challenge: str | None = None
+    password_cutoff: int = 0
+    own: Mapping[str, str] = {}
+
+
+class Subject(msgspec.Struct, frozen=True):
+    """A token of another grant that a request presents (RFC 8693 §2.1): how it stands, whose it is, what it allows."""
+
+    standing: validity.Standing
+    client_id: str
+    account_id: str | None
+    scope: tuple[str, ...]
+
+
+class Parties(msgspec.Struct, frozen=True):
+    """Who stands behind a request, as the log says under the lock.
+
+    `secret_id` is the secret version that authenticated the client before the lock; None for a public client. `known`
+    holds those names of the client's and the requested scope that exist. `roles` are the account's. `issuer` is this
+    server, as a token's audience names it. `subject` is the presented token of another grant, if any.
+    """
+
+    client: Client
+    secret_id: str | None = None
+    account: Account | None = None
+    consent: Consent | None = None
+    roles: tuple[Role, ...] = ()
+    known: frozenset[str] = frozenset()
+    issuer: str = ""
+    subject: Subject | None = None
+
+
+class Minted(msgspec.Struct, frozen=True):
+    """Hex digests of new tokens. The refresh token is used only if the client may have one."""
+
+    access: str
+    refresh: str | None = None
+
+
+class Lifetimes(msgspec.Struct, frozen=True):
+    """The server's lifetimes in seconds; a client's own, where it has them, go before `access` and `refresh_idle`."""
+
+    code: int = 60
+    access: int = 600
+    refresh_idle: int = 30 * DAY
+    refresh_absolute: int = 90 * DAY
+    grace: int = 0
+    dashboard_grace: int = 10
+
+    def of_access(self, owner: Client) -> int:
+        """How long an access token of this client lives."""
+        return self.access if owner.access_token_lifetime is None else owner.access_token_lifetime
+
+    def of_refresh(self, owner: Client) -> int:
+        """How long a refresh token of this client lives unused."""
+        idle = self.refresh_idle if owner.refresh_token_lifetime is None else owner.refresh_token_lifetime
+        return min(idle, self.refresh_absolute)
+
+    def of_grace(self, owner: Client) -> int:
+        """How long a used refresh token of this client is accepted again while nobody has used its successor."""
+        return min(self.dashboard_grace if owner.type == "dashboard" else self.grace, GRACE_MAXIMUM)
+
+
+class Issued(msgspec.Struct, frozen=True):
+    """The outcome's result, for the token answer (RFC 6749 §5.1); `refresh` says whether the minted one was given."""
+
+    scope: tuple[str, ...]
+    expires_in: int
+    refresh: bool
+
+
+class Credential(msgspec.Struct, frozen=True):
+    """The code or token that every request of a grant type presents.
+
+    The request carries it as `parameter`; it was stored as a `kind` when it was issued, and nothing stored as another
+    kind is accepted in its place; `noun` is what refusals call it. The request goes on with the grant that the
+    credential belongs to; with a credential `of_another` grant it starts one of its own.
+    """
+
+    parameter: str
+    kind: validity.Kind
+    noun: str
+    of_another: bool = False
+
+
+class Issue(Protocol):
+    """Decides a token request: `state` is the grant that it goes on with, or the initial one where it starts one."""
+
+    def __call__(
+        self, state: Grant, *, now: Moment, request: Request, parties: Parties, minted: Minted, lifetimes: Lifetimes
+    ) -> Outcome: ...
+
+
+class GrantType(msgspec.Struct, frozen=True, kw_only=True):
+    """A grant type: what is asked of it anywhere follows from here.
+
+    `response_types` lead to it by the authorization endpoint, which needs redirect URIs. `parameters` are a request's
+    own ones besides those of RFC 6749 §4: name and meaning. `granted` ends the sentence "The first tokens were issued
+    …". It may be for `confidential` clients only, or for `first_party` dashboards, and then nobody registers it.
+    """
+
+    grant_type: str
+    issue: Issue
+    granted: str
+    response_types: tuple[str, ...] = ()
+    credential: Credential | None = None
+    parameters: Mapping[str, str] = {}
+    confidential: bool = False
+    first_party: bool = False
+
+
+# The caller: whether the client, as it stands under the lock, may use a grant type with the secret that it showed.
+
+
+def admitted(client: Client, secret_id: str | None, grant_type: str, now: Moment) -> SecretVersion | Reason | None:
+    """The secret version that authenticated, None for a public client, or why it may not (RFC 6749 §3.2.1, §5.2)."""
+    if (client.type == "public") != (secret_id is None):
+        return barred(client) or InvalidClient.METHOD
+    found = barred(client) if secret_id is None else live_secret(client, secret_id, now)
+    if isinstance(found, InvalidClient):
+        return found
+    return found if grant_type in client.grant_types else UnauthorizedClient.GRANT_TYPE
+
+
+# Issuing: the event of a grant's first tokens, alike for every grant type but `refresh_token`.
+
+
+def begin(
+    request: Request,
+    *,
+    grant_type: str,
+    parties: Parties,
+    secret: SecretVersion | None,
+    roles: Sequence[Role] | None,
+    minted: Minted,
+    lifetimes: Lifetimes,
+    refreshable: bool = True,
+) -> Outcome:
+    """Starts a grant with what was asked for, as far as the client and the person's `roles` allow it."""
+    granted = scope_rule.granted(request.scope, within=parties.client.scope, known=parties.known, roles=roles)
+    if isinstance(granted, Reason):
+        return refuse(granted, field="scope")
+    target = audience_rule.chosen(request.resource, client=parties.client, issuer=parties.issuer)
+    if isinstance(target, Refusal):
+        return Outcome((), target)
+    return first_tokens(
+        grant_type=grant_type,
+        parties=parties,
+        secret=secret,
+        scope=granted,
+        audience=target,
+        minted=minted,
+        lifetimes=lifetimes,
+        refreshable=refreshable,
+    )
+
+
+def first_tokens(
+    *preceding: Event,
+    grant_type: str,
+    parties: Parties,
+    secret: SecretVersion | None,
+    scope: tuple[str, ...],
+    audience: tuple[str, ...],
+    minted: Minted,
+    lifetimes: Lifetimes,
+    refreshable: bool = True,
+    code: str | None = None,
+) -> Outcome:
+    """Accepts, with `grant.tokens_issued` as the last event; whoever has the grant `refresh_token` gets one."""
+    client, account = parties.client, parties.account
+    refresh = minted.refresh if refreshable and "refresh_token" in client.grant_types else None
+    lifetime = lifetimes.of_access(client)
+    event = TokensIssued(
+        grant_type=grant_type,
+        client_id=client.client_id,
+        account_id=None if account is None else account.account_id,
+        scope=" ".join(scope),
+        audience=audience,
+        secret_id=None if secret is None else secret.secret_id,
+        secret_version=None if secret is None else secret.version,
+        access_token=minted.access,
+        lifetime=lifetime,
+        refresh_token=refresh,
+        refresh_lifetime=None if refresh is None else lifetimes.of_refresh(client),
+        refresh_ends_in=None if refresh is None else lifetimes.refresh_absolute,
+        code=code,
+    )
+    return accept(*preceding, event, result=Issued(scope, lifetime, refresh is not None))
+
+
+# The presented code or refresh token: what has made it dead, and how a refusal of it is recorded.
+
+_REASONS: Mapping[str, InvalidGrant] = MappingProxyType(
+    {
+        "not_yet_issued": InvalidGrant.UNKNOWN,
+        "expired": InvalidGrant.EXPIRED,
+        "grant_ended": InvalidGrant.ENDED,
+        "secret_ended": InvalidGrant.SECRET_CUT_OFF,
+        "client_disabled": InvalidGrant.CLIENT_CUT_OFF,
+        "client_deleted": InvalidGrant.CLIENT_CUT_OFF,
+        "person_disabled": InvalidGrant.PERSON_CUT_OFF,
+        "person_erased": InvalidGrant.PERSON_CUT_OFF,
+        "password_changed": InvalidGrant.PERSON_CUT_OFF,
+        "consent_withdrawn": InvalidGrant.CONSENT_WITHDRAWN,
+        "contained": InvalidGrant.ENDED,
+    }
+)
+
+
+def dead(state: Grant, credential: Code | Refresh, parties: Parties, now: Moment) -> InvalidGrant | None:
+    """Why the credential is worth nothing any more, by the same rule that validates tokens; None while it lives.
+
+    Whether it has been used before is another question: see `domain.grants.refresh_token`.
+    """
+    secret_id = credential.secret_id if isinstance(credential, Refresh) else None
+    token = validity.Token(
+        "code" if isinstance(credential, Code) else "refresh",
+        credential.position,
+        credential.issued_at,
+        credential.expires_at,
+    )
+    standing = validity.Standing(
+        token, state.grant_id, validity.of_client(parties.client, secret_id), _person(state, parties), state.ended_at
+    )
+    return _REASONS.get(validity.cause(standing, now))
+
+
+def _person(state: Grant, parties: Parties) -> validity.Person | None:
+    if state.account_id is None:
+        return None
+    if parties.account is None or parties.account.account_id != state.account_id:
+        return validity.Person("erased")
+    rests_on_consent = state.grant_type == "authorization_code"
+    return validity.of_person(parties.account, (parties.consent or consent.INITIAL) if rests_on_consent else None)
+
+
+def refuse_code(state: Grant, reason: InvalidGrant) -> Outcome:
+    """Refuses the code and records it, as long as few refusals are."""
+    return refuse(reason, *_few(state, CodeRefused(reason=reason.value)))
+
+
+def refuse_refresh(state: Grant, reason: InvalidGrant) -> Outcome:
+    """Refuses the refresh token and records it, as long as few refusals are."""
+    return refuse(reason, *_few(state, RefreshRefused(reason=reason.value)))
+
+
+def _few(state: Grant, event: Event) -> tuple[Event, ...]:
+    return (event,) if state.refusals < REFUSALS_RECORDED else ()
+
+
+def first_only(state: Grant, event: Event) -> tuple[Event, ...]:
+    """A replay is a fact once; of a grant that is over already, the next ones would only fill the log."""
+    return () if state.replays else (event,)
