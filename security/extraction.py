@@ -30,7 +30,6 @@ _AROUND_BREAKS = b" \t\r\n+->|=\\"
 _BUT_BACKSLASH = _AROUND_BREAKS[:-1]
 _ESCAPE = b"\\u00"
 _TO_QUOTED = bytes.maketrans(b"%=\r", b"= \n")
-_BREAKS = bytes.maketrans(b"\r", b"\n")
 _STANDARD = bytes.maketrans(b"-_", b"+/")
 _NOT_BASE64 = b" \t\n>|=\\"
 _BASE64 = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz+/-_"
@@ -114,11 +113,13 @@ def _undone(octets: bytes) -> Iterator[bytes]:
     once = _unescaped(octets)
     texts = (octets, once, _unescaped(once), *map(_unescaped, _joined(octets)))
     yield from dict.fromkeys(each for text in dict.fromkeys(texts) for each in _unbroken(text))
-    for text in dict.fromkeys((octets, once)):
-        for decoded in _decoded(text):
-            yield from _unbroken(decoded)
-            if b"%" in decoded or b"\\" in decoded:
-                yield _characters(decoded)
+    for decoded in _decoded(octets):
+        yield from _unbroken(decoded)
+        if b"%" in decoded or b"\\" in decoded:
+            yield _characters(decoded)
+    if once != octets:
+        # Base64 is the second step here, and nothing within it would be a third.
+        yield from _decoded(once)
 
 
 def _unbroken(octets: bytes) -> Iterator[bytes]:
@@ -146,7 +147,7 @@ def _unescaped(octets: bytes) -> bytes:
     if b"\\" in octets:
         octets = octets.replace(b"\\\\", b"\\").replace(b"\\n", b"\n").replace(b"\\r", b"\n").replace(b"\\t", b" ")
     if b"%" in octets or (b"\\" in octets and _ESCAPE in octets):
-        octets = _characters(octets).translate(_BREAKS)
+        octets = _characters(octets).replace(b"\r", b"\n")
     return octets
 
 
