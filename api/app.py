@@ -22,8 +22,7 @@ from api.http.idempotency import Once
 from api.http.middleware import Middleware
 from api.http.request_context import Proxies
 from api.leaks.investigate import settling
-from api.log.continuity import require_continuation, watch
-from api.log.keeper import Transparency
+from api.log.keeper import Transparency, require_continuation, watch
 from api.oauth.client_authentication import CredentialCache
 from api.oauth.endpoint import shortcuts
 from api.oauth.introspection import introspect
@@ -33,8 +32,7 @@ from api.openapi.document import openapi_config
 from api.openapi.hot_endpoints import described
 from api.routes import ROUTES
 from api.server.metrics import Metrics
-from api.services import Services, lifetimes, services_of
-from api.startup import SYSTEM, record_start, running_version
+from api.services import SYSTEM, Services, lifetimes, record_start, running_version, services_of
 from api.throttling.tallies import Tallies
 from api.throttling.throttle import open_throttle
 from api.throttling.windowed_counter import SecretUses, TokenUses

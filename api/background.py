@@ -9,8 +9,7 @@ import structlog
 from api.audit.queries import auditor
 from api.leaks import revoke, settling
 from api.notifications.delivering import Notifier
-from api.services import Services
-from api.startup import SYSTEM
+from api.services import SYSTEM, Services
 from commands import client_secrets
 from commands.retention import destroy_month
 from commands.servers import note_difference

@@ -18,8 +18,8 @@ from api.pages.account import (
     account_sign_in_posted,
     account_sign_out,
     account_sign_out_posted,
+    home,
 )
-from api.pages.home import home
 from api.pages.templates import static
 from api.server.monitoring import live, metrics, ready
 

@@ -8,8 +8,7 @@ from typing import Any
 
 from litestar import Litestar, post
 
-from api.server.sockets import listen
-from api.server.worker import Listener, Terms, Worker, run
+from api.server.worker import Listener, Terms, Worker, listen, run
 
 ANSWER: dict[str, str | int | bool] = {
     "active": False,

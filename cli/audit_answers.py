@@ -18,7 +18,7 @@ from api.audit.queries.filters import read_filters
 from api.audit.queries.history import State
 from api.audit.queries.search import page
 from api.http.errors import HTTPError, Missing
-from api.http.pagination import LARGEST
+from api.http.parameters import LARGEST
 from api.leaks.resolve import nothing_in
 from cli.event_line import full, who
 from cli.failures import Failure, of_problem

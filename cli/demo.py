@@ -92,7 +92,7 @@ def start_third_party(settings: "Settings") -> "subprocess.Popen[bytes] | None":
 
     from api.config import demonstration
     from api.server.parent import end_with_parent
-    from api.server.sockets import is_taken
+    from api.server.worker import is_taken
 
     if is_taken("127.0.0.1", settings.demo_port):
         click.echo(

@@ -49,8 +49,8 @@ def prepare(settings: "Settings", keyring: "Keyring") -> None:
     """Proves the key and the issuer, and installs what an empty database gets; raises Failure."""
     import asyncio
 
-    from api.log.continuity import NotContinued, require_continuation
-    from api.startup import IssuerChanged, require_issuer
+    from api.log.keeper import NotContinued, require_continuation
+    from api.services import IssuerChanged, require_issuer
     from domain import server
     from eventstore.database.engines import in_words
     from eventstore.execution import DatabaseAway, WrongClock
@@ -89,7 +89,7 @@ def prepare(settings: "Settings", keyring: "Keyring") -> None:
 
 def require_free_port(settings: "Settings") -> None:
     """Raises Failure where nobody can listen, so that this is told before anything is made or announced."""
-    from api.server.sockets import is_taken
+    from api.server.worker import is_taken
 
     if is_taken(settings.host, settings.port):
         raise Failure(_taken(settings.host, settings.port, "GRANTLOG_HOST and GRANTLOG_PORT"))
@@ -97,8 +97,8 @@ def require_free_port(settings: "Settings") -> None:
 
 def start(settings: "Settings") -> int:
     """Runs the server in this process's children; the exit code."""
-    from api.server.metrics_directory import prepare_directory
-    from api.server.sockets import listen
+    from api.server.board import prepare_directory
+    from api.server.worker import listen
     from security.private_files import make_private
 
     try:
@@ -119,7 +119,7 @@ def start(settings: "Settings") -> int:
 
 def _listen_for_operators(settings: "Settings") -> "socket.socket | None":
     """The socket for health and numbers; None where there is to be none."""
-    from api.server.sockets import listen
+    from api.server.worker import listen
 
     if not settings.health_port:
         return None

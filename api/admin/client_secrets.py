@@ -10,12 +10,12 @@ from msgspec import Meta
 from api.admin import schemas
 from api.admin.clients import SecretLifetime
 from api.admin.schemas import SecretName, Time, listed, time_or_null
-from api.dependencies import Injected
-from api.http import path_params
+from api.http import parameters
 from api.http.bearer import needing
 from api.http.errors import Missing
 from api.http.idempotency import Once, Reply, commanding
-from api.http.pagination import DEFAULT, After, Limit, Page, decode_cursor
+from api.http.parameters import DEFAULT, After, Limit, Page, decode_cursor
+from api.services import Injected
 from api.throttling.windowed_counter import SecretUses
 from commands import client_secrets as commands
 from commands.callers import Caller
@@ -97,7 +97,7 @@ class Rotated(msgspec.Struct, frozen=True, kw_only=True):
     summary="List a client's secret versions",
 )
 async def list_secrets(
-    client_id: path_params.ClientId,
+    client_id: parameters.ClientId,
     ledger: Injected[Ledger],
     uses: Injected[SecretUses],
     sightings: Injected[CatchUpSubscription],
@@ -117,8 +117,8 @@ async def list_secrets(
 
 @get(ONE, **needing("clients:read", answer=EXAMPLE), tags=TAGS, summary="Read a secret version")
 async def read_secret(
-    client_id: path_params.ClientId,
-    secret_id: path_params.SecretId,
+    client_id: parameters.ClientId,
+    secret_id: parameters.SecretId,
     ledger: Injected[Ledger],
     uses: Injected[SecretUses],
     sightings: Injected[CatchUpSubscription],
@@ -151,7 +151,7 @@ async def read_secret(
     summary="Rotate a client's secret",
 )
 async def rotate_secret(
-    client_id: path_params.ClientId,
+    client_id: parameters.ClientId,
     ledger: Injected[Ledger],
     token_format: Injected[Format],
     by: Injected[Caller],
@@ -180,8 +180,8 @@ async def rotate_secret(
 
 @delete(ONE, **commanding("clients:write"), tags=TAGS, summary="End a secret version")
 async def end_secret(
-    client_id: path_params.ClientId,
-    secret_id: path_params.SecretId,
+    client_id: parameters.ClientId,
+    secret_id: parameters.SecretId,
     once: Injected[Once],
     tokens: Annotated[
         Literal["keep", "revoke"],
@@ -245,7 +245,7 @@ class RotationBody(msgspec.Struct, frozen=True, kw_only=True):
     tags=TAGS,
     summary="Read a client's rotation policy",
 )
-async def read_rotation(client_id: path_params.ClientId, ledger: Injected[Ledger]) -> RotationBody:
+async def read_rotation(client_id: parameters.ClientId, ledger: Injected[Ledger]) -> RotationBody:
     """404 where there is none."""
     return await policy_of(ledger, client_id)
 
@@ -270,7 +270,7 @@ async def policy_of(ledger: Ledger, client_id: str) -> RotationBody:
     summary="Set a client's rotation policy",
 )
 async def set_rotation(
-    client_id: path_params.ClientId, data: JSONBody[RotationPolicy], once: Injected[Once]
+    client_id: parameters.ClientId, data: JSONBody[RotationPolicy], once: Injected[Once]
 ) -> Response[RotationBody]:
     """Versions made from now on end by themselves after their age and the overlap. The end of a version's time is
     announced as an event; a dashboard's secret is then rotated by the server, any other by whoever runs the client.
@@ -282,7 +282,7 @@ async def set_rotation(
 
 
 @delete(ROTATION_PATH, **commanding("clients:write"), tags=TAGS, summary="Remove a client's rotation policy")
-async def remove_rotation(client_id: path_params.ClientId, once: Injected[Once]) -> Response[None]:
+async def remove_rotation(client_id: parameters.ClientId, once: Injected[Once]) -> Response[None]:
     """Versions that have an end keep it. A repeat changes nothing."""
     command = commands.remove_rotation_policy(client_id)
     return await once.carry_out(command, reply=lambda view, _: Reply(None, 204))

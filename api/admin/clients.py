@@ -29,11 +29,11 @@ from api.admin.schemas import (
     listed,
 )
 from api.config.settings import Settings
-from api.dependencies import Injected
-from api.http import path_params
+from api.http import parameters
 from api.http.bearer import needing
 from api.http.idempotency import Once, Reply, commanding
-from api.http.pagination import DEFAULT, After, Limit, Page, decode_cursor
+from api.http.parameters import DEFAULT, After, Limit, Page, decode_cursor
+from api.services import Injected
 from commands import client_secrets
 from commands import clients as commands
 from commands.callers import Caller
@@ -191,7 +191,7 @@ async def list_clients(
 
 
 @get(ONE, **needing("clients:read", answer=CLIENT_EXAMPLE), tags=TAGS, summary="Read a client")
-async def read_client(client_id: path_params.ClientId, ledger: Injected[Ledger]) -> ClientBody:
+async def read_client(client_id: parameters.ClientId, ledger: Injected[Ledger]) -> ClientBody:
     """A deleted client is unknown here; the log keeps its facts."""
     return await ledger.read(schemas.read_client, ledger.privacy, client_id)
 
@@ -203,7 +203,7 @@ async def read_client(client_id: path_params.ClientId, ledger: Injected[Ledger])
     summary="Change a client",
 )
 async def change_client(
-    client_id: path_params.ClientId,
+    client_id: parameters.ClientId,
     data: JSONBody[ClientChanges],
     ledger: Injected[Ledger],
     settings: Injected[Settings],
@@ -219,7 +219,7 @@ async def change_client(
 
 @delete(ONE, **commanding("clients:write"), tags=TAGS, summary="Delete a client")
 async def delete_client(
-    client_id: path_params.ClientId, ledger: Injected[Ledger], once: Injected[Once]
+    client_id: parameters.ClientId, ledger: Injected[Ledger], once: Injected[Once]
 ) -> Response[None]:
     """For good, with every token; the log keeps its facts."""
 
@@ -238,7 +238,7 @@ async def delete_client(
     summary="Disable a client",
 )
 async def disable_client(
-    client_id: path_params.ClientId, ledger: Injected[Ledger], once: Injected[Once]
+    client_id: parameters.ClientId, ledger: Injected[Ledger], once: Injected[Once]
 ) -> Response[ClientBody]:
     """Ends every token so far, for good, and lets no new one be issued. A repeat changes nothing."""
     return await once.carry_out(commands.disable(client_id), reply=_now(ledger, client_id))
@@ -252,7 +252,7 @@ async def disable_client(
     summary="Enable a client",
 )
 async def enable_client(
-    client_id: path_params.ClientId, ledger: Injected[Ledger], by: Injected[Caller], once: Injected[Once]
+    client_id: parameters.ClientId, ledger: Injected[Ledger], by: Injected[Caller], once: Injected[Once]
 ) -> Response[ClientBody]:
     """Lets new tokens be issued; what was ended stays so. A repeat changes nothing. Whoever could not give the client's
     administrative scopes cannot enable it.

@@ -22,12 +22,12 @@ from api.admin.schemas import (
     shown,
 )
 from api.config.settings import Settings
-from api.dependencies import Injected
-from api.http import path_params
+from api.http import parameters
 from api.http.bearer import needing
 from api.http.errors import InvalidRequest, Missing
 from api.http.idempotency import Once, Reply, commanding
-from api.http.pagination import DEFAULT, After, Limit, Page, decode_cursor
+from api.http.parameters import DEFAULT, After, Limit, Page, decode_cursor
+from api.services import Injected
 from commands import client_secrets
 from commands import clients as commands
 from commands.callers import Caller
@@ -122,7 +122,7 @@ class DashboardBody(msgspec.Struct, frozen=True, kw_only=True):
     responses={201: ResponseSpec(DashboardBody, description="The dashboard was made.")},
 )
 async def put_dashboard(
-    slug: path_params.Slug,
+    slug: parameters.Slug,
     data: JSONBody[DashboardDefinition],
     ledger: Injected[Ledger],
     settings: Injected[Settings],
@@ -158,7 +158,7 @@ async def put_dashboard(
     summary="Change some of a dashboard",
 )
 async def patch_dashboard(
-    slug: path_params.Slug,
+    slug: parameters.Slug,
     data: JSONBody[DashboardChanges],
     ledger: Injected[Ledger],
     settings: Injected[Settings],
@@ -190,7 +190,7 @@ async def list_dashboards(
 
 @get(ONE, **needing("clients:read", answer=EXAMPLE), tags=TAGS, summary="Read a dashboard")
 async def read_dashboard(
-    slug: path_params.Slug, ledger: Injected[Ledger], settings: Injected[Settings]
+    slug: parameters.Slug, ledger: Injected[Ledger], settings: Injected[Settings]
 ) -> DashboardBody:
     """By its slug."""
     return await ledger.read(_read, settings, slug)

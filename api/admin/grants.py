@@ -7,12 +7,12 @@ from litestar import Response, delete, get
 from litestar.params import QueryParameter
 
 from api.admin.schemas import Time, listed, shown
-from api.dependencies import Injected
-from api.http import path_params
+from api.http import parameters
 from api.http.bearer import needing
 from api.http.errors import Missing
 from api.http.idempotency import Once, Reply, commanding
-from api.http.pagination import DEFAULT, After, Limit, Page, decode_cursor
+from api.http.parameters import DEFAULT, After, Limit, Page, decode_cursor
+from api.services import Injected
 from commands.grants import end
 from eventstore.database import Connection
 from eventstore.ledger import Ledger
@@ -80,7 +80,7 @@ async def list_grants(
     summary="List a person's grants",
 )
 async def list_grants_of_person(
-    account_id: path_params.AccountId, ledger: Injected[Ledger], limit: Limit = DEFAULT, after: After = None
+    account_id: parameters.AccountId, ledger: Injected[Ledger], limit: Limit = DEFAULT, after: After = None
 ) -> Page[GrantBody]:
     """The newest first."""
     person = await ledger.read(accounts.by_id, account_id)
@@ -90,7 +90,7 @@ async def list_grants_of_person(
 
 
 @get(ONE, **needing("grants:read", answer=EXAMPLE), tags=TAGS, summary="Read a grant")
-async def read_grant(grant_id: path_params.GrantId, ledger: Injected[Ledger]) -> GrantBody:
+async def read_grant(grant_id: parameters.GrantId, ledger: Injected[Ledger]) -> GrantBody:
     """What ended long ago is in the log alone."""
     found = await ledger.read(grants.by_id, grant_id, ledger.clock.now())
     if found is None:
@@ -99,7 +99,7 @@ async def read_grant(grant_id: path_params.GrantId, ledger: Injected[Ledger]) ->
 
 
 @delete(ONE, **commanding("grants:write"), tags=TAGS, summary="End a grant")
-async def end_grant(grant_id: path_params.GrantId, once: Injected[Once]) -> Response[None]:
+async def end_grant(grant_id: parameters.GrantId, once: Injected[Once]) -> Response[None]:
     """With all its tokens, from the next request on. A repeat changes nothing."""
     return await once.carry_out(end(grant_id, "administrator"), reply=lambda view, _: Reply(None, 204))
 

@@ -19,15 +19,14 @@ from api.admin.schemas import (
     person_body,
     person_finding,
 )
-from api.dependencies import Injected
-from api.http import path_params
+from api.http import parameters
 from api.http.bearer import Bearer, needing
 from api.http.errors import InvalidRequest, Missing, Throttled
 from api.http.idempotency import Once, Reply, commanding
 from api.http.load_shedding import away
-from api.http.pagination import DEFAULT, After, Limit, Page
+from api.http.parameters import DEFAULT, After, Limit, Page
 from api.oauth.person_authentication import WrongCredentials, verify
-from api.services import services_of
+from api.services import Injected, services_of
 from api.throttling.password_attempts import Wait
 from commands import passwords
 from commands import people as commands
@@ -125,7 +124,7 @@ async def list_people(
 
 
 @get(ONE, **needing("people:read", answer=PERSON_EXAMPLE), tags=TAGS, summary="Read a person")
-async def read_person(account_id: path_params.AccountId, ledger: Injected[Ledger]) -> PersonBody:
+async def read_person(account_id: parameters.AccountId, ledger: Injected[Ledger]) -> PersonBody:
     """An erased person is unknown here; the log keeps the facts."""
     return await ledger.read(schemas.read_person, ledger.privacy, account_id)
 
@@ -137,7 +136,7 @@ async def read_person(account_id: path_params.AccountId, ledger: Injected[Ledger
     summary="Change a person",
 )
 async def change_person(
-    account_id: path_params.AccountId,
+    account_id: parameters.AccountId,
     data: JSONBody[PersonChanges],
     ledger: Injected[Ledger],
     who: Injected[Bearer],
@@ -155,7 +154,7 @@ async def change_person(
 
 
 @delete(ONE, **commanding("people:write"), tags=TAGS, summary="Erase a person")
-async def erase_person(account_id: path_params.AccountId, once: Injected[Once]) -> Response[None]:
+async def erase_person(account_id: parameters.AccountId, once: Injected[Once]) -> Response[None]:
     """Their names can never be read again, by anybody; what happened stays in the log. Every token of theirs ends."""
     return await once.carry_out(commands.erase(account_id), reply=lambda view, _: Reply(None, 204))
 
@@ -169,7 +168,7 @@ async def erase_person(account_id: path_params.AccountId, once: Injected[Once]) 
 )
 async def set_password(
     request: Request[Any, Any, Any],
-    account_id: path_params.AccountId,
+    account_id: parameters.AccountId,
     data: JSONBody[NewPassword],
     ledger: Injected[Ledger],
     who: Injected[Bearer],
@@ -212,7 +211,7 @@ async def set_password(
     summary="Disable a person",
 )
 async def disable_person(
-    account_id: path_params.AccountId, ledger: Injected[Ledger], once: Injected[Once]
+    account_id: parameters.AccountId, ledger: Injected[Ledger], once: Injected[Once]
 ) -> Response[PersonBody]:
     """Ends every token so far, for good, and lets them sign in no more. A repeat changes nothing."""
     return await once.carry_out(commands.disable(account_id), reply=_now(ledger, account_id))
@@ -226,7 +225,7 @@ async def disable_person(
     summary="Enable a person",
 )
 async def enable_person(
-    account_id: path_params.AccountId, ledger: Injected[Ledger], by: Injected[Caller], once: Injected[Once]
+    account_id: parameters.AccountId, ledger: Injected[Ledger], by: Injected[Caller], once: Injected[Once]
 ) -> Response[PersonBody]:
     """Lets them sign in again; what was ended stays so. A repeat changes nothing. Whoever could not give the
     administrative scopes that their roles allow cannot enable them.

@@ -9,12 +9,12 @@ from litestar.params import JSONBody
 from msgspec import UNSET, Meta, UnsetType
 
 from api.admin.schemas import Realm, ScopeName, listed
-from api.dependencies import Injected
-from api.http import path_params
+from api.http import parameters
 from api.http.bearer import needing
 from api.http.errors import InvalidRequest, Missing
 from api.http.idempotency import Once, Reply, commanding
-from api.http.pagination import DEFAULT, After, Limit, Page, decode_cursor
+from api.http.parameters import DEFAULT, After, Limit, Page, decode_cursor
+from api.services import Injected
 from commands import roles as commands
 from commands.callers import Caller
 from domain import role
@@ -70,7 +70,7 @@ async def list_roles(ledger: Injected[Ledger], limit: Limit = DEFAULT, after: Af
 
 
 @get(ONE, **needing("people:read", answer=EXAMPLE), tags=TAGS, summary="Read a role")
-async def read_role(realm: path_params.Realm, name: path_params.RoleName, ledger: Injected[Ledger]) -> RoleBody:
+async def read_role(realm: parameters.Realm, name: parameters.RoleName, ledger: Injected[Ledger]) -> RoleBody:
     """By its realm and name."""
     return await ledger.read(_read, realm, name)
 
@@ -83,8 +83,8 @@ async def read_role(realm: path_params.Realm, name: path_params.RoleName, ledger
     responses={201: ResponseSpec(RoleBody, description="The role was defined.")},
 )
 async def put_role(
-    realm: path_params.Realm,
-    name: path_params.RoleName,
+    realm: parameters.Realm,
+    name: parameters.RoleName,
     data: JSONBody[RoleDefinition],
     by: Injected[Caller],
     once: Injected[Once],
@@ -108,7 +108,7 @@ async def put_role(
 
 @delete(ONE, **commanding("people:write"), tags=TAGS, summary="Retire a role")
 async def retire_role(
-    realm: path_params.Realm, name: path_params.RoleName, by: Injected[Caller], once: Injected[Once]
+    realm: parameters.Realm, name: parameters.RoleName, by: Injected[Caller], once: Injected[Once]
 ) -> Response[None]:
     """Only one that nobody has."""
     return await once.carry_out(commands.retire(realm, name, by=by), reply=lambda view, _: Reply(None, 204))

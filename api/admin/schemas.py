@@ -7,7 +7,7 @@ import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
 from api.http.errors import Missing
-from api.http.pagination import Page, decode_cursor, encode_cursor
+from api.http.parameters import Page, decode_cursor, encode_cursor
 from commands.people import UNKNOWN
 from domain import client, scope
 from domain.rules import audience, people, redirect_uri, registration

@@ -10,12 +10,12 @@ from litestar.params import JSONBody
 from msgspec import UNSET, Meta, UnsetType
 
 from api.admin.schemas import ScopeName, listed
-from api.dependencies import Injected
-from api.http import path_params
+from api.http import parameters
 from api.http.bearer import needing
 from api.http.errors import InvalidRequest, Missing
 from api.http.idempotency import Once, Reply, commanding
-from api.http.pagination import DEFAULT, After, Limit, Page, decode_cursor
+from api.http.parameters import DEFAULT, After, Limit, Page, decode_cursor
+from api.services import Injected
 from commands import scopes as commands
 from commands.callers import Caller
 from domain import scope
@@ -69,7 +69,7 @@ async def list_scopes(ledger: Injected[Ledger], limit: Limit = DEFAULT, after: A
 
 @get(ONE, **needing("clients:read", answer=EXAMPLE), tags=TAGS, summary="Read a scope")
 async def read_scope(
-    request: Request[Any, Any, Any], name: path_params.ScopeName, ledger: Injected[Ledger]
+    request: Request[Any, Any, Any], name: parameters.ScopeName, ledger: Injected[Ledger]
 ) -> ScopeBody:
     """By its name."""
     return await ledger.read(_read, _named(request))
@@ -84,7 +84,7 @@ async def read_scope(
 )
 async def put_scope(
     request: Request[Any, Any, Any],
-    name: path_params.ScopeName,
+    name: parameters.ScopeName,
     data: JSONBody[ScopeDefinition],
     by: Injected[Caller],
     once: Injected[Once],
@@ -105,7 +105,7 @@ async def put_scope(
 
 @delete(ONE, **commanding("clients:write"), tags=TAGS, summary="Retire a scope")
 async def retire_scope(
-    request: Request[Any, Any, Any], name: path_params.ScopeName, once: Injected[Once]
+    request: Request[Any, Any, Any], name: parameters.ScopeName, once: Injected[Once]
 ) -> Response[None]:
     """Only one that no client and no role names any more."""
     return await once.carry_out(commands.retire(_named(request)), reply=lambda view, _: Reply(None, 204))

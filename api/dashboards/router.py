@@ -7,7 +7,7 @@ from litestar import Request, Response, Router, get, post
 from api.dashboards import tokens
 from api.dashboards.gate import CorsHeaders, admit, entered, other_methods
 from api.dashboards.tokens import LOGIN, LOGOUT, REFRESH
-from api.http import path_params
+from api.http import parameters
 from api.pages import templates
 from api.pages.templates import page_answer
 from api.services import services_of
@@ -18,13 +18,13 @@ ANSWERS = {"answers": "page"}
 
 
 @get("/", guards=[admit], media_type="text/html", opt=ANSWERS, summary="A dashboard's sign-in page")
-async def page(request: Request[Any, Any, Any], slug: path_params.Slug) -> Response[bytes]:
+async def page(request: Request[Any, Any, Any], slug: parameters.Slug) -> Response[bytes]:
     """The page; it goes on with a sign-in that the browser still has the cookie of."""
     return _answer(request, slug)
 
 
 @post("/", status_code=200, guards=[admit], media_type="text/html", opt=ANSWERS, include_in_schema=False)
-async def without_script(request: Request[Any, Any, Any], slug: path_params.Slug) -> Response[bytes]:
+async def without_script(request: Request[Any, Any, Any], slug: parameters.Slug) -> Response[bytes]:
     """Where the form goes in a browser without JavaScript. Its body is not even read."""
     return _answer(request, slug, templates.DASHBOARD_NEEDS_SCRIPT)
 

@@ -10,11 +10,11 @@ from litestar.params import JSONBody
 
 from api.dashboards.gate import Disabled, Entered, Unguarded, admit, admit_cookie, entered, other_methods
 from api.dashboards.secret import TRIES, NoLiveSecret
-from api.http import path_params
+from api.http import parameters
 from api.http.bearer import bearer_token
-from api.http.cookies import cookie_name, read_cookie
 from api.http.errors import InvalidClient, InvalidGrant, InvalidScope, InvalidToken, SignInRefused
 from api.http.request_context import Scope
+from api.http.responses import cookie_name, read_cookie
 from api.oauth.client_authentication import Caller, caller
 from api.oauth.token import Tokens, issue, password_grant
 from api.services import Services, origin, services_of
@@ -177,7 +177,7 @@ class Credentials(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     },
 )
 async def login(
-    request: Request[Any, Any, Any], slug: path_params.Slug, data: JSONBody[Credentials]
+    request: Request[Any, Any, Any], slug: parameters.Slug, data: JSONBody[Credentials]
 ) -> Response[DashboardTokens]:
     """Tokens for a person of the dashboard's realm; the refresh token is set as a cookie.
 
@@ -208,7 +208,7 @@ LOGIN = [*other_methods("/login", "POST"), login]
     summary="Refresh a dashboard's access",
     opt={"answer": EXAMPLE},
 )
-async def refresh(request: Request[Any, Any, Any], slug: path_params.Slug) -> Response[DashboardTokens]:
+async def refresh(request: Request[Any, Any, Any], slug: parameters.Slug) -> Response[DashboardTokens]:
     """New tokens for the refresh token in the cookie, and a new cookie.
 
     A second tab that sends the same cookie within the grace gets tokens too; later, it ends the sign-in.
@@ -243,7 +243,7 @@ REFRESH = [*other_methods("/refresh", "POST"), refresh]
     summary="Sign out of a dashboard",
     security=[{"bearer": []}, {}],
 )
-async def logout(request: Request[Any, Any, Any], slug: path_params.Slug) -> Response[None]:
+async def logout(request: Request[Any, Any, Any], slug: parameters.Slug) -> Response[None]:
     """Ends the grant of the bearer token, of the cookie, or of both; an expired token will do, however old it is.
 
     A sign-in that has ended already is answered alike.

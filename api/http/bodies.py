@@ -1,13 +1,16 @@
-"""Request bodies: how large, of which media type, and read strictly. For `@asgi` handlers and ordinary ones alike.
+"""Request bodies: how large, of which media type, and read strictly: what two readers could understand differently is
+refused, in queries too.
 
 Accepted are `application/json`, `application/merge-patch+json` (RFC 7396) and `application/x-www-form-urlencoded`, each
 where a handler says so. No other `+json` type is: its name promises a meaning that the server would have to know.
 """
 
+import json
 import re
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
 from functools import lru_cache
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
+from urllib.parse import unquote_to_bytes
 
 import msgspec
 from litestar import Litestar, Request
@@ -16,8 +19,7 @@ from litestar.enums import RequestEncodingType
 from litestar.routes import HTTPRoute
 from litestar.types import Empty
 
-from api.http import strict_parsing
-from api.http.errors import InvalidRequest, TooLarge, WrongMediaType, invalid_member, name_to_tell
+from api.http.errors import WORD, InvalidRequest, TooLarge, WrongMediaType, invalid_member, name_to_tell
 from api.http.request_context import Receive, Scope, fields, header_values
 
 Encoding = Literal["json", "form"]
@@ -116,14 +118,12 @@ async def read_parameters(scope: Scope, receive: Receive, limit: int) -> Paramet
 
 def _parameters(scope: Scope, body: bytes) -> Parameters:
     if encoding(scope, ("form", "json")) == "form":
-        given = Parameters(strict_parsing.read_form(body, repeatable=(RESOURCE,), omit_empty=True))
+        given = Parameters(read_form(body, repeatable=(RESOURCE,), omit_empty=True))
         # Most requests name none, and need not be read once more; its letters might stand there escaped.
         if b"resource" in body or b"%" in body:
-            given.resource = tuple(
-                value for name, value in strict_parsing.form_pairs(body) if name == RESOURCE and value
-            )
+            given.resource = tuple(value for name, value in form_pairs(body) if name == RESOURCE and value)
         return given
-    parameters = strict_parsing.read_json_object(body)
+    parameters = read_json_object(body)
     for name, value in parameters.items():
         if not isinstance(value, str):
             raise InvalidRequest.field(name_to_tell(name), "must be a string")
@@ -170,15 +170,15 @@ class StrictRequest(Request[Any, Any, Any]):
         if not body:
             return {}
         encoding(self.scope, FORM)
-        return strict_parsing.read_form(body)
+        return read_form(body)
 
     def _decode(self, body: bytes) -> Any:
         accepted: Collection[Encoding] = self.route_handler.opt.get("bodies", ("json",))
         declared = self.route_handler.parsed_fn_signature.parameters.get("data")
         kind = Any if declared is None else declared.annotation
         if encoding(self.scope, accepted) == "json":
-            return strict_parsing.decode_json(body, kind)
-        parameters = strict_parsing.read_form(body)
+            return decode_json(body, kind)
+        parameters = read_form(body)
         try:
             return msgspec.convert(parameters, kind, strict=False)
         except msgspec.ValidationError as error:
@@ -195,7 +195,7 @@ async def check_query(request: Request[Any, Any, Any]) -> None:
     if not query:
         return
     handler = request.route_handler
-    given = strict_parsing.read_form(query, repeatable=handler.opt.get("repeatable", ()))
+    given = read_form(query, repeatable=handler.opt.get("repeatable", ()))
     known = handler.opt.get(PARAMETERS)
     if known is not None and (unknown := given.keys() - known):
         name = min(unknown)
@@ -224,3 +224,208 @@ def check_handlers(app: Litestar) -> None:
                 media_type = getattr(declared.kwarg_definition, "media_type", None) if declared else None
                 if media_type in (RequestEncodingType.URL_ENCODED, RequestEncodingType.MULTI_PART):
                     raise RuntimeError(f"{handler}: take the form as JSONBody with opt={{'bodies': ('form',)}}")
+
+
+# `application/x-www-form-urlencoded`, in bodies and in queries: each parameter once, and nothing guessed.
+
+MOST_PARAMETERS = 100
+"""Parameters that are read. No request of any protocol here has more than two dozen."""
+
+BROKEN = re.compile(rb"%(?![0-9A-Fa-f]{2})")
+
+
+def form_pairs(text: bytes) -> Iterator[tuple[str, str]]:
+    """Names and values in order. Raises InvalidRequest for what is no form encoding, no UTF-8, or holds a NUL."""
+    if not text.isascii() or BROKEN.search(text):
+        raise InvalidRequest.field("body", "is not form-encoded")
+    parts = text.split(b"&")
+    if len(parts) > MOST_PARAMETERS:
+        raise InvalidRequest.field("body", f"has more than {MOST_PARAMETERS} parameters")
+    for part in parts:
+        if part:
+            name, _, value = part.partition(b"=")
+            decoded = _decode(name, "body")
+            yield decoded, _decode(value, decoded)
+
+
+def read_form(text: bytes, *, repeatable: Collection[str] = (), omit_empty: bool = False) -> dict[str, str]:
+    """Parameters by name. A doubled one is refused (RFC 6749 §3.1, §3.2); those that may be repeated are left out.
+
+    `omit_empty` treats a parameter without a value as not sent, as RFC 6749 §3.1 says for OAuth.
+    """
+    if (found := _plain(text, omit_empty)) is not None:
+        for name in repeatable:
+            found.pop(name, None)
+        return found
+    seen: set[str] = set()
+    result: dict[str, str] = {}
+    for name, value in form_pairs(text):
+        if name in repeatable:
+            continue
+        if name in seen:
+            raise InvalidRequest.field(name_to_tell(name), "stands there twice")
+        seen.add(name)
+        if value or not omit_empty:
+            result[name] = value
+    return result
+
+
+def _plain(text: bytes, omit_empty: bool) -> dict[str, str] | None:
+    """The same for ASCII without escapes, as most forms of programs are; None for what needs the closer look."""
+    if not text.isascii() or b"%" in text or b"+" in text or b"\0" in text:
+        return None
+    parts = text.decode("ascii").split("&")
+    if len(parts) > MOST_PARAMETERS:
+        return None
+    result: dict[str, str] = {}
+    for part in parts:
+        name, _, value = part.partition("=")
+        if name in result:
+            return None
+        result[name] = value
+    if "" in result:
+        return None
+    if omit_empty and not all(result.values()):
+        return {name: value for name, value in result.items() if value}
+    return result
+
+
+def _decode(octets: bytes, name: str) -> str:
+    # One plain scan finds out that there is nothing to decode, as in most tokens and identifiers.
+    if b"%" in octets or b"+" in octets:
+        octets = unquote_to_bytes(octets.replace(b"+", b" "))
+    try:
+        text = octets.decode("utf-8")
+    except UnicodeDecodeError:
+        raise InvalidRequest.field(name_to_tell(name), "is not UTF-8") from None
+    if "\0" in text:
+        raise InvalidRequest.field(name_to_tell(name), "holds a NUL character")
+    return text
+
+
+# JSON as RFC 8259 and I-JSON (RFC 7493) mean it: what two readers could understand differently is refused.
+
+T = TypeVar("T")
+
+DEPTH = 32
+SAFE = 2**53 - 1
+"""The integers that every reader has exactly (RFC 7493 §2.2)."""
+
+
+class _Fault:
+    """Stands in the place of a value that is refused, so that the walk below can say where."""
+
+    __slots__ = ("detail",)
+
+    def __init__(self, detail: str) -> None:
+        self.detail = detail
+
+
+def _integer(text: str) -> Any:
+    # Sixteen digits and a sign hold every safe integer, and reading more of them is quadratic.
+    if len(text) > 17 or abs(value := int(text)) > SAFE:
+        return _Fault("is a number out of range")
+    return value
+
+
+def _float(text: str) -> Any:
+    value = float(text)
+    if value in (float("inf"), float("-inf")):
+        return _Fault("is a number out of range")
+    return value
+
+
+def _constant(_: str) -> Any:
+    return _Fault("is not a JSON number")
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    result = dict(pairs)
+    if len(result) != len(pairs):
+        # One pass: comparing each name with all others would let one small body hold up everybody else.
+        seen: set[str] = set()
+        for name, _ in pairs:
+            if name in seen:
+                result[name] = _Fault("stands there twice")
+                break
+            seen.add(name)
+    return result
+
+
+_decoder = json.JSONDecoder(
+    parse_int=_integer, parse_float=_float, parse_constant=_constant, object_pairs_hook=_object, strict=True
+)
+
+
+def read_json(body: bytes) -> Any:
+    """The value. Raises InvalidRequest with the member at fault, whose value it never repeats."""
+    try:
+        value = _decoder.decode(body.decode("utf-8"))
+    except UnicodeDecodeError:
+        raise InvalidRequest.field("body", "is not UTF-8") from None
+    except RecursionError:
+        raise InvalidRequest.field("body", "is nested too deeply") from None
+    except json.JSONDecodeError as error:
+        raise InvalidRequest.field("body", f"is not JSON: see character {error.pos}") from None
+    _check(value)
+    return value
+
+
+def read_json_object(body: bytes) -> dict[str, Any]:
+    """The value if it is an object, else InvalidRequest."""
+    value = read_json(body)
+    if not isinstance(value, dict):
+        raise InvalidRequest.field("body", "must be a JSON object")
+    return value
+
+
+def decode_json(body: bytes, kind: type[T]) -> T:
+    """The value as that type, its numbers and strings taken as they are: `"5"` is no 5. Raises InvalidRequest."""
+    read_json(body)
+    try:
+        return msgspec.json.decode(body, type=kind)
+    except msgspec.ValidationError as error:
+        raise invalid_member(error) from None
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        raise InvalidRequest.field("body", "is not JSON") from None
+
+
+def _check(value: Any) -> None:
+    """Walks the value without recursion, so that depth is measured and never suffered."""
+    waiting: list[tuple[Any, str, int]] = [(value, "", 0)]
+    while waiting:
+        current, path, depth = waiting.pop()
+        match current:
+            case _Fault():
+                raise InvalidRequest.field(_field(path), current.detail)
+            case str():
+                _check_text(current, path)
+            case dict() | list():
+                if depth >= DEPTH:
+                    raise InvalidRequest.field(_field(path), "is nested too deeply")
+                if isinstance(current, dict):
+                    for name, inner in current.items():
+                        _check_text(name, path)
+                        waiting.append((inner, _member(path, name), depth + 1))
+                else:
+                    waiting.extend((inner, f"{path}[{index}]", depth + 1) for index, inner in enumerate(current))
+
+
+def _check_text(text: str, path: str) -> None:
+    if "\0" in text:
+        raise InvalidRequest.field(_field(path), "holds a NUL character")
+    if not text.isascii() and any("\ud800" <= character <= "\udfff" for character in text):
+        raise InvalidRequest.field(_field(path), "holds half a surrogate pair")
+
+
+def _member(path: str, name: str) -> str:
+    # A name that nobody would give a member is not repeated.
+    if not WORD.fullmatch(name):
+        return path
+    return f"{path}.{name}" if path else name
+
+
+def _field(path: str) -> str:
+    if not path or path.startswith("["):
+        return "body"
+    return path if len(path) <= 100 else re.split(r"[.\[]", path, maxsplit=1)[0]

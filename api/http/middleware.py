@@ -6,17 +6,28 @@ from time import perf_counter
 
 import structlog
 
-from api.http.body_timeout import Arriving, Patience
 from api.http.cors import NO_PAGE, Pages, is_preflight
 from api.http.error_responses import error_response
 from api.http.errors import TemporarilyUnavailable
 from api.http.load_shedding import KEY as SLOT
-from api.http.load_shedding import LoadShedding, Slot
+from api.http.load_shedding import Arriving, LoadShedding, Patience, Slot
 from api.http.log_lines import REQUEST_ID, AccessLog, trace
-from api.http.request_checks import body_length, check, closes
-from api.http.request_context import KEY, App, Message, Proxies, Receive, RequestContext, Scope, Send, header
+from api.http.request_context import (
+    KEY,
+    App,
+    Message,
+    Proxies,
+    Receive,
+    RequestContext,
+    Scope,
+    Send,
+    body_length,
+    check,
+    closes,
+    header,
+    is_for_operators,
+)
 from api.http.responses import Fields, RawResponse
-from api.server.listeners import is_for_operators
 from security.clock import SystemClock
 from security.ids import ordered_id
 from security.masking import Masker

@@ -17,13 +17,12 @@ from litestar import Request, post
 from msgspec import Meta
 
 from api.config.settings import Settings
-from api.dependencies import Injected
-from api.http import strict_parsing
-from api.http.bodies import Encoding, encoding, read_body
+from api.http.bodies import Encoding, decode_json, encoding, read_body
 from api.http.errors import AccessDenied, InvalidToken, TemporarilyUnavailable
 from api.http.outgoing_requests import NoAnswer, NotAllowed, OutgoingRequests
 from api.http.request_context import header
 from api.leaks.reports import FINDINGS_AT_MOST, Finding, reporter, take
+from api.services import Injected
 from api.throttling.rates import admit
 from api.throttling.throttle import Throttle
 from eventstore.ledger import Ledger
@@ -192,7 +191,7 @@ async def github(
     body = await read_body(request.scope, request.receive, settings.list_body_limit)
     await _check_signature(request, _keys(request, settings, ledger.clock), body)
     encoding(request.scope, JSON_ONLY)
-    matches = strict_parsing.decode_json(body, Matches)
+    matches = decode_json(body, Matches)
     findings = [Finding(match.token, match.url or "", match.source or "") for match in matches]
     by = reporter(request, "github")
     taken = await take(ledger, token_format, findings, "github", settings.leaks_contain, by)

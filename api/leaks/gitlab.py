@@ -7,12 +7,11 @@ from litestar import Request, get, post
 from msgspec import Meta
 
 from api.config.settings import Settings
-from api.dependencies import Injected
-from api.http import strict_parsing
-from api.http.bodies import Encoding, encoding, read_body
+from api.http.bodies import Encoding, decode_json, encoding, read_body
 from api.http.errors import AccessDenied, InvalidRequest, InvalidToken
 from api.http.request_context import header_values
 from api.leaks.reports import FINDINGS_AT_MOST, Finding, reporter, take
+from api.services import Injected
 from api.throttling.rates import admit
 from api.throttling.throttle import Throttle
 from eventstore.ledger import Ledger
@@ -82,7 +81,7 @@ async def gitlab(
     _require_admission(request, settings, throttle)
     body = await read_body(request.scope, request.receive, settings.list_body_limit)
     encoding(request.scope, JSON_ONLY)
-    detected = strict_parsing.decode_json(body, Detections)
+    detected = decode_json(body, Detections)
     for number, each in enumerate(detected):
         if each.type not in TYPES:
             raise InvalidRequest.field(f"[{number}].type", "is none of the types of GET /leaks/gitlab/types")

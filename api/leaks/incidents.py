@@ -11,12 +11,12 @@ from msgspec import Meta
 from api.admin.schemas import Time, listed, time, time_or_null
 from api.audit.queries.auditor import Auditor
 from api.audit.rendering import ShownActor
-from api.dependencies import Injected
-from api.http import path_params
+from api.http import parameters
 from api.http.bearer import needing
 from api.http.errors import Missing
 from api.http.idempotency import Once, Reply, commanding
-from api.http.pagination import DEFAULT, After, Limit, Page, decode_cursor
+from api.http.parameters import DEFAULT, After, Limit, Page, decode_cursor
+from api.services import Injected
 from commands.incidents import close
 from domain import ended_grants, incident
 from domain.event import SECOND, Recorded
@@ -122,7 +122,7 @@ async def list_incidents(
 
 
 @get(ONE, **needing(READ, answer=EXAMPLE), tags=TAGS, summary="Read an incident")
-async def read_incident(asking: Injected[Auditor], incident_id: path_params.IncidentId) -> IncidentBody:
+async def read_incident(asking: Injected[Auditor], incident_id: parameters.IncidentId) -> IncidentBody:
     """Its events stand in the audit log, on the stream `incident:` and its id."""
 
     def read(connection: Connection) -> IncidentBody | None:
@@ -156,7 +156,7 @@ async def _record_one(asking: Auditor, incident_id: str, body: IncidentBody | No
 async def close_incident(
     asking: Injected[Auditor],
     once: Injected[Once],
-    incident_id: path_params.IncidentId,
+    incident_id: parameters.IncidentId,
     data: JSONBody[Closing] = Closing(),  # noqa: B008 - nothing in it is ever changed.
 ) -> Response[IncidentBody]:
     """Contained or not: it may have been a false alarm. A repeat changes nothing; with another note it is 409."""

@@ -12,15 +12,14 @@ from msgspec import Meta
 from api.audit.queries.auditor import Auditor
 from api.audit.queries.history import RawSecret, Sha256, Text
 from api.audit.rendering import Rendering, ShownEvent, unsealed
-from api.dependencies import Injected
-from api.http import path_params
+from api.http import parameters
 from api.http.bearer import needing
 from api.http.errors import InvalidRequest, Missing, Unprocessable
-from api.http.pagination import DEFAULT, After, Limit, Page, decode_cursor, encode_cursor
+from api.http.parameters import DEFAULT, After, Limit, Page, decode_cursor, encode_cursor
 from api.leaks import investigation, resolve
 from api.leaks.investigation import Address, Damaged, Investigated, InvestigatedSecret, Report, answered, came_of
 from api.leaks.targets import of_secret
-from api.services import services_of
+from api.services import Injected, services_of
 from domain.event import Moment
 from eventstore import counting, issued, search
 from eventstore.database import Connection
@@ -258,7 +257,7 @@ async def _known(settle: Settle, asking: Auditor, sha256: str, page: str) -> Iss
 async def tokens_of(
     asking: Injected[Auditor],
     settle: Injected[Settle],
-    sha256: path_params.Digest,
+    sha256: parameters.Digest,
     limit: Limit = DEFAULT,
     after: After = None,
 ) -> Page[Token]:
@@ -352,7 +351,7 @@ def _time(moment: Moment | None) -> str | None:
 async def events_of(
     asking: Injected[Auditor],
     settle: Injected[Settle],
-    sha256: path_params.Digest,
+    sha256: parameters.Digest,
     limit: Limit = DEFAULT,
     after: After = None,
 ) -> Page[ShownEvent]:
@@ -392,7 +391,7 @@ def _events(
 async def addresses_of(
     asking: Injected[Auditor],
     settle: Injected[Settle],
-    sha256: path_params.Digest,
+    sha256: parameters.Digest,
     limit: Limit = DEFAULT,
     after: After = None,
 ) -> Page[Address]:
@@ -423,7 +422,7 @@ async def addresses_of(
 async def people_of(
     asking: Injected[Auditor],
     settle: Injected[Settle],
-    sha256: path_params.Digest,
+    sha256: parameters.Digest,
     limit: Limit = DEFAULT,
     after: After = None,
 ) -> Page[Concerned]:

@@ -11,11 +11,10 @@ from litestar import Request, Response, post
 from litestar.params import JSONBody
 from msgspec import Meta
 
-from api.dependencies import Injected
 from api.http.errors import Unprocessable
 from api.leaks.containment import Containment, Wanted
 from api.leaks.targets import Alone, Target, grouped, merged, of_secret
-from api.services import origin
+from api.services import Injected, origin
 from api.throttling.rates import admit, charge
 from api.throttling.throttle import Throttle
 from domain.incident import Source

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 import structlog
 
-from api.startup import SYSTEM
+from api.services import SYSTEM
 from commands import containment
 from domain import ended_grants
 from domain.ended_grants import Together

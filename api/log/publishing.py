@@ -8,10 +8,9 @@ from litestar.params import PathParameter
 
 from api.audit.permission import READ
 from api.audit.queries.auditor import Auditor
-from api.dependencies import Injected
 from api.http.bearer import bearer_token, judge, needing
 from api.http.errors import HTTPError, Missing, TemporarilyUnavailable
-from api.services import services_of
+from api.services import Injected, services_of
 from api.throttling.rates import admit
 from domain import log_key
 from eventstore.ledger import Ledger

@@ -12,7 +12,8 @@ from urllib.parse import quote
 from litestar.openapi.spec import Operation, Parameter, Schema
 from litestar.openapi.spec.enums import OpenAPIType
 
-from api.http import errors, strict_parsing
+from api.http import errors
+from api.http.bodies import form_pairs
 from api.http.error_responses import parameters
 from api.http.errors import HTTPError
 from api.oauth.client_authentication import CLIENT_ID, LONGEST_ID
@@ -104,7 +105,7 @@ def read_query(octets: bytes) -> Query:
     values: dict[str, str] = {}
     doubled: set[str] = set()
     resource: list[str] = []
-    for name, value in strict_parsing.form_pairs(octets):
+    for name, value in form_pairs(octets):
         if name == RESOURCE:
             resource.append(value)
             continue
@@ -121,7 +122,7 @@ def read_query(octets: bytes) -> Query:
 def _encoded_state(octets: bytes) -> str | None:
     for part in octets.split(b"&"):
         name, _, value = part.partition(b"=")
-        if dict(strict_parsing.form_pairs(name)) == {"state": ""}:
+        if dict(form_pairs(name)) == {"state": ""}:
             return quote(value, safe=IN_QUERY)
     return None
 

@@ -22,11 +22,18 @@ from api.oauth.authorization_request import (
     Unanswerable,
     read_request,
 )
-from api.pages.browser_session import BrowserSession, end_session, find_session, login_name
-from api.pages.csp import destination
-from api.pages.csrf import FormToken, form_token, is_genuine, require_own_page
+from api.pages.browser_session import (
+    BrowserSession,
+    FormToken,
+    end_session,
+    find_session,
+    form_token,
+    is_genuine,
+    login_name,
+    require_own_page,
+)
 from api.pages.sign_in import FormTarget, SignInForm, sign_in, sign_in_page
-from api.pages.templates import Consent, ScopeInWords, page_answer, see_other
+from api.pages.templates import Consent, ScopeInWords, destination, page_answer, see_other
 from api.services import Services, services_of
 from api.throttling.rates import admit
 from commands import approvals

@@ -5,8 +5,8 @@ from typing import Any
 from litestar import Response, get, route
 
 from api.config.settings import Settings
-from api.dependencies import Injected
 from api.http.cors import CLIENT_HEADERS, EVERYBODY, PREFLIGHT_AGE
+from api.services import Injected
 from domain.grants import GRANTS
 from domain.rules import pkce
 from eventstore import present

@@ -1,5 +1,6 @@
 """The OpenAPI document at `/schema/openapi.json` and its page at `/schema`, which loads nothing from elsewhere."""
 
+import json
 from collections.abc import Iterable, Iterator, Sequence
 from copy import deepcopy
 from typing import Any
@@ -17,8 +18,7 @@ from api.http.error_responses import PROBLEM, vocabulary
 from api.http.errors import FieldError
 from api.http.responses import JSON
 from api.openapi.hot_endpoints import FORM, REFERENCE, HotEndpoint, describe
-from api.openapi.reference_page import render
-from api.pages.csp import security_headers
+from api.pages.templates import Group, Member, Operation, Reference, render, security_headers
 
 PATH = "/schema"
 MERGE_PATCH = "application/merge-patch+json"
@@ -63,10 +63,11 @@ SECURITY: dict[str, SecurityScheme] = {
 }
 
 
-class Document:
-    """The finished document, made once per app, at the first request for it."""
+class DocumentPlugin(JsonRenderPlugin):
+    """Serves the finished document, made once per app, at the first request for it."""
 
     def __init__(self, hot: Sequence[HotEndpoint]) -> None:
+        super().__init__()
         self._hot = tuple(hot)
         self._finished: dict[str, Any] | None = None
         self._bytes: bytes | None = None
@@ -77,40 +78,30 @@ class Document:
             self._finished = finish(app, generated, self._hot)
         return self._finished
 
-    def as_json(self, app: Litestar, generated: dict[str, Any]) -> bytes:
-        if self._bytes is None:
-            self._bytes = msgspec.json.encode(self.of(app, generated))
-        return self._bytes
-
-
-class DocumentPlugin(JsonRenderPlugin):
-    """Serves the document."""
-
-    def __init__(self, document: Document) -> None:
-        super().__init__()
-        self.document = document
-
     def render(self, request: Request[Any, Any, Any], openapi_schema: dict[str, Any]) -> bytes:
-        return self.document.as_json(request.app, openapi_schema)
+        if self._bytes is None:
+            self._bytes = msgspec.json.encode(self.of(request.app, openapi_schema))
+        return self._bytes
 
 
 class PagePlugin(OpenAPIRenderPlugin):
     """Serves the page: server-rendered, without scripts."""
 
-    def __init__(self, document: Document) -> None:
+    def __init__(self, document: DocumentPlugin) -> None:
         super().__init__(path="/")
-        self.document = document
+        self._document = document
         self._page: bytes | None = None
 
     def render(self, request: Request[Any, Any, Any], openapi_schema: dict[str, Any]) -> bytes:
         if self._page is None:
-            self._page = render(self.document.of(request.app, openapi_schema))
+            document = self._document.of(request.app, openapi_schema)
+            self._page = render(Reference(version=document["info"]["version"], groups=entries(document)))
         return self._page
 
 
 def openapi_config(version: str, hot: Sequence[HotEndpoint] = (), *, issuer: str = "/") -> OpenAPIConfig:
     """The configuration for `Litestar(openapi_config=…)`, with the `@asgi` endpoints that belong into the document."""
-    document = Document(hot)
+    document = DocumentPlugin(hot)
     headers = [ResponseHeader(name=name, value=value) for name, value in security_headers().items()]
     return OpenAPIConfig(
         title="Grantlog",
@@ -118,7 +109,7 @@ def openapi_config(version: str, hot: Sequence[HotEndpoint] = (), *, issuer: str
         description="An OAuth 2.0 authorization server whose every decision is an immutable event.",
         servers=[Server(url=issuer)],
         components=Components(security_schemes=dict(SECURITY)),
-        render_plugins=[PagePlugin(document), DocumentPlugin(document)],
+        render_plugins=[PagePlugin(document), document],
         use_handler_docstrings=True,
         openapi_router=Router(PATH, route_handlers=[], include_in_schema=False, response_headers=headers),
     )
@@ -130,7 +121,7 @@ def document(app: Litestar) -> dict[str, Any]:
     if config is None:
         raise RuntimeError("the app has no OpenAPI configuration")
     plugin = next(plugin for plugin in config.render_plugins if isinstance(plugin, DocumentPlugin))
-    return plugin.document.of(app, app.openapi_schema.to_schema())
+    return plugin.of(app, app.openapi_schema.to_schema())
 
 
 def finish(app: Litestar, generated: dict[str, Any], hot: Sequence[HotEndpoint]) -> dict[str, Any]:
@@ -259,3 +250,97 @@ def _references(node: Any) -> Iterator[str]:
     if isinstance(node, list):
         for inner in node:
             yield from _references(inner)
+
+
+# The page at `/schema`: the document for people, one entry per operation.
+
+METHODS = ("get", "post", "put", "patch", "delete")
+OTHER = "Further operations"
+
+
+def entries(document: dict[str, Any]) -> tuple[Group, ...]:
+    """The document's operations in its order of paths, grouped by their first tag."""
+    groups: dict[str, list[Operation]] = {}
+    for path, item in document["paths"].items():
+        for method in METHODS:
+            if (operation := item.get(method)) is not None:
+                name = (operation.get("tags") or [OTHER])[0]
+                groups.setdefault(name, []).append(_operation(document, path, method, operation))
+    return tuple(Group(name, tuple(operations)) for name, operations in sorted(groups.items()))
+
+
+def _operation(document: dict[str, Any], path: str, method: str, operation: dict[str, Any]) -> Operation:
+    content = operation.get("requestBody", {}).get("content", {})
+    body: dict[str, Any] = next(iter(content.values()), {})
+    parameters = [
+        Member(given["name"], _type(document, given.get("schema", {})), given.get("required", False), _meaning(given))
+        for given in operation.get("parameters", ())
+    ]
+    answers = operation["responses"]
+    examples = (_example(part) for status, answer in answers.items() if status != "default" for part in _parts(answer))
+    return Operation(
+        method=method.upper(),
+        path=path,
+        summary=operation.get("summary", ""),
+        description=operation.get("description", ""),
+        access=_access(operation),
+        members=(*parameters, *_members(document, body.get("schema", {}))),
+        media_types=tuple(content),
+        example=_example(body),
+        answers=tuple((status, answer["description"]) for status, answer in answers.items()),
+        answer_example=next((example for example in examples if example), ""),
+    )
+
+
+def _parts(answer: dict[str, Any]) -> list[dict[str, Any]]:
+    return list(answer.get("content", {}).values())
+
+
+def _example(content: dict[str, Any]) -> str:
+    example = content.get("example")
+    if example is None:
+        example = next((given["value"] for given in content.get("examples", {}).values()), None)
+    return "" if example is None else json.dumps(example, indent=2, ensure_ascii=False)
+
+
+def _access(operation: dict[str, Any]) -> str:
+    words = []
+    for entry in operation.get("security") or ():
+        for name, scopes in entry.items():
+            words.append(f"{name}: {' '.join(scopes)}" if scopes else name)
+    return ", or ".join(words)
+
+
+def _resolve(document: dict[str, Any], schema: dict[str, Any]) -> dict[str, Any]:
+    if (reference := schema.get("$ref")) is not None:
+        found: dict[str, Any] = document["components"]["schemas"].get(reference.rsplit("/", 1)[-1], {})
+        return found
+    return schema
+
+
+def _members(document: dict[str, Any], schema: dict[str, Any]) -> Iterator[Member]:
+    resolved = _resolve(document, schema)
+    required = resolved.get("required", ())
+    for name, member in resolved.get("properties", {}).items():
+        yield Member(name, _type(document, member), name in required, _meaning(member))
+
+
+def _meaning(schema: dict[str, Any]) -> str:
+    """What is said of a member; of one that may be null it is said where it is not."""
+    told = (each.get("description") for each in (schema, *schema.get("anyOf", ())))
+    return next((text for text in told if text), "")
+
+
+def _type(document: dict[str, Any], schema: dict[str, Any]) -> str:
+    """A schema's type in words: `string`, `list of string`, `integer or null`, a struct's name."""
+    if (reference := schema.get("$ref")) is not None:
+        return str(reference.rsplit("/", 1)[-1])
+    choices = schema.get("oneOf") or schema.get("anyOf")
+    if choices:
+        return " or ".join(dict.fromkeys(_type(document, choice) for choice in choices))
+    if "enum" in schema:
+        return " or ".join(f"“{choice}”" for choice in schema["enum"])
+    kind = schema.get("type", "any")
+    if isinstance(kind, list):
+        return " or ".join(kind)
+    return f"list of {_type(document, schema.get('items', {}))}" if kind == "array" else str(kind)

@@ -1,4 +1,4 @@
-"""A person's own pages: sign in, see that one is, sign out, and take back what one has allowed."""
+"""The way in, and a person's own pages: sign in, see that one is, sign out, take back what one has allowed."""
 
 from typing import Annotated, Any
 from urllib.parse import quote
@@ -7,15 +7,26 @@ import msgspec
 from litestar import Request, Response, get, post
 from litestar.params import JSONBody, QueryParameter
 
+from api.config.settings import Settings
 from api.http.errors import AccessDenied, InvalidRequest, Missing, api_error
 from api.http.request_context import Scope
 from api.oauth.client_authentication import CLIENT_ID, LONGEST_ID
-from api.pages.browser_session import BrowserSession, end_session, find_session, login_name
-from api.pages.csrf import FormToken, form_token, is_genuine, require_own_page
+from api.pages.browser_session import (
+    BrowserSession,
+    FormToken,
+    end_session,
+    find_session,
+    form_token,
+    is_genuine,
+    login_name,
+    require_own_page,
+)
 from api.pages.sign_in import FormTarget, SignInForm, sign_in, sign_in_page
 from api.pages.templates import (
     AccountGrants,
     AllowedApplication,
+    DashboardLink,
+    Home,
     ScopeInWords,
     SignedIn,
     SignedOut,
@@ -23,13 +34,15 @@ from api.pages.templates import (
     page_answer,
     see_other,
 )
-from api.services import Services, services_of
+from api.services import Injected, Services, services_of
 from api.throttling.rates import admit
 from commands import approvals
 from domain import client
 from domain.rules.registration import REALMS
 from eventstore import present
+from eventstore.ledger import Ledger
 from projections import grants
+from projections.clients import dashboards
 
 ACCOUNT = "/account"
 SIGN_IN = "/account/sign-in"
@@ -265,3 +278,21 @@ async def _application(
         last_used=last_used,
         withdraw_action=f"{WITHDRAW}?realm={used.realm}&client_id={quote(given.client_id, safe='')}",
     )
+
+
+@get("/", tags=["Pages"], summary="The way in", media_type="text/html")
+async def home(ledger: Injected[Ledger], settings: Injected[Settings]) -> Response[bytes]:
+    """Links to everything that a person can do here; in production none unless `GRANTLOG_HOME` says so."""
+    if not settings.home:
+        return page_answer(Home(issuer=settings.issuer, dashboards=(), lists=False))
+    found = await ledger.read(dashboards)
+    page = Home(
+        issuer=settings.issuer,
+        dashboards=tuple(
+            DashboardLink(each.client_name, each.realm, f"/dashboards/{each.slug}")
+            for each in found.items
+            if each.state == "enabled"
+        ),
+        third_party=f"http://127.0.0.1:{settings.demo_port}/" if settings.environment == "demo" else None,
+    )
+    return page_answer(page)

@@ -12,8 +12,7 @@ from msgspec import Meta
 from api.http.load_shedding import away
 from api.http.request_context import Scope
 from api.oauth.person_authentication import LONGEST_NAME, WrongCredentials, verify
-from api.pages.browser_session import start_session
-from api.pages.csrf import (
+from api.pages.browser_session import (
     FormToken,
     forget_form_secret,
     form_secret,
@@ -21,6 +20,7 @@ from api.pages.csrf import (
     is_genuine,
     new_form_secret,
     require_own_page,
+    start_session,
 )
 from api.pages.templates import SignIn, page_answer, see_other
 from api.services import Services, origin

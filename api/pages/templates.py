@@ -5,23 +5,27 @@ engine, and a value that a template asks for but its struct does not have is an 
 """
 
 import hashlib
+import ipaddress
+import re
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, NamedTuple
+from urllib.parse import urlsplit
 
 import jinja2
 import msgspec
 from litestar import Request, Response, get
 from litestar.datastructures import Cookie
 from litestar.params import PathParameter, QueryParameter
+from markupsafe import Markup, escape
 
 from api.http.errors import Missing
 from api.http.request_context import header_values
-from api.pages.csp import security_headers
 from domain.event import Moment
 
 ROOM = Path(__file__).parents[1]
+CODE = re.compile(r"`([^`]+)`")
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -167,6 +171,45 @@ class Dashboard(HtmlPage, frozen=True, kw_only=True):
     error: str = ""
 
 
+class Member(msgspec.Struct, frozen=True):
+    """One member of a body, or one parameter, of an operation. `kind` is its type in words."""
+
+    name: str
+    kind: str
+    required: bool
+    meaning: str
+
+
+class Operation(msgspec.Struct, frozen=True, kw_only=True):
+    """One operation as the page tells it."""
+
+    method: str
+    path: str
+    summary: str
+    description: str
+    access: str
+    members: tuple[Member, ...]
+    media_types: tuple[str, ...]
+    example: str
+    answers: tuple[tuple[str, str], ...]
+    answer_example: str
+
+
+class Group(msgspec.Struct, frozen=True):
+    """Operations that belong together, by their first tag."""
+
+    name: str
+    operations: tuple[Operation, ...]
+
+
+class Reference(HtmlPage, frozen=True, kw_only=True):
+    """The OpenAPI document for people."""
+
+    template: ClassVar[str] = "reference.html"
+    version: str
+    groups: tuple[Group, ...]
+
+
 DASHBOARD_NEEDS_SCRIPT = "You are not signed in, and what you typed was not looked at: this page needs JavaScript."
 
 
@@ -217,6 +260,11 @@ def readable(moment: Moment) -> str:
     return f"{to_datetime(moment):%-d %B %Y, %H:%M} UTC"
 
 
+def with_code(text: str) -> Markup:
+    """The text, escaped, with what stands between backticks as code."""
+    return Markup(CODE.sub(r"<code>\1</code>", str(escape(text))))  # noqa: S704 - escaped before, markup is ours
+
+
 def compile_templates() -> dict[str, jinja2.Template]:
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(ROOM / "templates"),
@@ -226,7 +274,7 @@ def compile_templates() -> dict[str, jinja2.Template]:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {"rfc3339": rfc3339, "readable": readable}
+    environment.filters |= {"rfc3339": rfc3339, "readable": readable, "with_code": with_code}
     environment.globals["static_url"] = static_url
     return {name: environment.get_template(name) for name in environment.list_templates()}
 
@@ -303,3 +351,78 @@ async def static(request: Request[Any, Any, Any], name: Name, v: Version = "") -
         return Response(b"", status_code=304, headers=headers)
     media_type, _, _ = found.media_type.partition(";")
     return Response(found.body, headers=headers, media_type=media_type)
+
+
+HOST = re.compile(r"[a-z0-9.-]+")
+OTHER_HOST = re.compile(r"[a-z0-9._~%:-]+")
+"""What a policy cannot name and a browser goes to all the same: IPv6, and names such as `my_shop`."""
+
+SCHEME = re.compile(r"[a-z][a-z0-9+.-]*")
+
+
+def security_headers(form_action: Sequence[str] = (), *, script: bool = False) -> dict[str, str]:
+    """The headers of a page. `form_action` are redirect URIs to which the page's forms may lead by a redirect.
+
+    Browsers hold a form's whole chain of redirects to `form-action` (CSP Level 3 §6.4.1), so a consent form that sends
+    the person back to the application must name it. `script` admits the server's own script files and calls to itself.
+    """
+    sources = (form_source(uri) for uri in form_action)
+    targets = dict.fromkeys(["'self'", *(source for source in sources if source)])
+    policy = ["default-src 'none'", "style-src 'self'", "img-src 'self'"]
+    if script:
+        policy += ["script-src 'self'", "connect-src 'self'"]
+    policy += [f"form-action {' '.join(targets)}", "frame-ancestors 'none'", "base-uri 'none'"]
+    return {
+        "Content-Security-Policy": "; ".join(policy),
+        "Referrer-Policy": "same-origin",
+        "Cache-Control": "no-store",
+        "X-Content-Type-Options": "nosniff",
+    }
+
+
+def form_source(uri: str) -> str | None:
+    """A redirect URI as a CSP source: its origin, or `scheme:` for an application's private scheme (RFC 8252 §7.1).
+
+    CSP has no way to write an IPv6 address or a host with other characters than letters, digits and hyphens (CSP Level
+    3 §2.3.1, `host-part`), so such a target admits its scheme. None for what no browser would go to.
+    """
+    try:
+        parts = urlsplit(uri)
+        host, port = ascii_host(parts.hostname or ""), parts.port
+    except ValueError:
+        return None
+    if not SCHEME.fullmatch(parts.scheme):
+        return None
+    if parts.scheme not in ("http", "https"):
+        return f"{parts.scheme}:"
+    if not HOST.fullmatch(host):
+        return f"{parts.scheme}:" if OTHER_HOST.fullmatch(host) else None
+    return f"{parts.scheme}://{host}" + (f":{port}" if port else "")
+
+
+def destination(redirect_uri: str) -> str:
+    """Where an authorization answer goes, in words that a person can check.
+
+    International names are shown in their ASCII form, so that a look-alike letter cannot pass for another (RFC 5891
+    §4.4). A loopback or private-scheme target is an application on the person's own device (RFC 8252 §7).
+    """
+    parts = urlsplit(redirect_uri)
+    if parts.scheme not in ("http", "https"):
+        return f"an app on this device ({parts.scheme})"
+    host = ascii_host(parts.hostname or "")
+    shown = f"[{host}]" if ":" in host else host
+    if parts.port:
+        shown += f":{parts.port}"
+    return f"this device ({shown})" if is_loopback(host) else shown
+
+
+def is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def ascii_host(host: str) -> str:
+    """The host as it goes on the wire. Raises ValueError (UnicodeError) for what is no host name."""
+    return host if host.isascii() else host.encode("idna").decode()

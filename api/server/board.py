@@ -1,4 +1,4 @@
-"""What the workers of a server know of each other: a page of memory that they share, a seat on it for each.
+"""What the workers of a server share: a page of memory with a seat for each, and the directory of their numbers.
 
 Every worker says once in a while that its event loop turns and what it found when it examined itself. So any of them
 can tell of all, and a probe that reaches one of them is an answer about the server.
@@ -6,10 +6,14 @@ can tell of all, and a probe that reaches one of them is an answer about the ser
 
 import asyncio
 import mmap
+import os
+import shutil
 import struct
+import sys
 import time
 import zlib
 from collections.abc import Awaitable, Callable, Mapping
+from pathlib import Path
 from typing import Literal
 
 import msgspec
@@ -171,3 +175,16 @@ class Reporting:
             self._seat.tell(self._pid, await self._examine())
         except Exception as error:
             log.error("examination failed", **trace(error))
+
+
+DIRECTORY = "PROMETHEUS_MULTIPROC_DIR"
+"""The library's own variable. The library looks at it when it is imported, and never again."""
+
+
+def prepare_directory(directory: Path) -> None:
+    """Makes the directory anew, without what a former run left, and names it to the library. For the parent alone."""
+    if "prometheus_client" in sys.modules:
+        raise RuntimeError("the library of numbers was loaded before its directory was named")
+    shutil.rmtree(directory, ignore_errors=True)
+    directory.mkdir(parents=True, mode=0o700)
+    os.environ[DIRECTORY] = str(directory)

@@ -27,8 +27,7 @@ from api.http.errors import (
     TooSlow,
 )
 from api.http.log_lines import trace
-from api.http.request_checks import REFUSED
-from api.http.request_context import App, Scope
+from api.http.request_context import REFUSED, App, Scope
 from api.server import exchange
 from api.server.callers import Callers
 from api.server.exchange import Exchange
@@ -40,7 +39,7 @@ HEAD_WITHIN = 15.0
 """Seconds for the head of a request, from its first byte on, and for the first byte on a new connection."""
 
 BODY_WITHIN = 30.0
-"""Seconds for the rest of a body that nobody waits for any more. `api.http.body_timeout` has the time for others."""
+"""Seconds for the rest of a body that nobody waits for any more. `api.http.load_shedding` has the time for others."""
 
 TAKEN_WITHIN = 60.0
 """Seconds in which a client has to take some of an answer that waits for it."""

@@ -9,11 +9,9 @@ import msgspec
 from litestar import Request, Response, get
 
 from api.http.errors import Missing
-from api.http.request_context import Proxies, RequestContext, request_context
+from api.http.request_context import Proxies, RequestContext, is_for_operators, request_context
 from api.server.board import KEY, Board, Seen
-from api.server.listeners import is_for_operators
-from api.services import Services, services_of
-from api.startup import running_version
+from api.services import Services, running_version, services_of
 from eventstore.database import Connection, schema
 from eventstore.execution import DatabaseAway, Forged, WentBack
 from eventstore.keys.key_proof import key_problem

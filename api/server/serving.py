@@ -1,4 +1,8 @@
-"""`grantlog serve` put together: sockets, parent, workers, and the app in each of them."""
+"""`grantlog serve` put together: sockets, parent, workers, and the app in each of them.
+
+Health, what is behind it, and the numbers are for operators, who have a listener of their own that nobody else need be
+able to reach; the main one says whether the server is in order, and no more.
+"""
 
 import os
 import socket
@@ -8,12 +12,12 @@ from typing import Any
 import structlog
 
 from api.config.settings import Settings
+from api.http.errors import Missing
+from api.http.request_context import FOR_OPERATORS, REFUSED, App, Receive, Scope, Send
 from api.server.board import KEY, Board, Reporting
-from api.server.listeners import ForOperators
 from api.server.monitoring import examine
 from api.server.parent import Parent
-from api.server.sockets import room_for
-from api.server.worker import Listener, Terms, Worker, run
+from api.server.worker import Listener, Terms, Worker, room_for, run
 
 NAME = "grantlog"
 """What answers say in `Server`."""
@@ -74,3 +78,20 @@ def serve(settings: Settings, main: socket.socket, health: socket.socket | None)
 def _address(listening: socket.socket) -> str:
     host, port = listening.getsockname()[:2]
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+PATHS = frozenset(("/health/live", "/health/ready", "/metrics"))
+
+
+class ForOperators:
+    """The app as that listener shows it: these paths and nothing else."""
+
+    def __init__(self, app: App) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http":
+            scope[FOR_OPERATORS] = True
+            if scope["path"] not in PATHS:
+                scope.setdefault(REFUSED, Missing("Here are /health/live, /health/ready and /metrics."))
+        await self.app(scope, receive, send)

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from api.app import create
-from api.startup import IssuerChanged
+from api.services import IssuerChanged
 from cli.serve import prepare
 from cli.services import load_settings, open_keys
 from tests.cli.conftest import ISSUER, CommandLine

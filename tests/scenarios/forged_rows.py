@@ -9,7 +9,7 @@ from typing import Any
 from sqlalchemy import Column, Connection, LargeBinary, Table, Text, insert, select, update
 from sqlalchemy.exc import DBAPIError
 
-from api.startup import SYSTEM
+from api.services import SYSTEM
 from commands import client_secrets
 from commands.callers import operator
 from commands.client_secrets import rotate_due

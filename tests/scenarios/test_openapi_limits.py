@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from api.http.path_params import LONGEST_ID
+from api.http.parameters import LONGEST_ID
 from tests.scenarios.administration import administering, ok, problem
 from tests.scenarios.endpoints import Endpoint, described, endpoints
 from tests.scenarios.spoiling import resolved

@@ -6,7 +6,7 @@ from typing import Any
 import httpx
 import pytest
 
-from api.startup import SYSTEM
+from api.services import SYSTEM
 from commands.client_secrets import rotate_due
 from eventstore.execution import Origin
 from tests.scenarios.administration import administering, ok, problem

@@ -21,7 +21,7 @@ from api import background
 from api.app import create, routed
 from api.config.settings import Settings, load
 from api.http.middleware import Middleware
-from api.server.listeners import ForOperators
+from api.server.serving import ForOperators
 from api.services import Services
 from commands import client_secrets, clients, people, roles, scopes
 from commands.callers import operator

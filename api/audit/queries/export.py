@@ -14,7 +14,7 @@ from api.audit.queries.filters import Filters
 from api.audit.queries.search import STEPS_AT_MOST, find, up_to_date, wanted
 from api.audit.rendering import ShownEvent
 from api.http.errors import InvalidRequest, TemporarilyUnavailable
-from api.startup import running_version
+from api.services import running_version
 from eventstore import search
 from eventstore.database import Connection
 from eventstore.search import Criteria

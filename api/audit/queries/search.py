@@ -7,7 +7,7 @@ from api.audit.queries.auditor import Auditor
 from api.audit.queries.filters import Filters
 from api.audit.rendering import Rendering, ShownEvent, unsealed
 from api.http.errors import TemporarilyUnavailable
-from api.http.pagination import Page, decode_cursor, encode_cursor
+from api.http.parameters import Page, decode_cursor, encode_cursor
 from eventstore import search
 from eventstore.database import Connection
 from eventstore.search import Criteria

@@ -11,7 +11,7 @@ from litestar.params import JSONBody, QueryParameter, URLEncodedBody
 from litestar.testing import TestClient
 from litestar.types import Receive, Scope, Send
 
-from api.http import strict_parsing
+from api.http import bodies
 from api.http.bodies import StrictRequest, check_handlers, check_query, encoding, read_body, read_parameters
 from api.http.error_responses import EXCEPTION_HANDLERS
 from api.http.errors import InvalidRequest, TooLarge, WrongMediaType
@@ -191,7 +191,7 @@ BAD_FORMS = [
 @pytest.mark.parametrize(("body", "field"), BAD_FORMS)
 def test_bad_forms_are_refused(body, field):
     with pytest.raises(InvalidRequest) as caught:
-        strict_parsing.read_form(body)
+        bodies.read_form(body)
     assert caught.value.errors[0].field == field
     with client() as http:
         answered = http.post("/oauth/token", content=body, headers=FORM)

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from api.http import body_timeout, load_shedding
+from api.http import load_shedding
 from api.http.bodies import read_body
 from api.http.load_shedding import LoadShedding, Slot
 from api.http.middleware import Middleware
@@ -99,7 +99,7 @@ async def test_late_body_gets_a_slot_or_503_with_retry_after(monkeypatch):
 
 @pytest.mark.anyio
 async def test_a_body_that_does_not_come_ends_the_connection(monkeypatch):
-    monkeypatch.setattr(body_timeout, "SECONDS", 0)
+    monkeypatch.setattr(load_shedding, "BODY_TIMEOUT", 0)
     wrapper = Middleware(reading, log_requests=False)
     slow = Call(wrapper, SLOW)
     assert await slow.status() == 408
@@ -126,7 +126,7 @@ class Piecemeal:
 @pytest.mark.anyio
 @pytest.mark.parametrize("pieces", [(b"a=b&c=d",), (b"a=b", b"&c=", b"d"), (b"", b"a=b&c=d")])
 async def test_the_server_is_not_asked_for_more_than_was_announced(pieces):
-    arriving = body_timeout.Arriving(Piecemeal(*pieces), anywhere(), body_timeout.Patience(), 7)
+    arriving = load_shedding.Arriving(Piecemeal(*pieces), anywhere(), load_shedding.Patience(), 7)
     assert await read_body({"headers": [(b"content-length", b"7")]}, arriving, 1000) == b"a=b&c=d"
 
 
@@ -138,20 +138,20 @@ async def test_a_body_of_unknown_length_is_read_to_its_end():
     async def receive() -> dict[str, Any]:
         return next(messages)
 
-    arriving = body_timeout.Arriving(receive, anywhere(), body_timeout.Patience(), None)
+    arriving = load_shedding.Arriving(receive, anywhere(), load_shedding.Patience(), None)
     assert await read_body({"headers": [(b"transfer-encoding", b"chunked")]}, arriving, 1000) == b"a=b"
 
 
 @pytest.mark.anyio
 async def test_disconnect_may_be_awaited_without_a_timeout(monkeypatch):
-    monkeypatch.setattr(body_timeout, "SECONDS", 0)
+    monkeypatch.setattr(load_shedding, "BODY_TIMEOUT", 0)
     gone: asyncio.Future[dict[str, Any]] = asyncio.get_running_loop().create_future()
     messages = iter([{"type": "http.request", "body": b"ok"}])
 
     async def receive() -> dict[str, Any]:
         return next(messages, None) or await gone
 
-    arriving = body_timeout.Arriving(receive, anywhere(), body_timeout.Patience(), None)
+    arriving = load_shedding.Arriving(receive, anywhere(), load_shedding.Patience(), None)
     # What is there already is taken, however late it is.
     assert (await arriving())["body"] == b"ok"
     waiting = asyncio.create_task(arriving())

@@ -15,8 +15,7 @@ from api.http import log_lines
 from api.http.error_responses import EXCEPTION_HANDLERS
 from api.http.errors import AccessDenied, Clash, InvalidRequest, InvalidScope, Throttled
 from api.http.middleware import Middleware
-from api.http.request_checks import check
-from api.http.request_context import Proxies, request_context
+from api.http.request_context import Proxies, check, request_context
 from security.ids import is_id
 
 SECRET = "glog_at_" + "a1B2" * 9

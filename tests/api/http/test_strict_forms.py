@@ -3,7 +3,7 @@
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from api.http import strict_parsing
+from api.http import bodies
 from api.http.errors import InvalidRequest
 
 PIECES = st.sampled_from(
@@ -14,7 +14,7 @@ PIECES = st.sampled_from(
 def the_long_way(text: bytes, omit_empty: bool) -> dict[str, str] | str:
     pairs: dict[str, str] = {}
     try:
-        for name, value in strict_parsing.form_pairs(text):
+        for name, value in bodies.form_pairs(text):
             if name in pairs:
                 return "refused"
             pairs[name] = value
@@ -31,7 +31,7 @@ def the_long_way(text: bytes, omit_empty: bool) -> dict[str, str] | str:
 @example(b"&".join(b"p%d=1" % number for number in range(101)), False)
 def test_both_ways_agree(text: bytes, omit_empty: bool) -> None:
     try:
-        found: dict[str, str] | str = strict_parsing.read_form(text, omit_empty=omit_empty)
+        found: dict[str, str] | str = bodies.read_form(text, omit_empty=omit_empty)
     except InvalidRequest:
         found = "refused"
     assert found == the_long_way(text, omit_empty)

@@ -8,7 +8,7 @@ from urllib.parse import urlencode
 from hypothesis import given
 from hypothesis import strategies as st
 
-from api.http import strict_parsing
+from api.http import bodies
 from api.http.errors import InvalidRequest
 
 
@@ -19,7 +19,7 @@ from api.http.errors import InvalidRequest
     )
 )
 def test_every_form_that_a_client_encodes_is_read_back(parameters):
-    assert strict_parsing.read_form(urlencode(parameters).encode()) == parameters
+    assert bodies.read_form(urlencode(parameters).encode()) == parameters
 
 
 json_values = st.recursive(
@@ -36,12 +36,12 @@ json_values = st.recursive(
 
 @given(json_values)
 def test_every_value_within_the_limits_is_read_back(value):
-    assert strict_parsing.read_json(json.dumps(value).encode()) == value
+    assert bodies.read_json(json.dumps(value).encode()) == value
 
 
 @given(st.binary())
 def test_no_octets_do_worse_than_a_400(body):
-    readers: list[Any] = [strict_parsing.read_json, strict_parsing.read_json_object, strict_parsing.read_form]
+    readers: list[Any] = [bodies.read_json, bodies.read_json_object, bodies.read_form]
     for read in readers:
         with suppress(InvalidRequest):
             read(body)
@@ -62,6 +62,6 @@ class Compared(str):
 def test_a_doubled_name_is_found_without_comparing_all_with_all():
     names = [f"n{number}" for number in range(5_000)]
     Compared.times = 0
-    read = strict_parsing._object([(Compared(name), 0) for name in [*names, names[-1]]])
+    read = bodies._object([(Compared(name), 0) for name in [*names, names[-1]]])
     assert Compared.times < 10 * len(names)
-    assert isinstance(read[names[-1]], strict_parsing._Fault)
+    assert isinstance(read[names[-1]], bodies._Fault)

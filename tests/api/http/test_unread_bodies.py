@@ -9,7 +9,7 @@ from litestar.testing import TestClient
 from api.http.error_responses import EXCEPTION_HANDLERS
 from api.http.errors import InvalidToken
 from api.http.middleware import Middleware
-from api.http.request_checks import SMALL_BODY
+from api.http.request_context import SMALL_BODY
 
 
 @post("/admin/refused", sync_to_thread=False)

@@ -8,8 +8,7 @@ import msgspec
 import pytest
 
 from api.pages import templates
-from api.pages.csp import destination, security_headers
-from api.pages.templates import render, static_file
+from api.pages.templates import destination, render, security_headers, static_file
 
 SINCE = 1_772_700_000_123_456
 SCOPES = (
@@ -61,6 +60,28 @@ SAMPLES: dict[str, templates.HtmlPage] = {
         username="paul", realm="platform", sign_out_action="/sign-out", csrf="token-c", grants=()
     ),
     "dashboard": templates.Dashboard(slug="client", name="Client Dashboard", realm="platform", resume=True),
+    "reference": templates.Reference(
+        version="1.2.3",
+        groups=(
+            templates.Group(
+                "OAuth",
+                (
+                    templates.Operation(
+                        method="POST",
+                        path="/oauth/token",
+                        summary="Get tokens",
+                        description="Every grant type.",
+                        access="client",
+                        members=(templates.Member("scope", "string", False, "Names."),),
+                        media_types=("application/json",),
+                        example="{}",
+                        answers=(("200", "Tokens."),),
+                        answer_example="{}",
+                    ),
+                ),
+            ),
+        ),
+    ),
 }
 
 

@@ -11,7 +11,7 @@ from litestar.testing import TestClient
 from api.http.error_responses import EXCEPTION_HANDLERS
 from api.http.errors import InvalidRequest
 from api.http.middleware import Middleware
-from api.http.pagination import DEFAULT, After, Limit, Page, decode_cursor, encode_cursor, page
+from api.http.parameters import DEFAULT, After, Limit, Page, decode_cursor, encode_cursor, page
 
 KEYS = st.tuples(st.integers(-(2**63), 2**63 - 1), st.text(st.characters(codec="utf-8", exclude_characters="\0")))
 

@@ -1,18 +1,19 @@
-"""Lists in pages: `{"items": […], "next": cursor or null}`, with `?limit=` and `?after=`.
-
-A cursor is the key of the last item, not an offset, so a page never shifts while others write. It is opaque to clients
-and needs no signature: it only says where to go on among what the caller may see anyway, and it is checked like any
-other parameter.
-"""
+"""Parameters that many routes have: ids and names in their paths, and where a list goes on."""
 
 from base64 import urlsafe_b64decode, urlsafe_b64encode
 from collections.abc import Callable, Sequence
 from typing import Annotated, Any, Generic, TypeVar
 
 import msgspec
-from litestar.params import QueryParameter
+from litestar.params import PathParameter, QueryParameter
 
 from api.http.errors import InvalidRequest
+from domain import role, scope
+from domain.rules import registration
+
+# Lists in pages: `{"items": […], "next": cursor or null}`, with `?limit=` and `?after=`. A cursor is the key of the
+# last item, no offset, so a page never shifts while others write. It is opaque to clients and needs no signature: it
+# only says where to go on among what the caller may see anyway, and it is checked like any other parameter.
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -75,3 +76,35 @@ def page(rows: Sequence[R], limit: int, *, kind: str, key: Callable[[R], Key], i
     shown = rows[:limit]
     more = len(rows) > limit
     return Page([item(row) for row in shown], encode_cursor(kind, key(shown[-1])) if more and shown else None)
+
+
+# What stands in paths, with its longest form: ids beyond it are a 400 that names the parameter. Where a rule of its own
+# decides what can stand there, and answers 404 to everything else, the limit is only told.
+
+LONGEST_ID = 128
+"""Ours are shorter. What is named here ends up in keys of the database."""
+
+ClientId = Annotated[str, PathParameter(max_length=LONGEST_ID, description="The client's id.")]
+SecretId = Annotated[str, PathParameter(max_length=LONGEST_ID, description="The id of a version of its secret.")]
+AccountId = Annotated[str, PathParameter(max_length=LONGEST_ID, description="The person's id.")]
+GrantId = Annotated[str, PathParameter(max_length=LONGEST_ID, description="The grant's id.")]
+IncidentId = Annotated[str, PathParameter(max_length=LONGEST_ID, description="The incident's id.")]
+Slug = Annotated[
+    str, PathParameter(max_length=registration.SLUG_MAXIMUM, description="The dashboard's name in addresses.")
+]
+Realm = Annotated[str, PathParameter(description="The role's realm.", schema_extra={"enum": list(registration.REALMS)})]
+RoleName = Annotated[str, PathParameter(max_length=role.NAME_MAXIMUM, description="The role's name.")]
+ScopeName = Annotated[
+    str,
+    # The framework would count the slash before it.
+    PathParameter(
+        description="The scope's name; it may hold slashes.", schema_extra={"max_length": scope.NAME_MAXIMUM}
+    ),
+]
+Digest = Annotated[
+    str,
+    PathParameter(
+        description="The lower-case hex SHA-256 of the whole secret.",
+        schema_extra={"min_length": 64, "max_length": 64, "pattern": "^[0-9a-f]{64}$"},
+    ),
+]
