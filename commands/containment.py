@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterable, Sequence
 from typing import Literal, NamedTuple
 
-from domain import account, client, client_secret, cut_off, ended_grants, grant, incident, session
+from domain import account, client, client_secret, ended_grants, grant, incident, session
 from domain.decision import Outcome, Refusal, accept
 from domain.event import Moment
 from domain.incident import Numbers
@@ -27,7 +27,7 @@ def end_account_tokens(account_id: str, since: Callable[[], Since]) -> Command[a
 
     def decide(state: account.State, view: View) -> Outcome:
         first, at = since()
-        return cut_off.end_account_tokens(state, now=view.now, first=first, since_at=at)
+        return account.end_tokens(state, now=view.now, first=first, since_at=at)
 
     return Command(account.stream(account_id), decide)
 
@@ -39,7 +39,7 @@ def end_client_tokens(
 
     def decide(state: client.State, view: View) -> Outcome:
         first, at = since()
-        return cut_off.end_client_tokens(state, now=view.now, first=first, since_at=at, secret_id=secret_id)
+        return client.end_tokens(state, now=view.now, first=first, since_at=at, secret_id=secret_id)
 
     return Command(client.stream(client_id), decide)
 

@@ -382,6 +382,13 @@ def erase(state: State, *, now: Moment, leaves_no_administrator: bool) -> Outcom
     return people.last_administrator() if leaves_no_administrator else accept(Erased())
 
 
+def end_tokens(state: State, *, now: Moment, first: int = 0, since_at: Moment | None = None) -> Outcome:
+    """Ends tokens and sessions of a person, who may sign in again. What an erased person had is dead anyway."""
+    if not state.exists:
+        return refuse(NotFound.UNKNOWN)
+    return accept() if state.erased else accept(AccountTokensEnded(first=first, since_at=since_at))
+
+
 def alive(state: State) -> bool:
     """Whether there is a person to command; an erased one is not."""
     return state.exists and not state.erased

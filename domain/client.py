@@ -15,11 +15,11 @@ from msgspec.structs import replace
 from domain import client_secret, cut_off
 from domain.client_secret import (
     NewSecret,
-    Policy,
     RotationAnnounced,
     RotationScheduled,
     RotationUnscheduled,
     SecretExpiredUsed,
+    SecretHolder,
     SecretIssued,
     SecretRevoked,
     SecretRotated,
@@ -30,6 +30,7 @@ from domain.decision import Conflict, InvalidClient, NotFound, Outcome, accept, 
 from domain.event import Event, Moment, Recorded, Sealed, sealed
 from domain.rules import administrative_scope, people
 from domain.rules import registration as rules
+from domain.rules.client_metadata import AuthMethod, Type
 from domain.rules.registration import Circumstances
 
 # How many tokens a client may obtain for itself.
@@ -60,8 +61,6 @@ def note_limit_reached(state: State, *, now: Moment, limit: int, count: int = 1,
     return counted(TokenLimitReached(limit=limit, count=count, window_seconds=window_seconds))
 
 
-Type = Literal["confidential", "public", "dashboard"]
-AuthMethod = Literal["client_secret_basic", "client_secret_post", "none"]
 Failure = Literal[
     "wrong_secret", "secret_expired", "secret_revoked", "secret_not_yet_valid", "disabled", "deleted", "method"
 ]
@@ -183,34 +182,14 @@ EVENTS: tuple[type[Event], ...] = (
 # State ------------------------------------------------------------------------------------------------------------
 
 
-class State(msgspec.Struct, frozen=True):
+class State(SecretHolder, frozen=True):
     """The client as its events tell. `cutoff` is a position: every token before it is dead."""
 
-    exists: bool = False
     client_id: str = ""
-    client_name: str = ""
-    redirect_uris: tuple[str, ...] = ()
-    grant_types: tuple[str, ...] = ()
-    scope: tuple[str, ...] = ()
-    token_endpoint_auth_method: AuthMethod = "client_secret_basic"  # noqa: S105 - a method by its RFC 7591 name
-    require_pkce: bool = True
-    access_token_lifetime: int | None = None
-    refresh_token_lifetime: int | None = None
-    tokens_per_minute: int | None = None
-    realm: str = "platform"
-    allowed_origins: tuple[str, ...] = ()
-    resources: tuple[str, ...] = ()
-    serves: tuple[str, ...] = ()
-    type: Type = "confidential"
-    slug: str | None = None
     owner: Sealed | None = None
     enabled: bool = False
-    deleted: bool = False
     cutoff: int = 0
     windows: cut_off.Windows = ()
-    secrets: tuple[SecretVersion, ...] = ()
-    secrets_issued: int = 0
-    rotation: Policy | None = None
 
     @property
     def on_device(self) -> str | None:
@@ -265,6 +244,17 @@ def delete(state: State, *, now: Moment) -> Outcome:
     if not state.exists:
         return refuse(NotFound.UNKNOWN)
     return accept() if state.deleted else accept(Deleted())
+
+
+def end_tokens(
+    state: State, *, now: Moment, first: int = 0, since_at: Moment | None = None, secret_id: str | None = None
+) -> Outcome:
+    """Ends tokens of a client without disabling it. What a deleted client had is dead anyway."""
+    if not state.exists:
+        return refuse(NotFound.UNKNOWN)
+    if state.deleted:
+        return accept()
+    return accept(ClientTokensEnded(secret_id=secret_id, first=first, since_at=since_at))
 
 
 # Questions --------------------------------------------------------------------------------------------------------

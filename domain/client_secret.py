@@ -6,7 +6,7 @@ Any number may live at a time, each with its own end. Their facts stand in the c
 from __future__ import annotations
 
 import hmac
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 import msgspec
 from msgspec.structs import replace
@@ -14,10 +14,7 @@ from msgspec.structs import replace
 from domain.decision import Conflict, InvalidClient, NotFound, Outcome, accept, counted, malformed, refuse
 from domain.event import SECOND, Event, Moment, Recorded
 from domain.rules import administrative_scope
-
-if TYPE_CHECKING:
-    from domain.client import State
-
+from domain.rules.client_metadata import ClientMetadata
 
 # Scheduled rotation: how old a version may become.
 
@@ -83,7 +80,7 @@ class Policy(msgspec.Struct, frozen=True):
 # Verbs ------------------------------------------------------------------------------------------------------------
 
 
-def set_policy(state: State, *, now: Moment, maximum_age: int, overlap: int, warning: int) -> Outcome:
+def set_policy(state: SecretHolder, *, now: Moment, maximum_age: int, overlap: int, warning: int) -> Outcome:
     """Sets or changes the policy. The same once more is no news."""
     if not state.exists or state.deleted:
         return refuse(NotFound.UNKNOWN)
@@ -109,14 +106,14 @@ def set_policy(state: State, *, now: Moment, maximum_age: int, overlap: int, war
     )
 
 
-def remove_policy(state: State, *, now: Moment) -> Outcome:
+def remove_policy(state: SecretHolder, *, now: Moment) -> Outcome:
     """Removes the policy. A repeat changes nothing."""
     if not state.exists:
         return refuse(NotFound.UNKNOWN)
     return accept() if state.rotation is None else accept(RotationUnscheduled())
 
 
-def announce(state: State, *, now: Moment) -> Outcome:
+def announce(state: SecretHolder, *, now: Moment) -> Outcome:
     """Warns, once for each version, when its time has come."""
     policy, newest = state.rotation, state.secrets[-1] if state.secrets else None
     if state.deleted or policy is None or newest is None or policy.announced == newest.secret_id:
@@ -127,13 +124,13 @@ def announce(state: State, *, now: Moment) -> Outcome:
     return accept(RotationAnnounced(secret_id=newest.secret_id, version=newest.version, due_at=due_at))
 
 
-def is_due(state: State, now: Moment) -> bool:
+def is_due(state: SecretHolder, now: Moment) -> bool:
     """Whether the newest version has reached its maximum age."""
     policy, newest = state.rotation, state.secrets[-1] if state.secrets else None
     return not state.deleted and policy is not None and newest is not None and now >= policy.due_at(newest)
 
 
-def defaults(state: State, lifetime: int | None, others_expire_in: int | None) -> tuple[int | None, int | None]:
+def defaults(state: SecretHolder, lifetime: int | None, others_expire_in: int | None) -> tuple[int | None, int | None]:
     """The lifetime of a new version and the end of the others, as the policy has them where a rotation says nothing."""
     policy = state.rotation
     if policy is None:
@@ -242,11 +239,20 @@ class NewSecret(msgspec.Struct, frozen=True):
     lifetime: int | None = None
 
 
+class SecretHolder(ClientMetadata, frozen=True):
+    """A client as far as its secrets go; `secrets_issued` counts the versions that it ever had."""
+
+    deleted: bool = False
+    secrets: tuple[SecretVersion, ...] = ()
+    secrets_issued: int = 0
+    rotation: Policy | None = None
+
+
 # Verbs ------------------------------------------------------------------------------------------------------------
 
 
 def rotate(
-    state: State,
+    state: SecretHolder,
     *,
     now: Moment,
     new: NewSecret,
@@ -281,7 +287,7 @@ def rotate(
 
 
 def _early(
-    state: State, now: Moment, begins_in: int | None, ends_in: int | None, others_end_in: int | None
+    state: SecretHolder, now: Moment, begins_in: int | None, ends_in: int | None, others_end_in: int | None
 ) -> Outcome | None:
     """Refuses a beginning until which the client would be without any secret for a while."""
     if not begins_in:
@@ -309,7 +315,7 @@ def _lasting_until(versions: tuple[SecretVersion, ...], now: Moment, end: Moment
     return until
 
 
-def revoke(state: State, *, now: Moment, secret_id: str, tokens: Literal["keep", "revoke"] = "keep") -> Outcome:
+def revoke(state: SecretHolder, *, now: Moment, secret_id: str, tokens: Literal["keep", "revoke"] = "keep") -> Outcome:
     """Ends a version, on demand with every token that it authenticated so far. A repeat changes nothing."""
     version = find(state.secrets, secret_id)
     if version is None:
@@ -319,7 +325,7 @@ def revoke(state: State, *, now: Moment, secret_id: str, tokens: Literal["keep",
     return accept(SecretRevoked(secret_id=secret_id, tokens=tokens))
 
 
-def revoke_all(state: State, *, now: Moment) -> Outcome:
+def revoke_all(state: SecretHolder, *, now: Moment) -> Outcome:
     """Ends every version that lives, and none of their tokens."""
     if not state.exists:
         return refuse(NotFound.UNKNOWN)
@@ -327,7 +333,7 @@ def revoke_all(state: State, *, now: Moment) -> Outcome:
     return accept(*(SecretRevoked(secret_id=version.secret_id, tokens="keep") for version in living))
 
 
-def contain(state: State, *, now: Moment, secret_id: str, tokens: Literal["keep", "revoke"]) -> Outcome:
+def contain(state: SecretHolder, *, now: Moment, secret_id: str, tokens: Literal["keep", "revoke"]) -> Outcome:
     """Ends a version of which it may be so long ago that nothing depends on it any more."""
     if find(state.secrets, secret_id) is None and state.exists:
         return accept()
@@ -335,7 +341,7 @@ def contain(state: State, *, now: Moment, secret_id: str, tokens: Literal["keep"
 
 
 def note_dead_use(
-    state: State, *, now: Moment, secret_id: str, via: Use, count: int = 1, window_seconds: int = 0
+    state: SecretHolder, *, now: Moment, secret_id: str, via: Use, count: int = 1, window_seconds: int = 0
 ) -> Outcome:
     """Records that a version was presented after its end."""
     version = find(state.secrets, secret_id)

@@ -1,20 +1,12 @@
-"""Cut-offs that end tokens and nothing else: what a containment does to a client or a person. A part of their pages.
+"""Cut-offs that end tokens and nothing else: what a containment does to a client or a person.
 
 Such a cut-off is one fact, however many tokens it ends: those issued at positions from `first` on, up to its own. It
 needs no disabling, and nothing revives what it ended.
 """
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING
-
 import msgspec
 
-from domain.decision import NotFound, Outcome, accept, refuse
 from domain.event import Event, Moment, Recorded
-
-if TYPE_CHECKING:
-    from domain import account, client
 
 # Facts ------------------------------------------------------------------------------------------------------------
 
@@ -93,24 +85,3 @@ def of_all(windows: Windows) -> tuple[Stretch, ...]:
 def cutting(stretches: tuple[Stretch, ...], position: int) -> int | None:
     """The position of the cut-off that ended what was issued at a position; None when none did."""
     return next((last for first, last in stretches if first <= position < last), None)
-
-
-# Verbs ------------------------------------------------------------------------------------------------------------
-
-
-def end_client_tokens(
-    state: client.State, *, now: Moment, first: int = 0, since_at: Moment | None = None, secret_id: str | None = None
-) -> Outcome:
-    """Ends tokens of a client without disabling it. What a deleted client had is dead anyway."""
-    if not state.exists:
-        return refuse(NotFound.UNKNOWN)
-    if state.deleted:
-        return accept()
-    return accept(ClientTokensEnded(secret_id=secret_id, first=first, since_at=since_at))
-
-
-def end_account_tokens(state: account.State, *, now: Moment, first: int = 0, since_at: Moment | None = None) -> Outcome:
-    """Ends tokens and sessions of a person, who may sign in again. What an erased person had is dead anyway."""
-    if not state.exists:
-        return refuse(NotFound.UNKNOWN)
-    return accept() if state.erased else accept(AccountTokensEnded(first=first, since_at=since_at))

@@ -8,11 +8,10 @@ from typing import Literal, NamedTuple, cast
 
 from sqlalchemy import Connection, func, select
 
-from domain import account, client, consent, ended_grants, grant, role, session, succession
+from domain import account, client, consent, ended_grants, grant, role, session, succession, validity
 from domain.client_secret import SecretIssued, SecretRotated
 from domain.event import SECOND, Event, Moment, Recorded
 from domain.grant import CodeIssued, TokenRevoked, TokensIssued, TokensRefreshed
-from domain.rules import validity
 from domain.succession import Succession
 from eventstore.execution import Forged
 from eventstore.mapper import decoder

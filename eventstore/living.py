@@ -6,9 +6,8 @@ from typing import Any, NamedTuple
 
 from sqlalchemy import Connection, select
 
-from domain import account, client, consent, ended_grants, grant
+from domain import account, client, consent, ended_grants, grant, validity
 from domain.event import Moment, Recorded
-from domain.rules import validity
 from eventstore import time_travel
 from eventstore.issued import IssuanceRecord, all_of, as_token
 from eventstore.recorder import store

@@ -9,9 +9,8 @@ import msgspec
 from msgspec.structs import astuple
 from sqlalchemy import Connection
 
-from domain import account, client, consent, grant, role
+from domain import account, client, consent, grant, role, validity
 from domain.event import Moment
-from domain.rules import validity
 from eventstore import issued
 from eventstore.changes import Changes
 from eventstore.keys.personal_data import PersonalData

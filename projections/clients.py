@@ -27,7 +27,7 @@ from sqlalchemy import (
 
 from domain import client, cut_off
 from domain.event import Event, Moment, Recorded
-from domain.rules import people
+from domain.rules import client_metadata, people
 from projections import tables
 from projections.tables import RowPage, Write, metadata
 from projections.tables import cut as cut_page
@@ -96,14 +96,14 @@ class Client(msgspec.Struct, frozen=True):
 
     client_id: str
     position: int
-    type: client.Type
+    type: client_metadata.Type
     slug: str | None
     realm: str
     client_name: str
     redirect_uris: tuple[str, ...]
     grant_types: tuple[str, ...]
     scope: tuple[str, ...]
-    token_endpoint_auth_method: client.AuthMethod
+    token_endpoint_auth_method: client_metadata.AuthMethod
     require_pkce: bool
     access_token_lifetime: int | None
     refresh_token_lifetime: int | None

@@ -23,9 +23,9 @@ from sqlalchemy import (
     update,
 )
 
+from domain import validity
 from domain.event import SECOND, Event, Moment, Recorded
 from domain.grant import CodeIssued, Ended, SuccessorReplaced, TokensIssued, TokensRefreshed
-from domain.rules import validity
 from projections import joined
 from projections.tables import ROW_POSITION, RowPage, Write, cut, metadata
 

@@ -4,8 +4,7 @@ from typing import Any, Literal
 
 from sqlalchemy import Column, ColumnElement, FromClause, Row, and_
 
-from domain import cut_off
-from domain.rules import validity
+from domain import cut_off, validity
 from projections.accounts import TABLE as ACCOUNTS
 from projections.clients import TABLE as CLIENTS
 from projections.consents import TABLE as CONSENTS

@@ -27,9 +27,9 @@ from sqlalchemy import (
     update,
 )
 
+from domain import validity
 from domain.event import SECOND, Event, Moment, Recorded
 from domain.grant import CodeIssued, TokenRevoked, TokensIssued, TokensRefreshed
-from domain.rules import validity
 from projections import digests
 from projections.digests import ByDigest
 from projections.prepared import Prepared

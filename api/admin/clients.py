@@ -39,6 +39,7 @@ from commands import clients as commands
 from commands.callers import Caller
 from domain import client, client_secret
 from domain.event import Recorded
+from domain.rules import client_metadata
 from domain.rules import registration as rules
 from eventstore.database import Connection
 from eventstore.ledger import Ledger
@@ -61,7 +62,7 @@ Owner = Annotated[
 SecretLifetime = Annotated[
     int, Meta(ge=1, le=client_secret.LIFETIME_MAXIMUM, description="Seconds that the secret lives; null is for ever.")
 ]
-Method = Annotated[client.AuthMethod, Meta(description="`none` makes the client a public one (RFC 7591 §2).")]
+Method = Annotated[client_metadata.AuthMethod, Meta(description="`none` makes the client a public one (RFC 7591 §2).")]
 
 
 class NewClient(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):

@@ -10,7 +10,7 @@ from api.http.errors import Missing
 from api.http.parameters import Page, decode_cursor, encode_cursor
 from commands.people import UNKNOWN
 from domain import client, scope
-from domain.rules import audience, people, redirect_uri, registration
+from domain.rules import audience, client_metadata, people, redirect_uri, registration
 from eventstore import present
 from eventstore.database import Connection
 from eventstore.keys.personal_data import PersonalData
@@ -173,7 +173,7 @@ class ClientBody(msgspec.Struct, frozen=True, kw_only=True):
     redirect_uris: tuple[str, ...]
     grant_types: tuple[str, ...]
     scope: str
-    token_endpoint_auth_method: client.AuthMethod
+    token_endpoint_auth_method: client_metadata.AuthMethod
     require_pkce: bool
     access_token_lifetime: int | None
     refresh_token_lifetime: int | None
@@ -184,7 +184,7 @@ class ClientBody(msgspec.Struct, frozen=True, kw_only=True):
     serves: tuple[str, ...]
     owner: str | None
     slug: str | None
-    type: client.Type
+    type: client_metadata.Type
     state: Literal["enabled", "disabled"]
     created_at: Time
     updated_at: Time

@@ -19,11 +19,10 @@ from api.oauth.client_authentication import Caller, caller
 from api.oauth.token import Tokens, issue, password_grant
 from api.services import Services, origin, services_of
 from commands.grants import end
-from domain import client
+from domain import client, validity
 from domain.event import SECOND, Actor
 from domain.grants import refresh_token
 from domain.grants.grant_type import Request as TokenRequest
-from domain.rules import validity
 from domain.rules.origin import is_secure
 from eventstore import issued
 from security.tokens import Format, Kind, Secret

@@ -6,7 +6,7 @@ from typing import Protocol
 
 import msgspec
 
-from domain import consent
+from domain import consent, validity
 from domain import scope as scope_rule
 from domain.account import State as Account
 from domain.client import State as Client
@@ -19,7 +19,7 @@ from domain.grant import REFUSALS_RECORDED, Code, CodeRefused, RefreshRefused, T
 from domain.grant import State as Grant
 from domain.role import State as Role
 from domain.rules import audience as audience_rule
-from domain.rules import validity
+from domain.rules.registration import Registrable
 from domain.succession import Refresh
 
 DAY = 86_400
@@ -133,22 +133,18 @@ class Issue(Protocol):
     ) -> Outcome: ...
 
 
-class GrantType(msgspec.Struct, frozen=True, kw_only=True):
+class GrantType(Registrable, frozen=True, kw_only=True):
     """A grant type: what is asked of it anywhere follows from here.
 
-    `response_types` lead to it by the authorization endpoint, which needs redirect URIs. `parameters` are a request's
-    own ones besides those of RFC 6749 §4: name and meaning. `granted` ends the sentence "The first tokens were issued
-    …". It may be for `confidential` clients only, or for `first_party` dashboards, and then nobody registers it.
+    `parameters` are a request's own ones besides those of RFC 6749 §4: name and meaning. `granted` ends the sentence
+    "The first tokens were issued …".
     """
 
     grant_type: str
     issue: Issue
     granted: str
-    response_types: tuple[str, ...] = ()
     credential: Credential | None = None
     parameters: Mapping[str, str] = {}
-    confidential: bool = False
-    first_party: bool = False
 
 
 # The caller: whether the client, as it stands under the lock, may use a grant type with the secret that it showed.

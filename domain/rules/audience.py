@@ -4,16 +4,11 @@ The server itself is a resource that every client may ask for, by the name of th
 them; only a dashboard's is for the server and for all that the dashboard was registered with.
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 from domain.decision import InvalidTarget, Outcome, Refusal, malformed
-
-if TYPE_CHECKING:
-    from domain.client import State
+from domain.rules.client_metadata import ClientMetadata
 
 MAXIMUM = 512
 """Characters of one URI."""
@@ -26,7 +21,7 @@ URIS_TOGETHER = 1_200
 _URI = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:[!$-;=?-\[\]_a-z~]+")
 
 
-def registered(client: State, issuer: str) -> Outcome | None:
+def registered(client: ClientMetadata, issuer: str) -> Outcome | None:
     """Refuses lists of resources that cannot stand in a registration."""
     for field, uris in (("resources", client.resources), ("serves", client.serves)):
         if problem := _problem(uris):
@@ -39,7 +34,7 @@ def registered(client: State, issuer: str) -> Outcome | None:
     return None
 
 
-def requested(asked: Sequence[str], *, client: State, issuer: str) -> Refusal | None:
+def requested(asked: Sequence[str], *, client: ClientMetadata, issuer: str) -> Refusal | None:
     """Refuses an authorization request that names a resource which the client may not ask for (RFC 8707 §2.1)."""
     if all(_may_ask(uri, client, issuer) for uri in asked):
         return None
@@ -49,7 +44,7 @@ def requested(asked: Sequence[str], *, client: State, issuer: str) -> Refusal | 
 def chosen(
     asked: Sequence[str],
     *,
-    client: State,
+    client: ClientMetadata,
     issuer: str,
     approved: Sequence[str] = (),
     before: Sequence[str] | None = None,
@@ -74,7 +69,7 @@ def chosen(
     return () if uri == issuer else (uri,)
 
 
-def _usual(client: State, issuer: str, approved: Sequence[str], before: Sequence[str] | None) -> str | None:
+def _usual(client: ClientMetadata, issuer: str, approved: Sequence[str], before: Sequence[str] | None) -> str | None:
     """What a request that names no resource is for; None where that cannot be said."""
     if before is not None:
         kept = before[0] if before else issuer
@@ -85,7 +80,7 @@ def _usual(client: State, issuer: str, approved: Sequence[str], before: Sequence
     return client.resources[0] if len(client.resources) == 1 else issuer
 
 
-def _may_ask(uri: str, client: State, issuer: str) -> bool:
+def _may_ask(uri: str, client: ClientMetadata, issuer: str) -> bool:
     return uri == issuer or uri in client.resources
 
 

@@ -3,20 +3,14 @@
 Every limit here is also what keeps an event below 65,535 bytes: a change states old and new values, each list twice.
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
 
 import msgspec
 
 from domain.decision import Outcome, malformed
 from domain.rules import administrative_scope, audience, origin, people, redirect_uri
-
-if TYPE_CHECKING:
-    from domain.client import State
-    from domain.grants.grant_type import GrantType
+from domain.rules.client_metadata import ClientMetadata
 
 REALMS = ("administration", "platform")
 CLIENT_NAME_MAXIMUM = 200
@@ -39,6 +33,18 @@ _RESERVED_SLUG = re.compile(r"form|session-.*")
 _SLUG = re.compile(rf"[a-z0-9]([a-z0-9-]{{0,{SLUG_MAXIMUM - 2}}}[a-z0-9])?")
 
 
+class Registrable(msgspec.Struct, frozen=True, kw_only=True):
+    """What a grant type is to those who register it.
+
+    `response_types` lead to it by the authorization endpoint, which needs redirect URIs. It may be for `confidential`
+    clients only, or for `first_party` dashboards, and then nobody registers it.
+    """
+
+    response_types: tuple[str, ...] = ()
+    confidential: bool = False
+    first_party: bool = False
+
+
 class Circumstances(msgspec.Struct, frozen=True, kw_only=True):
     """What a client is judged by beside its own attributes, as things stand under the lock.
 
@@ -48,7 +54,7 @@ class Circumstances(msgspec.Struct, frozen=True, kw_only=True):
 
     caller_scope: frozenset[str]
     known_scopes: frozenset[str]
-    grant_types: Mapping[str, GrantType]
+    grant_types: Mapping[str, Registrable]
     issuer: str
     slug_taken: bool = False
 
@@ -73,7 +79,7 @@ def scope_names(scopes: Sequence[str], *, known: frozenset[str], field: str) -> 
     return None
 
 
-def refusal(client: State, *, before: State, circumstances: Circumstances) -> Outcome | None:
+def refusal(client: ClientMetadata, *, before: ClientMetadata, circumstances: Circumstances) -> Outcome | None:
     """Refuses the client as it would stand after the command; None when it may stand like that."""
     if client.type == "dashboard":
         special = _dashboard(client, before, circumstances.issuer)
@@ -88,14 +94,14 @@ def refusal(client: State, *, before: State, circumstances: Circumstances) -> Ou
     ) or administrative_scope.handing_out(given, caller_scope=circumstances.caller_scope, field="scope")
 
 
-def _plain(client: State) -> Outcome | None:
+def _plain(client: ClientMetadata) -> Outcome | None:
     problem = people.text_problem(client.client_name, CLIENT_NAME_MAXIMUM)
     if problem:
         return malformed("client_name", problem)
     return realm(client.realm) or _lifetimes(client) or _origins(client.allowed_origins)
 
 
-def _lifetimes(client: State) -> Outcome | None:
+def _lifetimes(client: ClientMetadata) -> Outcome | None:
     for field, seconds, maximum in (
         ("access_token_lifetime", client.access_token_lifetime, ACCESS_TOKEN_LIFETIME_MAXIMUM),
         ("refresh_token_lifetime", client.refresh_token_lifetime, REFRESH_TOKEN_LIFETIME_MAXIMUM),
@@ -117,7 +123,7 @@ def _origins(origins: Sequence[str]) -> Outcome | None:
     return None
 
 
-def _dashboard(client: State, before: State, issuer: str) -> Outcome | None:
+def _dashboard(client: ClientMetadata, before: ClientMetadata, issuer: str) -> Outcome | None:
     if not client.slug or not _SLUG.fullmatch(client.slug):
         return malformed("slug", f"must have 1 to {SLUG_MAXIMUM} lower-case letters, digits and inner hyphens")
     if not before.exists and _RESERVED_SLUG.fullmatch(client.slug):
@@ -139,7 +145,7 @@ def _dashboard(client: State, before: State, issuer: str) -> Outcome | None:
     return None
 
 
-def _grants(client: State, grant_types: Mapping[str, GrantType]) -> Outcome | None:
+def _grants(client: ClientMetadata, grant_types: Mapping[str, Registrable]) -> Outcome | None:
     registrable = {name for name, grant in grant_types.items() if not grant.first_party}
     if not client.grant_types or len(set(client.grant_types)) != len(client.grant_types):
         return malformed("grant_types", "must name at least one grant, each once")
@@ -154,7 +160,7 @@ def _grants(client: State, grant_types: Mapping[str, GrantType]) -> Outcome | No
     return None
 
 
-def _redirect_uris(client: State, grant_types: Mapping[str, GrantType]) -> Outcome | None:
+def _redirect_uris(client: ClientMetadata, grant_types: Mapping[str, Registrable]) -> Outcome | None:
     uris = client.redirect_uris
     redirected = next((name for name in client.grant_types if grant_types[name].response_types), None)
     if redirected is not None and not uris:

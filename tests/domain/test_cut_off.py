@@ -8,11 +8,11 @@ from domain import client_secret as secret_page
 from domain import cut_off as cut_off_page
 from domain import server as server_page
 from domain import session as session_page
+from domain import validity as validity_page
 from domain.client import Deleted
 from domain.client_secret import SecretIssued, SecretRevoked, SecretRotated
 from domain.cut_off import AccountTokensEnded, ClientTokensEnded, Window
 from domain.decision import NotFound
-from domain.rules import validity as validity_page
 from domain.server import IssuanceResumed, IssuanceSuspended
 from tests.domain.history import NOW, given, loosely, record
 from tests.domain.test_client_registration import STREAM, registered
@@ -29,11 +29,11 @@ ROTATED = SecretRotated(secret_id="s2", version=2, sha256="22" * 32)
 
 def test_a_client_keeps_its_secrets_and_stays_enabled() -> None:
     state = given(client, STREAM, registered())
-    assert cut_off.end_client_tokens(state, now=NOW, first=5, since_at=NOW).events == (SINCE,)
+    assert client.end_tokens(state, now=NOW, first=5, since_at=NOW).events == (SINCE,)
     cut = given(client, STREAM, registered(), SINCE)
     assert (cut.enabled, cut.cutoff, cut.windows) == (True, 0, (Window(5, 2),))
-    assert cut_off.end_client_tokens(client.INITIAL, now=NOW).refusal.reason is NotFound.UNKNOWN
-    assert cut_off.end_client_tokens(given(client, STREAM, registered(), Deleted()), now=NOW).events == ()
+    assert client.end_tokens(client.INITIAL, now=NOW).refusal.reason is NotFound.UNKNOWN
+    assert client.end_tokens(given(client, STREAM, registered(), Deleted()), now=NOW).events == ()
 
 
 def test_a_cut_off_of_everything_leaves_nothing_to_those_before() -> None:
@@ -45,13 +45,13 @@ def test_a_cut_off_of_everything_leaves_nothing_to_those_before() -> None:
 
 def test_a_person_may_sign_in_again() -> None:
     state = given(account, "account:a", REGISTERED)
-    (event,) = cut_off.end_account_tokens(state, now=NOW).events
+    (event,) = account.end_tokens(state, now=NOW).events
     assert event == AccountTokensEnded()
     cut = given(account, "account:a", REGISTERED, event)
     assert (cut.enabled, cut.windows) == (True, (Window(0, 2),))
-    assert cut_off.end_account_tokens(account.INITIAL, now=NOW).refusal.reason is NotFound.UNKNOWN
+    assert account.end_tokens(account.INITIAL, now=NOW).refusal.reason is NotFound.UNKNOWN
     erased = given(account, "account:a", REGISTERED, account_page.Erased())
-    assert cut_off.end_account_tokens(erased, now=NOW).events == ()
+    assert account.end_tokens(erased, now=NOW).events == ()
 
 
 @pytest.mark.parametrize(("started", "live"), [(1, False), (2, True)])

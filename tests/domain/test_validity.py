@@ -7,7 +7,7 @@ from msgspec.structs import replace
 
 from domain import account, client, consent
 from domain.client_secret import SecretVersion
-from domain.rules.validity import (
+from domain.validity import (
     Client,
     Person,
     Standing,

@@ -2,7 +2,7 @@
 
 import pytest
 
-from domain import account, client, cut_off
+from domain import account, client
 from domain.decision import Outcome, accept
 from domain.event import Actor, Moment
 from domain.grant import Ended, TokensIssued
@@ -69,7 +69,7 @@ async def test_everybody_counts_who_still_has_something_older(ledger: Ledger, cl
     await give(ledger, "late", range(PEOPLE + 10))
     assert (await radius(ledger)).people == PEOPLE + 10
     assert (await radius(ledger, since)).people == PEOPLE + 10
-    cut = any_command(SHOP, cut_off.end_client_tokens, {"first": first, "since_at": since})
+    cut = any_command(SHOP, client.end_tokens, {"first": first, "since_at": since})
     await ledger.execute(cut, origin=HERE)
     left = await radius(ledger)
     assert (left.people, left.access_tokens) == (PEOPLE, PEOPLE)
@@ -77,7 +77,7 @@ async def test_everybody_counts_who_still_has_something_older(ledger: Ledger, cl
     await ledger.execute(any_command("grant:early-0", ended), origin=HERE)
     assert (await radius(ledger)).people == PEOPLE - 1
     # After a cut-off of everything only what was issued later is theirs.
-    await ledger.execute(any_command(SHOP, cut_off.end_client_tokens), origin=HERE)
+    await ledger.execute(any_command(SHOP, client.end_tokens), origin=HERE)
     assert (await radius(ledger)).people == 0
     await give(ledger, "again", range(3))
     assert (await radius(ledger)).people == 3

@@ -8,10 +8,9 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 from sqlalchemy import Connection, Engine, create_engine, delete, func, insert, select, update
 
-from domain import account, client, consent, ended_grants, grant, succession
+from domain import account, client, consent, ended_grants, grant, succession, validity
 from domain.event import SECOND
 from domain.grant import Ended
-from domain.rules import validity
 from eventstore import stored
 from eventstore.issued import judge
 from eventstore.keys.mac_keys import Ring

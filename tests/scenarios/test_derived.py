@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from domain import account, client, cut_off
+from domain import account, client
 from eventstore.counting import Counting, issued
 from eventstore.time_travel import position_at
 from eventstore.view import View
@@ -42,11 +42,11 @@ async def end_tokens(history: History) -> None:
         first = await ledger.read(position_at, since - 1, await history.world.head()) + 1
     facts = {"first": first, "since_at": since}
     if chance.random() < 0.3:
-        await history.tell_person(cut_off.end_account_tokens, **facts)
+        await history.tell_person(account.end_tokens, **facts)
         return
     state: client.State = await ledger.state(client.stream(history.scene.shop.client_id))
     version = chance.choice([None, *(each.secret_id for each in state.secrets)])
-    await history.tell_client(cut_off.end_client_tokens, secret_id=version, **facts)
+    await history.tell_client(client.end_tokens, secret_id=version, **facts)
 
 
 ALL_STEPS: dict[str, Callable[[History], Awaitable[None]]] = {**STEPS, "end tokens": end_tokens}
@@ -131,11 +131,11 @@ async def test_a_predecessor_goes_on_whose_successor_was_cut_off(scene: Scene, w
     facts = {"first": await services.ledger.read(position_at, since - 1, await world.head()) + 1, "since_at": since}
     world.clock.advance(5)
     if whose == "the person's":
-        await history.tell_person(cut_off.end_account_tokens, **facts)
+        await history.tell_person(account.end_tokens, **facts)
     else:
         state: client.State = await services.ledger.state(client.stream(scene.shop.client_id))
         version = state.secrets[-1].secret_id if whose == "a secret's" else None
-        await history.tell_client(cut_off.end_client_tokens, secret_id=version, **facts)
+        await history.tell_client(client.end_tokens, secret_id=version, **facts)
     await compare(history)
     for _ in range(2):
         history.keep(await history.past.refresh(first))

@@ -6,12 +6,11 @@ from typing import Any
 import httpx
 import pytest
 
-from domain import grant
+from domain import grant, validity
 from domain.decision import InvalidGrant, Outcome, Reason, refuse
 from domain.event import Moment
 from domain.grants import GRANTS, refresh_token
 from domain.grants.grant_type import Credential, GrantType, Lifetimes, Minted, Parties, Request, admitted, begin
-from domain.rules import validity
 from tests.scenarios.administration import administering
 from tests.scenarios.asking import Scene, set_scene
 from tests.scenarios.world import Client, World

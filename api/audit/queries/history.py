@@ -15,7 +15,7 @@ from domain import client, client_secret, consent, session, usage
 from domain.event import Moment, Recorded
 from domain.events import AGGREGATES, category
 from domain.grant import CodeIssued
-from domain.rules.validity import Reason
+from domain.validity import Reason
 from eventstore import issued, search, time_travel
 from eventstore.database import Connection
 from eventstore.issued import IssuanceRecord, Kind

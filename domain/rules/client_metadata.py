@@ -1,0 +1,29 @@
+"""Client metadata (RFC 7591 §2): what rules judge of a client, as it stands or as it would stand after a command."""
+
+from typing import Literal
+
+import msgspec
+
+Type = Literal["confidential", "public", "dashboard"]
+AuthMethod = Literal["client_secret_basic", "client_secret_post", "none"]
+
+
+class ClientMetadata(msgspec.Struct, frozen=True):
+    """What is registered about a client, lifetimes in seconds. A dashboard has a slug."""
+
+    exists: bool = False
+    client_name: str = ""
+    redirect_uris: tuple[str, ...] = ()
+    grant_types: tuple[str, ...] = ()
+    scope: tuple[str, ...] = ()
+    token_endpoint_auth_method: AuthMethod = "client_secret_basic"  # noqa: S105 - a method by its RFC 7591 name
+    require_pkce: bool = True
+    access_token_lifetime: int | None = None
+    refresh_token_lifetime: int | None = None
+    tokens_per_minute: int | None = None
+    realm: str = "platform"
+    allowed_origins: tuple[str, ...] = ()
+    resources: tuple[str, ...] = ()
+    serves: tuple[str, ...] = ()
+    type: Type = "confidential"
+    slug: str | None = None
