@@ -20,8 +20,8 @@ from domain import mac_key, server
 from domain.event import ANONYMOUS, Actor
 from domain.grants.grant_type import Lifetimes
 from eventstore.execution import Origin, Step
-from eventstore.keys.key_proof import key_problem, put_proof
 from eventstore.ledger import Ledger
+from eventstore.may_write import key_problem, put_proof
 from eventstore.projecting.catch_up import CatchUpSubscription
 from eventstore.view import View
 from security.keyring import Keyring, MasterKeyError

@@ -24,9 +24,8 @@ from domain.event import SECOND, Actor, Moment, Recorded
 from eventstore import search
 from eventstore.database.engines import migrating
 from eventstore.execution import Origin
-from eventstore.keys.mac_keys import Ring
-from eventstore.keys.personal_data import PersonalData, Unsealing, address_key, agent_key
-from eventstore.mapper import LogMapper, attach
+from eventstore.mapper import LogMapper, Ring, attach
+from eventstore.personal_data import PersonalData, Unsealing, address_key, agent_key
 from eventstore.projecting.catch_up import EventIndexing, Following
 from eventstore.projecting.live import Rows
 from eventstore.projecting.rebuild import Rebuild

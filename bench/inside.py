@@ -41,7 +41,7 @@ EVERY = 0.001
 """Seconds of processor time between two samples."""
 
 PARTS: tuple[tuple[str, tuple[str, ...]], ...] = (
-    ("authenticated events: their MACs", ("security/mac.py", "eventstore/keys/mac_keys.py")),
+    ("authenticated events: their MACs", ("security/mac.py",)),
     ("checked rows: the events that they are judged by", ("eventstore/present.py", "eventstore/issued.py")),
     ("following the log, its tree", ("eventstore/projecting/catch_up.py", "eventstore/transparency/")),
     ("recording uses", ("api/throttling/windowed_counter.py",)),

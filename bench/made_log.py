@@ -16,9 +16,8 @@ from domain.grant import CodeIssued, CodeRedeemed, TokenRevoked, TokensIssued, T
 from eventstore.database.engines import migrating
 from eventstore.database.schema import upgrade
 from eventstore.execution import Origin
-from eventstore.keys.mac_keys import Ring
-from eventstore.keys.personal_data import PersonalData
-from eventstore.mapper import LogMapper
+from eventstore.mapper import LogMapper, Ring
+from eventstore.personal_data import PersonalData
 from eventstore.recorder import INSERT
 from eventstore.stored import head
 from security.blind_index import BlindIndex

@@ -19,8 +19,8 @@ from bench import databases, machine
 from bench.made_log import make
 from eventstore.application import LogDatastore
 from eventstore.database.engines import migrating, reading
-from eventstore.keys.personal_data import PersonalData, Unsealing
 from eventstore.mapper import authenticate
+from eventstore.personal_data import PersonalData, Unsealing
 from eventstore.projecting.catch_up import BATCH, EventIndexing
 from eventstore.recorder import LogRecorder, notifications, store
 from eventstore.stored import EVENTS

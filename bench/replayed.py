@@ -14,7 +14,7 @@ from eventstore import search
 from eventstore.database.engines import migrating, reading, snapshot
 from eventstore.database.schema import upgrade
 from eventstore.export_import import read, write
-from eventstore.keys.personal_data import PersonalData
+from eventstore.personal_data import PersonalData
 from eventstore.projecting.rebuild import Rebuild
 from eventstore.search import Criteria
 from eventstore.transparency.note import Signer

@@ -26,7 +26,7 @@ from cli.output import print_one, text
 from commands import servers
 from domain import server
 from eventstore.projecting.catch_up import CatchUpSubscription, EventIndexing
-from eventstore.transparency.divergence import is_accepted
+from eventstore.transparency.published import is_accepted
 from security.extraction import extract
 
 if TYPE_CHECKING:
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from api.config.settings import Settings
     from cli.services import CommandServices
     from eventstore.ledger import Ledger
-    from eventstore.transparency.divergence import Diverged
+    from eventstore.transparency.published import Diverged
     from security.tokens import Format
     from security.tokens import Format as SecretFormat
 

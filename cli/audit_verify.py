@@ -276,8 +276,7 @@ def receipt(subject: str, output: Path | None) -> None:
 async def _receipt(services: CommandServices, raw: str | None, subject: str) -> str:
     from cli.audit_answers import diverged
     from eventstore.transparency import published
-    from eventstore.transparency.divergence import Diverged
-    from eventstore.transparency.published import read_authentic_leaves
+    from eventstore.transparency.published import Diverged, read_authentic_leaves
 
     position = int(subject) if raw is None else await services.ledger.read(_issued_at, services.format, raw)
     try:

@@ -116,11 +116,11 @@ def retire() -> None:
     """
     from cli.output import Bar
     from cli.services import load_settings, open_keys, require_schema
+    from eventstore import may_write
     from eventstore.database.engines import migrating
     from eventstore.database.schema import server_role
-    from eventstore.keys import key_proof
-    from eventstore.keys.key_proof import PROOF, finish_indexing
-    from eventstore.keys.personal_data import PersonalData
+    from eventstore.may_write import PROOF, finish_indexing
+    from eventstore.personal_data import PersonalData
     from eventstore.projecting.rebuild import Rebuild
     from projections import accounts, event_index
     from security.blind_index import BlindIndex
@@ -145,7 +145,7 @@ def retire() -> None:
     if not is_wrapped:
         raise Failure("the vault is not wrapped with this key: run `grantlog keys rewrap` with both first")
     with engine.begin() as connection:
-        key_proof.tell(connection, keyring.derivation_id)
+        may_write.set_indexing_key(connection, keyring.derivation_id)
     privacy = PersonalData(Sealer(vault), BlindIndex(keyring))
     role = server_role(settings.database_url, owner)
     with Bar("accounts") as bar:

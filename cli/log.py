@@ -211,7 +211,7 @@ def _prove_keys(connection: Any, vault: Any, keyring: Any) -> None:
 
 def privacy_of(keyring: Any, vault: Any) -> Any:
     """What seals and finds with these keys."""
-    from eventstore.keys.personal_data import PersonalData
+    from eventstore.personal_data import PersonalData
     from security.blind_index import BlindIndex
     from security.sealing import Sealer
 
@@ -354,7 +354,7 @@ def remove_forged(file: Path) -> None:
     """
     from eventstore.database.engines import migrating
     from eventstore.database.schema import server_role
-    from eventstore.keys.forged import remove
+    from eventstore.forged import remove
     from eventstore.mapper import authenticate
     from eventstore.projecting.rebuild import Rebuild
     from eventstore.projecting.refollow import MODELS, Refollowing

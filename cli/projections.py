@@ -12,7 +12,7 @@ from cli.services import load_settings, open_keys, prove_key, require_schema
 
 if TYPE_CHECKING:
     from eventstore.database import Engine
-    from eventstore.keys.personal_data import PersonalData
+    from eventstore.personal_data import PersonalData
     from security.clock import Moment
 
 TOGETHER = ("tokens", "digests")
@@ -132,7 +132,7 @@ def _opened() -> "tuple[Engine, PersonalData, Moment, str | None]":
     from eventstore.database import DBAPIError
     from eventstore.database.engines import in_words, migrating
     from eventstore.database.schema import server_role
-    from eventstore.keys.personal_data import PersonalData
+    from eventstore.personal_data import PersonalData
     from security.blind_index import BlindIndex
     from security.clock import SystemClock
     from security.sealing import Sealer

@@ -122,7 +122,7 @@ def connected(settings: "Settings", vault: "Vault | None" = None) -> "Iterator[C
 
 def prove_key(connection: "Connection", vault: "Vault", keyring: "Keyring") -> None:
     """Raises Failure when the vault was made with another master key."""
-    from eventstore.keys.key_proof import key_problem
+    from eventstore.may_write import key_problem
 
     problem = key_problem(connection, vault, keyring)
     if problem:

@@ -12,7 +12,7 @@ from domain.rules import registration as rules
 from domain.rules.registration import Circumstances
 from eventstore import present
 from eventstore.command import Command
-from eventstore.keys.personal_data import PersonalData
+from eventstore.personal_data import PersonalData
 from eventstore.view import View
 
 NEEDED = ("client_name", "realm")

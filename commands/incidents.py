@@ -11,8 +11,8 @@ from domain.incident import Leaked, Numbers
 from eventstore import present
 from eventstore.command import Command
 from eventstore.execution import Origin
-from eventstore.keys.personal_data import PersonalData
 from eventstore.ledger import Ledger
+from eventstore.personal_data import PersonalData
 from eventstore.view import View
 from security.ids import new_id
 

@@ -13,8 +13,8 @@ from domain.client_secret import NewSecret
 from domain.event import Recorded
 from domain.rules import origin as origins
 from eventstore.execution import Origin, Step
-from eventstore.keys.key_proof import put_proof
 from eventstore.ledger import Ledger
+from eventstore.may_write import put_proof
 from eventstore.projecting.rebuild import Outdated, outdated
 from eventstore.view import View
 from projections import PROJECTIONS

@@ -1,31 +1,31 @@
 """The keys that authenticate events. What becomes due outside the ledger is noted in the vault, see
-`eventstore.keys.due_key`, and settled by whoever opens the log next.
+`eventstore.mapper`, and settled by whoever opens the log next.
 """
 
 from domain import log, mac_key
 from domain.decision import Conflict, Outcome, Refusal
 from domain.event import Recorded
+from eventstore import mapper
 from eventstore.command import Command
 from eventstore.execution import Origin
-from eventstore.keys import due_key
-from eventstore.keys.mac_keys import Ring
 from eventstore.ledger import Ledger
+from eventstore.mapper import Ring
 from eventstore.view import View
 
 
 async def settle(ledger: Ledger, by: Origin) -> None:
     """Begins the key that is due, if one is, and tells of it. Of several processes one does."""
-    due = await ledger.read(due_key.get, ledger.vault)
+    due = await ledger.read(mapper.get_due_key, ledger.vault)
     if due is None:
         return
 
     def still_due(view: View) -> Refusal | None:
-        if due_key.get(view.connection, ledger.vault) == due and due.first == view.head + 1:
+        if mapper.get_due_key(view.connection, ledger.vault) == due and due.first == view.head + 1:
             return None
         return Refusal(Conflict.EXISTS, "the log has gone on since")
 
     def over(view: View, _: tuple[Recorded, ...]) -> None:
-        ledger.vault.delete_secret(view.connection, due_key.NAME)
+        ledger.vault.delete_secret(view.connection, mapper.DUE_KEY)
 
     def begun(view: View) -> Refusal | None:
         refused = still_due(view)
@@ -39,10 +39,10 @@ async def settle(ledger: Ledger, by: Origin) -> None:
         commands.insert(0, _removed(due.removal))
     executed = await ledger.execute(commands[0].guarded(begun), *commands[1:], origin=by, then=over)
     if executed.refusal is not None:
-        await ledger.maintain(ledger.vault.delete_secret, due_key.NAME)
+        await ledger.maintain(ledger.vault.delete_secret, mapper.DUE_KEY)
 
 
-def _removed(removal: due_key.Removal) -> Command[log.State]:
+def _removed(removal: mapper.Removal) -> Command[log.State]:
     return Command(
         log.STREAM,
         lambda state, view: log.remove_forged(

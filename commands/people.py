@@ -11,7 +11,7 @@ from domain.decision import NotFound, Outcome, Refusal
 from domain.rules import people as rules
 from eventstore import present
 from eventstore.command import Command
-from eventstore.keys.personal_data import PersonalData
+from eventstore.personal_data import PersonalData
 from eventstore.view import View
 
 UNKNOWN = "There is no such person."

@@ -8,13 +8,12 @@ import json
 from collections.abc import Collection, Iterator, Sequence
 from typing import Any, NamedTuple, TypeVar
 
-from sqlalchemy import bindparam, select, text
+from sqlalchemy import Connection, bindparam, select, text
 
 from domain import session
 from domain.event import SECOND, Moment, Recorded
 from domain.incident import Numbers
 from eventstore import search
-from eventstore.database import Connection
 from eventstore.living import AT_ONCE, Descendant, State, of_grants, states_at
 from eventstore.recorder import store
 from eventstore.stored import events

@@ -26,10 +26,8 @@ from eventsourcing_sqlalchemy.models import EventRecord  # type: ignore[attr-def
 from sqlalchemy import Engine
 from sqlalchemy.orm import sessionmaker
 
-from eventstore.database.connecting import understood
-from eventstore.database.engines import reading
-from eventstore.keys.mac_keys import Ring
-from eventstore.mapper import LogMapper
+from eventstore.database.engines import reading, understood
+from eventstore.mapper import LogMapper, Ring
 from eventstore.recorder import LogRecorder, LogStore
 from eventstore.stored import EVENTS, events
 from projections import event_index

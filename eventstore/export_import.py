@@ -17,16 +17,13 @@ from sqlalchemy import Connection, Engine, LargeBinary, Table, insert, select, u
 
 from domain.event import Moment
 from domain.events import DESTROYING
+from eventstore import mapper
 from eventstore.execution import Forged
-from eventstore.keys import due_key
-from eventstore.keys.due_key import Due
-from eventstore.keys.mac_keys import Ring
-from eventstore.mapper import LogMapper
+from eventstore.mapper import DueKey, LogMapper, Ring
 from eventstore.projecting.rebuild import set_unmade
 from eventstore.projecting.replay import STORED_HEAD
 from eventstore.recorder import INSERT, store
-from eventstore.stored import events, head
-from eventstore.transparency.tables import CHECKPOINTS, EDGE, TILES
+from eventstore.stored import CHECKPOINTS, EDGE, TILES, events, head
 from projections import PROJECTIONS
 from security.vault import Vault
 from security.vault_tables import KEYS, SECRETS
@@ -121,7 +118,7 @@ def read(
             vault.destroy(connection, stream, now)
         set_unmade(connection, PROJECTIONS)
         # The keys of the events are in the file, and whoever had the file may have had them.
-        due_key.put(connection, vault, Due("imported", done + 1), now)
+        mapper.put_due_key(connection, vault, DueKey("imported", done + 1), now)
     for stream in erased:
         vault.forget(stream)
     return Carried(done, len(erased))

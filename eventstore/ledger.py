@@ -11,19 +11,16 @@ from sqlalchemy.exc import OperationalError
 from domain.event import Moment, Recorded, Sealed
 from eventstore.application import Log
 from eventstore.changes import Changes, DatabaseFile, Recent, newest, state_at
-from eventstore.committer import Committer, InlineCommitter, ThreadCommitter
+from eventstore.committer import Committer, FairLock, InlineCommitter, ThreadCommitter
 from eventstore.database import schema
 from eventstore.database.background import BackgroundWriter, LongReads
-from eventstore.database.clock_fault import clock_fault
 from eventstore.database.engines import empty_write_ahead_log, is_sqlite, reading, writing
-from eventstore.database.fair_lock import FairLock
 from eventstore.database.threads import Patience
 from eventstore.execution import DatabaseAway, Executed, Origin, Overloaded, Request, Single, Step
-from eventstore.keys.key_proof import require_still
-from eventstore.keys.mac_keys import Ring
-from eventstore.keys.personal_data import PersonalData
-from eventstore.mapper import LogMapper, attach
+from eventstore.mapper import LogMapper, Ring, attach
+from eventstore.may_write import clock_fault, require_key_still
 from eventstore.notifications import Notifications
+from eventstore.personal_data import PersonalData
 from eventstore.projecting.live import Writing
 from eventstore.reading import BESIDE, InlineReader, Reader, ThreadReader
 from eventstore.repository import Repository, Snapshots, Versioned
@@ -139,7 +136,7 @@ class Ledger:
         else:
             committer = ThreadCommitter(transactions, patience)
             reader = ThreadReader(read_engine, changes, patience, read_threads)
-            aside = BackgroundWriter(url, patience, mapper, partial(require_still, own=keyring.derivation_id))
+            aside = BackgroundWriter(url, patience, mapper, partial(require_key_still, own=keyring.derivation_id))
         write_ahead = url if is_sqlite(url) else None
         long_reads = LongReads(url, patience, mapper)
         return cls(

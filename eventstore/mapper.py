@@ -3,7 +3,7 @@
 The stored form is one JSON object, written once and never encoded again: its bytes are the leaf of the
 transparency log. Tags are the topics; a tag that was retired is read through an upcast.
 
-Its last member, `mac`, authenticates it: under the key that is good for its position (`mac_keys`), over the log's name
+Its last member, `mac`, authenticates it: under the key that is good for its position (`Ring`), over the log's name
 and the exact bytes without that member. **Whoever reads an event reads it through a mapper**, which gives out nothing
 that does not verify: through `recorder.store(connection)`, or, of a row that another query found,
 
@@ -15,20 +15,189 @@ Both raise `execution.Forged`, which names the position. A connection has a mapp
 `authenticate` or, in a process that has a ledger, by the ledger.
 """
 
+import os
+from base64 import b64decode, b64encode
+from bisect import bisect_right
 from collections.abc import Callable, Sequence
-from typing import Any, Self
+from hashlib import sha256
+from typing import Any, NamedTuple, Self
 
 import msgspec
 from eventsourcing.persistence import Mapper, StoredEvent
 from sqlalchemy import Connection, Engine
 
-from domain.event import Actor, Event, Moment, Recorded
+from domain import mac_key
+from domain.event import Actor, Event, Recorded
 from domain.events import EVENTS
 from eventstore.execution import Forged
-from eventstore.keys.mac_keys import Ring
-from security.clock import format_rfc3339, parse_rfc3339
-from security.mac import HEX_DIGITS
+from security.clock import Moment, format_rfc3339, parse_rfc3339
+from security.keyring import KEY_BYTES, MasterKeyError, WrapBroken
+from security.mac import HEX_DIGITS, Authenticator
 from security.vault import Vault
+
+# The MAC keys of a log: the ring of them, as the vault keeps it.
+#
+# Each key is a named secret of the vault that also holds the name under which it authenticates and the first position
+# for which it is good. All of it is wrapped together and never written again, so that nobody without the master key can
+# say anything about it, and an older copy of it says the same. A key is good up to where the next one begins: the event
+# that introduces a key is itself authenticated by it, and without that key it does not verify.
+
+
+MAC_KEY_PREFIX = "mac_key:"
+"""How the vault's names of these keys begin; the key's id follows."""
+
+WRONG_KEY = "the master key does not open this database's vault: start with the key that it was made with"
+
+_ID_HEX = 16
+
+
+class _KeptKey(msgspec.Struct):
+    """What is wrapped: the key in base64, the log's name, and the first position."""
+
+    key: str
+    origin: str
+    first: int
+
+
+class MacKey(NamedTuple):
+    """A key as it is used. `first` is the first position for which it is good."""
+
+    key_id: str
+    origin: str
+    first: int
+    authenticator: Authenticator
+
+    def __repr__(self) -> str:
+        return f"MacKey({self.key_id}, first={self.first})"
+
+
+class Ring:
+    """The MAC keys of one log, in the order of their ranges. One per process; any thread may ask."""
+
+    def __init__(self, vault: Vault, origin: str = "") -> None:
+        """`origin` is the name of a log that has no key yet."""
+        self._vault = vault
+        self._origin = origin
+        self._keys: tuple[MacKey, ...] = ()
+        self._firsts: tuple[int, ...] = ()
+        self._beginning: MacKey | None = None
+        self._stale = True
+
+    @property
+    def keys(self) -> tuple[MacKey, ...]:
+        """As the vault had them when it was asked last."""
+        return self._keys
+
+    @property
+    def origin(self) -> str:
+        """The name under which events are authenticated now."""
+        return self._keys[-1].origin if self._keys else self._origin
+
+    @property
+    def beginning(self) -> MacKey | None:
+        """The key that this very transaction begins."""
+        return self._beginning
+
+    def load(self, connection: Connection) -> None:
+        """Reads the keys as this connection sees them. Raises MasterKeyError."""
+        found = []
+        try:
+            secrets = self._vault.secrets_like(connection, MAC_KEY_PREFIX)
+        except WrapBroken:
+            raise MasterKeyError(WRONG_KEY) from None
+        for name, stored in secrets.items():
+            kept = msgspec.json.decode(stored.value, type=_KeptKey)
+            authenticator = Authenticator(b64decode(kept.key), kept.origin)
+            found.append(MacKey(name.removeprefix(MAC_KEY_PREFIX), kept.origin, kept.first, authenticator))
+        found.sort(key=lambda key: key.first)
+        # Whoever asks meanwhile has the older keys or the newer ones, never half of each.
+        self._keys, self._firsts = tuple(found), tuple(key.first for key in found)
+
+    def of(self, position: int) -> MacKey | None:
+        """The key that is good for a position; None for one before the first key."""
+        keys = self._keys
+        if keys and position >= keys[-1].first:
+            return keys[-1]
+        at = bisect_right(self._firsts, position)
+        return keys[at - 1] if at else None
+
+    def writing(self, position: int) -> MacKey:
+        """The key for an event that is written there, a key that this very transaction begins included."""
+        beginning = self._beginning
+        key = beginning if beginning is not None and position >= beginning.first else self.of(position)
+        if key is None:
+            raise AssertionError(f"no key is good for position {position}")
+        return key
+
+    def settle(self, connection: Connection, head: int, now: Callable[[], Moment]) -> None:
+        """At the beginning of a transaction with the log's lock: knows the keys, and makes the first of an empty log.
+
+        Costs nothing as long as no key began and no transaction broke.
+        """
+        if not self._stale:
+            return
+        self._beginning = None
+        self.load(connection)
+        self._stale = False
+        if not self._keys and head == 0:
+            self.begin(connection, 0, now())
+
+    def begin(self, connection: Connection, head: int, now: Moment, origin: str | None = None) -> MacKey:
+        """Makes a key for everything behind `head`, in the ledger's transaction, which no other command may share.
+
+        With a new `origin` it authenticates under that name. Every process learns of it by the first event that does
+        not verify under the key before.
+        """
+        secret, name = os.urandom(KEY_BYTES), self.origin if origin is None else origin
+        key_id = sha256(secret).hexdigest()[:_ID_HEX]
+        kept = _KeptKey(b64encode(secret).decode(), name, head + 1)
+        self._vault.put_secret(connection, MAC_KEY_PREFIX + key_id, msgspec.json.encode(kept), now)
+        self._beginning = MacKey(key_id, name, head + 1, Authenticator(secret, name))
+        self._stale = True
+        return self._beginning
+
+    def unsettle(self) -> None:
+        """A transaction broke, and with it perhaps the beginning of a key: the vault is asked again."""
+        self._stale = True
+
+
+# A MAC key that must begin before anything else is written: after an import, and after forged events were removed.
+#
+# What made it due happens outside the ledger, by the owner of the tables. It is noted in the same transaction, in the
+# vault, so that whoever opens the log next begins the key, even if the command that was to do so was killed. The note
+# names the position that comes next: an older one that somebody puts back says nothing.
+
+
+DUE_KEY = "mac_key_due"
+"""Under which the vault keeps the note."""
+
+
+class Removal(msgspec.Struct, frozen=True):
+    """What was taken away: from which position on, how many rows, and the digest of the file that has them, in hex."""
+
+    first: int
+    count: int
+    sha256: str
+
+
+class DueKey(msgspec.Struct, frozen=True):
+    """Why a key must begin, and at which position."""
+
+    reason: mac_key.Reason
+    first: int
+    removal: Removal | None = None
+
+
+def put_due_key(connection: Connection, vault: Vault, due: DueKey, now: Moment) -> None:
+    """Notes it, in the transaction of what made it due."""
+    vault.put_secret(connection, DUE_KEY, msgspec.json.encode(due), now)
+
+
+def get_due_key(connection: Connection, vault: Vault) -> DueKey | None:
+    """What is due; None when nothing is."""
+    noted = vault.get_secret(connection, DUE_KEY)
+    return None if noted is None else msgspec.json.decode(noted.value, type=DueKey)
+
 
 MAX_BYTES = 65_535
 """What a tlog-tiles entry bundle can hold: a 16-bit length (C2SP tlog-tiles, "Log entries")."""

@@ -13,8 +13,7 @@ import psycopg
 import structlog
 from sqlalchemy.engine import make_url
 
-from eventstore.database.connecting import arguments
-from eventstore.database.engines import is_sqlite
+from eventstore.database.engines import arguments, is_sqlite
 from eventstore.recorder import CHANNEL
 
 LOOK_EVERY = 1.0

@@ -14,7 +14,7 @@ from typing import Literal, NamedTuple
 from domain import account, client, consent, incident, role, scope, session
 from domain.event import Moment
 from domain.rules import administrative_scope
-from eventstore.keys.personal_data import PersonalData
+from eventstore.personal_data import PersonalData
 from eventstore.view import Folds
 from projections import accounts, clients, consents, incidents, roles, scopes, sessions
 

@@ -33,7 +33,7 @@ from sqlalchemy import (
 )
 
 from domain.event import Moment, Recorded
-from eventstore.database.faults import away
+from eventstore.database.engines import away
 from eventstore.database.threads import asks_over
 from eventstore.execution import DatabaseReadOnly
 from eventstore.mapper import LogMapper, decoder

@@ -8,12 +8,11 @@ import msgspec
 import structlog
 from sqlalchemy.exc import IntegrityError, SQLAlchemyError
 
-from eventstore import search
+from eventstore import may_write, search
 from eventstore.batch import Batch
-from eventstore.database.clock_fault import require_clock
-from eventstore.database.faults import away
+from eventstore.database.engines import away
 from eventstore.execution import DatabaseAway, DatabaseReadOnly, Executed, Forged, InDoubt, Request, WrongClock
-from eventstore.keys import key_proof
+from eventstore.may_write import require_clock
 from eventstore.projecting.live import Writing
 from eventstore.recorder import LockBusy, LogRecorder
 from security.clock import Clock
@@ -117,7 +116,7 @@ class Transactions:
         with contextlib.ExitStack() as transaction:
             locked = transaction.enter_context(self._recorder.appending())
             if locked.indexed_by is not None:
-                key_proof.require(locked.indexed_by, self._writing.indexed_by)
+                may_write.require_key(locked.indexed_by, self._writing.indexed_by)
             batch = Batch(self._writing, locked, self._clock.now)
             if self._clock.fault(batch.now, locked.database_time) is not None:
                 require_clock(self._clock, locked.connection, batch.now)

@@ -13,7 +13,7 @@ from domain import account, client, consent, grant, role, validity
 from domain.event import Moment
 from eventstore import issued
 from eventstore.changes import Changes
-from eventstore.keys.personal_data import PersonalData
+from eventstore.personal_data import PersonalData
 from eventstore.reading import Reader
 from eventstore.repository import Repository
 from eventstore.view import Folds

@@ -13,7 +13,7 @@ from domain import client, scope
 from domain.rules import audience, client_metadata, people, redirect_uri, registration
 from eventstore import present
 from eventstore.database import Connection
-from eventstore.keys.personal_data import PersonalData
+from eventstore.personal_data import PersonalData
 from eventstore.view import Folds
 from projections import accounts, clients
 from projections import tables as projected

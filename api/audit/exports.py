@@ -20,8 +20,7 @@ from api.http.errors import Missing, TemporarilyUnavailable
 from api.http.request_context import request_context
 from api.services import Injected
 from eventstore.transparency import published
-from eventstore.transparency.divergence import Diverged
-from eventstore.transparency.published import read_authentic_leaves
+from eventstore.transparency.published import Diverged, read_authentic_leaves
 
 # Answers that take a while. Whatever becomes of the reader, the code that makes them comes to its end.
 

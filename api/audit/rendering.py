@@ -11,7 +11,7 @@ from domain import account, client
 from domain.event import Event, Sealed
 from domain.events import EVENTS
 from eventstore.database import Connection
-from eventstore.keys.personal_data import PersonalData
+from eventstore.personal_data import PersonalData
 from projections import accounts, clients
 from security.clock import format_rfc3339
 from security.sealing import SealBroken

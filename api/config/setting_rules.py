@@ -7,9 +7,9 @@ from urllib.parse import urlsplit
 
 from domain.rules.origin import is_loopback
 from eventstore import database
-from eventstore.database.connecting import understood
+from eventstore.database.engines import understood
+from eventstore.transparency.keeper import Witness
 from eventstore.transparency.note import COSIGNATURE_V1, VerifierKey
-from eventstore.transparency.witnesses import Witness
 
 if TYPE_CHECKING:
     from api.config.settings import Settings

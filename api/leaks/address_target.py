@@ -15,8 +15,8 @@ from domain.incident import Numbers
 from eventstore import address_uses, search
 from eventstore.address_uses import OF_USES
 from eventstore.database import Connection
-from eventstore.keys.personal_data import PersonalData, Unsealing, address_key
 from eventstore.ledger import Ledger
+from eventstore.personal_data import PersonalData, Unsealing, address_key
 from eventstore.projecting.catch_up import CatchUpSubscription
 from eventstore.view import View
 from projections import event_index

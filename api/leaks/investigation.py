@@ -16,9 +16,9 @@ from eventstore import counting, issued, search, time_travel
 from eventstore.counting import Counting, counted
 from eventstore.database import Connection
 from eventstore.issued import IssuanceRecord
-from eventstore.keys.personal_data import PersonalData
 from eventstore.ledger import Ledger
 from eventstore.living import Descendant, of_grants, states_at
+from eventstore.personal_data import PersonalData
 from projections import clients, secrets, sightings
 from projections.blast_radius import Alive, Of
 from security.sealing import SealBroken

@@ -22,13 +22,11 @@ from eventstore.ledger import Ledger
 from eventstore.transparency import log_key as keys
 from eventstore.transparency import published
 from eventstore.transparency.comparison import STRETCH, STRETCH_IN_THREADS, Rounds
-from eventstore.transparency.divergence import Diverged
-from eventstore.transparency.keeper import STEP, Keeper
+from eventstore.transparency.keeper import STEP, Keeper, Witnesses
 from eventstore.transparency.kept import Kept, Lost, digest, head_of
 from eventstore.transparency.note import VerifierKey, signatures_of, text_of
-from eventstore.transparency.published import read_authentic_leaves
+from eventstore.transparency.published import Diverged, read_authentic_leaves
 from eventstore.transparency.tree import Tree, holds
-from eventstore.transparency.witnesses import Witnesses
 
 if TYPE_CHECKING:
     from api.server.metrics import Metrics

@@ -11,7 +11,7 @@ import msgspec
 from api.audit.rendering import Rendering, ShownEvent
 from eventstore import search
 from eventstore.database import Connection
-from eventstore.keys.personal_data import PersonalData
+from eventstore.personal_data import PersonalData
 from projections.outbox import TYPES
 
 

@@ -14,7 +14,7 @@ from api.server.board import KEY, Board, Seen
 from api.services import Services, running_version, services_of
 from eventstore.database import Connection, schema
 from eventstore.execution import DatabaseAway, Forged, WentBack
-from eventstore.keys.key_proof import key_problem
+from eventstore.may_write import key_problem
 from eventstore.projecting.rebuild import differing, outdated
 from eventstore.transparency import published
 from projections import PROJECTIONS, event_index, sightings

@@ -9,7 +9,7 @@ from api.throttling import throttle
 from api.throttling.throttle import Admission
 from domain import account
 from eventstore.database import Connection
-from eventstore.keys.personal_data import PersonalData, address_key
+from eventstore.personal_data import PersonalData, address_key
 from eventstore.search import Criteria, newest, search
 from projections.event_names import NameKind
 from security.blind_index import normalise

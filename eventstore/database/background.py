@@ -8,8 +8,7 @@ from typing import Concatenate, ParamSpec, TypeVar
 from sqlalchemy import Connection, Engine
 from sqlalchemy.exc import SQLAlchemyError
 
-from eventstore.database.engines import beside, snapshots
-from eventstore.database.faults import away
+from eventstore.database.engines import away, beside, snapshots
 from eventstore.database.threads import ANSWERS_WITHIN, Patience, Threads, asks_over
 from eventstore.execution import DatabaseAway, DatabaseReadOnly, Overloaded
 from eventstore.mapper import LogMapper, attach

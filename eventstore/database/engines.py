@@ -1,14 +1,19 @@
-"""Engines of the two databases: one that writes, one that reads outside the writer's transaction."""
+"""The two databases: their URLs, the engines for whoever writes, reads or migrates, and what their errors mean."""
 
+import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
+from urllib.parse import parse_qsl, quote, urlencode
 
+import psycopg
 from sqlalchemy import Connection, Engine, NullPool, Pool, QueuePool, StaticPool, create_engine, event
 from sqlalchemy.engine import URL, make_url
+from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
 
-from eventstore.database.connecting import reaching
 from eventstore.database.threads import asks_over
+from eventstore.execution import DatabaseAway, DatabaseReadOnly, StorageFull
 from projections.prepared import translate
 
 CACHE_KIB = 6_144
@@ -174,3 +179,114 @@ def together(connection: Connection) -> Iterator[None]:
             yield
     except Exception as error:
         translate(connection, "a pipeline", error)
+
+
+# What the driver of PostgreSQL is given to connect.
+
+
+REACHING = {
+    "connect_timeout": 5,
+    "keepalives_idle": 5,
+    "keepalives_interval": 5,
+    "keepalives_count": 3,
+    "tcp_user_timeout": 20_000,
+}
+"""How long PostgreSQL's machine may be silent, in seconds, the last in milliseconds. A machine that vanished closes no
+connection, and without these it would be waited for as long as the system repeats packets: a quarter of an hour."""
+
+
+SEVERAL = {"connect_timeout": 2}
+"""What differs when there are several hosts: each of them is waited for in turn, the one that vanished too."""
+
+
+def reaching(url: URL) -> dict[str, int]:
+    """`REACHING` as far as the URL does not say otherwise."""
+    hosts = url.query.get("host", "")
+    several = SEVERAL if not isinstance(hosts, str) or "," in hosts else {}
+    return {name: value for name, value in {**REACHING, **several}.items() if name not in url.query}
+
+
+def arguments(url: URL) -> dict[str, Any]:
+    """What the driver itself is given for this URL, where SQLAlchemy does not do it."""
+    _, given = url.get_dialect()().create_connect_args(url)
+    return {**given, **reaching(url)}
+
+
+# URLs of databases as people write them, turned into what SQLAlchemy and PostgreSQL's library both understand.
+
+DEFAULT_PORT = "5432"
+
+
+def understood(url: str) -> str:
+    """The same database by a URL that can be parsed.
+
+    The bare scheme `postgresql` means another driver to SQLAlchemy than the one that is installed. Of several hosts
+    (`@a:1,b:2/name`, as PostgreSQL's own URIs have them) it knows only as `?host=a,b&port=1,2`.
+    """
+    scheme, separator, rest = url.partition("://")
+    if not separator or scheme not in ("postgresql", "postgresql+psycopg"):
+        return url
+    network, slash, path = rest.partition("/")
+    user, at, hosts = network.rpartition("@")
+    if "," in hosts:
+        database, _, query = path.partition("?")
+        pairs = [_host_and_port(each) for each in hosts.split(",")]
+        given = {"host": ",".join(host for host, _ in pairs), "port": ",".join(port for _, port in pairs)}
+        options = [*given.items(), *parse_qsl(query, keep_blank_values=True)]
+        network, slash, path = f"{user}{at}", "/", f"{database}?{urlencode(options, safe=',:', quote_via=quote)}"
+    return f"postgresql+psycopg://{network}{slash}{path}"
+
+
+def _host_and_port(text: str) -> tuple[str, str]:
+    if text.startswith("["):
+        # An IPv6 address (RFC 3986 §3.2.2).
+        host, _, rest = text[1:].partition("]")
+        return host, rest.removeprefix(":") or DEFAULT_PORT
+    host, _, port = text.partition(":")
+    return host, port or DEFAULT_PORT
+
+
+# What an error of the database means to whoever asked for something.
+
+
+READ_ONLY = "25006"
+"""PostgreSQL's `read_only_sql_transaction`: a standby, or a primary that was set so."""
+
+DISK_FULL = "53100"
+SHARED_MEMORY_FULL = 4_874
+"""SQLite's `SQLITE_IOERR_SHMSIZE`: the file beside the database by which processes share its log could not grow."""
+
+
+def away(error: BaseException) -> DatabaseAway | None:
+    """What to tell the caller if the database could not do it now and may do it later; None for any other error."""
+    kind = _kind_of(error)
+    if kind is None:
+        if not _is_gone(error):
+            return None
+        kind = DatabaseAway
+    found = kind(type(error).__name__)
+    found.__cause__ = error
+    return found
+
+
+def _is_gone(error: BaseException) -> bool:
+    """Whether the database does not answer, or has ended the connection over which it was asked.
+
+    PostgreSQL tells of the end in various ways: a transaction that was idle for too long ends as an internal error.
+    """
+    if isinstance(error, OperationalError | InterfaceError | PoolTimeout | sqlite3.OperationalError):
+        return True
+    return isinstance(error, DBAPIError) and error.connection_invalidated
+
+
+def _kind_of(error: BaseException) -> type[DatabaseAway] | None:
+    driver = error.orig if isinstance(error, DBAPIError) else error
+    if isinstance(driver, psycopg.Error):
+        return {READ_ONLY: DatabaseReadOnly, DISK_FULL: StorageFull}.get(driver.sqlstate or "")
+    if isinstance(driver, sqlite3.Error):
+        # One that the driver itself raised has no code.
+        code = getattr(driver, "sqlite_errorcode", 0)
+        if code == SHARED_MEMORY_FULL:
+            return StorageFull
+        return {sqlite3.SQLITE_READONLY: DatabaseReadOnly, sqlite3.SQLITE_FULL: StorageFull}.get(code & 0xFF)
+    return None

@@ -8,7 +8,6 @@ from sqlalchemy.engine import make_url
 
 from eventstore import stored
 from eventstore.database.engines import is_sqlite, migrating
-from eventstore.transparency import tables as transparency
 from projections import tables as projections_schema
 from security import vault
 
@@ -39,7 +38,7 @@ def metadata() -> Sequence[MetaData]:
     """Every table that the server uses: the log and its tree, the projections, the vault."""
     import projections  # noqa: F401 - importing the package declares the tables of every projection
 
-    return (stored.metadata, transparency.metadata, projections_schema.metadata, vault.metadata)
+    return (stored.metadata, projections_schema.metadata, vault.metadata)
 
 
 def newest() -> str:

@@ -1,13 +1,17 @@
 """Threads that ask PostgreSQL, and how long anybody waits for what a database says."""
 
 import asyncio
+import os
+import socket
 import threading
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
 from time import monotonic
 from typing import Any, Protocol, TypeVar
 
-from eventstore.database.connecting import Driver, shut
+from psycopg import Error
+
 from eventstore.execution import DatabaseSilent
 
 # Nobody waits for the database longer than a caller does, whatever the database does.
@@ -60,6 +64,18 @@ class Patience:
     def close(self) -> None:
         """Looks no more."""
         self._next.cancel()
+
+
+class Driver(Protocol):
+    """A connection of the driver's."""
+
+    def fileno(self) -> int: ...
+
+
+def shut(driver: Driver) -> None:
+    """Has whoever waits for an answer over this connection read its end, in whatever thread. Closes nothing."""
+    with suppress(OSError, Error), socket.socket(fileno=os.dup(driver.fileno())) as opened:
+        opened.shutdown(socket.SHUT_RDWR)
 
 
 # Threads that ask PostgreSQL, none of whose callers waits for longer than patience lasts.

@@ -11,8 +11,8 @@ from sqlalchemy import Connection
 
 from domain.account import Erased
 from domain.event import Recorded
-from eventstore.keys.personal_data import Unsealing
 from eventstore.ledger import Ledger
+from eventstore.personal_data import Unsealing
 from eventstore.recorder import store
 from projections import event_index, event_names
 from projections.event_names import Owners, Row

@@ -18,11 +18,10 @@ from sqlalchemy.exc import DBAPIError
 from domain.event import Moment
 from eventstore import search
 from eventstore.database.background import go_round
-from eventstore.database.engines import reading
-from eventstore.database.faults import away
-from eventstore.keys.personal_data import PersonalData
+from eventstore.database.engines import away, reading
 from eventstore.ledger import Ledger
 from eventstore.mapper import authenticate
+from eventstore.personal_data import PersonalData
 from eventstore.projecting import checks, refollow
 from eventstore.projecting.checks import TABLES, Checks, Expected, Index, Misnamed, Missing, Suspicion, key_of
 from eventstore.projecting.rebuild import clear, compared, differing, hiding, tables_of, transaction

@@ -8,8 +8,8 @@ from sqlalchemy import Connection, Executable
 
 from domain.event import Recorded
 from eventstore.changes import Changes, Recent
-from eventstore.keys.mac_keys import Ring
-from eventstore.keys.personal_data import PersonalData
+from eventstore.mapper import Ring
+from eventstore.personal_data import PersonalData
 from eventstore.recorder import store
 from eventstore.repository import Repository
 from projections import ONCE, PROJECTIONS

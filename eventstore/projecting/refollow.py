@@ -20,8 +20,8 @@ from sqlalchemy import (
 )
 
 from eventstore import origin_months, search
-from eventstore.keys.personal_data import PersonalData, Unsealing
 from eventstore.origin_months import Ended
+from eventstore.personal_data import PersonalData, Unsealing
 from eventstore.projecting.catch_up import EventIndexing, Following
 from eventstore.projecting.rebuild import (
     Compared,

@@ -7,7 +7,7 @@ from sqlalchemy import Connection
 
 from domain import account, client_secret, grant, usage
 from domain.event import Recorded
-from eventstore.keys.personal_data import ADDRESS, AGENT, Unsealing
+from eventstore.personal_data import ADDRESS, AGENT, Unsealing
 from projections import sightings
 from projections.sightings import NOBODY, Sighting
 from security.clock import month_of

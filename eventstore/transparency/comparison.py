@@ -11,9 +11,17 @@ from sqlalchemy import Connection
 from domain import server
 from eventstore.database.background import go_round
 from eventstore.transparency import published
-from eventstore.transparency.divergence import NOTHING, Accepted, Diverged, is_accepted, misplaced, standing
 from eventstore.transparency.merkle import HASH_BYTES, WIDTH, fold, leaf_hash, split, width_in
-from eventstore.transparency.published import ReadLeaves, read_leaves
+from eventstore.transparency.published import (
+    NOTHING,
+    Accepted,
+    Diverged,
+    ReadLeaves,
+    is_accepted,
+    misplaced,
+    read_leaves,
+    standing,
+)
 from eventstore.transparency.tree import stored_edge
 
 

@@ -37,7 +37,7 @@ def signers(connection: Connection, vault: Vault, origin: str) -> Sequence[Signe
 
 
 def from_vault(vault: Vault, origin: str) -> Callable[[Connection], Sequence[Signer]]:
-    """What `following.Tree` asks in every transaction that signs: a rotation holds for every process at once."""
+    """What `tree.Tree` asks in every transaction that signs: a rotation holds for every process at once."""
 
     def read(connection: Connection) -> Sequence[Signer]:
         return signers(connection, vault, origin)

@@ -1,18 +1,20 @@
 """What the log publishes, read from the database by any node: leaves, tiles, entry bundles, checkpoints, receipts."""
 
-from collections.abc import Callable, Iterator, Sequence
+import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from hashlib import sha256
 from typing import NamedTuple
 
+import msgspec
 from sqlalchemy import Connection, bindparam, select, update
 
 from eventstore.execution import Forged
 from eventstore.mapper import decoder
 from eventstore.recorder import EventRow, LogRecorder
-from eventstore.transparency import merkle, proof
-from eventstore.transparency.divergence import Diverged
+from eventstore.stored import CHECKPOINTS, EDGE, TILES
+from eventstore.transparency import merkle
 from eventstore.transparency.merkle import leaf_hash
 from eventstore.transparency.note import Signature, add_signatures, parse_checkpoint
-from eventstore.transparency.tables import CHECKPOINTS, EDGE, TILES
 
 # The leaves: the exact bytes of the stored events, in order of position.
 
@@ -75,7 +77,7 @@ def tile(connection: Connection, level: int, number: int, width: int = merkle.WI
     return None if hashes is None else bytes(hashes[: width * merkle.HASH_BYTES])
 
 
-def reader(connection: Connection) -> proof.ReadTile:
+def reader(connection: Connection) -> merkle.ReadTile:
     """Reads tiles for proofs; LookupError when one is missing."""
 
     def read(level: int, number: int, width: int) -> bytes:
@@ -144,23 +146,98 @@ def receipt(connection: Connection, position: int, read_leaves: ReadLeaves) -> s
     if head is None or not 1 <= position <= head.size:
         return None
     index, leaves = position - 1, read_leaves(connection, position - 1, 1)
-    hashes = proof.Hashes(reader(connection), head.size)
+    hashes = merkle.Hashes(reader(connection), head.size)
     try:
-        known, path = hashes.of(proof.Subtree(0, index)), proof.inclusion(hashes, index)
+        known, path = hashes.of(merkle.Subtree(0, index)), merkle.inclusion(hashes, index)
     except LookupError as error:
         raise Diverged(f"the stored tree of {head.size} leaves has a gap: {error}", position) from error
     if not leaves or leaf_hash(leaves[0]) != known:
         raise Diverged.at(position)
-    if proof.root(index, head.size, known, path) != parse_checkpoint(head.note).root:
+    if merkle.root_of_path(index, head.size, known, path) != parse_checkpoint(head.note).root:
         raise Diverged(f"the stored tree of {head.size} leaves is not the one that was signed", position)
-    return proof.receipt(index, path, head.note, leaves[0])
+    return merkle.receipt(index, path, head.note, leaves[0])
 
 
 def consistency(connection: Connection, old: int, new: int) -> list[bytes]:
     """The proof that the tree of `new` leaves extends that of `old`. LookupError when the tree is not that large."""
-    return proof.consistency(proof.Hashes(reader(connection), new), old)
+    return merkle.consistency(merkle.Hashes(reader(connection), new), old)
 
 
 def _checkpoint(connection: Connection, *, published: bool) -> StoredCheckpoint | None:
     row = connection.execute(_NEWEST_PUBLISHED if published else _NEWEST).first()
     return None if row is None else StoredCheckpoint(*row)
+
+
+# Whether the log is the one that its tree was built over, or somebody has accepted what differs.
+
+
+# That the log is not the one that its tree was built over.
+
+
+class Diverged(Exception):
+    """The log is not the one that the stored tree was built over: an alarm. Nothing is signed any more.
+
+    `position` is the event's that was looked at, where it was one.
+    """
+
+    def __init__(self, reason: str, position: int | None = None) -> None:
+        super().__init__(reason)
+        self.position = position
+
+    @classmethod
+    def at(cls, position: int) -> "Diverged":
+        """The event there is another one, or has gone."""
+        return cls(f"the event at position {position} is not the one that the tree holds", position)
+
+
+# The columns beside the stored form: what is looked for finds by them, and the tree says nothing of them.
+
+
+class _Form(msgspec.Struct):
+    """Those members of the stored form that stand in columns as well."""
+
+    position: int
+    stream: str
+    version: int
+    type: str
+
+
+_decode = msgspec.json.Decoder(_Form).decode
+
+
+def misplaced(connection: Connection, start: int, end: int) -> int | None:
+    """The first position from index `start` to before `end` whose row is filed under something else than its event.
+
+    An event that is moved to another stream, or gets another type there, is as good as removed for whoever reads by
+    stream or type, though its bytes and therefore its leaf are what they were. What is not an event at all is left to
+    the comparison of leaves.
+    """
+    for position, stream, version, topic, state in LogRecorder.over(connection).rows_between(start, end):
+        try:
+            form = _decode(state)
+        except (msgspec.DecodeError, UnicodeDecodeError):
+            continue
+        if (form.position, form.stream, form.version, form.type) != (position, stream, version, topic):
+            return int(position)
+    return None
+
+
+# What stands at a position, and whether somebody has accepted exactly that (`server.divergence_accepted`).
+
+Accepted = Mapping[str, str]
+"""By position, in digits, the digest of what stands there."""
+
+NOTHING: Accepted = {}
+
+
+def standing(connection: Connection, position: int) -> str:
+    """SHA-256, in hex, over the columns of the event there and its bytes; empty where there is none."""
+    for _, *columns, state in LogRecorder.over(connection).rows_between(position - 1, position):
+        return sha256(json.dumps(columns).encode() + b"\n" + state).hexdigest()
+    return ""
+
+
+def is_accepted(connection: Connection, position: int | None, accepted: Accepted) -> bool:
+    """Whether somebody has accepted what stands there now, or that nothing does."""
+    known = accepted.get(str(position))
+    return known is not None and position is not None and known == standing(connection, position)

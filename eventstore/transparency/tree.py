@@ -5,12 +5,11 @@ from typing import NamedTuple
 
 from sqlalchemy import Connection, bindparam, insert, update
 
-from eventstore.transparency import proof, published
-from eventstore.transparency.divergence import NOTHING, Accepted, Diverged, is_accepted
+from eventstore.stored import CHECKPOINTS, EDGE, begin_edge, put_tile
+from eventstore.transparency import merkle, published
 from eventstore.transparency.merkle import EMPTY_ROOT, HASH_BYTES, HEIGHT, WIDTH, Edge, Tile, leaf_hash, widths
 from eventstore.transparency.note import Checkpoint, Signer, signatures_of, text_of
-from eventstore.transparency.published import ReadLeaves
-from eventstore.transparency.tables import CHECKPOINTS, EDGE, begin_edge, put_tile
+from eventstore.transparency.published import NOTHING, Accepted, Diverged, ReadLeaves, is_accepted
 from security.clock import Clock
 
 LARGEST_STEP = 4_096
@@ -122,7 +121,7 @@ class Tree:
             path = published.consistency(connection, size, edge.size)
         except LookupError as error:
             raise Diverged(f"the stored tree of {edge.size} leaves has a gap: {error}") from error
-        if not proof.consistent(size, root, edge.size, now, path):
+        if not merkle.consistent(size, root, edge.size, now, path):
             raise Diverged(f"the tree of {edge.size} leaves does not begin with that of {size}")
         self._seen = (edge.size, now)
 
@@ -189,7 +188,7 @@ def holds(connection: Connection, head: Checkpoint, read_leaves: ReadLeaves) -> 
     """
     edge = stored_edge(connection)
     if head.size <= edge.size:
-        hashes = proof.Hashes(published.reader(connection), edge.size)
+        hashes = merkle.Hashes(published.reader(connection), edge.size)
         return (hashes.range(0, head.size) if head.size else Edge().root()) == head.root
     while edge.size < head.size:
         leaves = read_leaves(connection, edge.size, min(LARGEST_STEP, head.size - edge.size))

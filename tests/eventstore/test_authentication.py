@@ -15,13 +15,11 @@ from domain import mac_key
 from domain.client import Disabled
 from domain.client_secret import find as find_version
 from domain.event import Actor, Recorded
-from eventstore import search, time_travel
+from eventstore import mapper, search, time_travel
 from eventstore.database.engines import migrating
 from eventstore.execution import Forged
-from eventstore.keys import due_key
-from eventstore.keys.mac_keys import PREFIX, MacKey, Ring
 from eventstore.ledger import Ledger
-from eventstore.mapper import LogMapper
+from eventstore.mapper import MAC_KEY_PREFIX, LogMapper, MacKey, Ring
 from eventstore.projecting.replay import Replay
 from eventstore.stored import events, head
 from eventstore.transparency.published import read_authentic_leaves
@@ -202,7 +200,7 @@ async def test_the_key_alone_makes_no_event_for_another_log(
 ) -> None:
     ledger = await Ledger.open(database_url, keyring, clock, origin="log.example/one")
     await ledger.execute(register("a"), origin=HERE)
-    (stored,) = (await ledger.read(ledger.vault.secrets_like, PREFIX)).values()
+    (stored,) = (await ledger.read(ledger.vault.secrets_like, MAC_KEY_PREFIX)).values()
     form = forged_like(await row(ledger, 2), 3, type="client.disabled", stream="client:a", data={})
     unsigned = form[4].replace(f',"mac":"{"0" * 32}"', "").encode()
     mac = Authenticator(b64decode(json.loads(stored.value)["key"]), origin).mac(unsigned)
@@ -298,18 +296,18 @@ async def test_without_its_key_in_the_vault_a_log_is_not_believed(
 
 async def test_what_is_due_is_done_once_and_only_at_its_position(ledger: Ledger, engine: Engine) -> None:
     await ledger.execute(register("a"), origin=HERE)
-    removal = due_key.Removal(3, 1, "0" * 64)
-    due = due_key.Due("forged", 3, removal)
-    await ledger.maintain(due_key.put, ledger.vault, due, 0)
+    removal = mapper.Removal(3, 1, "0" * 64)
+    due = mapper.DueKey("forged", 3, removal)
+    await ledger.maintain(mapper.put_due_key, ledger.vault, due, 0)
     await settle(ledger, HERE)
     await settle(ledger, HERE)
     told = await ledger.read(search.recorded_forms, [3, 4])
     assert [each.type for each in told] == ["log.forged_removed", "mac_key.introduced"]
     assert ledger.ring.of(3) == ledger.ring.of(4) != ledger.ring.of(2)
-    await ledger.maintain(due_key.put, ledger.vault, due, 0)
+    await ledger.maintain(mapper.put_due_key, ledger.vault, due, 0)
     await settle(ledger, HERE)
     assert (await ledger.head())[0] == 4
-    assert await ledger.read(due_key.get, ledger.vault) is None
+    assert await ledger.read(mapper.get_due_key, ledger.vault) is None
 
 
 async def test_lone_command_shares_its_transaction_with_nobody(

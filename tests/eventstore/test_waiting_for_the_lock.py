@@ -12,10 +12,9 @@ from sqlalchemy import select, text
 from sqlalchemy.engine import make_url
 
 from eventstore import committer
-from eventstore.committer import APART
+from eventstore.committer import APART, FairLock
 from eventstore.database import engines
 from eventstore.database.engines import migrating
-from eventstore.database.fair_lock import FairLock
 from eventstore.execution import DatabaseAway
 from eventstore.ledger import Ledger
 from eventstore.recorder import LockBusy

@@ -14,8 +14,8 @@ from api.notifications.message import Message
 from domain import client_secret, incident
 from domain.event import SECOND
 from eventstore.database.engines import migrating
-from eventstore.keys.personal_data import PersonalData
 from eventstore.ledger import Ledger
+from eventstore.personal_data import PersonalData
 from eventstore.projecting.rebuild import Rebuild
 from projections import PROJECTIONS, outbox
 from security.clock import ManualClock

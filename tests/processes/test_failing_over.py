@@ -11,7 +11,7 @@ import pytest
 from sqlalchemy import Connection, func, select
 
 from eventstore.database import schema
-from eventstore.database.connecting import understood
+from eventstore.database.engines import understood
 from eventstore.stored import events
 from tests import plain_http
 from tests.postgresql import PostgreSQL

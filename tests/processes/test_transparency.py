@@ -7,8 +7,8 @@ from sqlalchemy import select
 
 from commands import log_keys
 from domain import log_key
-from eventstore.transparency import keeper, witnesses
-from eventstore.transparency.tables import CHECKPOINTS
+from eventstore.stored import CHECKPOINTS
+from eventstore.transparency import keeper
 from tests import plain_http
 from tests.processes.conftest import Start
 from tests.scenarios.world import SYSTEM, Client, World
@@ -45,7 +45,7 @@ async def covered(base: str, size: int) -> str:
 
 def test_a_checkpoint_covers_an_event_within_a_second() -> None:
     # The longest way: an event just missed, then a look, then witnesses of whom one is away.
-    assert keeper.INTERVAL_S + witnesses.TIMEOUT_S < 1
+    assert keeper.INTERVAL_S + keeper.TIMEOUT_S < 1
 
 
 async def test_two_servers_never_sign_two_trees_of_one_size(world: World, start: Start, database_url: str) -> None:

@@ -13,8 +13,7 @@ from domain.event import SECOND
 from domain.grant import Ended
 from eventstore import stored
 from eventstore.issued import judge
-from eventstore.keys.mac_keys import Ring
-from eventstore.mapper import LogMapper, attach, decoder
+from eventstore.mapper import LogMapper, Ring, attach, decoder
 from eventstore.projecting.live import Rows
 from eventstore.view import Folds
 from projections import accounts, clients, consents, grants, secrets, tokens

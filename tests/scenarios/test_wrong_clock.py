@@ -9,8 +9,7 @@ from typing import Any
 import pytest
 from sqlalchemy import text, update
 
-from eventstore import recorder
-from eventstore.database import clock_fault
+from eventstore import may_write, recorder
 from eventstore.stored import head
 from projections.prepared import Prepared
 from security.clock import SECOND, Moment, SteadyClock, SystemClock, Timer, WatchedClock
@@ -50,7 +49,7 @@ class Nodes:
             machine.passed += seconds
         told = f"({recorder.DATABASE_TIME} + {round(self._steady.passed * SECOND)})"
         self._patch.setattr(recorder, "_LOCK", self._lock.replace(recorder.DATABASE_TIME, told))
-        self._patch.setattr(clock_fault, "_ASK", Prepared(text(f"SELECT {told}")))
+        self._patch.setattr(may_write, "_DATABASE_TIME", Prepared(text(f"SELECT {told}")))
 
 
 @pytest.fixture

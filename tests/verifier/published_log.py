@@ -9,7 +9,6 @@ from sqlalchemy import Connection, Engine, create_engine, insert, text
 from sqlalchemy.pool import NullPool
 
 from eventstore import stored
-from eventstore.transparency import tables
 from eventstore.transparency.note import Signer
 from eventstore.transparency.published import read_leaves
 from eventstore.transparency.tree import Tree
@@ -64,8 +63,7 @@ class PublishedLog:
         self.url = url
         self.engine: Engine = create_engine(url, poolclass=NullPool)
         self.clock = ManualClock()
-        for metadata in (stored.metadata, tables.metadata):
-            metadata.create_all(self.engine)
+        stored.metadata.create_all(self.engine)
 
     def append(self, rows: Iterable[dict[str, Any]]) -> None:
         with self.engine.begin() as connection:

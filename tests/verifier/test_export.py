@@ -2,8 +2,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from eventstore.transparency.merkle import ProvenExport
 from eventstore.transparency.note import Checkpoint
-from eventstore.transparency.proof import ProvenExport
 from tests.eventstore.transparency.memory_tree import MemoryTree, mth, tree_of
 from tests.verifier.published_log import KEY, ORIGIN, SIGNER, events
 from verifier.export import verify_export

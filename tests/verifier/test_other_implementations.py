@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sqlalchemy import text
 
-from eventstore.transparency import proof, published
+from eventstore.transparency import merkle, published
 from eventstore.transparency.note import Checkpoint, parse_checkpoint
 from eventstore.transparency.published import read_leaves
 from tests.eventstore.transparency.memory_tree import tree_of
@@ -37,11 +37,11 @@ def test_pymerkle_and_metamorphic_agree_on_proofs(data: st.DataObject) -> None:
     index = data.draw(st.integers(0, new - 1))
     hashes = TREE.hashes(new)
     root, old_root = PYMERKLE.get_root(new), PYMERKLE.get_root(old)
-    path = proof.inclusion(hashes, index)
+    path = merkle.inclusion(hashes, index)
     # pymerkle's path begins with the leaf itself.
     assert PYMERKLE.prove_inclusion(index + 1, new).path == [leaf_hash(LEAVES[index]), *path]
     metamorphic_log.verify_inclusion(index, new, leaf_hash(LEAVES[index]), path, root)
-    metamorphic_log.verify_consistency(old, new, proof.consistency(hashes, old), old_root, root)
+    metamorphic_log.verify_consistency(old, new, merkle.consistency(hashes, old), old_root, root)
 
 
 def test_metamorphic_reads_checkpoints_with_cosignatures(log: PublishedLog) -> None:
@@ -50,9 +50,9 @@ def test_metamorphic_reads_checkpoints_with_cosignatures(log: PublishedLog) -> N
     head = metamorphic_log.checkpoint_verify(newer, VKEYS)
     assert (head.origin, head.size, head.root) == (ORIGIN, 377, parse_checkpoint(newer).root)
     with log.engine.connect() as connection:
-        hashes = proof.Hashes(published.reader(connection), 377)
+        hashes = merkle.Hashes(published.reader(connection), 377)
         (leaf,) = read_leaves(connection, 299, 1)
-        made, path = proof.consistency(hashes, 300), proof.inclusion(hashes, 299)
+        made, path = merkle.consistency(hashes, 300), merkle.inclusion(hashes, 299)
     metamorphic_log.checkpoint_verify_consistency(older, newer, VKEYS, made)
     metamorphic_log.checkpoint_verify_inclusion(newer, VKEYS, 299, leaf_hash(leaf), path)
     with pytest.raises(metamorphic_log.VerifyError):
@@ -97,6 +97,6 @@ def test_tree_of_a_tampered_log_differs_from_the_signed_one(log: PublishedLog, a
     # And no proof can be made from the one to the other, whatever the log signs now.
     forged = tree_of([*leaves, b"x" * 200])
     now = Checkpoint(ORIGIN, forged.edge.size, forged.edge.root()).signed([SIGNER])
-    made = proof.consistency(forged.hashes(), min(400, forged.edge.size))
+    made = merkle.consistency(forged.hashes(), min(400, forged.edge.size))
     with pytest.raises(metamorphic_log.VerifyError):
         metamorphic_log.checkpoint_verify_consistency(kept, now, VKEYS, made)

@@ -9,9 +9,9 @@ from threading import Barrier, Thread
 
 import pytest
 
+from eventstore.transparency.keeper import add_checkpoint_body
+from eventstore.transparency.merkle import consistency
 from eventstore.transparency.note import Checkpoint, Signer
-from eventstore.transparency.proof import consistency
-from eventstore.transparency.witnesses import request
 from tests.eventstore.transparency.memory_tree import MemoryTree, mth, tree_of
 from tests.verifier.published_log import KEY, ORIGIN, SIGNER
 from verifier.note import Cosigner, Malformed, open_note
@@ -30,7 +30,7 @@ def note(size: int, leaves: list[bytes] = LEAVES, signer: Signer = SIGNER) -> st
 
 def body(old: int, new: int, leaves: list[bytes] = LEAVES) -> bytes:
     tree: MemoryTree = tree_of(leaves[:new])
-    return request(old, consistency(tree.hashes(), old), note(new, leaves))
+    return add_checkpoint_body(old, consistency(tree.hashes(), old), note(new, leaves))
 
 
 def at(path: Path) -> Witness:
@@ -71,28 +71,30 @@ def test_400_for_what_is_not_a_request(witness: Witness) -> None:
 
 
 def test_400_when_the_old_size_is_the_larger_one(witness: Witness) -> None:
-    assert witness.add_checkpoint(request(6, [], note(5))).status == 400
+    assert witness.add_checkpoint(add_checkpoint_body(6, [], note(5))).status == 400
 
 
 def test_403_when_no_trusted_key_signed(witness: Witness) -> None:
     forger = Signer(ORIGIN, bytes(32))
-    assert witness.add_checkpoint(request(0, [], note(5, signer=forger))).status == 403
+    assert witness.add_checkpoint(add_checkpoint_body(0, [], note(5, signer=forger))).status == 403
     spoilt = note(5).replace("\n5\n", "\n6\n")
-    assert witness.add_checkpoint(request(0, [], spoilt)).status == 403
+    assert witness.add_checkpoint(add_checkpoint_body(0, [], spoilt)).status == 403
 
 
 def test_signatures_of_unknown_keys_are_ignored(witness: Witness) -> None:
     forger = Signer(ORIGIN, bytes(32))
     both = Checkpoint(ORIGIN, 5, mth(LEAVES[:5])).signed([forger, SIGNER])
-    assert witness.add_checkpoint(request(0, [], both)).status == 200
+    assert witness.add_checkpoint(add_checkpoint_body(0, [], both)).status == 200
 
 
 def test_404_for_a_log_that_it_does_not_know(witness: Witness) -> None:
-    assert witness.add_checkpoint(request(0, [], note(5, signer=Signer("elsewhere", bytes(32))))).status == 404
+    assert (
+        witness.add_checkpoint(add_checkpoint_body(0, [], note(5, signer=Signer("elsewhere", bytes(32))))).status == 404
+    )
 
 
 def test_409_tells_the_size_that_was_cosigned_last(witness: Witness) -> None:
-    assert witness.add_checkpoint(request(3, [], note(5))) == WitnessReply(409, "text/x.tlog.size", b"0\n")
+    assert witness.add_checkpoint(add_checkpoint_body(3, [], note(5))) == WitnessReply(409, "text/x.tlog.size", b"0\n")
     witness.add_checkpoint(body(0, 5))
     assert witness.add_checkpoint(body(0, 8)) == WitnessReply(409, "text/x.tlog.size", b"5\n")
     # A log that has shrunk is told what it once was.
@@ -101,25 +103,25 @@ def test_409_tells_the_size_that_was_cosigned_last(witness: Witness) -> None:
 
 def test_409_for_another_tree_of_the_same_size(witness: Witness) -> None:
     witness.add_checkpoint(body(0, 5))
-    assert witness.add_checkpoint(request(5, [], note(5, OTHER))).status == 409
+    assert witness.add_checkpoint(add_checkpoint_body(5, [], note(5, OTHER))).status == 409
     assert witness.add_checkpoint(body(5, 5)).status == 200
 
 
 def test_409_for_an_empty_tree_whose_root_is_not_that_of_one(witness: Witness) -> None:
     forged = Checkpoint(ORIGIN, 0, bytes(32)).signed([SIGNER])
-    assert witness.add_checkpoint(request(0, [], forged)).status == 409
+    assert witness.add_checkpoint(add_checkpoint_body(0, [], forged)).status == 409
     empty = Checkpoint(ORIGIN, 0, EMPTY_ROOT).signed([SIGNER])
-    assert witness.add_checkpoint(request(0, [], empty)).status == 200
+    assert witness.add_checkpoint(add_checkpoint_body(0, [], empty)).status == 200
 
 
 def test_422_when_the_proof_does_not_verify(witness: Witness) -> None:
     proof = consistency(tree_of(LEAVES[:8]).hashes(), 5)
-    assert witness.add_checkpoint(request(0, proof, note(8))).status == 422
+    assert witness.add_checkpoint(add_checkpoint_body(0, proof, note(8))).status == 422
     witness.add_checkpoint(body(0, 5))
-    assert witness.add_checkpoint(request(5, proof[:-1], note(8))).status == 422
-    assert witness.add_checkpoint(request(5, proof, note(8, OTHER))).status == 422
+    assert witness.add_checkpoint(add_checkpoint_body(5, proof[:-1], note(8))).status == 422
+    assert witness.add_checkpoint(add_checkpoint_body(5, proof, note(8, OTHER))).status == 422
     assert witness.add_checkpoint(body(5, 8, OTHER)).status == 422
-    assert witness.add_checkpoint(request(5, proof, note(5))).status == 422
+    assert witness.add_checkpoint(add_checkpoint_body(5, proof, note(5))).status == 422
     assert witness.add_checkpoint(body(5, 8)).status == 200
 
 
@@ -134,7 +136,7 @@ def test_what_contradicts_is_kept_as_evidence_once(tmp_path: Path) -> None:
     witness = at(tmp_path / "memory")
     witness.add_checkpoint(body(0, 5))
     for _ in range(3):
-        witness.add_checkpoint(request(5, [], note(5, OTHER)))
+        witness.add_checkpoint(add_checkpoint_body(5, [], note(5, OTHER)))
     with Memory(tmp_path / "memory").hold() as held:
         assert held.evidence(ORIGIN) == [note(5, OTHER)]
 

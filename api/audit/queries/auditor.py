@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from api.config.settings import Settings
     from eventstore.ledger import Ledger
     from eventstore.projecting.catch_up import CatchUpSubscription
-    from eventstore.transparency.divergence import Diverged
+    from eventstore.transparency.published import Diverged
     from security.tokens import Format
 
 

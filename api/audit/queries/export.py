@@ -19,9 +19,8 @@ from eventstore import search
 from eventstore.database import Connection
 from eventstore.search import Criteria
 from eventstore.transparency import published
-from eventstore.transparency.divergence import Diverged
-from eventstore.transparency.proof import Hashes, ProvenExport
-from eventstore.transparency.published import StoredCheckpoint
+from eventstore.transparency.merkle import Hashes, ProvenExport
+from eventstore.transparency.published import Diverged, StoredCheckpoint
 
 # The formats of an export: each a sequence of records that stand on their own, so any length can be streamed.
 

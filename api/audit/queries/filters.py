@@ -12,8 +12,8 @@ from domain.event import Moment
 from domain.rules import registration
 from eventstore import present, search, time_travel
 from eventstore.database import Connection
-from eventstore.keys.personal_data import PersonalData, address_key
 from eventstore.mapper import UPCASTS
+from eventstore.personal_data import PersonalData, address_key
 from eventstore.search import Criteria, Name
 from eventstore.view import Folds
 from projections.event_names import NameKind

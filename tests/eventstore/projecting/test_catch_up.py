@@ -11,8 +11,8 @@ from domain.event import Actor
 from domain.rules.administrative_scope import ADMINISTRATIVE_SCOPES
 from eventstore import search
 from eventstore.execution import Origin
-from eventstore.keys.personal_data import Unsealing, address_key
 from eventstore.ledger import Ledger
+from eventstore.personal_data import Unsealing, address_key
 from eventstore.projecting.catch_up import REST, CatchUpSubscription, EventIndexing
 from eventstore.projecting.sightings import Sightings
 from projections import event_index, sightings

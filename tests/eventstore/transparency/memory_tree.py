@@ -3,8 +3,7 @@
 from collections.abc import Sequence
 from hashlib import sha256
 
-from eventstore.transparency.merkle import Edge
-from eventstore.transparency.proof import Hashes
+from eventstore.transparency.merkle import Edge, Hashes
 
 
 def mth(leaves: Sequence[bytes]) -> bytes:

@@ -5,9 +5,8 @@ from sqlalchemy import Connection, text
 from sqlalchemy.exc import DBAPIError
 
 from eventstore.transparency.comparison import NotAcceptable, compare, misfits
-from eventstore.transparency.divergence import Diverged
 from eventstore.transparency.merkle import leaf_hash
-from eventstore.transparency.published import ReadLeaves, read_leaves
+from eventstore.transparency.published import Diverged, ReadLeaves, read_leaves
 from eventstore.transparency.tree import Tree
 from tests.verifier.published_log import ORIGIN, PublishedLog, events, signing
 

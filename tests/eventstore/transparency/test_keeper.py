@@ -8,10 +8,9 @@ from commands.servers import note_divergence
 from eventstore.database.engines import migrating
 from eventstore.ledger import Ledger
 from eventstore.transparency import log_key, published
-from eventstore.transparency.keeper import ASK_AGAIN, Keeper
+from eventstore.transparency.keeper import ASK_AGAIN, Keeper, Witness, Witnesses
 from eventstore.transparency.note import VerifierKey
 from eventstore.transparency.tree import Tree
-from eventstore.transparency.witnesses import Witness, Witnesses
 from security.clock import SECOND, ManualClock
 from tests.eventstore.conftest import HERE, register
 from tests.verifier.published_log import KEY, ORIGIN, signing

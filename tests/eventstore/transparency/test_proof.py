@@ -2,8 +2,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from eventstore.transparency.proof import consistency, inclusion, receipt, root, subtrees
-from eventstore.transparency.proof import consistent as shown
+from eventstore.transparency.merkle import consistency, inclusion, receipt, root_of_path, subtrees
+from eventstore.transparency.merkle import consistent as shown
 from tests.eventstore.transparency.memory_tree import mth, tree_of
 from tests.eventstore.transparency.vectors import CONSISTENCY, INCLUSION, LEAVES
 from verifier.tree import consistent, included, leaf_hash
@@ -33,7 +33,7 @@ def test_every_pair_in_a_small_tree() -> None:
         for index in range(new):
             path = inclusion(hashes, index)
             assert included(leaf_hash(leaves[index]), index, new, path, roots[new])
-            assert root(index, new, leaf_hash(leaves[index]), path) == roots[new]
+            assert root_of_path(index, new, leaf_hash(leaves[index]), path) == roots[new]
 
 
 LARGE = [b"%d" % i for i in range(70_000)]
@@ -48,7 +48,7 @@ def test_proofs_across_tiles_and_levels(data: st.DataObject) -> None:
     hashes = LARGE_TREE.hashes(new)
     whole, path = hashes.range(0, new), inclusion(hashes, index)
     assert included(leaf_hash(LARGE[index]), index, new, path, whole)
-    assert root(index, new, leaf_hash(LARGE[index]), path) == whole
+    assert root_of_path(index, new, leaf_hash(LARGE[index]), path) == whole
     old_root = hashes.range(0, old) if old else mth([])
     between = consistency(hashes, old)
     assert consistent(old, old_root, new, whole, between)

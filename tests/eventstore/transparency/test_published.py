@@ -1,9 +1,8 @@
 import pytest
 
 from eventstore.transparency import published
-from eventstore.transparency.divergence import Diverged
 from eventstore.transparency.merkle import encode_entries
-from eventstore.transparency.published import read_leaves
+from eventstore.transparency.published import Diverged, read_leaves
 from tests.verifier.published_log import KEY, PublishedLog, events
 from verifier.receipt import check_receipt
 

@@ -6,9 +6,8 @@ from sqlalchemy import Connection
 from sqlalchemy.exc import OperationalError
 
 from eventstore.transparency import published
-from eventstore.transparency.divergence import Diverged
 from eventstore.transparency.note import Signer, parse_checkpoint
-from eventstore.transparency.published import read_leaves
+from eventstore.transparency.published import Diverged, read_leaves
 from eventstore.transparency.tree import Tree
 from tests.eventstore.transparency.memory_tree import mth
 from tests.verifier.published_log import ORIGIN, SIGNER, PublishedLog, event, events, signing

@@ -5,9 +5,9 @@ from pathlib import Path
 import httpx
 import pytest
 
+from eventstore.transparency.keeper import Witness, WitnessAnswers, Witnesses
+from eventstore.transparency.merkle import consistency
 from eventstore.transparency.note import Checkpoint, VerifierKey, add_signatures
-from eventstore.transparency.proof import consistency
-from eventstore.transparency.witnesses import Witness, WitnessAnswers, Witnesses
 from tests.eventstore.transparency.memory_tree import mth, tree_of
 from tests.verifier.published_log import KEY, ORIGIN, SIGNER
 from verifier import witness as serving

@@ -7,13 +7,13 @@ from pathlib import Path
 
 import pytest
 
-from eventstore.database import fair_lock
-from eventstore.database.fair_lock import SUFFIX, FairLock
+from eventstore import committer
+from eventstore.committer import SUFFIX, FairLock
 from tests.started import started
 
 HOLD = """
 import sys
-from eventstore.database.fair_lock import FairLock
+from eventstore.committer import FairLock
 lock = FairLock(sys.argv[1])
 print(lock.take(), flush=True)
 input()
@@ -82,8 +82,8 @@ def test_where_files_cannot_be_locked_it_is_everybodys(url: str, monkeypatch: py
         raise OSError(os.strerror(95))
 
     one = FairLock(url)
-    assert fair_lock.fcntl is not None
-    monkeypatch.setattr(fair_lock.fcntl, "flock", flock)
+    assert committer.fcntl is not None
+    monkeypatch.setattr(committer.fcntl, "flock", flock)
     assert one.take()
     one.pass_on()
     assert one.take()

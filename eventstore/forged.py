@@ -13,9 +13,9 @@ from typing import Any, BinaryIO
 
 from sqlalchemy import Connection, Engine, delete, func, select, text, update
 
+from eventstore import mapper
 from eventstore.changes import Changes, newest
-from eventstore.keys import due_key
-from eventstore.keys.due_key import Due, Removal
+from eventstore.mapper import DueKey, Removal
 from eventstore.projecting.rebuild import set_unmade
 from eventstore.recorder import LogRecorder, store
 from eventstore.stored import events, head
@@ -59,7 +59,7 @@ def remove(engine: Engine, vault: Vault, file: BinaryIO, now: Moment) -> Removal
         connection.execute(update(head).where(head.c.id == 1).values(moved))
         set_unmade(connection, PROJECTIONS)
         removal = Removal(first, count, digest.hexdigest())
-        due_key.put(connection, vault, Due("forged", first, removal), now)
+        mapper.put_due_key(connection, vault, DueKey("forged", first, removal), now)
     return removal
 
 
