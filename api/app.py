@@ -13,7 +13,7 @@ from litestar.di import Provide
 from api.audit.permission import auditor
 from api.background import Background
 from api.config.settings import Settings, log_origin
-from api.dashboards.secret import DashboardSecrets
+from api.dashboards.gate import DashboardSecrets
 from api.http.bearer import caller, caller_scope
 from api.http.bodies import StrictRequest, check_handlers, check_query, name_parameters
 from api.http.cors import Pages
@@ -23,8 +23,7 @@ from api.http.middleware import Middleware
 from api.http.request_context import Proxies
 from api.leaks.investigate import settling
 from api.log.keeper import Transparency, require_continuation, watch
-from api.oauth.client_authentication import CredentialCache
-from api.oauth.endpoint import shortcuts
+from api.oauth.client_authentication import CredentialCache, shortcuts
 from api.oauth.introspection import introspect
 from api.oauth.revocation import revoke
 from api.oauth.token import token

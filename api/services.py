@@ -9,7 +9,6 @@ from litestar.params import SkipValidationMarker
 
 from api.config.settings import Settings
 from api.config.settings_page import effective
-from api.dashboards.secret import DashboardSecrets
 from api.http.request_context import header, request_context
 from api.log.keeper import Transparency
 from api.throttling.tallies import Tallies
@@ -30,6 +29,7 @@ from security.passwords import Hasher, StrengthMeter
 from security.tokens import Format
 
 if TYPE_CHECKING:
+    from api.dashboards.gate import DashboardSecrets
     from api.oauth.client_authentication import CredentialCache
 
     # Its library may be loaded only once the workers' directory is named, and the command line loads this page earlier.
@@ -60,7 +60,7 @@ class Services:
     search_index: CatchUpSubscription
     sightings: CatchUpSubscription
     metrics: "Metrics"
-    dashboard_secrets: DashboardSecrets
+    dashboard_secrets: "DashboardSecrets"
     transparency: Transparency
 
 

@@ -36,10 +36,10 @@ from eventstore.transparency import log_key as keys
 from eventstore.transparency.published import read_leaves
 from eventstore.transparency.tree import Tree
 from projections import PROJECTIONS, event_index, grants, tokens
-from security.blind_index import BlindIndex
 from security.clock import DAY, ManualClock, SystemClock
 from security.ids import new_id, ordered_id
 from security.keyring import Keyring
+from security.mac import BlindIndex
 from security.sealing import Sealer
 from security.vault import Vault
 

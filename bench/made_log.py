@@ -20,10 +20,10 @@ from eventstore.mapper import LogMapper, Ring
 from eventstore.personal_data import PersonalData
 from eventstore.recorder import INSERT
 from eventstore.stored import head
-from security.blind_index import BlindIndex
 from security.clock import DAY
 from security.ids import new_id, ordered_id
 from security.keyring import Keyring
+from security.mac import BlindIndex
 from security.sealing import Sealer
 from security.vault import Vault
 

@@ -25,9 +25,9 @@ from eventstore.projecting.catch_up import BATCH, EventIndexing
 from eventstore.recorder import LogRecorder, notifications, store
 from eventstore.stored import EVENTS
 from projections import event_index
-from security.blind_index import BlindIndex
 from security.clock import SystemClock
 from security.keyring import Keyring, new_master_key, parse_keyring
+from security.mac import BlindIndex
 from security.sealing import Sealer
 from security.vault import Vault
 

@@ -21,9 +21,9 @@ from eventstore.transparency.note import Signer
 from eventstore.transparency.published import read_leaves
 from eventstore.transparency.tree import Tree
 from projections import digests, tokens
-from security.blind_index import BlindIndex
 from security.clock import SystemClock
 from security.keyring import Keyring
+from security.mac import BlindIndex
 from security.sealing import Sealer
 from security.vault import Vault
 from verifier.note import Key

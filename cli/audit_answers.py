@@ -27,7 +27,7 @@ from commands import servers
 from domain import server
 from eventstore.projecting.catch_up import CatchUpSubscription, EventIndexing
 from eventstore.transparency.published import is_accepted
-from security.extraction import extract
+from security.scanning import extract
 
 if TYPE_CHECKING:
     from api.audit.queries.export import Format as ExportFormat

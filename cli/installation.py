@@ -123,9 +123,9 @@ def retire() -> None:
     from eventstore.personal_data import PersonalData
     from eventstore.projecting.rebuild import Rebuild
     from projections import accounts, event_index
-    from security.blind_index import BlindIndex
     from security.clock import SystemClock
     from security.keyring import MasterKeyError, WrapBroken
+    from security.mac import BlindIndex
     from security.sealing import Sealer
     from security.vault import Vault, is_rewrapped
 

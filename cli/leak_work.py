@@ -26,7 +26,7 @@ async def investigated(services: CommandServices, text: str | None, sha256: str 
     from api.leaks import resolve
     from api.leaks.investigate import told
     from api.leaks.investigation import InvestigatedSecret, answered
-    from security.extraction import extract
+    from security.scanning import extract
 
     found = None if text is None else extract(text, services.format)
     questions = [resolve.Candidate(sha256 or "", None)]

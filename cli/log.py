@@ -212,7 +212,7 @@ def _prove_keys(connection: Any, vault: Any, keyring: Any) -> None:
 def privacy_of(keyring: Any, vault: Any) -> Any:
     """What seals and finds with these keys."""
     from eventstore.personal_data import PersonalData
-    from security.blind_index import BlindIndex
+    from security.mac import BlindIndex
     from security.sealing import Sealer
 
     return PersonalData(Sealer(vault), BlindIndex(keyring))

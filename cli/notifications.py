@@ -83,7 +83,7 @@ async def _again(services: CommandServices, wanted: "list[Destination]", low: in
     from eventstore import search
     from eventstore.projecting.catch_up import CatchUpSubscription, EventIndexing
     from projections import outbox
-    from projections.event_names import NameKind
+    from projections.event_index import NameKind
 
     ledger = services.ledger
     await CatchUpSubscription(ledger, EventIndexing()).follow()

@@ -133,8 +133,8 @@ def _opened() -> "tuple[Engine, PersonalData, Moment, str | None]":
     from eventstore.database.engines import in_words, migrating
     from eventstore.database.schema import server_role
     from eventstore.personal_data import PersonalData
-    from security.blind_index import BlindIndex
     from security.clock import SystemClock
+    from security.mac import BlindIndex
     from security.sealing import Sealer
     from security.vault import Vault
 

@@ -47,7 +47,7 @@ def read_line() -> str:
 
 def read_text() -> str:
     """A text from a pipe, or a secret from a person who does not see what they type."""
-    from security.extraction import LONGEST
+    from security.scanning import LONGEST
 
     if sys.stdin.isatty():
         return read_secret()

@@ -23,7 +23,7 @@ from eventstore.time_travel import folded
 from eventstore.view import View
 from projections import blast_radius, event_index
 from projections.blast_radius import Alive, Of
-from projections.event_names import NameKind
+from projections.event_index import NameKind
 from projections.grants import TABLE as GRANTS
 
 FEW = 200

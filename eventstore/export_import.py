@@ -25,8 +25,7 @@ from eventstore.projecting.replay import STORED_HEAD
 from eventstore.recorder import INSERT, store
 from eventstore.stored import CHECKPOINTS, EDGE, TILES, events, head
 from projections import PROJECTIONS
-from security.vault import Vault
-from security.vault_tables import KEYS, SECRETS
+from security.vault import KEYS, SECRETS, Vault
 
 FORMAT = "grantlog-log/1"
 BATCH = 2_000

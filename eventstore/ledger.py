@@ -28,9 +28,9 @@ from eventstore.transactions import Transactions, Unknown
 from eventstore.transparency.log_key import signed_size
 from eventstore.validation import Validation
 from eventstore.view import Folds, View
-from security.blind_index import BlindIndex
 from security.clock import Clock
 from security.keyring import Keyring
+from security.mac import BlindIndex
 from security.sealing import Sealer
 from security.vault import Vault
 

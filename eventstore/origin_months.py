@@ -13,7 +13,7 @@ from eventstore.view import View
 from projections import event_index, sightings
 from security.clock import end_of_month, month_of, parse_rfc3339
 from security.sealing import ORIGIN
-from security.vault_tables import KEYS
+from security.vault import KEYS
 
 _OF_MONTHS = (KEYS.c.subject >= ORIGIN, KEYS.c.subject < ORIGIN[:-1] + chr(ord(ORIGIN[-1]) + 1))
 _KEPT = select(KEYS.c.subject).where(*_OF_MONTHS, KEYS.c.destroyed_at.is_(None)).order_by(KEYS.c.subject)

@@ -7,9 +7,9 @@ from sqlalchemy import Connection
 
 from domain.event import Event, Moment, Recorded, Sealed
 from eventstore.execution import Origin
-from projections.event_names import ADDRESS_KEY_BYTES
+from projections.event_index import ADDRESS_KEY_BYTES
 from projections.tables import parse_sealed
-from security.blind_index import BlindIndex
+from security.mac import BlindIndex
 from security.sealing import SealBroken, Sealer, anonymous_subject, subject_of
 from security.vault import Vault
 

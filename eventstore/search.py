@@ -15,7 +15,7 @@ from eventstore.mapper import decoder
 from eventstore.recorder import EventRow, LogRecorder, rows_of
 from eventstore.stored import ROW, events, head
 from projections import event_index
-from projections.event_names import NameKind
+from projections.event_index import NameKind
 from projections.prepared import Prepared
 from security.clock import parse_rfc3339
 

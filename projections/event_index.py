@@ -6,8 +6,11 @@ share a row for what they name in common: most of them are one client's. Address
 those of a person's own acts leave when the person is erased.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
-from typing import Any
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
+from enum import IntEnum
+from itertools import chain
+from struct import Struct
+from typing import Any, NamedTuple
 
 from sqlalchemy import (
     BigInteger,
@@ -25,10 +28,158 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects import postgresql, sqlite
 
-from projections import event_names
-from projections.event_names import NameKind, Row
-from projections.prepared import Prepared
+from domain.event import Actor, Event, Recorded
+from projections.prepared import Prepared, translate
 from projections.tables import metadata
+
+Row = tuple[int, bytes, int]
+"""Kind, key, position."""
+
+Joined = tuple[int, bytes, int, bytes | None]
+"""Kind, key, the last of several positions, and how far before it the others are, a byte each."""
+
+# What an event names, and is found by: clients, people, grants, secret versions, its request, address and type.
+
+
+class NameKind(IntEnum):
+    """What a key is. The numbers are stored."""
+
+    CLIENT = 1
+    ACCOUNT = 2
+    GRANT = 3
+    SECRET = 4
+    REQUEST = 5
+    ADDRESS = 6
+    TYPE = 7
+    PERSON_ACTING = 8
+
+
+ADDRESS_KEY_BYTES = 16
+
+# As plain numbers: to hash and to compare a member of an enumeration takes longer than all the rest.
+_CLIENT, _ACCOUNT, _GRANT, _SECRET, _REQUEST, _ADDRESS, _TYPE, _PERSON_ACTING = map(int, NameKind)
+
+_NAMED: Mapping[str, int] = {
+    "client_id": _CLIENT,
+    "account_id": _ACCOUNT,
+    "grant_id": _GRANT,
+    "except_grant": _GRANT,
+    "secret_id": _SECRET,
+}
+"""Members of events and credentials that name something."""
+
+_STREAMS: Mapping[str, tuple[int, ...]] = {
+    "client": (_CLIENT,),
+    "account": (_ACCOUNT,),
+    "grant": (_GRANT,),
+    "consent": (_ACCOUNT, _CLIENT),
+    "usage": (_SECRET,),
+}
+
+
+class Owners(NamedTuple):
+    """Whose a grant or a session is: what its first event says, and its later ones do not repeat."""
+
+    client_id: str | None
+    account_id: str | None
+
+
+def is_owned(stream: str) -> bool:
+    """Whether the later events of a stream leave it to the first one to say whose the stream is."""
+    return stream.startswith(("grant:", "session:"))
+
+
+def owners(first: Recorded) -> Owners:
+    """What a stream's first event says about its later ones."""
+    return Owners(getattr(first.event, "client_id", None), getattr(first.event, "account_id", None))
+
+
+def rows(recorded: Recorded, address: bytes | None, belongs: Owners | None) -> list[Row]:
+    """A row for everything that the event names. `address` is the key of the caller's."""
+    position, event, actor = recorded.position, recorded.event, recorded.actor
+    naming = _NAMING.get(event.type) or _naming(event)
+    named = tuple([getattr(event, member) for member, _ in naming.members])
+    credential = None if actor.credential is None else tuple(actor.credential.items())
+    alike = (event.type, named, belongs, actor.kind, actor.id, credential)
+    common = _COMMON.get(alike)
+    if common is None:
+        common = _remember(alike, _common(naming, named, belongs, actor))
+    found = [(kind, name, position) for kind, name in common]
+    own = {(_GRANT, value.encode()) for member in naming.grants if (value := getattr(event, member)) is not None}
+    category, _, rest = recorded.stream.partition(":")
+    own.update((kind, part.encode()) for kind, part in zip(_STREAMS.get(category, ()), rest.split(":"), strict=False))
+    found += [(kind, name, position) for kind, name in own.difference(common)]
+    if recorded.request_id is not None:
+        found.append((_REQUEST, recorded.request_id.encode(), position))
+    if address is not None:
+        found.append((_ADDRESS, address, position))
+    return found
+
+
+def told(recorded: Recorded, address: bytes) -> Iterable[Row]:
+    """The rows of an address that a resource server told: it is forgotten with the person whose token was brought."""
+    yield (_ADDRESS, address, recorded.position)
+    account_id: str | None = getattr(recorded.event, "account_id", None)
+    if account_id is not None:
+        yield forgotten_with(account_id, recorded.position)
+
+
+def forgotten_with(account_id: str, position: int) -> Row:
+    """The row by which an event's addresses are forgotten with a person who is not its actor."""
+    return _PERSON_ACTING, account_id.encode(), position
+
+
+Name = tuple[int, bytes]
+
+
+class _Naming(NamedTuple):
+    """Of a type of event: its key, its members that name what many events name, and those that name a grant."""
+
+    tag: bytes
+    members: tuple[tuple[str, int], ...]
+    grants: tuple[str, ...]
+
+
+_NAMING: dict[str, _Naming] = {}
+
+_COMMON: dict[tuple[Any, ...], tuple[Name, ...]] = {}
+"""What events name that are alike but for stream, grant, request and address. Most of a client's are."""
+
+_COMMON_KEPT = 4_096
+
+
+def _naming(event: Event) -> _Naming:
+    named = [(name, kind) for name, kind in _NAMED.items() if name in event.__struct_fields__]
+    found = _NAMING[event.type] = _Naming(
+        event.type.encode(),
+        tuple((name, kind) for name, kind in named if kind != _GRANT),
+        tuple(name for name, kind in named if kind == _GRANT),
+    )
+    return found
+
+
+def _remember(alike: tuple[Any, ...], common: tuple[Name, ...]) -> tuple[Name, ...]:
+    if len(_COMMON) >= _COMMON_KEPT:
+        _COMMON.clear()
+    _COMMON[alike] = common
+    return common
+
+
+def _common(naming: _Naming, named: tuple[Any, ...], belongs: Owners | None, actor: Actor) -> tuple[Name, ...]:
+    found = {(_TYPE, naming.tag)}
+    pairs = [(kind, value) for (_, kind), value in zip(naming.members, named, strict=True)]
+    if belongs is not None:
+        pairs += [(_CLIENT, belongs.client_id), (_ACCOUNT, belongs.account_id)]
+    if actor.kind == "client":
+        pairs.append((_CLIENT, actor.id))
+    elif actor.kind == "person":
+        pairs += [(_ACCOUNT, actor.id), (_PERSON_ACTING, actor.id)]
+    pairs += [(_NAMED[member], value) for member, value in (actor.credential or {}).items() if member in _NAMED]
+    found.update((kind, value.encode()) for kind, value in pairs if isinstance(value, str))
+    return tuple(found)
+
+
+# The table -----------------------------------------------------------------------------------------------------------
 
 VERSION = 1
 NAME = "event_index"
@@ -61,6 +212,93 @@ FOLLOWERS = Table(
     Column("position", BigInteger, nullable=False),
 )
 """How far each read model that follows the log has come; the head's position less this is its lag."""
+
+# Rows: how they are made and go over: thousands at once, in as few steps as each database allows.
+
+FARTHEST = 255
+"""How far apart the first and the last position of a row are at most."""
+
+_AT_ONCE = 32
+"""Rows of one statement on SQLite. More gain nothing; each is four parameters."""
+
+_INSERT_ONE = "INSERT INTO event_positions (kind, key, position, before) VALUES (?, ?, ?, ?)"
+_INSERT_MANY = _INSERT_ONE + ", (?, ?, ?, ?)" * (_AT_ONCE - 1)
+
+# PostgreSQL's binary COPY ("File Formats", COPY): a signature, flags and a length, both 0; then for each row the number
+# of its columns, and each with its length in bytes; at the end the number -1.
+_COPY = "COPY event_positions (kind, key, position, before) FROM STDIN (FORMAT BINARY)"
+_COPY_BEGIN = b"PGCOPY\n\xff\r\n\0" + bytes(8)
+_COPY_END = b"\xff\xff"
+_HEAD = Struct(">hihi").pack
+_TAIL = Struct(">iqi").pack
+_NULL = -1
+
+
+def joined(rows: Iterable[Row], alone: Container[tuple[int, int]]) -> list[Joined]:
+    """Sorted rows with those joined that differ in their positions only. Kind and position say what stays `alone`."""
+    made: list[Joined] = []
+    of_kind, of_key, found, joins = -1, b"", [0], False
+    for kind, key, position in rows:
+        apart = (kind, position) in alone
+        if joins and not apart and key == of_key and kind == of_kind and position - found[0] <= FARTHEST:
+            found.append(position)
+            continue
+        if of_kind >= 0:
+            made.append((of_kind, of_key, found[-1], _before(found)))
+        of_kind, of_key, found, joins = kind, key, [position], not apart
+    if of_kind >= 0:
+        made.append((of_kind, of_key, found[-1], _before(found)))
+    return made
+
+
+def _before(found: Sequence[int]) -> bytes | None:
+    if len(found) == 1:
+        return None
+    last = found[-1]
+    return bytes([last - position for position in found[:-1]])
+
+
+def expanded(last: int, before: bytes | None) -> list[int]:
+    """All positions of a row, in their order."""
+    if before is None:
+        return [last]
+    return [*(last - distance for distance in before), last]
+
+
+def insert(connection: Connection, rows: Sequence[Joined]) -> None:
+    """Inserts rows. Sorted ones are cheaper: neighbours share a page of the index."""
+    if not rows:
+        return
+    postgresql = connection.dialect.name == "postgresql"
+    cursor: Any = connection.connection.cursor()
+    try:
+        if postgresql:
+            with cursor.copy(_COPY) as copy:
+                copy.write(_binary(rows))
+        else:
+            _insert(cursor, rows)
+    except Exception as error:
+        translate(connection, _COPY if postgresql else _INSERT_ONE, error)
+
+
+def _insert(cursor: Any, rows: Sequence[Joined]) -> None:
+    whole = len(rows) - len(rows) % _AT_ONCE
+    for start in range(0, whole, _AT_ONCE):
+        cursor.execute(_INSERT_MANY, tuple(chain.from_iterable(rows[start : start + _AT_ONCE])))
+    cursor.executemany(_INSERT_ONE, rows[whole:])
+
+
+def _binary(rows: Sequence[Joined]) -> bytes:
+    made = [_COPY_BEGIN]
+    for kind, key, position, before in rows:
+        made += (_HEAD(4, 2, kind, len(key)), key)
+        if before is None:
+            made.append(_TAIL(8, position, _NULL))
+        else:
+            made += (_TAIL(8, position, len(before)), before)
+    made.append(_COPY_END)
+    return b"".join(made)
+
 
 # Writing ----------------------------------------------------------------------------------------------------------
 
@@ -106,13 +344,13 @@ def add(connection: Connection, found: Iterable[Row]) -> None:
     rows = sorted(found)
     acting, address = int(NameKind.PERSON_ACTING), int(NameKind.ADDRESS)
     alone = {(address, position) for kind, _, position in rows if kind == acting}
-    event_names.insert(connection, event_names.joined(rows, alone))
+    insert(connection, joined(rows, alone))
 
 
 def forget_addresses(connection: Connection, account_id: str) -> None:
     """Removes the addresses from which a person acted."""
     rows = connection.execute(_ACTED, {"b_person": account_id.encode()})
-    acted = [position for last, before in rows for position in event_names.positions(last, before)]
+    acted = [position for last, before in rows for position in expanded(last, before)]
     for start in range(0, len(acted), _FORGOTTEN_AT_ONCE):
         connection.execute(_FORGET, {"b_positions": acted[start : start + _FORGOTTEN_AT_ONCE]})
 
@@ -121,18 +359,18 @@ def forget_stretch(connection: Connection, first: int, last: int, limit: int) ->
     """Removes the addresses of events `first` ≤ position ≤ `last`, about `limit` rows at a time; how many."""
     ending = {"b_first": first, "b_last": last, "b_limit": limit}
     # A row that ends behind the stretch may have begun within it. Few do, and all of them go with the first rows.
-    beyond = {"b_first": last + 1, "b_last": last + event_names.FARTHEST}
+    beyond = {"b_first": last + 1, "b_last": last + FARTHEST}
     rows = [*connection.execute(_ADDRESSES, ending), *connection.execute(_BEYOND, beyond)]
     rewritten, kept = [], []
     for key, position, before in rows:
-        all_ = event_names.positions(position, before)
+        all_ = expanded(position, before)
         left = [each for each in all_ if not first <= each <= last]
         if len(left) < len(all_):
             rewritten.append({"b_key": key, "b_position": position})
             kept += [(int(NameKind.ADDRESS), bytes(key), each) for each in left]
     if rewritten:
         connection.execute(_FORGET_ROW, rewritten)
-        event_names.insert(connection, event_names.joined(sorted(kept), ()))
+        insert(connection, joined(sorted(kept), ()))
     return len(rewritten)
 
 
@@ -189,7 +427,7 @@ _IN_A_ROW = 64
 def apart(rows: Iterable[tuple[Any, ...]]) -> Iterator[Row]:
     """The same with a position in each row, in the same order."""
     for kind, key, last, before in rows:
-        for position in event_names.positions(last, before):
+        for position in expanded(last, before):
             yield kind, bytes(key), position
 
 
@@ -199,7 +437,7 @@ def positions(
     """At most `limit` positions from `low` to `high`, both inclusive, that name this."""
     statement = DESCENDING if descending else ASCENDING
     # A row that ends beyond `high` may have begun before it.
-    first, last = low, high + event_names.FARTHEST
+    first, last = low, high + FARTHEST
     at_once = 2 + limit // _IN_A_ROW
     found: list[int] = []
     while True:
@@ -207,7 +445,7 @@ def positions(
             connection, {"b_kind": int(kind), "b_key": key, "b_low": first, "b_high": last, "b_limit": at_once}
         )
         for end, before in rows:
-            within = [each for each in event_names.positions(end, before) if low <= each <= high]
+            within = [each for each in expanded(end, before) if low <= each <= high]
             found += reversed(within) if descending else within
             if len(found) >= limit:
                 return found[:limit]

@@ -23,11 +23,14 @@ from sqlalchemy import (
     update,
 )
 
-from domain import validity
+from domain import cut_off, validity
 from domain.event import SECOND, Event, Moment, Recorded
 from domain.grant import CodeIssued, Ended, SuccessorReplaced, TokensIssued, TokensRefreshed
-from projections import joined
-from projections.tables import ROW_POSITION, RowPage, Write, cut, metadata
+from projections.accounts import TABLE as ACCOUNTS
+from projections.clients import TABLE as CLIENTS
+from projections.consents import TABLE as CONSENTS
+from projections.secrets import TABLE as SECRETS
+from projections.tables import ROW_POSITION, RowPage, Write, cut, metadata, parse_windows
 
 _A_PERSONS = text("account_id IS NOT NULL")
 _BRANCHED = text("branched = 1")
@@ -192,8 +195,24 @@ class Grant(NamedTuple):
     ended_reason: str | None
 
 
-_ALL = select(*TABLE.c, *joined.DECIDING).select_from(
-    joined.parties(TABLE, client_id=TABLE.c.client_id, account_id=TABLE.c.account_id, secret_id=TABLE.c.secret_id)
+# The parts of other read models that decide whether a grant is alive, joined by their keys; what is missing is null.
+_ALL = select(
+    *TABLE.c,
+    CLIENTS.c.state.label("client_state"),
+    CLIENTS.c.cutoff.label("client_cutoff"),
+    CLIENTS.c.windows.label("client_windows"),
+    SECRETS.c.tokens_cutoff.label("secret_cutoff"),
+    ACCOUNTS.c.state.label("account_state"),
+    ACCOUNTS.c.cutoff.label("account_cutoff"),
+    ACCOUNTS.c.password_cutoff,
+    ACCOUNTS.c.password_except,
+    ACCOUNTS.c.windows.label("account_windows"),
+    CONSENTS.c.cutoff.label("consent_cutoff"),
+).select_from(
+    TABLE.outerjoin(CLIENTS, CLIENTS.c.client_id == TABLE.c.client_id)
+    .outerjoin(SECRETS, SECRETS.c.secret_id == TABLE.c.secret_id)
+    .outerjoin(ACCOUNTS, ACCOUNTS.c.account_id == TABLE.c.account_id)
+    .outerjoin(CONSENTS, (CONSENTS.c.account_id == TABLE.c.account_id) & (CONSENTS.c.client_id == TABLE.c.client_id))
 )
 _BY_ID = _ALL.where(_THIS)
 
@@ -244,8 +263,7 @@ def last_used(connection: Connection, account_id: str) -> dict[str, Moment]:
 def _grant(row: Row[Any], now: Moment) -> Grant:
     # A grant is judged as if it were its newest token, which outlives the others.
     newest = validity.Token("refresh", row.last_position, row.started_at, row.expires_at)
-    person = joined.person(row, row.account_id, row.grant_type)
-    standing = validity.Standing(newest, row.grant_id, joined.client(row, row.secret_id), person, row.ended_at)
+    standing = validity.Standing(newest, row.grant_id, _client_part(row), _person_part(row), row.ended_at)
     return Grant(
         row.grant_id,
         row.grant_type,
@@ -259,6 +277,32 @@ def _grant(row: Row[Any], now: Moment) -> Grant:
         row.started_position,
         row.ended_at,
         row.ended_reason,
+    )
+
+
+def _client_part(row: Row[Any]) -> validity.Client:
+    """A client without a row is gone."""
+    windows = parse_windows(row.client_windows)
+    return validity.Client(
+        row.client_state or "deleted",
+        row.client_cutoff or 0,
+        row.secret_cutoff or 0,
+        cut_off.of_all(windows),
+        cut_off.of_secret(windows, row.secret_id),
+    )
+
+
+def _person_part(row: Row[Any]) -> validity.Person | None:
+    """A person without a row is erased. Only a code grant rests on a consent."""
+    if row.account_id is None:
+        return None
+    return validity.Person(
+        row.account_state or "erased",
+        row.account_cutoff or 0,
+        row.password_cutoff or 0,
+        row.password_except,
+        (row.consent_cutoff or 0) if row.grant_type == "authorization_code" else 0,
+        cut_off.of_all(parse_windows(row.account_windows)),
     )
 
 

@@ -1,13 +1,192 @@
-"""Rules with which secret scanners recognise our secrets, made from the one definition of kinds.
+"""Our secrets found in any text, whatever surrounds it, and the rules by which the scanners of others find them.
 
-Whoever scans needs no list of ours: the prefix, the kind and the length say what a text is, and the checksum, where the
-scanner can compute one, says that it is no example out of a book.
+What is undone before looking is a closed list: JSON escapes (RFC 8259 §7), percent-encoding (RFC 3986 §2.1), base64 and
+base64url at each alignment (RFC 4648 §4, §5), and line breaks within a secret with blanks and the marks that diffs,
+quoted mail and shells put around them. At most two of them around each other, base64 once. The checksum tells a secret
+from what only looks like one, so that undoing too much finds nothing false.
+
+Each step is a pass of a C function over the whole text: the time is linear in its length, whatever stands there.
 """
 
 import json
-from collections.abc import Callable, Mapping
+import re
+from binascii import a2b_base64, a2b_qp
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from itertools import islice, repeat
+from typing import NamedTuple
 
-from security.tokens import CHECKSUM_LENGTH, DEFAULT, RANDOM_LENGTH, Format, Kind
+from security.tokens import CHECKSUM_LENGTH, DEFAULT, RANDOM_LENGTH, Format, Kind, Secret, checksum
+
+LONGEST = 1 << 20
+"""Characters that a text may have."""
+
+MOST = 1_000
+"""Secrets that one report may name, and damaged ones that are told."""
+
+_RANDOM = slice(len("at_"), len("at_") + RANDOM_LENGTH)
+_BODY = f"[0-9A-Za-z]{{{RANDOM_LENGTH + CHECKSUM_LENGTH}}}"
+_KINDS = "|".join(kind.value for kind in Kind)
+
+_AROUND_BREAKS = b" \t\r\n+->|=\\"
+_BUT_BACKSLASH = _AROUND_BREAKS[:-1]
+_ESCAPE = b"\\u00"
+_TO_QUOTED = bytes.maketrans(b"%=\r", b"= \n")
+_STANDARD = bytes.maketrans(b"-_", b"+/")
+_NOT_BASE64 = b" \t\n>|=\\"
+_BASE64 = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz+/-_"
+_IS_BASE64 = bytes(b"01"[octet in _BASE64] for octet in range(256))
+_ALL_BUT_BASE64 = bytes(octet for octet in range(256) if octet not in _BASE64)
+_LONG_RUN = b"1" * 56
+"""The shortest secret is 42 characters long, which base64 makes 56 of."""
+
+
+class Damaged(NamedTuple):
+    """What has our form and a wrong checksum, and at which character of the text it begins: mistyped, cut, invented."""
+
+    kind: Kind
+    at: int
+
+
+class Extract(NamedTuple):
+    """What a text of so many `characters` holds: each secret once, and up to `MOST` damaged ones."""
+
+    secrets: tuple[Secret, ...]
+    damaged: tuple[Damaged, ...]
+    characters: int
+
+
+def extract(text: str, format_: Format) -> Extract:
+    """Every secret with one of the format's prefixes, in the order in which they are found. Nothing of it is kept.
+
+    With more than `MOST` of them, which no report may have, it looks for no others.
+    """
+    octets = text.encode("utf-8", "surrogatepass")
+    found: dict[str, Secret] = {}
+    damaged: list[Damaged] = []
+    for prefix in format_.prefixes:
+        # What follows is looked ahead at: one secret may begin with the last letters of what looks like another.
+        # In octets the search knows by its literal beginning where it need not look.
+        pattern = re.compile(rf"{prefix}_(?=((?:{_KINDS})_{_BODY}))".encode())
+        wrong: set[bytes] = set()
+        for undone in _undone(octets):
+            for each in dict.fromkeys(pattern.findall(undone)):
+                if each in wrong:
+                    continue
+                if checksum(each[_RANDOM]).encode() != each[-CHECKSUM_LENGTH:]:
+                    wrong.add(each)
+                    continue
+                raw = f"{prefix}_{each.decode()}"
+                found.setdefault(raw, Secret(raw, Kind(each[:2].decode())))
+                if len(found) > MOST:
+                    return Extract(tuple(found.values()), (), len(text))
+        damaged += _damaged(text, prefix, wrong)
+    damaged.sort(key=lambda each: each.at)
+    return Extract(tuple(found.values()), tuple(damaged[:MOST]), len(text))
+
+
+def extract_all(texts: Iterable[str], format_: Format) -> Extract:
+    """The same of several texts, each by itself; places count through them as if they stood behind each other."""
+    found: dict[str, Secret] = {}
+    damaged: list[Damaged] = []
+    characters = 0
+    for text in texts:
+        one = extract(text, format_)
+        found.update((secret.reveal(), secret) for secret in one.secrets)
+        damaged += (each._replace(at=each.at + characters) for each in one.damaged)
+        characters += one.characters
+    return Extract(tuple(found.values()), tuple(damaged[:MOST]), characters)
+
+
+def _damaged(text: str, prefix: str, wrong: set[bytes]) -> list[Damaged]:
+    """Those that stand in the text as it is: of what was undone nobody could say where it was."""
+    pattern = re.compile(rf"{prefix}_(?=((?:{_KINDS})_{_BODY}))", re.ASCII)
+    found = (match for match in pattern.finditer(text) if match[1].encode() in wrong) if wrong else ()
+    return [Damaged(Kind(match[1][:2]), match.start()) for match in islice(found, MOST)]
+
+
+def _undone(octets: bytes) -> Iterator[bytes]:
+    """The text as it is and as each step of the list leaves it.
+
+    Both kinds of escapes are undone in one pass: a secret has no character that either begins with. What that pass
+    takes for an escape and was none, such as `%fa` before a prefix, is found where fewer passes were made.
+    """
+    octets = octets.replace(b"\r", b"\n")
+    once = _unescaped(octets)
+    texts = (octets, once, _unescaped(once), *map(_unescaped, _joined(octets)))
+    yield from dict.fromkeys(each for text in dict.fromkeys(texts) for each in _unbroken(text))
+    for decoded in _decoded(octets):
+        yield from _unbroken(decoded)
+        if b"%" in decoded or b"\\" in decoded:
+            yield _characters(decoded)
+    if once != octets:
+        # Base64 is the second step here, and nothing within it would be a third.
+        yield from _decoded(once)
+
+
+def _unbroken(octets: bytes) -> Iterator[bytes]:
+    """The text, and the same without line breaks and all that may be around one, wherever it stands."""
+    yield octets
+    if b"\n" in octets or b"\r" in octets:
+        yield octets.translate(None, _AROUND_BREAKS)
+
+
+def _joined(octets: bytes) -> Iterator[bytes]:
+    """Without line breaks and what is around them, and with all else, so that what was broken can be undone.
+
+    A backslash at the end of a line is a shell's, or the beginning of an escape.
+    """
+    if b"\n" not in octets or (b"\\" not in octets and b"%" not in octets):
+        return
+    lines = octets.split(b"\n")
+    yield b"".join(map(bytes.strip, lines, repeat(_AROUND_BREAKS)))
+    if b"\\\n" in octets:
+        yield b"".join(map(bytes.strip, lines, repeat(_BUT_BACKSLASH)))
+
+
+def _unescaped(octets: bytes) -> bytes:
+    """Without JSON's escapes and without percent-encoding. No secret has a character beyond ASCII."""
+    if b"\\" in octets:
+        octets = octets.replace(b"\\\\", b"\\").replace(b"\\n", b"\n").replace(b"\\r", b"\n").replace(b"\\t", b" ")
+    if b"%" in octets or (b"\\" in octets and _ESCAPE in octets):
+        octets = _characters(octets).replace(b"\r", b"\n")
+    return octets
+
+
+def _characters(octets: bytes) -> bytes:
+    """The same for characters alone, without JSON's own names of line breaks.
+
+    Quoted-printable (RFC 2045 §6.7) has the decoder in C that passes over what is no escape, so both become that. A
+    true equals sign becomes a blank, which is as little part of a secret.
+    """
+    return a2b_qp(octets.translate(_TO_QUOTED).replace(_ESCAPE, b"="))
+
+
+def _decoded(octets: bytes) -> Iterator[bytes]:
+    """What base64 in the text stands for, at each of the four places where it may begin.
+
+    Without what is no base64 all words of a text run together, which only moves that place. A plus or minus at the
+    beginning of a line may be a diff's or base64's own.
+    """
+    if _LONG_RUN not in octets.translate(_IS_BASE64, _NOT_BASE64):
+        return
+    texts = [octets.translate(_STANDARD, _ALL_BUT_BASE64)]
+    if b"+" in octets or b"-" in octets:
+        lines = octets.translate(None, b" \t")
+        if b"\n+" in lines or b"\n-" in lines:
+            whole = lines.replace(b"\n+", b"\n").replace(b"\n-", b"\n")
+            texts.append(whole.translate(_STANDARD, _ALL_BUT_BASE64))
+    for text in texts:
+        # The last group may be cut off; what completes it is no character of a secret.
+        decoded = a2b_base64(text + b"AAAA"[len(text) % 4 :])
+        yield decoded
+        # A character later is six bits further. To shift a number takes half the time of decoding once more.
+        number = int.from_bytes(decoded, "big")
+        for bits in (2, 4, 6):
+            yield (number << bits).to_bytes(len(decoded) + 1, "big")
+
+
+# Rules for secret scanners, made from the one definition of kinds. The prefix, the kind and the length say what a text
+# is; the checksum, where the scanner can compute one, says that it is no example out of a book.
 
 _CHARACTER = "[0-9A-Za-z]"
 _WHOLE = f"{_CHARACTER}{{{RANDOM_LENGTH + CHECKSUM_LENGTH}}}"

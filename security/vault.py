@@ -6,14 +6,146 @@ from dataclasses import dataclass, field
 from threading import Lock
 from typing import Any, NamedTuple
 
-from sqlalchemy import ColumnElement, Connection, RootTransaction, Table, bindparam, delete, func, or_, select, update
+from sqlalchemy import (
+    BigInteger,
+    CheckConstraint,
+    Column,
+    ColumnElement,
+    Connection,
+    Integer,
+    LargeBinary,
+    MetaData,
+    RootTransaction,
+    Table,
+    Text,
+    bindparam,
+    delete,
+    func,
+    or_,
+    select,
+    update,
+)
+from sqlalchemy.dialects import postgresql, sqlite
 
-from security import vault_tables
 from security.clock import Moment
 from security.keyring import KEY_BYTES, Keyring
 from security.lru import Lru
 from security.mac import RowMacs
-from security.vault_tables import ANSWERS, KEYS, SECRETS
+
+metadata = MetaData(
+    naming_convention={
+        "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+        "ck": "ck_%(table_name)s_%(constraint_name)s",
+        "fk": "fk_%(table_name)s_%(column_0_N_name)s_%(referred_table_name)s",
+        "pk": "pk_%(table_name)s",
+    }
+)
+
+# A key's row outlives the key: without its wrap it says that the subject's key was destroyed and may not be made again.
+KEYS = Table(
+    "vault_keys",
+    metadata,
+    Column("subject", Text, primary_key=True),
+    Column("wrapped", LargeBinary),
+    Column("key_id", Text, index=True),
+    Column("created_at", BigInteger, nullable=False),
+    Column("destroyed_at", BigInteger),
+    CheckConstraint("(wrapped IS NULL) = (destroyed_at IS NOT NULL)", name="destroyed"),
+    CheckConstraint("(wrapped IS NULL) = (key_id IS NULL)", name="key_id"),
+)
+
+SECRETS = Table(
+    "vault_secrets",
+    metadata,
+    Column("name", Text, primary_key=True),
+    Column("wrapped", LargeBinary, nullable=False),
+    Column("key_id", Text, nullable=False, index=True),
+    Column("version", Integer, nullable=False),
+    Column("updated_at", BigInteger, nullable=False),
+)
+
+ANSWERS = Table(
+    "vault_answers",
+    metadata,
+    Column("key_hash", LargeBinary, primary_key=True),
+    Column("body_hash", LargeBinary, nullable=False),
+    Column("answer", LargeBinary, nullable=False),
+    Column("key_id", Text, nullable=False, index=True),
+    Column("status", Integer, nullable=False),
+    Column("expires_at", BigInteger, nullable=False, index=True),
+)
+
+# What PostgreSQL and SQLite spell differently: each statement by the name of the database.
+
+
+def _insert_key_if_absent(insert: Any) -> Any:
+    """Leaves a row of the same subject alone."""
+    return insert(KEYS).on_conflict_do_nothing(index_elements=[KEYS.c.subject])
+
+
+def _destroy_key(insert: Any) -> Any:
+    """Empties a subject's row, or puts an empty one where there is none. The first destruction counts."""
+    statement = insert(KEYS)
+    destroyed_at = func.coalesce(KEYS.c.destroyed_at, statement.excluded.destroyed_at)
+    emptied = {"wrapped": None, "key_id": None, "destroyed_at": destroyed_at}
+    return statement.on_conflict_do_update(index_elements=[KEYS.c.subject], set_=emptied)
+
+
+def _put_secret(insert: Any) -> Any:
+    """Inserts or replaces a named secret; gives the version."""
+    statement = insert(SECRETS)
+    fresh = {name: statement.excluded[name] for name in ("wrapped", "key_id", "updated_at")}
+    return statement.on_conflict_do_update(
+        index_elements=[SECRETS.c.name], set_=fresh | {"version": SECRETS.c.version + 1}
+    ).returning(SECRETS.c.version)
+
+
+def _put_answer(insert: Any) -> Any:
+    """Inserts an answer, or replaces one whose time is over; gives its key's digest when it did."""
+    statement = insert(ANSWERS)
+    # A row comes back only when one was written; the count of rows says nothing about an INSERT.
+    return statement.on_conflict_do_update(
+        index_elements=[ANSWERS.c.key_hash],
+        set_={name: statement.excluded[name] for name in ("body_hash", "answer", "key_id", "status", "expires_at")},
+        where=ANSWERS.c.expires_at <= bindparam("b_now"),
+    ).returning(ANSWERS.c.key_hash)
+
+
+_INSERTS: dict[str, Any] = {"postgresql": postgresql.insert, "sqlite": sqlite.insert}
+_INSERT_KEY_IF_ABSENT, _DESTROY_KEY, _PUT_SECRET, _PUT_ANSWER = (
+    {name: build(insert) for name, insert in _INSERTS.items()}
+    for build in (_insert_key_if_absent, _destroy_key, _put_secret, _put_answer)
+)
+
+# For what a value is wrapped, and nothing else.
+
+
+def _key_purpose(subject: str) -> str:
+    return f"vault key\0{subject}"
+
+
+def _secret_purpose(name: str) -> str:
+    return f"vault secret\0{name}"
+
+
+def _answer_purpose(key_hash: bytes, body_hash: bytes, status: int, expires_at: int) -> str:
+    return f"vault answer\0{key_hash.hex()}\0{body_hash.hex()}\0{status}\0{expires_at}"
+
+
+def _row_purpose(table: str, key: str) -> str:
+    return f"row\0{table}\0{key}"
+
+
+def _overwrite_deleted(connection: Connection) -> None:
+    """Have SQLite overwrite what is deleted with zeros: otherwise a destroyed key's wrap stays readable in the file.
+
+    In the write-ahead log beside the file it stays until that is emptied: the ledger's `wipe`.
+    PostgreSQL has no such switch; there a wrap goes with the next vacuum, and from archives with their retention.
+    """
+    if connection.dialect.name == "sqlite":
+        connection.exec_driver_sql("PRAGMA secure_delete = ON").close()
+
 
 # Wrapping the vault anew with the active master key, so that the others can be dropped.
 
@@ -33,13 +165,13 @@ class _Wraps(NamedTuple):
 
 
 _ALL = (
-    _Wraps(KEYS, "subject", "wrapped", lambda row: vault_tables.key_purpose(row.subject)),
-    _Wraps(SECRETS, "name", "wrapped", lambda row: vault_tables.secret_purpose(row.name)),
+    _Wraps(KEYS, "subject", "wrapped", lambda row: _key_purpose(row.subject)),
+    _Wraps(SECRETS, "name", "wrapped", lambda row: _secret_purpose(row.name)),
     _Wraps(
         ANSWERS,
         "key_hash",
         "answer",
-        lambda row: vault_tables.answer_purpose(row.key_hash, row.body_hash, row.status, row.expires_at),
+        lambda row: _answer_purpose(row.key_hash, row.body_hash, row.status, row.expires_at),
     ),
 )
 
@@ -50,7 +182,7 @@ def rewrap(connection: Connection, keyring: Keyring, batch: int) -> int:
     Call it, a transaction each, until it gives 0; only then may the older master keys be dropped. Raises
     `MasterKeyError` when a key is missing.
     """
-    vault_tables.overwrite_deleted(connection)
+    _overwrite_deleted(connection)
     return sum(_rewrap(connection, keyring, place, batch) for place in _ALL)
 
 
@@ -84,8 +216,6 @@ def _rewrap(connection: Connection, keyring: Keyring, place: _Wraps, batch: int)
         )
     return len(rows)
 
-
-metadata = vault_tables.metadata
 
 # The full stop separates the parts of a sealed text, so a subject has none.
 _SUBJECT = re.compile(r"[^.\x00-\x20\x7f]{1,255}")
@@ -162,10 +292,8 @@ class Vault:
         if found is not None:
             return found
         self._unsettle(connection, subject)
-        row = {"subject": subject, "created_at": now} | self._wrap(
-            vault_tables.key_purpose(subject), os.urandom(KEY_BYTES)
-        )
-        connection.execute(vault_tables.insert_key_if_absent(connection), row)
+        row = {"subject": subject, "created_at": now} | self._wrap(_key_purpose(subject), os.urandom(KEY_BYTES))
+        connection.execute(_INSERT_KEY_IF_ABSENT[connection.dialect.name], row)
         found = self.find(connection, subject)
         if found is None:
             raise RuntimeError("the vault needs an isolation level that shows rows committed meanwhile: READ COMMITTED")
@@ -182,7 +310,7 @@ class Vault:
         row = connection.execute(_FIND_KEY, {"b_subject": subject}).first()
         if row is None:
             return None
-        key = None if row.wrapped is None else self._keyring.unwrap(vault_tables.key_purpose(subject), row.wrapped)
+        key = None if row.wrapped is None else self._keyring.unwrap(_key_purpose(subject), row.wrapped)
         found = VaultEntry(key, settled)
         if settled:
             with self._lock:
@@ -203,9 +331,8 @@ class Vault:
             self._kept.pop(subject, None)
         self._overwrite(connection)
         row = connection.execute(_FIND_KEY, {"b_subject": subject}).first()
-        connection.execute(
-            vault_tables.destroy_key(connection), {"subject": subject, "created_at": now, "destroyed_at": now}
-        )
+        emptied = {"subject": subject, "created_at": now, "destroyed_at": now}
+        connection.execute(_DESTROY_KEY[connection.dialect.name], emptied)
         return row is not None and row.wrapped is not None
 
     def forget(self, subject: str) -> None:
@@ -218,8 +345,8 @@ class Vault:
     def put_secret(self, connection: Connection, name: str, value: bytes, now: Moment) -> int:
         """Store a secret under a name in place of the former one; its version."""
         self._overwrite(connection)
-        row = {"name": name, "version": 1, "updated_at": now} | self._wrap(vault_tables.secret_purpose(name), value)
-        version: int = connection.execute(vault_tables.put_secret(connection), row).scalar_one()
+        row = {"name": name, "version": 1, "updated_at": now} | self._wrap(_secret_purpose(name), value)
+        version: int = connection.execute(_PUT_SECRET[connection.dialect.name], row).scalar_one()
         return version
 
     def get_secret(self, connection: Connection, name: str) -> Stored | None:
@@ -227,15 +354,13 @@ class Vault:
         row = connection.execute(_FIND_SECRET, {"b_name": name}).first()
         if row is None:
             return None
-        return Stored(self._keyring.unwrap(vault_tables.secret_purpose(name), row.wrapped), row.version, row.updated_at)
+        return Stored(self._keyring.unwrap(_secret_purpose(name), row.wrapped), row.version, row.updated_at)
 
     def secrets_like(self, connection: Connection, prefix: str) -> dict[str, Stored]:
         """By name, every secret whose name begins so."""
         rows = connection.execute(_FIND_SECRETS, {"b_from": prefix, "b_to": prefix[:-1] + chr(ord(prefix[-1]) + 1)})
         return {
-            row.name: Stored(
-                self._keyring.unwrap(vault_tables.secret_purpose(row.name), row.wrapped), row.version, row.updated_at
-            )
+            row.name: Stored(self._keyring.unwrap(_secret_purpose(row.name), row.wrapped), row.version, row.updated_at)
             for row in rows
         }
 
@@ -251,14 +376,14 @@ class Vault:
 
         False when one is: somebody else carried out a command with that key first, and theirs stands.
         """
-        purpose = vault_tables.answer_purpose(key_hash, answer.body_hash, answer.status, expires_at)
+        purpose = _answer_purpose(key_hash, answer.body_hash, answer.status, expires_at)
         row = {
             "key_hash": key_hash,
             "body_hash": answer.body_hash,
             "status": answer.status,
             "expires_at": expires_at,
         } | self._wrap(purpose, answer.content, "answer")
-        return connection.execute(vault_tables.put_answer(connection), row | {"b_now": now}).first() is not None
+        return connection.execute(_PUT_ANSWER[connection.dialect.name], row | {"b_now": now}).first() is not None
 
     def get_answer(self, connection: Connection, key_hash: bytes, now: Moment) -> StoredAnswer | None:
         """The answer kept under that digest; None when there is none or its time is over.
@@ -269,7 +394,7 @@ class Vault:
         row = connection.execute(_FIND_ANSWER, {"b_key_hash": key_hash, "b_now": now}).first()
         if row is None:
             return None
-        purpose = vault_tables.answer_purpose(key_hash, row.body_hash, row.status, row.expires_at)
+        purpose = _answer_purpose(key_hash, row.body_hash, row.status, row.expires_at)
         return StoredAnswer(row.body_hash, row.status, self._keyring.unwrap(purpose, row.answer))
 
     def row_macs(self, table: str) -> RowMacs:
@@ -278,15 +403,15 @@ class Vault:
 
     def seal_row(self, table: str, key: str, value: bytes) -> bytes:
         """A value for a row that no event explains: it opens in no other table, and under no other key."""
-        return self._keyring.wrap(vault_tables.row_purpose(table, key), value)
+        return self._keyring.wrap(_row_purpose(table, key), value)
 
     def open_row(self, table: str, key: str, sealed: bytes) -> bytes:
         """What `seal_row` sealed. Raises WrapBroken for what was altered or moved, MasterKeyError without its key."""
-        return self._keyring.unwrap(vault_tables.row_purpose(table, key), sealed)
+        return self._keyring.unwrap(_row_purpose(table, key), sealed)
 
     def prune_answers(self, connection: Connection, now: Moment, limit: int) -> int:
         """Remove at most `limit` answers whose time is over, the oldest first; how many."""
-        vault_tables.overwrite_deleted(connection)
+        _overwrite_deleted(connection)
         pruned = connection.execute(_PRUNE_ANSWERS, {"b_now": now, "b_limit": limit}).rowcount
         # This is asked every minute, mostly for nothing.
         if pruned:
@@ -299,7 +424,7 @@ class Vault:
         return rewrap(connection, self._keyring, batch)
 
     def _overwrite(self, connection: Connection) -> None:
-        vault_tables.overwrite_deleted(connection)
+        _overwrite_deleted(connection)
         self._note_overwritten()
 
     def _note_overwritten(self) -> None:

@@ -27,8 +27,8 @@ from eventstore import search
 from eventstore.database import Connection
 from eventstore.ledger import Ledger
 from eventstore.projecting.catch_up import EventIndexing
-from projections import event_names
-from projections.event_names import Name, NameKind
+from projections import event_index
+from projections.event_index import Name, NameKind
 from security.clock import SECOND
 
 AT_ONCE = 100
@@ -172,7 +172,7 @@ def _pull(connection: Connection, reader: Reader, last: int, upto: int) -> list[
         positions = [
             each.position
             for each in recorded
-            if any(row[:2] in reader.whose for row in event_names.rows(each, None, owners.get(each.stream)))
+            if any(row[:2] in reader.whose for row in event_index.rows(each, None, owners.get(each.stream)))
         ]
     return show(connection, reader.asking, positions, names=reader.names)
 

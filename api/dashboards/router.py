@@ -1,16 +1,308 @@
-"""Every endpoint of the dashboards, under one gate, and the small page that uses them."""
+"""Every endpoint of the dashboards: sign-in, refresh and sign-out, the refresh token in a cookie, and a small page."""
 
-from typing import Any
+from collections.abc import Awaitable, Callable
+from typing import Annotated, Any
 
-from litestar import Request, Response, Router, get, post
+import msgspec
+from litestar import Request, Response, Router, delete, get, post
+from litestar.datastructures import Cookie
+from litestar.params import JSONBody
 
-from api.dashboards import tokens
-from api.dashboards.gate import CorsHeaders, admit, entered, other_methods
-from api.dashboards.tokens import LOGIN, LOGOUT, REFRESH
+from api.dashboards.gate import (
+    TRIES,
+    CorsHeaders,
+    Disabled,
+    Entered,
+    NoLiveSecret,
+    Unguarded,
+    admit,
+    admit_cookie,
+    entered,
+    other_methods,
+)
 from api.http import parameters
+from api.http.bearer import bearer_token
+from api.http.errors import InvalidClient, InvalidGrant, InvalidScope, InvalidToken, SignInRefused
+from api.http.request_context import Scope
+from api.http.responses import cookie_name, read_cookie
+from api.oauth.client_authentication import Caller, caller
+from api.oauth.token import Tokens, issue, password_grant
 from api.pages import templates
 from api.pages.templates import page_answer
-from api.services import services_of
+from api.services import Services, origin, services_of
+from commands.grants import end
+from domain import client, validity
+from domain.event import SECOND, Actor
+from domain.grants import refresh_token
+from domain.grants.grant_type import Request as TokenRequest
+from domain.rules.origin import is_secure
+from eventstore import issued
+from security.tokens import Format, Kind, Secret
+
+# The cookie that holds a dashboard's refresh token: out of reach of scripts, of other sites and of other hosts.
+
+DELETE = -1
+"""A `Max-Age` in the past takes a cookie back (RFC 6265 §5.2.2)."""
+
+
+def name_of(slug: str) -> str:
+    """The name without the prefix that it has over TLS."""
+    return f"grantlog-{slug}"
+
+
+def is_there(scope: Scope, slug: str, issuer_url: str) -> bool:
+    """Whether the browser sent the cookie at all, whatever it holds."""
+    return read_cookie(scope, name_of(slug), issuer_url) is not None
+
+
+def read(scope: Scope, slug: str, issuer_url: str, format: Format) -> Secret | None:
+    """The refresh token in the cookie; None without the cookie, and for what cannot be one."""
+    raw = read_cookie(scope, name_of(slug), issuer_url)
+    secret = None if raw is None else format.read(raw)
+    return secret if secret is not None and secret.kind is Kind.REFRESH_TOKEN else None
+
+
+async def holding(services: Services, slug: str, token: Secret) -> Cookie:
+    """The cookie with a refresh token that was just issued; the browser drops it when the token expires."""
+    found = await services.ledger.look(issued.find_token, token.sha256)
+    ends_at = None if found is None else found.expires_at
+    left = 0 if ends_at is None else max(0, (ends_at - services.ledger.clock.now()) // SECOND)
+    return _cookie(slug, token.reveal(), services.settings.issuer, left)
+
+
+def cleared(slug: str, issuer_url: str) -> Cookie:
+    """Takes the cookie back."""
+    return _cookie(slug, "", issuer_url, DELETE)
+
+
+def _cookie(slug: str, value: str, issuer_url: str, max_age: int) -> Cookie:
+    return Cookie(
+        key=cookie_name(name_of(slug), issuer_url),
+        value=value,
+        max_age=max_age,
+        path="/",
+        secure=is_secure(issuer_url),
+        httponly=True,
+        samesite="Strict",  # type: ignore[arg-type]  # spelled as the contract has it; browsers take either
+    )
+
+
+# What a dashboard is answered: tokens without the refresh token, which goes into the cookie, and refusals.
+
+EXAMPLE = {
+    "token_type": "Bearer",
+    "expires_in": 600,
+    "access_token": "(the access token)",
+    "scope": "profile catalog:read",
+}
+
+
+class DashboardTokens(msgspec.Struct, frozen=True):
+    """A token answer (RFC 6749 §5.1). `expires_in` is in seconds; the refresh token is in the cookie alone."""
+
+    token_type: str
+    expires_in: int
+    access_token: str
+    scope: str
+
+
+class SignInEnded(SignInRefused):
+    """401: the cookie is missing, or what it held is worth nothing any more; then it is taken back at once."""
+
+    def __init__(self, worthless: Cookie | None = None) -> None:
+        super().__init__("You are not signed in, or not any more. Sign in again.")
+        if worthless is not None:
+            self.headers["set-cookie"] = worthless.to_header(header="")
+
+
+class NothingAllowed(InvalidScope):
+    """The person's roles leave none of the dashboard's scopes."""
+
+    default = "Your account may do nothing at this dashboard."
+
+
+Grant = Callable[[Caller], Awaitable[Tokens]]
+
+
+async def perform(services: Services, request: Request[Any, Any, Any], grant: Grant) -> Response[DashboardTokens]:
+    """Performs a token request as the dashboard, with the secret of the moment, and answers with cookie and token.
+
+    Raises the refusals of the grant.
+    """
+    dashboard = entered(request).dashboard
+    given = await _as_dashboard(services, dashboard, grant)
+    if given.refresh is None:
+        raise AssertionError("a dashboard has the grant refresh_token for good")
+    issued = given.issued
+    body = DashboardTokens("Bearer", issued.expires_in, given.access.reveal(), " ".join(issued.scope))
+    held = await holding(services, _slug(dashboard), given.refresh)
+    headers = {"cache-control": "no-store", "pragma": "no-cache"}
+    return Response(body, status_code=200, headers=headers, cookies=[held])
+
+
+async def _as_dashboard(services: Services, dashboard: client.State, grant: Grant) -> Tokens:
+    for _ in range(TRIES):
+        version = await services.dashboard_secrets.version(dashboard.client_id)
+        try:
+            return await grant(caller(dashboard, version.secret_id))
+        except InvalidClient:
+            # The version, or the whole dashboard, ended between its authentication and the lock.
+            state: client.State = await services.ledger.state(client.stream(dashboard.client_id))
+            if not state.enabled:
+                raise Disabled() from None
+        except InvalidScope:
+            raise NothingAllowed() from None
+    raise NoLiveSecret()
+
+
+def _slug(dashboard: client.State) -> str:
+    if dashboard.slug is None:
+        raise AssertionError("a dashboard has a slug")
+    return dashboard.slug
+
+
+# A dashboard's sign-in: the password grant (RFC 6749 §4.3), performed here so that no page holds a client's secret.
+
+
+class Credentials(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What a person types, and nothing beside it."""
+
+    username: Annotated[
+        str, msgspec.Meta(min_length=1, max_length=320, description="An e-mail address or a user name.")
+    ]
+    password: Annotated[str, msgspec.Meta(min_length=1, max_length=1024)]
+
+    def __repr__(self) -> str:
+        return "Credentials()"
+
+
+@post(
+    "/login",
+    status_code=200,
+    guards=[admit],
+    summary="Sign in at a dashboard",
+    opt={
+        "bodies": ("json", "form"),
+        "example": {"username": "paul", "password": "(the password)"},
+        "answer": EXAMPLE,
+    },
+)
+async def login(
+    request: Request[Any, Any, Any], slug: parameters.Slug, data: JSONBody[Credentials]
+) -> Response[DashboardTokens]:
+    """Tokens for a person of the dashboard's realm; the refresh token is set as a cookie.
+
+    Unknown user, wrong password, wrong realm and disabled person are one answer.
+    """
+    services = services_of(request)
+
+    async def grant(caller: Caller) -> Tokens:
+        return await password_grant(services, request.scope, caller, data.username, data.password, TokenRequest())
+
+    try:
+        return await perform(services, request, grant)
+    except InvalidGrant:
+        # Whether the password was wrong at first sight or the person was disabled a moment ago is nobody's business.
+        raise SignInRefused() from None
+
+
+LOGIN = [*other_methods("/login", "POST"), login]
+
+
+# A dashboard's refresh: the refresh token grant (RFC 6749 §6) with what the cookie holds.
+
+
+@post(
+    "/refresh",
+    status_code=200,
+    guards=[admit_cookie],
+    summary="Refresh a dashboard's access",
+    opt={"answer": EXAMPLE},
+)
+async def refresh(request: Request[Any, Any, Any], slug: parameters.Slug) -> Response[DashboardTokens]:
+    """New tokens for the refresh token in the cookie, and a new cookie.
+
+    A second tab that sends the same cookie within the grace gets tokens too; later, it ends the sign-in.
+    """
+    services = services_of(request)
+    issuer = services.settings.issuer
+    if not is_there(request.scope, slug, issuer):
+        raise SignInEnded()
+    token = read(request.scope, slug, issuer, services.format)
+    if token is None:
+        raise SignInEnded(cleared(slug, issuer))
+
+    async def grant(caller: Caller) -> Tokens:
+        return await issue(services, request.scope, caller, refresh_token.GRANT, TokenRequest(presented=token.hex))
+
+    try:
+        return await perform(services, request, grant)
+    except InvalidGrant:
+        raise SignInEnded(cleared(slug, issuer)) from None
+
+
+REFRESH = [*other_methods("/refresh", "POST"), refresh]
+
+
+# A dashboard's sign-out: the grant ends with every token that came of it, and the cookie is taken back.
+
+
+@delete(
+    "/logout",
+    status_code=204,
+    guards=[admit],
+    summary="Sign out of a dashboard",
+    security=[{"bearer": []}, {}],
+)
+async def logout(request: Request[Any, Any, Any], slug: parameters.Slug) -> Response[None]:
+    """Ends the grant of the bearer token, of the cookie, or of both; an expired token will do, however old it is.
+
+    A sign-in that has ended already is answered alike.
+    """
+    services = services_of(request)
+    passed = entered(request)
+    found = await _grants(services, request.scope, slug, passed)
+    if not found:
+        raise InvalidToken("Send the access token or the cookie of the sign-in that is to end.")
+    for grant_id, account_id in found.items():
+        await _end(services, request.scope, passed.dashboard.client_id, grant_id, account_id)
+    return Response(None, status_code=204, cookies=[cleared(slug, services.settings.issuer)])
+
+
+async def _grants(services: Services, scope: Scope, slug: str, passed: Entered) -> dict[str, str | None]:
+    """The grants that the request names, each with whose it is: of its bearer token, and of its cookie where that may
+    be looked at.
+    """
+    raw = bearer_token(scope)
+    presented: list[tuple[validity.Kind, Secret]] = []
+    bearer = None if raw is None else services.format.read(raw)
+    if bearer is not None and bearer.kind is Kind.ACCESS_TOKEN:
+        presented.append(("access", bearer))
+    if passed.guarded:
+        if (kept := read(scope, slug, services.settings.issuer, services.format)) is not None:
+            presented.append(("refresh", kept))
+    elif raw is None and is_there(scope, slug, services.settings.issuer):
+        # With a bearer token, which no browser sends by itself, the cookie is merely left alone.
+        raise Unguarded()
+    found: dict[str, str | None] = {}
+    for kind, secret in presented:
+        # The log knows it also when the rows of what has expired were removed.
+        of = await services.ledger.read(issued.find, secret.sha256)
+        if of is not None and of.kind == kind and of.client_id == passed.dashboard.client_id:
+            found[str(of.grant_id)] = of.account_id
+    return found
+
+
+async def _end(services: Services, scope: Scope, client_id: str, grant_id: str, account_id: str | None) -> None:
+    """Ends one grant by the person whose sign-in it is."""
+    actor = Actor("person", account_id, {"grant_id": grant_id})
+    executed = await services.ledger.execute(end(grant_id, "logout", client_id=client_id), origin=origin(scope, actor))
+    if executed.refusal is not None:
+        raise AssertionError("the event that issued a token names a grant that is not its client's")
+
+
+LOGOUT = [*other_methods("/logout", "DELETE"), logout]
+
 
 # A dashboard's own small page: sign in, refresh, sign out, with nothing but the endpoints beside it.
 
@@ -31,7 +323,7 @@ async def without_script(request: Request[Any, Any, Any], slug: parameters.Slug)
 
 def _answer(request: Request[Any, Any, Any], slug: str, error: str = "") -> Response[bytes]:
     dashboard = entered(request).dashboard
-    resume = not error and tokens.is_there(request.scope, slug, services_of(request).settings.issuer)
+    resume = not error and is_there(request.scope, slug, services_of(request).settings.issuer)
     return page_answer(
         templates.Dashboard(slug=slug, name=dashboard.client_name, realm=dashboard.realm, resume=resume, error=error)
     )

@@ -20,7 +20,7 @@ from eventstore.personal_data import PersonalData, Unsealing, address_key
 from eventstore.projecting.catch_up import CatchUpSubscription
 from eventstore.view import View
 from projections import event_index
-from projections.event_names import NameKind
+from projections.event_index import NameKind
 
 EVENTS_AT_ONCE = 5_000
 """Events of an address that one statement looks at."""

@@ -26,9 +26,9 @@ from eventstore.database import Connection
 from eventstore.issued import IssuanceRecord
 from eventstore.living import of_grants, states_at
 from eventstore.search import Criteria
-from projections.event_names import NameKind
+from projections.event_index import NameKind
 from security.clock import format_rfc3339
-from security.extraction import Extract, extract
+from security.scanning import Extract, extract
 
 READ = "leaks:read"
 TAGS = ["Leaks"]

@@ -18,9 +18,9 @@ from domain.incident import Source
 from eventstore import issued
 from eventstore.execution import DatabaseAway, Origin, Overloaded, Step
 from eventstore.ledger import Ledger
-from security.extraction import extract
 from security.ids import ALPHABET, LENGTH
 from security.masking import masking
+from security.scanning import extract
 from security.tokens import Format, Kind, digest
 
 FINDINGS_AT_MOST = 10_000

@@ -16,7 +16,7 @@ from eventstore import issued, present
 from eventstore.database import Connection
 from eventstore.ledger import Ledger
 from eventstore.view import Folds
-from security.extraction import MOST, Extract, extract
+from security.scanning import MOST, Extract, extract
 from security.tokens import RANDOM_LENGTH, Format, Kind, digest
 
 # A string that somebody found: whether it is one of ours, and if not, what is wrong with it. Never a correction.

@@ -25,8 +25,8 @@ from eventstore.execution import DatabaseAway, Origin, Overloaded
 from eventstore.issued import IssuanceRecord
 from eventstore.ledger import Ledger
 from eventstore.reported import ReportedSecret
-from security.extraction import LONGEST, MOST, extract_all
 from security.ids import new_id
+from security.scanning import LONGEST, MOST, extract_all
 from security.tokens import Format
 
 # Ends secrets for somebody who holds them and is asked nothing else; what lived is told of as an incident.

@@ -10,8 +10,7 @@ from api.http.bodies import read_parameters
 from api.http.errors import InvalidClient, InvalidRequest
 from api.http.request_context import Receive, Scope, fields, request_context
 from api.http.responses import JSON, Fields, RawResponse, fields_of, raw_response
-from api.oauth.client_authentication import TWO_WAYS, authenticate, authorization
-from api.oauth.endpoint import endpoint
+from api.oauth.client_authentication import TWO_WAYS, authenticate, authorization, endpoint
 from api.services import Services, origin, services_of
 from domain.event import SECOND, Actor
 from eventstore.validation import Known, Terms

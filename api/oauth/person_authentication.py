@@ -20,8 +20,8 @@ from domain.rules import people
 from eventstore import present
 from eventstore.execution import DatabaseAway, Origin
 from eventstore.execution import Overloaded as LedgerOverloaded
-from security.blind_index import normalise
-from security.fair_queue import Asker
+from security.mac import normalise
+from security.passwords import Asker
 from security.passwords import Overloaded as HasherOverloaded
 
 LONGEST_NAME = people.EMAIL_MAXIMUM

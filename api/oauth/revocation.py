@@ -4,8 +4,7 @@ from api.http.bodies import read_parameters
 from api.http.errors import InvalidRequest, oauth_error
 from api.http.request_context import Receive, Scope
 from api.http.responses import JSON, RawResponse, raw_response
-from api.oauth.client_authentication import authenticate
-from api.oauth.endpoint import endpoint
+from api.oauth.client_authentication import authenticate, endpoint
 from api.services import origin, services_of
 from commands import grants
 from eventstore import issued

@@ -2,13 +2,17 @@
 type decides under the ledger's lock, and what was issued is told after the commit. Dashboards are issued to here too.
 """
 
+import re
+from collections.abc import Mapping
 from functools import partial
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import msgspec
 
 from api.http.bodies import Parameters, read_parameters
 from api.http.errors import (
+    HTTPError,
     InvalidGrant,
     InvalidRequest,
     InvalidScope,
@@ -20,18 +24,17 @@ from api.http.errors import (
 from api.http.load_shedding import away
 from api.http.request_context import Receive, Scope
 from api.http.responses import JSON, RawResponse, raw_headers
-from api.oauth.client_authentication import Caller, for_client
-from api.oauth.endpoint import endpoint
+from api.oauth.client_authentication import Caller, endpoint, for_client
 from api.oauth.person_authentication import WrongCredentials, note_failure, verify
-from api.oauth.refused_grants import told
 from api.services import Services, origin, services_of
 from api.throttling.password_attempts import Wait
 from api.throttling.rates import Counted
 from commands import tokens
+from domain import decision
 from domain import scope as scopes
 from domain.event import Actor
 from domain.grants import GRANTS, password
-from domain.grants.grant_type import GrantType, Issued, Minted, Request
+from domain.grants.grant_type import Credential, GrantType, Issued, Minted, Request
 from domain.rules import pkce
 from security.tokens import Kind, Secret, digest
 
@@ -153,7 +156,7 @@ async def issue(
         if executed.refusal is not None:
             if caller.secret_id is None:
                 raise oauth_error(executed.refusal)
-            raise told(executed.refusal, request, grant.credential, client.scope)
+            raise _told(executed.refusal, request, grant.credential, client.scope)
     issued: Issued = executed.outcomes[-1].result
     return Tokens(issued, access, refresh if issued.refresh else None)
 
@@ -180,3 +183,55 @@ def token_answer(given: Tokens, *, refresh_too: bool) -> dict[str, Any]:
 
 
 token = endpoint("/oauth/token", _post)
+
+
+# Why a request was refused, told to the client that proved who it is, about its own codes and tokens alone. Everybody
+# else learns the error code and nothing more: whoever tries what they found must not hear how close they came.
+
+_ENDED = "The grant of this {name} has ended."
+_WORDS: Mapping[decision.InvalidGrant, str] = MappingProxyType(
+    {
+        decision.InvalidGrant.EXPIRED: "This {name} has expired.",
+        decision.InvalidGrant.REPLAYED: "This {name} was used before; its grant has ended.",
+        decision.InvalidGrant.REDIRECT_URI: "redirect_uri is not that of the authorization request.",
+        decision.InvalidGrant.ENDED: _ENDED,
+        decision.InvalidGrant.CLIENT_CUT_OFF: _ENDED,
+        decision.InvalidGrant.PERSON_CUT_OFF: _ENDED,
+        decision.InvalidGrant.SECRET_CUT_OFF: _ENDED,
+        decision.InvalidGrant.CONSENT_WITHDRAWN: _ENDED,
+    }
+)
+"""By reason. What belongs to another client, or to nobody, is told of to none."""
+
+_SCOPE = re.compile(r"[a-z0-9][a-z0-9:._/*+-]{0,127}")
+
+
+def _told(
+    refusal: decision.Refusal, request: Request, credential: Credential | None, client_scope: tuple[str, ...]
+) -> HTTPError:
+    """The error for a client that authenticated; `credential` is what it had to present."""
+    match refusal.reason:
+        case decision.InvalidGrant() as reason:
+            return InvalidGrant(_about_grant(reason, request, credential))
+        case decision.InvalidScope() as reason:
+            return InvalidScope(_about_scope(reason, request, client_scope))
+    return oauth_error(refusal)
+
+
+def _about_grant(reason: decision.InvalidGrant, request: Request, credential: Credential | None) -> str | None:
+    if reason is decision.InvalidGrant.VERIFIER:
+        if request.challenge is None:
+            return "code_verifier is missing."
+        return "code_verifier does not belong to the code_challenge of the authorization request."
+    words = _WORDS.get(reason)
+    return None if words is None or credential is None else words.format(name=credential.noun)
+
+
+def _about_scope(reason: decision.InvalidScope, request: Request, client_scope: tuple[str, ...]) -> str | None:
+    if reason is decision.InvalidScope.NOTHING_LEFT:
+        return "Nothing is left of the scope: the person's roles allow none of it."
+    lacking = next((name for name in request.scope or () if name not in client_scope), None)
+    # Only what could be a scope is repeated: anything may have got into the parameter.
+    if lacking is not None and _SCOPE.fullmatch(lacking):
+        return f"The scope {lacking} is not this client's."
+    return "The scope is wider than what was granted." if reason is decision.InvalidScope.WIDENED else None

@@ -11,8 +11,8 @@ from domain import account
 from eventstore.database import Connection
 from eventstore.personal_data import PersonalData, address_key
 from eventstore.search import Criteria, newest, search
-from projections.event_names import NameKind
-from security.blind_index import normalise
+from projections.event_index import NameKind
+from security.mac import normalise
 
 LOOK_AGAIN = 0.02
 """Seconds between two looks whether attempts that are under way are over."""

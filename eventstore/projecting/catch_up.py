@@ -14,8 +14,8 @@ from domain.event import Recorded
 from eventstore.ledger import Ledger
 from eventstore.personal_data import Unsealing
 from eventstore.recorder import store
-from projections import event_index, event_names
-from projections.event_names import Owners, Row
+from projections import event_index
+from projections.event_index import Owners, Row
 
 BATCH = 128
 """Events in one step, which is one transaction. On SQLite the event loop waits for each half of it, a millisecond."""
@@ -173,11 +173,11 @@ class EventIndexing:
         owners = self.owners(connection, recorded)
         rows: list[Row] = []
         for each in recorded:
-            names = event_names.rows(each, unsealing.address(connection, each), owners.get(each.stream))
+            names = event_index.rows(each, unsealing.address(connection, each), owners.get(each.stream))
             if (person := unsealing.person(each)) is not None:
-                names.append(event_names.forgotten_with(person, each.position))
+                names.append(event_index.forgotten_with(person, each.position))
             told = unsealing.told(connection, each)
-            rows += names if told is None else {*names, *event_names.told(each, told)}
+            rows += names if told is None else {*names, *event_index.told(each, told)}
         return _Indexed(rows, [each.stream.partition(":")[2] for each in recorded if type(each.event) is Erased])
 
     def keep(self, connection: Connection, prepared: Sequence[_Indexed]) -> None:
@@ -189,11 +189,11 @@ class EventIndexing:
 
     def owners(self, connection: Connection, recorded: Sequence[Recorded]) -> Mapping[str, Owners]:
         """Whose the streams are whose later events do not say it. A first event never changes, so it is remembered."""
-        wanted = {each.stream for each in recorded if each.version > 1 and event_names.is_owned(each.stream)}
+        wanted = {each.stream for each in recorded if each.version > 1 and event_index.is_owned(each.stream)}
         if len(self._kept) >= OWNERS_KEPT:
             self._kept.clear()
         missing = sorted(wanted - self._kept.keys())
         log = store(connection)
         for row in chain.from_iterable(log.recorder.select_events_of(dict.fromkeys(missing, 0), limit=1).values()):
-            self._kept[row.originator_id] = event_names.owners(log.mapper.recorded(row))
+            self._kept[row.originator_id] = event_index.owners(log.mapper.recorded(row))
         return {stream: self._kept[stream] for stream in wanted if stream in self._kept}

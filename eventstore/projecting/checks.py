@@ -32,10 +32,10 @@ from eventstore.projecting.rebuild import tables_of
 from eventstore.recorder import LogRecorder, store
 from eventstore.stored import events
 from projections import PROJECTIONS, digests, event_index, secrets, tokens
-from projections.event_names import NameKind
-from projections.event_names import Row as EventNamesRow
+from projections.event_index import NameKind
+from projections.event_index import Row as EventNamesRow
 from security.sealing import subjects_of
-from security.vault_tables import KEYS
+from security.vault import KEYS
 
 # What the rows of some streams must be: their events, projected once more into tables of this process's own memory.
 

@@ -39,7 +39,7 @@ from eventstore.projecting.rebuild import (
 from eventstore.projecting.sightings import Sightings
 from eventstore.recorder import store
 from projections import event_index, sightings
-from projections.event_names import NameKind, Row
+from projections.event_index import NameKind, Row
 from projections.sightings import Sighting
 
 STEP = 2_000

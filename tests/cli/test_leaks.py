@@ -6,7 +6,7 @@ from hashlib import sha256
 
 import pytest
 
-from security.extraction import LONGEST
+from security.scanning import LONGEST
 from tests.cli.conftest import CommandLine
 
 SHOP = ("client", "register", "--name", "Shop", "--redirect-uri", "https://shop.example/callback", "--scope", "profile")

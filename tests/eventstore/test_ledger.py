@@ -16,7 +16,7 @@ from eventstore.stored import events
 from eventstore.transactions import Unknown
 from eventstore.view import View
 from projections import clients, event_index
-from projections.event_names import NameKind
+from projections.event_index import NameKind
 from security.clock import ManualClock
 from security.keyring import Keyring
 from tests.any_command import any_command

@@ -13,7 +13,7 @@ from eventstore import search
 from eventstore.search import Criteria, Name
 from eventstore.stored import metadata as log_metadata
 from projections import event_index
-from projections.event_names import NameKind
+from projections.event_index import NameKind
 from projections.tables import metadata
 from tests.databases import BACKENDS, Databases
 from tests.eventstore.plans import plan_of

@@ -14,8 +14,7 @@ from eventstore.execution import Origin
 from eventstore.ledger import Ledger
 from security.clock import ManualClock
 from security.keyring import Keyring
-from security.vault import StoredAnswer
-from security.vault_tables import ANSWERS, KEYS, SECRETS
+from security.vault import ANSWERS, KEYS, SECRETS, StoredAnswer
 from tests.any_command import any_command
 from tests.eventstore.conftest import register
 

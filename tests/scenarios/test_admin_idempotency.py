@@ -10,7 +10,7 @@ import pytest
 from sqlalchemy import Connection, select, update
 
 from security.keyring import Keyring
-from security.vault_tables import ANSWERS
+from security.vault import ANSWERS
 from tests.scenarios.administration import administering, ok, problem
 from tests.scenarios.world import World, open_world
 

@@ -11,7 +11,7 @@ from sqlalchemy.engine import make_url
 
 from api import background
 from security.keyring import Keyring
-from security.vault_tables import KEYS
+from security.vault import KEYS
 from tests.scenarios.administration import administering, ok, problem
 from tests.scenarios.world import World, open_world
 

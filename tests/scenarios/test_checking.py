@@ -18,8 +18,8 @@ from eventstore.projecting.checks import CATEGORIES, OWNERS, SUMMED, TABLES
 from eventstore.projecting.rebuild import Rebuild, clear, differing, tables_of
 from eventstore.projecting.refollow import MODELS
 from projections import FOLLOWING, PROJECTIONS, event_index, grants, outbox, scopes, tokens
-from projections.event_names import NameKind
-from security.vault_tables import KEYS
+from projections.event_index import NameKind
+from security.vault import KEYS
 from tests.any_command import any_command
 from tests.scenarios.administration import administering, ok
 from tests.scenarios.asking import Scene

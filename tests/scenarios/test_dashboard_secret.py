@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from api.dashboards.secret import DashboardSecrets
+from api.dashboards.gate import DashboardSecrets
 from commands import client_secrets
 from commands.callers import operator
 from domain.client_secret import NewSecret

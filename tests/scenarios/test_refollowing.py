@@ -16,7 +16,7 @@ from eventstore.projecting import refollow
 from eventstore.projecting.rebuild import PREFIX, Compared, tables_of
 from eventstore.projecting.refollow import MODELS, Incomplete, Refollowing
 from projections import event_index, sightings
-from projections.event_names import NameKind
+from projections.event_index import NameKind
 from tests.any_command import any_command
 from tests.explore import ONE_FIXTURE_FOR_ALL
 from tests.scenarios.administration import administering

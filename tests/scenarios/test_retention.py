@@ -15,10 +15,10 @@ from eventstore import origin_months
 from eventstore.database.engines import migrating
 from eventstore.projecting.refollow import MODELS, Refollowing
 from projections import event_index, incidents, secrets, sightings
-from projections.event_names import NameKind
+from projections.event_index import NameKind
 from security.clock import DAY, ManualClock, month_of, parse_rfc3339
 from security.keyring import Keyring
-from security.vault_tables import KEYS
+from security.vault import KEYS
 from tests.any_command import any_command
 from tests.scenarios.administration import administering, ok
 from tests.scenarios.asking import Scene

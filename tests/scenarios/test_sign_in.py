@@ -10,9 +10,8 @@ import pytest
 from domain import account
 from eventstore.execution import DatabaseAway
 from eventstore.execution import Overloaded as LedgerOverloaded
-from security.fair_queue import Asker
 from security.keyring import Keyring
-from security.passwords import Hasher, Parameters, Verification
+from security.passwords import Asker, Hasher, Parameters, Verification
 from security.passwords import Overloaded as PasswordsOverloaded
 from tests.any_command import any_command
 from tests.scenarios.asking import SIGN_IN, Scene, set_scene

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from security.blind_index import BlindIndex, normalise
 from security.keyring import Keyring
+from security.mac import BlindIndex, normalise
 
 RING = Keyring({"one": os.urandom(32)})
 INDEX = BlindIndex(RING)

@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from security import tokens
-from security.extraction import MOST, Damaged, extract, extract_all
 from security.ids import ALPHABET
+from security.scanning import MOST, Damaged, extract, extract_all
 from security.tokens import DEFAULT, Format, Kind
 
 SECRET = tokens.mint(Kind.CLIENT_SECRET).reveal()

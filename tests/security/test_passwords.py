@@ -7,8 +7,7 @@ import pytest
 from argon2 import PasswordHasher, Type, extract_parameters
 from argon2.exceptions import InvalidHashError
 
-from security.fair_queue import Asker
-from security.passwords import Hasher, Overloaded, Parameters, Unacceptable, Verification, unacceptable
+from security.passwords import Asker, Hasher, Overloaded, Parameters, Unacceptable, Verification, unacceptable
 
 # As cheap as argon2 goes: these tests are about behaviour.
 CHEAP = Parameters(memory=64, passes=2, lanes=1)

@@ -10,8 +10,7 @@ from sqlalchemy import select
 
 from security.keyring import Keyring
 from security.sealing import SealBroken, Sealer, anonymous_subject, origin_subject
-from security.vault import Vault
-from security.vault_tables import KEYS
+from security.vault import KEYS, Vault
 from tests.explore import ONE_FIXTURE_FOR_ALL
 
 JANUARY = 1_767_225_600_000_000

@@ -10,8 +10,7 @@ from sqlalchemy.exc import IntegrityError
 
 from security import vault
 from security.keyring import Keyring, MasterKeyError, WrapBroken
-from security.vault import Stored, StoredAnswer, Vault
-from security.vault_tables import ANSWERS, KEYS, SECRETS
+from security.vault import ANSWERS, KEYS, SECRETS, Stored, StoredAnswer, Vault
 
 NOW = 1_767_225_600_000_000
 LATER = NOW + 1_000_000

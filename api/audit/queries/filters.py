@@ -16,7 +16,7 @@ from eventstore.mapper import UPCASTS
 from eventstore.personal_data import PersonalData, address_key
 from eventstore.search import Criteria, Name
 from eventstore.view import Folds
-from projections.event_names import NameKind
+from projections.event_index import NameKind
 from security.clock import parse_rfc3339
 
 LONGEST_ID = 128

@@ -21,14 +21,14 @@ from eventstore.database import Connection
 from eventstore.issued import IssuanceRecord, Kind
 from eventstore.time_travel import Judgement
 from projections import clients
-from security import extraction
+from security import scanning
 from security.clock import format_rfc3339
 from security.tokens import digest
 
 # The secret that a question is about: as it was found, as its digest, or by an id. The raw text goes no further.
 
 LONGEST = 1_024
-LONGEST_TEXT = extraction.LONGEST
+LONGEST_TEXT = scanning.LONGEST
 
 RawSecret = Annotated[
     str, Meta(min_length=1, max_length=LONGEST, description="A token, code or client secret. Only its digest is kept.")

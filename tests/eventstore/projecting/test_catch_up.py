@@ -16,7 +16,7 @@ from eventstore.personal_data import Unsealing, address_key
 from eventstore.projecting.catch_up import REST, CatchUpSubscription, EventIndexing
 from eventstore.projecting.sightings import Sightings
 from projections import event_index, sightings
-from projections.event_names import NameKind
+from projections.event_index import NameKind
 from security.clock import ManualClock
 from security.keyring import Keyring
 from tests.any_command import any_command
