@@ -16,7 +16,8 @@ from commands.servers import note_difference
 from domain.event import Moment, Recorded
 from eventstore import origin_months
 from eventstore.database import Connection
-from eventstore.execution import DatabaseAway, Forged, InDoubt, Origin, Overloaded
+from eventstore.errors import DatabaseAway, Forged, InDoubt, Overloaded
+from eventstore.execution import Origin
 from eventstore.projecting.check_rounds import Difference, Rounds
 from eventstore.projecting.rebuild import differing, note
 from eventstore.view import View

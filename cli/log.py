@@ -109,7 +109,7 @@ def _client_names(connection: "Connection") -> "Callable[[str], str | None]":
 def _between(connection: "Connection", after: int, last: int, types: tuple[str, ...]) -> list[tuple[int, str]]:
     """At most BATCH stored events of these types, each a tag or `noun.*`; of all, when none is named."""
     from domain.events import EVENTS
-    from eventstore.execution import Forged
+    from eventstore.errors import Forged
     from eventstore.mapper import UPCASTS
     from eventstore.recorder import store
 
@@ -136,7 +136,7 @@ def export(file: Path) -> None:
     Keep the file as you keep the database. It is of no use without the master key.
     """
     from eventstore.database.engines import snapshot
-    from eventstore.execution import Forged
+    from eventstore.errors import Forged
     from eventstore.export_import import write
     from eventstore.mapper import authenticate
     from security.vault import Vault

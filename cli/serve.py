@@ -53,7 +53,7 @@ def prepare(settings: "Settings", keyring: "Keyring") -> None:
     from api.services import IssuerChanged, require_issuer
     from domain import server
     from eventstore.database.engines import in_words
-    from eventstore.execution import DatabaseAway, WrongClock
+    from eventstore.errors import DatabaseAway, WrongClock
     from eventstore.ledger import Ledger
     from eventstore.projecting.rebuild import Outdated, outdated
     from projections import FOLLOWING, PROJECTIONS

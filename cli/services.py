@@ -157,7 +157,7 @@ def run(work: Callable[[CommandServices], Awaitable[T]]) -> T:
     import asyncio
 
     from eventstore.database.engines import in_words
-    from eventstore.execution import DatabaseAway, InDoubt, Overloaded, WentBack, WrongClock
+    from eventstore.errors import DatabaseAway, InDoubt, Overloaded, WentBack, WrongClock
 
     settings = load_settings()
     require_schema(settings)

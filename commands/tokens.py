@@ -8,8 +8,8 @@ from domain.decision import InvalidGrant, Outcome, Reason, Refusal
 from domain.event import Moment
 from domain.grants.grant_type import Credential, GrantType, Lifetimes, Minted, Request, Subject, admitted
 from eventstore.command import Command
-from eventstore.issued import OfGrant, judge
-from eventstore.view import View
+from eventstore.issued import judge
+from eventstore.view import OfGrant, View
 from security.ids import ordered_id
 
 

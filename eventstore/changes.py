@@ -12,7 +12,7 @@ from sqlalchemy import URL, Connection, func, select
 from domain.event import Moment, Recorded
 from domain.events import DESTROYING, ENDING_MANY, is_stateless
 from eventstore import search
-from eventstore.execution import Forged, WentBack
+from eventstore.errors import Forged, WentBack
 from eventstore.recorder import LogRecorder, store
 from eventstore.stored import events, head
 from projections.prepared import Prepared

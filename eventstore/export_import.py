@@ -18,7 +18,7 @@ from sqlalchemy import Connection, Engine, LargeBinary, Table, insert, select, u
 from domain.event import Moment
 from domain.events import DESTROYING
 from eventstore import mapper
-from eventstore.execution import Forged
+from eventstore.errors import Forged
 from eventstore.mapper import DueKey, LogMapper, Ring
 from eventstore.projecting.rebuild import set_unmade
 from eventstore.projecting.replay import STORED_HEAD

@@ -4,7 +4,7 @@ A row says at which position a token or code was issued; the event there says ev
 """
 
 from collections.abc import Callable, Collection, Mapping, Sequence
-from typing import Literal, NamedTuple, cast
+from typing import NamedTuple, cast
 
 from sqlalchemy import Connection, func, select
 
@@ -13,15 +13,13 @@ from domain.client_secret import SecretIssued, SecretRotated
 from domain.event import SECOND, Event, Moment, Recorded
 from domain.grant import CodeIssued, TokenRevoked, TokensIssued, TokensRefreshed
 from domain.succession import Succession
-from eventstore.execution import Forged
+from eventstore.errors import Forged
 from eventstore.mapper import decoder
 from eventstore.search import recorded_at
 from eventstore.stored import ROW, events
-from eventstore.view import Folds
+from eventstore.view import Folds, Kind, OfGrant
 from projections import digests, secrets, tokens
 from projections.digests import ByDigest
-
-Kind = Literal["access", "refresh", "code", "client_secret", "session"]
 
 JTI_HEX = 32
 """Hex digits of a token's `jti`: the first half of its digest."""
@@ -145,14 +143,6 @@ def digest_of_secret_version(connection: Connection, secret_id: str) -> bytes | 
 
 
 # The grants of presented codes and tokens: a row says which stream to ask, and the stream whether it knows them.
-
-
-class OfGrant(NamedTuple):
-    """To which grant a code or token belongs."""
-
-    kind: Kind
-    grant_id: str
-    account_id: str | None
 
 
 def grants_of(

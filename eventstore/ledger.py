@@ -9,22 +9,23 @@ from sqlalchemy import Connection
 from sqlalchemy.exc import OperationalError
 
 from domain.event import Moment, Recorded, Sealed
+from eventstore.appending.committer import Committer, FairLock, InlineCommitter, ThreadCommitter
+from eventstore.appending.live import Writing
+from eventstore.appending.transactions import Transactions, Unknown
 from eventstore.application import Log
 from eventstore.changes import Changes, DatabaseFile, Recent, newest, state_at
-from eventstore.committer import Committer, FairLock, InlineCommitter, ThreadCommitter
 from eventstore.database import schema
 from eventstore.database.background import BackgroundWriter, LongReads
 from eventstore.database.engines import empty_write_ahead_log, is_sqlite, reading, writing
 from eventstore.database.threads import Patience
-from eventstore.execution import DatabaseAway, Executed, Origin, Overloaded, Request, Single, Step
+from eventstore.errors import DatabaseAway, Overloaded
+from eventstore.execution import Executed, Origin, Request, Single, Step
 from eventstore.mapper import LogMapper, Ring, attach
 from eventstore.may_write import clock_fault, require_key_still
 from eventstore.notifications import Notifications
 from eventstore.personal_data import PersonalData
-from eventstore.projecting.live import Writing
 from eventstore.reading import BESIDE, InlineReader, Reader, ThreadReader
 from eventstore.repository import Repository, Snapshots, Versioned
-from eventstore.transactions import Transactions, Unknown
 from eventstore.transparency.log_key import signed_size
 from eventstore.validation import Validation
 from eventstore.view import Folds, View

@@ -4,7 +4,7 @@ from sqlalchemy import Connection, select, text, update
 
 from eventstore import search
 from eventstore.changes import newest
-from eventstore.execution import DatabaseAway, Forged, WrongClock
+from eventstore.errors import DatabaseAway, Forged, WrongClock
 from eventstore.mapper import WRONG_KEY
 from eventstore.recorder import DATABASE_TIME
 from eventstore.stored import head

@@ -18,7 +18,7 @@ from eventstore.changes import Changes, newest
 from eventstore.database import threads
 from eventstore.database.engines import arguments, away
 from eventstore.database.threads import Patience, Threads, asks_over
-from eventstore.execution import DatabaseAway, DatabaseSilent
+from eventstore.errors import DatabaseAway, DatabaseSilent
 from eventstore.stored import head
 
 BESIDE = 1

@@ -35,7 +35,7 @@ from sqlalchemy import (
 from domain.event import Moment, Recorded
 from eventstore.database.engines import away
 from eventstore.database.threads import asks_over
-from eventstore.execution import DatabaseReadOnly
+from eventstore.errors import DatabaseReadOnly
 from eventstore.mapper import LogMapper, decoder
 from eventstore.stored import EVENTS, ROW, events, head, place
 from projections.prepared import Prepared, translate

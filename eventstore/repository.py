@@ -11,7 +11,7 @@ from domain import ended_grants, grant
 from domain.event import Recorded
 from domain.events import AGGREGATES, is_stateless
 from eventstore.changes import Changes, newest
-from eventstore.execution import Forged
+from eventstore.errors import Forged
 from eventstore.mapper import decoder
 from eventstore.recorder import LogRecorder, store
 from eventstore.stored import events, folds, named

@@ -2,17 +2,25 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar
+from typing import Any, Concatenate, Literal, NamedTuple, ParamSpec, TypeVar
 
 from sqlalchemy import Connection
 
 from domain.event import Moment
 
-if TYPE_CHECKING:
-    from eventstore.issued import OfGrant
-
 P = ParamSpec("P")
 T = TypeVar("T")
+
+Kind = Literal["access", "refresh", "code", "client_secret", "session"]
+"""What a presented digest can be of."""
+
+
+class OfGrant(NamedTuple):
+    """To which grant a code or token belongs."""
+
+    kind: Kind
+    grant_id: str
+    account_id: str | None
 
 
 class Folds:
@@ -28,7 +36,7 @@ class Folds:
 
 class View(ABC):
     """The log and its projections as they stand under the lock, the batch's earlier commands included: what commands
-    see of `eventstore.batch.Batch`. `now` is the time that every event of this batch gets: never before the newest's.
+    see of a `Batch`. `now` is the time that every event of this batch gets: never before the newest's.
     """
 
     now: Moment
@@ -44,7 +52,7 @@ class View(ABC):
         """The transaction's connection, with the rows of earlier commands written. Vault writes go through it."""
 
     @abstractmethod
-    def grant_of(self, presented: bytes) -> "OfGrant | None":
+    def grant_of(self, presented: bytes) -> OfGrant | None:
         """To which grant a command's `presented` code or token belongs; None for one that was never issued."""
 
     @abstractmethod

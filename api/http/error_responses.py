@@ -29,8 +29,8 @@ from api.http.request_context import Scope, header, request_context
 from api.http.responses import JSON, RawResponse, raw_response
 from api.pages.templates import ErrorPage, render, security_headers
 from eventstore.database.engines import away
-from eventstore.execution import DatabaseAway, DatabaseReadOnly, Forged, InDoubt, StorageFull, WentBack, WrongClock
-from eventstore.execution import Overloaded as LedgerOverloaded
+from eventstore.errors import DatabaseAway, DatabaseReadOnly, Forged, InDoubt, StorageFull, WentBack, WrongClock
+from eventstore.errors import Overloaded as LedgerOverloaded
 from security.keyring import MasterKeyError
 from security.passwords import Overloaded as PasswordsOverloaded
 

@@ -16,7 +16,8 @@ from domain.decision import Conflict
 from domain.event import Actor
 from domain.incident import Source
 from eventstore import issued
-from eventstore.execution import DatabaseAway, Origin, Overloaded, Step
+from eventstore.errors import DatabaseAway, Overloaded
+from eventstore.execution import Origin, Step
 from eventstore.ledger import Ledger
 from security.ids import ALPHABET, LENGTH
 from security.masking import masking

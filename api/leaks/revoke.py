@@ -21,7 +21,8 @@ from domain.incident import Source
 from eventstore import issued
 from eventstore import reported as eventstore_reported
 from eventstore.database import Connection
-from eventstore.execution import DatabaseAway, Origin, Overloaded
+from eventstore.errors import DatabaseAway, Overloaded
+from eventstore.execution import Origin
 from eventstore.issued import IssuanceRecord
 from eventstore.ledger import Ledger
 from eventstore.reported import ReportedSecret

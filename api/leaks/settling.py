@@ -15,7 +15,8 @@ from domain import ended_grants
 from domain.ended_grants import Together
 from domain.event import SECOND, Moment
 from eventstore.address_uses import counted, worth_telling
-from eventstore.execution import DatabaseAway, Origin, Overloaded
+from eventstore.errors import DatabaseAway, Overloaded
+from eventstore.execution import Origin
 from eventstore.ledger import Ledger
 
 AT_ONCE = 100

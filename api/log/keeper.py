@@ -17,7 +17,8 @@ from domain import log_key, server
 from eventstore.changes import Newest, state_at
 from eventstore.database import Connection
 from eventstore.database.engines import is_sqlite
-from eventstore.execution import DatabaseAway, Forged, Origin, Overloaded
+from eventstore.errors import DatabaseAway, Forged, Overloaded
+from eventstore.execution import Origin
 from eventstore.ledger import Ledger
 from eventstore.transparency import log_key as keys
 from eventstore.transparency import published

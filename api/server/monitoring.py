@@ -13,7 +13,7 @@ from api.http.request_context import Proxies, RequestContext, is_for_operators, 
 from api.server.board import KEY, Board, Seen
 from api.services import Services, running_version, services_of
 from eventstore.database import Connection, schema
-from eventstore.execution import DatabaseAway, Forged, WentBack
+from eventstore.errors import DatabaseAway, Forged, WentBack
 from eventstore.may_write import key_problem
 from eventstore.projecting.rebuild import differing, outdated
 from eventstore.transparency import published

@@ -17,7 +17,8 @@ from typing import NamedTuple
 from msgspec.structs import replace
 
 from domain.event import SECOND, Moment
-from eventstore.execution import DatabaseAway, Origin, Overloaded, Step
+from eventstore.errors import DatabaseAway, Overloaded
+from eventstore.execution import Origin, Step
 from eventstore.ledger import Ledger, may_be_repeated
 
 ADDRESSES = 20

@@ -10,7 +10,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from eventstore.database.engines import away, beside, snapshots
 from eventstore.database.threads import ANSWERS_WITHIN, Patience, Threads, asks_over
-from eventstore.execution import DatabaseAway, DatabaseReadOnly, Overloaded
+from eventstore.errors import DatabaseAway, DatabaseReadOnly, Overloaded
 from eventstore.mapper import LogMapper, attach
 
 P = ParamSpec("P")

@@ -12,7 +12,7 @@ from typing import Any, Protocol, TypeVar
 
 from psycopg import Error
 
-from eventstore.execution import DatabaseSilent
+from eventstore.errors import DatabaseSilent
 
 # Nobody waits for the database longer than a caller does, whatever the database does.
 

@@ -25,9 +25,9 @@ from sqlalchemy.schema import CreateTable
 from domain.event import SECOND, Moment, Recorded
 from domain.events import DESTROYING
 from eventstore import origin_months, search
+from eventstore.appending.live import Rows, handlers
 from eventstore.personal_data import PersonalData, Unsealing
 from eventstore.projecting.catch_up import EventIndexing
-from eventstore.projecting.live import Rows, handlers
 from eventstore.projecting.rebuild import tables_of
 from eventstore.recorder import LogRecorder, store
 from eventstore.stored import events

@@ -11,9 +11,9 @@ from sqlalchemy import Connection, Executable, Table
 
 from domain.event import Actor, Moment, Recorded
 from domain.events import EVENTS
+from eventstore.appending.live import Rows, handlers
 from eventstore.mapper import UPCASTS, LogMapper, Row, decoder
 from eventstore.personal_data import PersonalData
-from eventstore.projecting.live import Rows, handlers
 from eventstore.recorder import store
 from projections import accounts, digests, tokens
 from projections.tables import Write

@@ -12,7 +12,8 @@ import structlog
 from sqlalchemy import Connection
 
 from domain import server
-from eventstore.execution import DatabaseAway, Origin, Overloaded, Step
+from eventstore.errors import DatabaseAway, Overloaded
+from eventstore.execution import Origin, Step
 from eventstore.transparency import published
 from eventstore.transparency.kept import Kept
 from eventstore.transparency.note import (

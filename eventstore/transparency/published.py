@@ -8,7 +8,7 @@ from typing import NamedTuple
 import msgspec
 from sqlalchemy import Connection, bindparam, select, update
 
-from eventstore.execution import Forged
+from eventstore.errors import Forged
 from eventstore.mapper import decoder
 from eventstore.recorder import EventRow, LogRecorder
 from eventstore.stored import CHECKPOINTS, EDGE, TILES

@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from eventstore.database.engines import migrating
-from eventstore.execution import DatabaseAway
+from eventstore.errors import DatabaseAway
 from eventstore.ledger import Ledger
 from eventstore.projecting.catch_up import CatchUpSubscription, EventIndexing
 from security.clock import SystemClock

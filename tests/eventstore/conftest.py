@@ -15,11 +15,12 @@ from domain import client
 from domain.client import Registration
 from domain.client_secret import NewSecret
 from domain.decision import Outcome
+from eventstore.appending.transactions import Transactions
 from eventstore.command import Command
-from eventstore.execution import Origin, Overloaded, Request
+from eventstore.errors import Overloaded
+from eventstore.execution import Origin, Request
 from eventstore.ledger import Ledger
 from eventstore.recorder import LogRecorder
-from eventstore.transactions import Transactions
 from security.clock import ManualClock
 from security.keyring import Keyring, new_master_key, parse_keyring
 

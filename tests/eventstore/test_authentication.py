@@ -17,7 +17,7 @@ from domain.client_secret import find as find_version
 from domain.event import Actor, Recorded
 from eventstore import mapper, search, time_travel
 from eventstore.database.engines import migrating
-from eventstore.execution import Forged
+from eventstore.errors import Forged
 from eventstore.ledger import Ledger
 from eventstore.mapper import MAC_KEY_PREFIX, LogMapper, MacKey, Ring
 from eventstore.projecting.replay import Replay

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 
 import pytest
 
-from eventstore.execution import DatabaseAway
+from eventstore.errors import DatabaseAway
 from eventstore.reading import MOST, BatchedReads
 
 pytestmark = pytest.mark.anyio

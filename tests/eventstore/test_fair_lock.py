@@ -7,13 +7,13 @@ from pathlib import Path
 
 import pytest
 
-from eventstore import committer
-from eventstore.committer import SUFFIX, FairLock
+from eventstore.appending import committer
+from eventstore.appending.committer import SUFFIX, FairLock
 from tests.started import started
 
 HOLD = """
 import sys
-from eventstore.committer import FairLock
+from eventstore.appending.committer import FairLock
 lock = FairLock(sys.argv[1])
 print(lock.take(), flush=True)
 input()

@@ -9,7 +9,8 @@ import pytest
 
 from domain.event import Recorded
 from eventstore.changes import Newest
-from eventstore.execution import DatabaseAway, Step, WentBack
+from eventstore.errors import DatabaseAway, WentBack
+from eventstore.execution import Step
 from eventstore.ledger import Ledger
 from eventstore.view import View
 from security.clock import ManualClock

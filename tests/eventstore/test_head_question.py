@@ -11,7 +11,7 @@ import uvloop
 from psycopg import AsyncConnection
 from sqlalchemy.engine import make_url
 
-from eventstore.execution import DatabaseAway
+from eventstore.errors import DatabaseAway
 from eventstore.reading import HeadQuestion
 from tests.relay import relayed
 

@@ -10,10 +10,11 @@ from sqlalchemy import Connection, event, select
 from domain import client
 from domain.decision import Conflict, NotFound, Outcome, refuse
 from eventstore import repository
-from eventstore.execution import DatabaseAway, Origin, Overloaded, WrongClock
+from eventstore.appending.transactions import Unknown
+from eventstore.errors import DatabaseAway, Overloaded, WrongClock
+from eventstore.execution import Origin
 from eventstore.ledger import Ledger, may_be_repeated
 from eventstore.stored import events
-from eventstore.transactions import Unknown
 from eventstore.view import View
 from projections import clients, event_index
 from projections.event_index import NameKind

@@ -15,7 +15,7 @@ from sqlalchemy import create_engine, text
 from domain import client
 from domain.event import Actor, Recorded
 from domain.events import AGGREGATES, EVENTS
-from eventstore.execution import Forged
+from eventstore.errors import Forged
 from eventstore.ledger import Ledger
 from eventstore.projecting.catch_up import CatchUpSubscription, EventIndexing
 from eventstore.recorder import store

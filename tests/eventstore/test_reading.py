@@ -9,7 +9,7 @@ import pytest
 from sqlalchemy import Connection, NullPool, create_engine, text
 
 from eventstore.database import threads as patience_module
-from eventstore.execution import DatabaseAway, DatabaseSilent
+from eventstore.errors import DatabaseAway, DatabaseSilent
 from eventstore.ledger import Ledger
 from eventstore.reading import ThreadReader
 from eventstore.stored import head

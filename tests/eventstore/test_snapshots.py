@@ -8,7 +8,7 @@ from msgspec.structs import replace
 from sqlalchemy import Connection, insert, select, update
 
 from domain import client
-from eventstore.execution import Forged
+from eventstore.errors import Forged
 from eventstore.ledger import Ledger
 from eventstore.mapper import Row, decoder
 from eventstore.repository import EVERY, Repository, Snapshots

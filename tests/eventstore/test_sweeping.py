@@ -8,7 +8,7 @@ import pytest
 from domain import client
 from domain.decision import Conflict, Outcome, Refusal, accept, refuse
 from domain.event import Event, Moment, Recorded
-from eventstore import batch
+from eventstore.appending import batch
 from eventstore.ledger import Ledger
 from eventstore.view import View
 from security.clock import ManualClock

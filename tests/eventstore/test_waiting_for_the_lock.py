@@ -11,15 +11,15 @@ import pytest
 from sqlalchemy import select, text
 from sqlalchemy.engine import make_url
 
-from eventstore import committer
-from eventstore.committer import APART, FairLock
+from eventstore.appending import committer
+from eventstore.appending.committer import APART, FairLock
+from eventstore.appending.transactions import Begun, Transactions
 from eventstore.database import engines
 from eventstore.database.engines import migrating
-from eventstore.execution import DatabaseAway
+from eventstore.errors import DatabaseAway
 from eventstore.ledger import Ledger
 from eventstore.recorder import LockBusy
 from eventstore.stored import head
-from eventstore.transactions import Begun, Transactions
 from security.clock import ManualClock
 from security.keyring import Keyring
 from tests.eventstore.conftest import HERE, register

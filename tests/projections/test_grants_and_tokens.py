@@ -12,9 +12,9 @@ from domain import account, client, consent, ended_grants, grant, succession, va
 from domain.event import SECOND
 from domain.grant import Ended
 from eventstore import stored
+from eventstore.appending.live import Rows
 from eventstore.issued import judge
 from eventstore.mapper import LogMapper, Ring, attach, decoder
-from eventstore.projecting.live import Rows
 from eventstore.view import Folds
 from projections import accounts, clients, consents, grants, secrets, tokens
 from projections.tables import metadata

@@ -10,7 +10,7 @@ import pytest
 from api.log.keeper import NotContinued
 from commands import log_keys
 from domain import log_key, server
-from eventstore.execution import DatabaseAway
+from eventstore.errors import DatabaseAway
 from eventstore.ledger import Ledger
 from eventstore.transparency.kept import Kept
 from eventstore.transparency.note import parse_checkpoint

@@ -9,7 +9,7 @@ from sqlalchemy import text
 from domain import client, incident, server, session
 from domain.event import Event
 from domain.events import EVENTS
-from eventstore.execution import InDoubt
+from eventstore.errors import InDoubt
 from eventstore.transparency.comparison import misfits
 from eventstore.transparency.published import read_leaves
 from tests.any_command import any_command

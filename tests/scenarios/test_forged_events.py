@@ -12,7 +12,7 @@ from sqlalchemy import insert, select, update
 
 from domain.client_secret import find as find_version
 from eventstore.database.engines import migrating
-from eventstore.execution import Forged
+from eventstore.errors import Forged
 from eventstore.stored import events, head
 from eventstore.transparency import published
 from projections import tokens

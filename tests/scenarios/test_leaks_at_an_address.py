@@ -12,7 +12,7 @@ from domain import ended_grants
 from domain.event import SECOND
 from eventstore import address_uses, living
 from eventstore.database.engines import migrating
-from eventstore.execution import DatabaseAway
+from eventstore.errors import DatabaseAway
 from eventstore.ledger import Ledger
 from eventstore.projecting.rebuild import Comparison
 from eventstore.projecting.refollow import MODELS, Refollowing

@@ -12,7 +12,8 @@ from sqlalchemy import Connection, insert, select, update
 from api.leaks import revoke
 from api.leaks.targets import Target
 from eventstore import reported
-from eventstore.execution import DatabaseAway, Origin
+from eventstore.errors import DatabaseAway
+from eventstore.execution import Origin
 from eventstore.ledger import Ledger
 from eventstore.reported import LEASE
 from eventstore.stored import reported_secrets as table

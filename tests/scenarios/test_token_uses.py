@@ -8,7 +8,8 @@ import pytest
 from api.throttling import windowed_counter
 from domain import usage
 from domain.event import Actor
-from eventstore.execution import DatabaseAway, Origin, Overloaded, Request
+from eventstore.errors import DatabaseAway, Overloaded
+from eventstore.execution import Origin, Request
 from projections import tokens
 from security.tokens import Kind, digest
 from tests.scenarios.world import Client, World

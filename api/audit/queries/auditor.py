@@ -9,7 +9,8 @@ from commands import readings
 from commands.readings import read
 from domain import audit
 from domain.event import Moment
-from eventstore.execution import DatabaseAway, Origin, Overloaded, Step
+from eventstore.errors import DatabaseAway, Overloaded
+from eventstore.execution import Origin, Step
 from security.clock import day_of
 from security.ids import new_id
 from security.masking import masking

@@ -18,8 +18,9 @@ from domain.grant import CodeIssued
 from domain.validity import Reason
 from eventstore import issued, search, time_travel
 from eventstore.database import Connection
-from eventstore.issued import IssuanceRecord, Kind
+from eventstore.issued import IssuanceRecord
 from eventstore.time_travel import Judgement
+from eventstore.view import Kind
 from projections import clients
 from security import scanning
 from security.clock import format_rfc3339

@@ -13,11 +13,12 @@ from sqlalchemy.exc import OperationalError
 from api.throttling import tallies
 from api.throttling.tallies import Tallies
 from domain import client
+from eventstore.appending.transactions import Begun, Transactions
 from eventstore.command import Command
-from eventstore.execution import DatabaseAway, Origin
+from eventstore.errors import DatabaseAway
+from eventstore.execution import Origin
 from eventstore.ledger import Ledger
 from eventstore.stored import events
-from eventstore.transactions import Begun, Transactions
 from security.clock import ManualClock
 from tests.any_command import any_command
 from tests.eventstore.conftest import HERE, commits_of_which_nobody_knows, register

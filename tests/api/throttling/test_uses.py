@@ -5,7 +5,8 @@ from sqlalchemy import Connection, select
 from sqlalchemy.exc import OperationalError
 
 from api.throttling.windowed_counter import SecretUses
-from eventstore.execution import DatabaseAway, Origin, Overloaded
+from eventstore.errors import DatabaseAway, Overloaded
+from eventstore.execution import Origin
 from eventstore.ledger import Ledger
 from eventstore.recorder import LogRecorder
 from eventstore.stored import events

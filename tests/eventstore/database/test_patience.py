@@ -9,13 +9,13 @@ from typing import Any
 import pytest
 from sqlalchemy import Connection, select, text
 
-from eventstore.committer import LONGEST_QUEUE
+from eventstore.appending.committer import LONGEST_QUEUE
+from eventstore.appending.transactions import Transactions
 from eventstore.database import threads as patience_module
 from eventstore.database.engines import is_sqlite, migrating
-from eventstore.execution import DatabaseAway, DatabaseReadOnly, DatabaseSilent
+from eventstore.errors import DatabaseAway, DatabaseReadOnly, DatabaseSilent
 from eventstore.ledger import Ledger, may_be_repeated
 from eventstore.stored import head
-from eventstore.transactions import Transactions
 from security.clock import ManualClock
 from security.keyring import Keyring
 from tests.eventstore.conftest import HERE, register

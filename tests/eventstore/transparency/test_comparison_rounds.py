@@ -6,7 +6,7 @@ from sqlalchemy import text
 from commands.servers import note_divergence
 from domain import server
 from eventstore.database.background import AWAY_S, LEAST_REST_S
-from eventstore.execution import DatabaseAway
+from eventstore.errors import DatabaseAway
 from eventstore.ledger import Ledger
 from eventstore.transparency import published
 from eventstore.transparency.comparison import Rounds, misfits

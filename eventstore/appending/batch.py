@@ -11,16 +11,17 @@ from domain import server
 from domain.decision import Outcome, Refusal, accept
 from domain.event import Event, Moment, Recorded
 from domain.events import ENDING_MANY, is_stateless
+from eventstore.appending.live import Writing
 from eventstore.changes import MANY
 from eventstore.command import Command, Sweep
 from eventstore.database.engines import together
-from eventstore.execution import Executed, Forged, InDoubt, Origin, Request
-from eventstore.issued import OfGrant, grants_of
-from eventstore.projecting.live import Writing
+from eventstore.errors import Forged, InDoubt
+from eventstore.execution import Executed, Origin, Request
+from eventstore.issued import grants_of
 from eventstore.recorder import Head
 from eventstore.repository import EVERY, Versioned, evolve, initial, versions
 from eventstore.stored import head
-from eventstore.view import Folds, View
+from eventstore.view import Folds, OfGrant, View
 from projections.prepared import Prepared
 from security import ids
 

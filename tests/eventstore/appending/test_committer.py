@@ -8,11 +8,11 @@ import pytest
 from sqlalchemy import Connection
 from sqlalchemy.exc import OperationalError
 
-from eventstore.committer import APART
-from eventstore.execution import DatabaseAway
+from eventstore.appending.committer import APART
+from eventstore.appending.transactions import Transactions
+from eventstore.errors import DatabaseAway
 from eventstore.ledger import Ledger
 from eventstore.recorder import LockBusy, LogRecorder
-from eventstore.transactions import Transactions
 from security.clock import ManualClock
 from security.keyring import Keyring
 from tests.eventstore.conftest import HERE, register

@@ -14,11 +14,12 @@ from typing import Any, Protocol, TypeVar
 
 from sqlalchemy.engine import make_url
 
+from eventstore.appending.transactions import Answer, Begun, Decided, Transactions, Unknown, unknown
 from eventstore.database.engines import SQLITE_WAIT_MS
 from eventstore.database.threads import Patience, Work
-from eventstore.execution import DatabaseAway, DatabaseSilent, Executed, Overloaded, Request
+from eventstore.errors import DatabaseAway, DatabaseSilent, Overloaded
+from eventstore.execution import Executed, Request
 from eventstore.recorder import LockBusy
-from eventstore.transactions import Answer, Begun, Decided, Transactions, Unknown, unknown
 
 # What waits for its transaction, and what becomes of it when it has waited as long as its caller does.
 

@@ -9,11 +9,12 @@ import structlog
 from sqlalchemy.exc import IntegrityError, SQLAlchemyError
 
 from eventstore import may_write, search
-from eventstore.batch import Batch
+from eventstore.appending.batch import Batch
+from eventstore.appending.live import Writing
 from eventstore.database.engines import away
-from eventstore.execution import DatabaseAway, DatabaseReadOnly, Executed, Forged, InDoubt, Request, WrongClock
+from eventstore.errors import DatabaseAway, DatabaseReadOnly, Forged, InDoubt, WrongClock
+from eventstore.execution import Executed, Request
 from eventstore.may_write import require_clock
-from eventstore.projecting.live import Writing
 from eventstore.recorder import LockBusy, LogRecorder
 from security.clock import Clock
 

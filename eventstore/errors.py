@@ -1,0 +1,48 @@
+"""Why the ledger cannot do now what it is asked: each is a 503 over HTTP."""
+
+
+class Overloaded(Exception):
+    """More commands wait than the ledger accepts (503 with Retry-After)."""
+
+
+class InDoubt(Overloaded):
+    """Not at present: the log has diverged, and this would let somebody do more than before (503 with Retry-After)."""
+
+
+class DatabaseAway(Exception):
+    """The database does not answer or keeps its lock (503 with Retry-After).
+
+    Nothing of the command was stored, unless the database went while it committed: then nobody can tell.
+    """
+
+
+class DatabaseSilent(DatabaseAway):
+    """The database has not answered for as long as anybody waits."""
+
+
+class DatabaseReadOnly(DatabaseAway):
+    """The database takes nothing at present: it is a standby, or its file may not be written."""
+
+
+class StorageFull(DatabaseAway):
+    """The database has no room for what was to be stored. What is stored can be read."""
+
+
+class WentBack(DatabaseAway):
+    """The log is not the continuation of what this process has seen (503 until it is restarted); says why.
+
+    The database was put back to an older copy, or another one has taken its place, as after a fail-over to a standby
+    that did not have everything. What this process remembers is of events that are gone.
+    """
+
+
+class WrongClock(DatabaseAway):
+    """This machine's clock is off, so that nothing can be written here (503 with Retry-After). Nothing was stored."""
+
+
+class Forged(DatabaseAway):
+    """The event at `position` is not authentic, or not there: nothing obeys it, and nothing is written behind it."""
+
+    def __init__(self, position: int) -> None:
+        super().__init__(f"the log is forged at position {position}")
+        self.position = position
