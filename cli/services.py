@@ -64,8 +64,7 @@ class CommandServices:
 
 def load_settings(**given: Any) -> "Settings":
     """The settings in force; raises Failure that names every variable at fault."""
-    from api.config.setting_rules import SettingsError
-    from api.config.settings import load
+    from api.config.settings import SettingsError, load
 
     try:
         return load(**given)
@@ -79,8 +78,7 @@ def load_settings(**given: Any) -> "Settings":
 
 def _of_the_demo() -> "Settings | None":
     """The settings with which the demo of this data directory runs, so that its log can be watched without more ado."""
-    from api.config.setting_rules import SettingsError
-    from api.config.settings import load
+    from api.config.settings import SettingsError, load
 
     try:
         settings = load(environment="demo")

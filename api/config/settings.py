@@ -1,17 +1,267 @@
 """Every setting of the server: one frozen struct, read from the environment and `.env`, checked before any start."""
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from ipaddress import ip_network
 from pathlib import Path
-from typing import Annotated, Any, Literal, get_origin, get_type_hints
+from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
 from urllib.parse import urlsplit
 
 import msgspec
 from dotenv import dotenv_values
 from msgspec import Meta, Struct
 
-from api.config.setting_rules import SettingsError, cross_check, fallbacks
 from domain.rules import origin as issuers
+from domain.rules.origin import is_loopback
+from eventstore import database
+from eventstore.database.engines import understood
+from eventstore.transparency.note import COSIGNATURE_V1, VerifierKey
+from eventstore.transparency.keeper import Witness
+
+
+class SettingsError(ValueError):
+    """The settings cannot be used. The message has one line per variable, each with its name and what to do."""
+
+    def __init__(self, faults: list[str]) -> None:
+        super().__init__("\n".join(faults))
+        self.faults = faults
+
+
+SECRET = Meta(extra={"secret": "all"})
+"""Marks a value that is never shown."""
+
+SECRET_IN_URL = Meta(extra={"secret": "in_url"})
+"""Marks a URL that is shown without its password."""
+
+
+def unset(words: str) -> Meta:
+    """Says what an unset setting amounts to, where that does not follow from the default."""
+    return Meta(extra={"default": words})
+
+
+def within(least: float, most: float) -> Meta:
+    """Bounds a number, both ends included."""
+    return Meta(ge=least, le=most)
+
+
+NONE = unset("none")
+PREFIX_PATTERN = "^[a-z][a-z0-9]{1,11}$"
+Seconds = Annotated[int, within(1, 10 * 365 * 86400)]
+
+
+class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What an operator may decide. A variable is `GRANTLOG_` and the field's name in capitals; durations are seconds.
+
+    What stands below a field says what it means: `docs/settings.md` and `grantlog settings` have it from here.
+    """
+
+    environment: Literal["production", "demo"] = "production"
+    """`production`, or `demo`: example people and clients, and a master key made at the first start."""
+    host: Annotated[str, Meta(min_length=1, max_length=255)] = "127.0.0.1"
+    """Address to listen on."""
+    port: Annotated[int, within(1, 65535)] = 8400
+    """Port to listen on."""
+    health_host: Annotated[str, Meta(min_length=1, max_length=255)] = "127.0.0.1"
+    """Address to listen on for those who look after the server: health in detail, and `/metrics`."""
+    health_port: Annotated[int, within(0, 65535)] = 8402
+    """Port of that listener; 0 for none."""
+    demo_port: Annotated[int, within(1, 65535)] = 8401
+    """Port of the demo's third-party application."""
+    issuer: Annotated[str, unset("`http://` and the host and port, when the host is a loopback address")] = ""
+    """The server's public URL and issuer identifier (RFC 8414 §2): https, or http on loopback."""
+    data_dir: Path = Path("var")
+    """Directory for the SQLite file, the demo's files and the throttle."""
+    checkpoint_file: Annotated[Path | None, unset("`checkpoint` in the data directory")] = None
+    """Where this node keeps the newest signed checkpoint outside the database, so that it does not start on an older or
+    another one. Each node has its own."""
+    database_url: Annotated[str, unset("`grantlog.db` in the data directory"), SECRET_IN_URL] = ""
+    """URL of the database: `sqlite:///…` or `postgresql://…`, which may name several hosts, see
+    [operations](operations.md#several-postgresql-servers)."""
+    migration_database_url: Annotated[str, unset("`GRANTLOG_DATABASE_URL`"), SECRET_IN_URL] = ""
+    """The same database as the role that owns the tables; migrations run as that role."""
+    master_key: Annotated[str, NONE, SECRET] = ""
+    """Wraps every key in the vault. Production needs it, or the file."""
+    master_key_file: Annotated[
+        Path | None, unset("none; in the demo `master.key` in the data directory, made at the first start")
+    ] = None
+    """File that holds the master key."""
+    code_lifetime: Annotated[int, within(1, 600)] = 60
+    """Lifetime of an authorization code (RFC 6749 §4.1.2)."""
+    access_token_lifetime: Annotated[int, within(10, 86400)] = 600
+    """Lifetime of an access token, unless its client has its own."""
+    refresh_token_idle_lifetime: Seconds = 30 * 86400
+    """A refresh token that nobody uses for this long is dead."""
+    refresh_token_absolute_lifetime: Seconds = 90 * 86400
+    """A grant cannot be refreshed longer than this after it began."""
+    session_idle_lifetime: Seconds = 12 * 3600
+    """A browser session that nobody uses for this long has ended."""
+    session_absolute_lifetime: Seconds = 7 * 86400
+    """A browser session ends this long after its sign-in."""
+    refresh_grace: Annotated[int, within(0, 30)] = 0
+    """Window in which a refresh token may be used again after a lost answer."""
+    dashboard_refresh_grace: Annotated[int, within(0, 30)] = 10
+    """The same window for dashboards, whose second tabs share a cookie."""
+    idempotency_lifetime: Seconds = 86400
+    """How long an `Idempotency-Key` is remembered with its answer."""
+    home: Annotated[bool | None, unset("only in the demo")] = None
+    """Whether the page at `/` lists the dashboards and what else there is to do here."""
+    token_prefix: Annotated[str, Meta(pattern=PREFIX_PATTERN)] = "glog"  # noqa: S105 - the public beginning of secrets
+    """First part of every new secret. Name the one before in `GRANTLOG_FORMER_TOKEN_PREFIXES`."""
+    former_token_prefixes: Annotated[tuple[Annotated[str, Meta(pattern=PREFIX_PATTERN)], ...], NONE] = ()
+    """First parts of former secrets, separated by commas: these are still read, masked in what is logged, and found
+    where they leak."""
+
+    argon2_memory: Annotated[int, within(19456, 4194304)] = 19456
+    """argon2id memory of one password check, in KiB."""
+    argon2_time: Annotated[int, within(1, 100)] = 2
+    """argon2id passes."""
+    argon2_parallelism: Annotated[int, within(1, 64)] = 1
+    """argon2id lanes."""
+    password_concurrency: Annotated[int, within(1, 256)] = 2
+    """Password checks that one worker runs at a time."""
+    password_minimum: Annotated[int, within(8, 128)] = 12
+    """Shortest password that may be set."""
+
+    workers: Annotated[int, within(1, 256)] = 1
+    """Server processes."""
+    trusted_proxies: Annotated[tuple[str, ...], NONE] = ()
+    """Networks (separated by commas) whose `X-Request-Id` and `GRANTLOG_PROXY_HEADER` count."""
+    proxy_header: Literal["x-forwarded-for", "forwarded"] = "x-forwarded-for"
+    """The header in which these write a caller's address. The other one is ignored."""
+    in_flight: Annotated[int, within(1, 100000)] = 256
+    """Requests that one worker has in hand at most; further ones get 503, and others earlier when they would wait for
+    more than 150 ms."""
+    connections: Annotated[int, within(16, 1000000)] = 4096
+    """Connections that one worker holds at most; further ones get 503."""
+    address_share: Annotated[float, within(0.001, 1)] = 0.125
+    """Part of a worker's connections, and of its half-sent requests, that one address may hold (of IPv6 one /64).
+    Trusted proxies may hold all."""
+    metrics_networks: tuple[str, ...] = ("127.0.0.0/8", "::1/128")
+    """Networks (separated by commas) that `/metrics` answers on the main port too."""
+    body_limit: Annotated[int, within(1024, 16 * 1024 * 1024)] = 64 * 1024
+    """Largest request body, in bytes."""
+    list_body_limit: Annotated[int, within(1024, 64 * 1024 * 1024)] = 1024 * 1024
+    """Largest request body that is a list, in bytes."""
+    shutdown_timeout: Annotated[int, within(1, 600)] = 20
+    """How long a stopping server finishes what it accepted."""
+    allow_private_urls: bool = False
+    """Whether the server may fetch from private and loopback addresses."""
+
+    webhooks: Annotated[str, NONE, SECRET] = ""
+    """Who is told of incidents, replays and the use of dead secrets: a JSON list, see
+    [notifications](notifications.md)."""
+    notification_attempts: Annotated[int, within(1, 100)] = 12
+    """Attempts at a notification before it is a dead letter."""
+    mail_host: Annotated[str, NONE] = ""
+    """Mail server that takes the same notifications as e-mail."""
+    mail_port: Annotated[int, within(1, 65535)] = 587
+    """Port of the mail server."""
+    mail_tls: Literal["starttls", "tls", "none"] = "starttls"
+    """`starttls` insists on it, `tls` begins with it, `none` is for a relay on the same machine."""
+    mail_username: Annotated[str, unset("none: it asks for none")] = ""
+    """User name at the mail server."""
+    mail_password: Annotated[str, NONE, SECRET] = ""
+    """Password at the mail server."""
+    mail_from: Annotated[str, Meta(max_length=254), NONE] = ""
+    """Sender of these e-mails."""
+    mail_to: Annotated[tuple[str, ...], NONE] = ()
+    """Who gets them, separated by commas."""
+    mail_types: tuple[str, ...] = ("*",)
+    """Types of events that are told by e-mail, separated by commas; `incident.*` is several."""
+
+    github_keys_url: Annotated[
+        str,
+        Meta(pattern="^(https?://[!-~]{1,2000})?$"),
+        unset("none: without it or the file GitHub's reports are refused"),
+    ] = ""
+    """Where GitHub publishes the keys that sign its reports of leaked secrets, see [secret
+    scanning](secret-scanning.md)."""
+    github_keys_file: Annotated[Path | None, NONE] = None
+    """File that holds these keys, as GitHub publishes them. It wins."""
+    gitlab_token: Annotated[
+        str, Meta(pattern="^([!-~]{16,500})?$"), unset("none: GitLab's reports are refused"), SECRET
+    ] = ""
+    """Shared with a GitLab that reports leaked secrets to be ended; at least 16 characters."""
+    leaks_contain: tuple[Literal["at", "rt", "ac", "cs", "ss", "none"], ...] = ("at", "rt", "ac", "ss")
+    """Kinds of secrets (separated by commas; `none` for none) that are ended, with what came of them, as soon as GitHub
+    reports one; of others only an incident is opened. A report by GitLab ends any."""
+
+    log_origin: Annotated[
+        str, Meta(pattern="^([!-*,-~]{1,200})?$"), unset("the issuer's host and port, and `/log`")
+    ] = ""
+    """Name of the transparency log (C2SP tlog-checkpoint). It counts when the log gets its first key: a log keeps its
+    name for ever."""
+    witnesses: Annotated[tuple[str, ...], NONE] = ()
+    """Witnesses (separated by commas), each its URL, a blank, and its verifier key, that cosign every checkpoint (C2SP
+    tlog-witness)."""
+    witness_quorum: Annotated[int, within(1, 64)] = 1
+    """With fewer cosignatures on a checkpoint than this, an alarm is raised."""
+    witness_timeout: Annotated[float, within(0.05, 30)] = 0.5
+    """How long a checkpoint waits for witnesses before it is shown."""
+
+    log_format: Literal["auto", "json", "console"] = "auto"
+    """`auto` is `console` in a terminal and `json` elsewhere."""
+    log_level: Literal["debug", "info", "warning", "error"] = "info"
+    """The least level that is logged."""
+    log_requests: bool = True
+    """Whether every request gets a log line."""
+
+    throttle: bool = True
+    """Whether attempts and public endpoints are throttled."""
+    sign_in_free: Annotated[int, within(0, 100)] = 5
+    """Failed sign-ins of one account from one address before delays begin."""
+    sign_in_longest_delay: Annotated[int, within(1, 3600)] = 60
+    """Longest delay; it doubles from 1 second with every further failure."""
+    sign_in_burst: Annotated[int, within(1, 10000)] = 30
+    """Failed sign-ins from one address at once."""
+    sign_in_interval: Annotated[int, within(1, 3600)] = 2
+    """One further failed sign-in from that address is free after this long."""
+    sign_in_person_burst: Annotated[int, within(1, 10000)] = 20
+    """Failed sign-ins of one account at once from addresses from which it was never signed in to."""
+    sign_in_person_interval: Annotated[int, within(1, 3600)] = 30
+    """One further failed sign-in from such an address is free after this long."""
+    client_burst: Annotated[int, within(1, 10000)] = 10
+    """Failed authentications of one client from one address at once."""
+    client_interval: Annotated[int, within(1, 3600)] = 1
+    """One further failed client authentication is free after this long."""
+    client_tokens_per_minute: Annotated[int, within(1, 1000000)] = 6000
+    """Tokens that a client may obtain for itself within a minute (`client_credentials`), on each node, unless it has a
+    number of its own."""
+    person_tokens_per_minute: Annotated[int, within(1, 1000000)] = 60
+    """Times within a minute that a client may obtain tokens for one person."""
+    public_burst: Annotated[int, within(1, 1000000)] = 300
+    """Requests of one address to public endpoints at once."""
+    public_rate: Annotated[int, within(1, 100000)] = 20
+    """Requests of one address to public endpoints per second, in the long run."""
+
+    address_retention: Annotated[int, within(1, 36500)] = 400
+    """Days for which network addresses and user agents are kept. A month of them ends when all of it is older, unless a
+    hold or an open incident names it, see [audit](audit.md)."""
+    prune_interval: Seconds = 60
+    """How often rows of expired tokens leave the token table."""
+    prune_batch: Annotated[int, within(1, 100000)] = 500
+    """Rows that leave in one transaction."""
+    usage_flush_interval: Annotated[int, within(1, 3600)] = 10
+    """Uses of secrets are gathered for this long before they are recorded."""
+    dead_secret_incidents: bool = False
+    """Whether somebody who presents an expired or revoked client secret opens an incident."""
+    token_usage_interval: Annotated[int, within(1, 86400)] = 600
+    """After its first use from an address, further uses of a token from there are one event within this time."""
+    grouped_window: Annotated[int, within(10, 86400)] = 600
+    """Repeated failures within this window are one event with a count."""
+
+    def __repr__(self) -> str:
+        """Names only: a setting's value may be a key or hold a database's password."""
+        return f"Settings({self.environment})"
+
+    def __rich_repr__(self) -> list[tuple[str, Any]]:
+        """The same for pretty printers, which would otherwise list every field."""
+        return [("environment", self.environment)]
+
+
+FIELDS: tuple[msgspec.structs.FieldInfo, ...] = msgspec.structs.fields(Settings)
+TYPES: Mapping[str, Any] = get_type_hints(Settings, include_extras=True)
+
 
 # How a setting is written in the environment: the name of its variable, and the text that stands for its value.
 
@@ -23,12 +273,17 @@ def variable(field: str) -> str:
     return PREFIX + field.upper()
 
 
-def convert(hint: Any, raw: Any) -> Any:
-    """The value that a text stands for; several are separated by commas. Anything but a text is only checked.
+def plain(hint: Any) -> Any:
+    """A field's type without what is said of it."""
+    return get_args(hint)[0] if get_origin(hint) is Annotated else hint
 
-    `hint` is the field's `Annotated` type. Raises ValueError, msgspec's ValidationError among them.
+
+def convert(hint: Any, raw: Any) -> Any:
+    """The value of a field of this type that a text stands for; several are separated by commas.
+
+    Anything but a text is only checked. Raises ValueError, msgspec's ValidationError among them.
     """
-    kind = hint.__origin__
+    kind = plain(hint)
     if get_origin(kind) is tuple and isinstance(raw, str):
         raw = [part.strip() for part in raw.split(",") if part.strip()]
     if isinstance(raw, str) and "\0" in raw:
@@ -52,392 +307,6 @@ def words(error: Exception) -> str:
     # msgspec repeats an invalid choice's value; a value may be a secret typed into the wrong variable.
     text = str(error)
     return "is none of the allowed values" if text.startswith("Invalid enum value") else text
-
-
-# The first of the settings: where a server is, under which name, and where it keeps its data and its keys.
-
-SECRET = {"secret": "all"}
-SECRET_IN_URL = {"secret": "in_url"}
-
-
-class Deployment(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What differs from one server to the next; a part of `Settings`, which says how the fields are annotated."""
-
-    environment: Annotated[
-        Literal["production", "demo"],
-        Meta(
-            description="`production`, or `demo`: example people and clients, and a master key made at the first start."
-        ),
-    ] = "production"
-    host: Annotated[str, Meta(description="Address to listen on.", min_length=1, max_length=255)] = "127.0.0.1"
-    port: Annotated[int, Meta(description="Port to listen on.", ge=1, le=65535)] = 8400
-    health_host: Annotated[
-        str,
-        Meta(
-            description="Address to listen on for those who look after the server: health in detail, and `/metrics`.",
-            min_length=1,
-            max_length=255,
-        ),
-    ] = "127.0.0.1"
-    health_port: Annotated[int, Meta(description="Port of that listener; 0 for none.", ge=0, le=65535)] = 8402
-    demo_port: Annotated[int, Meta(description="Port of the demo's third-party application.", ge=1, le=65535)] = 8401
-    issuer: Annotated[
-        str,
-        Meta(
-            description="The server's public URL and issuer identifier (RFC 8414 §2): https, or http on loopback.",
-            extra={"default": "`http://` and the host and port, when the host is a loopback address"},
-        ),
-    ] = ""
-    data_dir: Annotated[Path, Meta(description="Directory for the SQLite file, the demo's files and the throttle.")] = (
-        Path("var")
-    )
-    checkpoint_file: Annotated[
-        Path | None,
-        Meta(
-            description="Where this node keeps the newest signed checkpoint outside the database, so that it does not "
-            "start on an older or another one. Each node has its own.",
-            extra={"default": "`checkpoint` in the data directory"},
-        ),
-    ] = None
-    database_url: Annotated[
-        str,
-        Meta(
-            description="URL of the database: `sqlite:///…` or `postgresql://…`, which may name several hosts, see "
-            "[operations](operations.md#several-postgresql-servers).",
-            extra={"default": "`grantlog.db` in the data directory", **SECRET_IN_URL},
-        ),
-    ] = ""
-    migration_database_url: Annotated[
-        str,
-        Meta(
-            description="The same database as the role that owns the tables; migrations run as that role.",
-            extra={"default": "`GRANTLOG_DATABASE_URL`", **SECRET_IN_URL},
-        ),
-    ] = ""
-    master_key: Annotated[
-        str,
-        Meta(
-            description="Wraps every key in the vault. Production needs it, or the file.",
-            extra={"default": "none", **SECRET},
-        ),
-    ] = ""
-    master_key_file: Annotated[
-        Path | None,
-        Meta(
-            description="File that holds the master key.",
-            extra={"default": "none; in the demo `master.key` in the data directory, made at the first start"},
-        ),
-    ] = None
-
-
-Seconds = Annotated[int, Meta(ge=1, le=10 * 365 * 86400)]
-
-
-class Settings(Deployment, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What an operator may decide. A variable is `GRANTLOG_` and the field's name in capitals; durations are seconds.
-
-    `Meta.description` says what the setting means, `Meta.extra["default"]` how an unset one is derived, and
-    `Meta.extra["secret"]` that its value is never shown. `docs/settings.md` and `grantlog settings` come from here.
-    """
-
-    code_lifetime: Annotated[
-        int, Meta(description="Lifetime of an authorization code (RFC 6749 §4.1.2).", ge=1, le=600)
-    ] = 60
-    access_token_lifetime: Annotated[
-        int, Meta(description="Lifetime of an access token, unless its client has its own.", ge=10, le=86400)
-    ] = 600
-    refresh_token_idle_lifetime: Annotated[
-        Seconds, Meta(description="A refresh token that nobody uses for this long is dead.")
-    ] = 30 * 86400
-    refresh_token_absolute_lifetime: Annotated[
-        Seconds, Meta(description="A grant cannot be refreshed longer than this after it began.")
-    ] = 90 * 86400
-    session_idle_lifetime: Annotated[
-        Seconds, Meta(description="A browser session that nobody uses for this long has ended.")
-    ] = 12 * 3600
-    session_absolute_lifetime: Annotated[
-        Seconds, Meta(description="A browser session ends this long after its sign-in.")
-    ] = 7 * 86400
-    refresh_grace: Annotated[
-        int, Meta(description="Window in which a refresh token may be used again after a lost answer.", ge=0, le=30)
-    ] = 0
-    dashboard_refresh_grace: Annotated[
-        int, Meta(description="The same window for dashboards, whose second tabs share a cookie.", ge=0, le=30)
-    ] = 10
-    idempotency_lifetime: Annotated[
-        Seconds, Meta(description="How long an `Idempotency-Key` is remembered with its answer.")
-    ] = 86400
-    home: Annotated[
-        bool | None,
-        Meta(
-            description="Whether the page at `/` lists the dashboards and what else there is to do here.",
-            extra={"default": "only in the demo"},
-        ),
-    ] = None
-    token_prefix: Annotated[
-        str,
-        Meta(
-            description="First part of every new secret. Name the one before in `GRANTLOG_FORMER_TOKEN_PREFIXES`.",
-            pattern="^[a-z][a-z0-9]{1,11}$",
-        ),
-    ] = "glog"  # noqa: S105 - the public beginning of every secret.
-    former_token_prefixes: Annotated[
-        tuple[Annotated[str, Meta(pattern="^[a-z][a-z0-9]{1,11}$")], ...],
-        Meta(
-            description="First parts of former secrets, separated by commas: these are still read, masked in what is "
-            "logged, and found where they leak.",
-            extra={"default": "none"},
-        ),
-    ] = ()
-
-    argon2_memory: Annotated[
-        int, Meta(description="argon2id memory of one password check, in KiB.", ge=19456, le=4194304)
-    ] = 19456
-    argon2_time: Annotated[int, Meta(description="argon2id passes.", ge=1, le=100)] = 2
-    argon2_parallelism: Annotated[int, Meta(description="argon2id lanes.", ge=1, le=64)] = 1
-    password_concurrency: Annotated[
-        int, Meta(description="Password checks that one worker runs at a time.", ge=1, le=256)
-    ] = 2
-    password_minimum: Annotated[int, Meta(description="Shortest password that may be set.", ge=8, le=128)] = 12
-
-    workers: Annotated[int, Meta(description="Server processes.", ge=1, le=256)] = 1
-    trusted_proxies: Annotated[
-        tuple[str, ...],
-        Meta(
-            description="Networks (separated by commas) whose `X-Request-Id` and `GRANTLOG_PROXY_HEADER` count.",
-            extra={"default": "none"},
-        ),
-    ] = ()
-    proxy_header: Annotated[
-        Literal["x-forwarded-for", "forwarded"],
-        Meta(description="The header in which these write a caller's address. The other one is ignored."),
-    ] = "x-forwarded-for"
-    in_flight: Annotated[
-        int,
-        Meta(
-            description="Requests that one worker has in hand at most; further ones get 503, and others earlier when "
-            "they would wait for more than 150 ms.",
-            ge=1,
-            le=100000,
-        ),
-    ] = 256
-    connections: Annotated[
-        int, Meta(description="Connections that one worker holds at most; further ones get 503.", ge=16, le=1000000)
-    ] = 4096
-    address_share: Annotated[
-        float,
-        Meta(
-            description="Part of a worker's connections, and of its half-sent requests, that one address may hold (of "
-            "IPv6 one /64). Trusted proxies may hold all.",
-            ge=0.001,
-            le=1,
-        ),
-    ] = 0.125
-    metrics_networks: Annotated[
-        tuple[str, ...],
-        Meta(description="Networks (separated by commas) that `/metrics` answers on the main port too."),
-    ] = ("127.0.0.0/8", "::1/128")
-    body_limit: Annotated[int, Meta(description="Largest request body, in bytes.", ge=1024, le=16 * 1024 * 1024)] = (
-        64 * 1024
-    )
-    list_body_limit: Annotated[
-        int, Meta(description="Largest request body that is a list, in bytes.", ge=1024, le=64 * 1024 * 1024)
-    ] = 1024 * 1024
-    shutdown_timeout: Annotated[
-        int, Meta(description="How long a stopping server finishes what it accepted.", ge=1, le=600)
-    ] = 20
-    allow_private_urls: Annotated[
-        bool, Meta(description="Whether the server may fetch from private and loopback addresses.")
-    ] = False
-
-    webhooks: Annotated[
-        str,
-        Meta(
-            description="Who is told of incidents, replays and the use of dead secrets: a JSON list, see "
-            "[notifications](notifications.md).",
-            extra={"default": "none", **SECRET},
-        ),
-    ] = ""
-    notification_attempts: Annotated[
-        int, Meta(description="Attempts at a notification before it is a dead letter.", ge=1, le=100)
-    ] = 12
-    mail_host: Annotated[
-        str, Meta(description="Mail server that takes the same notifications as e-mail.", extra={"default": "none"})
-    ] = ""
-    mail_port: Annotated[int, Meta(description="Port of the mail server.", ge=1, le=65535)] = 587
-    mail_tls: Annotated[
-        Literal["starttls", "tls", "none"],
-        Meta(description="`starttls` insists on it, `tls` begins with it, `none` is for a relay on the same machine."),
-    ] = "starttls"
-    mail_username: Annotated[
-        str, Meta(description="User name at the mail server.", extra={"default": "none: it asks for none"})
-    ] = ""
-    mail_password: Annotated[
-        str, Meta(description="Password at the mail server.", extra={"default": "none", **SECRET})
-    ] = ""
-    mail_from: Annotated[
-        str, Meta(description="Sender of these e-mails.", max_length=254, extra={"default": "none"})
-    ] = ""
-    mail_to: Annotated[
-        tuple[str, ...], Meta(description="Who gets them, separated by commas.", extra={"default": "none"})
-    ] = ()
-    mail_types: Annotated[
-        tuple[str, ...],
-        Meta(description="Types of events that are told by e-mail, separated by commas; `incident.*` is several."),
-    ] = ("*",)
-
-    github_keys_url: Annotated[
-        str,
-        Meta(
-            description="Where GitHub publishes the keys that sign its reports of leaked secrets, see "
-            "[secret scanning](secret-scanning.md).",
-            extra={"default": "none: without it or the file GitHub's reports are refused"},
-            pattern="^(https?://[!-~]{1,2000})?$",
-        ),
-    ] = ""
-    github_keys_file: Annotated[
-        Path | None,
-        Meta(description="File that holds these keys, as GitHub publishes them. It wins.", extra={"default": "none"}),
-    ] = None
-    gitlab_token: Annotated[
-        str,
-        Meta(
-            description="Shared with a GitLab that reports leaked secrets to be ended; at least 16 characters.",
-            pattern="^([!-~]{16,500})?$",
-            extra={"default": "none: GitLab's reports are refused", **SECRET},
-        ),
-    ] = ""
-    leaks_contain: Annotated[
-        tuple[Literal["at", "rt", "ac", "cs", "ss", "none"], ...],
-        Meta(
-            description="Kinds of secrets (separated by commas; `none` for none) that are ended, with what came of "
-            "them, as soon as GitHub reports one; of others only an incident is opened. A report by GitLab ends any.",
-        ),
-    ] = ("at", "rt", "ac", "ss")
-
-    log_origin: Annotated[
-        str,
-        Meta(
-            description="Name of the transparency log (C2SP tlog-checkpoint). It counts when the log gets its first "
-            "key: a log keeps its name for ever.",
-            extra={"default": "the issuer's host and port, and `/log`"},
-            pattern="^([!-*,-~]{1,200})?$",
-        ),
-    ] = ""
-    witnesses: Annotated[
-        tuple[str, ...],
-        Meta(
-            description="Witnesses (separated by commas), each its URL, a blank, and its verifier key, that cosign "
-            "every checkpoint (C2SP tlog-witness).",
-            extra={"default": "none"},
-        ),
-    ] = ()
-    witness_quorum: Annotated[
-        int, Meta(description="With fewer cosignatures on a checkpoint than this, an alarm is raised.", ge=1, le=64)
-    ] = 1
-    witness_timeout: Annotated[
-        float, Meta(description="How long a checkpoint waits for witnesses before it is shown.", ge=0.05, le=30)
-    ] = 0.5
-
-    log_format: Annotated[
-        Literal["auto", "json", "console"], Meta(description="`auto` is `console` in a terminal and `json` elsewhere.")
-    ] = "auto"
-    log_level: Annotated[
-        Literal["debug", "info", "warning", "error"], Meta(description="The least level that is logged.")
-    ] = "info"
-    log_requests: Annotated[bool, Meta(description="Whether every request gets a log line.")] = True
-
-    throttle: Annotated[bool, Meta(description="Whether attempts and public endpoints are throttled.")] = True
-    sign_in_free: Annotated[
-        int, Meta(description="Failed sign-ins of one account from one address before delays begin.", ge=0, le=100)
-    ] = 5
-    sign_in_longest_delay: Annotated[
-        int, Meta(description="Longest delay; it doubles from 1 second with every further failure.", ge=1, le=3600)
-    ] = 60
-    sign_in_burst: Annotated[int, Meta(description="Failed sign-ins from one address at once.", ge=1, le=10000)] = 30
-    sign_in_interval: Annotated[
-        int, Meta(description="One further failed sign-in from that address is free after this long.", ge=1, le=3600)
-    ] = 2
-    sign_in_person_burst: Annotated[
-        int,
-        Meta(
-            description="Failed sign-ins of one account at once from addresses from which it was never signed in to.",
-            ge=1,
-            le=10000,
-        ),
-    ] = 20
-    sign_in_person_interval: Annotated[
-        int,
-        Meta(description="One further failed sign-in from such an address is free after this long.", ge=1, le=3600),
-    ] = 30
-    client_burst: Annotated[
-        int, Meta(description="Failed authentications of one client from one address at once.", ge=1, le=10000)
-    ] = 10
-    client_interval: Annotated[
-        int, Meta(description="One further failed client authentication is free after this long.", ge=1, le=3600)
-    ] = 1
-    client_tokens_per_minute: Annotated[
-        int,
-        Meta(
-            description="Tokens that a client may obtain for itself within a minute (`client_credentials`), on each "
-            "node, unless it has a number of its own.",
-            ge=1,
-            le=1000000,
-        ),
-    ] = 6000
-    person_tokens_per_minute: Annotated[
-        int,
-        Meta(description="Times within a minute that a client may obtain tokens for one person.", ge=1, le=1000000),
-    ] = 60
-    public_burst: Annotated[
-        int, Meta(description="Requests of one address to public endpoints at once.", ge=1, le=1000000)
-    ] = 300
-    public_rate: Annotated[
-        int,
-        Meta(description="Requests of one address to public endpoints per second, in the long run.", ge=1, le=100000),
-    ] = 20
-
-    address_retention: Annotated[
-        int,
-        Meta(
-            description="Days for which network addresses and user agents are kept. A month of them ends when all of "
-            "it is older, unless a hold or an open incident names it, see [audit](audit.md).",
-            ge=1,
-            le=36500,
-        ),
-    ] = 400
-    prune_interval: Annotated[Seconds, Meta(description="How often rows of expired tokens leave the token table.")] = 60
-    prune_batch: Annotated[int, Meta(description="Rows that leave in one transaction.", ge=1, le=100000)] = 500
-    usage_flush_interval: Annotated[
-        int, Meta(description="Uses of secrets are gathered for this long before they are recorded.", ge=1, le=3600)
-    ] = 10
-    dead_secret_incidents: Annotated[
-        bool, Meta(description="Whether somebody who presents an expired or revoked client secret opens an incident.")
-    ] = False
-    token_usage_interval: Annotated[
-        int,
-        Meta(
-            description="After its first use from an address, further uses of a token from there are one event within "
-            "this time.",
-            ge=1,
-            le=86400,
-        ),
-    ] = 600
-    grouped_window: Annotated[
-        int, Meta(description="Repeated failures within this window are one event with a count.", ge=10, le=86400)
-    ] = 600
-
-    def __repr__(self) -> str:
-        """Names only: a setting's value may be a key or hold a database's password."""
-        return f"Settings({self.environment})"
-
-    def __rich_repr__(self) -> list[tuple[str, Any]]:
-        """The same for pretty printers, which would otherwise list every field."""
-        return [("environment", self.environment)]
-
-
-FIELDS: tuple[msgspec.structs.FieldInfo, ...] = msgspec.structs.fields(Settings)
-TYPES: Mapping[str, Any] = get_type_hints(Settings, include_extras=True)
 
 
 def log_origin(settings: Settings) -> str:
@@ -470,7 +339,7 @@ def load(environ: Mapping[str, str] | None = None, dotenv: Path | None = Path(".
         raise SettingsError(faults)
     settings = Settings(**values)
     settings = msgspec.structs.replace(settings, **fallbacks(settings))
-    if problems := list(cross_check(settings, issuers.fault)):
+    if problems := list(cross_check(settings)):
         raise SettingsError([f"{variable(field)}: {text}" for field, text in problems])
     return settings
 
@@ -479,3 +348,129 @@ def unknown_variables(environ: Mapping[str, str]) -> list[str]:
     """Variables that look like settings and are none, so that a misspelt name can be pointed out."""
     known = {variable(field.name) for field in FIELDS}
     return sorted(name for name in environ if name.startswith(PREFIX) and name not in known)
+
+
+# What settings must satisfy together, and what an unset one follows from.
+
+NO_MASTER_KEY = (
+    "is missing. In production every key in the database is wrapped by a master key that is kept elsewhere. Make "
+    "one with `openssl rand -base64 32 | tr '+/' '-_'`, keep a copy safe (without it sealed data is lost), and "
+    "set GRANTLOG_MASTER_KEY to it or GRANTLOG_MASTER_KEY_FILE to a file that holds it"
+)
+
+
+def fallbacks(settings: Settings) -> dict[str, Any]:
+    """Values of the settings that are unset and follow from others."""
+    derived: dict[str, Any] = {}
+    if not settings.issuer and is_loopback(settings.host):
+        host = f"[{settings.host}]" if ":" in settings.host else settings.host
+        derived["issuer"] = f"http://{host}:{settings.port}"
+    database_url = understood(settings.database_url or f"sqlite:///{settings.data_dir.absolute() / 'grantlog.db'}")
+    derived["database_url"] = database_url
+    if settings.checkpoint_file is None:
+        derived["checkpoint_file"] = settings.data_dir / "checkpoint"
+    derived["migration_database_url"] = understood(settings.migration_database_url or database_url)
+    if settings.home is None:
+        derived["home"] = settings.environment == "demo"
+    if settings.environment == "demo" and not settings.master_key and settings.master_key_file is None:
+        derived["master_key_file"] = settings.data_dir / "master.key"
+    return derived
+
+
+def cross_check(settings: Settings) -> Iterator[tuple[str, str]]:
+    """Every rule that is broken, as the field to name and the words that say what to do."""
+    if not settings.issuer:
+        yield (
+            "issuer",
+            "is missing: the host is not a loopback address, so say under which https URL clients reach the server",
+        )
+    elif text := issuers.fault(settings.issuer):
+        yield "issuer", text
+    for field in ("trusted_proxies", "metrics_networks"):
+        if not all(_is_network(network) for network in getattr(settings, field)):
+            yield field, "must be networks such as 10.0.0.0/8 or addresses, separated by commas"
+    yield from _databases(settings)
+    yield from _master_key(settings)
+    yield from _witnesses(settings)
+    yield from _notifications(settings)
+    if settings.refresh_token_idle_lifetime > settings.refresh_token_absolute_lifetime:
+        yield "refresh_token_idle_lifetime", "must not be longer than GRANTLOG_REFRESH_TOKEN_ABSOLUTE_LIFETIME"
+    if settings.session_idle_lifetime > settings.session_absolute_lifetime:
+        yield "session_idle_lifetime", "must not be longer than GRANTLOG_SESSION_ABSOLUTE_LIFETIME"
+    if settings.argon2_memory < 8 * settings.argon2_parallelism:
+        yield "argon2_memory", "must be at least 8 KiB for each lane of GRANTLOG_ARGON2_PARALLELISM"
+
+
+def _databases(settings: Settings) -> Iterator[tuple[str, str]]:
+    urls = {"database_url": settings.database_url}
+    if settings.migration_database_url != settings.database_url:
+        urls["migration_database_url"] = settings.migration_database_url
+    for field, url in urls.items():
+        if text := database.problem(url):
+            yield field, text
+
+
+def _master_key(settings: Settings) -> Iterator[tuple[str, str]]:
+    if settings.master_key and settings.master_key_file is not None:
+        yield "master_key", "is set together with GRANTLOG_MASTER_KEY_FILE: keep one of them"
+    if settings.environment != "production":
+        return
+    if not settings.master_key and settings.master_key_file is None:
+        yield "master_key", NO_MASTER_KEY
+    if settings.master_key_file is not None and not settings.master_key_file.is_file():
+        yield "master_key_file", "names no file that can be read"
+
+
+def _witnesses(settings: Settings) -> Iterator[tuple[str, str]]:
+    if not settings.witnesses:
+        return
+
+    try:
+        found = configured(settings.witnesses)
+    except ValueError as error:
+        yield "witnesses", str(error)
+        return
+    if settings.witness_quorum > len(found):
+        yield "witness_quorum", "must not be more than there are in GRANTLOG_WITNESSES"
+
+
+def _notifications(settings: Settings) -> Iterator[tuple[str, str]]:
+    # What the channels need takes half a second to import, which nobody pays for who uses none.
+    if settings.webhooks or settings.mail_host:
+        from api.notifications.channels import faults
+
+        yield from faults(settings)
+
+
+def _is_network(text: str) -> bool:
+    try:
+        ip_network(text, strict=False)
+    except ValueError:
+        return False
+    return True
+
+
+# The configured witnesses: where each is reached, and by which key it is known.
+
+
+def configured(texts: Sequence[str]) -> list[Witness]:
+    """Reads `<URL> <verifier key>` for each; ValueError that says in words what is wrong, without repeating it."""
+    found = [_witness(text) for text in texts]
+    if len({witness.key.name for witness in found}) < len(found):
+        raise ValueError("names a witness twice")
+    return found
+
+
+def _witness(text: str) -> Witness:
+    url, _, vkey = text.partition(" ")
+    try:
+        parts = urlsplit(url)
+        reachable = parts.scheme in ("http", "https") and parts.hostname and "@" not in parts.netloc
+    except ValueError:
+        reachable = False
+    if not reachable or not vkey.strip():
+        raise ValueError("must be `https://… name+id+key`, a witness's URL and its verifier key, separated by commas")
+    key = VerifierKey.parse(vkey.strip())
+    if key.algorithm != COSIGNATURE_V1:
+        raise ValueError("holds a key that is no witness's: it signs no cosignatures")
+    return Witness(url, key)

@@ -1,11 +1,14 @@
 """What may be shown of the settings: the documentation page, the command line's table, the `server.started` event."""
 
+import ast
+import inspect
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, Literal, get_args, get_origin
 
 import msgspec
 
-from api.config.settings import FIELDS, TYPES, Settings, variable
+from api.config.settings import FIELDS, TYPES, Settings, plain, variable
 from eventstore import database
 
 MASKED = "***"
@@ -31,13 +34,26 @@ class Shown(msgspec.Struct, frozen=True):
     secret: bool
 
 
-def _meta(field: str) -> msgspec.Meta:
-    meta: msgspec.Meta = TYPES[field].__metadata__[-1]
-    return meta
+def _meanings() -> dict[str, str]:
+    """What stands below each field of the struct in its source."""
+    (struct,) = ast.parse(inspect.getsource(Settings)).body
+    found = {}
+    for field, below in pairwise(struct.body if isinstance(struct, ast.ClassDef) else ()):
+        match field, below:
+            case ast.AnnAssign(target=ast.Name(id=name)), ast.Expr(value=ast.Constant(value=str(text))):
+                found[name] = " ".join(text.split())
+    return found
+
+
+MEANINGS = _meanings()
+
+
+def _metas(field: str) -> tuple[msgspec.Meta, ...]:
+    return getattr(TYPES[field], "__metadata__", ())
 
 
 def _extra(field: str) -> dict[str, Any]:
-    return _meta(field).extra or {}
+    return {name: value for meta in _metas(field) for name, value in (meta.extra or {}).items()}
 
 
 def _text(value: Any) -> str:
@@ -69,7 +85,7 @@ def shown(settings: Settings) -> list[Shown]:
             variable=variable(field.name),
             value=masked(settings, field.name),
             default=_default(field),
-            meaning=_meta(field.name).description or "",
+            meaning=MEANINGS[field.name],
             secret="secret" in _extra(field.name),
         )
         for field in FIELDS
@@ -92,18 +108,17 @@ def _default(field: msgspec.structs.FieldInfo) -> str:
 
 
 def _allowed(field: str) -> str:
-    hint = TYPES[field]
-    kind = hint.__origin__
+    kind, metas = plain(TYPES[field]), _metas(field)
     if get_origin(kind) is Literal:
         return " ".join(f"`{choice}`" for choice in get_args(kind))
     if kind is bool:
         return "`1` `0`"
-    if kind in (int, float):
-        bounds: dict[str, Any] = {}
-        for meta in hint.__metadata__:
-            bounds |= {name: getattr(meta, name) for name in ("ge", "le") if getattr(meta, name) is not None}
-        return f"{bounds['ge']} … {bounds['le']}"
-    return f"`{_meta(field).pattern}`" if _meta(field).pattern else ""
+    for meta in metas:
+        if meta.ge is not None:
+            return f"{meta.ge} … {meta.le}"
+        if meta.pattern is not None:
+            return f"`{meta.pattern}`"
+    return ""
 
 
 def page() -> str:
@@ -111,7 +126,7 @@ def page() -> str:
     rows = []
     for field in FIELDS:
         secret = " **Secret**: never shown or logged." if "secret" in _extra(field.name) else ""
-        meaning = (_meta(field.name).description or "") + secret
+        meaning = MEANINGS[field.name] + secret
         rows.append(f"| `{variable(field.name)}` | {meaning} | {_default(field)} | {_allowed(field.name)} |")
     return HEAD + "\n".join(rows) + "\n"
 

@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING
 import httpx
 import structlog
 
-from api.config.setting_rules import configured
-from api.config.settings import Settings, log_origin
+from api.config.settings import Settings, configured, log_origin
 from commands import log_keys
 from commands.servers import note_divergence
 from domain import log_key, server

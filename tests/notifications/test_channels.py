@@ -5,8 +5,7 @@ from typing import Any
 
 import pytest
 
-from api.config.setting_rules import SettingsError
-from api.config.settings import Settings, load
+from api.config.settings import Settings, SettingsError, load
 from api.notifications import channels
 from api.notifications.delivering import Notifier, Told
 from api.notifications.message import Failed, Message, Send

@@ -6,8 +6,7 @@ from typing import Any
 
 import pytest
 
-from api.config.setting_rules import SettingsError
-from api.config.settings import Settings, load
+from api.config.settings import Settings, SettingsError, load
 from api.config.settings_page import effective
 from api.notifications.channels import destinations
 from api.notifications.channels.webhook import webhooks

@@ -6,8 +6,7 @@ from urllib.parse import unquote
 import pytest
 from sqlalchemy.engine import make_url
 
-from api.config.setting_rules import SettingsError
-from api.config.settings import Settings, load, unknown_variables
+from api.config.settings import Settings, SettingsError, load, unknown_variables
 from api.config.settings_page import effective, masked, page, shown
 from eventstore.database.engines import arguments
 from eventstore.transparency.note import Signer
