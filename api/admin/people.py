@@ -27,7 +27,7 @@ from api.http.load_shedding import away
 from api.http.parameters import DEFAULT, After, Limit, Page
 from api.oauth.person_authentication import WrongCredentials, verify
 from api.services import Injected, services_of
-from api.throttling.password_attempts import Wait
+from api.throttling.admission import Wait
 from commands import passwords
 from commands import people as commands
 from commands.callers import Caller

@@ -15,8 +15,8 @@ from domain.rules import origin as issuers
 from domain.rules.origin import is_loopback
 from eventstore import database
 from eventstore.database.engines import understood
-from eventstore.transparency.note import COSIGNATURE_V1, VerifierKey
 from eventstore.transparency.keeper import Witness
+from eventstore.transparency.note import COSIGNATURE_V1, VerifierKey
 
 
 class SettingsError(ValueError):

@@ -23,7 +23,7 @@ from api.http.outgoing_requests import NoAnswer, NotAllowed, OutgoingRequests
 from api.http.request_context import header
 from api.leaks.reports import FINDINGS_AT_MOST, Finding, reporter, take
 from api.services import Injected
-from api.throttling.rates import admit
+from api.throttling.admission import admit
 from api.throttling.throttle import Throttle
 from eventstore.ledger import Ledger
 from security.clock import SECOND, Clock, Moment

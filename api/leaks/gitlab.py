@@ -12,7 +12,7 @@ from api.http.errors import AccessDenied, InvalidRequest, InvalidToken
 from api.http.request_context import header_values
 from api.leaks.reports import FINDINGS_AT_MOST, Finding, reporter, take
 from api.services import Injected
-from api.throttling.rates import admit
+from api.throttling.admission import admit
 from api.throttling.throttle import Throttle
 from eventstore.ledger import Ledger
 from security.scanning import type_name

@@ -15,7 +15,7 @@ from api.http.errors import Unprocessable
 from api.leaks.containment import Containment, Wanted
 from api.leaks.targets import Alone, Target, grouped, merged, of_secret
 from api.services import Injected, origin
-from api.throttling.rates import admit, charge
+from api.throttling.admission import admit, charge
 from api.throttling.throttle import Throttle
 from domain.incident import Source
 from eventstore import issued

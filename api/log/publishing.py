@@ -11,7 +11,7 @@ from api.audit.queries.auditor import Auditor
 from api.http.bearer import bearer_token, judge, needing
 from api.http.errors import HTTPError, Missing, TemporarilyUnavailable
 from api.services import Injected, services_of
-from api.throttling.rates import admit
+from api.throttling.admission import admit
 from domain import log_key
 from eventstore.ledger import Ledger
 from eventstore.transparency import merkle, published

@@ -35,7 +35,7 @@ from api.pages.browser_session import (
 from api.pages.sign_in import FormTarget, SignInForm, sign_in, sign_in_page
 from api.pages.templates import Consent, ScopeInWords, destination, page_answer, see_other
 from api.services import Services, services_of
-from api.throttling.rates import admit
+from api.throttling.admission import admit
 from commands import approvals
 from commands.grant_context import ASKED_AT_MOST
 from domain import consent, role

@@ -19,7 +19,7 @@ from api.http.errors import InvalidClient as Refused
 from api.http.request_context import Receive, Scope, fields, header_values, request_context
 from api.http.responses import RawResponse, raw_response, send_response
 from api.services import SERVICES, Services, origin
-from api.throttling import throttle
+from api.throttling import limits
 from commands import failures
 from commands.incidents import suspect
 from domain import client, client_secret, server, usage
@@ -251,12 +251,12 @@ def _admit(services: Services, scope: Any, client_id: str) -> None:
         raise Throttled(retry_after=wait)
 
 
-def _limits(client_id: str, address: str | None) -> throttle.Limits:
+def _limits(client_id: str, address: str | None) -> limits.Limits:
     known = len(client_id) <= LONGEST_ID
-    return _kept_limits(client_id, address) if known else throttle.client_authentication(client_id, address)
+    return _kept_limits(client_id, address) if known else limits.client_authentication(client_id, address)
 
 
-_kept_limits = lru_cache(maxsize=4096)(throttle.client_authentication)
+_kept_limits = lru_cache(maxsize=4096)(limits.client_authentication)
 
 
 def _judge(

@@ -10,8 +10,8 @@ from functools import partial
 from hashlib import sha256
 
 from api.services import Services
-from api.throttling import throttle
-from api.throttling.password_attempts import Typed, admitted, forgive
+from api.throttling import limits
+from api.throttling.admission import Typed, admitted, forgive
 from api.throttling.tallies import Make
 from commands import failures, sessions
 from domain import account, realm
@@ -52,7 +52,7 @@ async def verify(services: Services, realm_name: str, name: str, password: str, 
     # In the very form under which people are found, so that no spelling of a name counts anew.
     typed = Typed(realm_name, normalise(name[:LONGEST_NAME]), origin.ip)
     attempt = await admitted(services, typed, partial(_find, services, realm_name, name))
-    asker = Asker(throttle.group(origin.ip), f"{realm_name} {typed.name}")
+    asker = Asker(limits.group(origin.ip), f"{realm_name} {typed.name}")
     try:
         state, neighbour = await _find(services, realm_name, name)
         kept = None if state is None else state.password_hash

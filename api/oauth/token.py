@@ -27,8 +27,7 @@ from api.http.responses import JSON, RawResponse, raw_headers
 from api.oauth.client_authentication import Caller, endpoint, for_client
 from api.oauth.person_authentication import WrongCredentials, note_failure, verify
 from api.services import Services, origin, services_of
-from api.throttling.password_attempts import Wait
-from api.throttling.rates import Counted
+from api.throttling.admission import Counted, Wait
 from commands import tokens
 from domain import decision
 from domain import scope as scopes

@@ -35,7 +35,7 @@ from api.pages.templates import (
     see_other,
 )
 from api.services import Injected, Services, services_of
-from api.throttling.rates import admit
+from api.throttling.admission import admit
 from commands import approvals
 from domain import client
 from domain.rules.registration import REALMS

@@ -24,7 +24,7 @@ from api.pages.browser_session import (
 )
 from api.pages.templates import SignIn, page_answer, see_other
 from api.services import Services, origin
-from api.throttling.password_attempts import Wait
+from api.throttling.admission import Wait
 from security.passwords import MAX_BYTES
 
 PURPOSE = "sign-in"

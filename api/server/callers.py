@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import Protocol
 
 from api.http.request_context import normalise
-from api.throttling.throttle import group
+from api.throttling.limits import group
 
 HALF_SENT = 4
 """One connection in so many may hold a half-sent request for longer than `AT_ONCE`."""

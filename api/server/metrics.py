@@ -24,7 +24,7 @@ from prometheus_client.mmap_dict import MmapedDict
 from prometheus_client.multiprocess import MultiProcessCollector, mark_process_dead
 
 from api.server.board import DIRECTORY
-from api.throttling.throttle_file import allocate
+from api.throttling.throttle import allocate
 
 # The files behind `/metrics`, as the library has them, with room on the disk for all that they hold.
 

@@ -1,47 +1,186 @@
-"""Throttling: an attacker slows themselves and nobody else.
+"""Who has to wait: the limits' memory, one small file of fixed size that every worker of the machine has mapped.
 
-Attempts are counted by account and address together, by client and address together, and by address. By account alone
-they are counted only from addresses that the person never signed in from: guessing from many is slow, and nobody locks
-a person out of where they are at home. By client alone nothing is counted. An attempt counts as failed from its
-beginning, so that many at once gain nothing, and a success takes that back: success never costs anything.
+Every call takes microseconds and never waits for anything but a short lock.
 """
 
+import fcntl
+import mmap
+import os
+import secrets
+import threading
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from functools import lru_cache
+from hashlib import blake2b
 from math import ceil
 from pathlib import Path
-from typing import NamedTuple, Protocol
-
-import msgspec
+from struct import Struct
+from typing import NamedTuple
 
 from api.config.settings import Settings
-from api.http.request_context import parse_address
-from api.throttling.throttle_file import Cell, Spot, ThrottleFile
+from api.throttling.limits import SECTIONS, Cell, Limit, Limits, Rule, group, rules
 from security.clock import DAY, MINUTE, SECOND, Moment, SteadyClock, Timer
 from security.lru import Lru
+
+# Room on the disk for a file that is going to be mapped.
+
+
+def allocate(descriptor: int, size: int) -> None:
+    """Has the disk keep room for the first so many bytes, which are zero where nothing was written.
+
+    Raises OSError, and leaves the file as long as it was then.
+    """
+    before = os.fstat(descriptor).st_size
+    try:
+        if hasattr(os, "posix_fallocate"):
+            os.posix_fallocate(descriptor, 0, size)
+        else:
+            # What was written before is taken already.
+            written = before
+            while written < size:
+                written += os.pwrite(descriptor, b"\0" * (size - written), written)
+    except OSError:
+        os.ftruncate(descriptor, before)
+        raise
+
+
+MAGIC = b"grantlog throttle 2\n".ljust(32, b"\0")
+HEAD = Struct("<32s32s32s")
+HEAD_SIZE = 128
+ENTRY = Struct("<16sqq")
+WAYS = 8
+"""Entries of one place: a subject may stand in any of these."""
+
+NOTHING = b"\0" * 16
+BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
+
+
+Spot = tuple[bytes, int, int]
+"""A digest, and the stretch of the file in which it stands if anything is remembered under it."""
+
+Fresh = Callable[[Cell], int]
+"""The moment from which a cell says nothing that an empty one would not say."""
+
+
+def boot_digest() -> bytes:
+    """32 bytes that change with every boot of the machine; constant where the system does not tell."""
+    text = BOOT_ID.read_bytes() if BOOT_ID.exists() else b"unknown"
+    return blake2b(text, digest_size=32).digest()
+
+
+class ThrottleFile:
+    """The mapped file. `sections` are independent tables by name, each with its number of places.
+
+    Everything between `locked()` and its end is atomic among the processes that have the file open.
+    """
+
+    def __init__(self, path: Path, sections: Mapping[str, int], *, boot: bytes | None = None) -> None:
+        self._starts: dict[str, tuple[int, int]] = {}
+        size = HEAD_SIZE
+        for name, places in sections.items():
+            self._starts[name] = (size, places)
+            size += places * WAYS * ENTRY.size
+        self.size = size
+        self._thread_lock = threading.Lock()
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self._descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            self._prepare(boot or boot_digest())
+            self._memory = mmap.mmap(self._descriptor, size)
+        except BaseException:
+            os.close(self._descriptor)
+            raise
+        self._key = bytes(self._memory[64:96])
+        self._place = lru_cache(maxsize=8192)(self._find_place)
+
+    def _prepare(self, boot: bytes) -> None:
+        """Makes the file what it must be, whoever comes first; the others find it done."""
+        fcntl.flock(self._descriptor, fcntl.LOCK_EX)
+        try:
+            head = os.pread(self._descriptor, HEAD.size, 0)
+            if os.fstat(self._descriptor).st_size > self.size:
+                # Cutting a file that another process has mapped would kill that process.
+                raise OSError("the throttle's file belongs to another version of the server; remove it")
+            was = os.fstat(self._descriptor).st_size
+            allocate(self._descriptor, self.size)
+            if was == self.size and head[:64] == MAGIC + boot:
+                return
+            os.pwrite(self._descriptor, b"\0" * (self.size - HEAD_SIZE), HEAD_SIZE)
+            os.pwrite(self._descriptor, HEAD.pack(MAGIC, boot, secrets.token_bytes(32)), 0)
+        finally:
+            fcntl.flock(self._descriptor, fcntl.LOCK_UN)
+
+    def close(self) -> None:
+        self._memory.close()
+        os.close(self._descriptor)
+
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Alone with the file, among threads and processes, for microseconds; a process that dies lets go of it."""
+        with self._thread_lock:
+            fcntl.flock(self._descriptor, fcntl.LOCK_EX)
+            try:
+                yield
+            finally:
+                fcntl.flock(self._descriptor, fcntl.LOCK_UN)
+
+    def digest(self, section: str, subject: str) -> bytes:
+        """The name under which a subject is remembered: 16 bytes that are never all zero."""
+        found = blake2b(
+            subject.encode("utf-8", "surrogatepass"), digest_size=16, key=self._key, person=section.encode()[:16]
+        ).digest()
+        return found if found != NOTHING else b"\1" * 16
+
+    def read(self, section: str, digest: bytes) -> Cell:
+        """What is remembered; an empty cell if nothing is."""
+        place = self._place(section, digest)
+        offset = self._memory.find(digest, place.start, place.stop)
+        while offset >= 0 and (offset - place.start) % ENTRY.size:
+            offset = self._memory.find(digest, offset + 1, place.stop)
+        if offset < 0:
+            return Cell()
+        _, moment, times = ENTRY.unpack_from(self._memory, offset)
+        return Cell(moment, times)
+
+    def spot(self, section: str, digest: bytes) -> Spot:
+        """Where to look whether anything is remembered."""
+        place = self._place(section, digest)
+        return digest, place.start, place.stop
+
+    def is_silent(self, spots: Iterable[Spot]) -> bool:
+        """Whether surely nothing is remembered there, as of nearly everybody: one search in C for each tells."""
+        find = self._memory.find
+        for digest, start, stop in spots:  # noqa: SIM110 - asked for with every request, and a generator costs more
+            if find(digest, start, stop) >= 0:
+                return False
+        return True
+
+    def write(self, section: str, digest: bytes, cell: Cell, fresh: Fresh) -> None:
+        """Remembers a cell. In a full place the one that is fresh again soonest is forgotten for it."""
+        best, best_fresh = -1, None
+        for offset in self._place(section, digest):
+            mark, moment, times = ENTRY.unpack_from(self._memory, offset)
+            if mark == digest:
+                best = offset
+                break
+            # An empty entry has been fresh since ever.
+            when = fresh(Cell(moment, times)) if mark != NOTHING else -1
+            if best_fresh is None or when < best_fresh:
+                best, best_fresh = offset, when
+        ENTRY.pack_into(self._memory, best, digest, *cell)
+
+    def _find_place(self, section: str, digest: bytes) -> range:
+        start, places = self._starts[section]
+        first = start + int.from_bytes(digest[:8], "little") % places * WAYS * ENTRY.size
+        return range(first, first + WAYS * ENTRY.size, ENTRY.size)
+
+
+# The rules applied to that memory.
 
 FILE = "throttle-1"
 LONGEST_KEPT = 300
 """Characters of a subject whose place in the file is kept."""
-
-FORGET = 900 * SECOND
-"""Failures are forgotten after a quarter of an hour without one: slower for a guesser than the longest delay."""
-
-UNDER_WAY = 1 << 24
-"""What an attempt under way adds to a number: so many failures are told apart from it."""
-
-SECTIONS = {
-    "sign_in_pair": 4096,
-    "sign_in_address": 2048,
-    "client_pair": 2048,
-    "client_address": 2048,
-    "public_address": 8192,
-    "sign_in_person": 2048,
-    "at_home": 1024,
-    "tokens": 2048,
-}
-"""Places of each table, eight entries of 32 bytes each: 5.75 MiB altogether, for ever."""
 
 AT_HOME = "at_home"
 """The table of addresses from which a person has signed in."""
@@ -52,206 +191,6 @@ REMEMBERED = 400 * DAY
 STRANGERS = 10_000
 STRANGER_FOR = MINUTE
 """So many of whom the log says that they never signed in from an address are known, and for so long."""
-
-
-class Rule(Protocol):
-    """How one kind of attempt is slowed. Times are microseconds."""
-
-    def wait(self, cell: Cell, now: Moment) -> int:
-        """How long until the next attempt may be made; 0 for now."""
-
-    def take(self, cell: Cell, now: Moment) -> Cell:
-        """The cell after one more attempt."""
-
-    def give_back(self, cell: Cell) -> Cell:
-        """The cell after one attempt less, where others have been made since."""
-
-    def fail(self, cell: Cell) -> Cell:
-        """The cell after one of the attempts under way has failed."""
-
-    def succeed(self, cell: Cell) -> Cell:
-        """The cell after one of the attempts under way has succeeded."""
-
-    def settled(self, cell: Cell) -> Cell:
-        """The cell as if all attempts under way succeeded."""
-
-    def fresh(self, cell: Cell) -> Moment:
-        """From when on the cell means nothing any more."""
-
-
-class Bucket(msgspec.Struct, frozen=True):
-    """`burst` attempts at once, and one more after every `interval`.
-
-    The cell's moment is when the bucket is full again, so a stored moment is all the state there is. An empty bucket
-    gets no emptier, whoever fails at once. A moment that lies more than an interval beyond comes from another clock
-    than this one, and counts as none.
-    """
-
-    burst: int
-    interval: int
-
-    def _full_at(self, cell: Cell, now: Moment) -> Moment:
-        return now if cell.moment > self._emptiest(now) + self.interval else max(cell.moment, now)
-
-    def _emptiest(self, now: Moment) -> Moment:
-        return now + self.burst * self.interval
-
-    def wait(self, cell: Cell, now: Moment) -> int:
-        return max(0, self._full_at(cell, now) - (self.burst - 1) * self.interval - now)
-
-    def take(self, cell: Cell, now: Moment) -> Cell:
-        return Cell(min(self._full_at(cell, now) + self.interval, self._emptiest(now)), 0)
-
-    def give_back(self, cell: Cell) -> Cell:
-        return Cell(cell.moment - self.interval, 0)
-
-    def fail(self, cell: Cell) -> Cell:
-        return cell
-
-    def succeed(self, cell: Cell) -> Cell:
-        return self.give_back(cell)
-
-    def settled(self, cell: Cell) -> Cell:
-        return cell
-
-    def fresh(self, cell: Cell) -> Moment:
-        return cell.moment
-
-
-class Backoff(msgspec.Struct, frozen=True):
-    """`free` failures without delay, then `first`, twice that, and so on up to `longest` after each further one.
-
-    The cell's moment is that of the last failure. One in the future comes from another clock, and counts as none. Its
-    number is that of failures, and above them that of attempts under way, which count alike until they are over.
-    """
-
-    free: int
-    longest: int
-    first: int = SECOND
-
-    def _times(self, cell: Cell, now: Moment) -> int:
-        return cell.times if 0 <= now - cell.moment < FORGET else 0
-
-    def _failures(self, cell: Cell, now: Moment) -> int:
-        times = self._times(cell, now)
-        return times % UNDER_WAY + times // UNDER_WAY
-
-    def wait(self, cell: Cell, now: Moment) -> int:
-        beyond = self._failures(cell, now) - self.free
-        if beyond < 0 or cell.moment > now:
-            return 0
-        # The exponent is bounded before the power is taken: failures are counted without end.
-        delay = min(self.longest, self.first << min(beyond, 40))
-        return max(0, cell.moment + delay - now)
-
-    def take(self, cell: Cell, now: Moment) -> Cell:
-        return Cell(now, self._times(cell, now) + UNDER_WAY)
-
-    def give_back(self, cell: Cell) -> Cell:
-        return Cell(cell.moment, max(0, cell.times - UNDER_WAY))
-
-    def fail(self, cell: Cell) -> Cell:
-        if cell.times < UNDER_WAY or cell.times % UNDER_WAY == UNDER_WAY - 1:
-            return cell
-        return Cell(cell.moment, cell.times - UNDER_WAY + 1)
-
-    def succeed(self, cell: Cell) -> Cell:
-        # Failures before it were the person's own, or made where they are at home.
-        left = self.give_back(cell)
-        return Cell(left.moment, left.times - left.times % UNDER_WAY)
-
-    def settled(self, cell: Cell) -> Cell:
-        return Cell(cell.moment, cell.times % UNDER_WAY)
-
-    def fresh(self, cell: Cell) -> Moment:
-        return cell.moment + FORGET
-
-
-class PerMinute(msgspec.Struct, frozen=True):
-    """At most `most` in any minute, as if those of the former minute had come evenly spread.
-
-    The cell's moment is when its minute began; its number is that of this minute, and above it that of the former.
-    """
-
-    most: int
-
-    def _counted(self, cell: Cell, now: Moment) -> tuple[Moment, int, int]:
-        """When the present minute began, and how many came in it and in the former."""
-        former, present = divmod(cell.times, UNDER_WAY)
-        passed = (now - cell.moment) // MINUTE if cell.times and now >= cell.moment else 2
-        if passed >= 2:
-            return now, 0, 0
-        return (cell.moment, present, former) if passed == 0 else (cell.moment + MINUTE, 0, present)
-
-    def wait(self, cell: Cell, now: Moment) -> int:
-        began, present, former = self._counted(cell, now)
-        if present >= self.most:
-            # Of those that are the former ones by then, enough must have passed to leave room for one.
-            return began + MINUTE - now + MINUTE * (present - self.most + 1) // present
-        room = self.most - present - 1
-        return 0 if former <= room else max(0, began + MINUTE * (former - room) // former - now)
-
-    def take(self, cell: Cell, now: Moment) -> Cell:
-        began, present, former = self._counted(cell, now)
-        return Cell(began, former * UNDER_WAY + min(present + 1, UNDER_WAY - 1))
-
-    def give_back(self, cell: Cell) -> Cell:
-        return Cell(cell.moment, cell.times - 1 if cell.times % UNDER_WAY else cell.times)
-
-    def fail(self, cell: Cell) -> Cell:
-        return cell
-
-    def succeed(self, cell: Cell) -> Cell:
-        return cell
-
-    def settled(self, cell: Cell) -> Cell:
-        return cell
-
-    def fresh(self, cell: Cell) -> Moment:
-        return cell.moment + 2 * MINUTE
-
-
-class Limit(NamedTuple):
-    """One rule and whom it is about. `own` is the rule itself where there is one for this subject alone."""
-
-    rule: str
-    subject: str
-    own: Rule | None = None
-
-
-Limits = tuple[Limit, ...]
-
-
-@lru_cache(maxsize=4096)
-def group(address: str | None) -> str:
-    """The addresses that are one caller: an IPv4 address, or an IPv6 /64, which is what one line gets (RFC 6177 §2)."""
-    parsed = parse_address(address) if address else None
-    if parsed is None:
-        return "unknown"
-    return str(parsed) if parsed.version == 4 else (parsed.packed[:8].hex() + "/64")
-
-
-def sign_in(realm: str, name: str, address: str | None) -> Limits:
-    """The limits of a password attempt. `name` is what was typed, normalised; only its keyed digest is remembered."""
-    where = group(address)
-    return Limit("sign_in_pair", f"{where} {realm} {name}"), Limit("sign_in_address", where)
-
-
-def sign_in_elsewhere(realm: str, name: str) -> Limits:
-    """The limit of password attempts for a person from addresses that they never signed in from."""
-    return (Limit("sign_in_person", f"{realm} {name}"),)
-
-
-def client_authentication(client_id: str, address: str | None) -> Limits:
-    """The limits of a client's failed authentications."""
-    where = group(address)
-    return Limit("client_pair", f"{where} {client_id}"), Limit("client_address", where)
-
-
-def public(address: str | None, apart: str = "") -> Limits:
-    """The limit of endpoints that anybody may call; those that are `apart` have one of their own for each address."""
-    where = group(address)
-    return (Limit("public_address", f"{apart} {where}" if apart else where),)
 
 
 class _Ticket(NamedTuple):
@@ -303,7 +242,7 @@ class Admission:
 
 
 class Throttle:
-    """The rules and their memory. Every call takes microseconds and never waits for anything but a short lock."""
+    """Applies the rules. Without a file nothing is throttled, and nobody is at home anywhere."""
 
     def __init__(
         self,
@@ -370,85 +309,74 @@ class Throttle:
 
     def failed(self, *limits: Limit, times: int = 1) -> None:
         """Counts failures after `retry_after` allowed the attempt, whatever has happened since."""
-        file = self._file
-        if file is None:
-            return
-        with file.locked():
+
+        def count(rule: Rule, cell: Cell, _: _Ticket) -> Cell:
             now = self._clock.now()
-            for limit in limits:
-                rule = self._rule(limit)
-                digest = file.digest(limit.rule, limit.subject)
-                cell = file.read(limit.rule, digest)
-                for _ in range(times):
-                    cell = rule.fail(rule.take(cell, now))
-                file.write(limit.rule, digest, cell, rule.fresh)
+            for _attempt in range(times):
+                cell = rule.fail(rule.take(cell, now))
+            return cell
+
+        self._change(self._untaken(limits), count, unknown=True)
 
     def forgive(self, *limits: Limit) -> None:
         """Forgets the failures of these, as if an attempt had succeeded."""
-        file = self._file
-        if file is None:
-            return
-        with file.locked():
-            for limit in limits:
-                rule, digest = self._rule(limit), file.digest(limit.rule, limit.subject)
-                cell = file.read(limit.rule, digest)
-                if cell != Cell():
-                    file.write(limit.rule, digest, rule.succeed(rule.take(cell, cell.moment)), rule.fresh)
+        self._change(self._untaken(limits), lambda rule, cell, _: rule.succeed(rule.take(cell, cell.moment)))
 
-    def settle(self, tickets: tuple[_Ticket, ...], *, succeeded: bool) -> None:
+    def settle(self, tickets: Sequence[_Ticket], *, succeeded: bool) -> None:
         """Ends counted attempts."""
+        self._change(tickets, lambda rule, cell, _: rule.succeed(cell) if succeeded else rule.fail(cell))
+
+    def give_back(self, tickets: Sequence[_Ticket]) -> None:
+        """Undoes counted attempts: exactly where nothing else happened meanwhile, by one where something did."""
+        self._change(
+            tickets, lambda rule, cell, ticket: ticket.before if cell == ticket.after else rule.give_back(cell)
+        )
+
+    def _untaken(self, limits: Limits) -> list[_Ticket]:
+        file = self._file
+        return [] if file is None else [_Ticket(each, file.digest(*each[:2]), Cell(), Cell()) for each in limits]
+
+    def _change(
+        self, tickets: Sequence[_Ticket], change: Callable[[Rule, Cell, _Ticket], Cell], *, unknown: bool = False
+    ) -> None:
+        """Changes what is remembered of these at one moment; what was forgotten meanwhile only where `unknown`."""
         file = self._file
         if file is None or not tickets:
             return
         with file.locked():
-            for limit, digest, _, _ in tickets:
-                rule, cell = self._rule(limit), file.read(limit.rule, digest)
-                if cell != Cell():
-                    after = rule.succeed(cell) if succeeded else rule.fail(cell)
-                    file.write(limit.rule, digest, after, rule.fresh)
+            for ticket in tickets:
+                rule, section, digest = self._rule(ticket.limit), ticket.limit.rule, ticket.digest
+                cell = file.read(section, digest)
+                if unknown or cell != Cell():
+                    file.write(section, digest, change(rule, cell, ticket), rule.fresh)
 
     def come_home(self, realm: str, name: str, address: str | None) -> None:
         """Remembers that the person of this name has signed in from there."""
-        file = self._file
-        if file is not None:
-            digest = file.digest(AT_HOME, f"{group(address)} {realm} {name}")
+        if self._file is not None:
+            digest = self._home(self._file, realm, name, address)
             self._strangers.pop(digest, None)
-            with file.locked():
-                file.write(AT_HOME, digest, Cell(self._clock.now(), 1), lambda cell: cell.moment + REMEMBERED)
+            with self._file.locked():
+                self._file.write(AT_HOME, digest, Cell(self._clock.now(), 1), lambda cell: cell.moment + REMEMBERED)
 
     def is_at_home(self, realm: str, name: str, address: str | None) -> bool:
-        """Whether that is remembered; nobody is anywhere while nothing is throttled."""
+        """Whether that is remembered."""
         file = self._file
-        if file is None:
-            return False
-        return file.read(AT_HOME, file.digest(AT_HOME, f"{group(address)} {realm} {name}")) != Cell()
+        return file is not None and file.read(AT_HOME, self._home(file, realm, name, address)) != Cell()
 
     def note_stranger(self, realm: str, name: str, address: str | None) -> None:
         """Remembers for a while, in this process, that the log has nothing of this person's signing in from there."""
         if self._file is not None:
-            digest = self._file.digest(AT_HOME, f"{group(address)} {realm} {name}")
-            self._strangers.put(digest, self._clock.now() + STRANGER_FOR)
+            self._strangers.put(self._home(self._file, realm, name, address), self._clock.now() + STRANGER_FOR)
 
     def is_stranger(self, realm: str, name: str, address: str | None) -> bool:
         """Whether that is remembered."""
         if self._file is None:
             return True
-        digest = self._file.digest(AT_HOME, f"{group(address)} {realm} {name}")
-        return self._strangers.get(digest, 0) > self._clock.now()
+        return self._strangers.get(self._home(self._file, realm, name, address), 0) > self._clock.now()
 
-    def give_back(self, tickets: tuple[_Ticket, ...]) -> None:
-        """Undoes counted attempts: exactly where nothing else happened meanwhile, by one where something did."""
-        file = self._file
-        if file is None or not tickets:
-            return
-        with file.locked():
-            for limit, digest, before, after in tickets:
-                rule = self._rule(limit)
-                cell = file.read(limit.rule, digest)
-                # Forgotten meanwhile: there is nothing to undo.
-                if cell != Cell():
-                    restored = before if cell == after else rule.give_back(cell)
-                    file.write(limit.rule, digest, restored, rule.fresh)
+    @staticmethod
+    def _home(file: ThrottleFile, realm: str, name: str, address: str | None) -> bytes:
+        return file.digest(AT_HOME, f"{group(address)} {realm} {name}")
 
     def _longest_wait(
         self, marks: list[tuple[Limit, bytes]], cells: list[Cell], now: Moment, *, told: bool = True
@@ -465,19 +393,6 @@ class Throttle:
     def close(self) -> None:
         if self._file is not None:
             self._file.close()
-
-
-def rules(settings: Settings) -> dict[str, Rule]:
-    """The rules by their tables' names. All clients of one address together may fail three times as often as one."""
-    client_interval = settings.client_interval * SECOND
-    return {
-        "sign_in_pair": Backoff(settings.sign_in_free, settings.sign_in_longest_delay * SECOND),
-        "sign_in_address": Bucket(settings.sign_in_burst, settings.sign_in_interval * SECOND),
-        "sign_in_person": Bucket(settings.sign_in_person_burst, settings.sign_in_person_interval * SECOND),
-        "client_pair": Bucket(settings.client_burst, client_interval),
-        "client_address": Bucket(3 * settings.client_burst, client_interval),
-        "public_address": Bucket(settings.public_burst, SECOND // settings.public_rate),
-    }
 
 
 def open_throttle(

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from api.throttling.throttle import FILE, SECTIONS
-from api.throttling.throttle_file import ThrottleFile
+from api.throttling.limits import SECTIONS
+from api.throttling.throttle import FILE, ThrottleFile
 from tests.scenarios.asking import SIGN_IN, Scene
 from tests.scenarios.browser import Browser, Page
 from tests.scenarios.world import ADDRESS

@@ -8,7 +8,7 @@ import pytest
 from argon2 import extract_parameters
 
 from api.throttling import tallies
-from api.throttling.throttle import FORGET
+from api.throttling.limits import FORGET
 from domain import account, client
 from security.clock import SECOND
 from security.passwords import Hasher, Parameters

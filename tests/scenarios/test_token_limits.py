@@ -115,6 +115,6 @@ async def test_all_workers_of_a_machine_count_together(world: World, job: Client
         assert (await own_token(world, job)).status_code == 200
     services = world.services
     other = Throttle(services.throttle._file, services.throttle._rules, world.clock)
-    from api.throttling.throttle import Limit, PerMinute
+    from api.throttling.limits import Limit, PerMinute
 
     assert other.begin(Limit("tokens", job.client_id, PerMinute(5))).retry_after is not None

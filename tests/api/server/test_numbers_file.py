@@ -12,7 +12,7 @@ from api.app import create
 from api.config.settings import load
 from api.server import metrics
 from api.server.metrics import SECONDS, NumbersFile, release
-from api.throttling.throttle_file import allocate
+from api.throttling.throttle import allocate
 from security.keyring import new_master_key, parse_keyring
 from tests.small_disk import SmallDisk, small_disk
 

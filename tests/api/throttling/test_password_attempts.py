@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from api.config.settings import load
-from api.throttling.throttle import SECTIONS, STRANGER_FOR, Throttle, rules, sign_in, sign_in_elsewhere
-from api.throttling.throttle_file import ThrottleFile
+from api.throttling.limits import SECTIONS, rules, sign_in, sign_in_elsewhere
+from api.throttling.throttle import STRANGER_FOR, Throttle, ThrottleFile
 from security.clock import DAY, SECOND, ManualClock
 
 SETTINGS = load({"GRANTLOG_ENVIRONMENT": "demo"}, dotenv=None)

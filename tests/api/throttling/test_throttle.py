@@ -10,22 +10,20 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from api.config.settings import load
-from api.throttling.throttle import (
-    FILE,
+from api.throttling.limits import (
     SECTIONS,
     Backoff,
     Bucket,
+    Cell,
     Limit,
     PerMinute,
-    Throttle,
     client_authentication,
     group,
-    open_throttle,
     public,
     rules,
     sign_in,
 )
-from api.throttling.throttle_file import WAYS, Cell, ThrottleFile
+from api.throttling.throttle import FILE, WAYS, Throttle, ThrottleFile, open_throttle
 from security.clock import HOUR, MINUTE, SECOND, ManualClock, SteadyClock
 
 SETTINGS = load({"GRANTLOG_ENVIRONMENT": "demo"}, dotenv=None)

@@ -1,18 +1,90 @@
-"""Whether a password may be tried: by account and address, by address, and by account from where it is not at home."""
+"""Who is admitted: requests and tokens at a rate, passwords after a look at what failed before."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from typing import NamedTuple
+from functools import partial
+from typing import NamedTuple, Self
 
+from api.http.errors import Throttled
+from api.http.request_context import Scope, request_context
+from api.oauth.client_authentication import Caller
 from api.services import Services
-from api.throttling import throttle
-from api.throttling.throttle import Admission
+from api.throttling.limits import Limit, PerMinute, public, sign_in, sign_in_elsewhere
+from api.throttling.throttle import Admission, Throttle
+from commands import failures
 from domain import account
 from eventstore.database import Connection
+from eventstore.execution import Origin
 from eventstore.personal_data import PersonalData, address_key
 from eventstore.search import Criteria, newest, search
 from projections.event_index import NameKind
 from security.mac import normalise
+
+# Admission to what anybody may call: so many requests of one address at once, and so many a second in the long run.
+
+
+def admit(throttle: Throttle, scope: Scope, apart: str = "") -> None:
+    """Counts a request to a public endpoint; raises 429 with `Retry-After` when its address has made too many.
+
+    Endpoints that name something `apart` are counted by themselves: a flood elsewhere does not silence them.
+    """
+    admission = throttle.begin(*public(request_context(scope).address, apart))
+    if admission.retry_after is not None:
+        raise Throttled(admission.retry_after)
+
+
+def charge(throttle: Throttle, scope: Scope, apart: str, more: int) -> None:
+    """Counts so many more for a request that was let in and turned out to hold the work of several."""
+    if more > 0:
+        throttle.failed(*public(request_context(scope).address, apart), times=more)
+
+
+# How many tokens are issued: to a client for itself, and for a person to a client, within a minute on this machine.
+
+SECTION = "tokens"
+TOO_MANY = "Too many tokens within a minute. Wait before the next one."
+
+
+class Counted:
+    """One request for tokens. What it counted is taken back where its block ends with a refusal or an error."""
+
+    def __init__(self, services: Services, caller: Caller) -> None:
+        self._here = services
+        self._caller = caller
+        self._admission: Admission | None = None
+
+    async def for_itself(self, origin: Origin) -> None:
+        """Counts a token that the client gets for itself; raises 429, which becomes a fact of the client, grouped."""
+        caller, settings = self._caller, self._here.settings
+        own = caller.client.tokens_per_minute
+        limit = settings.client_tokens_per_minute if own is None else own
+        admission = self._here.throttle.begin(Limit(SECTION, caller.client.client_id, PerMinute(limit)))
+        if admission.retry_after is not None:
+            make = partial(failures.token_limit, caller.client.client_id, limit)
+            await self._here.tallies.note(caller.stream, "token_limit", make, origin)
+            raise Throttled(admission.retry_after, TOO_MANY)
+        self._admission = admission
+
+    def for_person(self, account_id: str) -> None:
+        """Counts tokens that the client gets for a person, once however often the lock is had; raises 429."""
+        if self._admission is not None:
+            return
+        subject = f"{self._caller.client.client_id} {account_id}"
+        limit = Limit(SECTION, subject, PerMinute(self._here.settings.person_tokens_per_minute))
+        admission = self._here.throttle.begin(limit)
+        if admission.retry_after is not None:
+            raise Throttled(admission.retry_after, TOO_MANY)
+        self._admission = admission
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, error: type[BaseException] | None, *_: object) -> None:
+        if error is not None and self._admission is not None:
+            self._admission.take_back()
+
+
+# Whether a password may be tried: by account and address, by address, and by account from where it is not at home.
 
 LOOK_AGAIN = 0.02
 """Seconds between two looks whether attempts that are under way are over."""
@@ -68,15 +140,15 @@ async def forgive(services: Services, typed: Typed, state: account.State) -> Non
     for sealed in (state.username, state.email):
         name = await services.ledger.unseal(sealed)
         if name is not None and (other := normalise(name)) != typed.name:
-            services.throttle.forgive(throttle.sign_in(typed.realm, other, typed.address)[0])
+            services.throttle.forgive(sign_in(typed.realm, other, typed.address)[0])
             services.throttle.come_home(typed.realm, other, typed.address)
 
 
 async def _begin(services: Services, typed: Typed) -> Admission:
     """Waits for those under way where everything depends on them: whoever is right several times at once is let in."""
-    limits = throttle.sign_in(*typed)
+    limits = sign_in(*typed)
     if not services.throttle.is_at_home(*typed):
-        limits += throttle.sign_in_elsewhere(typed.realm, typed.name)
+        limits += sign_in_elsewhere(typed.realm, typed.name)
     attempt = services.throttle.begin(*limits)
     waiting = services.throttle.waiting
     if not attempt.depends or waiting[limits[0]] >= WAITING:
@@ -100,7 +172,7 @@ async def _comes_home(services: Services, typed: Typed, find: Find) -> bool:
 
     As much is looked up for a name that nobody has.
     """
-    if typed.address is None or services.throttle.retry_after(*throttle.sign_in(*typed)) is not None:
+    if typed.address is None or services.throttle.retry_after(*sign_in(*typed)) is not None:
         return False
     if services.throttle.is_stranger(*typed):
         return False
