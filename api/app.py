@@ -10,19 +10,18 @@ import structlog
 from litestar import Litestar, Request
 from litestar.di import Provide
 
+from api.admin.idempotency import Once
 from api.audit.permission import auditor
 from api.background import Background
 from api.config.settings import Settings, log_origin
 from api.dashboards.gate import DashboardSecrets
-from api.http.bearer import caller, caller_scope
 from api.http.bodies import StrictRequest, check_handlers, check_query, name_parameters
 from api.http.cors import Pages
 from api.http.error_responses import EXCEPTION_HANDLERS
-from api.http.idempotency import Once
 from api.http.middleware import Middleware
 from api.http.request_context import Proxies
 from api.leaks.investigate import settling
-from api.log.keeper import Transparency, require_continuation, watch
+from api.oauth.bearer import caller, caller_scope
 from api.oauth.client_authentication import CredentialCache, shortcuts
 from api.oauth.introspection import introspect
 from api.oauth.revocation import revoke
@@ -30,6 +29,7 @@ from api.oauth.token import token
 from api.openapi.document import openapi_config
 from api.openapi.hot_endpoints import described
 from api.routes import ROUTES
+from api.server.keeper import Transparency, require_continuation, watch
 from api.server.metrics import Metrics
 from api.services import SYSTEM, Services, lifetimes, record_start, running_version, services_of
 from api.throttling.tallies import Tallies

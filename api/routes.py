@@ -3,10 +3,11 @@
 from typing import Any
 
 from api import admin, audit, leaks
+from api.audit import publishing
 from api.dashboards.router import dashboards
-from api.log import publishing
+from api.http.templates import static
+from api.monitoring import live, metrics, ready
 from api.oauth import metadata
-from api.oauth.authorize import authorize, authorize_consent, authorize_sign_in, authorize_sign_out
 from api.oauth.introspection import introspect
 from api.oauth.revocation import revoke
 from api.oauth.token import token
@@ -20,8 +21,7 @@ from api.pages.account import (
     account_sign_out_posted,
     home,
 )
-from api.pages.templates import static
-from api.server.monitoring import live, metrics, ready
+from api.pages.authorize import authorize, authorize_consent, authorize_sign_in, authorize_sign_out
 
 PAGES: list[Any] = [
     home,

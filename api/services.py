@@ -10,7 +10,7 @@ from litestar.params import SkipValidationMarker
 from api.config.settings import Settings
 from api.config.settings_page import effective
 from api.http.request_context import header, request_context
-from api.log.keeper import Transparency
+from api.server.keeper import Transparency
 from api.throttling.tallies import Tallies
 from api.throttling.throttle import Throttle
 from api.throttling.windowed_counter import SecretUses, TokenUses

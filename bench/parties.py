@@ -4,7 +4,7 @@ import asyncio
 from typing import NamedTuple
 
 from api.config.settings import Settings
-from api.log.keeper import ensure_key
+from api.server.keeper import ensure_key
 from commands import client_secrets, clients, people, roles, scopes
 from commands.callers import operator
 from commands.installation import install

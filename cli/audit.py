@@ -285,7 +285,7 @@ def rotate_key(step: Literal["finish", "compromised"] | None, as_json: bool) -> 
 
 
 async def _keys(services: CommandServices) -> log_key.State:
-    from api.log.keeper import ensure_key
+    from api.server.keeper import ensure_key
 
     return await ensure_key(services.ledger, services.settings, services.origin)
 

@@ -270,7 +270,7 @@ def succeed(checkpoint: Path | None, origin: str, as_json: bool) -> None:
 async def _succeed(
     services: CommandServices, checkpoint: Path | None, origin: str
 ) -> dict[str, str | list[str] | None]:
-    from api.log.keeper import kept_of
+    from api.server.keeper import kept_of
     from cli.audit import shown
     from commands import log_keys
 
@@ -305,7 +305,7 @@ def accept_divergence(yes: bool, as_json: bool) -> None:
 
 
 async def _accept(services: CommandServices, yes: bool) -> dict[str, str | list[str] | None]:
-    from api.log.keeper import kept_of
+    from api.server.keeper import kept_of
     from commands import servers
     from domain import server
 

@@ -49,7 +49,7 @@ def prepare(settings: "Settings", keyring: "Keyring") -> None:
     """Proves the key and the issuer, and installs what an empty database gets; raises Failure."""
     import asyncio
 
-    from api.log.keeper import NotContinued, require_continuation
+    from api.server.keeper import NotContinued, require_continuation
     from api.services import IssuerChanged, require_issuer
     from domain import server
     from eventstore.database.engines import in_words
@@ -109,7 +109,7 @@ def start(settings: "Settings") -> int:
     make_private(settings.data_dir)
     prepare_directory(settings.data_dir.absolute() / "metrics" / str(settings.port))
     # With it comes the app, imported once here: what is forked from this process has it already, and shares its memory.
-    from api.server.serving import serve as serve_app
+    from api.serving import serve as serve_app
 
     # A collection in a worker would touch, and so copy, every object of these modules.
     gc.freeze()

@@ -9,12 +9,12 @@ from msgspec import Meta
 
 from api.admin import schemas
 from api.admin.clients import SecretLifetime
+from api.admin.idempotency import Once, Reply, commanding
 from api.admin.schemas import SecretName, Time, listed, time_or_null
 from api.http import parameters
-from api.http.bearer import needing
 from api.http.errors import Missing
-from api.http.idempotency import Once, Reply, commanding
 from api.http.parameters import DEFAULT, After, Limit, Page, decode_cursor
+from api.oauth.bearer import needing
 from api.services import Injected
 from api.throttling.windowed_counter import SecretUses
 from commands import client_secrets as commands

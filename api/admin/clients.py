@@ -9,6 +9,7 @@ from litestar.params import JSONBody, QueryParameter
 from msgspec import UNSET, Meta, UnsetType
 
 from api.admin import schemas
+from api.admin.idempotency import Once, Reply, commanding
 from api.admin.schemas import (
     CLIENT_EXAMPLE,
     AccessLifetime,
@@ -30,9 +31,8 @@ from api.admin.schemas import (
 )
 from api.config.settings import Settings
 from api.http import parameters
-from api.http.bearer import needing
-from api.http.idempotency import Once, Reply, commanding
 from api.http.parameters import DEFAULT, After, Limit, Page, decode_cursor
+from api.oauth.bearer import needing
 from api.services import Injected
 from commands import client_secrets
 from commands import clients as commands

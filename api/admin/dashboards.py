@@ -8,6 +8,7 @@ from litestar.openapi.datastructures import ResponseSpec
 from litestar.params import JSONBody
 from msgspec import UNSET, Meta, UnsetType
 
+from api.admin.idempotency import Once, Reply, commanding
 from api.admin.schemas import (
     AccessLifetime,
     ClientName,
@@ -23,10 +24,9 @@ from api.admin.schemas import (
 )
 from api.config.settings import Settings
 from api.http import parameters
-from api.http.bearer import needing
 from api.http.errors import InvalidRequest, Missing
-from api.http.idempotency import Once, Reply, commanding
 from api.http.parameters import DEFAULT, After, Limit, Page, decode_cursor
+from api.oauth.bearer import needing
 from api.services import Injected
 from commands import client_secrets
 from commands import clients as commands

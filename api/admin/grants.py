@@ -6,12 +6,12 @@ import msgspec
 from litestar import Response, delete, get
 from litestar.params import QueryParameter
 
+from api.admin.idempotency import Once, Reply, commanding
 from api.admin.schemas import Time, listed, shown
 from api.http import parameters
-from api.http.bearer import needing
 from api.http.errors import Missing
-from api.http.idempotency import Once, Reply, commanding
 from api.http.parameters import DEFAULT, After, Limit, Page, decode_cursor
+from api.oauth.bearer import needing
 from api.services import Injected
 from commands.grants import end
 from eventstore.database import Connection

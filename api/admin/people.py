@@ -8,6 +8,7 @@ from litestar.params import JSONBody, QueryParameter
 from msgspec import UNSET
 
 from api.admin import schemas
+from api.admin.idempotency import Once, Reply, commanding
 from api.admin.schemas import (
     PERSON_EXAMPLE,
     NewPassword,
@@ -20,11 +21,10 @@ from api.admin.schemas import (
     person_finding,
 )
 from api.http import parameters
-from api.http.bearer import Bearer, needing
 from api.http.errors import InvalidRequest, Missing, Throttled
-from api.http.idempotency import Once, Reply, commanding
 from api.http.load_shedding import away
 from api.http.parameters import DEFAULT, After, Limit, Page
+from api.oauth.bearer import Bearer, needing
 from api.oauth.person_authentication import WrongCredentials, verify
 from api.services import Injected, services_of
 from api.throttling.admission import Wait

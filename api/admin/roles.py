@@ -8,12 +8,12 @@ from litestar.openapi.datastructures import ResponseSpec
 from litestar.params import JSONBody
 from msgspec import UNSET, Meta, UnsetType
 
+from api.admin.idempotency import Once, Reply, commanding
 from api.admin.schemas import Realm, ScopeName, listed
 from api.http import parameters
-from api.http.bearer import needing
 from api.http.errors import InvalidRequest, Missing
-from api.http.idempotency import Once, Reply, commanding
 from api.http.parameters import DEFAULT, After, Limit, Page, decode_cursor
+from api.oauth.bearer import needing
 from api.services import Injected
 from commands import roles as commands
 from commands.callers import Caller

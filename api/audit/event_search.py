@@ -13,9 +13,9 @@ from api.audit.queries.auditor import Auditor
 from api.audit.queries.filters import LONGEST_ID, TYPES_AT_MOST, Filters, Order, read_filters
 from api.audit.queries.search import page, show
 from api.audit.rendering import ShownEvent, unsealed
-from api.http.bearer import caller, needing
 from api.http.errors import InsufficientScope, Missing
 from api.http.parameters import DEFAULT, After, Limit, Page
+from api.oauth.bearer import caller, needing
 from api.services import Injected
 
 # The filters of the search and of the export as a request gives them.

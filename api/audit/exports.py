@@ -15,9 +15,9 @@ from api.audit.permission import READ
 from api.audit.queries.auditor import Auditor
 from api.audit.queries.export import MEDIA_TYPE, MEDIA_TYPES, Format, Part, prepared
 from api.audit.queries.filters import Filters
-from api.http.bearer import needing
 from api.http.errors import Missing, TemporarilyUnavailable
 from api.http.request_context import request_context
+from api.oauth.bearer import needing
 from api.services import Injected
 from eventstore.transparency import published
 from eventstore.transparency.published import Diverged, read_authentic_leaves

@@ -5,7 +5,7 @@ from typing import Any
 from litestar import Request
 
 from api.audit.queries.auditor import Auditor
-from api.http.bearer import caller
+from api.oauth.bearer import caller
 from api.services import services_of
 
 READ = "audit:read"

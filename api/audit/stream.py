@@ -19,9 +19,9 @@ from api.audit.queries.auditor import Auditor
 from api.audit.queries.filters import position
 from api.audit.queries.search import show
 from api.audit.rendering import ShownEvent
-from api.http.bearer import Bearer, needing
 from api.http.errors import InvalidRequest, TemporarilyUnavailable
 from api.http.request_context import header, request_context
+from api.oauth.bearer import Bearer, needing
 from api.services import Injected
 from eventstore import search
 from eventstore.database import Connection

@@ -13,7 +13,7 @@ from api.audit.permission import READ
 from api.audit.queries import history as answering
 from api.audit.queries.auditor import Auditor
 from api.audit.queries.history import RawSecret, Sha256, State, TokenHistory, TokenState, state_of
-from api.http.bearer import needing
+from api.oauth.bearer import needing
 from api.services import Injected
 
 # Any aggregate as it was (`GET /audit/state/{stream}`).

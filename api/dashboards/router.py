@@ -20,15 +20,14 @@ from api.dashboards.gate import (
     entered,
     other_methods,
 )
-from api.http import parameters
-from api.http.bearer import bearer_token
+from api.http import parameters, templates
 from api.http.errors import InvalidClient, InvalidGrant, InvalidScope, InvalidToken, SignInRefused
 from api.http.request_context import Scope
 from api.http.responses import cookie_name, read_cookie
+from api.http.templates import page_answer
+from api.oauth.bearer import bearer_token
 from api.oauth.client_authentication import Caller, caller
 from api.oauth.token import Tokens, issue, password_grant
-from api.pages import templates
-from api.pages.templates import page_answer
 from api.services import Services, origin, services_of
 from commands.grants import end
 from domain import client, validity

@@ -27,7 +27,7 @@ from api.http.errors import FieldError, HTTPError, TemporarilyUnavailable
 from api.http.log_lines import trace
 from api.http.request_context import Scope, header, request_context
 from api.http.responses import JSON, RawResponse, raw_response
-from api.pages.templates import ErrorPage, render, security_headers
+from api.http.templates import ErrorPage, render, security_headers
 from eventstore.database.engines import away
 from eventstore.errors import DatabaseAway, DatabaseReadOnly, Forged, InDoubt, StorageFull, WentBack, WrongClock
 from eventstore.errors import Overloaded as LedgerOverloaded

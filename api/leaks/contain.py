@@ -8,18 +8,18 @@ from litestar import Response, get, post
 from litestar.params import JSONBody
 from msgspec import UNSET, Meta, UnsetType
 
+from api.admin.idempotency import Once, Reply, commanding
 from api.admin.schemas import Time, time_or_null
 from api.audit.queries.auditor import Auditor
 from api.audit.queries.filters import moment
 from api.audit.queries.history import Sha256, Text
-from api.http.bearer import Bearer, needing
 from api.http.errors import InvalidRequest, Missing
-from api.http.idempotency import Once, Reply, commanding
 from api.http.request_context import normalise
 from api.leaks import settling
 from api.leaks.containment import Containment, Wanted, tried_together
 from api.leaks.resolve import NAMING, Parts, find, misfit
 from api.leaks.targets import Target
+from api.oauth.bearer import Bearer, needing
 from api.services import Injected
 from api.throttling.windowed_counter import TokenUses
 from commands import servers

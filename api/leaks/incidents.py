@@ -8,14 +8,14 @@ from litestar import Response, get, post
 from litestar.params import JSONBody, QueryParameter
 from msgspec import Meta
 
+from api.admin.idempotency import Once, Reply, commanding
 from api.admin.schemas import Time, listed, time, time_or_null
 from api.audit.queries.auditor import Auditor
 from api.audit.rendering import ShownActor
 from api.http import parameters
-from api.http.bearer import needing
 from api.http.errors import Missing
-from api.http.idempotency import Once, Reply, commanding
 from api.http.parameters import DEFAULT, After, Limit, Page, decode_cursor
+from api.oauth.bearer import needing
 from api.services import Injected
 from commands.incidents import close
 from domain import ended_grants, incident

@@ -13,12 +13,12 @@ from api.audit.queries.auditor import Auditor
 from api.audit.queries.history import RawSecret, Sha256, Text
 from api.audit.rendering import Rendering, ShownEvent, unsealed
 from api.http import parameters
-from api.http.bearer import needing
 from api.http.errors import InvalidRequest, Missing, Unprocessable
 from api.http.parameters import DEFAULT, After, Limit, Page, decode_cursor, encode_cursor
 from api.leaks import investigation, resolve
 from api.leaks.investigation import Address, Damaged, Investigated, InvestigatedSecret, Report, answered, came_of
 from api.leaks.targets import of_secret
+from api.oauth.bearer import needing
 from api.services import Injected, services_of
 from domain.event import Moment
 from eventstore import counting, issued, search

@@ -1,1 +1,1 @@
-"""The OAuth 2.0 endpoints, one page each, and how clients and people are authenticated at them."""
+"""The OAuth 2.0 endpoints for programs, one page each, and how clients, people and bearers are authenticated."""

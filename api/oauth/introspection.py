@@ -5,11 +5,11 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from api.http.bearer import actor_of, judge
 from api.http.bodies import read_parameters
 from api.http.errors import InvalidClient, InvalidRequest
 from api.http.request_context import Receive, Scope, fields, request_context
 from api.http.responses import JSON, Fields, RawResponse, fields_of, raw_response
+from api.oauth.bearer import actor_of, judge
 from api.oauth.client_authentication import TWO_WAYS, authenticate, authorization, endpoint
 from api.services import Services, origin, services_of
 from domain.event import SECOND, Actor

@@ -17,8 +17,8 @@ from litestar.routes import HTTPRoute
 from api.http.error_responses import PROBLEM, vocabulary
 from api.http.errors import FieldError
 from api.http.responses import JSON
+from api.http.templates import Group, Member, Operation, Reference, render, security_headers
 from api.openapi.hot_endpoints import FORM, REFERENCE, HotEndpoint, describe
-from api.pages.templates import Group, Member, Operation, Reference, render, security_headers
 
 PATH = "/schema"
 MERGE_PATCH = "application/merge-patch+json"

@@ -1,1 +1,1 @@
-"""Pages that people see: signing in and out, their account, and how any page is made."""
+"""What a person's browser shows: signing in and out, approving an application (RFC 6749 §3.1), their account."""

@@ -10,6 +10,18 @@ from litestar.params import JSONBody, QueryParameter
 from api.config.settings import Settings
 from api.http.errors import AccessDenied, InvalidRequest, Missing, api_error
 from api.http.request_context import Scope
+from api.http.templates import (
+    AccountGrants,
+    AllowedApplication,
+    DashboardLink,
+    Home,
+    ScopeInWords,
+    SignedIn,
+    SignedOut,
+    SignOut,
+    page_answer,
+    see_other,
+)
 from api.oauth.client_authentication import CLIENT_ID, LONGEST_ID
 from api.pages.browser_session import (
     BrowserSession,
@@ -22,18 +34,6 @@ from api.pages.browser_session import (
     require_own_page,
 )
 from api.pages.sign_in import FormTarget, SignInForm, sign_in, sign_in_page
-from api.pages.templates import (
-    AccountGrants,
-    AllowedApplication,
-    DashboardLink,
-    Home,
-    ScopeInWords,
-    SignedIn,
-    SignedOut,
-    SignOut,
-    page_answer,
-    see_other,
-)
 from api.services import Injected, Services, services_of
 from api.throttling.admission import admit
 from commands import approvals

@@ -11,6 +11,7 @@ from msgspec import Meta
 
 from api.http.load_shedding import away
 from api.http.request_context import Scope
+from api.http.templates import SignIn, page_answer, see_other
 from api.oauth.person_authentication import LONGEST_NAME, WrongCredentials, verify
 from api.pages.browser_session import (
     FormToken,
@@ -22,7 +23,6 @@ from api.pages.browser_session import (
     require_own_page,
     start_session,
 )
-from api.pages.templates import SignIn, page_answer, see_other
 from api.services import Services, origin
 from api.throttling.admission import Wait
 from security.passwords import MAX_BYTES

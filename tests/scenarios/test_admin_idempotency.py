@@ -101,7 +101,7 @@ async def test_whoever_comes_second_to_the_lock_is_told_so(
     ok(await admin.post("/admin/clients", json=JOB, headers=KEY), 201)
     before = await world.head()
     # As if the first answer had been stored by another process just after this one looked.
-    monkeypatch.setattr("api.http.idempotency._first", lambda *_: None)
+    monkeypatch.setattr("api.admin.idempotency._first", lambda *_: None)
     problem(await admin.post("/admin/clients", json=JOB, headers=KEY), 409, reason="running")
     assert await world.head() == before
 

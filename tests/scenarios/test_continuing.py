@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from api.log.keeper import NotContinued
+from api.server.keeper import NotContinued
 from commands import log_keys
 from domain import log_key, server
 from eventstore.errors import DatabaseAway

@@ -6,7 +6,7 @@ from typing import Any, NoReturn
 
 import pytest
 
-from api.server import monitoring
+from api import monitoring
 from api.server.board import KEY, Board
 from eventstore.errors import DatabaseAway
 from tests.faults import read_only

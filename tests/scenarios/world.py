@@ -21,8 +21,8 @@ from api import background
 from api.app import create, routed
 from api.config.settings import Settings, load
 from api.http.middleware import Middleware
-from api.server.serving import ForOperators
 from api.services import Services
+from api.serving import ForOperators
 from commands import client_secrets, clients, people, roles, scopes
 from commands.callers import operator
 from domain import client

@@ -8,8 +8,8 @@ from litestar.params import PathParameter
 
 from api.audit.permission import READ
 from api.audit.queries.auditor import Auditor
-from api.http.bearer import bearer_token, judge, needing
 from api.http.errors import HTTPError, Missing, TemporarilyUnavailable
+from api.oauth.bearer import bearer_token, judge, needing
 from api.services import Injected, services_of
 from api.throttling.admission import admit
 from domain import log_key

@@ -14,8 +14,8 @@ import structlog
 from api.config.settings import Settings
 from api.http.errors import Missing
 from api.http.request_context import FOR_OPERATORS, REFUSED, App, Receive, Scope, Send
+from api.monitoring import examine
 from api.server.board import KEY, Board, Reporting
-from api.server.monitoring import examine
 from api.server.parent import Parent
 from api.server.worker import Listener, Terms, Worker, room_for, run
 

@@ -12,8 +12,9 @@ from msgspec import UNSET, Meta, UnsetType
 from api.http import errors
 from api.http.errors import HTTPError, InvalidRequest, oauth_error
 from api.http.request_context import Scope, request_context
-from api.oauth import authorization_request
-from api.oauth.authorization_request import (
+from api.http.templates import Consent, ScopeInWords, destination, page_answer, see_other
+from api.pages import authorization_request
+from api.pages.authorization_request import (
     NOT_REGISTERED,
     OPT,
     SWITCHED_OFF,
@@ -33,7 +34,6 @@ from api.pages.browser_session import (
     require_own_page,
 )
 from api.pages.sign_in import FormTarget, SignInForm, sign_in, sign_in_page
-from api.pages.templates import Consent, ScopeInWords, destination, page_answer, see_other
 from api.services import Services, services_of
 from api.throttling.admission import admit
 from commands import approvals

@@ -16,7 +16,6 @@ from litestar.openapi.spec import Operation, Parameter, Schema
 from litestar.openapi.spec.enums import OpenAPIType
 
 from api.audit.permission import PERSONAL
-from api.http.bearer import Bearer, Lost, caller, lost, needing
 from api.http.errors import (
     Clash,
     HTTPError,
@@ -28,6 +27,7 @@ from api.http.errors import (
     api_error,
 )
 from api.http.request_context import header_values
+from api.oauth.bearer import Bearer, Lost, caller, lost, needing
 from api.services import Services, services_of
 from domain.decision import Reason, Refusal
 from domain.event import SECOND, Moment, Recorded, Sealed

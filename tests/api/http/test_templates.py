@@ -7,8 +7,8 @@ import jinja2
 import msgspec
 import pytest
 
-from api.pages import templates
-from api.pages.templates import destination, render, security_headers, static_file
+from api.http import templates
+from api.http.templates import destination, render, security_headers, static_file
 
 SINCE = 1_772_700_000_123_456
 SCOPES = (
