@@ -10,8 +10,8 @@ from api.audit.queries import auditor
 from api.leaks import revoke, settling
 from api.notifications.delivering import Notifier
 from api.services import SYSTEM, Services
-from commands import client_secrets
-from commands.retention import destroy_month
+from commands import clients
+from commands.audit import destroy_month
 from commands.servers import note_difference
 from domain.event import Moment, Recorded
 from eventstore import origin_months
@@ -208,7 +208,7 @@ class Background:
 
     async def _rotate(self) -> None:
         services = self._services
-        await client_secrets.rotate_due(services.ledger, services.format, Origin(SYSTEM))
+        await clients.rotate_due(services.ledger, services.format, Origin(SYSTEM))
 
     async def _prune(self) -> None:
         services = self._services

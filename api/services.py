@@ -14,7 +14,7 @@ from api.server.keeper import Transparency
 from api.throttling.tallies import Tallies
 from api.throttling.throttle import Throttle
 from api.throttling.windowed_counter import SecretUses, TokenUses
-from commands import mac_keys, servers
+from commands import log_keys, servers
 from domain import mac_key, server
 from domain.event import ANONYMOUS, Actor
 from domain.grants.grant_type import Lifetimes
@@ -138,7 +138,7 @@ async def record_start(services: Services, keyring: Keyring) -> None:
 
     Raises `MasterKeyError` when the vault was made with another key, and `IssuerChanged`.
     """
-    await mac_keys.settle(services.ledger, Origin(SYSTEM))
+    await log_keys.settle_mac_key(services.ledger, Origin(SYSTEM))
     settings: Any = effective(services.settings)
     keys: mac_key.State = await services.ledger.state(mac_key.STREAM)
     state: server.State = await services.ledger.state(server.STREAM)
@@ -158,5 +158,5 @@ async def record_start(services: Services, keyring: Keyring) -> None:
 
     started: list[Step] = [servers.start(found, settings)]
     if keys.active is None:
-        started.append(mac_keys.tell_of_first(services.ledger.ring))
+        started.append(log_keys.tell_of_first_mac_key(services.ledger.ring))
     await services.ledger.execute(*started, origin=Origin(SYSTEM), then=prove)

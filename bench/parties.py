@@ -5,9 +5,9 @@ from typing import NamedTuple
 
 from api.config.settings import Settings
 from api.server.keeper import ensure_key
-from commands import client_secrets, clients, people, roles, scopes
-from commands.callers import operator
-from commands.installation import install
+from commands import clients, people, permissions
+from commands.permissions import operator
+from commands.servers import install
 from domain import client, consent
 from domain.client import Registration
 from domain.event import Actor, Moment
@@ -50,11 +50,11 @@ async def found(settings: Settings, keyring: Keyring, now: Moment) -> Parties:
         await install(ledger, keyring, Format(settings.token_prefix), settings.issuer, BY)
         await ensure_key(ledger, settings, BY)
         for name in SCOPES:
-            await _execute(ledger, scopes.put(name, f"Use {name}", by=operator))
+            await _execute(ledger, permissions.put_scope(name, f"Use {name}", by=operator))
         services = [await _client(ledger, settings, number, ("client_credentials",)) for number in range(SERVICES)]
         both = ("authorization_code", "refresh_token")
         shops = [await _client(ledger, settings, SERVICES + number, both) for number in range(SHOPS)]
-        await _execute(ledger, roles.put("platform", ROLE, scopes_allowed=SCOPES, default=True, by=operator))
+        await _execute(ledger, permissions.put_role("platform", ROLE, scopes_allowed=SCOPES, default=True, by=operator))
         # At the same time, so that they share transactions.
         accounts = list(await asyncio.gather(*(_person(ledger, number) for number in range(PEOPLE))))
         await asyncio.gather(
@@ -66,7 +66,7 @@ async def found(settings: Settings, keyring: Keyring, now: Moment) -> Parties:
 
 
 async def _client(ledger: Ledger, settings: Settings, number: int, grant_types: tuple[str, ...]) -> Party:
-    client_id, (_, secret) = new_id(), client_secrets.mint(Format(settings.token_prefix))
+    client_id, (_, secret) = new_id(), clients.mint_secret(Format(settings.token_prefix))
     attributes = client.Attributes(
         client_name=f"Made {number}",
         scope=SCOPES,

@@ -15,7 +15,7 @@ from cli.output import Bar, as_json, moment, new_file, print_json, print_list, p
 from cli.services import CommandServices, run
 from cli.standard_input import read_text
 from cli.standard_input import sha256 as standard_input_sha256
-from commands.retention import place_hold, release_hold
+from commands.audit import place_hold, release_hold
 from domain import hold as holds
 from domain import log_key
 

@@ -74,13 +74,13 @@ async def registered(
 ) -> Mapping[str, Any]:
     """Registers a client; its members, with the secret that is now shown for the only time."""
     from api.admin.schemas import secret_expiry
-    from commands import client_secrets, clients
-    from commands.callers import operator
+    from commands import clients
+    from commands.permissions import operator
     from domain.client import Attributes, State, stream
     from security.ids import new_id
 
     client_id = new_id()
-    registration, secret = client_secrets.registration(
+    registration, secret = clients.new_registration(
         Attributes(**attributes), services.format, owner=owner, lifetime=lifetime
     )
     await services.execute(clients.register(client_id, registration, issuer=services.settings.issuer, by=operator))
@@ -141,7 +141,7 @@ def disable(client_id: str, as_json: bool) -> None:
 def enable(client_id: str, as_json: bool) -> None:
     """Let a client have new tokens; what was ended stays so."""
     from commands import clients
-    from commands.callers import operator
+    from commands.permissions import operator
 
     print_one(_done(client_id, clients.enable(client_id, by=operator)), as_json)
 
@@ -199,15 +199,15 @@ def rotate_secret(
     """Give a client a new secret, shown once. A dashboard's goes into the vault and is in force at once."""
 
     async def work(services: CommandServices) -> Mapping[str, Any]:
-        from commands import client_secrets
-        from commands.callers import operator
+        from commands import clients
+        from commands.permissions import operator
 
-        secret, new = client_secrets.mint(services.format, secret_lifetime)
-        command = client_secrets.rotate(
+        secret, new = clients.mint_secret(services.format, secret_lifetime)
+        command = clients.rotate_secret(
             client_id, new, others_expire_in=others_expire_in, not_before_in=not_before_in, by=operator
         )
         version, shown = await services.make(
-            command, then=lambda view, _: client_secrets.made(services.ledger.vault, view, client_id, secret)
+            command, then=lambda view, _: clients.made_secret(services.ledger.vault, view, client_id, secret)
         )
         named = {"client_id": client_id, "secret_id": version.secret_id, "version": version.version}
         if shown is None:
@@ -234,9 +234,9 @@ def end_secret(client_id: str, secret_id: str, tokens: Literal["keep", "revoke"]
     """End a version of a client's secret, by the id that `client show` tells. `leaks contain` also tells of a leak."""
 
     async def work(services: CommandServices) -> Mapping[str, Any]:
-        from commands import client_secrets
+        from commands import clients
 
-        await services.execute(client_secrets.revoke(client_id, secret_id, tokens))
+        await services.execute(clients.revoke_secret(client_id, secret_id, tokens))
         return next(each for each in await versions(services, client_id) if each["id"] == secret_id)
 
     print_one(run(work), as_json)
@@ -301,9 +301,9 @@ def show_rotation(client_id: str, as_json: bool) -> None:
 @as_json
 def set_rotation(client_id: str, maximum_age: int, overlap: int, warning: int, as_json: bool) -> None:
     """Set a client's rotation policy. The server rotates a dashboard's secret itself, and warns of any other."""
-    from commands import client_secrets
+    from commands import clients
 
-    command = client_secrets.set_rotation_policy(client_id, maximum_age=maximum_age, overlap=overlap, warning=warning)
+    command = clients.set_rotation_policy(client_id, maximum_age=maximum_age, overlap=overlap, warning=warning)
     print_one(run(lambda services: _changed(services, client_id, command)), as_json)
 
 
@@ -311,9 +311,9 @@ def set_rotation(client_id: str, maximum_age: int, overlap: int, warning: int, a
 @click.argument("client_id")
 def remove_rotation(client_id: str) -> None:
     """Remove a client's rotation policy. Versions that have an end keep it."""
-    from commands import client_secrets
+    from commands import clients
 
-    run(lambda services: services.execute(client_secrets.remove_rotation_policy(client_id)))
+    run(lambda services: services.execute(clients.remove_rotation_policy(client_id)))
 
 
 async def _changed(services: CommandServices, client_id: str, command: "Step") -> Mapping[str, Any]:
@@ -345,7 +345,7 @@ def bootstrap(name: str, again: bool, output: Path | None, as_json: bool) -> Non
     """
 
     async def work(services: CommandServices) -> Mapping[str, Any]:
-        from commands.installation import ADMINISTRATION_SCOPES
+        from commands.servers import ADMINISTRATION_SCOPES
         from projections import clients
 
         known = await every(lambda after: services.ledger.read(clients.page, after=after, limit=200))

@@ -45,8 +45,8 @@ def set_(slug: str, as_json: bool, scope: str | None, **named: Any) -> None:
         changes["scope"] = tuple(scope.split())
 
     async def work(services: CommandServices) -> Mapping[str, Any]:
-        from commands import client_secrets, clients
-        from commands.callers import operator
+        from commands import clients
+        from commands.permissions import operator
         from domain.client import Attributes
         from domain.rules import origin
         from eventstore.present import dashboard_by_slug
@@ -56,10 +56,10 @@ def set_(slug: str, as_json: bool, scope: str | None, **named: Any) -> None:
         issuer = services.settings.issuer
         if await services.ledger.look(dashboard_by_slug, slug) is None:
             changes.setdefault("allowed_origins", (origin.of_issuer(issuer),))
-        client_id, (secret, made) = new_id(), client_secrets.mint(services.format)
+        client_id, (secret, made) = new_id(), clients.mint_secret(services.format)
 
         def keep(view: View, _: object) -> str:
-            client_secrets.keep_if_made(services.ledger.vault, view, client_id, secret)
+            clients.keep_if_made(services.ledger.vault, view, client_id, secret)
             found = view.look(dashboard_by_slug, slug)
             return client_id if found is None else found.client_id
 

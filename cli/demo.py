@@ -129,7 +129,7 @@ def stop_third_party(process: "subprocess.Popen[bytes]") -> None:
 def show_where_to_look(settings: "Settings", with_third_party: bool) -> None:
     """The addresses, and the file that holds what is needed to sign in."""
     from api.config.demonstration import FILE
-    from commands.installation import DASHBOARDS
+    from commands.servers import DASHBOARDS
 
     directory = os.environ.get("GRANTLOG_DATA_DIR")
     prefix = f"GRANTLOG_DATA_DIR={shlex.quote(directory)} " if directory else ""

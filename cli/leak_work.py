@@ -177,7 +177,7 @@ async def _asked(
     *,
     address: str | None = None,
 ) -> None:
-    from commands.readings import read
+    from commands.audit import read
     from domain import audit
     from security.clock import day_of
 

@@ -402,9 +402,9 @@ def rotate_mac_key() -> None:
     """
 
     async def work(services: CommandServices) -> str:
-        from commands.mac_keys import begin
+        from commands.log_keys import begin_mac_key
 
-        await services.execute(begin(services.ledger.ring, "rotated"))
+        await services.execute(begin_mac_key(services.ledger.ring, "rotated"))
         return services.ledger.ring.writing(services.ledger.changes.position).key_id
 
     click.echo(f"the log's MAC key is {run(work)} now")

@@ -43,7 +43,7 @@ def add(
 
     async def work(services: CommandServices) -> Mapping[str, Any]:
         from commands import people
-        from commands.callers import operator
+        from commands.permissions import operator
         from security.ids import new_id
 
         account_id = new_id()
@@ -87,7 +87,7 @@ def set_password(who: str, realm: str, password_stdin: bool, as_json: bool) -> N
 
     async def work(services: CommandServices) -> Mapping[str, Any]:
         from commands import people
-        from commands.callers import operator
+        from commands.permissions import operator
 
         account_id = await find(services, who, realm)
         shown = await members(services, account_id)
@@ -108,14 +108,14 @@ def read_password(from_stdin: bool) -> str:
 
 async def hashed(services: CommandServices, password: str, *names: str | None) -> str:
     """The hash of a password for the person with these names; raises Failure for one that may not be set."""
-    from commands import passwords
+    from commands import people
     from security.passwords import Hasher, Parameters, StrengthMeter
 
     settings = services.settings
     hasher = Hasher(Parameters(settings.argon2_memory, settings.argon2_time, settings.argon2_parallelism), threads=1)
     strength = StrengthMeter()
     try:
-        problem = passwords.password_problem(password, settings.password_minimum) or await passwords.weakness_problem(
+        problem = people.password_problem(password, settings.password_minimum) or await people.weakness_problem(
             password, names, ledger=services.ledger, issuer=settings.issuer, strength=strength
         )
         if problem:

@@ -41,10 +41,10 @@ def put(realm: str, name: str, scope: str, default: bool, as_json: bool) -> None
     """Define a role, or change it to this."""
     scopes = tuple(scope.split())
 
-    from commands import roles
-    from commands.callers import operator
+    from commands import permissions
+    from commands.permissions import operator
 
-    command = roles.put(realm, name, scopes_allowed=scopes, default=default, by=operator)
+    command = permissions.put_role(realm, name, scopes_allowed=scopes, default=default, by=operator)
     run(lambda services: services.execute(command))
     print_one({"realm": realm, "name": name, "scopes": scopes, "default": default}, as_json)
 
@@ -54,7 +54,7 @@ def put(realm: str, name: str, scope: str, default: bool, as_json: bool) -> None
 @click.argument("name")
 def retire(realm: str, name: str) -> None:
     """End a role that nobody has."""
-    from commands import roles
-    from commands.callers import operator
+    from commands import permissions
+    from commands.permissions import operator
 
-    run(lambda services: services.execute(roles.retire(realm, name, by=operator)))
+    run(lambda services: services.execute(permissions.retire_role(realm, name, by=operator)))

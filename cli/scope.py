@@ -37,10 +37,10 @@ def put(name: str, description: str, as_json: bool) -> None:
 
     DESCRIPTION completes "It asks to:" in a person's words, such as "See your orders".
     """
-    from commands import scopes
-    from commands.callers import operator
+    from commands import permissions
+    from commands.permissions import operator
 
-    run(lambda services: services.execute(scopes.put(name, description, by=operator)))
+    run(lambda services: services.execute(permissions.put_scope(name, description, by=operator)))
     print_one({"name": name, "description": description}, as_json)
 
 
@@ -48,6 +48,6 @@ def put(name: str, description: str, as_json: bool) -> None:
 @click.argument("name")
 def retire(name: str) -> None:
     """End a scope that no client and no role names any more."""
-    from commands import scopes
+    from commands import permissions
 
-    run(lambda services: services.execute(scopes.retire(name)))
+    run(lambda services: services.execute(permissions.retire_scope(name)))

@@ -187,8 +187,8 @@ class opened:
 
     async def __aenter__(self) -> CommandServices:
         from api.config.settings import log_origin
-        from commands.installation import install
-        from commands.mac_keys import settle
+        from commands.log_keys import settle_mac_key
+        from commands.servers import install
         from eventstore.execution import Origin
         from eventstore.ledger import Ledger
         from eventstore.projecting.rebuild import Outdated
@@ -209,7 +209,7 @@ class opened:
             await ledger.read(prove_key, ledger.vault, self._keyring)
             await install(ledger, self._keyring, services.format, settings.issuer, services.origin)
             services = await _as_served(services)
-            await settle(ledger, services.origin)
+            await settle_mac_key(ledger, services.origin)
         except Outdated as error:
             await ledger.close()
             raise unavailable(str(error)) from None

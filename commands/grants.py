@@ -1,8 +1,237 @@
-"""Ends of grants and of single tokens."""
+"""Grants: what a person allows a client, the codes and tokens that come of it, and their end."""
 
-from domain import grant
+from collections.abc import Callable, Iterable
+
+import msgspec
+
+from commands.people import session_is_live
+from domain import account, client, consent, grant, role, scope, server
+from domain.decision import AccessDenied, InvalidGrant, Outcome, Reason, Refusal, Unavailable
 from domain.event import Moment
+from domain.grants import authorization_code
+from domain.grants.grant_type import Credential, GrantType, Lifetimes, Minted, Parties, Request, Subject, admitted
 from eventstore.command import Command
+from eventstore.issued import judge
+from eventstore.view import OfGrant, View
+from security.ids import ordered_id
+
+# Who stands behind a request, read again under the lock.
+
+ASKED_AT_MOST = 100
+"""Scope names of one request that are looked up. A client can have no more, so one beyond them is not its own."""
+
+
+SUSPENDED = Refusal(Unavailable.SUSPENDED, "Nothing is issued at present, to anybody.")
+
+
+def suspended(view: View) -> Refusal | None:
+    """Why nothing may be issued at this moment, to whomever; None when it may."""
+    state: server.State = view.state(server.STREAM)
+    return None if state.suspended_at is None else SUSPENDED
+
+
+def known_scopes(view: View, names: Iterable[str]) -> frozenset[str]:
+    """Those of the names that are defined."""
+    return frozenset(name for name in names if view.state(scope.stream(name)).exists)
+
+
+def parties(
+    view: View,
+    *,
+    client_id: str,
+    secret_id: str | None,
+    account_id: str | None,
+    asked: tuple[str, ...] | None,
+    issuer: str,
+    with_consent: bool = False,
+    subject: Subject | None = None,
+) -> Parties:
+    """Client, person, roles and scopes as they are now, for a decision about a grant."""
+    asking: client.State = view.state(client.stream(client_id))
+    names = {*asking.scope, *(asked or ())[:ASKED_AT_MOST]}
+    person: account.State | None = None
+    roles: tuple[role.State, ...] = ()
+    consented: consent.State | None = None
+    if account_id is not None:
+        person = view.state(account.stream(account_id))
+        roles = tuple(view.state(role.stream(person.realm, name)) for name in person.roles)
+        if with_consent:
+            consented = view.state(consent.stream(account_id, client_id))
+    return Parties(
+        client=asking,
+        secret_id=secret_id,
+        account=person,
+        consent=consented,
+        roles=roles,
+        known=known_scopes(view, names),
+        issuer=issuer,
+        subject=subject,
+    )
+
+
+# What a person allows and takes back, and the code that comes of it (RFC 6749 §4.1.2).
+
+_SIGNED_OUT = Refusal(AccessDenied.ACCOUNT)
+
+
+class Approval(msgspec.Struct, frozen=True, kw_only=True):
+    """Who approves what. `asked` is the scope of the request, None for none; `uri` its redirect URI, None likewise, and
+    `redirect_uri` where the answer goes.
+    """
+
+    account_id: str
+    session_id: str
+    client_id: str
+    asked: tuple[str, ...] | None
+    resource: tuple[str, ...]
+    uri: str | None
+    redirect_uri: str
+    challenge: str | None
+
+
+def give_consent(approval: Approval, scope: tuple[str, ...]) -> Command[consent.State]:
+    """The person allows what they were shown."""
+
+    def decide(state: consent.State, view: View) -> Outcome | Refusal:
+        if not session_is_live(view, approval.session_id):
+            return _SIGNED_OUT
+        asking: client.State = view.state(client.stream(approval.client_id))
+        return consent.give(
+            state,
+            now=view.now,
+            scope=scope,
+            redirect_uri=approval.redirect_uri,
+            within=asking.scope,
+            registered=asking.redirect_uris,
+        )
+
+    return Command(consent.stream(approval.account_id, approval.client_id), decide)
+
+
+def issue_code(approval: Approval, code: str, *, at: Moment, issuer: str, lifetimes: Lifetimes) -> Command[grant.State]:
+    """A grant begins with a code, whose digest in hex is `code`, for what the person's consent covers."""
+
+    def decide(state: grant.State, view: View) -> Outcome | Refusal:
+        if not session_is_live(view, approval.session_id):
+            return _SIGNED_OUT
+        return suspended(view) or authorization_code.issue_code(
+            state,
+            now=view.now,
+            parties=parties(
+                view,
+                client_id=approval.client_id,
+                secret_id=None,
+                account_id=approval.account_id,
+                asked=approval.asked,
+                issuer=issuer,
+                with_consent=True,
+            ),
+            session_id=approval.session_id,
+            uri=approval.uri,
+            asked=approval.asked,
+            resource=approval.resource,
+            challenge=approval.challenge,
+            code=code,
+            lifetimes=lifetimes,
+        )
+
+    return Command(f"grant:{ordered_id(at)}", decide)
+
+
+def deny_consent(
+    account_id: str, client_id: str, scope: tuple[str, ...], count: int, seconds: int
+) -> Command[consent.State]:
+    """The person says no, so many times within so many seconds."""
+    return Command(
+        consent.stream(account_id, client_id),
+        lambda state, view: consent.deny(state, now=view.now, scope=scope, count=count, window_seconds=seconds),
+    )
+
+
+def withdraw_consent(account_id: str, client_id: str, session_id: str) -> Command[consent.State]:
+    """The person takes everything back, while they are signed in."""
+
+    def decide(state: consent.State, view: View) -> Outcome | Refusal:
+        return consent.withdraw(state, now=view.now) if session_is_live(view, session_id) else _SIGNED_OUT
+
+    return Command(consent.stream(account_id, client_id), decide)
+
+
+# Tokens.
+
+
+def issue_tokens(
+    grant_type: GrantType,
+    request: Request,
+    minted: Minted,
+    *,
+    client_id: str,
+    secret_id: str | None,
+    account_id: str | None,
+    at: Moment,
+    issuer: str,
+    lifetimes: Lifetimes,
+    admit_person: Callable[[str], None],
+) -> Command[grant.State]:
+    """Issues tokens to a client that authenticated with this secret version, None for a public one.
+
+    `account_id` is the person whose password was verified; where a credential tells whose grant it is, it is theirs.
+    `admit_person` is told the person under the lock, and raises where they are given too many. `at` is about now.
+    """
+    credential = grant_type.credential
+    presented = None if credential is None else bytes.fromhex(request.presented or "")
+    goes_on = credential is not None and not credential.of_another
+
+    def decide(state: grant.State, view: View) -> Outcome | Refusal:
+        person, subject = account_id, None
+        if credential is not None and presented is not None:
+            found = _presented(view, credential, presented)
+            if found is None:
+                # Whoever may not use this grant at all is told that, whatever they present (RFC 6749 §5.2).
+                asking = view.state(client.stream(client_id))
+                found_secret = admitted(asking, secret_id, grant_type.grant_type, view.now)
+                return Refusal(found_secret if isinstance(found_secret, Reason) else InvalidGrant.UNKNOWN)
+            person = found.account_id
+            subject = found if isinstance(found, Subject) else None
+        if person is not None:
+            admit_person(person)
+        return suspended(view) or grant_type.issue(
+            state,
+            now=view.now,
+            request=request,
+            parties=parties(
+                view,
+                client_id=client_id,
+                secret_id=secret_id,
+                account_id=person,
+                asked=request.scope,
+                issuer=issuer,
+                with_consent=goes_on,
+                subject=subject,
+            ),
+            minted=minted,
+            lifetimes=lifetimes,
+        )
+
+    # Only what starts a grant, or presents nothing that was ever issued, is about the grant of this id.
+    return Command(f"grant:{ordered_id(at)}", decide, starts=not goes_on, presented=presented if goes_on else None)
+
+
+def _presented(view: View, credential: Credential, digest: bytes) -> OfGrant | Subject | None:
+    """What was stored under the digest; None where that is nothing, or something else than the grant type redeems."""
+    if not credential.of_another:
+        found = view.grant_of(digest)
+        return found if found is not None and found.kind == credential.kind else None
+    judged = view.look(judge, (digest,)).get(digest)
+    if judged is None or judged.issued.kind != credential.kind:
+        return None
+    by = judged.issued.by.event
+    if not isinstance(by, grant.TokensIssued | grant.TokensRefreshed | grant.CodeIssued):
+        return None
+    return Subject(judged.standing, by.client_id, by.account_id, grant.names_of(by.scope))
+
+
+# Ends.
 
 
 def end(grant_id: str, reason: grant.EndReason, *, client_id: str | None = None) -> Command[grant.State]:

@@ -1,16 +1,17 @@
-"""The log's signing keys: each change is one event, in one transaction with the vault."""
+"""The log's keys, those that sign it and those that authenticate its events: each change is one event."""
 
 from collections.abc import Callable, Sequence
 
-from commands.mac_keys import begin
 from commands.servers import accept_divergence
-from domain import log_key
-from domain.decision import Outcome, Refusal
+from domain import log, log_key, mac_key
+from domain.decision import Conflict, Outcome, Refusal
 from domain.event import Moment, Recorded
+from eventstore import mapper
 from eventstore.command import Command
 from eventstore.database import Connection
 from eventstore.execution import Origin, Step
 from eventstore.ledger import Ledger
+from eventstore.mapper import Ring
 from eventstore.transparency import log_key as keys
 from eventstore.transparency.note import Signer, base64_of, parse_checkpoint, signatures_of, text_of
 from eventstore.transparency.published import read_authentic_leaves
@@ -18,7 +19,10 @@ from eventstore.transparency.tree import holds
 from eventstore.view import View
 from security.vault import Vault
 
-_Decide = Callable[[log_key.State, View], Outcome]
+# Signing keys, changed in one transaction with the vault.
+
+_Decide = Callable[[log_key.State, View, str, str], Outcome]
+"""Says what becomes of the keys, told the id and the verifier key of the new one."""
 _Store = Callable[[Connection, Vault, Signer, Moment], None]
 
 
@@ -26,26 +30,26 @@ async def ensure(ledger: Ledger, origin: str, by: Origin) -> log_key.State:
     """The log's keys, the first one made when there is none. Of several processes that start at once one makes it."""
     state: log_key.State = await ledger.state(log_key.STREAM)
     if state.active is None:
-        key = keys.fresh(origin)
-        key_id, verifier_key = _names(key)
-
-        def decide(state: log_key.State, view: View) -> Outcome:
-            return log_key.begin(state, now=view.now, key_id=key_id, verifier_key=verifier_key)
-
-        await _change(ledger, key, decide, keys.introduce, by)
+        await _change(
+            ledger,
+            origin,
+            lambda state, view, key_id, key: log_key.begin(state, now=view.now, key_id=key_id, verifier_key=key),
+            keys.introduce,
+            by,
+        )
         state = await ledger.state(log_key.STREAM)
     return state
 
 
 async def rotate(ledger: Ledger, origin: str, by: Origin) -> Refusal | None:
     """Makes a new active key, which the former one signs beside."""
-    key = keys.fresh(origin)
-    key_id, verifier_key = _names(key)
-
-    def decide(state: log_key.State, view: View) -> Outcome:
-        return log_key.rotate(state, now=view.now, key_id=key_id, verifier_key=verifier_key)
-
-    return await _change(ledger, key, decide, keys.introduce, by)
+    return await _change(
+        ledger,
+        origin,
+        lambda state, view, key_id, key: log_key.rotate(state, now=view.now, key_id=key_id, verifier_key=key),
+        keys.introduce,
+        by,
+    )
 
 
 async def retire(ledger: Ledger, origin: str, by: Origin) -> Refusal | None:
@@ -60,13 +64,11 @@ async def retire(ledger: Ledger, origin: str, by: Origin) -> Refusal | None:
 
 async def revoke(ledger: Ledger, origin: str, reason: log_key.RevocationReason, by: Origin) -> Refusal | None:
     """Makes a new key, which signs alone from now on, because the others are not to be trusted."""
-    key = keys.fresh(origin)
-    key_id, verifier_key = _names(key)
 
-    def decide(state: log_key.State, view: View) -> Outcome:
+    def decide(state: log_key.State, view: View, key_id: str, verifier_key: str) -> Outcome:
         return log_key.revoke(state, now=view.now, key_id=key_id, verifier_key=verifier_key, reason=reason)
 
-    return await _change(ledger, key, decide, keys.replace, by)
+    return await _change(ledger, origin, decide, keys.replace, by)
 
 
 async def succeed(ledger: Ledger, note: str, origin: str, by: Origin) -> Refusal | None:
@@ -84,10 +86,8 @@ async def succeed(ledger: Ledger, note: str, origin: str, by: Origin) -> Refusal
 
     if not await ledger.read(known):
         raise ValueError("none of the log's keys has signed this checkpoint")
-    key = keys.fresh(origin)
-    key_id, verifier_key = _names(key)
 
-    def decide(state: log_key.State, view: View) -> Outcome:
+    def decide(state: log_key.State, view: View, key_id: str, verifier_key: str) -> Outcome:
         return log_key.succeed(
             state,
             now=view.now,
@@ -101,17 +101,13 @@ async def succeed(ledger: Ledger, note: str, origin: str, by: Origin) -> Refusal
 
     # Whoever accepts that so much is lost has understood whatever came of it.
     accepted = accept_divergence("the database was put back to an older copy")
-    authenticate = begin(ledger.ring, "restored", origin)
-    return await _change(ledger, key, decide, keys.succeed, by, before=(accepted,), after=(authenticate,))
-
-
-def _names(key: Signer) -> tuple[str, str]:
-    return key.verifier.key_id.hex(), str(key.verifier)
+    authenticate = begin_mac_key(ledger.ring, "restored", origin)
+    return await _change(ledger, origin, decide, keys.succeed, by, before=(accepted,), after=(authenticate,))
 
 
 async def _change(
     ledger: Ledger,
-    key: Signer,
+    origin: str,
     decide: _Decide,
     store: _Store,
     by: Origin,
@@ -119,10 +115,76 @@ async def _change(
     before: Sequence[Step] = (),
     after: Sequence[Step] = (),
 ) -> Refusal | None:
-    """Records what `decide` says, and has the vault keep the key as `store` does it."""
+    """Makes a key, records what `decide` says of it, and has the vault keep it as `store` does."""
+    key = keys.fresh(origin)
+    key_id, verifier_key = key.verifier.key_id.hex(), str(key.verifier)
 
     def keep(view: View, _: tuple[Recorded, ...]) -> None:
         store(view.connection, ledger.vault, key, view.now)
 
-    commands = (*before, Command(log_key.STREAM, decide), *after)
-    return (await ledger.execute(*commands, origin=by, then=keep)).refusal
+    decided = Command[log_key.State](log_key.STREAM, lambda state, view: decide(state, view, key_id, verifier_key))
+    return (await ledger.execute(*before, decided, *after, origin=by, then=keep)).refusal
+
+
+# Keys that authenticate events. What becomes due outside the ledger is noted in the vault, see `eventstore.mapper`, and
+# settled by whoever opens the log next.
+
+
+async def settle_mac_key(ledger: Ledger, by: Origin) -> None:
+    """Begins the key that is due, if one is, and tells of it. Of several processes one does."""
+    due = await ledger.read(mapper.get_due_key, ledger.vault)
+    if due is None:
+        return
+
+    def still_due(view: View) -> Refusal | None:
+        if mapper.get_due_key(view.connection, ledger.vault) == due and due.first == view.head + 1:
+            return None
+        return Refusal(Conflict.EXISTS, "the log has gone on since")
+
+    def over(view: View, _: tuple[Recorded, ...]) -> None:
+        ledger.vault.delete_secret(view.connection, mapper.DUE_KEY)
+
+    def begun(view: View) -> Refusal | None:
+        refused = still_due(view)
+        if refused is None:
+            # The very next event is under the new key, whichever it is.
+            ledger.ring.begin(view.connection, view.head, view.now)
+        return refused
+
+    commands: list[Command[mac_key.State] | Command[log.State]] = [begin_mac_key(ledger.ring, due.reason)]
+    if due.removal is not None:
+        commands.insert(0, _removed(due.removal))
+    executed = await ledger.execute(commands[0].guarded(begun), *commands[1:], origin=by, then=over)
+    if executed.refusal is not None:
+        await ledger.maintain(ledger.vault.delete_secret, mapper.DUE_KEY)
+
+
+def _removed(removal: mapper.Removal) -> Command[log.State]:
+    return Command(
+        log.STREAM,
+        lambda state, view: log.remove_forged(
+            state, now=view.now, first=removal.first, count=removal.count, sha256=removal.sha256
+        ),
+    )
+
+
+def begin_mac_key(ring: Ring, reason: mac_key.Reason, origin: str | None = None) -> Command[mac_key.State]:
+    """Begins a key with the events of this command, unless the same transaction has begun one. It comes last: what is
+    refused behind it would leave a key of which nobody was told.
+    """
+
+    def decide(state: mac_key.State, view: View) -> Outcome:
+        key = ring.beginning or ring.begin(view.connection, view.head, view.now, origin)
+        return mac_key.begin(state, now=view.now, key_id=key.key_id, first=key.first, reason=reason)
+
+    return Command(mac_key.STREAM, decide, alone=True)
+
+
+def tell_of_first_mac_key(ring: Ring) -> Command[mac_key.State]:
+    """Tells of the key that came with the log's first transaction, before anybody could tell of it."""
+
+    def decide(state: mac_key.State, view: View) -> Outcome:
+        first = ring.writing(1)
+        return mac_key.tell(state, now=view.now, key_id=first.key_id, first=first.first, reason="begun")
+
+    return Command(mac_key.STREAM, decide)

@@ -1,18 +1,24 @@
-"""What is done to people: they are made known, changed, disabled and erased, and get passwords and roles."""
+"""What is done to people: they are made known, changed and erased, get passwords and roles, and sign in and out."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
+from unicodedata import normalize
+from urllib.parse import urlsplit
 
 import msgspec
 from msgspec import UNSET, UnsetType
 
-from commands.callers import Caller
-from domain import account
-from domain.decision import NotFound, Outcome, Refusal
+from commands.permissions import Caller
+from domain import account, session
+from domain.decision import AccessDenied, NotFound, Outcome, Refusal
 from domain.rules import people as rules
+from domain.rules.registration import REALMS
 from eventstore import present
 from eventstore.command import Command
+from eventstore.ledger import Ledger
 from eventstore.personal_data import PersonalData
 from eventstore.view import View
+from projections import clients
+from security.passwords import MAX_CHARACTERS, StrengthMeter, Unacceptable, Weakness, unacceptable
 
 UNKNOWN = "There is no such person."
 PERSONAL: tuple[account.Personal, ...] = ("username", "email", "name")
@@ -68,7 +74,7 @@ def change_names(account_id: str, names: Names, *, privacy: PersonalData, by: Ca
     """Changes the names that differ. `by` is None when people change their own."""
 
     def decide(state: account.State, view: View) -> Outcome | Refusal:
-        if refused := gone(state):
+        if refused := _gone(state):
             return refused
         # What is sealed cannot be compared by the verb.
         changed = {
@@ -97,18 +103,15 @@ def change_names(account_id: str, names: Names, *, privacy: PersonalData, by: Ca
 
 def change_roles(account_id: str, given: tuple[str, ...], *, by: Caller) -> Command[account.State]:
     """Gives a person these roles in place of theirs."""
-    return Command(
-        account.stream(account_id),
-        lambda state, view: (
-            gone(state)
-            or account.change_roles(
-                state,
-                now=view.now,
-                roles=given,
-                role_scopes=_role_scopes(view, state.realm, tuple(dict.fromkeys((*state.roles, *given)))),
-                caller_scope=by(view),
-                leaves_no_administrator=view.look(present.is_last_administrator, account_id),
-            )
+    return _to_known(
+        account_id,
+        lambda state, view: account.change_roles(
+            state,
+            now=view.now,
+            roles=given,
+            role_scopes=_role_scopes(view, state.realm, tuple(dict.fromkeys((*state.roles, *given)))),
+            caller_scope=by(view),
+            leaves_no_administrator=view.look(present.is_last_administrator, account_id),
         ),
     )
 
@@ -126,70 +129,157 @@ def set_password(
     `by` is None when people change their own: `verified` is then the event with the hash against which the present one
     was right.
     """
-    return Command(
-        account.stream(account_id),
-        lambda state, view: (
-            gone(state)
-            or account.change_password(
-                state,
-                now=view.now,
-                password_hash=password_hash,
-                except_grant=except_grant,
-                verified=verified,
-                role_scopes=_role_scopes(view, state.realm, state.roles),
-                caller_scope=None if by is None else by(view),
-            )
+    return _to_known(
+        account_id,
+        lambda state, view: account.change_password(
+            state,
+            now=view.now,
+            password_hash=password_hash,
+            except_grant=except_grant,
+            verified=verified,
+            role_scopes=_role_scopes(view, state.realm, state.roles),
+            caller_scope=None if by is None else by(view),
         ),
     )
 
 
 def disable(account_id: str) -> Command[account.State]:
     """Ends every token so far, for good, and lets the person sign in no more."""
-    return Command(
-        account.stream(account_id),
-        lambda state, view: (
-            gone(state)
-            or account.disable(
-                state, now=view.now, leaves_no_administrator=view.look(present.is_last_administrator, account_id)
-            )
+    return _to_known(
+        account_id,
+        lambda state, view: account.disable(
+            state, now=view.now, leaves_no_administrator=view.look(present.is_last_administrator, account_id)
         ),
     )
 
 
 def enable(account_id: str, *, by: Caller) -> Command[account.State]:
     """Lets the person sign in again; what was ended stays so."""
-    return Command(
-        account.stream(account_id),
-        lambda state, view: (
-            gone(state)
-            or account.enable(
-                state,
-                now=view.now,
-                role_scopes=_role_scopes(view, state.realm, state.roles),
-                caller_scope=by(view),
-            )
+    return _to_known(
+        account_id,
+        lambda state, view: account.enable(
+            state, now=view.now, role_scopes=_role_scopes(view, state.realm, state.roles), caller_scope=by(view)
         ),
     )
 
 
 def erase(account_id: str) -> Command[account.State]:
     """Destroys the key to the person's names and ends every token; the facts stay."""
-    return Command(
-        account.stream(account_id),
-        lambda state, view: (
-            gone(state)
-            or account.erase(
-                state, now=view.now, leaves_no_administrator=view.look(present.is_last_administrator, account_id)
-            )
+    return _to_known(
+        account_id,
+        lambda state, view: account.erase(
+            state, now=view.now, leaves_no_administrator=view.look(present.is_last_administrator, account_id)
         ),
     )
 
 
-def gone(state: account.State) -> Refusal | None:
-    """The refusal of a command to a person who does not exist or is erased."""
+def _to_known(account_id: str, decide: Callable[[account.State, View], Outcome]) -> Command[account.State]:
+    """A command to a person, which is refused where they do not exist or are erased."""
+    return Command(account.stream(account_id), lambda state, view: _gone(state) or decide(state, view))
+
+
+def _gone(state: account.State) -> Refusal | None:
     return None if account.alive(state) else Refusal(NotFound.UNKNOWN, UNKNOWN)
 
 
 def _role_scopes(view: View, realm: str, given: tuple[str, ...]) -> Mapping[str, tuple[str, ...]]:
     # Of more roles than are allowed, the first: the verb refuses them all.
     return view.look(present.role_scopes, realm, given[: 2 * rules.ROLES_MAXIMUM])
+
+
+# What may become a password: nothing that is soon guessed, too short to hold out, or that cannot be hashed.
+
+_WORDS = {
+    Unacceptable.TOO_LONG: f"must have at most {MAX_CHARACTERS} characters",
+    Unacceptable.NOT_TEXT: "must be text",
+}
+
+_WHY = {
+    Weakness.COMMON: "much of it is a password that many people have",
+    Weakness.WORDS: "most of it is one common word",
+    Weakness.NAMES: "most of it is one common name",
+    Weakness.KNOWN: "most of it is a name of the person or of this server",
+    Weakness.KEYBOARD: "it follows the keys of a keyboard",
+    Weakness.REPEAT: "it repeats itself",
+    Weakness.SEQUENCE: "it has characters in their order, like abc or 6543",
+    Weakness.DATE: "it has a date or a year",
+    Weakness.SHORT: "there is too little to it",
+}
+ADVICE = "Another uncommon word or two would make it a good one."
+
+PLATFORM = ("grantlog", *REALMS)
+"""Words of every installation, which are tried before others."""
+
+DASHBOARDS = 20
+"""Dashboards whose names count as known; there are two in an ordinary installation."""
+
+
+def password_problem(password: str, minimum: int) -> str | None:
+    """Why this may not become a password where `minimum` characters are asked for (NIST SP 800-63B §5.1.1.2)."""
+    reason = unacceptable(password)
+    if reason in _WORDS:
+        return _WORDS[reason]
+    if reason is not None or len(normalize("NFKC", password)) < minimum:
+        return f"must have at least {minimum} characters"
+    return None
+
+
+async def weakness_problem(
+    password: str, names: Iterable[str | None], *, ledger: Ledger, issuer: str, strength: StrengthMeter
+) -> str | None:
+    """Why it would soon be guessed of the person with these `names`. Raises the meter's Overloaded."""
+    weakness = await strength.weakness(password, (*names, *await platform_words(ledger, issuer)))
+    return None if weakness is None else strength_problem(weakness)
+
+
+def strength_problem(weakness: Weakness) -> str:
+    """What is wrong with a password that is soon guessed, in words that say nothing of its characters."""
+    return f"is too easy to guess: {_WHY[weakness]}. {ADVICE}"
+
+
+async def platform_words(ledger: Ledger, issuer: str) -> tuple[str, ...]:
+    """What a guesser of this installation's passwords would try first: its host, realms and dashboards."""
+    page = await ledger.read(clients.dashboards, limit=DASHBOARDS)
+    named = [word for each in page.items for word in (each.slug, each.client_name) if word]
+    return (*PLATFORM, urlsplit(issuer).hostname or "", *named)
+
+
+# Sign-in at the server itself.
+
+
+def start_session(
+    session_id: str, *, account_id: str, realm: str, verified: str, sha256: str, lifetime: int
+) -> Command[session.State]:
+    """Signs a person in for `lifetime` seconds, if they still may.
+
+    `verified` is the event with the hash against which their password was right, `sha256` the browser's secret.
+    """
+
+    def decide(state: session.State, view: View) -> Outcome | Refusal:
+        person: account.State = view.state(account.stream(account_id))
+        if account.failure(person, realm=realm, verified=verified) is not None:
+            return Refusal(AccessDenied.ACCOUNT)
+        return session.start(state, now=view.now, account_id=account_id, realm=realm, sha256=sha256, lifetime=lifetime)
+
+    return Command(session.stream(session_id), decide)
+
+
+def end_session(session_id: str, reason: session.EndReason) -> Command[session.State]:
+    """Signs a person out of one browser."""
+    return Command(session.stream(session_id), lambda state, view: session.end(state, now=view.now, reason=reason))
+
+
+def session_is_live(view: View, session_id: str) -> bool:
+    """Whether a session is live under the lock too, where what ended it meanwhile is seen."""
+    state: session.State = view.state(session.stream(session_id))
+    return session.is_live(state, view.state(account.stream(state.account_id)), view.now)
+
+
+def rehash_password(account_id: str, password_hash: str, verified: str) -> Command[account.State]:
+    """Keeps a stronger hash of the password that was right against the one in event `verified`."""
+    return Command(
+        account.stream(account_id),
+        lambda state, view: account.rehash_password(
+            state, now=view.now, password_hash=password_hash, verified=verified
+        ),
+    )

@@ -17,8 +17,8 @@ from api.http.parameters import DEFAULT, After, Limit, Page, decode_cursor
 from api.oauth.bearer import needing
 from api.services import Injected
 from api.throttling.windowed_counter import SecretUses
-from commands import client_secrets as commands
-from commands.callers import Caller
+from commands import clients as commands
+from commands.permissions import Caller
 from domain import client, client_secret
 from domain.event import Moment, Recorded
 from eventstore.database import Connection
@@ -161,10 +161,10 @@ async def rotate_secret(
     """Adds a version beside the others and says when they end. A dashboard's new secret goes to the server alone and is
     used from the next sign-in on, so `client_secret` is null.
     """
-    secret, new = commands.mint(token_format, data.secret_lifetime)
+    secret, new = commands.mint_secret(token_format, data.secret_lifetime)
 
     def reply(view: View, _: tuple[Recorded, ...]) -> Reply[Rotated]:
-        version, shown = commands.made(ledger.vault, view, client_id, secret)
+        version, shown = commands.made_secret(ledger.vault, view, client_id, secret)
         body = Rotated(
             client_secret=shown,
             client_secret_expires_at=schemas.secret_expiry(version.expires_at),
@@ -172,7 +172,7 @@ async def rotate_secret(
         )
         return Reply(body, 201, f"/admin/clients/{client_id}/secrets/{new.secret_id}")
 
-    command = commands.rotate(
+    command = commands.rotate_secret(
         client_id, new, others_expire_in=data.others_expire_in, not_before_in=data.not_before_in, by=by
     )
     return await once.carry_out(command, reply=reply)
@@ -189,7 +189,9 @@ async def end_secret(
     ] = "keep",
 ) -> Response[None]:
     """Nobody can authenticate with it any more. A repeat changes nothing."""
-    return await once.carry_out(commands.revoke(client_id, secret_id, tokens), reply=lambda view, _: Reply(None, 204))
+    return await once.carry_out(
+        commands.revoke_secret(client_id, secret_id, tokens), reply=lambda view, _: Reply(None, 204)
+    )
 
 
 async def _used_until(ledger: Ledger, uses: SecretUses, sightings: CatchUpSubscription) -> Moment:

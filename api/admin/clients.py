@@ -34,9 +34,8 @@ from api.http import parameters
 from api.http.parameters import DEFAULT, After, Limit, Page, decode_cursor
 from api.oauth.bearer import needing
 from api.services import Injected
-from commands import client_secrets
 from commands import clients as commands
-from commands.callers import Caller
+from commands.permissions import Caller
 from domain import client, client_secret
 from domain.event import Recorded
 from domain.rules import client_metadata
@@ -144,7 +143,7 @@ async def register_client(
 ) -> Response[RegisteredClient]:
     """The answer shows the client's secret, and no later one does."""
     client_id = new_id()
-    registration, secret = client_secrets.registration(
+    registration, secret = commands.new_registration(
         attributes(data), token_format, owner=data.owner, lifetime=data.secret_lifetime
     )
 
@@ -225,7 +224,7 @@ async def delete_client(
     """For good, with every token; the log keeps its facts."""
 
     def reply(view: View, _: tuple[Recorded, ...]) -> Reply[None]:
-        ledger.vault.delete_secret(view.connection, client_secrets.vault_name(client_id))
+        ledger.vault.delete_secret(view.connection, commands.vault_name(client_id))
         return Reply(None, 204)
 
     return await once.carry_out(commands.delete(client_id), reply=reply)

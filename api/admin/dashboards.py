@@ -28,9 +28,8 @@ from api.http.errors import InvalidRequest, Missing
 from api.http.parameters import DEFAULT, After, Limit, Page, decode_cursor
 from api.oauth.bearer import needing
 from api.services import Injected
-from commands import client_secrets
 from commands import clients as commands
-from commands.callers import Caller
+from commands.permissions import Caller
 from domain.event import Recorded
 from eventstore import present
 from eventstore.database import Connection
@@ -139,11 +138,11 @@ async def put_dashboard(
         given = getattr(data, name)
         if given not in (UNSET, slug if name == "slug" else getattr(known, name, UNSET)):
             raise InvalidRequest.field(name, "cannot be changed or chosen by this; leave it out")
-    client_id, (secret, made) = new_id(), client_secrets.mint(token_format)
+    client_id, (secret, made) = new_id(), commands.mint_secret(token_format)
 
     def reply(view: View, recorded: tuple[Recorded, ...]) -> Reply[DashboardBody]:
         body = _read(view.connection, settings, slug)
-        if client_secrets.keep_if_made(ledger.vault, view, client_id, secret):
+        if commands.keep_if_made(ledger.vault, view, client_id, secret):
             return Reply(body, 201, f"{PATH}/{slug}")
         return Reply(body)
 

@@ -28,9 +28,8 @@ from api.oauth.bearer import Bearer, needing
 from api.oauth.person_authentication import WrongCredentials, verify
 from api.services import Injected, services_of
 from api.throttling.admission import Wait
-from commands import passwords
 from commands import people as commands
-from commands.callers import Caller
+from commands.permissions import Caller
 from domain import account
 from domain.event import Recorded
 from domain.rules import registration
@@ -235,14 +234,14 @@ async def enable_person(
 
 def _check_length(request: Request[Any, Any, Any], password: str) -> None:
     """Raises InvalidRequest, which never repeats the password."""
-    if problem := passwords.password_problem(password, services_of(request).settings.password_minimum):
+    if problem := commands.password_problem(password, services_of(request).settings.password_minimum):
         raise InvalidRequest.field("password", problem)
 
 
 async def _hashed(request: Request[Any, Any, Any], password: str, names: Sequence[str | None]) -> str:
     """Its hash. Raises InvalidRequest for what is soon guessed of the person with these `names`, and Overloaded."""
     services = services_of(request)
-    problem = await passwords.weakness_problem(
+    problem = await commands.weakness_problem(
         password, names, ledger=services.ledger, issuer=services.settings.issuer, strength=services.strength
     )
     if problem:

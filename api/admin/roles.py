@@ -15,8 +15,8 @@ from api.http.errors import InvalidRequest, Missing
 from api.http.parameters import DEFAULT, After, Limit, Page, decode_cursor
 from api.oauth.bearer import needing
 from api.services import Injected
-from commands import roles as commands
-from commands.callers import Caller
+from commands import permissions as commands
+from commands.permissions import Caller
 from domain import role
 from domain.event import Recorded
 from domain.rules import registration
@@ -102,7 +102,7 @@ async def put_role(
             return Reply(body, 201, f"{PATH}/{realm}/{name}")
         return Reply(body)
 
-    command = commands.put(realm, name, scopes_allowed=tuple(data.scopes), default=data.default, by=by)
+    command = commands.put_role(realm, name, scopes_allowed=tuple(data.scopes), default=data.default, by=by)
     return await once.carry_out(command, reply=reply)
 
 
@@ -111,7 +111,7 @@ async def retire_role(
     realm: parameters.Realm, name: parameters.RoleName, by: Injected[Caller], once: Injected[Once]
 ) -> Response[None]:
     """Only one that nobody has."""
-    return await once.carry_out(commands.retire(realm, name, by=by), reply=lambda view, _: Reply(None, 204))
+    return await once.carry_out(commands.retire_role(realm, name, by=by), reply=lambda view, _: Reply(None, 204))
 
 
 def _read(connection: Connection, realm: str, name: str) -> RoleBody:

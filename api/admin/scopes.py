@@ -16,8 +16,8 @@ from api.http.errors import InvalidRequest, Missing
 from api.http.parameters import DEFAULT, After, Limit, Page, decode_cursor
 from api.oauth.bearer import needing
 from api.services import Injected
-from commands import scopes as commands
-from commands.callers import Caller
+from commands import permissions as commands
+from commands.permissions import Caller
 from domain import scope
 from domain.event import Recorded
 from eventstore.database import Connection
@@ -100,7 +100,7 @@ async def put_scope(
             return Reply(body, 201, f"{PATH}/{quote(named, safe=SAFE)}")
         return Reply(body)
 
-    return await once.carry_out(commands.put(named, data.description, by=by), reply=reply)
+    return await once.carry_out(commands.put_scope(named, data.description, by=by), reply=reply)
 
 
 @delete(ONE, **commanding("clients:write"), tags=TAGS, summary="Retire a scope")
@@ -108,7 +108,7 @@ async def retire_scope(
     request: Request[Any, Any, Any], name: parameters.ScopeName, once: Injected[Once]
 ) -> Response[None]:
     """Only one that no client and no role names any more."""
-    return await once.carry_out(commands.retire(_named(request)), reply=lambda view, _: Reply(None, 204))
+    return await once.carry_out(commands.retire_scope(_named(request)), reply=lambda view, _: Reply(None, 204))
 
 
 def _named(request: Request[Any, Any, Any]) -> str:

@@ -10,10 +10,10 @@ from pathlib import Path
 import msgspec
 
 from api.config.settings import Settings
-from commands import client_secrets, people
 from commands import clients as client_commands
-from commands.callers import operator
-from commands.installation import ADMINISTRATION_SCOPES, ADMINISTRATOR, DASHBOARDS, PLATFORM_SCOPES
+from commands import people
+from commands.permissions import operator
+from commands.servers import ADMINISTRATION_SCOPES, ADMINISTRATOR, DASHBOARDS, PLATFORM_SCOPES
 from domain import client
 from domain.client import Registration
 from domain.rules import origin as origins
@@ -120,7 +120,7 @@ async def prepare(ledger: Ledger, settings: Settings, format: Format, hasher: Ha
 
 
 async def _make(ledger: Ledger, settings: Settings, format: Format, hasher: Hasher, origin: Origin) -> None:
-    (paperboat, first), (service, second) = client_secrets.mint(format), client_secrets.mint(format)
+    (paperboat, first), (service, second) = client_commands.mint_secret(format), client_commands.mint_secret(format)
     made = _at(
         Demonstration(
             issuer="",

@@ -22,7 +22,7 @@ from api.http.errors import AccessDenied, Missing, TemporarilyUnavailable, Wrong
 from api.http.request_context import header
 from api.http.responses import raw_headers
 from api.services import Services, services_of
-from commands.client_secrets import vault_name
+from commands.clients import vault_name
 from domain import client
 from domain.client_secret import SecretVersion
 from domain.rules import origin

@@ -23,7 +23,7 @@ from api.oauth.bearer import Bearer, needing
 from api.services import Injected
 from api.throttling.windowed_counter import TokenUses
 from commands import servers
-from commands.readings import read
+from commands.audit import read
 from domain import audit, incident, server
 from domain.event import SECOND, Moment, Recorded
 from domain.incident import Leaked, Numbers

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from api.leaks.resolve import open_incident
 from api.leaks.targets import Target, concerned, numbers, secrets_ended
-from commands import client_secrets, clients, containment, grants, incidents, sessions
+from commands import clients, grants, incidents, people
 from domain import account, client, incident, session
 from domain.client_secret import NewSecret
 from domain.decision import Conflict, Refusal
@@ -93,7 +93,7 @@ class Containment:
         gathered = self.target.gathered
         if gathered is None:
             return
-        end = containment.end_together(
+        end = incidents.end_together(
             lambda state, view: gathered.end(state, view, self._ledger.privacy, self.incident_id)
         )
         recorded = await execute(*self._opening(), end)
@@ -104,7 +104,7 @@ class Containment:
         self._elsewhere(view)
         found = self.look(view) if self.target.gathered is None else self.numbers
         # No command of a containment depends on the others before it.
-        refusals = (containment.refused(step, view) for step in self._ends())
+        refusals = (incidents.refused(step, view) for step in self._ends())
         return next((each for each in refusals if each is not None), found)
 
     # -- before --------------------------------------------------------------------------------------------------------
@@ -182,7 +182,7 @@ class Containment:
         if target.gathered is not None:
             return []
         if target.kind == "account" and target.account_id is not None:
-            return [containment.end_account_tokens(target.account_id, self._since)]
+            return [incidents.end_account_tokens(target.account_id, self._since)]
         return [*self._single_ends(), *self._client_ends()]
 
     def _single_ends(self) -> Iterator[Step]:
@@ -192,9 +192,9 @@ class Containment:
                 each.grant_id, kind="access", sha256=each.sha256, expires_at=each.expires_at, by="system"
             )
         for session_id in target.session_ids:
-            yield sessions.end(session_id, "secret_leak")
+            yield people.end_session(session_id, "secret_leak")
         if target.session_ids or len(target.grants) > AT_ONCE:
-            yield containment.end_grants(partial(_streams, target.grants))
+            yield incidents.end_grants(partial(_streams, target.grants))
         else:
             yield from (grants.end(each, "secret_leak") for each in target.grants)
 
@@ -204,20 +204,20 @@ class Containment:
             return []
         ends: list[Step] = []
         for secret_id in target.secret_ids:
-            ends.append(containment.end_secret(client_id, secret_id, "revoke" if wanted.since is None else "keep"))
+            ends.append(incidents.end_secret(client_id, secret_id, "revoke" if wanted.since is None else "keep"))
             if wanted.since is not None:
-                ends.append(containment.end_client_tokens(client_id, self._since, secret_id=secret_id))
+                ends.append(incidents.end_client_tokens(client_id, self._since, secret_id=secret_id))
         if target.kind == "client":
-            ends += containment.end_secrets(client_id), containment.end_client_tokens(client_id, self._since)
+            ends += incidents.end_secrets(client_id), incidents.end_client_tokens(client_id, self._since)
         if wanted.secret is not None:
             new = NewSecret(self.secret_id, wanted.secret.hex)
-            ends.append(client_secrets.rotate(client_id, new, by=lambda _: wanted.caller_scope))
+            ends.append(clients.rotate_secret(client_id, new, by=lambda _: wanted.caller_scope))
         if wanted.disable_client:
             ends.append(clients.disable(client_id))
         return ends
 
-    def _since(self) -> containment.Since:
-        return containment.Since(self._first, self.wanted.since)
+    def _since(self) -> incidents.Since:
+        return incidents.Since(self._first, self.wanted.since)
 
     # -- within the transaction ----------------------------------------------------------------------------------------
     def hand_over(self, view: View) -> str | None:
@@ -227,7 +227,7 @@ class Containment:
             return None
         if view.state(client.stream(client_id)).type != "dashboard":
             return secret.reveal()
-        client_secrets.keep_in_vault(self._ledger.vault, view, client_id, secret)
+        clients.keep_in_vault(self._ledger.vault, view, client_id, secret)
         return None
 
 

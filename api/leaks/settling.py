@@ -10,7 +10,7 @@ from collections.abc import Sequence
 import structlog
 
 from api.services import SYSTEM
-from commands import containment
+from commands import incidents
 from domain import ended_grants
 from domain.ended_grants import Together
 from domain.event import SECOND, Moment
@@ -76,8 +76,8 @@ async def _settle(ledger: Ledger, incident_id: str, parts: Sequence[Together]) -
     for start in range(0, len(began), LOOKED_AT):
         streams = await ledger.read_long(worth_telling, began[start : start + LOOKED_AT], position, at)
         for first in range(0, len(streams), AT_ONCE):
-            await ledger.execute(*map(containment.tell_end, streams[first : first + AT_ONCE]), origin=origin)
+            await ledger.execute(*map(incidents.tell_end, streams[first : first + AT_ONCE]), origin=origin)
             await asyncio.sleep(0)
     numbers = await ledger.read_long(counted, began, position, at)
-    contained = containment.contained_at_last(incident_id, numbers)
-    await ledger.execute(contained, containment.settle(incident_id), origin=origin)
+    contained = incidents.contained_at_last(incident_id, numbers)
+    await ledger.execute(contained, incidents.settle(incident_id), origin=origin)

@@ -10,7 +10,7 @@ from api.http.cors import CLIENT
 from api.http.errors import InsufficientScope, InvalidToken
 from api.http.request_context import Scope, header_values
 from api.services import Services, origin, services_of
-from commands.callers import Caller
+from commands.permissions import Caller
 from domain.decision import Reason, Refusal
 from domain.event import Actor
 from eventstore.execution import Origin

@@ -20,7 +20,7 @@ from api.http.request_context import Receive, Scope, fields, header_values, requ
 from api.http.responses import RawResponse, raw_response, send_response
 from api.services import SERVICES, Services, origin
 from api.throttling import limits
-from commands import failures
+from commands import counted
 from commands.incidents import suspect
 from domain import client, client_secret, server, usage
 from domain.decision import InvalidClient
@@ -287,18 +287,18 @@ async def _record(
     dead = None if sha256 is None else client_secret.matching(state.secrets, sha256)
     if reason in (InvalidClient.SECRET_EXPIRED, InvalidClient.SECRET_REVOKED) and dead is not None:
         # Whoever presents it has it, and learns nothing.
-        make = partial(failures.dead_secret, state.client_id, dead.secret_id, via)
+        make = partial(counted.dead_secret, state.client_id, dead.secret_id, via)
         first = await services.tallies.note(usage.stream(dead.secret_id), reason.value, make, origin)
         if first and services.settings.dead_secret_incidents:
             await suspect(services.ledger, state.client_id, dead.secret_id, sha256, origin)
         return
-    known = partial(failures.client_authentication, state.client_id, reason)
+    known = partial(counted.failed_authentication, state.client_id, reason)
     name = client_id if CLIENT_ID.fullmatch(client_id) else MALFORMED
     await services.tallies.note_named(
         server.STREAM,
         name,
-        failures.unknown_client if reason is InvalidClient.UNKNOWN else known,
-        failures.clients,
+        counted.unknown_client if reason is InvalidClient.UNKNOWN else known,
+        counted.failed_authentications,
         origin,
     )
 

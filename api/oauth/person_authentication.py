@@ -13,7 +13,8 @@ from api.services import Services
 from api.throttling import limits
 from api.throttling.admission import Typed, admitted, forgive
 from api.throttling.tallies import Make
-from commands import failures, sessions
+from commands import counted
+from commands.people import rehash_password
 from domain import account, realm
 from domain.event import Sealed
 from domain.rules import people
@@ -104,10 +105,10 @@ async def _record(
     """By the name that was typed and not by the person: of a second name there is as much to be seen as of nobody's."""
     stream = realm.stream(typed.realm)
     if state is None or reason is None:
-        make: Make = partial(failures.unknown_user, typed.realm)
+        make: Make = partial(counted.unknown_user, typed.realm)
     else:
-        make = partial(failures.sign_in, state.account_id, reason)
-    rest = partial(failures.sign_ins, typed.realm)
+        make = partial(counted.failed_sign_in, state.account_id, reason)
+    rest = partial(counted.failed_sign_ins, typed.realm)
     # What was typed may be a password, and is not kept.
     name = sha256(typed.name.encode("utf-8", "surrogatepass")).hexdigest()
     await services.tallies.note_named(stream, name, make, rest, origin)
@@ -115,7 +116,7 @@ async def _record(
 
 async def note_failure(services: Services, account_id: str, reason: account.Failure, origin: Origin) -> None:
     """Records that a sign-in of a known person failed: the first time at once, further ones from there as a count."""
-    make = partial(failures.sign_in, account_id, reason)
+    make = partial(counted.failed_sign_in, account_id, reason)
     await services.tallies.note(account.stream(account_id), reason, make, origin)
 
 
@@ -128,9 +129,7 @@ async def _rehash(
     it under the lock must see that.
     """
     encoded = await services.hasher.hash(password, asker)
-    executed = await services.ledger.execute(
-        sessions.rehash_password(state.account_id, encoded, kept.event_id), origin=origin
-    )
+    executed = await services.ledger.execute(rehash_password(state.account_id, encoded, kept.event_id), origin=origin)
     if executed.recorded:
         return executed.recorded[0].id
     # Somebody was faster: with the same, signing in at the same time, or with another password.

@@ -28,7 +28,7 @@ from api.oauth.client_authentication import Caller, endpoint, for_client
 from api.oauth.person_authentication import WrongCredentials, note_failure, verify
 from api.services import Services, origin, services_of
 from api.throttling.admission import Counted, Wait
-from commands import tokens
+from commands import grants
 from domain import decision
 from domain import scope as scopes
 from domain.event import Actor
@@ -138,7 +138,7 @@ async def issue(
     counted = Counted(services, caller)
     if not goes_on and account_id is None:
         await counted.for_itself(by)
-    command = tokens.issue(
+    command = grants.issue_tokens(
         grant,
         request,
         Minted(access.hex, None if refresh is None else refresh.hex),

@@ -36,7 +36,7 @@ from api.pages.browser_session import (
 from api.pages.sign_in import FormTarget, SignInForm, sign_in, sign_in_page
 from api.services import Injected, Services, services_of
 from api.throttling.admission import admit
-from commands import approvals
+from commands.grants import withdraw_consent
 from domain import client
 from domain.rules.registration import REALMS
 from eventstore import present
@@ -252,7 +252,7 @@ async def account_grants_withdraw(
     require_genuine(services, scope, used, data.csrf)
     if not CLIENT_ID.fullmatch(client_id):
         raise Missing("You have allowed no such application anything.")
-    withdrawn = approvals.withdraw(used.account.account_id, client_id, used.session_id)
+    withdrawn = withdraw_consent(used.account.account_id, client_id, used.session_id)
     executed = await services.ledger.execute(withdrawn, origin=used.origin(scope))
     if executed.refusal is not None:
         raise api_error(executed.refusal)

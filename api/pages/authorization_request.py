@@ -18,7 +18,7 @@ from api.http.error_responses import parameters
 from api.http.errors import HTTPError
 from api.oauth.client_authentication import CLIENT_ID, LONGEST_ID
 from api.services import Services
-from commands.grant_context import ASKED_AT_MOST
+from commands.grants import ASKED_AT_MOST
 from domain import client
 from domain import scope as scopes
 from domain.decision import InvalidScope

@@ -36,8 +36,8 @@ from api.pages.browser_session import (
 from api.pages.sign_in import FormTarget, SignInForm, sign_in, sign_in_page
 from api.services import Services, services_of
 from api.throttling.admission import admit
-from commands import approvals
-from commands.grant_context import ASKED_AT_MOST
+from commands import grants
+from commands.grants import ASKED_AT_MOST
 from domain import consent, role
 from domain import scope as scope_rule
 from domain.decision import AccessDenied, InvalidClient, InvalidScope, Refusal
@@ -76,7 +76,7 @@ async def approve(
     transaction: there is no code without its consent, and no consent for a code that could not be issued.
     """
     code = services.format.mint(Kind.AUTHORIZATION_CODE)
-    approval = approvals.Approval(
+    approval = grants.Approval(
         account_id=used.account.account_id,
         session_id=used.session_id,
         client_id=asked.client.client_id,
@@ -86,8 +86,8 @@ async def approve(
         redirect_uri=asked.redirect_uri,
         challenge=asked.challenge,
     )
-    given = [] if shown is None else [approvals.give(approval, shown)]
-    issued = approvals.issue_code(
+    given = [] if shown is None else [grants.give_consent(approval, shown)]
+    issued = grants.issue_code(
         approval,
         code.hex,
         at=services.ledger.clock.now(),
@@ -243,7 +243,7 @@ async def _deny(
     stream = consent.stream(used.account.account_id, asked.client.client_id)
     # A person can say no as often as they are asked, so repetitions are counted.
     reason = f"denied {' '.join(refused)}"
-    make = partial(approvals.deny, used.account.account_id, asked.client.client_id, refused)
+    make = partial(grants.deny_consent, used.account.account_id, asked.client.client_id, refused)
     await services.tallies.note(stream, reason, make, used.origin(scope))
     return error_answer(services, asked, used, errors.AccessDenied("The person denied the request."))
 

@@ -17,7 +17,7 @@ from api.http.request_context import Scope, header_values
 from api.http.responses import clear_cookie, read_cookie, set_cookie
 from api.oauth.person_authentication import Verified
 from api.services import Services, origin
-from commands import sessions
+from commands import people
 from domain import account, session
 from domain.event import SECOND, Actor, Moment
 from domain.rules.origin import by_issuers_name, of_issuer
@@ -91,7 +91,7 @@ async def start_session(services: Services, scope: Scope, realm: str, verified: 
     before = await find_session(services, scope, realm)
     secret = services.format.mint(Kind.BROWSER_SESSION)
     session_id, account_id = new_id(), verified.account.account_id
-    started = sessions.start(
+    started = people.start_session(
         session_id,
         account_id=account_id,
         realm=realm,
@@ -99,7 +99,7 @@ async def start_session(services: Services, scope: Scope, realm: str, verified: 
         sha256=secret.hex,
         lifetime=services.settings.session_absolute_lifetime,
     )
-    replaced = [] if before is None else [sessions.end(before.session_id, "replaced")]
+    replaced = [] if before is None else [people.end_session(before.session_id, "replaced")]
     executed = await services.ledger.execute(started, *replaced, origin=origin(scope, _actor(account_id, session_id)))
     if executed.refusal is not None:
         return None
@@ -108,7 +108,7 @@ async def start_session(services: Services, scope: Scope, realm: str, verified: 
 
 async def end_session(services: Services, scope: Scope, ended: BrowserSession) -> Cookie:
     """Signs the person out; gives the cookie that takes the session's back."""
-    await services.ledger.execute(sessions.end(ended.session_id, "signed_out"), origin=ended.origin(scope))
+    await services.ledger.execute(people.end_session(ended.session_id, "signed_out"), origin=ended.origin(scope))
     return clear_cookie(NAME + ended.realm, services.settings.issuer)
 
 

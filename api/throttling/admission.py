@@ -11,7 +11,7 @@ from api.oauth.client_authentication import Caller
 from api.services import Services
 from api.throttling.limits import Limit, PerMinute, public, sign_in, sign_in_elsewhere
 from api.throttling.throttle import Admission, Throttle
-from commands import failures
+from commands import counted
 from domain import account
 from eventstore.database import Connection
 from eventstore.execution import Origin
@@ -60,7 +60,7 @@ class Counted:
         limit = settings.client_tokens_per_minute if own is None else own
         admission = self._here.throttle.begin(Limit(SECTION, caller.client.client_id, PerMinute(limit)))
         if admission.retry_after is not None:
-            make = partial(failures.token_limit, caller.client.client_id, limit)
+            make = partial(counted.token_limit, caller.client.client_id, limit)
             await self._here.tallies.note(caller.stream, "token_limit", make, origin)
             raise Throttled(admission.retry_after, TOO_MANY)
         self._admission = admission

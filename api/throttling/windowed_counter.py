@@ -9,7 +9,7 @@ from typing import Any, Generic, NamedTuple, TypeVar
 import msgspec
 
 from api.http.request_context import normalise
-from commands import uses
+from commands import counted
 from domain import usage
 from domain.event import SECOND, Actor, Moment
 from eventstore import issued
@@ -227,7 +227,7 @@ class SecretUses:
 
 def _command(due: Due[_Use]) -> Single:
     use = due.thing
-    return uses.of_secret(use.secret_id, use.client_id, use.via, due.number, due.seconds)
+    return counted.use_of_secret(use.secret_id, use.client_id, use.via, due.number, due.seconds)
 
 
 # Uses of tokens: at resource servers, which ask about them, and at this server's own API. Recorded as grouped facts.
@@ -279,7 +279,7 @@ class _TokenUse(msgspec.Struct, frozen=True, gc=False):
 class _First(NamedTuple):
     """What is known of a token when it is used first, until that is told."""
 
-    token: uses.Token
+    token: counted.UsedToken
     request_id: str | None
 
 
@@ -423,21 +423,21 @@ def _actor(origin: Origin) -> tuple[str, str | None, tuple[tuple[str, str], ...]
     return actor.kind, actor.id, None if actor.credential is None else tuple(actor.credential.items())
 
 
-def _token_command(due: Due[_TokenUse], token: uses.Token) -> Single:
+def _token_command(due: Due[_TokenUse], token: counted.UsedToken) -> Single:
     use, place = due.thing, due.thing.place
-    how = uses.How(place.via, place.seen_by, use.told_ip, place.told_user_agent, place.ended)
-    return uses.of_token(use.digest.hex(), token, how, due.number, due.seconds)
+    how = counted.How(place.via, place.seen_by, use.told_ip, place.told_user_agent, place.ended)
+    return counted.use_of_token(use.digest.hex(), token, how, due.number, due.seconds)
 
 
-def _about_known(token: Known) -> uses.Token:
+def _about_known(token: Known) -> counted.UsedToken:
     terms = token.terms
-    return uses.Token(terms.kind, terms.client_id, token.grant_id, terms.account_id, terms.secret_id)
+    return counted.UsedToken(terms.kind, terms.client_id, token.grant_id, terms.account_id, terms.secret_id)
 
 
-def _about(connection: Connection, digests: Sequence[bytes]) -> dict[bytes, uses.Token]:
+def _about(connection: Connection, digests: Sequence[bytes]) -> dict[bytes, counted.UsedToken]:
     """What tokens are, by their digests; those that were never issued here are left out, and so are client secrets."""
     return {
-        digest: uses.Token(known.kind, known.client_id, known.grant_id, known.account_id, known.secret_id)
+        digest: counted.UsedToken(known.kind, known.client_id, known.grant_id, known.account_id, known.secret_id)
         for digest, known in issued.find_all(connection, digests).items()
         if known.kind != "client_secret"
     }

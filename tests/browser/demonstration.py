@@ -11,7 +11,7 @@ from typing import Any
 
 import httpx
 
-from commands.client_secrets import vault_name
+from commands.clients import vault_name
 from eventstore.database.engines import reading
 from security.keyring import parse_keyring
 from security.vault import Vault

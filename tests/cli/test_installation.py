@@ -15,9 +15,9 @@ from api.config import demonstration
 from api.config.demonstration import DRAFT, FILE, Demonstration, Lost, prepare, present
 from api.config.settings import Settings, load
 from commands import clients as client_commands
-from commands.callers import operator
-from commands.client_secrets import vault_name
-from commands.installation import ADMINISTRATION_SCOPES, install
+from commands.clients import vault_name
+from commands.permissions import operator
+from commands.servers import ADMINISTRATION_SCOPES, install
 from domain import client
 from domain.event import Actor
 from domain.rules.administrative_scope import ADMINISTRATIVE_SCOPES

@@ -10,7 +10,7 @@ from sqlalchemy import Connection
 from sqlalchemy.exc import OperationalError
 
 from commands import clients
-from commands.callers import operator
+from commands.permissions import operator
 from domain import client
 from domain.client import Registration
 from domain.client_secret import NewSecret

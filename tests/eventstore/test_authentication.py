@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from sqlalchemy import Engine, insert, select, text, update
 
-from commands.mac_keys import begin, settle
+from commands.log_keys import begin_mac_key, settle_mac_key
 from domain import mac_key
 from domain.client import Disabled
 from domain.client_secret import find as find_version
@@ -217,7 +217,7 @@ async def test_retired_key_makes_no_new_mac_and_still_verifies_its_own(
 ) -> None:
     await ledger.execute(register("a"), origin=HERE)
     former = ledger.ring.writing(2)
-    await ledger.execute(begin(ledger.ring, "rotated"), origin=HERE)
+    await ledger.execute(begin_mac_key(ledger.ring, "rotated"), origin=HERE)
     told = await ledger.read(search.recorded_at, 3)
     assert told is not None
     assert (told.type, told.event.first) == ("mac_key.introduced", 3)
@@ -240,7 +240,9 @@ async def test_two_processes_write_while_keys_begin(ledger: Ledger, other: Ledge
     for number in range(4):
         await ledger.execute(register(f"a{number}"), origin=HERE)
         await other.execute(register(f"b{number}"), origin=HERE)
-        await (ledger, other)[number % 2].execute(begin((ledger, other)[number % 2].ring, "rotated"), origin=HERE)
+        await (ledger, other)[number % 2].execute(
+            begin_mac_key((ledger, other)[number % 2].ring, "rotated"), origin=HERE
+        )
     state: mac_key.State = await other.state(mac_key.STREAM)
     assert len(state.keys) == 4
     position = (await ledger.head())[0]
@@ -255,7 +257,7 @@ async def test_a_key_that_was_rolled_back_is_forgotten(ledger: Ledger, engine: E
         raise ZeroDivisionError
 
     with pytest.raises(ZeroDivisionError):
-        await ledger.execute(begin(ledger.ring, "rotated"), origin=HERE, then=fail)
+        await ledger.execute(begin_mac_key(ledger.ring, "rotated"), origin=HERE, then=fail)
     await ledger.execute(disable("a"), origin=HERE)
     assert len(ledger.ring.keys) == 1
     assert len(await ledger.read(search.recorded_forms, range(1, 4))) == 3
@@ -299,13 +301,13 @@ async def test_what_is_due_is_done_once_and_only_at_its_position(ledger: Ledger,
     removal = mapper.Removal(3, 1, "0" * 64)
     due = mapper.DueKey("forged", 3, removal)
     await ledger.maintain(mapper.put_due_key, ledger.vault, due, 0)
-    await settle(ledger, HERE)
-    await settle(ledger, HERE)
+    await settle_mac_key(ledger, HERE)
+    await settle_mac_key(ledger, HERE)
     told = await ledger.read(search.recorded_forms, [3, 4])
     assert [each.type for each in told] == ["log.forged_removed", "mac_key.introduced"]
     assert ledger.ring.of(3) == ledger.ring.of(4) != ledger.ring.of(2)
     await ledger.maintain(mapper.put_due_key, ledger.vault, due, 0)
-    await settle(ledger, HERE)
+    await settle_mac_key(ledger, HERE)
     assert (await ledger.head())[0] == 4
     assert await ledger.read(mapper.get_due_key, ledger.vault) is None
 
@@ -315,7 +317,7 @@ async def test_lone_command_shares_its_transaction_with_nobody(
 ) -> None:
     sizes: list[int] = []
     ledger = await Ledger.open(database_url, keyring, clock, on_commit=sizes.append)
-    rotation = begin(ledger.ring, "rotated")
+    rotation = begin_mac_key(ledger.ring, "rotated")
     await gather(*(ledger.execute(each, origin=HERE) for each in (register("a"), rotation, register("b"))))
     await ledger.close()
     assert sizes == [1, 1, 1]

@@ -26,7 +26,7 @@ async def issue_code(world: World, client: Client, person: Person) -> tuple[str,
     code, grant_id = world.services.format.mint(Kind.AUTHORIZATION_CODE), new_id()
 
     def under_lock(view: View) -> dict[str, Any]:
-        from commands.grant_context import parties
+        from commands.grants import parties
 
         found = parties(
             view,

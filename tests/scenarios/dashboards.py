@@ -6,8 +6,8 @@ from typing import Any
 
 import httpx
 
-from commands import client_secrets, clients
-from commands.callers import operator
+from commands import clients
+from commands.permissions import operator
 from domain import client
 from domain.client import Registration
 from domain.event import Recorded
@@ -47,8 +47,8 @@ class Dashboard:
     # -- commands -----------------------------------------------------------------------------------------------------
     async def rotate(self, others_expire_in: int | None = None) -> Secret:
         """A new secret version, in the log and in the vault."""
-        secret, new = client_secrets.mint(self.world.services.format)
-        command = client_secrets.rotate(self.client_id, new, others_expire_in=others_expire_in, by=operator)
+        secret, new = clients.mint_secret(self.world.services.format)
+        command = clients.rotate_secret(self.client_id, new, others_expire_in=others_expire_in, by=operator)
         await self.world.execute(command, then=keeping(self.world, self.client_id, secret))
         self.secrets.append(secret)
         self.secret_ids.append(new.secret_id)
@@ -142,7 +142,7 @@ def keeping(world: World, client_id: str, secret: Secret) -> Any:
 
     def keep(view: View, _: tuple[Recorded, ...]) -> None:
         value = secret.reveal().encode("ascii")
-        world.services.ledger.vault.put_secret(view.connection, client_secrets.vault_name(client_id), value, view.now)
+        world.services.ledger.vault.put_secret(view.connection, clients.vault_name(client_id), value, view.now)
 
     return keep
 
@@ -160,7 +160,7 @@ async def make_dashboard(
     """A dashboard whose pages stand on `origin` (the issuer's own where none is named)."""
     await world.define_scopes(*scope)
     origin = origin or world.settings.issuer
-    client_id, (secret, made) = new_id(), client_secrets.mint(world.services.format)
+    client_id, (secret, made) = new_id(), clients.mint_secret(world.services.format)
     asked = client.Attributes(
         realm=realm,
         scope=tuple(scope),

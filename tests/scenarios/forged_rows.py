@@ -10,9 +10,9 @@ from sqlalchemy import Column, Connection, LargeBinary, Table, Text, insert, sel
 from sqlalchemy.exc import DBAPIError
 
 from api.services import SYSTEM
-from commands import client_secrets
-from commands.callers import operator
-from commands.client_secrets import rotate_due
+from commands import clients
+from commands.clients import rotate_due
+from commands.permissions import operator
 from domain import client_secret, session
 from eventstore.database.engines import migrating
 from eventstore.execution import Origin
@@ -90,9 +90,9 @@ async def _own(world: World, owner: Client) -> str:
 
 async def _rotated(world: World, owner: Client) -> str:
     """A secret version that was made and revoked."""
-    secret, new = client_secrets.mint(world.services.format)
-    await world.execute(client_secrets.rotate(owner.client_id, new, by=operator))
-    await world.execute(client_secrets.revoke(owner.client_id, new.secret_id))
+    secret, new = clients.mint_secret(world.services.format)
+    await world.execute(clients.rotate_secret(owner.client_id, new, by=operator))
+    await world.execute(clients.revoke_secret(owner.client_id, new.secret_id))
     return secret.reveal()
 
 

@@ -3,8 +3,8 @@
 from dataclasses import dataclass
 from typing import Any
 
-from commands import client_secrets, clients
-from commands.callers import operator
+from commands import clients
+from commands.permissions import operator
 from domain import account
 from security.tokens import Secret
 from tests.any_command import any_command
@@ -54,8 +54,8 @@ async def lived(scene: Scene) -> Past:
 
 async def rotate(world: World, of: Client, **when: int) -> tuple[Secret, str]:
     """A new secret of a client, and the id of its version. `when` is the beginning and the ends, in seconds."""
-    secret, new = client_secrets.mint(world.services.format, when.pop("secret_lifetime", None))
-    await world.execute(client_secrets.rotate(of.client_id, new, by=operator, **when))
+    secret, new = clients.mint_secret(world.services.format, when.pop("secret_lifetime", None))
+    await world.execute(clients.rotate_secret(of.client_id, new, by=operator, **when))
     return secret, new.secret_id
 
 

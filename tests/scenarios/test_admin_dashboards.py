@@ -6,7 +6,7 @@ from typing import Any
 import httpx
 import pytest
 
-from commands.client_secrets import vault_name
+from commands.clients import vault_name
 from security.tokens import Kind, digest
 from tests.scenarios.administration import administering, ok, problem
 from tests.scenarios.world import World

@@ -7,7 +7,7 @@ import httpx
 import pytest
 from litestar.routes import HTTPRoute
 
-from commands.client_secrets import vault_name
+from commands.clients import vault_name
 from domain import client
 from domain.rules.administrative_scope import ADMINISTRATIVE_SCOPES
 from eventstore.command import Command

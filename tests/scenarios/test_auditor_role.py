@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from commands.installation import install
+from commands.servers import install
 from security.keyring import Keyring
 from tests.scenarios.endpoints import Endpoint, endpoints
 from tests.scenarios.event_source import EventSource

@@ -3,7 +3,7 @@
 import pytest
 
 from commands import clients
-from commands.callers import operator
+from commands.permissions import operator
 from tests.scenarios.dashboards import ADMINISTRATION, Platform, introspect, make_dashboard, make_platform
 from tests.scenarios.world import World
 

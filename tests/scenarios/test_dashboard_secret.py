@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from api.dashboards.gate import DashboardSecrets
-from commands import client_secrets
-from commands.callers import operator
+from commands import clients
+from commands.permissions import operator
 from domain.client_secret import NewSecret
 from tests.scenarios.dashboards import Dashboard, Platform, make_platform
 from tests.scenarios.world import World, open_world
@@ -92,7 +92,7 @@ async def test_ending_a_version_with_its_tokens_ends_the_sign_ins(world, platfor
     at = platform.client
     _, cookie = await at.sign_in(platform.paul)
     await at.rotate()
-    await at.do(client_secrets.revoke(at.client_id, at.secret_ids[0], "revoke"))
+    await at.do(clients.revoke_secret(at.client_id, at.secret_ids[0], "revoke"))
     assert (await at.refresh(cookie)).status_code == 401
     assert (await at.login(platform.paul)).status_code == 200
 
@@ -117,7 +117,7 @@ async def assert_says_what_to_do(world, at, person, cookie) -> None:
 async def test_without_a_live_secret_an_administrator_is_called_for(world, platform):
     at = platform.client
     access, cookie = await at.sign_in(platform.paul)
-    await at.do(client_secrets.revoke(at.client_id, at.secret_ids[0]))
+    await at.do(clients.revoke_secret(at.client_id, at.secret_ids[0]))
     await assert_says_what_to_do(world, at, platform.paul, cookie)
     # Signing out needs no secret.
     assert (await at.logout(bearer=access)).status_code == 204
@@ -129,7 +129,7 @@ async def test_a_version_that_expires_ends_while_it_is_kept(world, platform):
     at = platform.client
     _, cookie = await at.sign_in(platform.paul)
     new = NewSecret("elsewhere", "ab" * 32)
-    await at.do(client_secrets.rotate(at.client_id, new, others_expire_in=DAY, by=operator))
+    await at.do(clients.rotate_secret(at.client_id, new, others_expire_in=DAY, by=operator))
     # Somebody rotated without telling the vault: its version serves until its end, and not longer.
     assert (await at.login(platform.paul)).status_code == 200
     world.clock.advance(DAY)

@@ -7,7 +7,7 @@ import httpx
 import pytest
 
 from api.services import SYSTEM
-from commands.client_secrets import rotate_due
+from commands.clients import rotate_due
 from eventstore.execution import Origin
 from tests.scenarios.administration import administering, ok, problem
 from tests.scenarios.dashboards import make_platform

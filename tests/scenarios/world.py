@@ -23,8 +23,8 @@ from api.config.settings import Settings, load
 from api.http.middleware import Middleware
 from api.services import Services
 from api.serving import ForOperators
-from commands import client_secrets, clients, people, roles, scopes
-from commands.callers import operator
+from commands import clients, people, permissions
+from commands.permissions import operator
 from domain import client
 from domain.client import Registration
 from domain.event import Actor, Recorded
@@ -156,12 +156,12 @@ class World:
     async def define_scopes(self, *names: str) -> None:
         """Scopes, each with the description `May <name>`."""
         for name in names:
-            await self.execute(scopes.put(name, f"May {name}", by=operator))
+            await self.execute(permissions.put_scope(name, f"May {name}", by=operator))
 
     async def define_role(self, realm: str, name: str, *allowed: str, default: bool = False) -> None:
         """A role and the scopes that it names."""
         await self.define_scopes(*allowed)
-        await self.execute(roles.put(realm, name, scopes_allowed=allowed, default=default, by=operator))
+        await self.execute(permissions.put_role(realm, name, scopes_allowed=allowed, default=default, by=operator))
 
     async def register_person(
         self,
@@ -198,7 +198,7 @@ class World:
         if redirect_uris is None:
             redirect_uris = (REDIRECT_URI,) if "authorization_code" in grant_types else ()
         client_id = new_id()
-        secret, made = (None, None) if public else client_secrets.mint(self.services.format)
+        secret, made = (None, None) if public else clients.mint_secret(self.services.format)
         asked = client.Attributes(
             client_name=name,
             grant_types=tuple(grant_types),

@@ -5,8 +5,7 @@ from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 import structlog
 
-from commands import readings
-from commands.readings import read
+from commands import audit as commands
 from domain import audit
 from domain.event import Moment
 from eventstore.errors import DatabaseAway, Overloaded
@@ -84,7 +83,7 @@ class Auditor(NamedTuple):
         address: str | None = None,
     ) -> None:
         """Records an answer, which is sent after this: it is committed before anybody sees what they asked for."""
-        answered = read(self.stream, question, self.words(asked), count, unsealed=unsealed, address=address)
+        answered = commands.read(self.stream, question, self.words(asked), count, unsealed=unsealed, address=address)
         await self.sources.ledger.execute(answered, origin=self.origin)
 
 
@@ -104,7 +103,7 @@ _CLOSING: set[asyncio.Task[None]] = set()
 async def open_export(asking: Auditor, parameters: dict[str, str], *, address: str | None, unsealed: bool) -> str:
     """Records that an export begins; its id."""
     reading_id = new_id()
-    opened = readings.open_export(asking.stream, reading_id, parameters, address=address, unsealed=unsealed)
+    opened = commands.open_export(asking.stream, reading_id, parameters, address=address, unsealed=unsealed)
     await asking.sources.ledger.execute(opened, origin=asking.origin)
     return reading_id
 
@@ -112,19 +111,19 @@ async def open_export(asking: Auditor, parameters: dict[str, str], *, address: s
 async def open_stream(asking: Auditor, first: int) -> tuple[str, int]:
     """Records that somebody follows the log from position `first` on; an id, and the position of that event."""
     reading_id = new_id()
-    opened = readings.open_stream(asking.stream, reading_id, first, unsealed=asking.personal)
+    opened = commands.open_stream(asking.stream, reading_id, first, unsealed=asking.personal)
     executed = await asking.sources.ledger.execute(opened, origin=asking.origin)
     return reading_id, executed.recorded[0].position
 
 
 def close_export(asking: Auditor, reading_id: str, count: int, *, complete: bool) -> None:
     """Sees to it that the end of an export is recorded."""
-    _close(asking, readings.close_export(asking.stream, reading_id, count, complete=complete))
+    _close(asking, commands.close_export(asking.stream, reading_id, count, complete=complete))
 
 
 def close_stream(asking: Auditor, reading_id: str, last: int, count: int) -> None:
     """Sees to it that the end of a stream is recorded."""
-    _close(asking, readings.close_stream(asking.stream, reading_id, last, count))
+    _close(asking, commands.close_stream(asking.stream, reading_id, last, count))
 
 
 def _close(asking: Auditor, closed: Step) -> None:

@@ -3,7 +3,7 @@
 import pytest
 
 from api.config import demonstration
-from commands.passwords import PLATFORM, password_problem, strength_problem
+from commands.people import PLATFORM, password_problem, strength_problem
 from security.passwords import Weakness, weakness
 
 

@@ -1,11 +1,13 @@
-"""Readings of the log, each of which the log tells: `stream` is that of the reader's day, `audit.stream`."""
+"""What auditors do: they read the log, each time an event, and hold addresses that would end with their month."""
 
 from collections.abc import Callable, Mapping
 
-from domain import audit
+from domain import audit, hold, origin_month
 from domain.decision import Outcome, Refusal
+from eventstore import origin_months
 from eventstore.command import Command
 from eventstore.view import View
+from security.clock import end_of_month
 
 
 def read(
@@ -43,12 +45,7 @@ def open_export(
     return Command(
         stream,
         lambda state, view: audit.open_export(
-            state,
-            now=view.now,
-            reading_id=reading_id,
-            parameters=dict(parameters),
-            address=address,
-            unsealed=unsealed,
+            state, now=view.now, reading_id=reading_id, parameters=dict(parameters), address=address, unsealed=unsealed
         ),
     )
 
@@ -58,11 +55,7 @@ def close_export(stream: str, reading_id: str, count: int, *, complete: bool) ->
     return Command(
         stream,
         lambda state, view: audit.close_export(
-            state,
-            now=view.now,
-            reading_id=reading_id,
-            count=count,
-            completion="complete" if complete else "broken_off",
+            state, now=view.now, reading_id=reading_id, count=count, completion="complete" if complete else "broken_off"
         ),
     )
 
@@ -82,4 +75,32 @@ def close_stream(stream: str, reading_id: str, last: int, count: int) -> Command
     return Command(
         stream,
         lambda state, view: audit.close_stream(state, now=view.now, reading_id=reading_id, last=last, count=count),
+    )
+
+
+def place_hold(hold_id: str, first: str, last: str, reason: str) -> Command[hold.State]:
+    """Keeps the months `first` to `last`, `YYYY-MM`, until the hold is released."""
+    return Command(
+        hold.STREAM,
+        lambda state, view: hold.place(state, now=view.now, hold_id=hold_id, first=first, last=last, reason=reason),
+    )
+
+
+def release_hold(hold_id: str) -> Command[hold.State]:
+    """Ends a hold."""
+    return Command(hold.STREAM, lambda state, view: hold.release(state, now=view.now, hold_id=hold_id))
+
+
+def destroy_month(month: str, retention_days: int) -> Command[origin_month.State]:
+    """Ends what the requests of a month told of where they came from, unless something keeps it."""
+    return Command(
+        origin_month.stream(month),
+        lambda state, view: origin_month.destroy(
+            state,
+            now=view.now,
+            month=month,
+            ended_at=end_of_month(month),
+            retention_days=retention_days,
+            waits_for=origin_months.waits_for(view, month),
+        ),
     )

@@ -1,15 +1,18 @@
-"""Failures that anybody can repeat, as they are counted: a window's first at once, for which `seconds` is 0, and
-`count` more within so many seconds.
+"""Failures that anybody can repeat, and uses that issue no token, as they are counted: a window's first at once, for
+which `seconds` is 0, and `count` more within so many seconds.
 """
 
 from typing import cast
 
-from domain import account, client, client_secret, realm, server
-from domain.decision import InvalidClient
+import msgspec
+
+from domain import account, client, client_secret, realm, server, usage
+from domain.decision import InvalidClient, Outcome
 from eventstore.command import Command
+from eventstore.view import View
 
 
-def client_authentication(client_id: str, reason: InvalidClient, count: int, seconds: int) -> Command[client.State]:
+def failed_authentication(client_id: str, reason: InvalidClient, count: int, seconds: int) -> Command[client.State]:
     """A known client could not authenticate; for one that is not known see `unknown_client`."""
     why = cast(client.Failure, reason.value)
     return Command(
@@ -40,7 +43,7 @@ def unknown_client(count: int, seconds: int) -> Command[server.State]:
     )
 
 
-def clients(count: int, seconds: int) -> Command[server.State]:
+def failed_authentications(count: int, seconds: int) -> Command[server.State]:
     """Clients could not authenticate that are counted together, known or not."""
     return Command(
         server.STREAM, lambda state, view: server.note_clients(state, now=view.now, count=count, window_seconds=seconds)
@@ -57,7 +60,7 @@ def token_limit(client_id: str, limit: int, count: int, seconds: int) -> Command
     )
 
 
-def sign_in(account_id: str, reason: account.Failure, count: int, seconds: int) -> Command[account.State]:
+def failed_sign_in(account_id: str, reason: account.Failure, count: int, seconds: int) -> Command[account.State]:
     """A known person could not sign in."""
     return Command(
         account.stream(account_id),
@@ -75,9 +78,65 @@ def unknown_user(name: str, count: int, seconds: int) -> Command[realm.State]:
     )
 
 
-def sign_ins(name: str, count: int, seconds: int) -> Command[realm.State]:
+def failed_sign_ins(name: str, count: int, seconds: int) -> Command[realm.State]:
     """Sign-ins to the realm `name` failed that are counted together, whoever they were about."""
     return Command(
         realm.stream(name),
         lambda state, view: realm.note_sign_ins(state, now=view.now, count=count, window_seconds=seconds),
+    )
+
+
+class UsedToken(msgspec.Struct, frozen=True):
+    """What a token is and came of."""
+
+    kind: usage.Kind
+    client_id: str | None
+    grant_id: str | None
+    account_id: str | None
+    secret_id: str | None
+
+
+class How(msgspec.Struct, frozen=True):
+    """How it was used; `seen_by` is the client that asked about it, `told_…` what that one says of whoever brought it,
+    `ended` why it was dead already.
+    """
+
+    via: usage.TokenVia
+    seen_by: str | None
+    told_ip: str | None
+    told_user_agent: str | None
+    ended: str | None
+
+
+def use_of_secret(secret_id: str, client_id: str, via: usage.Via, count: int, seconds: int) -> Command[usage.State]:
+    """A secret version authenticated its client."""
+
+    def decide(state: usage.State, view: View) -> Outcome:
+        if seconds == 0:
+            return usage.note_first(state, now=view.now, client_id=client_id, via=via)
+        return usage.note_more(state, now=view.now, client_id=client_id, via=via, count=count, window_seconds=seconds)
+
+    return Command(usage.stream(secret_id), decide)
+
+
+def use_of_token(sha256: str, token: UsedToken, how: How, count: int, seconds: int) -> Command[usage.State]:
+    """A token, by its digest in hex, was brought to a resource server or to this one."""
+    return Command(
+        usage.stream(sha256),
+        lambda state, view: usage.note_token(
+            state,
+            now=view.now,
+            kind=token.kind,
+            client_id=token.client_id,
+            grant_id=token.grant_id,
+            account_id=token.account_id,
+            secret_id=token.secret_id,
+            via=how.via,
+            seen_by=how.seen_by,
+            told_ip=how.told_ip,
+            told_user_agent=how.told_user_agent,
+            ended=how.ended,
+            count=count,
+            window_seconds=seconds,
+        ),
     )
