@@ -14,15 +14,15 @@ from api.admin.idempotency import Once
 from api.audit.permission import auditor
 from api.background import Background
 from api.config.settings import Settings, log_origin
-from api.dashboards.gate import DashboardSecrets
 from api.http.bodies import StrictRequest, check_handlers, check_query, name_parameters
 from api.http.cors import Pages
+from api.http.credential_cache import CredentialCache, DashboardSecrets
 from api.http.error_responses import EXCEPTION_HANDLERS
 from api.http.middleware import Middleware
 from api.http.request_context import Proxies
 from api.leaks.investigate import settling
 from api.oauth.bearer import caller, caller_scope
-from api.oauth.client_authentication import CredentialCache, shortcuts
+from api.oauth.client_authentication import shortcuts
 from api.oauth.introspection import introspect
 from api.oauth.revocation import revoke
 from api.oauth.token import token

@@ -9,6 +9,7 @@ from litestar.params import SkipValidationMarker
 
 from api.config.settings import Settings
 from api.config.settings_page import effective
+from api.http.credential_cache import CredentialCache, DashboardSecrets
 from api.http.request_context import header, request_context
 from api.server.keeper import Transparency
 from api.throttling.tallies import Tallies
@@ -29,9 +30,6 @@ from security.passwords import Hasher, StrengthMeter
 from security.tokens import Format
 
 if TYPE_CHECKING:
-    from api.dashboards.gate import DashboardSecrets
-    from api.oauth.client_authentication import CredentialCache
-
     # Its library may be loaded only once the workers' directory is named, and the command line loads this page earlier.
     from api.server.metrics import Metrics
 
@@ -51,7 +49,7 @@ class Services:
     hasher: Hasher
     strength: StrengthMeter
     throttle: Throttle
-    credentials: "CredentialCache"
+    credentials: CredentialCache
     tallies: Tallies
     uses: SecretUses
     token_uses: TokenUses
@@ -60,7 +58,7 @@ class Services:
     search_index: CatchUpSubscription
     sightings: CatchUpSubscription
     metrics: "Metrics"
-    dashboard_secrets: "DashboardSecrets"
+    dashboard_secrets: DashboardSecrets
     transparency: Transparency
 
 

@@ -18,19 +18,13 @@ from litestar.middleware import ASGIMiddleware
 from litestar.types import ASGIApp, Message, Method, Receive, Scope, Send
 
 from api.http.cors import VARY, CorsDecision, OriginStanding, for_dashboard, is_preflight, preflight_for_dashboard
-from api.http.errors import AccessDenied, Missing, TemporarilyUnavailable, WrongMethod
+from api.http.errors import AccessDenied, Missing, WrongMethod
 from api.http.request_context import header
 from api.http.responses import raw_headers
 from api.services import Services, services_of
-from commands.clients import vault_name
 from domain import client
-from domain.client_secret import SecretVersion
 from domain.rules import origin
 from eventstore import present
-from eventstore.database import Connection
-from eventstore.ledger import Ledger
-from security.lru import Lru
-from security.tokens import digest
 
 CORS = "grantlog.dashboard_cors"
 """Where the ASGI scope holds the CORS headers that every answer to this request carries, refusals too."""
@@ -171,60 +165,3 @@ def _scope(connection: ASGIConnection[Any, Any, Any, Any]) -> dict[str, Any]:
     scope: Any = connection.scope
     found: dict[str, Any] = scope
     return found
-
-
-# The secret with which a dashboard authenticates towards this very server (RFC 6749 §2.3.1). It lives in the vault and
-# never leaves the process. What is kept here is its digest alone, for as long as the log has no newer version: a
-# rotation by any worker shows in the client's state, and the vault is asked again.
-
-KEPT = 256
-"""Dashboards whose digest is kept. There are two in an ordinary installation."""
-
-TRIES = 2
-
-
-class NoLiveSecret(TemporarilyUnavailable):
-    """503: every version that the vault could show has ended. It says so to everybody, before credentials are read."""
-
-    def __init__(self) -> None:
-        super().__init__(
-            "Nobody can sign in here just now: the dashboard's secret has ended. An administrator has to rotate it.",
-            retry_after=60,
-        )
-
-
-class DashboardSecrets:
-    """Which secret version each dashboard acts with. One per process."""
-
-    def __init__(self, ledger: Ledger) -> None:
-        self._ledger = ledger
-        self._digests: Lru[str, tuple[str, str]] = Lru(KEPT)
-
-    async def version(self, client_id: str) -> SecretVersion:
-        """The live version that the vault's secret authenticates now; raises `NoLiveSecret`.
-
-        Whoever issues something hands its id in to be checked again under the lock.
-        """
-        for _ in range(TRIES):
-            state: client.State = await self._ledger.state(client.stream(client_id))
-            newest = state.secrets[-1].secret_id if state.secrets else ""
-            sha256 = await self._digest(client_id, newest)
-            if sha256 is not None:
-                found = client.authenticate(state, sha256, self._ledger.clock.now())
-                if isinstance(found, SecretVersion):
-                    if found.secret_id == newest:
-                        self._digests.put(client_id, (newest, sha256))
-                    return found
-            # A rotation between the two reads leaves a vault that is newer than the state: both are read once more.
-            self._digests.pop(client_id, None)
-        raise NoLiveSecret()
-
-    async def _digest(self, client_id: str, newest: str) -> str | None:
-        kept = self._digests.used(client_id)
-        if kept is not None and kept[0] == newest:
-            return kept[1]
-        return await self._ledger.read(self._in_vault, client_id)
-
-    def _in_vault(self, connection: Connection, client_id: str) -> str | None:
-        stored = self._ledger.vault.get_secret(connection, vault_name(client_id))
-        return None if stored is None else digest(stored.value.decode("ascii")).hex()

@@ -8,25 +8,14 @@ from litestar import Request, Response, Router, delete, get, post
 from litestar.datastructures import Cookie
 from litestar.params import JSONBody
 
-from api.dashboards.gate import (
-    TRIES,
-    CorsHeaders,
-    Disabled,
-    Entered,
-    NoLiveSecret,
-    Unguarded,
-    admit,
-    admit_cookie,
-    entered,
-    other_methods,
-)
+from api.dashboards.gate import CorsHeaders, Disabled, Entered, Unguarded, admit, admit_cookie, entered, other_methods
 from api.http import parameters, templates
+from api.http.credential_cache import TRIES, Caller, NoLiveSecret, caller
 from api.http.errors import InvalidClient, InvalidGrant, InvalidScope, InvalidToken, SignInRefused
 from api.http.request_context import Scope
 from api.http.responses import cookie_name, read_cookie
 from api.http.templates import page_answer
 from api.oauth.bearer import bearer_token
-from api.oauth.client_authentication import Caller, caller
 from api.oauth.token import Tokens, issue, password_grant
 from api.services import Services, origin, services_of
 from commands.grants import end

@@ -16,9 +16,9 @@ import structlog
 from api.http.log_lines import trace
 from api.http.request_context import Scope, fields, header
 from api.http.responses import Fields, RawResponse, raw_headers, raw_response
-from api.services import Services
 from domain import client
 from eventstore import present
+from eventstore.ledger import Ledger
 from security.lru import Lru
 
 VARY = {"vary": "Origin"}
@@ -168,7 +168,7 @@ class Pages:
             return await self._if_listed(origin, without_delay=status == 503)
         try:
             # The client was enabled when its token was looked at: a request that disabled it is told so.
-            state: client.State = await self._services.ledger.state(client.stream(asking))
+            state: client.State = await self._ledger.state(client.stream(asking))
         except Exception as error:
             # What was done is done, and is to be told to whom it can.
             log.warning("which pages a client has is not known", **trace(error))
@@ -176,8 +176,8 @@ class Pages:
         return state.allowed_origins
 
     @property
-    def _services(self) -> Services:
-        found: Services = self._app.state.services
+    def _ledger(self) -> Ledger:
+        found: Ledger = self._app.state.services.ledger
         return found
 
     async def _if_listed(self, origin: str, *, without_delay: bool = False) -> tuple[str, ...]:
@@ -189,7 +189,7 @@ class Pages:
             return False
         if without_delay and (origin in self._listed or len(self._looks) >= ASKED_AT_ONCE):
             return origin in self._listed
-        look = asyncio.ensure_future(self._services.ledger.look(present.is_origin_allowed, origin))
+        look = asyncio.ensure_future(self._ledger.look(present.is_origin_allowed, origin))
         self._looks.add(look)
         look.add_done_callback(self._looked)
         await asyncio.wait((look,), timeout=WITHIN)

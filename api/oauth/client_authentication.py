@@ -1,6 +1,5 @@
 """What the hot endpoints begin with: their frame, and client authentication (RFC 6749 §2.3) by Basic, body or name."""
 
-import hashlib
 import re
 from base64 import b64decode
 from collections.abc import Awaitable, Callable, Iterable, Mapping
@@ -13,6 +12,7 @@ from litestar import asgi
 from litestar.handlers import ASGIRouteHandler
 
 from api.http.cors import CLIENT
+from api.http.credential_cache import Caller, caller
 from api.http.error_responses import error_response
 from api.http.errors import HTTPError, InvalidRequest, Throttled, WrongMethod
 from api.http.errors import InvalidClient as Refused
@@ -24,9 +24,7 @@ from commands import counted
 from commands.incidents import suspect
 from domain import client, client_secret, server, usage
 from domain.decision import InvalidClient
-from domain.event import Actor, Moment
 from eventstore.execution import Origin
-from security.lru import Lru
 from security.tokens import digest
 
 T = TypeVar("T")
@@ -100,25 +98,7 @@ LONGEST_SECRET = 1024
 TWO_WAYS = "Two ways of client authentication at once."
 """RFC 6749 §2.3"""
 
-KEPT = 4_096
-"""Credentials that are remembered at a time. Beyond it the one that was judged first is judged anew."""
-
 Method = Literal["basic", "post", "none"]
-
-
-class Caller(NamedTuple):
-    """An authenticated client; `secret_id` is None for a public one. `actor` is who it is for the log."""
-
-    client: client.State
-    secret_id: str | None
-    actor: Actor
-    stream: str
-
-
-def caller(state: client.State, secret_id: str | None) -> Caller:
-    """The client as it acts with that secret version."""
-    credential = None if secret_id is None else {"secret_id": secret_id}
-    return Caller(state, secret_id, Actor("client", state.client_id, credential), client.stream(state.client_id))
 
 
 @dataclass(frozen=True, slots=True)
@@ -301,34 +281,3 @@ async def _record(
         counted.failed_authentications,
         origin,
     )
-
-
-class _Kept(NamedTuple):
-    caller: Caller
-    until: Moment | None
-
-
-class CredentialCache:
-    """Credentials that were found right a moment ago: who authenticates again need not be taken apart again.
-
-    What is remembered is the SHA-256 of the Authorization header, never the text itself, and it counts only while the
-    client's state is the very one that the credentials were judged by.
-    """
-
-    def __init__(self) -> None:
-        self._kept: Lru[bytes, _Kept] = Lru(KEPT)
-
-    def find(self, authorization: bytes, now: Moment) -> Caller | None:
-        """Whom the header authenticated when it was judged last; None when it has to be judged.
-
-        The caller's state must be compared with the client's present one.
-        """
-        kept = self._kept.get(hashlib.sha256(authorization).digest())
-        if kept is None or (kept.until is not None and now >= kept.until):
-            return None
-        return kept.caller
-
-    def keep(self, authorization: bytes, found: Caller) -> None:
-        """Remembers a header that authenticated; it stays right until the secret version's own end."""
-        until = next((each.expires_at for each in found.client.secrets if each.secret_id == found.secret_id), None)
-        self._kept.put(hashlib.sha256(authorization).digest(), _Kept(found, until))

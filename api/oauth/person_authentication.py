@@ -52,7 +52,7 @@ async def verify(services: Services, realm_name: str, name: str, password: str, 
     """
     # In the very form under which people are found, so that no spelling of a name counts anew.
     typed = Typed(realm_name, normalise(name[:LONGEST_NAME]), origin.ip)
-    attempt = await admitted(services, typed, partial(_find, services, realm_name, name))
+    attempt = await admitted(services.throttle, services.ledger, typed, partial(_find, services, realm_name, name))
     asker = Asker(limits.group(origin.ip), f"{realm_name} {typed.name}")
     try:
         state, neighbour = await _find(services, realm_name, name)
@@ -75,7 +75,7 @@ async def verify(services: Services, realm_name: str, name: str, password: str, 
         await asyncio.gather(_record(services, typed, state, reason, origin), asyncio.sleep(REFUSED_AFTER))
         raise WrongCredentials
     attempt.succeeded()
-    await forgive(services, typed, state)
+    await forgive(services.throttle, services.ledger, typed, state)
     renewed = await _rehash(services, state, kept, password, origin, asker) if result.needs_rehash else None
     return Verified(state, renewed or kept.event_id)
 

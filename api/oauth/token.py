@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 import msgspec
 
 from api.http.bodies import Parameters, read_parameters
+from api.http.credential_cache import Caller
 from api.http.errors import (
     HTTPError,
     InvalidGrant,
@@ -24,7 +25,7 @@ from api.http.errors import (
 from api.http.load_shedding import away
 from api.http.request_context import Receive, Scope
 from api.http.responses import JSON, RawResponse, raw_headers
-from api.oauth.client_authentication import Caller, endpoint, for_client
+from api.oauth.client_authentication import endpoint, for_client
 from api.oauth.person_authentication import WrongCredentials, note_failure, verify
 from api.services import Services, origin, services_of
 from api.throttling.admission import Counted, Wait
@@ -135,7 +136,7 @@ async def issue(
     refresh = services.format.mint(Kind.REFRESH_TOKEN) if goes_on or "refresh_token" in client.grant_types else None
     actor = caller.actor if account_id is None else _person(account_id, caller)
     by = origin(scope, actor, on_device=client.on_device)
-    counted = Counted(services, caller)
+    counted = Counted(services.throttle, services.tallies, services.settings, caller)
     if not goes_on and account_id is None:
         await counted.for_itself(by)
     command = grants.issue_tokens(

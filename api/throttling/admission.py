@@ -5,16 +5,18 @@ from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import NamedTuple, Self
 
+from api.config.settings import Settings
+from api.http.credential_cache import Caller
 from api.http.errors import Throttled
 from api.http.request_context import Scope, request_context
-from api.oauth.client_authentication import Caller
-from api.services import Services
 from api.throttling.limits import Limit, PerMinute, public, sign_in, sign_in_elsewhere
+from api.throttling.tallies import Tallies
 from api.throttling.throttle import Admission, Throttle
 from commands import counted
 from domain import account
 from eventstore.database import Connection
 from eventstore.execution import Origin
+from eventstore.ledger import Ledger
 from eventstore.personal_data import PersonalData, address_key
 from eventstore.search import Criteria, newest, search
 from projections.event_index import NameKind
@@ -48,20 +50,20 @@ TOO_MANY = "Too many tokens within a minute. Wait before the next one."
 class Counted:
     """One request for tokens. What it counted is taken back where its block ends with a refusal or an error."""
 
-    def __init__(self, services: Services, caller: Caller) -> None:
-        self._here = services
+    def __init__(self, throttle: Throttle, tallies: Tallies, settings: Settings, caller: Caller) -> None:
+        self._throttle, self._tallies, self._settings = throttle, tallies, settings
         self._caller = caller
         self._admission: Admission | None = None
 
     async def for_itself(self, origin: Origin) -> None:
         """Counts a token that the client gets for itself; raises 429, which becomes a fact of the client, grouped."""
-        caller, settings = self._caller, self._here.settings
+        caller, settings = self._caller, self._settings
         own = caller.client.tokens_per_minute
         limit = settings.client_tokens_per_minute if own is None else own
-        admission = self._here.throttle.begin(Limit(SECTION, caller.client.client_id, PerMinute(limit)))
+        admission = self._throttle.begin(Limit(SECTION, caller.client.client_id, PerMinute(limit)))
         if admission.retry_after is not None:
             make = partial(counted.token_limit, caller.client.client_id, limit)
-            await self._here.tallies.note(caller.stream, "token_limit", make, origin)
+            await self._tallies.note(caller.stream, "token_limit", make, origin)
             raise Throttled(admission.retry_after, TOO_MANY)
         self._admission = admission
 
@@ -70,8 +72,8 @@ class Counted:
         if self._admission is not None:
             return
         subject = f"{self._caller.client.client_id} {account_id}"
-        limit = Limit(SECTION, subject, PerMinute(self._here.settings.person_tokens_per_minute))
-        admission = self._here.throttle.begin(limit)
+        limit = Limit(SECTION, subject, PerMinute(self._settings.person_tokens_per_minute))
+        admission = self._throttle.begin(limit)
         if admission.retry_after is not None:
             raise Throttled(admission.retry_after, TOO_MANY)
         self._admission = admission
@@ -119,45 +121,45 @@ Find = Callable[[], Awaitable[tuple[account.State | None, account.State | None]]
 """Whose name it is, and who stands in for them where it is nobody's."""
 
 
-async def admitted(services: Services, typed: Typed, find: Find) -> Admission:
+async def admitted(throttle: Throttle, ledger: Ledger, typed: Typed, find: Find) -> Admission:
     """Counts an attempt; raises `Wait`."""
-    wait = await _begin(services, typed)
+    wait = await _begin(throttle, typed)
     if (
         wait.retry_after is not None
-        and not services.throttle.is_at_home(*typed)
-        and await _comes_home(services, typed, find)
+        and not throttle.is_at_home(*typed)
+        and await _comes_home(throttle, ledger, typed, find)
     ):
-        services.throttle.come_home(*typed)
-        wait = await _begin(services, typed)
+        throttle.come_home(*typed)
+        wait = await _begin(throttle, typed)
     if wait.retry_after is not None:
         raise Wait(wait.retry_after)
     return wait
 
 
-async def forgive(services: Services, typed: Typed, state: account.State) -> None:
+async def forgive(throttle: Throttle, ledger: Ledger, typed: Typed, state: account.State) -> None:
     """After a success: what failed before from there is forgotten under each name of theirs, and they are at home."""
-    services.throttle.come_home(*typed)
+    throttle.come_home(*typed)
     for sealed in (state.username, state.email):
-        name = await services.ledger.unseal(sealed)
+        name = await ledger.unseal(sealed)
         if name is not None and (other := normalise(name)) != typed.name:
-            services.throttle.forgive(sign_in(typed.realm, other, typed.address)[0])
-            services.throttle.come_home(typed.realm, other, typed.address)
+            throttle.forgive(sign_in(typed.realm, other, typed.address)[0])
+            throttle.come_home(typed.realm, other, typed.address)
 
 
-async def _begin(services: Services, typed: Typed) -> Admission:
+async def _begin(throttle: Throttle, typed: Typed) -> Admission:
     """Waits for those under way where everything depends on them: whoever is right several times at once is let in."""
     limits = sign_in(*typed)
-    if not services.throttle.is_at_home(*typed):
+    if not throttle.is_at_home(*typed):
         limits += sign_in_elsewhere(typed.realm, typed.name)
-    attempt = services.throttle.begin(*limits)
-    waiting = services.throttle.waiting
+    attempt = throttle.begin(*limits)
+    waiting = throttle.waiting
     if not attempt.depends or waiting[limits[0]] >= WAITING:
         return attempt
     waiting[limits[0]] += 1
     try:
         for _ in range(PATIENCE):
             await asyncio.sleep(LOOK_AGAIN)
-            attempt = services.throttle.begin(*limits)
+            attempt = throttle.begin(*limits)
             if not attempt.depends:
                 break
     finally:
@@ -167,22 +169,21 @@ async def _begin(services: Services, typed: Typed) -> Admission:
     return attempt
 
 
-async def _comes_home(services: Services, typed: Typed, find: Find) -> bool:
+async def _comes_home(throttle: Throttle, ledger: Ledger, typed: Typed, find: Find) -> bool:
     """Whether the log tells that the person has signed in from there, and whether that makes a difference.
 
     As much is looked up for a name that nobody has.
     """
-    if typed.address is None or services.throttle.retry_after(*sign_in(*typed)) is not None:
+    if typed.address is None or throttle.retry_after(*sign_in(*typed)) is not None:
         return False
-    if services.throttle.is_stranger(*typed):
+    if throttle.is_stranger(*typed):
         return False
     found, stand_in = await find()
     if stand_in is None:
         return False
-    ledger = services.ledger
     known = await ledger.read(_has_signed_in, ledger.privacy, stand_in.account_id, typed.address)
     if not known or found is None:
-        services.throttle.note_stranger(*typed)
+        throttle.note_stranger(*typed)
         return False
     return True
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from api.dashboards.gate import DashboardSecrets
+from api.http.credential_cache import DashboardSecrets
 from commands import clients
 from commands.permissions import operator
 from domain.client_secret import NewSecret
