@@ -1,28 +1,46 @@
-"""The command line `grantlog`. A command's module imports what it needs when it runs, so that help costs no time."""
+"""The command line `grantlog`. A command's page is loaded when the command is asked for, and not before."""
+
+import gc
+from importlib import import_module
 
 import rich_click as click
 
-from cli.audit import audit
-from cli.client import bootstrap, client
-from cli.dashboard import dashboard
-from cli.demo import demo
-from cli.failures import Commands
-from cli.installation import database, issuer, keys, settings
-from cli.leaks import leaks
-from cli.log import log
-from cli.notifications import notifications
-from cli.person import person
-from cli.projections import projections
-from cli.role import role
-from cli.scope import scope
-from cli.serve import serve
-from cli.witness import witness
+from cli.terminal import Failing
 from security.private_files import private_files
 
 CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 120}
 
+PAGES = {
+    "cli.serve": ("serve", "demo"),
+    "cli.client": ("bootstrap", "client", "dashboard"),
+    "cli.person": ("person", "scope", "role"),
+    "cli.leaks": ("leaks",),
+    "cli.log": ("log",),
+    "cli.audit": ("audit",),
+    "cli.verify": ("witness",),
+    "cli.notifications": ("notifications",),
+    "cli.installation": ("projections", "keys", "issuer", "database", "settings"),
+}
+COMMANDS = {command: page for page, commands in PAGES.items() for command in commands}
 
-@click.group(cls=Commands, context_settings=CONTEXT)
+
+class Pages(Failing):
+    """The commands by their names, each on its page."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return sorted(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in COMMANDS:
+            return None
+        # There is nothing to collect in what is being loaded.
+        gc.disable()
+        command: click.Command = getattr(import_module(COMMANDS[cmd_name]), cmd_name)
+        gc.enable()
+        return command
+
+
+@click.group(cls=Pages, context_settings=CONTEXT)
 @click.version_option(package_name="grantlog", message="grantlog %(version)s")
 @click.pass_context
 def main(context: click.Context) -> None:
@@ -33,10 +51,3 @@ def main(context: click.Context) -> None:
     too) that cannot be read or written, 3 database or keys.
     """
     context.with_resource(private_files())
-
-
-for command in (
-    *(serve, demo, bootstrap, client, dashboard, person, scope, role),
-    *(leaks, log, audit, witness, notifications, projections, keys, issuer, database, settings),
-):
-    main.add_command(command)

@@ -2,27 +2,33 @@
 
 import os
 import sys
-from collections.abc import Callable, Mapping, Sequence
-from hashlib import sha256
+from collections.abc import Callable, Mapping
+from contextlib import aclosing
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO, Literal
+from typing import Any, BinaryIO
 
 import rich_click as click
 
-from cli.audit_verify import check_receipt, receipt, verify
-from cli.failures import USAGE, Failure, refused
-from cli.output import Bar, as_json, moment, new_file, print_json, print_list, print_one
+from api.audit.queries.auditor import closed
+from api.audit.queries.export import Format, prepared
+from api.audit.queries.filters import read_filters
+from api.audit.queries.history import State, TokenState, state_of, token_history, token_state
+from api.audit.queries.search import page
+from api.http.errors import Missing
+from api.http.parameters import LARGEST
+from api.leaks.resolve import nothing_in
+from cli import terminal
+from cli.event_text import print_events, print_history, print_state
+from cli.log import key, rotate_key
 from cli.services import CommandServices, run
-from cli.standard_input import read_text
-from cli.standard_input import sha256 as standard_input_sha256
+from cli.terminal import USAGE, Bar, Failure, as_json, moment, print_json, print_list, print_one
+from cli.verify import check_receipt, receipt, verify
 from commands.audit import place_hold, release_hold
 from domain import hold as holds
-from domain import log_key
-
-if TYPE_CHECKING:
-    from api.audit.queries.history import State, TokenState
-    from api.audit.rendering import ShownEvent
-
+from eventstore.origin_months import destroyed
+from security import tokens
+from security.ids import new_id
+from security.scanning import extract
 
 # `grantlog audit history|state|events|export`. A secret never stands among the arguments.
 
@@ -59,7 +65,7 @@ def filters(command: Any) -> Any:
 
 
 @click.command()
-@standard_input_sha256
+@terminal.sha256_option
 @click.option("--id", "id_", metavar="ID", help="A token's jti, or the id of a grant, session or secret version.")
 @names
 @sealed
@@ -71,25 +77,27 @@ def history(sha256: str | None, id_: str | None, names: bool, sealed: bool, as_j
     """
     if sha256 is not None and id_ is not None:
         raise click.UsageError("give one of --sha256 and --id")
-    text = read_text() if sha256 is None and id_ is None else None
+    text = terminal.read_text() if sha256 is None and id_ is None else None
 
     async def work(services: CommandServices) -> Any:
-        from cli import audit_answers
-
-        return await audit_answers.history(services, text, sha256, id_, names=names, sealed=sealed)
+        token = None if text is None else _first_secret(text, services.format)
+        try:
+            return await token_history(services.auditor(personal=not sealed), token, sha256, id_, names=names)
+        except Missing:
+            if token is None or services.format.parse(token) is not None:
+                raise
+            raise Failure(nothing_in(token, services.format)) from None
 
     found = run(work)
     if as_json:
         print_json(found)
-        return
-    from cli.audit_answers import print_history
-
-    print_history(found)
+    else:
+        print_history(found)
 
 
 @click.command()
 @click.argument("stream", required=False, metavar="[STREAM]")
-@standard_input_sha256
+@terminal.sha256_option
 @click.option("--at", metavar="TIME", help="As it was at this RFC 3339 time, that very microsecond included.")
 @click.option("--position", type=POSITION, metavar="N", help="As it was when this was the newest event.")
 @sealed
@@ -103,22 +111,21 @@ def state(
     """
     if stream is not None and sha256 is not None:
         raise click.UsageError("give either STREAM or --sha256")
-    text = read_text() if stream is None and sha256 is None else None
+    text = terminal.read_text() if stream is None and sha256 is None else None
 
-    async def work(services: CommandServices) -> "State | TokenState":
-        from cli import audit_answers
-
+    async def work(services: CommandServices) -> State | TokenState:
         if stream is not None:
-            return await audit_answers.stream_state(services, stream, at, position, sealed=sealed)
-        return await audit_answers.token_state(services, text, sha256, at, position)
+            return await state_of(services.auditor(personal=not sealed), stream, at, position)
+        token = None if text is None else _first_secret(text, services.format)
+        if token is not None and services.format.parse(token) is None:
+            click.echo(nothing_in(token, services.format), err=True)
+        return await token_state(services.auditor(personal=False), token, sha256, at, position)
 
     found = run(work)
     if as_json:
         print_json(found)
-        return
-    from cli.audit_answers import print_state
-
-    print_state(found)
+    else:
+        print_state(found)
 
 
 @click.command()
@@ -130,13 +137,15 @@ def events(limit: int, sealed: bool, as_json: bool, **given: Any) -> None:
     """Search the log: the events that match every option."""
 
     async def work(services: CommandServices) -> bool:
-        from cli import audit_answers
-        from cli.audit_answers import print_events
-
-        def show(found: "Sequence[ShownEvent]", begins: bool) -> None:
-            print_events(found, as_json=as_json, begins=begins)
-
-        return await audit_answers.list_events(services, _asked(given), limit, show, sealed=sealed)
+        asking, wanted = services.auditor(personal=not sealed), read_filters(**_asked(given))
+        left, after = limit, None
+        while True:
+            # As many at a time as a page of the API has.
+            found = await page(asking, wanted, min(left, LARGEST), after, steps=None)
+            print_events(found.items, as_json=as_json, begins=after is None)
+            left, after = left - len(found.items), found.next
+            if after is None or left == 0:
+                return after is not None
 
     if run(work):
         click.echo("There are more: raise --limit, or use `grantlog audit export`.", err=True)
@@ -160,20 +169,22 @@ def events(limit: int, sealed: bool, as_json: bool, **given: Any) -> None:
     help="Write to a new file that only you can read instead of standard output.",
 )
 @sealed
-def export(
-    form: Literal["jsonl", "csv", "cloudevents", "ocsf"],
-    proof: bool,
-    output: Path | None,
-    sealed: bool,
-    **given: Any,
-) -> None:
+def export(form: Format, proof: bool, output: Path | None, sealed: bool, **given: Any) -> None:
     """Export the events that match every option, all of them without one. Any length."""
 
     def into(sink: BinaryIO, progress: Callable[[int, int], None]) -> None:
         async def work(services: CommandServices) -> None:
-            from cli import audit_answers
-
-            await audit_answers.export(services, _asked(given), form, sink, progress, proof=proof, sealed=sealed)
+            filters = read_filters(**_asked(given))
+            wanted = await prepared(services.auditor(personal=not sealed), filters, form, proof=proof, steps=None)
+            try:
+                async with aclosing(await wanted.open()) as parts:
+                    async for part in parts:
+                        sink.write(part.lines)
+                        sink.flush()
+                        progress(*wanted.looked_through(part))
+            finally:
+                # Whatever became of it, its end is recorded before this returns.
+                await closed()
 
         run(work)
 
@@ -182,10 +193,20 @@ def export(
             raise Failure("standard output is closed, where the export has to go: nothing was done", USAGE)
         into(sys.stdout.buffer, lambda _, __: None)
         return
-    with new_file(output) as sink:
+    with terminal.new_file(output) as sink:
         with Bar("export") as bar:
             into(sink, bar)
         os.fsync(sink.fileno())
+
+
+def _first_secret(text: str, format: tokens.Format) -> str:
+    """The first secret in a text; the text itself, without what surrounds it, where there is none of ours."""
+    found = extract(text, format).secrets
+    if not found:
+        return text.strip()
+    if len(found) > 1:
+        click.echo(f"{len(found):,} secrets are in the text; this is about the first", err=True)
+    return found[0].reveal()
 
 
 def _asked(given: Mapping[str, Any]) -> dict[str, Any]:
@@ -213,9 +234,6 @@ def add(first: str, last: str, reason: str, as_json: bool) -> None:
     """Keep the months FIRST to LAST until the hold is released. What has ended already cannot be brought back."""
 
     async def work(services: CommandServices) -> dict[str, Any]:
-        from eventstore.origin_months import destroyed
-        from security.ids import new_id
-
         hold_id = new_id()
         await services.execute(place_hold(hold_id, first, last, reason))
         gone = await services.ledger.read(destroyed)
@@ -256,74 +274,6 @@ def release(hold_id: str) -> None:
     """End a hold; months that it alone kept beyond their retention end within minutes."""
     run(lambda services: services.execute(release_hold(hold_id)))
     click.echo("the hold is released")
-
-
-# `grantlog audit key` and `rotate-key`: the key that auditors pin, and its successors.
-
-
-@click.command()
-@as_json
-def key(as_json: bool) -> None:
-    """Show the log's verifier key and its fingerprint, for you to give to auditors on a way of your own.
-
-    `/log/vkey` shows the key too, but whoever replaces the log can replace that answer with it.
-    """
-    print_one(run(shown), as_json)
-
-
-@click.command(name="rotate-key")
-@click.option("--finish", "step", flag_value="finish", help="End a rotation: the former key signs no longer.")
-@click.option("--compromised", "step", flag_value="compromised", help="Somebody else has the key: end it at once.")
-@as_json
-def rotate_key(step: Literal["finish", "compromised"] | None, as_json: bool) -> None:
-    """Make a new key, by which the log is known from now on.
-
-    The former key signs beside it until `--finish`, so that auditors have time to pin the new one. Each step is an
-    event of the log. Old checkpoints stay verifiable by the key that signed them.
-    """
-    print_one(run(lambda services: _rotate(services, step)), as_json)
-
-
-async def _keys(services: CommandServices) -> log_key.State:
-    from api.server.keeper import ensure_key
-
-    return await ensure_key(services.ledger, services.settings, services.origin)
-
-
-async def shown(services: CommandServices) -> dict[str, str | list[str] | None]:
-    """The keys as `grantlog audit key` prints them."""
-    return _members(await _keys(services))
-
-
-async def _rotate(
-    services: CommandServices, step: Literal["finish", "compromised"] | None
-) -> dict[str, str | list[str] | None]:
-    from commands import log_keys
-
-    origin = str((await _keys(services)).origin)
-    if step == "finish":
-        refusal = await log_keys.retire(services.ledger, origin, services.origin)
-    elif step == "compromised":
-        refusal = await log_keys.revoke(services.ledger, origin, "compromised", services.origin)
-    else:
-        refusal = await log_keys.rotate(services.ledger, origin, services.origin)
-    if refusal is not None:
-        raise refused(refusal)
-    return await shown(services)
-
-
-def _members(state: log_key.State) -> dict[str, str | list[str] | None]:
-    if state.verifier_key is None:
-        raise Failure("the log has no key yet")
-    fingerprint = sha256(state.verifier_key.encode()).hexdigest()
-    return {
-        "verifier_key": state.verifier_key,
-        "fingerprint": " ".join(fingerprint[at : at + 8] for at in range(0, 64, 8)),
-        "origin": state.origin,
-        "also_signing": [state.keys[key_id].verifier_key for key_id in state.in_standing("beside")],
-        "retired": [state.keys[key_id].verifier_key for key_id in state.in_standing("retired")],
-        "revoked": [state.keys[key_id].verifier_key for key_id in state.in_standing("revoked")],
-    }
 
 
 @click.group()

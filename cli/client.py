@@ -1,17 +1,30 @@
-"""`grantlog client …` and `grantlog bootstrap`: clients, dashboards included, and versions of their secrets."""
+"""`grantlog client|dashboard …` and `grantlog bootstrap`: clients, dashboards included, and their secrets."""
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 import rich_click as click
+from msgspec.structs import asdict
 
-from cli.failures import Failure
-from cli.output import as_json, every, moment, output, print_list, print_one, secret_file
+from api.admin import schemas
+from api.admin.client_secrets import policy_of, secret_body
+from api.admin.schemas import secret_expiry
 from cli.services import CommandServices, run
-
-if TYPE_CHECKING:
-    from eventstore.execution import Step
+from cli.terminal import Failure, as_json, every, moment, output, print_list, print_one, secret_file
+from commands import clients
+from commands.permissions import operator
+from commands.servers import ADMINISTRATION_SCOPES
+from domain.client import Attributes, State, stream
+from domain.rules import origin
+from eventstore.execution import Step
+from eventstore.present import dashboard_by_slug
+from eventstore.projecting.catch_up import CatchUpSubscription
+from eventstore.projecting.sightings import Sightings
+from eventstore.view import View
+from projections import clients as client_rows
+from projections import secrets
+from security.ids import new_id
 
 DAY = 86_400
 REALMS = click.Choice(["platform", "administration"])
@@ -73,12 +86,6 @@ async def registered(
     services: CommandServices, attributes: Mapping[str, Any], *, owner: str | None = None, lifetime: int | None = None
 ) -> Mapping[str, Any]:
     """Registers a client; its members, with the secret that is now shown for the only time."""
-    from api.admin.schemas import secret_expiry
-    from commands import clients
-    from commands.permissions import operator
-    from domain.client import Attributes, State, stream
-    from security.ids import new_id
-
     client_id = new_id()
     registration, secret = clients.new_registration(
         Attributes(**attributes), services.format, owner=owner, lifetime=lifetime
@@ -98,9 +105,7 @@ def list_(as_json: bool) -> None:
     """List clients in the order of their registration."""
 
     async def work(services: CommandServices) -> list[Mapping[str, Any]]:
-        from projections import clients
-
-        found = await every(lambda after: services.ledger.read(clients.page, after=after, limit=200))
+        found = await every(lambda after: services.ledger.read(client_rows.page, after=after, limit=200))
         return [await members(services, each.client_id) for each in found]
 
     print_list(run(work), COLUMNS, as_json)
@@ -130,8 +135,6 @@ def show(client_id: str, as_json: bool) -> None:
 @as_json
 def disable(client_id: str, as_json: bool) -> None:
     """Let a client do nothing more, and end all its tokens for good."""
-    from commands import clients
-
     print_one(_done(client_id, clients.disable(client_id)), as_json)
 
 
@@ -140,13 +143,10 @@ def disable(client_id: str, as_json: bool) -> None:
 @as_json
 def enable(client_id: str, as_json: bool) -> None:
     """Let a client have new tokens; what was ended stays so."""
-    from commands import clients
-    from commands.permissions import operator
-
     print_one(_done(client_id, clients.enable(client_id, by=operator)), as_json)
 
 
-def _done(client_id: str, command: "Step") -> Mapping[str, Any]:
+def _done(client_id: str, command: Step) -> Mapping[str, Any]:
     async def work(services: CommandServices) -> Mapping[str, Any]:
         await services.execute(command)
         return await members(services, client_id)
@@ -156,10 +156,6 @@ def _done(client_id: str, command: "Step") -> Mapping[str, Any]:
 
 async def members(services: CommandServices, client_id: str) -> dict[str, Any]:
     """A client as the API shows it; raises Missing."""
-    from msgspec.structs import asdict
-
-    from api.admin import schemas
-
     return asdict(await services.ledger.read(schemas.read_client, services.ledger.privacy, client_id))
 
 
@@ -199,9 +195,6 @@ def rotate_secret(
     """Give a client a new secret, shown once. A dashboard's goes into the vault and is in force at once."""
 
     async def work(services: CommandServices) -> Mapping[str, Any]:
-        from commands import clients
-        from commands.permissions import operator
-
         secret, new = clients.mint_secret(services.format, secret_lifetime)
         command = clients.rotate_secret(
             client_id, new, others_expire_in=others_expire_in, not_before_in=not_before_in, by=operator
@@ -234,8 +227,6 @@ def end_secret(client_id: str, secret_id: str, tokens: Literal["keep", "revoke"]
     """End a version of a client's secret, by the id that `client show` tells. `leaks contain` also tells of a leak."""
 
     async def work(services: CommandServices) -> Mapping[str, Any]:
-        from commands import clients
-
         await services.execute(clients.revoke_secret(client_id, secret_id, tokens))
         return next(each for each in await versions(services, client_id) if each["id"] == secret_id)
 
@@ -244,13 +235,6 @@ def end_secret(client_id: str, secret_id: str, tokens: Literal["keep", "revoke"]
 
 async def versions(services: CommandServices, client_id: str) -> list[dict[str, Any]]:
     """A client's secret versions under the names of the API, oldest first."""
-    from msgspec.structs import asdict
-
-    from api.admin.client_secrets import secret_body
-    from eventstore.projecting.catch_up import CatchUpSubscription
-    from eventstore.projecting.sightings import Sightings
-    from projections import secrets
-
     await CatchUpSubscription(services.ledger, Sightings()).follow()
     now = services.ledger.clock.now()
     found = await every(lambda after: services.ledger.read(secrets.of_client, client_id, now, after=after, limit=200))
@@ -301,8 +285,6 @@ def show_rotation(client_id: str, as_json: bool) -> None:
 @as_json
 def set_rotation(client_id: str, maximum_age: int, overlap: int, warning: int, as_json: bool) -> None:
     """Set a client's rotation policy. The server rotates a dashboard's secret itself, and warns of any other."""
-    from commands import clients
-
     command = clients.set_rotation_policy(client_id, maximum_age=maximum_age, overlap=overlap, warning=warning)
     print_one(run(lambda services: _changed(services, client_id, command)), as_json)
 
@@ -311,21 +293,15 @@ def set_rotation(client_id: str, maximum_age: int, overlap: int, warning: int, a
 @click.argument("client_id")
 def remove_rotation(client_id: str) -> None:
     """Remove a client's rotation policy. Versions that have an end keep it."""
-    from commands import clients
-
     run(lambda services: services.execute(clients.remove_rotation_policy(client_id)))
 
 
-async def _changed(services: CommandServices, client_id: str, command: "Step") -> Mapping[str, Any]:
+async def _changed(services: CommandServices, client_id: str, command: Step) -> Mapping[str, Any]:
     await services.execute(command)
     return await _policy(services, client_id)
 
 
 async def _policy(services: CommandServices, client_id: str) -> Mapping[str, Any]:
-    from msgspec.structs import asdict
-
-    from api.admin.client_secrets import policy_of
-
     return asdict(await policy_of(services.ledger, client_id))
 
 
@@ -345,10 +321,7 @@ def bootstrap(name: str, again: bool, output: Path | None, as_json: bool) -> Non
     """
 
     async def work(services: CommandServices) -> Mapping[str, Any]:
-        from commands.servers import ADMINISTRATION_SCOPES
-        from projections import clients
-
-        known = await every(lambda after: services.ledger.read(clients.page, after=after, limit=200))
+        known = await every(lambda after: services.ledger.read(client_rows.page, after=after, limit=200))
         former = [each.client_id for each in known if each.type == "confidential" and "clients:write" in each.scope]
         if former and not again:
             raise Failure(
@@ -365,3 +338,72 @@ def bootstrap(name: str, again: bool, output: Path | None, as_json: bool) -> Non
 
     with secret_file(output) as hand_over:
         hand_over(run(work), as_json)
+
+
+# `grantlog dashboard …`.
+
+
+@click.group()
+def dashboard() -> None:
+    """Make and change dashboards, whose people sign in with a password alone."""
+
+
+@dashboard.command("set")
+@click.argument("slug")
+@click.option("--name", "client_name", help="Name that people see.")
+@click.option("--realm", type=REALMS)
+@click.option(
+    "--allowed-origin",
+    "allowed_origins",
+    multiple=True,
+    metavar="ORIGIN",
+    help="Where its pages come from; repeatable, same-site with the issuer. A new dashboard has the issuer's own.",
+)
+@click.option(
+    "--resource",
+    "resources",
+    multiple=True,
+    metavar="URI",
+    help="What its tokens are for beside the server; repeatable.",
+)
+@click.option("--scope", metavar="NAMES", help="Scope names, separated by blanks.")
+@click.option("--access-token-lifetime", type=int, metavar="SECONDS")
+@click.option("--refresh-token-lifetime", type=int, metavar="SECONDS")
+@as_json
+def set_(slug: str, as_json: bool, scope: str | None, **named: Any) -> None:
+    """Make a dashboard, or change what is named of an existing one. Its secret stays in the server's vault."""
+    # Nobody named what is None, and of what may be repeated the empty list.
+    changes = {name: value for name, value in named.items() if value not in (None, ())}
+    if scope is not None:
+        changes["scope"] = tuple(scope.split())
+
+    async def work(services: CommandServices) -> Mapping[str, Any]:
+        issuer = services.settings.issuer
+        if await services.ledger.look(dashboard_by_slug, slug) is None:
+            changes.setdefault("allowed_origins", (origin.of_issuer(issuer),))
+        client_id, (secret, made) = new_id(), clients.mint_secret(services.format)
+
+        def keep(view: View, _: object) -> str:
+            clients.keep_if_made(services.ledger.vault, view, client_id, secret)
+            found = view.look(dashboard_by_slug, slug)
+            return client_id if found is None else found.client_id
+
+        command = clients.put_dashboard(client_id, slug, Attributes(**changes), secret=made, issuer=issuer, by=operator)
+        return await members(services, await services.make(command, then=keep))
+
+    print_one(run(work), as_json)
+
+
+@dashboard.command("list")
+@as_json
+def list_dashboards(as_json: bool) -> None:
+    """List dashboards."""
+
+    async def work(services: CommandServices) -> list[Mapping[str, Any]]:
+        found = await every(lambda after: services.ledger.read(client_rows.dashboards, after=after, limit=200))
+        urls = [f"{services.settings.issuer}/dashboards/{each.slug}/login" for each in found]
+        return [
+            await members(services, each.client_id) | {"login_url": url} for each, url in zip(found, urls, strict=True)
+        ]
+
+    print_list(run(work), ("slug", "client_name", "realm", "state", "login_url"), as_json)

@@ -1,19 +1,57 @@
-"""`grantlog database|keys|issuer|settings …`: the installation itself."""
+"""`grantlog database|keys|issuer|settings|projections …`: the installation itself."""
 
 import os
 import re
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping, Sequence
+from types import ModuleType
+from typing import Any
 
 import rich_click as click
 
-from cli.failures import UNAVAILABLE, USAGE, Failure, unavailable
-from cli.output import as_json, moment, print_json, print_one
-from cli.services import UPGRADE, CommandServices, connected, load_settings, run, schema_is_current
-
-if TYPE_CHECKING:
-    from api.config.settings import Settings
-
+from api.config.settings import Settings, unknown_variables
+from api.config.settings_page import masked, shown
+from cli.services import (
+    UPGRADE,
+    CommandServices,
+    connected,
+    load_settings,
+    open_keys,
+    prove_key,
+    require_schema,
+    run,
+    schema_is_current,
+)
+from cli.terminal import (
+    REFUSED,
+    UNAVAILABLE,
+    USAGE,
+    Bar,
+    Failure,
+    as_json,
+    moment,
+    print_json,
+    print_list,
+    print_one,
+    unavailable,
+)
+from commands import servers
+from domain.rules import origin as issuers
+from eventstore import changes, may_write
+from eventstore.database import DBAPIError, Engine, schema
+from eventstore.database.engines import in_words, migrating
+from eventstore.database.schema import newest, server_role
+from eventstore.may_write import PROOF, finish_indexing
+from eventstore.personal_data import PersonalData
+from eventstore.projecting.rebuild import Comparison, Rebuild, count, differing, outdated
+from eventstore.projecting.refollow import Incomplete, Refollowing
+from eventstore.projecting.replay import names
+from projections import FOLLOWING, PROJECTIONS, accounts, event_index
+from security.clock import Moment, SystemClock
+from security.keyring import MasterKeyError, WrapBroken
+from security.mac import BlindIndex
+from security.private_files import make_private
+from security.sealing import Sealer
+from security.vault import Vault, is_rewrapped
 
 # `grantlog database …`.
 
@@ -34,12 +72,8 @@ def upgrade() -> None:
     click.echo("The database is at the newest revision.")
 
 
-def upgrade_to_newest(settings: "Settings") -> None:
+def upgrade_to_newest(settings: Settings) -> None:
     """Runs the migrations; raises Failure when the database does not let it."""
-    from eventstore.database import DBAPIError, schema
-    from eventstore.database.engines import in_words
-    from security.private_files import make_private
-
     make_private(settings.data_dir)
     try:
         schema.upgrade(settings.database_url, settings.migration_database_url)
@@ -52,9 +86,6 @@ def upgrade_to_newest(settings: "Settings") -> None:
 @as_json
 def status(as_json: bool) -> None:
     """Show which database it is, its revision, and where its log stands. Exit code 3 when migrations are missing."""
-    from api.config.settings_page import masked
-    from eventstore.database.schema import newest
-
     settings = load_settings()
     current = schema_is_current(settings)
     shown: dict[str, Any] = {
@@ -69,13 +100,11 @@ def status(as_json: bool) -> None:
         raise SystemExit(UNAVAILABLE)
 
 
-def _log(settings: "Settings", current: bool) -> Mapping[str, Any]:
+def _log(settings: Settings, current: bool) -> Mapping[str, Any]:
     if not current:
         return {"position": None, "time": None}
-    from eventstore.changes import newest
-
     with connected(settings) as connection:
-        position, time = newest(connection)
+        position, time = changes.newest(connection)
     return {"position": position, "time": moment(time) if position else None}
 
 
@@ -114,21 +143,6 @@ def retire() -> None:
     this, start them again. A server that was left running with the old key cannot write any more. If this is killed,
     run it once more.
     """
-    from cli.output import Bar
-    from cli.services import load_settings, open_keys, require_schema
-    from eventstore import may_write
-    from eventstore.database.engines import migrating
-    from eventstore.database.schema import server_role
-    from eventstore.may_write import PROOF, finish_indexing
-    from eventstore.personal_data import PersonalData
-    from eventstore.projecting.rebuild import Rebuild
-    from projections import accounts, event_index
-    from security.clock import SystemClock
-    from security.keyring import MasterKeyError, WrapBroken
-    from security.mac import BlindIndex
-    from security.sealing import Sealer
-    from security.vault import Vault, is_rewrapped
-
     settings = load_settings()
     require_schema(settings)
     keyring = open_keys(settings)
@@ -174,14 +188,10 @@ def accept(url: str) -> None:
     refused by those who look, and dashboards have origins of their own to be put right. A server that is given another
     one than its log knows does not start.
     """
-    from domain.rules import origin as issuers
-
     if problem := issuers.fault(url):
         raise Failure(f"URL: {problem}", USAGE)
 
     async def work(services: CommandServices) -> bool:
-        from commands import servers
-
         return bool(await services.execute(servers.accept_issuer(url)))
 
     click.echo(f"The server starts as {url} from now on." if run(work) else f"Nothing to do: it is {url} already.")
@@ -197,9 +207,6 @@ LINK = re.compile(r"\[([^]]+)\]\(([^)#]+)[^)]*\)")
 @as_json
 def settings(as_json: bool) -> None:
     """Show every setting: its value, its default, its meaning. Secrets are masked."""
-    from api.config.settings import unknown_variables
-    from api.config.settings_page import shown
-
     every = shown(load_settings())
     for name in unknown_variables(os.environ):
         click.echo(f"Warning: {name} is no setting.", err=True)
@@ -212,3 +219,119 @@ def settings(as_json: bool) -> None:
         click.echo(f"{click.style(each.variable, bold=True)}={value}")
         meaning = LINK.sub(r"docs/\2", each.meaning).replace("`", "")
         click.echo(f"    {meaning} Default: {default}.")
+
+
+# `grantlog projections …`: what is computed from the log, computed again, and proved equal.
+
+TOGETHER = ("tokens", "digests")
+"""A digest moves from the one to the other, so neither is rebuilt or compared without the other."""
+
+
+@click.group()
+def projections() -> None:
+    """The read models: list them, compute them again from the log, prove that they are what the log says."""
+
+
+@projections.command(name="list")
+@as_json
+def list_(as_json: bool) -> None:
+    """Every projection, its rows, and whether its rows were made by its present definition."""
+    engine, _, _, _ = _opened()
+    with engine.connect() as connection:
+        old = {*outdated(connection, _all()), *differing(connection)}
+        rows = [
+            {
+                "name": name,
+                "version": module.VERSION,
+                "rows": count(connection, module),
+                "rebuild_needed": name in old,
+            }
+            for name, module in _named().items()
+        ]
+    print_list(rows, ("name", "version", "rows", "rebuild_needed"), as_json)
+
+
+@projections.command()
+@click.argument("names", nargs=-1)
+def rebuild(names: tuple[str, ...]) -> None:
+    """Compute the named projections again, or all of them.
+
+    The whole log is replayed into fresh tables beside the live ones, which take their place in one short transaction;
+    the server goes on answering. A rebuild that was broken off goes on where it had come to.
+    """
+    engine, privacy, now, role = _opened()
+    written, following = _chosen(names)
+    if written:
+        with Bar("rebuild") as progress:
+            done = Rebuild(engine, written, privacy, now, server_role=role).run(progress)
+        resumed = f", from position {done.resumed_from:,} where an earlier run had ended" if done.resumed_from else ""
+        click.echo(f"rebuilt up to position {done.position:,}{resumed}")
+    for name in following:
+        try:
+            with Bar(name) as progress:
+                done = Refollowing(engine, name, privacy, server_role=role).rebuild(progress)
+        except Incomplete as error:
+            raise Failure(f"{name}: {error}", REFUSED) from None
+        click.echo(f"{name}: rebuilt up to position {done.position:,}")
+
+
+@projections.command()
+@click.argument("names", nargs=-1)
+@as_json
+def verify(names: tuple[str, ...], as_json: bool) -> None:
+    """Prove that the live rows are what the log says; exit code 1 and the first row that differs if they are not."""
+    engine, privacy, now, _ = _opened()
+    written, following = _chosen(names)
+    compared = []
+    if written:
+        with Bar("verify") as progress:
+            compared += Comparison(engine, written, privacy, now).run(progress)
+    for name in following:
+        with Bar(name) as progress:
+            compared += Refollowing(engine, name, privacy).compare(progress)
+    if as_json:
+        print_json([each._asdict() for each in compared])
+    else:
+        for each in compared:
+            verdict = "equal" if each.differs_at is None else f"DIFFERS, first at {each.differs_at}"
+            click.echo(f"{each.table:<20} {each.rows:>10,} rows  sha256 {each.live[:16]}  {verdict}")
+    if any(each.differs_at is not None for each in compared):
+        raise Failure("live rows are not what the log says; `grantlog projections rebuild` makes them so", REFUSED)
+
+
+def _all() -> tuple[ModuleType, ...]:
+    return (*PROJECTIONS, *FOLLOWING)
+
+
+def _named() -> dict[str, ModuleType]:
+    return dict(zip(names(_all()), _all(), strict=True))
+
+
+def _chosen(given: Sequence[str]) -> tuple[tuple[ModuleType, ...], tuple[str, ...]]:
+    """Of the named projections those that are written with the log, and the followers that move the others on."""
+    known = _named()
+    for name in given:
+        if name not in known:
+            raise click.UsageError(f"there is no projection {name}; there are {', '.join(known)}")
+    wanted = set(given or known)
+    if wanted & set(TOGETHER):
+        wanted |= set(TOGETHER)
+    chosen = {name: module for name, module in known.items() if name in wanted}
+    followers = dict.fromkeys(module.NAME for module in chosen.values() if module in FOLLOWING)
+    return tuple(module for module in chosen.values() if module not in FOLLOWING), tuple(followers)
+
+
+def _opened() -> tuple[Engine, PersonalData, Moment, str | None]:
+    """An engine as the role that owns the tables, and what replaying needs; raises Failure."""
+    settings = load_settings()
+    require_schema(settings)
+    keyring = open_keys(settings)
+    owner = settings.migration_database_url or settings.database_url
+    engine, vault = migrating(owner), Vault(keyring)
+    try:
+        with engine.connect() as connection:
+            prove_key(connection, vault, keyring)
+    except DBAPIError as error:
+        raise unavailable(f"the database does not answer: {in_words(error, owner)}") from None
+    privacy = PersonalData(Sealer(vault), BlindIndex(keyring))
+    return engine, privacy, SystemClock().now(), server_role(settings.database_url, owner)

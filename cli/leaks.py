@@ -1,16 +1,44 @@
 """`grantlog leaks …`: what to do about a secret that leaked. A secret never stands among the arguments."""
 
 from collections.abc import Mapping, Sequence
+from functools import reduce
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import rich_click as click
 
-from cli.failures import REFUSED, Failure
-from cli.output import as_json, every, output, print_list, print_one, secret_file
-from cli.services import CommandServices, run
-from cli.standard_input import read_secret, read_text, sha256
-from security.scanning import RULES
+from api.leaks import resolve, settling
+from api.leaks.containment import Asked, Containment, containments, dry_run, whole_second
+from api.leaks.incidents import IncidentBody, shown
+from api.leaks.investigate import reported, told
+from cli.services import CommandServices, load_settings, run
+from cli.terminal import (
+    REFUSED,
+    Failure,
+    as_json,
+    every,
+    moment,
+    output,
+    print_list,
+    print_one,
+    read_secret,
+    read_text,
+    secret_file,
+    sha256_option,
+)
+from commands import incidents, servers
+from domain import server
+from domain.incident import Numbers, added
+from domain.rules.administrative_scope import ADMINISTRATIVE_SCOPES
+from eventstore.database import Connection
+from eventstore.projecting.catch_up import CatchUpSubscription, EventIndexing
+from eventstore.projecting.sightings import Sightings
+from eventstore.view import View
+from projections import incidents as incident_rows
+from projections.incidents import Incident
+from security.scanning import RULES, extract
+from security.tokens import Format
 
 # `grantlog leaks investigate|contain|list|show|close|freeze|unfreeze`. A secret never stands among the arguments.
 
@@ -23,7 +51,7 @@ NONE = 3
 
 
 @click.command()
-@sha256
+@sha256_option
 @as_json
 def investigate(sha256: str | None, as_json: bool) -> None:
     """Say what every secret in a text is and what came of it.
@@ -34,9 +62,7 @@ def investigate(sha256: str | None, as_json: bool) -> None:
     text = None if sha256 is not None else read_text()
 
     async def work(services: CommandServices) -> Mapping[str, Any]:
-        from cli.leak_work import investigated
-
-        return await investigated(services, text, sha256)
+        return await _investigated(services, text, sha256)
 
     found = dict(run(work))
     items = found["items"] or [found]
@@ -97,7 +123,7 @@ def _some(count: int, one: str, many: str | None = None) -> str:
 
 
 @click.command()
-@sha256
+@sha256_option
 @click.option("--client", "client_id", metavar="ID", help="Everything of this client.")
 @click.option("--account", "account_id", metavar="ID", help="Everything of this person.")
 @click.option("--secret-id", metavar="ID", help="What this secret version authenticated.")
@@ -132,20 +158,16 @@ def contain(
         given = {"secret": read_text() if yes or dry_run else read_secret()}
 
     async def work(services: CommandServices) -> Mapping[str, Any]:
-        import msgspec
-
-        from cli.leak_work import carried_out, containments, tried
-
-        found = await containments(
+        found = await _containments(
             services, given, since, rotate=rotate, disable_client=disable_client, evidence=evidence
         )
         if dry_run or not yes:
-            would: Mapping[str, int] = msgspec.to_builtins(await tried(services, found))
+            would: Mapping[str, int] = msgspec.to_builtins(await _tried(services, found))
             if dry_run:
                 return would if as_json else {"would_end": numbers(would)}
             click.echo(f"would end: {numbers(would)}", err=True)
             click.confirm("End this?", abort=True, err=True)
-        return await carried_out(services, found)
+        return await _carried_out(services, found)
 
     with secret_file(output) as hand_over:
         hand_over(run(work), as_json)
@@ -157,11 +179,8 @@ def list_(as_json: bool) -> None:
     """List incidents, the newest first."""
 
     async def work(services: CommandServices) -> list[Mapping[str, Any]]:
-        from cli.leak_work import incident
-        from projections import incidents
-
-        found = await every(lambda after: services.ledger.read(incidents.page, after=after, limit=200))
-        return [await incident(services, each) for each in found]
+        found = await every(lambda after: services.ledger.read(incident_rows.page, after=after, limit=200))
+        return [await _read(services, each) for each in found]
 
     print_list(run(work), COLUMNS, as_json)
 
@@ -182,11 +201,10 @@ def close(incident_id: str, note: str | None, as_json: bool) -> None:
     """Close an incident."""
 
     async def work(services: CommandServices) -> Mapping[str, Any]:
-        from cli.leak_work import masked
-        from commands import incidents
-
         await _found(services, incident_id)
-        await services.execute(incidents.close(incident_id, masked(services, note), services.ledger.privacy))
+        await services.execute(
+            incidents.close(incident_id, None if note is None else services.masked(note), services.ledger.privacy)
+        )
         return await _found(services, incident_id)
 
     print_one(_incident(run(work), as_json), as_json)
@@ -208,10 +226,6 @@ def unfreeze(as_json: bool) -> None:
 
 def _switched(*, frozen: bool) -> Mapping[str, Any]:
     async def work(services: CommandServices) -> Mapping[str, Any]:
-        from cli.output import moment
-        from commands import servers
-        from domain import server
-
         await services.execute(servers.suspend_issuance() if frozen else servers.resume_issuance())
         state: server.State = await services.ledger.state(server.STREAM)
         return {"frozen": state.suspended_at is not None, "since": moment(state.suspended_at)}
@@ -220,13 +234,10 @@ def _switched(*, frozen: bool) -> Mapping[str, Any]:
 
 
 async def _found(services: CommandServices, incident_id: str) -> Mapping[str, Any]:
-    from cli.leak_work import incident
-    from projections import incidents
-
-    found = await services.ledger.read(incidents.by_id, incident_id)
+    found = await services.ledger.read(incident_rows.by_id, incident_id)
     if found is None:
         raise Failure("incident_id: there is no such incident")
-    return await incident(services, found)
+    return await _read(services, found)
 
 
 def _incident(members: Mapping[str, Any], as_json: bool) -> Mapping[str, Any]:
@@ -250,12 +261,96 @@ def rules(format_: str) -> None:
 
     They follow from the prefix, which GRANTLOG_TOKEN_PREFIX sets. docs/secret-scanning.md says how to use them.
     """
-    from cli.services import load_settings
-    from security.tokens import Format
-
     # What production insists on, a key and an address, has nothing to do with the rules.
     prefix = load_settings(environment="demo").token_prefix
     click.echo(RULES[format_](Format(prefix)), nl=False)
+
+
+# What they do with the ledger; the same as the API does.
+
+
+async def _investigated(services: CommandServices, text: str | None, sha256: str | None) -> Mapping[str, Any]:
+    """The report about every secret in a text, or about one, and the event that somebody asked for it."""
+    found, questions = None, [resolve.Candidate(sha256 or "", None)]
+    if text is not None:
+        found = extract(text, services.format)
+        questions = resolve.questions(found, text, services.format)
+
+    async def settle(_: Sequence[str]) -> None:
+        await CatchUpSubscription(services.ledger, EventIndexing(), Sightings()).follow()
+
+    reports = await reported(settle, services.auditor(), questions, counts=True)
+    members: dict[str, Any] = msgspec.to_builtins(told(reports, found))
+    return members
+
+
+async def _containments(
+    services: CommandServices,
+    named: Mapping[str, str],
+    since: str | None,
+    *,
+    rotate: bool,
+    disable_client: bool,
+    evidence: str | None,
+) -> list[Containment]:
+    """One for each client, to be looked at and carried out; raises Failure that says what is wrong with the words."""
+    at = whole_second(since)
+    targets = await resolve.find(services.ledger, services.format, named, at)
+    fault = resolve.misfit(targets, rotate=rotate, disable_client=disable_client, since=since is not None)
+    if fault is not None:
+        raise Failure(f"{fault[0]}: {fault[1]}")
+    return containments(
+        services.ledger,
+        services.format,
+        targets,
+        Asked(at, rotate, disable_client, evidence),
+        source="command_line",
+        caller_scope=ADMINISTRATIVE_SCOPES,
+    )
+
+
+async def _tried(services: CommandServices, wanted: Sequence[Containment]) -> Numbers:
+    """What they would end together. That somebody asked is an event."""
+    for each in wanted:
+        await each.prepare()
+        await each.count()
+    await services.execute(dry_run(services.auditor(), wanted, moment(wanted[0].wanted.since)))
+    return reduce(added, (each.numbers for each in wanted), Numbers())
+
+
+async def _carried_out(services: CommandServices, wanted: Sequence[Containment]) -> Mapping[str, Any]:
+    """Ends it; what was ended of the first client, with the new secret where there is one to hand over, and of each."""
+    secrets: list[Mapping[str, str]] = []
+
+    def then(view: View, _: object) -> None:
+        handed = [each.hand_over(view) for each in wanted]
+        secrets.extend({} if secret is None else {"client_secret": secret} for secret in handed)
+
+    # Whoever was shown the dry run may have thought about it for a while.
+    for each in wanted:
+        await each.prepare()
+        await each.end_at_once(services.execute)
+    await services.make(*(step for each in wanted for step in each.commands()), then=then)
+    if any(each.target.gathered is not None for each in wanted):
+        await settling.settle(services.ledger)
+    items = [
+        {"incident_id": each.incident_id, "client_id": each.target.client_id, "account_id": each.target.account_id}
+        | msgspec.to_builtins(each.numbers)
+        | secret
+        for each, secret in zip(wanted, secrets, strict=True)
+    ]
+    first = {name: value for name, value in items[0].items() if name not in ("client_id", "account_id")}
+    return first if len(items) == 1 else first | {"items": items}
+
+
+async def _read(services: CommandServices, found: Incident) -> Mapping[str, Any]:
+    """An incident under the names of the API."""
+
+    def read(connection: Connection) -> IncidentBody:
+        return shown(connection, services.ledger.privacy, personal=True)(found)
+
+    members: Mapping[str, Any] = msgspec.to_builtins(await services.ledger.read(read))
+    return members
 
 
 # `grantlog leaks`: what to do about a secret that leaked.

@@ -6,19 +6,47 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from hashlib import sha256
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any, Literal
 
 import rich_click as click
 
-from cli.failures import REFUSED, USAGE, Failure, refused, unavailable
-from cli.output import Bar, as_json, print_one
+from api.server.keeper import ensure_key, kept_of
+from cli.event_text import line, page
 from cli.services import CommandServices, connected, load_settings, open_keys, prove_key, require_schema, run
-
-if TYPE_CHECKING:
-    from domain import server
-    from eventstore.database import Connection
-
+from cli.terminal import REFUSED, USAGE, Bar, Failure, as_json, print_one, refused, unavailable
+from commands import log_keys, servers
+from commands.log_keys import begin_mac_key
+from domain import log_key, server
+from domain.events import EVENTS
+from domain.log_key import STREAM, Introduced
+from domain.server import MISFITS_MAXIMUM
+from eventstore.database import Connection
+from eventstore.database.engines import migrating, snapshot
+from eventstore.database.schema import server_role
+from eventstore.errors import Forged
+from eventstore.export_import import NotALog, read, write
+from eventstore.forged import remove
+from eventstore.mapper import UPCASTS, authenticate
+from eventstore.personal_data import PersonalData
+from eventstore.projecting.rebuild import Rebuild
+from eventstore.projecting.refollow import MODELS, Refollowing
+from eventstore.recorder import store
+from eventstore.search import newest
+from eventstore.time_travel import history
+from eventstore.transparency import published
+from eventstore.transparency.comparison import NotAcceptable, misfits
+from eventstore.transparency.published import read_leaves
+from projections import PROJECTIONS, clients
+from security.clock import SystemClock
+from security.keyring import MasterKeyError, WrapBroken
+from security.mac import BlindIndex
+from security.sealing import Sealer
+from security.vault import Vault, sample
+from verifier.note import Key
+from verifier.source import open_source
+from verifier.verify import verify
 
 # `grantlog log …`: the events as they happen. Whoever may read the database sees them; what is sealed stays sealed.
 
@@ -44,9 +72,6 @@ def log() -> None:
 @raw
 def tail(follow: bool, start: int | None, types: tuple[str, ...], raw: bool) -> None:
     """Show the last events, and each further one as it happens."""
-    from cli.event_line import line
-    from eventstore.search import newest
-
     # Ctrl-C and a closed pipe are the usual ways to end this, and no failures.
     with suppress(KeyboardInterrupt, BrokenPipeError), _connected() as connection:
         position = (start if start is not None else max(1, newest(connection) - LAST + 1)) - 1
@@ -70,8 +95,6 @@ def tail(follow: bool, start: int | None, types: tuple[str, ...], raw: bool) -> 
 @as_json
 def show(position: int, as_json: bool) -> None:
     """Show the event at POSITION with everything that it says."""
-    from cli.event_line import page
-
     with _connected() as connection:
         stored = _between(connection, position - 1, position, ())
     if not stored:
@@ -81,19 +104,15 @@ def show(position: int, as_json: bool) -> None:
 
 
 @contextmanager
-def _connected() -> "Iterator[Connection]":
-    from security.vault import Vault
-
+def _connected() -> Iterator[Connection]:
     settings = load_settings()
     require_schema(settings)
     with connected(settings, Vault(open_keys(settings))) as connection:
         yield connection
 
 
-def _client_names(connection: "Connection") -> "Callable[[str], str | None]":
+def _client_names(connection: Connection) -> Callable[[str], str | None]:
     """What clients are called now, each asked for once. People's names are sealed, and stay so here."""
-    from projections import clients
-
     known: dict[str, str | None] = {}
 
     def named(stream: str) -> str | None:
@@ -106,13 +125,8 @@ def _client_names(connection: "Connection") -> "Callable[[str], str | None]":
     return named
 
 
-def _between(connection: "Connection", after: int, last: int, types: tuple[str, ...]) -> list[tuple[int, str]]:
+def _between(connection: Connection, after: int, last: int, types: tuple[str, ...]) -> list[tuple[int, str]]:
     """At most BATCH stored events of these types, each a tag or `noun.*`; of all, when none is named."""
-    from domain.events import EVENTS
-    from eventstore.errors import Forged
-    from eventstore.mapper import UPCASTS
-    from eventstore.recorder import store
-
     tags = [*(event.type for event in EVENTS), *UPCASTS]
     topics = [tag for tag in tags if tag in types or f"{tag.partition('.')[0]}.*" in types]
     if types and not topics:
@@ -135,12 +149,6 @@ def export(file: Path) -> None:
 
     Keep the file as you keep the database. It is of no use without the master key.
     """
-    from eventstore.database.engines import snapshot
-    from eventstore.errors import Forged
-    from eventstore.export_import import write
-    from eventstore.mapper import authenticate
-    from security.vault import Vault
-
     settings = load_settings()
     require_schema(settings)
     keyring = open_keys(settings)
@@ -167,14 +175,6 @@ def import_(file: Path) -> None:
     Positions, proofs and checkpoints stay what they were; erasures in the log are applied to the vault again.
     When it is broken off after the events are here, `grantlog projections rebuild` does what is left.
     """
-    from eventstore.database.engines import migrating
-    from eventstore.database.schema import server_role
-    from eventstore.export_import import NotALog, read
-    from eventstore.projecting.rebuild import Rebuild
-    from projections import PROJECTIONS
-    from security.clock import SystemClock
-    from security.vault import Vault
-
     settings = load_settings()
     require_schema(settings)
     keyring = open_keys(settings)
@@ -199,9 +199,6 @@ async def begin_what_is_due(_: CommandServices) -> None:
 
 def _prove_keys(connection: Any, vault: Any, keyring: Any) -> None:
     """Raises Failure unless the master keys are those of the vault that was carried here, and all of them."""
-    from security.keyring import MasterKeyError, WrapBroken
-    from security.vault import sample
-
     prove_key(connection, vault, keyring)
     try:
         sample(connection, keyring)
@@ -211,20 +208,11 @@ def _prove_keys(connection: Any, vault: Any, keyring: Any) -> None:
 
 def privacy_of(keyring: Any, vault: Any) -> Any:
     """What seals and finds with these keys."""
-    from eventstore.personal_data import PersonalData
-    from security.mac import BlindIndex
-    from security.sealing import Sealer
-
     return PersonalData(Sealer(vault), BlindIndex(keyring))
 
 
 def _prove(settings: Any, vault: Any) -> None:
     """Has the verifier, which shares no code with the server, look at what is here now."""
-    from eventstore.transparency import published
-    from verifier.note import Key
-    from verifier.source import open_source
-    from verifier.verify import verify
-
     with connected(settings, vault) as connection:
         keys = _verifier_keys(connection)
         signed = published.newest_signed(connection)
@@ -239,9 +227,6 @@ def _prove(settings: Any, vault: Any) -> None:
 
 
 def _verifier_keys(connection: Any) -> list[str]:
-    from domain.log_key import STREAM, Introduced
-    from eventstore.time_travel import history
-
     events = (recorded.event for recorded in history(connection, STREAM))
     return [event.verifier_key for event in events if isinstance(event, Introduced)]
 
@@ -270,10 +255,6 @@ def succeed(checkpoint: Path | None, origin: str, as_json: bool) -> None:
 async def _succeed(
     services: CommandServices, checkpoint: Path | None, origin: str
 ) -> dict[str, str | list[str] | None]:
-    from api.server.keeper import kept_of
-    from cli.audit import shown
-    from commands import log_keys
-
     kept = kept_of(services.settings)
     note = kept.read() if checkpoint is None else checkpoint.read_text(encoding="utf-8")
     if note is None:
@@ -285,6 +266,70 @@ async def _succeed(
     if refusal is not None:
         raise refused(refusal)
     return await shown(services)
+
+
+# `grantlog audit key` and `rotate-key`: the key that auditors pin, and its successors.
+
+
+@click.command()
+@as_json
+def key(as_json: bool) -> None:
+    """Show the log's verifier key and its fingerprint, for you to give to auditors on a way of your own.
+
+    `/log/vkey` shows the key too, but whoever replaces the log can replace that answer with it.
+    """
+    print_one(run(shown), as_json)
+
+
+@click.command(name="rotate-key")
+@click.option("--finish", "step", flag_value="finish", help="End a rotation: the former key signs no longer.")
+@click.option("--compromised", "step", flag_value="compromised", help="Somebody else has the key: end it at once.")
+@as_json
+def rotate_key(step: Literal["finish", "compromised"] | None, as_json: bool) -> None:
+    """Make a new key, by which the log is known from now on.
+
+    The former key signs beside it until `--finish`, so that auditors have time to pin the new one. Each step is an
+    event of the log. Old checkpoints stay verifiable by the key that signed them.
+    """
+    print_one(run(lambda services: _rotate(services, step)), as_json)
+
+
+async def _keys(services: CommandServices) -> log_key.State:
+    return await ensure_key(services.ledger, services.settings, services.origin)
+
+
+async def shown(services: CommandServices) -> dict[str, str | list[str] | None]:
+    """The keys as `grantlog audit key` prints them."""
+    return _members(await _keys(services))
+
+
+async def _rotate(
+    services: CommandServices, step: Literal["finish", "compromised"] | None
+) -> dict[str, str | list[str] | None]:
+    origin = str((await _keys(services)).origin)
+    if step == "finish":
+        refusal = await log_keys.retire(services.ledger, origin, services.origin)
+    elif step == "compromised":
+        refusal = await log_keys.revoke(services.ledger, origin, "compromised", services.origin)
+    else:
+        refusal = await log_keys.rotate(services.ledger, origin, services.origin)
+    if refusal is not None:
+        raise refused(refusal)
+    return await shown(services)
+
+
+def _members(state: log_key.State) -> dict[str, str | list[str] | None]:
+    if state.verifier_key is None:
+        raise Failure("the log has no key yet")
+    fingerprint = sha256(state.verifier_key.encode()).hexdigest()
+    return {
+        "verifier_key": state.verifier_key,
+        "fingerprint": " ".join(fingerprint[at : at + 8] for at in range(0, 64, 8)),
+        "origin": state.origin,
+        "also_signing": [state.keys[key_id].verifier_key for key_id in state.in_standing("beside")],
+        "retired": [state.keys[key_id].verifier_key for key_id in state.in_standing("retired")],
+        "revoked": [state.keys[key_id].verifier_key for key_id in state.in_standing("revoked")],
+    }
 
 
 # `grantlog log accept-divergence`: how a server goes on after somebody has understood why its log does not fit.
@@ -305,10 +350,6 @@ def accept_divergence(yes: bool, as_json: bool) -> None:
 
 
 async def _accept(services: CommandServices, yes: bool) -> dict[str, str | list[str] | None]:
-    from api.server.keeper import kept_of
-    from commands import servers
-    from domain import server
-
     state: server.State = await services.ledger.state(server.STREAM)
     kept = kept_of(services.settings)
     lost = kept.read_lost()
@@ -325,11 +366,7 @@ async def _accept(services: CommandServices, yes: bool) -> dict[str, str | list[
     return {"reason": reason, "accepted": list(found)}
 
 
-async def _misfits(services: CommandServices, state: "server.State") -> dict[str, str]:
-    from domain.server import MISFITS_MAXIMUM
-    from eventstore.transparency.comparison import NotAcceptable, misfits
-    from eventstore.transparency.published import read_leaves
-
+async def _misfits(services: CommandServices, state: server.State) -> dict[str, str]:
     with Bar("compare") as bar:
         try:
             return await services.ledger.read(misfits, read_leaves, state.accepted, MISFITS_MAXIMUM, bar)
@@ -352,16 +389,6 @@ def remove_forged(file: Path) -> None:
     the next event, `log.forged_removed`, names the file's digest. Find out how somebody came to write to the database
     before the servers are started again: FILE says what they wanted.
     """
-    from eventstore.database.engines import migrating
-    from eventstore.database.schema import server_role
-    from eventstore.forged import remove
-    from eventstore.mapper import authenticate
-    from eventstore.projecting.rebuild import Rebuild
-    from eventstore.projecting.refollow import MODELS, Refollowing
-    from projections import PROJECTIONS
-    from security.clock import SystemClock
-    from security.vault import Vault
-
     settings = load_settings()
     require_schema(settings)
     keyring = open_keys(settings)
@@ -402,8 +429,6 @@ def rotate_mac_key() -> None:
     """
 
     async def work(services: CommandServices) -> str:
-        from commands.log_keys import begin_mac_key
-
         await services.execute(begin_mac_key(services.ledger.ring, "rotated"))
         return services.ledger.ring.writing(services.ledger.changes.position).key_id
 

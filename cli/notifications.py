@@ -1,15 +1,15 @@
 """`grantlog notifications`: who is told, what has not reached them, and telling it again."""
 
-from typing import TYPE_CHECKING
-
 import rich_click as click
 
-from cli.failures import USAGE, Failure
-from cli.output import as_json, moment, print_json, print_list
+from api.notifications.channels import destinations as configured
 from cli.services import CommandServices, load_settings, run
-
-if TYPE_CHECKING:
-    from projections.outbox import Destination
+from cli.terminal import USAGE, Failure, as_json, moment, print_json, print_list
+from eventstore import search
+from eventstore.projecting.catch_up import CatchUpSubscription, EventIndexing
+from projections import outbox
+from projections.event_index import NameKind
+from projections.outbox import Destination
 
 LISTED_AT_MOST = 10_000
 AT_ONCE = 500
@@ -33,7 +33,6 @@ def destinations(as_json: bool) -> None:
 @as_json
 def list_(dead: bool, as_json: bool) -> None:
     """What has not been delivered: when it is tried next, and what came of the attempt before."""
-    from projections import outbox
 
     async def ask(services: CommandServices) -> list[outbox.Delivery]:
         return await services.ledger.read(outbox.undelivered, dead_only=dead, limit=LISTED_AT_MOST)
@@ -79,12 +78,7 @@ def replay(low: int, high: int | None, only: str | None, as_json: bool) -> None:
         click.echo(f"deliveries that wait for a running server: {told:,}")
 
 
-async def _again(services: CommandServices, wanted: "list[Destination]", low: int, high: int | None) -> int:
-    from eventstore import search
-    from eventstore.projecting.catch_up import CatchUpSubscription, EventIndexing
-    from projections import outbox
-    from projections.event_index import NameKind
-
+async def _again(services: CommandServices, wanted: list[Destination], low: int, high: int | None) -> int:
     ledger = services.ledger
     await CatchUpSubscription(ledger, EventIndexing()).follow()
     newest, _ = await ledger.head()
@@ -102,7 +96,5 @@ async def _again(services: CommandServices, wanted: "list[Destination]", low: in
     return told
 
 
-def _destinations() -> "list[Destination]":
-    from api.notifications.channels import destinations as configured
-
+def _destinations() -> list[Destination]:
     return configured(load_settings())

@@ -1,15 +1,21 @@
-"""`grantlog person …`."""
+"""`grantlog person|role|scope …`: people, and what they may have."""
 
 from collections.abc import Mapping
 from typing import Any
 
 import rich_click as click
+from msgspec.structs import asdict
 
+from api.admin import schemas
 from cli.client import REALMS
-from cli.failures import Failure
-from cli.output import as_json, every, print_list, print_one
 from cli.services import CommandServices, run
-from cli.standard_input import read_line
+from cli.terminal import Failure, as_json, every, print_list, print_one, read_line
+from commands import people, permissions
+from commands.permissions import operator
+from eventstore import present
+from projections import accounts, roles, scopes
+from security.ids import new_id
+from security.passwords import Hasher, Parameters, StrengthMeter
 
 password_option = click.option(
     "--password-stdin", is_flag=True, help="Read the password from standard input, one line, instead of asking for it."
@@ -42,10 +48,6 @@ def add(
     password = read_password(password_stdin)
 
     async def work(services: CommandServices) -> Mapping[str, Any]:
-        from commands import people
-        from commands.permissions import operator
-        from security.ids import new_id
-
         account_id = new_id()
         person = people.NewPerson(
             realm=realm,
@@ -68,8 +70,6 @@ def list_(realm: str | None, as_json: bool) -> None:
     """List people in the order of their registration."""
 
     async def work(services: CommandServices) -> list[Mapping[str, Any]]:
-        from projections import accounts
-
         found = await every(lambda after: services.ledger.read(accounts.page, realm=realm, after=after, limit=200))
         return [await members(services, each.account_id) for each in found]
 
@@ -86,9 +86,6 @@ def set_password(who: str, realm: str, password_stdin: bool, as_json: bool) -> N
     password = read_password(password_stdin)
 
     async def work(services: CommandServices) -> Mapping[str, Any]:
-        from commands import people
-        from commands.permissions import operator
-
         account_id = await find(services, who, realm)
         shown = await members(services, account_id)
         encoded = await hashed(services, password, *(shown[field] for field in ("username", "email", "name")))
@@ -108,9 +105,6 @@ def read_password(from_stdin: bool) -> str:
 
 async def hashed(services: CommandServices, password: str, *names: str | None) -> str:
     """The hash of a password for the person with these names; raises Failure for one that may not be set."""
-    from commands import people
-    from security.passwords import Hasher, Parameters, StrengthMeter
-
     settings = services.settings
     hasher = Hasher(Parameters(settings.argon2_memory, settings.argon2_time, settings.argon2_parallelism), threads=1)
     strength = StrengthMeter()
@@ -128,9 +122,6 @@ async def hashed(services: CommandServices, password: str, *names: str | None) -
 
 async def find(services: CommandServices, who: str, realm: str) -> str:
     """A person's id, by that or by a login name of the realm; raises Failure when there is none."""
-    from eventstore import present
-    from projections import accounts
-
     if await services.ledger.read(accounts.by_id, who) is not None:
         return who
     field: present.Login = "email" if "@" in who else "username"
@@ -142,8 +133,89 @@ async def find(services: CommandServices, who: str, realm: str) -> str:
 
 async def members(services: CommandServices, account_id: str) -> dict[str, Any]:
     """A person as the API shows them; raises Missing, for an erased one too."""
-    from msgspec.structs import asdict
-
-    from api.admin import schemas
-
     return asdict(await services.ledger.read(schemas.read_person, services.ledger.privacy, account_id))
+
+
+# `grantlog role …`.
+
+
+@click.group()
+def role() -> None:
+    """Decide what people may have."""
+
+
+@role.command("list")
+@as_json
+def list_roles(as_json: bool) -> None:
+    """List the roles of every realm."""
+
+    async def work(services: CommandServices) -> list[Mapping[str, Any]]:
+        found = await every(lambda after: services.ledger.read(roles.page, after=after, limit=200))
+        return [
+            {"realm": each.realm, "name": each.name, "scopes": each.scopes, "default": each.default} for each in found
+        ]
+
+    print_list(run(work), ("realm", "name", "default", "scopes"), as_json)
+
+
+@role.command("put")
+@click.argument("realm", type=REALMS)
+@click.argument("name")
+@click.option("--scope", default="", metavar="NAMES", help="What the role allows: scope names, separated by blanks.")
+@click.option("--default/--no-default", default=False, help="Whether people made without roles get this one.")
+@as_json
+def put_role(realm: str, name: str, scope: str, default: bool, as_json: bool) -> None:
+    """Define a role, or change it to this."""
+    scopes = tuple(scope.split())
+
+    command = permissions.put_role(realm, name, scopes_allowed=scopes, default=default, by=operator)
+    run(lambda services: services.execute(command))
+    print_one({"realm": realm, "name": name, "scopes": scopes, "default": default}, as_json)
+
+
+@role.command("retire")
+@click.argument("realm", type=REALMS)
+@click.argument("name")
+def retire_role(realm: str, name: str) -> None:
+    """End a role that nobody has."""
+    run(lambda services: services.execute(permissions.retire_role(realm, name, by=operator)))
+
+
+# `grantlog scope …`.
+
+
+@click.group()
+def scope() -> None:
+    """Define what applications can ask for."""
+
+
+@scope.command("list")
+@as_json
+def list_scopes(as_json: bool) -> None:
+    """List scopes by name."""
+
+    async def work(services: CommandServices) -> list[Mapping[str, Any]]:
+        found = await services.ledger.read(scopes.all_of)
+        return [{"name": each.name, "description": each.description} for each in found]
+
+    print_list(run(work), ("name", "description"), as_json)
+
+
+@scope.command("put")
+@click.argument("name")
+@click.argument("description")
+@as_json
+def put_scope(name: str, description: str, as_json: bool) -> None:
+    """Define a scope, or describe it anew.
+
+    DESCRIPTION completes "It asks to:" in a person's words, such as "See your orders".
+    """
+    run(lambda services: services.execute(permissions.put_scope(name, description, by=operator)))
+    print_one({"name": name, "description": description}, as_json)
+
+
+@scope.command("retire")
+@click.argument("name")
+def retire_scope(name: str) -> None:
+    """End a scope that no client and no role names any more."""
+    run(lambda services: services.execute(permissions.retire_scope(name)))

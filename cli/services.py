@@ -1,24 +1,41 @@
 """What a command works with: settings, master key, and a ledger that its writes go through as anybody's do."""
 
+import asyncio
 import getpass
 import os
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, Self, TypeVar
 
-from cli.failures import USAGE, Failure, refused, unavailable
+import msgspec
+import rich_click as click
+
+from api.audit.queries.auditor import Auditor
+from api.config.settings import Settings, SettingsError, load, log_origin
+from cli.terminal import USAGE, Failure, refused, unavailable
+from commands import servers
+from commands.log_keys import settle_mac_key
+from commands.servers import install
+from domain import server
 from domain.event import Actor, Recorded
-
-if TYPE_CHECKING:
-    from api.config.settings import Settings
-    from eventstore.database import Connection
-    from eventstore.execution import Origin, Step
-    from eventstore.ledger import Ledger
-    from eventstore.view import View
-    from security.keyring import Keyring
-    from security.tokens import Format
-    from security.vault import Vault
+from eventstore.database import Connection, DBAPIError, is_missing
+from eventstore.database.engines import in_words, reading
+from eventstore.database.schema import EarlierRevision, is_current
+from eventstore.errors import DatabaseAway, InDoubt, Overloaded, WentBack, WrongClock
+from eventstore.execution import Origin, Step
+from eventstore.ledger import Ledger
+from eventstore.mapper import authenticate
+from eventstore.may_write import key_problem
+from eventstore.projecting.catch_up import CatchUpSubscription, EventIndexing
+from eventstore.projecting.rebuild import Outdated
+from eventstore.transparency.published import Diverged, is_accepted
+from eventstore.view import View
+from security.clock import SystemClock
+from security.keyring import Keyring, MasterKeyError, open_keyring
+from security.masking import masking
+from security.tokens import Format
+from security.vault import Vault
 
 T = TypeVar("T")
 
@@ -43,16 +60,16 @@ def actor() -> Actor:
 class CommandServices:
     """The parts that a command uses while it runs."""
 
-    settings: "Settings"
-    ledger: "Ledger"
-    format: "Format"
-    origin: "Origin"
+    settings: Settings
+    ledger: Ledger
+    format: Format
+    origin: Origin
 
-    async def execute(self, *commands: "Step") -> "tuple[Recorded, ...]":
+    async def execute(self, *commands: Step) -> tuple[Recorded, ...]:
         """Carries the commands out and gives what was recorded; raises Failure when one is refused."""
         return await self.make(*commands, then=lambda _, recorded: recorded)
 
-    async def make(self, *commands: "Step", then: "Callable[[View, tuple[Recorded, ...]], T]") -> T:
+    async def make(self, *commands: Step, then: Callable[[View, tuple[Recorded, ...]], T]) -> T:
         """Carries them out and gives what `then` makes of it within the transaction; raises Failure likewise."""
         executed = await self.ledger.execute(*commands, origin=self.origin, then=lambda *made: (then(*made),))
         if executed.refusal is not None:
@@ -61,11 +78,39 @@ class CommandServices:
             raise AssertionError("what was not refused has been made")
         return executed.value[0]
 
+    def masked(self, words: str) -> str:
+        """What somebody writes, without the secrets in it."""
+        return masking(*self.format.prefixes).text(words)
 
-def load_settings(**given: Any) -> "Settings":
+    # What answers about the log are made of, see `api.audit.queries.auditor.Sources`, and who asks for them.
+
+    def auditor(self, *, personal: bool = True) -> Auditor:
+        """The system's user, who sees personal values unless they want them to stay sealed."""
+        return Auditor(self, self.origin, personal)
+
+    @property
+    def search_index(self) -> CatchUpSubscription:
+        """Brings the index that searches need up to date."""
+        return CatchUpSubscription(self.ledger, EventIndexing())
+
+    @property
+    def transparency(self) -> Self:
+        return self
+
+    async def diverge(self, found: Diverged, /) -> None:
+        """Tells whoever ran the command, and the servers by way of the log."""
+        click.echo(str(found), err=True)
+        await self.note_divergence(found)
+
+    async def note_divergence(self, found: Diverged) -> None:
+        """Records what a command came upon, unless somebody accepted it: no server signs or issues anything then."""
+        state: server.State = await self.ledger.state(server.STREAM)
+        if not await self.ledger.read(is_accepted, found.position, state.accepted):
+            await self.execute(servers.note_divergence(str(found), found.position))
+
+
+def load_settings(**given: Any) -> Settings:
     """The settings in force; raises Failure that names every variable at fault."""
-    from api.config.settings import SettingsError, load
-
     try:
         return load(**given)
     except SettingsError as error:
@@ -76,10 +121,8 @@ def load_settings(**given: Any) -> "Settings":
         raise (unavailable(message) if keys else Failure(message, USAGE)) from None
 
 
-def _of_the_demo() -> "Settings | None":
+def _of_the_demo() -> Settings | None:
     """The settings with which the demo of this data directory runs, so that its log can be watched without more ado."""
-    from api.config.settings import SettingsError, load
-
     try:
         settings = load(environment="demo")
     except SettingsError:
@@ -88,10 +131,8 @@ def _of_the_demo() -> "Settings | None":
     return settings if not os.environ.get("GRANTLOG_ENVIRONMENT") and file is not None and file.is_file() else None
 
 
-def open_keys(settings: "Settings") -> "Keyring":
+def open_keys(settings: Settings) -> Keyring:
     """The master keys; in the demo they are made when missing. Raises Failure that says what to do."""
-    from security.keyring import MasterKeyError, open_keyring
-
     file = settings.master_key_file or settings.data_dir / "master.key"
     try:
         return open_keyring(settings.master_key, file, create=settings.environment == "demo")
@@ -100,12 +141,8 @@ def open_keys(settings: "Settings") -> "Keyring":
 
 
 @contextmanager
-def connected(settings: "Settings", vault: "Vault | None" = None) -> "Iterator[Connection]":
+def connected(settings: Settings, vault: Vault | None = None) -> Iterator[Connection]:
     """A connection past the ledger, which only reads; events are decoded with the keys of `vault`. Raises Failure."""
-    from eventstore.database import DBAPIError
-    from eventstore.database.engines import in_words, reading
-    from eventstore.mapper import authenticate
-
     engine = reading(settings.database_url, 1)
     if vault is not None:
         authenticate(engine, vault)
@@ -118,27 +155,21 @@ def connected(settings: "Settings", vault: "Vault | None" = None) -> "Iterator[C
         engine.dispose()
 
 
-def prove_key(connection: "Connection", vault: "Vault", keyring: "Keyring") -> None:
+def prove_key(connection: Connection, vault: Vault, keyring: Keyring) -> None:
     """Raises Failure when the vault was made with another master key."""
-    from eventstore.may_write import key_problem
-
     problem = key_problem(connection, vault, keyring)
     if problem:
         raise unavailable(problem)
 
 
-def require_schema(settings: "Settings") -> None:
+def require_schema(settings: Settings) -> None:
     """Raises Failure unless the database answers and has the tables that this version needs."""
     if not schema_is_current(settings):
         raise unavailable(f"the database lacks what this version needs: {UPGRADE}")
 
 
-def schema_is_current(settings: "Settings") -> bool:
+def schema_is_current(settings: Settings) -> bool:
     """Whether the migrations have run; raises Failure when the database does not answer or is too old for any."""
-    from eventstore.database import DBAPIError, is_missing
-    from eventstore.database.engines import in_words
-    from eventstore.database.schema import EarlierRevision, is_current
-
     # A look must not make the file that it looks for.
     if is_missing(settings.database_url):
         return False
@@ -152,11 +183,6 @@ def schema_is_current(settings: "Settings") -> bool:
 
 def run(work: Callable[[CommandServices], Awaitable[T]]) -> T:
     """Runs `work` with the ledger of the settings' database; every failure becomes a Failure with its exit code."""
-    import asyncio
-
-    from eventstore.database.engines import in_words
-    from eventstore.errors import DatabaseAway, InDoubt, Overloaded, WentBack, WrongClock
-
     settings = load_settings()
     require_schema(settings)
     keyring = open_keys(settings)
@@ -181,21 +207,11 @@ def run(work: Callable[[CommandServices], Awaitable[T]]) -> T:
 class opened:
     """`async with opened(settings, keyring) as here`: the ledger, proven to have the right key and installed."""
 
-    def __init__(self, settings: "Settings", keyring: "Keyring") -> None:
+    def __init__(self, settings: Settings, keyring: Keyring) -> None:
         self._settings = settings
         self._keyring = keyring
 
     async def __aenter__(self) -> CommandServices:
-        from api.config.settings import log_origin
-        from commands.log_keys import settle_mac_key
-        from commands.servers import install
-        from eventstore.execution import Origin
-        from eventstore.ledger import Ledger
-        from eventstore.projecting.rebuild import Outdated
-        from security.clock import SystemClock
-        from security.keyring import MasterKeyError
-        from security.tokens import Format
-
         settings = self._settings
         try:
             ledger = await Ledger.open(settings.database_url, self._keyring, SystemClock(), origin=log_origin(settings))
@@ -224,10 +240,6 @@ class opened:
 
 async def _as_served(services: CommandServices) -> CommandServices:
     """With the issuer identifier under which this log is served: what it is called here may be another default."""
-    import msgspec
-
-    from domain import server
-
     state: server.State = await services.ledger.state(server.STREAM)
     return replace(
         services, settings=msgspec.structs.replace(services.settings, issuer=state.issuer or services.settings.issuer)

@@ -11,26 +11,22 @@ from msgspec import UNSET, Meta, UnsetType
 from api.admin.idempotency import Once, Reply, commanding
 from api.admin.schemas import Time, time_or_null
 from api.audit.queries.auditor import Auditor
-from api.audit.queries.filters import moment
 from api.audit.queries.history import Sha256, Text
 from api.http.errors import InvalidRequest, Missing
-from api.http.request_context import normalise
 from api.leaks import settling
-from api.leaks.containment import Containment, Wanted, tried_together
-from api.leaks.resolve import NAMING, Parts, find, misfit
+from api.leaks.containment import Asked, Containment, containments, dry_run, whole_second
+from api.leaks.resolve import NAMING, find, misfit
 from api.leaks.targets import Target
 from api.oauth.bearer import Bearer, needing
 from api.services import Injected
 from api.throttling.windowed_counter import TokenUses
 from commands import servers
-from commands.audit import read
 from domain import audit, incident, server
-from domain.event import SECOND, Moment, Recorded
+from domain.event import Recorded
 from domain.incident import Leaked, Numbers
 from eventstore.ledger import Ledger
 from eventstore.view import View
-from security.masking import masking
-from security.tokens import Format, Kind
+from security.tokens import Format
 
 WRITE = "leaks:write"
 Id = Annotated[str, Meta(min_length=1, max_length=128)]
@@ -140,53 +136,40 @@ async def contain(
     """
     if (first := await once.first_answer()) is not None:
         return first
-    since = _since(data)
+    since = whole_second(data.since)
     named = {name: value for name in NAMING if (value := getattr(data, name)) is not None}
     if data.address is not None:
         # What was used from there a moment ago is about to be recorded.
         await token_uses.record(everything=True)
     try:
-        targets = await find(Parts(ledger, token_format), named, since)
+        targets = await find(ledger, token_format, named, since)
     except Missing:
         await _tell_missing(asking, named, dry_run=data.dry_run)
         raise
     _fits(data, targets)
-    containments = [_containment(ledger, token_format, who, data, target, since) for target in targets]
-    for each in containments:
+    asked = Asked(since, data.rotate, data.disable_client, data.evidence)
+    found = containments(ledger, token_format, targets, asked, source="administrator", caller_scope=who.scope)
+    for each in found:
         await each.prepare()
-    if data.dry_run:
-        for each in containments:
-            await each.count()
-        return await _dry_run(asking, once, containments, data)
 
     def reply(view: View, _: tuple[Recorded, ...]) -> Reply[Contained]:
-        return Reply(_contained(view, containments, dry_run=False))
+        return Reply(_contained(view, found, dry_run=data.dry_run))
 
-    for each in containments:
+    if data.dry_run:
+        for each in found:
+            await each.count()
+        return await once.carry_out(dry_run(asking, found, data.since), reply=reply)
+    for each in found:
         await each.end_at_once(once.ahead)
-    opening, *others = containments[0].commands()
-    others += [step for each in containments[1:] for step in each.commands()]
+    opening, *others = found[0].commands()
+    others += [step for each in found[1:] for step in each.commands()]
     answer = await once.carry_out(opening, *others, reply=reply)
     if data.address is not None:
         settling.begin(ledger)
     return answer
 
 
-def _containment(
-    ledger: Ledger, format: Format, who: Bearer, data: Containing, target: Target, since: Moment | None
-) -> Containment:
-    rotated = data.rotate and target.client_id is not None
-    wanted = Wanted(
-        since,
-        format.mint(Kind.CLIENT_SECRET) if rotated else None,
-        data.disable_client and target.client_id is not None,
-        who.scope,
-    )
-    evidence = None if data.evidence is None else masking(*format.prefixes).text(data.evidence)
-    return Containment(ledger, target, wanted, goes_on=True, source="administrator", evidence=evidence)
-
-
-def _contained(view: View, containments: Sequence[Containment], *, dry_run: bool) -> Contained:
+def _contained(view: View, found: Sequence[Containment], *, dry_run: bool) -> Contained:
     items = tuple(
         ContainedOfOne(
             incident_id=each.known_id if dry_run else each.incident_id,
@@ -196,7 +179,7 @@ def _contained(view: View, containments: Sequence[Containment], *, dry_run: bool
             contained=each.numbers,
             client_secret=UNSET if dry_run or each.wanted.secret is None else each.hand_over(view),
         )
-        for each in containments
+        for each in found
     )
     return Contained(
         incident_id=items[0].incident_id,
@@ -207,42 +190,11 @@ def _contained(view: View, containments: Sequence[Containment], *, dry_run: bool
     )
 
 
-async def _dry_run(
-    asking: Auditor, once: Once, containments: Sequence[Containment], data: Containing
-) -> Response[Contained]:
-    target = containments[0].target
-    asked = {
-        "client_id": target.client_id,
-        "account_id": target.account_id,
-        "secret_id": target.secret_id,
-        "sha256": target.sha256,
-        "since": data.since,
-    }
-    tried = read(
-        asking.stream,
-        "leak_containment_dry_run",
-        asking.words(asked),
-        lambda view: tried_together(view, containments),
-        address=None if data.address is None else normalise(data.address),
-    )
-
-    def reply(view: View, _: tuple[Recorded, ...]) -> Reply[Contained]:
-        return Reply(_contained(view, containments, dry_run=True))
-
-    return await once.carry_out(tried, reply=reply)
-
-
 async def _tell_missing(asking: Auditor, named: Mapping[str, str], *, dry_run: bool) -> None:
     """To ask for what there is not is a fact too."""
     asked: dict[str, str | None] = {name: asking.unknown(value) for name, value in named.items()}
     question: audit.Question = "leak_containment_dry_run" if dry_run else "leak_containment"
     await asking.record(question, asked, 0, unsealed=False)
-
-
-def _since(data: Containing) -> Moment | None:
-    found = moment("since", data.since)
-    # Whole seconds, as what is alive is counted.
-    return None if found is None else found // SECOND * SECOND
 
 
 def _fits(data: Containing, targets: Sequence[Target]) -> None:

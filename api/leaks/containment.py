@@ -4,9 +4,12 @@ from collections.abc import Awaitable, Callable, Iterator, Sequence
 from functools import partial
 from typing import NamedTuple
 
+from api.audit.queries.auditor import Auditor
+from api.audit.queries.filters import moment
 from api.leaks.resolve import open_incident
 from api.leaks.targets import Target, concerned, numbers, secrets_ended
 from commands import clients, grants, incidents, people
+from commands.audit import read
 from domain import account, client, incident, session
 from domain.client_secret import NewSecret
 from domain.decision import Conflict, Refusal
@@ -21,7 +24,8 @@ from eventstore.living import AT_ONCE
 from eventstore.projecting.catch_up import CatchUpSubscription, EventIndexing
 from eventstore.view import View
 from security.ids import new_id
-from security.tokens import Secret
+from security.masking import masking
+from security.tokens import Format, Kind, Secret
 
 Execute = Callable[..., Awaitable[tuple[Recorded, ...]]]
 """Carries commands out for whoever contains, and says what was recorded."""
@@ -34,6 +38,15 @@ class Wanted(NamedTuple):
     secret: Secret | None = None
     disable_client: bool = False
     caller_scope: frozenset[str] = frozenset()
+
+
+class Asked(NamedTuple):
+    """What whoever contains asks for besides. `evidence` is in their words."""
+
+    since: Moment | None
+    rotate: bool
+    disable_client: bool
+    evidence: str | None
 
 
 class Containment:
@@ -229,6 +242,45 @@ class Containment:
             return secret.reveal()
         clients.keep_in_vault(self._ledger.vault, view, client_id, secret)
         return None
+
+
+def containments(
+    ledger: Ledger,
+    format: Format,
+    targets: Sequence[Target],
+    asked: Asked,
+    *,
+    source: incident.Source,
+    caller_scope: frozenset[str],
+) -> list[Containment]:
+    """A containment of each target. What is asked for of a client is done to those that are one."""
+    evidence = None if asked.evidence is None else masking(*format.prefixes).text(asked.evidence)
+    found = []
+    for target in targets:
+        is_client = target.client_id is not None
+        secret = format.mint(Kind.CLIENT_SECRET) if asked.rotate and is_client else None
+        wanted = Wanted(asked.since, secret, asked.disable_client and is_client, caller_scope)
+        found.append(Containment(ledger, target, wanted, goes_on=True, source=source, evidence=evidence))
+    return found
+
+
+def whole_second(since: str | None) -> Moment | None:
+    """The moment since which something is contained: of whole seconds, as what is alive is counted."""
+    at = moment("since", since)
+    return None if at is None else at // SECOND * SECOND
+
+
+def dry_run(asking: Auditor, containments: Sequence[Containment], since: str | None) -> Single:
+    """Records that somebody asked what several would end together, after each was counted."""
+    target = containments[0].target
+    asked = {name: getattr(target, name) for name in ("client_id", "account_id", "secret_id", "sha256")}
+    return read(
+        asking.stream,
+        "leak_containment_dry_run",
+        asking.words(asked | {"since": since}),
+        lambda view: tried_together(view, containments),
+        address=None if target.gathered is None else target.gathered.address,
+    )
 
 
 def tried_together(view: View, containments: Sequence[Containment]) -> int | Refusal:

@@ -128,9 +128,9 @@ async def investigate(
         questions = [
             _question(asking, f"items[{number}].", each.secret, each.sha256) for number, each in enumerate(data.items)
         ]
-        return Reports(await _answered(settle, asking, questions, counts=wanted))
+        return Reports(await reported(settle, asking, questions, counts=wanted))
     if data.secret is None:
-        answers = await _answered(settle, asking, [_question(asking, "", None, data.sha256)], counts=wanted)
+        answers = await reported(settle, asking, [_question(asking, "", None, data.sha256)], counts=wanted)
         return told(answers)
     if data.sha256 is not None:
         raise InvalidRequest.field("secret", "give either the secret itself or its sha256")
@@ -138,7 +138,7 @@ async def investigate(
     if len(found.secrets) > ITEMS:
         raise Unprocessable(f"At most {ITEMS:,} secrets at a time.")
     questions = resolve.questions(found, data.secret, asking.sources.format)
-    return told(await _answered(settle, asking, questions, counts=wanted), found)
+    return told(await reported(settle, asking, questions, counts=wanted), found)
 
 
 def told(answers: Sequence[Report], found: Extract | None = None) -> Investigated:
@@ -154,9 +154,10 @@ def told(answers: Sequence[Report], found: Extract | None = None) -> Investigate
     )
 
 
-async def _answered(
+async def reported(
     settle: Settle, asking: Auditor, questions: Sequence[resolve.Candidate], *, counts: bool
 ) -> list[Report]:
+    """The answers in their order, and the event that somebody asked for them."""
     await settle([question.sha256 for question in questions])
     answers = await _reports(asking, questions, counts=counts)
     await _record(asking, answers)

@@ -89,14 +89,7 @@ NAMING = ("secret", "sha256", "client_id", "account_id", "secret_id", "address")
 """The names under which a target is asked for; exactly one is given."""
 
 
-class Parts(NamedTuple):
-    """What it takes to look something up."""
-
-    ledger: Ledger
-    format: Format
-
-
-async def find(parts: Parts, named: Mapping[str, str], since: Moment | None) -> list[Target]:
+async def find(ledger: Ledger, format: Format, named: Mapping[str, str], since: Moment | None) -> list[Target]:
     """The target of one of the names above; of a text with several secrets one for each client.
 
     Raises the problem that says what is wrong with it.
@@ -106,16 +99,16 @@ async def find(parts: Parts, named: Mapping[str, str], since: Moment | None) -> 
     ((name, value),) = named.items()
     match name:
         case "secret":
-            return await _of_text(parts, value)
+            return await _of_text(ledger, format, value)
         case "sha256":
-            return _or_missing(await parts.ledger.read(issued_targets, (bytes.fromhex(value),)), "secret")
+            return _or_missing(await ledger.read(issued_targets, (bytes.fromhex(value),)), "secret")
         case "secret_id":
-            return _or_missing([await parts.ledger.read(of_secret_version, value)], "secret version")
+            return _or_missing([await ledger.read(of_secret_version, value)], "secret version")
         case "client_id":
-            known: client.State = await parts.ledger.state(client.stream(value))
+            known: client.State = await ledger.state(client.stream(value))
             return _or_missing([Target("client", client_id=value) if known.exists else None], "client")
         case "account_id":
-            person: account.State = await parts.ledger.state(account.stream(value))
+            person: account.State = await ledger.state(account.stream(value))
             return _or_missing([Target("account", account_id=value) if person.exists else None], "person")
     address = normalise(value)
     if address is None:
@@ -123,13 +116,13 @@ async def find(parts: Parts, named: Mapping[str, str], since: Moment | None) -> 
     return [Target("address", gathered=AddressTarget(address, since))]
 
 
-async def _of_text(parts: Parts, text: str) -> list[Target]:
-    found = (await secrets_in(text, parts.format)).secrets
+async def _of_text(ledger: Ledger, format: Format, text: str) -> list[Target]:
+    found = (await secrets_in(text, format)).secrets
     if not found:
-        raise InvalidRequest.field("secret", nothing_in(text, parts.format))
+        raise InvalidRequest.field("secret", nothing_in(text, format))
     if len(found) > MOST:
         raise Unprocessable(f"At most {MOST:,} secrets at a time.")
-    targets = await parts.ledger.read(issued_targets, [each.sha256 for each in found])
+    targets = await ledger.read(issued_targets, [each.sha256 for each in found])
     return _or_missing(targets, "secret")
 
 

@@ -51,7 +51,7 @@ def _took(work: Callable[[], object]) -> float:
 
 def _import(subject: Subject) -> None:
     environment = {**os.environ, **subject.environment}
-    subprocess.run([BIN / "python", "-c", "import cli, api.asgi"], cwd=ROOT, env=environment, check=True)
+    subprocess.run([BIN / "python", "-c", "import cli.serve, api.asgi"], cwd=ROOT, env=environment, check=True)
 
 
 def _start(subject: Subject) -> float:

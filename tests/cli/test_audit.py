@@ -14,7 +14,7 @@ import pytest
 from sqlalchemy import text
 
 from api.config.settings import FIELDS
-from cli.witness import witness
+from cli.verify import witness
 from eventstore.database.engines import migrating
 from eventstore.transparency import log_key, published
 from eventstore.transparency.kept import Kept, Lost

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from api.audit.queries import export as exporting
-from cli import audit_answers
+from cli import audit
 from tests import fork_server
 from tests.cli.conftest import CommandLine
 from tests.cli.test_audit import ORIGIN, followed, tamper
@@ -220,7 +220,7 @@ def test_wrong_filters_are_refused_in_the_words_of_the_api(cli: CommandLine, sho
 def test_a_list_longer_than_a_page_is_read_page_by_page(
     cli: CommandLine, shop: dict[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(audit_answers, "LARGEST", 7)
+    monkeypatch.setattr(audit, "LARGEST", 7)
     head = len(cli.events())
     result = cli.run("audit", "events", "--limit", "1000", "--json")
     # What was recorded meanwhile is no part of the list.
@@ -286,7 +286,7 @@ def test_export_that_breaks_off_leaves_no_file_and_logs_it(
         raise OSError(28, os.strerror(28))
 
     monkeypatch.setattr(exporting, "AT_ONCE", 7)
-    monkeypatch.setattr("cli.output.Bar.__call__", no_room)
+    monkeypatch.setattr("cli.terminal.Bar.__call__", no_room)
     file = tmp_path / "export.jsonl"
     assert "No space left" in cli.run("audit", "export", "--output", str(file), exits=2).stderr
     assert not file.exists()

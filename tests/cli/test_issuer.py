@@ -42,7 +42,7 @@ async def test_a_worker_starts_under_the_issuer_that_its_log_knows(
 def test_workers_accept_the_configured_issuer_and_no_other(cli: CommandLine, monkeypatch: pytest.MonkeyPatch) -> None:
     import asyncio
 
-    from cli.failures import Failure
+    from cli.terminal import Failure
 
     asyncio.run(started(monkeypatch, ISSUER))
 

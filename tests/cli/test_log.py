@@ -9,7 +9,7 @@ import sys
 
 import rich_click as click
 
-from cli.event_line import line
+from cli.event_text import line
 from tests.cli.conftest import CommandLine
 from tests.started import PATIENCE, started
 

@@ -1,26 +1,37 @@
-"""`grantlog audit verify|receipt|check-receipt`: the log held against its signed checkpoint by independent code."""
+"""`grantlog audit verify|receipt|check-receipt` and `grantlog witness`: logs, checked by independent code."""
 
 import re
+import signal
 import sys
+import threading
+import time
 from collections.abc import Callable, Sequence
 from contextlib import closing
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any
+from typing import IO, Any
 
 import rich_click as click
 
-from cli.failures import USAGE, Failure
-from cli.output import Bar, as_json, print_json, text
+from api.config.settings import Settings, log_origin
+from cli.event_text import page
 from cli.services import CommandServices, connected, load_settings, open_keys, prove_key, require_schema, run
-from cli.standard_input import read_line
-
-if TYPE_CHECKING:
-    from api.config.settings import Settings
-    from eventstore.database import Connection
-    from security.tokens import Format
-    from verifier.note import Key
-    from verifier.verdict import Verdict
-
+from cli.terminal import USAGE, Bar, Failure, as_json, print_json, read_line, text
+from eventstore import issued
+from eventstore.database import Connection
+from eventstore.transparency import log_key, published
+from eventstore.transparency.note import parse_checkpoint
+from eventstore.transparency.published import Diverged, read_authentic_leaves
+from security.private_files import make_private
+from security.tokens import Format, digest
+from security.vault import Vault
+from verifier.export import verify_export
+from verifier.note import Key, Malformed, encode64
+from verifier.receipt import check_receipt as check
+from verifier.receipt import parse_receipt
+from verifier.source import open_source
+from verifier.verdict import SourceError, Verdict
+from verifier.verify import verify as verify_log
+from verifier.witness import Memory, Witness, load_or_create_key, server
 
 # What the commands that verify have in common: pinned keys, and a verdict that nobody can misread.
 
@@ -48,10 +59,8 @@ demanded: Callable[[Any], Any] = click.option(
 )
 
 
-def read_keys(given: Sequence[str], option: str) -> list["Key"]:
+def read_keys(given: Sequence[str], option: str) -> list[Key]:
     """Verifier keys as they stand on the command line or in files, one a line. Raises Failure."""
-    from verifier.note import Key, Malformed
-
     found = []
     for each in given:
         for line in read_text(each, option).split() if "+" not in each else (each,):
@@ -80,10 +89,8 @@ def needed(quorum: int | None, witnesses: Sequence[Any]) -> int:
     return quorum
 
 
-def end_with(verdict: "Verdict", as_json: bool) -> None:
+def end_with(verdict: Verdict, as_json: bool) -> None:
     """Prints the verdict and ends with its exit code."""
-    from verifier.note import encode64
-
     shown: dict[str, Any] = {
         "verdict": verdict.outcome,
         "reason": verdict.reason,
@@ -157,8 +164,6 @@ def verify(
     without it, this server's own database. Exit code 0: verified. 1: tampered, and the first position that does not
     fit is named. 2: it could not be verified, so nothing is proved.
     """
-    from verifier.verdict import SourceError, Verdict
-
     cosigners = read_keys(witnesses, "--witness")
     demands: dict[str, Any] = {
         "kept": [read_text(file, "--checkpoint") for file in checkpoints],
@@ -179,7 +184,7 @@ def verify(
     end_with(verdict, as_json)
 
 
-def _pinned(keys: Sequence[str]) -> list["Key"]:
+def _pinned(keys: Sequence[str]) -> list[Key]:
     if not keys:
         raise Failure("--key: name the log's verifier key, which its operator gave you on another way than this source")
     return read_keys(keys, "--key")
@@ -193,20 +198,15 @@ def _token(file: IO[str]) -> str:
     return text
 
 
-def _own(keys: list["Key"]) -> tuple[str, list["Key"]]:
+def _own(keys: list[Key]) -> tuple[str, list[Key]]:
     """This server's database; unless keys are pinned, those of its vault, which whoever holds the master key trusts."""
     settings = load_settings()
     require_schema(settings)
     return settings.database_url, keys or read_keys(_of_the_vault(settings), "the vault")
 
 
-def _of_the_vault(settings: "Settings") -> list[str]:
+def _of_the_vault(settings: Settings) -> list[str]:
     """Read past the ledger: nothing is folded that somebody may have tampered with, and nothing is written."""
-    from api.config.settings import log_origin
-    from eventstore.transparency import log_key, published
-    from eventstore.transparency.note import parse_checkpoint
-    from security.vault import Vault
-
     keyring = open_keys(settings)
     vault = Vault(keyring)
     with connected(settings) as connection:
@@ -219,11 +219,7 @@ def _of_the_vault(settings: "Settings") -> list[str]:
             raise Failure("the newest checkpoint cannot be read; pin the log's key with --key") from None
 
 
-def _verify(source: str, keys: list["Key"], demands: dict[str, Any], token: str | None) -> "Verdict":
-    from verifier.export import verify_export
-    from verifier.source import open_source
-    from verifier.verify import verify as verify_log
-
+def _verify(source: str, keys: list[Key], demands: dict[str, Any], token: str | None) -> Verdict:
     with Bar("verify") as progress:
         if source == "-":
             return verify_export(sys.stdin.buffer, keys, progress=progress, **demands)
@@ -274,25 +270,18 @@ def receipt(subject: str, output: Path | None) -> None:
 
 
 async def _receipt(services: CommandServices, raw: str | None, subject: str) -> str:
-    from cli.audit_answers import diverged
-    from eventstore.transparency import published
-    from eventstore.transparency.published import Diverged, read_authentic_leaves
-
     position = int(subject) if raw is None else await services.ledger.read(_issued_at, services.format, raw)
     try:
         written = await services.ledger.read(published.receipt, position, read_authentic_leaves)
     except Diverged as found:
-        await diverged(services, found)
+        await services.note_divergence(found)
         raise Failure(f"no receipt can be given: {found}") from None
     if written is None:
         raise Failure(f"no checkpoint covers position {position}; a running server signs one within a second")
     return written
 
 
-def _issued_at(connection: "Connection", format: "Format", raw: str) -> int:
-    from eventstore import issued
-    from security.tokens import digest
-
+def _issued_at(connection: Connection, format: Format, raw: str) -> int:
     if format.parse(raw) is None:
         raise Failure("standard input holds no secret of this server, or one with a typing error")
     found = issued.find(connection, digest(raw))
@@ -314,10 +303,6 @@ def check_receipt(
 
     Exit code 0: the event is in the log. 1: the receipt is false. 2: it could not be checked.
     """
-    from verifier.note import Malformed
-    from verifier.receipt import check_receipt as check
-    from verifier.receipt import parse_receipt
-
     if not keys:
         raise Failure("--key: name the log's verifier key", USAGE)
     cosigners = read_keys(witnesses, "--witness")
@@ -332,8 +317,62 @@ def check_receipt(
 
 
 def _show(event: bytes | None) -> None:
-    from cli.event_line import page
-
     if event is not None:
         click.echo(page(event.decode()))
         click.echo()
+
+
+# `grantlog witness`: a witness of other people's logs (C2SP tlog-witness). It needs no settings and no database.
+
+
+@click.command()
+@click.option("--name", required=True, metavar="NAME", help="The witness's name in its signatures, such as a host's.")
+@click.option(
+    "--log",
+    "logs",
+    multiple=True,
+    required=True,
+    metavar="KEY|FILE",
+    help="The verifier key of a log to watch; repeatable, also for the keys of one log.",
+)
+@click.option(
+    "--data-dir",
+    type=click.Path(path_type=Path, file_okay=False),
+    required=True,
+    metavar="DIR",
+    help="Where its key and its memory are kept. Whoever loses the memory can be shown an older log.",
+)
+@click.option("--host", default="127.0.0.1", show_default=True, metavar="ADDRESS", help="Address to listen on.")
+@click.option("--port", type=click.IntRange(0, 65535), default=8403, show_default=True, help="Port to listen on.")
+def witness(name: str, logs: tuple[str, ...], data_dir: Path, host: str, port: int) -> None:
+    """Run a witness, away from the server whose log it watches, in somebody else's hands.
+
+    It cosigns a checkpoint when the log is the one that it cosigned before, or that one with events added; whatever
+    else the log signs is refused, and kept as evidence. Its verifier key is printed first.
+    """
+    if not name or "+" in name or any(character.isspace() for character in name):
+        raise Failure("--name: must have neither blanks nor plus signs", USAGE)
+    watched = read_keys(logs, "--log")
+    make_private(data_dir)
+    try:
+        cosigner = load_or_create_key(data_dir / "witness.key", name)
+    except (Malformed, ValueError) as error:
+        raise Failure(f"--data-dir: {error}", USAGE) from None
+    serving = Witness(cosigner, watched, Memory(data_dir / "witness.db"), lambda: int(time.time()))
+    try:
+        listening = server(serving, host, port)
+    except OSError as error:
+        raise Failure(
+            f"cannot listen on {host}:{port}: {error.strerror}. Choose another with --host and --port"
+        ) from None
+    with listening:
+        click.echo(f"{cosigner.key}")
+        click.echo(f"Listening on http://{host}:{listening.server_address[1]}/", err=True)
+
+        def stop(*_: object) -> None:
+            # `shutdown` waits for the loop that this very thread runs.
+            threading.Thread(target=listening.shutdown).start()
+
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, stop)
+        listening.serve_forever(poll_interval=0.1)
