@@ -1,7 +1,7 @@
 """The app as an ASGI server loads it: `api.asgi:app`, from the environment's settings."""
 
 from api.app import create
-from api.config.settings import load
+from api.environment import load
 from api.http.log_lines import configure
 from security.keyring import open_keyring
 

@@ -15,7 +15,8 @@ from typing import Any
 
 from sqlalchemy import Connection, Engine, select, update
 
-from api.config.settings import Settings, load
+from api.config.settings import Settings
+from api.environment import load
 from bench import bulk, parties
 from bench.lives import Happening, Lives
 from cli.services import open_keys

@@ -8,8 +8,9 @@ from typing import Any
 
 import rich_click as click
 
-from api.config.settings import Settings, unknown_variables
+from api.config.settings import Settings
 from api.config.settings_page import masked, shown
+from api.environment import unknown_variables
 from cli.services import (
     UPGRADE,
     CommandServices,

@@ -12,7 +12,8 @@ import msgspec
 import rich_click as click
 
 from api.audit.queries.auditor import Auditor
-from api.config.settings import Settings, SettingsError, load, log_origin
+from api.config.settings import Settings, log_origin
+from api.environment import SettingsError, load
 from cli.terminal import USAGE, Failure, refused, unavailable
 from commands import servers
 from commands.log_keys import settle_mac_key

@@ -386,6 +386,10 @@ class Connection(HttpToolsProtocol):
 
     # --- Writing, and the end ---
 
+    @property
+    def own_fields(self) -> bytes:
+        return self.shared.own_fields
+
     def write(self, data: bytes) -> None:
         """Sends bytes."""
         if not self.transport.is_closing():

@@ -2,19 +2,16 @@
 
 import asyncio
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
 
 import httptools
 import structlog
+from uvicorn.protocols.http.flow_control import FlowControl
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE
 
 from api.http.errors import HTTPError
 from api.http.log_lines import trace
 from api.http.request_context import App, Message, Scope
-
-if TYPE_CHECKING:
-    from api.server.connection import Connection
-
 
 # The body of a request that offers another protocol beside it (RFC 9110 §7.8), such as h2c: nobody has to take it up.
 
@@ -65,6 +62,28 @@ GONE: Message = {"type": "http.disconnect"}
 log = structlog.get_logger("server")
 
 
+class Carrier(Protocol):
+    """The connection, as far as what is exchanged over it needs one."""
+
+    flow: FlowControl
+
+    @property
+    def own_fields(self) -> bytes:
+        """The last fields of every answer, with the empty line behind them."""
+
+    def write(self, data: bytes) -> None:
+        """Sends bytes."""
+
+    def read_on(self) -> None:
+        """Takes more from the client, unless there is something to be done first."""
+
+    def answered(self, exchange: "Exchange") -> None:
+        """The answer is complete."""
+
+    def break_off(self, exchange: "Exchange") -> None:
+        """Ends the connection in the middle of an answer."""
+
+
 class Exchange:
     """`receive` and `send` are the app's. The connection puts the body in, by `take` and `end`, as it comes.
 
@@ -93,7 +112,7 @@ class Exchange:
         "whole",
     )
 
-    def __init__(self, connection: "Connection", scope: Scope, *, keep_alive: bool, expects: bool = False) -> None:
+    def __init__(self, connection: Carrier, scope: Scope, *, keep_alive: bool, expects: bool = False) -> None:
         self._connection = connection
         self.scope = scope
         self.keep_alive = keep_alive
@@ -229,7 +248,7 @@ class Exchange:
         if head.count(b"\n") != written + 1 or head.count(b"\r") != written + 1 or b"\0" in head:
             raise RuntimeError("a line break in a header field")
         # Sent together with the beginning of the body.
-        self._head = head + self._connection.shared.own_fields
+        self._head = head + self._connection.own_fields
 
     def _frame(self, name: bytes, value: bytes, closes: bool, framed: bool) -> tuple[bool, bool]:
         if name == b"content-length":

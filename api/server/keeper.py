@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import httpx
 import structlog
 
-from api.config.settings import Settings, configured, log_origin
+from api.config.settings import Settings, log_origin
 from commands import log_keys
 from commands.servers import note_divergence
 from domain import log_key, server
@@ -22,7 +22,7 @@ from eventstore.ledger import Ledger
 from eventstore.transparency import log_key as keys
 from eventstore.transparency import published
 from eventstore.transparency.comparison import STRETCH, STRETCH_IN_THREADS, Rounds
-from eventstore.transparency.keeper import STEP, Keeper, Witnesses
+from eventstore.transparency.keeper import STEP, Keeper, Witnesses, configured_witnesses
 from eventstore.transparency.kept import Kept, Lost, digest, head_of
 from eventstore.transparency.note import VerifierKey, signatures_of, text_of
 from eventstore.transparency.published import Diverged, read_authentic_leaves
@@ -91,7 +91,7 @@ class Transparency:
         state = await ensure_key(ledger, settings, by)
         if state.origin is None:
             raise AssertionError("a log with a key has a name")
-        witnesses = configured(settings.witnesses)
+        witnesses = configured_witnesses(settings.witnesses)
         signers = keys.from_vault(ledger.vault, state.origin)
         asked: Witnesses | None = None
         if witnesses:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from math import inf
 from time import monotonic
 from typing import Any, Concatenate, Literal, NamedTuple, ParamSpec, Protocol, TypeVar
+from urllib.parse import urlsplit
 
 import httpx
 import structlog
@@ -17,6 +18,7 @@ from eventstore.execution import Origin, Step
 from eventstore.transparency import published
 from eventstore.transparency.kept import Kept
 from eventstore.transparency.note import (
+    COSIGNATURE_V1,
     Signature,
     VerifierKey,
     base64_of,
@@ -55,6 +57,29 @@ class Witness:
 
     url: str
     key: VerifierKey
+
+
+def configured_witnesses(texts: Sequence[str]) -> list[Witness]:
+    """Reads `<URL> <verifier key>` for each; ValueError that says in words what is wrong, without repeating it."""
+    found = [_witness(text) for text in texts]
+    if len({witness.key.name for witness in found}) < len(found):
+        raise ValueError("names a witness twice")
+    return found
+
+
+def _witness(text: str) -> Witness:
+    url, _, vkey = text.partition(" ")
+    try:
+        parts = urlsplit(url)
+        reachable = parts.scheme in ("http", "https") and parts.hostname and "@" not in parts.netloc
+    except ValueError:
+        reachable = False
+    if not reachable or not vkey.strip():
+        raise ValueError("must be `https://… name+id+key`, a witness's URL and its verifier key, separated by commas")
+    key = VerifierKey.parse(vkey.strip())
+    if key.algorithm != COSIGNATURE_V1:
+        raise ValueError("holds a key that is no witness's: it signs no cosignatures")
+    return Witness(url, key)
 
 
 class Alarm(NamedTuple):

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 from sqlalchemy import select
 
-from api.config.settings import load
+from api.environment import load
 from bench import growth, parties
 from domain import grant
 from eventstore import search

@@ -13,7 +13,8 @@ import pytest
 
 from api.config import demonstration
 from api.config.demonstration import DRAFT, FILE, Demonstration, Lost, prepare, present
-from api.config.settings import Settings, load
+from api.config.settings import Settings
+from api.environment import load
 from commands import clients as client_commands
 from commands.clients import vault_name
 from commands.permissions import operator

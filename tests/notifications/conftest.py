@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from api.config.settings import Settings, load
+from api.config.settings import Settings
+from api.environment import load
 from api.notifications.delivering import Notifier
 from domain import incident
 from domain.event import Actor

@@ -5,7 +5,8 @@ from typing import Any
 
 import pytest
 
-from api.config.settings import Settings, SettingsError, load
+from api.config.settings import Settings
+from api.environment import SettingsError, load
 from api.notifications import channels
 from api.notifications.delivering import Notifier, Told
 from api.notifications.message import Failed, Message, Send

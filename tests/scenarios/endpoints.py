@@ -12,7 +12,7 @@ from litestar import Litestar
 from litestar.routes import ASGIRoute, HTTPRoute
 
 from api.app import create
-from api.config.settings import load
+from api.environment import load
 from api.http.error_responses import Vocabulary, vocabulary
 from api.openapi.document import document
 from security.keyring import new_master_key, parse_keyring

@@ -19,7 +19,8 @@ from sqlalchemy import Connection, select
 from api import app as starting
 from api import background
 from api.app import create, routed
-from api.config.settings import Settings, load
+from api.config.settings import Settings
+from api.environment import load
 from api.http.middleware import Middleware
 from api.services import Services
 from api.serving import ForOperators

@@ -5,18 +5,15 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 from email.message import EmailMessage
 from email.utils import format_datetime
-from typing import TYPE_CHECKING
 
 import aiosmtplib
 import msgspec
 
+from api.config.settings import Settings
 from api.notifications.message import Failed, Message, Send, Wrong, chosen
 from domain.event import Moment
 from projections.outbox import Destination
 from security.clock import SECOND, Clock
-
-if TYPE_CHECKING:
-    from api.config.settings import Settings
 
 NAME = "mail"
 """Of the mailbox among the destinations."""
@@ -25,17 +22,17 @@ TIMEOUT_S = 20.0
 _MAILBOX = re.compile(r"[!-?A-~]+@[!-?A-~]+", re.ASCII)
 
 
-def destinations(settings: "Settings") -> list[Destination]:
+def destinations(settings: Settings) -> list[Destination]:
     """The mailbox, where there is one."""
     return [Destination(NAME, chosen(settings.mail_types))] if settings.mail_host else []
 
 
-def senders(settings: "Settings", clock: Clock) -> dict[str, Send]:
+def senders(settings: Settings, clock: Clock) -> dict[str, Send]:
     """How to hand letters to the mail server, if there is one."""
     return {NAME: to_mailbox(settings, clock)} if settings.mail_host else {}
 
 
-def faults(settings: "Settings") -> Iterator[tuple[str, str]]:
+def faults(settings: Settings) -> Iterator[tuple[str, str]]:
     """What is wrong with the `mail_…` settings."""
     if not settings.mail_host:
         return
@@ -53,7 +50,7 @@ def faults(settings: "Settings") -> Iterator[tuple[str, str]]:
         yield "mail_tls", "must not be `none` with a password, which would be sent in clear"
 
 
-def to_mailbox(settings: "Settings", clock: Clock) -> Send:
+def to_mailbox(settings: Settings, clock: Clock) -> Send:
     """Hands letters to the mail server of the settings (RFC 5321), which then is the one who keeps trying."""
 
     async def send(message: Message) -> Failed | None:

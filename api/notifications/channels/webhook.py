@@ -4,21 +4,19 @@ import os
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 from urllib.parse import urlsplit
 
 import msgspec
 from msgspec import Meta, Struct
 from standardwebhooks.webhooks import EmptyWebhookSecretError, Webhook
 
+from api.config.settings import Settings
 from api.http.outgoing_requests import NoAnswer, NotAllowed, OutgoingRequests
 from api.notifications.channels.mail import NAME as MAIL
 from api.notifications.message import Failed, Message, Send, Wrong, chosen
 from projections.outbox import Destination
 from security.clock import SECOND, Clock
-
-if TYPE_CHECKING:
-    from api.config.settings import Settings
 
 SHORTEST_SECRET = 24
 """Bytes of a signing key (Standard Webhooks, "Signature scheme": 24 to 64)."""
@@ -49,12 +47,12 @@ class Subscription(Struct, frozen=True):
         return f"Subscription({self.name})"
 
 
-def destinations(settings: "Settings") -> list[Destination]:
+def destinations(settings: Settings) -> list[Destination]:
     """The webhooks by name; raises `Wrong`."""
     return [Destination(each.name, each.types) for each in webhooks(settings)]
 
 
-def senders(settings: "Settings", clock: Clock) -> dict[str, Send]:
+def senders(settings: Settings, clock: Clock) -> dict[str, Send]:
     """How to call each of them."""
     if not settings.webhooks:
         return {}
@@ -62,7 +60,7 @@ def senders(settings: "Settings", clock: Clock) -> dict[str, Send]:
     return {each.name: to_webhook(each, outgoing, clock) for each in webhooks(settings)}
 
 
-def faults(settings: "Settings") -> Iterator[tuple[str, str]]:
+def faults(settings: Settings) -> Iterator[tuple[str, str]]:
     """What is wrong with `webhooks`."""
     try:
         webhooks(settings)
@@ -70,7 +68,7 @@ def faults(settings: "Settings") -> Iterator[tuple[str, str]]:
         yield "webhooks", str(error)
 
 
-def webhooks(settings: "Settings", environ: Mapping[str, str] = os.environ) -> list[Subscription]:
+def webhooks(settings: Settings, environ: Mapping[str, str] = os.environ) -> list[Subscription]:
     """The webhooks of the settings; raises `Wrong`."""
     if not settings.webhooks:
         return []

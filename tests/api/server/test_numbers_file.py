@@ -9,7 +9,7 @@ from prometheus_client import values
 from prometheus_client.mmap_dict import MmapedDict, mmap_key
 
 from api.app import create
-from api.config.settings import load
+from api.environment import load
 from api.server import metrics
 from api.server.metrics import SECONDS, NumbersFile, release
 from api.throttling.throttle import allocate

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from api.config.settings import load
+from api.environment import load
 from api.throttling.limits import SECTIONS, rules, sign_in, sign_in_elsewhere
 from api.throttling.throttle import STRANGER_FOR, Throttle, ThrottleFile
 from security.clock import DAY, SECOND, ManualClock

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from api.config.settings import load
+from api.environment import load
 from api.throttling.limits import (
     SECTIONS,
     Backoff,

@@ -6,13 +6,14 @@ from urllib.parse import unquote
 import pytest
 from sqlalchemy.engine import make_url
 
-from api.config.settings import Settings, SettingsError, load, unknown_variables
+from api.config.settings import Settings
 from api.config.settings_page import effective, masked, page, shown
+from api.environment import SettingsError, load, unknown_variables
 from eventstore.database.engines import arguments
 from eventstore.transparency.note import Signer
 from verifier.note import Cosigner
 
-ROOT = Path(__file__).parents[3]
+ROOT = Path(__file__).parents[2]
 DEMO = {"GRANTLOG_ENVIRONMENT": "demo"}
 KEY = "a-master-key-that-nobody-may-see"
 PRODUCTION = {"GRANTLOG_MASTER_KEY": KEY, "GRANTLOG_ISSUER": "https://login.example.com"}
