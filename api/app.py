@@ -37,8 +37,7 @@ from api.throttling.throttle import open_throttle
 from api.throttling.windowed_counter import SecretUses, TokenUses
 from eventstore.execution import Origin
 from eventstore.ledger import Ledger
-from eventstore.projecting.catch_up import CatchUpSubscription, EventIndexing
-from eventstore.projecting.sightings import Sightings
+from eventstore.projecting.catch_up import CatchUpSubscription, EventIndexing, Sightings
 from projections import event_index, sightings
 from security.clock import Clock, SteadyClock, Timer, WatchedClock
 from security.keyring import Keyring

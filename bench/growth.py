@@ -23,14 +23,13 @@ from cli.services import open_keys
 from domain import log_key
 from domain.event import SECOND, Actor, Moment, Recorded
 from eventstore import search
-from eventstore.appending.live import Rows
+from eventstore.appending.rows import Rows
 from eventstore.database.engines import migrating
 from eventstore.execution import Origin
 from eventstore.mapper import LogMapper, Ring, attach
 from eventstore.personal_data import PersonalData, Unsealing, address_key, agent_key
-from eventstore.projecting.catch_up import EventIndexing, Following
+from eventstore.projecting.catch_up import EventIndexing, Following, Sightings
 from eventstore.projecting.rebuild import Rebuild
-from eventstore.projecting.sightings import Sightings
 from eventstore.stored import head
 from eventstore.time_travel import folded
 from eventstore.transparency import log_key as keys

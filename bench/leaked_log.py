@@ -13,13 +13,12 @@ from sqlalchemy import Connection, update
 from domain import account
 from domain.event import Actor, Event, Moment, Recorded
 from domain.grant import CodeIssued, CodeRedeemed, TokensIssued
+from eventstore.appending.rows import Replay
 from eventstore.database.engines import migrating
 from eventstore.execution import Origin
 from eventstore.ledger import Ledger
 from eventstore.mapper import LogMapper, authenticate
-from eventstore.projecting.catch_up import CatchUpSubscription, EventIndexing
-from eventstore.projecting.replay import Replay
-from eventstore.projecting.sightings import Sightings
+from eventstore.projecting.catch_up import CatchUpSubscription, EventIndexing, Sightings
 from eventstore.recorder import INSERT
 from eventstore.stored import head
 from projections import PROJECTIONS

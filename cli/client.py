@@ -19,8 +19,7 @@ from domain.client import Attributes, State, stream
 from domain.rules import origin
 from eventstore.execution import Step
 from eventstore.present import dashboard_by_slug
-from eventstore.projecting.catch_up import CatchUpSubscription
-from eventstore.projecting.sightings import Sightings
+from eventstore.projecting.catch_up import CatchUpSubscription, Sightings
 from eventstore.view import View
 from projections import clients as client_rows
 from projections import secrets

@@ -37,7 +37,8 @@ from cli.terminal import (
 )
 from commands import servers
 from domain.rules import origin as issuers
-from eventstore import changes, may_write
+from eventstore import may_write, repository
+from eventstore.appending.rows import names
 from eventstore.database import DBAPIError, Engine, schema
 from eventstore.database.engines import in_words, migrating
 from eventstore.database.schema import newest, server_role
@@ -45,7 +46,6 @@ from eventstore.may_write import PROOF, finish_indexing
 from eventstore.personal_data import PersonalData
 from eventstore.projecting.rebuild import Comparison, Rebuild, count, differing, outdated
 from eventstore.projecting.refollow import Incomplete, Refollowing
-from eventstore.projecting.replay import names
 from projections import FOLLOWING, PROJECTIONS, accounts, event_index
 from security.clock import Moment, SystemClock
 from security.keyring import MasterKeyError, WrapBroken
@@ -105,7 +105,7 @@ def _log(settings: Settings, current: bool) -> Mapping[str, Any]:
     if not current:
         return {"position": None, "time": None}
     with connected(settings) as connection:
-        position, time = changes.newest(connection)
+        position, time = repository.newest(connection)
     return {"position": position, "time": moment(time) if position else None}
 
 

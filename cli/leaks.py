@@ -32,8 +32,7 @@ from domain import server
 from domain.incident import Numbers, added
 from domain.rules.administrative_scope import ADMINISTRATIVE_SCOPES
 from eventstore.database import Connection
-from eventstore.projecting.catch_up import CatchUpSubscription, EventIndexing
-from eventstore.projecting.sightings import Sightings
+from eventstore.projecting.catch_up import CatchUpSubscription, EventIndexing, Sightings
 from eventstore.view import View
 from projections import incidents as incident_rows
 from projections.incidents import Incident

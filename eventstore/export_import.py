@@ -18,10 +18,10 @@ from sqlalchemy import Connection, Engine, LargeBinary, Table, insert, select, u
 from domain.event import Moment
 from domain.events import DESTROYING
 from eventstore import mapper
+from eventstore.appending.rows import STORED_HEAD
 from eventstore.errors import Forged
 from eventstore.mapper import DueKey, LogMapper, Ring
 from eventstore.projecting.rebuild import set_unmade
-from eventstore.projecting.replay import STORED_HEAD
 from eventstore.recorder import INSERT, store
 from eventstore.stored import CHECKPOINTS, EDGE, TILES, events, head
 from projections import PROJECTIONS

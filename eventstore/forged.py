@@ -14,10 +14,10 @@ from typing import Any, BinaryIO
 from sqlalchemy import Connection, Engine, delete, func, select, text, update
 
 from eventstore import mapper
-from eventstore.changes import Changes, newest
 from eventstore.mapper import DueKey, Removal
 from eventstore.projecting.rebuild import set_unmade
 from eventstore.recorder import LogRecorder, store
+from eventstore.repository import Changes, newest
 from eventstore.stored import events, head
 from eventstore.transparency.log_key import signed_size
 from projections import PROJECTIONS

@@ -3,10 +3,10 @@
 from sqlalchemy import Connection, select, text, update
 
 from eventstore import search
-from eventstore.changes import newest
 from eventstore.errors import DatabaseAway, Forged, WrongClock
 from eventstore.mapper import WRONG_KEY
 from eventstore.recorder import DATABASE_TIME
+from eventstore.repository import newest
 from eventstore.stored import head
 from projections.prepared import Prepared
 from security.clock import Clock, Moment

@@ -14,11 +14,11 @@ from sqlalchemy import URL, Connection, Engine, select
 from sqlalchemy.dialects import postgresql
 from sqlalchemy.exc import DBAPIError
 
-from eventstore.changes import Changes, newest
 from eventstore.database import threads
 from eventstore.database.engines import arguments, away
 from eventstore.database.threads import Patience, Threads, asks_over
 from eventstore.errors import DatabaseAway, DatabaseSilent
+from eventstore.repository import Changes, newest
 from eventstore.stored import head
 
 BESIDE = 1

@@ -12,10 +12,9 @@ from sqlalchemy import Connection
 from domain import account, client, consent, grant, role, validity
 from domain.event import Moment
 from eventstore import issued
-from eventstore.changes import Changes
 from eventstore.personal_data import PersonalData
 from eventstore.reading import Reader
-from eventstore.repository import Repository
+from eventstore.repository import Changes, Repository
 from eventstore.view import Folds
 from security.lru import Lru
 

@@ -12,8 +12,8 @@ from domain import ended_grants, session
 from domain.decision import Outcome
 from domain.event import Moment, Recorded, Sealed
 from domain.incident import Numbers
-from eventstore import address_uses, search
-from eventstore.address_uses import OF_USES
+from eventstore import affected, search
+from eventstore.affected import OF_USES
 from eventstore.database import Connection
 from eventstore.ledger import Ledger
 from eventstore.personal_data import PersonalData, Unsealing, address_key
@@ -67,7 +67,7 @@ class AddressTarget:
 
     async def numbers(self, ledger: Ledger, position: int, now: Moment) -> Numbers:
         """What of them was alive at a position, by the log."""
-        return await ledger.read_long(address_uses.counted, sorted(self._began), position, now)
+        return await ledger.read_long(affected.numbers_at, sorted(self._began), position, now)
 
     # -- finding -------------------------------------------------------------------------------------------------------
     def _indexed(self, connection: Connection, privacy: PersonalData, now: Moment) -> None:
@@ -84,7 +84,7 @@ class AddressTarget:
         self._reached = max(self._reached, head)
 
     def _take(self, connection: Connection, privacy: PersonalData, positions: Sequence[int], now: Moment) -> None:
-        used = address_uses.at(connection, positions, now)
+        used = affected.used_at(connection, positions, now)
         self._began.update(used.began)
         grants, sessions = set(used.doubted), set(used.sessions)
         for use in search.recorded_forms(connection, positions, (*OF_USES, "session.started")):
@@ -109,20 +109,20 @@ class AddressTarget:
         unsealing, key = Unsealing(privacy), address_key(privacy, self.address)
         grants: set[str] = set()
         sessions: set[str] = set()
-        for recorded in address_uses.between(connection, max(self._reached, self._first - 1), head):
+        for recorded in affected.uses_between(connection, max(self._reached, self._first - 1), head):
             told = unsealing.told(connection, recorded)
             if (unsealing.address(connection, recorded) if told is None else told) == key:
                 grants.update(_grants_of(recorded))
                 sessions.update(_sessions_of(recorded))
-        self._add(connection, grants, {*address_uses.began(connection, sessions)}, now)
+        self._add(connection, grants, {*affected.began(connection, sessions)}, now)
         self._reached = max(self._reached, head)
 
     def _add(self, connection: Connection, grants: set[str], sessions: set[int], now: Moment) -> None:
         """Takes those that are worth ending. Of a grant the log is asked once."""
         new = grants - self._asked
         self._asked |= new
-        self._began.update(address_uses.living(connection, new, now))
-        self._began.update(address_uses.signed_in(connection, sessions - self._began, now))
+        self._began.update(affected.living_grants(connection, new, now))
+        self._began.update(affected.living_sessions(connection, sessions - self._began, now))
 
 
 def _grants_of(recorded: Recorded) -> Iterator[str]:

@@ -16,12 +16,12 @@ from domain.decision import Conflict, Refusal
 from domain.event import SECOND, Moment, Recorded
 from domain.incident import Numbers
 from eventstore import search
-from eventstore.counting import Counting, counted
+from eventstore.affected import Counting, counted
 from eventstore.database import Connection
 from eventstore.execution import Single, Step
 from eventstore.ledger import Ledger
-from eventstore.living import AT_ONCE
 from eventstore.projecting.catch_up import CatchUpSubscription, EventIndexing
+from eventstore.time_travel import AT_ONCE
 from eventstore.view import View
 from security.ids import new_id
 from security.masking import masking

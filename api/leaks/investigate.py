@@ -21,11 +21,11 @@ from api.leaks.targets import of_secret
 from api.oauth.bearer import needing
 from api.services import Injected, services_of
 from domain.event import Moment
-from eventstore import counting, issued, search
+from eventstore import affected, issued, search
 from eventstore.database import Connection
 from eventstore.issued import IssuanceRecord
-from eventstore.living import of_grants, states_at
 from eventstore.search import Criteria
+from eventstore.time_travel import descendants, states_at
 from projections.event_index import NameKind
 from security.clock import format_rfc3339
 from security.scanning import Extract, extract
@@ -307,7 +307,7 @@ def _tokens_of_grant(
 ) -> Page[Token]:
     target = of_secret(connection, found)
     head = asking.sources.ledger.changes.position
-    everything = came_of(found, of_grants(connection, states_at(connection, head), target.grants, head, asking.now))
+    everything = came_of(found, descendants(connection, states_at(connection, head), target.grants, head, asking.now))
     later = sorted((each for each in everything if each.position > after), key=lambda each: each.position)
     # The tokens of one event stay together: a cursor is a position.
     shown = later[:limit]
@@ -433,7 +433,7 @@ async def people_of(
     if found.kind != "client_secret":
         return Page([] if found.account_id is None else [Concerned(found.account_id)])
     await asking.sources.search_index.follow()
-    ids = await asking.sources.ledger.read_long(counting.people, found.secret_id or "", last, limit + 1)
+    ids = await asking.sources.ledger.read_long(affected.people, found.secret_id or "", last, limit + 1)
     following = encode_cursor("leak_people", (ids[limit - 1],)) if len(ids) > limit else None
     return Page([Concerned(each) for each in ids[:limit]], following)
 

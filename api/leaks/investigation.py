@@ -12,13 +12,13 @@ from api.leaks.targets import numbers, of_secret
 from domain import grant, usage
 from domain.event import Moment, Recorded, Sealed
 from domain.incident import Numbers
-from eventstore import counting, issued, search, time_travel
-from eventstore.counting import Counting, counted
+from eventstore import affected, issued, search, time_travel
+from eventstore.affected import Counting, counted
 from eventstore.database import Connection
 from eventstore.issued import IssuanceRecord
 from eventstore.ledger import Ledger
-from eventstore.living import Descendant, of_grants, states_at
 from eventstore.personal_data import PersonalData
+from eventstore.time_travel import Descendant, descendants, states_at
 from projections import clients, secrets, sightings
 from projections.blast_radius import Alive, Of
 from security.sealing import SealBroken
@@ -343,7 +343,7 @@ class InvestigatedSecret(msgspec.Struct, frozen=True):
 class Radius(NamedTuple):
     """What came of a client secret: all that was ever issued, and what of it is alive."""
 
-    issued: counting.Issued
+    issued: affected.Issued
     alive: Alive
 
 
@@ -352,7 +352,7 @@ async def answered(ledger: Ledger, asked: InvestigatedSecret, *, counts: bool) -
     radius, of = None, await ledger.read(_counted, asked) if counts else None
     if of is not None and of.secret_ids:
         alive = Counting(of)
-        came, _ = await asyncio.gather(ledger.read_long(counting.issued, of.secret_ids[0]), alive.count(ledger))
+        came, _ = await asyncio.gather(ledger.read_long(affected.issued, of.secret_ids[0]), alive.count(ledger))
         radius = Radius(came, alive.alive)
     report = await ledger.read(_reported, ledger.privacy, asked, radius)
     return report if counts else msgspec.structs.replace(report, derived=None, containment=None)
@@ -389,7 +389,7 @@ def _of_client_secret(
     row = secrets.by_id(connection, found.secret_id or "", asked.now)
     owner = None if found.client_id is None else clients.by_id(connection, found.client_id)
     alive = row is not None and row.state in ("active", "expiring")
-    ever, living = radius or Radius(counting.Issued(), Alive())
+    ever, living = radius or Radius(affected.Issued(), Alive())
     return _report(
         connection,
         privacy,
@@ -418,7 +418,7 @@ def _of_token(
     connection: Connection, privacy: PersonalData, asked: InvestigatedSecret, found: IssuanceRecord
 ) -> Report:
     named = of_secret(connection, found).grants
-    everything = of_grants(connection, states_at(connection, asked.head), named, asked.head, asked.now)
+    everything = descendants(connection, states_at(connection, asked.head), named, asked.head, asked.now)
     came = [] if found.kind == "access" else came_of(found, everything)
     told = [] if found.grant_id is None else list(time_travel.history(connection, found.by.stream, asked.head))
     return _report(
@@ -441,7 +441,7 @@ def came_of(found: IssuanceRecord, everything: list[Descendant]) -> list[Descend
     return [each for each in everything if each.position > found.by.position]
 
 
-def _came(ever: counting.Issued | Alive, living: Alive) -> CameOfIt:
+def _came(ever: affected.Issued | Alive, living: Alive) -> CameOfIt:
     return CameOfIt(*(Came(*each) for each in zip(ever[:4], living[:4], strict=True)))
 
 

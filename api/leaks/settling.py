@@ -14,7 +14,7 @@ from commands import incidents
 from domain import ended_grants
 from domain.ended_grants import Together
 from domain.event import SECOND, Moment
-from eventstore.address_uses import counted, worth_telling
+from eventstore.affected import numbers_at, worth_telling
 from eventstore.errors import DatabaseAway, Overloaded
 from eventstore.execution import Origin
 from eventstore.ledger import Ledger
@@ -78,6 +78,6 @@ async def _settle(ledger: Ledger, incident_id: str, parts: Sequence[Together]) -
         for first in range(0, len(streams), AT_ONCE):
             await ledger.execute(*map(incidents.tell_end, streams[first : first + AT_ONCE]), origin=origin)
             await asyncio.sleep(0)
-    numbers = await ledger.read_long(counted, began, position, at)
+    numbers = await ledger.read_long(numbers_at, began, position, at)
     contained = incidents.contained_at_last(incident_id, numbers)
     await ledger.execute(contained, incidents.settle(incident_id), origin=origin)

@@ -13,7 +13,7 @@ from domain.incident import Leaked, Numbers
 from eventstore import search
 from eventstore.database import Connection
 from eventstore.issued import IssuanceRecord
-from eventstore.living import Descendant, grants_of, of_grants
+from eventstore.time_travel import Descendant, descendants, grants_of_people
 from eventstore.view import View
 from projections import grants
 from projections.blast_radius import Alive, Of
@@ -137,15 +137,15 @@ def concerned(view: View, target: Target) -> list[Descendant]:
     """The codes and tokens that a containment concerns beside those that are counted: each of them is looked at."""
     connection, state, head, now = view.connection, view.state, view.head, view.now
     if target.kind == "account" and target.account_id is not None:
-        return of_grants(connection, state, grants_of(connection, [target.account_id], now), head, now)
-    found = of_grants(connection, state, target.grants, head, now)
+        return descendants(connection, state, grants_of_people(connection, [target.account_id], now), head, now)
+    found = descendants(connection, state, target.grants, head, now)
     if target.alone:
         digests = {each.sha256 for each in target.alone}
         named = tuple(dict.fromkeys(each.grant_id for each in target.alone))
         # No grant ends with them.
         found += [
             each._replace(grant_id="")
-            for each in of_grants(connection, state, named, head, now)
+            for each in descendants(connection, state, named, head, now)
             if each.sha256 in digests
         ]
     # What its secret versions answer for is counted.

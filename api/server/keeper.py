@@ -13,12 +13,12 @@ from api.config.settings import Settings, log_origin
 from commands import log_keys
 from commands.servers import note_divergence
 from domain import log_key, server
-from eventstore.changes import Newest, state_at
 from eventstore.database import Connection
 from eventstore.database.engines import is_sqlite
 from eventstore.errors import DatabaseAway, Forged, Overloaded
 from eventstore.execution import Origin
 from eventstore.ledger import Ledger
+from eventstore.repository import Newest, state_at
 from eventstore.transparency import log_key as keys
 from eventstore.transparency import published
 from eventstore.transparency.comparison import STRETCH, STRETCH_IN_THREADS, Rounds

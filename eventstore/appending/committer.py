@@ -14,7 +14,7 @@ from typing import Any, Protocol, TypeVar
 
 from sqlalchemy.engine import make_url
 
-from eventstore.appending.transactions import Answer, Begun, Decided, Transactions, Unknown, unknown
+from eventstore.appending.batch import Answer, Begun, Decided, Transactions, Unknown, unknown
 from eventstore.database.engines import SQLITE_WAIT_MS
 from eventstore.database.threads import Patience, Work
 from eventstore.errors import DatabaseAway, DatabaseSilent, Overloaded

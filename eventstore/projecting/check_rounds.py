@@ -17,6 +17,7 @@ from sqlalchemy.exc import DBAPIError
 
 from domain.event import Moment
 from eventstore import search
+from eventstore.appending.rows import Replay
 from eventstore.database.background import go_round
 from eventstore.database.engines import away, reading
 from eventstore.ledger import Ledger
@@ -25,7 +26,6 @@ from eventstore.personal_data import PersonalData
 from eventstore.projecting import checks, refollow
 from eventstore.projecting.checks import TABLES, Checks, Expected, Index, Misnamed, Missing, Suspicion, key_of
 from eventstore.projecting.rebuild import clear, compared, differing, hiding, tables_of, transaction
-from eventstore.projecting.replay import Replay
 from eventstore.recorder import store
 from projections import event_index, secrets, sightings
 

@@ -25,7 +25,7 @@ from sqlalchemy.schema import CreateTable
 from domain.event import SECOND, Moment, Recorded
 from domain.events import DESTROYING
 from eventstore import origin_months, search
-from eventstore.appending.live import Rows, handlers
+from eventstore.appending.rows import Rows, handlers
 from eventstore.personal_data import PersonalData, Unsealing
 from eventstore.projecting.catch_up import EventIndexing
 from eventstore.projecting.rebuild import tables_of

@@ -30,11 +30,11 @@ from sqlalchemy.schema import CreateTable
 from sqlalchemy.sql import quoted_name, visitors
 
 from domain.event import Moment
+from eventstore.appending.rows import Replay, names
 from eventstore.database.engines import reading
 from eventstore.database.schema import grant_to_server
 from eventstore.mapper import authenticate
 from eventstore.personal_data import PersonalData
-from eventstore.projecting.replay import Replay, names
 from eventstore.stored import head, projection_versions, rebuilds
 from projections import digests, tokens
 from projections.tables import metadata as live_metadata

@@ -22,7 +22,7 @@ from sqlalchemy import (
 from eventstore import origin_months, search
 from eventstore.origin_months import Ended
 from eventstore.personal_data import PersonalData, Unsealing
-from eventstore.projecting.catch_up import EventIndexing, Following
+from eventstore.projecting.catch_up import EventIndexing, Following, Sightings
 from eventstore.projecting.rebuild import (
     Compared,
     FreshTables,
@@ -36,7 +36,6 @@ from eventstore.projecting.rebuild import (
     tables_of,
     transaction,
 )
-from eventstore.projecting.sightings import Sightings
 from eventstore.recorder import store
 from projections import event_index, sightings
 from projections.event_index import NameKind, Row

@@ -3,7 +3,7 @@
 import asyncio
 
 from bench.leaked_log import Leaked, write
-from eventstore.counting import Counting, Issued, issued
+from eventstore.affected import Counting, Issued, issued
 from eventstore.ledger import Ledger
 from projections.blast_radius import Alive, Of
 from security.clock import SystemClock

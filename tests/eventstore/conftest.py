@@ -15,7 +15,7 @@ from domain import client
 from domain.client import Registration
 from domain.client_secret import NewSecret
 from domain.decision import Outcome
-from eventstore.appending.transactions import Transactions
+from eventstore.appending.batch import Transactions
 from eventstore.command import Command
 from eventstore.errors import Overloaded
 from eventstore.execution import Origin, Request

@@ -16,11 +16,11 @@ from domain.client import Disabled
 from domain.client_secret import find as find_version
 from domain.event import Actor, Recorded
 from eventstore import mapper, search, time_travel
+from eventstore.appending.rows import Replay
 from eventstore.database.engines import migrating
 from eventstore.errors import Forged
 from eventstore.ledger import Ledger
 from eventstore.mapper import MAC_KEY_PREFIX, LogMapper, MacKey, Ring
-from eventstore.projecting.replay import Replay
 from eventstore.stored import events, head
 from eventstore.transparency.published import read_authentic_leaves
 from projections import PROJECTIONS

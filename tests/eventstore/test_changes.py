@@ -2,7 +2,7 @@
 
 from collections import OrderedDict
 
-from eventstore.changes import Changes
+from eventstore.repository import Changes
 
 
 def test_told_change_stands_when_an_older_one_is_told_later() -> None:

@@ -10,7 +10,7 @@ from sqlalchemy import Connection, event, select
 from domain import client
 from domain.decision import Conflict, NotFound, Outcome, refuse
 from eventstore import repository
-from eventstore.appending.transactions import Unknown
+from eventstore.appending.batch import Unknown
 from eventstore.errors import DatabaseAway, Overloaded, WrongClock
 from eventstore.execution import Origin
 from eventstore.ledger import Ledger, may_be_repeated

@@ -2,7 +2,7 @@
 
 from domain.event import ANONYMOUS, Recorded
 from domain.scope import Defined
-from eventstore.changes import Recent
+from eventstore.recorder import Recent
 
 
 def recorded(*positions: int) -> list[Recorded]:

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from eventstore.changes import Changes
+from eventstore.repository import Changes
 from eventstore.validation import Known, Terms, Validation
 
 pytestmark = pytest.mark.anyio

@@ -12,8 +12,8 @@ from sqlalchemy import select, text
 from sqlalchemy.engine import make_url
 
 from eventstore.appending import committer
+from eventstore.appending.batch import Begun, Transactions
 from eventstore.appending.committer import APART, FairLock
-from eventstore.appending.transactions import Begun, Transactions
 from eventstore.database import engines
 from eventstore.database.engines import migrating
 from eventstore.errors import DatabaseAway

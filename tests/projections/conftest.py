@@ -8,7 +8,7 @@ import pytest
 from sqlalchemy import Connection, create_engine, select
 
 from domain.event import ANONYMOUS, Event, Moment, Recorded
-from eventstore.appending.live import Rows, handlers
+from eventstore.appending.rows import Rows, handlers
 from projections.tables import metadata
 from tests.domain.history import NOW
 

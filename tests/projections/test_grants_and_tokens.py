@@ -12,7 +12,7 @@ from domain import account, client, consent, ended_grants, grant, succession, va
 from domain.event import SECOND
 from domain.grant import Ended
 from eventstore import stored
-from eventstore.appending.live import Rows
+from eventstore.appending.rows import Rows
 from eventstore.issued import judge
 from eventstore.mapper import LogMapper, Ring, attach, decoder
 from eventstore.view import Folds

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from domain import account, client
-from eventstore.counting import Counting, issued
+from eventstore.affected import Counting, issued
 from eventstore.time_travel import position_at
 from eventstore.view import View
 from projections.blast_radius import Alive, Of

@@ -10,7 +10,7 @@ from api.leaks import address_target, settling
 from api.leaks.address_target import AddressTarget
 from domain import ended_grants
 from domain.event import SECOND
-from eventstore import address_uses, living
+from eventstore import affected, time_travel
 from eventstore.database.engines import migrating
 from eventstore.errors import DatabaseAway
 from eventstore.ledger import Ledger
@@ -35,7 +35,7 @@ HERE = {"address": THERE}
 def portions(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """What a million grants are to the server: more than it holds at a time, wherever it looks."""
     if request.param:
-        for module in (address_uses, living, settling):
+        for module in (affected, time_travel, settling):
             monkeypatch.setattr(module, "AT_ONCE", 2)
         monkeypatch.setattr(address_target, "EVENTS_AT_ONCE", 2)
         monkeypatch.setattr(settling, "LOOKED_AT", 3)

@@ -13,7 +13,7 @@ from sqlalchemy.exc import OperationalError
 from api.throttling import tallies
 from api.throttling.tallies import Tallies
 from domain import client
-from eventstore.appending.transactions import Begun, Transactions
+from eventstore.appending.batch import Begun, Transactions
 from eventstore.command import Command
 from eventstore.errors import DatabaseAway
 from eventstore.execution import Origin

@@ -8,8 +8,8 @@ import pytest
 from sqlalchemy import Connection
 from sqlalchemy.exc import OperationalError
 
+from eventstore.appending.batch import Transactions
 from eventstore.appending.committer import APART
-from eventstore.appending.transactions import Transactions
 from eventstore.errors import DatabaseAway
 from eventstore.ledger import Ledger
 from eventstore.recorder import LockBusy, LogRecorder

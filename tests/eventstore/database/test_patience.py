@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 from sqlalchemy import Connection, select, text
 
+from eventstore.appending.batch import Transactions
 from eventstore.appending.committer import LONGEST_QUEUE
-from eventstore.appending.transactions import Transactions
 from eventstore.database import threads as patience_module
 from eventstore.database.engines import is_sqlite, migrating
 from eventstore.errors import DatabaseAway, DatabaseReadOnly, DatabaseSilent

@@ -13,8 +13,7 @@ from eventstore import search
 from eventstore.execution import Origin
 from eventstore.ledger import Ledger
 from eventstore.personal_data import Unsealing, address_key
-from eventstore.projecting.catch_up import REST, CatchUpSubscription, EventIndexing
-from eventstore.projecting.sightings import Sightings
+from eventstore.projecting.catch_up import REST, CatchUpSubscription, EventIndexing, Sightings
 from projections import event_index, sightings
 from projections.event_index import NameKind
 from security.clock import ManualClock

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 from sqlalchemy import Connection, Engine, Row, inspect, select, text, update
 
+from eventstore.appending import rows
 from eventstore.database.engines import migrating
-from eventstore.projecting import replay
 from eventstore.projecting.rebuild import Comparison, Rebuild, outdated
 from eventstore.stored import rebuilds
 from projections import PROJECTIONS, clients, digests, grants, tokens
@@ -98,7 +98,7 @@ async def test_the_first_row_that_was_tampered_with_is_named(
 async def test_a_rebuild_that_was_killed_goes_on_where_it_was(
     database_url: str, tmp_path: Path, keyring: Keyring, engine: Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(replay, "STEP", 10)
+    monkeypatch.setattr(rows, "STEP", 10)
     async with open_world(database_url, tmp_path, keyring) as world:
         await lively(world)
         privacy, now = world.services.ledger.privacy, world.clock.now()
@@ -127,7 +127,7 @@ async def test_rebuild_with_a_tampered_position_begins_anew(
     monkeypatch: pytest.MonkeyPatch,
     altered: dict[str, Any],
 ) -> None:
-    monkeypatch.setattr(replay, "STEP", 10)
+    monkeypatch.setattr(rows, "STEP", 10)
     async with open_world(database_url, tmp_path, keyring) as world:
         await lively(world)
         privacy, now = world.services.ledger.privacy, world.clock.now()
@@ -164,7 +164,7 @@ async def test_tokens_folded_in_bulk_are_the_rows_written_one_by_one(
     database_url: str, tmp_path: Path, keyring: Keyring, engine: Engine, monkeypatch: pytest.MonkeyPatch, step: int
 ) -> None:
     """Codes that are redeemed and that are not, refreshes, and a revocation, within one step and across two."""
-    monkeypatch.setattr(replay, "LONG_STEP", step)
+    monkeypatch.setattr(rows, "LONG_STEP", step)
     async with open_world(database_url, tmp_path, keyring) as world:
         scene = await set_scene(world)
         for _ in range(20):

@@ -6,7 +6,7 @@ from domain import account, client
 from domain.decision import Outcome, accept
 from domain.event import Actor, Moment
 from domain.grant import Ended, TokensIssued
-from eventstore.counting import Counting
+from eventstore.affected import Counting
 from eventstore.execution import Origin
 from eventstore.ledger import Ledger
 from projections.blast_radius import Alive, Of

@@ -6,7 +6,7 @@ import pytest
 from sqlalchemy import Column, Connection, Integer, MetaData, Table, Text, bindparam, create_engine, insert, update
 from sqlalchemy.exc import IntegrityError
 
-from eventstore.appending.live import Rows
+from eventstore.appending.rows import Rows
 from projections.tables import Write
 
 TABLE = Table("counted", MetaData(), Column("name", Text, primary_key=True), Column("count", Integer, nullable=False))

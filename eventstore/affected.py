@@ -1,25 +1,20 @@
-"""What came of a client's secrets, counted: what is alive, and how much was ever issued.
-
-Of a million tokens this takes seconds, so it is asked in one snapshot, before the lock and beside everything else. What
-is alive is then kept up with the log: whoever has had anything since is judged by the log's events, once as they stood
-when it was counted and once as they stand now, and the difference is added. Under the lock only that is left to do, for
-the few events that came last. What expires while all this goes on counts as alive but where it is judged.
-"""
+"""What a containment affects, found and counted: what came of a client's secrets, and what was used from an address."""
 
 import json
-from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Callable, Collection, Iterator, Sequence
+from typing import Any, NamedTuple, TypeVar
 
 from sqlalchemy import Connection, bindparam, select, text
 
-from domain import account, client, client_secret, consent, cut_off, ended_grants, grant
-from domain.event import Moment
+from domain import account, client, client_secret, consent, cut_off, ended_grants, grant, session
+from domain.event import SECOND, Moment, Recorded
 from domain.events import ENDING_MANY
+from domain.incident import Numbers
 from eventstore import search
 from eventstore.ledger import Ledger
-from eventstore.living import Descendant, State, grants_of, of_grants, states_at
+from eventstore.recorder import store
 from eventstore.stored import events
-from eventstore.time_travel import folded
+from eventstore.time_travel import AT_ONCE, Descendant, FoldOf, descendants, folded, grants_of_people, states_at
 from eventstore.view import View
 from projections import blast_radius, event_index
 from projections.blast_radius import Alive, Of
@@ -31,9 +26,6 @@ FEW = 200
 
 ROUNDS = 20
 """How often what came meanwhile is added, while it is more than so few."""
-
-AT_ONCE = 1_000
-"""Grants that one statement names."""
 
 _OF_GRANTS = frozenset(
     event.type
@@ -117,7 +109,7 @@ class Counting:
         self.alive = found.plus(self._judged(connection, self._states(connection, position), left, position, now))
         self._position, self._at = position, now
 
-    def _go_on(self, connection: Connection, head: int, now: Moment, state: State | None = None) -> None:
+    def _go_on(self, connection: Connection, head: int, now: Moment, state: FoldOf | None = None) -> None:
         """Adds what came up to `head`."""
         if head <= self._position:
             return
@@ -133,7 +125,7 @@ class Counting:
         self.alive = self.alive.plus(after).minus(before)
         self._position = head
 
-    def _states(self, connection: Connection, position: int) -> State:
+    def _states(self, connection: Connection, position: int) -> FoldOf:
         state, own = states_at(connection, position), client.stream(self._of.client_id)
         return lambda stream: self._state if stream == own else state(stream)
 
@@ -153,11 +145,13 @@ class Counting:
         known = sorted(people)
         for start in range(0, len(known), AT_ONCE):
             part = known[start : start + AT_ONCE]
-            found.update(dict.fromkeys(grants_of(connection, part, self._at, self._of.client_id)))
+            found.update(dict.fromkeys(grants_of_people(connection, part, self._at, self._of.client_id)))
         return list(found)
 
-    def _judged(self, connection: Connection, state: State, grants: Sequence[str], position: int, now: Moment) -> Alive:
-        return counted(of_grants(connection, state, grants, position, now), self._is_asked_about)
+    def _judged(
+        self, connection: Connection, state: FoldOf, grants: Sequence[str], position: int, now: Moment
+    ) -> Alive:
+        return counted(descendants(connection, state, grants, position, now), self._is_asked_about)
 
     def _is_asked_about(self, each: Descendant) -> bool:
         of = self._of
@@ -193,10 +187,10 @@ class Issued(NamedTuple):
 
 
 _EVERY = 2**62
-_NAMED = "topic IN ('grant.tokens_issued', 'grant.tokens_refreshed')"
+_ISSUING = "topic IN ('grant.tokens_issued', 'grant.tokens_refreshed')"
 _FROM = {
-    "sqlite": f"FROM json_each(:positions) CROSS JOIN stored_events ON stored_events.id = value WHERE {_NAMED}",
-    "postgresql": f"FROM stored_events WHERE id = ANY(CAST(:positions AS bigint[])) AND {_NAMED}",
+    "sqlite": f"FROM json_each(:positions) CROSS JOIN stored_events ON stored_events.id = value WHERE {_ISSUING}",
+    "postgresql": f"FROM stored_events WHERE id = ANY(CAST(:positions AS bigint[])) AND {_ISSUING}",
 }
 _ACCOUNT = {
     "sqlite": "json_extract(state, '$.data.account_id')",
@@ -233,3 +227,143 @@ def _named(connection: Connection, secret_id: str) -> Any:
     """The positions of the events that name a version."""
     found = event_index.positions(connection, NameKind.SECRET, secret_id.encode(), 1, _EVERY, _EVERY, descending=False)
     return found if connection.dialect.name == "postgresql" else json.dumps(found)
+
+
+# What was used from an address
+
+
+T = TypeVar("T")
+
+OF_GRANTS = ("grant.code_issued", "grant.tokens_issued", "grant.tokens_refreshed")
+OF_USES = ("usage.token_first_seen", "usage.token_seen")
+USING = (*OF_GRANTS, *OF_USES)
+"""What says from where a grant is used."""
+
+TOPICS = (*USING, "session.started")
+"""What says from where a grant or a browser session is used."""
+
+_POSITIONS_GIVEN = {
+    "sqlite": "json_each(:positions) AS given CROSS JOIN stored_events AS used ON used.id = given.value",
+    "postgresql": (
+        "unnest(CAST(:positions AS bigint[])) AS given (value) JOIN stored_events AS used ON used.id = given.value"
+    ),
+}
+_JOIN = {"sqlite": "CROSS JOIN", "postgresql": "JOIN"}
+_SESSION = {
+    "sqlite": "json_extract(used.state, '$.data.session_id')",
+    "postgresql": "(used.state::json -> 'data' ->> 'session_id')",
+}
+_LISTED = ", ".join(f"'{topic}'" for topic in OF_GRANTS)
+_BEGAN = """
+SELECT DISTINCT begun.id, begun.originator_id, grants.grant_id
+FROM {given} {join} stored_events AS begun
+ON begun.originator_id = used.originator_id AND begun.originator_version = 1
+LEFT JOIN grants ON grants.grant_id = substr(begun.originator_id, 7)
+AND grants.expires_at > :now AND grants.ended_position IS NULL
+WHERE used.topic IN ({listed})
+"""
+_SIGNED_IN = """
+SELECT DISTINCT begun.id
+FROM {given} {join} stored_events AS begun
+ON begun.originator_id = 'session:' || {session} AND begun.originator_version = 1
+WHERE used.topic = 'grant.code_issued'
+"""
+_BEGINNINGS = select(events.c.id).where(
+    events.c.originator_id.in_(bindparam("b_streams", expanding=True)), events.c.originator_version == 1
+)
+_STREAMS = select(events.c.originator_id).where(events.c.id.in_(bindparam("b_positions", expanding=True)))
+
+
+class Used(NamedTuple):
+    """Where grants began that live by their rows, the ids of the others, and where browser sessions began."""
+
+    began: list[int]
+    doubted: list[str]
+    sessions: list[int]
+
+
+def used_at(connection: Connection, positions: Sequence[int], now: Moment) -> Used:
+    """What the events at these positions are about, but for those that tell of a use: they are read one by one."""
+    dialect = connection.dialect.name
+    parts = {
+        "given": _POSITIONS_GIVEN[dialect],
+        "join": _JOIN[dialect],
+        "listed": _LISTED,
+        "session": _SESSION[dialect],
+    }
+    given: Any = list(positions) if dialect == "postgresql" else json.dumps(positions)
+    found = connection.execute(text(_BEGAN.format(**parts)), {"positions": given, "now": now}).all()
+    sessions = connection.scalars(text(_SIGNED_IN.format(**parts)), {"positions": given}).all()
+    return Used(
+        [began for began, _, living in found if living is not None],
+        [stream.partition(":")[2] for _, stream, living in found if living is None],
+        list(sessions),
+    )
+
+
+def uses_between(connection: Connection, after: int, head: int) -> Iterator[Recorded]:
+    """The events of that kind `after` < position ≤ `head`."""
+    return store(connection).between(after, head, TOPICS)
+
+
+def began(connection: Connection, streams: Collection[str]) -> list[int]:
+    """Where these streams began."""
+    found: list[int] = []
+    for portion in portions(sorted(streams)):
+        found += connection.scalars(_BEGINNINGS, {"b_streams": portion})
+    return found
+
+
+def living_grants(connection: Connection, grants: Collection[str], now: Moment) -> list[int]:
+    """Where those of the grants began of which anything is alive by the log."""
+    head = search.newest(connection)
+    state = states_at(connection, head)
+    found: set[str] = set()
+    for portion in portions(sorted(grants)):
+        found.update(each.grant_id for each in descendants(connection, state, portion, head, now) if each.alive)
+    return began(connection, [f"grant:{each}" for each in found])
+
+
+def living_sessions(connection: Connection, positions: Collection[int], now: Moment) -> Iterator[int]:
+    """Those of the sessions that began there which have not expired."""
+    for portion in portions(sorted(positions)):
+        for started in search.recorded_forms(connection, portion):
+            event = started.event
+            if isinstance(event, session.Started) and started.time + event.lifetime * SECOND > now:
+                yield started.position
+
+
+# Afterwards -------------------------------------------------------------------------------------------------------
+
+
+def numbers_at(connection: Connection, began: Sequence[int], position: int, now: Moment) -> Numbers:
+    """What of grants that began there was alive at a position of the log, by the log."""
+    state, grants, tokens, people = states_at(connection, position), 0, 0, set[str | None]()
+    for portion in portions(began):
+        alive = [each for each in _descendants_of(connection, state, portion, position, now) if each.alive]
+        grants += len({each.grant_id for each in alive})
+        tokens += len(alive)
+        people.update(each.account_id for each in alive)
+    return Numbers(0, grants, tokens, len(people - {None}))
+
+
+def worth_telling(connection: Connection, began: Sequence[int], position: int, now: Moment) -> list[str]:
+    """The streams of the sessions that began there, and of those grants of which anything was alive at a position."""
+    streams = connection.scalars(_STREAMS, {"b_positions": began}).all()
+    alive = _descendants_of(connection, states_at(connection, position), began, position, now)
+    found = {f"grant:{each.grant_id}" for each in alive if each.alive}
+    return [stream for stream in streams if stream in found or stream.startswith("session:")]
+
+
+def _descendants_of(
+    connection: Connection, state: FoldOf, began: Sequence[int], position: int, now: Moment
+) -> list[Descendant]:
+    streams = connection.scalars(_STREAMS, {"b_positions": began})
+    named = [stream.partition(":")[2] for stream in streams if stream.startswith("grant:")]
+    return descendants(connection, state, named, position, now)
+
+
+def portions(found: Sequence[T]) -> Iterator[Sequence[T]]:
+    """A thousand at a time."""
+    for start in range(0, len(found), AT_ONCE):
+        yield found[start : start + AT_ONCE]
