@@ -1,6 +1,5 @@
 """The log and its head, the projections, the vault; and the database itself refuses to rewrite the log."""
 
-import sqlalchemy as sa
 from alembic import op
 
 revision = "1003"
@@ -9,6 +8,201 @@ branch_labels = None
 depends_on = None
 
 REFUSAL = "the log is append-only"
+
+SPELLED = {
+    "sqlite": {"bytes": "BLOB", "place": "INTEGER", "without_rowid": "WITHOUT ROWID"},
+    "postgresql": {"bytes": "BYTEA", "place": "BIGINT", "without_rowid": ""},
+}
+"""What the databases spell differently. SQLite makes only an INTEGER PRIMARY KEY the table's own row id."""
+
+TABLES = """
+CREATE TABLE log_head (
+    id SMALLINT NOT NULL, position BIGINT NOT NULL, time BIGINT NOT NULL, indexed_by TEXT,
+    CONSTRAINT pk_log_head PRIMARY KEY (id)
+);
+CREATE TABLE projection_versions (
+    name TEXT NOT NULL, version INTEGER NOT NULL,
+    CONSTRAINT pk_projection_versions PRIMARY KEY (name)
+);
+CREATE TABLE rebuilds (
+    name TEXT NOT NULL, position BIGINT NOT NULL, generation BIGINT NOT NULL, versions TEXT NOT NULL,
+    mac {bytes} NOT NULL,
+    CONSTRAINT pk_rebuilds PRIMARY KEY (name)
+);
+CREATE TABLE folds (
+    stream TEXT NOT NULL, version BIGINT NOT NULL, position BIGINT NOT NULL, state {bytes} NOT NULL,
+    mac {bytes} NOT NULL,
+    CONSTRAINT pk_folds PRIMARY KEY (stream)
+);
+CREATE TABLE reported_secrets (
+    report_id TEXT NOT NULL, due_at BIGINT NOT NULL, attempts INTEGER NOT NULL, sealed {bytes} NOT NULL,
+    CONSTRAINT pk_reported_secrets PRIMARY KEY (report_id)
+);
+CREATE TABLE stored_events (
+    id {place} NOT NULL, originator_id TEXT NOT NULL, originator_version {place} NOT NULL, topic TEXT NOT NULL,
+    state TEXT NOT NULL,
+    CONSTRAINT pk_stored_events PRIMARY KEY (id)
+);
+CREATE UNIQUE INDEX ix_stored_events_stream ON stored_events (originator_id, originator_version);
+CREATE TABLE log_checkpoints (
+    size {place} NOT NULL, root {bytes} NOT NULL, note TEXT NOT NULL, time BIGINT NOT NULL, published BIGINT,
+    CONSTRAINT pk_log_checkpoints PRIMARY KEY (size)
+);
+CREATE TABLE log_edge (
+    id INTEGER NOT NULL, size BIGINT NOT NULL,
+    CONSTRAINT pk_log_edge PRIMARY KEY (id)
+);
+CREATE TABLE log_tiles (
+    level SMALLINT NOT NULL, number BIGINT NOT NULL, width SMALLINT NOT NULL, hashes {bytes} NOT NULL,
+    CONSTRAINT pk_log_tiles PRIMARY KEY (level, number),
+    CONSTRAINT ck_log_tiles_width CHECK (width BETWEEN 1 AND 256 AND length(hashes) = 32 * width)
+);
+CREATE TABLE accounts (
+    account_id TEXT NOT NULL, position BIGINT NOT NULL, realm TEXT NOT NULL, username TEXT, email TEXT,
+    name TEXT, username_index {bytes}, email_index {bytes}, roles TEXT NOT NULL, state TEXT NOT NULL,
+    cutoff BIGINT NOT NULL, password_cutoff BIGINT NOT NULL, password_except TEXT,
+    windows TEXT DEFAULT '' NOT NULL, created_at BIGINT NOT NULL, updated_at BIGINT NOT NULL,
+    CONSTRAINT pk_accounts PRIMARY KEY (account_id), CONSTRAINT uq_accounts_position UNIQUE (position),
+    CONSTRAINT uq_accounts_realm_email_index UNIQUE (realm, email_index),
+    CONSTRAINT uq_accounts_realm_username_index UNIQUE (realm, username_index)
+);
+CREATE TABLE clients (
+    client_id TEXT NOT NULL, position BIGINT NOT NULL, type TEXT NOT NULL, slug TEXT, realm TEXT NOT NULL,
+    client_name TEXT NOT NULL, name_key {bytes} NOT NULL, redirect_uris TEXT NOT NULL,
+    grant_types TEXT NOT NULL, scope TEXT NOT NULL, token_endpoint_auth_method TEXT NOT NULL,
+    require_pkce BOOLEAN NOT NULL, access_token_lifetime INTEGER, refresh_token_lifetime INTEGER,
+    allowed_origins TEXT NOT NULL, tokens_per_minute INTEGER, resources TEXT NOT NULL, serves TEXT NOT NULL,
+    owner TEXT, state TEXT NOT NULL, cutoff BIGINT NOT NULL, windows TEXT DEFAULT '' NOT NULL,
+    created_at BIGINT NOT NULL, updated_at BIGINT NOT NULL,
+    CONSTRAINT pk_clients PRIMARY KEY (client_id), CONSTRAINT uq_clients_position UNIQUE (position),
+    CONSTRAINT uq_clients_slug UNIQUE (slug)
+);
+CREATE TABLE consents (
+    account_id TEXT NOT NULL, client_id TEXT NOT NULL, scope TEXT, cutoff BIGINT NOT NULL,
+    given_at BIGINT NOT NULL, updated_at BIGINT NOT NULL,
+    CONSTRAINT pk_consents PRIMARY KEY (account_id, client_id)
+);
+CREATE TABLE deliveries (
+    position BIGINT NOT NULL, destination TEXT NOT NULL, type TEXT NOT NULL, attempts INTEGER NOT NULL,
+    due_at BIGINT NOT NULL, dead SMALLINT NOT NULL, outcome TEXT, mac {bytes} NOT NULL,
+    CONSTRAINT pk_deliveries PRIMARY KEY (position, destination)
+);
+CREATE INDEX ix_deliveries_destination_dead_due_at ON deliveries (destination, dead, due_at);
+CREATE TABLE digests (
+    digest {bytes} NOT NULL, position BIGINT NOT NULL,
+    CONSTRAINT pk_digests PRIMARY KEY (digest)
+) {without_rowid};
+CREATE TABLE event_positions (
+    kind SMALLINT NOT NULL, key {bytes} NOT NULL, position BIGINT NOT NULL, before {bytes},
+    CONSTRAINT pk_event_positions PRIMARY KEY (kind, key, position)
+) {without_rowid};
+CREATE INDEX ix_event_positions_addresses ON event_positions (position) WHERE kind = 6;
+CREATE TABLE followers (
+    name TEXT NOT NULL, position BIGINT NOT NULL,
+    CONSTRAINT pk_followers PRIMARY KEY (name)
+);
+CREATE TABLE grants (
+    started_position {place} NOT NULL, grant_id TEXT NOT NULL, grant_type TEXT NOT NULL,
+    client_id TEXT NOT NULL, account_id TEXT, session_id TEXT, secret_id TEXT, scope TEXT NOT NULL,
+    started_at BIGINT NOT NULL, last_used_at BIGINT NOT NULL, last_position BIGINT NOT NULL,
+    expires_at BIGINT NOT NULL, refresh_digest {bytes}, predecessor_digest {bytes}, grace_ends_at BIGINT,
+    branched SMALLINT NOT NULL, ended_at BIGINT, ended_position BIGINT, ended_reason TEXT,
+    CONSTRAINT pk_grants PRIMARY KEY (started_position), CONSTRAINT uq_grants_grant_id UNIQUE (grant_id)
+);
+CREATE INDEX ix_grants_account_id_started_position ON grants (account_id, started_position)
+    WHERE account_id IS NOT NULL;
+CREATE INDEX ix_grants_client_id_started_position ON grants (client_id, started_position);
+CREATE INDEX ix_grants_expires_at ON grants (expires_at);
+CREATE INDEX ix_grants_client_id ON grants (client_id) WHERE branched = 1;
+CREATE TABLE incidents (
+    incident_id TEXT NOT NULL, position BIGINT NOT NULL, state TEXT NOT NULL, source TEXT NOT NULL,
+    evidence TEXT, reported_by TEXT NOT NULL, reported_at BIGINT NOT NULL, sha256 TEXT, kind TEXT, target TEXT,
+    client_id TEXT, account_id TEXT, secret_id TEXT, grant_id TEXT, secrets_ended BIGINT NOT NULL,
+    grants_ended BIGINT NOT NULL, tokens_ended BIGINT NOT NULL, people_affected BIGINT NOT NULL,
+    contained_at BIGINT, closed_at BIGINT, note TEXT,
+    CONSTRAINT pk_incidents PRIMARY KEY (incident_id), CONSTRAINT uq_incidents_position UNIQUE (position)
+);
+CREATE TABLE incident_secrets (
+    incident_id TEXT NOT NULL, sha256 TEXT NOT NULL, kind TEXT, position BIGINT NOT NULL,
+    CONSTRAINT pk_incident_secrets PRIMARY KEY (incident_id, sha256)
+);
+CREATE INDEX ix_incident_secrets_sha256 ON incident_secrets (sha256);
+CREATE INDEX ix_incidents_account_id ON incidents (account_id);
+CREATE INDEX ix_incidents_client_id ON incidents (client_id);
+CREATE INDEX ix_incidents_sha256 ON incidents (sha256);
+CREATE TABLE outbox (
+    position {place} NOT NULL, type TEXT NOT NULL,
+    CONSTRAINT pk_outbox PRIMARY KEY (position)
+);
+CREATE TABLE roles (
+    realm TEXT NOT NULL, name TEXT NOT NULL, scopes TEXT NOT NULL, is_default BOOLEAN NOT NULL,
+    CONSTRAINT pk_roles PRIMARY KEY (realm, name)
+);
+CREATE TABLE rotations (
+    client_id TEXT NOT NULL, maximum_age BIGINT NOT NULL, warning BIGINT NOT NULL, made_at BIGINT,
+    announced INTEGER NOT NULL,
+    CONSTRAINT pk_rotations PRIMARY KEY (client_id)
+);
+CREATE TABLE scopes (
+    name TEXT NOT NULL, description TEXT NOT NULL,
+    CONSTRAINT pk_scopes PRIMARY KEY (name)
+);
+CREATE TABLE secret_uses (
+    secret_id TEXT NOT NULL, use_count BIGINT NOT NULL, last_used_at BIGINT,
+    CONSTRAINT pk_secret_uses PRIMARY KEY (secret_id)
+);
+CREATE TABLE secrets (
+    secret_id TEXT NOT NULL, client_id TEXT NOT NULL, version INTEGER NOT NULL, sha256 {bytes} NOT NULL,
+    created_at BIGINT NOT NULL, not_before BIGINT, expires_at BIGINT, revoked_at BIGINT,
+    tokens_cutoff BIGINT NOT NULL,
+    CONSTRAINT pk_secrets PRIMARY KEY (secret_id), CONSTRAINT uq_secrets_sha256 UNIQUE (sha256)
+);
+CREATE INDEX ix_secrets_client_id ON secrets (client_id);
+CREATE TABLE sessions (
+    session_id TEXT NOT NULL, sha256 {bytes} NOT NULL, account_id TEXT NOT NULL, realm TEXT NOT NULL,
+    position BIGINT NOT NULL, started_at BIGINT NOT NULL, expires_at BIGINT NOT NULL,
+    CONSTRAINT pk_sessions PRIMARY KEY (session_id), CONSTRAINT uq_sessions_sha256 UNIQUE (sha256)
+);
+CREATE INDEX ix_sessions_account_id ON sessions (account_id);
+CREATE INDEX ix_sessions_expires_at ON sessions (expires_at);
+CREATE TABLE sightings (
+    secret_id TEXT NOT NULL, account_id TEXT NOT NULL, address {bytes} NOT NULL, agent {bytes} NOT NULL,
+    month TEXT NOT NULL, first_at BIGINT NOT NULL, last_at BIGINT NOT NULL, uses BIGINT NOT NULL,
+    uses_after_end BIGINT NOT NULL, ip TEXT, user_agent TEXT,
+    CONSTRAINT pk_sightings PRIMARY KEY (secret_id, account_id, address, agent, month)
+);
+CREATE INDEX ix_sightings_account_id ON sightings (account_id);
+CREATE INDEX ix_sightings_month ON sightings (month);
+CREATE INDEX ix_sightings_secret_id_last_at ON sightings (secret_id, last_at);
+CREATE TABLE tokens (
+    digest {bytes} NOT NULL, kind TEXT NOT NULL, grant_id TEXT NOT NULL, client_id TEXT NOT NULL,
+    account_id TEXT, secret_id TEXT, scope TEXT NOT NULL, position BIGINT NOT NULL, issued_at BIGINT NOT NULL,
+    expires_at BIGINT NOT NULL, prune_at BIGINT NOT NULL, ended_position BIGINT,
+    CONSTRAINT pk_tokens PRIMARY KEY (digest)
+);
+CREATE INDEX ix_tokens_client_id_position ON tokens (client_id, position);
+CREATE INDEX ix_tokens_prune_at ON tokens (prune_at);
+CREATE TABLE vault_answers (
+    key_hash {bytes} NOT NULL, body_hash {bytes} NOT NULL, answer {bytes} NOT NULL, key_id TEXT NOT NULL,
+    status INTEGER NOT NULL, expires_at BIGINT NOT NULL,
+    CONSTRAINT pk_vault_answers PRIMARY KEY (key_hash)
+);
+CREATE INDEX ix_vault_answers_expires_at ON vault_answers (expires_at);
+CREATE INDEX ix_vault_answers_key_id ON vault_answers (key_id);
+CREATE TABLE vault_keys (
+    subject TEXT NOT NULL, wrapped {bytes}, key_id TEXT, created_at BIGINT NOT NULL, destroyed_at BIGINT,
+    CONSTRAINT pk_vault_keys PRIMARY KEY (subject),
+    CONSTRAINT ck_vault_keys_destroyed CHECK ((wrapped IS NULL) = (destroyed_at IS NOT NULL)),
+    CONSTRAINT ck_vault_keys_key_id CHECK ((wrapped IS NULL) = (key_id IS NULL))
+);
+CREATE INDEX ix_vault_keys_key_id ON vault_keys (key_id);
+CREATE TABLE vault_secrets (
+    name TEXT NOT NULL, wrapped {bytes} NOT NULL, key_id TEXT NOT NULL, version INTEGER NOT NULL,
+    updated_at BIGINT NOT NULL,
+    CONSTRAINT pk_vault_secrets PRIMARY KEY (name)
+);
+CREATE INDEX ix_vault_secrets_key_id ON vault_secrets (key_id)
+"""
 
 SQLITE = (
     f"""CREATE TRIGGER stored_events_no_update BEFORE UPDATE ON stored_events
@@ -36,413 +230,9 @@ POSTGRESQL = (
 
 def upgrade() -> None:
     """Makes every table, and the triggers on the log's."""
-    op.create_table(
-        "log_head",
-        sa.Column("id", sa.SmallInteger(), autoincrement=False, nullable=False),
-        sa.Column("position", sa.BigInteger(), nullable=False),
-        sa.Column("time", sa.BigInteger(), nullable=False),
-        sa.Column("indexed_by", sa.Text(), nullable=True),
-        sa.PrimaryKeyConstraint("id", name=op.f("pk_log_head")),
-    )
-    op.create_table(
-        "projection_versions",
-        sa.Column("name", sa.Text(), nullable=False),
-        sa.Column("version", sa.Integer(), nullable=False),
-        sa.PrimaryKeyConstraint("name", name=op.f("pk_projection_versions")),
-    )
-    op.create_table(
-        "rebuilds",
-        sa.Column("name", sa.Text(), nullable=False),
-        sa.Column("position", sa.BigInteger(), nullable=False),
-        sa.Column("generation", sa.BigInteger(), nullable=False),
-        sa.Column("versions", sa.Text(), nullable=False),
-        sa.Column("mac", sa.LargeBinary(), nullable=False),
-        sa.PrimaryKeyConstraint("name", name=op.f("pk_rebuilds")),
-    )
-    op.create_table(
-        "folds",
-        sa.Column("stream", sa.Text(), nullable=False),
-        sa.Column("version", sa.BigInteger(), nullable=False),
-        sa.Column("position", sa.BigInteger(), nullable=False),
-        sa.Column("state", sa.LargeBinary(), nullable=False),
-        sa.Column("mac", sa.LargeBinary(), nullable=False),
-        sa.PrimaryKeyConstraint("stream", name=op.f("pk_folds")),
-    )
-    op.create_table(
-        "reported_secrets",
-        sa.Column("report_id", sa.Text(), nullable=False),
-        sa.Column("due_at", sa.BigInteger(), nullable=False),
-        sa.Column("attempts", sa.Integer(), nullable=False),
-        sa.Column("sealed", sa.LargeBinary(), nullable=False),
-        sa.PrimaryKeyConstraint("report_id", name=op.f("pk_reported_secrets")),
-    )
-    op.create_table(
-        "stored_events",
-        sa.Column("id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), autoincrement=False, nullable=False),
-        sa.Column("originator_id", sa.Text(), nullable=False),
-        sa.Column("originator_version", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False),
-        sa.Column("topic", sa.Text(), nullable=False),
-        sa.Column("state", sa.Text(), nullable=False),
-        sa.PrimaryKeyConstraint("id", name=op.f("pk_stored_events")),
-    )
-    op.create_index("ix_stored_events_stream", "stored_events", ["originator_id", "originator_version"], unique=True)
-    op.create_table(
-        "log_checkpoints",
-        sa.Column("size", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), autoincrement=False, nullable=False),
-        sa.Column("root", sa.LargeBinary(), nullable=False),
-        sa.Column("note", sa.Text(), nullable=False),
-        sa.Column("time", sa.BigInteger(), nullable=False),
-        sa.Column("published", sa.BigInteger(), nullable=True),
-        sa.PrimaryKeyConstraint("size", name=op.f("pk_log_checkpoints")),
-    )
-    op.create_table(
-        "log_edge",
-        sa.Column("id", sa.Integer(), autoincrement=False, nullable=False),
-        sa.Column("size", sa.BigInteger(), nullable=False),
-        sa.PrimaryKeyConstraint("id", name=op.f("pk_log_edge")),
-    )
-    op.create_table(
-        "log_tiles",
-        sa.Column("level", sa.SmallInteger(), autoincrement=False, nullable=False),
-        sa.Column("number", sa.BigInteger(), autoincrement=False, nullable=False),
-        sa.Column("width", sa.SmallInteger(), nullable=False),
-        sa.Column("hashes", sa.LargeBinary(), nullable=False),
-        sa.CheckConstraint("width BETWEEN 1 AND 256 AND length(hashes) = 32 * width", name=op.f("ck_log_tiles_width")),
-        sa.PrimaryKeyConstraint("level", "number", name=op.f("pk_log_tiles")),
-    )
-    op.create_table(
-        "accounts",
-        sa.Column("account_id", sa.Text(), nullable=False),
-        sa.Column("position", sa.BigInteger(), nullable=False),
-        sa.Column("realm", sa.Text(), nullable=False),
-        sa.Column("username", sa.Text(), nullable=True),
-        sa.Column("email", sa.Text(), nullable=True),
-        sa.Column("name", sa.Text(), nullable=True),
-        sa.Column("username_index", sa.LargeBinary(), nullable=True),
-        sa.Column("email_index", sa.LargeBinary(), nullable=True),
-        sa.Column("roles", sa.Text(), nullable=False),
-        sa.Column("state", sa.Text(), nullable=False),
-        sa.Column("cutoff", sa.BigInteger(), nullable=False),
-        sa.Column("password_cutoff", sa.BigInteger(), nullable=False),
-        sa.Column("password_except", sa.Text(), nullable=True),
-        sa.Column("windows", sa.Text(), server_default="", nullable=False),
-        sa.Column("created_at", sa.BigInteger(), nullable=False),
-        sa.Column("updated_at", sa.BigInteger(), nullable=False),
-        sa.PrimaryKeyConstraint("account_id", name=op.f("pk_accounts")),
-        sa.UniqueConstraint("position", name=op.f("uq_accounts_position")),
-        sa.UniqueConstraint("realm", "email_index", name=op.f("uq_accounts_realm_email_index")),
-        sa.UniqueConstraint("realm", "username_index", name=op.f("uq_accounts_realm_username_index")),
-    )
-    op.create_table(
-        "clients",
-        sa.Column("client_id", sa.Text(), nullable=False),
-        sa.Column("position", sa.BigInteger(), nullable=False),
-        sa.Column("type", sa.Text(), nullable=False),
-        sa.Column("slug", sa.Text(), nullable=True),
-        sa.Column("realm", sa.Text(), nullable=False),
-        sa.Column("client_name", sa.Text(), nullable=False),
-        sa.Column("name_key", sa.LargeBinary(), nullable=False),
-        sa.Column("redirect_uris", sa.Text(), nullable=False),
-        sa.Column("grant_types", sa.Text(), nullable=False),
-        sa.Column("scope", sa.Text(), nullable=False),
-        sa.Column("token_endpoint_auth_method", sa.Text(), nullable=False),
-        sa.Column("require_pkce", sa.Boolean(), nullable=False),
-        sa.Column("access_token_lifetime", sa.Integer(), nullable=True),
-        sa.Column("refresh_token_lifetime", sa.Integer(), nullable=True),
-        sa.Column("allowed_origins", sa.Text(), nullable=False),
-        sa.Column("tokens_per_minute", sa.Integer(), nullable=True),
-        sa.Column("resources", sa.Text(), nullable=False),
-        sa.Column("serves", sa.Text(), nullable=False),
-        sa.Column("owner", sa.Text(), nullable=True),
-        sa.Column("state", sa.Text(), nullable=False),
-        sa.Column("cutoff", sa.BigInteger(), nullable=False),
-        sa.Column("windows", sa.Text(), server_default="", nullable=False),
-        sa.Column("created_at", sa.BigInteger(), nullable=False),
-        sa.Column("updated_at", sa.BigInteger(), nullable=False),
-        sa.PrimaryKeyConstraint("client_id", name=op.f("pk_clients")),
-        sa.UniqueConstraint("position", name=op.f("uq_clients_position")),
-        sa.UniqueConstraint("slug", name=op.f("uq_clients_slug")),
-    )
-    op.create_table(
-        "consents",
-        sa.Column("account_id", sa.Text(), nullable=False),
-        sa.Column("client_id", sa.Text(), nullable=False),
-        sa.Column("scope", sa.Text(), nullable=True),
-        sa.Column("cutoff", sa.BigInteger(), nullable=False),
-        sa.Column("given_at", sa.BigInteger(), nullable=False),
-        sa.Column("updated_at", sa.BigInteger(), nullable=False),
-        sa.PrimaryKeyConstraint("account_id", "client_id", name=op.f("pk_consents")),
-    )
-    op.create_table(
-        "deliveries",
-        sa.Column("position", sa.BigInteger(), autoincrement=False, nullable=False),
-        sa.Column("destination", sa.Text(), nullable=False),
-        sa.Column("type", sa.Text(), nullable=False),
-        sa.Column("attempts", sa.Integer(), nullable=False),
-        sa.Column("due_at", sa.BigInteger(), nullable=False),
-        sa.Column("dead", sa.SmallInteger(), nullable=False),
-        sa.Column("outcome", sa.Text(), nullable=True),
-        sa.Column("mac", sa.LargeBinary(), nullable=False),
-        sa.PrimaryKeyConstraint("position", "destination", name=op.f("pk_deliveries")),
-    )
-    op.create_index(
-        op.f("ix_deliveries_destination_dead_due_at"), "deliveries", ["destination", "dead", "due_at"], unique=False
-    )
-    op.create_table(
-        "digests",
-        sa.Column("digest", sa.LargeBinary(length=32), nullable=False),
-        sa.Column("position", sa.BigInteger(), nullable=False),
-        sa.PrimaryKeyConstraint("digest", name=op.f("pk_digests")),
-        sqlite_with_rowid=False,
-    )
-    op.create_table(
-        "event_positions",
-        sa.Column("kind", sa.SmallInteger(), autoincrement=False, nullable=False),
-        sa.Column("key", sa.LargeBinary(), nullable=False),
-        sa.Column("position", sa.BigInteger(), autoincrement=False, nullable=False),
-        sa.Column("before", sa.LargeBinary(), nullable=True),
-        sa.PrimaryKeyConstraint("kind", "key", "position", name=op.f("pk_event_positions")),
-        sqlite_with_rowid=False,
-    )
-    op.create_index(
-        "ix_event_positions_addresses",
-        "event_positions",
-        ["position"],
-        unique=False,
-        sqlite_where=sa.text("kind = 6"),
-        postgresql_where=sa.text("kind = 6"),
-    )
-    op.create_table(
-        "followers",
-        sa.Column("name", sa.Text(), nullable=False),
-        sa.Column("position", sa.BigInteger(), nullable=False),
-        sa.PrimaryKeyConstraint("name", name=op.f("pk_followers")),
-    )
-    op.create_table(
-        "grants",
-        sa.Column(
-            "started_position",
-            sa.BigInteger().with_variant(sa.Integer(), "sqlite"),
-            autoincrement=False,
-            nullable=False,
-        ),
-        sa.Column("grant_id", sa.Text(), nullable=False),
-        sa.Column("grant_type", sa.Text(), nullable=False),
-        sa.Column("client_id", sa.Text(), nullable=False),
-        sa.Column("account_id", sa.Text(), nullable=True),
-        sa.Column("session_id", sa.Text(), nullable=True),
-        sa.Column("secret_id", sa.Text(), nullable=True),
-        sa.Column("scope", sa.Text(), nullable=False),
-        sa.Column("started_at", sa.BigInteger(), nullable=False),
-        sa.Column("last_used_at", sa.BigInteger(), nullable=False),
-        sa.Column("last_position", sa.BigInteger(), nullable=False),
-        sa.Column("expires_at", sa.BigInteger(), nullable=False),
-        sa.Column("refresh_digest", sa.LargeBinary(length=32), nullable=True),
-        sa.Column("predecessor_digest", sa.LargeBinary(length=32), nullable=True),
-        sa.Column("grace_ends_at", sa.BigInteger(), nullable=True),
-        sa.Column("branched", sa.SmallInteger(), nullable=False),
-        sa.Column("ended_at", sa.BigInteger(), nullable=True),
-        sa.Column("ended_position", sa.BigInteger(), nullable=True),
-        sa.Column("ended_reason", sa.Text(), nullable=True),
-        sa.PrimaryKeyConstraint("started_position", name=op.f("pk_grants")),
-        sa.UniqueConstraint("grant_id", name=op.f("uq_grants_grant_id")),
-    )
-    theirs = sa.text("account_id IS NOT NULL")
-    op.create_index(
-        op.f("ix_grants_account_id_started_position"),
-        "grants",
-        ["account_id", "started_position"],
-        unique=False,
-        postgresql_where=theirs,
-        sqlite_where=theirs,
-    )
-    op.create_index(
-        op.f("ix_grants_client_id_started_position"), "grants", ["client_id", "started_position"], unique=False
-    )
-    op.create_index(op.f("ix_grants_expires_at"), "grants", ["expires_at"], unique=False)
-    op.create_index(
-        op.f("ix_grants_client_id"),
-        "grants",
-        ["client_id"],
-        unique=False,
-        postgresql_where=sa.text("branched = 1"),
-        sqlite_where=sa.text("branched = 1"),
-    )
-    op.create_table(
-        "incidents",
-        sa.Column("incident_id", sa.Text(), nullable=False),
-        sa.Column("position", sa.BigInteger(), nullable=False),
-        sa.Column("state", sa.Text(), nullable=False),
-        sa.Column("source", sa.Text(), nullable=False),
-        sa.Column("evidence", sa.Text(), nullable=True),
-        sa.Column("reported_by", sa.Text(), nullable=False),
-        sa.Column("reported_at", sa.BigInteger(), nullable=False),
-        sa.Column("sha256", sa.Text(), nullable=True),
-        sa.Column("kind", sa.Text(), nullable=True),
-        sa.Column("target", sa.Text(), nullable=True),
-        sa.Column("client_id", sa.Text(), nullable=True),
-        sa.Column("account_id", sa.Text(), nullable=True),
-        sa.Column("secret_id", sa.Text(), nullable=True),
-        sa.Column("grant_id", sa.Text(), nullable=True),
-        sa.Column("secrets_ended", sa.BigInteger(), nullable=False),
-        sa.Column("grants_ended", sa.BigInteger(), nullable=False),
-        sa.Column("tokens_ended", sa.BigInteger(), nullable=False),
-        sa.Column("people_affected", sa.BigInteger(), nullable=False),
-        sa.Column("contained_at", sa.BigInteger(), nullable=True),
-        sa.Column("closed_at", sa.BigInteger(), nullable=True),
-        sa.Column("note", sa.Text(), nullable=True),
-        sa.PrimaryKeyConstraint("incident_id", name=op.f("pk_incidents")),
-        sa.UniqueConstraint("position", name=op.f("uq_incidents_position")),
-    )
-    op.create_table(
-        "incident_secrets",
-        sa.Column("incident_id", sa.Text(), nullable=False),
-        sa.Column("sha256", sa.Text(), nullable=False),
-        sa.Column("kind", sa.Text(), nullable=True),
-        sa.Column("position", sa.BigInteger(), nullable=False),
-        sa.PrimaryKeyConstraint("incident_id", "sha256", name=op.f("pk_incident_secrets")),
-    )
-    op.create_index(op.f("ix_incident_secrets_sha256"), "incident_secrets", ["sha256"], unique=False)
-    op.create_index(op.f("ix_incidents_account_id"), "incidents", ["account_id"], unique=False)
-    op.create_index(op.f("ix_incidents_client_id"), "incidents", ["client_id"], unique=False)
-    op.create_index(op.f("ix_incidents_sha256"), "incidents", ["sha256"], unique=False)
-    op.create_table(
-        "outbox",
-        sa.Column(
-            "position", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), autoincrement=False, nullable=False
-        ),
-        sa.Column("type", sa.Text(), nullable=False),
-        sa.PrimaryKeyConstraint("position", name=op.f("pk_outbox")),
-    )
-    op.create_table(
-        "roles",
-        sa.Column("realm", sa.Text(), nullable=False),
-        sa.Column("name", sa.Text(), nullable=False),
-        sa.Column("scopes", sa.Text(), nullable=False),
-        sa.Column("is_default", sa.Boolean(), nullable=False),
-        sa.PrimaryKeyConstraint("realm", "name", name=op.f("pk_roles")),
-    )
-    op.create_table(
-        "rotations",
-        sa.Column("client_id", sa.Text(), nullable=False),
-        sa.Column("maximum_age", sa.BigInteger(), nullable=False),
-        sa.Column("warning", sa.BigInteger(), nullable=False),
-        sa.Column("made_at", sa.BigInteger(), nullable=True),
-        sa.Column("announced", sa.Integer(), nullable=False),
-        sa.PrimaryKeyConstraint("client_id", name=op.f("pk_rotations")),
-    )
-    op.create_table(
-        "scopes",
-        sa.Column("name", sa.Text(), nullable=False),
-        sa.Column("description", sa.Text(), nullable=False),
-        sa.PrimaryKeyConstraint("name", name=op.f("pk_scopes")),
-    )
-    op.create_table(
-        "secret_uses",
-        sa.Column("secret_id", sa.Text(), nullable=False),
-        sa.Column("use_count", sa.BigInteger(), nullable=False),
-        sa.Column("last_used_at", sa.BigInteger(), nullable=True),
-        sa.PrimaryKeyConstraint("secret_id", name=op.f("pk_secret_uses")),
-    )
-    op.create_table(
-        "secrets",
-        sa.Column("secret_id", sa.Text(), nullable=False),
-        sa.Column("client_id", sa.Text(), nullable=False),
-        sa.Column("version", sa.Integer(), nullable=False),
-        sa.Column("sha256", sa.LargeBinary(), nullable=False),
-        sa.Column("created_at", sa.BigInteger(), nullable=False),
-        sa.Column("not_before", sa.BigInteger(), nullable=True),
-        sa.Column("expires_at", sa.BigInteger(), nullable=True),
-        sa.Column("revoked_at", sa.BigInteger(), nullable=True),
-        sa.Column("tokens_cutoff", sa.BigInteger(), nullable=False),
-        sa.PrimaryKeyConstraint("secret_id", name=op.f("pk_secrets")),
-        sa.UniqueConstraint("sha256", name=op.f("uq_secrets_sha256")),
-    )
-    op.create_index(op.f("ix_secrets_client_id"), "secrets", ["client_id"], unique=False)
-    op.create_table(
-        "sessions",
-        sa.Column("session_id", sa.Text(), nullable=False),
-        sa.Column("sha256", sa.LargeBinary(), nullable=False),
-        sa.Column("account_id", sa.Text(), nullable=False),
-        sa.Column("realm", sa.Text(), nullable=False),
-        sa.Column("position", sa.BigInteger(), nullable=False),
-        sa.Column("started_at", sa.BigInteger(), nullable=False),
-        sa.Column("expires_at", sa.BigInteger(), nullable=False),
-        sa.PrimaryKeyConstraint("session_id", name=op.f("pk_sessions")),
-        sa.UniqueConstraint("sha256", name=op.f("uq_sessions_sha256")),
-    )
-    op.create_index(op.f("ix_sessions_account_id"), "sessions", ["account_id"], unique=False)
-    op.create_index(op.f("ix_sessions_expires_at"), "sessions", ["expires_at"], unique=False)
-    op.create_table(
-        "sightings",
-        sa.Column("secret_id", sa.Text(), nullable=False),
-        sa.Column("account_id", sa.Text(), nullable=False),
-        sa.Column("address", sa.LargeBinary(), nullable=False),
-        sa.Column("agent", sa.LargeBinary(), nullable=False),
-        sa.Column("month", sa.Text(), nullable=False),
-        sa.Column("first_at", sa.BigInteger(), nullable=False),
-        sa.Column("last_at", sa.BigInteger(), nullable=False),
-        sa.Column("uses", sa.BigInteger(), nullable=False),
-        sa.Column("uses_after_end", sa.BigInteger(), nullable=False),
-        sa.Column("ip", sa.Text(), nullable=True),
-        sa.Column("user_agent", sa.Text(), nullable=True),
-        sa.PrimaryKeyConstraint("secret_id", "account_id", "address", "agent", "month", name=op.f("pk_sightings")),
-    )
-    op.create_index(op.f("ix_sightings_account_id"), "sightings", ["account_id"], unique=False)
-    op.create_index(op.f("ix_sightings_month"), "sightings", ["month"], unique=False)
-    op.create_index(op.f("ix_sightings_secret_id_last_at"), "sightings", ["secret_id", "last_at"], unique=False)
-    op.create_table(
-        "tokens",
-        sa.Column("digest", sa.LargeBinary(length=32), nullable=False),
-        sa.Column("kind", sa.Text(), nullable=False),
-        sa.Column("grant_id", sa.Text(), nullable=False),
-        sa.Column("client_id", sa.Text(), nullable=False),
-        sa.Column("account_id", sa.Text(), nullable=True),
-        sa.Column("secret_id", sa.Text(), nullable=True),
-        sa.Column("scope", sa.Text(), nullable=False),
-        sa.Column("position", sa.BigInteger(), nullable=False),
-        sa.Column("issued_at", sa.BigInteger(), nullable=False),
-        sa.Column("expires_at", sa.BigInteger(), nullable=False),
-        sa.Column("prune_at", sa.BigInteger(), nullable=False),
-        sa.Column("ended_position", sa.BigInteger(), nullable=True),
-        sa.PrimaryKeyConstraint("digest", name=op.f("pk_tokens")),
-    )
-    op.create_index(op.f("ix_tokens_client_id_position"), "tokens", ["client_id", "position"], unique=False)
-    op.create_index(op.f("ix_tokens_prune_at"), "tokens", ["prune_at"], unique=False)
-    op.create_table(
-        "vault_answers",
-        sa.Column("key_hash", sa.LargeBinary(), nullable=False),
-        sa.Column("body_hash", sa.LargeBinary(), nullable=False),
-        sa.Column("answer", sa.LargeBinary(), nullable=False),
-        sa.Column("key_id", sa.Text(), nullable=False),
-        sa.Column("status", sa.Integer(), nullable=False),
-        sa.Column("expires_at", sa.BigInteger(), nullable=False),
-        sa.PrimaryKeyConstraint("key_hash", name=op.f("pk_vault_answers")),
-    )
-    op.create_index(op.f("ix_vault_answers_expires_at"), "vault_answers", ["expires_at"], unique=False)
-    op.create_index(op.f("ix_vault_answers_key_id"), "vault_answers", ["key_id"], unique=False)
-    op.create_table(
-        "vault_keys",
-        sa.Column("subject", sa.Text(), nullable=False),
-        sa.Column("wrapped", sa.LargeBinary(), nullable=True),
-        sa.Column("key_id", sa.Text(), nullable=True),
-        sa.Column("created_at", sa.BigInteger(), nullable=False),
-        sa.Column("destroyed_at", sa.BigInteger(), nullable=True),
-        sa.CheckConstraint("(wrapped IS NULL) = (destroyed_at IS NOT NULL)", name=op.f("ck_vault_keys_destroyed")),
-        sa.CheckConstraint("(wrapped IS NULL) = (key_id IS NULL)", name=op.f("ck_vault_keys_key_id")),
-        sa.PrimaryKeyConstraint("subject", name=op.f("pk_vault_keys")),
-    )
-    op.create_index(op.f("ix_vault_keys_key_id"), "vault_keys", ["key_id"], unique=False)
-    op.create_table(
-        "vault_secrets",
-        sa.Column("name", sa.Text(), nullable=False),
-        sa.Column("wrapped", sa.LargeBinary(), nullable=False),
-        sa.Column("key_id", sa.Text(), nullable=False),
-        sa.Column("version", sa.Integer(), nullable=False),
-        sa.Column("updated_at", sa.BigInteger(), nullable=False),
-        sa.PrimaryKeyConstraint("name", name=op.f("pk_vault_secrets")),
-    )
-    op.create_index(op.f("ix_vault_secrets_key_id"), "vault_secrets", ["key_id"], unique=False)
+    name = op.get_bind().dialect.name
+    for statement in TABLES.format_map(SPELLED[name]).split(";"):
+        op.execute(statement)
     op.execute("INSERT INTO log_head (id, position, time) VALUES (1, 0, 0)")
-    for statement in SQLITE if op.get_bind().dialect.name == "sqlite" else POSTGRESQL:
+    for statement in SQLITE if name == "sqlite" else POSTGRESQL:
         op.execute(statement)
