@@ -4,23 +4,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any, Literal
 
 import msgspec
-from sqlalchemy import (
-    BigInteger,
-    Column,
-    ColumnElement,
-    Connection,
-    LargeBinary,
-    Row,
-    Table,
-    Text,
-    UniqueConstraint,
-    bindparam,
-    insert,
-    literal,
-    select,
-    union_all,
-    update,
-)
+import sqlalchemy as sa
 
 from domain import account, cut_off
 from domain.event import Event, Moment, Recorded
@@ -29,27 +13,27 @@ from projections.tables import RowPage, Write, cut, metadata
 
 VERSION = 1
 
-TABLE = Table(
+TABLE = sa.Table(
     "accounts",
     metadata,
-    Column("account_id", Text, primary_key=True),
-    Column("position", BigInteger, nullable=False, unique=True),
-    Column("realm", Text, nullable=False),
-    Column("username", Text),
-    Column("email", Text),
-    Column("name", Text),
-    Column("username_index", LargeBinary),
-    Column("email_index", LargeBinary),
-    Column("roles", Text, nullable=False),
-    Column("state", Text, nullable=False),
-    Column("cutoff", BigInteger, nullable=False),
-    Column("password_cutoff", BigInteger, nullable=False),
-    Column("password_except", Text),
-    Column("windows", Text, nullable=False, server_default=""),
-    Column("created_at", BigInteger, nullable=False),
-    Column("updated_at", BigInteger, nullable=False),
-    UniqueConstraint("realm", "username_index"),
-    UniqueConstraint("realm", "email_index"),
+    sa.Column("account_id", sa.Text, primary_key=True),
+    sa.Column("position", sa.BigInteger, nullable=False, unique=True),
+    sa.Column("realm", sa.Text, nullable=False),
+    sa.Column("username", sa.Text),
+    sa.Column("email", sa.Text),
+    sa.Column("name", sa.Text),
+    sa.Column("username_index", sa.LargeBinary),
+    sa.Column("email_index", sa.LargeBinary),
+    sa.Column("roles", sa.Text, nullable=False),
+    sa.Column("state", sa.Text, nullable=False),
+    sa.Column("cutoff", sa.BigInteger, nullable=False),
+    sa.Column("password_cutoff", sa.BigInteger, nullable=False),
+    sa.Column("password_except", sa.Text),
+    sa.Column("windows", sa.Text, nullable=False, server_default=""),
+    sa.Column("created_at", sa.BigInteger, nullable=False),
+    sa.Column("updated_at", sa.BigInteger, nullable=False),
+    sa.UniqueConstraint("realm", "username_index"),
+    sa.UniqueConstraint("realm", "email_index"),
 )
 
 HANDLES: tuple[type[Event], ...] = (
@@ -65,14 +49,14 @@ HANDLES: tuple[type[Event], ...] = (
 
 _INDEXED = ("username", "email")
 
-_INSERT = insert(TABLE)
-_ONE = update(TABLE).where(TABLE.c.account_id == bindparam("b_account_id"))
+_INSERT = sa.insert(TABLE)
+_ONE = sa.update(TABLE).where(TABLE.c.account_id == sa.bindparam("b_account_id"))
 _SET = {
-    field: _ONE.values({field: bindparam("b_value"), "updated_at": bindparam("b_at")})
+    field: _ONE.values({field: sa.bindparam("b_value"), "updated_at": sa.bindparam("b_at")})
     for field in ("name", "roles", "state")
 } | {
     field: _ONE.values(
-        {field: bindparam("b_value"), f"{field}_index": bindparam("b_index"), "updated_at": bindparam("b_at")}
+        {field: sa.bindparam("b_value"), f"{field}_index": sa.bindparam("b_index"), "updated_at": sa.bindparam("b_at")}
     )
     for field in _INDEXED
 }
@@ -83,11 +67,11 @@ _ERASE = _ONE.values(
     username_index=None,
     email_index=None,
     state="erased",
-    updated_at=bindparam("b_at"),
+    updated_at=sa.bindparam("b_at"),
 )
-_CUT_OFF = _ONE.values(cutoff=bindparam("b_position"))
+_CUT_OFF = _ONE.values(cutoff=sa.bindparam("b_position"))
 _WINDOWS = tables.statements(TABLE, _ONE)
-_PASSWORD_CUT_OFF = _ONE.values(password_cutoff=bindparam("b_position"), password_except=bindparam("b_grant_id"))
+_PASSWORD_CUT_OFF = _ONE.values(password_cutoff=sa.bindparam("b_position"), password_except=sa.bindparam("b_grant_id"))
 
 State = Literal["enabled", "disabled", "erased"]
 
@@ -170,56 +154,58 @@ def _registered(account_id: str, recorded: Recorded, indexes: Mapping[str, bytes
 _COLUMNS = tuple(TABLE.c[field] for field in Account.__struct_fields__)
 
 
-def by_id(connection: Connection, account_id: str) -> Account | None:
+def by_id(connection: sa.Connection, account_id: str) -> Account | None:
     """One person, erased or not."""
     return _first(connection, TABLE.c.account_id == account_id)
 
 
-def id_by_index(connection: Connection, field: str, index: bytes, realm: str) -> str | None:
+def id_by_index(connection: sa.Connection, field: str, index: bytes, realm: str) -> str | None:
     """To whom the row with this blind index of a login name leads."""
     found: str | None = connection.scalar(
-        select(TABLE.c.account_id).where(TABLE.c.realm == realm, TABLE.c[f"{field}_index"] == index)
+        sa.select(TABLE.c.account_id).where(TABLE.c.realm == realm, TABLE.c[f"{field}_index"] == index)
     )
     return found
 
 
-def id_nearest(connection: Connection, field: str, index: bytes, realm: str) -> str | None:
+def id_nearest(connection: sa.Connection, field: str, index: bytes, realm: str) -> str | None:
     """The same, or to whom the row leads that comes after where it would be, round about; None in an empty realm.
 
     It is one question either way, so that its time does not tell whether somebody has the name.
     """
     column = TABLE.c[f"{field}_index"]
-    ours = select(TABLE.c.account_id).where(TABLE.c.realm == realm).order_by(column).limit(1)
+    ours = sa.select(TABLE.c.account_id).where(TABLE.c.realm == realm).order_by(column).limit(1)
     from_here = ours.where(column >= index).subquery()
     from_the_first = ours.where(column.is_not(None)).subquery()
-    rows = connection.execute(union_all(select(literal(0), from_here), select(literal(1), from_the_first))).all()
+    rows = connection.execute(
+        sa.union_all(sa.select(sa.literal(0), from_here), sa.select(sa.literal(1), from_the_first))
+    ).all()
     return min(rows, key=lambda row: row[0])[1] if rows else None
 
 
 def page(
-    connection: Connection, *, realm: str | None = None, after: int | None = None, limit: int = 50
+    connection: sa.Connection, *, realm: str | None = None, after: int | None = None, limit: int = 50
 ) -> RowPage[Account, int]:
     """People who are not erased, in the order of their registration; `after` is a `position`."""
-    query = select(*_COLUMNS).where(TABLE.c.state != "erased", TABLE.c.position > (after or 0))
+    query = sa.select(*_COLUMNS).where(TABLE.c.state != "erased", TABLE.c.position > (after or 0))
     if realm is not None:
         query = query.where(TABLE.c.realm == realm)
     rows = connection.execute(query.order_by(TABLE.c.position).limit(limit + 1))
     return cut([_account(row) for row in rows], limit, lambda found: found.position)
 
 
-def ids_with_role(connection: Connection, realm: str, role: str) -> Iterator[str]:
+def ids_with_role(connection: sa.Connection, realm: str, role: str) -> Iterator[str]:
     """Whom the rows of a realm give this role, one after the other, disabled people included."""
-    query = select(TABLE.c.account_id).where(
+    query = sa.select(TABLE.c.account_id).where(
         TABLE.c.realm == realm, TABLE.c.state != "erased", tables.may_hold(TABLE.c.roles, role)
     )
     yield from connection.scalars(query.order_by(TABLE.c.position))
 
 
-def _first(connection: Connection, *conditions: ColumnElement[bool]) -> Account | None:
-    row = connection.execute(select(*_COLUMNS).where(*conditions)).first()
+def _first(connection: sa.Connection, *conditions: sa.ColumnElement[bool]) -> Account | None:
+    row = connection.execute(sa.select(*_COLUMNS).where(*conditions)).first()
     return None if row is None else _account(row)
 
 
-def _account(row: Row[Any]) -> Account:
+def _account(row: sa.Row[Any]) -> Account:
     fields = dict(row._mapping)
     return Account(**fields | {"roles": tables.list_values(fields["roles"])})

@@ -9,20 +9,7 @@ from collections.abc import Collection, Iterator
 from operator import add, sub
 from typing import Any, NamedTuple
 
-from sqlalchemy import (
-    ARRAY,
-    BigInteger,
-    ColumnElement,
-    Connection,
-    and_,
-    case,
-    func,
-    literal,
-    literal_column,
-    not_,
-    or_,
-    select,
-)
+import sqlalchemy as sa
 
 from domain import client
 from domain.event import SECOND, Moment
@@ -67,35 +54,37 @@ class Of(NamedTuple):
         return 0 if self.since is None else self.since // SECOND * SECOND
 
 
-_BRANCHED = literal_column("branched") == literal_column("1")
+_BRANCHED = sa.literal_column("branched") == sa.literal_column("1")
 
 
-def alive(connection: Connection, of: Of, state: client.State, over: Collection[int], now: Moment) -> Alive:
+def alive(connection: sa.Connection, of: Of, state: client.State, over: Collection[int], now: Moment) -> Alive:
     """What is alive by the rows, but for what is `left_out`; `state` is the client's fold, and grants that began at the
     positions in `over` have ended though their rows do not say so yet.
     """
     if not state.exists or state.deleted or not state.enabled:
         return Alive()
-    kinds = [func.coalesce(func.sum(case((TOKENS.c.kind == kind, 1), else_=0)), 0) for kind in _KINDS]
-    grants = func.count(GRANTS.c.started_position.distinct())
-    query = select(grants, *kinds, func.count(TOKENS.c.account_id.distinct())).select_from(_JOINED)
+    kinds = [sa.func.coalesce(sa.func.sum(sa.case((TOKENS.c.kind == kind, 1), else_=0)), 0) for kind in _KINDS]
+    grants = sa.func.count(GRANTS.c.started_position.distinct())
+    query = sa.select(grants, *kinds, sa.func.count(TOKENS.c.account_id.distinct())).select_from(_JOINED)
     special = _special_people(of.client_id)
     row = connection.execute(
         query.where(
             *_issued(of, state, now),
             _lives(now),
-            func.coalesce(GRANTS.c.branched, 0) == 0,
+            sa.func.coalesce(GRANTS.c.branched, 0) == 0,
             *_not_among(connection, over),
-            or_(TOKENS.c.account_id.is_(None), and_(TOKENS.c.account_id.not_in(special), _is_not_cut_off())),
+            sa.or_(TOKENS.c.account_id.is_(None), sa.and_(TOKENS.c.account_id.not_in(special), _is_not_cut_off())),
         )
     ).one()
     return Alive(*map(int, row))
 
 
-def left_out(connection: Connection, of: Of, now: Moment) -> list[str]:
+def left_out(connection: sa.Connection, of: Of, now: Moment) -> list[str]:
     """The grants of the client that `alive` leaves out, as far as something of them may be alive."""
-    branched = select(GRANTS.c.grant_id).where(GRANTS.c.client_id == of.client_id, GRANTS.c.expires_at > now, _BRANCHED)
-    theirs = select(GRANTS.c.grant_id).where(
+    branched = sa.select(GRANTS.c.grant_id).where(
+        GRANTS.c.client_id == of.client_id, GRANTS.c.expires_at > now, _BRANCHED
+    )
+    theirs = sa.select(GRANTS.c.grant_id).where(
         GRANTS.c.account_id.in_(_special_people(of.client_id)),
         GRANTS.c.client_id == of.client_id,
         GRANTS.c.expires_at > now,
@@ -108,28 +97,30 @@ _KINDS = ("code", "access", "refresh")
 _JOINED = (
     TOKENS.outerjoin(GRANTS, GRANTS.c.grant_id == TOKENS.c.grant_id)
     .outerjoin(ACCOUNTS, ACCOUNTS.c.account_id == TOKENS.c.account_id)
-    .outerjoin(CONSENTS, and_(CONSENTS.c.account_id == TOKENS.c.account_id, CONSENTS.c.client_id == TOKENS.c.client_id))
+    .outerjoin(
+        CONSENTS, sa.and_(CONSENTS.c.account_id == TOKENS.c.account_id, CONSENTS.c.client_id == TOKENS.c.client_id)
+    )
 )
 
 
-def _not_among(connection: Connection, over: Collection[int]) -> Iterator[ColumnElement[bool]]:
+def _not_among(connection: sa.Connection, over: Collection[int]) -> Iterator[sa.ColumnElement[bool]]:
     if not over:
         return
     if connection.dialect.name == "postgresql":
-        each = func.unnest(literal(sorted(over), ARRAY(BigInteger))).table_valued("value").render_derived()
+        each = sa.func.unnest(sa.literal(sorted(over), sa.ARRAY(sa.BigInteger))).table_valued("value").render_derived()
     else:
-        each = func.json_each(json.dumps(sorted(over))).table_valued("value")
-    yield func.coalesce(GRANTS.c.started_position, 0).not_in(select(each.c.value))
+        each = sa.func.json_each(json.dumps(sorted(over))).table_valued("value")
+    yield sa.func.coalesce(GRANTS.c.started_position, 0).not_in(sa.select(each.c.value))
 
 
 def _special_people(client_id: str) -> Any:
-    branched = select(GRANTS.c.account_id).where(
+    branched = sa.select(GRANTS.c.account_id).where(
         GRANTS.c.client_id == client_id, GRANTS.c.account_id.is_not(None), _BRANCHED
     )
-    return branched.union(select(ACCOUNTS.c.account_id).where(ACCOUNTS.c.windows != ""))
+    return branched.union(sa.select(ACCOUNTS.c.account_id).where(ACCOUNTS.c.windows != ""))
 
 
-def _issued(of: Of, state: client.State, now: Moment) -> list[ColumnElement[bool]]:
+def _issued(of: Of, state: client.State, now: Moment) -> list[sa.ColumnElement[bool]]:
     """What was issued that the client's cut-offs leave and that has not expired."""
     position, secret_id = TOKENS.c.position, TOKENS.c.secret_id
     cutoffs = {each.secret_id: each.tokens_cutoff for each in state.secrets}
@@ -145,41 +136,43 @@ def _issued(of: Of, state: client.State, now: Moment) -> list[ColumnElement[bool
     if of.secret_ids is not None:
         found.append(secret_id.in_(of.secret_ids))
     found += [
-        or_(secret_id.is_distinct_from(version), position >= cutoff)
+        sa.or_(secret_id.is_distinct_from(version), position >= cutoff)
         for version, cutoff in cutoffs.items()
         if cutoff and (of.secret_ids is None or version in of.secret_ids)
     ]
     for window in state.windows:
-        within = and_(position >= window.first, position < window.last)
+        within = sa.and_(position >= window.first, position < window.last)
         if window.secret_id is not None:
-            within = and_(within, func.coalesce(secret_id, "") == window.secret_id)
-        found.append(not_(within))
+            within = sa.and_(within, sa.func.coalesce(secret_id, "") == window.secret_id)
+        found.append(sa.not_(within))
     return found
 
 
-def _lives(now: Moment) -> ColumnElement[bool]:
+def _lives(now: Moment) -> sa.ColumnElement[bool]:
     """What did not end by itself, with its grant or by a successor."""
     digest = TOKENS.c.digest
-    return and_(
+    return sa.and_(
         TOKENS.c.ended_position.is_(None),
-        func.coalesce(GRANTS.c.ended_position, 0) == 0,
-        or_(
+        sa.func.coalesce(GRANTS.c.ended_position, 0) == 0,
+        sa.or_(
             TOKENS.c.kind != "refresh",
             digest == GRANTS.c.refresh_digest,
-            and_(digest == GRANTS.c.predecessor_digest, func.coalesce(GRANTS.c.grace_ends_at, 0) > now),
+            sa.and_(digest == GRANTS.c.predecessor_digest, sa.func.coalesce(GRANTS.c.grace_ends_at, 0) > now),
         ),
     )
 
 
-def _is_not_cut_off() -> ColumnElement[bool]:
+def _is_not_cut_off() -> sa.ColumnElement[bool]:
     """What the person's cut-offs leave, and those of their consent, where the grant rests on one."""
     position = TOKENS.c.position
-    return and_(
-        func.coalesce(ACCOUNTS.c.state, "erased") == "enabled",
-        position >= func.coalesce(ACCOUNTS.c.cutoff, 0),
-        or_(position >= func.coalesce(ACCOUNTS.c.password_cutoff, 0), TOKENS.c.grant_id == ACCOUNTS.c.password_except),
-        or_(
-            func.coalesce(GRANTS.c.grant_type, "") != "authorization_code",
-            position >= func.coalesce(CONSENTS.c.cutoff, 0),
+    return sa.and_(
+        sa.func.coalesce(ACCOUNTS.c.state, "erased") == "enabled",
+        position >= sa.func.coalesce(ACCOUNTS.c.cutoff, 0),
+        sa.or_(
+            position >= sa.func.coalesce(ACCOUNTS.c.password_cutoff, 0), TOKENS.c.grant_id == ACCOUNTS.c.password_except
+        ),
+        sa.or_(
+            sa.func.coalesce(GRANTS.c.grant_type, "") != "authorization_code",
+            position >= sa.func.coalesce(CONSENTS.c.cutoff, 0),
         ),
     )

@@ -4,26 +4,8 @@ from collections.abc import Iterator, Mapping
 from typing import Any, Literal
 
 import msgspec
+import sqlalchemy as sa
 from msgspec import UNSET
-from sqlalchemy import (
-    BigInteger,
-    Boolean,
-    Column,
-    Connection,
-    Integer,
-    LargeBinary,
-    Row,
-    Select,
-    Table,
-    Text,
-    bindparam,
-    func,
-    insert,
-    literal,
-    select,
-    tuple_,
-    update,
-)
 
 from domain import client, cut_off
 from domain.event import Event, Moment, Recorded
@@ -34,34 +16,34 @@ from projections.tables import cut as cut_page
 
 VERSION = 1
 
-TABLE = Table(
+TABLE = sa.Table(
     "clients",
     metadata,
-    Column("client_id", Text, primary_key=True),
-    Column("position", BigInteger, nullable=False, unique=True),
-    Column("type", Text, nullable=False),
-    Column("slug", Text, unique=True),
-    Column("realm", Text, nullable=False),
-    Column("client_name", Text, nullable=False),
+    sa.Column("client_id", sa.Text, primary_key=True),
+    sa.Column("position", sa.BigInteger, nullable=False, unique=True),
+    sa.Column("type", sa.Text, nullable=False),
+    sa.Column("slug", sa.Text, unique=True),
+    sa.Column("realm", sa.Text, nullable=False),
+    sa.Column("client_name", sa.Text, nullable=False),
     # The name as names are compared, in UTF-8: octets are sorted and searched alike by both databases.
-    Column("name_key", LargeBinary, nullable=False),
-    Column("redirect_uris", Text, nullable=False),
-    Column("grant_types", Text, nullable=False),
-    Column("scope", Text, nullable=False),
-    Column("token_endpoint_auth_method", Text, nullable=False),
-    Column("require_pkce", Boolean, nullable=False),
-    Column("access_token_lifetime", Integer),
-    Column("refresh_token_lifetime", Integer),
-    Column("allowed_origins", Text, nullable=False),
-    Column("tokens_per_minute", Integer),
-    Column("resources", Text, nullable=False),
-    Column("serves", Text, nullable=False),
-    Column("owner", Text),
-    Column("state", Text, nullable=False),
-    Column("cutoff", BigInteger, nullable=False),
-    Column("windows", Text, nullable=False, server_default=""),
-    Column("created_at", BigInteger, nullable=False),
-    Column("updated_at", BigInteger, nullable=False),
+    sa.Column("name_key", sa.LargeBinary, nullable=False),
+    sa.Column("redirect_uris", sa.Text, nullable=False),
+    sa.Column("grant_types", sa.Text, nullable=False),
+    sa.Column("scope", sa.Text, nullable=False),
+    sa.Column("token_endpoint_auth_method", sa.Text, nullable=False),
+    sa.Column("require_pkce", sa.Boolean, nullable=False),
+    sa.Column("access_token_lifetime", sa.Integer),
+    sa.Column("refresh_token_lifetime", sa.Integer),
+    sa.Column("allowed_origins", sa.Text, nullable=False),
+    sa.Column("tokens_per_minute", sa.Integer),
+    sa.Column("resources", sa.Text, nullable=False),
+    sa.Column("serves", sa.Text, nullable=False),
+    sa.Column("owner", sa.Text),
+    sa.Column("state", sa.Text, nullable=False),
+    sa.Column("cutoff", sa.BigInteger, nullable=False),
+    sa.Column("windows", sa.Text, nullable=False, server_default=""),
+    sa.Column("created_at", sa.BigInteger, nullable=False),
+    sa.Column("updated_at", sa.BigInteger, nullable=False),
 )
 
 HANDLES: tuple[type[Event], ...] = (
@@ -75,17 +57,17 @@ HANDLES: tuple[type[Event], ...] = (
 
 _LISTS = ("redirect_uris", "grant_types", "scope", "allowed_origins", "resources", "serves")
 
-_INSERT = insert(TABLE)
-_ONE = update(TABLE).where(TABLE.c.client_id == bindparam("b_client_id"))
+_INSERT = sa.insert(TABLE)
+_ONE = sa.update(TABLE).where(TABLE.c.client_id == sa.bindparam("b_client_id"))
 _SET = {
-    field: _ONE.values({field: bindparam("b_value"), "updated_at": bindparam("b_at")})
+    field: _ONE.values({field: sa.bindparam("b_value"), "updated_at": sa.bindparam("b_at")})
     for field in (*client.Attributes.__struct_fields__, "owner", "state")
 }
-_SET["client_name"] = _SET["client_name"].values(name_key=bindparam("b_key"))
-_CUT_OFF = _ONE.values(cutoff=bindparam("b_position"))
+_SET["client_name"] = _SET["client_name"].values(name_key=sa.bindparam("b_key"))
+_CUT_OFF = _ONE.values(cutoff=sa.bindparam("b_position"))
 _WINDOWS = tables.statements(TABLE, _ONE)
 # The slug becomes free for another dashboard.
-_DELETE = _ONE.values(state="deleted", slug=None, updated_at=bindparam("b_at"))
+_DELETE = _ONE.values(state="deleted", slug=None, updated_at=sa.bindparam("b_at"))
 
 
 State = Literal["enabled", "disabled", "deleted"]
@@ -179,88 +161,90 @@ def _stored(field: str, value: Any) -> Any:
     return tables.list_text(value) if field in _LISTS else value
 
 
-def _client(row: Row[Any]) -> Client:
+def _client(row: sa.Row[Any]) -> Client:
     fields = dict(row._mapping)
     return Client(**fields | {field: tables.list_values(fields[field]) for field in _LISTS})
 
 
 _COLUMNS = tuple(TABLE.c[field] for field in Client.__struct_fields__)
-_BY_ID = select(*_COLUMNS).where(TABLE.c.client_id == bindparam("b_client_id"))
+_BY_ID = sa.select(*_COLUMNS).where(TABLE.c.client_id == sa.bindparam("b_client_id"))
 
 
-def by_id(connection: Connection, client_id: str) -> Client | None:
+def by_id(connection: sa.Connection, client_id: str) -> Client | None:
     """One client, deleted or not."""
     return _first(connection, _BY_ID, b_client_id=client_id)
 
 
-def by_slug(connection: Connection, slug: str) -> Client | None:
+def by_slug(connection: sa.Connection, slug: str) -> Client | None:
     """The dashboard of this slug."""
-    return _first(connection, select(*_COLUMNS).where(TABLE.c.slug == slug))
+    return _first(connection, sa.select(*_COLUMNS).where(TABLE.c.slug == slug))
 
 
-def page(connection: Connection, *, after: int | None = None, limit: int = 50) -> RowPage[Client, int]:
+def page(connection: sa.Connection, *, after: int | None = None, limit: int = 50) -> RowPage[Client, int]:
     """Clients that are not deleted, in the order of their registration; `after` is a `position`."""
-    return _page(connection, select(*_COLUMNS), after, limit)
+    return _page(connection, sa.select(*_COLUMNS), after, limit)
 
 
 Sort = Literal["created_at", "-created_at", "client_name", "-client_name"]
 
 
 def search(
-    connection: Connection, *, contains: str = "", sort: Sort = "created_at", after: Any = None, limit: int = 50
+    connection: sa.Connection, *, contains: str = "", sort: Sort = "created_at", after: Any = None, limit: int = 50
 ) -> RowPage[Client, Any]:
     """Clients that are not deleted and whose name contains a text.
 
     `after` is the key of the last one: its `position`, and before it, where it is sorted by name, the name.
     """
-    query = select(*_COLUMNS).where(TABLE.c.state != "deleted")
+    query = sa.select(*_COLUMNS).where(TABLE.c.state != "deleted")
     if contains:
-        wanted = bindparam("b_wanted", name_key(contains), type_=LargeBinary)
+        wanted = sa.bindparam("b_wanted", name_key(contains), type_=sa.LargeBinary)
         sqlite = connection.dialect.name == "sqlite"
-        found = func.instr(TABLE.c.name_key, wanted) if sqlite else func.position(wanted.op("IN")(TABLE.c.name_key))
+        found = (
+            sa.func.instr(TABLE.c.name_key, wanted) if sqlite else sa.func.position(wanted.op("IN")(TABLE.c.name_key))
+        )
         query = query.where(found > 0)
     columns = [TABLE.c.position] if sort.endswith("created_at") else [TABLE.c.name_key, TABLE.c.position]
     descending = sort.startswith("-")
     if after is not None:
         last = (after[0],) if len(columns) == 1 else (name_key(after[0]), after[1])
-        place, edge = tuple_(*columns), tuple_(*(literal(value) for value in last))
+        place, edge = sa.tuple_(*columns), sa.tuple_(*(sa.literal(value) for value in last))
         query = query.where(place < edge if descending else place > edge)
     ordered = query.order_by(*(column.desc() if descending else column for column in columns)).limit(limit + 1)
     rows = [_client(row) for row in connection.execute(ordered)]
     return cut_page(rows, limit, lambda row: (row.position,) if len(columns) == 1 else (row.client_name, row.position))
 
 
-def dashboards(connection: Connection, *, after: int | None = None, limit: int = 50) -> RowPage[Client, int]:
+def dashboards(connection: sa.Connection, *, after: int | None = None, limit: int = 50) -> RowPage[Client, int]:
     """Dashboards that are not deleted, in the order of their registration; `after` is a `position`."""
-    return _page(connection, select(*_COLUMNS).where(TABLE.c.type == "dashboard"), after, limit)
+    return _page(connection, sa.select(*_COLUMNS).where(TABLE.c.type == "dashboard"), after, limit)
 
 
-def id_by_slug(connection: Connection, slug: str) -> str | None:
+def id_by_slug(connection: sa.Connection, slug: str) -> str | None:
     """To which dashboard the row with this slug leads."""
-    found: str | None = connection.scalar(select(TABLE.c.client_id).where(TABLE.c.slug == slug))
+    found: str | None = connection.scalar(sa.select(TABLE.c.client_id).where(TABLE.c.slug == slug))
     return found
 
 
-def may_allow_origin(connection: Connection, origin: str) -> list[str]:
+def may_allow_origin(connection: sa.Connection, origin: str) -> list[str]:
     """The enabled clients that may be called from this origin."""
-    query = select(TABLE.c.client_id).where(
+    query = sa.select(TABLE.c.client_id).where(
         TABLE.c.state == "enabled", tables.may_hold(TABLE.c.allowed_origins, origin)
     )
     return list(connection.scalars(query))
 
 
-def may_name_scope(connection: Connection, scope: str) -> list[str]:
+def may_name_scope(connection: sa.Connection, scope: str) -> list[str]:
     """The clients that are not deleted and may have this scope."""
-    query = select(TABLE.c.client_id).where(TABLE.c.state != "deleted", tables.may_hold(TABLE.c.scope, scope))
+    query = sa.select(TABLE.c.client_id).where(TABLE.c.state != "deleted", tables.may_hold(TABLE.c.scope, scope))
     return list(connection.scalars(query))
 
 
-def _first(connection: Connection, query: Select[Any], **given: str) -> Client | None:
+def _first(connection: sa.Connection, query: sa.Select[Any], **given: str) -> Client | None:
     row = connection.execute(query, given).first()
     return None if row is None else _client(row)
 
 
-def _page(connection: Connection, query: Select[Any], after: int | None, limit: int) -> RowPage[Client, int]:
+def _page(connection: sa.Connection, query: sa.Select[Any], after: int | None, limit: int) -> RowPage[Client, int]:
     query = query.where(TABLE.c.state != "deleted", TABLE.c.position > (after or 0))
     rows = connection.execute(query.order_by(TABLE.c.position).limit(limit + 1))
     return cut_page([_client(row) for row in rows], limit, lambda found: found.position)

@@ -4,22 +4,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 import msgspec
-from sqlalchemy import (
-    BigInteger,
-    Column,
-    Connection,
-    Row,
-    Table,
-    Text,
-    and_,
-    bindparam,
-    delete,
-    exists,
-    insert,
-    literal,
-    select,
-    update,
-)
+import sqlalchemy as sa
 
 from domain import account, consent
 from domain.event import Event, Moment, Recorded
@@ -28,39 +13,41 @@ from projections.tables import Write, metadata
 
 VERSION = 1
 
-TABLE = Table(
+TABLE = sa.Table(
     "consents",
     metadata,
-    Column("account_id", Text, primary_key=True),
-    Column("client_id", Text, primary_key=True),
-    Column("scope", Text),
-    Column("cutoff", BigInteger, nullable=False),
-    Column("given_at", BigInteger, nullable=False),
-    Column("updated_at", BigInteger, nullable=False),
+    sa.Column("account_id", sa.Text, primary_key=True),
+    sa.Column("client_id", sa.Text, primary_key=True),
+    sa.Column("scope", sa.Text),
+    sa.Column("cutoff", sa.BigInteger, nullable=False),
+    sa.Column("given_at", sa.BigInteger, nullable=False),
+    sa.Column("updated_at", sa.BigInteger, nullable=False),
 )
 
 HANDLES: tuple[type[Event], ...] = (consent.Given, consent.Extended, consent.Withdrawn, account.Erased)
 
-_THIS = and_(TABLE.c.account_id == bindparam("b_account_id"), TABLE.c.client_id == bindparam("b_client_id"))
+_THIS = sa.and_(TABLE.c.account_id == sa.bindparam("b_account_id"), TABLE.c.client_id == sa.bindparam("b_client_id"))
 # The row of a consent that was withdrawn stays for its cut-off, so that a new consent may find one.
-_INSERT = insert(TABLE).from_select(
+_INSERT = sa.insert(TABLE).from_select(
     ["account_id", "client_id", "cutoff", "given_at", "updated_at"],
-    select(
-        bindparam("b_account_id", type_=Text),
-        bindparam("b_client_id", type_=Text),
-        literal(0, BigInteger),
-        bindparam("b_at", type_=BigInteger),
-        bindparam("b_at", type_=BigInteger),
-    ).where(~exists().where(_THIS)),
+    sa.select(
+        sa.bindparam("b_account_id", type_=sa.Text),
+        sa.bindparam("b_client_id", type_=sa.Text),
+        sa.literal(0, sa.BigInteger),
+        sa.bindparam("b_at", type_=sa.BigInteger),
+        sa.bindparam("b_at", type_=sa.BigInteger),
+    ).where(~sa.exists().where(_THIS)),
 )
 _GIVE = (
-    update(TABLE)
+    sa.update(TABLE)
     .where(_THIS)
-    .values(scope=bindparam("b_scope"), given_at=bindparam("b_at"), updated_at=bindparam("b_at"))
+    .values(scope=sa.bindparam("b_scope"), given_at=sa.bindparam("b_at"), updated_at=sa.bindparam("b_at"))
 )
-_EXTEND = update(TABLE).where(_THIS).values(scope=bindparam("b_scope"), updated_at=bindparam("b_at"))
-_WITHDRAW = update(TABLE).where(_THIS).values(scope=None, cutoff=bindparam("b_position"), updated_at=bindparam("b_at"))
-_DELETE_ALL = delete(TABLE).where(TABLE.c.account_id == bindparam("b_account_id"))
+_EXTEND = sa.update(TABLE).where(_THIS).values(scope=sa.bindparam("b_scope"), updated_at=sa.bindparam("b_at"))
+_WITHDRAW = (
+    sa.update(TABLE).where(_THIS).values(scope=None, cutoff=sa.bindparam("b_position"), updated_at=sa.bindparam("b_at"))
+)
+_DELETE_ALL = sa.delete(TABLE).where(TABLE.c.account_id == sa.bindparam("b_account_id"))
 
 
 class Consent(msgspec.Struct, frozen=True):
@@ -94,22 +81,22 @@ def project(recorded: Recorded, indexes: Mapping[str, bytes]) -> Iterator[Write]
             yield Write(_WITHDRAW, where | {"b_position": recorded.position}, key)
 
 
-def find(connection: Connection, account_id: str, client_id: str) -> Consent | None:
+def find(connection: sa.Connection, account_id: str, client_id: str) -> Consent | None:
     """What a person allows a client now."""
-    query = select(TABLE).where(
+    query = sa.select(TABLE).where(
         TABLE.c.account_id == account_id, TABLE.c.client_id == client_id, TABLE.c.scope.is_not(None)
     )
     row = connection.execute(query).first()
     return None if row is None else _consent(row)
 
 
-def clients_of(connection: Connection, account_id: str, limit: int) -> list[tuple[str, Moment]]:
+def clients_of(connection: sa.Connection, account_id: str, limit: int) -> list[tuple[str, Moment]]:
     """Whom a person allows something, and since when."""
-    query = select(TABLE.c.client_id, TABLE.c.given_at).where(
+    query = sa.select(TABLE.c.client_id, TABLE.c.given_at).where(
         TABLE.c.account_id == account_id, TABLE.c.scope.is_not(None)
     )
     return [(row.client_id, row.given_at) for row in connection.execute(query.order_by(TABLE.c.client_id).limit(limit))]
 
 
-def _consent(row: Row[Any]) -> Consent:
+def _consent(row: sa.Row[Any]) -> Consent:
     return Consent(row.account_id, row.client_id, tables.list_values(row.scope), row.given_at, row.updated_at)

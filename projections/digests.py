@@ -4,20 +4,7 @@ import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import (
-    ARRAY,
-    BigInteger,
-    Column,
-    Connection,
-    LargeBinary,
-    Select,
-    Table,
-    any_,
-    bindparam,
-    insert,
-    select,
-    text,
-)
+import sqlalchemy as sa
 
 from domain import client_secret, session
 from domain.event import Event, Recorded
@@ -32,18 +19,18 @@ class ByDigest:
 
     __slots__ = ("many", "one")
 
-    def __init__(self, query: Select[Any], digest: Column[Any]) -> None:
-        self.one = Prepared(query.where(digest == bindparam("b_digest")))
-        several = query.where(digest == any_(bindparam("b_digests", type_=ARRAY(LargeBinary))))
+    def __init__(self, query: sa.Select[Any], digest: sa.Column[Any]) -> None:
+        self.one = Prepared(query.where(digest == sa.bindparam("b_digest")))
+        several = query.where(digest == sa.any_(sa.bindparam("b_digests", type_=sa.ARRAY(sa.LargeBinary))))
         # A plan that PostgreSQL keeps is as old as the connection. Made over tables with a few rows it reads all of
         # them, and goes on to when there are a hundred thousand.
         self.many = Prepared(several, planned_anew=True)
 
-    def first(self, connection: Connection, digest: bytes) -> tuple[Any, ...] | None:
+    def first(self, connection: sa.Connection, digest: bytes) -> tuple[Any, ...] | None:
         """The row with this digest; None if there is none."""
         return self.one.first(connection, {"b_digest": digest})
 
-    def all(self, connection: Connection, digests: Sequence[bytes]) -> list[tuple[Any, ...]]:
+    def all(self, connection: sa.Connection, digests: Sequence[bytes]) -> list[tuple[Any, ...]]:
         """The rows of those of the digests that have one, in no order."""
         if connection.dialect.name == "postgresql" and len(digests) > 1:
             return self.many.all(connection, {"b_digests": list(digests)})
@@ -53,19 +40,19 @@ class ByDigest:
 
 VERSION = 1
 
-TABLE = Table(
+TABLE = sa.Table(
     "digests",
     metadata,
-    Column("digest", LargeBinary(32), primary_key=True),
-    Column("position", BigInteger, nullable=False),
+    sa.Column("digest", sa.LargeBinary(32), primary_key=True),
+    sa.Column("position", sa.BigInteger, nullable=False),
     sqlite_with_rowid=False,
 )
 
 HANDLES: tuple[type[Event], ...] = (client_secret.SecretIssued, client_secret.SecretRotated, session.Started)
 
-_INSERT = insert(TABLE)
+_INSERT = sa.insert(TABLE)
 _MOVE = Prepared(_INSERT)
-_FIND = ByDigest(select(TABLE.c.position, TABLE.c.digest), TABLE.c.digest)
+_FIND = ByDigest(sa.select(TABLE.c.position, TABLE.c.digest), TABLE.c.digest)
 
 
 def project(recorded: Recorded, indexes: Mapping[str, bytes]) -> Iterator[Write]:
@@ -78,7 +65,7 @@ def row(digest: bytes, position: int) -> Write:
     return Write(_INSERT, {"digest": digest, "position": position}, ("digests", digest))
 
 
-def keep(connection: Connection, rows: Iterable[tuple[bytes, int]]) -> None:
+def keep(connection: sa.Connection, rows: Iterable[tuple[bytes, int]]) -> None:
     """Takes over the digests of rows that are pruned elsewhere, in the same transaction."""
     _MOVE.run(connection, [{"digest": digest, "position": position} for digest, position in rows])
 
@@ -93,24 +80,24 @@ _FILL = {
 }
 
 
-def fill(connection: Connection, table: Table, digests: bytes, positions: Sequence[int]) -> None:
+def fill(connection: sa.Connection, table: sa.Table, digests: bytes, positions: Sequence[int]) -> None:
     """Puts many rows into a table of this shape; the digests stand one behind the other."""
     dialect = connection.dialect
     source = _FILL[dialect.name].format(width=DIGEST_BYTES)
     name = dialect.identifier_preparer.format_table(table)
     given: Any = list(positions) if dialect.name == "postgresql" else json.dumps(positions)
     connection.execute(
-        text(f"INSERT INTO {name} (digest, position) {source}"),  # noqa: S608 - names of ours
+        sa.text(f"INSERT INTO {name} (digest, position) {source}"),  # noqa: S608 - names of ours
         {"digests": digests, "positions": given},
     )
 
 
-def find(connection: Connection, digest: bytes) -> int | None:
+def find(connection: sa.Connection, digest: bytes) -> int | None:
     """The position of the event that issued the secret; None for one that is not here."""
     row = _FIND.first(connection, digest)
     return None if row is None else row[0]
 
 
-def find_all(connection: Connection, digests: Sequence[bytes]) -> dict[bytes, int]:
+def find_all(connection: sa.Connection, digests: Sequence[bytes]) -> dict[bytes, int]:
     """The same of those of the digests that are here."""
     return {bytes(digest): position for position, digest in _FIND.all(connection, digests)}

@@ -12,20 +12,7 @@ from itertools import chain
 from struct import Struct
 from typing import Any, NamedTuple
 
-from sqlalchemy import (
-    BigInteger,
-    Column,
-    Connection,
-    Index,
-    LargeBinary,
-    SmallInteger,
-    Table,
-    Text,
-    bindparam,
-    delete,
-    select,
-    update,
-)
+import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 
 from domain.event import Actor, Event, Recorded
@@ -184,19 +171,19 @@ def _common(naming: _Naming, named: tuple[Any, ...], belongs: Owners | None, act
 VERSION = 1
 NAME = "event_index"
 
-TABLE = Table(
+TABLE = sa.Table(
     "event_positions",
     metadata,
-    Column("kind", SmallInteger, primary_key=True, autoincrement=False),
-    Column("key", LargeBinary, primary_key=True),
-    Column("position", BigInteger, primary_key=True, autoincrement=False),
-    Column("before", LargeBinary),
+    sa.Column("kind", sa.SmallInteger, primary_key=True, autoincrement=False),
+    sa.Column("key", sa.LargeBinary, primary_key=True),
+    sa.Column("position", sa.BigInteger, primary_key=True, autoincrement=False),
+    sa.Column("before", sa.LargeBinary),
     # By which the addresses of an erased person are found, whose keys nobody can compute any more.
-    Index(
+    sa.Index(
         "ix_event_positions_addresses",
         "position",
-        sqlite_where=Column("kind", SmallInteger) == int(NameKind.ADDRESS),
-        postgresql_where=Column("kind", SmallInteger) == int(NameKind.ADDRESS),
+        sqlite_where=sa.Column("kind", sa.SmallInteger) == int(NameKind.ADDRESS),
+        postgresql_where=sa.Column("kind", sa.SmallInteger) == int(NameKind.ADDRESS),
     ),
     sqlite_with_rowid=False,
 )
@@ -205,11 +192,11 @@ TABLE = Table(
 The rows of a key follow each other without overlapping. What a person may have forgotten stands alone.
 """
 
-FOLLOWERS = Table(
+FOLLOWERS = sa.Table(
     "followers",
     metadata,
-    Column("name", Text, primary_key=True),
-    Column("position", BigInteger, nullable=False),
+    sa.Column("name", sa.Text, primary_key=True),
+    sa.Column("position", sa.BigInteger, nullable=False),
 )
 """How far each read model that follows the log has come; the head's position less this is its lag."""
 
@@ -265,7 +252,7 @@ def expanded(last: int, before: bytes | None) -> list[int]:
     return [*(last - distance for distance in before), last]
 
 
-def insert(connection: Connection, rows: Sequence[Joined]) -> None:
+def insert(connection: sa.Connection, rows: Sequence[Joined]) -> None:
     """Inserts rows. Sorted ones are cheaper: neighbours share a page of the index."""
     if not rows:
         return
@@ -302,44 +289,44 @@ def _binary(rows: Sequence[Joined]) -> bytes:
 
 # Writing ----------------------------------------------------------------------------------------------------------
 
-_REACHED = Prepared(select(FOLLOWERS.c.position).where(FOLLOWERS.c.name == bindparam("b_name")))
-_HOLD = select(FOLLOWERS.c.position).where(FOLLOWERS.c.name == bindparam("b_name")).with_for_update()
-_PROGRESS = Prepared(select(FOLLOWERS.c.name, FOLLOWERS.c.position))
+_REACHED = Prepared(sa.select(FOLLOWERS.c.position).where(FOLLOWERS.c.name == sa.bindparam("b_name")))
+_HOLD = sa.select(FOLLOWERS.c.position).where(FOLLOWERS.c.name == sa.bindparam("b_name")).with_for_update()
+_PROGRESS = Prepared(sa.select(FOLLOWERS.c.name, FOLLOWERS.c.position))
 _ADVANCE = Prepared(
-    update(FOLLOWERS)
-    .where(FOLLOWERS.c.name == bindparam("b_name"), FOLLOWERS.c.position == bindparam("b_before"))
-    .values(position=bindparam("b_after"))
+    sa.update(FOLLOWERS)
+    .where(FOLLOWERS.c.name == sa.bindparam("b_name"), FOLLOWERS.c.position == sa.bindparam("b_before"))
+    .values(position=sa.bindparam("b_after"))
     .returning(FOLLOWERS.c.position)
 )
 _BEGIN: Mapping[str, Any] = {
     "sqlite": sqlite.insert(FOLLOWERS).on_conflict_do_nothing(),
     "postgresql": postgresql.insert(FOLLOWERS).on_conflict_do_nothing(),
 }
-_ACTED = select(TABLE.c.position, TABLE.c.before).where(
-    TABLE.c.kind == int(NameKind.PERSON_ACTING), TABLE.c.key == bindparam("b_person")
+_ACTED = sa.select(TABLE.c.position, TABLE.c.before).where(
+    TABLE.c.kind == int(NameKind.PERSON_ACTING), TABLE.c.key == sa.bindparam("b_person")
 )
-_FORGET = delete(TABLE).where(
-    TABLE.c.kind == int(NameKind.ADDRESS), TABLE.c.position.in_(bindparam("b_positions", expanding=True))
+_FORGET = sa.delete(TABLE).where(
+    TABLE.c.kind == int(NameKind.ADDRESS), TABLE.c.position.in_(sa.bindparam("b_positions", expanding=True))
 )
 _FORGOTTEN_AT_ONCE = 500
 _BEYOND = (
-    select(TABLE.c.key, TABLE.c.position, TABLE.c.before)
+    sa.select(TABLE.c.key, TABLE.c.position, TABLE.c.before)
     .where(
         TABLE.c.kind == int(NameKind.ADDRESS),
-        TABLE.c.position >= bindparam("b_first"),
-        TABLE.c.position <= bindparam("b_last"),
+        TABLE.c.position >= sa.bindparam("b_first"),
+        TABLE.c.position <= sa.bindparam("b_last"),
     )
     .order_by(TABLE.c.position)
 )
-_ADDRESSES = _BEYOND.limit(bindparam("b_limit"))
-_FORGET_ROW = delete(TABLE).where(
+_ADDRESSES = _BEYOND.limit(sa.bindparam("b_limit"))
+_FORGET_ROW = sa.delete(TABLE).where(
     TABLE.c.kind == int(NameKind.ADDRESS),
-    TABLE.c.key == bindparam("b_key"),
-    TABLE.c.position == bindparam("b_position"),
+    TABLE.c.key == sa.bindparam("b_key"),
+    TABLE.c.position == sa.bindparam("b_position"),
 )
 
 
-def add(connection: Connection, found: Iterable[Row]) -> None:
+def add(connection: sa.Connection, found: Iterable[Row]) -> None:
     """Writes the positions of what events name; all that is said of an event is to be among them."""
     rows = sorted(found)
     acting, address = int(NameKind.PERSON_ACTING), int(NameKind.ADDRESS)
@@ -347,7 +334,7 @@ def add(connection: Connection, found: Iterable[Row]) -> None:
     insert(connection, joined(rows, alone))
 
 
-def forget_addresses(connection: Connection, account_id: str) -> None:
+def forget_addresses(connection: sa.Connection, account_id: str) -> None:
     """Removes the addresses from which a person acted."""
     rows = connection.execute(_ACTED, {"b_person": account_id.encode()})
     acted = [position for last, before in rows for position in expanded(last, before)]
@@ -355,7 +342,7 @@ def forget_addresses(connection: Connection, account_id: str) -> None:
         connection.execute(_FORGET, {"b_positions": acted[start : start + _FORGOTTEN_AT_ONCE]})
 
 
-def forget_stretch(connection: Connection, first: int, last: int, limit: int) -> int:
+def forget_stretch(connection: sa.Connection, first: int, last: int, limit: int) -> int:
     """Removes the addresses of events `first` ≤ position ≤ `last`, about `limit` rows at a time; how many."""
     ending = {"b_first": first, "b_last": last, "b_limit": limit}
     # A row that ends behind the stretch may have begun within it. Few do, and all of them go with the first rows.
@@ -374,32 +361,32 @@ def forget_stretch(connection: Connection, first: int, last: int, limit: int) ->
     return len(rewritten)
 
 
-def start_over(connection: Connection) -> None:
+def start_over(connection: sa.Connection) -> None:
     """Empties the index, so that it is made anew from the log's beginning."""
     # The follower's row first: a step of it that is under way holds its lock, and its rows are to be seen below.
-    connection.execute(delete(FOLLOWERS).where(FOLLOWERS.c.name == NAME))
-    connection.execute(delete(TABLE))
+    connection.execute(sa.delete(FOLLOWERS).where(FOLLOWERS.c.name == NAME))
+    connection.execute(sa.delete(TABLE))
 
 
-def reached(connection: Connection, name: str = NAME) -> int:
+def reached(connection: sa.Connection, name: str = NAME) -> int:
     """The position up to which a follower has come."""
     row = _REACHED.first(connection, {"b_name": name})
     return 0 if row is None else row[0]
 
 
-def advance(connection: Connection, name: str, before: int, after: int) -> bool:
+def advance(connection: sa.Connection, name: str, before: int, after: int) -> bool:
     """Moves a follower on, unless another process did so first. Its row stays locked until the transaction ends."""
     if before == 0:
         connection.execute(_BEGIN[connection.dialect.name], {"name": name, "position": 0})
     return _ADVANCE.all(connection, {"b_name": name, "b_before": before, "b_after": after}) != []
 
 
-def hold(connection: Connection, name: str) -> None:
+def hold(connection: sa.Connection, name: str) -> None:
     """Keeps a follower where it is until the transaction ends, for whoever else changes its rows."""
     connection.execute(_HOLD, {"b_name": name})
 
 
-def progress(connection: Connection) -> dict[str, int]:
+def progress(connection: sa.Connection) -> dict[str, int]:
     """The position that each follower has reached."""
     return dict(_PROGRESS.all(connection, {}))
 
@@ -407,14 +394,14 @@ def progress(connection: Connection) -> dict[str, int]:
 # Reading ----------------------------------------------------------------------------------------------------------
 
 _RANGE = (
-    select(TABLE.c.position, TABLE.c.before)
+    sa.select(TABLE.c.position, TABLE.c.before)
     .where(
-        TABLE.c.kind == bindparam("b_kind"),
-        TABLE.c.key == bindparam("b_key"),
-        TABLE.c.position >= bindparam("b_low"),
-        TABLE.c.position <= bindparam("b_high"),
+        TABLE.c.kind == sa.bindparam("b_kind"),
+        TABLE.c.key == sa.bindparam("b_key"),
+        TABLE.c.position >= sa.bindparam("b_low"),
+        TABLE.c.position <= sa.bindparam("b_high"),
     )
-    .limit(bindparam("b_limit", type_=BigInteger))
+    .limit(sa.bindparam("b_limit", type_=sa.BigInteger))
 )
 ASCENDING = Prepared(_RANGE.order_by(TABLE.c.position))
 DESCENDING = Prepared(_RANGE.order_by(TABLE.c.position.desc()))
@@ -432,7 +419,7 @@ def apart(rows: Iterable[tuple[Any, ...]]) -> Iterator[Row]:
 
 
 def positions(
-    connection: Connection, kind: NameKind, key: bytes, low: int, high: int, limit: int, *, descending: bool
+    connection: sa.Connection, kind: NameKind, key: bytes, low: int, high: int, limit: int, *, descending: bool
 ) -> list[int]:
     """At most `limit` positions from `low` to `high`, both inclusive, that name this."""
     statement = DESCENDING if descending else ASCENDING

@@ -3,25 +3,7 @@
 from collections.abc import Iterator, Mapping
 from typing import Any, Literal, NamedTuple
 
-from sqlalchemy import (
-    BigInteger,
-    Column,
-    Connection,
-    Index,
-    LargeBinary,
-    Row,
-    SmallInteger,
-    Table,
-    Text,
-    bindparam,
-    case,
-    delete,
-    func,
-    insert,
-    select,
-    text,
-    update,
-)
+import sqlalchemy as sa
 
 from domain import cut_off, validity
 from domain.event import SECOND, Event, Moment, Recorded
@@ -32,37 +14,37 @@ from projections.consents import TABLE as CONSENTS
 from projections.secrets import TABLE as SECRETS
 from projections.tables import ROW_POSITION, RowPage, Write, cut, metadata, parse_windows
 
-_A_PERSONS = text("account_id IS NOT NULL")
-_BRANCHED = text("branched = 1")
+_A_PERSONS = sa.text("account_id IS NOT NULL")
+_BRANCHED = sa.text("branched = 1")
 
-TABLE = Table(
+TABLE = sa.Table(
     "grants",
     metadata,
     # In the order of their beginnings, which is also the order of pages.
-    Column("started_position", ROW_POSITION, primary_key=True, autoincrement=False),
-    Column("grant_id", Text, nullable=False, unique=True),
-    Column("grant_type", Text, nullable=False),
-    Column("client_id", Text, nullable=False),
-    Column("account_id", Text),
-    Column("session_id", Text),
-    Column("secret_id", Text),
-    Column("scope", Text, nullable=False),
-    Column("started_at", BigInteger, nullable=False),
-    Column("last_used_at", BigInteger, nullable=False),
-    Column("last_position", BigInteger, nullable=False),
-    Column("expires_at", BigInteger, nullable=False),
-    Column("refresh_digest", LargeBinary(32)),
-    Column("predecessor_digest", LargeBinary(32)),
-    Column("grace_ends_at", BigInteger),
-    Column("branched", SmallInteger, nullable=False),
-    Column("ended_at", BigInteger),
-    Column("ended_position", BigInteger),
-    Column("ended_reason", Text),
-    Index(None, "client_id", "started_position"),
+    sa.Column("started_position", ROW_POSITION, primary_key=True, autoincrement=False),
+    sa.Column("grant_id", sa.Text, nullable=False, unique=True),
+    sa.Column("grant_type", sa.Text, nullable=False),
+    sa.Column("client_id", sa.Text, nullable=False),
+    sa.Column("account_id", sa.Text),
+    sa.Column("session_id", sa.Text),
+    sa.Column("secret_id", sa.Text),
+    sa.Column("scope", sa.Text, nullable=False),
+    sa.Column("started_at", sa.BigInteger, nullable=False),
+    sa.Column("last_used_at", sa.BigInteger, nullable=False),
+    sa.Column("last_position", sa.BigInteger, nullable=False),
+    sa.Column("expires_at", sa.BigInteger, nullable=False),
+    sa.Column("refresh_digest", sa.LargeBinary(32)),
+    sa.Column("predecessor_digest", sa.LargeBinary(32)),
+    sa.Column("grace_ends_at", sa.BigInteger),
+    sa.Column("branched", sa.SmallInteger, nullable=False),
+    sa.Column("ended_at", sa.BigInteger),
+    sa.Column("ended_position", sa.BigInteger),
+    sa.Column("ended_reason", sa.Text),
+    sa.Index(None, "client_id", "started_position"),
     # Most grants of a busy server are clients' own, and nobody asks for those by a person.
-    Index(None, "account_id", "started_position", postgresql_where=_A_PERSONS, sqlite_where=_A_PERSONS),
-    Index(None, "expires_at"),
-    Index(None, "client_id", postgresql_where=_BRANCHED, sqlite_where=_BRANCHED),
+    sa.Index(None, "account_id", "started_position", postgresql_where=_A_PERSONS, sqlite_where=_A_PERSONS),
+    sa.Index(None, "expires_at"),
+    sa.Index(None, "client_id", postgresql_where=_BRANCHED, sqlite_where=_BRANCHED),
 )
 """`expires_at` is when its last code or token expires; `secret_id` and `last_position` are its newest tokens'.
 `branched` says that a refresh token came again, so that others than the two that stand here may be good: the log
@@ -74,37 +56,38 @@ HORIZON = "expires_at"
 
 HANDLES: tuple[type[Event], ...] = (CodeIssued, TokensIssued, TokensRefreshed, SuccessorReplaced, Ended)
 
-_THIS = TABLE.c.grant_id == bindparam("b_grant_id")
+_THIS = TABLE.c.grant_id == sa.bindparam("b_grant_id")
 _NEWEST: dict[str, Any] = {
-    name: bindparam(name) for name in ("secret_id", "last_used_at", "last_position", "refresh_digest")
+    name: sa.bindparam(name) for name in ("secret_id", "last_used_at", "last_position", "refresh_digest")
 }
-_UNTIL = bindparam("b_expires_at", type_=BigInteger)
-_LATER = case((TABLE.c.expires_at > _UNTIL, TABLE.c.expires_at), else_=_UNTIL)
+_UNTIL = sa.bindparam("b_expires_at", type_=sa.BigInteger)
+_LATER = sa.case((TABLE.c.expires_at > _UNTIL, TABLE.c.expires_at), else_=_UNTIL)
 
-_START = insert(TABLE)
-_REDEEM = update(TABLE).where(_THIS).values(**_NEWEST, scope=bindparam("scope"), expires_at=_LATER)
+_START = sa.insert(TABLE)
+_REDEEM = sa.update(TABLE).where(_THIS).values(**_NEWEST, scope=sa.bindparam("scope"), expires_at=_LATER)
 _REFRESH = (
-    update(TABLE)
+    sa.update(TABLE)
     .where(_THIS)
     .values(
         **_NEWEST,
         predecessor_digest=TABLE.c.refresh_digest,
-        grace_ends_at=bindparam("grace_ends_at"),
+        grace_ends_at=sa.bindparam("grace_ends_at"),
         expires_at=_LATER,
     )
 )
 # The one that came takes its place, so that the refresh that follows leaves that as the one before.
 _REPLACE = (
-    update(TABLE)
+    sa.update(TABLE)
     .where(_THIS)
     .values(
-        refresh_digest=func.coalesce(bindparam("presented", type_=LargeBinary), TABLE.c.predecessor_digest), branched=1
+        refresh_digest=sa.func.coalesce(sa.bindparam("presented", type_=sa.LargeBinary), TABLE.c.predecessor_digest),
+        branched=1,
     )
 )
 _END = (
-    update(TABLE)
+    sa.update(TABLE)
     .where(_THIS)
-    .values({name: bindparam(name) for name in ("ended_at", "ended_position", "ended_reason")})
+    .values({name: sa.bindparam(name) for name in ("ended_at", "ended_position", "ended_reason")})
 )
 
 
@@ -196,7 +179,7 @@ class Grant(NamedTuple):
 
 
 # The parts of other read models that decide whether a grant is alive, joined by their keys; what is missing is null.
-_ALL = select(
+_ALL = sa.select(
     *TABLE.c,
     CLIENTS.c.state.label("client_state"),
     CLIENTS.c.cutoff.label("client_cutoff"),
@@ -217,14 +200,14 @@ _ALL = select(
 _BY_ID = _ALL.where(_THIS)
 
 
-def by_id(connection: Connection, grant_id: str, now: Moment) -> Grant | None:
+def by_id(connection: sa.Connection, grant_id: str, now: Moment) -> Grant | None:
     """The grant, as it stands at `now`."""
     row = connection.execute(_BY_ID, {"b_grant_id": grant_id}).first()
     return None if row is None else _grant(row, now)
 
 
 def page(
-    connection: Connection,
+    connection: sa.Connection,
     now: Moment,
     *,
     client_id: str | None = None,
@@ -244,23 +227,23 @@ def page(
     return cut(found, limit, lambda grant: grant.position)
 
 
-_OF_SESSION = select(TABLE.c.started_position).order_by(TABLE.c.started_position)
+_OF_SESSION = sa.select(TABLE.c.started_position).order_by(TABLE.c.started_position)
 
 
-def begun_in(connection: Connection, session_id: str, account_id: str | None) -> list[int]:
+def begun_in(connection: sa.Connection, session_id: str, account_id: str | None) -> list[int]:
     """Where the person's grants began that were allowed in a browser session."""
     query = _OF_SESSION.where(TABLE.c.account_id == account_id, TABLE.c.session_id == session_id)
     return list(connection.scalars(query))
 
 
-def last_used(connection: Connection, account_id: str) -> dict[str, Moment]:
+def last_used(connection: sa.Connection, account_id: str) -> dict[str, Moment]:
     """When each client last got something on a person's behalf, by `client_id`."""
-    latest = func.max(TABLE.c.last_used_at)
-    query = select(TABLE.c.client_id, latest).where(TABLE.c.account_id == account_id).group_by(TABLE.c.client_id)
+    latest = sa.func.max(TABLE.c.last_used_at)
+    query = sa.select(TABLE.c.client_id, latest).where(TABLE.c.account_id == account_id).group_by(TABLE.c.client_id)
     return {client_id: moment for client_id, moment in connection.execute(query)}
 
 
-def _grant(row: Row[Any], now: Moment) -> Grant:
+def _grant(row: sa.Row[Any], now: Moment) -> Grant:
     # A grant is judged as if it were its newest token, which outlives the others.
     newest = validity.Token("refresh", row.last_position, row.started_at, row.expires_at)
     standing = validity.Standing(newest, row.grant_id, _client_part(row), _person_part(row), row.ended_at)
@@ -280,7 +263,7 @@ def _grant(row: Row[Any], now: Moment) -> Grant:
     )
 
 
-def _client_part(row: Row[Any]) -> validity.Client:
+def _client_part(row: sa.Row[Any]) -> validity.Client:
     """A client without a row is gone."""
     windows = parse_windows(row.client_windows)
     return validity.Client(
@@ -292,7 +275,7 @@ def _client_part(row: Row[Any]) -> validity.Client:
     )
 
 
-def _person_part(row: Row[Any]) -> validity.Person | None:
+def _person_part(row: sa.Row[Any]) -> validity.Person | None:
     """A person without a row is erased. Only a code grant rests on a consent."""
     if row.account_id is None:
         return None
@@ -306,11 +289,13 @@ def _person_part(row: Row[Any]) -> validity.Person | None:
     )
 
 
-_DUE = select(TABLE.c.started_position).where(TABLE.c.expires_at < bindparam("before")).order_by(TABLE.c.expires_at)
-_PRUNE = delete(TABLE).where(TABLE.c.started_position.in_(_DUE.limit(bindparam("at_most", type_=BigInteger))))
+_DUE = (
+    sa.select(TABLE.c.started_position).where(TABLE.c.expires_at < sa.bindparam("before")).order_by(TABLE.c.expires_at)
+)
+_PRUNE = sa.delete(TABLE).where(TABLE.c.started_position.in_(_DUE.limit(sa.bindparam("at_most", type_=sa.BigInteger))))
 
 
-def prune(connection: Connection, before: Moment, limit: int = 500) -> int:
+def prune(connection: sa.Connection, before: Moment, limit: int = 500) -> int:
     """Deletes at most `limit` grants whose last token expired before a moment, and says how many.
 
     `before` lies far enough back for people to have seen what ended, and never after the last pruning of tokens.

@@ -4,21 +4,7 @@ from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
 import msgspec
-from sqlalchemy import (
-    BigInteger,
-    Column,
-    Connection,
-    Index,
-    Table,
-    Text,
-    bindparam,
-    case,
-    func,
-    insert,
-    literal,
-    select,
-    update,
-)
+import sqlalchemy as sa
 
 from domain import incident
 from domain.event import Actor, Event, Moment, Recorded
@@ -34,40 +20,40 @@ _NUMBERS = incident.Numbers.__struct_fields__
 _BETWEEN = "\n"
 """Between sealed references, of which none holds it."""
 
-TABLE = Table(
+TABLE = sa.Table(
     "incidents",
     metadata,
-    Column("incident_id", Text, primary_key=True),
-    Column("position", BigInteger, nullable=False, unique=True),
-    Column("state", Text, nullable=False),
-    Column("source", Text, nullable=False),
-    Column("evidence", Text),
-    Column("reported_by", Text, nullable=False),
-    Column("reported_at", BigInteger, nullable=False),
-    Column("sha256", Text),
-    Column("kind", Text),
-    Column("target", Text),
-    Column("client_id", Text),
-    Column("account_id", Text),
-    Column("secret_id", Text),
-    Column("grant_id", Text),
-    *(Column(name, BigInteger, nullable=False) for name in _NUMBERS),
-    Column("contained_at", BigInteger),
-    Column("closed_at", BigInteger),
-    Column("note", Text),
-    Index(None, "sha256"),
-    Index(None, "client_id"),
-    Index(None, "account_id"),
+    sa.Column("incident_id", sa.Text, primary_key=True),
+    sa.Column("position", sa.BigInteger, nullable=False, unique=True),
+    sa.Column("state", sa.Text, nullable=False),
+    sa.Column("source", sa.Text, nullable=False),
+    sa.Column("evidence", sa.Text),
+    sa.Column("reported_by", sa.Text, nullable=False),
+    sa.Column("reported_at", sa.BigInteger, nullable=False),
+    sa.Column("sha256", sa.Text),
+    sa.Column("kind", sa.Text),
+    sa.Column("target", sa.Text),
+    sa.Column("client_id", sa.Text),
+    sa.Column("account_id", sa.Text),
+    sa.Column("secret_id", sa.Text),
+    sa.Column("grant_id", sa.Text),
+    *(sa.Column(name, sa.BigInteger, nullable=False) for name in _NUMBERS),
+    sa.Column("contained_at", sa.BigInteger),
+    sa.Column("closed_at", sa.BigInteger),
+    sa.Column("note", sa.Text),
+    sa.Index(None, "sha256"),
+    sa.Index(None, "client_id"),
+    sa.Index(None, "account_id"),
 )
 
-SECRETS = Table(
+SECRETS = sa.Table(
     "incident_secrets",
     metadata,
-    Column("incident_id", Text, primary_key=True),
-    Column("sha256", Text, primary_key=True),
-    Column("kind", Text),
-    Column("position", BigInteger, nullable=False),
-    Index(None, "sha256"),
+    sa.Column("incident_id", sa.Text, primary_key=True),
+    sa.Column("sha256", sa.Text, primary_key=True),
+    sa.Column("kind", sa.Text),
+    sa.Column("position", sa.BigInteger, nullable=False),
+    sa.Index(None, "sha256"),
 )
 """Every secret that leaked in an incident, the first included."""
 
@@ -75,23 +61,26 @@ TABLES = (TABLE, SECRETS)
 
 HANDLES: tuple[type[Event], ...] = incident.EVENTS
 
-_INSERT = insert(TABLE)
-_INSERT_SECRET = insert(SECRETS)
-_ONE = update(TABLE).where(TABLE.c.incident_id == bindparam("b_incident_id"))
+_INSERT = sa.insert(TABLE)
+_INSERT_SECRET = sa.insert(SECRETS)
+_ONE = sa.update(TABLE).where(TABLE.c.incident_id == sa.bindparam("b_incident_id"))
 _IDENTIFY = _ONE.values(
-    {name: bindparam(f"b_{name}") for name in ("target", "client_id", "account_id", "secret_id", "grant_id")}
-    | {"state": case((TABLE.c.state == "reported", "identified"), else_=TABLE.c.state)}
+    {name: sa.bindparam(f"b_{name}") for name in ("target", "client_id", "account_id", "secret_id", "grant_id")}
+    | {"state": sa.case((TABLE.c.state == "reported", "identified"), else_=TABLE.c.state)}
 )
-_KEPT = case(
-    (func.length(TABLE.c.evidence) < EVIDENCE_AT_MOST, TABLE.c.evidence + literal(_BETWEEN)),
+_KEPT = sa.case(
+    (sa.func.length(TABLE.c.evidence) < EVIDENCE_AT_MOST, TABLE.c.evidence + sa.literal(_BETWEEN)),
     else_="",
 )
-_ADD_EVIDENCE = _ONE.values(evidence=_KEPT + bindparam("b_evidence", type_=Text))
+_ADD_EVIDENCE = _ONE.values(evidence=_KEPT + sa.bindparam("b_evidence", type_=sa.Text))
 _CONTAIN = _ONE.values(
-    {name: TABLE.c[name] + bindparam(f"b_{name}") for name in _NUMBERS}
-    | {"state": "contained", "contained_at": func.coalesce(TABLE.c.contained_at, bindparam("b_at", type_=BigInteger))}
+    {name: TABLE.c[name] + sa.bindparam(f"b_{name}") for name in _NUMBERS}
+    | {
+        "state": "contained",
+        "contained_at": sa.func.coalesce(TABLE.c.contained_at, sa.bindparam("b_at", type_=sa.BigInteger)),
+    }
 )
-_CLOSE = _ONE.values(state="closed", closed_at=bindparam("b_at"), note=bindparam("b_note"))
+_CLOSE = _ONE.values(state="closed", closed_at=sa.bindparam("b_at"), note=sa.bindparam("b_note"))
 
 
 class Incident(msgspec.Struct, frozen=True):
@@ -184,17 +173,17 @@ def _incident(row: Any) -> Incident:
     return Incident(**fields, evidence=said, numbers=numbers, reported_by=reported_by)
 
 
-def by_id(connection: Connection, incident_id: str) -> Incident | None:
+def by_id(connection: sa.Connection, incident_id: str) -> Incident | None:
     """One incident."""
-    row = connection.execute(select(TABLE).where(TABLE.c.incident_id == incident_id)).first()
+    row = connection.execute(sa.select(TABLE).where(TABLE.c.incident_id == incident_id)).first()
     return None if row is None else _incident(row)
 
 
 def page(
-    connection: Connection, *, state: str | None = None, after: int | None = None, limit: int = 50
+    connection: sa.Connection, *, state: str | None = None, after: int | None = None, limit: int = 50
 ) -> RowPage[Incident, int]:
     """Incidents, the newest first; `after` is a `position`."""
-    query = select(TABLE).order_by(TABLE.c.position.desc()).limit(limit + 1)
+    query = sa.select(TABLE).order_by(TABLE.c.position.desc()).limit(limit + 1)
     if state is not None:
         query = query.where(TABLE.c.state == state)
     if after is not None:
@@ -202,19 +191,19 @@ def page(
     return cut([_incident(row) for row in connection.execute(query)], limit, lambda found: found.position)
 
 
-def ids(connection: Connection) -> list[str]:
+def ids(connection: sa.Connection) -> list[str]:
     """Every incident there ever was, the oldest first."""
-    return list(connection.scalars(select(TABLE.c.incident_id).order_by(TABLE.c.position)))
+    return list(connection.scalars(sa.select(TABLE.c.incident_id).order_by(TABLE.c.position)))
 
 
-def secrets_of(connection: Connection, incident_id: str) -> list[incident.Leaked]:
+def secrets_of(connection: sa.Connection, incident_id: str) -> list[incident.Leaked]:
     """What leaked in this incident, in the order of the reports."""
-    query = select(SECRETS.c.sha256, SECRETS.c.kind).where(SECRETS.c.incident_id == incident_id)
+    query = sa.select(SECRETS.c.sha256, SECRETS.c.kind).where(SECRETS.c.incident_id == incident_id)
     return [incident.Leaked(*row) for row in connection.execute(query.order_by(SECRETS.c.position, SECRETS.c.sha256))]
 
 
 def ids_open_about(
-    connection: Connection,
+    connection: sa.Connection,
     *,
     sha256: Collection[str] = (),
     client_id: str | None = None,
@@ -224,9 +213,11 @@ def ids_open_about(
     """Incidents that may be open and about this, the newest first: one of the digests, or a target of that client or
     person.
     """
-    query = select(TABLE.c.incident_id).where(TABLE.c.state != "closed").order_by(TABLE.c.position.desc())
+    query = sa.select(TABLE.c.incident_id).where(TABLE.c.state != "closed").order_by(TABLE.c.position.desc())
     if sha256:
-        query = query.where(TABLE.c.incident_id.in_(select(SECRETS.c.incident_id).where(SECRETS.c.sha256.in_(sha256))))
+        query = query.where(
+            TABLE.c.incident_id.in_(sa.select(SECRETS.c.incident_id).where(SECRETS.c.sha256.in_(sha256)))
+        )
     else:
         query = query.where(TABLE.c.target == target)
         if client_id is not None:

@@ -11,22 +11,7 @@ position, if it is of a type that people can be told of.
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple, Protocol
 
-from sqlalchemy import (
-    BigInteger,
-    Column,
-    Connection,
-    Index,
-    Integer,
-    LargeBinary,
-    SmallInteger,
-    Table,
-    Text,
-    bindparam,
-    delete,
-    insert,
-    select,
-    update,
-)
+import sqlalchemy as sa
 
 from domain import incident
 from domain.client_secret import RotationAnnounced, SecretExpiredUsed
@@ -35,25 +20,25 @@ from domain.grant import CodeReplayed, RefreshReplayed
 from domain.server import DivergenceAccepted, IssuanceResumed, IssuanceSuspended, LogDiverged, ProjectionDiffered
 from projections.tables import ROW_POSITION, Write, metadata
 
-TABLE = Table(
+TABLE = sa.Table(
     "outbox",
     metadata,
-    Column("position", ROW_POSITION, primary_key=True, autoincrement=False),
-    Column("type", Text, nullable=False),
+    sa.Column("position", ROW_POSITION, primary_key=True, autoincrement=False),
+    sa.Column("type", sa.Text, nullable=False),
 )
-DELIVERIES = Table(
+DELIVERIES = sa.Table(
     "deliveries",
     metadata,
-    Column("position", BigInteger, primary_key=True, autoincrement=False),
-    Column("destination", Text, primary_key=True),
-    Column("type", Text, nullable=False),
-    Column("attempts", Integer, nullable=False),
+    sa.Column("position", sa.BigInteger, primary_key=True, autoincrement=False),
+    sa.Column("destination", sa.Text, primary_key=True),
+    sa.Column("type", sa.Text, nullable=False),
+    sa.Column("attempts", sa.Integer, nullable=False),
     # When it is tried next. Whoever takes it moves this on, so that nobody else does while they are at it.
-    Column("due_at", BigInteger, nullable=False),
-    Column("dead", SmallInteger, nullable=False),
-    Column("outcome", Text, nullable=True),
-    Column("mac", LargeBinary, nullable=False),
-    Index(None, "destination", "dead", "due_at"),
+    sa.Column("due_at", sa.BigInteger, nullable=False),
+    sa.Column("dead", sa.SmallInteger, nullable=False),
+    sa.Column("outcome", sa.Text, nullable=True),
+    sa.Column("mac", sa.LargeBinary, nullable=False),
+    sa.Index(None, "destination", "dead", "due_at"),
 )
 TABLES = (TABLE, DELIVERIES)
 
@@ -73,7 +58,7 @@ HANDLES: tuple[type[Event], ...] = (
 TYPES: tuple[str, ...] = tuple(sorted(event.type for event in HANDLES))
 """The types of events that people can be told of."""
 
-_ADD = insert(TABLE)
+_ADD = sa.insert(TABLE)
 
 
 def project(recorded: Recorded, indexes: Mapping[str, bytes]) -> Iterator[Write]:
@@ -91,13 +76,13 @@ class Destination(NamedTuple):
     types: frozenset[str]
 
 
-_FIRST = select(TABLE.c.position, TABLE.c.type).order_by(TABLE.c.position).limit(bindparam("b_limit"))
-_KNOWN = select(DELIVERIES.c.position, DELIVERIES.c.destination).where(
-    DELIVERIES.c.position.in_(bindparam("b_positions", expanding=True))
+_FIRST = sa.select(TABLE.c.position, TABLE.c.type).order_by(TABLE.c.position).limit(sa.bindparam("b_limit"))
+_KNOWN = sa.select(DELIVERIES.c.position, DELIVERIES.c.destination).where(
+    DELIVERIES.c.position.in_(sa.bindparam("b_positions", expanding=True))
 )
 
 
-def is_waiting(connection: Connection) -> bool:
+def is_waiting(connection: sa.Connection) -> bool:
     """Whether there is an event that has not been distributed."""
     return connection.execute(_FIRST, {"b_limit": 1}).first() is not None
 
@@ -114,18 +99,20 @@ def _mac(macs: Macs, position: int, destination: str, attempts: int, due_at: Mom
     return macs.of(position, destination, attempts, due_at, dead)
 
 
-def distribute(connection: Connection, macs: Macs, destinations: Sequence[Destination], now: Moment, limit: int) -> int:
+def distribute(
+    connection: sa.Connection, macs: Macs, destinations: Sequence[Destination], now: Moment, limit: int
+) -> int:
     """Exchanges events for their deliveries; how many events that were. Needs the ledger's turn."""
     found = [(row.position, row.type) for row in connection.execute(_FIRST, {"b_limit": limit})]
     if found:
         deliver(connection, macs, found, destinations, now)
         gone = [position for position, _ in found]
-        connection.execute(delete(TABLE).where(TABLE.c.position.in_(gone)))
+        connection.execute(sa.delete(TABLE).where(TABLE.c.position.in_(gone)))
     return len(found)
 
 
 def deliver(
-    connection: Connection,
+    connection: sa.Connection,
     macs: Macs,
     found: Iterable[tuple[int, str]],
     destinations: Sequence[Destination],
@@ -140,7 +127,7 @@ def deliver(
         wanted.pop((row.position, row.destination), None)
     if wanted:
         connection.execute(
-            insert(DELIVERIES),
+            sa.insert(DELIVERIES),
             [
                 {
                     "position": position,
@@ -158,9 +145,9 @@ def deliver(
     return len(wanted)
 
 
-def revive(connection: Connection, macs: Macs, names: Sequence[str], low: int, high: int, now: Moment) -> int:
+def revive(connection: sa.Connection, macs: Macs, names: Sequence[str], low: int, high: int, now: Moment) -> int:
     """Has dead letters of these positions tried once more from the beginning; how many there were."""
-    dead = select(DELIVERIES.c.position, DELIVERIES.c.destination).where(
+    dead = sa.select(DELIVERIES.c.position, DELIVERIES.c.destination).where(
         DELIVERIES.c.destination.in_(names),
         DELIVERIES.c.dead == 1,
         DELIVERIES.c.position >= low,
@@ -169,17 +156,17 @@ def revive(connection: Connection, macs: Macs, names: Sequence[str], low: int, h
     return _begin_anew(connection, macs, [(row.position, row.destination) for row in connection.execute(dead)], now)
 
 
-def mend(connection: Connection, macs: Macs, now: Moment) -> int:
+def mend(connection: sa.Connection, macs: Macs, now: Moment) -> int:
     """Has deliveries whose rows were altered made from the beginning; how many there were. Needs the ledger's turn."""
     altered = [
         (row.position, row.destination)
-        for row in connection.execute(select(DELIVERIES))
+        for row in connection.execute(sa.select(DELIVERIES))
         if not macs.holds(row.mac, row.position, row.destination, row.attempts, row.due_at, row.dead)
     ]
     return _begin_anew(connection, macs, altered, now)
 
 
-def _begin_anew(connection: Connection, macs: Macs, found: Sequence[tuple[int, str]], now: Moment) -> int:
+def _begin_anew(connection: sa.Connection, macs: Macs, found: Sequence[tuple[int, str]], now: Moment) -> int:
     if found:
         rows = [
             {
@@ -219,48 +206,62 @@ class Delivery(NamedTuple):
 
 
 _DUE = (
-    select(DELIVERIES.c.position, DELIVERIES.c.attempts)
+    sa.select(DELIVERIES.c.position, DELIVERIES.c.attempts)
     .where(
-        DELIVERIES.c.destination == bindparam("b_destination"),
+        DELIVERIES.c.destination == sa.bindparam("b_destination"),
         DELIVERIES.c.dead == 0,
-        DELIVERIES.c.due_at <= bindparam("b_now"),
+        DELIVERIES.c.due_at <= sa.bindparam("b_now"),
     )
     .order_by(DELIVERIES.c.due_at, DELIVERIES.c.position)
-    .limit(bindparam("b_limit"))
+    .limit(sa.bindparam("b_limit"))
 )
 # An attempt that took longer than its lease is no longer the newest, and what came of it decides nothing.
 _OF_ATTEMPT = (
-    DELIVERIES.c.position == bindparam("b_position"),
-    DELIVERIES.c.destination == bindparam("b_destination"),
-    DELIVERIES.c.attempts == bindparam("b_attempt"),
+    DELIVERIES.c.position == sa.bindparam("b_position"),
+    DELIVERIES.c.destination == sa.bindparam("b_destination"),
+    DELIVERIES.c.attempts == sa.bindparam("b_attempt"),
 )
 _CLAIM = (
-    update(DELIVERIES)
-    .where(DELIVERIES.c.position == bindparam("b_position"), DELIVERIES.c.destination == bindparam("b_destination"))
-    .values(attempts=bindparam("attempts"), due_at=bindparam("due_at"), mac=bindparam("mac"))
+    sa.update(DELIVERIES)
+    .where(
+        DELIVERIES.c.position == sa.bindparam("b_position"), DELIVERIES.c.destination == sa.bindparam("b_destination")
+    )
+    .values(attempts=sa.bindparam("attempts"), due_at=sa.bindparam("due_at"), mac=sa.bindparam("mac"))
 )
 _ANEW = (
-    update(DELIVERIES)
-    .where(DELIVERIES.c.position == bindparam("b_position"), DELIVERIES.c.destination == bindparam("b_destination"))
-    .values(attempts=bindparam("attempts"), due_at=bindparam("due_at"), dead=bindparam("dead"), mac=bindparam("mac"))
+    sa.update(DELIVERIES)
+    .where(
+        DELIVERIES.c.position == sa.bindparam("b_position"), DELIVERIES.c.destination == sa.bindparam("b_destination")
+    )
+    .values(
+        attempts=sa.bindparam("attempts"),
+        due_at=sa.bindparam("due_at"),
+        dead=sa.bindparam("dead"),
+        mac=sa.bindparam("mac"),
+    )
 )
-_MADE = delete(DELIVERIES).where(
-    DELIVERIES.c.position == bindparam("b_position"), DELIVERIES.c.destination == bindparam("b_destination")
+_MADE = sa.delete(DELIVERIES).where(
+    DELIVERIES.c.position == sa.bindparam("b_position"), DELIVERIES.c.destination == sa.bindparam("b_destination")
 )
 _FAILED = (
-    update(DELIVERIES)
+    sa.update(DELIVERIES)
     .where(*_OF_ATTEMPT)
-    .values(due_at=bindparam("due_at"), dead=bindparam("dead"), outcome=bindparam("outcome"), mac=bindparam("mac"))
+    .values(
+        due_at=sa.bindparam("due_at"),
+        dead=sa.bindparam("dead"),
+        outcome=sa.bindparam("outcome"),
+        mac=sa.bindparam("mac"),
+    )
 )
 
 
-def is_due(connection: Connection, destination: str, now: Moment) -> bool:
+def is_due(connection: sa.Connection, destination: str, now: Moment) -> bool:
     """Whether there is anything to deliver to them."""
     return connection.execute(_DUE, {"b_destination": destination, "b_now": now, "b_limit": 1}).first() is not None
 
 
 def claim(
-    connection: Connection, macs: Macs, destination: str, now: Moment, lease_until: Moment, limit: int
+    connection: sa.Connection, macs: Macs, destination: str, now: Moment, lease_until: Moment, limit: int
 ) -> list[Claimed]:
     """Takes what is due. Nobody else gets it before the lease ends. Needs the ledger's turn."""
     rows = connection.execute(_DUE, {"b_destination": destination, "b_now": now, "b_limit": limit})
@@ -282,13 +283,13 @@ def claim(
     return claimed
 
 
-def made(connection: Connection, destination: str, position: int) -> None:
+def made(connection: sa.Connection, destination: str, position: int) -> None:
     """It has been delivered, by whichever attempt."""
     connection.execute(_MADE, {"b_position": position, "b_destination": destination})
 
 
 def failed(
-    connection: Connection,
+    connection: sa.Connection,
     macs: Macs,
     destination: str,
     claimed: Claimed,
@@ -312,9 +313,9 @@ def failed(
     )
 
 
-def undelivered(connection: Connection, *, dead_only: bool, limit: int) -> list[Delivery]:
+def undelivered(connection: sa.Connection, *, dead_only: bool, limit: int) -> list[Delivery]:
     """What has not been delivered, in the order of the log."""
-    query = select(DELIVERIES).order_by(DELIVERIES.c.position, DELIVERIES.c.destination).limit(limit)
+    query = sa.select(DELIVERIES).order_by(DELIVERIES.c.position, DELIVERIES.c.destination).limit(limit)
     if dead_only:
         query = query.where(DELIVERIES.c.dead == 1)
     return [

@@ -10,23 +10,7 @@ from operator import itemgetter
 from typing import Any, NoReturn
 
 import msgspec
-from sqlalchemy import (
-    JSON,
-    BinaryExpression,
-    BindParameter,
-    Column,
-    Connection,
-    Dialect,
-    Executable,
-    Insert,
-    Text,
-    Update,
-    bindparam,
-    cast,
-    column,
-    func,
-    insert,
-)
+import sqlalchemy as sa
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.sql import operators, visitors
 
@@ -43,7 +27,7 @@ class Prepared:
 
     __slots__ = ("_compiled", "_given", "_insert", "_key", "_plain", "_update", "statement")
 
-    def __init__(self, statement: Executable, *, planned_anew: bool = False) -> None:
+    def __init__(self, statement: sa.Executable, *, planned_anew: bool = False) -> None:
         """With `planned_anew` PostgreSQL keeps no plan of it, and plans each time by what it knows of the tables."""
         self.statement = statement
         self._given: dict[str, bool] = {"prepare": False} if planned_anew else {}
@@ -53,17 +37,17 @@ class Prepared:
         self._plain: bool | None = None
         self._compiled: dict[str, tuple[str, Bind]] = {}
 
-    def first(self, connection: Connection, parameters: Parameters) -> tuple[Any, ...] | None:
+    def first(self, connection: sa.Connection, parameters: Parameters) -> tuple[Any, ...] | None:
         """The first row, or None."""
         row: tuple[Any, ...] | None = self._execute(connection, parameters).fetchone()
         return row
 
-    def all(self, connection: Connection, parameters: Parameters) -> list[tuple[Any, ...]]:
+    def all(self, connection: sa.Connection, parameters: Parameters) -> list[tuple[Any, ...]]:
         """Every row."""
         rows: list[tuple[Any, ...]] = self._execute(connection, parameters).fetchall()
         return rows
 
-    def run(self, connection: Connection, many: Sequence[Parameters]) -> None:
+    def run(self, connection: sa.Connection, many: Sequence[Parameters]) -> None:
         """Executes it once for each set of parameters; all have the same names."""
         if len(many) == 1:
             self._execute(connection, many[0])
@@ -82,7 +66,7 @@ class Prepared:
         except Exception as error:
             translate(connection, sql, error)
 
-    def run_all(self, connection: Connection, names: Sequence[str], rows: Sequence[tuple[Any, ...]]) -> None:
+    def run_all(self, connection: sa.Connection, names: Sequence[str], rows: Sequence[tuple[Any, ...]]) -> None:
         """The same for an insert of many rows, given in the order of `names`, which are the columns."""
         if connection.dialect.name == "postgresql":
             self._copy(connection, names, rows)
@@ -94,7 +78,7 @@ class Prepared:
         except Exception as error:
             translate(connection, sql, error)
 
-    def _copy(self, connection: Connection, names: Sequence[str], rows: Sequence[tuple[Any, ...]]) -> None:
+    def _copy(self, connection: sa.Connection, names: Sequence[str], rows: Sequence[tuple[Any, ...]]) -> None:
         quote = connection.dialect.identifier_preparer
         statement: Any = self.statement
         sql = f"COPY {quote.format_table(statement.table)} ({', '.join(map(quote.quote, names))}) FROM STDIN"
@@ -106,19 +90,19 @@ class Prepared:
         except Exception as error:
             translate(connection, sql, error)
 
-    def _is_plain_insert(self, connection: Connection, sql: str, parameters: Parameters) -> bool:
+    def _is_plain_insert(self, connection: sa.Connection, sql: str, parameters: Parameters) -> bool:
         """Whether the statement does nothing but put its parameters into a table's columns."""
         if self._plain is None:
             statement: Any = self.statement
             self._plain = (
-                isinstance(statement, Insert)
+                isinstance(statement, sa.Insert)
                 and set(parameters) <= set(statement.table.columns.keys())
                 and sql
-                == str(insert(statement.table).compile(dialect=connection.dialect, column_keys=list(parameters)))
+                == str(sa.insert(statement.table).compile(dialect=connection.dialect, column_keys=list(parameters)))
             )
         return self._plain
 
-    def _insert_all(self, connection: Connection, many: Sequence[Parameters]) -> None:
+    def _insert_all(self, connection: sa.Connection, many: Sequence[Parameters]) -> None:
         """Hands all rows over as one JSON text, which costs a fraction of sending them one by one.
 
         PostgreSQL reads it by the table's own column types: numbers exactly, text to the byte, bytes from their hex.
@@ -138,14 +122,14 @@ class Prepared:
         key = self._key
         return key != "" and len({each[key] for each in many}) == len(many)
 
-    def _update_all(self, connection: Connection, many: Sequence[Parameters]) -> None:
+    def _update_all(self, connection: sa.Connection, many: Sequence[Parameters]) -> None:
         """The same for updates: the rows are joined to the table by the key."""
         if self._update is None:
             self._update = _joined(self.statement, connection.dialect, list(many[0]))
         sql, constants = self._update
         _send(connection, sql, many, constants)
 
-    def _execute(self, connection: Connection, parameters: Parameters) -> Any:
+    def _execute(self, connection: sa.Connection, parameters: Parameters) -> Any:
         sql, bind = self._sql(connection, parameters)
         cursor: Any = connection.connection.cursor()
         try:
@@ -154,7 +138,7 @@ class Prepared:
             translate(connection, sql, error)
         return cursor
 
-    def _sql(self, connection: Connection, parameters: Parameters) -> tuple[str, Bind]:
+    def _sql(self, connection: sa.Connection, parameters: Parameters) -> tuple[str, Bind]:
         dialect = connection.dialect
         found = self._compiled.get(dialect.name)
         if found is None:
@@ -168,7 +152,7 @@ class Prepared:
         return found
 
 
-def _send(connection: Connection, sql: str, many: Sequence[Parameters], constants: Parameters) -> None:
+def _send(connection: sa.Connection, sql: str, many: Sequence[Parameters], constants: Parameters) -> None:
     rows = [
         {name: "\\x" + value.hex() if type(value) is bytes else value for name, value in each.items()} for each in many
     ]
@@ -179,17 +163,17 @@ def _send(connection: Connection, sql: str, many: Sequence[Parameters], constant
         translate(connection, sql, error)
 
 
-def _joined(statement: Any, dialect: Dialect, names: Sequence[str]) -> tuple[str, Parameters]:
+def _joined(statement: Any, dialect: sa.Dialect, names: Sequence[str]) -> tuple[str, Parameters]:
     """An update whose parameters of these names come from the JSON text `rows`, and its other parameters."""
     binds = statement.compile(dialect=dialect, column_keys=names).binds
     source = (
-        func.json_to_recordset(cast(bindparam("rows", type_=Text), JSON))
-        .table_valued(*(column(name, binds[name].type) for name in names))
+        sa.func.json_to_recordset(sa.cast(sa.bindparam("rows", type_=sa.Text), sa.JSON))
+        .table_valued(*(sa.column(name, binds[name].type) for name in names))
         .render_derived(name="given", with_types=True)
     )
 
     def given(element: Any, **_: Any) -> Any:
-        return source.c[element.key] if isinstance(element, BindParameter) and element.key in source.c else None
+        return source.c[element.key] if isinstance(element, sa.BindParameter) and element.key in source.c else None
 
     turned: Any = visitors.replacement_traverse(statement, {}, given)
     compiled = turned.compile(dialect=dialect)
@@ -198,11 +182,11 @@ def _joined(statement: Any, dialect: Dialect, names: Sequence[str]) -> tuple[str
 
 def _key_of(statement: Any) -> str:
     """The parameter that an update compares its table's key with, and nothing more; empty for any other statement."""
-    where = statement.whereclause if isinstance(statement, Update) else None
-    if not isinstance(where, BinaryExpression) or where.operator is not operators.eq:
+    where = statement.whereclause if isinstance(statement, sa.Update) else None
+    if not isinstance(where, sa.BinaryExpression) or where.operator is not operators.eq:
         return ""
     compared, value = where.left, where.right
-    if not isinstance(compared, Column) or not isinstance(value, BindParameter):
+    if not isinstance(compared, sa.Column) or not isinstance(value, sa.BindParameter):
         return ""
     return value.key if compared.primary_key and len(compared.table.primary_key) == 1 or compared.unique else ""
 
@@ -218,7 +202,7 @@ def _binding(places: Sequence[str] | None, constants: Parameters) -> Bind:
     return lambda given: [given[name] for name in places]
 
 
-def translate(connection: Connection, sql: str, error: Exception) -> NoReturn:
+def translate(connection: sa.Connection, sql: str, error: Exception) -> NoReturn:
     """Raises the error as SQLAlchemy would, and gives a broken connection back to the pool as broken."""
     dialect = connection.dialect
     driver: Any = dialect.loaded_dbapi

@@ -4,21 +4,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 import msgspec
-from sqlalchemy import (
-    Boolean,
-    Column,
-    Connection,
-    Row,
-    Table,
-    Text,
-    and_,
-    bindparam,
-    delete,
-    insert,
-    or_,
-    select,
-    update,
-)
+import sqlalchemy as sa
 
 from domain import role
 from domain.event import Event, Recorded
@@ -27,21 +13,21 @@ from projections.tables import RowPage, Write, cut, metadata
 
 VERSION = 1
 
-TABLE = Table(
+TABLE = sa.Table(
     "roles",
     metadata,
-    Column("realm", Text, primary_key=True),
-    Column("name", Text, primary_key=True),
-    Column("scopes", Text, nullable=False),
-    Column("is_default", Boolean, nullable=False),
+    sa.Column("realm", sa.Text, primary_key=True),
+    sa.Column("name", sa.Text, primary_key=True),
+    sa.Column("scopes", sa.Text, nullable=False),
+    sa.Column("is_default", sa.Boolean, nullable=False),
 )
 
 HANDLES: tuple[type[Event], ...] = (role.Defined, role.Changed, role.Retired)
 
-_THIS = and_(TABLE.c.realm == bindparam("b_realm"), TABLE.c.name == bindparam("b_name"))
-_INSERT = insert(TABLE)
-_UPDATE = update(TABLE).where(_THIS).values(scopes=bindparam("b_scopes"), is_default=bindparam("b_default"))
-_DELETE = delete(TABLE).where(_THIS)
+_THIS = sa.and_(TABLE.c.realm == sa.bindparam("b_realm"), TABLE.c.name == sa.bindparam("b_name"))
+_INSERT = sa.insert(TABLE)
+_UPDATE = sa.update(TABLE).where(_THIS).values(scopes=sa.bindparam("b_scopes"), is_default=sa.bindparam("b_default"))
+_DELETE = sa.delete(TABLE).where(_THIS)
 
 
 class Role(msgspec.Struct, frozen=True):
@@ -70,34 +56,34 @@ def project(recorded: Recorded, indexes: Mapping[str, bytes]) -> Iterator[Write]
             yield Write(_DELETE, where, key)
 
 
-def find(connection: Connection, realm: str, name: str) -> Role | None:
+def find(connection: sa.Connection, realm: str, name: str) -> Role | None:
     """One role."""
-    row = connection.execute(select(TABLE).where(TABLE.c.realm == realm, TABLE.c.name == name)).first()
+    row = connection.execute(sa.select(TABLE).where(TABLE.c.realm == realm, TABLE.c.name == name)).first()
     return None if row is None else _role(row)
 
 
 def page(
-    connection: Connection, *, after: tuple[str, str] | None = None, limit: int = 50
+    connection: sa.Connection, *, after: tuple[str, str] | None = None, limit: int = 50
 ) -> RowPage[Role, tuple[str, str]]:
     """Roles of all realms; `after` is a realm and a name."""
-    query = select(TABLE)
+    query = sa.select(TABLE)
     if after is not None:
         realm, name = after
-        query = query.where(or_(TABLE.c.realm > realm, and_(TABLE.c.realm == realm, TABLE.c.name > name)))
+        query = query.where(sa.or_(TABLE.c.realm > realm, sa.and_(TABLE.c.realm == realm, TABLE.c.name > name)))
     rows = connection.execute(query.order_by(TABLE.c.realm, TABLE.c.name).limit(limit + 1))
     return cut([_role(row) for row in rows], limit, lambda found: (found.realm, found.name))
 
 
-def names_of(connection: Connection, realm: str) -> tuple[str, ...]:
+def names_of(connection: sa.Connection, realm: str) -> tuple[str, ...]:
     """The names of a realm's roles, in their order."""
-    return tuple(connection.scalars(select(TABLE.c.name).where(TABLE.c.realm == realm).order_by(TABLE.c.name)))
+    return tuple(connection.scalars(sa.select(TABLE.c.name).where(TABLE.c.realm == realm).order_by(TABLE.c.name)))
 
 
-def may_name_scope(connection: Connection, scope: str) -> list[tuple[str, str]]:
+def may_name_scope(connection: sa.Connection, scope: str) -> list[tuple[str, str]]:
     """Realm and name of the roles that may allow this scope."""
-    query = select(TABLE.c.realm, TABLE.c.name).where(tables.may_hold(TABLE.c.scopes, scope))
+    query = sa.select(TABLE.c.realm, TABLE.c.name).where(tables.may_hold(TABLE.c.scopes, scope))
     return [(row.realm, row.name) for row in connection.execute(query)]
 
 
-def _role(row: Row[Any]) -> Role:
+def _role(row: sa.Row[Any]) -> Role:
     return Role(row.realm, row.name, tables.list_values(row.scopes), row.is_default)

@@ -3,21 +3,7 @@
 from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
-from sqlalchemy import (
-    BigInteger,
-    Column,
-    Connection,
-    Integer,
-    Table,
-    Text,
-    bindparam,
-    case,
-    delete,
-    insert,
-    or_,
-    select,
-)
-from sqlalchemy import update as update_
+import sqlalchemy as sa
 
 from domain import client, client_secret
 from domain.event import SECOND, Event, Moment, Recorded
@@ -26,14 +12,14 @@ from projections.tables import Write, metadata
 
 VERSION = 1
 
-TABLE = Table(
+TABLE = sa.Table(
     "rotations",
     metadata,
-    Column("client_id", Text, primary_key=True),
-    Column("maximum_age", BigInteger, nullable=False),
-    Column("warning", BigInteger, nullable=False),
-    Column("made_at", BigInteger),
-    Column("announced", Integer, nullable=False),
+    sa.Column("client_id", sa.Text, primary_key=True),
+    sa.Column("maximum_age", sa.BigInteger, nullable=False),
+    sa.Column("warning", sa.BigInteger, nullable=False),
+    sa.Column("made_at", sa.BigInteger),
+    sa.Column("announced", sa.Integer, nullable=False),
 )
 """`made_at` is that of the newest version; `announced` says whether it was announced that its time is over."""
 
@@ -46,10 +32,10 @@ HANDLES: tuple[type[Event], ...] = (
     client.Deleted,
 )
 
-_INSERT = insert(TABLE)
-_DELETE = delete(TABLE).where(TABLE.c.client_id == bindparam("b_client_id"))
-_ONE = update_(TABLE).where(TABLE.c.client_id == bindparam("b_client_id"))
-_MADE = _ONE.values(made_at=bindparam("b_at"), announced=0)
+_INSERT = sa.insert(TABLE)
+_DELETE = sa.delete(TABLE).where(TABLE.c.client_id == sa.bindparam("b_client_id"))
+_ONE = sa.update(TABLE).where(TABLE.c.client_id == sa.bindparam("b_client_id"))
+_MADE = _ONE.values(made_at=sa.bindparam("b_at"), announced=0)
 _ANNOUNCED = _ONE.values(announced=1)
 
 
@@ -83,11 +69,13 @@ class Due(NamedTuple):
     over: bool
 
 
-def due(connection: Connection, now: Moment, limit: int = 100) -> list[Due]:
+def due(connection: sa.Connection, now: Moment, limit: int = 100) -> list[Due]:
     """Clients whose time has come, at most `limit`: those of which nobody has been told, and dashboards."""
     age = now - TABLE.c.made_at
     over = (age >= TABLE.c.maximum_age * SECOND) & (CLIENTS.c.type == "dashboard")
     warned = age >= (TABLE.c.maximum_age - TABLE.c.warning) * SECOND
-    query = select(TABLE.c.client_id, case((over, 1), else_=0)).where(or_(over, warned & (TABLE.c.announced == 0)))
+    query = sa.select(TABLE.c.client_id, sa.case((over, 1), else_=0)).where(
+        sa.or_(over, warned & (TABLE.c.announced == 0))
+    )
     query = query.join(CLIENTS, CLIENTS.c.client_id == TABLE.c.client_id)
     return [Due(client_id, bool(is_over)) for client_id, is_over in connection.execute(query.limit(limit))]

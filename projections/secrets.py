@@ -5,23 +5,7 @@ from datetime import UTC, datetime
 from typing import Any, Literal
 
 import msgspec
-from sqlalchemy import (
-    BigInteger,
-    Column,
-    Connection,
-    Integer,
-    LargeBinary,
-    Row,
-    Select,
-    Table,
-    Text,
-    bindparam,
-    func,
-    insert,
-    or_,
-    select,
-    update,
-)
+import sqlalchemy as sa
 
 from domain import client_secret, grant, usage
 from domain.event import SECOND, Event, Moment, Recorded
@@ -30,27 +14,27 @@ from projections.tables import RowPage, Write, cut, metadata
 
 VERSION = 1
 
-TABLE = Table(
+TABLE = sa.Table(
     "secrets",
     metadata,
-    Column("secret_id", Text, primary_key=True),
-    Column("client_id", Text, nullable=False, index=True),
-    Column("version", Integer, nullable=False),
-    Column("sha256", LargeBinary, nullable=False, unique=True),
-    Column("created_at", BigInteger, nullable=False),
-    Column("not_before", BigInteger),
-    Column("expires_at", BigInteger),
-    Column("revoked_at", BigInteger),
-    Column("tokens_cutoff", BigInteger, nullable=False),
+    sa.Column("secret_id", sa.Text, primary_key=True),
+    sa.Column("client_id", sa.Text, nullable=False, index=True),
+    sa.Column("version", sa.Integer, nullable=False),
+    sa.Column("sha256", sa.LargeBinary, nullable=False, unique=True),
+    sa.Column("created_at", sa.BigInteger, nullable=False),
+    sa.Column("not_before", sa.BigInteger),
+    sa.Column("expires_at", sa.BigInteger),
+    sa.Column("revoked_at", sa.BigInteger),
+    sa.Column("tokens_cutoff", sa.BigInteger, nullable=False),
 )
 
 # Apart from the versions themselves, because this is the hot row: every token request raises its counter.
-USES = Table(
+USES = sa.Table(
     "secret_uses",
     metadata,
-    Column("secret_id", Text, primary_key=True),
-    Column("use_count", BigInteger, nullable=False),
-    Column("last_used_at", BigInteger),
+    sa.Column("secret_id", sa.Text, primary_key=True),
+    sa.Column("use_count", sa.BigInteger, nullable=False),
+    sa.Column("last_used_at", sa.BigInteger),
 )
 
 TABLES = (TABLE, USES)
@@ -68,29 +52,31 @@ HANDLES: tuple[type[Event], ...] = (
 UNUSED_DAYS = 14
 _DAY: Moment = 86_400 * SECOND
 
-_INSERT = insert(TABLE)
-_INSERT_USES = insert(USES)
+_INSERT = sa.insert(TABLE)
+_INSERT_USES = sa.insert(USES)
 _END_OTHERS = (
-    update(TABLE)
+    sa.update(TABLE)
     .where(
-        TABLE.c.client_id == bindparam("b_client_id"),
+        TABLE.c.client_id == sa.bindparam("b_client_id"),
         TABLE.c.revoked_at.is_(None),
-        or_(TABLE.c.expires_at.is_(None), TABLE.c.expires_at > bindparam("b_end")),
+        sa.or_(TABLE.c.expires_at.is_(None), TABLE.c.expires_at > sa.bindparam("b_end")),
     )
-    .values(expires_at=bindparam("b_end"))
+    .values(expires_at=sa.bindparam("b_end"))
 )
 _REVOKE = (
-    update(TABLE)
-    .where(TABLE.c.secret_id == bindparam("b_secret_id"), TABLE.c.revoked_at.is_(None))
-    .values(revoked_at=bindparam("b_at"))
+    sa.update(TABLE)
+    .where(TABLE.c.secret_id == sa.bindparam("b_secret_id"), TABLE.c.revoked_at.is_(None))
+    .values(revoked_at=sa.bindparam("b_at"))
 )
 _CUT_OFF = (
-    update(TABLE).where(TABLE.c.secret_id == bindparam("b_secret_id")).values(tokens_cutoff=bindparam("b_position"))
+    sa.update(TABLE)
+    .where(TABLE.c.secret_id == sa.bindparam("b_secret_id"))
+    .values(tokens_cutoff=sa.bindparam("b_position"))
 )
 _USE = (
-    update(USES)
-    .where(USES.c.secret_id == bindparam("b_secret_id"))
-    .values(use_count=USES.c.use_count + bindparam("b_count"), last_used_at=bindparam("b_at"))
+    sa.update(USES)
+    .where(USES.c.secret_id == sa.bindparam("b_secret_id"))
+    .values(use_count=USES.c.use_count + sa.bindparam("b_count"), last_used_at=sa.bindparam("b_at"))
 )
 
 
@@ -168,7 +154,7 @@ def _use(secret_id: str, count: int, recorded: Recorded) -> Write:
 
 
 def of_client(
-    connection: Connection, client_id: str, now: Moment, *, after: int | None = None, limit: int = 50
+    connection: sa.Connection, client_id: str, now: Moment, *, after: int | None = None, limit: int = 50
 ) -> RowPage[Secret, int]:
     """A client's versions, oldest first; `after` is a `version`."""
     live = _live(connection, client_id, now)
@@ -177,39 +163,39 @@ def of_client(
     return cut([_secret(row, live, now) for row in rows], limit, lambda secret: secret.version)
 
 
-def by_id(connection: Connection, secret_id: str, now: Moment) -> Secret | None:
+def by_id(connection: sa.Connection, secret_id: str, now: Moment) -> Secret | None:
     """One version, in whatever state."""
     return _first(connection, _query().where(TABLE.c.secret_id == secret_id), now)
 
 
-def by_digest(connection: Connection, sha256: bytes, now: Moment) -> Secret | None:
+def by_digest(connection: sa.Connection, sha256: bytes, now: Moment) -> Secret | None:
     """The version of this digest, in whatever state."""
     return _first(connection, _query().where(TABLE.c.sha256 == sha256), now)
 
 
-def _first(connection: Connection, query: Select[Any], now: Moment) -> Secret | None:
+def _first(connection: sa.Connection, query: sa.Select[Any], now: Moment) -> Secret | None:
     row = connection.execute(query).first()
     return None if row is None else _secret(row, _live(connection, row.client_id, now), now)
 
 
-def _query() -> Select[Any]:
+def _query() -> sa.Select[Any]:
     columns = [column for column in TABLE.c if column.name in Secret.__struct_fields__]
-    places = select(func.count(SIGHTINGS.c.address.distinct())).where(SIGHTINGS.c.secret_id == TABLE.c.secret_id)
-    return select(*columns, USES.c.use_count, USES.c.last_used_at, places.scalar_subquery().label("addresses")).join(
+    places = sa.select(sa.func.count(SIGHTINGS.c.address.distinct())).where(SIGHTINGS.c.secret_id == TABLE.c.secret_id)
+    return sa.select(*columns, USES.c.use_count, USES.c.last_used_at, places.scalar_subquery().label("addresses")).join(
         USES, USES.c.secret_id == TABLE.c.secret_id
     )
 
 
-def _live(connection: Connection, client_id: str, now: Moment) -> Mapping[str, Moment | None]:
+def _live(connection: sa.Connection, client_id: str, now: Moment) -> Mapping[str, Moment | None]:
     """The ends of a client's versions that can be used now, by their ids; None where there is no end."""
-    living = or_(TABLE.c.expires_at.is_(None), TABLE.c.expires_at > now)
-    begun = or_(TABLE.c.not_before.is_(None), TABLE.c.not_before <= now)
-    query = select(TABLE.c.secret_id, TABLE.c.expires_at)
+    living = sa.or_(TABLE.c.expires_at.is_(None), TABLE.c.expires_at > now)
+    begun = sa.or_(TABLE.c.not_before.is_(None), TABLE.c.not_before <= now)
+    query = sa.select(TABLE.c.secret_id, TABLE.c.expires_at)
     query = query.where(TABLE.c.client_id == client_id, TABLE.c.revoked_at.is_(None), living, begun)
     return {secret_id: expires_at for secret_id, expires_at in connection.execute(query)}
 
 
-def _state(row: Row[Any], now: Moment) -> Literal["active", "expiring", "expired", "revoked"]:
+def _state(row: sa.Row[Any], now: Moment) -> Literal["active", "expiring", "expired", "revoked"]:
     if row.revoked_at is not None:
         return "revoked"
     if row.expires_at is None:
@@ -217,13 +203,13 @@ def _state(row: Row[Any], now: Moment) -> Literal["active", "expiring", "expired
     return "expiring" if row.expires_at > now else "expired"
 
 
-def _secret(row: Row[Any], live: Mapping[str, Moment | None], now: Moment) -> Secret:
+def _secret(row: sa.Row[Any], live: Mapping[str, Moment | None], now: Moment) -> Secret:
     state = _state(row, now)
     safe, reason = _advice(row, state, live, now)
     return Secret(**row._mapping, state=state, safe_to_retire=safe, safe_to_retire_reason=reason)
 
 
-def _advice(row: Row[Any], state: str, live: Mapping[str, Moment | None], now: Moment) -> tuple[bool, str]:
+def _advice(row: sa.Row[Any], state: str, live: Mapping[str, Moment | None], now: Moment) -> tuple[bool, str]:
     """Whether to end this version would break anybody, and the sentence that says why."""
     if state == "revoked":
         return True, f"revoked on {_date(row.revoked_at)}"

@@ -7,21 +7,7 @@ own addresses leave when the person is erased, and those of a month when its key
 from collections.abc import Iterable
 from typing import Any, NamedTuple
 
-from sqlalchemy import (
-    BigInteger,
-    Column,
-    Connection,
-    Index,
-    LargeBinary,
-    Table,
-    Text,
-    and_,
-    bindparam,
-    delete,
-    func,
-    or_,
-    select,
-)
+import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 
 from domain.event import Moment
@@ -34,23 +20,23 @@ NAME = "sightings"
 NOBODY = ""
 """In the place of a person: the client itself, or somebody unknown."""
 
-TABLE = Table(
+TABLE = sa.Table(
     "sightings",
     metadata,
-    Column("secret_id", Text, primary_key=True),
-    Column("account_id", Text, primary_key=True),
-    Column("address", LargeBinary, primary_key=True),
-    Column("agent", LargeBinary, primary_key=True),
-    Column("month", Text, primary_key=True),
-    Column("first_at", BigInteger, nullable=False),
-    Column("last_at", BigInteger, nullable=False),
-    Column("uses", BigInteger, nullable=False),
-    Column("uses_after_end", BigInteger, nullable=False),
-    Column("ip", Text),
-    Column("user_agent", Text),
-    Index(None, "secret_id", "last_at"),
-    Index(None, "account_id"),
-    Index(None, "month"),
+    sa.Column("secret_id", sa.Text, primary_key=True),
+    sa.Column("account_id", sa.Text, primary_key=True),
+    sa.Column("address", sa.LargeBinary, primary_key=True),
+    sa.Column("agent", sa.LargeBinary, primary_key=True),
+    sa.Column("month", sa.Text, primary_key=True),
+    sa.Column("first_at", sa.BigInteger, nullable=False),
+    sa.Column("last_at", sa.BigInteger, nullable=False),
+    sa.Column("uses", sa.BigInteger, nullable=False),
+    sa.Column("uses_after_end", sa.BigInteger, nullable=False),
+    sa.Column("ip", sa.Text),
+    sa.Column("user_agent", sa.Text),
+    sa.Index(None, "secret_id", "last_at"),
+    sa.Index(None, "account_id"),
+    sa.Index(None, "month"),
 )
 
 
@@ -83,7 +69,7 @@ class Sighting(NamedTuple):
 
 def _upsert(name: str) -> Any:
     insert: Any = (sqlite if name == "sqlite" else postgresql).insert(TABLE)
-    earlier, later = (func.min, func.max) if name == "sqlite" else (func.least, func.greatest)
+    earlier, later = (sa.func.min, sa.func.max) if name == "sqlite" else (sa.func.least, sa.func.greatest)
     return insert.on_conflict_do_update(
         index_elements=list(TABLE.primary_key.columns),
         set_={
@@ -98,44 +84,44 @@ def _upsert(name: str) -> Any:
 
 
 _UPSERT = {name: Prepared(_upsert(name)) for name in ("sqlite", "postgresql")}
-_THEIRS = TABLE.c.account_id == bindparam("b_account_id")
+_THEIRS = TABLE.c.account_id == sa.bindparam("b_account_id")
 _SUMMED = (
-    select(
+    sa.select(
         TABLE.c.secret_id,
         TABLE.c.month,
-        func.min(TABLE.c.first_at),
-        func.max(TABLE.c.last_at),
-        func.sum(TABLE.c.uses),
-        func.sum(TABLE.c.uses_after_end),
+        sa.func.min(TABLE.c.first_at),
+        sa.func.max(TABLE.c.last_at),
+        sa.func.sum(TABLE.c.uses),
+        sa.func.sum(TABLE.c.uses_after_end),
     )
     .where(_THEIRS)
     .group_by(TABLE.c.secret_id, TABLE.c.month)
 )
-_FORGET = delete(TABLE).where(_THEIRS)
+_FORGET = sa.delete(TABLE).where(_THEIRS)
 _OF_MONTH = (
-    select(*TABLE.c)
+    sa.select(*TABLE.c)
     .where(
-        TABLE.c.month == bindparam("b_month"),
-        or_(
+        TABLE.c.month == sa.bindparam("b_month"),
+        sa.or_(
             TABLE.c.address != b"",
             TABLE.c.agent != b"",
             TABLE.c.ip.is_not(None),
             TABLE.c.user_agent.is_not(None),
         ),
     )
-    .limit(bindparam("b_limit"))
+    .limit(sa.bindparam("b_limit"))
 )
-_DELETE = delete(TABLE).where(*(column == bindparam(f"b_{column.name}") for column in TABLE.primary_key.columns))
+_DELETE = sa.delete(TABLE).where(*(column == sa.bindparam(f"b_{column.name}") for column in TABLE.primary_key.columns))
 
 
-def add(connection: Connection, found: Iterable[Sighting]) -> None:
+def add(connection: sa.Connection, found: Iterable[Sighting]) -> None:
     """Counts uses; one entry a place."""
     rows = [each._asdict() for each in sorted(found)]
     if rows:
         _UPSERT[connection.dialect.name].run(connection, rows)
 
 
-def forget(connection: Connection, account_id: str) -> None:
+def forget(connection: sa.Connection, account_id: str) -> None:
     """Removes a person's own places. When and how often secrets were used there is nobody's secret, and stays."""
     rows = connection.execute(_SUMMED, {"b_account_id": account_id}).all()
     add(
@@ -148,7 +134,7 @@ def forget(connection: Connection, account_id: str) -> None:
     connection.execute(_FORGET, {"b_account_id": account_id})
 
 
-def forget_month(connection: Connection, month: str, limit: int) -> int:
+def forget_month(connection: sa.Connection, month: str, limit: int) -> int:
     """Removes at most `limit` places of a month; how many. When and how often secrets were used then stays."""
     found = [Sighting(*row) for row in connection.execute(_OF_MONTH, {"b_month": month, "b_limit": limit})]
     if found:
@@ -183,16 +169,19 @@ class Summary(NamedTuple):
     uses_after_end: int
 
 
-def summary(connection: Connection, secret_id: str) -> Summary:
+def summary(connection: sa.Connection, secret_id: str) -> Summary:
     """When it was used first and last, and how often after its end."""
-    query = select(
-        func.min(TABLE.c.first_at), func.max(TABLE.c.last_at), func.sum(TABLE.c.uses), func.sum(TABLE.c.uses_after_end)
+    query = sa.select(
+        sa.func.min(TABLE.c.first_at),
+        sa.func.max(TABLE.c.last_at),
+        sa.func.sum(TABLE.c.uses),
+        sa.func.sum(TABLE.c.uses_after_end),
     ).where(TABLE.c.secret_id == secret_id)
     first_at, last_at, uses, after_end = connection.execute(query).one()
     return Summary(first_at, last_at, int(uses or 0), int(after_end or 0))
 
 
-def newest(connection: Connection, secret_id: str, limit: int, skip: int = 0) -> list[Sighting]:
+def newest(connection: sa.Connection, secret_id: str, limit: int, skip: int = 0) -> list[Sighting]:
     """Places, the ones tried after the version's end first, then the ones that used it last; all months together.
 
     What is sealed is the newest month's.
@@ -200,17 +189,17 @@ def newest(connection: Connection, secret_id: str, limit: int, skip: int = 0) ->
     own = TABLE.c.secret_id == secret_id
     place = (TABLE.c.secret_id, TABLE.c.account_id, TABLE.c.address, TABLE.c.agent)
     sums = (
-        func.max(TABLE.c.month).label("month"),
-        func.min(TABLE.c.first_at).label("first_at"),
-        func.max(TABLE.c.last_at).label("last_at"),
-        func.sum(TABLE.c.uses).label("uses"),
-        func.sum(TABLE.c.uses_after_end).label("uses_after_end"),
+        sa.func.max(TABLE.c.month).label("month"),
+        sa.func.min(TABLE.c.first_at).label("first_at"),
+        sa.func.max(TABLE.c.last_at).label("last_at"),
+        sa.func.sum(TABLE.c.uses).label("uses"),
+        sa.func.sum(TABLE.c.uses_after_end).label("uses_after_end"),
     )
     order = (sums[4] > 0).desc(), sums[2].desc(), TABLE.c.address, TABLE.c.agent
-    places = select(*place, *sums).where(own).group_by(*place).order_by(*order).limit(limit).offset(skip).subquery()
-    at = and_(*(TABLE.c[column.name] == places.c[column.name] for column in TABLE.primary_key.columns))
+    places = sa.select(*place, *sums).where(own).group_by(*place).order_by(*order).limit(limit).offset(skip).subquery()
+    at = sa.and_(*(TABLE.c[column.name] == places.c[column.name] for column in TABLE.primary_key.columns))
     query = (
-        select(*places.c, TABLE.c.ip, TABLE.c.user_agent)
+        sa.select(*places.c, TABLE.c.ip, TABLE.c.user_agent)
         .join(TABLE, at)
         .order_by((places.c.uses_after_end > 0).desc(), places.c.last_at.desc(), places.c.address, places.c.agent)
     )

@@ -11,21 +11,7 @@ from operator import itemgetter
 from typing import Any
 
 import msgspec
-from sqlalchemy import (
-    BigInteger,
-    Column,
-    Connection,
-    Executable,
-    Index,
-    LargeBinary,
-    Table,
-    Text,
-    bindparam,
-    delete,
-    insert,
-    select,
-    update,
-)
+import sqlalchemy as sa
 
 from domain import validity
 from domain.event import SECOND, Event, Moment, Recorded
@@ -35,23 +21,23 @@ from projections.digests import ByDigest
 from projections.prepared import Prepared
 from projections.tables import Write, metadata
 
-TABLE = Table(
+TABLE = sa.Table(
     "tokens",
     metadata,
-    Column("digest", LargeBinary(32), primary_key=True),
-    Column("kind", Text, nullable=False),
-    Column("grant_id", Text, nullable=False),
-    Column("client_id", Text, nullable=False),
-    Column("account_id", Text),
-    Column("secret_id", Text),
-    Column("scope", Text, nullable=False),
-    Column("position", BigInteger, nullable=False),
-    Column("issued_at", BigInteger, nullable=False),
-    Column("expires_at", BigInteger, nullable=False),
-    Column("prune_at", BigInteger, nullable=False),
-    Column("ended_position", BigInteger),
-    Index(None, "prune_at"),
-    Index(None, "client_id", "position"),
+    sa.Column("digest", sa.LargeBinary(32), primary_key=True),
+    sa.Column("kind", sa.Text, nullable=False),
+    sa.Column("grant_id", sa.Text, nullable=False),
+    sa.Column("client_id", sa.Text, nullable=False),
+    sa.Column("account_id", sa.Text),
+    sa.Column("secret_id", sa.Text),
+    sa.Column("scope", sa.Text, nullable=False),
+    sa.Column("position", sa.BigInteger, nullable=False),
+    sa.Column("issued_at", sa.BigInteger, nullable=False),
+    sa.Column("expires_at", sa.BigInteger, nullable=False),
+    sa.Column("prune_at", sa.BigInteger, nullable=False),
+    sa.Column("ended_position", sa.BigInteger),
+    sa.Index(None, "prune_at"),
+    sa.Index(None, "client_id", "position"),
 )
 """On SQLite rows stand in the order of their issue and only an index is sorted by digest: a new digest belongs anywhere
 among the others, and a place in an index takes a fraction of the pages that one among the rows would take. What a
@@ -64,13 +50,17 @@ HORIZON = "prune_at"
 HANDLES: tuple[type[Event], ...] = (CodeIssued, TokensIssued, TokensRefreshed, TokenRevoked)
 
 COLUMNS = tuple(str(column.key) for column in TABLE.columns)
-INSERT = insert(TABLE)
+INSERT = sa.insert(TABLE)
 REDEEM = (
-    update(TABLE)
-    .where(TABLE.c.digest == bindparam("b_digest"))
-    .values(ended_position=bindparam("ended_position"), prune_at=bindparam("prune_at"))
+    sa.update(TABLE)
+    .where(TABLE.c.digest == sa.bindparam("b_digest"))
+    .values(ended_position=sa.bindparam("ended_position"), prune_at=sa.bindparam("prune_at"))
 )
-REVOKE = update(TABLE).where(TABLE.c.digest == bindparam("b_digest")).values(ended_position=bindparam("ended_position"))
+REVOKE = (
+    sa.update(TABLE)
+    .where(TABLE.c.digest == sa.bindparam("b_digest"))
+    .values(ended_position=sa.bindparam("ended_position"))
+)
 
 
 def project(recorded: Recorded, indexes: Mapping[str, bytes]) -> Iterator[Write]:
@@ -133,25 +123,25 @@ def _redeemed(recorded: Recorded, event: TokensIssued, code: str) -> Write:
     return Write(REDEEM, params, ("tokens", digest))
 
 
-_PLACE = ByDigest(select(TABLE.c.digest, TABLE.c.position), TABLE.c.digest)
-_GRANT_OF = ByDigest(select(TABLE.c.digest, TABLE.c.grant_id), TABLE.c.digest)
+_PLACE = ByDigest(sa.select(TABLE.c.digest, TABLE.c.position), TABLE.c.digest)
+_GRANT_OF = ByDigest(sa.select(TABLE.c.digest, TABLE.c.grant_id), TABLE.c.digest)
 
 
-def positions(connection: Connection, digests: Sequence[bytes]) -> dict[bytes, int]:
+def positions(connection: sa.Connection, digests: Sequence[bytes]) -> dict[bytes, int]:
     """Of those of the digests that have a row, where it says that they were issued."""
     return {bytes(digest): position for digest, position in _PLACE.all(connection, digests)}
 
 
-def grants_of(connection: Connection, digests: Sequence[bytes]) -> list[tuple[bytes, str]]:
+def grants_of(connection: sa.Connection, digests: Sequence[bytes]) -> list[tuple[bytes, str]]:
     """Digest and `grant_id`, as the rows say, of those of the codes and tokens that have one."""
     return [(bytes(digest), grant_id) for digest, grant_id in _GRANT_OF.all(connection, digests)]
 
 
-_DUE = select(TABLE.c.digest, TABLE.c.position).where(TABLE.c.prune_at < bindparam("before"))
-_PRUNE = delete(TABLE).where(TABLE.c.digest == bindparam("b_digest"))
+_DUE = sa.select(TABLE.c.digest, TABLE.c.position).where(TABLE.c.prune_at < sa.bindparam("before"))
+_PRUNE = sa.delete(TABLE).where(TABLE.c.digest == sa.bindparam("b_digest"))
 
 
-def prune(connection: Connection, before: Moment, limit: int = 500) -> int:
+def prune(connection: sa.Connection, before: Moment, limit: int = 500) -> int:
     """Deletes at most `limit` rows that were due before a moment, and says how many; zero when none is left.
 
     Where each was issued is kept for ever, see `projections.digests`.
@@ -216,7 +206,7 @@ class Stretch:
     one of `projections.digests`.
     """
 
-    def __init__(self, turn: Callable[[Executable], Executable], settled: Table, now: Moment) -> None:
+    def __init__(self, turn: Callable[[sa.Executable], sa.Executable], settled: sa.Table, now: Moment) -> None:
         self._insert = Prepared(turn(INSERT))
         self._redeem = Prepared(turn(REDEEM))
         self._revoke = Prepared(turn(REVOKE))
@@ -289,7 +279,7 @@ class Stretch:
         else:
             self._redeemed.append({"b_digest": digest, "ended_position": position, "prune_at": prune_at})
 
-    def write(self, connection: Connection) -> None:
+    def write(self, connection: sa.Connection) -> None:
         """Writes what was taken since the last call, new rows in the order of their issue."""
         if self._rows:
             self._insert.run_all(connection, COLUMNS, list(self._rows.values()))

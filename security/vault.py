@@ -6,25 +6,7 @@ from dataclasses import dataclass, field
 from threading import Lock
 from typing import Any, NamedTuple
 
-from sqlalchemy import (
-    BigInteger,
-    CheckConstraint,
-    Column,
-    ColumnElement,
-    Connection,
-    Integer,
-    LargeBinary,
-    MetaData,
-    RootTransaction,
-    Table,
-    Text,
-    bindparam,
-    delete,
-    func,
-    or_,
-    select,
-    update,
-)
+import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 
 from security.clock import Moment
@@ -32,7 +14,7 @@ from security.keyring import KEY_BYTES, Keyring
 from security.lru import Lru
 from security.mac import RowMacs
 
-metadata = MetaData(
+metadata = sa.MetaData(
     naming_convention={
         "ix": "ix_%(table_name)s_%(column_0_N_name)s",
         "uq": "uq_%(table_name)s_%(column_0_N_name)s",
@@ -43,37 +25,37 @@ metadata = MetaData(
 )
 
 # A key's row outlives the key: without its wrap it says that the subject's key was destroyed and may not be made again.
-KEYS = Table(
+KEYS = sa.Table(
     "vault_keys",
     metadata,
-    Column("subject", Text, primary_key=True),
-    Column("wrapped", LargeBinary),
-    Column("key_id", Text, index=True),
-    Column("created_at", BigInteger, nullable=False),
-    Column("destroyed_at", BigInteger),
-    CheckConstraint("(wrapped IS NULL) = (destroyed_at IS NOT NULL)", name="destroyed"),
-    CheckConstraint("(wrapped IS NULL) = (key_id IS NULL)", name="key_id"),
+    sa.Column("subject", sa.Text, primary_key=True),
+    sa.Column("wrapped", sa.LargeBinary),
+    sa.Column("key_id", sa.Text, index=True),
+    sa.Column("created_at", sa.BigInteger, nullable=False),
+    sa.Column("destroyed_at", sa.BigInteger),
+    sa.CheckConstraint("(wrapped IS NULL) = (destroyed_at IS NOT NULL)", name="destroyed"),
+    sa.CheckConstraint("(wrapped IS NULL) = (key_id IS NULL)", name="key_id"),
 )
 
-SECRETS = Table(
+SECRETS = sa.Table(
     "vault_secrets",
     metadata,
-    Column("name", Text, primary_key=True),
-    Column("wrapped", LargeBinary, nullable=False),
-    Column("key_id", Text, nullable=False, index=True),
-    Column("version", Integer, nullable=False),
-    Column("updated_at", BigInteger, nullable=False),
+    sa.Column("name", sa.Text, primary_key=True),
+    sa.Column("wrapped", sa.LargeBinary, nullable=False),
+    sa.Column("key_id", sa.Text, nullable=False, index=True),
+    sa.Column("version", sa.Integer, nullable=False),
+    sa.Column("updated_at", sa.BigInteger, nullable=False),
 )
 
-ANSWERS = Table(
+ANSWERS = sa.Table(
     "vault_answers",
     metadata,
-    Column("key_hash", LargeBinary, primary_key=True),
-    Column("body_hash", LargeBinary, nullable=False),
-    Column("answer", LargeBinary, nullable=False),
-    Column("key_id", Text, nullable=False, index=True),
-    Column("status", Integer, nullable=False),
-    Column("expires_at", BigInteger, nullable=False, index=True),
+    sa.Column("key_hash", sa.LargeBinary, primary_key=True),
+    sa.Column("body_hash", sa.LargeBinary, nullable=False),
+    sa.Column("answer", sa.LargeBinary, nullable=False),
+    sa.Column("key_id", sa.Text, nullable=False, index=True),
+    sa.Column("status", sa.Integer, nullable=False),
+    sa.Column("expires_at", sa.BigInteger, nullable=False, index=True),
 )
 
 # What PostgreSQL and SQLite spell differently: each statement by the name of the database.
@@ -87,7 +69,7 @@ def _insert_key_if_absent(insert: Any) -> Any:
 def _destroy_key(insert: Any) -> Any:
     """Empties a subject's row, or puts an empty one where there is none. The first destruction counts."""
     statement = insert(KEYS)
-    destroyed_at = func.coalesce(KEYS.c.destroyed_at, statement.excluded.destroyed_at)
+    destroyed_at = sa.func.coalesce(KEYS.c.destroyed_at, statement.excluded.destroyed_at)
     emptied = {"wrapped": None, "key_id": None, "destroyed_at": destroyed_at}
     return statement.on_conflict_do_update(index_elements=[KEYS.c.subject], set_=emptied)
 
@@ -108,7 +90,7 @@ def _put_answer(insert: Any) -> Any:
     return statement.on_conflict_do_update(
         index_elements=[ANSWERS.c.key_hash],
         set_={name: statement.excluded[name] for name in ("body_hash", "answer", "key_id", "status", "expires_at")},
-        where=ANSWERS.c.expires_at <= bindparam("b_now"),
+        where=ANSWERS.c.expires_at <= sa.bindparam("b_now"),
     ).returning(ANSWERS.c.key_hash)
 
 
@@ -137,7 +119,7 @@ def _row_purpose(table: str, key: str) -> str:
     return f"row\0{table}\0{key}"
 
 
-def _overwrite_deleted(connection: Connection) -> None:
+def _overwrite_deleted(connection: sa.Connection) -> None:
     """Have SQLite overwrite what is deleted with zeros: otherwise a destroyed key's wrap stays readable in the file.
 
     In the write-ahead log beside the file it stays until that is emptied: the ledger's `wipe`.
@@ -153,15 +135,15 @@ def _overwrite_deleted(connection: Connection) -> None:
 class _Wraps(NamedTuple):
     """Where a table keeps its wraps, and for which purpose a row's wrap was made."""
 
-    table: Table
+    table: sa.Table
     name: str
     wrapped: str
     purpose_of: Any
 
-    def left(self, keyring: Keyring) -> ColumnElement[bool]:
+    def left(self, keyring: Keyring) -> sa.ColumnElement[bool]:
         """The rows whose wrap another key made. Destroyed keys have none, and two ranges let the index find these."""
         column = self.table.c.key_id
-        return or_(column < keyring.active_id, column > keyring.active_id)
+        return sa.or_(column < keyring.active_id, column > keyring.active_id)
 
 
 _ALL = (
@@ -176,7 +158,7 @@ _ALL = (
 )
 
 
-def rewrap(connection: Connection, keyring: Keyring, batch: int) -> int:
+def rewrap(connection: sa.Connection, keyring: Keyring, batch: int) -> int:
     """Wraps up to `batch` values of each table anew with the active master key; how many were not yet.
 
     Call it, a transaction each, until it gives 0; only then may the older master keys be dropped. Raises
@@ -186,24 +168,25 @@ def rewrap(connection: Connection, keyring: Keyring, batch: int) -> int:
     return sum(_rewrap(connection, keyring, place, batch) for place in _ALL)
 
 
-def is_rewrapped(connection: Connection, keyring: Keyring) -> bool:
+def is_rewrapped(connection: sa.Connection, keyring: Keyring) -> bool:
     """Whether everything in the vault is wrapped with the active master key."""
     return not any(
-        connection.execute(select(each.table.c[each.name]).where(each.left(keyring)).limit(1)).first() for each in _ALL
+        connection.execute(sa.select(each.table.c[each.name]).where(each.left(keyring)).limit(1)).first()
+        for each in _ALL
     )
 
 
-def sample(connection: Connection, keyring: Keyring) -> None:
+def sample(connection: sa.Connection, keyring: Keyring) -> None:
     """Opens one key and one named secret of each master key that wraps any; raises MasterKeyError or WrapBroken."""
     for table, name, wrapped, purpose_of in _ALL[:2]:
-        chosen = select(func.min(table.c[name])).where(table.c.key_id.is_not(None)).group_by(table.c.key_id)
-        for row in connection.execute(select(table).where(table.c[name].in_(chosen))):
+        chosen = sa.select(sa.func.min(table.c[name])).where(table.c.key_id.is_not(None)).group_by(table.c.key_id)
+        for row in connection.execute(sa.select(table).where(table.c[name].in_(chosen))):
             keyring.unwrap(purpose_of(row), row._mapping[wrapped])
 
 
-def _rewrap(connection: Connection, keyring: Keyring, place: _Wraps, batch: int) -> int:
+def _rewrap(connection: sa.Connection, keyring: Keyring, place: _Wraps, batch: int) -> int:
     table, name, wrapped, purpose_of = place
-    rows = connection.execute(select(table).where(place.left(keyring)).limit(batch)).all()
+    rows = connection.execute(sa.select(table).where(place.left(keyring)).limit(batch)).all()
     changes = []
     for row in rows:
         values, purpose = row._mapping, purpose_of(row)
@@ -212,7 +195,8 @@ def _rewrap(connection: Connection, keyring: Keyring, place: _Wraps, batch: int)
     if changes:
         # What somebody replaced or destroyed in the meantime stays as they left it.
         connection.execute(
-            update(table).where(table.c[name] == bindparam("b_name"), table.c[wrapped] == bindparam("b_was")), changes
+            sa.update(table).where(table.c[name] == sa.bindparam("b_name"), table.c[wrapped] == sa.bindparam("b_was")),
+            changes,
         )
     return len(rows)
 
@@ -221,23 +205,23 @@ def _rewrap(connection: Connection, keyring: Keyring, place: _Wraps, batch: int)
 _SUBJECT = re.compile(r"[^.\x00-\x20\x7f]{1,255}")
 _UNSETTLED_BEFORE_SWEEP = 1024
 
-_FIND_KEY = select(KEYS.c.wrapped).where(KEYS.c.subject == bindparam("b_subject"))
-_FIND_SECRET = select(SECRETS.c.wrapped, SECRETS.c.version, SECRETS.c.updated_at).where(
-    SECRETS.c.name == bindparam("b_name")
+_FIND_KEY = sa.select(KEYS.c.wrapped).where(KEYS.c.subject == sa.bindparam("b_subject"))
+_FIND_SECRET = sa.select(SECRETS.c.wrapped, SECRETS.c.version, SECRETS.c.updated_at).where(
+    SECRETS.c.name == sa.bindparam("b_name")
 )
-_FIND_SECRETS = select(SECRETS.c.name, SECRETS.c.wrapped, SECRETS.c.version, SECRETS.c.updated_at).where(
-    SECRETS.c.name >= bindparam("b_from"), SECRETS.c.name < bindparam("b_to")
+_FIND_SECRETS = sa.select(SECRETS.c.name, SECRETS.c.wrapped, SECRETS.c.version, SECRETS.c.updated_at).where(
+    SECRETS.c.name >= sa.bindparam("b_from"), SECRETS.c.name < sa.bindparam("b_to")
 )
-_DELETE_SECRET = delete(SECRETS).where(SECRETS.c.name == bindparam("b_name"))
-_FIND_ANSWER = select(ANSWERS.c.body_hash, ANSWERS.c.status, ANSWERS.c.answer, ANSWERS.c.expires_at).where(
-    ANSWERS.c.key_hash == bindparam("b_key_hash"), ANSWERS.c.expires_at > bindparam("b_now")
+_DELETE_SECRET = sa.delete(SECRETS).where(SECRETS.c.name == sa.bindparam("b_name"))
+_FIND_ANSWER = sa.select(ANSWERS.c.body_hash, ANSWERS.c.status, ANSWERS.c.answer, ANSWERS.c.expires_at).where(
+    ANSWERS.c.key_hash == sa.bindparam("b_key_hash"), ANSWERS.c.expires_at > sa.bindparam("b_now")
 )
-_PRUNE_ANSWERS = delete(ANSWERS).where(
+_PRUNE_ANSWERS = sa.delete(ANSWERS).where(
     ANSWERS.c.key_hash.in_(
-        select(ANSWERS.c.key_hash)
-        .where(ANSWERS.c.expires_at <= bindparam("b_now"))
+        sa.select(ANSWERS.c.key_hash)
+        .where(ANSWERS.c.expires_at <= sa.bindparam("b_now"))
         .order_by(ANSWERS.c.expires_at)
-        .limit(bindparam("b_limit"))
+        .limit(sa.bindparam("b_limit"))
     )
 )
 
@@ -276,14 +260,14 @@ class Vault:
     def __init__(self, keyring: Keyring, *, keep: int = 8192) -> None:
         self._keyring = keyring
         self._kept: Lru[str, VaultEntry] = Lru(keep)
-        self._unsettled: dict[str, set[RootTransaction]] = {}
+        self._unsettled: dict[str, set[sa.RootTransaction]] = {}
         self._lock = Lock()
         self.generation = 0
         """Rises with every destruction, so that whoever keeps something made from the keys knows when to drop it."""
         self.overwritten = 0
         """Rises with whatever is overwritten here, and with every destruction elsewhere that becomes known."""
 
-    def provide(self, connection: Connection, subject: str, now: Moment) -> VaultEntry:
+    def provide(self, connection: sa.Connection, subject: str, now: Moment) -> VaultEntry:
         """The key of a subject, made when it never had one; when several processes make it at once, one key wins.
 
         A destroyed key stays destroyed. ValueError for what cannot be a subject.
@@ -299,7 +283,7 @@ class Vault:
             raise RuntimeError("the vault needs an isolation level that shows rows committed meanwhile: READ COMMITTED")
         return found
 
-    def find(self, connection: Connection, subject: str) -> VaultEntry | None:
+    def find(self, connection: sa.Connection, subject: str) -> VaultEntry | None:
         """The key of a subject; None when it never had one here. ValueError for what cannot be a subject."""
         kept = self._kept.used(subject)
         if kept is not None:
@@ -318,7 +302,7 @@ class Vault:
                     self._kept.put(subject, found)
         return found
 
-    def destroy(self, connection: Connection, subject: str, now: Moment) -> bool:
+    def destroy(self, connection: sa.Connection, subject: str, now: Moment) -> bool:
         """Destroy the key of a subject for ever; whether there was one until now.
 
         A subject that never had a key can have none from now on, which makes it safe to apply the log's erasures again
@@ -342,21 +326,21 @@ class Vault:
             self.overwritten += 1
             self._kept.put(subject, VaultEntry(None, True))
 
-    def put_secret(self, connection: Connection, name: str, value: bytes, now: Moment) -> int:
+    def put_secret(self, connection: sa.Connection, name: str, value: bytes, now: Moment) -> int:
         """Store a secret under a name in place of the former one; its version."""
         self._overwrite(connection)
         row = {"name": name, "version": 1, "updated_at": now} | self._wrap(_secret_purpose(name), value)
         version: int = connection.execute(_PUT_SECRET[connection.dialect.name], row).scalar_one()
         return version
 
-    def get_secret(self, connection: Connection, name: str) -> Stored | None:
+    def get_secret(self, connection: sa.Connection, name: str) -> Stored | None:
         """The secret of that name, read from the database each time: a rotation by any process shows at once."""
         row = connection.execute(_FIND_SECRET, {"b_name": name}).first()
         if row is None:
             return None
         return Stored(self._keyring.unwrap(_secret_purpose(name), row.wrapped), row.version, row.updated_at)
 
-    def secrets_like(self, connection: Connection, prefix: str) -> dict[str, Stored]:
+    def secrets_like(self, connection: sa.Connection, prefix: str) -> dict[str, Stored]:
         """By name, every secret whose name begins so."""
         rows = connection.execute(_FIND_SECRETS, {"b_from": prefix, "b_to": prefix[:-1] + chr(ord(prefix[-1]) + 1)})
         return {
@@ -364,13 +348,13 @@ class Vault:
             for row in rows
         }
 
-    def delete_secret(self, connection: Connection, name: str) -> bool:
+    def delete_secret(self, connection: sa.Connection, name: str) -> bool:
         """Remove the secret of that name; whether there was one."""
         self._overwrite(connection)
         return connection.execute(_DELETE_SECRET, {"b_name": name}).rowcount > 0
 
     def put_answer(
-        self, connection: Connection, key_hash: bytes, answer: StoredAnswer, *, now: Moment, expires_at: Moment
+        self, connection: sa.Connection, key_hash: bytes, answer: StoredAnswer, *, now: Moment, expires_at: Moment
     ) -> bool:
         """Keep the answer to a command under its idempotency key's digest, unless one is kept that is still good.
 
@@ -385,7 +369,7 @@ class Vault:
         } | self._wrap(purpose, answer.content, "answer")
         return connection.execute(_PUT_ANSWER[connection.dialect.name], row | {"b_now": now}).first() is not None
 
-    def get_answer(self, connection: Connection, key_hash: bytes, now: Moment) -> StoredAnswer | None:
+    def get_answer(self, connection: sa.Connection, key_hash: bytes, now: Moment) -> StoredAnswer | None:
         """The answer kept under that digest; None when there is none or its time is over.
 
         The caller compares `body_hash`: another body under the same key is a mistake of the client. Raises WrapBroken
@@ -409,7 +393,7 @@ class Vault:
         """What `seal_row` sealed. Raises WrapBroken for what was altered or moved, MasterKeyError without its key."""
         return self._keyring.unwrap(_row_purpose(table, key), sealed)
 
-    def prune_answers(self, connection: Connection, now: Moment, limit: int) -> int:
+    def prune_answers(self, connection: sa.Connection, now: Moment, limit: int) -> int:
         """Remove at most `limit` answers whose time is over, the oldest first; how many."""
         _overwrite_deleted(connection)
         pruned = connection.execute(_PRUNE_ANSWERS, {"b_now": now, "b_limit": limit}).rowcount
@@ -418,12 +402,12 @@ class Vault:
             self._note_overwritten()
         return pruned
 
-    def rewrap(self, connection: Connection, batch: int) -> int:
+    def rewrap(self, connection: sa.Connection, batch: int) -> int:
         """Wraps up to `batch` values of each table anew with the active master key; how many were not yet."""
         self._overwrite(connection)
         return rewrap(connection, self._keyring, batch)
 
-    def _overwrite(self, connection: Connection) -> None:
+    def _overwrite(self, connection: sa.Connection) -> None:
         _overwrite_deleted(connection)
         self._note_overwritten()
 
@@ -434,7 +418,7 @@ class Vault:
     def _wrap(self, purpose: str, value: bytes, column: str = "wrapped") -> dict[str, Any]:
         return {column: self._keyring.wrap(purpose, value), "key_id": self._keyring.active_id}
 
-    def _unsettle(self, connection: Connection, subject: str) -> None:
+    def _unsettle(self, connection: sa.Connection, subject: str) -> None:
         transaction = connection.get_transaction() or connection.begin()
         with self._lock:
             if len(self._unsettled) >= _UNSETTLED_BEFORE_SWEEP:
