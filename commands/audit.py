@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping
 
 from domain import audit, hold, origin_month
 from domain.decision import Outcome, Refusal
+from domain.event import Event
 from eventstore import origin_months
 from eventstore.command import Command
 from eventstore.view import View
@@ -25,15 +26,10 @@ def read(
         found = count if isinstance(count, int) else count(view)
         if isinstance(found, Refusal):
             return found
-        return audit.read(
-            state,
-            now=view.now,
-            question=question,
-            parameters=dict(parameters),
-            count=found,
-            address=address,
-            unsealed=unsealed,
+        reading = audit.Read(
+            question=question, parameters=dict(parameters), count=found, address=address, unsealed=unsealed
         )
+        return audit.note(state, now=view.now, reading=reading)
 
     return Command(stream, decide)
 
@@ -42,40 +38,30 @@ def open_export(
     stream: str, reading_id: str, parameters: Mapping[str, str], *, address: str | None, unsealed: bool
 ) -> Command[audit.State]:
     """An export begins."""
-    return Command(
+    return _noted(
         stream,
-        lambda state, view: audit.open_export(
-            state, now=view.now, reading_id=reading_id, parameters=dict(parameters), address=address, unsealed=unsealed
-        ),
+        audit.ExportOpened(reading_id=reading_id, parameters=dict(parameters), address=address, unsealed=unsealed),
     )
 
 
 def close_export(stream: str, reading_id: str, count: int, *, complete: bool) -> Command[audit.State]:
     """An export is over, with so many records handed out."""
-    return Command(
-        stream,
-        lambda state, view: audit.close_export(
-            state, now=view.now, reading_id=reading_id, count=count, completion="complete" if complete else "broken_off"
-        ),
-    )
+    completion: audit.Completion = "complete" if complete else "broken_off"
+    return _noted(stream, audit.ExportClosed(reading_id=reading_id, count=count, completion=completion))
 
 
 def open_stream(stream: str, reading_id: str, first: int, *, unsealed: bool) -> Command[audit.State]:
     """Somebody follows the log from position `first` on."""
-    return Command(
-        stream,
-        lambda state, view: audit.open_stream(
-            state, now=view.now, reading_id=reading_id, first=first, unsealed=unsealed
-        ),
-    )
+    return _noted(stream, audit.StreamOpened(reading_id=reading_id, first=first, unsealed=unsealed))
 
 
 def close_stream(stream: str, reading_id: str, last: int, count: int) -> Command[audit.State]:
     """They follow no longer, and were told `count` events up to position `last`."""
-    return Command(
-        stream,
-        lambda state, view: audit.close_stream(state, now=view.now, reading_id=reading_id, last=last, count=count),
-    )
+    return _noted(stream, audit.StreamClosed(reading_id=reading_id, last=last, count=count))
+
+
+def _noted(stream: str, reading: Event) -> Command[audit.State]:
+    return Command(stream, lambda state, view: audit.note(state, now=view.now, reading=reading))
 
 
 def place_hold(hold_id: str, first: str, last: str, reason: str) -> Command[hold.State]:

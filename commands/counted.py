@@ -7,9 +7,8 @@ from typing import cast
 import msgspec
 
 from domain import account, client, client_secret, realm, server, usage
-from domain.decision import InvalidClient, Outcome
+from domain.decision import InvalidClient
 from eventstore.command import Command
-from eventstore.view import View
 
 
 def failed_authentication(client_id: str, reason: InvalidClient, count: int, seconds: int) -> Command[client.State]:
@@ -110,33 +109,29 @@ class How(msgspec.Struct, frozen=True):
 
 def use_of_secret(secret_id: str, client_id: str, via: usage.Via, count: int, seconds: int) -> Command[usage.State]:
     """A secret version authenticated its client."""
-
-    def decide(state: usage.State, view: View) -> Outcome:
-        if seconds == 0:
-            return usage.note_first(state, now=view.now, client_id=client_id, via=via)
-        return usage.note_more(state, now=view.now, client_id=client_id, via=via, count=count, window_seconds=seconds)
-
-    return Command(usage.stream(secret_id), decide)
+    return Command(
+        usage.stream(secret_id),
+        lambda state, view: usage.note(
+            state, now=view.now, client_id=client_id, via=via, count=count, window_seconds=seconds
+        ),
+    )
 
 
 def use_of_token(sha256: str, token: UsedToken, how: How, count: int, seconds: int) -> Command[usage.State]:
     """A token, by its digest in hex, was brought to a resource server or to this one."""
+    use = usage.TokenFirstSeen(
+        kind=token.kind,
+        client_id=token.client_id,
+        grant_id=token.grant_id,
+        account_id=token.account_id,
+        secret_id=token.secret_id,
+        via=how.via,
+        seen_by=how.seen_by,
+        told_ip=how.told_ip,
+        told_user_agent=how.told_user_agent,
+        ended=how.ended,
+    )
     return Command(
         usage.stream(sha256),
-        lambda state, view: usage.note_token(
-            state,
-            now=view.now,
-            kind=token.kind,
-            client_id=token.client_id,
-            grant_id=token.grant_id,
-            account_id=token.account_id,
-            secret_id=token.secret_id,
-            via=how.via,
-            seen_by=how.seen_by,
-            told_ip=how.told_ip,
-            told_user_agent=how.told_user_agent,
-            ended=how.ended,
-            count=count,
-            window_seconds=seconds,
-        ),
+        lambda state, view: usage.note_token(state, now=view.now, use=use, count=count, window_seconds=seconds),
     )

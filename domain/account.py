@@ -26,8 +26,6 @@ HASH_MAXIMUM = 512
 
 NOT_CURRENT = "is not the present password"
 
-# Facts ------------------------------------------------------------------------------------------------------------
-
 
 class PasswordChanged(Event, frozen=True, kw_only=True):
     """A new password. Every token so far is dead, save those of the grant that changed it."""
@@ -62,9 +60,6 @@ class SignInFailed(Event, frozen=True, kw_only=True):
     window_seconds: int = 0
 
 
-# Verbs ------------------------------------------------------------------------------------------------------------
-
-
 def change_password(
     state: State,
     *,
@@ -81,7 +76,7 @@ def change_password(
     `caller_scope` is None when people change their own: then the present one must have been right against the hash
     that event `verified` holds, since a token that somebody found is not the person.
     """
-    if not _alive(state):
+    if not alive(state):
         return refuse(NotFound.UNKNOWN)
     if caller_scope is None:
         refused = own_password(state, verified)
@@ -93,7 +88,7 @@ def change_password(
 
 def rehash_password(state: State, *, now: Moment, password_hash: str, verified: str) -> Outcome:
     """Keeps a stronger hash of the password that was verified against event `verified`, unless it has changed since."""
-    if not _alive(state):
+    if not alive(state):
         return refuse(NotFound.UNKNOWN)
     if state.password_hash is None or state.password_hash.event_id != verified:
         return accept()
@@ -109,15 +104,12 @@ def note_failed_sign_in(
     return counted(SignInFailed(reason=reason, count=count, window_seconds=window_seconds))
 
 
-# Questions --------------------------------------------------------------------------------------------------------
-
-
 def failure(state: State, *, realm: str, verified: str | None) -> Failure | None:
     """Why this person may not sign in to `realm`, asked again under the lock; None when they may.
 
     `verified` is the event that holds the hash against which the password was right, None when it was wrong.
     """
-    if not _alive(state) or state.realm != realm:
+    if not alive(state) or state.realm != realm:
         return "wrong_realm"
     if state.password_hash is None:
         return "no_password"
@@ -138,10 +130,6 @@ def hash_problem(password_hash: str | None) -> Outcome | None:
     if password_hash is None or 0 < len(password_hash) <= HASH_MAXIMUM:
         return None
     return malformed("password", "cannot be kept")
-
-
-def _alive(state: State) -> bool:
-    return state.exists and not state.erased
 
 
 Personal = Literal["username", "email", "name"]

@@ -120,46 +120,9 @@ INITIAL = State()
 # Verbs ------------------------------------------------------------------------------------------------------------
 
 
-def read(
-    state: State,
-    *,
-    now: Moment,
-    question: Question,
-    parameters: dict[str, str],
-    count: int,
-    address: str | None = None,
-    unsealed: bool = False,
-) -> Outcome:
-    """Records one question that was answered."""
-    return accept(Read(question=question, parameters=parameters, address=address, count=count, unsealed=unsealed))
-
-
-def open_export(
-    state: State,
-    *,
-    now: Moment,
-    reading_id: str,
-    parameters: dict[str, str],
-    address: str | None = None,
-    unsealed: bool = False,
-) -> Outcome:
-    """Records the beginning of an export."""
-    return accept(ExportOpened(reading_id=reading_id, parameters=parameters, address=address, unsealed=unsealed))
-
-
-def close_export(state: State, *, now: Moment, reading_id: str, count: int, completion: Completion) -> Outcome:
-    """Records its end. It may come on a later day's stream than its beginning."""
-    return accept(ExportClosed(reading_id=reading_id, count=count, completion=completion))
-
-
-def open_stream(state: State, *, now: Moment, reading_id: str, first: int, unsealed: bool = False) -> Outcome:
-    """Records that somebody follows the log."""
-    return accept(StreamOpened(reading_id=reading_id, first=first, unsealed=unsealed))
-
-
-def close_stream(state: State, *, now: Moment, reading_id: str, last: int, count: int) -> Outcome:
-    """Records that they follow no longer."""
-    return accept(StreamClosed(reading_id=reading_id, last=last, count=count))
+def note(state: State, *, now: Moment, reading: Event) -> Outcome:
+    """Records a question that was answered, or where an export or a stream begins or ends, maybe on a later day."""
+    return accept(reading)
 
 
 # Fold -------------------------------------------------------------------------------------------------------------

@@ -33,34 +33,6 @@ from domain.rules import registration as rules
 from domain.rules.client_metadata import AuthMethod, Type
 from domain.rules.registration import Circumstances
 
-# How many tokens a client may obtain for itself.
-
-# Facts ------------------------------------------------------------------------------------------------------------
-
-
-class TokenLimitReached(Event, frozen=True, kw_only=True):
-    """The client asked for more tokens than `limit` a minute, and was refused `count` times within `window_seconds`
-    from one address.
-    """
-
-    type = "client.token_limit_reached"
-    in_doubt = True
-
-    limit: int
-    count: int = 1
-    window_seconds: int = 0
-
-
-# Verbs ------------------------------------------------------------------------------------------------------------
-
-
-def note_limit_reached(state: State, *, now: Moment, limit: int, count: int = 1, window_seconds: int = 0) -> Outcome:
-    """Records refusals: the first at once (window 0), later ones as a count."""
-    if not state.exists:
-        return refuse(NotFound.UNKNOWN)
-    return counted(TokenLimitReached(limit=limit, count=count, window_seconds=window_seconds))
-
-
 Failure = Literal[
     "wrong_secret", "secret_expired", "secret_revoked", "secret_not_yet_valid", "disabled", "deleted", "method"
 ]
@@ -147,6 +119,19 @@ class AuthenticationFailed(Event, frozen=True, kw_only=True):
     address_limited: bool = False
 
 
+class TokenLimitReached(Event, frozen=True, kw_only=True):
+    """The client asked for more tokens than `limit` a minute, and was refused `count` times within `window_seconds`
+    from one address.
+    """
+
+    type = "client.token_limit_reached"
+    in_doubt = True
+
+    limit: int
+    count: int = 1
+    window_seconds: int = 0
+
+
 class Disabled(Event, frozen=True, kw_only=True):
     """The client may do nothing, and all its tokens so far are dead for good."""
 
@@ -217,6 +202,13 @@ def note_failed_authentication(
     return counted(
         AuthenticationFailed(reason=reason, count=count, window_seconds=window_seconds, address_limited=address_limited)
     )
+
+
+def note_limit_reached(state: State, *, now: Moment, limit: int, count: int = 1, window_seconds: int = 0) -> Outcome:
+    """Records refusals: the first at once (window 0), later ones as a count."""
+    if not state.exists:
+        return refuse(NotFound.UNKNOWN)
+    return counted(TokenLimitReached(limit=limit, count=count, window_seconds=window_seconds))
 
 
 def disable(state: State, *, now: Moment) -> Outcome:

@@ -21,8 +21,6 @@ from domain.rules.client_metadata import ClientMetadata
 DAY = 86_400
 AGE_MAXIMUM = 5 * 365 * DAY
 
-# Facts ------------------------------------------------------------------------------------------------------------
-
 
 class RotationScheduled(Event, frozen=True, kw_only=True):
     """How long a secret version may be the newest, how long it overlaps with the next, how early that is announced.
@@ -56,9 +54,6 @@ class RotationAnnounced(Event, frozen=True, kw_only=True):
     due_at: Moment
 
 
-# State ------------------------------------------------------------------------------------------------------------
-
-
 class Policy(msgspec.Struct, frozen=True):
     """A policy in seconds, and the version that was announced last."""
 
@@ -75,9 +70,6 @@ class Policy(msgspec.Struct, frozen=True):
     def due_at(self, version: SecretVersion) -> Moment:
         """When the version has reached its maximum age."""
         return version.created_at + self.maximum_age * SECOND
-
-
-# Verbs ------------------------------------------------------------------------------------------------------------
 
 
 def set_policy(state: SecretHolder, *, now: Moment, maximum_age: int, overlap: int, warning: int) -> Outcome:
@@ -148,7 +140,7 @@ def fold_policy(policy: Policy | None, recorded: Recorded) -> Policy | None:
         case RotationScheduled():
             return Policy(event.maximum_age, event.overlap, event.warning)
         case RotationAnnounced() if policy is not None:
-            return msgspec.structs.replace(policy, announced=event.secret_id)
+            return replace(policy, announced=event.secret_id)
         case RotationUnscheduled():
             return None
     return policy

@@ -177,19 +177,15 @@ def report(
 
 def add_evidence(state: State, *, now: Moment, evidence: str) -> Outcome:
     """Records what else is said of an incident that is not closed."""
-    if not state.exists:
-        return refuse(NotFound.UNKNOWN)
-    if state.status == "closed":
-        return refuse(Conflict.ENDED)
+    if refused := _over(state):
+        return refused
     return _too_long() if len(evidence) > EVIDENCE_MAXIMUM else accept(EvidenceAdded(evidence=evidence))
 
 
 def add_secrets(state: State, *, now: Moment, secrets: Sequence[Leaked]) -> Outcome:
     """Records what else leaked, in as many events as that needs. What is known already is no news."""
-    if not state.exists:
-        return refuse(NotFound.UNKNOWN)
-    if state.status == "closed":
-        return refuse(Conflict.ENDED)
+    if refused := _over(state):
+        return refused
     new = tuple(each for each in secrets if each.sha256 not in state.secrets)
     return accept(*(SecretsAdded(secrets=new[at : at + TOGETHER]) for at in range(0, len(new), TOGETHER)))
 
@@ -220,21 +216,13 @@ def identify(
     grant_id: str | None = None,
 ) -> Outcome:
     """Records what it is about. The same once more is no news."""
-    if not state.exists:
-        return refuse(NotFound.UNKNOWN)
-    if state.status == "closed":
-        return refuse(Conflict.ENDED)
+    if refused := _over(state):
+        return refused
     found = Identified(
         target=target, client_id=client_id, account_id=account_id, secret_id=secret_id, grant_id=grant_id
     )
-    known = Identified(
-        target=state.target or "secret",
-        client_id=state.client_id,
-        account_id=state.account_id,
-        secret_id=state.secret_id,
-        grant_id=state.grant_id,
-    )
-    return accept() if state.target is not None and found == known else accept(found)
+    known = all(getattr(state, name) == getattr(found, name) for name in Identified.__struct_fields__)
+    return accept() if known else accept(found)
 
 
 def contain(
@@ -247,10 +235,8 @@ def contain(
     client_disabled: bool = False,
 ) -> Outcome:
     """Records a containment, with what it ended. It may come more than once."""
-    if not state.exists:
-        return refuse(NotFound.UNKNOWN)
-    if state.status == "closed":
-        return refuse(Conflict.ENDED)
+    if refused := _over(state):
+        return refused
     return accept(Contained(numbers=numbers, since_at=since_at, rotated=rotated, client_disabled=client_disabled))
 
 
@@ -266,6 +252,12 @@ def close(state: State, *, now: Moment, note: str | None = None, said: str | Non
     if note is not None and len(note) > NOTE_MAXIMUM:
         return malformed("note", f"must have at most {NOTE_MAXIMUM} characters")
     return accept() if state.status == "closed" else accept(Closed(note=note))
+
+
+def _over(state: State) -> Outcome | None:
+    if not state.exists:
+        return refuse(NotFound.UNKNOWN)
+    return refuse(Conflict.ENDED) if state.status == "closed" else None
 
 
 def _too_long() -> Outcome:

@@ -49,7 +49,30 @@ class Seen(Event, frozen=True, kw_only=True):
     window_seconds: int
 
 
-class TokenFirstSeen(Event, frozen=True, kw_only=True):
+class _TokenUse(Event, frozen=True, kw_only=True):
+    personal = ("told_ip", "told_user_agent")
+    of_origin = personal
+    in_doubt = True
+
+    kind: Kind
+    client_id: str | None = None
+    grant_id: str | None = None
+    account_id: str | None = None
+    secret_id: str | None = None
+    via: TokenVia
+    seen_by: str | None = None
+    told_ip: str | None = None
+    told_user_agent: str | None = None
+    ended: str | None = None
+
+    def subject(self, stream: str) -> str:
+        """What is told is about the person for whom the token acts, or else about its client."""
+        if self.account_id is not None:
+            return f"account:{self.account_id}"
+        return stream if self.client_id is None else f"client:{self.client_id}"
+
+
+class TokenFirstSeen(_TokenUse, frozen=True, kw_only=True):
     """A token was used from an address that had not used it lately; one use. Its digest is the stream's name.
 
     `seen_by` is the resource server that asked about it, null for this server's own API. The caller's address stands
@@ -58,56 +81,15 @@ class TokenFirstSeen(Event, frozen=True, kw_only=True):
     """
 
     type = "usage.token_first_seen"
-    in_doubt = True
-    personal = ("told_ip", "told_user_agent")
-    of_origin = personal
-
-    kind: Kind
-    client_id: str | None = None
-    grant_id: str | None = None
-    account_id: str | None = None
-    secret_id: str | None = None
-    via: TokenVia
-    seen_by: str | None = None
-    told_ip: str | None = None
-    told_user_agent: str | None = None
-    ended: str | None = None
-
-    def subject(self, stream: str) -> str:
-        """What is told is about the person for whom the token acts, or else about its client."""
-        return _subject(self.account_id, self.client_id, stream)
 
 
-class TokenSeen(Event, frozen=True, kw_only=True):
+class TokenSeen(_TokenUse, frozen=True, kw_only=True):
     """The token was used `count` more times within `window_seconds`, from the same address in the same way."""
 
     type = "usage.token_seen"
-    in_doubt = True
-    personal = ("told_ip", "told_user_agent")
-    of_origin = personal
 
-    kind: Kind
-    client_id: str | None = None
-    grant_id: str | None = None
-    account_id: str | None = None
-    secret_id: str | None = None
-    via: TokenVia
-    seen_by: str | None = None
-    told_ip: str | None = None
-    told_user_agent: str | None = None
-    ended: str | None = None
     count: int
     window_seconds: int
-
-    def subject(self, stream: str) -> str:
-        """What is told is about the person for whom the token acts, or else about its client."""
-        return _subject(self.account_id, self.client_id, stream)
-
-
-def _subject(account_id: str | None, client_id: str | None, stream: str) -> str:
-    if account_id is not None:
-        return f"account:{account_id}"
-    return stream if client_id is None else f"client:{client_id}"
 
 
 EVENTS: tuple[type[Event], ...] = (FirstSeen, Seen, TokenFirstSeen, TokenSeen)
@@ -132,51 +114,18 @@ STATELESS = True
 # Verbs ------------------------------------------------------------------------------------------------------------
 
 
-def note_first(state: State, *, now: Moment, client_id: str, via: Via) -> Outcome:
-    """Records one use from a new address at once."""
-    return accept(FirstSeen(client_id=client_id, via=via))
+def note(state: State, *, now: Moment, client_id: str, via: Via, count: int = 1, window_seconds: int = 0) -> Outcome:
+    """Records one use from a new address at once (window 0), or further ones as a count."""
+    more = counted(Seen(client_id=client_id, via=via, count=count, window_seconds=window_seconds))
+    return more if more.refusal or window_seconds else accept(FirstSeen(client_id=client_id, via=via))
 
 
-def note_more(state: State, *, now: Moment, client_id: str, via: Via, count: int, window_seconds: int) -> Outcome:
-    """Records further uses as a count."""
-    return counted(Seen(client_id=client_id, via=via, count=count, window_seconds=window_seconds))
-
-
-def note_token(
-    state: State,
-    *,
-    now: Moment,
-    kind: Kind,
-    client_id: str | None = None,
-    grant_id: str | None = None,
-    account_id: str | None = None,
-    secret_id: str | None = None,
-    via: TokenVia,
-    seen_by: str | None = None,
-    told_ip: str | None = None,
-    told_user_agent: str | None = None,
-    ended: str | None = None,
-    count: int = 1,
-    window_seconds: int = 0,
-) -> Outcome:
-    """Records a first use of a token at once (window 0), or further ones as a count.
-
-    What a resource server tells is cut off at a length.
-    """
-    first = TokenFirstSeen(
-        kind=kind,
-        client_id=client_id,
-        grant_id=grant_id,
-        account_id=account_id,
-        secret_id=secret_id,
-        via=via,
-        seen_by=seen_by,
-        told_ip=None if told_ip is None else told_ip[:TOLD_MAXIMUM],
-        told_user_agent=None if told_user_agent is None else told_user_agent[:TOLD_MAXIMUM],
-        ended=ended,
-    )
-    noted = counted(TokenSeen(**asdict(first), count=count, window_seconds=window_seconds))
-    return accept(first) if noted.refusal is None and window_seconds == 0 else noted
+def note_token(state: State, *, now: Moment, use: TokenFirstSeen, count: int = 1, window_seconds: int = 0) -> Outcome:
+    """The same for a token. What a resource server tells is cut off at a length."""
+    told = {name: text[:TOLD_MAXIMUM] for name in TokenFirstSeen.personal if (text := getattr(use, name))}
+    first = replace(use, **told)
+    more = counted(TokenSeen(**asdict(first), count=count, window_seconds=window_seconds))
+    return more if more.refusal or window_seconds else accept(first)
 
 
 # Fold -------------------------------------------------------------------------------------------------------------

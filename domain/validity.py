@@ -31,23 +31,7 @@ Reason = Literal[
 ]
 """The closed list of the HTTP contract."""
 
-Cause = Literal[
-    "not_yet_issued",
-    "active",
-    "expired",
-    "revoked",
-    "redeemed",
-    "rotated",
-    "grant_ended",
-    "secret_ended",
-    "client_disabled",
-    "client_deleted",
-    "person_disabled",
-    "person_erased",
-    "password_changed",
-    "consent_withdrawn",
-    "contained",
-]
+Cause = Literal[Reason, "password_changed", "consent_withdrawn", "contained"]
 """What decided it. The contract counts a changed password, withdrawn consent and containment as ends of the grant."""
 
 _ENDS_OF_THE_GRANT = frozenset[Cause](("password_changed", "consent_withdrawn", "contained"))

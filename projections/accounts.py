@@ -145,7 +145,6 @@ def _registered(account_id: str, recorded: Recorded, indexes: Mapping[str, bytes
         "cutoff": 0,
         "password_cutoff": 0,
         "windows": "",
-        "password_except": None,
         "created_at": recorded.time,
         "updated_at": recorded.time,
     }

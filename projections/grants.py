@@ -128,12 +128,7 @@ def _started(recorded: Recorded, grant_id: str, grant_type: str) -> dict[str, An
         "last_position": recorded.position,
         "expires_at": _expires_at(recorded),
         "refresh_digest": None if code else _digest(event.refresh_token),
-        "predecessor_digest": None,
-        "grace_ends_at": None,
         "branched": 0,
-        "ended_at": None,
-        "ended_position": None,
-        "ended_reason": None,
     }
 
 

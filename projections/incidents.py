@@ -152,15 +152,7 @@ def _reported(incident_id: str, recorded: Recorded) -> dict[str, Any]:
         "reported_at": recorded.time,
         "sha256": event.sha256,
         "kind": event.kind,
-        "target": None,
-        "client_id": None,
-        "account_id": None,
-        "secret_id": None,
-        "grant_id": None,
         **dict.fromkeys(_NUMBERS, 0),
-        "contained_at": None,
-        "closed_at": None,
-        "note": None,
     }
 
 

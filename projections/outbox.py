@@ -215,43 +215,15 @@ _DUE = (
     .order_by(DELIVERIES.c.due_at, DELIVERIES.c.position)
     .limit(sa.bindparam("b_limit"))
 )
+_OF = (DELIVERIES.c.position == sa.bindparam("b_position"), DELIVERIES.c.destination == sa.bindparam("b_destination"))
+_CLAIM = sa.update(DELIVERIES).where(*_OF).values({name: sa.bindparam(name) for name in ("attempts", "due_at", "mac")})
+_ANEW = _CLAIM.values(dead=sa.bindparam("dead"))
+_MADE = sa.delete(DELIVERIES).where(*_OF)
 # An attempt that took longer than its lease is no longer the newest, and what came of it decides nothing.
-_OF_ATTEMPT = (
-    DELIVERIES.c.position == sa.bindparam("b_position"),
-    DELIVERIES.c.destination == sa.bindparam("b_destination"),
-    DELIVERIES.c.attempts == sa.bindparam("b_attempt"),
-)
-_CLAIM = (
-    sa.update(DELIVERIES)
-    .where(
-        DELIVERIES.c.position == sa.bindparam("b_position"), DELIVERIES.c.destination == sa.bindparam("b_destination")
-    )
-    .values(attempts=sa.bindparam("attempts"), due_at=sa.bindparam("due_at"), mac=sa.bindparam("mac"))
-)
-_ANEW = (
-    sa.update(DELIVERIES)
-    .where(
-        DELIVERIES.c.position == sa.bindparam("b_position"), DELIVERIES.c.destination == sa.bindparam("b_destination")
-    )
-    .values(
-        attempts=sa.bindparam("attempts"),
-        due_at=sa.bindparam("due_at"),
-        dead=sa.bindparam("dead"),
-        mac=sa.bindparam("mac"),
-    )
-)
-_MADE = sa.delete(DELIVERIES).where(
-    DELIVERIES.c.position == sa.bindparam("b_position"), DELIVERIES.c.destination == sa.bindparam("b_destination")
-)
 _FAILED = (
     sa.update(DELIVERIES)
-    .where(*_OF_ATTEMPT)
-    .values(
-        due_at=sa.bindparam("due_at"),
-        dead=sa.bindparam("dead"),
-        outcome=sa.bindparam("outcome"),
-        mac=sa.bindparam("mac"),
-    )
+    .where(*_OF, DELIVERIES.c.attempts == sa.bindparam("b_attempt"))
+    .values({name: sa.bindparam(name) for name in ("due_at", "dead", "outcome", "mac")})
 )
 
 

@@ -135,7 +135,6 @@ def _made(event: client_secret.SecretIssued | client_secret.SecretRotated, recor
         "created_at": recorded.time,
         "not_before": _begins(event, recorded.time),
         "expires_at": None if event.lifetime is None else recorded.time + event.lifetime * SECOND,
-        "revoked_at": None,
         "tokens_cutoff": 0,
     }
     yield Write(_INSERT, row, key)

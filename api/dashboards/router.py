@@ -194,9 +194,6 @@ async def login(
         raise SignInRefused() from None
 
 
-LOGIN = [*other_methods("/login", "POST"), login]
-
-
 # A dashboard's refresh: the refresh token grant (RFC 6749 §6) with what the cookie holds.
 
 
@@ -227,9 +224,6 @@ async def refresh(request: Request[Any, Any, Any], slug: parameters.Slug) -> Res
         return await perform(services, request, grant)
     except InvalidGrant:
         raise SignInEnded(cleared(slug, issuer)) from None
-
-
-REFRESH = [*other_methods("/refresh", "POST"), refresh]
 
 
 # A dashboard's sign-out: the grant ends with every token that came of it, and the cookie is taken back.
@@ -289,9 +283,6 @@ async def _end(services: Services, scope: Scope, client_id: str, grant_id: str, 
         raise AssertionError("the event that issued a token names a grant that is not its client's")
 
 
-LOGOUT = [*other_methods("/logout", "DELETE"), logout]
-
-
 # A dashboard's own small page: sign in, refresh, sign out, with nothing but the endpoints beside it.
 
 ANSWERS = {"answers": "page"}
@@ -317,14 +308,19 @@ def _answer(request: Request[Any, Any, Any], slug: str, error: str = "") -> Resp
     )
 
 
-PAGE = [*other_methods("/", "GET", "POST"), page, without_script]
-
-
-# Every endpoint of the dashboards, under one gate.
-
 dashboards = Router(
     "/dashboards/{slug:str}",
-    route_handlers=[*PAGE, *LOGIN, *REFRESH, *LOGOUT],
+    route_handlers=[
+        *other_methods("/", "GET", "POST"),
+        page,
+        without_script,
+        *other_methods("/login", "POST"),
+        login,
+        *other_methods("/refresh", "POST"),
+        refresh,
+        *other_methods("/logout", "DELETE"),
+        logout,
+    ],
     middleware=[CorsHeaders()],
     tags=["Dashboards"],
 )

@@ -1,5 +1,7 @@
 """What anyone can repeat stands in the log as counts: uses of secrets, strangers, unknown clients; and starts."""
 
+from typing import Any
+
 import pytest
 
 from domain import realm as realm_page
@@ -12,29 +14,40 @@ realm, server, usage = loosely(realm_page), loosely(server_page), loosely(usage_
 
 
 def test_uses_of_a_secret_add_up() -> None:
-    first = usage.note_first(usage.INITIAL, now=NOW, client_id="c1", via="introspection").events
+    first = usage.note(usage.INITIAL, now=NOW, client_id="c1", via="introspection").events
     assert first == (usage.FirstSeen(client_id="c1", via="introspection"),)
-    more = usage.note_more(usage.INITIAL, now=NOW, client_id="c1", via="revocation", count=4, window_seconds=60).events
+    more = usage.note(usage.INITIAL, now=NOW, client_id="c1", via="revocation", count=4, window_seconds=60).events
     assert more == (usage.Seen(client_id="c1", via="revocation", count=4, window_seconds=60),)
     state = given(usage, "usage:s1", *first, (NOW + 9, more[0]))
     assert (state.count, state.first_at, state.last_at) == (5, NOW, NOW + 9)
 
 
+def note_token(count: int = 1, window_seconds: int = 0, **about: Any) -> Any:
+    use = usage.TokenFirstSeen(**about)
+    return usage.note_token(usage.INITIAL, now=NOW, use=use, count=count, window_seconds=window_seconds)
+
+
 def test_uses_of_a_token_are_told_first_and_then_counted() -> None:
-    about = {"kind": "access", "via": "introspection", "client_id": "c", "account_id": "a", "seen_by": "server"}
-    (first,) = usage.note_token(usage.INITIAL, now=NOW, **about, told_ip="192.0.2.1", told_user_agent="x" * 300).events
+    about: dict[str, Any] = {
+        "kind": "access",
+        "via": "introspection",
+        "client_id": "c",
+        "account_id": "a",
+        "seen_by": "server",
+    }
+    (first,) = note_token(**about, told_ip="192.0.2.1", told_user_agent="x" * 300).events
     assert (first.told_ip, len(first.told_user_agent)) == ("192.0.2.1", usage.TOLD_MAXIMUM)
     assert first.subject("usage:t") == "account:a"
-    (more,) = usage.note_token(usage.INITIAL, now=NOW, **about, ended="revoked", count=4, window_seconds=600).events
-    assert usage.note_token(usage.INITIAL, now=NOW, **about, count=0).refusal.reason is InvalidRequest.MALFORMED
+    (more,) = note_token(4, 600, **about, ended="revoked").events
+    assert note_token(0, **about).refusal.reason is InvalidRequest.MALFORMED
     state = given(usage, "usage:t", first, (NOW + 9, more))
     assert (state.count, state.after_end, state.first_at, state.last_at) == (5, 4, NOW, NOW + 9)
 
 
 def test_what_is_told_of_a_services_token_is_about_the_service() -> None:
-    (event,) = usage.note_token(usage.INITIAL, now=NOW, kind="access", via="api", client_id="c").events
+    (event,) = note_token(kind="access", via="api", client_id="c").events
     assert event.subject("usage:t") == "client:c"
-    (event,) = usage.note_token(usage.INITIAL, now=NOW, kind="session", via="api").events
+    (event,) = note_token(kind="session", via="api").events
     assert event.subject("usage:t") == "usage:t"
 
 

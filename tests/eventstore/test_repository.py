@@ -53,7 +53,7 @@ async def test_two_processes_record_uses_of_the_same_tokens(
     facts = {"client_id": "c", "via": "introspection"}
     versions = []
     for process in (ledger, other, ledger):
-        uses = [any_command(stream, usage.note_first, facts) for stream in (*streams, streams[0])]
+        uses = [any_command(stream, usage.note, facts) for stream in (*streams, streams[0])]
         executed = await asyncio.gather(*(process.execute(each, origin=HERE) for each in uses))
         versions.append([each.recorded[0].version for each in executed])
     assert versions == [[1, 1, 1, 2], [3, 2, 2, 4], [5, 3, 3, 6]]
@@ -64,6 +64,6 @@ async def test_two_processes_record_uses_of_the_same_tokens(
         assert all(process.changes.holds(0, stream) for stream in streams)
     # Who asks all the same is told the truth.
     assert (await other.state(streams[0])).count == (await ledger.state(streams[0])).count == 6
-    await other.execute(any_command(streams[0], usage.note_first, facts), origin=HERE)
+    await other.execute(any_command(streams[0], usage.note, facts), origin=HERE)
     assert (await ledger.state(streams[0])).count == 7
     await other.close()
