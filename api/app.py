@@ -29,8 +29,8 @@ from api.oauth.token import token
 from api.openapi.document import openapi_config
 from api.openapi.hot_endpoints import described
 from api.routes import ROUTES
-from api.server.keeper import Transparency, require_continuation, watch
 from api.server.metrics import Metrics
+from api.server.transparency import Transparency, require_continuation, watch
 from api.services import SYSTEM, Services, lifetimes, record_start, running_version, services_of
 from api.throttling.tallies import Tallies
 from api.throttling.throttle import open_throttle

@@ -16,10 +16,10 @@ from commands.servers import note_difference
 from domain.event import Moment, Recorded
 from eventstore import origin_months
 from eventstore.database import Connection
-from eventstore.errors import DatabaseAway, Forged, InDoubt, Overloaded
 from eventstore.execution import Origin
 from eventstore.projecting.check_rounds import Difference, Rounds
 from eventstore.projecting.rebuild import differing, note
+from eventstore.unavailable import DatabaseAway, Forged, InDoubt, Overloaded
 from eventstore.view import View
 from projections import grants, sessions, tokens
 from security.vault import Vault

@@ -13,10 +13,10 @@ from api.http.request_context import Proxies, RequestContext, is_for_operators, 
 from api.server.board import KEY, Board, Seen
 from api.services import Services, running_version, services_of
 from eventstore.database import Connection, schema
-from eventstore.errors import DatabaseAway, Forged, WentBack
 from eventstore.may_write import key_problem
 from eventstore.projecting.rebuild import differing, outdated
 from eventstore.transparency import published
+from eventstore.unavailable import DatabaseAway, Forged, WentBack
 from projections import PROJECTIONS, event_index, sightings
 
 # Liveness and readiness: whether to restart this process, and whether to send it requests.

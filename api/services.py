@@ -11,7 +11,7 @@ from api.config.settings import Settings
 from api.config.settings_page import effective
 from api.http.credential_cache import CredentialCache, DashboardSecrets
 from api.http.request_context import header, request_context
-from api.server.keeper import Transparency
+from api.server.transparency import Transparency
 from api.throttling.tallies import Tallies
 from api.throttling.throttle import Throttle
 from api.throttling.windowed_counter import SecretUses, TokenUses

@@ -19,7 +19,7 @@ from api.config.settings import Settings
 from api.environment import load
 from bench import bulk, parties
 from bench.lives import Happening, Lives
-from cli.services import open_keys
+from cli.command_services import open_keys
 from domain import log_key
 from domain.event import SECOND, Actor, Moment, Recorded
 from eventstore import search
@@ -32,7 +32,7 @@ from eventstore.projecting.catch_up import EventIndexing, Following, Sightings
 from eventstore.projecting.rebuild import Rebuild
 from eventstore.stored import head
 from eventstore.time_travel import folded
-from eventstore.transparency import log_key as keys
+from eventstore.transparency import signing_keys as keys
 from eventstore.transparency.published import read_leaves
 from eventstore.transparency.tree import Tree
 from projections import PROJECTIONS, event_index, grants, tokens

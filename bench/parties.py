@@ -4,7 +4,7 @@ import asyncio
 from typing import NamedTuple
 
 from api.config.settings import Settings
-from api.server.keeper import ensure_key
+from api.server.transparency import ensure_key
 from commands import clients, people, permissions
 from commands.permissions import operator
 from commands.servers import install

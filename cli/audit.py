@@ -18,9 +18,9 @@ from api.http.errors import Missing
 from api.http.parameters import LARGEST
 from api.leaks.resolve import nothing_in
 from cli import terminal
+from cli.command_services import CommandServices, run
 from cli.event_text import print_events, print_history, print_state
 from cli.log import key, rotate_key
-from cli.services import CommandServices, run
 from cli.terminal import USAGE, Bar, Failure, as_json, moment, print_json, print_list, print_one
 from cli.verify import check_receipt, receipt, verify
 from commands.audit import place_hold, release_hold

@@ -10,7 +10,7 @@ from msgspec.structs import asdict
 from api.admin import schemas
 from api.admin.client_secrets import policy_of, secret_body
 from api.admin.schemas import secret_expiry
-from cli.services import CommandServices, run
+from cli.command_services import CommandServices, run
 from cli.terminal import Failure, as_json, every, moment, output, print_list, print_one, secret_file
 from commands import clients
 from commands.permissions import operator

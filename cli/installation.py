@@ -11,7 +11,7 @@ import rich_click as click
 from api.config.settings import Settings
 from api.config.settings_page import masked, shown
 from api.environment import unknown_variables
-from cli.services import (
+from cli.command_services import (
     UPGRADE,
     CommandServices,
     connected,

@@ -12,7 +12,7 @@ from api.leaks import resolve, settling
 from api.leaks.containment import Asked, Containment, containments, dry_run, whole_second
 from api.leaks.incidents import IncidentBody, shown
 from api.leaks.investigate import reported, told
-from cli.services import CommandServices, load_settings, run
+from cli.command_services import CommandServices, load_settings, run
 from cli.terminal import (
     REFUSED,
     Failure,

@@ -12,9 +12,9 @@ from typing import Any, Literal
 
 import rich_click as click
 
-from api.server.keeper import ensure_key, kept_of
+from api.server.transparency import ensure_key, kept_of
+from cli.command_services import CommandServices, connected, load_settings, open_keys, prove_key, require_schema, run
 from cli.event_text import line, page
-from cli.services import CommandServices, connected, load_settings, open_keys, prove_key, require_schema, run
 from cli.terminal import REFUSED, USAGE, Bar, Failure, as_json, print_one, refused, unavailable
 from commands import log_keys, servers
 from commands.log_keys import begin_mac_key
@@ -25,7 +25,6 @@ from domain.server import MISFITS_MAXIMUM
 from eventstore.database import Connection
 from eventstore.database.engines import migrating, snapshot
 from eventstore.database.schema import server_role
-from eventstore.errors import Forged
 from eventstore.export_import import NotALog, read, write
 from eventstore.forged import remove
 from eventstore.mapper import UPCASTS, authenticate
@@ -38,6 +37,7 @@ from eventstore.time_travel import history
 from eventstore.transparency import published
 from eventstore.transparency.comparison import NotAcceptable, misfits
 from eventstore.transparency.published import read_leaves
+from eventstore.unavailable import Forged
 from projections import PROJECTIONS, clients
 from security.clock import SystemClock
 from security.keyring import MasterKeyError, WrapBroken

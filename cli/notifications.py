@@ -3,7 +3,7 @@
 import rich_click as click
 
 from api.notifications.channels import destinations as configured
-from cli.services import CommandServices, load_settings, run
+from cli.command_services import CommandServices, load_settings, run
 from cli.terminal import USAGE, Failure, as_json, moment, print_json, print_list
 from eventstore import search
 from eventstore.projecting.catch_up import CatchUpSubscription, EventIndexing

@@ -8,7 +8,7 @@ from msgspec.structs import asdict
 
 from api.admin import schemas
 from cli.client import REALMS
-from cli.services import CommandServices, run
+from cli.command_services import CommandServices, run
 from cli.terminal import Failure, as_json, every, print_list, print_one, read_line
 from commands import people, permissions
 from commands.permissions import operator

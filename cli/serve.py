@@ -14,19 +14,27 @@ import rich_click as click
 from api.config import demonstration
 from api.config.demonstration import FILE
 from api.config.settings import Settings
-from api.server.keeper import NotContinued, require_continuation
 from api.server.parent import end_with_parent
+from api.server.transparency import NotContinued, require_continuation
 from api.server.worker import is_taken
 from api.services import IssuerChanged, require_issuer
+from cli.command_services import (
+    connected,
+    load_settings,
+    open_keys,
+    opened,
+    prove_key,
+    require_schema,
+    schema_is_current,
+)
 from cli.installation import upgrade_to_newest
-from cli.services import connected, load_settings, open_keys, opened, prove_key, require_schema, schema_is_current
 from cli.terminal import Failure, unavailable
 from commands.servers import DASHBOARDS
 from domain import server
 from eventstore.database.engines import in_words, reading
-from eventstore.errors import DatabaseAway, WrongClock
 from eventstore.ledger import Ledger
 from eventstore.projecting.rebuild import Outdated, outdated
+from eventstore.unavailable import DatabaseAway, WrongClock
 from projections import FOLLOWING, PROJECTIONS
 from security.clock import SystemClock
 from security.keyring import Keyring

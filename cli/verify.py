@@ -13,12 +13,12 @@ from typing import IO, Any
 import rich_click as click
 
 from api.config.settings import Settings, log_origin
+from cli.command_services import CommandServices, connected, load_settings, open_keys, prove_key, require_schema, run
 from cli.event_text import page
-from cli.services import CommandServices, connected, load_settings, open_keys, prove_key, require_schema, run
 from cli.terminal import USAGE, Bar, Failure, as_json, print_json, read_line, text
 from eventstore import issued
 from eventstore.database import Connection
-from eventstore.transparency import log_key, published
+from eventstore.transparency import published, signing_keys
 from eventstore.transparency.note import parse_checkpoint
 from eventstore.transparency.published import Diverged, read_authentic_leaves
 from security.private_files import make_private
@@ -214,7 +214,7 @@ def _of_the_vault(settings: Settings) -> list[str]:
         newest = published.newest_signed(connection)
         try:
             origin = log_origin(settings) if newest is None else parse_checkpoint(newest.note).origin
-            return [str(signer.verifier) for signer in log_key.signers(connection, vault, origin)]
+            return [str(signer.verifier) for signer in signing_keys.signers(connection, vault, origin)]
         except ValueError:
             raise Failure("the newest checkpoint cannot be read; pin the log's key with --key") from None
 

@@ -12,7 +12,7 @@ from eventstore.database import Connection
 from eventstore.execution import Origin, Step
 from eventstore.ledger import Ledger
 from eventstore.mapper import Ring
-from eventstore.transparency import log_key as keys
+from eventstore.transparency import signing_keys as keys
 from eventstore.transparency.note import Signer, base64_of, parse_checkpoint, signatures_of, text_of
 from eventstore.transparency.published import read_authentic_leaves
 from eventstore.transparency.tree import holds

@@ -19,11 +19,11 @@ from domain.event import Moment
 from domain.events import DESTROYING
 from eventstore import mapper
 from eventstore.appending.rows import STORED_HEAD
-from eventstore.errors import Forged
 from eventstore.mapper import DueKey, LogMapper, Ring
 from eventstore.projecting.rebuild import set_unmade
 from eventstore.recorder import INSERT, store
 from eventstore.stored import CHECKPOINTS, EDGE, TILES, events, head
+from eventstore.unavailable import Forged
 from projections import PROJECTIONS
 from security.vault import KEYS, SECRETS, Vault
 

@@ -19,7 +19,7 @@ from eventstore.projecting.rebuild import set_unmade
 from eventstore.recorder import LogRecorder, store
 from eventstore.repository import Changes, newest
 from eventstore.stored import events, head
-from eventstore.transparency.log_key import signed_size
+from eventstore.transparency.signing_keys import signed_size
 from projections import PROJECTIONS
 from security.clock import Moment
 from security.vault import Vault

@@ -13,10 +13,10 @@ from domain.client_secret import SecretIssued, SecretRotated
 from domain.event import SECOND, Event, Moment, Recorded
 from domain.grant import CodeIssued, TokenRevoked, TokensIssued, TokensRefreshed
 from domain.succession import Succession
-from eventstore.errors import Forged
 from eventstore.mapper import decoder
 from eventstore.search import recorded_at
 from eventstore.stored import ROW, events
+from eventstore.unavailable import Forged
 from eventstore.view import Folds, Kind, OfGrant
 from projections import digests, secrets, tokens
 from projections.digests import ByDigest

@@ -22,7 +22,6 @@ from eventstore.database import schema
 from eventstore.database.background import BackgroundWriter, LongReads
 from eventstore.database.engines import arguments, empty_write_ahead_log, is_sqlite, reading, writing
 from eventstore.database.threads import Patience
-from eventstore.errors import DatabaseAway, Overloaded
 from eventstore.execution import Executed, Origin, Request, Single, Step
 from eventstore.mapper import LogMapper, Ring, attach
 from eventstore.may_write import clock_fault, require_key_still
@@ -30,7 +29,8 @@ from eventstore.personal_data import PersonalData
 from eventstore.reading import BESIDE, InlineReader, Reader, ThreadReader
 from eventstore.recorder import CHANNEL, Recent
 from eventstore.repository import Changes, DatabaseFile, Repository, Snapshots, Versioned, newest, state_at
-from eventstore.transparency.log_key import signed_size
+from eventstore.transparency.signing_keys import signed_size
+from eventstore.unavailable import DatabaseAway, Overloaded
 from eventstore.validation import Validation
 from eventstore.view import Folds, View
 from security.clock import Clock

@@ -11,7 +11,7 @@ that does not verify: through `recorder.store(connection)`, or, of a row that an
     decoder(connection).recorded(row)             # the event, its columns compared with what it says
     decoder(connection).text(row)                 # the stored form, for who shows or hashes it
 
-Both raise `errors.Forged`, which names the position. A connection has a mapper when its engine was given one, by
+Both raise `unavailable.Forged`, which names the position. A connection has a mapper when its engine was given one, by
 `authenticate` or, in a process that has a ledger, by the ledger.
 """
 
@@ -29,7 +29,7 @@ from sqlalchemy import Connection, Engine
 from domain import mac_key
 from domain.event import Actor, Event, Recorded
 from domain.events import EVENTS
-from eventstore.errors import Forged
+from eventstore.unavailable import Forged
 from security.clock import Moment, format_rfc3339, parse_rfc3339
 from security.keyring import KEY_BYTES, MasterKeyError, WrapBroken
 from security.mac import HEX_DIGITS, Authenticator

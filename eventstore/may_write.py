@@ -3,11 +3,11 @@
 from sqlalchemy import Connection, select, text, update
 
 from eventstore import search
-from eventstore.errors import DatabaseAway, Forged, WrongClock
 from eventstore.mapper import WRONG_KEY
 from eventstore.recorder import DATABASE_TIME
 from eventstore.repository import newest
 from eventstore.stored import head
+from eventstore.unavailable import DatabaseAway, Forged, WrongClock
 from projections.prepared import Prepared
 from security.clock import Clock, Moment
 from security.keyring import Keyring, MasterKeyError, WrapBroken

@@ -17,9 +17,9 @@ from sqlalchemy.exc import DBAPIError
 from eventstore.database import threads
 from eventstore.database.engines import arguments, away
 from eventstore.database.threads import Patience, Threads, asks_over
-from eventstore.errors import DatabaseAway, DatabaseSilent
 from eventstore.repository import Changes, newest
 from eventstore.stored import head
+from eventstore.unavailable import DatabaseAway, DatabaseSilent
 
 BESIDE = 1
 """Connections that a `ThreadReader` needs beside those of its threads: to catch up.

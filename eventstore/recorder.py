@@ -35,9 +35,9 @@ from sqlalchemy import (
 from domain.event import Moment, Recorded
 from eventstore.database.engines import away
 from eventstore.database.threads import asks_over
-from eventstore.errors import DatabaseReadOnly
 from eventstore.mapper import LogMapper, decoder
 from eventstore.stored import EVENTS, ROW, events, head, place
+from eventstore.unavailable import DatabaseReadOnly
 from projections.prepared import Prepared, translate
 
 INSERT = Prepared(insert(events))

@@ -18,10 +18,10 @@ from domain import ended_grants, grant
 from domain.event import Moment, Recorded
 from domain.events import AGGREGATES, DESTROYING, ENDING_MANY, is_stateless
 from eventstore import search
-from eventstore.errors import Forged, WentBack
 from eventstore.mapper import decoder
 from eventstore.recorder import LogRecorder, store
 from eventstore.stored import events, folds, head, named
+from eventstore.unavailable import Forged, WentBack
 from eventstore.view import Folds
 from projections.prepared import Prepared
 from security.lru import Lru

@@ -29,8 +29,8 @@ from api.http.request_context import Scope, header, request_context
 from api.http.responses import JSON, RawResponse, raw_response
 from api.http.templates import ErrorPage, render, security_headers
 from eventstore.database.engines import away
-from eventstore.errors import DatabaseAway, DatabaseReadOnly, Forged, InDoubt, StorageFull, WentBack, WrongClock
-from eventstore.errors import Overloaded as LedgerOverloaded
+from eventstore.unavailable import DatabaseAway, DatabaseReadOnly, Forged, InDoubt, StorageFull, WentBack, WrongClock
+from eventstore.unavailable import Overloaded as LedgerOverloaded
 from security.keyring import MasterKeyError
 from security.passwords import Overloaded as PasswordsOverloaded
 

@@ -16,9 +16,9 @@ from domain.decision import Conflict
 from domain.event import Actor
 from domain.incident import Source
 from eventstore import issued
-from eventstore.errors import DatabaseAway, Overloaded
 from eventstore.execution import Origin, Step
 from eventstore.ledger import Ledger
+from eventstore.unavailable import DatabaseAway, Overloaded
 from security.ids import ALPHABET, LENGTH
 from security.masking import masking
 from security.scanning import extract

@@ -21,11 +21,11 @@ from domain.incident import Source
 from eventstore import issued
 from eventstore import reported as eventstore_reported
 from eventstore.database import Connection
-from eventstore.errors import DatabaseAway, Overloaded
 from eventstore.execution import Origin
 from eventstore.issued import IssuanceRecord
 from eventstore.ledger import Ledger
 from eventstore.reported import ReportedSecret
+from eventstore.unavailable import DatabaseAway, Overloaded
 from security.ids import new_id
 from security.scanning import LONGEST, MOST, extract_all
 from security.tokens import Format

@@ -15,9 +15,9 @@ from domain import ended_grants
 from domain.ended_grants import Together
 from domain.event import SECOND, Moment
 from eventstore.affected import numbers_at, worth_telling
-from eventstore.errors import DatabaseAway, Overloaded
 from eventstore.execution import Origin
 from eventstore.ledger import Ledger
+from eventstore.unavailable import DatabaseAway, Overloaded
 
 AT_ONCE = 100
 """Streams that tell in one transaction."""

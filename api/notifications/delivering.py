@@ -10,8 +10,8 @@ from api.config.settings import Settings
 from api.notifications.channels import destinations, senders
 from api.notifications.message import Failed, compose
 from domain.event import SECOND, Moment
-from eventstore.errors import DatabaseAway
 from eventstore.ledger import Ledger
+from eventstore.unavailable import DatabaseAway
 from projections import outbox
 from projections.outbox import Claimed
 

@@ -19,9 +19,9 @@ from domain import account, realm
 from domain.event import Sealed
 from domain.rules import people
 from eventstore import present
-from eventstore.errors import DatabaseAway
-from eventstore.errors import Overloaded as LedgerOverloaded
 from eventstore.execution import Origin
+from eventstore.unavailable import DatabaseAway
+from eventstore.unavailable import Overloaded as LedgerOverloaded
 from security.mac import normalise
 from security.passwords import Asker
 from security.passwords import Overloaded as HasherOverloaded

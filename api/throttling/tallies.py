@@ -17,9 +17,9 @@ from typing import NamedTuple
 from msgspec.structs import replace
 
 from domain.event import SECOND, Moment
-from eventstore.errors import DatabaseAway, Overloaded
 from eventstore.execution import Origin, Step
 from eventstore.ledger import Ledger, may_be_repeated
+from eventstore.unavailable import DatabaseAway, Overloaded
 
 ADDRESSES = 20
 """Addresses told apart for one subject in one window. What comes from further ones is one count without an address."""

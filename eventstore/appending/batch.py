@@ -19,13 +19,13 @@ from eventstore import may_write, search
 from eventstore.appending.rows import Writing
 from eventstore.command import Command, Sweep
 from eventstore.database.engines import away, together
-from eventstore.errors import DatabaseAway, DatabaseReadOnly, Forged, InDoubt, WrongClock
 from eventstore.execution import Executed, Origin, Request
 from eventstore.issued import grants_of
 from eventstore.may_write import require_clock
 from eventstore.recorder import Head, LockBusy, LogRecorder
 from eventstore.repository import EVERY, MANY, Versioned, evolve, initial, versions
 from eventstore.stored import head
+from eventstore.unavailable import DatabaseAway, DatabaseReadOnly, Forged, InDoubt, WrongClock
 from eventstore.view import Folds, OfGrant, View
 from projections.prepared import Prepared
 from security import ids

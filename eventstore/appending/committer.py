@@ -17,9 +17,9 @@ from sqlalchemy.engine import make_url
 from eventstore.appending.batch import Answer, Begun, Decided, Transactions, Unknown, unknown
 from eventstore.database.engines import SQLITE_WAIT_MS
 from eventstore.database.threads import Patience, Work
-from eventstore.errors import DatabaseAway, DatabaseSilent, Overloaded
 from eventstore.execution import Executed, Request
 from eventstore.recorder import LockBusy
+from eventstore.unavailable import DatabaseAway, DatabaseSilent, Overloaded
 
 # What waits for its transaction, and what becomes of it when it has waited as long as its caller does.
 

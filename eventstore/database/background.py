@@ -10,8 +10,8 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from eventstore.database.engines import away, beside, snapshots
 from eventstore.database.threads import ANSWERS_WITHIN, Patience, Threads, asks_over
-from eventstore.errors import DatabaseAway, DatabaseReadOnly, Overloaded
 from eventstore.mapper import LogMapper, attach
+from eventstore.unavailable import DatabaseAway, DatabaseReadOnly, Overloaded
 
 P = ParamSpec("P")
 T = TypeVar("T")

@@ -13,7 +13,7 @@ from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from eventstore.database.threads import asks_over
-from eventstore.errors import DatabaseAway, DatabaseReadOnly, StorageFull
+from eventstore.unavailable import DatabaseAway, DatabaseReadOnly, StorageFull
 from projections.prepared import translate
 
 CACHE_KIB = 6_144

@@ -12,7 +12,7 @@ from typing import Any, Protocol, TypeVar
 
 from psycopg import Error
 
-from eventstore.errors import DatabaseSilent
+from eventstore.unavailable import DatabaseSilent
 
 # Nobody waits for the database longer than a caller does, whatever the database does.
 

@@ -13,7 +13,6 @@ import structlog
 from sqlalchemy import Connection
 
 from domain import server
-from eventstore.errors import DatabaseAway, Overloaded
 from eventstore.execution import Origin, Step
 from eventstore.transparency import published
 from eventstore.transparency.kept import Kept
@@ -29,6 +28,7 @@ from eventstore.transparency.note import (
 )
 from eventstore.transparency.published import Diverged, ReadLeaves, is_accepted, read_leaves
 from eventstore.transparency.tree import Tree
+from eventstore.unavailable import DatabaseAway, Overloaded
 from security.clock import SECOND, Clock
 
 # Asking witnesses to cosign a checkpoint (C2SP tlog-witness, "add-checkpoint").

@@ -8,13 +8,13 @@ from typing import NamedTuple
 import msgspec
 from sqlalchemy import Connection, bindparam, select, update
 
-from eventstore.errors import Forged
 from eventstore.mapper import decoder
 from eventstore.recorder import EventRow, LogRecorder
 from eventstore.stored import CHECKPOINTS, EDGE, TILES
 from eventstore.transparency import merkle
 from eventstore.transparency.merkle import leaf_hash
 from eventstore.transparency.note import Signature, add_signatures, parse_checkpoint
+from eventstore.unavailable import Forged
 
 # The leaves: the exact bytes of the stored events, in order of position.
 

@@ -13,7 +13,7 @@ from click.testing import CliRunner, Result
 from sqlalchemy import select
 
 from cli import main
-from cli.services import system_user
+from cli.command_services import system_user
 from eventstore.database.engines import reading
 from eventstore.stored import events
 from security.keyring import new_master_key

@@ -16,7 +16,7 @@ from sqlalchemy import text
 from api.config.settings import FIELDS
 from cli.verify import witness
 from eventstore.database.engines import migrating
-from eventstore.transparency import log_key, published
+from eventstore.transparency import published, signing_keys
 from eventstore.transparency.kept import Kept, Lost
 from eventstore.transparency.published import read_leaves
 from eventstore.transparency.tree import Tree
@@ -37,7 +37,7 @@ def followed(cli: CommandLine) -> str:
     assert key is not None
     engine = migrating(cli.database_url)
     with engine.begin() as connection:
-        tree = Tree(ORIGIN, log_key.from_vault(Vault(parse_keyring(key)), ORIGIN), SystemClock())
+        tree = Tree(ORIGIN, signing_keys.from_vault(Vault(parse_keyring(key)), ORIGIN), SystemClock())
         tree.follow(connection, read_leaves)
         newest = published.newest(connection)
     engine.dispose()
@@ -69,7 +69,7 @@ def test_the_key_is_made_once_and_shown_with_its_fingerprint(cli: CommandLine) -
     assert shown["verifier_key"].startswith(f"{ORIGIN}+")
     assert shown["fingerprint"].replace(" ", "") == sha256(shown["verifier_key"].encode()).hexdigest()
     assert cli.json("audit", "key") == shown
-    assert [event["type"] for event in cli.newest(2)] == ["log_key.introduced", "log_key.activated"]
+    assert [event["type"] for event in cli.newest(2)] == ["signing_keys.introduced", "signing_keys.activated"]
 
 
 def test_a_rotation_lets_both_keys_sign_until_it_is_finished(cli: CommandLine, vkey: str) -> None:

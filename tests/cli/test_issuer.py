@@ -6,8 +6,8 @@ import pytest
 
 from api.app import create
 from api.services import IssuerChanged
+from cli.command_services import load_settings, open_keys
 from cli.serve import prepare
-from cli.services import load_settings, open_keys
 from tests.cli.conftest import ISSUER, CommandLine
 
 MOVED = "https://moved.example"

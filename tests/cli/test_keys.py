@@ -7,9 +7,9 @@ from dataclasses import replace
 import pytest
 
 from eventstore.database.engines import migrating
-from eventstore.errors import DatabaseAway
 from eventstore.ledger import Ledger
 from eventstore.projecting.catch_up import CatchUpSubscription, EventIndexing
+from eventstore.unavailable import DatabaseAway
 from security.clock import SystemClock
 from security.keyring import new_master_key, parse_keyring
 from security.vault import Vault

@@ -17,10 +17,10 @@ from domain.client_secret import NewSecret
 from domain.decision import Outcome
 from eventstore.appending.batch import Transactions
 from eventstore.command import Command
-from eventstore.errors import Overloaded
 from eventstore.execution import Origin, Request
 from eventstore.ledger import Ledger
 from eventstore.recorder import LogRecorder
+from eventstore.unavailable import Overloaded
 from security.clock import ManualClock
 from security.keyring import Keyring, new_master_key, parse_keyring
 

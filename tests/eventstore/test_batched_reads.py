@@ -5,8 +5,8 @@ from collections.abc import Mapping, Sequence
 
 import pytest
 
-from eventstore.errors import DatabaseAway
 from eventstore.reading import MOST, BatchedReads
+from eventstore.unavailable import DatabaseAway
 
 pytestmark = pytest.mark.anyio
 

@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 
 from domain.event import Recorded
-from eventstore.errors import DatabaseAway, WentBack
 from eventstore.execution import Step
 from eventstore.ledger import Ledger
 from eventstore.repository import Newest
+from eventstore.unavailable import DatabaseAway, WentBack
 from eventstore.view import View
 from security.clock import ManualClock
 from security.keyring import Keyring

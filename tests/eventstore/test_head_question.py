@@ -11,8 +11,8 @@ import uvloop
 from psycopg import AsyncConnection
 from sqlalchemy.engine import make_url
 
-from eventstore.errors import DatabaseAway
 from eventstore.reading import HeadQuestion
+from eventstore.unavailable import DatabaseAway
 from tests.relay import relayed
 
 FAR_TOO_LONG = 30

@@ -11,10 +11,10 @@ from domain import client
 from domain.decision import Conflict, NotFound, Outcome, refuse
 from eventstore import repository
 from eventstore.appending.batch import Unknown
-from eventstore.errors import DatabaseAway, Overloaded, WrongClock
 from eventstore.execution import Origin
 from eventstore.ledger import Ledger, may_be_repeated
 from eventstore.stored import events
+from eventstore.unavailable import DatabaseAway, Overloaded, WrongClock
 from eventstore.view import View
 from projections import clients, event_index
 from projections.event_index import NameKind

@@ -15,11 +15,11 @@ from sqlalchemy import create_engine, text
 from domain import client
 from domain.event import Actor, Recorded
 from domain.events import AGGREGATES, EVENTS
-from eventstore.errors import Forged
 from eventstore.ledger import Ledger
 from eventstore.projecting.catch_up import CatchUpSubscription, EventIndexing
 from eventstore.recorder import store
 from eventstore.repository import evolve, initial, project
+from eventstore.unavailable import Forged
 from security.clock import ManualClock
 from security.keyring import VARIABLE, new_master_key, parse_keyring
 from tests.eventstore.conftest import HERE, disable, enable, register

@@ -9,10 +9,10 @@ import pytest
 from sqlalchemy import Connection, NullPool, create_engine, text
 
 from eventstore.database import threads as patience_module
-from eventstore.errors import DatabaseAway, DatabaseSilent
 from eventstore.ledger import Ledger
 from eventstore.reading import ThreadReader
 from eventstore.stored import head
+from eventstore.unavailable import DatabaseAway, DatabaseSilent
 from security.clock import ManualClock
 from security.keyring import Keyring
 from tests.eventstore.conftest import HERE, disable, register

@@ -8,11 +8,11 @@ from msgspec.structs import replace
 from sqlalchemy import Connection, insert, select, update
 
 from domain import client
-from eventstore.errors import Forged
 from eventstore.ledger import Ledger
 from eventstore.mapper import Row, decoder
 from eventstore.repository import EVERY, Repository, Snapshots
 from eventstore.stored import ROW, events, folds
+from eventstore.unavailable import Forged
 from security.keyring import Keyring, new_master_key, parse_keyring
 from tests.eventstore.conftest import HERE, disable, enable, register
 

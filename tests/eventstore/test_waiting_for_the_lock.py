@@ -16,10 +16,10 @@ from eventstore.appending.batch import Begun, Transactions
 from eventstore.appending.committer import APART, FairLock
 from eventstore.database import engines
 from eventstore.database.engines import migrating
-from eventstore.errors import DatabaseAway
 from eventstore.ledger import Ledger
 from eventstore.recorder import LockBusy
 from eventstore.stored import head
+from eventstore.unavailable import DatabaseAway
 from security.clock import ManualClock
 from security.keyring import Keyring
 from tests.eventstore.conftest import HERE, register

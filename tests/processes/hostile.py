@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from sqlalchemy import Connection, text
 
 from eventstore.database.engines import migrating
-from eventstore.transparency import log_key
+from eventstore.transparency import signing_keys
 from eventstore.transparency.merkle import leaf_hash
 from eventstore.transparency.published import read_leaves
 from eventstore.transparency.tree import Tree
@@ -157,7 +157,7 @@ class KeyHolder:
         """Throws away all tiles and checkpoints, and makes new ones over what the events are now."""
         for table in ("log_tiles", "log_checkpoints", "log_edge"):
             run(connection, f"DELETE FROM {table}")  # noqa: S608 - the names stand in the line above
-        signers = log_key.from_vault(Vault(parse_keyring(self.master_key)), self.origin)
+        signers = signing_keys.from_vault(Vault(parse_keyring(self.master_key)), self.origin)
         tree = Tree(self.origin, signers, SystemClock())
         while tree.follow(connection, read_leaves).more:
             pass

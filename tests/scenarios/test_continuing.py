@@ -7,13 +7,13 @@ from pathlib import Path
 
 import pytest
 
-from api.server.keeper import NotContinued
+from api.server.transparency import NotContinued
 from commands import log_keys
 from domain import log_key, server
-from eventstore.errors import DatabaseAway
 from eventstore.ledger import Ledger
 from eventstore.transparency.kept import Kept
 from eventstore.transparency.note import parse_checkpoint
+from eventstore.unavailable import DatabaseAway
 from security.clock import ManualClock
 from security.keyring import Keyring
 from tests.any_command import any_command

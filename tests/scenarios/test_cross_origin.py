@@ -10,7 +10,7 @@ import pytest
 from api.http import errors
 from commands import clients
 from domain import client
-from eventstore.errors import DatabaseAway
+from eventstore.unavailable import DatabaseAway
 from tests.scenarios.dashboards import Dashboard, make_dashboard
 from tests.scenarios.endpoints import Endpoint, endpoints
 from tests.scenarios.event_source import EventSource

@@ -9,9 +9,9 @@ from sqlalchemy import text
 from domain import client, incident, server, session
 from domain.event import Event
 from domain.events import EVENTS
-from eventstore.errors import InDoubt
 from eventstore.transparency.comparison import misfits
 from eventstore.transparency.published import read_leaves
+from eventstore.unavailable import InDoubt
 from tests.any_command import any_command
 from tests.processes.hostile import unprotected
 from tests.scenarios.administration import administering, ok

@@ -12,9 +12,9 @@ from sqlalchemy import insert, select, update
 
 from domain.client_secret import find as find_version
 from eventstore.database.engines import migrating
-from eventstore.errors import Forged
 from eventstore.stored import events, head
 from eventstore.transparency import published
+from eventstore.unavailable import Forged
 from projections import tokens
 from security.tokens import Kind
 from tests.scenarios.administration import administering

@@ -8,7 +8,7 @@ import pytest
 
 from api import monitoring
 from api.server.board import KEY, Board
-from eventstore.errors import DatabaseAway
+from eventstore.unavailable import DatabaseAway
 from tests.faults import read_only
 from tests.scenarios.world import World
 

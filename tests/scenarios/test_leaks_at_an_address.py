@@ -12,10 +12,10 @@ from domain import ended_grants
 from domain.event import SECOND
 from eventstore import affected, time_travel
 from eventstore.database.engines import migrating
-from eventstore.errors import DatabaseAway
 from eventstore.ledger import Ledger
 from eventstore.projecting.rebuild import Comparison
 from eventstore.projecting.refollow import MODELS, Refollowing
+from eventstore.unavailable import DatabaseAway
 from projections import PROJECTIONS
 from security.clock import format_rfc3339
 from security.keyring import Keyring

@@ -12,11 +12,11 @@ from sqlalchemy import Connection, insert, select, update
 from api.leaks import revoke
 from api.leaks.targets import Target
 from eventstore import reported
-from eventstore.errors import DatabaseAway
 from eventstore.execution import Origin
 from eventstore.ledger import Ledger
 from eventstore.reported import LEASE
 from eventstore.stored import reported_secrets as table
+from eventstore.unavailable import DatabaseAway
 from security.clock import SECOND
 from security.keyring import Keyring, MasterKeyError
 from security.tokens import Format, Kind

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from domain import account
-from eventstore.errors import DatabaseAway
-from eventstore.errors import Overloaded as LedgerOverloaded
+from eventstore.unavailable import DatabaseAway
+from eventstore.unavailable import Overloaded as LedgerOverloaded
 from security.keyring import Keyring
 from security.passwords import Asker, Hasher, Parameters, Verification
 from security.passwords import Overloaded as PasswordsOverloaded

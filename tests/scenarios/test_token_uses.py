@@ -8,8 +8,8 @@ import pytest
 from api.throttling import windowed_counter
 from domain import usage
 from domain.event import Actor
-from eventstore.errors import DatabaseAway, Overloaded
 from eventstore.execution import Origin, Request
+from eventstore.unavailable import DatabaseAway, Overloaded
 from projections import tokens
 from security.tokens import Kind, digest
 from tests.scenarios.world import Client, World

@@ -8,8 +8,8 @@ import structlog
 from commands import audit as commands
 from domain import audit
 from domain.event import Moment
-from eventstore.errors import DatabaseAway, Overloaded
 from eventstore.execution import Origin, Step
+from eventstore.unavailable import DatabaseAway, Overloaded
 from security.clock import day_of
 from security.ids import new_id
 from security.masking import masking

@@ -93,7 +93,7 @@ def test_the_directory_is_named_before_the_library_is_loaded(tmp_path):
     assert not (tmp_path / "late").exists()
 
 
-@pytest.mark.parametrize("module", ["cli.serve", "cli.services", "api.services", "api.config.demonstration"])
+@pytest.mark.parametrize("module", ["cli.serve", "cli.command_services", "api.services", "api.config.demonstration"])
 def test_nothing_that_runs_before_the_workers_loads_the_library(module):
     code = f"import sys, {module}; sys.exit('prometheus_client' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

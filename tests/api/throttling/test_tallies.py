@@ -15,10 +15,10 @@ from api.throttling.tallies import Tallies
 from domain import client
 from eventstore.appending.batch import Begun, Transactions
 from eventstore.command import Command
-from eventstore.errors import DatabaseAway
 from eventstore.execution import Origin
 from eventstore.ledger import Ledger
 from eventstore.stored import events
+from eventstore.unavailable import DatabaseAway
 from security.clock import ManualClock
 from tests.any_command import any_command
 from tests.eventstore.conftest import HERE, commits_of_which_nobody_knows, register

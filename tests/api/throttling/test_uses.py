@@ -5,11 +5,11 @@ from sqlalchemy import Connection, select
 from sqlalchemy.exc import OperationalError
 
 from api.throttling.windowed_counter import SecretUses
-from eventstore.errors import DatabaseAway, Overloaded
 from eventstore.execution import Origin
 from eventstore.ledger import Ledger
 from eventstore.recorder import LogRecorder
 from eventstore.stored import events
+from eventstore.unavailable import DatabaseAway, Overloaded
 from tests.eventstore.conftest import commits_of_which_nobody_knows, refuse_the_third
 
 pytestmark = pytest.mark.anyio

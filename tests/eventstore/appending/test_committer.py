@@ -10,9 +10,9 @@ from sqlalchemy.exc import OperationalError
 
 from eventstore.appending.batch import Transactions
 from eventstore.appending.committer import APART
-from eventstore.errors import DatabaseAway
 from eventstore.ledger import Ledger
 from eventstore.recorder import LockBusy, LogRecorder
+from eventstore.unavailable import DatabaseAway
 from security.clock import ManualClock
 from security.keyring import Keyring
 from tests.eventstore.conftest import HERE, register

@@ -13,9 +13,9 @@ from eventstore.appending.batch import Transactions
 from eventstore.appending.committer import LONGEST_QUEUE
 from eventstore.database import threads as patience_module
 from eventstore.database.engines import is_sqlite, migrating
-from eventstore.errors import DatabaseAway, DatabaseReadOnly, DatabaseSilent
 from eventstore.ledger import Ledger, may_be_repeated
 from eventstore.stored import head
+from eventstore.unavailable import DatabaseAway, DatabaseReadOnly, DatabaseSilent
 from security.clock import ManualClock
 from security.keyring import Keyring
 from tests.eventstore.conftest import HERE, register

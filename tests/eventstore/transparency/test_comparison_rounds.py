@@ -6,13 +6,13 @@ from sqlalchemy import text
 from commands.servers import note_divergence
 from domain import server
 from eventstore.database.background import AWAY_S, LEAST_REST_S
-from eventstore.errors import DatabaseAway
 from eventstore.ledger import Ledger
 from eventstore.transparency import published
 from eventstore.transparency.comparison import Rounds, misfits
 from eventstore.transparency.keeper import Keeper
 from eventstore.transparency.published import read_leaves
 from eventstore.transparency.tree import Tree
+from eventstore.unavailable import DatabaseAway
 from security.clock import ManualClock
 from tests.any_command import any_command
 from tests.eventstore.conftest import HERE, disable, register

@@ -7,7 +7,7 @@ from sqlalchemy import text
 from commands.servers import note_divergence
 from eventstore.database.engines import migrating
 from eventstore.ledger import Ledger
-from eventstore.transparency import log_key, published
+from eventstore.transparency import published, signing_keys
 from eventstore.transparency.keeper import ASK_AGAIN, Keeper, Witness, Witnesses
 from eventstore.transparency.note import VerifierKey
 from eventstore.transparency.tree import Tree
@@ -124,12 +124,12 @@ async def test_keeper_refuses_to_sign_over_an_unsigned_tree(
 
 async def test_the_signing_key_lies_in_the_vault_and_rotates(ledger: Ledger, clock: ManualClock) -> None:
     vault = ledger.vault
-    assert await ledger.read(log_key.signers, vault, ORIGIN) == []
-    first, second, third = (log_key.fresh(ORIGIN) for _ in range(3))
-    await ledger.maintain(log_key.introduce, vault, first, clock.now())
-    await ledger.maintain(log_key.introduce, vault, second, clock.now())
-    assert await ledger.read(log_key.signers, vault, ORIGIN) == [second, first]
-    keeper = Keeper(ledger, Tree(ORIGIN, log_key.from_vault(vault, ORIGIN), clock), clock, note_divergence)
+    assert await ledger.read(signing_keys.signers, vault, ORIGIN) == []
+    first, second, third = (signing_keys.fresh(ORIGIN) for _ in range(3))
+    await ledger.maintain(signing_keys.introduce, vault, first, clock.now())
+    await ledger.maintain(signing_keys.introduce, vault, second, clock.now())
+    assert await ledger.read(signing_keys.signers, vault, ORIGIN) == [second, first]
+    keeper = Keeper(ledger, Tree(ORIGIN, signing_keys.from_vault(vault, ORIGIN), clock), clock, note_divergence)
     await ledger.execute(register("a"), origin=HERE)
     await keeper.step()
     newest = await ledger.read(published.newest)
@@ -137,9 +137,9 @@ async def test_the_signing_key_lies_in_the_vault_and_rotates(ledger: Ledger, clo
     for signer in (first, second):
         key = Key.parse(str(signer.verifier))
         assert open_note(newest.note, [key]).verified == (key,)
-    await ledger.maintain(log_key.retire, vault, ORIGIN, clock.now())
-    assert await ledger.read(log_key.signers, vault, ORIGIN) == [second]
-    await ledger.maintain(log_key.replace, vault, third, clock.now())
+    await ledger.maintain(signing_keys.retire, vault, ORIGIN, clock.now())
+    assert await ledger.read(signing_keys.signers, vault, ORIGIN) == [second]
+    await ledger.maintain(signing_keys.replace, vault, third, clock.now())
     await ledger.execute(register("b"), origin=HERE)
     await keeper.step()
     newest = await ledger.read(published.newest)

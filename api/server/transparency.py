@@ -15,18 +15,18 @@ from commands.servers import note_divergence
 from domain import log_key, server
 from eventstore.database import Connection
 from eventstore.database.engines import is_sqlite
-from eventstore.errors import DatabaseAway, Forged, Overloaded
 from eventstore.execution import Origin
 from eventstore.ledger import Ledger
 from eventstore.repository import Newest, state_at
-from eventstore.transparency import log_key as keys
 from eventstore.transparency import published
+from eventstore.transparency import signing_keys as keys
 from eventstore.transparency.comparison import STRETCH, STRETCH_IN_THREADS, Rounds
 from eventstore.transparency.keeper import STEP, Keeper, Witnesses, configured_witnesses
 from eventstore.transparency.kept import Kept, Lost, digest, head_of
 from eventstore.transparency.note import VerifierKey, signatures_of, text_of
 from eventstore.transparency.published import Diverged, read_authentic_leaves
 from eventstore.transparency.tree import Tree, holds
+from eventstore.unavailable import DatabaseAway, Forged, Overloaded
 
 if TYPE_CHECKING:
     from api.server.metrics import Metrics

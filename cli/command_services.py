@@ -23,7 +23,6 @@ from domain.event import Actor, Recorded
 from eventstore.database import Connection, DBAPIError, is_missing
 from eventstore.database.engines import in_words, reading
 from eventstore.database.schema import EarlierRevision, is_current
-from eventstore.errors import DatabaseAway, InDoubt, Overloaded, WentBack, WrongClock
 from eventstore.execution import Origin, Step
 from eventstore.ledger import Ledger
 from eventstore.mapper import authenticate
@@ -31,6 +30,7 @@ from eventstore.may_write import key_problem
 from eventstore.projecting.catch_up import CatchUpSubscription, EventIndexing
 from eventstore.projecting.rebuild import Outdated
 from eventstore.transparency.published import Diverged, is_accepted
+from eventstore.unavailable import DatabaseAway, InDoubt, Overloaded, WentBack, WrongClock
 from eventstore.view import View
 from security.clock import SystemClock
 from security.keyring import Keyring, MasterKeyError, open_keyring
