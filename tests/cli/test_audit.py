@@ -69,7 +69,7 @@ def test_the_key_is_made_once_and_shown_with_its_fingerprint(cli: CommandLine) -
     assert shown["verifier_key"].startswith(f"{ORIGIN}+")
     assert shown["fingerprint"].replace(" ", "") == sha256(shown["verifier_key"].encode()).hexdigest()
     assert cli.json("audit", "key") == shown
-    assert [event["type"] for event in cli.newest(2)] == ["signing_keys.introduced", "signing_keys.activated"]
+    assert [event["type"] for event in cli.newest(2)] == ["log_key.introduced", "log_key.activated"]
 
 
 def test_a_rotation_lets_both_keys_sign_until_it_is_finished(cli: CommandLine, vkey: str) -> None:
