@@ -17,7 +17,7 @@ from litestar.handlers import BaseRouteHandler, HTTPRouteHandler
 from litestar.middleware import ASGIMiddleware
 from litestar.types import ASGIApp, Message, Method, Receive, Scope, Send
 
-from api.http.cors import VARY, CorsDecision, OriginStanding, for_dashboard, is_preflight, preflight_for_dashboard
+from api.http.cors import VARY, CorsDecision, OriginStanding, decide, decide_preflight, is_preflight
 from api.http.errors import AccessDenied, Missing, WrongMethod
 from api.http.request_context import header
 from api.http.responses import raw_headers
@@ -129,7 +129,7 @@ def other_methods(path: str, *methods: Method) -> list[HTTPRouteHandler]:
             raise _foreign(request)
         if is_preflight(request.scope):
             origin, allowed = header(request.scope, b"origin") or "", _allowed(services_of(request), dashboard)
-            _scope(request)[CORS] = preflight_for_dashboard(origin, allowed, methods).headers
+            _scope(request)[CORS] = decide_preflight(origin, allowed, methods, credentials=True).headers
         offered = {*methods, "OPTIONS"} | ({"HEAD"} if "GET" in methods else set())
         return Response(None, headers={"allow": ", ".join(sorted(offered))})
 
@@ -145,7 +145,7 @@ async def _look(connection: ASGIConnection[Any, Any, Any, Any]) -> tuple[client.
     """The dashboard and what the request's origin is to it; from here on its answer has the headers for that."""
     services = services_of(connection)
     dashboard = await _find(services, connection.path_params["slug"])
-    decision = for_dashboard(header(connection.scope, b"origin"), _allowed(services, dashboard))
+    decision = decide(header(connection.scope, b"origin"), _allowed(services, dashboard), credentials=True)
     _scope(connection)[CORS] = decision.headers
     return dashboard, decision
 

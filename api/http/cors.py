@@ -80,17 +80,11 @@ def is_preflight(scope: Scope) -> bool:
     return b"origin" in given and b"access-control-request-method" in given
 
 
-def for_dashboard(origin: str | None, allowed_origins: Collection[str]) -> CorsDecision:
-    """A call to a dashboard: its origins are compared character by character. FOREIGN is to be refused unevaluated."""
-    return _decide(origin, allowed_origins, credentials=True)
+def decide(origin: str | None, allowed: Collection[str], *, credentials: bool) -> CorsDecision:
+    """A call to a dashboard, with credentials, or for a client, whose origins are compared character by character.
 
-
-def for_client(origin: str | None, allowed_origins: Collection[str]) -> CorsDecision:
-    """A call for a client. To a FOREIGN page its browser does not show the answer."""
-    return _decide(origin, allowed_origins, credentials=False)
-
-
-def _decide(origin: str | None, allowed: Collection[str], *, credentials: bool) -> CorsDecision:
+    For a dashboard FOREIGN is to be refused unevaluated; for a client the browser does not show the answer to the page.
+    """
     if origin is None:
         return CorsDecision(OriginStanding.ABSENT, dict(VARY))
     if origin == "null" or "*" in origin or len(origin) > LONGEST_ORIGIN or origin not in allowed:
@@ -102,23 +96,17 @@ def _decide(origin: str | None, allowed: Collection[str], *, credentials: bool) 
     return CorsDecision(OriginStanding.ALLOWED, headers)
 
 
-def preflight_for_dashboard(origin: str, allowed_origins: Collection[str], methods: Collection[str]) -> CorsDecision:
-    """The answer to a dashboard's preflight; 204 if ALLOWED, 403 if not."""
-    return _preflight(for_dashboard(origin, allowed_origins), methods, DASHBOARD_HEADERS)
-
-
-def preflight_for_client(origin: str, allowed_origins: Collection[str], methods: Collection[str]) -> CorsDecision:
-    """The answer to any other preflight; 204 either way, the headers say the rest."""
-    return _preflight(for_client(origin, allowed_origins), methods, CLIENT_HEADERS)
-
-
-def _preflight(decision: CorsDecision, methods: Collection[str], headers: str) -> CorsDecision:
+def decide_preflight(
+    origin: str, allowed: Collection[str], methods: Collection[str], *, credentials: bool
+) -> CorsDecision:
+    """The answer to a preflight: a dashboard's is 204 if ALLOWED and 403 if not, any other 204 either way."""
+    decision = decide(origin, allowed, credentials=credentials)
     if decision.standing is not OriginStanding.ALLOWED:
         return decision
     granted = {
         **decision.headers,
         "access-control-allow-methods": ", ".join(sorted(methods)),
-        "access-control-allow-headers": headers,
+        "access-control-allow-headers": DASHBOARD_HEADERS if credentials else CLIENT_HEADERS,
         "access-control-max-age": PREFLIGHT_AGE,
     }
     del granted["access-control-expose-headers"]
@@ -149,16 +137,16 @@ class Pages:
         """
         origin = header(scope, b"origin") or ""
         methods = ("POST",) if scope["path"] in self._posted else BEARER_METHODS
-        return raw_response(
-            204, b"", None, preflight_for_client(origin, await self._if_listed(origin), methods).headers
-        )
+        decision = decide_preflight(origin, await self._if_listed(origin), methods, credentials=False)
+        return raw_response(204, b"", None, decision.headers)
 
     async def fields(self, scope: Scope, status: int) -> Fields:
         """What an answer with this status says of pages."""
         origin = header(scope, b"origin")
         if origin is None:
             return NO_PAGE
-        return raw_headers(for_client(origin, await self._allowed(scope, origin, status)).headers.items())
+        decision = decide(origin, await self._allowed(scope, origin, status), credentials=False)
+        return raw_headers(decision.headers.items())
 
     async def _allowed(self, scope: Scope, origin: str, status: int) -> Collection[str]:
         asking: client.State | str | None = scope.get(CLIENT)
@@ -182,24 +170,24 @@ class Pages:
 
     async def _if_listed(self, origin: str, *, without_delay: bool = False) -> tuple[str, ...]:
         """The origin if an enabled dashboard or client lists it; as is remembered where the log cannot be asked."""
-        return (origin,) if await self._is_listed(origin, without_delay) else ()
+        if len(origin) <= LONGEST_ORIGIN and not (
+            without_delay and (origin in self._listed or len(self._looks) >= ASKED_AT_ONCE)
+        ):
+            await self._look(origin)
+        return (origin,) if origin in self._listed else ()
 
-    async def _is_listed(self, origin: str, without_delay: bool) -> bool:
-        if len(origin) > LONGEST_ORIGIN:
-            return False
-        if without_delay and (origin in self._listed or len(self._looks) >= ASKED_AT_ONCE):
-            return origin in self._listed
+    async def _look(self, origin: str) -> None:
+        """Asks the log, and remembers what it says if that comes in time."""
         look = asyncio.ensure_future(self._ledger.look(present.is_origin_allowed, origin))
         self._looks.add(look)
         look.add_done_callback(self._looked)
         await asyncio.wait((look,), timeout=WITHIN)
         if not look.done() or look.cancelled() or look.exception() is not None:
-            return origin in self._listed
+            return
         if look.result():
             self._listed.put(origin, None)
         else:
             self._listed.pop(origin, None)
-        return look.result()
 
     def _looked(self, look: asyncio.Task[bool]) -> None:
         self._looks.discard(look)

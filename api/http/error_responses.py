@@ -4,6 +4,7 @@ Whatever else goes wrong, in the framework, in the database or in our own code, 
 """
 
 import re
+from collections.abc import Sequence
 from typing import Any, Literal
 
 import msgspec
@@ -114,27 +115,38 @@ def description(text: str) -> str:
     return OUTSIDE.sub("", text.replace('"', "'").replace("…", "...").replace("\\", "/"))
 
 
+class ProblemBody(msgspec.Struct, frozen=True, kw_only=True):
+    """RFC 9457 problem details. `errors` names members at fault; `error` is OAuth's word, on `/dashboards/*` only;
+    `retry_after` is in seconds, with 429."""
+
+    type: str
+    title: str
+    status: int
+    detail: str | None
+    errors: Sequence[FieldError] | msgspec.UnsetType = msgspec.UNSET
+    reason: str | msgspec.UnsetType = msgspec.UNSET
+    error: str | msgspec.UnsetType = msgspec.UNSET
+    request_id: str | None
+    retry_after: int | msgspec.UnsetType = msgspec.UNSET
+
+
 def as_problem(error: HTTPError, request_id: str | None, *, with_code: bool = False) -> RawResponse:
     """RFC 9457 §3.1, never to be stored. Its type is `about:blank`: the status says it all (§4.2.1).
 
     `with_code` adds OAuth's word, which `/dashboards/*` carries beside the rest.
     """
-    body: dict[str, Any] = {
-        "type": "about:blank",
-        "title": error.title,
-        "status": error.status,
-        "detail": error.detail,
-    }
-    if error.errors:
-        body["errors"] = error.errors
-    if error.reason is not None:
-        body["reason"] = error.reason
-    if with_code:
-        body["error"] = error.code
-    body["request_id"] = request_id
-    if isinstance(error, errors.Throttled):
+    body = ProblemBody(
+        type="about:blank",
+        title=error.title,
+        status=error.status,
+        detail=error.detail,
+        errors=error.errors or msgspec.UNSET,
+        reason=msgspec.UNSET if error.reason is None else error.reason,
+        error=error.code if with_code else msgspec.UNSET,
+        request_id=request_id,
         # A script of another origin need not read it from a header.
-        body["retry_after"] = error.retry_after
+        retry_after=error.retry_after if isinstance(error, errors.Throttled) else msgspec.UNSET,
+    )
     return raw_response(
         error.status, msgspec.json.encode(body), PROBLEM, {**error.headers, "cache-control": "no-store"}
     )

@@ -14,8 +14,6 @@ import msgspec
 from domain import decision as reasons
 from domain.decision import Reason, Refusal
 
-REALM = 'Basic realm="grantlog", charset="UTF-8"'
-
 
 class FieldError(msgspec.Struct, frozen=True):
     """What is wrong with one member of a request. `field` is its name or path, `detail` never repeats its value."""
@@ -34,6 +32,8 @@ class HTTPError(Exception):
     status: int = 400
     code: str = "invalid_request"
     default: str | None = None
+    challenge: str | None = None
+    """`WWW-Authenticate`, which RFC 9110 §11.6.1 wants in every 401."""
 
     def __init__(
         self,
@@ -46,7 +46,9 @@ class HTTPError(Exception):
         self.detail = detail or self.default
         self.errors = tuple(errors)
         self.reason = reason
-        self.headers: dict[str, str] = dict(headers or {})
+        self.headers = dict(headers or {})
+        if self.challenge is not None:
+            self.headers["www-authenticate"] = self.challenge
         super().__init__(self.detail)
 
     @property
@@ -64,17 +66,12 @@ class InvalidRequest(HTTPError):
 
 
 class InvalidClient(HTTPError):
-    """Client authentication failed (RFC 6749 §5.2): 401, with a challenge of the scheme that the client used.
-
-    A client that sent its secret in the body gets the Basic challenge, since RFC 9110 §11.6.1 wants one in every 401.
-    """
+    """401: client authentication failed (RFC 6749 §5.2), wherever the client's secret stood."""
 
     status = 401
     code = "invalid_client"
     default = "Client authentication failed."
-
-    def __init__(self, detail: str | None = None) -> None:
-        super().__init__(detail, headers={"www-authenticate": REALM})
+    challenge = 'Basic realm="grantlog", charset="UTF-8"'
 
 
 class InvalidGrant(HTTPError):
@@ -89,10 +86,8 @@ class SignInRefused(InvalidGrant):
 
     status = 401
     default = "User name or password is wrong."
-
-    def __init__(self, detail: str | None = None) -> None:
-        # RFC 9110 §11.6.1 wants a challenge with every 401; a scheme of its own keeps browsers from asking themselves.
-        super().__init__(detail, headers={"www-authenticate": 'Bearer error="invalid_grant"'})
+    # Not Basic, for which browsers ask people themselves.
+    challenge = 'Bearer error="invalid_grant"'
 
 
 class UnauthorizedClient(HTTPError):
@@ -149,9 +144,7 @@ class InvalidToken(HTTPError):
     status = 401
     code = "invalid_token"
     default = "A valid access token is needed."
-
-    def __init__(self, detail: str | None = None) -> None:
-        super().__init__(detail, headers={"www-authenticate": 'Bearer error="invalid_token"'})
+    challenge = 'Bearer error="invalid_token"'
 
 
 class InsufficientScope(HTTPError):

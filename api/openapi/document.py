@@ -14,29 +14,13 @@ from litestar.openapi.plugins import JsonRenderPlugin, OpenAPIRenderPlugin
 from litestar.openapi.spec import Components, SecurityScheme, Server
 from litestar.routes import HTTPRoute
 
-from api.http.error_responses import PROBLEM, vocabulary
-from api.http.errors import FieldError
+from api.http.error_responses import PROBLEM, ProblemBody, vocabulary
 from api.http.responses import JSON
 from api.http.templates import Group, Member, Operation, Reference, render, security_headers
 from api.openapi.hot_endpoints import FORM, REFERENCE, HotEndpoint, describe
 
 PATH = "/schema"
 MERGE_PATCH = "application/merge-patch+json"
-
-
-class ProblemBody(msgspec.Struct, frozen=True, kw_only=True):
-    """RFC 9457 problem details. `errors` names members at fault; `error` is OAuth's word, on `/dashboards/*` only;
-    `retry_after` is in seconds, with 429."""
-
-    type: str
-    title: str
-    status: int
-    detail: str | None
-    request_id: str | None
-    errors: list[FieldError] | msgspec.UnsetType = msgspec.UNSET
-    reason: str | msgspec.UnsetType = msgspec.UNSET
-    error: str | msgspec.UnsetType = msgspec.UNSET
-    retry_after: int | msgspec.UnsetType = msgspec.UNSET
 
 
 PROBLEM_EXAMPLE = {

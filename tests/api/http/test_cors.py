@@ -4,11 +4,9 @@ import pytest
 
 from api.http.cors import (
     OriginStanding,
-    for_client,
-    for_dashboard,
+    decide,
+    decide_preflight,
     is_preflight,
-    preflight_for_client,
-    preflight_for_dashboard,
 )
 
 ORIGIN = "https://console.example.com"
@@ -16,7 +14,7 @@ ALLOWED = (ORIGIN,)
 
 
 def test_a_dashboards_origin_gets_credentials():
-    decision = for_dashboard(ORIGIN, ALLOWED)
+    decision = decide(ORIGIN, ALLOWED, credentials=True)
     assert decision.standing is OriginStanding.ALLOWED
     assert decision.headers["access-control-allow-origin"] == ORIGIN
     assert decision.headers["access-control-allow-credentials"] == "true"
@@ -40,30 +38,30 @@ def test_a_dashboards_origin_gets_credentials():
 def test_any_other_origin_is_foreign_and_gets_nothing(origin):
     lists_everything = (ORIGIN, "null", "*", "https://" + "a" * 400)
     decisions = [
-        for_dashboard(origin, ALLOWED),
-        for_client(origin, ALLOWED),
-        preflight_for_dashboard(origin, ALLOWED, ["POST"]),
-        preflight_for_client(origin, ALLOWED, ["POST"]),
+        decide(origin, ALLOWED, credentials=True),
+        decide(origin, ALLOWED, credentials=False),
+        decide_preflight(origin, ALLOWED, ["POST"], credentials=True),
+        decide_preflight(origin, ALLOWED, ["POST"], credentials=False),
     ]
     for decision in decisions:
         assert decision == (OriginStanding.FOREIGN, {"vary": "Origin"})
     if origin in lists_everything:
-        assert for_client(origin, lists_everything).standing is OriginStanding.FOREIGN
+        assert decide(origin, lists_everything, credentials=False).standing is OriginStanding.FOREIGN
 
 
 def test_without_an_origin_the_answer_still_varies():
-    for decision in (for_dashboard(None, ALLOWED), for_client(None, ALLOWED)):
+    for decision in (decide(None, ALLOWED, credentials=True), decide(None, ALLOWED, credentials=False)):
         assert decision == (OriginStanding.ABSENT, {"vary": "Origin"})
 
 
 def test_a_clients_origin_gets_no_credentials():
-    decision = for_client(ORIGIN, ALLOWED)
+    decision = decide(ORIGIN, ALLOWED, credentials=False)
     assert decision.headers["access-control-allow-origin"] == ORIGIN
     assert "access-control-allow-credentials" not in decision.headers
 
 
 def test_a_preflight_asks_whether_any_client_lists_the_origin():
-    decision = preflight_for_client(ORIGIN, ALLOWED, ["POST", "OPTIONS"])
+    decision = decide_preflight(ORIGIN, ALLOWED, ["POST", "OPTIONS"], credentials=False)
     assert decision.headers == {
         "vary": "Origin",
         "access-control-allow-origin": ORIGIN,
@@ -74,7 +72,7 @@ def test_a_preflight_asks_whether_any_client_lists_the_origin():
 
 
 def test_a_dashboards_preflight_admits_its_header():
-    decision = preflight_for_dashboard(ORIGIN, ALLOWED, ["POST"])
+    decision = decide_preflight(ORIGIN, ALLOWED, ["POST"], credentials=True)
     assert "X-Grantlog" in decision.headers["access-control-allow-headers"]
     assert decision.headers["access-control-allow-credentials"] == "true"
 
