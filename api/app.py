@@ -63,10 +63,9 @@ DEPENDENCIES = {
     "asking": Provide(auditor, sync_to_thread=False),
     "settle": Provide(settling, sync_to_thread=False),
 }
-"""What handlers take by name. `who` is whom the route's guard let in, `by` what they may do under the lock, `once` what
-carries out commands of theirs, `asking` the same caller where they read the log, and `settle` brings what is known of
-a secret up to this moment.
-"""
+"""What handlers take by name. `who` is whom the route's guard let in, `by` what they may do under the lock, `once`
+carries out commands of theirs, `asking` reads the log for them, and `settle` brings what is known of a secret up to
+this moment."""
 
 
 async def open_services(
@@ -138,10 +137,8 @@ def routed(settings: Settings) -> Litestar:
 
 
 def create(settings: Settings, keyring: Keyring, clock: Clock | None = None, app: Litestar | None = None) -> Middleware:
-    """The ASGI app. Its lifespan opens the database, records the start and runs the background tasks.
-
-    `app` is what `routed` made of settings whose issuer and body limit are the same, when nothing else runs on it.
-    """
+    """The ASGI app. Its lifespan opens the database, records the start and runs the background tasks. `app` is what
+    `routed` made of settings with the same issuer and body limit, when nothing else runs on it."""
     app = app or routed(settings)
     metrics = Metrics()
 

@@ -26,10 +26,8 @@ class SettingsError(ValueError):
 
 
 def load(environ: Mapping[str, str] | None = None, dotenv: Path | None = Path(".env"), **given: Any) -> Settings:
-    """Settings from `given` (the command line), the environment and a `.env` file, in this order of weight.
-
-    An empty variable counts as unset. Raises SettingsError that names every variable at fault, never its value.
-    """
+    """Settings from `given` (the command line), the environment and a `.env` file, in this order of weight; an empty
+    variable counts as unset. Raises SettingsError that names every variable at fault, never its value."""
     from_file = dotenv_values(dotenv, interpolate=False) if dotenv is not None and dotenv.is_file() else {}
     texts = {**from_file, **(os.environ if environ is None else environ)}
     values: dict[str, Any] = {}
@@ -65,10 +63,8 @@ def unknown_variables(environ: Mapping[str, str]) -> list[str]:
 
 
 def convert(hint: Any, raw: Any) -> Any:
-    """The value of a field of this type that a text stands for; several are separated by commas.
-
-    Anything but a text is only checked. Raises ValueError, msgspec's ValidationError among them.
-    """
+    """The value of a field of this type that a text stands for; several are separated by commas. Anything but a text is
+    only checked. Raises ValueError, msgspec's ValidationError among them."""
     kind = plain(hint)
     if get_origin(kind) is tuple and isinstance(raw, str):
         raw = [part.strip() for part in raw.split(",") if part.strip()]

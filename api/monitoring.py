@@ -36,9 +36,7 @@ class Health(msgspec.Struct, frozen=True):
 
 class Details(Health, frozen=True):
     """`checks` says `ok`, or what is wrong in words, for each thing that the worker that answers has looked at.
-
-    `workers` are all of the server, with what each of them found wrong when it looked last, some seconds ago at most.
-    """
+    `workers` are all of the server, with what each of them found wrong when it looked last, seconds ago at most."""
 
     checks: dict[str, str]
     workers: list[Seen]

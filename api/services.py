@@ -132,10 +132,8 @@ def require_issuer(state: server.State, issuer: str) -> None:
 
 
 async def record_start(services: Services, keyring: Keyring) -> None:
-    """Proves the master key and records the start, once for each set of settings: workers alike are one fact.
-
-    Raises `MasterKeyError` when the vault was made with another key, and `IssuerChanged`.
-    """
+    """Proves the master key and records the start, once for each set of settings: workers alike are one fact. Raises
+    `MasterKeyError` when the vault was made with another key, and `IssuerChanged`."""
     await log_keys.settle_mac_key(services.ledger, Origin(SYSTEM))
     settings: Any = effective(services.settings)
     keys: mac_key.State = await services.ledger.state(mac_key.STREAM)

@@ -78,9 +78,7 @@ class Repeated(Reason):
 
 class Reply(msgspec.Struct, Generic[T], frozen=True):
     """What a command answers. `subject` is the person it tells about: once they are erased, so is the stored copy.
-
-    `personal` are the members that need `audit:personal`; a repeat without it gets null in their place.
-    """
+    `personal` are the members that need `audit:personal`; a repeat without it gets null in their place."""
 
     content: T
     status: int = 200
@@ -120,11 +118,9 @@ class Once:
         *others: Step,
         reply: Callable[[View, tuple[Recorded, ...]], Reply[T]],
     ) -> Response[T]:
-        """Executes the commands, and gives what `reply` makes of it inside the transaction.
-
-        Under the lock the caller's token and scope are asked for once more. Raises the problem that a refusal amounts
-        to, 409 while the same key is in hand, 422 for the same key with another body.
-        """
+        """Executes the commands, and gives what `reply` makes of it inside the transaction. Under the lock the caller's
+        token and scope are asked for once more. Raises the problem that a refusal amounts to, 409 while the same key is
+        in hand, 422 for the same key with another body."""
         key = await self._key()
         if key is None:
             return _response(await self._execute(None, (first, *others), reply))
@@ -139,20 +135,16 @@ class Once:
             _in_hand.discard(place)
 
     async def ahead(self, first: Single, *others: Step) -> tuple[Recorded, ...]:
-        """Executes what must be in force before the command that is answered can be made; says what was recorded.
-
-        Under the lock the caller's token and scope are asked for, as for any command, and not again by what follows:
-        the caller's own token may be among what this ended.
-        """
+        """Executes what must be in force before the command that is answered can be made; says what was recorded. The
+        caller's token and scope are asked for under this lock, and not again by what follows: the token may be among
+        what this ended."""
         given = await self._execute(None, (first, *others), lambda _, recorded: Reply(recorded))
         self._is_ahead = True
         return given.content
 
     async def first_answer(self) -> Response[Any] | None:
-        """The answer of a command that was carried out under this key before; None when there was none.
-
-        For handlers that look at something before they call `carry_out`: what they would find is not what counts.
-        """
+        """The answer of a command that was carried out under this key before; None when there was none. For handlers
+        that look at something before `carry_out`: what they would find is not what counts."""
         key = await self._key()
         return None if key is None else await self._first(key)
 

@@ -52,9 +52,7 @@ CHARSET = re.compile(r';\s*charset\s*=\s*"?([^";\s]*)', re.IGNORECASE)
 
 def encoding(scope: Scope, accepted: Collection[Encoding]) -> Encoding:
     """How the body is encoded. Raises WrongMediaType for any other type, for two types, and for a charset but UTF-8.
-
-    Parameters other than `charset` mean nothing to these types and are passed over (RFC 9110 §8.3.1).
-    """
+    Other parameters mean nothing to these types and are passed over (RFC 9110 §8.3.1)."""
     values = header_values(scope, b"content-type")
     found = _encoding(values[0]) if len(values) == 1 else None
     if found is None or found not in accepted:
@@ -100,10 +98,8 @@ class Parameters(dict[str, str]):
 
 
 async def read_parameters(scope: Scope, receive: Receive, limit: int) -> Parameters:
-    """The parameters of an OAuth request, from a form or a JSON object of strings; empty ones count as not sent.
-
-    Raises InvalidRequest, TooLarge or WrongMediaType, which OAuth endpoints answer as `invalid_request`.
-    """
+    """The parameters of an OAuth request, from a form or a JSON object of strings; empty ones count as not sent. Raises
+    InvalidRequest, TooLarge or WrongMediaType, which OAuth endpoints answer as `invalid_request`."""
     body = await read_body(scope, receive, limit)
     if not body:
         return Parameters()
@@ -134,12 +130,9 @@ def _parameters(scope: Scope, body: bytes) -> Parameters:
 
 
 class StrictRequest(Request[Any, Any, Any]):
-    """A request whose `json()` and `form()` read strictly. `Litestar(request_class=StrictRequest)`.
-
-    A handler takes its body as `data: JSONBody[SomeStruct]` and gets the struct decoded by its own type, so that
-    nothing is converted on the way. `opt={"bodies": ("json", "form")}` says what it accepts; JSON alone is the default.
-    An empty body leaves `data` to the parameter's default, or is a 400 without one.
-    """
+    """A request whose `json()` and `form()` read strictly. A handler takes its body as `data: JSONBody[SomeStruct]`,
+    decoded by the struct's own type; `opt={"bodies": ("json", "form")}` says what it accepts, JSON alone by default. An
+    empty body leaves `data` to the parameter's default, or is a 400 without one."""
 
     async def body(self) -> bytes:
         if self._body is Empty:
@@ -187,10 +180,8 @@ class StrictRequest(Request[Any, Any, Any]):
 
 async def check_query(request: Request[Any, Any, Any]) -> None:
     """Refuses a doubled query parameter, of which the framework would take the last, and on the JSON API one that the
-    handler does not have: a misspelt filter would show everything. `Litestar(before_request=…)`.
-
-    A handler names those that may be repeated: `opt={"repeatable": ("type",)}`.
-    """
+    handler does not have: a misspelt filter would show everything. `opt={"repeatable": ("type",)}` names those that may
+    be repeated."""
     query: bytes = request.scope["query_string"]
     if not query:
         return
@@ -213,10 +204,8 @@ def name_parameters(app: Litestar) -> None:
 
 
 def check_handlers(app: Litestar) -> None:
-    """Raises RuntimeError when a handler lets the framework read a form by itself.
-
-    That reader takes doubled parameters, and it keeps the last thousand bodies, passwords included, in a cache.
-    """
+    """Raises RuntimeError when a handler lets the framework read a form by itself: that reader takes doubled
+    parameters, and it keeps the last thousand bodies, passwords included, in a cache."""
     for route in app.routes:
         if isinstance(route, HTTPRoute):
             for handler, _ in route.route_handler_map.values():
@@ -250,9 +239,7 @@ def form_pairs(text: bytes) -> Iterator[tuple[str, str]]:
 
 def read_form(text: bytes, *, repeatable: Collection[str] = (), omit_empty: bool = False) -> dict[str, str]:
     """Parameters by name. A doubled one is refused (RFC 6749 §3.1, §3.2); those that may be repeated are left out.
-
-    `omit_empty` treats a parameter without a value as not sent, as RFC 6749 §3.1 says for OAuth.
-    """
+    `omit_empty` treats a parameter without a value as not sent, as RFC 6749 §3.1 says for OAuth."""
     if (found := _plain(text, omit_empty)) is not None:
         for name in repeatable:
             found.pop(name, None)

@@ -81,10 +81,8 @@ def is_preflight(scope: Scope) -> bool:
 
 
 def decide(origin: str | None, allowed: Collection[str], *, credentials: bool) -> CorsDecision:
-    """A call to a dashboard, with credentials, or for a client, whose origins are compared character by character.
-
-    For a dashboard FOREIGN is to be refused unevaluated; for a client the browser does not show the answer to the page.
-    """
+    """A call to a dashboard, with credentials, or for a client; origins are compared character by character. For a
+    dashboard FOREIGN is to be refused unevaluated; for a client the browser does not show the answer to the page."""
     if origin is None:
         return CorsDecision(OriginStanding.ABSENT, dict(VARY))
     if origin == "null" or "*" in origin or len(origin) > LONGEST_ORIGIN or origin not in allowed:
@@ -114,11 +112,9 @@ def decide_preflight(
 
 
 class Pages:
-    """Decides for one app, whose services are there once it has started, about the JSON API and OAuth's endpoints.
-
-    It does so where an answer leaves, so that it holds for whatever is answered and whoever answers: a refusal before
-    the framework has seen the request, a fault, a stream. `posted` are the paths of OAuth's endpoints.
-    """
+    """Decides for one app, whose services are there once it has started, about the JSON API and OAuth's endpoints,
+    whose paths are `posted`. It does so where an answer leaves, so that it holds for refusals, faults and streams
+    too."""
 
     def __init__(self, app: Any, posted: Collection[str] = ()) -> None:
         self._app = app
@@ -131,10 +127,8 @@ class Pages:
         return path in self._posted or path.startswith(_BELOW) or path in BEARER_PATHS
 
     async def preflight(self, scope: Scope) -> RawResponse:
-        """The answer to a preflight.
-
-        It names no client, and the path may be one that there is not: the request itself finds that out.
-        """
+        """The answer to a preflight. It names no client, and there may be no such path: the request itself finds that
+        out."""
         origin = header(scope, b"origin") or ""
         methods = ("POST",) if scope["path"] in self._posted else BEARER_METHODS
         decision = decide_preflight(origin, await self._if_listed(origin), methods, credentials=False)

@@ -131,10 +131,8 @@ class ProblemBody(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def as_problem(error: HTTPError, request_id: str | None, *, with_code: bool = False) -> RawResponse:
-    """RFC 9457 §3.1, never to be stored. Its type is `about:blank`: the status says it all (§4.2.1).
-
-    `with_code` adds OAuth's word, which `/dashboards/*` carries beside the rest.
-    """
+    """RFC 9457 §3.1, never to be stored. Its type is `about:blank`: the status says it all (§4.2.1). `with_code` adds
+    OAuth's word, which `/dashboards/*` carries beside the rest."""
     body = ProblemBody(
         type="about:blank",
         title=error.title,

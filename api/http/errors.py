@@ -23,11 +23,8 @@ class FieldError(msgspec.Struct, frozen=True):
 
 
 class HTTPError(Exception):
-    """A refusal on its way to the caller.
-
-    `code` is OAuth's word (RFC 6749 §5.2). `detail` and `errors` are public words, `default` what is said where nobody
-    says more. `reason` is a closed word for programs.
-    """
+    """A refusal on its way to the caller. `code` is OAuth's word (RFC 6749 §5.2), `detail` and `errors` are public
+    words, `default` is said where nobody says more, and `reason` is a closed word for programs."""
 
     status: int = 400
     code: str = "invalid_request"
@@ -298,11 +295,8 @@ BY_REASON: dict[type[Reason], tuple[type[HTTPError], type[HTTPError]]] = {
 
 
 def oauth_error(refusal: Refusal) -> HTTPError:
-    """A domain refusal at an endpoint of OAuth.
-
-    Why a client or a grant was refused stays in the log: an answer that tells a wrong secret from an unknown client,
-    or an expired code from a replayed one, helps whoever tries.
-    """
+    """A domain refusal at an endpoint of OAuth. Why a client or a grant was refused stays in the log: an answer that
+    tells a wrong secret from an unknown client, or an expired code from a replayed one, helps whoever tries."""
     kind, _ = BY_REASON[type(refusal.reason)]
     if isinstance(refusal.reason, reasons.InvalidClient | reasons.InvalidGrant):
         return kind()

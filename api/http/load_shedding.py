@@ -38,11 +38,8 @@ KEY = "grantlog.place"
 
 
 class Line:
-    """The requests to one endpoint, which all cost about the same, and the pace at which they are answered.
-
-    The pace is measured while more than half of `FEW` wait, since an idle server says nothing about how fast it can be.
-    `clock` counts seconds.
-    """
+    """The requests to one endpoint, which all cost about the same, and the pace at which they are answered: measured
+    while more than half of `FEW` wait, since an idle server does not say how fast it can be. `clock` counts seconds."""
 
     __slots__ = ("_answered", "_clock", "_since", "pace", "taken")
 
@@ -89,10 +86,8 @@ class LoadShedding:
         return self.taken >= self.bound or (line is not None and line.taken >= FEW and line.is_long)
 
     def leave_soon(self, place: "Slot") -> None:
-        """Lets go of the place in a moment, `BODY_WITHIN` at most, unless it is taken again before.
-
-        Were the places of bodies free at once, all requests that come together would find room.
-        """
+        """Lets go of the place within `BODY_WITHIN`, unless it is taken again before: were the places of bodies free at
+        once, all requests that come together would find room."""
         if not self._leaving:
             asyncio.get_running_loop().call_later(BODY_WITHIN, self._let_go)
         self._leaving.append(place)
@@ -190,10 +185,8 @@ SWEEP = 1.0
 
 
 class Patience:
-    """Ends the waiting for bodies that do not come, of any number of requests with one timer.
-
-    A timer of its own for each would cost more than reading most bodies. A body is cut off up to `SWEEP` seconds late.
-    """
+    """Ends the waiting for bodies that do not come, up to `SWEEP` seconds late, of any number of requests with one
+    timer: a timer for each would cost more than reading most bodies."""
 
     def __init__(self) -> None:
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -234,14 +227,10 @@ class Patience:
 
 
 class Arriving:
-    """The `receive` of one request. Waiting for the client is no work, so the place is free meanwhile.
-
-    Otherwise a few connections that announce a body and send nothing would use up all places there are. Raises TooSlow,
-    and TemporarilyUnavailable when there is no place any more for what has come late.
-
-    The server has a message more when a body has ended, and to ask it for that is another two changes of thread. So a
-    body whose `length` was announced is complete as soon as that many bytes have come: the server takes no more.
-    """
+    """The `receive` of one request, whose place is free while it waits for the client: else a few connections that
+    announce a body and send nothing would use up all places. Raises TooSlow, and TemporarilyUnavailable when there is
+    no place any more for what has come late. A body of announced `length` is complete with as many bytes: to ask the
+    server for the message behind it would cost two changes of thread."""
 
     __slots__ = ("_complete", "_deadline", "_missing", "_patience", "_place", "_receive")
 

@@ -25,10 +25,8 @@ FRAMES = 30
 
 
 def trace(error: BaseException) -> dict[str, Any]:
-    """What a log line says of an exception: its types and where it came from, but no message.
-
-    Messages repeat values: a database driver's the parameters of a statement, a decoder's the text it was given.
-    """
+    """What a log line says of an exception: its types and where it came from. Its messages repeat values: a database
+    driver's the parameters of a statement, a decoder's the text it was given."""
     chain: list[BaseException] = []
     current: BaseException | None = error
     while current is not None and current not in chain:
@@ -134,12 +132,9 @@ _encode = msgspec.json.Encoder().encode
 
 
 class AccessLog:
-    """Writes no query, header, address or name: an erased person leaves nothing in a log file.
-
-    Lines are gathered for a moment and written together. A write of its own for each would hand the interpreter to the
-    server's other threads and back, which costs more than all the rest of the line. `hot` are the paths that are asked
-    for most.
-    """
+    """Writes no query, header, address or name: an erased person leaves nothing in a log file. Lines are gathered for a
+    moment and written together: a write for each would hand the interpreter to other threads and back, which costs more
+    than the rest of the line. `hot` are the paths that are asked for most."""
 
     def __init__(self, masker: Masker, hot: Iterable[str] = ()) -> None:
         self._masker = masker

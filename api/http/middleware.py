@@ -54,14 +54,10 @@ _CLOCK = SystemClock()
 
 
 class Middleware:
-    """An ASGI app around an ASGI app: outside of the framework, since the busiest endpoints go past its routing.
-
-    `in_flight` bounds the requests that wait for the start of their answer; a further one gets 503 with `Retry-After`,
-    and so does one to a path in `direct` that would wait too long there (`api.http.load_shedding`). A stream that has
-    begun is not counted, nor is a request whose body is still to come. The liveness probe, which an overloaded server
-    must still pass, is always let in, and so are those who look after the server. Requests to a path in `direct` go to
-    that endpoint instead, which has the same scope to work with.
-    """
+    """An ASGI app around an ASGI app: outside of the framework, since requests to a path in `direct` go to that
+    endpoint past its routing. `in_flight` bounds the requests that wait for the start of their answer; a further one
+    gets 503, and so does one that would wait too long (`load_shedding`). A stream that has begun is not counted, nor is
+    a request whose body is still to come. The liveness probe and those who look after the server are always let in."""
 
     def __init__(
         self,
@@ -205,10 +201,8 @@ class Always:
 
 
 class SentResponse:
-    """The `send` of one request: adds the headers, keeps the status, and drops the body of an answer to HEAD.
-
-    `pages` are asked which pages may read the answer, where that is not for the endpoint to say.
-    """
+    """The `send` of one request: adds the headers, keeps the status, and drops the body of an answer to HEAD. `pages`
+    are asked which pages may read the answer, where that is not for the endpoint to say."""
 
     __slots__ = ("_always", "_context", "_slot", "_scope", "_send", "head", "pages", "status")
 

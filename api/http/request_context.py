@@ -43,10 +43,8 @@ Network = IPv4Network | IPv6Network
 
 class RequestContext(msgspec.Struct, frozen=True):
     """`request_id` stands in the answer, the log line and every event. `address` is the client's, None when unknown.
-
-    `head` says that it came as HEAD, which handlers see as GET: nobody gets the body, and nothing is to be done for it
-    that GET would do for whoever reads it (RFC 9110 §9.2.1, §9.3.2).
-    """
+    `head` says that it came as HEAD, which handlers see as GET: nobody gets the body, and nothing is done for it that
+    GET would do for whoever reads it (RFC 9110 §9.2.1, §9.3.2)."""
 
     request_id: str
     address: str | None
@@ -209,10 +207,8 @@ def closes(scope: Scope, status: int) -> bool:
 
 
 def _leaves_body(scope: Scope) -> bool:
-    """Whether a refusal may leave a part of the request's body unread, so that the connection ends with the answer.
-
-    A client has to be told (RFC 9112 §9.6), or its next request on the connection is lost.
-    """
+    """Whether a refusal may leave a part of the body unread, so that the connection ends with the answer. A client has
+    to be told (RFC 9112 §9.6), or its next request on the connection is lost."""
     for name, value in scope["headers"]:
         if name == b"transfer-encoding":
             return True
@@ -222,10 +218,8 @@ def _leaves_body(scope: Scope) -> bool:
 
 
 def check(scope: Scope) -> None:
-    """Raises InvalidRequest for what the framework would stumble over or a database refuse.
-
-    What the server could not even read comes with its own refusal.
-    """
+    """Raises InvalidRequest for what the framework would stumble over or a database refuse, and what `REFUSED`
+    holds."""
     refused: HTTPError | None = scope.get(REFUSED)
     if refused is not None:
         raise refused

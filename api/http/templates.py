@@ -55,12 +55,10 @@ class Home(HtmlPage, frozen=True, kw_only=True):
 
 
 class SignIn(HtmlPage, frozen=True, kw_only=True):
-    """The form with `username`, `password` and `csrf` (RFC 6749 §4.1.1 leaves its looks to the server).
-
-    `application` is the name of the client that asks, None where a person signs in for themselves. `username` is what
-    was typed before, so that a wrong password need not cost it; it is shown to who typed it and kept nowhere. `faulty`
-    says that the application asks for what it cannot have, so that nobody types a password in the hope of it.
-    """
+    """The sign-in form (RFC 6749 §4.1.1 leaves its looks to the server). `application` is the name of the client that
+    asks, None where a person signs in for themselves; `username` is what was typed before, shown again and kept
+    nowhere. `faulty` says that the application asks for what it cannot have, so that nobody types a password in the
+    hope of it."""
 
     template: ClassVar[str] = "sign_in.html"
     action: str
@@ -81,10 +79,8 @@ class ScopeInWords(msgspec.Struct, frozen=True):
 
 
 class Consent(HtmlPage, frozen=True, kw_only=True):
-    """The question that a person answers with `decision` = `approve` or `deny` (RFC 6749 §4.1.1, RFC 9700 §4.15).
-
-    `destination` is where the answer goes, in words: see `form_targets.destination`.
-    """
+    """The question that a person answers with `decision` = `approve` or `deny` (RFC 6749 §4.1.1, RFC 9700 §4.15). Where
+    the answer goes is said in words, by `destination` below."""
 
     template: ClassVar[str] = "consent.html"
     action: str
@@ -156,11 +152,8 @@ class AccountGrants(HtmlPage, frozen=True, kw_only=True):
 
 
 class Dashboard(HtmlPage, frozen=True, kw_only=True):
-    """A working sign-in page of a first-party dashboard.
-
-    `resume` says that the browser sent the dashboard's cookie, so that the page may try to go on where it left off.
-    `error` is for the answer to a form that a browser without JavaScript posted to the page itself.
-    """
+    """A first-party dashboard's sign-in page. `resume` says that the browser sent the dashboard's cookie, so that the
+    page may try to go on; `error` is for a form that a browser without JavaScript posted to the page itself."""
 
     template: ClassVar[str] = "dashboard.html"
     script: ClassVar[bool] = True
@@ -311,10 +304,8 @@ def page_answer(
 
 
 def see_other(location: str, cookies: Sequence[Cookie] = ()) -> Response[bytes]:
-    """A redirect that a browser follows with GET, so that no form is ever posted on (RFC 9700 §4.12).
-
-    `location` is visible ASCII: a redirect URI with parameters, or a path on this server.
-    """
+    """A redirect that a browser follows with GET, so that no form is ever posted on (RFC 9700 §4.12). `location` is
+    visible ASCII: a redirect URI with parameters, or a path on this server."""
     return Response(
         b"",
         status_code=303,
@@ -361,11 +352,8 @@ SCHEME = re.compile(r"[a-z][a-z0-9+.-]*")
 
 
 def security_headers(form_action: Sequence[str] = (), *, script: bool = False) -> dict[str, str]:
-    """The headers of a page. `form_action` are redirect URIs to which the page's forms may lead by a redirect.
-
-    Browsers hold a form's whole chain of redirects to `form-action` (CSP Level 3 §6.4.1), so a consent form that sends
-    the person back to the application must name it. `script` admits the server's own script files and calls to itself.
-    """
+    """The headers of a page. `form_action` are redirect URIs to which its forms may lead: browsers hold a form's whole
+    chain of redirects to it (CSP Level 3 §6.4.1). `script` admits the server's own script files and calls to itself."""
     sources = (form_source(uri) for uri in form_action)
     targets = dict.fromkeys(["'self'", *(source for source in sources if source)])
     policy = ["default-src 'none'", "style-src 'self'", "img-src 'self'"]
@@ -381,11 +369,8 @@ def security_headers(form_action: Sequence[str] = (), *, script: bool = False) -
 
 
 def form_source(uri: str) -> str | None:
-    """A redirect URI as a CSP source: its origin, or `scheme:` for an application's private scheme (RFC 8252 §7.1).
-
-    CSP has no way to write an IPv6 address or a host with other characters than letters, digits and hyphens (CSP Level
-    3 §2.3.1, `host-part`), so such a target admits its scheme. None for what no browser would go to.
-    """
+    """A redirect URI as a CSP source: its origin, or `scheme:` for an application's private scheme (RFC 8252 §7.1), and
+    for a host that CSP cannot write, such as IPv6 (CSP Level 3 §2.3.1). None for what no browser would go to."""
     try:
         parts = urlsplit(uri)
         host, port = ascii_host(parts.hostname or ""), parts.port
@@ -401,11 +386,9 @@ def form_source(uri: str) -> str | None:
 
 
 def destination(redirect_uri: str) -> str:
-    """Where an authorization answer goes, in words that a person can check.
-
-    International names are shown in their ASCII form, so that a look-alike letter cannot pass for another (RFC 5891
-    §4.4). A loopback or private-scheme target is an application on the person's own device (RFC 8252 §7).
-    """
+    """Where an authorization answer goes, in words that a person can check. International names are shown in ASCII, so
+    that no look-alike letter passes for another (RFC 5891 §4.4). A loopback or private-scheme target is an application
+    on the person's own device (RFC 8252 §7)."""
     parts = urlsplit(redirect_uri)
     if parts.scheme not in ("http", "https"):
         return f"an app on this device ({parts.scheme})"

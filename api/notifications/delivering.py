@@ -39,10 +39,8 @@ class Told(NamedTuple):
 
 
 def delay(attempts: int, chance: float) -> Moment:
-    """How long to wait after so many attempts: four times as long each time, up to six hours, and up to a half more.
-
-    `chance`, from 0 to 1, spreads those who failed together, so that they do not all come back together.
-    """
+    """How long to wait after so many attempts: four times as long each time, up to six hours, and up to a half more by
+    `chance`, from 0 to 1, so that those who failed together do not all come back together."""
     longest = min(FIRST_DELAY << 2 * min(attempts - 1, 12), LONGEST_DELAY)
     return longest + int(longest * chance / 2)
 

@@ -84,10 +84,8 @@ async def find_session(services: Services, scope: Scope, realm: str) -> BrowserS
 
 
 async def start_session(services: Services, scope: Scope, realm: str, verified: Verified) -> tuple[Cookie, ...] | None:
-    """Signs the verified person in, with a new secret whatever the browser sent, and ends the session it had.
-
-    Gives the cookies to set; None when the person may not sign in any more, as the log says under the lock.
-    """
+    """Signs the verified person in, with a new secret whatever the browser sent, and ends the session it had. Gives the
+    cookies to set; None when the person may not sign in any more, as the log says under the lock."""
     before = await find_session(services, scope, realm)
     secret = services.format.mint(Kind.BROWSER_SESSION)
     session_id, account_id = new_id(), verified.account.account_id
@@ -187,10 +185,8 @@ def forget_form_secret(services: Services) -> Cookie:
 
 
 def require_own_page(services: Services, scope: Scope) -> None:
-    """Raises 403 when the browser says that the form was posted from elsewhere; most browsers do say.
-
-    `Sec-Fetch-Site` (Fetch Metadata §2.3) is the browser's own verdict. Without it, `Origin` must be ours.
-    """
+    """Raises 403 when the browser says that the form was posted from elsewhere. `Sec-Fetch-Site` (Fetch Metadata §2.3)
+    is the browser's own verdict; without it, `Origin` must be ours."""
     verdicts = header_values(scope, b"sec-fetch-site")
     if verdicts:
         # `none` is what the person did themselves, such as loading a page again.

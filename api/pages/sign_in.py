@@ -55,10 +55,8 @@ class SignInForm(msgspec.Struct, frozen=True):
 
 @dataclass(frozen=True, slots=True)
 class FormTarget:
-    """Where a form stands. `action` is its own address, `form_action` where a sign-in may lead beyond this server.
-
-    `faulty` says that the application's request will be refused whoever signs in.
-    """
+    """Where a form stands. `action` is its own address, `form_action` where a sign-in may lead beyond this server, and
+    `faulty` says that the application's request will be refused whoever signs in."""
 
     action: str
     realm: str
@@ -135,7 +133,5 @@ async def _enter(services: Services, scope: Scope, realm: str, form: SignInForm)
 
 def _wrong(realm: str) -> SignInFailure:
     """401, so that whoever watches the access log sees guessing for what it is; browsers show the page all the same.
-
-    RFC 9110 §11.6.1 wants a challenge with it. Its scheme is not a registered one: no browser opens a window for it.
-    """
+    Its challenge (RFC 9110 §11.6.1) has no registered scheme: no browser opens a window for it."""
     return SignInFailure(401, WRONG, (("www-authenticate", f'Form realm="{realm}"'),))

@@ -1,8 +1,5 @@
 """What one address may hold of a worker: a part of its connections, and a part of the requests that are half sent.
-
-Whoever opens connections and says little costs next to nothing for each of them, but there are only so many. So nobody
-has more than a part, and others find room.
-"""
+Whoever opens connections and says little pays next to nothing for each, and there are only so many."""
 
 from collections.abc import Callable
 from typing import Protocol
@@ -28,10 +25,8 @@ class Held(Protocol):
 
 
 class Callers:
-    """The connections of one worker by address, `connections` at most, and `share` of them for one address.
-
-    `trusts` says of an address whether it is a proxy of ours, through which many come. `clock` counts seconds.
-    """
+    """The connections of one worker by address, `connections` at most, and `share` of them for one address, unless the
+    address is a proxy that it `trusts`, through which many come. `clock` counts seconds."""
 
     def __init__(
         self, connections: int, share: float, trusts: Callable[[str], bool], clock: Callable[[], float]

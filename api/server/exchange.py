@@ -85,11 +85,8 @@ class Carrier(Protocol):
 
 
 class Exchange:
-    """`receive` and `send` are the app's. The connection puts the body in, by `take` and `end`, as it comes.
-
-    `keep_alive` says whether the connection goes on behind the answer, `endless` that the answer is one that goes on
-    until somebody leaves.
-    """
+    """`receive` and `send` are the app's; the connection puts the body in, by `take` and `end`. `keep_alive` says
+    whether the connection goes on behind the answer, `endless` that the answer goes on until somebody leaves."""
 
     __slots__ = (
         "_bodyless",
@@ -179,9 +176,7 @@ class Exchange:
 
     async def receive(self) -> Message:
         """ASGI's `http.request`, each with what has come since the last one, and `http.disconnect` after the end.
-
-        Raises what was given to `fail`.
-        """
+        Raises what was given to `fail`."""
         if self._expects:
             self._expects = False
             if not self.begun:

@@ -275,10 +275,8 @@ class Metrics:
             self._written[key] = (counts, total)
 
     def text(self, version: str, position: int | None, followed: Mapping[str, int] | None = None) -> bytes:
-        """Everything of all workers. `position` is the log's, None when the database does not answer.
-
-        `followed` is how far each has come that follows the log instead of being written with it.
-        """
+        """Everything of all workers. `position` is the log's, None when the database does not answer, and `followed`
+        how far each has come that follows the log instead of being written with it."""
         everything = CollectorRegistry()
         everything.register(AtThisMoment(version, position, followed or {}))
         directory = os.environ.get(DIRECTORY)

@@ -59,11 +59,9 @@ class Post:
 
 
 class Parent:
-    """Keeps `workers` processes alive, each of which runs `work` with its number and a call for when it has started.
-
-    `work` gives an exit code. `sockets` are closed when the stop begins, so that the kernel keeps no connection for
-    nobody. `stop_within` is how many seconds workers have to stop.
-    """
+    """Keeps `workers` processes alive, each of which runs `work` with its number and a call for when it has started,
+    for an exit code. `sockets` are closed when the stop begins, so that the kernel keeps no connection for nobody.
+    `stop_within` is how many seconds workers have to stop."""
 
     def __init__(
         self,

@@ -166,10 +166,8 @@ def kept_of(settings: Settings) -> Kept:
 
 
 async def require_continuation(ledger: Ledger, settings: Settings) -> None:
-    """Raises `NotContinued`. Where no checkpoint was kept that is no more than a warning: a node has a first start.
-
-    A log that is forged is not looked at: what it says of its own keys cannot be believed, and nothing will be written.
-    """
+    """Raises `NotContinued`; where no checkpoint was kept only a warning, since a node has a first start. A log that is
+    forged is not looked at: what it says of its own keys cannot be believed, and nothing will be written."""
     kept = kept_of(settings)
     with suppress(Forged):
         note = kept.read()

@@ -39,11 +39,8 @@ class Terms(msgspec.Struct, frozen=True):
 
 
 class Listener(msgspec.Struct, frozen=True):
-    """A socket, and who answers there on which terms.
-
-    `holds` is told how many connections there are, -1 at the end, and `is_turn` whether a further one is for this
-    worker.
-    """
+    """A socket, and who answers there on which terms. `holds` is told how many connections there are, -1 at the end,
+    and `is_turn` whether a further one is for this worker."""
 
     socket: socket.socket
     app: App
@@ -216,10 +213,8 @@ class Accepting:
 
 
 class Worker:
-    """Serves one app's listeners until it is told to stop.
-
-    `started` is called when connections are taken, `each_second` about every second from then on.
-    """
+    """Serves one app's listeners until it is told to stop. `started` is called when connections are taken,
+    `each_second` about every second from then on."""
 
     def __init__(
         self,

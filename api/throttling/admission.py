@@ -27,9 +27,7 @@ from security.mac import normalise
 
 def admit(throttle: Throttle, scope: Scope, apart: str = "") -> None:
     """Counts a request to a public endpoint; raises 429 with `Retry-After` when its address has made too many.
-
-    Endpoints that name something `apart` are counted by themselves: a flood elsewhere does not silence them.
-    """
+    Endpoints that name something `apart` are counted by themselves: a flood elsewhere does not silence them."""
     admission = throttle.begin(*public(request_context(scope).address, apart))
     if admission.retry_after is not None:
         raise Throttled(admission.retry_after)
@@ -170,10 +168,8 @@ async def _begin(throttle: Throttle, typed: Typed) -> Admission:
 
 
 async def _comes_home(throttle: Throttle, ledger: Ledger, typed: Typed, find: Find) -> bool:
-    """Whether the log tells that the person has signed in from there, and whether that makes a difference.
-
-    As much is looked up for a name that nobody has.
-    """
+    """Whether the log tells that the person has signed in from there, and whether that makes a difference. As much is
+    looked up for a name that nobody has."""
     if typed.address is None or throttle.retry_after(*sign_in(*typed)) is not None:
         return False
     if throttle.is_stranger(*typed):

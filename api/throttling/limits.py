@@ -74,12 +74,9 @@ class Rule(msgspec.Struct, frozen=True):
 
 
 class Bucket(Rule, frozen=True):
-    """`burst` attempts at once, and one more after every `interval`.
-
-    The cell's moment is when the bucket is full again, so a stored moment is all the state there is. An empty bucket
-    gets no emptier, whoever fails at once. A moment that lies more than an interval beyond comes from another clock
-    than this one, and counts as none.
-    """
+    """`burst` attempts at once, and one more after every `interval`. The cell's moment is when the bucket is full
+    again. An empty bucket gets no emptier, whoever fails at once. A moment that lies more than an interval beyond comes
+    from another clock than this one, and counts as none."""
 
     burst: int
     interval: int
@@ -107,11 +104,9 @@ class Bucket(Rule, frozen=True):
 
 
 class Backoff(Rule, frozen=True):
-    """`free` failures without delay, then `first`, twice that, and so on up to `longest` after each further one.
-
-    The cell's moment is that of the last failure. One in the future comes from another clock, and counts as none. Its
-    number is that of failures, and above them that of attempts under way, which count alike until they are over.
-    """
+    """`free` failures without delay, then `first`, twice that, and so on up to `longest` after each further one. The
+    cell's moment is that of the last failure; one in the future comes from another clock, and counts as none. Its
+    number is that of failures, and above them that of attempts under way, which count alike until they are over."""
 
     free: int
     longest: int
@@ -156,10 +151,8 @@ class Backoff(Rule, frozen=True):
 
 
 class PerMinute(Rule, frozen=True):
-    """At most `most` in any minute, as if those of the former minute had come evenly spread.
-
-    The cell's moment is when its minute began; its number is that of this minute, and above it that of the former.
-    """
+    """At most `most` in any minute, as if those of the former minute had come evenly spread. The cell's moment is when
+    its minute began; its number is that of this minute, and above it that of the former."""
 
     most: int
 

@@ -80,19 +80,15 @@ class Tallies:
 
     async def note(self, subject: str, reason: str, make: Make, origin: Origin) -> bool:
         """One occurrence. If the first fact of its window is owed, returns after its commit and says so; else at once.
-
-        Raises `DatabaseAway` and `Overloaded`; the occurrence counts all the same.
-        """
+        Raises `DatabaseAway` and `Overloaded`; the occurrence counts all the same."""
         key = (subject, reason, origin.ip)
         if key not in self._open and self._is_crowded(subject, origin.ip, ADDRESSES):
             key, origin = (subject, reason, None), _nowhere(origin)
         return await self._note(key, make, origin)
 
     async def note_named(self, subject: str, name: str, make: Make, rest: Make, origin: Origin) -> bool:
-        """The same for one that is told by a `name` which a stranger chose; `rest` makes what names nothing.
-
-        What is recorded and when is the same for any name, whatever `make` makes.
-        """
+        """The same for one that is told by a `name` which a stranger chose; `rest` makes what names nothing. What is
+        recorded and when is the same for any name, whatever `make` makes."""
         key = (subject, name, origin.ip)
         if key not in self._open:
             if self._is_crowded(subject, origin.ip, STRANGERS):

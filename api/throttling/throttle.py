@@ -1,7 +1,4 @@
-"""Who has to wait: the limits' memory, one small file of fixed size that every worker of the machine has mapped.
-
-Every call takes microseconds and never waits for anything but a short lock.
-"""
+"""Who has to wait: the limits' memory, one small file of fixed size that every worker of the machine has mapped."""
 
 import fcntl
 import mmap
@@ -27,10 +24,8 @@ from security.lru import Lru
 
 
 def allocate(descriptor: int, size: int) -> None:
-    """Has the disk keep room for the first so many bytes, which are zero where nothing was written.
-
-    Raises OSError, and leaves the file as long as it was then.
-    """
+    """Has the disk keep room for the first so many bytes, zero where nothing was written. Raises OSError, and leaves
+    the file as long as it was then."""
     before = os.fstat(descriptor).st_size
     try:
         if hasattr(os, "posix_fallocate"):
@@ -70,10 +65,8 @@ def boot_digest() -> bytes:
 
 
 class ThrottleFile:
-    """The mapped file. `sections` are independent tables by name, each with its number of places.
-
-    Everything between `locked()` and its end is atomic among the processes that have the file open.
-    """
+    """The mapped file. `sections` are independent tables by name, each with its number of places. Everything between
+    `locked()` and its end is atomic among the processes that have the file open."""
 
     def __init__(self, path: Path, sections: Mapping[str, int], *, boot: bytes | None = None) -> None:
         self._starts: dict[str, tuple[int, int]] = {}
@@ -201,13 +194,10 @@ class _Ticket(NamedTuple):
 
 
 class Admission:
-    """Whether an attempt may be made. `retry_after` is None if so, else whole seconds to wait.
-
-    `depends` is whether it might be made if those under way succeeded: it is worth asking again when they are over.
-
-    One of `take_back`, `succeeded` and `failed` is to be called; an attempt that nobody finishes, because its process
-    was killed, counts like a failed one. Further calls do nothing.
-    """
+    """Whether an attempt may be made. `retry_after` is None if so, else whole seconds to wait; `depends` is whether it
+    might be made if those under way succeeded. One of `take_back`, `succeeded` and `failed` is to be called, and
+    further calls do nothing; an attempt that nobody finishes, because its process was killed, counts like a failed
+    one."""
 
     __slots__ = ("_throttle", "_tickets", "depends", "retry_after")
 
@@ -290,11 +280,9 @@ class Throttle:
         return Admission(self, None, tuple(tickets))
 
     def retry_after(self, *limits: Limit) -> int | None:
-        """Whole seconds to wait, or None, without counting anything: for a check that cannot be overtaken by others.
-
-        It takes no lock. What another worker is writing at this moment may be seen half: a delay too much or too few,
-        once, is a fair price for a look that every request takes.
-        """
+        """Whole seconds to wait, or None, without counting: for a check that cannot be overtaken by others. It takes no
+        lock: what another worker is writing may be seen half, and a delay too much or too few, once, is a fair price
+        for a look that every request takes."""
         file = self._file
         if file is None:
             return None
@@ -398,11 +386,9 @@ class Throttle:
 def open_throttle(
     settings: Settings, clock: Timer | None = None, on_wait: Callable[[str], None] = lambda rule: None
 ) -> Throttle:
-    """The throttle of this machine's server, in the data directory. Each worker opens it for itself, after forking.
-
-    All workers must have the same clock, and one that nobody sets: what is remembered are its moments. `on_wait` is
-    told the rule by which somebody has to wait, each time.
-    """
+    """The throttle of this machine's server, in the data directory, opened by each worker after forking. All must have
+    the same clock, one that nobody sets: what is remembered are its moments. `on_wait` is told the rule, each time
+    somebody has to wait."""
     path: Path = settings.data_dir / FILE
     file = ThrottleFile(path, SECTIONS) if settings.throttle else None
     return Throttle(file, rules(settings), clock or SteadyClock(), on_wait)

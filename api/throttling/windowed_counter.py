@@ -55,10 +55,8 @@ class _Bucket(Generic[Thing]):
 
 
 class Grouping(Generic[Thing]):
-    """Counts by key: at most `kept` things, beyond which the oldest count as new again. Times in seconds.
-
-    A thing that was not counted for an interval is forgotten once `forget` have passed since it was told last.
-    """
+    """Counts by key: at most `kept` things, beyond which the oldest count as new again. A thing that was not counted
+    for an interval is forgotten once `forget` have passed since it was told last. Times in seconds."""
 
     def __init__(self, interval: int, forget: int, kept: int) -> None:
         self._interval = interval * SECOND
@@ -296,10 +294,8 @@ class TokenUses:
         self._turn = asyncio.Lock()
 
     def again(self, digest: bytes, seen_by: str | None, address: str | None, *, ended: bool) -> bool:
-        """One use, now, if there was one like it lately; otherwise False, and it has to be noted.
-
-        `address` is the one that the resource server told, or else the caller's.
-        """
+        """One use, now, if there was one like it lately; otherwise False, and it has to be noted. `address` is the one
+        that the resource server told, or else the caller's."""
         key = hash((digest, seen_by, address, ended))
         try:
             self._counts[key] += 1
@@ -322,11 +318,9 @@ class TokenUses:
         told_ip: str | None = None,
         told_user_agent: str | None = None,
     ) -> None:
-        """One use, now. `token` is None for one without a row, which may be long dead.
-
-        `address` is the caller's and `origin` says the rest about them. `seen_by` is the client that asked about the
-        token, `told_…` what it says of whoever brought it.
-        """
+        """One use, now. `token` is None for one without a row, which may be long dead. `address` is the caller's,
+        `origin` says the rest about them, `seen_by` is the client that asked, and `told_…` what it says of whoever
+        brought the token."""
         if self.again(digest, seen_by, told_ip or address, ended=ended is not None):
             return
         if token is None and len(self._asked) >= ASKED:
@@ -351,10 +345,8 @@ class TokenUses:
 
     # -- recording ----------------------------------------------------------------------------------------------------
     async def record(self, *, everything: bool = False, of: Collection[bytes] = ()) -> None:
-        """Records first uses and the counts whose interval is over; with `everything` all of them at once.
-
-        `of` names tokens by their digests: then all there is about these is recorded, and nothing else is waited for.
-        """
+        """Records first uses and the counts whose interval is over; with `everything` all of them at once. With `of`,
+        digests of tokens, all there is about these, and nothing else is waited for."""
         if everything or of:
             await self._hurry(of)
         else:
