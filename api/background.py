@@ -128,26 +128,8 @@ class Retention:
         self._forgotten.add(month.month)
 
 
-FOLLOW_EVERY = 0.1
-"""Seconds. What follows the log is that far behind it at most, as long as it keeps pace."""
-
 RECORD_EVERY = 0.5
 """Seconds. A first use from a new address is in the log within a second."""
-
-TELL_EVERY = 0.5
-"""Seconds until people begin to be told of what they must know."""
-
-RESUME_EVERY = 5.0
-"""Seconds. Reported secrets that a killed process left are ended so long after `reported.LEASE` at most."""
-
-ROTATE_EVERY = 60.0
-"""Seconds. Secrets that rotate on schedule are rotated that late at most."""
-
-MEASURE_EVERY = 10.0
-"""Seconds. What the comparison of projections with the log has found is in the metrics that late at most."""
-
-RETAIN_EVERY = 600.0
-"""Seconds. A month whose addresses are to end does so that late at most."""
 
 WIPE_EVERY = 1.0
 """Seconds. What was destroyed in the vault is readable in SQLite's files that long, or as long as readers are busy."""
@@ -162,24 +144,26 @@ class Background:
 
     def start(self) -> None:
         """Begins the tasks."""
-        settings = self._services.settings
-        notifier = Notifier(self._services.ledger, settings)
-        checking = Checking(self._services)
-        self._tasks = [
-            asyncio.create_task(_every(RECORD_EVERY, self._record)),
-            asyncio.create_task(_every(RECORD_EVERY, self._services.token_uses.record)),
-            asyncio.create_task(_every(FOLLOW_EVERY, self._follow)),
-            asyncio.create_task(_every(settings.prune_interval, self._prune)),
-            asyncio.create_task(_every(RESUME_EVERY, partial(revoke.resume, self._services.ledger))),
-            asyncio.create_task(_every(RESUME_EVERY, partial(settling.resume, self._services.ledger))),
-            asyncio.create_task(_every(ROTATE_EVERY, self._rotate)),
-            asyncio.create_task(checking.run()),
-            asyncio.create_task(_every(MEASURE_EVERY, checking.measure)),
-            asyncio.create_task(_every(RETAIN_EVERY, Retention(self._services).enforce)),
-            asyncio.create_task(_every(WIPE_EVERY, self._services.ledger.wipe)),
-            asyncio.create_task(_every(TELL_EVERY, notifier.distribute)),
-            *(asyncio.create_task(_every(TELL_EVERY, partial(_deliver, notifier, name))) for name in notifier.names),
+        services, ledger = self._services, self._services.ledger
+        notifier, checking = Notifier(ledger, services.settings), Checking(services)
+        works: list[tuple[float, Callable[[], Awaitable[object]]]] = [
+            (RECORD_EVERY, self._record),
+            (RECORD_EVERY, services.token_uses.record),
+            # What follows the log is that far behind it at most, as long as it keeps pace.
+            (0.1, services.follower.keep_up),
+            (services.settings.prune_interval, self._prune),
+            # Reported secrets that a killed process left are ended so long after `reported.LEASE` at most.
+            (5.0, partial(revoke.resume, ledger)),
+            (5.0, partial(settling.resume, ledger)),
+            (60.0, partial(clients.rotate_due, ledger, services.format, Origin(SYSTEM))),
+            (10.0, checking.measure),
+            (600.0, Retention(services).enforce),
+            (WIPE_EVERY, ledger.wipe),
+            (0.5, notifier.distribute),
+            *((0.5, partial(notifier.deliver, name)) for name in notifier.names),
         ]
+        self._tasks = [asyncio.create_task(_every(seconds, work)) for seconds, work in works]
+        self._tasks.append(asyncio.create_task(checking.run()))
 
     async def stop(self) -> None:
         """Ends the tasks and records what was counted and not yet told."""
@@ -203,13 +187,6 @@ class Background:
         await self._services.uses.record()
         await self._services.tallies.close_elapsed()
 
-    async def _follow(self) -> None:
-        await self._services.follower.keep_up()
-
-    async def _rotate(self) -> None:
-        services = self._services
-        await clients.rotate_due(services.ledger, services.format, Origin(SYSTEM))
-
     async def _prune(self) -> None:
         services = self._services
         before, limit = services.ledger.clock.now(), services.settings.prune_batch
@@ -222,11 +199,7 @@ def _answers(vault: Vault) -> Callable[[Connection, Moment, int], int]:
     return vault.prune_answers
 
 
-async def _deliver(notifier: Notifier, name: str) -> None:
-    await notifier.deliver(name)
-
-
-async def _every(seconds: float, work: Callable[[], Awaitable[None]]) -> None:
+async def _every(seconds: float, work: Callable[[], Awaitable[object]]) -> None:
     while True:
         await asyncio.sleep(seconds)
         try:

@@ -44,6 +44,10 @@ from eventstore.ledger import Ledger
 from projections import grants
 from projections.clients import dashboards
 
+PAGE: dict[str, Any] = {"tags": ["Pages"], "media_type": "text/html"}
+FORM: dict[str, Any] = {**PAGE, "opt": {"bodies": ("form",)}}
+"""What the routes of pages, and of forms on them, have in common."""
+
 ACCOUNT = "/account"
 SIGN_IN = "/account/sign-in"
 SIGN_OUT = "/account/sign-out"
@@ -108,7 +112,7 @@ def sign_out_action(used: BrowserSession) -> str:
     return f"{SIGN_OUT}?realm={used.realm}"
 
 
-@get(ACCOUNT, tags=["Pages"], summary="This browser's session", media_type="text/html")
+@get(ACCOUNT, **PAGE, summary="This browser's session")
 async def account(request: Request[Any, Any, Any], realm: AnyRealm = None) -> Response[bytes]:
     """Who is signed in here, and since when; without a session, the sign-in."""
     services = services_of(request)
@@ -125,7 +129,7 @@ async def account(request: Request[Any, Any, Any], realm: AnyRealm = None) -> Re
     return page_answer(page, cookies=used.cookies)
 
 
-@get(SIGN_IN, tags=["Pages"], summary="The sign-in page", media_type="text/html")
+@get(SIGN_IN, **PAGE, summary="The sign-in page")
 async def account_sign_in(
     request: Request[Any, Any, Any], realm: Realm = PLATFORM, to: Destination = "account"
 ) -> Response[bytes]:
@@ -138,14 +142,7 @@ async def account_sign_in(
     return sign_in_page(services, request.scope, place)
 
 
-@post(
-    SIGN_IN,
-    status_code=303,
-    tags=["Pages"],
-    summary="The sign-in form",
-    media_type="text/html",
-    opt={"bodies": ("form",)},
-)
+@post(SIGN_IN, **FORM, status_code=303, summary="The sign-in form")
 async def account_sign_in_posted(
     request: Request[Any, Any, Any],
     data: JSONBody[SignInForm],
@@ -159,7 +156,7 @@ async def account_sign_in_posted(
     return await sign_in(services, request.scope, place, data, onward)
 
 
-@get(SIGN_OUT, tags=["Pages"], summary="The question before a sign-out", media_type="text/html")
+@get(SIGN_OUT, **PAGE, summary="The question before a sign-out")
 async def account_sign_out(request: Request[Any, Any, Any], realm: AnyRealm = None) -> Response[bytes]:
     """A link alone ends no session."""
     services = services_of(request)
@@ -175,7 +172,7 @@ async def account_sign_out(request: Request[Any, Any, Any], realm: AnyRealm = No
     return page_answer(page, cookies=used.cookies)
 
 
-@post(SIGN_OUT, status_code=200, tags=["Pages"], summary="Signs out", media_type="text/html", opt={"bodies": ("form",)})
+@post(SIGN_OUT, **FORM, status_code=200, summary="Signs out")
 async def account_sign_out_posted(
     request: Request[Any, Any, Any], data: JSONBody[AccountForm], realm: Realm = PLATFORM
 ) -> Response[bytes]:
@@ -212,7 +209,7 @@ ClientId = Annotated[
 ]
 
 
-@get(GRANTS, tags=["Pages"], summary="What a person has allowed", media_type="text/html")
+@get(GRANTS, **PAGE, summary="What a person has allowed")
 async def account_grants(request: Request[Any, Any, Any], realm: AnyRealm = None, done: Done = None) -> Response[bytes]:
     """Each application with what it may do; without a session, the sign-in."""
     services = services_of(request)
@@ -230,14 +227,7 @@ async def account_grants(request: Request[Any, Any, Any], realm: AnyRealm = None
     return page_answer(page, cookies=used.cookies)
 
 
-@post(
-    WITHDRAW,
-    status_code=303,
-    tags=["Pages"],
-    summary="Withdraws what an application was allowed",
-    media_type="text/html",
-    opt={"bodies": ("form",)},
-)
+@post(WITHDRAW, **FORM, status_code=303, summary="Withdraws what an application was allowed")
 async def account_grants_withdraw(
     request: Request[Any, Any, Any],
     data: JSONBody[AccountForm],
@@ -280,7 +270,7 @@ async def _application(
     )
 
 
-@get("/", tags=["Pages"], summary="The way in", media_type="text/html")
+@get("/", **PAGE, summary="The way in")
 async def home(ledger: Injected[Ledger], settings: Injected[Settings]) -> Response[bytes]:
     """Links to everything that a person can do here; in production none unless `GRANTLOG_HOME` says so."""
     if not settings.home:
