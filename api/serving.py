@@ -16,8 +16,9 @@ from api.http.errors import Missing
 from api.http.request_context import FOR_OPERATORS, REFUSED, App, Receive, Scope, Send
 from api.monitoring import examine
 from api.server.board import KEY, Board, Reporting
+from api.server.callers import Callers
 from api.server.parent import Parent
-from api.server.worker import Listener, Terms, Worker, room_for, run
+from api.server.worker import Listener, Worker, room_for, run
 
 NAME = "grantlog"
 """What answers say in `Server`."""
@@ -39,7 +40,6 @@ def serve(settings: Settings, main: socket.socket, health: socket.socket | None)
     board = Board(settings.workers)
     inner: Any = app.app
     inner.state[KEY] = board
-    trusts = app.proxies.trusts
 
     def work(number: int, tell_started: Callable[[], None]) -> int:
         seat, pid = board.seats[number], os.getpid()
@@ -48,16 +48,18 @@ def serve(settings: Settings, main: socket.socket, health: socket.socket | None)
         async def examined() -> Mapping[str, str]:
             return await examine(inner.state.services)
 
+        def callers(connections: int) -> Callers:
+            return Callers(connections, settings.address_share, app.proxies.trusts)
+
         reporting = Reporting(seat, pid, examined)
 
         def started() -> None:
             reporting.begin()
             tell_started()
 
-        terms = Terms(room, settings.address_share, trusts)
-        listeners = [Listener(main, app, terms, seat.hold, lambda: board.is_turn_of(number))]
+        listeners = [Listener(main, app, callers(room), seat.hold, lambda: board.is_turn_of(number))]
         if health is not None:
-            listeners.append(Listener(health, ForOperators(app), Terms(PROBES, settings.address_share, trusts)))
+            listeners.append(Listener(health, ForOperators(app), callers(PROBES)))
         worker = Worker(
             app,
             listeners,

@@ -8,7 +8,8 @@ from typing import Any
 
 from litestar import Litestar, post
 
-from api.server.worker import Listener, Terms, Worker, listen, run
+from api.server.callers import Callers
+from api.server.worker import Listener, Worker, listen, run
 
 ANSWER: dict[str, str | int | bool] = {
     "active": False,
@@ -30,7 +31,7 @@ app = Litestar([constant], openapi_config=None, logging_config=None)
 def serve(port: int) -> int:
     """Serves it until a signal ends that; the exit code."""
     answering: Any = app
-    listener = Listener(listen("127.0.0.1", port), answering, Terms(4096, 1.0, lambda _: True))
+    listener = Listener(listen("127.0.0.1", port), answering, Callers(4096, 1.0, lambda _: True))
 
     async def serving() -> None:
         await Worker(answering, [listener], name="constant", stop_within=1).serve()

@@ -155,15 +155,11 @@ class StrictRequest(Request[Any, Any, Any]):
         return self._json
 
     async def form(self) -> FormMultiDict:
-        return FormMultiDict(await self.parameters())
-
-    async def parameters(self) -> dict[str, str]:
         """The parameters of a form body, each at most once."""
         body = await self.body()
-        if not body:
-            return {}
-        encoding(self.scope, FORM)
-        return read_form(body)
+        if body:
+            encoding(self.scope, FORM)
+        return FormMultiDict(read_form(body) if body else {})
 
     def _decode(self, body: bytes) -> Any:
         accepted: Collection[Encoding] = self.route_handler.opt.get("bodies", ("json",))

@@ -8,7 +8,7 @@ import hashlib
 import ipaddress
 import re
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, NamedTuple
 from urllib.parse import urlsplit
@@ -22,11 +22,11 @@ from markupsafe import Markup, escape
 
 from api.http.errors import Missing
 from api.http.request_context import header_values
-from domain.event import Moment
+from domain.event import SECOND, Moment
+from security.clock import format_rfc3339
 
 ROOM = Path(__file__).parents[1]
 CODE = re.compile(r"`([^`]+)`")
-EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 class HtmlPage(msgspec.Struct, frozen=True, kw_only=True):
@@ -229,28 +229,14 @@ def load_static(name: str, media_type: str) -> StaticFile:
 STATIC = {name: load_static(name, media_type) for name, media_type in STATIC_MEDIA_TYPES.items()}
 
 
-def static_file(name: str) -> StaticFile | None:
-    """One of the files that the pages use, read when the server started; None for every other name."""
-    return STATIC.get(name)
-
-
 def static_url(name: str) -> str:
     """The address of a static file. Its query is the content's hash, so a changed file is never taken from a cache."""
     return f"/static/{name}?v={STATIC[name].etag.strip(chr(34))}"
 
 
-def to_datetime(moment: Moment) -> datetime:
-    return EPOCH + timedelta(microseconds=moment)
-
-
-def rfc3339(moment: Moment) -> str:
-    """RFC 3339 §5.6 in UTC with microseconds."""
-    return to_datetime(moment).isoformat(timespec="microseconds").replace("+00:00", "Z")
-
-
 def readable(moment: Moment) -> str:
     """A moment for people: `5 March 2026, 14:02 UTC`."""
-    return f"{to_datetime(moment):%-d %B %Y, %H:%M} UTC"
+    return f"{datetime.fromtimestamp(moment // SECOND, UTC):%-d %B %Y, %H:%M} UTC"
 
 
 def with_code(text: str) -> Markup:
@@ -267,7 +253,7 @@ def compile_templates() -> dict[str, jinja2.Template]:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {"rfc3339": rfc3339, "readable": readable, "with_code": with_code}
+    environment.filters |= {"rfc3339": format_rfc3339, "readable": readable, "with_code": with_code}
     environment.globals["static_url"] = static_url
     return {name: environment.get_template(name) for name in environment.list_templates()}
 
@@ -330,7 +316,7 @@ Version = Annotated[str, QueryParameter(name="v", max_length=LONGEST, descriptio
 @get("/static/{name:str}", tags=["Pages"], summary="A file that pages use")
 async def static(request: Request[Any, Any, Any], name: Name, v: Version = "") -> Response[bytes]:
     """304 for who has it already (RFC 9110 §13.1.2). With its hash in `v` it may be kept for good (RFC 8246)."""
-    found = static_file(name)
+    found = STATIC.get(name)
     if found is None:
         raise Missing("There is no such file.")
     cache = IMMUTABLE if v == found.etag.strip('"') else REVALIDATED

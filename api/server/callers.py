@@ -2,6 +2,7 @@
 Whoever opens connections and says little pays next to nothing for each, and there are only so many."""
 
 from collections.abc import Callable
+from time import monotonic
 from typing import Protocol
 
 from api.http.request_context import normalise
@@ -29,7 +30,7 @@ class Callers:
     address is a proxy that it `trusts`, through which many come. `clock` counts seconds."""
 
     def __init__(
-        self, connections: int, share: float, trusts: Callable[[str], bool], clock: Callable[[], float]
+        self, connections: int, share: float, trusts: Callable[[str], bool], clock: Callable[[], float] = monotonic
     ) -> None:
         self.connections = connections
         self.each = max(1, int(connections * share))

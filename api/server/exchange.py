@@ -13,40 +13,6 @@ from api.http.errors import HTTPError
 from api.http.log_lines import trace
 from api.http.request_context import App, Message, Scope
 
-# The body of a request that offers another protocol beside it (RFC 9110 §7.8), such as h2c: nobody has to take it up.
-
-BODY_FRAMING = (b"content-length", b"transfer-encoding")
-
-
-class Receiver(Protocol):
-    """What takes the body."""
-
-    def on_body(self, body: bytes) -> None: ...
-
-    def on_message_complete(self) -> None: ...
-
-
-class _Behind:
-    """The parser's callbacks behind the head: no other one is to be had."""
-
-    def __init__(self, receiver: Receiver) -> None:
-        self.on_body = receiver.on_body
-        self.on_message_complete = receiver.on_message_complete
-
-
-def has_body(fields: Iterable[tuple[bytes, bytes]]) -> bool:
-    """Whether something follows a head with these fields, names in lower case."""
-    return any(name in BODY_FRAMING and value.strip(b"0") != b"" for name, value in fields)
-
-
-def behind(fields: Iterable[tuple[bytes, bytes]], receiver: Receiver) -> httptools.HttpRequestParser:
-    """A parser of what follows such a head, up to the end of its body; what comes then is an error."""
-    parser = httptools.HttpRequestParser(_Behind(receiver))
-    framing = b"".join(b"%b: %b\r\n" % field for field in fields if field[0] in BODY_FRAMING)
-    parser.feed_data(b"POST / HTTP/1.1\r\nConnection: close\r\n" + framing + b"\r\n")
-    return parser
-
-
 ENOUGH = 65_536
 """Bytes of a body that wait for the app until no more are read from the connection."""
 
@@ -80,8 +46,43 @@ class Carrier(Protocol):
     def answered(self, exchange: "Exchange") -> None:
         """The answer is complete."""
 
+    def on_body(self, body: bytes) -> None:
+        """Takes a part of a request's body."""
+
+    def on_message_complete(self) -> None:
+        """The request is whole."""
+
     def break_off(self, exchange: "Exchange") -> None:
         """Ends the connection in the middle of an answer."""
+
+
+# The body of a request that offers another protocol beside it (RFC 9110 §7.8), such as h2c: nobody has to take it up.
+
+BODY_FRAMING = (b"content-length", b"transfer-encoding")
+
+
+class _Behind:
+    """The parser's callbacks behind the head: no other one is to be had."""
+
+    def __init__(self, connection: Carrier) -> None:
+        self.on_body = connection.on_body
+        self.on_message_complete = connection.on_message_complete
+
+
+def has_body(fields: Iterable[tuple[bytes, bytes]]) -> bool:
+    """Whether something follows a head with these fields, names in lower case."""
+    return any(name in BODY_FRAMING and value.strip(b"0") != b"" for name, value in fields)
+
+
+def behind(fields: Iterable[tuple[bytes, bytes]], connection: Carrier) -> httptools.HttpRequestParser:
+    """A parser of what follows such a head, up to the end of its body; what comes then is an error."""
+    parser = httptools.HttpRequestParser(_Behind(connection))
+    framing = b"".join(b"%b: %b\r\n" % field for field in fields if field[0] in BODY_FRAMING)
+    parser.feed_data(b"POST / HTTP/1.1\r\nConnection: close\r\n" + framing + b"\r\n")
+    return parser
+
+
+# One request and its answer.
 
 
 class Exchange:

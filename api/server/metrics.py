@@ -5,6 +5,7 @@ import os
 from bisect import bisect_left
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from struct import Struct
 from typing import Any
@@ -188,27 +189,21 @@ class Metrics:
         self._throttled = Counter(
             "grantlog_throttled", "Attempts that were told to wait, by rule.", ("rule",), registry=self.registry
         )
+        gauge = partial(Gauge, registry=self.registry, multiprocess_mode="livemax")
         self._passwords = Gauge(
             "grantlog_passwords_waiting",
             "Password checks that wait for a thread.",
             registry=self.registry,
             multiprocess_mode="livesum",
         )
-        self._alarms = {
-            name: Gauge(f"grantlog_log_{name}", text, registry=self.registry, multiprocess_mode="livemax")
-            for name, text in ALARMS.items()
-        }
-        self._differing = Gauge(
+        self._alarms = {name: gauge(f"grantlog_log_{name}", text) for name, text in ALARMS.items()}
+        self._differing = gauge(
             "grantlog_projections_differing",
             "Projections that are not what the log says, until they are rebuilt; the vault's keys count as one.",
-            registry=self.registry,
-            multiprocess_mode="livemax",
         )
-        self._round = Gauge(
+        self._round = gauge(
             "grantlog_projections_round_seconds",
             "How long the last comparison of everything with the log took, or the first one is under way.",
-            registry=self.registry,
-            multiprocess_mode="livemax",
         )
         self._took: dict[tuple[str | None, str, int], Spread] = {}
         self._sizes = Spread(COMMANDS)
@@ -232,14 +227,8 @@ class Metrics:
         """Counts an attempt that has to wait."""
         self._throttled.labels(rule).inc()
 
-    def alarms(self, *, diverged: bool, forged: bool, witness_alarms: int, witnesses_short: bool) -> None:
-        """What is wrong with the transparency log at this moment, as this process sees it."""
-        now = {
-            "diverged": diverged,
-            "forged": forged,
-            "witness_alarms": witness_alarms,
-            "witnesses_short": witnesses_short,
-        }
+    def alarms(self, **now: int) -> None:
+        """What is wrong with the transparency log at this moment, by the names of `ALARMS`, as this process sees it."""
         for name, value in now.items():
             if self._written.get(name) != value:
                 self._alarms[name].set(value)

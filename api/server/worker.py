@@ -30,21 +30,13 @@ class NotStarted(Exception):
     """The app did not start; the log says why."""
 
 
-class Terms(msgspec.Struct, frozen=True):
-    """How many connections a worker has at most, which part of them one address, and which addresses may have all."""
-
-    connections: int
-    share: float
-    trusts: Callable[[str], bool]
-
-
 class Listener(msgspec.Struct, frozen=True):
-    """A socket, and who answers there on which terms. `holds` is told how many connections there are, -1 at the end,
-    and `is_turn` whether a further one is for this worker."""
+    """A socket, who answers there, and what callers may hold of it. `holds` is told how many connections there
+    are, -1 at the end, and `is_turn` says whether a further one is for this worker."""
 
     socket: socket.socket
     app: App
-    terms: Terms
+    callers: Callers
     holds: Callable[[int], None] = lambda _: None
     is_turn: Callable[[], bool] = lambda: True
 
@@ -264,9 +256,7 @@ class Worker:
 
     def _open(self, listener: Listener) -> Accepting:
         loop = asyncio.get_running_loop()
-        terms = listener.terms
-        callers = Callers(terms.connections, terms.share, terms.trusts, loop.time)
-        shared = Shared(callers, loop.time)
+        shared = Shared(listener.callers, loop.time)
         shared.on_change = lambda: self._count(shared, listener)
         self._shared.append(shared)
         given: Any = listener.app

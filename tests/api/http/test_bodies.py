@@ -47,7 +47,7 @@ def login(data: JSONBody[Person]) -> Person:
 
 @post("/account/form")
 async def form(request: StrictRequest) -> dict[str, str]:
-    return {**await request.parameters(), "n": str(len(await request.form()))}
+    return {**await request.form(), "n": str(len(await request.form()))}
 
 
 @get("/admin/list", opt={"repeatable": ("type",)}, sync_to_thread=False)

@@ -8,7 +8,7 @@ import msgspec
 import pytest
 
 from api.http import templates
-from api.http.templates import destination, render, security_headers, static_file
+from api.http.templates import STATIC, destination, render, security_headers
 
 SINCE = 1_772_700_000_123_456
 SCOPES = (
@@ -234,7 +234,7 @@ def test_dashboard_posts_to_itself_where_no_script_runs() -> None:
 
 
 def test_dashboard_script_keeps_tokens_out_of_storage() -> None:
-    script = (static_file("dashboard.js") or pytest.fail("missing")).body.decode()
+    script = (STATIC.get("dashboard.js") or pytest.fail("missing")).body.decode()
     assert '"X-Grantlog": "1"' in script
     assert 'credentials: "same-origin"' in script
     for storage in ("localStorage", "sessionStorage", "indexedDB", "document.cookie", "innerHTML", "console."):
@@ -307,18 +307,18 @@ def test_destination_is_what_a_person_can_check(uri: str, words: str) -> None:
 
 
 def test_static_files_are_a_closed_list_with_entity_tags() -> None:
-    style = static_file("grantlog.css")
+    style = STATIC.get("grantlog.css")
     assert style is not None
     assert style.media_type == "text/css; charset=utf-8"
     assert re.fullmatch(r'"[0-9a-f]{20}"', style.etag)
     assert style.etag.strip('"') in render(SAMPLES["error"]).decode()
     for name in ("../pages.py", "", "sheet.html", "grantlog.css/", "/etc/passwd"):
-        assert static_file(name) is None
+        assert STATIC.get(name) is None
 
 
 def test_style_sheet_and_logo_load_nothing() -> None:
     for name in ("grantlog.css", "grantlog.svg"):
-        body = (static_file(name) or pytest.fail("missing")).body.decode()
+        body = (STATIC.get(name) or pytest.fail("missing")).body.decode()
         assert not re.search(r"url\(|@import|<script|<style|style=|href=", body)
 
 
@@ -335,7 +335,7 @@ def contrast(one: str, other: str) -> float:
 
 @pytest.mark.parametrize("scheme", [0, 1], ids=["light", "dark"])
 def test_colours_have_the_contrast_that_wcag_aa_asks_for(scheme: int) -> None:
-    css = (static_file("grantlog.css") or pytest.fail("missing")).body.decode()
+    css = (STATIC.get("grantlog.css") or pytest.fail("missing")).body.decode()
     palette = dict(re.findall(r"--([a-z-]+): (#[0-9a-f]{6});", re.findall(r":root \{.*?\}", css, re.DOTALL)[scheme]))
     text = [
         ("ink", "sheet"),
