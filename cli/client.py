@@ -11,7 +11,7 @@ from api.admin import schemas
 from api.admin.client_secrets import policy_of, secret_body
 from api.admin.schemas import secret_expiry
 from cli.command_services import CommandServices, run
-from cli.terminal import Failure, as_json, every, moment, output, print_list, print_one, secret_file
+from cli.terminal import Failure, as_json, moment, output, print_list, print_one, secret_file
 from commands import clients
 from commands.permissions import operator
 from commands.servers import ADMINISTRATION_SCOPES
@@ -104,7 +104,7 @@ def list_(as_json: bool) -> None:
     """List clients in the order of their registration."""
 
     async def work(services: CommandServices) -> list[Mapping[str, Any]]:
-        found = await every(lambda after: services.ledger.read(client_rows.page, after=after, limit=200))
+        found = await services.every(client_rows.page)
         return [await members(services, each.client_id) for each in found]
 
     print_list(run(work), COLUMNS, as_json)
@@ -236,7 +236,7 @@ async def versions(services: CommandServices, client_id: str) -> list[dict[str, 
     """A client's secret versions under the names of the API, oldest first."""
     await CatchUpSubscription(services.ledger, Sightings()).follow()
     now = services.ledger.clock.now()
-    found = await every(lambda after: services.ledger.read(secrets.of_client, client_id, now, after=after, limit=200))
+    found = await services.every(secrets.of_client, client_id, now)
     return [asdict(secret_body(each)) for each in found]
 
 
@@ -320,7 +320,7 @@ def bootstrap(name: str, again: bool, output: Path | None, as_json: bool) -> Non
     """
 
     async def work(services: CommandServices) -> Mapping[str, Any]:
-        known = await every(lambda after: services.ledger.read(client_rows.page, after=after, limit=200))
+        known = await services.every(client_rows.page)
         former = [each.client_id for each in known if each.type == "confidential" and "clients:write" in each.scope]
         if former and not again:
             raise Failure(
@@ -399,7 +399,7 @@ def list_dashboards(as_json: bool) -> None:
     """List dashboards."""
 
     async def work(services: CommandServices) -> list[Mapping[str, Any]]:
-        found = await every(lambda after: services.ledger.read(client_rows.dashboards, after=after, limit=200))
+        found = await services.every(client_rows.dashboards)
         urls = [f"{services.settings.issuer}/dashboards/{each.slug}/login" for each in found]
         return [
             await members(services, each.client_id) | {"login_url": url} for each, url in zip(found, urls, strict=True)

@@ -3,10 +3,11 @@
 import asyncio
 import getpass
 import os
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from typing import Any, Self, TypeVar
+from types import ModuleType
+from typing import Any, NamedTuple, Self, TypeVar
 
 import msgspec
 import rich_click as click
@@ -14,31 +15,40 @@ import rich_click as click
 from api.audit.queries.auditor import Auditor
 from api.config.settings import Settings, log_origin
 from api.environment import SettingsError, load
-from cli.terminal import USAGE, Failure, refused, unavailable
+from cli.terminal import USAGE, Bar, Failure, refused, unavailable
 from commands import servers
 from commands.log_keys import settle_mac_key
 from commands.servers import install
 from domain import server
 from domain.event import Actor, Recorded
-from eventstore.database import Connection, DBAPIError, is_missing
-from eventstore.database.engines import in_words, reading
-from eventstore.database.schema import EarlierRevision, is_current
+from eventstore.database import Connection, DBAPIError, Engine, is_missing
+from eventstore.database.engines import in_words, migrating, reading
+from eventstore.database.schema import EarlierRevision, is_current, server_role
 from eventstore.execution import Origin, Step
 from eventstore.ledger import Ledger
 from eventstore.mapper import authenticate
 from eventstore.may_write import key_problem
+from eventstore.personal_data import PersonalData
 from eventstore.projecting.catch_up import CatchUpSubscription, EventIndexing
-from eventstore.projecting.rebuild import Outdated
+from eventstore.projecting.rebuild import Outdated, Rebuild, Rebuilt
+from eventstore.projecting.refollow import Refollowing
 from eventstore.transparency.published import Diverged, is_accepted
 from eventstore.unavailable import DatabaseAway, InDoubt, Overloaded, WentBack, WrongClock
 from eventstore.view import View
-from security.clock import SystemClock
+from projections.tables import RowPage
+from security.clock import Moment, SystemClock
 from security.keyring import Keyring, MasterKeyError, open_keyring
+from security.mac import BlindIndex
 from security.masking import masking
+from security.sealing import Sealer
 from security.tokens import Format
 from security.vault import Vault
 
 T = TypeVar("T")
+R = TypeVar("R")
+
+PAGE = 200
+"""Rows that are read at a time."""
 
 UPGRADE = "run `grantlog database upgrade`"
 _KEY_VARIABLES = ("GRANTLOG_MASTER_KEY", "GRANTLOG_DATABASE_URL", "GRANTLOG_MIGRATION_DATABASE_URL")
@@ -78,6 +88,17 @@ class CommandServices:
         if executed.value is None:
             raise AssertionError("what was not refused has been made")
         return executed.value[0]
+
+    async def every(self, query: Callable[..., RowPage[R, Any]], *given: Any, **named: Any) -> list[R]:
+        """All rows that a projection's list gives in pages, from the first to the last."""
+        rows: list[R] = []
+        after = None
+        while True:
+            page = await self.ledger.read(query, *given, after=after, limit=PAGE, **named)
+            rows += page.items
+            after = page.next
+            if after is None:
+                return rows
 
     def masked(self, words: str) -> str:
         """What somebody writes, without the secrets in it."""
@@ -138,7 +159,8 @@ def open_keys(settings: Settings) -> Keyring:
     try:
         return open_keyring(settings.master_key, file, create=settings.environment == "demo")
     except (MasterKeyError, OSError) as error:
-        raise unavailable(_sentence(error)) from None
+        # An OSError's own words hold the path, which the person who runs the command knows anyway.
+        raise unavailable(str(error)) from None
 
 
 @contextmanager
@@ -161,6 +183,40 @@ def prove_key(connection: Connection, vault: Vault, keyring: Keyring) -> None:
     problem = key_problem(connection, vault, keyring)
     if problem:
         raise unavailable(problem)
+
+
+class Owned(NamedTuple):
+    """The database as the role sees it that owns its tables, and what it takes to replay the log."""
+
+    settings: Settings
+    keyring: Keyring
+    engine: Engine
+    vault: Vault
+    privacy: PersonalData
+    now: Moment
+    server_role: str | None
+
+    def rebuild(self, title: str, modules: Sequence[ModuleType]) -> Rebuilt:
+        """Computes projections again that are written with the log."""
+        with Bar(title) as bar:
+            return Rebuild(self.engine, modules, self.privacy, self.now, server_role=self.server_role).run(bar)
+
+    def refollow(self, name: str) -> Rebuilt:
+        """Computes those again that a follower moves on."""
+        with Bar(name) as bar:
+            return Refollowing(self.engine, name, self.privacy, server_role=self.server_role).rebuild(bar)
+
+
+def owned() -> Owned:
+    """That database, by the settings; raises Failure."""
+    settings = load_settings()
+    require_schema(settings)
+    keyring = open_keys(settings)
+    owner = settings.migration_database_url or settings.database_url
+    vault = Vault(keyring)
+    privacy = PersonalData(Sealer(vault), BlindIndex(keyring))
+    role = server_role(settings.database_url, owner)
+    return Owned(settings, keyring, migrating(owner), vault, privacy, SystemClock().now(), role)
 
 
 def require_schema(settings: Settings) -> None:
@@ -245,8 +301,3 @@ async def _as_served(services: CommandServices) -> CommandServices:
     return replace(
         services, settings=msgspec.structs.replace(services.settings, issuer=state.issuer or services.settings.issuer)
     )
-
-
-def _sentence(error: Exception) -> str:
-    # An OSError's own words hold the path, which the person who runs the command knows anyway.
-    return str(error)

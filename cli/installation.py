@@ -14,11 +14,11 @@ from api.environment import unknown_variables
 from cli.command_services import (
     UPGRADE,
     CommandServices,
+    Owned,
     connected,
     load_settings,
-    open_keys,
+    owned,
     prove_key,
-    require_schema,
     run,
     schema_is_current,
 )
@@ -39,20 +39,16 @@ from commands import servers
 from domain.rules import origin as issuers
 from eventstore import may_write, repository
 from eventstore.appending.rows import names
-from eventstore.database import DBAPIError, Engine, schema
-from eventstore.database.engines import in_words, migrating
-from eventstore.database.schema import newest, server_role
+from eventstore.database import DBAPIError, schema
+from eventstore.database.engines import in_words
+from eventstore.database.schema import newest
 from eventstore.may_write import PROOF, finish_indexing
-from eventstore.personal_data import PersonalData
-from eventstore.projecting.rebuild import Comparison, Rebuild, count, differing, outdated
+from eventstore.projecting.rebuild import Comparison, count, differing, outdated
 from eventstore.projecting.refollow import Incomplete, Refollowing
 from projections import FOLLOWING, PROJECTIONS, accounts, event_index
-from security.clock import Moment, SystemClock
 from security.keyring import MasterKeyError, WrapBroken
-from security.mac import BlindIndex
 from security.private_files import make_private
-from security.sealing import Sealer
-from security.vault import Vault, is_rewrapped
+from security.vault import is_rewrapped
 
 # `grantlog database …`.
 
@@ -144,14 +140,11 @@ def retire() -> None:
     this, start them again. A server that was left running with the old key cannot write any more. If this is killed,
     run it once more.
     """
-    settings = load_settings()
-    require_schema(settings)
-    keyring = open_keys(settings)
+    database = owned()
+    keyring, vault = database.keyring, database.vault
     if len(keyring.ids) > 1:
         raise Failure("there are several master keys: set the new one alone, with the servers stopped")
-    owner = settings.migration_database_url or settings.database_url
-    engine, vault, now = migrating(owner), Vault(keyring), SystemClock().now()
-    with engine.connect() as connection:
+    with database.engine.connect() as connection:
         try:
             vault.get_secret(connection, PROOF)
             is_wrapped = is_rewrapped(connection, keyring)
@@ -159,16 +152,13 @@ def retire() -> None:
             is_wrapped = False
     if not is_wrapped:
         raise Failure("the vault is not wrapped with this key: run `grantlog keys rewrap` with both first")
-    with engine.begin() as connection:
+    with database.engine.begin() as connection:
         may_write.set_indexing_key(connection, keyring.derivation_id)
-    privacy = PersonalData(Sealer(vault), BlindIndex(keyring))
-    role = server_role(settings.database_url, owner)
-    with Bar("accounts") as bar:
-        Rebuild(engine, (accounts,), privacy, now, server_role=role).run(bar)
-    with engine.begin() as connection:
+    database.rebuild("accounts", (accounts,))
+    with database.engine.begin() as connection:
         # Addresses stand in the search index by the same kind of index; the servers fill it again as they run.
         event_index.start_over(connection)
-        finish_indexing(connection, vault, keyring, now)
+        finish_indexing(connection, vault, keyring, database.now)
     click.echo("login names are found by the new key now; the old one can be destroyed")
 
 
@@ -237,8 +227,7 @@ def projections() -> None:
 @as_json
 def list_(as_json: bool) -> None:
     """Every projection, its rows, and whether its rows were made by its present definition."""
-    engine, _, _, _ = _opened()
-    with engine.connect() as connection:
+    with _opened().engine.connect() as connection:
         old = {*outdated(connection, _all()), *differing(connection)}
         rows = [
             {
@@ -260,17 +249,15 @@ def rebuild(names: tuple[str, ...]) -> None:
     The whole log is replayed into fresh tables beside the live ones, which take their place in one short transaction;
     the server goes on answering. A rebuild that was broken off goes on where it had come to.
     """
-    engine, privacy, now, role = _opened()
+    database = _opened()
     written, following = _chosen(names)
     if written:
-        with Bar("rebuild") as progress:
-            done = Rebuild(engine, written, privacy, now, server_role=role).run(progress)
+        done = database.rebuild("rebuild", written)
         resumed = f", from position {done.resumed_from:,} where an earlier run had ended" if done.resumed_from else ""
         click.echo(f"rebuilt up to position {done.position:,}{resumed}")
     for name in following:
         try:
-            with Bar(name) as progress:
-                done = Refollowing(engine, name, privacy, server_role=role).rebuild(progress)
+            done = database.refollow(name)
         except Incomplete as error:
             raise Failure(f"{name}: {error}", REFUSED) from None
         click.echo(f"{name}: rebuilt up to position {done.position:,}")
@@ -281,15 +268,15 @@ def rebuild(names: tuple[str, ...]) -> None:
 @as_json
 def verify(names: tuple[str, ...], as_json: bool) -> None:
     """Prove that the live rows are what the log says; exit code 1 and the first row that differs if they are not."""
-    engine, privacy, now, _ = _opened()
+    database = _opened()
     written, following = _chosen(names)
     compared = []
     if written:
         with Bar("verify") as progress:
-            compared += Comparison(engine, written, privacy, now).run(progress)
+            compared += Comparison(database.engine, written, database.privacy, database.now).run(progress)
     for name in following:
         with Bar(name) as progress:
-            compared += Refollowing(engine, name, privacy).compare(progress)
+            compared += Refollowing(database.engine, name, database.privacy).compare(progress)
     if as_json:
         print_json([each._asdict() for each in compared])
     else:
@@ -322,17 +309,13 @@ def _chosen(given: Sequence[str]) -> tuple[tuple[ModuleType, ...], tuple[str, ..
     return tuple(module for module in chosen.values() if module not in FOLLOWING), tuple(followers)
 
 
-def _opened() -> tuple[Engine, PersonalData, Moment, str | None]:
-    """An engine as the role that owns the tables, and what replaying needs; raises Failure."""
-    settings = load_settings()
-    require_schema(settings)
-    keyring = open_keys(settings)
-    owner = settings.migration_database_url or settings.database_url
-    engine, vault = migrating(owner), Vault(keyring)
+def _opened() -> Owned:
+    """The database, proven to have the right key; raises Failure."""
+    database = owned()
     try:
-        with engine.connect() as connection:
-            prove_key(connection, vault, keyring)
+        with database.engine.connect() as connection:
+            prove_key(connection, database.vault, database.keyring)
     except DBAPIError as error:
+        owner = database.settings.migration_database_url or database.settings.database_url
         raise unavailable(f"the database does not answer: {in_words(error, owner)}") from None
-    privacy = PersonalData(Sealer(vault), BlindIndex(keyring))
-    return engine, privacy, SystemClock().now(), server_role(settings.database_url, owner)
+    return database

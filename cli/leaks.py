@@ -17,7 +17,6 @@ from cli.terminal import (
     REFUSED,
     Failure,
     as_json,
-    every,
     moment,
     output,
     print_list,
@@ -178,7 +177,7 @@ def list_(as_json: bool) -> None:
     """List incidents, the newest first."""
 
     async def work(services: CommandServices) -> list[Mapping[str, Any]]:
-        found = await every(lambda after: services.ledger.read(incident_rows.page, after=after, limit=200))
+        found = await services.every(incident_rows.page)
         return [await _read(services, each) for each in found]
 
     print_list(run(work), COLUMNS, as_json)

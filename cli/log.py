@@ -6,15 +6,18 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from functools import partial
 from hashlib import sha256
 from pathlib import Path
-from typing import Any, Literal
+from typing import BinaryIO, Literal
 
 import rich_click as click
 
+from api.config.settings import Settings
 from api.server.transparency import ensure_key, kept_of
 from cli.command_services import CommandServices, connected, load_settings, open_keys, prove_key, require_schema, run
 from cli.event_text import line, page
+from cli.services import Owned, owned
 from cli.terminal import REFUSED, USAGE, Bar, Failure, as_json, print_one, refused, unavailable
 from commands import log_keys, servers
 from commands.log_keys import begin_mac_key
@@ -23,14 +26,11 @@ from domain.events import EVENTS
 from domain.log_key import STREAM, Introduced
 from domain.server import MISFITS_MAXIMUM
 from eventstore.database import Connection
-from eventstore.database.engines import migrating, snapshot
-from eventstore.database.schema import server_role
+from eventstore.database.engines import snapshot
 from eventstore.export_import import NotALog, read, write
 from eventstore.forged import remove
 from eventstore.mapper import UPCASTS, authenticate
-from eventstore.personal_data import PersonalData
-from eventstore.projecting.rebuild import Rebuild
-from eventstore.projecting.refollow import MODELS, Refollowing
+from eventstore.projecting.refollow import MODELS
 from eventstore.recorder import store
 from eventstore.search import newest
 from eventstore.time_travel import history
@@ -39,10 +39,7 @@ from eventstore.transparency.comparison import NotAcceptable, misfits
 from eventstore.transparency.published import read_leaves
 from eventstore.unavailable import Forged
 from projections import PROJECTIONS, clients
-from security.clock import SystemClock
 from security.keyring import MasterKeyError, WrapBroken
-from security.mac import BlindIndex
-from security.sealing import Sealer
 from security.vault import Vault, sample
 from verifier.note import Key
 from verifier.source import open_source
@@ -152,11 +149,7 @@ def export(file: Path) -> None:
     settings = load_settings()
     require_schema(settings)
     keyring = open_keys(settings)
-    try:
-        descriptor = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    except FileExistsError:
-        raise Failure(f"{file} is there already") from None
-    with os.fdopen(descriptor, "wb") as sink, snapshot(settings.database_url) as connection, Bar("export") as bar:
+    with _created(file) as sink, snapshot(settings.database_url) as connection, Bar("export") as bar:
         authenticate(connection, Vault(keyring))
         try:
             count = write(connection, sink, bar)
@@ -167,6 +160,14 @@ def export(file: Path) -> None:
     click.echo(f"{count:,} events are in {file}")
 
 
+def _created(file: Path) -> BinaryIO:
+    """A new file that only its owner can read; raises Failure where it is there already."""
+    try:
+        return os.fdopen(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb")
+    except FileExistsError:
+        raise Failure(f"{file} is there already") from None
+
+
 @log.command(name="import")
 @click.argument("file", type=click.Path(path_type=Path, dir_okay=False, exists=True))
 def import_(file: Path) -> None:
@@ -175,21 +176,15 @@ def import_(file: Path) -> None:
     Positions, proofs and checkpoints stay what they were; erasures in the log are applied to the vault again.
     When it is broken off after the events are here, `grantlog projections rebuild` does what is left.
     """
-    settings = load_settings()
-    require_schema(settings)
-    keyring = open_keys(settings)
-    owner = settings.migration_database_url or settings.database_url
-    engine, vault, now = migrating(owner), Vault(keyring), SystemClock().now()
+    database = owned()
     try:
         with file.open("rb") as source, Bar("import") as bar:
-            carried = read(engine, vault, source, now, bar, lambda connection: _prove_keys(connection, vault, keyring))
+            carried = read(database.engine, database.vault, source, database.now, bar, partial(_prove_keys, database))
     except NotALog as error:
         raise Failure(str(error)) from None
-    with Bar("projections") as bar:
-        role = server_role(settings.database_url, owner)
-        Rebuild(engine, PROJECTIONS, privacy_of(keyring, vault), now, server_role=role).run(bar)
+    database.rebuild("projections", PROJECTIONS)
     click.echo(f"{carried.events:,} events are here; {carried.erased} erasures were applied again")
-    _prove(settings, vault)
+    _prove(database.settings, database.vault)
     run(begin_what_is_due)
 
 
@@ -197,38 +192,29 @@ async def begin_what_is_due(_: CommandServices) -> None:
     """Who opens the log begins the MAC key that is due, and tells of it."""
 
 
-def _prove_keys(connection: Any, vault: Any, keyring: Any) -> None:
+def _prove_keys(database: Owned, connection: Connection) -> None:
     """Raises Failure unless the master keys are those of the vault that was carried here, and all of them."""
-    prove_key(connection, vault, keyring)
+    prove_key(connection, database.vault, database.keyring)
     try:
-        sample(connection, keyring)
+        sample(connection, database.keyring)
     except (MasterKeyError, WrapBroken) as error:
         raise unavailable(str(error)) from None
 
 
-def privacy_of(keyring: Any, vault: Any) -> Any:
-    """What seals and finds with these keys."""
-    return PersonalData(Sealer(vault), BlindIndex(keyring))
-
-
-def _prove(settings: Any, vault: Any) -> None:
+def _prove(settings: Settings, vault: Vault) -> None:
     """Has the verifier, which shares no code with the server, look at what is here now."""
     with connected(settings, vault) as connection:
-        keys = _verifier_keys(connection)
+        events = [recorded.event for recorded in history(connection, STREAM)]
         signed = published.newest_signed(connection)
+    keys = [Key.parse(event.verifier_key) for event in events if isinstance(event, Introduced)]
     if signed is None or not keys:
         click.echo("the log has no checkpoint yet, so there is nothing to prove it by")
         return
     with Bar("verify") as bar:
-        verdict = verify(open_source(settings.database_url), [Key.parse(key) for key in keys], progress=bar)
+        verdict = verify(open_source(settings.database_url), keys, progress=bar)
     if verdict.exit_code:
         raise Failure(f"the log does not verify: {verdict.reason}", verdict.exit_code)
     click.echo(f"verified up to position {verdict.checked:,}")
-
-
-def _verifier_keys(connection: Any) -> list[str]:
-    events = (recorded.event for recorded in history(connection, STREAM))
-    return [event.verifier_key for event in events if isinstance(event, Introduced)]
 
 
 # `grantlog log succeed`: how a log goes on after its database was put back to an older copy.
@@ -389,32 +375,21 @@ def remove_forged(file: Path) -> None:
     the next event, `log.forged_removed`, names the file's digest. Find out how somebody came to write to the database
     before the servers are started again: FILE says what they wanted.
     """
-    settings = load_settings()
-    require_schema(settings)
-    keyring = open_keys(settings)
-    owner = settings.migration_database_url or settings.database_url
-    engine, vault, now = migrating(owner), Vault(keyring), SystemClock().now()
-    authenticate(engine, vault)
+    database = owned()
+    authenticate(database.engine, database.vault)
+    sink, removal = _created(file), None
     try:
-        descriptor = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    except FileExistsError:
-        raise Failure(f"{file} is there already") from None
-    removal = None
-    try:
-        with os.fdopen(descriptor, "wb") as sink:
-            removal = remove(engine, vault, sink, now)
+        with sink:
+            removal = remove(database.engine, database.vault, sink, database.now)
             os.fsync(sink.fileno())
     finally:
         if removal is None:
             file.unlink()
     if removal is None:
         raise Failure("nothing in the log is forged")
-    role, privacy = server_role(settings.database_url, owner), privacy_of(keyring, vault)
-    with Bar("projections") as bar:
-        Rebuild(engine, PROJECTIONS, privacy, now, server_role=role).run(bar)
+    database.rebuild("projections", PROJECTIONS)
     for name in MODELS:
-        with Bar(name) as bar:
-            Refollowing(engine, name, privacy, server_role=role).rebuild(bar)
+        database.refollow(name)
     run(begin_what_is_due)
     click.echo(f"{removal.count:,} rows from position {removal.first:,} on are in {file}")
     click.echo(f"sha256 {removal.sha256}")

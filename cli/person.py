@@ -9,7 +9,7 @@ from msgspec.structs import asdict
 from api.admin import schemas
 from cli.client import REALMS
 from cli.command_services import CommandServices, run
-from cli.terminal import Failure, as_json, every, print_list, print_one, read_line
+from cli.terminal import Failure, as_json, print_list, print_one, read_line
 from commands import people, permissions
 from commands.permissions import operator
 from eventstore import present
@@ -70,7 +70,7 @@ def list_(realm: str | None, as_json: bool) -> None:
     """List people in the order of their registration."""
 
     async def work(services: CommandServices) -> list[Mapping[str, Any]]:
-        found = await every(lambda after: services.ledger.read(accounts.page, realm=realm, after=after, limit=200))
+        found = await services.every(accounts.page, realm=realm)
         return [await members(services, each.account_id) for each in found]
 
     print_list(run(work), ("id", "realm", "username", "email", "name", "roles", "state"), as_json)
@@ -150,7 +150,7 @@ def list_roles(as_json: bool) -> None:
     """List the roles of every realm."""
 
     async def work(services: CommandServices) -> list[Mapping[str, Any]]:
-        found = await every(lambda after: services.ledger.read(roles.page, after=after, limit=200))
+        found = await services.every(roles.page)
         return [
             {"realm": each.realm, "name": each.name, "scopes": each.scopes, "default": each.default} for each in found
         ]

@@ -8,12 +8,14 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, BinaryIO, Self
 
+import msgspec
 import rich_click as click
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from api.http.errors import HTTPError
 from domain.decision import Refusal
+from security.clock import format_rfc3339
 from security.scanning import LONGEST
 
 # Failing: in plain words on standard error, with an exit code that a script can tell apart.
@@ -122,8 +124,6 @@ def unavailable(message: str) -> Failure:
 
 # Printing: columns for people, JSON for scripts, a new secret exactly once, the bar of what takes long.
 
-# What commands print: columns for people, JSON for scripts, and a new secret exactly once.
-
 as_json: Callable[[Any], Any] = click.option("--json", "as_json", is_flag=True, help="Print JSON, for scripts.")
 output: Callable[[Any], Any] = click.option(
     "--output",
@@ -135,15 +135,11 @@ output: Callable[[Any], Any] = click.option(
 
 def moment(value: int | None) -> str | None:
     """RFC 3339, as the API writes it."""
-    from security.clock import format_rfc3339
-
     return None if value is None else format_rfc3339(value)
 
 
 def print_json(value: Any) -> None:
     """One JSON document."""
-    import msgspec
-
     click.echo(msgspec.json.format(msgspec.json.encode(value), indent=2).decode())
 
 
@@ -195,8 +191,6 @@ def secret_file(path: Path | None) -> Iterator[Callable[[Mapping[str, Any], bool
     with new_file(path) as stream:
 
         def write(members: Mapping[str, Any], _: bool) -> None:
-            import msgspec
-
             stream.write(msgspec.json.format(msgspec.json.encode(members), indent=2) + b"\n")
             stream.flush()
             os.fsync(stream.fileno())
@@ -235,21 +229,6 @@ def _or_say_that_it_is_lost(hand_over: Callable[[Mapping[str, Any], bool], None]
             ) from None
 
     return handing_over
-
-
-async def every(fetch: Callable[[Any], Any]) -> list[Any]:
-    """All pages of a projection's list, from the first to the last."""
-    items: list[Any] = []
-    after = None
-    while True:
-        page = await fetch(after)
-        items += page.items
-        after = page.next
-        if after is None:
-            return items
-
-
-# The bar of a command that takes its time.
 
 
 class Bar:
@@ -300,17 +279,6 @@ sha256_option: Callable[[Any], Any] = click.option(
 )
 
 
-def read_all(longest: int) -> str:
-    """All of it, up to so many octets, as it is: line breaks stay, and what is not UTF-8 is replaced.
-
-    Raises UsageError when there is more.
-    """
-    octets = sys.stdin.buffer.read(longest + 1)
-    if len(octets) > longest:
-        raise click.UsageError(f"standard input has more than {longest:,} octets; hand it over in parts")
-    return octets.decode("utf-8", "replace")
-
-
 def read_line() -> str:
     """One line without its end. Raises UsageError when it is not UTF-8 text."""
     try:
@@ -326,7 +294,11 @@ def read_text() -> str:
     """A text from a pipe, or a secret from a person who does not see what they type."""
     if sys.stdin.isatty():
         return read_secret()
-    text = read_all(LONGEST)
+    octets = sys.stdin.buffer.read(LONGEST + 1)
+    if len(octets) > LONGEST:
+        raise click.UsageError(f"standard input has more than {LONGEST:,} octets; hand it over in parts")
+    # Line breaks stay, and what is not UTF-8 is replaced.
+    text = octets.decode("utf-8", "replace")
     if not text.strip():
         raise click.UsageError("hand the text over on standard input, or name something else by an option")
     return text
