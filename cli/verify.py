@@ -24,10 +24,9 @@ from eventstore.transparency.published import Diverged, read_authentic_leaves
 from security.private_files import make_private
 from security.tokens import Format, digest
 from security.vault import Vault
-from verifier.export import verify_export
 from verifier.note import Key, Malformed, encode64
-from verifier.receipt import check_receipt as check
-from verifier.receipt import parse_receipt
+from verifier.proofs import check_receipt as check
+from verifier.proofs import parse_receipt, verify_export
 from verifier.source import open_source
 from verifier.verdict import SourceError, Verdict
 from verifier.verify import verify as verify_log

@@ -1,28 +1,132 @@
-"""Reads a log's published artefacts from a database or from a server."""
+"""Reads a log's published artefacts, from a database or a server, and says what order its events must keep."""
 
+import re
 import sqlite3
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 from urllib.parse import quote
 
 import httpx
+import msgspec
 import psycopg
 
-from verifier.stored_form import Row
 from verifier.tree import HASH_BYTES, WIDTH
 from verifier.verdict import SourceError
+
+# The stored form of events, and the order that they must keep among themselves.
+
+_TIME = re.compile(rb"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}\.[0-9]{6}Z").fullmatch
+
+
+class Row(NamedTuple):
+    """An event as a source gives it. The columns are None where the source has the leaf alone."""
+
+    position: int
+    leaf: bytes
+    stream: str | None = None
+    version: int | None = None
+    type: str | None = None
+
+
+class _Form(msgspec.Struct):
+    """Those members of the stored form that can be checked against others."""
+
+    position: int
+    id: str
+    type: str
+    stream: str
+    version: int
+    time: str
+
+
+class Order:
+    """Follows events in order of position, and tells what is wrong with one.
+
+    With `complete` the events are the whole log from position 1, so the versions of a stream have no gap; otherwise
+    some are left out, and versions may only never go back.
+    """
+
+    def __init__(self, *, complete: bool = True) -> None:
+        self._complete = complete
+        self._decode = msgspec.json.Decoder(_Form).decode
+        self._versions: dict[str, int] = {}
+        self._time = ""
+
+    def fault(self, row: Row) -> str | None:
+        """Why the event cannot stand here, in plain words; None when it can."""
+        try:
+            form = self._decode(row.leaf)
+        except (msgspec.DecodeError, UnicodeDecodeError):
+            return "what is stored there is not an event"
+        stream, version = form.stream, form.version
+        if form.position != row.position:
+            return f"the event there says that it belongs to position {form.position}"
+        if row.stream is not None and (stream, version, form.type) != (row.stream, row.version, row.type):
+            return "the stored event and the columns beside it name different streams, versions or types"
+        before = self._versions.get(stream, 0)
+        if version != before + 1 and (self._complete or version <= before):
+            return f"its stream {stream} had {before} events before it, and it says that it is number {version}"
+        self._versions[stream] = version
+        if form.time != self._time:
+            if _TIME(form.time.encode()) is None:
+                return "its time is not written as times are"
+            if form.time < self._time:
+                return f"its time {form.time} lies before that of the event in front of it, {self._time}"
+            self._time = form.time
+        return None
+
 
 # The log read straight from its database, past the server and its protections.
 
 _NEWEST = "SELECT note FROM log_checkpoints WHERE published IS NOT NULL ORDER BY size DESC LIMIT 1"
-_SIZES = "SELECT size FROM log_checkpoints ORDER BY size"
 _FETCHED = 2_000
 
 
-class SqliteSource:
+class _DatabaseSource:
+    """What both kinds have in common. `_errors` are the library's, `_execute` runs a statement with `?` in it."""
+
+    _connection: Any
+    _errors: type[Exception]
+
+    def newest(self) -> str | None:
+        row = self._one(_NEWEST)
+        return None if row is None else _text(row)
+
+    def sizes(self) -> Sequence[int]:
+        return [size for (size,) in self._all("SELECT size FROM log_checkpoints ORDER BY size")]
+
+    def note(self, size: int) -> str:
+        return _text(self._one("SELECT note FROM log_checkpoints WHERE size = ?", size))
+
+    def tile(self, level: int, number: int, width: int) -> bytes | None:
+        row = self._one("SELECT hashes FROM log_tiles WHERE level = ? AND number = ?", level, number)
+        if row is None or not isinstance(row[0], bytes) or len(row[0]) < width * HASH_BYTES:
+            return None
+        return row[0][: width * HASH_BYTES]
+
+    def close(self) -> None:
+        self._connection.close()
+
+    def _one(self, statement: str, *values: int) -> Any:
+        return next(self._all(statement, *values), None)
+
+    def _all(self, statement: str, *values: int) -> Iterator[Any]:
+        try:
+            yield from self._execute(statement, values)
+        except self._errors as error:
+            raise SourceError(f"the database cannot be read: {error}") from error
+
+    def _execute(self, statement: str, values: Sequence[int]) -> Iterable[Any]:
+        rows: Iterable[Any] = self._connection.execute(statement, values)
+        return rows
+
+
+class SqliteSource(_DatabaseSource):
     """An SQLite file, opened read-only and read in one snapshot."""
+
+    _errors = sqlite3.Error
 
     def __init__(self, path: str) -> None:
         if not Path(path).is_file():
@@ -36,42 +140,17 @@ class SqliteSource:
         except sqlite3.Error as error:
             raise SourceError(f"the database cannot be opened: {error}") from error
 
-    def newest(self) -> str | None:
-        row = self._one(_NEWEST)
-        return None if row is None else _text(row)
-
-    def sizes(self) -> Sequence[int]:
-        return [size for (size,) in self._all(_SIZES)]
-
-    def note(self, size: int) -> str:
-        row = self._one("SELECT note FROM log_checkpoints WHERE size = ?", size)
-        return _text(row)
-
     def rows(self, size: int) -> Iterator[Row] | None:
         statement = (
             "SELECT id, CAST(state AS BLOB), originator_id, originator_version, topic FROM stored_events ORDER BY id"
         )
         return map(Row._make, self._all(statement))
 
-    def tile(self, level: int, number: int, width: int) -> bytes | None:
-        row = self._one("SELECT hashes FROM log_tiles WHERE level = ? AND number = ?", level, number)
-        return _first(row, width)
 
-    def close(self) -> None:
-        self._connection.close()
+class PostgresqlSource(_DatabaseSource):
+    """A PostgreSQL database, read in one read-only snapshot, the events with a cursor on the server."""
 
-    def _one(self, statement: str, *values: int) -> Any:
-        return next(self._all(statement, *values), None)
-
-    def _all(self, statement: str, *values: int) -> Iterator[Any]:
-        try:
-            yield from self._connection.execute(statement, values)
-        except sqlite3.Error as error:
-            raise SourceError(f"the database cannot be read: {error}") from error
-
-
-class PostgresqlSource:
-    """A PostgreSQL database, read in one read-only snapshot with a cursor on the server."""
+    _errors = psycopg.Error
 
     def __init__(self, url: str) -> None:
         scheme, _, rest = url.partition("://")
@@ -82,62 +161,25 @@ class PostgresqlSource:
         except psycopg.Error as error:
             raise SourceError(f"the database cannot be reached: {type(error).__name__}") from error
 
-    def newest(self) -> str | None:
-        row = self._one(_NEWEST)
-        return None if row is None else _text(row)
-
-    def sizes(self) -> Sequence[int]:
-        try:
-            return [size for (size,) in self._connection.execute(_SIZES)]
-        except psycopg.Error as error:
-            raise _unreadable(error) from error
-
-    def note(self, size: int) -> str:
-        row = self._one("SELECT note FROM log_checkpoints WHERE size = %s", size)
-        return _text(row)
-
     def rows(self, size: int) -> Iterator[Row] | None:
-        return self._rows()
-
-    def tile(self, level: int, number: int, width: int) -> bytes | None:
-        row = self._one("SELECT hashes FROM log_tiles WHERE level = %s AND number = %s", level, number)
-        return _first(row, width)
-
-    def close(self) -> None:
-        self._connection.close()
-
-    def _rows(self) -> Iterator[Row]:
         statement = (
             "SELECT id, convert_to(state, 'UTF8'), originator_id, originator_version, topic"
             " FROM stored_events ORDER BY id"
         )
-        try:
-            with self._connection.cursor("events", binary=True) as cursor:
-                cursor.itersize = _FETCHED
-                cursor.execute(statement)
-                yield from map(Row._make, cursor)
-        except psycopg.Error as error:
-            raise _unreadable(error) from error
+        return map(Row._make, self._all(statement))
 
-    def _one(self, statement: str, *values: int) -> Any:
-        try:
-            return self._connection.execute(statement, values, binary=True).fetchone()
-        except psycopg.Error as error:
-            raise _unreadable(error) from error
-
-
-def _first(row: Any, width: int) -> bytes | None:
-    if row is None or not isinstance(row[0], bytes) or len(row[0]) < width * HASH_BYTES:
-        return None
-    return row[0][: width * HASH_BYTES]
+    def _execute(self, statement: str, values: Sequence[int]) -> Iterable[Any]:
+        if values:
+            yield from self._connection.execute(statement.replace("?", "%s"), values, binary=True)
+            return
+        with self._connection.cursor("rows", binary=True) as cursor:
+            cursor.itersize = _FETCHED
+            cursor.execute(statement)
+            yield from cursor
 
 
 def _text(row: Any) -> str:
     return row[0] if row is not None and isinstance(row[0], str) else ""
-
-
-def _unreadable(error: psycopg.Error) -> SourceError:
-    return SourceError(f"the database cannot be read: {error}")
 
 
 # The log read from a server, over the paths of C2SP tlog-tiles.

@@ -66,9 +66,22 @@ class Head:
     checkpoint: Checkpoint
     cosigned_by: tuple[Key, ...]
 
-    @property
-    def witnesses(self) -> tuple[str, ...]:
-        return tuple(key.name for key in self.cosigned_by)
+    def verdict(
+        self, outcome: Outcome, reason: str, fault: Fault | None = None, *, checked: int = 0, pending: int = 0
+    ) -> Verdict:
+        """What is told of the log whose head this is."""
+        return Verdict(
+            outcome,
+            reason,
+            None if fault is None else fault.position,
+            fault.until if fault is not None and fault.vague else None,
+            self.checkpoint.origin,
+            self.checkpoint.size,
+            self.checkpoint.root,
+            checked,
+            pending,
+            tuple(key.name for key in self.cosigned_by),
+        )
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,8 +5,7 @@ from dataclasses import dataclass
 from itertools import islice
 
 from verifier.note import Key
-from verifier.source import Progress, Source, no_progress
-from verifier.stored_form import Order, Row
+from verifier.source import Order, Progress, Row, Source, no_progress
 from verifier.tree import HASH_BYTES, WIDTH, CompactRange, leaf_hash, perfect_root
 from verifier.verdict import Fault, Head, Outcome, SourceError, Unfit, Verdict, open_head
 
@@ -207,11 +206,14 @@ class _Audit:
         largest = max((c.size for c in memory), default=0)
         if fault is None and largest > size:
             fault = Fault(size + 1, f"the log has shrunk: it had {largest} events once and has {size} now", largest)
+        outcome: Outcome = "verified"
         if fault is not None:
-            return _verdict("tampered", fault.reason, head, walk, fault)
-        if cosigned is not head:
-            return _verdict("unverifiable", self._too_few(head, cosigned), head, walk)
-        return _verdict("verified", _praise(walk, size), head, walk)
+            outcome, reason = "tampered", fault.reason
+        elif cosigned is not head:
+            outcome, reason = "unverifiable", self._too_few(head, cosigned)
+        else:
+            reason = _praise(walk, size)
+        return head.verdict(outcome, reason, fault, checked=walk.checked, pending=walk.pending)
 
     def _walk(self, head: Head, marks: Sequence[Landmark]) -> tuple[Fault | None, Walk]:
         stored = [size for size in self._source.sizes() if 0 < size < head.checkpoint.size]
@@ -279,18 +281,3 @@ def _praise(walk: Walk, size: int) -> str:
         return f"the tree over {size} events fits its checkpoint; the events themselves were not shown"
     newer = f", and {walk.pending} newer ones keep their order" if walk.pending else ""
     return f"all {size} events are those that the checkpoint was signed over{newer}"
-
-
-def _verdict(outcome: Outcome, reason: str, head: Head, walk: Walk, fault: Fault | None = None) -> Verdict:
-    return Verdict(
-        outcome,
-        reason,
-        None if fault is None else fault.position,
-        fault.until if fault is not None and fault.vague else None,
-        head.checkpoint.origin,
-        head.checkpoint.size,
-        head.checkpoint.root,
-        walk.checked,
-        walk.pending,
-        head.witnesses,
-    )

@@ -15,8 +15,8 @@ from cli import audit
 from tests import fork_server
 from tests.cli.conftest import CommandLine
 from tests.cli.test_audit import ORIGIN, followed, tamper
-from verifier.export import verify_export
 from verifier.note import Key
+from verifier.proofs import verify_export
 
 SHOP = ("client", "register", "--name", "Shop", "--redirect-uri", "https://shop.example/callback", "--scope", "profile")
 PERSON = ("person", "add", "--realm", "platform", "--username", "paula", "--email", "paula@example.test")

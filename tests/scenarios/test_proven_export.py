@@ -8,8 +8,8 @@ import pytest
 from api.audit.queries import auditor
 from tests.scenarios.test_transparency import change, diverged, followed, pinned, resting
 from tests.scenarios.world import World
-from verifier.export import verify_export
 from verifier.note import Key
+from verifier.proofs import verify_export
 from verifier.verdict import Verdict
 
 pytestmark = pytest.mark.anyio

@@ -27,7 +27,7 @@ from tests.scenarios.histories import lived
 from tests.scenarios.test_audit_events import everything
 from tests.scenarios.test_transparency import followed, pinned
 from tests.scenarios.world import World, open_world
-from verifier.receipt import check_receipt
+from verifier.proofs import check_receipt
 from verifier.source import open_source
 from verifier.verify import verify
 

@@ -13,7 +13,7 @@ from tests.any_command import any_command
 from tests.processes.hostile import unprotected
 from tests.scenarios.world import SYSTEM, World
 from verifier.note import Cosigner, Key, open_note, parse_checkpoint
-from verifier.receipt import check_receipt
+from verifier.proofs import check_receipt
 from verifier.source import ServerSource, split_entries
 from verifier.tree import CompactRange, leaf_hash
 from verifier.verify import verify

@@ -6,8 +6,8 @@ from eventstore.transparency.merkle import ProvenExport
 from eventstore.transparency.note import Checkpoint
 from tests.eventstore.transparency.memory_tree import MemoryTree, mth, tree_of
 from tests.verifier.published_log import KEY, ORIGIN, SIGNER, events
-from verifier.export import verify_export
 from verifier.note import Cosigner
+from verifier.proofs import verify_export
 
 LEAVES = [row["state"].encode() for row in events(600)]
 TREE = tree_of(LEAVES)

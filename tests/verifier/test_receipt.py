@@ -5,7 +5,7 @@ from eventstore.transparency.note import Signer
 from eventstore.transparency.published import read_leaves
 from tests.verifier.published_log import KEY, PublishedLog
 from verifier.note import Cosigner, Key
-from verifier.receipt import check_receipt, parse_receipt
+from verifier.proofs import check_receipt, parse_receipt
 
 WITNESS = Cosigner("witness.example", bytes(32))
 

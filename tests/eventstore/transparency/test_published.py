@@ -4,7 +4,7 @@ from eventstore.transparency import published
 from eventstore.transparency.merkle import encode_entries
 from eventstore.transparency.published import Diverged, read_leaves
 from tests.verifier.published_log import KEY, PublishedLog, events
-from verifier.receipt import check_receipt
+from verifier.proofs import check_receipt
 
 
 def test_a_narrower_tile_is_the_beginning_of_a_wider_one(log: PublishedLog) -> None:

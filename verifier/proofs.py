@@ -1,20 +1,20 @@
-"""Exports with a proof: JSON lines that an auditor can check long after the server is gone.
+"""Proofs that an auditor can check long after the server is gone: exports of the log, and receipts of single events."""
 
-A record's line is its stored form, byte for byte. Where positions are left out, a line
-`{"gap":{"from":…,"to":…,"hashes":[…]}}` gives the roots of the fewest perfect subtrees that cover them, from left to
-right, as base64. The last line is `{"checkpoint":"…"}`. Records and gaps together make the whole tree, so the one root
-proves that each record is in the log and that nothing between two neighbouring records was left out.
-"""
-
+import re
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 
 import msgspec
 
 from verifier.note import Key, Malformed, decode64
-from verifier.source import Progress, no_progress
-from verifier.stored_form import Order, Row
-from verifier.tree import CompactRange, leaf_hash
+from verifier.source import Order, Progress, Row, no_progress
+from verifier.tree import CompactRange, included, leaf_hash
 from verifier.verdict import Fault, Head, Outcome, Unfit, Verdict, open_head
+
+# Exports: JSON lines. A record's line is its stored form, byte for byte. Where positions are left out, a line
+# `{"gap":{"from":…,"to":…,"hashes":[…]}}` gives the roots of the fewest perfect subtrees that cover them, from left to
+# right, as base64. The last line is `{"checkpoint":"…"}`. Records and gaps together make the whole tree, so one root
+# proves that each record is in the log and that nothing between two neighbouring records was left out.
 
 _REPORT_EVERY = 8_192
 _CHECKPOINT = b'{"checkpoint":'
@@ -158,7 +158,6 @@ def _conclude(export: _Export, head: Head, sizes: dict[int, bytes], quorum: int)
     if fault is not None:
         outcome, reason = "tampered", fault.reason
     elif len(head.cosigned_by) < quorum:
-        outcome = "unverifiable"
         reason = (
             f"only {len(head.cosigned_by)} of the {quorum} demanded witnesses have cosigned the export's checkpoint"
         )
@@ -166,18 +165,7 @@ def _conclude(export: _Export, head: Head, sizes: dict[int, bytes], quorum: int)
         reason = f"the export leaves out what is needed to compare it with the kept checkpoint of {missed[0]} events"
     else:
         outcome, reason = "verified", _praise(export)
-    return Verdict(
-        outcome,
-        reason,
-        None if fault is None else fault.position,
-        fault.until if fault is not None and fault.vague else None,
-        checkpoint.origin,
-        checkpoint.size,
-        checkpoint.root,
-        export.records,
-        0,
-        head.witnesses,
-    )
+    return head.verdict(outcome, reason, fault, checked=export.records)
 
 
 def _first_misfit(export: _Export, head: Head, sizes: dict[int, bytes]) -> Fault | None:
@@ -203,3 +191,69 @@ def _praise(export: _Export) -> str:
     stretch = f"all {export.records} records are in the log, positions {export.first} to {export.last}"
     left_out = f"; {export.left_out} events between them were left out" if export.left_out else " without a gap"
     return stretch + left_out
+
+
+# Receipts: that an event stands in the log (C2SP tlog-proof).
+
+_HEADER = "c2sp.org/tlog-proof@v1"
+_INDEX = re.compile(r"index (0|[1-9][0-9]{0,18})", re.ASCII)
+
+
+@dataclass(frozen=True, slots=True)
+class Receipt:
+    """The parts of a tlog-proof: zero-based index, audit path, checkpoint note, and extra data if there is any."""
+
+    index: int
+    path: list[bytes]
+    note: str
+    extra: bytes | None
+
+
+def parse_receipt(text: str) -> Receipt:
+    """Reads a receipt (tlog-proof, "Format"); `Malformed` otherwise."""
+    head, separator, note = text.partition("\n\n")
+    lines = head.split("\n")
+    if lines.pop(0) != _HEADER or not separator:
+        raise Malformed(f"not a receipt: it should begin with {_HEADER} and have a checkpoint behind an empty line")
+    extra = decode64(lines.pop(0).removeprefix("extra ")) if lines and lines[0].startswith("extra ") else None
+    match = _INDEX.fullmatch(lines.pop(0)) if lines else None
+    if match is None:
+        raise Malformed("not a receipt: it names no index")
+    path = [decode64(line) for line in lines]
+    if any(len(hash_) != 32 for hash_ in path):
+        raise Malformed("not a receipt: a hash has not 32 bytes")
+    return Receipt(int(match[1]), path, note, extra)
+
+
+def check_receipt(
+    text: str, keys: Sequence[Key], *, leaf: bytes | None = None, witnesses: Sequence[Key] = (), quorum: int = 0
+) -> Verdict:
+    """Checks a receipt against pinned keys. The event is `leaf`, or else what the receipt carries along.
+
+    What it carries is not signed by itself: it counts only because its hash is proved to stand in the tree.
+    """
+    try:
+        receipt = parse_receipt(text)
+    except Malformed as error:
+        return Verdict("unverifiable", str(error))
+    event = receipt.extra if leaf is None else leaf
+    if event is None:
+        return Verdict("unverifiable", "the receipt does not carry the event, and none was given beside it")
+    head = open_head(receipt.note, keys, witnesses, "the receipt's checkpoint")
+    if isinstance(head, Unfit):
+        return head.verdict
+    checkpoint, position = head.checkpoint, receipt.index + 1
+    reason = None
+    if not included(leaf_hash(event), receipt.index, checkpoint.size, receipt.path, checkpoint.root):
+        reason = "the event is not the one that the log's checkpoint covers at that position"
+    else:
+        reason = Order(complete=False).fault(Row(position, event))
+    at = Fault(position, reason or "")
+    if reason is not None:
+        return head.verdict("tampered", reason, at)
+    if (cosigned := len(head.cosigned_by)) < quorum:
+        short = (
+            f"the event is in the log, but only {cosigned} of the {quorum} demanded witnesses cosigned its checkpoint"
+        )
+        return head.verdict("unverifiable", short, at, checked=1)
+    return head.verdict("verified", f"the event stands in the log at position {position}", at, checked=1)
