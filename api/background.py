@@ -7,7 +7,7 @@ from functools import partial
 import structlog
 
 from api.audit.queries import auditor
-from api.leaks import revoke, settling
+from api.leaks import address_target, revoke
 from api.notifications.delivering import Notifier
 from api.services import SYSTEM, Services
 from commands import clients
@@ -154,7 +154,7 @@ class Background:
             (services.settings.prune_interval, self._prune),
             # Reported secrets that a killed process left are ended so long after `reported.LEASE` at most.
             (5.0, partial(revoke.resume, ledger)),
-            (5.0, partial(settling.resume, ledger)),
+            (5.0, partial(address_target.resume_settling, ledger)),
             (60.0, partial(clients.rotate_due, ledger, services.format, Origin(SYSTEM))),
             (10.0, checking.measure),
             (600.0, Retention(services).enforce),
@@ -173,7 +173,7 @@ class Background:
         await self._services.ledger.arrivals.close()
         await auditor.closed()
         await revoke.ended()
-        await settling.stop()
+        await address_target.stop_settling()
         try:
             await self._services.uses.record(everything=True)
             await self._services.token_uses.record(everything=True)

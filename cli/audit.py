@@ -11,9 +11,8 @@ import rich_click as click
 
 from api.audit.queries.auditor import closed
 from api.audit.queries.export import Format, prepared
-from api.audit.queries.filters import read_filters
 from api.audit.queries.history import State, TokenState, state_of, token_history, token_state
-from api.audit.queries.search import page
+from api.audit.queries.search import page, read_filters
 from api.http.errors import Missing
 from api.http.parameters import LARGEST
 from api.leaks.resolve import nothing_in

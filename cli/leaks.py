@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 import rich_click as click
 
-from api.leaks import resolve, settling
+from api.leaks import address_target, resolve
 from api.leaks.containment import Asked, Containment, containments, dry_run, whole_second
 from api.leaks.incidents import IncidentBody, shown
 from api.leaks.investigate import reported, told
@@ -330,7 +330,7 @@ async def _carried_out(services: CommandServices, wanted: Sequence[Containment])
         await each.end_at_once(services.execute)
     await services.make(*(step for each in wanted for step in each.commands()), then=then)
     if any(each.target.gathered is not None for each in wanted):
-        await settling.settle(services.ledger)
+        await address_target.settle(services.ledger)
     items = [
         {"incident_id": each.incident_id, "client_id": each.target.client_id, "account_id": each.target.account_id}
         | msgspec.to_builtins(each.numbers)

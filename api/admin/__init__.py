@@ -2,15 +2,14 @@
 
 from typing import Any
 
-from api.admin import client_secrets, clients, dashboards, grants, people, roles, scopes
+from api.admin import client_secrets, clients, dashboards, grants, people, permissions
 
 ROUTES: list[Any] = [
     *clients.ROUTES,
     *client_secrets.ROUTES,
     *dashboards.ROUTES,
     *people.ROUTES,
-    *scopes.ROUTES,
-    *roles.ROUTES,
+    *permissions.ROUTES,
     *grants.ROUTES,
 ]
 """Every route; each names the scope that it needs in `opt["scope"]`."""

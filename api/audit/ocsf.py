@@ -7,8 +7,7 @@ Four classes tell all of it: Account Change (3001), Authentication (3002), Entit
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-from api.audit.plain_words import meaning
-from api.audit.rendering import ShownEvent
+from api.audit.rendering import ShownEvent, meaning
 from security.clock import parse_rfc3339
 
 VERSION = "1.5.0"

@@ -2,13 +2,12 @@
 
 from typing import Any
 
-from api.leaks import contain, github, gitlab, incidents, investigate, revoke
+from api.leaks import contain, incidents, investigate, revoke, scanners
 
 ROUTES: list[Any] = [
     *investigate.ROUTES,
     *contain.ROUTES,
     *incidents.ROUTES,
     *revoke.ROUTES,
-    *github.ROUTES,
-    *gitlab.ROUTES,
+    *scanners.ROUTES,
 ]

@@ -1,23 +1,30 @@
-"""The grants of an address: whatever was started, refreshed or used from there, however many they are. And the browser
-sessions: who signed in there, or allowed something from there, could start another grant with nobody asking.
+"""The grants of an address, and the browser sessions that signed in or allowed something there, found and ended.
 
-They are named by the positions at which they began, and end together by one fact (`domain.ended_grants`), see decision
-0008. The log knows addresses only sealed, and forgets them one day; the fact names none.
+They are named by the positions at which they began, and end by one fact (`domain.ended_grants`), see decision 0008. The
+log knows addresses only sealed, and forgets them one day; the fact names none.
 """
 
+import asyncio
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+import structlog
+
+from api.services import SYSTEM
+from commands import incidents
 from domain import ended_grants, session
 from domain.decision import Outcome
-from domain.event import Moment, Recorded, Sealed
+from domain.ended_grants import Together
+from domain.event import SECOND, Moment, Recorded, Sealed
 from domain.incident import Numbers
 from eventstore import affected, search
-from eventstore.affected import OF_USES
+from eventstore.affected import OF_USES, numbers_at, worth_telling
 from eventstore.database import Connection
+from eventstore.execution import Origin
 from eventstore.ledger import Ledger
 from eventstore.personal_data import PersonalData, Unsealing, address_key
 from eventstore.projecting.catch_up import CatchUpSubscription
+from eventstore.unavailable import DatabaseAway, Overloaded
 from eventstore.view import View
 from projections import event_index
 from projections.event_index import NameKind
@@ -140,3 +147,71 @@ def _sessions_of(recorded: Recorded) -> Iterator[str]:
         yield recorded.stream
     elif recorded.type == "grant.code_issued" and event.session_id is not None:
         yield session.stream(event.session_id)
+
+
+# What ended together gets `ended` events of its own, a few at a time, with the lock free between them. Nothing depends
+# on when that is done, since the one fact is obeyed from the moment at which it was recorded. Whoever contained does it
+# right after; what a killed process leaves, another or the next takes up.
+
+AT_ONCE = 100
+"""Streams that tell in one transaction."""
+
+LOOKED_AT = 1_000
+"""Grants that are looked at together."""
+
+LEFT_AFTER: Moment = 120 * SECOND
+"""After so long nobody else is at it any more."""
+
+log = structlog.get_logger("api")
+
+_SETTLING: set[asyncio.Task[None]] = set()
+
+
+def begin_settling(ledger: Ledger) -> None:
+    """Settles in a task of its own."""
+    task = asyncio.create_task(_settle_all(ledger))
+    _SETTLING.add(task)
+    task.add_done_callback(_SETTLING.discard)
+
+
+async def stop_settling() -> None:
+    """Leaves what is not settled to `resume`."""
+    for task in _SETTLING:
+        task.cancel()
+    await asyncio.gather(*_SETTLING, return_exceptions=True)
+
+
+async def resume_settling(ledger: Ledger) -> None:
+    """Takes up what was left."""
+    await settle(ledger, before=ledger.clock.now() - LEFT_AFTER)
+
+
+async def _settle_all(ledger: Ledger) -> None:
+    try:
+        await settle(ledger)
+    except (DatabaseAway, Overloaded) as error:
+        log.warning("settling postponed", error=type(error).__name__)
+
+
+async def settle(ledger: Ledger, *, before: Moment | None = None) -> None:
+    """Settles all that ended together, or what did before a moment."""
+    state: ended_grants.State = await ledger.state(ended_grants.STREAM)
+    incidents: dict[str, list[Together]] = {}
+    for each in state.unsettled:
+        if before is None or each.time < before:
+            incidents.setdefault(each.incident_id, []).append(each)
+    for incident_id, parts in incidents.items():
+        await _settle(ledger, incident_id, parts)
+
+
+async def _settle(ledger: Ledger, incident_id: str, parts: Sequence[Together]) -> None:
+    position, at, origin = parts[0].position - 1, parts[0].time, Origin(SYSTEM)
+    began = sorted(frozenset().union(*(each.began for each in parts)))
+    for start in range(0, len(began), LOOKED_AT):
+        streams = await ledger.read_long(worth_telling, began[start : start + LOOKED_AT], position, at)
+        for first in range(0, len(streams), AT_ONCE):
+            await ledger.execute(*map(incidents.tell_end, streams[first : first + AT_ONCE]), origin=origin)
+            await asyncio.sleep(0)
+    numbers = await ledger.read_long(numbers_at, began, position, at)
+    contained = incidents.contained_at_last(incident_id, numbers)
+    await ledger.execute(contained, incidents.settle(incident_id), origin=origin)

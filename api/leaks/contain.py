@@ -13,7 +13,7 @@ from api.admin.schemas import Time, time_or_null
 from api.audit.queries.auditor import Auditor
 from api.audit.queries.history import Sha256, Text
 from api.http.errors import InvalidRequest, Missing
-from api.leaks import settling
+from api.leaks import address_target
 from api.leaks.containment import Asked, Containment, containments, dry_run, whole_second
 from api.leaks.resolve import NAMING, find, misfit
 from api.leaks.targets import Target
@@ -165,7 +165,7 @@ async def contain(
     others += [step for each in found[1:] for step in each.commands()]
     answer = await once.carry_out(opening, *others, reply=reply)
     if data.address is not None:
-        settling.begin(ledger)
+        address_target.begin_settling(ledger)
     return answer
 
 

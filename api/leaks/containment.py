@@ -5,7 +5,7 @@ from functools import partial
 from typing import NamedTuple
 
 from api.audit.queries.auditor import Auditor
-from api.audit.queries.filters import moment
+from api.audit.queries.search import moment
 from api.leaks.resolve import open_incident
 from api.leaks.targets import Target, concerned, numbers, secrets_ended
 from commands import clients, grants, incidents, people

@@ -7,7 +7,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from docs import reference
+from docs import generate
 from domain.events import AGGREGATES, EVENTS
 from tests.golden import examples, files
 
@@ -84,4 +84,4 @@ def test_a_fold_takes_every_golden_event_in_any_state(golden) -> None:
 
 def test_the_page_of_events_is_the_catalogues() -> None:
     page = Path(__file__).parents[2] / "docs" / "events.md"
-    assert page.read_text(encoding="utf-8") == reference.events(), "run `make docs`"
+    assert page.read_text(encoding="utf-8") == generate.events(), "run `make docs`"

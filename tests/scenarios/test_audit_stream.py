@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from api.audit import stream
+from api.audit import long_answers
 from api.audit.queries import auditor
 from domain import client
 from security.keyring import Keyring
@@ -115,7 +115,7 @@ async def test_its_beginning_and_its_end_are_events(world: World) -> None:
 
 
 async def test_concurrent_readers_are_bounded_by_the_places(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(stream, "STREAMS_AT_MOST", 2)
+    monkeypatch.setattr(long_answers, "STREAMS_AT_MOST", 2)
     token = await world.token(*READER)
     begin = await world.head()
     sources = [EventSource(world, "/audit/stream", token) for _ in range(5)]
@@ -143,22 +143,22 @@ async def test_personal_values_are_sealed_for_whoever_may_not_see_them(world: Wo
 
 async def test_a_slow_reader_costs_no_memory(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     pulled: list[int] = []
-    original = stream._pull
+    original = long_answers._pull
 
     def counted(connection, reader, last, upto):
         pulled.append(upto - last)
         return original(connection, reader, last, upto)
 
-    monkeypatch.setattr(stream, "_pull", counted)
+    monkeypatch.setattr(long_answers, "_pull", counted)
     token = await world.token(*READER)
-    await write(world, "many", 3 * stream.AT_ONCE)
+    await write(world, "many", 3 * long_answers.AT_ONCE)
     async with EventSource(world, "/audit/stream?from=1", token):
         await write(world, "more", 20)
         while not pulled:
             await asyncio.sleep(0)
         # Nobody took a message: besides what is on its way, nothing more was fetched.
         assert len(pulled) <= 2
-        assert max(pulled) <= stream.AT_ONCE
+        assert max(pulled) <= long_answers.AT_ONCE
 
 
 async def test_heart_beats_come_while_nothing_happens(world: World) -> None:

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from sqlalchemy import Table, delete, insert, select, update
 
-from api.leaks import settling
+from api.leaks import address_target
 from projections import PROJECTIONS, grants, incidents, sessions, tokens
 from security.ids import new_id
 from security.keyring import Keyring
@@ -320,7 +320,7 @@ async def test_no_row_exempts_a_grant_or_session_from_an_address_end(
             connection.execute(update(table).values(ended_position=1))
         connection.commit()
     contained = ok(await admin.post("/leaks/contain", json={"address": ADDRESS}))["contained"]
-    await settling.settle(world.services.ledger)
+    await address_target.settle(world.services.ledger)
     ended = await world.events("grant.ended", after=before)
     assert len(ended) == len({each.stream for each in ended}) == contained["grants_ended"] > 3
     live = [each.stream for each in await world.events("session.started")]

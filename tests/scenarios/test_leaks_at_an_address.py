@@ -6,7 +6,7 @@ from typing import Any
 import httpx
 import pytest
 
-from api.leaks import address_target, settling
+from api.leaks import address_target
 from api.leaks.address_target import AddressTarget
 from domain import ended_grants
 from domain.event import SECOND
@@ -35,10 +35,10 @@ HERE = {"address": THERE}
 def portions(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """What a million grants are to the server: more than it holds at a time, wherever it looks."""
     if request.param:
-        for module in (affected, time_travel, settling):
+        for module in (affected, time_travel, address_target):
             monkeypatch.setattr(module, "AT_ONCE", 2)
         monkeypatch.setattr(address_target, "EVENTS_AT_ONCE", 2)
-        monkeypatch.setattr(settling, "LOOKED_AT", 3)
+        monkeypatch.setattr(address_target, "LOOKED_AT", 3)
         monkeypatch.setattr(ended_grants, "TOGETHER", 4)
         monkeypatch.setattr(address_target, "FEW", 0)
 
@@ -73,7 +73,7 @@ async def contain(admin: httpx.AsyncClient, **asked: Any) -> Any:
 
 
 async def ended(world: World, after: int) -> list[str]:
-    await settling.settle(world.services.ledger)
+    await address_target.settle(world.services.ledger)
     found = [each for each in await world.events("grant.ended", after=after)]
     assert {each.event.reason for each in found} <= {"secret_leak"}
     return [each.stream for each in found]
@@ -182,7 +182,7 @@ async def test_who_signed_in_there_has_to_sign_in_again(
     assert "code" in (await idle.open(scene.address())).parameters
     before = await world.head()
     await contain(admin, **HERE)
-    await settling.settle(world.services.ledger)
+    await address_target.settle(world.services.ledger)
     assert [each.event.reason for each in await world.events("session.ended", after=before)] == ["secret_leak"]
     asked = await idle.open(scene.address())
     assert asked.status == 200
@@ -278,7 +278,7 @@ async def test_every_worker_knows_it_when_it_is_answered(
 @pytest.fixture
 def unsettled(monkeypatch: pytest.MonkeyPatch) -> None:
     """Nobody goes on behind the fact: its process was killed."""
-    monkeypatch.setattr(settling, "begin", lambda ledger: None)
+    monkeypatch.setattr(address_target, "begin", lambda ledger: None)
 
 
 async def test_the_one_fact_is_obeyed_everywhere_until_it_is_settled(
@@ -320,10 +320,10 @@ async def test_the_one_fact_is_obeyed_everywhere_until_it_is_settled(
     assert found["derived"]["access_tokens"] == {"total": 5, "live": 0}
     assert await contain(admin, **HERE) == NOTHING
     # Not while somebody may still be at it.
-    await settling.resume(world.services.ledger)
+    await address_target.resume_settling(world.services.ledger)
     assert not await world.events("grant.ended", after=before)
     world.clock.advance(121)
-    await settling.resume(world.services.ledger)
+    await address_target.resume_settling(world.services.ledger)
     assert len(await world.events("grant.ended", after=before)) == 6
     assert len(await world.events("session.ended", after=before)) == 1
     assert len(await world.events("grants.settled", after=before)) == 1
@@ -347,7 +347,7 @@ async def test_containment_killed_before_its_count_is_counted_later(
     (incident,) = ok(await admin.get("/leaks/incidents"))["items"]
     assert (incident["state"], incident["settled"]) == ("identified", None)
     world.clock.advance(121)
-    await settling.resume(world.services.ledger)
+    await address_target.resume_settling(world.services.ledger)
     (incident,) = ok(await (await administering(world)).get("/leaks/incidents"))["items"]
     assert (incident["state"], incident["settled"]) == ("contained", True)
     assert incident["contained"] == NOTHING | {"grants_ended": 3, "tokens_ended": 3}

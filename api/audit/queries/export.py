@@ -10,8 +10,7 @@ import msgspec
 from api.audit import ocsf
 from api.audit.queries import auditor
 from api.audit.queries.auditor import Auditor
-from api.audit.queries.filters import Filters
-from api.audit.queries.search import STEPS_AT_MOST, find, up_to_date, wanted
+from api.audit.queries.search import STEPS_AT_MOST, Filters, find, up_to_date, wanted
 from api.audit.rendering import ShownEvent
 from api.http.errors import InvalidRequest, TemporarilyUnavailable
 from api.services import running_version

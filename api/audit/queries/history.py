@@ -8,7 +8,7 @@ import msgspec
 from msgspec import Meta
 
 from api.audit.queries.auditor import Auditor
-from api.audit.queries.filters import Point, point
+from api.audit.queries.search import Point, point
 from api.audit.rendering import Rendering, ShownEvent, unsealed
 from api.http.errors import InvalidRequest, Missing
 from domain import client, client_secret, consent, session, usage

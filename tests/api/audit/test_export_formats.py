@@ -15,10 +15,9 @@ from cloudevents.core.v1.event import CloudEvent
 from ocsf_json_schema import OcsfJsonSchemaEmbedded, get_ocsf_schema
 
 from api.audit import ocsf
-from api.audit.plain_words import ENDED, REFUSED, meaning
 from api.audit.queries import export
-from api.audit.rendering import ShownActor, ShownEvent, moments
-from docs import reference
+from api.audit.rendering import ENDED, REFUSED, ShownActor, ShownEvent, meaning, moments
+from docs import generate
 from domain.decision import InvalidGrant
 from domain.event import Event
 from domain.events import EVENTS
@@ -185,5 +184,5 @@ def test_every_reason_has_words_of_its_own() -> None:
 
 
 def test_the_page_of_the_mapping_tells_every_type() -> None:
-    page = reference.ocsf_classes()
+    page = generate.ocsf_classes()
     assert all(f"`{tag}`" in page for tag in ocsf.TABLE)

@@ -1,25 +1,23 @@
-"""Following the log as it grows: server-sent events (`GET /audit/stream`).
-
-Events are pulled by position whenever the reader has taken what it was sent before, so that a slow reader costs no
-memory and none is lost or told twice. The token is judged again before each pull: who lost the right to read loses the
-stream.
-"""
+"""Answers of any length: the log exported, with receipts of single events, and followed as it grows."""
 
 from collections.abc import AsyncGenerator, Sequence
-from typing import Any, NamedTuple
+from contextlib import aclosing
+from typing import Annotated, Any, Literal, NamedTuple
 
 import msgspec
-from litestar import Request, get
+from litestar import Request, Response, get
+from litestar.di import NamedDependency, Provide
+from litestar.params import PathParameter, QueryParameter
+from litestar.response import Stream
+from litestar.response.streaming import ASGIStreamingResponse
 
-from api.audit.event_search import Email, From, Username, WithNames, filters
-from api.audit.exports import LongAnswer, nothing
-from api.audit.permission import READ
 from api.audit.queries import auditor
 from api.audit.queries.auditor import Auditor
-from api.audit.queries.filters import position
-from api.audit.queries.search import show
+from api.audit.queries.export import MEDIA_TYPE, MEDIA_TYPES, Format, Part, prepared
+from api.audit.queries.search import Filters, position, show
+from api.audit.questions import READ, Email, From, Username, WithNames, filters
 from api.audit.rendering import ShownEvent
-from api.http.errors import InvalidRequest, TemporarilyUnavailable
+from api.http.errors import InvalidRequest, Missing, TemporarilyUnavailable
 from api.http.request_context import header, request_context
 from api.oauth.bearer import Bearer, needing
 from api.services import Injected
@@ -27,9 +25,155 @@ from eventstore import search
 from eventstore.database import Connection
 from eventstore.ledger import Ledger
 from eventstore.projecting.catch_up import EventIndexing
+from eventstore.transparency import published
+from eventstore.transparency.published import Diverged, read_authentic_leaves
 from projections import event_index
 from projections.event_index import Name, NameKind
 from security.clock import SECOND
+
+# Answers that take a while. Whatever becomes of the reader, the code that makes them comes to its end.
+
+
+async def nothing() -> AsyncGenerator[bytes, None]:
+    """The body of an answer to HEAD: nobody gets what the answer to GET tells, so none of it is put together."""
+    yield b""
+
+
+class LongAnswer(Stream):
+    """A stream of bytes out of a generator, which is closed as soon as nobody listens any more.
+
+    The framework would leave that to the garbage collector, and what the generator does at its end with it.
+    """
+
+    def __init__(self, parts: AsyncGenerator[bytes, None], **given: Any) -> None:
+        super().__init__(parts, **given)
+        self._parts = parts
+
+    def to_asgi_response(self, *_: Any, **given: Any) -> ASGIStreamingResponse:
+        """The answer with its own headers before those of the route."""
+        return _Closing(
+            iterator=self._parts,
+            headers={**(given.get("headers") or {}), **self.headers},
+            encoded_headers=given.get("encoded_headers"),
+            cookies=given.get("cookies"),
+            is_head_response=given.get("is_head_response", False),
+            media_type=self.media_type,
+            status_code=self.status_code or given.get("status_code"),
+        )
+
+
+class _Closing(ASGIStreamingResponse):
+    __slots__ = ()
+
+    async def send_body(self, send: Any, receive: Any) -> None:
+        try:
+            await super().send_body(send, receive)
+        finally:
+            if isinstance(self.iterator, AsyncGenerator):
+                await self.iterator.aclose()
+
+
+# The log, or what filters leave of it, as a stream of records (`GET /audit/export`).
+
+TYPES = tuple(dict.fromkeys((*MEDIA_TYPES, MEDIA_TYPE)))
+"""Media types that the answer may have: the format's, or the proven export's."""
+
+Chosen = Annotated[
+    Format,
+    QueryParameter(
+        name="format", description="JSON Lines, CSV (RFC 4180), CloudEvents 1.0 or OCSF 1.5.0, one record a line."
+    ),
+]
+
+
+WithProof = Annotated[
+    Literal["0", "1"],
+    QueryParameter(
+        name="proof",
+        description="`1`: stored forms, byte for byte, with everything that proves them to be in the log and complete.",
+    ),
+]
+
+
+@get(
+    "/audit/export",
+    **needing(READ, repeatable=("type",), media_types=TYPES),
+    dependencies={"given": Provide(filters, sync_to_thread=False)},
+    tags=["Audit"],
+    summary="Export the log",
+)
+async def export(
+    request: Request[Any, Any, Any],
+    asking: Injected[Auditor],
+    given: NamedDependency[Filters],
+    format: Chosen = "jsonl",
+    proof: WithProof = "0",
+) -> LongAnswer:
+    """Every event that matches, up to the log's head when the export began. Any length.
+
+    With `proof=1` it goes up to the newest checkpoint, and ends in it.
+    """
+    wanted = await prepared(asking, given, format, proof=proof == "1")
+    headers = {
+        "content-type": f"{wanted.media_type}; charset=utf-8",
+        "content-disposition": f'attachment; filename="grantlog.{wanted.extension}"',
+    }
+    if request_context(request.scope).head:
+        return LongAnswer(nothing(), headers=headers)
+    return LongAnswer(_lines(await wanted.open()), headers=headers)
+
+
+async def _lines(parts: AsyncGenerator[Part, None]) -> AsyncGenerator[bytes, None]:
+    async with aclosing(parts):
+        async for part in parts:
+            yield part.lines
+
+
+# Receipts (`GET /audit/proofs/{position}`): that an event is in the log, to be checked when the server is gone.
+
+TEXT = "text/plain"
+"""The framework adds the charset."""
+
+UNTIL_MENDED = 60
+"""Seconds after which to ask again: nothing but an operator ends it."""
+
+
+@get(
+    "/audit/proofs/{position:int}",
+    **needing(READ),
+    tags=["Audit"],
+    summary="A receipt for one event",
+    media_type=TEXT,
+)
+async def proof(
+    asking: Injected[Auditor],
+    position: Annotated[int, PathParameter(ge=1, le=2**53 - 1, description="The event's place in the log.")],
+) -> Response[bytes]:
+    """A C2SP tlog-proof: the event's stored form, its path through the tree, and the newest checkpoint.
+
+    `grantlog audit check-receipt` checks it with nothing but the log's verifier key. 404 beyond the newest checkpoint,
+    which follows the log within a second. 503 when event and tree do not fit together any more: the receipt would prove
+    nothing, and the log is signed no more.
+    """
+    receipt, diverged = None, None
+    try:
+        receipt = await asking.sources.ledger.read(published.receipt, position, read_authentic_leaves)
+    except Diverged as found:
+        diverged = found
+        await asking.sources.transparency.diverge(found)
+    await asking.record("proof", {"position": str(position)}, 0 if receipt is None else 1, unsealed=False)
+    if diverged is not None:
+        raise TemporarilyUnavailable(
+            f"No receipt can be given: {diverged}.", retry_after=UNTIL_MENDED, reason="log_diverged"
+        )
+    if receipt is None:
+        raise Missing("No checkpoint covers this position yet.")
+    return Response(receipt.encode(), media_type=TEXT)
+
+
+# Following the log: server-sent events (`GET /audit/stream`). Events are pulled by position whenever the reader has
+# taken what it was sent before, so that a slow reader costs no memory and none is lost or told twice. The token is
+# judged again before each pull: who lost the right to read loses the stream.
 
 AT_ONCE = 100
 """Events pulled at a time."""
@@ -182,4 +326,4 @@ def message(event: ShownEvent) -> bytes:
     return b"id: %d\nevent: %s\ndata: %s\n\n" % (event.position, event.type.encode(), _encode(event))
 
 
-ROUTES: list[Any] = [stream]
+ROUTES: list[Any] = [export, proof, stream]

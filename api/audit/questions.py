@@ -1,22 +1,36 @@
-"""Searches the log (`GET /audit/events`) and shows one event of it."""
+"""Questions about the log: which events there are, and what a token, a secret or an aggregate was."""
 
 from typing import Annotated, Any, Literal
 
-from litestar import Request, get
+import msgspec
+from litestar import Request, get, post
 from litestar.di import NamedDependency, Provide
 from litestar.openapi.spec import Schema
 from litestar.openapi.spec.enums import OpenAPIType
-from litestar.params import PathParameter, QueryParameter
+from litestar.params import JSONBody, PathParameter, QueryParameter
+from msgspec import Meta
 
-from api.audit.permission import PERSONAL, READ
+from api.audit.queries import history as answering
 from api.audit.queries.auditor import Auditor
-from api.audit.queries.filters import LONGEST_ID, TYPES_AT_MOST, Filters, Order, read_filters
-from api.audit.queries.search import page, show
+from api.audit.queries.history import RawSecret, Sha256, State, TokenHistory, TokenState, state_of
+from api.audit.queries.search import LONGEST_ID, TYPES_AT_MOST, Filters, Order, page, read_filters, show
 from api.audit.rendering import ShownEvent, unsealed
 from api.http.errors import InsufficientScope, Missing
 from api.http.parameters import DEFAULT, After, Limit, Page
 from api.oauth.bearer import caller, needing
-from api.services import Injected
+from api.services import Injected, services_of
+
+# Whom a request to `/audit` comes from, and what they may see.
+
+READ = "audit:read"
+PERSONAL = "audit:personal"
+
+
+def auditor(request: Request[Any, Any, Any]) -> Auditor:
+    """Whom the route's guard let in."""
+    who = caller(request)
+    return Auditor(services_of(request), who.origin, PERSONAL in who.scope)
+
 
 # The filters of the search and of the export as a request gives them.
 
@@ -126,7 +140,7 @@ def filters(
 
 # Searching the log (`GET /audit/events`) and looking at one event of it.
 
-EXAMPLE = {
+EVENT_EXAMPLE = {
     "position": 4711,
     "id": "6Qd0xwzq7Zy1mYw8sVbN2c",
     "type": "grant.ended",
@@ -146,7 +160,7 @@ EXAMPLE = {
 
 @get(
     "/audit/events",
-    **needing(READ, repeatable=("type",), answer={"items": [EXAMPLE], "next": None}),
+    **needing(READ, repeatable=("type",), answer={"items": [EVENT_EXAMPLE], "next": None}),
     dependencies={"given": Provide(filters, sync_to_thread=False)},
     tags=["Audit"],
     summary="Search the log",
@@ -158,7 +172,7 @@ async def events(
     return await page(asking, given, limit, after)
 
 
-@get("/audit/events/{position:int}", **needing(READ, answer=EXAMPLE), tags=["Audit"], summary="One event")
+@get("/audit/events/{position:int}", **needing(READ, answer=EVENT_EXAMPLE), tags=["Audit"], summary="One event")
 async def event(
     asking: Injected[Auditor],
     position: Annotated[int, PathParameter(ge=1, le=2**53 - 1, description="Its place in the log.")],
@@ -175,4 +189,131 @@ async def event(
     return shown[0]
 
 
-ROUTES: list[Any] = [events, event]
+# Any aggregate as it was (`GET /audit/state/{stream}`).
+
+LONGEST_STREAM = 300
+
+At = Annotated[
+    str | None, QueryParameter(name="at", max_length=64, description="RFC 3339; that very microsecond is included.")
+]
+Position = Annotated[
+    int | None, QueryParameter(name="position", ge=1, le=2**53 - 1, description="When this was the newest event.")
+]
+Stream = Annotated[str, PathParameter(max_length=LONGEST_STREAM, description="A stream, as events name it.")]
+
+STATE_EXAMPLE = {
+    "stream": "scope:profile",
+    "version": 1,
+    "as_of_position": 4725,
+    "state": {"exists": True, "name": "profile", "description": "See your name"},
+    "sealed": [],
+    "erased": [],
+}
+
+
+@get(
+    "/audit/state/{stream:path}",
+    **needing(READ, answer=STATE_EXAMPLE),
+    tags=["Audit"],
+    summary="An aggregate as it was",
+)
+async def state(asking: Injected[Auditor], stream: Stream, at: At = None, position: Position = None) -> State:
+    """The fold of a stream at a moment or a position; 404 when the stream has no events at all, before or after."""
+    return await state_of(asking, stream.removeprefix("/"), at, position)
+
+
+# All that ever happened with a token, code or secret (`POST /audit/token-history`).
+
+
+class TokenHistoryQuestion(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
+    """Exactly one of them."""
+
+    token: RawSecret | None = None
+    sha256: Sha256 | None = None
+    id: (
+        Annotated[
+            str,
+            Meta(
+                pattern="^[0-9A-Za-z]{1,32}$",
+                max_length=32,
+                description="A token's `jti`, or the id of a grant, a session or a client secret version.",
+            ),
+        ]
+        | None
+    ) = None
+
+
+HISTORY_EXAMPLE = {
+    "kind": "access",
+    "sha256": "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08",
+    "state": "grant_ended",
+    "client_id": "2Yt0kQm4VdLw8sRz1XbN6c",
+    "client_name": "Photo Prints",
+    "secret": {"id": "8Wq3nBz5MhCy2tLv9RdK7x", "version": 2},
+    "account_id": "5Hc9pTn3WfKe7uJx0ZaQ4r",
+    "grant_id": "2Yt0kQm4VdLw8sRz1XbN6c",
+    "scope": "profile catalog:read",
+    "issued_at": "2026-01-31T11:00:00.000000Z",
+    "expires_at": "2026-01-31T11:10:00.000000Z",
+    "events": [EVENT_EXAMPLE],
+}
+
+
+@post(
+    "/audit/token-history",
+    status_code=200,
+    **needing(READ, example={"sha256": HISTORY_EXAMPLE["sha256"]}, answer=HISTORY_EXAMPLE),
+    tags=["Audit"],
+    summary="The history of a token, code or secret",
+)
+async def token_history(
+    asking: Injected[Auditor], data: JSONBody[TokenHistoryQuestion], names: WithNames = "0"
+) -> TokenHistory:
+    """From the ground that it stands on through every event of its grant, and those of others that decided about it, to
+    its last use; for tokens long gone too. Unknown: 404.
+    """
+    return await answering.token_history(asking, data.token, data.sha256, data.id, names=names == "1")
+
+
+# Was this token valid at that moment, and why (`POST /audit/token-state`).
+
+
+class TokenStateQuestion(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
+    """Either `token` or `sha256`; `at` and `position` are the point in the past, and without both it is now."""
+
+    token: RawSecret | None = None
+    sha256: Sha256 | None = None
+    at: Annotated[str, Meta(max_length=64, description="RFC 3339; that very microsecond is included.")] | None = None
+    position: (
+        Annotated[int, Meta(ge=1, le=2**53 - 1, description="The log as it stood when this was its newest event.")]
+        | None
+    ) = None
+
+
+TOKEN_STATE_EXAMPLE = {
+    "active": False,
+    "reason": "revoked",
+    "kind": "access",
+    "decided_by": [4711],
+    "at": "2026-01-31T14:02:07.000000Z",
+    "as_of_position": 4725,
+}
+
+
+@post(
+    "/audit/token-state",
+    status_code=200,
+    **needing(
+        READ,
+        example={"sha256": "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08"},
+        answer=TOKEN_STATE_EXAMPLE,
+    ),
+    tags=["Audit"],
+    summary="Whether a token was valid at a moment, and why",
+)
+async def token_state(asking: Injected[Auditor], data: JSONBody[TokenStateQuestion]) -> TokenState:
+    """Judges the token by the log as it stood. At the recorded instant of its revocation it is already revoked."""
+    return await answering.token_state(asking, data.token, data.sha256, data.at, data.position)
+
+
+ROUTES: list[Any] = [events, event, state, token_history, token_state]

@@ -1,6 +1,6 @@
 from pathlib import Path
 
-from docs.reference import events
+from docs.generate import events
 from domain.events import EVENTS
 
 
