@@ -278,7 +278,7 @@ async def test_every_worker_knows_it_when_it_is_answered(
 @pytest.fixture
 def unsettled(monkeypatch: pytest.MonkeyPatch) -> None:
     """Nobody goes on behind the fact: its process was killed."""
-    monkeypatch.setattr(address_target, "begin", lambda ledger: None)
+    monkeypatch.setattr(address_target, "begin_settling", lambda ledger: None)
 
 
 async def test_the_one_fact_is_obeyed_everywhere_until_it_is_settled(
