@@ -15,9 +15,18 @@ import rich_click as click
 
 from api.config.settings import Settings
 from api.server.transparency import ensure_key, kept_of
-from cli.command_services import CommandServices, connected, load_settings, open_keys, prove_key, require_schema, run
+from cli.command_services import (
+    CommandServices,
+    Owned,
+    connected,
+    load_settings,
+    open_keys,
+    owned,
+    prove_key,
+    require_schema,
+    run,
+)
 from cli.event_text import line, page
-from cli.services import Owned, owned
 from cli.terminal import REFUSED, USAGE, Bar, Failure, as_json, print_one, refused, unavailable
 from commands import log_keys, servers
 from commands.log_keys import begin_mac_key
