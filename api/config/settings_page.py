@@ -3,7 +3,6 @@
 import ast
 import inspect
 from itertools import pairwise
-from pathlib import Path
 from typing import Any, Literal, get_args, get_origin
 
 import msgspec
@@ -129,12 +128,3 @@ def page() -> str:
         meaning = MEANINGS[field.name] + secret
         rows.append(f"| `{variable(field.name)}` | {meaning} | {_default(field)} | {_allowed(field.name)} |")
     return HEAD + "\n".join(rows) + "\n"
-
-
-def write(path: Path = Path("docs/settings.md")) -> None:
-    """Write the page anew."""
-    path.write_text(page(), encoding="utf-8")
-
-
-if __name__ == "__main__":
-    write()

@@ -81,6 +81,11 @@ class LoadShedding:
         self.lines = {path: Line(clock) for path in paths}
         self._leaving: list[Slot] = []
 
+    def enter(self, path: str, *, always: bool) -> "Slot | None":
+        """A further request's place; None when it finds none, or too long a line, and is not let in `always`."""
+        line = self.lines.get(path)
+        return None if self.are_short(line) and not always else Slot(self, line)
+
     def are_short(self, line: Line | None) -> bool:
         """Whether a further request would find no place, or too long a line."""
         return self.taken >= self.bound or (line is not None and line.taken >= FEW and line.is_long)

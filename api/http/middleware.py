@@ -13,6 +13,7 @@ from api.http.load_shedding import KEY as SLOT
 from api.http.load_shedding import Arriving, LoadShedding, Patience, Slot
 from api.http.log_lines import REQUEST_ID, AccessLog, trace
 from api.http.request_context import (
+    FOR_OPERATORS,
     KEY,
     App,
     Message,
@@ -21,11 +22,9 @@ from api.http.request_context import (
     RequestContext,
     Scope,
     Send,
-    body_length,
     check,
     closes,
     header,
-    is_for_operators,
 )
 from api.http.responses import Fields, RawResponse
 from security.clock import SystemClock
@@ -75,7 +74,9 @@ class Middleware:
     ) -> None:
         self.app = app
         self.proxies = proxies or Proxies()
-        self.always = Always((*HEADERS, STRICT_TRANSPORT) if secure else HEADERS)
+        self._always = (*HEADERS, STRICT_TRANSPORT) if secure else HEADERS
+        # Few sets of names are ever in use. Values are not kept: a cookie among them is a secret.
+        self.missing = lru_cache(maxsize=256)(self._missing)
         self.log_requests = log_requests
         self.direct = direct or {}
         self.access = AccessLog(Masker(*prefixes), self.direct)
@@ -103,13 +104,13 @@ class Middleware:
 
     async def _http(self, scope: Scope, receive: Receive, send: Send) -> None:
         path: str = scope["path"]
-        line = self.load.lines.get(path)
-        if self.load.are_short(line) and path != LIVE and not is_for_operators(scope):
+        slot = self.load.enter(path, always=path == LIVE or FOR_OPERATORS in scope)
+        if slot is None:
             await self._send_away(scope, send, path)
             return
+        scope[SLOT] = slot
         context = scope[KEY] = self.proxies.arrive(scope, self.make_id())
-        slot = scope[SLOT] = Slot(self.load, line)
-        response = SentResponse(send, context, self.always, scope, slot, self._pages(path))
+        response = SentResponse(send, context, self.missing, scope, slot, self._pages(path))
         if response.head:
             scope["method"] = "GET"
         token = REQUEST_ID.set(context.request_id)
@@ -130,20 +131,24 @@ class Middleware:
 
     async def _answer(self, scope: Scope, receive: Receive, response: "SentResponse") -> None:
         """Has the request checked and handled; raises whatever it is refused with."""
-        check(scope)
-        if response.pages is not None and is_preflight(scope):
+        length = check(scope)
+        if response.pages is not None and scope["method"] == "OPTIONS" and is_preflight(scope):
             preflight = await response.pages.preflight(scope)
             # It says of pages what there is to say.
             response.pages = None
             await response.answer(preflight)
             return
-        length = body_length(scope)
         given = Arriving(receive, scope[SLOT], self._patience, length) if length != 0 else receive
         endpoint = self.direct.get(scope["path"])
         if endpoint is None:
             await self.app(scope, given, response)
         else:
             await response.answer(await endpoint(scope, given))
+
+    def _missing(self, names: tuple[bytes, ...]) -> Fields:
+        """What every answer has, as far as one with these header names does not set it itself."""
+        own = {name.lower() for name in names}
+        return tuple(field for field in self._always if field[0] not in own)
 
     def _pages(self, path: str) -> Pages | None:
         return self.pages if self.pages is not None and (path in self.direct or self.pages.concern(path)) else None
@@ -170,7 +175,7 @@ class Middleware:
         found = self._busy.get(path)
         if found is None:
             given = error_response(scope, TemporarilyUnavailable())
-            found = [*given.headers, *self.always.missing(tuple([name for name, _ in given.headers]))], given.body
+            found = [*given.headers, *self.missing(tuple([name for name, _ in given.headers]))], given.body
             # Answers to OAuth's endpoints say nothing of the request, so one does for all.
             if path in self.direct:
                 self._busy[path] = found
@@ -186,32 +191,24 @@ class Middleware:
         raise ConnectionAbortedError("the answer was broken off") from None
 
 
-class Always:
-    """The fields that every answer has, one way or another."""
-
-    def __init__(self, fields: Fields) -> None:
-        self._fields = fields
-        # Few sets of names are ever in use. Values are not kept: a cookie among them is a secret.
-        self.missing = lru_cache(maxsize=256)(self._missing)
-
-    def _missing(self, names: tuple[bytes, ...]) -> Fields:
-        """Those of the fields that an answer with these header names does not set itself."""
-        own = {name.lower() for name in names}
-        return tuple(field for field in self._fields if field[0] not in own)
-
-
 class SentResponse:
     """The `send` of one request: adds the headers, keeps the status, and drops the body of an answer to HEAD. `pages`
     are asked which pages may read the answer, where that is not for the endpoint to say."""
 
-    __slots__ = ("_always", "_context", "_slot", "_scope", "_send", "head", "pages", "status")
+    __slots__ = ("_context", "_missing", "_scope", "_send", "_slot", "head", "pages", "status")
 
     def __init__(
-        self, send: Send, context: RequestContext, always: Always, scope: Scope, slot: Slot, pages: Pages | None = None
+        self,
+        send: Send,
+        context: RequestContext,
+        missing: Callable[[tuple[bytes, ...]], Fields],
+        scope: Scope,
+        slot: Slot,
+        pages: Pages | None = None,
     ) -> None:
         self._send = send
         self._context = context
-        self._always = always
+        self._missing = missing
         self.pages = pages
         self._slot = slot
         self._scope = scope
@@ -234,7 +231,7 @@ class SentResponse:
     async def _start(self, status: int, given: Fields, message: Message) -> None:
         self.status = status
         self._slot.end()
-        missing = self._always.missing(tuple([name for name, _ in given]))
+        missing = self._missing(tuple([name for name, _ in given]))
         headers = [*given, *missing, (b"x-request-id", self._context.request_id.encode("ascii"))]
         if self.pages is not None:
             headers += (

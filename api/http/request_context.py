@@ -193,12 +193,6 @@ SMALL_BODY = 4096
 """Bodies up to this size have arrived with the head of the request: the server can go on to the next one after them."""
 
 
-def body_length(scope: Scope) -> int | None:
-    """How many bytes of body were announced, 0 for no body; None when only its end will tell (RFC 9112 §6.3)."""
-    given = fields(scope)
-    return None if b"transfer-encoding" in given else int(given.get(b"content-length", b"0"))
-
-
 def closes(scope: Scope, status: int) -> bool:
     """Whether the connection ends with this answer. HTTP/2 has no field to say so."""
     if status < 400 or not scope.get("http_version", "1.1").startswith("1"):
@@ -217,14 +211,16 @@ def _leaves_body(scope: Scope) -> bool:
     return False
 
 
-def check(scope: Scope) -> None:
-    """Raises InvalidRequest for what the framework would stumble over or a database refuse, and what `REFUSED`
-    holds."""
+def check(scope: Scope) -> int | None:
+    """Raises InvalidRequest for what the framework would stumble over or a database refuse, and what `REFUSED` holds.
+    Gives the bytes of body that were announced, None when only its end will tell (RFC 9112 §6.3)."""
     refused: HTTPError | None = scope.get(REFUSED)
     if refused is not None:
         raise refused
     if fault := _path_fault(scope) or _query_fault(scope["query_string"]) or _head_fault(scope):
         raise InvalidRequest(fault)
+    given = fields(scope)
+    return None if b"transfer-encoding" in given else int(given.get(b"content-length", b"0"))
 
 
 def _head_fault(scope: Scope) -> str | None:
