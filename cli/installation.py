@@ -230,12 +230,7 @@ def list_(as_json: bool) -> None:
     with _opened().engine.connect() as connection:
         old = {*outdated(connection, _all()), *differing(connection)}
         rows = [
-            {
-                "name": name,
-                "version": module.VERSION,
-                "rows": count(connection, module),
-                "rebuild_needed": name in old,
-            }
+            {"name": name, "version": module.VERSION, "rows": count(connection, module), "rebuild_needed": name in old}
             for name, module in _named().items()
         ]
     print_list(rows, ("name", "version", "rows", "rebuild_needed"), as_json)

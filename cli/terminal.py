@@ -272,10 +272,7 @@ def _digest(_: click.Context, __: click.Parameter, text: str | None) -> str | No
 
 
 sha256_option: Callable[[Any], Any] = click.option(
-    "--sha256",
-    metavar="HEX",
-    callback=_digest,
-    help="The SHA-256 of the secret, so that it need not be handed over.",
+    "--sha256", metavar="HEX", callback=_digest, help="The SHA-256 of the secret, so that it need not be handed over."
 )
 
 

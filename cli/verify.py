@@ -44,11 +44,7 @@ pinned_keys: Callable[[Any], Any] = click.option(
     help="The log's verifier key, or a file that holds it; repeat it for the keys before and after a rotation.",
 )
 witness_keys: Callable[[Any], Any] = click.option(
-    "--witness",
-    "witnesses",
-    multiple=True,
-    metavar="KEY|FILE",
-    help="A witness's verifier key; repeatable.",
+    "--witness", "witnesses", multiple=True, metavar="KEY|FILE", help="A witness's verifier key; repeatable."
 )
 demanded: Callable[[Any], Any] = click.option(
     "--quorum",

@@ -1,7 +1,6 @@
 """What the demo application says to the authorization server: metadata, the code flow, refreshing, revoking, asking.
 
-It is written for any server of RFC 8414 and knows no address but the issuer's. What goes wrong comes back as a
-`Trouble`, in words for the page.
+It is written for any server of RFC 8414 and knows no address but the issuer's. What goes wrong is a `Trouble`.
 """
 
 import hmac
@@ -35,11 +34,15 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         return f"Config(client_id={self.client_id!r})"
 
 
-class Trouble(NamedTuple):
-    """Why something did not work. `error` is the server's own code where it gave one (RFC 6749 §4.1.2.1, §5.2)."""
+class Trouble(Exception):
+    """Why something did not work, in words for the page. `error` is the server's own code where it gave one (RFC 6749
+    §4.1.2.1, §5.2).
+    """
 
-    words: str
-    error: str | None = None
+    def __init__(self, words: str, error: str | None = None) -> None:
+        super().__init__(words)
+        self.words = words
+        self.error = error
 
 
 class Pending(NamedTuple):
@@ -62,7 +65,7 @@ class Authorization:
         self.http = http or httpx.Client(timeout=10, trust_env=False)
         self.metadata: dict[str, Any] | None = None
 
-    def discover(self) -> dict[str, Any] | Trouble:
+    def discover(self) -> dict[str, Any]:
         """The server's metadata, which must name the very issuer that was asked (RFC 8414 §3.3)."""
         if self.metadata is not None:
             return self.metadata
@@ -72,46 +75,42 @@ class Authorization:
             answer.raise_for_status()
             metadata = answer.json()
         except (httpx.HTTPError, ValueError):
-            return Trouble(f"{self.config.issuer} does not answer with its metadata. Is the server running?")
+            words = f"{self.config.issuer} does not answer with its metadata. Is the server running?"
+            raise Trouble(words) from None
         if not isinstance(metadata, dict) or metadata.get("issuer") != self.config.issuer:
-            return Trouble("The server calls itself by another name than the one this application trusts.")
+            raise Trouble("The server calls itself by another name than the one this application trusts.")
         if "S256" not in metadata.get("code_challenge_methods_supported", ()):
-            return Trouble("The server does not support PKCE with S256, which this application insists on.")
+            raise Trouble("The server does not support PKCE with S256, which this application insists on.")
         self.metadata = metadata
         return metadata
 
-    def begin(self) -> Pending | Trouble:
+    def begin(self) -> Pending:
         """The address to send the person to (RFC 6749 §4.1.1) with a fresh state and PKCE challenge."""
-        metadata = self.discover()
-        if isinstance(metadata, Trouble):
-            return metadata
-        verifier = generate_token(64)
-        url, state = self.client().create_authorization_url(metadata["authorization_endpoint"], code_verifier=verifier)
+        endpoint, verifier = self.discover()["authorization_endpoint"], generate_token(64)
+        url, state = self.client().create_authorization_url(endpoint, code_verifier=verifier)
         return Pending(url, state, verifier)
 
-    def finish(self, pending: Pending | None, query: str) -> Token | Trouble:
+    def finish(self, pending: Pending | None, query: str) -> Token:
         """The tokens for an authorization response.
 
         Nothing in the response is believed before its `state` and, since the server may be an impostor's, its `iss`
         are the expected ones (RFC 9207 §2.4): an error is no exception.
         """
         metadata = self.discover()
-        if isinstance(metadata, Trouble):
-            return metadata
         parameters = parse_qs(query, keep_blank_values=True)
         if any(len(values) > 1 for values in parameters.values()):
-            return Trouble("The answer says the same thing twice, so this application does not believe it.")
+            raise Trouble("The answer says the same thing twice, so this application does not believe it.")
         response = {name: values[0] for name, values in parameters.items()}
         if pending is None or not hmac.compare_digest(response.get("state", "").encode(), pending.state.encode()):
-            return Trouble("This answer belongs to no request of this browser. Please connect again.")
+            raise Trouble("This answer belongs to no request of this browser. Please connect again.")
         if not self.is_issuer(metadata, response.get("iss")):
-            return Trouble("The answer comes from another server than the one that was asked.")
+            raise Trouble("The answer comes from another server than the one that was asked.")
         if "error" in response:
             if response["error"] == "access_denied":
-                return Trouble("You did not allow it, so nothing was connected.", "access_denied")
-            return Trouble(response.get("error_description") or "The server refused.", response["error"])
+                raise Trouble("You did not allow it, so nothing was connected.", "access_denied")
+            raise Trouble(response.get("error_description") or "The server refused.", response["error"])
         if not response.get("code"):
-            return Trouble("The answer holds no code.")
+            raise Trouble("The answer holds no code.")
         return self.token_request(code=response["code"], code_verifier=pending.verifier)
 
     def is_issuer(self, metadata: dict[str, Any], iss: str | None) -> bool:
@@ -119,55 +118,49 @@ class Authorization:
             return not metadata.get("authorization_response_iss_parameter_supported", False)
         return iss == self.config.issuer
 
-    def refresh(self, refresh_token: str) -> Token | Trouble:
+    def refresh(self, refresh_token: str) -> Token:
         """Fresh tokens (RFC 6749 §6). A server that rotates refresh tokens answers with the next one."""
         return self.token_request(refresh_token=refresh_token)
 
-    def token_request(self, **parameters: str) -> Token | Trouble:
-        metadata = self.discover()
-        if isinstance(metadata, Trouble):
-            return metadata
+    def token_request(self, **parameters: str) -> Token:
+        client, endpoint = self.client(), self.discover()["token_endpoint"]
         try:
-            client, endpoint = self.client(), metadata["token_endpoint"]
             if "refresh_token" in parameters:
                 token = dict(client.refresh_token(endpoint, parameters["refresh_token"], auth=self.credentials()))
             else:
                 token = dict(client.fetch_token(endpoint, auth=self.credentials(), **parameters))
         except AuthlibBaseError as error:
-            return Trouble(error.description or "The server refused.", error.error)
+            raise Trouble(error.description or "The server refused.", error.error) from None
         except (httpx.HTTPError, ValueError):
-            return Trouble("The server did not answer as a token endpoint does.")
+            raise Trouble("The server did not answer as a token endpoint does.") from None
         # Authlib reckons this member; the page shows what the server said.
         token.pop("expires_at", None)
         return token
 
-    def revoke(self, token: str) -> Trouble | None:
+    def revoke(self, token: str) -> None:
         """Ends a token (RFC 7009 §2.1); the server answers 200 for one that it does not know as well."""
-        answer = self.ask("revocation_endpoint", "revoke_token", token)
-        return answer if isinstance(answer, Trouble) else None
+        self.ask("revocation_endpoint", "revoke_token", token)
 
-    def introspect(self, token: str) -> dict[str, Any] | Trouble:
+    def introspect(self, token: str) -> dict[str, Any]:
         """What the server says about a token now (RFC 7662 §2.2)."""
         answer = self.ask("introspection_endpoint", "introspect_token", token)
-        if isinstance(answer, Trouble):
-            return answer
-        return answer if isinstance(answer, dict) else Trouble("The server did not answer as it should.")
+        if not isinstance(answer, dict):
+            raise Trouble("The server did not answer as it should.")
+        return answer
 
     def ask(self, endpoint: str, request: str, token: str) -> Any:
         metadata = self.discover()
-        if isinstance(metadata, Trouble):
-            return metadata
         if endpoint not in metadata:
-            return Trouble(f"The server's metadata names no {endpoint}.")
+            raise Trouble(f"The server's metadata names no {endpoint}.")
         try:
             answer = getattr(self.client(), request)(metadata[endpoint], token=token, auth=self.credentials())
             body = answer.json() if answer.content else None
         except (httpx.HTTPError, ValueError):
-            return Trouble("The server did not answer as it should.")
+            raise Trouble("The server did not answer as it should.") from None
         if answer.is_success:
             return body
         body = body if isinstance(body, dict) else {}
-        return Trouble(body.get("error_description") or "The server refused.", body.get("error"))
+        raise Trouble(body.get("error_description") or "The server refused.", body.get("error"))
 
     def credentials(self) -> httpx.Auth:
         """HTTP Basic client authentication (RFC 6749 §2.3.1)."""

@@ -82,6 +82,10 @@ PAGE = jinja2.Environment(
 ).get_template("page.html")
 
 
+class TooLarge(Exception):
+    """A form longer than any of ours."""
+
+
 @dataclass(frozen=True)
 class Reply:
     """An answer, and the session as it is afterwards; `fresh` gives the browser a new session id."""
@@ -162,16 +166,23 @@ class ThirdParty:
         expected, handle = self.routes[path]
         if method != expected:
             return plain("405 Method Not Allowed", Allow=expected)
-        if method == "GET":
-            return handle(session, environ.get("QUERY_STRING", ""))
+        try:
+            return handle(session, environ.get("QUERY_STRING", "") if method == "GET" else self.form(environ, session))
+        except TooLarge:
+            return plain("413 Content Too Large")
+        except Trouble as trouble:
+            return see_other("/", replace(session, trouble=trouble))
+
+    def form(self, environ: dict[str, Any], session: Session) -> str:
+        """What a browser sent that was shown the form; raises TooLarge, and Trouble for anything else."""
         length = environ.get("CONTENT_LENGTH") or "0"
         if not length.isdecimal() or int(length) > LARGEST_FORM:
-            return plain("413 Content Too Large")
-        form = environ["wsgi.input"].read(int(length)).decode("ascii", "replace")
+            raise TooLarge
+        form: str = environ["wsgi.input"].read(int(length)).decode("ascii", "replace")
         sent = parse_qs(form).get("csrf", [""])[0]
         if not hmac.compare_digest(sent.encode(), session.csrf.encode()):
-            return see_other("/", replace(session, trouble=Trouble("That form is too old. Please try again.")))
-        return handle(session, form)
+            raise Trouble("That form is too old. Please try again.")
+        return form
 
     def home(self, session: Session, _query: str) -> Reply:
         token = session.token or {}
@@ -191,43 +202,31 @@ class ThirdParty:
 
     def connect(self, session: Session, _query: str) -> Reply:
         pending = self.authorization.begin()
-        if isinstance(pending, Trouble):
-            return see_other("/", replace(session, trouble=pending))
         return see_other(pending.url, replace(session, pending=pending))
 
     def callback(self, session: Session, query: str) -> Reply:
-        token = self.authorization.finish(session.pending, query)
-        if isinstance(token, Trouble):
+        try:
+            token = self.authorization.finish(session.pending, query)
+        except Trouble as trouble:
             # A request has one answer: whatever came of it, a second one is not waited for.
-            return see_other("/", replace(session, pending=None, trouble=token))
+            return see_other("/", replace(session, pending=None, trouble=trouble))
         connected = Session(csrf=secrets.token_urlsafe(16), token=token, done="Connected.")
         return see_other("/", connected, fresh=True)
 
     def refresh(self, session: Session, _form: str) -> Reply:
         former = session.token or {}
         if "refresh_token" not in former:
-            return see_other("/", replace(session, trouble=Trouble("There is no refresh token.")))
+            raise Trouble("There is no refresh token.")
         token = self.authorization.refresh(former["refresh_token"])
-        if isinstance(token, Trouble):
-            return see_other("/", replace(session, trouble=token))
         token.setdefault("refresh_token", former["refresh_token"])
         return see_other("/", replace(session, token=token, done="Refreshed."))
 
     def revoke(self, session: Session, form: str) -> Reply:
-        token = chosen(session, form)
-        if isinstance(token, Trouble):
-            return see_other("/", replace(session, trouble=token))
-        trouble = self.authorization.revoke(token)
-        return see_other("/", replace(session, trouble=trouble, done=None if trouble else "Revoked."))
+        self.authorization.revoke(chosen(session, form))
+        return see_other("/", replace(session, done="Revoked."))
 
     def introspect(self, session: Session, form: str) -> Reply:
-        token = chosen(session, form)
-        if isinstance(token, Trouble):
-            return see_other("/", replace(session, trouble=token))
-        answer = self.authorization.introspect(token)
-        if isinstance(answer, Trouble):
-            return see_other("/", replace(session, trouble=answer))
-        return see_other("/", replace(session, answer=answer))
+        return see_other("/", replace(session, answer=self.authorization.introspect(chosen(session, form))))
 
 
 def actions(token: Token) -> Iterator[tuple[str, str, str]]:
@@ -240,10 +239,13 @@ def actions(token: Token) -> Iterator[tuple[str, str, str]]:
             yield "revoke", member, f"Revoke {words}"
 
 
-def chosen(session: Session, form: str) -> str | Trouble:
+def chosen(session: Session, form: str) -> str:
+    """The token that a button is about; raises Trouble where there is none."""
     member = parse_qs(form).get("token", ["access_token"])[0]
     token = (session.token or {}).get(member) if member in ("access_token", "refresh_token") else None
-    return token if isinstance(token, str) else Trouble("There is no such token.")
+    if not isinstance(token, str):
+        raise Trouble("There is no such token.")
+    return token
 
 
 def read_cookie(header: str) -> str | None:

@@ -295,12 +295,8 @@ def _body(state: client.State) -> RotationBody:
     if policy is None:
         raise AssertionError("a policy that was set is there")
     newest = state.secrets[-1] if state.secrets else None
-    return RotationBody(
-        maximum_age=policy.maximum_age,
-        overlap=policy.overlap,
-        warning=policy.warning,
-        due_at=time_or_null(None if newest is None else policy.due_at(newest)),
-    )
+    due_at = time_or_null(None if newest is None else policy.due_at(newest))
+    return schemas.shown(RotationBody, policy, due_at=due_at)
 
 
 ROUTES: list[Any] = [list_secrets, read_secret, rotate_secret, end_secret, read_rotation, set_rotation, remove_rotation]

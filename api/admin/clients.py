@@ -166,10 +166,7 @@ async def register_client(
 
 
 @get(
-    PATH,
-    **needing("clients:read", answer={"items": [CLIENT_EXAMPLE], "next": None}),
-    tags=TAGS,
-    summary="List clients",
+    PATH, **needing("clients:read", answer={"items": [CLIENT_EXAMPLE], "next": None}), tags=TAGS, summary="List clients"
 )
 async def list_clients(
     ledger: Injected[Ledger],

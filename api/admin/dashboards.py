@@ -172,12 +172,7 @@ async def patch_dashboard(
     return await once.carry_out(command, reply=lambda view, _: Reply(_read(view.connection, settings, slug)))
 
 
-@get(
-    PATH,
-    **needing("clients:read", answer={"items": [EXAMPLE], "next": None}),
-    tags=TAGS,
-    summary="List dashboards",
-)
+@get(PATH, **needing("clients:read", answer={"items": [EXAMPLE], "next": None}), tags=TAGS, summary="List dashboards")
 async def list_dashboards(
     ledger: Injected[Ledger], settings: Injected[Settings], limit: Limit = DEFAULT, after: After = None
 ) -> Page[DashboardBody]:

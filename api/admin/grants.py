@@ -56,12 +56,7 @@ class GrantBody(msgspec.Struct, frozen=True, kw_only=True):
     ended_reason: str | None
 
 
-@get(
-    PATH,
-    **needing("grants:read", answer={"items": [EXAMPLE], "next": None}),
-    tags=TAGS,
-    summary="List grants",
-)
+@get(PATH, **needing("grants:read", answer={"items": [EXAMPLE], "next": None}), tags=TAGS, summary="List grants")
 async def list_grants(
     ledger: Injected[Ledger],
     client_id: ClientId = None,

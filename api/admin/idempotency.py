@@ -113,10 +113,7 @@ class Once:
         self._is_ahead = False
 
     async def carry_out(
-        self,
-        first: Single,
-        *others: Step,
-        reply: Callable[[View, tuple[Recorded, ...]], Reply[T]],
+        self, first: Single, *others: Step, reply: Callable[[View, tuple[Recorded, ...]], Reply[T]]
     ) -> Response[T]:
         """Executes the commands, and gives what `reply` makes of it inside the transaction. Under the lock the caller's
         token and scope are asked for once more. Raises the problem that a refusal amounts to, 409 while the same key is

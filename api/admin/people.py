@@ -193,11 +193,7 @@ async def set_password(
             verified = await _verify_own(request, person.realm, names, data.current_password, who.origin)
         encoded = await _hashed(request, data.password, names)
     command = commands.set_password(
-        account_id,
-        encoded,
-        by=None if own else by,
-        verified=verified,
-        except_grant=who.grant_id if own else None,
+        account_id, encoded, by=None if own else by, verified=verified, except_grant=who.grant_id if own else None
     )
     return await once.carry_out(command, reply=lambda view, _: Reply(None, 204))
 

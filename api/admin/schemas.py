@@ -106,11 +106,6 @@ TokensPerMinute = Annotated[
 Time = Annotated[str, Meta(description="RFC 3339, UTC, microseconds.")]
 
 
-def time(moment: Moment) -> str:
-    """A moment as answers show it."""
-    return format_rfc3339(moment)
-
-
 def time_or_null(moment: Moment | None) -> str | None:
     """Shows a moment; None for none."""
     return None if moment is None else format_rfc3339(moment)
@@ -253,8 +248,7 @@ Username = Annotated[
 Email = Annotated[str, Meta(max_length=people.EMAIL_MAXIMUM, description="Compared without regard to case (NFKC).")]
 Name = Annotated[str, Meta(max_length=people.DISPLAY_NAME_MAXIMUM, description="What people call them.")]
 Password = Annotated[
-    str,
-    Meta(max_length=MAX_CHARACTERS, description="Taken in, never given out. What is soon guessed is refused."),
+    str, Meta(max_length=MAX_CHARACTERS, description="Taken in, never given out. What is soon guessed is refused.")
 ]
 CurrentPassword = Annotated[
     str,

@@ -139,11 +139,7 @@ UNTIL_MENDED = 60
 
 
 @get(
-    "/audit/proofs/{position:int}",
-    **needing(READ),
-    tags=["Audit"],
-    summary="A receipt for one event",
-    media_type=TEXT,
+    "/audit/proofs/{position:int}", **needing(READ), tags=["Audit"], summary="A receipt for one event", media_type=TEXT
 )
 async def proof(
     asking: Injected[Auditor],
@@ -200,13 +196,7 @@ class Reader(NamedTuple):
     whose: frozenset[Name] | None = None
 
 
-@get(
-    "/audit/stream",
-    **needing(READ),
-    tags=["Audit"],
-    summary="Follow the log",
-    media_type="text/event-stream",
-)
+@get("/audit/stream", **needing(READ), tags=["Audit"], summary="Follow the log", media_type="text/event-stream")
 async def stream(
     request: Request[Any, Any, Any],
     asking: Injected[Auditor],

@@ -96,11 +96,7 @@ Rest = Annotated[
 
 
 @get("/log/tile/{level:str}/{rest:path}", guards=[admitted], tags=["Log"], summary="A tile of hashes", media_type=BYTES)
-async def tile(
-    ledger: Injected[Ledger],
-    level: Level,
-    rest: Rest,
-) -> Response[bytes]:
+async def tile(ledger: Injected[Ledger], level: Level, rest: Rest) -> Response[bytes]:
     """Consecutive hashes of 32 bytes: 256 of them, or as many as a partial tile's path says."""
     address = merkle.parse_path(f"{level}{rest}")
     if address is None or address.level is None:

@@ -4,10 +4,4 @@ from typing import Any
 
 from api.leaks import contain, incidents, investigate, revoke, scanners
 
-ROUTES: list[Any] = [
-    *investigate.ROUTES,
-    *contain.ROUTES,
-    *incidents.ROUTES,
-    *revoke.ROUTES,
-    *scanners.ROUTES,
-]
+ROUTES: list[Any] = [*investigate.ROUTES, *contain.ROUTES, *incidents.ROUTES, *revoke.ROUTES, *scanners.ROUTES]

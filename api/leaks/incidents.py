@@ -8,8 +8,9 @@ from litestar import Response, get, post
 from litestar.params import JSONBody, QueryParameter
 from msgspec import Meta
 
+from api.admin import schemas
 from api.admin.idempotency import Once, Reply, commanding
-from api.admin.schemas import Time, listed, time, time_or_null
+from api.admin.schemas import Time, listed
 from api.audit.queries.auditor import Auditor
 from api.audit.rendering import ShownActor
 from api.http import parameters
@@ -100,10 +101,7 @@ class Closing(msgspec.Struct, forbid_unknown_fields=True, frozen=True, kw_only=T
 
 
 @get(
-    "/leaks/incidents",
-    **needing(READ, answer={"items": [EXAMPLE], "next": None}),
-    tags=TAGS,
-    summary="List incidents",
+    "/leaks/incidents", **needing(READ, answer={"items": [EXAMPLE], "next": None}), tags=TAGS, summary="List incidents"
 )
 async def list_incidents(
     asking: Injected[Auditor], stage: State = None, limit: Limit = DEFAULT, after: After = None
@@ -200,25 +198,16 @@ def shown(connection: Connection, privacy: Any, *, personal: bool) -> Callable[[
 
     def body(row: incidents.Incident) -> IncidentBody:
         after = None if row.contained_at is None else (row.contained_at - row.reported_at) // SECOND
-        return IncidentBody(
-            incident_id=row.incident_id,
-            state=row.state,
-            source=row.source,
+        return schemas.shown(
+            IncidentBody,
+            row,
+            *("reported_at", "contained_at", "closed_at"),
             evidence=all_opened(row.evidence),
             reported_by=ShownActor(row.reported_by.kind, row.reported_by.id, row.reported_by.credential),
-            reported_at=time(row.reported_at),
-            sha256=row.sha256,
-            kind=row.kind,
             secrets=incidents.secrets_of(connection, row.incident_id),
-            client_id=row.client_id,
-            account_id=row.account_id,
-            secret_id=row.secret_id,
-            grant_id=row.grant_id,
             contained=None if row.contained_at is None else row.numbers,
-            contained_at=time_or_null(row.contained_at),
             settled=None if row.contained_at is None else row.incident_id not in unsettled,
             seconds_to_containment=after,
-            closed_at=time_or_null(row.closed_at),
             note=opened(row.note),
         )
 

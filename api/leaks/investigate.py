@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
 from typing import Annotated, Any, Literal
 
 import msgspec
@@ -9,14 +10,25 @@ from litestar import Request, get, post
 from litestar.params import JSONBody, QueryParameter
 from msgspec import Meta
 
+from api.admin import schemas
 from api.audit.queries.auditor import Auditor
 from api.audit.queries.history import RawSecret, Sha256, Text
 from api.audit.rendering import Rendering, ShownEvent, unsealed
 from api.http import parameters
 from api.http.errors import InvalidRequest, Missing, Unprocessable
 from api.http.parameters import DEFAULT, After, Limit, Page, decode_cursor, encode_cursor
-from api.leaks import investigation, resolve
-from api.leaks.investigation import Address, Damaged, Investigated, InvestigatedSecret, Report, answered, came_of
+from api.leaks import resolve
+from api.leaks.investigation import (
+    Address,
+    Damaged,
+    Investigated,
+    InvestigatedSecret,
+    Reader,
+    Report,
+    answered,
+    came_of,
+    page_of,
+)
 from api.leaks.targets import of_secret
 from api.oauth.bearer import needing
 from api.services import Injected, services_of
@@ -25,7 +37,7 @@ from eventstore import affected, issued, search
 from eventstore.database import Connection
 from eventstore.issued import IssuanceRecord
 from eventstore.search import Criteria
-from eventstore.time_travel import descendants, states_at
+from eventstore.time_travel import Descendant, descendants, states_at
 from projections.event_index import NameKind
 from security.clock import format_rfc3339
 from security.scanning import Extract, extract
@@ -282,7 +294,7 @@ def _tokens_of_secret(
     positions, more = _search(connection, criteria, limit)
     events = search.recorded_forms(connection, positions[:limit])
     items = [
-        _token(each)
+        _token(each, each.by.time)
         for event in events
         if getattr(event.event, "secret_id", None) == found.secret_id
         for each in issued.all_of(event)
@@ -313,34 +325,13 @@ def _tokens_of_grant(
     shown = later[:limit]
     while len(shown) < len(later) and later[len(shown)].position == shown[-1].position:
         shown.append(later[len(shown)])
-    items = [
-        Token(
-            kind=each.kind,
-            sha256=each.sha256,
-            grant_id=each.grant_id,
-            account_id=each.account_id,
-            issued_at=format_rfc3339(each.issued_at),
-            expires_at=format_rfc3339(each.expires_at),
-        )
-        for each in shown
-    ]
+    items = [_token(each, each.issued_at) for each in shown]
     more = len(shown) < len(later)
     return Page(items, encode_cursor("leak_tokens", (shown[-1].position,)) if more else None)
 
 
-def _token(each: IssuanceRecord) -> Token:
-    return Token(
-        kind=each.kind,
-        sha256=each.sha256,
-        grant_id=each.grant_id,
-        account_id=each.account_id,
-        issued_at=format_rfc3339(each.by.time),
-        expires_at=_time(each.expires_at),
-    )
-
-
-def _time(moment: Moment | None) -> str | None:
-    return None if moment is None else format_rfc3339(moment)
+def _token(each: IssuanceRecord | Descendant, issued_at: Moment) -> Token:
+    return schemas.shown(Token, each, "expires_at", issued_at=format_rfc3339(issued_at))
 
 
 @get(
@@ -402,14 +393,9 @@ async def addresses_of(
     if found.kind != "client_secret" or found.secret_id is None:
         return Page([])
     ledger = asking.sources.ledger
-    shown = await ledger.read(
-        investigation.page_of,
-        ledger.privacy,
-        found.secret_id,
-        personal=asking.personal,
-        limit=limit + 1,
-        skip=max(0, skip),
-    )
+    reader = partial(Reader, privacy=ledger.privacy, personal=asking.personal)
+    secret_id = found.secret_id
+    shown = await ledger.read(lambda connection: page_of(reader(connection), secret_id, limit + 1, max(0, skip)))
     following = encode_cursor("leak_addresses", (skip + limit,)) if len(shown) > limit else None
     return Page(shown[:limit], following)
 

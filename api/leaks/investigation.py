@@ -7,7 +7,8 @@ from typing import Annotated, Any, NamedTuple
 import msgspec
 from msgspec import Meta
 
-from api.admin.schemas import Time, time, time_or_null
+from api.admin.schemas import Time, time_or_null
+from api.audit.queries.history import SecretVersion, secret_version
 from api.leaks.targets import numbers, of_secret
 from domain import grant, usage
 from domain.event import Moment, Recorded, Sealed
@@ -21,6 +22,7 @@ from eventstore.personal_data import PersonalData
 from eventstore.time_travel import Descendant, descendants, states_at
 from projections import clients, secrets, sightings
 from projections.blast_radius import Alive, Of
+from security.clock import format_rfc3339
 from security.sealing import SealBroken
 
 # Who used a leaked secret, from where and when; what was tried after its end comes first.
@@ -81,61 +83,52 @@ class Uses(NamedTuple):
     resource_servers: list[ResourceServer]
 
 
-def of_client_secret(connection: Connection, privacy: PersonalData, secret_id: str, *, personal: bool) -> Uses:
-    """The uses of a client secret version."""
-    found = sightings.summary(connection, secret_id)
-    shown = page_of(connection, privacy, secret_id, personal=personal)
-    return Uses(found.first_at, found.last_at, found.uses_after_end, shown, [])
+class Reader(NamedTuple):
+    """Whoever is answered, within one read; personal values are shown to them where they are `personal`."""
+
+    connection: Connection
+    privacy: PersonalData
+    personal: bool
+
+    def open(self, value: Sealed | str | None) -> str | None:
+        """A sealed value, whoever reads; None where it is erased or was altered."""
+        try:
+            return self.privacy.open(self.connection, value)
+        except SealBroken:
+            return None
 
 
-def page_of(
-    connection: Connection,
-    privacy: PersonalData,
-    secret_id: str,
-    *,
-    personal: bool,
-    limit: int = ADDRESSES,
-    skip: int = 0,
-) -> list[Address]:
+def page_of(reader: Reader, secret_id: str, limit: int = ADDRESSES, skip: int = 0) -> list[Address]:
     """Some of the addresses of a client secret version; each address and user agent together is one."""
     return [
         Address(
-            ip=_open(connection, privacy, row.ip) if personal else None,
-            first_at=time(row.first_at),
-            last_at=time(row.last_at),
+            ip=reader.open(row.ip) if reader.personal else None,
+            first_at=format_rfc3339(row.first_at),
+            last_at=format_rfc3339(row.last_at),
             count=row.uses + row.uses_after_end,
             after_end=row.uses_after_end,
-            user_agents=_agents([_open(connection, privacy, row.user_agent)]) if personal else [],
+            user_agents=_agents([reader.open(row.user_agent)]) if reader.personal else [],
             told_by=None,
         )
-        for row in sightings.newest(connection, secret_id, limit, skip)
+        for row in sightings.newest(reader.connection, secret_id, limit, skip)
     ]
 
 
-def of_token(
-    connection: Connection,
-    privacy: PersonalData,
-    found: IssuanceRecord,
-    told: Iterable[Recorded],
-    *,
-    personal: bool,
-) -> Uses:
+def of_token(reader: Reader, found: IssuanceRecord, told: Iterable[Recorded]) -> Uses:
     """The uses of a token, code or session. `told` are its grant's events."""
-    uses = [*_presented(connection, privacy, found, told), *_introspected(connection, privacy, found.sha256)]
+    uses = [*_presented(reader, found, told), *_introspected(reader, found.sha256)]
     if not uses:
         return Uses(None, None, 0, [], [])
     return Uses(
         min(use.first_at for use in uses),
         max(use.last_at for use in uses),
         sum(use.after_end for use in uses),
-        _addresses(uses, personal=personal),
+        _addresses(uses, personal=reader.personal),
         _resource_servers(uses),
     )
 
 
-def _presented(
-    connection: Connection, privacy: PersonalData, found: IssuanceRecord, told: Iterable[Recorded]
-) -> Iterator[Use]:
+def _presented(reader: Reader, found: IssuanceRecord, told: Iterable[Recorded]) -> Iterator[Use]:
     """Where a code or refresh token was presented, by what came of it."""
     for recorded, newest in _beside_newest(told):
         if recorded.position <= found.by.position:
@@ -157,8 +150,7 @@ def _presented(
                 dead = True
             case _:
                 continue
-        ip = _open(connection, privacy, _sealed(recorded, "ip"))
-        agent = _open(connection, privacy, _sealed(recorded, "user_agent"))
+        ip, agent = (reader.open(_sealed(recorded, field)) for field in ("ip", "user_agent"))
         yield Use(ip, agent, None, recorded.time, recorded.time, 1, int(dead))
 
 
@@ -178,23 +170,19 @@ def _beside_newest(told: Iterable[Recorded]) -> Iterator[tuple[Recorded, str | N
                 newest = recorded.event.presented or predecessor
 
 
-def _introspected(connection: Connection, privacy: PersonalData, sha256: str) -> Iterator[Use]:
-    positions = time_travel.newest_of(connection, usage.stream(sha256), USES)
-    for recorded in search.recorded_forms(connection, sorted(positions)):
+def _introspected(reader: Reader, sha256: str) -> Iterator[Use]:
+    positions = time_travel.newest_of(reader.connection, usage.stream(sha256), USES)
+    for recorded in search.recorded_forms(reader.connection, sorted(positions)):
         event: Any = recorded.event
         count = getattr(event, "count", 1)
         told = event.told_ip is not None
         holder = Sealed(recorded.id, "told_ip", event.told_ip) if told else _sealed(recorded, "ip")
-        agent = (
-            Sealed(recorded.id, "told_user_agent", event.told_user_agent)
-            if event.told_user_agent is not None
-            else None
-            if told
-            else _sealed(recorded, "user_agent")
-        )
+        agent = None if told else _sealed(recorded, "user_agent")
+        if event.told_user_agent is not None:
+            agent = Sealed(recorded.id, "told_user_agent", event.told_user_agent)
         yield Use(
-            _open(connection, privacy, holder),
-            _open(connection, privacy, agent),
+            reader.open(holder),
+            reader.open(agent),
             event.seen_by if told else None,
             recorded.time,
             recorded.time,
@@ -211,8 +199,8 @@ def _addresses(uses: Iterable[Use], *, personal: bool) -> list[Address]:
     shown = [
         Address(
             ip=ip if personal else None,
-            first_at=time(min(use.first_at for use in each)),
-            last_at=time(max(use.last_at for use in each)),
+            first_at=format_rfc3339(min(use.first_at for use in each)),
+            last_at=format_rfc3339(max(use.last_at for use in each)),
             count=sum(use.uses for use in each),
             after_end=sum(use.after_end for use in each),
             user_agents=_agents([use.user_agent for use in each]) if personal else [],
@@ -233,8 +221,8 @@ def _resource_servers(uses: Iterable[Use]) -> list[ResourceServer]:
     return [
         ResourceServer(
             client_id=client_id,
-            first_at=time(min(use.first_at for use in each)),
-            last_at=time(max(use.last_at for use in each)),
+            first_at=format_rfc3339(min(use.first_at for use in each)),
+            last_at=format_rfc3339(max(use.last_at for use in each)),
             count=sum(use.uses for use in each),
         )
         for client_id, each in sorted(seen.items())
@@ -250,21 +238,7 @@ def _sealed(recorded: Recorded, field: str) -> Sealed | None:
     return None if text is None else Sealed(recorded.id, field, text)
 
 
-def _open(connection: Connection, privacy: PersonalData, value: Sealed | str | None) -> str | None:
-    try:
-        return privacy.open(connection, value)
-    except SealBroken:
-        return None
-
-
 # What a leaked secret is and what came of it, from its digest alone; also of one that was pruned long ago.
-
-
-class SecretVersion(msgspec.Struct, frozen=True):
-    """A version of a client's secret."""
-
-    id: str
-    version: int
 
 
 class Came(msgspec.Struct, frozen=True):
@@ -374,30 +348,24 @@ def _reported(
     if found is None:
         state = None if asked.problem is not None else "unknown"
         return Report(sha256=asked.sha256, kind=asked.kind, problem=asked.problem, state=state)
+    reader = Reader(connection, privacy, asked.personal)
     if found.kind == "client_secret":
-        return _of_client_secret(connection, privacy, asked, found, radius)
-    return _of_token(connection, privacy, asked, found)
+        return _of_client_secret(reader, asked.now, found, radius)
+    return _of_token(reader, asked, found)
 
 
-def _of_client_secret(
-    connection: Connection,
-    privacy: PersonalData,
-    asked: InvestigatedSecret,
-    found: IssuanceRecord,
-    radius: Radius | None,
-) -> Report:
-    row = secrets.by_id(connection, found.secret_id or "", asked.now)
-    owner = None if found.client_id is None else clients.by_id(connection, found.client_id)
+def _of_client_secret(reader: Reader, now: Moment, found: IssuanceRecord, radius: Radius | None) -> Report:
+    secret_id = found.secret_id or ""
+    row, owner = secrets.by_id(reader.connection, secret_id, now), _owner(reader, found)
     alive = row is not None and row.state in ("active", "expiring")
     ever, living = radius or Radius(affected.Issued(), Alive())
+    seen = sightings.summary(reader.connection, secret_id)
     return _report(
-        connection,
-        privacy,
-        asked,
+        reader,
         found,
-        state=_secret_state(row, owner, asked.now),
+        state=_secret_state(row, owner, now),
         expires_at=found.expires_at if row is None else row.expires_at,
-        used=of_client_secret(connection, privacy, found.secret_id or "", personal=asked.personal),
+        used=Uses(seen.first_at, seen.last_at, seen.uses_after_end, page_of(reader, secret_id), []),
         came=_came(ever, living),
         containment=numbers(living, int(alive and owner is not None and owner.state != "deleted")),
     )
@@ -414,21 +382,17 @@ def _secret_state(row: secrets.Secret | None, owner: clients.Client | None, now:
     return "active" if begun else "not_yet_issued"
 
 
-def _of_token(
-    connection: Connection, privacy: PersonalData, asked: InvestigatedSecret, found: IssuanceRecord
-) -> Report:
-    named = of_secret(connection, found).grants
-    everything = descendants(connection, states_at(connection, asked.head), named, asked.head, asked.now)
+def _of_token(reader: Reader, asked: InvestigatedSecret, found: IssuanceRecord) -> Report:
+    connection, head, now = reader.connection, asked.head, asked.now
+    everything = descendants(connection, states_at(connection, head), of_secret(connection, found).grants, head, now)
     came = [] if found.kind == "access" else came_of(found, everything)
-    told = [] if found.grant_id is None else list(time_travel.history(connection, found.by.stream, asked.head))
+    told = [] if found.grant_id is None else list(time_travel.history(connection, found.by.stream, head))
     return _report(
-        connection,
-        privacy,
-        asked,
+        reader,
         found,
-        state=time_travel.judge(connection, found, asked.head, asked.now).reason,
+        state=time_travel.judge(connection, found, head, now).reason,
         expires_at=found.expires_at,
-        used=of_token(connection, privacy, found, told, personal=asked.personal),
+        used=of_token(reader, found, told),
         came=_came(counted([each._replace(alive=True) for each in came]), counted(came)),
         containment=numbers(counted(everything), 0),
     )
@@ -446,9 +410,7 @@ def _came(ever: affected.Issued | Alive, living: Alive) -> CameOfIt:
 
 
 def _report(
-    connection: Connection,
-    privacy: PersonalData,
-    asked: InvestigatedSecret,
+    reader: Reader,
     found: IssuanceRecord,
     *,
     state: str,
@@ -457,18 +419,19 @@ def _report(
     came: CameOfIt,
     containment: Numbers,
 ) -> Report:
-    owner = None if found.client_id is None else clients.by_id(connection, found.client_id)
+    owner = _owner(reader, found)
+    answers_for = owner.owner if owner is not None and reader.personal else None
     return Report(
         sha256=found.sha256,
         kind=found.kind,
         state=state,
         client_id=found.client_id,
         client_name=None if owner is None else owner.client_name,
-        client_owner=privacy.open(connection, owner.owner) if owner is not None and asked.personal else None,
-        secret=_version(found),
+        client_owner=reader.privacy.open(reader.connection, answers_for),
+        secret=secret_version(found),
         account_id=found.account_id,
         grant_id=found.grant_id,
-        issued_at=time(found.by.time),
+        issued_at=format_rfc3339(found.by.time),
         expires_at=time_or_null(expires_at),
         first_used_at=time_or_null(used.first_at),
         last_used_at=time_or_null(used.last_at),
@@ -480,9 +443,5 @@ def _report(
     )
 
 
-def _version(found: IssuanceRecord) -> SecretVersion | None:
-    event: Any = found.by.event
-    if found.kind == "client_secret":
-        return SecretVersion(event.secret_id, event.version)
-    version = getattr(event, "secret_version", None)
-    return None if version is None else SecretVersion(event.secret_id, version)
+def _owner(reader: Reader, found: IssuanceRecord) -> clients.Client | None:
+    return None if found.client_id is None else clients.by_id(reader.connection, found.client_id)

@@ -28,22 +28,8 @@ Format = Literal["jsonl", "csv", "cloudevents", "ocsf"]
 _encode = msgspec.json.Encoder().encode
 
 COLUMNS = (
-    "position",
-    "id",
-    "type",
-    "stream",
-    "version",
-    "time",
-    "actor_kind",
-    "actor_id",
-    "actor_credential",
-    "request_id",
-    "ip",
-    "user_agent",
-    "data",
-    "sealed",
-    "erased",
-    "meaning",
+    *("position", "id", "type", "stream", "version", "time", "actor_kind", "actor_id", "actor_credential"),
+    *("request_id", "ip", "user_agent", "data", "sealed", "erased", "meaning"),
 )
 
 
@@ -89,25 +75,13 @@ class Csv:
         self.head = self._row(COLUMNS)
 
     def write(self, event: ShownEvent) -> bytes:
-        credential = event.actor.credential
+        actor, credential = event.actor, event.actor.credential
+        acted_with = None if credential is None else _encode(credential).decode()
         return self._row(
             (
-                event.position,
-                event.id,
-                event.type,
-                event.stream,
-                event.version,
-                event.time,
-                event.actor.kind,
-                event.actor.id,
-                None if credential is None else _encode(credential).decode(),
-                event.request_id,
-                event.ip,
-                event.user_agent,
-                _encode(event.data).decode(),
-                " ".join(event.sealed),
-                " ".join(event.erased),
-                event.meaning,
+                *(event.position, event.id, event.type, event.stream, event.version, event.time),
+                *(actor.kind, actor.id, acted_with, event.request_id, event.ip, event.user_agent),
+                *(_encode(event.data).decode(), " ".join(event.sealed), " ".join(event.erased), event.meaning),
             )
         )
 

@@ -210,7 +210,7 @@ def _history(connection: Connection, asking: Auditor, digest: bytes, names: bool
         judgement.reason,
         found.client_id,
         None if named is None else named.client_name,
-        _secret(found),
+        secret_version(found),
         found.account_id,
         found.grant_id,
         getattr(found.by.event, "scope", None),
@@ -262,7 +262,8 @@ def _of_secret(connection: Connection, found: IssuanceRecord) -> Iterator[Record
             yield each
 
 
-def _secret(found: IssuanceRecord) -> SecretVersion | None:
+def secret_version(found: IssuanceRecord) -> SecretVersion | None:
+    """The version that it is, or that authenticated the request for it."""
     event = found.by.event
     version = getattr(event, "version" if found.kind == "client_secret" else "secret_version", None)
     return None if found.secret_id is None or version is None else SecretVersion(found.secret_id, version)
