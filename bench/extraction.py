@@ -7,9 +7,8 @@ import os
 from base64 import b64encode
 from time import process_time
 
-from security.ids import characters
 from security.scanning import LONGEST, extract
-from security.tokens import DEFAULT, Kind
+from security.tokens import DEFAULT, Kind, characters
 
 ROUNDS = 5
 

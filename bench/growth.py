@@ -37,10 +37,10 @@ from eventstore.transparency.published import read_leaves
 from eventstore.transparency.tree import Tree
 from projections import PROJECTIONS, event_index, grants, tokens
 from security.clock import DAY, ManualClock, SystemClock
-from security.ids import new_id, ordered_id
 from security.keyring import Keyring
 from security.mac import BlindIndex
 from security.sealing import Sealer
+from security.tokens import new_id, ordered_id
 from security.vault import Vault
 
 LASTED = 60 * DAY

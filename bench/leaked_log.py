@@ -23,9 +23,8 @@ from eventstore.recorder import INSERT
 from eventstore.stored import head
 from projections import PROJECTIONS
 from security.clock import SECOND, SystemClock
-from security.ids import new_id, ordered_id
 from security.keyring import parse_keyring
-from security.tokens import digest
+from security.tokens import digest, new_id, ordered_id
 
 STEP = 10_500
 """Events in one transaction: those of ten thousand tokens."""

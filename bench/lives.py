@@ -10,7 +10,7 @@ from domain import usage
 from domain.event import SECOND, Actor, Event, Moment
 from domain.grant import CodeIssued, CodeRedeemed, TokenRevoked, TokensIssued, TokensRefreshed
 from security.clock import DAY
-from security.ids import ordered_id
+from security.tokens import ordered_id
 
 ACCESS_LIFETIME = 600
 IDLE = 30 * 86_400

@@ -21,10 +21,10 @@ from eventstore.personal_data import PersonalData
 from eventstore.recorder import INSERT
 from eventstore.stored import head
 from security.clock import DAY
-from security.ids import new_id, ordered_id
 from security.keyring import Keyring
 from security.mac import BlindIndex
 from security.sealing import Sealer
+from security.tokens import new_id, ordered_id
 from security.vault import Vault
 
 LASTED = 90 * DAY

@@ -15,9 +15,8 @@ from eventstore.command import Command
 from eventstore.execution import Executed, Origin, Step
 from eventstore.ledger import Ledger
 from security.clock import ManualClock
-from security.ids import new_id
 from security.keyring import Keyring
-from security.tokens import Format
+from security.tokens import Format, new_id
 
 SERVICES = 20
 SHOPS = 5

@@ -26,8 +26,8 @@ from commands.audit import place_hold, release_hold
 from domain import hold as holds
 from eventstore.origin_months import destroyed
 from security import tokens
-from security.ids import new_id
 from security.scanning import extract
+from security.tokens import new_id
 
 # `grantlog audit history|state|events|export`. A secret never stands among the arguments.
 

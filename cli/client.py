@@ -23,7 +23,7 @@ from eventstore.projecting.catch_up import CatchUpSubscription, Sightings
 from eventstore.view import View
 from projections import clients as client_rows
 from projections import secrets
-from security.ids import new_id
+from security.tokens import new_id
 
 DAY = 86_400
 REALMS = click.Choice(["platform", "administration"])

@@ -14,8 +14,8 @@ from commands import people, permissions
 from commands.permissions import operator
 from eventstore import present
 from projections import accounts, roles, scopes
-from security.ids import new_id
 from security.passwords import Hasher, Parameters, StrengthMeter
+from security.tokens import new_id
 
 password_option = click.option(
     "--password-stdin", is_flag=True, help="Read the password from standard input, one line, instead of asking for it."

@@ -21,8 +21,7 @@ from eventstore.ledger import Ledger
 from eventstore.personal_data import PersonalData
 from eventstore.view import View
 from projections import rotations
-from security.ids import new_id
-from security.tokens import Format, Kind, Secret
+from security.tokens import Format, Kind, Secret, new_id
 from security.vault import Vault
 
 NEEDED = ("client_name", "realm")

@@ -13,7 +13,7 @@ from domain.grants.grant_type import Credential, GrantType, Lifetimes, Minted, P
 from eventstore.command import Command
 from eventstore.issued import judge
 from eventstore.view import OfGrant, View
-from security.ids import ordered_id
+from security.tokens import ordered_id
 
 # Who stands behind a request, read again under the lock.
 

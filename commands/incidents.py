@@ -15,7 +15,7 @@ from eventstore.execution import Origin, Step
 from eventstore.ledger import Ledger
 from eventstore.personal_data import PersonalData
 from eventstore.view import View
-from security.ids import new_id
+from security.tokens import new_id
 
 Elsewhere = Callable[[View], str | None]
 """Tells under the lock the stream of another incident, with which this one goes on; None for none."""

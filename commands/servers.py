@@ -18,9 +18,8 @@ from eventstore.projecting.rebuild import Outdated, outdated
 from eventstore.view import View
 from projections import PROJECTIONS
 from projections import scopes as scope_rows
-from security.ids import new_id
 from security.keyring import Keyring
-from security.tokens import Format, Secret
+from security.tokens import Format, Secret, new_id
 
 # What an empty database gets, so that people can sign in and be given something: scopes, roles, two dashboards.
 # Nothing here is special afterwards. What an administrator changes or removes stays as they left it.

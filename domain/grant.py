@@ -244,7 +244,8 @@ class State(msgspec.Struct, frozen=True):
     @property
     def refresh(self) -> Refresh | None:
         """The refresh token that was handed out last."""
-        return self.succession.newest
+        handed_out = self.succession.tokens
+        return handed_out[-1] if handed_out else None
 
 
 INITIAL = State()

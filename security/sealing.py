@@ -17,9 +17,9 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from sqlalchemy import Connection
 
 from security.clock import Moment, day_of, month_of
-from security.ids import drawn_ahead
 from security.keyring import hkdf_sha256
 from security.lru import Lru
+from security.tokens import drawn_ahead
 from security.vault import Vault, VaultEntry
 
 SCHEME = "s1"
@@ -160,8 +160,8 @@ class Sealer:
         return self._kept(names) or self._find(connection, names), encoded
 
     def _kept(self, names: tuple[str, str | None]) -> _Slot | None:
-        # A destruction is rare; deriving all others again after one is cheap.
-        slot = self._slots.used(names)
+        # Deriving them again is cheap: after a destruction, which is rare, and of what was derived longest ago.
+        slot = self._slots.get(names)
         return slot if slot is not None and slot.generation == self.vault.generation else None
 
     def _provide(self, connection: Connection, names: tuple[str, str | None], moment: Moment) -> _Slot:

@@ -36,8 +36,7 @@ from eventstore.database import Connection
 from eventstore.ledger import Ledger
 from eventstore.view import View
 from projections import clients
-from security.ids import new_id
-from security.tokens import Format
+from security.tokens import Format, new_id
 
 PATH = "/admin/dashboards"
 ONE = "/admin/dashboards/{slug:str}"

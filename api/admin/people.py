@@ -38,7 +38,7 @@ from eventstore.execution import Origin
 from eventstore.ledger import Ledger
 from eventstore.view import View
 from projections import accounts
-from security.ids import new_id
+from security.tokens import new_id
 
 PATH = "/admin/people"
 ONE = "/admin/people/{account_id:str}"

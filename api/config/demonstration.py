@@ -23,10 +23,9 @@ from eventstore.execution import Origin, Step
 from eventstore.ledger import Ledger
 from eventstore.present import person_by_login
 from projections import clients
-from security.ids import new_id
 from security.passwords import Hasher
 from security.private_files import make_private
-from security.tokens import Format
+from security.tokens import Format, new_id
 
 FILE = "demo.json"
 DRAFT = "demo.json.draft"

@@ -28,8 +28,8 @@ from api.http.request_context import (
 )
 from api.http.responses import Fields, RawResponse
 from security.clock import SystemClock
-from security.ids import ordered_id
 from security.masking import Masker
+from security.tokens import ordered_id
 
 Direct = Callable[[Scope, Receive], Awaitable[RawResponse]]
 """An endpoint that is asked for its whole answer and sends nothing itself."""

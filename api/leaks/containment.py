@@ -23,9 +23,8 @@ from eventstore.ledger import Ledger
 from eventstore.projecting.catch_up import CatchUpSubscription, EventIndexing
 from eventstore.time_travel import AT_ONCE
 from eventstore.view import View
-from security.ids import new_id
 from security.masking import masking
-from security.tokens import Format, Kind, Secret
+from security.tokens import Format, Kind, Secret, new_id
 
 Execute = Callable[..., Awaitable[tuple[Recorded, ...]]]
 """Carries commands out for whoever contains, and says what was recorded."""

@@ -19,10 +19,9 @@ from eventstore import issued
 from eventstore.execution import Origin, Step
 from eventstore.ledger import Ledger
 from eventstore.unavailable import DatabaseAway, Overloaded
-from security.ids import ALPHABET, LENGTH
 from security.masking import masking
 from security.scanning import extract
-from security.tokens import Format, Kind, digest
+from security.tokens import ALPHABET, ID_LENGTH, Format, Kind, digest
 
 FINDINGS_AT_MOST = 10_000
 """In one report."""
@@ -149,7 +148,7 @@ def _incident_id(source: Source, finding: Finding) -> str:
     parts = (source, digest(finding.raw).hex(), finding.url, finding.place)
     number = int.from_bytes(sha256("\0".join(parts).encode()).digest(), "big")
     characters = []
-    for _ in range(LENGTH):
+    for _ in range(ID_LENGTH):
         number, digit = divmod(number, 62)
         characters.append(ALPHABET[digit])
     return "".join(characters)

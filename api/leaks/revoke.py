@@ -26,9 +26,8 @@ from eventstore.issued import IssuanceRecord
 from eventstore.ledger import Ledger
 from eventstore.reported import ReportedSecret
 from eventstore.unavailable import DatabaseAway, Overloaded
-from security.ids import new_id
 from security.scanning import LONGEST, MOST, extract_all
-from security.tokens import Format
+from security.tokens import Format, new_id
 
 # Ends secrets for somebody who holds them and is asked nothing else; what lived is told of as an incident.
 

@@ -23,8 +23,7 @@ from domain.event import SECOND, Actor, Moment
 from domain.rules.origin import by_issuers_name, of_issuer
 from eventstore.execution import Origin
 from eventstore.present import session_by_digest
-from security.ids import new_id
-from security.tokens import Kind, Secret, same
+from security.tokens import Kind, Secret, new_id, same
 
 NAME = "grantlog-session-"
 RENEW_AFTER = 60

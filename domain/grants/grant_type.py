@@ -13,7 +13,7 @@ from domain.client import State as Client
 from domain.client import barred, live_secret
 from domain.client_secret import SecretVersion
 from domain.consent import State as Consent
-from domain.decision import InvalidClient, InvalidGrant, Outcome, Reason, Refusal, UnauthorizedClient, accept, refuse
+from domain.decision import InvalidClient, InvalidGrant, Outcome, Reason, Refusal, UnauthorizedClient, refuse
 from domain.event import Event, Moment
 from domain.grant import REFUSALS_RECORDED, Code, CodeRefused, RefreshRefused, TokensIssued
 from domain.grant import State as Grant
@@ -224,7 +224,7 @@ def first_tokens(
         refresh_ends_in=None if refresh is None else lifetimes.refresh_absolute,
         code=code,
     )
-    return accept(*preceding, event, result=Issued(scope, lifetime, refresh is not None))
+    return Outcome((*preceding, event), None, Issued(scope, lifetime, refresh is not None))
 
 
 # The presented code or refresh token: what has made it dead, and how a refusal of it is recorded.

@@ -28,7 +28,7 @@ from eventstore.stored import head
 from eventstore.unavailable import DatabaseAway, DatabaseReadOnly, Forged, InDoubt, WrongClock
 from eventstore.view import Folds, OfGrant, View
 from projections.prepared import Prepared
-from security import ids
+from security import tokens
 from security.clock import Clock
 
 P = ParamSpec("P")
@@ -237,7 +237,7 @@ class Batch(View):
     def _record(self, stream: str, event: Event, origin: Origin) -> Recorded:
         state, version = self.folded(stream)
         self._ends_many = self._ends_many or event.type in ENDING_MANY
-        event_id = ids.event_id()
+        event_id = tokens.event_id()
         privacy = self._writing.privacy
         indexes: Any = {}
         if event.personal:

@@ -15,8 +15,8 @@ from domain.event import Actor
 from eventstore.execution import Origin
 from eventstore.ledger import Ledger
 from security.clock import ManualClock, SystemClock
-from security.ids import new_id
 from security.keyring import Keyring, new_master_key, parse_keyring
+from security.tokens import new_id
 from tests.any_command import any_command
 from tests.notifications.receiver import SECRET, Receiver, receiving
 

@@ -10,8 +10,7 @@ from domain import consent
 from domain.grants import authorization_code
 from domain.rules import pkce
 from eventstore.view import View
-from security.ids import new_id
-from security.tokens import Kind
+from security.tokens import Kind, new_id
 from tests import plain_http
 from tests.any_command import any_command
 from tests.processes.conftest import Start

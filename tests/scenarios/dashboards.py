@@ -13,8 +13,7 @@ from domain.client import Registration
 from domain.event import Recorded
 from eventstore.execution import Step
 from eventstore.view import View
-from security.ids import new_id
-from security.tokens import Secret
+from security.tokens import Secret, new_id
 from tests.scenarios.world import Person, World
 
 PAGE = "http://127.0.0.1:3000"

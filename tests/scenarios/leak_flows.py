@@ -12,7 +12,7 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from api.leaks import revoke
-from security.ids import new_id
+from security.tokens import new_id
 from tests.scenarios.watching import Flows, Step
 
 KEY = generate_private_key(SECP256R1())

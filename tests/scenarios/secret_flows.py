@@ -4,7 +4,7 @@ import json
 from base64 import b64encode
 from urllib.parse import urlencode
 
-from security.ids import new_id
+from security.tokens import new_id
 from tests.scenarios.administration import EVERYTHING
 from tests.scenarios.asking import CONSENT, DENY, SIGN_IN
 from tests.scenarios.leak_flows import LEAKS

@@ -14,8 +14,8 @@ from urllib.parse import urlencode
 import pytest
 
 from domain import incident
-from security.ids import new_id
 from security.keyring import Keyring
+from security.tokens import new_id
 from tests.any_command import any_command
 from tests.scenarios.administration import EVERYTHING
 from tests.scenarios.asking import APPROVE, CHALLENGE, CONSENT, SIGN_IN

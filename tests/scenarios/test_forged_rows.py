@@ -8,9 +8,8 @@ from sqlalchemy import Table, delete, insert, select, update
 
 from api.leaks import address_target
 from projections import PROJECTIONS, grants, incidents, sessions, tokens
-from security.ids import new_id
 from security.keyring import Keyring
-from security.tokens import Kind
+from security.tokens import Kind, new_id
 from tests.scenarios.administration import administering, ok
 from tests.scenarios.forged_rows import (
     Cast,

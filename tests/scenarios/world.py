@@ -35,8 +35,8 @@ from eventstore.mapper import decoder
 from eventstore.stored import ROW
 from eventstore.stored import events as stored_events
 from security.clock import ManualClock
-from security.ids import new_id
 from security.keyring import Keyring
+from security.tokens import new_id
 from tests.scenarios.browser import Browser
 
 SYSTEM = Origin(Actor("system", None, {"user": "tests"}))

@@ -3,7 +3,7 @@
 import os
 import threading
 
-from security.ids import AT_A_TIME, drawn_ahead
+from security.tokens import AT_A_TIME, drawn_ahead
 
 octets = drawn_ahead(os.urandom)
 

@@ -10,9 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from security import tokens
-from security.ids import ALPHABET
 from security.scanning import MOST, Damaged, extract, extract_all
-from security.tokens import DEFAULT, Format, Kind
+from security.tokens import ALPHABET, DEFAULT, Format, Kind
 
 SECRET = tokens.mint(Kind.CLIENT_SECRET).reveal()
 OTHER = tokens.mint(Kind.ACCESS_TOKEN).reveal()

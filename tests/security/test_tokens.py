@@ -12,8 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from security import tokens
-from security.ids import ALPHABET, six_digits
-from security.tokens import Format, Kind, Secret
+from security.tokens import ALPHABET, Format, Kind, Secret, six_digits
 
 kinds = st.sampled_from(list(Kind))
 

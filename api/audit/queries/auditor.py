@@ -11,9 +11,8 @@ from domain.event import Moment
 from eventstore.execution import Origin, Step
 from eventstore.unavailable import DatabaseAway, Overloaded
 from security.clock import day_of
-from security.ids import new_id
 from security.masking import masking
-from security.tokens import digest
+from security.tokens import digest, new_id
 
 if TYPE_CHECKING:
     from api.config.settings import Settings

@@ -3,6 +3,7 @@
 import contextlib
 import io
 import json
+import re
 from typing import Annotated, Any
 
 import pytest
@@ -16,7 +17,8 @@ from api.http.error_responses import EXCEPTION_HANDLERS
 from api.http.errors import AccessDenied, Clash, InvalidRequest, InvalidScope, Throttled
 from api.http.middleware import Middleware
 from api.http.request_context import Proxies, check, request_context
-from security.ids import is_id
+
+is_id = re.compile(r"[0-9A-Za-z]{22}").fullmatch
 
 SECRET = "glog_at_" + "a1B2" * 9
 
@@ -244,7 +246,8 @@ def test_request_id_and_address_count_from_trusted_proxies_only():
     sent = {"x-request-id": "abc-123", "x-forwarded-for": "9.9.9.9"}
     with client(peer="10.0.0.1") as http:
         seen = http.get("/admin/echo/x", headers=sent).json()
-        assert (is_id(seen["request_id"]), seen["address"]) == (True, "10.0.0.1")
+        assert is_id(seen["request_id"])
+        assert seen["address"] == "10.0.0.1"
     with client(peer="10.0.0.1", proxies=Proxies(("10.0.0.0/8",))) as http:
         assert http.get("/admin/echo/x", headers=sent).json() == {"request_id": "abc-123", "address": "9.9.9.9"}
         assert is_id(http.get("/admin/echo/x", headers={"x-request-id": "a b"}).json()["request_id"])
