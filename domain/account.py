@@ -105,10 +105,7 @@ def note_failed_sign_in(
 
 
 def failure(state: State, *, realm: str, verified: str | None) -> Failure | None:
-    """Why this person may not sign in to `realm`, asked again under the lock; None when they may.
-
-    `verified` is the event that holds the hash against which the password was right, None when it was wrong.
-    """
+    """Why they may not sign in, asked under the lock; `verified` is the event of the hash that was right, if any."""
     if not alive(state) or state.realm != realm:
         return "wrong_realm"
     if state.password_hash is None:
@@ -349,10 +346,7 @@ def disable(state: State, *, now: Moment, leaves_no_administrator: bool) -> Outc
 def enable(
     state: State, *, now: Moment, role_scopes: Mapping[str, tuple[str, ...]], caller_scope: frozenset[str]
 ) -> Outcome:
-    """Lets the person sign in again. A repeat changes nothing.
-
-    It gives them back what their roles allow, as `role_scopes` tells: `caller_scope` must hold the administrative ones.
-    """
+    """Lets the person sign in again, if the caller holds what their roles allow. A repeat changes nothing."""
     if not alive(state):
         return refuse(NotFound.UNKNOWN)
     if state.enabled:

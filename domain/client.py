@@ -120,9 +120,7 @@ class AuthenticationFailed(Event, frozen=True, kw_only=True):
 
 
 class TokenLimitReached(Event, frozen=True, kw_only=True):
-    """The client asked for more tokens than `limit` a minute, and was refused `count` times within `window_seconds`
-    from one address.
-    """
+    """The client asked for over `limit` tokens a minute, `count` times within `window_seconds` from one address."""
 
     type = "client.token_limit_reached"
     in_doubt = True
@@ -219,10 +217,7 @@ def disable(state: State, *, now: Moment) -> Outcome:
 
 
 def enable(state: State, *, now: Moment, caller_scope: frozenset[str]) -> Outcome:
-    """Lets new tokens be issued. A repeat changes nothing.
-
-    Whoever was to do without the client's scopes has them again: `caller_scope` must hold the administrative ones.
-    """
+    """Lets new tokens be issued, a repeat changes nothing. `caller_scope` must hold its administrative scopes."""
     if not alive(state):
         return refuse(NotFound.UNKNOWN)
     if state.enabled:

@@ -252,10 +252,7 @@ def rotate(
     not_before_in: int | None = None,
     caller_scope: frozenset[str],
 ) -> Outcome:
-    """Adds a version and says when the others end: after so many seconds, now (0), or as before (None).
-
-    What is not said follows from the client's policy, where it has one.
-    """
+    """Adds a version; the others end after so many seconds, now (0), or as before (None), else as the policy has it."""
     if not state.exists or state.deleted:
         return refuse(NotFound.UNKNOWN)
     if state.type == "public":

@@ -1,7 +1,4 @@
-"""A grant: one authorization with all that ever came of it, from the code or the first token to its end.
-
-Stream `grant:<grant_id>`.
-"""
+"""A grant: one authorization and all that came of it, from the code or first token on. Stream `grant:<grant_id>`."""
 
 from functools import lru_cache
 from typing import Any, Literal
@@ -273,10 +270,7 @@ def revoke_token(
 def end(
     state: State, *, now: Moment, reason: EndReason, client_id: str | None = None, account_id: str | None = None
 ) -> Outcome:
-    """Ends the grant. A repeat is accepted and records nothing.
-
-    Where `client_id` or `account_id` is given, the grant must be theirs: for anybody else there is none.
-    """
+    """Ends the grant, a repeat with no event. A `client_id` or `account_id` that is given must be the grant's own."""
     theirs = client_id in (None, state.client_id) and account_id in (None, state.account_id)
     if not state.exists or not theirs:
         return refuse(NotFound.UNKNOWN, detail="there is no such grant")

@@ -129,10 +129,7 @@ EVENTS: tuple[type[Event], ...] = (Reported, Identified, EvidenceAdded, SecretsA
 
 
 class State(msgspec.Struct, frozen=True):
-    """The incident as its events tell. `evidence` is the newest; `numbers` are those of its containments together.
-
-    `secrets` are the digests of all that leaked, `sha256` that of the first.
-    """
+    """The incident as its events tell: the newest `evidence`, all containments' `numbers`, each secret's digest."""
 
     exists: bool = False
     status: Status = "reported"

@@ -89,10 +89,7 @@ def put(
     known_scopes: frozenset[str],
     leaves_no_administrator: bool = False,
 ) -> Outcome:
-    """Defines the role, or changes it to this.
-
-    `leaves_no_administrator` says that every administrator there is has `people:write` by this role alone.
-    """
+    """Defines the role, or changes it. `leaves_no_administrator`: nobody has `people:write` but by this role."""
     refused = _refusal(state, realm, name, scopes, default, caller_scope, known_scopes)
     if refused:
         return refused

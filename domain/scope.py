@@ -159,10 +159,7 @@ def refreshed(
     known: Container[str],
     roles: Sequence[role.State] | None,
 ) -> tuple[str, ...] | InvalidScope:
-    """What a refreshed token gets: never more than the grant's `original` scope, which stays as it was (RFC 6749 §6).
-
-    What client, roles or the server have lost since the grant began is left out here too.
-    """
+    """What a refreshed token gets: of the grant's `original` scope what was not lost since, at most (RFC 6749 §6)."""
     if asked is not None and any(name not in original for name in asked):
         return InvalidScope.WIDENED
     still = tuple(name for name in original if name in within)

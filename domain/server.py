@@ -44,8 +44,7 @@ class UnknownClientRefused(Event, frozen=True, kw_only=True):
 
 
 class ClientsRefused(Event, frozen=True, kw_only=True):
-    """Authentication failed as more clients, or from more addresses, than are told apart; whether they exist is not
-    looked at."""
+    """Authentication failed as more clients, or from more addresses, than are told apart, whether they exist or not."""
 
     type = "server.clients_refused"
     in_doubt = True

@@ -38,10 +38,7 @@ _ENDS_OF_THE_GRANT = frozenset[Cause](("password_changed", "consent_withdrawn", 
 
 
 class Token(msgspec.Struct, frozen=True):
-    """A token or code by itself. `ended` is its own end: revoked alone, or a code that was redeemed.
-
-    `rotated` marks a refresh token that has a successor; until `grace_ends_at` it is still accepted (RFC 9700 §4.14.2).
-    """
+    """A token or code: `ended` by itself, or `rotated` and good until `grace_ends_at` (RFC 9700 §4.14.2)."""
 
     kind: Kind
     position: int
@@ -53,10 +50,7 @@ class Token(msgspec.Struct, frozen=True):
 
 
 class Client(msgspec.Struct, frozen=True):
-    """The client it was issued to. `secret_cutoff` is that of the secret version which authenticated the request.
-
-    `windows` are stretches of dead positions, see `domain.cut_off`; `secret_windows` those of that version alone.
-    """
+    """The client it was issued to, with its cut-offs and those of the version that authenticated (`domain.cut_off`)."""
 
     state: Literal["enabled", "disabled", "deleted"]
     cutoff: int = 0

@@ -167,10 +167,7 @@ def id_by_index(connection: sa.Connection, field: str, index: bytes, realm: str)
 
 
 def id_nearest(connection: sa.Connection, field: str, index: bytes, realm: str) -> str | None:
-    """The same, or to whom the row leads that comes after where it would be, round about; None in an empty realm.
-
-    It is one question either way, so that its time does not tell whether somebody has the name.
-    """
+    """The same, or the next row, round about: one question either way, so that its time tells nobody who exists."""
     column = TABLE.c[f"{field}_index"]
     ours = sa.select(TABLE.c.account_id).where(TABLE.c.realm == realm).order_by(column).limit(1)
     from_here = ours.where(column >= index).subquery()

@@ -41,9 +41,7 @@ class Alive(NamedTuple):
 
 
 class Of(NamedTuple):
-    """What is asked about: everything of a client, or what some of its secret versions authenticated; issued since that
-    second.
-    """
+    """What is asked about: all of a client, or what some secret versions authenticated; issued since that second."""
 
     client_id: str
     secret_ids: tuple[str, ...] | None = None
@@ -58,9 +56,7 @@ _BRANCHED = sa.literal_column("branched") == sa.literal_column("1")
 
 
 def alive(connection: sa.Connection, of: Of, state: client.State, over: Collection[int], now: Moment) -> Alive:
-    """What is alive by the rows, but for what is `left_out`; `state` is the client's fold, and grants that began at the
-    positions in `over` have ended though their rows do not say so yet.
-    """
+    """What is alive by the rows, but for `left_out`; grants that began at positions in `over` have ended meanwhile."""
     if not state.exists or state.deleted or not state.enabled:
         return Alive()
     kinds = [sa.func.coalesce(sa.func.sum(sa.case((TOKENS.c.kind == kind, 1), else_=0)), 0) for kind in _KINDS]

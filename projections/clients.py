@@ -191,10 +191,7 @@ Sort = Literal["created_at", "-created_at", "client_name", "-client_name"]
 def search(
     connection: sa.Connection, *, contains: str = "", sort: Sort = "created_at", after: Any = None, limit: int = 50
 ) -> RowPage[Client, Any]:
-    """Clients that are not deleted and whose name contains a text.
-
-    `after` is the key of the last one: its `position`, and before it, where it is sorted by name, the name.
-    """
+    """Clients that are not deleted, by a text in their name; `after` is the last one's sort key: name, `position`."""
     query = sa.select(*_COLUMNS).where(TABLE.c.state != "deleted")
     if contains:
         wanted = sa.bindparam("b_wanted", name_key(contains), type_=sa.LargeBinary)

@@ -202,9 +202,7 @@ def ids_open_about(
     account_id: str | None = None,
     target: incident.Target | None = None,
 ) -> list[str]:
-    """Incidents that may be open and about this, the newest first: one of the digests, or a target of that client or
-    person.
-    """
+    """Incidents that may be open and about one of the digests, or a target of theirs, the newest first."""
     query = sa.select(TABLE.c.incident_id).where(TABLE.c.state != "closed").order_by(TABLE.c.position.desc())
     if sha256:
         query = query.where(

@@ -103,10 +103,7 @@ class Prepared:
         return self._plain
 
     def _insert_all(self, connection: sa.Connection, many: Sequence[Parameters]) -> None:
-        """Hands all rows over as one JSON text, which costs a fraction of sending them one by one.
-
-        PostgreSQL reads it by the table's own column types: numbers exactly, text to the byte, bytes from their hex.
-        """
+        """Hands all rows over as one JSON text, a fraction of the cost; PostgreSQL reads it by its columns' types."""
         if self._insert is None:
             quote = connection.dialect.identifier_preparer
             statement: Any = self.statement

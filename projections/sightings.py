@@ -182,10 +182,7 @@ def summary(connection: sa.Connection, secret_id: str) -> Summary:
 
 
 def newest(connection: sa.Connection, secret_id: str, limit: int, skip: int = 0) -> list[Sighting]:
-    """Places, the ones tried after the version's end first, then the ones that used it last; all months together.
-
-    What is sealed is the newest month's.
-    """
+    """Places of all months, as sealed in the newest: those tried after the version's end first, then the last used."""
     own = TABLE.c.secret_id == secret_id
     place = (TABLE.c.secret_id, TABLE.c.account_id, TABLE.c.address, TABLE.c.agent)
     sums = (

@@ -82,10 +82,7 @@ def project(recorded: Recorded, indexes: Mapping[str, bytes]) -> Iterator[Write]
 
 
 def settle(write: Write, now: Moment) -> Write:
-    """What becomes of a row in a replay: one that would be pruned by now goes to `projections.digests` at once.
-
-    A code's row may still be redeemed, which prolongs it, so it is left to the next pruning.
-    """
+    """What becomes of a row in a replay: one that is due goes to `digests`, but for a code's, which may go on."""
     params = write.params
     if write.statement is not INSERT or params["kind"] == "code" or params["prune_at"] >= now:
         return write
@@ -142,10 +139,7 @@ _PRUNE = sa.delete(TABLE).where(TABLE.c.digest == sa.bindparam("b_digest"))
 
 
 def prune(connection: sa.Connection, before: Moment, limit: int = 500) -> int:
-    """Deletes at most `limit` rows that were due before a moment, and says how many; zero when none is left.
-
-    Where each was issued is kept for ever, see `projections.digests`.
-    """
+    """Deletes at most `limit` rows that were due before a moment, and keeps their digests for ever; says how many."""
     due = connection.execute(_DUE.order_by(TABLE.c.prune_at).limit(limit), {"before": before}).all()
     if due:
         digests.keep(connection, [(row.digest, row.position) for row in due])

@@ -68,10 +68,7 @@ class Keyring:
         return self.ids[-1]
 
     def wrap(self, purpose: str, secret: bytes) -> bytes:
-        """Wrap under the active key: version, length of the key id, key id, nonce, ciphertext and tag.
-
-        `purpose` names the one place where it may be unwrapped; it is authenticated, not stored.
-        """
+        """Version, key id with its length, nonce, ciphertext and tag; `purpose` is authenticated and not stored."""
         head = bytes((_VERSION, len(self.active_id))) + self.active_id.encode("ascii")
         nonce = os.urandom(_NONCE_BYTES)
         return head + nonce + self._ciphers[self.active_id].encrypt(nonce, secret, _associated(head, purpose))
@@ -171,10 +168,7 @@ def open_keyring(text: str | None, file: Path, *, create: bool) -> Keyring:
 
 
 def _create(file: Path) -> None:
-    """Write a new key where there is no file yet. Whoever links first wins, so several processes may start at once.
-
-    The file appears complete and readable by its owner alone, or not at all.
-    """
+    """Writes a new key where there is no file: complete, its owner's alone, and whoever links first wins."""
     if file.exists():
         return
     file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)

@@ -9,10 +9,7 @@ Value = TypeVar("Value")
 
 
 class Lru(OrderedDict[Key, Value]):
-    """At most `limit` entries, so that no caller can make the process grow.
-
-    `used` and `put` count as a use. What a dictionary does, such as `get`, costs what it does there and counts as none.
-    """
+    """At most `limit` entries. `used` and `put` count as a use, what a dictionary does, such as `get`, as none."""
 
     def __init__(self, limit: int) -> None:
         super().__init__()

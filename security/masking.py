@@ -22,10 +22,7 @@ _STANDARD = str.maketrans("-_", "+/")
 
 
 class Masker:
-    """Replaces everything shaped like one of our secrets by its kind: `glog_at_***`; in base64, by `***`.
-
-    The prefixes are the present one and those before it.
-    """
+    """Replaces what is shaped like a secret of these prefixes by its kind: `glog_at_***`; in base64, by `***`."""
 
     def __init__(self, *prefixes: str) -> None:
         self.heads = tuple(f"{prefix}_" for prefix in prefixes)

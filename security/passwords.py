@@ -217,10 +217,7 @@ class _Job(NamedTuple):
 
 
 class Hasher:
-    """Hashes and verifies in `threads` threads with at most `waiting` calls queued behind them.
-
-    One address has at most half of the threads at a time.
-    """
+    """Hashes and verifies in `threads` threads, for one address in half of them, with `waiting` calls behind them."""
 
     def __init__(self, parameters: Parameters | None = None, *, threads: int | None = None, waiting: int = 64) -> None:
         self._parameters = parameters or Parameters()
@@ -342,10 +339,7 @@ def _hash_of_nothing(parameters: Parameters) -> str:
 
 
 def _nobodys(stored: str) -> str:
-    """A hash of no known password that costs exactly what this one costs, whatever its variant and parameters.
-
-    Raises argon2's InvalidHashError.
-    """
+    """A hash of no known password that costs exactly what this one costs. Raises argon2's InvalidHashError."""
     had = extract_parameters(stored)
     costs = stored.rpartition("$")[0].rpartition("$")[0]
     return f"{costs}${_random(had.salt_len)}${_random(had.hash_len)}"

@@ -21,9 +21,7 @@ def private_files() -> Iterator[None]:
 
 
 def make_private(directory: Path) -> None:
-    """Makes the data directory, 0700, with its parents; one that is there already becomes private, and what is ours in
-    it. Of what belongs to another user nothing can be changed, and it is left as it is.
-    """
+    """Makes the data directory, 0700, and what is ours in it private; what is another user's is left as it is."""
     directory.mkdir(mode=0o700, parents=True, exist_ok=True)
     for path in (directory, *(path for pattern in OURS for path in directory.glob(pattern))):
         with suppress(PermissionError, FileNotFoundError):

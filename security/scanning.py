@@ -56,10 +56,7 @@ class Extract(NamedTuple):
 
 
 def extract(text: str, format_: Format) -> Extract:
-    """Every secret with one of the format's prefixes, in the order in which they are found. Nothing of it is kept.
-
-    With more than `MOST` of them, which no report may have, it looks for no others.
-    """
+    """Every secret with one of the format's prefixes, and none beyond `MOST`. Nothing of the text is kept."""
     octets = text.encode("utf-8", "surrogatepass")
     found: dict[str, Secret] = {}
     damaged: list[Damaged] = []
@@ -131,10 +128,7 @@ def _unbroken(octets: bytes) -> Iterator[bytes]:
 
 
 def _joined(octets: bytes) -> Iterator[bytes]:
-    """Without line breaks and what is around them, and with all else, so that what was broken can be undone.
-
-    A backslash at the end of a line is a shell's, or the beginning of an escape.
-    """
+    """Without line breaks and what is around them; a backslash there is a shell's, or an escape's beginning."""
     if b"\n" not in octets or (b"\\" not in octets and b"%" not in octets):
         return
     lines = octets.split(b"\n")
@@ -238,10 +232,7 @@ def kingfisher(format_: Format = DEFAULT) -> str:
 
 
 def github(format_: Format = DEFAULT) -> str:
-    """What GitHub's partner programme asks for, a name and an expression for each kind, as JSON.
-
-    The same expressions serve as custom patterns of a repository, an organisation or an enterprise.
-    """
+    """What GitHub's partner programme and custom patterns ask for: a name and an expression for each kind, as JSON."""
     rules = [
         {"type": type_name(kind), "description": f"Grantlog {kind.description}", "pattern": format_.pattern(kind)}
         for kind in Kind

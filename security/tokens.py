@@ -39,10 +39,7 @@ class _Ahead(threading.local, Generic[T]):
 
 
 def drawn_ahead(draw: Callable[[int], T]) -> Callable[[int], T]:
-    """As `draw`, which gives so many characters or octets, but many at a time; `AT_A_TIME` are the most.
-
-    A forked process never hands out what its parent has drawn.
-    """
+    """As `draw`, which gives so many characters or octets, but `AT_A_TIME` ahead. A forked process begins anew."""
     ahead = _Ahead(draw)
     os.register_at_fork(after_in_child=ahead.forget)
     return ahead.take
@@ -150,10 +147,7 @@ class Kind(StrEnum):
 
 
 class Secret:
-    """A secret in memory. Printing, formatting, logging or serialising it never shows it; only `reveal` does.
-
-    `sha256` is the digest of the whole text, 32 bytes; `hex` is the same in lower-case hexadecimal.
-    """
+    """A secret in memory, shown by nothing but `reveal`. `sha256` is its digest, 32 bytes, and `hex` the same."""
 
     __slots__ = ("_raw", "kind", "sha256")
 
@@ -241,10 +235,7 @@ class Format:
         return Secret(f"{self.prefix}_{kind.value}_{body}{checksum(body.encode('ascii'))}", kind)
 
     def parse(self, raw: str) -> Kind | None:
-        """The kind of a well-formed secret; None for another prefix or kind, another length, or a wrong checksum.
-
-        It says nothing about whether the secret was ever issued.
-        """
+        """The kind of a well-formed secret, ever issued or not; None for another prefix, kind, length or checksum."""
         start = self._start
         kind = self._heads.get(raw[:start])
         if kind is None:
@@ -283,10 +274,7 @@ def _masked(kind: Kind | None, sha256_: bytes) -> str:
 
 
 def digest(raw: str) -> bytes:
-    """SHA-256 of the whole text, 32 bytes: the only form in which a secret is stored.
-
-    Our own secrets are ASCII. Others are digested as UTF-8, so that looking one up finds nothing instead of failing.
-    """
+    """SHA-256 of the text, 32 bytes: the only form in which a secret is stored. No text makes it fail."""
     return sha256(raw.encode("utf-8", "surrogatepass")).digest()
 
 

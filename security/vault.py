@@ -268,10 +268,7 @@ class Vault:
         """Rises with whatever is overwritten here, and with every destruction elsewhere that becomes known."""
 
     def provide(self, connection: sa.Connection, subject: str, now: Moment) -> VaultEntry:
-        """The key of a subject, made when it never had one; when several processes make it at once, one key wins.
-
-        A destroyed key stays destroyed. ValueError for what cannot be a subject.
-        """
+        """The key of a subject, made once if it never had one; a destroyed one stays so. ValueError for no subject."""
         found = self.find(connection, subject)
         if found is not None:
             return found
@@ -356,10 +353,7 @@ class Vault:
     def put_answer(
         self, connection: sa.Connection, key_hash: bytes, answer: StoredAnswer, *, now: Moment, expires_at: Moment
     ) -> bool:
-        """Keep the answer to a command under its idempotency key's digest, unless one is kept that is still good.
-
-        False when one is: somebody else carried out a command with that key first, and theirs stands.
-        """
+        """Keeps the answer under its idempotency key's digest; False while one that is good is there already."""
         purpose = _answer_purpose(key_hash, answer.body_hash, answer.status, expires_at)
         row = {
             "key_hash": key_hash,
@@ -370,11 +364,7 @@ class Vault:
         return connection.execute(_PUT_ANSWER[connection.dialect.name], row | {"b_now": now}).first() is not None
 
     def get_answer(self, connection: sa.Connection, key_hash: bytes, now: Moment) -> StoredAnswer | None:
-        """The answer kept under that digest; None when there is none or its time is over.
-
-        The caller compares `body_hash`: another body under the same key is a mistake of the client. Raises WrapBroken
-        for what was altered or moved.
-        """
+        """The answer kept under that digest, if good; the caller compares `body_hash`. Raises WrapBroken."""
         row = connection.execute(_FIND_ANSWER, {"b_key_hash": key_hash, "b_now": now}).first()
         if row is None:
             return None

@@ -113,10 +113,7 @@ Grant = Callable[[Caller], Awaitable[Tokens]]
 
 
 async def perform(services: Services, request: Request[Any, Any, Any], grant: Grant) -> Response[DashboardTokens]:
-    """Performs a token request as the dashboard, with the secret of the moment, and answers with cookie and token.
-
-    Raises the refusals of the grant.
-    """
+    """Answers a token request as the dashboard, by its secret of the moment, with cookie and token. Raises refusals."""
     dashboard = entered(request).dashboard
     given = await _as_dashboard(services, dashboard, grant)
     if given.refresh is None:
@@ -252,9 +249,7 @@ async def logout(request: Request[Any, Any, Any], slug: parameters.Slug) -> Resp
 
 
 async def _grants(services: Services, scope: Scope, slug: str, passed: Entered) -> dict[str, str | None]:
-    """The grants that the request names, each with whose it is: of its bearer token, and of its cookie where that may
-    be looked at.
-    """
+    """The grants that are named, and whose each is: by the bearer token, and by the cookie where that may be seen."""
     raw = bearer_token(scope)
     presented: list[tuple[validity.Kind, Secret]] = []
     bearer = None if raw is None else services.format.read(raw)

@@ -210,9 +210,7 @@ async def authenticate(services: Services, scope: Any, parameters: Mapping[str, 
 
 
 def _remembered(services: Services, scope: Any, parameters: Mapping[str, str]) -> Caller | None:
-    """Whom the Authorization header authenticated a moment ago, if the request brings nothing else that contradicts it
-    (RFC 6749 §2.3). Their state must be compared with the client's present one.
-    """
+    """Whom the header authenticated a moment ago, where nothing contradicts it (RFC 6749 §2.3). Compare their state."""
     header = fields(scope).get(b"authorization")
     found = None if header is None else services.credentials.find(header, services.ledger.clock.now())
     if found is None or "client_secret" in parameters or len(fields(scope)) != len(scope["headers"]):

@@ -99,10 +99,7 @@ def _request(grant: GrantType, parameters: Parameters) -> Request:
 async def password_grant(
     services: Services, scope: Scope, caller: Caller, username: str | None, secret: str | None, request: Request
 ) -> Tokens:
-    """Tokens for the person of the dashboard's realm whose password it is (RFC 6749 §4.3, docs/decisions/0002).
-
-    Raises the OAuth error of a refusal.
-    """
+    """Tokens for the person whose password it is (RFC 6749 §4.3, docs/decisions/0002). Raises the refusal's error."""
     if caller.client.type != "dashboard":
         raise UnauthorizedClient("The password grant is for first-party dashboards.")
     if not username or not secret:

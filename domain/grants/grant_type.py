@@ -134,11 +134,7 @@ class Issue(Protocol):
 
 
 class GrantType(Registrable, frozen=True, kw_only=True):
-    """A grant type: what is asked of it anywhere follows from here.
-
-    `parameters` are a request's own ones besides those of RFC 6749 §4: name and meaning. `granted` ends the sentence
-    "The first tokens were issued …".
-    """
+    """A grant type. `parameters` are its requests' own, by name; `granted` goes on "The first tokens were issued"."""
 
     grant_type: str
     issue: Issue
@@ -247,10 +243,7 @@ _REASONS: Mapping[str, InvalidGrant] = MappingProxyType(
 
 
 def dead(state: Grant, credential: Code | Refresh, parties: Parties, now: Moment) -> InvalidGrant | None:
-    """Why the credential is worth nothing any more, by the same rule that validates tokens; None while it lives.
-
-    Whether it has been used before is another question: see `domain.grants.refresh_token`.
-    """
+    """Why the credential is worth nothing any more, used or not, by the rule of all tokens; None while it lives."""
     secret_id = credential.secret_id if isinstance(credential, Refresh) else None
     token = validity.Token(
         "code" if isinstance(credential, Code) else "refresh",

@@ -11,10 +11,7 @@ GRANT_TYPE = "password"
 def issue(
     state: grant.State, *, now: Moment, request: Request, parties: Parties, minted: Minted, lifetimes: Lifetimes
 ) -> Outcome:
-    """Starts a grant for the person whose password was verified before the lock; if it has changed since, it is wrong.
-
-    A person who is disabled, erased or of another realm is refused with the reason of a wrong password.
-    """
+    """Starts a grant for the person whose password was verified before the lock, and is wrong if it changed since."""
     if state.exists:
         return refuse(Conflict.EXISTS)
     client, account = parties.client, parties.account

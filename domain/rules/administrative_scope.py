@@ -1,7 +1,4 @@
-"""Administrative scopes: who may hand them out, and to whom.
-
-They open the server's own API. Nobody gives one away that they lack, and no third party ever holds one.
-"""
+"""Administrative scopes open the server's own API: nobody gives one that they lack, and no third party holds any."""
 
 from collections.abc import Iterable, Sequence
 

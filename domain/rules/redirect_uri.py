@@ -72,10 +72,7 @@ def matches(registered: str, presented: str) -> bool:
 
 
 def chosen(registered: Sequence[str], presented: str | None) -> str | None:
-    """Where to send the answer: the presented URI if it is registered, the only registered one if none is presented.
-
-    None means that nobody may be redirected anywhere (RFC 6749 §3.1.2.3, §3.1.2.4).
-    """
+    """Where to send the answer: the presented URI if registered, or the only one; None: nowhere (RFC 6749 §3.1.2)."""
     if presented is None:
         return registered[0] if len(registered) == 1 else None
     return presented if any(matches(uri, presented) for uri in registered) else None
