@@ -12,7 +12,7 @@ from domain.events import ENDING_MANY
 from domain.incident import Numbers
 from eventstore import search
 from eventstore.ledger import Ledger
-from eventstore.recorder import store
+from eventstore.recorder import portions, store
 from eventstore.stored import events
 from eventstore.time_travel import AT_ONCE, Descendant, FoldOf, descendants, folded, grants_of_people, states_at
 from eventstore.view import View
@@ -134,18 +134,16 @@ class Counting:
         grants = [stream.partition(":")[2] for stream, topic in since if topic in _OF_GRANTS]
         people = {stream.split(":")[1] for stream, topic in since if topic in _OF_PEOPLE}
         found: dict[str, None] = {}
-        for start in range(0, len(grants), AT_ONCE):
+        for portion in portions(grants, AT_ONCE):
             query = select(GRANTS.c.grant_id, GRANTS.c.account_id).where(
-                GRANTS.c.grant_id.in_(grants[start : start + AT_ONCE]), GRANTS.c.client_id == self._of.client_id
+                GRANTS.c.grant_id.in_(portion), GRANTS.c.client_id == self._of.client_id
             )
             for grant_id, account_id in connection.execute(query):
                 found[grant_id] = None
                 if account_id is not None:
                     people.add(account_id)
-        known = sorted(people)
-        for start in range(0, len(known), AT_ONCE):
-            part = known[start : start + AT_ONCE]
-            found.update(dict.fromkeys(grants_of_people(connection, part, self._at, self._of.client_id)))
+        for portion in portions(sorted(people), AT_ONCE):
+            found.update(dict.fromkeys(grants_of_people(connection, portion, self._at, self._of.client_id)))
         return list(found)
 
     def _judged(
@@ -309,7 +307,7 @@ def uses_between(connection: Connection, after: int, head: int) -> Iterator[Reco
 def began(connection: Connection, streams: Collection[str]) -> list[int]:
     """Where these streams began."""
     found: list[int] = []
-    for portion in portions(sorted(streams)):
+    for portion in portions(sorted(streams), AT_ONCE):
         found += connection.scalars(_BEGINNINGS, {"b_streams": portion})
     return found
 
@@ -319,14 +317,14 @@ def living_grants(connection: Connection, grants: Collection[str], now: Moment) 
     head = search.newest(connection)
     state = states_at(connection, head)
     found: set[str] = set()
-    for portion in portions(sorted(grants)):
+    for portion in portions(sorted(grants), AT_ONCE):
         found.update(each.grant_id for each in descendants(connection, state, portion, head, now) if each.alive)
     return began(connection, [f"grant:{each}" for each in found])
 
 
 def living_sessions(connection: Connection, positions: Collection[int], now: Moment) -> Iterator[int]:
     """Those of the sessions that began there which have not expired."""
-    for portion in portions(sorted(positions)):
+    for portion in portions(sorted(positions), AT_ONCE):
         for started in search.recorded_forms(connection, portion):
             event = started.event
             if isinstance(event, session.Started) and started.time + event.lifetime * SECOND > now:
@@ -339,7 +337,7 @@ def living_sessions(connection: Connection, positions: Collection[int], now: Mom
 def numbers_at(connection: Connection, began: Sequence[int], position: int, now: Moment) -> Numbers:
     """What of grants that began there was alive at a position of the log, by the log."""
     state, grants, tokens, people = states_at(connection, position), 0, 0, set[str | None]()
-    for portion in portions(began):
+    for portion in portions(began, AT_ONCE):
         alive = [each for each in _descendants_of(connection, state, portion, position, now) if each.alive]
         grants += len({each.grant_id for each in alive})
         tokens += len(alive)
@@ -361,9 +359,3 @@ def _descendants_of(
     streams = connection.scalars(_STREAMS, {"b_positions": began})
     named = [stream.partition(":")[2] for stream in streams if stream.startswith("grant:")]
     return descendants(connection, state, named, position, now)
-
-
-def portions(found: Sequence[T]) -> Iterator[Sequence[T]]:
-    """A thousand at a time."""
-    for start in range(0, len(found), AT_ONCE):
-        yield found[start : start + AT_ONCE]

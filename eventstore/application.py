@@ -113,6 +113,7 @@ class Log(Application[str]):
     """The ledger's: over its engine, with its mapper."""
 
     recorder: LogRecorder
+    mapper: LogMapper
     log_section_size = 1_000
 
     def __init__(self, engine: Engine, mapper: LogMapper) -> None:

@@ -18,8 +18,7 @@ from sqlalchemy import Connection, Engine, LargeBinary, Table, insert, select, u
 from domain.event import Moment
 from domain.events import DESTROYING
 from eventstore import mapper
-from eventstore.appending.rows import STORED_HEAD
-from eventstore.mapper import DueKey, LogMapper, Ring
+from eventstore.mapper import PLACE, DueKey, LogMapper, Ring
 from eventstore.projecting.rebuild import set_unmade
 from eventstore.recorder import INSERT, store
 from eventstore.stored import CHECKPOINTS, EDGE, TILES, events, head
@@ -145,7 +144,7 @@ def _append(
     done = 0
     for line in lines:
         try:
-            form = STORED_HEAD.decode(line)
+            form = PLACE.decode(line)
         except msgspec.DecodeError:
             raise NotALog(f"what follows position {done} is not an event") from None
         done += 1

@@ -4,7 +4,7 @@ A row says at which position a token or code was issued; the event there says ev
 """
 
 from collections.abc import Callable, Collection, Mapping, Sequence
-from typing import NamedTuple, cast
+from typing import Any, NamedTuple, cast
 
 from sqlalchemy import Connection, func, select
 
@@ -54,6 +54,11 @@ class IssuanceRecord(NamedTuple):
         """The client secret version that authenticated the request, or the very one that this is."""
         found: str | None = getattr(self.by.event, "secret_id", None)
         return found
+
+    @property
+    def depends_on(self) -> str | None:
+        """The client secret version whose end may be this one's too: a code is nobody's until it is redeemed."""
+        return None if self.kind == "code" else self.secret_id
 
 
 def find(connection: Connection, digest: bytes) -> IssuanceRecord | None:
@@ -241,25 +246,38 @@ def _named(folds: Folds, digests: Sequence[bytes]) -> dict[bytes, _Found]:
     return found
 
 
+class Deciding:
+    """What decides about the tokens of a grant beside themselves. `state` gives the folds of streams."""
+
+    def __init__(self, folded: grant.State, state: Callable[[str], Any]) -> None:
+        self._grant = folded
+        self._client: client.State = state(client.stream(folded.client_id))
+        self.account: account.State | None = None
+        self._person: validity.Person | None = None
+        if folded.account_id is not None:
+            self.account = state(account.stream(folded.account_id))
+            consented: consent.State | None = None
+            if folded.grant_type == "authorization_code":
+                consented = state(consent.stream(folded.account_id, folded.client_id))
+            self._person = validity.of_person(self.account, consented)
+        self._of_secret: dict[str | None, validity.Client] = {}
+
+    def standing(self, token: validity.Token, issued: IssuanceRecord) -> validity.Standing:
+        """How a code or token of the grant stands."""
+        secret_id = issued.depends_on
+        of_client = self._of_secret.get(secret_id)
+        if of_client is None:
+            of_client = self._of_secret[secret_id] = validity.of_client(self._client, secret_id)
+        return validity.Standing(token, self._grant.grant_id, of_client, self._person, self._grant.ended_at)
+
+
 def _judged(folds: Folds, found: _Found) -> Judged:
-    issued, state = found.issued, _grant(folds, found)
-    person: account.State | None = None
-    consented: consent.State | None = None
-    roles: tuple[role.State, ...] = ()
-    if state.account_id is not None:
-        person = folds.state(account.stream(state.account_id))
-        roles = tuple([folds.state(role.stream(person.realm, name)) for name in person.roles])
-        if state.grant_type == "authorization_code":
-            consented = folds.state(consent.stream(state.account_id, state.client_id))
-    secret_id = None if issued.kind == "code" else issued.secret_id
-    standing = validity.Standing(
-        _own(folds, found, state),
-        state.grant_id,
-        validity.of_client(folds.state(client.stream(state.client_id)), secret_id),
-        None if person is None else validity.of_person(person, consented),
-        state.ended_at,
-    )
-    return Judged(issued, state.grant_type, standing, person, roles)
+    state = _grant(folds, found)
+    deciding = Deciding(state, folds.state)
+    person = deciding.account
+    roles = () if person is None else tuple([folds.state(role.stream(person.realm, name)) for name in person.roles])
+    standing = deciding.standing(_own(folds, found, state), found.issued)
+    return Judged(found.issued, state.grant_type, standing, person, roles)
 
 
 def _grant(folds: Folds, found: _Found) -> grant.State:

@@ -9,7 +9,7 @@ from typing import Any, Concatenate, ParamSpec, Self, TypeVar, overload
 
 import psycopg
 import structlog
-from sqlalchemy import Connection
+from sqlalchemy import Connection, Engine
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import OperationalError
 
@@ -28,7 +28,7 @@ from eventstore.may_write import clock_fault, require_key_still
 from eventstore.personal_data import PersonalData
 from eventstore.reading import BESIDE, InlineReader, Reader, ThreadReader
 from eventstore.recorder import CHANNEL, Recent
-from eventstore.repository import Changes, DatabaseFile, Repository, Snapshots, Versioned, newest, state_at
+from eventstore.repository import Changes, DatabaseFile, Repository, Snapshots, newest, state_at
 from eventstore.transparency.signing_keys import signed_size
 from eventstore.unavailable import DatabaseAway, Overloaded
 from eventstore.validation import Validation
@@ -159,17 +159,13 @@ class Ledger:
 
     def __init__(
         self,
+        url: str,
         log: Log,
         parts: Writing,
-        transactions: Transactions,
-        committer: Committer,
-        reader: Reader,
+        read_engine: Engine,
+        read_threads: int,
         clock: Clock,
-        arrivals: Notifications,
-        patience: Patience,
-        long_reads: LongReads,
-        aside: BackgroundWriter | None = None,
-        write_ahead: str | None = None,
+        on_commit: Callable[[int], None],
     ) -> None:
         self.log = log
         self.vault = parts.vault
@@ -178,18 +174,27 @@ class Ledger:
         self.changes = parts.changes
         self.ring = parts.ring
         self.clock = clock
-        self.arrivals = arrivals
+        self.arrivals = Notifications(url)
         self._states = parts.states
-        self._transactions = transactions
-        self._committer = committer
-        self._reader = reader
-        self._patience = patience
-        self._long_reads = long_reads
-        self._aside = aside
-        self._write_ahead = write_ahead
+        self._patience = patience = Patience()
+        self._transactions = Transactions(log.recorder, parts, clock, on_commit)
+        self._committer: Committer
+        self._reader: Reader
+        self._aside: BackgroundWriter | None = None
+        self._write_ahead: str | None = None
+        if is_sqlite(url):
+            self._committer = InlineCommitter(self._transactions, FairLock(url), patience)
+            self._reader = InlineReader(read_engine, parts.changes)
+            self._write_ahead = url
+        else:
+            self._committer = ThreadCommitter(self._transactions, patience)
+            self._reader = ThreadReader(read_engine, parts.changes, patience, read_threads)
+            may_write = partial(require_key_still, own=parts.indexed_by)
+            self._aside = BackgroundWriter(url, patience, log.mapper, may_write)
+        self._long_reads = LongReads(url, patience, log.mapper)
         # A process that was killed may have left something.
         self._wiped = -1
-        self.validation = Validation(reader, parts.changes, parts.privacy, parts.states)
+        self.validation = Validation(self._reader, parts.changes, parts.privacy, parts.states)
 
     @classmethod
     async def open(
@@ -243,31 +248,7 @@ class Ledger:
             keyring.derivation_id,
             ring,
         )
-        patience = Patience()
-        transactions = Transactions(log.recorder, parts, clock, on_commit)
-        if is_sqlite(url):
-            committer: Committer = InlineCommitter(transactions, FairLock(url), patience)
-            reader: Reader = InlineReader(read_engine, changes)
-            aside = None
-        else:
-            committer = ThreadCommitter(transactions, patience)
-            reader = ThreadReader(read_engine, changes, patience, read_threads)
-            aside = BackgroundWriter(url, patience, mapper, partial(require_key_still, own=keyring.derivation_id))
-        write_ahead = url if is_sqlite(url) else None
-        long_reads = LongReads(url, patience, mapper)
-        return cls(
-            log,
-            parts,
-            transactions,
-            committer,
-            reader,
-            clock,
-            Notifications(url),
-            patience,
-            long_reads,
-            aside,
-            write_ahead,
-        )
+        return cls(url, log, parts, read_engine, read_threads, clock, on_commit)
 
     # -- writing ------------------------------------------------------------------------------------------------------
     @overload
@@ -279,10 +260,7 @@ class Ledger:
     ) -> Executed[T]: ...
 
     async def execute(
-        self,
-        *commands: Step,
-        origin: Origin,
-        then: Callable[[View, tuple[Recorded, ...]], T] | None = None,
+        self, *commands: Step, origin: Origin, then: Callable[[View, tuple[Recorded, ...]], T] | None = None
     ) -> Executed[Any]:
         """Executes the commands in one transaction and returns after its commit is on disk.
 
@@ -306,10 +284,9 @@ class Ledger:
         return await future
 
     async def execute_each(self, asked: Sequence[tuple[Single, Origin]]) -> list[BaseException | None]:
-        """Executes commands of which none depends on another, and returns when what came of all of them is on disk.
+        """Executes commands of which none depends on another; for less than as many calls. Raises nothing.
 
-        They cost less than as many calls. Raises nothing: tells for each, in their order, the error that kept it from
-        being committed. A refusal is none.
+        Tells for each, in their order, the error that kept it from being committed. A refusal is none.
         """
         if not asked:
             return []
@@ -351,7 +328,7 @@ class Ledger:
     async def follow(self, work: Callable[Concatenate[Connection, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Writes rows that follow the log and that no decision reads: on PostgreSQL without keeping a command waiting.
 
-        There the transaction does not hold the log's lock: `work` itself must see to it that it is the only one.
+        There it does not hold the log's lock: `work` itself must see to it that it is the only one.
         """
         if self._aside is None:
             return await self.maintain(work, *args, **kwargs)
@@ -360,10 +337,7 @@ class Ledger:
         return await self._aside.run(work, *args, **kwargs)
 
     async def wipe(self) -> None:
-        """Has what the vault overwrote go from SQLite's write-ahead log too, where it could be read for long.
-
-        Does nothing when nothing was overwritten since. While others keep the log busy it is left for the next call.
-        """
+        """Has what the vault overwrote go from SQLite's write-ahead log too; while others keep that busy, next time."""
         # A transaction that raised this number has the lock until it ends, and the log is emptied under that lock.
         overwritten = self.vault.overwritten
         if self._write_ahead is None or overwritten == self._wiped:
@@ -403,28 +377,21 @@ class Ledger:
         await self._reader.settled()
         cached = self._states.cached(stream)
         if cached is None:
-            cached = await self._reader.run(self._load, stream)
+            cached = await self._reader.run(self._states.load, stream)
         return cached.state
 
     def known(self, stream: str) -> Any | None:
         """The same where nothing has to be asked for it; None otherwise."""
-        cached = self._states.cached(stream) if self._reader.is_settled else None
-        return None if cached is None else cached.state
+        return self.assumed(stream) if self._reader.is_settled else None
 
     def assumed(self, stream: str) -> Any | None:
-        """A stream's fold as of what this process knows, for whoever is told under the lock if it has changed since.
-
-        None where it is not remembered.
-        """
+        """A stream's fold as of what this process knows, for who asks again under the lock; None if not remembered."""
         cached = self._states.cached(stream)
         return None if cached is None else cached.state
 
     async def unseal(self, value: Sealed | str | None) -> str | None:
         """A personal value in clear, from a state or a row; None for none, and once its subject was erased."""
         return None if value is None else await self._reader.run(self.privacy.open, value)
-
-    def _load(self, connection: Connection, stream: str) -> Versioned:
-        return self._states.load(connection, stream)
 
     async def head(self) -> tuple[int, Moment]:
         """Position and time of the newest event."""

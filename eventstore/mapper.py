@@ -20,14 +20,14 @@ from base64 import b64decode, b64encode
 from bisect import bisect_right
 from collections.abc import Callable, Sequence
 from hashlib import sha256
-from typing import Any, NamedTuple, Self
+from typing import Any, Generic, NamedTuple, Self, TypeVar
 
 import msgspec
 from eventsourcing.persistence import Mapper, StoredEvent
 from sqlalchemy import Connection, Engine
 
 from domain import mac_key
-from domain.event import Actor, Event, Recorded
+from domain.event import Actor, Recorded
 from domain.events import EVENTS
 from eventstore.unavailable import Forged
 from security.clock import Moment, format_rfc3339, parse_rfc3339
@@ -199,8 +199,12 @@ def get_due_key(connection: Connection, vault: Vault) -> DueKey | None:
     return None if noted is None else msgspec.json.decode(noted.value, type=DueKey)
 
 
+D = TypeVar("D")
+
 MAX_BYTES = 65_535
 """What a tlog-tiles entry bundle can hold: a 16-bit length (C2SP tlog-tiles, "Log entries")."""
+
+_EVENTS = {event.type: event for event in EVENTS}
 
 Upcast = Callable[[dict[str, Any]], tuple[str, dict[str, Any]]]
 
@@ -216,7 +220,7 @@ _MAC_BYTES = len(_MEMBER) + HEX_DIGITS + len('"}')
 _MAPPER = "grantlog_mapper"
 
 
-class _Leaf(msgspec.Struct, omit_defaults=True):
+class _Leaf(msgspec.Struct, Generic[D], omit_defaults=True):
     """The stored form, member order included."""
 
     position: int
@@ -226,33 +230,27 @@ class _Leaf(msgspec.Struct, omit_defaults=True):
     version: int
     time: str
     actor: Actor
-    data: Any
+    data: D
     request_id: str | None = None
     ip: str | None = None
     user_agent: str | None = None
 
 
-class _RawLeaf(msgspec.Struct):
-    position: int
-    id: str
-    type: str
-    stream: str
-    version: int
-    time: str
-    actor: Actor
-    data: msgspec.Raw
-    request_id: str | None = None
-    ip: str | None = None
-    user_agent: str | None = None
-
-
-class _Place(msgspec.Struct, gc=False):
+class Place(msgspec.Struct, gc=False):
     """Those members of the stored form that stand in columns as well."""
 
     position: int
     stream: str
     version: int
     type: str
+
+    def is_of(self, row: Row) -> bool:
+        """Whether the columns of a row say the same."""
+        return (self.position, self.stream, self.version, self.type) == (row[0], row[1], row[2], row[3])
+
+
+PLACE = msgspec.json.Decoder(Place)
+"""Reads of a stored form where it stands and what it is, and passes over the rest."""
 
 
 class EventTooLarge(Exception):
@@ -269,10 +267,13 @@ class LogMapper(Mapper[str]):
         self.ring = ring
         self._reader = reader
         self._encoder = msgspec.json.Encoder()
-        self._leaf = msgspec.json.Decoder(_RawLeaf)
-        self._place = msgspec.json.Decoder(_Place)
-        self._data: dict[str, msgspec.json.Decoder[Any]] = {e.type: msgspec.json.Decoder(e) for e in EVENTS}
-        self._times: tuple[Moment, str] = (0, format_rfc3339(0))
+        self._retired = msgspec.json.Decoder(_Leaf[msgspec.Raw])
+        self._decoders: dict[str, Any] = {
+            event.type: msgspec.json.Decoder(_Leaf[event]).decode  # type: ignore[valid-type]
+            for event in EVENTS
+        }
+        # Events of one batch share one time.
+        self._time: tuple[Moment, str] = (0, format_rfc3339(0))
 
     def over(self, reader: Engine | Connection) -> Self:
         """The same for another reader; they have the ring in common. To make it costs next to nothing."""
@@ -287,23 +288,11 @@ class LogMapper(Mapper[str]):
 
     def stored(self, r: Recorded) -> bytes:
         """The text of the `state` column, in UTF-8; raises `EventTooLarge`."""
-        if self._times[0] != r.time:
-            self._times = (r.time, format_rfc3339(r.time))
-        tag = r.event.type
+        tag, at = r.event.type, self._time
+        if at[0] != r.time:
+            at = self._time = (r.time, format_rfc3339(r.time))
         state = self._encoder.encode(
-            _Leaf(
-                r.position,
-                r.id,
-                tag,
-                r.stream,
-                r.version,
-                self._times[1],
-                r.actor,
-                r.event,
-                r.request_id,
-                r.ip,
-                r.user_agent,
-            )
+            _Leaf(r.position, r.id, tag, r.stream, r.version, at[1], r.actor, r.event, r.request_id, r.ip, r.user_agent)
         )
         mac = self.ring.writing(r.position).authenticator.mac(state)
         state = b'%b,"mac":"%b"}' % (state[:-1], mac.encode())
@@ -326,7 +315,8 @@ class LogMapper(Mapper[str]):
     def form(self, row: Row) -> bytes:
         """The stored form of an authentic row; raises `Forged`."""
         form = self._authenticated(row)
-        self._compare(row, self._place.decode(form))
+        if not PLACE.decode(form).is_of(row):
+            raise Forged(row[0])
         return form
 
     def text(self, row: Row) -> str:
@@ -335,20 +325,18 @@ class LogMapper(Mapper[str]):
 
     def recorded(self, row: Row) -> Recorded:
         """The event of an authentic row; raises `Forged`."""
-        leaf = self._leaf.decode(self._authenticated(row))
-        self._compare(row, leaf)
-        return Recorded(
-            leaf.position,
-            leaf.id,
-            leaf.stream,
-            leaf.version,
-            parse_rfc3339(leaf.time),
-            leaf.actor,
-            leaf.request_id,
-            leaf.ip,
-            leaf.user_agent,
-            self._event(leaf.type, leaf.data),
-        )
+        return self.decoded(row[3], self.form(row))
+
+    def decoded(self, tag: str, form: bytes) -> Recorded:
+        """The event of a stored form that `form` gave out, which is of this type."""
+        decode, at = self._decoders.get(tag), self._time
+        r: Any = self._retired.decode(form) if decode is None else decode(form)
+        if at[1] != r.time:
+            at = self._time = (parse_rfc3339(r.time), r.time)
+        if decode is None:
+            tag, old = UPCASTS[tag](msgspec.json.decode(r.data))
+            r.data = msgspec.convert(old, _EVENTS[tag])
+        return Recorded(r.position, r.id, r.stream, r.version, at[0], r.actor, r.request_id, r.ip, r.user_agent, r.data)
 
     def _authenticated(self, row: Row) -> bytes:
         position, form = row[0], row[4]
@@ -367,20 +355,6 @@ class LogMapper(Mapper[str]):
                 self.ring.load(connection)
         elif self._reader is not None:
             self.ring.load(self._reader)
-
-    @staticmethod
-    def _compare(row: Row, form: "_Place | _RawLeaf") -> None:
-        if (form.position, form.stream, form.version, form.type) != (row[0], row[1], row[2], row[3]):
-            raise Forged(row[0])
-
-    def _event(self, tag: str, data: msgspec.Raw) -> Event:
-        decoder = self._data.get(tag)
-        if decoder is None:
-            tag, old = UPCASTS[tag](msgspec.json.decode(data))
-            upcast: Event = msgspec.convert(old, self._data[tag].type)
-            return upcast
-        event: Event = decoder.decode(data)
-        return event  # noqa: RET504 - the annotation tells the type checker what a decoder of Any gives
 
 
 def decoder(connection: Connection) -> LogMapper:

@@ -13,8 +13,6 @@ from security.mac import BlindIndex
 from security.sealing import SealBroken, Sealer, anonymous_subject, subject_of
 from security.vault import Vault
 
-# Seals what is personal in an event, and computes the blind indexes by which it can be found again.
-
 INDEXED = ("username", "email")
 
 
@@ -130,8 +128,7 @@ class Unsealing:
     def __init__(self, privacy: PersonalData) -> None:
         self._privacy = privacy
         self._opened: dict[str, bytes | None] = {}
-        self._addresses: dict[str, bytes] = {}
-        self._agents: dict[str, bytes] = {}
+        self._keys: dict[Callable[[PersonalData, str], bytes], dict[str, bytes]] = {address_key: {}, agent_key: {}}
 
     def begin(self) -> None:
         """Forgets what was opened: from here on whoever was erased meanwhile is."""
@@ -139,16 +136,16 @@ class Unsealing:
 
     def address(self, connection: Connection, recorded: Recorded) -> bytes | None:
         """The key of the caller's address; None where there is none or it was erased."""
-        return self._key(connection, recorded, ADDRESS, recorded.ip, self._addresses, address_key)
+        return self._key(connection, recorded, ADDRESS, recorded.ip, address_key)
 
     def told(self, connection: Connection, recorded: Recorded) -> bytes | None:
         """The key of the address that a resource server told of whoever brought a token; None for other events."""
         sealed = getattr(recorded.event, TOLD, None)
-        return self._key(connection, recorded, TOLD, sealed, self._addresses, address_key)
+        return self._key(connection, recorded, TOLD, sealed, address_key)
 
     def agent(self, connection: Connection, recorded: Recorded) -> bytes | None:
         """The key of the caller's user agent; None where there is none or it was erased."""
-        return self._key(connection, recorded, AGENT, recorded.user_agent, self._agents, agent_key)
+        return self._key(connection, recorded, AGENT, recorded.user_agent, agent_key)
 
     def person(self, recorded: Recorded) -> str | None:
         """Who is forgotten together with the caller's address, beside a person who acted; None where nobody is."""
@@ -164,7 +161,6 @@ class Unsealing:
         recorded: Recorded,
         field: str,
         sealed: str | None,
-        known: dict[str, bytes],
         key_of: Callable[[PersonalData, str], bytes],
     ) -> bytes | None:
         if sealed is None:
@@ -176,7 +172,7 @@ class Unsealing:
         except SealBroken:
             # A log that somebody tampered with must still be searchable; the proofs say what happened to it.
             clear = None
-        key = None
+        key, known = None, self._keys[key_of]
         if clear is not None:
             key = known.get(clear)
             if key is None:

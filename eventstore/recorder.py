@@ -12,7 +12,7 @@ import sqlite3
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import lru_cache, partial
-from typing import Any, NamedTuple, Self, cast
+from typing import Any, NamedTuple, Self, TypeVar, cast
 
 from eventsourcing.persistence import EventStore, Notification, StoredEvent
 from eventsourcing_sqlalchemy.recorders import SQLAlchemyApplicationRecorder
@@ -39,6 +39,8 @@ from eventstore.mapper import LogMapper, decoder
 from eventstore.stored import EVENTS, ROW, events, head, place
 from eventstore.unavailable import DatabaseReadOnly
 from projections.prepared import Prepared, translate
+
+T = TypeVar("T")
 
 INSERT = Prepared(insert(events))
 CHANNEL = EVENTS
@@ -105,6 +107,11 @@ def rows_of(found: Sequence[Sequence[Any]]) -> list[EventRow]:
     if found and type(found[0][4]) is str:
         return [_row((p, s, v, t, state.encode())) for p, s, v, t, state in found]
     return [_row(each) for each in found]
+
+
+def portions(found: Sequence[T], size: int) -> Iterator[Sequence[T]]:
+    """So many at a time: as many as one statement should name."""
+    return (found[start : start + size] for start in range(0, len(found), size))
 
 
 _NEWEST = Prepared(select(func.max(events.c.id)))

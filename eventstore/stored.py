@@ -96,10 +96,7 @@ another one for that must not write: it would find nobody by name, and take no n
 """
 
 projection_versions = Table(
-    "projection_versions",
-    metadata,
-    Column("name", Text, primary_key=True),
-    Column("version", Integer, nullable=False),
+    "projection_versions", metadata, Column("name", Text, primary_key=True), Column("version", Integer, nullable=False)
 )
 """With which definition (`VERSION`) each projection's rows were made; one without a row: with its first."""
 

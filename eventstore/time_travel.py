@@ -15,8 +15,8 @@ from domain.event import Moment, Recorded
 from domain.grant import CodeRedeemed, TokenRevoked
 from domain.succession import Succession
 from domain.validity import Reason
-from eventstore.issued import IssuanceRecord, all_of, as_token
-from eventstore.recorder import store
+from eventstore.issued import Deciding, IssuanceRecord, all_of, as_token
+from eventstore.recorder import portions, store
 from eventstore.repository import initial, project
 from eventstore.search import first_at
 from projections.grants import TABLE as GRANTS
@@ -84,25 +84,18 @@ def judge(connection: Connection, issued: IssuanceRecord, position: int, now: Mo
 
 def _token(connection: Connection, issued: IssuanceRecord, position: int, now: Moment) -> Judgement:
     of_grant = folded(connection, issued.by.stream, position)
-    state: grant.State = of_grant.state
-    of_client = folded(connection, client.stream(state.client_id), position)
-    of_person = of_consent = None
-    person = None
-    if state.account_id is not None:
-        of_person = folded(connection, account.stream(state.account_id), position)
-        if state.grant_type == "authorization_code":
-            of_consent = folded(connection, consent.stream(state.account_id, state.client_id), position)
-        person = validity.of_person(of_person.state, None if of_consent is None else of_consent.state)
-    secret_id = None if issued.kind == "code" else issued.secret_id
+    parties: list[Folded] = []
+
+    def state(stream: str) -> Any:
+        parties.append(folded(connection, stream, position))
+        return parties[-1].state
+
     token, own_end = _own(issued, of_grant)
-    standing = validity.Standing(
-        token, state.grant_id, validity.of_client(of_client.state, secret_id), person, state.ended_at
-    )
+    standing = Deciding(of_grant.state, state).standing(token, issued)
     reason = validity.reason(standing, now)
     cause = validity.cause(standing, now)
     if cause == "active":
-        alive = [issued.by.position, _registered(of_client), _registered(of_person), _registered(of_consent)]
-        return Judgement(reason, _positions(alive))
+        return Judgement(reason, _positions([issued.by.position, *map(_registered, parties)]))
     return Judgement(reason, _positions([_decisive(cause, standing, issued, own_end, of_grant)]))
 
 
@@ -164,10 +157,8 @@ def _decisive(
             return issued.by.position
 
 
-def _registered(part: Folded | None) -> int | None:
+def _registered(part: Folded) -> int | None:
     """The event that brought a party into the state in which it can act: made, or enabled again."""
-    if part is None:
-        return None
     beginnings = (client.Registered, client.Enabled, account.Registered, account.Enabled, consent.Given)
     return next((each.position for each in reversed(part.history) if isinstance(each.event, beginnings)), None)
 
@@ -306,11 +297,12 @@ def descendants(
     connection: Connection, state: FoldOf, grants: Sequence[str], position: int, now: Moment
 ) -> list[Descendant]:
     """Every code and token of these grants up to a position, in the order of their issue within each."""
-    found: list[Descendant] = []
-    for start in range(0, len(grants), AT_ONCE):
-        for told in grant_histories(connection, grants[start : start + AT_ONCE], position).values():
-            found += _descendants(told, state, now)
-    return found
+    return [
+        each
+        for portion in portions(grants, AT_ONCE)
+        for told in grant_histories(connection, portion, position).values()
+        for each in _descendants(told, state, now)
+    ]
 
 
 def _descendants(told: Sequence[Recorded], state: FoldOf, now: Moment) -> Iterator[Descendant]:
@@ -325,16 +317,17 @@ def _descendants(told: Sequence[Recorded], state: FoldOf, now: Moment) -> Iterat
     if not issued:
         return
     folded = ended_grants.applied(state(ended_grants.STREAM), folded)
-    deciding = _Deciding(folded, state)
+    deciding = Deciding(folded, state)
     for each in issued:
-        ended = each.sha256 in revoked if each.kind == "access" else _redeemed(each, folded)
+        redeemed = folded.code is not None and folded.code.redeemed
+        ended = each.sha256 in revoked if each.kind == "access" else each.kind == "code" and redeemed
         token = as_token(each, folded.succession, ended=ended)
         yield Descendant(
             each.sha256,
             token.kind,
             folded.client_id,
             folded.account_id,
-            None if each.kind == "code" else each.secret_id,
+            each.depends_on,
             folded.grant_id,
             token.position,
             token.issued_at,
@@ -342,32 +335,6 @@ def _descendants(told: Sequence[Recorded], state: FoldOf, now: Moment) -> Iterat
             # That it is there proves that it was issued, also to a clock that lags behind another node's.
             validity.cause(deciding.standing(token, each), max(now, token.issued_at)) == "active",
         )
-
-
-def _redeemed(issued: IssuanceRecord, folded: grant.State) -> bool:
-    return issued.kind == "code" and folded.code is not None and folded.code.redeemed
-
-
-class _Deciding:
-    """What decides about the tokens of a grant beside themselves."""
-
-    def __init__(self, folded: grant.State, state: FoldOf) -> None:
-        self._grant = folded
-        self._client: client.State = state(client.stream(folded.client_id))
-        self._person: validity.Person | None = None
-        if folded.account_id is not None:
-            consented = None
-            if folded.grant_type == "authorization_code":
-                consented = state(consent.stream(folded.account_id, folded.client_id))
-            self._person = validity.of_person(state(account.stream(folded.account_id)), consented)
-        self._of_secret: dict[str | None, validity.Client] = {}
-
-    def standing(self, token: validity.Token, issued: IssuanceRecord) -> validity.Standing:
-        secret_id = None if issued.kind == "code" else issued.secret_id
-        of_client = self._of_secret.get(secret_id)
-        if of_client is None:
-            of_client = self._of_secret[secret_id] = validity.of_client(self._client, secret_id)
-        return validity.Standing(token, self._grant.grant_id, of_client, self._person, self._grant.ended_at)
 
 
 def grants_of_people(

@@ -22,8 +22,8 @@ from eventstore.transparency import published
 from eventstore.transparency import signing_keys as keys
 from eventstore.transparency.comparison import STRETCH, STRETCH_IN_THREADS, Rounds
 from eventstore.transparency.keeper import STEP, Keeper, Witnesses, configured_witnesses
-from eventstore.transparency.kept import Kept, Lost, digest, head_of
-from eventstore.transparency.note import VerifierKey, signatures_of, text_of
+from eventstore.transparency.kept import Kept, Lost, digest
+from eventstore.transparency.note import VerifierKey, head_of, signatures_of, text_of
 from eventstore.transparency.published import Diverged, read_authentic_leaves
 from eventstore.transparency.tree import Tree, holds
 from eventstore.unavailable import DatabaseAway, Forged, Overloaded

@@ -1,12 +1,11 @@
 """One transaction for a batch of requests: for each one load, decide, collect; then append and project all at once."""
 
 import contextlib
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import nullcontext
 from time import monotonic
 from typing import Any, Concatenate, NamedTuple, ParamSpec, TypeVar
 
-import msgspec
 import structlog
 from sqlalchemy import Connection, bindparam, update
 from sqlalchemy.exc import IntegrityError, SQLAlchemyError
@@ -62,7 +61,8 @@ class Batch(View):
         self._long: dict[str, tuple[Any, Recorded]] = {}
         self._ends_many = False
         self._destroyed: list[str] = []
-        self._newest: str | None = None
+        self.newest: str | None = None
+        """The stored form of the newest event that was appended."""
         writing.ring.settle(self._connection, self.position, clock)
         writing.changes.continue_with(self._connection, self.position, locked.newest, doubted=locked.is_fresh)
         if writing.changes.forged is not None:
@@ -90,11 +90,6 @@ class Batch(View):
     def connection(self) -> Connection:
         self.flush()
         return self._connection
-
-    @property
-    def last(self) -> Recorded | None:
-        """The newest event of this batch."""
-        return self._recorded[-1] if self._recorded else None
 
     # -- deciding -----------------------------------------------------------------------------------------------------
     def folded(self, stream: str) -> tuple[Any, int]:
@@ -134,7 +129,8 @@ class Batch(View):
             outcomes: tuple[Outcome, ...] = (outcome,)
             recorded = tuple([self._record(stream, event, request.origin) for event in outcome.events])
         else:
-            outcomes, recorded = self._run_together(request)
+            outcomes, steps = self._decide_together(request)
+            recorded = tuple(self._carried_out(steps, request))
         refusal = outcomes[-1].refusal if outcomes else None
         value = None
         if refusal is None and request.then is not None:
@@ -142,15 +138,12 @@ class Batch(View):
             value = request.then(self, recorded)
         return Executed(outcomes, recorded, refusal, value)
 
-    def _run_together(self, request: Request) -> tuple[tuple[Outcome, ...], tuple[Recorded, ...]]:
-        outcomes, steps = self._decide_together(request)
-        recorded: list[Recorded] = []
+    def _carried_out(self, steps: Iterable[_Decided], request: Request) -> Iterator[Recorded]:
         for step in steps:
             if isinstance(step, Sweep):
                 self._sweep(step, request)
             else:
-                recorded.append(self._record(*step, request.origin))
-        return outcomes, tuple(recorded)
+                yield self._record(*step, request.origin)
 
     def _decide_together(self, request: Request) -> tuple[tuple[Outcome, ...], list[_Decided]]:
         """The outcomes, and in their order the events, each with its stream, and the sweeps that nothing refused."""
@@ -189,10 +182,9 @@ class Batch(View):
         return stream, outcome
 
     def _require_sound(self, outcome: Outcome) -> None:
-        """Raises `InDoubt` when the outcome may not be recorded while the log has diverged.
+        """Raises `InDoubt` when the outcome may not be recorded while the log has diverged: the one place that decides.
 
-        This is the one place that decides it. It asks the log itself, under the lock, and so holds for all processes
-        and nodes from the event on that tells of the divergence, whenever they were started.
+        It asks the log itself, under the lock, and so holds for all processes from the event on that tells of it.
         """
         for event in outcome.events:
             if not event.in_doubt and self.folded(server.STREAM)[0].diverged is not None:
@@ -247,16 +239,7 @@ class Batch(View):
         ip, agent = privacy.seal_origin(self._connection, origin, event_id, self.now, person)
         self.position += 1
         recorded = Recorded(
-            self.position,
-            event_id,
-            stream,
-            version + 1,
-            self.now,
-            origin.actor,
-            origin.request_id,
-            ip,
-            agent,
-            event,
+            self.position, event_id, stream, version + 1, self.now, origin.actor, origin.request_id, ip, agent, event
         )
         self._folds[stream] = (evolve(stream, state, recorded), version + 1)
         self.touched[stream] = self.position
@@ -278,16 +261,12 @@ class Batch(View):
                 self._write()
 
     def _write(self) -> None:
-        pending, indexes = self._pending, self._indexes
-        if pending:
-            self._pending, self._indexes = [], []
-            self._newest = self._writing.append(self._connection, pending, indexes)
+        if self._pending:
+            pending, indexes, self._pending, self._indexes = self._pending, self._indexes, [], []
+            self.newest = self._writing.append(self._connection, pending, indexes)
 
     def write_early(self) -> None:
-        """On SQLite, flushes and moves the head: the commit may be another thread's, the statements are this one's.
-
-        PostgreSQL gets all in one message with the commit.
-        """
+        """On SQLite, writes all but the commit, which may be another thread's. PostgreSQL gets all in one message."""
         if self.position != self._written and self._connection.dialect.name == "sqlite":
             with self._together(self._connection):
                 self._move()
@@ -318,7 +297,7 @@ class Batch(View):
                 changes.note(stream, position)
         if self._ends_many:
             changes.forget(self.position)
-        changes.advance(self.position, self._newest)
+        changes.advance(self.position, self.newest)
         self._writing.recent.add(self._recorded)
         for stream in self.touched:
             state, version = self._folds[stream]
@@ -342,13 +321,6 @@ More = Callable[[list[Request]], None]
 """Adds the requests that came since to those of a batch, up to the size of the largest."""
 
 Answer = tuple[Request, Executed[Any] | None, BaseException | None]
-
-
-class _OnlyId(msgspec.Struct):
-    id: str
-
-
-_ID = msgspec.json.Decoder(_OnlyId)
 
 
 class Unknown(Exception):
@@ -490,18 +462,17 @@ class Transactions:
             self._writing.changes.look_beyond(locked.connection)
 
     def _is_stored(self, batch: Batch) -> bool:
-        if batch.last is None:
+        if batch.newest is None:
             return False
         found: list[str | None] = []
         try:
             with self._recorder.appending() as locked:
-                found.append(search.stored(locked.connection, batch.last.position))
+                found.append(search.stored(locked.connection, batch.position))
         except Exception:
             # What was read is true, even if the transaction that read it ends badly.
             if not found:
                 raise
-        state = found[0]
-        return state is not None and _ID.decode(state).id == batch.last.id
+        return found[0] == batch.newest
 
 
 def _answer(batch: Batch, request: Request) -> Answer:

@@ -3,15 +3,16 @@
 import gc
 from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass, field
+from functools import cache
 from types import ModuleType
 from typing import Any
 
 import msgspec
 from sqlalchemy import Connection, Executable, Table
 
-from domain.event import Actor, Moment, Recorded
-from domain.events import EVENTS
-from eventstore.mapper import UPCASTS, LogMapper, Ring, Row, decoder
+from domain.event import Moment, Recorded
+from eventstore.mapper import UPCASTS, Ring, Row, decoder
 from eventstore.personal_data import PersonalData
 from eventstore.recorder import Recent, store
 from eventstore.repository import Changes, Repository
@@ -20,12 +21,9 @@ from projections.prepared import Prepared
 from projections.tables import Write
 from projections.tokens import Leaf as TokenLeaf
 from projections.tokens import Stretch as TokenStretch
-from security.clock import parse_rfc3339
 from security.vault import Vault
 
-# Projection rows that wait for their statement: grouped, so that many commands cost one round trip a statement.
-
-_PREPARED: dict[Executable, Prepared] = {}
+_prepared = cache(Prepared)
 """By statement. Statements are built at import, so there are only so many."""
 
 
@@ -74,16 +72,6 @@ class Rows:
             _prepared(statement).run(connection, parameters)
 
 
-def _prepared(statement: Executable) -> Prepared:
-    found = _PREPARED.get(statement)
-    if found is None:
-        found = _PREPARED[statement] = Prepared(statement)
-    return found
-
-
-# The parts that a transaction of the log is made of, put together once for a process.
-
-
 def handlers(projections: Iterable[ModuleType] = PROJECTIONS) -> Mapping[str, tuple[ModuleType, ...]]:
     """Which projections want an event of a type."""
     wanted: dict[str, list[ModuleType]] = {}
@@ -93,27 +81,18 @@ def handlers(projections: Iterable[ModuleType] = PROJECTIONS) -> Mapping[str, tu
     return {tag: tuple(modules) for tag, modules in wanted.items()}
 
 
+@dataclass(slots=True, eq=False)
 class Writing:
     """What every batch shares: caches, sealing, the vault, and the projections."""
 
-    def __init__(
-        self,
-        changes: Changes,
-        states: Repository,
-        privacy: PersonalData,
-        vault: Vault,
-        recent: Recent,
-        indexed_by: str,
-        ring: Ring,
-    ) -> None:
-        self.ring = ring
-        self.changes = changes
-        self.states = states
-        self.privacy = privacy
-        self.vault = vault
-        self.recent = recent
-        self.indexed_by = indexed_by
-        self._handlers = handlers((*PROJECTIONS, *ONCE))
+    changes: Changes
+    states: Repository
+    privacy: PersonalData
+    vault: Vault
+    recent: Recent
+    indexed_by: str
+    ring: Ring
+    _handlers: Mapping[str, tuple[ModuleType, ...]] = field(default_factory=lambda: handlers((*PROJECTIONS, *ONCE)))
 
     def append(
         self, connection: Connection, recorded: Sequence[Recorded], indexes: Sequence[Mapping[str, bytes]]
@@ -140,63 +119,6 @@ AT_ONCE = 500
 
 FEW = 16
 """So many types are chosen by the database; it would take longer over more than reading every event."""
-
-
-class _Head(msgspec.Struct, gc=False):
-    position: int
-    type: str
-    stream: str
-    version: int
-
-
-STORED_HEAD = msgspec.json.Decoder(_Head)
-"""Reads of a stored form where it stands and what it is, and passes over the rest."""
-
-
-class _Decoders:
-    """One decoder for each type, which reads the whole stored form in a single pass."""
-
-    def __init__(self) -> None:
-        self._decoders: dict[str, Any] = {}
-        for event in EVENTS:
-            leaf = msgspec.defstruct(
-                "Leaf",
-                [
-                    ("position", int),
-                    ("id", str),
-                    ("stream", str),
-                    ("version", int),
-                    ("time", str),
-                    ("actor", Actor),
-                    ("data", event),
-                    ("request_id", str | None, None),
-                ],
-                gc=False,
-            )
-            self._decoders[event.type] = msgspec.json.Decoder(leaf).decode
-        self._time: tuple[str, Moment] = ("", 0)
-
-    def recorded(self, given: LogMapper, row: Row) -> Recorded:
-        tag = row[3]
-        decode = self._decoders.get(tag)
-        if decode is None or tag in UPCASTS:
-            return given.recorded(row)
-        leaf = decode(row[4])
-        # Events of one batch share one time.
-        if leaf.time != self._time[0]:
-            self._time = (leaf.time, parse_rfc3339(leaf.time))
-        return Recorded(
-            leaf.position,
-            leaf.id,
-            leaf.stream,
-            leaf.version,
-            self._time[1],
-            leaf.actor,
-            leaf.request_id,
-            None,
-            None,
-            leaf.data,
-        )
 
 
 @contextmanager
@@ -247,7 +169,6 @@ class Replay:
         self._privacy = privacy
         self._turn = turn
         self._now = now
-        self._decoders = _Decoders()
         self._realms: dict[str, str] = {}
         self._rows = Rows()
         self.step_events = STEP if any(each is not digests for each in one_by_one) else LONG_STEP
@@ -278,9 +199,9 @@ class Replay:
         self._rows.flush(connection)
 
     def _project(self, connection: Connection, stored: Iterable[Row]) -> None:
-        turn, add, given = self._turn, self._rows.add, decoder(connection)
+        turn, add, decoded = self._turn, self._rows.add, decoder(connection).decoded
         for row in stored:
-            recorded = self._decoders.recorded(given, row)
+            recorded = decoded(row[3], row[4])
             indexes = self._indexes(connection, recorded) if recorded.event.personal else {}
             for projection in self._handlers[row[3]]:
                 settle = self._settlers.get(id(projection))

@@ -7,6 +7,7 @@ import asyncio
 from collections import deque
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from hashlib import sha256
 from secrets import randbelow
 from time import perf_counter
@@ -24,7 +25,7 @@ from eventstore.ledger import Ledger
 from eventstore.mapper import authenticate
 from eventstore.personal_data import PersonalData
 from eventstore.projecting import checks, refollow
-from eventstore.projecting.checks import TABLES, Checks, Expected, Index, Misnamed, Missing, Suspicion, key_of
+from eventstore.projecting.checks import TABLES, Checks, Index, Misnamed, Missing, Suspicion, key_of
 from eventstore.projecting.rebuild import clear, compared, differing, hiding, tables_of, transaction
 from eventstore.recorder import store
 from projections import event_index, secrets, sightings
@@ -41,52 +42,42 @@ _TABLES = (
 )
 
 
-class Unlike(NamedTuple):
-    """A table that is not what the log makes of it, and the first key that differs."""
+class Difference(NamedTuple):
+    """A read model that is not what the log says. `key_sha256` names the row, `position` is the log's head then."""
 
     projection: str
-    key: str
-
-    @property
-    def key_sha256(self) -> str:
-        """Names the row to whoever has it."""
-        return sha256(f"{self.projection}\0{self.key}".encode()).hexdigest()
+    key_sha256: str
+    stands: Callable[[Connection], bool]
 
 
-class Sums:
-    """Passes over the log, one after the other."""
-
-    def __init__(self, url: str, privacy: PersonalData, now: Callable[[], Moment]) -> None:
-        self._url = url
-        self._privacy = privacy
-        self._now = now
-
-    def passing(self) -> Iterator[list[Unlike]]:
-        """One pass: yields nothing after each portion, and last what differs."""
-        with hiding(self._url, [table for _, table in _TABLES] + [secrets.TABLE], self._privacy.vault) as connection:
-            following = refollow.Anew(connection, refollow.MODELS[sightings.NAME][1](), self._privacy)
-            replay = Replay((secrets,), self._privacy, lambda statement: statement, self._now())
-            counted, more = 0, True
-            while more:
-                with transaction(connection, snapshot=True):
-                    reached, head = event_index.reached(connection, sightings.NAME), search.newest(connection)
-                    until = min(head, counted + STEP)
-                    following.follow(min(reached, until))
-                    replay.step(connection, counted, until)
-                    counted, more = until, until < head
-                yield []
+def passing(url: str, privacy: PersonalData, now: Callable[[], Moment]) -> Iterator[list[Difference]]:
+    """One pass over the log: yields nothing after each portion, and last the tables that are not what it makes."""
+    with hiding(url, [table for _, table in _TABLES] + [secrets.TABLE], privacy.vault) as connection:
+        following = refollow.Anew(connection, refollow.MODELS[sightings.NAME][1](), privacy)
+        replay = Replay((secrets,), privacy, lambda statement: statement, now())
+        counted, more = 0, True
+        while more:
             with transaction(connection, snapshot=True):
-                following.follow(event_index.reached(connection, sightings.NAME))
-                replay.step(connection, counted, search.newest(connection))
-                yield self._unlike(connection)
+                reached, head = event_index.reached(connection, sightings.NAME), search.newest(connection)
+                until = min(head, counted + STEP)
+                following.follow(min(reached, until))
+                replay.step(connection, counted, until)
+                counted, more = until, until < head
+            yield []
+        with transaction(connection, snapshot=True):
+            following.follow(event_index.reached(connection, sightings.NAME))
+            replay.step(connection, counted, search.newest(connection))
+            yield list(_unlike(connection))
 
-    def _unlike(self, connection: Connection) -> list[Unlike]:
-        found = []
-        for module, table in _TABLES:
-            differs_at = compared(table.name, *refollow.sides(connection, table)).differs_at
-            if differs_at is not None:
-                found.append(Unlike(module.__name__.rpartition(".")[2], differs_at))
-        return found
+
+def _unlike(connection: Connection) -> Iterator[Difference]:
+    for module, table in _TABLES:
+        differs_at = compared(table.name, *refollow.sides(connection, table)).differs_at
+        if differs_at is not None:
+            projection = module.__name__.rpartition(".")[2]
+            key = sha256(f"{projection}\0{differs_at}".encode()).hexdigest()
+            # What was compared in one snapshot needs no second look.
+            yield Difference(projection, key, lambda connection: True)
 
 
 # The ways through log and read models, each a stretch at a time and from its end to its beginning again.
@@ -137,38 +128,21 @@ class AlongTheLog:
         return found, True
 
 
-class AlongATable:
-    """Every row of one table that is written with the log, in the order of its key."""
+class Along:
+    """Every row of a table, of the search index or of the vault, in the order of its key.
 
-    def __init__(self, checks: Checks, name: str, stretch: int) -> None:
-        self._checks = checks
-        self._name = name
-        self._stretch = stretch
-        self._after: tuple[Any, ...] | None = None
+    `look` is told behind which key the next stretch begins, None for the first, and says where to go on, None at the
+    end.
+    """
 
-    def step(self, connection: Connection, now: Moment) -> tuple[list[Found], bool]:
-        """Looks at the next rows."""
-        found = checks.next_rows(connection, self._name, self._after, self._stretch)
-        done = len(found) < self._stretch
-        self._after = None if done else key_of(self._name, found[-1])
-        return [*self._checks.standing(connection, self._name, found, now)], done
-
-
-class AlongTheIndex:
-    """Every row of the search index."""
-
-    def __init__(self, index: Index, stretch: int) -> None:
-        self._index = index
-        self._stretch = stretch
-        self._after: tuple[int, bytes, int] | None = None
+    def __init__(self, look: Callable[[Connection, Any, Moment], tuple[Sequence[Found], Any]]) -> None:
+        self._look = look
+        self._after: Any = None
 
     def step(self, connection: Connection, now: Moment) -> tuple[list[Found], bool]:
         """Looks at the next rows."""
-        found = checks.next_entries(connection, self._after, self._stretch)
-        taken = _few(found, self._stretch * POSITIONS_OF_A_ROW)
-        done = len(taken) == len(found) < self._stretch
-        self._after = None if done else taken[-1][:3]
-        return [*self._index.standing(connection, taken)], done
+        found, self._after = self._look(connection, self._after, now)
+        return [*found], self._after is None
 
 
 def _few(found: Sequence[checks.Entry], positions: int) -> Sequence[checks.Entry]:
@@ -180,33 +154,30 @@ def _few(found: Sequence[checks.Entry], positions: int) -> Sequence[checks.Entry
     return found
 
 
-class AlongTheVault:
-    """Every destroyed key."""
-
-    def __init__(self, stretch: int) -> None:
-        self._stretch = stretch
-        self._after = ""
-
-    def step(self, connection: Connection, now: Moment) -> tuple[list[Found], bool]:
-        """Looks at the next keys."""
-        found, after = checks.destroyed(connection, self._after, self._stretch)
-        self._after = after or ""
-        return [*found], after is None
-
-
 class Walks:
     """All of them, and how what they found is judged."""
 
     def __init__(self, privacy: PersonalData, begin: int, stretch: int = STRETCH) -> None:
-        self._expected = Expected(privacy)
-        self._checks = Checks(self._expected)
+        self._checks = Checks(privacy)
         self._index = Index(privacy)
+        self._stretch = stretch
         self.all: Sequence[Walk] = (
             AlongTheLog(self._checks, self._index, begin, stretch),
-            *(AlongATable(self._checks, name, stretch) for name in TABLES),
-            AlongTheIndex(self._index, stretch),
-            AlongTheVault(stretch),
+            *(Along(partial(self._table, name)) for name in TABLES),
+            Along(self._entries),
+            Along(lambda connection, after, now: checks.destroyed(connection, after or "", stretch)),
         )
+
+    def _table(self, name: str, connection: Connection, after: Any, now: Moment) -> tuple[Sequence[Found], Any]:
+        rows = checks.next_rows(connection, name, after, self._stretch)
+        after = key_of(name, rows[-1]) if len(rows) == self._stretch else None
+        return self._checks.standing(connection, name, rows, now), after
+
+    def _entries(self, connection: Connection, after: Any, now: Moment) -> tuple[Sequence[Found], Any]:
+        rows = checks.next_entries(connection, after, self._stretch)
+        taken = _few(rows, self._stretch * POSITIONS_OF_A_ROW)
+        done = len(taken) == len(rows) < self._stretch
+        return self._index.standing(connection, taken), None if done else taken[-1][:3]
 
     def stands(self, connection: Connection, found: Found, now: Moment) -> bool:
         """Whether it is so, asked under the log's lock."""
@@ -218,19 +189,11 @@ class Walks:
 
     def close(self) -> None:
         """Lets the memory go."""
-        self._expected.close()
+        self._checks.close()
 
 
 REST = 49
 """How many times as long as a step took nothing is done after it, so that all of it costs two percent of a core."""
-
-
-class Difference(NamedTuple):
-    """A read model that is not what the log says. `key_sha256` names the row, `position` is the log's head then."""
-
-    projection: str
-    key_sha256: str
-    stands: Callable[[Connection], bool]
 
 
 class Rounds:
@@ -264,7 +227,7 @@ class Rounds:
         self._thread = ThreadPoolExecutor(1, "checking")
         self._connection: Connection | None = None
         self._walks: Walks | None = None
-        self._left: deque[Walk | Iterator[list[Unlike]]] = deque()
+        self._left: deque[Walk | Iterator[list[Difference]]] = deque()
         self._keys_were_missing = False
         self._began: float | None = None
         self._took: float | None = None
@@ -310,7 +273,7 @@ class Rounds:
                 unlike = next(way, None)
                 if unlike is not None:
                     self._left.append(way)
-                return [_certain(each) for each in unlike or ()]
+                return unlike or []
             with transaction(connection, snapshot=True):
                 found, done = way.step(connection, self._ledger.clock.now())
         except DBAPIError as error:
@@ -345,8 +308,7 @@ class Rounds:
             size = search.newest(connection)
             self._walks = Walks(self._ledger.privacy, self._begin(size) if size else 0, self._stretch)
         self._keys_were_missing = False
-        sums = Sums(self._url, self._ledger.privacy, self._ledger.clock.now)
-        self._left.extend((*self._walks.all, sums.passing()))
+        self._left.extend((*self._walks.all, passing(self._url, self._ledger.privacy, self._ledger.clock.now)))
 
     def _close(self) -> None:
         """After an error: the round begins anew, where the walks stand."""
@@ -367,8 +329,3 @@ class Rounds:
         self._thread.shutdown(wait=True)
         if self._walks is not None:
             self._walks.close()
-
-
-def _certain(unlike: Unlike) -> Difference:
-    """What was compared in one snapshot needs no second look."""
-    return Difference(unlike.projection, unlike.key_sha256, lambda connection: True)

@@ -29,7 +29,7 @@ from eventstore.appending.rows import Rows, handlers
 from eventstore.personal_data import PersonalData, Unsealing
 from eventstore.projecting.catch_up import EventIndexing
 from eventstore.projecting.rebuild import tables_of
-from eventstore.recorder import LogRecorder, store
+from eventstore.recorder import LogRecorder, portions, store
 from eventstore.stored import events
 from projections import PROJECTIONS, digests, event_index, secrets, tokens
 from projections.event_index import NameKind
@@ -108,16 +108,39 @@ def beside(stream: str) -> tuple[str, ...]:
 
 def streams_at(connection: Connection, positions: Iterable[int]) -> dict[int, str]:
     """The streams of the events at these positions."""
-    wanted = sorted(set(positions))
-    found: dict[int, str] = {}
-    for start in range(0, len(wanted), AT_ONCE):
-        rows = search.rows_at(connection, wanted[start : start + AT_ONCE])
-        found |= {row.id: row.originator_id for row in rows}
-    return found
+    rows = (search.rows_at(connection, portion) for portion in portions(sorted(set(positions)), AT_ONCE))
+    return {row.id: row.originator_id for row in chain.from_iterable(rows)}
 
 
-class Expected:
-    """The tables in memory. Not thread-safe."""
+# Rows that are written with the log, held against what its events make of them.
+
+SLACK: Moment = 300 * SECOND
+"""A row that leaves so soon may have left: another node's clock decides about that."""
+
+
+class Suspicion(NamedTuple):
+    """A row that looked wrong, and the streams by which that is judged. `name` is the table's."""
+
+    name: str
+    key: Key
+    streams: tuple[str, ...]
+
+    @property
+    def projection(self) -> str:
+        """The read model, by the name under which it is rebuilt."""
+        return TABLES[self.name][0].__name__.rpartition(".")[2]
+
+    @property
+    def key_sha256(self) -> str:
+        """Names the row to whoever has it, and tells nobody else anything."""
+        return sha256(msgspec.json.encode((self.name, *self.key))).hexdigest()
+
+
+class Checks:
+    """Compares the rows with what their events make of them, once more, in tables in memory. Not thread-safe.
+
+    What it finds is a suspicion until `stands` says so under the log's lock.
+    """
 
     def __init__(self, privacy: PersonalData) -> None:
         self._privacy = privacy
@@ -139,7 +162,7 @@ class Expected:
         """Lets the memory go."""
         self._scratch.close()
 
-    def rows(self, connection: Connection, streams: Collection[str]) -> dict[str, dict[Key, Row]]:
+    def _rows(self, connection: Connection, streams: Collection[str]) -> dict[str, dict[Key, Row]]:
         """By table and key, every row that the events of these streams make, if they alone were in the log.
 
         A table without any is left out.
@@ -174,42 +197,11 @@ class Expected:
             return {}
         return self._privacy.indexes(connection, recorded.event, recorded.id, realms.get(recorded.stream, ""))
 
-
-# Rows that are written with the log, held against what its events make of them.
-
-SLACK: Moment = 300 * SECOND
-"""A row that leaves so soon may have left: another node's clock decides about that."""
-
-
-class Suspicion(NamedTuple):
-    """A row that looked wrong, and the streams by which that is judged. `name` is the table's."""
-
-    name: str
-    key: Key
-    streams: tuple[str, ...]
-
-    @property
-    def projection(self) -> str:
-        """The read model, by the name under which it is rebuilt."""
-        return TABLES[self.name][0].__name__.rpartition(".")[2]
-
-    @property
-    def key_sha256(self) -> str:
-        """Names the row to whoever has it, and tells nobody else anything."""
-        return sha256(msgspec.json.encode((self.name, *self.key))).hexdigest()
-
-
-class Checks:
-    """Compares. What it finds is a suspicion until `stands` says so under the log's lock."""
-
-    def __init__(self, expected: Expected) -> None:
-        self._expected = expected
-
     def begun(self, connection: Connection, recorded: Iterable[Recorded], now: Moment) -> list[Suspicion]:
         """Looks for the rows of every stream that begins with one of these events."""
         begun = [each.stream for each in recorded if each.version == 1]
         whole = {name for each in begun if each.partition(":")[0] in CATEGORIES for name in beside(each)}
-        made = self._expected.rows(connection, whole)
+        made = self._rows(connection, whole)
         found = []
         for name, rows in made.items():
             for key in self._differing(connection, name, rows, rows.keys(), made, now):
@@ -220,7 +212,7 @@ class Checks:
     def standing(self, connection: Connection, name: str, rows: Sequence[Row], now: Moment) -> list[Suspicion]:
         """Looks for what explains rows of a table."""
         streams = owners(connection, name, rows)
-        made = self._expected.rows(connection, {each for named in streams for each in named})
+        made = self._rows(connection, {each for named in streams for each in named})
         by_key = {key_of(name, row): named for row, named in zip(rows, streams, strict=True)}
         wrong = self._differing(connection, name, made.get(name, {}), by_key.keys(), made, now)
         return [Suspicion(name, key, by_key[key]) for key in wrong]
@@ -228,7 +220,7 @@ class Checks:
     def stands(self, connection: Connection, suspicion: Suspicion, now: Moment) -> bool:
         """Whether it is so, asked under the log's lock, where rows and events belong together."""
         name, key, streams = suspicion
-        made = self._expected.rows(connection, streams)
+        made = self._rows(connection, streams)
         return bool(self._differing(connection, name, made.get(name, {}), (key,), made, now))
 
     def _differing(
@@ -274,13 +266,9 @@ def _kept(connection: Connection, made: Mapping[Key, Row]) -> set[Key]:
 def rows_at(connection: Connection, name: str, keys: Iterable[Key]) -> dict[Key, Row]:
     """The live rows with these keys."""
     _, table = TABLES[name]
-    wanted = list(keys)
     own = tuple_(*table.primary_key.columns)
-    found: dict[Key, Row] = {}
-    for start in range(0, len(wanted), AT_ONCE):
-        query = select(table).where(own.in_(wanted[start : start + AT_ONCE]))
-        found |= {key_of(name, row): row for row in map(tuple, connection.execute(query))}
-    return found
+    rows = (connection.execute(select(table).where(own.in_(portion))) for portion in portions(list(keys), AT_ONCE))
+    return {key_of(name, row): row for row in map(tuple, chain.from_iterable(rows))}
 
 
 def next_rows(connection: Connection, name: str, after: Key | None, limit: int) -> list[Row]:
@@ -328,11 +316,8 @@ class Index:
 
     def named(self, connection: Connection, positions: Iterable[int]) -> set[EventNamesRow]:
         """What the events at these positions name."""
-        wanted = sorted(set(positions))
-        found: set[EventNamesRow] = set()
-        for start in range(0, len(wanted), AT_ONCE):
-            found |= self._named(connection, search.recorded_forms(connection, wanted[start : start + AT_ONCE]))
-        return found
+        wanted = portions(sorted(set(positions)), AT_ONCE)
+        return set().union(*(self._named(connection, search.recorded_forms(connection, each)) for each in wanted))
 
     def _named(self, connection: Connection, recorded: Sequence[Recorded]) -> set[EventNamesRow]:
         return set(EventIndexing().prepare(connection, recorded, Unsealing(self._privacy)).rows)
@@ -448,8 +433,8 @@ def stands(connection: Connection, missing: Missing) -> bool:
 
 def _missing(connection: Connection, subjects: Iterable[str]) -> list[Missing]:
     wanted = sorted(subjects)
-    left: set[str] = set(wanted)
+    left = set(wanted)
     for query in (_PRESENT, _TOLD):
-        for start in range(0, len(wanted), AT_ONCE):
-            left -= set(connection.scalars(query, {"b_subjects": wanted[start : start + AT_ONCE]}))
+        for portion in portions(wanted, AT_ONCE):
+            left -= set(connection.scalars(query, {"b_subjects": portion}))
     return [Missing(subject) for subject in sorted(left)]

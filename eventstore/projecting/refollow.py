@@ -9,15 +9,7 @@ from contextlib import AbstractContextManager
 from types import ModuleType
 from typing import Any
 
-from sqlalchemy import (
-    Connection,
-    Engine,
-    Table,
-    func,
-    select,
-    true,
-    tuple_,
-)
+from sqlalchemy import Connection, Engine, Table, func, select, true, tuple_
 
 from eventstore import origin_months, search
 from eventstore.origin_months import Ended

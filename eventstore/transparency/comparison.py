@@ -77,8 +77,6 @@ def _compare_upwards(connection: Connection, size: int, number: int, hashes: byt
         level, number, hashes = level + 1, above, parent
 
 
-# Going round the log in a running server: is every event still the one whose hash stands in the tree?
-
 STRETCH = 32
 """Events at a time. On SQLite they are read and hashed between two turns of the event loop: a fraction of a
 millisecond, and a few when each is as long as an event may be."""
@@ -145,9 +143,6 @@ class Rounds:
         except Diverged as found:
             await self._keeper.diverge(found)
         return True
-
-
-# Looking at the whole log for what does not fit, so that somebody who has understood it can accept that and no more.
 
 
 class NotAcceptable(Exception):

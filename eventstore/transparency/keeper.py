@@ -31,9 +31,6 @@ from eventstore.transparency.tree import Tree
 from eventstore.unavailable import DatabaseAway, Overloaded
 from security.clock import SECOND, Clock
 
-# Asking witnesses to cosign a checkpoint (C2SP tlog-witness, "add-checkpoint").
-
-
 TIMEOUT_S = 0.5
 """How long a checkpoint waits for its witnesses before it is shown without them."""
 
@@ -44,11 +41,9 @@ _ATTEMPTS = 3
 class Proofs(Protocol):
     """What the tree has to tell about itself while witnesses are asked."""
 
-    async def size(self) -> int:
-        """How many leaves the stored tree has by now."""
+    async def size(self) -> int: ...
 
-    async def consistency(self, old: int, new: int) -> Sequence[bytes]:
-        """The proof from one size to another."""
+    async def consistency(self, old: int, new: int) -> Sequence[bytes]: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +77,9 @@ def _witness(text: str) -> Witness:
     return Witness(url, key)
 
 
+AlarmKind = Literal["away", "refused", "ahead", "contradicted"]
+
+
 class Alarm(NamedTuple):
     """Why a witness did not cosign.
 
@@ -90,7 +88,7 @@ class Alarm(NamedTuple):
     """
 
     witness: str
-    kind: Literal["away", "refused", "ahead", "contradicted"]
+    kind: AlarmKind
     detail: str
 
 
@@ -178,12 +176,7 @@ class Witnesses:
             return response.status_code, received
 
 
-_KINDS: dict[int, Literal["away", "refused", "ahead", "contradicted"]] = {
-    400: "refused",
-    403: "refused",
-    404: "refused",
-    422: "contradicted",
-}
+_KINDS: dict[int, AlarmKind] = {400: "refused", 403: "refused", 404: "refused", 422: "contradicted"}
 
 
 def add_checkpoint_body(old: int, proof: Sequence[bytes], note: str) -> bytes:
@@ -399,12 +392,10 @@ class _StoredTree:
     """The proofs that witnesses ask for, read from the stored tiles."""
 
     def __init__(self, ledger: Ledger) -> None:
-        self._ledger: Any = ledger
+        self._ledger = ledger
 
     async def size(self) -> int:
-        size: int = await self._ledger.read(published.size)
-        return size
+        return await self._ledger.read(published.size)
 
     async def consistency(self, old: int, new: int) -> Sequence[bytes]:
-        proof: Sequence[bytes] = await self._ledger.read(published.consistency, old, new)
-        return proof
+        return await self._ledger.read(published.consistency, old, new)

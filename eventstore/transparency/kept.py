@@ -15,7 +15,7 @@ from types import ModuleType
 import msgspec
 
 from domain.event import Moment
-from eventstore.transparency.note import Checkpoint, parse_checkpoint
+from eventstore.transparency.note import head_of, parse_checkpoint
 
 fcntl: ModuleType | None
 try:
@@ -91,14 +91,6 @@ class Kept:
             yield
         finally:
             os.close(folder)
-
-
-def head_of(note: str | None) -> Checkpoint | None:
-    """What a note says; None for none, and for what is no checkpoint."""
-    try:
-        return None if note is None else parse_checkpoint(note)
-    except ValueError:
-        return None
 
 
 def _content(path: Path) -> bytes | None:

@@ -9,8 +9,6 @@ from typing import NamedTuple
 
 from eventstore.transparency.note import base64_of
 
-# Tiles and entry bundles: their paths and encodings (C2SP tlog-tiles, "Merkle Tree" and "Log entries").
-
 HEIGHT = 8
 WIDTH = 256
 HASH_BYTES = 32
@@ -190,9 +188,6 @@ def split(hashes: bytes) -> list[bytes]:
     """The hashes of a tile, one by one."""
     bounds = range(0, len(hashes) + HASH_BYTES, HASH_BYTES)
     return [hashes[a:b] for a, b in pairwise(bounds)]
-
-
-# Inclusion and consistency proofs out of tiles (RFC 6962 §2.1.1, §2.1.2), and receipts (C2SP tlog-proof).
 
 
 ReadTile = Callable[[int, int, int], bytes]

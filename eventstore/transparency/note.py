@@ -186,3 +186,20 @@ def parse_checkpoint(note: str) -> Checkpoint:
     """Reads a note that we signed ourselves. What others signed is the verifier's business."""
     origin, size, root = text_of(note).split("\n")[:3]
     return Checkpoint(origin, int(size), base64.b64decode(root, validate=True))
+
+
+def head_of(note: str | None) -> Checkpoint | None:
+    """What a note says; None for none, and for what is no checkpoint."""
+    try:
+        return None if note is None else parse_checkpoint(note)
+    except ValueError:
+        return None
+
+
+def is_signed_by(note: str, signers: Sequence[Signer]) -> bool:
+    """Whether one of these keys signed it: anybody may have put it where we find it."""
+    try:
+        text, found = text_of(note), signatures_of(note)
+    except ValueError:
+        return False
+    return any(signer.verifier.verifies(text, each) for signer in signers for each in found)

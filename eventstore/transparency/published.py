@@ -3,20 +3,18 @@
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from hashlib import sha256
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import msgspec
-from sqlalchemy import Connection, bindparam, select, update
+from sqlalchemy import Connection, Select, bindparam, select, update
 
-from eventstore.mapper import decoder
+from eventstore.mapper import PLACE, decoder
 from eventstore.recorder import EventRow, LogRecorder
 from eventstore.stored import CHECKPOINTS, EDGE, TILES
 from eventstore.transparency import merkle
 from eventstore.transparency.merkle import leaf_hash
 from eventstore.transparency.note import Signature, add_signatures, parse_checkpoint
 from eventstore.unavailable import Forged
-
-# The leaves: the exact bytes of the stored events, in order of position.
 
 ReadLeaves = Callable[[Connection, int, int], Sequence[bytes]]
 """(connection, index of the first, at most how many) → leaves without a gap; fewer where the log ends or has a gap."""
@@ -45,8 +43,6 @@ def _neighbours(connection: Connection, start: int, limit: int) -> Iterator[Even
             return
         yield row
 
-
-# What the log publishes, read from the database by any node: tiles, entry bundles, checkpoints, receipts.
 
 _TILE = select(TILES.c.hashes).where(
     TILES.c.level == bindparam("b_level"),
@@ -107,18 +103,17 @@ def size(connection: Connection) -> int:
 
 def newest(connection: Connection) -> StoredCheckpoint | None:
     """The newest checkpoint that is shown; None before the first."""
-    return _checkpoint(connection, published=True)
+    return _checkpoint(connection, _NEWEST_PUBLISHED)
 
 
 def newest_signed(connection: Connection) -> StoredCheckpoint | None:
     """The newest checkpoint, shown or not: the one that witnesses have to be asked about."""
-    return _checkpoint(connection, published=False)
+    return _checkpoint(connection, _NEWEST)
 
 
 def of_size(connection: Connection, size: int) -> StoredCheckpoint | None:
     """The checkpoint that was signed for a size."""
-    row = connection.execute(_OF_SIZE, {"b_size": size}).first()
-    return None if row is None else StoredCheckpoint(*row)
+    return _checkpoint(connection, _OF_SIZE, b_size=size)
 
 
 def publish(connection: Connection, size: int, cosignatures: list[Signature], now: int) -> StoredCheckpoint:
@@ -126,11 +121,9 @@ def publish(connection: Connection, size: int, cosignatures: list[Signature], no
 
     Two processes may publish one checkpoint; the row's lock lets the second add to what the first has added.
     """
-    row = connection.execute(_OF_SIZE.with_for_update(), {"b_size": size}).one()
-    stored = StoredCheckpoint(*row)
+    stored = StoredCheckpoint(*connection.execute(_OF_SIZE.with_for_update(), {"b_size": size}).one())
     stored = stored._replace(
-        note=add_signatures(stored.note, cosignatures),
-        published=now if stored.published is None else stored.published,
+        note=add_signatures(stored.note, cosignatures), published=now if stored.published is None else stored.published
     )
     connection.execute(_PUBLISH.values(note=stored.note, published=stored.published), {"b_size": size})
     return stored
@@ -163,8 +156,8 @@ def consistency(connection: Connection, old: int, new: int) -> list[bytes]:
     return merkle.consistency(merkle.Hashes(reader(connection), new), old)
 
 
-def _checkpoint(connection: Connection, *, published: bool) -> StoredCheckpoint | None:
-    row = connection.execute(_NEWEST_PUBLISHED if published else _NEWEST).first()
+def _checkpoint(connection: Connection, query: Select[Any], **given: int) -> StoredCheckpoint | None:
+    row = connection.execute(query, given).first()
     return None if row is None else StoredCheckpoint(*row)
 
 
@@ -190,21 +183,6 @@ class Diverged(Exception):
         return cls(f"the event at position {position} is not the one that the tree holds", position)
 
 
-# The columns beside the stored form: what is looked for finds by them, and the tree says nothing of them.
-
-
-class _Form(msgspec.Struct):
-    """Those members of the stored form that stand in columns as well."""
-
-    position: int
-    stream: str
-    version: int
-    type: str
-
-
-_decode = msgspec.json.Decoder(_Form).decode
-
-
 def misplaced(connection: Connection, start: int, end: int) -> int | None:
     """The first position from index `start` to before `end` whose row is filed under something else than its event.
 
@@ -212,13 +190,13 @@ def misplaced(connection: Connection, start: int, end: int) -> int | None:
     stream or type, though its bytes and therefore its leaf are what they were. What is not an event at all is left to
     the comparison of leaves.
     """
-    for position, stream, version, topic, state in LogRecorder.over(connection).rows_between(start, end):
+    for row in LogRecorder.over(connection).rows_between(start, end):
         try:
-            form = _decode(state)
+            place = PLACE.decode(row.state)
         except (msgspec.DecodeError, UnicodeDecodeError):
             continue
-        if (form.position, form.stream, form.version, form.type) != (position, stream, version, topic):
-            return int(position)
+        if not place.is_of(row):
+            return row.id
     return None
 
 

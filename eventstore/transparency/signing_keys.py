@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from sqlalchemy import Connection
 
 from eventstore.transparency import published
-from eventstore.transparency.note import Signer, parse_checkpoint, signatures_of, text_of
+from eventstore.transparency.note import Signer, head_of, is_signed_by
 from security.clock import Moment
 from security.vault import Vault
 
@@ -38,11 +38,7 @@ def signers(connection: Connection, vault: Vault, origin: str) -> Sequence[Signe
 
 def from_vault(vault: Vault, origin: str) -> Callable[[Connection], Sequence[Signer]]:
     """What `tree.Tree` asks in every transaction that signs: a rotation holds for every process at once."""
-
-    def read(connection: Connection) -> Sequence[Signer]:
-        return signers(connection, vault, origin)
-
-    return read
+    return lambda connection: signers(connection, vault, origin)
 
 
 def introduce(connection: Connection, vault: Vault, key: Signer, now: Moment) -> None:
@@ -73,19 +69,10 @@ def succeed(connection: Connection, vault: Vault, key: Signer, now: Moment) -> N
     vault.put_secret(connection, NAME, key.name.encode(), now)
 
 
-# How far the log was signed: up to there somebody who has the keys verified every event.
-
-
 def signed_size(connection: Connection, vault: Vault) -> int:
-    """The size that the newest checkpoint states, if one of the log's own keys signed it; else 0."""
+    """How far the log was signed, and so verified, with one of its own keys; 0 when nothing was."""
     newest = published.newest_signed(connection)
-    if newest is None:
+    head = None if newest is None else head_of(newest.note)
+    if newest is None or head is None:
         return 0
-    try:
-        head = parse_checkpoint(newest.note)
-        text, signatures = text_of(newest.note), signatures_of(newest.note)
-    except ValueError:
-        return 0
-    known = signers(connection, vault, head.origin)
-    genuine = any(signer.verifier.verifies(text, each) for signer in known for each in signatures)
-    return head.size if genuine else 0
+    return head.size if is_signed_by(newest.note, signers(connection, vault, head.origin)) else 0

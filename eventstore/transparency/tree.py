@@ -8,7 +8,7 @@ from sqlalchemy import Connection, bindparam, insert, update
 from eventstore.stored import CHECKPOINTS, EDGE, begin_edge, put_tile
 from eventstore.transparency import merkle, published
 from eventstore.transparency.merkle import EMPTY_ROOT, HASH_BYTES, HEIGHT, WIDTH, Edge, Tile, leaf_hash, widths
-from eventstore.transparency.note import Checkpoint, Signer, signatures_of, text_of
+from eventstore.transparency.note import Checkpoint, Signer, is_signed_by
 from eventstore.transparency.published import NOTHING, Accepted, Diverged, ReadLeaves, is_accepted
 from security.clock import Clock
 
@@ -93,20 +93,12 @@ class Tree:
     def newest(self, connection: Connection) -> str | None:
         """The newest checkpoint that the log's own keys signed, shown or not: what somebody else put there is none."""
         stored = published.newest_signed(connection)
-        if stored is None:
-            return None
-        try:
-            text, signatures = text_of(stored.note), signatures_of(stored.note)
-        except ValueError:
-            return None
-        keys = [signer.verifier for signer in self._signers(connection)]
-        return stored.note if any(key.verifies(text, each) for key in keys for each in signatures) else None
+        return stored.note if stored is not None and is_signed_by(stored.note, self._signers(connection)) else None
 
     def remember(self, kept: Checkpoint) -> None:
-        """What this process has signed: once it is committed, every later tree must begin with it.
+        """What this process has signed and committed: every later tree must begin with it.
 
-        Whoever owns the database can remove the tree, and have it built anew over other events. Only who remembers what
-        was there does not sign that.
+        Whoever owns the database can have the tree built anew over other events; who remembers it does not sign that.
         """
         self._seen = (kept.size, kept.root)
 
@@ -128,8 +120,7 @@ class Tree:
     def keep(self, connection: Connection, growth: Growth) -> str | None:
         """Stores a growth and signs its checkpoint, in the caller's transaction; None when another process was faster.
 
-        The edge's row moves from the size that the growth started at or not at all, and its lock is held until the
-        transaction ends: for every size one process alone comes to sign.
+        The edge's row moves from where the growth started or not at all: for every size one process alone signs.
         """
         if growth.before == 0:
             connection.execute(begin_edge(connection))
@@ -143,16 +134,10 @@ class Tree:
         signers, now = self._signers(connection), self._clock.now()
         # The keys bear the log's present name. Since this process started it may have become another.
         note = growth.checkpoint._replace(origin=signers[0].name).signed(signers)
-        connection.execute(
-            insert(CHECKPOINTS),
-            {
-                "size": growth.checkpoint.size,
-                "root": growth.checkpoint.root,
-                "note": note,
-                "time": now,
-                "published": None if self._witnessed else now,
-            },
-        )
+        _, size, root = growth.checkpoint
+        shown = None if self._witnessed else now
+        row = {"size": size, "root": root, "note": note, "time": now, "published": shown}
+        connection.execute(insert(CHECKPOINTS), row)
         return note
 
 
