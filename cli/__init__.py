@@ -47,7 +47,6 @@ def main(context: click.Context) -> None:
     """An OAuth 2.0 authorization server whose every decision is an immutable event.
 
     Every write goes through the server's own log, with you as its actor. Settings come from the environment and `.env`;
-    `grantlog settings` lists them. Exit codes: 0 done, 1 refused, 2 wrong usage or a file (the output
-    too) that cannot be read or written, 3 database or keys.
-    """
+    `grantlog settings` lists them. Exit codes: 0 done, 1 refused, 2 wrong usage or a file (the output too) that cannot
+    be read or written, 3 database or keys."""
     context.with_resource(private_files())

@@ -106,8 +106,7 @@ def state(
 ) -> None:
     """Say whether a token was valid and why; or what STREAM, such as client:ID, was like. Now, unless told when.
 
-    Without STREAM it is about the first secret in a text on standard input, or the one with a digest.
-    """
+    Without STREAM it is about the first secret in a text on standard input, or the one with a digest."""
     if stream is not None and sha256 is not None:
         raise click.UsageError("give either STREAM or --sha256")
     text = terminal.read_text() if stream is None and sha256 is None else None
@@ -280,8 +279,7 @@ def audit() -> None:
     """Verify the log, hand out and check receipts, and read what happened.
 
     What verifies needs none of this server's settings or keys: take it elsewhere, with the log's key and a checkpoint
-    that you kept.
-    """
+    that you kept."""
 
 
 for command in (verify, receipt, check_receipt, history, state, events, export, key, rotate_key, hold):

@@ -316,8 +316,7 @@ def bootstrap(name: str, again: bool, output: Path | None, as_json: bool) -> Non
     """Make the first service client, which holds every administrative scope.
 
     It obtains administrator tokens by client_credentials. Its secret is shown once. The first person who may administer
-    is made with `grantlog person add --realm administration --role administrator`.
-    """
+    is made with `grantlog person add --realm administration --role administrator`."""
 
     async def work(services: CommandServices) -> Mapping[str, Any]:
         known = await services.every(client_rows.page)

@@ -30,10 +30,8 @@ Named = Callable[[str], str | None]
 
 
 def line(stored: str, named: Named = lambda _: None, width: int | None = None) -> str:
-    """Position, time of day in UTC, type, stream, who, and what; no longer than `width`.
-
-    What `who` says of the credential is not said again.
-    """
+    """Position, time of day in UTC, type, stream, who, and what; no longer than `width`. What `who` says of the
+    credential is not said again."""
     event = msgspec.json.decode(stored)
     told = event["actor"].get("credential") or {}
     facts = " ".join(

@@ -120,8 +120,7 @@ def rewrap() -> None:
     """Wrap everything in the vault anew with the first master key, so that the others can be dropped one day.
 
     Put the new key in front of the old one in GRANTLOG_MASTER_KEY, restart every server, and run this. To be rid of the
-    old key stop the servers, set the new key alone, and run `grantlog keys retire`.
-    """
+    old key stop the servers, set the new key alone, and run `grantlog keys retire`."""
 
     async def work(services: CommandServices) -> int:
         wrapped = 0
@@ -138,8 +137,7 @@ def retire() -> None:
 
     Login names are found by indexes that come from the oldest master key. Stop the servers, set the new key alone, run
     this, start them again. A server that was left running with the old key cannot write any more. If this is killed,
-    run it once more.
-    """
+    run it once more."""
     database = owned()
     keyring, vault = database.keyring, database.vault
     if len(keyring.ids) > 1:
@@ -177,8 +175,7 @@ def accept(url: str) -> None:
 
     Clients compare it character by character: whoever knows the former one has to be told, tokens that name it are
     refused by those who look, and dashboards have origins of their own to be put right. A server that is given another
-    one than its log knows does not start.
-    """
+    one than its log knows does not start."""
     if problem := issuers.fault(url):
         raise Failure(f"URL: {problem}", USAGE)
 
@@ -242,8 +239,7 @@ def rebuild(names: tuple[str, ...]) -> None:
     """Compute the named projections again, or all of them.
 
     The whole log is replayed into fresh tables beside the live ones, which take their place in one short transaction;
-    the server goes on answering. A rebuild that was broken off goes on where it had come to.
-    """
+    the server goes on answering. A rebuild that was broken off goes on where it had come to."""
     database = _opened()
     written, following = _chosen(names)
     if written:

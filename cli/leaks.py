@@ -55,8 +55,7 @@ def investigate(sha256: str | None, as_json: bool) -> None:
     """Say what every secret in a text is and what came of it.
 
     The text is read from standard input, or a secret is asked for: a log, a diff, a mail, whatever surrounds or encodes
-    the secrets. The exit code is 1 when one of them is alive, 0 when all are dead, 3 when none of ours is in it.
-    """
+    the secrets. The exit code is 1 when one of them is alive, 0 when all are dead, 3 when none of ours is in it."""
     text = None if sha256 is not None else read_text()
 
     async def work(services: CommandServices) -> Mapping[str, Any]:
@@ -149,8 +148,7 @@ def contain(
 ) -> None:
     """End what leaked and all that came of it, in one transaction. Without an option that names something else, a text
     with the leaked secrets is read from standard input, or a secret is asked for. It first says what it would end, and
-    asks. Without `--yes` the text is therefore one line of standard input, and the answer the next line.
-    """
+    asks. Without `--yes` the text is therefore one line of standard input, and the answer the next line."""
     given = {name: value for name, value in named.items() if value is not None}
     if not given:
         given = {"secret": read_text() if yes or dry_run else read_secret()}
@@ -257,8 +255,7 @@ def _incident(members: Mapping[str, Any], as_json: bool) -> Mapping[str, Any]:
 def rules(format_: str) -> None:
     """Print the rules by which a secret scanner finds this installation's secrets.
 
-    They follow from the prefix, which GRANTLOG_TOKEN_PREFIX sets. docs/secret-scanning.md says how to use them.
-    """
+    They follow from the prefix, which GRANTLOG_TOKEN_PREFIX sets. docs/secret-scanning.md says how to use them."""
     # What production insists on, a key and an address, has nothing to do with the rules.
     prefix = load_settings(environment="demo").token_prefix
     click.echo(RULES[format_](Format(prefix)), nl=False)

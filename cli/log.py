@@ -153,8 +153,7 @@ def _between(connection: Connection, after: int, last: int, types: tuple[str, ..
 def export(file: Path) -> None:
     """Write the whole log to a new FILE: events, proofs, checkpoints and the vault, whose keys stay wrapped.
 
-    Keep the file as you keep the database. It is of no use without the master key.
-    """
+    Keep the file as you keep the database. It is of no use without the master key."""
     settings = load_settings()
     require_schema(settings)
     keyring = open_keys(settings)
@@ -182,9 +181,8 @@ def _created(file: Path) -> BinaryIO:
 def import_(file: Path) -> None:
     """Bring an exported log into this database, which must be migrated and empty, and prove that it is whole.
 
-    Positions, proofs and checkpoints stay what they were; erasures in the log are applied to the vault again.
-    When it is broken off after the events are here, `grantlog projections rebuild` does what is left.
-    """
+    Positions, proofs and checkpoints stay what they were; erasures in the log are applied to the vault again. When it
+    is broken off after the events are here, `grantlog projections rebuild` does what is left."""
     database = owned()
     try:
         with file.open("rb") as source, Bar("import") as bar:
@@ -242,8 +240,7 @@ def succeed(checkpoint: Path | None, origin: str, as_json: bool) -> None:
 
     What the log held beyond this copy is lost, and auditors and witnesses rightly refuse it under its former name. The
     new log begins with the old one's events and tells in an event which checkpoint it cannot fulfil. The former key
-    signs nothing more; give the new one to auditors and witnesses.
-    """
+    signs nothing more; give the new one to auditors and witnesses."""
     print_one(run(lambda services: _succeed(services, checkpoint, origin)), as_json)
 
 
@@ -271,8 +268,7 @@ async def _succeed(
 def key(as_json: bool) -> None:
     """Show the log's verifier key and its fingerprint, for you to give to auditors on a way of your own.
 
-    `/log/vkey` shows the key too, but whoever replaces the log can replace that answer with it.
-    """
+    `/log/vkey` shows the key too, but whoever replaces the log can replace that answer with it."""
     print_one(run(shown), as_json)
 
 
@@ -284,8 +280,7 @@ def rotate_key(step: Literal["finish", "compromised"] | None, as_json: bool) -> 
     """Make a new key, by which the log is known from now on.
 
     The former key signs beside it until `--finish`, so that auditors have time to pin the new one. Each step is an
-    event of the log. Old checkpoints stay verifiable by the key that signed them.
-    """
+    event of the log. Old checkpoints stay verifiable by the key that signed them."""
     print_one(run(lambda services: _rotate(services, step)), as_json)
 
 
@@ -337,10 +332,9 @@ def accept_divergence(yes: bool, as_json: bool) -> None:
     """Accept what does not fit in the log, and have the servers issue and sign again.
 
     Also after the log went back under a server, as in a fail-over to a standby that lacked the newest events. Compares
-    the whole log with its tree, shows every position that does not fit, and records who accepted which. Do so
-    when you know what was changed, by whom, and what that may have led to. Auditors go on finding those positions; this
-    event tells them the rest. It is an alarm again when anything else is changed, or the same once more.
-    """
+    the whole log with its tree, shows every position that does not fit, and records who accepted which. Do so when you
+    know what was changed, by whom, and what that may have led to. Auditors go on finding those positions; this event
+    tells them the rest. It is an alarm again when anything else is changed, or the same once more."""
     print_one(run(lambda services: _accept(services, yes)), as_json)
 
 
@@ -382,8 +376,7 @@ def remove_forged(file: Path) -> None:
     Stop the servers. On PostgreSQL name the role that owns the tables in GRANTLOG_MIGRATION_DATABASE_URL. Everything
     from the first event on that does not verify is removed, the read models are made again, a new MAC key begins, and
     the next event, `log.forged_removed`, names the file's digest. Find out how somebody came to write to the database
-    before the servers are started again: FILE says what they wanted.
-    """
+    before the servers are started again: FILE says what they wanted."""
     database = owned()
     authenticate(database.engine, database.vault)
     sink, removal = _created(file), None
@@ -409,8 +402,7 @@ def rotate_mac_key() -> None:
     """Authenticate events by a new key from now on, in every server at once.
 
     Former keys stay in the vault: events are verified by the key of their own time. One that has leaked makes nothing
-    at the head any more.
-    """
+    at the head any more."""
 
     async def work(services: CommandServices) -> str:
         await services.execute(begin_mac_key(services.ledger.ring, "rotated"))

@@ -60,8 +60,7 @@ def list_(dead: bool, as_json: bool) -> None:
 def replay(low: int, high: int | None, only: str | None, as_json: bool) -> None:
     """Tell again what stands in the log from a position on, dead letters included.
 
-    A running server delivers it. Receivers know a repeat by its `webhook-id`, which is the event's own id.
-    """
+    A running server delivers it. Receivers know a repeat by its `webhook-id`, which is the event's own id."""
     known = _destinations()
     wanted = [each for each in known if only is None or each.name == only]
     if not wanted:

@@ -208,8 +208,7 @@ def list_scopes(as_json: bool) -> None:
 def put_scope(name: str, description: str, as_json: bool) -> None:
     """Define a scope, or describe it anew.
 
-    DESCRIPTION completes "It asks to:" in a person's words, such as "See your orders".
-    """
+    DESCRIPTION completes "It asks to:" in a person's words, such as "See your orders"."""
     run(lambda services: services.execute(permissions.put_scope(name, description, by=operator)))
     print_one({"name": name, "description": description}, as_json)
 

@@ -51,8 +51,7 @@ from security.vault import Vault
 def serve(context: click.Context, host: str | None, port: int | None, workers: int | None) -> None:
     """Serve, in production.
 
-    Checks settings, master key and migrations first. SIGTERM and SIGINT stop it after what it accepted is answered.
-    """
+    Checks settings, master key and migrations first. SIGTERM and SIGINT stop it after what it accepted is answered."""
     without_collections(context)
     override(host=host, port=port, workers=workers)
     settings = load_settings(environment=os.environ.get("GRANTLOG_ENVIRONMENT"))
@@ -167,9 +166,8 @@ PATIENCE = 5
 def demo(context: click.Context, port: int | None, demo_port: int | None) -> None:
     """Serve with example people and clients, and a third-party application beside.
 
-    Makes the database, a master key and the demo at the first start. Passwords and secrets are in demo.json in the
-    data directory, and nowhere else.
-    """
+    Makes the database, a master key and the demo at the first start. Passwords and secrets are in demo.json in the data
+    directory, and nowhere else."""
     without_collections(context)
     override(environment="demo", port=port, demo_port=demo_port)
     settings = load_settings()

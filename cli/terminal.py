@@ -178,11 +178,9 @@ def text(value: Any) -> str:
 
 @contextmanager
 def secret_file(path: Path | None) -> Iterator[Callable[[Mapping[str, Any], bool], None]]:
-    """Gives what prints an answer that holds a secret, or writes it to the file.
-
-    The file is made before anything is committed, so that a secret that exists can always be handed over; it goes
-    again when the command fails. Raises Failure that says so when a secret finds no room all the same.
-    """
+    """Gives what prints an answer that holds a secret, or writes it to the file. The file is made before anything is
+    committed, so that a secret that exists can always be handed over; it goes again when the command fails. Raises
+    Failure that says so when a secret finds no room all the same."""
     if path is None:
         if sys.stdout is None:
             raise Failure("standard output is closed, where the new secret has to be shown: nothing was done", USAGE)

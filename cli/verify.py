@@ -156,9 +156,8 @@ def verify(
     """Verify the log from its first event to its last.
 
     SOURCE is a server's URL, a database's URL, an SQLite file, or an export made with `proof=1` (- for standard input);
-    without it, this server's own database. Exit code 0: verified. 1: tampered, and the first position that does not
-    fit is named. 2: it could not be verified, so nothing is proved.
-    """
+    without it, this server's own database. Exit code 0: verified. 1: tampered, and the first position that does not fit
+    is named. 2: it could not be verified, so nothing is proved."""
     cosigners = read_keys(witnesses, "--witness")
     demands: dict[str, Any] = {
         "kept": [read_text(file, "--checkpoint") for file in checkpoints],
@@ -248,8 +247,7 @@ def receipt(subject: str, output: Path | None) -> None:
     """Write a receipt for the event at POSITION.
 
     With - it is for the event that issued the token, code or secret on standard input, which is read there so that it
-    stands in no list of processes and no history of a shell.
-    """
+    stands in no list of processes and no history of a shell."""
     if subject != "-" and not (subject.isascii() and subject.isdigit() and 0 < int(subject) < 2**53):
         raise click.UsageError("POSITION must be a position of the log, or - for a token on standard input")
     raw = read_line().strip() if subject == "-" else None
@@ -296,8 +294,7 @@ def check_receipt(
 ) -> None:
     """Check a receipt, with no server and no database, and show the event that it proves.
 
-    Exit code 0: the event is in the log. 1: the receipt is false. 2: it could not be checked.
-    """
+    Exit code 0: the event is in the log. 1: the receipt is false. 2: it could not be checked."""
     if not keys:
         raise Failure("--key: name the log's verifier key", USAGE)
     cosigners = read_keys(witnesses, "--witness")
@@ -343,8 +340,7 @@ def witness(name: str, logs: tuple[str, ...], data_dir: Path, host: str, port: i
     """Run a witness, away from the server whose log it watches, in somebody else's hands.
 
     It cosigns a checkpoint when the log is the one that it cosigned before, or that one with events added; whatever
-    else the log signs is refused, and kept as evidence. Its verifier key is printed first.
-    """
+    else the log signs is refused, and kept as evidence. Its verifier key is printed first."""
     if not name or "+" in name or any(character.isspace() for character in name):
         raise Failure("--name: must have neither blanks nor plus signs", USAGE)
     watched = read_keys(logs, "--log")

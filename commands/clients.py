@@ -224,10 +224,8 @@ def announce_rotation(client_id: str) -> Command[client.State]:
 
 
 async def rotate_due(ledger: Ledger, format: Format, origin: Origin) -> None:
-    """Warns of secrets that are about to be too old, and rotates those that only the server holds.
-
-    Any number of processes may: what one has done the others find done under the lock.
-    """
+    """Warns of secrets that are about to be too old, and rotates those that only the server holds. Any number of
+    processes may: what one has done the others find done under the lock."""
     for due in await ledger.read(rotations.due, ledger.clock.now()):
         if due.over:
             await _rotate_when_due(ledger, due.client_id, format, origin)

@@ -1,6 +1,5 @@
 """Failures that anybody can repeat, and uses that issue no token, as they are counted: a window's first at once, for
-which `seconds` is 0, and `count` more within so many seconds.
-"""
+which `seconds` is 0, and `count` more within so many seconds."""
 
 from typing import cast
 
@@ -97,8 +96,7 @@ class UsedToken(msgspec.Struct, frozen=True):
 
 class How(msgspec.Struct, frozen=True):
     """How it was used; `seen_by` is the client that asked about it, `told_…` what that one says of whoever brought it,
-    `ended` why it was dead already.
-    """
+    `ended` why it was dead already."""
 
     via: usage.TokenVia
     seen_by: str | None

@@ -76,8 +76,7 @@ _SIGNED_OUT = Refusal(AccessDenied.ACCOUNT)
 
 class Approval(msgspec.Struct, frozen=True, kw_only=True):
     """Who approves what. `asked` is the scope of the request, None for none; `uri` its redirect URI, None likewise, and
-    `redirect_uri` where the answer goes.
-    """
+    `redirect_uri` where the answer goes."""
 
     account_id: str
     session_id: str
@@ -173,11 +172,9 @@ def issue_tokens(
     lifetimes: Lifetimes,
     admit_person: Callable[[str], None],
 ) -> Command[grant.State]:
-    """Issues tokens to a client that authenticated with this secret version, None for a public one.
-
-    `account_id` is the person whose password was verified; where a credential tells whose grant it is, it is theirs.
-    `admit_person` is told the person under the lock, and raises where they are given too many. `at` is about now.
-    """
+    """Issues tokens to a client that authenticated with this secret version, None for a public one. `account_id` is the
+    person whose password was verified; where a credential tells whose grant it is, it is theirs. `admit_person` is told
+    the person under the lock, and raises where they are given too many. `at` is about now."""
     credential = grant_type.credential
     presented = None if credential is None else bytes.fromhex(request.presented or "")
     goes_on = credential is not None and not credential.of_another
@@ -245,8 +242,7 @@ def revoke_token(
     grant_id: str, *, kind: str, sha256: str, expires_at: Moment, by: grant.By, client_id: str | None = None
 ) -> Command[grant.State]:
     """Revokes an access token alone, anything else with its grant (RFC 7009 §2.1); `client_id` is the client that asks,
-    None where somebody with authority over every client does.
-    """
+    None where somebody with authority over every client does."""
     return Command(
         f"grant:{grant_id}",
         lambda state, view: grant.revoke_token(

@@ -72,11 +72,9 @@ async def revoke(ledger: Ledger, origin: str, reason: log_key.RevocationReason, 
 
 
 async def succeed(ledger: Ledger, note: str, origin: str, by: Origin) -> Refusal | None:
-    """Lets the log go on under another name, naming the head that a lost part of it had.
-
-    `note` is the newest checkpoint known from before the loss. ValueError when it cannot be read, or when none of the
-    keys in the vault has signed it.
-    """
+    """Lets the log go on under another name, naming the head that a lost part of it had. `note` is the newest
+    checkpoint known from before the loss. ValueError when it cannot be read, or when none of the keys in the vault has
+    signed it."""
     head = parse_checkpoint(note)
 
     def known(connection: Connection) -> bool:
@@ -170,8 +168,7 @@ def _removed(removal: mapper.Removal) -> Command[log.State]:
 
 def begin_mac_key(ring: Ring, reason: mac_key.Reason, origin: str | None = None) -> Command[mac_key.State]:
     """Begins a key with the events of this command, unless the same transaction has begun one. It comes last: what is
-    refused behind it would leave a key of which nobody was told.
-    """
+    refused behind it would leave a key of which nobody was told."""
 
     def decide(state: mac_key.State, view: View) -> Outcome:
         key = ring.beginning or ring.begin(view.connection, view.head, view.now, origin)

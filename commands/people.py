@@ -124,11 +124,8 @@ def set_password(
     verified: str | None = None,
     except_grant: str | None = None,
 ) -> Command[account.State]:
-    """Sets a password and ends every grant but one's own `except_grant`.
-
-    `by` is None when people change their own: `verified` is then the event with the hash against which the present one
-    was right.
-    """
+    """Sets a password and ends every grant but one's own `except_grant`. `by` is None when people change their own:
+    `verified` is then the event with the hash against which the present one was right."""
     return _to_known(
         account_id,
         lambda state, view: account.change_password(
@@ -250,10 +247,8 @@ async def platform_words(ledger: Ledger, issuer: str) -> tuple[str, ...]:
 def start_session(
     session_id: str, *, account_id: str, realm: str, verified: str, sha256: str, lifetime: int
 ) -> Command[session.State]:
-    """Signs a person in for `lifetime` seconds, if they still may.
-
-    `verified` is the event with the hash against which their password was right, `sha256` the browser's secret.
-    """
+    """Signs a person in for `lifetime` seconds, if they still may. `verified` is the event with the hash against which
+    their password was right, `sha256` the browser's secret."""
 
     def decide(state: session.State, view: View) -> Outcome | Refusal:
         person: account.State = view.state(account.stream(account_id))

@@ -83,11 +83,9 @@ DASHBOARDS = (
 
 
 async def install(ledger: Ledger, keyring: Keyring, format: Format, issuer: str, origin: Origin) -> bool:
-    """Fills an empty database in one transaction; whether it did.
-
-    Several processes may start at once: what decides is whether the slugs are free under the lock, so that all but
-    one are refused as a whole and leave nothing. Raises `Outdated` when there is a log whose rows are yet to be made.
-    """
+    """Fills an empty database in one transaction; whether it did. Several processes may start at once: what decides is
+    whether the slugs are free under the lock, so that all but one are refused as a whole and leave nothing. Raises
+    `Outdated` when there is a log whose rows are yet to be made."""
     if await ledger.read(scope_rows.find, MARK) is not None:
         return False
     if old := await ledger.read(outdated, PROJECTIONS):

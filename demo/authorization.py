@@ -1,7 +1,6 @@
 """What the demo application says to the authorization server: metadata, the code flow, refreshing, revoking, asking.
 
-It is written for any server of RFC 8414 and knows no address but the issuer's. What goes wrong is a `Trouble`.
-"""
+It is written for any server of RFC 8414 and knows no address but the issuer's. What goes wrong is a `Trouble`."""
 
 import hmac
 from typing import Any, NamedTuple
@@ -16,10 +15,8 @@ from authlib.oauth2.rfc8414 import get_well_known_url
 
 
 class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """What the server told this application when it was registered, and where this application listens.
-
-    `host` and `port` default to those of the redirect URI.
-    """
+    """What the server told this application when it was registered, and where this application listens. `host` and
+    `port` default to those of the redirect URI."""
 
     issuer: str
     client_id: str
@@ -36,8 +33,7 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 class Trouble(Exception):
     """Why something did not work, in words for the page. `error` is the server's own code where it gave one (RFC 6749
-    §4.1.2.1, §5.2).
-    """
+    §4.1.2.1, §5.2)."""
 
     def __init__(self, words: str, error: str | None = None) -> None:
         super().__init__(words)
@@ -91,11 +87,8 @@ class Authorization:
         return Pending(url, state, verifier)
 
     def finish(self, pending: Pending | None, query: str) -> Token:
-        """The tokens for an authorization response.
-
-        Nothing in the response is believed before its `state` and, since the server may be an impostor's, its `iss`
-        are the expected ones (RFC 9207 §2.4): an error is no exception.
-        """
+        """The tokens for an authorization response. Nothing in the response is believed before its `state` and, since
+        the server may be an impostor's, its `iss` are the expected ones (RFC 9207 §2.4): an error is no exception."""
         metadata = self.discover()
         parameters = parse_qs(query, keep_blank_values=True)
         if any(len(values) > 1 for values in parameters.values()):

@@ -2,5 +2,4 @@
 
 This room imports no other room of Grantlog (docs/decisions/0007). A mistake in how the server builds its tree is
 therefore not repeated where the tree is checked. It reads published artefacts only: stored events, tiles, checkpoints,
-exports and receipts.
-"""
+exports and receipts."""

@@ -1,8 +1,7 @@
 """Signed notes, verifier keys, checkpoints and cosignatures as a reader meets them.
 
 C2SP signed-note, tlog-checkpoint and tlog-cosignature. Whatever deviates from them is `Malformed`, and a signature by a
-known key that does not verify spoils the whole note.
-"""
+known key that does not verify spoils the whole note."""
 
 import re
 from base64 import b64decode, b64encode
@@ -124,11 +123,9 @@ class Checkpoint:
 
 
 def open_note(note: str, keys: Sequence[Key]) -> Note:
-    """Parses a signed note and verifies the signatures of known keys; unknown keys are ignored.
-
-    Raises `Malformed`, or `BadSignature` when a known key's signature is wrong. A note that no known key has signed is
-    returned with `verified` empty: the caller must not believe it.
-    """
+    """Parses a signed note and verifies the signatures of known keys; unknown keys are ignored. Raises `Malformed`, or
+    `BadSignature` when a known key's signature is wrong. A note that no known key has signed is returned with
+    `verified` empty: the caller must not believe it."""
     if len(note) > LARGEST_NOTE or any(c < " " and c != "\n" for c in note):
         raise Malformed("not a signed note: too large, or with control characters")
     split = note.rfind("\n\n")

@@ -104,10 +104,8 @@ def verify_export(
     quorum: int = 0,
     progress: Progress = no_progress,
 ) -> Verdict:
-    """Checks an export made with `proof=1`, line by line in constant memory (a file opened in binary mode will do).
-
-    A `kept` checkpoint is compared when its size falls between two records; otherwise the verdict says so.
-    """
+    """Checks an export made with `proof=1`, line by line in constant memory (a file opened in binary mode will do). A
+    `kept` checkpoint is compared when its size falls between two records; otherwise the verdict says so."""
     memory = [open_head(note, keys, what="the checkpoint that you kept") for note in kept]
     for unusable in memory:
         if isinstance(unusable, Unfit):
@@ -228,10 +226,8 @@ def parse_receipt(text: str) -> Receipt:
 def check_receipt(
     text: str, keys: Sequence[Key], *, leaf: bytes | None = None, witnesses: Sequence[Key] = (), quorum: int = 0
 ) -> Verdict:
-    """Checks a receipt against pinned keys. The event is `leaf`, or else what the receipt carries along.
-
-    What it carries is not signed by itself: it counts only because its hash is proved to stand in the tree.
-    """
+    """Checks a receipt against pinned keys. The event is `leaf`, or else what the receipt carries along. What it
+    carries is not signed by itself: it counts only because its hash is proved to stand in the tree."""
     try:
         receipt = parse_receipt(text)
     except Malformed as error:

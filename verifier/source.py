@@ -42,11 +42,9 @@ class _Form(msgspec.Struct):
 
 
 class Order:
-    """Follows events in order of position, and tells what is wrong with one.
-
-    With `complete` the events are the whole log from position 1, so the versions of a stream have no gap; otherwise
-    some are left out, and versions may only never go back.
-    """
+    """Follows events in order of position, and tells what is wrong with one. With `complete` the events are the whole
+    log from position 1, so the versions of a stream have no gap; otherwise some are left out, and versions may only
+    never go back."""
 
     def __init__(self, *, complete: bool = True) -> None:
         self._complete = complete
@@ -330,9 +328,7 @@ class Source(Protocol):
 
 def open_source(place: str, token: str | None = None) -> Source:
     """The source of a server's URL (`https://…`), a database's URL (`postgresql://…`, `sqlite:///…`) or an SQLite file.
-
-    `token` is a bearer token with `audit:read`: without one a server shows its tree only. Raises `SourceError`.
-    """
+    `token` is a bearer token with `audit:read`: without one a server shows its tree only. Raises `SourceError`."""
     scheme, separator, _ = place.partition("://")
     if scheme in ("http", "https"):
         return ServerSource(place, token)

@@ -80,10 +80,8 @@ def included(leaf: bytes, index: int, size: int, path: Sequence[bytes], root: by
 
 
 def consistent(old: int, old_root: bytes, new: int, new_root: bytes, proof: Sequence[bytes]) -> bool:
-    """Whether the old tree is the beginning of the new one (RFC 9162 §2.1.4.2).
-
-    Every tree extends the empty one, and equals itself, with an empty proof (C2SP tlog-witness).
-    """
+    """Whether the old tree is the beginning of the new one (RFC 9162 §2.1.4.2). Every tree extends the empty one, and
+    equals itself, with an empty proof (C2SP tlog-witness)."""
     if not 0 <= old <= new or not _are_hashes([old_root, new_root, *proof]):
         return False
     if old in (0, new):

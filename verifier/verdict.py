@@ -15,11 +15,9 @@ _EXIT_CODES: dict[Outcome, int] = {"verified": 0, "tampered": 1, "unverifiable":
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """One sentence in plain words, and the figures behind it.
-
-    `position` is the first position that does not fit. Where only a stretch can be told, it is the stretch's beginning
-    and `until` its end. `checked` events were looked at one by one; `pending` of them are newer than the checkpoint.
-    """
+    """One sentence in plain words, and the figures behind it. `position` is the first position that does not fit. Where
+    only a stretch can be told, it is the stretch's beginning and `until` its end. `checked` events were looked at one
+    by one; `pending` of them are newer than the checkpoint."""
 
     outcome: Outcome
     reason: str
@@ -100,11 +98,9 @@ class Unfit:
 def open_head(
     note: str, keys: Sequence[Key], witnesses: Sequence[Key] = (), what: str = "the checkpoint"
 ) -> Head | Unfit:
-    """Opens a checkpoint, unless it is not what a log with one of these keys would sign.
-
-    Another log's checkpoint proves nothing. One of this log that the pinned key did not sign is a finding: either
-    somebody else signed it, or the log's key was rotated and the auditor has to learn the new one out of band.
-    """
+    """Opens a checkpoint, unless it is not what a log with one of these keys would sign. Another log's checkpoint
+    proves nothing. One of this log that the pinned key did not sign is a finding: either somebody else signed it, or
+    the log's key was rotated and the auditor has to learn the new one out of band."""
     try:
         opened = open_note(note, [*keys, *witnesses])
         checkpoint = parse_checkpoint(opened.text)

@@ -24,10 +24,8 @@ class Landmark:
 
 
 class Walk:
-    """A walk up to `size`, the newest checkpoint's, and through what the log holds beyond it.
-
-    `landmarks` are in order of size; the last is the newest checkpoint itself.
-    """
+    """A walk up to `size`, the newest checkpoint's, and through what the log holds beyond it. `landmarks` are in order
+    of size; the last is the newest checkpoint itself."""
 
     def __init__(self, source: Source, size: int, landmarks: Sequence[Landmark], progress: Progress) -> None:
         self._source = source
@@ -162,11 +160,9 @@ def verify(
     quorum: int = 0,
     progress: Progress = no_progress,
 ) -> Verdict:
-    """Checks a log from its first event to its last.
-
-    `keys` are the log's verifier keys, pinned out of band. `kept` are older checkpoints that the auditor has from
-    before: only they, or `quorum` of the `witnesses`, show a history that was rewritten with the log's own key.
-    """
+    """Checks a log from its first event to its last. `keys` are the log's verifier keys, pinned out of band. `kept` are
+    older checkpoints that the auditor has from before: only they, or `quorum` of the `witnesses`, show a history that
+    was rewritten with the log's own key."""
     try:
         return _Audit(source, keys, witnesses, quorum, progress).verdict(kept)
     except SourceError as error:

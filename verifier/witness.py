@@ -44,11 +44,9 @@ class Remembered(NamedTuple):
 
 
 class Memory:
-    """A file that survives the process, the power and a second process on the same file.
-
-    One transaction holds the file's write lock from reading the newest checkpoint to replacing it, and it is on disk
-    before the answer is sent (tlog-witness: "must be performed atomically").
-    """
+    """A file that survives the process, the power and a second process on the same file. One transaction holds the
+    file's write lock from reading the newest checkpoint to replacing it, and it is on disk before the answer is sent
+    (tlog-witness: "must be performed atomically")."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -122,10 +120,8 @@ def _conflict(size: int) -> WitnessReply:
 
 
 class Witness:
-    """Knows its own key, the keys of the logs it watches, and what it has cosigned.
-
-    `now` tells the time in whole seconds since 1970.
-    """
+    """Knows its own key, the keys of the logs it watches, and what it has cosigned. `now` tells the time in whole
+    seconds since 1970."""
 
     def __init__(self, cosigner: Cosigner, logs: Sequence[Key], memory: Memory, now: Callable[[], int]) -> None:
         self._cosigner = cosigner
@@ -249,10 +245,8 @@ def server(witness: Witness, host: str, port: int) -> ThreadingHTTPServer:
 
 
 def load_or_create_key(path: Path, name: str) -> Cosigner:
-    """The witness's private key from its file, which only its owner may read; made when there is none.
-
-    Raises `Malformed` when the file holds something else, and ValueError when it holds the key of another name.
-    """
+    """The witness's private key from its file, which only its owner may read; made when there is none. Raises
+    `Malformed` when the file holds something else, and ValueError when it holds the key of another name."""
     if path.exists():
         cosigner = Cosigner.parse(path.read_text(encoding="utf-8"))
         if cosigner.name != name:

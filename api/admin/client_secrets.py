@@ -159,8 +159,7 @@ async def rotate_secret(
     data: JSONBody[Rotation] = Rotation(),  # noqa: B008 - frozen.
 ) -> Response[Rotated]:
     """Adds a version beside the others and says when they end. A dashboard's new secret goes to the server alone and is
-    used from the next sign-in on, so `client_secret` is null.
-    """
+    used from the next sign-in on, so `client_secret` is null."""
     secret, new = commands.mint_secret(token_format, data.secret_lifetime)
 
     def reply(view: View, _: tuple[Recorded, ...]) -> Reply[Rotated]:
@@ -275,8 +274,7 @@ async def set_rotation(
     client_id: parameters.ClientId, data: JSONBody[RotationPolicy], once: Injected[Once]
 ) -> Response[RotationBody]:
     """Versions made from now on end by themselves after their age and the overlap. The end of a version's time is
-    announced as an event; a dashboard's secret is then rotated by the server, any other by whoever runs the client.
-    """
+    announced as an event; a dashboard's secret is then rotated by the server, any other by whoever runs the client."""
     command = commands.set_rotation_policy(
         client_id, maximum_age=data.maximum_age, overlap=data.overlap, warning=data.warning
     )

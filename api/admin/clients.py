@@ -251,8 +251,7 @@ async def enable_client(
     client_id: parameters.ClientId, ledger: Injected[Ledger], by: Injected[Caller], once: Injected[Once]
 ) -> Response[ClientBody]:
     """Lets new tokens be issued; what was ended stays so. A repeat changes nothing. Whoever could not give the client's
-    administrative scopes cannot enable it.
-    """
+    administrative scopes cannot enable it."""
     return await once.carry_out(commands.enable(client_id, by=by), reply=_now(ledger, client_id))
 
 

@@ -77,10 +77,8 @@ class DashboardChanges(msgspec.Struct, forbid_unknown_fields=True, kw_only=True)
 
 
 class DashboardDefinition(DashboardChanges, forbid_unknown_fields=True, kw_only=True):
-    """What a dashboard shall be. A new one needs a name and a realm; of an existing one what is left out stays.
-
-    What `GET` gives is taken as it is: the other members may be there, and cannot be changed by this.
-    """
+    """What a dashboard shall be. A new one needs a name and a realm; of an existing one what is left out stays. What
+    `GET` gives is taken as it is: the other members may be there, and cannot be changed by this."""
 
     slug: Annotated[str, Meta(max_length=64)] | UnsetType = UNSET
     client_id: Annotated[str, Meta(max_length=128)] | UnsetType = UNSET

@@ -41,8 +41,7 @@ AccountId = Annotated[str | None, QueryParameter(name="account_id", max_length=1
 
 class GrantBody(msgspec.Struct, frozen=True, kw_only=True):
     """A grant; `ended` where nothing of it can be alive. `ended_at` and why are null where it ended with another thing,
-    such as its client, or by expiry. `account_id` is null where no person is involved.
-    """
+    such as its client, or by expiry. `account_id` is null where no person is involved."""
 
     grant_id: str
     grant_type: str

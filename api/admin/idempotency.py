@@ -1,8 +1,7 @@
 """A command of the JSON API, carried out once however often it is sent with the same `Idempotency-Key`.
 
 The answer is stored in the transaction that carried the command out, sealed, and without the secret that it showed: one
-is shown once. What was refused is not stored, since nothing was carried out.
-"""
+is shown once. What was refused is not stored, since nothing was carried out."""
 
 import re
 from collections.abc import Callable

@@ -63,8 +63,7 @@ async def register_person(
     once: Injected[Once],
 ) -> Response[PersonBody]:
     """Without `roles` they get their realm's default ones. Nobody can give a role that allows an administrative scope
-    which they lack.
-    """
+    which they lack."""
     encoded = None
     if data.password is not None:
         _check_length(request, data.password)
@@ -143,8 +142,7 @@ async def change_person(
     once: Injected[Once],
 ) -> Response[PersonBody]:
     """A merge patch (RFC 7396), all of it or nothing. Nobody changes a person who may do more than they may give. The
-    last enabled administrator stays one.
-    """
+    last enabled administrator stays one."""
     own = who.account_id == account_id
     names = commands.Names(username=data.username, email=data.email, name=data.name)
     changing = commands.change_names(account_id, names, privacy=ledger.privacy, by=None if own else by)
@@ -176,8 +174,7 @@ async def set_password(
 ) -> Response[None]:
     """Ends every grant of theirs, save the one with which people change their own, for which `current_password` is
     asked: wrong ones count as failed sign-ins. Whoever sets another's password can act as them, and so needs the
-    administrative scopes that they may have.
-    """
+    administrative scopes that they may have."""
     _check_length(request, data.password)
     if (first := await once.first_answer()) is not None:
         return first
@@ -223,8 +220,7 @@ async def enable_person(
     account_id: parameters.AccountId, ledger: Injected[Ledger], by: Injected[Caller], once: Injected[Once]
 ) -> Response[PersonBody]:
     """Lets them sign in again; what was ended stays so. A repeat changes nothing. Whoever could not give the
-    administrative scopes that their roles allow cannot enable them.
-    """
+    administrative scopes that their roles allow cannot enable them."""
     return await once.carry_out(commands.enable(account_id, by=by), reply=_now(ledger, account_id))
 
 
@@ -249,11 +245,9 @@ async def _verify_own(
     request: Request[Any, Any, Any], realm: str, names: Sequence[str | None], password: str | None, origin: Origin
 ) -> str:
     """The event with the hash against which a person's present password is right, to be compared again under the lock:
-    it is asked for when they change it, since a token that somebody found is not the person.
-
-    `names` are theirs, login names first. A wrong one is what a wrong sign-in under their name is, to the throttle and
-    in the log. Raises InvalidRequest without the right one, Throttled, and the hasher's Overloaded.
-    """
+    it is asked for when they change it, since a token that somebody found is not the person. `names` are theirs, login
+    names first. A wrong one is what a wrong sign-in under their name is, to the throttle and in the log. Raises
+    InvalidRequest without the right one, Throttled, and the hasher's Overloaded."""
     if password is None:
         raise InvalidRequest.field("current_password", "is needed to change one's own password")
     name = next(filter(None, names), "")

@@ -193,8 +193,7 @@ async def put_role(
     once: Injected[Once],
 ) -> Response[RoleBody]:
     """Nobody changes a role that holds an administrative scope which they lack, or gives it one. Who can make
-    administrators by this role alone keeps it.
-    """
+    administrators by this role alone keeps it."""
     for field, given, meant in (("realm", data.realm, realm), ("name", data.name, name)):
         if given is not UNSET and given != meant:
             raise InvalidRequest.field(field, f"must be the {field} in the address")

@@ -40,10 +40,8 @@ async def nothing() -> AsyncGenerator[bytes, None]:
 
 
 class LongAnswer(Stream):
-    """A stream of bytes out of a generator, which is closed as soon as nobody listens any more.
-
-    The framework would leave that to the garbage collector, and what the generator does at its end with it.
-    """
+    """A stream of bytes out of a generator, which is closed as soon as nobody listens any more. The framework would
+    leave that to the garbage collector, and what the generator does at its end with it."""
 
     def __init__(self, parts: AsyncGenerator[bytes, None], **given: Any) -> None:
         super().__init__(parts, **given)
@@ -111,8 +109,7 @@ async def export(
 ) -> LongAnswer:
     """Every event that matches, up to the log's head when the export began. Any length.
 
-    With `proof=1` it goes up to the newest checkpoint, and ends in it.
-    """
+    With `proof=1` it goes up to the newest checkpoint, and ends in it."""
     wanted = await prepared(asking, given, format, proof=proof == "1")
     headers = {
         "content-type": f"{wanted.media_type}; charset=utf-8",
@@ -149,8 +146,7 @@ async def proof(
 
     `grantlog audit check-receipt` checks it with nothing but the log's verifier key. 404 beyond the newest checkpoint,
     which follows the log within a second. 503 when event and tree do not fit together any more: the receipt would prove
-    nothing, and the log is signed no more.
-    """
+    nothing, and the log is signed no more."""
     receipt, diverged = None, None
     try:
         receipt = await asking.sources.ledger.read(published.receipt, position, read_authentic_leaves)

@@ -1,8 +1,7 @@
 """Events as records of the Open Cybersecurity Schema Framework 1.5.0, for a SIEM that speaks it.
 
 Four classes tell all of it: Account Change (3001), Authentication (3002), Entity Management (3004) and API Activity
-(6003). What OCSF has no member for stands under `unmapped`, so nothing is lost.
-"""
+(6003). What OCSF has no member for stands under `unmapped`, so nothing is lost."""
 
 from collections.abc import Mapping
 from typing import Any, NamedTuple

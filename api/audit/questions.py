@@ -270,8 +270,7 @@ async def token_history(
     asking: Injected[Auditor], data: JSONBody[TokenHistoryQuestion], names: WithNames = "0"
 ) -> TokenHistory:
     """From the ground that it stands on through every event of its grant, and those of others that decided about it, to
-    its last use; for tokens long gone too. Unknown: 404.
-    """
+    its last use; for tokens long gone too. Unknown: 404."""
     return await answering.token_history(asking, data.token, data.sha256, data.id, names=names == "1")
 
 

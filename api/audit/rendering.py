@@ -186,11 +186,9 @@ class ShownActor(msgspec.Struct, frozen=True):
 
 
 class ShownEvent(msgspec.Struct, frozen=True):
-    """An event. Personal values that are not shown are null, and their paths stand in `sealed` or `erased`.
-
-    `meaning` is a sentence. `names` are there when they were asked for: id → what it is called now, of clients and, for
-    readers with `audit:personal`, of people; null where nobody has a name any more.
-    """
+    """An event. Personal values that are not shown are null, and their paths stand in `sealed` or `erased`. `meaning`
+    is a sentence. `names` are there when they were asked for: id → what it is called now, of clients and, for readers
+    with `audit:personal`, of people; null where nobody has a name any more."""
 
     position: int
     id: str

@@ -1,8 +1,7 @@
 """The grants of an address, and the browser sessions that signed in or allowed something there, found and ended.
 
 They are named by the positions at which they began, and end by one fact (`domain.ended_grants`), see decision 0008. The
-log knows addresses only sealed, and forgets them one day; the fact names none.
-"""
+log knows addresses only sealed, and forgets them one day; the fact names none."""
 
 import asyncio
 from collections.abc import Iterator, Sequence

@@ -63,10 +63,8 @@ class Containing(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
 
 
 class ContainedOfOne(msgspec.Struct, frozen=True, kw_only=True):
-    """What was ended of one client or person, or would be.
-
-    `client_secret` is there after a rotation; null where only the server holds it.
-    """
+    """What was ended of one client or person, or would be. `client_secret` is there after a rotation; null where only
+    the server holds it."""
 
     incident_id: Annotated[str | None, Meta(description="Null for a dry run about what is no incident yet.")]
     client_id: str | None
@@ -129,11 +127,9 @@ async def contain(
 ) -> Response[Contained]:
     """A client secret ends with every token that it authenticated, a client or person with all of theirs, a token with
     its grant, an address with every grant and every sign-in that was used from there. Of several secrets in a text all
-    end, with one incident for each client. `since` leaves alive what was
-    issued before, of an address what was used from there only before. All of it is dead at once, whatever its size, and
-    nothing revives it; of an address the grants' own `grant.ended` events follow. An incident is opened, or an open one
-    about the same goes on.
-    """
+    end, with one incident for each client. `since` leaves alive what was issued before, of an address what was used
+    from there only before. All of it is dead at once, whatever its size, and nothing revives it; of an address the
+    grants' own `grant.ended` events follow. An incident is opened, or an open one about the same goes on."""
     if (first := await once.first_answer()) is not None:
         return first
     since = whole_second(data.since)
@@ -233,8 +229,7 @@ async def read_freeze(ledger: Injected[Ledger]) -> Freeze:
 )
 async def freeze(once: Injected[Once]) -> Response[Freeze]:
     """No code and no token is issued from now on, to anybody; what was issued is validated as ever. A repeat changes
-    nothing.
-    """
+    nothing."""
     return await once.carry_out(servers.suspend_issuance(), reply=_reply)
 
 

@@ -49,12 +49,10 @@ class Asked(NamedTuple):
 
 
 class Containment:
-    """One containment: its commands, and after them what it ended and the secret that it made.
-
-    Without an `incident_id` it opens an incident, which `source` reports with `evidence`. With `goes_on` it goes on
-    with an open one about the same, if there is any under the lock, and adds to its evidence; only then `incident_id`
-    is certain. `only_alive` refuses it where nothing is left to end.
-    """
+    """One containment: its commands, and after them what it ended and the secret that it made. Without an `incident_id`
+    it opens an incident, which `source` reports with `evidence`. With `goes_on` it goes on with an open one about the
+    same, if there is any under the lock, and adds to its evidence; only then `incident_id` is certain. `only_alive`
+    refuses it where nothing is left to end."""
 
     def __init__(
         self,
@@ -284,8 +282,7 @@ def dry_run(asking: Auditor, containments: Sequence[Containment], since: str | N
 
 def tried_together(view: View, containments: Sequence[Containment]) -> int | Refusal:
     """How many tokens several would end, after each was counted, for the record of a dry run; or what one of them is
-    refused for.
-    """
+    refused for."""
     count = 0
     for each in containments:
         found = each.tried(view)

@@ -65,10 +65,8 @@ State = Annotated[
 
 class IncidentBody(msgspec.Struct, frozen=True, kw_only=True):
     """An incident. `contained` is null until something was ended; `evidence` and `note` need `audit:personal`.
-
     `settled` says that each grant has the `ended` event that follows where an address was contained; null until then.
-    `evidence` is all that was said of it, one below the other.
-    """
+    `evidence` is all that was said of it, one below the other."""
 
     incident_id: str
     state: incident.Status

@@ -129,10 +129,9 @@ async def investigate(
     asking: Injected[Auditor], settle: Injected[Settle], data: JSONBody[Investigation], counts: Counts = 1
 ) -> Investigated | Reports:
     """By any text that holds it, whatever surrounds or encodes it, or by its SHA-256; or up to 1,000 in `items`, each
-    by itself. Also of expired and pruned ones. The counts are exact, and those of `containment` are what
-    `POST /leaks/contain` would report; of a million tokens they take seconds, and `counts=0` answers at once without
-    them. What is none of ours has `kind` null and says in `problem` what is wrong.
-    """
+    by itself. Also of expired and pruned ones. The counts are exact, and those of `containment` are what `POST
+    /leaks/contain` would report; of a million tokens they take seconds, and `counts=0` answers at once without them.
+    What is none of ours has `kind` null and says in `problem` what is wrong."""
     wanted = bool(counts)
     if data.items is not None:
         if data.secret is not None or data.sha256 is not None:

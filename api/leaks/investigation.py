@@ -156,8 +156,7 @@ def _presented(reader: Reader, found: IssuanceRecord, told: Iterable[Recorded]) 
 
 def _beside_newest(told: Iterable[Recorded]) -> Iterator[tuple[Recorded, str | None]]:
     """Each event with the newest refresh token before it: of a refresh or its refusal, which names none, that is what
-    was presented. Where a successor was replaced, that event names which one had come.
-    """
+    was presented. Where a successor was replaced, that event names which one had come."""
     newest = predecessor = None
     for recorded in told:
         yield recorded, newest
@@ -258,11 +257,9 @@ class CameOfIt(msgspec.Struct, frozen=True):
 
 
 class Report(msgspec.Struct, frozen=True, kw_only=True):
-    """What it is, who used it and what ending it would end. Everything is null or empty for what is not ours.
-
-    `problem` says what is wrong with a string that is none of ours, and never what would be right. `client_owner` and
-    addresses are shown to readers with `audit:personal`. `derived` and `containment` are null without counts.
-    """
+    """What it is, who used it and what ending it would end. Everything is null or empty for what is not ours. `problem`
+    says what is wrong with a string that is none of ours, and never what would be right. `client_owner` and addresses
+    are shown to readers with `audit:personal`. `derived` and `containment` are null without counts."""
 
     sha256: str
     kind: Annotated[str | None, Meta(description="Null for what is not ours.")]
@@ -293,10 +290,8 @@ class Damaged(msgspec.Struct, frozen=True):
 
 
 class Investigated(Report, frozen=True, kw_only=True):
-    """What is known of the first secret that was found, and in `items` of each, in their order.
-
-    Without any, `kind` is null: that is no all-clear, since nobody knows what else the text may hold.
-    """
+    """What is known of the first secret that was found, and in `items` of each, in their order. Without any, `kind` is
+    null: that is no all-clear, since nobody knows what else the text may hold."""
 
     items: tuple[Report, ...] = ()
     damaged: tuple[Damaged, ...] = ()

@@ -51,11 +51,9 @@ def reporter(connection: Any, source: Source) -> Origin:
 async def take(
     ledger: Ledger, format: Format, findings: Iterable[Finding], source: Source, contain: Container[str], by: Origin
 ) -> list[bool]:
-    """Opens an incident for each that has our format, and ends what is alive if its kind is among `contain`.
-
-    True for what was issued here, dead or alive. What goes wrong with one is raised when all the others were taken, so
-    that whoever reports comes again: the same finding once more does nothing.
-    """
+    """Opens an incident for each that has our format, and ends what is alive if its kind is among `contain`. True for
+    what was issued here, dead or alive. What goes wrong with one is raised when all the others were taken, so that
+    whoever reports comes again: the same finding once more does nothing."""
     ours, failed = [], None
     for finding in findings:
         try:
@@ -85,8 +83,7 @@ async def _take(
     ledger: Ledger, format: Format, finding: Finding, source: Source, contain: Container[str], by: Origin
 ) -> bool:
     """The same finding once more does nothing: the incident's id follows from it, and under the lock a stream begins
-    only once.
-    """
+    only once."""
     kind = format.parse(finding.raw)
     if kind is None:
         return False

@@ -53,10 +53,8 @@ async def secrets_in(text: str, format: Format) -> Extract:
 
 
 def nothing_in(text: str, format: Format) -> str:
-    """Why a text names no secret: what is wrong with a single word, or that in so many characters none was found.
-
-    It is no all-clear: who knows what else it may be.
-    """
+    """Why a text names no secret: what is wrong with a single word, or that in so many characters none was found. It is
+    no all-clear: who knows what else it may be."""
     if text.split() == [text]:
         return _problem(text, format)
     return f"no Grantlog secret in {len(text):,} characters"
@@ -90,10 +88,8 @@ NAMING = ("secret", "sha256", "client_id", "account_id", "secret_id", "address")
 
 
 async def find(ledger: Ledger, format: Format, named: Mapping[str, str], since: Moment | None) -> list[Target]:
-    """The target of one of the names above; of a text with several secrets one for each client.
-
-    Raises the problem that says what is wrong with it.
-    """
+    """The target of one of the names above; of a text with several secrets one for each client. Raises the problem that
+    says what is wrong with it."""
     if len(named) != 1:
         raise InvalidRequest.field(list(named)[1] if named else "secret", "give exactly one of " + ", ".join(NAMING))
     ((name, value),) = named.items()

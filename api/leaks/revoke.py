@@ -47,10 +47,8 @@ def _alone(connection: Connection, found: IssuanceRecord) -> Target:
 
 
 async def end(ledger: Ledger, target: Target, origin: Origin, source: Source = "public_revocation") -> str | None:
-    """Ends what is alive of it, in one transaction with its incident, whose id is returned.
-
-    None, and nothing is recorded, where all is dead already: nobody fills the log with repeats.
-    """
+    """Ends what is alive of it, in one transaction with its incident, whose id is returned. None, and nothing is
+    recorded, where all is dead already: nobody fills the log with repeats."""
     containment = Containment(ledger, target, Wanted(), source=source, only_alive=True)
     await containment.prepare()
     executed: Any = await ledger.execute(*containment.commands(), origin=origin)
@@ -91,8 +89,7 @@ class Credentials(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
 
 class Accepted(msgspec.Struct, frozen=True):
     """What anybody can see by its looks: how many secrets have our form and checksum, issued or not, and how many have
-    the form alone.
-    """
+    the form alone."""
 
     accepted: int
     damaged: int
@@ -114,9 +111,8 @@ async def revoke_credentials(
     throttle: Injected[Throttle],
 ) -> Response[Accepted]:
     """No authentication: who holds a secret may end it. Every secret in the texts ends, with one incident for each
-    client. An access token ends alone, a code or refresh token with its grant, a client secret with every token that
-    it authenticated, a browser session with its sign-in.
-    """
+    client. An access token ends alone, a code or refresh token with its grant, a client secret with every token that it
+    authenticated, a browser session with its sign-in."""
     admit(throttle, request.scope, "credentials")
     if len(data.credentials) > MOST:
         raise Unprocessable(f"At most {MOST} credentials at a time.")
@@ -185,10 +181,8 @@ async def _end_all(ledger: Ledger, report: ReportedSecret, came: Origin) -> None
 
 
 async def _end_together(ledger: Ledger, targets: Sequence[Target], came: Origin) -> list[bytes]:
-    """Ends those of one client by one incident; the digests of what could not be ended.
-
-    No fault about one secret keeps the others alive: those of its client are then ended one by one.
-    """
+    """Ends those of one client by one incident; the digests of what could not be ended. No fault about one secret keeps
+    the others alive: those of its client are then ended one by one."""
     left: list[bytes] = []
     away, waiting = 0, deque(grouped(targets))
     while waiting:

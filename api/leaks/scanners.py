@@ -185,9 +185,8 @@ async def github(
     throttle: Injected[Throttle],
 ) -> list[Label]:
     """A JSON array of matches, signed in `Github-Public-Key-Identifier` and `Github-Public-Key-Signature` over the raw
-    body. Each secret of ours opens an incident; those of the kinds in `GRANTLOG_LEAKS_CONTAIN` are ended with all
-    that came of them. A repeated delivery changes nothing. Without a signature the answer is 401, with a wrong one 403.
-    """
+    body. Each secret of ours opens an incident; those of the kinds in `GRANTLOG_LEAKS_CONTAIN` are ended with all that
+    came of them. A repeated delivery changes nothing. Without a signature the answer is 401, with a wrong one 403."""
     admit(throttle, request.scope, "github")
     body = await read_body(request.scope, request.receive, settings.list_body_limit)
     await _check_signature(request, _keys(request, settings, ledger.clock), body)
@@ -285,8 +284,7 @@ async def gitlab(
     throttle: Injected[Throttle],
 ) -> None:
     """`POST /v1/revoke_tokens` of GitLab's token revocation API: a JSON array. Each secret of ours opens an incident
-    and is ended with all that came of it. A repeat changes nothing. An unknown type is a 400, and nothing is done.
-    """
+    and is ended with all that came of it. A repeat changes nothing. An unknown type is a 400, and nothing is done."""
     _require_admission(request, settings, throttle)
     body = await read_body(request.scope, request.receive, settings.list_body_limit)
     encoding(request.scope, JSON_ONLY)

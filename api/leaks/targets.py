@@ -30,10 +30,8 @@ class Alone(NamedTuple):
 
 
 class Target(NamedTuple):
-    """What is to end. `grants` are those of single tokens, codes or sessions, `gathered` those of an address.
-
-    `leaked` are the secrets by which it is known. There may be many of one client, or of one person's sign-ins.
-    """
+    """What is to end. `grants` are those of single tokens, codes or sessions, `gathered` those of an address. `leaked`
+    are the secrets by which it is known. There may be many of one client, or of one person's sign-ins."""
 
     kind: incident.Target
     client_id: str | None = None

@@ -63,10 +63,8 @@ class Jsonl:
 
 
 class Csv:
-    """RFC 4180, with a header; structures as JSON within a field.
-
-    A text that a spreadsheet would take for a formula gets an apostrophe in front: a user agent is anybody's to choose.
-    """
+    """RFC 4180, with a header; structures as JSON within a field. A text that a spreadsheet would take for a formula
+    gets an apostrophe in front: a user agent is anybody's to choose."""
 
     media_type = "text/csv"
     extension = "csv"
@@ -256,8 +254,7 @@ class Export(NamedTuple):
 
     async def open(self) -> AsyncGenerator[Part, None]:
         """Records that the export begins; then its parts. Whoever does not take them all closes the generator, and its
-        end is recorded either way: see `readings.closed`.
-        """
+        end is recorded either way: see `readings.closed`."""
         asked = self.asked | {"format": self.format, "proof": None if self.checkpoint is None else "1"}
         reading_id = await auditor.open_export(
             self.asking,

@@ -96,8 +96,7 @@ class _Shown(NamedTuple):
 
 async def state_of(asking: Auditor, name: str, at: str | None, position: int | None) -> State:
     """The fold of a stream at a moment or a position, and the event that it was asked for. Raises Missing when the
-    stream has no events at all, before or after.
-    """
+    stream has no events at all, before or after."""
     where = await point(asking, at, position)
     shown = await asking.sources.ledger.read(_shown, asking, name, where)
     asked = {
@@ -139,10 +138,8 @@ class SecretVersion(msgspec.Struct, frozen=True):
 
 class TokenHistory(msgspec.Struct, frozen=True):
     """What it is and how it stands now. `secret` authenticated the request that got it; of a secret it is itself.
-
     `events` begin with the ground that it stands on (its client registered, the secret made, the sign-in, the consent)
-    and end with its newest uses.
-    """
+    and end with its newest uses."""
 
     kind: Kind
     sha256: str
@@ -162,8 +159,7 @@ async def token_history(
     asking: Auditor, token: str | None, sha256: str | None, id: str | None, *, names: bool
 ) -> TokenHistory:
     """The history of a secret, by itself, its digest or an id, and the event that it was asked for. Raises Missing when
-    no such secret was ever issued here.
-    """
+    no such secret was ever issued here."""
     await asking.sources.ledger.settled()
     if id is None:
         about = presented(asking, token, sha256, or_else=", or an id")
@@ -282,10 +278,8 @@ def _expires_at(connection: Connection, found: IssuanceRecord, head: int) -> Mom
 
 
 class TokenState(msgspec.Struct, frozen=True):
-    """`decided_by` are the positions of the events that decide it; `as_of_position` is how far the log was read.
-
-    A version of a client's secret that does not work yet is `not_yet_issued`.
-    """
+    """`decided_by` are the positions of the events that decide it; `as_of_position` is how far the log was read. A
+    version of a client's secret that does not work yet is `not_yet_issued`."""
 
     active: bool
     reason: Reason

@@ -195,11 +195,9 @@ class Point(NamedTuple):
 
 
 async def point(asking: Auditor, at: str | None, position: int | None) -> Point:
-    """The point that was asked for: a moment means everything up to it, that very microsecond included.
-
-    A position alone means the moment of its event; both together, the log at that position with the clock at that
-    moment; neither, now.
-    """
+    """The point that was asked for: a moment means everything up to it, that very microsecond included. A position
+    alone means the moment of its event; both together, the log at that position with the clock at that moment; neither,
+    now."""
     chosen, ledger = moment("at", at), asking.sources.ledger
     if chosen is not None and position is None and (await ledger.head())[1] <= chosen:
         # Events get the time at which their transaction began. One that began before this moment and is not committed
@@ -243,9 +241,7 @@ class Stretch(NamedTuple):
 
 async def up_to_date(asking: Auditor, given: Filters, steps: int | None) -> int:
     """The log's head, once the index that the filters need has come to it: whoever asks sees all that was committed.
-
-    Raises Unavailable when that takes more than so many steps.
-    """
+    Raises Unavailable when that takes more than so many steps."""
     ledger = asking.sources.ledger
     if given.needs_index and not await asking.sources.search_index.follow(steps=steps):
         raise TemporarilyUnavailable(
@@ -293,9 +289,8 @@ def show(connection: Connection, asking: Auditor, positions: Sequence[int], *, n
 async def page(
     asking: Auditor, given: Filters, limit: int, after: str | None = None, *, steps: int | None = STEPS_AT_MOST
 ) -> Page[ShownEvent]:
-    """A page of the events that match, and the event that it was asked for. `after` is the `next` of the page before;
-    a list covers the log as it stood when its first page was asked for.
-    """
+    """A page of the events that match, and the event that it was asked for. `after` is the `next` of the page before; a
+    list covers the log as it stood when its first page was asked for."""
     head = await up_to_date(asking, given, steps)
     start: int | None = None
     if after is not None:
