@@ -85,9 +85,9 @@ def main() -> int:
     options = _options()
     with tempfile.TemporaryDirectory(prefix="grantlog-bench-") as name:
         directory = Path(name)
+        # PostgreSQL runs as a user of its own, who has to get in.
+        directory.chmod(0o755)
         for opened in _databases(directory):
-            # PostgreSQL runs as a user of its own, who has to get in. A server keeps its directory to itself.
-            directory.chmod(0o755)
             with opened as database:
                 for each in measure(database, directory, options, _say):
                     name = f"{database.name}: {each.what}"
@@ -99,10 +99,12 @@ def main() -> int:
 def measure(database: Database, directory: Path, options: argparse.Namespace, say: Say) -> Iterator[Measured]:
     """Each question and command once, in the order in which they would come. Raises `WrongAnswer`."""
     port, key = server.free_port(), secrets.token_urlsafe(32)
+    # A server keeps its directory to itself, and in it what it knows of its log.
+    data = directory / f"data of {database.name}"
     environment = {
         "GRANTLOG_ENVIRONMENT": "production",
         "GRANTLOG_DATABASE_URL": database.url,
-        "GRANTLOG_DATA_DIR": str(directory),
+        "GRANTLOG_DATA_DIR": str(data),
         "GRANTLOG_MASTER_KEY": key,
         "GRANTLOG_PORT": str(port),
         "GRANTLOG_HEALTH_PORT": "0",
