@@ -25,15 +25,18 @@ from api.pages.authorization_request import (
 )
 from api.pages.browser_session import (
     BrowserSession,
+    FormTarget,
     FormToken,
+    SignInForm,
     end_session,
     find_session,
     form_token,
     is_genuine,
     login_name,
     require_own_page,
+    sign_in,
+    sign_in_page,
 )
-from api.pages.sign_in import FormTarget, SignInForm, sign_in, sign_in_page
 from api.services import Services, services_of
 from api.throttling.admission import admit
 from commands import grants
