@@ -5,7 +5,6 @@ import os
 import re
 from base64 import urlsafe_b64encode
 from collections.abc import Mapping
-from contextlib import suppress
 from pathlib import Path
 from stat import S_IMODE
 from typing import NoReturn
@@ -14,6 +13,8 @@ from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
+
+from security.private_files import put_private
 
 # HKDF with SHA-256 (RFC 5869): one strong key makes many, none of which tells anything about the others.
 
@@ -168,23 +169,7 @@ def open_keyring(text: str | None, file: Path, *, create: bool) -> Keyring:
 
 
 def _create(file: Path) -> None:
-    """Writes a new key where there is no file: complete, its owner's alone, and whoever links first wins."""
-    if file.exists():
-        return
-    file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    draft = file.with_name(f"{file.name}.{os.urandom(8).hex()}")
-    descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    try:
-        with os.fdopen(descriptor, "w", encoding="ascii") as stream:
-            stream.write(new_master_key() + "\n")
-            stream.flush()
-            os.fsync(stream.fileno())
-        with suppress(FileExistsError):
-            os.link(draft, file)
-    finally:
-        draft.unlink()
-    directory = os.open(file.parent, os.O_RDONLY)
-    try:
-        os.fsync(directory)
-    finally:
-        os.close(directory)
+    """Writes a new key where there is no file yet."""
+    if not file.exists():
+        file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        put_private(file, f"{new_master_key()}\n".encode(), first=True)

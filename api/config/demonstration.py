@@ -24,7 +24,7 @@ from eventstore.ledger import Ledger
 from eventstore.present import person_by_login
 from projections import clients
 from security.passwords import Hasher
-from security.private_files import make_private
+from security.private_files import make_private, put_private, settle
 from security.tokens import Format, new_id
 
 FILE = "demo.json"
@@ -160,7 +160,7 @@ async def _make(ledger: Ledger, settings: Settings, format: Format, hasher: Hash
         refusal = executed.refusal
         raise Lost(f"the demo does not fit into this database: {refusal.field or refusal.reason.value}")
     os.replace(settings.data_dir / DRAFT, settings.data_dir / FILE)
-    _settle(settings.data_dir)
+    settle(settings.data_dir)
 
 
 async def _register(
@@ -239,28 +239,7 @@ def _read(path: Path) -> Demonstration | None:
 
 
 def _write(path: Path, content: Demonstration) -> None:
-    """Appears complete and for its owner's eyes alone, or not at all."""
-    text = msgspec.json.format(msgspec.json.encode(content), indent=2) + b"\n"
-    draft = path.with_name(f"{path.name}.{secrets.token_hex(8)}")
-    descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    try:
-        with os.fdopen(descriptor, "wb") as stream:
-            stream.write(text)
-            stream.flush()
-            os.fsync(stream.fileno())
-        os.replace(draft, path)
-    finally:
-        draft.unlink(missing_ok=True)
-    _settle(path.parent)
-
-
-def _settle(directory: Path) -> None:
-    """A rename is on disk when its directory is."""
-    descriptor = os.open(directory, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+    put_private(path, msgspec.json.format(msgspec.json.encode(content), indent=2) + b"\n")
 
 
 @contextmanager

@@ -9,13 +9,13 @@ import os
 from collections.abc import Iterator
 from hashlib import sha256
 from pathlib import Path
-from threading import get_ident
 from types import ModuleType
 
 import msgspec
 
 from domain.event import Moment
 from eventstore.transparency.note import head_of, parse_checkpoint
+from security.private_files import put_private
 
 fcntl: ModuleType | None
 try:
@@ -63,7 +63,7 @@ class Kept:
         with self._alone():
             before = head_of(self.read())
             if before is None or before.origin != head.origin or before.size < head.size:
-                _put(self.path, note.encode())
+                put_private(self.path, note.encode())
 
     def read_lost(self) -> Lost | None:
         """That the log went back, if it did and nobody has accepted it; ValueError when it cannot be read."""
@@ -75,7 +75,7 @@ class Kept:
         self.path.parent.mkdir(parents=True, exist_ok=True)
         with self._alone():
             if not self._lost.exists():
-                _put(self._lost, msgspec.json.encode(lost))
+                put_private(self._lost, msgspec.json.encode(lost))
 
     def forget_lost(self) -> None:
         """It is over: accepted, or what was lost is there again."""
@@ -98,22 +98,3 @@ def _content(path: Path) -> bytes | None:
         return path.read_bytes()
     except FileNotFoundError:
         return None
-
-
-def _put(path: Path, content: bytes) -> None:
-    """Puts a file in its place by renaming, so that nobody ever finds half of it, also after a power cut."""
-    beside = path.with_name(f".{path.name}.{os.getpid()}.{get_ident()}")
-    try:
-        with beside.open("wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        beside.replace(path)
-    except OSError:
-        beside.unlink(missing_ok=True)
-        raise
-    folder = os.open(path.parent, os.O_RDONLY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)
