@@ -209,8 +209,6 @@ EVENTS: tuple[type[Event], ...] = (
     AccountTokensEnded,
 )
 
-# State ------------------------------------------------------------------------------------------------------------
-
 
 class State(msgspec.Struct, frozen=True):
     """The account as its events tell. Cut-offs are positions: every token before is dead."""
@@ -374,9 +372,6 @@ def end_tokens(state: State, *, now: Moment, first: int = 0, since_at: Moment | 
 def alive(state: State) -> bool:
     """Whether there is a person to command; an erased one is not."""
     return state.exists and not state.erased
-
-
-# Fold -------------------------------------------------------------------------------------------------------------
 
 
 def evolve(state: State, recorded: Recorded) -> State:

@@ -103,8 +103,6 @@ class StreamClosed(Event, frozen=True, kw_only=True):
 
 EVENTS: tuple[type[Event], ...] = (Read, ExportOpened, ExportClosed, StreamOpened, StreamClosed)
 
-# State ------------------------------------------------------------------------------------------------------------
-
 
 class State(msgspec.Struct, frozen=True):
     """How much was asked that day. `records` counts what was handed out."""
@@ -123,9 +121,6 @@ INITIAL = State()
 def note(state: State, *, now: Moment, reading: Event) -> Outcome:
     """Records a question that was answered, or where an export or a stream begins or ends, maybe on a later day."""
     return accept(reading)
-
-
-# Fold -------------------------------------------------------------------------------------------------------------
 
 
 def evolve(state: State, recorded: Recorded) -> State:

@@ -162,8 +162,6 @@ EVENTS: tuple[type[Event], ...] = (
     TokenLimitReached,
 )
 
-# State ------------------------------------------------------------------------------------------------------------
-
 
 class State(SecretHolder, frozen=True):
     """The client as its events tell. `cutoff` is a position: every token before it is dead."""
@@ -281,9 +279,6 @@ def named(attributes: Attributes) -> dict[str, Any]:
 def alive(state: State) -> bool:
     """Whether there is a client to command; a deleted one is not."""
     return state.exists and not state.deleted
-
-
-# Fold -------------------------------------------------------------------------------------------------------------
 
 
 def evolve(state: State, recorded: Recorded) -> State:

@@ -206,9 +206,6 @@ class SecretExpiredUsed(Event, frozen=True, kw_only=True):
     window_seconds: int = 0
 
 
-# State ------------------------------------------------------------------------------------------------------------
-
-
 class SecretVersion(msgspec.Struct, frozen=True):
     """One version of the client's secret. Tokens at positions up to `tokens_cutoff` that it authenticated are dead."""
 
@@ -383,9 +380,6 @@ def seconds(field: str, value: int | None, *, least: int = 0) -> Outcome | None:
     return malformed(field, f"must be between {least} and {LIFETIME_MAXIMUM} seconds")
 
 
-# Fold -------------------------------------------------------------------------------------------------------------
-
-
 def fold(versions: tuple[SecretVersion, ...], recorded: Recorded) -> tuple[SecretVersion, ...]:
     """The versions after one more of `EVENTS`, without those that ended so long ago that nothing depends on them."""
     event, now = recorded.event, recorded.time
@@ -393,7 +387,9 @@ def fold(versions: tuple[SecretVersion, ...], recorded: Recorded) -> tuple[Secre
     match event:
         case SecretIssued() | SecretRotated():
             end = None if event.lifetime is None else now + event.lifetime * SECOND
-            new = SecretVersion(event.secret_id, event.version, event.sha256, now, end, not_before=_begins(event, now))
+            new = SecretVersion(
+                event.secret_id, event.version, event.sha256, now, end, not_before=begins_at(event, now)
+            )
             if isinstance(event, SecretRotated) and event.others_expire_in is not None:
                 others_end = now + event.others_expire_in * SECOND
                 kept = tuple(_ending(version, others_end) for version in kept)
@@ -407,7 +403,8 @@ def fold(versions: tuple[SecretVersion, ...], recorded: Recorded) -> tuple[Secre
             return versions
 
 
-def _begins(event: Event, now: Moment) -> Moment | None:
+def begins_at(event: Event, now: Moment) -> Moment | None:
+    """When a version begins to work; None where that is at once."""
     seconds_later: int | None = getattr(event, "not_before_in", None)
     return None if seconds_later is None else now + seconds_later * SECOND
 

@@ -62,8 +62,6 @@ class Withdrawn(Event, frozen=True, kw_only=True):
 
 EVENTS: tuple[type[Event], ...] = (Given, Extended, Denied, Withdrawn)
 
-# State ------------------------------------------------------------------------------------------------------------
-
 
 class State(msgspec.Struct, frozen=True):
     """What is allowed now. Tokens before the position `cutoff` that rested on this consent are dead."""
@@ -121,9 +119,6 @@ def withdraw(state: State, *, now: Moment) -> Outcome:
 def covers(state: State, scope: tuple[str, ...], redirect_uri: str) -> bool:
     """Whether the person need not be asked again: not for more, and not for somebody else who would receive it."""
     return state.given and set(scope) <= set(state.scope) and uris.origin(redirect_uri) in state.origins
-
-
-# Fold -------------------------------------------------------------------------------------------------------------
 
 
 def evolve(state: State, recorded: Recorded) -> State:

@@ -35,9 +35,6 @@ class AccountTokensEnded(Event, frozen=True, kw_only=True):
     since_at: Moment | None = None
 
 
-# State ------------------------------------------------------------------------------------------------------------
-
-
 class Window(msgspec.Struct, frozen=True, array_like=True):
     """Dead positions: `first` ≤ position < `last`. With a `secret_id`, only what that version authenticated."""
 

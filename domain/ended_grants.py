@@ -111,9 +111,6 @@ def _distances(positions: Sequence[int]) -> Iterator[int]:
         before = position
 
 
-# Fold -------------------------------------------------------------------------------------------------------------
-
-
 def evolve(state: State, recorded: Recorded) -> State:
     """What is unsettled after one more event."""
     event = recorded.event

@@ -47,8 +47,6 @@ class Released(Event, frozen=True, kw_only=True):
 
 EVENTS: tuple[type[Event], ...] = (Placed, Released)
 
-# State ------------------------------------------------------------------------------------------------------------
-
 
 class Hold(msgspec.Struct, frozen=True):
     """One hold, over the months `first` to `last`."""
@@ -93,9 +91,6 @@ def release(state: State, *, now: Moment, hold_id: str) -> Outcome:
     if hold_id not in state.holds:
         return refuse(NotFound.UNKNOWN)
     return accept(Released(hold_id=hold_id))
-
-
-# Fold -------------------------------------------------------------------------------------------------------------
 
 
 def evolve(state: State, recorded: Recorded) -> State:

@@ -125,8 +125,6 @@ class Closed(Event, frozen=True, kw_only=True):
 
 EVENTS: tuple[type[Event], ...] = (Reported, Identified, EvidenceAdded, SecretsAdded, Contained, Closed)
 
-# State ------------------------------------------------------------------------------------------------------------
-
 
 class State(msgspec.Struct, frozen=True):
     """The incident as its events tell: the newest `evidence`, all containments' `numbers`, each secret's digest."""
@@ -264,9 +262,6 @@ def _too_long() -> Outcome:
 def added(first: Numbers, second: Numbers) -> Numbers:
     """The numbers of two containments together."""
     return Numbers(*(getattr(first, name) + getattr(second, name) for name in Numbers.__struct_fields__))
-
-
-# Fold -------------------------------------------------------------------------------------------------------------
 
 
 def evolve(state: State, recorded: Recorded) -> State:

@@ -27,8 +27,6 @@ class ForgedRemoved(Event, frozen=True, kw_only=True):
 
 EVENTS: tuple[type[Event], ...] = (ForgedRemoved,)
 
-# State ------------------------------------------------------------------------------------------------------------
-
 
 class State(msgspec.Struct, frozen=True):
     """No verb looks back."""
@@ -42,9 +40,6 @@ INITIAL = State()
 def remove_forged(state: State, *, now: Moment, first: int, count: int, sha256: str) -> Outcome:
     """Tells of a removal. It has happened, so nothing can refuse it."""
     return accept(ForgedRemoved(first=first, count=count, sha256=sha256))
-
-
-# Fold -------------------------------------------------------------------------------------------------------------
 
 
 def evolve(state: State, recorded: Recorded) -> State:

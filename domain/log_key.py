@@ -76,8 +76,6 @@ class Succeeded(Event, frozen=True, kw_only=True):
 
 EVENTS: tuple[type[Event], ...] = (Introduced, Activated, Retired, Revoked, Succeeded)
 
-# State ------------------------------------------------------------------------------------------------------------
-
 
 class Key(msgspec.Struct, frozen=True):
     """One key. `introduced` is the moment between being made and being activated."""
@@ -187,9 +185,6 @@ def _flaw(state: State, key_id: str, verifier_key: str) -> Outcome | None:
     if state.origin not in (None, name):
         return malformed("verifier_key", "must have the log's own name")
     return None
-
-
-# Fold -------------------------------------------------------------------------------------------------------------
 
 
 def evolve(state: State, recorded: Recorded) -> State:

@@ -43,8 +43,6 @@ class Retired(Event, frozen=True, kw_only=True):
 
 EVENTS: tuple[type[Event], ...] = (Introduced, Retired)
 
-# State ------------------------------------------------------------------------------------------------------------
-
 
 class State(msgspec.Struct, frozen=True):
     """Every key there was with the position from which it was good, in their order, and which is the present one."""
@@ -69,9 +67,6 @@ def begin(state: State, *, now: Moment, key_id: str, first: int, reason: Reason)
     if state.active is None:
         return accept(introduced)
     return accept(introduced, Retired(key_id=state.active, last=first - 1))
-
-
-# Fold -------------------------------------------------------------------------------------------------------------
 
 
 def evolve(state: State, recorded: Recorded) -> State:

@@ -40,8 +40,6 @@ class MonthDestroyed(Event, frozen=True, kw_only=True):
 
 EVENTS: tuple[type[Event], ...] = (MonthDestroyed,)
 
-# State ------------------------------------------------------------------------------------------------------------
-
 
 class State(msgspec.Struct, frozen=True):
     """Whether the month's key is gone, and since when."""
@@ -69,9 +67,6 @@ def destroy(
     if waits_for is not None:
         return refuse(Conflict.IN_USE, detail=waits_for)
     return accept(MonthDestroyed(month=month, reason="retention", retention_days=retention_days))
-
-
-# Fold -------------------------------------------------------------------------------------------------------------
 
 
 def evolve(state: State, recorded: Recorded) -> State:

@@ -37,8 +37,6 @@ class SignInsRefused(Event, frozen=True, kw_only=True):
 
 EVENTS: tuple[type[Event], ...] = (UnknownUserRefused, SignInsRefused)
 
-# State ------------------------------------------------------------------------------------------------------------
-
 
 class State(msgspec.Struct, frozen=True):
     """How many sign-ins failed so."""
@@ -60,9 +58,6 @@ def note_unknown_user(state: State, *, now: Moment, count: int = 1, window_secon
 def note_sign_ins(state: State, *, now: Moment, count: int = 1, window_seconds: int = 0) -> Outcome:
     """The same for those that are counted together, whoever they were about."""
     return counted(SignInsRefused(count=count, window_seconds=window_seconds))
-
-
-# Fold -------------------------------------------------------------------------------------------------------------
 
 
 def evolve(state: State, recorded: Recorded) -> State:

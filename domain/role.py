@@ -59,8 +59,6 @@ class Retired(Event, frozen=True, kw_only=True):
 
 EVENTS: tuple[type[Event], ...] = (Defined, Changed, Retired)
 
-# State ------------------------------------------------------------------------------------------------------------
-
 
 class State(msgspec.Struct, frozen=True):
     """The role as its events tell."""
@@ -149,9 +147,6 @@ def _refusal(
         return None
     # What is taken away counts as well: nobody narrows people who may do more than they.
     return administrative_scope.handing_out((*scopes, *state.scopes), caller_scope=caller_scope, field="scopes")
-
-
-# Fold -------------------------------------------------------------------------------------------------------------
 
 
 def evolve(state: State, recorded: Recorded) -> State:

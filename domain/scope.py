@@ -54,8 +54,6 @@ class Retired(Event, frozen=True, kw_only=True):
 
 EVENTS: tuple[type[Event], ...] = (Defined, Changed, Retired)
 
-# State ------------------------------------------------------------------------------------------------------------
-
 
 class State(msgspec.Struct, frozen=True):
     """The scope as its events tell."""
@@ -96,9 +94,6 @@ def retire(state: State, *, now: Moment, in_use: bool = False) -> Outcome:
     if in_use:
         return refuse(Conflict.IN_USE, detail="clients or roles name this scope")
     return accept(Retired())
-
-
-# Fold -------------------------------------------------------------------------------------------------------------
 
 
 def evolve(state: State, recorded: Recorded) -> State:

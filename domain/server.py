@@ -128,8 +128,6 @@ EVENTS: tuple[type[Event], ...] = (
     ProjectionDiffered,
 )
 
-# State ------------------------------------------------------------------------------------------------------------
-
 
 class Divergence(msgspec.Struct, frozen=True):
     """What was found, and when. `position` is that of the event `server.log_diverged` itself."""
@@ -226,9 +224,6 @@ def note_difference(state: State, *, now: Moment, projection: str, key_sha256: s
     if not stands:
         return accept()
     return accept(ProjectionDiffered(projection=projection, key_sha256=key_sha256, head=head))
-
-
-# Fold -------------------------------------------------------------------------------------------------------------
 
 
 def evolve(state: State, recorded: Recorded) -> State:

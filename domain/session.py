@@ -51,8 +51,6 @@ class Ended(Event, frozen=True, kw_only=True):
 
 EVENTS: tuple[type[Event], ...] = (Started, SteppedUp, Ended)
 
-# State ------------------------------------------------------------------------------------------------------------
-
 
 class State(msgspec.Struct, frozen=True):
     """The session as its events tell. `started` is a position, to be compared with the account's cut-offs."""
@@ -124,9 +122,6 @@ def is_live(state: State, person: account.State, now: Moment) -> bool:
     if cut_off.cutting(cut_off.of_all(person.windows), state.started) is not None:
         return False
     return state.started >= max(person.cutoff, person.password_cutoff)
-
-
-# Fold -------------------------------------------------------------------------------------------------------------
 
 
 def evolve(state: State, recorded: Recorded) -> State:

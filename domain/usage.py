@@ -94,8 +94,6 @@ class TokenSeen(_TokenUse, frozen=True, kw_only=True):
 
 EVENTS: tuple[type[Event], ...] = (FirstSeen, Seen, TokenFirstSeen, TokenSeen)
 
-# State ------------------------------------------------------------------------------------------------------------
-
 
 class State(msgspec.Struct, frozen=True):
     """How often and when last; `after_end` of them when it was dead already."""
@@ -126,9 +124,6 @@ def note_token(state: State, *, now: Moment, use: TokenFirstSeen, count: int = 1
     first = replace(use, **told)
     more = counted(TokenSeen(**asdict(first), count=count, window_seconds=window_seconds))
     return more if more.refusal or window_seconds else accept(first)
-
-
-# Fold -------------------------------------------------------------------------------------------------------------
 
 
 def evolve(state: State, recorded: Recorded) -> State:

@@ -16,7 +16,7 @@ import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 
 from domain.event import Actor, Event, Recorded
-from projections.prepared import Prepared, translate
+from projections.prepared import Prepared, with_cursor
 from projections.tables import metadata
 
 Row = tuple[int, bytes, int]
@@ -256,16 +256,15 @@ def insert(connection: sa.Connection, rows: Sequence[Joined]) -> None:
     """Inserts rows. Sorted ones are cheaper: neighbours share a page of the index."""
     if not rows:
         return
-    postgresql = connection.dialect.name == "postgresql"
-    cursor: Any = connection.connection.cursor()
-    try:
-        if postgresql:
-            with cursor.copy(_COPY) as copy:
-                copy.write(_binary(rows))
-        else:
-            _insert(cursor, rows)
-    except Exception as error:
-        translate(connection, _COPY if postgresql else _INSERT_ONE, error)
+    if connection.dialect.name == "postgresql":
+        with_cursor(connection, _COPY, lambda cursor: _copy(cursor, rows))
+    else:
+        with_cursor(connection, _INSERT_ONE, lambda cursor: _insert(cursor, rows))
+
+
+def _copy(cursor: Any, rows: Sequence[Joined]) -> None:
+    with cursor.copy(_COPY) as copy:
+        copy.write(_binary(rows))
 
 
 def _insert(cursor: Any, rows: Sequence[Joined]) -> None:

@@ -60,11 +60,7 @@ class Prepared:
             if self._updates_apart(many):
                 self._update_all(connection, many)
                 return
-        cursor: Any = connection.connection.cursor()
-        try:
-            cursor.executemany(sql, list(map(bind, many)))
-        except Exception as error:
-            translate(connection, sql, error)
+        with_cursor(connection, sql, lambda cursor: cursor.executemany(sql, list(map(bind, many))))
 
     def run_all(self, connection: sa.Connection, names: Sequence[str], rows: Sequence[tuple[Any, ...]]) -> None:
         """The same for an insert of many rows, given in the order of `names`, which are the columns."""
@@ -72,23 +68,19 @@ class Prepared:
             self._copy(connection, names, rows)
             return
         sql, _ = self._sql(connection, dict.fromkeys(names))
-        cursor: Any = connection.connection.cursor()
-        try:
-            cursor.executemany(sql, rows)
-        except Exception as error:
-            translate(connection, sql, error)
+        with_cursor(connection, sql, lambda cursor: cursor.executemany(sql, rows))
 
     def _copy(self, connection: sa.Connection, names: Sequence[str], rows: Sequence[tuple[Any, ...]]) -> None:
         quote = connection.dialect.identifier_preparer
         statement: Any = self.statement
         sql = f"COPY {quote.format_table(statement.table)} ({', '.join(map(quote.quote, names))}) FROM STDIN"
-        cursor: Any = connection.connection.cursor()
-        try:
+
+        def copy(cursor: Any) -> None:
             with cursor.copy(sql) as copying:
                 for row in rows:
                     copying.write_row(row)
-        except Exception as error:
-            translate(connection, sql, error)
+
+        with_cursor(connection, sql, copy)
 
     def _is_plain_insert(self, connection: sa.Connection, sql: str, parameters: Parameters) -> bool:
         """Whether the statement does nothing but put its parameters into a table's columns."""
@@ -153,11 +145,7 @@ def _send(connection: sa.Connection, sql: str, many: Sequence[Parameters], const
     rows = [
         {name: "\\x" + value.hex() if type(value) is bytes else value for name, value in each.items()} for each in many
     ]
-    cursor: Any = connection.connection.cursor()
-    try:
-        cursor.execute(sql, constants | {"rows": _encode(rows).decode()})
-    except Exception as error:
-        translate(connection, sql, error)
+    with_cursor(connection, sql, lambda cursor: cursor.execute(sql, constants | {"rows": _encode(rows).decode()}))
 
 
 def _joined(statement: Any, dialect: sa.Dialect, names: Sequence[str]) -> tuple[str, Parameters]:
@@ -197,6 +185,15 @@ def _binding(places: Sequence[str] | None, constants: Parameters) -> Bind:
     if len(places) > 1:
         return itemgetter(*places)
     return lambda given: [given[name] for name in places]
+
+
+def with_cursor(connection: sa.Connection, sql: str, work: Callable[[Any], object]) -> None:
+    """Does something with the driver's own cursor; `sql` is what an error is told with."""
+    cursor: Any = connection.connection.cursor()
+    try:
+        work(cursor)
+    except Exception as error:
+        translate(connection, sql, error)
 
 
 def translate(connection: sa.Connection, sql: str, error: Exception) -> NoReturn:

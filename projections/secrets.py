@@ -133,18 +133,13 @@ def _made(event: client_secret.SecretIssued | client_secret.SecretRotated, recor
         "version": event.version,
         "sha256": bytes.fromhex(event.sha256),
         "created_at": recorded.time,
-        "not_before": _begins(event, recorded.time),
+        "not_before": client_secret.begins_at(event, recorded.time),
         "expires_at": None if event.lifetime is None else recorded.time + event.lifetime * SECOND,
         "tokens_cutoff": 0,
     }
     yield Write(_INSERT, row, key)
     uses = {"secret_id": event.secret_id, "use_count": 0, "last_used_at": None}
     yield Write(_INSERT_USES, uses, ("secret_uses", event.secret_id))
-
-
-def _begins(event: Event, now: Moment) -> Moment | None:
-    later: int | None = getattr(event, "not_before_in", None)
-    return None if later is None else now + later * SECOND
 
 
 def _use(secret_id: str, count: int, recorded: Recorded) -> Write:

@@ -200,10 +200,10 @@ def gitleaks(format_: Format = DEFAULT) -> str:
     for kind in Kind:
         parts.append(
             "[[rules]]\n"
-            f'id = "{_dashed(kind)}"\n'
+            f'id = "{type_name(kind).replace("_", "-")}"\n'
             f'description = "Grantlog {kind.description}"\n'
             f"regex = '''{format_.pattern(kind)}'''\n"
-            f'keywords = ["{_head(format_, kind)}"]\n'
+            f'keywords = ["{format_.prefix}_{kind.value}_"]\n'
         )
     return "\n".join(parts)
 
@@ -288,11 +288,3 @@ RULES: Mapping[str, Callable[[Format], str]] = {
     "detect-secrets": detect_secrets,
 }
 """Every format in which the rules can be had."""
-
-
-def _dashed(kind: Kind) -> str:
-    return type_name(kind).replace("_", "-")
-
-
-def _head(format_: Format, kind: Kind) -> str:
-    return f"{format_.prefix}_{kind.value}_"

@@ -158,16 +158,6 @@ _ALL = (
 )
 
 
-def rewrap(connection: sa.Connection, keyring: Keyring, batch: int) -> int:
-    """Wraps up to `batch` values of each table anew with the active master key; how many were not yet.
-
-    Call it, a transaction each, until it gives 0; only then may the older master keys be dropped. Raises
-    `MasterKeyError` when a key is missing.
-    """
-    _overwrite_deleted(connection)
-    return sum(_rewrap(connection, keyring, place, batch) for place in _ALL)
-
-
 def is_rewrapped(connection: sa.Connection, keyring: Keyring) -> bool:
     """Whether everything in the vault is wrapped with the active master key."""
     return not any(
@@ -393,9 +383,13 @@ class Vault:
         return pruned
 
     def rewrap(self, connection: sa.Connection, batch: int) -> int:
-        """Wraps up to `batch` values of each table anew with the active master key; how many were not yet."""
+        """Wraps up to `batch` values of each table anew with the active master key; how many were not yet.
+
+        Call it, a transaction each, until it gives 0; only then may the older master keys be dropped. Raises
+        `MasterKeyError` when a key is missing.
+        """
         self._overwrite(connection)
-        return rewrap(connection, self._keyring, batch)
+        return sum(_rewrap(connection, self._keyring, place, batch) for place in _ALL)
 
     def _overwrite(self, connection: sa.Connection) -> None:
         _overwrite_deleted(connection)
