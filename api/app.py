@@ -15,7 +15,7 @@ from api.audit.questions import auditor
 from api.background import Background
 from api.config.settings import Settings, log_origin
 from api.http.bodies import StrictRequest, check_handlers, check_query, name_parameters
-from api.http.cors import Pages
+from api.http.cors import OriginPolicy
 from api.http.credential_cache import CredentialCache, DashboardSecrets
 from api.http.error_responses import EXCEPTION_HANDLERS
 from api.http.middleware import Middleware
@@ -41,7 +41,7 @@ from eventstore.projecting.catch_up import CatchUpSubscription, EventIndexing, S
 from projections import event_index, sightings
 from security.clock import Clock, SteadyClock, Timer, WatchedClock
 from security.keyring import Keyring
-from security.passwords import Hasher, Parameters, StrengthMeter
+from security.passwords import Argon2Parameters, Hasher, StrengthMeter
 from security.tokens import Format
 
 log = structlog.get_logger("api")
@@ -85,7 +85,7 @@ async def open_services(
         keyring=keyring,
         format=Format(settings.token_prefix, settings.former_token_prefixes),
         hasher=Hasher(
-            Parameters(settings.argon2_memory, settings.argon2_time, settings.argon2_parallelism),
+            Argon2Parameters(settings.argon2_memory, settings.argon2_time, settings.argon2_parallelism),
             threads=settings.password_concurrency,
         ),
         strength=StrengthMeter(),
@@ -181,5 +181,5 @@ def create(settings: Settings, keyring: Keyring, clock: Clock | None = None, app
         prefixes=(settings.token_prefix, *settings.former_token_prefixes),
         direct=direct,
         measure=metrics.request,
-        pages=Pages(app, direct),
+        pages=OriginPolicy(app, direct),
     )

@@ -17,9 +17,9 @@ from domain.event import Moment, Recorded
 from eventstore import origin_months
 from eventstore.database import Connection
 from eventstore.execution import Origin
-from eventstore.projecting.check_rounds import Difference, Rounds
+from eventstore.projecting.check_rounds import Difference, ProjectionRounds
 from eventstore.projecting.rebuild import differing, note
-from eventstore.unavailable import DatabaseAway, Forged, InDoubt, Overloaded
+from eventstore.unavailable import DatabaseAway, Forged, InDoubt, LedgerOverloaded
 from eventstore.view import View
 from projections import grants, sessions, tokens
 from security.vault import Vault
@@ -41,7 +41,7 @@ class Checking:
     def __init__(self, services: Services) -> None:
         self._here = services
         settings = services.settings
-        self.rounds = Rounds(services.ledger, settings.database_url, self.tell, workers=settings.workers)
+        self.rounds = ProjectionRounds(services.ledger, settings.database_url, self.tell, workers=settings.workers)
 
     async def run(self) -> None:
         """Goes round until cancelled."""
@@ -120,7 +120,7 @@ class Retention:
             self._said[month] = executed.refusal.detail
             log.info("audit.addresses_kept", month=month, reason=executed.refusal.detail)
 
-    async def _forget(self, month: origin_months.Ended) -> None:
+    async def _forget(self, month: origin_months.EndedMonth) -> None:
         ledger = self._here.ledger
         for forget in (origin_months.forget_addresses, origin_months.forget_sightings):
             while await ledger.follow(forget, month, FORGOTTEN_AT_ONCE):
@@ -178,7 +178,7 @@ class Background:
             await self._services.uses.record(everything=True)
             await self._services.token_uses.record(everything=True)
             await self._services.tallies.close_elapsed(everything=True)
-        except (DatabaseAway, Overloaded) as error:
+        except (DatabaseAway, LedgerOverloaded) as error:
             log.warning("counts lost", error=type(error).__name__)
 
     async def _record(self) -> None:
@@ -204,7 +204,7 @@ async def _every(seconds: float, work: Callable[[], Awaitable[object]]) -> None:
         await asyncio.sleep(seconds)
         try:
             await work()
-        except (DatabaseAway, Overloaded) as error:
+        except (DatabaseAway, LedgerOverloaded) as error:
             log.warning("background work postponed", error=type(error).__name__)
         except Exception:
             log.exception("background work failed")

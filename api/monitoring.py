@@ -10,7 +10,7 @@ from litestar import Request, Response, get
 
 from api.http.errors import Missing
 from api.http.request_context import Proxies, RequestContext, is_for_operators, request_context
-from api.server.board import KEY, Board, Seen
+from api.server.board import KEY, Board, WorkerStatus
 from api.services import Services, running_version, services_of
 from eventstore.database import Connection, schema
 from eventstore.may_write import key_problem
@@ -39,7 +39,7 @@ class Details(Health, frozen=True):
     `workers` are all of the server, with what each of them found wrong when it looked last, seconds ago at most."""
 
     checks: dict[str, str]
-    workers: list[Seen]
+    workers: list[WorkerStatus]
 
 
 @get("/health/live", tags=["Health"], summary="Whether the process answers at all")

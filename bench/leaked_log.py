@@ -72,7 +72,7 @@ class _Writing:
         for _ in range(PAIRS):
             if len(self._people) < max(1, people):
                 self._people.append(new_id())
-                known = iter([(NOBODY.actor, account.Registered(realm="platform"))])
+                known = iter([(NOBODY.actor, account.AccountRegistered(realm="platform"))])
                 yield from self._happened(connection, now, account.stream(self._people[-1]), known)
             self._number += 1
             allowed = self._allowed(self._people[self._number % len(self._people)])

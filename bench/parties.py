@@ -79,7 +79,7 @@ async def _client(ledger: Ledger, settings: Settings, number: int, grant_types: 
 
 async def _person(ledger: Ledger, number: int) -> str:
     account_id = new_id()
-    person = people.NewPerson(
+    person = people.PersonRegistration(
         realm="platform", username=f"made{number}", email=f"made{number}@example.test", name="Made Up", roles=(ROLE,)
     )
     await _execute(ledger, people.register(account_id, person, privacy=ledger.privacy, by=operator))

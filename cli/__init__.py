@@ -24,7 +24,7 @@ PAGES = {
 COMMANDS = {command: page for page, commands in PAGES.items() for command in commands}
 
 
-class Pages(Failing):
+class CommandPages(Failing):
     """The commands by their names, each on its page."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
@@ -40,7 +40,7 @@ class Pages(Failing):
         return command
 
 
-@click.group(cls=Pages, context_settings=CONTEXT)
+@click.group(cls=CommandPages, context_settings=CONTEXT)
 @click.version_option(package_name="grantlog", message="grantlog %(version)s")
 @click.pass_context
 def main(context: click.Context) -> None:

@@ -11,7 +11,7 @@ import rich_click as click
 
 from api.audit.queries.auditor import closed
 from api.audit.queries.export import Format, prepared
-from api.audit.queries.history import State, TokenState, state_of, token_history, token_state
+from api.audit.queries.history import StateShown, TokenState, state_of, token_history, token_state
 from api.audit.queries.search import page, read_filters
 from api.http.errors import Missing
 from api.http.parameters import LARGEST
@@ -111,7 +111,7 @@ def state(
         raise click.UsageError("give either STREAM or --sha256")
     text = terminal.read_text() if stream is None and sha256 is None else None
 
-    async def work(services: CommandServices) -> State | TokenState:
+    async def work(services: CommandServices) -> StateShown | TokenState:
         if stream is not None:
             return await state_of(services.auditor(personal=not sealed), stream, at, position)
         token = None if text is None else _first_secret(text, services.format)

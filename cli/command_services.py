@@ -33,7 +33,7 @@ from eventstore.projecting.catch_up import CatchUpSubscription, EventIndexing
 from eventstore.projecting.rebuild import Outdated, Rebuild, Rebuilt
 from eventstore.projecting.refollow import Refollowing
 from eventstore.transparency.published import Diverged, is_accepted
-from eventstore.unavailable import DatabaseAway, InDoubt, Overloaded, WentBack, WrongClock
+from eventstore.unavailable import DatabaseAway, InDoubt, LedgerOverloaded, WentBack, WrongClock
 from eventstore.view import View
 from projections.tables import RowPage
 from security.clock import Moment, SystemClock
@@ -257,7 +257,7 @@ def run(work: Callable[[CommandServices], Awaitable[T]]) -> T:
         raise unavailable(str(error)) from None
     except WrongClock as error:
         raise unavailable(f"nothing is written while this machine's clock is off: {error}") from None
-    except (DatabaseAway, Overloaded) as error:
+    except (DatabaseAway, LedgerOverloaded) as error:
         raise unavailable(f"the database does not answer: {in_words(error, settings.database_url)}") from None
 
 

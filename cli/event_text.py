@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 import rich_click as click
 
-from api.audit.queries.history import State, TokenHistory, TokenState
+from api.audit.queries.history import StateShown, TokenHistory, TokenState
 from api.audit.rendering import ShownEvent, moments
 from cli.terminal import print_one, text
 from domain.events import EVENTS
@@ -146,10 +146,10 @@ def print_history(found: TokenHistory) -> None:
     print_events(found.events, as_json=False, begins=True)
 
 
-def print_state(found: State | TokenState) -> None:
+def print_state(found: StateShown | TokenState) -> None:
     """A token's judgement, or a state with its members a line each."""
     members: dict[str, Any] = msgspec.to_builtins(found)
-    if isinstance(found, State):
+    if isinstance(found, StateShown):
         state = members.pop("state")
         print_one(members, False)
         click.echo()

@@ -9,7 +9,7 @@ import msgspec
 import rich_click as click
 
 from api.leaks import address_target, resolve
-from api.leaks.containment import Asked, Containment, containments, dry_run, whole_second
+from api.leaks.containment import Containment, ContainmentRequest, containments, dry_run, whole_second
 from api.leaks.incidents import IncidentBody, shown
 from api.leaks.investigate import reported, told
 from cli.command_services import CommandServices, load_settings, run
@@ -34,7 +34,7 @@ from eventstore.database import Connection
 from eventstore.projecting.catch_up import CatchUpSubscription, EventIndexing, Sightings
 from eventstore.view import View
 from projections import incidents as incident_rows
-from projections.incidents import Incident
+from projections.incidents import IncidentRow
 from security.scanning import RULES, extract
 from security.tokens import Format
 
@@ -298,7 +298,7 @@ async def _containments(
         services.ledger,
         services.format,
         targets,
-        Asked(at, rotate, disable_client, evidence),
+        ContainmentRequest(at, rotate, disable_client, evidence),
         source="command_line",
         caller_scope=ADMINISTRATIVE_SCOPES,
     )
@@ -338,7 +338,7 @@ async def _carried_out(services: CommandServices, wanted: Sequence[Containment])
     return first if len(items) == 1 else first | {"items": items}
 
 
-async def _read(services: CommandServices, found: Incident) -> Mapping[str, Any]:
+async def _read(services: CommandServices, found: IncidentRow) -> Mapping[str, Any]:
     """An incident under the names of the API."""
 
     def read(connection: Connection) -> IncidentBody:

@@ -32,7 +32,7 @@ from commands import log_keys, servers
 from commands.log_keys import begin_mac_key
 from domain import log_key, server
 from domain.events import EVENTS
-from domain.log_key import STREAM, Introduced
+from domain.log_key import STREAM, LogKeyIntroduced
 from domain.server import MISFITS_MAXIMUM
 from eventstore.database import Connection
 from eventstore.database.engines import snapshot
@@ -213,7 +213,7 @@ def _prove(settings: Settings, vault: Vault) -> None:
     with connected(settings, vault) as connection:
         events = [recorded.event for recorded in history(connection, STREAM)]
         signed = published.newest_signed(connection)
-    keys = [Key.parse(event.verifier_key) for event in events if isinstance(event, Introduced)]
+    keys = [Key.parse(event.verifier_key) for event in events if isinstance(event, LogKeyIntroduced)]
     if signed is None or not keys:
         click.echo("the log has no checkpoint yet, so there is nothing to prove it by")
         return

@@ -14,7 +14,7 @@ from commands import people, permissions
 from commands.permissions import operator
 from eventstore import present
 from projections import accounts, roles, scopes
-from security.passwords import Hasher, Parameters, StrengthMeter
+from security.passwords import Argon2Parameters, Hasher, StrengthMeter
 from security.tokens import new_id
 
 password_option = click.option(
@@ -49,7 +49,7 @@ def add(
 
     async def work(services: CommandServices) -> Mapping[str, Any]:
         account_id = new_id()
-        person = people.NewPerson(
+        person = people.PersonRegistration(
             realm=realm,
             username=username,
             email=email,
@@ -106,7 +106,9 @@ def read_password(from_stdin: bool) -> str:
 async def hashed(services: CommandServices, password: str, *names: str | None) -> str:
     """The hash of a password for the person with these names; raises Failure for one that may not be set."""
     settings = services.settings
-    hasher = Hasher(Parameters(settings.argon2_memory, settings.argon2_time, settings.argon2_parallelism), threads=1)
+    hasher = Hasher(
+        Argon2Parameters(settings.argon2_memory, settings.argon2_time, settings.argon2_parallelism), threads=1
+    )
     strength = StrengthMeter()
     try:
         problem = people.password_problem(password, settings.password_minimum) or await people.weakness_problem(

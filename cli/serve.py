@@ -38,7 +38,7 @@ from eventstore.unavailable import DatabaseAway, WrongClock
 from projections import FOLLOWING, PROJECTIONS
 from security.clock import SystemClock
 from security.keyring import Keyring
-from security.passwords import Hasher, Parameters
+from security.passwords import Argon2Parameters, Hasher
 from security.private_files import make_private
 from security.vault import Vault
 
@@ -199,12 +199,12 @@ def prepare_demo(settings: Settings, keyring: Keyring) -> None:
         engine.dispose()
     try:
         asyncio.run(_make(settings, keyring))
-    except demonstration.Lost as error:
+    except demonstration.DemoFileLost as error:
         raise unavailable(str(error)) from None
 
 
 async def _make(settings: Settings, keyring: Keyring) -> None:
-    hasher = Hasher(Parameters(settings.argon2_memory, settings.argon2_time, settings.argon2_parallelism))
+    hasher = Hasher(Argon2Parameters(settings.argon2_memory, settings.argon2_time, settings.argon2_parallelism))
     try:
         async with opened(settings, keyring) as services:
             await demonstration.prepare(services.ledger, settings, services.format, hasher, services.origin)

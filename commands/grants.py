@@ -9,7 +9,7 @@ from domain import account, client, consent, grant, role, scope, server
 from domain.decision import AccessDenied, InvalidGrant, Outcome, Reason, Refusal, Unavailable
 from domain.event import Moment
 from domain.grants import authorization_code
-from domain.grants.grant_type import Credential, GrantType, Lifetimes, Minted, Parties, Request, Subject, admitted
+from domain.grants.grant_type import Credential, GrantType, Lifetimes, Minted, Parties, Subject, TokenRequest, admitted
 from eventstore.command import Command
 from eventstore.issued import judge
 from eventstore.view import OfGrant, View
@@ -161,7 +161,7 @@ def withdraw_consent(account_id: str, client_id: str, session_id: str) -> Comman
 
 def issue_tokens(
     grant_type: GrantType,
-    request: Request,
+    request: TokenRequest,
     minted: Minted,
     *,
     client_id: str,

@@ -21,7 +21,7 @@ Elsewhere = Callable[[View], str | None]
 """Tells under the lock the stream of another incident, with which this one goes on; None for none."""
 
 
-class Report(msgspec.Struct, frozen=True):
+class LeakReport(msgspec.Struct, frozen=True):
     """Who says what. `sha256` is the digest of what leaked, `kind` what it is, as far as that is known."""
 
     source: incident.Source
@@ -40,7 +40,7 @@ class About(msgspec.Struct, frozen=True):
     grant_id: str | None = None
 
 
-def report(incident_id: str, said: Report, *, starts: bool = False) -> Command[incident.State]:
+def report(incident_id: str, said: LeakReport, *, starts: bool = False) -> Command[incident.State]:
     """Opens an incident; it `starts` the stream where the id was just made."""
     return Command(
         incident.stream(incident_id),
@@ -52,7 +52,7 @@ def report(incident_id: str, said: Report, *, starts: bool = False) -> Command[i
 
 
 def tell(
-    incident_id: str, said: Report, *, elsewhere: Elsewhere, looked: Callable[[View], Refusal | None]
+    incident_id: str, said: LeakReport, *, elsewhere: Elsewhere, looked: Callable[[View], Refusal | None]
 ) -> Command[incident.State]:
     """Opens an incident, or adds to the evidence of one that is open. `looked` may refuse it under the lock."""
 
@@ -129,7 +129,7 @@ async def suspect(ledger: Ledger, client_id: str, secret_id: str, sha256: str | 
         return None if view.look(present.open_incident_about, sha256=(sha256,)) is None else Refusal(Conflict.EXISTS)
 
     incident_id = new_id()
-    opened = report(incident_id, Report("policy", sha256=sha256, kind="client_secret"), starts=True)
+    opened = report(incident_id, LeakReport("policy", sha256=sha256, kind="client_secret"), starts=True)
     about = About("secret", client_id=client_id, secret_id=secret_id)
     await ledger.execute(opened.guarded(known), identify(incident_id, about), origin=origin)
 

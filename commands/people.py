@@ -24,7 +24,7 @@ UNKNOWN = "There is no such person."
 PERSONAL: tuple[account.Personal, ...] = ("username", "email", "name")
 
 
-class NewPerson(msgspec.Struct, frozen=True, kw_only=True):
+class PersonRegistration(msgspec.Struct, frozen=True, kw_only=True):
     """Somebody to be made known. Without `roles` they get their realm's default ones, without a hash no password."""
 
     realm: str
@@ -38,7 +38,7 @@ class NewPerson(msgspec.Struct, frozen=True, kw_only=True):
         return "NewPerson"
 
 
-class Names(msgspec.Struct, frozen=True, kw_only=True):
+class PersonNames(msgspec.Struct, frozen=True, kw_only=True):
     """A person's names as they are to be; None takes one away, and what is not named stays."""
 
     username: str | None | UnsetType = UNSET
@@ -46,7 +46,9 @@ class Names(msgspec.Struct, frozen=True, kw_only=True):
     name: str | None | UnsetType = UNSET
 
 
-def register(account_id: str, person: NewPerson, *, privacy: PersonalData, by: Caller) -> Command[account.State]:
+def register(
+    account_id: str, person: PersonRegistration, *, privacy: PersonalData, by: Caller
+) -> Command[account.State]:
     """Makes a person known."""
 
     def decide(state: account.State, view: View) -> Outcome:
@@ -70,7 +72,9 @@ def register(account_id: str, person: NewPerson, *, privacy: PersonalData, by: C
     return Command(account.stream(account_id), decide)
 
 
-def change_names(account_id: str, names: Names, *, privacy: PersonalData, by: Caller | None) -> Command[account.State]:
+def change_names(
+    account_id: str, names: PersonNames, *, privacy: PersonalData, by: Caller | None
+) -> Command[account.State]:
     """Changes the names that differ. `by` is None when people change their own."""
 
     def decide(state: account.State, view: View) -> Outcome | Refusal:

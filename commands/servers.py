@@ -48,7 +48,7 @@ MARK = "clients:read"
 """The scope by which an installed database is known: an administrative one, which nobody can retire."""
 
 
-class Role(NamedTuple):
+class InitialRole(NamedTuple):
     """A role that is there from the beginning."""
 
     realm: str
@@ -57,17 +57,17 @@ class Role(NamedTuple):
     default: bool = False
 
 
-ADMINISTRATOR = Role("administration", "administrator", ("profile", *ADMINISTRATION_SCOPES))
+ADMINISTRATOR = InitialRole("administration", "administrator", ("profile", *ADMINISTRATION_SCOPES))
 ROLES = (
-    Role("platform", "member", tuple(PLATFORM_SCOPES), default=True),
-    Role("administration", "reader", ("profile", *READING), default=True),
+    InitialRole("platform", "member", tuple(PLATFORM_SCOPES), default=True),
+    InitialRole("administration", "reader", ("profile", *READING), default=True),
     ADMINISTRATOR,
-    Role("administration", "auditor", (*AUDITING, *READING)),
-    Role("administration", "security", (*LEAKS, *AUDITING, "clients:read", "grants:read", "grants:write")),
+    InitialRole("administration", "auditor", (*AUDITING, *READING)),
+    InitialRole("administration", "security", (*LEAKS, *AUDITING, "clients:read", "grants:read", "grants:write")),
 )
 
 
-class Dashboard(NamedTuple):
+class InitialDashboard(NamedTuple):
     """A dashboard that is there from the beginning."""
 
     slug: str
@@ -77,8 +77,8 @@ class Dashboard(NamedTuple):
 
 
 DASHBOARDS = (
-    Dashboard("administration", "Administration", "administration", ADMINISTRATOR.scopes),
-    Dashboard("client", "Client Dashboard", "platform", tuple(PLATFORM_SCOPES)),
+    InitialDashboard("administration", "Administration", "administration", ADMINISTRATOR.scopes),
+    InitialDashboard("client", "Client Dashboard", "platform", tuple(PLATFORM_SCOPES)),
 )
 
 
@@ -117,7 +117,7 @@ async def install(ledger: Ledger, keyring: Keyring, format: Format, issuer: str,
     return False
 
 
-def _dashboard(dashboard: Dashboard, client_id: str, secret: NewSecret, issuer: str) -> Step:
+def _dashboard(dashboard: InitialDashboard, client_id: str, secret: NewSecret, issuer: str) -> Step:
     attributes = client.Attributes(
         client_name=dashboard.client_name,
         realm=dashboard.realm,

@@ -140,7 +140,7 @@ def stream(account_id: str) -> str:
 # Facts ------------------------------------------------------------------------------------------------------------
 
 
-class Registered(Event, frozen=True, kw_only=True):
+class AccountRegistered(Event, frozen=True, kw_only=True):
     """A person came to be known in a realm."""
 
     type = "account.registered"
@@ -176,20 +176,20 @@ class RolesChanged(Event, frozen=True, kw_only=True):
     new: tuple[str, ...]
 
 
-class Disabled(Event, frozen=True, kw_only=True):
+class AccountDisabled(Event, frozen=True, kw_only=True):
     """The person may not sign in, and all their tokens so far are dead for good."""
 
     type = "account.disabled"
     in_doubt = True
 
 
-class Enabled(Event, frozen=True, kw_only=True):
+class AccountEnabled(Event, frozen=True, kw_only=True):
     """The person may sign in again; what was cut off stays dead."""
 
     type = "account.enabled"
 
 
-class Erased(Event, frozen=True, kw_only=True):
+class AccountErased(Event, frozen=True, kw_only=True):
     """The person's key is destroyed: nobody can read their names any more. The facts remain, and so do the proofs."""
 
     type = "account.erased"
@@ -197,15 +197,15 @@ class Erased(Event, frozen=True, kw_only=True):
 
 
 EVENTS: tuple[type[Event], ...] = (
-    Registered,
+    AccountRegistered,
     ProfileChanged,
     PasswordChanged,
     PasswordRehashed,
     SignInFailed,
     RolesChanged,
-    Disabled,
-    Enabled,
-    Erased,
+    AccountDisabled,
+    AccountEnabled,
+    AccountErased,
     AccountTokensEnded,
 )
 
@@ -261,7 +261,9 @@ def register(
         or hash_problem(password_hash)
     )
     return refused or accept(
-        Registered(realm=realm, username=username, email=email, name=name, password_hash=password_hash, roles=roles)
+        AccountRegistered(
+            realm=realm, username=username, email=email, name=name, password_hash=password_hash, roles=roles
+        )
     )
 
 
@@ -338,7 +340,7 @@ def disable(state: State, *, now: Moment, leaves_no_administrator: bool) -> Outc
         return refuse(NotFound.UNKNOWN)
     if not state.enabled:
         return accept()
-    return people.last_administrator() if leaves_no_administrator else accept(Disabled())
+    return people.last_administrator() if leaves_no_administrator else accept(AccountDisabled())
 
 
 def enable(
@@ -350,7 +352,7 @@ def enable(
     if state.enabled:
         return accept()
     refused = people.acting_as(state.roles, role_scopes=role_scopes, caller_scope=caller_scope, field="roles")
-    return refused or accept(Enabled())
+    return refused or accept(AccountEnabled())
 
 
 def erase(state: State, *, now: Moment, leaves_no_administrator: bool) -> Outcome:
@@ -359,7 +361,7 @@ def erase(state: State, *, now: Moment, leaves_no_administrator: bool) -> Outcom
         return refuse(NotFound.UNKNOWN)
     if state.erased:
         return accept()
-    return people.last_administrator() if leaves_no_administrator else accept(Erased())
+    return people.last_administrator() if leaves_no_administrator else accept(AccountErased())
 
 
 def end_tokens(state: State, *, now: Moment, first: int = 0, since_at: Moment | None = None) -> Outcome:
@@ -378,7 +380,7 @@ def evolve(state: State, recorded: Recorded) -> State:
     """The account after one more event."""
     event = recorded.event
     match event:
-        case Registered():
+        case AccountRegistered():
             return State(
                 exists=True,
                 account_id=recorded.stream.partition(":")[2],
@@ -403,11 +405,11 @@ def evolve(state: State, recorded: Recorded) -> State:
             return replace(state, password_hash=sealed(recorded, "password_hash"))
         case RolesChanged():
             return replace(state, roles=event.new)
-        case Disabled():
+        case AccountDisabled():
             return replace(state, enabled=False, cutoff=recorded.position)
-        case Enabled():
+        case AccountEnabled():
             return replace(state, enabled=True)
-        case Erased():
+        case AccountErased():
             return State(
                 exists=True,
                 account_id=state.account_id,

@@ -64,7 +64,7 @@ class Attributes(msgspec.Struct, frozen=True, kw_only=True):
     serves: tuple[str, ...] | UnsetType = UNSET
 
 
-class Registered(Event, frozen=True, kw_only=True):
+class ClientRegistered(Event, frozen=True, kw_only=True):
     """A client came into being. Lifetimes are seconds; null leaves them, and how many tokens it may obtain for itself
     a minute, to the server's settings.
 
@@ -92,7 +92,7 @@ class Registered(Event, frozen=True, kw_only=True):
     serves: tuple[str, ...] = ()
 
 
-class Updated(Event, frozen=True, kw_only=True):
+class ClientUpdated(Event, frozen=True, kw_only=True):
     """Attributes changed, from `old` to `new`; a new owner stands beside, sealed. A change of realm is a cut-off."""
 
     type = "client.updated"
@@ -130,20 +130,20 @@ class TokenLimitReached(Event, frozen=True, kw_only=True):
     window_seconds: int = 0
 
 
-class Disabled(Event, frozen=True, kw_only=True):
+class ClientDisabled(Event, frozen=True, kw_only=True):
     """The client may do nothing, and all its tokens so far are dead for good."""
 
     type = "client.disabled"
     in_doubt = True
 
 
-class Enabled(Event, frozen=True, kw_only=True):
+class ClientEnabled(Event, frozen=True, kw_only=True):
     """New tokens may be issued again; what was cut off stays dead."""
 
     type = "client.enabled"
 
 
-class Deleted(Event, frozen=True, kw_only=True):
+class ClientDeleted(Event, frozen=True, kw_only=True):
     """The client is gone for good, with all its tokens; its facts remain."""
 
     type = "client.deleted"
@@ -151,13 +151,13 @@ class Deleted(Event, frozen=True, kw_only=True):
 
 
 EVENTS: tuple[type[Event], ...] = (
-    Registered,
-    Updated,
+    ClientRegistered,
+    ClientUpdated,
     *client_secret.EVENTS,
     AuthenticationFailed,
-    Disabled,
-    Enabled,
-    Deleted,
+    ClientDisabled,
+    ClientEnabled,
+    ClientDeleted,
     ClientTokensEnded,
     TokenLimitReached,
 )
@@ -211,7 +211,7 @@ def disable(state: State, *, now: Moment) -> Outcome:
     """Cuts off every token so far and lets no new one be issued. A repeat changes nothing."""
     if not alive(state):
         return refuse(NotFound.UNKNOWN)
-    return accept(Disabled()) if state.enabled else accept()
+    return accept(ClientDisabled()) if state.enabled else accept()
 
 
 def enable(state: State, *, now: Moment, caller_scope: frozenset[str]) -> Outcome:
@@ -221,14 +221,14 @@ def enable(state: State, *, now: Moment, caller_scope: frozenset[str]) -> Outcom
     if state.enabled:
         return accept()
     refused = administrative_scope.handing_out(state.scope, caller_scope=caller_scope, field="scope")
-    return refused or accept(Enabled())
+    return refused or accept(ClientEnabled())
 
 
 def delete(state: State, *, now: Moment) -> Outcome:
     """Ends the client for good. A repeat changes nothing."""
     if not state.exists:
         return refuse(NotFound.UNKNOWN)
-    return accept() if state.deleted else accept(Deleted())
+    return accept() if state.deleted else accept(ClientDeleted())
 
 
 def end_tokens(
@@ -285,7 +285,7 @@ def evolve(state: State, recorded: Recorded) -> State:
     """The client after one more event."""
     event = recorded.event
     match event:
-        case Registered():
+        case ClientRegistered():
             fields = {field: getattr(event, field) for field in (*Attributes.__struct_fields__, "slug")}
             return replace(
                 state,
@@ -296,18 +296,18 @@ def evolve(state: State, recorded: Recorded) -> State:
                 type=event.client_type,
                 owner=sealed(recorded, "owner"),
             )
-        case Updated():
+        case ClientUpdated():
             cutoff = state.cutoff if event.new.realm is UNSET else recorded.position
             owner = None if event.owner_removed else sealed(recorded, "owner") or state.owner
             return replace(state, **named(event.new), owner=owner, cutoff=cutoff)
         case SecretIssued() | SecretRotated() | SecretRevoked():
             issued = state.secrets_issued if isinstance(event, SecretRevoked) else event.version
             return replace(state, secrets=client_secret.fold(state.secrets, recorded), secrets_issued=issued)
-        case Disabled():
+        case ClientDisabled():
             return replace(state, enabled=False, cutoff=recorded.position)
-        case Enabled():
+        case ClientEnabled():
             return replace(state, enabled=True)
-        case Deleted():
+        case ClientDeleted():
             return replace(state, deleted=True, enabled=False, cutoff=recorded.position)
         case ClientTokensEnded():
             return replace(state, windows=cut_off.added(state.windows, recorded))
@@ -348,7 +348,7 @@ def register(state: State, *, now: Moment, registration: Registration, circumsta
     )
     if refused:
         return refused
-    registered = Registered(
+    registered = ClientRegistered(
         client_type=candidate.type,
         slug=slug,
         owner=owner,
@@ -401,7 +401,7 @@ def update(
     if refused:
         return refused
     old = Attributes(**{name: getattr(state, name) for name in new})
-    return accept(Updated(old=old, new=Attributes(**new), owner=given, owner_removed=removed))
+    return accept(ClientUpdated(old=old, new=Attributes(**new), owner=given, owner_removed=removed))
 
 
 def _beyond(state: State, changed: Collection[str], caller_scope: frozenset[str]) -> Outcome | None:

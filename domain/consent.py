@@ -18,7 +18,7 @@ def stream(account_id: str, client_id: str) -> str:
 # Facts ------------------------------------------------------------------------------------------------------------
 
 
-class Given(Event, frozen=True, kw_only=True):
+class ConsentGiven(Event, frozen=True, kw_only=True):
     """The person allowed the client this scope, at `origins`: those of the redirect URIs that it was given for."""
 
     type = "consent.given"
@@ -27,7 +27,7 @@ class Given(Event, frozen=True, kw_only=True):
     origins: tuple[str, ...] = ()
 
 
-class Extended(Event, frozen=True, kw_only=True):
+class ConsentExtended(Event, frozen=True, kw_only=True):
     """The person allowed more than before, `added` to what stood, or the same at one more of the `origins`.
 
     `scope` and `origins` are the whole now.
@@ -42,7 +42,7 @@ class Extended(Event, frozen=True, kw_only=True):
     origins: tuple[str, ...] = ()
 
 
-class Denied(Event, frozen=True, kw_only=True):
+class ConsentDenied(Event, frozen=True, kw_only=True):
     """The person refused this scope, `count` times within `window_seconds`. What they had allowed before stands."""
 
     type = "consent.denied"
@@ -53,14 +53,14 @@ class Denied(Event, frozen=True, kw_only=True):
     window_seconds: int = 0
 
 
-class Withdrawn(Event, frozen=True, kw_only=True):
+class ConsentWithdrawn(Event, frozen=True, kw_only=True):
     """The person took everything back, and with it every token that rested on it."""
 
     type = "consent.withdrawn"
     in_doubt = True
 
 
-EVENTS: tuple[type[Event], ...] = (Given, Extended, Denied, Withdrawn)
+EVENTS: tuple[type[Event], ...] = (ConsentGiven, ConsentExtended, ConsentDenied, ConsentWithdrawn)
 
 
 class State(msgspec.Struct, frozen=True):
@@ -94,25 +94,25 @@ def give(
     """
     origin = uris.origin(redirect_uri)
     if not state.given:
-        return accept(Given(scope=scope, origins=(origin,)))
+        return accept(ConsentGiven(scope=scope, origins=(origin,)))
     if covers(state, scope, redirect_uri):
         return accept()
     added = tuple(name for name in scope if name not in state.scope)
     kept = (name for name in state.scope if name in within)
     known = {uris.origin(uri) for uri in registered}
     origins = dict.fromkeys((*(each for each in state.origins if each in known), origin))
-    return accept(Extended(added=added, scope=(*kept, *added), origins=tuple(origins)))
+    return accept(ConsentExtended(added=added, scope=(*kept, *added), origins=tuple(origins)))
 
 
 def deny(state: State, *, now: Moment, scope: tuple[str, ...], count: int = 1, window_seconds: int = 0) -> Outcome:
     """Records that the person said no."""
-    return counted(Denied(scope=scope, count=count, window_seconds=window_seconds))
+    return counted(ConsentDenied(scope=scope, count=count, window_seconds=window_seconds))
 
 
 def withdraw(state: State, *, now: Moment) -> Outcome:
     """Takes everything back. A repeat changes nothing."""
     if state.given:
-        return accept(Withdrawn())
+        return accept(ConsentWithdrawn())
     return accept() if state.cutoff else refuse(NotFound.UNKNOWN)
 
 
@@ -124,13 +124,13 @@ def covers(state: State, scope: tuple[str, ...], redirect_uri: str) -> bool:
 def evolve(state: State, recorded: Recorded) -> State:
     """The consent after one more event."""
     match recorded.event:
-        case Given(scope=scope, origins=origins):
+        case ConsentGiven(scope=scope, origins=origins):
             return replace(state, scope=scope, given=True, origins=origins)
-        case Extended(scope=scope, origins=origins):
+        case ConsentExtended(scope=scope, origins=origins):
             return replace(state, scope=scope, origins=origins)
-        case Withdrawn():
+        case ConsentWithdrawn():
             return State((), recorded.position, False)
-        case Denied():
+        case ConsentDenied():
             return state
         case _:
             raise AssertionError(f"{recorded.type} is no event of a consent")

@@ -184,7 +184,7 @@ class TokenRevoked(Event, frozen=True, kw_only=True):
     by: By
 
 
-class Ended(Event, frozen=True, kw_only=True):
+class GrantEnded(Event, frozen=True, kw_only=True):
     """The grant is over, with every token that came of it."""
 
     type = "grant.ended"
@@ -192,7 +192,7 @@ class Ended(Event, frozen=True, kw_only=True):
     reason: EndReason
 
 
-class Revoked(msgspec.Struct, frozen=True):
+class RevokedToken(msgspec.Struct, frozen=True):
     """An access token that was revoked alone and would not have expired yet."""
 
     sha256: str
@@ -223,7 +223,7 @@ class State(msgspec.Struct, frozen=True):
     succession: Succession = Succession()
     presented: str | None = None
     ends_at: Moment | None = None
-    revoked: tuple[Revoked, ...] = ()
+    revoked: tuple[RevokedToken, ...] = ()
     refusals: int = 0
     replays: int = 0
     ended_at: Moment | None = None
@@ -261,7 +261,7 @@ def revoke_token(
     if not state.exists or state.ended_at is not None:
         return accept()
     if kind != "access":
-        return accept(Ended(reason="administrator" if by == "system" else by))
+        return accept(GrantEnded(reason="administrator" if by == "system" else by))
     if now >= expires_at or any(token.sha256 == sha256 for token in state.revoked):
         return accept()
     return accept(TokenRevoked(access_token=sha256, expires_at=expires_at, by=by))
@@ -276,12 +276,12 @@ def end(
         return refuse(NotFound.UNKNOWN, detail="there is no such grant")
     if state.ended_at is not None:
         return accept()
-    return accept(Ended(reason=reason))
+    return accept(GrantEnded(reason=reason))
 
 
 def settle(state: State, *, now: Moment) -> Outcome:
     """Has the grant's own stream tell that it ended together with others. A repeat records nothing."""
-    return accept() if state.ended_together is None else accept(Ended(reason="secret_leak"))
+    return accept() if state.ended_together is None else accept(GrantEnded(reason="secret_leak"))
 
 
 def goes_on(state: State) -> bool:
@@ -301,7 +301,7 @@ EVENTS: tuple[type[Event], ...] = (
     RefreshReplayed,
     RefreshRefused,
     TokenRevoked,
-    Ended,
+    GrantEnded,
 )
 
 
@@ -323,9 +323,9 @@ def evolve(state: State, recorded: Recorded) -> State:
         case CodeRefused() | RefreshRefused():
             return replace(state, refusals=state.refusals + 1)
         case TokenRevoked():
-            revoked = (*_unexpired(state.revoked, now), Revoked(event.access_token, event.expires_at))
+            revoked = (*_unexpired(state.revoked, now), RevokedToken(event.access_token, event.expires_at))
             return replace(state, revoked=revoked)
-        case Ended():
+        case GrantEnded():
             return replace(state, ended_at=now, ended_reason=event.reason, ended_together=None)
     raise AssertionError(f"{type(event).__name__} is not a grant's event")
 
@@ -389,5 +389,5 @@ def _refreshed(state: State, event: TokensRefreshed, recorded: Recorded) -> Stat
     )
 
 
-def _unexpired(revoked: tuple[Revoked, ...], now: Moment) -> tuple[Revoked, ...]:
+def _unexpired(revoked: tuple[RevokedToken, ...], now: Moment) -> tuple[RevokedToken, ...]:
     return tuple(token for token in revoked if token.expires_at > now) if revoked else revoked

@@ -24,7 +24,7 @@ _MONTH = re.compile(r"[0-9]{4}-(0[1-9]|1[0-2])")
 # Facts ------------------------------------------------------------------------------------------------------------
 
 
-class Placed(Event, frozen=True, kw_only=True):
+class HoldPlaced(Event, frozen=True, kw_only=True):
     """From now on the addresses and user agents of the months `first` to `last`, both included, are not destroyed."""
 
     type = "hold.placed"
@@ -37,7 +37,7 @@ class Placed(Event, frozen=True, kw_only=True):
     reason: str
 
 
-class Released(Event, frozen=True, kw_only=True):
+class HoldReleased(Event, frozen=True, kw_only=True):
     """A hold is over: what it alone kept beyond its retention is destroyed."""
 
     type = "hold.released"
@@ -45,7 +45,7 @@ class Released(Event, frozen=True, kw_only=True):
     hold_id: str
 
 
-EVENTS: tuple[type[Event], ...] = (Placed, Released)
+EVENTS: tuple[type[Event], ...] = (HoldPlaced, HoldReleased)
 
 
 class Hold(msgspec.Struct, frozen=True):
@@ -83,23 +83,23 @@ def place(state: State, *, now: Moment, hold_id: str, first: str, last: str, rea
         return malformed("reason", f"must have 1 to {REASON_MAXIMUM} characters")
     if len(state.holds) >= HELD_AT_ONCE:
         return malformed("hold", f"is one too many: there can be {HELD_AT_ONCE} at a time")
-    return accept(Placed(hold_id=hold_id, first=first, last=last, reason=reason))
+    return accept(HoldPlaced(hold_id=hold_id, first=first, last=last, reason=reason))
 
 
 def release(state: State, *, now: Moment, hold_id: str) -> Outcome:
     """Ends a hold."""
     if hold_id not in state.holds:
         return refuse(NotFound.UNKNOWN)
-    return accept(Released(hold_id=hold_id))
+    return accept(HoldReleased(hold_id=hold_id))
 
 
 def evolve(state: State, recorded: Recorded) -> State:
     """The holds after one more event."""
     match recorded.event:
-        case Placed(hold_id=hold_id, first=first, last=last):
+        case HoldPlaced(hold_id=hold_id, first=first, last=last):
             placed = Hold(first, last, sealed(recorded, "reason"), recorded.time)
             return replace(state, holds=state.holds | {hold_id: placed})
-        case Released(hold_id=hold_id):
+        case HoldReleased(hold_id=hold_id):
             return replace(state, holds={each: hold for each, hold in state.holds.items() if each != hold_id})
         case _:
             raise AssertionError(f"{recorded.type} is no event of holds")

@@ -52,7 +52,7 @@ class Leaked(msgspec.Struct, frozen=True):
     kind: str | None = None
 
 
-class Reported(Event, frozen=True, kw_only=True):
+class IncidentReported(Event, frozen=True, kw_only=True):
     """Somebody reported a leak, or contained one. `evidence` is what they say of it: where it was found, by whom.
 
     `sha256` is the digest of what leaked and `kind` what its format says that it is; of what never was a secret of ours
@@ -69,7 +69,7 @@ class Reported(Event, frozen=True, kw_only=True):
     kind: str | None = None
 
 
-class Identified(Event, frozen=True, kw_only=True):
+class IncidentIdentified(Event, frozen=True, kw_only=True):
     """It is known what leaked and whose it is."""
 
     type = "incident.identified"
@@ -101,7 +101,7 @@ class SecretsAdded(Event, frozen=True, kw_only=True):
     secrets: tuple[Leaked, ...]
 
 
-class Contained(Event, frozen=True, kw_only=True):
+class IncidentContained(Event, frozen=True, kw_only=True):
     """What had leaked was ended, with what had come of it: all, or since a moment."""
 
     type = "incident.contained"
@@ -113,7 +113,7 @@ class Contained(Event, frozen=True, kw_only=True):
     client_disabled: bool = False
 
 
-class Closed(Event, frozen=True, kw_only=True):
+class IncidentClosed(Event, frozen=True, kw_only=True):
     """Nothing is left to be done."""
 
     type = "incident.closed"
@@ -123,7 +123,14 @@ class Closed(Event, frozen=True, kw_only=True):
     note: str | None = None
 
 
-EVENTS: tuple[type[Event], ...] = (Reported, Identified, EvidenceAdded, SecretsAdded, Contained, Closed)
+EVENTS: tuple[type[Event], ...] = (
+    IncidentReported,
+    IncidentIdentified,
+    EvidenceAdded,
+    SecretsAdded,
+    IncidentContained,
+    IncidentClosed,
+)
 
 
 class State(msgspec.Struct, frozen=True):
@@ -167,7 +174,7 @@ def report(
         return refuse(Conflict.EXISTS)
     if evidence is not None and len(evidence) > EVIDENCE_MAXIMUM:
         return _too_long()
-    return accept(Reported(source=source, evidence=evidence, sha256=sha256, kind=kind))
+    return accept(IncidentReported(source=source, evidence=evidence, sha256=sha256, kind=kind))
 
 
 def add_evidence(state: State, *, now: Moment, evidence: str) -> Outcome:
@@ -213,10 +220,10 @@ def identify(
     """Records what it is about. The same once more is no news."""
     if refused := _over(state):
         return refused
-    found = Identified(
+    found = IncidentIdentified(
         target=target, client_id=client_id, account_id=account_id, secret_id=secret_id, grant_id=grant_id
     )
-    known = all(getattr(state, name) == getattr(found, name) for name in Identified.__struct_fields__)
+    known = all(getattr(state, name) == getattr(found, name) for name in IncidentIdentified.__struct_fields__)
     return accept() if known else accept(found)
 
 
@@ -232,7 +239,9 @@ def contain(
     """Records a containment, with what it ended. It may come more than once."""
     if refused := _over(state):
         return refused
-    return accept(Contained(numbers=numbers, since_at=since_at, rotated=rotated, client_disabled=client_disabled))
+    return accept(
+        IncidentContained(numbers=numbers, since_at=since_at, rotated=rotated, client_disabled=client_disabled)
+    )
 
 
 def close(state: State, *, now: Moment, note: str | None = None, said: str | None = None) -> Outcome:
@@ -246,7 +255,7 @@ def close(state: State, *, now: Moment, note: str | None = None, said: str | Non
         return refuse(Conflict.ENDED, detail="the incident was closed with another note")
     if note is not None and len(note) > NOTE_MAXIMUM:
         return malformed("note", f"must have at most {NOTE_MAXIMUM} characters")
-    return accept() if state.status == "closed" else accept(Closed(note=note))
+    return accept() if state.status == "closed" else accept(IncidentClosed(note=note))
 
 
 def _over(state: State) -> Outcome | None:
@@ -268,7 +277,7 @@ def evolve(state: State, recorded: Recorded) -> State:
     """The incident after one more event."""
     event, now = recorded.event, recorded.time
     match event:
-        case Reported():
+        case IncidentReported():
             return replace(
                 state,
                 exists=True,
@@ -279,17 +288,17 @@ def evolve(state: State, recorded: Recorded) -> State:
                 secrets=frozenset(() if event.sha256 is None else (event.sha256,)),
                 reported_at=now,
             )
-        case Identified():
-            fields = {name: getattr(event, name) for name in Identified.__struct_fields__}
+        case IncidentIdentified():
+            fields = {name: getattr(event, name) for name in IncidentIdentified.__struct_fields__}
             return replace(state, **fields, status="identified" if state.status == "reported" else state.status)
         case EvidenceAdded():
             return replace(state, evidence=sealed(recorded, "evidence"))
         case SecretsAdded():
             return replace(state, secrets=state.secrets | {each.sha256 for each in event.secrets})
-        case Contained():
+        case IncidentContained():
             numbers = added(state.numbers, event.numbers)
             return replace(state, status="contained", numbers=numbers, contained_at=state.contained_at or now)
-        case Closed():
+        case IncidentClosed():
             return replace(state, status="closed", closed_at=now, note=sealed(recorded, "note"))
         case _:
             raise AssertionError(f"{recorded.type} is no event of an incident")

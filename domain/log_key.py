@@ -23,7 +23,7 @@ Standing = Literal["introduced", "active", "beside", "retired", "revoked"]
 # Facts ------------------------------------------------------------------------------------------------------------
 
 
-class Introduced(Event, frozen=True, kw_only=True):
+class LogKeyIntroduced(Event, frozen=True, kw_only=True):
     """A key was made for signing the log. `verifier_key` is its public half, `key_id` the eight digits within it."""
 
     type = "log_key.introduced"
@@ -32,7 +32,7 @@ class Introduced(Event, frozen=True, kw_only=True):
     verifier_key: str
 
 
-class Activated(Event, frozen=True, kw_only=True):
+class LogKeyActivated(Event, frozen=True, kw_only=True):
     """This key became the one by which the log is known. The key before it signs beside it until it is retired."""
 
     type = "log_key.activated"
@@ -40,7 +40,7 @@ class Activated(Event, frozen=True, kw_only=True):
     key_id: str
 
 
-class Retired(Event, frozen=True, kw_only=True):
+class LogKeyRetired(Event, frozen=True, kw_only=True):
     """A former key signs no longer. What it has signed stays verifiable."""
 
     type = "log_key.retired"
@@ -49,7 +49,7 @@ class Retired(Event, frozen=True, kw_only=True):
     key_id: str
 
 
-class Revoked(Event, frozen=True, kw_only=True):
+class LogKeyRevoked(Event, frozen=True, kw_only=True):
     """A key is not to be trusted any more: whoever has pinned it must pin its successor."""
 
     type = "log_key.revoked"
@@ -59,7 +59,7 @@ class Revoked(Event, frozen=True, kw_only=True):
     reason: RevocationReason
 
 
-class Succeeded(Event, frozen=True, kw_only=True):
+class LogKeySucceeded(Event, frozen=True, kw_only=True):
     """The log goes on under another name, because its database was put back to an older copy.
 
     `predecessor`, `size` and `root` are those of the last checkpoint known of the log under its former name, the root
@@ -74,10 +74,10 @@ class Succeeded(Event, frozen=True, kw_only=True):
     root: str
 
 
-EVENTS: tuple[type[Event], ...] = (Introduced, Activated, Retired, Revoked, Succeeded)
+EVENTS: tuple[type[Event], ...] = (LogKeyIntroduced, LogKeyActivated, LogKeyRetired, LogKeyRevoked, LogKeySucceeded)
 
 
-class Key(msgspec.Struct, frozen=True):
+class LogKey(msgspec.Struct, frozen=True):
     """One key. `introduced` is the moment between being made and being activated."""
 
     verifier_key: str
@@ -87,7 +87,7 @@ class Key(msgspec.Struct, frozen=True):
 class State(msgspec.Struct, frozen=True):
     """Every key there was, by its id in the order they were made, and which is the active one."""
 
-    keys: dict[str, Key] = {}
+    keys: dict[str, LogKey] = {}
     active: str | None = None
 
     @property
@@ -131,7 +131,7 @@ def retire(state: State, *, now: Moment) -> Outcome:
     former = list(state.in_standing("beside"))
     if not former:
         return refuse(NotFound.UNKNOWN, detail="no rotation is under way")
-    return accept(*(Retired(key_id=each) for each in former))
+    return accept(*(LogKeyRetired(key_id=each) for each in former))
 
 
 def revoke(state: State, *, now: Moment, key_id: str, verifier_key: str, reason: RevocationReason) -> Outcome:
@@ -140,7 +140,7 @@ def revoke(state: State, *, now: Moment, key_id: str, verifier_key: str, reason:
         return refuse(NotFound.UNKNOWN, detail="the log has no key yet")
     signing = (*state.in_standing("beside"), state.active)
     return _flaw(state, key_id, verifier_key) or accept(
-        *_new(key_id, verifier_key), *(Revoked(key_id=each, reason=reason) for each in signing)
+        *_new(key_id, verifier_key), *(LogKeyRevoked(key_id=each, reason=reason) for each in signing)
     )
 
 
@@ -162,9 +162,9 @@ def succeed(
         return refuse(Conflict.NAME_TAKEN, detail="the log has or had this name", field="origin")
     signing = (*state.in_standing("beside"), state.active)
     return _flaw(replace(state, active=None), key_id, verifier_key) or accept(
-        Succeeded(origin=name, predecessor=predecessor, size=size, root=root),
+        LogKeySucceeded(origin=name, predecessor=predecessor, size=size, root=root),
         *_new(key_id, verifier_key),
-        *(Retired(key_id=each) for each in signing),
+        *(LogKeyRetired(key_id=each) for each in signing),
     )
 
 
@@ -173,7 +173,7 @@ def _name(verifier_key: str) -> str:
 
 
 def _new(key_id: str, verifier_key: str) -> tuple[Event, Event]:
-    return Introduced(key_id=key_id, verifier_key=verifier_key), Activated(key_id=key_id)
+    return LogKeyIntroduced(key_id=key_id, verifier_key=verifier_key), LogKeyActivated(key_id=key_id)
 
 
 def _flaw(state: State, key_id: str, verifier_key: str) -> Outcome | None:
@@ -190,21 +190,21 @@ def _flaw(state: State, key_id: str, verifier_key: str) -> Outcome | None:
 def evolve(state: State, recorded: Recorded) -> State:
     """The log's keys after one more event."""
     match recorded.event:
-        case Introduced(key_id=key_id, verifier_key=verifier_key):
-            return replace(state, keys=state.keys | {key_id: Key(verifier_key)})
-        case Activated(key_id=key_id):
+        case LogKeyIntroduced(key_id=key_id, verifier_key=verifier_key):
+            return replace(state, keys=state.keys | {key_id: LogKey(verifier_key)})
+        case LogKeyActivated(key_id=key_id):
             former = {} if state.active is None else _standing(state, state.active, "beside")
             return State(state.keys | former | _standing(state, key_id, "active"), key_id)
-        case Retired(key_id=key_id):
+        case LogKeyRetired(key_id=key_id):
             return replace(state, keys=state.keys | _standing(state, key_id, "retired"))
-        case Revoked(key_id=key_id):
+        case LogKeyRevoked(key_id=key_id):
             return replace(state, keys=state.keys | _standing(state, key_id, "revoked"))
-        case Succeeded():
+        case LogKeySucceeded():
             # The key that follows bears the new name.
             return state
         case _:
             raise AssertionError(f"{recorded.type} is no event of the log's keys")
 
 
-def _standing(state: State, key_id: str, standing: Standing) -> dict[str, Key]:
-    return {key_id: replace(state.keys.get(key_id, Key("")), standing=standing)}
+def _standing(state: State, key_id: str, standing: Standing) -> dict[str, LogKey]:
+    return {key_id: replace(state.keys.get(key_id, LogKey("")), standing=standing)}

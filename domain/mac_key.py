@@ -20,7 +20,7 @@ Reason = Literal["begun", "rotated", "restored", "imported", "forged"]
 # Facts ------------------------------------------------------------------------------------------------------------
 
 
-class Introduced(Event, frozen=True, kw_only=True):
+class MacKeyIntroduced(Event, frozen=True, kw_only=True):
     """A key authenticates the events from `first` on. `key_id` is the beginning of its digest."""
 
     type = "mac_key.introduced"
@@ -31,7 +31,7 @@ class Introduced(Event, frozen=True, kw_only=True):
     reason: Reason
 
 
-class Retired(Event, frozen=True, kw_only=True):
+class MacKeyRetired(Event, frozen=True, kw_only=True):
     """A key authenticates nothing behind `last`. It is kept: what it has authenticated stays verifiable."""
 
     type = "mac_key.retired"
@@ -41,7 +41,7 @@ class Retired(Event, frozen=True, kw_only=True):
     last: int
 
 
-EVENTS: tuple[type[Event], ...] = (Introduced, Retired)
+EVENTS: tuple[type[Event], ...] = (MacKeyIntroduced, MacKeyRetired)
 
 
 class State(msgspec.Struct, frozen=True):
@@ -63,18 +63,18 @@ def tell(state: State, *, now: Moment, key_id: str, first: int, reason: Reason) 
 
 def begin(state: State, *, now: Moment, key_id: str, first: int, reason: Reason) -> Outcome:
     """A key takes over, and the one before retires. Never refused: the vault has it, and what follows is under it."""
-    introduced = Introduced(key_id=key_id, first=first, reason=reason)
+    introduced = MacKeyIntroduced(key_id=key_id, first=first, reason=reason)
     if state.active is None:
         return accept(introduced)
-    return accept(introduced, Retired(key_id=state.active, last=first - 1))
+    return accept(introduced, MacKeyRetired(key_id=state.active, last=first - 1))
 
 
 def evolve(state: State, recorded: Recorded) -> State:
     """The log's MAC keys after one more event."""
     match recorded.event:
-        case Introduced(key_id=key_id, first=first):
+        case MacKeyIntroduced(key_id=key_id, first=first):
             return replace(state, keys=state.keys | {key_id: first}, active=key_id)
-        case Retired():
+        case MacKeyRetired():
             # The one that took over was told of before.
             return state
         case _:

@@ -30,7 +30,7 @@ class Definition(msgspec.Struct, frozen=True, kw_only=True):
     default: bool
 
 
-class Defined(Event, frozen=True, kw_only=True):
+class RoleDefined(Event, frozen=True, kw_only=True):
     """A role came into being, or came back after it had been retired."""
 
     type = "role.defined"
@@ -41,7 +41,7 @@ class Defined(Event, frozen=True, kw_only=True):
     default: bool
 
 
-class Changed(Event, frozen=True, kw_only=True):
+class RoleChanged(Event, frozen=True, kw_only=True):
     """The role now allows something else, or became or ceased to be a default."""
 
     type = "role.changed"
@@ -50,14 +50,14 @@ class Changed(Event, frozen=True, kw_only=True):
     new: Definition
 
 
-class Retired(Event, frozen=True, kw_only=True):
+class RoleRetired(Event, frozen=True, kw_only=True):
     """The role is no more."""
 
     type = "role.retired"
     in_doubt = True
 
 
-EVENTS: tuple[type[Event], ...] = (Defined, Changed, Retired)
+EVENTS: tuple[type[Event], ...] = (RoleDefined, RoleChanged, RoleRetired)
 
 
 class State(msgspec.Struct, frozen=True):
@@ -92,11 +92,11 @@ def put(
     if refused:
         return refused
     if not state.exists:
-        return accept(Defined(realm=realm, name=name, scopes=scopes, default=default))
+        return accept(RoleDefined(realm=realm, name=name, scopes=scopes, default=default))
     if leaves_no_administrator and administrative_scope.PEOPLE_WRITE not in scopes:
         return refuse(Conflict.LAST_ADMINISTRATOR, detail="nobody would be left who can make administrators")
     old, new = Definition(scopes=state.scopes, default=state.default), Definition(scopes=scopes, default=default)
-    return accept() if old == new else accept(Changed(old=old, new=new))
+    return accept() if old == new else accept(RoleChanged(old=old, new=new))
 
 
 def retire(
@@ -116,7 +116,7 @@ def retire(
         return refuse(Conflict.LAST_ADMINISTRATOR, detail="nobody would be left who can make administrators")
     if in_use:
         return refuse(Conflict.IN_USE, detail="people have this role")
-    return accept(Retired())
+    return accept(RoleRetired())
 
 
 def _refusal(
@@ -152,11 +152,11 @@ def _refusal(
 def evolve(state: State, recorded: Recorded) -> State:
     """The role after one more event."""
     match recorded.event:
-        case Defined(realm=realm, name=name, scopes=scopes, default=default):
+        case RoleDefined(realm=realm, name=name, scopes=scopes, default=default):
             return State(True, realm, name, scopes, default)
-        case Changed(new=new):
+        case RoleChanged(new=new):
             return replace(state, scopes=new.scopes, default=new.default)
-        case Retired():
+        case RoleRetired():
             return INITIAL
         case _:
             raise AssertionError(f"{recorded.type} is no event of a role")

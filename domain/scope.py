@@ -27,7 +27,7 @@ def stream(name: str) -> str:
 # Facts ------------------------------------------------------------------------------------------------------------
 
 
-class Defined(Event, frozen=True, kw_only=True):
+class ScopeDefined(Event, frozen=True, kw_only=True):
     """A scope came into being, or came back after it had been retired."""
 
     type = "scope.defined"
@@ -36,7 +36,7 @@ class Defined(Event, frozen=True, kw_only=True):
     description: str
 
 
-class Changed(Event, frozen=True, kw_only=True):
+class ScopeChanged(Event, frozen=True, kw_only=True):
     """The scope is described in other words."""
 
     type = "scope.changed"
@@ -45,14 +45,14 @@ class Changed(Event, frozen=True, kw_only=True):
     new: str
 
 
-class Retired(Event, frozen=True, kw_only=True):
+class ScopeRetired(Event, frozen=True, kw_only=True):
     """The scope is no more."""
 
     type = "scope.retired"
     in_doubt = True
 
 
-EVENTS: tuple[type[Event], ...] = (Defined, Changed, Retired)
+EVENTS: tuple[type[Event], ...] = (ScopeDefined, ScopeChanged, ScopeRetired)
 
 
 class State(msgspec.Struct, frozen=True):
@@ -81,8 +81,10 @@ def put(state: State, *, now: Moment, name: str, description: str, caller_scope:
     if refused:
         return refused
     if not state.exists:
-        return accept(Defined(name=name, description=description))
-    return accept() if state.description == description else accept(Changed(old=state.description, new=description))
+        return accept(ScopeDefined(name=name, description=description))
+    return (
+        accept() if state.description == description else accept(ScopeChanged(old=state.description, new=description))
+    )
 
 
 def retire(state: State, *, now: Moment, in_use: bool = False) -> Outcome:
@@ -93,17 +95,17 @@ def retire(state: State, *, now: Moment, in_use: bool = False) -> Outcome:
         return refuse(Forbidden.ADMINISTRATIVE_SCOPE, detail="the server's own scopes stay")
     if in_use:
         return refuse(Conflict.IN_USE, detail="clients or roles name this scope")
-    return accept(Retired())
+    return accept(ScopeRetired())
 
 
 def evolve(state: State, recorded: Recorded) -> State:
     """The scope after one more event."""
     match recorded.event:
-        case Defined(name=name, description=description):
+        case ScopeDefined(name=name, description=description):
             return State(True, name, description)
-        case Changed(new=new):
+        case ScopeChanged(new=new):
             return replace(state, description=new)
-        case Retired():
+        case ScopeRetired():
             return INITIAL
         case _:
             raise AssertionError(f"{recorded.type} is no event of a scope")

@@ -21,7 +21,7 @@ Setting = str | int | float | bool | list[str] | None
 # Facts ------------------------------------------------------------------------------------------------------------
 
 
-class Started(Event, frozen=True, kw_only=True):
+class ServerStarted(Event, frozen=True, kw_only=True):
     """The server started with these settings, none of them secret. `old` holds the former values of what changed."""
 
     type = "server.started"
@@ -117,7 +117,7 @@ class ProjectionDiffered(Event, frozen=True, kw_only=True):
 
 
 EVENTS: tuple[type[Event], ...] = (
-    Started,
+    ServerStarted,
     UnknownClientRefused,
     ClientsRefused,
     IssuerAccepted,
@@ -172,7 +172,7 @@ def start(
     if len(msgspec.json.encode(settings)) > SETTINGS_MAXIMUM:
         return malformed("settings", f"must take at most {SETTINGS_MAXIMUM} bytes together")
     old = {name: value for name, value in state.settings.items() if name not in settings or settings[name] != value}
-    return accept(Started(version=version, build=build, settings=settings, old=old))
+    return accept(ServerStarted(version=version, build=build, settings=settings, old=old))
 
 
 def accept_issuer(state: State, *, now: Moment, issuer: str) -> Outcome:
@@ -230,7 +230,7 @@ def evolve(state: State, recorded: Recorded) -> State:
     """The server after one more event."""
     event = recorded.event
     match event:
-        case Started():
+        case ServerStarted():
             return replace(
                 state,
                 version=event.version,
@@ -259,6 +259,6 @@ def evolve(state: State, recorded: Recorded) -> State:
             raise AssertionError(f"{recorded.type} is no event of the server")
 
 
-def _issuer(event: Started) -> str | None:
+def _issuer(event: ServerStarted) -> str | None:
     found = event.settings.get("issuer")
     return found if isinstance(found, str) else None

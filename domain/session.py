@@ -21,7 +21,7 @@ def stream(session_id: str) -> str:
 # Facts ------------------------------------------------------------------------------------------------------------
 
 
-class Started(Event, frozen=True, kw_only=True):
+class SessionStarted(Event, frozen=True, kw_only=True):
     """A person signed in. `sha256` is the digest of the browser's secret, `lifetime` is in seconds."""
 
     type = "session.started"
@@ -40,7 +40,7 @@ class SteppedUp(Event, frozen=True, kw_only=True):
     method: Method
 
 
-class Ended(Event, frozen=True, kw_only=True):
+class SessionEnded(Event, frozen=True, kw_only=True):
     """The session is over."""
 
     type = "session.ended"
@@ -49,7 +49,7 @@ class Ended(Event, frozen=True, kw_only=True):
     reason: EndReason
 
 
-EVENTS: tuple[type[Event], ...] = (Started, SteppedUp, Ended)
+EVENTS: tuple[type[Event], ...] = (SessionStarted, SteppedUp, SessionEnded)
 
 
 class State(msgspec.Struct, frozen=True):
@@ -89,7 +89,7 @@ def start(state: State, *, now: Moment, account_id: str, realm: str, sha256: str
     """Begins a session of `lifetime` seconds."""
     if state.exists:
         return refuse(Conflict.EXISTS)
-    return accept(Started(account_id=account_id, realm=realm, sha256=sha256, lifetime=lifetime))
+    return accept(SessionStarted(account_id=account_id, realm=realm, sha256=sha256, lifetime=lifetime))
 
 
 def step_up(state: State, *, now: Moment, method: Method = "password") -> Outcome:
@@ -105,12 +105,12 @@ def end(state: State, *, now: Moment, reason: EndReason) -> Outcome:
     """Ends the session. A repeat changes nothing."""
     if not state.exists:
         return refuse(NotFound.UNKNOWN)
-    return accept() if state.ended else accept(Ended(reason=reason))
+    return accept() if state.ended else accept(SessionEnded(reason=reason))
 
 
 def settle(state: State, *, now: Moment) -> Outcome:
     """Has the session's own stream tell that it ended together with others. A repeat records nothing."""
-    return accept() if state.ended_together is None else accept(Ended(reason="secret_leak"))
+    return accept() if state.ended_together is None else accept(SessionEnded(reason="secret_leak"))
 
 
 def is_live(state: State, person: account.State, now: Moment) -> bool:
@@ -128,7 +128,7 @@ def evolve(state: State, recorded: Recorded) -> State:
     """The session after one more event."""
     event = recorded.event
     match event:
-        case Started():
+        case SessionStarted():
             return State(
                 exists=True,
                 account_id=event.account_id,
@@ -141,7 +141,7 @@ def evolve(state: State, recorded: Recorded) -> State:
             )
         case SteppedUp():
             return replace(state, proved_at=recorded.time)
-        case Ended():
+        case SessionEnded():
             return replace(state, ended=True, ended_together=None)
         case _:
             raise AssertionError(f"{recorded.type} is no event of a session")

@@ -37,7 +37,7 @@ Cause = Literal[Reason, "password_changed", "consent_withdrawn", "contained"]
 _ENDS_OF_THE_GRANT = frozenset[Cause](("password_changed", "consent_withdrawn", "contained"))
 
 
-class Token(msgspec.Struct, frozen=True):
+class TokenStanding(msgspec.Struct, frozen=True):
     """A token or code: `ended` by itself, or `rotated` and good until `grace_ends_at` (RFC 9700 §4.14.2)."""
 
     kind: Kind
@@ -49,7 +49,7 @@ class Token(msgspec.Struct, frozen=True):
     grace_ends_at: Moment | None = None
 
 
-class Client(msgspec.Struct, frozen=True):
+class ClientStanding(msgspec.Struct, frozen=True):
     """The client it was issued to, with its cut-offs and those of the version that authenticated (`domain.cut_off`)."""
 
     state: Literal["enabled", "disabled", "deleted"]
@@ -59,7 +59,7 @@ class Client(msgspec.Struct, frozen=True):
     secret_windows: tuple[cut_off.Stretch, ...] = ()
 
 
-class Person(msgspec.Struct, frozen=True):
+class PersonStanding(msgspec.Struct, frozen=True):
     """The person it acts for. `consent_cutoff` is that of their consent to the client, where the grant rests on one."""
 
     state: Literal["enabled", "disabled", "erased"]
@@ -73,10 +73,10 @@ class Person(msgspec.Struct, frozen=True):
 class Standing(msgspec.Struct, frozen=True):
     """All that decides about one token. `person` is None where the client acts for itself."""
 
-    token: Token
+    token: TokenStanding
     grant_id: str
-    client: Client
-    person: Person | None = None
+    client: ClientStanding
+    person: PersonStanding | None = None
     grant_ended_at: Moment | None = None
 
 
@@ -121,7 +121,7 @@ def only_time_decides(standing: Standing) -> bool:
     return not standing.token.rotated and cause(standing, standing.token.issued_at) == "active"
 
 
-def _client_cut(client: Client, position: int) -> Cause | None:
+def _client_cut(client: ClientStanding, position: int) -> Cause | None:
     if client.state == "deleted":
         return "client_deleted"
     if client.state == "disabled" or position < client.cutoff:
@@ -146,21 +146,21 @@ def _person_cut(standing: Standing, position: int) -> Cause | None:
     return "consent_withdrawn" if position < person.consent_cutoff else None
 
 
-def of_client(state: client.State, secret_id: str | None) -> Client:
+def of_client(state: client.State, secret_id: str | None) -> ClientStanding:
     """A client's part, from its fold and the secret version that authenticated."""
     cutoff = next((secret.tokens_cutoff for secret in state.secrets if secret.secret_id == secret_id), 0)
     windows, of_secret = cut_off.of_all(state.windows), cut_off.of_secret(state.windows, secret_id)
     if state.deleted or not state.exists:
-        return Client("deleted", state.cutoff, cutoff, windows, of_secret)
-    return Client("enabled" if state.enabled else "disabled", state.cutoff, cutoff, windows, of_secret)
+        return ClientStanding("deleted", state.cutoff, cutoff, windows, of_secret)
+    return ClientStanding("enabled" if state.enabled else "disabled", state.cutoff, cutoff, windows, of_secret)
 
 
-def of_person(state: account.State, consented: consent.State | None) -> Person:
+def of_person(state: account.State, consented: consent.State | None) -> PersonStanding:
     """A person's part, from their fold and, where the grant rests on one, that of their consent."""
     kept: Literal["enabled", "disabled", "erased"] = "enabled" if state.enabled else "disabled"
     if state.erased or not state.exists:
         kept = "erased"
-    return Person(
+    return PersonStanding(
         kept,
         state.cutoff,
         state.password_cutoff,

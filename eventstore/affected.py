@@ -17,7 +17,7 @@ from eventstore.stored import events
 from eventstore.time_travel import AT_ONCE, Descendant, FoldOf, descendants, folded, grants_of_people, states_at
 from eventstore.view import View
 from projections import blast_radius, event_index
-from projections.blast_radius import Alive, Of
+from projections.blast_radius import Alive, RadiusQuestion
 from projections.event_index import NameKind
 from projections.grants import TABLE as GRANTS
 
@@ -36,27 +36,27 @@ _OF_GRANTS = frozenset(
         grant.TokensRefreshed,
         grant.SuccessorReplaced,
         grant.TokenRevoked,
-        grant.Ended,
+        grant.GrantEnded,
     )
 )
 _OF_PEOPLE = frozenset(
     event.type
     for event in (
-        account.Disabled,
-        account.Enabled,
-        account.Erased,
+        account.AccountDisabled,
+        account.AccountEnabled,
+        account.AccountErased,
         account.PasswordChanged,
         cut_off.AccountTokensEnded,
-        consent.Withdrawn,
+        consent.ConsentWithdrawn,
     )
 )
 _OF_CLIENTS = frozenset(
     event.type
     for event in (
-        client.Disabled,
-        client.Enabled,
-        client.Deleted,
-        client.Updated,
+        client.ClientDisabled,
+        client.ClientEnabled,
+        client.ClientDeleted,
+        client.ClientUpdated,
         cut_off.ClientTokensEnded,
         client_secret.SecretRevoked,
     )
@@ -75,7 +75,7 @@ _SINCE = (
 class Counting:
     """What is alive of something, as far as the log has been looked at."""
 
-    def __init__(self, of: Of) -> None:
+    def __init__(self, of: RadiusQuestion) -> None:
         self._of = of
         self._position = 0
         self._at: Moment = 0
@@ -175,7 +175,7 @@ def counted(found: Sequence[Descendant], wanted: Callable[[Descendant], bool] = 
 # Ever issued ------------------------------------------------------------------------------------------------------
 
 
-class Issued(NamedTuple):
+class IssuedCounts(NamedTuple):
     """How much was ever issued, dead or alive."""
 
     grants: int = 0
@@ -198,7 +198,7 @@ _HAS = {"sqlite": 'instr(state, \'"{}":"{}\') > 0', "postgresql": 'strpos(state,
 _FOR_ITSELF = ("grant_type", "client_credentials")
 
 
-def issued(connection: Connection, secret_id: str) -> Issued:
+def issued(connection: Connection, secret_id: str) -> IssuedCounts:
     """All that a secret version ever authenticated, as far as the search index has come. The events themselves tell it,
     since the rows of what is over are gone. A code is the version's that redeemed it.
     """
@@ -209,7 +209,7 @@ def issued(connection: Connection, secret_id: str) -> Issued:
     refresh = f"topic = '{grant.TokensRefreshed.type}' OR {has}{_HAS[dialect].format('refresh_token', '')}"
     columns = ("DISTINCT originator_id", f"CASE WHEN {codes} THEN 1 END", "*", f"CASE WHEN {refresh} THEN 1 END")
     query = f"SELECT {', '.join(f'count({each})' for each in columns)} {_FROM[dialect]}"  # noqa: S608 - names of ours
-    return Issued(*connection.execute(text(query), {"positions": _named(connection, secret_id)}).one())
+    return IssuedCounts(*connection.execute(text(query), {"positions": _named(connection, secret_id)}).one())
 
 
 def people(connection: Connection, secret_id: str, after: str | None, limit: int) -> list[str]:
@@ -327,7 +327,7 @@ def living_sessions(connection: Connection, positions: Collection[int], now: Mom
     for portion in portions(sorted(positions), AT_ONCE):
         for started in search.recorded_forms(connection, portion):
             event = started.event
-            if isinstance(event, session.Started) and started.time + event.lifetime * SECOND > now:
+            if isinstance(event, session.SessionStarted) and started.time + event.lifetime * SECOND > now:
                 yield started.position
 
 

@@ -47,7 +47,7 @@ class Executed(msgspec.Struct, Generic[T], frozen=True):
 
 
 @dataclass(slots=True, eq=False)
-class Request:
+class PendingRequest:
     """The commands of one caller, to be executed together, and how to answer.
 
     Whether it is still to be executed is settled between the writer, which may be a thread, and the clock: whoever
@@ -62,7 +62,7 @@ class Request:
     """Whether it takes long, or must have a transaction for itself for another reason."""
     since: float = field(init=False)
     """When it came, or got ahead last, by the monotonic clock."""
-    late: Callable[["Request"], None] = field(init=False)
+    late: Callable[["PendingRequest"], None] = field(init=False)
     """What is to be done when it has waited for too long."""
     told: bool = field(init=False, default=False)
     """Whether its caller has an answer."""

@@ -100,7 +100,7 @@ def all_of(recorded: Recorded) -> list[IssuanceRecord]:
             return [access, _issued(event.refresh_token, "refresh", recorded, event.refresh_lifetime)]
         case SecretIssued() | SecretRotated():
             return [_issued(event.sha256, "client_secret", recorded, event.lifetime)]
-        case session.Started():
+        case session.SessionStarted():
             return [_issued(event.sha256, "session", recorded, event.lifetime)]
         case _:
             return []
@@ -110,12 +110,12 @@ def _issued(sha256: str, kind: Kind, recorded: Recorded, lifetime: int | None) -
     return IssuanceRecord(sha256, kind, recorded, None if lifetime is None else recorded.time + lifetime * SECOND)
 
 
-def as_token(found: IssuanceRecord, refreshing: Succession, *, ended: bool) -> validity.Token:
+def as_token(found: IssuanceRecord, refreshing: Succession, *, ended: bool) -> validity.TokenStanding:
     """A code or token by itself. `ended` says whether it was redeemed or revoked alone; of a refresh token the
     succession of its grant tells that it was used.
     """
     good = succession.good(refreshing, found.sha256) if found.kind == "refresh" else succession.Good(False)
-    return validity.Token(
+    return validity.TokenStanding(
         cast(validity.Kind, found.kind),
         found.by.position,
         found.by.time,
@@ -253,16 +253,16 @@ class Deciding:
         self._grant = folded
         self._client: client.State = state(client.stream(folded.client_id))
         self.account: account.State | None = None
-        self._person: validity.Person | None = None
+        self._person: validity.PersonStanding | None = None
         if folded.account_id is not None:
             self.account = state(account.stream(folded.account_id))
             consented: consent.State | None = None
             if folded.grant_type == "authorization_code":
                 consented = state(consent.stream(folded.account_id, folded.client_id))
             self._person = validity.of_person(self.account, consented)
-        self._of_secret: dict[str | None, validity.Client] = {}
+        self._of_secret: dict[str | None, validity.ClientStanding] = {}
 
-    def standing(self, token: validity.Token, issued: IssuanceRecord) -> validity.Standing:
+    def standing(self, token: validity.TokenStanding, issued: IssuanceRecord) -> validity.Standing:
         """How a code or token of the grant stands."""
         secret_id = issued.depends_on
         of_client = self._of_secret.get(secret_id)
@@ -289,7 +289,7 @@ def _grant(folds: Folds, found: _Found) -> grant.State:
     return state
 
 
-def _own(folds: Folds, found: _Found, state: grant.State) -> validity.Token:
+def _own(folds: Folds, found: _Found, state: grant.State) -> validity.TokenStanding:
     """The token by itself."""
     issued = found.issued
     ended = False

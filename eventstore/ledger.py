@@ -22,7 +22,7 @@ from eventstore.database import schema
 from eventstore.database.background import BackgroundWriter, LongReads
 from eventstore.database.engines import arguments, empty_write_ahead_log, is_sqlite, reading, writing
 from eventstore.database.threads import Patience
-from eventstore.execution import Executed, Origin, Request, Single, Step
+from eventstore.execution import Executed, Origin, PendingRequest, Single, Step
 from eventstore.mapper import LogMapper, Ring, attach
 from eventstore.may_write import clock_fault, require_key_still
 from eventstore.personal_data import PersonalData
@@ -30,7 +30,7 @@ from eventstore.reading import BESIDE, InlineReader, Reader, ThreadReader
 from eventstore.recorder import CHANNEL, Recent
 from eventstore.repository import Changes, DatabaseFile, Repository, Snapshots, newest, state_at
 from eventstore.transparency.signing_keys import signed_size
-from eventstore.unavailable import DatabaseAway, Overloaded
+from eventstore.unavailable import DatabaseAway, LedgerOverloaded
 from eventstore.validation import Validation
 from eventstore.view import Folds, View
 from security.clock import Clock
@@ -266,7 +266,7 @@ class Ledger:
 
         If one is refused nothing of the others is stored, and the refusal's own events are. `then` runs inside the
         transaction when nothing was refused, after the projection rows are written; what it returns is `value`.
-        Raises `Overloaded` and `DatabaseAway`; anything else is a bug.
+        Raises `LedgerOverloaded` and `DatabaseAway`; anything else is a bug.
         """
         future: asyncio.Future[Executed[Any]] = asyncio.get_running_loop().create_future()
 
@@ -280,7 +280,7 @@ class Ledger:
             elif executed is not None:
                 future.set_result(executed)
 
-        self._committer.submit(Request(commands, origin, then, answer))
+        self._committer.submit(PendingRequest(commands, origin, then, answer))
         return await future
 
     async def execute_each(self, asked: Sequence[tuple[Single, Origin]]) -> list[BaseException | None]:
@@ -305,8 +305,8 @@ class Ledger:
 
         for place, (command, origin) in enumerate(asked):
             try:
-                self._committer.submit(Request((command,), origin, None, partial(answer, place)))
-            except Overloaded as error:
+                self._committer.submit(PendingRequest((command,), origin, None, partial(answer, place)))
+            except LedgerOverloaded as error:
                 # What comes later may be about the same, so it is not tried either.
                 for refused in range(place, len(asked)):
                     answer(refused, None, error)
@@ -419,6 +419,6 @@ class Ledger:
 
 def may_be_repeated(error: BaseException | None) -> bool:
     """Whether what failed with this error can be stored later, and is certainly not stored now."""
-    return isinstance(error, Overloaded) or (
+    return isinstance(error, LedgerOverloaded) or (
         isinstance(error, DatabaseAway) and not isinstance(error.__cause__, Unknown)
     )

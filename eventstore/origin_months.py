@@ -23,7 +23,7 @@ BEGINNING: Moment = 0
 """Before everything that a log can hold."""
 
 
-class Ended(NamedTuple):
+class EndedMonth(NamedTuple):
     """A month whose values nobody can read, and its first and last position; the last is before the first if none."""
 
     month: str
@@ -42,16 +42,16 @@ def destroyed(connection: Connection) -> list[str]:
     return [subject.removeprefix(ORIGIN) for subject in connection.scalars(_DESTROYED)]
 
 
-def ended(connection: Connection) -> list[Ended]:
+def ended(connection: Connection) -> list[EndedMonth]:
     """The same with where each stands in the log."""
     months = destroyed(connection)
     head = search.newest(connection) if months else 0
     return [_stretch(connection, month, head) for month in months]
 
 
-def _stretch(connection: Connection, month: str, head: int) -> Ended:
+def _stretch(connection: Connection, month: str, head: int) -> EndedMonth:
     first = search.first_at(connection, parse_rfc3339(f"{month}-01T00:00:00Z"), head)
-    return Ended(month, first, search.first_at(connection, end_of_month(month), head) - 1)
+    return EndedMonth(month, first, search.first_at(connection, end_of_month(month), head) - 1)
 
 
 # What keeps a month -----------------------------------------------------------------------------------------------
@@ -98,20 +98,20 @@ def _streams(about: incident.State) -> list[str]:
 
 def _contained_since(connection: Connection, incident_id: str) -> Moment:
     told = store(connection).get(incident.stream(incident_id))
-    since = [each.event.since_at for each in told if isinstance(each.event, incident.Contained)]
+    since = [each.event.since_at for each in told if isinstance(each.event, incident.IncidentContained)]
     return min((BEGINNING if at is None else at for at in since), default=BEGINNING)
 
 
 # What is left of a month that ended -------------------------------------------------------------------------------
 
 
-def forget_addresses(connection: Connection, month: Ended, limit: int) -> int:
+def forget_addresses(connection: Connection, month: EndedMonth, limit: int) -> int:
     """Takes blind indexes of a month's addresses from the search index, about `limit` rows; how many it took."""
     event_index.hold(connection, event_index.NAME)
     return event_index.forget_stretch(connection, month.first, month.last, limit)
 
 
-def forget_sightings(connection: Connection, month: Ended, limit: int) -> int:
+def forget_sightings(connection: Connection, month: EndedMonth, limit: int) -> int:
     """Takes them from the uses of client secrets too, which stay as counts; at most `limit` rows, and how many."""
     event_index.hold(connection, sightings.NAME)
     return sightings.forget_month(connection, month.month, limit)

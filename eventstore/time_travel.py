@@ -99,7 +99,7 @@ def _token(connection: Connection, issued: IssuanceRecord, position: int, now: M
     return Judgement(reason, _positions([_decisive(cause, standing, issued, own_end, of_grant)]))
 
 
-def _own(issued: IssuanceRecord, of_grant: Folded) -> tuple[validity.Token, int | None]:
+def _own(issued: IssuanceRecord, of_grant: Folded) -> tuple[validity.TokenStanding, int | None]:
     """The token by itself, and the event that ended it: its revocation, its redemption, or the refresh by which it was
     used or left over.
     """
@@ -136,7 +136,7 @@ def _decisive(
         case "revoked" | "redeemed" | "rotated":
             return own_end
         case "grant_ended":
-            own = (each.position for each in of_grant.history if isinstance(each.event, grant.Ended))
+            own = (each.position for each in of_grant.history if isinstance(each.event, grant.GrantEnded))
             return next(own, of_grant.state.ended_together)
         case "client_disabled" | "client_deleted":
             return standing.client.cutoff
@@ -159,7 +159,13 @@ def _decisive(
 
 def _registered(part: Folded) -> int | None:
     """The event that brought a party into the state in which it can act: made, or enabled again."""
-    beginnings = (client.Registered, client.Enabled, account.Registered, account.Enabled, consent.Given)
+    beginnings = (
+        client.ClientRegistered,
+        client.ClientEnabled,
+        account.AccountRegistered,
+        account.AccountEnabled,
+        consent.ConsentGiven,
+    )
     return next((each.position for each in reversed(part.history) if isinstance(each.event, beginnings)), None)
 
 
@@ -176,7 +182,7 @@ def _client_secret(connection: Connection, issued: IssuanceRecord, position: int
     version = client_secret.find(state.secrets, issued.secret_id or "")
     last = {type(each.event): each.position for each in of_client.history}
     if state.deleted:
-        return Judgement("client_deleted", _positions([last.get(client.Deleted)]))
+        return Judgement("client_deleted", _positions([last.get(client.ClientDeleted)]))
     if version is None or version.revoked:
         revoked = [
             each.position
@@ -187,7 +193,7 @@ def _client_secret(connection: Connection, issued: IssuanceRecord, position: int
     if version.expires_at is not None and version.expires_at <= now:
         return Judgement("expired", _positions([_ending_rotation(of_client, issued, version) or issued.by.position]))
     if not state.enabled:
-        return Judgement("client_disabled", _positions([last.get(client.Disabled)]))
+        return Judgement("client_disabled", _positions([last.get(client.ClientDisabled)]))
     if client_secret.unusable(version, now) is not None:
         # It is there and does not work yet: the closed list has no word that comes closer.
         return Judgement("not_yet_issued", (issued.by.position,))

@@ -1,11 +1,11 @@
 """Why the ledger cannot do now what it is asked: each is a 503 over HTTP."""
 
 
-class Overloaded(Exception):
+class LedgerOverloaded(Exception):
     """More commands wait than the ledger accepts (503 with Retry-After)."""
 
 
-class InDoubt(Overloaded):
+class InDoubt(LedgerOverloaded):
     """Not at present: the log has diverged, and this would let somebody do more than before (503 with Retry-After)."""
 
 

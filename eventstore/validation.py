@@ -28,7 +28,7 @@ TERMS = 10_000
 """Terms that are remembered, so that tokens which have them in common share them."""
 
 
-class Terms(msgspec.Struct, gc=False):
+class TokenTerms(msgspec.Struct, gc=False):
     """What tokens have in common that were issued alike, and the streams on which that depends.
 
     `scope` is what was issued, less what the person's roles have lost since. `audience` is what an access token is for,
@@ -54,7 +54,7 @@ class Known(msgspec.Struct, gc=False):
     """
 
     digest: bytes
-    terms: Terms
+    terms: TokenTerms
     grant: str
     issued_at: Moment
     expires_at: Moment
@@ -94,7 +94,7 @@ class Validation:
         self._size = size
         self._kept: dict[bytes, Known] = {}
         self._places: list[bytes] = []
-        self._terms: dict[tuple[Any, ...], Terms] = {}
+        self._terms: dict[tuple[Any, ...], TokenTerms] = {}
         self._absent: Lru[bytes, None] = Lru(ABSENT)
 
     async def find(self, digest: bytes) -> Known | None:
@@ -163,7 +163,7 @@ class Validation:
             allowed = {name for each in judged.roles for name in each.scopes}
             scope = tuple(name for name in scope if name in allowed)
             username = self._privacy.open(folds.connection, person.username)
-        terms = Terms(
+        terms = TokenTerms(
             standing.token.kind, client_id, issued.account_id, secret_id, scope, audience, username, tuple(streams)
         )
         return Known(

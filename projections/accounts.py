@@ -37,13 +37,13 @@ TABLE = sa.Table(
 )
 
 HANDLES: tuple[type[Event], ...] = (
-    account.Registered,
+    account.AccountRegistered,
     account.ProfileChanged,
     account.PasswordChanged,
     account.RolesChanged,
-    account.Disabled,
-    account.Enabled,
-    account.Erased,
+    account.AccountDisabled,
+    account.AccountEnabled,
+    account.AccountErased,
     cut_off.AccountTokensEnded,
 )
 
@@ -76,7 +76,7 @@ _PASSWORD_CUT_OFF = _ONE.values(password_cutoff=sa.bindparam("b_position"), pass
 State = Literal["enabled", "disabled", "erased"]
 
 
-class Account(msgspec.Struct, frozen=True):
+class AccountRow(msgspec.Struct, frozen=True):
     """A row. Names are sealed references; `position` is that of the registration."""
 
     account_id: str
@@ -99,7 +99,7 @@ def project(recorded: Recorded, indexes: Mapping[str, bytes]) -> Iterator[Write]
     key = "accounts"
     where = {"b_account_id": account_id, "b_at": recorded.time}
     match event:
-        case account.Registered():
+        case account.AccountRegistered():
             yield Write(_INSERT, _registered(account_id, recorded, indexes), key)
         case account.ProfileChanged():
             for field in ("username", "email", "name"):
@@ -109,10 +109,10 @@ def project(recorded: Recorded, indexes: Mapping[str, bytes]) -> Iterator[Write]
                     yield Write(_SET[field], where | index | {"b_value": value}, key)
         case account.RolesChanged():
             yield Write(_SET["roles"], where | {"b_value": tables.list_text(event.new)}, key)
-        case account.Enabled() | account.Disabled():
-            state = "enabled" if isinstance(event, account.Enabled) else "disabled"
+        case account.AccountEnabled() | account.AccountDisabled():
+            state = "enabled" if isinstance(event, account.AccountEnabled) else "disabled"
             yield Write(_SET["state"], where | {"b_value": state}, key)
-        case account.Erased():
+        case account.AccountErased():
             yield Write(_ERASE, where, key)
     yield from _cut_offs(account_id, recorded, key)
 
@@ -121,7 +121,7 @@ def _cut_offs(account_id: str, recorded: Recorded, key: str) -> Iterator[Write]:
     event = recorded.event
     at = {"b_account_id": account_id, "b_position": recorded.position}
     match event:
-        case account.Disabled() | account.Erased():
+        case account.AccountDisabled() | account.AccountErased():
             yield Write(_CUT_OFF, at, key)
         case account.PasswordChanged(except_grant=grant_id):
             yield Write(_PASSWORD_CUT_OFF, at | {"b_grant_id": grant_id}, key)
@@ -150,10 +150,10 @@ def _registered(account_id: str, recorded: Recorded, indexes: Mapping[str, bytes
     }
 
 
-_COLUMNS = tuple(TABLE.c[field] for field in Account.__struct_fields__)
+_COLUMNS = tuple(TABLE.c[field] for field in AccountRow.__struct_fields__)
 
 
-def by_id(connection: sa.Connection, account_id: str) -> Account | None:
+def by_id(connection: sa.Connection, account_id: str) -> AccountRow | None:
     """One person, erased or not."""
     return _first(connection, TABLE.c.account_id == account_id)
 
@@ -180,7 +180,7 @@ def id_nearest(connection: sa.Connection, field: str, index: bytes, realm: str) 
 
 def page(
     connection: sa.Connection, *, realm: str | None = None, after: int | None = None, limit: int = 50
-) -> RowPage[Account, int]:
+) -> RowPage[AccountRow, int]:
     """People who are not erased, in the order of their registration; `after` is a `position`."""
     query = sa.select(*_COLUMNS).where(TABLE.c.state != "erased", TABLE.c.position > (after or 0))
     if realm is not None:
@@ -197,11 +197,11 @@ def ids_with_role(connection: sa.Connection, realm: str, role: str) -> Iterator[
     yield from connection.scalars(query.order_by(TABLE.c.position))
 
 
-def _first(connection: sa.Connection, *conditions: sa.ColumnElement[bool]) -> Account | None:
+def _first(connection: sa.Connection, *conditions: sa.ColumnElement[bool]) -> AccountRow | None:
     row = connection.execute(sa.select(*_COLUMNS).where(*conditions)).first()
     return None if row is None else _account(row)
 
 
-def _account(row: sa.Row[Any]) -> Account:
+def _account(row: sa.Row[Any]) -> AccountRow:
     fields = dict(row._mapping)
-    return Account(**fields | {"roles": tables.list_values(fields["roles"])})
+    return AccountRow(**fields | {"roles": tables.list_values(fields["roles"])})

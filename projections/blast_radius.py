@@ -40,7 +40,7 @@ class Alive(NamedTuple):
         return Alive(*map(sub, self, other))
 
 
-class Of(NamedTuple):
+class RadiusQuestion(NamedTuple):
     """What is asked about: all of a client, or what some secret versions authenticated; issued since that second."""
 
     client_id: str
@@ -55,7 +55,9 @@ class Of(NamedTuple):
 _BRANCHED = sa.literal_column("branched") == sa.literal_column("1")
 
 
-def alive(connection: sa.Connection, of: Of, state: client.State, over: Collection[int], now: Moment) -> Alive:
+def alive(
+    connection: sa.Connection, of: RadiusQuestion, state: client.State, over: Collection[int], now: Moment
+) -> Alive:
     """What is alive by the rows, but for `left_out`; grants that began at positions in `over` have ended meanwhile."""
     if not state.exists or state.deleted or not state.enabled:
         return Alive()
@@ -75,7 +77,7 @@ def alive(connection: sa.Connection, of: Of, state: client.State, over: Collecti
     return Alive(*map(int, row))
 
 
-def left_out(connection: sa.Connection, of: Of, now: Moment) -> list[str]:
+def left_out(connection: sa.Connection, of: RadiusQuestion, now: Moment) -> list[str]:
     """The grants of the client that `alive` leaves out, as far as something of them may be alive."""
     branched = sa.select(GRANTS.c.grant_id).where(
         GRANTS.c.client_id == of.client_id, GRANTS.c.expires_at > now, _BRANCHED
@@ -116,7 +118,7 @@ def _special_people(client_id: str) -> Any:
     return branched.union(sa.select(ACCOUNTS.c.account_id).where(ACCOUNTS.c.windows != ""))
 
 
-def _issued(of: Of, state: client.State, now: Moment) -> list[sa.ColumnElement[bool]]:
+def _issued(of: RadiusQuestion, state: client.State, now: Moment) -> list[sa.ColumnElement[bool]]:
     """What was issued that the client's cut-offs leave and that has not expired."""
     position, secret_id = TOKENS.c.position, TOKENS.c.secret_id
     cutoffs = {each.secret_id: each.tokens_cutoff for each in state.secrets}

@@ -47,11 +47,11 @@ TABLE = sa.Table(
 )
 
 HANDLES: tuple[type[Event], ...] = (
-    client.Registered,
-    client.Updated,
-    client.Disabled,
-    client.Enabled,
-    client.Deleted,
+    client.ClientRegistered,
+    client.ClientUpdated,
+    client.ClientDisabled,
+    client.ClientEnabled,
+    client.ClientDeleted,
     cut_off.ClientTokensEnded,
 )
 
@@ -73,7 +73,7 @@ _DELETE = _ONE.values(state="deleted", slug=None, updated_at=sa.bindparam("b_at"
 State = Literal["enabled", "disabled", "deleted"]
 
 
-class Client(msgspec.Struct, frozen=True):
+class ClientRow(msgspec.Struct, frozen=True):
     """A row. `owner` is a sealed reference, lifetimes are seconds, `position` is that of the registration."""
 
     client_id: str
@@ -108,21 +108,21 @@ def project(recorded: Recorded, indexes: Mapping[str, bytes]) -> Iterator[Write]
     where = {"b_client_id": client_id, "b_at": recorded.time}
     cut = Write(_CUT_OFF, {"b_client_id": client_id, "b_position": recorded.position}, key)
     match event:
-        case client.Registered():
+        case client.ClientRegistered():
             yield Write(_INSERT, _registered(client_id, recorded), key)
-        case client.Updated():
+        case client.ClientUpdated():
             for field, value in client.named(event.new).items():
                 yield Write(_SET[field], where | _changed(field, value), key)
             if event.owner is not None or event.owner_removed:
                 yield Write(_SET["owner"], where | {"b_value": tables.reference(recorded, "owner")}, key)
             if event.new.realm is not UNSET:
                 yield cut
-        case client.Enabled():
+        case client.ClientEnabled():
             yield Write(_SET["state"], where | {"b_value": "enabled"}, key)
-        case client.Disabled():
+        case client.ClientDisabled():
             yield Write(_SET["state"], where | {"b_value": "disabled"}, key)
             yield cut
-        case client.Deleted():
+        case client.ClientDeleted():
             yield Write(_DELETE, where, key)
             yield cut
         case cut_off.ClientTokensEnded():
@@ -161,26 +161,26 @@ def _stored(field: str, value: Any) -> Any:
     return tables.list_text(value) if field in _LISTS else value
 
 
-def _client(row: sa.Row[Any]) -> Client:
+def _client(row: sa.Row[Any]) -> ClientRow:
     fields = dict(row._mapping)
-    return Client(**fields | {field: tables.list_values(fields[field]) for field in _LISTS})
+    return ClientRow(**fields | {field: tables.list_values(fields[field]) for field in _LISTS})
 
 
-_COLUMNS = tuple(TABLE.c[field] for field in Client.__struct_fields__)
+_COLUMNS = tuple(TABLE.c[field] for field in ClientRow.__struct_fields__)
 _BY_ID = sa.select(*_COLUMNS).where(TABLE.c.client_id == sa.bindparam("b_client_id"))
 
 
-def by_id(connection: sa.Connection, client_id: str) -> Client | None:
+def by_id(connection: sa.Connection, client_id: str) -> ClientRow | None:
     """One client, deleted or not."""
     return _first(connection, _BY_ID, b_client_id=client_id)
 
 
-def by_slug(connection: sa.Connection, slug: str) -> Client | None:
+def by_slug(connection: sa.Connection, slug: str) -> ClientRow | None:
     """The dashboard of this slug."""
     return _first(connection, sa.select(*_COLUMNS).where(TABLE.c.slug == slug))
 
 
-def page(connection: sa.Connection, *, after: int | None = None, limit: int = 50) -> RowPage[Client, int]:
+def page(connection: sa.Connection, *, after: int | None = None, limit: int = 50) -> RowPage[ClientRow, int]:
     """Clients that are not deleted, in the order of their registration; `after` is a `position`."""
     return _page(connection, sa.select(*_COLUMNS), after, limit)
 
@@ -190,7 +190,7 @@ Sort = Literal["created_at", "-created_at", "client_name", "-client_name"]
 
 def search(
     connection: sa.Connection, *, contains: str = "", sort: Sort = "created_at", after: Any = None, limit: int = 50
-) -> RowPage[Client, Any]:
+) -> RowPage[ClientRow, Any]:
     """Clients that are not deleted, by a text in their name; `after` is the last one's sort key: name, `position`."""
     query = sa.select(*_COLUMNS).where(TABLE.c.state != "deleted")
     if contains:
@@ -211,7 +211,7 @@ def search(
     return cut_page(rows, limit, lambda row: (row.position,) if len(columns) == 1 else (row.client_name, row.position))
 
 
-def dashboards(connection: sa.Connection, *, after: int | None = None, limit: int = 50) -> RowPage[Client, int]:
+def dashboards(connection: sa.Connection, *, after: int | None = None, limit: int = 50) -> RowPage[ClientRow, int]:
     """Dashboards that are not deleted, in the order of their registration; `after` is a `position`."""
     return _page(connection, sa.select(*_COLUMNS).where(TABLE.c.type == "dashboard"), after, limit)
 
@@ -236,12 +236,12 @@ def may_name_scope(connection: sa.Connection, scope: str) -> list[str]:
     return list(connection.scalars(query))
 
 
-def _first(connection: sa.Connection, query: sa.Select[Any], **given: str) -> Client | None:
+def _first(connection: sa.Connection, query: sa.Select[Any], **given: str) -> ClientRow | None:
     row = connection.execute(query, given).first()
     return None if row is None else _client(row)
 
 
-def _page(connection: sa.Connection, query: sa.Select[Any], after: int | None, limit: int) -> RowPage[Client, int]:
+def _page(connection: sa.Connection, query: sa.Select[Any], after: int | None, limit: int) -> RowPage[ClientRow, int]:
     query = query.where(TABLE.c.state != "deleted", TABLE.c.position > (after or 0))
     rows = connection.execute(query.order_by(TABLE.c.position).limit(limit + 1))
     return cut_page([_client(row) for row in rows], limit, lambda found: found.position)

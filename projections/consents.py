@@ -24,7 +24,12 @@ TABLE = sa.Table(
     sa.Column("updated_at", sa.BigInteger, nullable=False),
 )
 
-HANDLES: tuple[type[Event], ...] = (consent.Given, consent.Extended, consent.Withdrawn, account.Erased)
+HANDLES: tuple[type[Event], ...] = (
+    consent.ConsentGiven,
+    consent.ConsentExtended,
+    consent.ConsentWithdrawn,
+    account.AccountErased,
+)
 
 _THIS = sa.and_(TABLE.c.account_id == sa.bindparam("b_account_id"), TABLE.c.client_id == sa.bindparam("b_client_id"))
 # The row of a consent that was withdrawn stays for its cut-off, so that a new consent may find one.
@@ -50,7 +55,7 @@ _WITHDRAW = (
 _DELETE_ALL = sa.delete(TABLE).where(TABLE.c.account_id == sa.bindparam("b_account_id"))
 
 
-class Consent(msgspec.Struct, frozen=True):
+class ConsentRow(msgspec.Struct, frozen=True):
     """A row."""
 
     account_id: str
@@ -66,22 +71,22 @@ def project(recorded: Recorded, indexes: Mapping[str, bytes]) -> Iterator[Write]
     _, account_id, *rest = recorded.stream.split(":")
     # One key for all of a person's consents, because an erasure touches them all.
     key = ("consents", account_id)
-    if isinstance(event, account.Erased):
+    if isinstance(event, account.AccountErased):
         yield Write(_DELETE_ALL, {"b_account_id": account_id}, key)
         return
     client_id = rest[0]
     where = {"b_account_id": account_id, "b_client_id": client_id, "b_at": recorded.time}
     match event:
-        case consent.Given(scope=scope):
+        case consent.ConsentGiven(scope=scope):
             yield Write(_INSERT, where, key)
             yield Write(_GIVE, where | {"b_scope": tables.list_text(scope)}, key)
-        case consent.Extended(scope=scope):
+        case consent.ConsentExtended(scope=scope):
             yield Write(_EXTEND, where | {"b_scope": tables.list_text(scope)}, key)
-        case consent.Withdrawn():
+        case consent.ConsentWithdrawn():
             yield Write(_WITHDRAW, where | {"b_position": recorded.position}, key)
 
 
-def find(connection: sa.Connection, account_id: str, client_id: str) -> Consent | None:
+def find(connection: sa.Connection, account_id: str, client_id: str) -> ConsentRow | None:
     """What a person allows a client now."""
     query = sa.select(TABLE).where(
         TABLE.c.account_id == account_id, TABLE.c.client_id == client_id, TABLE.c.scope.is_not(None)
@@ -98,5 +103,5 @@ def clients_of(connection: sa.Connection, account_id: str, limit: int) -> list[t
     return [(row.client_id, row.given_at) for row in connection.execute(query.order_by(TABLE.c.client_id).limit(limit))]
 
 
-def _consent(row: sa.Row[Any]) -> Consent:
-    return Consent(row.account_id, row.client_id, tables.list_values(row.scope), row.given_at, row.updated_at)
+def _consent(row: sa.Row[Any]) -> ConsentRow:
+    return ConsentRow(row.account_id, row.client_id, tables.list_values(row.scope), row.given_at, row.updated_at)

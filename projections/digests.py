@@ -48,7 +48,7 @@ TABLE = sa.Table(
     sqlite_with_rowid=False,
 )
 
-HANDLES: tuple[type[Event], ...] = (client_secret.SecretIssued, client_secret.SecretRotated, session.Started)
+HANDLES: tuple[type[Event], ...] = (client_secret.SecretIssued, client_secret.SecretRotated, session.SessionStarted)
 
 _INSERT = sa.insert(TABLE)
 _MOVE = Prepared(_INSERT)

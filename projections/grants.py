@@ -7,7 +7,7 @@ import sqlalchemy as sa
 
 from domain import cut_off, validity
 from domain.event import SECOND, Event, Moment, Recorded
-from domain.grant import CodeIssued, Ended, SuccessorReplaced, TokensIssued, TokensRefreshed
+from domain.grant import CodeIssued, GrantEnded, SuccessorReplaced, TokensIssued, TokensRefreshed
 from projections.accounts import TABLE as ACCOUNTS
 from projections.clients import TABLE as CLIENTS
 from projections.consents import TABLE as CONSENTS
@@ -54,7 +54,7 @@ VERSION = 1
 HORIZON = "expires_at"
 """Rows whose horizon has passed may be gone, so nothing can be concluded from their absence."""
 
-HANDLES: tuple[type[Event], ...] = (CodeIssued, TokensIssued, TokensRefreshed, SuccessorReplaced, Ended)
+HANDLES: tuple[type[Event], ...] = (CodeIssued, TokensIssued, TokensRefreshed, SuccessorReplaced, GrantEnded)
 
 _THIS = TABLE.c.grant_id == sa.bindparam("b_grant_id")
 _NEWEST: dict[str, Any] = {
@@ -106,7 +106,7 @@ def project(recorded: Recorded, indexes: Mapping[str, bytes]) -> Iterator[Write]
             yield Write(_REFRESH, _newest(recorded, grant_id) | {"grace_ends_at": event.grace_ends_at}, key)
         case SuccessorReplaced():
             yield Write(_REPLACE, {"b_grant_id": grant_id, "presented": _digest(event.presented)}, key)
-        case Ended():
+        case GrantEnded():
             ended = {"ended_at": recorded.time, "ended_position": recorded.position, "ended_reason": event.reason}
             yield Write(_END, {"b_grant_id": grant_id, **ended}, key)
 
@@ -152,7 +152,7 @@ def _digest(sha256: str | None) -> bytes | None:
     return None if sha256 is None else bytes.fromhex(sha256)
 
 
-class Grant(NamedTuple):
+class GrantRow(NamedTuple):
     """A grant as the administration shows it. `scope` has spaces between.
 
     It is `ended` when its newest tokens are dead. Older access tokens die with them, but for a containment of the later
@@ -195,7 +195,7 @@ _ALL = sa.select(
 _BY_ID = _ALL.where(_THIS)
 
 
-def by_id(connection: sa.Connection, grant_id: str, now: Moment) -> Grant | None:
+def by_id(connection: sa.Connection, grant_id: str, now: Moment) -> GrantRow | None:
     """The grant, as it stands at `now`."""
     row = connection.execute(_BY_ID, {"b_grant_id": grant_id}).first()
     return None if row is None else _grant(row, now)
@@ -209,7 +209,7 @@ def page(
     account_id: str | None = None,
     after: int | None = None,
     limit: int = 50,
-) -> RowPage[Grant, int]:
+) -> RowPage[GrantRow, int]:
     """Grants as they stand at `now`, the newest first; `after` is a `position`."""
     query = _ALL.order_by(TABLE.c.started_position.desc()).limit(limit + 1)
     if client_id is not None:
@@ -238,11 +238,11 @@ def last_used(connection: sa.Connection, account_id: str) -> dict[str, Moment]:
     return {client_id: moment for client_id, moment in connection.execute(query)}
 
 
-def _grant(row: sa.Row[Any], now: Moment) -> Grant:
+def _grant(row: sa.Row[Any], now: Moment) -> GrantRow:
     # A grant is judged as if it were its newest token, which outlives the others.
-    newest = validity.Token("refresh", row.last_position, row.started_at, row.expires_at)
+    newest = validity.TokenStanding("refresh", row.last_position, row.started_at, row.expires_at)
     standing = validity.Standing(newest, row.grant_id, _client_part(row), _person_part(row), row.ended_at)
-    return Grant(
+    return GrantRow(
         row.grant_id,
         row.grant_type,
         row.client_id,
@@ -258,10 +258,10 @@ def _grant(row: sa.Row[Any], now: Moment) -> Grant:
     )
 
 
-def _client_part(row: sa.Row[Any]) -> validity.Client:
+def _client_part(row: sa.Row[Any]) -> validity.ClientStanding:
     """A client without a row is gone."""
     windows = parse_windows(row.client_windows)
-    return validity.Client(
+    return validity.ClientStanding(
         row.client_state or "deleted",
         row.client_cutoff or 0,
         row.secret_cutoff or 0,
@@ -270,11 +270,11 @@ def _client_part(row: sa.Row[Any]) -> validity.Client:
     )
 
 
-def _person_part(row: sa.Row[Any]) -> validity.Person | None:
+def _person_part(row: sa.Row[Any]) -> validity.PersonStanding | None:
     """A person without a row is erased. Only a code grant rests on a consent."""
     if row.account_id is None:
         return None
-    return validity.Person(
+    return validity.PersonStanding(
         row.account_state or "erased",
         row.account_cutoff or 0,
         row.password_cutoff or 0,

@@ -83,7 +83,7 @@ _CONTAIN = _ONE.values(
 _CLOSE = _ONE.values(state="closed", closed_at=sa.bindparam("b_at"), note=sa.bindparam("b_note"))
 
 
-class Incident(msgspec.Struct, frozen=True):
+class IncidentRow(msgspec.Struct, frozen=True):
     """A row. `evidence` and `note` are sealed references; `numbers` are those of all containments together.
 
     `evidence` is all that was said, in order; of what would fill a row the newest.
@@ -114,23 +114,23 @@ def project(recorded: Recorded, indexes: Mapping[str, bytes]) -> Iterator[Write]
     event, incident_id = recorded.event, recorded.stream.partition(":")[2]
     key, where = ("incidents", incident_id), {"b_incident_id": incident_id}
     match event:
-        case incident.Reported():
+        case incident.IncidentReported():
             yield Write(_INSERT, _reported(incident_id, recorded), key)
             if event.sha256 is not None:
                 yield _leaked(incident_id, recorded, incident.Leaked(event.sha256, event.kind))
         case incident.SecretsAdded():
             for each in event.secrets:
                 yield _leaked(incident_id, recorded, each)
-        case incident.Identified():
-            found = {f"b_{name}": getattr(event, name) for name in incident.Identified.__struct_fields__}
+        case incident.IncidentIdentified():
+            found = {f"b_{name}": getattr(event, name) for name in incident.IncidentIdentified.__struct_fields__}
             yield Write(_IDENTIFY, where | found, key)
         case incident.EvidenceAdded():
             more = {"b_evidence": tables.reference(recorded, "evidence")}
             yield Write(_ADD_EVIDENCE, where | more, key)
-        case incident.Contained():
+        case incident.IncidentContained():
             numbers = {f"b_{name}": getattr(event.numbers, name) for name in _NUMBERS}
             yield Write(_CONTAIN, where | numbers | {"b_at": recorded.time}, key)
-        case incident.Closed():
+        case incident.IncidentClosed():
             note = tables.reference(recorded, "note")
             yield Write(_CLOSE, where | {"b_at": recorded.time, "b_note": note}, key)
 
@@ -156,16 +156,16 @@ def _reported(incident_id: str, recorded: Recorded) -> dict[str, Any]:
     }
 
 
-def _incident(row: Any) -> Incident:
+def _incident(row: Any) -> IncidentRow:
     fields = dict(row._mapping)
     numbers = incident.Numbers(**{name: fields.pop(name) for name in _NUMBERS})
     reported_by = msgspec.json.decode(fields.pop("reported_by"), type=Actor)
     evidence = fields.pop("evidence")
     said = () if evidence is None else tuple(evidence.split(_BETWEEN))
-    return Incident(**fields, evidence=said, numbers=numbers, reported_by=reported_by)
+    return IncidentRow(**fields, evidence=said, numbers=numbers, reported_by=reported_by)
 
 
-def by_id(connection: sa.Connection, incident_id: str) -> Incident | None:
+def by_id(connection: sa.Connection, incident_id: str) -> IncidentRow | None:
     """One incident."""
     row = connection.execute(sa.select(TABLE).where(TABLE.c.incident_id == incident_id)).first()
     return None if row is None else _incident(row)
@@ -173,7 +173,7 @@ def by_id(connection: sa.Connection, incident_id: str) -> Incident | None:
 
 def page(
     connection: sa.Connection, *, state: str | None = None, after: int | None = None, limit: int = 50
-) -> RowPage[Incident, int]:
+) -> RowPage[IncidentRow, int]:
     """Incidents, the newest first; `after` is a `position`."""
     query = sa.select(TABLE).order_by(TABLE.c.position.desc()).limit(limit + 1)
     if state is not None:

@@ -22,7 +22,7 @@ TABLE = sa.Table(
     sa.Column("is_default", sa.Boolean, nullable=False),
 )
 
-HANDLES: tuple[type[Event], ...] = (role.Defined, role.Changed, role.Retired)
+HANDLES: tuple[type[Event], ...] = (role.RoleDefined, role.RoleChanged, role.RoleRetired)
 
 _THIS = sa.and_(TABLE.c.realm == sa.bindparam("b_realm"), TABLE.c.name == sa.bindparam("b_name"))
 _INSERT = sa.insert(TABLE)
@@ -30,7 +30,7 @@ _UPDATE = sa.update(TABLE).where(_THIS).values(scopes=sa.bindparam("b_scopes"), 
 _DELETE = sa.delete(TABLE).where(_THIS)
 
 
-class Role(msgspec.Struct, frozen=True):
+class RoleRow(msgspec.Struct, frozen=True):
     """A row."""
 
     realm: str
@@ -46,17 +46,17 @@ def project(recorded: Recorded, indexes: Mapping[str, bytes]) -> Iterator[Write]
     key = ("roles", realm, name)
     where = {"b_realm": realm, "b_name": name}
     match event:
-        case role.Defined():
+        case role.RoleDefined():
             row = {"realm": realm, "name": name, "scopes": tables.list_text(event.scopes), "is_default": event.default}
             yield Write(_INSERT, row, key)
-        case role.Changed():
+        case role.RoleChanged():
             new = {"b_scopes": tables.list_text(event.new.scopes), "b_default": event.new.default}
             yield Write(_UPDATE, where | new, key)
-        case role.Retired():
+        case role.RoleRetired():
             yield Write(_DELETE, where, key)
 
 
-def find(connection: sa.Connection, realm: str, name: str) -> Role | None:
+def find(connection: sa.Connection, realm: str, name: str) -> RoleRow | None:
     """One role."""
     row = connection.execute(sa.select(TABLE).where(TABLE.c.realm == realm, TABLE.c.name == name)).first()
     return None if row is None else _role(row)
@@ -64,7 +64,7 @@ def find(connection: sa.Connection, realm: str, name: str) -> Role | None:
 
 def page(
     connection: sa.Connection, *, after: tuple[str, str] | None = None, limit: int = 50
-) -> RowPage[Role, tuple[str, str]]:
+) -> RowPage[RoleRow, tuple[str, str]]:
     """Roles of all realms; `after` is a realm and a name."""
     query = sa.select(TABLE)
     if after is not None:
@@ -85,5 +85,5 @@ def may_name_scope(connection: sa.Connection, scope: str) -> list[tuple[str, str
     return [(row.realm, row.name) for row in connection.execute(query)]
 
 
-def _role(row: sa.Row[Any]) -> Role:
-    return Role(row.realm, row.name, tables.list_values(row.scopes), row.is_default)
+def _role(row: sa.Row[Any]) -> RoleRow:
+    return RoleRow(row.realm, row.name, tables.list_values(row.scopes), row.is_default)

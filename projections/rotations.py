@@ -29,7 +29,7 @@ HANDLES: tuple[type[Event], ...] = (
     client_secret.RotationAnnounced,
     client_secret.SecretIssued,
     client_secret.SecretRotated,
-    client.Deleted,
+    client.ClientDeleted,
 )
 
 _INSERT = sa.insert(TABLE)
@@ -54,7 +54,7 @@ def project(recorded: Recorded, indexes: Mapping[str, bytes]) -> Iterator[Write]
             }
             yield Write(_DELETE, where, key)
             yield Write(_INSERT, row, key)
-        case client_secret.RotationUnscheduled() | client.Deleted():
+        case client_secret.RotationUnscheduled() | client.ClientDeleted():
             yield Write(_DELETE, where, key)
         case client_secret.RotationAnnounced():
             yield Write(_ANNOUNCED, where, key)
@@ -62,14 +62,14 @@ def project(recorded: Recorded, indexes: Mapping[str, bytes]) -> Iterator[Write]
             yield Write(_MADE, where | {"b_at": recorded.time}, key)
 
 
-class Due(NamedTuple):
+class DueRotation(NamedTuple):
     """A client of whose newest version is to be told, or with `over` a dashboard whose secret is to be rotated."""
 
     client_id: str
     over: bool
 
 
-def due(connection: sa.Connection, now: Moment, limit: int = 100) -> list[Due]:
+def due(connection: sa.Connection, now: Moment, limit: int = 100) -> list[DueRotation]:
     """Clients whose time has come, at most `limit`: those of which nobody has been told, and dashboards."""
     age = now - TABLE.c.made_at
     over = (age >= TABLE.c.maximum_age * SECOND) & (CLIENTS.c.type == "dashboard")
@@ -78,4 +78,4 @@ def due(connection: sa.Connection, now: Moment, limit: int = 100) -> list[Due]:
         sa.or_(over, warned & (TABLE.c.announced == 0))
     )
     query = query.join(CLIENTS, CLIENTS.c.client_id == TABLE.c.client_id)
-    return [Due(client_id, bool(is_over)) for client_id, is_over in connection.execute(query.limit(limit))]
+    return [DueRotation(client_id, bool(is_over)) for client_id, is_over in connection.execute(query.limit(limit))]

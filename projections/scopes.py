@@ -18,14 +18,14 @@ TABLE = Table(
     Column("description", Text, nullable=False),
 )
 
-HANDLES: tuple[type[Event], ...] = (scope.Defined, scope.Changed, scope.Retired)
+HANDLES: tuple[type[Event], ...] = (scope.ScopeDefined, scope.ScopeChanged, scope.ScopeRetired)
 
 _INSERT = insert(TABLE)
 _UPDATE = update(TABLE).where(TABLE.c.name == bindparam("b_name")).values(description=bindparam("b_description"))
 _DELETE = delete(TABLE).where(TABLE.c.name == bindparam("b_name"))
 
 
-class Scope(msgspec.Struct, frozen=True):
+class ScopeRow(msgspec.Struct, frozen=True):
     """A row."""
 
     name: str
@@ -38,30 +38,30 @@ def project(recorded: Recorded, indexes: Mapping[str, bytes]) -> Iterator[Write]
     name = recorded.stream.partition(":")[2]
     key = ("scopes", name)
     match event:
-        case scope.Defined():
+        case scope.ScopeDefined():
             yield Write(_INSERT, {"name": name, "description": event.description}, key)
-        case scope.Changed():
+        case scope.ScopeChanged():
             yield Write(_UPDATE, {"b_name": name, "b_description": event.new}, key)
-        case scope.Retired():
+        case scope.ScopeRetired():
             yield Write(_DELETE, {"b_name": name}, key)
 
 
-def find(connection: Connection, name: str) -> Scope | None:
+def find(connection: Connection, name: str) -> ScopeRow | None:
     """One scope."""
     row = connection.execute(select(TABLE).where(TABLE.c.name == name)).first()
-    return None if row is None else Scope(*row)
+    return None if row is None else ScopeRow(*row)
 
 
-def page(connection: Connection, *, after: str | None = None, limit: int = 50) -> RowPage[Scope, str]:
+def page(connection: Connection, *, after: str | None = None, limit: int = 50) -> RowPage[ScopeRow, str]:
     """Scopes by name; `after` is a name."""
     query = select(TABLE) if after is None else select(TABLE).where(TABLE.c.name > after)
     rows = connection.execute(query.order_by(TABLE.c.name).limit(limit + 1))
-    return cut([Scope(*row) for row in rows], limit, lambda found: found.name)
+    return cut([ScopeRow(*row) for row in rows], limit, lambda found: found.name)
 
 
-def all_of(connection: Connection) -> tuple[Scope, ...]:
+def all_of(connection: Connection) -> tuple[ScopeRow, ...]:
     """Every scope."""
-    return tuple(Scope(*row) for row in connection.execute(select(TABLE).order_by(TABLE.c.name)))
+    return tuple(ScopeRow(*row) for row in connection.execute(select(TABLE).order_by(TABLE.c.name)))
 
 
 def names(connection: Connection) -> tuple[str, ...]:

@@ -80,7 +80,7 @@ _USE = (
 )
 
 
-class Secret(msgspec.Struct, frozen=True):
+class SecretRow(msgspec.Struct, frozen=True):
     """A version. Uses are token requests, introspections and revocations that authenticated with it."""
 
     secret_id: str
@@ -149,7 +149,7 @@ def _use(secret_id: str, count: int, recorded: Recorded) -> Write:
 
 def of_client(
     connection: sa.Connection, client_id: str, now: Moment, *, after: int | None = None, limit: int = 50
-) -> RowPage[Secret, int]:
+) -> RowPage[SecretRow, int]:
     """A client's versions, oldest first; `after` is a `version`."""
     live = _live(connection, client_id, now)
     query = _query().where(TABLE.c.client_id == client_id, TABLE.c.version > (after or 0))
@@ -157,23 +157,23 @@ def of_client(
     return cut([_secret(row, live, now) for row in rows], limit, lambda secret: secret.version)
 
 
-def by_id(connection: sa.Connection, secret_id: str, now: Moment) -> Secret | None:
+def by_id(connection: sa.Connection, secret_id: str, now: Moment) -> SecretRow | None:
     """One version, in whatever state."""
     return _first(connection, _query().where(TABLE.c.secret_id == secret_id), now)
 
 
-def by_digest(connection: sa.Connection, sha256: bytes, now: Moment) -> Secret | None:
+def by_digest(connection: sa.Connection, sha256: bytes, now: Moment) -> SecretRow | None:
     """The version of this digest, in whatever state."""
     return _first(connection, _query().where(TABLE.c.sha256 == sha256), now)
 
 
-def _first(connection: sa.Connection, query: sa.Select[Any], now: Moment) -> Secret | None:
+def _first(connection: sa.Connection, query: sa.Select[Any], now: Moment) -> SecretRow | None:
     row = connection.execute(query).first()
     return None if row is None else _secret(row, _live(connection, row.client_id, now), now)
 
 
 def _query() -> sa.Select[Any]:
-    columns = [column for column in TABLE.c if column.name in Secret.__struct_fields__]
+    columns = [column for column in TABLE.c if column.name in SecretRow.__struct_fields__]
     places = sa.select(sa.func.count(SIGHTINGS.c.address.distinct())).where(SIGHTINGS.c.secret_id == TABLE.c.secret_id)
     return sa.select(*columns, USES.c.use_count, USES.c.last_used_at, places.scalar_subquery().label("addresses")).join(
         USES, USES.c.secret_id == TABLE.c.secret_id
@@ -197,10 +197,10 @@ def _state(row: sa.Row[Any], now: Moment) -> Literal["active", "expiring", "expi
     return "expiring" if row.expires_at > now else "expired"
 
 
-def _secret(row: sa.Row[Any], live: Mapping[str, Moment | None], now: Moment) -> Secret:
+def _secret(row: sa.Row[Any], live: Mapping[str, Moment | None], now: Moment) -> SecretRow:
     state = _state(row, now)
     safe, reason = _advice(row, state, live, now)
-    return Secret(**row._mapping, state=state, safe_to_retire=safe, safe_to_retire_reason=reason)
+    return SecretRow(**row._mapping, state=state, safe_to_retire=safe, safe_to_retire_reason=reason)
 
 
 def _advice(row: sa.Row[Any], state: str, live: Mapping[str, Moment | None], now: Moment) -> tuple[bool, str]:

@@ -25,7 +25,7 @@ TABLE = Table(
 HORIZON = "expires_at"
 """Rows whose horizon has passed may be gone, so nothing can be concluded from their absence."""
 
-HANDLES: tuple[type[Event], ...] = (session.Started, session.Ended)
+HANDLES: tuple[type[Event], ...] = (session.SessionStarted, session.SessionEnded)
 
 _INSERT = insert(TABLE)
 _DELETE = delete(TABLE).where(TABLE.c.session_id == bindparam("b_session_id"))
@@ -37,7 +37,7 @@ def project(recorded: Recorded, indexes: Mapping[str, bytes]) -> Iterator[Write]
     session_id = recorded.stream.partition(":")[2]
     key = ("sessions", session_id)
     match event:
-        case session.Started():
+        case session.SessionStarted():
             row = {
                 "session_id": session_id,
                 "sha256": bytes.fromhex(event.sha256),
@@ -48,7 +48,7 @@ def project(recorded: Recorded, indexes: Mapping[str, bytes]) -> Iterator[Write]
                 "expires_at": recorded.time + event.lifetime * SECOND,
             }
             yield Write(_INSERT, row, key)
-        case session.Ended():
+        case session.SessionEnded():
             yield Write(_DELETE, {"b_session_id": session_id}, key)
 
 

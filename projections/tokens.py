@@ -193,7 +193,7 @@ def _moment(leaf: Leaf) -> Moment:
     return (leaf.time - _EPOCH) // _MICROSECOND
 
 
-class Stretch:
+class BulkRows:
     """Gathers the rows of a stretch, then writes them. `now` is the moment of the replay, as in `tokens.settle`.
 
     `turn` maps a statement about the live tables to one about the tables that are filled; `settled` is among these the

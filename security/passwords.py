@@ -28,7 +28,7 @@ _SALT_BYTES = 16
 _HASH_BYTES = 32
 
 
-class Parameters(msgspec.Struct, frozen=True):
+class Argon2Parameters(msgspec.Struct, frozen=True):
     """What a hash costs: memory in KiB, passes, lanes. The defaults are the least that a server should ask for."""
 
     memory: int = 19_456
@@ -44,7 +44,7 @@ class Unacceptable(StrEnum):
     NOT_TEXT = "not_text"
 
 
-class Overloaded(Exception):
+class HasherOverloaded(Exception):
     """More passwords are waiting than the server will hold: answer 503 with `Retry-After`."""
 
 
@@ -219,8 +219,10 @@ class _Job(NamedTuple):
 class Hasher:
     """Hashes and verifies in `threads` threads, for one address in half of them, with `waiting` calls behind them."""
 
-    def __init__(self, parameters: Parameters | None = None, *, threads: int | None = None, waiting: int = 64) -> None:
-        self._parameters = parameters or Parameters()
+    def __init__(
+        self, parameters: Argon2Parameters | None = None, *, threads: int | None = None, waiting: int = 64
+    ) -> None:
+        self._parameters = parameters or Argon2Parameters()
         self._argon2 = PasswordHasher(
             time_cost=self._parameters.passes,
             memory_cost=self._parameters.memory,
@@ -300,7 +302,7 @@ class Hasher:
             leaving = self._queue.put(asker, job)
             self._begin()
         if leaving is not None and leaving.future.set_running_or_notify_cancel():
-            leaving.future.set_exception(Overloaded())
+            leaving.future.set_exception(HasherOverloaded())
         # Who hangs up while waiting makes room. Work that has begun keeps its place until it is done, so that nobody
         # can have more of it going on than there are threads.
         future.add_done_callback(lambda _: self._leave(job))
@@ -328,7 +330,7 @@ class Hasher:
             self._changing.notify_all()
 
 
-def _hash_of_nothing(parameters: Parameters) -> str:
+def _hash_of_nothing(parameters: Argon2Parameters) -> str:
     """A well-formed hash of no known password, to verify against when there is no user.
 
     It is put together from random bytes instead of being computed, so it costs nothing at start and no first unknown
@@ -437,7 +439,7 @@ class StrengthMeter:
         """The same as the function. Raises Overloaded."""
         with self._counting:
             if not self._room:
-                raise Overloaded()
+                raise HasherOverloaded()
             self._room -= 1
         looking = self._thread.submit(weakness, password, tuple(known))
         looking.add_done_callback(self._leave)

@@ -40,7 +40,7 @@ _LONG_RUN = b"1" * 56
 """The shortest secret is 42 characters long, which base64 makes 56 of."""
 
 
-class Damaged(NamedTuple):
+class DamagedSecret(NamedTuple):
     """What has our form and a wrong checksum, and at which character of the text it begins: mistyped, cut, invented."""
 
     kind: Kind
@@ -51,7 +51,7 @@ class Extract(NamedTuple):
     """What a text of so many `characters` holds: each secret once, and up to `MOST` damaged ones."""
 
     secrets: tuple[Secret, ...]
-    damaged: tuple[Damaged, ...]
+    damaged: tuple[DamagedSecret, ...]
     characters: int
 
 
@@ -59,7 +59,7 @@ def extract(text: str, format_: Format) -> Extract:
     """Every secret with one of the format's prefixes, and none beyond `MOST`. Nothing of the text is kept."""
     octets = text.encode("utf-8", "surrogatepass")
     found: dict[str, Secret] = {}
-    damaged: list[Damaged] = []
+    damaged: list[DamagedSecret] = []
     for prefix in format_.prefixes:
         # What follows is looked ahead at: one secret may begin with the last letters of what looks like another.
         # In octets the search knows by its literal beginning where it need not look.
@@ -84,7 +84,7 @@ def extract(text: str, format_: Format) -> Extract:
 def extract_all(texts: Iterable[str], format_: Format) -> Extract:
     """The same of several texts, each by itself; places count through them as if they stood behind each other."""
     found: dict[str, Secret] = {}
-    damaged: list[Damaged] = []
+    damaged: list[DamagedSecret] = []
     characters = 0
     for text in texts:
         one = extract(text, format_)
@@ -94,11 +94,11 @@ def extract_all(texts: Iterable[str], format_: Format) -> Extract:
     return Extract(tuple(found.values()), tuple(damaged[:MOST]), characters)
 
 
-def _damaged(text: str, prefix: str, wrong: set[bytes]) -> list[Damaged]:
+def _damaged(text: str, prefix: str, wrong: set[bytes]) -> list[DamagedSecret]:
     """Those that stand in the text as it is: of what was undone nobody could say where it was."""
     pattern = re.compile(rf"{prefix}_(?=((?:{_KINDS})_{_BODY}))", re.ASCII)
     found = (match for match in pattern.finditer(text) if match[1].encode() in wrong) if wrong else ()
-    return [Damaged(Kind(match[1][:2]), match.start()) for match in islice(found, MOST)]
+    return [DamagedSecret(Kind(match[1][:2]), match.start()) for match in islice(found, MOST)]
 
 
 def _undone(octets: bytes) -> Iterator[bytes]:

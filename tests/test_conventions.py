@@ -5,12 +5,40 @@ from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
+import pytest
+
 ROOT = Path(__file__).parents[1]
 
 ROOMS = ("api", "cli", "commands", "demo", "domain", "eventstore", "projections", "security", "verifier")
 
 # Of a test's name in characters, `test_` included: longer ones are sentences, and are cut off where tests are listed.
 LONGEST = 60
+
+
+# Rooms that share their classes; the verifier and the demo share nothing with anybody.
+SHARING = (*(room for room in ROOMS if room not in ("verifier", "demo")), "docs")
+
+# Names of several classes that mean the same.
+ALIKE = {
+    # What an aggregate is as its events tell. It is used with its page's name: `client.State`.
+    "State",
+    # Errors of OAuth: as the reasons that the domain has for them, and as what HTTP makes of them.
+    "AccessDenied",
+    "InvalidClient",
+    "InvalidGrant",
+    "InvalidRequest",
+    "InvalidScope",
+    "InvalidTarget",
+    "UnauthorizedClient",
+}
+
+
+def classes_in(room: str) -> Iterator[str]:
+    """The names of a room's classes, but for those that a page has for itself."""
+    for page in (ROOT / room).rglob("*.py"):
+        for node in ast.walk(ast.parse(page.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.ClassDef) and not node.name.startswith("_"):
+                yield node.name
 
 
 def named_in(page: Path) -> Iterator[str]:
@@ -30,3 +58,10 @@ def test_no_two_pages_of_a_room_have_one_name() -> None:
         pages = Counter(page.name for page in (ROOT / room).rglob("*.py") if page.stem not in ("__init__", "__main__"))
         assert pages, room
         assert [name for name, times in pages.items() if times > 1] == [], room
+
+
+@pytest.mark.parametrize("rooms", [SHARING, ("verifier",), ("demo",)], ids=lambda rooms: rooms[0])
+def test_a_class_name_has_one_meaning(rooms: tuple[str, ...]) -> None:
+    times = Counter(name for room in rooms for name in classes_in(room))
+    several = {name for name, defined in times.items() if defined > 1}
+    assert several == (ALIKE if rooms is SHARING else set())

@@ -200,7 +200,7 @@ async def _used_until(ledger: Ledger, uses: SecretUses, sightings: CatchUpSubscr
     return ledger.clock.now()
 
 
-def secret_body(row: secrets.Secret) -> SecretBody:
+def secret_body(row: secrets.SecretRow) -> SecretBody:
     """The answer about a version."""
     return schemas.shown(SecretBody, row, "created_at", "not_before", "expires_at", "last_used_at", id=row.secret_id)
 

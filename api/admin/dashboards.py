@@ -194,7 +194,7 @@ def _read(connection: Connection, settings: Settings, slug: str) -> DashboardBod
     return _body(settings, row)
 
 
-def _body(settings: Settings, row: clients.Client) -> DashboardBody:
+def _body(settings: Settings, row: clients.ClientRow) -> DashboardBody:
     url = f"{settings.issuer}/dashboards/{row.slug}/login"
     return shown(DashboardBody, row, "created_at", "updated_at", scope=" ".join(row.scope), login_url=url)
 

@@ -111,7 +111,7 @@ async def _list(
     return await ledger.read(read)
 
 
-def _body(row: grants.Grant) -> GrantBody:
+def _body(row: grants.GrantRow) -> GrantBody:
     return shown(GrantBody, row, "started_at", "last_used_at", "ended_at")
 
 

@@ -26,7 +26,7 @@ from api.http.errors import (
     api_error,
 )
 from api.http.request_context import header_values
-from api.oauth.bearer import Bearer, Lost, caller, lost, needing
+from api.oauth.bearer import Bearer, PermissionLost, caller, lost, needing
 from api.services import Services, services_of
 from domain.decision import Reason, Refusal
 from domain.event import SECOND, Moment, Recorded, Sealed
@@ -195,9 +195,9 @@ class Once:
 
 def _problem(refusal: Refusal, needed: str) -> HTTPError:
     match refusal.reason:
-        case Lost.TOKEN:
+        case PermissionLost.TOKEN:
             return InvalidToken()
-        case Lost.SCOPE:
+        case PermissionLost.SCOPE:
             return InsufficientScope(needed)
         case Repeated.RUNNING:
             return Clash(_RUNNING, reason=Repeated.RUNNING)

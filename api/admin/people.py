@@ -70,7 +70,7 @@ async def register_person(
         with away(request.scope):
             encoded = await _hashed(request, data.password, (data.username, data.email, data.name))
     account_id = new_id()
-    person = commands.NewPerson(
+    person = commands.PersonRegistration(
         realm=data.realm,
         username=data.username,
         email=data.email,
@@ -144,7 +144,7 @@ async def change_person(
     """A merge patch (RFC 7396), all of it or nothing. Nobody changes a person who may do more than they may give. The
     last enabled administrator stays one."""
     own = who.account_id == account_id
-    names = commands.Names(username=data.username, email=data.email, name=data.name)
+    names = commands.PersonNames(username=data.username, email=data.email, name=data.name)
     changing = commands.change_names(account_id, names, privacy=ledger.privacy, by=None if own else by)
     roles = () if data.roles is UNSET else (commands.change_roles(account_id, tuple(data.roles), by=by),)
     return await once.carry_out(changing, *roles, reply=_now(ledger, account_id))

@@ -98,7 +98,7 @@ async def put_scope(
 
     def reply(view: View, recorded: tuple[Recorded, ...]) -> Reply[ScopeBody]:
         body = _read_scope(view.connection, named)
-        if any(isinstance(each.event, scope.Defined) for each in recorded):
+        if any(isinstance(each.event, scope.ScopeDefined) for each in recorded):
             return Reply(body, 201, f"{SCOPES}/{quote(named, safe=SAFE)}")
         return Reply(body)
 
@@ -200,7 +200,7 @@ async def put_role(
 
     def reply(view: View, recorded: tuple[Recorded, ...]) -> Reply[RoleBody]:
         body = _read_role(view.connection, realm, name)
-        if any(isinstance(each.event, role.Defined) for each in recorded):
+        if any(isinstance(each.event, role.RoleDefined) for each in recorded):
             return Reply(body, 201, f"{ROLES}/{realm}/{name}")
         return Reply(body)
 
@@ -223,7 +223,7 @@ def _read_role(connection: Connection, realm: str, name: str) -> RoleBody:
     return _role(row)
 
 
-def _role(row: roles.Role) -> RoleBody:
+def _role(row: roles.RoleRow) -> RoleBody:
     return RoleBody(row.realm, row.name, row.scopes, row.default)
 
 

@@ -205,13 +205,13 @@ class RegisteredClient(ClientBody, frozen=True, kw_only=True):
     secret: SecretName | None
 
 
-def client_body(kind: type[C], privacy: PersonalData, connection: Connection, row: clients.Client, **more: Any) -> C:
+def client_body(kind: type[C], privacy: PersonalData, connection: Connection, row: clients.ClientRow, **more: Any) -> C:
     """The answer about a client that is not deleted."""
     owner = privacy.open(connection, row.owner)
     return shown(kind, row, "created_at", "updated_at", scope=" ".join(row.scope), owner=owner, **more)
 
 
-def find_client(connection: Connection, client_id: str) -> clients.Client:
+def find_client(connection: Connection, client_id: str) -> clients.ClientRow:
     """The row of a client; raises Missing when there is none or it is deleted."""
     row = clients.by_id(connection, client_id)
     if row is None or row.state == "deleted":
@@ -309,7 +309,7 @@ class PersonBody(msgspec.Struct, frozen=True, kw_only=True):
     created_at: Time
 
 
-def person_body(privacy: PersonalData, connection: Connection, row: accounts.Account) -> PersonBody:
+def person_body(privacy: PersonalData, connection: Connection, row: accounts.AccountRow) -> PersonBody:
     """The answer about a person who is not erased, names opened on the connection that the row was read on."""
     names = {name: privacy.open(connection, getattr(row, name)) for name in ("username", "email", "name")}
     return shown(PersonBody, row, "created_at", id=row.account_id, **names)

@@ -182,7 +182,7 @@ STREAMS_AT_MOST = 200
 _encode = msgspec.json.Encoder().encode
 
 
-class Reader(NamedTuple):
+class StreamFollower(NamedTuple):
     """Whoever follows."""
 
     asking: Auditor
@@ -217,7 +217,7 @@ async def stream(
     if request_context(request.scope).head:
         return _answer(nothing())
     reading_id, own = await auditor.open_stream(asking, begin + 1)
-    reader = Reader(asking, who.known.digest, reading_id, named == "1", whose)
+    reader = StreamFollower(asking, who.known.digest, reading_id, named == "1", whose)
     return _answer(_messages(reader, own if last is None else begin))
 
 
@@ -239,7 +239,7 @@ def _last_seen(request: Request[Any, Any, Any]) -> int | None:
     return int(text)
 
 
-async def _messages(reader: Reader, last: int) -> AsyncGenerator[bytes, None]:
+async def _messages(reader: StreamFollower, last: int) -> AsyncGenerator[bytes, None]:
     ledger, count = reader.asking.sources.ledger, 0
     if len(auditor.FOLLOWING) >= STREAMS_AT_MOST:
         # Others were faster since the handler looked: the reader is told to come back, with nothing lost.
@@ -275,7 +275,7 @@ async def _messages(reader: Reader, last: int) -> AsyncGenerator[bytes, None]:
         auditor.close_stream(reader.asking, reader.reading_id, last, count)
 
 
-async def _may_go_on(reader: Reader) -> bool:
+async def _may_go_on(reader: StreamFollower) -> bool:
     ledger: Ledger = reader.asking.sources.ledger
     if ledger.arrivals.closed:
         return False
@@ -294,7 +294,7 @@ async def _people(
     return frozenset((int(NameKind.ACCOUNT), account_id.encode()) for account_id in found)
 
 
-def _pull(connection: Connection, reader: Reader, last: int, upto: int) -> list[ShownEvent]:
+def _pull(connection: Connection, reader: StreamFollower, last: int, upto: int) -> list[ShownEvent]:
     positions: Sequence[int] = range(last + 1, upto + 1)
     if reader.whose is not None:
         recorded = search.recorded_forms(connection, positions)

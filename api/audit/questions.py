@@ -12,7 +12,7 @@ from msgspec import Meta
 
 from api.audit.queries import history as answering
 from api.audit.queries.auditor import Auditor
-from api.audit.queries.history import RawSecret, Sha256, State, TokenHistory, TokenState, state_of
+from api.audit.queries.history import RawSecret, Sha256, StateShown, TokenHistory, TokenState, state_of
 from api.audit.queries.search import LONGEST_ID, TYPES_AT_MOST, Filters, Order, page, read_filters, show
 from api.audit.rendering import ShownEvent, unsealed
 from api.http.errors import InsufficientScope, Missing
@@ -217,7 +217,7 @@ STATE_EXAMPLE = {
     tags=["Audit"],
     summary="An aggregate as it was",
 )
-async def state(asking: Injected[Auditor], stream: Stream, at: At = None, position: Position = None) -> State:
+async def state(asking: Injected[Auditor], stream: Stream, at: At = None, position: Position = None) -> StateShown:
     """The fold of a stream at a moment or a position; 404 when the stream has no events at all, before or after."""
     return await state_of(asking, stream.removeprefix("/"), at, position)
 

@@ -126,7 +126,7 @@ PEOPLE = ("account_id",)
 """Members of events that hold the id of one."""
 
 
-class Names:
+class NameLookup:
     """Looks each id up once, within one read. A person's name is told to readers with `audit:personal` alone."""
 
     def __init__(self, privacy: PersonalData, connection: Connection, *, personal: bool) -> None:
@@ -233,7 +233,7 @@ class Rendering:
         self._privacy = privacy
         self._connection = connection
         self._personal = personal
-        self._names = Names(privacy, connection, personal=personal) if names else None
+        self._names = NameLookup(privacy, connection, personal=personal) if names else None
         self._erased: dict[str, bool] = {}
 
     def event(self, state: str) -> ShownEvent:

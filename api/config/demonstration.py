@@ -36,7 +36,7 @@ THIRD_PARTY_NAME = "Paperboat"
 _ALPHABET = "abcdefghjkmnpqrstuvwxyz23456789"
 
 
-class Person(msgspec.Struct):
+class DemoPerson(msgspec.Struct):
     """Somebody who can sign in."""
 
     username: str
@@ -45,7 +45,7 @@ class Person(msgspec.Struct):
     realm: str
 
 
-class Dashboard(msgspec.Struct):
+class DemoDashboard(msgspec.Struct):
     """Where a dashboard's people sign in."""
 
     slug: str
@@ -53,7 +53,7 @@ class Dashboard(msgspec.Struct):
     origin: str
 
 
-class ThirdParty(msgspec.Struct):
+class DemoThirdParty(msgspec.Struct):
     """The demo's third-party application, as it was registered."""
 
     client_id: str
@@ -74,10 +74,10 @@ class Demonstration(msgspec.Struct):
     """The content of `demo.json`."""
 
     issuer: str
-    administrator: Person
-    person: Person
-    dashboards: dict[str, Dashboard]
-    third_party: ThirdParty
+    administrator: DemoPerson
+    person: DemoPerson
+    dashboards: dict[str, DemoDashboard]
+    third_party: DemoThirdParty
     service: Service
 
     def __repr__(self) -> str:
@@ -85,7 +85,7 @@ class Demonstration(msgspec.Struct):
         return "Demonstration()"
 
 
-class Lost(Exception):
+class DemoFileLost(Exception):
     """The demo's people exist, and the file with their passwords does not. The message says what to do."""
 
 
@@ -99,7 +99,7 @@ def read(settings: Settings) -> Demonstration:
     """The file's content after `prepare`."""
     kept = _read(settings.data_dir / FILE)
     if kept is None:
-        raise Lost(_lost(settings))
+        raise DemoFileLost(_lost(settings))
     return kept
 
 
@@ -114,7 +114,7 @@ async def prepare(ledger: Ledger, settings: Settings, format: Format, hasher: Ha
                 (directory / DRAFT).unlink(missing_ok=True)
                 return
         if await ledger.look(person_by_login, ledger.privacy, "username", ADMINISTRATOR.realm, "ada") is not None:
-            raise Lost(_lost(settings))
+            raise DemoFileLost(_lost(settings))
         await _make(ledger, settings, format, hasher, origin)
 
 
@@ -123,10 +123,10 @@ async def _make(ledger: Ledger, settings: Settings, format: Format, hasher: Hash
     made = _at(
         Demonstration(
             issuer="",
-            administrator=Person("ada", "ada@example.test", _password(), ADMINISTRATOR.realm),
-            person=Person("paul", "paul@example.test", _password(), "platform"),
+            administrator=DemoPerson("ada", "ada@example.test", _password(), ADMINISTRATOR.realm),
+            person=DemoPerson("paul", "paul@example.test", _password(), "platform"),
             dashboards={},
-            third_party=ThirdParty(new_id(), paperboat.reveal(), "", " ".join(PLATFORM_SCOPES)),
+            third_party=DemoThirdParty(new_id(), paperboat.reveal(), "", " ".join(PLATFORM_SCOPES)),
             service=Service(new_id(), service.reveal(), " ".join(ADMINISTRATION_SCOPES)),
         ),
         settings,
@@ -158,15 +158,15 @@ async def _make(ledger: Ledger, settings: Settings, format: Format, hasher: Hash
     if executed.refusal is not None:
         (settings.data_dir / DRAFT).unlink()
         refusal = executed.refusal
-        raise Lost(f"the demo does not fit into this database: {refusal.field or refusal.reason.value}")
+        raise DemoFileLost(f"the demo does not fit into this database: {refusal.field or refusal.reason.value}")
     os.replace(settings.data_dir / DRAFT, settings.data_dir / FILE)
     settle(settings.data_dir)
 
 
 async def _register(
-    ledger: Ledger, person: Person, name: str, role_names: tuple[str, ...] | None, hasher: Hasher
+    ledger: Ledger, person: DemoPerson, name: str, role_names: tuple[str, ...] | None, hasher: Hasher
 ) -> Step:
-    registered = people.NewPerson(
+    registered = people.PersonRegistration(
         realm=person.realm,
         username=person.username,
         email=person.email,
@@ -204,7 +204,7 @@ def _at(kept: Demonstration, settings: Settings) -> Demonstration:
         kept.third_party, redirect_uri=f"http://127.0.0.1:{settings.demo_port}/callback"
     )
     dashboards = {
-        each.slug: Dashboard(each.slug, f"{settings.issuer}/dashboards/{each.slug}/login", services)
+        each.slug: DemoDashboard(each.slug, f"{settings.issuer}/dashboards/{each.slug}/login", services)
         for each in DASHBOARDS
     }
     return msgspec.structs.replace(kept, issuer=settings.issuer, third_party=third_party, dashboards=dashboards)

@@ -56,7 +56,7 @@ class Unguarded(AccessDenied):
         super().__init__("Send the header X-Grantlog: 1 with the cookie.", reason="unguarded_cookie")
 
 
-class Disabled(AccessDenied):
+class DashboardDisabled(AccessDenied):
     """403: an administrator has disabled the dashboard. Alike for everybody, since nothing else is looked at."""
 
     code = "unauthorized_client"
@@ -90,7 +90,7 @@ async def admit(connection: ASGIConnection[Any, Any, Any, Any], _: BaseRouteHand
     if decision.standing is OriginStanding.FOREIGN:
         raise _foreign(connection)
     if not dashboard.enabled:
-        raise Disabled()
+        raise DashboardDisabled()
     guarded = decision.standing is OriginStanding.ALLOWED or header(connection.scope, GUARD_HEADER) == "1"
     _scope(connection)[ENTERED] = Entered(dashboard, guarded)
 

@@ -8,7 +8,16 @@ from litestar import Request, Response, Router, delete, get, post
 from litestar.datastructures import Cookie
 from litestar.params import JSONBody
 
-from api.dashboards.gate import CorsHeaders, Disabled, Entered, Unguarded, admit, admit_cookie, entered, other_methods
+from api.dashboards.gate import (
+    CorsHeaders,
+    DashboardDisabled,
+    Entered,
+    Unguarded,
+    admit,
+    admit_cookie,
+    entered,
+    other_methods,
+)
 from api.http import parameters, templates
 from api.http.credential_cache import TRIES, Caller, NoLiveSecret, caller
 from api.http.errors import InvalidClient, InvalidGrant, InvalidScope, InvalidToken, SignInRefused
@@ -22,7 +31,7 @@ from commands.grants import end
 from domain import client, validity
 from domain.event import SECOND, Actor
 from domain.grants import refresh_token
-from domain.grants.grant_type import Request as TokenRequest
+from domain.grants.grant_type import TokenRequest
 from domain.rules.origin import is_secure
 from eventstore import issued
 from security.tokens import Format, Kind, Secret
@@ -134,7 +143,7 @@ async def _as_dashboard(services: Services, dashboard: client.State, grant: Gran
             # The version, or the whole dashboard, ended between its authentication and the lock.
             state: client.State = await services.ledger.state(client.stream(dashboard.client_id))
             if not state.enabled:
-                raise Disabled() from None
+                raise DashboardDisabled() from None
         except InvalidScope:
             raise NothingAllowed() from None
     raise NoLiveSecret()
@@ -149,7 +158,7 @@ def _slug(dashboard: client.State) -> str:
 # A dashboard's sign-in: the password grant (RFC 6749 §4.3), performed here so that no page holds a client's secret.
 
 
-class Credentials(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class PasswordCredentials(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """What a person types, and nothing beside it."""
 
     username: Annotated[
@@ -173,7 +182,7 @@ class Credentials(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     },
 )
 async def login(
-    request: Request[Any, Any, Any], slug: parameters.Slug, data: JSONBody[Credentials]
+    request: Request[Any, Any, Any], slug: parameters.Slug, data: JSONBody[PasswordCredentials]
 ) -> Response[DashboardTokens]:
     """Tokens for a person of the dashboard's realm; the refresh token is set as a cookie.
 
@@ -299,7 +308,9 @@ def _answer(request: Request[Any, Any, Any], slug: str, error: str = "") -> Resp
     dashboard = entered(request).dashboard
     resume = not error and is_there(request.scope, slug, services_of(request).settings.issuer)
     return page_answer(
-        templates.Dashboard(slug=slug, name=dashboard.client_name, realm=dashboard.realm, resume=resume, error=error)
+        templates.DashboardPage(
+            slug=slug, name=dashboard.client_name, realm=dashboard.realm, resume=resume, error=error
+        )
     )
 
 

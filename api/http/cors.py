@@ -111,7 +111,7 @@ def decide_preflight(
     return CorsDecision(decision.standing, granted)
 
 
-class Pages:
+class OriginPolicy:
     """Decides for one app, whose services are there once it has started, about the JSON API and OAuth's endpoints,
     whose paths are `posted`. It does so where an answer leaves, so that it holds for refusals, faults and streams
     too."""

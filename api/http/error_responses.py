@@ -30,10 +30,18 @@ from api.http.request_context import Scope, header, request_context
 from api.http.responses import JSON, RawResponse, raw_response
 from api.http.templates import ErrorPage, render, security_headers
 from eventstore.database.engines import away
-from eventstore.unavailable import DatabaseAway, DatabaseReadOnly, Forged, InDoubt, StorageFull, WentBack, WrongClock
-from eventstore.unavailable import Overloaded as LedgerOverloaded
+from eventstore.unavailable import (
+    DatabaseAway,
+    DatabaseReadOnly,
+    Forged,
+    InDoubt,
+    LedgerOverloaded,
+    StorageFull,
+    WentBack,
+    WrongClock,
+)
 from security.keyring import MasterKeyError
-from security.passwords import Overloaded as PasswordsOverloaded
+from security.passwords import HasherOverloaded
 
 Vocabulary = Literal["oauth", "problem", "dashboard", "page"]
 
@@ -177,7 +185,7 @@ def to_http_error(error: Exception, scope: Scope) -> HTTPError:
         return errors.invalid_member(error)
     if (meant := error if isinstance(error, DatabaseAway | InDoubt) else away(error)) is not None:
         return _postponed(meant)
-    if isinstance(error, LedgerOverloaded | PasswordsOverloaded):
+    if isinstance(error, LedgerOverloaded | HasherOverloaded):
         return TemporarilyUnavailable()
     if isinstance(error, MasterKeyError):
         # Another node has wrapped something with a key that this one was not given yet.

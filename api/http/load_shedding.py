@@ -189,7 +189,7 @@ SWEEP = 1.0
 """Seconds between two looks at who is late."""
 
 
-class Patience:
+class BodyPatience:
     """Ends the waiting for bodies that do not come, up to `SWEEP` seconds late, of any number of requests with one
     timer: a timer for each would cost more than reading most bodies."""
 
@@ -239,7 +239,7 @@ class Arriving:
 
     __slots__ = ("_complete", "_deadline", "_missing", "_patience", "_place", "_receive")
 
-    def __init__(self, receive: Receive, place: Slot, patience: Patience, length: int | None) -> None:
+    def __init__(self, receive: Receive, place: Slot, patience: BodyPatience, length: int | None) -> None:
         self._receive = receive
         self._place = place
         self._patience = patience

@@ -6,11 +6,11 @@ from time import perf_counter
 
 import structlog
 
-from api.http.cors import NO_PAGE, Pages, is_preflight
+from api.http.cors import NO_PAGE, OriginPolicy, is_preflight
 from api.http.error_responses import error_response
 from api.http.errors import TemporarilyUnavailable
 from api.http.load_shedding import KEY as SLOT
-from api.http.load_shedding import Arriving, LoadShedding, Patience, Slot
+from api.http.load_shedding import Arriving, BodyPatience, LoadShedding, Slot
 from api.http.log_lines import REQUEST_ID, AccessLog, trace
 from api.http.request_context import (
     FOR_OPERATORS,
@@ -70,7 +70,7 @@ class Middleware:
         make_id: Callable[[], str] = lambda: ordered_id(_CLOCK.now()),
         direct: Mapping[str, Direct] | None = None,
         measure: Callable[[str | None, str, int | None, float], None] = lambda *_: None,
-        pages: Pages | None = None,
+        pages: OriginPolicy | None = None,
     ) -> None:
         self.app = app
         self.proxies = proxies or Proxies()
@@ -85,7 +85,7 @@ class Middleware:
         self.pages = pages
         self.load = LoadShedding(in_flight, self.direct)
         self._busy: dict[str, tuple[list[tuple[bytes, bytes]], bytes]] = {}
-        self._patience = Patience()
+        self._patience = BodyPatience()
 
     def __call__(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
         if scope["type"] == "http":
@@ -150,7 +150,7 @@ class Middleware:
         own = {name.lower() for name in names}
         return tuple(field for field in self._always if field[0] not in own)
 
-    def _pages(self, path: str) -> Pages | None:
+    def _pages(self, path: str) -> OriginPolicy | None:
         return self.pages if self.pages is not None and (path in self.direct or self.pages.concern(path)) else None
 
     async def _send_away(self, scope: Scope, send: Send, path: str) -> None:
@@ -204,7 +204,7 @@ class SentResponse:
         missing: Callable[[tuple[bytes, ...]], Fields],
         scope: Scope,
         slot: Slot,
-        pages: Pages | None = None,
+        pages: OriginPolicy | None = None,
     ) -> None:
         self._send = send
         self._context = context

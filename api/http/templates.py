@@ -44,7 +44,7 @@ class DashboardLink(msgspec.Struct, frozen=True):
     url: str
 
 
-class Home(HtmlPage, frozen=True, kw_only=True):
+class HomePage(HtmlPage, frozen=True, kw_only=True):
     """The way in. `third_party` is the demo application's address, where one runs; `lists` is off in production."""
 
     template: ClassVar[str] = "home.html"
@@ -54,7 +54,7 @@ class Home(HtmlPage, frozen=True, kw_only=True):
     lists: bool = True
 
 
-class SignIn(HtmlPage, frozen=True, kw_only=True):
+class SignInPage(HtmlPage, frozen=True, kw_only=True):
     """The sign-in form (RFC 6749 §4.1.1 leaves its looks to the server). `application` is the name of the client that
     asks, None where a person signs in for themselves; `username` is what was typed before, shown again and kept
     nowhere. `faulty` says that the application asks for what it cannot have, so that nobody types a password in the
@@ -78,7 +78,7 @@ class ScopeInWords(msgspec.Struct, frozen=True):
     allowed: bool = False
 
 
-class Consent(HtmlPage, frozen=True, kw_only=True):
+class ConsentPage(HtmlPage, frozen=True, kw_only=True):
     """The question that a person answers with `decision` = `approve` or `deny` (RFC 6749 §4.1.1, RFC 9700 §4.15). Where
     the answer goes is said in words, by `destination` below."""
 
@@ -101,7 +101,7 @@ class ErrorPage(HtmlPage, frozen=True, kw_only=True):
     request_id: str
 
 
-class SignedIn(HtmlPage, frozen=True, kw_only=True):
+class SignedInPage(HtmlPage, frozen=True, kw_only=True):
     """This browser's session at the server."""
 
     template: ClassVar[str] = "signed_in.html"
@@ -112,7 +112,7 @@ class SignedIn(HtmlPage, frozen=True, kw_only=True):
     csrf: str
 
 
-class SignOut(HtmlPage, frozen=True, kw_only=True):
+class SignOutPage(HtmlPage, frozen=True, kw_only=True):
     """The question before a sign-out that was asked for by a link: a link alone must not end a session."""
 
     template: ClassVar[str] = "sign_out.html"
@@ -122,7 +122,7 @@ class SignOut(HtmlPage, frozen=True, kw_only=True):
     realm: str
 
 
-class SignedOut(HtmlPage, frozen=True, kw_only=True):
+class SignedOutPage(HtmlPage, frozen=True, kw_only=True):
     """After the sign-out. `continue_url` is a path on this server that leads to a sign-in form."""
 
     template: ClassVar[str] = "signed_out.html"
@@ -139,7 +139,7 @@ class AllowedApplication(msgspec.Struct, frozen=True):
     withdraw_action: str
 
 
-class AccountGrants(HtmlPage, frozen=True, kw_only=True):
+class AccountGrantsPage(HtmlPage, frozen=True, kw_only=True):
     """What a person has allowed. `notice` tells what their last click did."""
 
     template: ClassVar[str] = "account_grants.html"
@@ -151,7 +151,7 @@ class AccountGrants(HtmlPage, frozen=True, kw_only=True):
     notice: str | None = None
 
 
-class Dashboard(HtmlPage, frozen=True, kw_only=True):
+class DashboardPage(HtmlPage, frozen=True, kw_only=True):
     """A first-party dashboard's sign-in page. `resume` says that the browser sent the dashboard's cookie, so that the
     page may try to go on; `error` is for a form that a browser without JavaScript posted to the page itself."""
 
@@ -195,7 +195,7 @@ class Group(msgspec.Struct, frozen=True):
     operations: tuple[Operation, ...]
 
 
-class Reference(HtmlPage, frozen=True, kw_only=True):
+class ReferencePage(HtmlPage, frozen=True, kw_only=True):
     """The OpenAPI document for people."""
 
     template: ClassVar[str] = "reference.html"

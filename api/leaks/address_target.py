@@ -23,7 +23,7 @@ from eventstore.execution import Origin
 from eventstore.ledger import Ledger
 from eventstore.personal_data import PersonalData, Unsealing, address_key
 from eventstore.projecting.catch_up import CatchUpSubscription
-from eventstore.unavailable import DatabaseAway, Overloaded
+from eventstore.unavailable import DatabaseAway, LedgerOverloaded
 from eventstore.view import View
 from projections import event_index
 from projections.event_index import NameKind
@@ -188,7 +188,7 @@ async def resume_settling(ledger: Ledger) -> None:
 async def _settle_all(ledger: Ledger) -> None:
     try:
         await settle(ledger)
-    except (DatabaseAway, Overloaded) as error:
+    except (DatabaseAway, LedgerOverloaded) as error:
         log.warning("settling postponed", error=type(error).__name__)
 
 

@@ -14,7 +14,7 @@ from api.audit.queries.auditor import Auditor
 from api.audit.queries.history import Sha256, Text
 from api.http.errors import InvalidRequest, Missing
 from api.leaks import address_target
-from api.leaks.containment import Asked, Containment, containments, dry_run, whole_second
+from api.leaks.containment import Containment, ContainmentRequest, containments, dry_run, whole_second
 from api.leaks.resolve import NAMING, find, misfit
 from api.leaks.targets import Target
 from api.oauth.bearer import Bearer, needing
@@ -143,7 +143,7 @@ async def contain(
         await _tell_missing(asking, named, dry_run=data.dry_run)
         raise
     _fits(data, targets)
-    asked = Asked(since, data.rotate, data.disable_client, data.evidence)
+    asked = ContainmentRequest(since, data.rotate, data.disable_client, data.evidence)
     found = containments(ledger, token_format, targets, asked, source="administrator", caller_scope=who.scope)
     for each in found:
         await each.prepare()

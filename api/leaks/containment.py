@@ -39,7 +39,7 @@ class Wanted(NamedTuple):
     caller_scope: frozenset[str] = frozenset()
 
 
-class Asked(NamedTuple):
+class ContainmentRequest(NamedTuple):
     """What whoever contains asks for besides. `evidence` is in their words."""
 
     since: Moment | None
@@ -158,13 +158,15 @@ class Containment:
         rest: tuple[Step, ...] = (identified, *more)
         return first, *rest
 
-    def _report(self) -> incidents.Report:
+    def _report(self) -> incidents.LeakReport:
         target, evidence = self.target, self._evidence
         if target.gathered is not None:
             # An address is personal, and stands where everything that is told of an incident is sealed.
             where = f"Address {target.gathered.address}"
             evidence = where if evidence is None else f"{where}: {evidence}"
-        return incidents.Report(self._source, evidence, target.sha256, target.leaked[0].kind if target.leaked else None)
+        return incidents.LeakReport(
+            self._source, evidence, target.sha256, target.leaked[0].kind if target.leaked else None
+        )
 
     def _elsewhere(self, view: View) -> str | None:
         """The stream of the incident that this goes on with: looked up here, since another may have just opened it."""
@@ -245,7 +247,7 @@ def containments(
     ledger: Ledger,
     format: Format,
     targets: Sequence[Target],
-    asked: Asked,
+    asked: ContainmentRequest,
     *,
     source: incident.Source,
     caller_scope: frozenset[str],

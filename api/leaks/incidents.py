@@ -179,7 +179,7 @@ async def close_incident(
     return answer
 
 
-def shown(connection: Connection, privacy: Any, *, personal: bool) -> Callable[[incidents.Incident], IncidentBody]:
+def shown(connection: Connection, privacy: Any, *, personal: bool) -> Callable[[incidents.IncidentRow], IncidentBody]:
     """How one reader sees incidents."""
     ended: ended_grants.State = time_travel.folded(connection, ended_grants.STREAM, search.newest(connection)).state
     unsettled = {each.incident_id for each in ended.unsettled}
@@ -194,7 +194,7 @@ def shown(connection: Connection, privacy: Any, *, personal: bool) -> Callable[[
         found = [text for value in values if (text := opened(value)) is not None]
         return "\n".join(found) if found else None
 
-    def body(row: incidents.Incident) -> IncidentBody:
+    def body(row: incidents.IncidentRow) -> IncidentBody:
         after = None if row.contained_at is None else (row.contained_at - row.reported_at) // SECOND
         return schemas.shown(
             IncidentBody,

@@ -23,7 +23,7 @@ from api.leaks.investigation import (
     Damaged,
     Investigated,
     InvestigatedSecret,
-    Reader,
+    InvestigationReader,
     Report,
     answered,
     came_of,
@@ -392,7 +392,7 @@ async def addresses_of(
     if found.kind != "client_secret" or found.secret_id is None:
         return Page([])
     ledger = asking.sources.ledger
-    reader = partial(Reader, privacy=ledger.privacy, personal=asking.personal)
+    reader = partial(InvestigationReader, privacy=ledger.privacy, personal=asking.personal)
     secret_id = found.secret_id
     shown = await ledger.read(lambda connection: page_of(reader(connection), secret_id, limit + 1, max(0, skip)))
     following = encode_cursor("leak_addresses", (skip + limit,)) if len(shown) > limit else None

@@ -8,7 +8,7 @@ import msgspec
 from msgspec import Meta
 
 from api.admin.schemas import Time, time_or_null
-from api.audit.queries.history import SecretVersion, secret_version
+from api.audit.queries.history import SecretVersionRef, secret_version
 from api.leaks.targets import numbers, of_secret
 from domain import grant, usage
 from domain.event import Moment, Recorded, Sealed
@@ -21,7 +21,7 @@ from eventstore.ledger import Ledger
 from eventstore.personal_data import PersonalData
 from eventstore.time_travel import Descendant, descendants, states_at
 from projections import clients, secrets, sightings
-from projections.blast_radius import Alive, Of
+from projections.blast_radius import Alive, RadiusQuestion
 from security.clock import format_rfc3339
 from security.sealing import SealBroken
 
@@ -83,7 +83,7 @@ class Uses(NamedTuple):
     resource_servers: list[ResourceServer]
 
 
-class Reader(NamedTuple):
+class InvestigationReader(NamedTuple):
     """Whoever is answered, within one read; personal values are shown to them where they are `personal`."""
 
     connection: Connection
@@ -98,7 +98,7 @@ class Reader(NamedTuple):
             return None
 
 
-def page_of(reader: Reader, secret_id: str, limit: int = ADDRESSES, skip: int = 0) -> list[Address]:
+def page_of(reader: InvestigationReader, secret_id: str, limit: int = ADDRESSES, skip: int = 0) -> list[Address]:
     """Some of the addresses of a client secret version; each address and user agent together is one."""
     return [
         Address(
@@ -114,7 +114,7 @@ def page_of(reader: Reader, secret_id: str, limit: int = ADDRESSES, skip: int = 
     ]
 
 
-def of_token(reader: Reader, found: IssuanceRecord, told: Iterable[Recorded]) -> Uses:
+def of_token(reader: InvestigationReader, found: IssuanceRecord, told: Iterable[Recorded]) -> Uses:
     """The uses of a token, code or session. `told` are its grant's events."""
     uses = [*_presented(reader, found, told), *_introspected(reader, found.sha256)]
     if not uses:
@@ -128,7 +128,7 @@ def of_token(reader: Reader, found: IssuanceRecord, told: Iterable[Recorded]) ->
     )
 
 
-def _presented(reader: Reader, found: IssuanceRecord, told: Iterable[Recorded]) -> Iterator[Use]:
+def _presented(reader: InvestigationReader, found: IssuanceRecord, told: Iterable[Recorded]) -> Iterator[Use]:
     """Where a code or refresh token was presented, by what came of it."""
     for recorded, newest in _beside_newest(told):
         if recorded.position <= found.by.position:
@@ -169,7 +169,7 @@ def _beside_newest(told: Iterable[Recorded]) -> Iterator[tuple[Recorded, str | N
                 newest = recorded.event.presented or predecessor
 
 
-def _introspected(reader: Reader, sha256: str) -> Iterator[Use]:
+def _introspected(reader: InvestigationReader, sha256: str) -> Iterator[Use]:
     positions = time_travel.newest_of(reader.connection, usage.stream(sha256), USES)
     for recorded in search.recorded_forms(reader.connection, sorted(positions)):
         event: Any = recorded.event
@@ -268,7 +268,7 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     client_id: str | None = None
     client_name: str | None = None
     client_owner: str | None = None
-    secret: SecretVersion | None = None
+    secret: SecretVersionRef | None = None
     account_id: str | None = None
     grant_id: str | None = None
     issued_at: Time | None = None
@@ -312,7 +312,7 @@ class InvestigatedSecret(msgspec.Struct, frozen=True):
 class Radius(NamedTuple):
     """What came of a client secret: all that was ever issued, and what of it is alive."""
 
-    issued: affected.Issued
+    issued: affected.IssuedCounts
     alive: Alive
 
 
@@ -331,7 +331,7 @@ def _found(connection: Connection, asked: InvestigatedSecret) -> IssuanceRecord 
     return None if asked.problem is not None else issued.find(connection, bytes.fromhex(asked.sha256))
 
 
-def _counted(connection: Connection, asked: InvestigatedSecret) -> Of | None:
+def _counted(connection: Connection, asked: InvestigatedSecret) -> RadiusQuestion | None:
     found = _found(connection, asked)
     return None if found is None else of_secret(connection, found).counted(None)
 
@@ -343,17 +343,17 @@ def _reported(
     if found is None:
         state = None if asked.problem is not None else "unknown"
         return Report(sha256=asked.sha256, kind=asked.kind, problem=asked.problem, state=state)
-    reader = Reader(connection, privacy, asked.personal)
+    reader = InvestigationReader(connection, privacy, asked.personal)
     if found.kind == "client_secret":
         return _of_client_secret(reader, asked.now, found, radius)
     return _of_token(reader, asked, found)
 
 
-def _of_client_secret(reader: Reader, now: Moment, found: IssuanceRecord, radius: Radius | None) -> Report:
+def _of_client_secret(reader: InvestigationReader, now: Moment, found: IssuanceRecord, radius: Radius | None) -> Report:
     secret_id = found.secret_id or ""
     row, owner = secrets.by_id(reader.connection, secret_id, now), _owner(reader, found)
     alive = row is not None and row.state in ("active", "expiring")
-    ever, living = radius or Radius(affected.Issued(), Alive())
+    ever, living = radius or Radius(affected.IssuedCounts(), Alive())
     seen = sightings.summary(reader.connection, secret_id)
     return _report(
         reader,
@@ -366,7 +366,7 @@ def _of_client_secret(reader: Reader, now: Moment, found: IssuanceRecord, radius
     )
 
 
-def _secret_state(row: secrets.Secret | None, owner: clients.Client | None, now: Moment) -> str:
+def _secret_state(row: secrets.SecretRow | None, owner: clients.ClientRow | None, now: Moment) -> str:
     if owner is None or owner.state == "deleted":
         return "client_deleted"
     if row is not None and row.state in ("revoked", "expired"):
@@ -377,7 +377,7 @@ def _secret_state(row: secrets.Secret | None, owner: clients.Client | None, now:
     return "active" if begun else "not_yet_issued"
 
 
-def _of_token(reader: Reader, asked: InvestigatedSecret, found: IssuanceRecord) -> Report:
+def _of_token(reader: InvestigationReader, asked: InvestigatedSecret, found: IssuanceRecord) -> Report:
     connection, head, now = reader.connection, asked.head, asked.now
     everything = descendants(connection, states_at(connection, head), of_secret(connection, found).grants, head, now)
     came = [] if found.kind == "access" else came_of(found, everything)
@@ -400,12 +400,12 @@ def came_of(found: IssuanceRecord, everything: list[Descendant]) -> list[Descend
     return [each for each in everything if each.position > found.by.position]
 
 
-def _came(ever: affected.Issued | Alive, living: Alive) -> CameOfIt:
+def _came(ever: affected.IssuedCounts | Alive, living: Alive) -> CameOfIt:
     return CameOfIt(*(Came(*each) for each in zip(ever[:4], living[:4], strict=True)))
 
 
 def _report(
-    reader: Reader,
+    reader: InvestigationReader,
     found: IssuanceRecord,
     *,
     state: str,
@@ -438,5 +438,5 @@ def _report(
     )
 
 
-def _owner(reader: Reader, found: IssuanceRecord) -> clients.Client | None:
+def _owner(reader: InvestigationReader, found: IssuanceRecord) -> clients.ClientRow | None:
     return None if found.client_id is None else clients.by_id(reader.connection, found.client_id)

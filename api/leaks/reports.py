@@ -18,7 +18,7 @@ from domain.incident import Source
 from eventstore import issued
 from eventstore.execution import Origin, Step
 from eventstore.ledger import Ledger
-from eventstore.unavailable import DatabaseAway, Overloaded
+from eventstore.unavailable import DatabaseAway, LedgerOverloaded
 from security.masking import masking
 from security.scanning import extract
 from security.tokens import ALPHABET, ID_LENGTH, Format, Kind, digest
@@ -58,7 +58,7 @@ async def take(
     for finding in findings:
         try:
             ours.append(await _take_all(ledger, format, finding, source, contain, by))
-        except (DatabaseAway, Overloaded):
+        except (DatabaseAway, LedgerOverloaded):
             raise
         except Exception as error:
             # A bug about one must not keep the others alive.
@@ -101,7 +101,7 @@ def _commands(
 ) -> tuple[Step, ...]:
     incident_id = _incident_id(source, finding)
     kind = None if target is None or not target.leaked else target.leaked[0].kind
-    said = incidents.Report(source, evidence(format, finding), digest(finding.raw).hex(), kind)
+    said = incidents.LeakReport(source, evidence(format, finding), digest(finding.raw).hex(), kind)
     reported = incidents.report(incident_id, said)
     if target is None:
         return (reported,)

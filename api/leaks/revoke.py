@@ -25,7 +25,7 @@ from eventstore.execution import Origin
 from eventstore.issued import IssuanceRecord
 from eventstore.ledger import Ledger
 from eventstore.reported import ReportedSecret
-from eventstore.unavailable import DatabaseAway, Overloaded
+from eventstore.unavailable import DatabaseAway, LedgerOverloaded
 from security.scanning import LONGEST, MOST, extract_all
 from security.tokens import Format, new_id
 
@@ -75,7 +75,7 @@ log = structlog.get_logger("api")
 _ENDING: set[asyncio.Task[None]] = set()
 
 
-class Credentials(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
+class LeakedCredentials(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
     """Texts with secrets in them, whatever surrounds or encodes these."""
 
     credentials: Annotated[
@@ -105,7 +105,7 @@ class Accepted(msgspec.Struct, frozen=True):
 )
 async def revoke_credentials(
     request: Request[Any, Any, Any],
-    data: JSONBody[Credentials],
+    data: JSONBody[LeakedCredentials],
     ledger: Injected[Ledger],
     token_format: Injected[Format],
     throttle: Injected[Throttle],
@@ -123,7 +123,7 @@ async def revoke_credentials(
     if len(found.secrets) > MOST:
         raise Unprocessable(f"At most {MOST:,} secrets at a time.")
     if len(_ENDING) >= WAITING:
-        raise Overloaded
+        raise LedgerOverloaded
     if found.secrets:
         digests = [each.sha256 for each in found.secrets]
         await _accepted(ledger, ReportedSecret(new_id(), came.request_id, digests), came)
@@ -166,7 +166,7 @@ async def _end_all(ledger: Ledger, report: ReportedSecret, came: Origin) -> None
     """Ends what it can. The rest waits for `resume`."""
     try:
         left = await _end_together(ledger, await ledger.read(reported, report.digests), came)
-    except (DatabaseAway, Overloaded):
+    except (DatabaseAway, LedgerOverloaded):
         left = list(report.digests)
     if left and report.attempts >= ATTEMPTS:
         log.error("reported secrets are given up", secrets=len(left), request_id=report.request_id)
@@ -192,7 +192,7 @@ async def _end_together(ledger: Ledger, targets: Sequence[Target], came: Origin)
                 await end(ledger, merged(several), came)
                 away = 0
                 continue
-        except (DatabaseAway, Overloaded):
+        except (DatabaseAway, LedgerOverloaded):
             away += 1
         except Exception:
             if len(several) > 1:

@@ -16,7 +16,7 @@ from eventstore.issued import IssuanceRecord
 from eventstore.time_travel import Descendant, descendants, grants_of_people
 from eventstore.view import View
 from projections import grants
-from projections.blast_radius import Alive, Of
+from projections.blast_radius import Alive, RadiusQuestion
 
 T = TypeVar("T")
 
@@ -48,11 +48,11 @@ class Target(NamedTuple):
         """Whether facts about a client or person end all of it, which can spare what is older."""
         return self.kind in ("client", "account") or bool(self.secret_ids and not self.grants and not self.alone)
 
-    def counted(self, since: Moment | None) -> Of | None:
+    def counted(self, since: Moment | None) -> RadiusQuestion | None:
         """What of it is counted, of which there may be a million; None where one looks at each."""
         if self.client_id is None or not (self.secret_ids or self.kind == "client"):
             return None
-        return Of(self.client_id, None if self.kind == "client" else self.secret_ids, since)
+        return RadiusQuestion(self.client_id, None if self.kind == "client" else self.secret_ids, since)
 
     @property
     def secret_id(self) -> str | None:

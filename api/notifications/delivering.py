@@ -31,7 +31,7 @@ log = structlog.get_logger("api")
 _random = SystemRandom()
 
 
-class Told(NamedTuple):
+class DeliveryCounts(NamedTuple):
     """What came of a round: how many were delivered, and how many were tried in vain."""
 
     delivered: int
@@ -79,7 +79,7 @@ class Notifier:
             log.error("deliveries were altered in the database, and begin anew", deliveries=mended)
         self._mended_at = now
 
-    async def deliver(self, name: str) -> Told:
+    async def deliver(self, name: str) -> DeliveryCounts:
         """Tries what is due for one destination, until nothing is."""
         ledger, delivered, failed = self._ledger, 0, 0
         while await ledger.read(outbox.is_due, name, ledger.clock.now()):
@@ -88,7 +88,7 @@ class Notifier:
             done = await asyncio.gather(*(self._attempt(name, each) for each in claimed))
             delivered += sum(done)
             failed += len(done) - sum(done)
-        return Told(delivered, failed)
+        return DeliveryCounts(delivered, failed)
 
     async def _attempt(self, name: str, claimed: Claimed) -> bool:
         ledger = self._ledger

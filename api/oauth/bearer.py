@@ -90,7 +90,7 @@ async def authorize(connection: Any, *needed: str) -> Bearer:
 KEY = "grantlog.caller"
 
 
-class Lost(Reason):
+class PermissionLost(Reason):
     """What the caller's token lost between the guard and the lock: 401 `invalid_token` or 403 `insufficient_scope`."""
 
     TOKEN = "token"  # noqa: S105 - a reason
@@ -136,5 +136,5 @@ def lost(services: Services, view: View, who: Bearer, needed: str) -> Refusal | 
     """Why the caller, whom the guard had let in, may not go on; None when they may."""
     scope = held(services, view, who)
     if scope is None:
-        return Refusal(Lost.TOKEN)
-    return None if needed in scope else Refusal(Lost.SCOPE)
+        return Refusal(PermissionLost.TOKEN)
+    return None if needed in scope else Refusal(PermissionLost.SCOPE)

@@ -13,7 +13,7 @@ from api.oauth.bearer import actor_of, judge
 from api.oauth.client_authentication import TWO_WAYS, authenticate, authorization, endpoint
 from api.services import Services, origin, services_of
 from domain.event import SECOND, Actor
-from eventstore.validation import Known, Terms
+from eventstore.validation import Known, TokenTerms
 from security.masking import masking
 from security.tokens import digest, has_checksum
 
@@ -117,7 +117,7 @@ def _fields(length: int) -> Fields:
     return fields_of(length, JSON, NO_STORE)
 
 
-def _common(terms: Terms, issuer: str) -> dict[str, Any]:
+def _common(terms: TokenTerms, issuer: str) -> dict[str, Any]:
     """What the answer says of every active token of these terms (RFC 7662 §2.2)."""
     found: dict[str, Any] = {
         "active": True,
@@ -136,7 +136,7 @@ def _common(terms: Terms, issuer: str) -> dict[str, Any]:
     return found
 
 
-def _audience(terms: Terms, issuer: str) -> str | tuple[str, ...]:
+def _audience(terms: TokenTerms, issuer: str) -> str | tuple[str, ...]:
     """`aud` (RFC 7662 §2.2): one as text, several as a list."""
     if not terms.audience:
         return issuer

@@ -20,11 +20,9 @@ from domain.event import Sealed
 from domain.rules import people
 from eventstore import present
 from eventstore.execution import Origin
-from eventstore.unavailable import DatabaseAway
-from eventstore.unavailable import Overloaded as LedgerOverloaded
+from eventstore.unavailable import DatabaseAway, LedgerOverloaded
 from security.mac import normalise
-from security.passwords import Asker
-from security.passwords import Overloaded as HasherOverloaded
+from security.passwords import Asker, HasherOverloaded
 
 LONGEST_NAME = people.EMAIL_MAXIMUM
 
@@ -46,7 +44,7 @@ class Verified:
 
 
 async def verify(services: Services, realm_name: str, name: str, password: str, origin: Origin) -> Verified:
-    """The person of this realm whose password it is. Raises `WrongCredentials`, `Wait`, and the hasher's `Overloaded`.
+    """The person of this realm whose password it is. Raises `WrongCredentials`, `Wait`, and `HasherOverloaded`.
 
     `name` is a username or an e-mail address; failures become facts, grouped by what was typed and by address.
     """

@@ -34,7 +34,7 @@ from domain import decision
 from domain import scope as scopes
 from domain.event import Actor
 from domain.grants import GRANTS, password
-from domain.grants.grant_type import Credential, GrantType, Issued, Minted, Request
+from domain.grants.grant_type import Credential, GrantType, IssuedTokens, Minted, TokenRequest
 from domain.rules import pkce
 from security.tokens import Kind, Secret, digest
 
@@ -49,7 +49,7 @@ _encode = msgspec.json.Encoder().encode
 class Tokens(NamedTuple):
     """What a token request was given. `refresh` is None where the client may have none."""
 
-    issued: Issued
+    issued: IssuedTokens
     access: Secret
     refresh: Secret | None
 
@@ -77,7 +77,7 @@ async def _perform(
     return await issue(services, scope, caller, grant, request)
 
 
-def _request(grant: GrantType, parameters: Parameters) -> Request:
+def _request(grant: GrantType, parameters: Parameters) -> TokenRequest:
     presented = None
     if grant.credential is not None:
         raw = parameters.get(grant.credential.parameter)
@@ -86,7 +86,7 @@ def _request(grant: GrantType, parameters: Parameters) -> Request:
         presented = digest(raw).hex() if len(raw) <= LONGEST_CREDENTIAL else "0" * 64
     verifier = parameters.get("code_verifier")
     challenge = None if verifier is None else pkce.transform(verifier)
-    return Request(
+    return TokenRequest(
         scope=scopes.parse(parameters.get("scope")),
         resource=parameters.resource,
         presented=presented,
@@ -97,7 +97,7 @@ def _request(grant: GrantType, parameters: Parameters) -> Request:
 
 
 async def password_grant(
-    services: Services, scope: Scope, caller: Caller, username: str | None, secret: str | None, request: Request
+    services: Services, scope: Scope, caller: Caller, username: str | None, secret: str | None, request: TokenRequest
 ) -> Tokens:
     """Tokens for the person whose password it is (RFC 6749 §4.3, docs/decisions/0002). Raises the refusal's error."""
     if caller.client.type != "dashboard":
@@ -122,7 +122,12 @@ async def password_grant(
 
 
 async def issue(
-    services: Services, scope: Scope, caller: Caller, grant: GrantType, request: Request, account_id: str | None = None
+    services: Services,
+    scope: Scope,
+    caller: Caller,
+    grant: GrantType,
+    request: TokenRequest,
+    account_id: str | None = None,
 ) -> Tokens:
     """Carries out a token request. `account_id` is the person whose password was verified, for the password grant.
 
@@ -154,7 +159,7 @@ async def issue(
             if caller.secret_id is None:
                 raise oauth_error(executed.refusal)
             raise _told(executed.refusal, request, grant.credential, client.scope)
-    issued: Issued = executed.outcomes[-1].result
+    issued: IssuedTokens = executed.outcomes[-1].result
     return Tokens(issued, access, refresh if issued.refresh else None)
 
 
@@ -204,7 +209,7 @@ _SCOPE = re.compile(r"[a-z0-9][a-z0-9:._/*+-]{0,127}")
 
 
 def _told(
-    refusal: decision.Refusal, request: Request, credential: Credential | None, client_scope: tuple[str, ...]
+    refusal: decision.Refusal, request: TokenRequest, credential: Credential | None, client_scope: tuple[str, ...]
 ) -> HTTPError:
     """The error for a client that authenticated; `credential` is what it had to present."""
     match refusal.reason:
@@ -215,7 +220,7 @@ def _told(
     return oauth_error(refusal)
 
 
-def _about_grant(reason: decision.InvalidGrant, request: Request, credential: Credential | None) -> str | None:
+def _about_grant(reason: decision.InvalidGrant, request: TokenRequest, credential: Credential | None) -> str | None:
     if reason is decision.InvalidGrant.VERIFIER:
         if request.challenge is None:
             return "code_verifier is missing."
@@ -224,7 +229,7 @@ def _about_grant(reason: decision.InvalidGrant, request: Request, credential: Cr
     return None if words is None or credential is None else words.format(name=credential.noun)
 
 
-def _about_scope(reason: decision.InvalidScope, request: Request, client_scope: tuple[str, ...]) -> str | None:
+def _about_scope(reason: decision.InvalidScope, request: TokenRequest, client_scope: tuple[str, ...]) -> str | None:
     if reason is decision.InvalidScope.NOTHING_LEFT:
         return "Nothing is left of the scope: the person's roles allow none of it."
     lacking = next((name for name in request.scope or () if name not in client_scope), None)

@@ -16,7 +16,7 @@ from litestar.routes import HTTPRoute
 
 from api.http.error_responses import PROBLEM, ProblemBody, vocabulary
 from api.http.responses import JSON
-from api.http.templates import Group, Member, Operation, Reference, render, security_headers
+from api.http.templates import Group, Member, Operation, ReferencePage, render, security_headers
 from api.openapi.hot_endpoints import FORM, REFERENCE, HotEndpoint, describe
 
 PATH = "/schema"
@@ -79,7 +79,7 @@ class PagePlugin(OpenAPIRenderPlugin):
     def render(self, request: Request[Any, Any, Any], openapi_schema: dict[str, Any]) -> bytes:
         if self._page is None:
             document = self._document.of(request.app, openapi_schema)
-            self._page = render(Reference(version=document["info"]["version"], groups=entries(document)))
+            self._page = render(ReferencePage(version=document["info"]["version"], groups=entries(document)))
         return self._page
 
 

@@ -11,14 +11,14 @@ from api.config.settings import Settings
 from api.http.errors import AccessDenied, InvalidRequest, Missing, api_error
 from api.http.request_context import Scope
 from api.http.templates import (
-    AccountGrants,
+    AccountGrantsPage,
     AllowedApplication,
     DashboardLink,
-    Home,
+    HomePage,
     ScopeInWords,
-    SignedIn,
-    SignedOut,
-    SignOut,
+    SignedInPage,
+    SignedOutPage,
+    SignOutPage,
     page_answer,
     see_other,
 )
@@ -122,7 +122,7 @@ async def account(request: Request[Any, Any, Any], realm: AnyRealm = None) -> Re
     used = await signed_in(services, request.scope, realm)
     if used is None:
         return sign_in_first(realm, "account")
-    page = SignedIn(
+    page = SignedInPage(
         username=await login_name(services, used.account),
         realm=used.realm,
         since=used.started_at,
@@ -166,7 +166,7 @@ async def account_sign_out(request: Request[Any, Any, Any], realm: AnyRealm = No
     used = await signed_in(services, request.scope, realm)
     if used is None:
         return sign_in_first(realm, "account")
-    page = SignOut(
+    page = SignOutPage(
         action=sign_out_action(used),
         csrf=account_token(used),
         username=await login_name(services, used.account),
@@ -182,7 +182,7 @@ async def account_sign_out_posted(
     """Ends the session and takes its cookie back. What applications were allowed stays."""
     services, scope = services_of(request), request.scope
     used = await find_session(services, scope, known_realm(realm))
-    page = SignedOut(continue_url=f"{SIGN_IN}?realm={realm}")
+    page = SignedOutPage(continue_url=f"{SIGN_IN}?realm={realm}")
     if used is None:
         return page_answer(page)
     require_genuine(services, scope, used, data.csrf)
@@ -219,7 +219,7 @@ async def account_grants(request: Request[Any, Any, Any], realm: AnyRealm = None
     used = await signed_in(services, request.scope, realm)
     if used is None:
         return sign_in_first(realm, "grants")
-    page = AccountGrants(
+    page = AccountGrantsPage(
         username=await login_name(services, used.account),
         realm=used.realm,
         grants=await _allowed(services, used),
@@ -277,9 +277,9 @@ async def _application(
 async def home(ledger: Injected[Ledger], settings: Injected[Settings]) -> Response[bytes]:
     """Links to everything that a person can do here; in production none unless `GRANTLOG_HOME` says so."""
     if not settings.home:
-        return page_answer(Home(issuer=settings.issuer, dashboards=(), lists=False))
+        return page_answer(HomePage(issuer=settings.issuer, dashboards=(), lists=False))
     found = await ledger.read(dashboards)
-    page = Home(
+    page = HomePage(
         issuer=settings.issuer,
         dashboards=tuple(
             DashboardLink(each.client_name, each.realm, f"/dashboards/{each.slug}")

@@ -12,7 +12,7 @@ from msgspec import UNSET, Meta, UnsetType
 from api.http import errors
 from api.http.errors import HTTPError, InvalidRequest, oauth_error
 from api.http.request_context import Scope, request_context
-from api.http.templates import Consent, ScopeInWords, destination, page_answer, see_other
+from api.http.templates import ConsentPage, ScopeInWords, destination, page_answer, see_other
 from api.pages import authorization_request
 from api.pages.authorization_request import (
     NOT_REGISTERED,
@@ -137,7 +137,7 @@ async def consent_page(
 ) -> Response[bytes]:
     """The question. `granted` is what an approval gives, `before` what the person has allowed already."""
     words = await services.ledger.look(present.scope_descriptions, granted)
-    page = Consent(
+    page = ConsentPage(
         action=f"{PATH}/consent?{asked.query.text}",
         sign_out_action=f"{PATH}/sign-out?{asked.query.text}",
         csrf=form_token(used.form_secret, *_purpose(asked, granted)),

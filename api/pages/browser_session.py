@@ -19,7 +19,7 @@ from api.http.errors import AccessDenied
 from api.http.load_shedding import away
 from api.http.request_context import Scope, header_values
 from api.http.responses import clear_cookie, read_cookie, set_cookie
-from api.http.templates import SignIn, page_answer, see_other
+from api.http.templates import SignInPage, page_answer, see_other
 from api.oauth.person_authentication import LONGEST_NAME, Verified, WrongCredentials, verify
 from api.services import Services, origin
 from api.throttling.admission import Wait
@@ -263,7 +263,7 @@ def sign_in_page(
     if secret is None:
         secret, cookie = new_form_secret(services)
         cookies.append(cookie)
-    page = SignIn(
+    page = SignInPage(
         action=place.action,
         csrf=form_token(secret, PURPOSE),
         realm=place.realm,

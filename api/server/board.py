@@ -47,7 +47,7 @@ class WorkerReport(msgspec.Struct, frozen=True):
     checks: dict[str, str]
 
 
-class Seen(msgspec.Struct, frozen=True):
+class WorkerStatus(msgspec.Struct, frozen=True):
     """What is known of a worker. `checks` are those that it failed."""
 
     pid: int
@@ -70,7 +70,7 @@ class Board:
         own, now = self.seats[number].holds(), time.monotonic()
         return not any(-1 < seat.holds() < own and seat.is_awake(now) for seat in self.seats)
 
-    def seen(self) -> list[Seen]:
+    def seen(self) -> list[WorkerStatus]:
         """All workers, in the order of their seats."""
         now = time.monotonic()
         return [seat.seen(now) for seat in self.seats]
@@ -127,18 +127,18 @@ class Seat:
         self._memory[start : start + len(text)] = text
         self.beat(pid)
 
-    def seen(self, now: float) -> Seen:
+    def seen(self, now: float) -> WorkerStatus:
         """What is known of who sits here."""
         pid, beat, length, crc = HEAD.unpack_from(self._memory, self._at)
         if pid == 0:
-            return Seen(0, "down", {})
+            return WorkerStatus(0, "down", {})
         start = self._at + HEAD.size + HOLDS.size
         text = self._memory[start : start + length]
         # Half of it may be new already, while it is being written.
         told = msgspec.json.decode(text, type=WorkerReport) if length and zlib.crc32(text) == crc else NOTHING
         if now - beat > STUCK_AFTER and told.state != "starting":
-            return Seen(pid, "stuck", {})
-        return Seen(pid, told.state, told.checks)
+            return WorkerStatus(pid, "stuck", {})
+        return WorkerStatus(pid, told.state, told.checks)
 
 
 # A worker's reports to the others: that it is alive, and whether it is in order.

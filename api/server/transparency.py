@@ -20,13 +20,13 @@ from eventstore.ledger import Ledger
 from eventstore.repository import Newest, state_at
 from eventstore.transparency import published
 from eventstore.transparency import signing_keys as keys
-from eventstore.transparency.comparison import STRETCH, STRETCH_IN_THREADS, Rounds
+from eventstore.transparency.comparison import STRETCH, STRETCH_IN_THREADS, TreeRounds
 from eventstore.transparency.keeper import STEP, Keeper, Witnesses, configured_witnesses
-from eventstore.transparency.kept import Kept, Lost, digest
+from eventstore.transparency.kept import Kept, LostHead, digest
 from eventstore.transparency.note import VerifierKey, head_of, signatures_of, text_of
 from eventstore.transparency.published import Diverged, read_authentic_leaves
 from eventstore.transparency.tree import Tree, holds
-from eventstore.unavailable import DatabaseAway, Forged, Overloaded
+from eventstore.unavailable import DatabaseAway, Forged, LedgerOverloaded
 
 if TYPE_CHECKING:
     from api.server.metrics import Metrics
@@ -111,7 +111,7 @@ class Transparency:
             leaves=read_authentic_leaves,
         )
         stretch = STRETCH if is_sqlite(settings.database_url) else STRETCH_IN_THREADS
-        rounds = Rounds(ledger, self.keeper, leaves=read_authentic_leaves, stretch=stretch)
+        rounds = TreeRounds(ledger, self.keeper, leaves=read_authentic_leaves, stretch=stretch)
         works: tuple[Callable[[], Awaitable[None]], ...] = (partial(self._follow, self.keeper), rounds.run)
         self._tasks = [asyncio.create_task(self._run(work)) for work in works]
         self._tasks.append(asyncio.create_task(self._watch()))
@@ -138,7 +138,7 @@ class Transparency:
                 # It returns when the log has diverged, and goes on when somebody has accepted that.
                 await work()
                 await asyncio.sleep(RECONSIDER_EVERY)
-            except (DatabaseAway, Overloaded) as error:
+            except (DatabaseAway, LedgerOverloaded) as error:
                 log.warning("transparency.waiting", reason=type(error).__name__)
                 await asyncio.sleep(RECONSIDER_EVERY)
             except Exception:
@@ -189,7 +189,7 @@ def watch(ledger: Ledger, settings: Settings) -> None:
         sha256 = None if known.state is None else digest(known.state)
         log.critical("log.went_back", reason=reason)
         try:
-            kept_of(settings).write_lost(Lost(reason, known.position, sha256, ledger.clock.now()))
+            kept_of(settings).write_lost(LostHead(reason, known.position, sha256, ledger.clock.now()))
         except OSError as error:
             log.error("log.went_back_not_kept", error=type(error).__name__)
 
@@ -229,7 +229,7 @@ async def _require_accepted(ledger: Ledger, kept: Kept) -> None:
     try:
         lost = kept.read_lost()
     except ValueError:
-        lost = Lost("it cannot be read how", 0, None, ledger.clock.now())
+        lost = LostHead("it cannot be read how", 0, None, ledger.clock.now())
     if lost is None:
         return
     state: server.State = await ledger.state(server.STREAM)

@@ -19,7 +19,7 @@ from msgspec.structs import replace
 from domain.event import SECOND, Moment
 from eventstore.execution import Origin, Step
 from eventstore.ledger import Ledger, may_be_repeated
-from eventstore.unavailable import DatabaseAway, Overloaded
+from eventstore.unavailable import DatabaseAway, LedgerOverloaded
 
 ADDRESSES = 20
 """Addresses told apart for one subject in one window. What comes from further ones is one count without an address."""
@@ -80,7 +80,7 @@ class Tallies:
 
     async def note(self, subject: str, reason: str, make: Make, origin: Origin) -> bool:
         """One occurrence. If the first fact of its window is owed, returns after its commit and says so; else at once.
-        Raises `DatabaseAway` and `Overloaded`; the occurrence counts all the same."""
+        Raises `DatabaseAway` and `LedgerOverloaded`; the occurrence counts all the same."""
         key = (subject, reason, origin.ip)
         if key not in self._open and self._is_crowded(subject, origin.ip, ADDRESSES):
             key, origin = (subject, reason, None), _nowhere(origin)
@@ -161,7 +161,7 @@ class Tallies:
         window.recording = asyncio.get_running_loop().create_future()
         try:
             await self._ledger.execute(window.make(1, 0), origin=window.origin)
-        except (DatabaseAway, Overloaded) as error:
+        except (DatabaseAway, LedgerOverloaded) as error:
             if may_be_repeated(error):
                 self._owe_first(key, window)
             raise
@@ -181,7 +181,7 @@ class Tallies:
             return
         try:
             await self._ledger.execute(*untold.commands, origin=untold.origin)
-        except (DatabaseAway, Overloaded) as error:
+        except (DatabaseAway, LedgerOverloaded) as error:
             # What may have been committed is not recorded again: rather is a count missing than told twice.
             if may_be_repeated(error) and len(self._waiting) < WAITING:
                 self._waiting.append(untold)

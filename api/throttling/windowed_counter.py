@@ -27,7 +27,7 @@ LOOKED_AT = 2_000
 """Things that one call looks at: nobody waits long for it."""
 
 
-class Due(NamedTuple, Generic[Thing]):
+class DueCount(NamedTuple, Generic[Thing]):
     """What is to be told: a thing's first fact, for which `seconds` is 0, or `number` more within so many seconds."""
 
     key: int
@@ -65,7 +65,7 @@ class Grouping(Generic[Thing]):
         self.counts: dict[int, int] = {}
         """Further facts by key, to be looked up and added to: a key that is not there has to `begin`."""
         self._new: deque[tuple[int, Thing, Any]] = deque()
-        self._early: deque[Due[Thing]] = deque()
+        self._early: deque[DueCount[Thing]] = deque()
         """What is told before its time."""
         self._buckets: deque[_Bucket[Thing]] = deque()
 
@@ -87,7 +87,7 @@ class Grouping(Generic[Thing]):
         key, thing = bucket.keys.pop(), bucket.things.pop()
         number = self.counts.pop(key, 0)
         if number and len(self._early) < self._kept:
-            self._early.append(Due(key, thing, number, _seconds(bucket.since, bucket.look_at)))
+            self._early.append(DueCount(key, thing, number, _seconds(bucket.since, bucket.look_at)))
 
     def hurry(self, now: Moment, wanted: Callable[[Thing], bool] = lambda thing: True) -> None:
         """What is wanted is to be told next, whether its interval is over or not."""
@@ -111,9 +111,9 @@ class Grouping(Generic[Thing]):
         """Whether something is to be told before its time."""
         return bool(self._early)
 
-    def take(self, now: Moment, limit: int) -> tuple[list[Due[Thing]], bool]:
+    def take(self, now: Moment, limit: int) -> tuple[list[DueCount[Thing]], bool]:
         """At most `limit` of what is to be told now, and whether there is more to look at."""
-        due: list[Due[Thing]] = []
+        due: list[DueCount[Thing]] = []
         while self._early and len(due) < limit:
             due.append(self._early.popleft())
         while self._new and len(due) < limit:
@@ -125,7 +125,7 @@ class Grouping(Generic[Thing]):
                 self._buckets.popleft()
         return due, bool(self._early or self._new or (self._buckets and self._buckets[0].look_at <= now))
 
-    def _look(self, bucket: _Bucket[Thing], now: Moment, due: list[Due[Thing]], limit: int, at_most: int) -> int:
+    def _look(self, bucket: _Bucket[Thing], now: Moment, due: list[DueCount[Thing]], limit: int, at_most: int) -> int:
         looked, old = 0, now - bucket.since >= self._forget
         idle: _Bucket[Thing] = _Bucket(bucket.since, now + self._interval)
         while bucket.keys and looked < at_most and len(due) < limit:
@@ -141,18 +141,18 @@ class Grouping(Generic[Thing]):
             self._buckets.append(idle)
         return looked
 
-    def give_back(self, due: Iterable[Due[Thing]]) -> None:
+    def give_back(self, due: Iterable[DueCount[Thing]]) -> None:
         """What could not be told is told next."""
         self._early.extendleft(reversed(list(due)))
 
-    def _first(self, key: int, thing: Thing, first: Any, now: Moment) -> Due[Thing]:
+    def _first(self, key: int, thing: Thing, first: Any, now: Moment) -> DueCount[Thing]:
         self._begin_interval(key, thing, now)
-        return Due(key, thing, 1, 0, first)
+        return DueCount(key, thing, 1, 0, first)
 
-    def _more(self, key: int, thing: Thing, since: Moment, now: Moment) -> Due[Thing]:
+    def _more(self, key: int, thing: Thing, since: Moment, now: Moment) -> DueCount[Thing]:
         number, self.counts[key] = self.counts[key], 0
         self._begin_interval(key, thing, now)
-        return Due(key, thing, number, _seconds(since, now))
+        return DueCount(key, thing, number, _seconds(since, now))
 
     def _begin_interval(self, key: int, thing: Thing, now: Moment) -> None:
         if not self._buckets or self._buckets[-1].since != now:
@@ -164,7 +164,9 @@ def _seconds(since: Moment, now: Moment) -> int:
     return max(1, (now - since) // SECOND)
 
 
-async def record(ledger: Ledger, grouping: Grouping[Thing], told: Sequence[tuple[Due[Thing], Single, Origin]]) -> None:
+async def record(
+    ledger: Ledger, grouping: Grouping[Thing], told: Sequence[tuple[DueCount[Thing], Single, Origin]]
+) -> None:
     """Records what is due. Gives back what could not be recorded, and only that, and raises the first error then."""
     errors = await ledger.execute_each([(command, origin) for _, command, origin in told])
     # What may have been committed, because the database went meanwhile, is not told again, as the ledger does nothing
@@ -223,7 +225,7 @@ class SecretUses:
             await record(self._ledger, self._grouping, [(each, _command(each), each.thing.origin) for each in due])
 
 
-def _command(due: Due[_Use]) -> Single:
+def _command(due: DueCount[_Use]) -> Single:
     use = due.thing
     return counted.use_of_secret(use.secret_id, use.client_id, use.via, due.number, due.seconds)
 
@@ -246,7 +248,7 @@ LOOKED_UP = 200
 _PLACES = 10_000
 
 
-class _Place(NamedTuple):
+class _UseKind(NamedTuple):
     """How a token was used, and by whom. Few are alike in everything but their addresses."""
 
     via: usage.TokenVia
@@ -263,7 +265,7 @@ class _TokenUse(msgspec.Struct, frozen=True, gc=False):
     """All that is kept of a token and a place; the rest is looked up when it is told."""
 
     digest: bytes
-    place: _Place
+    place: _UseKind
     ip: str | None
     told_ip: str | None
 
@@ -288,7 +290,7 @@ class TokenUses:
         self._ledger = ledger
         self._grouping: Grouping[_TokenUse] = Grouping(interval_seconds, interval_seconds, TOKENS_KEPT)
         self._counts = self._grouping.counts
-        self._places: dict[_Place, _Place] = {}
+        self._places: dict[_UseKind, _UseKind] = {}
         self._strangers: Lru[int, int] = Lru(STRANGERS)
         self._asked: deque[tuple[int, _TokenUse, str | None]] = deque()
         self._turn = asyncio.Lock()
@@ -329,7 +331,7 @@ class TokenUses:
         came = origin()
         told = None if told_ip is None else normalise(told_ip)
         agent = None if told_user_agent is None else told_user_agent[: usage.TOLD_MAXIMUM]
-        place = self._place(_Place(via, seen_by, ended, came.user_agent, agent, *_actor(came)))
+        place = self._place(_UseKind(via, seen_by, ended, came.user_agent, agent, *_actor(came)))
         use = _TokenUse(digest if token is None else token.digest, place, came.ip, told)
         if token is None:
             self._strangers.put(key, 0)
@@ -337,7 +339,7 @@ class TokenUses:
         else:
             self._grouping.begin(key, use, _First(_about_known(token), came.request_id))
 
-    def _place(self, place: _Place) -> _Place:
+    def _place(self, place: _UseKind) -> _UseKind:
         """The one that is kept, which all tokens that were used from there share."""
         if len(self._places) >= _PLACES:
             self._places.clear()
@@ -375,7 +377,7 @@ class TokenUses:
             await self._tell(due)
             return more
 
-    async def _tell(self, due: Sequence[Due[_TokenUse]]) -> None:
+    async def _tell(self, due: Sequence[DueCount[_TokenUse]]) -> None:
         unknown = [each.thing.digest for each in due if each.first is None]
         try:
             found = await self._ledger.read(_about, unknown) if unknown else {}
@@ -415,7 +417,7 @@ def _actor(origin: Origin) -> tuple[str, str | None, tuple[tuple[str, str], ...]
     return actor.kind, actor.id, None if actor.credential is None else tuple(actor.credential.items())
 
 
-def _token_command(due: Due[_TokenUse], token: counted.UsedToken) -> Single:
+def _token_command(due: DueCount[_TokenUse], token: counted.UsedToken) -> Single:
     use, place = due.thing, due.thing.place
     how = counted.How(place.via, place.seen_by, use.told_ip, place.told_user_agent, place.ended)
     return counted.use_of_token(use.digest.hex(), token, how, due.number, due.seconds)

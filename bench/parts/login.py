@@ -7,7 +7,7 @@ from bench import asking, preparation, processes, upkeep
 from bench.findings import Finding, Found, at_most
 from bench.server import Server
 from bench.stage import Stage
-from security.passwords import Hasher, Parameters
+from security.passwords import Argon2Parameters, Hasher
 
 NAME = "login"
 TITLE = "Dashboard login, processor time of the worker"
@@ -70,7 +70,7 @@ def _hash_alone() -> float:
     """Seconds of processor time for one check with the server's usual parameters."""
     import asyncio
 
-    hasher = Hasher(Parameters(19456, 2, 1), threads=1)
+    hasher = Hasher(Argon2Parameters(19456, 2, 1), threads=1)
 
     async def checks() -> float:
         stored = await hasher.hash(preparation.PASSWORD)

@@ -14,14 +14,14 @@ from domain.decision import (
     refuse,
 )
 from domain.event import Moment
-from domain.grant import Code, CodeIssued, CodeRedeemed, CodeReplayed, Ended
+from domain.grant import Code, CodeIssued, CodeRedeemed, CodeReplayed, GrantEnded
 from domain.grants.grant_type import (
     Credential,
     GrantType,
     Lifetimes,
     Minted,
     Parties,
-    Request,
+    TokenRequest,
     admitted,
     dead,
     first_only,
@@ -113,7 +113,7 @@ def _target(asking: client.State, uri: str | None, challenge: str | None) -> str
 
 
 def issue(
-    state: grant.State, *, now: Moment, request: Request, parties: Parties, minted: Minted, lifetimes: Lifetimes
+    state: grant.State, *, now: Moment, request: TokenRequest, parties: Parties, minted: Minted, lifetimes: Lifetimes
 ) -> Outcome:
     """Redeems the grant's code (RFC 6749 §4.1.3).
 
@@ -156,7 +156,7 @@ def issue(
     )
 
 
-def _unproven(state: grant.State, code: Code, client_id: str, request: Request) -> InvalidGrant | None:
+def _unproven(state: grant.State, code: Code, client_id: str, request: TokenRequest) -> InvalidGrant | None:
     """What the request lacks to be the code's rightful redemption."""
     if client_id != state.client_id:
         return InvalidGrant.FOREIGN_CLIENT
@@ -170,7 +170,7 @@ def _unproven(state: grant.State, code: Code, client_id: str, request: Request) 
 def _replayed(state: grant.State) -> Outcome:
     if state.ended_at is not None:
         return refuse(InvalidGrant.REPLAYED, *first_only(state, CodeReplayed()))
-    return refuse(InvalidGrant.REPLAYED, CodeReplayed(), Ended(reason="code_replay"))
+    return refuse(InvalidGrant.REPLAYED, CodeReplayed(), GrantEnded(reason="code_replay"))
 
 
 GRANT = GrantType(

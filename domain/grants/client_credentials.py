@@ -3,13 +3,13 @@
 from domain import grant
 from domain.decision import Conflict, Outcome, Reason, UnauthorizedClient, refuse
 from domain.event import Moment
-from domain.grants.grant_type import GrantType, Lifetimes, Minted, Parties, Request, admitted, begin
+from domain.grants.grant_type import GrantType, Lifetimes, Minted, Parties, TokenRequest, admitted, begin
 
 GRANT_TYPE = "client_credentials"
 
 
 def issue(
-    state: grant.State, *, now: Moment, request: Request, parties: Parties, minted: Minted, lifetimes: Lifetimes
+    state: grant.State, *, now: Moment, request: TokenRequest, parties: Parties, minted: Minted, lifetimes: Lifetimes
 ) -> Outcome:
     """Starts a grant without a person. Only confidential clients may (§4.4); no refresh token is given (§4.4.3)."""
     if state.exists:

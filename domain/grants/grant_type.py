@@ -27,7 +27,7 @@ GRACE_MAXIMUM = 30
 """Seconds. A longer window would let a stolen refresh token pass for a lost answer."""
 
 
-class Request(msgspec.Struct, frozen=True):
+class TokenRequest(msgspec.Struct, frozen=True):
     """A token request as parsed (RFC 6749 §4.1.3, §4.3.2, §4.4.2, §6).
 
     `scope` is None when it was omitted, `resource` empty (RFC 8707 §2.2). `presented` is the hex digest of the code or
@@ -103,7 +103,7 @@ class Lifetimes(msgspec.Struct, frozen=True):
         return min(self.dashboard_grace if owner.type == "dashboard" else self.grace, GRACE_MAXIMUM)
 
 
-class Issued(msgspec.Struct, frozen=True):
+class IssuedTokens(msgspec.Struct, frozen=True):
     """The outcome's result, for the token answer (RFC 6749 §5.1); `refresh` says whether the minted one was given."""
 
     scope: tuple[str, ...]
@@ -129,7 +129,14 @@ class Issue(Protocol):
     """Decides a token request: `state` is the grant that it goes on with, or the initial one where it starts one."""
 
     def __call__(
-        self, state: Grant, *, now: Moment, request: Request, parties: Parties, minted: Minted, lifetimes: Lifetimes
+        self,
+        state: Grant,
+        *,
+        now: Moment,
+        request: TokenRequest,
+        parties: Parties,
+        minted: Minted,
+        lifetimes: Lifetimes,
     ) -> Outcome: ...
 
 
@@ -160,7 +167,7 @@ def admitted(client: Client, secret_id: str | None, grant_type: str, now: Moment
 
 
 def begin(
-    request: Request,
+    request: TokenRequest,
     *,
     grant_type: str,
     parties: Parties,
@@ -220,7 +227,7 @@ def first_tokens(
         refresh_ends_in=None if refresh is None else lifetimes.refresh_absolute,
         code=code,
     )
-    return Outcome((*preceding, event), None, Issued(scope, lifetime, refresh is not None))
+    return Outcome((*preceding, event), None, IssuedTokens(scope, lifetime, refresh is not None))
 
 
 # The presented code or refresh token: what has made it dead, and how a refusal of it is recorded.
@@ -245,7 +252,7 @@ _REASONS: Mapping[str, InvalidGrant] = MappingProxyType(
 def dead(state: Grant, credential: Code | Refresh, parties: Parties, now: Moment) -> InvalidGrant | None:
     """Why the credential is worth nothing any more, used or not, by the rule of all tokens; None while it lives."""
     secret_id = credential.secret_id if isinstance(credential, Refresh) else None
-    token = validity.Token(
+    token = validity.TokenStanding(
         "code" if isinstance(credential, Code) else "refresh",
         credential.position,
         credential.issued_at,
@@ -257,11 +264,11 @@ def dead(state: Grant, credential: Code | Refresh, parties: Parties, now: Moment
     return _REASONS.get(validity.cause(standing, now))
 
 
-def _person(state: Grant, parties: Parties) -> validity.Person | None:
+def _person(state: Grant, parties: Parties) -> validity.PersonStanding | None:
     if state.account_id is None:
         return None
     if parties.account is None or parties.account.account_id != state.account_id:
-        return validity.Person("erased")
+        return validity.PersonStanding("erased")
     rests_on_consent = state.grant_type == "authorization_code"
     return validity.of_person(parties.account, (parties.consent or consent.INITIAL) if rests_on_consent else None)
 

@@ -3,13 +3,13 @@
 from domain import grant
 from domain.decision import Conflict, InvalidGrant, Outcome, Reason, UnauthorizedClient, refuse
 from domain.event import Moment
-from domain.grants.grant_type import GrantType, Lifetimes, Minted, Parties, Request, admitted, begin
+from domain.grants.grant_type import GrantType, Lifetimes, Minted, Parties, TokenRequest, admitted, begin
 
 GRANT_TYPE = "password"
 
 
 def issue(
-    state: grant.State, *, now: Moment, request: Request, parties: Parties, minted: Minted, lifetimes: Lifetimes
+    state: grant.State, *, now: Moment, request: TokenRequest, parties: Parties, minted: Minted, lifetimes: Lifetimes
 ) -> Outcome:
     """Starts a grant for the person whose password was verified before the lock, and is wrong if it changed since."""
     if state.exists:

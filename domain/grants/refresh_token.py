@@ -4,15 +4,15 @@ from domain import grant, scope, succession
 from domain.client_secret import SecretVersion
 from domain.decision import InvalidGrant, Outcome, Reason, Refusal, accept, refuse
 from domain.event import SECOND, Event, Moment
-from domain.grant import Ended, RefreshReplayed, State, SuccessorReplaced, TokensRefreshed
+from domain.grant import GrantEnded, RefreshReplayed, State, SuccessorReplaced, TokensRefreshed
 from domain.grants.grant_type import (
     Credential,
     GrantType,
-    Issued,
+    IssuedTokens,
     Lifetimes,
     Minted,
     Parties,
-    Request,
+    TokenRequest,
     admitted,
     dead,
     first_only,
@@ -32,7 +32,7 @@ GRANT_TYPE = "refresh_token"
 
 
 def issue(
-    state: grant.State, *, now: Moment, request: Request, parties: Parties, minted: Minted, lifetimes: Lifetimes
+    state: grant.State, *, now: Moment, request: TokenRequest, parties: Parties, minted: Minted, lifetimes: Lifetimes
 ) -> Outcome:
     """Refreshes: new tokens for the presented refresh token, whose digest the caller has found to be this grant's.
 
@@ -115,14 +115,14 @@ def _refreshed(
         refresh_lifetime=idle if state.ends_at is None else min(idle, (state.ends_at - now) // SECOND),
         grace_ends_at=grace_ends_at,
     )
-    return accept(*replaced, event, result=Issued(granted, event.lifetime, True))
+    return accept(*replaced, event, result=IssuedTokens(granted, event.lifetime, True))
 
 
 def _replayed(state: grant.State, presented: str) -> Outcome:
     replayed = RefreshReplayed(refresh_token=presented)
     if state.ended_at is not None:
         return refuse(InvalidGrant.REPLAYED, *first_only(state, replayed))
-    return refuse(InvalidGrant.REPLAYED, replayed, Ended(reason="refresh_replay"))
+    return refuse(InvalidGrant.REPLAYED, replayed, GrantEnded(reason="refresh_replay"))
 
 
 GRANT = GrantType(

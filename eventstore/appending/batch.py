@@ -18,7 +18,7 @@ from eventstore import may_write, search
 from eventstore.appending.rows import Writing
 from eventstore.command import Command, Sweep
 from eventstore.database.engines import away, together
-from eventstore.execution import Executed, Origin, Request
+from eventstore.execution import Executed, Origin, PendingRequest
 from eventstore.issued import grants_of
 from eventstore.may_write import require_clock
 from eventstore.recorder import Head, LockBusy, LogRecorder
@@ -70,7 +70,7 @@ class Batch(View):
         # By the event itself, which nobody else could make, and not by the head's row.
         self.now = writing.changes.newest_at or self.now
 
-    def look_up(self, requests: Iterable[Request]) -> None:
+    def look_up(self, requests: Iterable[PendingRequest]) -> None:
         """Finds the grants of everything that these requests present, and loads them; versions where that is enough."""
         # The lock may have been waited for, and requests that came meanwhile are among these.
         self.now = max(self._clock(), self.now)
@@ -119,7 +119,7 @@ class Batch(View):
     def look(self, at: Callable[Concatenate[Folds, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
         return at(self.folds(), *args, **kwargs)
 
-    def run(self, request: Request) -> Executed[Any]:
+    def run(self, request: PendingRequest) -> Executed[Any]:
         """Decides every command of one caller, in order, and collects its events.
 
         All or nothing: when one is refused, the events of those before it are dropped, and the refusal's own are kept.
@@ -138,14 +138,14 @@ class Batch(View):
             value = request.then(self, recorded)
         return Executed(outcomes, recorded, refusal, value)
 
-    def _carried_out(self, steps: Iterable[_Decided], request: Request) -> Iterator[Recorded]:
+    def _carried_out(self, steps: Iterable[_Decided], request: PendingRequest) -> Iterator[Recorded]:
         for step in steps:
             if isinstance(step, Sweep):
                 self._sweep(step, request)
             else:
                 yield self._record(*step, request.origin)
 
-    def _decide_together(self, request: Request) -> tuple[tuple[Outcome, ...], list[_Decided]]:
+    def _decide_together(self, request: PendingRequest) -> tuple[tuple[Outcome, ...], list[_Decided]]:
         """The outcomes, and in their order the events, each with its stream, and the sweeps that nothing refused."""
         before, position = dict(self._folds), self.position
         events: list[_Decided] = []
@@ -200,7 +200,7 @@ class Batch(View):
             )
             self._folds[stream] = (evolve(stream, state, recorded), version + 1)
 
-    def _sweep(self, sweep: Sweep[Any], request: Request) -> None:
+    def _sweep(self, sweep: Sweep[Any], request: PendingRequest) -> None:
         """Carries a sweep out, one portion in memory at a time."""
         count = 0
         for portion in sweep.streams(self):
@@ -317,10 +317,10 @@ def _person(client_id: str, state: Any, event: Any) -> str | None:
 
 log = structlog.get_logger(__name__)
 
-More = Callable[[list[Request]], None]
+More = Callable[[list[PendingRequest]], None]
 """Adds the requests that came since to those of a batch, up to the size of the largest."""
 
-Answer = tuple[Request, Executed[Any] | None, BaseException | None]
+Answer = tuple[PendingRequest, Executed[Any] | None, BaseException | None]
 
 
 class Unknown(Exception):
@@ -337,7 +337,7 @@ class Begun(NamedTuple):
 class Decided(NamedTuple):
     """A batch that is not yet committed, with the answers for after that."""
 
-    requests: list[Request]
+    requests: list[PendingRequest]
     answers: list[Answer]
     batch: Batch
     transaction: contextlib.ExitStack
@@ -354,7 +354,9 @@ class Transactions:
         self.read_only = False
         """Whether the database refused the last transaction because it takes nothing at present."""
 
-    def run(self, requests: list[Request], more: More | None = None) -> tuple[list[Answer], Sequence[Request]]:
+    def run(
+        self, requests: list[PendingRequest], more: More | None = None
+    ) -> tuple[list[Answer], Sequence[PendingRequest]]:
         """Executes the requests in one transaction: the answers for after it, and those for which the lock was busy.
 
         `more` is asked once the log's lock is held, since other requests come while another process holds it.
@@ -375,7 +377,7 @@ class Transactions:
             more(requests)
         return self.finish(requests, begun)
 
-    def finish(self, requests: list[Request], begun: Begun) -> tuple[list[Answer], Sequence[Request]]:
+    def finish(self, requests: list[PendingRequest], begun: Begun) -> tuple[list[Answer], Sequence[PendingRequest]]:
         """The rest of `run`, for who has begun."""
         try:
             decided = self.decide(requests, begun)
@@ -384,7 +386,7 @@ class Transactions:
             return self.broken(requests, error)
         return self.keep(decided)
 
-    def broken(self, requests: list[Request], error: Exception) -> tuple[list[Answer], Sequence[Request]]:
+    def broken(self, requests: list[PendingRequest], error: Exception) -> tuple[list[Answer], Sequence[PendingRequest]]:
         """What `run` does after a transaction broke. What may have been done is never done again."""
         self._writing.ring.unsettle()
         if isinstance(error, IntegrityError):
@@ -414,7 +416,7 @@ class Transactions:
             return Begun(batch, transaction.pop_all())
         raise AssertionError("a transaction swallows no exception")
 
-    def decide(self, requests: list[Request], begun: Begun) -> Decided:
+    def decide(self, requests: list[PendingRequest], begun: Begun) -> Decided:
         """Decides those in a transaction whose callers still wait. Raises anything when nothing of it is left."""
         batch = begun.batch
         with begun.transaction as transaction:
@@ -440,7 +442,7 @@ class Transactions:
             if not stored:
                 raise
 
-    def keep(self, decided: Decided) -> tuple[list[Answer], Sequence[Request]]:
+    def keep(self, decided: Decided) -> tuple[list[Answer], Sequence[PendingRequest]]:
         """After the commit: what the batch learnt is what the process knows, and its answers may go out."""
         decided.batch.keep()
         self.read_only = False
@@ -475,7 +477,7 @@ class Transactions:
         return found[0] == batch.newest
 
 
-def _answer(batch: Batch, request: Request) -> Answer:
+def _answer(batch: Batch, request: PendingRequest) -> Answer:
     position = batch.position
     try:
         return request, batch.run(request), None

@@ -17,9 +17,9 @@ from sqlalchemy.engine import make_url
 from eventstore.appending.batch import Answer, Begun, Decided, Transactions, Unknown, unknown
 from eventstore.database.engines import SQLITE_WAIT_MS
 from eventstore.database.threads import Patience, Work
-from eventstore.execution import Executed, Request
+from eventstore.execution import Executed, PendingRequest
 from eventstore.recorder import LockBusy
-from eventstore.unavailable import DatabaseAway, DatabaseSilent, Overloaded
+from eventstore.unavailable import DatabaseAway, DatabaseSilent, LedgerOverloaded
 
 # What waits for its transaction, and what becomes of it when it has waited as long as its caller does.
 
@@ -38,34 +38,34 @@ class Queue:
 
     def __init__(self, patience: Patience) -> None:
         self._patience = patience
-        self._waiting: deque[Request] = deque()
+        self._waiting: deque[PendingRequest] = deque()
 
     def __bool__(self) -> bool:
         return bool(self._waiting)
 
-    def put(self, request: Request) -> None:
-        """Raises `Overloaded`."""
+    def put(self, request: PendingRequest) -> None:
+        """Raises `LedgerOverloaded`."""
         if len(self._waiting) >= LONGEST_QUEUE:
-            raise Overloaded
+            raise LedgerOverloaded
         request.late = self._late
         self._waiting.append(request)
         self._patience.hold(request)
 
-    def take(self, requests: list[Request]) -> None:
+    def take(self, requests: list[PendingRequest]) -> None:
         """Moves what waits to those of one transaction, up to the size of the largest. Who sweeps has one alone."""
         # What is late may be taken out at any moment.
         with suppress(IndexError):
             while len(requests) < LARGEST_BATCH and not (requests and (requests[0].sweeps or self._waiting[0].sweeps)):
                 requests.append(self._waiting.popleft())
 
-    def tell(self, request: Request, executed: Executed[Any] | None, error: BaseException | None) -> None:
+    def tell(self, request: PendingRequest, executed: Executed[Any] | None, error: BaseException | None) -> None:
         """Answers a caller, once. On the event loop's thread only."""
         self._patience.let_go(request)
         if not request.told:
             request.told = True
             request.answer(executed, error)
 
-    def _late(self, request: Request) -> None:
+    def _late(self, request: PendingRequest) -> None:
         with suppress(ValueError):
             self._waiting.remove(request)
         self._patience.let_go(request)
@@ -81,7 +81,7 @@ class Running(Work):
     Each portion of a sweep has as long as others have for everything.
     """
 
-    def __init__(self, requests: list[Request]) -> None:
+    def __init__(self, requests: list[PendingRequest]) -> None:
         super().__init__()
         self._requests = requests
 
@@ -162,11 +162,11 @@ APART = 8
 """From so many commands on, a thread waits for a batch's commit. A smaller one is done sooner without it."""
 
 
-Ended = tuple[Sequence[Answer], Sequence[Request]]
+Ended = tuple[Sequence[Answer], Sequence[PendingRequest]]
 """The answers, and the requests for which the lock was busy."""
 
 
-def _ended(requests: Sequence[Request], work: Callable[..., Ended], *given: Any) -> Ended:
+def _ended(requests: Sequence[PendingRequest], work: Callable[..., Ended], *given: Any) -> Ended:
     """What `work` says became of the requests. Whatever happens, nobody is left without an answer."""
     try:
         return work(*given)
@@ -174,14 +174,14 @@ def _ended(requests: Sequence[Request], work: Callable[..., Ended], *given: Any)
         return [(request, None, error) for request in requests], ()
 
 
-def _away(requests: Sequence[Request]) -> list[Answer]:
+def _away(requests: Sequence[PendingRequest]) -> list[Answer]:
     return [(request, None, DatabaseAway("locked")) for request in requests]
 
 
 class Committer(Protocol):
     """Takes requests and sees to their being committed and answered, in order."""
 
-    def submit(self, request: Request) -> None: ...
+    def submit(self, request: PendingRequest) -> None: ...
 
     async def close(self) -> None: ...
 
@@ -202,8 +202,8 @@ class InlineCommitter:
         self._disk = ThreadPoolExecutor(1, "commit")
         self._loop = asyncio.get_running_loop()
 
-    def submit(self, request: Request) -> None:
-        """Queues a request for the next turn; raises `Overloaded`."""
+    def submit(self, request: PendingRequest) -> None:
+        """Queues a request for the next turn; raises `LedgerOverloaded`."""
         self._waiting.put(request)
         self._schedule()
 
@@ -214,7 +214,7 @@ class InlineCommitter:
 
     def _next(self) -> None:
         self._scheduled = False
-        requests: list[Request] = []
+        requests: list[PendingRequest] = []
         self._waiting.take(requests)
         if not requests:
             # All have been taken out meanwhile.
@@ -246,7 +246,7 @@ class InlineCommitter:
         self._turn.pass_on()
         return begun
 
-    def _go_on(self, requests: list[Request], begun: Begun) -> None:
+    def _go_on(self, requests: list[PendingRequest], begun: Begun) -> None:
         if len(requests) < APART:
             self._done(*_ended(requests, self._transactions.finish, requests, begun))
             return
@@ -265,7 +265,7 @@ class InlineCommitter:
         elif isinstance(error, Exception):
             self._done(*_ended(requests, self._transactions.broken, requests, error))
 
-    def _done(self, answers: Sequence[Answer], busy: Sequence[Request]) -> None:
+    def _done(self, answers: Sequence[Answer], busy: Sequence[PendingRequest]) -> None:
         if busy:
             self._wait(list(busy))
         for answer in answers:
@@ -288,11 +288,11 @@ class InlineCommitter:
 
         self._disk.submit(work, given).add_done_callback(lambda done: self._loop.call_soon_threadsafe(over, done))
 
-    def _wait(self, requests: list[Request]) -> None:
+    def _wait(self, requests: list[PendingRequest]) -> None:
         """For the lock that another process has. They are decided by the loop, which nothing else keeps waiting."""
         self._in_thread(self._reach_for, requests, self._reached)
 
-    def _reach_for(self, requests: list[Request]) -> Ended | None:
+    def _reach_for(self, requests: list[PendingRequest]) -> Ended | None:
         """Gets the lock and hands it to the loop: None. What became of the requests where nobody takes it.
 
         A loop that is busy with one thing for long must not keep other processes from writing meanwhile.
@@ -327,7 +327,7 @@ class InlineCommitter:
                     return None
                 sleep(LOOK_AGAIN)
 
-    def _reached(self, requests: list[Request], reaching: "Future[Ended | None]") -> None:
+    def _reached(self, requests: list[PendingRequest], reaching: "Future[Ended | None]") -> None:
         """What a thread could end by itself is answered; what the loop took is on its way."""
         error = reaching.exception()
         if isinstance(error, Exception):
@@ -335,7 +335,7 @@ class InlineCommitter:
         elif (ended := reaching.result()) is not None:
             self._done(*ended)
 
-    def _sweep(self, requests: list[Request]) -> Ended | None:
+    def _sweep(self, requests: list[PendingRequest]) -> Ended | None:
         begun = self._reach()
         return (_away(requests), ()) if begun is None else self._transactions.finish(requests, begun)
 
@@ -363,10 +363,10 @@ class ThreadCommitter:
         self._writer = ThreadPoolExecutor(1, "ledger")
         self._done = self._loop.run_in_executor(self._writer, self._write)
 
-    def submit(self, request: Request) -> None:
-        """Hands a request to the writer; raises `Overloaded`."""
+    def submit(self, request: PendingRequest) -> None:
+        """Hands a request to the writer; raises `LedgerOverloaded`."""
         if self._closing:
-            raise Overloaded
+            raise LedgerOverloaded
         self._waiting.put(request)
         self._wake.set()
 
@@ -375,7 +375,7 @@ class ThreadCommitter:
             self._wake.wait()
             self._wake.clear()
             while self._waiting:
-                requests: list[Request] = []
+                requests: list[PendingRequest] = []
                 self._waiting.take(requests)
                 running = Running(requests)
                 running.begin()

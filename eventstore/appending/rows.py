@@ -19,8 +19,8 @@ from eventstore.repository import Changes, Repository
 from projections import ONCE, PROJECTIONS, accounts, digests, tokens
 from projections.prepared import Prepared
 from projections.tables import Write
+from projections.tokens import BulkRows
 from projections.tokens import Leaf as TokenLeaf
-from projections.tokens import Stretch as TokenStretch
 from security.vault import Vault
 
 _prepared = cache(Prepared)
@@ -160,7 +160,7 @@ class Replay:
     ) -> None:
         # Nine of ten rows of a replay are tokens. A log with retired tags is read event by event all the same.
         folded = tokens in projections and settled is not None and not UPCASTS
-        self._stretch = TokenStretch(turn, settled, now) if folded and settled is not None else None
+        self._stretch = BulkRows(turn, settled, now) if folded and settled is not None else None
         one_by_one = [each for each in projections if each is not tokens or not folded]
         self._handlers: Mapping[str, tuple[ModuleType, ...]] = handlers(one_by_one)
         self._settlers = {id(each): each.settle for each in one_by_one if hasattr(each, "settle")}

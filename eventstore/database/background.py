@@ -11,7 +11,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from eventstore.database.engines import away, beside, snapshots
 from eventstore.database.threads import ANSWERS_WITHIN, Patience, Threads, asks_over
 from eventstore.mapper import LogMapper, attach
-from eventstore.unavailable import DatabaseAway, DatabaseReadOnly, Overloaded
+from eventstore.unavailable import DatabaseAway, DatabaseReadOnly, LedgerOverloaded
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -107,6 +107,6 @@ async def go_round(
         began = now()
         try:
             stepped = await step()
-        except (DatabaseAway, Overloaded):
+        except (DatabaseAway, LedgerOverloaded):
             stepped = False
         await sleep(max(LEAST_REST_S, rest * (now() - began)) if stepped else AWAY_S)

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple, Protocol, Self
 from sqlalchemy import Connection
 
 from domain import account, client_secret, grant, usage
-from domain.account import Erased
+from domain.account import AccountErased
 from domain.event import Recorded
 from eventstore.ledger import Ledger
 from eventstore.personal_data import ADDRESS, AGENT, Unsealing
@@ -46,7 +46,7 @@ class Following(Protocol):
         """Writes what portions became, in the transaction that moves the follower on."""
 
 
-class Stretch(NamedTuple):
+class CatchUpPortion(NamedTuple):
     """Events `before` < position ≤ `after`, and what they become for each model that stands at `before`."""
 
     before: int
@@ -140,15 +140,15 @@ class CatchUpSubscription:
             # One that another process moved on at the same time is looked at again by the next step.
             self._positions[name] = self._left[name] = max(self._positions[name], last)
 
-    def _prepare(self, connection: Connection, models: Sequence[Following], before: int, after: int) -> Stretch:
+    def _prepare(self, connection: Connection, models: Sequence[Following], before: int, after: int) -> CatchUpPortion:
         recorded = self._ledger.recent.between(before, after)
         if recorded is None:
             recorded = [*store(connection).between(before, after)]
         self._unsealing.begin()
         prepared = [(model, model.prepare(connection, recorded, self._unsealing)) for model in models]
-        return Stretch(before, after, prepared)
+        return CatchUpPortion(before, after, prepared)
 
-    def _keep(self, connection: Connection, stretch: Stretch) -> list[str]:
+    def _keep(self, connection: Connection, stretch: CatchUpPortion) -> list[str]:
         """Writes the stretch for those models that nobody else moved on meanwhile; their names."""
         moved = []
         for model, prepared in stretch.prepared:
@@ -181,7 +181,7 @@ class EventIndexing:
                 names.append(event_index.forgotten_with(person, each.position))
             told = unsealing.told(connection, each)
             rows += names if told is None else {*names, *event_index.told(each, told)}
-        return _Indexed(rows, [each.stream.partition(":")[2] for each in recorded if type(each.event) is Erased])
+        return _Indexed(rows, [each.stream.partition(":")[2] for each in recorded if type(each.event) is AccountErased])
 
     def keep(self, connection: Connection, prepared: Sequence[_Indexed]) -> None:
         """Writes the rows. Erasures come last: they take away addresses of this very stretch too."""
@@ -208,7 +208,7 @@ class EventIndexing:
 Place = tuple[str, str, bytes, bytes, str]
 
 
-class Places:
+class SightingSums:
     """Uses of secret versions in the order of the log, summed up by month and the place that they came from."""
 
     def __init__(self) -> None:
@@ -232,7 +232,7 @@ class Places:
         agent = None if recorded.user_agent is None else f"{recorded.id}|{AGENT}|{recorded.user_agent}"
         self._add(Sighting(*place, recorded.time, recorded.time, count, after_end, ip, agent))
 
-    def add(self, other: "Places") -> None:
+    def add(self, other: "SightingSums") -> None:
         """Adds uses that came later."""
         for found in other:
             self._add(found)
@@ -264,7 +264,7 @@ def _told(recorded: Recorded) -> tuple[str, int, int] | None:
 class Sighted(NamedTuple):
     """What a portion of the log becomes."""
 
-    places: Places
+    places: SightingSums
     erased: list[str]
 
 
@@ -275,15 +275,15 @@ class Sightings:
 
     def prepare(self, connection: Connection, recorded: Sequence[Recorded], unsealing: Unsealing) -> Sighted:
         """The uses that a portion of the log tells of."""
-        places = Places()
+        places = SightingSums()
         for each in recorded:
             places.look(connection, unsealing, each)
-        erased = [each.stream.partition(":")[2] for each in recorded if isinstance(each.event, account.Erased)]
+        erased = [each.stream.partition(":")[2] for each in recorded if isinstance(each.event, account.AccountErased)]
         return Sighted(places, erased)
 
     def keep(self, connection: Connection, prepared: Sequence[Sighted]) -> None:
         """Writes them, neighbours together. Erasures come last: they take away places of this very stretch too."""
-        places = Places()
+        places = SightingSums()
         for each in prepared:
             places.add(each.places)
         sightings.add(connection, places)

@@ -25,7 +25,7 @@ from eventstore.ledger import Ledger
 from eventstore.mapper import authenticate
 from eventstore.personal_data import PersonalData
 from eventstore.projecting import checks, refollow
-from eventstore.projecting.checks import TABLES, Checks, Index, Misnamed, Missing, Suspicion, key_of
+from eventstore.projecting.checks import TABLES, Checks, Index, Misnamed, MissingKey, Suspicion, key_of
 from eventstore.projecting.rebuild import clear, compared, differing, hiding, tables_of, transaction
 from eventstore.recorder import store
 from projections import event_index, secrets, sightings
@@ -88,7 +88,7 @@ POSITIONS_OF_A_ROW = 4
 STRETCH = 64
 """Events, or rows, of one step: a few milliseconds."""
 
-Found = Suspicion | Misnamed | Missing
+Found = Suspicion | Misnamed | MissingKey
 
 
 class Walk(Protocol):
@@ -196,7 +196,7 @@ REST = 49
 """How many times as long as a step took nothing is done after it, so that all of it costs two percent of a core."""
 
 
-class Rounds:
+class ProjectionRounds:
     """One per process; none knows where the others are, and `workers` of them share the two percent.
 
     `tell` records a difference, if it stands under the log's lock. `begin` chooses where in the log the first round
@@ -283,7 +283,7 @@ class Rounds:
             raise
         if not done:
             self._left.append(way)
-        self._keys_were_missing |= any(isinstance(each, checks.Missing) for each in found)
+        self._keys_were_missing |= any(isinstance(each, checks.MissingKey) for each in found)
         return [self._doubted(each) for each in found]
 
     def _doubted(self, found: Found) -> Difference:

@@ -394,7 +394,7 @@ _DESTROYED = (
 )
 
 
-class Missing(NamedTuple):
+class MissingKey(NamedTuple):
     """A key that cannot be had, though nothing says that it was destroyed."""
 
     subject: str
@@ -410,7 +410,7 @@ class Missing(NamedTuple):
         return sha256(self.subject.encode()).hexdigest()
 
 
-def begun(connection: Connection, recorded: Iterable[Recorded]) -> list[Missing]:
+def begun(connection: Connection, recorded: Iterable[Recorded]) -> list[MissingKey]:
     """Looks for the keys under which these events are sealed."""
     wanted: set[str] = set()
     for each in recorded:
@@ -420,21 +420,21 @@ def begun(connection: Connection, recorded: Iterable[Recorded]) -> list[Missing]
     return _missing(connection, wanted)
 
 
-def destroyed(connection: Connection, after: str, limit: int) -> tuple[list[Missing], str | None]:
+def destroyed(connection: Connection, after: str, limit: int) -> tuple[list[MissingKey], str | None]:
     """Looks for the events of destroyed keys, behind one; where to go on, None at the end."""
     subjects = connection.scalars(_DESTROYED, {"b_after": after, "b_limit": limit}).all()
     return _missing(connection, subjects), subjects[-1] if len(subjects) == limit else None
 
 
-def stands(connection: Connection, missing: Missing) -> bool:
+def stands(connection: Connection, missing: MissingKey) -> bool:
     """Whether it is so, asked under the log's lock."""
     return bool(_missing(connection, (missing.subject,)))
 
 
-def _missing(connection: Connection, subjects: Iterable[str]) -> list[Missing]:
+def _missing(connection: Connection, subjects: Iterable[str]) -> list[MissingKey]:
     wanted = sorted(subjects)
     left = set(wanted)
     for query in (_PRESENT, _TOLD):
         for portion in portions(wanted, AT_ONCE):
             left -= set(connection.scalars(query, {"b_subjects": portion}))
-    return [Missing(subject) for subject in sorted(left)]
+    return [MissingKey(subject) for subject in sorted(left)]

@@ -12,7 +12,7 @@ from typing import Any
 from sqlalchemy import Connection, Engine, Table, func, select, true, tuple_
 
 from eventstore import origin_months, search
-from eventstore.origin_months import Ended
+from eventstore.origin_months import EndedMonth
 from eventstore.personal_data import PersonalData, Unsealing
 from eventstore.projecting.catch_up import EventIndexing, Following, Sightings
 from eventstore.projecting.rebuild import (
@@ -209,7 +209,7 @@ def _rows(connection: Connection, table: Table) -> Iterator[tuple[Any, ...]]:
         yield from rows
 
 
-def _unless_ended(rows: Iterator[Row], months: Sequence[Ended]) -> Iterator[Row]:
+def _unless_ended(rows: Iterator[Row], months: Sequence[EndedMonth]) -> Iterator[Row]:
     """Addresses of a month that ended leave some at a time, and are not there when the log is followed once more."""
     for row in rows:
         kind, _, position = row

@@ -88,7 +88,7 @@ REST = 99
 """How many times as long as a stretch took nothing is done after it, so that it costs one percent of a core."""
 
 
-class Keeper(Protocol):
+class DivergenceListener(Protocol):
     """Who is told."""
 
     diverged: str | None
@@ -96,7 +96,7 @@ class Keeper(Protocol):
     async def diverge(self, found: Diverged) -> None: ...
 
 
-class Rounds:
+class TreeRounds:
     """One per process; none knows where the others are.
 
     `begin` chooses, below the tree's size, where the first round begins: at random, so that the end of a long log is
@@ -106,7 +106,7 @@ class Rounds:
     def __init__(
         self,
         ledger: Any,
-        keeper: Keeper,
+        keeper: DivergenceListener,
         *,
         leaves: ReadLeaves = read_leaves,
         stretch: int = STRETCH,

@@ -28,7 +28,7 @@ from eventstore.transparency.note import (
 )
 from eventstore.transparency.published import Diverged, ReadLeaves, is_accepted, read_leaves
 from eventstore.transparency.tree import Tree
-from eventstore.unavailable import DatabaseAway, Overloaded
+from eventstore.unavailable import DatabaseAway, LedgerOverloaded
 from security.clock import SECOND, Clock
 
 TIMEOUT_S = 0.5
@@ -80,7 +80,7 @@ def _witness(text: str) -> Witness:
 AlarmKind = Literal["away", "refused", "ahead", "contradicted"]
 
 
-class Alarm(NamedTuple):
+class WitnessAlarm(NamedTuple):
     """Why a witness did not cosign.
 
     `away`: no answer, or none that the protocol knows. `refused`: it does not know this log or its key. `ahead`: it has
@@ -96,7 +96,7 @@ class WitnessAnswers(NamedTuple):
     """What came of asking all witnesses."""
 
     cosignatures: tuple[Signature, ...]
-    alarms: tuple[Alarm, ...]
+    alarms: tuple[WitnessAlarm, ...]
 
 
 class Witnesses:
@@ -113,7 +113,7 @@ class Witnesses:
         answers = await asyncio.gather(*(self._ask(witness, note, proofs) for witness in self._witnesses))
         return WitnessAnswers(
             tuple(signature for answer in answers if isinstance(answer, list) for signature in answer),
-            tuple(answer for answer in answers if isinstance(answer, Alarm)),
+            tuple(answer for answer in answers if isinstance(answer, WitnessAlarm)),
         )
 
     def cosigned(self, note: str) -> int:
@@ -121,14 +121,14 @@ class Witnesses:
         keys = {(witness.key.name, witness.key.key_id) for witness in self._witnesses}
         return len(keys & {(signature.name, signature.key_id) for signature in signatures_of(note)})
 
-    async def _ask(self, witness: Witness, note: str, proofs: Proofs) -> list[Signature] | Alarm:
+    async def _ask(self, witness: Witness, note: str, proofs: Proofs) -> list[Signature] | WitnessAlarm:
         try:
             async with asyncio.timeout(self._timeout_s):
                 return await self._converse(witness, note, proofs)
         except (httpx.HTTPError, httpx.InvalidURL, TimeoutError) as error:
-            return Alarm(witness.key.name, "away", type(error).__name__)
+            return WitnessAlarm(witness.key.name, "away", type(error).__name__)
 
-    async def _converse(self, witness: Witness, note: str, proofs: Proofs) -> list[Signature] | Alarm:
+    async def _converse(self, witness: Witness, note: str, proofs: Proofs) -> list[Signature] | WitnessAlarm:
         name, size = witness.key.name, parse_checkpoint(note).size
         old = min(self._seen.get(name, 0), size)
         for _ in range(_ATTEMPTS):
@@ -138,33 +138,33 @@ class Witnesses:
             if status == 200:
                 return self._accepted(witness, note, size, body)
             if status != 409:
-                return Alarm(name, _KINDS.get(status, "away"), f"answered {status}")
+                return WitnessAlarm(name, _KINDS.get(status, "away"), f"answered {status}")
             seen = _decimal(body)
             if old == size and seen in (None, size):
-                return Alarm(name, "contradicted", f"knows another tree of {size} leaves")
+                return WitnessAlarm(name, "contradicted", f"knows another tree of {size} leaves")
             if seen is None or seen == old:
-                return Alarm(name, "away", "answered 409 without another size")
+                return WitnessAlarm(name, "away", "answered 409 without another size")
             if seen > size:
                 return await self._larger(name, seen, proofs)
             self._seen[name] = old = seen
-        return Alarm(name, "away", "kept changing its mind about the size it has seen")
+        return WitnessAlarm(name, "away", "kept changing its mind about the size it has seen")
 
-    def _accepted(self, witness: Witness, note: str, size: int, body: bytes) -> list[Signature] | Alarm:
+    def _accepted(self, witness: Witness, note: str, size: int, body: bytes) -> list[Signature] | WitnessAlarm:
         self._seen[witness.key.name] = size
         try:
             offered = list(signatures(body.decode()))
         except ValueError:
             offered = []
         good = [signature for signature in offered if witness.key.verifies(text_of(note), signature)]
-        return good or Alarm(witness.key.name, "away", "answered without a cosignature of its key")
+        return good or WitnessAlarm(witness.key.name, "away", "answered without a cosignature of its key")
 
-    async def _larger(self, name: str, seen: int, proofs: Proofs) -> list[Signature] | Alarm:
+    async def _larger(self, name: str, seen: int, proofs: Proofs) -> list[Signature] | WitnessAlarm:
         # Another process of ours may have shown the witness a newer checkpoint in the meantime; that is no alarm.
         have = await proofs.size()
         if have >= seen:
             self._seen[name] = seen
             return []
-        return Alarm(name, "ahead", f"has seen {seen} leaves, and the tree has {have}")
+        return WitnessAlarm(name, "ahead", f"has seen {seen} leaves, and the tree has {have}")
 
     async def _post(self, witness: Witness, body: bytes) -> tuple[int, bytes]:
         async with self._client.stream("POST", witness.url.rstrip("/") + "/add-checkpoint", content=body) as response:
@@ -211,7 +211,7 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 
-class Ledger(Protocol):
+class TreeLedger(Protocol):
     """What the keeper needs of the ledger."""
 
     async def state(self, stream: str) -> Any: ...
@@ -232,7 +232,7 @@ class Keeper:
 
     def __init__(
         self,
-        ledger: Ledger,
+        ledger: TreeLedger,
         tree: Tree,
         clock: Clock,
         note: Callable[[str, int | None], Step],
@@ -260,7 +260,7 @@ class Keeper:
         self._interval_s = interval_s
         self._ask_again: int | None = None
         self._beaten = False
-        self.alarms: dict[str, Alarm] = {}
+        self.alarms: dict[str, WitnessAlarm] = {}
         """By witness, what is wrong with it at the moment."""
         self.short = False
         """Whether fewer witnesses than demanded have cosigned the checkpoint that this process published last."""
@@ -273,7 +273,7 @@ class Keeper:
         while self.diverged is None:
             try:
                 more = await self.step()
-            except (DatabaseAway, Overloaded) as error:
+            except (DatabaseAway, LedgerOverloaded) as error:
                 log.warning("transparency.waiting", reason=type(error).__name__)
                 more = False
             await asyncio.sleep(0 if more else self._interval_s * (REST if self._beaten else 1))
@@ -347,7 +347,7 @@ class Keeper:
         self._unrecorded = found
         try:
             await self._ledger.execute(self._note(str(found), found.position), origin=self._by)
-        except (DatabaseAway, Overloaded) as error:
+        except (DatabaseAway, LedgerOverloaded) as error:
             # Until it is, the others come to it by themselves, in their own round.
             log.warning("transparency.not_recorded", reason=type(error).__name__)
         else:
@@ -371,7 +371,7 @@ class Keeper:
     def _is_due(self) -> bool:
         return self._ask_again is not None and self._clock.now() >= self._ask_again
 
-    def _tell(self, alarms: Sequence[Alarm]) -> None:
+    def _tell(self, alarms: Sequence[WitnessAlarm]) -> None:
         """Logs what began and what ended, and not what goes on."""
         now = {alarm.witness: alarm for alarm in alarms}
         for name, alarm in now.items():
@@ -391,7 +391,7 @@ class Keeper:
 class _StoredTree:
     """The proofs that witnesses ask for, read from the stored tiles."""
 
-    def __init__(self, ledger: Ledger) -> None:
+    def __init__(self, ledger: TreeLedger) -> None:
         self._ledger = ledger
 
     async def size(self) -> int:

@@ -26,7 +26,7 @@ except ImportError:  # not a Unix
 LOST = ".lost"
 
 
-class Lost(msgspec.Struct, frozen=True):
+class LostHead(msgspec.Struct, frozen=True):
     """The newest event that a process knew when it noticed that the log had gone back: its place and hash."""
 
     reason: str
@@ -65,12 +65,12 @@ class Kept:
             if before is None or before.origin != head.origin or before.size < head.size:
                 put_private(self.path, note.encode())
 
-    def read_lost(self) -> Lost | None:
+    def read_lost(self) -> LostHead | None:
         """That the log went back, if it did and nobody has accepted it; ValueError when it cannot be read."""
         content = _content(self._lost)
-        return None if content is None else msgspec.json.decode(content, type=Lost)
+        return None if content is None else msgspec.json.decode(content, type=LostHead)
 
-    def write_lost(self, lost: Lost) -> None:
+    def write_lost(self, lost: LostHead) -> None:
         """Notes it, unless a process of this node has done so: the first knows what comes from before."""
         self.path.parent.mkdir(parents=True, exist_ok=True)
         with self._alone():

@@ -29,7 +29,7 @@ class Tile(NamedTuple):
         return len(self.hashes) // HASH_BYTES
 
 
-class Address(NamedTuple):
+class TilePath(NamedTuple):
     """What a path asks for: a tile of a level, or an entry bundle where `level` is None."""
 
     level: int | None
@@ -52,13 +52,13 @@ def entries_path(number: int, width: int = WIDTH) -> str:
     return f"tile/entries/{_digits(number)}{_suffix(width)}"
 
 
-def parse_path(path: str) -> Address | None:
+def parse_path(path: str) -> TilePath | None:
     """What the part after `tile/` asks for; None when it is not written exactly as the specification writes it."""
     match = _PATH.fullmatch(path)
     if match is None:
         return None
     level, digits, width = match.groups()
-    address = Address(
+    address = TilePath(
         None if level == "entries" else int(level),
         int(digits.replace("x", "").replace("/", "")),
         WIDTH if width is None else int(width),

@@ -3,9 +3,9 @@
 import asyncio
 
 from bench.leaked_log import Leaked, write
-from eventstore.affected import Counting, Issued, issued
+from eventstore.affected import Counting, IssuedCounts, issued
 from eventstore.ledger import Ledger
-from projections.blast_radius import Alive, Of
+from projections.blast_radius import Alive, RadiusQuestion
 from security.clock import SystemClock
 from security.keyring import new_master_key, parse_keyring
 from tests.eventstore.conftest import HERE, register
@@ -21,9 +21,9 @@ def test_every_token_lives_and_counts(database_url: str) -> None:
         await ledger.execute(register("shop"), origin=HERE)
         await ledger.close()
 
-    async def count() -> tuple[Issued, Alive]:
+    async def count() -> tuple[IssuedCounts, Alive]:
         ledger = await Ledger.open(database_url, parse_keyring(key), SystemClock())
-        counting = Counting(Of("shop", ("secret-shop",)))
+        counting = Counting(RadiusQuestion("shop", ("secret-shop",)))
         await counting.count(ledger)
         ever = await ledger.read_long(issued, "secret-shop")
         await ledger.close()
@@ -33,7 +33,7 @@ def test_every_token_lives_and_counts(database_url: str) -> None:
     said: list[str] = []
     write(database_url, key, Leaked("shop", "secret-shop"), 2_000, DAYS, said.append)
     assert asyncio.run(count()) == (
-        Issued(grants=1_900, codes=100, access_tokens=1_900, refresh_tokens=100),
+        IssuedCounts(grants=1_900, codes=100, access_tokens=1_900, refresh_tokens=100),
         Alive(grants=1_900, codes=0, access_tokens=1_900, refresh_tokens=100, people=5),
     )
     assert said[0] == "2,000 of 2,000 tokens"

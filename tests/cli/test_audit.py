@@ -17,7 +17,7 @@ from api.config.settings import FIELDS
 from cli.verify import witness
 from eventstore.database.engines import migrating
 from eventstore.transparency import published, signing_keys
-from eventstore.transparency.kept import Kept, Lost
+from eventstore.transparency.kept import Kept, LostHead
 from eventstore.transparency.published import read_leaves
 from eventstore.transparency.tree import Tree
 from security.clock import SystemClock
@@ -297,7 +297,7 @@ def test_months_are_held_and_released(cli: CommandLine) -> None:
 def test_rolled_back_log_is_accepted_if_no_checkpoint_was_lost(cli: CommandLine, vkey: str) -> None:
     followed(cli)
     kept = Kept(Path(cli.environment["GRANTLOG_DATA_DIR"] or "") / "checkpoint")
-    kept.write_lost(Lost("the log went back: it had 9 events and has 7", 9, None, 1))
+    kept.write_lost(LostHead("the log went back: it had 9 events and has 7", 9, None, 1))
     accepted = cli.json("log", "accept-divergence", "--yes")
     assert accepted == {"reason": "the log went back: it had 9 events and has 7", "accepted": []}
     assert cli.newest()[0]["data"]["reason"] == accepted["reason"]

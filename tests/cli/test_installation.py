@@ -12,7 +12,7 @@ import msgspec
 import pytest
 
 from api.config import demonstration
-from api.config.demonstration import DRAFT, FILE, Demonstration, Lost, prepare, present
+from api.config.demonstration import DRAFT, FILE, DemoFileLost, Demonstration, prepare, present
 from api.config.settings import Settings
 from api.environment import load
 from commands import clients as client_commands
@@ -167,7 +167,7 @@ async def test_a_lost_file_is_said_so_with_what_to_do(ledger: Ledger, settings: 
     await prepared(ledger, settings)
     (settings.data_dir / FILE).unlink()
     before = await stored(ledger)
-    with pytest.raises(Lost, match=r"is missing or unreadable\. Put it back, or begin anew"):
+    with pytest.raises(DemoFileLost, match=r"is missing or unreadable\. Put it back, or begin anew"):
         await prepared(ledger, settings)
     assert await stored(ledger) == before
 
@@ -175,7 +175,7 @@ async def test_a_lost_file_is_said_so_with_what_to_do(ledger: Ledger, settings: 
 async def test_the_file_of_another_log_does_not_open_this_one(ledger: Ledger, settings: Settings) -> None:
     made = await prepared(ledger, settings)
     (settings.data_dir / FILE).write_bytes(msgspec.json.encode(of_another_log(made)))
-    with pytest.raises(Lost):
+    with pytest.raises(DemoFileLost):
         await prepared(ledger, settings)
 
 

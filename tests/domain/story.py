@@ -12,7 +12,7 @@ from domain.client_secret import SecretVersion
 from domain.decision import Outcome
 from domain.event import ANONYMOUS, SECOND, Event, Moment, Recorded
 from domain.grants import authorization_code, client_credentials, password, refresh_token
-from domain.grants.grant_type import Lifetimes, Minted, Parties, Request
+from domain.grants.grant_type import Lifetimes, Minted, Parties, TokenRequest
 from domain.rules import pkce, redirect_uri
 
 DAY = 86_400
@@ -132,19 +132,19 @@ class Story:
 
     def redeem(self, by: Parties | None = None, **request: Any) -> Outcome:
         stated = {"presented": digest("code"), "redirect_uri": CALLBACK, "challenge": pkce.transform(VERIFIER)}
-        return self._ask(authorization_code.issue, by or parties(), Request(**stated | request))
+        return self._ask(authorization_code.issue, by or parties(), TokenRequest(**stated | request))
 
     def refresh(self, presented: str, by: Parties | None = None, **request: Any) -> Outcome:
         """`presented` names a refresh token: `rt1` is the first that was minted."""
-        return self._ask(refresh_token.issue, by or parties(), Request(presented=digest(presented), **request))
+        return self._ask(refresh_token.issue, by or parties(), TokenRequest(presented=digest(presented), **request))
 
     def sign_in(self, by: Parties | None = None, **request: Any) -> Outcome:
-        return self._ask(password.issue, by or parties(DASHBOARD), Request(**request))
+        return self._ask(password.issue, by or parties(DASHBOARD), TokenRequest(**request))
 
     def credentials(self, by: Parties | None = None, **request: Any) -> Outcome:
-        return self._ask(client_credentials.issue, by or parties(SERVICE), Request(**request))
+        return self._ask(client_credentials.issue, by or parties(SERVICE), TokenRequest(**request))
 
-    def _ask(self, verb: Callable[..., Outcome], by: Parties, request: Request) -> Outcome:
+    def _ask(self, verb: Callable[..., Outcome], by: Parties, request: TokenRequest) -> Outcome:
         return self.decide(verb, request=request, parties=by, minted=self.mint(), lifetimes=self.lifetimes)
 
     @property

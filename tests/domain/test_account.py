@@ -10,14 +10,14 @@ from hypothesis import strategies as st
 from domain import account as account_page
 from domain import account as sign_in_page
 from domain.account import (
-    Disabled,
-    Enabled,
-    Erased,
+    AccountDisabled,
+    AccountEnabled,
+    AccountErased,
+    AccountRegistered,
     Failure,
     PasswordChanged,
     PasswordRehashed,
     ProfileChanged,
-    Registered,
     RolesChanged,
     SignInFailed,
 )
@@ -47,7 +47,7 @@ FACTS: dict[str, Any] = {
     "username_taken": False,
     "email_taken": False,
 }
-REGISTERED = Registered(
+REGISTERED = AccountRegistered(
     realm="administration",
     username="ada",
     email="ada@example.test",
@@ -225,9 +225,9 @@ def test_rehash_cuts_off_nothing_and_revives_no_old_password() -> None:
         (after(), "administration", "event-1", None),
         (after(), "administration", None, "wrong_password"),
         (after(), "platform", "event-1", "wrong_realm"),
-        (after(Disabled()), "administration", "event-1", "disabled"),
-        (after(Disabled()), "administration", None, "wrong_password"),
-        (after(Erased()), "administration", "event-1", "wrong_realm"),
+        (after(AccountDisabled()), "administration", "event-1", "disabled"),
+        (after(AccountDisabled()), "administration", None, "wrong_password"),
+        (after(AccountErased()), "administration", "event-1", "wrong_realm"),
         (after(password_hash=None), "administration", None, "no_password"),
         (after(PasswordChanged(password_hash="$2")), "administration", "event-1", "wrong_password"),
     ],
@@ -272,24 +272,24 @@ def test_the_last_administrator_stays_one() -> None:
 
 
 def test_disabling_cuts_off_and_enabling_revives_nothing() -> None:
-    assert account.disable(after(), now=NOW, leaves_no_administrator=False).events == (Disabled(),)
-    assert account.enable(after(Disabled()), now=NOW, **ENABLING).events == (Enabled(),)
-    state = after(Disabled(), Enabled())
+    assert account.disable(after(), now=NOW, leaves_no_administrator=False).events == (AccountDisabled(),)
+    assert account.enable(after(AccountDisabled()), now=NOW, **ENABLING).events == (AccountEnabled(),)
+    state = after(AccountDisabled(), AccountEnabled())
     assert (state.enabled, state.cutoff) == (True, 2)
 
 
 def test_enabling_an_account_needs_the_scopes_of_its_roles() -> None:
-    disabled = after(Disabled(), roles=("member", "administrator"))
+    disabled = after(AccountDisabled(), roles=("member", "administrator"))
     for caller_scope in (frozenset(), frozenset({"people:write", "people:read"})):
         outcome = account.enable(disabled, now=NOW, role_scopes=ROLE_SCOPES, caller_scope=caller_scope)
         assert (outcome.events, outcome.refusal.reason) == ((), Forbidden.ADMINISTRATIVE_SCOPE)
     everything = {"role_scopes": ROLE_SCOPES, "caller_scope": ADMINISTRATIVE_SCOPES}
-    assert account.enable(disabled, now=NOW, **everything).events == (Enabled(),)
+    assert account.enable(disabled, now=NOW, **everything).events == (AccountEnabled(),)
 
 
 def test_erasing_forgets_the_person_and_keeps_the_facts() -> None:
-    assert account.erase(after(), now=NOW, leaves_no_administrator=False).events == (Erased(),)
-    state = after(Erased())
+    assert account.erase(after(), now=NOW, leaves_no_administrator=False).events == (AccountErased(),)
+    state = after(AccountErased())
     assert (state.exists, state.erased, state.enabled, state.cutoff) == (True, True, False, 2)
     assert (state.username, state.email, state.name, state.password_hash) == (None, None, None, None)
     assert account.enable(state, now=NOW, **ENABLING).refusal.reason is NotFound.UNKNOWN
@@ -298,9 +298,9 @@ def test_erasing_forgets_the_person_and_keeps_the_facts() -> None:
 
 def test_repeats_change_nothing() -> None:
     for outcome in (
-        account.disable(after(Disabled()), now=NOW, leaves_no_administrator=False),
+        account.disable(after(AccountDisabled()), now=NOW, leaves_no_administrator=False),
         account.enable(after(), now=NOW, **ENABLING),
-        account.erase(after(Erased()), now=NOW, leaves_no_administrator=False),
+        account.erase(after(AccountErased()), now=NOW, leaves_no_administrator=False),
     ):
         assert (outcome.events, outcome.refusal) == ((), None)
 

@@ -13,7 +13,7 @@ from domain.decision import (
     InvalidScope,
     UnauthorizedClient,
 )
-from domain.grant import CodeIssued, CodeRefused, CodeReplayed, Ended, TokensIssued
+from domain.grant import CodeIssued, CodeRefused, CodeReplayed, GrantEnded, TokensIssued
 from domain.rules import pkce
 from tests.domain.story import CALLBACK, MEMBER, PAUL, PUBLIC, THIRD_PARTY, VERIFIER, Story, digest, parties, redeemed
 
@@ -147,7 +147,7 @@ def test_replay_by_the_rightful_client_ends_the_grant_once():
     story = redeemed().later(3600)
     outcome = story.redeem()
     assert reason(outcome) is InvalidGrant.REPLAYED
-    assert list(outcome.events) == [CodeReplayed(), Ended(reason="code_replay")]
+    assert list(outcome.events) == [CodeReplayed(), GrantEnded(reason="code_replay")]
     assert reason(story.redeem()) is InvalidGrant.REPLAYED
     assert story.types.count("grant.code_replayed") == story.types.count("grant.ended") == 1
     assert reason(story.refresh("rt1")) is InvalidGrant.ENDED
@@ -155,7 +155,7 @@ def test_replay_by_the_rightful_client_ends_the_grant_once():
 
 def test_replay_after_another_end_is_recorded_once():
     story = redeemed()
-    story.record(Ended(reason="person"))
+    story.record(GrantEnded(reason="person"))
     for _ in range(3):
         assert reason(story.redeem()) is InvalidGrant.REPLAYED
     assert story.types.count("grant.code_replayed") == story.types.count("grant.ended") == 1

@@ -6,7 +6,15 @@ import pytest
 
 from domain import client as client_page
 from domain import client as domain_client
-from domain.client import Attributes, AuthenticationFailed, Deleted, Disabled, Enabled, TokenLimitReached, Updated
+from domain.client import (
+    Attributes,
+    AuthenticationFailed,
+    ClientDeleted,
+    ClientDisabled,
+    ClientEnabled,
+    ClientUpdated,
+    TokenLimitReached,
+)
 from domain.client_secret import SecretIssued
 from domain.decision import Forbidden, InvalidClient, InvalidRequest, NotFound, accept
 from domain.event import Sealed
@@ -34,23 +42,23 @@ enable = partial(client.enable, caller_scope=frozenset())
 
 
 def test_enabling_a_client_needs_the_scopes_it_has() -> None:
-    powerful = after(Updated(new=Attributes(scope=("people:write", "keys:write"))), Disabled())
+    powerful = after(ClientUpdated(new=Attributes(scope=("people:write", "keys:write"))), ClientDisabled())
     outcome = client.enable(powerful, now=NOW, caller_scope=frozenset({"clients:write", "people:write"}))
     assert (outcome.events, outcome.refusal.reason) == ((), Forbidden.ADMINISTRATIVE_SCOPE)
-    assert client.enable(powerful, now=NOW, caller_scope=ADMINISTRATIVE_SCOPES).events == (Enabled(),)
+    assert client.enable(powerful, now=NOW, caller_scope=ADMINISTRATIVE_SCOPES).events == (ClientEnabled(),)
     # Of one that is enabled already it is no news.
-    assert enable(after(Updated(new=Attributes(scope=("keys:write",)))), now=NOW) == accept()
+    assert enable(after(ClientUpdated(new=Attributes(scope=("keys:write",)))), now=NOW) == accept()
 
 
 def test_disabling_cuts_off_and_enabling_revives_nothing() -> None:
-    assert client.disable(after(), now=NOW).events == (Disabled(),)
-    assert client.enable(after(Disabled()), now=NOW, caller_scope=frozenset()).events == (Enabled(),)
-    state = after(Disabled(), Enabled())
+    assert client.disable(after(), now=NOW).events == (ClientDisabled(),)
+    assert client.enable(after(ClientDisabled()), now=NOW, caller_scope=frozenset()).events == (ClientEnabled(),)
+    state = after(ClientDisabled(), ClientEnabled())
     assert (state.enabled, state.cutoff) == (True, 3)
 
 
 @pytest.mark.parametrize(
-    ("verb", "events"), [(client.disable, (Disabled(),)), (enable, ()), (client.delete, (Deleted(),))]
+    ("verb", "events"), [(client.disable, (ClientDisabled(),)), (enable, ()), (client.delete, (ClientDeleted(),))]
 )
 def test_a_repeat_changes_nothing(verb, events) -> None:
     outcome = verb(after(*events), now=NOW)
@@ -58,25 +66,25 @@ def test_a_repeat_changes_nothing(verb, events) -> None:
 
 
 def test_deleting_ends_everything() -> None:
-    assert client.delete(after(), now=NOW).events == (Deleted(),)
-    state = after(Deleted())
+    assert client.delete(after(), now=NOW).events == (ClientDeleted(),)
+    state = after(ClientDeleted())
     assert (state.deleted, state.enabled, state.cutoff) == (True, False, 3)
 
 
 @pytest.mark.parametrize("verb", [client.disable, enable])
-@pytest.mark.parametrize("state", [client.INITIAL, after(Deleted())], ids=["unknown", "deleted"])
+@pytest.mark.parametrize("state", [client.INITIAL, after(ClientDeleted())], ids=["unknown", "deleted"])
 def test_unknown_or_deleted_client_takes_no_command(verb, state) -> None:
     assert verb(state, now=NOW).refusal.reason is NotFound.UNKNOWN
 
 
 def test_a_change_of_realm_cuts_off() -> None:
-    assert after(Updated(new=Attributes(realm="administration"))).cutoff == 3
-    assert after(Updated(new=Attributes(client_name="Other"))).cutoff == 0
+    assert after(ClientUpdated(new=Attributes(realm="administration"))).cutoff == 3
+    assert after(ClientUpdated(new=Attributes(client_name="Other"))).cutoff == 0
 
 
 @pytest.mark.parametrize(
     ("events", "reason"),
-    [((), None), ((Disabled(),), InvalidClient.DISABLED), ((Deleted(),), InvalidClient.DELETED)],
+    [((), None), ((ClientDisabled(),), InvalidClient.DISABLED), ((ClientDeleted(),), InvalidClient.DELETED)],
 )
 def test_a_disabled_or_deleted_client_is_barred(events, reason) -> None:
     assert client.barred(after(*events)) is reason

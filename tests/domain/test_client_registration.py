@@ -10,7 +10,7 @@ from msgspec.structs import replace
 
 from domain import client as client_page
 from domain import client as domain_client
-from domain.client import Attributes, Registered, Registration, Updated
+from domain.client import Attributes, ClientRegistered, ClientUpdated, Registration
 from domain.client_secret import NewSecret, SecretIssued
 from domain.decision import Conflict, Forbidden, InvalidRequest, NotFound
 from domain.grants import GRANTS
@@ -59,7 +59,7 @@ DASHBOARD = Attributes(
 
 
 def registered(**changes):
-    event = Registered(
+    event = ClientRegistered(
         client_type="confidential",
         client_name="An app",
         redirect_uris=("https://app.example.test/cb",),
@@ -281,7 +281,7 @@ def test_a_change_states_old_and_new_of_what_differs() -> None:
     changes = Attributes(client_name="Another", scope=("profile",), access_token_lifetime=60)
     outcome = update(app(), changes=changes)
     assert outcome.events == (
-        Updated(
+        ClientUpdated(
             old=Attributes(client_name="An app", access_token_lifetime=None),
             new=Attributes(client_name="Another", access_token_lifetime=60),
         ),
@@ -295,9 +295,11 @@ def test_no_difference_is_no_event() -> None:
 
 def test_an_owner_is_replaced_and_removed() -> None:
     owned = app(owner="ada@example.test")
-    assert update(owned, changes=Attributes(), owner="bob@example.test").events == (Updated(owner="bob@example.test"),)
+    assert update(owned, changes=Attributes(), owner="bob@example.test").events == (
+        ClientUpdated(owner="bob@example.test"),
+    )
     removal = update(owned, changes=Attributes(), owner=None).events
-    assert removal == (Updated(owner_removed=True),)
+    assert removal == (ClientUpdated(owner_removed=True),)
     assert given(client, STREAM, registered(owner="ada@example.test"), *removal).owner is None
 
 
@@ -309,7 +311,7 @@ def test_a_client_stays_public_or_confidential(before, after) -> None:
 
 
 def test_what_is_gone_or_never_was_cannot_be_changed() -> None:
-    for state in (client.INITIAL, given(client, STREAM, registered(), client.Deleted())):
+    for state in (client.INITIAL, given(client, STREAM, registered(), client.ClientDeleted())):
         assert update(state, changes=Attributes(client_name="New")).refusal.reason is NotFound.UNKNOWN
 
 

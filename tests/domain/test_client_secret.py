@@ -7,7 +7,7 @@ from msgspec.structs import replace
 
 from domain import client as client_page
 from domain import client_secret as secret_page
-from domain.client import Deleted, Disabled
+from domain.client import ClientDeleted, ClientDisabled
 from domain.client_secret import (
     NewSecret,
     RotationScheduled,
@@ -79,7 +79,7 @@ def test_a_public_client_has_nothing_to_rotate() -> None:
 
 
 def test_a_deleted_client_gets_no_secret() -> None:
-    assert client_secret.rotate(after(Deleted()), now=NOW, **NEW).refusal.reason is NotFound.UNKNOWN
+    assert client_secret.rotate(after(ClientDeleted()), now=NOW, **NEW).refusal.reason is NotFound.UNKNOWN
 
 
 def test_secret_of_a_mightier_service_is_shown_to_nobody() -> None:
@@ -178,8 +178,8 @@ def test_every_live_version_authenticates() -> None:
         ((rotated(0),), NOW, InvalidClient.SECRET_EXPIRED),
         ((rotated(60),), NOW + 60 * SECOND, InvalidClient.SECRET_EXPIRED),
         ((SecretRevoked(secret_id="s1", tokens="keep"),), NOW, InvalidClient.SECRET_REVOKED),
-        ((Disabled(),), NOW, InvalidClient.DISABLED),
-        ((Deleted(),), NOW, InvalidClient.DELETED),
+        ((ClientDisabled(),), NOW, InvalidClient.DISABLED),
+        ((ClientDeleted(),), NOW, InvalidClient.DELETED),
     ],
 )
 def test_a_dead_version_does_not(events, at, reason) -> None:
@@ -190,7 +190,7 @@ def test_a_dead_version_does_not(events, at, reason) -> None:
 
 def test_a_wrong_secret_is_wrong_whatever_the_client() -> None:
     assert client.authenticate(after(), THREE, NOW) is InvalidClient.WRONG_SECRET
-    assert client.authenticate(after(Disabled()), THREE, NOW) is InvalidClient.WRONG_SECRET
+    assert client.authenticate(after(ClientDisabled()), THREE, NOW) is InvalidClient.WRONG_SECRET
     assert client.live_secret(after(), "other", NOW) is InvalidClient.WRONG_SECRET
     assert client.authenticate(client.INITIAL, ONE, NOW) is InvalidClient.UNKNOWN
 

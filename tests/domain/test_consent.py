@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from domain import consent as consent_page
-from domain.consent import Denied, Extended, Given, Withdrawn
+from domain.consent import ConsentDenied, ConsentExtended, ConsentGiven, ConsentWithdrawn
 from domain.decision import NotFound
 from tests.domain.history import NOW, given, loosely
 
@@ -19,7 +19,7 @@ def after(*events):
 SHOP = "https://shop.example/callback"
 OTHER = "https://shop.example:8443/callback"
 ORIGINS = ("https://shop.example",)
-GIVEN = Given(scope=("profile",), origins=ORIGINS)
+GIVEN = ConsentGiven(scope=("profile",), origins=ORIGINS)
 ALL = ("profile", "catalog:read")
 ASKED: dict[str, Any] = {"now": NOW, "redirect_uri": SHOP, "within": ALL, "registered": (SHOP, OTHER)}
 
@@ -35,7 +35,7 @@ def test_consent_is_given_and_covers_what_was_asked() -> None:
 def test_more_extends_it_and_less_changes_nothing() -> None:
     outcome = consent.give(after(GIVEN), scope=("catalog:read",), **ASKED)
     whole = ("profile", "catalog:read")
-    assert outcome.events == (Extended(added=("catalog:read",), scope=whole, origins=ORIGINS),)
+    assert outcome.events == (ConsentExtended(added=("catalog:read",), scope=whole, origins=ORIGINS),)
     assert after(GIVEN, *outcome.events).scope == whole
     assert consent.give(after(GIVEN), scope=("profile",), **ASKED).events == ()
 
@@ -53,7 +53,7 @@ def test_more_extends_it_and_less_changes_nothing() -> None:
 def test_it_is_for_the_origin_that_it_was_given_for(uri: str, origin: str) -> None:
     assert not consent.covers(after(GIVEN), ("profile",), uri)
     outcome = consent.give(after(GIVEN), scope=("profile",), **ASKED | {"redirect_uri": uri})
-    assert outcome.events == (Extended(added=(), scope=("profile",), origins=(*ORIGINS, origin)),)
+    assert outcome.events == (ConsentExtended(added=(), scope=("profile",), origins=(*ORIGINS, origin)),)
     both = after(GIVEN, *outcome.events)
     assert consent.covers(both, ("profile",), uri)
     assert consent.covers(both, ("profile",), SHOP)
@@ -67,25 +67,25 @@ def test_lost_origin_is_forgotten_with_the_next_extension() -> None:
 
 def test_lost_scope_is_forgotten_with_the_next_extension() -> None:
     outcome = consent.give(after(GIVEN), scope=("catalog:read",), **ASKED | {"within": ("catalog:read",)})
-    assert outcome.events == (Extended(added=("catalog:read",), scope=("catalog:read",), origins=ORIGINS),)
+    assert outcome.events == (ConsentExtended(added=("catalog:read",), scope=("catalog:read",), origins=ORIGINS),)
     assert not consent.covers(after(GIVEN, *outcome.events), ("profile",), SHOP)
     assert consent.give(after(GIVEN), scope=("profile",), **ASKED | {"within": ()}).events == ()
 
 
 def test_a_denial_is_a_fact_and_takes_nothing_back() -> None:
     outcome = consent.deny(after(GIVEN), now=NOW, scope=("catalog:read",), count=2, window_seconds=60)
-    assert outcome.events == (Denied(scope=("catalog:read",), count=2, window_seconds=60),)
+    assert outcome.events == (ConsentDenied(scope=("catalog:read",), count=2, window_seconds=60),)
     assert after(GIVEN, *outcome.events) == after(GIVEN)
 
 
 def test_a_withdrawal_cuts_off_and_a_new_consent_revives_nothing() -> None:
-    assert consent.withdraw(after(GIVEN), now=NOW).events == (Withdrawn(),)
-    assert after(GIVEN, Withdrawn()).cutoff == 2
-    again = after(GIVEN, Withdrawn(), Given(scope=("catalog:read",)))
+    assert consent.withdraw(after(GIVEN), now=NOW).events == (ConsentWithdrawn(),)
+    assert after(GIVEN, ConsentWithdrawn()).cutoff == 2
+    again = after(GIVEN, ConsentWithdrawn(), ConsentGiven(scope=("catalog:read",)))
     assert (again.scope, again.given, again.cutoff) == (("catalog:read",), True, 2)
 
 
 def test_withdrawal_repeated_is_a_noop_and_of_nothing_is_unknown() -> None:
-    outcome = consent.withdraw(after(GIVEN, Withdrawn()), now=NOW)
+    outcome = consent.withdraw(after(GIVEN, ConsentWithdrawn()), now=NOW)
     assert (outcome.events, outcome.refusal) == ((), None)
     assert consent.withdraw(consent.INITIAL, now=NOW).refusal.reason is NotFound.UNKNOWN

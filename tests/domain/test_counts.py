@@ -83,11 +83,11 @@ def test_started_event_states_settings_and_changed_old_values() -> None:
     first = server.start(
         server.INITIAL, now=NOW, version="1", build="abc", settings={"port": 8400, "host": "::1"}
     ).events
-    assert first == (server.Started(version="1", build="abc", settings={"port": 8400, "host": "::1"}),)
+    assert first == (server.ServerStarted(version="1", build="abc", settings={"port": 8400, "host": "::1"}),)
     state = given(server, "server", *first)
     second = server.start(state, now=NOW, version="2", settings={"port": 8500, "https": True}).events
     assert second == (
-        server.Started(version="2", settings={"port": 8500, "https": True}, old={"port": 8400, "host": "::1"}),
+        server.ServerStarted(version="2", settings={"port": 8500, "https": True}, old={"port": 8400, "host": "::1"}),
     )
     state = given(server, "server", *first, (NOW + 5, second[0]))
     assert (state.version, state.build, state.settings["port"], state.started_at) == ("2", None, 8500, NOW + 5)

@@ -9,7 +9,7 @@ from domain import cut_off as cut_off_page
 from domain import server as server_page
 from domain import session as session_page
 from domain import validity as validity_page
-from domain.client import Deleted
+from domain.client import ClientDeleted
 from domain.client_secret import SecretIssued, SecretRevoked, SecretRotated
 from domain.cut_off import AccountTokensEnded, ClientTokensEnded, Window
 from domain.decision import NotFound
@@ -22,7 +22,7 @@ client_secret, server, session = loosely(secret_page), loosely(server_page), loo
 validity = loosely(validity_page)
 
 SINCE = ClientTokensEnded(first=5, since_at=NOW)
-REGISTERED = account_page.Registered(realm="platform")
+REGISTERED = account_page.AccountRegistered(realm="platform")
 ISSUED = SecretIssued(secret_id="s1", version=1, sha256="11" * 32)
 ROTATED = SecretRotated(secret_id="s2", version=2, sha256="22" * 32)
 
@@ -33,7 +33,7 @@ def test_a_client_keeps_its_secrets_and_stays_enabled() -> None:
     cut = given(client, STREAM, registered(), SINCE)
     assert (cut.enabled, cut.cutoff, cut.windows) == (True, 0, (Window(5, 2),))
     assert client.end_tokens(client.INITIAL, now=NOW).refusal.reason is NotFound.UNKNOWN
-    assert client.end_tokens(given(client, STREAM, registered(), Deleted()), now=NOW).events == ()
+    assert client.end_tokens(given(client, STREAM, registered(), ClientDeleted()), now=NOW).events == ()
 
 
 def test_a_cut_off_of_everything_leaves_nothing_to_those_before() -> None:
@@ -50,7 +50,7 @@ def test_a_person_may_sign_in_again() -> None:
     cut = given(account, "account:a", REGISTERED, event)
     assert (cut.enabled, cut.windows) == (True, (Window(0, 2),))
     assert account.end_tokens(account.INITIAL, now=NOW).refusal.reason is NotFound.UNKNOWN
-    erased = given(account, "account:a", REGISTERED, account_page.Erased())
+    erased = given(account, "account:a", REGISTERED, account_page.AccountErased())
     assert account.end_tokens(erased, now=NOW).events == ()
 
 
@@ -74,7 +74,7 @@ def test_browser_sessions_end_with_a_persons_tokens(started, live) -> None:
 )
 def test_what_was_issued_within_it_is_dead(window, position, cause) -> None:
     state = client.evolve(client_page.State(exists=True, enabled=True), record(window, STREAM, 10))
-    token = validity.Token("access", position, NOW, NOW + 60)
+    token = validity.TokenStanding("access", position, NOW, NOW + 60)
     standing = validity.Standing(token, "g", validity.of_client(state, "s1"))
     assert validity.cause(standing, NOW) == cause
     contract = {"contained": "grant_ended"}

@@ -51,7 +51,7 @@ def test_a_grant_is_over_that_began_there_and_no_other() -> None:
 def test_each_tells_once_and_then_it_is_settled() -> None:
     state = after(EndedTogether(incident_id="i", began=(4,)), EndedTogether(incident_id="j", began=(4,)))
     ended = ended_grants.applied(state, grant.State(exists=True, position=4))
-    assert grant.settle(ended, now=NOW).events == (grant.Ended(reason="secret_leak"),)
+    assert grant.settle(ended, now=NOW).events == (grant.GrantEnded(reason="secret_leak"),)
     assert grant.settle(grant.State(exists=True, position=4), now=NOW).events == ()
     assert grant.end(ended, now=NOW, reason="person").events == ()
     assert ended_grants.settle(state, now=NOW, incident_id="i").events == (Settled(incident_id="i"),)

@@ -4,14 +4,21 @@ import pytest
 
 from domain import incident as incident_page
 from domain.decision import Conflict, InvalidRequest, NotFound
-from domain.incident import Closed, Contained, EvidenceAdded, Identified, Numbers, Reported
+from domain.incident import (
+    EvidenceAdded,
+    IncidentClosed,
+    IncidentContained,
+    IncidentIdentified,
+    IncidentReported,
+    Numbers,
+)
 from tests.domain.history import NOW, given, loosely
 
 incident = loosely(incident_page)
 STREAM = "incident:one"
-REPORTED = Reported(source="github", evidence="https://example.test", sha256="ab" * 32, kind="client_secret")
-IDENTIFIED = Identified(target="secret", client_id="c", secret_id="s")
-CONTAINED = Contained(numbers=Numbers(1, 2, 3, 1), rotated=True)
+REPORTED = IncidentReported(source="github", evidence="https://example.test", sha256="ab" * 32, kind="client_secret")
+IDENTIFIED = IncidentIdentified(target="secret", client_id="c", secret_id="s")
+CONTAINED = IncidentContained(numbers=Numbers(1, 2, 3, 1), rotated=True)
 
 
 def after(*events):
@@ -44,7 +51,7 @@ def test_more_evidence_is_added_until_it_is_closed() -> None:
     assert incident.add_evidence(after(), now=NOW, evidence=long).refusal.field == "evidence"
     state = after(CONTAINED, EvidenceAdded(evidence=more))
     assert (state.status, state.evidence.text) == ("contained", f"sealed:{more}")
-    assert incident.add_evidence(after(Closed()), now=NOW, evidence=more).refusal.reason is Conflict.ENDED
+    assert incident.add_evidence(after(IncidentClosed()), now=NOW, evidence=more).refusal.reason is Conflict.ENDED
 
 
 def test_what_is_told_opens_an_incident_or_goes_on_with_it() -> None:
@@ -63,8 +70,8 @@ def test_containments_add_up_and_the_first_one_stops_the_clock() -> None:
 
 
 def test_it_is_closed_once_contained_or_not() -> None:
-    assert incident.close(after(), now=NOW, note="false alarm").events == (Closed(note="false alarm"),)
-    state = after(Closed(note="done"))
+    assert incident.close(after(), now=NOW, note="false alarm").events == (IncidentClosed(note="false alarm"),)
+    state = after(IncidentClosed(note="done"))
     assert (state.status, state.closed_at) == ("closed", NOW)
     assert incident.close(state, now=NOW, said="done").events == ()
     assert incident.close(state, now=NOW, note="done", said="done").events == ()

@@ -6,7 +6,7 @@ import pytest
 
 from domain import log_key as log_key_page
 from domain.decision import Conflict, InvalidRequest, NotFound
-from domain.log_key import Activated, Introduced, Retired, Revoked, Succeeded
+from domain.log_key import LogKeyActivated, LogKeyIntroduced, LogKeyRetired, LogKeyRevoked, LogKeySucceeded
 from tests.domain.history import NOW, given, loosely
 
 log_key = loosely(log_key_page)
@@ -17,8 +17,8 @@ def key(number: int, name: str = "log.example/grantlog") -> dict[str, str]:
     return {"key_id": key_id, "verifier_key": f"{name}+{key_id}+AQID"}
 
 
-def made(number: int) -> tuple[Introduced, Activated]:
-    return Introduced(**key(number)), Activated(key_id=f"{number:08x}")
+def made(number: int) -> tuple[LogKeyIntroduced, LogKeyActivated]:
+    return LogKeyIntroduced(**key(number)), LogKeyActivated(key_id=f"{number:08x}")
 
 
 def after(*events):
@@ -44,7 +44,7 @@ def test_rotation_lets_the_former_key_cosign_until_retired() -> None:
     assert (state.active, list(state.in_standing("beside"))) == ("00000002", ["00000001"])
     assert log_key.rotate(state, now=NOW, **key(3)).refusal.reason == Conflict.IN_USE
     retired = log_key.retire(state, now=NOW)
-    assert retired.events == (Retired(key_id="00000001"),)
+    assert retired.events == (LogKeyRetired(key_id="00000001"),)
     state = after(*made(1), *made(2), *retired.events)
     assert [key.standing for key in state.keys.values()] == ["retired", "active"]
     assert log_key.rotate(state, now=NOW, **key(3)).events == made(3)
@@ -54,8 +54,8 @@ def test_compromised_key_ends_at_once_with_its_cosigners() -> None:
     outcome = log_key.revoke(after(*made(1), *made(2)), now=NOW, **key(3), reason="compromised")
     assert outcome.events == (
         *made(3),
-        Revoked(key_id="00000001", reason="compromised"),
-        Revoked(key_id="00000002", reason="compromised"),
+        LogKeyRevoked(key_id="00000001", reason="compromised"),
+        LogKeyRevoked(key_id="00000002", reason="compromised"),
     )
     state = after(*made(1), *made(2), *outcome.events)
     assert (state.active, list(state.in_standing("beside"))) == ("00000003", [])
@@ -98,16 +98,16 @@ def succeed(state, number: int = 3, name: str = "log.example/second", **changes)
     return log_key.succeed(state, now=NOW, **(key(number, name) | LOST | {"held": False} | changes))
 
 
-def made_under(number: int, name: str) -> tuple[Introduced, Activated]:
-    return Introduced(**key(number, name)), Activated(key_id=f"{number:08x}")
+def made_under(number: int, name: str) -> tuple[LogKeyIntroduced, LogKeyActivated]:
+    return LogKeyIntroduced(**key(number, name)), LogKeyActivated(key_id=f"{number:08x}")
 
 
 def test_log_that_lost_its_head_gets_a_new_name_and_says_why() -> None:
     outcome = succeed(after(*made(1)))
     assert outcome.events == (
-        Succeeded(origin="log.example/second", **LOST),
+        LogKeySucceeded(origin="log.example/second", **LOST),
         *made_under(3, "log.example/second"),
-        Retired(key_id="00000001"),
+        LogKeyRetired(key_id="00000001"),
     )
     state = after(*made(1), *outcome.events)
     assert (state.active, state.origin) == ("00000003", "log.example/second")
@@ -117,7 +117,7 @@ def test_log_that_lost_its_head_gets_a_new_name_and_says_why() -> None:
 def test_no_former_key_signs_beside_the_successor() -> None:
     state = after(*made(1), *made(2))
     outcome = succeed(state)
-    assert outcome.events[-2:] == (Retired(key_id="00000001"), Retired(key_id="00000002"))
+    assert outcome.events[-2:] == (LogKeyRetired(key_id="00000001"), LogKeyRetired(key_id="00000002"))
     state = after(*made(1), *made(2), *outcome.events)
     assert [each.standing for each in state.keys.values()] == ["retired", "retired", "active"]
 

@@ -5,7 +5,7 @@ from msgspec.structs import replace
 
 from domain import consent, grant
 from domain.decision import InvalidClient, InvalidGrant, InvalidScope, UnauthorizedClient
-from domain.grant import Ended, RefreshRefused, RefreshReplayed, SuccessorReplaced, TokensRefreshed
+from domain.grant import GrantEnded, RefreshRefused, RefreshReplayed, SuccessorReplaced, TokensRefreshed
 from domain.grants.grant_type import Lifetimes
 from domain.succession import BRANCHES
 from tests.domain.story import (
@@ -49,7 +49,7 @@ def test_a_used_token_ends_the_grant_and_is_recorded_once():
     story.refresh("rt1")
     outcome = story.refresh("rt1")
     assert reason(outcome) is InvalidGrant.REPLAYED
-    assert list(outcome.events) == [RefreshReplayed(refresh_token=digest("rt1")), Ended(reason="refresh_replay")]
+    assert list(outcome.events) == [RefreshReplayed(refresh_token=digest("rt1")), GrantEnded(reason="refresh_replay")]
     assert reason(story.refresh("rt1")) is InvalidGrant.REPLAYED
     assert story.types.count("grant.refresh_replayed") == story.types.count("grant.ended") == 1
     assert reason(story.refresh("rt2")) is InvalidGrant.ENDED
@@ -242,7 +242,7 @@ def test_the_grace_never_exceeds_thirty_seconds():
 def test_there_is_no_grace_after_the_end():
     story = signed_in()
     tab(story, "rt1")
-    story.record(Ended(reason="logout"))
+    story.record(GrantEnded(reason="logout"))
     assert reason(tab(story, "rt1")) is InvalidGrant.ENDED
 
 

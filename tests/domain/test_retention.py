@@ -5,7 +5,7 @@ import pytest
 from domain import hold as hold_page
 from domain import origin_month as month_page
 from domain.decision import Conflict, InvalidRequest, NotFound
-from domain.hold import Placed, Released
+from domain.hold import HoldPlaced, HoldReleased
 from domain.origin_month import DAY, MonthDestroyed
 from tests.domain.history import NOW, given, loosely
 
@@ -43,7 +43,7 @@ def facts(**changes):
 
 def test_a_hold_is_over_the_months_of_its_span() -> None:
     placed = hold.place(hold.INITIAL, now=NOW, **facts())
-    assert placed.events == (Placed(**facts()),)
+    assert placed.events == (HoldPlaced(**facts()),)
     state = after(*placed.events)
     kept = ["2025-11", "2025-12", "2026-01", "2026-02"]
     assert [state.over(month) for month in ("2025-10", *kept, "2026-03")] == [None, "h", "h", "h", "h", None]
@@ -51,9 +51,11 @@ def test_a_hold_is_over_the_months_of_its_span() -> None:
 
 
 def test_a_released_hold_keeps_nothing() -> None:
-    state = after(Placed(**facts()), Placed(**facts(hold_id="other", first="2026-01")))
-    assert hold.release(state, now=NOW, hold_id="h").events == (Released(hold_id="h"),)
-    state = after(Placed(**facts()), Placed(**facts(hold_id="other", first="2026-01")), Released(hold_id="h"))
+    state = after(HoldPlaced(**facts()), HoldPlaced(**facts(hold_id="other", first="2026-01")))
+    assert hold.release(state, now=NOW, hold_id="h").events == (HoldReleased(hold_id="h"),)
+    state = after(
+        HoldPlaced(**facts()), HoldPlaced(**facts(hold_id="other", first="2026-01")), HoldReleased(hold_id="h")
+    )
     assert (state.over("2025-12"), state.over("2026-01")) == (None, "other")
     assert hold.release(state, now=NOW, hold_id="h").refusal.reason is NotFound.UNKNOWN
 
@@ -76,5 +78,5 @@ def test_a_hold_says_which_months_and_why(change, field) -> None:
 
 
 def test_there_are_not_too_many_holds() -> None:
-    state = after(*(Placed(**facts(hold_id=str(number))) for number in range(hold.HELD_AT_ONCE)))
+    state = after(*(HoldPlaced(**facts(hold_id=str(number))) for number in range(hold.HELD_AT_ONCE)))
     assert hold.place(state, now=NOW, **facts()).refusal.field == "hold"

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from domain import role as role_page
 from domain.decision import Conflict, Forbidden, InvalidRequest, NotFound
-from domain.role import Changed, Defined, Definition, Retired
+from domain.role import Definition, RoleChanged, RoleDefined, RoleRetired
 from domain.rules.administrative_scope import ADMINISTRATIVE_SCOPES
 from tests.domain.history import NOW, given, loosely
 
@@ -27,16 +27,18 @@ FACTS: dict[str, Any] = {
 
 
 def after(*events, scopes=("profile", "people:read"), default=False):
-    return given(role, STREAM, Defined(realm="administration", name="support", scopes=scopes, default=default), *events)
+    return given(
+        role, STREAM, RoleDefined(realm="administration", name="support", scopes=scopes, default=default), *events
+    )
 
 
 def test_a_role_is_defined_then_changed_old_and_new() -> None:
     assert role.put(role.INITIAL, **FACTS).events == (
-        Defined(realm="administration", name="support", scopes=("profile", "people:read"), default=False),
+        RoleDefined(realm="administration", name="support", scopes=("profile", "people:read"), default=False),
     )
     changed = role.put(after(), **FACTS | {"scopes": ("profile",), "default": True}).events
     assert changed == (
-        Changed(
+        RoleChanged(
             old=Definition(scopes=("profile", "people:read"), default=False),
             new=Definition(scopes=("profile",), default=True),
         ),
@@ -109,10 +111,10 @@ def test_retiring_a_role_needs_the_scopes_it_allows() -> None:
 
 def test_a_role_that_people_have_is_not_retired() -> None:
     assert role.retire(after(), **RETIRING, in_use=True).refusal.reason is Conflict.IN_USE
-    assert role.retire(after(), **RETIRING).events == (Retired(),)
+    assert role.retire(after(), **RETIRING).events == (RoleRetired(),)
 
 
 def test_a_retired_role_is_unknown_and_can_be_defined_again() -> None:
-    state = after(Retired())
+    state = after(RoleRetired())
     assert role.retire(state, **RETIRING).refusal.reason is NotFound.UNKNOWN
-    assert isinstance(role.put(state, **FACTS).events[0], Defined)
+    assert isinstance(role.put(state, **FACTS).events[0], RoleDefined)

@@ -7,7 +7,7 @@ import pytest
 from domain import scope as scope_page
 from domain.decision import Conflict, Forbidden, InvalidRequest, NotFound
 from domain.rules.administrative_scope import ADMINISTRATIVE_SCOPES
-from domain.scope import Changed, Defined, Retired
+from domain.scope import ScopeChanged, ScopeDefined, ScopeRetired
 from tests.domain.history import NOW, given, loosely
 
 scope = loosely(scope_page)
@@ -21,13 +21,15 @@ FACTS: dict[str, Any] = {
 
 
 def after(*events, name="catalog:read"):
-    return given(scope, f"scope:{name}", Defined(name=name, description="See the catalogue"), *events)
+    return given(scope, f"scope:{name}", ScopeDefined(name=name, description="See the catalogue"), *events)
 
 
 def test_a_scope_is_defined_then_described_anew() -> None:
-    assert scope.put(scope.INITIAL, **FACTS).events == (Defined(name="catalog:read", description="See the catalogue"),)
+    assert scope.put(scope.INITIAL, **FACTS).events == (
+        ScopeDefined(name="catalog:read", description="See the catalogue"),
+    )
     changed = scope.put(after(), **FACTS | {"description": "Read it"}).events
-    assert changed == (Changed(old="See the catalogue", new="Read it"),)
+    assert changed == (ScopeChanged(old="See the catalogue", new="Read it"),)
     assert after(*changed).description == "Read it"
 
 
@@ -70,10 +72,10 @@ def test_admin_scopes_are_described_by_holders_and_never_retired(name) -> None:
 
 def test_a_scope_in_use_is_not_retired() -> None:
     assert scope.retire(after(), now=NOW, in_use=True).refusal.reason is Conflict.IN_USE
-    assert scope.retire(after(), now=NOW).events == (Retired(),)
+    assert scope.retire(after(), now=NOW).events == (ScopeRetired(),)
 
 
 def test_a_retired_scope_is_unknown_and_can_be_defined_again() -> None:
-    state = after(Retired())
+    state = after(ScopeRetired())
     assert scope.retire(state, now=NOW).refusal.reason is NotFound.UNKNOWN
-    assert isinstance(scope.put(state, **FACTS).events[0], Defined)
+    assert isinstance(scope.put(state, **FACTS).events[0], ScopeDefined)

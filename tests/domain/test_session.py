@@ -6,12 +6,12 @@ from domain import account
 from domain import session as session_page
 from domain.decision import Conflict, NotFound
 from domain.event import SECOND
-from domain.session import Ended, Started, SteppedUp
+from domain.session import SessionEnded, SessionStarted, SteppedUp
 from tests.domain.history import NOW, given, loosely
 
 session = loosely(session_page)
 
-STARTED = Started(account_id="a1", realm="platform", sha256="ab" * 32, lifetime=3600)
+STARTED = SessionStarted(account_id="a1", realm="platform", sha256="ab" * 32, lifetime=3600)
 PERSON = account.State(exists=True, account_id="a1", realm="platform", enabled=True)
 
 
@@ -29,8 +29,8 @@ def test_a_session_starts_once_and_runs_for_its_lifetime() -> None:
 
 
 def test_an_ended_session_is_over_and_ends_once() -> None:
-    assert session.end(after(STARTED), now=NOW, reason="signed_out").events == (Ended(reason="signed_out"),)
-    state = after(STARTED, Ended(reason="signed_out"))
+    assert session.end(after(STARTED), now=NOW, reason="signed_out").events == (SessionEnded(reason="signed_out"),)
+    state = after(STARTED, SessionEnded(reason="signed_out"))
     assert not session.is_live(state, PERSON, NOW)
     assert session.end(state, now=NOW, reason="expired").events == ()
     assert session.step_up(state, now=NOW).refusal.reason is Conflict.ENDED

@@ -8,10 +8,10 @@ from msgspec.structs import replace
 from domain import account, client, consent
 from domain.client_secret import SecretVersion
 from domain.validity import (
-    Client,
-    Person,
+    ClientStanding,
+    PersonStanding,
     Standing,
-    Token,
+    TokenStanding,
     active_until,
     cause,
     of_client,
@@ -20,10 +20,10 @@ from domain.validity import (
     reason,
 )
 
-TOKEN = Token("access", position=10, issued_at=1000, expires_at=2000)
-REFRESH = Token("refresh", position=10, issued_at=1000, expires_at=2000)
-CLIENT = Client("enabled")
-PERSON = Person("enabled")
+TOKEN = TokenStanding("access", position=10, issued_at=1000, expires_at=2000)
+REFRESH = TokenStanding("refresh", position=10, issued_at=1000, expires_at=2000)
+CLIENT = ClientStanding("enabled")
+PERSON = PersonStanding("enabled")
 ALIVE = Standing(TOKEN, "g1", CLIENT, PERSON)
 NOW = 1500
 
@@ -46,20 +46,24 @@ NOW = 1500
         (replace(ALIVE, grant_ended_at=1200), NOW, "grant_ended"),
         (replace(ALIVE, grant_ended_at=1200), 3000, "grant_ended"),
         (replace(ALIVE, grant_ended_at=2500), 3000, "expired"),
-        (replace(ALIVE, client=Client("deleted")), NOW, "client_deleted"),
-        (replace(ALIVE, client=Client("disabled")), NOW, "client_disabled"),
-        (replace(ALIVE, client=Client("enabled", cutoff=11)), NOW, "client_disabled"),
-        (replace(ALIVE, client=Client("enabled", cutoff=9)), NOW, "active"),
-        (replace(ALIVE, client=Client("enabled", secret_cutoff=11)), NOW, "secret_ended"),
-        (replace(ALIVE, client=Client("enabled", secret_cutoff=9)), NOW, "active"),
-        (replace(ALIVE, person=Person("erased")), NOW, "person_erased"),
-        (replace(ALIVE, person=Person("disabled")), NOW, "person_disabled"),
-        (replace(ALIVE, person=Person("enabled", cutoff=11)), NOW, "person_disabled"),
-        (replace(ALIVE, person=Person("enabled", password_cutoff=11)), NOW, "grant_ended"),
-        (replace(ALIVE, person=Person("enabled", password_cutoff=11, password_except="g1")), NOW, "active"),
-        (replace(ALIVE, person=Person("enabled", password_cutoff=11, password_except="g2")), NOW, "grant_ended"),
-        (replace(ALIVE, person=Person("enabled", consent_cutoff=11)), NOW, "grant_ended"),
-        (replace(ALIVE, person=Person("enabled", consent_cutoff=9)), NOW, "active"),
+        (replace(ALIVE, client=ClientStanding("deleted")), NOW, "client_deleted"),
+        (replace(ALIVE, client=ClientStanding("disabled")), NOW, "client_disabled"),
+        (replace(ALIVE, client=ClientStanding("enabled", cutoff=11)), NOW, "client_disabled"),
+        (replace(ALIVE, client=ClientStanding("enabled", cutoff=9)), NOW, "active"),
+        (replace(ALIVE, client=ClientStanding("enabled", secret_cutoff=11)), NOW, "secret_ended"),
+        (replace(ALIVE, client=ClientStanding("enabled", secret_cutoff=9)), NOW, "active"),
+        (replace(ALIVE, person=PersonStanding("erased")), NOW, "person_erased"),
+        (replace(ALIVE, person=PersonStanding("disabled")), NOW, "person_disabled"),
+        (replace(ALIVE, person=PersonStanding("enabled", cutoff=11)), NOW, "person_disabled"),
+        (replace(ALIVE, person=PersonStanding("enabled", password_cutoff=11)), NOW, "grant_ended"),
+        (replace(ALIVE, person=PersonStanding("enabled", password_cutoff=11, password_except="g1")), NOW, "active"),
+        (
+            replace(ALIVE, person=PersonStanding("enabled", password_cutoff=11, password_except="g2")),
+            NOW,
+            "grant_ended",
+        ),
+        (replace(ALIVE, person=PersonStanding("enabled", consent_cutoff=11)), NOW, "grant_ended"),
+        (replace(ALIVE, person=PersonStanding("enabled", consent_cutoff=9)), NOW, "active"),
     ],
 )
 def test_every_reason(standing, now, expected):
@@ -67,14 +71,14 @@ def test_every_reason(standing, now, expected):
 
 
 def test_the_cause_is_finer_than_the_contract():
-    assert cause(replace(ALIVE, person=Person("enabled", password_cutoff=11)), NOW) == "password_changed"
-    assert cause(replace(ALIVE, person=Person("enabled", consent_cutoff=11)), NOW) == "consent_withdrawn"
+    assert cause(replace(ALIVE, person=PersonStanding("enabled", password_cutoff=11)), NOW) == "password_changed"
+    assert cause(replace(ALIVE, person=PersonStanding("enabled", consent_cutoff=11)), NOW) == "consent_withdrawn"
 
 
 STATES = st.builds(
     Standing,
     st.builds(
-        Token,
+        TokenStanding,
         st.sampled_from(["access", "refresh", "code"]),
         st.integers(1, 50),
         st.integers(0, 100),
@@ -82,8 +86,11 @@ STATES = st.builds(
         st.booleans(),
     ),
     st.just("g1"),
-    st.builds(Client, st.sampled_from(["enabled", "disabled", "deleted"]), st.integers(0, 50), st.integers(0, 50)),
-    st.none() | st.builds(Person, st.sampled_from(["enabled", "disabled", "erased"]), *[st.integers(0, 50)] * 2),
+    st.builds(
+        ClientStanding, st.sampled_from(["enabled", "disabled", "deleted"]), st.integers(0, 50), st.integers(0, 50)
+    ),
+    st.none()
+    | st.builds(PersonStanding, st.sampled_from(["enabled", "disabled", "erased"]), *[st.integers(0, 50)] * 2),
     st.none() | st.integers(0, 200),
 )
 
@@ -99,14 +106,14 @@ def test_nothing_that_died_revives(standing, now, more):
 def test_a_standing_from_folds():
     secret = SecretVersion("s1", 1, "", 0, tokens_cutoff=7)
     known = client.State(exists=True, enabled=True, cutoff=5, secrets=(secret,))
-    assert of_client(known, "s1") == Client("enabled", 5, 7)
-    assert of_client(known, None) == Client("enabled", 5, 0)
+    assert of_client(known, "s1") == ClientStanding("enabled", 5, 7)
+    assert of_client(known, None) == ClientStanding("enabled", 5, 0)
     assert of_client(replace(known, enabled=False), None).state == "disabled"
     assert of_client(replace(known, deleted=True), None).state == "deleted"
     assert of_client(client.INITIAL, None).state == "deleted"
     paul = account.State(exists=True, enabled=True, cutoff=1, password_cutoff=2, password_except="g")
-    assert of_person(paul, consent.State((), 3)) == Person("enabled", 1, 2, "g", 3)
-    assert of_person(replace(paul, enabled=False), None) == Person("disabled", 1, 2, "g", 0)
+    assert of_person(paul, consent.State((), 3)) == PersonStanding("enabled", 1, 2, "g", 3)
+    assert of_person(replace(paul, enabled=False), None) == PersonStanding("disabled", 1, 2, "g", 0)
     assert of_person(replace(paul, erased=True), None).state == "erased"
     assert of_person(account.INITIAL, None).state == "erased"
 

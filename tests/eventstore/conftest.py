@@ -17,10 +17,10 @@ from domain.client_secret import NewSecret
 from domain.decision import Outcome
 from eventstore.appending.batch import Transactions
 from eventstore.command import Command
-from eventstore.execution import Origin, Request
+from eventstore.execution import Origin, PendingRequest
 from eventstore.ledger import Ledger
 from eventstore.recorder import LogRecorder
-from eventstore.unavailable import Overloaded
+from eventstore.unavailable import LedgerOverloaded
 from security.clock import ManualClock
 from security.keyring import Keyring, new_master_key, parse_keyring
 
@@ -87,10 +87,10 @@ def refuse_the_third(ledger: Ledger, patch: pytest.MonkeyPatch) -> None:
     """Of what the ledger is given from now on it has no room for the third, and has it again for what comes later."""
     real, submitted = ledger._committer.submit, []
 
-    def submit(request: Request) -> None:
+    def submit(request: PendingRequest) -> None:
         submitted.append(request)
         if len(submitted) == 3:
-            raise Overloaded
+            raise LedgerOverloaded
         real(request)
 
     patch.setattr(ledger._committer, "submit", submit)

@@ -5,11 +5,11 @@ import pytest
 from domain import account, client
 from domain.decision import Outcome, accept
 from domain.event import Actor, Moment
-from domain.grant import Ended, TokensIssued
+from domain.grant import GrantEnded, TokensIssued
 from eventstore.affected import Counting
 from eventstore.execution import Origin
 from eventstore.ledger import Ledger
-from projections.blast_radius import Alive, Of
+from projections.blast_radius import Alive, RadiusQuestion
 from security.clock import ManualClock
 from security.tokens import digest
 from tests.any_command import any_command
@@ -38,11 +38,11 @@ def issued(state: object, *, now: Moment, account_id: str, token: str) -> Outcom
 
 
 def ended(state: object, *, now: Moment) -> Outcome:
-    return accept(Ended(reason="person"))
+    return accept(GrantEnded(reason="person"))
 
 
 def known(state: account.State, *, now: Moment) -> Outcome:
-    return accept() if state.exists else accept(account.Registered(realm="platform"))
+    return accept() if state.exists else accept(account.AccountRegistered(realm="platform"))
 
 
 async def give(ledger: Ledger, when: str, people: range) -> None:
@@ -55,7 +55,7 @@ async def give(ledger: Ledger, when: str, people: range) -> None:
 
 
 async def radius(ledger: Ledger, since: Moment | None = None) -> Alive:
-    counting = Counting(Of("shop", None, since))
+    counting = Counting(RadiusQuestion("shop", None, since))
     await counting.count(ledger)
     return counting.alive
 

@@ -12,7 +12,7 @@ from sqlalchemy import Engine, insert, select, text, update
 
 from commands.log_keys import begin_mac_key, settle_mac_key
 from domain import mac_key
-from domain.client import Disabled
+from domain.client import ClientDisabled
 from domain.client_secret import find as find_version
 from domain.event import Actor, Recorded
 from eventstore import mapper, search, time_travel
@@ -327,7 +327,7 @@ def test_the_stored_form_with_its_mac_is_pinned() -> None:
     ring = Ring(Vault(parse_keyring(new_master_key())))
     key = MacKey("0" * 16, "log.example/pinned", 1, Authenticator(bytes(range(32)), "log.example/pinned"))
     ring._keys, ring._firsts = (key,), (1,)
-    recorded = Recorded(7, "id-7", "client:é", 2, 0, Actor("system"), None, None, None, Disabled())
+    recorded = Recorded(7, "id-7", "client:é", 2, 0, Actor("system"), None, None, None, ClientDisabled())
     assert LogMapper(ring).stored(recorded).decode() == PINNED
 
 

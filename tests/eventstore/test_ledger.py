@@ -14,7 +14,7 @@ from eventstore.appending.batch import Unknown
 from eventstore.execution import Origin
 from eventstore.ledger import Ledger, may_be_repeated
 from eventstore.stored import events
-from eventstore.unavailable import DatabaseAway, Overloaded, WrongClock
+from eventstore.unavailable import DatabaseAway, LedgerOverloaded, WrongClock
 from eventstore.view import View
 from projections import clients, event_index
 from projections.event_index import NameKind
@@ -111,7 +111,7 @@ async def test_clock_behind_the_newest_event_writes_nothing(ledger: Ledger, cloc
 
 async def test_refusal_commits_its_own_events_and_no_others(ledger: Ledger) -> None:
     def refused(state: client.State, **_: object) -> Outcome:
-        return refuse(Conflict.ENDED, client.Disabled())
+        return refuse(Conflict.ENDED, client.ClientDisabled())
 
     await ledger.execute(register("a"), origin=HERE)
     executed = await ledger.execute(register("b"), any_command("client:a", refused), origin=HERE)
@@ -300,7 +300,7 @@ async def test_of_more_than_the_ledger_accepts_it_tells_what_it_stored(
     refuse_the_third(ledger, monkeypatch)
     errors = await ledger.execute_each([(register(client_id), HERE) for client_id in "abcd"])
     # There was room for the last one again, but it may be about what was refused.
-    assert [type(each) for each in errors] == [type(None), type(None), Overloaded, Overloaded]
+    assert [type(each) for each in errors] == [type(None), type(None), LedgerOverloaded, LedgerOverloaded]
     assert {form["stream"] for form in await stored(ledger)} == {"client:a", "client:b"}
     assert await ledger.execute_each([(register(client_id), HERE) for client_id in "cd"]) == [None, None]
     assert {form["stream"] for form in await stored(ledger)} == {"client:a", "client:b", "client:c", "client:d"}
@@ -309,7 +309,7 @@ async def test_of_more_than_the_ledger_accepts_it_tells_what_it_stored(
 def test_what_may_be_stored_is_not_repeated() -> None:
     unknown = DatabaseAway("Unknown")
     unknown.__cause__ = Unknown()
-    errors = (Overloaded(), DatabaseAway("locked"), unknown, ZeroDivisionError(), None)
+    errors = (LedgerOverloaded(), DatabaseAway("locked"), unknown, ZeroDivisionError(), None)
     assert [may_be_repeated(each) for each in errors] == [True, True, False, False, False]
 
 

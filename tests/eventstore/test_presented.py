@@ -10,7 +10,7 @@ from sqlalchemy import Connection, delete
 from domain import grant
 from domain.decision import InvalidGrant, Outcome, Refusal, accept
 from domain.event import Moment
-from domain.grant import Ended, TokensIssued, TokensRefreshed
+from domain.grant import GrantEnded, TokensIssued, TokensRefreshed
 from eventstore.command import Command
 from eventstore.ledger import Ledger
 from eventstore.view import View
@@ -68,7 +68,7 @@ def end(token: str) -> Command[Any]:
         return Refusal(InvalidGrant.UNKNOWN) if found is None else {"found": found}
 
     def verb(state: grant.State, *, now: Moment, found: Any) -> Outcome:
-        return accept(Ended(reason="client"), result=(found, state))
+        return accept(GrantEnded(reason="client"), result=(found, state))
 
     return any_command("grant:nobody", verb, {}, under_lock, presented=digest(token))
 

@@ -1,12 +1,12 @@
 """What a process remembers of its own appends is what the log holds, without a gap."""
 
 from domain.event import ANONYMOUS, Recorded
-from domain.scope import Defined
+from domain.scope import ScopeDefined
 from eventstore.recorder import Recent
 
 
 def recorded(*positions: int) -> list[Recorded]:
-    event = Defined(name="read", description="Read")
+    event = ScopeDefined(name="read", description="Read")
     return [Recorded(n, f"e{n}", "scope:read", n, n, ANONYMOUS, None, None, None, event) for n in positions]
 
 

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from eventstore.repository import Changes
-from eventstore.validation import Known, Terms, Validation
+from eventstore.validation import Known, TokenTerms, Validation
 
 pytestmark = pytest.mark.anyio
 
@@ -22,7 +22,7 @@ class Rows:
 
     async def find(self, _: Any, digest: bytes) -> Known:
         self.looked_up += 1
-        terms = Terms("access", "client", None, None, (), (), None, ("client:client",))
+        terms = TokenTerms("access", "client", None, None, (), (), None, ("client:client",))
         return Known(digest, terms, f"grant:{digest.hex()}", 0, 10, 10, None, self.as_of)
 
 
@@ -58,5 +58,5 @@ async def test_a_token_that_is_looked_up_again_takes_no_second_place() -> None:
 @pytest.mark.parametrize(("now", "reason"), [(5, "active"), (10, "active"), (19, "active"), (20, "expired")])
 def test_existing_token_was_issued_whatever_the_clock_says(now: int, reason: str) -> None:
     """Another node's clock may be ahead, and its newest event has the time that ours gives to what comes after it."""
-    terms = Terms("access", "client", None, None, (), (), None, ("client:client",))
+    terms = TokenTerms("access", "client", None, None, (), (), None, ("client:client",))
     assert Known(bytes(32), terms, "grant:g", 10, 20, 20, None, 0).reason(now) == reason

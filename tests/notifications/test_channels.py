@@ -8,7 +8,7 @@ import pytest
 from api.config.settings import Settings
 from api.environment import SettingsError, load
 from api.notifications import channels
-from api.notifications.delivering import Notifier, Told
+from api.notifications.delivering import DeliveryCounts, Notifier
 from api.notifications.message import Failed, Message, Send
 from eventstore.ledger import Ledger
 from projections.outbox import Destination
@@ -52,9 +52,9 @@ async def test_made_up_channel_is_told_beside_the_others(
     assert notifier.names == ("pager", "loft")
     await report(ledger)
     await notifier.distribute()
-    assert await notifier.deliver("loft") == Told(0, 1)
+    assert await notifier.deliver("loft") == DeliveryCounts(0, 1)
     clock.advance(60)
-    assert await notifier.deliver("loft") == Told(1, 0)
+    assert await notifier.deliver("loft") == DeliveryCounts(1, 0)
     assert pigeons.told == ["incident.reported"]
 
 

@@ -9,7 +9,7 @@ import pytest
 from sqlalchemy import Connection, Engine, insert, update
 
 from api.notifications import delivering, message
-from api.notifications.delivering import FIRST_DELAY, LEASE, LONGEST_DELAY, Notifier, Told, delay
+from api.notifications.delivering import FIRST_DELAY, LEASE, LONGEST_DELAY, DeliveryCounts, Notifier, delay
 from api.notifications.message import Message
 from domain import client_secret, incident
 from domain.event import SECOND
@@ -44,7 +44,7 @@ async def test_incident_message_is_signed_and_holds_nothing_personal(
     (position,) = await report(ledger)
     assert await ledger.read(outbox.is_waiting)
     await notifier.distribute()
-    assert await notifier.deliver("pager") == Told(1, 0)
+    assert await notifier.deliver("pager") == DeliveryCounts(1, 0)
     (told,) = receiver.taken
     assert told["type"] == "incident.reported"
     assert told["timestamp"] == told["data"]["time"]
@@ -73,7 +73,7 @@ async def test_the_end_of_a_secrets_time_is_told_before_it_comes(
         await ledger.execute(*commands, origin=SOMEBODY)
         await notifier.distribute()
         told.append(await notifier.deliver("pager"))
-    assert told == [Told(0, 0), Told(1, 0), Told(0, 0)]
+    assert told == [DeliveryCounts(0, 0), DeliveryCounts(1, 0), DeliveryCounts(0, 0)]
     (announced,) = receiver.taken
     assert announced["type"] == "client.rotation_announced"
     assert announced["data"]["stream"] == "client:shop"
@@ -88,16 +88,16 @@ async def test_failing_receiver_gets_every_message_in_the_end(
     receiver.answers = [500, 503]
     positions = await report(ledger, 3)
     await notifier.distribute()
-    assert await notifier.deliver("pager") == Told(1, 2)
+    assert await notifier.deliver("pager") == DeliveryCounts(1, 2)
     receiver.stop()
     clock.advance(2 * FIRST_DELAY // SECOND)
-    assert await notifier.deliver("pager") == Told(0, 2)
+    assert await notifier.deliver("pager") == DeliveryCounts(0, 2)
     assert {each.outcome for each in await undelivered(ledger)} == {"ConnectError"}
     receiver.start()
     # Not before its time, whoever asks.
-    assert await notifier.deliver("pager") == Told(0, 0)
+    assert await notifier.deliver("pager") == DeliveryCounts(0, 0)
     clock.advance(40)
-    assert await notifier.deliver("pager") == Told(2, 0)
+    assert await notifier.deliver("pager") == DeliveryCounts(2, 0)
     assert sorted(each["data"]["position"] for each in receiver.taken) == positions
     assert len(set(receiver.ids)) == 3
     assert await undelivered(ledger) == []
@@ -114,12 +114,12 @@ async def test_last_failed_attempt_makes_a_dead_letter_to_revive(
     present = clock.advance(60)
     await notifier.deliver("pager")
     clock.advance(1_000_000)
-    assert await notifier.deliver("pager") == Told(0, 0)
+    assert await notifier.deliver("pager") == DeliveryCounts(0, 0)
     (letter,) = await undelivered(ledger, dead_only=True)
     assert (letter.position, letter.attempts, letter.outcome) == (position, 2, "status 500")
     clock.set(present)
     assert await ledger.maintain(outbox.revive, macs(ledger), ["pager"], 1, position, clock.now()) == 1
-    assert await notifier.deliver("pager") == Told(1, 0)
+    assert await notifier.deliver("pager") == DeliveryCounts(1, 0)
     assert await undelivered(ledger) == []
 
 
@@ -134,9 +134,9 @@ async def test_event_without_a_message_is_a_dead_letter_alone(
 
     monkeypatch.setattr(delivering, "compose", compose)
     await notifier.distribute()
-    assert await notifier.deliver("pager") == Told(len(others), 1)
+    assert await notifier.deliver("pager") == DeliveryCounts(len(others), 1)
     clock.advance(1_000)
-    assert await notifier.deliver("pager") == Told(0, 1)
+    assert await notifier.deliver("pager") == DeliveryCounts(0, 1)
     (letter,) = await undelivered(ledger)
     assert (letter.position, letter.attempts, letter.outcome) == (poison, 2, "ZeroDivisionError")
     assert await undelivered(ledger, dead_only=True) == [letter]
@@ -147,7 +147,7 @@ async def test_who_is_gone_is_tried_once(ledger: Ledger, receiver: Receiver, not
     receiver.answers = [410]
     await report(ledger)
     await notifier.distribute()
-    assert await notifier.deliver("pager") == Told(0, 1)
+    assert await notifier.deliver("pager") == DeliveryCounts(0, 1)
     assert [each.outcome for each in await undelivered(ledger, dead_only=True)] == ["status 410"]
 
 
@@ -156,7 +156,7 @@ async def test_a_redirect_is_not_followed(ledger: Ledger, receiver: Receiver, no
     receiver.answers = [307]
     await report(ledger)
     await notifier.distribute()
-    assert await notifier.deliver("pager") == Told(0, 1)
+    assert await notifier.deliver("pager") == DeliveryCounts(0, 1)
     assert [path for path, _ in receiver.requests] == ["/hook"]
 
 
@@ -184,10 +184,10 @@ async def test_message_leased_by_a_dead_process_is_taken_again(
     await notifier.distribute()
     now = clock.now()
     (taken,) = await ledger.maintain(outbox.claim, macs(ledger), "pager", now, now + LEASE, 10)
-    assert await notifier.deliver("pager") == Told(0, 0)
+    assert await notifier.deliver("pager") == DeliveryCounts(0, 0)
     clock.advance(LEASE // SECOND)
     receiver.answers = [500]
-    assert await notifier.deliver("pager") == Told(0, 1)
+    assert await notifier.deliver("pager") == DeliveryCounts(0, 1)
     # The first comes back late: what it found out decides nothing any more.
     await ledger.maintain(outbox.failed, macs(ledger), "pager", taken, "too late", now, dead=True)
     (left,) = await undelivered(ledger)
@@ -202,9 +202,9 @@ async def test_subscribers_get_what_they_asked_for_independently(
     await report(ledger)
     await both.distribute()
     await other.distribute()
-    assert await both.deliver("away") == Told(0, 1)
-    assert await both.deliver("pager") == Told(1, 0)
-    assert await other.deliver("grants") == Told(0, 0)
+    assert await both.deliver("away") == DeliveryCounts(0, 1)
+    assert await both.deliver("pager") == DeliveryCounts(1, 0)
+    assert await other.deliver("grants") == DeliveryCounts(0, 0)
 
 
 async def test_outbox_stays_empty_without_listeners_or_incidents(
@@ -232,7 +232,7 @@ async def test_a_rebuild_tells_nobody_anything_again(
     finally:
         engine.dispose()
     await notifier.distribute()
-    assert await notifier.deliver("pager") == Told(0, 0)
+    assert await notifier.deliver("pager") == DeliveryCounts(0, 0)
     assert len(receiver.taken) == 1
 
 
@@ -252,7 +252,7 @@ async def test_a_private_address_is_not_called_unless_it_may_be(
     notifier = notifier_of({"pager": receiver.url.replace("http:", "https:")}, allow_private_urls=False)
     await report(ledger)
     await notifier.distribute()
-    assert await notifier.deliver("pager") == Told(0, 1)
+    assert await notifier.deliver("pager") == DeliveryCounts(0, 1)
     assert receiver.requests == []
     (left,) = await undelivered(ledger)
     assert left.outcome == "the address is private (GRANTLOG_ALLOW_PRIVATE_URLS)"
@@ -272,16 +272,16 @@ async def test_who_alters_a_delivery_keeps_nobody_from_being_told(
     receiver.answers = [500]
     (position,) = await report(ledger)
     await notifier.distribute()
-    assert await notifier.deliver("pager") == Told(0, 1)
+    assert await notifier.deliver("pager") == DeliveryCounts(0, 1)
 
     await ledger.maintain(lambda connection: connection.execute(update(outbox.DELIVERIES).values(altered)).rowcount)
     # A process looks when it begins, and every ten minutes.
     notifier = notifier_of({"pager": receiver.url}, notification_attempts=2)
     await notifier.distribute()
-    assert await notifier.deliver("pager") == Told(1, 0)
+    assert await notifier.deliver("pager") == DeliveryCounts(1, 0)
     assert [each["data"]["position"] for each in receiver.taken] == [position]
     await notifier.distribute()
-    assert await notifier.deliver("pager") == Told(0, 0)
+    assert await notifier.deliver("pager") == DeliveryCounts(0, 0)
 
 
 async def test_inserted_row_of_an_unsubscribed_event_sends_nothing(
@@ -293,7 +293,7 @@ async def test_inserted_row_of_an_unsubscribed_event_sends_nothing(
     row = {"position": position, "type": "incident.reported"}
     await ledger.maintain(lambda connection: connection.execute(insert(outbox.TABLE), row).rowcount)
     await notifier.distribute()
-    assert await notifier.deliver("pager") == Told(0, 1)
+    assert await notifier.deliver("pager") == DeliveryCounts(0, 1)
     assert receiver.taken == []
     (letter,) = await undelivered(ledger, dead_only=True)
     assert letter.outcome == "nobody is told of such an event"

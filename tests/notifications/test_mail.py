@@ -8,7 +8,7 @@ import pytest
 from aiosmtpd.controller import Controller
 from aiosmtpd.handlers import Message as Taking
 
-from api.notifications.delivering import Notifier, Told
+from api.notifications.delivering import DeliveryCounts, Notifier
 from eventstore.ledger import Ledger
 from projections import outbox
 from security.clock import ManualClock
@@ -67,7 +67,7 @@ async def test_an_incident_comes_as_a_letter(
     tell = notifier()
     (position,) = await report(ledger)
     await tell.distribute()
-    assert await tell.deliver("mail") == Told(1, 0)
+    assert await tell.deliver("mail") == DeliveryCounts(1, 0)
     (letter,) = mailbox.letters
     assert letter["From"] == "grantlog@example.test"
     assert letter["To"] == "ops@example.test, boss@example.test"
@@ -87,10 +87,10 @@ async def test_a_server_that_takes_nothing_is_asked_again(
     mailbox.full = True
     await report(ledger)
     await tell.distribute()
-    assert await tell.deliver("mail") == Told(0, 1)
+    assert await tell.deliver("mail") == DeliveryCounts(0, 1)
     mailbox.full = False
     clock.advance(10)
-    assert await tell.deliver("mail") == Told(1, 0)
+    assert await tell.deliver("mail") == DeliveryCounts(1, 0)
     assert len(mailbox.letters) == 1
 
 
@@ -100,7 +100,7 @@ async def test_nobody_gets_it_twice_because_another_does_not_get_it(
     tell = notifier(mail_to="ops@example.test,nobody@example.test")
     await report(ledger)
     await tell.distribute()
-    assert await tell.deliver("mail") == Told(0, 1)
+    assert await tell.deliver("mail") == DeliveryCounts(0, 1)
     assert len(mailbox.letters) == 1
     (letter,) = await ledger.read(outbox.undelivered, dead_only=True, limit=10)
     assert letter.outcome == "the mail server refused a recipient"
@@ -112,5 +112,5 @@ async def test_nothing_is_sent_in_clear_unless_it_may_be(
     tell = notifier(mail_tls="starttls")
     await report(ledger)
     await tell.distribute()
-    assert await tell.deliver("mail") == Told(0, 1)
+    assert await tell.deliver("mail") == DeliveryCounts(0, 1)
     assert mailbox.letters == []

@@ -1,6 +1,6 @@
 """People: where a blind index leads, and erased without a trace of their names."""
 
-from domain.account import Erased, ProfileChanged, Registered
+from domain.account import AccountErased, AccountRegistered, ProfileChanged
 from projections import accounts
 from tests.domain.history import NOW
 from tests.projections.conftest import Log
@@ -8,8 +8,8 @@ from tests.projections.conftest import Log
 ADA, BOB, MAIL = b"a" * 32, b"b" * 32, b"m" * 32
 
 
-def person(realm: str = "administration", roles: tuple[str, ...] = ()) -> Registered:
-    return Registered(
+def person(realm: str = "administration", roles: tuple[str, ...] = ()) -> AccountRegistered:
+    return AccountRegistered(
         realm=realm, username="ada", email="ada@example.test", name="Ada", password_hash="$1", roles=roles
     )
 
@@ -21,7 +21,7 @@ def by(log: Log, field: str, index: bytes, realm: str = "administration") -> str
 def test_a_person_is_found_by_login_name_in_their_realm(log: Log) -> None:
     log.tell("account:a1", person(roles=("reader",)), username=ADA, email=MAIL)
     assert by(log, "username", ADA) == by(log, "email", MAIL) == "a1"
-    assert accounts.by_id(log.connection, "a1") == accounts.Account(
+    assert accounts.by_id(log.connection, "a1") == accounts.AccountRow(
         account_id="a1",
         position=1,
         realm="administration",
@@ -51,7 +51,7 @@ def test_new_names_are_found_and_old_ones_not(log: Log) -> None:
 
 def test_the_erased_keep_a_row_without_names(log: Log) -> None:
     log.tell("account:a1", person(), username=ADA, email=MAIL)
-    log.tell("account:a1", Erased())
+    log.tell("account:a1", AccountErased())
     assert by(log, "username", ADA) is None
     found = accounts.by_id(log.connection, "a1")
     assert found is not None
@@ -78,7 +78,7 @@ def test_whose_rows_give_them_a_role(log: Log) -> None:
     log.tell("account:a2", person("platform", roles=("other", "member")))
     assert having("platform", "member") == ["a1", "a2"]
     assert having("platform", "memb") == having("administration", "member") == []
-    log.tell("account:a1", Erased())
+    log.tell("account:a1", AccountErased())
     assert having("platform", "member") == ["a2"]
 
 

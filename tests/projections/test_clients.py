@@ -1,12 +1,12 @@
 """Clients as the administration finds and lists them."""
 
-from domain.client import Attributes, Deleted, Disabled, Enabled, Registered, Updated
+from domain.client import Attributes, ClientDeleted, ClientDisabled, ClientEnabled, ClientRegistered, ClientUpdated
 from projections import clients
 from tests.domain.history import NOW
 from tests.projections.conftest import Log
 
 
-def registered(name: str = "App", **changes) -> Registered:
+def registered(name: str = "App", **changes) -> ClientRegistered:
     facts = {
         "client_type": "confidential",
         "client_name": name,
@@ -16,7 +16,7 @@ def registered(name: str = "App", **changes) -> Registered:
         "token_endpoint_auth_method": "client_secret_basic",
         "realm": "platform",
     }
-    return Registered(**facts | changes)
+    return ClientRegistered(**facts | changes)
 
 
 def test_registered_client_is_found_with_all_its_metadata(log: Log) -> None:
@@ -31,7 +31,7 @@ def test_registered_client_is_found_with_all_its_metadata(log: Log) -> None:
         ),
     )
     found = clients.by_id(log.connection, "c1")
-    assert found == clients.Client(
+    assert found == clients.ClientRow(
         client_id="c1",
         position=1,
         type="confidential",
@@ -60,7 +60,7 @@ def test_registered_client_is_found_with_all_its_metadata(log: Log) -> None:
 def test_changes_show_and_leave_the_rest(log: Log) -> None:
     log.tell("client:c1", registered(owner="ada@example.test"))
     new = Attributes(client_name="Other", scope=(), access_token_lifetime=None, require_pkce=False)
-    log.tell("client:c1", Updated(new=new), at=NOW + 7)
+    log.tell("client:c1", ClientUpdated(new=new), at=NOW + 7)
     found = clients.by_id(log.connection, "c1")
     assert found is not None
     assert (found.client_name, found.scope, found.require_pkce) == ("Other", (), False)
@@ -69,7 +69,7 @@ def test_changes_show_and_leave_the_rest(log: Log) -> None:
         ("https://app.example.test/cb",),
         NOW + 7,
     )
-    log.tell("client:c1", Updated(owner_removed=True))
+    log.tell("client:c1", ClientUpdated(owner_removed=True))
     assert (removed := clients.by_id(log.connection, "c1")) is not None
     assert removed.owner is None
 
@@ -80,11 +80,11 @@ def test_states(log: Log) -> None:
         return found and found.state
 
     log.tell("client:c1", registered())
-    log.tell("client:c1", Disabled())
+    log.tell("client:c1", ClientDisabled())
     assert state() == "disabled"
-    log.tell("client:c1", Enabled())
+    log.tell("client:c1", ClientEnabled())
     assert state() == "enabled"
-    log.tell("client:c1", Deleted())
+    log.tell("client:c1", ClientDeleted())
     assert state() == "deleted"
 
 
@@ -92,7 +92,7 @@ def test_a_dashboard_is_found_by_its_slug_until_it_is_deleted(log: Log) -> None:
     board = registered(client_type="dashboard", slug="board", realm="administration")
     log.tell("client:d1", board)
     assert clients.id_by_slug(log.connection, "board") == "d1"
-    log.tell("client:d1", Deleted())
+    log.tell("client:d1", ClientDeleted())
     assert clients.id_by_slug(log.connection, "board") is None
     log.tell("client:d2", board)
     assert clients.id_by_slug(log.connection, "board") == "d2"
@@ -101,7 +101,7 @@ def test_a_dashboard_is_found_by_its_slug_until_it_is_deleted(log: Log) -> None:
 def test_pages_follow_one_another_without_the_deleted(log: Log) -> None:
     for number in range(5):
         log.tell(f"client:c{number}", registered(client_type="dashboard" if number % 2 else "confidential"))
-    log.tell("client:c2", Deleted())
+    log.tell("client:c2", ClientDeleted())
     first = clients.page(log.connection, limit=2)
     assert [c.client_id for c in first.items] == ["c0", "c1"]
     second = clients.page(log.connection, limit=2, after=first.next)
@@ -113,13 +113,13 @@ def test_which_clients_may_have_a_scope(log: Log) -> None:
     log.tell("client:c1", registered(scope=("Profile", "a_b")))
     assert clients.may_name_scope(log.connection, "Profile") == ["c1"]
     assert clients.may_name_scope(log.connection, "aXb") == []
-    log.tell("client:c1", Deleted())
+    log.tell("client:c1", ClientDeleted())
     assert clients.may_name_scope(log.connection, "Profile") == []
 
 
 def test_origins_are_those_of_enabled_clients(log: Log) -> None:
     log.tell("client:c1", registered(allowed_origins=("https://a.test", "https://b.test")))
     log.tell("client:c2", registered(allowed_origins=("https://c.test",)))
-    log.tell("client:c2", Disabled())
+    log.tell("client:c2", ClientDisabled())
     assert clients.may_allow_origin(log.connection, "https://b.test") == ["c1"]
     assert clients.may_allow_origin(log.connection, "https://c.test") == []

@@ -10,7 +10,7 @@ from sqlalchemy import Connection, Engine, create_engine, delete, func, insert, 
 
 from domain import account, client, consent, ended_grants, grant, succession, validity
 from domain.event import SECOND
-from domain.grant import Ended
+from domain.grant import GrantEnded
 from eventstore import stored
 from eventstore.appending.rows import Rows
 from eventstore.issued import judge
@@ -289,7 +289,7 @@ def test_a_grants_life_as_it_is_shown(connection):
     shown = grants.by_id(connection, "g1", story.now)
     assert (shown.started_at, shown.last_used_at, shown.state) == (started, story.now, "active")
     assert grants.by_id(connection, "g1", story.now + 30 * DAY * SECOND).state == "ended"
-    story.record(Ended(reason="person"))
+    story.record(GrantEnded(reason="person"))
     write(connection, story)
     shown = grants.by_id(connection, "g1", story.now)
     assert (shown.state, shown.ended_at, shown.ended_reason) == ("ended", story.now, "person")
@@ -333,7 +333,7 @@ def test_a_code_that_nobody_redeemed_leaves_when_it_has_expired(connection):
 def expected(state, name, now, lifetime, token):
     """The verdict by folds, for a refresh token."""
     good = succession.good(state.succession, digest(name))
-    judged = validity.Token(
+    judged = validity.TokenStanding(
         "refresh",
         token.position,
         token.time,

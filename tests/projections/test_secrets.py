@@ -42,7 +42,7 @@ def states(log: Log, now: int = NOW) -> dict[int, str]:
     return {secret.version: secret.state for secret in secrets.of_client(log.connection, "c1", now).items}
 
 
-def one(log: Log, secret_id: str, now: int = NOW) -> secrets.Secret:
+def one(log: Log, secret_id: str, now: int = NOW) -> secrets.SecretRow:
     found = secrets.by_id(log.connection, secret_id, now)
     assert found is not None
     return found

@@ -1,15 +1,12 @@
 """Scopes, roles, consents and sessions; and that a replay in one batch gives the rows that single steps gave."""
 
-from domain.account import Disabled, Erased, PasswordChanged, ProfileChanged, Registered
-from domain.client import Attributes, Updated
+from domain.account import AccountDisabled, AccountErased, AccountRegistered, PasswordChanged, ProfileChanged
+from domain.client import Attributes, ClientUpdated
 from domain.client_secret import SecretRevoked
-from domain.consent import Denied, Extended, Given, Withdrawn
-from domain.role import Changed as RoleChanged
-from domain.role import Defined as RoleDefined
-from domain.role import Definition
-from domain.role import Retired as RoleRetired
-from domain.scope import Changed, Defined, Retired
-from domain.session import Ended, Started
+from domain.consent import ConsentDenied, ConsentExtended, ConsentGiven, ConsentWithdrawn
+from domain.role import Definition, RoleChanged, RoleDefined, RoleRetired
+from domain.scope import ScopeChanged, ScopeDefined, ScopeRetired
+from domain.session import SessionEnded, SessionStarted
 from domain.usage import Seen
 from projections import consents, roles, scopes, sessions
 from projections.tables import parse_sealed
@@ -21,10 +18,10 @@ from tests.projections.test_secrets import ISSUED, rotated, tokens
 
 def test_scopes(log: Log) -> None:
     for name in ("b", "a", "c"):
-        log.tell(f"scope:{name}", Defined(name=name, description=f"May {name}"))
-    log.tell("scope:a", Changed(old="May a", new="May do a"))
-    log.tell("scope:c", Retired())
-    assert scopes.all_of(log.connection) == (scopes.Scope("a", "May do a"), scopes.Scope("b", "May b"))
+        log.tell(f"scope:{name}", ScopeDefined(name=name, description=f"May {name}"))
+    log.tell("scope:a", ScopeChanged(old="May a", new="May do a"))
+    log.tell("scope:c", ScopeRetired())
+    assert scopes.all_of(log.connection) == (scopes.ScopeRow("a", "May do a"), scopes.ScopeRow("b", "May b"))
     assert scopes.find(log.connection, "c") is None
     assert scopes.names(log.connection) == ("a", "b")
     first = scopes.page(log.connection, limit=1)
@@ -42,7 +39,7 @@ def test_roles(log: Log) -> None:
         log.tell(f"role:{realm}:{name}", event)
     old = Definition(scopes=("profile", "x:read"), default=False)
     log.tell("role:platform:x", RoleChanged(old=old, new=Definition(scopes=("y",), default=True)))
-    assert roles.find(log.connection, "platform", "x") == roles.Role("platform", "x", ("y",), True)
+    assert roles.find(log.connection, "platform", "x") == roles.RoleRow("platform", "x", ("y",), True)
     assert roles.names_of(log.connection, "platform") == ("member", "x")
     assert roles.may_name_scope(log.connection, "y") == [("platform", "x")]
     first = roles.page(log.connection, limit=2)
@@ -54,27 +51,27 @@ def test_roles(log: Log) -> None:
 
 
 def test_consents(log: Log) -> None:
-    log.tell("consent:a1:c1", Denied(scope=("profile",)), Given(scope=("profile",)))
-    log.tell("consent:a1:c2", Given(scope=("profile",)))
-    log.tell("consent:a1:c1", Extended(added=("x",), scope=("profile", "x")), at=NOW + 5)
-    assert consents.find(log.connection, "a1", "c1") == consents.Consent("a1", "c1", ("profile", "x"), NOW, NOW + 5)
+    log.tell("consent:a1:c1", ConsentDenied(scope=("profile",)), ConsentGiven(scope=("profile",)))
+    log.tell("consent:a1:c2", ConsentGiven(scope=("profile",)))
+    log.tell("consent:a1:c1", ConsentExtended(added=("x",), scope=("profile", "x")), at=NOW + 5)
+    assert consents.find(log.connection, "a1", "c1") == consents.ConsentRow("a1", "c1", ("profile", "x"), NOW, NOW + 5)
     assert consents.clients_of(log.connection, "a1", 1) == [("c1", NOW)]
     assert consents.clients_of(log.connection, "a1", 9) == [("c1", NOW), ("c2", NOW)]
-    log.tell("consent:a1:c1", Withdrawn())
+    log.tell("consent:a1:c1", ConsentWithdrawn())
     assert consents.find(log.connection, "a1", "c1") is None
     assert consents.clients_of(log.connection, "a1", 9) == [("c2", NOW)]
-    log.tell("consent:a1:c1", Given(scope=("y",)), at=NOW + 9)
-    assert consents.find(log.connection, "a1", "c1") == consents.Consent("a1", "c1", ("y",), NOW + 9, NOW + 9)
-    log.tell("account:a1", Erased())
+    log.tell("consent:a1:c1", ConsentGiven(scope=("y",)), at=NOW + 9)
+    assert consents.find(log.connection, "a1", "c1") == consents.ConsentRow("a1", "c1", ("y",), NOW + 9, NOW + 9)
+    log.tell("account:a1", AccountErased())
     assert consents.clients_of(log.connection, "a1", 9) == []
 
 
 def test_sessions(log: Log) -> None:
     for number in (1, 2, 3):
-        event = Started(account_id="a1", realm="platform", sha256=f"{number}{number}" * 32, lifetime=number)
+        event = SessionStarted(account_id="a1", realm="platform", sha256=f"{number}{number}" * 32, lifetime=number)
         log.tell(f"session:s{number}", event)
     assert sessions.id_by_digest(log.connection, bytes.fromhex("22" * 32)) == "s2"
-    log.tell("session:s2", Ended(reason="signed_out"))
+    log.tell("session:s2", SessionEnded(reason="signed_out"))
     assert sessions.id_by_digest(log.connection, bytes.fromhex("22" * 32)) is None
     assert sessions.prune(log.connection, NOW + 9_000_000, limit=1) == 1
     assert sessions.prune(log.connection, NOW + 9_000_000) == 1
@@ -89,7 +86,7 @@ def test_a_sealed_reference_can_be_taken_apart() -> None:
 
 
 def test_a_replay_in_one_batch_gives_the_same_rows(log: Log) -> None:
-    person = Registered(realm="platform", username="ada", email=None, password_hash="$1", roles=("member",))
+    person = AccountRegistered(realm="platform", username="ada", email=None, password_hash="$1", roles=("member",))
     log.tell("client:c1", registered(), ISSUED)
     log.tell("grant:g1", tokens("s1"), at=NOW + 1)
     log.tell("client:c2", registered("Two"))
@@ -100,15 +97,15 @@ def test_a_replay_in_one_batch_gives_the_same_rows(log: Log) -> None:
     log.tell("usage:s1", Seen(client_id="c1", via="introspection", count=4, window_seconds=60), at=NOW + 4)
     log.tell("client:c1", SecretRevoked(secret_id="s1", tokens="keep"), at=NOW + 5)
     log.tell("client:c1", SecretRevoked(secret_id="s1", tokens="revoke"), at=NOW + 6)
-    log.tell("client:c1", Updated(new=Attributes(realm="administration", client_name="Moved")), at=NOW + 7)
-    log.tell("consent:a1:c1", Given(scope=("profile",)))
-    log.tell("consent:a1:c1", Withdrawn())
-    log.tell("consent:a1:c1", Given(scope=("x",)), at=NOW + 8)
+    log.tell("client:c1", ClientUpdated(new=Attributes(realm="administration", client_name="Moved")), at=NOW + 7)
+    log.tell("consent:a1:c1", ConsentGiven(scope=("profile",)))
+    log.tell("consent:a1:c1", ConsentWithdrawn())
+    log.tell("consent:a1:c1", ConsentGiven(scope=("x",)), at=NOW + 8)
     log.tell("account:a1", PasswordChanged(password_hash="$2", except_grant="g1"))
     log.tell("account:a1", ProfileChanged(username="eve"), username=b"e" * 32)
-    log.tell("account:a1", Disabled())
+    log.tell("account:a1", AccountDisabled())
     log.tell("account:a2", person, username=b"a" * 32)
-    log.tell("account:a2", Erased())
+    log.tell("account:a2", AccountErased())
     lived = log.rows()
     assert any(lived["secret_uses"])
     log.replay()

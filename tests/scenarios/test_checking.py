@@ -13,7 +13,7 @@ from api.background import Checking, Retention
 from domain import account, client, incident, usage
 from domain.events import AGGREGATES
 from eventstore.database.engines import migrating
-from eventstore.projecting.check_rounds import Difference, Rounds
+from eventstore.projecting.check_rounds import Difference, ProjectionRounds
 from eventstore.projecting.checks import CATEGORIES, OWNERS, SUMMED, TABLES
 from eventstore.projecting.rebuild import Rebuild, clear, differing, tables_of
 from eventstore.projecting.refollow import MODELS
@@ -42,7 +42,7 @@ async def rested(_: float) -> None:
     await asyncio.sleep(0)
 
 
-def going(world: World, **given: Any) -> tuple[Rounds, list[Difference]]:
+def going(world: World, **given: Any) -> tuple[ProjectionRounds, list[Difference]]:
     """Rounds in small steps, from the first event, and what they tell before anything is recorded of it."""
     told: list[Difference] = []
     checking = Checking(world.services)
@@ -52,10 +52,10 @@ def going(world: World, **given: Any) -> tuple[Rounds, list[Difference]]:
         await checking.tell(difference)
 
     how: dict[str, Any] = {"stretch": 7, "begin": lambda size: 0, "sleep": rested}
-    return Rounds(world.services.ledger, world.settings.database_url, tell, **how | given), told
+    return ProjectionRounds(world.services.ledger, world.settings.database_url, tell, **how | given), told
 
 
-async def one_round(rounds: Rounds) -> None:
+async def one_round(rounds: ProjectionRounds) -> None:
     before = rounds.rounds
     while rounds.rounds == before:
         await rounds.step()
@@ -298,7 +298,7 @@ async def test_checker_rests_so_that_workers_take_2_percent_of_a_core(world: Wor
     class Enough(Exception):
         pass
 
-    class Timed(Rounds):
+    class Timed(ProjectionRounds):
         async def step(self) -> bool:
             nonlocal elapsed
             elapsed += 0.25 * (1 + len(rests))

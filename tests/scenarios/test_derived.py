@@ -12,7 +12,7 @@ from domain import account, client
 from eventstore.affected import Counting, issued
 from eventstore.time_travel import position_at
 from eventstore.view import View
-from projections.blast_radius import Alive, Of
+from projections.blast_radius import Alive, RadiusQuestion
 from security.clock import SECOND
 from security.tokens import digest
 from tests.any_command import any_command
@@ -86,7 +86,7 @@ async def compare(history: History, counting: Counting | None = None) -> None:
     state: client.State = await services.ledger.state(client.stream(client_id))
 
     async def alive(secret_ids: tuple[str, ...] | None, since: int | None = None) -> Alive:
-        made = Counting(Of(client_id, secret_ids, since))
+        made = Counting(RadiusQuestion(client_id, secret_ids, since))
         await made.count(services.ledger)
         return made.alive
 
@@ -159,12 +159,12 @@ async def test_counts_are_what_every_token_says(scene: Scene, seed: int) -> None
     fresh = await scene.world.register_client(f"Shop {seed}")
     mine = Scene(scene.world, scene.person, fresh)
     history = History(await lived(mine), await administering(scene.world), chance)
-    counting = Counting(Of(fresh.client_id))
+    counting = Counting(RadiusQuestion(fresh.client_id))
     for _ in range(12):
         # What expires while it is counted need not be taken off, so it begins anew where time has passed.
         scene.world.clock.advance(waited := chance.choice(WAITS))
         if waited or chance.random() < 0.3:
-            counting = Counting(Of(fresh.client_id))
+            counting = Counting(RadiusQuestion(fresh.client_id))
             await counting.count(scene.world.services.ledger)
         await chance.choice(list(ALL_STEPS.values()))(history)
         await compare(history, counting)

@@ -219,6 +219,6 @@ def test_each_event_says_whether_it_is_recorded_in_doubt() -> None:
         return {each for each in EVENTS if each.type.rpartition(".")[2].rpartition("_")[2] in last_words}
 
     assert {each.type for each in those(ends | notes) if not each.in_doubt} == set()
-    assert {each.type for each in those(gives) if each.in_doubt} == {server.Started.type}
-    assert session.Started in those(gives)
-    assert incident.Closed in those(ends)
+    assert {each.type for each in those(gives) if each.in_doubt} == {server.ServerStarted.type}
+    assert session.SessionStarted in those(gives)
+    assert incident.IncidentClosed in those(ends)

@@ -10,7 +10,7 @@ from domain import grant, validity
 from domain.decision import InvalidGrant, Outcome, Reason, refuse
 from domain.event import Moment
 from domain.grants import GRANTS, refresh_token
-from domain.grants.grant_type import Credential, GrantType, Lifetimes, Minted, Parties, Request, admitted, begin
+from domain.grants.grant_type import Credential, GrantType, Lifetimes, Minted, Parties, TokenRequest, admitted, begin
 from tests.scenarios.administration import administering
 from tests.scenarios.asking import Scene, set_scene
 from tests.scenarios.world import Client, World
@@ -21,7 +21,9 @@ EXCHANGE, RESUME, VOUCHER = "urn:example:exchange", "urn:example:resume", "urn:e
 REFRESHED = ("authorization_code", "refresh_token")
 
 
-def _first(parties: Parties, request: Request, name: str, now: Moment, minted: Minted, given: Lifetimes) -> Outcome:
+def _first(
+    parties: Parties, request: TokenRequest, name: str, now: Moment, minted: Minted, given: Lifetimes
+) -> Outcome:
     secret = admitted(parties.client, parties.secret_id, name, now)
     if isinstance(secret, Reason):
         return refuse(secret)
@@ -38,7 +40,7 @@ def _first(parties: Parties, request: Request, name: str, now: Moment, minted: M
 
 
 def exchange(
-    state: grant.State, *, now: Moment, request: Request, parties: Parties, minted: Minted, lifetimes: Lifetimes
+    state: grant.State, *, now: Moment, request: TokenRequest, parties: Parties, minted: Minted, lifetimes: Lifetimes
 ) -> Outcome:
     """A living access token of anybody's grant is exchanged for one of a grant of its own (RFC 8693)."""
     assert not state.exists
@@ -48,7 +50,7 @@ def exchange(
 
 
 def voucher(
-    state: grant.State, *, now: Moment, request: Request, parties: Parties, minted: Minted, lifetimes: Lifetimes
+    state: grant.State, *, now: Moment, request: TokenRequest, parties: Parties, minted: Minted, lifetimes: Lifetimes
 ) -> Outcome:
     """Whoever knows the word gets a token."""
     if request.own.get("voucher") != "sesame":

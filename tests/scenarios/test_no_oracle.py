@@ -11,7 +11,7 @@ from api.throttling import tallies
 from api.throttling.limits import FORGET
 from domain import account, client
 from security.clock import SECOND
-from security.passwords import Hasher, Parameters
+from security.passwords import Argon2Parameters, Hasher
 from tests.any_command import any_command
 from tests.scenarios.asking import SIGN_IN, Scene
 from tests.scenarios.world import World
@@ -134,9 +134,9 @@ async def test_log_grows_alike_whichever_client_fails_to_authenticate(world: Wor
     assert set(map(tuple, found.values())) == {(1, 1, 1, 2)}, found
 
 
-@pytest.mark.parametrize("parameters", [Parameters(64, 3, 1), Parameters(65_536, 4, 2)])
+@pytest.mark.parametrize("parameters", [Argon2Parameters(64, 3, 1), Argon2Parameters(65_536, 4, 2)])
 async def test_unknown_name_costs_as_much_as_any_stored_hash(
-    scene: Scene, monkeypatch: pytest.MonkeyPatch, parameters: Parameters
+    scene: Scene, monkeypatch: pytest.MonkeyPatch, parameters: Argon2Parameters
 ) -> None:
     former, hasher = Hasher(parameters), scene.world.services.hasher
     changed = await former.hash(secrets.token_hex())

@@ -8,11 +8,9 @@ from typing import Any
 import pytest
 
 from domain import account
-from eventstore.unavailable import DatabaseAway
-from eventstore.unavailable import Overloaded as LedgerOverloaded
+from eventstore.unavailable import DatabaseAway, LedgerOverloaded
 from security.keyring import Keyring
-from security.passwords import Asker, Hasher, Parameters, Verification
-from security.passwords import Overloaded as PasswordsOverloaded
+from security.passwords import Argon2Parameters, Asker, Hasher, HasherOverloaded, Verification
 from tests.any_command import any_command
 from tests.scenarios.asking import SIGN_IN, Scene, set_scene
 from tests.scenarios.world import open_world
@@ -83,7 +81,7 @@ async def test_guessing_slows_the_guesser_and_nobody_else(scene: Scene) -> None:
     assert (await browser.press(page, SIGN_IN, **scene.person.typed)).status == 200
 
 
-@pytest.mark.parametrize("cause", [PasswordsOverloaded(), DatabaseAway("gone"), LedgerOverloaded()])
+@pytest.mark.parametrize("cause", [HasherOverloaded(), DatabaseAway("gone"), LedgerOverloaded()])
 async def test_a_password_that_nobody_could_judge_was_no_wrong_one(
     scene: Scene, monkeypatch: pytest.MonkeyPatch, cause: Exception
 ) -> None:
@@ -101,7 +99,7 @@ async def test_a_password_that_nobody_could_judge_was_no_wrong_one(
 
 
 async def test_simultaneous_sign_ins_during_a_rehash_both_succeed(scene: Scene) -> None:
-    weak = Hasher(Parameters(memory=64, passes=2, lanes=1))
+    weak = Hasher(Argon2Parameters(memory=64, passes=2, lanes=1))
     facts = {"password_hash": await weak.hash(scene.person.password), "role_scopes": {}, "caller_scope": frozenset()}
     weak.close()
     stream = account.stream(scene.person.account_id)
@@ -121,7 +119,7 @@ async def test_password_changed_during_its_rehash_opens_nothing(scene: Scene, mo
         facts = {"password_hash": encoded, "role_scopes": {}, "caller_scope": frozenset()}
         await scene.world.execute(any_command(stream, account.change_password, facts))
 
-    weak, genuine = Hasher(Parameters(memory=64, passes=2, lanes=1)), Hasher.hash
+    weak, genuine = Hasher(Argon2Parameters(memory=64, passes=2, lanes=1)), Hasher.hash
     await set_hash(await weak.hash(scene.person.password))
     another = await weak.hash("quite another password")
     weak.close()

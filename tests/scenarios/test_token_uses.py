@@ -8,8 +8,8 @@ import pytest
 from api.throttling import windowed_counter
 from domain import usage
 from domain.event import Actor
-from eventstore.execution import Origin, Request
-from eventstore.unavailable import DatabaseAway, Overloaded
+from eventstore.execution import Origin, PendingRequest
+from eventstore.unavailable import DatabaseAway, LedgerOverloaded
 from projections import tokens
 from security.tokens import Kind, digest
 from tests.scenarios.world import Client, World
@@ -98,14 +98,14 @@ async def test_uses_accepted_before_the_ledger_filled_are_told_once(
     committer = world.services.ledger._committer
     real, submitted = committer.submit, []
 
-    def submit(request: Request) -> None:
+    def submit(request: PendingRequest) -> None:
         submitted.append(request)
         if len(submitted) == 3:
-            raise Overloaded
+            raise LedgerOverloaded
         real(request)
 
     monkeypatch.setattr(committer, "submit", submit)
-    with pytest.raises(Overloaded):
+    with pytest.raises(LedgerOverloaded):
         await world.services.token_uses.record()
     first = [("usage.token_first_seen", digest(each).hex(), 1, service.client_id) for each in raw]
     assert await uses(world) == first[:2]

@@ -174,7 +174,7 @@ class World:
     ) -> Person:
         """A person with these roles, or their realm's default ones."""
         account_id = new_id()
-        person = people.NewPerson(
+        person = people.PersonRegistration(
             realm=realm,
             username=username,
             email=f"{username}@example.test",

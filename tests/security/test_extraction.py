@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from security import tokens
-from security.scanning import MOST, Damaged, extract, extract_all
+from security.scanning import MOST, DamagedSecret, extract, extract_all
 from security.tokens import ALPHABET, DEFAULT, Format, Kind
 
 SECRET = tokens.mint(Kind.CLIENT_SECRET).reveal()
@@ -155,7 +155,7 @@ def test_each_is_told_once_and_in_order() -> None:
 def test_a_wrong_checksum_is_damage_and_says_where() -> None:
     wrong = SECRET[:-1] + ("0" if SECRET[-1] != "0" else "1")
     looked_at = extract(f"é {wrong} {OTHER}", DEFAULT)
-    assert looked_at.damaged == (Damaged(Kind.CLIENT_SECRET, 2),)
+    assert looked_at.damaged == (DamagedSecret(Kind.CLIENT_SECRET, 2),)
     assert [each.reveal() for each in looked_at.secrets] == [OTHER]
 
 
@@ -189,5 +189,5 @@ def test_several_texts_are_one_report() -> None:
     wrong = "glog_at_" + "a" * 36
     looked_at = extract_all(["abc", f"{SECRET} {wrong}", SECRET], DEFAULT)
     assert [each.reveal() for each in looked_at.secrets] == [SECRET]
-    assert looked_at.damaged == (Damaged(Kind.ACCESS_TOKEN, 3 + len(SECRET) + 1),)
+    assert looked_at.damaged == (DamagedSecret(Kind.ACCESS_TOKEN, 3 + len(SECRET) + 1),)
     assert looked_at.characters == 3 + len(SECRET) * 2 + 1 + len(wrong)

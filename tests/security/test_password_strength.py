@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from security import passwords
-from security.passwords import LOOKALIKES, MANY, Overloaded, StrengthMeter, Weakness, weakness
+from security.passwords import LOOKALIKES, MANY, HasherOverloaded, StrengthMeter, Weakness, weakness
 
 PAUL = ("paul", "paul.baker@example.test", "Paul Åström-Baker", None)
 
@@ -125,7 +125,7 @@ async def test_passwords_beyond_the_capacity_are_rejected_others_not(
         second = asyncio.create_task(meter.weakness("two"))
         # The loop goes on meanwhile.
         await asyncio.to_thread(begun.wait, 30)
-        with pytest.raises(Overloaded):
+        with pytest.raises(HasherOverloaded):
             await meter.weakness("three")
         second.cancel()
         await asyncio.wait([second])

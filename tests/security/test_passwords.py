@@ -7,10 +7,18 @@ import pytest
 from argon2 import PasswordHasher, Type, extract_parameters
 from argon2.exceptions import InvalidHashError
 
-from security.passwords import Asker, Hasher, Overloaded, Parameters, Unacceptable, Verification, unacceptable
+from security.passwords import (
+    Argon2Parameters,
+    Asker,
+    Hasher,
+    HasherOverloaded,
+    Unacceptable,
+    Verification,
+    unacceptable,
+)
 
 # As cheap as argon2 goes: these tests are about behaviour.
-CHEAP = Parameters(memory=64, passes=2, lanes=1)
+CHEAP = Argon2Parameters(memory=64, passes=2, lanes=1)
 
 
 @pytest.fixture
@@ -109,7 +117,7 @@ async def test_who_cannot_match_costs_one_full_hash_too(hasher, monkeypatch, enc
 
 async def test_raised_parameters_rehash_the_right_password_only(hasher):
     encoded = await hasher.hash("correct horse")
-    for stronger in (Parameters(128, 2, 1), Parameters(64, 3, 1)):
+    for stronger in (Argon2Parameters(128, 2, 1), Argon2Parameters(64, 3, 1)):
         raised = Hasher(stronger)
         assert await raised.verify(encoded, "correct horse") == (True, True)
         assert await raised.verify(encoded, "wrong horse") == (False, False)
@@ -144,7 +152,7 @@ async def test_full_waiting_room_makes_the_server_overloaded(crowded):
     hasher, held = crowded
     accepted = [asyncio.ensure_future(hasher.verify(None, "correct horse")) for _ in range(2)]
     await asyncio.sleep(0)
-    with pytest.raises(Overloaded):
+    with pytest.raises(HasherOverloaded):
         await hasher.verify(None, "correct horse")
     held.set()
     assert await asyncio.gather(*accepted) == [(False, False)] * 2
@@ -157,7 +165,7 @@ async def test_disconnect_frees_no_place_while_the_thread_works(crowded):
     await asyncio.sleep(0)
     running.cancel()
     await asyncio.gather(running, return_exceptions=True)
-    with pytest.raises(Overloaded):
+    with pytest.raises(HasherOverloaded):
         await hasher.verify(None, "correct horse")
     held.set()
     assert await queued == (False, False)
@@ -255,7 +263,7 @@ async def test_a_full_room_has_place_for_who_comes_from_elsewhere():
     held.go_on(4)
     assert await home == (False, False)
     told = await asyncio.gather(*storm, return_exceptions=True)
-    assert [isinstance(each, Overloaded) for each in told] == [False] * 3 + [True] * 3
+    assert [isinstance(each, HasherOverloaded) for each in told] == [False] * 3 + [True] * 3
     held.hasher.close()
 
 

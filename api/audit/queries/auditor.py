@@ -9,7 +9,7 @@ from commands import audit as commands
 from domain import audit
 from domain.event import Moment
 from eventstore.execution import Origin, Step
-from eventstore.unavailable import DatabaseAway, Overloaded
+from eventstore.unavailable import DatabaseAway, LedgerOverloaded
 from security.clock import day_of
 from security.masking import masking
 from security.tokens import digest, new_id
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from security.tokens import Format
 
 
-class Alarm(Protocol):
+class DivergenceAlarm(Protocol):
     """Whoever is told that the log does not fit its tree."""
 
     async def diverge(self, found: "Diverged", /) -> None: ...
@@ -44,7 +44,7 @@ class Sources(Protocol):
     def search_index(self) -> "CatchUpSubscription": ...
 
     @property
-    def transparency(self) -> Alarm: ...
+    def transparency(self) -> DivergenceAlarm: ...
 
 
 class Auditor(NamedTuple):
@@ -134,7 +134,7 @@ def _close(asking: Auditor, closed: Step) -> None:
 async def _record(asking: Auditor, closed: Step) -> None:
     try:
         await asking.sources.ledger.execute(closed, origin=asking.origin)
-    except (DatabaseAway, Overloaded) as error:
+    except (DatabaseAway, LedgerOverloaded) as error:
         log.warning("the end of a reading is not recorded", error=type(error).__name__)
 
 

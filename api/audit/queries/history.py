@@ -78,7 +78,7 @@ def presented(asking: Auditor, raw: str | None, sha256: str | None, *, or_else: 
 # Any aggregate as it was.
 
 
-class State(msgspec.Struct, frozen=True):
+class StateShown(msgspec.Struct, frozen=True):
     """The aggregate after `version` events. `sealed` and `erased` name personal values that are not shown."""
 
     stream: str
@@ -90,11 +90,11 @@ class State(msgspec.Struct, frozen=True):
 
 
 class _Shown(NamedTuple):
-    state: State
+    state: StateShown
     unsealed: bool
 
 
-async def state_of(asking: Auditor, name: str, at: str | None, position: int | None) -> State:
+async def state_of(asking: Auditor, name: str, at: str | None, position: int | None) -> StateShown:
     """The fold of a stream at a moment or a position, and the event that it was asked for. Raises Missing when the
     stream has no events at all, before or after."""
     where = await point(asking, at, position)
@@ -118,7 +118,7 @@ def _shown(connection: Connection, asking: Auditor, stream: str, where: Point) -
     rendering = Rendering(asking.sources.ledger.privacy, connection, personal=asking.personal)
     members, sealed, erased = rendering.state(folded.state)
     return _Shown(
-        State(stream, folded.version, where.position, members, sealed, erased),
+        StateShown(stream, folded.version, where.position, members, sealed, erased),
         rendering.shows_personal(folded.state, sealed, erased),
     )
 
@@ -129,7 +129,7 @@ USES_AT_MOST = 200
 """Grouped uses that a history ends with, the newest ones."""
 
 
-class SecretVersion(msgspec.Struct, frozen=True):
+class SecretVersionRef(msgspec.Struct, frozen=True):
     """A version of a client's secret."""
 
     id: str
@@ -146,7 +146,7 @@ class TokenHistory(msgspec.Struct, frozen=True):
     state: Reason
     client_id: str | None
     client_name: str | None
-    secret: SecretVersion | None
+    secret: SecretVersionRef | None
     account_id: str | None
     grant_id: str | None
     scope: str | None
@@ -221,7 +221,7 @@ def _ground(connection: Connection, found: IssuanceRecord) -> Iterator[int]:
     if found.client_id is not None:
         for each in time_travel.history(connection, client.stream(found.client_id), found.by.position):
             made = isinstance(each.event, client_secret.SecretIssued | client_secret.SecretRotated)
-            if isinstance(each.event, client.Registered) or (made and each.event.secret_id == found.secret_id):
+            if isinstance(each.event, client.ClientRegistered) or (made and each.event.secret_id == found.secret_id):
                 yield each.position
     if found.account_id is None or found.kind in ("client_secret", "session"):
         return
@@ -229,9 +229,13 @@ def _ground(connection: Connection, found: IssuanceRecord) -> Iterator[int]:
     if isinstance(code, CodeIssued):
         if code.session_id is not None:
             sign_in = time_travel.history(connection, session.stream(code.session_id), found.by.position)
-            yield from (each.position for each in sign_in if isinstance(each.event, session.Started))
+            yield from (each.position for each in sign_in if isinstance(each.event, session.SessionStarted))
         consented = time_travel.history(connection, consent.stream(code.account_id, code.client_id), found.by.position)
-        yield from (each.position for each in consented if isinstance(each.event, consent.Given | consent.Extended))
+        yield from (
+            each.position
+            for each in consented
+            if isinstance(each.event, consent.ConsentGiven | consent.ConsentExtended)
+        )
 
 
 def _told(connection: Connection, found: IssuanceRecord) -> Iterator[int]:
@@ -250,7 +254,9 @@ def _of_secret(connection: Connection, found: IssuanceRecord) -> Iterator[Record
         event = each.event
         if isinstance(event, client_secret.SecretRotated) and each.position > found.by.position:
             concerned = event.others_expire_in is not None
-        elif isinstance(event, client.Registered | client.Disabled | client.Enabled | client.Deleted):
+        elif isinstance(
+            event, client.ClientRegistered | client.ClientDisabled | client.ClientEnabled | client.ClientDeleted
+        ):
             concerned = True
         else:
             concerned = getattr(event, "secret_id", None) == found.secret_id
@@ -258,11 +264,11 @@ def _of_secret(connection: Connection, found: IssuanceRecord) -> Iterator[Record
             yield each
 
 
-def secret_version(found: IssuanceRecord) -> SecretVersion | None:
+def secret_version(found: IssuanceRecord) -> SecretVersionRef | None:
     """The version that it is, or that authenticated the request for it."""
     event = found.by.event
     version = getattr(event, "version" if found.kind == "client_secret" else "secret_version", None)
-    return None if found.secret_id is None or version is None else SecretVersion(found.secret_id, version)
+    return None if found.secret_id is None or version is None else SecretVersionRef(found.secret_id, version)
 
 
 def _expires_at(connection: Connection, found: IssuanceRecord, head: int) -> Moment | None:

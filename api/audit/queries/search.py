@@ -232,7 +232,7 @@ STEPS_AT_MOST = 200
 """Stretches of the log that a question waits for. An index that is further behind is being built."""
 
 
-class Stretch(NamedTuple):
+class FoundEvents(NamedTuple):
     """Events that were found, and where to go on; None at the end."""
 
     events: list[ShownEvent]
@@ -261,7 +261,9 @@ async def wanted(asking: Auditor, given: Filters, head: int) -> tuple[Criteria, 
     return await ledger.read(given.criteria, ledger.privacy, head, whose), asked
 
 
-async def find(asking: Auditor, criteria: Criteria, limit: int, start: int | None, *, names: bool = False) -> Stretch:
+async def find(
+    asking: Auditor, criteria: Criteria, limit: int, start: int | None, *, names: bool = False
+) -> FoundEvents:
     """Up to `limit` events from `start` on. A long search is done in turns, so that nobody else waits for all of it."""
     events: list[ShownEvent] = []
     resume: int | None = start
@@ -270,14 +272,14 @@ async def find(asking: Auditor, criteria: Criteria, limit: int, start: int | Non
         events += stretch.events
         resume = stretch.resume
         if resume is None or len(events) >= limit:
-            return Stretch(events, resume)
+            return FoundEvents(events, resume)
 
 
 def _find(
     connection: Connection, asking: Auditor, criteria: Criteria, limit: int, start: int | None, names: bool
-) -> Stretch:
+) -> FoundEvents:
     found = search.search(connection, criteria, limit, start)
-    return Stretch(show(connection, asking, found.positions, names=names), found.resume)
+    return FoundEvents(show(connection, asking, found.positions, names=names), found.resume)
 
 
 def show(connection: Connection, asking: Auditor, positions: Sequence[int], *, names: bool = False) -> list[ShownEvent]:

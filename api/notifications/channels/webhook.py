@@ -24,7 +24,7 @@ SHORTEST_SECRET = 24
 GONE = 410
 
 
-class Asked(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+class WebhookSetting(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """One webhook as `GRANTLOG_WEBHOOKS` names it. The secret itself stands elsewhere."""
 
     url: Annotated[str, Meta(min_length=1, max_length=2000)]
@@ -73,7 +73,7 @@ def webhooks(settings: Settings, environ: Mapping[str, str] = os.environ) -> lis
     if not settings.webhooks:
         return []
     try:
-        asked = msgspec.json.decode(settings.webhooks, type=list[Asked])
+        asked = msgspec.json.decode(settings.webhooks, type=list[WebhookSetting])
     except (msgspec.ValidationError, msgspec.DecodeError):
         raise Wrong(
             'must be a JSON list of objects such as {"url": "https://…", "secret_file": "/run/secrets/webhook", '
@@ -85,7 +85,7 @@ def webhooks(settings: Settings, environ: Mapping[str, str] = os.environ) -> lis
     return found
 
 
-def _subscription(asked: Asked, allow_private: bool, environ: Mapping[str, str]) -> Subscription:
+def _subscription(asked: WebhookSetting, allow_private: bool, environ: Mapping[str, str]) -> Subscription:
     try:
         parts = urlsplit(asked.url)
         host, _ = parts.hostname, parts.port
@@ -98,7 +98,7 @@ def _subscription(asked: Asked, allow_private: bool, environ: Mapping[str, str])
     return Subscription(asked.name or host, asked.url, chosen(asked.types), _keys(_secret(asked, environ)))
 
 
-def _secret(asked: Asked, environ: Mapping[str, str]) -> str:
+def _secret(asked: WebhookSetting, environ: Mapping[str, str]) -> str:
     if (asked.secret_env is None) == (asked.secret_file is None):
         raise Wrong("needs exactly one of `secret_env` and `secret_file` for each webhook")
     if asked.secret_env is not None:

@@ -126,7 +126,7 @@ class Piecemeal:
 @pytest.mark.anyio
 @pytest.mark.parametrize("pieces", [(b"a=b&c=d",), (b"a=b", b"&c=", b"d"), (b"", b"a=b&c=d")])
 async def test_the_server_is_not_asked_for_more_than_was_announced(pieces):
-    arriving = load_shedding.Arriving(Piecemeal(*pieces), anywhere(), load_shedding.Patience(), 7)
+    arriving = load_shedding.Arriving(Piecemeal(*pieces), anywhere(), load_shedding.BodyPatience(), 7)
     assert await read_body({"headers": [(b"content-length", b"7")]}, arriving, 1000) == b"a=b&c=d"
 
 
@@ -138,7 +138,7 @@ async def test_a_body_of_unknown_length_is_read_to_its_end():
     async def receive() -> dict[str, Any]:
         return next(messages)
 
-    arriving = load_shedding.Arriving(receive, anywhere(), load_shedding.Patience(), None)
+    arriving = load_shedding.Arriving(receive, anywhere(), load_shedding.BodyPatience(), None)
     assert await read_body({"headers": [(b"transfer-encoding", b"chunked")]}, arriving, 1000) == b"a=b"
 
 
@@ -151,7 +151,7 @@ async def test_disconnect_may_be_awaited_without_a_timeout(monkeypatch):
     async def receive() -> dict[str, Any]:
         return next(messages, None) or await gone
 
-    arriving = load_shedding.Arriving(receive, anywhere(), load_shedding.Patience(), None)
+    arriving = load_shedding.Arriving(receive, anywhere(), load_shedding.BodyPatience(), None)
     # What is there already is taken, however late it is.
     assert (await arriving())["body"] == b"ok"
     waiting = asyncio.create_task(arriving())

@@ -16,12 +16,12 @@ SCOPES = (
     templates.ScopeInWords("catalog:read", "Look at the catalog", allowed=True),
 )
 SAMPLES: dict[str, templates.HtmlPage] = {
-    "home": templates.Home(
+    "home": templates.HomePage(
         issuer="https://id.example.test",
         dashboards=(templates.DashboardLink("Client Dashboard", "platform", "/dashboards/client"),),
         third_party="http://127.0.0.1:8401/",
     ),
-    "sign_in": templates.SignIn(
+    "sign_in": templates.SignInPage(
         action="/oauth/authorize/sign-in?state=a%26b&x=1",
         csrf="token-c",
         realm="platform",
@@ -29,8 +29,8 @@ SAMPLES: dict[str, templates.HtmlPage] = {
         username="paul",
         error="Wrong.",
     ),
-    "sign_in_alone": templates.SignIn(action="/sign-in", csrf="token-c", realm="platform"),
-    "consent": templates.Consent(
+    "sign_in_alone": templates.SignInPage(action="/sign-in", csrf="token-c", realm="platform"),
+    "consent": templates.ConsentPage(
         action="/oauth/authorize/consent?x=1",
         sign_out_action="/sign-out",
         csrf="token-c",
@@ -40,12 +40,12 @@ SAMPLES: dict[str, templates.HtmlPage] = {
         username="paul",
     ),
     "error": templates.ErrorPage(title="Unknown application", explanation="Nothing was sent.", request_id="4f0OQ2b8"),
-    "signed_in": templates.SignedIn(
+    "signed_in": templates.SignedInPage(
         username="paul", realm="platform", since=SINCE, sign_out_action="/sign-out", csrf="token-c"
     ),
-    "sign_out": templates.SignOut(action="/sign-out", csrf="token-c", username="paul", realm="platform"),
-    "signed_out": templates.SignedOut(continue_url="/account/grants"),
-    "account_grants": templates.AccountGrants(
+    "sign_out": templates.SignOutPage(action="/sign-out", csrf="token-c", username="paul", realm="platform"),
+    "signed_out": templates.SignedOutPage(continue_url="/account/grants"),
+    "account_grants": templates.AccountGrantsPage(
         username="paul",
         realm="platform",
         sign_out_action="/sign-out",
@@ -56,11 +56,11 @@ SAMPLES: dict[str, templates.HtmlPage] = {
             templates.AllowedApplication("Harbour", SCOPES[:1], SINCE, None, "/account/grants/b"),
         ),
     ),
-    "account_grants_empty": templates.AccountGrants(
+    "account_grants_empty": templates.AccountGrantsPage(
         username="paul", realm="platform", sign_out_action="/sign-out", csrf="token-c", grants=()
     ),
-    "dashboard": templates.Dashboard(slug="client", name="Client Dashboard", realm="platform", resume=True),
-    "reference": templates.Reference(
+    "dashboard": templates.DashboardPage(slug="client", name="Client Dashboard", realm="platform", resume=True),
+    "reference": templates.ReferencePage(
         version="1.2.3",
         groups=(
             templates.Group(
@@ -225,7 +225,7 @@ def test_grants_name_the_application_on_each_withdraw_button() -> None:
 
 def test_dashboard_posts_to_itself_where_no_script_runs() -> None:
     page = render(
-        templates.Dashboard(slug="client", name="C", realm="platform", error=templates.DASHBOARD_NEEDS_SCRIPT)
+        templates.DashboardPage(slug="client", name="C", realm="platform", error=templates.DASHBOARD_NEEDS_SCRIPT)
     )
     document = Document(page)
     assert document.all("form")[0]["action"] == "/dashboards/client"

@@ -10,7 +10,7 @@ import pytest
 
 from api.server import board as boards
 from api.server import parent as parents
-from api.server.board import Board, Seen
+from api.server.board import Board, WorkerStatus
 from api.server.parent import LIVED, Parent, Post
 
 
@@ -54,14 +54,14 @@ def test_what_one_worker_says_all_can_read() -> None:
         board.seats[1].beat(7)
         os._exit(0)
     os.waitpid(pid, 0)
-    assert board.seen() == [Seen(0, "down", {}), Seen(7, "failing", {"log": "forged"})]
+    assert board.seen() == [WorkerStatus(0, "down", {}), WorkerStatus(7, "failing", {"log": "forged"})]
     # However much it is, it stays on its seat.
     board.seats[0].take(8)
     board.seats[0].tell(8, {f"check {number}": "\u00e4" * 500 for number in range(100)})
     first, second = board.seen()
     assert (first.state, len(first.checks), second.pid) == ("failing", 40, 7)
     board.seats[1].leave()
-    assert board.seen()[1] == Seen(0, "down", {})
+    assert board.seen()[1] == WorkerStatus(0, "down", {})
 
 
 def test_the_pause_grows_with_every_death_and_is_forgotten() -> None:

@@ -9,7 +9,7 @@ from eventstore.execution import Origin
 from eventstore.ledger import Ledger
 from eventstore.recorder import LogRecorder
 from eventstore.stored import events
-from eventstore.unavailable import DatabaseAway, Overloaded
+from eventstore.unavailable import DatabaseAway, LedgerOverloaded
 from tests.eventstore.conftest import commits_of_which_nobody_knows, refuse_the_third
 
 pytestmark = pytest.mark.anyio
@@ -36,7 +36,7 @@ async def test_uses_accepted_before_the_ledger_filled_are_told_once(
     ledger: Ledger, uses: SecretUses, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     refuse_the_third(ledger, monkeypatch)
-    with pytest.raises(Overloaded):
+    with pytest.raises(LedgerOverloaded):
         await uses.record()
     assert await told(ledger) == SECRETS[:2]
     await uses.record()

@@ -6,13 +6,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from api.throttling import windowed_counter
-from api.throttling.windowed_counter import Due, Grouping
+from api.throttling.windowed_counter import DueCount, Grouping
 from domain.event import SECOND
 
 
 def told(found: Grouping[str], now: int, limit: int = 100) -> list[tuple[str, int, int]]:
     """Everything that is due at a second, in portions."""
-    all_of_it: list[Due[str]] = []
+    all_of_it: list[DueCount[str]] = []
     more = True
     while more:
         due, more = found.take(now * SECOND, limit)

@@ -8,7 +8,7 @@ from domain import server
 from eventstore.database.background import AWAY_S, LEAST_REST_S
 from eventstore.ledger import Ledger
 from eventstore.transparency import published
-from eventstore.transparency.comparison import Rounds, misfits
+from eventstore.transparency.comparison import TreeRounds, misfits
 from eventstore.transparency.keeper import Keeper
 from eventstore.transparency.published import read_leaves
 from eventstore.transparency.tree import Tree
@@ -66,8 +66,8 @@ def change(url: str, before: str, after: str) -> None:
         connection.execute(statement, {"b": before, "a": after})
 
 
-def rounds(ledger: Ledger, keeper: Keeper, begin: Callable[[int], int] = lambda _: 0) -> Rounds:
-    return Rounds(ledger, keeper, stretch=5, begin=begin)
+def rounds(ledger: Ledger, keeper: Keeper, begin: Callable[[int], int] = lambda _: 0) -> TreeRounds:
+    return TreeRounds(ledger, keeper, stretch=5, begin=begin)
 
 
 async def test_it_begins_anywhere_and_goes_round_and_round(ledger: Ledger, keeper: Keeper) -> None:
@@ -187,7 +187,7 @@ async def test_it_rests_99_times_as_long_as_it_worked(
     await grown(ledger, keeper)
     clock = Rests(step_s, 3)
     with pytest.raises(Ended):
-        await Rounds(ledger, keeper, now=clock.now, sleep=clock.sleep).run()
+        await TreeRounds(ledger, keeper, now=clock.now, sleep=clock.sleep).run()
     assert clock.rested == [pytest.approx(rest)] * 3
 
 
@@ -198,5 +198,5 @@ async def test_when_the_database_is_away_it_waits(keeper: Keeper) -> None:
 
     clock = Rests(0.001, 2)
     with pytest.raises(Ended):
-        await Rounds(Away(), keeper, now=clock.now, sleep=clock.sleep).run()
+        await TreeRounds(Away(), keeper, now=clock.now, sleep=clock.sleep).run()
     assert clock.rested == [AWAY_S] * 2

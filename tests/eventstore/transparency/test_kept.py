@@ -11,7 +11,7 @@ from eventstore.database.engines import migrating
 from eventstore.ledger import Ledger
 from eventstore.transparency import published
 from eventstore.transparency.keeper import KEEP_EVERY_S, Keeper
-from eventstore.transparency.kept import Kept, Lost, digest
+from eventstore.transparency.kept import Kept, LostHead, digest
 from eventstore.transparency.note import Checkpoint, parse_checkpoint
 from eventstore.transparency.tree import Tree
 from security.clock import ManualClock
@@ -56,9 +56,9 @@ class TestTheFile:
     def test_the_first_process_to_notice_a_loss_knows_what_it_was(self, tmp_path: Path) -> None:
         kept = Kept(tmp_path / "checkpoint")
         assert kept.read_lost() is None
-        first = Lost("it went back", 7, digest("a"), 1)
+        first = LostHead("it went back", 7, digest("a"), 1)
         kept.write_lost(first)
-        kept.write_lost(Lost("it went back", 3, digest("b"), 2))
+        kept.write_lost(LostHead("it went back", 3, digest("b"), 2))
         assert kept.read_lost() == first
         assert first.is_there("a")
         assert not first.is_there("b")

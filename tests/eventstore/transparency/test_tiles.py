@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from eventstore.transparency.merkle import Address, encode_entries, entries_path, parse_path, tile_path, width_in
+from eventstore.transparency.merkle import TilePath, encode_entries, entries_path, parse_path, tile_path, width_in
 from verifier.source import path_of, split_entries
 
 
@@ -16,7 +16,7 @@ def test_the_specifications_path() -> None:
 @given(st.none() | st.integers(0, 63), st.integers(0, 10**18), st.integers(1, 256))
 def test_what_is_written_is_read(level: int | None, number: int, width: int) -> None:
     path = entries_path(number, width) if level is None else tile_path(level, number, width)
-    assert parse_path(path.removeprefix("tile/")) == Address(level, number, width)
+    assert parse_path(path.removeprefix("tile/")) == TilePath(level, number, width)
     assert path.partition(".p/")[0].endswith("/" + path_of(number))
 
 
