@@ -63,9 +63,8 @@ DEPENDENCIES = {
     "asking": Provide(auditor, sync_to_thread=False),
     "settle": Provide(settling, sync_to_thread=False),
 }
-"""What handlers take by name. `who` is whom the route's guard let in, `by` what they may do under the lock, `once`
-carries out commands of theirs, `asking` reads the log for them, and `settle` brings what is known of a secret up to
-this moment."""
+"""What handlers take by name: `who` the route's guard let in, `by` what they may do under the lock, `once` to carry out
+commands of theirs, `asking` to read the log for them, `settle` to bring what is known of a secret up to now."""
 
 
 async def open_services(

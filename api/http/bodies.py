@@ -175,9 +175,8 @@ class StrictRequest(Request[Any, Any, Any]):
 
 
 async def check_query(request: Request[Any, Any, Any]) -> None:
-    """Refuses a doubled query parameter, of which the framework would take the last, and on the JSON API one that the
-    handler does not have: a misspelt filter would show everything. `opt={"repeatable": ("type",)}` names those that may
-    be repeated."""
+    """Refuses a doubled query parameter, unless `opt={"repeatable": ("type",)}` names it: the framework would take the
+    last. On the JSON API also one that the handler does not have: a misspelt filter would show everything."""
     query: bytes = request.scope["query_string"]
     if not query:
         return

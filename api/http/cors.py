@@ -112,9 +112,8 @@ def decide_preflight(
 
 
 class OriginPolicy:
-    """Decides for one app, whose services are there once it has started, about the JSON API and OAuth's endpoints,
-    whose paths are `posted`. It does so where an answer leaves, so that it holds for refusals, faults and streams
-    too."""
+    """Decides for one app, once it has started, about the JSON API and OAuth's endpoints, whose paths are `posted`. It
+    does so where an answer leaves, so that it holds for refusals, faults and streams too."""
 
     def __init__(self, app: Any, posted: Collection[str] = ()) -> None:
         self._app = app
@@ -127,7 +126,7 @@ class OriginPolicy:
         return path in self._posted or path.startswith(_BELOW) or path in BEARER_PATHS
 
     async def preflight(self, scope: Scope) -> RawResponse:
-        """The answer to a preflight. It names no client, and there may be no such path: the request itself finds that
+        """The answer to a preflight. It names no client, and there may be no such path: the request itself finds
         out."""
         origin = header(scope, b"origin") or ""
         methods = ("POST",) if scope["path"] in self._posted else BEARER_METHODS

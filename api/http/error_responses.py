@@ -124,8 +124,8 @@ def description(text: str) -> str:
 
 
 class ProblemBody(msgspec.Struct, frozen=True, kw_only=True):
-    """RFC 9457 problem details. `errors` names members at fault; `error` is OAuth's word, on `/dashboards/*` only;
-    `retry_after` is in seconds, with 429."""
+    """RFC 9457 problem details; `error` is OAuth's word, on `/dashboards/*` only, `retry_after` in seconds, with
+    429."""
 
     type: str
     title: str

@@ -7,6 +7,7 @@ number bounds memory. What callers notice is time, and that is what requests to 
 import asyncio
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from time import monotonic, perf_counter
 from typing import Any
 
@@ -135,10 +136,7 @@ class Slot:
 
     def come_back(self) -> bool:
         """Takes it again; False when it had been given back and there is none by now."""
-        if self._held:
-            self._away = False
-            return True
-        if not self._over and self._places.are_short(self._line):
+        if not self._held and not self._over and self._places.are_short(self._line):
             return False
         self.take()
         return True
@@ -231,21 +229,19 @@ class BodyPatience:
         self._loop.call_later(min(SWEEP, BODY_TIMEOUT), self._sweep)
 
 
+@dataclass(slots=True, eq=False)
 class Arriving:
     """The `receive` of one request, whose place is free while it waits for the client: else a few connections that
     announce a body and send nothing would use up all places. Raises TooSlow, and TemporarilyUnavailable when there is
     no place any more for what has come late. A body of announced `length` is complete with as many bytes: to ask the
     server for the message behind it would cost two changes of thread."""
 
-    __slots__ = ("_complete", "_deadline", "_missing", "_patience", "_place", "_receive")
-
-    def __init__(self, receive: Receive, place: Slot, patience: BodyPatience, length: int | None) -> None:
-        self._receive = receive
-        self._place = place
-        self._patience = patience
-        self._missing = length
-        self._deadline: float | None = None
-        self._complete = False
+    _receive: Receive
+    _place: Slot
+    _patience: BodyPatience
+    _missing: int | None
+    _deadline: float | None = None
+    _complete: bool = False
 
     async def __call__(self) -> Any:
         # After the body all that can come is the news that the client has gone, and that may take as long as it likes.

@@ -1,6 +1,7 @@
 """The outermost layer: every answer has a request id and safe headers, every request one log line, nothing escapes."""
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass
 from functools import lru_cache
 from time import perf_counter
 
@@ -191,29 +192,23 @@ class Middleware:
         raise ConnectionAbortedError("the answer was broken off") from None
 
 
+@dataclass(slots=True, eq=False)
 class SentResponse:
     """The `send` of one request: adds the headers, keeps the status, and drops the body of an answer to HEAD. `pages`
     are asked which pages may read the answer, where that is not for the endpoint to say."""
 
-    __slots__ = ("_context", "_missing", "_scope", "_send", "_slot", "head", "pages", "status")
+    _send: Send
+    _context: RequestContext
+    _missing: Callable[[tuple[bytes, ...]], Fields]
+    _scope: Scope
+    _slot: Slot
+    pages: OriginPolicy | None = None
+    status: int | None = None
 
-    def __init__(
-        self,
-        send: Send,
-        context: RequestContext,
-        missing: Callable[[tuple[bytes, ...]], Fields],
-        scope: Scope,
-        slot: Slot,
-        pages: OriginPolicy | None = None,
-    ) -> None:
-        self._send = send
-        self._context = context
-        self._missing = missing
-        self.pages = pages
-        self._slot = slot
-        self._scope = scope
-        self.head = scope["method"] == "HEAD"
-        self.status: int | None = None
+    @property
+    def head(self) -> bool:
+        """Whether the body is dropped."""
+        return self._context.head
 
     async def __call__(self, message: Message) -> None:
         if message["type"] == "http.response.start":

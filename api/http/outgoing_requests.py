@@ -109,8 +109,8 @@ class OutgoingRequests:
         content: bytes = b"",
         largest: int | None = LARGEST_ANSWER,
     ) -> FetchedResponse:
-        """Sends it and reads the answer in time, its body unless `largest` is None. Raises `NotAllowed` and
-        `NoAnswer`."""
+        """Sends it and reads the answer in time, without a body if `largest` is None. Raises NotAllowed and
+        NoAnswer."""
         try:
             async with asyncio.timeout(self._timeout):
                 return await self._send(method, url, headers, content, largest)

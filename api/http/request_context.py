@@ -35,8 +35,8 @@ REQUEST_ID = re.compile(r"[A-Za-z0-9._~+/=-]{1,64}", re.ASCII)
 """Ids that proxies make: UUIDs, ULIDs, trace ids, base64. Anything else could not stand in a header or a log line."""
 
 FORWARDED_FOR = re.compile(r'(?:^|[;,])\s*for=("[^"\\;,\s]*"|[^;,"\s]+)', re.IGNORECASE)
-"""Nothing that ends a pair stands in the quotes of an address: whoever opens some before the proxy's own pair does not
-hide that (RFC 7239 §4, §6)."""
+"""An address's quotes hold nothing that ends a pair: nobody hides a proxy's pair in quotes of theirs (RFC 7239 §4,
+§6)."""
 
 Network = IPv4Network | IPv6Network
 

@@ -55,10 +55,9 @@ class HomePage(HtmlPage, frozen=True, kw_only=True):
 
 
 class SignInPage(HtmlPage, frozen=True, kw_only=True):
-    """The sign-in form (RFC 6749 §4.1.1 leaves its looks to the server). `application` is the name of the client that
-    asks, None where a person signs in for themselves; `username` is what was typed before, shown again and kept
-    nowhere. `faulty` says that the application asks for what it cannot have, so that nobody types a password in the
-    hope of it."""
+    """The sign-in form (RFC 6749 §4.1.1). `application` is the name of the client that asks, None where people sign in
+    for themselves; `username` is what was typed before. `faulty` says that the application asks for what it cannot
+    have, so that nobody types a password in the hope of it."""
 
     template: ClassVar[str] = "sign_in.html"
     action: str
@@ -79,8 +78,7 @@ class ScopeInWords(msgspec.Struct, frozen=True):
 
 
 class ConsentPage(HtmlPage, frozen=True, kw_only=True):
-    """The question that a person answers with `decision` = `approve` or `deny` (RFC 6749 §4.1.1, RFC 9700 §4.15). Where
-    the answer goes is said in words, by `destination` below."""
+    """The question that a person answers with `decision` = `approve` or `deny` (RFC 6749 §4.1.1, RFC 9700 §4.15)."""
 
     template: ClassVar[str] = "consent.html"
     action: str
@@ -372,9 +370,9 @@ def form_source(uri: str) -> str | None:
 
 
 def destination(redirect_uri: str) -> str:
-    """Where an authorization answer goes, in words that a person can check. International names are shown in ASCII, so
-    that no look-alike letter passes for another (RFC 5891 §4.4). A loopback or private-scheme target is an application
-    on the person's own device (RFC 8252 §7)."""
+    """Where an authorization answer goes, in words for people: international names in ASCII, so that no look-alike
+    letter passes for another (RFC 5891 §4.4), and loopback or private schemes as an application on their device (RFC
+    8252 §7)."""
     parts = urlsplit(redirect_uri)
     if parts.scheme not in ("http", "https"):
         return f"an app on this device ({parts.scheme})"

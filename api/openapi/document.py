@@ -177,9 +177,8 @@ def _describe_refusals(operation: dict[str, Any], path: str, handler: HTTPRouteH
 def _describe_bodies(
     document: dict[str, Any], operations: Iterable[tuple[dict[str, Any], str, HTTPRouteHandler]]
 ) -> None:
-    """Tells in each of the operations, given with its method and its handler, which body it takes. What reads the
-    bodies is msgspec, and so it tells of them: the framework's account leaves out how long an element of a list may be,
-    or that unknown members are refused."""
+    """Tells in each of the operations, given with method and handler, which body it takes, as msgspec reads it: the
+    framework's account leaves out how long an element of a list may be, or that unknown members are refused."""
     taking = [(*each, kind) for each in operations if (kind := _kind(each[2])) is not None]
     # All at once, since names of structs that are alike are told apart only within one call.
     described, components = msgspec.json.schema_components([each[3] for each in taking], ref_template=REFERENCE)

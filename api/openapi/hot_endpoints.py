@@ -21,9 +21,8 @@ FORM = "application/x-www-form-urlencoded"
 
 
 class HotEndpoint(Struct, frozen=True, kw_only=True):
-    """A hot endpoint as the document tells it. `parameters` is a struct of the form's parameters, or a JSON object's
-    members, with their meaning in `Meta(description=…)`; `answer` the struct that it encodes with 200, `told` what that
-    means, and `examples` are request bodies by name."""
+    """A hot endpoint as the document tells it. `parameters` is a struct of the form's or the JSON object's members,
+    `answer` the one that it encodes with 200, `told` what that means, and `examples` are request bodies by name."""
 
     path: str
     summary: str

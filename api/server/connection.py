@@ -45,8 +45,7 @@ TAKEN_WITHIN = 60.0
 """Seconds in which a client has to take some of an answer that waits for it."""
 
 LINGER = 2.0
-"""Seconds for which what a refused client still sends is read and thrown away. Who closes at once may take the answer
-away from it (RFC 9112 §9.6)."""
+"""Seconds for which a refused client's bytes are read on: closing at once may take its answer away (RFC 9112 §9.6)."""
 
 LINGER_BYTES = 1024 * 1024
 
@@ -65,8 +64,8 @@ log = structlog.get_logger("server")
 
 
 class Shared(ServerState):
-    """What all connections of a worker have in common. `own_fields` are the last of every answer's, with the empty line
-    behind them."""
+    """What all connections of a worker have in common. `own_fields` are the last of every answer's and the empty
+    line."""
 
     def __init__(self, callers: Callers, clock: Callable[[], float]) -> None:
         super().__init__()
@@ -279,14 +278,8 @@ class Connection(HttpToolsProtocol):
         self._offers = bool(self.parser.should_upgrade()) and exchange.has_body(self._fields)
         if self._half_since is not None:
             self._half_since = self.shared.clock()
-        self._accept(
-            Exchange(
-                self,
-                scope,
-                keep_alive=version == "1.1" and self.parser.should_keep_alive() and not self.shared.stopping,
-                expects=self._expects,
-            )
-        )
+        keep_alive = version == "1.1" and self.parser.should_keep_alive() and not self.shared.stopping
+        self._accept(Exchange(self, scope, keep_alive, self._expects))
 
     def _scope(self, method: str, version: str = "1.1") -> Scope:
         return {
@@ -409,8 +402,7 @@ class Connection(HttpToolsProtocol):
             self.transport.abort()
 
     def shutdown(self) -> None:
-        """The worker stops: what is being answered is the last. Requests behind it are not begun, which `Connection:
-        close` tells (RFC 9112 §9.6)."""
+        """The worker stops: what is being answered is the last, which `Connection: close` tells (RFC 9112 §9.6)."""
         answering = self._answering
         if answering is not None:
             answering.keep_alive = False

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Iterable
+from dataclasses import dataclass, field
 from typing import Protocol
 
 import httptools
@@ -85,47 +86,33 @@ def behind(fields: Iterable[tuple[bytes, bytes]], connection: Carrier) -> httpto
 # One request and its answer.
 
 
+@dataclass(slots=True, eq=False)
 class Exchange:
     """`receive` and `send` are the app's; the connection puts the body in, by `take` and `end`. `keep_alive` says
     whether the connection goes on behind the answer, `endless` that the answer goes on until somebody leaves."""
 
-    __slots__ = (
-        "_bodyless",
-        "_chunked",
-        "_connection",
-        "_expects",
-        "_fault",
-        "_head",
-        "_missing",
-        "_pieces",
-        "_size",
-        "_told",
-        "_waiter",
-        "answered",
-        "begun",
-        "endless",
-        "gone",
-        "keep_alive",
-        "scope",
-        "whole",
-    )
+    _connection: Carrier
+    scope: Scope
+    keep_alive: bool
+    _expects: bool = False
+    _pieces: list[bytes] = field(default_factory=list)
+    _size: int = 0
+    _told: bool = False
+    _fault: HTTPError | None = None
+    _waiter: asyncio.Future[None] | None = None
+    _head: bytes = b""
+    _bodyless: bool = False
+    _chunked: bool = False
+    _missing: int | None = None
+    whole: bool = False
+    begun: bool = False
+    answered: bool = False
+    gone: bool = False
+    endless: bool = False
 
-    def __init__(self, connection: Carrier, scope: Scope, *, keep_alive: bool, expects: bool = False) -> None:
-        self._connection = connection
-        self.scope = scope
-        self.keep_alive = keep_alive
-        self._expects = expects
-        self._pieces: list[bytes] = []
-        self._size = 0
-        self._told = False
-        self._fault: HTTPError | None = None
-        self._waiter: asyncio.Future[None] | None = None
-        self._head = b""
+    def __post_init__(self) -> None:
         # The outermost layer of the app makes a GET of HEAD.
-        self._bodyless: bool = scope["method"] == "HEAD"
-        self._chunked = False
-        self._missing: int | None = None
-        self.whole = self.begun = self.answered = self.gone = self.endless = False
+        self._bodyless = self.scope["method"] == "HEAD"
 
     # --- What the connection tells ---
 
@@ -162,8 +149,7 @@ class Exchange:
     # --- The app's ends ---
 
     async def run(self, app: App) -> None:
-        """Has the app answer. An answer that it does not finish ends the connection, so that nobody takes it for one
-        that is whole."""
+        """Has the app answer. One that it does not finish ends the connection: nobody is to take it for a whole one."""
         try:
             await app(self.scope, self.receive, self.send)
         except ConnectionAbortedError:
@@ -176,8 +162,8 @@ class Exchange:
                 self._connection.break_off(self)
 
     async def receive(self) -> Message:
-        """ASGI's `http.request`, each with what has come since the last one, and `http.disconnect` after the end.
-        Raises what was given to `fail`."""
+        """ASGI's `http.request` with what has come since the last, then `http.disconnect`. Raises what `fail` was
+        given."""
         if self._expects:
             self._expects = False
             if not self.begun:

@@ -5,6 +5,7 @@ import os
 from bisect import bisect_left
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from struct import Struct
@@ -277,29 +278,29 @@ class Metrics:
         return generate_latest(everything)
 
 
+@dataclass(frozen=True, eq=False)
 class AtThisMoment:
     """What is looked up for a scrape and is the same for every worker."""
 
-    def __init__(self, version: str, position: int | None, followed: Mapping[str, int]) -> None:
-        self._version = version
-        self._position = position
-        self._followed = followed
+    version: str
+    position: int | None
+    followed: Mapping[str, int]
 
     def collect(self) -> Iterator[Metric]:
         info = GaugeMetricFamily("grantlog_info", "The version that runs.", labels=("version",))
-        info.add_metric((self._version,), 1)
+        info.add_metric((self.version,), 1)
         yield info
-        up = self._position is not None
+        up = self.position is not None
         yield GaugeMetricFamily("grantlog_database_up", "Whether the database answers.", value=float(up))
-        if self._position is not None:
-            yield GaugeMetricFamily("grantlog_log_position", "Position of the newest event.", value=self._position)
+        if self.position is not None:
+            yield GaugeMetricFamily("grantlog_log_position", "Position of the newest event.", value=self.position)
             behind = GaugeMetricFamily(
                 "grantlog_lag_events",
                 "Events not followed yet, by what follows the log.",
                 labels=("follower",),
             )
-            for name, reached in sorted(self._followed.items()):
-                behind.add_metric((name,), max(0, self._position - reached))
+            for name, reached in sorted(self.followed.items()):
+                behind.add_metric((name,), max(0, self.position - reached))
             yield behind
 
 

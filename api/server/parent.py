@@ -59,9 +59,9 @@ class Post:
 
 
 class Parent:
-    """Keeps `workers` processes alive, each of which runs `work` with its number and a call for when it has started,
-    for an exit code. `sockets` are closed when the stop begins, so that the kernel keeps no connection for nobody.
-    `stop_within` is how many seconds workers have to stop."""
+    """Keeps `workers` processes alive, each of which runs `work` with its number and a call for when it has started.
+    `sockets` are closed when a stop begins, for which workers have `stop_within` seconds: the kernel keeps no
+    connection for nobody."""
 
     def __init__(
         self,

@@ -205,8 +205,8 @@ class Accepting:
 
 
 class Worker:
-    """Serves one app's listeners until it is told to stop. `started` is called when connections are taken,
-    `each_second` about every second from then on."""
+    """Serves one app's listeners until it is stopped; `started` is called once they are open, `each_second` from then
+    on."""
 
     def __init__(
         self,

@@ -168,8 +168,7 @@ async def _begin(throttle: Throttle, typed: Typed) -> Admission:
 
 
 async def _comes_home(throttle: Throttle, ledger: Ledger, typed: Typed, find: Find) -> bool:
-    """Whether the log tells that the person has signed in from there, and whether that makes a difference. As much is
-    looked up for a name that nobody has."""
+    """Whether the log tells that they have signed in from there, which is looked up for a name that nobody has too."""
     if typed.address is None or throttle.retry_after(*sign_in(*typed)) is not None:
         return False
     if throttle.is_stranger(*typed):

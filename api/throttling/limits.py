@@ -74,9 +74,8 @@ class Rule(msgspec.Struct, frozen=True):
 
 
 class Bucket(Rule, frozen=True):
-    """`burst` attempts at once, and one more after every `interval`. The cell's moment is when the bucket is full
-    again. An empty bucket gets no emptier, whoever fails at once. A moment that lies more than an interval beyond comes
-    from another clock than this one, and counts as none."""
+    """`burst` attempts at once, one more after every `interval`. The cell's moment is when the bucket is full again: no
+    emptier than empty, and none if it lies more than an interval beyond, which comes from another clock."""
 
     burst: int
     interval: int

@@ -24,8 +24,8 @@ from security.lru import Lru
 
 
 def allocate(descriptor: int, size: int) -> None:
-    """Has the disk keep room for the first so many bytes, zero where nothing was written. Raises OSError, and leaves
-    the file as long as it was then."""
+    """Has the disk keep room for so many bytes, zero where nothing was written. Raises OSError, and changes nothing
+    then."""
     before = os.fstat(descriptor).st_size
     try:
         if hasattr(os, "posix_fallocate"):
@@ -195,9 +195,8 @@ class _Ticket(NamedTuple):
 
 class Admission:
     """Whether an attempt may be made. `retry_after` is None if so, else whole seconds to wait; `depends` is whether it
-    might be made if those under way succeeded. One of `take_back`, `succeeded` and `failed` is to be called, and
-    further calls do nothing; an attempt that nobody finishes, because its process was killed, counts like a failed
-    one."""
+    might be made if those under way succeeded. `take_back`, `succeeded` or `failed` ends it, once; one that nobody
+    ends, because its process was killed, counts as failed."""
 
     __slots__ = ("_throttle", "_tickets", "depends", "retry_after")
 
@@ -280,9 +279,9 @@ class Throttle:
         return Admission(self, None, tuple(tickets))
 
     def retry_after(self, *limits: Limit) -> int | None:
-        """Whole seconds to wait, or None, without counting: for a check that cannot be overtaken by others. It takes no
-        lock: what another worker is writing may be seen half, and a delay too much or too few, once, is a fair price
-        for a look that every request takes."""
+        """Whole seconds to wait, or None, without counting: for a check that nobody overtakes. It takes no lock: what
+        another worker is writing may be seen half, and a wrong delay, once, is a fair price for a look at every
+        request."""
         file = self._file
         if file is None:
             return None
@@ -386,9 +385,8 @@ class Throttle:
 def open_throttle(
     settings: Settings, clock: Timer | None = None, on_wait: Callable[[str], None] = lambda rule: None
 ) -> Throttle:
-    """The throttle of this machine's server, in the data directory, opened by each worker after forking. All must have
-    the same clock, one that nobody sets: what is remembered are its moments. `on_wait` is told the rule, each time
-    somebody has to wait."""
+    """The throttle of this machine's server, opened by each worker after forking. All must have the same clock, one
+    that nobody sets: what is remembered are its moments. `on_wait` is told the rule by which somebody has to wait."""
     path: Path = settings.data_dir / FILE
     file = ThrottleFile(path, SECTIONS) if settings.throttle else None
     return Throttle(file, rules(settings), clock or SteadyClock(), on_wait)

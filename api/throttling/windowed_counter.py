@@ -296,8 +296,8 @@ class TokenUses:
         self._turn = asyncio.Lock()
 
     def again(self, digest: bytes, seen_by: str | None, address: str | None, *, ended: bool) -> bool:
-        """One use, now, if there was one like it lately; otherwise False, and it has to be noted. `address` is the one
-        that the resource server told, or else the caller's."""
+        """Counts a use like an earlier one; False when there was none. `address` is whom the resource server told, or
+        the caller."""
         key = hash((digest, seen_by, address, ended))
         try:
             self._counts[key] += 1
@@ -320,9 +320,8 @@ class TokenUses:
         told_ip: str | None = None,
         told_user_agent: str | None = None,
     ) -> None:
-        """One use, now. `token` is None for one without a row, which may be long dead. `address` is the caller's,
-        `origin` says the rest about them, `seen_by` is the client that asked, and `told_…` what it says of whoever
-        brought the token."""
+        """One use, now, at the caller's `address`, about whom `origin` says the rest. `token` is None for one without a
+        row; `seen_by` is the client that asked, and `told_…` what it says of whoever brought the token."""
         if self.again(digest, seen_by, told_ip or address, ended=ended is not None):
             return
         if token is None and len(self._asked) >= ASKED:
