@@ -35,17 +35,14 @@ def dead_secret(
 
 def unknown_client(count: int, seconds: int) -> Command[server.State]:
     """Somebody authenticated as a client that does not exist."""
-    return Command(
-        server.STREAM,
-        lambda state, view: server.note_unknown_client(state, now=view.now, count=count, window_seconds=seconds),
-    )
+    refused = server.UnknownClientRefused(count=count, window_seconds=seconds)
+    return Command(server.STREAM, lambda state, view: server.note(state, now=view.now, refused=refused))
 
 
 def failed_authentications(count: int, seconds: int) -> Command[server.State]:
     """Clients could not authenticate that are counted together, known or not."""
-    return Command(
-        server.STREAM, lambda state, view: server.note_clients(state, now=view.now, count=count, window_seconds=seconds)
-    )
+    refused = server.ClientsRefused(count=count, window_seconds=seconds)
+    return Command(server.STREAM, lambda state, view: server.note(state, now=view.now, refused=refused))
 
 
 def token_limit(client_id: str, limit: int, count: int, seconds: int) -> Command[client.State]:
@@ -70,18 +67,14 @@ def failed_sign_in(account_id: str, reason: account.Failure, count: int, seconds
 
 def unknown_user(name: str, count: int, seconds: int) -> Command[realm.State]:
     """Somebody signed in to the realm `name` as nobody who is there."""
-    return Command(
-        realm.stream(name),
-        lambda state, view: realm.note_unknown_user(state, now=view.now, count=count, window_seconds=seconds),
-    )
+    refused = realm.UnknownUserRefused(count=count, window_seconds=seconds)
+    return Command(realm.stream(name), lambda state, view: realm.note(state, now=view.now, refused=refused))
 
 
 def failed_sign_ins(name: str, count: int, seconds: int) -> Command[realm.State]:
     """Sign-ins to the realm `name` failed that are counted together, whoever they were about."""
-    return Command(
-        realm.stream(name),
-        lambda state, view: realm.note_sign_ins(state, now=view.now, count=count, window_seconds=seconds),
-    )
+    refused = realm.SignInsRefused(count=count, window_seconds=seconds)
+    return Command(realm.stream(name), lambda state, view: realm.note(state, now=view.now, refused=refused))
 
 
 class UsedToken(msgspec.Struct, frozen=True):

@@ -13,18 +13,6 @@ from msgspec import UNSET, UnsetType
 from msgspec.structs import replace
 
 from domain import client_secret, cut_off
-from domain.client_secret import (
-    NewSecret,
-    RotationAnnounced,
-    RotationScheduled,
-    RotationUnscheduled,
-    SecretExpiredUsed,
-    SecretHolder,
-    SecretIssued,
-    SecretRevoked,
-    SecretRotated,
-    SecretVersion,
-)
 from domain.cut_off import ClientTokensEnded
 from domain.decision import Conflict, InvalidClient, NotFound, Outcome, accept, counted, malformed, refuse
 from domain.event import Event, Moment, Recorded, Sealed, sealed
@@ -163,7 +151,7 @@ EVENTS: tuple[type[Event], ...] = (
 )
 
 
-class State(SecretHolder, frozen=True):
+class State(client_secret.SecretHolder, frozen=True):
     """The client as its events tell. `cutoff` is a position: every token before it is dead."""
 
     client_id: str = ""
@@ -254,15 +242,12 @@ def barred(state: State) -> InvalidClient | None:
     return None if state.enabled else InvalidClient.DISABLED
 
 
-def live_secret(state: State, secret_id: str, now: Moment) -> SecretVersion | InvalidClient:
+def live_secret(state: State, secret_id: str, now: Moment) -> client_secret.SecretVersion | InvalidClient:
     """The version if the client may still authenticate with it; checks under the lock what was checked before it."""
-    version = client_secret.find(state.secrets, secret_id)
-    if version is None:
-        return barred(state) or InvalidClient.WRONG_SECRET
-    return barred(state) or client_secret.unusable(version, now) or version
+    return barred(state) or client_secret.usable(state.secrets, secret_id, now)
 
 
-def authenticate(state: State, sha256: str, now: Moment) -> SecretVersion | InvalidClient:
+def authenticate(state: State, sha256: str, now: Moment) -> client_secret.SecretVersion | InvalidClient:
     """The live version whose digest this is (RFC 6749 §2.3.1), found in a time that does not tell which it was."""
     version = client_secret.matching(state.secrets, sha256)
     if version is None:
@@ -300,8 +285,8 @@ def evolve(state: State, recorded: Recorded) -> State:
             cutoff = state.cutoff if event.new.realm is UNSET else recorded.position
             owner = None if event.owner_removed else sealed(recorded, "owner") or state.owner
             return replace(state, **named(event.new), owner=owner, cutoff=cutoff)
-        case SecretIssued() | SecretRotated() | SecretRevoked():
-            issued = state.secrets_issued if isinstance(event, SecretRevoked) else event.version
+        case client_secret.SecretIssued() | client_secret.SecretRotated() | client_secret.SecretRevoked():
+            issued = state.secrets_issued if isinstance(event, client_secret.SecretRevoked) else event.version
             return replace(state, secrets=client_secret.fold(state.secrets, recorded), secrets_issued=issued)
         case ClientDisabled():
             return replace(state, enabled=False, cutoff=recorded.position)
@@ -311,9 +296,11 @@ def evolve(state: State, recorded: Recorded) -> State:
             return replace(state, deleted=True, enabled=False, cutoff=recorded.position)
         case ClientTokensEnded():
             return replace(state, windows=cut_off.added(state.windows, recorded))
-        case RotationScheduled() | RotationUnscheduled() | RotationAnnounced():
+        case (
+            client_secret.RotationScheduled() | client_secret.RotationUnscheduled() | client_secret.RotationAnnounced()
+        ):
             return replace(state, rotation=client_secret.fold_policy(state.rotation, recorded))
-        case SecretExpiredUsed() | AuthenticationFailed() | TokenLimitReached():
+        case client_secret.SecretExpiredUsed() | AuthenticationFailed() | TokenLimitReached():
             return state
         case _:
             raise AssertionError(f"{recorded.type} is no event of a client")
@@ -330,7 +317,7 @@ class Registration(msgspec.Struct, frozen=True, kw_only=True):
     attributes: Attributes
     owner: str | None = None
     slug: str | None = None
-    secret: NewSecret | None = None
+    secret: client_secret.NewSecret | None = None
 
 
 def register(state: State, *, now: Moment, registration: Registration, circumstances: Circumstances) -> Outcome:
@@ -358,7 +345,9 @@ def register(state: State, *, now: Moment, registration: Registration, circumsta
         return accept(registered)
     if secret is None:
         raise ValueError("a confidential client needs its first secret")
-    issued = SecretIssued(secret_id=secret.secret_id, version=1, sha256=secret.sha256, lifetime=secret.lifetime)
+    issued = client_secret.SecretIssued(
+        secret_id=secret.secret_id, version=1, sha256=secret.sha256, lifetime=secret.lifetime
+    )
     return accept(registered, issued)
 
 

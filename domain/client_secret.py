@@ -373,6 +373,12 @@ def unusable(version: SecretVersion, now: Moment) -> InvalidClient | None:
     return ended(version, now)
 
 
+def usable(versions: tuple[SecretVersion, ...], secret_id: str, now: Moment) -> SecretVersion | InvalidClient:
+    """The version of this id, or why nobody may authenticate with it at this moment."""
+    version = find(versions, secret_id)
+    return InvalidClient.WRONG_SECRET if version is None else unusable(version, now) or version
+
+
 def seconds(field: str, value: int | None, *, least: int = 0) -> Outcome | None:
     """Refuses a span that is out of range; None, which means no end, is within."""
     if value is None or least <= value <= LIFETIME_MAXIMUM:

@@ -50,14 +50,9 @@ INITIAL = State()
 # Verbs ------------------------------------------------------------------------------------------------------------
 
 
-def note_unknown_user(state: State, *, now: Moment, count: int = 1, window_seconds: int = 0) -> Outcome:
+def note(state: State, *, now: Moment, refused: UnknownUserRefused | SignInsRefused) -> Outcome:
     """Records failures: the first at once (window 0), later ones as a count."""
-    return counted(UnknownUserRefused(count=count, window_seconds=window_seconds))
-
-
-def note_sign_ins(state: State, *, now: Moment, count: int = 1, window_seconds: int = 0) -> Outcome:
-    """The same for those that are counted together, whoever they were about."""
-    return counted(SignInsRefused(count=count, window_seconds=window_seconds))
+    return counted(refused)
 
 
 def evolve(state: State, recorded: Recorded) -> State:

@@ -180,14 +180,9 @@ def accept_issuer(state: State, *, now: Moment, issuer: str) -> Outcome:
     return accept() if state.issuer == issuer else accept(IssuerAccepted(issuer=issuer, former=state.issuer))
 
 
-def note_unknown_client(state: State, *, now: Moment, count: int = 1, window_seconds: int = 0) -> Outcome:
+def note(state: State, *, now: Moment, refused: UnknownClientRefused | ClientsRefused) -> Outcome:
     """Records failures: the first at once (window 0), later ones as a count."""
-    return counted(UnknownClientRefused(count=count, window_seconds=window_seconds))
-
-
-def note_clients(state: State, *, now: Moment, count: int = 1, window_seconds: int = 0) -> Outcome:
-    """The same for those that are counted together, whoever they said they were."""
-    return counted(ClientsRefused(count=count, window_seconds=window_seconds))
+    return counted(refused)
 
 
 def suspend_issuance(state: State, *, now: Moment) -> Outcome:

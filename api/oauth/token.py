@@ -10,18 +10,9 @@ from typing import Any, NamedTuple
 
 import msgspec
 
+from api.http import errors
 from api.http.bodies import Parameters, read_parameters
 from api.http.credential_cache import Caller
-from api.http.errors import (
-    HTTPError,
-    InvalidGrant,
-    InvalidRequest,
-    InvalidScope,
-    Throttled,
-    UnauthorizedClient,
-    UnsupportedGrantType,
-    oauth_error,
-)
 from api.http.load_shedding import away
 from api.http.request_context import Receive, Scope
 from api.http.responses import JSON, RawResponse, raw_headers
@@ -30,8 +21,8 @@ from api.oauth.person_authentication import WrongCredentials, note_failure, veri
 from api.services import Services, origin, services_of
 from api.throttling.admission import Counted, Wait
 from commands import grants
-from domain import decision
 from domain import scope as scopes
+from domain.decision import InvalidGrant, InvalidScope, Refusal
 from domain.event import Actor
 from domain.grants import GRANTS, password
 from domain.grants.grant_type import Credential, GrantType, IssuedTokens, Minted, TokenRequest
@@ -59,7 +50,7 @@ async def _post(scope: Scope, receive: Receive) -> RawResponse:
     parameters = await read_parameters(scope, receive, services.settings.body_limit)
     grant_type = parameters.get("grant_type")
     if not grant_type:
-        raise InvalidRequest("grant_type is missing.")
+        raise errors.InvalidRequest("grant_type is missing.")
     work = partial(_perform, services, scope, parameters, GRANTS.get(grant_type))
     body = _encode(token_answer(await for_client(services, scope, parameters, "token", work), refresh_too=True))
     return RawResponse(200, (*FIELDS, (b"content-length", b"%d" % len(body))), body)
@@ -69,7 +60,7 @@ async def _perform(
     services: Services, scope: Scope, parameters: Parameters, grant: GrantType | None, caller: Caller
 ) -> Tokens:
     if grant is None:
-        raise UnsupportedGrantType()
+        raise errors.UnsupportedGrantType()
     request = _request(grant, parameters)
     if grant is password.GRANT:
         name, secret = parameters.get("username"), parameters.get("password")
@@ -82,7 +73,7 @@ def _request(grant: GrantType, parameters: Parameters) -> TokenRequest:
     if grant.credential is not None:
         raw = parameters.get(grant.credential.parameter)
         if not raw:
-            raise InvalidRequest(f"{grant.credential.parameter} is missing.")
+            raise errors.InvalidRequest(f"{grant.credential.parameter} is missing.")
         presented = digest(raw).hex() if len(raw) <= LONGEST_CREDENTIAL else "0" * 64
     verifier = parameters.get("code_verifier")
     challenge = None if verifier is None else pkce.transform(verifier)
@@ -101,21 +92,21 @@ async def password_grant(
 ) -> Tokens:
     """Tokens for the person whose password it is (RFC 6749 §4.3, docs/decisions/0002). Raises the refusal's error."""
     if caller.client.type != "dashboard":
-        raise UnauthorizedClient("The password grant is for first-party dashboards.")
+        raise errors.UnauthorizedClient("The password grant is for first-party dashboards.")
     if not username or not secret:
-        raise InvalidRequest("username or password is missing.")
+        raise errors.InvalidRequest("username or password is missing.")
     try:
         with away(scope):
             verified = await verify(services, caller.client.realm, username, secret, origin(scope))
     except WrongCredentials:
-        raise InvalidGrant("User name or password is wrong.") from None
+        raise errors.InvalidGrant("User name or password is wrong.") from None
     except Wait as wait:
-        raise Throttled(retry_after=wait.seconds) from None
+        raise errors.Throttled(retry_after=wait.seconds) from None
     account = verified.account
     request = msgspec.structs.replace(request, password_cutoff=account.password_cutoff)
     try:
         return await issue(services, scope, caller, password.GRANT, request, account.account_id)
-    except InvalidScope:
+    except errors.InvalidScope:
         # The password was right and no guess, so the throttle has nothing against it; a refusal it is all the same.
         await note_failure(services, account.account_id, "invalid_scope", origin(scope))
         raise
@@ -157,7 +148,7 @@ async def issue(
         executed = await services.ledger.execute(command, origin=by)
         if executed.refusal is not None:
             if caller.secret_id is None:
-                raise oauth_error(executed.refusal)
+                raise errors.oauth_error(executed.refusal)
             raise _told(executed.refusal, request, grant.credential, client.scope)
     issued: IssuedTokens = executed.outcomes[-1].result
     return Tokens(issued, access, refresh if issued.refresh else None)
@@ -191,16 +182,16 @@ token = endpoint("/oauth/token", _post)
 # else learns the error code and nothing more: whoever tries what they found must not hear how close they came.
 
 _ENDED = "The grant of this {name} has ended."
-_WORDS: Mapping[decision.InvalidGrant, str] = MappingProxyType(
+_WORDS: Mapping[InvalidGrant, str] = MappingProxyType(
     {
-        decision.InvalidGrant.EXPIRED: "This {name} has expired.",
-        decision.InvalidGrant.REPLAYED: "This {name} was used before; its grant has ended.",
-        decision.InvalidGrant.REDIRECT_URI: "redirect_uri is not that of the authorization request.",
-        decision.InvalidGrant.ENDED: _ENDED,
-        decision.InvalidGrant.CLIENT_CUT_OFF: _ENDED,
-        decision.InvalidGrant.PERSON_CUT_OFF: _ENDED,
-        decision.InvalidGrant.SECRET_CUT_OFF: _ENDED,
-        decision.InvalidGrant.CONSENT_WITHDRAWN: _ENDED,
+        InvalidGrant.EXPIRED: "This {name} has expired.",
+        InvalidGrant.REPLAYED: "This {name} was used before; its grant has ended.",
+        InvalidGrant.REDIRECT_URI: "redirect_uri is not that of the authorization request.",
+        InvalidGrant.ENDED: _ENDED,
+        InvalidGrant.CLIENT_CUT_OFF: _ENDED,
+        InvalidGrant.PERSON_CUT_OFF: _ENDED,
+        InvalidGrant.SECRET_CUT_OFF: _ENDED,
+        InvalidGrant.CONSENT_WITHDRAWN: _ENDED,
     }
 )
 """By reason. What belongs to another client, or to nobody, is told of to none."""
@@ -209,19 +200,19 @@ _SCOPE = re.compile(r"[a-z0-9][a-z0-9:._/*+-]{0,127}")
 
 
 def _told(
-    refusal: decision.Refusal, request: TokenRequest, credential: Credential | None, client_scope: tuple[str, ...]
-) -> HTTPError:
+    refusal: Refusal, request: TokenRequest, credential: Credential | None, client_scope: tuple[str, ...]
+) -> errors.HTTPError:
     """The error for a client that authenticated; `credential` is what it had to present."""
     match refusal.reason:
-        case decision.InvalidGrant() as reason:
-            return InvalidGrant(_about_grant(reason, request, credential))
-        case decision.InvalidScope() as reason:
-            return InvalidScope(_about_scope(reason, request, client_scope))
-    return oauth_error(refusal)
+        case InvalidGrant() as reason:
+            return errors.InvalidGrant(_about_grant(reason, request, credential))
+        case InvalidScope() as reason:
+            return errors.InvalidScope(_about_scope(reason, request, client_scope))
+    return errors.oauth_error(refusal)
 
 
-def _about_grant(reason: decision.InvalidGrant, request: TokenRequest, credential: Credential | None) -> str | None:
-    if reason is decision.InvalidGrant.VERIFIER:
+def _about_grant(reason: InvalidGrant, request: TokenRequest, credential: Credential | None) -> str | None:
+    if reason is InvalidGrant.VERIFIER:
         if request.challenge is None:
             return "code_verifier is missing."
         return "code_verifier does not belong to the code_challenge of the authorization request."
@@ -229,11 +220,11 @@ def _about_grant(reason: decision.InvalidGrant, request: TokenRequest, credentia
     return None if words is None or credential is None else words.format(name=credential.noun)
 
 
-def _about_scope(reason: decision.InvalidScope, request: TokenRequest, client_scope: tuple[str, ...]) -> str | None:
-    if reason is decision.InvalidScope.NOTHING_LEFT:
+def _about_scope(reason: InvalidScope, request: TokenRequest, client_scope: tuple[str, ...]) -> str | None:
+    if reason is InvalidScope.NOTHING_LEFT:
         return "Nothing is left of the scope: the person's roles allow none of it."
     lacking = next((name for name in request.scope or () if name not in client_scope), None)
     # Only what could be a scope is repeated: anything may have got into the parameter.
     if lacking is not None and _SCOPE.fullmatch(lacking):
         return f"The scope {lacking} is not this client's."
-    return "The scope is wider than what was granted." if reason is decision.InvalidScope.WIDENED else None
+    return "The scope is wider than what was granted." if reason is InvalidScope.WIDENED else None

@@ -52,31 +52,34 @@ def test_what_is_told_of_a_services_token_is_about_the_service() -> None:
 
 
 def test_strangers_sign_ins_are_counted_without_their_names() -> None:
-    (event,) = realm.note_unknown_user(realm.INITIAL, now=NOW, count=3, window_seconds=60).events
-    assert event == realm.UnknownUserRefused(count=3, window_seconds=60)
-    assert given(realm, "realm:platform", event, event).unknown_users_refused == 6
+    refused = realm.UnknownUserRefused(count=3, window_seconds=60)
+    assert realm.note(realm.INITIAL, now=NOW, refused=refused).events == (refused,)
+    assert given(realm, "realm:platform", refused, refused).unknown_users_refused == 6
 
 
 def test_unknown_clients_are_counted_without_their_names() -> None:
-    (event,) = server.note_unknown_client(server.INITIAL, now=NOW).events
-    assert event == server.UnknownClientRefused(count=1, window_seconds=0)
-    assert given(server, "server", event, event).unknown_clients_refused == 2
+    refused = server.UnknownClientRefused()
+    assert server.note(server.INITIAL, now=NOW, refused=refused).events == (refused,)
+    assert given(server, "server", refused, refused).unknown_clients_refused == 2
 
 
 def test_what_is_counted_together_names_nobody():
-    (event,) = realm.note_sign_ins(realm.INITIAL, now=NOW, count=3, window_seconds=60).events
-    assert event == realm.SignInsRefused(count=3, window_seconds=60)
-    (event,) = server.note_clients(server.INITIAL, now=NOW, count=2, window_seconds=5).events
-    assert event == server.ClientsRefused(count=2, window_seconds=5)
+    assert given(realm, "realm:platform", realm.SignInsRefused(count=3, window_seconds=60)).sign_ins_refused == 3
+    assert given(server, "server", server.ClientsRefused(count=2, window_seconds=5)).clients_refused == 2
 
 
-NOTES = [realm.note_unknown_user, realm.note_sign_ins, server.note_unknown_client, server.note_clients]
+NOTES = [
+    (realm, realm.UnknownUserRefused),
+    (realm, realm.SignInsRefused),
+    (server, server.UnknownClientRefused),
+    (server, server.ClientsRefused),
+]
 
 
-@pytest.mark.parametrize("verb", NOTES)
+@pytest.mark.parametrize(("page", "refused"), NOTES)
 @pytest.mark.parametrize("facts", [{"count": 0}, {"count": 1, "window_seconds": -1}])
-def test_a_count_is_a_count(verb, facts) -> None:
-    assert verb(None, now=NOW, **facts).refusal.reason is InvalidRequest.MALFORMED
+def test_a_count_is_a_count(page, refused, facts) -> None:
+    assert page.note(None, now=NOW, refused=refused(**facts)).refusal.reason is InvalidRequest.MALFORMED
 
 
 def test_started_event_states_settings_and_changed_old_values() -> None:
