@@ -144,12 +144,15 @@ async def issue(
         lifetimes=services.lifetimes,
         admit_person=counted.for_person,
     )
-    with counted:
+    try:
         executed = await services.ledger.execute(command, origin=by)
         if executed.refusal is not None:
             if caller.secret_id is None:
                 raise errors.oauth_error(executed.refusal)
             raise _told(executed.refusal, request, grant.credential, client.scope)
+    except BaseException:
+        counted.take_back()
+        raise
     issued: IssuedTokens = executed.outcomes[-1].result
     return Tokens(issued, access, refresh if issued.refresh else None)
 

@@ -254,11 +254,12 @@ def _operation(document: dict[str, Any], path: str, method: str, operation: dict
     content = operation.get("requestBody", {}).get("content", {})
     body: dict[str, Any] = next(iter(content.values()), {})
     parameters = [
-        Member(given["name"], _type(document, given.get("schema", {})), given.get("required", False), _meaning(given))
+        Member(given["name"], _type(given.get("schema", {})), given.get("required", False), _meaning(given))
         for given in operation.get("parameters", ())
     ]
     answers = operation["responses"]
-    examples = (_example(part) for status, answer in answers.items() if status != "default" for part in _parts(answer))
+    told = [answer.get("content", {}).values() for status, answer in answers.items() if status != "default"]
+    examples = (_example(part) for parts in told for part in parts)
     return Operation(
         method=method.upper(),
         path=path,
@@ -271,10 +272,6 @@ def _operation(document: dict[str, Any], path: str, method: str, operation: dict
         answers=tuple((status, answer["description"]) for status, answer in answers.items()),
         answer_example=next((example for example in examples if example), ""),
     )
-
-
-def _parts(answer: dict[str, Any]) -> list[dict[str, Any]]:
-    return list(answer.get("content", {}).values())
 
 
 def _example(content: dict[str, Any]) -> str:
@@ -292,18 +289,12 @@ def _access(operation: dict[str, Any]) -> str:
     return ", or ".join(words)
 
 
-def _resolve(document: dict[str, Any], schema: dict[str, Any]) -> dict[str, Any]:
-    if (reference := schema.get("$ref")) is not None:
-        found: dict[str, Any] = document["components"]["schemas"].get(reference.rsplit("/", 1)[-1], {})
-        return found
-    return schema
-
-
 def _members(document: dict[str, Any], schema: dict[str, Any]) -> Iterator[Member]:
-    resolved = _resolve(document, schema)
-    required = resolved.get("required", ())
-    for name, member in resolved.get("properties", {}).items():
-        yield Member(name, _type(document, member), name in required, _meaning(member))
+    if (reference := schema.get("$ref")) is not None:
+        schema = document["components"]["schemas"].get(reference.rpartition("/")[2], {})
+    required = schema.get("required", ())
+    for name, member in schema.get("properties", {}).items():
+        yield Member(name, _type(member), name in required, _meaning(member))
 
 
 def _meaning(schema: dict[str, Any]) -> str:
@@ -312,16 +303,16 @@ def _meaning(schema: dict[str, Any]) -> str:
     return next((text for text in told if text), "")
 
 
-def _type(document: dict[str, Any], schema: dict[str, Any]) -> str:
+def _type(schema: dict[str, Any]) -> str:
     """A schema's type in words: `string`, `list of string`, `integer or null`, a struct's name."""
     if (reference := schema.get("$ref")) is not None:
         return str(reference.rsplit("/", 1)[-1])
     choices = schema.get("oneOf") or schema.get("anyOf")
     if choices:
-        return " or ".join(dict.fromkeys(_type(document, choice) for choice in choices))
+        return " or ".join(dict.fromkeys(_type(choice) for choice in choices))
     if "enum" in schema:
         return " or ".join(f"“{choice}”" for choice in schema["enum"])
     kind = schema.get("type", "any")
     if isinstance(kind, list):
         return " or ".join(kind)
-    return f"list of {_type(document, schema.get('items', {}))}" if kind == "array" else str(kind)
+    return f"list of {_type(schema.get('items', {}))}" if kind == "array" else str(kind)

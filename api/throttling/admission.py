@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Awaitable, Callable
 from functools import partial
-from typing import NamedTuple, Self
+from typing import NamedTuple
 
 from api.config.settings import Settings
 from api.http.credential_cache import Caller
@@ -46,7 +46,7 @@ TOO_MANY = "Too many tokens within a minute. Wait before the next one."
 
 
 class Counted:
-    """One request for tokens. What it counted is taken back where its block ends with a refusal or an error."""
+    """One request for tokens. What it counted is to be taken back when it ends with a refusal or an error."""
 
     def __init__(self, throttle: Throttle, tallies: Tallies, settings: Settings, caller: Caller) -> None:
         self._throttle, self._tallies, self._settings = throttle, tallies, settings
@@ -76,11 +76,9 @@ class Counted:
             raise Throttled(admission.retry_after, TOO_MANY)
         self._admission = admission
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, error: type[BaseException] | None, *_: object) -> None:
-        if error is not None and self._admission is not None:
+    def take_back(self) -> None:
+        """Takes back what was counted."""
+        if self._admission is not None:
             self._admission.take_back()
 
 

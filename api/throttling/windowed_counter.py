@@ -222,12 +222,12 @@ class SecretUses:
         more = True
         while more:
             due, more = self._grouping.take(now, AT_ONCE)
-            await record(self._ledger, self._grouping, [(each, _command(each), each.thing.origin) for each in due])
-
-
-def _command(due: DueCount[_Use]) -> Single:
-    use = due.thing
-    return counted.use_of_secret(use.secret_id, use.client_id, use.via, due.number, due.seconds)
+            told = []
+            for each in due:
+                use = each.thing
+                command = counted.use_of_secret(use.secret_id, use.client_id, use.via, each.number, each.seconds)
+                told.append((each, command, use.origin))
+            await record(self._ledger, self._grouping, told)
 
 
 # Uses of tokens: at resource servers, which ask about them, and at this server's own API. Recorded as grouped facts.
@@ -344,7 +344,6 @@ class TokenUses:
             self._places.clear()
         return self._places.setdefault(place, place)
 
-    # -- recording ----------------------------------------------------------------------------------------------------
     async def record(self, *, everything: bool = False, of: Collection[bytes] = ()) -> None:
         """Records first uses and the counts whose interval is over; with `everything` all of them at once. With `of`,
         digests of tokens, all there is about these, and nothing else is waited for."""
@@ -390,7 +389,10 @@ class TokenUses:
             token = found.get(each.thing.digest) if first is None else first.token
             if token is not None:
                 request_id = None if first is None else first.request_id
-                told.append((each, _token_command(each, token), each.thing.origin(request_id)))
+                use, place = each.thing, each.thing.place
+                how = counted.How(place.via, place.seen_by, use.told_ip, place.told_user_agent, place.ended)
+                command = counted.use_of_token(use.digest.hex(), token, how, each.number, each.seconds)
+                told.append((each, command, use.origin(request_id)))
         await record(self._ledger, self._grouping, told)
 
     async def _look_up(self, limit: int) -> None:
@@ -414,12 +416,6 @@ class TokenUses:
 def _actor(origin: Origin) -> tuple[str, str | None, tuple[tuple[str, str], ...] | None]:
     actor = origin.actor
     return actor.kind, actor.id, None if actor.credential is None else tuple(actor.credential.items())
-
-
-def _token_command(due: DueCount[_TokenUse], token: counted.UsedToken) -> Single:
-    use, place = due.thing, due.thing.place
-    how = counted.How(place.via, place.seen_by, use.told_ip, place.told_user_agent, place.ended)
-    return counted.use_of_token(use.digest.hex(), token, how, due.number, due.seconds)
 
 
 def _about_known(token: Known) -> counted.UsedToken:
