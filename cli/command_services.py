@@ -3,8 +3,8 @@
 import asyncio
 import getpass
 import os
-from collections.abc import Awaitable, Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, replace
 from types import ModuleType
 from typing import Any, NamedTuple, Self, TypeVar
@@ -239,7 +239,7 @@ def schema_is_current(settings: Settings) -> bool:
 
 
 def run(work: Callable[[CommandServices], Awaitable[T]]) -> T:
-    """Runs `work` with the ledger of the settings' database; every failure becomes a Failure with its exit code."""
+    """Runs `work` with the ledger of the settings' database; raises Failure."""
     settings = load_settings()
     require_schema(settings)
     keyring = open_keys(settings)
@@ -248,8 +248,15 @@ def run(work: Callable[[CommandServices], Awaitable[T]]) -> T:
         async with opened(settings, keyring) as services:
             return await work(services)
 
-    try:
+    with in_plain_words(settings):
         return asyncio.run(inside())
+
+
+@contextmanager
+def in_plain_words(settings: Settings) -> Iterator[None]:
+    """Has whatever keeps a ledger from its work end the command, with its exit code."""
+    try:
+        yield
     except InDoubt:
         words = "the log has diverged and has to be looked at: see `grantlog log accept-divergence`"
         raise unavailable(words) from None
@@ -261,38 +268,24 @@ def run(work: Callable[[CommandServices], Awaitable[T]]) -> T:
         raise unavailable(f"the database does not answer: {in_words(error, settings.database_url)}") from None
 
 
-class opened:
-    """`async with opened(settings, keyring) as here`: the ledger, proven to have the right key and installed."""
-
-    def __init__(self, settings: Settings, keyring: Keyring) -> None:
-        self._settings = settings
-        self._keyring = keyring
-
-    async def __aenter__(self) -> CommandServices:
-        settings = self._settings
-        try:
-            ledger = await Ledger.open(settings.database_url, self._keyring, SystemClock(), origin=log_origin(settings))
-        except MasterKeyError as error:
-            raise unavailable(str(error)) from None
-        self._ledger = ledger
-        services = CommandServices(
-            settings, ledger, Format(settings.token_prefix, settings.former_token_prefixes), Origin(actor())
-        )
-        try:
-            await ledger.read(prove_key, ledger.vault, self._keyring)
-            await install(ledger, self._keyring, services.format, settings.issuer, services.origin)
-            services = await _as_served(services)
-            await settle_mac_key(ledger, services.origin)
-        except Outdated as error:
-            await ledger.close()
-            raise unavailable(str(error)) from None
-        except BaseException:
-            await ledger.close()
-            raise
-        return services
-
-    async def __aexit__(self, *_: object) -> None:
-        await self._ledger.close()
+@asynccontextmanager
+async def opened(settings: Settings, keyring: Keyring) -> AsyncIterator[CommandServices]:
+    """The ledger, proven to have the right key and installed."""
+    try:
+        ledger = await Ledger.open(settings.database_url, keyring, SystemClock(), origin=log_origin(settings))
+    except MasterKeyError as error:
+        raise unavailable(str(error)) from None
+    try:
+        format = Format(settings.token_prefix, settings.former_token_prefixes)
+        services = CommandServices(settings, ledger, format, Origin(actor()))
+        await ledger.read(prove_key, ledger.vault, keyring)
+        await install(ledger, keyring, format, settings.issuer, services.origin)
+        await settle_mac_key(ledger, services.origin)
+        yield await _as_served(services)
+    except Outdated as error:
+        raise unavailable(str(error)) from None
+    finally:
+        await ledger.close()
 
 
 async def _as_served(services: CommandServices) -> CommandServices:

@@ -9,7 +9,7 @@ import msgspec
 import rich_click as click
 
 from api.leaks import address_target, resolve
-from api.leaks.containment import Containment, ContainmentRequest, containments, dry_run, whole_second
+from api.leaks.containment import Containment, ContainmentRequest, containments, dry_run
 from api.leaks.incidents import IncidentBody, shown
 from api.leaks.investigate import reported, told
 from cli.command_services import CommandServices, load_settings, run
@@ -154,8 +154,9 @@ def contain(
         given = {"secret": read_text() if yes or dry_run else read_secret()}
 
     async def work(services: CommandServices) -> Mapping[str, Any]:
-        found = await _containments(
-            services, given, since, rotate=rotate, disable_client=disable_client, evidence=evidence
+        asked = ContainmentRequest(given, since, rotate, disable_client, evidence)
+        found = await containments(
+            services.ledger, services.format, asked, source="command_line", caller_scope=ADMINISTRATIVE_SCOPES
         )
         if dry_run or not yes:
             would: Mapping[str, int] = msgspec.to_builtins(await _tried(services, found))
@@ -277,31 +278,6 @@ async def _investigated(services: CommandServices, text: str | None, sha256: str
     reports = await reported(settle, services.auditor(), questions, counts=True)
     members: dict[str, Any] = msgspec.to_builtins(told(reports, found))
     return members
-
-
-async def _containments(
-    services: CommandServices,
-    named: Mapping[str, str],
-    since: str | None,
-    *,
-    rotate: bool,
-    disable_client: bool,
-    evidence: str | None,
-) -> list[Containment]:
-    """One for each client, to be looked at and carried out; raises Failure that says what is wrong with the words."""
-    at = whole_second(since)
-    targets = await resolve.find(services.ledger, services.format, named, at)
-    fault = resolve.misfit(targets, rotate=rotate, disable_client=disable_client, since=since is not None)
-    if fault is not None:
-        raise Failure(f"{fault[0]}: {fault[1]}")
-    return containments(
-        services.ledger,
-        services.format,
-        targets,
-        ContainmentRequest(at, rotate, disable_client, evidence),
-        source="command_line",
-        caller_scope=ADMINISTRATIVE_SCOPES,
-    )
 
 
 async def _tried(services: CommandServices, wanted: Sequence[Containment]) -> Numbers:

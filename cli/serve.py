@@ -20,6 +20,7 @@ from api.server.worker import is_taken
 from api.services import IssuerChanged, require_issuer
 from cli.command_services import (
     connected,
+    in_plain_words,
     load_settings,
     open_keys,
     opened,
@@ -31,10 +32,9 @@ from cli.installation import upgrade_to_newest
 from cli.terminal import Failure, unavailable
 from commands.servers import DASHBOARDS
 from domain import server
-from eventstore.database.engines import in_words, reading
+from eventstore.database.engines import reading
 from eventstore.ledger import Ledger
 from eventstore.projecting.rebuild import Outdated, outdated
-from eventstore.unavailable import DatabaseAway, WrongClock
 from projections import FOLLOWING, PROJECTIONS
 from security.clock import SystemClock
 from security.keyring import Keyring
@@ -89,15 +89,12 @@ def prepare(settings: Settings, keyring: Keyring) -> None:
             require_issuer(await services.ledger.state(server.STREAM), settings.issuer)
 
     try:
-        asyncio.run(install())
+        with in_plain_words(settings):
+            asyncio.run(install())
     except NotContinued as error:
         raise unavailable(str(error)) from None
     except IssuerChanged as error:
         raise Failure(str(error)) from None
-    except WrongClock as error:
-        raise unavailable(f"nothing is written while this machine's clock is off: {error}") from None
-    except DatabaseAway as error:
-        raise unavailable(f"the database does not answer: {in_words(error, settings.database_url)}") from None
 
 
 def require_free_port(settings: Settings) -> None:

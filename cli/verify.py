@@ -7,6 +7,7 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from contextlib import closing
+from dataclasses import asdict
 from pathlib import Path
 from typing import IO, Any
 
@@ -86,18 +87,9 @@ def needed(quorum: int | None, witnesses: Sequence[Any]) -> int:
 
 def end_with(verdict: Verdict, as_json: bool) -> None:
     """Prints the verdict and ends with its exit code."""
-    shown: dict[str, Any] = {
-        "verdict": verdict.outcome,
-        "reason": verdict.reason,
-        "position": verdict.position,
-        "until": verdict.until,
-        "origin": verdict.origin,
-        "size": verdict.size,
-        "root": None if verdict.root is None else encode64(verdict.root),
-        "checked": verdict.checked,
-        "pending": verdict.pending,
-        "cosigned_by": list(verdict.cosigned_by),
-    }
+    shown: dict[str, Any] = {"verdict": verdict.outcome} | asdict(verdict)
+    del shown["outcome"]
+    shown |= {"root": None if verdict.root is None else encode64(verdict.root)}
     if as_json:
         print_json(shown)
     else:

@@ -1,7 +1,7 @@
 """Proofs that an auditor can check long after the server is gone: exports of the log, and receipts of single events."""
 
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import msgspec
@@ -114,7 +114,7 @@ def verify_export(
     export = _Export()
     remaining = iter(lines)
     fault = _read(export, remaining, sizes, progress)
-    if fault is not None and export.note is None and not _has_checkpoint(remaining):
+    if fault is not None and export.note is None and not any(line.startswith(_CHECKPOINT) for line in remaining):
         # Whatever this is, nobody signed it: a list, an export without proof, or the first part of one.
         return Verdict("unverifiable", NO_PROOF)
     if fault is not None:
@@ -127,13 +127,9 @@ def verify_export(
     return _conclude(export, head, sizes, quorum)
 
 
-def _has_checkpoint(lines: Iterable[bytes]) -> bool:
-    return any(line.startswith(_CHECKPOINT) for line in lines)
-
-
 def _read(export: _Export, lines: Iterable[bytes], sizes: dict[int, bytes], progress: Progress) -> Fault | None:
-    for line in _stripped(lines):
-        fault = export.line(line)
+    for line in lines:
+        fault = export.line(line.removesuffix(b"\n"))
         if fault is not None:
             return fault
         if export.tree.size in sizes:
@@ -142,10 +138,6 @@ def _read(export: _Export, lines: Iterable[bytes], sizes: dict[int, bytes], prog
             progress(export.records, 0)
     progress(export.records, export.records)
     return None
-
-
-def _stripped(lines: Iterable[bytes]) -> Iterator[bytes]:
-    return (line.removesuffix(b"\n") for line in lines)
 
 
 def _conclude(export: _Export, head: Head, sizes: dict[int, bytes], quorum: int) -> Verdict:

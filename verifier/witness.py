@@ -5,6 +5,7 @@ import re
 import sqlite3
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
+from dataclasses import astuple
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import NamedTuple
@@ -34,13 +35,6 @@ CREATE TABLE IF NOT EXISTS evidence (
     PRIMARY KEY (origin, size, root)
 );
 """
-
-
-class Remembered(NamedTuple):
-    """The newest cosigned checkpoint of a log: the empty tree before the first."""
-
-    size: int
-    root: bytes
 
 
 class Memory:
@@ -73,17 +67,18 @@ class Held:
     def __init__(self, connection: sqlite3.Connection) -> None:
         self._connection = connection
 
-    def newest(self, origin: str) -> Remembered:
+    def newest(self, origin: str) -> Checkpoint:
+        """The newest cosigned checkpoint of a log: the empty tree before the first."""
         row = self._connection.execute("SELECT size, root FROM cosigned WHERE origin = ?", (origin,)).fetchone()
-        return Remembered(0, EMPTY_ROOT) if row is None else Remembered(*row)
+        return Checkpoint(origin, *((0, EMPTY_ROOT) if row is None else row))
 
-    def put(self, origin: str, size: int, root: bytes, note: str) -> None:
+    def put(self, checkpoint: Checkpoint, note: str) -> None:
         """Takes the place of the log's newest checkpoint."""
-        self._connection.execute("INSERT OR REPLACE INTO cosigned VALUES (?, ?, ?, ?)", (origin, size, root, note))
+        self._connection.execute("INSERT OR REPLACE INTO cosigned VALUES (?, ?, ?, ?)", (*astuple(checkpoint), note))
 
-    def put_evidence(self, origin: str, size: int, root: bytes, note: str) -> None:
+    def put_evidence(self, checkpoint: Checkpoint, note: str) -> None:
         """Keeps a checkpoint that the log has signed and that was not shown to extend the newest one."""
-        self._connection.execute("INSERT OR IGNORE INTO evidence VALUES (?, ?, ?, ?)", (origin, size, root, note))
+        self._connection.execute("INSERT OR IGNORE INTO evidence VALUES (?, ?, ?, ?)", (*astuple(checkpoint), note))
 
     def evidence(self, origin: str) -> list[str]:
         """The notes that were kept as evidence against a log."""
@@ -148,7 +143,7 @@ class Witness:
             refusal = _refusal(held, request, checkpoint)
             if refusal is not None:
                 return refusal
-            held.put(checkpoint.origin, checkpoint.size, checkpoint.root, request.note)
+            held.put(checkpoint, request.note)
         return WitnessReply(200, "text/plain; charset=utf-8", self._cosigner.cosign(text, self._now()).encode())
 
 
@@ -157,10 +152,10 @@ def _refusal(held: Held, request: _Request, checkpoint: Checkpoint) -> WitnessRe
     if request.old != newest.size:
         return _conflict(newest.size)
     if newest.size == checkpoint.size and newest.root != checkpoint.root:
-        held.put_evidence(checkpoint.origin, checkpoint.size, checkpoint.root, request.note)
+        held.put_evidence(checkpoint, request.note)
         return _conflict(newest.size)
     if not consistent(newest.size, newest.root, checkpoint.size, checkpoint.root, request.proof):
-        held.put_evidence(checkpoint.origin, checkpoint.size, checkpoint.root, request.note)
+        held.put_evidence(checkpoint, request.note)
         return _plain(422, "the proof does not show that the checkpoint extends the one cosigned before")
     return None
 

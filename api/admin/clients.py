@@ -15,6 +15,7 @@ from api.admin.schemas import (
     AccessLifetime,
     ClientBody,
     ClientName,
+    DashboardChanges,
     GrantTypes,
     Origins,
     Realm,
@@ -85,21 +86,14 @@ class NewClient(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
     secret_lifetime: SecretLifetime | None = None
 
 
-class ClientChanges(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
+class ClientChanges(DashboardChanges, forbid_unknown_fields=True, kw_only=True):
     """A merge patch (RFC 7396): what is not named stays, null takes away what can be missing."""
 
-    client_name: ClientName | UnsetType = UNSET
     redirect_uris: RedirectUris | UnsetType = UNSET
     grant_types: GrantTypes | UnsetType = UNSET
-    scope: ScopeText | UnsetType = UNSET
     token_endpoint_auth_method: Method | UnsetType = UNSET
     require_pkce: bool | UnsetType = UNSET
-    access_token_lifetime: AccessLifetime | None | UnsetType = UNSET
-    refresh_token_lifetime: RefreshLifetime | None | UnsetType = UNSET
-    realm: Realm | UnsetType = UNSET
-    allowed_origins: Origins | UnsetType = UNSET
     tokens_per_minute: TokensPerMinute | None | UnsetType = UNSET
-    resources: Resources | UnsetType = UNSET
     serves: Serves | UnsetType = UNSET
     owner: Owner | None | UnsetType = UNSET
 

@@ -9,19 +9,7 @@ from litestar.params import JSONBody
 from msgspec import UNSET, Meta, UnsetType
 
 from api.admin.idempotency import Once, Reply, commanding
-from api.admin.schemas import (
-    AccessLifetime,
-    ClientName,
-    Origins,
-    Realm,
-    RefreshLifetime,
-    Resources,
-    ScopeText,
-    Time,
-    attributes,
-    listed,
-    shown,
-)
+from api.admin.schemas import DashboardChanges, Time, attributes, listed, shown
 from api.config.settings import Settings
 from api.http import parameters
 from api.http.errors import InvalidRequest, Missing
@@ -62,18 +50,6 @@ MEMBERS = (
     *("client_name", "realm", "allowed_origins", "resources"),
     *("scope", "access_token_lifetime", "refresh_token_lifetime"),
 )
-
-
-class DashboardChanges(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
-    """A merge patch (RFC 7396): what is left out stays as it is."""
-
-    client_name: ClientName | UnsetType = UNSET
-    realm: Realm | UnsetType = UNSET
-    allowed_origins: Origins | UnsetType = UNSET
-    resources: Resources | UnsetType = UNSET
-    scope: ScopeText | UnsetType = UNSET
-    access_token_lifetime: AccessLifetime | None | UnsetType = UNSET
-    refresh_token_lifetime: RefreshLifetime | None | UnsetType = UNSET
 
 
 class DashboardDefinition(DashboardChanges, forbid_unknown_fields=True, kw_only=True):

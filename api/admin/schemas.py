@@ -188,6 +188,18 @@ class ClientBody(msgspec.Struct, frozen=True, kw_only=True):
 C = TypeVar("C", bound=ClientBody)
 
 
+class DashboardChanges(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
+    """A merge patch (RFC 7396): what is left out stays as it is."""
+
+    client_name: ClientName | UnsetType = UNSET
+    realm: Realm | UnsetType = UNSET
+    allowed_origins: Origins | UnsetType = UNSET
+    resources: Resources | UnsetType = UNSET
+    scope: ScopeText | UnsetType = UNSET
+    access_token_lifetime: AccessLifetime | None | UnsetType = UNSET
+    refresh_token_lifetime: RefreshLifetime | None | UnsetType = UNSET
+
+
 class SecretName(msgspec.Struct, frozen=True):
     """Which secret version it is, without the secret."""
 

@@ -12,11 +12,10 @@ from api.admin.idempotency import Once, Reply, commanding
 from api.admin.schemas import Time, time_or_null
 from api.audit.queries.auditor import Auditor
 from api.audit.queries.history import Sha256, Text
-from api.http.errors import InvalidRequest, Missing
+from api.http.errors import Missing
 from api.leaks import address_target
-from api.leaks.containment import Containment, ContainmentRequest, containments, dry_run, whole_second
-from api.leaks.resolve import NAMING, find, misfit
-from api.leaks.targets import Target
+from api.leaks.containment import Containment, ContainmentRequest, containments, dry_run
+from api.leaks.resolve import NAMING
 from api.oauth.bearer import Bearer, needing
 from api.services import Injected
 from api.throttling.windowed_counter import TokenUses
@@ -132,19 +131,16 @@ async def contain(
     grants' own `grant.ended` events follow. An incident is opened, or an open one about the same goes on."""
     if (first := await once.first_answer()) is not None:
         return first
-    since = whole_second(data.since)
     named = {name: value for name in NAMING if (value := getattr(data, name)) is not None}
     if data.address is not None:
         # What was used from there a moment ago is about to be recorded.
         await token_uses.record(everything=True)
     try:
-        targets = await find(ledger, token_format, named, since)
+        asked = ContainmentRequest(named, data.since, data.rotate, data.disable_client, data.evidence)
+        found = await containments(ledger, token_format, asked, source="administrator", caller_scope=who.scope)
     except Missing:
         await _tell_missing(asking, named, dry_run=data.dry_run)
         raise
-    _fits(data, targets)
-    asked = ContainmentRequest(since, data.rotate, data.disable_client, data.evidence)
-    found = containments(ledger, token_format, targets, asked, source="administrator", caller_scope=who.scope)
     for each in found:
         await each.prepare()
 
@@ -191,13 +187,6 @@ async def _tell_missing(asking: Auditor, named: Mapping[str, str], *, dry_run: b
     asked: dict[str, str | None] = {name: asking.unknown(value) for name, value in named.items()}
     question: audit.Question = "leak_containment_dry_run" if dry_run else "leak_containment"
     await asking.record(question, asked, 0, unsealed=False)
-
-
-def _fits(data: Containing, targets: Sequence[Target]) -> None:
-    """What is asked for besides must have something to be done to."""
-    fault = misfit(targets, rotate=data.rotate, disable_client=data.disable_client, since=data.since is not None)
-    if fault is not None:
-        raise InvalidRequest.field(*fault)
 
 
 # The worst hour: nothing is issued to anybody until it is lifted. Validation goes on.

@@ -1,12 +1,12 @@
 """A containment as commands: cut-offs, an optional rotation, and the incident that tells of them. One transaction."""
 
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import NamedTuple
 
 from api.audit.queries.auditor import Auditor
 from api.audit.queries.search import moment
-from api.leaks.resolve import open_incident
+from api.leaks.resolve import find, open_incident, require_fit
 from api.leaks.targets import Target, concerned, numbers, secrets_ended
 from commands import clients, grants, incidents, people
 from commands.audit import read
@@ -40,9 +40,10 @@ class Wanted(NamedTuple):
 
 
 class ContainmentRequest(NamedTuple):
-    """What whoever contains asks for besides. `evidence` is in their words."""
+    """What whoever contains asks for, in their words: what is to end by one of the names, and what is done besides."""
 
-    since: Moment | None
+    named: Mapping[str, str]
+    since: str | None
     rotate: bool
     disable_client: bool
     evidence: str | None
@@ -243,30 +244,23 @@ class Containment:
         return None
 
 
-def containments(
-    ledger: Ledger,
-    format: Format,
-    targets: Sequence[Target],
-    asked: ContainmentRequest,
-    *,
-    source: incident.Source,
-    caller_scope: frozenset[str],
+async def containments(
+    ledger: Ledger, format: Format, asked: ContainmentRequest, *, source: incident.Source, caller_scope: frozenset[str]
 ) -> list[Containment]:
-    """A containment of each target. What is asked for of a client is done to those that are one."""
+    """A containment for each client or person. Raises the problem that says what is wrong with what is asked for."""
+    # Whole seconds, as what is alive is counted.
+    at = moment("since", asked.since)
+    since = None if at is None else at // SECOND * SECOND
+    targets = await find(ledger, format, asked.named, since)
+    require_fit(targets, rotate=asked.rotate, disable_client=asked.disable_client, since=since is not None)
     evidence = None if asked.evidence is None else masking(*format.prefixes).text(asked.evidence)
     found = []
     for target in targets:
         is_client = target.client_id is not None
         secret = format.mint(Kind.CLIENT_SECRET) if asked.rotate and is_client else None
-        wanted = Wanted(asked.since, secret, asked.disable_client and is_client, caller_scope)
+        wanted = Wanted(since, secret, asked.disable_client and is_client, caller_scope)
         found.append(Containment(ledger, target, wanted, goes_on=True, source=source, evidence=evidence))
     return found
-
-
-def whole_second(since: str | None) -> Moment | None:
-    """The moment since which something is contained: of whole seconds, as what is alive is counted."""
-    at = moment("since", since)
-    return None if at is None else at // SECOND * SECOND
 
 
 def dry_run(asking: Auditor, containments: Sequence[Containment], since: str | None) -> Single:

@@ -135,13 +135,12 @@ def _or_missing(targets: Sequence[Target | None], what: str) -> list[Target]:
     return found
 
 
-def misfit(targets: Sequence[Target], *, rotate: bool, disable_client: bool, since: bool) -> tuple[str, str] | None:
-    """What is asked for besides and has nothing to be done to: the member and why; None when all fits."""
+def require_fit(targets: Sequence[Target], *, rotate: bool, disable_client: bool, since: bool) -> None:
+    """Raises InvalidRequest for what is asked for besides and has nothing to be done to."""
     if (rotate or disable_client) and all(target.client_id is None for target in targets):
-        return "rotate" if rotate else "disable_client", "needs a client, and this names none"
+        raise InvalidRequest.field("rotate" if rotate else "disable_client", "needs a client, and this names none")
     if since and not all(target.kind == "address" or target.cuts_off for target in targets):
-        return "since", "means nothing for a single token: its grant ends as a whole"
-    return None
+        raise InvalidRequest.field("since", "means nothing for a single token: its grant ends as a whole")
 
 
 def open_incident(folds: Folds, target: Target) -> str | None:
