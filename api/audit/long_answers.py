@@ -13,7 +13,7 @@ from litestar.response.streaming import ASGIStreamingResponse
 
 from api.audit.queries import auditor
 from api.audit.queries.auditor import Auditor
-from api.audit.queries.export import MEDIA_TYPE, MEDIA_TYPES, Format, Part, prepared
+from api.audit.queries.export import CSV, JSON_LINES, Format, Part, prepared
 from api.audit.queries.search import Filters, position, show
 from api.audit.questions import READ, Email, From, Username, WithNames, filters
 from api.audit.rendering import ShownEvent
@@ -73,9 +73,6 @@ class _Closing(ASGIStreamingResponse):
 
 # The log, or what filters leave of it, as a stream of records (`GET /audit/export`).
 
-TYPES = tuple(dict.fromkeys((*MEDIA_TYPES, MEDIA_TYPE)))
-"""Media types that the answer may have: the format's, or the proven export's."""
-
 Chosen = Annotated[
     Format,
     QueryParameter(
@@ -95,7 +92,7 @@ WithProof = Annotated[
 
 @get(
     "/audit/export",
-    **needing(READ, repeatable=("type",), media_types=TYPES),
+    **needing(READ, repeatable=("type",), media_types=(JSON_LINES, CSV)),
     dependencies={"given": Provide(filters, sync_to_thread=False)},
     tags=["Audit"],
     summary="Export the log",

@@ -2,8 +2,9 @@
 
 import csv
 import io
-from collections.abc import AsyncGenerator, AsyncIterator, Mapping
-from typing import Any, Literal, NamedTuple, Protocol
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
+from functools import partial
+from typing import Any, Literal, NamedTuple
 
 import msgspec
 
@@ -24,6 +25,7 @@ from eventstore.transparency.published import Diverged, StoredCheckpoint
 # The formats of an export: each a sequence of records that stand on their own, so any length can be streamed.
 
 Format = Literal["jsonl", "csv", "cloudevents", "ocsf"]
+JSON_LINES, CSV = "application/jsonl", "text/csv"
 
 _encode = msgspec.json.Encoder().encode
 
@@ -41,123 +43,75 @@ class Part(NamedTuple):
     resume: int | None
 
 
-class Writer(Protocol):
-    """Turns events into bytes. `head` comes first."""
+class Writer(NamedTuple):
+    """Turns events into bytes, of which `head` comes first."""
 
     media_type: str
     extension: str
-    head: bytes
-
-    def write(self, event: ShownEvent) -> bytes: ...
-
-
-class Jsonl:
-    """One event a line, as the rest of the audit shows it (JSON Lines)."""
-
-    media_type = "application/jsonl"
-    extension = "jsonl"
-    head = b""
-
-    def write(self, event: ShownEvent) -> bytes:
-        return _encode(event) + b"\n"
-
-
-class Csv:
-    """RFC 4180, with a header; structures as JSON within a field. A text that a spreadsheet would take for a formula
-    gets an apostrophe in front: a user agent is anybody's to choose."""
-
-    media_type = "text/csv"
-    extension = "csv"
-
-    def __init__(self) -> None:
-        self.head = self._row(COLUMNS)
-
-    def write(self, event: ShownEvent) -> bytes:
-        actor, credential = event.actor, event.actor.credential
-        acted_with = None if credential is None else _encode(credential).decode()
-        return self._row(
-            (
-                *(event.position, event.id, event.type, event.stream, event.version, event.time),
-                *(actor.kind, actor.id, acted_with, event.request_id, event.ip, event.user_agent),
-                *(_encode(event.data).decode(), " ".join(event.sealed), " ".join(event.erased), event.meaning),
-            )
-        )
-
-    def _row(self, fields: Any) -> bytes:
-        text = io.StringIO()
-        csv.writer(text, lineterminator="\r\n").writerow([_harmless(field) for field in fields])
-        return text.getvalue().encode()
-
-
-def _harmless(field: Any) -> Any:
-    if isinstance(field, str) and field[:1] in ("=", "+", "-", "@", "\t", "\r"):
-        return f"'{field}"
-    return field
-
-
-class CloudEvents:
-    """CloudEvents 1.0 in its JSON format, one a line; `data` is the whole event, `sequence` its position."""
-
-    media_type = "application/jsonl"
-    extension = "cloudevents.jsonl"
-    head = b""
-
-    def __init__(self, issuer: str) -> None:
-        self._source = issuer
-
-    def write(self, event: ShownEvent) -> bytes:
-        return (
-            _encode(
-                {
-                    "specversion": "1.0",
-                    "id": event.id,
-                    "source": self._source,
-                    "type": event.type,
-                    "subject": event.stream,
-                    "time": event.time,
-                    "datacontenttype": "application/json",
-                    # Text as the extension of that name demands, and so padded that its order is the log's.
-                    "sequence": f"{event.position:020d}",
-                    "data": event,
-                }
-            )
-            + b"\n"
-        )
-
-
-class Ocsf:
-    """OCSF 1.5.0, one record a line; see `api.audit.ocsf`."""
-
-    media_type = "application/jsonl"
-    extension = "ocsf.jsonl"
-    head = b""
-
-    def __init__(self, issuer: str, product_version: str) -> None:
-        self._issuer = issuer
-        self._version = product_version
-
-    def write(self, event: ShownEvent) -> bytes:
-        return _encode(ocsf.record(event, issuer=self._issuer, product_version=self._version)) + b"\n"
-
-
-MEDIA_TYPES = tuple(dict.fromkeys(each.media_type for each in (Jsonl, Csv, CloudEvents, Ocsf)))
-"""Of all formats, each once."""
+    write: Callable[[ShownEvent], bytes]
+    head: bytes = b""
 
 
 def writer(name: Format, issuer: str, product_version: str) -> Writer:
-    """The writer of a format."""
-    writers: Mapping[str, Writer] = {
-        "jsonl": Jsonl(),
-        "csv": Csv(),
-        "cloudevents": CloudEvents(issuer),
-        "ocsf": Ocsf(issuer, product_version),
+    """The writer of a format: JSON Lines as the rest of the audit shows events, CSV (RFC 4180) with a header,
+    CloudEvents 1.0 in their JSON format, or OCSF 1.5.0, one record a line."""
+    match name:
+        case "jsonl":
+            return Writer(JSON_LINES, "jsonl", _json_line)
+        case "csv":
+            return Writer(CSV, "csv", _csv_record, _csv_row(COLUMNS))
+        case "cloudevents":
+            return Writer(JSON_LINES, "cloudevents.jsonl", lambda event: _json_line(_cloud_event(event, issuer)))
+        case "ocsf":
+            told = partial(ocsf.record, issuer=issuer, product_version=product_version)
+            return Writer(JSON_LINES, "ocsf.jsonl", lambda event: _json_line(told(event)))
+
+
+def _json_line(record: Any) -> bytes:
+    return _encode(record) + b"\n"
+
+
+def _csv_record(event: ShownEvent) -> bytes:
+    """Structures stand as JSON within a field."""
+    actor, credential = event.actor, event.actor.credential
+    acted_with = None if credential is None else _encode(credential).decode()
+    return _csv_row(
+        (
+            *(event.position, event.id, event.type, event.stream, event.version, event.time),
+            *(actor.kind, actor.id, acted_with, event.request_id, event.ip, event.user_agent),
+            *(_encode(event.data).decode(), " ".join(event.sealed), " ".join(event.erased), event.meaning),
+        )
+    )
+
+
+def _csv_row(fields: Sequence[Any]) -> bytes:
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\r\n").writerow([_harmless(field) for field in fields])
+    return text.getvalue().encode()
+
+
+def _harmless(field: Any) -> Any:
+    """With an apostrophe before what a spreadsheet would take for a formula: a user agent is anybody's to choose."""
+    return f"'{field}" if isinstance(field, str) and field[:1] in ("=", "+", "-", "@", "\t", "\r") else field
+
+
+def _cloud_event(event: ShownEvent, issuer: str) -> dict[str, Any]:
+    return {
+        "specversion": "1.0",
+        "id": event.id,
+        "source": issuer,
+        "type": event.type,
+        "subject": event.stream,
+        "time": event.time,
+        "datacontenttype": "application/json",
+        # Text as the extension of that name demands, and so padded that its order is the log's.
+        "sequence": f"{event.position:020d}",
+        "data": event,
     }
-    return writers[name]
 
 
 # Exports that carry their own proof (`GET /audit/export?proof=1`): who has one needs the server no more.
 
-MEDIA_TYPE = "application/jsonl"
 EXTENSION = "proof.jsonl"
 
 
@@ -238,7 +192,7 @@ class Export(NamedTuple):
 
     @property
     def media_type(self) -> str:
-        return self.writing.media_type if self.checkpoint is None else MEDIA_TYPE
+        return self.writing.media_type if self.checkpoint is None else JSON_LINES
 
     @property
     def extension(self) -> str:
