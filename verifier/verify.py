@@ -169,15 +169,13 @@ def verify(
         return Verdict("unverifiable", str(error))
 
 
+@dataclass(frozen=True, slots=True)
 class _Audit:
-    def __init__(
-        self, source: Source, keys: Sequence[Key], witnesses: Sequence[Key], quorum: int, progress: Progress
-    ) -> None:
-        self._source = source
-        self._keys = keys
-        self._witnesses = witnesses
-        self._quorum = quorum
-        self._progress = progress
+    _source: Source
+    _keys: Sequence[Key]
+    _witnesses: Sequence[Key]
+    _quorum: int
+    _progress: Progress
 
     def verdict(self, kept: Sequence[str]) -> Verdict:
         old = [open_head(note, self._keys, what="the checkpoint that you kept") for note in kept]

@@ -10,7 +10,8 @@ from msgspec import Meta
 from api.admin import schemas
 from api.admin.clients import SecretLifetime
 from api.admin.idempotency import Once, Reply, commanding
-from api.admin.schemas import SecretName, Time, listed, time_or_null
+from api.admin.schemas import Time, listed, time_or_null
+from api.audit.queries.history import SecretVersion
 from api.http import parameters
 from api.http.errors import Missing
 from api.http.parameters import DEFAULT, After, Limit, Page, decode_cursor
@@ -87,7 +88,7 @@ class Rotated(msgspec.Struct, frozen=True, kw_only=True):
 
     client_secret: str | None
     client_secret_expires_at: Annotated[int, Meta(description="Seconds since 1970; 0 is never (RFC 7591 §3.2.1).")]
-    secret: SecretName
+    secret: SecretVersion
 
 
 @get(
@@ -167,7 +168,7 @@ async def rotate_secret(
         body = Rotated(
             client_secret=shown,
             client_secret_expires_at=schemas.secret_expiry(version.expires_at),
-            secret=SecretName(version.secret_id, version.version),
+            secret=SecretVersion(version.secret_id, version.version),
         )
         return Reply(body, 201, f"/admin/clients/{client_id}/secrets/{new.secret_id}")
 

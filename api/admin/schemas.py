@@ -6,6 +6,7 @@ from typing import Annotated, Any, Literal, TypeVar
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
+from api.audit.queries.history import SecretVersion
 from api.http.errors import Missing
 from api.http.parameters import Page, decode_cursor, encode_cursor
 from commands.people import UNKNOWN
@@ -200,13 +201,6 @@ class DashboardChanges(msgspec.Struct, forbid_unknown_fields=True, kw_only=True)
     refresh_token_lifetime: RefreshLifetime | None | UnsetType = UNSET
 
 
-class SecretName(msgspec.Struct, frozen=True):
-    """Which secret version it is, without the secret."""
-
-    id: str
-    version: int
-
-
 class RegisteredClient(ClientBody, frozen=True, kw_only=True):
     """A client and its first secret, which no later answer shows again; null for a public client."""
 
@@ -214,7 +208,7 @@ class RegisteredClient(ClientBody, frozen=True, kw_only=True):
     client_secret_expires_at: Annotated[
         int | None, Meta(description="Seconds since 1970; 0 is never (RFC 7591 §3.2.1).")
     ]
-    secret: SecretName | None
+    secret: SecretVersion | None
 
 
 def client_body(kind: type[C], privacy: PersonalData, connection: Connection, row: clients.ClientRow, **more: Any) -> C:
