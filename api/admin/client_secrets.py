@@ -11,7 +11,7 @@ from api.admin import schemas
 from api.admin.clients import SecretLifetime
 from api.admin.idempotency import Once, Reply, commanding
 from api.admin.schemas import Time, listed, time_or_null
-from api.audit.queries.history import SecretVersion
+from api.audit.queries.history import SecretVersionRef
 from api.http import parameters
 from api.http.errors import Missing
 from api.http.parameters import DEFAULT, After, Limit, Page, decode_cursor
@@ -88,7 +88,7 @@ class Rotated(msgspec.Struct, frozen=True, kw_only=True):
 
     client_secret: str | None
     client_secret_expires_at: Annotated[int, Meta(description="Seconds since 1970; 0 is never (RFC 7591 §3.2.1).")]
-    secret: SecretVersion
+    secret: SecretVersionRef
 
 
 @get(
@@ -168,7 +168,7 @@ async def rotate_secret(
         body = Rotated(
             client_secret=shown,
             client_secret_expires_at=schemas.secret_expiry(version.expires_at),
-            secret=SecretVersion(version.secret_id, version.version),
+            secret=SecretVersionRef(version.secret_id, version.version),
         )
         return Reply(body, 201, f"/admin/clients/{client_id}/secrets/{new.secret_id}")
 

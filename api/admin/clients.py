@@ -29,7 +29,7 @@ from api.admin.schemas import (
     attributes,
     listed,
 )
-from api.audit.queries.history import SecretVersion
+from api.audit.queries.history import SecretVersionRef
 from api.config.settings import Settings
 from api.http import parameters
 from api.http.parameters import DEFAULT, After, Limit, Page, decode_cursor
@@ -150,7 +150,7 @@ async def register_client(
             view.query(schemas.find_client, client_id),
             client_secret=None if secret is None else secret.reveal(),
             client_secret_expires_at=None if version is None else schemas.secret_expiry(version.expires_at),
-            secret=None if version is None else SecretVersion(version.secret_id, version.version),
+            secret=None if version is None else SecretVersionRef(version.secret_id, version.version),
         )
         return Reply(body, 201, f"{PATH}/{client_id}")
 

@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal, TypeVar
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
-from api.audit.queries.history import SecretVersion
+from api.audit.queries.history import SecretVersionRef
 from api.http.errors import Missing
 from api.http.parameters import Page, decode_cursor, encode_cursor
 from commands.people import UNKNOWN
@@ -208,7 +208,7 @@ class RegisteredClient(ClientBody, frozen=True, kw_only=True):
     client_secret_expires_at: Annotated[
         int | None, Meta(description="Seconds since 1970; 0 is never (RFC 7591 §3.2.1).")
     ]
-    secret: SecretVersion | None
+    secret: SecretVersionRef | None
 
 
 def client_body(kind: type[C], privacy: PersonalData, connection: Connection, row: clients.ClientRow, **more: Any) -> C:
