@@ -32,9 +32,6 @@ def stream(day: str) -> str:
     return f"audit:{day}"
 
 
-# Facts ------------------------------------------------------------------------------------------------------------
-
-
 class Read(Event, frozen=True, kw_only=True):
     """Somebody asked a question and got `count` records. `parameters` is what they asked, secrets as digests.
 
@@ -114,8 +111,6 @@ class State(msgspec.Struct, frozen=True):
 
 
 INITIAL = State()
-
-# Verbs ------------------------------------------------------------------------------------------------------------
 
 
 def note(state: State, *, now: Moment, reading: Event) -> Outcome:

@@ -15,9 +15,6 @@ def stream(account_id: str, client_id: str) -> str:
     return f"consent:{account_id}:{client_id}"
 
 
-# Facts ------------------------------------------------------------------------------------------------------------
-
-
 class ConsentGiven(Event, frozen=True, kw_only=True):
     """The person allowed the client this scope, at `origins`: those of the redirect URIs that it was given for."""
 
@@ -73,8 +70,6 @@ class State(msgspec.Struct, frozen=True):
 
 
 INITIAL = State()
-
-# Verbs ------------------------------------------------------------------------------------------------------------
 
 
 def give(

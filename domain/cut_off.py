@@ -8,8 +8,6 @@ import msgspec
 
 from domain.event import Event, Moment, Recorded
 
-# Facts ------------------------------------------------------------------------------------------------------------
-
 
 class ClientTokensEnded(Event, frozen=True, kw_only=True):
     """The client's tokens and codes issued from the position `first` on are dead: all, or those of one secret version.

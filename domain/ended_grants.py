@@ -21,8 +21,6 @@ STREAM = "grants:ended"
 TOGETHER = 4_000
 """So many does one event name: what keeps it within the length of a stored form."""
 
-# Facts ------------------------------------------------------------------------------------------------------------
-
 
 class EndedTogether(Event, frozen=True, kw_only=True):
     """Grants and browser sessions are over, with all that had come of them: those that began at these positions.
@@ -48,8 +46,6 @@ class Settled(Event, frozen=True, kw_only=True):
 
 
 EVENTS: tuple[type[Event], ...] = (EndedTogether, Settled)
-
-# State ------------------------------------------------------------------------------------------------------------
 
 
 def concerns(stream: str) -> bool:
@@ -86,9 +82,6 @@ def applied(state: State, to: Ending) -> Ending:
         if began in each.began:
             return to.over(each.time, each.position)
     return to
-
-
-# Verbs ------------------------------------------------------------------------------------------------------------
 
 
 def end_together(state: State, *, now: Moment, incident_id: str, began: Iterable[int]) -> Outcome:

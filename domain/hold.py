@@ -21,8 +21,6 @@ HELD_AT_ONCE = 100
 
 _MONTH = re.compile(r"[0-9]{4}-(0[1-9]|1[0-2])")
 
-# Facts ------------------------------------------------------------------------------------------------------------
-
 
 class HoldPlaced(Event, frozen=True, kw_only=True):
     """From now on the addresses and user agents of the months `first` to `last`, both included, are not destroyed."""
@@ -68,8 +66,6 @@ class State(msgspec.Struct, frozen=True):
 
 
 INITIAL = State()
-
-# Verbs ------------------------------------------------------------------------------------------------------------
 
 
 def place(state: State, *, now: Moment, hold_id: str, first: str, last: str, reason: str) -> Outcome:

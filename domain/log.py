@@ -8,8 +8,6 @@ from domain.event import Event, Moment, Recorded
 STREAM = "log"
 STATELESS = True
 
-# Facts ------------------------------------------------------------------------------------------------------------
-
 
 class ForgedRemoved(Event, frozen=True, kw_only=True):
     """Somebody had put rows into the table of events. They were saved to a file and taken away, from `first` on.
@@ -33,8 +31,6 @@ class State(msgspec.Struct, frozen=True):
 
 
 INITIAL = State()
-
-# Verbs ------------------------------------------------------------------------------------------------------------
 
 
 def remove_forged(state: State, *, now: Moment, first: int, count: int, sha256: str) -> Outcome:

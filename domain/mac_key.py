@@ -17,8 +17,6 @@ STREAM = "mac_key"
 Reason = Literal["begun", "rotated", "restored", "imported", "forged"]
 """Why a key began: with the log, by command, after an accepted restore, an import, or a removal of forged events."""
 
-# Facts ------------------------------------------------------------------------------------------------------------
-
 
 class MacKeyIntroduced(Event, frozen=True, kw_only=True):
     """A key authenticates the events from `first` on. `key_id` is the beginning of its digest."""
@@ -52,8 +50,6 @@ class State(msgspec.Struct, frozen=True):
 
 
 INITIAL = State()
-
-# Verbs ------------------------------------------------------------------------------------------------------------
 
 
 def tell(state: State, *, now: Moment, key_id: str, first: int, reason: Reason) -> Outcome:

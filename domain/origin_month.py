@@ -21,9 +21,6 @@ def stream(month: str) -> str:
     return f"origin:{month}"
 
 
-# Facts ------------------------------------------------------------------------------------------------------------
-
-
 class MonthDestroyed(Event, frozen=True, kw_only=True):
     """The addresses and user agents of a month can be read by nobody any more: its key was destroyed.
 
@@ -48,8 +45,6 @@ class State(msgspec.Struct, frozen=True):
 
 
 INITIAL = State()
-
-# Verbs ------------------------------------------------------------------------------------------------------------
 
 
 def destroy(

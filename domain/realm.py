@@ -12,9 +12,6 @@ def stream(realm: str) -> str:
     return f"realm:{realm}"
 
 
-# Facts ------------------------------------------------------------------------------------------------------------
-
-
 class UnknownUserRefused(Event, frozen=True, kw_only=True):
     """Sign-ins failed, since nobody has the name that was typed. The name is not recorded: it may be a password."""
 
@@ -46,8 +43,6 @@ class State(msgspec.Struct, frozen=True):
 
 
 INITIAL = State()
-
-# Verbs ------------------------------------------------------------------------------------------------------------
 
 
 def note(state: State, *, now: Moment, refused: UnknownUserRefused | SignInsRefused) -> Outcome:

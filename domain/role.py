@@ -20,9 +20,6 @@ def stream(realm: str, name: str) -> str:
     return f"role:{realm}:{name}"
 
 
-# Facts ------------------------------------------------------------------------------------------------------------
-
-
 class Definition(msgspec.Struct, frozen=True, kw_only=True):
     """What a role allows, and whether people made without roles get it."""
 
@@ -71,8 +68,6 @@ class State(msgspec.Struct, frozen=True):
 
 
 INITIAL = State()
-
-# Verbs ------------------------------------------------------------------------------------------------------------
 
 
 def put(

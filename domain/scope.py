@@ -24,9 +24,6 @@ def stream(name: str) -> str:
     return f"scope:{name}"
 
 
-# Facts ------------------------------------------------------------------------------------------------------------
-
-
 class ScopeDefined(Event, frozen=True, kw_only=True):
     """A scope came into being, or came back after it had been retired."""
 
@@ -64,8 +61,6 @@ class State(msgspec.Struct, frozen=True):
 
 
 INITIAL = State()
-
-# Verbs ------------------------------------------------------------------------------------------------------------
 
 
 def put(state: State, *, now: Moment, name: str, description: str, caller_scope: frozenset[str]) -> Outcome:

@@ -18,9 +18,6 @@ def stream(session_id: str) -> str:
     return f"session:{session_id}"
 
 
-# Facts ------------------------------------------------------------------------------------------------------------
-
-
 class SessionStarted(Event, frozen=True, kw_only=True):
     """A person signed in. `sha256` is the digest of the browser's secret, `lifetime` is in seconds."""
 
@@ -81,8 +78,6 @@ class State(msgspec.Struct, frozen=True):
 
 
 INITIAL = State()
-
-# Verbs ------------------------------------------------------------------------------------------------------------
 
 
 def start(state: State, *, now: Moment, account_id: str, realm: str, sha256: str, lifetime: int) -> Outcome:

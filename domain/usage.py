@@ -24,9 +24,6 @@ def stream(subject: str) -> str:
     return f"usage:{subject}"
 
 
-# Facts ------------------------------------------------------------------------------------------------------------
-
-
 class FirstSeen(Event, frozen=True, kw_only=True):
     """The version was used from an address that had not used it lately; one use."""
 
@@ -108,8 +105,6 @@ INITIAL = State()
 
 STATELESS = True
 """No verb looks at the state: what is recorded does not depend on what was, so the ledger need not fold a stream."""
-
-# Verbs ------------------------------------------------------------------------------------------------------------
 
 
 def note(state: State, *, now: Moment, client_id: str, via: Via, count: int = 1, window_seconds: int = 0) -> Outcome:

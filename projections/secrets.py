@@ -159,16 +159,7 @@ def of_client(
 
 def by_id(connection: sa.Connection, secret_id: str, now: Moment) -> SecretRow | None:
     """One version, in whatever state."""
-    return _first(connection, _query().where(TABLE.c.secret_id == secret_id), now)
-
-
-def by_digest(connection: sa.Connection, sha256: bytes, now: Moment) -> SecretRow | None:
-    """The version of this digest, in whatever state."""
-    return _first(connection, _query().where(TABLE.c.sha256 == sha256), now)
-
-
-def _first(connection: sa.Connection, query: sa.Select[Any], now: Moment) -> SecretRow | None:
-    row = connection.execute(query).first()
+    row = connection.execute(_query().where(TABLE.c.secret_id == secret_id)).first()
     return None if row is None else _secret(row, _live(connection, row.client_id, now), now)
 
 
