@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 from litestar.di import NamedDependency
 from litestar.params import SkipValidationMarker
 
-from api.config.settings import Settings
-from api.config.settings_page import effective
+from api.config.settings import Settings, effective
 from api.http.credential_cache import CredentialCache, DashboardSecrets
 from api.http.request_context import header, request_context
 from api.server.transparency import Transparency

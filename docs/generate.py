@@ -11,7 +11,7 @@ from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 import msgspec
 
 from api.audit import ocsf
-from api.config import settings_page
+from api.config import settings
 from domain.event import Event
 from domain.events import EVENTS
 from security.scanning import RULES, type_name
@@ -215,7 +215,7 @@ PAGES: dict[str, Callable[[], str]] = {
     "events.md": events,
     "ocsf.md": ocsf_classes,
     "secret-scanning.md": secret_scanning,
-    "settings.md": settings_page.page,
+    "settings.md": settings.page,
 }
 
 

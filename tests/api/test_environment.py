@@ -6,8 +6,7 @@ from urllib.parse import unquote
 import pytest
 from sqlalchemy.engine import make_url
 
-from api.config.settings import Settings
-from api.config.settings_page import effective, masked, page, shown
+from api.config.settings import Settings, effective, masked, page, shown
 from api.environment import SettingsError, load, unknown_variables
 from eventstore.database.engines import arguments
 from eventstore.transparency.note import Signer

@@ -6,8 +6,7 @@ from typing import Any
 
 import pytest
 
-from api.config.settings import Settings
-from api.config.settings_page import effective
+from api.config.settings import Settings, effective
 from api.environment import SettingsError, load
 from api.notifications.channels import destinations
 from api.notifications.channels.webhook import webhooks
