@@ -10,7 +10,7 @@ from typing import Any, BinaryIO
 import rich_click as click
 
 from api.audit.queries.auditor import closed
-from api.audit.queries.export import Format, prepared
+from api.audit.queries.export import ExportFormat, prepared
 from api.audit.queries.history import StateShown, TokenState, state_of, token_history, token_state
 from api.audit.queries.search import page, read_filters
 from api.http.errors import Missing
@@ -167,7 +167,7 @@ def events(limit: int, sealed: bool, as_json: bool, **given: Any) -> None:
     help="Write to a new file that only you can read instead of standard output.",
 )
 @sealed
-def export(form: Format, proof: bool, output: Path | None, sealed: bool, **given: Any) -> None:
+def export(form: ExportFormat, proof: bool, output: Path | None, sealed: bool, **given: Any) -> None:
     """Export the events that match every option, all of them without one. Any length."""
 
     def into(sink: BinaryIO, progress: Callable[[int, int], None]) -> None:

@@ -5,7 +5,7 @@ from typing import Literal, NamedTuple
 
 from msgspec import UNSET, UnsetType
 
-from commands.permissions import Caller, operator
+from commands.permissions import CallerScope, operator
 from domain import client, client_secret
 from domain.client import Registration
 from domain.client_secret import NewSecret, SecretVersion
@@ -28,7 +28,7 @@ NEEDED = ("client_name", "realm")
 """What a new dashboard cannot do without."""
 
 
-def register(client_id: str, registration: Registration, *, issuer: str, by: Caller) -> Command[client.State]:
+def register(client_id: str, registration: Registration, *, issuer: str, by: CallerScope) -> Command[client.State]:
     """Registers a client (RFC 7591 §2), or with a slug a dashboard."""
 
     def decide(state: client.State, view: View) -> Outcome:
@@ -46,7 +46,7 @@ def update(
     owner: str | None | UnsetType = UNSET,
     privacy: PersonalData,
     issuer: str,
-    by: Caller,
+    by: CallerScope,
 ) -> Command[client.State]:
     """Changes what is named and differs."""
 
@@ -65,7 +65,7 @@ def update(
 
 
 def put_dashboard(
-    client_id: str, slug: str, attributes: client.Attributes, *, secret: NewSecret, issuer: str, by: Caller
+    client_id: str, slug: str, attributes: client.Attributes, *, secret: NewSecret, issuer: str, by: CallerScope
 ) -> Command[client.State]:
     """Changes the dashboard of this slug, or makes it under this id and with this secret where there is none."""
 
@@ -91,7 +91,7 @@ def disable(client_id: str) -> Command[client.State]:
     return _to_known(client_id, lambda state, view: client.disable(state, now=view.now))
 
 
-def enable(client_id: str, *, by: Caller) -> Command[client.State]:
+def enable(client_id: str, *, by: CallerScope) -> Command[client.State]:
     """Lets new tokens be issued; what was ended stays so."""
     return _to_known(client_id, lambda state, view: client.enable(state, now=view.now, caller_scope=by(view)))
 
@@ -111,7 +111,7 @@ def _gone(state: client.State) -> Refusal | None:
 
 
 def _circumstances(
-    view: View, attributes: client.Attributes, issuer: str, by: Caller, *, slug_taken: bool = False
+    view: View, attributes: client.Attributes, issuer: str, by: CallerScope, *, slug_taken: bool = False
 ) -> Circumstances:
     asked = attributes.scope if isinstance(attributes.scope, tuple) else ()
     return Circumstances(
@@ -177,7 +177,12 @@ def made_secret(vault: Vault, view: View, client_id: str, secret: Secret) -> Mad
 
 
 def rotate_secret(
-    client_id: str, new: NewSecret, *, others_expire_in: int | None = None, not_before_in: int | None = None, by: Caller
+    client_id: str,
+    new: NewSecret,
+    *,
+    others_expire_in: int | None = None,
+    not_before_in: int | None = None,
+    by: CallerScope,
 ) -> Command[client.State]:
     """Adds a version beside the others and says when they end, in seconds from now."""
     return _to_known(

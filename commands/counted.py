@@ -12,7 +12,7 @@ from eventstore.command import Command
 
 def failed_authentication(client_id: str, reason: InvalidClient, count: int, seconds: int) -> Command[client.State]:
     """A known client could not authenticate; for one that is not known see `unknown_client`."""
-    why = cast(client.Failure, reason.value)
+    why = cast(client.ClientFailure, reason.value)
     return Command(
         client.stream(client_id),
         lambda state, view: client.note_failed_authentication(
@@ -22,7 +22,7 @@ def failed_authentication(client_id: str, reason: InvalidClient, count: int, sec
 
 
 def dead_secret(
-    client_id: str, secret_id: str, via: client_secret.Use, count: int, seconds: int
+    client_id: str, secret_id: str, via: client_secret.SecretUse, count: int, seconds: int
 ) -> Command[client.State]:
     """A secret version was presented after its end."""
     return Command(
@@ -55,7 +55,7 @@ def token_limit(client_id: str, limit: int, count: int, seconds: int) -> Command
     )
 
 
-def failed_sign_in(account_id: str, reason: account.Failure, count: int, seconds: int) -> Command[account.State]:
+def failed_sign_in(account_id: str, reason: account.AccountFailure, count: int, seconds: int) -> Command[account.State]:
     """A known person could not sign in."""
     return Command(
         account.stream(account_id),
@@ -80,7 +80,7 @@ def failed_sign_ins(name: str, count: int, seconds: int) -> Command[realm.State]
 class UsedToken(msgspec.Struct, frozen=True):
     """What a token is and came of."""
 
-    kind: usage.Kind
+    kind: usage.SecretKind
     client_id: str | None
     grant_id: str | None
     account_id: str | None

@@ -231,7 +231,7 @@ def _presented(view: View, credential: Credential, digest: bytes) -> OfGrant | S
 # Ends.
 
 
-def end(grant_id: str, reason: grant.EndReason, *, client_id: str | None = None) -> Command[grant.State]:
+def end(grant_id: str, reason: grant.GrantEndReason, *, client_id: str | None = None) -> Command[grant.State]:
     """Ends a grant with every token of it. With `client_id` it must be that client's."""
     return Command(
         f"grant:{grant_id}", lambda state, view: grant.end(state, now=view.now, reason=reason, client_id=client_id)

@@ -33,7 +33,7 @@ class LeakReport(msgspec.Struct, frozen=True):
 class About(msgspec.Struct, frozen=True):
     """What an incident is about."""
 
-    target: incident.Target
+    target: incident.TargetKind
     client_id: str | None = None
     account_id: str | None = None
     secret_id: str | None = None

@@ -166,7 +166,7 @@ def _removed(removal: mapper.Removal) -> Command[log.State]:
     )
 
 
-def begin_mac_key(ring: Ring, reason: mac_key.Reason, origin: str | None = None) -> Command[mac_key.State]:
+def begin_mac_key(ring: Ring, reason: mac_key.MacKeyReason, origin: str | None = None) -> Command[mac_key.State]:
     """Begins a key with the events of this command, unless the same transaction has begun one. It comes last: what is
     refused behind it would leave a key of which nobody was told."""
 

@@ -7,7 +7,7 @@ from urllib.parse import urlsplit
 import msgspec
 from msgspec import UNSET, UnsetType
 
-from commands.permissions import Caller
+from commands.permissions import CallerScope
 from domain import account, session
 from domain.decision import AccessDenied, NotFound, Outcome, Refusal
 from domain.rules import people as rules
@@ -47,7 +47,7 @@ class PersonNames(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def register(
-    account_id: str, person: PersonRegistration, *, privacy: PersonalData, by: Caller
+    account_id: str, person: PersonRegistration, *, privacy: PersonalData, by: CallerScope
 ) -> Command[account.State]:
     """Makes a person known."""
 
@@ -73,7 +73,7 @@ def register(
 
 
 def change_names(
-    account_id: str, names: PersonNames, *, privacy: PersonalData, by: Caller | None
+    account_id: str, names: PersonNames, *, privacy: PersonalData, by: CallerScope | None
 ) -> Command[account.State]:
     """Changes the names that differ. `by` is None when people change their own."""
 
@@ -105,7 +105,7 @@ def change_names(
     return Command(account.stream(account_id), decide)
 
 
-def change_roles(account_id: str, given: tuple[str, ...], *, by: Caller) -> Command[account.State]:
+def change_roles(account_id: str, given: tuple[str, ...], *, by: CallerScope) -> Command[account.State]:
     """Gives a person these roles in place of theirs."""
     return _to_known(
         account_id,
@@ -124,7 +124,7 @@ def set_password(
     account_id: str,
     password_hash: str,
     *,
-    by: Caller | None,
+    by: CallerScope | None,
     verified: str | None = None,
     except_grant: str | None = None,
 ) -> Command[account.State]:
@@ -154,7 +154,7 @@ def disable(account_id: str) -> Command[account.State]:
     )
 
 
-def enable(account_id: str, *, by: Caller) -> Command[account.State]:
+def enable(account_id: str, *, by: CallerScope) -> Command[account.State]:
     """Lets the person sign in again; what was ended stays so."""
     return _to_known(
         account_id,
@@ -263,7 +263,7 @@ def start_session(
     return Command(session.stream(session_id), decide)
 
 
-def end_session(session_id: str, reason: session.EndReason) -> Command[session.State]:
+def end_session(session_id: str, reason: session.SessionEndReason) -> Command[session.State]:
     """Signs a person out of one browser."""
     return Command(session.stream(session_id), lambda state, view: session.end(state, now=view.now, reason=reason))
 

@@ -8,7 +8,7 @@ from eventstore import present
 from eventstore.command import Command
 from eventstore.view import View
 
-Caller = Callable[[View], frozenset[str]]
+CallerScope = Callable[[View], frozenset[str]]
 """Gives the scopes that the caller holds as things stand under the lock."""
 
 
@@ -17,7 +17,7 @@ def operator(_: View) -> frozenset[str]:
     return ADMINISTRATIVE_SCOPES
 
 
-def put_scope(name: str, description: str, *, by: Caller) -> Command[scope.State]:
+def put_scope(name: str, description: str, *, by: CallerScope) -> Command[scope.State]:
     """Defines a scope, or describes it anew."""
     return Command(
         scope.stream(name),
@@ -38,7 +38,7 @@ def retire_scope(name: str) -> Command[scope.State]:
 
 
 def put_role(
-    realm: str, name: str, *, scopes_allowed: tuple[str, ...], default: bool, by: Caller
+    realm: str, name: str, *, scopes_allowed: tuple[str, ...], default: bool, by: CallerScope
 ) -> Command[role.State]:
     """Defines a role, or changes it to this."""
     return Command(
@@ -57,7 +57,7 @@ def put_role(
     )
 
 
-def retire_role(realm: str, name: str, *, by: Caller) -> Command[role.State]:
+def retire_role(realm: str, name: str, *, by: CallerScope) -> Command[role.State]:
     """Ends a role that nobody has."""
     return Command(
         role.stream(realm, name),

@@ -19,7 +19,7 @@ from domain.rules import people, registration
 
 # How a person proves who they are: the password's facts and the failures to give it.
 
-Failure = Literal["wrong_password", "no_password", "disabled", "wrong_realm", "invalid_scope"]
+AccountFailure = Literal["wrong_password", "no_password", "disabled", "wrong_realm", "invalid_scope"]
 """Why a sign-in failed; `invalid_scope` with the right password, of a person who would have got a token for nothing."""
 
 HASH_MAXIMUM = 512
@@ -55,7 +55,7 @@ class SignInFailed(Event, frozen=True, kw_only=True):
     type = "account.sign_in_failed"
     in_doubt = True
 
-    reason: Failure
+    reason: AccountFailure
     count: int = 1
     window_seconds: int = 0
 
@@ -96,7 +96,7 @@ def rehash_password(state: State, *, now: Moment, password_hash: str, verified: 
 
 
 def note_failed_sign_in(
-    state: State, *, now: Moment, reason: Failure, count: int = 1, window_seconds: int = 0
+    state: State, *, now: Moment, reason: AccountFailure, count: int = 1, window_seconds: int = 0
 ) -> Outcome:
     """Records failures: the first at once (window 0), later ones as a count."""
     if not state.exists:
@@ -104,7 +104,7 @@ def note_failed_sign_in(
     return counted(SignInFailed(reason=reason, count=count, window_seconds=window_seconds))
 
 
-def failure(state: State, *, realm: str, verified: str | None) -> Failure | None:
+def failure(state: State, *, realm: str, verified: str | None) -> AccountFailure | None:
     """Why they may not sign in, asked under the lock; `verified` is the event of the hash that was right, if any."""
     if not alive(state) or state.realm != realm:
         return "wrong_realm"

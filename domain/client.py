@@ -21,7 +21,7 @@ from domain.rules import registration as rules
 from domain.rules.client_metadata import AuthMethod, Type
 from domain.rules.registration import Circumstances
 
-Failure = Literal[
+ClientFailure = Literal[
     "wrong_secret", "secret_expired", "secret_revoked", "secret_not_yet_valid", "disabled", "deleted", "method"
 ]
 
@@ -101,7 +101,7 @@ class AuthenticationFailed(Event, frozen=True, kw_only=True):
     type = "client.authentication_failed"
     in_doubt = True
 
-    reason: Failure
+    reason: ClientFailure
     count: int = 1
     window_seconds: int = 0
     address_limited: bool = False
@@ -175,7 +175,7 @@ def note_failed_authentication(
     state: State,
     *,
     now: Moment,
-    reason: Failure,
+    reason: ClientFailure,
     count: int = 1,
     window_seconds: int = 0,
     address_limited: bool = False,

@@ -146,7 +146,7 @@ def fold_policy(policy: Policy | None, recorded: Recorded) -> Policy | None:
     return policy
 
 
-Use = Literal["token", "introspection", "revocation", "other"]
+SecretUse = Literal["token", "introspection", "revocation", "other"]
 
 LIFETIME_MAXIMUM = 10 * 365 * 86_400
 FORGOTTEN_AFTER: Moment = 2 * 366 * 86_400 * SECOND
@@ -201,7 +201,7 @@ class SecretExpiredUsed(Event, frozen=True, kw_only=True):
 
     secret_id: str
     ended: Literal["expired", "revoked"]
-    via: Use
+    via: SecretUse
     count: int = 1
     window_seconds: int = 0
 
@@ -327,7 +327,7 @@ def contain(state: SecretHolder, *, now: Moment, secret_id: str, tokens: Literal
 
 
 def note_dead_use(
-    state: SecretHolder, *, now: Moment, secret_id: str, via: Use, count: int = 1, window_seconds: int = 0
+    state: SecretHolder, *, now: Moment, secret_id: str, via: SecretUse, count: int = 1, window_seconds: int = 0
 ) -> Outcome:
     """Records that a version was presented after its end."""
     version = find(state.secrets, secret_id)

@@ -85,7 +85,7 @@ def issued(event: CodeIssued, recorded: Recorded) -> Code:
 
 # A grant: one authorization with all that ever came of it, from the code or the first token to its end.
 
-EndReason = Literal[
+GrantEndReason = Literal[
     "person",
     "client",
     "administrator",
@@ -189,7 +189,7 @@ class GrantEnded(Event, frozen=True, kw_only=True):
 
     type = "grant.ended"
     in_doubt = True
-    reason: EndReason
+    reason: GrantEndReason
 
 
 class RevokedToken(msgspec.Struct, frozen=True):
@@ -268,7 +268,7 @@ def revoke_token(
 
 
 def end(
-    state: State, *, now: Moment, reason: EndReason, client_id: str | None = None, account_id: str | None = None
+    state: State, *, now: Moment, reason: GrantEndReason, client_id: str | None = None, account_id: str | None = None
 ) -> Outcome:
     """Ends the grant, a repeat with no event. A `client_id` or `account_id` that is given must be the grant's own."""
     theirs = client_id in (None, state.client_id) and account_id in (None, state.account_id)

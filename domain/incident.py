@@ -14,7 +14,7 @@ from domain.event import Event, Moment, Recorded, Sealed, sealed
 
 Source = Literal["administrator", "command_line", "github", "gitlab", "public_revocation", "policy"]
 Status = Literal["reported", "identified", "contained", "closed"]
-Target = Literal["secret", "secret_version", "client", "account", "address"]
+TargetKind = Literal["secret", "secret_version", "client", "account", "address"]
 
 EVIDENCE_MAXIMUM = 8_100
 """Characters of evidence, with the address that a containment adds to what somebody wrote."""
@@ -75,7 +75,7 @@ class IncidentIdentified(Event, frozen=True, kw_only=True):
     type = "incident.identified"
     in_doubt = True
 
-    target: Target
+    target: TargetKind
     client_id: str | None = None
     account_id: str | None = None
     secret_id: str | None = None
@@ -143,7 +143,7 @@ class State(msgspec.Struct, frozen=True):
     sha256: str | None = None
     kind: str | None = None
     secrets: frozenset[str] = frozenset()
-    target: Target | None = None
+    target: TargetKind | None = None
     client_id: str | None = None
     account_id: str | None = None
     secret_id: str | None = None
@@ -211,7 +211,7 @@ def identify(
     state: State,
     *,
     now: Moment,
-    target: Target,
+    target: TargetKind,
     client_id: str | None = None,
     account_id: str | None = None,
     secret_id: str | None = None,

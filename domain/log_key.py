@@ -18,7 +18,7 @@ LONGEST_KEY = 512
 """Characters of a verifier key, its name included."""
 
 RevocationReason = Literal["compromised", "lost"]
-Standing = Literal["introduced", "active", "beside", "retired", "revoked"]
+KeyStanding = Literal["introduced", "active", "beside", "retired", "revoked"]
 
 # Facts ------------------------------------------------------------------------------------------------------------
 
@@ -81,7 +81,7 @@ class LogKey(msgspec.Struct, frozen=True):
     """One key. `introduced` is the moment between being made and being activated."""
 
     verifier_key: str
-    standing: Standing = "introduced"
+    standing: KeyStanding = "introduced"
 
 
 class State(msgspec.Struct, frozen=True):
@@ -100,7 +100,7 @@ class State(msgspec.Struct, frozen=True):
         """The log's name: that of every key since the log began, or since it succeeded another."""
         return None if self.verifier_key is None else _name(self.verifier_key)
 
-    def in_standing(self, standing: Standing) -> Iterator[str]:
+    def in_standing(self, standing: KeyStanding) -> Iterator[str]:
         """Ids of the keys with this standing."""
         return (key_id for key_id, key in self.keys.items() if key.standing == standing)
 
@@ -206,5 +206,5 @@ def evolve(state: State, recorded: Recorded) -> State:
             raise AssertionError(f"{recorded.type} is no event of the log's keys")
 
 
-def _standing(state: State, key_id: str, standing: Standing) -> dict[str, LogKey]:
+def _standing(state: State, key_id: str, standing: KeyStanding) -> dict[str, LogKey]:
     return {key_id: replace(state.keys.get(key_id, LogKey("")), standing=standing)}

@@ -14,7 +14,7 @@ from domain.event import Event, Moment, Recorded
 
 STREAM = "mac_key"
 
-Reason = Literal["begun", "rotated", "restored", "imported", "forged"]
+MacKeyReason = Literal["begun", "rotated", "restored", "imported", "forged"]
 """Why a key began: with the log, by command, after an accepted restore, an import, or a removal of forged events."""
 
 
@@ -26,7 +26,7 @@ class MacKeyIntroduced(Event, frozen=True, kw_only=True):
 
     key_id: str
     first: int
-    reason: Reason
+    reason: MacKeyReason
 
 
 class MacKeyRetired(Event, frozen=True, kw_only=True):
@@ -52,12 +52,12 @@ class State(msgspec.Struct, frozen=True):
 INITIAL = State()
 
 
-def tell(state: State, *, now: Moment, key_id: str, first: int, reason: Reason) -> Outcome:
+def tell(state: State, *, now: Moment, key_id: str, first: int, reason: MacKeyReason) -> Outcome:
     """Tells of the key that the log began with, once."""
     return accept() if state.active is not None else begin(state, now=now, key_id=key_id, first=first, reason=reason)
 
 
-def begin(state: State, *, now: Moment, key_id: str, first: int, reason: Reason) -> Outcome:
+def begin(state: State, *, now: Moment, key_id: str, first: int, reason: MacKeyReason) -> Outcome:
     """A key takes over, and the one before retires. Never refused: the vault has it, and what follows is under it."""
     introduced = MacKeyIntroduced(key_id=key_id, first=first, reason=reason)
     if state.active is None:

@@ -13,7 +13,7 @@ from domain.event import SECOND, Event, Moment, Recorded
 
 DAY: Moment = 86_400 * SECOND
 
-Reason = Literal["retention"]
+DestructionReason = Literal["retention"]
 
 
 def stream(month: str) -> str:
@@ -31,7 +31,7 @@ class MonthDestroyed(Event, frozen=True, kw_only=True):
     destroys_key = True
 
     month: str
-    reason: Reason
+    reason: DestructionReason
     retention_days: int
 
 

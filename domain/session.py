@@ -9,8 +9,8 @@ from domain import account, cut_off
 from domain.decision import Conflict, NotFound, Outcome, accept, refuse
 from domain.event import SECOND, Event, Moment, Recorded
 
-EndReason = Literal["signed_out", "expired", "account", "administrator", "replaced", "secret_leak"]
-Method = Literal["password"]
+SessionEndReason = Literal["signed_out", "expired", "account", "administrator", "replaced", "secret_leak"]
+SignInMethod = Literal["password"]
 
 
 def stream(session_id: str) -> str:
@@ -34,7 +34,7 @@ class SteppedUp(Event, frozen=True, kw_only=True):
 
     type = "session.stepped_up"
 
-    method: Method
+    method: SignInMethod
 
 
 class SessionEnded(Event, frozen=True, kw_only=True):
@@ -43,7 +43,7 @@ class SessionEnded(Event, frozen=True, kw_only=True):
     type = "session.ended"
     in_doubt = True
 
-    reason: EndReason
+    reason: SessionEndReason
 
 
 EVENTS: tuple[type[Event], ...] = (SessionStarted, SteppedUp, SessionEnded)
@@ -87,7 +87,7 @@ def start(state: State, *, now: Moment, account_id: str, realm: str, sha256: str
     return accept(SessionStarted(account_id=account_id, realm=realm, sha256=sha256, lifetime=lifetime))
 
 
-def step_up(state: State, *, now: Moment, method: Method = "password") -> Outcome:
+def step_up(state: State, *, now: Moment, method: SignInMethod = "password") -> Outcome:
     """Records a fresh proof within a session that still runs."""
     if not state.exists:
         return refuse(NotFound.UNKNOWN)
@@ -96,7 +96,7 @@ def step_up(state: State, *, now: Moment, method: Method = "password") -> Outcom
     return accept(SteppedUp(method=method))
 
 
-def end(state: State, *, now: Moment, reason: EndReason) -> Outcome:
+def end(state: State, *, now: Moment, reason: SessionEndReason) -> Outcome:
     """Ends the session. A repeat changes nothing."""
     if not state.exists:
         return refuse(NotFound.UNKNOWN)

@@ -13,7 +13,7 @@ from domain.event import Event, Moment, Recorded
 
 Via = Literal["introspection", "revocation", "other"]
 TokenVia = Literal["introspection", "api"]
-Kind = Literal["access", "refresh", "code", "client_secret", "session"]
+SecretKind = Literal["access", "refresh", "code", "client_secret", "session"]
 
 TOLD_MAXIMUM = 256
 """Characters of what a resource server tells."""
@@ -51,7 +51,7 @@ class _TokenUse(Event, frozen=True, kw_only=True):
     of_origin = personal
     in_doubt = True
 
-    kind: Kind
+    kind: SecretKind
     client_id: str | None = None
     grant_id: str | None = None
     account_id: str | None = None

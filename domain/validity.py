@@ -12,9 +12,9 @@ import msgspec
 from domain import account, client, consent, cut_off
 from domain.event import Moment
 
-Kind = Literal["access", "refresh", "code"]
+TokenKind = Literal["access", "refresh", "code"]
 
-Reason = Literal[
+TokenReason = Literal[
     "unknown",
     "not_yet_issued",
     "active",
@@ -31,7 +31,7 @@ Reason = Literal[
 ]
 """The closed list of the HTTP contract."""
 
-Cause = Literal[Reason, "password_changed", "consent_withdrawn", "contained"]
+Cause = Literal[TokenReason, "password_changed", "consent_withdrawn", "contained"]
 """What decided it. The contract counts a changed password, withdrawn consent and containment as ends of the grant."""
 
 _ENDS_OF_THE_GRANT = frozenset[Cause](("password_changed", "consent_withdrawn", "contained"))
@@ -40,7 +40,7 @@ _ENDS_OF_THE_GRANT = frozenset[Cause](("password_changed", "consent_withdrawn", 
 class TokenStanding(msgspec.Struct, frozen=True):
     """A token or code: `ended` by itself, or `rotated` and good until `grace_ends_at` (RFC 9700 §4.14.2)."""
 
-    kind: Kind
+    kind: TokenKind
     position: int
     issued_at: Moment
     expires_at: Moment
@@ -80,7 +80,7 @@ class Standing(msgspec.Struct, frozen=True):
     grant_ended_at: Moment | None = None
 
 
-def reason(standing: Standing | None, now: Moment) -> Reason:
+def reason(standing: Standing | None, now: Moment) -> TokenReason:
     """Why it is dead at `now`, in the contract's words, or `active`; no standing at all is `unknown`."""
     if standing is None:
         return "unknown"

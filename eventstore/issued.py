@@ -13,11 +13,12 @@ from domain.client_secret import SecretIssued, SecretRotated
 from domain.event import SECOND, Event, Moment, Recorded
 from domain.grant import CodeIssued, TokenRevoked, TokensIssued, TokensRefreshed
 from domain.succession import Succession
+from domain.usage import SecretKind
 from eventstore.mapper import decoder
 from eventstore.search import recorded_at
 from eventstore.stored import ROW, events
 from eventstore.unavailable import Forged
-from eventstore.view import Folds, Kind, OfGrant
+from eventstore.view import Folds, OfGrant
 from projections import digests, secrets, tokens
 from projections.digests import ByDigest
 
@@ -29,7 +30,7 @@ class IssuanceRecord(NamedTuple):
     """A secret and the event that issued it. `expires_at` is as that event says; later ones may bring it forward."""
 
     sha256: str
-    kind: Kind
+    kind: SecretKind
     by: Recorded
     expires_at: Moment | None
 
@@ -106,7 +107,7 @@ def all_of(recorded: Recorded) -> list[IssuanceRecord]:
             return []
 
 
-def _issued(sha256: str, kind: Kind, recorded: Recorded, lifetime: int | None) -> IssuanceRecord:
+def _issued(sha256: str, kind: SecretKind, recorded: Recorded, lifetime: int | None) -> IssuanceRecord:
     return IssuanceRecord(sha256, kind, recorded, None if lifetime is None else recorded.time + lifetime * SECOND)
 
 
@@ -116,7 +117,7 @@ def as_token(found: IssuanceRecord, refreshing: Succession, *, ended: bool) -> v
     """
     good = succession.good(refreshing, found.sha256) if found.kind == "refresh" else succession.Good(False)
     return validity.TokenStanding(
-        cast(validity.Kind, found.kind),
+        cast(validity.TokenKind, found.kind),
         found.by.position,
         found.by.time,
         found.by.time if found.expires_at is None else found.expires_at,

@@ -183,7 +183,7 @@ class Removal(msgspec.Struct, frozen=True):
 class DueKey(msgspec.Struct, frozen=True):
     """Why a key must begin, and at which position."""
 
-    reason: mac_key.Reason
+    reason: mac_key.MacKeyReason
     first: int
     removal: Removal | None = None
 
@@ -212,7 +212,7 @@ UPCASTS: dict[str, Upcast] = {}
 """Retired tag → function from its stored data to a living tag and its data."""
 
 
-Row = Sequence[Any]
+EventColumns = Sequence[Any]
 """Position, stream, version, topic and stored form of an event, as its columns say; the form as text or its bytes."""
 
 _MEMBER = ',"mac":"'
@@ -236,7 +236,7 @@ class _Leaf(msgspec.Struct, Generic[D], omit_defaults=True):
     user_agent: str | None = None
 
 
-class Place(msgspec.Struct, gc=False):
+class StoredColumns(msgspec.Struct, gc=False):
     """Those members of the stored form that stand in columns as well."""
 
     position: int
@@ -244,12 +244,12 @@ class Place(msgspec.Struct, gc=False):
     version: int
     type: str
 
-    def is_of(self, row: Row) -> bool:
+    def is_of(self, row: EventColumns) -> bool:
         """Whether the columns of a row say the same."""
         return (self.position, self.stream, self.version, self.type) == (row[0], row[1], row[2], row[3])
 
 
-PLACE = msgspec.json.Decoder(Place)
+PLACE = msgspec.json.Decoder(StoredColumns)
 """Reads of a stored form where it stands and what it is, and passes over the rest."""
 
 
@@ -312,18 +312,18 @@ class LogMapper(Mapper[str]):
             return False
         return form[end:] == b',"mac":"%b"}' % key.authenticator.mac(form[:end] + b"}").encode()
 
-    def form(self, row: Row) -> bytes:
+    def form(self, row: EventColumns) -> bytes:
         """The stored form of an authentic row; raises `Forged`."""
         form = self._authenticated(row)
         if not PLACE.decode(form).is_of(row):
             raise Forged(row[0])
         return form
 
-    def text(self, row: Row) -> str:
+    def text(self, row: EventColumns) -> str:
         """The same as text."""
         return self.form(row).decode()
 
-    def recorded(self, row: Row) -> Recorded:
+    def recorded(self, row: EventColumns) -> Recorded:
         """The event of an authentic row; raises `Forged`."""
         return self.decoded(row[3], self.form(row))
 
@@ -338,7 +338,7 @@ class LogMapper(Mapper[str]):
             r.data = msgspec.convert(old, _EVENTS[tag])
         return Recorded(r.position, r.id, r.stream, r.version, at[0], r.actor, r.request_id, r.ip, r.user_agent, r.data)
 
-    def _authenticated(self, row: Row) -> bytes:
+    def _authenticated(self, row: EventColumns) -> bytes:
         position, form = row[0], row[4]
         if type(form) is str:
             form = form.encode()

@@ -240,7 +240,7 @@ def open_incident_about(
     sha256: Collection[str] = (),
     client_id: str | None = None,
     account_id: str | None = None,
-    target: incident.Target | None = None,
+    target: incident.TargetKind | None = None,
 ) -> str | None:
     """The id of the newest incident that is open and about this: one of the digests, or a target of that client or
     person.

@@ -24,13 +24,13 @@ LONGEST_STRETCH = 1_024
 READS_AT_ONCE = 64
 """Stretches that one call reads before it says how far it came: nobody else waits long for it."""
 
-Name = tuple[NameKind, bytes]
+SearchName = tuple[NameKind, bytes]
 
 
 class Criteria(NamedTuple):
     """What is asked for: events that name one of each of `filters`, at positions `low` to `high`, both inclusive."""
 
-    filters: tuple[tuple[Name, ...], ...]
+    filters: tuple[tuple[SearchName, ...], ...]
     low: int
     high: int
     descending: bool = False
@@ -60,7 +60,7 @@ class _Budget:
 class _Positions:
     """The positions of one name. Direction is hidden: descending, a position counts as its negative."""
 
-    def __init__(self, connection: Connection, name: Name, criteria: Criteria, budget: _Budget) -> None:
+    def __init__(self, connection: Connection, name: SearchName, criteria: Criteria, budget: _Budget) -> None:
         self._connection = connection
         self._kind, self._key = name
         self._criteria = criteria

@@ -14,7 +14,7 @@ from domain import account, client, client_secret, consent, cut_off, ended_grant
 from domain.event import Moment, Recorded
 from domain.grant import CodeRedeemed, TokenRevoked
 from domain.succession import Succession
-from domain.validity import Reason
+from domain.validity import TokenReason
 from eventstore.issued import Deciding, IssuanceRecord, all_of, as_token
 from eventstore.recorder import portions, store
 from eventstore.repository import initial, project
@@ -33,7 +33,7 @@ class Folded(NamedTuple):
 class Judgement(NamedTuple):
     """Whether it was alive, why, and the positions of the events that decide it."""
 
-    reason: Reason
+    reason: TokenReason
     decided_by: tuple[int, ...]
 
 
@@ -283,7 +283,7 @@ class Descendant(NamedTuple):
     """A code or token of a grant. `alive` says whether it is good for anything at the moment that was asked about."""
 
     sha256: str
-    kind: validity.Kind
+    kind: validity.TokenKind
     client_id: str
     account_id: str | None
     secret_id: str | None

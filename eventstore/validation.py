@@ -36,7 +36,7 @@ class TokenTerms(msgspec.Struct, gc=False):
     all of them.
     """
 
-    kind: validity.Kind
+    kind: validity.TokenKind
     client_id: str
     account_id: str | None
     secret_id: str | None
@@ -66,7 +66,7 @@ class Known(msgspec.Struct, gc=False):
     def grant_id(self) -> str:
         return self.grant.partition(":")[2]
 
-    def reason(self, now: Moment) -> validity.Reason:
+    def reason(self, now: Moment) -> validity.TokenReason:
         """Why it is dead now, or `active`.
 
         That it is there is proof enough that it was issued, also to a clock that lags behind another node's.

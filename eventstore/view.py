@@ -2,23 +2,21 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from typing import Any, Concatenate, Literal, NamedTuple, ParamSpec, TypeVar
+from typing import Any, Concatenate, NamedTuple, ParamSpec, TypeVar
 
 from sqlalchemy import Connection
 
 from domain.event import Moment
+from domain.usage import SecretKind
 
 P = ParamSpec("P")
 T = TypeVar("T")
-
-Kind = Literal["access", "refresh", "code", "client_secret", "session"]
-"""What a presented digest can be of."""
 
 
 class OfGrant(NamedTuple):
     """To which grant a code or token belongs."""
 
-    kind: Kind
+    kind: SecretKind
     grant_id: str
     account_id: str | None
 

@@ -73,7 +73,7 @@ _CUT_OFF = _ONE.values(cutoff=sa.bindparam("b_position"))
 _WINDOWS = tables.statements(TABLE, _ONE)
 _PASSWORD_CUT_OFF = _ONE.values(password_cutoff=sa.bindparam("b_position"), password_except=sa.bindparam("b_grant_id"))
 
-State = Literal["enabled", "disabled", "erased"]
+AccountState = Literal["enabled", "disabled", "erased"]
 
 
 class AccountRow(msgspec.Struct, frozen=True):
@@ -86,7 +86,7 @@ class AccountRow(msgspec.Struct, frozen=True):
     email: str | None
     name: str | None
     roles: tuple[str, ...]
-    state: State
+    state: AccountState
     created_at: Moment
     updated_at: Moment
 

@@ -70,7 +70,7 @@ _WINDOWS = tables.statements(TABLE, _ONE)
 _DELETE = _ONE.values(state="deleted", slug=None, updated_at=sa.bindparam("b_at"))
 
 
-State = Literal["enabled", "disabled", "deleted"]
+ClientState = Literal["enabled", "disabled", "deleted"]
 
 
 class ClientRow(msgspec.Struct, frozen=True):
@@ -94,7 +94,7 @@ class ClientRow(msgspec.Struct, frozen=True):
     resources: tuple[str, ...]
     serves: tuple[str, ...]
     owner: str | None
-    state: State
+    state: ClientState
     created_at: Moment
     updated_at: Moment
 

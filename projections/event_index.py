@@ -19,7 +19,7 @@ from domain.event import Actor, Event, Recorded
 from projections.prepared import Prepared, with_cursor
 from projections.tables import metadata
 
-Row = tuple[int, bytes, int]
+IndexRow = tuple[int, bytes, int]
 """Kind, key, position."""
 
 Joined = tuple[int, bytes, int, bytes | None]
@@ -81,7 +81,7 @@ def owners(first: Recorded) -> Owners:
     return Owners(getattr(first.event, "client_id", None), getattr(first.event, "account_id", None))
 
 
-def rows(recorded: Recorded, address: bytes | None, belongs: Owners | None) -> list[Row]:
+def rows(recorded: Recorded, address: bytes | None, belongs: Owners | None) -> list[IndexRow]:
     """A row for everything that the event names. `address` is the key of the caller's."""
     position, event, actor = recorded.position, recorded.event, recorded.actor
     naming = _NAMING.get(event.type) or _naming(event)
@@ -103,7 +103,7 @@ def rows(recorded: Recorded, address: bytes | None, belongs: Owners | None) -> l
     return found
 
 
-def told(recorded: Recorded, address: bytes) -> Iterable[Row]:
+def told(recorded: Recorded, address: bytes) -> Iterable[IndexRow]:
     """The rows of an address that a resource server told: it is forgotten with the person whose token was brought."""
     yield (_ADDRESS, address, recorded.position)
     account_id: str | None = getattr(recorded.event, "account_id", None)
@@ -111,12 +111,12 @@ def told(recorded: Recorded, address: bytes) -> Iterable[Row]:
         yield forgotten_with(account_id, recorded.position)
 
 
-def forgotten_with(account_id: str, position: int) -> Row:
+def forgotten_with(account_id: str, position: int) -> IndexRow:
     """The row by which an event's addresses are forgotten with a person who is not its actor."""
     return _PERSON_ACTING, account_id.encode(), position
 
 
-Name = tuple[int, bytes]
+IndexName = tuple[int, bytes]
 
 
 class _Naming(NamedTuple):
@@ -129,7 +129,7 @@ class _Naming(NamedTuple):
 
 _NAMING: dict[str, _Naming] = {}
 
-_COMMON: dict[tuple[Any, ...], tuple[Name, ...]] = {}
+_COMMON: dict[tuple[Any, ...], tuple[IndexName, ...]] = {}
 """What events name that are alike but for stream, grant, request and address. Most of a client's are."""
 
 _COMMON_KEPT = 4_096
@@ -145,14 +145,14 @@ def _naming(event: Event) -> _Naming:
     return found
 
 
-def _remember(alike: tuple[Any, ...], common: tuple[Name, ...]) -> tuple[Name, ...]:
+def _remember(alike: tuple[Any, ...], common: tuple[IndexName, ...]) -> tuple[IndexName, ...]:
     if len(_COMMON) >= _COMMON_KEPT:
         _COMMON.clear()
     _COMMON[alike] = common
     return common
 
 
-def _common(naming: _Naming, named: tuple[Any, ...], belongs: Owners | None, actor: Actor) -> tuple[Name, ...]:
+def _common(naming: _Naming, named: tuple[Any, ...], belongs: Owners | None, actor: Actor) -> tuple[IndexName, ...]:
     found = {(_TYPE, naming.tag)}
     pairs = [(kind, value) for (_, kind), value in zip(naming.members, named, strict=True)]
     if belongs is not None:
@@ -221,7 +221,7 @@ _TAIL = Struct(">iqi").pack
 _NULL = -1
 
 
-def joined(rows: Iterable[Row], alone: Container[tuple[int, int]]) -> list[Joined]:
+def joined(rows: Iterable[IndexRow], alone: Container[tuple[int, int]]) -> list[Joined]:
     """Sorted rows with those joined that differ in their positions only. Kind and position say what stays `alone`."""
     made: list[Joined] = []
     of_kind, of_key, found, joins = -1, b"", [0], False
@@ -325,7 +325,7 @@ _FORGET_ROW = sa.delete(TABLE).where(
 )
 
 
-def add(connection: sa.Connection, found: Iterable[Row]) -> None:
+def add(connection: sa.Connection, found: Iterable[IndexRow]) -> None:
     """Writes the positions of what events name; all that is said of an event is to be among them."""
     rows = sorted(found)
     acting, address = int(NameKind.PERSON_ACTING), int(NameKind.ADDRESS)
@@ -410,7 +410,7 @@ _IN_A_ROW = 64
 """Positions that a row is thought to have. Where rows have fewer, four times as many of them are read the next time."""
 
 
-def apart(rows: Iterable[tuple[Any, ...]]) -> Iterator[Row]:
+def apart(rows: Iterable[tuple[Any, ...]]) -> Iterator[IndexRow]:
     """The same with a position in each row, in the same order."""
     for kind, key, last, before in rows:
         for position in expanded(last, before):

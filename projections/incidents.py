@@ -98,7 +98,7 @@ class IncidentRow(msgspec.Struct, frozen=True):
     reported_at: Moment
     sha256: str | None
     kind: str | None
-    target: incident.Target | None
+    target: incident.TargetKind | None
     client_id: str | None
     account_id: str | None
     secret_id: str | None
@@ -200,7 +200,7 @@ def ids_open_about(
     sha256: Collection[str] = (),
     client_id: str | None = None,
     account_id: str | None = None,
-    target: incident.Target | None = None,
+    target: incident.TargetKind | None = None,
 ) -> list[str]:
     """Incidents that may be open and about one of the digests, or a target of theirs, the newest first."""
     query = sa.select(TABLE.c.incident_id).where(TABLE.c.state != "closed").order_by(TABLE.c.position.desc())

@@ -14,8 +14,8 @@ import sqlalchemy as sa
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.sql import operators, visitors
 
-Parameters = dict[str, Any]
-Bind = Callable[[Parameters], Any]
+StatementParameters = dict[str, Any]
+Bind = Callable[[StatementParameters], Any]
 """From parameters by name to what the driver takes."""
 
 
@@ -32,22 +32,22 @@ class Prepared:
         self.statement = statement
         self._given: dict[str, bool] = {"prepare": False} if planned_anew else {}
         self._insert: str | None = None
-        self._update: tuple[str, Parameters] | None = None
+        self._update: tuple[str, StatementParameters] | None = None
         self._key: str | None = None
         self._plain: bool | None = None
         self._compiled: dict[str, tuple[str, Bind]] = {}
 
-    def first(self, connection: sa.Connection, parameters: Parameters) -> tuple[Any, ...] | None:
+    def first(self, connection: sa.Connection, parameters: StatementParameters) -> tuple[Any, ...] | None:
         """The first row, or None."""
         row: tuple[Any, ...] | None = self._execute(connection, parameters).fetchone()
         return row
 
-    def all(self, connection: sa.Connection, parameters: Parameters) -> list[tuple[Any, ...]]:
+    def all(self, connection: sa.Connection, parameters: StatementParameters) -> list[tuple[Any, ...]]:
         """Every row."""
         rows: list[tuple[Any, ...]] = self._execute(connection, parameters).fetchall()
         return rows
 
-    def run(self, connection: sa.Connection, many: Sequence[Parameters]) -> None:
+    def run(self, connection: sa.Connection, many: Sequence[StatementParameters]) -> None:
         """Executes it once for each set of parameters; all have the same names."""
         if len(many) == 1:
             self._execute(connection, many[0])
@@ -82,7 +82,7 @@ class Prepared:
 
         with_cursor(connection, sql, copy)
 
-    def _is_plain_insert(self, connection: sa.Connection, sql: str, parameters: Parameters) -> bool:
+    def _is_plain_insert(self, connection: sa.Connection, sql: str, parameters: StatementParameters) -> bool:
         """Whether the statement does nothing but put its parameters into a table's columns."""
         if self._plain is None:
             statement: Any = self.statement
@@ -94,7 +94,7 @@ class Prepared:
             )
         return self._plain
 
-    def _insert_all(self, connection: sa.Connection, many: Sequence[Parameters]) -> None:
+    def _insert_all(self, connection: sa.Connection, many: Sequence[StatementParameters]) -> None:
         """Hands all rows over as one JSON text, a fraction of the cost; PostgreSQL reads it by its columns' types."""
         if self._insert is None:
             quote = connection.dialect.identifier_preparer
@@ -104,21 +104,21 @@ class Prepared:
             self._insert = f"INSERT INTO {table} ({names}) SELECT {names} FROM {source}"  # noqa: S608 - names of ours
         _send(connection, self._insert, many, {})
 
-    def _updates_apart(self, many: Sequence[Parameters]) -> bool:
+    def _updates_apart(self, many: Sequence[StatementParameters]) -> bool:
         """Whether it updates rows by a key of theirs, and each another one."""
         if self._key is None:
             self._key = _key_of(self.statement)
         key = self._key
         return key != "" and len({each[key] for each in many}) == len(many)
 
-    def _update_all(self, connection: sa.Connection, many: Sequence[Parameters]) -> None:
+    def _update_all(self, connection: sa.Connection, many: Sequence[StatementParameters]) -> None:
         """The same for updates: the rows are joined to the table by the key."""
         if self._update is None:
             self._update = _joined(self.statement, connection.dialect, list(many[0]))
         sql, constants = self._update
         _send(connection, sql, many, constants)
 
-    def _execute(self, connection: sa.Connection, parameters: Parameters) -> Any:
+    def _execute(self, connection: sa.Connection, parameters: StatementParameters) -> Any:
         sql, bind = self._sql(connection, parameters)
         cursor: Any = connection.connection.cursor()
         try:
@@ -127,7 +127,7 @@ class Prepared:
             translate(connection, sql, error)
         return cursor
 
-    def _sql(self, connection: sa.Connection, parameters: Parameters) -> tuple[str, Bind]:
+    def _sql(self, connection: sa.Connection, parameters: StatementParameters) -> tuple[str, Bind]:
         dialect = connection.dialect
         found = self._compiled.get(dialect.name)
         if found is None:
@@ -141,14 +141,16 @@ class Prepared:
         return found
 
 
-def _send(connection: sa.Connection, sql: str, many: Sequence[Parameters], constants: Parameters) -> None:
+def _send(
+    connection: sa.Connection, sql: str, many: Sequence[StatementParameters], constants: StatementParameters
+) -> None:
     rows = [
         {name: "\\x" + value.hex() if type(value) is bytes else value for name, value in each.items()} for each in many
     ]
     with_cursor(connection, sql, lambda cursor: cursor.execute(sql, constants | {"rows": _encode(rows).decode()}))
 
 
-def _joined(statement: Any, dialect: sa.Dialect, names: Sequence[str]) -> tuple[str, Parameters]:
+def _joined(statement: Any, dialect: sa.Dialect, names: Sequence[str]) -> tuple[str, StatementParameters]:
     """An update whose parameters of these names come from the JSON text `rows`, and its other parameters."""
     binds = statement.compile(dialect=dialect, column_keys=names).binds
     source = (
@@ -176,7 +178,7 @@ def _key_of(statement: Any) -> str:
     return value.key if compared.primary_key and len(compared.table.primary_key) == 1 or compared.unique else ""
 
 
-def _binding(places: Sequence[str] | None, constants: Parameters) -> Bind:
+def _binding(places: Sequence[str] | None, constants: StatementParameters) -> Bind:
     """How parameters are handed over: in the order of `places`, or by name where there are none."""
     if places is None:
         return (lambda given: constants | given) if constants else (lambda given: given)

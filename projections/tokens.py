@@ -89,7 +89,7 @@ def settle(write: Write, now: Moment) -> Write:
     return digests.row(params["digest"], params["position"])
 
 
-def _row(recorded: Recorded, kind: validity.Kind, sha256: str, lifetime: int) -> Write:
+def _row(recorded: Recorded, kind: validity.TokenKind, sha256: str, lifetime: int) -> Write:
     event, digest = recorded.event, bytes.fromhex(sha256)
     expires_at = recorded.time + lifetime * SECOND
     params = {

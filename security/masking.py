@@ -11,7 +11,7 @@ from functools import lru_cache
 from typing import Any
 from urllib.parse import unquote
 
-Line = MutableMapping[str, Any]
+LogLine = MutableMapping[str, Any]
 
 ENCODED_AT_MOST = 4
 """How often a text may have been percent-encoded, one encoding around the other."""
@@ -58,7 +58,7 @@ class Masker:
             case _:
                 return self.text(str(value))
 
-    def __call__(self, _logger: Any, _method: str, line: Line) -> Line:
+    def __call__(self, _logger: Any, _method: str, line: LogLine) -> LogLine:
         for key, value in line.items():
             line[key] = self.value(value)
         return line

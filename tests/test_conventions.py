@@ -18,10 +18,13 @@ LONGEST = 60
 # Rooms that share their classes; the verifier and the demo share nothing with anybody.
 SHARING = (*(room for room in ROOMS if room not in ("verifier", "demo")), "docs")
 
-# Names of several classes that mean the same.
+# Names of several types that mean the same.
 ALIKE = {
     # What an aggregate is as its events tell. It is used with its page's name: `client.State`.
     "State",
+    # Microseconds, and how far something long has come: rooms that do not know each other say it alike.
+    "Moment",
+    "Progress",
     # Errors of OAuth: as the reasons that the domain has for them, and as what HTTP makes of them.
     "AccessDenied",
     "InvalidClient",
@@ -33,12 +36,21 @@ ALIKE = {
 }
 
 
-def classes_in(room: str) -> Iterator[str]:
-    """The names of a room's classes, but for those that a page has for itself."""
+def types_in(room: str) -> Iterator[str]:
+    """The names of a room's classes and of its other types, but for those that a page has for itself."""
     for page in (ROOT / room).rglob("*.py"):
-        for node in ast.walk(ast.parse(page.read_text(encoding="utf-8"))):
-            if isinstance(node, ast.ClassDef) and not node.name.startswith("_"):
-                yield node.name
+        tree = ast.parse(page.read_text(encoding="utf-8"))
+        classes = (node.name for node in ast.walk(tree) if isinstance(node, ast.ClassDef))
+        aliases = (alias for node in tree.body if isinstance(node, ast.Assign) for alias in aliases_in(node))
+        yield from (name for name in (*classes, *aliases) if not name.startswith("_"))
+
+
+def aliases_in(node: ast.Assign) -> Iterator[str]:
+    """The type that is given a name, if that is what it is. Parameters of handlers are described by the page alone."""
+    value = node.value
+    described = isinstance(value, ast.Subscript) and ast.unparse(value.value) in ("Annotated", "Injected")
+    if isinstance(value, ast.Subscript | ast.BinOp | ast.Name) and not described:
+        yield from (each.id for each in node.targets if isinstance(each, ast.Name) and not each.id.isupper())
 
 
 def named_in(page: Path) -> Iterator[str]:
@@ -61,7 +73,7 @@ def test_no_two_pages_of_a_room_have_one_name() -> None:
 
 
 @pytest.mark.parametrize("rooms", [SHARING, ("verifier",), ("demo",)], ids=lambda rooms: rooms[0])
-def test_a_class_name_has_one_meaning(rooms: tuple[str, ...]) -> None:
-    times = Counter(name for room in rooms for name in classes_in(room))
+def test_a_type_name_has_one_meaning(rooms: tuple[str, ...]) -> None:
+    times = Counter(name for room in rooms for name in types_in(room))
     several = {name for name, defined in times.items() if defined > 1}
     assert several == (ALIKE if rooms is SHARING else set())

@@ -19,7 +19,7 @@ from api.oauth.bearer import needing
 from api.services import Injected
 from api.throttling.windowed_counter import SecretUses
 from commands import clients as commands
-from commands.permissions import Caller
+from commands.permissions import CallerScope
 from domain import client, client_secret
 from domain.event import Moment, Recorded
 from eventstore.database import Connection
@@ -155,7 +155,7 @@ async def rotate_secret(
     client_id: parameters.ClientId,
     ledger: Injected[Ledger],
     token_format: Injected[Format],
-    by: Injected[Caller],
+    by: Injected[CallerScope],
     once: Injected[Once],
     data: JSONBody[Rotation] = Rotation(),  # noqa: B008 - frozen.
 ) -> Response[Rotated]:

@@ -36,7 +36,7 @@ from api.http.parameters import DEFAULT, After, Limit, Page, decode_cursor
 from api.oauth.bearer import needing
 from api.services import Injected
 from commands import clients as commands
-from commands.permissions import Caller
+from commands.permissions import CallerScope
 from domain import client, client_secret
 from domain.event import Recorded
 from domain.rules import client_metadata
@@ -131,7 +131,7 @@ async def register_client(
     ledger: Injected[Ledger],
     settings: Injected[Settings],
     token_format: Injected[Format],
-    by: Injected[Caller],
+    by: Injected[CallerScope],
     once: Injected[Once],
 ) -> Response[RegisteredClient]:
     """The answer shows the client's secret, and no later one does."""
@@ -197,7 +197,7 @@ async def change_client(
     data: JSONBody[ClientChanges],
     ledger: Injected[Ledger],
     settings: Injected[Settings],
-    by: Injected[Caller],
+    by: Injected[CallerScope],
     once: Injected[Once],
 ) -> Response[ClientBody]:
     """A merge patch (RFC 7396). A change of realm ends every token so far. A dashboard keeps to a dashboard's rules."""
@@ -242,7 +242,7 @@ async def disable_client(
     summary="Enable a client",
 )
 async def enable_client(
-    client_id: parameters.ClientId, ledger: Injected[Ledger], by: Injected[Caller], once: Injected[Once]
+    client_id: parameters.ClientId, ledger: Injected[Ledger], by: Injected[CallerScope], once: Injected[Once]
 ) -> Response[ClientBody]:
     """Lets new tokens be issued; what was ended stays so. A repeat changes nothing. Whoever could not give the client's
     administrative scopes cannot enable it."""

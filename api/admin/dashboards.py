@@ -17,7 +17,7 @@ from api.http.parameters import DEFAULT, After, Limit, Page, decode_cursor
 from api.oauth.bearer import needing
 from api.services import Injected
 from commands import clients as commands
-from commands.permissions import Caller
+from commands.permissions import CallerScope
 from domain.event import Recorded
 from eventstore import present
 from eventstore.database import Connection
@@ -99,7 +99,7 @@ async def put_dashboard(
     ledger: Injected[Ledger],
     settings: Injected[Settings],
     token_format: Injected[Format],
-    by: Injected[Caller],
+    by: Injected[CallerScope],
     once: Injected[Once],
 ) -> Response[DashboardBody]:
     """Origins must be same-site with the issuer, since the cookie is SameSite=Strict. Its secret is made here and stays
@@ -134,7 +134,7 @@ async def patch_dashboard(
     data: JSONBody[DashboardChanges],
     ledger: Injected[Ledger],
     settings: Injected[Settings],
-    by: Injected[Caller],
+    by: Injected[CallerScope],
     once: Injected[Once],
 ) -> Response[DashboardBody]:
     """A merge patch (RFC 7396): `null` for a lifetime leaves it to the server's setting."""

@@ -29,7 +29,7 @@ from api.oauth.person_authentication import WrongCredentials, verify
 from api.services import Injected, services_of
 from api.throttling.admission import Wait
 from commands import people as commands
-from commands.permissions import Caller
+from commands.permissions import CallerScope
 from domain import account
 from domain.event import Recorded
 from domain.rules import registration
@@ -59,7 +59,7 @@ async def register_person(
     request: Request[Any, Any, Any],
     data: JSONBody[NewPerson],
     ledger: Injected[Ledger],
-    by: Injected[Caller],
+    by: Injected[CallerScope],
     once: Injected[Once],
 ) -> Response[PersonBody]:
     """Without `roles` they get their realm's default ones. Nobody can give a role that allows an administrative scope
@@ -138,7 +138,7 @@ async def change_person(
     data: JSONBody[PersonChanges],
     ledger: Injected[Ledger],
     who: Injected[Bearer],
-    by: Injected[Caller],
+    by: Injected[CallerScope],
     once: Injected[Once],
 ) -> Response[PersonBody]:
     """A merge patch (RFC 7396), all of it or nothing. Nobody changes a person who may do more than they may give. The
@@ -169,7 +169,7 @@ async def set_password(
     data: JSONBody[NewPassword],
     ledger: Injected[Ledger],
     who: Injected[Bearer],
-    by: Injected[Caller],
+    by: Injected[CallerScope],
     once: Injected[Once],
 ) -> Response[None]:
     """Ends every grant of theirs, save the one with which people change their own, for which `current_password` is
@@ -217,7 +217,7 @@ async def disable_person(
     summary="Enable a person",
 )
 async def enable_person(
-    account_id: parameters.AccountId, ledger: Injected[Ledger], by: Injected[Caller], once: Injected[Once]
+    account_id: parameters.AccountId, ledger: Injected[Ledger], by: Injected[CallerScope], once: Injected[Once]
 ) -> Response[PersonBody]:
     """Lets them sign in again; what was ended stays so. A repeat changes nothing. Whoever could not give the
     administrative scopes that their roles allow cannot enable them."""

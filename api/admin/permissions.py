@@ -17,7 +17,7 @@ from api.http.parameters import DEFAULT, After, Limit, Page, decode_cursor
 from api.oauth.bearer import needing
 from api.services import Injected
 from commands import permissions as commands
-from commands.permissions import Caller
+from commands.permissions import CallerScope
 from domain import role, scope
 from domain.event import Recorded
 from domain.rules import registration
@@ -88,7 +88,7 @@ async def put_scope(
     request: Request[Any, Any, Any],
     name: parameters.ScopeName,
     data: JSONBody[ScopeDefinition],
-    by: Injected[Caller],
+    by: Injected[CallerScope],
     once: Injected[Once],
 ) -> Response[ScopeBody]:
     """The families of the administrative scopes are reserved."""
@@ -189,7 +189,7 @@ async def put_role(
     realm: parameters.Realm,
     name: parameters.RoleName,
     data: JSONBody[RoleDefinition],
-    by: Injected[Caller],
+    by: Injected[CallerScope],
     once: Injected[Once],
 ) -> Response[RoleBody]:
     """Nobody changes a role that holds an administrative scope which they lack, or gives it one. Who can make
@@ -210,7 +210,7 @@ async def put_role(
 
 @delete(ROLE, **commanding("people:write"), tags=["Roles"], summary="Retire a role")
 async def retire_role(
-    realm: parameters.Realm, name: parameters.RoleName, by: Injected[Caller], once: Injected[Once]
+    realm: parameters.Realm, name: parameters.RoleName, by: Injected[CallerScope], once: Injected[Once]
 ) -> Response[None]:
     """Only one that nobody has."""
     return await once.carry_out(commands.retire_role(realm, name, by=by), reply=lambda view, _: Reply(None, 204))

@@ -13,7 +13,7 @@ from litestar.response.streaming import ASGIStreamingResponse
 
 from api.audit.queries import auditor
 from api.audit.queries.auditor import Auditor
-from api.audit.queries.export import CSV, JSON_LINES, Format, Part, prepared
+from api.audit.queries.export import CSV, JSON_LINES, ExportFormat, Part, prepared
 from api.audit.queries.search import Filters, position, show
 from api.audit.questions import READ, Email, From, Username, WithNames, filters
 from api.audit.rendering import ShownEvent
@@ -28,7 +28,7 @@ from eventstore.projecting.catch_up import EventIndexing
 from eventstore.transparency import published
 from eventstore.transparency.published import Diverged, read_authentic_leaves
 from projections import event_index
-from projections.event_index import Name, NameKind
+from projections.event_index import IndexName, NameKind
 from security.clock import SECOND
 
 # Answers that take a while. Whatever becomes of the reader, the code that makes them comes to its end.
@@ -74,7 +74,7 @@ class _Closing(ASGIStreamingResponse):
 # The log, or what filters leave of it, as a stream of records (`GET /audit/export`).
 
 Chosen = Annotated[
-    Format,
+    ExportFormat,
     QueryParameter(
         name="format", description="JSON Lines, CSV (RFC 4180), CloudEvents 1.0 or OCSF 1.5.0, one record a line."
     ),
@@ -186,7 +186,7 @@ class StreamFollower(NamedTuple):
     digest: bytes
     reading_id: str
     names: bool = False
-    whose: frozenset[Name] | None = None
+    whose: frozenset[IndexName] | None = None
 
 
 @get("/audit/stream", **needing(READ), tags=["Audit"], summary="Follow the log", media_type="text/event-stream")
@@ -282,7 +282,7 @@ async def _may_go_on(reader: StreamFollower) -> bool:
 
 async def _people(
     request: Request[Any, Any, Any], asking: Auditor, username: str | None, email: str | None
-) -> frozenset[Name] | None:
+) -> frozenset[IndexName] | None:
     """What an event has to name, one of them; None where nobody was named."""
     given = filters(request, username=username, email=email)
     if not given.login:

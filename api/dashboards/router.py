@@ -260,7 +260,7 @@ async def logout(request: Request[Any, Any, Any], slug: parameters.Slug) -> Resp
 async def _grants(services: Services, scope: Scope, slug: str, passed: Entered) -> dict[str, str | None]:
     """The grants that are named, and whose each is: by the bearer token, and by the cookie where that may be seen."""
     raw = bearer_token(scope)
-    presented: list[tuple[validity.Kind, Secret]] = []
+    presented: list[tuple[validity.TokenKind, Secret]] = []
     bearer = None if raw is None else services.format.read(raw)
     if bearer is not None and bearer.kind is Kind.ACCESS_TOKEN:
         presented.append(("access", bearer))

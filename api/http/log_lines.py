@@ -14,7 +14,7 @@ import msgspec
 import structlog
 
 from security.clock import SECOND, format_rfc3339
-from security.masking import Line, Masker
+from security.masking import LogLine, Masker
 
 REQUEST_ID: ContextVar[str | None] = ContextVar("grantlog_request_id", default=None)
 """The id of the request in hand. The outermost layer sets it, so every line that is written meanwhile carries it."""
@@ -41,14 +41,14 @@ def trace(error: BaseException) -> dict[str, Any]:
     return {"exception": kinds[0], "caused_by": kinds[1:], "trace": frames[-FRAMES:]}
 
 
-def with_request_id(_logger: Any, _method: str, line: Line) -> Line:
+def with_request_id(_logger: Any, _method: str, line: LogLine) -> LogLine:
     """Adds the id of the request in hand."""
     if (request_id := REQUEST_ID.get()) is not None:
         line.setdefault("request_id", request_id)
     return line
 
 
-def without_messages(_logger: Any, _method: str, line: Line) -> Line:
+def without_messages(_logger: Any, _method: str, line: LogLine) -> LogLine:
     """Puts a trace in the place of `exc_info`."""
     given = line.pop("exc_info", None)
     if given is True:
@@ -60,7 +60,7 @@ def without_messages(_logger: Any, _method: str, line: Line) -> Line:
     return line
 
 
-def as_json(_logger: Any, _method: str, line: Line) -> str:
+def as_json(_logger: Any, _method: str, line: LogLine) -> str:
     """One line of JSON; line breaks in values are escaped, so nobody can write a second line."""
     return msgspec.json.encode(line, enc_hook=str).decode()
 

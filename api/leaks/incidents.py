@@ -57,7 +57,7 @@ EXAMPLE: dict[str, Any] = {
     "note": None,
 }
 
-State = Annotated[
+IncidentState = Annotated[
     Literal["reported", "identified", "contained", "closed"] | None,
     QueryParameter(name="state", description="Only those that have come this far."),
 ]
@@ -102,7 +102,7 @@ class Closing(msgspec.Struct, forbid_unknown_fields=True, frozen=True, kw_only=T
     "/leaks/incidents", **needing(READ, answer={"items": [EXAMPLE], "next": None}), tags=TAGS, summary="List incidents"
 )
 async def list_incidents(
-    asking: Injected[Auditor], stage: State = None, limit: Limit = DEFAULT, after: After = None
+    asking: Injected[Auditor], stage: IncidentState = None, limit: Limit = DEFAULT, after: After = None
 ) -> Page[IncidentBody]:
     """The newest first."""
     (position,) = decode_cursor("incidents", after, int) or (None,)

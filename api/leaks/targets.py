@@ -33,7 +33,7 @@ class Target(NamedTuple):
     """What is to end. `grants` are those of single tokens, codes or sessions, `gathered` those of an address. `leaked`
     are the secrets by which it is known. There may be many of one client, or of one person's sign-ins."""
 
-    kind: incident.Target
+    kind: incident.TargetKind
     client_id: str | None = None
     account_id: str | None = None
     secret_ids: tuple[str, ...] = ()

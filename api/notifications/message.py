@@ -23,7 +23,7 @@ class Payload(msgspec.Struct, frozen=True):
     data: ShownEvent
 
 
-class Message(NamedTuple):
+class NotificationMessage(NamedTuple):
     """One notification. `id` is the event's own, the same in every attempt, by which a repeat is recognised."""
 
     id: str
@@ -31,13 +31,13 @@ class Message(NamedTuple):
     event: ShownEvent
 
 
-def compose(connection: Connection, privacy: PersonalData, position: int) -> Message | None:
+def compose(connection: Connection, privacy: PersonalData, position: int) -> NotificationMessage | None:
     """The notification of the event at this position; None when the log has none there."""
     state = search.stored(connection, position)
     if state is None:
         return None
     event = Rendering(privacy, connection, personal=False).event(state)
-    return Message(event.id, msgspec.json.encode(Payload(event.type, event.time, event)), event)
+    return NotificationMessage(event.id, msgspec.json.encode(Payload(event.type, event.time, event)), event)
 
 
 class Failed(NamedTuple):
@@ -47,7 +47,7 @@ class Failed(NamedTuple):
     final: bool = False
 
 
-Send = Callable[[Message], Awaitable[Failed | None]]
+SendNotification = Callable[[NotificationMessage], Awaitable[Failed | None]]
 """Tells the destination; None when it has taken the message."""
 
 

@@ -10,7 +10,7 @@ from api.http.cors import CLIENT
 from api.http.errors import InsufficientScope, InvalidToken
 from api.http.request_context import Scope, header_values
 from api.services import Services, origin, services_of
-from commands.permissions import Caller
+from commands.permissions import CallerScope
 from domain.decision import Reason, Refusal
 from domain.event import Actor
 from eventstore.execution import Origin
@@ -126,7 +126,7 @@ def held(services: Services, view: View, who: Bearer) -> frozenset[str] | None:
     return frozenset(known.terms.scope)
 
 
-def caller_scope(request: Request[Any, Any, Any]) -> Caller:
+def caller_scope(request: Request[Any, Any, Any]) -> CallerScope:
     """What the caller may do, for whoever asks under the lock."""
     services, who = services_of(request), caller(request)
     return lambda view: held(services, view, who) or frozenset()

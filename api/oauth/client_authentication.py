@@ -98,14 +98,14 @@ LONGEST_SECRET = 1024
 TWO_WAYS = "Two ways of client authentication at once."
 """RFC 6749 §2.3"""
 
-Method = Literal["basic", "post", "none"]
+CredentialMethod = Literal["basic", "post", "none"]
 
 
 @dataclass(frozen=True, slots=True)
 class PresentedCredentials:
     """What a request says about its client. `secret` is None where it presents none."""
 
-    method: Method
+    method: CredentialMethod
     client_id: str
     secret: str | None
 
@@ -162,7 +162,7 @@ async def for_client(
     services: Services,
     scope: Any,
     parameters: Mapping[str, str],
-    via: client_secret.Use,
+    via: client_secret.SecretUse,
     work: Callable[[Caller], Awaitable[T]],
 ) -> T:
     """What `work` gives for the client that authenticates; 401 `invalid_client` if none does.
@@ -183,7 +183,9 @@ async def for_client(
         raise
 
 
-async def authenticate(services: Services, scope: Any, parameters: Mapping[str, str], via: client_secret.Use) -> Caller:
+async def authenticate(
+    services: Services, scope: Any, parameters: Mapping[str, str], via: client_secret.SecretUse
+) -> Caller:
     """The authenticated client, or 401 `invalid_client`. Failures against a known client become its facts, grouped."""
     found = _remembered(services, scope, parameters)
     if found is not None:
@@ -259,7 +261,7 @@ async def _record(
     state: client.State,
     sha256: str | None,
     reason: InvalidClient,
-    via: client_secret.Use,
+    via: client_secret.SecretUse,
     origin: Origin,
 ) -> None:
     dead = None if sha256 is None else client_secret.matching(state.secrets, sha256)

@@ -97,7 +97,7 @@ async def _record(
     services: Services,
     typed: Typed,
     state: account.State | None,
-    reason: account.Failure | None,
+    reason: account.AccountFailure | None,
     origin: Origin,
 ) -> None:
     """By the name that was typed and not by the person: of a second name there is as much to be seen as of nobody's."""
@@ -112,7 +112,7 @@ async def _record(
     await services.tallies.note_named(stream, name, make, rest, origin)
 
 
-async def note_failure(services: Services, account_id: str, reason: account.Failure, origin: Origin) -> None:
+async def note_failure(services: Services, account_id: str, reason: account.AccountFailure, origin: Origin) -> None:
     """Records that a sign-in of a known person failed: the first time at once, further ones from there as a count."""
     make = partial(counted.failed_sign_in, account_id, reason)
     await services.tallies.note(account.stream(account_id), reason, make, origin)

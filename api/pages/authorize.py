@@ -217,10 +217,10 @@ async def authorize_sign_out(request: Request[Any, Any, Any], data: JSONBody[Sig
     return see_other(_again(asked), [await end_session(services, request.scope, used)])
 
 
-Seen = tuple[AuthorizationRequest, BrowserSession, tuple[str, ...]]
+SeenRequest = tuple[AuthorizationRequest, BrowserSession, tuple[str, ...]]
 
 
-async def _seen(request: Request[Any, Any, Any], token: str) -> Seen | Response[bytes]:
+async def _seen(request: Request[Any, Any, Any], token: str) -> SeenRequest | Response[bytes]:
     """What the person saw when they clicked; or the answer, when that is not what there is to see now."""
     services, scope = services_of(request), request.scope
     admit(services.throttle, scope)

@@ -21,7 +21,7 @@ import structlog
 
 from api.http.log_lines import trace
 
-State = Literal["starting", "ready", "failing", "stuck", "down"]
+WorkerState = Literal["starting", "ready", "failing", "stuck", "down"]
 
 KEY = "board"
 """Where an app's state holds the board; a server of one process in a test has none."""
@@ -51,7 +51,7 @@ class WorkerStatus(msgspec.Struct, frozen=True):
     """What is known of a worker. `checks` are those that it failed."""
 
     pid: int
-    state: State
+    state: WorkerState
     checks: dict[str, str]
 
 

@@ -120,7 +120,7 @@ class Credential(msgspec.Struct, frozen=True):
     """
 
     parameter: str
-    kind: validity.Kind
+    kind: validity.TokenKind
     noun: str
     of_another: bool = False
 

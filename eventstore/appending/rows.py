@@ -12,7 +12,7 @@ import msgspec
 from sqlalchemy import Connection, Executable, Table
 
 from domain.event import Moment, Recorded
-from eventstore.mapper import UPCASTS, Ring, Row, decoder
+from eventstore.mapper import UPCASTS, EventColumns, Ring, decoder
 from eventstore.personal_data import PersonalData
 from eventstore.recorder import Recent, store
 from eventstore.repository import Changes, Repository
@@ -137,7 +137,7 @@ _OF_TOKENS = frozenset(event.type for event in tokens.HANDLES)
 _LEAVES = msgspec.json.Decoder(list[TokenLeaf])
 
 
-def _leaves(stored: Iterable[Row]) -> list[TokenLeaf]:
+def _leaves(stored: Iterable[EventColumns]) -> list[TokenLeaf]:
     """Decodes the events about tokens as one JSON array: cheaper than one after the other."""
     found: list[TokenLeaf] = _LEAVES.decode(b"[%b]" % b",".join([row[4] for row in stored if row[3] in _OF_TOKENS]))
     return found
@@ -198,7 +198,7 @@ class Replay:
             self._stretch.write(connection)
         self._rows.flush(connection)
 
-    def _project(self, connection: Connection, stored: Iterable[Row]) -> None:
+    def _project(self, connection: Connection, stored: Iterable[EventColumns]) -> None:
         turn, add, decoded = self._turn, self._rows.add, decoder(connection).decoded
         for row in stored:
             recorded = decoded(row[3], row[4])

@@ -16,7 +16,7 @@ from eventstore.ledger import Ledger
 from eventstore.personal_data import ADDRESS, AGENT, Unsealing
 from eventstore.recorder import store
 from projections import event_index, sightings
-from projections.event_index import Owners, Row
+from projections.event_index import IndexRow, Owners
 from projections.sightings import NOBODY, Sighting
 from security.clock import month_of
 
@@ -159,7 +159,7 @@ class CatchUpSubscription:
 
 
 class _Indexed(NamedTuple):
-    rows: list[Row]
+    rows: list[IndexRow]
     erased: list[str]
 
 
@@ -174,7 +174,7 @@ class EventIndexing:
     def prepare(self, connection: Connection, recorded: Sequence[Recorded], unsealing: Unsealing) -> _Indexed:
         """What each event names. `Ledger.settled` has been awaited, so no erased person's key is still in memory."""
         owners = self.owners(connection, recorded)
-        rows: list[Row] = []
+        rows: list[IndexRow] = []
         for each in recorded:
             names = event_index.rows(each, unsealing.address(connection, each), owners.get(each.stream))
             if (person := unsealing.person(each)) is not None:
@@ -205,14 +205,14 @@ class EventIndexing:
 # Which event tells of a use of a client secret version, and from where: what `projections.sightings` follows.
 
 
-Place = tuple[str, str, bytes, bytes, str]
+SightingPlace = tuple[str, str, bytes, bytes, str]
 
 
 class SightingSums:
     """Uses of secret versions in the order of the log, summed up by month and the place that they came from."""
 
     def __init__(self) -> None:
-        self._uses: dict[Place, Sighting] = {}
+        self._uses: dict[SightingPlace, Sighting] = {}
 
     def look(self, connection: Connection, unsealing: Unsealing, recorded: Recorded) -> None:
         """Adds the use that an event tells of, if it tells of one."""

@@ -32,15 +32,15 @@ from eventstore.projecting.rebuild import tables_of
 from eventstore.recorder import LogRecorder, portions, store
 from eventstore.stored import events
 from projections import PROJECTIONS, digests, event_index, secrets, tokens
+from projections.event_index import IndexRow as EventNamesRow
 from projections.event_index import NameKind
-from projections.event_index import Row as EventNamesRow
 from security.sealing import subjects_of
 from security.vault import KEYS
 
 # What the rows of some streams must be: their events, projected once more into tables of this process's own memory.
 
-Key = tuple[Any, ...]
-Row = tuple[Any, ...]
+CheckedKey = tuple[Any, ...]
+CheckedRow = tuple[Any, ...]
 
 SUMMED: frozenset[str] = frozenset((str(secrets.USES.name),))
 """Tables whose rows come of many streams: they are compared as a whole, by `eventstore.projecting.check_rounds`."""
@@ -62,12 +62,12 @@ _KEYS: Mapping[str, tuple[int, ...]] = {
 }
 
 
-def key_of(name: str, row: Row) -> Key:
+def key_of(name: str, row: CheckedRow) -> CheckedKey:
     """The primary key of a whole row of a table."""
     return tuple([row[place] for place in _KEYS[name]])
 
 
-def owners(connection: Connection, name: str, rows: Sequence[Row]) -> list[tuple[str, ...]]:
+def owners(connection: Connection, name: str, rows: Sequence[CheckedRow]) -> list[tuple[str, ...]]:
     """Of each row of a table the streams by which it must be explained; none where its event is missing."""
     _, table = TABLES[name]
     told = [dict(zip(table.columns.keys(), row, strict=True)) for row in rows]
@@ -122,7 +122,7 @@ class Suspicion(NamedTuple):
     """A row that looked wrong, and the streams by which that is judged. `name` is the table's."""
 
     name: str
-    key: Key
+    key: CheckedKey
     streams: tuple[str, ...]
 
     @property
@@ -162,7 +162,7 @@ class Checks:
         """Lets the memory go."""
         self._scratch.close()
 
-    def _rows(self, connection: Connection, streams: Collection[str]) -> dict[str, dict[Key, Row]]:
+    def _rows(self, connection: Connection, streams: Collection[str]) -> dict[str, dict[CheckedKey, CheckedRow]]:
         """By table and key, every row that the events of these streams make, if they alone were in the log.
 
         A table without any is left out.
@@ -181,7 +181,7 @@ class Checks:
         finally:
             self._scratch.rollback()
 
-    def _found(self, name: str) -> dict[Key, Row]:
+    def _found(self, name: str) -> dict[CheckedKey, CheckedRow]:
         return {key_of(name, row): row for row in map(tuple, self._scratch.execute(self._all[name]))}
 
     def _events(self, connection: Connection, streams: Collection[str]) -> list[Recorded]:
@@ -209,7 +209,7 @@ class Checks:
                 found.append(Suspicion(name, key, named))
         return found
 
-    def standing(self, connection: Connection, name: str, rows: Sequence[Row], now: Moment) -> list[Suspicion]:
+    def standing(self, connection: Connection, name: str, rows: Sequence[CheckedRow], now: Moment) -> list[Suspicion]:
         """Looks for what explains rows of a table."""
         streams = owners(connection, name, rows)
         made = self._rows(connection, {each for named in streams for each in named})
@@ -227,11 +227,11 @@ class Checks:
         self,
         connection: Connection,
         name: str,
-        expected: Mapping[Key, Row],
-        keys: Collection[Key],
-        made: Mapping[str, Mapping[Key, Row]],
+        expected: Mapping[CheckedKey, CheckedRow],
+        keys: Collection[CheckedKey],
+        made: Mapping[str, Mapping[CheckedKey, CheckedRow]],
         now: Moment,
-    ) -> list[Key]:
+    ) -> list[CheckedKey]:
         live = rows_at(connection, name, keys)
         wrong = [key for key in keys if expected.get(key) != live.get(key)]
         if not wrong:
@@ -247,7 +247,7 @@ class Checks:
         return [key for key in wrong if key not in lost]
 
 
-def _is_kept(key: Key, live: Row | None, made: Mapping[Key, Row], now: Moment) -> bool:
+def _is_kept(key: CheckedKey, live: CheckedRow | None, made: Mapping[CheckedKey, CheckedRow], now: Moment) -> bool:
     """Whether a digest is that of a token whose row may have left."""
     token = made.get(key)
     if token is None or live is None:
@@ -256,14 +256,14 @@ def _is_kept(key: Key, live: Row | None, made: Mapping[Key, Row], now: Moment) -
     return bool(told["position"] == live[1] and told[tokens.HORIZON] < now + SLACK)
 
 
-def _kept(connection: Connection, made: Mapping[Key, Row]) -> set[Key]:
+def _kept(connection: Connection, made: Mapping[CheckedKey, CheckedRow]) -> set[CheckedKey]:
     """Those of the tokens whose digests are kept where their rows have left."""
     place = tokens.COLUMNS.index("position")
     kept = digests.find_all(connection, [key[0] for key in made])
     return {key for key, row in made.items() if kept.get(key[0]) == row[place]}
 
 
-def rows_at(connection: Connection, name: str, keys: Iterable[Key]) -> dict[Key, Row]:
+def rows_at(connection: Connection, name: str, keys: Iterable[CheckedKey]) -> dict[CheckedKey, CheckedRow]:
     """The live rows with these keys."""
     _, table = TABLES[name]
     own = tuple_(*table.primary_key.columns)
@@ -271,7 +271,7 @@ def rows_at(connection: Connection, name: str, keys: Iterable[Key]) -> dict[Key,
     return {key_of(name, row): row for row in map(tuple, chain.from_iterable(rows))}
 
 
-def next_rows(connection: Connection, name: str, after: Key | None, limit: int) -> list[Row]:
+def next_rows(connection: Connection, name: str, after: CheckedKey | None, limit: int) -> list[CheckedRow]:
     """Some rows of a table in the order of its key, behind one."""
     _, table = TABLES[name]
     key = list(table.primary_key.columns)

@@ -30,7 +30,7 @@ from eventstore.projecting.rebuild import (
 )
 from eventstore.recorder import store
 from projections import event_index, sightings
-from projections.event_index import NameKind, Row
+from projections.event_index import IndexRow, NameKind
 from projections.sightings import Sighting
 
 STEP = 2_000
@@ -209,7 +209,7 @@ def _rows(connection: Connection, table: Table) -> Iterator[tuple[Any, ...]]:
         yield from rows
 
 
-def _unless_ended(rows: Iterator[Row], months: Sequence[EndedMonth]) -> Iterator[Row]:
+def _unless_ended(rows: Iterator[IndexRow], months: Sequence[EndedMonth]) -> Iterator[IndexRow]:
     """Addresses of a month that ended leave some at a time, and are not there when the log is followed once more."""
     for row in rows:
         kind, _, position = row

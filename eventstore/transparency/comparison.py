@@ -14,7 +14,7 @@ from eventstore.transparency import published
 from eventstore.transparency.merkle import HASH_BYTES, WIDTH, fold, leaf_hash, split, width_in
 from eventstore.transparency.published import (
     NOTHING,
-    Accepted,
+    AcceptedDigests,
     Diverged,
     ReadLeaves,
     is_accepted,
@@ -26,7 +26,7 @@ from eventstore.transparency.tree import stored_edge
 
 
 def compare(
-    connection: Connection, index: int, at_most: int, read_leaves: ReadLeaves, accepted: Accepted = NOTHING
+    connection: Connection, index: int, at_most: int, read_leaves: ReadLeaves, accepted: AcceptedDigests = NOTHING
 ) -> int:
     """Compares events from the index on with their tile and their columns, no further than it goes; where to go on.
 
@@ -152,7 +152,7 @@ class NotAcceptable(Exception):
 def misfits(
     connection: Connection,
     read_leaves: ReadLeaves,
-    accepted: Accepted,
+    accepted: AcceptedDigests,
     at_most: int,
     progress: Callable[[int, int], None] = lambda done, goal: None,
 ) -> dict[str, str]:

@@ -202,10 +202,10 @@ def misplaced(connection: Connection, start: int, end: int) -> int | None:
 
 # What stands at a position, and whether somebody has accepted exactly that (`server.divergence_accepted`).
 
-Accepted = Mapping[str, str]
+AcceptedDigests = Mapping[str, str]
 """By position, in digits, the digest of what stands there."""
 
-NOTHING: Accepted = {}
+NOTHING: AcceptedDigests = {}
 
 
 def standing(connection: Connection, position: int) -> str:
@@ -215,7 +215,7 @@ def standing(connection: Connection, position: int) -> str:
     return ""
 
 
-def is_accepted(connection: Connection, position: int | None, accepted: Accepted) -> bool:
+def is_accepted(connection: Connection, position: int | None, accepted: AcceptedDigests) -> bool:
     """Whether somebody has accepted what stands there now, or that nothing does."""
     known = accepted.get(str(position))
     return known is not None and position is not None and known == standing(connection, position)

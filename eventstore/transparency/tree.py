@@ -9,7 +9,7 @@ from eventstore.stored import CHECKPOINTS, EDGE, begin_edge, put_tile
 from eventstore.transparency import merkle, published
 from eventstore.transparency.merkle import EMPTY_ROOT, HASH_BYTES, HEIGHT, WIDTH, Edge, Tile, leaf_hash, widths
 from eventstore.transparency.note import Checkpoint, Signer, is_signed_by
-from eventstore.transparency.published import NOTHING, Accepted, Diverged, ReadLeaves, is_accepted
+from eventstore.transparency.published import NOTHING, AcceptedDigests, Diverged, ReadLeaves, is_accepted
 from security.clock import Clock
 
 LARGEST_STEP = 4_096
@@ -67,7 +67,9 @@ class Tree:
             return Followed(None, more=False)
         return Followed(self.keep(connection, growth), growth.more)
 
-    def grow(self, connection: Connection, read_leaves: ReadLeaves, accepted: Accepted = NOTHING) -> Growth | None:
+    def grow(
+        self, connection: Connection, read_leaves: ReadLeaves, accepted: AcceptedDigests = NOTHING
+    ) -> Growth | None:
         """Reads and hashes what the log has beyond the tree, without a lock and without writing; None when nothing.
 
         Raises `Diverged` when the tree's newest leaf is not the log's event at that position any more (the log was cut

@@ -13,8 +13,8 @@ from domain.account import (
     AccountDisabled,
     AccountEnabled,
     AccountErased,
+    AccountFailure,
     AccountRegistered,
-    Failure,
     PasswordChanged,
     PasswordRehashed,
     ProfileChanged,
@@ -237,7 +237,7 @@ def test_password_verified_before_the_lock_is_checked_under_it(state, realm, ver
 
 
 @pytest.mark.parametrize("reason", ["wrong_password", "invalid_scope"])
-def test_failed_sign_ins_are_counts(reason: Failure) -> None:
+def test_failed_sign_ins_are_counts(reason: AccountFailure) -> None:
     outcome = account_sign_in.note_failed_sign_in(after(), now=NOW, reason=reason, count=5, window_seconds=60)
     assert outcome.events == (SignInFailed(reason=reason, count=5, window_seconds=60),)
     assert after(*outcome.events) == after()

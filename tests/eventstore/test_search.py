@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from sqlalchemy import Connection, Engine, create_engine, delete, select, text
 
 from eventstore import search
-from eventstore.search import Criteria, Name
+from eventstore.search import Criteria, SearchName
 from eventstore.stored import metadata as log_metadata
 from projections import event_index
 from projections.event_index import NameKind
@@ -51,7 +51,7 @@ NAMED = [NameKind.CLIENT, NameKind.TYPE, NameKind.ADDRESS, NameKind.PERSON_ACTIN
 names = st.tuples(st.sampled_from(NAMED), st.sampled_from(KEYS))
 
 
-def follow(connection: Connection, log: list[frozenset[Name]], steps: list[int]) -> None:
+def follow(connection: Connection, log: list[frozenset[SearchName]], steps: list[int]) -> None:
     """Writes the log's index as a follower does: a portion with each step, of which these are the sizes, in turn."""
     done, turn = 0, 0
     while done < len(log):
@@ -74,8 +74,8 @@ def follow(connection: Connection, log: list[frozenset[Name]], steps: list[int])
 )
 def test_a_search_finds_what_looking_at_every_event_finds(
     engine: Engine,
-    log: list[frozenset[Name]],
-    filters: list[list[Name]],
+    log: list[frozenset[SearchName]],
+    filters: list[list[SearchName]],
     low: int,
     high: int,
     descending: bool,
@@ -103,7 +103,7 @@ def test_a_search_finds_what_looking_at_every_event_finds(
     steps=st.lists(st.integers(1, HEAD), min_size=1, max_size=4),
 )
 def test_erasure_removes_the_addresses_of_own_acts_and_no_others(
-    engine: Engine, log: list[frozenset[Name]], steps: list[int]
+    engine: Engine, log: list[frozenset[SearchName]], steps: list[int]
 ) -> None:
     theirs = {position for position, named in enumerate(log, 1) if (NameKind.PERSON_ACTING, b"a") in named}
     with engine.connect() as connection:

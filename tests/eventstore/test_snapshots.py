@@ -9,7 +9,7 @@ from sqlalchemy import Connection, insert, select, update
 
 from domain import client
 from eventstore.ledger import Ledger
-from eventstore.mapper import Row, decoder
+from eventstore.mapper import EventColumns, decoder
 from eventstore.repository import EVERY, Repository, Snapshots
 from eventstore.stored import ROW, events, folds
 from eventstore.unavailable import Forged
@@ -133,7 +133,7 @@ async def test_a_stream_with_a_gap_is_forged(ledger: Ledger, keyring: Keyring) -
     await grow(ledger, "long", 8)
 
     def fold(connection: Connection) -> None:
-        rows: Sequence[Row] = connection.execute(
+        rows: Sequence[EventColumns] = connection.execute(
             select(*ROW).where(events.c.originator_id == STREAM).order_by(events.c.originator_version)
         ).all()
         states, initial = anew(ledger, keyring), client.INITIAL

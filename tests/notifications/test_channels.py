@@ -9,7 +9,7 @@ from api.config.settings import Settings
 from api.environment import SettingsError, load
 from api.notifications import channels
 from api.notifications.delivering import DeliveryCounts, Notifier
-from api.notifications.message import Failed, Message, Send
+from api.notifications.message import Failed, NotificationMessage, SendNotification
 from eventstore.ledger import Ledger
 from projections.outbox import Destination
 from security.clock import Clock, ManualClock
@@ -28,8 +28,8 @@ class Pigeons:
     def destinations(self, settings: Settings) -> list[Destination]:
         return [Destination("loft", frozenset({"incident.reported"}))]
 
-    def senders(self, settings: Settings, clock: Clock) -> dict[str, Send]:
-        async def send(message: Message) -> Failed | None:
+    def senders(self, settings: Settings, clock: Clock) -> dict[str, SendNotification]:
+        async def send(message: NotificationMessage) -> Failed | None:
             if self.away:
                 self.away -= 1
                 return Failed("no pigeon")

@@ -10,7 +10,7 @@ from sqlalchemy import Connection, Engine, insert, update
 
 from api.notifications import delivering, message
 from api.notifications.delivering import FIRST_DELAY, LEASE, LONGEST_DELAY, DeliveryCounts, Notifier, delay
-from api.notifications.message import Message
+from api.notifications.message import NotificationMessage
 from domain import client_secret, incident
 from domain.event import SECOND
 from eventstore.database.engines import migrating
@@ -129,7 +129,7 @@ async def test_event_without_a_message_is_a_dead_letter_alone(
     notifier = notifier_of({"pager": receiver.url}, notification_attempts=2)
     poison, *others = await report(ledger, 3)
 
-    def compose(connection: Connection, privacy: PersonalData, position: int) -> Message | None:
+    def compose(connection: Connection, privacy: PersonalData, position: int) -> NotificationMessage | None:
         return 1 // 0 if position == poison else message.compose(connection, privacy, position)  # type: ignore[return-value]
 
     monkeypatch.setattr(delivering, "compose", compose)

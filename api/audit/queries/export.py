@@ -24,7 +24,7 @@ from eventstore.transparency.published import Diverged, StoredCheckpoint
 
 # The formats of an export: each a sequence of records that stand on their own, so any length can be streamed.
 
-Format = Literal["jsonl", "csv", "cloudevents", "ocsf"]
+ExportFormat = Literal["jsonl", "csv", "cloudevents", "ocsf"]
 JSON_LINES, CSV = "application/jsonl", "text/csv"
 
 _encode = msgspec.json.Encoder().encode
@@ -52,7 +52,7 @@ class Writer(NamedTuple):
     head: bytes = b""
 
 
-def writer(name: Format, issuer: str, product_version: str) -> Writer:
+def writer(name: ExportFormat, issuer: str, product_version: str) -> Writer:
     """The writer of a format: JSON Lines as the rest of the audit shows events, CSV (RFC 4180) with a header,
     CloudEvents 1.0 in their JSON format, or OCSF 1.5.0, one record a line."""
     match name:
@@ -186,7 +186,7 @@ class Export(NamedTuple):
     given: Filters
     criteria: Criteria
     asked: dict[str, str | None]
-    format: Format
+    format: ExportFormat
     writing: Writer
     checkpoint: StoredCheckpoint | None
 
@@ -225,7 +225,7 @@ class Export(NamedTuple):
 
 
 async def prepared(
-    asking: Auditor, given: Filters, format: Format, *, proof: bool, steps: int | None = STEPS_AT_MOST
+    asking: Auditor, given: Filters, format: ExportFormat, *, proof: bool, steps: int | None = STEPS_AT_MOST
 ) -> Export:
     """An export that can be opened; raises Invalid or Unavailable where it cannot be had."""
     checkpoint = await pinned(asking, format, given.order) if proof else None

@@ -15,12 +15,12 @@ from domain import client, client_secret, consent, session, usage
 from domain.event import Moment, Recorded
 from domain.events import AGGREGATES, category
 from domain.grant import CodeIssued
-from domain.validity import Reason
+from domain.usage import SecretKind
+from domain.validity import TokenReason
 from eventstore import issued, search, time_travel
 from eventstore.database import Connection
 from eventstore.issued import IssuanceRecord
 from eventstore.time_travel import Judgement
-from eventstore.view import Kind
 from projections import clients
 from security import scanning
 from security.clock import format_rfc3339
@@ -141,9 +141,9 @@ class TokenHistory(msgspec.Struct, frozen=True):
     `events` begin with the ground that it stands on (its client registered, the secret made, the sign-in, the consent)
     and end with its newest uses."""
 
-    kind: Kind
+    kind: SecretKind
     sha256: str
-    state: Reason
+    state: TokenReason
     client_id: str | None
     client_name: str | None
     secret: SecretVersionRef | None
@@ -288,8 +288,8 @@ class TokenState(msgspec.Struct, frozen=True):
     version of a client's secret that does not work yet is `not_yet_issued`."""
 
     active: bool
-    reason: Reason
-    kind: Kind | None
+    reason: TokenReason
+    kind: SecretKind | None
     decided_by: list[int]
     at: str
     as_of_position: int
@@ -314,7 +314,7 @@ async def token_state(
     )
 
 
-def _judge(connection: Connection, digest: bytes, where: Point) -> tuple[Kind | None, Judgement]:
+def _judge(connection: Connection, digest: bytes, where: Point) -> tuple[SecretKind | None, Judgement]:
     found = issued.find(connection, digest)
     if found is None:
         return None, Judgement("unknown", ())

@@ -15,7 +15,7 @@ from eventstore import present, search, time_travel
 from eventstore.database import Connection
 from eventstore.mapper import UPCASTS
 from eventstore.personal_data import PersonalData, address_key
-from eventstore.search import Criteria, Name
+from eventstore.search import Criteria, SearchName
 from eventstore.view import Folds
 from projections.event_index import NameKind
 from security.clock import parse_rfc3339
@@ -64,7 +64,7 @@ class Filters(NamedTuple):
         self, connection: Connection, privacy: PersonalData, head: int, whose: tuple[str, ...] | None = None
     ) -> Criteria:
         """The same for the log up to `head`. `whose` are the people with its login names, if it has any."""
-        named: list[tuple[Name, ...]] = [((kind, value.encode()),) for kind, value in self.names]
+        named: list[tuple[SearchName, ...]] = [((kind, value.encode()),) for kind, value in self.names]
         if self.types:
             named.append(tuple((NameKind.TYPE, tag.encode()) for tag in self.types))
         if whose is not None:

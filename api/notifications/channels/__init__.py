@@ -5,7 +5,7 @@ from typing import Protocol
 
 from api.config.settings import Settings
 from api.notifications.channels import mail, webhook
-from api.notifications.message import Send, Wrong
+from api.notifications.message import SendNotification, Wrong
 from projections.outbox import Destination
 from security.clock import Clock
 
@@ -16,7 +16,7 @@ class Channel(Protocol):
     def destinations(self, settings: Settings) -> list[Destination]:
         """Who is told by it, and of what; raises `Wrong`."""
 
-    def senders(self, settings: Settings, clock: Clock) -> dict[str, Send]:
+    def senders(self, settings: Settings, clock: Clock) -> dict[str, SendNotification]:
         """How each of them is told, by name."""
 
     def faults(self, settings: Settings) -> Iterator[tuple[str, str]]:
@@ -34,7 +34,7 @@ def destinations(settings: Settings) -> list[Destination]:
     return found
 
 
-def senders(settings: Settings, clock: Clock) -> dict[str, Send]:
+def senders(settings: Settings, clock: Clock) -> dict[str, SendNotification]:
     """How each destination is told, by name."""
     return {name: send for channel in CHANNELS for name, send in channel.senders(settings, clock).items()}
 

@@ -10,7 +10,7 @@ import aiosmtplib
 import msgspec
 
 from api.config.settings import Settings
-from api.notifications.message import Failed, Message, Send, Wrong, chosen
+from api.notifications.message import Failed, NotificationMessage, SendNotification, Wrong, chosen
 from domain.event import Moment
 from projections.outbox import Destination
 from security.clock import SECOND, Clock
@@ -27,7 +27,7 @@ def destinations(settings: Settings) -> list[Destination]:
     return [Destination(NAME, chosen(settings.mail_types))] if settings.mail_host else []
 
 
-def senders(settings: Settings, clock: Clock) -> dict[str, Send]:
+def senders(settings: Settings, clock: Clock) -> dict[str, SendNotification]:
     """How to hand letters to the mail server, if there is one."""
     return {NAME: to_mailbox(settings, clock)} if settings.mail_host else {}
 
@@ -50,10 +50,10 @@ def faults(settings: Settings) -> Iterator[tuple[str, str]]:
         yield "mail_tls", "must not be `none` with a password, which would be sent in clear"
 
 
-def to_mailbox(settings: Settings, clock: Clock) -> Send:
+def to_mailbox(settings: Settings, clock: Clock) -> SendNotification:
     """Hands letters to the mail server of the settings (RFC 5321), which then is the one who keeps trying."""
 
-    async def send(message: Message) -> Failed | None:
+    async def send(message: NotificationMessage) -> Failed | None:
         mail = letter(message, settings.issuer, settings.mail_from, settings.mail_to, clock.now())
         try:
             refused, _ = await aiosmtplib.send(
@@ -76,7 +76,9 @@ def to_mailbox(settings: Settings, clock: Clock) -> Send:
     return send
 
 
-def letter(message: Message, issuer: str, sender: str, recipients: tuple[str, ...], now: Moment) -> EmailMessage:
+def letter(
+    message: NotificationMessage, issuer: str, sender: str, recipients: tuple[str, ...], now: Moment
+) -> EmailMessage:
     """The same as an e-mail. Its Message-ID is made of the event's id, so that mail programs can tell repeats too."""
     event = message.event
     mail = EmailMessage()

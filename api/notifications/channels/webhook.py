@@ -14,7 +14,7 @@ from standardwebhooks.webhooks import EmptyWebhookSecretError, Webhook
 from api.config.settings import Settings
 from api.http.outgoing_requests import NoAnswer, NotAllowed, OutgoingRequests
 from api.notifications.channels.mail import NAME as MAIL
-from api.notifications.message import Failed, Message, Send, Wrong, chosen
+from api.notifications.message import Failed, NotificationMessage, SendNotification, Wrong, chosen
 from projections.outbox import Destination
 from security.clock import SECOND, Clock
 
@@ -52,7 +52,7 @@ def destinations(settings: Settings) -> list[Destination]:
     return [Destination(each.name, each.types) for each in webhooks(settings)]
 
 
-def senders(settings: Settings, clock: Clock) -> dict[str, Send]:
+def senders(settings: Settings, clock: Clock) -> dict[str, SendNotification]:
     """How to call each of them."""
     if not settings.webhooks:
         return {}
@@ -126,10 +126,10 @@ def _keys(text: str) -> tuple[Webhook, ...]:
     return tuple(keys)
 
 
-def to_webhook(subscription: Subscription, outgoing: OutgoingRequests, clock: Clock) -> Send:
+def to_webhook(subscription: Subscription, outgoing: OutgoingRequests, clock: Clock) -> SendNotification:
     """Sends signed requests (Standard Webhooks, "Signature scheme"): every key that is in force signs."""
 
-    async def send(message: Message) -> Failed | None:
+    async def send(message: NotificationMessage) -> Failed | None:
         moment = clock.now() // SECOND
         at, text = datetime.fromtimestamp(moment, UTC), message.body.decode()
         headers = {

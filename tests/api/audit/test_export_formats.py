@@ -21,7 +21,7 @@ from docs import generate
 from domain.decision import InvalidGrant
 from domain.event import Event
 from domain.events import EVENTS
-from domain.grant import EndReason
+from domain.grant import GrantEndReason
 from tests.golden import examples
 
 ISSUER = "https://issuer.example"
@@ -74,7 +74,7 @@ def published(class_uid: int) -> Any:
     return jsonschema_rs.validator_for(schema.get_class_schema(schema.lookup_class_name_from_uid(class_uid)))
 
 
-def written(name: export.Format, event: ShownEvent) -> bytes:
+def written(name: export.ExportFormat, event: ShownEvent) -> bytes:
     return export.writer(name, ISSUER, "1.2.3").write(event)
 
 
@@ -179,7 +179,7 @@ def test_a_use_after_the_end_is_told_from_a_use() -> None:
 
 
 def test_every_reason_has_words_of_its_own() -> None:
-    assert set(ENDED) == set(EndReason.__args__)  # type: ignore[attr-defined]
+    assert set(ENDED) == set(GrantEndReason.__args__)  # type: ignore[attr-defined]
     assert set(REFUSED) == {reason.value for reason in InvalidGrant}
 
 
