@@ -48,11 +48,7 @@ class Executed(msgspec.Struct, Generic[T], frozen=True):
 
 @dataclass(slots=True, eq=False)
 class PendingRequest:
-    """The commands of one caller, to be executed together, and how to answer.
-
-    Whether it is still to be executed is settled between the writer, which may be a thread, and the clock: whoever
-    comes first.
-    """
+    """The commands of one caller and how to answer. Writer and clock settle whether it is still to be executed."""
 
     commands: tuple[Step, ...]
     origin: Origin

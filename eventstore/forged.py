@@ -37,9 +37,8 @@ def first_forged(connection: Connection, vault: Vault) -> int | None:
 
 
 def remove(engine: Engine, vault: Vault, file: BinaryIO, now: Moment) -> Removal | None:
-    """Writes the forged rows to the file and deletes them; None, and nothing is done, when nothing is forged.
-
-    All in one transaction. The projections are left to be made again, and a new MAC key is due.
+    """Writes the forged rows to the file and deletes them, in one transaction, after which projections are to be
+    rebuilt and a new MAC key is due. None when nothing is forged.
     """
     with engine.begin() as connection:
         connection.execute(select(head.c.position).where(head.c.id == 1).with_for_update())

@@ -112,9 +112,7 @@ def _issued(sha256: str, kind: SecretKind, recorded: Recorded, lifetime: int | N
 
 
 def as_token(found: IssuanceRecord, refreshing: Succession, *, ended: bool) -> validity.TokenStanding:
-    """A code or token by itself. `ended` says whether it was redeemed or revoked alone; of a refresh token the
-    succession of its grant tells that it was used.
-    """
+    """A code or token by itself; `ended` says that it was redeemed or revoked alone. `refreshing` tells the rest."""
     good = succession.good(refreshing, found.sha256) if found.kind == "refresh" else succession.Good(False)
     return validity.TokenStanding(
         cast(validity.TokenKind, found.kind),
@@ -154,10 +152,7 @@ def digest_of_secret_version(connection: Connection, secret_id: str) -> bytes | 
 def grants_of(
     folds: Folds, digests: Sequence[bytes], load: Callable[[Collection[str]], None]
 ) -> dict[bytes, OfGrant | None]:
-    """The grants of codes and tokens, even of those whose rows were pruned: their replay is still to be noticed.
-
-    `load` is told the streams that will be asked for, so that they are read together.
-    """
+    """The grants of codes and tokens, pruned ones too, since replays count. `load` reads streams ahead, together."""
     rows = tokens.grants_of(folds.connection, digests)
     load({f"grant:{grant_id}" for _, grant_id in rows})
     known: dict[bytes, OfGrant | None] = {}
@@ -200,9 +195,7 @@ _NAMING = ByDigest(
 
 
 class Judged(NamedTuple):
-    """A token with all that decides about it. `person` is None where the client acts for itself, and `roles` are the
-    person's.
-    """
+    """A token with all that decides about it, and its person, if it has one, with their `roles`."""
 
     issued: IssuanceRecord
     grant_type: str

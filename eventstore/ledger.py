@@ -284,10 +284,7 @@ class Ledger:
         return await future
 
     async def execute_each(self, asked: Sequence[tuple[Single, Origin]]) -> list[BaseException | None]:
-        """Executes commands of which none depends on another; for less than as many calls. Raises nothing.
-
-        Tells for each, in their order, the error that kept it from being committed. A refusal is none.
-        """
+        """Executes independent commands; tells for each, in their order, the error that kept it from being stored."""
         if not asked:
             return []
         future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
@@ -326,10 +323,7 @@ class Ledger:
         return executed.value[0]
 
     async def follow(self, work: Callable[Concatenate[Connection, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
-        """Writes rows that follow the log and that no decision reads: on PostgreSQL without keeping a command waiting.
-
-        There it does not hold the log's lock: `work` itself must see to it that it is the only one.
-        """
+        """Writes rows that follow the log: on PostgreSQL without its lock, so that `work` must be the only one itself."""
         if self._aside is None:
             return await self.maintain(work, *args, **kwargs)
         # What followed a log that went back must not go on with it.

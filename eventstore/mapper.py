@@ -130,10 +130,7 @@ class Ring:
         return key
 
     def settle(self, connection: Connection, head: int, now: Callable[[], Moment]) -> None:
-        """At the beginning of a transaction with the log's lock: knows the keys, and makes the first of an empty log.
-
-        Costs nothing as long as no key began and no transaction broke.
-        """
+        """Under the log's lock: reads the keys if one began or a transaction broke, and makes an empty log's first."""
         if not self._stale:
             return
         self._beginning = None
@@ -258,9 +255,8 @@ class EventTooLarge(Exception):
 
 
 class LogMapper(Mapper[str]):
-    """The library's mapper: encodes `Recorded` to the stored form and back, with nothing of its transcoding.
-
-    It reads what its `reader` reads: where an event does not verify, that is asked for keys which began meanwhile.
+    """The library's mapper, from `Recorded` to the stored form and back. Where an event does not verify, its `reader`
+    is asked for keys which began meanwhile.
     """
 
     def __init__(self, ring: Ring, reader: Engine | Connection | None = None) -> None:

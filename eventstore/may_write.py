@@ -79,9 +79,7 @@ _DATABASE_TIME = Prepared(text(f"SELECT {DATABASE_TIME}"))
 
 
 def require_clock(clock: Clock, connection: Connection, newest_at: Moment) -> None:
-    """Raises `WrongClock`, unless the fault that was found was none: the lock may have been waited for after the
-    database's clock was read, or this process was stopped.
-    """
+    """Raises `WrongClock` if there still is a fault: the lock may have been waited for after the clock was read."""
     if found := clock.fault(newest_at, _database_time(connection)):
         raise WrongClock(found)
 

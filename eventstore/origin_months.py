@@ -70,11 +70,8 @@ def waits_for(view: View, month: str) -> str | None:
 
 
 def began_at(view: View, incident_id: str, about: incident.State) -> Moment:
-    """Since when traces of what an incident is about can be in the log.
-
-    That is when the secret, grant, person or client came to be; for an address, the earliest moment since which uses
-    from there were contained, and the log's beginning where all were. What is not identified has left no trace before
-    it was reported.
+    """Since when traces of what an incident is about can be in the log: since that came to be. For an address since
+    uses from there were contained; without a target since the report.
     """
     connection = view.connection
     if about.target == "address":

@@ -48,9 +48,8 @@ class PersonalData:
     def seal_origin(
         self, connection: Connection, origin: Origin, event_id: str, now: Moment, person: str | None = None
     ) -> tuple[str | None, str | None]:
-        """Address and user agent, sealed under the keys of the month and of who asked: person, client, or a stranger.
-
-        `person` is whose own device it came from, whichever client asks there.
+        """Address and user agent, sealed under the month's key and that of who asked, or of the `person` whose device
+        it is.
         """
         actor = origin.actor
         if origin.ip is None and origin.user_agent is None:

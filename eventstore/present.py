@@ -242,9 +242,7 @@ def open_incident_about(
     account_id: str | None = None,
     target: incident.TargetKind | None = None,
 ) -> str | None:
-    """The id of the newest incident that is open and about this: one of the digests, or a target of that client or
-    person.
-    """
+    """The newest open incident about one of the digests, or about a target of that client or person."""
 
     def about(state: incident.State) -> bool:
         if not state.exists or state.status == "closed":

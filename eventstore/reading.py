@@ -46,10 +46,8 @@ _SQL = str(select(head.c.position).where(head.c.id == 1).compile(
 
 
 class HeadQuestion:
-    """Asks for the position of the newest event, one question at a time. It lives on one event loop.
-
-    A connection that broke, or that somebody gave up, is replaced with the next question. The driver waits for the
-    socket anew for every answer: an event loop may tell only once of an error that comes together with data.
+    """Asks for the newest position, one question at a time, on one event loop; anew over another connection if one
+    broke. The driver waits for the socket for every answer: a loop may tell but once of an error with data.
     """
 
     def __init__(self, url: URL) -> None:
@@ -208,11 +206,7 @@ class InlineReader:
 
 
 class ThreadReader:
-    """PostgreSQL: a few threads with a connection each, and one connection of the event loop's for the log's head.
-
-    What other processes wrote is read by a thread of its own. Every validation waits for that, and slow searches may
-    keep the others busy.
-    """
+    """PostgreSQL: threads with a connection each, one of them for catching up, and the loop's for the log's head."""
 
     def __init__(self, engine: Engine, changes: Changes, patience: Patience, threads: int) -> None:
         self._engine = engine
@@ -271,10 +265,7 @@ class ThreadReader:
         return found
 
     async def settled(self) -> None:
-        """Waits for a read of the log's head that began after this call. All who wait meanwhile share that one read.
-
-        Raises `DatabaseAway`, also when there is no answer in time.
-        """
+        """Waits for a read of the log's head that began after this call, with all who wait. Raises `DatabaseAway`."""
         waiter = self._loop.create_future()
         if not self._waiting:
             self._came = monotonic()
@@ -349,10 +340,7 @@ def _tell(waiters: Sequence["asyncio.Future[None]"], error: BaseException | None
 
 
 def _has_gone(connection: Connection) -> bool:
-    """Whether the server has said something to a connection that asked nothing, which it does when it ends it.
-
-    To read again over another connection what broke in the middle would be wrong: some of it may have been counted.
-    """
+    """Whether the server ended a connection that asked nothing; what broke in the middle must not be read again."""
     driver: Any = connection.connection.driver_connection
     polled = poll()
     polled.register(driver.fileno(), POLLIN)

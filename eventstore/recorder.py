@@ -221,10 +221,7 @@ class LogRecorder(SQLAlchemyApplicationRecorder):
             raise
 
     def commit(self, connection: Connection) -> None:
-        """Has the database keep what the transaction wrote: it is on disk when this returns.
-
-        Among statements that are sent `together` it is one of them, and done when they are.
-        """
+        """Commits: it is on disk when this returns, or when what is sent `together` is done."""
         driver: Any = connection.connection.driver_connection
         _run(connection, "COMMIT", driver.execute, "COMMIT")
 

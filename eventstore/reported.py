@@ -36,10 +36,7 @@ _DONE = delete(table).where(_THIS)
 
 
 class ReportedSecret(NamedTuple):
-    """What one request reported: the SHA-256 of each secret that is still to be ended.
-
-    `attempts` is how often the report was taken up again.
-    """
+    """The digests that one request reported and that are to be ended; `attempts` counts how often it was taken up."""
 
     report_id: str
     request_id: str | None
@@ -81,10 +78,7 @@ def is_due(connection: Connection, now: Moment) -> bool:
 
 
 def take_up(connection: Connection, vault: Vault, now: Moment, limit: int) -> list[ReportedSecret]:
-    """At most `limit` reports that nobody is at, those that have waited longest first. Under the log's lock.
-
-    One that was not written here is removed. One whose master key is not given waits until it is.
-    """
+    """The oldest reports that nobody is at, under the log's lock. Altered ones go; those without their key wait."""
     found = []
     for row in connection.execute(_OLDEST, {"b_now": now, "b_limit": limit}).all():
         lease = min(LEASE << min(row.attempts + 1, 16), LONGEST_LEASE)

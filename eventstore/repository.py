@@ -146,10 +146,7 @@ class Changes:
         log.critical("log.forged", position=position)
 
     def catch_up(self, connection: Connection, position: int) -> None:
-        """Verifies what other processes appended between the known position and `position`, and notes it.
-
-        Where something does not verify, the known position stays in front of it. Raises `WentBack`.
-        """
+        """Verifies and notes what others appended up to `position`; stops before what is forged. Raises `WentBack`."""
         known = self.known
         if position <= known.position or self.forged == known.position + 1:
             return
@@ -209,11 +206,8 @@ class Changes:
             self.go_back(f"it had {before.position} events and has {position}", before)
 
     def continue_with(self, connection: Connection, position: int, newest: str | None, *, doubted: bool) -> None:
-        """Has the process know the log up to the head under whose lock this is called. Raises `WentBack`.
-
-        Nobody else moves the head meanwhile, so that nothing can be known which is not there. `newest` is the event
-        there, on SQLite. `doubted` says that the connection was made anew, which is when a position that did not move
-        says least.
+        """Knows the log up to the head under whose lock this is called, where `newest` stands on SQLite; `doubted` over
+        a new connection, when an unmoved position says least. Raises `WentBack`.
         """
         known = self.known
         self.require_in_place()
@@ -227,11 +221,7 @@ class Changes:
             self.confirm(connection)
 
     def confirm(self, connection: Connection) -> None:
-        """Raises `WentBack` when the newest known event is not there any more, or another one is in its place.
-
-        For who has a reason to doubt it although the position is the same: a connection that was made anew, or a file
-        that others write to as they please. It costs one look at a primary key.
-        """
+        """Raises `WentBack` when the newest known event is not in its place; for who has a reason to doubt it."""
         self.require_sound()
         known = self.known
         if known.position:
@@ -252,9 +242,7 @@ class Changes:
 
 
 class DatabaseFile:
-    """The file of an SQLite database, to see whether it is still the one that was opened: who has it open goes on with
-    it, whatever is put there. Looking takes about a microsecond.
-    """
+    """The file of an SQLite database: is it still the one that was opened? Looking takes about a microsecond."""
 
     def __init__(self, url: URL) -> None:
         self._path = os.path.abspath(url.database or "")
@@ -312,10 +300,7 @@ class Snapshots:
         _KEEP.run(connection, (row,))
 
     def find(self, connection: Connection, stream: str) -> tuple[Any, int] | None:
-        """State and version as they were kept; None where nothing was, or nothing that is to be believed.
-
-        Raises `Forged` where the event that the row names is not authentic.
-        """
+        """State and version as kept; None if nothing is to be believed. Raises `Forged` for the event that it names."""
         row = _FIND.first(connection, {"b_stream": stream})
         if row is None:
             return None
@@ -370,10 +355,7 @@ def evolve(stream: str, state: Any, recorded: Recorded) -> Any:
 
 
 def project(state: Any, recorded: Iterable[Any]) -> Any:
-    """The state of a stream after some more of its events, which is what the library's repository takes to `get` one:
-
-    `log.repository.get(stream, projector_func=project)`. Nothing of a stream without events is None.
-    """
+    """The state after more events, for the library's `repository.get(stream, projector_func=project)`; None of none."""
     for each in recorded:
         state = evolve(each.stream, initial(each.stream) if state is None else state, each)
     return state
@@ -403,10 +385,7 @@ class Repository:
         return found
 
     def load(self, connection: Connection, stream: str, as_of: int | None = None) -> Versioned:
-        """The fold, from the cache or from the log as this connection sees it.
-
-        Who holds the log's lock says `as_of`, the newest position, which nobody else can move.
-        """
+        """The fold, from the cache or the log; who holds the log's lock says `as_of`, the newest position."""
         found = self.cached(stream)
         if found is None:
             if as_of is None:
@@ -420,10 +399,7 @@ class Repository:
         return found
 
     def _as_it_stands(self, connection: Connection, stream: str, found: Versioned) -> Versioned:
-        """The fold of a grant or session that may have ended together with others, of which its own stream is silent.
-
-        A set that ends makes every fold that was cached void (`Changes`), so what is cached has been asked about it.
-        """
+        """The fold of what may have ended in a set, which its own stream does not say, and which makes caches void."""
         if not ended_grants.concerns(stream):
             return found
         ended: ended_grants.State = self.load(connection, ended_grants.STREAM, found.as_of).state
@@ -454,11 +430,8 @@ class Repository:
         return {stream: self._as_it_stands(connection, stream, folded) for stream, folded in found.items()}
 
     def keep(self, stream: str, folded: Versioned) -> None:
-        """Remembers a fold unless the stream has changed since it was computed, or nobody asks for it.
-
-        Of streams whose state nobody looks at no change is noted, so no fold of them could be trusted later. Most
-        grants are no more than an access token. Few of these are asked for again, and all of them together would leave
-        no room for those that are refreshed.
+        """Remembers a fold unless its stream changed, or nobody asks for it: most grants are one access token, and
+        would leave no room for those that are refreshed.
         """
         if is_stateless(stream):
             return

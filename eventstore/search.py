@@ -103,10 +103,7 @@ class _AnyOf:
 
 
 def search(connection: Connection, criteria: Criteria, limit: int, start: int | None = None) -> SearchResult:
-    """At most `limit` positions, from `start` on; without filters that is simply the next ones.
-
-    Call it again with `resume` as `start` while it is not None and more are wanted.
-    """
+    """At most `limit` positions from `start` on; to be called again from `resume` while that is not None."""
     begin = (criteria.high if criteria.descending else criteria.low) if start is None else start
     if begin > criteria.high or begin < criteria.low:
         return SearchResult([], None)
@@ -174,10 +171,7 @@ def recorded_at(connection: Connection, position: int) -> Recorded | None:
 
 
 def stored_forms(connection: Connection, positions: Sequence[int]) -> list[str]:
-    """The stored forms at these positions, in their order; a position without an event is passed over.
-
-    Raises `Forged`.
-    """
+    """The stored forms at these positions, in order, without those that are not there. Raises `Forged`."""
     text = decoder(connection).text
     return [text(row) for row in rows_at(connection, positions)]
 
@@ -208,10 +202,7 @@ def rows_at(connection: Connection, positions: Sequence[int]) -> list[EventRow]:
 
 
 def first_at(connection: Connection, moment: Moment, head_position: int) -> int:
-    """The first position whose time is not before `moment`, one beyond the head if there is none.
-
-    Time never runs against position, so a few events tell, whatever the length of the log.
-    """
+    """The first position not before `moment`, one beyond the head if none is: time never runs against position."""
     low, high = 1, head_position + 1
     while low < high:
         middle = (low + high) // 2

@@ -100,9 +100,7 @@ def _token(connection: Connection, issued: IssuanceRecord, position: int, now: M
 
 
 def _own(issued: IssuanceRecord, of_grant: Folded) -> tuple[validity.TokenStanding, int | None]:
-    """The token by itself, and the event that ended it: its revocation, its redemption, or the refresh by which it was
-    used or left over.
-    """
+    """The token by itself, and the event that revoked, redeemed or refreshed it."""
     refreshing: Succession = of_grant.state.succession
     if issued.kind == "refresh":
         token = as_token(issued, refreshing, ended=False)

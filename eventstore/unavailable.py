@@ -10,10 +10,7 @@ class InDoubt(LedgerOverloaded):
 
 
 class DatabaseAway(Exception):
-    """The database does not answer or keeps its lock (503 with Retry-After).
-
-    Nothing of the command was stored, unless the database went while it committed: then nobody can tell.
-    """
+    """The database does not answer or keeps its lock (503): nothing was stored, unless it went while it committed."""
 
 
 class DatabaseSilent(DatabaseAway):

@@ -48,10 +48,7 @@ class TokenTerms(msgspec.Struct, gc=False):
 
 
 class Known(msgspec.Struct, gc=False):
-    """A token as it stood at position `as_of`. There are many of them: what is alike in many is in their terms.
-
-    It depends on its grant's stream too. `standing` is None where only time decides.
-    """
+    """A token as it stood at `as_of`, less what is alike in many. `standing` is None where only time decides."""
 
     digest: bytes
     terms: TokenTerms
@@ -67,10 +64,7 @@ class Known(msgspec.Struct, gc=False):
         return self.grant.partition(":")[2]
 
     def reason(self, now: Moment) -> validity.TokenReason:
-        """Why it is dead now, or `active`.
-
-        That it is there is proof enough that it was issued, also to a clock that lags behind another node's.
-        """
+        """Why it is dead now, or `active`. That it is there proves that it was issued, even if a clock lags behind."""
         now = max(now, self.issued_at)
         if now < self.active_until:
             return "active"

@@ -120,10 +120,7 @@ class Batch(View):
         return at(self.folds(), *args, **kwargs)
 
     def run(self, request: PendingRequest) -> Executed[Any]:
-        """Decides every command of one caller, in order, and collects its events.
-
-        All or nothing: when one is refused, the events of those before it are dropped, and the refusal's own are kept.
-        """
+        """Decides a caller's commands in order. When one is refused, its own events are kept, the others' dropped."""
         if len(request.commands) == 1 and not isinstance(only := request.commands[0], Sweep):
             stream, outcome = self._decide(only)
             outcomes: tuple[Outcome, ...] = (outcome,)
@@ -182,10 +179,7 @@ class Batch(View):
         return stream, outcome
 
     def _require_sound(self, outcome: Outcome) -> None:
-        """Raises `InDoubt` when the outcome may not be recorded while the log has diverged: the one place that decides.
-
-        It asks the log itself, under the lock, and so holds for all processes from the event on that tells of it.
-        """
+        """Raises `InDoubt` when this may not be recorded while the log has diverged, as the log itself says."""
         for event in outcome.events:
             if not event.in_doubt and self.folded(server.STREAM)[0].diverged is not None:
                 raise InDoubt(event.type)

@@ -76,10 +76,7 @@ class Queue:
 
 
 class Running(Work):
-    """A transaction of these requests in a thread. One that gets no answer for too long is broken off.
-
-    Each portion of a sweep has as long as others have for everything.
-    """
+    """A transaction in a thread. It is broken off when it, or a portion of its sweep, gets no answer for too long."""
 
     def __init__(self, requests: list[PendingRequest]) -> None:
         super().__init__()
@@ -293,10 +290,7 @@ class InlineCommitter:
         self._in_thread(self._reach_for, requests, self._reached)
 
     def _reach_for(self, requests: list[PendingRequest]) -> Ended | None:
-        """Gets the lock and hands it to the loop: None. What became of the requests where nobody takes it.
-
-        A loop that is busy with one thing for long must not keep other processes from writing meanwhile.
-        """
+        """Gets the lock for the loop: None. Where the loop is busy for long: what became of the requests here."""
         begun = self._reach()
         if begun is None:
             return _away(requests), ()

@@ -1,6 +1,4 @@
-"""Asking the databases. What other rooms know of them stands here: a connection as a type, that something was refused,
-and URLs in words.
-"""
+"""What other rooms know of the databases: a connection as a type, that something was refused, URLs in words."""
 
 import os
 

@@ -73,10 +73,7 @@ class LongReads(_Beside):
 
 
 class BackgroundWriter(_Beside):
-    """Runs one thing after the other on PostgreSQL, each in a transaction that does not hold the log's lock.
-
-    `may_write` raises, in that transaction, when this process may not write any more.
-    """
+    """Runs one thing after the other on PostgreSQL, without the log's lock. `may_write` raises when it may not."""
 
     def __init__(
         self, url: str, patience: Patience, mapper: LogMapper, may_write: Callable[[Connection], None]

@@ -117,9 +117,8 @@ def beside(url: str) -> Engine:
 
 
 def empty_write_ahead_log(url: str) -> bool:
-    """Has SQLite bring its write-ahead log into the database and empty it; False while others keep it busy.
-
-    Waits for the disk. A writer waits for it no longer than `WIPING_WAIT_MS` and what came during the first part.
+    """Has SQLite empty its write-ahead log into the database; False while others keep it busy. Waits for the disk, and
+    keeps a writer waiting for `WIPING_WAIT_MS` at most.
     """
     engine = _sqlite(make_url(url), None, WIPING_WAIT_MS)
     try:
@@ -166,10 +165,7 @@ def _repeatable(url: URL, **options: Any) -> Engine:
 
 @contextmanager
 def together(connection: Connection) -> Iterator[None]:
-    """What the block sends through driver cursors goes out together and is waited for at its end; it reads nothing.
-
-    Errors are SQLAlchemy's own, and come at the end of the block. SQLite has nobody to wait for.
-    """
+    """What the block sends through driver cursors goes out together and is waited for, and fails, at its end."""
     if connection.dialect.name != "postgresql":
         yield
         return
@@ -270,10 +266,7 @@ def away(error: BaseException) -> DatabaseAway | None:
 
 
 def _is_gone(error: BaseException) -> bool:
-    """Whether the database does not answer, or has ended the connection over which it was asked.
-
-    PostgreSQL tells of the end in various ways: a transaction that was idle for too long ends as an internal error.
-    """
+    """Whether the database does not answer, or has ended the connection, which PostgreSQL tells in various ways."""
     if isinstance(error, OperationalError | InterfaceError | PoolTimeout | sqlite3.OperationalError):
         return True
     return isinstance(error, DBAPIError) and error.connection_invalidated

@@ -33,10 +33,7 @@ class Awaited(Protocol):
 
 
 class Patience:
-    """Looks at all that is waited for and gives up what takes too long. It lives on one event loop.
-
-    What is held may be let go of by any thread, and before it is due by anybody.
-    """
+    """Gives up what is waited for too long. It lives on one event loop; any thread may let go of what is held."""
 
     def __init__(self) -> None:
         self._held: dict[Awaited, None] = {}

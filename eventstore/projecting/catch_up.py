@@ -37,10 +37,7 @@ class Following(Protocol):
     def name(self) -> str: ...
 
     def prepare(self, connection: Connection, recorded: Sequence[Recorded], unsealing: Unsealing) -> Any:
-        """Computes what a portion of the log becomes, outside any transaction.
-
-        Portions come in the order of the log, but what was prepared may be thrown away and be prepared again.
-        """
+        """Computes what a portion becomes, outside any transaction, in the order of the log; perhaps in vain."""
 
     def keep(self, connection: Connection, prepared: Sequence[Any]) -> None:
         """Writes what portions became, in the transaction that moves the follower on."""
@@ -83,9 +80,8 @@ class CatchUpSubscription:
         return min(self._positions[name] for name in self._wanted)
 
     async def follow(self, *, steps: int | None = None, hurry: bool = True) -> bool:
-        """Follows up to everything acknowledged before this call, in so many steps at most; whether it got there.
-
-        Without `hurry` it leaves the event loop to others for as long after each step as the step took.
+        """Follows up to what is acknowledged by now, in so many steps at most, and tells whether it got there; without
+        `hurry` with a rest as long as each step.
         """
         await self._ledger.settled()
         goal = self._ledger.changes.position
@@ -103,10 +99,7 @@ class CatchUpSubscription:
         return True
 
     async def keep_up(self) -> None:
-        """Follows, unless another process does: then it only looks now and then whether that one still does.
-
-        To be called again and again, at equal intervals.
-        """
+        """Follows, unless another process does. To be called again and again, at equal intervals."""
         if self._resting:
             self._resting -= 1
             return

@@ -129,10 +129,8 @@ class AlongTheLog:
 
 
 class Along:
-    """Every row of a table, of the search index or of the vault, in the order of its key.
-
-    `look` is told behind which key the next stretch begins, None for the first, and says where to go on, None at the
-    end.
+    """Every row of a table, of the index or of the vault, by its key. `look` is told the key behind which to go on, and
+    tells the next; None for the first, and at the end.
     """
 
     def __init__(self, look: Callable[[Connection, Any, Moment], tuple[Sequence[Found], Any]]) -> None:

@@ -163,10 +163,7 @@ class Checks:
         self._scratch.close()
 
     def _rows(self, connection: Connection, streams: Collection[str]) -> dict[str, dict[CheckedKey, CheckedRow]]:
-        """By table and key, every row that the events of these streams make, if they alone were in the log.
-
-        A table without any is left out.
-        """
+        """By table and key, every row that the events of these streams make, if they alone were in the log."""
         rows, realms, touched = Rows(), dict[str, str](), set[str]()
         for recorded in self._events(connection, streams):
             indexes = self._indexes(connection, recorded, realms)

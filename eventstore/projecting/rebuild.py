@@ -52,8 +52,7 @@ def tables_of(projection: ModuleType) -> tuple[Table, ...]:
 
 
 class FreshTables:
-    """The fresh twins of some projections' tables. `generation` keeps the names of their indexes and keys apart for
-    ever, so that none is ever renamed."""
+    """The fresh twins of some tables. `generation` keeps the names of indexes and keys apart for ever."""
 
     def __init__(self, projections: Iterable[ModuleType], generation: int) -> None:
         self.live: tuple[Table, ...] = tuple(table for projection in projections for table in tables_of(projection))
@@ -163,10 +162,7 @@ def lasting(connection: Connection, table: Table) -> Table:
 
 @contextmanager
 def transaction(connection: Connection, *, writes: bool = False, snapshot: bool = False) -> Iterator[None]:
-    """One transaction of a connection whose every statement is one of its own otherwise.
-
-    `writes` takes the lock at once where there is only one; `snapshot` sees one state of the database throughout.
-    """
+    """One transaction. `writes` locks at once where there is one lock, `snapshot` sees one state throughout."""
     begin = "BEGIN"
     if writes and _is_sqlite(connection):
         begin = "BEGIN IMMEDIATE"
@@ -342,10 +338,8 @@ def count(connection: Connection, projection: ModuleType) -> int:
 
 
 def outdated(connection: Connection, projections: Sequence[ModuleType]) -> list[str]:
-    """The projections whose rows are missing or were made by another definition than this code's.
-
-    A projection without a note was made with its first definition. One that was found to differ from the log is not
-    among them: a server goes on with it, and says so.
+    """The projections whose rows are missing or of another definition, but for those noted to differ: with them a
+    server goes on, and says so.
     """
     noted = {row.name: row.version for row in connection.execute(select(projection_versions))}
     return [

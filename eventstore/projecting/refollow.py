@@ -66,10 +66,7 @@ class Refollowing:
         self._server_role = server_role
 
     def rebuild(self, progress: Progress = lambda done, goal: None) -> Rebuilt:
-        """Follows, copies what came of it into fresh tables, and swaps these in; the servers' followers go on there.
-
-        Raises `Incomplete`, before anything is swapped, if the copy lacks a row or has one too many.
-        """
+        """Follows, copies what came of it, and swaps it in; the servers go on there. Else raises `Incomplete`."""
         with self._opened() as connection:
             following = Anew(connection, self._model(), self._privacy)
             self._catch_up(connection, following, search.newest, progress)

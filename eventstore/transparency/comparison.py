@@ -156,9 +156,8 @@ def misfits(
     at_most: int,
     progress: Callable[[int, int], None] = lambda done, goal: None,
 ) -> dict[str, str]:
-    """Every position that does not fit and is not accepted yet, with the digest of what stands there.
-
-    Compares the whole log with its tree, at some hundred thousand events a second. Raises `NotAcceptable`.
+    """Every position that does not fit and is not accepted, with the digest there, and raises `NotAcceptable`. Reads
+    some hundred thousand events a second.
     """
     found: dict[str, str] = {}
     size, index = published.size(connection), 0

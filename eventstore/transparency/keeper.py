@@ -320,10 +320,7 @@ class Keeper:
             self._kept_note = note
 
     async def diverge(self, found: Diverged) -> None:
-        """Nothing is signed from now on, whoever noticed, and nothing issued by any process, since the log tells all.
-
-        What was accepted is no divergence.
-        """
+        """Nothing is signed or issued by anybody from now on, since the log tells all; unless it was accepted."""
         if self.diverged is not None:
             return
         accepted = (await self._ledger.state(server.STREAM)).accepted

@@ -119,10 +119,8 @@ def fold(hashes: Sequence[bytes]) -> bytes:
 
 
 class Edge:
-    """The right edge of a tree: the hashes of its partial tiles, which is all that growing it needs.
-
-    `partial` holds one string of concatenated hashes a level, lowest level first; level l of a tree of s leaves has
-    floor(s / 256**l) mod 256 of them.
+    """The right edge of a tree, all that growing it needs: `partial` has the concatenated hashes of each level's
+    partial tile, floor(size / 256**level) mod 256, lowest first.
     """
 
     def __init__(self, size: int = 0, partial: Sequence[bytes] = ()) -> None:
@@ -278,10 +276,7 @@ def root_of_path(index: int, size: int, leaf: bytes, path: Sequence[bytes]) -> b
 
 
 def consistency(hashes: Hashes, old: int) -> list[bytes]:
-    """The proof that the tree's first `old` leaves were the whole tree once (RFC 6962 §2.1.2). IndexError beyond.
-
-    Empty for an empty tree and for the tree itself, as C2SP tlog-witness has it.
-    """
+    """The proof that the first `old` leaves were a tree (RFC 6962 §2.1.2), empty for none or all. IndexError beyond."""
     if not 0 <= old <= hashes.size:
         raise IndexError(f"a tree of {hashes.size} leaves never had {old}")
     if old in (0, hashes.size):
@@ -323,10 +318,7 @@ def consistent(old: int, old_root: bytes, new: int, new_root: bytes, path: Seque
 
 
 def receipt(index: int, path: Sequence[bytes], note: str, leaf: bytes | None = None) -> str:
-    """A receipt that can be checked offline (C2SP tlog-proof, "Format"). A `leaf` travels as the extra data.
-
-    The specification leaves extra data to the application; a checker must hash it and never trust it as it stands.
-    """
+    """A receipt (C2SP tlog-proof, "Format"). A `leaf` travels as extra data, to be hashed and never to be trusted."""
     lines = ["c2sp.org/tlog-proof@v1"]
     if leaf is not None:
         lines.append(f"extra {base64_of(leaf)}")

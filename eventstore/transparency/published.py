@@ -117,10 +117,7 @@ def of_size(connection: Connection, size: int) -> StoredCheckpoint | None:
 
 
 def publish(connection: Connection, size: int, cosignatures: list[Signature], now: int) -> StoredCheckpoint:
-    """Adds what witnesses signed, and shows the checkpoint from now on. In the caller's transaction.
-
-    Two processes may publish one checkpoint; the row's lock lets the second add to what the first has added.
-    """
+    """Adds what witnesses signed, under the row's lock, to what others added, and shows the checkpoint from now on."""
     stored = StoredCheckpoint(*connection.execute(_OF_SIZE.with_for_update(), {"b_size": size}).one())
     stored = stored._replace(
         note=add_signatures(stored.note, cosignatures), published=now if stored.published is None else stored.published
@@ -130,11 +127,7 @@ def publish(connection: Connection, size: int, cosignatures: list[Signature], no
 
 
 def receipt(connection: Connection, position: int, read_leaves: ReadLeaves) -> str | None:
-    """The receipt of one event under the newest checkpoint, its stored form included; None when not covered yet.
-
-    It is checked before anybody gets it: `Diverged` when it would prove nothing, because the event or the stored tree
-    is not what was signed.
-    """
+    """The receipt of one event with its stored form, None if not covered yet. `Diverged` if it would prove nothing."""
     head = newest(connection)
     if head is None or not 1 <= position <= head.size:
         return None
@@ -168,10 +161,7 @@ def _checkpoint(connection: Connection, query: Select[Any], **given: int) -> Sto
 
 
 class Diverged(Exception):
-    """The log is not the one that the stored tree was built over: an alarm. Nothing is signed any more.
-
-    `position` is the event's that was looked at, where it was one.
-    """
+    """The log, at the event at `position` if it is one, is not that of the stored tree: an alarm. Nothing is signed."""
 
     def __init__(self, reason: str, position: int | None = None) -> None:
         super().__init__(reason)
@@ -184,11 +174,8 @@ class Diverged(Exception):
 
 
 def misplaced(connection: Connection, start: int, end: int) -> int | None:
-    """The first position from index `start` to before `end` whose row is filed under something else than its event.
-
-    An event that is moved to another stream, or gets another type there, is as good as removed for whoever reads by
-    stream or type, though its bytes and therefore its leaf are what they were. What is not an event at all is left to
-    the comparison of leaves.
+    """The first position in the stretch whose row is filed under another stream or type: as good as removed for who
+    reads by them, though its leaf is right. What is no event fails by its leaf.
     """
     for row in LogRecorder.over(connection).rows_between(start, end):
         try:

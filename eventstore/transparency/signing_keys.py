@@ -42,10 +42,7 @@ def from_vault(vault: Vault, origin: str) -> Callable[[Connection], Sequence[Sig
 
 
 def introduce(connection: Connection, vault: Vault, key: Signer, now: Moment) -> None:
-    """Makes it the active key. The key before goes on signing beside it, so that auditors have time to pin the new one.
-
-    This and the others only within a transaction of the ledger, together with the event that tells it.
-    """
+    """Makes it the active key; the one before signs on, so that auditors can pin the new one. With its event."""
     kept = [signer.seed for signer in signers(connection, vault, key.name)[:1]]
     vault.put_secret(connection, SECRET, b"".join([key.seed, *kept]), now)
 

@@ -98,10 +98,7 @@ class Tree:
         return stored.note if stored is not None and is_signed_by(stored.note, self._signers(connection)) else None
 
     def remember(self, kept: Checkpoint) -> None:
-        """What this process has signed and committed: every later tree must begin with it.
-
-        Whoever owns the database can have the tree built anew over other events; who remembers it does not sign that.
-        """
+        """What this process signed: a later tree that does not begin so was built anew by whoever owns the database."""
         self._seen = (kept.size, kept.root)
 
     def _compare_with_the_last(self, connection: Connection, edge: Edge) -> None:
@@ -120,10 +117,7 @@ class Tree:
         self._seen = (edge.size, now)
 
     def keep(self, connection: Connection, growth: Growth) -> str | None:
-        """Stores a growth and signs its checkpoint, in the caller's transaction; None when another process was faster.
-
-        The edge's row moves from where the growth started or not at all: for every size one process alone signs.
-        """
+        """Stores and signs a growth, in the caller's transaction; None if another process moved the edge first."""
         if growth.before == 0:
             connection.execute(begin_edge(connection))
         moved = connection.execute(_ADVANCE, {"b_before": growth.before, "b_after": growth.checkpoint.size})
@@ -169,10 +163,7 @@ def _last_leaf(connection: Connection, edge: Edge) -> bytes:
 
 
 def holds(connection: Connection, head: Checkpoint, read_leaves: ReadLeaves) -> bool:
-    """Whether the log has, as far as the checkpoint goes, the very events that it was signed over.
-
-    Where the tree has not come so far yet, events behind it are hashed for the answer, and nothing is stored.
-    """
+    """Whether the log has the events that the checkpoint was signed over; what the tree has not yet is hashed."""
     edge = stored_edge(connection)
     if head.size <= edge.size:
         hashes = merkle.Hashes(published.reader(connection), edge.size)
