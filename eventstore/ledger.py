@@ -323,7 +323,7 @@ class Ledger:
         return executed.value[0]
 
     async def follow(self, work: Callable[Concatenate[Connection, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
-        """Writes rows that follow the log: on PostgreSQL without its lock, so that `work` must be the only one itself."""
+        """Writes rows that follow the log: on PostgreSQL without its lock, so `work` must be the only one itself."""
         if self._aside is None:
             return await self.maintain(work, *args, **kwargs)
         # What followed a log that went back must not go on with it.

@@ -8,7 +8,7 @@ says. A row that leads nowhere, or to something else, counts as no row.
 Lists of what somebody is shown, and counts, are read from the rows as they are.
 """
 
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from typing import Literal, NamedTuple
 
 from domain import account, client, consent, incident, role, scope, session
@@ -32,15 +32,14 @@ def dashboard_by_slug(folds: Folds, slug: str) -> client.State | None:
 
 def is_origin_allowed(folds: Folds, origin: str) -> bool:
     """Whether some enabled client may be called from this origin: for requests that name no client (CORS)."""
-    found = clients.may_allow_origin(folds.connection, origin)
-    states = (_client(folds, each) for each in found)
+    states = (_client(folds, each) for each in clients.may_allow_origin(folds.connection, origin))
     return any(client.barred(state) is None and origin in state.allowed_origins for state in states)
 
 
 def has_client_with_scope(folds: Folds, scope: str) -> bool:
     """Whether a client that is not deleted has this scope."""
-    found = clients.may_name_scope(folds.connection, scope)
-    return any(client.alive(state) and scope in state.scope for state in (_client(folds, each) for each in found))
+    states = (_client(folds, each) for each in clients.may_name_scope(folds.connection, scope))
+    return any(client.alive(state) and scope in state.scope for state in states)
 
 
 def _client(folds: Folds, client_id: str) -> client.State:
@@ -80,12 +79,7 @@ ADMINISTRATION = "administration"
 
 def person_by_login(folds: Folds, privacy: PersonalData, field: Login, realm: str, name: str) -> account.State | None:
     """The person in the realm who signs in with this name, enabled or not."""
-    index = privacy.index(field, realm, name)
-    account_id = accounts.id_by_index(folds.connection, field, index, realm)
-    if account_id is None:
-        return None
-    state: account.State = folds.state(account.stream(account_id))
-    return state if _is_named(folds, privacy, state, field, realm, index) else None
+    return _named(folds, privacy, field, realm, name, accounts.id_by_index).found
 
 
 class NearestPerson(NamedTuple):
@@ -97,21 +91,20 @@ class NearestPerson(NamedTuple):
 
 def nearest_person(folds: Folds, privacy: PersonalData, field: Login, realm: str, name: str) -> NearestPerson:
     """The same with whoever stands in for them where there is nobody: then there is as much to be done."""
+    return _named(folds, privacy, field, realm, name, accounts.id_nearest)
+
+
+def _named(
+    folds: Folds, privacy: PersonalData, field: Login, realm: str, name: str, find: Callable[..., str | None]
+) -> NearestPerson:
     index = privacy.index(field, realm, name)
-    account_id = accounts.id_nearest(folds.connection, field, index, realm)
+    account_id = find(folds.connection, field, index, realm)
     if account_id is None:
         return NearestPerson(None, None)
     state: account.State = folds.state(account.stream(account_id))
-    return NearestPerson(state if _is_named(folds, privacy, state, field, realm, index) else None, state)
-
-
-def _is_named(
-    folds: Folds, privacy: PersonalData, state: account.State, field: Login, realm: str, index: bytes
-) -> bool:
     clear = privacy.open(folds.connection, getattr(state, field))
-    if clear is None or state.realm != realm or not account.alive(state):
-        return False
-    return privacy.index(field, realm, clear) == index
+    named = clear is not None and state.realm == realm and account.alive(state)
+    return NearestPerson(state if named and privacy.index(field, realm, clear or "") == index else None, state)
 
 
 class TakenLogins(NamedTuple):
@@ -221,8 +214,7 @@ def existing_scopes(folds: Folds, names: Iterable[str]) -> frozenset[str]:
 
 def all_scopes(folds: Folds) -> tuple[str, ...]:
     """Every scope, by name."""
-    named = scopes.names(folds.connection)
-    return tuple(name for name in named if folds.state(scope.stream(name)).exists)
+    return tuple(name for name in scopes.names(folds.connection) if folds.state(scope.stream(name)).exists)
 
 
 def scope_descriptions(folds: Folds, names: Iterable[str]) -> dict[str, str]:

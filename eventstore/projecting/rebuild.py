@@ -30,6 +30,7 @@ from sqlalchemy.schema import CreateTable
 from sqlalchemy.sql import quoted_name, visitors
 
 from domain.event import Moment
+from eventstore import search
 from eventstore.appending.rows import Replay, names
 from eventstore.database.engines import reading
 from eventstore.database.schema import grant_to_server
@@ -39,8 +40,6 @@ from eventstore.stored import head, projection_versions, rebuilds
 from projections import digests, tokens
 from projections.tables import metadata as live_metadata
 from security.vault import Vault
-
-# Fresh tables beside the live ones: their shape under other names, and the projections' statements turned to them.
 
 PREFIX = "fresh_"
 
@@ -59,27 +58,17 @@ class FreshTables:
         self.generation = generation
         self._metadata = MetaData(naming_convention=live_metadata.naming_convention)
         self._turned: dict[Executable, Executable] = {}
-        self._twins: dict[Any, Any] = {}
+        self.twins: dict[Any, Any] = {}
+        """The fresh tables and their columns, by the live ones."""
         for table in self.live:
             twin = table.to_metadata(self._metadata, name=PREFIX + table.name)
-            self._twins[table] = twin
-            self._twins |= {column: twin.columns[column.name] for column in table.columns}
+            self.twins[table] = twin
+            self.twins |= {column: twin.columns[column.name] for column in table.columns}
             # On PostgreSQL the names themselves are taken by what the live table has.
             parts: tuple[Any, ...] = (*twin.indexes, *twin.constraints)
             for named in parts:
                 if named.name is not None:
                     named.name = quoted_name(f"{named.name}_{generation}", None)
-
-    def twin(self, table: Table) -> Table:
-        """The fresh table of a live one."""
-        found: Table = self._twins[table]
-        return found
-
-    @property
-    def settled(self) -> Table | None:
-        """The fresh table of digests, where it is among them."""
-        found: Table | None = self._twins.get(digests.TABLE)
-        return found
 
     def turned(self, statement: Executable) -> Executable:
         """A projection's statement, about the fresh tables instead of the live ones."""
@@ -90,7 +79,7 @@ class FreshTables:
         return found
 
     def _replace(self, element: Any, **_: Any) -> Any:
-        return self._twins.get(element) if getattr(element, "__visit_name__", "") in ("table", "column") else None
+        return self.twins.get(element) if getattr(element, "__visit_name__", "") in ("table", "column") else None
 
     def exist(self, connection: Connection) -> bool:
         """Whether a rebuild that was broken off left them all."""
@@ -102,12 +91,12 @@ class FreshTables:
         self.drop(connection)
         for table in self.live:
             # Without indexes: one that is made when all rows are there costs a fraction of one that grows with them.
-            connection.execute(CreateTable(self._twins[table]))
+            connection.execute(CreateTable(self.twins[table]))
 
     def index(self, connection: Connection) -> None:
         """Makes their indexes, when they are nearly full."""
         for table in self.live:
-            for index in self._twins[table].indexes:
+            for index in self.twins[table].indexes:
                 index.create(connection, checkfirst=True)
 
     def drop(self, connection: Connection) -> None:
@@ -197,8 +186,7 @@ def differing(connection: Connection) -> list[str]:
 
 def note(connection: Connection, name: str) -> None:
     """Notes one. A rebuild of it notes its version again."""
-    connection.execute(delete(projection_versions).where(projection_versions.c.name == name))
-    connection.execute(insert(projection_versions), {"name": name, "version": DIFFERS})
+    _set_version(connection, name, DIFFERS)
 
 
 def clear(connection: Connection, name: str) -> None:
@@ -206,6 +194,8 @@ def clear(connection: Connection, name: str) -> None:
     noted = projection_versions.c.name == name, projection_versions.c.version == DIFFERS
     connection.execute(delete(projection_versions).where(*noted))
 
+
+_LOCKED = select(head.c.position).where(head.c.id == 1).with_for_update()
 
 Progress = Callable[[int, int], None]
 """Is told how far the rebuild has come, and how far it has to go."""
@@ -255,28 +245,29 @@ class Rebuild:
         """Replays, and swaps the fresh tables in under the log's lock, when what is left of the log is short."""
         position, fresh = self._begin()
         resumed_from = position
-        replay = Replay(self._projections, self._privacy, fresh.turned, self._now, fresh.settled)
+        replay = Replay(self._projections, self._privacy, fresh.turned, self._now, fresh.twins.get(digests.TABLE))
         # Reading needs no lock: what is in the log stays as it is.
         log = reading(self._engine.url.render_as_string(hide_password=False), 1)
         authenticate(log, self._privacy.vault)
         try:
             while True:
                 with log.connect() as connection:
-                    goal = connection.scalar(select(head.c.position).where(head.c.id == 1)) or 0
+                    goal = search.newest(connection)
                     if goal - position <= replay.step_events:
                         break
                     after, position = position, min(position + replay.step_events, goal)
                     replay.read(connection, after, position)
                 with self._engine.begin() as connection:
                     replay.write(connection)
-                    self._note(connection, position, fresh.generation)
+                    row = self._row(position, fresh.generation)
+                    connection.execute(update(rebuilds).where(rebuilds.c.name == self._name).values(row))
                 progress(position, goal)
         finally:
             log.dispose()
         with self._engine.begin() as connection:
             fresh.index(connection)
         with self._engine.begin() as connection:
-            goal = connection.scalar(select(head.c.position).where(head.c.id == 1).with_for_update()) or 0
+            goal = connection.scalar(_LOCKED) or 0
             replay.step(connection, position, goal)
             fresh.swap_in(connection, self._server_role)
             connection.execute(delete(rebuilds).where(rebuilds.c.name == self._name))
@@ -299,10 +290,6 @@ class Rebuild:
             fresh.create(connection)
             connection.execute(insert(rebuilds), self._row(0, generation))
             return 0, fresh
-
-    def _note(self, connection: Connection, position: int, generation: int) -> None:
-        row = self._row(position, generation)
-        connection.execute(update(rebuilds).where(rebuilds.c.name == self._name).values(row))
 
     def _row(self, position: int, generation: int) -> dict[str, Any]:
         versions = _versions(self._projections)
@@ -376,57 +363,59 @@ class Comparison:
     def run(self, progress: Progress = lambda done, goal: None) -> list[Compared]:
         """Every table's comparison. The log is held only while the last few events are replayed and rows compared."""
         fresh = FreshTables(self._projections, 0)
-        replay = Replay(self._projections, self._privacy, fresh.turned, self._now, fresh.settled)
+        replay = Replay(self._projections, self._privacy, fresh.turned, self._now, fresh.twins.get(digests.TABLE))
         position = 0
         with self._engine.begin() as connection:
             fresh.create(connection)
         try:
             while True:
                 with self._engine.begin() as connection:
-                    goal = connection.scalar(select(head.c.position).where(head.c.id == 1)) or 0
+                    goal = search.newest(connection)
                     if goal - position <= replay.step_events:
                         break
                     replay.step(connection, position, position + replay.step_events)
                     position += replay.step_events
                 progress(position, goal)
             with self._engine.begin() as connection:
-                goal = connection.scalar(select(head.c.position).where(head.c.id == 1).with_for_update()) or 0
+                goal = connection.scalar(_LOCKED) or 0
                 replay.step(connection, position, goal)
                 progress(goal, goal)
-                return [self._compare(connection, fresh, table) for table in self._tables()]
+                return [
+                    self._compare(connection, fresh, each, table)
+                    for each in self._projections
+                    for table in tables_of(each)
+                ]
         finally:
             with self._engine.begin() as connection:
                 fresh.drop(connection)
 
-    def _tables(self) -> list[tuple[ModuleType, Table]]:
-        return [(each, table) for each in self._projections for table in tables_of(each)]
-
-    def _compare(self, connection: Connection, fresh: FreshTables, place: tuple[ModuleType, Table]) -> Compared:
-        projection, live = place
+    def _compare(self, connection: Connection, fresh: FreshTables, projection: ModuleType, live: Table) -> Compared:
         if projection is digests:
             # A digest moves from the one table to the other when its token's row is pruned.
             return compared(
                 "digests and tokens",
                 _issued(connection, digests.TABLE, tokens.TABLE),
-                _issued(connection, fresh.twin(digests.TABLE), fresh.twin(tokens.TABLE)),
+                _issued(connection, fresh.twins[digests.TABLE], fresh.twins[tokens.TABLE]),
             )
         horizon = getattr(projection, "HORIZON", None)
-        sides = [_rows(connection, table, horizon, self._now) for table in (live, fresh.twin(live))]
+        sides = [ordered_rows(connection, table, horizon, self._now) for table in (live, fresh.twins[live])]
         return compared(str(live.name), *sides)
 
 
-def _rows(connection: Connection, table: Table, horizon: str | None, now: Moment) -> Iterator[tuple[Any, ...]]:
+def ordered_rows(
+    connection: Connection, table: Table, horizon: str | None = None, now: Moment = 0
+) -> Iterator[tuple[Any, ...]]:
+    """A table's rows, its key first and in its order; those whose horizon has passed are left out."""
     key = list(table.primary_key.columns)
-    rest = [column for column in table.columns if column not in key]
-    query = select(*key, *rest).order_by(*key)
+    query = select(*key, *(column for column in table.columns if not column.primary_key)).order_by(*key)
     if horizon is not None:
         query = query.where(table.c[horizon] >= now)
-    yield from (tuple(row) for row in connection.execute(query))
+    return (tuple(row) for row in connection.execute(query))
 
 
 def _issued(connection: Connection, *tables: Table) -> Iterator[tuple[Any, ...]]:
     both = union_all(*(select(table.c.digest, table.c.position) for table in tables)).subquery()
-    yield from (tuple(row) for row in connection.execute(select(both).order_by(both.c.digest)))
+    return (tuple(row) for row in connection.execute(select(both).order_by(both.c.digest)))
 
 
 def compared(name: str, live: Iterator[tuple[Any, ...]], replayed: Iterator[tuple[Any, ...]]) -> Compared:

@@ -24,6 +24,7 @@ from eventstore.projecting.rebuild import (
     hidden,
     hiding,
     lasting,
+    ordered_rows,
     set_versions,
     tables_of,
     transaction,
@@ -74,7 +75,7 @@ class Refollowing:
             with self._engine.begin() as owning:
                 fresh.create(owning)
             for table in self._tables:
-                copy_rows(connection, table, fresh.twin(table))
+                copy_rows(connection, table, fresh.twins[table])
             self._require_complete(connection, fresh)
             with self._engine.begin() as owning:
                 fresh.index(owning)
@@ -101,13 +102,13 @@ class Refollowing:
                 goal = self._reached(connection)
                 following.follow(goal)
                 progress(goal, goal)
-                return [self._compared(connection, table) for table in self._tables]
+                return [compared(str(table.name), *sides(connection, table)) for table in self._tables]
 
     def _require_complete(self, connection: Connection, fresh: FreshTables) -> None:
         """Counts both sides of every copy. Nobody else writes to either, so this needs no lock."""
         for table in self._tables:
             followed = _counted(connection, hidden(connection, table))
-            copied = _counted(connection, fresh.twin(table))
+            copied = _counted(connection, fresh.twins[table])
             if copied != followed:
                 with self._engine.begin() as owning:
                     fresh.drop(owning)
@@ -134,9 +135,6 @@ class Refollowing:
         for table in self._tables:
             schema = hidden(connection, table).schema
             connection.exec_driver_sql(f"DROP TABLE {schema}.{quote(table.name)}")
-
-    def _compared(self, connection: Connection, table: Table) -> Compared:
-        return compared(str(table.name), *sides(connection, table))
 
 
 class Anew:
@@ -193,10 +191,7 @@ def sides(connection: Connection, table: Table) -> tuple[Iterator[tuple[Any, ...
 
 
 def _rows(connection: Connection, table: Table) -> Iterator[tuple[Any, ...]]:
-    key = list(table.primary_key.columns)
-    rest = [column for column in table.columns if not column.primary_key]
-    query = select(*key, *rest).order_by(*key)
-    rows = (tuple(row) for row in connection.execute(query))
+    rows = ordered_rows(connection, table)
     if table.name == event_index.TABLE.name:
         # Which positions share a row is chance: it depends on how far a follower came with one step.
         yield from _unless_ended(event_index.apart(rows), origin_months.ended(connection))
