@@ -30,7 +30,7 @@ ENDED: Mapping[str, str] = {
     "expiry_policy": "its time was over",
     "logout": "the person signed out",
 }
-"""Why a grant ended; the reasons are those of `domain.grant.EndReason`."""
+"""Why a grant ended; the reasons are those of `domain.grant.GrantEndReason`."""
 
 REFUSED: Mapping[str, str] = {
     "unknown": "it is not known",
