@@ -8,10 +8,11 @@ from typing import Any, NamedTuple, cast
 
 from sqlalchemy import Connection, func, select
 
-from domain import account, client, consent, ended_grants, grant, role, session, succession, validity
+from domain import account, client, consent, ended_grants, grant, role, session, succession
 from domain.client_secret import SecretIssued, SecretRotated
 from domain.event import SECOND, Event, Moment, Recorded
 from domain.grant import CodeIssued, TokenRevoked, TokensIssued, TokensRefreshed
+from domain.grants import validity
 from domain.succession import Succession
 from domain.usage import SecretKind
 from eventstore.mapper import decoder

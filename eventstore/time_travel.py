@@ -1,6 +1,6 @@
 """The log as it stood: streams folded up to a position, and whether a secret was good for anything there, and why.
 
-What decides is `domain.validity`, the rule of live validation; here it is given folds that stop early in the
+What decides is `domain.grants.validity`, the rule of live validation; here it is given folds that stop early in the
 place of rows. Exact to the event: at the position that ended a token, and at its recorded time, it is dead already.
 """
 
@@ -10,11 +10,12 @@ from typing import Any, NamedTuple
 
 from sqlalchemy import Connection, select
 
-from domain import account, client, client_secret, consent, cut_off, ended_grants, grant, session, succession, validity
+from domain import account, client, client_secret, consent, cut_off, ended_grants, grant, session, succession
 from domain.event import Moment, Recorded
 from domain.grant import CodeRedeemed, TokenRevoked
+from domain.grants import validity
+from domain.grants.validity import TokenReason
 from domain.succession import Succession
-from domain.validity import TokenReason
 from eventstore.issued import Deciding, IssuanceRecord, all_of, as_token
 from eventstore.recorder import portions, store
 from eventstore.repository import initial, project

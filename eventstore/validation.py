@@ -9,8 +9,9 @@ import msgspec
 from msgspec.structs import astuple
 from sqlalchemy import Connection
 
-from domain import account, client, consent, grant, role, validity
+from domain import account, client, consent, grant, role
 from domain.event import Moment
+from domain.grants import validity
 from eventstore import issued
 from eventstore.personal_data import PersonalData
 from eventstore.reading import Reader

@@ -5,9 +5,10 @@ from typing import Any, Literal, NamedTuple
 
 import sqlalchemy as sa
 
-from domain import cut_off, validity
+from domain import cut_off
 from domain.event import SECOND, Event, Moment, Recorded
 from domain.grant import CodeIssued, GrantEnded, SuccessorReplaced, TokensIssued, TokensRefreshed
+from domain.grants import validity
 from projections.accounts import TABLE as ACCOUNTS
 from projections.clients import TABLE as CLIENTS
 from projections.consents import TABLE as CONSENTS

@@ -13,9 +13,9 @@ from typing import Any
 import msgspec
 import sqlalchemy as sa
 
-from domain import validity
 from domain.event import SECOND, Event, Moment, Recorded
 from domain.grant import CodeIssued, TokenRevoked, TokensIssued, TokensRefreshed
+from domain.grants import validity
 from projections import digests
 from projections.digests import ByDigest
 from projections.prepared import Prepared

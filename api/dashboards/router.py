@@ -28,9 +28,9 @@ from api.oauth.bearer import bearer_token
 from api.oauth.token import Tokens, issue, password_grant
 from api.services import Services, origin, services_of
 from commands.grants import end
-from domain import client, validity
+from domain import client
 from domain.event import SECOND, Actor
-from domain.grants import refresh_token
+from domain.grants import refresh_token, validity
 from domain.grants.grant_type import TokenRequest
 from domain.rules.origin import is_secure
 from eventstore import issued

@@ -1,6 +1,7 @@
 """The grant types, one file each. What the server supports, admits, registers and documents is read from `GRANTS`.
 
-Each module has a verb `issue`, which decides a token request, and states itself as `GRANT`, a `GrantType`.
+`validity` is the rule by which what they issue is alive. Each grant type has a verb
+`issue`, which decides a token request, and states itself as `GRANT`, a `GrantType`.
 """
 
 from domain.grants import authorization_code, client_credentials, password, refresh_token

@@ -6,7 +6,7 @@ from typing import Protocol
 
 import msgspec
 
-from domain import consent, validity
+from domain import consent
 from domain import scope as scope_rule
 from domain.account import State as Account
 from domain.client import State as Client
@@ -17,6 +17,7 @@ from domain.decision import InvalidClient, InvalidGrant, Outcome, Reason, Refusa
 from domain.event import Event, Moment
 from domain.grant import REFUSALS_RECORDED, Code, CodeRefused, RefreshRefused, TokensIssued
 from domain.grant import State as Grant
+from domain.grants import validity
 from domain.role import State as Role
 from domain.rules import audience as audience_rule
 from domain.rules.registration import Registrable

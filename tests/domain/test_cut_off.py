@@ -8,11 +8,11 @@ from domain import client_secret as secret_page
 from domain import cut_off as cut_off_page
 from domain import server as server_page
 from domain import session as session_page
-from domain import validity as validity_page
 from domain.client import ClientDeleted
 from domain.client_secret import SecretIssued, SecretRevoked, SecretRotated
 from domain.cut_off import AccountTokensEnded, ClientTokensEnded, Window
 from domain.decision import NotFound
+from domain.grants import validity as validity_page
 from domain.server import IssuanceResumed, IssuanceSuspended
 from tests.domain.history import NOW, given, loosely, record
 from tests.domain.test_client_registration import STREAM, registered

@@ -7,7 +7,7 @@ from msgspec.structs import replace
 
 from domain import account, client, consent
 from domain.client_secret import SecretVersion
-from domain.validity import (
+from domain.grants.validity import (
     ClientStanding,
     PersonStanding,
     Standing,

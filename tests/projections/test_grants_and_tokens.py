@@ -8,9 +8,10 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 from sqlalchemy import Connection, Engine, create_engine, delete, func, insert, select, update
 
-from domain import account, client, consent, ended_grants, grant, succession, validity
+from domain import account, client, consent, ended_grants, grant, succession
 from domain.event import SECOND
 from domain.grant import GrantEnded
+from domain.grants import validity
 from eventstore import stored
 from eventstore.appending.rows import Rows
 from eventstore.issued import judge

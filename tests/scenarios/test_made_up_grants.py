@@ -6,10 +6,10 @@ from typing import Any
 import httpx
 import pytest
 
-from domain import grant, validity
+from domain import grant
 from domain.decision import InvalidGrant, Outcome, Reason, refuse
 from domain.event import Moment
-from domain.grants import GRANTS, refresh_token
+from domain.grants import GRANTS, refresh_token, validity
 from domain.grants.grant_type import Credential, GrantType, Lifetimes, Minted, Parties, TokenRequest, admitted, begin
 from tests.scenarios.administration import administering
 from tests.scenarios.asking import Scene, set_scene

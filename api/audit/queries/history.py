@@ -15,8 +15,8 @@ from domain import client, client_secret, consent, session, usage
 from domain.event import Moment, Recorded
 from domain.events import AGGREGATES, category
 from domain.grant import CodeIssued
+from domain.grants.validity import TokenReason
 from domain.usage import SecretKind
-from domain.validity import TokenReason
 from eventstore import issued, search, time_travel
 from eventstore.database import Connection
 from eventstore.issued import IssuanceRecord
