@@ -19,7 +19,7 @@ from domain.event import Moment
 from domain.events import DESTROYING
 from eventstore import mapper
 from eventstore.mapper import PLACE, DueKey, LogMapper, Ring
-from eventstore.projecting.rebuild import set_unmade
+from eventstore.projecting.rebuild import Progress, set_unmade
 from eventstore.recorder import INSERT, store
 from eventstore.stored import CHECKPOINTS, EDGE, TILES, events, head
 from eventstore.unavailable import Forged
@@ -36,8 +36,6 @@ EVENT = b'{"position":'
 
 CARRIED: tuple[Table, ...] = (KEYS, SECRETS, TILES, CHECKPOINTS, EDGE)
 """Besides the events. Projections are computed again, and answers to repeated commands live a day only."""
-
-Progress = Callable[[int, int], None]
 
 
 class NotALog(Exception):

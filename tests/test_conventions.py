@@ -1,4 +1,4 @@
-"""What the house agreed upon about names, which no linter knows."""
+"""What the house agreed upon about names and sizes, which no linter knows."""
 
 import ast
 from collections import Counter
@@ -14,6 +14,11 @@ ROOMS = ("api", "cli", "commands", "demo", "domain", "eventstore", "projections"
 # Of a test's name in characters, `test_` included: longer ones are sentences, and are cut off where tests are listed.
 LONGEST = 60
 
+LINES = 500
+"""Of a page."""
+
+FILES = 25
+"""In a folder."""
 
 # Rooms that share their classes; the verifier and the demo share nothing with anybody.
 SHARING = (*(room for room in ROOMS if room not in ("verifier", "demo")), "docs")
@@ -22,9 +27,8 @@ SHARING = (*(room for room in ROOMS if room not in ("verifier", "demo")), "docs"
 ALIKE = {
     # What an aggregate is as its events tell. It is used with its page's name: `client.State`.
     "State",
-    # Microseconds, and how far something long has come: rooms that do not know each other say it alike.
+    # Microseconds, for two rooms that do not know each other.
     "Moment",
-    "Progress",
     # Errors of OAuth: as the reasons that the domain has for them, and as what HTTP makes of them.
     "AccessDenied",
     "InvalidClient",
@@ -77,3 +81,11 @@ def test_a_type_name_has_one_meaning(rooms: tuple[str, ...]) -> None:
     times = Counter(name for room in rooms for name in types_in(room))
     several = {name for name, defined in times.items() if defined > 1}
     assert several == (ALIKE if rooms is SHARING else set())
+
+
+@pytest.mark.parametrize("room", ROOMS)
+def test_pages_and_folders_are_not_too_large(room: str) -> None:
+    pages = list((ROOT / room).rglob("*.py"))
+    assert [page.name for page in pages if len(page.read_text(encoding="utf-8").splitlines()) > LINES] == []
+    folders = Counter(page.parent for page in pages)
+    assert [str(folder) for folder, files in folders.items() if files > FILES] == []

@@ -198,7 +198,7 @@ def clear(connection: Connection, name: str) -> None:
 _LOCKED = select(head.c.position).where(head.c.id == 1).with_for_update()
 
 Progress = Callable[[int, int], None]
-"""Is told how far the rebuild has come, and how far it has to go."""
+"""Is told how far something long has come, and how far it has to go."""
 
 
 UNMADE = 0
