@@ -56,7 +56,7 @@ class PendingRequest:
     answer: Callable[[Executed[Any] | None, BaseException | None], None]
     sweeps: bool = field(init=False)
     """Whether it takes long, or must have a transaction for itself for another reason."""
-    since: float = field(init=False)
+    since: float = field(init=False, default_factory=monotonic)
     """When it came, or got ahead last, by the monotonic clock."""
     late: Callable[["PendingRequest"], None] = field(init=False)
     """What is to be done when it has waited for too long."""
@@ -64,10 +64,6 @@ class PendingRequest:
     """Whether its caller has an answer."""
     _begun: bool = field(init=False, default=False)
     _settling: Lock = field(init=False, default_factory=Lock)
-
-    def __post_init__(self) -> None:
-        self.sweeps = any(isinstance(each, Sweep) or each.alone for each in self.commands)
-        self.since = monotonic()
 
     def begin(self) -> bool:
         """Whether it may be executed: from here on it is in a transaction. Its caller may have left meanwhile."""

@@ -283,7 +283,7 @@ class ThreadReader:
                 asked, self._waiting = self._waiting, []
                 self._asked = asked
                 self.since = self._came
-                self._patience.hold(self)
+                self._patience.held[self] = None
                 error: BaseException | None = None
                 try:
                     await self._follow()
@@ -293,14 +293,14 @@ class ThreadReader:
         finally:
             if self._asking is this:
                 self._asking = None
-                self._patience.let_go(self)
+                self._patience.held.pop(self, None)
 
     def give_up(self) -> None:
         """Tells all who wait that there is no answer. Whoever comes next asks anew, over another connection."""
         late, self._waiting = [*self._asked, *self._waiting], []
         # Whenever it may end, the former question is nobody's any more.
         self._asking = None
-        self._patience.let_go(self)
+        self._patience.held.pop(self, None)
         self._question.give_up()
         _tell(late, DatabaseSilent("no answer in time"))
 

@@ -433,12 +433,10 @@ class Repository:
         """Remembers a fold unless its stream changed, or nobody asks for it: most grants are one access token, and
         would leave no room for those that are refreshed.
         """
-        if is_stateless(stream):
-            return
         if type(folded.state) is grant.State and not grant.goes_on(folded.state):
             self._kept.pop(stream, None)
             return
-        if not self._changes.holds(folded.as_of, stream):
+        if is_stateless(stream) or not self._changes.holds(folded.as_of, stream):
             return
         self._kept.put(stream, folded)
 

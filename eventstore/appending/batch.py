@@ -75,9 +75,9 @@ class Batch(View):
         # The lock may have been waited for, and requests that came meanwhile are among these.
         self.now = max(self._clock(), self.now)
         commands = [each for request in requests for each in request.commands if not isinstance(each, Sweep)]
-        stateless = {each.stream for each in commands if is_stateless(each.stream)}
-        for stream, version in versions(self._connection, stateless).items():
-            self._folds[stream] = (initial(stream), version)
+        if stateless := {each.stream for each in commands if not each.starts and is_stateless(each.stream)}:
+            for stream, version in versions(self._connection, stateless).items():
+                self._folds[stream] = (initial(stream), version)
         presented = [each.presented for each in commands if each.presented is not None]
         if presented:
             self._grants = grants_of(self.folds(), presented, self._load_all)
@@ -96,12 +96,14 @@ class Batch(View):
         """State and version of a stream, this batch's events included."""
         found = self._folds.get(stream)
         if found is None:
-            if is_stateless(stream):
-                state, version = initial(stream), versions(self._connection, (stream,))[stream]
-            else:
-                state, version, _ = self._writing.states.load(self._connection, stream, self._start)
+            state, version, _ = self._writing.states.cached(stream) or self._load(stream)
             found = self._folds[stream] = (state, version)
         return found
+
+    def _load(self, stream: str) -> Versioned:
+        if is_stateless(stream):
+            return Versioned(initial(stream), versions(self._connection, (stream,))[stream], self._start)
+        return self._writing.states.load(self._connection, stream, self._start)
 
     def _load_all(self, streams: Collection[str]) -> None:
         self._writing.states.load_all(self._connection, streams, self._start)

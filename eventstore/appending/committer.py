@@ -15,6 +15,7 @@ from typing import Any, Protocol, TypeVar
 from sqlalchemy.engine import make_url
 
 from eventstore.appending.batch import Answer, Begun, Decided, Transactions, Unknown, unknown
+from eventstore.command import Sweep
 from eventstore.database.engines import SQLITE_WAIT_MS
 from eventstore.database.threads import Patience, Work
 from eventstore.execution import Executed, PendingRequest
@@ -37,7 +38,7 @@ class Queue:
     """
 
     def __init__(self, patience: Patience) -> None:
-        self._patience = patience
+        self._held = patience.held
         self._waiting: deque[PendingRequest] = deque()
 
     def __bool__(self) -> bool:
@@ -47,9 +48,10 @@ class Queue:
         """Raises `LedgerOverloaded`."""
         if len(self._waiting) >= LONGEST_QUEUE:
             raise LedgerOverloaded
+        request.sweeps = any(isinstance(each, Sweep) or each.alone for each in request.commands)
         request.late = self._late
         self._waiting.append(request)
-        self._patience.hold(request)
+        self._held[request] = None
 
     def take(self, requests: list[PendingRequest]) -> None:
         """Moves what waits to those of one transaction, up to the size of the largest. Who sweeps has one alone."""
@@ -60,7 +62,7 @@ class Queue:
 
     def tell(self, request: PendingRequest, executed: Executed[Any] | None, error: BaseException | None) -> None:
         """Answers a caller, once. On the event loop's thread only."""
-        self._patience.let_go(request)
+        self._held.pop(request, None)
         if not request.told:
             request.told = True
             request.answer(executed, error)
@@ -68,7 +70,7 @@ class Queue:
     def _late(self, request: PendingRequest) -> None:
         with suppress(ValueError):
             self._waiting.remove(request)
-        self._patience.let_go(request)
+        self._held.pop(request, None)
         if request.told:
             return
         begun = request.leave()
@@ -373,10 +375,10 @@ class ThreadCommitter:
                 self._waiting.take(requests)
                 running = Running(requests)
                 running.begin()
-                self._patience.hold(running)
+                self._patience.held[running] = None
                 answers, _ = _ended(requests, self._transactions.run, requests, self._waiting.take)
                 running.end()
-                self._patience.let_go(running)
+                self._patience.held.pop(running, None)
                 self._loop.call_soon_threadsafe(self._answer, answers)
             if self._closing:
                 return

@@ -33,24 +33,19 @@ class Awaited(Protocol):
 
 
 class Patience:
-    """Gives up what is waited for too long. It lives on one event loop; any thread may let go of what is held."""
+    """Gives up what is waited for too long. It lives on one event loop; any thread may take out what is held."""
 
     def __init__(self) -> None:
-        self._held: dict[Awaited, None] = {}
+        self.held: dict[Awaited, None] = {}
+        """What is waited for. It is put in on the event loop."""
         self._loop = asyncio.get_running_loop()
         self._next = self._loop.call_later(LOOK_EVERY, self._look_again)
-
-    def hold(self, awaited: Awaited) -> None:
-        self._held[awaited] = None
-
-    def let_go(self, awaited: Awaited) -> None:
-        self._held.pop(awaited, None)
 
     def look(self) -> None:
         """Gives up what has been waited for too long."""
         late = monotonic() - ANSWERS_WITHIN
         # A copy is made in one step, whatever other threads do meanwhile.
-        for awaited in list(self._held):
+        for awaited in list(self.held):
             if awaited.since <= late:
                 awaited.give_up()
 
@@ -158,9 +153,9 @@ class Threads:
         if since is not None:
             asked.since = since
         asked.job = self._threads.submit(self._do, asked, call, given)
-        self._patience.hold(asked)
+        self._patience.held[asked] = None
         # Who gives up has it cancelled, and who has done it is done.
-        asked.job.add_done_callback(lambda _: self._patience.let_go(asked))
+        asked.job.add_done_callback(lambda _: self._patience.held.pop(asked, None))
         try:
             found: T = await asked.waiter
         except asyncio.CancelledError:

@@ -62,7 +62,7 @@ async def test_command_that_waited_too_long_is_never_executed(
     queue: Any = ledger._committer._waiting  # type: ignore[attr-defined]
     with locked(database_url):
         first = asyncio.create_task(ledger.execute(register("first"), origin=HERE))
-        await turns(lambda: ledger._patience._held)
+        await turns(lambda: ledger._patience.held)
         await turns(lambda: not queue)
         late = [asyncio.create_task(ledger.execute(register(f"late{n}"), origin=HERE)) for n in range(3)]
         await turns(lambda: len(queue._waiting) == 3)
@@ -83,7 +83,7 @@ async def test_those_taken_out_leave_their_places_to_others(
     queue: Any = ledger._committer._waiting  # type: ignore[attr-defined]
     with locked(database_url):
         asked = [asyncio.create_task(ledger.execute(register("a"), origin=HERE))]
-        await turns(lambda: ledger._patience._held)
+        await turns(lambda: ledger._patience.held)
         await turns(lambda: not queue)
         asked += [asyncio.create_task(ledger.execute(register("b"), origin=HERE)) for _ in range(LONGEST_QUEUE)]
         await turns(lambda: len(queue._waiting) == LONGEST_QUEUE)
