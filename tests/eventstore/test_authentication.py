@@ -19,14 +19,13 @@ from eventstore import mapper, search, time_travel
 from eventstore.appending.rows import Replay
 from eventstore.database.engines import migrating
 from eventstore.ledger import Ledger
-from eventstore.mapper import MAC_KEY_PREFIX, LogMapper, MacKey, Ring
+from eventstore.mapper import MAC_KEY_PREFIX, Authenticator, LogMapper, MacKey, Ring
 from eventstore.stored import events, head
 from eventstore.transparency.published import read_authentic_leaves
 from eventstore.unavailable import Forged
 from projections import PROJECTIONS
 from security.clock import ManualClock
 from security.keyring import Keyring, new_master_key, parse_keyring
-from security.mac import Authenticator
 from security.vault import Vault
 from tests.eventstore.conftest import HERE, disable, enable, register
 
