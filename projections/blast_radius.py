@@ -63,7 +63,9 @@ def alive(
         return Alive()
     kinds = [sa.func.coalesce(sa.func.sum(sa.case((TOKENS.c.kind == kind, 1), else_=0)), 0) for kind in _KINDS]
     grants = sa.func.count(GRANTS.c.started_position.distinct())
-    query = sa.select(grants, *kinds, sa.func.count(TOKENS.c.account_id.distinct())).select_from(_JOINED)
+    query = sa.select(grants, *kinds, sa.func.count(TOKENS.c.account_id.distinct())).select_from(
+        _joined(connection.dialect.name)
+    )
     special = _special_people(of.client_id)
     row = connection.execute(
         query.where(
@@ -91,14 +93,25 @@ def left_out(connection: sa.Connection, of: RadiusQuestion, now: Moment) -> list
 
 
 _KINDS = ("code", "access", "refresh")
+
+
 # Nothing is asked of the joined rows that would say that there are any, or SQLite might begin with those.
-_JOINED = (
-    TOKENS.outerjoin(GRANTS, GRANTS.c.grant_id == TOKENS.c.grant_id)
-    .outerjoin(ACCOUNTS, ACCOUNTS.c.account_id == TOKENS.c.account_id)
-    .outerjoin(
-        CONSENTS, sa.and_(CONSENTS.c.account_id == TOKENS.c.account_id, CONSENTS.c.client_id == TOKENS.c.client_id)
+def _joined(dialect: str) -> sa.FromClause:
+    its_grant = GRANTS.c.grant_id == TOKENS.c.grant_id
+    if dialect == "sqlite":
+        # Most grants begin with the token, and rows lie by where they begin: looking there first takes a fifth of it.
+        begun, named = (GRANTS.alias(name) for name in ("begun", "named"))
+        there = sa.select(begun.c.started_position).where(begun.c.started_position == TOKENS.c.position)
+        otherwise = sa.select(named.c.started_position).where(named.c.grant_id == TOKENS.c.grant_id)
+        its_grant = GRANTS.c.started_position == sa.func.coalesce(
+            there.correlate(TOKENS).scalar_subquery(), otherwise.correlate(TOKENS).scalar_subquery()
+        )
+    its_consent = sa.and_(CONSENTS.c.account_id == TOKENS.c.account_id, CONSENTS.c.client_id == TOKENS.c.client_id)
+    return (
+        TOKENS.outerjoin(GRANTS, its_grant)
+        .outerjoin(ACCOUNTS, ACCOUNTS.c.account_id == TOKENS.c.account_id)
+        .outerjoin(CONSENTS, its_consent)
     )
-)
 
 
 def _not_among(connection: sa.Connection, over: Collection[int]) -> Iterator[sa.ColumnElement[bool]]:
