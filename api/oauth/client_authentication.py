@@ -16,9 +16,10 @@ from api.http.credential_cache import Caller, caller
 from api.http.error_responses import error_response
 from api.http.errors import HTTPError, InvalidRequest, Throttled, WrongMethod
 from api.http.errors import InvalidClient as Refused
+from api.http.middleware import Direct
 from api.http.request_context import Receive, Scope, fields, header_values, request_context
 from api.http.responses import RawResponse, raw_response, send_response
-from api.services import SERVICES, Services, origin
+from api.services import SERVICES, Services, origin, services_of
 from api.throttling import limits
 from commands import counted
 from commands.incidents import suspect
@@ -35,7 +36,7 @@ METHODS = ("OPTIONS", "POST")
 OFFERED = raw_response(204, b"", None, {"allow": ", ".join(METHODS)})
 """RFC 9110 §9.3.7"""
 
-Handle = Callable[[Scope, Receive], Awaitable[RawResponse]]
+Handle = Callable[[Services, Scope, Receive], Awaitable[RawResponse]]
 
 
 class Endpoint(NamedTuple):
@@ -50,12 +51,12 @@ def endpoint(path: str, handle: Handle) -> Endpoint:
     """A POST endpoint of OAuth."""
 
     async def serve(scope: Any, receive: Any, send: Any) -> None:
-        await send_response(send, await answered(scope, receive))
+        await send_response(send, await answered(services_of(scope), scope, receive))
 
-    async def answered(scope: Scope, receive: Receive) -> RawResponse:
+    async def answered(services: Services, scope: Scope, receive: Receive) -> RawResponse:
         try:
             if scope["method"] == "POST":
-                return await handle(scope, receive)
+                return await handle(services, scope, receive)
             if scope["method"] == "OPTIONS":
                 return OFFERED
             raise WrongMethod(METHODS)
@@ -66,18 +67,18 @@ def endpoint(path: str, handle: Handle) -> Endpoint:
     return Endpoint(path, asgi(path, copy_scope=False)(serve), answered)
 
 
-def shortcuts(app: Any, endpoints: Iterable[Endpoint]) -> dict[str, Handle]:
+def shortcuts(app: Any, endpoints: Iterable[Endpoint]) -> dict[str, Direct]:
     """The endpoints by path, each callable without the framework's routing, which would cost a third of a request."""
 
     # They are there once the app has started.
     found: dict[str, Any] = {}
 
-    def direct(path: str, answered: Handle) -> Handle:
+    def direct(path: str, answered: Handle) -> Direct:
         def call(scope: Scope, receive: Receive) -> Awaitable[RawResponse]:
             # What the framework would have put there for its handlers, as far as ours ask for it.
             scope["litestar_app"], scope["path_template"] = app, path
-            scope[SERVICES] = found.get(SERVICES) or found.setdefault(SERVICES, app.state.services)
-            return answered(scope, receive)
+            services = scope[SERVICES] = found.get(SERVICES) or found.setdefault(SERVICES, app.state.services)
+            return answered(services, scope, receive)
 
         return call
 
@@ -171,9 +172,10 @@ async def for_client(
     until the log was asked whether the client has changed: it is, if the work is refused. Whoever could not have
     authenticated is told that then (RFC 6749 §5.2), and it becomes a fact.
     """
-    found = _remembered(services, scope, parameters)
+    given = fields(scope)
+    found = _remembered(services, scope, given, parameters)
     # What pages of other origins may see of the answer is decided by the authentication alone.
-    if found is None or services.ledger.assumed(found.stream) is not found.client or b"origin" in fields(scope):
+    if found is None or services.ledger.assumed(found.stream) is not found.client or b"origin" in given:
         return await work(await authenticate(services, scope, parameters, via))
     scope[CLIENT] = found.client
     try:
@@ -187,7 +189,8 @@ async def authenticate(
     services: Services, scope: Any, parameters: Mapping[str, str], via: client_secret.SecretUse
 ) -> Caller:
     """The authenticated client, or 401 `invalid_client`. Failures against a known client become its facts, grouped."""
-    found = _remembered(services, scope, parameters)
+    arrived = fields(scope)
+    found = _remembered(services, scope, arrived, parameters)
     if found is not None:
         state = services.ledger.known(found.stream) or await services.ledger.state(found.stream)
         if state is found.client:
@@ -204,18 +207,20 @@ async def authenticate(
     if not isinstance(reason, InvalidClient):
         judged = caller(state, reason)
         if given.method == "basic":
-            services.credentials.keep(fields(scope)[b"authorization"], judged)
+            services.credentials.keep(arrived[b"authorization"], judged)
         return judged
     services.throttle.failed(*_limits(given.client_id, request_context(scope).address))
     await _record(services, given.client_id, state, sha256, reason, via, origin(scope))
     raise Refused()
 
 
-def _remembered(services: Services, scope: Any, parameters: Mapping[str, str]) -> Caller | None:
+def _remembered(
+    services: Services, scope: Any, given: Mapping[bytes, bytes], parameters: Mapping[str, str]
+) -> Caller | None:
     """Whom the header authenticated a moment ago, where nothing contradicts it (RFC 6749 §2.3). Compare their state."""
-    header = fields(scope).get(b"authorization")
+    header = given.get(b"authorization")
     found = None if header is None else services.credentials.find(header, services.ledger.clock.now())
-    if found is None or "client_secret" in parameters or len(fields(scope)) != len(scope["headers"]):
+    if found is None or "client_secret" in parameters or len(given) != len(scope["headers"]):
         return None
     client_id = found.client.client_id
     if parameters.get("client_id", client_id) != client_id:

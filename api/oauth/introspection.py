@@ -11,7 +11,7 @@ from api.http.request_context import Receive, Scope, fields, request_context
 from api.http.responses import JSON, Fields, RawResponse, fields_of, raw_response
 from api.oauth.bearer import actor_of, judge
 from api.oauth.client_authentication import TWO_WAYS, authenticate, authorization, endpoint
-from api.services import Services, origin, services_of
+from api.services import Services, origin
 from domain.event import SECOND, Actor
 from eventstore.validation import Known, TokenTerms
 from security.masking import masking
@@ -29,8 +29,7 @@ LONGEST_TOKEN = 1024
 _encode = msgspec.json.Encoder().encode
 
 
-async def _post(scope: Scope, receive: Receive) -> RawResponse:
-    services = services_of(scope)
+async def _post(services: Services, scope: Scope, receive: Receive) -> RawResponse:
     parameters = await read_parameters(scope, receive, services.settings.body_limit)
     asking = await _caller(services, scope, parameters)
     client_id = asking.client_id

@@ -5,7 +5,7 @@ from api.http.errors import InvalidRequest, oauth_error
 from api.http.request_context import Receive, Scope
 from api.http.responses import JSON, RawResponse, raw_response
 from api.oauth.client_authentication import authenticate, endpoint
-from api.services import origin, services_of
+from api.services import Services, origin
 from commands import grants
 from eventstore import issued
 from security.tokens import digest
@@ -14,8 +14,7 @@ LONGEST_TOKEN = 1024
 DONE = raw_response(200, b"{}", JSON, {"cache-control": "no-store"})
 
 
-async def _post(scope: Scope, receive: Receive) -> RawResponse:
-    services = services_of(scope)
+async def _post(services: Services, scope: Scope, receive: Receive) -> RawResponse:
     parameters = await read_parameters(scope, receive, services.settings.body_limit)
     caller = await authenticate(services, scope, parameters, "revocation")
     raw = parameters.get("token")

@@ -4,6 +4,7 @@ type decides under the ledger's lock, and what was issued is told after the comm
 
 import re
 from collections.abc import Mapping
+from dataclasses import dataclass
 from functools import partial
 from types import MappingProxyType
 from typing import Any, NamedTuple
@@ -18,15 +19,19 @@ from api.http.request_context import Receive, Scope
 from api.http.responses import JSON, RawResponse, raw_headers
 from api.oauth.client_authentication import endpoint, for_client
 from api.oauth.person_authentication import WrongCredentials, note_failure, verify
-from api.services import Services, origin, services_of
-from api.throttling.admission import Counted, Wait
+from api.services import Services, origin
+from api.throttling.admission import Wait
+from api.throttling.limits import Limit, PerMinute
+from api.throttling.throttle import Admission
 from commands import grants
+from commands.counted import token_limit
 from domain import scope as scopes
 from domain.decision import InvalidGrant, InvalidScope, Refusal
 from domain.event import Actor
 from domain.grants import GRANTS, password
 from domain.grants.grant_type import Credential, GrantType, IssuedTokens, Minted, TokenRequest
 from domain.rules import pkce
+from eventstore.execution import Origin
 from security.tokens import Kind, Secret, digest
 
 FIELDS = raw_headers({"cache-control": "no-store", "pragma": "no-cache", "content-type": JSON}.items())
@@ -45,8 +50,7 @@ class Tokens(NamedTuple):
     refresh: Secret | None
 
 
-async def _post(scope: Scope, receive: Receive) -> RawResponse:
-    services = services_of(scope)
+async def _post(services: Services, scope: Scope, receive: Receive) -> RawResponse:
     parameters = await read_parameters(scope, receive, services.settings.body_limit)
     grant_type = parameters.get("grant_type")
     if not grant_type:
@@ -112,6 +116,49 @@ async def password_grant(
         raise
 
 
+# How many tokens are issued: to a client for itself, and for a person to a client, within a minute on this machine.
+
+SECTION = "tokens"
+TOO_MANY = "Too many tokens within a minute. Wait before the next one."
+
+
+@dataclass(slots=True, eq=False)
+class Counted:
+    """One request for tokens. What it counted is to be taken back when it ends with a refusal or an error."""
+
+    _services: Services
+    _caller: Caller
+    _admission: Admission | None = None
+
+    async def for_itself(self, by: Origin) -> None:
+        """Counts a token that the client gets for itself; raises 429, which becomes a fact of the client, grouped."""
+        services, client = self._services, self._caller.client
+        own = client.tokens_per_minute
+        limit = services.settings.client_tokens_per_minute if own is None else own
+        admission = services.throttle.begin(Limit(SECTION, client.client_id, PerMinute(limit)))
+        if admission.retry_after is not None:
+            make = partial(token_limit, client.client_id, limit)
+            await services.tallies.note(self._caller.stream, "token_limit", make, by)
+            raise errors.Throttled(admission.retry_after, TOO_MANY)
+        self._admission = admission
+
+    def for_person(self, account_id: str) -> None:
+        """Counts tokens that the client gets for a person, once however often the lock is had; raises 429."""
+        if self._admission is not None:
+            return
+        services, subject = self._services, f"{self._caller.client.client_id} {account_id}"
+        limit = Limit(SECTION, subject, PerMinute(services.settings.person_tokens_per_minute))
+        admission = services.throttle.begin(limit)
+        if admission.retry_after is not None:
+            raise errors.Throttled(admission.retry_after, TOO_MANY)
+        self._admission = admission
+
+    def take_back(self) -> None:
+        """Takes back what was counted."""
+        if self._admission is not None:
+            self._admission.take_back()
+
+
 async def issue(
     services: Services,
     scope: Scope,
@@ -129,7 +176,7 @@ async def issue(
     refresh = services.format.mint(Kind.REFRESH_TOKEN) if goes_on or "refresh_token" in client.grant_types else None
     actor = caller.actor if account_id is None else _person(account_id, caller)
     by = origin(scope, actor, on_device=client.on_device)
-    counted = Counted(services.throttle, services.tallies, services.settings, caller)
+    counted = Counted(services, caller)
     if not goes_on and account_id is None:
         await counted.for_itself(by)
     command = grants.issue_tokens(

@@ -1,21 +1,15 @@
-"""Who is admitted: requests and tokens at a rate, passwords after a look at what failed before."""
+"""Who is admitted: requests at a rate, passwords after a look at what failed before."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from functools import partial
 from typing import NamedTuple
 
-from api.config.settings import Settings
-from api.http.credential_cache import Caller
 from api.http.errors import Throttled
 from api.http.request_context import Scope, request_context
-from api.throttling.limits import Limit, PerMinute, public, sign_in, sign_in_elsewhere
-from api.throttling.tallies import Tallies
+from api.throttling.limits import public, sign_in, sign_in_elsewhere
 from api.throttling.throttle import Admission, Throttle
-from commands import counted
 from domain import account
 from eventstore.database import Connection
-from eventstore.execution import Origin
 from eventstore.ledger import Ledger
 from eventstore.personal_data import PersonalData, address_key
 from eventstore.search import Criteria, newest, search
@@ -37,49 +31,6 @@ def charge(throttle: Throttle, scope: Scope, apart: str, more: int) -> None:
     """Counts so many more for a request that was let in and turned out to hold the work of several."""
     if more > 0:
         throttle.failed(*public(request_context(scope).address, apart), times=more)
-
-
-# How many tokens are issued: to a client for itself, and for a person to a client, within a minute on this machine.
-
-SECTION = "tokens"
-TOO_MANY = "Too many tokens within a minute. Wait before the next one."
-
-
-class Counted:
-    """One request for tokens. What it counted is to be taken back when it ends with a refusal or an error."""
-
-    def __init__(self, throttle: Throttle, tallies: Tallies, settings: Settings, caller: Caller) -> None:
-        self._throttle, self._tallies, self._settings = throttle, tallies, settings
-        self._caller = caller
-        self._admission: Admission | None = None
-
-    async def for_itself(self, origin: Origin) -> None:
-        """Counts a token that the client gets for itself; raises 429, which becomes a fact of the client, grouped."""
-        caller, settings = self._caller, self._settings
-        own = caller.client.tokens_per_minute
-        limit = settings.client_tokens_per_minute if own is None else own
-        admission = self._throttle.begin(Limit(SECTION, caller.client.client_id, PerMinute(limit)))
-        if admission.retry_after is not None:
-            make = partial(counted.token_limit, caller.client.client_id, limit)
-            await self._tallies.note(caller.stream, "token_limit", make, origin)
-            raise Throttled(admission.retry_after, TOO_MANY)
-        self._admission = admission
-
-    def for_person(self, account_id: str) -> None:
-        """Counts tokens that the client gets for a person, once however often the lock is had; raises 429."""
-        if self._admission is not None:
-            return
-        subject = f"{self._caller.client.client_id} {account_id}"
-        limit = Limit(SECTION, subject, PerMinute(self._settings.person_tokens_per_minute))
-        admission = self._throttle.begin(limit)
-        if admission.retry_after is not None:
-            raise Throttled(admission.retry_after, TOO_MANY)
-        self._admission = admission
-
-    def take_back(self) -> None:
-        """Takes back what was counted."""
-        if self._admission is not None:
-            self._admission.take_back()
 
 
 # Whether a password may be tried: by account and address, by address, and by account from where it is not at home.
