@@ -368,18 +368,19 @@ class LogStore(EventStore[str]):
         """The log's events `after` < position ≤ `until`."""
         return map(self.mapper.recorded, self.recorder.rows_between(after, until, topics))
 
-    def append(self, recorded: Sequence[Recorded]) -> str:
-        """Stores recorded events, each at its position; the last one's form. There is no object between for each."""
-        stored = self.mapper.stored
-        rows = [_row((each.position, each.stream, each.version, each.event.type, stored(each))) for each in recorded]
-        self.recorder.insert_events(rows)
-        newest: bytes = rows[-1].state
-        return newest.decode()
-
 
 def store(connection: Connection) -> LogStore:
     """The events as this connection sees them. KeyError when its engine was given no mapper, which is a bug."""
     return LogStore(decoder(connection), LogRecorder.over(connection))
+
+
+def append(connection: Connection, recorded: Sequence[Recorded]) -> str:
+    """Stores recorded events, each at its position; the last one's form. There is no object between for each."""
+    stored = decoder(connection).stored
+    rows = [_row((each.position, each.stream, each.version, each.event.type, stored(each))) for each in recorded]
+    LogRecorder.over(connection).insert_events(rows)
+    newest: bytes = rows[-1].state
+    return newest.decode()
 
 
 # What this process appended lately, for those who read right behind it: nothing is fetched and decoded again.

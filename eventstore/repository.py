@@ -95,9 +95,7 @@ class Changes:
         self._changed: OrderedDict[str, int] = OrderedDict()
         self._lock = Lock()
 
-    @property
-    def newest_at(self) -> Moment | None:
-        """The time of the newest event that this process knows, as that event says; None where there is none."""
+    def _newest_at(self) -> Moment | None:
         known, at = self.known, self._timed
         if at[0] is not known:
             at = self._timed = known, None if known.state is None else search.time_of(known.state)
@@ -205,9 +203,12 @@ class Changes:
         if position < before.position:
             self.go_back(f"it had {before.position} events and has {position}", before)
 
-    def continue_with(self, connection: Connection, position: int, newest: str | None, *, doubted: bool) -> None:
+    def continue_with(
+        self, connection: Connection, position: int, newest: str | None, *, doubted: bool
+    ) -> Moment | None:
         """Knows the log up to the head under whose lock this is called, where `newest` stands on SQLite; `doubted` over
-        a new connection, when an unmoved position says least. Raises `WentBack`.
+        a new connection, when an unmoved position says least. The newest event's time, as that event itself says; None
+        where there is none. Raises `WentBack` and `Forged`.
         """
         known = self.known
         self.require_in_place()
@@ -219,6 +220,9 @@ class Changes:
             self._compare(known, newest)
         elif doubted:
             self.confirm(connection)
+        if self.forged is not None:
+            raise Forged(self.forged)
+        return self._newest_at()
 
     def confirm(self, connection: Connection) -> None:
         """Raises `WentBack` when the newest known event is not in its place; for who has a reason to doubt it."""

@@ -127,9 +127,6 @@ class AccessLog:
             self._write = settings["logger_factory"]().msg
 
 
-# The layer itself.
-
-
 class Middleware:
     """An ASGI app around an ASGI app: outside of the framework, since requests to a path in `direct` go to that
     endpoint past its routing. `in_flight` bounds the requests that wait for the start of their answer; a further one

@@ -64,11 +64,9 @@ class Batch(View):
         self.newest: str | None = None
         """The stored form of the newest event that was appended."""
         writing.ring.settle(self._connection, self.position, clock)
-        writing.changes.continue_with(self._connection, self.position, locked.newest, doubted=locked.is_fresh)
-        if writing.changes.forged is not None:
-            raise Forged(writing.changes.forged)
+        go_on, fresh = writing.changes.continue_with, locked.is_fresh
         # By the event itself, which nobody else could make, and not by the head's row.
-        self.now = writing.changes.newest_at or self.now
+        self.now = go_on(self._connection, self.position, locked.newest, doubted=fresh) or self.now
 
     def look_up(self, requests: Iterable[PendingRequest]) -> None:
         """Finds the grants of everything that these requests present, and loads them; versions where that is enough."""

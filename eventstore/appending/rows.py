@@ -14,7 +14,7 @@ from sqlalchemy import Connection, Executable, Table
 from domain.event import Moment, Recorded
 from eventstore.mapper import UPCASTS, EventColumns, Ring, decoder
 from eventstore.personal_data import PersonalData
-from eventstore.recorder import Recent, store
+from eventstore.recorder import Recent, append, store
 from eventstore.repository import Changes, Repository
 from projections import ONCE, PROJECTIONS, accounts, digests, tokens
 from projections.prepared import Prepared
@@ -98,7 +98,7 @@ class Writing:
         self, connection: Connection, recorded: Sequence[Recorded], indexes: Sequence[Mapping[str, bytes]]
     ) -> str:
         """Appends the events and writes their projection rows; the stored form of the last."""
-        newest = store(connection).append(recorded)
+        newest = append(connection, recorded)
         rows = Rows()
         for r, index in zip(recorded, indexes, strict=True):
             for projection in self._handlers.get(r.event.type, ()):

@@ -17,7 +17,7 @@ from domain.event import Actor, Recorded
 from domain.events import AGGREGATES, EVENTS
 from eventstore.ledger import Ledger
 from eventstore.projecting.catch_up import CatchUpSubscription, EventIndexing
-from eventstore.recorder import store
+from eventstore.recorder import append
 from eventstore.repository import evolve, initial, project
 from eventstore.unavailable import Forged
 from security.clock import ManualClock
@@ -89,7 +89,7 @@ async def test_repository_gets_every_kind_of_aggregate(running: Ledger, log: App
         events.append(Recorded(at, f"event-{at}", stream, version, at, by, None, None, None, event))
     with running.log.recorder.appending() as locked:
         for events in told.values():
-            store(locked.connection).append(events)
+            append(locked.connection, events)
         running.log.recorder.commit(locked.connection)
 
     assert set(told) == {f"{category}:golden" for category in AGGREGATES}
