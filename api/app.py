@@ -26,6 +26,7 @@ from api.oauth.client_authentication import shortcuts
 from api.oauth.introspection import introspect
 from api.oauth.revocation import revoke
 from api.oauth.token import token
+from api.oauth.userinfo import userinfo
 from api.openapi.document import openapi_config
 from api.openapi.hot_endpoints import described
 from api.routes import ROUTES
@@ -170,7 +171,7 @@ def create(settings: Settings, keyring: Keyring, clock: Clock | None = None, app
 
     app.state.running = running
     wrapped: Any = app
-    direct = shortcuts(app, (token, introspect, revoke))
+    hot = (token, introspect, revoke, userinfo)
     return Middleware(
         wrapped,
         proxies=Proxies(settings.trusted_proxies, settings.proxy_header),
@@ -178,7 +179,7 @@ def create(settings: Settings, keyring: Keyring, clock: Clock | None = None, app
         secure=settings.issuer.startswith("https:"),
         log_requests=settings.log_requests,
         prefixes=(settings.token_prefix, *settings.former_token_prefixes),
-        direct=direct,
+        direct=shortcuts(app, hot),
         measure=metrics.request,
-        pages=OriginPolicy(app, direct),
+        pages=OriginPolicy(app, {each.path: each.methods for each in hot}),
     )

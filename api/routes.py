@@ -11,6 +11,7 @@ from api.oauth import metadata
 from api.oauth.introspection import introspect
 from api.oauth.revocation import revoke
 from api.oauth.token import token
+from api.oauth.userinfo import userinfo
 from api.pages.account import (
     account,
     account_grants,
@@ -43,6 +44,7 @@ ROUTES: list[Any] = [
     token.route,
     introspect.route,
     revoke.route,
+    userinfo.route,
     *metadata.ROUTES,
     live,
     ready,

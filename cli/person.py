@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import rich_click as click
+from msgspec import UNSET, to_builtins
 from msgspec.structs import asdict
 
 from api.admin import schemas
@@ -12,6 +13,7 @@ from cli.command_services import CommandServices, run
 from cli.terminal import Failure, as_json, print_list, print_one, read_line
 from commands import people, permissions
 from commands.permissions import operator
+from domain.rules import standard_claims
 from eventstore import present
 from projections import accounts, roles, scopes
 from security.passwords import Argon2Parameters, Hasher, StrengthMeter
@@ -22,9 +24,18 @@ password_option = click.option(
 )
 
 
+claim_option = click.option(
+    "--claim",
+    "claims",
+    multiple=True,
+    metavar="NAME=VALUE",
+    help="A standard claim, such as locale=en-GB, email_verified=true or address.country=GB. Repeatable.",
+)
+
+
 @click.group()
 def person() -> None:
-    """Add people and set their passwords."""
+    """Add and change people and set their passwords."""
 
 
 @person.command()
@@ -33,6 +44,7 @@ def person() -> None:
 @click.option("--email", help="Address to sign in with.")
 @click.option("--name", help="Name to be called by.")
 @click.option("--role", "roles", multiple=True, metavar="ROLE", help="Repeatable; the realm's defaults if left out.")
+@claim_option
 @password_option
 @as_json
 def add(
@@ -41,10 +53,12 @@ def add(
     email: str | None,
     name: str | None,
     roles: tuple[str, ...],
+    claims: tuple[str, ...],
     password_stdin: bool,
     as_json: bool,
 ) -> None:
     """Add a person. The password is asked for, or read from standard input."""
+    given = read_claims(claims)
     password = read_password(password_stdin)
 
     async def work(services: CommandServices) -> Mapping[str, Any]:
@@ -55,9 +69,44 @@ def add(
             email=email,
             name=name,
             roles=roles or None,
+            claims={field: value for field, value in given.items() if value},
             password_hash=await hashed(services, password, username, email, name),
         )
         await services.execute(people.register(account_id, person, privacy=services.ledger.privacy, by=operator))
+        return await members(services, account_id)
+
+    print_one(run(work), as_json)
+
+
+@person.command()
+@click.argument("who")
+@click.option("--realm", type=REALMS, default="platform", show_default=True, help="Where the name is looked up.")
+@click.option("--username", help="Name to sign in with.")
+@click.option("--email", help="Address to sign in with.")
+@click.option("--name", help="Name to be called by.")
+@claim_option
+@as_json
+def change(
+    who: str,
+    realm: str,
+    username: str | None,
+    email: str | None,
+    name: str | None,
+    claims: tuple[str, ...],
+    as_json: bool,
+) -> None:
+    """Change names and claims of WHO, an id, username or e-mail address. An empty value takes one away."""
+    given = read_claims(claims)
+
+    async def work(services: CommandServices) -> Mapping[str, Any]:
+
+        account_id = await find(services, who, realm)
+        logins = {
+            field: UNSET if value is None else value or None
+            for field, value in (("username", username), ("email", email), ("name", name))
+        }
+        names = people.PersonNames(**logins, claims=given)
+        await services.execute(people.change_names(account_id, names, privacy=services.ledger.privacy, by=operator))
         return await members(services, account_id)
 
     print_one(run(work), as_json)
@@ -93,6 +142,26 @@ def set_password(who: str, realm: str, password_stdin: bool, as_json: bool) -> N
         return shown
 
     print_one(run(work), as_json)
+
+
+def read_claims(given: tuple[str, ...]) -> dict[Any, Any]:
+    """Claims from the command line, by name; None for one that is to be taken away. Raises Failure for what is none."""
+
+    found: dict[Any, Any] = {}
+    for each in given:
+        name, equals, text = each.partition("=")
+        field, _, member = name.partition(".")
+        if not equals:
+            raise Failure(f"--claim {name}: needs a value, as NAME=VALUE")
+        if field == "address" and member in standard_claims.ADDRESS:
+            found.setdefault("address", {})[member] = text or None
+        elif name in standard_claims.FLAGS and text in ("true", "false", ""):
+            found[name] = text == "true" if text else None
+        elif name in standard_claims.TEXTS:
+            found[name] = text or None
+        else:
+            raise Failure(f"--claim {name}: is no claim with such a value")
+    return found
 
 
 def read_password(from_stdin: bool) -> str:
@@ -135,7 +204,9 @@ async def find(services: CommandServices, who: str, realm: str) -> str:
 
 async def members(services: CommandServices, account_id: str) -> dict[str, Any]:
     """A person as the API shows them; raises Missing, for an erased one too."""
-    return asdict(await services.ledger.read(schemas.read_person, services.ledger.privacy, account_id))
+    found = asdict(await services.ledger.read(schemas.read_person, services.ledger.privacy, account_id))
+    address = found["address"]
+    return found | {"address": None if address is None else to_builtins(address)}
 
 
 # `grantlog role …`.

@@ -10,6 +10,7 @@ from domain.decision import AccessDenied, InvalidGrant, Outcome, Reason, Refusal
 from domain.event import Moment
 from domain.grants import authorization_code
 from domain.grants.grant_type import Credential, GrantType, Lifetimes, Minted, Parties, Subject, TokenRequest, admitted
+from domain.rules.built_in_scope import BUILT_IN
 from eventstore.command import Command
 from eventstore.issued import judge
 from eventstore.view import OfGrant, View
@@ -31,8 +32,8 @@ def suspended(view: View) -> Refusal | None:
 
 
 def known_scopes(view: View, names: Iterable[str]) -> frozenset[str]:
-    """Those of the names that are defined."""
-    return frozenset(name for name in names if view.state(scope.stream(name)).exists)
+    """Those of the names that are built in or defined."""
+    return frozenset(name for name in names if name in BUILT_IN or view.state(scope.stream(name)).exists)
 
 
 def parties(

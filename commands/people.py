@@ -1,8 +1,10 @@
 """What is done to people: they are made known, changed and erased, get passwords and roles, and sign in and out."""
 
 from collections.abc import Callable, Iterable, Mapping
+from functools import cache
 from unicodedata import normalize
 from urllib.parse import urlsplit
+from zoneinfo import available_timezones
 
 import msgspec
 from msgspec import UNSET, UnsetType
@@ -11,7 +13,9 @@ from commands.permissions import CallerScope
 from domain import account, session
 from domain.decision import AccessDenied, NotFound, Outcome, Refusal
 from domain.rules import people as rules
+from domain.rules import standard_claims
 from domain.rules.registration import REALMS
+from domain.rules.standard_claims import Kept, Value
 from eventstore import present
 from eventstore.command import Command
 from eventstore.ledger import Ledger
@@ -33,23 +37,28 @@ class PersonRegistration(msgspec.Struct, frozen=True, kw_only=True):
     name: str | None = None
     password_hash: str | None = None
     roles: tuple[str, ...] | None = None
+    claims: Mapping[Kept, Value] = {}
 
     def __repr__(self) -> str:
         return "NewPerson"
 
 
 class PersonNames(msgspec.Struct, frozen=True, kw_only=True):
-    """A person's names as they are to be; None takes one away, and what is not named stays."""
+    """A person's names and claims as they are to be; None takes one away, and what is not named stays. Of an `address`
+    that holds for its members.
+    """
 
     username: str | None | UnsetType = UNSET
     email: str | None | UnsetType = UNSET
     name: str | None | UnsetType = UNSET
+    claims: Mapping[Kept, str | bool | Mapping[str, str | None] | None] = {}
 
 
 def register(
     account_id: str, person: PersonRegistration, *, privacy: PersonalData, by: CallerScope
 ) -> Command[account.State]:
     """Makes a person known."""
+    zones = time_zones() if "zoneinfo" in person.claims else frozenset[str]()
 
     def decide(state: account.State, view: View) -> Outcome:
         given = view.look(present.default_roles, person.realm) if person.roles is None else person.roles
@@ -67,6 +76,8 @@ def register(
             caller_scope=by(view),
             username_taken=taken.username,
             email_taken=taken.email,
+            claims=person.claims,
+            time_zones=zones,
         )
 
     return Command(account.stream(account_id), decide)
@@ -75,7 +86,8 @@ def register(
 def change_names(
     account_id: str, names: PersonNames, *, privacy: PersonalData, by: CallerScope | None
 ) -> Command[account.State]:
-    """Changes the names that differ. `by` is None when people change their own."""
+    """Changes the names and claims that differ. `by` is None when people change their own."""
+    zones = time_zones() if "zoneinfo" in names.claims else frozenset[str]()
 
     def decide(state: account.State, view: View) -> Outcome | Refusal:
         if refused := _gone(state):
@@ -87,6 +99,7 @@ def change_names(
             if isinstance(text := getattr(names, field), str)
             and text != privacy.open(view.connection, getattr(state, field))
         }
+        claims, taken_away = _changed_claims(view, privacy, state, names)
         username, email = changed.get("username"), changed.get("email")
         taken = view.look(present.taken_logins, privacy, state.realm, username=username, email=email, but=account_id)
         return account.change_profile(
@@ -95,14 +108,40 @@ def change_names(
             username=username,
             email=email,
             name=changed.get("name"),
-            removed=tuple(field for field in PERSONAL if getattr(names, field) is None),
+            removed=(*(field for field in PERSONAL if getattr(names, field) is None), *taken_away),
             username_taken=taken.username,
             email_taken=taken.email,
             role_scopes=_role_scopes(view, state.realm, state.roles),
             caller_scope=None if by is None else by(view),
+            claims=claims,
+            time_zones=zones,
         )
 
     return Command(account.stream(account_id), decide)
+
+
+def _changed_claims(
+    view: View, privacy: PersonalData, state: account.State, names: PersonNames
+) -> tuple[dict[Kept, Value], list[Kept]]:
+    """The claims that differ from what is known, and those that are taken away."""
+    changed: dict[Kept, Value] = {}
+    taken_away: list[Kept] = []
+    for field, value in names.claims.items():
+        known = privacy.open(view.connection, state.claims.get(field))
+        if isinstance(value, Mapping):
+            former = {} if known is None else standard_claims.value_of(field, known)
+            value = standard_claims.merged(former if isinstance(former, Mapping) else {}, value) or None
+        if value is None:
+            taken_away.append(field)
+        elif standard_claims.text_of(value) != known:
+            changed[field] = value
+    return changed, taken_away
+
+
+@cache
+def time_zones() -> frozenset[str]:
+    """The names of time zones that this machine knows; none where it has no such data."""
+    return frozenset(available_timezones())
 
 
 def change_roles(account_id: str, given: tuple[str, ...], *, by: CallerScope) -> Command[account.State]:

@@ -32,6 +32,7 @@ def retire_scope(name: str) -> Command[scope.State]:
         lambda state, view: scope.retire(
             state,
             now=view.now,
+            name=name,
             in_use=view.look(present.has_client_with_scope, name) or view.look(present.has_role_with_scope, name),
         ),
     )

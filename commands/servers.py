@@ -24,7 +24,7 @@ from security.tokens import Format, Secret, new_id
 # What an empty database gets, so that people can sign in and be given something: scopes, roles, two dashboards.
 # Nothing here is special afterwards. What an administrator changes or removes stays as they left it.
 
-PLATFORM_SCOPES = {"profile": "See your name", "catalog:read": "Look through the catalog for you"}
+PLATFORM_SCOPES = {"catalog:read": "Look through the catalog for you"}
 ADMINISTRATION_SCOPES = {
     "clients:read": "See the applications that are registered",
     "clients:write": "Register and change applications, their secrets and scopes",
@@ -41,6 +41,7 @@ ADMINISTRATION_SCOPES = {
 }
 """Completed after "It asks to:", in a person's words."""
 
+MEMBER = ("profile", *PLATFORM_SCOPES)
 READING = ("clients:read", "people:read", "grants:read")
 AUDITING = ("audit:read", "audit:personal")
 LEAKS = ("leaks:read", "leaks:write")
@@ -59,7 +60,7 @@ class InitialRole(NamedTuple):
 
 ADMINISTRATOR = InitialRole("administration", "administrator", ("profile", *ADMINISTRATION_SCOPES))
 ROLES = (
-    InitialRole("platform", "member", tuple(PLATFORM_SCOPES), default=True),
+    InitialRole("platform", "member", MEMBER, default=True),
     InitialRole("administration", "reader", ("profile", *READING), default=True),
     ADMINISTRATOR,
     InitialRole("administration", "auditor", (*AUDITING, *READING)),
@@ -78,7 +79,7 @@ class InitialDashboard(NamedTuple):
 
 DASHBOARDS = (
     InitialDashboard("administration", "Administration", "administration", ADMINISTRATOR.scopes),
-    InitialDashboard("client", "Client Dashboard", "platform", tuple(PLATFORM_SCOPES)),
+    InitialDashboard("client", "Client Dashboard", "platform", MEMBER),
 )
 
 

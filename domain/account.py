@@ -5,7 +5,7 @@ Names and the password's hash are sealed under the person's own key: to destroy 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Iterator, Mapping
 from typing import Literal
 
 import msgspec
@@ -15,7 +15,8 @@ from domain import cut_off
 from domain.cut_off import AccountTokensEnded
 from domain.decision import Conflict, NotFound, Outcome, accept, counted, malformed, refuse
 from domain.event import Event, Moment, Recorded, Sealed, sealed
-from domain.rules import people, registration
+from domain.rules import people, registration, standard_claims
+from domain.rules.standard_claims import KEPT, Kept, Value, text_of
 
 # How a person proves who they are: the password's facts and the failures to give it.
 
@@ -129,7 +130,7 @@ def hash_problem(password_hash: str | None) -> Outcome | None:
     return malformed("password", "cannot be kept")
 
 
-Personal = Literal["username", "email", "name"]
+Personal = Literal["username", "email", "name", Kept]
 
 
 def stream(account_id: str) -> str:
@@ -140,11 +141,32 @@ def stream(account_id: str) -> str:
 # Facts ------------------------------------------------------------------------------------------------------------
 
 
-class AccountRegistered(Event, frozen=True, kw_only=True):
-    """A person came to be known in a realm."""
+class AccountClaims(Event, frozen=True, kw_only=True):
+    """Claims of a person, as far as they are told (OpenID Connect Core §5.1). Each is one text."""
+
+    given_name: str | None = None
+    family_name: str | None = None
+    middle_name: str | None = None
+    nickname: str | None = None
+    preferred_username: str | None = None
+    profile: str | None = None
+    picture: str | None = None
+    website: str | None = None
+    gender: str | None = None
+    birthdate: str | None = None
+    zoneinfo: str | None = None
+    locale: str | None = None
+    phone_number: str | None = None
+    address: str | None = None
+    email_verified: str | None = None
+    phone_number_verified: str | None = None
+
+
+class AccountRegistered(AccountClaims, frozen=True, kw_only=True):
+    """A person came to be known in a realm. `address` is JSON; what is verified or not is `true` or `false`."""
 
     type = "account.registered"
-    personal = ("username", "email", "name", "password_hash")
+    personal = ("username", "email", "name", *KEPT, "password_hash")
     hidden = ("password_hash",)
 
     realm: str
@@ -155,11 +177,14 @@ class AccountRegistered(Event, frozen=True, kw_only=True):
     roles: tuple[str, ...] = ()
 
 
-class ProfileChanged(Event, frozen=True, kw_only=True):
-    """New names, or names `removed`. The old ones stand in earlier events, and are not repeated."""
+class ProfileChanged(AccountClaims, frozen=True, kw_only=True):
+    """New names and claims, or those `removed`. The old ones stand in earlier events, and are not repeated.
+
+    `address` is JSON; what is verified or not is `true` or `false`.
+    """
 
     type = "account.profile_changed"
-    personal = ("username", "email", "name")
+    personal = ("username", "email", "name", *KEPT)
 
     username: str | None = None
     email: str | None = None
@@ -211,7 +236,11 @@ EVENTS: tuple[type[Event], ...] = (
 
 
 class State(msgspec.Struct, frozen=True):
-    """The account as its events tell. Cut-offs are positions: every token before is dead."""
+    """The account as its events tell. Cut-offs are positions: every token before is dead.
+
+    `claims` are those of `standard_claims.KEPT` that are known; `updated_at` is when names or claims changed last,
+    and `told_position` where the log says so.
+    """
 
     exists: bool = False
     account_id: str = ""
@@ -227,6 +256,9 @@ class State(msgspec.Struct, frozen=True):
     email: Sealed | None = None
     name: Sealed | None = None
     password_hash: Sealed | None = None
+    claims: Mapping[str, Sealed] = {}
+    updated_at: Moment = 0
+    told_position: int = 0
 
 
 INITIAL = State()
@@ -248,8 +280,13 @@ def register(
     caller_scope: frozenset[str],
     username_taken: bool,
     email_taken: bool,
+    claims: Mapping[Kept, Value] = {},
+    time_zones: Collection[str] = (),
 ) -> Outcome:
-    """Makes a person known. `roles` are given or the realm's defaults; `role_scopes` tells those of them that exist."""
+    """Makes a person known. `roles` are given or the realm's defaults; `role_scopes` tells those of them that exist.
+
+    `time_zones` are the names that one may have, as far as that is known.
+    """
     if state.exists:
         return refuse(Conflict.EXISTS)
     refused = (
@@ -257,12 +294,19 @@ def register(
         or people.login_names(username, email)
         or people.names_taken(username=username_taken, email=email_taken)
         or people.profile(username=username, email=email, name=name)
+        or standard_claims.malformed_claim(claims, time_zones)
         or people.roles(roles, before=(), role_scopes=role_scopes, caller_scope=caller_scope)
         or hash_problem(password_hash)
     )
     return refused or accept(
         AccountRegistered(
-            realm=realm, username=username, email=email, name=name, password_hash=password_hash, roles=roles
+            realm=realm,
+            username=username,
+            email=email,
+            name=name,
+            password_hash=password_hash,
+            roles=roles,
+            **{field: text_of(value) for field, value in claims.items()},
         )
     )
 
@@ -279,8 +323,11 @@ def change_profile(
     email_taken: bool = False,
     role_scopes: Mapping[str, tuple[str, ...]],
     caller_scope: frozenset[str] | None,
+    claims: Mapping[Kept, Value] = {},
+    time_zones: Collection[str] = (),
 ) -> Outcome:
-    """Changes the names that are given and takes away those `removed`.
+    """Changes the names and claims that are given and takes away those `removed`. Of another address or telephone
+    number nobody has verified yet that it is the person's, unless that is said with it.
 
     Name only what differs, as what is sealed cannot be compared here. `…_taken` speaks of others in the realm,
     `role_scopes` of this person's roles: whoever changes an address of somebody can act as them by it. `caller_scope`
@@ -288,8 +335,8 @@ def change_profile(
     """
     if not alive(state):
         return refuse(NotFound.UNKNOWN)
-    gone = tuple(field for field in removed if getattr(state, field) is not None)
-    if not gone and username is None and email is None and name is None:
+    gone = tuple(field for field in (*removed, *_unverified(email, claims, removed)) if _has(state, field))
+    if not gone and username is None and email is None and name is None and not claims:
         return accept()
     refused = None
     if caller_scope is not None:
@@ -298,6 +345,7 @@ def change_profile(
         refused
         or people.names_taken(username=username_taken, email=email_taken)
         or people.profile(username=username, email=email, name=name)
+        or standard_claims.malformed_claim(claims, time_zones)
         or people.login_names(
             username or (None if "username" in gone else state.username),
             email or (None if "email" in gone else state.email),
@@ -305,7 +353,19 @@ def change_profile(
     )
     if refused:
         return refused
-    return accept(ProfileChanged(username=username, email=email, name=name, removed=gone))
+    texts = {field: text_of(value) for field, value in claims.items()}
+    return accept(ProfileChanged(username=username, email=email, name=name, **texts, removed=gone))
+
+
+def _unverified(email: str | None, claims: Mapping[Kept, Value], removed: Collection[Personal]) -> Iterator[Personal]:
+    if (email is not None or "email" in removed) and not {"email_verified"} & {*claims, *removed}:
+        yield "email_verified"
+    if {"phone_number"} & {*claims, *removed} and not {"phone_number_verified"} & {*claims, *removed}:
+        yield "phone_number_verified"
+
+
+def _has(state: State, field: Personal) -> bool:
+    return field in state.claims if field in KEPT else getattr(state, field) is not None
 
 
 def change_roles(
@@ -391,9 +451,13 @@ def evolve(state: State, recorded: Recorded) -> State:
                 email=sealed(recorded, "email"),
                 name=sealed(recorded, "name"),
                 password_hash=sealed(recorded, "password_hash"),
+                claims=_claims(state, recorded),
+                updated_at=recorded.time,
+                told_position=recorded.position,
             )
         case ProfileChanged():
-            return replace(state, **_names(state, recorded))
+            told = {"updated_at": recorded.time, "told_position": recorded.position}
+            return replace(state, **_names(state, recorded), **told, claims=_claims(state, recorded))
         case PasswordChanged():
             return replace(
                 state,
@@ -428,3 +492,10 @@ def _names(state: State, recorded: Recorded) -> dict[str, Sealed | None]:
     fields = ("username", "email", "name")
     removed = recorded.event.removed
     return {field: None if field in removed else sealed(recorded, field) or getattr(state, field) for field in fields}
+
+
+def _claims(state: State, recorded: Recorded) -> dict[str, Sealed]:
+    removed = getattr(recorded.event, "removed", ())
+    told = {field: sealed(recorded, field) for field in KEPT}
+    kept = {field: value for field, value in state.claims.items() if field not in removed}
+    return kept | {field: value for field, value in told.items() if value is not None}

@@ -139,6 +139,7 @@ class Forbidden(Reason):
 
     ADMINISTRATIVE_SCOPE = "administrative_scope"
     THIRD_PARTY = "third_party"
+    BUILT_IN_SCOPE = "built_in_scope"
 
 
 class NotFound(Reason):

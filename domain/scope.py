@@ -9,7 +9,7 @@ from msgspec.structs import replace
 from domain import role
 from domain.decision import Conflict, Forbidden, InvalidScope, NotFound, Outcome, accept, malformed, refuse
 from domain.event import Event, Moment, Recorded
-from domain.rules import administrative_scope, people
+from domain.rules import administrative_scope, built_in_scope, people
 
 DESCRIPTION_MAXIMUM = 300
 
@@ -75,6 +75,8 @@ def put(state: State, *, now: Moment, name: str, description: str, caller_scope:
     refused = administrative_scope.handing_out((name,), caller_scope=caller_scope, field="name")
     if refused:
         return refused
+    if name in built_in_scope.BUILT_IN:
+        return _built_in()
     if not state.exists:
         return accept(ScopeDefined(name=name, description=description))
     return (
@@ -82,8 +84,10 @@ def put(state: State, *, now: Moment, name: str, description: str, caller_scope:
     )
 
 
-def retire(state: State, *, now: Moment, in_use: bool = False) -> Outcome:
+def retire(state: State, *, now: Moment, name: str, in_use: bool = False) -> Outcome:
     """Ends a scope that no client and no role names any more. A repeat is refused."""
+    if name in built_in_scope.BUILT_IN:
+        return _built_in()
     if not state.exists:
         return refuse(NotFound.UNKNOWN)
     if administrative_scope.is_administrative(state.name):
@@ -91,6 +95,10 @@ def retire(state: State, *, now: Moment, in_use: bool = False) -> Outcome:
     if in_use:
         return refuse(Conflict.IN_USE, detail="clients or roles name this scope")
     return accept(ScopeRetired())
+
+
+def _built_in() -> Outcome:
+    return refuse(Forbidden.BUILT_IN_SCOPE, detail="built-in scopes are as they are", field="name")
 
 
 def evolve(state: State, recorded: Recorded) -> State:
@@ -124,23 +132,28 @@ def granted(
     within: Sequence[str],
     known: Container[str],
     roles: Sequence[role.State] | None,
+    dashboard: bool = False,
 ) -> tuple[str, ...] | InvalidScope:
     """What a request gets.
 
-    `within` is the client's scope, `known` holds the names that exist, `roles` are the person's; None where no person
-    is involved. A name that is asked for outright must exist and be the client's; what the person may not have is left
-    out silently, and so is everything ungranted when nothing was asked for.
+    `within` is the client's scope, and `dashboard` whether it is one; `known` holds the names that exist, `roles` are
+    the person's; None where no person is involved. A name that is asked for outright must exist and be the client's;
+    what the person may not have is left out silently, and so is everything ungranted when nothing was asked for.
     """
-    if asked is not None:
-        for name in asked:
-            if name not in known:
-                return InvalidScope.UNKNOWN
-            if name not in within:
-                return InvalidScope.OUTSIDE_CLIENT
-    wanted: Sequence[str] = within if asked is None else asked
-    allowed = None if roles is None else {name for each in roles if each.exists for name in each.scopes}
-    scope = tuple(name for name in wanted if name in known and (allowed is None or name in allowed))
-    return scope or InvalidScope.NOTHING_LEFT
+    wanted = _wanted(asked, within, known, dashboard)
+    if isinstance(wanted, InvalidScope):
+        return wanted
+    return _left(wanted, known, roles)
+
+
+def requested(
+    asked: tuple[str, ...] | None, *, within: Sequence[str], known: Container[str], dashboard: bool = False
+) -> InvalidScope | None:
+    """What is wrong with the scope of an authorization request whoever signs in; None where that depends on them."""
+    wanted = _wanted(asked, within, known, dashboard)
+    if isinstance(wanted, InvalidScope):
+        return wanted
+    return None if any(name in known for name in wanted) else InvalidScope.NOTHING_LEFT
 
 
 def refreshed(
@@ -150,9 +163,38 @@ def refreshed(
     within: Sequence[str],
     known: Container[str],
     roles: Sequence[role.State] | None,
+    dashboard: bool = False,
 ) -> tuple[str, ...] | InvalidScope:
     """What a refreshed token gets: of the grant's `original` scope what was not lost since, at most (RFC 6749 §6)."""
-    if asked is not None and any(name not in original for name in asked):
+    if asked is None:
+        offered = built_in_scope.within(within, dashboard=dashboard)
+        return _left(tuple(name for name in original if name in offered), known, roles)
+    if any(name not in original for name in asked):
         return InvalidScope.WIDENED
-    still = tuple(name for name in original if name in within)
-    return granted(asked, within=within if asked is not None else still, known=known, roles=roles)
+    return granted(asked, within=within, known=known, roles=roles, dashboard=dashboard)
+
+
+def _wanted(
+    asked: tuple[str, ...] | None, within: Sequence[str], known: Container[str], dashboard: bool
+) -> tuple[str, ...] | InvalidScope:
+    offered = built_in_scope.within(within, dashboard=dashboard)
+    if asked is None:
+        return built_in_scope.supplied(offered, dashboard=dashboard)
+    for name in asked:
+        if name not in known:
+            return InvalidScope.UNKNOWN
+        if name not in offered:
+            return InvalidScope.OUTSIDE_CLIENT
+    return asked
+
+
+def _left(
+    wanted: Sequence[str], known: Container[str], roles: Sequence[role.State] | None
+) -> tuple[str, ...] | InvalidScope:
+    if roles is None:
+        # Built-in scopes speak of a person, and there is none.
+        scope = tuple(name for name in wanted if name in known and name not in built_in_scope.BUILT_IN)
+    else:
+        allowed = {name for each in roles if each.exists for name in each.scopes} | built_in_scope.BUILT_IN
+        scope = tuple(name for name in wanted if name in known and name in allowed)
+    return scope or InvalidScope.NOTHING_LEFT

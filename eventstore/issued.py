@@ -196,13 +196,15 @@ _NAMING = ByDigest(
 
 
 class Judged(NamedTuple):
-    """A token with all that decides about it, and its person, if it has one, with their `roles`."""
+    """A token with all that decides about it, and its person, if it has one, with their `roles`; `dashboard` is whether
+    the client is one."""
 
     issued: IssuanceRecord
     grant_type: str
     standing: validity.Standing
     person: account.State | None
     roles: tuple[role.State, ...]
+    dashboard: bool
 
 
 class _Found(NamedTuple):
@@ -257,6 +259,11 @@ class Deciding:
             self._person = validity.of_person(self.account, consented)
         self._of_secret: dict[str | None, validity.ClientStanding] = {}
 
+    @property
+    def is_dashboard(self) -> bool:
+        """Whether the client is one."""
+        return self._client.type == "dashboard"
+
     def standing(self, token: validity.TokenStanding, issued: IssuanceRecord) -> validity.Standing:
         """How a code or token of the grant stands."""
         secret_id = issued.depends_on
@@ -272,7 +279,7 @@ def _judged(folds: Folds, found: _Found) -> Judged:
     person = deciding.account
     roles = () if person is None else tuple([folds.state(role.stream(person.realm, name)) for name in person.roles])
     standing = deciding.standing(_own(folds, found, state), found.issued)
-    return Judged(found.issued, state.grant_type, standing, person, roles)
+    return Judged(found.issued, state.grant_type, standing, person, roles, deciding.is_dashboard)
 
 
 def _grant(folds: Folds, found: _Found) -> grant.State:

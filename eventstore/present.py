@@ -14,6 +14,7 @@ from typing import Literal, NamedTuple
 from domain import account, client, consent, incident, role, scope, session
 from domain.event import Moment
 from domain.rules import administrative_scope
+from domain.rules.built_in_scope import BUILT_IN, DESCRIPTIONS
 from eventstore.personal_data import PersonalData
 from eventstore.view import Folds
 from projections import accounts, clients, consents, incidents, roles, scopes, sessions
@@ -208,19 +209,22 @@ def has_role_with_scope(folds: Folds, scope: str) -> bool:
 
 
 def existing_scopes(folds: Folds, names: Iterable[str]) -> frozenset[str]:
-    """Those of the names that are defined."""
-    return frozenset(name for name in names if folds.state(scope.stream(name)).exists)
+    """Those of the names that are built in or defined."""
+    return frozenset(name for name in names if name in BUILT_IN or folds.state(scope.stream(name)).exists)
 
 
 def all_scopes(folds: Folds) -> tuple[str, ...]:
     """Every scope, by name."""
-    return tuple(name for name in scopes.names(folds.connection) if folds.state(scope.stream(name)).exists)
+    named = scopes.names(folds.connection)
+    defined = {name for name in named if folds.state(scope.stream(name)).exists}
+    return tuple(sorted(defined | BUILT_IN))
 
 
 def scope_descriptions(folds: Folds, names: Iterable[str]) -> dict[str, str]:
     """What to tell a person of each of the named scopes; those that do not exist are missing."""
     found: dict[str, scope.State] = {name: folds.state(scope.stream(name)) for name in sorted(set(names))}
-    return {name: state.description for name, state in found.items() if state.exists}
+    defined = {name: state.description for name, state in found.items() if state.exists}
+    return {name: text for name, text in DESCRIPTIONS.items() if name in found} | defined
 
 
 # Incidents.

@@ -12,6 +12,7 @@ from sqlalchemy import Connection
 from domain import account, client, consent, grant, role
 from domain.event import Moment
 from domain.grants import validity
+from domain.rules import built_in_scope
 from eventstore import issued
 from eventstore.personal_data import PersonalData
 from eventstore.reading import Reader
@@ -33,8 +34,8 @@ class TokenTerms(msgspec.Struct, gc=False):
     """What tokens have in common that were issued alike, and the streams on which that depends.
 
     `scope` is what was issued, less what the person's roles have lost since. `audience` is what an access token is for,
-    empty where that is this server alone. `said` is room for what the API says of
-    all of them.
+    empty where that is this server alone. `told_position` is where the person's names and claims changed last. `said`
+    and `told` are room for what introspection and userinfo say of all of them.
     """
 
     kind: validity.TokenKind
@@ -45,7 +46,9 @@ class TokenTerms(msgspec.Struct, gc=False):
     audience: tuple[str, ...]
     username: str | None
     streams: tuple[str, ...]
+    told_position: int = 0
     said: bytes = b""
+    told: bytes = b""
 
 
 class Known(msgspec.Struct, gc=False):
@@ -151,15 +154,25 @@ class Validation:
         client_id = intern(issued.client_id or "")
         secret_id = None if issued.secret_id is None else intern(issued.secret_id)
         streams = [intern(client.stream(client_id))]
-        username = None
+        username, told_position = None, 0
         if person is not None and person.exists:
             streams += [account.stream(person.account_id), consent.stream(person.account_id, client_id)]
             streams += [intern(role.stream(person.realm, name)) for name in person.roles]
             allowed = {name for each in judged.roles for name in each.scopes}
-            scope = tuple(name for name in scope if name in allowed)
+            allowed |= built_in_scope.BUILT_IN
+            scope = tuple(name for name in built_in_scope.within(scope, dashboard=judged.dashboard) if name in allowed)
             username = self._privacy.open(folds.connection, person.username)
+            told_position = person.told_position
         terms = TokenTerms(
-            standing.token.kind, client_id, issued.account_id, secret_id, scope, audience, username, tuple(streams)
+            standing.token.kind,
+            client_id,
+            issued.account_id,
+            secret_id,
+            scope,
+            audience,
+            username,
+            tuple(streams),
+            told_position,
         )
         return Known(
             bytes.fromhex(issued.sha256),

@@ -8,10 +8,11 @@ import sqlalchemy as sa
 
 from domain import account, cut_off
 from domain.event import Event, Moment, Recorded
+from domain.rules.standard_claims import KEPT, Kept
 from projections import tables
 from projections.tables import RowPage, Write, cut, metadata
 
-VERSION = 1
+VERSION = 2
 
 TABLE = sa.Table(
     "accounts",
@@ -22,6 +23,7 @@ TABLE = sa.Table(
     sa.Column("username", sa.Text),
     sa.Column("email", sa.Text),
     sa.Column("name", sa.Text),
+    *(sa.Column(field, sa.Text) for field in KEPT),
     sa.Column("username_index", sa.LargeBinary),
     sa.Column("email_index", sa.LargeBinary),
     sa.Column("roles", sa.Text, nullable=False),
@@ -53,17 +55,16 @@ _INSERT = sa.insert(TABLE)
 _ONE = sa.update(TABLE).where(TABLE.c.account_id == sa.bindparam("b_account_id"))
 _SET = {
     field: _ONE.values({field: sa.bindparam("b_value"), "updated_at": sa.bindparam("b_at")})
-    for field in ("name", "roles", "state")
+    for field in ("name", *KEPT)
 } | {
     field: _ONE.values(
         {field: sa.bindparam("b_value"), f"{field}_index": sa.bindparam("b_index"), "updated_at": sa.bindparam("b_at")}
     )
     for field in _INDEXED
 }
+_ROLES, _STATE = (_ONE.values({field: sa.bindparam("b_value")}) for field in ("roles", "state"))
 _ERASE = _ONE.values(
-    username=None,
-    email=None,
-    name=None,
+    **dict.fromkeys(("username", "email", "name", *KEPT)),
     username_index=None,
     email_index=None,
     state="erased",
@@ -77,7 +78,9 @@ AccountState = Literal["enabled", "disabled", "erased"]
 
 
 class AccountRow(msgspec.Struct, frozen=True):
-    """A row. Names are sealed references; `position` is that of the registration."""
+    """A row. Names and `claims` are sealed references, those claims that are known; `position` is that of the
+    registration, and `updated_at` when names or claims changed last.
+    """
 
     account_id: str
     position: int
@@ -85,6 +88,7 @@ class AccountRow(msgspec.Struct, frozen=True):
     username: str | None
     email: str | None
     name: str | None
+    claims: Mapping[Kept, str]
     roles: tuple[str, ...]
     state: AccountState
     created_at: Moment
@@ -97,21 +101,22 @@ def project(recorded: Recorded, indexes: Mapping[str, bytes]) -> Iterator[Write]
     account_id = recorded.stream.partition(":")[2]
     # One key for all people, because one may take the name that another has just given up.
     key = "accounts"
-    where = {"b_account_id": account_id, "b_at": recorded.time}
+    one = {"b_account_id": account_id}
+    where = one | {"b_at": recorded.time}
     match event:
         case account.AccountRegistered():
             yield Write(_INSERT, _registered(account_id, recorded, indexes), key)
         case account.ProfileChanged():
-            for field in ("username", "email", "name"):
+            for field in ("username", "email", "name", *KEPT):
                 value = tables.reference(recorded, field)
                 if value is not None or field in event.removed:
                     index = {"b_index": indexes.get(field)} if field in _INDEXED else {}
                     yield Write(_SET[field], where | index | {"b_value": value}, key)
         case account.RolesChanged():
-            yield Write(_SET["roles"], where | {"b_value": tables.list_text(event.new)}, key)
+            yield Write(_ROLES, one | {"b_value": tables.list_text(event.new)}, key)
         case account.AccountEnabled() | account.AccountDisabled():
             state = "enabled" if isinstance(event, account.AccountEnabled) else "disabled"
-            yield Write(_SET["state"], where | {"b_value": state}, key)
+            yield Write(_STATE, one | {"b_value": state}, key)
         case account.AccountErased():
             yield Write(_ERASE, where, key)
     yield from _cut_offs(account_id, recorded, key)
@@ -137,6 +142,7 @@ def _registered(account_id: str, recorded: Recorded, indexes: Mapping[str, bytes
         "username": tables.reference(recorded, "username"),
         "email": tables.reference(recorded, "email"),
         "name": tables.reference(recorded, "name"),
+        **{field: tables.reference(recorded, field) for field in KEPT},
         # Replayed after an erasure there is no key to compute an index with.
         "username_index": indexes.get("username"),
         "email_index": indexes.get("email"),
@@ -150,7 +156,7 @@ def _registered(account_id: str, recorded: Recorded, indexes: Mapping[str, bytes
     }
 
 
-_COLUMNS = tuple(TABLE.c[field] for field in AccountRow.__struct_fields__)
+_COLUMNS = tuple(TABLE.c[field] for field in (*AccountRow.__struct_fields__, *KEPT) if field != "claims")
 
 
 def by_id(connection: sa.Connection, account_id: str) -> AccountRow | None:
@@ -204,4 +210,5 @@ def _first(connection: sa.Connection, *conditions: sa.ColumnElement[bool]) -> Ac
 
 def _account(row: sa.Row[Any]) -> AccountRow:
     fields = dict(row._mapping)
-    return AccountRow(**fields | {"roles": tables.list_values(fields["roles"])})
+    claims = {field: value for field in KEPT if (value := fields.pop(field)) is not None}
+    return AccountRow(**fields | {"roles": tables.list_values(fields["roles"]), "claims": claims})

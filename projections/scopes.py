@@ -7,6 +7,7 @@ from sqlalchemy import Column, Connection, Table, Text, bindparam, delete, inser
 
 from domain import scope
 from domain.event import Event, Recorded
+from domain.rules.built_in_scope import DESCRIPTIONS
 from projections.tables import RowPage, Write, cut, metadata
 
 VERSION = 1
@@ -47,23 +48,33 @@ def project(recorded: Recorded, indexes: Mapping[str, bytes]) -> Iterator[Write]
 
 
 def find(connection: Connection, name: str) -> ScopeRow | None:
-    """One scope."""
+    """One scope, built in or defined."""
     row = connection.execute(select(TABLE).where(TABLE.c.name == name)).first()
-    return None if row is None else ScopeRow(*row)
+    if row is None:
+        return ScopeRow(name, DESCRIPTIONS[name]) if name in DESCRIPTIONS else None
+    return ScopeRow(*row)
 
 
 def page(connection: Connection, *, after: str | None = None, limit: int = 50) -> RowPage[ScopeRow, str]:
-    """Scopes by name; `after` is a name."""
+    """Scopes by name, the built-in ones among them; `after` is a name."""
     query = select(TABLE) if after is None else select(TABLE).where(TABLE.c.name > after)
-    rows = connection.execute(query.order_by(TABLE.c.name).limit(limit + 1))
-    return cut([ScopeRow(*row) for row in rows], limit, lambda found: found.name)
+    rows = [ScopeRow(*row) for row in connection.execute(query.order_by(TABLE.c.name).limit(limit + 1))]
+    built_in = [each for each in _built_in(connection) if after is None or each.name > after]
+    return cut(sorted((*rows, *built_in), key=lambda each: each.name)[: limit + 1], limit, lambda found: found.name)
 
 
 def all_of(connection: Connection) -> tuple[ScopeRow, ...]:
     """Every scope."""
-    return tuple(ScopeRow(*row) for row in connection.execute(select(TABLE).order_by(TABLE.c.name)))
+    rows = (ScopeRow(*row) for row in connection.execute(select(TABLE)))
+    return tuple(sorted((*rows, *_built_in(connection)), key=lambda each: each.name))
+
+
+def _built_in(connection: Connection) -> Iterator[ScopeRow]:
+    """Those built-in scopes that nobody has defined: what somebody has keeps their words."""
+    defined = set(connection.scalars(select(TABLE.c.name).where(TABLE.c.name.in_(DESCRIPTIONS))))
+    return (ScopeRow(name, text) for name, text in DESCRIPTIONS.items() if name not in defined)
 
 
 def names(connection: Connection) -> tuple[str, ...]:
-    """The name of every scope, in their order."""
+    """The name of every scope that somebody has defined, in their order."""
     return tuple(connection.scalars(select(TABLE.c.name).order_by(TABLE.c.name)))

@@ -7,7 +7,7 @@ from litestar import Request, Response, delete, get, patch, post
 from litestar.params import JSONBody, QueryParameter
 from msgspec import UNSET
 
-from api.admin import schemas
+from api.admin import person_claims, schemas
 from api.admin.idempotency import Once, Reply, commanding
 from api.admin.schemas import (
     PERSON_EXAMPLE,
@@ -77,6 +77,7 @@ async def register_person(
         name=data.name,
         password_hash=encoded,
         roles=None if data.roles is None else tuple(data.roles),
+        claims=person_claims.made(data),
     )
 
     def reply(view: View, _: tuple[Recorded, ...]) -> Reply[PersonBody]:
@@ -129,7 +130,9 @@ async def read_person(account_id: parameters.AccountId, ledger: Injected[Ledger]
 
 @patch(
     ONE,
-    **commanding("people:write", example={"name": "Paul", "roles": ["member"]}, answer=PERSON_EXAMPLE),
+    **commanding(
+        "people:write", example={"name": "Paul", "locale": "en-GB", "roles": ["member"]}, answer=PERSON_EXAMPLE
+    ),
     tags=TAGS,
     summary="Change a person",
 )
@@ -144,7 +147,9 @@ async def change_person(
     """A merge patch (RFC 7396), all of it or nothing. Nobody changes a person who may do more than they may give. The
     last enabled administrator stays one."""
     own = who.account_id == account_id
-    names = commands.PersonNames(username=data.username, email=data.email, name=data.name)
+    names = commands.PersonNames(
+        username=data.username, email=data.email, name=data.name, claims=person_claims.given(data)
+    )
     changing = commands.change_names(account_id, names, privacy=ledger.privacy, by=None if own else by)
     roles = () if data.roles is UNSET else (commands.change_roles(account_id, tuple(data.roles), by=by),)
     return await once.carry_out(changing, *roles, reply=_now(ledger, account_id))

@@ -6,6 +6,7 @@ from typing import Annotated, Any, Literal, TypeVar
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
+from api.admin.person_claims import CLAIMS_EXAMPLE, Address, ClaimsGiven, told
 from api.audit.queries.history import SecretVersionRef
 from api.http.errors import Missing
 from api.http.parameters import Page, decode_cursor, encode_cursor
@@ -242,10 +243,12 @@ PERSON_EXAMPLE: dict[str, Any] = {
     "realm": "platform",
     "username": "paul",
     "email": "paul@example.test",
-    "name": "Paul",
+    "name": "Paul Baker",
+    **CLAIMS_EXAMPLE,
     "roles": ["member"],
     "state": "enabled",
     "created_at": "2026-01-31T12:00:00.000000Z",
+    "updated_at": "2026-01-31T12:00:00.000000Z",
 }
 
 Username = Annotated[
@@ -269,7 +272,7 @@ RoleNames = Annotated[
 ]
 
 
-class NewPerson(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
+class NewPerson(ClaimsGiven, forbid_unknown_fields=True, kw_only=True):
     """A person to be made known, by a username, an e-mail address or both. Without a password they cannot sign in."""
 
     realm: Realm
@@ -283,8 +286,10 @@ class NewPerson(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
         return "NewPerson"
 
 
-class PersonChanges(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
-    """A merge patch (RFC 7396): what is not named stays, null takes a name away."""
+class PersonChanges(ClaimsGiven, forbid_unknown_fields=True, kw_only=True):
+    """A merge patch (RFC 7396): what is not named stays, null takes a name or claim away. With another address or
+    telephone number, what was verified of the former one is gone too.
+    """
 
     username: Username | None | UnsetType = UNSET
     email: Email | None | UnsetType = UNSET
@@ -303,22 +308,40 @@ class NewPassword(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
 
 
 class PersonBody(msgspec.Struct, frozen=True, kw_only=True):
-    """A person."""
+    """A person, with the claims that there are about them (OpenID Connect Core §5.1)."""
 
     id: str
     realm: str
     username: str | None
     email: str | None
     name: str | None
+    given_name: str | None
+    family_name: str | None
+    middle_name: str | None
+    nickname: str | None
+    preferred_username: str | None
+    profile: str | None
+    picture: str | None
+    website: str | None
+    gender: str | None
+    birthdate: str | None
+    zoneinfo: str | None
+    locale: str | None
+    address: Address | None
+    phone_number: str | None
+    email_verified: bool
+    phone_number_verified: bool
     roles: tuple[str, ...]
     state: Literal["enabled", "disabled"]
     created_at: Time
+    updated_at: Annotated[str, Meta(description="When names or claims changed last.")]
 
 
 def person_body(privacy: PersonalData, connection: Connection, row: accounts.AccountRow) -> PersonBody:
     """The answer about a person who is not erased, names opened on the connection that the row was read on."""
     names = {name: privacy.open(connection, getattr(row, name)) for name in ("username", "email", "name")}
-    return shown(PersonBody, row, "created_at", id=row.account_id, **names)
+    claims = told(row.claims, lambda value: privacy.open(connection, value))
+    return shown(PersonBody, row, "created_at", "updated_at", id=row.account_id, **names, **claims)
 
 
 def read_person(connection: Connection, privacy: PersonalData, account_id: str) -> PersonBody:

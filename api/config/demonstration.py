@@ -13,10 +13,11 @@ from api.config.settings import Settings
 from commands import clients as client_commands
 from commands import people
 from commands.permissions import operator
-from commands.servers import ADMINISTRATION_SCOPES, ADMINISTRATOR, DASHBOARDS, PLATFORM_SCOPES
+from commands.servers import ADMINISTRATION_SCOPES, ADMINISTRATOR, DASHBOARDS, MEMBER
 from domain import client
 from domain.client import Registration
 from domain.rules import origin as origins
+from domain.rules.standard_claims import Kept, Value
 from eventstore import present as dashboards
 from eventstore.database import Connection
 from eventstore.execution import Origin, Step
@@ -34,6 +35,61 @@ DRAFT = "demo.json.draft"
 THIRD_PARTY_NAME = "Paperboat"
 # No letter or digit that is easily taken for another one: people type these.
 _ALPHABET = "abcdefghjkmnpqrstuvwxyz23456789"
+
+
+CLAIMS: dict[str, dict[Kept, Value]] = {
+    "ada": {
+        "given_name": "Ada",
+        "family_name": "Byron",
+        "middle_name": "Augusta",
+        "nickname": "Countess",
+        "preferred_username": "ada",
+        "profile": "https://people.example.test/ada",
+        "picture": "https://people.example.test/ada.png",
+        "website": "https://ada.example.test",
+        "gender": "female",
+        "birthdate": "1990-12-10",
+        "zoneinfo": "Europe/London",
+        "locale": "en-GB",
+        "address": {
+            "formatted": "12 St James's Square\nLondon SW1Y 4JH\nUnited Kingdom",
+            "street_address": "12 St James's Square",
+            "locality": "London",
+            "region": "England",
+            "postal_code": "SW1Y 4JH",
+            "country": "GB",
+        },
+        "phone_number": "+44 20 7946 0010",
+        "email_verified": True,
+        "phone_number_verified": True,
+    },
+    "paul": {
+        "given_name": "Paul",
+        "family_name": "Baker",
+        "middle_name": "James",
+        "nickname": "Crumb",
+        "preferred_username": "paul",
+        "profile": "https://people.example.test/paul",
+        "picture": "https://people.example.test/paul.png",
+        "website": "https://paul.example.test",
+        "gender": "male",
+        "birthdate": "1980-05-17",
+        "zoneinfo": "Europe/Dublin",
+        "locale": "en-IE",
+        "address": {
+            "formatted": "3 Mill Lane\nGalway H91 E2K7\nIreland",
+            "street_address": "3 Mill Lane",
+            "locality": "Galway",
+            "region": "Connacht",
+            "postal_code": "H91 E2K7",
+            "country": "IE",
+        },
+        "phone_number": "+353 20 910 0018",
+        "email_verified": True,
+        "phone_number_verified": False,
+    },
+}
+"""What is told of the demo's people, by username: of each claim something (OpenID Connect Core §5.1)."""
 
 
 class DemoPerson(msgspec.Struct):
@@ -126,7 +182,7 @@ async def _make(ledger: Ledger, settings: Settings, format: Format, hasher: Hash
             administrator=DemoPerson("ada", "ada@example.test", _password(), ADMINISTRATOR.realm),
             person=DemoPerson("paul", "paul@example.test", _password(), "platform"),
             dashboards={},
-            third_party=DemoThirdParty(new_id(), paperboat.reveal(), "", " ".join(PLATFORM_SCOPES)),
+            third_party=DemoThirdParty(new_id(), paperboat.reveal(), "", " ".join(MEMBER)),
             service=Service(new_id(), service.reveal(), " ".join(ADMINISTRATION_SCOPES)),
         ),
         settings,
@@ -135,7 +191,7 @@ async def _make(ledger: Ledger, settings: Settings, format: Format, hasher: Hash
         client_name=THIRD_PARTY_NAME,
         redirect_uris=(made.third_party.redirect_uri,),
         grant_types=("authorization_code", "refresh_token"),
-        scope=tuple(PLATFORM_SCOPES),
+        scope=MEMBER,
     )
     of_service = client.Attributes(
         client_name="Demo service", grant_types=("client_credentials",), scope=tuple(ADMINISTRATION_SCOPES)
@@ -173,6 +229,7 @@ async def _register(
         name=name,
         password_hash=await hasher.hash(person.password),
         roles=role_names,
+        claims=CLAIMS[person.username],
     )
     return people.register(new_id(), registered, privacy=ledger.privacy, by=operator)
 

@@ -7,7 +7,7 @@ away for an origin there: it says only who may read the answer. What is public a
 """
 
 import asyncio
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from enum import Enum, auto
 from typing import Any, NamedTuple
 
@@ -112,24 +112,25 @@ def decide_preflight(
 
 
 class OriginPolicy:
-    """Decides for one app, once it has started, about the JSON API and OAuth's endpoints, whose paths are `posted`. It
-    does so where an answer leaves, so that it holds for refusals, faults and streams too."""
+    """Decides for one app, whose services are there once it has started, about the JSON API and OAuth's `endpoints`,
+    which are paths with their methods. It does so where an answer leaves, so that it holds for refusals, faults and
+    streams too."""
 
-    def __init__(self, app: Any, posted: Collection[str] = ()) -> None:
+    def __init__(self, app: Any, endpoints: Mapping[str, Collection[str]] = {}) -> None:
         self._app = app
-        self._posted = frozenset(each for path in posted for each in (path, f"{path}/"))
+        self._methods = {each: methods for path, methods in endpoints.items() for each in (path, f"{path}/")}
         self._listed: Lru[str, None] = Lru(REMEMBERED)
         self._looks: set[asyncio.Task[bool]] = set()
 
     def concern(self, path: str) -> bool:
         """Whether the path is one of those about which it is decided here."""
-        return path in self._posted or path.startswith(_BELOW) or path in BEARER_PATHS
+        return path in self._methods or path.startswith(_BELOW) or path in BEARER_PATHS
 
     async def preflight(self, scope: Scope) -> RawResponse:
         """The answer to a preflight. It names no client, and there may be no such path: the request itself finds
         out."""
         origin = header(scope, b"origin") or ""
-        methods = ("POST",) if scope["path"] in self._posted else BEARER_METHODS
+        methods = self._methods.get(scope["path"], BEARER_METHODS)
         decision = decide_preflight(origin, await self._if_listed(origin), methods, credentials=False)
         return raw_response(204, b"", None, decision.headers)
 

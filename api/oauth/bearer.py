@@ -48,7 +48,15 @@ def bearer_token(scope: Scope) -> str | None:
 
 async def judge(services: Services, scope: Scope, needed: Sequence[str]) -> Known:
     """The request's live access token; raises 401 `invalid_token` or 403 `insufficient_scope` (RFC 6750 §3.1)."""
-    raw = bearer_token(scope)
+    known = await judge_token(services, scope, bearer_token(scope))
+    for name in needed:
+        if name not in known.terms.scope:
+            raise InsufficientScope(name)
+    return known
+
+
+async def judge_token(services: Services, scope: Scope, raw: str | None) -> Known:
+    """The live access token that a request brought, wherever it stood; raises 401 `invalid_token`."""
     known = None
     if raw is not None and 0 < len(raw) <= LONGEST_TOKEN:
         known = await services.ledger.validation.find(digest(raw))
@@ -59,9 +67,6 @@ async def judge(services: Services, scope: Scope, needed: Sequence[str]) -> Know
     if audience and services.settings.issuer not in audience:
         raise InvalidToken()
     scope[CLIENT] = known.terms.client_id
-    for name in needed:
-        if name not in known.terms.scope:
-            raise InsufficientScope(name)
     return known
 
 

@@ -32,9 +32,7 @@ T = TypeVar("T")
 
 # Plain ASGI handlers, because routing a request costs more than deciding it.
 
-METHODS = ("OPTIONS", "POST")
-OFFERED = raw_response(204, b"", None, {"allow": ", ".join(METHODS)})
-"""RFC 9110 §9.3.7"""
+POST = ("POST",)
 
 Handle = Callable[[Services, Scope, Receive], Awaitable[RawResponse]]
 
@@ -43,28 +41,32 @@ class Endpoint(NamedTuple):
     """A hot endpoint: as a route of the framework, and as a call that returns the answer."""
 
     path: str
+    methods: tuple[str, ...]
     route: ASGIRouteHandler
     answered: Handle
 
 
-def endpoint(path: str, handle: Handle) -> Endpoint:
-    """A POST endpoint of OAuth."""
+def endpoint(path: str, handle: Handle, methods: tuple[str, ...] = POST) -> Endpoint:
+    """An endpoint of OAuth that answers these methods."""
+    allowed = WrongMethod((*methods, "OPTIONS"))
+    # RFC 9110 §9.3.7
+    offered = raw_response(204, b"", None, allowed.headers)
 
     async def serve(scope: Any, receive: Any, send: Any) -> None:
         await send_response(send, await answered(services_of(scope), scope, receive))
 
     async def answered(services: Services, scope: Scope, receive: Receive) -> RawResponse:
         try:
-            if scope["method"] == "POST":
+            if scope["method"] in methods:
                 return await handle(services, scope, receive)
             if scope["method"] == "OPTIONS":
-                return OFFERED
-            raise WrongMethod(METHODS)
+                return offered
+            raise WrongMethod((*methods, "OPTIONS"))
         except Exception as error:
             return error_response(scope, error)
 
     serve.__name__ = path.rpartition("/")[2]
-    return Endpoint(path, asgi(path, copy_scope=False)(serve), answered)
+    return Endpoint(path, methods, asgi(path, copy_scope=False)(serve), answered)
 
 
 def shortcuts(app: Any, endpoints: Iterable[Endpoint]) -> dict[str, Direct]:

@@ -272,7 +272,7 @@ def _about_grant(reason: InvalidGrant, request: TokenRequest, credential: Creden
 
 def _about_scope(reason: InvalidScope, request: TokenRequest, client_scope: tuple[str, ...]) -> str | None:
     if reason is InvalidScope.NOTHING_LEFT:
-        return "Nothing is left of the scope: the person's roles allow none of it."
+        return "Nothing is left of the scope: the person's roles allow none of it, or there is no person."
     lacking = next((name for name in request.scope or () if name not in client_scope), None)
     # Only what could be a scope is repeated: anything may have got into the parameter.
     if lacking is not None and _SCOPE.fullmatch(lacking):

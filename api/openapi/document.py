@@ -124,9 +124,9 @@ def finish(app: Litestar, generated: dict[str, Any], hot: Sequence[HotEndpoint])
         _describe_answers(operation, handler)
         _describe_refusals(operation, path, handler)
     for endpoint in hot:
-        operation, components = describe(endpoint)
+        operations, components = describe(endpoint)
         schemas |= components
-        finished["paths"].setdefault(endpoint.path, {})["post"] = operation
+        finished["paths"].setdefault(endpoint.path, {}).update(operations)
     finished["paths"] = dict(sorted(finished["paths"].items()))
     _drop_unused(finished)
     return finished

@@ -32,6 +32,9 @@ class HotEndpoint(Struct, frozen=True, kw_only=True):
     told: str
     examples: Mapping[str, Mapping[str, str]]
     security: tuple[Mapping[str, tuple[str, ...]], ...] = ({"client": ()}, {})
+    methods: tuple[str, ...] = ("POST",)
+    encodings: tuple[str, ...] = (FORM, JSON)
+    required: bool = True
 
 
 class OAuthErrorBody(Struct, frozen=True, rename={"code": "error", "detail": "error_description"}):
@@ -41,25 +44,30 @@ class OAuthErrorBody(Struct, frozen=True, rename={"code": "error", "detail": "er
     detail: str | UnsetType = UNSET
 
 
-def describe(endpoint: HotEndpoint) -> tuple[dict[str, Any], dict[str, Any]]:
-    """The endpoint's operation object and the schemas that it refers to (OpenAPI 3.1 §4.8.10)."""
+def describe(endpoint: HotEndpoint) -> tuple[dict[str, dict[str, Any]], dict[str, Any]]:
+    """The endpoint's operation objects by method, and the schemas that they refer to (OpenAPI 3.1 §4.8.10)."""
     types = [endpoint.parameters, endpoint.answer, OAuthErrorBody]
     (parameters, answer, error), components = msgspec.json.schema_components(types, ref_template=REFERENCE)
     examples = {name: {"value": dict(value)} for name, value in endpoint.examples.items()}
     content = {"schema": parameters, "examples": examples}
+    name = endpoint.path.rpartition("/")[2]
     operation = {
         "tags": ["OAuth"],
         "summary": endpoint.summary,
         "description": endpoint.description,
-        "operationId": endpoint.path.rpartition("/")[2],
+        "operationId": name,
         "security": [{name: list(scopes) for name, scopes in entry.items()} for entry in endpoint.security],
-        "requestBody": {"required": True, "content": {FORM: content, JSON: content}},
+        "requestBody": {"required": endpoint.required, "content": dict.fromkeys(endpoint.encodings, content)},
         "responses": {
             "200": {"description": endpoint.told, "content": {JSON: {"schema": answer}}},
             "default": {"description": "Refused (RFC 6749 §5.2).", "content": {JSON: {"schema": error}}},
         },
     }
-    return operation, components
+    operations = {"post": operation}
+    if "GET" in endpoint.methods:
+        read = {member: value for member, value in operation.items() if member != "requestBody"}
+        operations["get"] = read | {"operationId": f"{name}_get"}
+    return operations, components
 
 
 def text(description: str, longest: int) -> Any:
@@ -77,6 +85,7 @@ FIRST_PARTY = "For `password`, first-party dashboards only."
 RESOURCE = "What the access token is for (RFC 8707 §2.2): one of the client's `resources`, or the issuer."
 VISIBLE = "A client sees its own tokens and those for what it `serves`; with the scope `introspect`, all."
 ENDS = "An access token ends alone, a refresh token with its grant. Unknown tokens are answered alike."
+OPENED = "`sub` to every live access token of a person that is for this server, the rest as its scopes open it."
 CLIENT_IP = "The address from which the token came to you. Not heeded where you may not see the token."
 
 
@@ -138,6 +147,48 @@ class IntrospectionAnswer(Struct, kw_only=True):
     grant_id: str | UnsetType = UNSET
 
 
+class UserinfoParameters(Struct, kw_only=True):
+    """The form of a POST, where the token does not stand in the Authorization header (RFC 6750 §2.2)."""
+
+    access_token: Annotated[str, Meta(description="The access token.", max_length=LONGEST_TOKEN)] | UnsetType = UNSET
+
+
+class PostalAddress(Struct, kw_only=True):
+    """OpenID Connect Core §5.1.1."""
+
+    formatted: str | UnsetType = UNSET
+    street_address: str | UnsetType = UNSET
+    locality: str | UnsetType = UNSET
+    region: str | UnsetType = UNSET
+    postal_code: str | UnsetType = UNSET
+    country: str | UnsetType = UNSET
+
+
+class UserinfoAnswer(Struct, kw_only=True):
+    """OpenID Connect Core §5.1, §5.3.2. What is not known, or not opened by a scope, is left out."""
+
+    sub: str
+    name: str | UnsetType = UNSET
+    given_name: str | UnsetType = UNSET
+    family_name: str | UnsetType = UNSET
+    middle_name: str | UnsetType = UNSET
+    nickname: str | UnsetType = UNSET
+    preferred_username: str | UnsetType = UNSET
+    profile: str | UnsetType = UNSET
+    picture: str | UnsetType = UNSET
+    website: str | UnsetType = UNSET
+    gender: str | UnsetType = UNSET
+    birthdate: str | UnsetType = UNSET
+    zoneinfo: str | UnsetType = UNSET
+    locale: str | UnsetType = UNSET
+    updated_at: int | UnsetType = UNSET
+    email: str | UnsetType = UNSET
+    email_verified: bool | UnsetType = UNSET
+    address: PostalAddress | UnsetType = UNSET
+    phone_number: str | UnsetType = UNSET
+    phone_number_verified: bool | UnsetType = UNSET
+
+
 class Done(Struct):
     """An empty object."""
 
@@ -161,7 +212,7 @@ def described() -> tuple[HotEndpoint, ...]:
             answer=TokenAnswer,
             told="Tokens.",
             examples={
-                "service": {"grant_type": "client_credentials", "scope": "profile"},
+                "service": {"grant_type": "client_credentials", "scope": "catalog:read"},
                 "refresh": {"grant_type": "refresh_token", "refresh_token": "(the refresh token)"},
             },
         ),
@@ -183,5 +234,18 @@ def described() -> tuple[HotEndpoint, ...]:
             answer=Done,
             told="It is over, if it was yours.",
             examples={"token": {"token": "(the token)"}},
+        ),
+        HotEndpoint(
+            path="/oauth/userinfo",
+            summary="Ask who it is (OpenID Connect Core §5.3)",
+            description=OPENED,
+            parameters=UserinfoParameters,
+            answer=UserinfoAnswer,
+            told="The person.",
+            examples={"token": {"access_token": "(the token)"}},
+            security=({"bearer": ()}, {}),
+            methods=("GET", "POST"),
+            encodings=(FORM,),
+            required=False,
         ),
     )

@@ -21,7 +21,6 @@ from api.services import Services
 from commands.grants import ASKED_AT_MOST
 from domain import client
 from domain import scope as scopes
-from domain.decision import InvalidScope
 from domain.grants import GRANTS, authorization_code
 from domain.rules import audience, pkce, redirect_uri
 from eventstore.present import existing_scopes
@@ -153,8 +152,8 @@ async def read_request(services: Services, octets: bytes) -> AuthorizationReques
 async def _scope_fault(services: Services, asking: client.State, asked: tuple[str, ...] | None) -> HTTPError | None:
     """What is wrong with the scope whoever signs in. What a person's roles allow is another question."""
     known = await services.ledger.look(existing_scopes, {*asking.scope, *(asked or ())[:ASKED_AT_MOST]})
-    found = scopes.granted(asked, within=asking.scope, known=known, roles=None)
-    return errors.InvalidScope() if isinstance(found, InvalidScope) else None
+    found = scopes.requested(asked, within=asking.scope, known=known)
+    return None if found is None else errors.InvalidScope()
 
 
 def _target_fault(services: Services, asking: client.State, resource: tuple[str, ...]) -> HTTPError | None:

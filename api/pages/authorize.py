@@ -44,6 +44,7 @@ from commands.grants import ASKED_AT_MOST
 from domain import consent, role
 from domain import scope as scope_rule
 from domain.decision import AccessDenied, InvalidClient, InvalidScope, Refusal
+from domain.rules.built_in_scope import OFFLINE_ACCESS
 from eventstore import present
 from security.tokens import Kind
 
@@ -310,6 +311,7 @@ async def _answer(
     if (
         consent.covers(before, granted, asked.redirect_uri)
         and not asked.asks_each_time
+        and OFFLINE_ACCESS not in granted
         and not request_context(scope).head
     ):
         return await approve(services, scope, asked, used, None)

@@ -28,7 +28,7 @@ from domain.grants.grant_type import (
     first_tokens,
     refuse_code,
 )
-from domain.rules import audience, pkce, redirect_uri
+from domain.rules import audience, built_in_scope, pkce, redirect_uri
 
 GRANT_TYPE = "authorization_code"
 RESPONSE_TYPES = ("code",)
@@ -68,7 +68,13 @@ def issue_code(
         return Outcome((), target)
     if refused := audience.requested(resource, client=parties.client, issuer=parties.issuer):
         return Outcome((), refused)
-    granted = scope.granted(asked, within=parties.client.scope, known=parties.known, roles=parties.roles)
+    granted = scope.granted(
+        asked,
+        within=parties.client.scope,
+        known=parties.known,
+        roles=parties.roles,
+        dashboard=parties.client.type == "dashboard",
+    )
     if isinstance(granted, Reason):
         return refuse(granted, field="scope")
     if parties.consent is None or not consent.covers(parties.consent, granted, target):
@@ -136,7 +142,12 @@ def issue(
         return refuse_code(state, lifeless)
     # What was approved a moment ago is narrowed by what client or person have lost since.
     granted = scope.refreshed(
-        None, original=state.scope, within=parties.client.scope, known=parties.known, roles=parties.roles
+        None,
+        original=state.scope,
+        within=parties.client.scope,
+        known=parties.known,
+        roles=parties.roles,
+        dashboard=parties.client.type == "dashboard",
     )
     if isinstance(granted, Reason):
         return refuse(granted, field="scope")
@@ -152,6 +163,7 @@ def issue(
         audience=target,
         minted=minted,
         lifetimes=lifetimes,
+        refreshable=not built_in_scope.forgoes_refreshing(state.scope),
         code=code.sha256,
     )
 

@@ -179,7 +179,13 @@ def begin(
     refreshable: bool = True,
 ) -> Outcome:
     """Starts a grant with what was asked for, as far as the client and the person's `roles` allow it."""
-    granted = scope_rule.granted(request.scope, within=parties.client.scope, known=parties.known, roles=roles)
+    granted = scope_rule.granted(
+        request.scope,
+        within=parties.client.scope,
+        known=parties.known,
+        roles=roles,
+        dashboard=parties.client.type == "dashboard",
+    )
     if isinstance(granted, Reason):
         return refuse(granted, field="scope")
     target = audience_rule.chosen(request.resource, client=parties.client, issuer=parties.issuer)

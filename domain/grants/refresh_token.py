@@ -60,6 +60,7 @@ def issue(
         within=parties.client.scope,
         known=parties.known,
         roles=None if state.account_id is None else parties.roles,
+        dashboard=parties.client.type == "dashboard",
     )
     if isinstance(granted, Reason):
         return refuse(granted, field="scope")

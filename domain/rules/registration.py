@@ -8,8 +8,8 @@ from collections.abc import Mapping, Sequence
 
 import msgspec
 
-from domain.decision import Outcome, malformed
-from domain.rules import administrative_scope, audience, origin, people, redirect_uri
+from domain.decision import Forbidden, Outcome, malformed, refuse
+from domain.rules import administrative_scope, audience, built_in_scope, origin, people, redirect_uri
 from domain.rules.client_metadata import ClientMetadata
 
 REALMS = ("administration", "platform")
@@ -89,9 +89,20 @@ def refusal(client: ClientMetadata, *, before: ClientMetadata, circumstances: Ci
     if special := special or scope_names(client.scope, known=circumstances.known_scopes, field="scope"):
         return special
     given = [scope for scope in client.scope if scope not in before.scope]
-    return administrative_scope.holding(
-        client.scope, type=client.type, realm=client.realm, grant_types=client.grant_types, field="scope"
-    ) or administrative_scope.handing_out(given, caller_scope=circumstances.caller_scope, field="scope")
+    return (
+        administrative_scope.holding(
+            client.scope, type=client.type, realm=client.realm, grant_types=client.grant_types, field="scope"
+        )
+        or _account(given, client)
+        or administrative_scope.handing_out(given, caller_scope=circumstances.caller_scope, field="scope")
+    )
+
+
+def _account(given: Sequence[str], client: ClientMetadata) -> Outcome | None:
+    # Whoever has it from before it was built in gets nothing for it.
+    if client.type == "dashboard" or built_in_scope.ACCOUNT not in given:
+        return None
+    return refuse(Forbidden.THIRD_PARTY, detail="the scope account is for dashboards alone", field="scope")
 
 
 def _plain(client: ClientMetadata) -> Outcome | None:

@@ -131,6 +131,20 @@ async def test_a_token_that_was_never_issued_is_looked_up_once(
     assert work <= Work(INTROSPECTION.statements + asked_heads, INTROSPECTION.commits)
 
 
+async def test_userinfo_costs_no_row(counted: tuple[World, Counter], asked_heads: int) -> None:
+    world, counter = counted
+    scene: Scene = await set_scene(world)
+    issued = await scene.redeem(await scene.approved(await scene.signed_in(), scene.address()))
+    headers = {"authorization": f"Bearer {issued['access_token']}"}
+
+    async def request() -> None:
+        answer = await world.client.get("/oauth/userinfo", headers=headers)
+        assert answer.status_code == 200
+
+    work = await cheapest(counter, request)
+    assert work <= Work(INTROSPECTION.statements + asked_heads, INTROSPECTION.commits)
+
+
 async def test_a_refresh_is_one_transaction(counted: tuple[World, Counter], told: int) -> None:
     world, counter = counted
     scene: Scene = await set_scene(world)

@@ -13,7 +13,9 @@ async def test_client_shows_the_token_answer_refreshes_and_revokes(demo: Demo, v
     visitor = await visit()
     await visitor.connect(demo.person())
     assert await visitor.text("h1") == "Allow Paperboat to act for you?"
-    assert await visitor.text("ul.entries") == "See your name\nprofile\nLook through the catalog for you\ncatalog:read"
+    profile = "See your name, your picture and the rest of your profile"
+    expected = f"{profile}\nprofile\nLook through the catalog for you\ncatalog:read"
+    assert await visitor.text("ul.entries") == expected
     await visitor.decide("approve")
 
     assert await visitor.text("#done") == "Connected."

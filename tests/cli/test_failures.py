@@ -193,7 +193,7 @@ def test_a_secret_whose_file_finds_no_room_is_to_be_rotated(
 def test_command_writes_nothing_while_the_clock_is_off(
     cli: CommandLine, monkeypatch: pytest.MonkeyPatch, seconds: int
 ) -> None:
-    cli.run("scope", "put", "profile", "See your name")
+    cli.run("scope", "put", "orders", "See your orders")
     before = cli.events()
     now = SystemClock.now
     with monkeypatch.context() as off:

@@ -50,6 +50,31 @@ def test_a_password_that_may_not_be_set_is_refused(cli: CommandLine, password: s
     assert problem in cli.refused("person", "set-password", "eve", "--password-stdin", stdin=f"{password}\n")
 
 
+def test_claims_are_given_changed_and_taken_away(cli: CommandLine) -> None:
+    claims = ("--claim", "locale=en-GB", "--claim", "address.country=GB", "--claim", "email_verified=true")
+    made = cli.json(*EVE, *claims, stdin=f"{PASSWORD}\n")
+    assert (made["locale"], made["address"], made["email_verified"]) == ("en-GB", {"country": "GB"}, True)
+    change = ("--claim", "locale=", "--claim", "address.locality=London", "--name", "Eve", "--claim", "gender=female")
+    after = cli.json("person", "change", "eve", *change)
+    assert after == made | {
+        "locale": None,
+        "address": {"locality": "London", "country": "GB"},
+        "name": "Eve",
+        "gender": "female",
+        "updated_at": after["updated_at"],
+    }
+    assert cli.newest()[0]["type"] == "account.profile_changed"
+    assert cli.json("person", "change", "eve", "--email", "")["email"] is None
+
+
+@pytest.mark.parametrize(
+    "claim", ["planet=Mars", "locale", "email_verified=perhaps", "address.planet=Mars", "locale=x_"]
+)
+def test_what_is_no_claim_is_refused(cli: CommandLine, claim: str) -> None:
+    cli.run(*EVE, stdin=PASSWORD)
+    assert "Error: " in cli.refused("person", "change", "eve", "--claim", claim)
+
+
 def test_a_name_that_is_taken_is_refused_by_field(cli: CommandLine) -> None:
     cli.run(*EVE, stdin=PASSWORD)
     again = ("person", "add", "--password-stdin", "--username")

@@ -13,7 +13,7 @@ from tests.scenarios.world import Client, Person, World
 __all__ = ["issuer", "master_key", "start", "world"]
 
 CALLBACK = "http://127.0.0.1:9400/callback"
-SCOPE = ("profile", "catalog:read")
+SCOPE = ("orders", "catalog:read")
 RESOURCES = ("https://catalog.example/api", "https://prints.example/api")
 GRANTS = ("authorization_code", "refresh_token", "client_credentials")
 

@@ -80,13 +80,13 @@ async def test_the_whole_flow_of_a_public_client(stage: Stage) -> None:
 
 async def test_client_credentials(stage: Stage) -> None:
     metadata = discover(stage.issuer)
-    session = OAuth2Session(client=BackendApplicationClient(stage.client.client_id, scope=["profile"]))
+    session = OAuth2Session(client=BackendApplicationClient(stage.client.client_id, scope=["orders"]))
     token = session.fetch_token(
         metadata["token_endpoint"],
         client_id=stage.client.client_id,
         client_secret=stage.client.secret,
-        scope=["profile"],
+        scope=["orders"],
         timeout=TIMEOUT,
     )
-    assert token["scope"] == ["profile"]
+    assert token["scope"] == ["orders"]
     assert await stage.is_active(token["access_token"])

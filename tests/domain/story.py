@@ -30,7 +30,7 @@ THIRD_PARTY = client.State(
     client_id="third",
     redirect_uris=(CALLBACK,),
     grant_types=("authorization_code", "refresh_token"),
-    scope=("profile", "catalog:read"),
+    scope=("orders", "catalog:read"),
     enabled=True,
     secrets=(SecretVersion("s1", 1, digest("s1"), START), SecretVersion("s2", 2, digest("s2"), START)),
 )
@@ -52,8 +52,8 @@ PUBLIC = replace(
     redirect_uris=(CALLBACK,),
 )
 PAUL = account.State(exists=True, account_id="paul", realm="platform", roles=("member",), enabled=True)
-MEMBER = role.State(exists=True, realm="platform", name="member", scopes=("profile", "catalog:read"))
-CONSENTED = consent.State(scope=("profile", "catalog:read"), given=True, origins=(redirect_uri.origin(CALLBACK),))
+MEMBER = role.State(exists=True, realm="platform", name="member", scopes=("orders", "catalog:read"))
+CONSENTED = consent.State(scope=("orders", "catalog:read"), given=True, origins=(redirect_uri.origin(CALLBACK),))
 
 
 def parties(of: client.State = THIRD_PARTY, **changes: Any) -> Parties:
@@ -64,7 +64,7 @@ def parties(of: client.State = THIRD_PARTY, **changes: Any) -> Parties:
         account=None if of is SERVICE else PAUL,
         consent=CONSENTED,
         roles=(MEMBER,),
-        known=frozenset({"profile", "catalog:read", "other"}),
+        known=frozenset({"orders", "catalog:read", "other"}),
     )
     return replace(stated, **changes)
 

@@ -30,7 +30,7 @@ account, account_sign_in = loosely(account_page), loosely(sign_in_page)
 
 STREAM = "account:a1"
 ROLE_SCOPES = {
-    "member": ("profile",),
+    "member": ("orders",),
     "reader": ("clients:read",),
     "administrator": tuple(sorted(ADMINISTRATIVE_SCOPES)),
 }

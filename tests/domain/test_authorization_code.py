@@ -26,12 +26,12 @@ def reason(outcome):
 
 def test_a_code_names_who_what_and_where_to():
     story = Story()
-    assert reason(story.code(asked=("profile", "catalog:read"))) is None
+    assert reason(story.code(asked=("orders", "catalog:read"))) is None
     [event] = story.events
     assert isinstance(event, CodeIssued)
     assert (event.client_id, event.account_id, event.session_id) == ("third", "paul", "browser")
     assert (event.scope, event.asked, event.redirect_uri, event.lifetime) == (
-        "profile catalog:read",
+        "orders catalog:read",
         None,
         CALLBACK,
         60,
@@ -41,9 +41,9 @@ def test_a_code_names_who_what_and_where_to():
 
 def test_roles_narrow_scope_and_the_event_keeps_what_was_asked():
     story = Story()
-    by = parties(roles=(replace(MEMBER, scopes=("profile",)),))
-    assert reason(story.code(by, asked=("profile", "catalog:read"))) is None
-    assert (story.events[0].scope, story.events[0].asked) == ("profile", "profile catalog:read")
+    by = parties(roles=(replace(MEMBER, scopes=("orders",)),))
+    assert reason(story.code(by, asked=("orders", "catalog:read"))) is None
+    assert (story.events[0].scope, story.events[0].asked) == ("orders", "orders catalog:read")
 
 
 @pytest.mark.parametrize(
@@ -55,7 +55,7 @@ def test_roles_narrow_scope_and_the_event_keeps_what_was_asked():
         (parties(account=replace(PAUL, erased=True)), {}, AccessDenied.ACCOUNT),
         (parties(account=replace(PAUL, realm="administration")), {}, AccessDenied.ACCOUNT),
         (parties(consent=consent.INITIAL), {}, AccessDenied.CONSENT),
-        (parties(consent=consent.State(("profile",), 0, True)), {}, AccessDenied.CONSENT),
+        (parties(consent=consent.State(("orders",), 0, True)), {}, AccessDenied.CONSENT),
         (parties(), {"uri": CALLBACK + "/"}, InvalidRequest.MALFORMED),
         (parties(), {"challenge": None}, InvalidRequest.PKCE_REQUIRED),
         (parties(), {"challenge": "short"}, InvalidRequest.MALFORMED),

@@ -34,7 +34,7 @@ def after(*events):
 def test_a_client_is_what_it_was_registered_as() -> None:
     state = after()
     assert (state.exists, state.enabled, state.deleted, state.cutoff) == (True, True, False, 0)
-    assert (state.client_id, state.type, state.scope, state.realm) == ("c1", "confidential", ("profile",), "platform")
+    assert (state.client_id, state.type, state.scope, state.realm) == ("c1", "confidential", ("orders",), "platform")
     assert state.owner == Sealed("event-1", "owner", "sealed:ada@example.test")
 
 

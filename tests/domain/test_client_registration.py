@@ -21,7 +21,7 @@ from tests.domain.history import NOW, given, loosely
 client = loosely(client_page)
 
 STREAM = "client:c1"
-KNOWN = ADMINISTRATIVE_SCOPES | {"profile", "catalog:read"}
+KNOWN = ADMINISTRATIVE_SCOPES | {"orders", "catalog:read"}
 WITHIN = Circumstances(
     caller_scope=frozenset(),
     known_scopes=KNOWN,
@@ -47,7 +47,7 @@ APP = Attributes(
     client_name="An app",
     redirect_uris=("https://app.example.test/cb",),
     grant_types=("authorization_code", "refresh_token"),
-    scope=("profile", "catalog:read"),
+    scope=("orders", "catalog:read"),
 )
 SERVICE = Attributes(client_name="A service", grant_types=("client_credentials",), scope=("clients:read",))
 DASHBOARD = Attributes(
@@ -64,7 +64,7 @@ def registered(**changes):
         client_name="An app",
         redirect_uris=("https://app.example.test/cb",),
         grant_types=("authorization_code", "refresh_token"),
-        scope=("profile",),
+        scope=("orders",),
         token_endpoint_auth_method="client_secret_basic",
         realm="platform",
     )
@@ -81,7 +81,7 @@ def app(**changes):
 def test_a_confidential_client_comes_with_its_first_secret() -> None:
     outcome = register(client.INITIAL, attributes=APP, owner="ada@example.test", **SECRET)
     assert outcome.events == (
-        registered(scope=("profile", "catalog:read"), owner="ada@example.test"),
+        registered(scope=("orders", "catalog:read"), owner="ada@example.test"),
         SecretIssued(secret_id="s1", version=1, sha256="ab" * 32),
     )
 
@@ -126,7 +126,7 @@ def test_a_slug_is_given_once() -> None:
         ("grant_types", ("implicit",)),
         ("grant_types", ("authorization_code", "authorization_code")),
         ("scope", ("unknown",)),
-        ("scope", ("profile", "profile")),
+        ("scope", ("orders", "orders")),
         ("scope", ("pro file",)),
         ("scope", tuple(f"s{n}" for n in range(101))),
         ("access_token_lifetime", 0),
@@ -278,7 +278,7 @@ def test_change_needs_no_scope_that_it_leaves_as_it_is() -> None:
 
 
 def test_a_change_states_old_and_new_of_what_differs() -> None:
-    changes = Attributes(client_name="Another", scope=("profile",), access_token_lifetime=60)
+    changes = Attributes(client_name="Another", scope=("orders",), access_token_lifetime=60)
     outcome = update(app(), changes=changes)
     assert outcome.events == (
         ClientUpdated(

@@ -19,25 +19,25 @@ def after(*events):
 SHOP = "https://shop.example/callback"
 OTHER = "https://shop.example:8443/callback"
 ORIGINS = ("https://shop.example",)
-GIVEN = ConsentGiven(scope=("profile",), origins=ORIGINS)
-ALL = ("profile", "catalog:read")
+GIVEN = ConsentGiven(scope=("orders",), origins=ORIGINS)
+ALL = ("orders", "catalog:read")
 ASKED: dict[str, Any] = {"now": NOW, "redirect_uri": SHOP, "within": ALL, "registered": (SHOP, OTHER)}
 
 
 def test_consent_is_given_and_covers_what_was_asked() -> None:
-    assert consent.give(consent.INITIAL, scope=("profile",), **ASKED).events == (GIVEN,)
-    assert consent.covers(after(GIVEN), ("profile",), SHOP)
-    assert consent.covers(after(GIVEN), ("profile",), "https://SHOP.example:443/elsewhere")
-    assert not consent.covers(after(GIVEN), ("profile", "catalog:read"), SHOP)
+    assert consent.give(consent.INITIAL, scope=("orders",), **ASKED).events == (GIVEN,)
+    assert consent.covers(after(GIVEN), ("orders",), SHOP)
+    assert consent.covers(after(GIVEN), ("orders",), "https://SHOP.example:443/elsewhere")
+    assert not consent.covers(after(GIVEN), ("orders", "catalog:read"), SHOP)
     assert not consent.covers(consent.INITIAL, (), SHOP)
 
 
 def test_more_extends_it_and_less_changes_nothing() -> None:
     outcome = consent.give(after(GIVEN), scope=("catalog:read",), **ASKED)
-    whole = ("profile", "catalog:read")
+    whole = ("orders", "catalog:read")
     assert outcome.events == (ConsentExtended(added=("catalog:read",), scope=whole, origins=ORIGINS),)
     assert after(GIVEN, *outcome.events).scope == whole
-    assert consent.give(after(GIVEN), scope=("profile",), **ASKED).events == ()
+    assert consent.give(after(GIVEN), scope=("orders",), **ASKED).events == ()
 
 
 @pytest.mark.parametrize(
@@ -51,25 +51,25 @@ def test_more_extends_it_and_less_changes_nothing() -> None:
     ],
 )
 def test_it_is_for_the_origin_that_it_was_given_for(uri: str, origin: str) -> None:
-    assert not consent.covers(after(GIVEN), ("profile",), uri)
-    outcome = consent.give(after(GIVEN), scope=("profile",), **ASKED | {"redirect_uri": uri})
-    assert outcome.events == (ConsentExtended(added=(), scope=("profile",), origins=(*ORIGINS, origin)),)
+    assert not consent.covers(after(GIVEN), ("orders",), uri)
+    outcome = consent.give(after(GIVEN), scope=("orders",), **ASKED | {"redirect_uri": uri})
+    assert outcome.events == (ConsentExtended(added=(), scope=("orders",), origins=(*ORIGINS, origin)),)
     both = after(GIVEN, *outcome.events)
-    assert consent.covers(both, ("profile",), uri)
-    assert consent.covers(both, ("profile",), SHOP)
+    assert consent.covers(both, ("orders",), uri)
+    assert consent.covers(both, ("orders",), SHOP)
 
 
 def test_lost_origin_is_forgotten_with_the_next_extension() -> None:
     asked = ASKED | {"redirect_uri": OTHER, "registered": (OTHER,)}
-    outcome = consent.give(after(GIVEN), scope=("profile",), **asked)
-    assert not consent.covers(after(GIVEN, *outcome.events), ("profile",), SHOP)
+    outcome = consent.give(after(GIVEN), scope=("orders",), **asked)
+    assert not consent.covers(after(GIVEN, *outcome.events), ("orders",), SHOP)
 
 
 def test_lost_scope_is_forgotten_with_the_next_extension() -> None:
     outcome = consent.give(after(GIVEN), scope=("catalog:read",), **ASKED | {"within": ("catalog:read",)})
     assert outcome.events == (ConsentExtended(added=("catalog:read",), scope=("catalog:read",), origins=ORIGINS),)
-    assert not consent.covers(after(GIVEN, *outcome.events), ("profile",), SHOP)
-    assert consent.give(after(GIVEN), scope=("profile",), **ASKED | {"within": ()}).events == ()
+    assert not consent.covers(after(GIVEN, *outcome.events), ("orders",), SHOP)
+    assert consent.give(after(GIVEN), scope=("orders",), **ASKED | {"within": ()}).events == ()
 
 
 def test_a_denial_is_a_fact_and_takes_nothing_back() -> None:

@@ -29,7 +29,7 @@ def test_client_credentials_never_give_a_refresh_token():
     assert reason(outcome) is None
     [event] = story.events
     assert (event.grant_type, event.account_id, event.refresh_token) == ("client_credentials", None, None)
-    assert (event.secret_id, event.secret_version, event.scope) == ("s1", 1, "profile catalog:read")
+    assert (event.secret_id, event.secret_version, event.scope) == ("s1", 1, "orders catalog:read")
     assert not outcome.result.refresh
     assert reason(story.credentials()) is Conflict.EXISTS
 

@@ -83,15 +83,15 @@ def test_a_foreign_client_ends_nothing_and_is_recorded_boundedly():
 
 def test_narrowing_holds_for_one_answer_and_widening_is_refused():
     story = redeemed()
-    assert story.refresh("rt1", scope=("profile",)).result.scope == ("profile",)
-    assert reason(story.refresh("rt2", scope=("profile", "other"))) is InvalidScope.WIDENED
-    assert story.refresh("rt2").result.scope == ("profile", "catalog:read")
+    assert story.refresh("rt1", scope=("orders",)).result.scope == ("orders",)
+    assert reason(story.refresh("rt2", scope=("orders", "other"))) is InvalidScope.WIDENED
+    assert story.refresh("rt2").result.scope == ("orders", "catalog:read")
 
 
 def test_what_client_or_person_lost_is_left_out():
     story = redeemed()
-    narrower = parties(replace(THIRD_PARTY, scope=("profile",)))
-    assert story.refresh("rt1", narrower).result.scope == ("profile",)
+    narrower = parties(replace(THIRD_PARTY, scope=("orders",)))
+    assert story.refresh("rt1", narrower).result.scope == ("orders",)
     assert reason(story.refresh("rt2", narrower, scope=("catalog:read",))) is InvalidScope.OUTSIDE_CLIENT
     fewer = parties(roles=(replace(MEMBER, scopes=("catalog:read",)),))
     assert story.refresh("rt2", fewer).result.scope == ("catalog:read",)
@@ -259,7 +259,7 @@ def test_there_is_no_grace_after_the_end():
         (parties(account=replace(PAUL, password_cutoff=99)), InvalidGrant.PERSON_CUT_OFF),
         (parties(account=replace(PAUL, password_cutoff=99, password_except="g1")), None),
         (parties(consent=consent.State((), 99)), InvalidGrant.CONSENT_WITHDRAWN),
-        (parties(consent=consent.State(("profile",), 1, True)), None),
+        (parties(consent=consent.State(("orders",), 1, True)), None),
         (
             parties(
                 replace(

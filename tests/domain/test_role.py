@@ -19,14 +19,14 @@ FACTS: dict[str, Any] = {
     "now": NOW,
     "realm": "administration",
     "name": "support",
-    "scopes": ("profile", "people:read"),
+    "scopes": ("orders", "people:read"),
     "default": False,
     "caller_scope": ADMINISTRATIVE_SCOPES,
-    "known_scopes": ADMINISTRATIVE_SCOPES | {"profile"},
+    "known_scopes": ADMINISTRATIVE_SCOPES | {"orders"},
 }
 
 
-def after(*events, scopes=("profile", "people:read"), default=False):
+def after(*events, scopes=("orders", "people:read"), default=False):
     return given(
         role, STREAM, RoleDefined(realm="administration", name="support", scopes=scopes, default=default), *events
     )
@@ -34,17 +34,17 @@ def after(*events, scopes=("profile", "people:read"), default=False):
 
 def test_a_role_is_defined_then_changed_old_and_new() -> None:
     assert role.put(role.INITIAL, **FACTS).events == (
-        RoleDefined(realm="administration", name="support", scopes=("profile", "people:read"), default=False),
+        RoleDefined(realm="administration", name="support", scopes=("orders", "people:read"), default=False),
     )
-    changed = role.put(after(), **FACTS | {"scopes": ("profile",), "default": True}).events
+    changed = role.put(after(), **FACTS | {"scopes": ("orders",), "default": True}).events
     assert changed == (
         RoleChanged(
-            old=Definition(scopes=("profile", "people:read"), default=False),
-            new=Definition(scopes=("profile",), default=True),
+            old=Definition(scopes=("orders", "people:read"), default=False),
+            new=Definition(scopes=("orders",), default=True),
         ),
     )
     state = after(*changed)
-    assert (state.realm, state.name, state.scopes, state.default) == ("administration", "support", ("profile",), True)
+    assert (state.realm, state.name, state.scopes, state.default) == ("administration", "support", ("orders",), True)
 
 
 def test_the_same_definition_is_no_event() -> None:
@@ -60,7 +60,7 @@ def test_the_same_definition_is_no_event() -> None:
         ("name", "x" * 65),
         ("name", "a:b"),
         ("scopes", ("unknown",)),
-        ("scopes", ("profile", "profile")),
+        ("scopes", ("orders", "orders")),
     ],
 )
 def test_what_cannot_stand_is_refused_with_its_field(field, value) -> None:
@@ -73,7 +73,7 @@ def test_roles_of_the_platform_allow_no_administration() -> None:
     assert outcome.refusal.reason is Forbidden.ADMINISTRATIVE_SCOPE
 
 
-NAMES = st.lists(st.sampled_from(sorted(ADMINISTRATIVE_SCOPES | {"profile"})), unique=True, max_size=4).map(tuple)
+NAMES = st.lists(st.sampled_from(sorted(ADMINISTRATIVE_SCOPES | {"orders"})), unique=True, max_size=4).map(tuple)
 
 
 @for_all(
@@ -95,8 +95,8 @@ def test_changing_a_role_needs_the_admin_scopes_it_allows(before, after_, defaul
 def test_last_administrators_role_keeps_its_admin_scope() -> None:
     last = after(scopes=("people:write",))
     facts = FACTS | {"leaves_no_administrator": True}
-    assert role.put(last, **facts | {"scopes": ("profile",)}).refusal.reason is Conflict.LAST_ADMINISTRATOR
-    assert role.put(last, **facts | {"scopes": ("profile", "people:write")}).refusal is None
+    assert role.put(last, **facts | {"scopes": ("orders",)}).refusal.reason is Conflict.LAST_ADMINISTRATOR
+    assert role.put(last, **facts | {"scopes": ("orders", "people:write")}).refusal is None
     outcome = role.retire(last, now=NOW, caller_scope=ADMINISTRATIVE_SCOPES, leaves_no_administrator=True)
     assert outcome.refusal.reason is Conflict.LAST_ADMINISTRATOR
 

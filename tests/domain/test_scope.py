@@ -7,6 +7,7 @@ import pytest
 from domain import scope as scope_page
 from domain.decision import Conflict, Forbidden, InvalidRequest, NotFound
 from domain.rules.administrative_scope import ADMINISTRATIVE_SCOPES
+from domain.rules.built_in_scope import BUILT_IN
 from domain.scope import ScopeChanged, ScopeDefined, ScopeRetired
 from tests.domain.history import NOW, given, loosely
 
@@ -67,15 +68,23 @@ def test_admin_scopes_are_described_by_holders_and_never_retired(name) -> None:
     facts = FACTS | {"name": name}
     assert scope.put(scope.INITIAL, **facts).refusal.reason is Forbidden.ADMINISTRATIVE_SCOPE
     assert scope.put(scope.INITIAL, **facts | {"caller_scope": frozenset({name})}).refusal is None
-    assert scope.retire(after(name=name), now=NOW).refusal.reason is Forbidden.ADMINISTRATIVE_SCOPE
+    assert scope.retire(after(name=name), now=NOW, name=name).refusal.reason is Forbidden.ADMINISTRATIVE_SCOPE
+
+
+@pytest.mark.parametrize("name", sorted(BUILT_IN))
+def test_nobody_defines_describes_or_retires_a_built_in_scope(name) -> None:
+    facts = FACTS | {"name": name, "caller_scope": ADMINISTRATIVE_SCOPES}
+    for state in (scope.INITIAL, after(name=name)):
+        assert scope.put(state, **facts).refusal.reason is Forbidden.BUILT_IN_SCOPE
+        assert scope.retire(state, now=NOW, name=name).refusal.reason is Forbidden.BUILT_IN_SCOPE
 
 
 def test_a_scope_in_use_is_not_retired() -> None:
-    assert scope.retire(after(), now=NOW, in_use=True).refusal.reason is Conflict.IN_USE
-    assert scope.retire(after(), now=NOW).events == (ScopeRetired(),)
+    assert scope.retire(after(), now=NOW, name="catalog:read", in_use=True).refusal.reason is Conflict.IN_USE
+    assert scope.retire(after(), now=NOW, name="catalog:read").events == (ScopeRetired(),)
 
 
 def test_a_retired_scope_is_unknown_and_can_be_defined_again() -> None:
     state = after(ScopeRetired())
-    assert scope.retire(state, now=NOW).refusal.reason is NotFound.UNKNOWN
+    assert scope.retire(state, now=NOW, name="catalog:read").refusal.reason is NotFound.UNKNOWN
     assert isinstance(scope.put(state, **FACTS).events[0], ScopeDefined)

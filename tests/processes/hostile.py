@@ -90,7 +90,7 @@ def change_one_byte(connection: Connection, position: int) -> None:
 def change_what_it_says(connection: Connection, position: int) -> None:
     """Another event, as well formed as the one before: what only a hash can tell."""
     form = json.loads(stored(connection, position))
-    form["data"]["scope"] = ["profile", "everything"]
+    form["data"]["scope"] = ["orders", "everything"]
     run(
         connection,
         "UPDATE stored_events SET state = :s WHERE id = :p",

@@ -48,7 +48,7 @@ def test_nobody_issues_until_it_is_accepted(environment: dict[str, str], databas
         tmp_path,
         environment,
         *("client", "register", "--name", "Service", "--grant-type", "client_credentials"),
-        *("--scope", "profile", "--scope", "introspect"),
+        *("--scope", "catalog:read", "--scope", "introspect"),
     )
     elsewhere = tmp_path / "elsewhere"
     elsewhere.mkdir()

@@ -141,7 +141,7 @@ def drilled(
     client = command_line(
         directory,
         environment,
-        *("client", "register", "--name", "Service", "--grant-type", "client_credentials", "--scope", "profile"),
+        *("client", "register", "--name", "Service", "--grant-type", "client_credentials", "--scope", "catalog:read"),
     )
     older = _serve(environment, directory, client, TOKENS)
     older_url = databases.copy(module_database_url)

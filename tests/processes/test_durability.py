@@ -18,7 +18,7 @@ BEFORE_THE_KILL = 300
 
 async def test_a_killed_server_loses_no_acknowledged_token(world: World, start: Start) -> None:
     served = await start()
-    client = await world.register_client(grant_types=("client_credentials",), scope=("profile",))
+    client = await world.register_client(grant_types=("client_credentials",), scope=("orders",))
     acknowledged: list[str] = []
     enough = asyncio.Event()
 
@@ -55,7 +55,7 @@ async def test_a_killed_server_loses_no_acknowledged_token(world: World, start: 
 
 
 async def test_reported_secret_of_a_killed_server_is_ended_by_the_next(world: World, start: Start) -> None:
-    client = await world.register_client(grant_types=("client_credentials",), scope=("profile",))
+    client = await world.register_client(grant_types=("client_credentials",), scope=("orders",))
     issued = await world.client.post("/oauth/token", data={"grant_type": "client_credentials"}, auth=client.auth)
     token = issued.json()["access_token"]
     ledger, report = world.services.ledger, ReportedSecret("a-report", None, [sha256(token.encode()).digest()])
@@ -69,7 +69,7 @@ async def test_reported_secret_of_a_killed_server_is_ended_by_the_next(world: Wo
 
 async def test_stopped_server_answers_what_it_accepted_and_exits_0(world: World, start: Start) -> None:
     served = await start()
-    client = await world.register_client(grant_types=("client_credentials",), scope=("profile",))
+    client = await world.register_client(grant_types=("client_credentials",), scope=("orders",))
     async with plain_http.caller(served.base) as caller:
         first = await caller.post("/oauth/token", data={"grant_type": "client_credentials"}, auth=client.auth)
         assert first.status_code == 200

@@ -65,7 +65,7 @@ def database_url(pair: Pair) -> str:
 
 async def test_a_standby_takes_over_and_nothing_acknowledged_is_lost(world: World, start: Start, pair: Pair) -> None:
     served = await start()
-    client = await world.register_client(grant_types=("client_credentials",), scope=("profile",))
+    client = await world.register_client(grant_types=("client_credentials",), scope=("orders",))
     acknowledged: list[str] = []
     enough, over, again = asyncio.Event(), asyncio.Event(), asyncio.Event()
 

@@ -13,7 +13,7 @@ CYCLES = 100
 
 async def test_no_worker_accepts_a_token_after_its_acknowledged_end(world: World, start: Start) -> None:
     first, second = await start(), await start()
-    owner = await world.register_client(grant_types=("client_credentials",), scope=("profile",))
+    owner = await world.register_client(grant_types=("client_credentials",), scope=("orders",))
     async with (
         plain_http.caller(first.base, auth=owner.auth) as one,
         plain_http.caller(second.base, auth=owner.auth) as other,
@@ -30,7 +30,7 @@ async def test_no_worker_accepts_a_token_after_its_acknowledged_end(world: World
 @pytest.mark.parametrize("verb", [client.disable, client.delete])
 async def test_a_disabled_clients_tokens_are_dead_everywhere_at_once(world: World, start: Start, verb: object) -> None:
     served = await start()
-    owner = await world.register_client(grant_types=("client_credentials",), scope=("profile",))
+    owner = await world.register_client(grant_types=("client_credentials",), scope=("orders",))
     viewer = await world.register_client(grant_types=("client_credentials",), scope=("introspect",))
     async with plain_http.caller(served.base) as caller:
         issued = await caller.post("/oauth/token", data={"grant_type": "client_credentials"}, auth=owner.auth)
@@ -52,7 +52,7 @@ async def test_secret_ended_elsewhere_issues_nothing_and_use_is_a_fact(
 ) -> None:
     """The process remembers that the secret was right, and has heard nothing since."""
     served = await start()
-    owner = await world.register_client(grant_types=("client_credentials", "refresh_token"), scope=("profile",))
+    owner = await world.register_client(grant_types=("client_credentials", "refresh_token"), scope=("orders",))
     stream = client.stream(owner.client_id)
     (version,) = (await world.services.ledger.state(stream)).secrets
     async with plain_http.caller(served.base, auth=owner.auth) as caller:

@@ -49,7 +49,7 @@ class TestPostgreSQL:
     async def test_every_request_is_answered(self, world: World, start: Start, relay: tuple[Relay, str]) -> None:
         """Also behind what was asked first. When it is back, so is everything, and nothing was done meanwhile."""
         served = await start()
-        client = await world.register_client(grant_types=("client_credentials",), scope=("profile",))
+        client = await world.register_client(grant_types=("client_credentials",), scope=("orders",))
         async with plain_http.caller(served.base) as caller:
             known = (await token(caller, client)).json()["access_token"]
             before = await world.head()
@@ -78,7 +78,7 @@ class TestSQLite:
     async def test_every_request_is_answered(self, world: World, start: Start, database_url: str) -> None:
         """Another process has the lock for long. What only reads is answered as ever."""
         served = await start()
-        client = await world.register_client(grant_types=("client_credentials",), scope=("profile",))
+        client = await world.register_client(grant_types=("client_credentials",), scope=("orders",))
         async with plain_http.caller(served.base) as caller:
             known = (await token(caller, client)).json()["access_token"]
             with closing(sqlite3.connect(str(make_url(database_url).database), isolation_level=None)) as another:

@@ -54,7 +54,7 @@ def workers(parent: int) -> set[int]:
 
 async def test_a_full_disk_kills_nothing(world: World, start: Start, disk: SmallDisk) -> None:
     served = await start(workers=2)
-    client = await world.register_client(grant_types=("client_credentials",), scope=("profile",))
+    client = await world.register_client(grant_types=("client_credentials",), scope=("orders",))
     running = workers(served.process.pid)
 
     async def token(caller: httpx.AsyncClient) -> httpx.Response:
@@ -91,7 +91,7 @@ async def test_a_full_disk_kills_nothing(world: World, start: Start, disk: Small
 
 async def test_a_worker_that_dies_on_a_full_disk_is_replaced(world: World, start: Start, disk: SmallDisk) -> None:
     served = await start()
-    client = await world.register_client(grant_types=("client_credentials",), scope=("profile",))
+    client = await world.register_client(grant_types=("client_credentials",), scope=("orders",))
     async with plain_http.caller(served.base) as caller:
         answer = await caller.post("/oauth/token", data={"grant_type": "client_credentials"}, auth=client.auth)
     known = answer.json()["access_token"]

@@ -44,7 +44,7 @@ def test_no_worker_answers_or_writes_from_what_it_remembers(
         tmp_path,
         environment,
         *("client", "register", "--name", "Service", "--grant-type", "client_credentials"),
-        *("--scope", "profile", "--scope", "introspect"),
+        *("--scope", "catalog:read", "--scope", "introspect"),
     )
     with running("serve", environment=environment, directory=tmp_path) as server:
         earlier = Caller(server, client).token()
@@ -99,7 +99,7 @@ def test_server_refuses_an_older_database_until_accepted(
         "Service",
         "--grant-type",
         "client_credentials",
-        *("--scope", "profile", "--scope", "introspect"),
+        *("--scope", "catalog:read", "--scope", "introspect"),
     )
     command_line(tmp_path, environment, "audit", "key")
     older = databases.copy(database_url)

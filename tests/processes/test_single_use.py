@@ -32,7 +32,7 @@ async def issue_code(world: World, client: Client, person: Person) -> tuple[str,
             client_id=client.client_id,
             secret_id=None,
             account_id=person.account_id,
-            asked=("profile",),
+            asked=("orders",),
             issuer=world.settings.issuer,
             with_consent=True,
         )
@@ -43,9 +43,9 @@ async def issue_code(world: World, client: Client, person: Person) -> tuple[str,
             consent.stream(person.account_id, client.client_id),
             consent.give,
             {
-                "scope": ("profile",),
+                "scope": ("orders",),
                 "redirect_uri": client.redirect_uri,
-                "within": ("profile",),
+                "within": ("orders",),
                 "registered": (client.redirect_uri,),
             },
         ),
@@ -55,7 +55,7 @@ async def issue_code(world: World, client: Client, person: Person) -> tuple[str,
             {
                 "session_id": None,
                 "uri": client.redirect_uri,
-                "asked": ("profile",),
+                "asked": ("orders",),
                 "challenge": pkce.transform(VERIFIER),
                 "code": code.hex,
                 "lifetimes": world.services.lifetimes,
@@ -67,8 +67,8 @@ async def issue_code(world: World, client: Client, person: Person) -> tuple[str,
 
 
 async def person_and_client(world: World) -> tuple[Person, Client]:
-    client = await world.register_client(scope=("profile",))
-    await world.define_role("platform", "viewer", "profile")
+    client = await world.register_client(scope=("orders",))
+    await world.define_role("platform", "viewer", "orders")
     return await world.register_person("paula", roles_of=("viewer",)), client
 
 

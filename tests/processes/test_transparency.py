@@ -50,7 +50,7 @@ def test_a_checkpoint_covers_an_event_within_a_second() -> None:
 
 async def test_two_servers_never_sign_two_trees_of_one_size(world: World, start: Start, database_url: str) -> None:
     servers = [await start(), await start()]
-    client = await world.register_client(grant_types=("client_credentials",), scope=("profile",))
+    client = await world.register_client(grant_types=("client_credentials",), scope=("orders",))
     seen: list[str] = []
     done = asyncio.Event()
 

@@ -28,6 +28,7 @@ def test_a_person_is_found_by_login_name_in_their_realm(log: Log) -> None:
         username="event-1|username|s1.ada",
         email="event-1|email|s1.ada@example.test",
         name="event-1|name|s1.Ada",
+        claims={},
         roles=("reader",),
         state="enabled",
         created_at=NOW,

@@ -12,7 +12,7 @@ def registered(name: str = "App", **changes) -> ClientRegistered:
         "client_name": name,
         "redirect_uris": ("https://app.example.test/cb",),
         "grant_types": ("authorization_code",),
-        "scope": ("profile", "catalog:read"),
+        "scope": ("orders", "catalog:read"),
         "token_endpoint_auth_method": "client_secret_basic",
         "realm": "platform",
     }
@@ -40,7 +40,7 @@ def test_registered_client_is_found_with_all_its_metadata(log: Log) -> None:
         client_name="App",
         redirect_uris=("https://app.example.test/cb",),
         grant_types=("authorization_code",),
-        scope=("profile", "catalog:read"),
+        scope=("orders", "catalog:read"),
         token_endpoint_auth_method="client_secret_basic",
         require_pkce=True,
         access_token_lifetime=300,

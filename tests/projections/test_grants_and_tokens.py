@@ -141,7 +141,7 @@ def test_a_row_for_each_secret(connection):
     rows = {bytes(row.digest): row for row in connection.execute(select(tokens.TABLE))}
     access, code = rows[bytes.fromhex(digest("at1"))], rows[bytes.fromhex(digest("code"))]
     assert (access.kind, access.grant_id, access.client_id, access.account_id) == ("access", "g1", "third", "paul")
-    assert (access.secret_id, access.scope, access.position) == ("s1", "profile catalog:read", 3)
+    assert (access.secret_id, access.scope, access.position) == ("s1", "orders catalog:read", 3)
     assert (access.issued_at, access.expires_at) == (story.now, story.now + 600 * SECOND)
     assert (code.kind, code.ended_position) == ("code", 3)
     found = judge(folds(connection), [access.digest])[access.digest]

@@ -31,7 +31,7 @@ def tokens(secret_id: str | None, access_token: str = "ab" * 32) -> TokensIssued
     return TokensIssued(
         grant_type="client_credentials",
         client_id="c1",
-        scope="profile",
+        scope="orders",
         secret_id=secret_id,
         access_token=access_token,
         lifetime=600,

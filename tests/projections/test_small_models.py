@@ -5,6 +5,7 @@ from domain.client import Attributes, ClientUpdated
 from domain.client_secret import SecretRevoked
 from domain.consent import ConsentDenied, ConsentExtended, ConsentGiven, ConsentWithdrawn
 from domain.role import Definition, RoleChanged, RoleDefined, RoleRetired
+from domain.rules.built_in_scope import DESCRIPTIONS
 from domain.scope import ScopeChanged, ScopeDefined, ScopeRetired
 from domain.session import SessionEnded, SessionStarted
 from domain.usage import Seen
@@ -21,12 +22,23 @@ def test_scopes(log: Log) -> None:
         log.tell(f"scope:{name}", ScopeDefined(name=name, description=f"May {name}"))
     log.tell("scope:a", ScopeChanged(old="May a", new="May do a"))
     log.tell("scope:c", ScopeRetired())
-    assert scopes.all_of(log.connection) == (scopes.ScopeRow("a", "May do a"), scopes.ScopeRow("b", "May b"))
+    built_in = tuple(scopes.ScopeRow(name, DESCRIPTIONS[name]) for name in sorted(DESCRIPTIONS))
+    ours = (scopes.ScopeRow("a", "May do a"), scopes.ScopeRow("b", "May b"))
+    assert scopes.all_of(log.connection) == tuple(sorted((*ours, *built_in), key=lambda each: each.name))
     assert scopes.find(log.connection, "c") is None
     assert scopes.names(log.connection) == ("a", "b")
     first = scopes.page(log.connection, limit=1)
     assert (first.items[0].name, first.next) == ("a", "a")
-    assert [s.name for s in scopes.page(log.connection, limit=1, after="a").items] == ["b"]
+    assert [s.name for s in scopes.page(log.connection, limit=1, after="a").items] == ["account"]
+
+
+def test_a_built_in_scope_keeps_the_words_of_who_defined_it(log: Log) -> None:
+    log.tell("scope:profile", ScopeDefined(name="profile", description="See your name"))
+    assert scopes.find(log.connection, "profile") == scopes.ScopeRow("profile", "See your name")
+    assert scopes.find(log.connection, "email") == scopes.ScopeRow("email", DESCRIPTIONS["email"])
+    listed = {each.name: each.description for each in scopes.page(log.connection).items}
+    assert listed == {**DESCRIPTIONS, "profile": "See your name"}
+    assert [each.name for each in scopes.page(log.connection, after="openid", limit=1).items] == ["phone"]
 
 
 def test_roles(log: Log) -> None:
@@ -35,9 +47,9 @@ def test_roles(log: Log) -> None:
         ("administration", "reader", False),
         ("platform", "x", False),
     ):
-        event = RoleDefined(realm=realm, name=name, scopes=("profile", f"{name}:read"), default=default)
+        event = RoleDefined(realm=realm, name=name, scopes=("orders", f"{name}:read"), default=default)
         log.tell(f"role:{realm}:{name}", event)
-    old = Definition(scopes=("profile", "x:read"), default=False)
+    old = Definition(scopes=("orders", "x:read"), default=False)
     log.tell("role:platform:x", RoleChanged(old=old, new=Definition(scopes=("y",), default=True)))
     assert roles.find(log.connection, "platform", "x") == roles.RoleRow("platform", "x", ("y",), True)
     assert roles.names_of(log.connection, "platform") == ("member", "x")
@@ -51,10 +63,10 @@ def test_roles(log: Log) -> None:
 
 
 def test_consents(log: Log) -> None:
-    log.tell("consent:a1:c1", ConsentDenied(scope=("profile",)), ConsentGiven(scope=("profile",)))
-    log.tell("consent:a1:c2", ConsentGiven(scope=("profile",)))
-    log.tell("consent:a1:c1", ConsentExtended(added=("x",), scope=("profile", "x")), at=NOW + 5)
-    assert consents.find(log.connection, "a1", "c1") == consents.ConsentRow("a1", "c1", ("profile", "x"), NOW, NOW + 5)
+    log.tell("consent:a1:c1", ConsentDenied(scope=("orders",)), ConsentGiven(scope=("orders",)))
+    log.tell("consent:a1:c2", ConsentGiven(scope=("orders",)))
+    log.tell("consent:a1:c1", ConsentExtended(added=("x",), scope=("orders", "x")), at=NOW + 5)
+    assert consents.find(log.connection, "a1", "c1") == consents.ConsentRow("a1", "c1", ("orders", "x"), NOW, NOW + 5)
     assert consents.clients_of(log.connection, "a1", 1) == [("c1", NOW)]
     assert consents.clients_of(log.connection, "a1", 9) == [("c1", NOW), ("c2", NOW)]
     log.tell("consent:a1:c1", ConsentWithdrawn())
@@ -98,7 +110,7 @@ def test_a_replay_in_one_batch_gives_the_same_rows(log: Log) -> None:
     log.tell("client:c1", SecretRevoked(secret_id="s1", tokens="keep"), at=NOW + 5)
     log.tell("client:c1", SecretRevoked(secret_id="s1", tokens="revoke"), at=NOW + 6)
     log.tell("client:c1", ClientUpdated(new=Attributes(realm="administration", client_name="Moved")), at=NOW + 7)
-    log.tell("consent:a1:c1", ConsentGiven(scope=("profile",)))
+    log.tell("consent:a1:c1", ConsentGiven(scope=("orders",)))
     log.tell("consent:a1:c1", ConsentWithdrawn())
     log.tell("consent:a1:c1", ConsentGiven(scope=("x",)), at=NOW + 8)
     log.tell("account:a1", PasswordChanged(password_hash="$2", except_grant="g1"))

@@ -22,7 +22,7 @@ STATE = "af0ifjsldkj"
 
 @dataclass(frozen=True)
 class Scene:
-    """One person of the platform, who may have `profile` and `catalog:read`, and one shop that asks for both."""
+    """One person of the platform, who may have `orders` and `catalog:read`, and one shop that asks for both."""
 
     world: World
     person: Person
@@ -79,5 +79,5 @@ def error_of(page: Page) -> tuple[str | None, str | None]:
 
 async def set_scene(world: World) -> Scene:
     """Makes the person and the shop."""
-    await world.define_role("platform", "member", "profile", "catalog:read", default=True)
+    await world.define_role("platform", "member", "orders", "catalog:read", default=True)
     return Scene(world, await world.register_person(), await world.register_client())

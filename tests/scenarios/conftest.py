@@ -39,4 +39,4 @@ async def scene(world: World) -> Scene:
 @pytest.fixture
 async def job(world: World) -> Client:
     """A client that gets tokens for itself and may do nothing else."""
-    return await world.register_client("Job", grant_types=("client_credentials",), scope=("profile",))
+    return await world.register_client("Job", grant_types=("client_credentials",), scope=("orders",))

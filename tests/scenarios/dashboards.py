@@ -20,7 +20,7 @@ PAGE = "http://127.0.0.1:3000"
 """Where a dashboard's own pages may stand: another origin than the issuer's, of the same site."""
 
 ADMINISTRATION = ("clients:read", "clients:write")
-PLATFORM = ("profile", "catalog:read")
+PLATFORM = ("orders", "catalog:read")
 
 
 class Dashboard:

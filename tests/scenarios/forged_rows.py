@@ -24,7 +24,7 @@ from tests.scenarios.dashboards import Dashboard, make_dashboard
 from tests.scenarios.world import Client, World
 
 FOREIGN = "https://evil.example"
-RETIRED = "profile:retired"
+RETIRED = "orders:retired"
 DAY = 86_400
 
 Decisions = dict[str, Any]
@@ -49,7 +49,7 @@ async def cast(world: World) -> Cast:
     await world.define_role("administration", "administrator", "people:write", default=True)
     await world.define_role("platform", "other", "billing")
     await world.register_person("ada", realm="administration")
-    service = await world.register_client("Service", grant_types=("client_credentials",), scope=("profile",))
+    service = await world.register_client("Service", grant_types=("client_credentials",), scope=("orders",))
     asking = await world.register_client("Asking")
     made = Cast(scene, service, await make_dashboard(world), asking)
     world.services.dashboard_secrets  # noqa: B018 - is there once the app has started
@@ -174,7 +174,7 @@ def _outcome(page: Page) -> Any:
     paths = {form.action.partition("?")[0] for form in page.forms}
     if SIGN_IN in paths:
         return "sign in"
-    return ("asked", "May profile" in page.text, "evil.example" in page.text) if CONSENT in paths else page.status
+    return ("asked", "May orders" in page.text, "evil.example" in page.text) if CONSENT in paths else page.status
 
 
 # Who may write to the database ----------------------------------------------------------------------------------------

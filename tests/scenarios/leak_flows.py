@@ -41,7 +41,7 @@ class Leaked:
 
 async def leaked(flows: Flows) -> Leaked:
     """Everything of a new client."""
-    body = {"client_name": "Job", "grant_types": ["client_credentials"], "scope": "profile"}
+    body = {"client_name": "Job", "grant_types": ["client_credentials"], "scope": "orders"}
     made = (await flows.admin.post("/admin/clients", json=body)).json()
     auth = (made["client_id"], made["client_secret"])
     answer = await flows.program.post("/oauth/token", data={"grant_type": "client_credentials"}, auth=auth)

@@ -27,7 +27,7 @@ async def code_flow(flows: Flows) -> None:
 
 async def denied(flows: Flows) -> None:
     browser = flows.browser()
-    page = await browser.open(flows.scene.address(scope="profile"))
+    page = await browser.open(flows.scene.address(scope="orders"))
     page = await browser.press(page, SIGN_IN, username=flows.person.username, password=flows.person.password)
     page = await browser.press(page, CONSENT, DENY) if page.status == 200 else page
     await browser.open("/account/grants")
@@ -62,7 +62,7 @@ async def registration(flows: Flows) -> None:
     """A client with an owner, its rotation, a repeat with the same key, its end."""
     owner = f"{flows.unique('owner-')}@example.test"
     flows.watch.personal.add(owner)
-    body = {"client_name": "Shop", "grant_types": ["client_credentials"], "scope": "profile", "owner": owner}
+    body = {"client_name": "Shop", "grant_types": ["client_credentials"], "scope": "orders", "owner": owner}
     key = {"idempotency-key": new_id()}
     made = await flows.admin.post("/admin/clients", json=body, headers=key)
     assert made.status_code == 201, made.text

@@ -80,7 +80,7 @@ async def test_person_sees_consents_and_withdraws_one_at_once(scene: Scene) -> N
     tokens = await scene.redeem(await scene.approved(browser))
     assert await introspected(scene, tokens["access_token"])
     page = await browser.open(GRANTS)
-    for shown in ("Shop", "May profile", "May catalog:read", "1 January 2026"):
+    for shown in ("Shop", "May orders", "May catalog:read", "1 January 2026"):
         assert shown in page.text
     page = await browser.press(page, WITHDRAW)
     assert "Withdrawn." in page.text

@@ -34,7 +34,7 @@ SHOP = {
     "client_name": "Shop",
     "redirect_uris": ["https://shop.example/callback"],
     "grant_types": ["authorization_code", "refresh_token"],
-    "scope": "profile",
+    "scope": "orders",
     "token_endpoint_auth_method": "client_secret_basic",
     "require_pkce": True,
     "access_token_lifetime": 300,
@@ -48,7 +48,7 @@ SHOP = {
 
 @pytest.fixture
 async def admin(world: World) -> httpx.AsyncClient:
-    await world.define_scopes("profile", "catalog:read")
+    await world.define_scopes("orders", "catalog:read")
     return await administering(world, "clients:read", "clients:write")
 
 
@@ -79,11 +79,11 @@ async def test_registration_shows_the_secret_once_and_records_neither(world: Wor
 
 
 async def test_the_secret_authenticates(world: World, admin: httpx.AsyncClient) -> None:
-    body = {"client_name": "Job", "grant_types": ["client_credentials"], "scope": "profile"}
+    body = {"client_name": "Job", "grant_types": ["client_credentials"], "scope": "orders"}
     made = ok(await admin.post("/admin/clients", json=body), 201)
     auth = (made["client_id"], made["client_secret"])
     answer = await world.client.post("/oauth/token", data={"grant_type": "client_credentials"}, auth=auth)
-    assert ok(answer)["scope"] == "profile"
+    assert ok(answer)["scope"] == "orders"
 
 
 async def test_a_public_client_has_no_secret(world: World, admin: httpx.AsyncClient) -> None:
@@ -173,7 +173,7 @@ async def test_a_patch_that_changes_nothing_is_no_event(world: World, admin: htt
     made = ok(await admin.post("/admin/clients", json=SHOP), 201)
     before = await world.head()
     path = f"/admin/clients/{made['client_id']}"
-    again = ok(await admin.patch(path, json={"owner": SHOP["owner"], "client_name": "Shop", "scope": "profile"}))
+    again = ok(await admin.patch(path, json={"owner": SHOP["owner"], "client_name": "Shop", "scope": "orders"}))
     assert again == {name: made[name] for name in MEMBERS}
     assert ok(await admin.patch(path, json={})) == again
     assert await world.head() == before

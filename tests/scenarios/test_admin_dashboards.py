@@ -16,7 +16,7 @@ PATH = "/admin/dashboards/stock"
 
 @pytest.fixture
 async def admin(world: World) -> httpx.AsyncClient:
-    await world.define_scopes("profile")
+    await world.define_scopes("orders")
     return await administering(world, "clients:read", "clients:write")
 
 
@@ -26,7 +26,7 @@ def definition(world: World, **changes: Any) -> dict[str, Any]:
         "realm": "platform",
         "allowed_origins": [world.settings.issuer],
         "resources": ["https://stock.example"],
-        "scope": "profile",
+        "scope": "orders",
         "access_token_lifetime": 300,
         "refresh_token_lifetime": 3600,
     } | changes
@@ -160,7 +160,7 @@ async def test_a_merge_patch_changes_some_of_it(world: World, admin: httpx.Async
     )
     problem(await admin.patch(PATH, json={"slug": "other"}), 400, field="slug")
     (updated,) = await world.events("client.updated")
-    assert updated.event.old.scope == ("profile",)
+    assert updated.event.old.scope == ("orders",)
 
 
 @pytest.mark.parametrize(
@@ -169,7 +169,7 @@ async def test_a_merge_patch_changes_some_of_it(world: World, admin: httpx.Async
         {"allowed_origins": []},
         {"realm": "platform", "scope": ""},
         {"access_token_lifetime": 60},
-        {"scope": "profile"},
+        {"scope": "orders"},
         {"client_name": "Mine"},
     ],
 )
@@ -179,10 +179,10 @@ async def test_changing_a_dashboard_needs_the_scopes_it_has(
     """With an origin of their own they would have an administrator's token."""
     await world.define_scopes("people:write")
     able = await administering(world, "clients:read", "clients:write", "people:write")
-    made = ok(await able.put(PATH, json=definition(world, realm="administration", scope="profile people:write")), 201)
+    made = ok(await able.put(PATH, json=definition(world, realm="administration", scope="orders people:write")), 201)
     before = await world.head()
     for answer in (
-        await admin.put(PATH, json=definition(world, realm="administration", scope="profile people:write") | change),
+        await admin.put(PATH, json=definition(world, realm="administration", scope="orders people:write") | change),
         await admin.patch(PATH, json=change),
         await admin.patch(f"/admin/clients/{made['client_id']}", json=change),
     ):

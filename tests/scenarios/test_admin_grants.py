@@ -26,7 +26,7 @@ async def admin(world: World) -> httpx.AsyncClient:
 
 
 async def test_an_ended_grant_ends_its_token_at_once(world: World, admin: httpx.AsyncClient) -> None:
-    job = await world.register_client("Job", grant_types=("client_credentials",), scope=("profile",))
+    job = await world.register_client("Job", grant_types=("client_credentials",), scope=("orders",))
     raw = ok(await world.client.post("/oauth/token", data={"grant_type": "client_credentials"}, auth=job.auth))
     (grant,) = ok(await admin.get("/admin/grants", params={"client_id": job.client_id}))["items"]
     assert set(grant) == MEMBERS
@@ -55,7 +55,7 @@ async def test_unknown_grants_and_people_are_404(world: World, admin: httpx.Asyn
 
 
 async def test_the_newest_come_first_across_pages(world: World, admin: httpx.AsyncClient) -> None:
-    job = await world.register_client("Job", grant_types=("client_credentials",), scope=("profile",))
+    job = await world.register_client("Job", grant_types=("client_credentials",), scope=("orders",))
     for _ in range(3):
         ok(await world.client.post("/oauth/token", data={"grant_type": "client_credentials"}, auth=job.auth))
         world.clock.advance(1)

@@ -10,12 +10,13 @@ from sqlalchemy import select
 from sqlalchemy.engine import make_url
 
 from api import background
+from domain.rules.standard_claims import KEPT
 from security.keyring import Keyring
 from security.vault import KEYS
 from tests.scenarios.administration import administering, ok, problem
 from tests.scenarios.world import World, open_world
 
-MEMBERS = {"id", "realm", "username", "email", "name", "roles", "state", "created_at"}
+MEMBERS = {"id", "realm", "username", "email", "name", *KEPT, "roles", "state", "created_at", "updated_at"}
 PAUL = {
     "realm": "platform",
     "username": "Paul",
@@ -27,7 +28,7 @@ PAUL = {
 
 @pytest.fixture
 async def admin(world: World) -> httpx.AsyncClient:
-    await world.define_role("platform", "member", "profile", default=True)
+    await world.define_role("platform", "member", "orders", default=True)
     return await administering(world)
 
 
@@ -185,7 +186,7 @@ async def test_the_last_administrator_stays_one(world: World, admin: httpx.Async
     problem(await admin.post(path + "/disable"), 409, reason="last_administrator")
     problem(await admin.patch(path, json={"roles": []}), 409, reason="last_administrator")
     role = "/admin/roles/administration/administrator"
-    problem(await admin.put(role, json={"scopes": ["profile"]}), 409, reason="last_administrator")
+    problem(await admin.put(role, json={"scopes": ["orders"]}), 409, reason="last_administrator")
     problem(await admin.delete(role), 409, reason="last_administrator")
     assert await world.head() == before
     await make(admin, realm="administration", roles=["administrator"], username="eva", email=None)
@@ -205,7 +206,7 @@ async def test_no_sqlite_file_keeps_the_key_of_an_erased_person(
     monkeypatch.setattr(background, "WIPE_EVERY", 0.0)
     file = Path(make_url(sqlite_url).database or "")
     async with open_world(sqlite_url, tmp_path, keyring) as world:
-        await world.define_role("platform", "member", "profile", default=True)
+        await world.define_role("platform", "member", "orders", default=True)
         admin = await administering(world)
         made = await make(admin)
         which = select(KEYS.c.wrapped).where(KEYS.c.subject == f"account:{made['id']}")

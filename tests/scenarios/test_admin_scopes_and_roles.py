@@ -64,19 +64,19 @@ async def test_what_cannot_stand_is_refused_with_its_name_and_no_event(
 
 
 async def test_what_is_in_use_stays(world: World, admin: httpx.AsyncClient) -> None:
-    await world.register_client(scope=("profile",))
+    await world.register_client(scope=("orders",))
     await world.define_role("platform", "buyer", "catalog:read")
     await world.register_person(roles_of=("buyer",))
-    problem(await admin.delete("/admin/scopes/profile"), 409, reason="in_use")
+    problem(await admin.delete("/admin/scopes/orders"), 409, reason="in_use")
     problem(await admin.delete("/admin/scopes/catalog:read"), 409, reason="in_use")
     problem(await admin.delete("/admin/roles/platform/buyer"), 409, reason="in_use")
     problem(await admin.delete("/admin/scopes/people:write"), 403)
 
 
 async def test_a_role_is_defined_changed_and_retired(world: World, admin: httpx.AsyncClient) -> None:
-    await world.define_scopes("profile")
+    await world.define_scopes("orders")
     path = "/admin/roles/platform/buyer"
-    body = {"realm": "platform", "name": "buyer", "scopes": ["profile"], "default": True}
+    body = {"realm": "platform", "name": "buyer", "scopes": ["orders"], "default": True}
     before = await world.head()
     answer = await admin.put(path, json=body)
     assert ok(answer, 201) == body

@@ -309,13 +309,13 @@ async def test_whoever_sees_nothing_personal_is_not_said_to_have(world: World) -
 
 async def test_a_secret_in_the_place_of_an_id_is_not_recorded(world: World) -> None:
     asking = await administering(world)
-    token = await world.token("profile")
+    token = await world.token("orders")
     ok(await asking.get("/audit/events", params={"grant_id": token}))
     assert token[10:] not in str(await world.events("audit.*"))
 
 
 async def test_who_may_not_read_reads_nothing_and_leaves_no_reading(world: World) -> None:
-    other = await administering(world, "profile")
+    other = await administering(world, "orders")
     head = await world.head()
     routes = ("/audit/events", "/audit/events/1", "/audit/state/server", "/audit/export", "/audit/stream")
     for path in routes:

@@ -93,7 +93,7 @@ async def test_device_address_is_its_persons_whatever_program_asked(scene: Scene
     again = {"grant_type": "refresh_token", "refresh_token": got["refresh_token"], **mine}
     got = ok(await phone.post("/oauth/token", data=again))
     ok(await phone.post("/oauth/revoke", data={"token": got["access_token"], **mine}))
-    dashboard = await make_dashboard(world, "stock", scope=("profile",))
+    dashboard = await make_dashboard(world, "stock", scope=("orders",))
     _, cookie = await dashboard.sign_in(person, by=phone)
     assert (await dashboard.refresh(cookie, by=phone)).status_code == 200
 

@@ -170,7 +170,7 @@ async def test_the_past_is_judged_as_it_was_then(
     world: World, steps: list[str], last: str | None, waits: list[float], seed: int
 ) -> None:
     chance = Random(seed)  # noqa: S311 - what happens next, not a secret
-    await world.define_role("platform", "member", "profile", "catalog:read", default=True)
+    await world.define_role("platform", "member", "orders", "catalog:read", default=True)
     name = f"person-{await world.head()}"
     scene = Scene(world, await world.register_person(name), await world.register_client())
     observer = await world.register_client("Observer", grant_types=("client_credentials",), scope=("introspect",))

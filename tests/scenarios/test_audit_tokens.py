@@ -238,7 +238,7 @@ async def test_history_tells_who_got_a_token_how_and_its_descendants(scene: Scen
     assert told["state"] == "grant_ended"
     assert (told["client_id"], told["client_name"]) == (scene.shop.client_id, "Shop")
     assert told["account_id"] == scene.person.account_id
-    assert told["scope"] == "profile catalog:read"
+    assert told["scope"] == "orders catalog:read"
     assert told["secret"]["version"] == 1
     of_grant = [each["type"] for each in told["events"] if each["stream"] == f"grant:{told['grant_id']}"]
     assert of_grant == [

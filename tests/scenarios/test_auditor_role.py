@@ -14,7 +14,7 @@ from tests.scenarios.world import SYSTEM, World, open_world
 
 READ = [each for each in endpoints() if each.scope == "audit:read"]
 ENDING = [each for each in READ if each.path != "/audit/stream"]
-GIVEN = {"audit:read", "audit:personal", "people:read", "clients:read", "grants:read"}
+GIVEN = {"profile", "audit:read", "audit:personal", "people:read", "clients:read", "grants:read"}
 CLOSED = [each for each in endpoints() if each.scope is not None and each.scope not in GIVEN]
 WRITING = [each for each in CLOSED if each.scope is not None and each.scope.endswith(":write")]
 
@@ -35,7 +35,7 @@ NAMES = {
     "stream": "server",
     "rest": "000",
     "realm": "platform",
-    "name": "profile",
+    "name": "orders",
     "slug": "client",
     "sha256": "0" * 64,
 }

@@ -15,10 +15,10 @@ LOOPBACK = "http://127.0.0.1/callback"
 async def test_person_signs_in_consents_and_the_client_gets_tokens(scene: Scene) -> None:
     world, browser = scene.world, scene.world.browser()
     before = await world.head()
-    page = await browser.open(scene.address(scope="profile"))
+    page = await browser.open(scene.address(scope="orders"))
     assert page.status == 200
     page = await browser.press(page, SIGN_IN, username=scene.person.username, password=scene.person.password)
-    assert "May profile" in page.text
+    assert "May orders" in page.text
     assert "May catalog:read" not in page.text
     page = await browser.press(page, CONSENT, APPROVE)
     assert page.location.startswith(scene.shop.redirect_uri + "?")
@@ -26,10 +26,10 @@ async def test_person_signs_in_consents_and_the_client_gets_tokens(scene: Scene)
     assert page.parameters["state"] == STATE
     assert page.parameters["iss"] == world.settings.issuer
     answer = await scene.redeem(page)
-    assert answer["scope"] == "profile"
+    assert answer["scope"] == "orders"
     started, given, issued, *_ = await world.events(after=before)
     assert [each.type for each in (started, given, issued)] == ["session.started", "consent.given", "grant.code_issued"]
-    assert given.event.scope == ("profile",)
+    assert given.event.scope == ("orders",)
     assert issued.event.session_id == started.stream.removeprefix("session:")
     for each in (started, given, issued):
         assert (each.actor.kind, each.actor.id) == ("person", scene.person.account_id)
@@ -133,12 +133,12 @@ async def test_consent_is_per_origin_and_another_origin_asks_again(scene: Scene)
 
 async def test_consent_is_remembered_and_more_is_asked_for_anew(scene: Scene) -> None:
     browser = await scene.signed_in()
-    await scene.approved(browser, scene.address(scope="profile"))
+    await scene.approved(browser, scene.address(scope="orders"))
     before = await scene.world.head()
-    page = await browser.open(scene.address(scope="profile"))
+    page = await browser.open(scene.address(scope="orders"))
     assert page.parameters["state"] == STATE
     assert await scene.world.types_after(before) == ["grant.code_issued"]
-    page = await browser.open(scene.address(scope="profile catalog:read"))
+    page = await browser.open(scene.address(scope="orders catalog:read"))
     assert "already allowed" in page.text
     await browser.press(page, CONSENT, APPROVE)
     (extended,) = await scene.world.events("consent.extended")
@@ -185,24 +185,24 @@ async def test_the_port_of_a_loopback_address_is_free(scene: Scene) -> None:
 
 
 async def test_what_the_roles_do_not_allow_is_left_out(scene: Scene) -> None:
-    guest_scopes = ("profile",)
+    guest_scopes = ("orders",)
     await scene.world.define_role("platform", "guest", *guest_scopes)
     guest = await scene.world.register_person("gustav", roles_of=("guest",))
     browser = await scene.signed_in(guest)
     page = await browser.open(scene.address())
     assert "May catalog:read" not in page.text
     page = await browser.press(page, CONSENT, APPROVE)
-    assert (await scene.redeem(page))["scope"] == "profile"
+    assert (await scene.redeem(page))["scope"] == "orders"
     page = await browser.open(scene.address(scope="catalog:read"))
     assert error_of(page) == ("invalid_scope", STATE)
 
 
 async def test_an_approval_is_of_what_was_shown(scene: Scene) -> None:
-    await scene.world.define_role("platform", "guest", "profile")
+    await scene.world.define_role("platform", "guest", "orders")
     guest = await scene.world.register_person("gustav", roles_of=("guest",))
     browser = await scene.signed_in(guest)
     shown = await browser.open(scene.address())
-    definition = {"realm": "platform", "name": "guest", "scopes": ("profile", "catalog:read")}
+    definition = {"realm": "platform", "name": "guest", "scopes": ("orders", "catalog:read")}
     grown = {"caller_scope": ADMINISTRATIVE_SCOPES, "known_scopes": frozenset(definition["scopes"])}
     await scene.world.execute(any_command(role.stream("platform", "guest"), role.put, definition | grown))
     before = await scene.world.head()

@@ -86,9 +86,9 @@ ERRORS = [
     ({"code_challenge": "short"}, "", "invalid_request"),
     ({"code_challenge": "x" * 44}, "", "invalid_request"),
     ({"scope": "nothing:known"}, "", "invalid_scope"),
-    ({"scope": "profile people:read"}, "", "invalid_scope"),
+    ({"scope": "orders people:read"}, "", "invalid_scope"),
     ({"scope": " ".join(f"s{number}" for number in range(500))}, "", "invalid_scope"),
-    ({}, "&scope=profile&scope=profile", "invalid_request"),
+    ({}, "&scope=orders&scope=orders", "invalid_request"),
     ({}, "&nonce=1&nonce=2", "invalid_request"),
     ({}, "&response_type=code", "invalid_request"),
 ]

@@ -91,7 +91,7 @@ async def _opened(url: str, directory: Path, keyring: Keyring) -> AsyncIterator[
     async with open_world(url, directory, keyring, throttle=False) as world:
         platform = await make_platform(world)
         shop = await world.register_client(
-            grant_types=("authorization_code", "refresh_token", "client_credentials"), scope=("profile",)
+            grant_types=("authorization_code", "refresh_token", "client_credentials"), scope=("orders",)
         )
         secret_id = (await world.events("client.*", stream=f"client:{shop.client_id}"))[-1].event.secret_id
         issued = await world.client.post("/oauth/token", data={"grant_type": "client_credentials"}, auth=shop.auth)
@@ -106,7 +106,7 @@ async def _opened(url: str, directory: Path, keyring: Keyring) -> AsyncIterator[
             "grant_id": grant.stream.partition(":")[2],
             "slug": "client",
             "realm": "platform",
-            "name": "profile",
+            "name": "orders",
             "position": "3",
             "level": "0",
             "rest": "000",

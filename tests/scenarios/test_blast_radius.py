@@ -163,7 +163,7 @@ CLIENTS = 8
 async def test_8_clients_ask_on_while_their_secrets_rotate_50_times(world: World) -> None:
     admin = await administering(world)
     clients = [
-        await world.register_client(f"Job {number}", grant_types=("client_credentials",), scope=("profile",))
+        await world.register_client(f"Job {number}", grant_types=("client_credentials",), scope=("orders",))
         for number in range(CLIENTS)
     ]
     current = {client.client_id: client.secret or "" for client in clients}

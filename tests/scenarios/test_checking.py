@@ -82,7 +82,7 @@ async def everything_happened(scene: Scene) -> World:
     await world.services.uses.record(everything=True)
     await world.services.token_uses.record(everything=True)
     admin = await administering(world)
-    job = await world.register_client("Job", grant_types=("client_credentials",), scope=("profile",))
+    job = await world.register_client("Job", grant_types=("client_credentials",), scope=("orders",))
     ok(await world.client.post("/oauth/token", data={"grant_type": "client_credentials"}, auth=job.auth))
     ok(await admin.post("/leaks/contain", json={"secret": job.secret, "evidence": "on a wall"}))
     ok(await admin.put(f"/admin/clients/{scene.shop.client_id}/rotation", json={"maximum_age": 90 * 86_400}))

@@ -98,7 +98,7 @@ async def test_what_belongs_to_others_or_to_nobody_is_not_accepted(world, platfo
     at, other = platform.client, platform.administration
     access, cookie = await other.sign_in(platform.ada)
     mine, kept = await at.sign_in(platform.paul)
-    service = await world.token("profile")
+    service = await world.token("orders")
     before = await world.head()
     refused = [
         await at.logout(bearer=access),

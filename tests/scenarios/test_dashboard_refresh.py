@@ -190,9 +190,9 @@ async def test_ends_from_elsewhere_end_the_sign_in(world, platform):
 async def test_what_a_refresh_gives_is_narrowed_by_lost_roles(world, platform):
     at = platform.client
     _, cookie = await at.sign_in(platform.paul)
-    await world.define_role("platform", "member", "profile", default=True)
+    await world.define_role("platform", "member", "orders", default=True)
     answer = await at.refresh(cookie)
-    assert answer.json()["scope"] == "profile"
+    assert answer.json()["scope"] == "orders"
     await world.define_role("platform", "member", "reports:read", default=True)
     answer = await at.refresh(at.cookie(answer))
     assert answer.status_code == 400

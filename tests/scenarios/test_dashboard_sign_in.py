@@ -227,7 +227,7 @@ async def test_recorded_failure_takes_as_long_as_a_counted_one(platform, monkeyp
         ({"json": {"username": "paul"}}, 400),
         ({"json": {"username": "", "password": "x"}}, 400),
         ({"json": {"username": "paul", "password": 7}}, 400),
-        ({"json": {"username": "paul", "password": "x", "scope": "profile"}}, 400),
+        ({"json": {"username": "paul", "password": "x", "scope": "orders"}}, 400),
         ({"json": {"username": "paul", "password": "x", "client_id": "x"}}, 400),
         ({"json": {"username": "p" * 321, "password": "x"}}, 400),
         ({"json": {"username": "paul", "password": "x" * 1025}}, 400),

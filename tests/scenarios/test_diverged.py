@@ -112,11 +112,11 @@ async def test_nobody_is_registered_or_given_more(world: World, admin: httpx.Asy
     ok(await admin.post("/leaks/freeze"))
     await doubt(world)
     head = await world.head()
-    shop = {"client_name": "New", "grant_types": ["client_credentials"], "scope": "profile"}
+    shop = {"client_name": "New", "grant_types": ["client_credentials"], "scope": "orders"}
     person = {"realm": "platform", "username": "new", "password": "a long password"}
     refused(await admin.post("/admin/clients", json=shop))
     refused(await admin.post("/admin/people", json=person))
-    refused(await admin.put("/admin/roles/platform/new", json={"scopes": ["profile"]}))
+    refused(await admin.put("/admin/roles/platform/new", json={"scopes": ["orders"]}))
     refused(await admin.put("/admin/scopes/new:one", json={"description": "New"}))
     refused(await admin.post(f"/admin/clients/{job.client_id}/enable"))
     refused(await admin.post("/leaks/unfreeze"))

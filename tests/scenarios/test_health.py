@@ -98,7 +98,7 @@ async def test_silent_database_fails_readiness_within_a_bound(
 
 
 async def test_read_only_database_is_away_and_readiness_says_why(world: World) -> None:
-    client = await world.register_client(grant_types=("client_credentials",), scope=("profile",))
+    client = await world.register_client(grant_types=("client_credentials",), scope=("orders",))
     ask: dict[str, Any] = {"url": "/oauth/token", "data": {"grant_type": "client_credentials"}, "auth": client.auth}
     token = (await world.client.post(**ask)).json()["access_token"]
     before = await world.head()

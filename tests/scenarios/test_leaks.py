@@ -168,7 +168,7 @@ async def test_a_dry_run_says_what_the_run_then_does(world: World, admin: httpx.
 async def test_a_dry_run_is_refused_what_the_run_is_refused(world: World, admin: httpx.AsyncClient) -> None:
     public = await world.register_client("App", public=True)
     strong = await world.register_client("Strong", grant_types=("client_credentials",), scope=("clients:write",))
-    gone = await world.register_client("Gone", grant_types=("client_credentials",), scope=("profile",))
+    gone = await world.register_client("Gone", grant_types=("client_credentials",), scope=("orders",))
     ok(await admin.delete(f"/admin/clients/{gone.client_id}"), 204)
     weak = await administering(world, "leaks:write")
     before = await world.head()

@@ -212,7 +212,7 @@ async def test_nobody_hides_behind_an_address_told_of_a_foreign_token(
 ) -> None:
     """Somebody has stolen a token, and asks as a client of their own whether it still lives."""
     (stolen,) = await give(world, job, ELSEWHERE)
-    stranger = await world.register_client("Stranger", grant_types=("client_credentials",), scope=("profile",))
+    stranger = await world.register_client("Stranger", grant_types=("client_credentials",), scope=("orders",))
     data = {"token": stolen, "client_ip": "192.0.2.55", "client_user_agent": "nobody/1"}
     told = ok(await world.caller(THERE).post("/oauth/introspect", data=data, auth=stranger.auth))
     assert told == {"active": False}
@@ -227,7 +227,7 @@ async def test_what_is_dead_already_is_neither_counted_nor_ended_again(
     world: World, admin: httpx.AsyncClient, job: Client, server: Client
 ) -> None:
     revoked, expired, living_one = await give(world, job, THERE, 3)
-    other = await world.register_client("Other", grant_types=("client_credentials",), scope=("profile",))
+    other = await world.register_client("Other", grant_types=("client_credentials",), scope=("orders",))
     await give(world, other, THERE, 2)
     ok(await world.client.post("/oauth/revoke", data={"token": revoked}, auth=job.auth), status=200)
     ok(await admin.post("/leaks/contain", json={"client_id": other.client_id}))

@@ -111,7 +111,7 @@ def refused(answer: httpx.Response) -> tuple[int, str, str]:
 async def test_made_up_grant_without_credential_gives_tokens(world: World) -> None:
     client = await world.register_client(grant_types=(VOUCHER,))
     assert refused(await asked(world, client, VOUCHER))[:2] == (400, "invalid_grant")
-    given = (await asked(world, client, VOUCHER, voucher="sesame", scope="profile")).json()
+    given = (await asked(world, client, VOUCHER, voucher="sesame", scope="orders")).json()
     assert given.keys() == {"access_token", "token_type", "expires_in", "scope"}
     (issued,) = await world.events("grant.tokens_issued")
     assert (issued.event.grant_type, issued.event.account_id) == (VOUCHER, None)
@@ -121,7 +121,7 @@ async def test_made_up_grant_without_credential_gives_tokens(world: World) -> No
 
 async def test_made_up_credential_of_another_grant_starts_a_grant(world: World) -> None:
     scene, tokens, _ = await approved(world)
-    other = await world.register_client("Other", grant_types=(EXCHANGE,), scope=("profile",))
+    other = await world.register_client("Other", grant_types=(EXCHANGE,), scope=("orders",))
     given = await asked(world, other, EXCHANGE, subject_token=tokens["access_token"])
     assert given.status_code == 200, given.text
     first, second = await world.events("grant.tokens_issued")

@@ -11,7 +11,7 @@ def _value(text: str, series: str) -> float:
 
 
 async def test_it_counts_by_route_and_names_nobody(world: World) -> None:
-    client = await world.register_client(grant_types=("client_credentials",), scope=("profile",))
+    client = await world.register_client(grant_types=("client_credentials",), scope=("orders",))
     for _ in range(3):
         await world.client.post("/oauth/token", data={"grant_type": "client_credentials"}, auth=client.auth)
     await world.client.post("/oauth/token", data={"grant_type": "client_credentials"}, auth=(client.client_id, "no"))
@@ -31,7 +31,7 @@ async def test_it_counts_by_route_and_names_nobody(world: World) -> None:
 
 
 async def test_who_is_told_to_wait_is_counted_by_rule(world: World) -> None:
-    client = await world.register_client(grant_types=("client_credentials",), scope=("profile",))
+    client = await world.register_client(grant_types=("client_credentials",), scope=("orders",))
     for _ in range(11):
         refused = await world.client.post(
             "/oauth/token", data={"grant_type": "client_credentials"}, auth=(client.client_id, "wrong")
@@ -47,7 +47,7 @@ async def test_a_look_at_it_commits_nothing(world: World) -> None:
 
 
 async def test_how_far_whatever_follows_the_log_lags_behind(world: World) -> None:
-    client = await world.register_client(grant_types=("client_credentials",), scope=("profile",))
+    client = await world.register_client(grant_types=("client_credentials",), scope=("orders",))
     behind = {"event_index": 7, "sightings": 3}
 
     def fall_back(connection: Connection, head: int) -> None:

@@ -31,7 +31,7 @@ PUBLIC = (
 """Beginnings of what answers without an access token: it asks for something else, or tells what everybody may know."""
 
 SCOPED = [each for each in endpoints() if each.scope is not None]
-NAMES = {"position": "1", "realm": "platform", "stream": "server", "name": "profile", "slug": "client"}
+NAMES = {"position": "1", "realm": "platform", "stream": "server", "name": "orders", "slug": "client"}
 
 
 def address(endpoint: Endpoint) -> bytes:

@@ -18,7 +18,7 @@ def refused(answer: httpx.Response, status: int, error: str) -> None:
 
 
 async def test_a_bearer_token_without_the_scope_introspects_nothing(world: World) -> None:
-    token = await world.token("profile")
+    token = await world.token("orders")
     asking = world.caller(headers={"authorization": f"Bearer {token}"})
     answer = await asking.post("/oauth/introspect", data={"token": token})
     refused(answer, 403, "insufficient_scope")
@@ -75,7 +75,7 @@ async def test_resources_may_be_several_and_anything_else_may_not(world: World) 
     refused(several, 400, "invalid_target")
     body = "grant_type=client_credentials&resource=https://a.example&resource=https%3A%2F%2Fa.example"
     ok(await world.client.post("/oauth/token", content=body, headers=headers, auth=job.auth))
-    ok(await world.client.post("/oauth/token", content=body + "&scope=profile", headers=headers, auth=job.auth))
+    ok(await world.client.post("/oauth/token", content=body + "&scope=orders", headers=headers, auth=job.auth))
     twice = await world.client.post("/oauth/token", content=body + "&scope=a&scope=b", headers=headers, auth=job.auth)
     refused(twice, 400, "invalid_request")
 
@@ -136,7 +136,7 @@ async def test_authenticated_client_is_told_which_rule_its_code_failed(scene: Sc
 
 
 async def test_authenticated_client_is_told_which_scope_it_lacks(world: World) -> None:
-    job = await world.register_client("Job", grant_types=("client_credentials",), scope=("profile",))
+    job = await world.register_client("Job", grant_types=("client_credentials",), scope=("orders",))
 
     async def said(scope: str) -> str | None:
         data = {"grant_type": "client_credentials", "scope": scope}
@@ -145,7 +145,7 @@ async def test_authenticated_client_is_told_which_scope_it_lacks(world: World) -
         told: str | None = answer.json()["error_description"]
         return told
 
-    assert await said("profile catalog:read") == "The scope catalog:read is not this client's."
+    assert await said("orders catalog:read") == "The scope catalog:read is not this client's."
     # What could be a secret that got into the wrong parameter is not repeated.
     assert "Hunter2" not in (await said("Hunter2!") or "")
 

@@ -75,7 +75,7 @@ async def live(scene: Scene, seed: int, steps: int = 12) -> History:
 
 async def test_refollowing_agrees_after_erasures_of_dashboard_people(scene: Scene, engine: Engine) -> None:
     world, other = scene.world, await scene.world.register_person("paula")
-    dashboard = await make_dashboard(world, "stock", scope=("profile",))
+    dashboard = await make_dashboard(world, "stock", scope=("orders",))
     for number, person in enumerate((scene.person, other, scene.person)):
         device = world.caller(f"203.0.113.{number}")
         world.clock.advance(30)

@@ -14,7 +14,7 @@ async def admin(world: World) -> httpx.AsyncClient:
 
 @pytest.fixture
 async def job(world: World) -> Client:
-    client = await world.register_client("Job", grant_types=("client_credentials",), scope=("profile",))
+    client = await world.register_client("Job", grant_types=("client_credentials",), scope=("orders",))
     # Whatever follows meets a header that was right twice already.
     for _ in range(2):
         ok(await token(world, client))

@@ -12,7 +12,7 @@ INACTIVE = {"active": False}
 
 @pytest.fixture
 async def admin(world: World) -> httpx.AsyncClient:
-    return await administering(world, "clients:write", "people:write", "roles:write", "profile", "catalog:read")
+    return await administering(world, "clients:write", "people:write", "roles:write", "orders", "catalog:read")
 
 
 @pytest.fixture
@@ -52,7 +52,7 @@ async def test_tokens_that_were_issued_alike_are_told_apart(world: World, job: C
 
 async def test_unauthorized_caller_learns_nothing_from_the_cache(world: World, job: Client, resource: Client) -> None:
     raw = await issued(world, job)
-    stranger = await world.register_client("Stranger", grant_types=("client_credentials",), scope=("profile",))
+    stranger = await world.register_client("Stranger", grant_types=("client_credentials",), scope=("orders",))
     own = await introspect(world, job, raw)
     assert own["client_id"] == job.client_id
     assert await introspect(world, stranger, raw) == INACTIVE
@@ -100,12 +100,12 @@ async def test_what_a_role_loses_a_remembered_token_loses(world: World, scene: S
     browser = await scene.signed_in()
     tokens = await scene.redeem(await scene.approved(browser))
     access, refresh = [await introspect(world, scene.shop, tokens[f"{kind}_token"]) for kind in ("access", "refresh")]
-    assert (access["scope"], access["username"]) == ("profile catalog:read", scene.person.username)
+    assert (access["scope"], access["username"]) == ("orders catalog:read", scene.person.username)
     assert (access["token_type"], refresh["token_use"]) == ("Bearer", "refresh")
     assert "token_use" not in access
     assert "token_type" not in refresh
-    await world.define_role("platform", "member", "profile", default=True)
+    await world.define_role("platform", "member", "orders", default=True)
     narrowed = await introspect(world, scene.shop, tokens["access_token"])
-    assert narrowed == access | {"scope": "profile"}
-    await world.define_role("platform", "member", "profile", "catalog:read", default=True)
+    assert narrowed == access | {"scope": "orders"}
+    await world.define_role("platform", "member", "orders", "catalog:read", default=True)
     assert await introspect(world, scene.shop, tokens["access_token"]) == access

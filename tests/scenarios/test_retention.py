@@ -158,7 +158,7 @@ async def test_months_since_an_open_incidents_facts_wait_for_its_close(world: Wo
     await administering(world)
     before = month_of(world.clock.now())
     await later(world, 60)
-    job = await world.register_client("Job", grant_types=("client_credentials",), scope=("profile",))
+    job = await world.register_client("Job", grant_types=("client_credentials",), scope=("orders",))
     ok(await world.client.post("/oauth/token", data={"grant_type": "client_credentials"}, auth=job.auth))
     since = month_of(world.clock.now())
     await later(world, 500)
@@ -183,7 +183,7 @@ async def test_what_is_not_identified_keeps_no_month_before_its_report(world: Wo
 
 
 async def test_read_models_keep_no_addresses_and_equal_a_replay(scene: Scene) -> None:
-    world, dashboard = scene.world, await make_dashboard(scene.world, "stock", scope=("profile",))
+    world, dashboard = scene.world, await make_dashboard(scene.world, "stock", scope=("orders",))
     phone = world.caller(THEN)
     _, cookie = await dashboard.sign_in(scene.person, by=phone)
     assert (await dashboard.refresh(cookie, by=phone)).status_code == 200

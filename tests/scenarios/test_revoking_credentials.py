@@ -256,7 +256,7 @@ async def test_without_a_database_nothing_is_accepted_and_little_tried(
 ) -> None:
     clients = [job]
     for number in range(revoke.AWAY_AT_MOST):
-        made = await world.register_client(f"Job {number}", grant_types=("client_credentials",), scope=("profile",))
+        made = await world.register_client(f"Job {number}", grant_types=("client_credentials",), scope=("orders",))
         clients.append(made)
     raws, tried = [ok(await token(world, each))["access_token"] for each in clients for _ in range(2)], list[Target]()
 

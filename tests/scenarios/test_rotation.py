@@ -108,8 +108,8 @@ async def test_a_version_begins_when_it_was_said_to(world: World, job: Client) -
 
 async def test_a_version_does_not_begin_after_all_others_have_ended(world: World) -> None:
     admin = await admin_of(world)
-    await world.define_scopes("profile")
-    job = {"client_name": "Job", "grant_types": ["client_credentials"], "scope": "profile", "secret_lifetime": 60}
+    await world.define_scopes("orders")
+    job = {"client_name": "Job", "grant_types": ["client_credentials"], "scope": "orders", "secret_lifetime": 60}
     made = ok(await admin.post("/admin/clients", json=job), 201)
     path = f"/admin/clients/{made['client_id']}/secrets"
     before = await world.head()

@@ -103,7 +103,7 @@ async def _opened(url: str, directory: Path, keyring: Keyring) -> Any:
     async with open_world(url, directory, keyring, throttle=False) as world:
         platform = await make_platform(world)
         shop = await world.register_client(
-            grant_types=("authorization_code", "refresh_token", "client_credentials"), scope=("profile",)
+            grant_types=("authorization_code", "refresh_token", "client_credentials"), scope=("orders",)
         )
         issued = (await world.events("client.*", stream=f"client:{shop.client_id}"))[-1].event
         token = await world.token(*EVERYTHING)
@@ -120,7 +120,7 @@ async def _opened(url: str, directory: Path, keyring: Keyring) -> Any:
                 "grant_id": grant.stream.partition(":")[2],
                 "slug": "client",
                 "realm": "platform",
-                "name": "profile",
+                "name": "orders",
                 "position": "3",
                 "stream": grant.stream,
             },

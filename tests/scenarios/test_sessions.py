@@ -65,7 +65,7 @@ async def test_a_cookie_that_is_none_of_ours_is_nobodys(scene: Scene, value: str
 
 
 async def test_a_session_of_one_realm_is_none_in_another(scene: Scene) -> None:
-    await scene.world.define_role("administration", "reader", "profile", default=True)
+    await scene.world.define_role("administration", "reader", "orders", default=True)
     ada = await scene.world.register_person("ada", realm="administration")
     intern = await scene.world.register_client("Intern", realm="administration")
     browser = await scene.signed_in()

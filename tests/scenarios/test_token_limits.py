@@ -47,7 +47,7 @@ async def test_client_beyond_its_token_limit_gets_429_and_an_event(world: World,
 
 
 async def test_one_client_is_no_other(world: World, job: Client) -> None:
-    other = await world.register_client("Other", grant_types=("client_credentials",), scope=("profile",))
+    other = await world.register_client("Other", grant_types=("client_credentials",), scope=("orders",))
     for _ in range(6):
         await own_token(world, job)
     assert (await own_token(world, job)).status_code == 429
@@ -55,9 +55,9 @@ async def test_one_client_is_no_other(world: World, job: Client) -> None:
 
 
 async def test_a_client_may_have_a_number_of_its_own(world: World) -> None:
-    await world.define_scopes("profile")
+    await world.define_scopes("orders")
     admin = await administering(world, "clients:read", "clients:write")
-    asked = {"client_name": "Many", "grant_types": ["client_credentials"], "scope": "profile", "tokens_per_minute": 2}
+    asked = {"client_name": "Many", "grant_types": ["client_credentials"], "scope": "orders", "tokens_per_minute": 2}
     made = ok(await admin.post("/admin/clients", json=asked), 201)
     assert made["tokens_per_minute"] == 2
     many = Client(made["client_id"], made["client_secret"], "")

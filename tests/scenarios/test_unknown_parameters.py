@@ -27,7 +27,7 @@ async def test_unknown_query_parameter_is_refused_on_json_endpoints(world: World
 
 async def test_oauths_endpoints_and_pages_ignore_what_they_do_not_know(world: World) -> None:
     """RFC 6749 §3.1, §3.2."""
-    client = await world.register_client("Job", grant_types=("client_credentials",), scope=("profile",))
+    client = await world.register_client("Job", grant_types=("client_credentials",), scope=("orders",))
     given = {"grant_type": "client_credentials"}
     answer = await world.client.post("/oauth/token?unknown=1", data=given, auth=client.auth)
     assert answer.status_code == 200

@@ -83,7 +83,7 @@ async def test_machine_with_a_wrong_clock_writes_nothing_others_go_on(
     nodes: Nodes, worlds: tuple[World, World], by: float
 ) -> None:
     astray, right = worlds
-    job = await right.register_client("Job", grant_types=("client_credentials",), scope=("profile",))
+    job = await right.register_client("Job", grant_types=("client_credentials",), scope=("orders",))
     token = (await issue(astray, job)).json()["access_token"]
     nodes.machines[0].off = by
     before = await right.head()
@@ -141,13 +141,13 @@ async def test_a_code_lives_a_minute_whatever_a_clock_did(nodes: Nodes, worlds: 
 
 
 async def a_job(world: World) -> Any:
-    return await world.register_client("Job", grant_types=("client_credentials",), scope=("profile",))
+    return await world.register_client("Job", grant_types=("client_credentials",), scope=("orders",))
 
 
 async def test_what_the_heads_row_says_moves_no_clock(worlds: tuple[World, World], database_url: str) -> None:
     """Whoever may append can write there, and would end every token at once."""
     first, second = worlds
-    job = await first.register_client("Job", grant_types=("client_credentials",), scope=("profile",))
+    job = await first.register_client("Job", grant_types=("client_credentials",), scope=("orders",))
     asked = {"grant_type": "client_credentials"}
     raw = (await first.client.post("/oauth/token", data=asked, auth=job.auth)).json()["access_token"]
     for seconds in (366 * 86_400, -366 * 86_400):

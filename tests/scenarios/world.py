@@ -30,6 +30,7 @@ from domain import client
 from domain.client import Registration
 from domain.event import Actor, Recorded
 from domain.rules.administrative_scope import ADMINISTRATIVE_SCOPES
+from domain.rules.built_in_scope import BUILT_IN
 from eventstore.execution import Executed, Origin, Step
 from eventstore.mapper import decoder
 from eventstore.stored import ROW
@@ -155,8 +156,10 @@ class World:
 
     # -- actors -------------------------------------------------------------------------------------------------------
     async def define_scopes(self, *names: str) -> None:
-        """Scopes, each with the description `May <name>`."""
+        """Scopes, each with the description `May <name>`; those that are built in are there."""
         for name in names:
+            if name in BUILT_IN:
+                continue
             await self.execute(permissions.put_scope(name, f"May {name}", by=operator))
 
     async def define_role(self, realm: str, name: str, *allowed: str, default: bool = False) -> None:
@@ -190,7 +193,7 @@ class World:
         *,
         grant_types: Sequence[str] = ("authorization_code", "refresh_token"),
         redirect_uris: Sequence[str] | None = None,
-        scope: Sequence[str] = ("profile", "catalog:read"),
+        scope: Sequence[str] = ("orders", "catalog:read"),
         public: bool = False,
         **attributes: Any,
     ) -> Client:

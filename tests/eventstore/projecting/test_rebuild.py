@@ -21,9 +21,9 @@ from tests.scenarios.world import World, open_world
 
 async def lively(world: World) -> None:
     """Something of everything: people, clients, rotated and refused secrets, tokens alive, revoked and long expired."""
-    await world.define_role("platform", "viewer", "profile", default=True)
+    await world.define_role("platform", "viewer", "orders", default=True)
     await world.register_person("paul")
-    shop = await world.register_client(grant_types=("client_credentials",), scope=("profile",))
+    shop = await world.register_client(grant_types=("client_credentials",), scope=("orders",))
     raw = []
     for turn in range(30):
         answer = await world.client.post("/oauth/token", data={"grant_type": "client_credentials"}, auth=shop.auth)
@@ -60,7 +60,7 @@ async def test_replayed_rows_are_the_live_ones_and_rebuild_keeps_them(
         assert not [name for name in inspect(engine).get_table_names() if name.startswith("fresh_")]
 
         # The server that was there all the time goes on with the new tables.
-        raw = await world.token("profile")
+        raw = await world.token("orders")
         shop = await world.register_client("Another", grant_types=("client_credentials",), scope=("introspect",))
         seen = await world.client.post("/oauth/introspect", data={"token": raw}, auth=shop.auth)
         assert seen.json()["active"] is True
@@ -168,7 +168,7 @@ async def test_tokens_folded_in_bulk_are_the_rows_written_one_by_one(
     async with open_world(database_url, tmp_path, keyring) as world:
         scene = await set_scene(world)
         for _ in range(20):
-            await world.token("profile")
+            await world.token("orders")
         browser = await scene.signed_in()
         first = await scene.redeem(await scene.approved(browser))
         await browser.open(scene.address())

@@ -1,0 +1,118 @@
+"""The userinfo endpoint (OpenID Connect Core §5.3): what the person of an access token lets its client know of them."""
+
+from functools import lru_cache, partial
+from typing import Any
+
+import msgspec
+
+from api.http.bodies import FORM, encoding, read_body, read_form
+from api.http.errors import HTTPError, InsufficientScope, InvalidRequest, WrongMediaType
+from api.http.request_context import Receive, Scope, fields, request_context
+from api.http.responses import JSON, Fields, RawResponse, fields_of
+from api.oauth.bearer import actor_of, bearer_token, judge_token
+from api.oauth.client_authentication import endpoint
+from api.services import Services, origin
+from domain import account
+from domain.event import SECOND, Sealed
+from domain.rules import standard_claims
+from domain.rules.built_in_scope import OPENID
+from eventstore.database import Connection
+from eventstore.ledger import Ledger
+from eventstore.validation import Known, TokenTerms
+
+PATH = "/oauth/userinfo"
+METHODS = ("GET", "POST")
+NO_STORE = {"cache-control": "no-store"}
+
+_encode = msgspec.json.Encoder().encode
+
+
+async def _answer(services: Services, scope: Scope, receive: Receive) -> RawResponse:
+    known = await judge_token(services, scope, await _presented(services, scope, receive))
+    terms = known.terms
+    if terms.account_id is None:
+        # A client that acts for itself has nobody to tell of: more than its token allows (RFC 6750 §3.1).
+        raise InsufficientScope(OPENID)
+    _note(services, scope, known)
+    body = terms.told or await _told(services.ledger, terms, terms.account_id)
+    return RawResponse(200, _fields(len(body)), body)
+
+
+async def _presented(services: Services, scope: Scope, receive: Receive) -> str | None:
+    """The token, from the header or the form (RFC 6750 §2.1, §2.2); never from the query, which is refused before."""
+    in_header = bearer_token(scope)
+    if scope["method"] == "GET":
+        return in_header
+    body = await read_body(scope, receive, services.settings.body_limit)
+    in_form = _in_form(scope, body) if body else None
+    if in_form is None:
+        return in_header
+    if b"authorization" in fields(scope):
+        raise _bad("The access token stands in two places.")
+    return in_form
+
+
+def _in_form(scope: Scope, body: bytes) -> str | None:
+    try:
+        encoding(scope, FORM)
+    except WrongMediaType:
+        # Whatever else was sent along says nothing here.
+        return None
+    try:
+        return read_form(body, omit_empty=True).get("access_token")
+    except InvalidRequest as error:
+        raise _bad(error.detail) from None
+
+
+def _bad(detail: str | None) -> HTTPError:
+    error = InvalidRequest(detail)
+    error.headers["www-authenticate"] = 'Bearer error="invalid_request"'
+    return error
+
+
+def _note(services: Services, scope: Scope, known: Known) -> None:
+    address = request_context(scope).address
+    if not services.token_uses.again(known.digest, None, address, ended=False):
+        came = partial(origin, scope, actor_of(known))
+        services.token_uses.note(known.digest, known, None, via="api", address=address, origin=came, seen_by=None)
+
+
+@lru_cache(maxsize=1_024)
+def _fields(length: int) -> Fields:
+    """The header fields of every answer whose body is as long."""
+    return fields_of(length, JSON, NO_STORE)
+
+
+async def _told(ledger: Ledger, terms: TokenTerms, account_id: str) -> bytes:
+    """The answer for tokens of these terms, kept with them until the person's names or claims change."""
+    person: account.State = await ledger.state(account.stream(account_id))
+    wanted = {"sub", *standard_claims.opened(terms.scope)}
+    opened = await ledger.read(_open, ledger, {**_names(person), **person.claims})
+    body = _encode(_claims(person, opened, wanted))
+    if person.told_position == terms.told_position:
+        terms.told = body
+    return body
+
+
+def _names(person: account.State) -> dict[str, Sealed]:
+    names = {"username": person.username, "email": person.email, "name": person.name}
+    return {field: sealed for field, sealed in names.items() if sealed is not None}
+
+
+def _open(connection: Connection, ledger: Ledger, sealed: dict[str, Sealed]) -> dict[str, str]:
+    opened = {field: ledger.privacy.open(connection, value) for field, value in sealed.items()}
+    return {field: text for field, text in opened.items() if text is not None}
+
+
+def _claims(person: account.State, opened: dict[str, str], wanted: set[str]) -> dict[str, Any]:
+    """Those of the wanted claims that are known (§5.3.2). Who has no handle of their own is called by the username."""
+    found: dict[str, Any] = {"sub": person.account_id, "updated_at": person.updated_at // SECOND}
+    if (username := opened.pop("username", None)) is not None:
+        found["preferred_username"] = username
+    # What nobody has verified is not (§5.1).
+    found |= {f"{field}_verified": False for field in ("email", "phone_number") if field in opened}
+    found |= {name: standard_claims.value_of(name, text) for name, text in opened.items()}
+    return {name: found[name] for name in standard_claims.CLAIMS if name in wanted and name in found}
+
+
+userinfo = endpoint(PATH, _answer, METHODS)
