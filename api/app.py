@@ -19,6 +19,7 @@ from api.http.cors import OriginPolicy
 from api.http.credential_cache import CredentialCache, DashboardSecrets
 from api.http.error_responses import EXCEPTION_HANDLERS
 from api.http.middleware import Middleware
+from api.http.private_keys import PrivateKeys
 from api.http.request_context import Proxies
 from api.leaks.investigate import settling
 from api.oauth.bearer import caller, caller_scope
@@ -36,6 +37,7 @@ from api.services import SYSTEM, Services, lifetimes, record_start, running_vers
 from api.throttling.tallies import Tallies
 from api.throttling.throttle import open_throttle
 from api.throttling.windowed_counter import SecretUses, TokenUses
+from commands import signing_keys
 from eventstore.execution import Origin
 from eventstore.ledger import Ledger
 from eventstore.projecting.catch_up import CatchUpSubscription, EventIndexing, Sightings
@@ -101,6 +103,7 @@ async def open_services(
         metrics=metrics,
         dashboard_secrets=DashboardSecrets(ledger),
         transparency=Transparency(ledger, settings),
+        private_keys=PrivateKeys(ledger),
     )
 
 
@@ -151,6 +154,7 @@ def create(settings: Settings, keyring: Keyring, clock: Clock | None = None, app
             watch(services.ledger, settings)
             await record_start(services, keyring)
             await services.transparency.start(Origin(SYSTEM))
+            await signing_keys.ensure(services.ledger, Origin(SYSTEM))
         except BaseException:
             await close_services(services)
             raise

@@ -10,7 +10,7 @@ from api.audit.queries import auditor
 from api.leaks import address_target, revoke
 from api.notifications.delivering import Notifier
 from api.services import SYSTEM, Services
-from commands import clients
+from commands import clients, signing_keys
 from commands.audit import destroy_month
 from commands.servers import note_difference
 from domain.event import Moment, Recorded
@@ -156,6 +156,7 @@ class Background:
             (5.0, partial(revoke.resume, ledger)),
             (5.0, partial(address_target.resume_settling, ledger)),
             (60.0, partial(clients.rotate_due, ledger, services.format, Origin(SYSTEM))),
+            (60.0, partial(signing_keys.settle, ledger, Origin(SYSTEM))),
             (10.0, checking.measure),
             (600.0, Retention(services).enforce),
             (WIPE_EVERY, ledger.wipe),

@@ -9,6 +9,7 @@ from litestar.params import SkipValidationMarker
 
 from api.config.settings import Settings, effective
 from api.http.credential_cache import CredentialCache, DashboardSecrets
+from api.http.private_keys import PrivateKeys
 from api.http.request_context import header, request_context
 from api.server.transparency import Transparency
 from api.throttling.tallies import Tallies
@@ -59,6 +60,7 @@ class Services:
     metrics: "Metrics"
     dashboard_secrets: DashboardSecrets
     transparency: Transparency
+    private_keys: PrivateKeys
 
 
 def services_of(connection: Any) -> Services:

@@ -104,14 +104,14 @@ def _log(settings: Settings, current: bool) -> Mapping[str, Any]:
     return {"position": position, "time": moment(time) if position else None}
 
 
-# `grantlog keys …`: the master key's rotation.
+# `grantlog keys …`: the rotation of the master key, and of the keys that sign tokens.
 
 BATCH = 500
 
 
 @click.group()
 def keys() -> None:
-    """Care for the keys that the vault is wrapped with."""
+    """Care for the keys: those that wrap the vault, and those that sign tokens."""
 
 
 @keys.command()
@@ -128,6 +128,37 @@ def rewrap() -> None:
         return wrapped
 
     click.echo(f"{run(work):,} values are wrapped anew")
+
+
+@keys.command()
+@click.option("--signing", is_flag=True, help="The keys that sign tokens.")
+@click.option("--compromised", is_flag=True, help="They are in other hands: revoke them now, and use new ones at once.")
+@as_json
+def rotate(signing: bool, compromised: bool, as_json: bool) -> None:
+    """Publish the next keys that sign tokens; they are used after GRANTLOG_SIGNING_KEY_LEAD, one day by default.
+
+    Until then the present ones go on, so that whoever verifies has the time to learn of the new ones. The master key
+    rotates by `grantlog keys rewrap`, the log's by `grantlog audit rotate-key`.
+    """
+    if not signing:
+        raise Failure("say which keys: --signing", USAGE)
+
+    async def work(services: CommandServices) -> list[dict[str, Any]]:
+        from commands import signing_keys
+
+        await signing_keys.ensure(services.ledger, services.origin)
+        made = await signing_keys.make()
+        lead = services.settings.signing_key_lead
+        command = signing_keys.compromise(made) if compromised else signing_keys.rotate(made, lead)
+        await services.make(command, then=signing_keys.keeping(services.ledger.vault, made))
+        return [{"kid": key.key_id, "alg": algorithm} for algorithm, key in made.items()]
+
+    found = run(work)
+    if as_json:
+        print_json(found)
+        return
+    for each in found:
+        click.echo(f"{each['alg']} {each['kid']}")
 
 
 @keys.command()

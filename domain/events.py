@@ -20,6 +20,7 @@ from domain import (
     scope,
     server,
     session,
+    signing_key,
     usage,
 )
 from domain.event import Event
@@ -40,6 +41,7 @@ AGGREGATES: dict[str, ModuleType] = {
     "log": log,
     "log_key": log_key,
     "mac_key": mac_key,
+    "signing_key": signing_key,
     "incident": incident,
     "hold": hold,
     "origin": origin_month,

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from api.admin import client_secrets, clients, dashboards, grants, people, permissions
+from api.admin import client_secrets, clients, dashboards, grants, people, permissions, signing_keys
 
 ROUTES: list[Any] = [
     *clients.ROUTES,
@@ -11,5 +11,6 @@ ROUTES: list[Any] = [
     *people.ROUTES,
     *permissions.ROUTES,
     *grants.ROUTES,
+    *signing_keys.ROUTES,
 ]
 """Every route; each names the scope that it needs in `opt["scope"]`."""

@@ -62,7 +62,9 @@ _TOLD: Mapping[ClassRow, str] = {
     ClassRow(AUTHENTICATION, 5, "Service Ticket Renew", LOW, failure=True): "grant.refresh_refused",
     ClassRow(AUTHENTICATION, 5, "Service Ticket Renew", HIGH, failure=True): "grant.refresh_replayed",
     ClassRow(ENTITY_MANAGEMENT, 1, "Create"): "client.registered consent.given scope.defined",
-    ClassRow(ENTITY_MANAGEMENT, 1, "Create", LOW): "role.defined mac_key.introduced log_key.introduced hold.placed",
+    ClassRow(ENTITY_MANAGEMENT, 1, "Create", LOW): (
+        "role.defined mac_key.introduced signing_key.introduced log_key.introduced hold.placed"
+    ),
     ClassRow(ENTITY_MANAGEMENT, 1, "Create", HIGH): "incident.reported",
     ClassRow(ENTITY_MANAGEMENT, 3, "Update"): (
         "client.updated client.secret_issued client.secret_rotated client.rotation_scheduled consent.extended "
@@ -76,13 +78,13 @@ _TOLD: Mapping[ClassRow, str] = {
     ClassRow(ENTITY_MANAGEMENT, 3, "Update", HIGH): "log_key.succeeded incident.identified incident.contained",
     ClassRow(ENTITY_MANAGEMENT, 4, "Delete"): "consent.withdrawn scope.retired",
     ClassRow(ENTITY_MANAGEMENT, 4, "Delete", LOW): "client.deleted role.retired hold.released origin.month_destroyed",
-    ClassRow(ENTITY_MANAGEMENT, 4, "Delete", MEDIUM): "log_key.revoked",
+    ClassRow(ENTITY_MANAGEMENT, 4, "Delete", MEDIUM): "log_key.revoked signing_key.revoked",
     ClassRow(ENTITY_MANAGEMENT, 4, "Delete", HIGH): "log.forged_removed",
     ClassRow(ENTITY_MANAGEMENT, 8, "Enable"): "client.enabled",
     ClassRow(ENTITY_MANAGEMENT, 9, "Disable", LOW): "client.disabled",
     ClassRow(ENTITY_MANAGEMENT, 10, "Activate"): "server.started",
-    ClassRow(ENTITY_MANAGEMENT, 10, "Activate", LOW): "log_key.activated",
-    ClassRow(ENTITY_MANAGEMENT, 11, "Deactivate", LOW): "mac_key.retired log_key.retired",
+    ClassRow(ENTITY_MANAGEMENT, 10, "Activate", LOW): "log_key.activated signing_key.activated",
+    ClassRow(ENTITY_MANAGEMENT, 11, "Deactivate", LOW): "mac_key.retired signing_key.retired log_key.retired",
     ClassRow(ENTITY_MANAGEMENT, 12, "Suspend", MEDIUM): "server.issuance_suspended",
     ClassRow(ENTITY_MANAGEMENT, 12, "Suspend", HIGH): "server.log_diverged",
     ClassRow(ENTITY_MANAGEMENT, 13, "Resume", LOW): "server.issuance_resumed",

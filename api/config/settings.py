@@ -80,6 +80,11 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A refresh token that nobody uses for this long is dead."""
     refresh_token_absolute_lifetime: Seconds = 90 * 86400
     """A grant cannot be refreshed longer than this after it began."""
+    id_token_lifetime: Annotated[int, within(10, 86400)] = 600
+    """Lifetime of an id_token (OpenID Connect Core §2)."""
+    signing_key_lead: Annotated[int, within(0, 30 * 86400)] = 86400
+    """How long a key that signs tokens is published before it is used: longer than anybody keeps the answer of
+    `/.well-known/jwks.json`. The first one, and what takes the place of a compromised one, is used at once."""
     session_idle_lifetime: Seconds = 12 * 3600
     """A browser session that nobody uses for this long has ended."""
     session_absolute_lifetime: Seconds = 7 * 86400

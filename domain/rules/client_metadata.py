@@ -5,6 +5,8 @@ from typing import Literal
 import msgspec
 
 Type = Literal["confidential", "public", "dashboard"]
+SigningAlgorithm = Literal["RS256", "ES256", "PS256", "EdDSA"]
+"""JWS algorithms (RFC 7518 §3.1, RFC 8037 §3.1) with which the server signs tokens."""
 AuthMethod = Literal["client_secret_basic", "client_secret_post", "none"]
 
 
@@ -25,5 +27,6 @@ class ClientMetadata(msgspec.Struct, frozen=True):
     allowed_origins: tuple[str, ...] = ()
     resources: tuple[str, ...] = ()
     serves: tuple[str, ...] = ()
+    id_token_signed_response_alg: SigningAlgorithm = "RS256"  # noqa: S105 - an algorithm
     type: Type = "confidential"
     slug: str | None = None

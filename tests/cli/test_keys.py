@@ -87,3 +87,19 @@ def test_whoever_has_the_retired_key_writes_nothing_any_more(cli: CommandLine) -
     assert after.events() == events
     assert "equal" in after.run("projections", "verify").stdout
     assert "master key" in both.run("person", "list", exits=3).stderr
+
+
+def test_keys_that_sign_tokens_are_rotated(cli: CommandLine) -> None:
+    made = cli.json("keys", "rotate", "--signing")
+    assert [each["alg"] for each in made] == ["RS256", "ES256", "PS256", "EdDSA"]
+    assert "published already" in cli.run("keys", "rotate", "--signing", exits=1).stderr
+    compromised = cli.run("keys", "rotate", "--signing", "--compromised").stdout.split()
+    assert compromised[::2] == ["RS256", "ES256", "PS256", "EdDSA"]
+    revoked = [each["data"]["key_id"] for each in cli.events() if each["type"] == "signing_key.revoked"]
+    assert len(revoked) == 8
+    assert {each["kid"] for each in made} < set(revoked)
+    assert not set(compromised[1::2]) & set(revoked)
+
+
+def test_which_keys_are_rotated_must_be_said(cli: CommandLine) -> None:
+    assert "--signing" in cli.run("keys", "rotate", exits=2).stderr

@@ -35,10 +35,12 @@ from eventstore.execution import Executed, Origin, Step
 from eventstore.mapper import decoder
 from eventstore.stored import ROW
 from eventstore.stored import events as stored_events
+from security import jose
 from security.clock import ManualClock
 from security.keyring import Keyring
 from security.tokens import new_id
 from tests.scenarios.browser import Browser
+from tests.scenarios.lent_keys import lent_key
 
 SYSTEM = Origin(Actor("system", None, {"user": "tests"}))
 ADDRESS = "192.0.2.7"
@@ -46,6 +48,9 @@ ADDRESS = "192.0.2.7"
 
 starting.gc = SimpleNamespace(collect=int, freeze=int, set_threshold=gc.set_threshold)  # type: ignore[attr-defined, assignment]
 """A start goes through all that is in memory, which takes longer than most scenarios."""
+
+jose.make_key = lent_key
+"""An RSA key takes longer than most scenarios, too."""
 
 background.RECORD_EVERY = 3_600.0
 """What is counted is recorded when a scenario says so, so that no fact comes between those that it looks at."""

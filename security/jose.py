@@ -1,0 +1,139 @@
+"""Signed tokens: makes keys, signs and verifies with them (RFC 7515, RFC 7517, RFC 7519). joserfc does the work.
+
+A key serves one algorithm and says so. Nothing of a token's own header chooses how it is verified: its `kid` finds one
+of our keys, and with that key comes the algorithm.
+"""
+
+import asyncio
+import json
+import re
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
+
+import msgspec
+from joserfc import jws
+from joserfc.errors import JoseError
+from joserfc.jwk import ECKey, Key, OKPKey, RSAKey
+from joserfc.jws import JWSRegistry
+from joserfc.util import urlsafe_b64decode
+
+RSA_BITS = 2048
+LONGEST_TOKEN = 16_384
+"""Characters of a token that is looked at."""
+
+_COMPACT = re.compile(r"[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+")
+"""RFC 7515 §7.1: without padding, white space or anything else that a lenient decoder passes over."""
+
+ON_THE_LOOP = frozenset(("ES256", "EdDSA"))
+"""Algorithms whose signature takes less than handing it to a thread; RSA's takes ten times as long."""
+
+_MAKERS: Mapping[str, Callable[[Any], Key]] = {
+    "RS256": lambda says: RSAKey.generate_key(RSA_BITS, says),
+    "PS256": lambda says: RSAKey.generate_key(RSA_BITS, says),
+    "ES256": lambda says: ECKey.generate_key("P-256", says),
+    "EdDSA": lambda says: OKPKey.generate_key("Ed25519", says),
+}
+_KINDS: Mapping[str, type[Key]] = {"RSA": RSAKey, "EC": ECKey, "OKP": OKPKey}
+
+
+class _Registry(JWSRegistry):
+    """The algorithms of ours. joserfc warns of `EdDSA` each time, for which RFC 9864 has another name."""
+
+    def get_alg(self, name: str) -> Any:
+        if name not in _MAKERS:
+            raise JoseError(f"{name} is not served")
+        return self.algorithms[name]
+
+
+_registry = _Registry(algorithms=list(_MAKERS))
+
+
+class BadToken(Exception):
+    """A token that was not signed by the key that it names, or is no token at all."""
+
+
+class MadeKey(NamedTuple):
+    """A new key: its thumbprint (RFC 7638), its public half, and the private one as it is kept."""
+
+    key_id: str
+    public: dict[str, str]
+    private: bytes
+
+    def __repr__(self) -> str:
+        return f"MadeKey({self.key_id})"
+
+
+def make_key(algorithm: str) -> MadeKey:
+    """A key for one algorithm. RSA takes about a tenth of a second."""
+    key = _MAKERS[algorithm]({"use": "sig", "alg": algorithm})
+    key.ensure_kid()
+    public: Any = key.as_dict(private=False)
+    return MadeKey(str(key.kid), public, json.dumps(key.as_dict(private=True)).encode())
+
+
+class PrivateKey:
+    """A private key that is ready to sign."""
+
+    def __init__(self, private: bytes) -> None:
+        jwk = json.loads(private)
+        self._key = _KINDS[jwk["kty"]].import_key(jwk)
+        self.key_id: str = jwk["kid"]
+        self.algorithm: str = jwk["alg"]
+
+    def __repr__(self) -> str:
+        return f"PrivateKey({self.key_id}, {self.algorithm})"
+
+    def sign_now(self, claims: Mapping[str, Any], typ: str | None = None) -> str:
+        """The signed token (RFC 7519 §7.1), `typ` in its header if it is told."""
+        header = {"alg": self.algorithm, "kid": self.key_id} | ({} if typ is None else {"typ": typ})
+        return jws.serialize_compact(header, msgspec.json.encode(claims), self._key, registry=_registry)
+
+    async def sign(self, claims: Mapping[str, Any], typ: str | None = None) -> str:
+        """The same without holding up the event loop: what takes long is signed in a thread."""
+        if self.algorithm in ON_THE_LOOP:
+            return self.sign_now(claims, typ)
+        return await asyncio.to_thread(self.sign_now, claims, typ)
+
+
+class VerifiedToken(NamedTuple):
+    """What a genuine token says. `typ` is its header's."""
+
+    key_id: str
+    claims: dict[str, Any]
+    typ: str | None
+
+
+def verify(token: str, keys: Callable[[str], Mapping[str, str] | None]) -> VerifiedToken:
+    """What the token says, if the key that it names signed it; `keys` gives a public key by its id.
+
+    Raises BadToken. Who issued it, to whom and until when is the caller's to judge.
+    """
+    if len(token) > LONGEST_TOKEN or not _COMPACT.fullmatch(token):
+        raise BadToken
+    try:
+        header = _object(urlsafe_b64decode(token.partition(".")[0].encode()))
+        kid = header.get("kid")
+        jwk = keys(kid) if isinstance(kid, str) else None
+        if jwk is None or header.get("alg") != jwk["alg"] or header.keys() - {"alg", "kid", "typ"}:
+            raise BadToken
+        key = _KINDS[jwk["kty"]].import_key(dict(jwk))
+        signed = jws.deserialize_compact(token.encode(), key, registry=_registry)
+        claims = _object(signed.payload or b"")
+    except (JoseError, ValueError, RecursionError) as error:
+        raise BadToken from error
+    return VerifiedToken(jwk["kid"], claims, header.get("typ"))
+
+
+def _object(text: bytes) -> dict[str, Any]:
+    """A JSON object; ValueError for anything else, and for two members of one name (RFC 7519 §4, RFC 8725 §2.4)."""
+    found = json.loads(text, object_pairs_hook=_members)
+    if not isinstance(found, dict):
+        raise ValueError("no object")
+    return found
+
+
+def _members(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        raise ValueError("two members of one name")
+    return found
