@@ -54,6 +54,13 @@ def client() -> None:
 @click.option("--tokens-per-minute", type=int, metavar="NUMBER", help="That it may obtain for itself.")
 @click.option("--resource", "resources", multiple=True, metavar="URI", help="What its tokens may be for; repeatable.")
 @click.option("--serves", multiple=True, metavar="URI", help="What it is, to introspect tokens for it; repeatable.")
+@click.option(
+    "--id-token-signed-response-alg",
+    type=click.Choice(["RS256", "ES256", "PS256", "EdDSA"]),
+    default="RS256",
+    show_default=True,
+    help="By which its id_tokens are signed.",
+)
 @click.option("--owner", help="Who answers for it; sealed like all personal data.")
 @click.option("--secret-lifetime", type=int, metavar="SECONDS", help="When its first secret ends; never, if left out.")
 @output

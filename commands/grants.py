@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable
 import msgspec
 
 from commands.people import session_is_live
-from domain import account, client, consent, grant, role, scope, server
+from domain import account, client, consent, grant, role, scope, server, session, signing_key
 from domain.decision import AccessDenied, InvalidGrant, Outcome, Reason, Refusal, Unavailable
 from domain.event import Moment
 from domain.grants import authorization_code
@@ -67,6 +67,7 @@ def parties(
         known=known_scopes(view, names),
         issuer=issuer,
         subject=subject,
+        signing_keys=view.state(signing_key.STREAM),
     )
 
 
@@ -77,7 +78,7 @@ _SIGNED_OUT = Refusal(AccessDenied.ACCOUNT)
 
 class Approval(msgspec.Struct, frozen=True, kw_only=True):
     """Who approves what. `asked` is the scope of the request, None for none; `uri` its redirect URI, None likewise, and
-    `redirect_uri` where the answer goes."""
+    `redirect_uri` where the answer goes. `claims` are those that its client wants at userinfo, as JSON."""
 
     account_id: str
     session_id: str
@@ -87,6 +88,8 @@ class Approval(msgspec.Struct, frozen=True, kw_only=True):
     uri: str | None
     redirect_uri: str
     challenge: str | None
+    nonce: str | None
+    claims: str | None
 
 
 def give_consent(approval: Approval, scope: tuple[str, ...]) -> Command[consent.State]:
@@ -133,6 +136,9 @@ def issue_code(approval: Approval, code: str, *, at: Moment, issuer: str, lifeti
             challenge=approval.challenge,
             code=code,
             lifetimes=lifetimes,
+            authentication=session.authentication(view.state(session.stream(approval.session_id))),
+            nonce=approval.nonce,
+            claims=approval.claims,
         )
 
     return Command(f"grant:{ordered_id(at)}", decide)

@@ -18,7 +18,7 @@ from domain.decision import Conflict, InvalidClient, NotFound, Outcome, accept, 
 from domain.event import Event, Moment, Recorded, Sealed, sealed
 from domain.rules import administrative_scope, people
 from domain.rules import registration as rules
-from domain.rules.client_metadata import AuthMethod, Type
+from domain.rules.client_metadata import AuthMethod, SigningAlgorithm, Type
 from domain.rules.registration import Circumstances
 
 ClientFailure = Literal[
@@ -50,6 +50,7 @@ class Attributes(msgspec.Struct, frozen=True, kw_only=True):
     tokens_per_minute: int | None | UnsetType = UNSET
     resources: tuple[str, ...] | UnsetType = UNSET
     serves: tuple[str, ...] | UnsetType = UNSET
+    id_token_signed_response_alg: SigningAlgorithm | UnsetType = UNSET
 
 
 class ClientRegistered(Event, frozen=True, kw_only=True):
@@ -78,6 +79,7 @@ class ClientRegistered(Event, frozen=True, kw_only=True):
     tokens_per_minute: int | None = None
     resources: tuple[str, ...] = ()
     serves: tuple[str, ...] = ()
+    id_token_signed_response_alg: SigningAlgorithm = "RS256"  # noqa: S105 - an algorithm
 
 
 class ClientUpdated(Event, frozen=True, kw_only=True):

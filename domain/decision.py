@@ -163,6 +163,7 @@ class Unavailable(Reason):
     """Nobody is given this at present: 503, RFC 6749 §4.1.2.1 `temporarily_unavailable`."""
 
     SUSPENDED = "suspended"
+    NO_KEY = "no_key"
 
 
 _WORDS = {

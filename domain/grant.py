@@ -6,9 +6,10 @@ from typing import Any, Literal
 import msgspec
 from msgspec.structs import replace
 
-from domain import succession
+from domain import account, succession
 from domain.decision import InvalidGrant, NotFound, Outcome, accept, refuse
-from domain.event import SECOND, Event, Moment, Recorded
+from domain.event import SECOND, Event, Moment, Recorded, Sealed, sealed
+from domain.session import Authentication
 from domain.succession import Refresh, Succession
 
 # A grant's authorization code (RFC 6749 §4.1.2): its facts and its state. They stand in the grant's stream.
@@ -19,10 +20,12 @@ class CodeIssued(Event, frozen=True, kw_only=True):
 
     `asked` is the requested scope where it differs from the granted one; `redirect_uri_given` tells whether the request
     named the redirect URI, so that the redemption has to repeat it (§4.1.3). `resource` is what it named for the tokens
-    to be for (RFC 8707 §2.1); empty where it named nothing.
+    to be for (RFC 8707 §2.1); empty where it named nothing. `authentication` tells of the sign-in behind it; `nonce` is
+    for the id_token, and `claims` are those that the client wants at userinfo (OpenID Connect Core §3.1.2.1, §5.5).
     """
 
     type = "grant.code_issued"
+    personal = ("claims",)
     client_id: str
     account_id: str
     session_id: str | None = None
@@ -34,6 +37,13 @@ class CodeIssued(Event, frozen=True, kw_only=True):
     code_challenge: str | None = None
     code: str
     lifetime: int
+    authentication: Authentication | None = None
+    nonce: str | None = None
+    claims: str | None = None
+
+    def subject(self, stream: str) -> str:
+        """What a client wants to know of a person may itself tell something of them."""
+        return account.stream(self.account_id)
 
 
 class CodeRefused(Event, frozen=True, kw_only=True):
@@ -68,6 +78,7 @@ class Code(msgspec.Struct, frozen=True):
     issued_at: Moment
     expires_at: Moment
     redeemed: bool = False
+    nonce: str | None = None
 
 
 def issued(event: CodeIssued, recorded: Recorded) -> Code:
@@ -80,6 +91,7 @@ def issued(event: CodeIssued, recorded: Recorded) -> Code:
         recorded.position,
         recorded.time,
         recorded.time + event.lifetime * SECOND,
+        nonce=event.nonce,
     )
 
 
@@ -204,8 +216,9 @@ class State(msgspec.Struct, frozen=True):
 
     `scope` is the original one; `ends_at` is when refreshing is over for good. `resource` is what the authorization
     named, and `audience` that of the first access token. `presented` is the refresh token that the next tokens are for,
-    where it is not the newest. `ended_together` is where the log says that it ended with others, until its own stream
-    says so too.
+    where it is not the newest. `authentication` is the sign-in behind it, and `claims` what its client wants to be told
+    at userinfo, sealed. `ended_together` is where the log says that it ended with others, until its own stream says so
+    too.
     """
 
     exists: bool = False
@@ -214,6 +227,8 @@ class State(msgspec.Struct, frozen=True):
     client_id: str = ""
     account_id: str | None = None
     session_id: str | None = None
+    authentication: Authentication | None = None
+    claims: Sealed | None = None
     scope: tuple[str, ...] = ()
     resource: tuple[str, ...] = ()
     audience: tuple[str, ...] = ()
@@ -339,6 +354,8 @@ def _issued(state: State, recorded: Recorded) -> State:
             "grant_type": "authorization_code",
             "code": code,
             "session_id": event.session_id,
+            "authentication": event.authentication,
+            "claims": sealed(recorded, "claims"),
             "resource": event.resource,
         }
     else:

@@ -1,5 +1,7 @@
 """A person's browser sign-in at the server itself. Stream `session:<session_id>`."""
 
+from base64 import urlsafe_b64encode
+from hashlib import sha256
 from typing import Literal
 
 import msgspec
@@ -9,6 +11,12 @@ from domain import account, cut_off
 from domain.decision import Conflict, NotFound, Outcome, accept, refuse
 from domain.event import SECOND, Event, Moment, Recorded
 
+ACR = "urn:grantlog:acr:1"
+"""The authentication context class of a password (OpenID Connect Core §2, `acr`)."""
+
+ACRS = (ACR,)
+"""Every class that a sign-in here can have."""
+
 SessionEndReason = Literal["signed_out", "expired", "account", "administrator", "replaced", "secret_leak"]
 SignInMethod = Literal["password"]
 
@@ -16,6 +24,20 @@ SignInMethod = Literal["password"]
 def stream(session_id: str) -> str:
     """The stream of this session."""
     return f"session:{session_id}"
+
+
+def sid(session_id: str, client_id: str) -> str:
+    """The session as a client knows it (OpenID Connect Front-Channel Logout §3): no two of them by the same name."""
+    told = sha256(f"sid {session_id} {client_id}".encode()).digest()[:18]
+    return urlsafe_b64encode(told).decode()
+
+
+class Authentication(msgspec.Struct, frozen=True, kw_only=True):
+    """When and how the person proved who they are: `acr` and `amr` as OpenID Connect Core §2 has them (RFC 8176)."""
+
+    at: Moment
+    acr: str
+    amr: tuple[str, ...]
 
 
 class SessionStarted(Event, frozen=True, kw_only=True):
@@ -106,6 +128,11 @@ def end(state: State, *, now: Moment, reason: SessionEndReason) -> Outcome:
 def settle(state: State, *, now: Moment) -> Outcome:
     """Has the session's own stream tell that it ended together with others. A repeat records nothing."""
     return accept() if state.ended_together is None else accept(SessionEnded(reason="secret_leak"))
+
+
+def authentication(state: State) -> Authentication:
+    """When and how the person proved last who they are."""
+    return Authentication(at=state.proved_at, acr=ACR, amr=("pwd",))
 
 
 def is_live(state: State, person: account.State, now: Moment) -> bool:

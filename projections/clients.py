@@ -38,6 +38,7 @@ TABLE = sa.Table(
     sa.Column("tokens_per_minute", sa.Integer),
     sa.Column("resources", sa.Text, nullable=False),
     sa.Column("serves", sa.Text, nullable=False),
+    sa.Column("id_token_signed_response_alg", sa.Text, nullable=False, server_default="RS256"),
     sa.Column("owner", sa.Text),
     sa.Column("state", sa.Text, nullable=False),
     sa.Column("cutoff", sa.BigInteger, nullable=False),
@@ -93,6 +94,7 @@ class ClientRow(msgspec.Struct, frozen=True):
     tokens_per_minute: int | None
     resources: tuple[str, ...]
     serves: tuple[str, ...]
+    id_token_signed_response_alg: client_metadata.SigningAlgorithm
     owner: str | None
     state: ClientState
     created_at: Moment

@@ -25,6 +25,7 @@ from api.admin.schemas import (
     Resources,
     ScopeText,
     Serves,
+    SigningAlgorithm,
     TokensPerMinute,
     attributes,
     listed,
@@ -82,6 +83,7 @@ class NewClient(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
     tokens_per_minute: TokensPerMinute | None = None
     resources: Resources = []
     serves: Serves = []
+    id_token_signed_response_alg: SigningAlgorithm = "RS256"  # noqa: S105 - an algorithm
     owner: Owner | None = None
     secret_lifetime: SecretLifetime | None = None
 
@@ -95,6 +97,7 @@ class ClientChanges(DashboardChanges, forbid_unknown_fields=True, kw_only=True):
     require_pkce: bool | UnsetType = UNSET
     tokens_per_minute: TokensPerMinute | None | UnsetType = UNSET
     serves: Serves | UnsetType = UNSET
+    id_token_signed_response_alg: SigningAlgorithm | UnsetType = UNSET
     owner: Owner | None | UnsetType = UNSET
 
 

@@ -80,6 +80,10 @@ Serves = Annotated[
         description="The resources that it is: it may introspect every access token that is for one of them.",
     ),
 ]
+SigningAlgorithm = Annotated[
+    client_metadata.SigningAlgorithm,
+    Meta(description="By which the client's id_tokens are signed (OpenID Connect Registration §2)."),
+]
 AccessLifetime = Annotated[
     int,
     Meta(
@@ -153,6 +157,7 @@ CLIENT_EXAMPLE: dict[str, Any] = {
     "tokens_per_minute": None,
     "resources": ["https://catalog.example"],
     "serves": [],
+    "id_token_signed_response_alg": "RS256",
     "owner": "prints@partner.example",
     "slug": None,
     "type": "confidential",
@@ -179,6 +184,7 @@ class ClientBody(msgspec.Struct, frozen=True, kw_only=True):
     tokens_per_minute: int | None
     resources: tuple[str, ...]
     serves: tuple[str, ...]
+    id_token_signed_response_alg: client_metadata.SigningAlgorithm
     owner: str | None
     slug: str | None
     type: client_metadata.Type

@@ -18,6 +18,7 @@ from api.http.load_shedding import away
 from api.http.request_context import Receive, Scope
 from api.http.responses import JSON, RawResponse, raw_headers
 from api.oauth.client_authentication import endpoint, for_client
+from api.oauth.id_tokens import sign_id_token
 from api.oauth.person_authentication import WrongCredentials, note_failure, verify
 from api.services import Services, origin
 from api.throttling.admission import Wait
@@ -43,11 +44,12 @@ _encode = msgspec.json.Encoder().encode
 
 
 class Tokens(NamedTuple):
-    """What a token request was given. `refresh` is None where the client may have none."""
+    """What a token request was given. `refresh` is None where the client may have none, `id_token` unless asked for."""
 
     issued: IssuedTokens
     access: Secret
     refresh: Secret | None
+    id_token: str | None = None
 
 
 async def _post(services: Services, scope: Scope, receive: Receive) -> RawResponse:
@@ -201,7 +203,10 @@ async def issue(
         counted.take_back()
         raise
     issued: IssuedTokens = executed.outcomes[-1].result
-    return Tokens(issued, access, refresh if issued.refresh else None)
+    id_token = None
+    if issued.id_token is not None:
+        id_token = await sign_id_token(services, scope, issued.id_token, access, executed.recorded[-1].time)
+    return Tokens(issued, access, refresh if issued.refresh else None, id_token)
 
 
 def _person(account_id: str, caller: Caller) -> Actor:
@@ -213,7 +218,7 @@ def _person(account_id: str, caller: Caller) -> Actor:
 
 
 def token_answer(given: Tokens, *, refresh_too: bool) -> dict[str, Any]:
-    """The members of a token answer (RFC 6749 §5.1)."""
+    """The members of a token answer (RFC 6749 §5.1, OpenID Connect Core §3.1.3.3)."""
     members = {
         "access_token": given.access.reveal(),
         "token_type": "Bearer",
@@ -222,6 +227,8 @@ def token_answer(given: Tokens, *, refresh_too: bool) -> dict[str, Any]:
     }
     if refresh_too and given.refresh is not None:
         members["refresh_token"] = given.refresh.reveal()
+    if given.id_token is not None:
+        members["id_token"] = given.id_token
     return members
 
 

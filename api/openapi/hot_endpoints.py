@@ -120,13 +120,14 @@ def token_parameters() -> type[Struct]:
 
 
 class TokenAnswer(Struct, kw_only=True):
-    """RFC 6749 §5.1. `expires_in` is in seconds; `scope` is always stated."""
+    """RFC 6749 §5.1. `expires_in` is in seconds; `scope` is always stated. `id_token` comes with the scope `openid`."""
 
     access_token: str
     token_type: str
     expires_in: int
     scope: str
     refresh_token: str | UnsetType = UNSET
+    id_token: str | UnsetType = UNSET
 
 
 class IntrospectionAnswer(Struct, kw_only=True):

@@ -28,10 +28,14 @@ from domain.grants.grant_type import (
     first_tokens,
     refuse_code,
 )
+from domain.id_token import due
 from domain.rules import audience, built_in_scope, pkce, redirect_uri
+from domain.session import Authentication
 
 GRANT_TYPE = "authorization_code"
 RESPONSE_TYPES = ("code",)
+RESPONSE_MODES = ("query", "form_post")
+"""How the code comes to the client (OAuth 2.0 Multiple Response Types §2.1, Form Post Response Mode §1)."""
 
 
 def pkce_required(asking: client.State) -> bool:
@@ -51,12 +55,15 @@ def issue_code(
     challenge: str | None,
     code: str,
     lifetimes: Lifetimes,
+    authentication: Authentication | None = None,
+    nonce: str | None = None,
+    claims: str | None = None,
 ) -> Outcome:
     """Starts a grant with a code after the person approved (RFC 6749 §4.1.2).
 
     `uri` is the redirect URI of the request, None when it named none; `code` is the minted code's hex digest. The
     consent must cover what is granted: it may have been withdrawn since the page was shown. `resource` is what the
-    request named (RFC 8707 §2.1).
+    request named (RFC 8707 §2.1), as are `nonce` and `claims`; `authentication` is the person's sign-in.
     """
     if state.exists:
         return refuse(Conflict.EXISTS)
@@ -92,6 +99,9 @@ def issue_code(
             code_challenge=challenge,
             code=code,
             lifetime=lifetimes.code,
+            authentication=authentication,
+            nonce=nonce,
+            claims=claims,
         )
     )
 
@@ -154,6 +164,9 @@ def issue(
     target = audience.chosen(request.resource, client=parties.client, issuer=parties.issuer, approved=state.resource)
     if isinstance(target, Refusal):
         return Outcome((), target)
+    id_token = due(state, granted, client=parties.client, account=parties.account, keys=parties.signing_keys)
+    if isinstance(id_token, Refusal):
+        return Outcome((), id_token)
     return first_tokens(
         CodeRedeemed(),
         grant_type=GRANT_TYPE,
@@ -165,6 +178,7 @@ def issue(
         lifetimes=lifetimes,
         refreshable=not built_in_scope.forgoes_refreshing(state.scope),
         code=code.sha256,
+        id_token=id_token,
     )
 
 

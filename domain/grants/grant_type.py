@@ -6,7 +6,7 @@ from typing import Protocol
 
 import msgspec
 
-from domain import consent
+from domain import consent, signing_key
 from domain import scope as scope_rule
 from domain.account import State as Account
 from domain.client import State as Client
@@ -18,6 +18,7 @@ from domain.event import Event, Moment
 from domain.grant import REFUSALS_RECORDED, Code, CodeRefused, RefreshRefused, TokensIssued
 from domain.grant import State as Grant
 from domain.grants import validity
+from domain.id_token import IdToken
 from domain.role import State as Role
 from domain.rules import audience as audience_rule
 from domain.rules.registration import Registrable
@@ -60,7 +61,8 @@ class Parties(msgspec.Struct, frozen=True):
 
     `secret_id` is the secret version that authenticated the client before the lock; None for a public client. `known`
     holds those names of the client's and the requested scope that exist. `roles` are the account's. `issuer` is this
-    server, as a token's audience names it. `subject` is the presented token of another grant, if any.
+    server, as a token's audience names it, and `signing_keys` are what it signs with. `subject` is the presented token
+    of another grant, if any.
     """
 
     client: Client
@@ -71,6 +73,7 @@ class Parties(msgspec.Struct, frozen=True):
     known: frozenset[str] = frozenset()
     issuer: str = ""
     subject: Subject | None = None
+    signing_keys: signing_key.State = signing_key.INITIAL
 
 
 class Minted(msgspec.Struct, frozen=True):
@@ -105,11 +108,13 @@ class Lifetimes(msgspec.Struct, frozen=True):
 
 
 class IssuedTokens(msgspec.Struct, frozen=True):
-    """The outcome's result, for the token answer (RFC 6749 §5.1); `refresh` says whether the minted one was given."""
+    """The outcome's result, for the token answer (RFC 6749 §5.1); `refresh` says whether the minted one was given, and
+    `id_token` what the id_token is to say that comes with it."""
 
     scope: tuple[str, ...]
     expires_in: int
     refresh: bool
+    id_token: IdToken | None = None
 
 
 class Credential(msgspec.Struct, frozen=True):
@@ -214,6 +219,7 @@ def first_tokens(
     lifetimes: Lifetimes,
     refreshable: bool = True,
     code: str | None = None,
+    id_token: IdToken | None = None,
 ) -> Outcome:
     """Accepts, with `grant.tokens_issued` as the last event; whoever has the grant `refresh_token` gets one."""
     client, account = parties.client, parties.account
@@ -234,7 +240,7 @@ def first_tokens(
         refresh_ends_in=None if refresh is None else lifetimes.refresh_absolute,
         code=code,
     )
-    return Outcome((*preceding, event), None, IssuedTokens(scope, lifetime, refresh is not None))
+    return Outcome((*preceding, event), None, IssuedTokens(scope, lifetime, refresh is not None, id_token))
 
 
 # The presented code or refresh token: what has made it dead, and how a refusal of it is recorded.

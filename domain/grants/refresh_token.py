@@ -18,6 +18,7 @@ from domain.grants.grant_type import (
     first_only,
     refuse_refresh,
 )
+from domain.id_token import IdToken, due
 from domain.rules import audience
 from domain.succession import Refresh
 
@@ -73,8 +74,20 @@ def issue(
     )
     if isinstance(target, Refusal):
         return Outcome((), target)
+    id_token = due(state, granted, client=parties.client, account=parties.account, keys=parties.signing_keys)
+    if isinstance(id_token, Refusal):
+        return Outcome((), id_token)
     return _refreshed(
-        state, token, granted, target, now=now, secret=secret, parties=parties, minted=minted, lifetimes=lifetimes
+        state,
+        token,
+        granted,
+        target,
+        id_token,
+        now=now,
+        secret=secret,
+        parties=parties,
+        minted=minted,
+        lifetimes=lifetimes,
     )
 
 
@@ -83,6 +96,7 @@ def _refreshed(
     token: Refresh,
     granted: tuple[str, ...],
     target: tuple[str, ...],
+    id_token: IdToken | None,
     *,
     now: Moment,
     secret: SecretVersion | None,
@@ -116,7 +130,7 @@ def _refreshed(
         refresh_lifetime=idle if state.ends_at is None else min(idle, (state.ends_at - now) // SECOND),
         grace_ends_at=grace_ends_at,
     )
-    return accept(*replaced, event, result=IssuedTokens(granted, event.lifetime, True))
+    return accept(*replaced, event, result=IssuedTokens(granted, event.lifetime, True, id_token))
 
 
 def _replayed(state: grant.State, presented: str) -> Outcome:

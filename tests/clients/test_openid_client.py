@@ -5,18 +5,21 @@ import json
 from pathlib import Path
 from typing import Any
 
+import pytest
+
+from domain.signing_key import ALGORITHMS
 from tests.clients.conftest import CALLBACK, SCOPE, Stage
-from tests.scenarios.world import Client
+from tests.scenarios.world import Client, World
 
 WITHIN = 60
 """Seconds until a client that hangs is given up."""
 
 
-async def play(folder: Path, stage: Stage, client: Client) -> Any:
+async def play(folder: Path, stage: Stage, client: Client, program: str = "flow.mjs", **more: str) -> Any:
     """The program's flow from beginning to end; what it says it got."""
     process = await asyncio.create_subprocess_exec(
         "node",
-        "flow.mjs",
+        program,
         cwd=folder,
         stdin=asyncio.subprocess.PIPE,
         stdout=asyncio.subprocess.PIPE,
@@ -29,7 +32,7 @@ async def play(folder: Path, stage: Stage, client: Client) -> Any:
         "client_secret": client.secret,
         "redirect_uri": CALLBACK,
         "scope": " ".join(SCOPE),
-    }
+    } | more
     try:
         async with asyncio.timeout(WITHIN):
             process.stdin.write(json.dumps(told).encode() + b"\n")
@@ -66,3 +69,17 @@ async def test_the_whole_flow_of_a_public_client(stage: Stage, openid_client: Pa
     got = await play(openid_client, stage, stage.public)
     assert got["refreshed"]["refresh_token"] != got["token"]["refresh_token"]
     assert got["replay"] == {"error": "invalid_grant", "status": 400}
+
+
+@pytest.mark.parametrize("algorithm", ALGORITHMS)
+async def test_signing_in(stage: Stage, openid_client: Path, world: World, algorithm: str) -> None:  # noqa: F811
+    shop = await world.register_client(
+        "Shop", redirect_uris=(CALLBACK,), scope=("openid", "offline_access"), id_token_signed_response_alg=algorithm
+    )
+    got = await play(openid_client, stage, shop, "openid.mjs", algorithm=algorithm)
+    claims, refreshed = got["claims"], got["refreshed"]
+    assert claims["sub"] == refreshed["sub"] == stage.person.account_id
+    assert claims["auth_time"] == refreshed["auth_time"]
+    assert claims["sid"] == refreshed["sid"]
+    assert "nonce" not in refreshed
+    assert algorithm in got["metadata"]["id_token_signing_alg_values_supported"]

@@ -40,7 +40,7 @@ def test_every_page_of_an_aggregate_is_in_the_catalogue() -> None:
 @pytest.mark.parametrize("event", EVENTS, ids=lambda event: event.type)
 def test_personal_values_belong_to_clients_people_or_actors(event) -> None:
     if event.personal:
-        assert event.type.partition(".")[0] in ("client", "account", "audit", "hold", "incident", "usage")
+        assert event.type.partition(".")[0] in ("client", "account", "audit", "grant", "hold", "incident", "usage")
     assert set(event.hidden) <= set(event.personal) <= {field.name for field in msgspec.structs.fields(event)}
     assert set(event.of_origin) <= set(event.personal)
 

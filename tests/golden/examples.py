@@ -40,6 +40,8 @@ def _field(field: inspect.Field) -> Any:
     value = NAMED.get(field.name, NODEFAULT)
     if value is NODEFAULT or not isinstance(field.type, inspect.StrType | inspect.UnionType | inspect.VarTupleType):
         value = _value(field.type, field.name)
+    if field.default is not NODEFAULT and value == field.default and isinstance(field.type, inspect.LiteralType):
+        return field.type.values[0]
     if field.default is not NODEFAULT and value == field.default:
         value = (not value) if isinstance(value, bool) else value + value
     return value

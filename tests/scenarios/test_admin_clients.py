@@ -23,6 +23,7 @@ MEMBERS = {
     "tokens_per_minute",
     "resources",
     "serves",
+    "id_token_signed_response_alg",
     "owner",
     "slug",
     "type",
@@ -42,6 +43,7 @@ SHOP = {
     "allowed_origins": ["https://shop.example"],
     "resources": ["https://catalog.example", "urn:example:prints"],
     "serves": ["https://shop.example/api"],
+    "id_token_signed_response_alg": "ES256",
     "owner": "owner@shop.example",
 }
 
