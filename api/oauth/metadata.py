@@ -1,4 +1,4 @@
-"""Authorization server metadata (RFC 8414), derived from what is registered and nothing else."""
+"""What a server tells of itself: its metadata (RFC 8414), derived from what is registered, and its keys (RFC 7517)."""
 
 from typing import Any
 
@@ -6,19 +6,30 @@ from litestar import Response, get, route
 
 from api.config.settings import Settings
 from api.http.cors import CLIENT_HEADERS, EVERYBODY, PREFLIGHT_AGE
-from api.services import Injected
-from domain.grants import GRANTS
+from api.services import Injected, services_of
+from api.throttling.admission import admit
+from domain import id_token, session, signing_key
+from domain.grants import GRANTS, authorization_code
 from domain.rules import pkce
 from eventstore import present
 from eventstore.ledger import Ledger
 
-PATH = "/.well-known/oauth-authorization-server"
+PATHS = ["/.well-known/oauth-authorization-server", "/.well-known/openid-configuration"]
+"""One document under both names (RFC 8414 §5, OpenID Connect Discovery §4)."""
+
+KEYS = "/.well-known/jwks.json"
+KEYS_FRESH = 900
+"""Seconds for which whoever verifies may keep the keys; less where they are published for a short time only."""
+
 CONFIDENTIAL = ["client_secret_basic", "client_secret_post"]
 METHODS = ["client_secret_basic", "client_secret_post", "none"]
 
 
 def document(issuer: str, scope_names: list[str]) -> dict[str, Any]:
-    """The metadata of this issuer (RFC 8414 §2, RFC 9207 §3, RFC 7636 §6.2)."""
+    """The metadata of this issuer (RFC 8414 §2, OpenID Connect Discovery §3, RFC 9207 §3, RFC 7636 §6.2).
+
+    What is not served is said where leaving it out would say the opposite (`request_uri_parameter_supported`).
+    """
     return {
         "issuer": issuer,
         "authorization_endpoint": f"{issuer}/oauth/authorize",
@@ -26,21 +37,32 @@ def document(issuer: str, scope_names: list[str]) -> dict[str, Any]:
         "userinfo_endpoint": f"{issuer}/oauth/userinfo",
         "introspection_endpoint": f"{issuer}/oauth/introspect",
         "revocation_endpoint": f"{issuer}/oauth/revoke",
+        "jwks_uri": f"{issuer}{KEYS}",
         "scopes_supported": scope_names,
         "response_types_supported": sorted({name for grant in GRANTS.values() for name in grant.response_types}),
-        "response_modes_supported": ["query"],
+        "response_modes_supported": list(authorization_code.RESPONSE_MODES),
         "grant_types_supported": list(GRANTS),
+        "subject_types_supported": ["public"],
+        "id_token_signing_alg_values_supported": list(signing_key.ALGORITHMS),
+        "acr_values_supported": list(session.ACRS),
+        "display_values_supported": ["page"],
+        "claim_types_supported": ["normal"],
+        "claims_supported": list(id_token.CLAIMS),
+        "claims_parameter_supported": True,
+        "request_parameter_supported": False,
+        "request_uri_parameter_supported": False,
         "token_endpoint_auth_methods_supported": METHODS,
         "introspection_endpoint_auth_methods_supported": CONFIDENTIAL,
         "revocation_endpoint_auth_methods_supported": METHODS,
         "code_challenge_methods_supported": list(pkce.METHODS),
         "authorization_response_iss_parameter_supported": True,
+        "ui_locales_supported": ["en"],
         "service_documentation": f"{issuer}/schema",
     }
 
 
 @route(
-    PATH,
+    [*PATHS, KEYS],
     http_method="OPTIONS",
     status_code=204,
     tags=["Protocol"],
@@ -58,7 +80,7 @@ async def metadata_options() -> Response[None]:
     return Response(None, status_code=204, headers=headers)
 
 
-@get(PATH, tags=["Protocol"], summary="Authorization server metadata (RFC 8414)")
+@get(PATHS, tags=["Protocol"], summary="Authorization server metadata (RFC 8414)")
 async def metadata(ledger: Injected[Ledger], settings: Injected[Settings]) -> Response[Any]:
     """What this server supports. Public, for pages of every origin too."""
     names = list(await ledger.look(present.all_scopes))
@@ -66,5 +88,19 @@ async def metadata(ledger: Injected[Ledger], settings: Injected[Settings]) -> Re
     return Response(document(settings.issuer, names), headers=headers)
 
 
+async def admitted(connection: Any, _: object) -> None:
+    """Lets in whom the limit for the keys allows; a flood of other requests keeps nobody from verifying."""
+    admit(services_of(connection).throttle, connection.scope, "keys")
+
+
+@get(KEYS, guards=[admitted], tags=["Protocol"], summary="The keys that sign tokens (RFC 7517)")
+async def keys(ledger: Injected[Ledger], settings: Injected[Settings]) -> Response[Any]:
+    """Those in use, those that will be, and those of which something may still be good. Public."""
+    state: signing_key.State = await ledger.state(signing_key.STREAM)
+    fresh = min(KEYS_FRESH, settings.signing_key_lead // 2)
+    headers = {"cache-control": f"public, max-age={fresh}", **EVERYBODY}
+    return Response({"keys": [key.jwk for key in state.published().values()]}, headers=headers)
+
+
 # The framework gives a path an OPTIONS of its own as soon as its first handler has none, and that one would stay.
-ROUTES: list[Any] = [metadata_options, metadata]
+ROUTES: list[Any] = [metadata_options, metadata, keys]

@@ -1,0 +1,98 @@
+"""What the server tells of itself: one document under both names, in which everything is true."""
+
+from typing import Any
+from urllib.parse import urlsplit
+
+import httpx
+import pytest
+
+from domain.grants import authorization_code
+from domain.id_token import CLAIMS
+from tests.scenarios.administration import ok
+from tests.scenarios.asking import error_of
+from tests.scenarios.endpoints import paths
+from tests.scenarios.openid import set_openid
+from tests.scenarios.world import World
+
+OPENID = "/.well-known/openid-configuration"
+OAUTH = "/.well-known/oauth-authorization-server"
+REQUIRED = (
+    *("issuer", "authorization_endpoint", "token_endpoint", "jwks_uri", "response_types_supported"),
+    *("subject_types_supported", "id_token_signing_alg_values_supported"),
+)
+"""OpenID Connect Discovery §3."""
+
+
+@pytest.fixture
+async def metadata(world: World) -> dict[str, Any]:
+    found: dict[str, Any] = ok(await world.client.get(OPENID))
+    return found
+
+
+async def test_both_names_lead_to_one_document(world: World) -> None:
+    openid, oauth = await world.client.get(OPENID), await world.client.get(OAUTH)
+    assert openid.content == oauth.content
+    assert openid.headers["content-type"] == oauth.headers["content-type"] == "application/json"
+    assert openid.headers["cache-control"] == "max-age=60"
+
+
+async def test_what_openid_connect_demands_is_there(world: World, metadata: dict[str, Any]) -> None:
+    assert metadata.keys() >= set(REQUIRED)
+    assert metadata["issuer"] == world.settings.issuer
+    assert "RS256" in metadata["id_token_signing_alg_values_supported"]
+    assert "openid" in metadata["scopes_supported"]
+    assert metadata["response_types_supported"] == ["code"]
+    assert metadata["subject_types_supported"] == ["public"]
+    assert metadata["request_uri_parameter_supported"] is False
+    assert metadata["request_parameter_supported"] is False
+    assert metadata["claims_parameter_supported"] is True
+    assert set(metadata["claims_supported"]) >= set(CLAIMS)
+
+
+async def test_every_address_is_served(world: World, metadata: dict[str, Any]) -> None:
+    named = [value for name, value in metadata.items() if name.endswith(("_endpoint", "_uri"))]
+    assert len(named) >= 5
+    for address in named:
+        assert address.startswith(f"{world.settings.issuer}/")
+        assert urlsplit(address).path in paths()
+
+
+async def test_every_algorithm_has_its_key(world: World, metadata: dict[str, Any]) -> None:
+    keys = ok(await world.client.get(metadata["jwks_uri"]))["keys"]
+    assert sorted(key["alg"] for key in keys) == sorted(metadata["id_token_signing_alg_values_supported"])
+
+
+async def test_every_response_mode_is_answered(world: World, metadata: dict[str, Any]) -> None:
+    scene = await set_openid(world)
+    browser = await scene.allowed()
+    assert metadata["response_modes_supported"] == list(authorization_code.RESPONSE_MODES)
+    for mode in metadata["response_modes_supported"]:
+        page = await browser.open(scene.openid(response_mode=mode))
+        assert "code" in (page.parameters if page.status == 303 else page.forms[0].fields)
+
+
+async def test_every_class_can_be_had(world: World, metadata: dict[str, Any]) -> None:
+    scene = await set_openid(world)
+    browser = await scene.allowed()
+    for acr in metadata["acr_values_supported"]:
+        claims = await scene.id_token(await browser.open(scene.openid(acr_values=acr)))
+        assert claims["acr"] == acr
+
+
+async def test_request_objects_are_refused_as_it_says(world: World) -> None:
+    scene = await set_openid(world)
+    browser = await scene.allowed()
+    for name in ("request", "request_uri"):
+        page = await browser.open(scene.openid(**{name: "https://shop.example/request"}))
+        assert error_of(page)[0] == f"{name}_not_supported"
+
+
+@pytest.mark.parametrize("path", [OPENID, OAUTH, "/.well-known/jwks.json"])
+async def test_pages_of_every_origin_may_read(world: World, path: str) -> None:
+    origin = {"origin": "https://anybody.example"}
+    answer: httpx.Response = await world.client.get(path, headers=origin)
+    assert answer.headers["access-control-allow-origin"] == "*"
+    asked = origin | {"access-control-request-method": "GET"}
+    preflight = await world.client.request("OPTIONS", path, headers=asked)
+    assert preflight.status_code == 204
+    assert preflight.headers["access-control-allow-origin"] == "*"
