@@ -22,12 +22,13 @@ from api.pages.account import (
     account_sign_out_posted,
     home,
 )
-from api.pages.authorize import authorize, authorize_consent, authorize_sign_in, authorize_sign_out
+from api.pages.authorize import authorize, authorize_consent, authorize_posted, authorize_sign_in, authorize_sign_out
 
 PAGES: list[Any] = [
     home,
     static,
     authorize,
+    authorize_posted,
     authorize_sign_in,
     authorize_consent,
     authorize_sign_out,

@@ -302,6 +302,20 @@ def start_session(
     return Command(session.stream(session_id), decide)
 
 
+def step_up(session_id: str, verified: str) -> Command[session.State]:
+    """Records that the person of a session signed in again; `verified` is as in `start_session`."""
+
+    def decide(state: session.State, view: View) -> Outcome | Refusal:
+        person: account.State = view.state(account.stream(state.account_id))
+        if account.failure(person, realm=state.realm, verified=verified) is not None:
+            return Refusal(AccessDenied.ACCOUNT)
+        if not session.is_live(state, person, view.now):
+            return Refusal(AccessDenied.ACCOUNT)
+        return session.step_up(state, now=view.now)
+
+    return Command(session.stream(session_id), decide)
+
+
 def end_session(session_id: str, reason: session.SessionEndReason) -> Command[session.State]:
     """Signs a person out of one browser."""
     return Command(session.stream(session_id), lambda state, view: session.end(state, now=view.now, reason=reason))

@@ -121,6 +121,36 @@ class RequestUriNotSupported(RequestNotSupported):
     code = "request_uri_not_supported"
 
 
+class LoginRequired(HTTPError):
+    """The person is not signed in, or not as the request wants it, and was not to be asked (OpenID Connect Core
+    §3.1.2.6).
+    """
+
+    code = "login_required"
+    default = "The person has to sign in."
+
+
+class ConsentRequired(HTTPError):
+    """The person has not allowed this yet, and was not to be asked (OpenID Connect Core §3.1.2.6)."""
+
+    code = "consent_required"
+    default = "The person has to be asked."
+
+
+class InteractionRequired(HTTPError):
+    """Something else is to be done by the person, who was not to be asked (OpenID Connect Core §3.1.2.6)."""
+
+    code = "interaction_required"
+    default = "The person has to see a page."
+
+
+class UnmetAuthenticationRequirements(HTTPError):
+    """No sign-in here is of the class that the client cannot do without (Unmet Authentication Requirements §2)."""
+
+    code = "unmet_authentication_requirements"
+    default = "There is no way to sign in as this client demands it."
+
+
 class InvalidScope(HTTPError):
     """The scope is unknown, malformed or exceeds what may be given (RFC 6749 §4.1.2.1, §5.2)."""
 

@@ -78,7 +78,8 @@ class ScopeInWords(msgspec.Struct, frozen=True):
 
 
 class ConsentPage(HtmlPage, frozen=True, kw_only=True):
-    """The question that a person answers with `decision` = `approve` or `deny` (RFC 6749 §4.1.1, RFC 9700 §4.15)."""
+    """The question that a person answers with `decision` = `approve` or `deny` (RFC 6749 §4.1.1, RFC 9700 §4.15).
+    `claims` are what is asked for one by one (OpenID Connect Core §5.5)."""
 
     template: ClassVar[str] = "consent.html"
     action: str
@@ -88,6 +89,21 @@ class ConsentPage(HtmlPage, frozen=True, kw_only=True):
     scopes: tuple[ScopeInWords, ...]
     destination: str
     username: str
+    claims: tuple[str, ...] = ()
+
+
+class FormPostPage(HtmlPage, frozen=True, kw_only=True):
+    """The answer to an application as a form that posts itself (OAuth 2.0 Form Post Response Mode §2).
+
+    Without JavaScript the person presses its button. `destination` is where it goes, in words.
+    """
+
+    template: ClassVar[str] = "form_post.html"
+    script: ClassVar[bool] = True
+    action: str
+    application: str
+    destination: str
+    fields: tuple[tuple[str, str], ...]
 
 
 class ErrorPage(HtmlPage, frozen=True, kw_only=True):
@@ -216,6 +232,7 @@ STATIC_MEDIA_TYPES = {
     "grantlog.css": "text/css; charset=utf-8",
     "grantlog.svg": "image/svg+xml",
     "dashboard.js": "text/javascript; charset=utf-8",
+    "form_post.js": "text/javascript; charset=utf-8",
 }
 
 

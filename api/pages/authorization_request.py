@@ -5,21 +5,26 @@ nobody is redirected anywhere (RFC 6749 §4.1.2.1). Every other fault stands in 
 application, which is told once the person has signed in (RFC 9700 §4.11.2).
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from urllib.parse import quote
 
-from litestar.openapi.spec import Operation, Parameter, Schema
+from litestar import Response
+from litestar.datastructures import Cookie
+from litestar.openapi.spec import OpenAPIMediaType, Operation, Parameter, Reference, RequestBody, Schema
 from litestar.openapi.spec.enums import OpenAPIType
 
 from api.http import errors
 from api.http.bodies import form_pairs
 from api.http.error_responses import parameters
 from api.http.errors import HTTPError
+from api.http.templates import FormPostPage, destination, page_answer, see_other
 from api.oauth.client_authentication import CLIENT_ID, LONGEST_ID
+from api.pages import authentication_request
+from api.pages.authentication_request import AuthenticationRequest
 from api.services import Services
 from commands.grants import ASKED_AT_MOST
-from domain import client
+from domain import client, signing_key
 from domain import scope as scopes
 from domain.grants import GRANTS, authorization_code
 from domain.rules import audience, pkce, redirect_uri
@@ -34,8 +39,6 @@ IN_QUERY = "-._~!$&'()*+,;=:@/?%"
 
 RESOURCE = "resource"
 """RFC 8707 §2.1 lets it stand there more than once."""
-
-RESPONSE_MODE = "query"
 
 UNKNOWN = "The application that sent you here is not known to this server."
 SWITCHED_OFF = "The application that sent you here has been switched off."
@@ -89,6 +92,7 @@ class AuthorizationRequest:
     asked: tuple[str, ...] | None
     resource: tuple[str, ...]
     challenge: str | None
+    authentication: AuthenticationRequest
     error: HTTPError | None
 
     @property
@@ -132,8 +136,10 @@ async def read_request(services: Services, octets: bytes) -> AuthorizationReques
     asking = await _client(services, query)
     target = _target(asking, query)
     scope = scopes.parse(query.values.get("scope"))
+    authentication, unreadable = await _authentication(services, asking, target, query)
     fault = (
         next(_faults(asking, query), None)
+        or unreadable
         or await _scope_fault(services, asking, scope)
         or _target_fault(services, asking, query.resource)
     )
@@ -145,8 +151,18 @@ async def read_request(services: Services, octets: bytes) -> AuthorizationReques
         asked=scope,
         resource=query.resource,
         challenge=query.values.get("code_challenge"),
+        authentication=authentication,
         error=fault,
     )
+
+
+async def _authentication(
+    services: Services, asking: client.State, target: str, query: Query
+) -> tuple[AuthenticationRequest, HTTPError | None]:
+    keys = signing_key.INITIAL
+    if "id_token_hint" in query.values:
+        keys = await services.ledger.state(signing_key.STREAM)
+    return authentication_request.read(query.values, target, asking.client_id, services.settings.issuer, keys)
 
 
 async def _scope_fault(services: Services, asking: client.State, asked: tuple[str, ...] | None) -> HTTPError | None:
@@ -200,8 +216,6 @@ def _faults(asking: client.State, query: Query) -> Iterator[HTTPError]:
         yield errors.InvalidRequest("response_type is missing.")
     if response_type not in {name for grant in GRANTS.values() for name in grant.response_types}:
         yield errors.UnsupportedResponseType()
-    if query.values.get("response_mode", RESPONSE_MODE) != RESPONSE_MODE:
-        yield errors.InvalidRequest("The only response_mode is query.")
     if authorization_code.GRANT_TYPE not in asking.grant_types:
         yield errors.UnauthorizedClient()
     refused = pkce.requested(
@@ -213,17 +227,38 @@ def _faults(asking: client.State, query: Query) -> Iterator[HTTPError]:
         yield errors.oauth_error(refused)
 
 
-# The authorization response (RFC 6749 §4.1.2): a redirect to the application with code or error, `state` and `iss`.
+# The authorization response (RFC 6749 §4.1.2): it takes the browser to the application with code or error, `state` and
+# `iss`, by a redirect or by a form that posts itself.
 
 
-def with_code(request: AuthorizationRequest, code: Secret, issuer: str) -> str:
-    """Where the browser goes after an approval."""
-    return _location(request, [("code", code.reveal()), ("iss", issuer)])
+def with_code(
+    request: AuthorizationRequest, code: Secret, issuer: str, cookies: Sequence[Cookie] = ()
+) -> Response[bytes]:
+    """The answer after an approval."""
+    return _response(request, [("code", code.reveal()), ("iss", issuer)], cookies)
 
 
-def with_error(request: AuthorizationRequest, error: HTTPError, issuer: str) -> str:
-    """Where the browser goes with an error (RFC 6749 §4.1.2.1)."""
-    return _location(request, [*parameters(error), ("iss", issuer)])
+def with_error(
+    request: AuthorizationRequest, error: HTTPError, issuer: str, cookies: Sequence[Cookie] = ()
+) -> Response[bytes]:
+    """The answer with an error (RFC 6749 §4.1.2.1)."""
+    return _response(request, [*parameters(error), ("iss", issuer)], cookies)
+
+
+def _response(
+    request: AuthorizationRequest, parameters: list[tuple[str, str]], cookies: Sequence[Cookie]
+) -> Response[bytes]:
+    if request.authentication.response_mode != "form_post":
+        return see_other(_location(request, parameters), cookies)
+    if request.query.state is not None:
+        parameters.append(("state", request.query.values["state"]))
+    page = FormPostPage(
+        action=request.redirect_uri,
+        application=request.client.client_name,
+        destination=destination(request.redirect_uri),
+        fields=tuple(parameters),
+    )
+    return page_answer(page, form_action=(request.redirect_uri,), cookies=cookies)
 
 
 def _location(request: AuthorizationRequest, parameters: list[tuple[str, str]]) -> str:
@@ -266,11 +301,44 @@ PARAMETERS = {
         _text(pkce.CHALLENGE_LENGTH),
     ),
     "code_challenge_method": ("`S256`.", _one_of(*pkce.METHODS)),
-    "response_mode": ("`query`.", _one_of(RESPONSE_MODE)),
+    "response_mode": (
+        "`query`, or `form_post` for an answer that the browser posts.",
+        _one_of(*authorization_code.RESPONSE_MODES),
+    ),
+    "nonce": (
+        "Comes back in the id_token (OpenID Connect Core §3.1.2.1).",
+        _text(authentication_request.NONCE_MAXIMUM),
+    ),
+    "prompt": (
+        "`none` for an answer at once; or which pages the person is to see in any case, with a space between: "
+        + ", ".join(f"`{each}`" for each in authentication_request.PROMPTS[1:])
+        + ".",
+        _text(QUERY_MAXIMUM),
+    ),
+    "max_age": (
+        "Seconds since the person's last sign-in; if it was earlier, they sign in again.",
+        Schema(type=OpenAPIType.INTEGER, minimum=0, maximum=authentication_request.MAX_AGE_MAXIMUM),
+    ),
+    "id_token_hint": ("An id_token of the client, about the person who is meant.", _text(QUERY_MAXIMUM)),
+    "login_hint": ("What the person may type as their name.", _text(QUERY_MAXIMUM)),
+    "acr_values": ("Classes of sign-in that are welcome, with a space between.", _text(QUERY_MAXIMUM)),
+    "claims": ("What is wanted to be known, as JSON (OpenID Connect Core §5.5).", _text(QUERY_MAXIMUM)),
+    "display": ("How the pages are to look; they look the same.", _one_of(*authentication_request.DISPLAYS)),
+    "ui_locales": ("Languages for the pages, with a space between.", _text(QUERY_MAXIMUM)),
 }
 
 OPT = {"repeatable": AnyName()}
 """For handlers of such a request: none of its parameters is refused before it is known whom to tell."""
+
+
+@dataclass
+class AuthorizationFormOperation(Operation):
+    """An operation whose form is an authorization request."""
+
+    def __post_init__(self) -> None:
+        properties: dict[str, Reference | Schema] = {name: schema for name, (_, schema) in PARAMETERS.items()}
+        content = OpenAPIMediaType(schema=Schema(type=OpenAPIType.OBJECT, properties=properties))
+        self.request_body = RequestBody(content={"application/x-www-form-urlencoded": content}, required=True)
 
 
 @dataclass

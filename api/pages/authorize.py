@@ -10,6 +10,7 @@ from litestar.params import JSONBody
 from msgspec import UNSET, Meta, UnsetType
 
 from api.http import errors
+from api.http.bodies import FORM, encoding
 from api.http.errors import HTTPError, InvalidRequest, oauth_error
 from api.http.request_context import Scope, request_context
 from api.http.templates import ConsentPage, ScopeInWords, destination, page_answer, see_other
@@ -18,6 +19,7 @@ from api.pages.authorization_request import (
     NOT_REGISTERED,
     OPT,
     SWITCHED_OFF,
+    AuthorizationFormOperation,
     AuthorizationOperation,
     AuthorizationRequest,
     Unanswerable,
@@ -30,8 +32,10 @@ from api.pages.browser_session import (
     SignInForm,
     end_session,
     find_session,
+    forget_proof,
     form_token,
     is_genuine,
+    is_proved,
     login_name,
     require_own_page,
     sign_in,
@@ -45,6 +49,7 @@ from domain import consent, role
 from domain import scope as scope_rule
 from domain.decision import AccessDenied, InvalidClient, InvalidScope, Refusal
 from domain.rules.built_in_scope import OFFLINE_ACCESS
+from domain.rules.standard_claims import beyond
 from eventstore import present
 from security.tokens import Kind
 
@@ -89,6 +94,8 @@ async def approve(
         uri=asked.redirect_uri if asked.redirect_uri_given else None,
         redirect_uri=asked.redirect_uri,
         challenge=asked.challenge,
+        nonce=asked.authentication.nonce,
+        claims=asked.authentication.claims,
     )
     given = [] if shown is None else [grants.give_consent(approval, shown)]
     issued = grants.issue_code(
@@ -100,11 +107,14 @@ async def approve(
     )
     executed = await services.ledger.execute(*given, issued, origin=used.origin(scope))
     if executed.refusal is not None:
-        return refused(services, asked, used, executed.refusal)
-    return see_other(authorization_request.with_code(asked, code, services.settings.issuer), used.cookies)
+        return refused(services, scope, asked, used, executed.refusal)
+    cookies = (*used.cookies, *forget_proof(services, scope))
+    return authorization_request.with_code(asked, code, services.settings.issuer, cookies)
 
 
-def refused(services: Services, asked: AuthorizationRequest, used: BrowserSession, refusal: Refusal) -> Response[bytes]:
+def refused(
+    services: Services, scope: Scope, asked: AuthorizationRequest, used: BrowserSession, refusal: Refusal
+) -> Response[bytes]:
     """What changed between the look and the lock, told as if it had been seen at the look."""
     match refusal.reason:
         case InvalidClient():
@@ -114,14 +124,42 @@ def refused(services: Services, asked: AuthorizationRequest, used: BrowserSessio
             return see_other(f"{PATH}?{asked.query.text}")
     if refusal.field == "redirect_uri":
         raise Unanswerable(NOT_REGISTERED)
-    return error_answer(services, asked, used, oauth_error(refusal))
+    return error_answer(services, scope, asked, used, oauth_error(refusal))
 
 
 def error_answer(
-    services: Services, asked: AuthorizationRequest, used: BrowserSession, error: HTTPError
+    services: Services, scope: Scope, asked: AuthorizationRequest, used: BrowserSession | None, error: HTTPError
 ) -> Response[bytes]:
-    """Back to the application with an error; only ever for a person who is signed in (RFC 9700 §4.11.2)."""
-    return see_other(authorization_request.with_error(asked, error, services.settings.issuer), used.cookies)
+    """Back to the application with an error: for a person who is signed in (RFC 9700 §4.11.2), or with `prompt=none`,
+    which is to be answered without them (OpenID Connect Core §3.1.2.6).
+    """
+    renewed = () if used is None else used.cookies
+    cookies = (*renewed, *forget_proof(services, scope))
+    return authorization_request.with_error(asked, error, services.settings.issuer, cookies)
+
+
+def _is_to_sign_in(services: Services, scope: Scope, asked: AuthorizationRequest, used: BrowserSession) -> bool:
+    """Whether this sign-in will not do for the request: it is too old, or somebody else's (OpenID Connect Core
+    §3.1.2.3). Whoever has just signed in for it is not asked once more.
+    """
+    wanted = asked.authentication
+    fresh = wanted.is_fresh(used.proved_at, services.ledger.clock.now())
+    if fresh and wanted.is_about(used.account.account_id):
+        return False
+    return not is_proved(services, scope, used, asked.query.text)
+
+
+def _may_pass(scope: Scope, asked: AuthorizationRequest, granted: tuple[str, ...], before: consent.State) -> bool:
+    """Whether what the person allowed before stands for an answer, so that nobody has to be asked."""
+    return (
+        consent.covers(before, granted, asked.redirect_uri)
+        and not asked.asks_each_time
+        and not asked.authentication.asks
+        and OFFLINE_ACCESS not in granted
+        and not beyond(asked.authentication.wanted, granted)
+        # HEAD is safe (RFC 9110 §9.2.1) and gets no code: it is answered as if the person had still to be asked.
+        and not request_context(scope).head
+    )
 
 
 # The consent page (RFC 6749 §4.1.1): what the application asks for, shown and bound to the form that answers it.
@@ -146,6 +184,7 @@ async def consent_page(
         scopes=tuple(ScopeInWords(name, words.get(name, name), name in before.scope) for name in granted),
         destination=destination(asked.redirect_uri),
         username=await login_name(services, used.account),
+        claims=beyond(asked.authentication.wanted, granted),
     )
     return page_answer(page, status=status, form_action=(asked.redirect_uri,), cookies=used.cookies)
 
@@ -157,7 +196,8 @@ def is_answer_to(token: str, asked: AuthorizationRequest, used: BrowserSession, 
 
 def _purpose(asked: AuthorizationRequest, granted: tuple[str, ...]) -> tuple[str, ...]:
     # What a person saw is what they approve: if their roles grew since, the page's token fits no longer.
-    return "consent", asked.client.client_id, asked.redirect_uri, " ".join(granted)
+    claims = beyond(asked.authentication.wanted, granted)
+    return "consent", asked.client.client_id, asked.redirect_uri, " ".join(granted), " ".join(claims)
 
 
 # The answer to the consent page: approve, deny, or "not you?" (RFC 6749 §4.1.1, §4.1.2.1).
@@ -231,10 +271,12 @@ async def _seen(request: Request[Any, Any, Any], token: str) -> SeenRequest | Re
     if used is None:
         return see_other(_again(asked))
     if asked.error is not None:
-        return error_answer(services, asked, used, asked.error)
+        return error_answer(services, scope, asked, used, asked.error)
+    if _is_to_sign_in(services, scope, asked, used):
+        return see_other(_again(asked))
     granted = await grantable(services, asked, used)
     if isinstance(granted, InvalidScope):
-        return error_answer(services, asked, used, errors.InvalidScope())
+        return error_answer(services, scope, asked, used, errors.InvalidScope())
     if not is_answer_to(token, asked, used, granted):
         before = await consented(services, asked, used)
         return await consent_page(services, asked, used, granted, before, status=403)
@@ -249,7 +291,7 @@ async def _deny(
     reason = f"denied {' '.join(refused)}"
     make = partial(grants.deny_consent, used.account.account_id, asked.client.client_id, refused)
     await services.tallies.note(stream, reason, make, used.origin(scope))
-    return error_answer(services, asked, used, errors.AccessDenied("The person denied the request."))
+    return error_answer(services, scope, asked, used, errors.AccessDenied("The person denied the request."))
 
 
 def _again(asked: AuthorizationRequest) -> str:
@@ -276,9 +318,32 @@ async def authorize(request: Request[Any, Any, Any]) -> Response[bytes]:
     admit(services.throttle, scope)
     asked = await read_request(services, scope["query_string"])
     used = await find_session(services, scope, asked.client.realm)
+    if asked.authentication.silent:
+        return await _answer_silently(services, scope, asked, used)
     if used is None:
-        return sign_in_page(services, scope, _place(asked))
+        return sign_in_page(services, scope, _place(asked), username=asked.authentication.login_hint)
+    if asked.error is None and _is_to_sign_in(services, scope, asked, used):
+        name = asked.authentication.login_hint or await login_name(services, used.account)
+        return sign_in_page(services, scope, _place(asked), username=name)
     return await _answer(services, scope, asked, used)
+
+
+@post(
+    PATH,
+    status_code=303,
+    tags=["Protocol"],
+    summary="The same request as a form (OpenID Connect Core §3.1.2.1)",
+    media_type="text/html",
+    opt={**OPT, "bodies": ("form",)},
+    operation_class=AuthorizationFormOperation,
+)
+async def authorize_posted(request: Request[Any, Any, Any]) -> Response[bytes]:
+    """To the same request by GET: a form that another site posts comes without the cookie of the session."""
+    services, scope = services_of(request), request.scope
+    admit(services.throttle, scope)
+    encoding(scope, FORM)
+    octets = b"&".join(each for each in (scope["query_string"], await request.body()) if each)
+    return see_other(_again(await read_request(services, octets)))
 
 
 @post(
@@ -295,27 +360,45 @@ async def authorize_sign_in(request: Request[Any, Any, Any], data: JSONBody[Sign
     services, scope = services_of(request), request.scope
     admit(services.throttle, scope)
     asked = await read_request(services, scope["query_string"])
-    return await sign_in(services, scope, _place(asked), data, f"{PATH}?{asked.query.text}")
+    again = asked.query.text if asked.authentication.again else None
+    return await sign_in(services, scope, _place(asked), data, _again(asked), again=again)
 
 
 async def _answer(
     services: Services, scope: Scope, asked: AuthorizationRequest, used: BrowserSession
 ) -> Response[bytes]:
     if asked.error is not None:
-        return error_answer(services, asked, used, asked.error)
+        return error_answer(services, scope, asked, used, asked.error)
+    if not asked.authentication.is_about(used.account.account_id):
+        # They have signed in for this very request, as somebody else than the client means.
+        return error_answer(services, scope, asked, used, errors.LoginRequired())
     granted = await grantable(services, asked, used)
     if isinstance(granted, InvalidScope):
-        return error_answer(services, asked, used, errors.InvalidScope())
+        return error_answer(services, scope, asked, used, errors.InvalidScope())
     before = await consented(services, asked, used)
-    # HEAD is safe (RFC 9110 §9.2.1) and gets no code: it is answered as if the person had still to be asked.
-    if (
-        consent.covers(before, granted, asked.redirect_uri)
-        and not asked.asks_each_time
-        and OFFLINE_ACCESS not in granted
-        and not request_context(scope).head
-    ):
+    if _may_pass(scope, asked, granted, before):
         return await approve(services, scope, asked, used, None)
     return await consent_page(services, asked, used, granted, before)
+
+
+async def _answer_silently(
+    services: Services, scope: Scope, asked: AuthorizationRequest, used: BrowserSession | None
+) -> Response[bytes]:
+    """The answer to `prompt=none`: at once and without a page, whoever is there (OpenID Connect Core §3.1.2.6)."""
+    if asked.error is not None:
+        return error_answer(services, scope, asked, used, asked.error)
+    if used is None or not asked.authentication.is_about(used.account.account_id):
+        return error_answer(services, scope, asked, used, errors.LoginRequired())
+    if _is_to_sign_in(services, scope, asked, used):
+        return error_answer(services, scope, asked, used, errors.LoginRequired())
+    granted = await grantable(services, asked, used)
+    if isinstance(granted, InvalidScope):
+        return error_answer(services, scope, asked, used, errors.InvalidScope())
+    if request_context(scope).head:
+        return error_answer(services, scope, asked, used, errors.InteractionRequired())
+    if not _may_pass(scope, asked, granted, await consented(services, asked, used)):
+        return error_answer(services, scope, asked, used, errors.ConsentRequired())
+    return await approve(services, scope, asked, used, None)
 
 
 def _place(asked: AuthorizationRequest) -> FormTarget:

@@ -44,6 +44,7 @@ class BrowserSession:
     session_id: str
     account: account.State
     started_at: Moment
+    proved_at: Moment
     secret: Secret
     cookies: tuple[Cookie, ...] = ()
 
@@ -85,14 +86,32 @@ async def find_session(services: Services, scope: Scope, realm: str) -> BrowserS
         return None
     due = used_at + min(RENEW_AFTER, idle // 10) <= now // SECOND
     return BrowserSession(
-        session_id, person, state.started_at, secret, (_cookie(services, realm, secret, now),) if due else ()
+        session_id,
+        person,
+        state.started_at,
+        state.proved_at,
+        secret,
+        (_cookie(services, realm, secret, now),) if due else (),
     )
 
 
-async def start_session(services: Services, scope: Scope, realm: str, verified: Verified) -> tuple[Cookie, ...] | None:
-    """Signs the verified person in, with a new secret whatever the browser sent, and ends the session it had. Gives the
-    cookies to set; None when the person may not sign in any more, as the log says under the lock."""
+@dataclass(frozen=True, slots=True)
+class BegunSession:
+    """The session of somebody who has just signed in: its secret, and the cookies to set."""
+
+    secret: Secret
+    cookies: tuple[Cookie, ...]
+
+
+async def start_session(
+    services: Services, scope: Scope, realm: str, verified: Verified, *, again: bool = False
+) -> BegunSession | None:
+    """Signs the verified person in, with a new secret whatever the browser sent, and ends the session it had. Where
+    they were to sign in `again`, their own goes on: for the applications that know of it nothing ended. None when the
+    person may not sign in any more, as the log says under the lock."""
     before = await find_session(services, scope, realm)
+    if again and before is not None and before.account.account_id == verified.account.account_id:
+        return await _step_up(services, scope, before, verified)
     secret = services.format.mint(Kind.BROWSER_SESSION)
     session_id, account_id = new_id(), verified.account.account_id
     started = people.start_session(
@@ -105,9 +124,19 @@ async def start_session(services: Services, scope: Scope, realm: str, verified: 
     )
     replaced = [] if before is None else [people.end_session(before.session_id, "replaced")]
     executed = await services.ledger.execute(started, *replaced, origin=origin(scope, _actor(account_id, session_id)))
-    if executed.refusal is not None:
-        return None
-    return (_cookie(services, realm, secret, services.ledger.clock.now()),)
+    return None if executed.refusal is not None else _signed_in(services, realm, secret)
+
+
+async def _step_up(
+    services: Services, scope: Scope, running: BrowserSession, verified: Verified
+) -> BegunSession | None:
+    stepped_up = people.step_up(running.session_id, verified.password)
+    executed = await services.ledger.execute(stepped_up, origin=running.origin(scope))
+    return None if executed.refusal is not None else _signed_in(services, running.realm, running.secret)
+
+
+def _signed_in(services: Services, realm: str, secret: Secret) -> BegunSession:
+    return BegunSession(secret, (_cookie(services, realm, secret, services.ledger.clock.now()),))
 
 
 async def end_session(services: Services, scope: Scope, ended: BrowserSession) -> Cookie:
@@ -145,6 +174,32 @@ def _seal(services: Services, secret: Secret, used_at: str) -> str:
     key = services.keyring.derive("browser-session last use")
     mac = hmac.digest(key, secret.sha256 + used_at.encode(), "sha256")
     return urlsafe_b64encode(mac[:16]).rstrip(b"=").decode()
+
+
+# That a person signed in for a request which wants it anew, told by this browser when it comes back to the request.
+
+PROVED = NAME + "proved"
+PROVED_LASTS = 600
+"""Seconds between such a sign-in and the answer, consent included."""
+
+
+def proved(services: Services, secret: Secret, request: str) -> Cookie:
+    """The cookie by which a sign-in for this very request is known."""
+    return set_cookie(PROVED, form_token(secret.reveal(), "proved", request), services.settings.issuer)
+
+
+def is_proved(services: Services, scope: Scope, used: BrowserSession, request: str) -> bool:
+    """Whether the person has just signed in for this very request."""
+    if services.ledger.clock.now() - used.proved_at > PROVED_LASTS * SECOND:
+        return False
+    token = read_cookie(scope, PROVED, services.settings.issuer)
+    return token is not None and is_genuine(token, used.form_secret, "proved", request)
+
+
+def forget_proof(services: Services, scope: Scope) -> tuple[Cookie, ...]:
+    """With the answer: whoever sends the request once more wants a sign-in once more."""
+    issuer = services.settings.issuer
+    return () if read_cookie(scope, PROVED, issuer) is None else (clear_cookie(PROVED, issuer),)
 
 
 # No other site posts our forms: each holds a token made from a secret that only its own browser has. Before the sign-in
@@ -282,17 +337,21 @@ def sign_in_page(
 
 
 async def sign_in(
-    services: Services, scope: Scope, place: FormTarget, form: SignInForm, onward: str
+    services: Services, scope: Scope, place: FormTarget, form: SignInForm, onward: str, *, again: str | None = None
 ) -> Response[bytes]:
-    """Signs the person in and sends them `onward`, a path on this server; or shows the form again and says why."""
+    """Signs the person in and sends them `onward`, a path on this server; or shows the form again and says why. `again`
+    is the request for which they are to sign in even if they are: that they did is told there."""
     require_own_page(services, scope)
-    entered = await _enter(services, scope, place.realm, form)
+    entered = await _enter(services, scope, place.realm, form, again=again is not None)
     if isinstance(entered, SignInFailure):
         return sign_in_page(services, scope, place, entered, form.username)
-    return see_other(onward, [*entered, forget_form_secret(services)])
+    told = () if again is None else (proved(services, entered.secret, again),)
+    return see_other(onward, [*entered.cookies, *told, forget_form_secret(services)])
 
 
-async def _enter(services: Services, scope: Scope, realm: str, form: SignInForm) -> tuple[Cookie, ...] | SignInFailure:
+async def _enter(
+    services: Services, scope: Scope, realm: str, form: SignInForm, *, again: bool
+) -> BegunSession | SignInFailure:
     secret = form_secret(services, scope)
     if secret is None or not is_genuine(form.csrf, secret, PURPOSE):
         return SignInFailure(403, STALE)
@@ -309,7 +368,7 @@ async def _enter(services: Services, scope: Scope, realm: str, form: SignInForm)
             WAIT.format(time=f"{wait.seconds} second{'s' if wait.seconds > 1 else ''}"),
             (("retry-after", str(wait.seconds)),),
         )
-    return await start_session(services, scope, realm, verified) or _wrong(realm)
+    return await start_session(services, scope, realm, verified, again=again) or _wrong(realm)
 
 
 def _wrong(realm: str) -> SignInFailure:

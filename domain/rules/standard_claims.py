@@ -114,6 +114,11 @@ def opened(scope: Container[str]) -> Iterable[str]:
     return (name for opening, names in OF_SCOPE.items() if opening in scope for name in names)
 
 
+def beyond(claims: Iterable[str], scope: Container[str]) -> tuple[str, ...]:
+    """Those of the claims that can be asked for one by one (§5.5), and that no scope among these opens."""
+    return tuple(name for name in claims if name in _SCOPE_OF and _SCOPE_OF[name] not in scope)
+
+
 def malformed_claim(given: Mapping[Kept, Value], time_zones: Collection[str]) -> Outcome | None:
     """Refuses claims of which one cannot stand. `time_zones` are the names there are; none where that is not known."""
     for name, value in given.items():

@@ -55,18 +55,22 @@ def kinds(parent: type[HTTPError] = HTTPError) -> list[type[HTTPError]]:
 def test_the_codes_are_those_of_the_rfcs():
     assert {kind.code for kind in kinds()} == {
         "access_denied",
+        "consent_required",
         "insufficient_scope",
+        "interaction_required",
         "invalid_client",
         "invalid_grant",
         "invalid_request",
         "invalid_scope",
         "invalid_target",
         "invalid_token",
+        "login_required",
         "request_not_supported",
         "request_uri_not_supported",
         "server_error",
         "temporarily_unavailable",
         "unauthorized_client",
+        "unmet_authentication_requirements",
         "unsupported_grant_type",
         "unsupported_response_type",
     }

@@ -38,6 +38,13 @@ SAMPLES: dict[str, templates.HtmlPage] = {
         scopes=SCOPES,
         destination="reader.example.test",
         username="paul",
+        claims=("name", "email"),
+    ),
+    "form_post": templates.FormPostPage(
+        action="https://reader.example.test/callback",
+        application="Paperboat",
+        destination="reader.example.test",
+        fields=(("code", "glog_ac_x"), ("state", '"><script>')),
     ),
     "error": templates.ErrorPage(title="Unknown application", explanation="Nothing was sent.", request_id="4f0OQ2b8"),
     "signed_in": templates.SignedInPage(

@@ -1,0 +1,3 @@
+// Sends the answer of the authorization endpoint on to the application, without a click.
+"use strict";
+document.forms[0].submit();
